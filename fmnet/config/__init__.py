@@ -1,0 +1,1 @@
+"""Checks and instantiation of the composed configuration."""

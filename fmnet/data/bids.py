@@ -1,0 +1,178 @@
+"""Find statistic maps in a BIDS-derivatives tree (fMRIPrep, fitlins, nilearn and SPM exports)."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+from nilearn.interfaces.bids import parse_bids_filename
+
+from fmnet.data.listing import Listing, MapTable, OnFault, build_listing
+from fmnet.data.tables import read_table_file
+from fmnet.errors import CohortError, Fault
+
+SYNTHETIC_MARK = "fmnet synthetic cohort"
+PATTERNS = ("sub-*_statmap.nii", "sub-*_statmap.nii.gz")
+#: Entities that tell one scan of a person from another.
+SCAN_ENTITIES = ("ses", "task", "acq", "dir", "run")
+
+
+def read_bids(
+    root: Path,
+    contrasts: list[str] | None = None,
+    stat: str | None = None,
+    space: str | None = None,
+    task: str | None = None,
+    participants: Path | None = None,
+    label: str = "group",
+    positive: str | int = "FM",
+    negative: str | int | None = "HC",
+    on_fault: OnFault = "raise",
+) -> Listing:
+    """List the statistic maps of a BIDS-derivatives tree.
+
+    Parameters
+    ----------
+    root : Path
+        The derivatives folder; files are ``sub-*/[ses-*/][func/]*_contrast-<c>_stat-<s>_statmap``.
+    contrasts : list of str, optional
+        Contrasts that become the channels, in this order; may be left out where there is only one.
+    stat, space, task : str, optional
+        Which maps to read where there are several kinds; `stat` defaults to ``z`` if present.
+    participants : Path, optional
+        Table of people; else ``participants.tsv`` in `root` or up to two folders above.
+    label, positive, negative
+        Column to predict and its two values; `negative` may be None where there are only two.
+    on_fault : {"raise", "exclude"}
+        Stop at faults, all of them in one report, or go on without the people concerned.
+
+    Returns
+    -------
+    Listing
+        Everything found, and every fault.
+
+    Raises
+    ------
+    CohortError
+        If there is no tree, no map or no participants table to begin with.
+    """
+    maps = find_maps(root, contrasts, stat, space, task)
+    table = participants or _find_participants(root)
+    people = read_table_file(table, ("participant_id", label))
+    return build_listing(maps, people, label, positive, negative, on_fault)
+
+
+def find_maps(
+    root: Path,
+    contrasts: list[str] | None = None,
+    stat: str | None = None,
+    space: str | None = None,
+    task: str | None = None,
+) -> MapTable:
+    """Find the maps of a BIDS-derivatives tree and choose contrasts and statistic."""
+    if not root.is_dir():
+        raise _fault(root, "no such folder", "a BIDS-derivatives folder", "correct cohort.root")
+    files = sorted(path for pattern in PATTERNS for path in root.rglob(pattern))
+    if not files:
+        raise _no_maps(root)
+    rows = pd.DataFrame([_describe(path) for path in files])
+    for entity, wanted in (("space", space), ("task", task)):
+        rows = _keep(rows, entity, wanted, root)
+    stat = stat or _default_stat(rows, root)
+    rows = _keep(rows, "stat", stat, root)
+    names = sorted(set(rows["contrast"]))
+    if contrasts is None and len(names) > 1:
+        raise _fault(
+            root,
+            f"contrasts {', '.join(names)}",
+            "one contrast, or a choice",
+            "say which become channels: cohort.contrasts=[...]",
+        )
+    chosen = tuple(contrasts or names)
+    if absent := [name for name in chosen if name not in names]:
+        raise _fault(
+            root,
+            f"no map of contrast {', '.join(absent)}",
+            ", ".join(names),
+            "choose among the contrasts that are there (cohort.contrasts)",
+        )
+    rows = rows[rows["contrast"].isin(chosen)]
+    return MapTable(rows.reset_index(drop=True), chosen, stat, _origin(root))
+
+
+def _describe(path: Path) -> dict[str, str]:
+    """Read a map's entities from its name; repeated scans of a person get ids of their own."""
+    entities = {key: str(value) for key, value in parse_bids_filename(path)["entities"].items()}
+    parts = [f"{key}-{entities[key]}" for key in ("sub", *SCAN_ENTITIES) if key in entities]
+    return {
+        "participant_id": f"sub-{entities['sub']}",
+        "scan_id": "_".join(parts),
+        "contrast": entities.get("contrast", "map"),
+        "stat": entities.get("stat", "n/a"),
+        "space": entities.get("space", "MNI152"),
+        "task": entities.get("task", ""),
+        "path": str(path),
+    }
+
+
+def _keep(rows: pd.DataFrame, entity: str, wanted: str | None, root: Path) -> pd.DataFrame:
+    if wanted is None:
+        return rows
+    kept = rows[rows[entity] == wanted]
+    if kept.empty:
+        found = ", ".join(f"{value} ({n})" for value, n in Counter(rows[entity]).items())
+        raise _fault(
+            root, f"no map with {entity} '{wanted}'", found, f"choose among them (cohort.{entity})"
+        )
+    return kept
+
+
+def _default_stat(rows: pd.DataFrame, root: Path) -> str:
+    stats = sorted(set(rows["stat"]))
+    if len(stats) > 1 and "z" not in stats:
+        raise _fault(root, f"statistics {', '.join(stats)}", "one", "choose one with cohort.stat")
+    return "z" if "z" in stats else stats[0]
+
+
+def _find_participants(root: Path) -> Path:
+    places = [folder / "participants.tsv" for folder in (root, *root.resolve().parents[:2])]
+    for place in places:
+        if place.exists() or place.is_symlink():
+            return place
+    looked = ", ".join(str(place) for place in places)
+    raise _fault(
+        root,
+        f"no participants.tsv (looked for {looked})",
+        "a table with participant_id and the label column",
+        "put it there or name it: cohort.participants=FILE",
+    )
+
+
+def _origin(root: Path) -> str:
+    description = root / "dataset_description.json"
+    try:
+        name = json.loads(description.read_text(encoding="utf-8")).get("Name", "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+    return "synthetic" if name == SYNTHETIC_MARK else ""
+
+
+def _no_maps(root: Path) -> CohortError:
+    others = sorted(root.rglob("sub-*.nii*"))
+    found = f"no '*_statmap.nii.gz' among {len(others)} images"
+    if any("_bold.nii" in path.name or "_T1w.nii" in path.name for path in others):
+        action = (
+            "this is raw or preprocessed data: run a first-level model (nilearn, fitlins, SPM, "
+            "FSL) and give its maps"
+        )
+    else:
+        action = "rename the maps the BIDS way, or list them in a table and use cohort=table"
+    if others and all(path.is_symlink() and not path.exists() for path in others):
+        found += ", all of them DataLad pointers without content"
+        action += "; fetch contents with 'datalad get'"
+    accepted = "sub-*/func/sub-*_contrast-<name>_stat-<z|t|effect>_statmap.nii.gz"
+    return _fault(root, found, accepted, action)
+
+
+def _fault(root: Path, found: str, accepted: str, action: str) -> CohortError:
+    return CohortError(Fault(str(root), found, accepted, action))

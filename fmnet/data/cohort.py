@@ -1,0 +1,217 @@
+"""`Cohort`: scans that passed every check, and those that were left out, with the reason."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from fmnet.data.grid import Grid
+from fmnet.data.listing import Listing, Scan
+from fmnet.data.nifti import notes_on
+from fmnet.data.store import ScanStore, StoredScan
+from fmnet.data.tables import subject_key
+from fmnet.data.volume import FloatArray
+from fmnet.errors import CohortError, Fault, VolumeError
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Checked scans with labels, ready for folds.
+
+    Parameters
+    ----------
+    scans : tuple of Scan
+        The scans in use; N of them.
+    stored : tuple of StoredScan
+        Where their values lie, in the same order.
+    listing : Listing
+        What they were chosen from.
+    grid : Grid
+        The grid the values lie on.
+    left_out : tuple of Fault
+        Why each other person is not here.
+    """
+
+    scans: tuple[Scan, ...]
+    stored: tuple[StoredScan, ...]
+    listing: Listing
+    grid: Grid
+    left_out: tuple[Fault, ...] = ()
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """1 for the positive class, 0 for the negative: shape (N,)."""
+        positive = self.listing.labels.positive
+        return np.array([int(scan.label == positive) for scan in self.scans], dtype=np.int64)
+
+    @property
+    def participant_ids(self) -> list[str]:
+        """Whose scan it is, one per scan."""
+        return [scan.participant_id for scan in self.scans]
+
+    def covariate(self, column: str) -> list[str]:
+        """Look up a column of the participants table, one text per scan, empty if missing."""
+        if column not in self.listing.participants:
+            return [""] * len(self.scans)
+        table = self.listing.participants
+        values = dict(zip(table["participant_id"].map(subject_key), table[column], strict=True))
+        return [str(values.get(subject_key(person), "")) for person in self.participant_ids]
+
+    def values(self) -> FloatArray:
+        """Load the in-mask values of all scans: (N, C, V) float32, NaN where missing."""
+        return np.stack([stored.values() for stored in self.stored])
+
+    def table(self) -> pd.DataFrame:
+        """Account for every person and scan: used, or left out and why."""
+        used = {scan.scan_id for scan in self.scans}
+        rows = [
+            {
+                "participant_id": scan.participant_id,
+                "scan_id": scan.scan_id,
+                "label": scan.label,
+                "used": "yes" if scan.scan_id in used else "no",
+                "reason": "" if scan.scan_id in used else self._reason(scan.participant_id),
+                "files": ", ".join(map(str, scan.files)),
+                "space": scan.space,
+            }
+            for scan in self.listing.scans
+        ]
+        listed = {row["participant_id"] for row in rows}
+        rows += [
+            {"participant_id": person, "used": "no", "reason": self._reason(person)}
+            for person in sorted({fault.participant_id for fault in self.left_out} - listed)
+        ]
+        table = pd.DataFrame(rows)
+        stored = dict(zip((scan.scan_id for scan in self.scans), self.stored, strict=True))
+        table["source_sha256"] = [
+            ",".join(stored[name].source_sha256) if name in stored else ""
+            for name in table["scan_id"]
+        ]
+        notes = {scan.scan_id: _notes(scan) for scan in self.scans}
+        table["notes"] = [notes.get(name, "") for name in table["scan_id"]]
+        return table.fillna("")
+
+    def _reason(self, participant_id: str) -> str:
+        reasons = [str(fault) for fault in self.left_out if fault.participant_id == participant_id]
+        return " | ".join(reasons)
+
+
+def open_cohort(listing: Listing, store: ScanStore) -> Cohort:
+    """Decode every scan once and check the cohort as a whole.
+
+    Parameters
+    ----------
+    listing : Listing
+        What a reader found, and what to do about people with faults.
+    store : ScanStore
+        Where decoded scans are kept.
+
+    Raises
+    ------
+    CohortError
+        With all faults; with ``on_fault="exclude"`` only if some are not cured by leaving people out.
+    StoreError
+        If the store can't be written.
+    """
+    stored, faults = _store_all(listing, store)
+    faults = [*listing.faults, *faults, *_duplicate_faults(listing.scans, stored)]
+    excluded = {fault.participant_id for fault in faults if fault.participant_id}
+    if listing.on_fault == "exclude":
+        scans = [scan for scan in listing.scans if scan.participant_id not in excluded]
+        fatal = [fault for fault in faults if not fault.participant_id]
+    else:
+        scans, fatal = list(listing.scans), faults
+    if not fatal:
+        fatal = _class_faults(scans, listing)
+    if fatal:
+        raise CohortError(fatal)
+    cohort = Cohort(
+        tuple(scans),
+        tuple(stored[scan.scan_id] for scan in scans),
+        listing,
+        store.grid,
+        tuple(fault for fault in faults if fault.participant_id),
+    )
+    _check_sites(cohort)
+    return cohort
+
+
+def _store_all(listing: Listing, store: ScanStore) -> tuple[dict[str, StoredScan], list[Fault]]:
+    stored: dict[str, StoredScan] = {}
+    faults: list[Fault] = []
+    for scan in tqdm(listing.scans, desc="reading scans", unit="scan", leave=False):
+        try:
+            stored[scan.scan_id] = store.add(scan)
+        except VolumeError as error:
+            faults += [_name_scan(fault, scan) for fault in error.faults]
+    return stored, faults
+
+
+def _name_scan(fault: Fault, scan: Scan) -> Fault:
+    where = f"{scan.scan_id} ({fault.where})"
+    return Fault(where, fault.found, fault.accepted, fault.action, scan.participant_id)
+
+
+def _duplicate_faults(scans: Iterable[Scan], stored: dict[str, StoredScan]) -> list[Fault]:
+    """Find the same image under two names; which of the two is right can't be known."""
+    owners: dict[str, list[tuple[Scan, str]]] = defaultdict(list)
+    for scan in scans:
+        if scan.scan_id in stored:
+            hashes = stored[scan.scan_id].values_sha256
+            for file, digest in zip(scan.files, hashes, strict=True):
+                owners[digest].append((scan, str(file)))
+    return [
+        Fault(
+            f"{scan.scan_id} ({file})",
+            f"the same image as {', '.join(other for _, other in same if other != file) or file}",
+            "a different image for every subject, scan and contrast",
+            "find out whose image it is and correct the table or the files",
+            scan.participant_id,
+        )
+        for same in owners.values()
+        if len(same) > 1
+        for scan, file in same
+    ]
+
+
+def _class_faults(scans: list[Scan], listing: Listing) -> list[Fault]:
+    present = {scan.label for scan in scans}
+    wanted = (listing.labels.positive, listing.labels.negative)
+    return [
+        Fault(
+            f"class '{label}'",
+            "no scan left",
+            "scans of both classes",
+            "repair the scans that were left out",
+        )
+        for label in wanted
+        if label not in present
+    ]
+
+
+def _check_sites(cohort: Cohort) -> None:
+    """Refuse a cohort whose scanner site gives the label away."""
+    pairs = {
+        (site, scan.label)
+        for site, scan in zip(cohort.covariate("site"), cohort.scans, strict=True)
+        if site
+    }
+    sites = {site for site, _ in pairs}
+    if len(sites) > 1 and len(pairs) == len(sites):
+        found = ", ".join(f"{site}: only '{label}'" for site, label in sorted(pairs))
+        raise CohortError(
+            Fault(
+                "column 'site'",
+                found,
+                "both classes at one site at least",
+                "add people of the other class; a network would learn the scanner",
+            )
+        )
+
+
+def _notes(scan: Scan) -> str:
+    return "; ".join(sorted({note for file in scan.files if (note := notes_on(file))}))

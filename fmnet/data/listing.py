@@ -1,0 +1,279 @@
+"""What a reader found on disk: scans, people and faults, before any image is opened."""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from fmnet.data.tables import subject_key
+from fmnet.data.volume import MNI_SPACES
+from fmnet.errors import Fault
+
+
+#: What to do about people with faults: stop, or go on without them.
+OnFault = Literal["raise", "exclude"]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One subject's input: one map per contrast.
+
+    Parameters
+    ----------
+    scan_id, participant_id : str
+        The scan's own name, and whose it is; a person may have several scans.
+    files : tuple of Path
+        One map per channel, in the listing's order of contrasts.
+    space : str
+        The space that the maps are said to be in.
+    label : str
+        Value of the label column; empty if missing.
+    """
+
+    scan_id: str
+    participant_id: str
+    files: tuple[Path, ...]
+    space: str
+    label: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Which column tells the groups apart and which of its values is the positive class."""
+
+    column: str
+    positive: str
+    negative: str
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """Scans found by a reader, with everything that is wrong so far.
+
+    Parameters
+    ----------
+    scans : tuple of Scan
+        All complete scans, also those of people with faults.
+    contrasts : tuple of str
+        Name of each channel.
+    stat : str
+        What the voxel values are (``z``, ``t``, ``effect``, ...), their unit; ``n/a`` if not said.
+    participants : DataFrame
+        One row per person, text columns, ``participant_id`` among them; may have no other.
+    labels : Labels
+        What is predicted.
+    faults : tuple of Fault
+        Everything found so far; none is raised here so that all come in one report.
+    origin : str
+        ``synthetic`` for cohorts that fmnet made, else empty.
+    on_fault : {"raise", "exclude"}
+        Stop at faults, all of them in one report, or go on without the people concerned.
+    """
+
+    scans: tuple[Scan, ...]
+    contrasts: tuple[str, ...]
+    stat: str
+    participants: pd.DataFrame
+    labels: Labels
+    faults: tuple[Fault, ...] = ()
+    origin: str = ""
+    on_fault: OnFault = "raise"
+
+
+@dataclass
+class MapTable:
+    """The maps that a reader found, one row per file.
+
+    Columns of ``rows``: ``participant_id, scan_id, contrast, space, path`` and, where the label is
+    a property of the map, ``label``.
+    """
+
+    rows: pd.DataFrame
+    contrasts: tuple[str, ...]
+    stat: str = "n/a"
+    origin: str = ""
+    faults: list[Fault] = field(default_factory=list)
+
+
+def build_listing(
+    maps: MapTable,
+    participants: pd.DataFrame,
+    column: str,
+    positive: str | int,
+    negative: str | int | None,
+    on_fault: OnFault = "raise",
+) -> Listing:
+    """Put maps together to scans, give each its label, and collect all faults.
+
+    Parameters
+    ----------
+    maps : MapTable
+        One row per file.
+    participants : DataFrame
+        Text columns, ``participant_id`` among them.
+    column, positive, negative
+        Label column and its two values; `negative` may be None where there are only two.
+    on_fault : {"raise", "exclude"}
+        What opening the listing will do about people with faults.
+    """
+    scans, faults = _group_scans(maps)
+    table = participants.drop_duplicates("participant_id")
+    faults += _person_faults(scans, participants)
+    if "label" not in maps.rows:
+        by_person = dict(zip(table["participant_id"].map(subject_key), table[column], strict=True))
+        scans = [
+            replace(scan, label=by_person.get(subject_key(scan.participant_id), ""))
+            for scan in scans
+        ]
+        known = [str(value) for value in table[column]]
+    else:
+        known = [scan.label for scan in scans]
+    labels, label_faults = _choose_labels(
+        known, column, str(positive), None if negative is None else str(negative)
+    )
+    faults += label_faults + _label_faults(scans, labels) + _space_faults(scans)
+    return Listing(
+        tuple(scans),
+        maps.contrasts,
+        maps.stat,
+        table,
+        labels,
+        (*maps.faults, *faults),
+        maps.origin,
+        on_fault,
+    )
+
+
+def _group_scans(maps: MapTable) -> tuple[list[Scan], list[Fault]]:
+    scans: list[Scan] = []
+    faults: list[Fault] = []
+    for scan_id, rows in maps.rows.groupby("scan_id", sort=True):
+        participant_id = str(rows["participant_id"].iloc[0])
+        counts = Counter(rows["contrast"])
+        if wrong := [name for name in maps.contrasts if counts[name] != 1]:
+            found = ", ".join(f"{counts[name]} of '{name}'" for name in wrong)
+            paths = ", ".join(str(path) for path in rows["path"])
+            faults.append(
+                Fault(
+                    str(scan_id),
+                    f"{found} (files: {paths})",
+                    "one map per subject (and session, run, task) and contrast",
+                    "remove the duplicate or name what tells the maps apart in a column or in the "
+                    "file name; supply or leave out a missing map",
+                    participant_id,
+                )
+            )
+            continue
+        by_contrast = rows.set_index("contrast")
+        files = tuple(Path(str(by_contrast.at[name, "path"])) for name in maps.contrasts)
+        label = str(rows["label"].iloc[0]) if "label" in rows else ""
+        space = str(rows["space"].iloc[0])
+        scans.append(Scan(str(scan_id), participant_id, files, space, label))
+    return scans, faults
+
+
+def _person_faults(scans: list[Scan], participants: pd.DataFrame) -> list[Fault]:
+    """People named twice in the table, people without a scan, scans without a person."""
+    keys = [subject_key(person) for person in participants["participant_id"]]
+    named = dict(zip(keys, participants["participant_id"], strict=True))
+    faults = [
+        Fault(
+            named[key],
+            f"{count} rows in participants.tsv",
+            "one row per person",
+            "remove the rows that are wrong",
+            named[key],
+        )
+        for key, count in Counter(keys).items()
+        if count > 1
+    ]
+    scanned = {subject_key(scan.participant_id): scan.participant_id for scan in scans}
+    faults += [
+        Fault(
+            named[key],
+            "no complete scan",
+            "at least one scan per person in participants.tsv",
+            "fetch the person's maps, or leave the person out",
+            named[key],
+        )
+        for key in named
+        if key not in scanned
+    ]
+    faults += [
+        Fault(
+            person,
+            "a scan but no row in participants.tsv",
+            "one row per person",
+            "add the person's row, or leave the person out",
+            person,
+        )
+        for key, person in scanned.items()
+        if key not in named
+    ]
+    return faults
+
+
+def _choose_labels(
+    known: list[str], column: str, positive: str, negative: str | None
+) -> tuple[Labels, list[Fault]]:
+    counts = Counter(value for value in known if value)
+    found = ", ".join(f"'{value}' ({n})" for value, n in sorted(counts.items())) or "no value"
+    others = sorted(value for value in counts if value != positive)
+    if negative is None and len(others) == 1:
+        return Labels(column, positive, others[0]), []
+    labels = Labels(column, positive, negative or "")
+    where = f"label column '{column}'"
+    if positive not in counts or (negative is not None and negative not in counts):
+        missing = positive if positive not in counts else negative
+        action = f"'{missing}' doesn't occur: correct cohort.positive or cohort.negative"
+        return labels, [Fault(where, found, "both classes present", action)]
+    if negative is None and not others:
+        action = "add people of a second group; there is nothing to tell apart in one class"
+        return labels, [Fault(where, f"one class only: {found}", "two classes", action)]
+    if negative is None:
+        action = f"say which of them is compared with '{positive}': cohort.negative=VALUE"
+        return labels, [Fault(where, found, "two classes", action)]
+    return labels, []
+
+
+def _label_faults(scans: list[Scan], labels: Labels) -> list[Fault]:
+    accepted = [value for value in (labels.positive, labels.negative) if value]
+    if len(accepted) < 2:
+        accepted_text = f"a value in column '{labels.column}'"
+        wrong = [scan for scan in scans if not scan.label]
+    else:
+        accepted_text = " or ".join(f"'{value}'" for value in accepted)
+        wrong = [scan for scan in scans if scan.label not in accepted]
+    return [
+        Fault(
+            scan.scan_id,
+            f"label '{scan.label}'" if scan.label else f"no label in column '{labels.column}'",
+            accepted_text,
+            "fill in or correct the label, or leave the person out",
+            scan.participant_id,
+        )
+        for scan in wrong
+    ]
+
+
+def _space_faults(scans: list[Scan]) -> list[Fault]:
+    spaces = Counter(scan.space for scan in scans)
+    faults = [
+        Fault(
+            scan.scan_id,
+            f"space '{scan.space}'",
+            ", ".join(MNI_SPACES),
+            "give maps normalised to MNI152, or correct the space stated for them",
+            scan.participant_id,
+        )
+        for scan in scans
+        if scan.space not in MNI_SPACES
+    ]
+    valid = {space: n for space, n in spaces.items() if space in MNI_SPACES}
+    if len(valid) > 1:
+        found = ", ".join(f"'{space}' ({n})" for space, n in sorted(valid.items()))
+        action = "normalise all maps to the same template, or state which to read (cohort.space)"
+        faults.append(Fault("cohort", f"maps in several spaces: {found}", "one space", action))
+    return faults

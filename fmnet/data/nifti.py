@@ -1,0 +1,253 @@
+"""Images on disk: reading to and writing from `Volume`. The only importer of nibabel."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from isal import igzip
+from nibabel.spatialimages import SpatialImage
+
+from fmnet.data.volume import FloatArray, Volume, check_affine, check_space
+from fmnet.errors import Fault, VolumeError
+
+ACCEPTED = "a 3-D NIfTI-1, NIfTI-2 or Analyze map (.nii, .nii.gz, .img/.hdr)"
+SUFFIXES = (".nii", ".nii.gz", ".img", ".hdr", ".img.gz", ".hdr.gz")
+ANALYZE_NOTE = "Analyze file states no handedness; read as SPM does, x stored from right to left"
+
+
+def read_volume(path: Path, space: str) -> Volume:
+    """Read one map, turned to RAS+.
+
+    Parameters
+    ----------
+    path : Path
+        A NIfTI-1, NIfTI-2 or Analyze file, single or pair, compressed or not.
+    space : str
+        The space that the map is said to be in, see `fmnet.data.volume.MNI_SPACES`.
+
+    Returns
+    -------
+    Volume
+        One channel, shape (1, X, Y, Z), in the file's own units; no resampling has happened.
+
+    Raises
+    ------
+    VolumeError
+        If the file is missing, damaged, not an image, not 3-D, or without usable geometry.
+    """
+    check_space(space, str(path))
+    return volume_from_image(load_image(path), space, str(path))
+
+
+def volume_from_image(image: SpatialImage, space: str, name: str) -> Volume:
+    """Turn a loaded 3-D image into a `Volume` in RAS+; faults carry `name`."""
+    shape = image.shape[:3] if image.shape[3:] in {(), (1,)} else ()
+    if len(shape) != 3 or 0 in shape:
+        raise VolumeError(
+            Fault(
+                name,
+                f"an image of shape {image.shape}",
+                "one 3-D map (X, Y, Z)",
+                "split a 4-D file into maps, or give the contrast map instead of the time series",
+            )
+        )
+    check_affine(np.asarray(image.affine, dtype=float), name)
+    data = _values(image, name).reshape(shape)
+    ras = nib.as_closest_canonical(nib.Nifti1Image(data, image.affine))
+    values = np.ascontiguousarray(np.asarray(ras.dataobj, dtype=np.float32)[None])
+    return Volume(values, np.asarray(ras.affine, dtype=float), space, name)
+
+
+def load_image(path: Path) -> SpatialImage:
+    """Load an image and check that its header and handedness can be trusted."""
+    files = image_files(path)
+    contents = {role: _read_bytes(file) for role, file in files.items()}
+    image_class = _sniff(contents.get("header", contents["image"]), "header" in contents, path)
+    file_map = {
+        role: nib.FileHolder(fileobj=io.BytesIO(content)) for role, content in contents.items()
+    }
+    try:
+        image: SpatialImage = image_class.from_file_map(file_map)
+    except Exception as error:  # nibabel raises a different type for each way to be damaged
+        raise _damaged(path, error) from error
+    _check_orientation(image, path)
+    return image
+
+
+def image_files(path: Path) -> dict[str, Path]:
+    """Name the file, or the two or three files, that make up the image at `path`.
+
+    Raises
+    ------
+    VolumeError
+        If one of them is missing, can't be opened or is a DataLad pointer.
+    """
+    stem, suffix = _split_suffix(path)
+    if suffix.startswith(".nii"):
+        files = {"image": path}
+    else:
+        gz = ".gz" if suffix.endswith(".gz") else ""
+        files = {"image": Path(f"{stem}.img{gz}"), "header": Path(f"{stem}.hdr{gz}")}
+        if (orientation := Path(f"{stem}.mat")).is_file():
+            files["mat"] = orientation
+    for file in files.values():
+        _check_is_there(file)
+    return files
+
+
+def notes_on(path: Path) -> str:
+    """Say what a reader of the results should know about this file; empty if nothing."""
+    files = image_files(path)
+    if "header" not in files or "mat" in files:
+        return ""
+    return "" if _read_bytes(files["header"])[344:348] in {b"ni1\0", b"n+1\0"} else ANALYZE_NOTE
+
+
+def to_image(data: FloatArray, affine: Any) -> nib.Nifti1Image:
+    """Wrap an array, shape (X, Y, Z) or (X, Y, Z, C), for nilearn."""
+    return nib.Nifti1Image(data, affine)
+
+
+def write_volume(volume: Volume, path: Path) -> None:
+    """Write a `Volume` as NIfTI-1 with the MNI152 code set; channels become the fourth axis."""
+    data = volume.data[0] if len(volume.data) == 1 else np.moveaxis(volume.data, 0, -1)
+    image = nib.Nifti1Image(data, volume.affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(volume.affine, code="mni")
+    image.set_qform(volume.affine, code="mni")
+    nib.save(image, path)
+
+
+def _values(image: SpatialImage, name: str) -> FloatArray:
+    if image.get_data_dtype().kind not in "iuf":
+        raise VolumeError(
+            Fault(
+                name,
+                f"values of type {image.get_data_dtype()}",
+                "integers or real numbers",
+                "write the map with one number per voxel",
+            )
+        )
+    try:
+        return np.asarray(image.dataobj, dtype=np.float32)
+    except Exception as error:  # a short file surfaces as ValueError, OSError or EOFError
+        raise _damaged(Path(name), error) from error
+
+
+def _split_suffix(path: Path) -> tuple[str, str]:
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if path.name.lower().endswith(suffix):
+            return str(path)[: -len(suffix)], suffix
+    raise VolumeError(
+        Fault(str(path), f"a file named '{path.name}'", ACCEPTED, "convert the map to NIfTI")
+    )
+
+
+def _check_is_there(path: Path) -> None:
+    if path.is_symlink() and not path.exists() and "annex" in str(path.readlink()):
+        raise _pointer(path)
+    if not path.exists():
+        raise VolumeError(
+            Fault(str(path), "no such file", ACCEPTED, "correct the path or fetch the file")
+        )
+    if path.is_dir():
+        raise VolumeError(Fault(str(path), "a folder", ACCEPTED, "give the file inside it"))
+
+
+def _pointer(path: Path) -> VolumeError:
+    return VolumeError(
+        Fault(
+            str(path),
+            "a DataLad (git-annex) pointer without content",
+            "the image itself",
+            f"run 'datalad get {path.name}' in its folder",
+        )
+    )
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        raw = path.read_bytes()
+    except PermissionError as error:
+        raise VolumeError(
+            Fault(
+                str(path),
+                "a file that this account may not read",
+                "a readable file",
+                "ask its owner for read permission (chmod +r)",
+            )
+        ) from error
+    except OSError as error:
+        raise _damaged(path, error) from error
+    if len(raw) < 500 and b"/annex/objects/" in raw:
+        raise _pointer(path)
+    if not path.name.lower().endswith(".gz"):
+        return raw
+    try:
+        return bytes(igzip.decompress(raw))
+    except (EOFError, OSError, zlib.error, ValueError, struct.error) as error:
+        raise _damaged(path, error) from error
+
+
+def _sniff(header: bytes, is_pair: bool, path: Path) -> Any:
+    """Pick the image class from the header's size and magic, as both byte orders write them."""
+    size = {header[:4], header[:4][::-1]}
+    if struct.pack("<i", 540) in size and header[4:7] in {b"n+2", b"ni2"}:
+        return nib.Nifti2Pair if is_pair else nib.Nifti2Image
+    if struct.pack("<i", 348) in size:
+        if header[344:347] in {b"n+1", b"ni1"}:
+            return nib.Nifti1Pair if is_pair else nib.Nifti1Image
+        if is_pair:
+            return nib.Spm99AnalyzeImage
+    raise VolumeError(
+        Fault(
+            str(path),
+            f"{len(header)} bytes that are no image header",
+            ACCEPTED,
+            "check that the file is what its name says",
+        )
+    )
+
+
+def _check_orientation(image: SpatialImage, path: Path) -> None:
+    header = image.header
+    if "sform_code" not in header.keys():  # noqa: SIM118 (a nibabel header is no mapping)
+        return
+    sform, qform = int(header["sform_code"]), int(header["qform_code"])
+    if not sform and not qform:
+        raise VolumeError(
+            Fault(
+                str(path),
+                "no stated orientation (qform_code and sform_code are 0)",
+                "a NIfTI header with one of the two set",
+                "write the header again with the software that made the map; left and right "
+                "can't be told apart without it",
+            )
+        )
+    if sform and qform:
+        turns = [np.linalg.det(form[:3, :3]) for form in (image.get_sform(), image.get_qform())]
+        if turns[0] * turns[1] < 0:
+            raise VolumeError(
+                Fault(
+                    str(path),
+                    "sform and qform that swap left and right between them",
+                    "one handedness",
+                    "find out which is right and write the header again",
+                )
+            )
+
+
+def _damaged(path: Path, error: Exception) -> VolumeError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return VolumeError(
+        Fault(
+            str(path),
+            f"a damaged or truncated file ({reason})",
+            ACCEPTED,
+            "fetch or write the file again",
+        )
+    )

@@ -1,0 +1,103 @@
+"""`Volume`: voxel values that never travel without their geometry."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnet.errors import Fault, VolumeError
+
+FloatArray = NDArray[np.float32]
+Affine = NDArray[np.float64]
+
+#: Standard spaces that share the MNI152 world coordinates closely enough for maps smoothed to a
+#: few millimetres. ``MNI152`` stands for "one of them, not said which".
+MNI_SPACES = (
+    "MNI152",
+    "MNI152Lin",
+    "MNI152NLin6Sym",
+    "MNI152NLin6Asym",
+    "MNI152NLin2009aSym",
+    "MNI152NLin2009aAsym",
+    "MNI152NLin2009bSym",
+    "MNI152NLin2009bAsym",
+    "MNI152NLin2009cSym",
+    "MNI152NLin2009cAsym",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxel values on a grid in a named space, checked once, at birth.
+
+    Parameters
+    ----------
+    data : ndarray of float32, shape (C, X, Y, Z)
+        Values, one channel per contrast; NaN where there are none.
+    affine : ndarray of float64, shape (4, 4)
+        From voxel index to world coordinates in mm; first axis to the right, second to the front,
+        third upwards (RAS+).
+    space : str
+        One of `MNI_SPACES`.
+    name : str
+        Where the data come from, for messages.
+
+    Raises
+    ------
+    VolumeError
+        If the shape, the affine, the orientation or the space is not as stated above.
+    """
+
+    data: FloatArray
+    affine: Affine
+    space: str
+    name: str = "volume"
+
+    def __post_init__(self) -> None:
+        check_space(self.space, self.name)
+        if self.data.ndim != 4 or 0 in self.data.shape:
+            self._refuse(
+                f"an array of shape {self.data.shape}",
+                "four axes (C, X, Y, Z), none of length 0",
+                "give one 3-D map per contrast",
+            )
+        if self.data.dtype != np.float32:
+            self._refuse(f"values of type {self.data.dtype}", "float32", "convert the values")
+        check_affine(self.affine, self.name)
+        if not is_ras(self.affine):
+            self._refuse("axes in another order than RAS+", "RAS+", "reorient the image first")
+
+    def _refuse(self, found: str, accepted: str, action: str) -> None:
+        raise VolumeError(Fault(self.name, found, accepted, action))
+
+
+def check_space(space: str, name: str) -> None:
+    """Raise `VolumeError` unless `space` is one of `MNI_SPACES`."""
+    if space not in MNI_SPACES:
+        raise VolumeError(
+            Fault(
+                name,
+                f"space '{space}'",
+                ", ".join(MNI_SPACES),
+                "normalise the map to MNI152 space, or correct the space stated for it",
+            )
+        )
+
+
+def check_affine(affine: Affine, name: str) -> None:
+    """Raise `VolumeError` unless `affine` is a finite, invertible (4, 4) matrix."""
+    usable = affine.shape == (4, 4) and bool(np.isfinite(affine).all())
+    if not usable or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise VolumeError(
+            Fault(
+                name,
+                f"a singular affine {np.asarray(affine).round(3).tolist()}",
+                "a finite, invertible (4, 4) matrix",
+                "write the image again with the software that made it",
+            )
+        )
+
+
+def is_ras(affine: Affine) -> bool:
+    """Tell whether each voxel axis points along its own world axis, in positive direction."""
+    return bool((np.diag(affine[:3, :3]) > 0).all())

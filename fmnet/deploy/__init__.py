@@ -1,0 +1,1 @@
+"""What runs on new scans: preparation, bundle, prediction. Needs no torch."""

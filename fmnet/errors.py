@@ -1,0 +1,101 @@
+"""Every error that a user can meet, and the shape it takes.
+
+A message says four things: where (subject or file), what was found, what is accepted, what to do.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with the input.
+
+    Parameters
+    ----------
+    where : str
+        Subject, file or configuration key.
+    found, accepted, action : str
+        What was met, what would have been right, and what the user can do.
+    participant_id : str, optional
+        The subject whose exclusion cures the fault; empty if leaving one subject out cures nothing.
+    """
+
+    where: str
+    found: str
+    accepted: str
+    action: str
+    participant_id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: found {self.found}; accepted: {self.accepted}; to do: {self.action}."
+
+
+class FmnetError(Exception):
+    """Base of all user-facing errors; carries one or more faults.
+
+    Parameters
+    ----------
+    faults : Fault or iterable of Fault
+        Everything that is wrong, reported together.
+    """
+
+    title = "fmnet can't go on"
+
+    def __init__(self, faults: Fault | Iterable[Fault]) -> None:
+        self.faults = (faults,) if isinstance(faults, Fault) else tuple(faults)
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        if len(self.faults) == 1:
+            return f"{self.title}: {self.faults[0]}"
+        lines = "\n".join(f"  - {fault}" for fault in self.faults)
+        return f"{self.title}, {len(self.faults)} faults:\n{lines}"
+
+
+class ConfigError(FmnetError):
+    """The configuration holds a misspelt key, a wrong type or an unknown option."""
+
+    title = "the configuration is not valid"
+
+
+class VolumeError(FmnetError):
+    """One image can't be read or used."""
+
+    title = "an image can't be used"
+
+
+class CohortError(FmnetError):
+    """The cohort as a whole can't be used."""
+
+    title = "the cohort can't be used"
+
+
+class StoreError(FmnetError):
+    """The scan store could not be written or read."""
+
+    title = "the scan store failed"
+
+
+class FoldsError(FmnetError):
+    """The folds asked for can't be made from this cohort."""
+
+    title = "the folds can't be made"
+
+
+class RunError(FmnetError):
+    """The run folder is not what this step needs."""
+
+    title = "the run folder can't be used"
+
+
+class ExportError(FmnetError):
+    """The trained network was not exported."""
+
+    title = "the export was refused"
+
+
+class BundleError(FmnetError):
+    """The bundle is damaged, altered or of another format."""
+
+    title = "the bundle can't be used"

@@ -1,0 +1,1 @@
+"""Cross-validated studies: folds, baselines, metrics, run folder, report."""
