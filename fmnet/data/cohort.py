@@ -113,15 +113,15 @@ def open_cohort(listing: Listing, store: ScanStore) -> Cohort:
     Raises
     ------
     CohortError
-        With all faults; with ``on_fault="exclude"`` only if some are not cured by leaving people out.
+        With all faults; those that leaving people out cures are passed over if so asked.
     StoreError
         If the store can't be written.
     """
     stored, faults = _store_all(listing, store)
     faults = [*listing.faults, *faults, *_duplicate_faults(listing.scans, stored)]
-    excluded = {fault.participant_id for fault in faults if fault.participant_id}
+    excluded = {subject_key(fault.participant_id) for fault in faults if fault.participant_id}
     if listing.on_fault == "exclude":
-        scans = [scan for scan in listing.scans if scan.participant_id not in excluded]
+        scans = [scan for scan in listing.scans if subject_key(scan.participant_id) not in excluded]
         fatal = [fault for fault in faults if not fault.participant_id]
     else:
         scans, fatal = list(listing.scans), faults

@@ -11,7 +11,6 @@ from fmnet.data.tables import subject_key
 from fmnet.data.volume import MNI_SPACES
 from fmnet.errors import Fault
 
-
 #: What to do about people with faults: stop, or go on without them.
 OnFault = Literal["raise", "exclude"]
 
