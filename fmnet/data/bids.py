@@ -18,12 +18,12 @@ SCAN_ENTITIES = ("ses", "task", "acq", "dir", "run")
 
 
 def read_bids(
-    root: Path,
+    root: str | Path,
     contrasts: list[str] | None = None,
     stat: str | None = None,
     space: str | None = None,
     task: str | None = None,
-    participants: Path | None = None,
+    participants: str | Path | None = None,
     label: str = "group",
     positive: str | int = "FM",
     negative: str | int | None = "HC",
@@ -56,8 +56,9 @@ def read_bids(
     CohortError
         If there is no tree, no map or no participants table to begin with.
     """
+    root = Path(root)
     maps = find_maps(root, contrasts, stat, space, task)
-    table = participants or _find_participants(root)
+    table = Path(participants) if participants else _find_participants(root)
     people = read_table_file(table, ("participant_id", label))
     return build_listing(maps, people, label, positive, negative, on_fault)
 

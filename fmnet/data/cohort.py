@@ -17,6 +17,9 @@ from fmnet.data.tables import subject_key
 from fmnet.data.volume import FloatArray
 from fmnet.errors import CohortError, Fault, VolumeError
 
+#: Between the files of one scan in cohort.tsv; unlike a comma, hardly ever part of a name.
+FILE_SEPARATOR = " | "
+
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
@@ -75,7 +78,7 @@ class Cohort:
                 "label": scan.label,
                 "used": "yes" if scan.scan_id in used else "no",
                 "reason": "" if scan.scan_id in used else self._reason(scan.participant_id),
-                "files": ", ".join(map(str, scan.files)),
+                "files": FILE_SEPARATOR.join(str(file.absolute()) for file in scan.files),
                 "space": scan.space,
             }
             for scan in self.listing.scans

@@ -140,7 +140,7 @@ def folds_table(folds: list[Fold]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def read_folds(cohort: Cohort, path: Path) -> list[Fold]:
+def read_folds(cohort: Cohort, path: str | Path) -> list[Fold]:
     """Read folds that an earlier run saved, for the same subjects.
 
     Raises
@@ -148,7 +148,7 @@ def read_folds(cohort: Cohort, path: Path) -> list[Fold]:
     FoldsError
         If the table names other subjects than the cohort has, or splits them wrongly.
     """
-    table = read_table_file(path, ("repeat", "fold", "participant_id", "role", "inner_fold"))
+    table = read_table_file(Path(path), ("repeat", "fold", "participant_id", "role", "inner_fold"))
     here, there = set(cohort.participant_ids), set(table["participant_id"])
     if here != there:
         only = f"only here: {sorted(here - there)}, only in the table: {sorted(there - here)}"

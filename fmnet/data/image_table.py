@@ -10,8 +10,8 @@ from fmnet.errors import CohortError, Fault
 
 
 def read_image_table(
-    images: Path,
-    participants: Path | None = None,
+    images: str | Path,
+    participants: str | Path | None = None,
     contrasts: list[str] | None = None,
     stat: str = "n/a",
     space: str = "MNI152",
@@ -46,10 +46,11 @@ def read_image_table(
     CohortError
         If a table is missing or lacks a column, or a contrast does not occur.
     """
+    images = Path(images)
     maps = find_table_maps(images, contrasts, stat, space, label)
     if participants is not None:
         columns = ("participant_id",) if "label" in maps.rows else ("participant_id", label)
-        people = read_table_file(participants, columns)
+        people = read_table_file(Path(participants), columns)
     elif "label" in maps.rows:
         people = maps.rows[["participant_id"]].drop_duplicates()
     else:

@@ -117,7 +117,7 @@ def build_listing(
     on_fault : {"raise", "exclude"}
         What opening the listing will do about people with faults.
     """
-    scans, faults = _group_scans(maps)
+    scans, faults = group_scans(maps)
     table = participants.drop_duplicates("participant_id")
     faults += _person_faults(scans, participants)
     if "label" not in maps.rows:
@@ -145,7 +145,8 @@ def build_listing(
     )
 
 
-def _group_scans(maps: MapTable) -> tuple[list[Scan], list[Fault]]:
+def group_scans(maps: MapTable) -> tuple[list[Scan], list[Fault]]:
+    """Put the maps of each scan together; scans with too few or too many maps are faults."""
     scans: list[Scan] = []
     faults: list[Fault] = []
     for scan_id, rows in maps.rows.groupby("scan_id", sort=True):

@@ -1,6 +1,7 @@
 """Tab-separated tables as BIDS writes them: text columns, ``n/a`` for what is missing."""
 
 from pathlib import Path
+from typing import TextIO
 
 import pandas as pd
 
@@ -54,7 +55,7 @@ def read_table_file(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     return stripped.mask(stripped.isin(MISSING), "")
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: pd.DataFrame, path: Path | TextIO) -> None:
     """Write a table with tabs, ``n/a`` for what is missing and enough digits to read back."""
     table.replace("", "n/a").to_csv(
         path, sep="\t", index=False, na_rep="n/a", float_format="%.9g", lineterminator="\n"

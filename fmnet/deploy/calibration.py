@@ -1,0 +1,61 @@
+"""From raw score to probability, fitted on out-of-fold scores (Platt 1999)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Logistic map from score to probability.
+
+    Parameters
+    ----------
+    slope, intercept : float
+        ``probability = 1 / (1 + exp(-(slope * score + intercept)))``; the slope is never negative.
+    """
+
+    slope: float
+    intercept: float
+
+    def probability(self, score: ArrayLike) -> NDArray[np.float64]:
+        """Turn raw scores into probabilities of the positive class, in [0, 1]."""
+        return np.asarray(expit(self.slope * np.asarray(score, dtype=float) + self.intercept))
+
+
+def fit_calibration(scores: ArrayLike, labels: ArrayLike) -> Calibration:
+    """Fit the map on scores of scans that the scoring network had not seen.
+
+    Platt's softened targets keep the slope finite where scores separate the classes. Where higher
+    scores go with the negative class the slope is 0: such scores say nothing, and the probability
+    is the share of the positive class.
+
+    Parameters
+    ----------
+    scores : array-like of float, shape (N,)
+        Out-of-fold scores.
+    labels : array-like of int, shape (N,)
+        0 or 1.
+
+    References
+    ----------
+    Platt, J. (1999). Probabilistic outputs for support vector machines.
+    """
+    x, y = np.asarray(scores, dtype=float), np.asarray(labels, dtype=int)
+    positives, negatives = int(y.sum()), int((1 - y).sum())
+    target = np.where(y == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    scale = float(x.std()) or 1.0
+    model = LogisticRegression(C=np.inf)
+    model.fit(
+        np.concatenate([x, x])[:, None] / scale,
+        np.repeat([1, 0], len(x)),
+        sample_weight=np.concatenate([target, 1 - target]),
+    )
+    slope = float(model.coef_[0, 0]) / scale
+    if slope <= 0:
+        prevalence = (positives + 1) / (len(y) + 2)
+        return Calibration(0.0, float(np.log(prevalence / (1 - prevalence))))
+    return Calibration(slope, float(model.intercept_[0]))

@@ -1,0 +1,193 @@
+"""`Preparation`: the one way from a map to the network's input, in training and in use."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save
+
+from fmnet.data.grid import Grid, MaskName, build_grid, place_on_grid, smooth_values
+from fmnet.data.volume import FloatArray, Volume
+from fmnet.errors import BundleError, Fault
+
+#: A voxel that fewer of the training scans cover is left out: it would mostly show coverage.
+MIN_TRAINING_SHARE = 0.5
+#: Smallest standard deviation, as a share of the median one, that a voxel is divided by.
+SD_FLOOR = 0.1
+
+
+@dataclass(frozen=True)
+class PreparationSettings:
+    """What is chosen about the preparation before any data are seen.
+
+    Parameters
+    ----------
+    voxel_size_mm : int
+        Edge length of the template's voxels.
+    mask : {"brain", "grey_matter"}
+        What is looked at.
+    fwhm_mm : float
+        Smoothing on the template grid, full width at half maximum.
+    min_coverage : float
+        Smallest share of the mask that a map must cover.
+    """
+
+    voxel_size_mm: int = 4
+    mask: MaskName = "brain"
+    fwhm_mm: float = 8.0
+    min_coverage: float = 0.5
+
+    def build_grid(self) -> Grid:
+        """Build the template grid."""
+        return build_grid(self.voxel_size_mm, self.mask)
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """Fitted transform from a map to the network's input.
+
+    Parameters
+    ----------
+    grid : Grid
+        Template grid and mask; V voxels in the mask.
+    contrasts : tuple of str
+        Name of each of the C channels.
+    fwhm_mm : float
+        Smoothing on the grid.
+    min_coverage : float
+        Smallest share of the mask that a map must cover.
+    mean, weight : ndarray of float32, shape (C, V)
+        Voxel-wise mean over the training scans, and one over their standard deviation; 0 where
+        too few of them have data.
+    """
+
+    grid: Grid
+    contrasts: tuple[str, ...]
+    fwhm_mm: float
+    min_coverage: float
+    mean: FloatArray
+    weight: FloatArray
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the network's input for one scan: (C, X, Y, Z)."""
+        return len(self.contrasts), *self.grid.shape
+
+    def place(self, volumes: tuple[Volume, ...]) -> FloatArray:
+        """Put one scan's maps on the grid: (C, V), NaN where there are no data."""
+        return np.concatenate([place_on_grid(volume, self.grid) for volume in volumes])
+
+    def standardise(self, smoothed: FloatArray) -> FloatArray:
+        """Standardise smoothed values by voxel, (..., C, V); missing voxels become 0, the mean."""
+        standard: FloatArray = (smoothed - self.mean) * self.weight
+        return np.nan_to_num(standard, copy=False, nan=0.0)
+
+    def images(self, smoothed: FloatArray) -> FloatArray:
+        """Turn smoothed values (..., C, V) into the network's input (..., C, X, Y, Z)."""
+        return self.grid.unmask(self.standardise(smoothed))
+
+    def prepare(self, values: FloatArray) -> FloatArray:
+        """Turn values on the grid, (..., C, V), into the network's input (..., C, X, Y, Z)."""
+        return self.images(smooth_values(values, self.grid, self.fwhm_mm))
+
+
+def fit_preparation(
+    smoothed: FloatArray, grid: Grid, contrasts: tuple[str, ...], settings: PreparationSettings
+) -> Preparation:
+    """Fit mean and standard deviation of each voxel on the training scans.
+
+    Parameters
+    ----------
+    smoothed : ndarray of float32, shape (N, C, V)
+        The training scans, smoothed by ``settings.fwhm_mm``; NaN where missing.
+    grid : Grid
+        Where the values lie.
+    contrasts : tuple of str
+        Names of the channels.
+    settings : PreparationSettings
+        What was chosen beforehand.
+    """
+    known = np.isfinite(smoothed)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, smoothed, 0).sum(axis=0, dtype=np.float64) / count
+    deviation = np.where(known, smoothed - mean, 0)
+    sd = np.sqrt((deviation**2).sum(axis=0, dtype=np.float64) / count)
+    usable = known.mean(axis=0) >= MIN_TRAINING_SHARE
+    floor = [
+        SD_FLOOR * np.median(row[use]) if use.any() else 1.0
+        for row, use in zip(sd, usable, strict=True)
+    ]
+    spread = np.maximum(np.maximum(sd, np.array(floor)[:, None]), np.finfo(np.float32).tiny)
+    return Preparation(
+        grid,
+        contrasts,
+        settings.fwhm_mm,
+        settings.min_coverage,
+        np.where(usable, mean, 0).astype(np.float32),
+        np.where(usable, 1 / spread, 0).astype(np.float32),
+    )
+
+
+def write_preparation(preparation: Preparation, folder: Path) -> None:
+    """Write ``preparation.json`` and ``preparation.safetensors``."""
+    settings = {
+        "contrasts": preparation.contrasts,
+        "space": preparation.grid.space,
+        "orientation": "RAS+",
+        "affine": preparation.grid.affine.tolist(),
+        "shape": preparation.grid.shape,
+        "voxel_size_mm": preparation.grid.voxel_size_mm,
+        "fwhm_mm": preparation.fwhm_mm,
+        "min_coverage": preparation.min_coverage,
+    }
+    (folder / "preparation.json").write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+    arrays: dict[str, NDArray[Any]] = {
+        "mask": preparation.grid.mask.astype(np.uint8),
+        "mean": preparation.mean,
+        "weight": preparation.weight,
+    }
+    # not save_file: it makes files that only their owner may read
+    (folder / "preparation.safetensors").write_bytes(save(arrays))
+
+
+def read_preparation(folder: Path) -> Preparation:
+    """Read what `write_preparation` wrote.
+
+    Raises
+    ------
+    BundleError
+        If a file is missing or damaged, or the two don't fit together.
+    """
+    try:
+        settings = json.loads((folder / "preparation.json").read_text("utf-8"))
+        arrays = load_file(folder / "preparation.safetensors")
+        mask = arrays["mask"].astype(bool)
+        affine = np.array(settings["affine"], dtype=float)
+        preparation = Preparation(
+            Grid(mask, affine, settings["space"]),
+            tuple(settings["contrasts"]),
+            float(settings["fwhm_mm"]),
+            float(settings["min_coverage"]),
+            arrays["mean"],
+            arrays["weight"],
+        )
+    except (OSError, KeyError, ValueError) as error:
+        raise _damaged(folder, f"{type(error).__name__}: {error}") from error
+    expected = (len(preparation.contrasts), preparation.grid.n_voxels)
+    if preparation.mean.shape != expected or preparation.weight.shape != expected:
+        raise _damaged(folder, f"arrays of shape {preparation.mean.shape}, not {expected}")
+    return preparation
+
+
+def _damaged(folder: Path, reason: str) -> BundleError:
+    return BundleError(
+        Fault(
+            str(folder),
+            f"a preparation that can't be read ({reason})",
+            "preparation.json and preparation.safetensors as fmnet wrote them",
+            "copy or export the folder again",
+        )
+    )

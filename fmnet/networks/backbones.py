@@ -1,0 +1,139 @@
+"""3D networks that turn a prepared scan into one score; the layers are MONAI's.
+
+Each builder takes the input's shape, ``(C, X, Y, Z)``, and plain settings, and returns a
+`ScoreNetwork`. A new network is a new builder, here or in a package of one's own, named in a
+config file.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from monai.networks.nets import Classifier, DenseNet, ResNet
+from torch import nn
+
+from fmnet.errors import ConfigError, Fault
+
+NetworkBuilder = Callable[[tuple[int, int, int, int]], "ScoreNetwork"]
+InputShape = tuple[int, int, int, int]
+
+
+class ScoreNetwork(nn.Module):
+    """A backbone with one output, read as the raw score (logit) of the positive class."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Score prepared scans: (B, C, X, Y, Z) to (B,)."""
+        score: torch.Tensor = self.backbone(image).squeeze(1)  # (B, 1) -> (B,)
+        return score
+
+
+def build_small_cnn(
+    input_shape: InputShape,
+    channels: Sequence[int] = (8, 16, 32),
+    n_residual_units: int = 1,
+    dropout: float = 0.0,
+) -> ScoreNetwork:
+    """Build a few strided convolutions and a flattened linear layer, which keeps location.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (C, X, Y, Z).
+    channels : sequence of int
+        Feature maps after each convolution; each halves the grid.
+    n_residual_units : int
+        Residual units per stage; 0 for plain convolutions.
+    dropout : float
+        Probability, in [0, 1).
+    """
+    _check_size(input_shape, len(channels))
+    return ScoreNetwork(
+        Classifier(
+            in_shape=input_shape,
+            classes=1,
+            channels=tuple(channels),
+            strides=(2,) * len(channels),
+            num_res_units=n_residual_units,
+            dropout=dropout or None,
+        )
+    )
+
+
+def build_resnet(
+    input_shape: InputShape,
+    layers: Sequence[int] = (1, 1, 1, 1),
+    channels: Sequence[int] = (32, 64, 128, 256),
+) -> ScoreNetwork:
+    """Build a 3D residual network with global pooling; ``layers=(1, 1, 1, 1)`` is ResNet-10.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (C, X, Y, Z).
+    layers, channels : sequence of int
+        Blocks and feature maps of the four stages.
+    """
+    _check_size(input_shape, 4)
+    return ScoreNetwork(
+        ResNet(
+            block="basic",
+            layers=list(layers),
+            block_inplanes=list(channels),
+            spatial_dims=3,
+            n_input_channels=input_shape[0],
+            conv1_t_size=3,
+            conv1_t_stride=2,
+            num_classes=1,
+            norm=("instance", {"affine": True}),
+        )
+    )
+
+
+def build_densenet(
+    input_shape: InputShape,
+    init_features: int = 16,
+    growth_rate: int = 8,
+    layers: Sequence[int] = (2, 2, 2),
+    norm: Literal["instance", "batch"] = "instance",
+) -> ScoreNetwork:
+    """Build a small 3D DenseNet with global pooling.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (C, X, Y, Z).
+    init_features, growth_rate : int
+        Feature maps at the start and added by each layer.
+    layers : sequence of int
+        Layers in each dense block.
+    norm : {"instance", "batch"}
+        Normalisation; batch statistics are poor with batches of a few scans.
+    """
+    _check_size(input_shape, 2 + len(layers) - 1)
+    return ScoreNetwork(
+        DenseNet(
+            spatial_dims=3,
+            in_channels=input_shape[0],
+            out_channels=1,
+            init_features=init_features,
+            growth_rate=growth_rate,
+            block_config=tuple(layers),
+            norm=norm,
+        )
+    )
+
+
+def _check_size(input_shape: InputShape, halvings: int) -> None:
+    if min(input_shape[1:]) < 2**halvings:
+        raise ConfigError(
+            Fault(
+                "network",
+                f"a grid of {input_shape[1:]} voxels, to be halved {halvings} times",
+                f"at least {2**halvings} voxels along each axis",
+                "choose fewer stages or a smaller preparation.voxel_size_mm",
+            )
+        )

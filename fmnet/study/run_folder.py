@@ -1,0 +1,174 @@
+"""What every training run leaves behind, and who may write it."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import fmnet
+from fmnet.deploy.bundle import write_plain
+from fmnet.deploy.calibration import Calibration
+from fmnet.deploy.preparation import Preparation, write_preparation
+from fmnet.deploy.quality import Reference
+from fmnet.errors import Fault, RunError
+from fmnet.networks.backbones import ScoreNetwork
+from fmnet.networks.rebuild import NetworkDescription, write_network
+
+PACKAGES = (
+    "torch", "monai", "pytorch-lightning", "hydra-core", "nibabel", "nilearn", "numpy", "scipy",
+    "scikit-learn", "pandas", "onnx", "onnxruntime", "safetensors",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What a signature says about its own training.
+
+    Parameters
+    ----------
+    label, positive, negative : str
+        Label column and its two values.
+    contrasts : tuple of str
+        Channels.
+    stat, space, origin : str
+        Unit of the maps, their space, and ``synthetic`` for made-up data.
+    n_scans, n_subjects : int
+        Used in the final training.
+    n_epochs, seed : int
+        Of the final training.
+    crossvalidation : dict
+        Out-of-fold figures of each model.
+    """
+
+    label: str
+    positive: str
+    negative: str
+    contrasts: tuple[str, ...]
+    stat: str
+    space: str
+    origin: str
+    n_scans: int
+    n_subjects: int
+    n_epochs: int
+    seed: int
+    crossvalidation: dict[str, Any]
+
+
+def is_writer() -> bool:
+    """Tell whether this process writes the run folder: one of those of a distributed run does."""
+    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+
+
+def create_run_folder(run_dir: Path, overwrite: bool) -> None:
+    """Make the folder, or refuse one that holds a run already.
+
+    Raises
+    ------
+    RunError
+        If there are results in it and `overwrite` is false, or it can't be made.
+    """
+    if (run_dir / "predictions.tsv").exists() and not overwrite:
+        raise RunError(
+            Fault(
+                str(run_dir),
+                "the results of an earlier run",
+                "a new folder",
+                "choose another run_dir, or set overwrite=true",
+            )
+        )
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            Fault(
+                str(run_dir), str(error), "a folder that can be written", "choose another run_dir"
+            )
+        ) from error
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Write JSON with a final newline."""
+    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+
+
+def write_model(
+    folder: Path,
+    network: ScoreNetwork,
+    description: NetworkDescription,
+    preparation: Preparation,
+    calibration: Calibration,
+    reference: Reference,
+    record: TrainingRecord,
+) -> None:
+    """Write ``model/``, all that export needs besides the maps."""
+    folder.mkdir(exist_ok=True)
+    write_network(network, description, folder)
+    write_preparation(preparation, folder)
+    write_plain(calibration, folder / "calibration.json")
+    write_plain(reference, folder / "reference.json")
+    write_json(asdict(record), folder / "training.json")
+
+
+def manifest(seed: int, data_hashes: Sequence[str], started: datetime) -> dict[str, Any]:
+    """Describe what was run, with what, on what, from when to when."""
+    ended = datetime.now(UTC)
+    return {
+        "command": sys.argv,
+        "seed": seed,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round((ended - started).total_seconds(), 1),
+        "versions": versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": _device(),
+        "code_sha256": _code_hash(),
+        "git_commit": _git_commit(),
+        "data_sha256": hashlib.sha256("\n".join(sorted(data_hashes)).encode()).hexdigest(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of fmnet and of what the result depends on."""
+    found = {"fmnet": fmnet.__version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        return ", ".join(
+            torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())
+        )
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def _code_hash() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(fmnet.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _git_commit() -> str:
+    """Name the commit that the code is at; empty outside a checkout."""
+    folder = Path(fmnet.__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,64 @@
+"""Lightning trainers for many short trainings in a row."""
+
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Literal
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
+
+#: ``(max_epochs, callbacks, loggers)`` to a Trainer.
+TrainerBuilder = Callable[[int, list[Callback], list[Logger]], pl.Trainer]
+
+#: Advice from Lightning that does not hold for cohorts kept in memory, or that a user can't act on.
+SILENCED = (
+    ".*does not have many workers.*",
+    ".*is smaller than the logging interval.*",
+    ".*isinstance.treespec, LeafSpec.*",
+    "Total length of .list. across ranks is zero.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+)
+
+
+def build_trainer(
+    max_epochs: int,
+    callbacks: list[Callback],
+    loggers: list[Logger],
+    accelerator: Literal["cpu", "gpu", "auto"] = "cpu",
+    devices: int | list[int] = 1,
+    strategy: Literal["auto", "ddp"] = "auto",
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
+    num_nodes: int = 1,
+) -> pl.Trainer:
+    """Build a quiet, reproducible trainer of fixed length.
+
+    Parameters
+    ----------
+    max_epochs : int
+        Exact length of the training.
+    callbacks, loggers : list
+        As Lightning takes them.
+    accelerator, devices, strategy, precision, num_nodes
+        Where and how to compute, as Lightning takes them.
+    """
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for message in SILENCED:
+        warnings.filterwarnings("ignore", message=message)
+    return pl.Trainer(
+        max_epochs=max_epochs,
+        callbacks=callbacks,
+        logger=loggers or False,
+        accelerator=accelerator,
+        devices=devices,
+        strategy=strategy,
+        precision=precision,
+        num_nodes=num_nodes,
+        deterministic="warn" if accelerator != "cpu" else True,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )

@@ -1,0 +1,11 @@
+"""Score new scans with an exported signature; needs the base install alone.
+
+python scripts/predict.py BUNDLE SCAN [SCAN ...] --out results.tsv
+"""
+
+import sys
+
+from fmnet.deploy.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
