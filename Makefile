@@ -1,0 +1,51 @@
+# make demo: train on a synthetic cohort, export, predict three new scans.
+# make test: all tests. Each sets up what it needs; only python3 (3.11 or later), pip and make are
+# expected on the machine.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+DEMO   := outputs/demo
+
+.PHONY: help install demo test lint
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   train on a synthetic cohort, export, predict three new scans"
+	@echo "make test   run the tests"
+	@echo "make lint   style, types and import contracts"
+
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@echo "installing into $(VENV); the first time this downloads about 1 GB"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fmnet needs Python 3.11 or later: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	@touch $@
+
+demo: $(READY)
+	@echo "1/4 training on a SYNTHETIC cohort (nobody was scanned)"
+	@$(BIN)/python scripts/train.py run_dir=$(DEMO)/run overwrite=true
+	@echo "2/4 exporting"
+	@$(BIN)/python scripts/export.py run_dir=$(DEMO)/run out=checkpoints/demo overwrite=true
+	@echo "3/4 making new people whom the network never saw"
+	@$(BIN)/python scripts/make_cohort.py $(DEMO)/new-people --n-subjects 4 --seed 1
+	@echo "4/4 predicting three of them"
+	@$(BIN)/python scripts/predict.py checkpoints/demo --out $(DEMO)/predictions.tsv \
+		$(DEMO)/new-people/sub-synthetic00[1-3]/func/*_statmap.nii.gz
+	@$(BIN)/python -c 'import pandas; table = pandas.read_csv("$(DEMO)/predictions.tsv", sep="\t", keep_default_na=False); table["scan"] = table["scan"].str.rsplit("/").str[-1].str.split("_").str[0]; print(table[["scan", "score", "probability", "status"]].to_string(index=False))'
+	@echo
+	@echo "report      $(DEMO)/run/report.html"
+	@echo "signature   checkpoints/demo"
+	@echo "predictions $(DEMO)/predictions.tsv"
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
