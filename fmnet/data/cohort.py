@@ -83,10 +83,14 @@ class Cohort:
             }
             for scan in self.listing.scans
         ]
-        listed = {row["participant_id"] for row in rows}
+        listed = {subject_key(row["participant_id"]) for row in rows}
+        others = {
+            subject_key(fault.participant_id): fault.participant_id for fault in self.left_out
+        }
         rows += [
             {"participant_id": person, "used": "no", "reason": self._reason(person)}
-            for person in sorted({fault.participant_id for fault in self.left_out} - listed)
+            for key, person in sorted(others.items())
+            if key not in listed
         ]
         table = pd.DataFrame(rows)
         stored = dict(zip((scan.scan_id for scan in self.scans), self.stored, strict=True))
@@ -99,7 +103,10 @@ class Cohort:
         return table.fillna("")
 
     def _reason(self, participant_id: str) -> str:
-        reasons = [str(fault) for fault in self.left_out if fault.participant_id == participant_id]
+        key = subject_key(participant_id)
+        reasons = [
+            str(fault) for fault in self.left_out if subject_key(fault.participant_id) == key
+        ]
         return " | ".join(reasons)
 
 

@@ -1,12 +1,12 @@
 """Cross-validation folds: split by subject, stratified, saved as a table."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold
 
 from fmnet.data.cohort import Cohort
 from fmnet.data.tables import read_table_file
@@ -43,11 +43,14 @@ class Fold:
     def __post_init__(self) -> None:
         inner = [person for part in self.validation for person in part]
         shared = set(self.train) & set(self.test)
-        if shared or (inner and sorted(inner) != sorted(set(self.train))):
+        counts = Counter(inner) if inner else Counter(set(self.train))
+        misplaced = {person for person in {*self.train, *inner} if counts[person] != 1}
+        wrong = sorted(shared | misplaced | (set(inner) - set(self.train)))
+        if wrong:
             raise FoldsError(
                 Fault(
                     f"repeat {self.repeat}, fold {self.fold}",
-                    f"subjects on two sides or in no inner fold: {', '.join(sorted(shared))}",
+                    "subjects on two sides, or not in one inner fold exactly: " + ", ".join(wrong),
                     "each subject in train or in test, each training subject in one inner fold",
                     "correct folds.tsv",
                 )
@@ -80,8 +83,8 @@ def build_folds(
     FoldsError
         If a class has fewer subjects than folds.
     """
-    strata = _strata(cohort, n_splits)
     _check_enough(cohort, n_splits, inner_splits)
+    strata = _strata(cohort)
     folds = []
     for repeat in range(n_repeats):
         for fold, test in enumerate(_split(strata, n_splits, seed + repeat)):
@@ -95,21 +98,31 @@ def build_folds(
 
 def build_inner_folds(cohort: Cohort, inner_splits: int, seed: int) -> Fold:
     """Build the fold of the final model: all subjects train, inner folds serve its choices."""
-    strata = _strata(cohort, inner_splits)
+    _check_enough(cohort, None, inner_splits)
+    strata = _strata(cohort)
     inner = [_members(cohort, units) for units in _split(strata, inner_splits, seed)]
     return Fold(0, 0, _members(cohort, strata.index), (), tuple(inner))
 
 
 def check_folds(folds: list[Fold], cohort: Cohort) -> None:
-    """Raise `FoldsError` unless each part of each fold holds both classes."""
+    """Raise `FoldsError` unless each part of each fold holds both classes and whole families."""
     labels, people = cohort.labels, cohort.participant_ids
+    units = dict(zip(people, _units(cohort), strict=True))
     faults = []
     for fold in folds:
+        where = f"repeat {fold.repeat}, fold {fold.fold}"
+        sides = [fold.test, *(fold.validation or [fold.train])]
+        split = Counter(unit for side in sides for unit in {units[person] for person in side})
+        faults += [
+            Fault(where, f"{unit} on two sides", "families kept together", "correct folds.tsv")
+            for unit in sorted(split)
+            if split[unit] > 1
+        ]
         parts = {"train": fold.train, "test": fold.test}
         parts |= {f"inner fold {k}": part for k, part in enumerate(fold.validation)}
         faults += [
             Fault(
-                f"repeat {fold.repeat}, fold {fold.fold}, {name}",
+                f"{where}, {name}",
                 f"{len(part)} subjects, not both classes",
                 "both classes in every part",
                 "choose fewer folds (folds.n_splits, folds.inner_splits)",
@@ -155,15 +168,50 @@ def read_folds(cohort: Cohort, path: str | Path) -> list[Fold]:
         raise FoldsError(
             Fault(str(path), f"other subjects ({only})", "the same", "use this cohort's folds")
         )
+    _check_table(table, path)
     folds = []
     for key, rows in table.groupby(["repeat", "fold"], sort=False):
         repeat, number = map(str, key)
         people = {role: tuple(rows.loc[rows["role"] == role, "participant_id"]) for role in ROLES}
         train = rows[rows["role"] == "train"]
-        inner = tuple(tuple(part) for _, part in train.groupby("inner_fold")["participant_id"])
+        named = train[train["inner_fold"] != ""]
+        inner = tuple(tuple(part) for _, part in named.groupby("inner_fold")["participant_id"])
         folds.append(Fold(int(repeat), int(number), people["train"], people["test"], inner))
     check_folds(folds, cohort)
     return folds
+
+
+def _check_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Raise `FoldsError` unless each fold holds everybody once and each repeat tests all once."""
+    faults = []
+    numbers = table["repeat"].str.isdecimal() & table["fold"].str.isdecimal()
+    for row in table.index[~(numbers & table["role"].isin(ROLES))]:
+        cells = {name: str(table.at[row, name]) for name in table.columns}
+        found = ", ".join(f"{name} '{cells[name]}'" for name in ("repeat", "fold", "role"))
+        where = f"{path}, {cells['participant_id']}"
+        accepted = f"whole numbers and one of the roles {', '.join(ROLES)}"
+        faults.append(Fault(where, found, accepted, "correct the row"))
+    everybody = set(table["participant_id"])
+    for key, rows in table.groupby(["repeat", "fold"], sort=False):
+        repeat, fold = map(str, key)
+        where = f"{path}, repeat {repeat}, fold {fold}"
+        faults += _not_once(where, rows, everybody, "row")
+        if not faults and rows.loc[rows["role"] == "train", "inner_fold"].nunique() < 2:
+            accepted = "two or more inner folds of the training subjects"
+            faults.append(Fault(where, "fewer than 2 inner folds", accepted, "fill in inner_fold"))
+    for name, rows in table[table["role"] == "test"].groupby("repeat", sort=False):
+        faults += _not_once(f"{path}, repeat {name}", rows, everybody, "test role")
+    if faults:
+        raise FoldsError(faults)
+
+
+def _not_once(where: str, rows: pd.DataFrame, everybody: set[str], what: str) -> list[Fault]:
+    counts = Counter(rows["participant_id"])
+    wrong = sorted(person for person in everybody if counts[person] != 1)
+    if not wrong:
+        return []
+    found = ", ".join(f"{counts[person]} for {person}" for person in wrong)
+    return [Fault(where, f"{what}s: {found}", f"one {what} per subject", "correct folds.tsv")]
 
 
 def _units(cohort: Cohort) -> list[str]:
@@ -174,8 +222,8 @@ def _units(cohort: Cohort) -> list[str]:
     ]
 
 
-def _strata(cohort: Cohort, n_splits: int) -> pd.Series:
-    """Stratum of each unit (subject or family): its labels, with its site if that leaves enough."""
+def _strata(cohort: Cohort) -> pd.DataFrame:
+    """Tabulate label (``0``, ``1`` or ``0+1``) and site of each unit: subject or family."""
     frame = pd.DataFrame(
         {
             "unit": _units(cohort),
@@ -183,20 +231,24 @@ def _strata(cohort: Cohort, n_splits: int) -> pd.Series:
             "site": cohort.covariate("site"),
         }
     )
-    by_unit = frame.groupby("unit", sort=True).agg(_join_distinct)
-    with_site = by_unit["label"] + "@" + by_unit["site"]
-    return with_site if with_site.value_counts().min() >= n_splits else by_unit["label"]
+    return frame.groupby("unit", sort=True).agg(_join_distinct)
 
 
 def _join_distinct(values: pd.Series) -> str:
     return "+".join(sorted(set(values)))
 
 
-def _split(strata: pd.Series, n_splits: int, seed: int) -> list[pd.Index]:
-    splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
-    return [
-        strata.index[held_out] for _, held_out in splitter.split(strata, strata.astype("category"))
-    ]
+def _split(strata: pd.DataFrame, n_splits: int, seed: int) -> list[pd.Index]:
+    """Deal the units out like shuffled cards, label after label and site after site.
+
+    Each fold gets its share of every class and site, one more or less, however small the strata.
+    Units with both labels lie between the two classes, so that each class is dealt in one go.
+    """
+    order = np.random.default_rng(seed).permutation(len(strata))
+    dealt = (
+        strata.iloc[order].sort_values("site", kind="stable").sort_values("label", kind="stable")
+    )
+    return [dealt.index[fold::n_splits].sort_values() for fold in range(n_splits)]
 
 
 def _members(cohort: Cohort, units: pd.Index) -> tuple[str, ...]:
@@ -205,17 +257,33 @@ def _members(cohort: Cohort, units: pd.Index) -> tuple[str, ...]:
     return tuple(sorted({person for unit, person in pairs if unit in wanted}))
 
 
-def _check_enough(cohort: Cohort, n_splits: int, inner_splits: int) -> None:
+def _check_enough(cohort: Cohort, n_splits: int | None, inner_splits: int) -> None:
+    """Raise `FoldsError` if a class has too few units; no `n_splits`: nobody is tested."""
+    asked = {"n_splits": n_splits, "inner_splits": inner_splits}
+    if few := {name: value for name, value in asked.items() if value is not None and value < 2}:
+        raise FoldsError(
+            [
+                Fault(f"folds.{name}", str(value), "2 or more", "ask for more folds")
+                for name, value in few.items()
+            ]
+        )
+    needed, wanted = inner_splits, f"{inner_splits} inner folds"
+    if n_splits is not None:
+        # The largest test set takes its share of a class before the inner folds divide the rest.
+        needed = max(n_splits, inner_splits + -(-inner_splits // (n_splits - 1)))
+        wanted = f"{n_splits} folds with {wanted}"
     units = np.array(_units(cohort))
+    faults = []
     for value, name in enumerate((cohort.listing.labels.negative, cohort.listing.labels.positive)):
         count = len(set(units[cohort.labels == value]))
-        needed = max(n_splits, inner_splits + -(-inner_splits // max(n_splits - 1, 1)))
         if count < needed:
-            raise FoldsError(
+            faults.append(
                 Fault(
                     f"class '{name}'",
-                    f"{count} subjects for {n_splits} folds with {inner_splits} inner folds",
-                    f"at least {needed} subjects in each class",
+                    f"{count} subjects (or families) for {wanted}",
+                    f"at least {needed} in each class",
                     "choose fewer folds (folds.n_splits, folds.inner_splits) or add subjects",
                 )
             )
+    if faults:
+        raise FoldsError(faults)

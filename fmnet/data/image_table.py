@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from fmnet.data.listing import Listing, MapTable, OnFault, build_listing
-from fmnet.data.tables import read_table_file
+from fmnet.data.tables import read_table_file, subject_key
 from fmnet.errors import CohortError, Fault
 
 
@@ -84,6 +84,7 @@ def find_table_maps(
             "both in every row",
             "fill them in or remove the rows",
         )
+    table["participant_id"] = _one_spelling(table["participant_id"])
     if "contrast" not in table:
         table["contrast"] = "map"
     stated = table["space"] if "space" in table else pd.Series("", index=table.index)
@@ -107,8 +108,25 @@ def find_table_maps(
             "choose among the contrasts that are there (cohort.contrasts)",
         )
     chosen = tuple(contrasts or names)
-    rows = rows[rows["contrast"].isin(chosen)].reset_index(drop=True)
-    return MapTable(rows, chosen, stat)
+    kept = rows[rows["contrast"].isin(chosen)].reset_index(drop=True)
+    without = sorted(set(rows["participant_id"]) - set(kept["participant_id"]))
+    faults = [
+        Fault(
+            person,
+            "no map of any contrast asked for",
+            ", ".join(chosen),
+            "supply the person's maps, or leave the person out",
+            person,
+        )
+        for person in without
+    ]
+    return MapTable(kept, chosen, stat, faults=faults)
+
+
+def _one_spelling(people: pd.Series) -> pd.Series:
+    """Write each person as first written, so that ``sub-01`` and ``01`` stay one person."""
+    keys = people.map(subject_key)
+    return keys.map(people.groupby(keys).first())
 
 
 def _scan_ids(table: pd.DataFrame) -> pd.Series:

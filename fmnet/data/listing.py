@@ -166,6 +166,17 @@ def group_scans(maps: MapTable) -> tuple[list[Scan], list[Fault]]:
                 )
             )
             continue
+        if len(spaces := sorted(set(rows["space"]))) > 1:
+            faults.append(
+                Fault(
+                    str(scan_id),
+                    f"maps in several spaces: {', '.join(map(repr, spaces))}",
+                    "one space",
+                    "give all maps of the scan in the same space, or correct what is stated",
+                    participant_id,
+                )
+            )
+            continue
         by_contrast = rows.set_index("contrast")
         files = tuple(Path(str(by_contrast.at[name, "path"])) for name in maps.contrasts)
         label = str(rows["label"].iloc[0]) if "label" in rows else ""
@@ -221,10 +232,13 @@ def _choose_labels(
     counts = Counter(value for value in known if value)
     found = ", ".join(f"'{value}' ({n})" for value, n in sorted(counts.items())) or "no value"
     others = sorted(value for value in counts if value != positive)
-    if negative is None and len(others) == 1:
+    if negative is None and len(others) == 1 and positive in counts:
         return Labels(column, positive, others[0]), []
     labels = Labels(column, positive, negative or "")
     where = f"label column '{column}'"
+    if positive == negative:
+        action = "correct cohort.positive or cohort.negative"
+        return labels, [Fault(where, f"'{positive}' for both classes", "two values", action)]
     if positive not in counts or (negative is not None and negative not in counts):
         missing = positive if positive not in counts else negative
         action = f"'{missing}' doesn't occur: correct cohort.positive or cohort.negative"

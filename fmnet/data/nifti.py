@@ -2,13 +2,12 @@
 
 import io
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from isal import igzip
+from isal import igzip, igzip_lib
 from nibabel.spatialimages import SpatialImage
 
 from fmnet.data.volume import FloatArray, Volume, check_affine, check_space
@@ -16,6 +15,14 @@ from fmnet.errors import Fault, VolumeError
 
 ACCEPTED = "a 3-D NIfTI-1, NIfTI-2 or Analyze map (.nii, .nii.gz, .img/.hdr)"
 SUFFIXES = (".nii", ".nii.gz", ".img", ".hdr", ".img.gz", ".hdr.gz")
+#: What isal raises for a damaged file; its stub takes `IsalError` for an instance.
+GZIP_ERRORS: tuple[type[Exception], ...] = (
+    EOFError,
+    OSError,
+    ValueError,
+    struct.error,
+    igzip_lib.IsalError,  # type: ignore[assignment]
+)
 ANALYZE_NOTE = "Analyze file states no handedness; read as SPM does, x stored from right to left"
 
 
@@ -148,9 +155,13 @@ def _split_suffix(path: Path) -> tuple[str, str]:
 
 
 def _check_is_there(path: Path) -> None:
-    if path.is_symlink() and not path.exists() and "annex" in str(path.readlink()):
+    try:
+        there = path.exists()
+    except PermissionError as error:  # of a folder above
+        raise _denied(path) from error
+    if path.is_symlink() and not there and "annex" in str(path.readlink()):
         raise _pointer(path)
-    if not path.exists():
+    if not there:
         raise VolumeError(
             Fault(str(path), "no such file", ACCEPTED, "correct the path or fetch the file")
         )
@@ -169,18 +180,22 @@ def _pointer(path: Path) -> VolumeError:
     )
 
 
+def _denied(path: Path) -> VolumeError:
+    return VolumeError(
+        Fault(
+            str(path),
+            "a file that this account may not read",
+            "a readable file",
+            "ask its owner for read permission (chmod +r)",
+        )
+    )
+
+
 def _read_bytes(path: Path) -> bytes:
     try:
         raw = path.read_bytes()
     except PermissionError as error:
-        raise VolumeError(
-            Fault(
-                str(path),
-                "a file that this account may not read",
-                "a readable file",
-                "ask its owner for read permission (chmod +r)",
-            )
-        ) from error
+        raise _denied(path) from error
     except OSError as error:
         raise _damaged(path, error) from error
     if len(raw) < 500 and b"/annex/objects/" in raw:
@@ -189,7 +204,7 @@ def _read_bytes(path: Path) -> bytes:
         return raw
     try:
         return bytes(igzip.decompress(raw))
-    except (EOFError, OSError, zlib.error, ValueError, struct.error) as error:
+    except GZIP_ERRORS as error:
         raise _damaged(path, error) from error
 
 
@@ -229,7 +244,11 @@ def _check_orientation(image: SpatialImage, path: Path) -> None:
             )
         )
     if sform and qform:
-        turns = [np.linalg.det(form[:3, :3]) for form in (image.get_sform(), image.get_qform())]
+        try:
+            forms = (image.get_sform(), image.get_qform())
+        except ValueError as error:  # the quaternion is none
+            raise _damaged(path, error) from error
+        turns = [np.linalg.det(form[:3, :3]) for form in forms]
         if turns[0] * turns[1] < 0:
             raise VolumeError(
                 Fault(

@@ -2,9 +2,11 @@
 
 import errno
 import hashlib
+import io
 import os
 import shutil
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +75,8 @@ class ScanStore:
         sources = _hash_sources(scan)
         key = hashlib.sha256("|".join((STORE_FORMAT, self.grid.digest, *sources)).encode())
         path = self.folder / f"{key.hexdigest()}.npy"
-        values = np.load(path, mmap_mode="r") if path.exists() else self._decode(scan)
+        known = read_stored(path)
+        values = self._decode(scan) if known is None else known
         faults = [
             fault
             for file, channel in zip(scan.files, values, strict=True)
@@ -81,7 +84,7 @@ class ScanStore:
         ]
         if faults:
             raise VolumeError(faults)
-        if not path.exists():
+        if known is None:
             write_atomically(values, path)
         return StoredScan(path, sources, tuple(_sha256(channel.tobytes()) for channel in values))
 
@@ -130,6 +133,25 @@ def coverage_fault(values: FloatArray, name: str, min_coverage: float) -> Fault 
     )
 
 
+def read_stored(path: Path) -> FloatArray | None:
+    """Map stored values into memory; None if they aren't there or aren't whole.
+
+    Raises
+    ------
+    StoreError
+        If the store can't be read.
+    """
+    try:
+        mapped: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (FileNotFoundError, EOFError, ValueError):  # numpy raises the last two for damaged files
+        return None
+    except OSError as error:
+        accepted, action = "a readable folder (store_dir)", "choose another store_dir"
+        found = f"{error.strerror or error}"
+        raise StoreError(Fault(str(path.parent), found, accepted, action)) from error
+    return mapped
+
+
 def write_atomically(values: FloatArray, path: Path) -> None:
     """Write an array so that its name appears only once it is whole and on disk.
 
@@ -141,15 +163,19 @@ def write_atomically(values: FloatArray, path: Path) -> None:
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Through memory: numpy's own writing to a file hides why the disk refused.
+        whole = io.BytesIO()
+        np.save(whole, values, allow_pickle=False)
         with temporary.open("wb") as file:
-            np.save(file, values, allow_pickle=False)
+            file.write(whole.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         raise _write_failed(error, path.parent, values.nbytes) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _write_failed(error: OSError, folder: Path, needed: int) -> StoreError:

@@ -1,5 +1,6 @@
 """Tab-separated tables as BIDS writes them: text columns, ``n/a`` for what is missing."""
 
+import warnings
 from pathlib import Path
 from typing import TextIO
 
@@ -7,6 +8,12 @@ import pandas as pd
 
 from fmnet.errors import CohortError, Fault
 
+UNREADABLE = (
+    OSError,
+    UnicodeDecodeError,
+    pd.errors.ParserError,
+    pd.errors.EmptyDataError,
+)
 MISSING = ("n/a", "N/A", "NA", "nan", "NaN", "")
 
 
@@ -33,14 +40,26 @@ def read_table_file(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         separator = "," if path.suffix == ".csv" else "\t"
         # utf-8-sig: tables saved by spreadsheets begin with a byte-order mark
-        table = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        )
+        with warnings.catch_warnings():
+            # index_col=False: else a tab at the end of each row shifts every column by one; what
+            # it would cut off for being too long is an error
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(
+                path,
+                sep=separator,
+                dtype=str,
+                keep_default_na=False,
+                index_col=False,
+                encoding="utf-8-sig",
+            )
     except FileNotFoundError as error:
         raise _fault(path, "no such file", "a tab-separated table") from error
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except pd.errors.ParserWarning as error:
+        raise _fault(path, "rows with more fields than the header", "UTF-8 text, tabs") from error
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0]
         raise _fault(path, f"a table that can't be read ({reason})", "UTF-8 text, tabs") from error
+    table.columns = table.columns.str.strip()
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise CohortError(

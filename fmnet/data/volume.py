@@ -25,6 +25,9 @@ MNI_SPACES = (
     "MNI152NLin2009cAsym",
 )
 
+#: Largest condition number of an affine; one slice of 1 x 1 x 1000 mm voxels has 1000.
+MAX_CONDITION = 1e5
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -87,7 +90,12 @@ def check_space(space: str, name: str) -> None:
 def check_affine(affine: Affine, name: str) -> None:
     """Raise `VolumeError` unless `affine` is a finite, invertible (4, 4) matrix."""
     usable = affine.shape == (4, 4) and bool(np.isfinite(affine).all())
-    if not usable or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+    # The condition number catches axes that all but coincide, whatever the voxel size.
+    if (
+        not usable
+        or abs(np.linalg.det(affine[:3, :3])) < 1e-6
+        or np.linalg.cond(affine[:3, :3]) > MAX_CONDITION
+    ):
         raise VolumeError(
             Fault(
                 name,

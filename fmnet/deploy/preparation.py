@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from fmnet.data.grid import Grid, MaskName, build_grid, place_on_grid, smooth_values
@@ -174,7 +175,7 @@ def read_preparation(folder: Path) -> Preparation:
             arrays["mean"],
             arrays["weight"],
         )
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise _damaged(folder, f"{type(error).__name__}: {error}") from error
     expected = (len(preparation.contrasts), preparation.grid.n_voxels)
     if preparation.mean.shape != expected or preparation.weight.shape != expected:

@@ -5,6 +5,7 @@ Each builder takes the input's shape, ``(C, X, Y, Z)``, and plain settings, and 
 config file.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -50,8 +51,7 @@ def build_small_cnn(
     dropout : float
         Probability, in [0, 1).
     """
-    _check_size(input_shape, len(channels))
-    return ScoreNetwork(
+    return _checked(
         Classifier(
             in_shape=input_shape,
             classes=1,
@@ -59,7 +59,8 @@ def build_small_cnn(
             strides=(2,) * len(channels),
             num_res_units=n_residual_units,
             dropout=dropout or None,
-        )
+        ),
+        input_shape,
     )
 
 
@@ -77,8 +78,7 @@ def build_resnet(
     layers, channels : sequence of int
         Blocks and feature maps of the four stages.
     """
-    _check_size(input_shape, 4)
-    return ScoreNetwork(
+    return _checked(
         ResNet(
             block="basic",
             layers=list(layers),
@@ -89,7 +89,8 @@ def build_resnet(
             conv1_t_stride=2,
             num_classes=1,
             norm=("instance", {"affine": True}),
-        )
+        ),
+        input_shape,
     )
 
 
@@ -113,8 +114,7 @@ def build_densenet(
     norm : {"instance", "batch"}
         Normalisation; batch statistics are poor with batches of a few scans.
     """
-    _check_size(input_shape, 2 + len(layers) - 1)
-    return ScoreNetwork(
+    return _checked(
         DenseNet(
             spatial_dims=3,
             in_channels=input_shape[0],
@@ -123,17 +123,25 @@ def build_densenet(
             growth_rate=growth_rate,
             block_config=tuple(layers),
             norm=norm,
-        )
+        ),
+        input_shape,
     )
 
 
-def _check_size(input_shape: InputShape, halvings: int) -> None:
-    if min(input_shape[1:]) < 2**halvings:
+def _checked(backbone: nn.Module, input_shape: InputShape) -> ScoreNetwork:
+    """Refuse a backbone that shrinks this grid to nothing; tried without computing anything."""
+    network = ScoreNetwork(backbone)
+    probe = copy.deepcopy(network).to("meta")
+    try:
+        probe(torch.empty((2, *input_shape), device="meta"))
+    except (RuntimeError, ValueError) as error:
+        x, y, z = input_shape[1:]
         raise ConfigError(
             Fault(
                 "network",
-                f"a grid of {input_shape[1:]} voxels, to be halved {halvings} times",
-                f"at least {2**halvings} voxels along each axis",
+                f"a grid of {x} x {y} x {z} voxels, too small for this network ({error})",
+                "a grid that can be halved as often as the network does",
                 "choose fewer stages or a smaller preparation.voxel_size_mm",
             )
-        )
+        ) from error
+    return network

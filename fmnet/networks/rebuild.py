@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from fmnet.errors import Fault, RunError
@@ -14,6 +15,10 @@ from fmnet.networks.backbones import NetworkBuilder, ScoreNetwork
 
 #: Packages whose builders are run when a saved network is rebuilt.
 TRUSTED = ("fmnet.networks",)
+#: What reading and rebuilding raise when a file is missing, damaged or doesn't fit.
+DAMAGE = (
+    OSError, ValueError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def read_network(
         build = getattr(importlib.import_module(module), name)
         network = build(tuple(description.input_shape), **description.settings)
         network.load_state_dict(load_file(folder / "weights.safetensors"))
-    except (OSError, ValueError, TypeError, AttributeError, ImportError, RuntimeError) as error:
+    except DAMAGE as error:
         raise RunError(
             Fault(
                 str(folder),

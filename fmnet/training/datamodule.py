@@ -61,6 +61,9 @@ class ExampleDataModule(pl.LightningDataModule):
         Scans per step.
     augmentation : callable or None
         Changes a training image, (C, X, Y, Z) to the same shape.
+    seed : int
+        Of the order, which is drawn apart from everything else that is random: whether there is
+        a validation fold to go through changes nothing about the training.
     """
 
     def __init__(
@@ -69,18 +72,22 @@ class ExampleDataModule(pl.LightningDataModule):
         validation: Examples | None,
         batch_size: int,
         augmentation: Augmentation | None,
+        seed: int,
     ) -> None:
         super().__init__()
+        self.orders = [torch.Generator().manual_seed(seed) for _ in range(2)]
         self.train = ExampleDataset(train, augmentation)
         self.validation = None if validation is None else ExampleDataset(validation)
         self.batch_size = batch_size
 
     def train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
         """All training scans, in a new order each epoch."""
-        return DataLoader(self.train, batch_size=self.batch_size, shuffle=True)
+        return DataLoader(
+            self.train, batch_size=self.batch_size, shuffle=True, generator=self.orders[0]
+        )
 
     def val_dataloader(self) -> list[DataLoader[dict[str, torch.Tensor]]]:
         """All validation scans, in order; none for a fit of fixed length."""
         if self.validation is None:
             return []
-        return [DataLoader(self.validation, batch_size=self.batch_size)]
+        return [DataLoader(self.validation, self.batch_size, generator=self.orders[1])]

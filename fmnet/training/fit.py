@@ -110,9 +110,8 @@ def fit_network(
         trainable.recipe.weight_decay,
         (len(train.labels) - positives) / positives,
     )
-    data = ExampleDataModule(
-        train, validation, trainable.recipe.batch_size, trainable.build_augmentation(seed)
-    )
+    augmentation = trainable.build_augmentation(seed)
+    data = ExampleDataModule(train, validation, trainable.recipe.batch_size, augmentation, seed)
     history = LossHistory(on_epoch)
     loggers = [build(trainable.log_dir, name) for build in trainable.build_loggers]
     trainable.build_trainer(n_epochs, [history], loggers).fit(task, datamodule=data)

@@ -53,7 +53,7 @@ class ClassificationTask(pl.LightningModule):
         """Log loss and AUC of the inner validation fold."""
         score = self(batch["image"])
         size = len(batch["label"])
-        self.val_auc(score, batch["label"].int())
+        self.val_auc.update(score, batch["label"].int())
         loss = self._loss(score, batch["label"])
         self.log("val_loss", loss, on_epoch=True, sync_dist=True, batch_size=size)
         self.log("val_auc", self.val_auc, on_epoch=True, batch_size=size)

@@ -1,0 +1,71 @@
+"""One small finished study and its bundle, made once for all tests that read them."""
+
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from fmnet.data.folds import build_folds
+from fmnet.data.synthetic import read_synthetic
+from fmnet.deploy.bundle import read_bundle
+from fmnet.deploy.preparation import PreparationSettings
+from fmnet.export import export_run
+from fmnet.networks.backbones import build_small_cnn
+from fmnet.study.baselines import Dummy, LinearSvm
+from fmnet.study.study import run_study
+from fmnet.training.augmentation import build_augmentation
+from fmnet.training.loggers import build_csv_logger
+from fmnet.training.recipe import Recipe
+from fmnet.training.trainer import build_trainer
+
+CONTRASTS = ["pressure", "visual"]
+
+
+def study_settings(root: Path, run_dir: Path, **changes) -> dict:
+    """A study that takes seconds: two contrasts, 8 mm voxels, two folds."""
+    settings = {
+        "cohort": read_synthetic(
+            root / "cohorts", n_subjects=24, contrasts=CONTRASTS, effect_size=5.0, voxel_size_mm=8
+        ),
+        "preparation": PreparationSettings(voxel_size_mm=8, fwhm_mm=12.0),
+        "folds": partial(build_folds, n_splits=2, n_repeats=2, inner_splits=2, seed=0),
+        "network": partial(build_small_cnn, channels=[4, 6]),
+        "task": Recipe(max_epochs=8),
+        "augmentation": build_augmentation,
+        "trainer": build_trainer,
+        "baselines": {"dummy": Dummy(), "linear_svm": LinearSvm(fwhm_mm=(0.0, 12.0), c=(0.1, 1.0))},
+        "logger": {"csv": build_csv_logger},
+        "seed": 0,
+        "run_dir": str(run_dir),
+        "store_dir": str(root / "store"),
+        "overwrite": False,
+        "config_yaml": "seed: 0\n",
+    }
+    return settings | changes
+
+
+@pytest.fixture(scope="session")
+def study_root(tmp_path_factory):
+    return tmp_path_factory.mktemp("study")
+
+
+@pytest.fixture(scope="session")
+def finished(study_root):
+    """A run folder, its bundle, and what the study printed."""
+    run_dir, out = study_root / "run", study_root / "bundle"
+    settings = study_settings(study_root, run_dir)
+    lines = run_study(**settings)
+    agreement = export_run(str(run_dir), str(out))
+    return SimpleNamespace(
+        run_dir=run_dir,
+        bundle_dir=out,
+        lines=lines,
+        agreement=agreement,
+        listing=settings["cohort"],
+    )
+
+
+@pytest.fixture(scope="session")
+def bundle(finished):
+    return read_bundle(finished.bundle_dir)

@@ -1,0 +1,74 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from fmnet.data.folds import Fold
+from fmnet.data.grid import Grid
+from fmnet.study.baselines import BaselineData, Dummy, LinearSvm
+
+PEOPLE = [f"sub-{number:02}" for number in range(30)]
+FOLD = Fold(
+    0, 0, tuple(PEOPLE[:20]), tuple(PEOPLE[20:]), (tuple(PEOPLE[:10]), tuple(PEOPLE[10:20]))
+)
+
+
+def make_data(values) -> BaselineData:
+    mask = np.zeros((7, 8, 9), dtype=bool)
+    mask[1:6, 1:7, 1:8] = True
+    return BaselineData(
+        SimpleNamespace(
+            labels=np.arange(30) % 2,
+            participant_ids=PEOPLE,
+            values=lambda: values,
+            grid=Grid(mask, np.diag([4.0, 4.0, 4.0, 1.0]), "MNI152"),
+            listing=SimpleNamespace(contrasts=("a",)),
+        )
+    )
+
+
+@pytest.fixture
+def values():
+    values = np.random.default_rng(0).normal(size=(30, 1, 210)).astype(np.float32)
+    values[1::2, :, :40] += 1
+    return values
+
+
+def test_dummy_scores_everybody_alike(values):
+    assert set(Dummy().scores(make_data(values), FOLD)) == {0.0}
+
+
+def test_svm_finds_a_plain_effect(values):
+    data = make_data(values)
+    scores = LinearSvm().scores(data, FOLD)
+    assert scores.shape == (10,)
+    assert roc_auc_score(data.labels[20:], scores) > 0.9
+
+
+def test_svm_does_not_see_the_test_fold(values):
+    spoilt = values.copy()
+    spoilt[20:] += 50
+    settings = LinearSvm(fwhm_mm=(0.0, 8.0))
+    assert settings.choose(make_data(values), FOLD) == settings.choose(make_data(spoilt), FOLD)
+    changed = make_data(values)
+    changed.labels = np.where(np.arange(30) < 20, changed.labels, 1 - changed.labels)
+    np.testing.assert_array_equal(
+        settings.scores(make_data(values), FOLD), settings.scores(changed, FOLD)
+    )
+
+
+def test_smoothing_is_chosen_where_it_helps():
+    mask = make_data(np.zeros((30, 1, 210), np.float32)).cohort.grid.mask
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(30, 1, 210)).astype(np.float32)
+    blob = np.zeros((7, 8, 9), np.float32)
+    blob[1:6, 1:7, 1:5] = 0.45
+    values[1::2] += blob[mask]
+    fwhm_mm, _ = LinearSvm(fwhm_mm=(0.0, 12.0)).choose(make_data(values), FOLD)
+    assert fwhm_mm == 12.0
+
+
+def test_missing_voxels_do_no_harm(values):
+    values[::3, :, 100:150] = np.nan
+    assert np.isfinite(LinearSvm().scores(make_data(values), FOLD)).all()

@@ -1,0 +1,89 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from fmnet.study.metrics import bootstrap_auc, count_pairs, model_metrics, study_metrics
+
+
+def one_fold(labels, scores, people=None, fold=0, repeat=0) -> pd.DataFrame:
+    n = len(labels)
+    people = people or [f"sub-{fold}-{row}" for row in range(n)]
+    return pd.DataFrame(
+        {
+            "participant_id": people,
+            "scan_id": [f"{person}_{row}" for row, person in enumerate(people)],
+            "repeat": repeat,
+            "fold": fold,
+            "model": "m",
+            "label": labels,
+            "score": scores,
+        }
+    )
+
+
+def auc(predictions) -> float:
+    pairs = count_pairs(predictions)
+    return pairs.auc(np.ones(len(pairs.units)))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(-5, 5)), min_size=4, max_size=30).filter(
+        lambda rows: len({label for label, _ in rows}) == 2
+    )
+)
+def test_agrees_with_scikit_learn_on_one_fold(rows):
+    labels, scores = map(np.array, zip(*rows, strict=True))
+    assert auc(one_fold(labels, scores)) == pytest.approx(roc_auc_score(labels, scores))
+
+
+def test_a_shift_between_folds_changes_nothing():
+    folds = [one_fold([0, 1, 1, 0], [1.0, 3, 2, 2.5], fold=k) for k in range(3)]
+    shifted = [fold.assign(score=fold["score"] + 100 * k) for k, fold in enumerate(folds)]
+    assert auc(pd.concat(folds)) == auc(pd.concat(shifted)) == 0.75
+
+
+def test_dummy_is_exactly_at_chance_whatever_the_folds():
+    folds = [one_fold([0] * (k + 1) + [1], [float(-k)] * (k + 2), fold=k) for k in range(4)]
+    assert auc(pd.concat(folds)) == 0.5
+
+
+def test_interval_draws_people_not_scans():
+    labels = [0, 1] * 10
+    scores = np.random.default_rng(0).normal(size=20) + labels
+    people = [f"sub-{row // 2}" for row in range(20)]
+    clustered = count_pairs(one_fold(labels, scores, people))
+    assert len(set(clustered.units)) == 10
+    single = count_pairs(one_fold(labels, scores))
+    assert len(set(single.units)) == 20
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    truth, hits = 0.7602, 0  # of two normals one SD apart: Phi(1 / sqrt(2))
+    for seed in range(200):
+        labels = np.repeat([0, 1], 25)
+        pairs = count_pairs(one_fold(labels, rng.normal(size=50) + labels))
+        low, high = np.quantile(bootstrap_auc(pairs, 200, seed), [0.025, 0.975])
+        hits += low <= truth <= high
+    assert 0.87 <= hits / 200 <= 0.99
+
+
+def test_threshold_figures():
+    metrics = model_metrics(one_fold([1, 1, 1, 0, 0], [1.0, -1, 2, -1, -3]), n_draws=50)
+    assert metrics["sensitivity"] == pytest.approx(2 / 3)
+    assert metrics["specificity"] == 1.0
+    assert metrics["balanced_accuracy"] == pytest.approx(5 / 6)
+
+
+def test_study_metrics_count_people_and_scans_once():
+    repeats = [
+        one_fold([0, 1, 1, 0], [0.0, 1, 2, 1], ["a", "a", "b", "b"], repeat=k) for k in range(3)
+    ]
+    both = pd.concat([table.assign(model=name) for name in ("cnn", "dummy") for table in repeats])
+    metrics = study_metrics(both, seed=0)
+    assert (metrics["n_subjects"], metrics["n_scans"], metrics["n_positive"]) == (2, 4, 2)
+    assert list(metrics["models"]) == ["cnn", "dummy"]
+    assert len(metrics["models"]["cnn"]["auc_by_repeat"]) == 3

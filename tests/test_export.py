@@ -1,0 +1,67 @@
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+
+from fmnet.errors import ExportError, RunError
+from fmnet.export import check_agreement, export_run, read_run_scans
+from fmnet.networks.rebuild import read_network
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished.run_dir, tmp_path / "run")
+
+
+def test_all_forms_agree_on_real_files(finished):
+    assert finished.agreement.n_scans == 24
+    assert finished.agreement.onnx <= 1e-4
+    assert finished.agreement.torch_export <= 1e-4
+
+
+def test_disagreement_is_refused(bundle, run):
+    weights = load_file(run / "model" / "weights.safetensors")
+    save_file({k: v * 1.01 for k, v in weights.items()}, run / "model" / "weights.safetensors")
+    other, _ = read_network(run / "model")
+    scans = read_run_scans(run, 3)
+    with pytest.raises(ExportError, match=r"as trained; accepted: at most 0\.0001"):
+        check_agreement(other, bundle.preparation, bundle, scans, 1e-4)
+
+
+def test_nan_scores_are_refused(run):
+    weights = load_file(run / "model" / "weights.safetensors")
+    save_file({k: v * np.nan for k, v in weights.items()}, run / "model" / "weights.safetensors")
+    with pytest.raises(ExportError, match="scores that differ by nan"):
+        export_run(str(run), str(run.parent / "bundle"))
+
+
+def test_failed_export_leaves_nothing(run):
+    out = run.parent / "bundle"
+    with pytest.raises(ExportError, match="from the network as trained"):
+        export_run(str(run), str(out), tolerance=0.0)
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
+
+
+def test_maps_that_are_gone_are_named(run):
+    table = run / "cohort.tsv"
+    table.write_text(table.read_text().replace("sub-synthetic003_", "sub-gone_"))
+    with pytest.raises(ExportError, match=r"sub-gone_.*found no such file"):
+        export_run(str(run), str(run.parent / "bundle"))
+
+
+def test_existing_target_is_kept_unless_it_is_a_bundle_to_be_replaced(finished, run, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for overwrite in (False, True):
+        with pytest.raises(ExportError, match="something there already"):
+            export_run(str(run), str(other), overwrite=overwrite)
+    copy = shutil.copytree(finished.bundle_dir, tmp_path / "copy")
+    with pytest.raises(ExportError, match="set overwrite=true"):
+        export_run(str(run), str(copy))
+    export_run(str(run), str(copy), overwrite=True, n_check=2)
+
+
+def test_folder_without_a_run(tmp_path):
+    with pytest.raises(RunError, match="a network that can't be rebuilt"):
+        export_run(str(tmp_path), str(tmp_path / "bundle"))

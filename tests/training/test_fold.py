@@ -1,0 +1,81 @@
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+from fmnet.data.folds import Fold
+from fmnet.data.grid import Grid
+from fmnet.deploy.preparation import PreparationSettings
+from fmnet.networks.backbones import build_small_cnn
+from fmnet.training.augmentation import build_augmentation
+from fmnet.training.fit import Trainable
+from fmnet.training.fold import SmoothedCohort, train_on_fold
+from fmnet.training.recipe import Recipe
+from fmnet.training.trainer import build_trainer
+
+PEOPLE = [f"sub-{number:02}" for number in range(12)]
+FOLD = Fold(0, 0, tuple(PEOPLE[:8]), tuple(PEOPLE[8:]), (tuple(PEOPLE[:4]), tuple(PEOPLE[4:8])))
+
+
+@pytest.fixture
+def cohort():
+    rng = np.random.default_rng(0)
+    mask = np.zeros((8, 9, 10), dtype=bool)
+    mask[1:7, 1:8, 1:9] = True
+    grid = Grid(mask, np.diag([4.0, 5.0, 6.0, 1.0]), "MNI152")
+    labels = np.arange(12) % 2
+    values = rng.normal(size=(12, 1, grid.n_voxels)).astype(np.float32)
+    values[labels == 1, :, :60] += 3
+    return SmoothedCohort(values, labels, PEOPLE, grid, ("a",), PreparationSettings(fwhm_mm=0.0))
+
+
+@pytest.fixture
+def trainable(tmp_path):
+    return Trainable(
+        partial(build_small_cnn, channels=[4, 6]),
+        Recipe(max_epochs=5, batch_size=4),
+        build_trainer,
+        lambda seed: build_augmentation(seed=seed),
+        log_dir=tmp_path,
+    )
+
+
+def test_nothing_of_the_test_fold_reaches_network_or_preparation(cohort, trainable):
+    test = cohort.rows(FOLD.test)
+    spoilt = cohort.values.copy()
+    spoilt[test] = 1e6
+    labels = cohort.labels.copy()
+    labels[test] = 1 - labels[test]
+    one = train_on_fold(trainable, cohort, FOLD, 0, "a")
+    other = train_on_fold(trainable, replace(cohort, values=spoilt, labels=labels), FOLD, 0, "a")
+    rows = cohort.rows(FOLD.train)
+    np.testing.assert_array_equal(one.scores(cohort, rows), other.scores(cohort, rows))
+    np.testing.assert_array_equal(one.preparation.mean, other.preparation.mean)
+    assert one.n_epochs == other.n_epochs
+
+
+def test_budget_is_the_minimum_of_the_mean_inner_loss(cohort, trainable):
+    trained = train_on_fold(trainable, cohort, FOLD, 0, "a")
+    assert trained.inner_loss.shape == (5,)
+    assert trained.inner_loss[trained.n_epochs - 1] == trained.inner_loss.min()
+
+
+def test_preparation_is_fitted_on_the_training_fold(cohort, trainable):
+    trained = train_on_fold(trainable, cohort, FOLD, 0, "a")
+    expected = cohort.values[cohort.rows(FOLD.train)].mean(axis=0)
+    np.testing.assert_allclose(trained.preparation.mean, expected, atol=1e-5)
+
+
+def test_inner_preparation_does_not_see_the_inner_validation_fold(cohort, trainable):
+    spoilt = cohort.values.copy()
+    spoilt[cohort.rows(FOLD.validation[0])] += 100
+    plain = train_on_fold(trainable, cohort, replace(FOLD, validation=FOLD.validation), 0, "a")
+    shifted = train_on_fold(trainable, replace(cohort, values=spoilt), FOLD, 0, "a")
+    assert not np.allclose(plain.inner_loss, shifted.inner_loss)
+
+
+def test_progress_covers_every_inner_training(cohort, trainable):
+    seen = []
+    trained = train_on_fold(trainable, cohort, FOLD, 0, "a", lambda: seen.append(1))
+    assert len(seen) == 2 * 5 + trained.n_epochs
