@@ -28,7 +28,8 @@ class Fault:
     participant_id: str = ""
 
     def __str__(self) -> str:
-        return f"{self.where}: found {self.found}; accepted: {self.accepted}; to do: {self.action}."
+        head = f"{self.where}: found {self.found}; accepted: {self.accepted}; to do: {self.action}"
+        return head if head.endswith("?") else f"{head}."
 
 
 class FmnetError(Exception):

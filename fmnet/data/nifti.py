@@ -77,6 +77,8 @@ def load_image(path: Path) -> SpatialImage:
     file_map = {
         role: nib.FileHolder(fileobj=io.BytesIO(content)) for role, content in contents.items()
     }
+    # SPM's Analyze class wants its third file, and takes an empty one for none.
+    file_map.setdefault("mat", nib.FileHolder(fileobj=io.BytesIO()))
     try:
         image: SpatialImage = image_class.from_file_map(file_map)
     except Exception as error:  # nibabel raises a different type for each way to be damaged

@@ -1,0 +1,74 @@
+"""What every script does around its work: check the configuration, report faults plainly."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from fmnet.config.check import Schema, check_config
+from fmnet.errors import FmnetError
+
+#: Flags that leave a run a run; with any other (``--help``, ``--cfg``) Hydra only prints.
+RUN_FLAGS = {"-m", "--multirun"}
+
+
+def run_script(
+    work: Callable[[DictConfig], None], config_dir: Path, config_name: str, schema: Schema
+) -> None:
+    """Run a script's work with the configuration of the command line.
+
+    Wrong configurations are refused before Hydra starts, with all their faults. A user-facing
+    error in the work ends the program with its message and status 2, without a traceback.
+
+    Parameters
+    ----------
+    work : callable
+        Takes the composed configuration.
+    config_dir, config_name
+        Absolute folder, and primary config in it.
+    schema : callable
+        What the configuration is passed to, see `fmnet.config.check.check_config`.
+    """
+    arguments = sys.argv[1:]
+    flags = {argument for argument in arguments if argument.startswith("-")}
+    if flags <= RUN_FLAGS:
+        overrides = [argument for argument in arguments if argument not in flags]
+        try:
+            check_config(config_dir, config_name, overrides, schema)
+        except FmnetError as error:
+            _stop(error)
+
+    def guarded(config: DictConfig) -> None:
+        try:
+            work(config)
+        except FmnetError as error:
+            _stop(error)
+
+    hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(guarded)()
+
+
+def build(config: DictConfig) -> dict[str, Any]:
+    """Turn a configuration into what its targets build, by top-level key.
+
+    Raises
+    ------
+    FmnetError
+        As the component raised it, not as Hydra wraps it.
+    """
+    try:
+        built: dict[str, Any] = instantiate(config, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, FmnetError):
+            raise error.__cause__ from None
+        raise
+    return built
+
+
+def _stop(error: FmnetError) -> NoReturn:
+    print(error, file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,26 @@
+"""Turn a finished run into a bundle that reads new scans without torch.
+
+python scripts/export.py run_dir=RUN out=BUNDLE
+"""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from fmnet.config.entry import build, run_script
+from fmnet.export import export_run
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+def work(config: DictConfig) -> None:
+    agreement = export_run(**build(config))
+    print(
+        f"over {agreement.n_scans} maps, scores differ from the trained network by at most "
+        f"{agreement.onnx:.1e} (ONNX Runtime) and {agreement.torch_export:.1e} (torch.export)"
+    )
+    print(config.out)
+
+
+if __name__ == "__main__":
+    run_script(work, CONFIGS, "export", export_run)

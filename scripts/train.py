@@ -1,0 +1,24 @@
+"""Cross-validate a 3D CNN beside its baselines and train the final model.
+
+python scripts/train.py [key=value ...]; the last line printed is the run folder.
+"""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from fmnet.config.entry import build, run_script
+from fmnet.study.run_folder import is_writer
+from fmnet.study.study import run_study
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+def work(config: DictConfig) -> None:
+    lines = run_study(**build(config), config_yaml=OmegaConf.to_yaml(config, resolve=True))
+    if is_writer():
+        print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    run_script(work, CONFIGS, "train", run_study)

@@ -1,0 +1,166 @@
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from fmnet.config.check import check_config
+from fmnet.errors import ConfigError
+
+PARTS = """
+    from dataclasses import dataclass
+    from pathlib import Path
+    from typing import Literal
+
+    @dataclass
+    class Net:
+        width: int
+        norm: Literal["batch", "instance"] = "batch"
+        rate: float = 0.1
+        sizes: tuple[int, ...] = ()
+
+    def build_late(shape, width: int = 3): ...
+
+    def read(root: str | Path, names: list[str] | None = None, strict: bool = True): ...
+
+    def anything(**settings): ...
+"""
+FILES = {
+    "main.yaml": """
+        defaults: [data: disk, net: plain, _self_, {experiment: null}]
+        seed: 0
+        out: ???
+    """,
+    "data/disk.yaml": """
+        _target_: parts_for_tests.read
+        root: here
+        names: null
+        strict: true
+    """,
+    "net/plain.yaml": """
+        _target_: parts_for_tests.Net
+        width: 4
+        norm: batch
+        rate: 0.1
+        sizes: [1, 2]
+    """,
+    "net/late.yaml": """
+        _target_: parts_for_tests.build_late
+        _partial_: true
+        width: 2
+    """,
+    "net/misspelt.yaml": """
+        _target_: parts_for_tests.Net
+        widht: 4
+        norm: batch
+    """,
+    "net/gone.yaml": """
+        _target_: parts_for_tests.Nett
+    """,
+    "net/free.yaml": """
+        _target_: parts_for_tests.anything
+        whatever: 3
+    """,
+    "net/dangling.yaml": """
+        _target_: parts_for_tests.Net
+        width: ${nowhere.width}
+    """,
+    "experiment/wide.yaml": """
+        # @package _global_
+        net: {width: 64}
+    """,
+}
+
+
+def run(data, net, seed: int, out: str): ...
+
+
+@pytest.fixture
+def configs(tmp_path, monkeypatch):
+    (tmp_path / "parts_for_tests.py").write_text(textwrap.dedent(PARTS))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, text in FILES.items():
+        path = tmp_path / "configs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip())
+    yield tmp_path / "configs"
+    sys.modules.pop("parts_for_tests", None)
+
+
+def check(configs: Path, *overrides: str):
+    return check_config(configs, "main", ["out=there", *overrides], run)
+
+
+def test_valid_configuration_is_returned(configs):
+    config = check(configs, "net.rate=1", "data.names=[a,b]", "experiment=wide")
+    assert (config.net.width, config.net.rate, config.out) == (64, 1, "there")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sed=1", r"sed: found no such key; accepted: .*out.*did you mean 'seed'\?"),
+        ("net.widht=1", r"net\.widht: found no such key; .*did you mean 'width'\?"),
+        ("net=plane", r"net: found option 'plane'; accepted: .*late.*did you mean 'plain'\?"),
+        ("nett=plain", r"nett: found no such key"),
+        ("seed=abc", r'seed: found "abc"; accepted: a whole number'),
+        ("seed=1.5", r"seed: found 1\.5; accepted: a whole number"),
+        ("net.width=true", r"net\.width: found true; accepted: a whole number"),
+        ("net.norm=group", r"net\.norm: found \"group\"; accepted: 'batch', 'instance'"),
+        ("net.rate=fast", r"net\.rate: found \"fast\"; accepted: a number"),
+        ("net.sizes=[1,x]", r"net\.sizes: found \[1, \"x\"\]; accepted: a list, each a whole"),
+        ("data.names=[1]", r"data\.names: found \[1\]; accepted: a list, each text or null"),
+        ("data.strict=maybe", r"data\.strict: found \"maybe\"; accepted: true or false"),
+        ("+net.depth=3", r"net\.depth: found no such key; accepted: net\.width"),
+        ("net=misspelt", r"net\.widht: found no such key; .*did you mean 'width'\?"),
+        ("net=misspelt", r"net\.width: found nothing; accepted: a whole number"),
+        ("net=gone", r"net\._target_: found 'parts_for_tests\.Nett', which can't be imported"),
+        ("net=dangling", r"net\.width: found .*nowhere"),
+        ("net.width=[1", r"net\.width=\[1: found .*; accepted: key=value"),
+        ("net=plain,plane", r"net: found option 'plane'"),
+        ("net.width=1,2,x", r"net\.width: found \"x\"; accepted: a whole number"),
+    ],
+)
+def test_each_fault_is_named(configs, override, message):
+    with pytest.raises(ConfigError, match=message):
+        check(configs, override)
+
+
+def test_all_faults_come_at_once(configs):
+    wrong = ["sed=1", "net.widht=1", "data=tape", "seed=x", "net.norm=group", "data.strict=3"]
+    with pytest.raises(ConfigError, match="6 faults") as caught:
+        check(configs, *wrong)
+    places = {fault.where for fault in caught.value.faults}
+    assert places == {"sed", "net.widht", "data", "seed", "net.norm", "data.strict"}
+
+
+def test_mandatory_value_that_nobody_gave(configs):
+    with pytest.raises(ConfigError, match=r"out: found nothing; .*set it: out=VALUE"):
+        check_config(configs, "main", [], run)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["net=late"],
+        ["net=free"],
+        ["net=plain,late"],
+        ["net.width=1,2"],
+        ["hydra.job.chdir=false"],
+        ["out='runs/${hydra:job.num}'"],
+        ["~experiment"],
+        ["data.root=some/where"],
+    ],
+)
+def test_what_is_fine_passes(configs, overrides):
+    assert check(configs, *overrides).seed == 0
+
+
+def test_no_file_is_opened_by_the_targets(configs, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a target was called")
+
+    import parts_for_tests
+
+    monkeypatch.setattr(parts_for_tests.Net, "__post_init__", refuse, raising=False)
+    check(configs)

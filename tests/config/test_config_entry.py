@@ -1,0 +1,77 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+from pathlib import Path
+from fmnet.config.entry import build, run_script
+from fmnet.errors import CohortError, Fault
+
+def read(path: str = "", fail: bool = False):
+    if fail:
+        raise CohortError(Fault("sub-01", "nothing", "something", "look"))
+    return path
+
+def run(data, seed: int): ...
+
+def work(config):
+    print("worked with", build(config)["data"], config.seed)
+
+if __name__ == "__main__":
+    run_script(work, Path(__file__).parent / "configs", "main", run)
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "main.yaml").write_text(
+        "data: {_target_: __main__.read, path: here, fail: false}\nseed: 0\n"
+        "hydra: {output_subdir: null, run: {dir: .}, sweep: {dir: ., subdir: .}}\n"
+    )
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def call(script: Path, *arguments: str):
+    command = [sys.executable, str(script), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=script.parent, check=False)
+
+
+def test_valid_configuration_is_worked_on(script):
+    done = call(script, "seed=3")
+    assert (done.returncode, done.stdout.strip()) == (0, "worked with here 3")
+
+
+def test_faults_are_printed_without_a_traceback(script):
+    done = call(script, "sed=3", "seed=x", "data.fail=perhaps")
+    assert done.returncode == 2
+    assert "3 faults" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+
+
+def test_error_of_a_component_is_printed_as_it_was_raised(script):
+    done = call(script, "data.fail=true")
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines() == [
+        "the cohort can't be used: sub-01: found nothing; accepted: something; to do: look."
+    ]
+
+
+def test_multirun_works_on_each_value(script):
+    done = call(script, "-m", "seed=3,4")
+    assert done.returncode == 0, done.stderr
+    assert "worked with here 3" in done.stdout
+    assert "worked with here 4" in done.stdout
+
+
+@pytest.mark.parametrize("flag", ["--help", "--cfg=job"])
+def test_hydra_answers_for_itself(script, flag):
+    done = call(script, flag)
+    assert done.returncode == 0
+    assert "worked" not in done.stdout
+    assert "path: here" in done.stdout

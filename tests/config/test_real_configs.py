@@ -1,0 +1,52 @@
+"""Every primary config composes and passes the check with every option of every group."""
+
+from pathlib import Path
+
+import pytest
+
+from fmnet.config.check import check_config
+from fmnet.errors import ConfigError
+from fmnet.export import export_run
+from fmnet.study.study import run_study
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+SCHEMAS = {"train": run_study, "export": export_run}
+GIVEN = {
+    "train": ["run_dir=out"],
+    "export": ["run_dir=run", "out=bundle"],
+    "cohort=bids": ["cohort.root=maps"],
+    "cohort=table": ["cohort.images=images.tsv"],
+    "folds=file": ["folds.path=folds.tsv"],
+}
+OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONFIGS.glob("*/*.yaml"))
+
+
+def test_every_primary_config_has_a_schema():
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(SCHEMAS)
+
+
+@pytest.mark.parametrize("primary", SCHEMAS)
+def test_defaults_pass(primary):
+    assert check_config(CONFIGS, primary, GIVEN[primary], SCHEMAS[primary])
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_passes(option):
+    assert check_config(CONFIGS, "train", [option, *GIVEN.get(option, [])], run_study)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("experiment/*.yaml")), ids=lambda p: p.stem)
+def test_experiments_name_their_command(path):
+    # Hydra wants its package header before anything else.
+    header, command = path.read_text().splitlines()[:2]
+    assert header == "# @package _global_"
+    assert command == f"# python scripts/train.py experiment={path.stem}"
+
+
+def test_faults_across_groups_come_at_once():
+    wrong = ["network=resnt", "task.max_epoch=3", "preparation.mask=grey", "trainer.precision=8"]
+    with pytest.raises(ConfigError, match="4 faults") as caught:
+        check_config(CONFIGS, "train", wrong, run_study)
+    accepted = {fault.where: fault.accepted for fault in caught.value.faults}
+    assert "'brain', 'grey_matter'" in accepted["preparation.mask"]
+    assert "task.max_epochs" in accepted["task.max_epoch"]
