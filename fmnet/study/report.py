@@ -100,6 +100,7 @@ def _draw_models(axes: Axes, models: dict[str, Any]) -> None:
             textcoords="offset points",
             ha="center",
             fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
     axes.axvline(0.5, color=GREY, ls=":", lw=1)
     axes.set_yticks(range(len(models)), [NAMES.get(name, name) for name in models])

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,12 @@ PACKAGES = (
     "torch", "monai", "pytorch-lightning", "hydra-core", "nibabel", "nilearn", "numpy", "scipy",
     "scikit-learn", "pandas", "onnx", "onnxruntime", "safetensors",
 )  # fmt: skip
+#: What a run writes, and so what a run that replaces another removes first.
+FILES = (
+    "config.yaml", "manifest.json", "cohort.tsv", "folds.tsv", "predictions.tsv", "metrics.json",
+    "figure.png", "report.html",
+)  # fmt: skip
+FOLDERS = ("logs", "model")
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ def is_writer() -> bool:
 
 
 def create_run_folder(run_dir: Path, overwrite: bool) -> None:
-    """Make the folder, or refuse one that holds a run already.
+    """Make the folder free of what an earlier run left, or refuse one that holds its results.
 
     Raises
     ------
@@ -88,6 +95,10 @@ def create_run_folder(run_dir: Path, overwrite: bool) -> None:
         )
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
+        for name in FOLDERS:
+            shutil.rmtree(run_dir / name, ignore_errors=True)
+        for name in FILES:
+            (run_dir / name).unlink(missing_ok=True)
     except OSError as error:
         raise RunError(
             Fault(

@@ -119,7 +119,8 @@ def run_study(
         The results in a few lines for the terminal.
     """
     started, folder = datetime.now(UTC), Path(run_dir)
-    create_run_folder(folder, overwrite)
+    if is_writer():
+        create_run_folder(folder, overwrite)
     opened = open_cohort(
         cohort, ScanStore(Path(store_dir), preparation.build_grid(), preparation.min_coverage)
     )

@@ -18,7 +18,6 @@ SILENCED = (
     ".*is smaller than the logging interval.*",
     ".*isinstance.treespec, LeafSpec.*",
     "Total length of .list. across ranks is zero.*",
-    ".*Checkpoint directory .* exists and is not empty.*",
 )
 
 

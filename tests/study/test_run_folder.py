@@ -13,7 +13,9 @@ def test_results_are_kept_unless_told_otherwise(tmp_path):
     (tmp_path / "predictions.tsv").write_text("")
     with pytest.raises(RunError, match="set overwrite=true"):
         create_run_folder(tmp_path, overwrite=False)
+    (tmp_path / "notes.txt").write_text("mine")
     create_run_folder(tmp_path, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize(("rank", "writes"), [("0", True), ("1", False)])

@@ -7,12 +7,8 @@ import pytest
 from run_fixtures import study_settings
 
 from fmnet.errors import RunError
+from fmnet.study.run_folder import FILES, FOLDERS
 from fmnet.study.study import run_study
-
-FILES = {
-    "cohort.tsv", "config.yaml", "figure.png", "folds.tsv", "logs", "manifest.json",
-    "metrics.json", "model", "predictions.tsv", "report.html",
-}  # fmt: skip
 
 
 def read(path) -> pd.DataFrame:
@@ -20,7 +16,7 @@ def read(path) -> pd.DataFrame:
 
 
 def test_run_folder_is_complete(finished):
-    assert {path.name for path in finished.run_dir.iterdir()} == FILES
+    assert {path.name for path in finished.run_dir.iterdir()} == {*FILES, *FOLDERS}
     assert finished.lines[-1] == str(finished.run_dir)
     assert "SYNTHETIC DATA" in finished.lines[0]
 
