@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from fmnet.data.cohort import Cohort, open_cohort
-from fmnet.data.folds import Fold, build_inner_folds, folds_table
+from fmnet.data.folds import Fold, build_inner_folds
+from fmnet.data.folds_file import folds_table
 from fmnet.data.listing import Listing
 from fmnet.data.store import ScanStore
 from fmnet.data.tables import write_table

@@ -1,0 +1,536 @@
+import gzip
+import itertools
+import struct
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fmnet.data.nifti import (
+    ANALYZE_NOTE,
+    image_files,
+    load_image,
+    notes_on,
+    read_volume,
+    to_image,
+    volume_from_image,
+    write_volume,
+)
+from fmnet.data.volume import Volume, is_ras
+from fmnet.errors import VolumeError
+
+SHAPE = (7, 8, 9)
+AFFINE = np.array([[2.0, 0, 0, -6], [0, 3, 0, -10], [0, 0, 4, -16], [0, 0, 0, 1]])
+POINTER = "../.git/annex/objects/2V/Qj/MD5E-s7412588--3eab.nii.gz/MD5E-s7412588--3eab.nii.gz"
+
+
+@pytest.fixture
+def data(rng):
+    return rng.normal(size=SHAPE).astype(np.float32)
+
+
+@pytest.fixture
+def map_gz(tmp_path, write_map, data):
+    return write_map(tmp_path / "map.nii.gz", data, AFFINE)
+
+
+def damage(path, position, value):
+    """Overwrite one stretch of bytes."""
+    raw = bytearray(path.read_bytes())
+    raw[position : position + len(value)] = value
+    path.write_bytes(bytes(raw))
+
+
+# reading -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("image_class", "name"),
+    [
+        (nib.Nifti1Image, "map.nii"),
+        (nib.Nifti1Image, "map.nii.gz"),
+        (nib.Nifti1Image, "MAP.NII.GZ"),
+        (nib.Nifti2Image, "map.nii"),
+        (nib.Nifti2Image, "map.nii.gz"),
+        (nib.Nifti1Pair, "map.img"),
+        (nib.Nifti1Pair, "map.hdr"),
+        (nib.Nifti1Pair, "map.img.gz"),
+        (nib.Nifti1Pair, "map.hdr.gz"),
+        (nib.Nifti2Pair, "map.img"),
+        (nib.Nifti2Pair, "map.img.gz"),
+        (nib.Spm99AnalyzeImage, "map.img"),
+        (nib.Spm99AnalyzeImage, "map.hdr"),
+    ],
+)
+def test_reads_format(tmp_path, write_map, data, image_class, name):
+    path = write_map(tmp_path / name, data, AFFINE, image_class)
+    volume = read_volume(path, "MNI152Lin")
+    np.testing.assert_array_equal(volume.data, data[None])
+    np.testing.assert_allclose(volume.affine, AFFINE)
+    assert (volume.space, volume.name) == ("MNI152Lin", str(path))
+    assert volume.data.dtype == np.float32
+    assert volume.data.flags.c_contiguous
+
+
+def test_reads_analyze_without_mat_as_spm_does(tmp_path, write_map, data):
+    path = write_map(tmp_path / "con_0001.img", data, np.diag([2.0, 3, 4, 1]), nib.AnalyzeImage)
+    assert not (tmp_path / "con_0001.mat").exists()
+    volume = read_volume(path, "MNI152")
+    np.testing.assert_array_equal(volume.data[0], data[::-1])
+    np.testing.assert_allclose(np.diag(volume.affine), [2, 3, 4, 1])
+
+
+def test_notes_analyze_without_mat_only(tmp_path, write_map, data):
+    analyze = write_map(tmp_path / "a.img", data, np.diag([2.0, 3, 4, 1]), nib.AnalyzeImage)
+    with_mat = write_map(tmp_path / "b.img", data, AFFINE, nib.Spm99AnalyzeImage)
+    pair = write_map(tmp_path / "c.img", data, AFFINE, nib.Nifti1Pair)
+    single = write_map(tmp_path / "d.nii.gz", data, AFFINE)
+    assert notes_on(analyze) == ANALYZE_NOTE
+    assert [notes_on(path) for path in (with_mat, pair, single)] == ["", "", ""]
+
+
+def test_mat_of_spm_beats_the_header(tmp_path, write_map, data):
+    path = write_map(tmp_path / "a.img", data, AFFINE, nib.Spm99AnalyzeImage)
+    from_mat = read_volume(path, "MNI152")
+    (tmp_path / "a.mat").unlink()
+    from_header = read_volume(path, "MNI152")
+    np.testing.assert_array_equal(from_mat.data[0], data)
+    np.testing.assert_array_equal(from_header.data[0], data[::-1])
+
+
+@pytest.mark.parametrize("endianness", ["<", ">"])
+@pytest.mark.parametrize(
+    ("image_class", "suffix"),
+    [
+        (nib.Nifti1Image, ".nii.gz"),
+        (nib.Nifti2Image, ".nii"),
+        (nib.Nifti1Pair, ".img"),
+        (nib.Spm99AnalyzeImage, ".img"),
+    ],
+)
+def test_reads_both_byte_orders(tmp_path, data, image_class, suffix, endianness):
+    header = image_class.header_class(endianness=endianness)
+    header.set_data_dtype(np.float32)
+    path = tmp_path / f"map{suffix}"
+    image_class(data, AFFINE, header).to_filename(path)
+    header_file = path.with_suffix(".hdr") if suffix == ".img" else path
+    raw = header_file.read_bytes()
+    raw = gzip.decompress(raw) if suffix.endswith(".gz") else raw
+    assert struct.unpack(f"{endianness}i", raw[:4])[0] in {348, 540}
+    np.testing.assert_array_equal(read_volume(path, "MNI152").data[0], data)
+
+
+def test_applies_slope_and_intercept(tmp_path, rng):
+    stored = rng.integers(-300, 300, SHAPE).astype(np.int16)
+    path = tmp_path / "map.nii.gz"
+    nib.Nifti1Image(stored, AFFINE).to_filename(tmp_path / "plain.nii")
+    raw = bytearray((tmp_path / "plain.nii").read_bytes())
+    raw[112:120] = struct.pack("<ff", 0.25, -7.0)
+    path.write_bytes(gzip.compress(bytes(raw)))
+    np.testing.assert_array_equal(read_volume(path, "MNI152").data[0], stored * 0.25 - 7)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.uint16, np.float64])
+def test_reads_type(tmp_path, write_map, rng, dtype):
+    data = rng.integers(0, 200, SHAPE).astype(dtype)
+    path = write_map(tmp_path / "map.nii.gz", data, AFFINE)
+    np.testing.assert_array_equal(read_volume(path, "MNI152").data[0], data.astype(np.float32))
+
+
+def test_keeps_nan(tmp_path, write_map, data):
+    data[0, 1, 2] = np.nan
+    volume = read_volume(write_map(tmp_path / "map.nii", data, AFFINE), "MNI152")
+    np.testing.assert_array_equal(np.argwhere(np.isnan(volume.data)), [[0, 0, 1, 2]])
+
+
+def test_accepts_a_trailing_axis_of_one(tmp_path, write_map, data):
+    path = write_map(tmp_path / "map.nii.gz", data[..., None], AFFINE)
+    np.testing.assert_array_equal(read_volume(path, "MNI152").data, data[None])
+
+
+@pytest.mark.parametrize("shape", [(7, 8, 9, 2), (7, 8), (7, 8, 9, 1, 3)])
+def test_refuses_other_axes(tmp_path, write_map, shape):
+    path = write_map(tmp_path / "map.nii.gz", np.ones(shape, np.float32), AFFINE)
+    with pytest.raises(VolumeError, match=rf"map\.nii\.gz: found an image of shape \({shape[0]}, "):
+        read_volume(path, "MNI152")
+
+
+def test_refuses_complex_values(tmp_path, write_map, data):
+    path = write_map(tmp_path / "map.nii.gz", data.astype(np.complex64), AFFINE)
+    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found values of type complex64"):
+        read_volume(path, "MNI152")
+
+
+def test_refuses_rgb(tmp_path, write_map):
+    data = np.zeros(SHAPE, dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    path = write_map(tmp_path / "map.nii.gz", data, AFFINE)
+    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found values of type \[\('R'"):
+        read_volume(path, "MNI152")
+
+
+def test_refuses_space(map_gz):
+    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found space 'T1w'"):
+        read_volume(map_gz, "T1w")
+
+
+# orientation ---------------------------------------------------------------------------------
+
+
+def reorder(data, affine, order, flips):
+    """Store the same image with other axes: data and affine turned together, by hand."""
+    turned = np.transpose(data, order)
+    to_old = np.zeros((4, 4))
+    to_old[3, 3] = 1
+    for new, old in enumerate(order):
+        to_old[old, new] = -1 if flips[new] else 1
+        to_old[old, 3] = data.shape[old] - 1 if flips[new] else 0
+    return np.flip(turned, [axis for axis in range(3) if flips[axis]]), affine @ to_old
+
+
+ORIENTATIONS = [
+    (order, flips)
+    for order in itertools.permutations(range(3))
+    for flips in itertools.product([False, True], repeat=3)
+]
+
+
+@given(orientation=st.sampled_from(ORIENTATIONS), seed=st.integers(0, 2**31))
+def test_axes_turned_with_the_affine_give_the_same_volume(orientation, seed):
+    data = np.random.default_rng(seed).normal(size=SHAPE).astype(np.float32)
+    turned, affine = reorder(data, AFFINE, *orientation)
+    volume = volume_from_image(nib.Nifti1Image(turned, affine), "MNI152", "turned")
+    np.testing.assert_array_equal(volume.data[0], data)
+    np.testing.assert_allclose(volume.affine, AFFINE)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_data_flipped_alone_give_another_volume(tmp_path, write_map, data, axis):
+    flipped = np.flip(data, axis)
+    volume = read_volume(write_map(tmp_path / "flipped.nii.gz", flipped, AFFINE), "MNI152")
+    np.testing.assert_array_equal(volume.data[0], flipped)
+    assert not np.array_equal(volume.data[0], data)
+
+
+@pytest.mark.parametrize(
+    ("signs", "name"), [((1, 1, 1), "RAS"), ((-1, 1, 1), "LAS"), ((-1, -1, 1), "LPS")]
+)
+def test_reads_orientation_from_disk(tmp_path, write_map, data, signs, name):
+    turned, affine = reorder(data, AFFINE, (0, 1, 2), [sign < 0 for sign in signs])
+    assert "".join(nib.aff2axcodes(affine)) == name
+    volume = read_volume(write_map(tmp_path / f"{name}.nii.gz", turned, affine), "MNI152")
+    np.testing.assert_array_equal(volume.data[0], data)
+
+
+unit = st.floats(-1, 1).filter(lambda value: abs(value) > 0.01)
+
+
+@given(quaternion=st.tuples(unit, unit, unit, unit), peak=st.tuples(*map(st.integers, (0,) * 3)))
+def test_oblique_voxels_keep_their_place_in_the_world(quaternion, peak):
+    peak = tuple(index % length for index, length in zip(peak, SHAPE, strict=True))
+    affine = np.eye(4)
+    rotation = nib.quaternions.quat2mat(np.array(quaternion))
+    affine[:3, :3] = rotation @ np.diag([2.0, 3, 4])
+    affine[:3, 3] = [-6, 5, 4]
+    data = np.zeros(SHAPE, dtype=np.float32)
+    data[peak] = 1
+    volume = volume_from_image(nib.Nifti1Image(data, affine), "MNI152", "oblique")
+    found = np.argwhere(volume.data[0])[0]
+    assert is_ras(volume.affine)
+    np.testing.assert_allclose(volume.affine @ [*found, 1], affine @ [*peak, 1], atol=1e-4)
+
+
+def test_refuses_no_stated_orientation(tmp_path, data):
+    image = nib.Nifti1Image(data, None)
+    image.set_sform(None, 0)
+    image.set_qform(None, 0)
+    image.to_filename(tmp_path / "map.nii.gz")
+    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found no stated orientation \(qform"):
+        read_volume(tmp_path / "map.nii.gz", "MNI152")
+
+
+@pytest.mark.parametrize(("sform", "qform"), [(0, 1), (4, 0)])
+def test_one_stated_orientation_is_enough(tmp_path, data, sform, qform):
+    image = nib.Nifti1Image(data, AFFINE)
+    image.set_sform(AFFINE, sform)
+    image.set_qform(AFFINE, qform)
+    image.to_filename(tmp_path / "map.nii.gz")
+    np.testing.assert_allclose(read_volume(tmp_path / "map.nii.gz", "MNI152").affine, AFFINE)
+
+
+def test_refuses_sform_and_qform_of_opposite_handedness(tmp_path, data):
+    image = nib.Nifti1Image(data, AFFINE)
+    image.set_sform(AFFINE, 4)
+    image.set_qform(AFFINE * np.array([-1, 1, 1, 1]), 4)
+    image.to_filename(tmp_path / "map.nii.gz")
+    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found sform and qform that swap left"):
+        read_volume(tmp_path / "map.nii.gz", "MNI152")
+
+
+def test_refuses_a_quaternion_that_is_none(tmp_path, write_map, data):
+    path = write_map(tmp_path / "map.nii", data, AFFINE)
+    damage(path, 252, struct.pack("<h", 1))  # qform_code
+    damage(path, 256, struct.pack("<ff", 3, 3))  # quatern_b, quatern_c
+    with pytest.raises(VolumeError, match=r"map\.nii: found a damaged or .*w2 should be positive"):
+        read_volume(path, "MNI152")
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [((0.0, 0, 0, 0), r"\[\[0\.0, 0\.0"), ((np.nan, 0, 0, 0), r"\[\[nan"), ((0, 1e38, 0, 0), "")],
+    ids=["singular", "nan", "huge"],
+)
+def test_refuses_unusable_affine(tmp_path, write_map, data, row, found):
+    path = write_map(tmp_path / "map.nii", data, AFFINE)
+    damage(path, 280, struct.pack("<ffff", *row))  # srow_x
+    with pytest.raises(VolumeError, match=rf"map\.nii: found a singular affine {found}"):
+        read_volume(path, "MNI152")
+
+
+# files that are not what they should be --------------------------------------------------------
+
+
+def test_refuses_missing_file(tmp_path):
+    with pytest.raises(VolumeError, match=r"gone\.nii\.gz: found no such file"):
+        read_volume(tmp_path / "gone.nii.gz", "MNI152")
+
+
+def test_refuses_folder(tmp_path):
+    (tmp_path / "map.nii").mkdir()
+    with pytest.raises(VolumeError, match=r"map\.nii: found a folder"):
+        read_volume(tmp_path / "map.nii", "MNI152")
+
+
+@pytest.mark.parametrize("name", ["map.mgz", "map.PAR", "map+tlrc.BRIK", "map", "map.nii.bz2"])
+def test_refuses_other_suffix(tmp_path, name):
+    with pytest.raises(VolumeError, match=rf"found a file named '{name.replace('+', '.')}'"):
+        read_volume(tmp_path / name, "MNI152")
+
+
+@pytest.mark.parametrize(("kept", "gone"), [(".img", ".hdr"), (".hdr", ".img")])
+def test_refuses_half_a_pair(tmp_path, write_map, data, kept, gone):
+    write_map(tmp_path / "map.img", data, AFFINE, nib.Nifti1Pair)
+    (tmp_path / f"map{gone}").unlink()
+    with pytest.raises(VolumeError, match=rf"map\{gone}: found no such file"):
+        read_volume(tmp_path / f"map{kept}", "MNI152")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".img"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"participant_id\tgroup\n" * 40, b"\x89PNG\r\n\x1a\n" + bytes(500)],
+    ids=["empty", "text", "png"],
+)
+def test_refuses_what_is_no_image(tmp_path, content, suffix):
+    (tmp_path / "map.hdr").write_bytes(content)
+    (tmp_path / f"map{suffix}").write_bytes(content)
+    with pytest.raises(VolumeError, match=r"map\.\w+(\.gz)?: found (\d+ bytes|a damaged)"):
+        read_volume(tmp_path / f"map{suffix}", "MNI152")
+
+
+def test_refuses_gzipped_text(tmp_path):
+    (tmp_path / "map.nii.gz").write_bytes(gzip.compress(b"participant_id\tgroup\n" * 40))
+    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found 840 bytes that are no image"):
+        read_volume(tmp_path / "map.nii.gz", "MNI152")
+
+
+def test_refuses_truncated_gzip_at_every_tenth(map_gz):
+    raw = map_gz.read_bytes()
+    for cut in range(1, len(raw), len(raw) // 10):
+        map_gz.write_bytes(raw[:cut])
+        with pytest.raises(VolumeError, match=r"map\.nii\.gz: found (a damaged|\d+ bytes)"):
+            read_volume(map_gz, "MNI152")
+
+
+@pytest.mark.parametrize("missing", range(1, 10))
+def test_refuses_gzip_cut_inside_its_trailer(map_gz, missing):
+    map_gz.write_bytes(map_gz.read_bytes()[:-missing])
+    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found a damaged or truncated file"):
+        read_volume(map_gz, "MNI152")
+
+
+def test_refuses_flipped_crc(map_gz):
+    size = len(map_gz.read_bytes())
+    damage(map_gz, size - 8, bytes([map_gz.read_bytes()[size - 8] ^ 1]))
+    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found a damaged .*CRC"):
+        read_volume(map_gz, "MNI152")
+
+
+def test_a_flipped_byte_in_gzip_never_changes_values(map_gz, data):
+    raw = map_gz.read_bytes()
+    positions = [*range(24), *range(24, len(raw) - 8, 7), *range(len(raw) - 8, len(raw))]
+    messages = []
+    for position in positions:
+        changed = bytearray(raw)
+        changed[position] ^= 0xFF
+        map_gz.write_bytes(bytes(changed))
+        try:
+            volume = read_volume(map_gz, "MNI152")
+        except VolumeError as error:
+            messages.append(str(error))
+        else:  # some bytes of the gzip header say nothing about the content
+            np.testing.assert_array_equal(volume.data[0], data)
+    assert len(messages) > len(positions) - 12
+    assert all("map.nii.gz: found" in message for message in messages)
+
+
+def test_damaged_header_is_refused_or_read_but_never_crashes(tmp_path, write_map, data):
+    path = write_map(tmp_path / "map.nii", data, AFFINE)
+    raw = path.read_bytes()
+    outcomes = {"read": 0, "refused": 0}
+    for position in range(352):
+        changed = bytearray(raw)
+        changed[position] ^= 0xFF
+        path.write_bytes(bytes(changed))
+        try:
+            volume = read_volume(path, "MNI152")
+        except VolumeError:
+            outcomes["refused"] += 1
+        else:
+            outcomes["read"] += 1
+            assert is_ras(volume.affine)
+    assert outcomes["refused"] > 20
+    assert outcomes["read"] > 200
+
+
+@pytest.mark.parametrize("missing", [1, 400, 2000])
+def test_refuses_truncated_plain_file(tmp_path, write_map, data, missing):
+    path = write_map(tmp_path / "map.nii", data, AFFINE)
+    path.write_bytes(path.read_bytes()[:-missing])
+    with pytest.raises(VolumeError, match=r"map\.nii: found a damaged or truncated file"):
+        read_volume(path, "MNI152")
+
+
+def test_refuses_truncated_image_of_a_pair(tmp_path, write_map, data):
+    path = write_map(tmp_path / "map.img", data, AFFINE, nib.Spm99AnalyzeImage)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(VolumeError, match=r"map\.img: found a damaged or truncated file"):
+        read_volume(path, "MNI152")
+
+
+def test_refuses_broken_mat(tmp_path, write_map, data):
+    path = write_map(tmp_path / "map.img", data, AFFINE, nib.Spm99AnalyzeImage)
+    (tmp_path / "map.mat").write_text("1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n")
+    with pytest.raises(VolumeError, match=r"map\.img: found a damaged or truncated file"):
+        read_volume(path, "MNI152")
+
+
+def test_names_datalad_pointer_of_a_broken_symlink(tmp_path):
+    (tmp_path / "map.nii.gz").symlink_to(POINTER)
+    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found a DataLad .*'datalad get map\."):
+        read_volume(tmp_path / "map.nii.gz", "MNI152")
+
+
+@pytest.mark.parametrize("name", ["map.nii", "map.nii.gz"])
+def test_names_datalad_pointer_of_an_unlocked_file(tmp_path, name):
+    (tmp_path / name).write_text("/annex/objects/MD5E-s7412588--3eab1328dd20.nii.gz\n")
+    with pytest.raises(VolumeError, match=rf"{name}: found a DataLad .*'datalad get {name}'"):
+        read_volume(tmp_path / name, "MNI152")
+
+
+def test_broken_symlink_outside_annex_is_a_missing_file(tmp_path):
+    (tmp_path / "map.nii.gz").symlink_to(tmp_path / "elsewhere.nii.gz")
+    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found no such file"):
+        read_volume(tmp_path / "map.nii.gz", "MNI152")
+
+
+@pytest.mark.parametrize("method", ["read_bytes", "exists"])
+def test_names_file_without_permission(map_gz, monkeypatch, method):
+    def deny(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, method, deny)
+    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found a file that this account may not"):
+        read_volume(map_gz, "MNI152")
+
+
+def test_names_failing_disk(map_gz, monkeypatch):
+    def fail(path: Path) -> None:
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found a damaged .*Input/output error"):
+        read_volume(map_gz, "MNI152")
+
+
+# files and writing -----------------------------------------------------------------------------
+
+
+def test_names_all_files_of_an_image(tmp_path, write_map, data):
+    write_map(tmp_path / "a.img", data, AFFINE, nib.Spm99AnalyzeImage)
+    files = image_files(tmp_path / "a.hdr")
+    assert {role: path.name for role, path in files.items()} == {
+        "image": "a.img",
+        "header": "a.hdr",
+        "mat": "a.mat",
+    }
+    single = write_map(tmp_path / "b.nii.gz", data, AFFINE)
+    assert image_files(single) == {"image": single}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_written_volume_reads_back(tmp_path, rng, channels):
+    data = rng.normal(size=(channels, *SHAPE)).astype(np.float32)
+    path = tmp_path / "signature.nii.gz"
+    write_volume(Volume(data, AFFINE, "MNI152"), path)
+    image = load_image(path)
+    assert int(image.header["sform_code"]) == int(image.header["qform_code"]) == 4
+    assert image.header.get_xyzt_units()[0] == "mm"
+    np.testing.assert_allclose(image.affine, AFFINE)
+    stored = np.asarray(image.dataobj).reshape(*SHAPE, channels)
+    np.testing.assert_array_equal(np.moveaxis(stored, -1, 0), data)
+
+
+def test_to_image_wraps_array(data):
+    image = to_image(data, AFFINE)
+    np.testing.assert_array_equal(np.asarray(image.dataobj), data)
+    np.testing.assert_allclose(image.affine, AFFINE)
+
+
+# real data -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("folder", "count"), [("maps_4mm", 368), ("maps_native", 22), ("templates", 4)]
+)
+def test_reads_every_real_map(real_data, folder, count):
+    paths = sorted((real_data / folder).rglob("*.nii.gz"))
+    assert len(paths) == count
+    for path in paths:
+        volume = read_volume(path, "MNI152")
+        assert len(volume.data) == 1
+        assert np.isfinite(volume.data).any()
+        assert is_ras(volume.affine)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("functional.nii", r"an image of shape \(17, 21, 3, 20\)"),
+        ("example4d.nii.gz", r"an image of shape \(128, 96, 24, 2\)"),
+        ("example_nifti2.nii.gz", r"an image of shape \(32, 20, 12, 2\)"),
+        ("phantom_EPI_asc_CLEAR_2_1.PAR", "a file named"),
+        ("phantom_EPI_asc_CLEAR_2_1.REC", "a file named"),
+        ("scaled+tlrc.BRIK", "a file named"),
+        ("scaled+tlrc.HEAD", "a file named"),
+        ("test.mgz", "a file named"),
+    ],
+)
+def test_refuses_other_real_formats(real_data, name, found):
+    with pytest.raises(VolumeError, match=found):
+        read_volume(real_data / "bold" / "formats" / name, "MNI152")
+
+
+def test_reads_real_image_of_the_other_byte_order(real_data):
+    path = real_data / "bold" / "formats" / "anatomical.nii"
+    raw = path.read_bytes()
+    assert raw[:4] == struct.pack(">i", 348)
+    offset, slope, intercept = (int(value) for value in struct.unpack(">fff", raw[108:120]))
+    assert (slope, intercept) == (1, 0)
+    stored = np.frombuffer(raw, ">i2", offset=offset).reshape((33, 41, 25), order="F")
+    volume = read_volume(path, "MNI152")
+    np.testing.assert_array_equal(np.sort(volume.data, axis=None), np.sort(stored, axis=None))
+    flips = [int(sign) for sign in np.sign(np.diag(nib.load(path).affine)[:3])]
+    np.testing.assert_array_equal(volume.data[0], stored[:: flips[0], :: flips[1], :: flips[2]])

@@ -1,0 +1,163 @@
+import io
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fmnet.data.tables import read_table_file, subject_key, write_table
+from fmnet.errors import CohortError
+
+COLUMNS = ("participant_id", "group")
+
+
+@pytest.fixture
+def write_text(tmp_path):
+    def write(text, name="participants.tsv", encoding="utf-8"):
+        path = tmp_path / name
+        path.write_bytes(text.encode(encoding))
+        return path
+
+    return write
+
+
+EXPECTED = {"participant_id": ["sub-01", "sub-02"], "group": ["FM", "HC"]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "participant_id\tgroup\nsub-01\tFM\nsub-02\tHC\n",
+        "participant_id\tgroup\r\nsub-01\tFM\r\nsub-02\tHC\r\n",
+        "participant_id\tgroup\nsub-01\tFM\nsub-02\tHC",
+        "\ufeffparticipant_id\tgroup\nsub-01\tFM\nsub-02\tHC\n",
+        " participant_id\tgroup \n sub-01\tFM \nsub-02 \t HC\n",
+        "participant_id\tgroup\n\nsub-01\tFM\n\nsub-02\tHC\n\n",
+    ],
+    ids=["plain", "windows", "no last newline", "byte-order mark", "blanks", "empty lines"],
+)
+def test_reads_tabs(write_text, text):
+    assert read_table_file(write_text(text), COLUMNS).to_dict("list") == EXPECTED
+
+
+def test_reads_commas_from_csv(write_text):
+    path = write_text("participant_id,group\nsub-01,FM\nsub-02,HC\n", "participants.csv")
+    assert read_table_file(path, COLUMNS).to_dict("list") == EXPECTED
+
+
+@pytest.mark.parametrize("missing", ["n/a", "N/A", "NA", "nan", "NaN", "", "  ", " n/a "])
+def test_missing_values_become_empty(write_text, missing):
+    table = read_table_file(write_text(f"participant_id\tgroup\nsub-01\t{missing}\n"), COLUMNS)
+    assert table["group"].tolist() == [""]
+
+
+def test_short_row_is_filled_with_missing_values(write_text):
+    table = read_table_file(write_text("participant_id\tgroup\nsub-01\tFM\nsub-02\n"), COLUMNS)
+    assert table["group"].tolist() == ["FM", ""]
+
+
+def test_keeps_text_as_it_is(write_text):
+    path = write_text("participant_id\tgroup\n001\t1\n1e5\tNone\n")
+    table = read_table_file(path, COLUMNS)
+    assert table.to_dict("list") == {"participant_id": ["001", "1e5"], "group": ["1", "None"]}
+
+
+def test_header_alone_is_an_empty_table(write_text):
+    table = read_table_file(write_text("participant_id\tgroup\n"), COLUMNS)
+    assert list(table.columns) == list(COLUMNS)
+    assert table.empty
+
+
+def test_lists_columns_found_and_missing(write_text):
+    path = write_text("subject\tdiagnosis\nsub-01\tFM\n")
+    expected = (
+        r"participants\.tsv: found columns 'subject', 'diagnosis'; .*'participant_id', 'group'"
+        r".*add or rename: 'participant_id', 'group'"
+    )
+    with pytest.raises(CohortError, match=expected):
+        read_table_file(path, COLUMNS)
+
+
+def test_commas_in_a_tsv_show_up_in_the_columns_found(write_text):
+    path = write_text("participant_id,group\nsub-01,FM\n")
+    with pytest.raises(CohortError, match=r"participants\.tsv: found columns 'participant_id,gro"):
+        read_table_file(path, COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "participant_id\tgroup\nsub-01\tFM\t\nsub-02\tHC\tcomment\n",
+        "participant_id\tgroup\nsub-01\tFM\nsub-02\tHC\t\n",
+        "site\tparticipant_id\tgroup\nA\tsub-01\tFM\t1\nA\tsub-02\tHC\t2\n",
+    ],
+)
+def test_refuses_rows_longer_than_the_header(write_text, text):
+    expected = r"participants\.tsv: found (rows with more fields|a table that can't be read)"
+    with pytest.raises(CohortError, match=expected):
+        read_table_file(write_text(text), COLUMNS)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n"])
+def test_refuses_empty_file(write_text, text):
+    with pytest.raises(
+        CohortError, match=r"participants\.tsv: found a table that can't be read \(No"
+    ):
+        read_table_file(write_text(text), COLUMNS)
+
+
+def test_refuses_missing_file(tmp_path):
+    with pytest.raises(CohortError, match=r"participants\.tsv: found no such file"):
+        read_table_file(tmp_path / "participants.tsv", COLUMNS)
+
+
+def test_refuses_folder(tmp_path):
+    with pytest.raises(CohortError, match=r"found a table that can't be read .*Is a directory"):
+        read_table_file(tmp_path, COLUMNS)
+
+
+def test_refuses_other_encoding(write_text):
+    path = write_text("participant_id\tgroup\nsub-01\tFM\n", encoding="utf-16")
+    with pytest.raises(CohortError, match=r"participants\.tsv: found a table .*codec"):
+        read_table_file(path, COLUMNS)
+
+
+def test_refuses_quote_that_never_ends(write_text):
+    path = write_text('participant_id\tgroup\tnote\nsub-01\tFM\t"left\nsub-02\tHC\tx\n')
+    with pytest.raises(CohortError, match=r"participants\.tsv: found a table .*EOF inside string"):
+        read_table_file(path, COLUMNS)
+
+
+def test_writes_missing_values_as_bids_does(tmp_path):
+    table = pd.DataFrame({"a": ["x", "", None], "b": [1 / 3, float("nan"), 2.0]})
+    write_table(table, tmp_path / "out.tsv")
+    written = (tmp_path / "out.tsv").read_text()
+    assert written == "a\tb\nx\t0.333333333\nn/a\tn/a\nn/a\t2\n"
+
+
+def test_writes_to_a_stream():
+    stream = io.StringIO()
+    write_table(pd.DataFrame({"a": ["x"]}), stream)
+    assert stream.getvalue() == "a\nx\n"
+
+
+cell = (
+    st.text("abcXYZ019 .-_,;:'\"", max_size=8)
+    .map(str.strip)
+    .filter(lambda text: text not in {"NA", "nan", "NaN", "N/A"})
+)
+
+
+@given(cells=st.lists(st.tuples(cell, cell), min_size=1, max_size=6))
+def test_what_is_written_reads_back(tmp_path_factory, cells):
+    path = tmp_path_factory.mktemp("tables") / "table.tsv"
+    table = pd.DataFrame(cells, columns=list(COLUMNS))
+    write_table(table, path)
+    assert read_table_file(path, COLUMNS).to_dict("list") == table.to_dict("list")
+
+
+@pytest.mark.parametrize(
+    ("participant_id", "key"), [("sub-01", "01"), ("01", "01"), ("sub-sub-1", "sub-1")]
+)
+def test_subject_key(participant_id, key):
+    assert subject_key(participant_id) == key
