@@ -7,12 +7,18 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
-from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig
 from omegaconf.base import Node
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnet.config.overrides import check_overrides, parse_overrides, single, values_of
+from fmnet.config.overrides import (
+    CANT_COMPOSE,
+    check_overrides,
+    parse_overrides,
+    refuse_sweeps,
+    single,
+    values_of,
+)
 from fmnet.config.signatures import check_call, check_node
 from fmnet.errors import ConfigError, Fault
 
@@ -20,7 +26,11 @@ Schema = Callable[..., Any]
 
 
 def check_config(
-    config_dir: Path, config_name: str, overrides: list[str], schema: Schema
+    config_dir: Path,
+    config_name: str,
+    overrides: list[str],
+    schema: Schema,
+    is_sweep: bool = True,
 ) -> DictConfig:
     """Compose a configuration; no file but those in `config_dir` is opened.
 
@@ -34,6 +44,8 @@ def check_config(
         As on the command line, sweeps included.
     schema : callable
         What the configuration is passed to: its signature names the top-level keys.
+    is_sweep : bool
+        Whether an override may stand for several values, as under ``--multirun``.
 
     Returns
     -------
@@ -50,14 +62,14 @@ def check_config(
         parsed, faults = parse_overrides(overrides)
         try:
             good, more = check_overrides(config_name, parsed)
-        except HydraException as error:
+        except CANT_COMPOSE as error:
             raise ConfigError([*faults, _compose_fault(config_name, error)]) from error
-        faults += more
+        faults += more if is_sweep else [*more, *refuse_sweeps(good)]
         first: DictConfig | None = None
         for lines in _each_value_once(good):
             try:
                 composed = compose(config_name, overrides=lines)
-            except (HydraException, OmegaConfBaseException) as error:
+            except CANT_COMPOSE as error:
                 faults.append(_compose_fault(config_name, error))
                 continue
             first = composed if first is None else first
@@ -70,18 +82,15 @@ def check_config(
 def check_composed(config: DictConfig, schema: Schema) -> list[Fault]:
     """Check a composed configuration against the signatures of all that it names."""
     faults: list[Fault] = []
-    missing: set[str] = set()
+    unjudged: set[str] = set()
     values = {
-        str(key): _plain(config, key, str(key), faults, missing)
+        str(key): _plain(config, key, str(key), faults, unjudged)
         for key in config
         if key not in {"hydra", "_target_"}
     }
-    faults += [
-        Fault(path, "nothing", "a value", f"set it: {path}=VALUE") for path in sorted(missing)
-    ]
     top = check_call(schema, values, "", is_partial=True)
-    faults += [fault for fault in top if fault.where not in missing]
-    return faults + check_node(values, "", missing)
+    faults += [fault for fault in top if fault.where not in unjudged]
+    return faults + check_node(values, "", unjudged)
 
 
 def _each_value_once(overrides: list[Override]) -> list[list[str]]:
@@ -95,27 +104,28 @@ def _each_value_once(overrides: list[Override]) -> list[list[str]]:
 
 
 def _plain(
-    parent: DictConfig | ListConfig, key: Any, path: str, faults: list[Fault], missing: set[str]
+    parent: DictConfig | ListConfig, key: Any, path: str, faults: list[Fault], unjudged: set[str]
 ) -> Any:
     """Resolve a node to plain values; what can't be resolved becomes a fault."""
     raw = parent._get_node(key)
     if isinstance(raw, Node) and raw._is_missing():
-        missing.add(path)
+        faults.append(Fault(path, "nothing", "a value", f"set it: {path}=VALUE"))
+        unjudged.add(path)
         return None
     try:
         node = parent[key]
     except OmegaConfBaseException as error:
+        unjudged.add(path)
         if "hydra:" in repr(raw):  # known only while a job runs
-            return "1"
+            return None
         reason = str(error).splitlines()[0]
         faults.append(Fault(path, reason, "a reference to a key that exists", "correct it"))
-        missing.add(path)
         return None
     if isinstance(node, DictConfig):
-        return {str(n): _plain(node, n, f"{path}.{n!s}", faults, missing) for n in node}
+        return {str(n): _plain(node, n, f"{path}.{n!s}", faults, unjudged) for n in node}
     if isinstance(node, ListConfig):
         return [
-            _plain(node, index, f"{path}[{index}]", faults, missing) for index in range(len(node))
+            _plain(node, index, f"{path}[{index}]", faults, unjudged) for index in range(len(node))
         ]
     return node
 

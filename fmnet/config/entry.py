@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -13,8 +14,8 @@ from omegaconf import DictConfig
 from fmnet.config.check import Schema, check_config
 from fmnet.errors import FmnetError
 
-#: Flags that leave a run a run; with any other (``--help``, ``--cfg``) Hydra only prints.
-RUN_FLAGS = {"-m", "--multirun"}
+#: Flags, as Hydra's parser names them, with which Hydra prints and runs nothing.
+PRINTS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
 
 def run_script(
@@ -34,12 +35,13 @@ def run_script(
     schema : callable
         What the configuration is passed to, see `fmnet.config.check.check_config`.
     """
-    arguments = sys.argv[1:]
-    flags = {argument for argument in arguments if argument.startswith("-")}
-    if flags <= RUN_FLAGS:
-        overrides = [argument for argument in arguments if argument not in flags]
+    flags = get_args_parser().parse_args()
+    if not any(getattr(flags, name) for name in PRINTS):
+        is_sweep = flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides
+        own = Path(flags.config_dir).resolve() if flags.config_dir else None
+        lines = [*flags.overrides, *([f"hydra.searchpath=['file://{own}']"] if own else [])]
         try:
-            check_config(config_dir, config_name, overrides, schema)
+            check_config(config_dir, flags.config_name or config_name, lines, schema, is_sweep)
         except FmnetError as error:
             _stop(error)
 

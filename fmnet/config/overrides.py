@@ -1,26 +1,33 @@
 """Check command-line overrides one by one, where Hydra would stop at the first fault."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.base import Node
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
+from fmnet.config.signatures import parameter_names, suggest
 from fmnet.errors import Fault
+
+#: What Hydra raises for overrides or files that it can't compose.
+CANT_COMPOSE = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 
 
 def parse_overrides(texts: Iterable[str]) -> tuple[list[Override], list[Fault]]:
     """Parse overrides, each on its own."""
-    parser, overrides, faults = OverridesParser.create(), [], []
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    overrides, faults = [], []
     for text in texts:
         try:
-            overrides.append(parser.parse_override(text))
+            overrides += parser.parse_overrides([text])
         except HydraException as error:
             reason = str(error).splitlines()[0]
             faults.append(Fault(text, reason, "key=value", "quote special characters"))
@@ -44,28 +51,70 @@ def check_overrides(
     tuple of list
         Usable overrides, and the faults of the others.
     """
-    groups = set(_list("", ObjectType.GROUP))
-    good = [item for item in overrides if _is_free(item)]
-    faults: list[Fault] = []
-    chosen = [item for item in overrides if item.key_or_group in groups and not _is_free(item)]
-    for item in chosen:
-        wrong = [fault for name in values_of(item) if (fault := _group_fault(item, name))]
-        faults += wrong
-        good += [] if wrong else [item]
+    paths = [item for item in overrides if item.key_or_group == "hydra.searchpath"]
+    groups = set(_list("", ObjectType.GROUP, paths))
+    chosen = [item for item in overrides if item.key_or_group in groups and not _is_deletion(item)]
+    wrong = {id(item): _group_faults(item, paths) for item in chosen}
+    faults = [fault for found in wrong.values() for fault in found]
+    free = [item for item in overrides if _is_free(item) and item not in chosen]
+    first = [*paths, *(item for item in chosen if not wrong[id(item)])]
+    good, more = _composable(config_name, [], [*first, *(i for i in free if i not in paths)])
+    faults += more
     base = compose(config_name, overrides=[single(item) for item in good if not _is_deletion(item)])
+    values = []
     for item in overrides:
-        if item not in chosen and not _is_free(item):
+        if item not in chosen and item not in free:
             fault = _key_fault(item.key_or_group, base)
             faults += [fault] if fault else []
-            good += [] if fault else [item]
-    return good, faults
+            values += [] if fault else [item]
+    good, more = _composable(config_name, good, values)
+    # Hydra applies overrides in the order in which they were given.
+    return [item for item in overrides if item in good], [*faults, *more]
+
+
+def _composable(
+    config_name: str, kept: list[Override], candidates: list[Override]
+) -> tuple[list[Override], list[Fault]]:
+    """Keep what composes; only if something doesn't, try the candidates one after another."""
+    if _failure(config_name, [*kept, *candidates]) is None:
+        return [*kept, *candidates], []
+    faults = []
+    for item in candidates:
+        error = _failure(config_name, [*kept, item])
+        if error is None:
+            kept = [*kept, item]
+        else:
+            reason, line = " ".join(str(error).split()), item.input_line or item.key_or_group
+            faults.append(Fault(line, reason, "an override that composes", "correct it"))
+    return kept, faults
+
+
+def _failure(config_name: str, overrides: list[Override]) -> Exception | None:
+    try:
+        compose(config_name, overrides=[single(item) for item in overrides])
+    except CANT_COMPOSE as error:
+        return error
+    return None
 
 
 def values_of(override: Override) -> list[Any]:
     """List the values that an override stands for: one, or those of a sweep."""
     if override.is_sweep_override():
+        swept = override.value()
+        if isinstance(swept, IntervalSweep):  # which can't be listed: its ends stand for it
+            return [str(swept.start), str(swept.end)]
         return list(override.sweep_string_iterator())
     return [override.get_value_element_as_str()]
+
+
+def refuse_sweeps(overrides: Iterable[Override]) -> list[Fault]:
+    """Report overrides with several values where one run was asked for."""
+    action = "add -m to run them all, write [a,b] for a list, or quote the value"
+    return [
+        Fault(item.key_or_group, "several values", "one value", action)
+        for item in overrides
+        if item.is_sweep_override()
+    ]
 
 
 def single(override: Override, value: Any = None) -> str:
@@ -75,12 +124,6 @@ def single(override: Override, value: Any = None) -> str:
         return line
     key = line.split("=", 1)[0]
     return f"{key}={values_of(override)[0] if value is None else value}"
-
-
-def suggest(name: str, names: Iterable[str]) -> str:
-    """Propose the name that was probably meant."""
-    close = get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"did you mean '{close[0]}'?" if close else "choose one of these"
 
 
 def _is_free(override: Override) -> bool:
@@ -93,12 +136,21 @@ def _is_deletion(override: Override) -> bool:
     return bool(override.is_delete())
 
 
-def _group_fault(override: Override, name: str) -> Fault | None:
+def _group_faults(override: Override, paths: list[Override]) -> list[Fault]:
     group = override.key_or_group
-    options = _list(group, ObjectType.CONFIG)
-    if name.strip("'\"") in {*options, "null"}:
-        return None
-    return Fault(group, f"option '{name}'", ", ".join(options), suggest(name, options))
+    options = _list(group, ObjectType.CONFIG, paths)
+    # a group takes several options as a list: logger=[csv,tensorboard]
+    texts = [text for value in values_of(override) for text in value.strip("[]").split(",")]
+    names = [text.strip(" '\"") for text in texts]
+    return [
+        Fault(group, f"option '{name}'", ", ".join(options), _group_action(group, name, options))
+        for name in names
+        if name not in options
+    ]
+
+
+def _group_action(group: str, name: str, options: list[str]) -> str:
+    return f"leave the group out with ~{group}" if name == "null" else suggest(name, options)
 
 
 def _key_fault(key: str, base: DictConfig) -> Fault | None:
@@ -106,16 +158,28 @@ def _key_fault(key: str, base: DictConfig) -> Fault | None:
     parts = key.split(".")
     for depth, part in enumerate(parts):
         if not isinstance(node, DictConfig):
-            return None if depth else Fault(key, "no such key", "", "")
-        names = [str(name) for name in node if name != "hydra" and str(name)[0] != "_"]
-        if part not in node.keys():  # noqa: SIM118 ("in" denies keys whose value is missing)
             stem = ".".join(parts[:depth])
+            return Fault(key, "no such key", f"{stem}, which has no keys", f"set {stem}")
+        listed = [str(name) for name in node if name != "hydra" and str(name)[0] != "_"]
+        if part not in node.keys():  # noqa: SIM118 ("in" denies keys whose value is missing)
+            more = [name for name in _target_parameters(node) if name not in listed]
+            names, stem = [*listed, *more], ".".join(parts[:depth])
             accepted = ", ".join(f"{stem}.{name}" if stem else name for name in names)
-            return Fault(key, "no such key", accepted or "nothing here", suggest(part, names))
+            is_new = part in more
+            found = "a key that the configuration doesn't list" if is_new else "no such key"
+            action = f"write +{key}=VALUE" if is_new else suggest(part, names)
+            return Fault(key, found, accepted or "nothing here", action)
         node = node._get_node(part)
     return None
 
 
-def _list(group: str, kind: ObjectType) -> list[str]:
-    loader = GlobalHydra.instance().config_loader()
-    return [name for name in loader.get_group_options(group, kind) if name != "hydra"]
+def _target_parameters(node: DictConfig) -> list[str]:
+    raw = node._get_node("_target_", validate_access=False)
+    name = raw._value() if isinstance(raw, Node) else None
+    return parameter_names(name) if isinstance(name, str) else []
+
+
+def _list(group: str, kind: ObjectType, paths: list[Override]) -> list[str]:
+    loader, lines = GlobalHydra.instance().config_loader(), [single(item) for item in paths]
+    names = loader.get_group_options(group, kind, config_name=None, overrides=lines)
+    return [name for name in names if name != "hydra"]

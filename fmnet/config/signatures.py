@@ -2,16 +2,19 @@
 
 import inspect
 import json
+import logging
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.utils import get_object
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
+from pydantic_core import SchemaError
 
-from fmnet.config.overrides import suggest
 from fmnet.errors import Fault
 
 #: Keys that speak to Hydra, not to the target.
@@ -24,10 +27,11 @@ WORDS = {
     Path: "a path",
     type(None): "null",
 }
+NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 Signature = tuple[dict[str, inspect.Parameter], dict[str, Any]]
 
 
-def check_node(node: Any, path: str, missing: set[str]) -> list[Fault]:
+def check_node(node: Any, path: str, unjudged: set[str]) -> list[Fault]:
     """Check every target below a node of the configuration.
 
     Parameters
@@ -36,18 +40,18 @@ def check_node(node: Any, path: str, missing: set[str]) -> list[Fault]:
         Plain dicts, lists and values.
     path : str
         Dotted path to it.
-    missing : set of str
-        Dotted paths of mandatory values that nobody gave; they are reported elsewhere.
+    unjudged : set of str
+        Dotted paths of values that are unknown here, or reported elsewhere.
     """
     faults: list[Fault] = []
     if isinstance(node, dict):
         if "_target_" in node:
-            faults += _check_target(node, path, missing)
+            faults += _check_target(node, path, unjudged)
         for key, child in node.items():
-            faults += check_node(child, f"{path}.{key}" if path else str(key), missing)
+            faults += check_node(child, f"{path}.{key}" if path else str(key), unjudged)
     elif isinstance(node, list):
         for index, child in enumerate(node):
-            faults += check_node(child, f"{path}[{index}]", missing)
+            faults += check_node(child, f"{path}[{index}]", unjudged)
     return faults
 
 
@@ -93,7 +97,9 @@ def check_call(
     return faults + [
         fault
         for key, value in values.items()
-        if key in hints and (fault := _type_fault(f"{prefix}{key}", value, hints[key]))
+        if key in hints
+        and not (value is None and parameters[key].default is None)
+        and (fault := _type_fault(f"{prefix}{key}", value, hints[key]))
     ]
 
 
@@ -111,27 +117,73 @@ def describe(annotation: Any) -> str:
     return getattr(annotation, "__name__", "a value")
 
 
-def _check_target(node: dict[str, Any], path: str, missing: set[str]) -> list[Fault]:
+def parameter_names(target: str) -> list[str]:
+    """Name the parameters of what a dotted name stands for; none if it can't be told."""
+    try:
+        parameters, _ = _signature(_locate(target))
+    except Exception:  # noqa: BLE001 (reported when the target itself is checked)
+        return []
+    return [name for name, p in parameters.items() if p.kind in NAMED]
+
+
+def suggest(name: str, names: Iterable[str]) -> str:
+    """Propose the name that was probably meant."""
+    close = get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else "choose one of these"
+
+
+def _locate(name: str) -> Any:
+    with _quiet(logging.getLogger("hydra.utils")):
+        target = get_object(name)
+    if not callable(target):
+        raise TypeError("it can't be called")
+    return target
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Keep Hydra from printing a failed import that is reported as a fault."""
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _check_target(node: dict[str, Any], path: str, unjudged: set[str]) -> list[Fault]:
     name = str(node["_target_"])
     try:
-        target = get_object(name)
+        target = _locate(name)
     except Exception as error:  # noqa: BLE001 (importing a module can raise anything)
-        found = f"'{name}', which can't be imported ({error})".splitlines()[0]
+        reason = " ".join(str(error).split())
+        found = f"'{name}', which can't be imported or called ({reason})"
         accepted = "a dotted name of a function or class"
         return [Fault(f"{path}._target_", found, accepted, "correct it or install its package")]
     values = {key: value for key, value in node.items() if key not in RESERVED}
     faults = check_call(target, values, path, bool(node.get("_partial_")))
-    return [fault for fault in faults if fault.where not in missing]
+    return [fault for fault in faults if fault.where not in unjudged]
 
 
 def _signature(target: Callable[..., Any]) -> Signature:
     function = target.__init__ if inspect.isclass(target) else target
+    hints = _hints(function)
     try:
-        hints = get_type_hints(function)
-    except (NameError, TypeError):
-        hints = {}
+        return dict(inspect.signature(target).parameters), hints
+    except ValueError:  # written in C, without a signature: whatever is given is accepted
+        return {"settings": inspect.Parameter("settings", inspect.Parameter.VAR_KEYWORD)}, {}
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Resolve each annotation by itself, so that one that can't be resolved costs no other."""
+    hints: dict[str, Any] = {}
+    for name, annotation in getattr(function, "__annotations__", {}).items():
+        one = types.SimpleNamespace(
+            __annotations__={name: annotation}, __globals__=getattr(function, "__globals__", {})
+        )
+        with suppress(NameError, TypeError):
+            hints |= get_type_hints(one)
     hints.pop("return", None)
-    return dict(inspect.signature(target).parameters), hints
+    return hints
 
 
 def _type_fault(where: str, value: Any, annotation: Any) -> Fault | None:
@@ -142,9 +194,13 @@ def _type_fault(where: str, value: Any, annotation: Any) -> Fault | None:
             annotation, config=ConfigDict(strict=True, arbitrary_types_allowed=True)
         )
         adapter.validate_json(json.dumps(value))
-    except PydanticUserError:  # an annotation that pydantic can't judge: a class of our own
+    except (PydanticUserError, SchemaError):  # a class of our own, a protocol: can't be judged
         return None
-    except ValidationError:
+    except ValidationError as error:
+        if len(error.errors()) > 1 and any(
+            e["type"] == "needs_python_object" for e in error.errors()
+        ):
+            return None  # a union such as ArrayLike, with members that pydantic can't judge
         accepted = describe(annotation)
         return Fault(where, json.dumps(value), accepted, f"set {where} to {accepted}")
     return None

@@ -15,7 +15,6 @@ from torch import nn
 
 from fmnet.errors import ConfigError, Fault
 
-NetworkBuilder = Callable[[tuple[int, int, int, int]], "ScoreNetwork"]
 InputShape = tuple[int, int, int, int]
 
 
@@ -30,6 +29,9 @@ class ScoreNetwork(nn.Module):
         """Score prepared scans: (B, C, X, Y, Z) to (B,)."""
         score: torch.Tensor = self.backbone(image).squeeze(1)  # (B, 1) -> (B,)
         return score
+
+
+NetworkBuilder = Callable[[InputShape], ScoreNetwork]
 
 
 def build_small_cnn(

@@ -24,6 +24,10 @@ PARTS = """
     def read(root: str | Path, names: list[str] | None = None, strict: bool = True): ...
 
     def anything(**settings): ...
+
+    def implicit(size: int = None, labels: "Missing" = None, width: int = 1): ...
+
+    value = 3
 """
 FILES = {
     "main.yaml": """
@@ -64,6 +68,25 @@ FILES = {
     "net/dangling.yaml": """
         _target_: parts_for_tests.Net
         width: ${nowhere.width}
+    """,
+    "net/implicit.yaml": """
+        _target_: parts_for_tests.implicit
+        size: null
+    """,
+    "net/built_in.yaml": """
+        _target_: builtins.dict
+        width: 3
+    """,
+    "net/value.yaml": """
+        _target_: parts_for_tests.value
+    """,
+    "net/broken.yaml": """
+        _target_: [parts_for_tests.Net
+        width: 3
+    """,
+    "net/incomplete.yaml": """
+        defaults: [elsewhere]
+        width: 3
     """,
     "experiment/wide.yaml": """
         # @package _global_
@@ -118,12 +141,27 @@ def test_valid_configuration_is_returned(configs):
         ("net=dangling", r"net\.width: found .*nowhere"),
         ("net.width=[1", r"net\.width=\[1: found .*; accepted: key=value"),
         ("net=plain,plane", r"net: found option 'plane'"),
+        ("net=null", r"net: found option 'null'; .*leave the group out with ~net"),
+        ("net=value", r"net\._target_: found 'parts_for_tests\.value', .*it can't be called"),
+        ("net=broken", r"net=broken: found while parsing"),
+        ("net=incomplete", r"net=incomplete: found .*Could not load 'net/elsewhere'"),
+        ("+net.width=3", r"\+net\.width=3: found .*already"),
+        ("~net.depth", r"~net\.depth: found .*does not exist"),
+        ("net.width.more=3", r"net\.width\.more: found no such key; accepted: net\.width, which"),
+        ("net=late net.shape=3", "net.shape: found a key that .*write [+]net.shape=VALUE"),
+        ("net=implicit +net.width=x", r'net\.width: found "x"; accepted: a whole number'),
+        ("hydra.jobb=1", r"hydra\.jobb=1: found Could not override"),
+        ("hydra/launcher=cloud", r"hydra/launcher=cloud: found .*Could not find"),
+        ("net@foo=plain", r"net@foo=plain: found Could not override"),
+        ("net=[plain,plane]", r"net: found option 'plane'"),
+        ("seed=${nowhere}", r"seed: found .*nowhere"),
         ("net.width=1,2,x", r"net\.width: found \"x\"; accepted: a whole number"),
     ],
 )
 def test_each_fault_is_named(configs, override, message):
-    with pytest.raises(ConfigError, match=message):
-        check(configs, override)
+    with pytest.raises(ConfigError, match=message) as caught:
+        check(configs, *override.split(" "), "data.root=3.5")
+    assert "data.root" in {fault.where for fault in caught.value.faults}, "it hides others"
 
 
 def test_all_faults_come_at_once(configs):
@@ -144,6 +182,11 @@ def test_mandatory_value_that_nobody_gave(configs):
     [
         ["net=late"],
         ["net=free"],
+        ["net=implicit"],
+        ["net=built_in"],
+        ["net.rate=interval(0,1)"],
+        ["net.width=range(1,4)"],
+        ["net=[plain]"],
         ["net=plain,late"],
         ["net.width=1,2"],
         ["hydra.job.chdir=false"],

@@ -75,3 +75,28 @@ def test_hydra_answers_for_itself(script, flag):
     assert done.returncode == 0
     assert "worked" not in done.stdout
     assert "path: here" in done.stdout
+
+
+def test_sweep_without_multirun_is_refused(script):
+    done = call(script, "seed=3,4")
+    assert done.returncode == 2
+    assert "seed: found several values; accepted: one value; to do: add -m" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_other_primary_config_is_checked_too(script):
+    (script.parent / "configs" / "other.yaml").write_text(
+        "data: {_target_: __main__.read}\nsed: 1\n"
+    )
+    done = call(script, "--config-name", "other")
+    assert done.returncode == 2
+    assert "sed: found no such key" in done.stderr
+
+
+def test_folder_of_own_configs_is_searched(script, tmp_path):
+    own = tmp_path / "of our lab"
+    (own / "experiment").mkdir(parents=True)
+    (own / "experiment" / "ours.yaml").write_text("# @package _global_\nseed: 7\n")
+    done = call(script, "--config-dir", str(own), "+experiment=ours")
+    assert (done.returncode, done.stdout.strip()) == (0, "worked with here 7"), done.stderr
+    assert call(script, "--config-dir", str(own), "+experiment=hours").returncode == 2

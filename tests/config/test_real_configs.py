@@ -30,6 +30,12 @@ def test_defaults_pass(primary):
     assert check_config(CONFIGS, primary, GIVEN[primary], SCHEMAS[primary])
 
 
+@pytest.mark.parametrize("key", ["seed", "overwrite", "run_dir", "store_dir"])
+def test_types_at_the_top_are_checked(key):
+    with pytest.raises(ConfigError, match=rf"{key}: found 1\.5; accepted: "):
+        check_config(CONFIGS, "train", [f"{key}=1.5"], run_study)
+
+
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_passes(option):
     assert check_config(CONFIGS, "train", [option, *GIVEN.get(option, [])], run_study)
