@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.utils import get_object
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -26,6 +26,14 @@ WORDS = {
     str: "text",
     Path: "a path",
     type(None): "null",
+}
+LIMITS = {
+    "ge": "at least {}",
+    "gt": "above {}",
+    "le": "at most {}",
+    "lt": "below {}",
+    "min_length": "{} or more of them",
+    "max_length": "{} at most",
 }
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 Signature = tuple[dict[str, inspect.Parameter], dict[str, Any]]
@@ -108,6 +116,8 @@ def describe(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation in WORDS:
         return WORDS[annotation]
+    if origin is Annotated:
+        return ", ".join([describe(arguments[0]), *_limits(arguments[1:])])
     if origin is Literal:
         return ", ".join(repr(value) for value in arguments)
     if origin in {Union, types.UnionType}:
@@ -115,6 +125,16 @@ def describe(annotation: Any) -> str:
     if origin in {list, tuple, Sequence} and arguments:
         return f"a list, each {describe(arguments[0])}"
     return getattr(annotation, "__name__", "a value")
+
+
+def _limits(metadata: Iterable[Any]) -> list[str]:
+    flat = [one for item in metadata for one in (item if hasattr(item, "__iter__") else [item])]
+    return [
+        words.format(getattr(one, attribute))
+        for one in flat
+        for attribute, words in LIMITS.items()
+        if hasattr(one, attribute)
+    ]
 
 
 def parameter_names(target: str) -> list[str]:
@@ -181,7 +201,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
             __annotations__={name: annotation}, __globals__=getattr(function, "__globals__", {})
         )
         with suppress(NameError, TypeError):
-            hints |= get_type_hints(one)
+            hints |= get_type_hints(one, include_extras=True)
     hints.pop("return", None)
     return hints
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fmnet.data.cohort import Cohort
 from fmnet.errors import Fault, FoldsError
+from fmnet.limits import Count, Seed, Several
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,11 @@ def rows_of(subjects: tuple[str, ...], participant_ids: list[str]) -> NDArray[np
 
 
 def build_folds(
-    cohort: Cohort, n_splits: int = 5, n_repeats: int = 10, inner_splits: int = 3, seed: int = 0
+    cohort: Cohort,
+    n_splits: Several = 5,
+    n_repeats: Count = 10,
+    inner_splits: Several = 3,
+    seed: Seed = 0,
 ) -> list[Fold]:
     """Repeated k-fold by subject, stratified by label and, where numbers allow, by site.
 

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save
 from fmnet.data.grid import Grid, MaskName, build_grid, place_on_grid, smooth_values
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import BundleError, Fault
+from fmnet.limits import NonNegative, Share, VoxelSize
 
 #: A voxel that fewer of the training scans cover is left out: it would mostly show coverage.
 MIN_TRAINING_SHARE = 0.5
@@ -36,10 +37,10 @@ class PreparationSettings:
         Smallest share of the mask that a map must cover.
     """
 
-    voxel_size_mm: int = 4
+    voxel_size_mm: VoxelSize = 4
     mask: MaskName = "brain"
-    fwhm_mm: float = 8.0
-    min_coverage: float = 0.5
+    fwhm_mm: NonNegative = 8.0
+    min_coverage: Share = 0.5
 
     def build_grid(self) -> Grid:
         """Build the template grid."""

@@ -6,14 +6,16 @@ config file.
 """
 
 import copy
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge
 from monai.networks.nets import Classifier, DenseNet, ResNet
 from torch import nn
 
 from fmnet.errors import ConfigError, Fault
+from fmnet.limits import Count, Counts, FourCounts, PartialShare
 
 InputShape = tuple[int, int, int, int]
 
@@ -36,9 +38,9 @@ NetworkBuilder = Callable[[InputShape], ScoreNetwork]
 
 def build_small_cnn(
     input_shape: InputShape,
-    channels: Sequence[int] = (8, 16, 32),
-    n_residual_units: int = 1,
-    dropout: float = 0.0,
+    channels: Counts = (8, 16, 32),
+    n_residual_units: Annotated[int, Ge(0)] = 1,
+    dropout: PartialShare = 0.0,
 ) -> ScoreNetwork:
     """Build a few strided convolutions and a flattened linear layer, which keeps location.
 
@@ -68,8 +70,8 @@ def build_small_cnn(
 
 def build_resnet(
     input_shape: InputShape,
-    layers: Sequence[int] = (1, 1, 1, 1),
-    channels: Sequence[int] = (32, 64, 128, 256),
+    layers: FourCounts = (1, 1, 1, 1),
+    channels: FourCounts = (32, 64, 128, 256),
 ) -> ScoreNetwork:
     """Build a 3D residual network with global pooling; ``layers=(1, 1, 1, 1)`` is ResNet-10.
 
@@ -98,9 +100,9 @@ def build_resnet(
 
 def build_densenet(
     input_shape: InputShape,
-    init_features: int = 16,
-    growth_rate: int = 8,
-    layers: Sequence[int] = (2, 2, 2),
+    init_features: Count = 16,
+    growth_rate: Count = 8,
+    layers: Counts = (2, 2, 2),
     norm: Literal["instance", "batch"] = "instance",
 ) -> ScoreNetwork:
     """Build a small 3D DenseNet with global pooling.

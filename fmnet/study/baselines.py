@@ -1,5 +1,6 @@
 """Models that every network has to be compared with, in the same folds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from fmnet.data.folds import Fold, rows_of
 from fmnet.data.grid import smooth_values
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.preparation import PreparationSettings, fit_preparation
+from fmnet.limits import NonNegatives, Positives
 
 
 class Baseline(Protocol):
@@ -73,8 +75,8 @@ class LinearSvm:
         Values of C to choose from, for features scaled to a mean squared norm of 1.
     """
 
-    fwhm_mm: tuple[float, ...] = (0.0, 8.0, 16.0)
-    c: tuple[float, ...] = (0.01, 0.1, 1.0, 10.0)
+    fwhm_mm: NonNegatives = (0.0, 8.0, 16.0)
+    c: Positives = (0.01, 0.1, 1.0, 10.0)
 
     def scores(self, data: BaselineData, fold: Fold) -> NDArray[np.float64]:
         """Choose, fit on ``fold.train`` and score the scans of ``fold.test``."""
@@ -107,7 +109,7 @@ class LinearSvm:
         train: NDArray[np.intp],
         test: NDArray[np.intp],
         fwhm_mm: float,
-        c_values: tuple[float, ...],
+        c_values: Sequence[float],
     ) -> list[NDArray[np.float64]]:
         """Fit with each C and score the test rows; all share one kernel."""
         values, grid = data.smoothed(fwhm_mm), data.cohort.grid

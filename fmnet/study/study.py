@@ -17,6 +17,7 @@ from fmnet.data.tables import write_table
 from fmnet.deploy.calibration import fit_calibration
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.deploy.quality import fit_reference
+from fmnet.limits import Seed
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.networks.rebuild import describe_builder
 from fmnet.study.baselines import Baseline
@@ -81,7 +82,7 @@ def run_study(
     trainer: TrainerBuilder,
     baselines: dict[str, Baseline],
     logger: dict[str, LoggerBuilder],
-    seed: int,
+    seed: Seed,
     run_dir: str,
     store_dir: str,
     overwrite: bool,

@@ -12,17 +12,18 @@ from monai.transforms import (
     RandScaleIntensity,
 )
 
+from fmnet.limits import NonNegative, Seed, Share
 from fmnet.training.datamodule import Augmentation
 
 
 def build_augmentation(
-    probability: float = 0.0,
-    shift_voxels: float = 0.0,
-    rotation_deg: float = 0.0,
-    noise_sd: float = 0.0,
-    scale_range: float = 0.0,
-    smooth_voxels: float = 0.0,
-    seed: int = 0,
+    probability: Share = 0.0,
+    shift_voxels: NonNegative = 0.0,
+    rotation_deg: NonNegative = 0.0,
+    noise_sd: NonNegative = 0.0,
+    scale_range: NonNegative = 0.0,
+    smooth_voxels: NonNegative = 0.0,
+    seed: Seed = 0,
 ) -> Augmentation | None:
     """Build the augmentation; None if the probability is 0.
 

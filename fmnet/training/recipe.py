@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fmnet.errors import ConfigError, Fault
+from fmnet.limits import Count, NonNegative, Positive, Several
 
 
 @dataclass(frozen=True)
@@ -14,26 +14,12 @@ class Recipe:
     learning_rate, weight_decay : float
         Of AdamW.
     batch_size : int
-        Scans per step.
+        Scans per step; normalisation and shuffling need two at least.
     max_epochs : int
         Longest training considered; how many epochs are used is chosen on inner folds.
     """
 
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    batch_size: int = 8
-    max_epochs: int = 30
-
-    def __post_init__(self) -> None:
-        limits = {
-            "learning_rate": self.learning_rate > 0,
-            "weight_decay": self.weight_decay >= 0,
-            "batch_size": self.batch_size >= 2,
-            "max_epochs": self.max_epochs >= 1,
-        }
-        if faults := [
-            Fault(f"task.{name}", str(getattr(self, name)), "a larger value", "raise it")
-            for name, is_fine in limits.items()
-            if not is_fine
-        ]:
-            raise ConfigError(faults)
+    learning_rate: Positive = 1e-3
+    weight_decay: NonNegative = 1e-2
+    batch_size: Several = 8
+    max_epochs: Count = 30

@@ -1,0 +1,31 @@
+"""Ranges that settings have to lie in; the configuration check reads them off signatures."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Interval, Len, MinLen
+
+#: How many of something: 1 or more.
+Count = Annotated[int, Ge(1)]
+#: How many parts something is split into, or how many members a group needs: 2 or more.
+Several = Annotated[int, Ge(2)]
+#: What random numbers start from.
+Seed = Annotated[int, Interval(ge=0, lt=2**31)]
+#: A length, width or strength that may be none.
+NonNegative = Annotated[float, Ge(0)]
+#: A rate or width that has to be there.
+Positive = Annotated[float, Gt(0)]
+#: A share or probability.
+Share = Annotated[float, Interval(ge=0, le=1)]
+#: A share or probability that may not be the whole.
+PartialShare = Annotated[float, Interval(ge=0, lt=1)]
+#: Edge length of template voxels in mm.
+VoxelSize = Annotated[int, Interval(ge=1, le=12)]
+#: At least one count.
+Counts = Annotated[Sequence[Count], MinLen(1)]
+#: One count for each of the four stages of a residual network.
+FourCounts = Annotated[Sequence[Count], Len(4, 4)]
+#: What to choose a smoothing width from, or another strength that may be none.
+NonNegatives = Annotated[Sequence[NonNegative], MinLen(1)]
+#: What to choose a penalty from.
+Positives = Annotated[Sequence[Positive], MinLen(1)]
