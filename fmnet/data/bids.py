@@ -73,7 +73,8 @@ def find_maps(
     """Find the maps of a BIDS-derivatives tree and choose contrasts and statistic."""
     if not root.is_dir():
         raise _fault(root, "no such folder", "a BIDS-derivatives folder", "correct cohort.root")
-    files = sorted(path for pattern in PATTERNS for path in root.rglob(pattern))
+    found = (path for pattern in PATTERNS for path in root.rglob(pattern))
+    files = sorted(path for path in found if not _is_hidden(path.relative_to(root)))
     if not files:
         raise _no_maps(root)
     rows = pd.DataFrame([_describe(path) for path in files])
@@ -98,6 +99,7 @@ def find_maps(
             "choose among the contrasts that are there (cohort.contrasts)",
         )
     rows = rows[rows["contrast"].isin(chosen)]
+    _check_one_space(rows, root)
     return MapTable(rows.reset_index(drop=True), chosen, stat, _origin(root))
 
 
@@ -126,6 +128,19 @@ def _keep(rows: pd.DataFrame, entity: str, wanted: str | None, root: Path) -> pd
             root, f"no map with {entity} '{wanted}'", found, f"choose among them (cohort.{entity})"
         )
     return kept
+
+
+def _is_hidden(path: Path) -> bool:
+    """Tell what tools keep for themselves: unfinished copies, ``.git``, ``.heudiconv``."""
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _check_one_space(rows: pd.DataFrame, root: Path) -> None:
+    """Refuse a tree that holds the same map in several spaces, of which none was chosen."""
+    if (rows.groupby(["scan_id", "contrast"])["space"].nunique() > 1).any():
+        found = ", ".join(f"'{space}' ({n})" for space, n in sorted(Counter(rows["space"]).items()))
+        action = "say which to read: cohort.space=NAME"
+        raise _fault(root, f"the same maps in several spaces: {found}", "one space", action)
 
 
 def _default_stat(rows: pd.DataFrame, root: Path) -> str:

@@ -58,11 +58,8 @@ class Cohort:
 
     def covariate(self, column: str) -> list[str]:
         """Look up a column of the participants table, one text per scan, empty if missing."""
-        if column not in self.listing.participants:
-            return [""] * len(self.scans)
-        table = self.listing.participants
-        values = dict(zip(table["participant_id"].map(subject_key), table[column], strict=True))
-        return [str(values.get(subject_key(person), "")) for person in self.participant_ids]
+        values = _covariate(self.listing, column)
+        return [values.get(subject_key(person), "") for person in self.participant_ids]
 
     def values(self) -> FloatArray:
         """Load the in-mask values of all scans: (N, C, V) float32, NaN where missing."""
@@ -137,17 +134,23 @@ def open_cohort(listing: Listing, store: ScanStore) -> Cohort:
         scans, fatal = list(listing.scans), faults
     if not fatal:
         fatal = _class_faults(scans, listing)
-    if fatal:
+    if fatal := [*fatal, *_site_faults(scans, listing)]:
         raise CohortError(fatal)
-    cohort = Cohort(
+    return Cohort(
         tuple(scans),
         tuple(stored[scan.scan_id] for scan in scans),
         listing,
         store.grid,
         tuple(fault for fault in faults if fault.participant_id),
     )
-    _check_sites(cohort)
-    return cohort
+
+
+def _covariate(listing: Listing, column: str) -> dict[str, str]:
+    """Map subject keys to the values of a column of the participants table."""
+    table = listing.participants
+    if column not in table:
+        return {}
+    return dict(zip(table["participant_id"].map(subject_key), table[column].map(str), strict=True))
 
 
 def _store_all(listing: Listing, store: ScanStore) -> tuple[dict[str, StoredScan], list[Fault]]:
@@ -203,24 +206,25 @@ def _class_faults(scans: list[Scan], listing: Listing) -> list[Fault]:
     ]
 
 
-def _check_sites(cohort: Cohort) -> None:
+def _site_faults(scans: list[Scan], listing: Listing) -> list[Fault]:
     """Refuse a cohort whose scanner site gives the label away."""
+    sites_of = _covariate(listing, "site")
     pairs = {
         (site, scan.label)
-        for site, scan in zip(cohort.covariate("site"), cohort.scans, strict=True)
-        if site
+        for scan in scans
+        if (site := sites_of.get(subject_key(scan.participant_id), "")) and scan.label
     }
     sites = {site for site, _ in pairs}
-    if len(sites) > 1 and len(pairs) == len(sites):
-        found = ", ".join(f"{site}: only '{label}'" for site, label in sorted(pairs))
-        raise CohortError(
-            Fault(
-                "column 'site'",
-                found,
-                "both classes at one site at least",
-                "add people of the other class; a network would learn the scanner",
-            )
+    if len(sites) < 2 or len(pairs) > len(sites):
+        return []
+    return [
+        Fault(
+            "column 'site'",
+            ", ".join(f"{site}: only '{label}'" for site, label in sorted(pairs)),
+            "both classes at one site at least",
+            "add people of the other class; a network would learn the scanner",
         )
+    ]
 
 
 def _notes(scan: Scan) -> str:

@@ -119,7 +119,7 @@ def build_listing(
     """
     scans, faults = group_scans(maps)
     table = participants.drop_duplicates("participant_id")
-    faults += _person_faults(scans, participants)
+    faults += _person_faults(maps, participants)
     if "label" not in maps.rows:
         by_person = dict(zip(table["participant_id"].map(subject_key), table[column], strict=True))
         scans = [
@@ -132,7 +132,9 @@ def build_listing(
     labels, label_faults = _choose_labels(
         known, column, str(positive), None if negative is None else str(negative)
     )
-    faults += label_faults + _label_faults(scans, labels) + _space_faults(scans)
+    named = {subject_key(person) for person in table["participant_id"]}
+    judged = [scan for scan in scans if subject_key(scan.participant_id) in named]
+    faults += label_faults + _label_faults(judged, labels) + _space_faults(scans)
     return Listing(
         tuple(scans),
         maps.contrasts,
@@ -185,8 +187,8 @@ def group_scans(maps: MapTable) -> tuple[list[Scan], list[Fault]]:
     return scans, faults
 
 
-def _person_faults(scans: list[Scan], participants: pd.DataFrame) -> list[Fault]:
-    """People named twice in the table, people without a scan, scans without a person."""
+def _person_faults(maps: MapTable, participants: pd.DataFrame) -> list[Fault]:
+    """People named twice in the table, people without a map, maps without a person."""
     keys = [subject_key(person) for person in participants["participant_id"]]
     named = dict(zip(keys, participants["participant_id"], strict=True))
     faults = [
@@ -200,11 +202,11 @@ def _person_faults(scans: list[Scan], participants: pd.DataFrame) -> list[Fault]
         for key, count in Counter(keys).items()
         if count > 1
     ]
-    scanned = {subject_key(scan.participant_id): scan.participant_id for scan in scans}
+    scanned = {subject_key(person): str(person) for person in maps.rows["participant_id"]}
     faults += [
         Fault(
             named[key],
-            "no complete scan",
+            "no map",
             "at least one scan per person in participants.tsv",
             "fetch the person's maps, or leave the person out",
             named[key],
@@ -215,7 +217,7 @@ def _person_faults(scans: list[Scan], participants: pd.DataFrame) -> list[Fault]
     faults += [
         Fault(
             person,
-            "a scan but no row in participants.tsv",
+            "maps but no row in participants.tsv",
             "one row per person",
             "add the person's row, or leave the person out",
             person,
@@ -273,7 +275,6 @@ def _label_faults(scans: list[Scan], labels: Labels) -> list[Fault]:
 
 
 def _space_faults(scans: list[Scan]) -> list[Fault]:
-    spaces = Counter(scan.space for scan in scans)
     faults = [
         Fault(
             scan.scan_id,
@@ -285,9 +286,19 @@ def _space_faults(scans: list[Scan]) -> list[Fault]:
         for scan in scans
         if scan.space not in MNI_SPACES
     ]
-    valid = {space: n for space, n in spaces.items() if space in MNI_SPACES}
-    if len(valid) > 1:
-        found = ", ".join(f"'{space}' ({n})" for space, n in sorted(valid.items()))
-        action = "normalise all maps to the same template, or state which to read (cohort.space)"
-        faults.append(Fault("cohort", f"maps in several spaces: {found}", "one space", action))
-    return faults
+    spaces = Counter(scan.space for scan in scans if scan.space in MNI_SPACES).most_common()
+    action = "normalise all maps to the same template, or correct the space stated for them"
+    if len(spaces) > 1 and spaces[0][1] == spaces[1][1]:  # nobody knows which are wrong
+        found = ", ".join(f"'{space}' ({n})" for space, n in spaces)
+        return [*faults, Fault("cohort", f"maps in several spaces: {found}", "one space", action)]
+    return faults + [
+        Fault(
+            scan.scan_id,
+            f"space '{scan.space}'",
+            f"'{spaces[0][0]}', as for {spaces[0][1]} other scans",
+            action,
+            scan.participant_id,
+        )
+        for scan in scans
+        if scan.space in MNI_SPACES and scan.space != spaces[0][0]
+    ]

@@ -8,6 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from isal import igzip, igzip_lib
+from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import SpatialImage
 
 from fmnet.data.volume import FloatArray, Volume, check_affine, check_space
@@ -80,7 +81,9 @@ def load_image(path: Path) -> SpatialImage:
     # SPM's Analyze class wants its third file, and takes an empty one for none.
     file_map.setdefault("mat", nib.FileHolder(fileobj=io.BytesIO()))
     try:
-        image: SpatialImage = image_class.from_file_map(file_map)
+        # what nibabel says about a doubtful header on the way comes as a fault below, or not at all
+        with LoggingOutputSuppressor():
+            image: SpatialImage = image_class.from_file_map(file_map)
     except Exception as error:  # nibabel raises a different type for each way to be damaged
         raise _damaged(path, error) from error
     _check_orientation(image, path)

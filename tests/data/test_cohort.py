@@ -189,6 +189,13 @@ def test_site_that_gives_the_label_away_is_refused(bids_tree, store):
         open_tree(tree, store)
 
 
+def test_site_that_gives_the_label_away_is_reported_beside_other_faults(bids_tree, store):
+    tree = bids_tree(site=["A", "B", "A", "B", "A", "B"])
+    tree.map("sub-01").write_bytes(b"nothing")
+    with pytest.raises(CohortError, match=r"(?s)2 faults.*sub-01.*column 'site'"):
+        open_tree(tree, store)
+
+
 @pytest.mark.parametrize(
     "site", [["A", "B", "A", "B", "B", "A"], ["A"] * 6, ["n/a"] * 6, ["A", "A", "A", "B", "B", "B"]]
 )
@@ -223,8 +230,8 @@ FAULTS = {
     "sub-01": "0 of 'visual'",
     "sub-02": "no label in column 'group'",
     "sub-03": "label 'FMS'",
-    "sub-04": "a scan but no row in participants.tsv",
-    "sub-05": "no complete scan",
+    "sub-04": "maps but no row in participants.tsv",
+    "sub-05": "no map",
     "sub-06": "a damaged or truncated file",
     "sub-07": "an image of shape (7, 8, 9, 2)",
     "sub-08": "no value other than NaN and 0",
