@@ -76,13 +76,13 @@ def is_writer() -> bool:
     return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
 
 
-def create_run_folder(run_dir: Path, overwrite: bool) -> None:
-    """Make the folder free of what an earlier run left, or refuse one that holds its results.
+def check_run_folder(run_dir: Path, overwrite: bool) -> None:
+    """Refuse a folder that can't be written or holds results, before anything is computed.
 
     Raises
     ------
     RunError
-        If there are results in it and `overwrite` is false, or it can't be made.
+        If there are results in it and `overwrite` is false, or it can't be written.
     """
     if (run_dir / "predictions.tsv").exists() and not overwrite:
         raise RunError(
@@ -93,6 +93,19 @@ def create_run_folder(run_dir: Path, overwrite: bool) -> None:
                 "choose another run_dir, or set overwrite=true",
             )
         )
+    there = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise _not_writable(run_dir, f"'{there}', which can't be written into")
+
+
+def create_run_folder(run_dir: Path) -> None:
+    """Make the folder, or free it of what an earlier run left.
+
+    Raises
+    ------
+    RunError
+        If that fails.
+    """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         for name in FOLDERS:
@@ -100,11 +113,7 @@ def create_run_folder(run_dir: Path, overwrite: bool) -> None:
         for name in FILES:
             (run_dir / name).unlink(missing_ok=True)
     except OSError as error:
-        raise RunError(
-            Fault(
-                str(run_dir), str(error), "a folder that can be written", "choose another run_dir"
-            )
-        ) from error
+        raise _not_writable(run_dir, str(error)) from error
 
 
 def write_json(content: Any, path: Path) -> None:
@@ -183,3 +192,9 @@ def _git_commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
+
+
+def _not_writable(run_dir: Path, found: str) -> RunError:
+    return RunError(
+        Fault(str(run_dir), found, "a folder that can be written", "choose another run_dir")
+    )

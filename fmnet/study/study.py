@@ -34,6 +34,7 @@ from fmnet.study.metrics import study_metrics
 from fmnet.study.report import summary_lines, write_report
 from fmnet.study.run_folder import (
     TrainingRecord,
+    check_run_folder,
     create_run_folder,
     is_writer,
     manifest,
@@ -122,11 +123,13 @@ def run_study(
     """
     started, folder = datetime.now(UTC), Path(run_dir)
     if is_writer():
-        create_run_folder(folder, overwrite)
+        check_run_folder(folder, overwrite)
     opened = open_cohort(
         cohort, ScanStore(Path(store_dir), preparation.build_grid(), preparation.min_coverage)
     )
     splits = folds(opened)
+    if is_writer():
+        create_run_folder(folder)
     trainable = Trainable(
         network, task, trainer, lambda chosen: augmentation(seed=chosen),
         tuple(logger.values()), folder / "logs",

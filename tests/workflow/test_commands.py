@@ -1,0 +1,82 @@
+"""The three scripts as a user calls them, one after the other, on files of the user's own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = [
+    "preparation.voxel_size_mm=8",
+    "folds.n_splits=2",
+    "folds.inner_splits=2",
+    "task.max_epochs=2",
+    "network.channels=[4,6]",
+    "baselines.linear_svm.fwhm_mm=[8.0]",
+    "baselines.linear_svm.c=[0.1]",
+    "logger=none",
+]
+
+
+def call(script, *arguments, cwd):
+    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Sixteen people with two contrasts, one of whom has a damaged map."""
+    knobs = ["--n-subjects", "16", "--voxel-size-mm", "8", "--contrasts", "pressure", "visual"]
+    done = call("make_cohort", "people", *knobs, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    root = tmp_path / "people"
+    damaged = next((root / "sub-synthetic005").rglob("*contrast-visual*.nii.gz"))
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    return root
+
+
+@pytest.mark.slow
+def test_from_maps_to_predictions(tree, tmp_path):
+    cohort = ["cohort=bids", f"cohort.root={tree}", "cohort.contrasts=[visual,pressure]"]
+    refused = call("train", *cohort, *QUICK, "run_dir=run", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "sub-synthetic005" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+    arguments = [*cohort, *QUICK, "cohort.on_fault=exclude", "run_dir=run"]
+    trained = call("train", *arguments, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stdout.splitlines()[-1] == "run"
+    people = pd.read_csv(tmp_path / "run" / "cohort.tsv", sep="\t").set_index("participant_id")
+    assert (people["used"] == "no").sum() == 1
+    assert "damaged or truncated" in people.at["sub-synthetic005", "reason"]
+    scored = pd.read_csv(tmp_path / "run" / "predictions.tsv", sep="\t")
+    assert set(scored["participant_id"]) == set(people.index) - {"sub-synthetic005"}
+
+    exported = call("export", "run_dir=run", "out=bundle", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    scans = [
+        ",".join(
+            str(next((tree / person).rglob(f"*contrast-{name}*")))
+            for name in ("visual", "pressure")
+        )
+        for person in ("sub-synthetic001", "sub-synthetic002", "sub-synthetic005")
+    ]
+    predicted = call("predict", "bundle", *scans, "--out", "results.tsv", cwd=tmp_path)
+    assert predicted.returncode == 0, predicted.stderr
+    table = pd.read_csv(tmp_path / "results.tsv", sep="\t")
+    assert list(table) == ["scan", "score", "probability", "status", "reason"]
+    assert list(table["status"]) == ["ok", "ok", "error"]
+    assert "damaged or truncated" in table["reason"][2]
+
+
+@pytest.mark.slow
+def test_defaults_train_on_the_synthetic_cohort(tmp_path):
+    done = call("train", "experiment=quick", *QUICK, "run_dir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "SYNTHETIC" in done.stdout
+    assert "Synthetic data." in (tmp_path / "run" / "report.html").read_text()
+    assert "Warning" not in done.stderr

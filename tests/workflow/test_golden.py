@@ -1,0 +1,15 @@
+"""What the small study's signature says of four people; a change here has to be meant."""
+
+import pytest
+
+from fmnet.deploy.predict import NewScan, predict_scan
+
+SCORES = [2.7558, 2.7883, -3.2686, -2.6042]
+
+
+def test_scores_stay_what_they_were(finished, bundle):
+    scans = finished.listing.scans[:4]
+    scores = [predict_scan(bundle, NewScan(scan.scan_id, scan.files)).score for scan in scans]
+    assert [scan.label for scan in scans] == ["FM", "FM", "HC", "HC"]
+    # Other versions and processors round otherwise while the network learns.
+    assert scores == pytest.approx(SCORES, abs=0.05)
