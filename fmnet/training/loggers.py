@@ -26,15 +26,16 @@ def build_tensorboard_logger(log_dir: Path, name: str) -> Logger:
 def build_mlflow_logger(
     log_dir: Path, name: str, experiment: str = "fmnet", tracking_uri: str | None = None
 ) -> Logger:
-    """Log to an MLflow server, or to ``<log_dir>/mlflow`` without one.
+    """Log to an MLflow server, or to ``<log_dir>/mlflow.db`` without one.
 
     Raises
     ------
     ConfigError
         If mlflow is not installed.
     """
+    log_dir.mkdir(parents=True, exist_ok=True)
+    place = tracking_uri or f"sqlite:///{(log_dir / 'mlflow.db').absolute()}"
     try:
-        place = tracking_uri or f"file:{(log_dir / 'mlflow').absolute()}"
         return MLFlowLogger(experiment, run_name=name, tracking_uri=place)
     except ModuleNotFoundError as error:
         raise _not_installed("mlflow", error) from error
@@ -51,9 +52,17 @@ def build_wandb_logger(
         If wandb is not installed.
     """
     try:
-        return WandbLogger(name=name, save_dir=log_dir, project=project, offline=offline)
+        return _OneRunEach(name=name, save_dir=log_dir, project=project, offline=offline)
     except ModuleNotFoundError as error:
         raise _not_installed("wandb", error) from error
+
+
+class _OneRunEach(WandbLogger):
+    """Ends its run with its training, else W&B would take all trainings for one run."""
+
+    def finalize(self, status: str) -> None:
+        super().finalize(status)
+        self.experiment.finish()
 
 
 def _not_installed(package: str, error: ModuleNotFoundError) -> ConfigError:

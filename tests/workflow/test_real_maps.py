@@ -13,7 +13,7 @@ from fmnet.deploy.predict import NewScan, predict_scan
 
 @pytest.fixture(scope="module")
 def language(real_data, tmp_path_factory):
-    """A study of language against arterial-spin-labelling maps, and its folder."""
+    """A study of language against statistical-learning maps, and its folder."""
     folder = tmp_path_factory.mktemp("language")
     maps = real_data / "maps_4mm" / "langloc_asl_12mm"
     arguments = [
