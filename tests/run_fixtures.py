@@ -12,7 +12,8 @@ from fmnet.deploy.bundle import read_bundle
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.export import export_run
 from fmnet.networks.backbones import build_small_cnn
-from fmnet.study.baselines import Dummy, LinearSvm
+from fmnet.study.baselines.constant import Dummy
+from fmnet.study.baselines.linear import LinearSvm
 from fmnet.study.study import run_study
 from fmnet.training.augmentation import build_augmentation
 from fmnet.training.loggers import build_csv_logger

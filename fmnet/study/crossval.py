@@ -2,14 +2,13 @@
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fmnet.data.cohort import Cohort
-from fmnet.data.folds import Fold
+from fmnet.data.folds import Fold, rows_of
 from fmnet.data.grid import smooth_values
 from fmnet.deploy.preparation import PreparationSettings
-from fmnet.study.baselines import Baseline, BaselineData
+from fmnet.study.baselines.base import Baseline, BaselineData, FoldScores, score_fold
 from fmnet.training.fit import Trainable
 from fmnet.training.fold import SmoothedCohort, TrainedFold, train_on_fold
 
@@ -51,8 +50,9 @@ def crossvalidate_network(
         chosen = fold_seed(seed, fold.repeat, fold.fold)
         trained = train_with_progress(trainable, smoothed, fold, chosen, name, place)
         rows = smoothed.rows(fold.test)
-        scores = trained.scores(smoothed, rows)
-        tables.append(_rows_table(cohort, fold, NETWORK, rows, scores))
+        score = trained.scores(smoothed, rows).astype(float)
+        probability = trained.calibration.probability(score)
+        tables.append(_rows_table(cohort, fold, NETWORK, FoldScores(score, probability)))
         epochs.append(trained.n_epochs)
     return pd.concat(tables, ignore_index=True), epochs
 
@@ -68,15 +68,23 @@ def train_with_progress(
 
 def crossvalidate_baselines(
     baselines: dict[str, Baseline], cohort: Cohort, folds: list[Fold]
-) -> pd.DataFrame:
-    """Fit each baseline on each fold and score its test subjects once."""
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Fit each baseline on each fold and score its test subjects once.
+
+    Returns
+    -------
+    tuple
+        Predictions, and by name what the cohort lacks for the baselines that were passed over.
+    """
     data = BaselineData(cohort)
+    lacking = {name: lack for name, one in baselines.items() if (lack := one.lacks(data))}
     tables = [
-        _rows_table(cohort, fold, name, data.rows(fold.test), baseline.scores(data, fold))
+        _rows_table(cohort, fold, name, score_fold(baseline, data, fold))
         for name, baseline in baselines.items()
+        if name not in lacking
         for fold in tqdm(folds, desc=name, unit="fold", leave=False)
     ]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(), lacking
 
 
 def mean_scores(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -85,9 +93,8 @@ def mean_scores(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
     return rows.groupby(["participant_id", "scan_id"], as_index=False)[["label", "score"]].mean()
 
 
-def _rows_table(
-    cohort: Cohort, fold: Fold, model: str, rows: NDArray[np.intp], scores: NDArray[np.floating]
-) -> pd.DataFrame:
+def _rows_table(cohort: Cohort, fold: Fold, model: str, scores: FoldScores) -> pd.DataFrame:
+    rows = rows_of(fold.test, cohort.participant_ids)
     return pd.DataFrame(
         {
             "participant_id": [cohort.participant_ids[row] for row in rows],
@@ -96,6 +103,7 @@ def _rows_table(
             "fold": fold.fold,
             "model": model,
             "label": cohort.labels[rows],
-            "score": np.asarray(scores, dtype=float),
+            "score": scores.score,
+            "probability": scores.probability,
         }
     )

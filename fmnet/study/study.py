@@ -20,7 +20,7 @@ from fmnet.deploy.quality import fit_reference
 from fmnet.limits import Seed
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.networks.rebuild import describe_builder
-from fmnet.study.baselines import Baseline
+from fmnet.study.baselines.base import Baseline
 from fmnet.study.crossval import (
     NETWORK,
     crossvalidate_baselines,
@@ -136,8 +136,9 @@ def run_study(
     )  # fmt: skip
     smoothed = smooth_cohort(opened, preparation)
     predictions, epochs = crossvalidate_network(trainable, opened, smoothed, splits, seed)
-    predictions = pd.concat([predictions, crossvalidate_baselines(baselines, opened, splits)])
-    metrics = study_metrics(predictions, seed) | {"n_epochs": epochs}
+    others, lacking = crossvalidate_baselines(baselines, opened, splits)
+    predictions = pd.concat([predictions, others])
+    metrics = study_metrics(predictions, seed) | {"n_epochs": epochs, "lacking": lacking}
     results = Results(opened, splits, predictions, metrics)
     final = train_final(trainable, opened, smoothed, splits, seed)
     if is_writer():

@@ -51,16 +51,33 @@ class Trainable:
     log_dir: Path = Path("logs")
 
 
-class LossHistory(Callback):
-    """Keeps the validation loss of each epoch and tells how far the training is."""
+class History(Callback):
+    """Keeps loss and scores of the validation scans after each epoch; tells of each epoch's end.
 
-    def __init__(self, on_epoch: Callable[[], Any]) -> None:
+    Parameters
+    ----------
+    network : ScoreNetwork
+        The one in training.
+    validation : Examples or None
+        What is scored; in one piece, whatever the number of processes.
+    on_epoch : callable
+        Called after each epoch.
+    """
+
+    def __init__(
+        self, network: ScoreNetwork, validation: Examples | None, on_epoch: Callable[[], Any]
+    ) -> None:
         self.losses: list[float] = []
+        self.scores: list[NDArray[np.float32]] = []
+        self.network = network
+        self.validation = validation
         self.on_epoch = on_epoch
 
     def on_validation_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
-        """Note the loss."""
+        """Note loss and scores."""
         self.losses.append(float(trainer.callback_metrics["val_loss"]))
+        if self.validation is not None:
+            self.scores.append(predict_scores(self.network, self.validation.images))
 
     def on_train_epoch_end(self, _: pl.Trainer, __: pl.LightningModule) -> None:
         """Report one more epoch."""
@@ -69,10 +86,11 @@ class LossHistory(Callback):
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A trained network and the validation loss of each epoch, if there was a validation set."""
+    """A trained network; loss and scores, (N,), of each epoch if there was a validation set."""
 
     network: ScoreNetwork
     losses: list[float] = field(default_factory=list)
+    scores: list[NDArray[np.float32]] = field(default_factory=list)
 
 
 def fit_network(
@@ -112,10 +130,10 @@ def fit_network(
     )
     augmentation = trainable.build_augmentation(seed)
     data = ExampleDataModule(train, validation, trainable.recipe.batch_size, augmentation, seed)
-    history = LossHistory(on_epoch)
+    history = History(network, validation, on_epoch)
     loggers = [build(trainable.log_dir, name) for build in trainable.build_loggers]
     trainable.build_trainer(n_epochs, [history], loggers).fit(task, datamodule=data)
-    return Fitted(network.cpu().eval(), history.losses)
+    return Fitted(network.cpu().eval(), history.losses, history.scores)
 
 
 @torch.no_grad()

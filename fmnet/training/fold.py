@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from fmnet.data.folds import Fold, rows_of
 from fmnet.data.grid import Grid
 from fmnet.data.volume import FloatArray
+from fmnet.deploy.calibration import Calibration, fit_calibration
 from fmnet.deploy.preparation import Preparation, PreparationSettings, fit_preparation
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.training.datamodule import Examples
-from fmnet.training.fit import Trainable, fit_network, predict_scores
+from fmnet.training.fit import Fitted, Trainable, fit_network, predict_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +71,15 @@ class TrainedFold:
         Length of training that the inner folds chose.
     inner_loss : ndarray of float, shape (max_epochs,)
         Validation loss after each epoch, mean over inner folds.
+    calibration : Calibration
+        Fitted on the scores that the networks of the inner folds gave to the subjects held out.
     """
 
     network: ScoreNetwork
     preparation: Preparation
     n_epochs: int
     inner_loss: NDArray[np.float64]
+    calibration: Calibration
 
     def scores(self, cohort: SmoothedCohort, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """Score scans: (N,)."""
@@ -108,19 +112,22 @@ def train_on_fold(
         Called after each epoch of each training.
     """
     inner = [
-        _inner_losses(trainable, cohort, fold, part, seed, f"{name}_inner-{part}", on_epoch)
+        _fit_inner(trainable, cohort, fold, part, seed, f"{name}_inner-{part}", on_epoch)
         for part in range(len(fold.validation))
     ]
-    inner_loss = np.mean(inner, axis=0)
+    inner_loss = np.mean([fitted.losses for fitted in inner], axis=0)
     n_epochs = int(inner_loss.argmin()) + 1
+    held_out = np.concatenate([cohort.rows(part) for part in fold.validation])
+    unseen = np.concatenate([fitted.scores[n_epochs - 1] for fitted in inner])
+    calibration = fit_calibration(unseen, cohort.labels[held_out])
     rows = cohort.rows(fold.train)
     preparation = cohort.fit_preparation(rows)
     examples = cohort.examples(rows, preparation)
     fitted = fit_network(trainable, examples, None, n_epochs, seed, name, on_epoch)
-    return TrainedFold(fitted.network, preparation, n_epochs, inner_loss)
+    return TrainedFold(fitted.network, preparation, n_epochs, inner_loss, calibration)
 
 
-def _inner_losses(
+def _fit_inner(
     trainable: Trainable,
     cohort: SmoothedCohort,
     fold: Fold,
@@ -128,11 +135,11 @@ def _inner_losses(
     seed: int,
     name: str,
     on_epoch: Callable[[], Any],
-) -> list[float]:
+) -> Fitted:
     held_out = fold.validation[part]
     train = cohort.rows(tuple(set(fold.train) - set(held_out)))
     preparation = cohort.fit_preparation(train)
-    fitted = fit_network(
+    return fit_network(
         trainable,
         cohort.examples(train, preparation),
         cohort.examples(cohort.rows(held_out), preparation),
@@ -141,4 +148,3 @@ def _inner_losses(
         name,
         on_epoch,
     )
-    return fitted.losses

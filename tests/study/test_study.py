@@ -24,7 +24,7 @@ def test_run_folder_is_complete(finished):
 def test_every_scan_is_scored_once_per_repeat_and_model(finished):
     table = read(finished.run_dir / "predictions.tsv")
     assert list(table) == [
-        "participant_id", "scan_id", "repeat", "fold", "model", "label", "score",
+        "participant_id", "scan_id", "repeat", "fold", "model", "label", "score", "probability",
     ]  # fmt: skip
     counts = table.groupby(["repeat", "model"])["scan_id"].agg(["size", "nunique"])
     assert (counts == 24).all(axis=None)

@@ -2,11 +2,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from fmnet.data.folds import Fold
 from fmnet.data.grid import Grid
-from fmnet.study.baselines import BaselineData, Dummy, LinearSvm
+from fmnet.study.baselines.base import BaselineData, score_fold
+from fmnet.study.baselines.constant import Dummy
+from fmnet.study.baselines.linear import LinearSvm, LogisticRidge
 
 PEOPLE = [f"sub-{number:02}" for number in range(30)]
 FOLD = Fold(
@@ -36,14 +39,31 @@ def values():
 
 
 def test_dummy_scores_everybody_alike(values):
-    assert set(Dummy().scores(make_data(values), FOLD)) == {0.0}
+    scores = score_fold(Dummy(), make_data(values), FOLD)
+    assert set(scores.score) == {0.0}
+    assert scores.probability == pytest.approx(0.5, abs=0.1)
 
 
-def test_svm_finds_a_plain_effect(values):
+@pytest.mark.parametrize("model", [LinearSvm(), LogisticRidge()])
+def test_finds_a_plain_effect(values, model):
     data = make_data(values)
-    scores = LinearSvm().scores(data, FOLD)
-    assert scores.shape == (10,)
-    assert roc_auc_score(data.labels[20:], scores) > 0.9
+    scores = score_fold(model, data, FOLD)
+    assert scores.score.shape == scores.probability.shape == (10,)
+    assert roc_auc_score(data.labels[20:], scores.score) > 0.9
+    assert np.mean((scores.probability - data.labels[20:]) ** 2) < 0.15
+
+
+def test_ridge_in_the_kernel_is_ridge_on_the_voxels(values):
+    data, train, test = make_data(values), np.arange(20), np.arange(20, 30)
+    features = data.features(train, 0.0)
+    features = features / np.sqrt((features[train] ** 2).sum(axis=1).mean())
+    plain = LogisticRegression(C=0.5, class_weight="balanced", max_iter=1000, tol=1e-8)
+    plain.fit(features[train], data.labels[train])
+    np.testing.assert_allclose(
+        LogisticRidge().scores(data, train, test, (0.0, 0.5)),
+        plain.decision_function(features[test]),
+        atol=2e-3,
+    )
 
 
 def test_svm_does_not_see_the_test_fold(values):
@@ -54,7 +74,8 @@ def test_svm_does_not_see_the_test_fold(values):
     changed = make_data(values)
     changed.labels = np.where(np.arange(30) < 20, changed.labels, 1 - changed.labels)
     np.testing.assert_array_equal(
-        settings.scores(make_data(values), FOLD), settings.scores(changed, FOLD)
+        score_fold(settings, make_data(values), FOLD).score,
+        score_fold(settings, changed, FOLD).score,
     )
 
 
@@ -71,4 +92,4 @@ def test_smoothing_is_chosen_where_it_helps():
 
 def test_missing_voxels_do_no_harm(values):
     values[::3, :, 100:150] = np.nan
-    assert np.isfinite(LinearSvm().scores(make_data(values), FOLD)).all()
+    assert np.isfinite(score_fold(LinearSvm(), make_data(values), FOLD).score).all()

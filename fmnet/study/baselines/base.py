@@ -1,0 +1,99 @@
+"""What a baseline is, and what it may see."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnet.data.cohort import Cohort
+from fmnet.data.folds import Fold, rows_of
+from fmnet.data.grid import smooth_values
+from fmnet.data.volume import FloatArray
+from fmnet.deploy.calibration import fit_calibration
+from fmnet.deploy.preparation import PreparationSettings, fit_preparation
+
+Rows = NDArray[np.intp]
+Scores = NDArray[np.float64]
+
+
+class BaselineData:
+    """Scans of a cohort at every smoothing width that a baseline asks for.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Whose scans.
+    """
+
+    def __init__(self, cohort: Cohort) -> None:
+        self.cohort = cohort
+        self.labels = cohort.labels
+        self.participant_ids = cohort.participant_ids
+        self.values = cohort.values()
+        self._smoothed: dict[float, FloatArray] = {}
+
+    def smoothed(self, fwhm_mm: float) -> FloatArray:
+        """Smooth all scans, (N, C, V); smoothing a scan learns nothing from the others."""
+        if fwhm_mm not in self._smoothed:
+            self._smoothed[fwhm_mm] = smooth_values(self.values, self.cohort.grid, fwhm_mm)
+        return self._smoothed[fwhm_mm]
+
+    def features(self, train: Rows, fwhm_mm: float) -> FloatArray:
+        """Smooth all scans and standardise them as the training scans ask for: (N, C * V)."""
+        values, grid = self.smoothed(fwhm_mm), self.cohort.grid
+        settings = PreparationSettings(fwhm_mm=fwhm_mm)
+        fitted = fit_preparation(values[train], grid, self.cohort.listing.contrasts, settings)
+        return fitted.standardise(values).reshape(len(values), -1)
+
+    def rows(self, subjects: tuple[str, ...]) -> Rows:
+        """Find the scans of these subjects."""
+        return rows_of(subjects, self.participant_ids)
+
+    def inner_rows(self, fold: Fold) -> list[tuple[Rows, Rows]]:
+        """List the scans to train on and to hold out for each inner fold."""
+        return [
+            (self.rows(tuple(set(fold.train) - set(part))), self.rows(part))
+            for part in fold.validation
+        ]
+
+
+class Baseline(ABC):
+    """Whatever learns from some scans of a cohort and scores others."""
+
+    def lacks(self, data: BaselineData) -> str:
+        """Say what the cohort would have to have; empty if nothing is missing."""
+        return ""
+
+    def choose(self, data: BaselineData, fold: Fold) -> Any:
+        """Choose settings on the inner folds of ``fold.train``; None if there is no choice."""
+        return None
+
+    @abstractmethod
+    def scores(self, data: BaselineData, train: Rows, test: Rows, choice: Any) -> Scores:
+        """Fit on the training scans with the settings chosen and score others: (N_test,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class FoldScores:
+    """What a model says about the scans of one test fold.
+
+    Parameters
+    ----------
+    score, probability : ndarray of float, shape (N_test,)
+        Raw, and calibrated on the inner folds of the training subjects.
+    """
+
+    score: Scores
+    probability: Scores
+
+
+def score_fold(baseline: Baseline, data: BaselineData, fold: Fold) -> FoldScores:
+    """Make all choices on the inner folds, fit on ``fold.train``, score ``fold.test`` once."""
+    choice = baseline.choose(data, fold)
+    score = baseline.scores(data, data.rows(fold.train), data.rows(fold.test), choice)
+    held_out = np.concatenate([part for _, part in data.inner_rows(fold)])
+    inner = [baseline.scores(data, *rows, choice) for rows in data.inner_rows(fold)]
+    calibration = fit_calibration(np.concatenate(inner), data.labels[held_out])
+    return FoldScores(score, calibration.probability(score))
