@@ -14,6 +14,8 @@ from fmnet.export import export_run
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.study.baselines.constant import Dummy
 from fmnet.study.baselines.linear import LinearSvm
+from fmnet.study.lockbox import LockBox
+from fmnet.study.permutation import PermutationPlan
 from fmnet.study.study import run_study
 from fmnet.training.augmentation import build_augmentation
 from fmnet.training.loggers import build_csv_logger
@@ -37,10 +39,14 @@ def study_settings(root: Path, run_dir: Path, **changes) -> dict:
         "trainer": build_trainer,
         "baselines": {"dummy": Dummy(), "linear_svm": LinearSvm(fwhm_mm=(0.0, 12.0), c=(0.1, 1.0))},
         "logger": {"csv": build_csv_logger},
+        "permutation": PermutationPlan(),
+        "lockbox": LockBox(),
+        "shuffle_labels": False,
         "seed": 0,
         "run_dir": str(run_dir),
         "store_dir": str(root / "store"),
         "overwrite": False,
+        "resume": False,
         "config_yaml": "seed: 0\n",
     }
     return settings | changes

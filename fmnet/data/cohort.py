@@ -37,6 +37,8 @@ class Cohort:
         The grid the values lie on.
     left_out : tuple of Fault
         Why each other person is not here.
+    set_aside : tuple of Scan
+        Checked scans of people in the lock-box, which nothing may look at.
     """
 
     scans: tuple[Scan, ...]
@@ -44,6 +46,7 @@ class Cohort:
     listing: Listing
     grid: Grid
     left_out: tuple[Fault, ...] = ()
+    set_aside: tuple[Scan, ...] = ()
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -66,14 +69,15 @@ class Cohort:
         return np.stack([stored.values() for stored in self.stored])
 
     def table(self) -> pd.DataFrame:
-        """Account for every person and scan: used, or left out and why."""
-        used = {scan.scan_id for scan in self.scans}
+        """Account for every person and scan: used, in the lock-box, or left out and why."""
+        used = {scan.scan_id: "yes" for scan in self.scans}
+        used |= {scan.scan_id: "lock-box" for scan in self.set_aside}
         rows = [
             {
                 "participant_id": scan.participant_id,
                 "scan_id": scan.scan_id,
                 "label": scan.label,
-                "used": "yes" if scan.scan_id in used else "no",
+                "used": used.get(scan.scan_id, "no"),
                 "reason": "" if scan.scan_id in used else self._reason(scan.participant_id),
                 "files": FILE_SEPARATOR.join(str(file.absolute()) for file in scan.files),
                 "space": scan.space,

@@ -1,5 +1,8 @@
 """Cross-validation of the network and its baselines in the same folds."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -15,16 +18,64 @@ from fmnet.training.fold import SmoothedCohort, TrainedFold, train_on_fold
 NETWORK = "cnn"
 
 
-def smooth_cohort(cohort: Cohort, settings: PreparationSettings) -> SmoothedCohort:
-    """Smooth all scans of a cohort, each by itself."""
-    return SmoothedCohort(
-        smooth_values(cohort.values(), cohort.grid, settings.fwhm_mm),
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """Everything between labelled scans and out-of-fold scores, all choices included.
+
+    Parameters
+    ----------
+    trainable : Trainable
+        The network and how it is trained.
+    baselines : dict
+        By name.
+    build_folds : callable
+        Cohort to folds.
+    seed : int
+        Everything random derives from it.
+    """
+
+    trainable: Trainable
+    baselines: dict[str, Baseline]
+    build_folds: Callable[[Cohort], list[Fold]]
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class StudyData:
+    """A cohort with what is computed from its scans whatever their labels are.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Checked scans with labels.
+    smoothed : SmoothedCohort
+        For the network.
+    baseline_data : BaselineData
+        For the baselines.
+    """
+
+    cohort: Cohort
+    smoothed: SmoothedCohort
+    baseline_data: BaselineData
+
+    def relabelled(self, cohort: Cohort) -> "StudyData":
+        """Take the same scans under other labels."""
+        smoothed = replace(self.smoothed, labels=cohort.labels)
+        return StudyData(cohort, smoothed, self.baseline_data.relabelled(cohort))
+
+
+def load_study_data(cohort: Cohort, settings: PreparationSettings) -> StudyData:
+    """Load all scans of a cohort and smooth each by itself."""
+    data = BaselineData(cohort)
+    smoothed = SmoothedCohort(
+        smooth_values(data.values, cohort.grid, settings.fwhm_mm),
         cohort.labels,
         cohort.participant_ids,
         cohort.grid,
         cohort.listing.contrasts,
         settings,
     )
+    return StudyData(cohort, smoothed, data)
 
 
 def fold_seed(seed: int, *path: int) -> int:
@@ -33,7 +84,7 @@ def fold_seed(seed: int, *path: int) -> int:
 
 
 def crossvalidate_network(
-    trainable: Trainable, cohort: Cohort, smoothed: SmoothedCohort, folds: list[Fold], seed: int
+    pipeline: Pipeline, data: StudyData, folds: list[Fold], has_bars: bool = True
 ) -> tuple[pd.DataFrame, list[int]]:
     """Train on each fold and score its test subjects once.
 
@@ -46,28 +97,32 @@ def crossvalidate_network(
     epochs: list[int] = []
     for fold in folds:
         name = f"repeat-{fold.repeat}_fold-{fold.fold}"
-        place = f"{NETWORK} {len(tables) + 1}/{len(folds)}"
-        chosen = fold_seed(seed, fold.repeat, fold.fold)
-        trained = train_with_progress(trainable, smoothed, fold, chosen, name, place)
-        rows = smoothed.rows(fold.test)
-        score = trained.scores(smoothed, rows).astype(float)
-        probability = trained.calibration.probability(score)
-        tables.append(_rows_table(cohort, fold, NETWORK, FoldScores(score, probability)))
+        place = f"{NETWORK} {len(tables) + 1}/{len(folds)}" if has_bars else None
+        seed = fold_seed(pipeline.seed, fold.repeat, fold.fold)
+        trained = train_with_progress(pipeline.trainable, data.smoothed, fold, seed, name, place)
+        score = trained.scores(data.smoothed, data.smoothed.rows(fold.test)).astype(float)
+        scores = FoldScores(score, trained.calibration.probability(score))
+        tables.append(_rows_table(data.cohort, fold, NETWORK, scores))
         epochs.append(trained.n_epochs)
     return pd.concat(tables, ignore_index=True), epochs
 
 
 def train_with_progress(
-    trainable: Trainable, smoothed: SmoothedCohort, fold: Fold, seed: int, name: str, place: str
+    trainable: Trainable,
+    smoothed: SmoothedCohort,
+    fold: Fold,
+    seed: int,
+    name: str,
+    place: str | None,
 ) -> TrainedFold:
-    """Train on one fold with a progress bar over epochs."""
+    """Train on one fold with a progress bar over epochs, or without one."""
     total = (len(fold.validation) + 1) * trainable.recipe.max_epochs
-    with tqdm(total=total, desc=place, unit="epoch", leave=False) as bar:
+    with tqdm(total=total, desc=place, unit="epoch", leave=False, disable=place is None) as bar:
         return train_on_fold(trainable, smoothed, fold, seed, name, bar.update)
 
 
 def crossvalidate_baselines(
-    baselines: dict[str, Baseline], cohort: Cohort, folds: list[Fold]
+    pipeline: Pipeline, data: StudyData, folds: list[Fold], has_bars: bool = True
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Fit each baseline on each fold and score its test subjects once.
 
@@ -76,13 +131,13 @@ def crossvalidate_baselines(
     tuple
         Predictions, and by name what the cohort lacks for the baselines that were passed over.
     """
-    data = BaselineData(cohort)
-    lacking = {name: lack for name, one in baselines.items() if (lack := one.lacks(data))}
+    scans, baselines = data.baseline_data, pipeline.baselines
+    lacking = {name: lack for name, one in baselines.items() if (lack := one.lacks(scans))}
     tables = [
-        _rows_table(cohort, fold, name, score_fold(baseline, data, fold))
+        _rows_table(data.cohort, fold, name, score_fold(baseline, scans, fold))
         for name, baseline in baselines.items()
         if name not in lacking
-        for fold in tqdm(folds, desc=name, unit="fold", leave=False)
+        for fold in tqdm(folds, desc=name, unit="fold", leave=False, disable=not has_bars)
     ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(), lacking
 

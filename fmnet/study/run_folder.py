@@ -1,6 +1,7 @@
 """What every training run leaves behind, and who may write it."""
 
 import hashlib
+import io
 import json
 import os
 import platform
@@ -12,11 +13,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+import pandas as pd
 import torch
+from omegaconf import OmegaConf
 
 import fmnet
+from fmnet.data.tables import write_table
 from fmnet.deploy.bundle import write_plain
 from fmnet.deploy.calibration import Calibration
 from fmnet.deploy.preparation import Preparation, write_preparation
@@ -31,10 +35,12 @@ PACKAGES = (
 )  # fmt: skip
 #: What a run writes, and so what a run that replaces another removes first.
 FILES = (
-    "config.yaml", "manifest.json", "cohort.tsv", "folds.tsv", "predictions.tsv", "metrics.json",
-    "figure.png", "report.html",
+    "config.yaml", "manifest.json", "cohort.tsv", "folds.tsv", "predictions.tsv",
+    "crossvalidation.json", "metrics.json", "figure.png", "report.html",
 )  # fmt: skip
-FOLDERS = ("logs", "model")
+FOLDERS = ("logs", "model", "permutations")
+#: Settings that may change when a run is gone on with.
+FREE = ("permutation", "overwrite", "resume", "run_dir", "store_dir", "trainer", "logger")
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,28 @@ def check_run_folder(run_dir: Path, overwrite: bool) -> None:
         raise _not_writable(run_dir, f"'{there}', which can't be written into")
 
 
+def check_same_run(run_dir: Path, config_yaml: str) -> None:
+    """Refuse to go on with a run of another configuration.
+
+    Raises
+    ------
+    RunError
+        Naming the settings that differ.
+    """
+    before = _settings((run_dir / "config.yaml").read_text("utf-8"))
+    now = _settings(config_yaml)
+    differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    if differing:
+        raise RunError(
+            Fault(
+                str(run_dir),
+                f"a run with other settings for {', '.join(differing)}",
+                "the settings that it was started with",
+                "repeat the command with resume=true, or choose another run_dir",
+            )
+        )
+
+
 def create_run_folder(run_dir: Path) -> None:
     """Make the folder, or free it of what an earlier run left.
 
@@ -119,6 +147,25 @@ def create_run_folder(run_dir: Path) -> None:
 def write_json(content: Any, path: Path) -> None:
     """Write JSON with a final newline."""
     path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON."""
+    return json.loads(path.read_text("utf-8"))
+
+
+def read_predictions(table: Path | TextIO) -> pd.DataFrame:
+    """Read the out-of-fold table, which everything after cross-validation is computed from."""
+    text = {"participant_id": str, "scan_id": str, "model": str}
+    return pd.read_csv(table, sep="\t", dtype=text, keep_default_na=False)
+
+
+def as_written(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Round as a file does, so that a run gone on with has the same figures as an undisturbed."""
+    text = io.StringIO()
+    write_table(predictions, text)
+    text.seek(0)
+    return read_predictions(text)
 
 
 def write_model(
@@ -192,6 +239,12 @@ def _git_commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
+
+
+def _settings(config_yaml: str) -> dict[str, Any]:
+    settings = OmegaConf.to_container(OmegaConf.create(config_yaml))
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items() if key not in FREE}
 
 
 def _not_writable(run_dir: Path, found: str) -> RunError:

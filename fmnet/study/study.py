@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fmnet.data.cohort import Cohort, open_cohort
@@ -23,27 +24,41 @@ from fmnet.networks.rebuild import describe_builder
 from fmnet.study.baselines.base import Baseline
 from fmnet.study.crossval import (
     NETWORK,
+    Pipeline,
+    StudyData,
     crossvalidate_baselines,
     crossvalidate_network,
     fold_seed,
+    load_study_data,
     mean_scores,
-    smooth_cohort,
     train_with_progress,
 )
+from fmnet.study.lockbox import LockBox, set_aside
 from fmnet.study.metrics import study_metrics
+from fmnet.study.permutation import (
+    PERMUTATION,
+    PermutationPlan,
+    permute_labels,
+    run_permutations,
+    summarise_permutations,
+)
 from fmnet.study.report import summary_lines, write_report
 from fmnet.study.run_folder import (
     TrainingRecord,
+    as_written,
     check_run_folder,
+    check_same_run,
     create_run_folder,
     is_writer,
     manifest,
+    read_json,
+    read_predictions,
     write_json,
     write_model,
 )
 from fmnet.training.datamodule import Augmentation
 from fmnet.training.fit import LoggerBuilder, Trainable
-from fmnet.training.fold import SmoothedCohort, TrainedFold
+from fmnet.training.fold import TrainedFold
 from fmnet.training.recipe import Recipe
 from fmnet.training.trainer import TrainerBuilder
 
@@ -53,24 +68,27 @@ FINAL = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """All that a study found, before it is written.
+    """All that a study found in cross-validation.
 
     Parameters
     ----------
-    cohort : Cohort
+    data : StudyData
         Who was in it.
     folds : list of Fold
         How they were split.
     predictions : DataFrame
         Out-of-fold scores of every model.
-    metrics : dict
-        Figures computed from them.
+    n_epochs : list of int
+        Length of training that each fold chose.
+    lacking : dict
+        What the cohort lacks for the baselines that were passed over.
     """
 
-    cohort: Cohort
+    data: StudyData
     folds: list[Fold]
     predictions: pd.DataFrame
-    metrics: dict[str, Any]
+    n_epochs: list[int]
+    lacking: dict[str, str]
 
 
 def run_study(
@@ -83,13 +101,17 @@ def run_study(
     trainer: TrainerBuilder,
     baselines: dict[str, Baseline],
     logger: dict[str, LoggerBuilder],
+    permutation: PermutationPlan,
+    lockbox: LockBox,
+    shuffle_labels: bool,
     seed: Seed,
     run_dir: str,
     store_dir: str,
     overwrite: bool,
+    resume: bool,
     config_yaml: str = "",
 ) -> list[str]:
-    """Cross-validate, train the final model, write the run folder.
+    """Cross-validate, train the final model, permute, write the run folder.
 
     Parameters
     ----------
@@ -107,12 +129,20 @@ def run_study(
         See `fmnet.training.fit.Trainable`.
     baselines, logger : dict
         By name.
+    permutation : PermutationPlan
+        How often the whole pipeline is repeated on shuffled labels.
+    lockbox : LockBox
+        Who is set aside before anything else.
+    shuffle_labels : bool
+        Negative control: study labels that were shuffled once.
     seed : int
         Everything random derives from it.
     run_dir, store_dir : str
         Where results and decoded scans go.
     overwrite : bool
         Whether a finished run in `run_dir` may be replaced.
+    resume : bool
+        Whether a run of the same configuration is gone on with, for instance with permutations.
     config_yaml : str
         The configuration as text, kept with the results.
 
@@ -122,59 +152,104 @@ def run_study(
         The results in a few lines for the terminal.
     """
     started, folder = datetime.now(UTC), Path(run_dir)
-    if is_writer():
+    is_resumed = resume and (folder / "predictions.tsv").exists()
+    if is_resumed:
+        check_same_run(folder, config_yaml)
+    elif is_writer():
         check_run_folder(folder, overwrite)
-    opened = open_cohort(
-        cohort, ScanStore(Path(store_dir), preparation.build_grid(), preparation.min_coverage)
-    )
-    splits = folds(opened)
-    if is_writer():
-        create_run_folder(folder)
+    store = ScanStore(Path(store_dir), preparation.build_grid(), preparation.min_coverage)
+    opened = set_aside(open_cohort(cohort, store), lockbox, seed)
+    if shuffle_labels:
+        opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))
     trainable = Trainable(
-        network, task, trainer, lambda chosen: augmentation(seed=chosen),
-        tuple(logger.values()), folder / "logs",
-    )  # fmt: skip
-    smoothed = smooth_cohort(opened, preparation)
-    predictions, epochs = crossvalidate_network(trainable, opened, smoothed, splits, seed)
-    others, lacking = crossvalidate_baselines(baselines, opened, splits)
-    predictions = pd.concat([predictions, others])
-    metrics = study_metrics(predictions, seed) | {"n_epochs": epochs, "lacking": lacking}
-    results = Results(opened, splits, predictions, metrics)
-    final = train_final(trainable, opened, smoothed, splits, seed)
+        network, task, trainer, augmentation, tuple(logger.values()), folder / "logs"
+    )
+    pipeline = Pipeline(trainable, baselines, folds, seed)
+    splits = folds(opened)
+    data = load_study_data(opened, preparation)
+    if is_resumed:
+        results = read_results(folder, data, splits)
+    else:
+        results = crossvalidate(pipeline, data, splits, folder)
+        if is_writer():
+            write_record(results, folder, manifest(seed, _hashes(opened), started), config_yaml)
+    metrics = figures(results, seed)
+    if not (folder / "model" / "training.json").exists():
+        final = train_final(pipeline, data, splits)
+        if is_writer():
+            write_final(results, metrics, final, pipeline, folder / "model")
+    if permutation.n:
+        null = run_permutations(pipeline, data, permutation, folder / "permutations")
+        metrics["permutation"] = summarise_permutations(null, results.predictions, permutation)
     if is_writer():
-        write_results(results, folder, seed, started, config_yaml)
-        write_final(results, final, trainable, folder / "model", seed)
+        write_json(metrics, folder / "metrics.json")
+        write_report(metrics, results.predictions, opened, folder)
     return [*summary_lines(metrics, cohort), str(folder)]
 
 
-def train_final(
-    trainable: Trainable, cohort: Cohort, smoothed: SmoothedCohort, folds: list[Fold], seed: int
-) -> TrainedFold:
+def crossvalidate(pipeline: Pipeline, data: StudyData, folds: list[Fold], folder: Path) -> Results:
+    """Score everybody out of fold, by the network and by each baseline; predictions as written."""
+    if is_writer():
+        create_run_folder(folder)
+    predictions, epochs = crossvalidate_network(pipeline, data, folds)
+    others, lacking = crossvalidate_baselines(pipeline, data, folds)
+    predictions = as_written(pd.concat([predictions, others], ignore_index=True))
+    return Results(data, folds, predictions, epochs, lacking)
+
+
+def figures(results: Results, seed: int) -> dict[str, Any]:
+    """Compute what is said about the models from the out-of-fold table."""
+    return study_metrics(results.predictions, seed) | {
+        "n_epochs": results.n_epochs,
+        "lacking": results.lacking,
+    }
+
+
+def read_results(folder: Path, data: StudyData, folds: list[Fold]) -> Results:
+    """Read what an earlier call wrote for the same configuration."""
+    metrics = read_json(folder / "crossvalidation.json")
+    return Results(
+        data,
+        folds,
+        read_predictions(folder / "predictions.tsv"),
+        metrics["n_epochs"],
+        metrics["lacking"],
+    )
+
+
+def train_final(pipeline: Pipeline, data: StudyData, folds: list[Fold]) -> TrainedFold:
     """Train on all subjects, with as many inner folds as the outer folds had."""
-    fold = build_inner_folds(cohort, len(folds[0].validation), seed)
-    chosen = fold_seed(seed, FINAL)
-    return train_with_progress(trainable, smoothed, fold, chosen, "final", "final model")
+    fold = build_inner_folds(data.cohort, len(folds[0].validation), pipeline.seed)
+    seed = fold_seed(pipeline.seed, FINAL)
+    return train_with_progress(
+        pipeline.trainable, data.smoothed, fold, seed, "final", "final model"
+    )
 
 
-def write_results(
-    results: Results, folder: Path, seed: int, started: datetime, config_yaml: str
+def _hashes(cohort: Cohort) -> list[str]:
+    return [digest for stored in cohort.stored for digest in stored.source_sha256]
+
+
+def write_record(
+    results: Results, folder: Path, manifest: dict[str, Any], config_yaml: str
 ) -> None:
-    """Write everything but the model; predictions come last and mark the run as finished."""
-    hashes = [digest for stored in results.cohort.stored for digest in stored.source_sha256]
+    """Write what cross-validation found; predictions come last and mark it as finished."""
+    cohort = results.data.cohort
     (folder / "config.yaml").write_text(config_yaml, "utf-8")
-    write_table(results.cohort.table(), folder / "cohort.tsv")
+    write_table(cohort.table(), folder / "cohort.tsv")
     write_table(folds_table(results.folds), folder / "folds.tsv")
-    write_json(results.metrics, folder / "metrics.json")
-    write_json(manifest(seed, hashes, started), folder / "manifest.json")
-    write_report(results.metrics, results.predictions, results.cohort, folder)
+    write_json(manifest, folder / "manifest.json")
+    kept = {"n_epochs": results.n_epochs, "lacking": results.lacking}
+    write_json(kept, folder / "crossvalidation.json")
     write_table(results.predictions, folder / "predictions.tsv")
 
 
 def write_final(
-    results: Results, final: TrainedFold, trainable: Trainable, folder: Path, seed: int
+    results: Results, metrics: dict[str, Any], final: TrainedFold, pipeline: Pipeline, folder: Path
 ) -> None:
     """Write the final model with its calibration, which is fitted on out-of-fold scores."""
-    cohort, listing = results.cohort, results.cohort.listing
+    cohort = results.data.cohort
+    listing = cohort.listing
     unseen = mean_scores(results.predictions, NETWORK)
     record = TrainingRecord(
         listing.labels.column,
@@ -187,15 +262,15 @@ def write_final(
         len(cohort.scans),
         len(set(cohort.participant_ids)),
         final.n_epochs,
-        seed,
-        results.metrics["models"],
+        pipeline.seed,
+        metrics["models"],
     )
     write_model(
         folder,
         final.network,
-        describe_builder(trainable.build_network, final.preparation.input_shape),
+        describe_builder(pipeline.trainable.build_network, final.preparation.input_shape),
         final.preparation,
         fit_calibration(unseen["score"], unseen["label"]),
-        fit_reference(cohort.values(), listing.contrasts),
+        fit_reference(results.data.baseline_data.values, listing.contrasts),
         record,
     )

@@ -36,7 +36,7 @@ class Trainable:
     build_trainer : callable
         See `fmnet.training.trainer.TrainerBuilder`.
     build_augmentation : callable
-        Seed to an augmentation or None.
+        ``seed=...`` to an augmentation or None.
     build_loggers : tuple of callable
         See `LoggerBuilder`.
     log_dir : Path
@@ -46,7 +46,7 @@ class Trainable:
     build_network: NetworkBuilder
     recipe: Recipe
     build_trainer: TrainerBuilder
-    build_augmentation: Callable[[int], Augmentation | None]
+    build_augmentation: Callable[..., Augmentation | None]
     build_loggers: tuple[LoggerBuilder, ...] = ()
     log_dir: Path = Path("logs")
 
@@ -128,7 +128,7 @@ def fit_network(
         trainable.recipe.weight_decay,
         (len(train.labels) - positives) / positives,
     )
-    augmentation = trainable.build_augmentation(seed)
+    augmentation = trainable.build_augmentation(seed=seed)
     data = ExampleDataModule(train, validation, trainable.recipe.batch_size, augmentation, seed)
     history = History(network, validation, on_epoch)
     loggers = [build(trainable.log_dir, name) for build in trainable.build_loggers]

@@ -27,7 +27,7 @@ def make_trainable(tmp_path, **changes) -> Trainable:
         "build_network": partial(build_small_cnn, channels=[4, 6]),
         "recipe": Recipe(max_epochs=8, batch_size=4, learning_rate=1e-2),
         "build_trainer": build_trainer,
-        "build_augmentation": lambda seed: build_augmentation(seed=seed),
+        "build_augmentation": build_augmentation,
         "log_dir": tmp_path,
     }
     return Trainable(**(settings | changes))

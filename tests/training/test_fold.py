@@ -36,7 +36,7 @@ def trainable(tmp_path):
         partial(build_small_cnn, channels=[4, 6]),
         Recipe(max_epochs=5, batch_size=4),
         build_trainer,
-        lambda seed: build_augmentation(seed=seed),
+        build_augmentation,
         log_dir=tmp_path,
     )
 

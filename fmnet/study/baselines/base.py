@@ -1,5 +1,6 @@
 """What a baseline is, and what it may see."""
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,12 @@ class BaselineData:
         self.participant_ids = cohort.participant_ids
         self.values = cohort.values()
         self._smoothed: dict[float, FloatArray] = {}
+
+    def relabelled(self, cohort: Cohort) -> "BaselineData":
+        """Take over what doesn't depend on labels for the same scans under other labels."""
+        other = copy.copy(self)
+        other.cohort, other.labels = cohort, cohort.labels
+        return other
 
     def smoothed(self, fwhm_mm: float) -> FloatArray:
         """Smooth all scans, (N, C, V); smoothing a scan learns nothing from the others."""

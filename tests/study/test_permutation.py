@@ -1,0 +1,133 @@
+import json
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from run_fixtures import study_settings
+
+from fmnet.data.cohort import Cohort
+from fmnet.data.listing import Labels, Scan
+from fmnet.errors import RunError
+from fmnet.study.permutation import PermutationPlan, permute_labels, summarise_permutations
+from fmnet.study.study import run_study
+
+
+def make_cohort(rows) -> Cohort:
+    """Rows of (person, site, label), one scan each."""
+    scans = tuple(
+        Scan(f"scan-{number}", person, (), "MNI152", label)
+        for number, (person, _, label) in enumerate(rows)
+    )
+    people = pd.DataFrame(
+        {"participant_id": [row[0] for row in rows], "site": [row[1] for row in rows]}
+    ).drop_duplicates("participant_id")
+    listing = SimpleNamespace(participants=people, labels=Labels("group", "FM", "HC"))
+    return Cohort(scans, (), listing, None)
+
+
+def labels_of(cohort) -> list[str]:
+    return [scan.label for scan in cohort.scans]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("AB"), st.sampled_from(["FM", "HC"])), min_size=2),
+    st.integers(0, 99),
+)
+def test_each_site_keeps_its_numbers(people, seed):
+    rows = [(f"sub-{number}", site, label) for number, (site, label) in enumerate(people)]
+    cohort = make_cohort(rows)
+    shuffled = permute_labels(cohort, np.random.default_rng(seed))
+    before = Counter(zip([row[1] for row in rows], labels_of(cohort), strict=True))
+    after = Counter(zip([row[1] for row in rows], labels_of(shuffled), strict=True))
+    assert before == after
+
+
+def test_scans_of_a_person_move_together():
+    rows = [(f"sub-{k // 2}", "", "FM" if k < 10 else "HC") for k in range(20)]
+    shuffled = labels_of(permute_labels(make_cohort(rows), np.random.default_rng(1)))
+    assert shuffled[::2] == shuffled[1::2]
+    assert shuffled != [row[2] for row in rows]
+
+
+def test_people_with_both_classes_keep_one_scan_of_each():
+    rows = [(f"sub-{k // 2}", "", "FM" if k % 2 else "HC") for k in range(20)]
+    shuffled = labels_of(permute_labels(make_cohort(rows), np.random.default_rng(1)))
+    assert all(set(shuffled[k : k + 2]) == {"FM", "HC"} for k in range(0, 20, 2))
+    assert shuffled != [row[2] for row in rows]
+
+
+def test_all_orders_are_equally_likely():
+    cohort = make_cohort([("sub-0", "", "FM"), ("sub-1", "", "HC"), ("sub-2", "", "HC")])
+    rng = np.random.default_rng(0)
+    counts = Counter(labels_of(permute_labels(cohort, rng)).index("FM") for _ in range(900))
+    assert all(count == pytest.approx(300, abs=60) for count in counts.values())
+
+
+def test_p_value_counts_ties_and_is_never_zero():
+    predictions = pd.DataFrame(
+        {
+            "participant_id": list("abcd"), "scan_id": list("abcd"), "repeat": 0, "fold": 0,
+            "model": "cnn", "label": [0, 0, 1, 1], "score": [0.0, 1.0, 2.0, 3.0],
+        }
+    )  # fmt: skip
+    null = pd.DataFrame({"cnn": [1.0, 0.5, 0.25, 0.75]})
+    found = summarise_permutations(null, predictions, PermutationPlan(4))["models"]["cnn"]
+    assert found["observed"] == 1.0
+    assert found["p"] == pytest.approx(2 / 5)
+    lower = summarise_permutations(null[1:], predictions, PermutationPlan(3))["models"]["cnn"]
+    assert lower["p"] == pytest.approx(1 / 4)
+
+
+@pytest.fixture(scope="module")
+def permuted(study_root):
+    """A study with three permutations, of which the last two ran in two processes."""
+    run_dir = study_root / "permuted"
+    settings = study_settings(study_root, run_dir, permutation=PermutationPlan(1))
+    run_study(**settings)
+    again = {"resume": True, "permutation": PermutationPlan(3, n_jobs=2)}
+    before = (run_dir / "predictions.tsv").stat().st_mtime_ns
+    run_study(**settings | again)
+    assert (run_dir / "predictions.tsv").stat().st_mtime_ns == before
+    return run_dir
+
+
+@pytest.mark.slow
+def test_resumed_permutations_are_those_of_an_undisturbed_run(permuted, study_root):
+    once = study_root / "permuted-once"
+    run_study(**study_settings(study_root, once, permutation=PermutationPlan(3)))
+    one, other = (
+        json.loads((folder / "metrics.json").read_text())["permutation"]["models"]
+        for folder in (permuted, once)
+    )
+    assert set(one) == {"cnn", "dummy", "linear_svm"}
+    for name, model in one.items():
+        assert len(model["null"]) == 3
+        assert model["null"] == pytest.approx(other[name]["null"], abs=0.02)
+    assert one["dummy"]["p"] == 1.0
+
+
+@pytest.mark.slow
+def test_other_settings_are_not_gone_on_with(permuted, study_root):
+    changed = study_settings(study_root, permuted, resume=True, config_yaml="seed: 1\n")
+    with pytest.raises(RunError, match="other settings for seed"):
+        run_study(**changed)
+
+
+@pytest.mark.slow
+def test_shuffled_labels_are_studied_as_a_control(study_root):
+    run_dir = study_root / "shuffled"
+    run_study(**study_settings(study_root, run_dir, shuffle_labels=True))
+    models = json.loads((run_dir / "metrics.json").read_text())["models"]
+    assert models["linear_svm"]["auc"] < 0.8
+
+
+def test_permuting_changes_nothing_but_labels():
+    cohort = make_cohort([("sub-0", "", "FM"), ("sub-1", "", "HC")])
+    shuffled = permute_labels(cohort, np.random.default_rng(0))
+    back = [replace(scan, label="") for scan in shuffled.scans]
+    assert back == [replace(scan, label="") for scan in cohort.scans]
