@@ -4,21 +4,25 @@ from pathlib import Path
 
 import pytest
 
+from fmnet.benchmark.suite import run_suite
 from fmnet.config.check import check_config
 from fmnet.errors import ConfigError
 from fmnet.export import export_run
 from fmnet.study.study import run_study
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-SCHEMAS = {"train": run_study, "export": export_run}
+SCHEMAS = {"train": run_study, "export": export_run, "benchmark": run_suite}
 GIVEN = {
     "train": ["run_dir=out"],
+    "benchmark": ["out=there"],
     "export": ["run_dir=run", "out=bundle"],
     "cohort=bids": ["cohort.root=maps"],
     "cohort=table": ["cohort.images=images.tsv"],
     "folds=file": ["folds.path=folds.tsv"],
 }
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONFIGS.glob("*/*.yaml"))
+#: Groups that another primary config than train takes its options from.
+OWN_GROUPS = {"suite": "benchmark"}
 
 
 def test_every_primary_config_has_a_schema():
@@ -38,7 +42,9 @@ def test_types_at_the_top_are_checked(key):
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_passes(option):
-    assert check_config(CONFIGS, "train", [option, *GIVEN.get(option, [])], run_study)
+    primary = OWN_GROUPS.get(option.split("=")[0], "train")
+    overrides = [option, *GIVEN[primary], *GIVEN.get(option, [])]
+    assert check_config(CONFIGS, primary, overrides, SCHEMAS[primary])
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("experiment/*.yaml")), ids=lambda p: p.stem)

@@ -1,0 +1,1 @@
+"""Whole pipelines measured against a known truth."""
