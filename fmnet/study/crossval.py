@@ -102,7 +102,7 @@ def crossvalidate_network(
         trained = train_with_progress(pipeline.trainable, data.smoothed, fold, seed, name, place)
         score = trained.scores(data.smoothed, data.smoothed.rows(fold.test)).astype(float)
         scores = FoldScores(score, trained.calibration.probability(score))
-        tables.append(_rows_table(data.cohort, fold, NETWORK, scores))
+        tables.append(fold_rows(data.cohort, fold, NETWORK, scores))
         epochs.append(trained.n_epochs)
     return pd.concat(tables, ignore_index=True), epochs
 
@@ -134,7 +134,7 @@ def crossvalidate_baselines(
     scans, baselines = data.baseline_data, pipeline.baselines
     lacking = {name: lack for name, one in baselines.items() if (lack := one.lacks(scans))}
     tables = [
-        _rows_table(data.cohort, fold, name, score_fold(baseline, scans, fold))
+        fold_rows(data.cohort, fold, name, score_fold(baseline, scans, fold))
         for name, baseline in baselines.items()
         if name not in lacking
         for fold in tqdm(folds, desc=name, unit="fold", leave=False, disable=not has_bars)
@@ -148,7 +148,8 @@ def mean_scores(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
     return rows.groupby(["participant_id", "scan_id"], as_index=False)[["label", "score"]].mean()
 
 
-def _rows_table(cohort: Cohort, fold: Fold, model: str, scores: FoldScores) -> pd.DataFrame:
+def fold_rows(cohort: Cohort, fold: Fold, model: str, scores: FoldScores) -> pd.DataFrame:
+    """List what a model says about a test fold: one row per scan of the out-of-fold table."""
     rows = rows_of(fold.test, cohort.participant_ids)
     return pd.DataFrame(
         {

@@ -41,7 +41,9 @@ def set_aside(cohort: Cohort, lockbox: LockBox, seed: int) -> Cohort:
     CohortError
         If somebody named is not there, or a class has nobody left inside or outside of the box.
     """
-    chosen = _named(cohort, lockbox) | _drawn(cohort, lockbox.fraction, seed)
+    chosen = _with_families(
+        cohort, _named(cohort, lockbox) | _drawn(cohort, lockbox.fraction, seed)
+    )
     if not chosen:
         return cohort
     inside = [subject_key(scan.participant_id) in chosen for scan in cohort.scans]
@@ -82,6 +84,15 @@ def _named(cohort: Cohort, lockbox: LockBox) -> set[str]:
         if lockbox.site is not None and site == lockbox.site
     }
     return named | of_site
+
+
+def _with_families(cohort: Cohort, chosen: set[str]) -> set[str]:
+    """Add the families of the people chosen: relatives in training would give them away."""
+    families = cohort.covariate("family")
+    people = [subject_key(person) for person in cohort.participant_ids]
+    pairs = list(zip(people, families, strict=True))
+    inside = {family for person, family in pairs if family and person in chosen}
+    return chosen | {person for person, family in pairs if family in inside}
 
 
 def _drawn(cohort: Cohort, fraction: float, seed: int) -> set[str]:

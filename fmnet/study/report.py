@@ -28,13 +28,18 @@ def summary_lines(metrics: dict[str, Any], listing: Listing) -> list[str]:
     )
     if listing.origin == "synthetic":
         head = f"SYNTHETIC DATA, nobody was scanned. {head}"
-    rows = [
-        f"  {NAMES.get(name, name):<12} AUC {figures['auc']:.2f} "
+    return [head, "out-of-fold, 95 % intervals over subjects:", *model_lines(metrics["models"])]
+
+
+def model_lines(models: dict[str, Any]) -> list[str]:
+    """Say what each model reached, one line each."""
+    width = max(len(NAMES.get(name, name)) for name in models)
+    return [
+        f"  {NAMES.get(name, name):<{width}}  AUC {figures['auc']:.2f} "
         f"[{figures['auc_ci'][0]:.2f}, {figures['auc_ci'][1]:.2f}]   "
         f"balanced accuracy {figures['balanced_accuracy']:.2f}"
-        for name, figures in metrics["models"].items()
+        for name, figures in models.items()
     ]
-    return [head, "out-of-fold, 95 % intervals over subjects:", *rows]
 
 
 def write_report(

@@ -35,8 +35,8 @@ PACKAGES = (
 )  # fmt: skip
 #: What a run writes, and so what a run that replaces another removes first.
 FILES = (
-    "config.yaml", "manifest.json", "cohort.tsv", "folds.tsv", "predictions.tsv",
-    "crossvalidation.json", "metrics.json", "figure.png", "report.html",
+    "config.yaml", "manifest.json", "cohort.tsv", "participants.tsv", "folds.tsv",
+    "predictions.tsv", "crossvalidation.json", "metrics.json", "figure.png", "report.html",
 )  # fmt: skip
 FOLDERS = ("logs", "model", "permutations")
 #: Settings that may change when a run is gone on with.

@@ -237,6 +237,7 @@ def write_record(
     cohort = results.data.cohort
     (folder / "config.yaml").write_text(config_yaml, "utf-8")
     write_table(cohort.table(), folder / "cohort.tsv")
+    write_table(cohort.listing.participants, folder / "participants.tsv")
     write_table(folds_table(results.folds), folder / "folds.tsv")
     write_json(manifest, folder / "manifest.json")
     kept = {"n_epochs": results.n_epochs, "lacking": results.lacking}

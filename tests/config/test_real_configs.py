@@ -8,13 +8,20 @@ from fmnet.benchmark.suite import run_suite
 from fmnet.config.check import check_config
 from fmnet.errors import ConfigError
 from fmnet.export import export_run
+from fmnet.study.evaluate import evaluate_lockbox
 from fmnet.study.study import run_study
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-SCHEMAS = {"train": run_study, "export": export_run, "benchmark": run_suite}
+SCHEMAS = {
+    "train": run_study,
+    "export": export_run,
+    "benchmark": run_suite,
+    "evaluate": evaluate_lockbox,
+}
 GIVEN = {
     "train": ["run_dir=out"],
     "benchmark": ["out=there"],
+    "evaluate": ["run_dir=run"],
     "export": ["run_dir=run", "out=bundle"],
     "cohort=bids": ["cohort.root=maps"],
     "cohort=table": ["cohort.images=images.tsv"],

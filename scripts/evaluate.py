@@ -1,0 +1,21 @@
+"""Open the lock-box of a finished run: score the people set aside, once.
+
+python scripts/evaluate.py run_dir=RUN
+"""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from fmnet.config.entry import build, run_script
+from fmnet.study.evaluate import evaluate_lockbox
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+def work(config: DictConfig) -> None:
+    print("\n".join(evaluate_lockbox(**build(config))))
+
+
+if __name__ == "__main__":
+    run_script(work, CONFIGS, "evaluate", evaluate_lockbox)
