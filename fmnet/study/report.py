@@ -16,6 +16,11 @@ from fmnet.data.listing import Listing
 from fmnet.study.crossval import NETWORK, mean_scores
 
 NAMES = {NETWORK: "3D CNN", "linear_svm": "linear SVM", "dummy": "dummy"}
+#: What has to be said first about maps that are not just as they were measured.
+BANNERS = {
+    "synthetic": "SYNTHETIC DATA, nobody was scanned.",
+    "injected": "PLANTED EFFECT: known differences were added to real maps.",
+}
 POSITIVE, NEGATIVE, GREY = "#b2405a", "#31688e", "#777777"
 
 
@@ -26,8 +31,8 @@ def summary_lines(metrics: dict[str, Any], listing: Listing) -> list[str]:
         f"{labels.positive} against {labels.negative}: {metrics['n_scans']} scans of "
         f"{metrics['n_subjects']} people, {metrics['n_positive']} {labels.positive}"
     )
-    if listing.origin == "synthetic":
-        head = f"SYNTHETIC DATA, nobody was scanned. {head}"
+    if listing.origin:
+        head = f"{BANNERS[listing.origin]} {head}"
     return [head, "out-of-fold, 95 % intervals over subjects:", *model_lines(metrics["models"])]
 
 
@@ -71,7 +76,7 @@ def write_report(
         labels=cohort.listing.labels,
         contrasts=cohort.listing.contrasts,
         stat=cohort.listing.stat,
-        is_synthetic=cohort.listing.origin == "synthetic",
+        banner=BANNERS.get(cohort.listing.origin, ""),
         left_out=table[table["used"] == "no"].to_dict("records"),
         notes=table[table["notes"] != ""].to_dict("records"),
         figure=base64.b64encode(image).decode(),
@@ -85,8 +90,8 @@ def draw_figure(metrics: dict[str, Any], predictions: pd.DataFrame, cohort: Coho
     left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
     _draw_models(left, metrics["models"])
     _draw_scores(right, mean_scores(predictions, NETWORK), cohort)
-    if cohort.listing.origin == "synthetic":
-        figure.suptitle("Synthetic data, nobody was scanned", fontsize=10, color=POSITIVE)
+    if cohort.listing.origin:
+        figure.suptitle(BANNERS[cohort.listing.origin], fontsize=10, color=POSITIVE)
     target = io.BytesIO()
     figure.savefig(target, format="png", metadata={"Software": None})
     return target.getvalue()

@@ -78,5 +78,5 @@ def test_defaults_train_on_the_synthetic_cohort(tmp_path):
     done = call("train", "experiment=quick", *QUICK, "run_dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "SYNTHETIC" in done.stdout
-    assert "Synthetic data." in (tmp_path / "run" / "report.html").read_text()
+    assert "SYNTHETIC DATA, nobody was scanned." in (tmp_path / "run" / "report.html").read_text()
     assert "Warning" not in done.stderr
