@@ -16,6 +16,8 @@ from fmnet.training.fit import Trainable
 from fmnet.training.fold import SmoothedCohort, TrainedFold, train_on_fold
 
 NETWORK = "cnn"
+#: Part of the seeds of trainings that differ in nothing but random numbers.
+SEEDS = 4_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +107,26 @@ def crossvalidate_network(
         tables.append(fold_rows(data.cohort, fold, NETWORK, scores))
         epochs.append(trained.n_epochs)
     return pd.concat(tables, ignore_index=True), epochs
+
+
+def crossvalidate_seeds(
+    pipeline: Pipeline, data: StudyData, folds: list[Fold], n_seeds: int
+) -> pd.DataFrame:
+    """Train the network again on the folds of the first repeat, with other random numbers.
+
+    Returns
+    -------
+    DataFrame
+        The out-of-fold table of `n_seeds` - 1 further trainings, with a column ``seed``.
+    """
+    first = [fold for fold in folds if fold.repeat == 0]
+    quiet = replace(pipeline, trainable=replace(pipeline.trainable, build_loggers=()))
+    tables = []
+    for number in tqdm(range(1, n_seeds), desc="seeds", unit="seed", leave=False):
+        other = replace(quiet, seed=fold_seed(pipeline.seed, SEEDS, number))
+        table, _ = crossvalidate_network(other, data, first, has_bars=False)
+        tables.append(table.assign(seed=number))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def train_with_progress(
