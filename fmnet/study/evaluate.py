@@ -19,7 +19,7 @@ from fmnet.networks.rebuild import TRUSTED, read_network
 from fmnet.study.baselines.base import Baseline, FoldScores, score_fold
 from fmnet.study.crossval import NETWORK, StudyData, fold_rows, load_study_data
 from fmnet.study.metrics import study_metrics
-from fmnet.study.report import model_lines
+from fmnet.study.report.words import model_lines
 from fmnet.study.run_folder import read_json, write_json
 from fmnet.training.fit import predict_scores
 
@@ -88,7 +88,7 @@ def evaluate_lockbox(
     metrics: dict[str, Any] = study_metrics(predictions, seed) | {"opening": opening}
     write_table(predictions, folder / "lockbox.tsv")
     write_json(metrics, folder / "lockbox.json")
-    return [opening_line(opening, metrics), *model_lines(metrics["models"]), str(folder)]
+    return [opening_line(opening, metrics), *model_lines(metrics), str(folder)]
 
 
 def record_opening(folder: Path, again: bool) -> dict[str, Any]:

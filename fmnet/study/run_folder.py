@@ -149,6 +149,13 @@ def write_json(content: Any, path: Path) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
+def parse_settings(config_yaml: str) -> dict[str, Any]:
+    """Read a configuration that was kept as text."""
+    settings = OmegaConf.to_container(OmegaConf.create(config_yaml))
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items()}
+
+
 def read_json(path: Path) -> Any:
     """Read JSON."""
     return json.loads(path.read_text("utf-8"))
@@ -242,9 +249,7 @@ def _git_commit() -> str:
 
 
 def _settings(config_yaml: str) -> dict[str, Any]:
-    settings = OmegaConf.to_container(OmegaConf.create(config_yaml))
-    assert isinstance(settings, dict)
-    return {str(key): value for key, value in settings.items() if key not in FREE}
+    return {key: value for key, value in parse_settings(config_yaml).items() if key not in FREE}
 
 
 def _not_writable(run_dir: Path, found: str) -> RunError:

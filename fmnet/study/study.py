@@ -42,7 +42,8 @@ from fmnet.study.permutation import (
     run_permutations,
     summarise_permutations,
 )
-from fmnet.study.report import summary_lines, write_report
+from fmnet.study.report.page import write_report
+from fmnet.study.report.words import summary_lines
 from fmnet.study.run_folder import (
     TrainingRecord,
     as_written,
@@ -51,6 +52,7 @@ from fmnet.study.run_folder import (
     create_run_folder,
     is_writer,
     manifest,
+    parse_settings,
     read_json,
     read_predictions,
     write_json,
@@ -152,6 +154,7 @@ def run_study(
         The results in a few lines for the terminal.
     """
     started, folder = datetime.now(UTC), Path(run_dir)
+    settings = parse_settings(config_yaml)
     is_resumed = resume and (folder / "predictions.tsv").exists()
     if is_resumed:
         check_same_run(folder, config_yaml)
@@ -183,8 +186,8 @@ def run_study(
         metrics["permutation"] = summarise_permutations(null, results.predictions, permutation)
     if is_writer():
         write_json(metrics, folder / "metrics.json")
-        write_report(metrics, results.predictions, opened, folder)
-    return [*summary_lines(metrics, cohort), str(folder)]
+        write_report(metrics, results.predictions, opened, settings, folder)
+    return [*summary_lines(metrics, cohort, settings), str(folder)]
 
 
 def crossvalidate(pipeline: Pipeline, data: StudyData, folds: list[Fold], folder: Path) -> Results:

@@ -1,0 +1,1 @@
+"""The run in words, figures and one self-contained page."""

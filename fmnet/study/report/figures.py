@@ -1,0 +1,142 @@
+"""Figures of the report, as PNG."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.metrics import roc_curve
+
+from fmnet.data.listing import Labels
+from fmnet.study.crossval import NETWORK, mean_scores
+from fmnet.study.report.words import name_of, with_interval
+
+POSITIVE, NEGATIVE, GREY, DARK = "#b2405a", "#31688e", "#777777", "#333333"
+#: False-positive rates at which ROC curves of folds are averaged.
+RATES = np.linspace(0, 1, 201)
+
+
+def draw_overview(
+    metrics: Mapping[str, Any], predictions: pd.DataFrame, labels: Labels, banner: str
+) -> bytes:
+    """Draw all models side by side, and the network's out-of-fold scores by group."""
+    models = metrics["models"]
+    figure = Figure(figsize=(9, max(3.4, 1.1 + 0.42 * len(models))), layout="constrained", dpi=150)
+    left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
+    _draw_models(left, models)
+    _draw_scores(right, mean_scores(predictions, NETWORK), labels)
+    if banner:
+        figure.suptitle(banner, fontsize=10, color=POSITIVE)
+    return _as_png(figure)
+
+
+def draw_curves(predictions: pd.DataFrame, models: list[str]) -> bytes:
+    """Draw ROC curves, averaged over test folds, and calibration of the probabilities."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained", dpi=150)
+    left, right = figure.subplots(1, 2)
+    for model, color in zip(models, (POSITIVE, NEGATIVE, GREY), strict=False):
+        rows = predictions[predictions["model"] == model]
+        left.plot(RATES, mean_roc(rows), color=color, lw=2, label=name_of(model))
+        right.plot(*calibration_points(rows), "o-", color=color, ms=5, lw=1.5, label=name_of(model))
+    for axes in (left, right):
+        axes.plot([0, 1], [0, 1], color=GREY, ls=":", lw=1)
+        axes.set_aspect("equal")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.spines[["top", "right"]].set_visible(False)
+    left.set(xlabel="1 - specificity", ylabel="sensitivity")
+    left.set_title("ROC, mean over test folds", fontsize=10)
+    left.legend(frameon=False, fontsize=8, loc="lower right")
+    right.set(xlabel="probability given, out of fold", ylabel="share of the positive class")
+    right.set_title("Calibration, fifths of all scans", fontsize=10)
+    return _as_png(figure)
+
+
+def draw_null(permutation: Mapping[str, Any], models: list[str]) -> bytes:
+    """Draw AUCs under shuffled labels, and what was observed."""
+    figure = Figure(figsize=(9, 2.8), layout="constrained", dpi=150)
+    panels = figure.subplots(1, len(models), squeeze=False)[0]
+    for axes, model in zip(panels, models, strict=True):
+        found = permutation["models"][model]
+        axes.hist(found["null"], bins=np.linspace(0, 1, 31), color="#c9c9c9")
+        axes.axvline(found["observed"], color=POSITIVE, lw=2)
+        axes.set_title(
+            f"{name_of(model)}: {found['observed']:.2f}, p = {found['p']:.3f}", fontsize=10
+        )
+        axes.set_xlabel("AUC with shuffled labels")
+        axes.set_yticks([])
+        axes.spines[["top", "right", "left"]].set_visible(False)
+    return _as_png(figure)
+
+
+def mean_roc(rows: pd.DataFrame) -> NDArray[np.float64]:
+    """Average the ROC curves of the test folds, weighted so that the area is the AUC.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Out-of-fold table of one model.
+
+    Returns
+    -------
+    ndarray of float, shape (201,)
+        Sensitivity at equally spaced false-positive rates.
+    """
+    curves, weights = [], []
+    for _, fold in rows.groupby(["repeat", "fold"]):
+        positives = int(fold["label"].sum())
+        if 0 < positives < len(fold):
+            false, true, _ = roc_curve(fold["label"], fold["score"], drop_intermediate=False)
+            curves.append(np.interp(RATES, false, true))
+            weights.append(positives * (len(fold) - positives))
+    return np.asarray(np.average(curves, axis=0, weights=weights))
+
+
+def calibration_points(rows: pd.DataFrame) -> tuple[list[float], list[float]]:
+    """Compare mean probability with the share of positives, in fifths of all scans."""
+    ordered = rows.sort_values("probability", kind="stable")
+    parts = [part for part in np.array_split(np.arange(len(ordered)), 5) if len(part)]
+    means = [ordered.iloc[part][["probability", "label"]].mean() for part in parts]
+    return [float(m["probability"]) for m in means], [float(m["label"]) for m in means]
+
+
+def _draw_models(axes: Axes, models: Mapping[str, Any]) -> None:
+    for row, (name, figures) in enumerate(models.items()):
+        low, high = figures["auc_ci"]
+        color = POSITIVE if name == NETWORK else DARK
+        axes.plot([low, high], [row, row], color=color, lw=2, solid_capstyle="butt")
+        axes.plot(figures["auc"], row, "o", color=color, ms=7)
+        text = with_interval(figures, "auc")
+        axes.text(1.04, row, text, va="center", fontsize=8, transform=axes.get_yaxis_transform())
+    axes.axvline(0.5, color=GREY, ls=":", lw=1)
+    axes.set_yticks(range(len(models)), [name_of(name) for name in models])
+    axes.set_ylim(len(models) - 0.5, -0.5)
+    axes.set_xlim(min(0.2, *(f["auc_ci"][0] - 0.05 for f in models.values())), 1.02)
+    axes.set_xlabel("AUC, out of fold, 95 % interval over subjects")
+    axes.set_title("Network and baselines, same folds", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_scores(axes: Axes, scores: pd.DataFrame, labels: Labels) -> None:
+    names = (labels.negative, labels.positive)
+    spread = np.random.default_rng(0)
+    for label, (name, color) in enumerate(zip(names, (NEGATIVE, POSITIVE), strict=True)):
+        values = scores.loc[scores["label"] == label, "score"].to_numpy()
+        x = label + spread.uniform(-0.13, 0.13, len(values))
+        axes.plot(x, values, "o", color=color, alpha=0.65, ms=5, mec="none", label=name)
+        axes.plot([label - 0.24, label + 0.24], [np.median(values)] * 2, color="black", lw=1.5)
+    axes.axhline(0, color=GREY, ls=":", lw=1)
+    axes.set_xticks([0, 1], names)
+    axes.set_xlim(-0.6, 1.6)
+    axes.set_ylabel("score, out of fold")
+    axes.set_title("3D CNN, one point per scan, line at the median", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _as_png(figure: Figure) -> bytes:
+    target = io.BytesIO()
+    figure.savefig(target, format="png", metadata={"Software": None})
+    return target.getvalue()

@@ -1,0 +1,126 @@
+"""``report.html``: one self-contained page."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from fmnet.data.cohort import Cohort
+from fmnet.study.crossval import NETWORK
+from fmnet.study.report.figures import draw_curves, draw_null, draw_overview
+from fmnet.study.report.methods import methods_paragraph, tripod_rows
+from fmnet.study.report.words import banners, name_of, with_interval
+
+#: Columns of the table of models: metric and heading.
+COLUMNS = (
+    ("auc", "AUC"),
+    ("balanced_accuracy", "balanced accuracy"),
+    ("sensitivity", "sensitivity"),
+    ("specificity", "specificity"),
+    ("mcc", "MCC"),
+    ("brier", "Brier"),
+    ("log_loss", "log loss"),
+    ("ece", "calibration error"),
+)
+#: How many misjudged scans are listed.
+MISJUDGED = 10
+
+
+def write_report(
+    metrics: Mapping[str, Any],
+    predictions: pd.DataFrame,
+    cohort: Cohort,
+    settings: Mapping[str, Any],
+    folder: Path,
+) -> None:
+    """Write ``figure.png`` and ``report.html``.
+
+    Parameters
+    ----------
+    metrics : dict
+        What ``metrics.json`` holds.
+    predictions : DataFrame
+        Out-of-fold scores of every model.
+    cohort : Cohort
+        Who was in the study, and who was left out.
+    settings : dict
+        What ``config.yaml`` holds.
+    folder : Path
+        The run folder.
+    """
+    said = banners(cohort.listing, settings)
+    overview = draw_overview(metrics, predictions, cohort.listing.labels, " ".join(said))
+    (folder / "figure.png").write_bytes(overview)
+    shown = shown_models(metrics)
+    table = cohort.table()
+    page = _template().render(
+        metrics=metrics,
+        banners=said,
+        labels=cohort.listing.labels,
+        contrasts=cohort.listing.contrasts,
+        stat=cohort.listing.stat,
+        columns=[(key, head) for key, head in COLUMNS if key in metrics["models"][NETWORK]],
+        overview=_inline(overview),
+        curves=_inline(draw_curves(predictions, shown)),
+        null=_inline(draw_null(metrics["permutation"], shown)) if "permutation" in metrics else "",
+        misjudged=misjudged(predictions).to_dict("records"),
+        methods=methods_paragraph(cohort, metrics, settings),
+        tripod=tripod_rows(cohort, metrics),
+        left_out=table[table["used"] == "no"].to_dict("records"),
+        set_aside=table[table["used"] == "lock-box"].to_dict("records"),
+        notes=table[table["notes"] != ""].to_dict("records"),
+    )
+    (folder / "report.html").write_text(page, "utf-8")
+
+
+def shown_models(metrics: Mapping[str, Any]) -> list[str]:
+    """Choose what is drawn as curves: the network and the best other model that isn't a dummy."""
+    others = {
+        name: figures["auc"]
+        for name, figures in metrics["models"].items()
+        if name not in {NETWORK, "dummy"}
+    }
+    best = [max(others, key=lambda name: others[name])] if others else []
+    return [NETWORK, *best]
+
+
+def misjudged(predictions: pd.DataFrame) -> pd.DataFrame:
+    """List the scans that the network put on the wrong side, the surest first.
+
+    Returns
+    -------
+    DataFrame
+        ``scan_id, label, probability`` (mean over repeats) and ``share``, of repeats with a wrong
+        call.
+    """
+    rows = predictions[predictions["model"] == NETWORK]
+    wrong = (rows["score"] > 0) != (rows["label"] == 1)
+    means = (
+        rows.assign(share=wrong)
+        .groupby("scan_id", as_index=False)[["label", "probability", "share"]]
+        .mean()
+    )
+    means = means[means["share"] > 0.5].astype({"label": int})
+    surest = (
+        (means["probability"] - means["label"]).abs().sort_values(ascending=False, kind="stable")
+    )
+    return means.loc[surest.index].head(MISJUDGED)
+
+
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("fmnet.study.report", package_path=""),
+        autoescape=select_autoescape(default=True),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"model": name_of}
+    environment.globals |= {"with_interval": with_interval}
+    return environment.get_template("report.html.j2")
+
+
+def _inline(image: bytes) -> str:
+    return base64.b64encode(image).decode()

@@ -1,0 +1,83 @@
+"""Names and sentences that terminal and page share."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fmnet.data.listing import Listing
+from fmnet.study.crossval import NETWORK
+
+NAMES = {
+    NETWORK: "3D CNN",
+    "dummy": "dummy",
+    "linear_svm": "linear SVM",
+    "logistic_ridge": "logistic ridge",
+    "frem": "FREM",
+    "space_net": "SpaceNet",
+    "covariates": "covariates only",
+    "motion": "motion only",
+    "questionnaires": "questionnaires only",
+    "coverage": "coverage only",
+    "scale": "image scale only",
+    "roughness": "roughness only",
+}
+#: What has to be said first about maps that are not just as they were measured.
+BANNERS = {
+    "synthetic": "SYNTHETIC DATA, nobody was scanned.",
+    "injected": "PLANTED EFFECT: known differences were added to real maps.",
+}
+#: What has to be said first about settings under which nothing can be found.
+CONTROL = "NEGATIVE CONTROL: labels were shuffled before anything else."
+
+
+def banners(listing: Listing, settings: Mapping[str, Any]) -> list[str]:
+    """List what a reader has to know before any figure."""
+    found = [BANNERS[listing.origin]] if listing.origin else []
+    return [*found, CONTROL] if settings.get("shuffle_labels") else found
+
+
+def name_of(model: str) -> str:
+    """Name a model for people."""
+    return NAMES.get(model, model.replace("_", " "))
+
+
+def with_interval(figures: Mapping[str, Any], metric: str, digits: int = 2) -> str:
+    """Write a figure with its interval: ``0.71 [0.59, 0.82]``."""
+    value, interval = figures[metric], figures.get(f"{metric}_ci")
+    if value is None:
+        return "-"
+    if interval is None:
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
+
+
+def summary_lines(
+    metrics: Mapping[str, Any], listing: Listing, settings: Mapping[str, Any]
+) -> list[str]:
+    """Say the results in a few lines: verdict first, then each model."""
+    labels = listing.labels
+    head = (
+        f"{labels.positive} against {labels.negative}: {metrics['n_scans']} scans of "
+        f"{metrics['n_subjects']} people, {metrics['n_positive']} {labels.positive}"
+    )
+    verdict = [metrics["verdict"]] if metrics.get("verdict") else []
+    return [
+        " ".join([*banners(listing, settings), head]),
+        "out-of-fold, 95 % intervals over subjects:",
+        *model_lines(metrics),
+        *verdict,
+    ]
+
+
+def model_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Say what each model reached, one line each, with its p-value where there is one."""
+    width = max(len(name_of(name)) for name in metrics["models"])
+    return [
+        f"  {name_of(name):<{width}}  AUC {with_interval(figures, 'auc')}   "
+        f"balanced accuracy {figures['balanced_accuracy']:.2f}{_p_value(metrics, name)}"
+        for name, figures in metrics["models"].items()
+    ]
+
+
+def _p_value(metrics: Mapping[str, Any], model: str) -> str:
+    found = metrics.get("permutation", {}).get("models", {}).get(model)
+    return f"   p = {found['p']:.3f}" if found else ""
