@@ -10,13 +10,15 @@ import numpy as np
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_template
 from nilearn.image import resample_img
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from fmnet.data.nifti import to_image
 from fmnet.data.volume import Affine, FloatArray, Volume, check_affine, check_space
 from fmnet.errors import Fault, VolumeError
 
-MaskName = Literal["brain", "grey_matter"]
+MaskName = Literal["brain", "grey_matter", "non_grey", "background"]
+#: How far outside the brain the background begins.
+BACKGROUND_MARGIN_MM = 8.0
 
 #: A voxel of the template counts as covered when at least this share of it lies in the map.
 MIN_VOXEL_COVERAGE = 0.5
@@ -84,8 +86,9 @@ def build_grid(voxel_size_mm: int = 4, mask: MaskName = "brain") -> Grid:
     ----------
     voxel_size_mm : int
         Edge length of the cubic voxels.
-    mask : {"brain", "grey_matter"}
-        What is looked at: nilearn's brain mask, or the grey matter in it.
+    mask : {"brain", "grey_matter", "non_grey", "background"}
+        What is looked at: nilearn's brain mask, or the grey matter in it. As negative controls: the
+        rest of the brain mask, or what lies 8 mm and more outside of it.
 
     Returns
     -------
@@ -107,10 +110,12 @@ def build_grid(voxel_size_mm: int = 4, mask: MaskName = "brain") -> Grid:
         )
     image = load_mni152_brain_mask(resolution=voxel_size_mm)
     inside = np.asarray(image.dataobj) > 0
-    if mask == "grey_matter":
+    if mask in {"grey_matter", "non_grey"}:
         # Not nilearn's grey-matter mask: it closes gaps by two voxels, at 4 mm all white matter.
         grey = load_mni152_gm_template(resolution=voxel_size_mm)
-        inside &= np.asarray(grey.dataobj) > MIN_GREY_MATTER
+        inside &= (np.asarray(grey.dataobj) > MIN_GREY_MATTER) == (mask == "grey_matter")
+    elif mask == "background":
+        inside = distance_transform_edt(~inside, sampling=voxel_size_mm) >= BACKGROUND_MARGIN_MM
     low = np.argwhere(inside).min(axis=0)
     high = np.argwhere(inside).max(axis=0) + 1
     affine = np.array(image.affine, dtype=float)

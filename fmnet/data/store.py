@@ -112,11 +112,11 @@ def check_content(volume: Volume, grid: Grid) -> None:
         found = f"the constant {known[0]:g} in every voxel"
         action = "give a statistic map, not a mask or an empty model"
     elif np.isnan(place_on_grid(volume, grid)).all():
-        found = "no overlap with the brain mask"
+        found = "no overlap with the mask"
         action = f"check that the map is in {volume.space} space and that its affine is right"
     else:
         return
-    accepted = "a map with varying values inside the brain mask"
+    accepted = "a map with varying values inside the mask"
     raise VolumeError(Fault(volume.name, found, accepted, action))
 
 
@@ -127,7 +127,7 @@ def coverage_fault(values: FloatArray, name: str, min_coverage: float) -> Fault 
         return None
     return Fault(
         name,
-        f"values in {covered:.0%} of the brain mask",
+        f"values in {covered:.0%} of the mask",
         f"at least {min_coverage:.0%} (preparation.min_coverage)",
         "give the unthresholded map, check its registration, or lower the limit",
     )

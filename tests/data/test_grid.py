@@ -80,6 +80,16 @@ def test_refuses_unknown_space(grid):
         Grid(grid.mask, grid.affine, "Talairach")
 
 
+def test_controls_share_no_voxel_with_what_is_looked_at():
+    brain, grey, rest = (build_grid(8, name) for name in ("brain", "grey_matter", "non_grey"))
+    assert grey.n_voxels + rest.n_voxels == brain.n_voxels
+    background = build_grid(8, "background")
+    centre = np.linalg.inv(background.affine) @ [0, -20, 10, 1]
+    x, y, z = np.round(centre[:3]).astype(int)
+    assert not background.mask[x - 3 : x + 4, y - 3 : y + 4, z - 2 : z + 3].any()
+    assert background.n_voxels > 1000
+
+
 @pytest.mark.parametrize("voxel_size_mm", [8, 12])
 def test_builds_default_grid(voxel_size_mm):
     grid = build_grid(voxel_size_mm)

@@ -206,7 +206,7 @@ def test_refuses_map_outside_the_mask(store, write_map, rng, grid, tmp_path):
     affine[2, 3] += 1000
     data = rng.normal(size=grid.shape).astype(np.float32)
     path = write_map(tmp_path / "a.nii", data, affine)
-    with pytest.raises(VolumeError, match=r"a\.nii: found no overlap with the brain mask"):
+    with pytest.raises(VolumeError, match=r"a\.nii: found no overlap with the mask"):
         store.add(scan_of(path))
 
 
@@ -223,7 +223,7 @@ def test_limit_of_coverage_applies_to_what_is_stored_already(store, write_map, r
     data[:4] = 0
     path = write_map(tmp_path / "a.nii", data)
     ScanStore(store.folder, grid, min_coverage=0.1).add(scan_of(path))
-    with pytest.raises(VolumeError, match=r"a\.nii: found values in 39% of the brain mask"):
+    with pytest.raises(VolumeError, match=r"a\.nii: found values in 39% of the mask"):
         store.add(scan_of(path))
 
 
@@ -232,7 +232,7 @@ def test_coverage_is_the_share_of_known_voxels():
     assert coverage_fault(values, "a.nii", 0.4) is None
     fault = coverage_fault(values, "a.nii", 0.41)
     assert fault is not None
-    assert fault.found == "values in 40% of the brain mask"
+    assert fault.found == "values in 40% of the mask"
 
 
 def test_good_content_passes(grid, rng):

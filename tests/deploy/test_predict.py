@@ -97,7 +97,7 @@ def test_half_a_brain_is_cannot_say(bundle, person, tmp_path):
 
     result = predict_scan(bundle, NewScan("cut", changed(person.files, tmp_path, cut)))
     assert result.status == "cannot_say"
-    assert "of the brain mask" in result.reason
+    assert "of the mask" in result.reason
 
 
 def test_finds_comma_joined_maps_and_their_space(bundle, person):
