@@ -42,6 +42,7 @@ def study_settings(root: Path, run_dir: Path, **changes) -> dict:
         "permutation": PermutationPlan(),
         "lockbox": LockBox(),
         "shuffle_labels": False,
+        "n_seeds": 1,
         "seed": 0,
         "run_dir": str(run_dir),
         "store_dir": str(root / "store"),

@@ -1,12 +1,21 @@
-"""Figures from out-of-fold scores, with intervals over subjects."""
+"""Figures from out-of-fold scores, each with its interval over subjects."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fmnet.study.comparison import compare_models
+
 Floats = NDArray[np.float64]
+#: Prevalences at which predictive values are stated.
+PREVALENCES = (0.02, 0.10, 0.50)
+#: Equally wide bins of the expected calibration error.
+N_BINS = 10
+#: Probabilities are kept this far from 0 and 1 in the log loss.
+CLIP = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +39,14 @@ class PairCounts:
 
     def auc(self, weights: Floats) -> float:
         """AUC with scan weights, (N,)."""
-        return float((weights @ self.won @ weights) / (weights @ self.met @ weights))
+        return float(self.aucs(weights[None])[0])
+
+    def aucs(self, weights: Floats) -> Floats:
+        """AUC for each of D rows of scan weights, (D, N): (D,); NaN where no pair has weight."""
+        won = np.einsum("dn,dn->d", weights @ self.won, weights)
+        met = np.einsum("dn,dn->d", weights @ self.met, weights)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(won / met)
 
 
 def count_pairs(predictions: pd.DataFrame) -> PairCounts:
@@ -49,62 +65,128 @@ def count_pairs(predictions: pd.DataFrame) -> PairCounts:
     return PairCounts(won, met, pd.factorize(people.loc[scans])[0])
 
 
-def bootstrap_auc(pairs: PairCounts, n_draws: int, seed: int) -> Floats:
-    """Draw subjects with replacement, all their scans together: (n_draws,) AUCs."""
+def draw_weights(n_units: int, n_draws: int, seed: int) -> Floats:
+    """Draw subjects with replacement: how often each was drawn, (n_draws, n_units)."""
     rng = np.random.default_rng(seed)
-    n_units = int(pairs.units.max()) + 1
-    draws = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_draws)
-    weights = draws[:, pairs.units].astype(float)
-    usable = [row for row in weights if row @ pairs.met @ row > 0]
-    return np.array([pairs.auc(row) for row in usable])
+    return rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_draws).astype(float)
 
 
-def rates(predictions: pd.DataFrame) -> dict[str, float]:
-    """Sensitivity, specificity and balanced accuracy with the threshold at score 0."""
-    called = predictions["score"] > 0
-    is_positive = predictions["label"] == 1
-    sensitivity = float(called[is_positive].mean())
-    specificity = float((~called[~is_positive]).mean())
+def rates(called: Floats, label: Floats, weights: Floats) -> dict[str, Floats]:
+    """Compute what follows from calls, (R,), for each of D rows of weights, (D, R).
+
+    Returns
+    -------
+    dict of ndarray, shape (D,)
+        ``sensitivity``, ``specificity``, ``balanced_accuracy`` and ``mcc`` (Matthews correlation);
+        NaN where a class has no weight. A model that calls everybody alike has an MCC of 0.
+    """
+    true_positive, false_negative = weights @ (called * label), weights @ ((1 - called) * label)
+    false_positive = weights @ (called * (1 - label))
+    true_negative = weights @ ((1 - called) * (1 - label))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sensitivity = true_positive / (true_positive + false_negative)
+        specificity = true_negative / (true_negative + false_positive)
+        spread = np.sqrt(
+            (true_positive + false_positive)
+            * (true_positive + false_negative)
+            * (true_negative + false_positive)
+            * (true_negative + false_negative)
+        )
+        mcc = (true_positive * true_negative - false_positive * false_negative) / spread
+    mcc = np.where((spread == 0) & np.isfinite(sensitivity + specificity), 0.0, mcc)
     return {
         "balanced_accuracy": (sensitivity + specificity) / 2,
         "sensitivity": sensitivity,
         "specificity": specificity,
+        "mcc": mcc,
     }
 
 
-def model_metrics(
-    predictions: pd.DataFrame, n_draws: int = 2000, seed: int = 0
-) -> dict[str, object]:
+def probability_errors(probability: Floats, label: Floats, weights: Floats) -> dict[str, Floats]:
+    """Compute how far probabilities, (R,), are off, for each of D rows of weights, (D, R).
+
+    Returns
+    -------
+    dict of ndarray, shape (D,)
+        ``brier``, ``log_loss`` and ``ece``, the expected calibration error over ten bins.
+    """
+    total = weights.sum(axis=1)
+    kept = np.clip(probability, CLIP, 1 - CLIP)
+    loss = -(label * np.log(kept) + (1 - label) * np.log(1 - kept))
+    bins = np.minimum((probability * N_BINS).astype(int), N_BINS - 1)
+    gaps = np.zeros((len(label), N_BINS))
+    gaps[np.arange(len(label)), bins] = probability - label
+    return {
+        "brier": weights @ (probability - label) ** 2 / total,
+        "log_loss": weights @ loss / total,
+        "ece": np.abs(weights @ gaps).sum(axis=1) / total,
+    }
+
+
+def predictive_values(
+    sensitivity: Floats, specificity: Floats, prevalence: float
+) -> tuple[Floats, Floats]:
+    """Positive and negative predictive value at a prevalence; NaN where nobody is called so."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        hit, miss = sensitivity * prevalence, (1 - sensitivity) * prevalence
+        alarm, pass_ = (1 - specificity) * (1 - prevalence), specificity * (1 - prevalence)
+        return hit / (hit + alarm), pass_ / (pass_ + miss)
+
+
+def model_metrics(predictions: pd.DataFrame, n_draws: int = 2000, seed: int = 0) -> dict[str, Any]:
     """Figures of one model.
 
     Parameters
     ----------
     predictions : DataFrame
-        Out-of-fold scores of one model: repeat, fold, participant_id, scan_id, label, score.
+        Out-of-fold scores of one model: repeat, fold, participant_id, scan_id, label, score,
+        probability.
     n_draws : int
-        Bootstrap draws for the interval.
+        Bootstrap draws for the intervals; all figures share them. Draws without one of the classes
+        are dropped.
     seed : int
         Of the draws.
 
     Returns
     -------
     dict
-        ``auc``, mean over all pairs within test folds; ``auc_ci``, its 95 % percentile interval
-        over subjects; ``auc_by_repeat``; and `rates`.
+        ``auc``, mean over all pairs within test folds, and ``auc_by_repeat``; `rates`, with the
+        threshold at score 0; `probability_errors`; ``predictive_values`` at stated prevalences.
+        Each has its 95 % percentile interval over subjects beside it, ``<name>_ci``.
     """
     pairs = count_pairs(predictions)
-    interval = np.quantile(bootstrap_auc(pairs, n_draws, seed), [0.025, 0.975])
-    by_repeat = [count_pairs(rows) for _, rows in predictions.groupby("repeat")]
-    return {
-        "auc": pairs.auc(np.ones(len(pairs.units))),
-        "auc_ci": [float(limit) for limit in interval],
-        "auc_by_repeat": [pairs.auc(np.ones(len(pairs.units))) for pairs in by_repeat],
-        **rates(predictions),
-    }
+    draws = draw_weights(int(pairs.units.max()) + 1, n_draws, seed)
+    # row 0 holds what was observed, the others the draws
+    by_unit = np.vstack([np.ones(draws.shape[1]), draws])
+    units = _row_units(predictions, pairs)
+    label = predictions["label"].to_numpy(float)
+    called = (predictions["score"].to_numpy() > 0).astype(float)
+    weights = by_unit[:, units]
+    values = {"auc": pairs.aucs(by_unit[:, pairs.units])}
+    values |= rates(called, label, weights)
+    values |= probability_errors(predictions["probability"].to_numpy(float), label, weights)
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _with_interval(name, value)
+    found["auc_by_repeat"] = [
+        _plain_auc(count_pairs(rows)) for _, rows in predictions.groupby("repeat")
+    ]
+    found["predictive_values"] = [
+        _predictive_row(values["sensitivity"], values["specificity"], prevalence)
+        for prevalence in PREVALENCES
+    ]
+    return found
 
 
-def study_metrics(predictions: pd.DataFrame, seed: int) -> dict[str, object]:
-    """Figures of every model in a predictions table, under ``models.<name>``."""
+def auc_draws(predictions: pd.DataFrame, n_draws: int = 2000, seed: int = 0) -> Floats:
+    """AUC of one model for each bootstrap draw of subjects: (n_draws,); other models draw alike."""
+    pairs = count_pairs(predictions)
+    draws = draw_weights(int(pairs.units.max()) + 1, n_draws, seed)
+    return pairs.aucs(draws[:, pairs.units])
+
+
+def study_metrics(predictions: pd.DataFrame, seed: int) -> dict[str, Any]:
+    """Figures of every model in a predictions table, under ``models.<name>``, and comparisons."""
     models = {
         str(name): model_metrics(rows, seed=seed)
         for name, rows in predictions.groupby("model", sort=False)
@@ -116,4 +198,45 @@ def study_metrics(predictions: pd.DataFrame, seed: int) -> dict[str, object]:
         "n_scans": len(scans),
         "n_positive": int(scans["label"].sum()),
         "models": models,
+        "comparisons": compare_models(fold_aucs(predictions)),
     }
+
+
+def fold_aucs(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Tabulate the AUC of each test fold: ``repeat, fold, n_test, n_train``, one column a model."""
+    n_subjects = predictions["participant_id"].nunique()
+    rows = []
+    for (repeat, fold), part in predictions.groupby(["repeat", "fold"]):
+        n_test = part["participant_id"].nunique()
+        aucs = {str(name): _plain_auc(count_pairs(one)) for name, one in part.groupby("model")}
+        known = {"repeat": repeat, "fold": fold, "n_test": n_test, "n_train": n_subjects - n_test}
+        rows.append(known | aucs)
+    order = list(dict.fromkeys(predictions["model"]))
+    return pd.DataFrame(rows)[["repeat", "fold", "n_test", "n_train", *order]]
+
+
+def _row_units(predictions: pd.DataFrame, pairs: PairCounts) -> NDArray[np.intp]:
+    scans = pd.Index(sorted(predictions["scan_id"].unique()))
+    return np.asarray(pairs.units[scans.get_indexer(predictions["scan_id"])])
+
+
+def _plain_auc(pairs: PairCounts) -> float:
+    return pairs.auc(np.ones(len(pairs.units)))
+
+
+def _with_interval(name: str, value: Floats) -> dict[str, Any]:
+    draws = value[1:][np.isfinite(value[1:])]
+    low, high = np.quantile(draws, [0.025, 0.975]) if len(draws) else (np.nan, np.nan)
+    return {name: _number(value[0]), f"{name}_ci": [_number(low), _number(high)]}
+
+
+def _predictive_row(sensitivity: Floats, specificity: Floats, prevalence: float) -> dict[str, Any]:
+    positive, negative = predictive_values(sensitivity, specificity, prevalence)
+    row: dict[str, Any] = {"prevalence": prevalence}
+    for name, value in (("ppv", positive), ("npv", negative)):
+        row |= _with_interval(name, value)
+    return row
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

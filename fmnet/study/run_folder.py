@@ -36,7 +36,8 @@ PACKAGES = (
 #: What a run writes, and so what a run that replaces another removes first.
 FILES = (
     "config.yaml", "manifest.json", "cohort.tsv", "participants.tsv", "folds.tsv",
-    "predictions.tsv", "crossvalidation.json", "metrics.json", "figure.png", "report.html",
+    "predictions.tsv", "seeds.tsv", "crossvalidation.json", "metrics.json", "figure.png",
+    "report.html",
 )  # fmt: skip
 FOLDERS = ("logs", "model", "permutations")
 #: Settings that may change when a run is gone on with.

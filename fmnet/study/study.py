@@ -18,9 +18,10 @@ from fmnet.data.tables import write_table
 from fmnet.deploy.calibration import fit_calibration
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.deploy.quality import fit_reference
-from fmnet.limits import Seed
+from fmnet.limits import Count, Seed
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.networks.rebuild import describe_builder
+from fmnet.study.analysis import analyse_predictions
 from fmnet.study.baselines.base import Baseline
 from fmnet.study.crossval import (
     NETWORK,
@@ -28,13 +29,13 @@ from fmnet.study.crossval import (
     StudyData,
     crossvalidate_baselines,
     crossvalidate_network,
+    crossvalidate_seeds,
     fold_seed,
     load_study_data,
     mean_scores,
     train_with_progress,
 )
 from fmnet.study.lockbox import LockBox, set_aside
-from fmnet.study.metrics import study_metrics
 from fmnet.study.permutation import (
     PERMUTATION,
     PermutationPlan,
@@ -43,7 +44,7 @@ from fmnet.study.permutation import (
     summarise_permutations,
 )
 from fmnet.study.report.page import write_report
-from fmnet.study.report.words import summary_lines
+from fmnet.study.report.words import NAMES, summary_lines
 from fmnet.study.run_folder import (
     TrainingRecord,
     as_written,
@@ -58,6 +59,7 @@ from fmnet.study.run_folder import (
     write_json,
     write_model,
 )
+from fmnet.study.verdict import verdict
 from fmnet.training.datamodule import Augmentation
 from fmnet.training.fit import LoggerBuilder, Trainable
 from fmnet.training.fold import TrainedFold
@@ -84,6 +86,8 @@ class Results:
         Length of training that each fold chose.
     lacking : dict
         What the cohort lacks for the baselines that were passed over.
+    again : DataFrame
+        The first repeat once more under other seeds; may be empty.
     """
 
     data: StudyData
@@ -91,6 +95,7 @@ class Results:
     predictions: pd.DataFrame
     n_epochs: list[int]
     lacking: dict[str, str]
+    again: pd.DataFrame
 
 
 def run_study(
@@ -106,6 +111,7 @@ def run_study(
     permutation: PermutationPlan,
     lockbox: LockBox,
     shuffle_labels: bool,
+    n_seeds: Count,
     seed: Seed,
     run_dir: str,
     store_dir: str,
@@ -137,6 +143,8 @@ def run_study(
         Who is set aside before anything else.
     shuffle_labels : bool
         Negative control: study labels that were shuffled once.
+    n_seeds : int
+        How often the network is trained on the folds of the first repeat, under other seeds.
     seed : int
         Everything random derives from it.
     run_dir, store_dir : str
@@ -173,7 +181,7 @@ def run_study(
     if is_resumed:
         results = read_results(folder, data, splits)
     else:
-        results = crossvalidate(pipeline, data, splits, folder)
+        results = crossvalidate(pipeline, data, splits, n_seeds, folder)
         if is_writer():
             write_record(results, folder, manifest(seed, _hashes(opened), started), config_yaml)
     metrics = figures(results, seed)
@@ -184,25 +192,29 @@ def run_study(
     if permutation.n:
         null = run_permutations(pipeline, data, permutation, folder / "permutations")
         metrics["permutation"] = summarise_permutations(null, results.predictions, permutation)
+    metrics["verdict"] = verdict(metrics, NAMES)
     if is_writer():
         write_json(metrics, folder / "metrics.json")
         write_report(metrics, results.predictions, opened, settings, folder)
     return [*summary_lines(metrics, cohort, settings), str(folder)]
 
 
-def crossvalidate(pipeline: Pipeline, data: StudyData, folds: list[Fold], folder: Path) -> Results:
+def crossvalidate(
+    pipeline: Pipeline, data: StudyData, folds: list[Fold], n_seeds: int, folder: Path
+) -> Results:
     """Score everybody out of fold, by the network and by each baseline; predictions as written."""
     if is_writer():
         create_run_folder(folder)
     predictions, epochs = crossvalidate_network(pipeline, data, folds)
     others, lacking = crossvalidate_baselines(pipeline, data, folds)
     predictions = as_written(pd.concat([predictions, others], ignore_index=True))
-    return Results(data, folds, predictions, epochs, lacking)
+    again = crossvalidate_seeds(pipeline, data, folds, n_seeds)
+    return Results(data, folds, predictions, epochs, lacking, again)
 
 
 def figures(results: Results, seed: int) -> dict[str, Any]:
     """Compute what is said about the models from the out-of-fold table."""
-    return study_metrics(results.predictions, seed) | {
+    return analyse_predictions(results.predictions, results.again, seed) | {
         "n_epochs": results.n_epochs,
         "lacking": results.lacking,
     }
@@ -210,13 +222,14 @@ def figures(results: Results, seed: int) -> dict[str, Any]:
 
 def read_results(folder: Path, data: StudyData, folds: list[Fold]) -> Results:
     """Read what an earlier call wrote for the same configuration."""
-    metrics = read_json(folder / "crossvalidation.json")
+    metrics, seeds = read_json(folder / "crossvalidation.json"), folder / "seeds.tsv"
     return Results(
         data,
         folds,
         read_predictions(folder / "predictions.tsv"),
         metrics["n_epochs"],
         metrics["lacking"],
+        read_predictions(seeds) if seeds.exists() else pd.DataFrame(),
     )
 
 
@@ -245,6 +258,8 @@ def write_record(
     write_json(manifest, folder / "manifest.json")
     kept = {"n_epochs": results.n_epochs, "lacking": results.lacking}
     write_json(kept, folder / "crossvalidation.json")
+    if len(results.again):
+        write_table(results.again, folder / "seeds.tsv")
     write_table(results.predictions, folder / "predictions.tsv")
 
 

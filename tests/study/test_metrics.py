@@ -3,9 +3,16 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import brier_score_loss, log_loss, matthews_corrcoef, roc_auc_score
 
-from fmnet.study.metrics import bootstrap_auc, count_pairs, model_metrics, study_metrics
+from fmnet.study.metrics import (
+    auc_draws,
+    count_pairs,
+    fold_aucs,
+    model_metrics,
+    predictive_values,
+    study_metrics,
+)
 
 
 def one_fold(labels, scores, people=None, fold=0, repeat=0) -> pd.DataFrame:
@@ -20,6 +27,7 @@ def one_fold(labels, scores, people=None, fold=0, repeat=0) -> pd.DataFrame:
             "model": "m",
             "label": labels,
             "score": scores,
+            "probability": 1 / (1 + np.exp(-np.asarray(scores, float))),
         }
     )
 
@@ -65,8 +73,8 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     truth, hits = 0.7602, 0  # of two normals one SD apart: Phi(1 / sqrt(2))
     for seed in range(200):
         labels = np.repeat([0, 1], 25)
-        pairs = count_pairs(one_fold(labels, rng.normal(size=50) + labels))
-        low, high = np.quantile(bootstrap_auc(pairs, 200, seed), [0.025, 0.975])
+        table = one_fold(labels, rng.normal(size=50) + labels)
+        low, high = np.quantile(auc_draws(table, 200, seed), [0.025, 0.975])
         hits += low <= truth <= high
     assert 0.87 <= hits / 200 <= 0.99
 
@@ -87,3 +95,55 @@ def test_study_metrics_count_people_and_scans_once():
     assert (metrics["n_subjects"], metrics["n_scans"], metrics["n_positive"]) == (2, 4, 2)
     assert list(metrics["models"]) == ["cnn", "dummy"]
     assert len(metrics["models"]["cnn"]["auc_by_repeat"]) == 3
+
+
+def test_figures_agree_with_scikit_learn():
+    rng = np.random.default_rng(3)
+    labels = np.repeat([0, 1], [13, 17])
+    table = one_fold(labels, rng.normal(size=30) + labels - 0.5)
+    found = model_metrics(table, n_draws=20)
+    called, probability = table["score"] > 0, table["probability"]
+    assert found["mcc"] == pytest.approx(matthews_corrcoef(labels, called))
+    assert found["brier"] == pytest.approx(brier_score_loss(labels, probability))
+    assert found["log_loss"] == pytest.approx(log_loss(labels, probability))
+
+
+def test_calibration_error_of_a_hand_made_case():
+    table = one_fold([0, 1, 1, 1], [-1.0, 1, 1, 1]).assign(probability=[0.05, 0.95, 0.55, 0.58])
+    expected = (0.05 + 0.05 + abs(0.55 - 1 + 0.58 - 1)) / 4
+    assert model_metrics(table, n_draws=5)["ece"] == pytest.approx(expected)
+
+
+def test_sure_and_wrong_probabilities_cost_a_finite_loss():
+    table = one_fold([0, 1], [1.0, 2.0]).assign(probability=[1.0, 1.0])
+    assert 0 < model_metrics(table, n_draws=20)["log_loss"] < 10
+
+
+def test_predictive_values_follow_bayes():
+    positive, negative = predictive_values(np.array([0.9]), np.array([0.8]), 0.1)
+    assert positive[0] == pytest.approx(0.09 / (0.09 + 0.18))
+    assert negative[0] == pytest.approx(0.72 / (0.72 + 0.01))
+
+
+def test_predictive_value_without_a_positive_call_is_unknown():
+    row = model_metrics(one_fold([0, 1, 0, 1], [-1.0] * 4), n_draws=30)["predictive_values"][1]
+    assert row["prevalence"] == 0.1
+    assert row["ppv"] is None
+    assert row["npv"] == pytest.approx(0.9)
+
+
+def test_every_figure_lies_in_its_interval():
+    rng = np.random.default_rng(5)
+    labels = np.repeat([0, 1], 20)
+    found = model_metrics(one_fold(labels, rng.normal(size=40) + labels), n_draws=500)
+    for name in ("auc", "balanced_accuracy", "sensitivity", "specificity", "brier", "mcc"):
+        low, high = found[f"{name}_ci"]
+        assert low <= found[name] <= high, name
+
+
+def test_fold_aucs_know_the_sizes_of_folds():
+    folds = [one_fold([0, 1, 1, 0], [1.0, 3, 2, 2.5], fold=k) for k in range(3)]
+    table = fold_aucs(pd.concat(folds))
+    assert table["n_test"].tolist() == [4, 4, 4]
+    assert table["n_train"].tolist() == [8, 8, 8]
+    assert table["m"].tolist() == [0.75] * 3

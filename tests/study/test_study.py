@@ -17,7 +17,8 @@ def read(path) -> pd.DataFrame:
 
 def test_run_folder_is_complete(finished):
     assert {path.name for path in finished.run_dir.iterdir()} == {*FILES, *FOLDERS} - {
-        "permutations"
+        "permutations",
+        "seeds.tsv",
     }
     assert finished.lines[-1] == str(finished.run_dir)
     assert "SYNTHETIC DATA" in finished.lines[0]

@@ -1,0 +1,58 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
+
+from fmnet.study.comparison import compare_models, corrected_t_test, holm
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_raises_p_values_and_keeps_their_order(p_values):
+    corrected = holm(p_values)
+    assert all(before <= after <= 1 for before, after in zip(p_values, corrected, strict=True))
+    order = np.argsort(p_values, kind="stable")
+    assert (np.diff(np.array(corrected)[order]) >= 0).all()
+
+
+def test_without_shared_training_it_is_the_plain_t_test():
+    differences = np.random.default_rng(0).normal(0.05, 0.1, 20)
+    found, plain = corrected_t_test(differences, 0.0), ttest_1samp(differences, 0)
+    assert found["t"] == pytest.approx(plain.statistic)
+    assert found["p"] == pytest.approx(plain.pvalue)
+    assert found["ci"] == pytest.approx(list(plain.confidence_interval()))
+
+
+def test_shared_training_widens_the_interval_as_published():
+    differences = np.random.default_rng(0).normal(0.05, 0.1, 50)
+    plain, corrected = corrected_t_test(differences, 0.0), corrected_t_test(differences, 0.25)
+    widths = [found["ci"][1] - found["ci"][0] for found in (plain, corrected)]
+    assert widths[1] / widths[0] == pytest.approx(np.sqrt((1 / 50 + 0.25) / (1 / 50)))
+    assert corrected["p"] > plain["p"]
+
+
+def test_identical_models_do_not_differ():
+    assert corrected_t_test(np.zeros(10), 0.25)["p"] == 1.0
+
+
+def test_one_fold_allows_no_test():
+    assert corrected_t_test(np.array([0.3]), 0.25)["p"] is None
+
+
+def test_every_pair_is_compared_once():
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame(
+        {"repeat": 0, "fold": range(5), "n_test": 8, "n_train": 32}
+        | {name: rng.uniform(size=5) for name in ("cnn", "dummy", "linear_svm")}
+    )
+    rows = compare_models(table)
+    assert [(row["one"], row["other"]) for row in rows] == [
+        ("cnn", "dummy"), ("cnn", "linear_svm"), ("dummy", "linear_svm"),
+    ]  # fmt: skip
+    assert rows[0]["difference"] == pytest.approx((table["cnn"] - table["dummy"]).mean())
+    assert all(row["p_holm"] >= row["p"] for row in rows)
