@@ -33,7 +33,7 @@ def verdict(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
     if alarming:
         said = ", ".join(f"{names.get(name, name)} {_figure(models[name])}" for name in alarming)
         sentences.append(
-            f"Do not read this as a brain signature: {said}, without any look at brain activity."
+            f"Before this is read as a brain signature, know that {said} does as well."
         )
     return " ".join(sentences)
 

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
 from fmnet.data.folds import Fold
+from fmnet.data.volume import FloatArray
 from fmnet.limits import NonNegatives, Positives
 from fmnet.study.baselines.base import Baseline, BaselineData, Rows, Scores
 
@@ -54,11 +55,14 @@ class KernelModel(Baseline):
         self, data: BaselineData, train: Rows, test: Rows, fwhm_mm: float, c_values: Sequence[float]
     ) -> list[Scores]:
         """Fit with each C and score the test rows; all share one kernel."""
-        features = data.features(train, fwhm_mm)
+        features = self._features(data, train, fwhm_mm)
         kernel = features @ features[train].T  # (N, N_train)
         kernel /= np.diag(kernel[train]).mean()
         labels = data.labels[train]
         return [self._fit(kernel[train], labels, kernel[test], c) for c in c_values]
+
+    def _features(self, data: BaselineData, train: Rows, fwhm_mm: float) -> FloatArray:
+        return data.features(train, fwhm_mm)
 
     @abstractmethod
     def _fit(self, train: Any, labels: Any, test: Any, c: float) -> Scores:
@@ -70,8 +74,13 @@ class LinearSvm(KernelModel):
     """Linear support vector machine."""
 
     def _fit(self, train: Any, labels: Any, test: Any, c: float) -> Scores:
-        machine = SVC(kernel="precomputed", C=c, class_weight="balanced").fit(train, labels)
-        return np.asarray(machine.decision_function(test))
+        return fit_svm(train, labels, test, c)
+
+
+def fit_svm(train: Any, labels: Any, test: Any, c: float) -> Scores:
+    """Fit a linear SVM on a kernel, (N_train, N_train), and score from one, (N_test, N_train)."""
+    machine = SVC(kernel="precomputed", C=c, class_weight="balanced").fit(train, labels)
+    return np.asarray(machine.decision_function(test))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,114 @@
+"""nilearn's spatially regularised decoders."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from nilearn.decoding import FREMClassifier, SpaceNetClassifier
+from sklearn.model_selection import StratifiedShuffleSplit
+
+from fmnet.data.nifti import to_image
+from fmnet.limits import Several
+from fmnet.study.baselines.base import Baseline, BaselineData, Rows, Scores
+
+
+@dataclass(frozen=True)
+class Frem(Baseline):
+    """Ensemble of clustered linear models (fast regularised ensemble of models).
+
+    Parameters
+    ----------
+    screening_percentile : float
+        Share of voxels, in percent of a standard brain, kept by a univariate screen.
+    clustering_percentile : float
+        Clusters, in percent of the voxels kept.
+    cv : int
+        Models in the ensemble, each on another part of the training scans.
+
+    References
+    ----------
+    Hoyos-Idrobo et al. (2018). FReM: scalable and stable decoding. NeuroImage, 180.
+    """
+
+    screening_percentile: float = 20.0
+    clustering_percentile: float = 10.0
+    cv: Several = 5
+
+    def lacks(self, data: BaselineData) -> str:
+        """Say that these decoders take one map per scan."""
+        return one_contrast(data)
+
+    def scores(self, data: BaselineData, train: Rows, test: Rows, choice: Any) -> Scores:
+        """Fit on the images of the training scans; all its choices are made among them."""
+        model = FREMClassifier(
+            mask=mask_image(data),
+            screening_percentile=self.screening_percentile,
+            clustering_percentile=self.clustering_percentile,
+            cv=StratifiedShuffleSplit(self.cv, test_size=0.2, random_state=0),
+            standardize="zscore_sample",
+        )
+        return fit_decoder(model, data, train, test)
+
+
+@dataclass(frozen=True)
+class SpaceNet(Baseline):
+    """Linear model with a spatial penalty on its weights.
+
+    Parameters
+    ----------
+    penalty : {"graph-net", "tv-l1"}
+        Smooth, or piecewise constant.
+    screening_percentile : float
+        Share of voxels kept by a univariate screen.
+    cv : int
+        Folds among the training scans for its own choices.
+
+    References
+    ----------
+    Grosenick et al. (2013). Interpretable whole-brain prediction with GraphNet. NeuroImage, 72.
+    """
+
+    penalty: Literal["graph-net", "tv-l1"] = "graph-net"
+    screening_percentile: float = 20.0
+    cv: Several = 4
+
+    def lacks(self, data: BaselineData) -> str:
+        """Say that these decoders take one map per scan."""
+        return one_contrast(data)
+
+    def scores(self, data: BaselineData, train: Rows, test: Rows, choice: Any) -> Scores:
+        """Fit on the images of the training scans; all its choices are made among them."""
+        model = SpaceNetClassifier(
+            mask=mask_image(data),
+            penalty=self.penalty,
+            screening_percentile=self.screening_percentile,
+            cv=self.cv,
+            verbose=0,
+        )
+        return fit_decoder(model, data, train, test)
+
+
+def one_contrast(data: BaselineData) -> str:
+    """Say what is missing where a scan has several maps."""
+    return "" if data.values.shape[1] == 1 else "a cohort of one contrast"
+
+
+def mask_image(data: BaselineData) -> Any:
+    """Turn the grid's mask into an image."""
+    grid = data.cohort.grid
+    return to_image(grid.mask.astype(np.float32), grid.affine)
+
+
+def fit_decoder(model: Any, data: BaselineData, train: Rows, test: Rows) -> Scores:
+    """Fit a nilearn decoder on images and score others."""
+    grid = data.cohort.grid
+    values = np.nan_to_num(data.smoothed(8.0)[:, 0])
+    volumes = np.moveaxis(grid.unmask(values), 0, -1)
+    with warnings.catch_warnings():
+        # about masks and solvers inside nilearn: nothing that a user could change
+        warnings.simplefilter("ignore")
+        model.fit(to_image(volumes[..., train], grid.affine), data.labels[train])
+        scores = model.decision_function(to_image(volumes[..., test], grid.affine))
+    sign = 1.0 if model.classes_[-1] == 1 else -1.0
+    return np.asarray(scores, dtype=float).ravel() * sign

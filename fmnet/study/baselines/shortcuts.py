@@ -1,0 +1,99 @@
+"""What can be told from an image without looking at brain activity."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fmnet.data.grid import Grid
+from fmnet.data.volume import FloatArray
+from fmnet.study.baselines.base import BaselineData
+from fmnet.study.baselines.features import FeatureModel
+from fmnet.study.baselines.linear import KernelModel, fit_svm
+
+
+@dataclass(frozen=True)
+class Coverage(KernelModel):
+    """Sees only where voxels are missing: a linear map on the mask of missing voxels.
+
+    Parameters
+    ----------
+    fwhm_mm : list of float
+        Not used; the pattern is taken as it is.
+    c : list of float
+        Values of C to choose from.
+    """
+
+    fwhm_mm: tuple[float, ...] = (0.0,)
+
+    def lacks(self, data: BaselineData) -> str:
+        """Say that there is nothing to see where all scans cover the same voxels."""
+        missing = np.isnan(data.values)
+        return "" if (missing != missing[:1]).any() else "scans that differ in coverage"
+
+    def _features(self, data: BaselineData, train: Any, fwhm_mm: float) -> FloatArray:
+        missing = np.isnan(data.values).reshape(len(data.values), -1).astype(np.float32)
+        centred: FloatArray = missing - missing[train].mean(axis=0)
+        return centred
+
+    def _fit(self, train: Any, labels: Any, test: Any, c: float) -> Any:
+        return fit_svm(train, labels, test, c)
+
+
+@dataclass(frozen=True)
+class Scale(FeatureModel):
+    """Sees only how large values are: log SD, log mean absolute value and mean over SD."""
+
+    def table(self, data: BaselineData) -> pd.DataFrame:
+        """Tabulate three numbers per channel."""
+        values = data.values.astype(np.float64)
+        sd = np.nanstd(values, axis=2)
+        absolute = np.nanmean(np.abs(values), axis=2)
+        parts = {"log_sd": np.log(sd), "log_abs": np.log(absolute)}
+        return _as_table(parts | {"mean_over_sd": np.nanmean(values, axis=2) / sd})
+
+
+@dataclass(frozen=True)
+class Roughness(FeatureModel):
+    """Sees only how fast values change from voxel to voxel, along each axis."""
+
+    def table(self, data: BaselineData) -> pd.DataFrame:
+        """Tabulate three numbers per channel."""
+        steps = roughness(data.values, data.cohort.grid)
+        return _as_table(
+            {f"log_step_{axis}": np.log(steps[..., k]) for k, axis in enumerate("xyz")}
+        )
+
+
+def roughness(values: FloatArray, grid: Grid) -> FloatArray:
+    """Mean squared step between neighbouring voxels over variance.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (N, C, V)
+        On the grid, NaN where missing.
+    grid : Grid
+        Where they lie.
+
+    Returns
+    -------
+    ndarray, shape (N, C, 3)
+        Along x, y and z.
+    """
+    volumes = grid.unmask(values, np.nan)  # (N, C, X, Y, Z)
+    variance = np.nanvar(values, axis=2)
+    steps = [np.nanmean(np.diff(volumes, axis=axis) ** 2, axis=(2, 3, 4)) for axis in (2, 3, 4)]
+    relative: FloatArray = np.stack(steps, axis=-1) / variance[..., None]
+    return relative
+
+
+def _as_table(parts: dict[str, Any]) -> pd.DataFrame:
+    """Make one column of each part, (N, C), and channel."""
+    return pd.DataFrame(
+        {
+            f"{name}_{channel}": part[:, channel]
+            for name, part in parts.items()
+            for channel in range(part.shape[1])
+        }
+    )

@@ -1,0 +1,21 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from fmnet.study.baselines.base import score_fold
+from fmnet.study.baselines.decoder import Frem, SpaceNet
+
+LABELS = np.arange(30) % 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [Frem(cv=3), SpaceNet()])
+def test_decoders_find_a_plain_effect_in_the_right_direction(build_data, fold, model):
+    values = np.random.default_rng(0).normal(size=(30, 1, 210))
+    values[LABELS == 1, :, :60] += 1.5
+    scores = score_fold(model, build_data(values), fold).score
+    assert roc_auc_score(LABELS[20:], scores) > 0.8
+
+
+def test_several_contrasts_are_not_taken(build_data):
+    assert Frem().lacks(build_data(np.ones((30, 2, 210)))) == "a cohort of one contrast"

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from sklearn.metrics import roc_auc_score
+
+from fmnet.study.baselines.base import score_fold
+from fmnet.study.baselines.shortcuts import Coverage, Roughness, Scale, roughness
+
+LABELS = np.arange(30) % 2
+
+
+@pytest.fixture
+def noise():
+    return np.random.default_rng(1).normal(size=(30, 2, 210)).astype(np.float32)
+
+
+def auc(model, data, fold) -> float:
+    return roc_auc_score(LABELS[20:], score_fold(model, data, fold).score)
+
+
+def test_coverage_sees_missing_voxels_and_nothing_else(build_data, fold, noise):
+    noise[LABELS == 1, :, 30:50] = np.nan
+    noise[LABELS == 0, :, 150:160] = np.nan
+    assert auc(Coverage(), build_data(noise), fold) == 1.0
+    louder = np.where(np.isnan(noise), np.nan, noise + 5 * LABELS[:, None, None])
+    np.testing.assert_array_equal(
+        score_fold(Coverage(), build_data(louder), fold).score,
+        score_fold(Coverage(), build_data(noise), fold).score,
+    )
+
+
+def test_equal_coverage_has_nothing_to_see(build_data, noise):
+    noise[:, :, 5] = np.nan
+    assert Coverage().lacks(build_data(noise)) == "scans that differ in coverage"
+    noise[3, :, 6] = np.nan
+    assert Coverage().lacks(build_data(noise)) == ""
+
+
+def test_scale_sees_how_large_values_are(build_data, fold, noise):
+    noise[LABELS == 1] *= 1.5
+    assert auc(Scale(), build_data(noise), fold) == 1.0
+    assert auc(Roughness(), build_data(noise), fold) < 0.9
+
+
+def test_roughness_sees_smoothing(build_data, fold, noise):
+    data = build_data(noise)
+    volumes = data.cohort.grid.unmask(noise)
+    for row in np.flatnonzero(LABELS):
+        volumes[row] = gaussian_filter(volumes[row], (0, 1, 1, 1))
+    smooth = volumes[:, :, data.cohort.grid.mask]
+    smooth /= smooth.std(axis=2, keepdims=True)
+    assert auc(Roughness(), build_data(smooth), fold) == 1.0
+
+
+def test_roughness_of_a_ramp_lies_along_its_axis(build_data):
+    data = build_data()
+    ramp = np.indices((7, 8, 9))[1][data.cohort.grid.mask].astype(np.float32)
+    along = roughness(ramp[None, None], data.cohort.grid)[0, 0]
+    np.testing.assert_allclose(along, [0, 1 / ramp.var(), 0], atol=1e-6)
+
+
+def test_scale_does_not_change_roughness(build_data, noise):
+    grid = build_data().cohort.grid
+    np.testing.assert_allclose(roughness(noise, grid), roughness(7 * noise, grid), rtol=1e-4)
