@@ -12,6 +12,7 @@ from fmnet.deploy.bundle import read_bundle
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.export import export_run
 from fmnet.networks.backbones import build_small_cnn
+from fmnet.study.audit.audit import AuditPlan
 from fmnet.study.baselines.constant import Dummy
 from fmnet.study.baselines.linear import LinearSvm
 from fmnet.study.lockbox import LockBox
@@ -41,6 +42,7 @@ def study_settings(root: Path, run_dir: Path, **changes) -> dict:
         "logger": {"csv": build_csv_logger},
         "permutation": PermutationPlan(),
         "lockbox": LockBox(),
+        "audit": AuditPlan(),
         "shuffle_labels": False,
         "n_seeds": 1,
         "seed": 0,

@@ -41,7 +41,7 @@ FILES = (
 )  # fmt: skip
 FOLDERS = ("logs", "model", "permutations")
 #: Settings that may change when a run is gone on with.
-FREE = ("permutation", "overwrite", "resume", "run_dir", "store_dir", "trainer", "logger")
+FREE = ("permutation", "audit", "overwrite", "resume", "run_dir", "store_dir", "trainer", "logger")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from fmnet.limits import Count, Seed
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.networks.rebuild import describe_builder
 from fmnet.study.analysis import analyse_predictions
+from fmnet.study.audit.audit import AuditPlan, run_audit
 from fmnet.study.baselines.base import Baseline
 from fmnet.study.crossval import (
     NETWORK,
@@ -110,6 +111,7 @@ def run_study(
     logger: dict[str, LoggerBuilder],
     permutation: PermutationPlan,
     lockbox: LockBox,
+    audit: AuditPlan,
     shuffle_labels: bool,
     n_seeds: Count,
     seed: Seed,
@@ -141,6 +143,8 @@ def run_study(
         How often the whole pipeline is repeated on shuffled labels.
     lockbox : LockBox
         Who is set aside before anything else.
+    audit : AuditPlan
+        Which covariates could be confounds.
     shuffle_labels : bool
         Negative control: study labels that were shuffled once.
     n_seeds : int
@@ -192,6 +196,8 @@ def run_study(
     if permutation.n:
         null = run_permutations(pipeline, data, permutation, folder / "permutations")
         metrics["permutation"] = summarise_permutations(null, results.predictions, permutation)
+    network_figures = metrics["models"][NETWORK]
+    metrics["audit"] = run_audit(audit, opened, results.predictions, NETWORK, network_figures, seed)
     metrics["verdict"] = verdict(metrics, NAMES)
     if is_writer():
         write_json(metrics, folder / "metrics.json")

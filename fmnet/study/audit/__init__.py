@@ -1,0 +1,1 @@
+"""What besides brain activity could explain a result."""

@@ -1,0 +1,135 @@
+"""The confound audit: all questions to all covariates, and what has to be said aloud."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from fmnet.data.cohort import Cohort
+from fmnet.study.audit.association import label_auc, predicted_share, score_association
+from fmnet.study.audit.balance import balance_table
+from fmnet.study.audit.partial_confounder import partial_confounder_test
+from fmnet.study.audit.people import people_table, person_scores
+from fmnet.study.comparison import holm
+
+ALPHA = 0.05
+#: Bootstrap draws and permutations.
+N_DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class AuditPlan:
+    """What is asked of covariates.
+
+    Parameters
+    ----------
+    symptoms : list of str
+        Columns that belong to the condition itself; that they tell the groups apart is no confound.
+    """
+
+    symptoms: Sequence[str] = ()
+
+
+def run_audit(
+    plan: AuditPlan,
+    cohort: Cohort,
+    predictions: pd.DataFrame,
+    model: str,
+    figures: dict[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """Ask of every covariate whether it could explain a model's result.
+
+    Parameters
+    ----------
+    plan : AuditPlan
+        What is asked.
+    cohort : Cohort
+        Who was in the study, with covariates.
+    predictions : DataFrame
+        Out-of-fold table.
+    model : str
+        Whose scores are audited.
+    figures : dict
+        Its ``auc`` and ``auc_ci``.
+    seed : int
+        Of bootstrap and permutations.
+
+    Returns
+    -------
+    dict
+        ``balance``; ``covariates``: name, AUC of the label from it, relation to the score, and the
+        partial confounder test with its Holm-corrected p; ``score_r2`` from all covariates;
+        ``findings``: sentences with a severity, red or amber.
+    """
+    people = people_table(cohort)
+    if people.empty or len(people.columns) < 2:
+        return {"balance": [], "covariates": [], "score_r2": None, "findings": []}
+    scores = person_scores(predictions, model).reindex(people.index)
+    names = [str(name) for name in people.columns.drop("label")]
+    confounds = set(names) - set(plan.symptoms)
+    rows = [
+        {"covariate": name}
+        | label_auc(people, name, N_DRAWS, seed)
+        | score_association(people, scores, name)
+        | {"partial_p": _partial_p(people, scores, name, seed)}
+        for name in names
+    ]
+    tested = [row for row in rows if row["partial_p"] is not None]
+    for row, p in zip(tested, holm([row["partial_p"] for row in tested]), strict=True):
+        row["partial_p_holm"] = p
+    complete = people.dropna()
+    design = pd.get_dummies(complete.drop(columns="label"), dtype=float)
+    balance = balance_table(people)
+    return {
+        "balance": balance,
+        "covariates": rows,
+        "score_r2": predicted_share(design, scores.reindex(complete.index).to_numpy(float)),
+        "findings": findings(
+            [row for row in rows if row["covariate"] in confounds],
+            [row for row in balance if row["covariate"] in confounds],
+            figures["auc"],
+            figures["auc_ci"][0],
+        ),
+    }
+
+
+def findings(
+    rows: list[dict[str, Any]], balance: list[dict[str, Any]], auc: float, floor: float
+) -> list[dict[str, str]]:
+    """Put into words what a reader has to know."""
+    red, amber = [], []
+    for row in rows:
+        name = row["covariate"]
+        if row["auc"] is not None and row["auc_ci"][0] > 0.5 and row["auc"] >= floor:
+            low, high = row["auc_ci"]
+            red.append(
+                f"{name} alone tells the groups apart with AUC {row['auc']:.2f} "
+                f"[{low:.2f}, {high:.2f}]; the network reaches {auc:.2f}."
+            )
+        if row.get("partial_p_holm", 1.0) < ALPHA:
+            red.append(
+                f"The network's score depends on {name} beyond what the group explains (partial "
+                f"confounder test, p = {row['partial_p_holm']:.3f})."
+            )
+    named = {row["covariate"] for row in rows if any(row["covariate"] in text for text in red)}
+    for line in balance:
+        if line["is_imbalanced"] and line["covariate"] not in named:
+            amber.append(
+                f"The groups differ in {line['covariate']} (standardised difference "
+                f"{line['smd']:.2f})."
+            )
+    return [
+        *({"severity": "red", "text": text} for text in red),
+        *({"severity": "amber", "text": text} for text in amber),
+    ]
+
+
+def _partial_p(people: pd.DataFrame, scores: pd.Series, name: str, seed: int) -> float | None:
+    known = people[["label", name]].dropna()
+    label = known["label"].to_numpy()
+    score = scores.reindex(known.index).to_numpy(float)
+    if len(known) < 10 or len(set(label)) < 2 or score.std() == 0:
+        return None
+    return partial_confounder_test(score, known[name], label, N_DRAWS, seed)

@@ -1,0 +1,106 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fmnet.data.cohort import Cohort
+from fmnet.data.listing import Labels, Scan
+from fmnet.study.audit.audit import AuditPlan, run_audit
+from fmnet.study.audit.people import people_table, person_scores
+
+N = 40
+FIGURES = {"auc": 0.9, "auc_ci": [0.85, 0.95]}
+LABEL = np.repeat([0, 1], N // 2)
+PEOPLE = [f"sub-{k:02}" for k in range(N)]
+
+
+def make_cohort(**columns) -> Cohort:
+    scans = tuple(
+        Scan(person, person, (), "MNI152", ["HC", "FM"][label])
+        for person, label in zip(PEOPLE, LABEL, strict=True)
+    )
+    table = pd.DataFrame({"participant_id": PEOPLE, "group": [s.label for s in scans]} | columns)
+    return Cohort(
+        scans, (), SimpleNamespace(participants=table, labels=Labels("group", "FM", "HC")), None
+    )
+
+
+def make_predictions(score) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "participant_id": PEOPLE, "scan_id": PEOPLE, "repeat": 0, "fold": np.arange(N) % 4,
+            "model": "cnn", "label": LABEL, "score": score,
+        }
+    )  # fmt: skip
+
+
+def as_text(values) -> list[str]:
+    return [f"{value:.3f}" for value in values]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_motion_that_gives_the_label_away_is_said_in_red(rng):
+    motion = 0.2 + 0.1 * LABEL + 0.02 * rng.normal(size=N)
+    cohort = make_cohort(
+        mean_framewise_displacement=as_text(motion), age=as_text(rng.normal(size=N))
+    )
+    score = motion + 0.01 * rng.normal(size=N)
+    found = run_audit(AuditPlan(["pain"]), cohort, make_predictions(score), "cnn", FIGURES, 0)
+    red = [line["text"] for line in found["findings"] if line["severity"] == "red"]
+    assert any(text.startswith("mean_framewise_displacement alone") for text in red)
+    assert any("depends on mean_framewise_displacement beyond" in text for text in red)
+    assert not any("age" in text for text in red)
+
+
+def test_unrelated_covariates_give_no_red(rng):
+    cohort = make_cohort(age=as_text(rng.normal(size=N)), sex=list("FM" * (N // 2)))
+    found = run_audit(
+        AuditPlan(["pain"]), cohort, make_predictions(LABEL + rng.normal(size=N)), "cnn", FIGURES, 0
+    )
+    assert not [line for line in found["findings"] if line["severity"] == "red"]
+    assert [row["covariate"] for row in found["covariates"]] == ["age", "sex"]
+
+
+def test_imbalance_alone_is_amber(rng):
+    age = 40 + 3 * LABEL + 6 * rng.normal(size=N)
+    found = run_audit(
+        AuditPlan(["pain"]),
+        make_cohort(age=as_text(age)),
+        make_predictions(rng.normal(size=N)),
+        "cnn",
+        FIGURES,
+        0,
+    )
+    assert found["findings"] == [] or {line["severity"] for line in found["findings"]} == {"amber"}
+
+
+def test_people_table_leaves_out_what_says_nothing():
+    cohort = make_cohort(constant=["x"] * N, remark=PEOPLE, age=as_text(np.arange(N)))
+    assert list(people_table(cohort)) == ["label", "age"]
+
+
+def test_scores_are_comparable_between_folds():
+    score = np.arange(N) + 100 * (np.arange(N) % 4)
+    means = person_scores(make_predictions(score.astype(float)), "cnn")
+    assert abs(np.corrcoef(means.reindex(PEOPLE), np.arange(N))[0, 1]) > 0.99
+
+
+def test_study_without_covariates_has_nothing_to_audit():
+    found = run_audit(
+        AuditPlan(["pain"]), make_cohort(), make_predictions(LABEL.astype(float)), "cnn", FIGURES, 0
+    )
+    assert found["covariates"] == found["findings"] == []
+
+
+def test_symptoms_are_no_confounds():
+    cohort = make_cohort(pain=as_text(10.0 * LABEL + np.arange(N) % 3))
+    found = run_audit(
+        AuditPlan(["pain"]), cohort, make_predictions(LABEL.astype(float)), "cnn", FIGURES, 0
+    )
+    assert found["covariates"][0]["auc"] == 1.0
+    assert found["findings"] == []

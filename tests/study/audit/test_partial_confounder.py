@@ -1,0 +1,54 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from fmnet.study.audit.partial_confounder import (
+    conditional_logs,
+    explained_share,
+    partial_confounder_test,
+)
+
+
+def draw(seed, n=70, through_label=1.0, direct=0.0, is_category=False):
+    """A score that follows the label, and a covariate that follows the label too."""
+    rng = np.random.default_rng(seed)
+    label = np.repeat([0, 1], n // 2)
+    value = through_label * label + rng.normal(size=n)
+    score = label + direct * value + rng.normal(size=n)
+    covariate = pd.Series(value)
+    if is_category:
+        covariate = pd.Series(np.where(value > 0.5, "high", "low"))
+    return score, covariate, label
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_category", [False, True])
+def test_keeps_its_level_where_only_the_label_connects_them(is_category):
+    hits = [
+        partial_confounder_test(*draw(seed, is_category=is_category), 100, seed) <= 0.05
+        for seed in range(100)
+    ]
+    assert 0 <= np.mean(hits) <= 0.12
+
+
+def test_plain_correlation_would_have_rejected_there():
+    shares = [
+        explained_share(draw(seed)[0], draw(seed)[1].to_frame().to_numpy()) for seed in range(20)
+    ]
+    assert np.mean(shares) > 0.03
+
+
+@pytest.mark.parametrize("is_category", [False, True])
+def test_direct_dependence_is_found(is_category):
+    found = [
+        partial_confounder_test(*draw(seed, direct=1.5, is_category=is_category), 100, seed)
+        for seed in range(5)
+    ]
+    assert np.median(found) < 0.05
+
+
+def test_densities_of_categories_are_their_shares():
+    covariate, label = pd.Series(["a", "a", "b", "b"]), np.array([0, 0, 0, 1])
+    shares = np.exp(conditional_logs(covariate, label))
+    np.testing.assert_allclose(shares[0], [2.5 / 4, 0.5 / 2])
+    np.testing.assert_allclose(shares[3], [1.5 / 4, 1.5 / 2])
