@@ -84,6 +84,12 @@ class FoldsError(FmnetError):
     title = "the folds can't be made"
 
 
+class LeakError(FmnetError):
+    """Something that is learned looks at test subjects."""
+
+    title = "test subjects reach what is learned"
+
+
 class RunError(FmnetError):
     """The run folder is not what this step needs."""
 

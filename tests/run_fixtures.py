@@ -17,6 +17,8 @@ from fmnet.study.baselines.constant import Dummy
 from fmnet.study.baselines.linear import LinearSvm
 from fmnet.study.lockbox import LockBox
 from fmnet.study.permutation import PermutationPlan
+from fmnet.study.sensitivity.learning_curve import LearningCurvePlan
+from fmnet.study.sensitivity.reruns import SensitivityPlan
 from fmnet.study.study import run_study
 from fmnet.training.augmentation import build_augmentation
 from fmnet.training.loggers import build_csv_logger
@@ -41,6 +43,8 @@ def study_settings(root: Path, run_dir: Path, **changes) -> dict:
         "baselines": {"dummy": Dummy(), "linear_svm": LinearSvm(fwhm_mm=(0.0, 12.0), c=(0.1, 1.0))},
         "logger": {"csv": build_csv_logger},
         "permutation": PermutationPlan(),
+        "sensitivity": SensitivityPlan(),
+        "learning_curve": LearningCurvePlan(),
         "lockbox": LockBox(),
         "audit": AuditPlan(),
         "shuffle_labels": False,

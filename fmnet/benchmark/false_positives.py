@@ -24,12 +24,8 @@ from fmnet.limits import Count, Several, VoxelSize
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.study.baselines.base import Baseline
 from fmnet.study.baselines.linear import LinearSvm
-from fmnet.study.crossval import (
-    Pipeline,
-    crossvalidate_baselines,
-    crossvalidate_network,
-    load_study_data,
-)
+from fmnet.study.crossval import Pipeline, crossvalidate_baselines, crossvalidate_network
+from fmnet.study.data import load_study_data
 from fmnet.study.permutation import (
     PermutationPlan,
     run_permutation,
@@ -97,7 +93,7 @@ class FalsePositives:
             data = load_study_data(open_cohort(listing, store), settings)
             pipeline = self._pipeline(seed)
             folds = pipeline.build_folds(data.cohort)
-            network, _ = crossvalidate_network(pipeline, data, folds, has_bars=False)
+            network, _ = crossvalidate_network(pipeline, data, folds, title="")
             others, _ = crossvalidate_baselines(pipeline, data, folds, has_bars=False)
             null = [run_permutation(pipeline, data, k, 1) for k in range(self.n_permutations)]
         plan = PermutationPlan(self.n_permutations)

@@ -1,14 +1,13 @@
 """`Cohort`: scans that passed every check, and those that were left out, with the reason."""
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fmnet.data.duplicates import duplicate_faults
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Listing, Scan
 from fmnet.data.nifti import notes_on
@@ -59,6 +58,14 @@ class Cohort:
         """Whose scan it is, one per scan."""
         return [scan.participant_id for scan in self.scans]
 
+    def subset(self, rows: NDArray[np.intp]) -> "Cohort":
+        """Keep the scans in these rows; the account of everybody else stays with the whole."""
+        return replace(
+            self,
+            scans=tuple(self.scans[row] for row in rows),
+            stored=tuple(self.stored[row] for row in rows),
+        )
+
     def covariate(self, column: str) -> list[str]:
         """Look up a column of the participants table, one text per scan, empty if missing."""
         values = _covariate(self.listing, column)
@@ -99,6 +106,10 @@ class Cohort:
             ",".join(stored[name].source_sha256) if name in stored else ""
             for name in table["scan_id"]
         ]
+        table["file_grid"] = [
+            FILE_SEPARATOR.join(dict.fromkeys(stored[name].file_grids)) if name in stored else ""
+            for name in table["scan_id"]
+        ]
         notes = {scan.scan_id: _notes(scan) for scan in self.scans}
         table["notes"] = [notes.get(name, "") for name in table["scan_id"]]
         return table.fillna("")
@@ -129,7 +140,7 @@ def open_cohort(listing: Listing, store: ScanStore) -> Cohort:
         If the store can't be written.
     """
     stored, faults = _store_all(listing, store)
-    faults = [*listing.faults, *faults, *_duplicate_faults(listing.scans, stored)]
+    faults = [*listing.faults, *faults, *duplicate_faults(listing.scans, stored)]
     excluded = {subject_key(fault.participant_id) for fault in faults if fault.participant_id}
     if listing.on_fault == "exclude":
         scans = [scan for scan in listing.scans if subject_key(scan.participant_id) not in excluded]
@@ -171,28 +182,6 @@ def _store_all(listing: Listing, store: ScanStore) -> tuple[dict[str, StoredScan
 def _name_scan(fault: Fault, scan: Scan) -> Fault:
     where = f"{scan.scan_id} ({fault.where})"
     return Fault(where, fault.found, fault.accepted, fault.action, scan.participant_id)
-
-
-def _duplicate_faults(scans: Iterable[Scan], stored: dict[str, StoredScan]) -> list[Fault]:
-    """Find the same image under two names; which of the two is right can't be known."""
-    owners: dict[str, list[tuple[Scan, str]]] = defaultdict(list)
-    for scan in scans:
-        if scan.scan_id in stored:
-            hashes = stored[scan.scan_id].values_sha256
-            for file, digest in zip(scan.files, hashes, strict=True):
-                owners[digest].append((scan, str(file)))
-    return [
-        Fault(
-            f"{scan.scan_id} ({file})",
-            f"the same image as {', '.join(other for _, other in same if other != file) or file}",
-            "a different image for every subject, scan and contrast",
-            "find out whose image it is and correct the table or the files",
-            scan.participant_id,
-        )
-        for same in owners.values()
-        if len(same) > 1
-        for scan, file in same
-    ]
 
 
 def _class_faults(scans: list[Scan], listing: Listing) -> list[Fault]:

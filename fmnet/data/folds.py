@@ -97,6 +97,37 @@ def build_folds(
     return folds
 
 
+def build_site_folds(cohort: Cohort, inner_splits: Several = 3, seed: Seed = 0) -> list[Fold]:
+    """Leave one site out at a time: its people are tested by what all other sites teach.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        With a column ``site`` in the participants table.
+    inner_splits : int
+        Inner folds of the people of the other sites, for every choice.
+    seed : int
+        Same seed, same inner folds.
+
+    Raises
+    ------
+    FoldsError
+        If there are fewer than two sites, somebody's site is not known, a site lacks a class, or a
+        person or family belongs to several sites.
+    """
+    sites, strata = cohort.covariate("site"), _strata(cohort)
+    _check_sites(sites, strata, cohort.labels)
+    folds = []
+    for number, site in enumerate(sorted(set(sites))):
+        test = strata.index[strata["site"] == site]
+        train = strata[strata["site"] != site]
+        inner = _split(train, inner_splits, seed)
+        members = [_members(cohort, units) for units in (train.index, test, *inner)]
+        folds.append(Fold(0, number, members[0], members[1], tuple(members[2:])))
+    check_folds(folds, cohort)
+    return folds
+
+
 def build_inner_folds(cohort: Cohort, inner_splits: int, seed: int) -> Fold:
     """Build the fold of the final model: all subjects train, inner folds serve its choices."""
     _check_enough(cohort, None, inner_splits)
@@ -176,6 +207,28 @@ def _members(cohort: Cohort, units: pd.Index) -> tuple[str, ...]:
     wanted = set(units)
     pairs = zip(_units(cohort), cohort.participant_ids, strict=True)
     return tuple(sorted({person for unit, person in pairs if unit in wanted}))
+
+
+def _check_sites(sites: list[str], strata: pd.DataFrame, labels: NDArray[np.int64]) -> None:
+    """Raise `FoldsError` unless each site can be left out whole and tested by itself."""
+    known = sorted(set(sites) - {""})
+    faults = []
+    if len(known) < 2 or "" in sites:
+        found = f"{', '.join(known) or 'no site'}; {sites.count('')} scans without"
+        action = "fill in the column in participants.tsv, or split otherwise (folds=repeated)"
+        accepted = "two or more sites, one for everybody"
+        faults.append(Fault("column 'site'", found, accepted, action))
+    for unit in map(str, strata.index[~strata["site"].isin(set(sites))]):
+        found = "sites " + str(strata.at[unit, "site"])
+        action = "correct the column, or leave the person or family out"
+        faults.append(Fault(unit, found, "one site", action))
+    for site in known:
+        own = labels[np.array(sites) == site]
+        if len(set(own)) < 2:
+            found, action = f"one class only in {len(own)} scans", "merge sites or leave it out"
+            faults.append(Fault(f"site '{site}'", found, "both classes", action))
+    if faults:
+        raise FoldsError(faults)
 
 
 def _check_enough(cohort: Cohort, n_splits: int | None, inner_splits: int) -> None:

@@ -24,6 +24,8 @@ GZIP_ERRORS: tuple[type[Exception], ...] = (
     struct.error,
     igzip_lib.IsalError,  # type: ignore[assignment]
 )
+#: NIfTI-2's header, the longest.
+HEADER_BYTES = 540
 ANALYZE_NOTE = "Analyze file states no handedness; read as SPM does, x stored from right to left"
 
 
@@ -109,6 +111,18 @@ def image_files(path: Path) -> dict[str, Path]:
     for file in files.values():
         _check_is_there(file)
     return files
+
+
+def describe_grid(path: Path) -> str:
+    """Say how an image is written: ``65x77x60 of 3x3x3.3 mm, RAS, float32``."""
+    files = image_files(path)
+    start = _read_start(files.get("header", files["image"]))
+    image_class = _sniff(start, "header" in files, path)
+    header = image_class.header_class.from_fileobj(io.BytesIO(start), check=False)
+    shape = "x".join(str(n) for n in header.get_data_shape()[:3])
+    edges = "x".join(f"{edge:.4g}" for edge in header.get_zooms()[:3])
+    axes = "".join(axis or "?" for axis in nib.aff2axcodes(header.get_best_affine()))
+    return f"{shape} of {edges} mm, {axes}, {header.get_data_dtype().name}"
 
 
 def notes_on(path: Path) -> str:
@@ -209,6 +223,15 @@ def _read_bytes(path: Path) -> bytes:
         return raw
     try:
         return bytes(igzip.decompress(raw))
+    except GZIP_ERRORS as error:
+        raise _damaged(path, error) from error
+
+
+def _read_start(path: Path) -> bytes:
+    """Read as much as the longest header takes."""
+    try:
+        with igzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+            return bytes(file.read(HEADER_BYTES))
     except GZIP_ERRORS as error:
         raise _damaged(path, error) from error
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from fmnet.data.grid import Grid, place_on_grid
 from fmnet.data.listing import Scan
-from fmnet.data.nifti import image_files, read_volume
+from fmnet.data.nifti import describe_grid, image_files, read_volume
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import Fault, StoreError, VolumeError
 
@@ -32,11 +32,14 @@ class StoredScan:
         ``.npy`` file, float32, shape (C, V), NaN where the map has no data.
     source_sha256, values_sha256 : tuple of str
         One hash per channel: of the files as they lie on disk, and of the values on the grid.
+    file_grids : tuple of str
+        How each channel's file is written, see `fmnet.data.nifti.describe_grid`.
     """
 
     path: Path
     source_sha256: tuple[str, ...]
     values_sha256: tuple[str, ...]
+    file_grids: tuple[str, ...]
 
     def values(self) -> FloatArray:
         """Map the values into memory: (C, V) float32, read-only."""
@@ -86,7 +89,8 @@ class ScanStore:
             raise VolumeError(faults)
         if known is None:
             write_atomically(values, path)
-        return StoredScan(path, sources, tuple(_sha256(channel.tobytes()) for channel in values))
+        hashes = tuple(_sha256(channel.tobytes()) for channel in values)
+        return StoredScan(path, sources, hashes, tuple(map(describe_grid, scan.files)))
 
     def _decode(self, scan: Scan) -> FloatArray:
         channels: list[FloatArray] = []

@@ -9,9 +9,8 @@ from tqdm import tqdm
 
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
-from fmnet.data.grid import smooth_values
-from fmnet.deploy.preparation import PreparationSettings
-from fmnet.study.baselines.base import Baseline, BaselineData, FoldScores, score_fold
+from fmnet.study.baselines.base import Baseline, FoldScores, score_fold
+from fmnet.study.data import StudyData
 from fmnet.training.fit import Trainable
 from fmnet.training.fold import SmoothedCohort, TrainedFold, train_on_fold
 
@@ -42,53 +41,22 @@ class Pipeline:
     seed: int
 
 
-@dataclass(frozen=True, eq=False)
-class StudyData:
-    """A cohort with what is computed from its scans whatever their labels are.
-
-    Parameters
-    ----------
-    cohort : Cohort
-        Checked scans with labels.
-    smoothed : SmoothedCohort
-        For the network.
-    baseline_data : BaselineData
-        For the baselines.
-    """
-
-    cohort: Cohort
-    smoothed: SmoothedCohort
-    baseline_data: BaselineData
-
-    def relabelled(self, cohort: Cohort) -> "StudyData":
-        """Take the same scans under other labels."""
-        smoothed = replace(self.smoothed, labels=cohort.labels)
-        return StudyData(cohort, smoothed, self.baseline_data.relabelled(cohort))
-
-
-def load_study_data(cohort: Cohort, settings: PreparationSettings) -> StudyData:
-    """Load all scans of a cohort and smooth each by itself."""
-    data = BaselineData(cohort)
-    smoothed = SmoothedCohort(
-        smooth_values(data.values, cohort.grid, settings.fwhm_mm),
-        cohort.labels,
-        cohort.participant_ids,
-        cohort.grid,
-        cohort.listing.contrasts,
-        settings,
-    )
-    return StudyData(cohort, smoothed, data)
-
-
 def fold_seed(seed: int, *path: int) -> int:
     """Derive a seed for one training, the same whatever ran before it."""
     return int(np.random.SeedSequence([seed, *path]).generate_state(1)[0])
 
 
 def crossvalidate_network(
-    pipeline: Pipeline, data: StudyData, folds: list[Fold], has_bars: bool = True
+    pipeline: Pipeline, data: StudyData, folds: list[Fold], title: str = NETWORK
 ) -> tuple[pd.DataFrame, list[int]]:
     """Train on each fold and score its test subjects once.
+
+    Parameters
+    ----------
+    pipeline, data, folds
+        What is trained, on what.
+    title : str
+        Before the progress bars; empty for none.
 
     Returns
     -------
@@ -99,10 +67,10 @@ def crossvalidate_network(
     epochs: list[int] = []
     for fold in folds:
         name = f"repeat-{fold.repeat}_fold-{fold.fold}"
-        place = f"{NETWORK} {len(tables) + 1}/{len(folds)}" if has_bars else None
+        place = f"{title} {len(tables) + 1}/{len(folds)}" if title else None
         seed = fold_seed(pipeline.seed, fold.repeat, fold.fold)
         trained = train_with_progress(pipeline.trainable, data.smoothed, fold, seed, name, place)
-        score = trained.scores(data.smoothed, data.smoothed.rows(fold.test)).astype(float)
+        score = trained.scores(data.smoothed.rows(fold.test)).astype(float)
         scores = FoldScores(score, trained.calibration.probability(score))
         tables.append(fold_rows(data.cohort, fold, NETWORK, scores))
         epochs.append(trained.n_epochs)
@@ -124,7 +92,7 @@ def crossvalidate_seeds(
     tables = []
     for number in tqdm(range(1, n_seeds), desc="seeds", unit="seed", leave=False):
         other = replace(quiet, seed=fold_seed(pipeline.seed, SEEDS, number))
-        table, _ = crossvalidate_network(other, data, first, has_bars=False)
+        table, _ = crossvalidate_network(other, data, first, title="")
         tables.append(table.assign(seed=number))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 

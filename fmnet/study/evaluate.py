@@ -17,7 +17,8 @@ from fmnet.deploy.preparation import Preparation, PreparationSettings, read_prep
 from fmnet.errors import Fault, RunError
 from fmnet.networks.rebuild import TRUSTED, read_network
 from fmnet.study.baselines.base import Baseline, FoldScores, score_fold
-from fmnet.study.crossval import NETWORK, StudyData, fold_rows, load_study_data
+from fmnet.study.crossval import NETWORK, fold_rows
+from fmnet.study.data import StudyData, load_study_data
 from fmnet.study.metrics import study_metrics
 from fmnet.study.report.words import model_lines
 from fmnet.study.run_folder import read_json, write_json

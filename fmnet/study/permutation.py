@@ -17,15 +17,12 @@ from tqdm import tqdm
 
 from fmnet.data.cohort import Cohort
 from fmnet.data.tables import subject_key
-from fmnet.errors import ConfigError, Fault, FoldsError
+from fmnet.errors import Fault, FoldsError
 from fmnet.limits import Count, NonNegativeCount
-from fmnet.study.crossval import (
-    Pipeline,
-    StudyData,
-    crossvalidate_baselines,
-    crossvalidate_network,
-)
+from fmnet.study.crossval import Pipeline, crossvalidate_baselines, crossvalidate_network
+from fmnet.study.data import StudyData
 from fmnet.study.metrics import count_pairs
+from fmnet.study.run_folder import check_one_process
 
 #: Part of every seed, so that permutations share no random numbers with the study itself.
 PERMUTATION = 2_000_000
@@ -107,7 +104,7 @@ def run_permutation(
     else:
         raise FoldsError(_no_folds())
     permuted = data.relabelled(cohort)
-    scored, _ = crossvalidate_network(pipeline, permuted, folds, has_bars=False)
+    scored, _ = crossvalidate_network(pipeline, permuted, folds, title="")
     others, _ = crossvalidate_baselines(pipeline, permuted, folds, has_bars=False)
     return study_aucs(pd.concat([scored, others]), n_repeats)
 
@@ -149,8 +146,8 @@ def run_permutations(
     FoldsError
         If random labels hardly ever allow folds.
     """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        raise ConfigError(_is_distributed())
+    check_one_process("permutation.n")
+    folder = folder / f"repeats-{plan.n_repeats}"
     folder.mkdir(parents=True, exist_ok=True)
     quiet = replace(pipeline, trainable=replace(pipeline.trainable, build_loggers=()))
     missing = [index for index in range(plan.n) if not _path(folder, index).exists()]
@@ -237,13 +234,4 @@ def _no_folds() -> Fault:
         f"no folds for {TRIES} random orders of the labels",
         "folds with both classes in each part",
         "use fewer folds (folds.n_splits), or more people per site",
-    )
-
-
-def _is_distributed() -> Fault:
-    return Fault(
-        "permutation.n",
-        "permutations in a training that several processes share",
-        "permutations on one device each",
-        "run them apart: resume=true with trainer=gpu or trainer=cpu and permutation.n_jobs",
     )

@@ -25,7 +25,7 @@ from fmnet.deploy.bundle import write_plain
 from fmnet.deploy.calibration import Calibration
 from fmnet.deploy.preparation import Preparation, write_preparation
 from fmnet.deploy.quality import Reference
-from fmnet.errors import Fault, RunError
+from fmnet.errors import ConfigError, Fault, RunError
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import NetworkDescription, write_network
 
@@ -39,9 +39,12 @@ FILES = (
     "predictions.tsv", "seeds.tsv", "crossvalidation.json", "metrics.json", "figure.png",
     "report.html",
 )  # fmt: skip
-FOLDERS = ("logs", "model", "permutations")
+FOLDERS = ("logs", "model", "permutations", "sensitivity", "learning_curve")
 #: Settings that may change when a run is gone on with.
-FREE = ("permutation", "audit", "overwrite", "resume", "run_dir", "store_dir", "trainer", "logger")
+FREE = (
+    "permutation", "sensitivity", "learning_curve", "audit", "overwrite", "resume", "run_dir",
+    "store_dir", "trainer", "logger",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,25 @@ class TrainingRecord:
 def is_writer() -> bool:
     """Tell whether this process writes the run folder: one of those of a distributed run does."""
     return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+
+
+def check_one_process(setting: str) -> None:
+    """Refuse what takes many trainings where each training is shared by several processes.
+
+    Raises
+    ------
+    ConfigError
+        In a distributed run.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        raise ConfigError(
+            Fault(
+                setting,
+                "many trainings in a run that several processes share",
+                "one device for each training",
+                "run them apart: resume=true with trainer=gpu or trainer=cpu",
+            )
+        )
 
 
 def check_run_folder(run_dir: Path, overwrite: bool) -> None:

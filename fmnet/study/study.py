@@ -1,7 +1,6 @@
 """One study from a listing to a run folder."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,31 +10,26 @@ import pandas as pd
 
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold, build_inner_folds
-from fmnet.data.folds_file import folds_table
 from fmnet.data.listing import Listing
 from fmnet.data.store import ScanStore
-from fmnet.data.tables import write_table
-from fmnet.deploy.calibration import fit_calibration
 from fmnet.deploy.preparation import PreparationSettings
-from fmnet.deploy.quality import fit_reference
 from fmnet.limits import Count, Seed
 from fmnet.networks.backbones import NetworkBuilder
-from fmnet.networks.rebuild import describe_builder
 from fmnet.study.analysis import analyse_predictions
 from fmnet.study.audit.audit import AuditPlan, run_audit
 from fmnet.study.baselines.base import Baseline
 from fmnet.study.crossval import (
     NETWORK,
     Pipeline,
-    StudyData,
     crossvalidate_baselines,
     crossvalidate_network,
     crossvalidate_seeds,
     fold_seed,
-    load_study_data,
-    mean_scores,
     train_with_progress,
 )
+from fmnet.study.data import StudyData, load_study_data
+from fmnet.study.findings import all_findings
+from fmnet.study.leaks import check_leaks
 from fmnet.study.lockbox import LockBox, set_aside
 from fmnet.study.permutation import (
     PERMUTATION,
@@ -44,10 +38,10 @@ from fmnet.study.permutation import (
     run_permutations,
     summarise_permutations,
 )
+from fmnet.study.record import Results, read_results, write_final, write_record
 from fmnet.study.report.page import write_report
 from fmnet.study.report.words import NAMES, summary_lines
 from fmnet.study.run_folder import (
-    TrainingRecord,
     as_written,
     check_run_folder,
     check_same_run,
@@ -55,12 +49,11 @@ from fmnet.study.run_folder import (
     is_writer,
     manifest,
     parse_settings,
-    read_json,
-    read_predictions,
     write_json,
-    write_model,
 )
-from fmnet.study.verdict import verdict
+from fmnet.study.sensitivity.learning_curve import LearningCurvePlan, run_learning_curve
+from fmnet.study.sensitivity.reruns import SensitivityPlan, run_reruns
+from fmnet.study.verdict import best_rival, verdict
 from fmnet.training.datamodule import Augmentation
 from fmnet.training.fit import LoggerBuilder, Trainable
 from fmnet.training.fold import TrainedFold
@@ -69,34 +62,6 @@ from fmnet.training.trainer import TrainerBuilder
 
 #: Index of the final training among the seeds; no repeat has this number.
 FINAL = 1_000_000
-
-
-@dataclass(frozen=True, eq=False)
-class Results:
-    """All that a study found in cross-validation.
-
-    Parameters
-    ----------
-    data : StudyData
-        Who was in it.
-    folds : list of Fold
-        How they were split.
-    predictions : DataFrame
-        Out-of-fold scores of every model.
-    n_epochs : list of int
-        Length of training that each fold chose.
-    lacking : dict
-        What the cohort lacks for the baselines that were passed over.
-    again : DataFrame
-        The first repeat once more under other seeds; may be empty.
-    """
-
-    data: StudyData
-    folds: list[Fold]
-    predictions: pd.DataFrame
-    n_epochs: list[int]
-    lacking: dict[str, str]
-    again: pd.DataFrame
 
 
 def run_study(
@@ -110,6 +75,8 @@ def run_study(
     baselines: dict[str, Baseline],
     logger: dict[str, LoggerBuilder],
     permutation: PermutationPlan,
+    sensitivity: SensitivityPlan,
+    learning_curve: LearningCurvePlan,
     lockbox: LockBox,
     audit: AuditPlan,
     shuffle_labels: bool,
@@ -141,6 +108,10 @@ def run_study(
         By name.
     permutation : PermutationPlan
         How often the whole pipeline is repeated on shuffled labels.
+    sensitivity : SensitivityPlan
+        Which reruns with one thing changed are made.
+    learning_curve : LearningCurvePlan
+        From how few people the models are made to learn as well.
     lockbox : LockBox
         Who is set aside before anything else.
     audit : AuditPlan
@@ -185,6 +156,7 @@ def run_study(
     if is_resumed:
         results = read_results(folder, data, splits)
     else:
+        check_leaks(usable_baselines(pipeline, data), data, splits[0], seed)
         results = crossvalidate(pipeline, data, splits, n_seeds, folder)
         if is_writer():
             write_record(results, folder, manifest(seed, _hashes(opened), started), config_yaml)
@@ -193,16 +165,52 @@ def run_study(
         final = train_final(pipeline, data, splits)
         if is_writer():
             write_final(results, metrics, final, pipeline, folder / "model")
-    if permutation.n:
-        null = run_permutations(pipeline, data, permutation, folder / "permutations")
-        metrics["permutation"] = summarise_permutations(null, results.predictions, permutation)
+    plans = (permutation, sensitivity, learning_curve)
+    metrics |= probe(plans, pipeline, results, metrics, folder)
     network_figures = metrics["models"][NETWORK]
     metrics["audit"] = run_audit(audit, opened, results.predictions, NETWORK, network_figures, seed)
+    metrics["findings"] = all_findings(metrics)
     metrics["verdict"] = verdict(metrics, NAMES)
     if is_writer():
         write_json(metrics, folder / "metrics.json")
         write_report(metrics, results.predictions, opened, settings, folder)
     return [*summary_lines(metrics, cohort, settings), str(folder)]
+
+
+def usable_baselines(pipeline: Pipeline, data: StudyData) -> dict[str, Baseline]:
+    """Pick the baselines that the cohort has what they need for."""
+    return {n: one for n, one in pipeline.baselines.items() if not one.lacks(data.baseline_data)}
+
+
+def probe(
+    plans: tuple[PermutationPlan, SensitivityPlan, LearningCurvePlan],
+    pipeline: Pipeline,
+    results: Results,
+    metrics: dict[str, Any],
+    folder: Path,
+) -> dict[str, Any]:
+    """Train again as the plans ask: under shuffled labels, with one thing changed, on fewer people.
+
+    What `folder` holds already is not run again.
+    """
+    permutation, sensitivity, learning_curve = plans
+    found: dict[str, Any] = {
+        "sensitivity": run_reruns(sensitivity, pipeline, results.data, folder / "sensitivity")
+    }
+    if learning_curve.shares:
+        found["learning_curve"] = run_learning_curve(
+            learning_curve,
+            pipeline,
+            results.data,
+            results.folds,
+            results.predictions,
+            best_rival(metrics["models"]),
+            folder / "learning_curve",
+        )
+    if permutation.n:
+        null = run_permutations(pipeline, results.data, permutation, folder / "permutations")
+        found["permutation"] = summarise_permutations(null, results.predictions, permutation)
+    return found
 
 
 def crossvalidate(
@@ -226,19 +234,6 @@ def figures(results: Results, seed: int) -> dict[str, Any]:
     }
 
 
-def read_results(folder: Path, data: StudyData, folds: list[Fold]) -> Results:
-    """Read what an earlier call wrote for the same configuration."""
-    metrics, seeds = read_json(folder / "crossvalidation.json"), folder / "seeds.tsv"
-    return Results(
-        data,
-        folds,
-        read_predictions(folder / "predictions.tsv"),
-        metrics["n_epochs"],
-        metrics["lacking"],
-        read_predictions(seeds) if seeds.exists() else pd.DataFrame(),
-    )
-
-
 def train_final(pipeline: Pipeline, data: StudyData, folds: list[Fold]) -> TrainedFold:
     """Train on all subjects, with as many inner folds as the outer folds had."""
     fold = build_inner_folds(data.cohort, len(folds[0].validation), pipeline.seed)
@@ -250,52 +245,3 @@ def train_final(pipeline: Pipeline, data: StudyData, folds: list[Fold]) -> Train
 
 def _hashes(cohort: Cohort) -> list[str]:
     return [digest for stored in cohort.stored for digest in stored.source_sha256]
-
-
-def write_record(
-    results: Results, folder: Path, manifest: dict[str, Any], config_yaml: str
-) -> None:
-    """Write what cross-validation found; predictions come last and mark it as finished."""
-    cohort = results.data.cohort
-    (folder / "config.yaml").write_text(config_yaml, "utf-8")
-    write_table(cohort.table(), folder / "cohort.tsv")
-    write_table(cohort.listing.participants, folder / "participants.tsv")
-    write_table(folds_table(results.folds), folder / "folds.tsv")
-    write_json(manifest, folder / "manifest.json")
-    kept = {"n_epochs": results.n_epochs, "lacking": results.lacking}
-    write_json(kept, folder / "crossvalidation.json")
-    if len(results.again):
-        write_table(results.again, folder / "seeds.tsv")
-    write_table(results.predictions, folder / "predictions.tsv")
-
-
-def write_final(
-    results: Results, metrics: dict[str, Any], final: TrainedFold, pipeline: Pipeline, folder: Path
-) -> None:
-    """Write the final model with its calibration, which is fitted on out-of-fold scores."""
-    cohort = results.data.cohort
-    listing = cohort.listing
-    unseen = mean_scores(results.predictions, NETWORK)
-    record = TrainingRecord(
-        listing.labels.column,
-        listing.labels.positive,
-        listing.labels.negative,
-        listing.contrasts,
-        listing.stat,
-        cohort.scans[0].space,
-        listing.origin,
-        len(cohort.scans),
-        len(set(cohort.participant_ids)),
-        final.n_epochs,
-        pipeline.seed,
-        metrics["models"],
-    )
-    write_model(
-        folder,
-        final.network,
-        describe_builder(pipeline.trainable.build_network, final.preparation.input_shape),
-        final.preparation,
-        fit_calibration(unseen["score"], unseen["label"]),
-        fit_reference(results.data.baseline_data.values, listing.contrasts),
-        record,
-    )

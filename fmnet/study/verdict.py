@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-NETWORK = "cnn"
+from fmnet.study.crossval import NETWORK
+from fmnet.study.findings import rival_shortcuts
+
 LINEAR = ("linear_svm", "logistic_ridge", "frem", "space_net")
-#: Models that see no brain activity: where one does as well as the network, it may be all there is.
-SHORTCUTS = ("covariates", "motion", "coverage", "scale", "roughness")
 ALPHA = 0.05
 
 
@@ -16,7 +16,8 @@ def verdict(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
     Parameters
     ----------
     metrics : dict
-        What ``metrics.json`` holds: ``models``, ``comparisons`` and perhaps ``permutation``.
+        What ``metrics.json`` holds: ``models``, ``comparisons``, perhaps ``permutation`` and
+        ``findings``.
     names : dict
         Names of models for people.
     """
@@ -24,17 +25,15 @@ def verdict(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
     sentences = [_chance_sentence(metrics, names)]
     if best := best_rival(models):
         sentences.append(_rival_sentence(metrics, best, names))
-    floor = models[NETWORK]["auc_ci"][0]
-    alarming = [
-        name
-        for name in SHORTCUTS
-        if name in models and models[name]["auc_ci"][0] > 0.5 and models[name]["auc"] >= floor
-    ]
+    alarming = rival_shortcuts(models)
     if alarming:
         said = ", ".join(f"{names.get(name, name)} {_figure(models[name])}" for name in alarming)
         sentences.append(
             f"Before this is read as a brain signature, know that {said} does as well."
         )
+    grave = [one for one in metrics.get("findings", []) if one["severity"] == "red"]
+    if n := len(grave) - len(alarming):
+        sentences.append(f"{n} {'warning' if n == 1 else 'warnings'} about confounds below.")
     return " ".join(sentences)
 
 

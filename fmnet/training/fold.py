@@ -16,6 +16,37 @@ from fmnet.networks.backbones import ScoreNetwork
 from fmnet.training.datamodule import Examples
 from fmnet.training.fit import Fitted, Trainable, fit_network, predict_scores
 
+Rows = NDArray[np.intp]
+#: All scans, (N, C, V), and the rows of those that may be learned from, to all scans harmonised.
+Harmoniser = Callable[[FloatArray, Rows], FloatArray]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedCohort:
+    """All scans as the training scans of one fold ask for.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (N, C, V)
+        On the grid, smoothed and, if so asked, harmonised.
+    labels : ndarray of int, shape (N,)
+        0 or 1.
+    preparation : Preparation
+        Fitted on the training scans.
+    """
+
+    values: FloatArray
+    labels: NDArray[np.int64]
+    preparation: Preparation
+
+    def images(self, rows: Rows) -> FloatArray:
+        """Prepare these scans for the network: (N_rows, C, X, Y, Z)."""
+        return self.preparation.images(self.values[rows])
+
+    def examples(self, rows: Rows) -> Examples:
+        """Prepare these scans for training."""
+        return Examples(self.images(rows), self.labels[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class SmoothedCohort:
@@ -35,6 +66,8 @@ class SmoothedCohort:
         Names of the channels.
     settings : PreparationSettings
         How scans are prepared.
+    harmonise : callable, optional
+        See `Harmoniser`.
     """
 
     values: FloatArray
@@ -43,30 +76,29 @@ class SmoothedCohort:
     grid: Grid
     contrasts: tuple[str, ...]
     settings: PreparationSettings
+    harmonise: Harmoniser | None = None
 
-    def rows(self, subjects: tuple[str, ...]) -> NDArray[np.intp]:
+    def rows(self, subjects: tuple[str, ...]) -> Rows:
         """Find the scans of these subjects."""
         return rows_of(subjects, self.participant_ids)
 
-    def fit_preparation(self, rows: NDArray[np.intp]) -> Preparation:
-        """Fit the preparation on these scans alone."""
-        return fit_preparation(self.values[rows], self.grid, self.contrasts, self.settings)
-
-    def examples(self, rows: NDArray[np.intp], preparation: Preparation) -> Examples:
-        """Prepare these scans for the network."""
-        return Examples(preparation.images(self.values[rows]), self.labels[rows])
+    def fit(self, train: Rows) -> FittedCohort:
+        """Learn from these scans alone how all scans are harmonised and prepared."""
+        values = self.values if self.harmonise is None else self.harmonise(self.values, train)
+        preparation = fit_preparation(values[train], self.grid, self.contrasts, self.settings)
+        return FittedCohort(values, self.labels, preparation)
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedFold:
-    """A network with the preparation it belongs to.
+    """A network with the scans as it was trained to see them.
 
     Parameters
     ----------
     network : ScoreNetwork
         In evaluation mode.
-    preparation : Preparation
-        Fitted on the same subjects.
+    fitted : FittedCohort
+        Its preparation is fitted on the same subjects.
     n_epochs : int
         Length of training that the inner folds chose.
     inner_loss : ndarray of float, shape (max_epochs,)
@@ -76,14 +108,19 @@ class TrainedFold:
     """
 
     network: ScoreNetwork
-    preparation: Preparation
+    fitted: FittedCohort
     n_epochs: int
     inner_loss: NDArray[np.float64]
     calibration: Calibration
 
-    def scores(self, cohort: SmoothedCohort, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Score scans: (N,)."""
-        return predict_scores(self.network, self.preparation.images(cohort.values[rows]))
+    @property
+    def preparation(self) -> Preparation:
+        """What turns a new scan into the network's input."""
+        return self.fitted.preparation
+
+    def scores(self, rows: Rows) -> NDArray[np.float32]:
+        """Score scans of the cohort: (N_rows,)."""
+        return predict_scores(self.network, self.fitted.images(rows))
 
 
 def train_on_fold(
@@ -115,16 +152,15 @@ def train_on_fold(
         _fit_inner(trainable, cohort, fold, part, seed, f"{name}_inner-{part}", on_epoch)
         for part in range(len(fold.validation))
     ]
-    inner_loss = np.mean([fitted.losses for fitted in inner], axis=0)
+    inner_loss = np.mean([done.losses for done in inner], axis=0)
     n_epochs = int(inner_loss.argmin()) + 1
     held_out = np.concatenate([cohort.rows(part) for part in fold.validation])
-    unseen = np.concatenate([fitted.scores[n_epochs - 1] for fitted in inner])
+    unseen = np.concatenate([done.scores[n_epochs - 1] for done in inner])
     calibration = fit_calibration(unseen, cohort.labels[held_out])
     rows = cohort.rows(fold.train)
-    preparation = cohort.fit_preparation(rows)
-    examples = cohort.examples(rows, preparation)
-    fitted = fit_network(trainable, examples, None, n_epochs, seed, name, on_epoch)
-    return TrainedFold(fitted.network, preparation, n_epochs, inner_loss, calibration)
+    fitted = cohort.fit(rows)
+    done = fit_network(trainable, fitted.examples(rows), None, n_epochs, seed, name, on_epoch)
+    return TrainedFold(done.network, fitted, n_epochs, inner_loss, calibration)
 
 
 def _fit_inner(
@@ -138,11 +174,11 @@ def _fit_inner(
 ) -> Fitted:
     held_out = fold.validation[part]
     train = cohort.rows(tuple(set(fold.train) - set(held_out)))
-    preparation = cohort.fit_preparation(train)
+    fitted = cohort.fit(train)
     return fit_network(
         trainable,
-        cohort.examples(train, preparation),
-        cohort.examples(cohort.rows(held_out), preparation),
+        fitted.examples(train),
+        fitted.examples(cohort.rows(held_out)),
         trainable.recipe.max_epochs,
         seed,
         name,

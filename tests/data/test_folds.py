@@ -21,7 +21,7 @@ from fmnet.data.listing import Labels, Listing, Scan
 from fmnet.data.store import StoredScan
 from fmnet.errors import FoldsError
 
-STORED = StoredScan(Path("values.npy"), ("a",), ("b",))
+STORED = StoredScan(Path("values.npy"), ("a",), ("b",), ("grid",))
 
 
 def cohort_of(people, scans_per_person=1):

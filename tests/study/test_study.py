@@ -18,6 +18,8 @@ def read(path) -> pd.DataFrame:
 def test_run_folder_is_complete(finished):
     assert {path.name for path in finished.run_dir.iterdir()} == {*FILES, *FOLDERS} - {
         "permutations",
+        "sensitivity",
+        "learning_curve",
         "seeds.tsv",
     }
     assert finished.lines[-1] == str(finished.run_dir)

@@ -50,7 +50,7 @@ def test_nothing_of_the_test_fold_reaches_network_or_preparation(cohort, trainab
     one = train_on_fold(trainable, cohort, FOLD, 0, "a")
     other = train_on_fold(trainable, replace(cohort, values=spoilt, labels=labels), FOLD, 0, "a")
     rows = cohort.rows(FOLD.train)
-    np.testing.assert_array_equal(one.scores(cohort, rows), other.scores(cohort, rows))
+    np.testing.assert_array_equal(one.scores(rows), other.scores(rows))
     np.testing.assert_array_equal(one.preparation.mean, other.preparation.mean)
     assert one.n_epochs == other.n_epochs
 

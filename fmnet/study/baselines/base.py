@@ -14,6 +14,7 @@ from fmnet.data.grid import smooth_values
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.calibration import fit_calibration
 from fmnet.deploy.preparation import PreparationSettings, fit_preparation
+from fmnet.training.fold import Harmoniser
 
 Rows = NDArray[np.intp]
 Scores = NDArray[np.float64]
@@ -26,19 +27,40 @@ class BaselineData:
     ----------
     cohort : Cohort
         Whose scans.
+    values : ndarray of float32, shape (N, C, V)
+        On the grid, NaN where missing.
     """
 
-    def __init__(self, cohort: Cohort) -> None:
+    def __init__(self, cohort: Cohort, values: FloatArray) -> None:
         self.cohort = cohort
         self.labels = cohort.labels
         self.participant_ids = cohort.participant_ids
-        self.values = cohort.values()
+        self.values = values
         self._smoothed: dict[float, FloatArray] = {}
+        self._harmonise: Harmoniser | None = None
 
     def relabelled(self, cohort: Cohort) -> "BaselineData":
         """Take over what doesn't depend on labels for the same scans under other labels."""
         other = copy.copy(self)
         other.cohort, other.labels = cohort, cohort.labels
+        return other
+
+    def replaced(self, cohort: Cohort, values: FloatArray) -> "BaselineData":
+        """Take other maps, (N, C, V), for the scans of a cohort in the same order."""
+        other = BaselineData(cohort, values)
+        other._harmonise = self._harmonise
+        return other
+
+    def subset(self, cohort: Cohort, rows: Rows) -> "BaselineData":
+        """Take the scans in these rows, which make up `cohort`."""
+        other = BaselineData(cohort, self.values[rows])
+        other._smoothed = {width: values[rows] for width, values in self._smoothed.items()}
+        return other
+
+    def harmonised(self, harmonise: Harmoniser) -> "BaselineData":
+        """Take the same scans, whose `features` are harmonised as the training scans ask for."""
+        other = copy.copy(self)
+        other._harmonise = harmonise
         return other
 
     def smoothed(self, fwhm_mm: float) -> FloatArray:
@@ -50,6 +72,8 @@ class BaselineData:
     def features(self, train: Rows, fwhm_mm: float) -> FloatArray:
         """Smooth all scans and standardise them as the training scans ask for: (N, C * V)."""
         values, grid = self.smoothed(fwhm_mm), self.cohort.grid
+        if self._harmonise is not None:
+            values = self._harmonise(values, train)
         settings = PreparationSettings(fwhm_mm=fwhm_mm)
         fitted = fit_preparation(values[train], grid, self.cohort.listing.contrasts, settings)
         return fitted.standardise(values).reshape(len(values), -1)

@@ -66,6 +66,21 @@ class Roughness(FeatureModel):
         )
 
 
+@dataclass(frozen=True)
+class FileGrid(FeatureModel):
+    """Sees only how each file is written: voxels, their size, orientation, type of numbers."""
+
+    def lacks(self, data: BaselineData) -> str:
+        """Say that there is nothing to see where all files are written alike."""
+        grids = {stored.file_grids for stored in data.cohort.stored}
+        return "" if len(grids) > 1 else "files that are written differently"
+
+    def table(self, data: BaselineData) -> pd.DataFrame:
+        """Tabulate one text per channel."""
+        rows = [stored.file_grids for stored in data.cohort.stored]
+        return pd.DataFrame(rows).add_prefix("grid_").astype(object)
+
+
 def roughness(values: FloatArray, grid: Grid) -> FloatArray:
     """Mean squared step between neighbouring voxels over variance.
 

@@ -16,6 +16,7 @@ NAMES = {
     "covariates": "covariates only",
     "motion": "motion only",
     "questionnaires": "questionnaires only",
+    "file_grid": "file grid only",
     "coverage": "coverage only",
     "scale": "image scale only",
     "roughness": "roughness only",

@@ -40,7 +40,6 @@ def build_data():
             labels=Labels("group", "FM", "HC"),
             participants=pd.DataFrame({"participant_id": PEOPLE} | columns),
         )
-        stored = tuple(SimpleNamespace(values=lambda row=row: row) for row in values)
-        return BaselineData(Cohort(scans, stored, listing, grid))
+        return BaselineData(Cohort(scans, (), listing, grid), values)
 
     return build

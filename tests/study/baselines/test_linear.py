@@ -24,10 +24,10 @@ def make_data(values) -> BaselineData:
         SimpleNamespace(
             labels=np.arange(30) % 2,
             participant_ids=PEOPLE,
-            values=lambda: values,
             grid=Grid(mask, np.diag([4.0, 4.0, 4.0, 1.0]), "MNI152"),
             listing=SimpleNamespace(contrasts=("a",)),
-        )
+        ),
+        values,
     )
 
 

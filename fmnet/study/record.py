@@ -1,0 +1,114 @@
+"""What cross-validation found, and the final model, to and from the run folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fmnet.data.folds import Fold
+from fmnet.data.folds_file import folds_table
+from fmnet.data.tables import write_table
+from fmnet.deploy.calibration import fit_calibration
+from fmnet.deploy.quality import fit_reference
+from fmnet.networks.rebuild import describe_builder
+from fmnet.study.crossval import NETWORK, Pipeline, mean_scores
+from fmnet.study.data import StudyData
+from fmnet.study.run_folder import (
+    TrainingRecord,
+    read_json,
+    read_predictions,
+    write_json,
+    write_model,
+)
+from fmnet.training.fold import TrainedFold
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """All that a study found in cross-validation.
+
+    Parameters
+    ----------
+    data : StudyData
+        Who was in it.
+    folds : list of Fold
+        How they were split.
+    predictions : DataFrame
+        Out-of-fold scores of every model.
+    n_epochs : list of int
+        Length of training that each fold chose.
+    lacking : dict
+        What the cohort lacks for the baselines that were passed over.
+    again : DataFrame
+        The first repeat once more under other seeds; may be empty.
+    """
+
+    data: StudyData
+    folds: list[Fold]
+    predictions: pd.DataFrame
+    n_epochs: list[int]
+    lacking: dict[str, str]
+    again: pd.DataFrame
+
+
+def read_results(folder: Path, data: StudyData, folds: list[Fold]) -> Results:
+    """Read what an earlier call wrote for the same configuration."""
+    metrics, seeds = read_json(folder / "crossvalidation.json"), folder / "seeds.tsv"
+    return Results(
+        data,
+        folds,
+        read_predictions(folder / "predictions.tsv"),
+        metrics["n_epochs"],
+        metrics["lacking"],
+        read_predictions(seeds) if seeds.exists() else pd.DataFrame(),
+    )
+
+
+def write_record(
+    results: Results, folder: Path, manifest: dict[str, Any], config_yaml: str
+) -> None:
+    """Write what cross-validation found; predictions come last and mark it as finished."""
+    cohort = results.data.cohort
+    (folder / "config.yaml").write_text(config_yaml, "utf-8")
+    write_table(cohort.table(), folder / "cohort.tsv")
+    write_table(cohort.listing.participants, folder / "participants.tsv")
+    write_table(folds_table(results.folds), folder / "folds.tsv")
+    write_json(manifest, folder / "manifest.json")
+    kept = {"n_epochs": results.n_epochs, "lacking": results.lacking}
+    write_json(kept, folder / "crossvalidation.json")
+    if len(results.again):
+        write_table(results.again, folder / "seeds.tsv")
+    write_table(results.predictions, folder / "predictions.tsv")
+
+
+def write_final(
+    results: Results, metrics: dict[str, Any], final: TrainedFold, pipeline: Pipeline, folder: Path
+) -> None:
+    """Write the final model with its calibration, which is fitted on out-of-fold scores."""
+    cohort = results.data.cohort
+    listing = cohort.listing
+    unseen = mean_scores(results.predictions, NETWORK)
+    record = TrainingRecord(
+        listing.labels.column,
+        listing.labels.positive,
+        listing.labels.negative,
+        listing.contrasts,
+        listing.stat,
+        cohort.scans[0].space,
+        listing.origin,
+        len(cohort.scans),
+        len(set(cohort.participant_ids)),
+        final.n_epochs,
+        pipeline.seed,
+        metrics["models"],
+    )
+    write_model(
+        folder,
+        final.network,
+        describe_builder(pipeline.trainable.build_network, final.preparation.input_shape),
+        final.preparation,
+        fit_calibration(unseen["score"], unseen["label"]),
+        fit_reference(results.data.baseline_data.values, listing.contrasts),
+        record,
+    )

@@ -1,0 +1,183 @@
+"""The same pipeline once more: another site left out, sites harmonised, groups matched."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fmnet.data.folds import Fold, build_site_folds
+from fmnet.data.folds_file import folds_table
+from fmnet.data.tables import write_table
+from fmnet.errors import FmnetError
+from fmnet.limits import Count
+from fmnet.study.audit.people import people_table
+from fmnet.study.crossval import Pipeline, crossvalidate_baselines, crossvalidate_network
+from fmnet.study.data import StudyData
+from fmnet.study.metrics import study_metrics
+from fmnet.study.run_folder import check_one_process, read_predictions
+from fmnet.study.sensitivity.harmonise import SiteHarmoniser, harmonisation_lacks
+from fmnet.study.sensitivity.matching import match_pairs
+
+
+@dataclass(frozen=True)
+class SensitivityPlan:
+    """Which reruns are made.
+
+    Parameters
+    ----------
+    leave_site_out : bool
+        Each site tested by what the others teach.
+    harmonise_sites : bool
+        ComBat between sites within each training fold.
+    match : list of str
+        Columns to match the groups on, one rerun for each that the cohort has.
+    models : list of str
+        Baselines that are run beside the network.
+    n_repeats : int
+        Repeats of the folds.
+    """
+
+    leave_site_out: bool = False
+    harmonise_sites: bool = False
+    match: Sequence[str] = ()
+    models: Sequence[str] = ("linear_svm", "logistic_ridge")
+    n_repeats: Count = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Rerun:
+    """One thing changed; `lacking` says why it can't be, or is empty.
+
+    Parameters
+    ----------
+    name, title : str
+        For files and for people.
+    data : StudyData
+        Scans to run on.
+    folds : list of Fold
+        Their folds; empty if something is lacking.
+    lacking : str
+        What the cohort would have to have.
+    """
+
+    name: str
+    title: str
+    data: StudyData
+    folds: list[Fold]
+    lacking: str = ""
+
+
+def plan_reruns(plan: SensitivityPlan, pipeline: Pipeline, data: StudyData) -> list[Rerun]:
+    """Prepare every rerun asked for, and say of each that isn't possible why."""
+    reruns = []
+    if plan.leave_site_out:
+        reruns.append(_site_rerun(pipeline, data))
+    if plan.harmonise_sites:
+        reruns.append(_harmonised_rerun(plan, pipeline, data))
+    people = people_table(data.cohort)
+    numbers = people.select_dtypes("number").columns.drop("label")
+    reruns += [
+        _matched_rerun(plan, pipeline, data, people, column)
+        for column in plan.match
+        if column in numbers
+    ]
+    if plan.match and not set(plan.match) & set(numbers):
+        lacking = f"a number for each person in column {' or '.join(plan.match)}"
+        reruns.append(Rerun("matched", "groups matched on motion", data, [], lacking))
+    return reruns
+
+
+def run_reruns(
+    plan: SensitivityPlan, pipeline: Pipeline, data: StudyData, folder: Path
+) -> dict[str, Any]:
+    """Run what `folder` doesn't hold yet; one out-of-fold table a rerun.
+
+    Returns
+    -------
+    dict
+        By name: ``title``, and either ``lacking`` or the figures of `study_metrics`.
+    """
+    reruns = plan_reruns(plan, pipeline, data)
+    if any(not rerun.lacking for rerun in reruns):
+        check_one_process("sensitivity")
+    kept = {name: one for name, one in pipeline.baselines.items() if name in plan.models}
+    quiet = replace(
+        pipeline,
+        trainable=replace(pipeline.trainable, build_loggers=()),
+        baselines=kept,
+    )
+    found: dict[str, Any] = {}
+    for rerun in reruns:
+        found[rerun.name] = {"title": rerun.title, "lacking": rerun.lacking}
+        if not rerun.lacking:
+            table = run_once(quiet, rerun.data, rerun.folds, rerun.title, folder, rerun.name)
+            found[rerun.name] |= study_metrics(table, pipeline.seed)
+    return found
+
+
+def run_once(
+    pipeline: Pipeline, data: StudyData, folds: list[Fold], title: str, folder: Path, name: str
+) -> pd.DataFrame:
+    """Cross-validate network and baselines, or read what an earlier call wrote for these folds."""
+    path = folder / f"{name}_{_digest(folds, sorted(pipeline.baselines))}.tsv"
+    if not path.exists():
+        network, _ = crossvalidate_network(pipeline, data, folds, title)
+        others, _ = crossvalidate_baselines(pipeline, data, folds, has_bars=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        write_table(pd.concat([network, others], ignore_index=True), part)
+        part.replace(path)
+    return read_predictions(path)
+
+
+def _digest(folds: list[Fold], models: list[str]) -> str:
+    text = folds_table(folds).to_csv(index=False) + ",".join(models)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _site_rerun(pipeline: Pipeline, data: StudyData) -> Rerun:
+    name, title = "leave_site_out", "leave one site out"
+    try:
+        folds = build_site_folds(data.cohort, seed=pipeline.seed)
+    except FmnetError as error:
+        return Rerun(name, title, data, [], _reasons(error))
+    return Rerun(name, title, data, folds)
+
+
+def _harmonised_rerun(plan: SensitivityPlan, pipeline: Pipeline, data: StudyData) -> Rerun:
+    name, title = "harmonised", "sites harmonised by ComBat"
+    if lacking := harmonisation_lacks(data.cohort):
+        return Rerun(name, title, data, [], lacking)
+    folds, sites = pipeline.build_folds(data.cohort), data.cohort.covariate("site")
+    site_of = dict(zip(data.cohort.participant_ids, sites, strict=True))
+    if any({site_of[one] for one in f.test} - {site_of[one] for one in f.train} for f in folds):
+        return Rerun(name, title, data, [], "folds in which every site is learned from")
+    harmonised = data.harmonised(SiteHarmoniser(tuple(sites)))
+    return Rerun(name, title, harmonised, _first(folds, plan))
+
+
+def _matched_rerun(
+    plan: SensitivityPlan, pipeline: Pipeline, data: StudyData, people: pd.DataFrame, column: str
+) -> Rerun:
+    name, title = f"matched_{column}", f"groups matched on {column}"
+    pairs = match_pairs(people, column)
+    members = tuple(sorted(person for pair in pairs for person in pair))
+    if not pairs:
+        return Rerun(name, title, data, [], "people of both groups who are alike in it")
+    try:
+        matched = data.subset(members)
+        folds = pipeline.build_folds(matched.cohort)
+    except FmnetError as error:
+        return Rerun(name, title, data, [], f"{len(pairs)} pairs only; {_reasons(error)}")
+    return Rerun(name, title, matched, _first(folds, plan))
+
+
+def _first(folds: list[Fold], plan: SensitivityPlan) -> list[Fold]:
+    return [fold for fold in folds if fold.repeat < plan.n_repeats]
+
+
+def _reasons(error: FmnetError) -> str:
+    return "; ".join(f"{f.where}: {f.found} (accepted: {f.accepted})" for f in error.faults)
