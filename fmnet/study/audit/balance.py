@@ -72,6 +72,6 @@ def _describe(column: pd.Series) -> str:
     if known.empty:
         return "not known"
     if pd.api.types.is_numeric_dtype(known):
-        return f"{known.mean():.4g} ({known.std():.2g})"
+        return f"{known.mean():.3g} ({known.std():.2g})"
     counts = known.value_counts().sort_index()
     return ", ".join(f"{level} {count}" for level, count in counts.items())

@@ -1,7 +1,7 @@
 """Figures of the report, as PNG."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ def draw_overview(
 ) -> bytes:
     """Draw all models side by side, and the network's out-of-fold scores by group."""
     models = metrics["models"]
-    figure = Figure(figsize=(9, max(3.4, 1.1 + 0.42 * len(models))), layout="constrained", dpi=150)
+    figure = Figure(figsize=(9, _height(models)), layout="constrained", dpi=150)
     left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
     _draw_models(left, models)
     _draw_scores(right, mean_scores(predictions, NETWORK), labels)
@@ -34,34 +34,53 @@ def draw_overview(
     return _as_png(figure)
 
 
-def draw_curves(predictions: pd.DataFrame, models: list[str]) -> bytes:
-    """Draw ROC curves, averaged over test folds, and calibration of the probabilities."""
-    figure = Figure(figsize=(9, 3.8), layout="constrained", dpi=150)
-    left, right = figure.subplots(1, 2)
-    for model, color in zip(models, (POSITIVE, NEGATIVE, GREY), strict=False):
-        rows = predictions[predictions["model"] == model]
-        left.plot(RATES, mean_roc(rows), color=color, lw=2, label=name_of(model))
-        right.plot(*calibration_points(rows), "o-", color=color, ms=5, lw=1.5, label=name_of(model))
-    for axes in (left, right):
-        axes.plot([0, 1], [0, 1], color=GREY, ls=":", lw=1)
-        axes.set_aspect("equal")
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        axes.spines[["top", "right"]].set_visible(False)
-    left.set(xlabel="1 - specificity", ylabel="sensitivity")
-    left.set_title("ROC, mean over test folds", fontsize=10)
-    left.legend(frameon=False, fontsize=8, loc="lower right")
-    right.set(xlabel="probability given, out of fold", ylabel="share of the positive class")
-    right.set_title("Calibration, fifths of all scans", fontsize=10)
-    return _as_png(figure)
+def draw_forest(metrics: Mapping[str, Any]) -> bytes:
+    """Draw the AUC of all models with its interval."""
+    return _one_panel(
+        lambda axes: _draw_models(axes, metrics["models"]), _height(metrics["models"])
+    )
 
 
-def draw_null(permutation: Mapping[str, Any], models: list[str]) -> bytes:
-    """Draw AUCs under shuffled labels, and what was observed."""
-    figure = Figure(figsize=(9, 2.8), layout="constrained", dpi=150)
-    panels = figure.subplots(1, len(models), squeeze=False)[0]
-    for axes, model in zip(panels, models, strict=True):
-        found = permutation["models"][model]
-        axes.hist(found["null"], bins=np.linspace(0, 1, 31), color="#c9c9c9")
+def draw_scores(predictions: pd.DataFrame, labels: Labels) -> bytes:
+    """Draw the network's out-of-fold scores by group."""
+    scores = mean_scores(predictions, NETWORK)
+    return _one_panel(lambda axes: _draw_scores(axes, scores, labels))
+
+
+def draw_roc(predictions: pd.DataFrame, models: list[str]) -> bytes:
+    """Draw ROC curves, averaged over test folds."""
+
+    def draw(axes: Axes) -> None:
+        for rows, color, name in _rows_of(predictions, models):
+            axes.plot(RATES, mean_roc(rows), color=color, lw=2, label=name)
+        _draw_unit_square(axes)
+        axes.set(xlabel="1 - specificity", ylabel="sensitivity")
+        axes.set_title("ROC, mean over test folds", fontsize=10)
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
+
+    return _one_panel(draw)
+
+
+def draw_calibration(predictions: pd.DataFrame, models: list[str]) -> bytes:
+    """Draw the share of positives over the probabilities given."""
+
+    def draw(axes: Axes) -> None:
+        for rows, color, name in _rows_of(predictions, models):
+            axes.plot(*calibration_points(rows), "o-", color=color, ms=5, lw=1.5, label=name)
+        _draw_unit_square(axes)
+        axes.set(xlabel="probability given, out of fold", ylabel="share of the positive class")
+        axes.set_title("Calibration, fifths of all scans", fontsize=10)
+        axes.legend(frameon=False, fontsize=8, loc="upper left")
+
+    return _one_panel(draw)
+
+
+def draw_null(permutation: Mapping[str, Any], model: str) -> bytes:
+    """Draw a model's AUCs under shuffled labels, and what was observed."""
+    found = permutation["models"][model]
+
+    def draw(axes: Axes) -> None:
+        axes.hist(found["null"], bins=np.linspace(0, 1, 31).tolist(), color="#c9c9c9")
         axes.axvline(found["observed"], color=POSITIVE, lw=2)
         axes.set_title(
             f"{name_of(model)}: {found['observed']:.2f}, p = {found['p']:.3f}", fontsize=10
@@ -69,6 +88,44 @@ def draw_null(permutation: Mapping[str, Any], models: list[str]) -> bytes:
         axes.set_xlabel("AUC with shuffled labels")
         axes.set_yticks([])
         axes.spines[["top", "right", "left"]].set_visible(False)
+
+    return _one_panel(draw, 2.6)
+
+
+def draw_learning_curve(found: Mapping[str, Any]) -> bytes:
+    """Draw AUC over the number of people learned from, and what is expected of more."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained", dpi=150)
+    axes = figure.subplots()
+    models = list(found["curves"])
+    for place, (model, color) in enumerate(zip(models, (POSITIVE, NEGATIVE), strict=False)):
+        for key, marker in (("points", "o"), ("ahead", "s")):
+            rows = [row for row in found[key] if row["model"] == model]
+            # side by side, so that one interval doesn't hide the other
+            x = np.array([row["n_train"] for row in rows]) * (1 + 0.015 * (2 * place - 1))
+            for n, row in zip(x, rows, strict=True):
+                axes.plot([n, n], row["auc_ci"], color=color, lw=1.5, alpha=0.7)
+            axes.plot(
+                x,
+                [row["auc"] for row in rows],
+                marker,
+                color=color,
+                mfc=color if key == "points" else "white",
+                ms=6,
+                label=name_of(model) + ("" if key == "points" else ", extrapolated"),
+            )
+        sizes = [row["n_train"] for key in ("points", "ahead") for row in found[key]]
+        n = np.geomspace(min(sizes), max(sizes), 100)
+        curve = found["curves"][model]
+        expected = np.maximum(curve["limit"] - curve["height"] * n ** -curve["rate"], 0.5)
+        axes.plot(n, expected, color=color, ls="--", lw=1)
+    axes.axhline(0.5, color=GREY, ls=":", lw=1)
+    axes.set_xscale("log")
+    ticks = sorted({row["n_train"] for key in ("points", "ahead") for row in found[key]})
+    axes.set_xticks(ticks, [f"{n:.0f}" for n in ticks])
+    axes.minorticks_off()
+    axes.set(xlabel="people learned from", ylabel="AUC, out of fold")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.spines[["top", "right"]].set_visible(False)
     return _as_png(figure)
 
 
@@ -103,6 +160,31 @@ def calibration_points(rows: pd.DataFrame) -> tuple[list[float], list[float]]:
     return [float(m["probability"]) for m in means], [float(m["label"]) for m in means]
 
 
+def _rows_of(predictions: pd.DataFrame, models: list[str]) -> list[tuple[pd.DataFrame, str, str]]:
+    colors = (POSITIVE, NEGATIVE, GREY)
+    return [
+        (predictions[predictions["model"] == model], color, name_of(model))
+        for model, color in zip(models, colors, strict=False)
+    ]
+
+
+def _height(models: Mapping[str, Any]) -> float:
+    return max(3.4, 1.1 + 0.42 * len(models))
+
+
+def _one_panel(draw: Callable[[Axes], None], height: float = 3.8) -> bytes:
+    figure = Figure(figsize=(5.2, height), layout="constrained", dpi=150)
+    draw(figure.subplots())
+    return _as_png(figure)
+
+
+def _draw_unit_square(axes: Axes) -> None:
+    axes.plot([0, 1], [0, 1], color=GREY, ls=":", lw=1)
+    axes.set_aspect("equal")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def _draw_models(axes: Axes, models: Mapping[str, Any]) -> None:
     for row, (name, figures) in enumerate(models.items()):
         low, high = figures["auc_ci"]
@@ -132,7 +214,7 @@ def _draw_scores(axes: Axes, scores: pd.DataFrame, labels: Labels) -> None:
     axes.set_xticks([0, 1], names)
     axes.set_xlim(-0.6, 1.6)
     axes.set_ylabel("score, out of fold")
-    axes.set_title("3D CNN, one point per scan, line at the median", fontsize=10)
+    axes.set_title("3D CNN, scans and medians", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -31,6 +31,8 @@ def methods_paragraph(
             f"Models were assessed by {folds['n_splits']}-fold cross-validation repeated "
             f"{folds['n_repeats']} times, split by subject and stratified by group and site."
         )
+    elif "build_site_folds" in str(folds.get("_target_", "")):
+        sentences.append("Each site was tested by models that learned from all other sites.")
     sentences.append(_network_sentence(settings, metrics))
     if others:
         sentences.append(f"In the same folds stood: {', '.join(others)}.")

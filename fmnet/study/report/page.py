@@ -10,9 +10,18 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from fmnet.data.cohort import Cohort
 from fmnet.study.crossval import NETWORK
-from fmnet.study.report.figures import draw_curves, draw_null, draw_overview
+from fmnet.study.report.figures import (
+    draw_calibration,
+    draw_forest,
+    draw_learning_curve,
+    draw_null,
+    draw_overview,
+    draw_roc,
+    draw_scores,
+)
 from fmnet.study.report.methods import methods_paragraph, tripod_rows
 from fmnet.study.report.words import banners, name_of, with_interval
+from fmnet.study.verdict import best_rival
 
 #: Columns of the table of models: metric and heading.
 COLUMNS = (
@@ -63,10 +72,14 @@ def write_report(
         contrasts=cohort.listing.contrasts,
         stat=cohort.listing.stat,
         columns=[(key, head) for key, head in COLUMNS if key in metrics["models"][NETWORK]],
-        overview=_inline(overview),
-        curves=_inline(draw_curves(predictions, shown)),
-        null=_inline(draw_null(metrics["permutation"], shown)) if "permutation" in metrics else "",
+        forest=_inline(draw_forest(metrics)),
+        scores=_inline(draw_scores(predictions, cohort.listing.labels)),
+        roc=_inline(draw_roc(predictions, shown)),
+        calibration=_inline(draw_calibration(predictions, shown)),
+        nulls=_nulls(metrics, shown),
         misjudged=misjudged(predictions).to_dict("records"),
+        rerun_models=rerun_models(metrics),
+        learning_curve=_learning_curve(metrics),
         methods=methods_paragraph(cohort, metrics, settings),
         tripod=tripod_rows(cohort, metrics),
         left_out=table[table["used"] == "no"].to_dict("records"),
@@ -77,14 +90,17 @@ def write_report(
 
 
 def shown_models(metrics: Mapping[str, Any]) -> list[str]:
-    """Choose what is drawn as curves: the network and the best other model that isn't a dummy."""
-    others = {
-        name: figures["auc"]
-        for name, figures in metrics["models"].items()
-        if name not in {NETWORK, "dummy"}
-    }
-    best = [max(others, key=lambda name: others[name])] if others else []
-    return [NETWORK, *best]
+    """Choose what is drawn as curves: the network and the best linear model, or any other."""
+    others = [name for name in metrics["models"] if name not in {NETWORK, "dummy"}]
+    return [NETWORK, *[best_rival(metrics["models"]) or next(iter(others), "")]][: 1 + bool(others)]
+
+
+def rerun_models(metrics: Mapping[str, Any]) -> list[str]:
+    """Name the models that every rerun holds, in the order of the main table."""
+    done = [
+        rerun["models"] for rerun in metrics.get("sensitivity", {}).values() if "models" in rerun
+    ]
+    return [name for name in metrics["models"] if done and all(name in models for models in done)]
 
 
 def misjudged(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -120,6 +136,18 @@ def _template() -> Any:
     environment.filters |= {"model": name_of}
     environment.globals |= {"with_interval": with_interval}
     return environment.get_template("report.html.j2")
+
+
+def _nulls(metrics: Mapping[str, Any], models: list[str]) -> list[str]:
+    if "permutation" not in metrics:
+        return []
+    return [_inline(draw_null(metrics["permutation"], model)) for model in models]
+
+
+def _learning_curve(metrics: Mapping[str, Any]) -> str:
+    if "learning_curve" not in metrics:
+        return ""
+    return _inline(draw_learning_curve(metrics["learning_curve"]))
 
 
 def _inline(image: bytes) -> str:

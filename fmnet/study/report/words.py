@@ -1,11 +1,14 @@
 """Names and sentences that terminal and page share."""
 
 from collections.abc import Mapping
+from textwrap import wrap
 from typing import Any
 
 from fmnet.data.listing import Listing
 from fmnet.study.crossval import NETWORK
 
+#: Of lines on the terminal.
+WIDTH = 100
 NAMES = {
     NETWORK: "3D CNN",
     "dummy": "dummy",
@@ -54,18 +57,23 @@ def with_interval(figures: Mapping[str, Any], metric: str, digits: int = 2) -> s
 def summary_lines(
     metrics: Mapping[str, Any], listing: Listing, settings: Mapping[str, Any]
 ) -> list[str]:
-    """Say the results in a few lines: verdict first, then each model."""
+    """Say the results in a few lines: verdict, what speaks against it, then each model."""
     labels = listing.labels
     head = (
         f"{labels.positive} against {labels.negative}: {metrics['n_scans']} scans of "
         f"{metrics['n_subjects']} people, {metrics['n_positive']} {labels.positive}"
     )
-    verdict = [metrics["verdict"]] if metrics.get("verdict") else []
+    grave = [one["text"] for one in metrics["findings"] if one["severity"] == "red"]
     return [
         " ".join([*banners(listing, settings), head]),
-        "out-of-fold, 95 % intervals over subjects:",
+        "",
+        *wrap(metrics["verdict"], WIDTH),
+        *(line for text in grave for line in wrap(f"! {text}", WIDTH, subsequent_indent="  ")),
+        "",
+        "Out of fold, 95 % intervals over subjects:",
         *model_lines(metrics),
-        *verdict,
+        *_rerun_lines(metrics),
+        "",
     ]
 
 
@@ -77,6 +85,25 @@ def model_lines(metrics: Mapping[str, Any]) -> list[str]:
         f"balanced accuracy {figures['balanced_accuracy']:.2f}{_p_value(metrics, name)}"
         for name, figures in metrics["models"].items()
     ]
+
+
+def _rerun_lines(metrics: Mapping[str, Any]) -> list[str]:
+    reruns = metrics["sensitivity"].values()
+    if not reruns:
+        return []
+    lines = [f"The {name_of(NETWORK)} with one thing changed:"]
+    for rerun in reruns:
+        if rerun["lacking"]:
+            lines += wrap(
+                f"{rerun['title']}: not run; needs {rerun['lacking']}",
+                WIDTH,
+                initial_indent="  ",
+                subsequent_indent="    ",
+            )
+        else:
+            figure = with_interval(rerun["models"][NETWORK], "auc")
+            lines.append(f"  {rerun['title']} ({rerun['n_subjects']} people): AUC {figure}")
+    return lines
 
 
 def _p_value(metrics: Mapping[str, Any], model: str) -> str:

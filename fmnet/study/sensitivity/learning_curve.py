@@ -250,8 +250,9 @@ def curve_lines(
     goals = {"above_chance": "chance", "above_rival": name_of(models[-1])}
     for key, n in needed.items():
         lines.append(
-            f"For the network to be told apart from {goals[key]} with 80 % power, the next study "
-            + (f"would need about {n} people." if n else f"can't be large enough: not {LARGEST}.")
+            f"To tell the network apart from {goals[key]} with 80 % power, the next study would "
+            f"need {f'about {n}' if n else f'more than {LARGEST}'} people"
+            f"{'.' if n else ', if it ever could.'}"
         )
     return lines
 
