@@ -57,7 +57,8 @@ class KernelModel(Baseline):
         """Fit with each C and score the test rows; all share one kernel."""
         features = self._features(data, train, fwhm_mm)
         kernel = features @ features[train].T  # (N, N_train)
-        kernel /= np.diag(kernel[train]).mean()
+        # 0 where the training scans are all alike, as coverage may be
+        kernel /= np.diag(kernel[train]).mean() or 1.0
         labels = data.labels[train]
         return [self._fit(kernel[train], labels, kernel[test], c) for c in c_values]
 
