@@ -58,6 +58,15 @@ class Cohort:
         """Whose scan it is, one per scan."""
         return [scan.participant_id for scan in self.scans]
 
+    @property
+    def unit_of(self) -> dict[str, str]:
+        """Name who belongs together, by participant id: the family, or else the person."""
+        families = self.covariate("family")
+        return {
+            person: f"family-{family}" if family else person
+            for person, family in zip(self.participant_ids, families, strict=True)
+        }
+
     def subset(self, rows: NDArray[np.intp]) -> "Cohort":
         """Keep the scans in these rows; the account of everybody else stays with the whole."""
         return replace(
@@ -79,11 +88,13 @@ class Cohort:
         """Account for every person and scan: used, in the lock-box, or left out and why."""
         used = {scan.scan_id: "yes" for scan in self.scans}
         used |= {scan.scan_id: "lock-box" for scan in self.set_aside}
+        # as they were studied: a negative control shuffles them
+        labels = {scan.scan_id: scan.label for scan in (*self.scans, *self.set_aside)}
         rows = [
             {
                 "participant_id": scan.participant_id,
                 "scan_id": scan.scan_id,
-                "label": scan.label,
+                "label": labels.get(scan.scan_id, scan.label),
                 "used": used.get(scan.scan_id, "no"),
                 "reason": "" if scan.scan_id in used else self._reason(scan.participant_id),
                 "files": FILE_SEPARATOR.join(str(file.absolute()) for file in scan.files),

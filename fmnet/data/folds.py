@@ -88,9 +88,9 @@ def build_folds(
     strata = _strata(cohort)
     folds = []
     for repeat in range(n_repeats):
-        for fold, test in enumerate(_split(strata, n_splits, seed + repeat)):
+        for fold, test in enumerate(_split(strata, n_splits, [seed, repeat])):
             train = strata.drop(list(test))
-            inner = _split(train, inner_splits, seed + repeat)
+            inner = _split(train, inner_splits, [seed, repeat])
             members = [_members(cohort, units) for units in (train.index, test, *inner)]
             folds.append(Fold(repeat, fold, members[0], members[1], tuple(members[2:])))
     check_folds(folds, cohort)
@@ -167,11 +167,8 @@ def check_folds(folds: list[Fold], cohort: Cohort) -> None:
 
 
 def _units(cohort: Cohort) -> list[str]:
-    families = cohort.covariate("family")
-    return [
-        f"family-{family}" if family else person
-        for family, person in zip(families, cohort.participant_ids, strict=True)
-    ]
+    unit_of = cohort.unit_of
+    return [unit_of[person] for person in cohort.participant_ids]
 
 
 def _strata(cohort: Cohort) -> pd.DataFrame:
@@ -190,7 +187,7 @@ def _join_distinct(values: pd.Series) -> str:
     return "+".join(sorted(set(values)))
 
 
-def _split(strata: pd.DataFrame, n_splits: int, seed: int) -> list[pd.Index]:
+def _split(strata: pd.DataFrame, n_splits: int, seed: int | list[int]) -> list[pd.Index]:
     """Deal the units out like shuffled cards, label after label and site after site.
 
     Each fold gets its share of every class and site, one more or less, however small the strata.

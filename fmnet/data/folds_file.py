@@ -49,13 +49,15 @@ def read_folds(cohort: Cohort, path: str | Path) -> list[Fold]:
         )
     _check_table(table, path)
     folds = []
+    # counted from 0, as everything after counts them
+    count = {name: k for k, name in enumerate(sorted(set(table["repeat"]), key=int))}
     for key, rows in table.groupby(["repeat", "fold"], sort=False):
         repeat, number = map(str, key)
         people = {role: tuple(rows.loc[rows["role"] == role, "participant_id"]) for role in ROLES}
         train = rows[rows["role"] == "train"]
         named = train[train["inner_fold"] != ""]
         inner = tuple(tuple(part) for _, part in named.groupby("inner_fold")["participant_id"])
-        folds.append(Fold(int(repeat), int(number), people["train"], people["test"], inner))
+        folds.append(Fold(count[repeat], int(number), people["train"], people["test"], inner))
     check_folds(folds, cohort)
     return folds
 

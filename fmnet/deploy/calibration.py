@@ -26,7 +26,7 @@ class Calibration:
         return np.asarray(expit(self.slope * np.asarray(score, dtype=float) + self.intercept))
 
 
-def fit_calibration(scores: ArrayLike, labels: ArrayLike) -> Calibration:
+def fit_calibration(scores: ArrayLike, labels: ArrayLike, n_repeats: int = 1) -> Calibration:
     """Fit the map on scores of scans that the scoring network had not seen.
 
     Platt's softened targets keep the slope finite where scores separate the classes. Where higher
@@ -39,6 +39,8 @@ def fit_calibration(scores: ArrayLike, labels: ArrayLike) -> Calibration:
         Out-of-fold scores.
     labels : array-like of int, shape (N,)
         0 or 1.
+    n_repeats : int
+        How many scores each scan has.
 
     References
     ----------
@@ -46,7 +48,8 @@ def fit_calibration(scores: ArrayLike, labels: ArrayLike) -> Calibration:
     """
     x, y = np.asarray(scores, dtype=float), np.asarray(labels, dtype=int)
     positives, negatives = int(y.sum()), int((1 - y).sum())
-    target = np.where(y == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    scans = positives / n_repeats, negatives / n_repeats
+    target = np.where(y == 1, (scans[0] + 1) / (scans[0] + 2), 1 / (scans[1] + 2))
     scale = float(x.std()) or 1.0
     model = LogisticRegression(C=np.inf)
     model.fit(

@@ -2,44 +2,65 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fmnet.study.crossval import NETWORK
-from fmnet.study.metrics import auc_draws, study_metrics
-from fmnet.study.power import auc_correlation, study_power
+from fmnet.study.metrics import study_metrics
+from fmnet.study.power import MIN_PERMUTATIONS, Evidence, study_power
 from fmnet.study.report.words import name_of
 from fmnet.study.spread import seed_spread
-from fmnet.study.verdict import best_rival
+from fmnet.study.verdict import best_rival, comparison_with
+
+PAIRED = "Not worked out: there are people with scans of both groups."
 
 
 def analyse_predictions(
     predictions: pd.DataFrame, again: pd.DataFrame, seed: int
 ) -> dict[str, Any]:
-    """Compute figures of all models, their differences, the network's spread, and power.
+    """Compute figures of all models, their differences and the network's spread.
 
     Parameters
     ----------
     predictions : DataFrame
-        Out-of-fold table.
+        Out-of-fold table, perhaps with a column ``unit``, see `fmnet.study.metrics.add_units`.
     again : DataFrame
         The folds of the first repeat once more under other seeds; may be empty.
     seed : int
         Of the bootstrap.
     """
     metrics = study_metrics(predictions, seed)
-    metrics["spread"] = seed_spread(predictions, again, NETWORK)
-    if rival := best_rival(metrics["models"]):
-        metrics["power"] = power_against(predictions, rival, metrics, seed)
-    return metrics
+    return metrics | {"spread": seed_spread(predictions, again, NETWORK)}
 
 
-def power_against(
-    predictions: pd.DataFrame, rival: str, metrics: dict[str, Any], seed: int
-) -> dict[str, Any]:
-    """Say what this many people can show, above all against the best linear model."""
-    network, other = (predictions[predictions["model"] == name] for name in (NETWORK, rival))
-    people = network.drop_duplicates("participant_id")["label"]
-    correlation = auc_correlation(auc_draws(network, seed=seed), auc_draws(other, seed=seed))
-    n_positive = int(people.sum())
-    auc = metrics["models"][rival]["auc"]
-    return study_power(n_positive, len(people) - n_positive, name_of(rival), auc, correlation)
+def power_of(predictions: pd.DataFrame, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Say what this many people can show, above all against the best linear model.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Out-of-fold table.
+    metrics : dict
+        Figures, comparisons and, if it was run, the permutation test.
+    """
+    network = predictions[predictions["model"] == NETWORK]
+    label = network.groupby("participant_id")["label"].agg(["min", "max"])
+    rival = best_rival(metrics["models"])
+    if (label["min"] != label["max"]).any():
+        return {"lines": [PAIRED]}
+    if not rival:
+        return {}
+    row = comparison_with(metrics, rival) or {}
+    found = metrics.get("permutation", {}).get("models", {}).get(NETWORK, {})
+    null = found.get("null", [])
+    tested = [one for one in metrics["comparisons"] if one.get("p_holm_first") is not None]
+    evidence = Evidence(
+        name_of(rival),
+        metrics["models"][rival]["auc"],
+        row.get("se"),
+        row.get("df"),
+        len(tested),
+        float(np.std(null, ddof=1)) if len(null) >= MIN_PERMUTATIONS else None,
+    )
+    n_positive = int(label["max"].sum())
+    return study_power(n_positive, len(label) - n_positive, evidence)

@@ -8,39 +8,56 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+#: Differences of AUC below this are rounding.
+SMALLEST = 1e-9
+NOT_TESTED = {"ci": None, "t": None, "df": None, "se": None, "p": None}
 
-def compare_models(fold_aucs: pd.DataFrame) -> list[dict[str, Any]]:
+
+def compare_models(fold_aucs: pd.DataFrame, first: str) -> list[dict[str, Any]]:
     """Compare every pair of models by the corrected resampled t-test, Holm-corrected.
 
     Folds share training subjects, so that their differences are correlated: the variance is
-    multiplied by ``1/k + n_test/n_train`` instead of ``1/k``.
+    multiplied by ``1/k + n_test/n_train`` instead of ``1/k``. A model that scores everybody alike
+    is not tested against: whether another is above chance is for permutations to say.
 
     Parameters
     ----------
     fold_aucs : DataFrame
         From `fmnet.study.metrics.fold_aucs`: ``repeat, fold, n_test, n_train`` and one column a
         model.
+    first : str
+        The model whose comparisons are the question; they are corrected among themselves as well.
 
     Returns
     -------
     list of dict
-        ``one, other, difference, ci, t, df, p, p_holm``; None where one fold allows no test.
+        ``one, other, difference, ci, t, df, se, p``; ``p_holm``, corrected for all pairs; for
+        pairs with `first`, ``p_holm_first``, corrected for those. None where no test is possible.
 
     References
     ----------
     Nadeau, C., & Bengio, Y. (2003). Inference for the generalization error. Machine Learning, 52.
     """
     models = list(fold_aucs.columns[4:])
-    share = float((fold_aucs["n_test"] / fold_aucs["n_train"]).mean())
+    # NaN where the test people are all there are, as in a lock-box: then there is no test.
+    share = float((fold_aucs["n_test"] / fold_aucs["n_train"].replace(0, np.nan)).mean())
+    constant = {name for name in models if (fold_aucs[name] == 0.5).all()}
     rows: list[dict[str, Any]] = [
         {"one": one, "other": other}
         | corrected_t_test((fold_aucs[one] - fold_aucs[other]).to_numpy(float), share)
+        | (NOT_TESTED if constant & {one, other} else {})
         for one, other in combinations(models, 2)
     ]
+    _correct(rows, "p_holm")
+    _correct([row for row in rows if first in {row["one"], row["other"]}], "p_holm_first")
+    return rows
+
+
+def _correct(rows: list[dict[str, Any]], name: str) -> None:
     tested = [row for row in rows if row["p"] is not None]
-    for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
-        row["p_holm"] = p
-    return [{"p_holm": None} | row for row in rows]
+    corrected = iter(holm([row["p"] for row in tested]))
+    for row in rows:
+        row[name] = None if row["p"] is None else next(corrected)
 
 
 def corrected_t_test(differences: np.ndarray[Any, Any], test_share: float) -> dict[str, Any]:
@@ -55,18 +72,19 @@ def corrected_t_test(differences: np.ndarray[Any, Any], test_share: float) -> di
     """
     known = differences[np.isfinite(differences)]
     n, mean = len(known), float(known.mean()) if len(known) else 0.0
-    if n < 2:
-        return {"difference": mean, "ci": None, "t": None, "df": None, "p": None}
-    scale = float(np.sqrt(known.var(ddof=1) * (1 / n + test_share)))
-    if scale == 0:
-        p = 1.0 if mean == 0 else 0.0
-        return {"difference": mean, "ci": [mean, mean], "t": None, "df": n - 1, "p": p}
+    is_testable = n > 1 and np.isfinite(test_share)
+    scale = float(np.sqrt(known.var(ddof=1) * (1 / n + test_share))) if is_testable else 0.0
+    # Folds that all differ by the same amount, as small ones may, say nothing about its spread.
+    if not scale > SMALLEST:
+        is_same = n > 1 and abs(mean) < SMALLEST
+        return {"difference": mean} | NOT_TESTED | ({"p": 1.0} if is_same else {})
     half = float(student.ppf(0.975, n - 1)) * scale
     return {
         "difference": mean,
         "ci": [mean - half, mean + half],
         "t": mean / scale,
         "df": n - 1,
+        "se": scale,
         "p": float(2 * student.sf(abs(mean) / scale, n - 1)),
     }
 

@@ -19,7 +19,7 @@ from fmnet.networks.rebuild import TRUSTED, read_network
 from fmnet.study.baselines.base import Baseline, FoldScores, score_fold
 from fmnet.study.crossval import NETWORK, fold_rows
 from fmnet.study.data import StudyData, load_study_data
-from fmnet.study.metrics import study_metrics
+from fmnet.study.metrics import add_units, study_metrics
 from fmnet.study.report.words import model_lines
 from fmnet.study.run_folder import read_json, write_json
 from fmnet.training.fit import predict_scores
@@ -86,7 +86,8 @@ def evaluate_lockbox(
     predictions = pd.concat(
         [fold_rows(data.cohort, fold, name, scores) for name, scores in scored.items()]
     )
-    metrics: dict[str, Any] = study_metrics(predictions, seed) | {"opening": opening}
+    named = add_units(predictions, data.cohort.unit_of)
+    metrics: dict[str, Any] = study_metrics(named, seed) | {"opening": opening}
     write_table(predictions, folder / "lockbox.tsv")
     write_json(metrics, folder / "lockbox.json")
     return [opening_line(opening, metrics), *model_lines(metrics), str(folder)]

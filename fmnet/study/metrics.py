@@ -1,5 +1,6 @@
 """Figures from out-of-fold scores, each with its interval over subjects."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmnet.study.comparison import compare_models
+from fmnet.study.crossval import NETWORK
+from fmnet.study.intervals import widen_figures
 
 Floats = NDArray[np.float64]
 #: Prevalences at which predictive values are stated.
@@ -52,7 +55,7 @@ class PairCounts:
 def count_pairs(predictions: pd.DataFrame) -> PairCounts:
     """Compare the scans of each test fold; `predictions` holds one model."""
     scans = pd.Index(sorted(predictions["scan_id"].unique()))
-    people = predictions.drop_duplicates("scan_id").set_index("scan_id")["participant_id"]
+    people = predictions.drop_duplicates("scan_id").set_index("scan_id")[_unit(predictions)]
     won, met = np.zeros((2, len(scans), len(scans)))
     for _, fold in predictions.groupby(["repeat", "fold"]):
         rows = scans.get_indexer(fold["scan_id"])
@@ -63,6 +66,15 @@ def count_pairs(predictions: pd.DataFrame) -> PairCounts:
         won[cells] += higher
         met[cells] += 1
     return PairCounts(won, met, pd.factorize(people.loc[scans])[0])
+
+
+def add_units(predictions: pd.DataFrame, unit_of: Mapping[str, str]) -> pd.DataFrame:
+    """Say who is drawn together in a bootstrap: column ``unit``, the family where there is one."""
+    return predictions.assign(unit=[unit_of[person] for person in predictions["participant_id"]])
+
+
+def _unit(predictions: pd.DataFrame) -> str:
+    return "unit" if "unit" in predictions else "participant_id"
 
 
 def draw_weights(n_units: int, n_draws: int, seed: int) -> Floats:
@@ -152,7 +164,8 @@ def model_metrics(predictions: pd.DataFrame, n_draws: int = 2000, seed: int = 0)
     dict
         ``auc``, mean over all pairs within test folds, and ``auc_by_repeat``; `rates`, with the
         threshold at score 0; `probability_errors`; ``predictive_values`` at stated prevalences.
-        Each has its 95 % percentile interval over subjects beside it, ``<name>_ci``.
+        Each has its 95 % percentile interval over subjects (families, where `add_units` was
+        called) beside it, ``<name>_ci``, see also `fmnet.study.intervals.widen_figures`.
     """
     pairs = count_pairs(predictions)
     draws = draw_weights(int(pairs.units.max()) + 1, n_draws, seed)
@@ -171,10 +184,9 @@ def model_metrics(predictions: pd.DataFrame, n_draws: int = 2000, seed: int = 0)
     found["auc_by_repeat"] = [
         _plain_auc(count_pairs(rows)) for _, rows in predictions.groupby("repeat")
     ]
-    found["predictive_values"] = [
-        _predictive_row(values["sensitivity"], values["specificity"], prevalence)
-        for prevalence in PREVALENCES
-    ]
+    by_class = predictions.groupby("label")[_unit(predictions)].nunique()
+    found = widen_figures(found, *(int(by_class.get(label, 0)) for label in (1, 0)))
+    found["predictive_values"] = [_predictive_row(found, prevalence) for prevalence in PREVALENCES]
     return found
 
 
@@ -198,7 +210,7 @@ def study_metrics(predictions: pd.DataFrame, seed: int) -> dict[str, Any]:
         "n_scans": len(scans),
         "n_positive": int(scans["label"].sum()),
         "models": models,
-        "comparisons": compare_models(fold_aucs(predictions)),
+        "comparisons": compare_models(fold_aucs(predictions), NETWORK),
     }
 
 
@@ -230,11 +242,16 @@ def _with_interval(name: str, value: Floats) -> dict[str, Any]:
     return {name: _number(value[0]), f"{name}_ci": [_number(low), _number(high)]}
 
 
-def _predictive_row(sensitivity: Floats, specificity: Floats, prevalence: float) -> dict[str, Any]:
-    positive, negative = predictive_values(sensitivity, specificity, prevalence)
+def _predictive_row(found: Mapping[str, Any], prevalence: float) -> dict[str, Any]:
+    """Compute both values at the rates found, and at the worst and best of their intervals."""
+    sensitivity, specificity = (
+        np.array([found[name], *found[f"{name}_ci"]], dtype=float)
+        for name in ("sensitivity", "specificity")
+    )
+    values = predictive_values(sensitivity, specificity, prevalence)
     row: dict[str, Any] = {"prevalence": prevalence}
-    for name, value in (("ppv", positive), ("npv", negative)):
-        row |= _with_interval(name, value)
+    for name, value in zip(("ppv", "npv"), values, strict=True):
+        row |= {name: _number(value[0]), f"{name}_ci": [_number(value[1]), _number(value[2])]}
     return row
 
 

@@ -16,8 +16,7 @@ import torch
 from tqdm import tqdm
 
 from fmnet.data.cohort import Cohort
-from fmnet.data.tables import subject_key
-from fmnet.errors import Fault, FoldsError
+from fmnet.errors import CohortError, Fault, FoldsError
 from fmnet.limits import Count, NonNegativeCount
 from fmnet.study.crossval import Pipeline, crossvalidate_baselines, crossvalidate_network
 from fmnet.study.data import StudyData
@@ -28,6 +27,8 @@ from fmnet.study.run_folder import check_one_process
 PERMUTATION = 2_000_000
 #: How often labels are drawn again where folds can't be made for them.
 TRIES = 100
+#: Fewest orders of the labels that are worth a test at 5 %.
+MIN_ORDERS = 20
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ class PermutationPlan:
 def permute_labels(cohort: Cohort, rng: np.random.Generator) -> Cohort:
     """Shuffle labels as the null hypothesis allows.
 
-    Where people have scans of both classes, each person's labels are shuffled among their own
-    scans; else people exchange labels within their site.
+    A person with scans of both classes keeps their labels, in another order among the scans. All
+    others exchange labels whole: within their site, and with families of the same size as a family.
+    Within a family its members exchange labels too.
 
     Parameters
     ----------
@@ -63,26 +65,44 @@ def permute_labels(cohort: Cohort, rng: np.random.Generator) -> Cohort:
         Where the randomness comes from.
     """
     labels = [scan.label for scan in cohort.scans]
-    by_person: dict[str, list[int]] = defaultdict(list)
-    for row, scan in enumerate(cohort.scans):
-        by_person[subject_key(scan.participant_id)].append(row)
-    if any(len({labels[row] for row in rows}) > 1 for rows in by_person.values()):
-        blocks = [[[row] for row in rows] for rows in by_person.values()]
-    else:
-        sites = cohort.covariate("site")
-        groups: dict[str, list[list[int]]] = defaultdict(list)
-        for rows in by_person.values():
-            groups[sites[rows[0]]].append(rows)
-        blocks = list(groups.values())
+    rows_by_person: dict[str, list[int]] = defaultdict(list)
+    for row, person in enumerate(cohort.participant_ids):
+        rows_by_person[person].append(row)
     shuffled = list(labels)
-    for block in blocks:
-        for rows, source in zip(block, rng.permutation(len(block)), strict=True):
-            for row in rows:
-                shuffled[row] = labels[block[source][0]]
+    whole: dict[str, str] = {}
+    for person, rows in rows_by_person.items():
+        own = [labels[row] for row in rows]
+        if len(set(own)) == 1:
+            whole[person] = own[0]
+            continue
+        for row, source in zip(rows, rng.permutation(len(rows)), strict=True):
+            shuffled[row] = own[source]
+    for person, label in _exchange(whole, cohort, rng).items():
+        for row in rows_by_person[person]:
+            shuffled[row] = label
     scans = tuple(
         replace(scan, label=label) for scan, label in zip(cohort.scans, shuffled, strict=True)
     )
     return replace(cohort, scans=scans)
+
+
+def _exchange(label_of: dict[str, str], cohort: Cohort, rng: np.random.Generator) -> dict[str, str]:
+    """Shuffle the labels of people within site and family size, families as a whole."""
+    site_of = dict(zip(cohort.participant_ids, cohort.covariate("site"), strict=True))
+    unit_of = cohort.unit_of
+    families: dict[str, list[str]] = defaultdict(list)
+    for person in label_of:
+        families[unit_of[person]].append(person)
+    blocks: dict[tuple[str, ...], list[list[str]]] = defaultdict(list)
+    for members in families.values():
+        blocks[tuple(site_of[person] for person in members)].append(members)
+    exchanged: dict[str, str] = {}
+    for block in blocks.values():
+        for members, source in zip(block, rng.permutation(len(block)), strict=True):
+            own = [label_of[person] for person in block[source]]
+            order = rng.permutation(len(own)) if len(own) > 1 else [0]
+            exchanged |= {person: own[k] for person, k in zip(members, order, strict=True)}
+    return exchanged
 
 
 def run_permutation(
@@ -93,7 +113,7 @@ def run_permutation(
     Labels for which no folds can be made, as two people of one class at one site may be, are drawn
     again: the same condition holds for the labels observed.
     """
-    rng = np.random.default_rng([pipeline.seed, PERMUTATION, index])
+    rng = np.random.default_rng([pipeline.seed, PERMUTATION, index + 1])
     for _ in range(TRIES):
         cohort = permute_labels(data.cohort, rng)
         try:
@@ -147,6 +167,7 @@ def run_permutations(
         If random labels hardly ever allow folds.
     """
     check_one_process("permutation.n")
+    check_exchangeable(data.cohort, pipeline.seed)
     folder = folder / f"repeats-{plan.n_repeats}"
     folder.mkdir(parents=True, exist_ok=True)
     quiet = replace(pipeline, trainable=replace(pipeline.trainable, build_loggers=()))
@@ -172,7 +193,7 @@ def summarise_permutations(
     models = {
         name: {
             "observed": auc,
-            "p": (int((null[name] >= auc - 1e-9).sum()) + 1) / (len(null) + 1),
+            "p": (int((~(null[name] < auc - 1e-9)).sum()) + 1) / (len(null) + 1),
             "null": null[name].tolist(),
         }
         for name, auc in observed.items()
@@ -211,6 +232,21 @@ class _Worker:
     def work(cls, index: int) -> dict[str, float]:
         pipeline, data, n_repeats = cls.arguments
         return run_permutation(pipeline, data, index, n_repeats)
+
+
+def check_exchangeable(cohort: Cohort, seed: int) -> None:
+    """Refuse a cohort whose labels can hardly be exchanged: no p-value could be small."""
+    rng = np.random.default_rng([seed, PERMUTATION])
+    orders = {tuple(permute_labels(cohort, rng).labels.tolist()) for _ in range(TRIES)}
+    if len(orders) < MIN_ORDERS:
+        raise CohortError(
+            Fault(
+                "permutation",
+                f"labels that can be exchanged in {len(orders)} ways only",
+                f"{MIN_ORDERS} or more, within sites, families and people",
+                "have both classes at each site, or leave permutations out: permutation.n=0",
+            )
+        )
 
 
 def _path(folder: Path, index: int) -> Path:

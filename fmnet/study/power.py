@@ -1,20 +1,54 @@
 """What a cohort of this size can show, and what it can't."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import binom, norm
+from scipy.stats import t as student
 
 #: Error of the first kind, two-sided for differences, and power that is asked for.
 ALPHA, POWER = 0.05, 0.80
 #: AUCs at which the expected width of the interval is given.
 AUCS = (0.6, 0.7, 0.8, 0.9)
+#: Fewest permutations whose spread is taken for that of the AUC under the null hypothesis.
+MIN_PERMUTATIONS = 20
+#: Largest share of either class for which accuracy is held against a coin.
+BALANCED = 0.55
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a study measured about its own precision.
+
+    Parameters
+    ----------
+    rival : str
+        Name of the baseline that the network is compared with.
+    rival_auc : float
+        Its AUC.
+    difference_se : float or None
+        Standard error of the difference of AUCs, from the corrected resampled t-test.
+    df : int or None
+        Its degrees of freedom.
+    n_comparisons : int
+        Comparisons with the network that are corrected for.
+    null_sd : float or None
+        SD of the network's AUC under shuffled labels.
+    """
+
+    rival: str
+    rival_auc: float
+    difference_se: float | None
+    df: int | None
+    n_comparisons: int
+    null_sd: float | None
 
 
 def auc_variance(auc: float, n_positive: int, n_negative: int) -> float:
-    """Variance of an AUC.
+    """Variance of the AUC of a model tested on people it was not trained among.
 
     References
     ----------
@@ -29,109 +63,119 @@ def auc_variance(auc: float, n_positive: int, n_negative: int) -> float:
     ) / (n_positive * n_negative)
 
 
-def smallest_auc(n_positive: int, n_negative: int) -> float | None:
-    """Smallest true AUC that differs from 0.5 at one-sided 5 % with 80 % power; None if none."""
-    at_chance = math.sqrt(auc_variance(0.5, n_positive, n_negative))
+def inflation(null_sd: float | None, n_positive: int, n_negative: int) -> float:
+    """Say how much wider the AUC of cross-validation varies than `auc_variance` has it."""
+    if null_sd is None:
+        return 1.0
+    return max(1.0, null_sd / math.sqrt(auc_variance(0.5, n_positive, n_negative)))
+
+
+def smallest_auc(n_positive: int, n_negative: int, wider: float = 1.0) -> float | None:
+    """Smallest true AUC that differs from 0.5 at one-sided 5 % with 80 % power; None if none.
+
+    Parameters
+    ----------
+    n_positive, n_negative : int
+        People.
+    wider : float
+        See `inflation`.
+    """
+    at_chance = wider * math.sqrt(auc_variance(0.5, n_positive, n_negative))
 
     def lack(auc: float) -> float:
-        own = math.sqrt(auc_variance(auc, n_positive, n_negative))
+        own = wider * math.sqrt(auc_variance(auc, n_positive, n_negative))
         return (auc - 0.5) - norm.ppf(1 - ALPHA) * at_chance - norm.ppf(POWER) * own
 
     return float(brentq(lack, 0.5, 0.999)) if lack(0.999) > 0 else None
 
 
-def smallest_difference(
-    auc: float, correlation: float, n_positive: int, n_negative: int
-) -> float | None:
-    """Smallest gain over a model of this AUC that would be seen with 80 % power, two-sided 5 %.
+def smallest_difference(se: float, df: int, n_comparisons: int) -> float:
+    """Smallest difference of AUCs that the corrected t-test sees with 80 % power, two-sided 5 %.
 
     Parameters
     ----------
-    auc : float
-        Of the model that is to be beaten.
-    correlation : float
-        Between the two models' AUCs, which see the same people; 0 is the cautious choice.
-    n_positive, n_negative : int
-        People.
-
-    References
-    ----------
-    Hanley, J. A., & McNeil, B. J. (1983). A method of comparing the areas under ROC curves derived
-    from the same cases. Radiology, 148.
+    se : float
+        Standard error of the difference.
+    df : int
+        Degrees of freedom.
+    n_comparisons : int
+        Comparisons that the level is divided by.
     """
-    base = auc_variance(auc, n_positive, n_negative)
-
-    def lack(gain: float) -> float:
-        other = auc_variance(auc + gain, n_positive, n_negative)
-        variance = base + other - 2 * correlation * math.sqrt(base * other)
-        return gain - (norm.ppf(1 - ALPHA / 2) + norm.ppf(POWER)) * math.sqrt(max(variance, 0))
-
-    top = 0.999 - auc
-    return float(brentq(lack, 0, top)) if top > 0 and lack(top) > 0 else None
+    level = ALPHA / max(n_comparisons, 1)
+    return float((student.ppf(1 - level / 2, df) + student.ppf(POWER, df)) * se)
 
 
 def smallest_accuracy(n: int) -> float:
-    """Smallest accuracy on `n` people, classes alike, that chance reaches in 5 % at most."""
+    """Smallest accuracy on `n` people, classes alike, that a coin reaches in 5 % at most."""
     return float((binom.ppf(1 - ALPHA, n, 0.5) + 1) / n)
 
 
-def auc_correlation(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
-    """Correlate two models' bootstrap AUCs, (D,), from the same draws of subjects."""
-    known = np.isfinite(one) & np.isfinite(other)
-    if known.sum() < 3 or one[known].std() == 0 or other[known].std() == 0:
-        return 0.0
-    return float(np.corrcoef(one[known], other[known])[0, 1])
-
-
-def study_power(
-    n_positive: int, n_negative: int, rival: str, rival_auc: float, correlation: float
-) -> dict[str, Any]:
+def study_power(n_positive: int, n_negative: int, evidence: Evidence) -> dict[str, Any]:
     """Say in figures and words what this many people can show.
 
     Parameters
     ----------
     n_positive, n_negative : int
         People of each class.
-    rival, rival_auc, correlation
-        The baseline to be beaten: its name, its AUC, and how its AUC correlates with the network's.
+    evidence : Evidence
+        What the study measured.
     """
     n = n_positive + n_negative
+    wider = inflation(evidence.null_sd, n_positive, n_negative)
     widths = {
-        auc: 2 * norm.ppf(0.975) * math.sqrt(auc_variance(auc, n_positive, n_negative))
+        f"{auc:g}": 2
+        * norm.ppf(0.975)
+        * wider
+        * math.sqrt(auc_variance(auc, n_positive, n_negative))
         for auc in AUCS
     }
-    least, gain = (
-        smallest_auc(n_positive, n_negative),
-        smallest_difference(rival_auc, correlation, n_positive, n_negative),
-    )
-    found = {
-        "accuracy_above_chance": smallest_accuracy(n),
-        "auc_above_chance": least,
-        "auc_interval_width": {f"{auc:g}": float(width) for auc, width in widths.items()},
-        "rival": rival,
-        "difference": gain,
+    se, df = evidence.difference_se, evidence.df
+    found: dict[str, Any] = {
+        "accuracy_above_chance": smallest_accuracy(n)
+        if max(n_positive, n_negative) <= BALANCED * n
+        else None,
+        "auc_above_chance": smallest_auc(n_positive, n_negative, wider),
+        "auc_interval_width": {key: float(width) for key, width in widths.items()},
+        "inflation": wider if evidence.null_sd is not None else None,
+        "rival": evidence.rival,
+        "difference": smallest_difference(se, df, evidence.n_comparisons)
+        if se is not None and df is not None
+        else None,
     }
-    return found | {"lines": power_lines(found, n, rival_auc)}
+    return found | {"lines": power_lines(found, n, evidence)}
 
 
-def power_lines(found: dict[str, Any], n: int, rival_auc: float) -> list[str]:
+def power_lines(found: Mapping[str, Any], n: int, evidence: Evidence) -> list[str]:
     """Put the figures of `study_power` into sentences."""
-    least, gain = found["auc_above_chance"], found["difference"]
-    return [
-        f"Accuracy: with {n} people, {found['accuracy_above_chance']:.0%} is the least that chance "
-        "reaches in no more than 5 % of studies.",
+    lines = []
+    if (accuracy := found["accuracy_above_chance"]) is not None:
+        lines.append(
+            f"Accuracy: on {n} people a coin reaches {accuracy:.0%} or more in 5 % of studies at "
+            "most; cross-validated models get there a little more often."
+        )
+    least = found["auc_above_chance"]
+    basis = (
+        "for a model tested on that many new people; cross-validation needs more, how much more "
+        "permutations would tell"
+        if found["inflation"] is None
+        else f"taking the spread from the permutations, {found['inflation']:.1f} times that of a "
+        "model tested on new people"
+    )
+    lines.append(
         "AUC above chance: "
-        + (
-            f"a true AUC of {least:.2f} or more would be seen with 80 % power."
-            if least is not None
-            else "no true AUC would be seen with 80 % power."
-        ),
-        f"Width: an AUC of 0.7 comes with a 95 % interval about "
-        f"{found['auc_interval_width']['0.7']:.2f} wide.",
-        f"Against {found['rival']} (AUC {rival_auc:.2f}): "
-        + (
-            f"the network would have to be better by {gain:.2f} to be told apart with 80 % power."
-            if gain is not None
-            else "no gain, however large, could be told apart with 80 % power."
-        ),
+        + ("none" if least is None else f"a true AUC of {least:.2f} or more")
+        + f" would be seen with 80 % power ({basis})."
+    )
+    width = found["auc_interval_width"]["0.7"]
+    lines.append(f"Width: an AUC of 0.7 comes with a 95 % interval about {width:.2f} wide.")
+    head = f"Against {evidence.rival} (AUC {evidence.rival_auc:.2f}): "
+    if found["difference"] is None:
+        return [*lines, f"{head}not tested."]
+    gain, room = found["difference"], 1 - evidence.rival_auc
+    return [
+        *lines,
+        head
+        + f"to be told apart with 80 % power, corrected for {evidence.n_comparisons} comparisons, "
+        f"the network would have to be better by {gain:.2f}"
+        + (", more than there is room for." if gain > room else "."),
     ]

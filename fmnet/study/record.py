@@ -12,7 +12,7 @@ from fmnet.data.tables import write_table
 from fmnet.deploy.calibration import fit_calibration
 from fmnet.deploy.quality import fit_reference
 from fmnet.networks.rebuild import describe_builder
-from fmnet.study.crossval import NETWORK, Pipeline, mean_scores
+from fmnet.study.crossval import NETWORK, Pipeline
 from fmnet.study.data import StudyData
 from fmnet.study.run_folder import (
     TrainingRecord,
@@ -88,7 +88,8 @@ def write_final(
     """Write the final model with its calibration, which is fitted on out-of-fold scores."""
     cohort = results.data.cohort
     listing = cohort.listing
-    unseen = mean_scores(results.predictions, NETWORK)
+    # Scores of one network at a time, as the exported one gives: a mean over repeats is surer.
+    unseen = results.predictions[results.predictions["model"] == NETWORK]
     record = TrainingRecord(
         listing.labels.column,
         listing.labels.positive,
@@ -108,7 +109,7 @@ def write_final(
         final.network,
         describe_builder(pipeline.trainable.build_network, final.preparation.input_shape),
         final.preparation,
-        fit_calibration(unseen["score"], unseen["label"]),
+        fit_calibration(unseen["score"], unseen["label"], unseen["repeat"].nunique()),
         fit_reference(results.data.baseline_data.values, listing.contrasts),
         record,
     )

@@ -169,7 +169,7 @@ def create_run_folder(run_dir: Path) -> None:
 
 def write_json(content: Any, path: Path) -> None:
     """Write JSON with a final newline."""
-    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", "utf-8")
 
 
 def parse_settings(config_yaml: str) -> dict[str, Any]:

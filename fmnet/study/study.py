@@ -15,7 +15,7 @@ from fmnet.data.store import ScanStore
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.limits import Count, Seed
 from fmnet.networks.backbones import NetworkBuilder
-from fmnet.study.analysis import analyse_predictions
+from fmnet.study.analysis import analyse_predictions, power_of
 from fmnet.study.audit.audit import AuditPlan, run_audit
 from fmnet.study.baselines.base import Baseline
 from fmnet.study.crossval import (
@@ -31,6 +31,7 @@ from fmnet.study.data import StudyData, load_study_data
 from fmnet.study.findings import all_findings
 from fmnet.study.leaks import check_leaks
 from fmnet.study.lockbox import LockBox, set_aside
+from fmnet.study.metrics import add_units
 from fmnet.study.permutation import (
     PERMUTATION,
     PermutationPlan,
@@ -51,7 +52,11 @@ from fmnet.study.run_folder import (
     parse_settings,
     write_json,
 )
-from fmnet.study.sensitivity.learning_curve import LearningCurvePlan, run_learning_curve
+from fmnet.study.sensitivity.learning_curve import (
+    LearningCurvePlan,
+    Precision,
+    run_learning_curve,
+)
 from fmnet.study.sensitivity.reruns import SensitivityPlan, run_reruns
 from fmnet.study.verdict import best_rival, verdict
 from fmnet.training.datamodule import Augmentation
@@ -160,7 +165,8 @@ def run_study(
         results = crossvalidate(pipeline, data, splits, n_seeds, folder)
         if is_writer():
             write_record(results, folder, manifest(seed, _hashes(opened), started), config_yaml)
-    metrics = figures(results, seed)
+    named = add_units(results.predictions, opened.unit_of)
+    metrics = figures(results, named, seed)
     if not (folder / "model" / "training.json").exists():
         final = train_final(pipeline, data, splits)
         if is_writer():
@@ -194,22 +200,30 @@ def probe(
     What `folder` holds already is not run again.
     """
     permutation, sensitivity, learning_curve = plans
+    data, predictions = results.data, results.predictions
     found: dict[str, Any] = {
-        "sensitivity": run_reruns(sensitivity, pipeline, results.data, folder / "sensitivity")
+        "sensitivity": run_reruns(sensitivity, pipeline, data, folder / "sensitivity")
     }
+    if permutation.n:
+        null = run_permutations(pipeline, data, permutation, folder / "permutations")
+        found["permutation"] = summarise_permutations(null, predictions, permutation)
+    found["power"] = power_of(predictions, metrics | found)
     if learning_curve.shares:
+        precision = Precision(
+            metrics["n_subjects"],
+            found["power"].get("inflation") or 1.0,
+            found["power"].get("difference"),
+        )
         found["learning_curve"] = run_learning_curve(
             learning_curve,
             pipeline,
-            results.data,
+            data,
             results.folds,
-            results.predictions,
+            predictions,
             best_rival(metrics["models"]),
+            precision,
             folder / "learning_curve",
         )
-    if permutation.n:
-        null = run_permutations(pipeline, results.data, permutation, folder / "permutations")
-        found["permutation"] = summarise_permutations(null, results.predictions, permutation)
     return found
 
 
@@ -226,9 +240,9 @@ def crossvalidate(
     return Results(data, folds, predictions, epochs, lacking, again)
 
 
-def figures(results: Results, seed: int) -> dict[str, Any]:
+def figures(results: Results, predictions: pd.DataFrame, seed: int) -> dict[str, Any]:
     """Compute what is said about the models from the out-of-fold table."""
-    return analyse_predictions(results.predictions, results.again, seed) | {
+    return analyse_predictions(predictions, results.again, seed) | {
         "n_epochs": results.n_epochs,
         "lacking": results.lacking,
     }

@@ -29,7 +29,7 @@ def verdict(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
     if alarming:
         said = ", ".join(f"{names.get(name, name)} {_figure(models[name])}" for name in alarming)
         sentences.append(
-            f"Before this is read as a brain signature, know that {said} does as well."
+            f"Before this is read as a brain signature, know that {said} reaches as far."
         )
     grave = [one for one in metrics.get("findings", []) if one["severity"] == "red"]
     if n := len(grave) - len(alarming):
@@ -43,33 +43,42 @@ def best_rival(models: Mapping[str, Any]) -> str:
     return max(linear, key=lambda name: linear[name]) if linear else ""
 
 
-def _chance_sentence(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    network = metrics["models"][NETWORK]
-    head = f"{names.get(NETWORK, NETWORK)}: AUC {_figure(network)}"
+def comparison_with(metrics: Mapping[str, Any], rival: str) -> Mapping[str, Any] | None:
+    """Find the comparison of the network with a rival; None if there is none."""
+    pair = {NETWORK, rival}
+    return next((c for c in metrics.get("comparisons", []) if {c["one"], c["other"]} == pair), None)
+
+
+def is_above_chance(metrics: Mapping[str, Any]) -> bool:
+    """Tell whether permutations put the network above chance."""
     found = metrics.get("permutation", {}).get("models", {}).get(NETWORK)
-    if found is not None:
-        tested = f"p = {found['p']:.3f} over {metrics['permutation']['n']} permutations"
-        is_above = found["p"] < ALPHA
-        return f"{head}, {'above' if is_above else 'not distinguishable from'} chance ({tested})."
-    low, high = network["auc_ci"]
-    if low <= 0.5 <= high:
-        return f"{head}, not distinguishable from chance."
-    side = "above" if low > 0.5 else "below"
-    return f"{head}, {side} chance by its interval; no permutation test was run."
+    return found is not None and found["p"] < ALPHA and found["observed"] > 0.5
+
+
+def _chance_sentence(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    head = f"{names.get(NETWORK, NETWORK)}: AUC {_figure(metrics['models'][NETWORK])}"
+    found = metrics.get("permutation", {}).get("models", {}).get(NETWORK)
+    if found is None:
+        return f"{head}; whether that is above chance was not tested (permutation.n=100 would)."
+    n = metrics["permutation"]["n"]
+    tested = f"AUC {found['observed']:.2f} against {n} permutations, p = {found['p']:.3f}"
+    if 1 / (n + 1) >= ALPHA:
+        return f"{head}; {n} permutations are too few to tell it from chance ({tested})."
+    verb = "above" if is_above_chance(metrics) else "not distinguishable from"
+    return f"{head}, {verb} chance ({tested})."
 
 
 def _rival_sentence(metrics: Mapping[str, Any], rival: str, names: Mapping[str, str]) -> str:
-    row = next(
-        (c for c in metrics.get("comparisons", []) if {c["one"], c["other"]} == {NETWORK, rival}),
-        None,
-    )
+    row = comparison_with(metrics, rival)
     other = f"{names.get(rival, rival)} {_figure(metrics['models'][rival])}"
-    if row is None or row["p_holm"] is None:
-        return f"{other} stands in the same folds; the two were not compared."
-    if row["p_holm"] >= ALPHA:
+    if row is None or row["p_holm_first"] is None:
+        return f"{other} stands in the same folds; the two could not be tested."
+    if row["p_holm_first"] >= ALPHA:
         return f"It is not distinguishable from {other}."
     gain = row["difference"] if row["one"] == NETWORK else -row["difference"]
-    return f"It is {'better' if gain > 0 else 'worse'} than {other} (p = {row['p_holm']:.3f})."
+    return (
+        f"It is {'better' if gain > 0 else 'worse'} than {other} (p = {row['p_holm_first']:.3f})."
+    )
 
 
 def _figure(figures: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss, matthews_corrcoef, roc_auc_score
 
 from fmnet.study.metrics import (
+    add_units,
     auc_draws,
     count_pairs,
     fold_aucs,
@@ -139,6 +140,43 @@ def test_every_figure_lies_in_its_interval():
     for name in ("auc", "balanced_accuracy", "sensitivity", "specificity", "brier", "mcc"):
         low, high = found[f"{name}_ci"]
         assert low <= found[name] <= high, name
+
+
+def test_families_are_drawn_together():
+    labels = [0, 1] * 6
+    table = one_fold(labels, np.arange(12.0))
+    families = {person: f"family-{row // 4}" for row, person in enumerate(table["participant_id"])}
+    assert len(set(count_pairs(add_units(table, families)).units)) == 3
+
+
+@pytest.mark.parametrize("n", [4, 10, 40])
+def test_faultless_calls_of_few_people_are_no_certainty(n):
+    labels = np.arange(n) % 2
+    found = model_metrics(one_fold(labels, 2.0 * labels - 1), n_draws=50)
+    for name in ("auc", "sensitivity", "specificity", "balanced_accuracy", "mcc"):
+        low, high = found[f"{name}_ci"]
+        assert found[name] == high == 1.0
+        assert low < 1 - 2 / n, name
+    rare = found["predictive_values"][0]
+    assert rare["ppv"] == 1.0
+    assert rare["ppv_ci"][0] < 0.5
+
+
+def test_constant_scores_stay_exactly_at_chance():
+    found = model_metrics(one_fold([0, 1] * 6, [0.0] * 12), n_draws=50)
+    assert found["auc"] == 0.5
+    assert found["auc_ci"] == [0.5, 0.5]
+
+
+@pytest.mark.slow
+def test_specificity_interval_covers_the_truth():
+    rng, hits = np.random.default_rng(0), 0
+    labels = np.repeat([0, 1], 20)
+    for seed in range(200):
+        called = np.where(labels == 1, 1.0, np.where(rng.random(40) < 0.05, 1.0, -1.0))
+        low, high = model_metrics(one_fold(labels, called), 200, seed)["specificity_ci"]
+        hits += low <= 0.95 <= high
+    assert hits / 200 >= 0.93
 
 
 def test_fold_aucs_know_the_sizes_of_folds():

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
+from fmnet.study.comparison import corrected_t_test
 from fmnet.study.power import (
-    auc_correlation,
+    Evidence,
     auc_variance,
     smallest_accuracy,
     smallest_auc,
@@ -35,10 +36,25 @@ def test_more_people_show_smaller_effects(n_positive, n_negative):
     assert many < few
 
 
-def test_correlated_models_are_told_apart_sooner():
-    plain, paired = (smallest_difference(0.7, r, 35, 35) for r in (0.0, 0.8))
-    assert paired < plain
-    assert smallest_difference(0.97, 0.0, 10, 10) is None
+def test_wider_spread_asks_for_more():
+    plain, wide = smallest_auc(35, 35), smallest_auc(35, 35, wider=1.5)
+    assert wide - 0.5 == pytest.approx(1.5 * (plain - 0.5), abs=0.03)
+    assert smallest_auc(3, 3, wider=2.0) is None
+
+
+def test_smallest_difference_has_the_power_it_says():
+    k, sd, level = 50, 0.12, 0.05 / 4
+    share = 0.25
+    se = sd * np.sqrt(1 / k + share)
+    gain = smallest_difference(se, k - 1, 4)
+    # The mean over folds that share training people varies as the correction has it.
+    rng = np.random.default_rng(0)
+    shared = np.sqrt(share) * sd
+    hits = []
+    for _ in range(400):
+        folds = gain + shared * rng.normal() + sd * rng.normal(size=k)
+        hits.append(corrected_t_test(folds, share)["p"] < level)
+    assert np.mean(hits) == pytest.approx(0.80, abs=0.07)
 
 
 def test_smallest_accuracy_by_the_binomial():
@@ -46,15 +62,33 @@ def test_smallest_accuracy_by_the_binomial():
     assert smallest_accuracy(70) == pytest.approx(43 / 70)
 
 
-def test_correlation_of_equal_draws_is_one_and_of_constant_draws_none():
-    draws = np.random.default_rng(0).uniform(size=50)
-    assert auc_correlation(draws, draws) == pytest.approx(1.0)
-    assert auc_correlation(draws, np.full(50, 0.5)) == 0.0
+def evidence(**changes) -> Evidence:
+    known = {"difference_se": 0.05, "df": 49, "n_comparisons": 8, "null_sd": 0.09}
+    return Evidence("linear SVM", 0.7, **(known | changes))
 
 
 def test_sentences_hold_the_figures():
-    found = study_power(35, 35, "linear SVM", 0.7, 0.5)
+    found = study_power(35, 35, evidence())
     text = " ".join(found["lines"])
     assert f"{found['auc_above_chance']:.2f}" in text
-    assert f"{found['difference']:.2f}" in text
+    assert f"better by {found['difference']:.2f}" in text
     assert "linear SVM (AUC 0.70)" in text
+    assert f"{0.09 / auc_variance(0.5, 35, 35) ** 0.5:.1f} times" in text
+
+
+def test_says_what_it_can_not_know():
+    found = study_power(35, 35, evidence(difference_se=None, df=None, null_sd=None))
+    text = " ".join(found["lines"])
+    assert found["difference"] is found["inflation"] is None
+    assert "cross-validation needs more" in text
+    assert text.endswith("not tested.")
+
+
+def test_accuracy_is_held_against_a_coin_only_where_classes_are_alike():
+    assert study_power(35, 35, evidence())["accuracy_above_chance"] is not None
+    assert study_power(20, 50, evidence())["accuracy_above_chance"] is None
+
+
+def test_impossible_gain_is_said_to_be_one():
+    text = " ".join(study_power(10, 10, evidence(difference_se=0.2))["lines"])
+    assert "more than there is room for" in text

@@ -13,45 +13,64 @@ def metrics(cnn=(0.7, 0.6, 0.8), p_holm=0.5, difference=0.05, **more):
     return {
         "models": {"cnn": figures(*cnn), "linear_svm": figures(0.65, 0.55, 0.75), **others},
         "comparisons": [
-            {"one": "cnn", "other": "linear_svm", "difference": difference, "p_holm": p_holm}
+            {"one": "cnn", "other": "linear_svm", "difference": difference, "p_holm_first": p_holm}
         ],
     }
+
+
+def permuted(p, n=99, observed=0.7):
+    return {"permutation": {"n": n, "models": {"cnn": {"p": p, "observed": observed}}}}
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (metrics(), "CNN: AUC 0.70 [0.60, 0.80], above chance by its interval"),
+        (metrics(), "CNN: AUC 0.70 [0.60, 0.80]; whether that is above chance was not tested"),
         (metrics(), "It is not distinguishable from linear SVM 0.65 [0.55, 0.75]."),
-        (metrics(cnn=(0.55, 0.4, 0.7)), "CNN: AUC 0.55 [0.40, 0.70], not distinguishable from ch"),
-        (metrics(cnn=(0.3, 0.2, 0.4)), "below chance by its interval"),
         (metrics(p_holm=0.01), "It is better than linear SVM 0.65 [0.55, 0.75] (p = 0.010)."),
         (metrics(p_holm=0.01, difference=-0.1), "It is worse than linear SVM"),
-        (metrics(p_holm=None), "the two were not compared"),
-        (
-            metrics(motion=(0.8, 0.7, 0.9)),
-            "know that motion only 0.80 [0.70, 0.90] does as well",
-        ),
+        (metrics(p_holm=None), "the two could not be tested"),
+        (metrics(motion=(0.8, 0.7, 0.9)), "know that motion only 0.80 [0.70, 0.90] reaches as far"),
+        (metrics(motion=(0.72, 0.45, 0.9)), "know that motion only 0.72 [0.45, 0.90] reaches"),
     ],
 )
 def test_says_what_the_figures_show(given, said):
     assert said in verdict(given, NAMES)
 
 
-def test_shortcut_at_chance_is_no_alarm():
-    assert "does as well" not in verdict(metrics(motion=(0.65, 0.45, 0.8)), NAMES)
+@pytest.mark.parametrize(
+    "given",
+    [
+        metrics(motion=(0.65, 0.45, 0.8)),
+        metrics(cnn=(0.52, 0.4, 0.6), motion=(0.53, 0.45, 0.6)),
+    ],
+)
+def test_shortcut_at_chance_is_no_alarm(given):
+    assert "reaches as far" not in verdict(given, NAMES)
 
 
 @pytest.mark.parametrize(
-    ("p", "said"),
-    [(0.23, "not distinguishable from chance (p = 0.230"), (0.01, ", above chance (")],
+    ("more", "said"),
+    [
+        (
+            permuted(0.23),
+            "not distinguishable from chance (AUC 0.70 against 99 permutations, p = 0",
+        ),
+        (permuted(0.01), ", above chance (AUC 0.70 against 99 permutations, p = 0.010)."),
+        (permuted(0.04, observed=0.47), "not distinguishable from chance"),
+        (permuted(0.1, n=9), "9 permutations are too few to tell it from chance"),
+    ],
 )
-def test_permutations_decide_about_chance(p, said):
-    given = metrics() | {"permutation": {"n": 99, "models": {"cnn": {"p": p}}}}
-    assert said in verdict(given, NAMES)
-    assert "99 permutations" in verdict(given, NAMES)
+def test_permutations_alone_decide_about_chance(more, said):
+    assert said in verdict(metrics() | more, NAMES)
+
+
+def test_further_warnings_are_counted():
+    red = {"severity": "red", "text": "Age alone."}
+    given = metrics(motion=(0.8, 0.7, 0.9)) | {"findings": [red, red, {"severity": "amber"}]}
+    assert verdict(given, NAMES).endswith("1 warning about confounds below.")
 
 
 def test_difference_is_read_in_the_right_direction():
-    row = {"one": "linear_svm", "other": "cnn", "difference": 0.1, "p_holm": 0.01}
+    row = {"one": "linear_svm", "other": "cnn", "difference": 0.1, "p_holm_first": 0.01}
     assert "It is worse than" in verdict(metrics() | {"comparisons": [row]}, NAMES)

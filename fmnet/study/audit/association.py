@@ -8,21 +8,19 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score, roc_auc_score
-from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
-Rows = NDArray[np.intp]
 
 
 def label_auc(people: pd.DataFrame, covariate: str, n_draws: int, seed: int) -> dict[str, Any]:
     """Tell the groups apart by one covariate alone.
 
-    Numbers are ranked as they are. Categories are ranked by their share of the positive class among
-    the people of a bootstrap draw, and judged by those who were not drawn, so that small categories
-    don't tell on themselves.
+    Numbers, and categories of two levels, are ranked as they are. More levels are ranked by their
+    share of the positive class among other people, so that small ones don't tell on themselves.
 
     Returns
     -------
@@ -31,40 +29,39 @@ def label_auc(people: pd.DataFrame, covariate: str, n_draws: int, seed: int) -> 
         bootstrap interval over people; None where it can't be said.
     """
     known = people[["label", covariate]].dropna()
-    label = known["label"].to_numpy()
+    label, column = known["label"].to_numpy(), known[covariate]
     if len(set(label)) < 2:
         return {"auc": None, "auc_ci": None}
-    rng = np.random.default_rng(seed)
-    draws = [rng.integers(0, len(label), len(label)) for _ in range(n_draws)]
-    if pd.api.types.is_numeric_dtype(known[covariate]):
-        return _number_auc(known[covariate].to_numpy(float), label, draws)
-    return _category_auc(known[covariate], label, draws)
-
-
-def _number_auc(value: Floats, label: Labels, draws: list[Rows]) -> dict[str, Any]:
+    if pd.api.types.is_numeric_dtype(column):
+        value = column.to_numpy(float)
+    elif column.nunique() <= 2:
+        value = pd.factorize(column, sort=True)[0].astype(float)
+    else:
+        value = _shares_of_others(column, label, seed)
     plain = float(roc_auc_score(label, value))
-    direction = -1.0 if plain < 0.5 else 1.0
+    if column.nunique() <= 2 or pd.api.types.is_numeric_dtype(column):
+        value, plain = (value, plain) if plain >= 0.5 else (-value, 1 - plain)
+    rng = np.random.default_rng(seed)
+    draws = (rng.integers(0, len(label), len(label)) for _ in range(n_draws))
     aucs = [
-        roc_auc_score(label[rows], direction * value[rows])
+        float(roc_auc_score(label[rows], value[rows]))
         for rows in draws
         if len(set(label[rows])) == 2
     ]
-    return {"auc": max(plain, 1 - plain), "auc_ci": _interval(aucs)}
+    return {"auc": plain, "auc_ci": _interval(aucs)}
 
 
-def _category_auc(category: pd.Series, label: Labels, draws: list[Rows]) -> dict[str, Any]:
-    codes = pd.factorize(category)[0]
-    aucs = []
-    for rows in draws:
-        left = np.setdiff1d(np.arange(len(label)), rows)
-        if len(set(label[left])) == 2:
-            counts = np.bincount(codes[rows], minlength=codes.max() + 1)
-            positives = np.bincount(codes[rows], label[rows], minlength=codes.max() + 1)
-            shares = (positives + label.mean()) / (counts + 1)
-            aucs.append(roc_auc_score(label[left], shares[codes[left]]))
-    if not aucs:
-        return {"auc": None, "auc_ci": None}
-    return {"auc": float(np.mean(aucs)), "auc_ci": _interval(aucs)}
+def _shares_of_others(column: pd.Series, label: Labels, seed: int) -> Floats:
+    """Give each person the positive share of their category among people of other folds."""
+    codes = pd.factorize(column)[0]
+    share = np.zeros(len(label))
+    n_splits = max(2, min(5, int(np.bincount(label).min())))
+    folds = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
+    for rows, left in folds.split(codes, label):
+        counts = np.bincount(codes[rows], minlength=codes.max() + 1)
+        positives = np.bincount(codes[rows], label[rows], minlength=codes.max() + 1)
+        share[left] = ((positives + label[rows].mean()) / (counts + 1))[codes[left]]
+    return share
 
 
 def _interval(aucs: list[float]) -> list[float]:
@@ -79,7 +76,8 @@ def score_association(people: pd.DataFrame, scores: pd.Series, covariate: str) -
     -------
     dict
         ``r2``, cross-validated over people, of predicting the score; for numbers also ``rho`` and
-        ``p``, Spearman's correlation within groups (label's share taken out of the ranks).
+        ``p``, Spearman's correlation within groups (label's share taken out of the ranks), None
+        where one of them doesn't vary there.
     """
     known = people[["label", covariate]].dropna()
     score = scores.reindex(known.index).to_numpy(float)
@@ -89,8 +87,9 @@ def score_association(people: pd.DataFrame, scores: pd.Series, covariate: str) -
         label = known["label"]
         ranks = [pd.Series(v, known.index).rank() for v in (known[covariate], score)]
         inner = [rank - rank.groupby(label).transform("mean") for rank in ranks]
-        rho, p = spearmanr(inner[0].to_numpy(), inner[1].to_numpy())
-        found |= {"rho": float(rho), "p": float(p)}
+        if all(np.ptp(rank.to_numpy()) > 0 for rank in inner):
+            rho, p = spearmanr(inner[0].to_numpy(), inner[1].to_numpy())
+            found |= {"rho": float(rho), "p": float(p)}
     return found
 
 

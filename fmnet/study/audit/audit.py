@@ -10,7 +10,7 @@ from fmnet.data.cohort import Cohort
 from fmnet.study.audit.association import label_auc, predicted_share, score_association
 from fmnet.study.audit.balance import balance_table
 from fmnet.study.audit.partial_confounder import partial_confounder_test
-from fmnet.study.audit.people import people_table, person_scores
+from fmnet.study.audit.people import passed_over, people_table, person_scores
 from fmnet.study.comparison import holm
 
 ALPHA = 0.05
@@ -61,11 +61,14 @@ def run_audit(
     dict
         ``balance``; ``covariates``: name, AUC of the label from it, relation to the score, and the
         partial confounder test with its Holm-corrected p; ``score_r2`` from all covariates;
-        ``findings``: sentences with a severity, red or amber.
+        ``findings``: sentences with a severity, red or amber; ``passed_over``: columns that were
+        not looked at, and why.
     """
     people = people_table(cohort)
+    over = passed_over(cohort)
     if people.empty or len(people.columns) < 2:
-        return {"balance": [], "covariates": [], "score_r2": None, "findings": []}
+        nothing: dict[str, Any] = {"balance": [], "covariates": [], "score_r2": None}
+        return nothing | {"findings": [], "passed_over": over}
     scores = person_scores(predictions, model).reindex(people.index)
     names = [str(name) for name in people.columns.drop("label")]
     confounds = set(names) - set(plan.symptoms)
@@ -85,6 +88,7 @@ def run_audit(
     return {
         "balance": balance,
         "covariates": rows,
+        "passed_over": over,
         "score_r2": predicted_share(design, scores.reindex(complete.index).to_numpy(float)),
         "findings": findings(
             [row for row in rows if row["covariate"] in confounds],
@@ -100,20 +104,22 @@ def findings(
 ) -> list[dict[str, str]]:
     """Put into words what a reader has to know."""
     red, amber = [], []
+    named = set()
     for row in rows:
         name = row["covariate"]
         if row["auc"] is not None and row["auc_ci"][0] > 0.5 and row["auc"] >= floor:
+            named.add(name)
             low, high = row["auc_ci"]
             red.append(
                 f"{name} alone tells the groups apart with AUC {row['auc']:.2f} "
                 f"[{low:.2f}, {high:.2f}]; the network reaches {auc:.2f}."
             )
         if row.get("partial_p_holm", 1.0) < ALPHA:
+            named.add(name)
             red.append(
                 f"The network's score depends on {name} beyond what the group explains (partial "
                 f"confounder test, p = {row['partial_p_holm']:.3f})."
             )
-    named = {row["covariate"] for row in rows if any(row["covariate"] in text for text in red)}
     for line in balance:
         if line["is_imbalanced"] and line["covariate"] not in named:
             amber.append(

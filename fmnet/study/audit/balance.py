@@ -49,6 +49,8 @@ def balance_table(people: pd.DataFrame) -> list[dict[str, Any]]:
 def standardised_difference(negative: pd.Series, positive: pd.Series) -> float | None:
     """Mean difference in pooled SDs, positive minus negative; for categories without a sign.
 
+    The variance of categories is that of shares drawn together by half a person a level.
+
     None where a group has fewer than two values.
     """
     one, other = negative.dropna(), positive.dropna()
@@ -62,7 +64,12 @@ def standardised_difference(negative: pd.Series, positive: pd.Series) -> float |
         )
     levels = sorted({*one, *other})[1:]
     shares = [np.array([(column == level).mean() for level in levels]) for column in (one, other)]
-    covariance = sum((np.diag(p) - np.outer(p, p)) / 2 for p in shares)
+    # Drawn together by half a person a level: shares of 0 and 1 have no variance to divide by.
+    smooth = [
+        (share * n + 0.5) / (n + 0.5 * (len(levels) + 1))
+        for share, n in zip(shares, (len(one), len(other)), strict=True)
+    ]
+    covariance = sum((np.diag(p) - np.outer(p, p)) / 2 for p in smooth)
     gap_by_level = shares[1] - shares[0]
     return float(np.sqrt(max(gap_by_level @ np.linalg.pinv(covariance) @ gap_by_level, 0.0)))
 

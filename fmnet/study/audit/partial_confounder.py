@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import norm, rankdata
 
 Floats = NDArray[np.float64]
 #: Steps of pairwise swaps between one permutation and the next.
@@ -25,7 +25,8 @@ def partial_confounder_test(
     score : ndarray of float, shape (N,)
         Out of fold, one per person.
     covariate : Series of float or text, shape (N,)
-        Without missing values. Numbers are taken as normal around a mean for each class.
+        Without missing values. Numbers are replaced by their normal scores, and those are taken as
+        normal around a mean for each class.
     label : ndarray of int, shape (N,)
         0 or 1.
     n_draws : int
@@ -44,6 +45,7 @@ def partial_confounder_test(
     GigaScience, 11. For the sampler: Berrett, T. B., et al. (2020). The conditional permutation
     test for independence while controlling for confounders. J. R. Stat. Soc. B, 82.
     """
+    covariate = normal_scores(covariate)
     logs = conditional_logs(covariate, label)
     design = pd.get_dummies(covariate.to_frame(), dtype=float).to_numpy()
     rng = np.random.default_rng(seed)
@@ -54,6 +56,14 @@ def partial_confounder_test(
     hub = _walk(order, logs, label, rng)
     null = [explained_share(score, design[_walk(hub, logs, label, rng)]) for _ in range(n_draws)]
     return (sum(value >= observed - 1e-12 for value in null) + 1) / (n_draws + 1)
+
+
+def normal_scores(covariate: pd.Series) -> pd.Series:
+    """Turn numbers into normal quantiles by their ranks; head motion is far from normal itself."""
+    if not pd.api.types.is_numeric_dtype(covariate):
+        return covariate
+    ranks = rankdata(covariate.to_numpy(float))
+    return pd.Series(norm.ppf((ranks - 0.5) / len(ranks)), covariate.index, name=covariate.name)
 
 
 def conditional_logs(covariate: pd.Series, label: NDArray[np.int64]) -> Floats:

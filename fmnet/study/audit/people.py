@@ -8,45 +8,76 @@ from fmnet.data.tables import subject_key
 
 #: A text column with more different values than this is taken for names or remarks.
 MAX_CATEGORIES = 12
+#: A column with at least this share of numbers is one of numbers; the rest counts as missing.
+MOSTLY = 0.8
+#: How a covariate of that name is called here, where the class has it.
+TAKEN = {"label": "label (column)"}
 
 
 def people_table(cohort: Cohort) -> pd.DataFrame:
     """Tabulate label and covariates of the people in use.
 
-    Columns without differences, the label column itself, and texts with too many values are left
-    out. People with scans of both classes have no label of their own, and no table.
+    Columns that say nothing are left out, see `passed_over`. People with scans of both classes have
+    no label of their own, and no table.
 
     Returns
     -------
     DataFrame
-        Index: participant id; ``label`` (0 or 1) and one column per covariate: float where all
-        values are numbers, else text; missing is NaN or None.
+        Index: participant id; ``label`` (0 or 1) and one column per covariate: float where it holds
+        numbers, else text; missing is NaN or None.
     """
     labels = pd.DataFrame({"person": cohort.participant_ids, "label": cohort.labels})
     per_person = labels.groupby("person", sort=False)["label"]
     if (per_person.nunique() > 1).any():
         return pd.DataFrame({"label": pd.Series(dtype=int)})
     people = per_person.first()
-    table = cohort.listing.participants
-    rows = table.set_index(table["participant_id"].map(subject_key))
-    rows = rows.reindex([subject_key(str(person)) for person in people.index])
     found = {"label": people.to_numpy()}
-    for name in rows.columns.drop(
-        ["participant_id", cohort.listing.labels.column], errors="ignore"
-    ):
-        column = covariate(rows[name])
+    for name, text in _columns(cohort):
+        column, _ = covariate(text)
         if column is not None:
-            found[str(name)] = column.to_numpy()
+            found[TAKEN.get(name, name)] = column.to_numpy()
     return pd.DataFrame(found, index=people.index)
 
 
-def covariate(text: pd.Series) -> pd.Series | None:
-    """Read a text column as numbers where it holds nothing else; None if it says nothing."""
+def passed_over(cohort: Cohort) -> list[str]:
+    """Say what is not looked at in the participants table, or only in part, and why."""
+    labels = pd.DataFrame({"person": cohort.participant_ids, "label": cohort.labels})
+    if (labels.groupby("person")["label"].nunique() > 1).any():
+        return ["all columns: there are people with scans of both groups"]
+    return [f"{name}: {why}" for name, text in _columns(cohort) if (why := covariate(text)[1])]
+
+
+def covariate(text: pd.Series) -> tuple[pd.Series | None, str]:
+    """Read a text column as numbers or categories; None if it says nothing.
+
+    Returns
+    -------
+    tuple
+        The column, and what is to be said about it; empty if nothing.
+    """
     known = text.astype(object).where(text.notna() & (text != ""), None)
-    numbers = pd.to_numeric(known, errors="coerce")
-    if bool((numbers.notna() == known.notna()).all()):
-        return numbers.astype(float) if numbers.nunique() > 1 else None
-    return known if 1 < known.nunique(dropna=True) <= MAX_CATEGORIES else None
+    numbers = pd.to_numeric(known, errors="coerce").astype(float)
+    numbers = numbers.where(np.isfinite(numbers))
+    n_known, n_numbers = int(known.notna().sum()), int(numbers.notna().sum())
+    if n_known and n_numbers >= MOSTLY * n_known:
+        lost = n_known - n_numbers
+        note = f"{lost} values that are no numbers, taken as missing" if lost else ""
+        return (numbers, note) if numbers.nunique() > 1 else (None, "the same for everybody")
+    n_levels = known.nunique(dropna=True)
+    if n_levels < 2:
+        return None, "the same for everybody" if n_known else "not known for anybody"
+    if n_levels > MAX_CATEGORIES:
+        return None, f"text with {n_levels} different values"
+    return known, ""
+
+
+def _columns(cohort: Cohort) -> list[tuple[str, pd.Series]]:
+    people = list(dict.fromkeys(cohort.participant_ids))
+    table = cohort.listing.participants
+    rows = table.set_index(table["participant_id"].map(subject_key))
+    rows = rows.reindex([subject_key(person) for person in people])
+    others = rows.columns.drop(["participant_id", cohort.listing.labels.column], errors="ignore")
+    return [(str(name), rows[name]) for name in others]
 
 
 def person_scores(predictions: pd.DataFrame, model: str) -> pd.Series:

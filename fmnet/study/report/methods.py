@@ -38,14 +38,16 @@ def methods_paragraph(
         sentences.append(f"In the same folds stood: {', '.join(others)}.")
     sentences.append(
         "Everything that is learned, standardisation, smoothing width, penalties, length of "
-        "training and calibration, was learned on training subjects, every choice on inner folds. "
+        "training and calibration, was learned on training subjects, every choice on inner folds "
+        "(by FREM and SpaceNet on splits of their own). "
         "Areas under the ROC curve (AUC) compare scans within test folds; intervals are 95 % "
         "percentile bootstrap intervals over subjects."
     )
     if "permutation" in metrics:
         sentences.append(
             f"The null distribution comes from {metrics['permutation']['n']} permutations of the "
-            "labels, within site, through the whole pipeline; p = (b + 1) / (m + 1)."
+            "labels (within site and family; of people with scans of both groups, within the "
+            "person) through the whole pipeline; p = (b + 1) / (m + 1)."
         )
     return " ".join(sentences)
 

@@ -15,8 +15,8 @@ from fmnet.errors import ConfigError, Fault
 from fmnet.limits import Count, PartialShare
 from fmnet.study.crossval import NETWORK, Pipeline, fold_seed
 from fmnet.study.data import StudyData
-from fmnet.study.metrics import auc_draws, model_metrics
-from fmnet.study.power import smallest_auc, smallest_difference
+from fmnet.study.metrics import add_units, auc_draws, model_metrics
+from fmnet.study.power import smallest_auc
 from fmnet.study.report.words import name_of, with_interval
 from fmnet.study.run_folder import check_one_process
 from fmnet.study.sensitivity.reruns import run_once
@@ -28,8 +28,6 @@ THINNING = 6_000_000
 N_DRAWS = 200
 #: Studies of up to this many people are considered.
 LARGEST = 2000
-#: Taken for the correlation of two models' AUCs, which come from the same people.
-MODEL_CORRELATION = 0.5
 #: Fewest training subjects of a class in each inner fold.
 FEWEST = 2
 
@@ -58,6 +56,25 @@ class LearningCurvePlan:
             )
             action = "for instance learning_curve.shares=[0.4,0.6,0.8]"
             raise ConfigError(Fault("learning_curve.shares", found, accepted, action))
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How precise this study was, taken to improve with the square root of the number of people.
+
+    Parameters
+    ----------
+    n_people : int
+        Of this study.
+    inflation : float
+        See `fmnet.study.power.inflation`.
+    difference : float or None
+        Difference to the rival that this study would see with 80 % power.
+    """
+
+    n_people: int
+    inflation: float = 1.0
+    difference: float | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +122,7 @@ def run_learning_curve(
     folds: list[Fold],
     predictions: pd.DataFrame,
     rival: str,
+    precision: Precision,
     folder: Path,
 ) -> dict[str, Any]:
     """Learn from fewer people, test on the same, and say what more people would bring.
@@ -119,6 +137,8 @@ def run_learning_curve(
         The study's out-of-fold table, for all training subjects.
     rival : str
         Baseline that the network is compared with; empty for none.
+    precision : Precision
+        Of this study.
     folder : Path
         One out-of-fold table a share.
 
@@ -145,11 +165,18 @@ def run_learning_curve(
         tables[_mean_size(thin)] = table
     whole = predictions[predictions["repeat"] < plan.n_repeats]
     tables[_mean_size(chosen)] = whole[whole["model"].isin(models)]
-    return describe_curve(tables, models, data.cohort.labels.mean(), pipeline.seed)
+    unit_of = data.cohort.unit_of
+    named = {n: add_units(table, unit_of) for n, table in tables.items()}
+    share_positive = float(data.cohort.labels.mean())
+    return describe_curve(named, models, share_positive, precision, pipeline.seed)
 
 
 def describe_curve(
-    tables: dict[float, pd.DataFrame], models: list[str], share_positive: float, seed: int
+    tables: dict[float, pd.DataFrame],
+    models: list[str],
+    share_positive: float,
+    precision: Precision,
+    seed: int,
 ) -> dict[str, Any]:
     """Fit a curve to each model's AUC over training sizes, and look ahead.
 
@@ -161,6 +188,8 @@ def describe_curve(
         The network, and its rival if there is one.
     share_positive : float
         Of the people of the next study as well.
+    precision : Precision
+        Of this study.
     seed : int
         Of the bootstrap over subjects.
     """
@@ -178,7 +207,7 @@ def describe_curve(
         curves[model] = fit_curve(sizes, np.array([f["auc"] for f in figures]))
         draws[model] = [fit_curve(sizes, one) for one in known]
     ahead = _look_ahead(sizes[-1], curves, draws)
-    needed = people_needed(curves, models, share_positive)
+    needed = people_needed(curves, models, share_positive, precision)
     return {
         "points": points,
         "curves": {name: vars(curve) for name, curve in curves.items()},
@@ -202,7 +231,7 @@ def fit_curve(sizes: Floats, aucs: Floats) -> Curve:
 
 
 def people_needed(
-    curves: dict[str, Curve], models: list[str], share_positive: float
+    curves: dict[str, Curve], models: list[str], share_positive: float, precision: Precision
 ) -> dict[str, int | None]:
     """Find the smallest study that would show what is asked for with 80 % power.
 
@@ -211,22 +240,18 @@ def people_needed(
     Returns
     -------
     dict
-        ``above_chance`` for the network; ``above_rival``, if there is one, from the expected
-        difference of the two curves.
+        ``above_chance`` for the network; ``above_rival``, if the two were tested.
     """
     sizes = np.unique(np.geomspace(20, LARGEST, 400).round().astype(int))
     groups = [
         (max(2, round(n * share_positive)), max(2, round(n * (1 - share_positive)))) for n in sizes
     ]
     own = curves[models[0]].auc(0.8 * sizes)
-    least = [smallest_auc(*group) for group in groups]
+    least = [smallest_auc(*group, precision.inflation) for group in groups]
     needed = {"above_chance": _first_size(sizes, own, least)}
-    if len(models) > 1:
+    if len(models) > 1 and precision.difference is not None:
         other = curves[models[1]].auc(0.8 * sizes)
-        gains = [
-            smallest_difference(float(auc), MODEL_CORRELATION, *group)
-            for auc, group in zip(other, groups, strict=True)
-        ]
+        gains = [precision.difference * np.sqrt(precision.n_people / n) for n in sizes]
         needed["above_rival"] = _first_size(sizes, own - other, gains)
     return needed
 

@@ -16,7 +16,7 @@ from fmnet.limits import Count
 from fmnet.study.audit.people import people_table
 from fmnet.study.crossval import Pipeline, crossvalidate_baselines, crossvalidate_network
 from fmnet.study.data import StudyData
-from fmnet.study.metrics import study_metrics
+from fmnet.study.metrics import add_units, study_metrics
 from fmnet.study.run_folder import check_one_process, read_predictions
 from fmnet.study.sensitivity.harmonise import SiteHarmoniser, harmonisation_lacks
 from fmnet.study.sensitivity.matching import match_pairs
@@ -114,7 +114,8 @@ def run_reruns(
         found[rerun.name] = {"title": rerun.title, "lacking": rerun.lacking}
         if not rerun.lacking:
             table = run_once(quiet, rerun.data, rerun.folds, rerun.title, folder, rerun.name)
-            found[rerun.name] |= study_metrics(table, pipeline.seed)
+            named = add_units(table, rerun.data.cohort.unit_of)
+            found[rerun.name] |= study_metrics(named, pipeline.seed)
     return found
 
 

@@ -33,6 +33,21 @@ def test_category_that_gives_the_label_away_is_found(people):
     assert label_auc(people, "site", 100, 0)["auc"] > 0.8
 
 
+def test_two_levels_are_judged_alike_as_text_and_as_number():
+    rng = np.random.default_rng(3)
+    level = (rng.random(40) < np.where(LABEL == 1, 0.8, 0.4)).astype(int)
+    number = pd.DataFrame({"label": LABEL, "sex": level.astype(float)})
+    text = pd.DataFrame({"label": LABEL, "sex": np.array(["F", "M"])[level]})
+    assert label_auc(number, "sex", 200, 0) == label_auc(text, "sex", 200, 0)
+
+
+def test_nothing_is_said_of_what_does_not_vary_within_groups(people):
+    scores = pd.Series(np.random.default_rng(0).normal(size=40), people.index)
+    same = people.assign(group=2.0 * LABEL)
+    found = score_association(same, scores, "group")
+    assert found["rho"] is found["p"] is None
+
+
 def test_small_random_categories_do_not_tell_on_themselves():
     aucs = []
     for seed in range(20):

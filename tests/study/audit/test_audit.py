@@ -7,7 +7,7 @@ import pytest
 from fmnet.data.cohort import Cohort
 from fmnet.data.listing import Labels, Scan
 from fmnet.study.audit.audit import AuditPlan, run_audit
-from fmnet.study.audit.people import people_table, person_scores
+from fmnet.study.audit.people import passed_over, people_table, person_scores
 
 N = 40
 FIGURES = {"auc": 0.9, "auc_ci": [0.85, 0.95]}
@@ -77,6 +77,32 @@ def test_imbalance_alone_is_amber(rng):
         0,
     )
     assert found["findings"] == [] or {line["severity"] for line in found["findings"]} == {"amber"}
+
+
+def test_columns_are_passed_over_with_a_reason():
+    age = ["<18", *as_text(np.arange(N - 1))]
+    cohort = make_cohort(
+        constant=["x"] * N, remark=PEOPLE, age=age, label=["inf", *as_text(LABEL[1:])]
+    )
+    table = people_table(cohort)
+    assert list(table) == ["label", "age", "label (column)"]
+    assert list(table["label"]) == list(LABEL)
+    assert table["age"].isna().sum() == table["label (column)"].isna().sum() == 1
+    assert passed_over(cohort) == [
+        "constant: the same for everybody",
+        "remark: text with 40 different values",
+        "age: 1 values that are no numbers, taken as missing",
+        "label: 1 values that are no numbers, taken as missing",
+    ]
+
+
+def test_imbalance_is_said_though_another_red_line_holds_the_name(rng):
+    cohort = make_cohort(
+        age=as_text(40 + 8 * LABEL + 10 * rng.normal(size=N)),
+        language=as_text(5.0 * LABEL + rng.random(N)),
+    )
+    found = run_audit(AuditPlan(), cohort, make_predictions(rng.normal(size=N)), "cnn", FIGURES, 0)
+    assert any(line["text"].startswith("The groups differ in age") for line in found["findings"])
 
 
 def test_people_table_leaves_out_what_says_nothing():

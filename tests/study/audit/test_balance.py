@@ -12,8 +12,15 @@ def test_numbers_differ_by_their_pooled_sd():
 
 def test_two_categories_follow_the_formula_for_shares():
     one, other = pd.Series(list("aaab")), pd.Series(list("abbb"))
-    expected = 0.5 / np.sqrt((0.75 * 0.25 + 0.25 * 0.75) / 2)
+    share = 3.5 / 5  # of three in four, drawn together by half a person a level
+    expected = 0.5 / np.sqrt(share * (1 - share))
     assert standardised_difference(one, other) == pytest.approx(expected)
+
+
+def test_categories_that_separate_the_groups_differ_greatly():
+    assert standardised_difference(pd.Series(["A"] * 20), pd.Series(["B"] * 20)) > 5
+    one, other = pd.Series(list("AB") * 10), pd.Series(["C"] * 20)
+    assert standardised_difference(one, other) > 3
 
 
 def test_equal_groups_do_not_differ():

@@ -31,6 +31,23 @@ def test_keeps_its_level_where_only_the_label_connects_them(is_category):
     assert 0 <= np.mean(hits) <= 0.12
 
 
+@pytest.mark.slow
+def test_keeps_its_level_for_skewed_numbers_such_as_motion():
+    hits = []
+    for seed in range(100):
+        score, covariate, label = draw(seed, n=40)
+        hits.append(
+            partial_confounder_test(score, np.exp(1.2 * covariate), label, 100, seed) <= 0.05
+        )
+    assert 0 <= np.mean(hits) <= 0.10
+
+
+def test_order_alone_counts():
+    score, covariate, label = draw(1, direct=1.0)
+    plain = partial_confounder_test(score, covariate, label, 100, 0)
+    assert partial_confounder_test(score, np.exp(covariate), label, 100, 0) == plain
+
+
 def test_plain_correlation_would_have_rejected_there():
     shares = [
         explained_share(draw(seed)[0], draw(seed)[1].to_frame().to_numpy()) for seed in range(20)
