@@ -235,7 +235,13 @@ class _Worker:
 
 
 def check_exchangeable(cohort: Cohort, seed: int) -> None:
-    """Refuse a cohort whose labels can hardly be exchanged: no p-value could be small."""
+    """Refuse a cohort whose labels can hardly be exchanged: no p-value could be small.
+
+    Raises
+    ------
+    CohortError
+        Saying how many orders there are.
+    """
     rng = np.random.default_rng([seed, PERMUTATION])
     orders = {tuple(permute_labels(cohort, rng).labels.tolist()) for _ in range(TRIES)}
     if len(orders) < MIN_ORDERS:

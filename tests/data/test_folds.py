@@ -13,6 +13,7 @@ from fmnet.data.folds import (
     Fold,
     build_folds,
     build_inner_folds,
+    build_site_folds,
     check_folds,
     rows_of,
 )
@@ -333,3 +334,47 @@ def test_folds_of_an_opened_cohort(bids_tree, store):
     folds = build_folds(cohort, n_splits=3, n_repeats=2, inner_splits=2, seed=1)
     assert [len(fold.test) for fold in folds] == [4] * 6
     assert {count[1] for count in shares([fold.test for fold in folds], cohort)} == {2}
+
+
+# one site left out ------------------------------------------------------------------------------
+
+
+def test_each_site_is_left_out_once():
+    cohort = cohort_of(people_of(8, 8, site=lambda number: "ABC"[number % 3]), 2)
+    sites = dict(zip(cohort.participant_ids, cohort.covariate("site"), strict=True))
+    folds = build_site_folds(cohort, inner_splits=2)
+    assert [{sites[person] for person in fold.test} for fold in folds] == [{"A"}, {"B"}, {"C"}]
+    for fold in folds:
+        assert {*fold.train, *fold.test} == set(sites)
+
+
+@pytest.mark.parametrize(
+    ("site", "found"),
+    [
+        (lambda _: "A", "column 'site': found A; 0 scans without"),
+        (lambda number: "" if number == 3 else "AB"[number % 2], "A, B; 1 scans without"),
+        (lambda number: "A" if number < 2 else "B", "site 'A': found one class only in 2 scans"),
+    ],
+)
+def test_sites_that_can_not_be_left_out_are_refused(site, found):
+    with pytest.raises(FoldsError, match=found):
+        build_site_folds(cohort_of(people_of(6, 6, site=site)))
+
+
+def test_family_at_two_sites_is_refused():
+    people = people_of(
+        6,
+        6,
+        site=lambda number: "AB"[number % 2],
+        family=lambda number: "smith" if number in {2, 3} else "",
+    )
+    with pytest.raises(FoldsError, match=r"family-smith: found sites A.B; accepted: one site"):
+        build_site_folds(cohort_of(people))
+
+
+def test_neighbouring_seeds_share_no_partition():
+    cohort = cohort_of(people_of(12, 12))
+    one, other = (
+        {fold.test for fold in build_folds(cohort, 3, 4, 2, seed=seed)} for seed in (0, 1)
+    )
+    assert not one & other

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fmnet.data.nifti import (
     ANALYZE_NOTE,
+    describe_grid,
     image_files,
     load_image,
     notes_on,
@@ -487,6 +488,24 @@ def test_to_image_wraps_array(data):
     image = to_image(data, AFFINE)
     np.testing.assert_array_equal(np.asarray(image.dataobj), data)
     np.testing.assert_allclose(image.affine, AFFINE)
+
+
+# how a file is written --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.img", "b.hdr"])
+def test_describes_the_grid_from_the_header(tmp_path, name):
+    affine = np.diag([-2.0, 3.0, 3.3, 1.0])
+    image_class = nib.Nifti1Pair if name.endswith(("img", "hdr")) else nib.Nifti1Image
+    image_class(np.zeros((7, 8, 9), np.int16), affine).to_filename(tmp_path / name)
+    assert describe_grid(tmp_path / name) == "7x8x9 of 2x3x3.3 mm, LAS, int16"
+
+
+def test_describes_what_the_volume_is_read_from(tmp_path):
+    nib.Nifti2Image(np.ones((5, 6, 7), np.float64), np.diag([4.0, 4, 4, 1])).to_filename(
+        tmp_path / "n2.nii.gz"
+    )
+    assert describe_grid(tmp_path / "n2.nii.gz") == "5x6x7 of 4x4x4 mm, RAS, float64"
 
 
 # real data -------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.metrics import roc_auc_score
 
 from fmnet.study.baselines.base import score_fold
-from fmnet.study.baselines.shortcuts import Coverage, Roughness, Scale, roughness
+from fmnet.study.baselines.shortcuts import Coverage, FileGrid, Roughness, Scale, roughness
 
 LABELS = np.arange(30) % 2
 
@@ -62,3 +62,15 @@ def test_roughness_of_a_ramp_lies_along_its_axis(build_data):
 def test_scale_does_not_change_roughness(build_data, noise):
     grid = build_data().cohort.grid
     np.testing.assert_allclose(roughness(noise, grid), roughness(7 * noise, grid), rtol=1e-4)
+
+
+def test_file_grid_sees_how_files_are_written(build_data, fold, noise):
+    grids = ["2 mm" if label else "3 mm" for label in LABELS]
+    grids[4] = "never seen in training"
+    assert auc(FileGrid(), build_data(noise, grids), fold) == 1.0
+    assert FileGrid().lacks(build_data(noise)) == "files that are written differently"
+
+
+def test_training_scans_of_equal_coverage_say_nothing(build_data, fold, noise):
+    noise[25, :, 3] = np.nan
+    assert np.ptp(score_fold(Coverage(), build_data(noise), fold).score) < 1e-6

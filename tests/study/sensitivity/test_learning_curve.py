@@ -1,0 +1,112 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fmnet.data.folds import Fold
+from fmnet.errors import ConfigError
+from fmnet.study.sensitivity.learning_curve import (
+    Curve,
+    LearningCurvePlan,
+    Precision,
+    describe_curve,
+    fit_curve,
+    people_needed,
+    thin_fold,
+)
+
+PEOPLE = tuple(f"sub-{k:02}" for k in range(48))
+LABEL_OF = {person: k % 2 for k, person in enumerate(PEOPLE)}
+FOLD = Fold(1, 2, PEOPLE[:36], PEOPLE[36:], (PEOPLE[:12], PEOPLE[12:24], PEOPLE[24:36]))
+
+
+@given(st.floats(0.05, 0.95), st.floats(0.05, 0.95), st.integers(0, 50))
+def test_smaller_shares_are_parts_of_larger_ones(one, other, seed):
+    small, large = (thin_fold(FOLD, LABEL_OF, share, seed) for share in sorted([one, other]))
+    assert set(small.train) <= set(large.train) <= set(FOLD.train)
+    assert small.test == large.test == FOLD.test
+    for part in small.validation:
+        assert sum(LABEL_OF[person] for person in part) * 2 == len(part) >= 4
+
+
+def test_half_of_the_people_are_half_of_each_class_in_each_inner_fold():
+    thin = thin_fold(FOLD, LABEL_OF, 0.5, 0)
+    assert [len(part) for part in thin.validation] == [6, 6, 6]
+    assert sum(LABEL_OF[person] for person in thin.train) == 9
+
+
+def test_other_repeats_leave_out_others():
+    other = Fold(2, 2, FOLD.train, FOLD.test, FOLD.validation)
+    assert thin_fold(FOLD, LABEL_OF, 0.5, 0).train != thin_fold(other, LABEL_OF, 0.5, 0).train
+
+
+@pytest.mark.parametrize("shares", [[0.5], [0.5, 0.5], [0.0, 0.5]])
+def test_a_curve_needs_different_shares(shares):
+    with pytest.raises(ConfigError, match=r"learning_curve\.shares: found"):
+        LearningCurvePlan(shares)
+
+
+def test_known_curve_is_found_again():
+    truth = Curve(0.85, 1.2, 0.6)
+    sizes = np.array([15.0, 25, 40, 56])
+    found = fit_curve(sizes, truth.auc(sizes))
+    np.testing.assert_allclose(found.auc([56, 112, 224]), truth.auc([56, 112, 224]), atol=0.005)
+
+
+def test_flat_curve_promises_nothing():
+    found = fit_curve(np.array([15.0, 25, 40, 56]), np.full(4, 0.5))
+    assert found.auc(10_000) == pytest.approx(0.5, abs=0.01)
+
+
+def test_more_is_asked_of_a_small_difference_than_of_a_large_effect():
+    curves = {"cnn": Curve(0.85, 0.5, 0.5), "linear_svm": Curve(0.80, 0.5, 0.5)}
+    needed = people_needed(curves, list(curves), 0.5, Precision(70, 1.0, 0.15))
+    # 0.05 is a third of what 70 people show: nine times as many.
+    assert needed["above_rival"] == pytest.approx(630, rel=0.02)
+    assert needed["above_chance"] < 60
+
+
+def test_no_study_shows_a_difference_that_is_not_there():
+    curves = {"cnn": Curve(0.5, 0.0, 0.5), "linear_svm": Curve(0.7, 0.1, 0.5)}
+    needed = people_needed(curves, list(curves), 0.5, Precision(70, 1.0, 0.15))
+    assert needed == {"above_chance": None, "above_rival": None}
+
+
+def test_untested_rival_is_left_out_of_the_look_ahead():
+    curves = {"cnn": Curve(0.8, 0.5, 0.5), "linear_svm": Curve(0.7, 0.1, 0.5)}
+    assert set(people_needed(curves, list(curves), 0.5, Precision(70))) == {"above_chance"}
+
+
+def table_of(auc_shift, seed):
+    rng = np.random.default_rng(seed)
+    label = np.arange(40) % 2
+    parts = []
+    for model, gain in (("cnn", 0.8), ("linear_svm", 1.2)):
+        score = rng.normal(size=40) + gain * auc_shift * label
+        parts.append(
+            pd.DataFrame(
+                {
+                    "participant_id": [f"sub-{k:02}" for k in range(40)],
+                    "scan_id": [f"sub-{k:02}" for k in range(40)],
+                    "repeat": 0,
+                    "fold": np.arange(40) // 8,
+                    "model": model,
+                    "label": label,
+                    "score": score,
+                    "probability": 1 / (1 + np.exp(-score)),
+                }
+            )
+        )
+    return pd.concat(parts)
+
+
+def test_every_size_is_described_and_looked_beyond():
+    tables = {16.0: table_of(0.4, 0), 24.0: table_of(0.8, 0), 32.0: table_of(1.2, 0)}
+    found = describe_curve(tables, ["cnn", "linear_svm"], 0.5, Precision(40, 1.0, 0.2), 0)
+    assert [row["n_train"] for row in found["points"]] == [16, 24, 32] * 2
+    assert {row["n_train"] for row in found["ahead"]} == {64, 128}
+    for row in found["ahead"]:
+        assert 0.5 <= row["auc_ci"][0] <= row["auc_ci"][1] <= 1
+    assert len(found["lines"]) == 4
+    assert "by extrapolation" in found["lines"][0]
