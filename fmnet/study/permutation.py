@@ -3,7 +3,7 @@
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -18,7 +18,12 @@ from tqdm import tqdm
 from fmnet.data.cohort import Cohort
 from fmnet.errors import CohortError, Fault, FoldsError
 from fmnet.limits import Count, NonNegativeCount
-from fmnet.study.crossval import Pipeline, crossvalidate_baselines, crossvalidate_network
+from fmnet.study.crossval import (
+    NETWORK,
+    Pipeline,
+    crossvalidate_baselines,
+    crossvalidate_network,
+)
 from fmnet.study.data import StudyData
 from fmnet.study.metrics import count_pairs
 from fmnet.study.run_folder import check_one_process
@@ -41,12 +46,15 @@ class PermutationPlan:
         Permutations; 0 for none. The smallest p-value is ``1 / (n + 1)``.
     n_repeats : int
         Repeats of the folds in each; the observed AUC that they are compared with uses the same.
+    models : list of str
+        Baselines that are permuted beside the network.
     n_jobs : int
         Processes.
     """
 
     n: NonNegativeCount = 0
     n_repeats: Count = 1
+    models: Sequence[str] = ("linear_svm", "logistic_ridge")
     n_jobs: Count = 1
 
 
@@ -168,9 +176,11 @@ def run_permutations(
     """
     check_one_process("permutation.n")
     check_exchangeable(data.cohort, pipeline.seed)
-    folder = folder / f"repeats-{plan.n_repeats}"
+    kept = {name: one for name, one in pipeline.baselines.items() if name in plan.models}
+    folder = folder / f"repeats-{plan.n_repeats}_{'_'.join([NETWORK, *sorted(kept)])}"
     folder.mkdir(parents=True, exist_ok=True)
-    quiet = replace(pipeline, trainable=replace(pipeline.trainable, build_loggers=()))
+    trainable = replace(pipeline.trainable, build_loggers=())
+    quiet = replace(pipeline, trainable=trainable, baselines=kept)
     missing = [index for index in range(plan.n) if not _path(folder, index).exists()]
     bar = tqdm(total=plan.n, initial=plan.n - len(missing), desc="permutations", unit="run")
     with bar:
@@ -197,6 +207,7 @@ def summarise_permutations(
             "null": null[name].tolist(),
         }
         for name, auc in observed.items()
+        if name in null
     }
     return {"n": len(null), "n_repeats": plan.n_repeats, "models": models}
 
