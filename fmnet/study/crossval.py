@@ -90,7 +90,8 @@ def crossvalidate_seeds(
     first = [fold for fold in folds if fold.repeat == 0]
     quiet = replace(pipeline, trainable=replace(pipeline.trainable, build_loggers=()))
     tables = []
-    for number in tqdm(range(1, n_seeds), desc="seeds", unit="seed", leave=False):
+    numbers = range(1, n_seeds)
+    for number in tqdm(numbers, desc="seeds", unit="seed", leave=False, disable=n_seeds == 1):
         other = replace(quiet, seed=fold_seed(pipeline.seed, SEEDS, number))
         table, _ = crossvalidate_network(other, data, first, title="")
         tables.append(table.assign(seed=number))

@@ -21,7 +21,7 @@ from fmnet.study.crossval import NETWORK, fold_rows
 from fmnet.study.data import StudyData, load_study_data
 from fmnet.study.metrics import add_units, study_metrics
 from fmnet.study.report.words import model_lines
-from fmnet.study.run_folder import read_json, write_json
+from fmnet.study.run_folder import OPENINGS, read_json, write_json
 from fmnet.training.fit import predict_scores
 
 #: Role of scans in cohort.tsv, as `fmnet.data.cohort.Cohort.table` writes it.
@@ -97,7 +97,7 @@ def record_opening(folder: Path, again: bool) -> dict[str, Any]:
     """Note in the manifest that the box is opened, and how often that has happened."""
     path = folder / "manifest.json"
     manifest = read_json(path)
-    before = manifest.get("lockbox_openings", [])
+    before = manifest.get(OPENINGS, [])
     if before and not again:
         raise RunError(
             Fault(
@@ -109,7 +109,7 @@ def record_opening(folder: Path, again: bool) -> dict[str, Any]:
         )
     date = datetime.now(UTC).isoformat(timespec="seconds")
     opening = {"date": date, "count": len(before) + 1}
-    write_json(manifest | {"lockbox_openings": [*before, opening]}, path)
+    write_json(manifest | {OPENINGS: [*before, opening]}, path)
     return opening
 
 

@@ -8,9 +8,10 @@ import pandas as pd
 
 from fmnet.data.folds import Fold
 from fmnet.data.folds_file import folds_table
-from fmnet.data.tables import write_table
+from fmnet.data.tables import read_table_file, write_table
 from fmnet.deploy.calibration import fit_calibration
 from fmnet.deploy.quality import fit_reference
+from fmnet.errors import Fault, RunError
 from fmnet.networks.rebuild import describe_builder
 from fmnet.study.crossval import NETWORK, Pipeline
 from fmnet.study.data import StudyData
@@ -18,10 +19,15 @@ from fmnet.study.run_folder import (
     TrainingRecord,
     read_json,
     read_predictions,
+    table_text,
     write_json,
     write_model,
+    write_predictions,
 )
 from fmnet.training.fold import TrainedFold
+
+#: Columns of cohort.tsv that say what scores come from.
+IDENTITY = ("scan_id", "label", "used", "source_sha256")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +59,68 @@ class Results:
 
 
 def read_results(folder: Path, data: StudyData, folds: list[Fold]) -> Results:
-    """Read what an earlier call wrote for the same configuration."""
+    """Read what an earlier call wrote for the same configuration.
+
+    Raises
+    ------
+    RunError
+        If maps, labels or folds are no longer the same, or a score is missing.
+    """
     metrics, seeds = read_json(folder / "crossvalidation.json"), folder / "seeds.tsv"
+    predictions = read_predictions(folder / "predictions.tsv")
+    _check_same_data(folder, data, folds)
+    _check_complete(folder, predictions, data, folds)
     return Results(
         data,
         folds,
-        read_predictions(folder / "predictions.tsv"),
+        predictions,
         metrics["n_epochs"],
         metrics["lacking"],
         read_predictions(seeds) if seeds.exists() else pd.DataFrame(),
     )
+
+
+def _check_same_data(folder: Path, data: StudyData, folds: list[Fold]) -> None:
+    """Raise `RunError` unless maps, labels and folds are those that the scores come from."""
+    people = read_table_file(folder / "cohort.tsv", IDENTITY)
+    changed = []
+    if _rows(people) != _rows(data.cohort.table()):
+        changed.append("maps or labels")
+    if (folder / "folds.tsv").read_text("utf-8") != table_text(folds_table(folds)):
+        changed.append("folds")
+    if changed:
+        raise RunError(
+            Fault(
+                str(folder),
+                f"scores that come from other {' and '.join(changed)} than there are now",
+                "the cohort that the run was started with",
+                "start a run in another folder, or restore the files",
+            )
+        )
+
+
+def _rows(people: pd.DataFrame) -> list[str]:
+    return sorted("|".join(map(str, row)) for row in people[list(IDENTITY)].to_numpy())
+
+
+def _check_complete(
+    folder: Path, predictions: pd.DataFrame, data: StudyData, folds: list[Fold]
+) -> None:
+    """Raise `RunError` unless every model has scored every test scan of every fold."""
+    expected = sum(len(data.smoothed.rows(fold.test)) for fold in folds)
+    short = {
+        str(name): len(rows) for name, rows in predictions.groupby("model") if len(rows) != expected
+    }
+    if short or NETWORK not in set(predictions["model"]):
+        found = ", ".join(f"{n} scores of {name}" for name, n in short.items()) or "no network"
+        raise RunError(
+            Fault(
+                str(folder / "predictions.tsv"),
+                found,
+                f"{expected} scores of each model",
+                "set overwrite=true to run it again",
+            )
+        )
 
 
 def write_record(
@@ -78,12 +136,17 @@ def write_record(
     kept = {"n_epochs": results.n_epochs, "lacking": results.lacking}
     write_json(kept, folder / "crossvalidation.json")
     if len(results.again):
-        write_table(results.again, folder / "seeds.tsv")
-    write_table(results.predictions, folder / "predictions.tsv")
+        write_predictions(results.again, folder / "seeds.tsv")
+    write_predictions(results.predictions, folder / "predictions.tsv")
 
 
 def write_final(
-    results: Results, metrics: dict[str, Any], final: TrainedFold, pipeline: Pipeline, folder: Path
+    results: Results,
+    metrics: dict[str, Any],
+    final: TrainedFold,
+    pipeline: Pipeline,
+    control: str,
+    folder: Path,
 ) -> None:
     """Write the final model with its calibration, which is fitted on out-of-fold scores."""
     cohort = results.data.cohort
@@ -103,6 +166,7 @@ def write_final(
         final.n_epochs,
         pipeline.seed,
         metrics["models"],
+        control,
     )
     write_model(
         folder,

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from fmnet.deploy.bundle import write_plain
 from fmnet.deploy.calibration import Calibration
 from fmnet.deploy.preparation import Preparation, write_preparation
 from fmnet.deploy.quality import Reference
-from fmnet.errors import ConfigError, Fault, RunError
+from fmnet.errors import ConfigError, Fault
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import NetworkDescription, write_network
 
@@ -37,9 +36,11 @@ PACKAGES = (
 FILES = (
     "config.yaml", "manifest.json", "cohort.tsv", "participants.tsv", "folds.tsv",
     "predictions.tsv", "seeds.tsv", "crossvalidation.json", "metrics.json", "figure.png",
-    "report.html",
+    "report.html", "lockbox.tsv", "lockbox.json",
 )  # fmt: skip
 FOLDERS = ("logs", "model", "permutations", "sensitivity", "learning_curve")
+#: Where the manifest keeps each opening of the lock-box.
+OPENINGS = "lockbox_openings"
 #: Settings that may change when a run is gone on with.
 FREE = (
     "permutation", "sensitivity", "learning_curve", "audit", "overwrite", "resume", "run_dir",
@@ -65,6 +66,8 @@ class TrainingRecord:
         Of the final training.
     crossvalidation : dict
         Out-of-fold figures of each model.
+    control : str
+        What makes it a negative control; empty for a study.
     """
 
     label: str
@@ -79,6 +82,7 @@ class TrainingRecord:
     n_epochs: int
     seed: int
     crossvalidation: dict[str, Any]
+    control: str = ""
 
 
 def is_writer() -> bool:
@@ -105,71 +109,26 @@ def check_one_process(setting: str) -> None:
         )
 
 
-def check_run_folder(run_dir: Path, overwrite: bool) -> None:
-    """Refuse a folder that can't be written or holds results, before anything is computed.
-
-    Raises
-    ------
-    RunError
-        If there are results in it and `overwrite` is false, or it can't be written.
-    """
-    if (run_dir / "predictions.tsv").exists() and not overwrite:
-        raise RunError(
-            Fault(
-                str(run_dir),
-                "the results of an earlier run",
-                "a new folder",
-                "choose another run_dir, or set overwrite=true",
-            )
-        )
-    there = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise _not_writable(run_dir, f"'{there}', which can't be written into")
-
-
-def check_same_run(run_dir: Path, config_yaml: str) -> None:
-    """Refuse to go on with a run of another configuration.
-
-    Raises
-    ------
-    RunError
-        Naming the settings that differ.
-    """
+def changed_settings(run_dir: Path, config_yaml: str) -> list[str]:
+    """Name the settings in which a run differs from a configuration, as far as they matter."""
     before = _settings((run_dir / "config.yaml").read_text("utf-8"))
     now = _settings(config_yaml)
-    differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    if differing:
-        raise RunError(
-            Fault(
-                str(run_dir),
-                f"a run with other settings for {', '.join(differing)}",
-                "the settings that it was started with",
-                "repeat the command with resume=true, or choose another run_dir",
-            )
-        )
+    return [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
 
 
-def create_run_folder(run_dir: Path) -> None:
-    """Make the folder, or free it of what an earlier run left.
-
-    Raises
-    ------
-    RunError
-        If that fails.
-    """
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        for name in FOLDERS:
-            shutil.rmtree(run_dir / name, ignore_errors=True)
-        for name in FILES:
-            (run_dir / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise _not_writable(run_dir, str(error)) from error
+def write_whole(text: str, path: Path) -> None:
+    """Write a file so that its name never stands for a part of it."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
 
 
 def write_json(content: Any, path: Path) -> None:
     """Write JSON with a final newline."""
-    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", "utf-8")
+    write_whole(json.dumps(content, indent=2, allow_nan=False) + "\n", path)
 
 
 def parse_settings(config_yaml: str) -> dict[str, Any]:
@@ -190,12 +149,21 @@ def read_predictions(table: Path | TextIO) -> pd.DataFrame:
     return pd.read_csv(table, sep="\t", dtype=text, keep_default_na=False)
 
 
+def table_text(table: pd.DataFrame) -> str:
+    """Write a table as a file would hold it."""
+    text = io.StringIO()
+    write_table(table, text)
+    return text.getvalue()
+
+
+def write_predictions(predictions: pd.DataFrame, path: Path) -> None:
+    """Write an out-of-fold table; its name appears only once it is whole."""
+    write_whole(table_text(predictions), path)
+
+
 def as_written(predictions: pd.DataFrame) -> pd.DataFrame:
     """Round as a file does, so that a run gone on with has the same figures as an undisturbed."""
-    text = io.StringIO()
-    write_table(predictions, text)
-    text.seek(0)
-    return read_predictions(text)
+    return read_predictions(io.StringIO(table_text(predictions)))
 
 
 def write_model(
@@ -273,9 +241,3 @@ def _git_commit() -> str:
 
 def _settings(config_yaml: str) -> dict[str, Any]:
     return {key: value for key, value in parse_settings(config_yaml).items() if key not in FREE}
-
-
-def _not_writable(run_dir: Path, found: str) -> RunError:
-    return RunError(
-        Fault(str(run_dir), found, "a folder that can be written", "choose another run_dir")
-    )

@@ -1,6 +1,7 @@
 """One study from a listing to a run folder."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from fmnet.networks.backbones import NetworkBuilder
 from fmnet.study.analysis import analyse_predictions, power_of
 from fmnet.study.audit.audit import AuditPlan, run_audit
 from fmnet.study.baselines.base import Baseline
+from fmnet.study.claim import claim_run_folder, replacing
 from fmnet.study.crossval import (
     NETWORK,
     Pipeline,
@@ -41,12 +43,9 @@ from fmnet.study.permutation import (
 )
 from fmnet.study.record import Results, read_results, write_final, write_record
 from fmnet.study.report.page import write_report
-from fmnet.study.report.words import NAMES, summary_lines
+from fmnet.study.report.words import NAMES, control, summary_lines
 from fmnet.study.run_folder import (
     as_written,
-    check_run_folder,
-    check_same_run,
-    create_run_folder,
     is_writer,
     manifest,
     parse_settings,
@@ -132,7 +131,8 @@ def run_study(
     overwrite : bool
         Whether a finished run in `run_dir` may be replaced.
     resume : bool
-        Whether a run of the same configuration is gone on with, for instance with permutations.
+        Whether a finished run of the same configuration is gone on with, for instance with
+        permutations; an unfinished one is in any case.
     config_yaml : str
         The configuration as text, kept with the results.
 
@@ -143,11 +143,7 @@ def run_study(
     """
     started, folder = datetime.now(UTC), Path(run_dir)
     settings = parse_settings(config_yaml)
-    is_resumed = resume and (folder / "predictions.tsv").exists()
-    if is_resumed:
-        check_same_run(folder, config_yaml)
-    elif is_writer():
-        check_run_folder(folder, overwrite)
+    is_resumed = claim_run_folder(folder, config_yaml, overwrite, resume)
     store = ScanStore(Path(store_dir), preparation.build_grid(), preparation.min_coverage)
     opened = set_aside(open_cohort(cohort, store), lockbox, seed)
     if shuffle_labels:
@@ -161,16 +157,19 @@ def run_study(
     if is_resumed:
         results = read_results(folder, data, splits)
     else:
+        network((len(cohort.contrasts), *store.grid.shape))  # too small a grid shows here
         check_leaks(usable_baselines(pipeline, data), data, splits[0], seed)
-        results = crossvalidate(pipeline, data, splits, n_seeds, folder)
-        if is_writer():
-            write_record(results, folder, manifest(seed, _hashes(opened), started), config_yaml)
+        with replacing(folder) if is_writer() else nullcontext():
+            results = crossvalidate(pipeline, data, splits, n_seeds)
+            if is_writer():
+                record = manifest(seed, _hashes(opened), started)
+                write_record(results, folder, record, config_yaml)
     named = add_units(results.predictions, opened.unit_of)
     metrics = figures(results, named, seed)
     if not (folder / "model" / "training.json").exists():
         final = train_final(pipeline, data, splits)
         if is_writer():
-            write_final(results, metrics, final, pipeline, folder / "model")
+            write_final(results, metrics, final, pipeline, control(settings), folder / "model")
     plans = (permutation, sensitivity, learning_curve)
     metrics |= probe(plans, pipeline, results, metrics, folder)
     network_figures = metrics["models"][NETWORK]
@@ -227,12 +226,8 @@ def probe(
     return found
 
 
-def crossvalidate(
-    pipeline: Pipeline, data: StudyData, folds: list[Fold], n_seeds: int, folder: Path
-) -> Results:
+def crossvalidate(pipeline: Pipeline, data: StudyData, folds: list[Fold], n_seeds: int) -> Results:
     """Score everybody out of fold, by the network and by each baseline; predictions as written."""
-    if is_writer():
-        create_run_folder(folder)
     predictions, epochs = crossvalidate_network(pipeline, data, folds)
     others, lacking = crossvalidate_baselines(pipeline, data, folds)
     predictions = as_written(pd.concat([predictions, others], ignore_index=True))

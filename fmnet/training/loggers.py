@@ -1,5 +1,6 @@
 """Lightning loggers, one per training: ``(log_dir, name)`` to a logger."""
 
+import shutil
 from pathlib import Path
 
 from pytorch_lightning.loggers import (
@@ -14,7 +15,8 @@ from fmnet.errors import ConfigError, Fault
 
 
 def build_csv_logger(log_dir: Path, name: str) -> Logger:
-    """Write ``<log_dir>/csv/<name>/metrics.csv``."""
+    """Write ``<log_dir>/csv/<name>/metrics.csv``, in place of what a stopped training left."""
+    shutil.rmtree(log_dir / "csv" / name, ignore_errors=True)
     return CSVLogger(log_dir / "csv", name=name, version="")
 
 

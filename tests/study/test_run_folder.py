@@ -1,33 +1,21 @@
 import pytest
 
-from fmnet.errors import RunError
-from fmnet.study.run_folder import check_run_folder, create_run_folder, is_writer, versions
+from fmnet.study.run_folder import is_writer, read_json, versions, write_json
 
 
-def test_empty_folder_is_taken(tmp_path):
-    check_run_folder(tmp_path / "deep" / "run", overwrite=False)
-    assert not (tmp_path / "deep").exists()
-    create_run_folder(tmp_path / "deep" / "run")
-    assert (tmp_path / "deep" / "run").is_dir()
+def test_file_is_whole_or_not_there(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.json"
+    write_json({"auc": 0.5}, path)
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_json({"auc": 0.9}, path)
+    assert read_json(path) == {"auc": 0.5}
 
 
-def test_results_are_kept_unless_told_otherwise(tmp_path):
-    (tmp_path / "predictions.tsv").write_text("")
-    with pytest.raises(RunError, match="set overwrite=true"):
-        check_run_folder(tmp_path, overwrite=False)
-    (tmp_path / "notes.txt").write_text("mine")
-    check_run_folder(tmp_path, overwrite=True)
-    assert (tmp_path / "predictions.tsv").exists(), "nothing is lost before the new run begins"
-    create_run_folder(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-
-
-def test_place_that_is_no_folder_is_refused(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match=r"file', which can't be written into; accepted: a folder"):
-        check_run_folder(tmp_path / "file" / "run", overwrite=False)
-    with pytest.raises(RunError, match="choose another run_dir"):
-        create_run_folder(tmp_path / "file" / "run")
+def test_numbers_that_json_does_not_know_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json({"auc": float("nan")}, tmp_path / "metrics.json")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("rank", "writes"), [("0", True), ("1", False)])

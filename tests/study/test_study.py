@@ -1,12 +1,16 @@
 import json
 import shutil
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 from run_fixtures import study_settings
 
-from fmnet.errors import RunError
+from fmnet.errors import ConfigError, RunError
+from fmnet.networks.backbones import build_small_cnn
+from fmnet.study.claim import MARKER
 from fmnet.study.run_folder import FILES, FOLDERS
 from fmnet.study.study import run_study
 
@@ -16,12 +20,11 @@ def read(path) -> pd.DataFrame:
 
 
 def test_run_folder_is_complete(finished):
-    assert {path.name for path in finished.run_dir.iterdir()} == {*FILES, *FOLDERS} - {
-        "permutations",
-        "sensitivity",
-        "learning_curve",
-        "seeds.tsv",
-    }
+    made_on_demand = {
+        "permutations", "sensitivity", "learning_curve", "seeds.tsv", "lockbox.tsv", "lockbox.json",
+    }  # fmt: skip
+    expected = {*FILES, *FOLDERS, MARKER} - made_on_demand
+    assert {path.name for path in finished.run_dir.iterdir()} == expected
     assert finished.lines[-1] == str(finished.run_dir)
     assert "SYNTHETIC DATA" in finished.lines[0]
 
@@ -103,3 +106,64 @@ def test_run_folder_that_cannot_be_made(study_root, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="choose another run_dir"):
         run_study(**study_settings(study_root, tmp_path / "file" / "run"))
+
+
+@pytest.fixture
+def unfinished(finished, tmp_path):
+    """The same run as if it had been killed before its report."""
+    copy = shutil.copytree(finished.run_dir, tmp_path / "copy")
+    for name in ("metrics.json", "report.html"):
+        (copy / name).unlink()
+    return copy
+
+
+def test_same_command_goes_on_with_an_unfinished_run(finished, unfinished, study_root):
+    shutil.rmtree(unfinished / "model")
+    run_study(**study_settings(study_root, unfinished))
+    for name in ("predictions.tsv", "metrics.json", "model/weights.safetensors"):
+        assert (unfinished / name).read_bytes() == (finished.run_dir / name).read_bytes()
+
+
+def test_scores_of_other_labels_are_not_gone_on_with(unfinished, study_root):
+    settings = study_settings(study_root, unfinished)
+    one, *others = settings["cohort"].scans
+    swapped = replace(one, label="HC" if one.label == "FM" else "FM")
+    settings["cohort"] = replace(settings["cohort"], scans=(swapped, *others))
+    with pytest.raises(RunError, match="scores that come from other maps or labels and folds"):
+        run_study(**settings)
+
+
+def test_half_a_table_of_scores_is_not_gone_on_with(unfinished, study_root):
+    path = unfinished / "predictions.tsv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-20]))
+    with pytest.raises(RunError, match="28 scores of linear_svm; accepted: 48 scores of each"):
+        run_study(**study_settings(study_root, unfinished))
+
+
+def test_grid_too_small_for_the_network_costs_no_earlier_run(finished, study_root, tmp_path):
+    copy = shutil.copytree(finished.run_dir, tmp_path / "copy")
+    settings = study_settings(study_root, copy, overwrite=True)
+    settings["network"] = partial(build_small_cnn, channels=[2] * 9)
+    with pytest.raises(ConfigError, match="too small for this network"):
+        run_study(**settings)
+    assert (copy / "predictions.tsv").exists()
+
+
+def test_labels_within_people_are_studied(study_root, tmp_path):
+    """Each person has a scan of either class; there is nothing to balance or to power."""
+    settings = study_settings(study_root, tmp_path / "run")
+    listing = settings["cohort"]
+    people = [f"sub-{k // 2:02}" for k in range(len(listing.scans))]
+    labels = ["FM", "HC"] * (len(people) // 2)
+    scans = tuple(
+        replace(scan, participant_id=person, label=label)
+        for scan, person, label in zip(listing.scans, people, labels, strict=True)
+    )
+    table = pd.DataFrame({"participant_id": sorted(set(people))})
+    settings["cohort"] = replace(listing, scans=scans, participants=table)
+    run_study(**settings)
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["n_subjects"] == 12
+    (line,) = metrics["power"]["lines"]
+    assert line == "Not worked out: there are people with scans of both groups."
+    assert metrics["audit"]["passed_over"]

@@ -29,14 +29,27 @@ BANNERS = {
     "synthetic": "SYNTHETIC DATA, nobody was scanned.",
     "injected": "PLANTED EFFECT: known differences were added to real maps.",
 }
-#: What has to be said first about settings under which nothing can be found.
-CONTROL = "NEGATIVE CONTROL: labels were shuffled before anything else."
+#: What has to be said first about settings under which nothing is to be found.
+SHUFFLED = "NEGATIVE CONTROL: labels were shuffled before anything else."
+ELSEWHERE = "NEGATIVE CONTROL: only voxels outside of the grey matter were looked at."
+NO_EFFECT = "NEGATIVE CONTROL: no effect was planted."
 
 
 def banners(listing: Listing, settings: Mapping[str, Any]) -> list[str]:
     """List what a reader has to know before any figure."""
     found = [BANNERS[listing.origin]] if listing.origin else []
-    return [*found, CONTROL] if settings.get("shuffle_labels") else found
+    return [*found, said] if (said := control(settings)) else found
+
+
+def control(settings: Mapping[str, Any]) -> str:
+    """Say what makes a run a negative control; empty for a study."""
+    if settings.get("shuffle_labels"):
+        return SHUFFLED
+    if settings.get("preparation", {}).get("mask") in {"non_grey", "background"}:
+        return ELSEWHERE
+    cohort = settings.get("cohort", {})
+    is_null = 0 in (cohort.get("effect_size"), cohort.get("amplitude"))
+    return NO_EFFECT if is_null else ""
 
 
 def name_of(model: str) -> str:
