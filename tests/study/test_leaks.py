@@ -9,6 +9,7 @@ from fmnet.errors import LeakError
 from fmnet.study.baselines.base import Baseline
 from fmnet.study.baselines.constant import Dummy
 from fmnet.study.baselines.covariates import Columns
+from fmnet.study.baselines.decoder import Frem, SpaceNet
 from fmnet.study.baselines.estimator import Estimator
 from fmnet.study.baselines.linear import LinearSvm, LogisticRidge
 from fmnet.study.baselines.shortcuts import Coverage, Roughness, Scale
@@ -66,6 +67,12 @@ def test_honest_pipeline_passes(build_study, fold):
     }
     check_leaks(baselines, data, fold, seed=0)
     check_leaks({}, data.harmonised(SiteHarmoniser(tuple(SITES))), fold, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder", [Frem(cv=3), SpaceNet(cv=3)])
+def test_decoders_of_nilearn_see_no_test_scans(build_study, fold, decoder):
+    check_leaks({"decoder": decoder}, build_study(), fold, seed=0)
 
 
 def test_preparation_fitted_on_all_scans_is_refused(build_study, fold):

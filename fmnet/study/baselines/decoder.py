@@ -12,6 +12,9 @@ from fmnet.data.nifti import to_image
 from fmnet.limits import Several
 from fmnet.study.baselines.base import Baseline, BaselineData, Rows, Scores
 
+#: Smoothing of the maps, full width at half maximum.
+FWHM_MM = 8.0
+
 
 @dataclass(frozen=True)
 class Frem(Baseline):
@@ -46,7 +49,7 @@ class Frem(Baseline):
             screening_percentile=self.screening_percentile,
             clustering_percentile=self.clustering_percentile,
             cv=StratifiedShuffleSplit(self.cv, test_size=0.2, random_state=0),
-            standardize="zscore_sample",
+            standardize=False,
         )
         return fit_decoder(model, data, train, test)
 
@@ -84,6 +87,7 @@ class SpaceNet(Baseline):
             penalty=self.penalty,
             screening_percentile=self.screening_percentile,
             cv=self.cv,
+            standardize=False,
             verbose=0,
         )
         return fit_decoder(model, data, train, test)
@@ -103,8 +107,8 @@ def mask_image(data: BaselineData) -> Any:
 def fit_decoder(model: Any, data: BaselineData, train: Rows, test: Rows) -> Scores:
     """Fit a nilearn decoder on images and score others."""
     grid = data.cohort.grid
-    values = np.nan_to_num(data.smoothed(8.0)[:, 0])
-    volumes = np.moveaxis(grid.unmask(values), 0, -1)
+    # Standardised here: nilearn's masker would standardise the test scans by themselves.
+    volumes = np.moveaxis(grid.unmask(data.features(train, FWHM_MM)), 0, -1)
     with warnings.catch_warnings():
         # about masks and solvers inside nilearn: nothing that a user could change
         warnings.simplefilter("ignore")
