@@ -97,6 +97,9 @@ def _from_table(table: Path, bundle: Bundle, space: str) -> Found:
 
 
 def _from_folder(folder: Path, bundle: Bundle, space: str) -> Found:
+    if not os.access(folder, os.R_OK | os.X_OK):  # searching it would find nothing and not say why
+        found, action = "a folder that this account may not read", "ask its owner for permission"
+        raise VolumeError(Fault(str(folder), found, "a readable folder", action))
     wanted = bundle.metadata["input"]
     maps = find_maps(
         folder,

@@ -147,6 +147,11 @@ def test_folder_that_may_not_be_entered_is_an_error(bundle, person, tmp_path, un
     assert "may not read" in predict_scan(bundle, scan).reason
 
 
+def test_folder_that_may_not_be_read_is_an_error(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert "may not read" in only_error(find_new_scans(str(tmp_path), bundle))
+
+
 # tables ----------------------------------------------------------------------------------------
 
 
