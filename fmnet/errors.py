@@ -96,6 +96,12 @@ class RunError(FmnetError):
     title = "the run folder can't be used"
 
 
+class OutputError(FmnetError):
+    """The place for the results is not one that can be written."""
+
+    title = "the results can't be written"
+
+
 class ExportError(FmnetError):
     """The trained network was not exported."""
 

@@ -1,10 +1,14 @@
 """Turn a finished run into a bundle, refused unless every form of the network agrees."""
 
+import errno
+import io
 import json
 import logging
+import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,13 +23,15 @@ from fmnet.data.cohort import FILE_SEPARATOR
 from fmnet.data.tables import read_table_file
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.bundle import FORMAT_VERSION, INTENDED_USE, Bundle, read_bundle, write_sums
+from fmnet.deploy.model_card import model_card
 from fmnet.deploy.predict import NewScan, read_values
 from fmnet.deploy.preparation import Preparation, read_preparation
-from fmnet.errors import ExportError, Fault, FmnetError
+from fmnet.errors import ExportError, Fault, FmnetError, RunError
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network
 
 COPIED = ("preparation.json", "preparation.safetensors", "calibration.json", "reference.json")
+RECORD = "training.json"
 MAX_BATCH = 4096
 
 
@@ -72,7 +78,7 @@ def export_run(
     Raises
     ------
     ExportError
-        If the forms disagree, the maps are gone, or `out` exists.
+        If the forms disagree, the maps are gone, or `out` exists or can't be written.
     RunError
         If `run_dir` holds no finished run.
     """
@@ -81,17 +87,31 @@ def export_run(
     network, _ = read_network(model, (*TRUSTED, *(trusted_packages or ())))
     preparation = read_preparation(model)
     scans = read_run_scans(Path(run_dir), n_check)
+    kept = _read_kept(model)
+
+    def write(folder: Path) -> Agreement:
+        write_network_files(network, preparation, folder)
+        for name in COPIED:
+            (folder / name).write_bytes(kept[name])
+        record = json.loads(kept[RECORD])
+        write_metadata(folder, record, preparation, None)
+        agreement = check_agreement(network, preparation, read_bundle(folder), scans, tolerance)
+        write_metadata(folder, record, preparation, agreement)
+        return agreement
+
+    try:
+        return _write_whole(write, target)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
+def _write_whole(write: Callable[[Path], Agreement], target: Path) -> Agreement:
+    """Write a folder beside its place and move it there once it is whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as place:
         folder = Path(place) / "bundle"
         folder.mkdir()
-        write_network_files(network, preparation, folder)
-        for name in COPIED:
-            shutil.copy(model / name, folder / name)
-        record = json.loads((model / "training.json").read_text("utf-8"))
-        write_metadata(folder, record, preparation, None)
-        agreement = check_agreement(network, preparation, read_bundle(folder), scans, tolerance)
-        write_metadata(folder, record, preparation, agreement)
+        agreement = write(folder)
         if target.exists():
             shutil.rmtree(target)
         folder.rename(target)
@@ -127,7 +147,10 @@ def write_network_files(network: ScoreNetwork, preparation: Preparation, folder:
         # Inside torch, about torch: nothing here that a user or we could change.
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.export.export(network, (example,), dynamic_shapes=shapes)
-        torch.export.save(program, folder / "model.pt2")
+        # Through memory: torch's own writing to a full disk ends in a C++ error without a reason.
+        whole = io.BytesIO()
+        torch.export.save(program, whole)
+        (folder / "model.pt2").write_bytes(whole.getbuffer())
         onnx = torch.onnx.export(
             program,
             input_names=["image"],
@@ -140,7 +163,7 @@ def write_network_files(network: ScoreNetwork, preparation: Preparation, folder:
             raise ExportError(
                 Fault("network", "no ONNX program", "a network that ONNX can hold", "change it")
             )
-        onnx.save(folder / "model.onnx")
+        (folder / "model.onnx").write_bytes(onnx.model_proto.SerializeToString())
 
 
 def check_agreement(
@@ -218,37 +241,13 @@ def write_metadata(
     write_sums(folder)
 
 
-def model_card(metadata: dict[str, Any]) -> str:
-    """Describe a bundle for people, from its metadata."""
-    training, wanted = metadata["training"], metadata["input"]
-    origin = "**Trained on synthetic data: for demonstration only.**\n\n"
-    rows = [
-        f"| {name} | {m['auc']:.2f} [{m['auc_ci'][0]:.2f}, {m['auc_ci'][1]:.2f}] | "
-        f"{m['balanced_accuracy']:.2f} |"
-        for name, m in training["crossvalidation"].items()
-    ]
-    voxel = " x ".join(f"{edge:g}" for edge in wanted["voxel_size_mm"])
-    return (
-        f"# Signature: {training['positive']} against {training['negative']}\n\n"
-        f"{origin if training['origin'] == 'synthetic' else ''}"
-        f"## Intended use\n\n{metadata['intended_use']}\n\n"
-        f"## Input\n\nOne map per contrast ({', '.join(wanted['contrasts'])}), statistic "
-        f"{wanted['stat']}, in {wanted['space']} space; any grid, put on {voxel} mm voxels and "
-        f"smoothed by {wanted['fwhm_mm']:g} mm.\n\n"
-        f"## Training\n\n{training['n_scans']} scans of {training['n_subjects']} people.\n\n"
-        "Out of fold, in the same folds (AUC with its 95 % interval over subjects):\n\n"
-        "| model | AUC | balanced accuracy |\n|---|---|---|\n" + "\n".join(rows) + "\n\n"
-        f"Made with fmnet {metadata['versions']['fmnet']}, format "
-        f"{metadata['format_version']}. Check the files with `sha256sum -c SHA256SUMS`.\n"
-    )
-
-
 def _gap(one: FloatArray, other: FloatArray) -> float:
     return float(np.abs(one - other).max())
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
-    if target.exists() and not (overwrite and (target / "metadata.json").is_file()):
+    # os.path and not pathlib, which raises where a folder above may not be entered
+    if os.path.lexists(target) and not (overwrite and (target / "metadata.json").is_file()):
         raise ExportError(
             Fault(
                 str(target),
@@ -257,3 +256,20 @@ def _check_target(target: Path, overwrite: bool) -> None:
                 "choose another out, or set overwrite=true",
             )
         )
+
+
+def _read_kept(model: Path) -> dict[str, bytes]:
+    """Read the small files of a run that go into the bundle as they are."""
+    try:
+        return {name: (model / name).read_bytes() for name in (*COPIED, RECORD)}
+    except OSError as error:
+        accepted, action = "a finished run's folder 'model'", "train again"
+        raise RunError(Fault(str(model), str(error), accepted, action)) from error
+
+
+def _unwritable(target: Path, error: OSError) -> ExportError:
+    accepted = "a place that can be written, with room for the bundle"
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    found = "a full disk" if full else f"{error.strerror or error}"
+    action = "free some room, or choose another out" if full else "choose another out"
+    return ExportError(Fault(str(target), found, accepted, action))

@@ -1,4 +1,9 @@
+import errno
+import json
+import resource
 import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,3 +70,55 @@ def test_existing_target_is_kept_unless_it_is_a_bundle_to_be_replaced(finished, 
 def test_folder_without_a_run(tmp_path):
     with pytest.raises(RunError, match="a network that can't be rebuilt"):
         export_run(str(tmp_path), str(tmp_path / "bundle"))
+
+
+@pytest.fixture
+def small_files():
+    """Let no file grow beyond 10 kB, which fails as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_disk_that_takes_a_part_is_named_and_left_clean(run, small_files):
+    with pytest.raises(ExportError, match=r"bundle: found File too large; accepted: .*room"):
+        export_run(str(run), str(run.parent / "bundle"))
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
+
+
+def test_full_disk_is_named(run, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(ExportError, match=r"found a full disk; .*to do: free some room"):
+        export_run(str(run), str(run.parent / "bundle"))
+
+
+def test_folder_that_can_not_be_written_is_named(run, monkeypatch):
+    (run.parent / "file").write_text("")
+    with pytest.raises(ExportError, match=r"file/bundle: found .*; to do: choose another out"):
+        export_run(str(run), str(run.parent / "file" / "bundle"))
+
+    def deny(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", deny)
+    with pytest.raises(ExportError, match="bundle: found Permission denied; accepted: a place"):
+        export_run(str(run), str(run.parent / "bundle"))
+
+
+@pytest.mark.parametrize("name", ["training.json", "calibration.json"])
+def test_run_without_a_part_is_refused(run, name):
+    (run / "model" / name).unlink()
+    with pytest.raises(RunError, match=f"No such file or directory: .*{name}"):
+        export_run(str(run), str(run.parent / "bundle"))
+
+
+def test_control_of_the_run_marks_the_bundle(run):
+    sentence = "NEGATIVE CONTROL: labels were shuffled before anything else."
+    record = run / "model" / "training.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"control": sentence}))
+    export_run(str(run), str(run.parent / "bundle"), n_check=1)
+    assert f"**{sentence}**" in (run.parent / "bundle" / "MODEL_CARD.md").read_text()

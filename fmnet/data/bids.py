@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from nilearn.interfaces.bids import parse_bids_filename
 
+from fmnet.data.advice import SETTINGS, Advice
 from fmnet.data.listing import Listing, MapTable, OnFault, build_listing
 from fmnet.data.tables import read_table_file
 from fmnet.errors import CohortError, Fault
@@ -69,26 +70,32 @@ def find_maps(
     stat: str | None = None,
     space: str | None = None,
     task: str | None = None,
+    preferred_space: str | None = None,
+    advice: Advice = SETTINGS,
 ) -> MapTable:
-    """Find the maps of a BIDS-derivatives tree and choose contrasts and statistic."""
+    """Find the maps of a BIDS-derivatives tree and choose contrasts and statistic.
+
+    Of a map that is there in several spaces, the one in `preferred_space` is taken.
+    """
     if not root.is_dir():
-        raise _fault(root, "no such folder", "a BIDS-derivatives folder", "correct cohort.root")
+        raise _fault(root, "no such folder", "a BIDS-derivatives folder", advice.root)
     found = (path for pattern in PATTERNS for path in root.rglob(pattern))
     files = sorted(path for path in found if not _is_hidden(path.relative_to(root)))
     if not files:
-        raise _no_maps(root)
+        raise _no_maps(root, advice)
     rows = pd.DataFrame([_describe(path) for path in files])
-    for entity, wanted in (("space", space), ("task", task)):
-        rows = _keep(rows, entity, wanted, root)
-    stat = stat or _default_stat(rows, root)
-    rows = _keep(rows, "stat", stat, root)
+    everyone = tuple(sorted(set(rows["participant_id"])))
+    rows = _keep(rows, "space", space, root, advice.space)
+    rows = _keep(rows, "task", task, root, advice.task)
+    stat = stat or _default_stat(rows, root, advice)
+    rows = _keep(rows, "stat", stat, root, advice.stat)
     names = sorted(set(rows["contrast"]))
     if contrasts is None and len(names) > 1:
         raise _fault(
             root,
             f"contrasts {', '.join(names)}",
             "one contrast, or a choice",
-            "say which become channels: cohort.contrasts=[...]",
+            advice.channels,
         )
     chosen = tuple(contrasts or names)
     if absent := [name for name in chosen if name not in names]:
@@ -96,11 +103,12 @@ def find_maps(
             root,
             f"no map of contrast {', '.join(absent)}",
             ", ".join(names),
-            "choose among the contrasts that are there (cohort.contrasts)",
+            advice.contrasts,
         )
     rows = rows[rows["contrast"].isin(chosen)]
-    _check_one_space(rows, root)
-    return MapTable(rows.reset_index(drop=True), chosen, stat, _origin(root))
+    rows = _prefer(rows, preferred_space)
+    _check_one_space(rows, root, advice)
+    return MapTable(rows.reset_index(drop=True), chosen, stat, _origin(root), everyone=everyone)
 
 
 def _describe(path: Path) -> dict[str, str]:
@@ -118,15 +126,15 @@ def _describe(path: Path) -> dict[str, str]:
     }
 
 
-def _keep(rows: pd.DataFrame, entity: str, wanted: str | None, root: Path) -> pd.DataFrame:
+def _keep(
+    rows: pd.DataFrame, entity: str, wanted: str | None, root: Path, action: str
+) -> pd.DataFrame:
     if wanted is None:
         return rows
     kept = rows[rows[entity] == wanted]
     if kept.empty:
         found = ", ".join(f"{value} ({n})" for value, n in Counter(rows[entity]).items())
-        raise _fault(
-            root, f"no map with {entity} '{wanted}'", found, f"choose among them (cohort.{entity})"
-        )
+        raise _fault(root, f"no map with {entity} '{wanted}'", found, action)
     return kept
 
 
@@ -135,18 +143,24 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _check_one_space(rows: pd.DataFrame, root: Path) -> None:
+def _prefer(rows: pd.DataFrame, space: str | None) -> pd.DataFrame:
+    """Of each map that is there in several spaces, this one among them, keep this one."""
+    wanted = rows["space"] == space
+    has_wanted = wanted.groupby([rows["scan_id"], rows["contrast"]]).transform("any")
+    return rows[wanted | ~has_wanted]
+
+
+def _check_one_space(rows: pd.DataFrame, root: Path, advice: Advice) -> None:
     """Refuse a tree that holds the same map in several spaces, of which none was chosen."""
     if (rows.groupby(["scan_id", "contrast"])["space"].nunique() > 1).any():
         found = ", ".join(f"'{space}' ({n})" for space, n in sorted(Counter(rows["space"]).items()))
-        action = "say which to read: cohort.space=NAME"
-        raise _fault(root, f"the same maps in several spaces: {found}", "one space", action)
+        raise _fault(root, f"the same maps in several spaces: {found}", "one space", advice.space)
 
 
-def _default_stat(rows: pd.DataFrame, root: Path) -> str:
+def _default_stat(rows: pd.DataFrame, root: Path, advice: Advice) -> str:
     stats = sorted(set(rows["stat"]))
     if len(stats) > 1 and "z" not in stats:
-        raise _fault(root, f"statistics {', '.join(stats)}", "one", "choose one with cohort.stat")
+        raise _fault(root, f"statistics {', '.join(stats)}", "one", advice.stat)
     return "z" if "z" in stats else stats[0]
 
 
@@ -173,7 +187,7 @@ def _origin(root: Path) -> str:
     return "synthetic" if name == SYNTHETIC_MARK else ""
 
 
-def _no_maps(root: Path) -> CohortError:
+def _no_maps(root: Path, advice: Advice) -> CohortError:
     others = sorted(root.rglob("sub-*.nii*"))
     found = f"no '*_statmap.nii.gz' among {len(others)} images"
     if any("_bold.nii" in path.name or "_T1w.nii" in path.name for path in others):
@@ -182,7 +196,7 @@ def _no_maps(root: Path) -> CohortError:
             "FSL) and give its maps"
         )
     else:
-        action = "rename the maps the BIDS way, or list them in a table and use cohort=table"
+        action = advice.naming
     if others and all(path.is_symlink() and not path.exists() for path in others):
         found += ", all of them DataLad pointers without content"
         action += "; fetch contents with 'datalad get'"

@@ -11,6 +11,7 @@ from fmnet.data.duplicates import duplicate_faults
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Listing, Scan
 from fmnet.data.nifti import notes_on
+from fmnet.data.scale import unit_faults
 from fmnet.data.store import ScanStore, StoredScan
 from fmnet.data.tables import subject_key
 from fmnet.data.volume import FloatArray
@@ -152,6 +153,7 @@ def open_cohort(listing: Listing, store: ScanStore) -> Cohort:
     """
     stored, faults = _store_all(listing, store)
     faults = [*listing.faults, *faults, *duplicate_faults(listing.scans, stored)]
+    faults += unit_faults(listing, stored)
     excluded = {subject_key(fault.participant_id) for fault in faults if fault.participant_id}
     if listing.on_fault == "exclude":
         scans = [scan for scan in listing.scans if subject_key(scan.participant_id) not in excluded]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from fmnet.data.advice import SETTINGS, Advice
 from fmnet.data.listing import Listing, MapTable, OnFault, build_listing
 from fmnet.data.tables import read_table_file, subject_key
 from fmnet.errors import CohortError, Fault
@@ -70,6 +71,7 @@ def find_table_maps(
     stat: str = "n/a",
     space: str = "MNI152",
     label: str | None = None,
+    advice: Advice = SETTINGS,
 ) -> MapTable:
     """Read the table of paths and tell scans and contrasts apart."""
     table = read_table_file(images, ("participant_id", "path"))
@@ -105,7 +107,7 @@ def find_table_maps(
             images,
             f"no map of contrast {', '.join(absent)}",
             ", ".join(names),
-            "choose among the contrasts that are there (cohort.contrasts)",
+            advice.contrasts,
         )
     chosen = tuple(contrasts or names)
     kept = rows[rows["contrast"].isin(chosen)].reset_index(drop=True)

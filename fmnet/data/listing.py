@@ -86,7 +86,8 @@ class MapTable:
     """The maps that a reader found, one row per file.
 
     Columns of ``rows``: ``participant_id, scan_id, contrast, space, path`` and, where the label is
-    a property of the map, ``label``.
+    a property of the map, ``label``. ``everyone`` names all people found, also those of whom no
+    map was chosen.
     """
 
     rows: pd.DataFrame
@@ -94,6 +95,7 @@ class MapTable:
     stat: str = "n/a"
     origin: str = ""
     faults: list[Fault] = field(default_factory=list)
+    everyone: tuple[str, ...] = ()
 
 
 def build_listing(

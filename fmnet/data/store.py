@@ -18,8 +18,15 @@ from fmnet.data.nifti import describe_grid, image_files, read_volume
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import Fault, StoreError, VolumeError
 
-#: Part of every key: raise it when the stored values would change for the same input.
-STORE_FORMAT = "1"
+#: Part of every key: raise it when the stored values would change for the same input, or
+#: other maps are refused.
+STORE_FORMAT = "2"
+
+#: No statistic or signal change is larger; damaged files and wrong data types are.
+MAX_MAGNITUDE = 1e6
+LOWER_COVERAGE = (
+    "give the unthresholded map, check its registration, or lower preparation.min_coverage"
+)
 
 
 @dataclass(frozen=True)
@@ -108,13 +115,25 @@ class ScanStore:
 
 
 def check_content(volume: Volume, grid: Grid) -> None:
-    """Raise `VolumeError` if a map is empty, constant or lies wholly outside the mask."""
+    """Raise `VolumeError` if a map is empty, constant, out of range or wholly outside the mask."""
+    if infinite := int(np.isinf(volume.data).sum()):
+        raise VolumeError(
+            Fault(
+                volume.name,
+                f"{infinite} infinite values",
+                "finite values, and NaN or 0 where there are none",
+                "find out where they come from (often a division by 0) and write the map again",
+            )
+        )
     known = volume.data[np.isfinite(volume.data) & (volume.data != 0)]
     if not known.size:
         found, action = "no value other than NaN and 0", "write the map again"
     elif known.min() == known.max():
         found = f"the constant {known[0]:g} in every voxel"
         action = "give a statistic map, not a mask or an empty model"
+    elif (largest := float(np.abs(known).max())) > MAX_MAGNITUDE:
+        found = f"values as large as {largest:.3g}, beyond {MAX_MAGNITUDE:.0e} in magnitude"
+        action = "check the map's unit and data type, and write it again, masked to the brain"
     elif np.isnan(place_on_grid(volume, grid)).all():
         found = "no overlap with the mask"
         action = f"check that the map is in {volume.space} space and that its affine is right"
@@ -124,7 +143,9 @@ def check_content(volume: Volume, grid: Grid) -> None:
     raise VolumeError(Fault(volume.name, found, accepted, action))
 
 
-def coverage_fault(values: FloatArray, name: str, min_coverage: float) -> Fault | None:
+def coverage_fault(
+    values: FloatArray, name: str, min_coverage: float, action: str = LOWER_COVERAGE
+) -> Fault | None:
     """Describe a map that covers too little of the mask; None if it covers enough."""
     covered = float(np.isfinite(values).mean())
     if covered >= min_coverage:
@@ -132,8 +153,8 @@ def coverage_fault(values: FloatArray, name: str, min_coverage: float) -> Fault 
     return Fault(
         name,
         f"values in {covered:.0%} of the mask",
-        f"at least {min_coverage:.0%} (preparation.min_coverage)",
-        "give the unthresholded map, check its registration, or lower the limit",
+        f"at least {min_coverage:.0%}",
+        action,
     )
 
 

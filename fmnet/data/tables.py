@@ -38,7 +38,7 @@ def read_table_file(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         If the file is missing or unreadable, or a column is not there.
     """
     try:
-        separator = "," if path.suffix == ".csv" else "\t"
+        separator = "," if path.suffix.lower() == ".csv" else "\t"
         # utf-8-sig: tables saved by spreadsheets begin with a byte-order mark
         with warnings.catch_warnings():
             # index_col=False: else a tab at the end of each row shifts every column by one; what
@@ -74,10 +74,10 @@ def read_table_file(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     return stripped.mask(stripped.isin(MISSING), "")
 
 
-def write_table(table: pd.DataFrame, path: Path | TextIO) -> None:
+def write_table(table: pd.DataFrame, path: Path | TextIO, separator: str = "\t") -> None:
     """Write a table with tabs, ``n/a`` for what is missing and enough digits to read back."""
     table.replace("", "n/a").to_csv(
-        path, sep="\t", index=False, na_rep="n/a", float_format="%.9g", lineterminator="\n"
+        path, sep=separator, index=False, na_rep="n/a", float_format="%.9g", lineterminator="\n"
     )
 
 

@@ -11,9 +11,10 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from fmnet.data.volume import FloatArray
-from fmnet.deploy.calibration import Calibration
+from fmnet.deploy.calibration import Calibration, read_calibration
+from fmnet.deploy.fields import COUNT, SPACE, TEXT, list_of, read_fields
 from fmnet.deploy.preparation import Preparation, read_preparation
-from fmnet.deploy.quality import Reference
+from fmnet.deploy.quality import Reference, read_reference
 from fmnet.errors import BundleError, Fault
 
 FORMAT_VERSION = 1
@@ -23,6 +24,18 @@ INTENDED_USE = (
     "research participants rather than another. It is not a diagnosis and must not be used for "
     "any decision about a person's care."
 )
+
+#: What is relied on of the metadata.
+METADATA = {
+    "intended_use": TEXT,
+    "input.contrasts": list_of(TEXT),
+    "input.stat": TEXT,
+    "input.space": SPACE,
+    "training.positive": TEXT,
+    "training.negative": TEXT,
+    "training.origin": TEXT,
+    "training.n_scans": COUNT,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,36 +86,47 @@ def read_bundle(folder: Path) -> Bundle:
     """
     metadata = read_metadata(folder)
     check_sums(folder)
-    try:
-        calibration = Calibration(**json.loads((folder / "calibration.json").read_text("utf-8")))
-        limits = json.loads((folder / "reference.json").read_text("utf-8"))
-        reference = Reference(**{k: _tuple(v) for k, v in limits.items()})
-        session = ort.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-    except BundleError:
-        raise
-    except Exception as error:  # ONNX Runtime raises types of its own for a model it can't load
-        raise _refuse(folder, f"a part that can't be read ({error})") from error
-    return Bundle(folder, metadata, read_preparation(folder), calibration, reference, session)
+    bundle = Bundle(
+        folder,
+        metadata,
+        read_preparation(folder),
+        read_calibration(folder / "calibration.json"),
+        read_reference(folder / "reference.json"),
+        _read_model(folder),
+    )
+    _check_parts(bundle)
+    return bundle
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """Read ``metadata.json`` and check the format version."""
+    """Read ``metadata.json`` and check the format version and every field that is relied on.
+
+    Raises
+    ------
+    BundleError
+        If there is none, it is of another version, or fields are missing or wrong.
+    """
     try:
         metadata: dict[str, Any] = json.loads((folder / "metadata.json").read_text("utf-8"))
         version = metadata["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _refuse(folder, f"no readable metadata.json ({error})") from error
+    _check_version(folder, metadata, version)
+    return read_fields(folder / "metadata.json", METADATA)
+
+
+def _check_version(folder: Path, metadata: dict[str, Any], version: Any) -> None:
+    versions = metadata.get("versions")
+    wrote = versions.get("fmnet", "unknown") if isinstance(versions, dict) else "unknown"
     if version != FORMAT_VERSION:
         raise BundleError(
             Fault(
                 str(folder),
                 f"bundle format {version}",
                 f"format {FORMAT_VERSION}",
-                "use the fmnet version that wrote the bundle "
-                f"({metadata.get('versions', {}).get('fmnet', 'unknown')}), or export again",
+                f"use the fmnet version that wrote the bundle ({wrote}), or export again",
             )
         )
-    return metadata
 
 
 def write_sums(folder: Path) -> None:
@@ -134,11 +158,33 @@ def check_sums(folder: Path) -> None:
 
 def write_plain(value: Calibration | Reference, path: Path) -> None:
     """Write a small dataclass as JSON."""
-    path.write_text(json.dumps(asdict(value), indent=2) + "\n", "utf-8")
+    path.write_text(json.dumps(asdict(value), indent=2, allow_nan=False) + "\n", "utf-8")
 
 
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _read_model(folder: Path) -> ort.InferenceSession:
+    try:
+        return ort.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises types of its own for a model it can't load
+        raise _refuse(folder, f"a part that can't be read ({error})") from error
+
+
+def _check_parts(bundle: Bundle) -> None:
+    """Raise `BundleError` unless all parts speak of the same contrasts and shape."""
+    contrasts, preparation = bundle.metadata["input"]["contrasts"], bundle.preparation
+    faults = [
+        f"{name} for contrasts {', '.join(found)}, not {', '.join(contrasts)}"
+        for name, found in (
+            ("preparation.json", preparation.contrasts),
+            ("reference.json", bundle.reference.contrasts),
+        )
+        if list(found) != contrasts
+    ]
+    taken = {node.name: node.shape[1:] for node in bundle.session.get_inputs()}
+    given = [node.name for node in bundle.session.get_outputs()]
+    if taken != {"image": list(preparation.input_shape)} or given != ["score"]:
+        faults.append(f"model.onnx from {taken} to {given}, not from {preparation.input_shape}")
+    if faults:
+        raise _refuse(bundle.folder, ", ".join(faults))
 
 
 def _sha256(path: Path) -> str:

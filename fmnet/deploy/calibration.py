@@ -1,11 +1,14 @@
 """From raw score to probability, fitted on out-of-fold scores (Platt 1999)."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
+
+from fmnet.deploy.fields import NON_NEGATIVE, NUMBER, read_fields
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,18 @@ class Calibration:
     def probability(self, score: ArrayLike) -> NDArray[np.float64]:
         """Turn raw scores into probabilities of the positive class, in [0, 1]."""
         return np.asarray(expit(self.slope * np.asarray(score, dtype=float) + self.intercept))
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Read a calibration that was written as JSON.
+
+    Raises
+    ------
+    BundleError
+        If the file can't be read, or holds something else.
+    """
+    fields = read_fields(path, {"slope": NON_NEGATIVE, "intercept": NUMBER})
+    return Calibration(float(fields["slope"]), float(fields["intercept"]))
 
 
 def fit_calibration(scores: ArrayLike, labels: ArrayLike, n_repeats: int = 1) -> Calibration:

@@ -1,22 +1,22 @@
 """Score new scans with a bundle; what can't be scored honestly is said, not guessed."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
-from nilearn.interfaces.bids import parse_bids_filename
 
-from fmnet.data.bids import find_maps
-from fmnet.data.image_table import find_table_maps
-from fmnet.data.listing import MapTable, group_scans
 from fmnet.data.nifti import read_volume
 from fmnet.data.store import check_content, coverage_fault
-from fmnet.data.volume import FloatArray
+from fmnet.data.volume import FloatArray, check_space
 from fmnet.deploy.bundle import Bundle
 from fmnet.deploy.quality import scale_faults
 from fmnet.errors import Fault, VolumeError
 
+WHOLE_MAP = "give the unthresholded map, or check its registration"
 Status = Literal["ok", "cannot_say", "error"]
 
 
@@ -62,33 +62,6 @@ class Prediction:
     reason: str = ""
 
 
-def find_new_scans(source: str, bundle: Bundle) -> tuple[list[NewScan], list[Prediction]]:
-    """Find the scans that an argument names.
-
-    Parameters
-    ----------
-    source : str
-        A map; several maps of one scan joined by commas, in the bundle's order of contrasts; a
-        table (.tsv, .csv) of ``participant_id, contrast, path``; or a BIDS-derivatives folder.
-    bundle : Bundle
-        Says which contrasts are needed.
-
-    Returns
-    -------
-    tuple of list
-        Scans to be scored, and predictions with status ``error`` for incomplete ones.
-    """
-    contrasts = list(bundle.preparation.contrasts)
-    path = Path(source)
-    if path.is_dir():
-        stat = bundle.metadata["input"]["stat"]
-        return _from_maps(find_maps(path, contrasts, None if stat == "n/a" else stat))
-    if path.suffix in {".tsv", ".csv"}:
-        return _from_maps(find_table_maps(path, contrasts, space=""))
-    files = tuple(Path(part) for part in source.split(","))
-    return [NewScan(source, files, _stated_space(files))], []
-
-
 def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
     """Score one scan.
 
@@ -107,18 +80,23 @@ def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
     try:
         values = read_values(bundle, scan)
     except VolumeError as error:
-        return Prediction(scan.name, None, None, "error", _join(error.faults))
+        return failed(scan.name, error.faults)
     preparation = bundle.preparation
     doubts = [
         fault
         for file, channel in zip(scan.files, values, strict=True)
-        if (fault := coverage_fault(channel, str(file), preparation.min_coverage))
+        if (fault := coverage_fault(channel, str(file), preparation.min_coverage, WHOLE_MAP))
     ]
     doubts = doubts or scale_faults(values, bundle.reference, scan.name)
     if doubts:
-        return Prediction(scan.name, None, None, "cannot_say", _join(doubts))
+        return failed(scan.name, doubts, "cannot_say")
     score = float(bundle.score(preparation.prepare(values[None]))[0])
     return Prediction(scan.name, score, float(bundle.calibration.probability(score)), "ok")
+
+
+def failed(name: str, faults: Iterable[Fault], status: Status = "error") -> Prediction:
+    """Say why a scan has no score."""
+    return Prediction(name, None, None, status, " | ".join(map(str, faults)))
 
 
 def read_values(bundle: Bundle, scan: NewScan) -> FloatArray:
@@ -127,27 +105,18 @@ def read_values(bundle: Bundle, scan: NewScan) -> FloatArray:
     Raises
     ------
     VolumeError
-        If there are too few or too many maps, or one is unusable or in another space.
+        If there are too few or too many maps, one twice, or one is unusable or in another space.
     """
     preparation = bundle.preparation
-    if len(scan.files) != len(preparation.contrasts):
-        raise VolumeError(
-            Fault(
-                scan.name,
-                f"{len(scan.files)} maps",
-                f"{len(preparation.contrasts)}: {', '.join(preparation.contrasts)}",
-                "join the maps of one scan by commas, in that order",
-            )
-        )
-    space = preparation.grid.space
-    if scan.space and "MNI152" not in {space, scan.space} and scan.space != space:
-        raise VolumeError(
-            Fault(scan.name, f"space '{scan.space}'", f"'{space}'", "normalise it to that template")
-        )
+    _check_count(scan, preparation.contrasts)
+    space = bundle.metadata["input"]["space"]
+    _check_same_space(scan, space)
     volumes = tuple(read_volume(file, scan.space or space) for file in scan.files)
     for volume in volumes:
         check_content(volume, preparation.grid)
-    return preparation.place(volumes)
+    values = preparation.place(volumes)
+    _check_all_differ(scan, values)
+    return values
 
 
 def predictions_table(predictions: list[Prediction]) -> pd.DataFrame:
@@ -156,16 +125,29 @@ def predictions_table(predictions: list[Prediction]) -> pd.DataFrame:
     return pd.DataFrame([asdict(prediction) for prediction in predictions], columns=columns)
 
 
-def _from_maps(maps: MapTable) -> tuple[list[NewScan], list[Prediction]]:
-    scans, faults = group_scans(maps)
-    found = [NewScan(scan.scan_id, scan.files, scan.space) for scan in scans]
-    return found, [Prediction(fault.where, None, None, "error", str(fault)) for fault in faults]
+def _check_count(scan: NewScan, contrasts: tuple[str, ...]) -> None:
+    if (found := len(scan.files)) != len(contrasts):
+        raise VolumeError(
+            Fault(
+                scan.name,
+                f"{found} map{'' if found == 1 else 's'}",
+                f"{len(contrasts)}: {', '.join(contrasts)}",
+                "join the maps of one scan by commas, in that order",
+            )
+        )
 
 
-def _stated_space(files: tuple[Path, ...]) -> str:
-    spaces = {parse_bids_filename(file)["entities"].get("space", "") for file in files}
-    return str(spaces.pop()) if len(spaces) == 1 else ""
+def _check_same_space(scan: NewScan, space: str) -> None:
+    if scan.space:
+        check_space(scan.space, scan.name)
+    if scan.space and "MNI152" not in {space, scan.space} and scan.space != space:
+        action = "give maps normalised to that template, or correct the space stated for them"
+        raise VolumeError(Fault(scan.name, f"space '{scan.space}'", f"'{space}'", action))
 
 
-def _join(faults: list[Fault] | tuple[Fault, ...]) -> str:
-    return " | ".join(map(str, faults))
+def _check_all_differ(scan: NewScan, values: FloatArray) -> None:
+    for one, other in combinations(range(len(values)), 2):
+        if np.array_equal(values[one], values[other], equal_nan=True):
+            found = f"the same map twice: {scan.files[one]} and {scan.files[other]}"
+            accepted, action = "a map of its own for each contrast", "correct the files"
+            raise VolumeError(Fault(scan.name, found, accepted, action))

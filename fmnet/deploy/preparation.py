@@ -12,13 +12,22 @@ from safetensors.numpy import load_file, save
 
 from fmnet.data.grid import Grid, MaskName, build_grid, place_on_grid, smooth_values
 from fmnet.data.volume import FloatArray, Volume
-from fmnet.errors import BundleError, Fault
+from fmnet.deploy.fields import NON_NEGATIVE, NUMBER, SHARE, SPACE, TEXT, list_of, read_fields
+from fmnet.errors import BundleError, Fault, VolumeError
 from fmnet.limits import NonNegative, Share, VoxelSize
 
 #: A voxel that fewer of the training scans cover is left out: it would mostly show coverage.
 MIN_TRAINING_SHARE = 0.5
 #: Smallest standard deviation, as a share of the median one, that a voxel is divided by.
 SD_FLOOR = 0.1
+#: What is relied on of preparation.json.
+FIELDS = {
+    "contrasts": list_of(TEXT),
+    "space": SPACE,
+    "affine": list_of(list_of(NUMBER)),
+    "fwhm_mm": NON_NEGATIVE,
+    "min_coverage": SHARE,
+}
 
 
 @dataclass(frozen=True)
@@ -164,7 +173,7 @@ def read_preparation(folder: Path) -> Preparation:
         If a file is missing or damaged, or the two don't fit together.
     """
     try:
-        settings = json.loads((folder / "preparation.json").read_text("utf-8"))
+        settings = read_fields(folder / "preparation.json", FIELDS)
         arrays = load_file(folder / "preparation.safetensors")
         mask = arrays["mask"].astype(bool)
         affine = np.array(settings["affine"], dtype=float)
@@ -176,11 +185,16 @@ def read_preparation(folder: Path) -> Preparation:
             arrays["mean"],
             arrays["weight"],
         )
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
+    except (OSError, KeyError, ValueError, SafetensorError, VolumeError) as error:
         raise _damaged(folder, f"{type(error).__name__}: {error}") from error
+    if mask.ndim != 3 or not mask.any():
+        raise _damaged(folder, f"a mask of shape {mask.shape} with {mask.sum()} voxels")
     expected = (len(preparation.contrasts), preparation.grid.n_voxels)
     if preparation.mean.shape != expected or preparation.weight.shape != expected:
         raise _damaged(folder, f"arrays of shape {preparation.mean.shape}, not {expected}")
+    for values in (preparation.mean, preparation.weight):
+        if values.dtype != np.float32 or not np.isfinite(values).all():
+            raise _damaged(folder, f"values of type {values.dtype}, not finite float32")
     return preparation
 
 

@@ -1,10 +1,13 @@
 """Gates that a new scan must pass before its score is given."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from fmnet.data.scale import has_usual_unit, image_scale
 from fmnet.data.volume import FloatArray
+from fmnet.deploy.fields import COUNT, NON_NEGATIVE, TEXT, list_of, read_fields
 from fmnet.errors import BundleError, Fault
 
 #: How many times below or above the range of the training scans a scale may lie.
@@ -32,29 +35,38 @@ class Reference:
 
     def __post_init__(self) -> None:
         if not len(self.contrasts) == len(self.scale_low) == len(self.scale_high):
-            raise BundleError(
-                Fault(
-                    "reference.json",
-                    "limits that don't fit the contrasts",
-                    "one lower and one upper limit per contrast",
-                    "export the bundle again",
-                )
-            )
+            raise _refuse("limits that don't fit the contrasts")
+        limits = zip(self.scale_low, self.scale_high, strict=True)
+        if not all(0 <= low <= high < np.inf for low, high in limits):
+            raise _refuse(f"limits from {self.scale_low} to {self.scale_high}")
 
 
-def image_scale(values: FloatArray) -> FloatArray:
-    """Root mean square over known voxels: (..., V) to (...)."""
-    scale: FloatArray = np.sqrt(np.nanmean(np.square(values), axis=-1))
-    return scale
+def read_reference(path: Path) -> Reference:
+    """Read a reference that was written as JSON.
+
+    Raises
+    ------
+    BundleError
+        If the file can't be read, or holds something else.
+    """
+    limits = list_of(NON_NEGATIVE)
+    kinds = {"contrasts": list_of(TEXT), "scale_low": limits, "scale_high": limits}
+    fields = read_fields(path, kinds | {"n_scans": COUNT})
+    contrasts, low, high = (tuple(fields[name]) for name in kinds)
+    return Reference(contrasts, low, high, fields["n_scans"])
 
 
 def fit_reference(values: FloatArray, contrasts: tuple[str, ...]) -> Reference:
-    """Describe the training scans, values on the grid: (N, C, V)."""
-    scale = image_scale(values)
+    """Describe the training scans, values on the grid: (N, C, V).
+
+    Scans in what looks like another unit are passed over: one of them would open the gate to all.
+    """
+    scales = np.stack([image_scale(scan) for scan in values])
+    usual = has_usual_unit(scales)
     return Reference(
         contrasts,
-        tuple(map(float, scale.min(axis=0))),
-        tuple(map(float, scale.max(axis=0))),
+        tuple(map(float, scales.min(axis=0, where=usual, initial=np.inf))),
+        tuple(map(float, scales.max(axis=0, where=usual, initial=0.0))),
         len(values),
     )
 
@@ -76,3 +88,8 @@ def scale_faults(values: FloatArray, reference: Reference, name: str) -> list[Fa
                 )
             )
     return faults
+
+
+def _refuse(found: str) -> BundleError:
+    accepted = "a finite lower and upper limit for each contrast"
+    return BundleError(Fault("reference.json", found, accepted, "train and export again"))

@@ -201,6 +201,23 @@ def test_refuses_constant_map(store, write_map, grid, tmp_path, background):
         store.add(scan_of(path))
 
 
+def test_refuses_infinite_values(store, write_map, rng, grid, tmp_path):
+    data = rng.normal(size=grid.shape).astype(np.float32)
+    data[3, 3, 3:5] = np.inf, -np.inf
+    path = write_map(tmp_path / "a.nii", data)
+    with pytest.raises(VolumeError, match=r"a\.nii: found 2 infinite values"):
+        store.add(scan_of(path))
+
+
+@pytest.mark.parametrize("largest", [2e6, -1e30])
+def test_refuses_values_out_of_range(store, write_map, rng, grid, tmp_path, largest):
+    data = rng.normal(size=grid.shape).astype(np.float32)
+    data[3, 3, 3] = largest
+    path = write_map(tmp_path / "a.nii", data)
+    with pytest.raises(VolumeError, match=r"a\.nii: found values as large as .*beyond 1e\+06"):
+        store.add(scan_of(path))
+
+
 def test_refuses_map_outside_the_mask(store, write_map, rng, grid, tmp_path):
     affine = grid.affine.copy()
     affine[2, 3] += 1000

@@ -1,8 +1,10 @@
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from fmnet.deploy.bundle import read_bundle, write_sums
 from fmnet.errors import BundleError
@@ -83,6 +85,89 @@ def test_other_format_version_is_refused(copy):
     (copy / "metadata.json").write_text(json.dumps(metadata | {"format_version": 99}))
     write_sums(copy)
     with pytest.raises(BundleError, match="found bundle format 99; accepted: format 1"):
+        read_bundle(copy)
+
+
+def replace_field(path, name, value):
+    """Set a field of a JSON file, a dot leads into one; None removes it."""
+    content = json.loads(path.read_text())
+    *above, last = name.split(".")
+    place = content
+    for key in above:
+        place = place[key]
+    place.pop(last) if value is None else place.__setitem__(last, value)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value", "found"),
+    [
+        ("metadata", "training", None, "no 'training.positive', no 'training.negative'"),
+        ("metadata", "input", None, "no 'input.contrasts', no 'input.stat', no 'input.space'"),
+        ("metadata", "input", [], "no 'input.contrasts'"),
+        ("metadata", "input.contrasts", "pressure", "'input.contrasts' that is not a list"),
+        ("metadata", "input.contrasts", [1, 2], "'input.contrasts' that is not a list"),
+        ("metadata", "input.space", "T1w", "'input.space' that is not an MNI152 space"),
+        ("metadata", "training.n_scans", "24", "'training.n_scans' that is not a whole number"),
+        ("calibration", "slope", "steep", "'slope' that is not a number from 0"),
+        ("calibration", "slope", float("nan"), "'slope' that is not a number from 0"),
+        ("calibration", "slope", -1.0, "'slope' that is not a number from 0"),
+        ("calibration", "intercept", True, "'intercept' that is not a finite number"),
+        ("reference", "scale_low", ["a", "b"], "'scale_low' that is not a list"),
+        ("reference", "scale_high", 3, "'scale_high' that is not a list"),
+        ("reference", "scale_high", [1.0], "limits that don't fit the contrasts"),
+        ("reference", "contrasts", ["visual", "pressure"], "reference.json for contrasts visual"),
+        ("preparation", "contrasts", ["visual", "pressure"], "preparation.json for contrasts vis"),
+        ("preparation", "fwhm_mm", None, "no 'fwhm_mm'"),
+        ("preparation", "min_coverage", 2, "'min_coverage' that is not a number from 0 to 1"),
+        ("preparation", "affine", [[1.0], [2.0, 3.0]], "a preparation that can't be read"),
+    ],
+)
+def test_field_that_is_missing_or_wrong_is_named(copy, file, name, value, found):
+    replace_field(copy / f"{file}.json", name, value)
+    write_sums(copy)
+    with pytest.raises(BundleError, match=f"found .*{re.escape(found)}"):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize("name", ["metadata", "calibration", "reference", "preparation"])
+@pytest.mark.parametrize("text", ["[]", "3", "null", "{", '{"format_version": 1}', "[" * 10**5])
+def test_file_that_holds_something_else_is_refused(copy, name, text):
+    (copy / f"{name}.json").write_text(text)
+    write_sums(copy)
+    with pytest.raises(BundleError, match=name):
+        read_bundle(copy)
+
+
+def test_other_format_version_without_versions_is_refused(copy):
+    (copy / "metadata.json").write_text('{"format_version": 2, "versions": 3}')
+    with pytest.raises(BundleError, match=r"found bundle format 2; .*\(unknown\)"):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "found"),
+    [
+        ("mean", lambda array: array * np.nan, "not finite float32"),
+        ("weight", lambda array: array.astype(np.float64), "of type float64"),
+        ("mask", lambda array: array.ravel(), "a mask of shape"),
+        ("mask", np.zeros_like, "with 0 voxels"),
+    ],
+)
+def test_arrays_that_can_not_be_used_are_refused(copy, name, change, found):
+    arrays = load_file(copy / "preparation.safetensors")
+    save_file(arrays | {name: change(arrays[name])}, copy / "preparation.safetensors")
+    write_sums(copy)
+    with pytest.raises(BundleError, match=found):
+        read_bundle(copy)
+
+
+def test_preparation_of_another_shape_than_the_network_is_refused(copy):
+    arrays = load_file(copy / "preparation.safetensors")
+    arrays["mask"] = np.pad(arrays["mask"], ((0, 1), (0, 0), (0, 0)))
+    save_file(arrays, copy / "preparation.safetensors")
+    write_sums(copy)
+    with pytest.raises(BundleError, match=r"model\.onnx from .* to \['score'\], not from \(2, "):
         read_bundle(copy)
 
 

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
-from fmnet.deploy.cli import main
+from fmnet.deploy.cli import describe, main
 
 
 def joined(scan):
@@ -55,3 +57,29 @@ def test_help_says_research_use(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     assert "Research use only" in " ".join(capsys.readouterr().out.split())
+
+
+def test_unusable_out_is_noticed_before_scoring(finished, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("fmnet.deploy.cli.predict_scan", None)
+    scan = joined(finished.listing.scans[0])
+    assert main([str(finished.bundle_dir), scan, "--out", str(tmp_path)]) == 2
+    assert "the results can't be written" in capsys.readouterr().err
+
+
+def test_arguments_of_no_use_are_rows_beside_the_others(finished, tmp_path):
+    out = tmp_path / "results.csv"
+    (tmp_path / "empty").mkdir()
+    good = joined(finished.listing.scans[0])
+    bad = ["gone.tsv", str(tmp_path / "empty"), "scan", f"{good},"]
+    assert main([str(finished.bundle_dir), *bad[:2], good, *bad[2:], "--out", str(out)]) == 0
+    table = pd.read_csv(out)
+    assert list(table["scan"]) == [*bad[:2], good, *bad[2:]]
+    assert list(table["status"]) == ["error", "error", "ok", "error", "error"]
+
+
+def test_description_begins_with_the_control(bundle):
+    sentence = "NEGATIVE CONTROL: labels were shuffled before anything else."
+    training = bundle.metadata["training"] | {"control": sentence}
+    shuffled = replace(bundle, metadata=bundle.metadata | {"training": training})
+    assert describe(shuffled) == f"{sentence} {describe(bundle)}"
+    assert describe(bundle).startswith("signature FM against HC")

@@ -1,4 +1,3 @@
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,7 +5,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from fmnet.deploy.predict import NewScan, find_new_scans, predict_scan, predictions_table
+from fmnet.deploy.predict import NewScan, predict_scan, predictions_table
 
 
 @pytest.fixture
@@ -64,7 +63,7 @@ def test_contrasts_in_another_order_change_the_score(bundle, person):
 def test_too_few_maps_are_an_error_that_names_the_contrasts(bundle, person):
     result = predict_scan(bundle, NewScan("single", person.files[:1]))
     assert (result.status, result.score, result.probability) == ("error", None, None)
-    assert "found 1 maps; accepted: 2: pressure, visual" in result.reason
+    assert "found 1 map; accepted: 2: pressure, visual" in result.reason
 
 
 def test_missing_file_is_an_error(bundle, person):
@@ -74,9 +73,9 @@ def test_missing_file_is_an_error(bundle, person):
 
 
 def test_other_space_is_an_error(bundle, person):
-    stated = replace(bundle.preparation.grid, space="MNI152NLin2009cAsym")
-    strict = replace(bundle, preparation=replace(bundle.preparation, grid=stated))
-    result = predict_scan(strict, NewScan("a", person.files, "MNI152NLin6Asym"))
+    contract = bundle.metadata["input"] | {"space": "MNI152NLin2009cAsym"}
+    other = replace(bundle, metadata=bundle.metadata | {"input": contract})
+    result = predict_scan(other, NewScan("a", person.files, "MNI152NLin6Asym"))
     assert result.status == "error"
     assert "space 'MNI152NLin6Asym'; accepted: 'MNI152NLin2009cAsym'" in result.reason
     native = predict_scan(bundle, NewScan("a", person.files, "T1w"))
@@ -98,37 +97,22 @@ def test_half_a_brain_is_cannot_say(bundle, person, tmp_path):
     result = predict_scan(bundle, NewScan("cut", changed(person.files, tmp_path, cut)))
     assert result.status == "cannot_say"
     assert "of the mask" in result.reason
+    assert "preparation." not in result.reason
 
 
-def test_finds_comma_joined_maps_and_their_space(bundle, person):
-    (scan,), faults = find_new_scans(",".join(map(str, person.files)), bundle)
-    assert scan.files == person.files
-    assert scan.space == "MNI152NLin2009aSym"
-    assert not faults
+def test_same_map_under_two_names_is_an_error(bundle, person, tmp_path):
+    (copy,) = changed(person.files[:1], tmp_path, lambda data, affine: (data, affine))
+    result = predict_scan(bundle, NewScan("twice", (person.files[0], copy)))
+    assert result.status == "error"
+    assert f"the same map twice: {person.files[0]} and {copy}" in result.reason
 
 
-def test_finds_people_of_a_bids_folder_and_names_incomplete_ones(bundle, finished, tmp_path):
-    root = Path(finished.listing.scans[0].files[0]).parents[2]
-    copy = shutil.copytree(root, tmp_path / "tree")
-    lost = next(copy.glob("sub-*/func/*contrast-visual*"))
-    lost.unlink()
-    scans, faults = find_new_scans(str(copy), bundle)
-    assert len(scans) == len(finished.listing.scans) - 1
-    assert [fault.status for fault in faults] == ["error"]
-    assert "0 of 'visual'" in faults[0].reason
+@pytest.mark.parametrize(("value", "found"), [(np.inf, "1 infinite"), (1e9, "values as large as")])
+def test_values_that_no_map_has_are_an_error(bundle, person, tmp_path, value, found):
+    def spoil(data, affine):
+        data[tuple(np.array(data.shape) // 2)] = value
+        return data, affine
 
-
-def test_finds_people_of_a_table(bundle, finished, tmp_path):
-    table = tmp_path / "new.tsv"
-    rows = [
-        f"{scan.participant_id}\t{contrast}\t{file}\n"
-        for scan in finished.listing.scans[:3]
-        for contrast, file in zip(finished.listing.contrasts, scan.files, strict=True)
-    ]
-    table.write_text("participant_id\tcontrast\tpath\n" + "".join(rows))
-    scans, faults = find_new_scans(str(table), bundle)
-    assert [scan.name for scan in scans] == [
-        s.scan_id.split("_")[0] for s in finished.listing.scans[:3]
-    ]
-    assert not faults
-    assert predict_scan(bundle, scans[0]).status == "ok"
+    result = predict_scan(bundle, NewScan("bad", changed(person.files, tmp_path, spoil)))
+    assert result.status == "error"
+    assert found in result.reason

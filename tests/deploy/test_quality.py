@@ -1,14 +1,11 @@
 import numpy as np
 import pytest
 
-from fmnet.deploy.quality import Reference, fit_reference, image_scale, scale_faults
+from fmnet.deploy.bundle import write_plain
+from fmnet.deploy.quality import Reference, fit_reference, read_reference, scale_faults
 from fmnet.errors import BundleError
 
 VALUES = np.random.default_rng(0).normal(size=(9, 2, 80)).astype(np.float32) * [[1.0], [50.0]]
-
-
-def test_scale_is_root_mean_square_of_known_voxels():
-    assert image_scale(np.array([3.0, np.nan, -4.0], np.float32)) == pytest.approx(12.5**0.5)
 
 
 def test_training_scans_pass_their_own_reference():
@@ -29,3 +26,27 @@ def test_other_units_are_named_with_their_contrast(factor):
 def test_limits_that_do_not_fit_are_refused():
     with pytest.raises(BundleError, match="limits that don't fit the contrasts"):
         Reference(("pressure", "visual"), (1.0,), (2.0,), 9)
+
+
+@pytest.mark.parametrize("limits", [(1.0, np.inf), (np.nan, 1.0), (3.0, 2.0), (-1.0, 2.0)])
+def test_limits_that_are_none_are_refused(limits):
+    with pytest.raises(BundleError, match="found limits from"):
+        Reference(("pressure",), (limits[0],), (limits[1],), 9)
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e6, 1e25])
+def test_one_training_scan_in_another_unit_does_not_open_the_gate(factor):
+    spoilt = VALUES.copy()
+    spoilt[4, 1] *= factor
+    others = np.delete(VALUES, 4, axis=0)
+    reference = fit_reference(spoilt, ("pressure", "visual"))
+    expected = fit_reference(others, ("pressure", "visual"))
+    assert reference.scale_low[1] == expected.scale_low[1]
+    assert reference.scale_high[1] == expected.scale_high[1]
+    assert scale_faults(spoilt[4], reference, "scan")
+
+
+def test_disk_and_back_is_identical(tmp_path):
+    reference = fit_reference(VALUES, ("pressure", "visual"))
+    write_plain(reference, tmp_path / "reference.json")
+    assert read_reference(tmp_path / "reference.json") == reference

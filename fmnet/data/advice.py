@@ -1,0 +1,32 @@
+"""What to do about faults of a listing, in the words of the command that was called."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The last part of a reader's messages; by default in the words of training's settings.
+
+    Parameters
+    ----------
+    root : str
+        Where the folder isn't there.
+    channels, contrasts : str
+        Where a choice of contrasts is missing, or names one that doesn't occur.
+    stat, space, task : str
+        Where maps of several kinds are found, or none of the kind asked for.
+    naming : str
+        Where no map is named the BIDS way.
+    """
+
+    root: str = "correct cohort.root"
+    channels: str = "say which become channels: cohort.contrasts=[...]"
+    contrasts: str = "choose among the contrasts that are there (cohort.contrasts)"
+    stat: str = "choose one with cohort.stat"
+    space: str = "say which to read: cohort.space=NAME"
+    task: str = "choose among them (cohort.task)"
+    naming: str = "rename the maps the BIDS way, or list them in a table and use cohort=table"
+
+
+#: For the readers of cohorts.
+SETTINGS = Advice()

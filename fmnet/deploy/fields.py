@@ -1,0 +1,73 @@
+"""JSON files checked field by field before anything relies on them."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fmnet.data.volume import MNI_SPACES
+from fmnet.errors import BundleError, Fault
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a field may hold: in words, and as a test."""
+
+    words: str
+    accepts: Callable[[Any], bool]
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def list_of(kind: Kind) -> Kind:
+    """Make the kind of a list that isn't empty and holds one kind."""
+    return Kind(
+        f"a list, each {kind.words}",
+        lambda value: isinstance(value, list) and bool(value) and all(map(kind.accepts, value)),
+    )
+
+
+TEXT = Kind("a text", lambda value: isinstance(value, str))
+NUMBER = Kind("a finite number", is_number)
+NON_NEGATIVE = Kind("a number from 0", lambda value: is_number(value) and value >= 0)
+SHARE = Kind("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
+COUNT = Kind("a whole number from 1", lambda value: type(value) is int and value > 0)
+SPACE = Kind("an MNI152 space", lambda value: isinstance(value, str) and value in MNI_SPACES)
+
+
+def read_fields(path: Path, kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    """Read a JSON file and check the fields that matter; a dot leads into a field.
+
+    Raises
+    ------
+    BundleError
+        If the file can't be read, naming every field that is missing or wrong.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _refuse(path, f"a part that can't be read ({error})") from error
+    if faults := [text for name, kind in kinds.items() if (text := _fault(content, name, kind))]:
+        raise _refuse(path, ", ".join(faults))
+    read: dict[str, Any] = content
+    return read
+
+
+def _fault(content: Any, name: str, kind: Kind) -> str:
+    value = content
+    for key in name.split("."):
+        if not isinstance(value, dict) or key not in value:
+            return f"no '{name}'"
+        value = value[key]
+    return "" if kind.accepts(value) else f"'{name}' that is not {kind.words}"
+
+
+def _refuse(path: Path, found: str) -> BundleError:
+    accepted = "the file exactly as fmnet wrote it"
+    action = "copy the folder again from its source, or export again"
+    return BundleError(Fault(str(path), found, accepted, action))

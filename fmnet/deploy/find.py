@@ -1,0 +1,142 @@
+"""Find the scans that an argument of ``fmnet-predict`` names."""
+
+import os
+from pathlib import Path
+
+from fmnet.data.advice import Advice
+from fmnet.data.bids import find_maps
+from fmnet.data.image_table import find_table_maps
+from fmnet.data.listing import MapTable, group_scans
+from fmnet.deploy.bundle import Bundle
+from fmnet.deploy.naming import (
+    UNSAID_STAT,
+    check_contrasts,
+    check_stat,
+    in_order,
+    stated_space,
+)
+from fmnet.deploy.predict import NewScan, Prediction, failed
+from fmnet.errors import Fault, FmnetError, VolumeError
+
+TABLES = {".tsv", ".csv"}
+Found = tuple[list[NewScan], list[Fault]]
+
+
+def find_new_scans(
+    source: str, bundle: Bundle, space: str = ""
+) -> tuple[list[NewScan], list[Prediction]]:
+    """Find the scans that an argument names.
+
+    Parameters
+    ----------
+    source : str
+        A map; several maps of one scan joined by commas; a table (.tsv, .csv) of
+        ``participant_id, contrast, path``; or a BIDS-derivatives folder. Maps whose names state
+        their contrasts may come in any order, others in the bundle's.
+    bundle : Bundle
+        Says which contrasts, statistic and space are needed.
+    space : str
+        The maps' space, whatever their names say; empty to believe the names.
+
+    Returns
+    -------
+    tuple of list
+        Scans to be scored, and predictions with status ``error`` for those that can't be, also
+        where the argument itself is of no use.
+    """
+    try:
+        found, faults = _find(source, bundle, space)
+    except FmnetError as error:
+        return [], [failed(source, error.faults)]
+    except OSError as error:
+        fault = Fault(source, f"{error.strerror or error}", "readable maps", "check permissions")
+        return [], [failed(source, [fault])]
+    scans, errors = [], [failed(fault.where, [fault]) for fault in faults]
+    for scan in found:
+        try:
+            check_stat(scan.files, bundle.metadata["input"]["stat"], scan.name)
+            known = scan.space or stated_space(scan.files, scan.name)
+            scans.append(NewScan(scan.name, scan.files, known))
+        except VolumeError as error:
+            errors.append(failed(scan.name, error.faults))
+    return scans, errors
+
+
+def _find(source: str, bundle: Bundle, space: str) -> Found:
+    # os.path and not pathlib, which raises where a folder above may not be entered
+    if os.path.isdir(source):
+        return _from_folder(Path(source), bundle, space)
+    if Path(source).suffix.lower() in TABLES:
+        return _from_table(Path(source), bundle, space)
+    files = _split(source)
+    return [NewScan(source, in_order(files, bundle.preparation.contrasts, source), space)], []
+
+
+def _split(source: str) -> tuple[Path, ...]:
+    if os.path.lexists(source):  # a name may hold commas
+        return (Path(source),)
+    names = [name.strip() for name in source.split(",")]
+    if "" in names:
+        accepted, action = "names of maps, each after the other's comma", "remove the extra comma"
+        raise VolumeError(Fault(source, "an empty name between commas", accepted, action))
+    return tuple(map(Path, names))
+
+
+def _from_table(table: Path, bundle: Bundle, space: str) -> Found:
+    contrasts = bundle.preparation.contrasts
+    maps = find_table_maps(table, list(contrasts), space=space, advice=_advice(bundle))
+    scans, faults = _from_maps(maps)
+    agreeing = []
+    for scan in scans:
+        try:
+            check_contrasts(scan.files, contrasts, scan.name)
+            agreeing.append(scan)
+        except VolumeError as error:
+            faults += error.faults
+    return agreeing, faults
+
+
+def _from_folder(folder: Path, bundle: Bundle, space: str) -> Found:
+    if not os.access(folder, os.R_OK | os.X_OK):  # searching it would find nothing and not say why
+        found, action = "a folder that this account may not read", "ask its owner for permission"
+        raise VolumeError(Fault(str(folder), found, "a readable folder", action))
+    wanted = bundle.metadata["input"]
+    maps = find_maps(
+        folder,
+        list(bundle.preparation.contrasts),
+        None if wanted["stat"] == UNSAID_STAT else wanted["stat"],
+        preferred_space=space or wanted["space"],
+        advice=_advice(bundle),
+    )
+    if space:  # chooses where names state it, and overrules them where none does
+        chosen = maps.rows["space"] == space
+        maps.rows = maps.rows[chosen] if chosen.any() else maps.rows.assign(space=space)
+    scans, faults = _from_maps(maps)
+    without = sorted(set(maps.everyone) - set(maps.rows["participant_id"]))
+    return scans, [*faults, *(_no_map(person, bundle, space) for person in without)]
+
+
+def _from_maps(maps: MapTable) -> Found:
+    scans, faults = group_scans(maps)
+    found = [NewScan(scan.scan_id, scan.files, scan.space) for scan in scans]
+    return found, [*maps.faults, *faults]
+
+
+def _no_map(person: str, bundle: Bundle, space: str) -> Fault:
+    where = f" in space '{space}'" if space else ""
+    accepted = f"{', '.join(bundle.preparation.contrasts)} ({bundle.metadata['input']['stat']})"
+    return Fault(person, f"no map that is needed{where}", accepted, "supply the person's maps")
+
+
+def _advice(bundle: Bundle) -> Advice:
+    """Word the readers' advice as it helps who calls ``fmnet-predict``."""
+    wanted = bundle.metadata["input"]
+    contrasts = ", ".join(bundle.preparation.contrasts)
+    return Advice(
+        root="correct the path",
+        contrasts=f"give maps of every contrast that the signature needs: {contrasts}",
+        stat=f"give maps of one statistic, the signature's ({wanted['stat']})",
+        space="say which to read: --space NAME",
+        naming="rename the maps the BIDS way, or list them in a table (.tsv: participant_id, "
+        "contrast, path)",
+    )

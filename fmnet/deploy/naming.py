@@ -1,0 +1,83 @@
+"""What the names of new maps say (BIDS entities), and whether it fits the signature."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from fmnet.data.volume import check_space
+from fmnet.errors import Fault, VolumeError
+
+#: Where a bundle doesn't know its contrast or its statistic, names can't contradict it.
+UNSAID_CONTRASTS, UNSAID_STAT = ("map",), "n/a"
+
+
+def stated(files: Sequence[Path], entity: str) -> list[str]:
+    """Read an entity (``contrast``, ``stat``, ``space``) off each name; empty where unsaid."""
+    pattern = re.compile(rf"(?:^|_){entity}-([^-_.]+)")
+    found = [pattern.search(file.name) for file in files]
+    return [match[1] if match else "" for match in found]
+
+
+def in_order(files: tuple[Path, ...], contrasts: tuple[str, ...], name: str) -> tuple[Path, ...]:
+    """Put the maps of a scan in the signature's order of contrasts, as far as names say.
+
+    Raises
+    ------
+    VolumeError
+        If names state other contrasts, one of them twice, or only some and not in this order.
+    """
+    found = stated(files, "contrast")
+    if contrasts == UNSAID_CONTRASTS or len(files) != len(contrasts):
+        return files
+    if sorted(found) == sorted(contrasts):
+        return tuple(files[found.index(contrast)] for contrast in contrasts)
+    if all(said in {"", wanted} for said, wanted in zip(found, contrasts, strict=True)):
+        return files
+    raise VolumeError(
+        Fault(
+            name,
+            f"maps of contrast {', '.join(said or '(not said)' for said in found)}",
+            ", ".join(contrasts),
+            "give one map of each; if names differ from the signature's, list the maps in a table "
+            "with a contrast column",
+        )
+    )
+
+
+def check_contrasts(files: tuple[Path, ...], contrasts: tuple[str, ...], name: str) -> None:
+    """Raise `VolumeError` if a map's name states another of the signature's contrasts.
+
+    For maps whose contrast somebody stated: names that the signature doesn't know are passed over.
+    """
+    for file, said, wanted in zip(files, stated(files, "contrast"), contrasts, strict=True):
+        if said != wanted and said in contrasts:
+            found = f"a map for contrast '{wanted}' whose name says '{said}' ({file})"
+            action = "correct the table or the name"
+            raise VolumeError(Fault(name, found, "one contrast", action))
+
+
+def check_stat(files: tuple[Path, ...], stat: str, name: str) -> None:
+    """Raise `VolumeError` if a map's name states another statistic than the signature's."""
+    for file, said in zip(files, stated(files, "stat"), strict=True):
+        if said and stat != UNSAID_STAT and said.lower() != stat.lower():
+            found = f"a map whose name says statistic '{said}' ({file})"
+            action = "give that statistic's maps, which the signature was trained on"
+            raise VolumeError(Fault(name, found, f"'{stat}'", action))
+
+
+def stated_space(files: tuple[Path, ...], name: str) -> str:
+    """Read the space of a scan off the names of its maps; empty if none says it.
+
+    Raises
+    ------
+    VolumeError
+        If they state several spaces, or one that is not MNI152.
+    """
+    spaces = sorted({space for space in stated(files, "space") if space})
+    for space in spaces:
+        check_space(space, name)
+    if len(spaces) > 1:
+        found = f"maps in several spaces: {', '.join(map(repr, spaces))}"
+        action = "give all maps in the same space; if the names are wrong, state it with --space"
+        raise VolumeError(Fault(name, found, "one space", action))
+    return spaces[0] if spaces else ""
