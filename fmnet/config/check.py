@@ -20,6 +20,7 @@ from fmnet.config.overrides import (
     single,
     values_of,
 )
+from fmnet.config.resolvers import register_resolvers
 from fmnet.config.signatures import check_call, check_node, needed_keys
 from fmnet.errors import ConfigError, Fault
 
@@ -62,6 +63,7 @@ def check_config(
         With all faults: dotted path, what was found, what is accepted.
     """
     setup_globals()
+    register_resolvers()
     with initialize_config_dir(str(config_dir), version_base="1.3"):
         parsed, faults = parse_overrides(overrides)
         try:

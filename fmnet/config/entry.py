@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from fmnet.config.check import Schema, check_config
+from fmnet.config.resolvers import register_resolvers
 from fmnet.errors import Fault, FmnetError
 
 #: Flags, as Hydra's parser names them, with which Hydra prints and runs nothing.
@@ -40,6 +41,7 @@ def run_script(
     schema, passed
         What the configuration is passed to, and which of its parameters the work adds, see `fmnet.config.check.check_config`.
     """
+    register_resolvers()
     flags = get_args_parser().parse_args()
     if not any(getattr(flags, name) for name in PRINTS):
         is_sweep = flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides

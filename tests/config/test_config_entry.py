@@ -93,6 +93,18 @@ def test_multirun_works_on_each_value(script):
     assert "worked with here 4" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "seen"), [([], ["here"]), (["-m", "seed=3,4"], ["here/0", "here/1"])]
+)
+def test_each_job_of_a_multirun_has_a_folder_of_its_own(script, arguments, seen):
+    main = script.parent / "configs" / "main.yaml"
+    main.write_text(main.read_text().replace("path: here", "path: 'here${job_part:}'"))
+    done = call(script, *arguments)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("worked with")]
+    assert [line.split()[2] for line in lines] == seen
+
+
 @pytest.mark.parametrize("flag", ["--help", "--cfg=job"])
 def test_hydra_answers_for_itself(script, flag):
     done = call(script, flag)
