@@ -85,9 +85,7 @@ def check_config(
     return first
 
 
-def check_composed(
-    config: DictConfig, schema: Schema, passed: tuple[str, ...] = ()
-) -> list[Fault]:
+def check_composed(config: DictConfig, schema: Schema, passed: tuple[str, ...] = ()) -> list[Fault]:
     """Check a composed configuration against the signatures of all that it names."""
     faults: list[Fault] = []
     unjudged: set[str] = set()

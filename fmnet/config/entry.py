@@ -39,7 +39,8 @@ def run_script(
     config_dir, config_name
         Absolute folder, and primary config in it.
     schema, passed
-        What the configuration is passed to, and which of its parameters the work adds, see `fmnet.config.check.check_config`.
+        What the configuration is passed to, and which of its parameters the work adds, see
+        `fmnet.config.check.check_config`.
     """
     register_resolvers()
     flags = get_args_parser().parse_args()

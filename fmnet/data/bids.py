@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from nilearn.interfaces.bids import parse_bids_filename
 
+from fmnet.data.choices import check_label_column, choose_contrasts
 from fmnet.data.listing import Listing, MapTable, OnFault, build_listing
 from fmnet.data.tables import read_table_file
 from fmnet.errors import CohortError, Fault
@@ -23,6 +24,7 @@ def read_bids(
     stat: str | None = None,
     space: str | None = None,
     task: str | None = None,
+    desc: str | None = None,
     participants: str | Path | None = None,
     label: str = "group",
     positive: str | int = "FM",
@@ -37,7 +39,7 @@ def read_bids(
         The derivatives folder; files are ``sub-*/[ses-*/][func/]*_contrast-<c>_stat-<s>_statmap``.
     contrasts : list of str, optional
         Contrasts that become the channels, in this order; may be left out where there is only one.
-    stat, space, task : str, optional
+    stat, space, task, desc : str, optional
         Which maps to read where there are several kinds; `stat` defaults to ``z`` if present.
     participants : Path, optional
         Table of people; else ``participants.tsv`` in `root` or up to two folders above.
@@ -56,8 +58,9 @@ def read_bids(
     CohortError
         If there is no tree, no map or no participants table to begin with.
     """
+    check_label_column(label, ("participant_id",))
     root = Path(root)
-    maps = find_maps(root, contrasts, stat, space, task)
+    maps = find_maps(root, contrasts, stat, space, task, desc)
     table = Path(participants) if participants else _find_participants(root)
     people = read_table_file(table, ("participant_id", label))
     return build_listing(maps, people, label, positive, negative, on_fault)
@@ -69,16 +72,16 @@ def find_maps(
     stat: str | None = None,
     space: str | None = None,
     task: str | None = None,
+    desc: str | None = None,
 ) -> MapTable:
     """Find the maps of a BIDS-derivatives tree and choose contrasts and statistic."""
-    if not root.is_dir():
-        raise _fault(root, "no such folder", "a BIDS-derivatives folder", "correct cohort.root")
+    _check_folder(root)
     found = (path for pattern in PATTERNS for path in root.rglob(pattern))
     files = sorted(path for path in found if not _is_hidden(path.relative_to(root)))
     if not files:
         raise _no_maps(root)
     rows = pd.DataFrame([_describe(path) for path in files])
-    for entity, wanted in (("space", space), ("task", task)):
+    for entity, wanted in (("space", space), ("task", task), ("desc", desc)):
         rows = _keep(rows, entity, wanted, root)
     stat = stat or _default_stat(rows, root)
     rows = _keep(rows, "stat", stat, root)
@@ -90,17 +93,22 @@ def find_maps(
             "one contrast, or a choice",
             "say which become channels: cohort.contrasts=[...]",
         )
-    chosen = tuple(contrasts or names)
-    if absent := [name for name in chosen if name not in names]:
-        raise _fault(
-            root,
-            f"no map of contrast {', '.join(absent)}",
-            ", ".join(names),
-            "choose among the contrasts that are there (cohort.contrasts)",
-        )
+    chosen = choose_contrasts(contrasts, names, root)
     rows = rows[rows["contrast"].isin(chosen)]
     _check_one_space(rows, root)
     return MapTable(rows.reset_index(drop=True), chosen, stat, _origin(root))
+
+
+def _check_folder(root: Path) -> None:
+    accepted = "a BIDS-derivatives folder"
+    try:
+        is_folder = root.is_dir()
+    except OSError as error:
+        found = error.strerror or str(error)
+        action = "correct cohort.root, or the permissions of the folders above it"
+        raise _fault(root, found, accepted, action) from error
+    if not is_folder:
+        raise _fault(root, "no such folder", accepted, "correct cohort.root")
 
 
 def _describe(path: Path) -> dict[str, str]:
@@ -114,6 +122,7 @@ def _describe(path: Path) -> dict[str, str]:
         "stat": entities.get("stat", "n/a"),
         "space": entities.get("space", "MNI152"),
         "task": entities.get("task", ""),
+        "desc": entities.get("desc", ""),
         "path": str(path),
     }
 

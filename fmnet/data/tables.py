@@ -58,7 +58,7 @@ def read_table_file(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         found = f"rows with more fields than the header in {say_lines(long)}"
         raise _fault(path, found, f"UTF-8 text, {kind}")
     table = pd.DataFrame([cells for _, cells in body], columns=header, dtype=str)
-    table.attrs |= {"name": str(path), "lines": [line for line, _ in body]}
+    table.attrs |= {"name": path.name, "lines": [line for line, _ in body]}
     return table.mask(table.isin(MISSING), "")
 
 
@@ -112,9 +112,7 @@ def _fit(cells: list[str], width: int) -> list[str]:
     return cells + [""] * (width - len(cells))
 
 
-def _check_header(
-    path: Path, header: list[str], columns: tuple[str, ...], separator: str
-) -> None:
+def _check_header(path: Path, header: list[str], columns: tuple[str, ...], separator: str) -> None:
     accepted = f"a {SEPARATORS[separator]}-separated table"
     if twice := [name for name, count in Counter(header).items() if count > 1]:
         found = f"several columns {', '.join(map(repr, twice))}"
@@ -128,7 +126,9 @@ def _check_header(
     others = [other for other in SEPARATORS if other != separator and other in header[0]]
     if len(header) == 1 and others:
         found += f", probably separated by {SEPARATORS[others[0]]}s"
-        action = f"save it with {SEPARATORS[separator]}s; .csv is read with commas, others with tabs"
+        action = (
+            f"save it with {SEPARATORS[separator]}s; .csv is read with commas, others with tabs"
+        )
     wanted = f"{accepted} with the columns {', '.join(map(repr, columns))}"
     raise CohortError(Fault(str(path), found, wanted, action))
 

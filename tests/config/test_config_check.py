@@ -223,7 +223,7 @@ def test_null_among_components_may_be_meant(configs):
 
 def test_null_for_a_group_that_has_an_option_none(configs):
     (configs / "net" / "none.yaml").write_text("{}\n")
-    with pytest.raises(ConfigError, match="net: found option 'null'; .*write net=none"):
+    with pytest.raises(ConfigError, match=r"net: found option 'null'; .*write net=none"):
         check(configs, "net=null")
 
 

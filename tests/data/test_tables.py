@@ -69,7 +69,7 @@ def test_reads_quoted_fields_after_a_space(write_text):
 def test_rows_know_their_lines(write_text):
     path = write_text('participant_id\tgroup\n\nsub-01\t"F\nM"\nsub-02\tHC\n\nsub-03\tHC\n')
     table = read_table_file(path, COLUMNS)
-    assert table_name(table) == str(path)
+    assert table_name(table) == path.name
     assert lines_of(table, table.index) == [4, 5, 7]
     assert lines_of(table, table.index[table["group"] == "HC"]) == [5, 7]
 
@@ -178,7 +178,9 @@ def test_refuses_other_encoding(write_text):
 
 def test_refuses_quote_that_never_ends(write_text):
     path = write_text('participant_id\tgroup\tnote\nsub-01\tFM\t"left\nsub-02\tHC\tx\n')
-    with pytest.raises(CohortError, match=r"participants\.tsv: found a table .*unexpected end of data"):
+    with pytest.raises(
+        CohortError, match=r"participants\.tsv: found a table .*unexpected end of data"
+    ):
         read_table_file(path, COLUMNS)
 
 

@@ -94,5 +94,5 @@ def test_scores_that_are_not_finite_are_refused(cohort, trainable):
     trained = train_on_fold(trainable, cohort, FOLD, 0, "a")
     for weights in trained.network.parameters():
         weights.data.fill_(float("nan"))
-    with pytest.raises(TrainingError, match="training a: found .* diverged"):
+    with pytest.raises(TrainingError, match=r"training a: found .* diverged"):
         trained.scores(cohort.rows(FOLD.test))
