@@ -149,7 +149,8 @@ def _check_columns(table: pd.DataFrame, images: Path) -> None:
 def _varying(table: pd.DataFrame) -> list[str]:
     """Name the columns that differ within a person, and so tell scans apart."""
     people = table.groupby("participant_id")
-    return [str(name) for name in table if name not in FIXED and people[name].nunique().max() > 1]
+    names = [str(name) for name in table if name not in FIXED]
+    return [name for name in names if people[name].nunique().max() > 1]
 
 
 def _one_spelling(people: pd.Series) -> pd.Series:

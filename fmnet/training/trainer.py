@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Literal
 
 import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from fmnet.errors import ConfigError, Fault
 from fmnet.limits import Count, Devices
