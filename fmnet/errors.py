@@ -90,6 +90,12 @@ class LeakError(FmnetError):
     title = "test subjects reach what is learned"
 
 
+class TrainingError(FmnetError):
+    """A network could not be trained as asked."""
+
+    title = "the training failed"
+
+
 class RunError(FmnetError):
     """The run folder is not what this step needs."""
 

@@ -25,6 +25,8 @@ PartialShare = Annotated[float, Interval(ge=0, lt=1)]
 VoxelSize = Annotated[int, Interval(ge=1, le=12)]
 #: At least one count.
 Counts = Annotated[Sequence[Count], MinLen(1)]
+#: How many devices, or which of them by number.
+Devices = Count | Annotated[list[NonNegativeCount], MinLen(1)]
 #: One count for each of the four stages of a residual network.
 FourCounts = Annotated[Sequence[Count], Len(4, 4)]
 #: What to choose a smoothing width from, or another strength that may be none.

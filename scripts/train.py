@@ -21,4 +21,4 @@ def work(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_script(work, CONFIGS, "train", run_study)
+    run_script(work, CONFIGS, "train", run_study, passed=("config_yaml",))

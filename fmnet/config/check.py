@@ -14,12 +14,14 @@ from omegaconf.errors import OmegaConfBaseException
 from fmnet.config.overrides import (
     CANT_COMPOSE,
     check_overrides,
+    group_options,
     parse_overrides,
     refuse_sweeps,
     single,
     values_of,
 )
-from fmnet.config.signatures import check_call, check_node
+from fmnet.config.resolvers import register_resolvers
+from fmnet.config.signatures import check_call, check_node, needed_keys
 from fmnet.errors import ConfigError, Fault
 
 Schema = Callable[..., Any]
@@ -31,6 +33,7 @@ def check_config(
     overrides: list[str],
     schema: Schema,
     is_sweep: bool = True,
+    passed: tuple[str, ...] = (),
 ) -> DictConfig:
     """Compose a configuration; no file but those in `config_dir` is opened.
 
@@ -46,6 +49,8 @@ def check_config(
         What the configuration is passed to: its signature names the top-level keys.
     is_sweep : bool
         Whether an override may stand for several values, as under ``--multirun``.
+    passed : tuple of str
+        Parameters of `schema` that are not the configuration's, since the script passes them.
 
     Returns
     -------
@@ -58,10 +63,11 @@ def check_config(
         With all faults: dotted path, what was found, what is accepted.
     """
     setup_globals()
+    register_resolvers()
     with initialize_config_dir(str(config_dir), version_base="1.3"):
         parsed, faults = parse_overrides(overrides)
         try:
-            good, more = check_overrides(config_name, parsed)
+            good, more = check_overrides(config_name, parsed, needed_keys(schema))
         except CANT_COMPOSE as error:
             raise ConfigError([*faults, _compose_fault(config_name, error)]) from error
         faults += more if is_sweep else [*more, *refuse_sweeps(good)]
@@ -73,13 +79,13 @@ def check_config(
                 faults.append(_compose_fault(config_name, error))
                 continue
             first = composed if first is None else first
-            faults += check_composed(composed, schema)
+            faults += check_composed(composed, schema, passed)
     if faults or first is None:
         raise ConfigError(dict.fromkeys(faults))
     return first
 
 
-def check_composed(config: DictConfig, schema: Schema) -> list[Fault]:
+def check_composed(config: DictConfig, schema: Schema, passed: tuple[str, ...] = ()) -> list[Fault]:
     """Check a composed configuration against the signatures of all that it names."""
     faults: list[Fault] = []
     unjudged: set[str] = set()
@@ -88,9 +94,16 @@ def check_composed(config: DictConfig, schema: Schema) -> list[Fault]:
         for key in config
         if key not in {"hydra", "_target_"}
     }
-    top = check_call(schema, values, "", is_partial=True)
+    top = check_call(schema, values, "", is_partial=True, passed=passed)
     faults += [fault for fault in top if fault.where not in unjudged]
+    faults += [_absent(name) for name in needed_keys(schema) if name not in [*values, *passed]]
     return faults + check_node(values, "", unjudged)
+
+
+def _absent(name: str) -> Fault:
+    options = [f"{name}={option}" for option in group_options(name)]
+    accepted = ", ".join(options) or f"{name}=VALUE"
+    return Fault(name, "nothing", accepted, f"don't remove {name}: nothing runs without it")
 
 
 def _each_value_once(overrides: list[Override]) -> list[list[str]]:

@@ -12,19 +12,25 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from fmnet.config.check import Schema, check_config
-from fmnet.errors import FmnetError
+from fmnet.config.resolvers import register_resolvers
+from fmnet.errors import Fault, FmnetError
 
 #: Flags, as Hydra's parser names them, with which Hydra prints and runs nothing.
 PRINTS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
 
 def run_script(
-    work: Callable[[DictConfig], None], config_dir: Path, config_name: str, schema: Schema
+    work: Callable[[DictConfig], None],
+    config_dir: Path,
+    config_name: str,
+    schema: Schema,
+    passed: tuple[str, ...] = (),
 ) -> None:
     """Run a script's work with the configuration of the command line.
 
     Wrong configurations are refused before Hydra starts, with all their faults. A user-facing
-    error in the work ends the program with its message and status 2, without a traceback.
+    error in the work, or a file that can't be read or written, ends the program with its message
+    and status 2, without a traceback.
 
     Parameters
     ----------
@@ -32,23 +38,26 @@ def run_script(
         Takes the composed configuration.
     config_dir, config_name
         Absolute folder, and primary config in it.
-    schema : callable
-        What the configuration is passed to, see `fmnet.config.check.check_config`.
+    schema, passed
+        What the configuration is passed to, and which of its parameters the work adds, see
+        `fmnet.config.check.check_config`.
     """
+    register_resolvers()
     flags = get_args_parser().parse_args()
     if not any(getattr(flags, name) for name in PRINTS):
         is_sweep = flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides
         own = Path(flags.config_dir).resolve() if flags.config_dir else None
         lines = [*flags.overrides, *([f"hydra.searchpath=['file://{own}']"] if own else [])]
         try:
-            check_config(config_dir, flags.config_name or config_name, lines, schema, is_sweep)
-        except FmnetError as error:
+            name = flags.config_name or config_name
+            check_config(config_dir, name, lines, schema, is_sweep, passed)
+        except (FmnetError, OSError) as error:
             _stop(error)
 
     def guarded(config: DictConfig) -> None:
         try:
             work(config)
-        except FmnetError as error:
+        except (FmnetError, OSError) as error:
             _stop(error)
 
     hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(guarded)()
@@ -59,18 +68,31 @@ def build(config: DictConfig) -> dict[str, Any]:
 
     Raises
     ------
-    FmnetError
+    FmnetError, OSError
         As the component raised it, not as Hydra wraps it.
     """
     try:
         built: dict[str, Any] = instantiate(config, _convert_="all")
     except InstantiationException as error:
-        if isinstance(error.__cause__, FmnetError):
+        if isinstance(error.__cause__, (FmnetError, OSError)):
             raise error.__cause__ from None
         raise
     return built
 
 
-def _stop(error: FmnetError) -> NoReturn:
-    print(error, file=sys.stderr)
+def _stop(error: FmnetError | OSError) -> NoReturn:
+    print(file_report(error) if isinstance(error, OSError) else error, file=sys.stderr)
     sys.exit(2)
+
+
+def file_report(error: OSError) -> FmnetError:
+    """Say which file the system refused, and why."""
+    names = [str(name) for name in (error.filename, error.filename2) if name]
+    return FmnetError(
+        Fault(
+            " and ".join(names) or "a file or connection",
+            error.strerror or str(error) or type(error).__name__,
+            "files that can be read and folders that can be written",
+            "correct the path, its permissions or the space on the disk",
+        )
+    )

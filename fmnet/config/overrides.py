@@ -1,6 +1,6 @@
 """Check command-line overrides one by one, where Hydra would stop at the first fault."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from hydra import compose
@@ -35,7 +35,7 @@ def parse_overrides(texts: Iterable[str]) -> tuple[list[Override], list[Fault]]:
 
 
 def check_overrides(
-    config_name: str, overrides: list[Override]
+    config_name: str, overrides: list[Override], needed: Collection[str] = ()
 ) -> tuple[list[Override], list[Fault]]:
     """Tell overrides that the configuration can take from those that it can't.
 
@@ -45,6 +45,8 @@ def check_overrides(
         Primary config; Hydra has to be initialised.
     overrides : list of Override
         As parsed.
+    needed : collection of str
+        Groups that can't be left out.
 
     Returns
     -------
@@ -54,7 +56,7 @@ def check_overrides(
     paths = [item for item in overrides if item.key_or_group == "hydra.searchpath"]
     groups = set(_list("", ObjectType.GROUP, paths))
     chosen = [item for item in overrides if item.key_or_group in groups and not _is_deletion(item)]
-    wrong = {id(item): _group_faults(item, paths) for item in chosen}
+    wrong = {id(item): _group_faults(item, paths, needed) for item in chosen}
     faults = [fault for found in wrong.values() for fault in found]
     free = [item for item in overrides if _is_free(item) and item not in chosen]
     first = [*paths, *(item for item in chosen if not wrong[id(item)])]
@@ -136,21 +138,37 @@ def _is_deletion(override: Override) -> bool:
     return bool(override.is_delete())
 
 
-def _group_faults(override: Override, paths: list[Override]) -> list[Fault]:
+def group_options(group: str, paths: Collection[Override] = ()) -> list[str]:
+    """List the options of a group; none if there is no such group."""
+    return _list(group, ObjectType.CONFIG, paths)
+
+
+def _group_faults(
+    override: Override, paths: list[Override], needed: Collection[str]
+) -> list[Fault]:
     group = override.key_or_group
-    options = _list(group, ObjectType.CONFIG, paths)
+    options = group_options(group, paths)
     # a group takes several options as a list: logger=[csv,tensorboard]
     texts = [text for value in values_of(override) for text in value.strip("[]").split(",")]
     names = [text.strip(" '\"") for text in texts]
     return [
-        Fault(group, f"option '{name}'", ", ".join(options), _group_action(group, name, options))
+        Fault(
+            group,
+            f"option '{name}'",
+            ", ".join(options),
+            _group_action(group, name, options, group in needed),
+        )
         for name in names
         if name not in options
     ]
 
 
-def _group_action(group: str, name: str, options: list[str]) -> str:
-    return f"leave the group out with ~{group}" if name == "null" else suggest(name, options)
+def _group_action(group: str, name: str, options: list[str], is_needed: bool) -> str:
+    if name != "null":
+        return suggest(name, options)
+    if is_needed:
+        return f"write {group}=none" if "none" in options else "choose one of these"
+    return f"leave the group out with ~{group}"
 
 
 def _key_fault(key: str, base: DictConfig) -> Fault | None:
@@ -179,7 +197,7 @@ def _target_parameters(node: DictConfig) -> list[str]:
     return parameter_names(name) if isinstance(name, str) else []
 
 
-def _list(group: str, kind: ObjectType, paths: list[Override]) -> list[str]:
+def _list(group: str, kind: ObjectType, paths: Iterable[Override]) -> list[str]:
     loader, lines = GlobalHydra.instance().config_loader(), [single(item) for item in paths]
     names = loader.get_group_options(group, kind, config_name=None, overrides=lines)
     return [name for name in names if name != "hydra"]

@@ -4,7 +4,7 @@ import inspect
 import json
 import logging
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -36,6 +36,8 @@ LIMITS = {
     "max_length": "{} at most",
 }
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+#: No conversions; infinity and NaN, which YAML can spell, are no settings.
+STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 Signature = tuple[dict[str, inspect.Parameter], dict[str, Any]]
 
 
@@ -64,7 +66,11 @@ def check_node(node: Any, path: str, unjudged: set[str]) -> list[Fault]:
 
 
 def check_call(
-    target: Callable[..., Any], values: dict[str, Any], path: str, is_partial: bool
+    target: Callable[..., Any],
+    values: dict[str, Any],
+    path: str,
+    is_partial: bool,
+    passed: Collection[str] = (),
 ) -> list[Fault]:
     """Check named values against the signature of a callable.
 
@@ -78,12 +84,13 @@ def check_call(
         Dotted path, for messages.
     is_partial : bool
         Whether further arguments come later.
+    passed : collection of str
+        Parameters that the configuration can't set, since the caller does.
     """
     parameters, hints = _signature(target)
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    names = [
-        name for name, p in parameters.items() if p.kind not in {p.VAR_KEYWORD, p.VAR_POSITIONAL}
-    ]
+    kinds = {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+    names = [name for name, p in parameters.items() if p.kind not in kinds and name not in passed]
     prefix = f"{path}." if path else ""
     faults = [
         Fault(
@@ -102,13 +109,10 @@ def check_call(
             for name in required
             if name not in values
         ]
-    return faults + [
-        fault
-        for key, value in values.items()
-        if key in hints
-        and not (value is None and parameters[key].default is None)
-        and (fault := _type_fault(f"{prefix}{key}", value, hints[key]))
-    ]
+    for key, value in values.items():
+        if key in hints and not (value is None and parameters[key].default is None):
+            faults += _value_faults(f"{prefix}{key}", value, hints[key])
+    return faults
 
 
 def describe(annotation: Any) -> str:
@@ -144,6 +148,13 @@ def parameter_names(target: str) -> list[str]:
     except Exception:  # noqa: BLE001 (reported when the target itself is checked)
         return []
     return [name for name, p in parameters.items() if p.kind in NAMED]
+
+
+def needed_keys(schema: Callable[..., Any]) -> list[str]:
+    """Name the parameters without a default."""
+    parameters, _ = _signature(schema)
+    empty = inspect.Parameter.empty
+    return [name for name, p in parameters.items() if p.kind in NAMED and p.default is empty]
 
 
 def suggest(name: str, names: Iterable[str]) -> str:
@@ -206,13 +217,39 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     return hints
 
 
+def _value_faults(where: str, value: Any, annotation: Any) -> list[Fault]:
+    if faults := _part_faults(where, value, annotation):
+        return faults
+    fault = _type_fault(where, value, annotation)
+    return [fault] if fault else []
+
+
+def _part_faults(where: str, value: Any, annotation: Any) -> list[Fault]:
+    """Report nulls and plain values among named components."""
+    members = [annotation, *get_args(annotation)]
+    parts = [get_args(one)[1] for one in members if get_origin(one) is dict]
+    if not isinstance(value, dict) or len(parts) != 1 or not _is_component(parts[0]):
+        return []
+    accepted = "a component, which names its _target_"
+    return [
+        Fault(path, json.dumps(part), accepted, f"leave it out with ~{path}")
+        for path, part in ((f"{where}.{name}", part) for name, part in value.items())
+        if not isinstance(part, dict)
+    ]
+
+
+def _is_component(annotation: Any) -> bool:
+    """Tell what only a target can make from what a configuration can spell."""
+    if isinstance(annotation, type):
+        return annotation not in WORDS and annotation not in {dict, list, tuple}
+    return get_origin(annotation) is Callable
+
+
 def _type_fault(where: str, value: Any, annotation: Any) -> Fault | None:
     if _holds_target(value):
         return None
     try:
-        adapter = TypeAdapter(
-            annotation, config=ConfigDict(strict=True, arbitrary_types_allowed=True)
-        )
+        adapter = TypeAdapter(annotation, config=STRICT)
         adapter.validate_json(json.dumps(value))
     except (PydanticUserError, SchemaError):  # a class of our own, a protocol: can't be judged
         return None

@@ -13,7 +13,7 @@ class Advice:
         Where the folder isn't there.
     channels, contrasts : str
         Where a choice of contrasts is missing, or names one that doesn't occur.
-    stat, space, task : str
+    stat, space, task, desc : str
         Where maps of several kinds are found, or none of the kind asked for.
     naming : str
         Where no map is named the BIDS way.
@@ -25,6 +25,7 @@ class Advice:
     stat: str = "choose one with cohort.stat"
     space: str = "say which to read: cohort.space=NAME"
     task: str = "choose among them (cohort.task)"
+    desc: str = "choose among them (cohort.desc)"
     naming: str = "rename the maps the BIDS way, or list them in a table and use cohort=table"
 
 

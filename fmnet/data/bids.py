@@ -8,6 +8,7 @@ import pandas as pd
 from nilearn.interfaces.bids import parse_bids_filename
 
 from fmnet.data.advice import SETTINGS, Advice
+from fmnet.data.choices import check_label_column, choose_contrasts
 from fmnet.data.listing import Listing, MapTable, OnFault, build_listing
 from fmnet.data.tables import read_table_file
 from fmnet.errors import CohortError, Fault
@@ -24,6 +25,7 @@ def read_bids(
     stat: str | None = None,
     space: str | None = None,
     task: str | None = None,
+    desc: str | None = None,
     participants: str | Path | None = None,
     label: str = "group",
     positive: str | int = "FM",
@@ -38,7 +40,7 @@ def read_bids(
         The derivatives folder; files are ``sub-*/[ses-*/][func/]*_contrast-<c>_stat-<s>_statmap``.
     contrasts : list of str, optional
         Contrasts that become the channels, in this order; may be left out where there is only one.
-    stat, space, task : str, optional
+    stat, space, task, desc : str, optional
         Which maps to read where there are several kinds; `stat` defaults to ``z`` if present.
     participants : Path, optional
         Table of people; else ``participants.tsv`` in `root` or up to two folders above.
@@ -57,8 +59,9 @@ def read_bids(
     CohortError
         If there is no tree, no map or no participants table to begin with.
     """
+    check_label_column(label, ("participant_id",))
     root = Path(root)
-    maps = find_maps(root, contrasts, stat, space, task)
+    maps = find_maps(root, contrasts, stat, space, task, desc)
     table = Path(participants) if participants else _find_participants(root)
     people = read_table_file(table, ("participant_id", label))
     return build_listing(maps, people, label, positive, negative, on_fault)
@@ -70,6 +73,7 @@ def find_maps(
     stat: str | None = None,
     space: str | None = None,
     task: str | None = None,
+    desc: str | None = None,
     preferred_space: str | None = None,
     advice: Advice = SETTINGS,
 ) -> MapTable:
@@ -77,16 +81,15 @@ def find_maps(
 
     Of a map that is there in several spaces, the one in `preferred_space` is taken.
     """
-    if not root.is_dir():
-        raise _fault(root, "no such folder", "a BIDS-derivatives folder", advice.root)
+    _check_folder(root, advice)
     found = (path for pattern in PATTERNS for path in root.rglob(pattern))
     files = sorted(path for path in found if not _is_hidden(path.relative_to(root)))
     if not files:
         raise _no_maps(root, advice)
     rows = pd.DataFrame([_describe(path) for path in files])
     everyone = tuple(sorted(set(rows["participant_id"])))
-    rows = _keep(rows, "space", space, root, advice.space)
-    rows = _keep(rows, "task", task, root, advice.task)
+    for entity, wanted in (("space", space), ("task", task), ("desc", desc)):
+        rows = _keep(rows, entity, wanted, root, getattr(advice, entity))
     stat = stat or _default_stat(rows, root, advice)
     rows = _keep(rows, "stat", stat, root, advice.stat)
     names = sorted(set(rows["contrast"]))
@@ -97,18 +100,23 @@ def find_maps(
             "one contrast, or a choice",
             advice.channels,
         )
-    chosen = tuple(contrasts or names)
-    if absent := [name for name in chosen if name not in names]:
-        raise _fault(
-            root,
-            f"no map of contrast {', '.join(absent)}",
-            ", ".join(names),
-            advice.contrasts,
-        )
+    chosen = choose_contrasts(contrasts, names, root, advice)
     rows = rows[rows["contrast"].isin(chosen)]
     rows = _prefer(rows, preferred_space)
     _check_one_space(rows, root, advice)
     return MapTable(rows.reset_index(drop=True), chosen, stat, _origin(root), everyone=everyone)
+
+
+def _check_folder(root: Path, advice: Advice) -> None:
+    accepted = "a BIDS-derivatives folder"
+    try:
+        is_folder = root.is_dir()
+    except OSError as error:
+        found = error.strerror or str(error)
+        action = f"{advice.root}, or the permissions of the folders above it"
+        raise _fault(root, found, accepted, action) from error
+    if not is_folder:
+        raise _fault(root, "no such folder", accepted, advice.root)
 
 
 def _describe(path: Path) -> dict[str, str]:
@@ -122,6 +130,7 @@ def _describe(path: Path) -> dict[str, str]:
         "stat": entities.get("stat", "n/a"),
         "space": entities.get("space", "MNI152"),
         "task": entities.get("task", ""),
+        "desc": entities.get("desc", ""),
         "path": str(path),
     }
 

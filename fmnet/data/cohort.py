@@ -160,8 +160,8 @@ def open_cohort(listing: Listing, store: ScanStore) -> Cohort:
         fatal = [fault for fault in faults if not fault.participant_id]
     else:
         scans, fatal = list(listing.scans), faults
-    if not fatal:
-        fatal = _class_faults(scans, listing)
+    if not fatal and (lost := _class_faults(scans, listing)):
+        fatal = [*lost, *faults]
     if fatal := [*fatal, *_site_faults(scans, listing)]:
         raise CohortError(fatal)
     return Cohort(

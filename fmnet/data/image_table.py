@@ -5,9 +5,13 @@ from pathlib import Path
 import pandas as pd
 
 from fmnet.data.advice import SETTINGS, Advice
+from fmnet.data.choices import check_label_column, choose_contrasts
 from fmnet.data.listing import Listing, MapTable, OnFault, build_listing
-from fmnet.data.tables import read_table_file, subject_key
+from fmnet.data.tables import lines_of, read_table_file, say_lines, subject_key
 from fmnet.errors import CohortError, Fault
+
+#: Columns with a meaning of their own; all others tell scans of a person apart.
+FIXED = ("participant_id", "contrast", "path", "space")
 
 
 def read_image_table(
@@ -47,6 +51,7 @@ def read_image_table(
     CohortError
         If a table is missing or lacks a column, or a contrast does not occur.
     """
+    check_label_column(label, FIXED)
     images = Path(images)
     maps = find_table_maps(images, contrasts, stat, space, label)
     if participants is not None:
@@ -77,15 +82,7 @@ def find_table_maps(
     table = read_table_file(images, ("participant_id", "path"))
     if table.empty:
         raise _fault(images, "no row", "one row per map", "list the maps")
-    nameless = table.index[(table["participant_id"] == "") | (table["path"] == "")]
-    if len(nameless):
-        lines = ", ".join(str(row + 2) for row in nameless)
-        raise _fault(
-            images,
-            f"no participant_id or path in line {lines}",
-            "both in every row",
-            "fill them in or remove the rows",
-        )
+    _check_filled(table, images)
     table["participant_id"] = _one_spelling(table["participant_id"])
     if "contrast" not in table:
         table["contrast"] = "map"
@@ -101,16 +98,10 @@ def find_table_maps(
     )
     if label is not None and label in table:
         rows["label"] = table[label]
-    names = sorted(set(rows["contrast"]))
-    if absent := [name for name in contrasts or () if name not in names]:
-        raise _fault(
-            images,
-            f"no map of contrast {', '.join(absent)}",
-            ", ".join(names),
-            advice.contrasts,
-        )
-    chosen = tuple(contrasts or names)
-    kept = rows[rows["contrast"].isin(chosen)].reset_index(drop=True)
+    chosen = choose_contrasts(contrasts, sorted(set(rows["contrast"])), images, advice)
+    is_kept = rows["contrast"].isin(chosen)
+    _check_columns(table[is_kept], images)
+    kept = rows[is_kept].reset_index(drop=True)
     without = sorted(set(rows["participant_id"]) - set(kept["participant_id"]))
     faults = [
         Fault(
@@ -122,7 +113,46 @@ def find_table_maps(
         )
         for person in without
     ]
-    return MapTable(kept, chosen, stat, faults=faults)
+    return MapTable(kept, chosen, stat, faults=faults, told_apart_by=tuple(_varying(table)))
+
+
+def _check_filled(table: pd.DataFrame, images: Path) -> None:
+    """Refuse rows without person, path or, where there is such a column, contrast."""
+    needed = [name for name in ("participant_id", "path", "contrast") if name in table]
+    empty = {name: table.index[table[name] == ""] for name in needed}
+    faults = [
+        Fault(
+            str(images),
+            f"no {name} in {say_lines(lines_of(table, rows))}",
+            f"a {name} in every row",
+            "fill it in or remove the rows",
+        )
+        for name, rows in empty.items()
+        if len(rows)
+    ]
+    if faults:
+        raise CohortError(faults)
+
+
+def _check_columns(table: pd.DataFrame, images: Path) -> None:
+    """Refuse a column that differs wherever the contrast does, since no scan would be whole."""
+    if table.groupby("participant_id")["contrast"].nunique().max() < 2:
+        return
+    for name in _varying(table):
+        if table.groupby(["participant_id", name])["contrast"].nunique().max() == 1:
+            raise _fault(
+                images,
+                f"a column '{name}' that differs between the maps of each scan",
+                "columns with one value for all maps of a scan",
+                f"remove '{name}' from the table, or give it one value per scan",
+            )
+
+
+def _varying(table: pd.DataFrame) -> list[str]:
+    """Name the columns that differ within a person, and so tell scans apart."""
+    people = table.groupby("participant_id")
+    names = [str(name) for name in table if name not in FIXED]
+    return [name for name in names if people[name].nunique().max() > 1]
 
 
 def _one_spelling(people: pd.Series) -> pd.Series:
@@ -133,11 +163,8 @@ def _one_spelling(people: pd.Series) -> pd.Series:
 
 def _scan_ids(table: pd.DataFrame) -> pd.Series:
     """Name each scan after its person and the columns that differ within a person."""
-    fixed = {"participant_id", "contrast", "path", "space"}
-    keys = [str(name) for name in table if name not in fixed]
-    varying = [name for name in keys if table.groupby("participant_id")[name].nunique().max() > 1]
     ids = table["participant_id"].copy()
-    for name in varying:
+    for name in _varying(table):
         ids += "_" + name + "-" + table[name].where(table[name] != "", "none")
     return ids
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from fmnet.data.tables import subject_key
+from fmnet.data.tables import lines_of, say_lines, subject_key, table_name
 from fmnet.data.volume import MNI_SPACES
 from fmnet.errors import Fault
 
@@ -86,8 +86,9 @@ class MapTable:
     """The maps that a reader found, one row per file.
 
     Columns of ``rows``: ``participant_id, scan_id, contrast, space, path`` and, where the label is
-    a property of the map, ``label``. ``everyone`` names all people found, also those of whom no
-    map was chosen.
+    a property of the map, ``label``; ``desc`` where the file names say which version it is. Columns
+    of the user's table that make several scans of one person are ``told_apart_by``. ``everyone``
+    names all people found, also those of whom no map was chosen.
     """
 
     rows: pd.DataFrame
@@ -95,6 +96,7 @@ class MapTable:
     stat: str = "n/a"
     origin: str = ""
     faults: list[Fault] = field(default_factory=list)
+    told_apart_by: tuple[str, ...] = ()
     everyone: tuple[str, ...] = ()
 
 
@@ -130,7 +132,8 @@ def build_listing(
         ]
         known = [str(value) for value in table[column]]
     else:
-        known = [scan.label for scan in scans]
+        # of incomplete scans too: that they are is reported by itself
+        known = [str(label) for label in maps.rows.drop_duplicates("scan_id")["label"]]
     labels, label_faults = _choose_labels(
         known, column, str(positive), None if negative is None else str(negative)
     )
@@ -164,8 +167,7 @@ def group_scans(maps: MapTable) -> tuple[list[Scan], list[Fault]]:
                     str(scan_id),
                     f"{found} (files: {paths})",
                     "one map per subject (and session, run, task) and contrast",
-                    "remove the duplicate or name what tells the maps apart in a column or in the "
-                    "file name; supply or leave out a missing map",
+                    _repair(rows, maps.told_apart_by, max(counts[name] for name in wrong) > 1),
                     participant_id,
                 )
             )
@@ -189,6 +191,21 @@ def group_scans(maps: MapTable) -> tuple[list[Scan], list[Fault]]:
     return scans, faults
 
 
+def _repair(rows: pd.DataFrame, told_apart_by: tuple[str, ...], is_double: bool) -> str:
+    """Say what makes a scan whole."""
+    if is_double and "desc" in rows and rows["desc"].nunique() > 1:
+        names = " or ".join(f"cohort.desc='{name}'" for name in sorted(set(rows["desc"])))
+        return f"say which version to read: {names}"
+    action = (
+        "remove the duplicate or name what tells the maps apart in a column or in the file name; "
+        "supply or leave out a missing map"
+    )
+    if is_double or not told_apart_by:
+        return action
+    names = ", ".join(map(repr, told_apart_by))
+    return f"{action}; columns that tell scans apart ({names}) need one value for all of its maps"
+
+
 def _person_faults(maps: MapTable, participants: pd.DataFrame) -> list[Fault]:
     """People named twice in the table, people without a map, maps without a person."""
     keys = [subject_key(person) for person in participants["participant_id"]]
@@ -196,7 +213,7 @@ def _person_faults(maps: MapTable, participants: pd.DataFrame) -> list[Fault]:
     faults = [
         Fault(
             named[key],
-            f"{count} rows in participants.tsv",
+            f"{count} rows in {table_name(participants)}{_places(participants, keys, key)}",
             "one row per person",
             "remove the rows that are wrong",
             named[key],
@@ -209,7 +226,7 @@ def _person_faults(maps: MapTable, participants: pd.DataFrame) -> list[Fault]:
         Fault(
             named[key],
             "no map",
-            "at least one scan per person in participants.tsv",
+            f"at least one scan per person in {table_name(participants)}",
             "fetch the person's maps, or leave the person out",
             named[key],
         )
@@ -219,7 +236,7 @@ def _person_faults(maps: MapTable, participants: pd.DataFrame) -> list[Fault]:
     faults += [
         Fault(
             person,
-            "maps but no row in participants.tsv",
+            f"maps but no row in {table_name(participants)}",
             "one row per person",
             "add the person's row, or leave the person out",
             person,
@@ -228,6 +245,12 @@ def _person_faults(maps: MapTable, participants: pd.DataFrame) -> list[Fault]:
         if key not in named
     ]
     return faults
+
+
+def _places(participants: pd.DataFrame, keys: list[str], key: str) -> str:
+    rows = participants.index[[other == key for other in keys]]
+    lines = lines_of(participants, rows)
+    return f" ({say_lines(lines)})" if lines else ""
 
 
 def _choose_labels(

@@ -1,20 +1,21 @@
 """Tab-separated tables as BIDS writes them: text columns, ``n/a`` for what is missing."""
 
-import warnings
+import csv
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pandas as pd
 
 from fmnet.errors import CohortError, Fault
 
-UNREADABLE = (
-    OSError,
-    UnicodeDecodeError,
-    pd.errors.ParserError,
-    pd.errors.EmptyDataError,
-)
+UNREADABLE = (OSError, UnicodeDecodeError, csv.Error)
 MISSING = ("n/a", "N/A", "NA", "nan", "NaN", "")
+#: What separates columns, and its name in messages.
+SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon"}
+#: A line of the file, counted from 1, and its fields.
+Row = tuple[int, list[str]]
 
 
 def read_table_file(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -30,48 +31,35 @@ def read_table_file(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        All columns as stripped text; missing values are empty strings.
+        All columns as stripped text; missing values are empty strings. `table_name` and `lines_of`
+        tell where its rows come from.
 
     Raises
     ------
     CohortError
-        If the file is missing or unreadable, or a column is not there.
+        If the file is missing or unreadable, a column is not there or there twice, or a row is
+        longer than the header.
     """
+    separator = "," if path.suffix.lower() == ".csv" else "\t"
+    kind = f"{SEPARATORS[separator]}-separated"
     try:
-        separator = "," if path.suffix.lower() == ".csv" else "\t"
-        # utf-8-sig: tables saved by spreadsheets begin with a byte-order mark
-        with warnings.catch_warnings():
-            # index_col=False: else a tab at the end of each row shifts every column by one; what
-            # it would cut off for being too long is an error
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(
-                path,
-                sep=separator,
-                dtype=str,
-                keep_default_na=False,
-                index_col=False,
-                encoding="utf-8-sig",
-            )
+        rows = _read_rows(path, separator)
     except FileNotFoundError as error:
-        raise _fault(path, "no such file", "a tab-separated table") from error
-    except pd.errors.ParserWarning as error:
-        raise _fault(path, "rows with more fields than the header", "UTF-8 text, tabs") from error
+        raise _fault(path, "no such file", f"a {kind} table") from error
     except UNREADABLE as error:
-        reason = str(error).splitlines()[0]
-        raise _fault(path, f"a table that can't be read ({reason})", "UTF-8 text, tabs") from error
-    table.columns = table.columns.str.strip()
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise CohortError(
-            Fault(
-                str(path),
-                f"columns {', '.join(map(repr, table.columns))}",
-                f"a tab-separated table with the columns {', '.join(map(repr, columns))}",
-                f"add or rename: {', '.join(map(repr, missing))}",
-            )
-        )
-    stripped: pd.DataFrame = table.apply(lambda column: column.str.strip())
-    return stripped.mask(stripped.isin(MISSING), "")
+        found = f"a table that can't be read ({str(error).splitlines()[0]})"
+        raise _fault(path, found, f"UTF-8 text, {kind}") from error
+    if not rows:
+        raise _fault(path, "an empty file", f"a {kind} table with a header")
+    header = _header(rows[0][1])
+    _check_header(path, header, columns, separator)
+    body = [(line, _fit(cells, len(header))) for line, cells in rows[1:]]
+    if long := [line for line, cells in body if len(cells) > len(header)]:
+        found = f"rows with more fields than the header in {say_lines(long)}"
+        raise _fault(path, found, f"UTF-8 text, {kind}")
+    table = pd.DataFrame([cells for _, cells in body], columns=header, dtype=str)
+    table.attrs |= {"name": path.name, "lines": [line for line, _ in body]}
+    return table.mask(table.isin(MISSING), "")
 
 
 def write_table(table: pd.DataFrame, path: Path | TextIO, separator: str = "\t") -> None:
@@ -84,6 +72,65 @@ def write_table(table: pd.DataFrame, path: Path | TextIO, separator: str = "\t")
 def subject_key(participant_id: str) -> str:
     """Reduce an id to what identifies the person, so that ``sub-01`` and ``01`` are the same."""
     return participant_id.removeprefix("sub-")
+
+
+def table_name(table: pd.DataFrame) -> str:
+    """Name the file that a table was read from."""
+    return str(table.attrs.get("name", "participants.tsv"))
+
+
+def lines_of(table: pd.DataFrame, rows: Iterable[Any]) -> list[int]:
+    """Find the lines, counted from 1, of rows by index; none if the table is from no file."""
+    lines = table.attrs.get("lines")
+    return [lines[row] for row in rows] if lines else []
+
+
+def say_lines(lines: list[int]) -> str:
+    """Write ``line 2`` or ``lines 2, 3``."""
+    return f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
+
+
+def _read_rows(path: Path, separator: str) -> list[Row]:
+    """Read the rows that hold anything, stripped."""
+    # utf-8-sig: tables saved by spreadsheets begin with a byte-order mark
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, delimiter=separator, skipinitialspace=True, strict=True)
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    return [(line, cells) for line, cells in rows if any(cells)]
+
+
+def _header(cells: list[str]) -> list[str]:
+    """Name the columns; a separator at the end of the header begins no column."""
+    names = _fit(cells, max(number for number, name in enumerate(cells, 1) if name))
+    return [name or f"Unnamed: {number}" for number, name in enumerate(names)]
+
+
+def _fit(cells: list[str], width: int) -> list[str]:
+    """Fill a short row with missing values; cut empty fields off a long one."""
+    while len(cells) > width and not cells[-1]:
+        cells = cells[:-1]
+    return cells + [""] * (width - len(cells))
+
+
+def _check_header(path: Path, header: list[str], columns: tuple[str, ...], separator: str) -> None:
+    accepted = f"a {SEPARATORS[separator]}-separated table"
+    if twice := [name for name, count in Counter(header).items() if count > 1]:
+        found = f"several columns {', '.join(map(repr, twice))}"
+        action = "rename or remove all but one"
+        raise CohortError(Fault(str(path), found, f"{accepted}, each name once", action))
+    missing = [name for name in columns if name not in header]
+    if not missing:
+        return
+    found = f"columns {', '.join(map(repr, header))}"
+    action = f"add or rename: {', '.join(map(repr, missing))}"
+    others = [other for other in SEPARATORS if other != separator and other in header[0]]
+    if len(header) == 1 and others:
+        found += f", probably separated by {SEPARATORS[others[0]]}s"
+        action = (
+            f"save it with {SEPARATORS[separator]}s; .csv is read with commas, others with tabs"
+        )
+    wanted = f"{accepted} with the columns {', '.join(map(repr, columns))}"
+    raise CohortError(Fault(str(path), found, wanted, action))
 
 
 def _fault(path: Path, found: str, accepted: str) -> CohortError:

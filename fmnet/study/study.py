@@ -62,7 +62,7 @@ from fmnet.training.datamodule import Augmentation
 from fmnet.training.fit import LoggerBuilder, Trainable
 from fmnet.training.fold import TrainedFold
 from fmnet.training.recipe import Recipe
-from fmnet.training.trainer import TrainerBuilder
+from fmnet.training.trainer import TrainerBuilder, check_trainer
 
 #: Index of the final training among the seeds; no repeat has this number.
 FINAL = 1_000_000
@@ -142,6 +142,7 @@ def run_study(
         The results in a few lines for the terminal.
     """
     started, folder = datetime.now(UTC), Path(run_dir)
+    check_trainer(trainer)
     settings = parse_settings(config_yaml)
     is_resumed = claim_run_folder(folder, config_yaml, overwrite, resume)
     store = ScanStore(Path(store_dir), preparation.build_grid(), preparation.min_coverage)

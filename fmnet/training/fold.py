@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fmnet.data.folds import Fold, rows_of
 from fmnet.data.grid import Grid
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.calibration import Calibration, fit_calibration
 from fmnet.deploy.preparation import Preparation, PreparationSettings, fit_preparation
+from fmnet.errors import Fault, TrainingError
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.training.datamodule import Examples
 from fmnet.training.fit import Fitted, Trainable, fit_network, predict_scores
@@ -105,6 +106,8 @@ class TrainedFold:
         Validation loss after each epoch, mean over inner folds.
     calibration : Calibration
         Fitted on the scores that the networks of the inner folds gave to the subjects held out.
+    name : str
+        Of this training, for messages.
     """
 
     network: ScoreNetwork
@@ -112,6 +115,7 @@ class TrainedFold:
     n_epochs: int
     inner_loss: NDArray[np.float64]
     calibration: Calibration
+    name: str = "the network"
 
     @property
     def preparation(self) -> Preparation:
@@ -120,7 +124,9 @@ class TrainedFold:
 
     def scores(self, rows: Rows) -> NDArray[np.float32]:
         """Score scans of the cohort: (N_rows,)."""
-        return predict_scores(self.network, self.fitted.images(rows))
+        scores = predict_scores(self.network, self.fitted.images(rows))
+        check_finite(self.name, scores)
+        return scores
 
 
 def train_on_fold(
@@ -147,6 +153,11 @@ def train_on_fold(
         Of this fold in the logs.
     on_epoch : callable
         Called after each epoch of each training.
+
+    Raises
+    ------
+    TrainingError
+        If a training diverges.
     """
     inner = [
         _fit_inner(trainable, cohort, fold, part, seed, f"{name}_inner-{part}", on_epoch)
@@ -160,7 +171,27 @@ def train_on_fold(
     rows = cohort.rows(fold.train)
     fitted = cohort.fit(rows)
     done = fit_network(trainable, fitted.examples(rows), None, n_epochs, seed, name, on_epoch)
-    return TrainedFold(done.network, fitted, n_epochs, inner_loss, calibration)
+    check_finite(name, *(weights.detach().numpy() for weights in done.network.parameters()))
+    return TrainedFold(done.network, fitted, n_epochs, inner_loss, calibration, name)
+
+
+def check_finite(name: str, *found: ArrayLike) -> None:
+    """Refuse what a training came to where it holds anything but finite numbers.
+
+    Raises
+    ------
+    TrainingError
+        With the name of the training.
+    """
+    if not all(np.isfinite(values).all() for values in found):
+        raise TrainingError(
+            Fault(
+                f"training {name}",
+                "losses, weights or scores that are not finite: it diverged",
+                "a training whose numbers stay finite",
+                "lower task.learning_rate",
+            )
+        )
 
 
 def _fit_inner(
@@ -175,7 +206,7 @@ def _fit_inner(
     held_out = fold.validation[part]
     train = cohort.rows(tuple(set(fold.train) - set(held_out)))
     fitted = cohort.fit(train)
-    return fit_network(
+    done = fit_network(
         trainable,
         fitted.examples(train),
         fitted.examples(cohort.rows(held_out)),
@@ -184,3 +215,5 @@ def _fit_inner(
         name,
         on_epoch,
     )
+    check_finite(name, done.losses, *done.scores)
+    return done

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from typing import Literal
 
 import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
+
+from fmnet.errors import ConfigError, Fault
+from fmnet.limits import Count, Devices
 
 #: ``(max_epochs, callbacks, loggers)`` to a Trainer.
 TrainerBuilder = Callable[[int, list[Callback], list[Logger]], pl.Trainer]
@@ -20,16 +24,19 @@ SILENCED = (
     "Total length of .list. across ranks is zero.*",
 )
 
+#: What Lightning raises for settings that it, or this machine, can't work with.
+UNUSABLE = (MisconfigurationException, ValueError, TypeError, RuntimeError)
+
 
 def build_trainer(
     max_epochs: int,
     callbacks: list[Callback],
     loggers: list[Logger],
     accelerator: Literal["cpu", "gpu", "auto"] = "cpu",
-    devices: int | list[int] = 1,
+    devices: Devices = 1,
     strategy: Literal["auto", "ddp"] = "auto",
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
-    num_nodes: int = 1,
+    num_nodes: Count = 1,
 ) -> pl.Trainer:
     """Build a quiet, reproducible trainer of fixed length.
 
@@ -61,3 +68,20 @@ def build_trainer(
         enable_model_summary=False,
         enable_checkpointing=False,
     )
+
+
+def check_trainer(build_trainer: TrainerBuilder) -> None:
+    """Build a trainer once, so that what this machine lacks is known before anything is written.
+
+    Raises
+    ------
+    ConfigError
+        If Lightning refuses the settings, for instance a GPU where there is none.
+    """
+    try:
+        build_trainer(1, [], [])
+    except UNUSABLE as error:
+        reason = " ".join(str(error).split())
+        accepted = "devices that this machine has, and settings that Lightning takes"
+        action = "choose trainer=cpu, or correct trainer.accelerator, devices and strategy"
+        raise ConfigError(Fault("trainer", reason, accepted, action)) from error

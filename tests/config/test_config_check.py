@@ -1,5 +1,6 @@
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,14 @@ FILES = {
 }
 
 
-def run(data, net, seed: int, out: str): ...
+def run(
+    data,
+    net,
+    seed: int,
+    out: str,
+    parts: dict[str, Callable[..., int]] | None = None,
+    note: str = "",
+): ...
 
 
 @pytest.fixture
@@ -111,7 +119,7 @@ def configs(tmp_path, monkeypatch):
 
 
 def check(configs: Path, *overrides: str):
-    return check_config(configs, "main", ["out=there", *overrides], run)
+    return check_config(configs, "main", ["out=there", *overrides], run, passed=("note",))
 
 
 def test_valid_configuration_is_returned(configs):
@@ -141,7 +149,15 @@ def test_valid_configuration_is_returned(configs):
         ("net=dangling", r"net\.width: found .*nowhere"),
         ("net.width=[1", r"net\.width=\[1: found .*; accepted: key=value"),
         ("net=plain,plane", r"net: found option 'plane'"),
-        ("net=null", r"net: found option 'null'; .*leave the group out with ~net"),
+        ("net=null", r"net: found option 'null'; .*to do: choose one of these"),
+        ("experiment=null,wide experiment=null", r"leave the group out with ~experiment"),
+        ("~net", r"net: found nothing; accepted: .*net=plain.*don't remove net"),
+        ("~seed", r"seed: found nothing; accepted: seed=VALUE; .*don't remove seed"),
+        ("net.rate=inf", r"net\.rate: found Infinity; accepted: a number"),
+        ("net.rate=nan", r"net\.rate: found NaN; accepted: a number"),
+        ("+parts.a=3", r"parts\.a: found 3; accepted: a component, which names its _target_; "),
+        ("+parts.a=null", r"parts\.a: found null; .*leave it out with ~parts\.a"),
+        ("+note=x", r"note: found no such key; accepted: data, net, seed, out, parts; "),
         ("net=value", r"net\._target_: found 'parts_for_tests\.value', .*it can't be called"),
         ("net=broken", r"net=broken: found while parsing"),
         ("net=incomplete", r"net=incomplete: found .*Could not load 'net/elsewhere'"),
@@ -197,6 +213,18 @@ def test_mandatory_value_that_nobody_gave(configs):
 )
 def test_what_is_fine_passes(configs, overrides):
     assert check(configs, *overrides).seed == 0
+
+
+def test_null_among_components_may_be_meant(configs):
+    def takes_null(parts: dict[str, Callable[..., int] | None], **settings): ...
+
+    assert check_config(configs, "main", ["out=there", "+parts.a=null"], takes_null)
+
+
+def test_null_for_a_group_that_has_an_option_none(configs):
+    (configs / "net" / "none.yaml").write_text("{}\n")
+    with pytest.raises(ConfigError, match=r"net: found option 'null'; .*write net=none"):
+        check(configs, "net=null")
 
 
 def test_no_file_is_opened_by_the_targets(configs, monkeypatch):

@@ -10,17 +10,21 @@ from fmnet.config.entry import build, run_script
 from fmnet.errors import CohortError, Fault
 
 def read(path: str = "", fail: bool = False):
+    if path == "locked":
+        raise PermissionError(13, "Permission denied", "locked/maps.tsv")
     if fail:
         raise CohortError(Fault("sub-01", "nothing", "something", "look"))
     return path
 
-def run(data, seed: int): ...
+def run(data, seed: int, text: str = ""): ...
 
 def work(config):
+    if config.seed == 13:
+        raise OSError("no connection")
     print("worked with", build(config)["data"], config.seed)
 
 if __name__ == "__main__":
-    run_script(work, Path(__file__).parent / "configs", "main", run)
+    run_script(work, Path(__file__).parent / "configs", "main", run, passed=("text",))
 """
 
 
@@ -62,11 +66,43 @@ def test_error_of_a_component_is_printed_as_it_was_raised(script):
     ]
 
 
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("data.path=locked", "fmnet can't go on: locked/maps.tsv: found Permission denied; "),
+        ("seed=13", "fmnet can't go on: a file or connection: found no connection; "),
+    ],
+)
+def test_what_the_system_refuses_is_reported(script, override, expected):
+    done = call(script, override)
+    assert done.returncode == 2
+    assert done.stderr.startswith(expected)
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_the_script_passes_is_no_key(script):
+    done = call(script, "+text=x")
+    assert done.returncode == 2
+    assert "text: found no such key; accepted: data, seed; " in done.stderr
+
+
 def test_multirun_works_on_each_value(script):
     done = call(script, "-m", "seed=3,4")
     assert done.returncode == 0, done.stderr
     assert "worked with here 3" in done.stdout
     assert "worked with here 4" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seen"), [([], ["here"]), (["-m", "seed=3,4"], ["here/0", "here/1"])]
+)
+def test_each_job_of_a_multirun_has_a_folder_of_its_own(script, arguments, seen):
+    main = script.parent / "configs" / "main.yaml"
+    main.write_text(main.read_text().replace("path: here", "path: 'here${job_part:}'"))
+    done = call(script, *arguments)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("worked with")]
+    assert [line.split()[2] for line in lines] == seen
 
 
 @pytest.mark.parametrize("flag", ["--help", "--cfg=job"])

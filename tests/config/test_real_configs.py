@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from fmnet.benchmark.suite import run_suite
 from fmnet.config.check import check_config
@@ -40,6 +41,18 @@ def test_every_primary_config_has_a_schema():
 @pytest.mark.parametrize("primary", SCHEMAS)
 def test_defaults_pass(primary):
     assert check_config(CONFIGS, primary, GIVEN[primary], SCHEMAS[primary])
+
+
+@pytest.mark.parametrize("primary", SCHEMAS)
+def test_multiruns_leave_nothing_in_the_current_folder(primary):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = compose(primary, overrides=GIVEN[primary], return_hydra_config=True)
+    assert config.hydra.sweep.dir.startswith("outputs/")
+
+
+def test_each_job_of_a_multirun_runs_elsewhere():
+    text = (CONFIGS / "train.yaml").read_text()
+    assert "run_dir: outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}${job_part:}\n" in text
 
 
 @pytest.mark.parametrize("key", ["seed", "overwrite", "run_dir", "store_dir"])

@@ -96,6 +96,42 @@ def test_chooses_task(touch_tree):
         read_bids(root, task="rest")
 
 
+def test_chooses_among_maps_that_differ_in_desc(touch_tree):
+    root = touch_tree(
+        *names("{}_contrast-pain_stat-z_desc-raw_statmap.nii.gz"),
+        *names("{}_contrast-pain_stat-z_desc-clean_statmap.nii.gz"),
+        *names("{}_contrast-pain_stat-z_statmap.nii.gz"),
+    )
+    several = str(read_bids(root).faults[0])
+    assert several.startswith("sub-01: found 3 of 'pain'")
+    assert "read: cohort.desc='' or cohort.desc='clean' or cohort.desc='raw'" in several
+    for desc, part in (("clean", "_desc-clean_"), ("", "_stat-z_statmap")):
+        listing = read_bids(root, desc=desc)
+        assert listing.faults == ()
+        assert all(part in scan.files[0].name for scan in listing.scans)
+    with pytest.raises(CohortError, match=r"no map with desc 'cleaned'; accepted: .*clean \(4\)"):
+        read_bids(root, desc="cleaned")
+
+
+def test_refuses_a_contrast_asked_for_twice(bids_tree):
+    with pytest.raises(CohortError, match=r"found contrast pain asked for more than once; "):
+        read_bids(bids_tree().root, contrasts=["pain", "pain"])
+
+
+def test_refuses_ids_as_labels(bids_tree):
+    with pytest.raises(CohortError, match=r"cohort\.label: found 'participant_id'; "):
+        read_bids(bids_tree().root, label="participant_id")
+
+
+def test_names_folder_that_may_not_be_looked_into(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.is_dir", refuse)
+    with pytest.raises(CohortError, match=r"x: found Permission denied; .* permissions"):
+        read_bids(tmp_path / "locked" / "x")
+
+
 def test_takes_z_where_there_are_several_statistics(touch_tree):
     root = touch_tree(
         *names("{}_contrast-pain_stat-z_statmap.nii.gz"),

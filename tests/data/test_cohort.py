@@ -302,8 +302,10 @@ def test_exclude_raises_where_a_class_is_left_empty(bids_tree, store):
     tree = bids_tree(n=2)
     for person in ("sub-02", "sub-04"):
         tree.map(person).write_text("no image")
-    with pytest.raises(CohortError, match="class 'HC': found no scan left"):
+    with pytest.raises(CohortError, match="class 'HC': found no scan left") as caught:
         open_tree(tree, store, on_fault="exclude")
+    named = {fault.participant_id for fault in caught.value.faults}
+    assert named == {"", "sub-02", "sub-04"}, "why nobody is left is not said"
 
 
 @pytest.mark.parametrize("on_fault", ["raise", "exclude"])

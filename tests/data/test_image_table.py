@@ -215,7 +215,7 @@ def test_lists_columns_found(images):
 def test_lists_columns_found_in_csv(tmp_path):
     path = tmp_path / "images.csv"
     path.write_text("participant_id;path;group\n01;a.nii;FM\n")
-    expected = r"images\.csv: found columns 'participant_id;path;group'; .*rename: 'participant_id'"
+    expected = r"images\.csv: found columns 'participant_id;path;group', probably .* semicolons; "
     with pytest.raises(CohortError, match=expected):
         read_image_table(path)
 
@@ -245,8 +245,82 @@ def test_names_lines_without_person_or_path(images, column, lines):
     columns = {"participant_id": ["01", "02", "03"], "path": ["a.nii", "b.nii", "c.nii"]}
     columns[column] = ["n/a", "02", None]
     table = images(**columns)
-    with pytest.raises(CohortError, match=rf"images\.tsv: found no .* in line {lines};"):
+    with pytest.raises(CohortError, match=rf"images\.tsv: found no {column} in lines {lines};"):
         read_image_table(table)
+
+
+def test_rows_without_a_contrast_are_one_fault(images):
+    table = images(
+        participant_id=["01", "01", "02", "02"],
+        contrast=["pain", "visual", "pain", None],
+        path=["a.nii", "b.nii", "c.nii", "d.nii"],
+        group=["FM", "FM", "HC", "HC"],
+    )
+    with pytest.raises(CohortError, match=r"images\.tsv: found no contrast in line 5;") as caught:
+        read_image_table(table)
+    assert len(caught.value.faults) == 1
+
+
+def test_classes_of_incomplete_scans_are_known(images):
+    table = images(
+        participant_id=["01", "02", "02"],
+        contrast=["pain", "pain", "visual"],
+        path=["a.nii", "b.nii", "c.nii"],
+        group=["FM", "HC", "HC"],
+    )
+    faults = read_image_table(table, negative="HC").faults
+    assert [fault.participant_id for fault in faults] == ["01"]
+
+
+def test_refuses_a_contrast_asked_for_twice(images):
+    table = images(participant_id=["01"], contrast=["pain"], path=["a.nii"])
+    with pytest.raises(CohortError, match=r"found contrast pain asked for more than once; "):
+        find_table_maps(table, contrasts=["pain", "pain"])
+
+
+@pytest.mark.parametrize("label", ["participant_id", "path", "contrast", "space"])
+def test_refuses_a_label_column_that_means_something_else(images, label):
+    table = images(participant_id=["01"], path=["a.nii"])
+    with pytest.raises(CohortError, match=rf"cohort\.label: found '{label}'; accepted: a column"):
+        read_image_table(table, label=label)
+
+
+def test_names_the_column_that_breaks_every_scan(images):
+    table = images(
+        participant_id=["01", "01", "02", "02"],
+        contrast=["pain", "visual", "pain", "visual"],
+        path=["a.nii", "b.nii", "c.nii", "d.nii"],
+        voxels=["10", "11", "12", "13"],
+        group=["FM", "FM", "HC", "HC"],
+    )
+    expected = r"images\.tsv: found a column 'voxels' that differs between the maps of each scan; "
+    with pytest.raises(CohortError, match=expected):
+        read_image_table(table)
+    assert read_image_table(table, contrasts=["pain"]).faults == ()
+
+
+def test_names_the_columns_that_may_break_one_scan(images):
+    table = images(
+        participant_id=["01", "01", "02", "02"],
+        contrast=["pain", "visual", "pain", "visual"],
+        path=["a.nii", "b.nii", "c.nii", "d.nii"],
+        session=["1", "2", "1", "1"],
+        group=["FM", "FM", "HC", "HC"],
+    )
+    first = str(read_image_table(table).faults[0])
+    assert first.startswith("01_session-1: found 0 of 'visual'")
+    assert "columns that tell scans apart ('session') need one value for all of its maps" in first
+
+
+def test_participants_are_named_as_the_table_that_was_read(images, participants):
+    table = images(participant_id=["01", "02"], path=["a.nii", "b.nii"])
+    path = participants({"01": "FM", "02": "HC"})
+    path.write_text(path.read_text() + "sub-02\tHC\n\n03\tHC\n")
+    found = [
+        str(fault) for fault in read_image_table(table, path.rename(path.parent / "we.tsv")).faults
+    ]
+    assert found[0].startswith("sub-02: found 2 rows in we.tsv (lines 3, 4); ")
+    assert found[1].startswith("03: found no map; accepted: at least one scan per person in we.tsv")
 
 
 def test_names_contrast_that_is_not_there(images):

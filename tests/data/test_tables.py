@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnet.data.tables import read_table_file, subject_key, write_table
+from fmnet.data.tables import lines_of, read_table_file, subject_key, table_name, write_table
 from fmnet.errors import CohortError
 
 COLUMNS = ("participant_id", "group")
@@ -33,16 +33,45 @@ EXPECTED = {"participant_id": ["sub-01", "sub-02"], "group": ["FM", "HC"]}
         "\ufeffparticipant_id\tgroup\nsub-01\tFM\nsub-02\tHC\n",
         " participant_id\tgroup \n sub-01\tFM \nsub-02 \t HC\n",
         "participant_id\tgroup\n\nsub-01\tFM\n\nsub-02\tHC\n\n",
+        "participant_id\tgroup\rsub-01\tFM\rsub-02\tHC\r",
+        "participant_id\tgroup\nsub-01\tFM\t\nsub-02\tHC\t\t\n",
+        "participant_id\tgroup\t\nsub-01\tFM\t\nsub-02\tHC\n",
+        "participant_id\tgroup\nsub-01\tFM\nsub-02\tHC\n\t\n \t \n",
     ],
-    ids=["plain", "windows", "no last newline", "byte-order mark", "blanks", "empty lines"],
+    ids=[
+        "plain",
+        "windows",
+        "no last newline",
+        "byte-order mark",
+        "blanks",
+        "empty lines",
+        "old macintosh",
+        "tabs after the rows",
+        "tab after the header",
+        "rows without a value",
+    ],
 )
 def test_reads_tabs(write_text, text):
     assert read_table_file(write_text(text), COLUMNS).to_dict("list") == EXPECTED
 
 
-def test_reads_commas_from_csv(write_text):
-    path = write_text("participant_id,group\nsub-01,FM\nsub-02,HC\n", "participants.csv")
+@pytest.mark.parametrize("name", ["participants.csv", "PARTICIPANTS.CSV"])
+def test_reads_commas_from_csv(write_text, name):
+    path = write_text("participant_id,group\nsub-01,FM\nsub-02,HC\n", name)
     assert read_table_file(path, COLUMNS).to_dict("list") == EXPECTED
+
+
+def test_reads_quoted_fields_after_a_space(write_text):
+    path = write_text('participant_id, group\n"sub-01", "F,M"\nsub-02,HC\n', "participants.csv")
+    assert read_table_file(path, COLUMNS)["group"].tolist() == ["F,M", "HC"]
+
+
+def test_rows_know_their_lines(write_text):
+    path = write_text('participant_id\tgroup\n\nsub-01\t"F\nM"\nsub-02\tHC\n\nsub-03\tHC\n')
+    table = read_table_file(path, COLUMNS)
+    assert table_name(table) == path.name
+    assert lines_of(table, table.index) == [4, 5, 7]
+    assert lines_of(table, table.index[table["group"] == "HC"]) == [5, 7]
 
 
 @pytest.mark.parametrize("missing", ["n/a", "N/A", "NA", "nan", "NaN", "", "  ", " n/a "])
@@ -52,8 +81,17 @@ def test_missing_values_become_empty(write_text, missing):
 
 
 def test_short_row_is_filled_with_missing_values(write_text):
-    table = read_table_file(write_text("participant_id\tgroup\nsub-01\tFM\nsub-02\n"), COLUMNS)
+    text = "participant_id\tgroup\tage\nsub-01\tFM\t3\nsub-02\n"
+    table = read_table_file(write_text(text), COLUMNS)
     assert table["group"].tolist() == ["FM", ""]
+    assert table["age"].tolist() == ["3", ""]
+
+
+@pytest.mark.parametrize("text", ["a\tgroup\tgroup\n1\t2\t3\n", "a\tgroup\t group \n1\n"])
+def test_refuses_two_columns_of_one_name(write_text, text):
+    expected = r"found several columns 'group'; accepted: a tab-sep.*to do: rename or remove all"
+    with pytest.raises(CohortError, match=expected):
+        read_table_file(write_text(text), ("a",))
 
 
 def test_keeps_text_as_it_is(write_text):
@@ -78,31 +116,47 @@ def test_lists_columns_found_and_missing(write_text):
         read_table_file(path, COLUMNS)
 
 
-def test_commas_in_a_tsv_show_up_in_the_columns_found(write_text):
-    path = write_text("participant_id,group\nsub-01,FM\n")
-    with pytest.raises(CohortError, match=r"participants\.tsv: found columns 'participant_id,gro"):
+@pytest.mark.parametrize(
+    ("name", "separator", "found", "wanted"),
+    [
+        ("participants.tsv", ",", "comma", "tab"),
+        ("participants.tsv", ";", "semicolon", "tab"),
+        ("participants.csv", ";", "semicolon", "comma"),
+        ("participants.csv", "\t", "tab", "comma"),
+    ],
+)
+def test_names_the_separator_found_and_the_one_expected(write_text, name, separator, found, wanted):
+    path = write_text(f"participant_id{separator}group\nsub-01{separator}FM\n", name)
+    expected = (
+        rf"{name}: found columns 'participant_id.+group', probably separated by {found}s; "
+        rf"accepted: a {wanted}-separated table .*; to do: save it with {wanted}s"
+    )
+    with pytest.raises(CohortError, match=expected):
         read_table_file(path, COLUMNS)
+
+
+def test_message_about_a_csv_speaks_of_commas(tmp_path):
+    with pytest.raises(CohortError, match="found no such file; accepted: a comma-separated table"):
+        read_table_file(tmp_path / "participants.csv", COLUMNS)
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "participant_id\tgroup\nsub-01\tFM\t\nsub-02\tHC\tcomment\n",
-        "participant_id\tgroup\nsub-01\tFM\nsub-02\tHC\t\n",
-        "site\tparticipant_id\tgroup\nA\tsub-01\tFM\t1\nA\tsub-02\tHC\t2\n",
+        "site\tparticipant_id\tgroup\nA\tsub-01\tFM\nA\tsub-02\tHC\t2\n",
+        "participant_id\tgroup\t\nsub-01\tFM\t\nsub-02\tHC\tcomment\n",
     ],
 )
 def test_refuses_rows_longer_than_the_header(write_text, text):
-    expected = r"participants\.tsv: found (rows with more fields|a table that can't be read)"
+    expected = r"participants\.tsv: found rows with more fields than the header in line 3; "
     with pytest.raises(CohortError, match=expected):
         read_table_file(write_text(text), COLUMNS)
 
 
-@pytest.mark.parametrize("text", ["", "\n\n"])
+@pytest.mark.parametrize("text", ["", "\n\n", "\t\n"])
 def test_refuses_empty_file(write_text, text):
-    with pytest.raises(
-        CohortError, match=r"participants\.tsv: found a table that can't be read \(No"
-    ):
+    with pytest.raises(CohortError, match=r"participants\.tsv: found an empty file; "):
         read_table_file(write_text(text), COLUMNS)
 
 
@@ -124,7 +178,9 @@ def test_refuses_other_encoding(write_text):
 
 def test_refuses_quote_that_never_ends(write_text):
     path = write_text('participant_id\tgroup\tnote\nsub-01\tFM\t"left\nsub-02\tHC\tx\n')
-    with pytest.raises(CohortError, match=r"participants\.tsv: found a table .*EOF inside string"):
+    with pytest.raises(
+        CohortError, match=r"participants\.tsv: found a table .*unexpected end of data"
+    ):
         read_table_file(path, COLUMNS)
 
 

@@ -7,6 +7,7 @@ import pytest
 from fmnet.data.folds import Fold
 from fmnet.data.grid import Grid
 from fmnet.deploy.preparation import PreparationSettings
+from fmnet.errors import TrainingError
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.training.augmentation import build_augmentation
 from fmnet.training.fit import Trainable
@@ -79,3 +80,19 @@ def test_progress_covers_every_inner_training(cohort, trainable):
     seen = []
     trained = train_on_fold(trainable, cohort, FOLD, 0, "a", lambda: seen.append(1))
     assert len(seen) == 2 * 5 + trained.n_epochs
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_training_that_diverges_is_named(cohort, trainable):
+    fast = replace(trainable, recipe=replace(trainable.recipe, learning_rate=1e30))
+    expected = r"the training failed: training a_inner-0: found .* not finite.*task\.learning_rate"
+    with pytest.raises(TrainingError, match=expected):
+        train_on_fold(fast, cohort, FOLD, 0, "a")
+
+
+def test_scores_that_are_not_finite_are_refused(cohort, trainable):
+    trained = train_on_fold(trainable, cohort, FOLD, 0, "a")
+    for weights in trained.network.parameters():
+        weights.data.fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"training a: found .* diverged"):
+        trained.scores(cohort.rows(FOLD.test))

@@ -1,6 +1,8 @@
 """nilearn's spatially regularised decoders."""
 
+import math
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +16,8 @@ from fmnet.study.baselines.base import Baseline, BaselineData, Rows, Scores
 
 #: Smoothing of the maps, full width at half maximum.
 FWHM_MM = 8.0
+#: Half of them train in an outer fold, half of these in an inner one, and 2 can still be split.
+LEAST = 8
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Frem(Baseline):
     clustering_percentile : float
         Clusters, in percent of the voxels kept.
     cv : int
-        Models in the ensemble, each on another part of the training scans.
+        Models in the ensemble, each on another four fifths of the training scans.
 
     References
     ----------
@@ -39,8 +43,8 @@ class Frem(Baseline):
     cv: Several = 5
 
     def lacks(self, data: BaselineData) -> str:
-        """Say that these decoders take one map per scan."""
-        return one_contrast(data)
+        """Say that these decoders take one map per scan, of people enough to split."""
+        return one_contrast(data) or people_enough(data)
 
     def scores(self, data: BaselineData, train: Rows, test: Rows, choice: Any) -> Scores:
         """Fit on the images of the training scans; all its choices are made among them."""
@@ -48,7 +52,9 @@ class Frem(Baseline):
             mask=mask_image(data),
             screening_percentile=self.screening_percentile,
             clustering_percentile=self.clustering_percentile,
-            cv=StratifiedShuffleSplit(self.cv, test_size=0.2, random_state=0),
+            cv=StratifiedShuffleSplit(
+                self.cv, test_size=max(2, math.ceil(0.2 * len(train))), random_state=0
+            ),
             standardize=False,
         )
         return fit_decoder(model, data, train, test)
@@ -65,7 +71,7 @@ class SpaceNet(Baseline):
     screening_percentile : float
         Share of voxels kept by a univariate screen.
     cv : int
-        Folds among the training scans for its own choices.
+        Folds among the training scans for its own choices; fewer where a class has fewer scans.
 
     References
     ----------
@@ -77,8 +83,8 @@ class SpaceNet(Baseline):
     cv: Several = 4
 
     def lacks(self, data: BaselineData) -> str:
-        """Say that these decoders take one map per scan."""
-        return one_contrast(data)
+        """Say that these decoders take one map per scan, of people enough to split."""
+        return one_contrast(data) or people_enough(data)
 
     def scores(self, data: BaselineData, train: Rows, test: Rows, choice: Any) -> Scores:
         """Fit on the images of the training scans; all its choices are made among them."""
@@ -86,7 +92,7 @@ class SpaceNet(Baseline):
             mask=mask_image(data),
             penalty=self.penalty,
             screening_percentile=self.screening_percentile,
-            cv=self.cv,
+            cv=min(self.cv, np.bincount(data.labels[train]).min()),
             standardize=False,
             verbose=0,
         )
@@ -96,6 +102,13 @@ class SpaceNet(Baseline):
 def one_contrast(data: BaselineData) -> str:
     """Say what is missing where a scan has several maps."""
     return "" if data.values.shape[1] == 1 else "a cohort of one contrast"
+
+
+def people_enough(data: BaselineData) -> str:
+    """Say how many people a class lacks for the decoders' own splits, whatever the folds."""
+    units = [data.cohort.unit_of[person] for person in data.participant_ids]
+    counts = Counter(label for _, label in set(zip(units, data.labels.tolist(), strict=True)))
+    return "" if min(counts.values()) >= LEAST else f"{LEAST} people or families of each class"
 
 
 def mask_image(data: BaselineData) -> Any:

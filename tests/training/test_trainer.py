@@ -1,0 +1,29 @@
+from functools import partial
+
+import pytest
+import torch
+
+from fmnet.errors import ConfigError
+from fmnet.training.trainer import build_trainer, check_trainer
+
+
+def test_settings_that_this_machine_can_work_with_pass():
+    check_trainer(build_trainer)
+    check_trainer(partial(build_trainer, devices=2, strategy="ddp"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(
+            {"accelerator": "gpu"},
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+        {"devices": 0},
+        {"devices": []},
+        {"accelerator": "gpu", "devices": [999]},
+    ],
+)
+def test_what_lightning_refuses_is_a_fault_of_the_configuration(settings):
+    with pytest.raises(ConfigError, match=r"trainer: found .*; to do: choose trainer=cpu, or"):
+        check_trainer(partial(build_trainer, **settings))
