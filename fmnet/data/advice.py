@@ -25,7 +25,7 @@ class Advice:
     stat: str = "choose one with cohort.stat"
     space: str = "say which to read: cohort.space=NAME"
     task: str = "choose among them (cohort.task)"
-    desc: str = "choose among them (cohort.desc)"
+    desc: str = "choose one with cohort.desc='NAME'"
     naming: str = "rename the maps the BIDS way, or list them in a table and use cohort=table"
 
 

@@ -9,7 +9,8 @@ from nilearn.interfaces.bids import parse_bids_filename
 
 from fmnet.data.advice import SETTINGS, Advice
 from fmnet.data.choices import check_label_column, choose_contrasts
-from fmnet.data.listing import Listing, MapTable, OnFault, build_listing
+from fmnet.data.listing import Listing, OnFault, build_listing
+from fmnet.data.scans import MapTable
 from fmnet.data.tables import read_table_file
 from fmnet.errors import CohortError, Fault
 

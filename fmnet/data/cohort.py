@@ -9,9 +9,10 @@ from tqdm import tqdm
 
 from fmnet.data.duplicates import duplicate_faults
 from fmnet.data.grid import Grid
-from fmnet.data.listing import Listing, Scan
+from fmnet.data.listing import Listing
 from fmnet.data.nifti import notes_on
 from fmnet.data.scale import unit_faults
+from fmnet.data.scans import Scan
 from fmnet.data.store import ScanStore, StoredScan
 from fmnet.data.tables import subject_key
 from fmnet.data.volume import FloatArray

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnet.data.listing import Scan
+from fmnet.data.scans import Scan
 from fmnet.data.store import StoredScan
 from fmnet.data.tables import subject_key
 from fmnet.data.volume import FloatArray

@@ -6,7 +6,8 @@ import pandas as pd
 
 from fmnet.data.advice import SETTINGS, Advice
 from fmnet.data.choices import check_label_column, choose_contrasts
-from fmnet.data.listing import Listing, MapTable, OnFault, build_listing
+from fmnet.data.listing import Listing, OnFault, build_listing
+from fmnet.data.scans import MapTable
 from fmnet.data.tables import lines_of, read_table_file, say_lines, subject_key
 from fmnet.errors import CohortError, Fault
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from fmnet.data.grid import Grid, place_on_grid
-from fmnet.data.listing import Scan
 from fmnet.data.nifti import describe_grid, image_files, read_volume
+from fmnet.data.scans import Scan
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import Fault, StoreError, VolumeError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from fmnet.data.advice import Advice
 from fmnet.data.bids import find_maps
 from fmnet.data.image_table import find_table_maps
-from fmnet.data.listing import MapTable, group_scans
+from fmnet.data.scans import MapTable, group_scans
 from fmnet.deploy.bundle import Bundle
 from fmnet.deploy.naming import (
     UNSAID_STAT,
@@ -85,7 +85,7 @@ def _split(source: str) -> tuple[Path, ...]:
 def _from_table(table: Path, bundle: Bundle, space: str) -> Found:
     contrasts = bundle.preparation.contrasts
     maps = find_table_maps(table, list(contrasts), space=space, advice=_advice(bundle))
-    scans, faults = _from_maps(maps)
+    scans, faults = _from_maps(maps, bundle)
     agreeing = []
     for scan in scans:
         try:
@@ -111,13 +111,13 @@ def _from_folder(folder: Path, bundle: Bundle, space: str) -> Found:
     if space:  # chooses where names state it, and overrules them where none does
         chosen = maps.rows["space"] == space
         maps.rows = maps.rows[chosen] if chosen.any() else maps.rows.assign(space=space)
-    scans, faults = _from_maps(maps)
+    scans, faults = _from_maps(maps, bundle)
     without = sorted(set(maps.everyone) - set(maps.rows["participant_id"]))
     return scans, [*faults, *(_no_map(person, bundle, space) for person in without)]
 
 
-def _from_maps(maps: MapTable) -> Found:
-    scans, faults = group_scans(maps)
+def _from_maps(maps: MapTable, bundle: Bundle) -> Found:
+    scans, faults = group_scans(maps, _advice(bundle))
     found = [NewScan(scan.scan_id, scan.files, scan.space) for scan in scans]
     return found, [*maps.faults, *faults]
 
@@ -137,6 +137,7 @@ def _advice(bundle: Bundle) -> Advice:
         contrasts=f"give maps of every contrast that the signature needs: {contrasts}",
         stat=f"give maps of one statistic, the signature's ({wanted['stat']})",
         space="say which to read: --space NAME",
+        desc="name the files that are meant one by one",
         naming="rename the maps the BIDS way, or list them in a table (.tsv: participant_id, "
         "contrast, path)",
     )

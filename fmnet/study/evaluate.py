@@ -9,7 +9,8 @@ import pandas as pd
 
 from fmnet.data.cohort import FILE_SEPARATOR, Cohort, open_cohort
 from fmnet.data.folds import Fold, build_inner_folds
-from fmnet.data.listing import Labels, Listing, Scan
+from fmnet.data.listing import Labels, Listing
+from fmnet.data.scans import Scan
 from fmnet.data.store import ScanStore
 from fmnet.data.tables import read_table_file, write_table
 from fmnet.deploy.calibration import Calibration

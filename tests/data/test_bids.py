@@ -104,7 +104,7 @@ def test_chooses_among_maps_that_differ_in_desc(touch_tree):
     )
     several = str(read_bids(root).faults[0])
     assert several.startswith("sub-01: found 3 of 'pain'")
-    assert "read: cohort.desc='' or cohort.desc='clean' or cohort.desc='raw'" in several
+    assert "desc is '' or 'clean' or 'raw': choose one with cohort.desc='NAME'" in several
     for desc, part in (("clean", "_desc-clean_"), ("", "_stat-z_statmap")):
         listing = read_bids(root, desc=desc)
         assert listing.faults == ()

@@ -18,7 +18,8 @@ from fmnet.data.folds import (
     rows_of,
 )
 from fmnet.data.grid import Grid
-from fmnet.data.listing import Labels, Listing, Scan
+from fmnet.data.listing import Labels, Listing
+from fmnet.data.scans import Scan
 from fmnet.data.store import StoredScan
 from fmnet.errors import FoldsError
 

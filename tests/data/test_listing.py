@@ -1,7 +1,8 @@
 import pandas as pd
 import pytest
 
-from fmnet.data.listing import MapTable, build_listing, group_scans
+from fmnet.data.listing import build_listing
+from fmnet.data.scans import MapTable, group_scans
 
 
 def maps_of(*people, contrasts=("pain",), **columns):

@@ -13,8 +13,8 @@ import pytest
 import fmnet
 import fmnet.data.store as store_module
 from fmnet.data.grid import Grid, place_on_grid
-from fmnet.data.listing import Scan
 from fmnet.data.nifti import read_volume
+from fmnet.data.scans import Scan
 from fmnet.data.store import (
     ScanStore,
     check_content,
@@ -345,7 +345,7 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from fmnet.data.grid import Grid
-from fmnet.data.listing import Scan
+from fmnet.data.scans import Scan
 from fmnet.data.store import ScanStore
 os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)
 folder, path, grid = map(Path, sys.argv[1:])

@@ -7,7 +7,8 @@ import pytest
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.grid import Grid
-from fmnet.data.listing import Labels, Listing, Scan
+from fmnet.data.listing import Labels, Listing
+from fmnet.data.scans import Scan
 from fmnet.data.store import StoredScan
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.study.baselines.base import BaselineData

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from run_fixtures import study_settings
 
 from fmnet.data.cohort import Cohort
-from fmnet.data.listing import Labels, Scan
+from fmnet.data.listing import Labels
+from fmnet.data.scans import Scan
 from fmnet.errors import CohortError, RunError
 from fmnet.study.permutation import (
     PermutationPlan,

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from fmnet.data.cohort import Cohort
-from fmnet.data.listing import Labels, Scan
+from fmnet.data.listing import Labels
+from fmnet.data.scans import Scan
 from fmnet.study.audit.audit import AuditPlan, run_audit
 from fmnet.study.audit.people import passed_over, people_table, person_scores
 
