@@ -27,9 +27,10 @@ def verdict(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
         sentences.append(_rival_sentence(metrics, best, names))
     alarming = rival_shortcuts(models)
     if alarming:
-        said = ", ".join(f"{names.get(name, name)} {_figure(models[name])}" for name in alarming)
+        said = " and ".join(f"{names.get(name, name)} {_figure(models[name])}" for name in alarming)
+        verb = "reaches" if len(alarming) == 1 else "reach"
         sentences.append(
-            f"Before this is read as a brain signature, know that {said} reaches as far."
+            f"Before this is read as a brain signature, know that {said} {verb} as far."
         )
     grave = [one for one in metrics.get("findings", []) if one["severity"] == "red"]
     if n := len(grave) - len(alarming):
