@@ -45,8 +45,8 @@ def shortcut_findings(models: Mapping[str, Any]) -> list[Finding]:
     return [
         _finding(
             name in grave,
-            f"{name_of(name)} reaches AUC {with_interval(models[name], 'auc')} without looking at any "
-            f"region of the brain; the network reaches {network}.",
+            f"{name_of(name)} reaches AUC {with_interval(models[name], 'auc')} without looking at "
+            f"any region of the brain; the network reaches {network}.",
         )
         for name in SHORTCUTS
         if name in {*_telling(models), *grave}
