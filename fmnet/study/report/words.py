@@ -86,6 +86,7 @@ def summary_lines(
         "Out of fold, 95 % intervals over subjects:",
         *model_lines(metrics),
         *_rerun_lines(metrics),
+        *_curve_lines(metrics),
         "",
     ]
 
@@ -117,6 +118,16 @@ def _rerun_lines(metrics: Mapping[str, Any]) -> list[str]:
             figure = with_interval(rerun["models"][NETWORK], "auc")
             lines.append(f"  {rerun['title']} ({rerun['n_subjects']} people): AUC {figure}")
     return lines
+
+
+def _curve_lines(metrics: Mapping[str, Any]) -> list[str]:
+    lines = metrics.get("learning_curve", {}).get("lines", [])
+    wrapped = [
+        part
+        for line in lines
+        for part in wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ")
+    ]
+    return ["How many people would be enough:", *wrapped] if wrapped else []
 
 
 def _p_value(metrics: Mapping[str, Any], model: str) -> str:
