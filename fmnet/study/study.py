@@ -30,17 +30,12 @@ from fmnet.study.crossval import (
     train_with_progress,
 )
 from fmnet.study.data import StudyData, load_study_data
+from fmnet.study.exchange import PERMUTATION, permute_labels
 from fmnet.study.findings import all_findings
 from fmnet.study.leaks import check_leaks
 from fmnet.study.lockbox import LockBox, set_aside
 from fmnet.study.metrics import add_units
-from fmnet.study.permutation import (
-    PERMUTATION,
-    PermutationPlan,
-    permute_labels,
-    run_permutations,
-    summarise_permutations,
-)
+from fmnet.study.permutation import PermutationPlan, run_permutations, summarise_permutations
 from fmnet.study.record import Results, read_results, write_final, write_record
 from fmnet.study.report.page import write_report
 from fmnet.study.report.words import NAMES, control, summary_lines
@@ -51,11 +46,8 @@ from fmnet.study.run_folder import (
     parse_settings,
     write_json,
 )
-from fmnet.study.sensitivity.learning_curve import (
-    LearningCurvePlan,
-    Precision,
-    run_learning_curve,
-)
+from fmnet.study.sensitivity.curve import Precision
+from fmnet.study.sensitivity.learning_curve import LearningCurvePlan, run_learning_curve
 from fmnet.study.sensitivity.reruns import SensitivityPlan, run_reruns
 from fmnet.study.verdict import best_rival, verdict
 from fmnet.training.datamodule import Augmentation
