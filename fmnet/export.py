@@ -147,6 +147,9 @@ def write_network_files(network: ScoreNetwork, preparation: Preparation, folder:
         # Inside torch, about torch: nothing here that a user or we could change.
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.export.export(network, (example,), dynamic_shapes=shapes)
+        for node in program.graph.nodes:
+            # Paths of this machine, and in them its users' names, are no part of a signature.
+            node.meta.pop("stack_trace", None)
         # Through memory: torch's own writing to a full disk ends in a C++ error without a reason.
         whole = io.BytesIO()
         torch.export.save(program, whole)

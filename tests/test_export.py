@@ -3,12 +3,14 @@ import json
 import resource
 import shutil
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
+import fmnet
 from fmnet.errors import ExportError, RunError
 from fmnet.export import check_agreement, export_run, read_run_scans
 from fmnet.networks.rebuild import read_network
@@ -122,3 +124,14 @@ def test_control_of_the_run_marks_the_bundle(run):
     record.write_text(json.dumps(json.loads(record.read_text()) | {"control": sentence}))
     export_run(str(run), str(run.parent / "bundle"), n_check=1)
     assert f"**{sentence}**" in (run.parent / "bundle" / "MODEL_CARD.md").read_text()
+
+
+def test_bundle_names_no_folder_of_this_machine(finished):
+    for path in finished.bundle_dir.iterdir():
+        content = path.read_bytes()
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                content = b"".join(archive.read(name) for name in archive.namelist())
+        assert b"site-packages" not in content, path.name
+        assert str(Path(fmnet.__file__).parent).encode() not in content, path.name
+        assert str(finished.run_dir.parent).encode() not in content, path.name
