@@ -1,4 +1,4 @@
-"""The bundle that ships: it loads, says that it is synthetic, and scores as on the day it was made."""
+"""The bundle that ships: it loads, says that it is synthetic, and scores as when it was made."""
 
 from pathlib import Path
 
