@@ -61,8 +61,9 @@ def _chance_sentence(metrics: Mapping[str, Any], names: Mapping[str, str]) -> st
     found = metrics.get("permutation", {}).get("models", {}).get(NETWORK)
     if found is None:
         return f"{head}; whether that is above chance was not tested (permutation.n=100 would)."
-    n = metrics["permutation"]["n"]
-    tested = f"AUC {found['observed']:.2f} against {n} permutations, p = {found['p']:.3f}"
+    n, repeats = metrics["permutation"]["n"], metrics["permutation"]["n_repeats"]
+    where = "first repeat" if repeats == 1 else f"first {repeats} repeats"
+    tested = f"{where}: AUC {found['observed']:.2f} against {n} permutations, p = {found['p']:.3f}"
     if 1 / (n + 1) >= ALPHA:
         return f"{head}; {n} permutations are too few to tell it from chance ({tested})."
     verb = "above" if is_above_chance(metrics) else "not distinguishable from"

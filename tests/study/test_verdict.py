@@ -19,7 +19,9 @@ def metrics(cnn=(0.7, 0.6, 0.8), p_holm=0.5, difference=0.05, **more):
 
 
 def permuted(p, n=99, observed=0.7):
-    return {"permutation": {"n": n, "models": {"cnn": {"p": p, "observed": observed}}}}
+    return {
+        "permutation": {"n": n, "n_repeats": 1, "models": {"cnn": {"p": p, "observed": observed}}}
+    }
 
 
 @pytest.mark.parametrize(
@@ -54,9 +56,12 @@ def test_shortcut_at_chance_is_no_alarm(given):
     [
         (
             permuted(0.23),
-            "not distinguishable from chance (AUC 0.70 against 99 permutations, p = 0",
+            "not distinguishable from chance (first repeat: AUC 0.70 against 99 permuta",
         ),
-        (permuted(0.01), ", above chance (AUC 0.70 against 99 permutations, p = 0.010)."),
+        (
+            permuted(0.01),
+            ", above chance (first repeat: AUC 0.70 against 99 permutations, p = 0.010).",
+        ),
         (permuted(0.04, observed=0.47), "not distinguishable from chance"),
         (permuted(0.1, n=9), "9 permutations are too few to tell it from chance"),
     ],
