@@ -1,5 +1,5 @@
 import pytest
-from test_permutation import make_cohort
+from test_exchange import make_cohort
 
 from fmnet.errors import CohortError
 from fmnet.study.lockbox import LockBox, set_aside
