@@ -9,6 +9,7 @@ from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort
 from fmnet.data.duplicates import correlations
 from fmnet.data.grid import build_grid
+from fmnet.data.image_table import read_image_table
 from fmnet.data.store import ScanStore
 from fmnet.errors import CohortError
 
@@ -61,8 +62,6 @@ def test_correlations_ignore_missing_voxels():
 
 
 def test_real_map_on_another_grid_is_found_and_real_people_are_not(real_data, tmp_path, write_tsv):
-    from fmnet.data.image_table import read_image_table
-
     maps = sorted((real_data / "maps_4mm" / "hcp_emotion").rglob("*.nii.gz"))[:6]
     copy = tmp_path / "copy.nii.gz"
     resample_img(
