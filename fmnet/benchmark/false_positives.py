@@ -10,7 +10,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
-import torch
 from scipy.stats import binomtest
 from tqdm import tqdm
 
@@ -31,6 +30,7 @@ from fmnet.study.permutation import (
     run_permutation,
     summarise_permutations,
 )
+from fmnet.study.workers import start_worker
 from fmnet.training.augmentation import build_augmentation
 from fmnet.training.fit import Trainable
 from fmnet.training.recipe import Recipe
@@ -124,7 +124,7 @@ class FalsePositives:
             return
         threads = max(1, (os.cpu_count() or 1) // self.n_jobs)
         context = get_context("spawn")
-        with ProcessPoolExecutor(self.n_jobs, context, torch.set_num_threads, (threads,)) as pool:
+        with ProcessPoolExecutor(self.n_jobs, context, start_worker, (threads,)) as pool:
             futures = {pool.submit(self.test_cohort, seed): seed for seed in seeds}
             for future in as_completed(futures):
                 yield futures[future], future.result()

@@ -13,6 +13,7 @@ from fmnet.study.run_folder import (
     FOLDERS,
     OPENINGS,
     changed_settings,
+    is_writer,
     read_json,
     write_json,
 )
@@ -24,9 +25,10 @@ REPLACED = ".replaced"
 
 
 def claim_run_folder(run_dir: Path, config_yaml: str, overwrite: bool, resume: bool) -> bool:
-    """Decide what to do with a folder, before anything is computed; nothing is changed.
+    """Decide what to do with a folder, before anything is computed.
 
-    A run that was stopped before its report is gone on with where the configuration is the same.
+    Nothing is changed, but that a run comes back which one that was killed had put aside. A run
+    that was stopped before its report is gone on with where the configuration is the same.
 
     Parameters
     ----------
@@ -53,6 +55,8 @@ def claim_run_folder(run_dir: Path, config_yaml: str, overwrite: bool, resume: b
     if run_dir.exists() and any(run_dir.iterdir()) and not (run_dir / MARKER).is_file():
         action = "choose another run_dir: a run replaces what its folder holds"
         raise _refuse(run_dir, "files that no fmnet run has made", action)
+    if is_writer() and (run_dir / REPLACED).is_dir():
+        _bring_back(run_dir)
     if not (run_dir / "predictions.tsv").exists():
         return False
     changed = changed_settings(run_dir, config_yaml)
@@ -91,8 +95,6 @@ def replacing(run_dir: Path) -> Iterator[None]:
         (run_dir / MARKER).write_text(
             "Written by fmnet; a run may replace what is here.\n", "utf-8"
         )
-        if aside.exists():  # left by a run that was killed
-            _bring_back(run_dir)
         _move(run_dir, aside)
     except OSError as error:
         raise _refuse(run_dir, str(error), "choose another run_dir") from error
@@ -113,12 +115,13 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _bring_back(run_dir: Path) -> None:
-    """Put an earlier run back to its place; of a run without results only logs may be there."""
+    """Put an earlier run back to its place, unless its successor has results."""
     aside = run_dir / REPLACED
-    for name in (*FILES, *FOLDERS):
-        if (aside / name).exists() and (run_dir / name).is_dir():
-            shutil.rmtree(run_dir / name)
-    _move(aside, run_dir)
+    if not (run_dir / "predictions.tsv").exists():
+        for name in (*FILES, *FOLDERS):
+            if (aside / name).exists() and (run_dir / name).is_dir():
+                shutil.rmtree(run_dir / name)
+        _move(aside, run_dir)
     shutil.rmtree(aside)
 
 

@@ -81,7 +81,8 @@ def corrected_t_test(differences: np.ndarray[Any, Any], test_share: float) -> di
     half = float(student.ppf(0.975, n - 1)) * scale
     return {
         "difference": mean,
-        "ci": [mean - half, mean + half],
+        # of two AUCs, which differ by 1 at most
+        "ci": [max(mean - half, -1.0), min(mean + half, 1.0)],
         "t": mean / scale,
         "df": n - 1,
         "se": scale,

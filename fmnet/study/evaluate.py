@@ -21,7 +21,7 @@ from fmnet.study.baselines.base import Baseline, FoldScores, score_fold
 from fmnet.study.crossval import NETWORK, fold_rows
 from fmnet.study.data import StudyData, load_study_data
 from fmnet.study.metrics import add_units, study_metrics
-from fmnet.study.report.words import model_lines
+from fmnet.study.report.words import BANNERS, model_lines
 from fmnet.study.run_folder import OPENINGS, read_json, write_json
 from fmnet.training.fit import predict_scores
 
@@ -91,7 +91,8 @@ def evaluate_lockbox(
     metrics: dict[str, Any] = study_metrics(named, seed) | {"opening": opening}
     write_table(predictions, folder / "lockbox.tsv")
     write_json(metrics, folder / "lockbox.json")
-    return [opening_line(opening, metrics), *model_lines(metrics), str(folder)]
+    head = " ".join([*_marks(folder), opening_line(opening, metrics)])
+    return [head, *model_lines(metrics), str(folder)]
 
 
 def record_opening(folder: Path, again: bool) -> dict[str, Any]:
@@ -116,15 +117,23 @@ def record_opening(folder: Path, again: bool) -> dict[str, Any]:
 
 def opening_line(opening: dict[str, Any], metrics: dict[str, Any]) -> str:
     """Say what was opened, and how often that has happened."""
-    times = "for the first time" if opening["count"] == 1 else f"opening number {opening['count']}"
+    count = opening["count"]
+    times = "for the first time" if count == 1 else f"{count} times by now"
     return (
         f"lock-box of {metrics['n_scans']} scans of {metrics['n_subjects']} people, "
         f"opened {times}, {opening['date']}; 95 % intervals over subjects:"
     )
 
 
+def _marks(folder: Path) -> list[str]:
+    """Say first what a run is if it is no study of people."""
+    training = read_json(folder / "model" / "training.json")
+    said = (BANNERS.get(training["origin"], ""), training.get("control", ""))
+    return [text for text in said if text]
+
+
 def _cohort_table(folder: Path) -> pd.DataFrame:
-    if not (folder / "model" / "training.json").is_file():
+    if not (folder / "metrics.json").is_file():
         action = "name the folder that scripts/train.py printed last"
         raise RunError(Fault(str(folder), "no finished run", "a run folder with model/", action))
     table = read_table_file(folder / "cohort.tsv", ("scan_id", "participant_id", "label", "used"))

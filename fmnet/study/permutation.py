@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from fmnet.errors import Fault, FoldsError
@@ -26,6 +25,7 @@ from fmnet.study.data import StudyData
 from fmnet.study.exchange import PERMUTATION, check_exchangeable, permute_labels
 from fmnet.study.metrics import count_pairs
 from fmnet.study.run_folder import check_one_process
+from fmnet.study.workers import start_worker
 
 #: How often labels are drawn again where folds can't be made for them.
 TRIES = 100
@@ -176,7 +176,7 @@ class _Worker:
 
     @classmethod
     def start(cls, pipeline: Pipeline, data: StudyData, n_repeats: int, threads: int) -> None:
-        torch.set_num_threads(threads)
+        start_worker(threads)
         cls.arguments = pipeline, data, n_repeats
 
     @classmethod

@@ -172,10 +172,12 @@ def power_lines(found: Mapping[str, Any], n: int, evidence: Evidence) -> list[st
     if found["difference"] is None:
         return [*lines, f"{head}not tested."]
     gain, room = found["difference"], 1 - evidence.rival_auc
-    return [
-        *lines,
-        head
-        + f"to be told apart with 80 % power, corrected for {evidence.n_comparisons} comparisons, "
-        f"the network would have to be better by {gain:.2f}"
-        + (", more than there is room for." if gain > room else "."),
-    ]
+    n_tests = evidence.n_comparisons
+    corrected = f", corrected for {n_tests} comparisons," if n_tests > 1 else ""
+    said = (
+        "no gain that there is room for could be told apart with 80 % power."
+        if gain > room
+        else f"to be told apart with 80 % power{corrected} the network would have to be better by "
+        f"{gain:.2f}."
+    )
+    return [*lines, head + said]

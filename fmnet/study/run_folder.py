@@ -39,6 +39,8 @@ FILES = (
     "report.html", "lockbox.tsv", "lockbox.json",
 )  # fmt: skip
 FOLDERS = ("logs", "model", "permutations", "sensitivity", "learning_curve")
+#: Parts of metrics.json that come from further trainings.
+PROBES = ("permutation", "sensitivity", "learning_curve")
 #: Where the manifest keeps each opening of the lock-box.
 OPENINGS = "lockbox_openings"
 #: Settings that may change when a run is gone on with.
@@ -200,6 +202,21 @@ def manifest(seed: int, data_hashes: Sequence[str], started: datetime) -> dict[s
         "git_commit": _git_commit(),
         "data_sha256": hashlib.sha256("\n".join(sorted(data_hashes)).encode()).hexdigest(),
     }
+
+
+def read_probes(folder: Path) -> dict[str, Any]:
+    """Read what earlier calls found by training again; empty if there is nothing."""
+    path = folder / "metrics.json"
+    metrics = read_json(path) if path.exists() else {}
+    return {name: metrics[name] for name in PROBES if name in metrics}
+
+
+def note_resumption(folder: Path, started: datetime) -> None:
+    """Note in the manifest that a run was gone on with, and how."""
+    path = folder / "manifest.json"
+    record = read_json(path)
+    call = {"command": sys.argv, "started": started.isoformat(timespec="seconds")}
+    write_json(record | {"resumed": [*record.get("resumed", []), call]}, path)
 
 
 def versions() -> dict[str, str]:

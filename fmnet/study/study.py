@@ -43,7 +43,9 @@ from fmnet.study.run_folder import (
     as_written,
     is_writer,
     manifest,
+    note_resumption,
     parse_settings,
+    read_probes,
     write_json,
 )
 from fmnet.study.sensitivity.curve import Precision
@@ -164,12 +166,15 @@ def run_study(
         if is_writer():
             write_final(results, metrics, final, pipeline, control(settings), folder / "model")
     plans = (permutation, sensitivity, learning_curve)
-    metrics |= probe(plans, pipeline, results, metrics, folder)
+    before = read_probes(folder) if is_resumed else {}
+    metrics |= probe(plans, pipeline, results, metrics, before, folder)
     network_figures = metrics["models"][NETWORK]
     metrics["audit"] = run_audit(audit, opened, results.predictions, NETWORK, network_figures, seed)
     metrics["findings"] = all_findings(metrics)
     metrics["verdict"] = verdict(metrics, NAMES)
     if is_writer():
+        if is_resumed:
+            note_resumption(folder, started)
         write_json(metrics, folder / "metrics.json")
         write_report(metrics, results.predictions, opened, settings, folder)
     return [*summary_lines(metrics, cohort, settings), str(folder)]
@@ -185,17 +190,17 @@ def probe(
     pipeline: Pipeline,
     results: Results,
     metrics: dict[str, Any],
+    before: dict[str, Any],
     folder: Path,
 ) -> dict[str, Any]:
     """Train again as the plans ask: under shuffled labels, with one thing changed, on fewer people.
 
-    What `folder` holds already is not run again.
+    What `folder` holds already is not run again, and what an earlier call found, `before`, stays.
     """
     permutation, sensitivity, learning_curve = plans
     data, predictions = results.data, results.predictions
-    found: dict[str, Any] = {
-        "sensitivity": run_reruns(sensitivity, pipeline, data, folder / "sensitivity")
-    }
+    reruns = run_reruns(sensitivity, pipeline, data, folder / "sensitivity")
+    found = before | {"sensitivity": before.get("sensitivity", {}) | reruns}
     if permutation.n:
         null = run_permutations(pipeline, data, permutation, folder / "permutations")
         found["permutation"] = summarise_permutations(null, predictions, permutation)

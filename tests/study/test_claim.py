@@ -79,10 +79,31 @@ def test_run_that_was_killed_gives_the_earlier_one_back_to_the_next(tmp_path):
     for name in ("predictions.tsv", "logs"):
         (run_dir / name).replace(run_dir / REPLACED / name)
     (run_dir / "logs").mkdir()
+    claim(run_dir, overwrite=True)
     with pytest.raises(RuntimeError, match="again"), replacing(run_dir):
         raise RuntimeError("again")
     assert (run_dir / "logs" / "log.txt").read_text() == "0.7"
     assert (run_dir / "predictions.tsv").read_text() == "0.7"
+
+
+def test_finished_run_put_aside_by_one_that_was_killed_is_not_lost(tmp_path):
+    run_dir = finish(tmp_path / "run")
+    aside = run_dir / REPLACED
+    aside.mkdir()
+    for name in ("predictions.tsv", "metrics.json", "config.yaml"):
+        (run_dir / name).replace(aside / name)
+    with pytest.raises(RunError, match="the results of an earlier run"):
+        claim(run_dir, config="seed: 5\n")
+    assert (run_dir / "predictions.tsv").read_text() == "0.7"
+    assert not aside.exists()
+
+
+def test_run_killed_with_its_results_written_wins_over_the_one_it_replaced(tmp_path):
+    run_dir = finish(tmp_path / "run", "0.8")
+    (run_dir / REPLACED).mkdir()
+    (run_dir / REPLACED / "predictions.tsv").write_text("0.7")
+    assert claim(run_dir, resume=True) is True
+    assert (run_dir / "predictions.tsv").read_text() == "0.8"
 
 
 def test_replaced_run_leaves_nothing_but_the_openings_of_its_lock_box(tmp_path):

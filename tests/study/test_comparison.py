@@ -36,6 +36,11 @@ def test_shared_training_widens_the_interval_as_published():
     assert corrected["p"] > plain["p"]
 
 
+def test_interval_stays_where_differences_can_lie():
+    low, high = corrected_t_test(np.array([-0.6, 0.3]), 1.0)["ci"]
+    assert (low, high) == (-1.0, 1.0)
+
+
 def test_identical_models_do_not_differ():
     assert corrected_t_test(np.zeros(10), 0.25)["p"] == 1.0
 

@@ -50,7 +50,8 @@ def test_training_never_sees_the_box(boxed):
 
 def test_box_is_scored_beside_its_baselines(run, study_root):
     lines = evaluate(run, study_root)
-    assert lines[0].startswith("lock-box of 8 scans of 8 people, opened for the first time")
+    box = "lock-box of 8 scans of 8 people, opened for the first time"
+    assert lines[0].startswith(f"SYNTHETIC DATA, nobody was scanned. {box}")
     table = read(run / "lockbox.tsv")
     cohort = read(run / "cohort.tsv").set_index("participant_id")
     assert set(table["model"]) == {"cnn", "dummy", "linear_svm"}
@@ -65,7 +66,7 @@ def test_second_look_is_refused_or_counted(run, study_root):
     evaluate(run, study_root)
     with pytest.raises(RunError, match=r"a lock-box that was opened on 20.*again=true"):
         evaluate(run, study_root)
-    assert "opening number 2" in evaluate(run, study_root, again=True)[0]
+    assert "opened 2 times by now" in evaluate(run, study_root, again=True)[0]
     openings = json.loads((run / "manifest.json").read_text())["lockbox_openings"]
     assert [opening["count"] for opening in openings] == [1, 2]
 

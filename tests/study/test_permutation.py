@@ -6,6 +6,7 @@ from run_fixtures import study_settings
 
 from fmnet.errors import RunError
 from fmnet.study.permutation import PermutationPlan, summarise_permutations
+from fmnet.study.sensitivity.reruns import SensitivityPlan
 from fmnet.study.study import run_study
 
 
@@ -49,6 +50,17 @@ def test_resumed_permutations_are_those_of_an_undisturbed_run(permuted, study_ro
     for name, model in one.items():
         assert len(model["null"]) == 3
         assert model["null"] == pytest.approx(other[name]["null"], abs=0.02)
+
+
+@pytest.mark.slow
+def test_what_was_found_before_stays_when_something_else_is_asked_for(permuted, study_root):
+    plan = SensitivityPlan(match=["mean_framewise_displacement"], models=["linear_svm"])
+    run_study(**study_settings(study_root, permuted, resume=True, sensitivity=plan))
+    metrics = json.loads((permuted / "metrics.json").read_text())
+    assert metrics["permutation"]["n"] == 3
+    assert list(metrics["sensitivity"]) == ["matched_mean_framewise_displacement"]
+    manifest = json.loads((permuted / "manifest.json").read_text())
+    assert len(manifest["resumed"]) == 2
 
 
 @pytest.mark.slow

@@ -91,4 +91,4 @@ def test_accuracy_is_held_against_a_coin_only_where_classes_are_alike():
 
 def test_impossible_gain_is_said_to_be_one():
     text = " ".join(study_power(10, 10, evidence(difference_se=0.2))["lines"])
-    assert "more than there is room for" in text
+    assert "no gain that there is room for" in text

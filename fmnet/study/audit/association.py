@@ -12,6 +12,8 @@ from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from fmnet.study.metrics import auc_draws, count_pairs
+
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
@@ -33,14 +35,20 @@ def label_auc(people: pd.DataFrame, covariate: str, n_draws: int, seed: int) -> 
     if len(set(label)) < 2:
         return {"auc": None, "auc_ci": None}
     if pd.api.types.is_numeric_dtype(column):
-        value = column.to_numpy(float)
-    elif column.nunique() <= 2:
-        value = pd.factorize(column, sort=True)[0].astype(float)
-    else:
-        value = _shares_of_others(column, label, seed)
+        return _ranked_auc(column.to_numpy(float), label, n_draws, seed)
+    if column.nunique() <= 2:
+        codes = pd.factorize(column, sort=True)[0].astype(float)
+        return _ranked_auc(codes, label, n_draws, seed)
+    table = _shares_of_others(column, label, seed)
+    pairs = count_pairs(table)
+    draws = auc_draws(table, n_draws, seed)
+    auc = pairs.auc(np.ones(len(pairs.units)))
+    return {"auc": auc, "auc_ci": _interval([float(one) for one in draws if np.isfinite(one)])}
+
+
+def _ranked_auc(value: Floats, label: Labels, n_draws: int, seed: int) -> dict[str, Any]:
     plain = float(roc_auc_score(label, value))
-    if column.nunique() <= 2 or pd.api.types.is_numeric_dtype(column):
-        value, plain = (value, plain) if plain >= 0.5 else (-value, 1 - plain)
+    value, plain = (value, plain) if plain >= 0.5 else (-value, 1 - plain)
     rng = np.random.default_rng(seed)
     draws = (rng.integers(0, len(label), len(label)) for _ in range(n_draws))
     aucs = [
@@ -51,17 +59,31 @@ def label_auc(people: pd.DataFrame, covariate: str, n_draws: int, seed: int) -> 
     return {"auc": plain, "auc_ci": _interval(aucs)}
 
 
-def _shares_of_others(column: pd.Series, label: Labels, seed: int) -> Floats:
-    """Give each person the positive share of their category among people of other folds."""
+def _shares_of_others(column: pd.Series, label: Labels, seed: int) -> pd.DataFrame:
+    """Give each person the positive share of their category among people of other folds.
+
+    People are compared within a fold only: what a fold holds is missing from its own shares.
+    """
     codes = pd.factorize(column)[0]
-    share = np.zeros(len(label))
+    share, fold = np.zeros(len(label)), np.zeros(len(label), dtype=int)
     n_splits = max(2, min(5, int(np.bincount(label).min())))
     folds = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
-    for rows, left in folds.split(codes, label):
+    for number, (rows, left) in enumerate(folds.split(codes, label)):
         counts = np.bincount(codes[rows], minlength=codes.max() + 1)
         positives = np.bincount(codes[rows], label[rows], minlength=codes.max() + 1)
         share[left] = ((positives + label[rows].mean()) / (counts + 1))[codes[left]]
-    return share
+        fold[left] = number
+    people = [f"{row:05d}" for row in range(len(label))]
+    return pd.DataFrame(
+        {
+            "participant_id": people,
+            "scan_id": people,
+            "repeat": 0,
+            "fold": fold,
+            "label": label,
+            "score": share,
+        }
+    )
 
 
 def _interval(aucs: list[float]) -> list[float]:

@@ -76,7 +76,9 @@ def _columns(cohort: Cohort) -> list[tuple[str, pd.Series]]:
     table = cohort.listing.participants
     rows = table.set_index(table["participant_id"].map(subject_key))
     rows = rows.reindex([subject_key(person) for person in people])
-    others = rows.columns.drop(["participant_id", cohort.listing.labels.column], errors="ignore")
+    others = rows.columns.drop(
+        ["participant_id", "family", cohort.listing.labels.column], errors="ignore"
+    )
     return [(str(name), rows[name]) for name in others]
 
 

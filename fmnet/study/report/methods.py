@@ -25,22 +25,17 @@ def methods_paragraph(
     """
     preparation, folds = settings.get("preparation", {}), settings.get("folds", {})
     others = [name_of(name) for name in metrics["models"] if name != "cnn"]
+    own_splits = {"frem", "space_net"} & set(metrics["models"])
     sentences = [_input_sentence(cohort, metrics, preparation)]
-    if "n_splits" in folds:
-        sentences.append(
-            f"Models were assessed by {folds['n_splits']}-fold cross-validation repeated "
-            f"{folds['n_repeats']} times, split by subject and stratified by group and site."
-        )
-    elif "build_site_folds" in str(folds.get("_target_", "")):
-        sentences.append("Each site was tested by models that learned from all other sites.")
+    sentences.append(_folds_sentence(folds))
     sentences.append(_network_sentence(settings, metrics))
     if others:
         sentences.append(f"In the same folds stood: {', '.join(others)}.")
     sentences.append(
         "Everything that is learned, standardisation, smoothing width, penalties, length of "
-        "training and calibration, was learned on training subjects, every choice on inner folds "
-        "(by FREM and SpaceNet on splits of their own). "
-        "Areas under the ROC curve (AUC) compare scans within test folds; intervals are 95 % "
+        "training and calibration, was learned on training subjects, every choice on inner folds"
+        + (" (by FREM and SpaceNet on splits of their own). " if own_splits else ". ")
+        + "Areas under the ROC curve (AUC) compare scans within test folds; intervals are 95 % "
         "percentile bootstrap intervals over subjects."
     )
     if "permutation" in metrics:
@@ -50,6 +45,20 @@ def methods_paragraph(
             "person) through the whole pipeline; p = (b + 1) / (m + 1)."
         )
     return " ".join(sentences)
+
+
+def _folds_sentence(folds: Mapping[str, Any]) -> str:
+    builder = str(folds.get("_target_", ""))
+    if "n_splits" in folds:
+        n = folds["n_repeats"]
+        repeated = "once" if n == 1 else f"repeated {n} times"
+        return (
+            f"Models were assessed by {folds['n_splits']}-fold cross-validation, {repeated}, split "
+            "by subject and stratified by group and site."
+        )
+    if "build_site_folds" in builder:
+        return "Each site was tested by models that learned from all other sites."
+    return "Models were assessed in folds by subject that were given beforehand (folds.tsv)."
 
 
 def _input_sentence(
@@ -79,9 +88,11 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
         else ""
     )
     epochs = metrics["n_epochs"]
+    few, many = min(epochs), max(epochs)
+    chosen = f"{few}" if few == many else f"between {few} and {many}"
     return (
         f"A 3D network ({kind}) was trained{how} for a number of epochs chosen on inner folds "
-        f"(between {min(epochs)} and {max(epochs)})."
+        f"({chosen})."
     )
 
 

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from fmnet.data.cohort import Cohort
 from fmnet.study.crossval import NETWORK
+from fmnet.study.findings import SHORTCUTS
 from fmnet.study.report.figures import (
     draw_calibration,
     draw_forest,
@@ -78,6 +79,7 @@ def write_report(
         calibration=_inline(draw_calibration(predictions, shown)),
         nulls=_nulls(metrics, shown),
         misjudged=misjudged(predictions).to_dict("records"),
+        has_shortcuts=any(name in metrics["models"] for name in SHORTCUTS),
         rerun_models=rerun_models(metrics),
         learning_curve=_learning_curve(metrics),
         methods=methods_paragraph(cohort, metrics, settings),
@@ -145,7 +147,7 @@ def _nulls(metrics: Mapping[str, Any], models: list[str]) -> list[str]:
 
 
 def _learning_curve(metrics: Mapping[str, Any]) -> str:
-    if "learning_curve" not in metrics:
+    if not metrics.get("learning_curve", {}).get("points"):
         return ""
     return _inline(draw_learning_curve(metrics["learning_curve"]))
 

@@ -1,6 +1,8 @@
 """ComBat between sites, fitted within each training fold."""
 
 import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -9,12 +11,15 @@ import pandas as pd
 from scipy.stats import chi2_contingency
 
 from fmnet.data.cohort import Cohort
+from fmnet.data.folds import Fold
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.preparation import MIN_TRAINING_SHARE
 from fmnet.training.fold import Rows
 
 #: Fewest scans of a site: with five folds and three inner ones, two are left to learn from.
 MIN_PER_SITE = 6
+#: Fewest people of a site in a training: one has no spread.
+LEAST = 2
 ALPHA = 0.05
 
 
@@ -37,6 +42,18 @@ def harmonisation_lacks(cohort: Cohort) -> str:
         return f"sites that don't tell the groups apart (chi-squared test, p = {p:.3f})"
     if find_spec("combatlearn") is None:
         return "combatlearn: pip install 'fmnet[harmonise]'"
+    return ""
+
+
+def folds_lack_sites(folds: Sequence[Fold], site_of: Mapping[str, str]) -> str:
+    """Say if some training, inner ones included, has too few people of a site to learn from it."""
+    sites = set(site_of.values())
+    for fold in folds:
+        inner = [set(fold.train) - set(part) for part in fold.validation]
+        for train in ({*fold.train}, *inner):
+            counts = Counter(site_of[person] for person in train)
+            if short := sorted(site for site in sites if counts[site] < LEAST):
+                return f"{LEAST} people of each site in every training (fewer of {short[0]})"
     return ""
 
 

@@ -30,6 +30,9 @@ THINNING = 6_000_000
 N_DRAWS = 200
 #: Fewest training subjects of a class in each inner fold.
 FEWEST = 2
+#: Fewest sizes of training that a curve is drawn through.
+FEWEST_SIZES = 3
+TOO_FEW = "Not worked out: the shares of so few people come to fewer than three sizes of training."
 
 
 @dataclass(frozen=True)
@@ -59,22 +62,26 @@ class LearningCurvePlan:
 
 
 def thin_fold(fold: Fold, label_of: dict[str, int], share: float, seed: int) -> Fold:
-    """Keep a share of the training subjects of each class in each inner fold; the test stays.
+    """Keep a share of the training subjects of each class, dealt to the inner folds in turn.
 
-    Smaller shares are parts of larger ones. `FEWEST` of a class are kept in each inner fold.
+    The test stays. Smaller shares are parts of larger ones. `FEWEST` of a class are kept in each
+    inner fold.
     """
     rng = np.random.default_rng([seed, THINNING, fold.repeat, fold.fold])
-    inner = []
-    for part in fold.validation:
-        kept: list[str] = []
-        for label in (0, 1):
-            people = [person for person in sorted(part) if label_of[person] == label]
-            order = rng.permutation(len(people))
-            n = max(min(FEWEST, len(people)), round(share * len(people)))
-            kept += [people[k] for k in order[:n]]
-        inner.append(tuple(sorted(kept)))
+    inner: list[list[str]] = [[] for _ in fold.validation]
+    for label in (0, 1):
+        parts = [
+            [str(one) for one in rng.permutation([p for p in sorted(part) if label_of[p] == label])]
+            for part in fold.validation
+        ]
+        total = sum(map(len, parts))
+        n = min(total, max(FEWEST * len(parts), round(share * total)))
+        turns = [(k, part) for k in range(max(map(len, parts))) for part in range(len(parts))]
+        dealt = [(part, parts[part][k]) for k, part in turns if k < len(parts[part])]
+        for part, person in dealt[:n]:
+            inner[part].append(person)
     train = tuple(sorted(person for part in inner for person in part))
-    return replace(fold, train=train, validation=tuple(inner))
+    return replace(fold, train=train, validation=tuple(tuple(sorted(part)) for part in inner))
 
 
 def run_learning_curve(
@@ -119,8 +126,12 @@ def run_learning_curve(
     )
     models = [NETWORK, *kept]
     tables = {}
+    sizes = {_mean_size(chosen)}
     for share in sorted(set(plan.shares)):
         thin = [thin_fold(fold, label_of, share, pipeline.seed) for fold in chosen]
+        if _mean_size(thin) in sizes:  # too few people to be told apart from another share
+            continue
+        sizes.add(_mean_size(thin))
         again = replace(quiet, seed=fold_seed(pipeline.seed, THINNING, round(1000 * share)))
         title = f"{share:.0%} of people"
         table = run_once(again, data, thin, title, folder, f"share-{share:g}")
@@ -156,6 +167,8 @@ def describe_curve(
         Of the bootstrap over subjects.
     """
     sizes = np.array(sorted(tables))
+    if len(sizes) < FEWEST_SIZES:
+        return {"points": [], "curves": {}, "ahead": [], "needed": {}, "lines": [TOO_FEW]}
     points, curves, draws = [], {}, {}
     for model in models:
         rows = [tables[n][tables[n]["model"] == model] for n in sizes]

@@ -18,7 +18,11 @@ from fmnet.study.crossval import Pipeline, crossvalidate_baselines, crossvalidat
 from fmnet.study.data import StudyData
 from fmnet.study.metrics import add_units, study_metrics
 from fmnet.study.run_folder import check_one_process, read_predictions
-from fmnet.study.sensitivity.harmonise import SiteHarmoniser, harmonisation_lacks
+from fmnet.study.sensitivity.harmonise import (
+    SiteHarmoniser,
+    folds_lack_sites,
+    harmonisation_lacks,
+)
 from fmnet.study.sensitivity.matching import match_pairs
 
 
@@ -142,7 +146,8 @@ def _digest(folds: list[Fold], models: list[str]) -> str:
 def _site_rerun(pipeline: Pipeline, data: StudyData) -> Rerun:
     name, title = "leave_site_out", "leave one site out"
     try:
-        folds = build_site_folds(data.cohort, seed=pipeline.seed)
+        inner_splits = len(pipeline.build_folds(data.cohort)[0].validation)
+        folds = build_site_folds(data.cohort, inner_splits, pipeline.seed)
     except FmnetError as error:
         return Rerun(name, title, data, [], _reasons(error))
     return Rerun(name, title, data, folds)
@@ -154,8 +159,8 @@ def _harmonised_rerun(plan: SensitivityPlan, pipeline: Pipeline, data: StudyData
         return Rerun(name, title, data, [], lacking)
     folds, sites = pipeline.build_folds(data.cohort), data.cohort.covariate("site")
     site_of = dict(zip(data.cohort.participant_ids, sites, strict=True))
-    if any({site_of[one] for one in f.test} - {site_of[one] for one in f.train} for f in folds):
-        return Rerun(name, title, data, [], "folds in which every site is learned from")
+    if lacking := folds_lack_sites(folds, site_of):
+        return Rerun(name, title, data, [], lacking)
     harmonised = data.harmonised(SiteHarmoniser(tuple(sites)))
     return Rerun(name, title, harmonised, _first(folds, plan))
 
@@ -172,7 +177,8 @@ def _matched_rerun(
         matched = data.subset(members)
         folds = pipeline.build_folds(matched.cohort)
     except FmnetError as error:
-        return Rerun(name, title, data, [], f"{len(pairs)} pairs only; {_reasons(error)}")
+        lacking = f"folds of the {len(pairs)} pairs that are alike in it: {_reasons(error)}"
+        return Rerun(name, title, data, [], lacking)
     return Rerun(name, title, matched, _first(folds, plan))
 
 
@@ -181,4 +187,4 @@ def _first(folds: list[Fold], plan: SensitivityPlan) -> list[Fold]:
 
 
 def _reasons(error: FmnetError) -> str:
-    return "; ".join(f"{f.where}: {f.found} (accepted: {f.accepted})" for f in error.faults)
+    return "; ".join(f"{f.accepted} (found for {f.where}: {f.found})" for f in error.faults)

@@ -53,7 +53,7 @@ def test_small_random_categories_do_not_tell_on_themselves():
     for seed in range(20):
         random = np.random.default_rng(seed).choice(list("abcdefgh"), 40)
         aucs.append(label_auc(pd.DataFrame({"label": LABEL, "x": random}), "x", 20, 0)["auc"])
-    assert np.mean(aucs) < 0.65
+    assert 0.4 < np.mean(aucs) < 0.6
 
 
 def test_correlation_within_groups_ignores_what_the_label_explains(people):

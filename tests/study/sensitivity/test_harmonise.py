@@ -3,7 +3,12 @@ import re
 import numpy as np
 import pytest
 
-from fmnet.study.sensitivity.harmonise import SiteHarmoniser, harmonisation_lacks
+from fmnet.data.folds import Fold
+from fmnet.study.sensitivity.harmonise import (
+    SiteHarmoniser,
+    folds_lack_sites,
+    harmonisation_lacks,
+)
 
 pytest.importorskip("combatlearn", reason="combatlearn is not installed")
 
@@ -48,6 +53,16 @@ def test_missing_voxels_stay_missing_and_change_no_others(values):
     holed[:, 0, 20] = np.nan
     changed = SiteHarmoniser(SITES)(holed, TRAIN)
     np.testing.assert_array_equal(np.isnan(changed), np.isnan(holed))
+
+
+def test_every_training_needs_two_people_of_each_site():
+    people = tuple(f"sub-{k}" for k in range(12))
+    fold = Fold(0, 0, people[:10], people[10:], (people[:5], people[5:10]))
+    alternating = {person: "AB"[k % 2] for k, person in enumerate(people)}
+    assert folds_lack_sites([fold], alternating) == ""
+    rare = {person: "B" if k in {4, 5, 6} else "A" for k, person in enumerate(people)}
+    found = folds_lack_sites([fold], rare)
+    assert found == "2 people of each site in every training (fewer of B)"
 
 
 @pytest.mark.parametrize(

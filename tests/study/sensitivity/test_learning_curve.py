@@ -29,6 +29,20 @@ def test_half_of_the_people_are_half_of_each_class_in_each_inner_fold():
     assert sum(LABEL_OF[person] for person in thin.train) == 9
 
 
+def test_shares_that_rounding_in_each_inner_fold_would_make_equal_stay_apart():
+    people = tuple(f"sub-{k:02}" for k in range(24))
+    labels = {person: k % 2 for k, person in enumerate(people)}
+    fold = Fold(0, 0, people, ("x",), (people[:8], people[8:16], people[16:]))
+    sizes = [len(thin_fold(fold, labels, share, 0).train) for share in (0.4, 0.6, 0.8)]
+    assert sizes == [12, 14, 20]
+
+
+def test_too_few_sizes_give_no_curve():
+    found = describe_curve({32.0: table_of(1.0, 0)}, ["cnn"], 0.5, Precision(40), 0)
+    assert found["points"] == []
+    assert "fewer than three sizes" in found["lines"][0]
+
+
 def test_other_repeats_leave_out_others():
     other = Fold(2, 2, FOLD.train, FOLD.test, FOLD.validation)
     assert thin_fold(FOLD, LABEL_OF, 0.5, 0).train != thin_fold(other, LABEL_OF, 0.5, 0).train
