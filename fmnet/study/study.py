@@ -175,8 +175,8 @@ def run_study(
     if is_writer():
         if is_resumed:
             note_resumption(folder, started)
-        write_json(metrics, folder / "metrics.json")
         write_report(metrics, results.predictions, opened, settings, folder)
+        write_json(metrics, folder / "metrics.json")  # last: it marks the run as finished
     return [*summary_lines(metrics, cohort, settings), str(folder)]
 
 

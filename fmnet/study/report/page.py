@@ -141,9 +141,8 @@ def _template() -> Any:
 
 
 def _nulls(metrics: Mapping[str, Any], models: list[str]) -> list[str]:
-    if "permutation" not in metrics:
-        return []
-    return [_inline(draw_null(metrics["permutation"], model)) for model in models]
+    permuted = metrics.get("permutation", {}).get("models", {})
+    return [_inline(draw_null(metrics["permutation"], name)) for name in models if name in permuted]
 
 
 def _learning_curve(metrics: Mapping[str, Any]) -> str:

@@ -1,0 +1,61 @@
+import pandas as pd
+import pytest
+from run_fixtures import study_settings
+
+from fmnet.study.permutation import PermutationPlan
+from fmnet.study.report.methods import methods_paragraph
+from fmnet.study.report.page import misjudged, rerun_models, shown_models
+from fmnet.study.study import run_study
+
+
+@pytest.mark.slow
+def test_best_rival_need_not_have_been_permuted(study_root):
+    run_dir = study_root / "rival-not-permuted"
+    run_study(**study_settings(study_root, run_dir, permutation=PermutationPlan(1, models=())))
+    page = (run_dir / "report.html").read_text()
+    assert page.count("AUC under shuffled labels, and observed") == 1
+    assert "nan" not in page
+    assert "None" not in page.replace("<p>None.</p>", "")
+
+
+def test_curves_show_the_network_and_the_best_linear_model():
+    figures = {"cnn": 0.7, "dummy": 0.5, "linear_svm": 0.6, "frem": 0.8, "questionnaires": 0.99}
+    models = {name: {"auc": auc} for name, auc in figures.items()}
+    assert shown_models({"models": models}) == ["cnn", "frem"]
+    assert shown_models({"models": {"cnn": {"auc": 0.7}}}) == ["cnn"]
+
+
+def test_reruns_are_tabulated_for_models_that_all_of_them_hold():
+    reruns = {
+        "one": {"models": {"linear_svm": {}, "cnn": {}}},
+        "two": {"models": {"cnn": {}}},
+        "three": {"lacking": "sites"},
+    }
+    assert rerun_models({"models": {"cnn": {}, "linear_svm": {}}, "sensitivity": reruns}) == ["cnn"]
+
+
+def test_surest_mistakes_come_first_and_lucky_scans_are_left_out():
+    table = pd.DataFrame(
+        {
+            "model": "cnn", "scan_id": list("aabbcc"), "repeat": [0, 1] * 3,
+            "label": [1, 1, 0, 0, 0, 0], "score": [-1.0, -2, 3, 2, 1, -1],
+            "probability": [0.3, 0.2, 0.9, 0.8, 0.6, 0.4],
+        }
+    )  # fmt: skip
+    assert misjudged(table)["scan_id"].tolist() == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("folds", "said"),
+    [
+        ({"n_splits": 5, "n_repeats": 1}, "5-fold cross-validation, once, split by subject"),
+        ({"n_splits": 5, "n_repeats": 10}, "repeated 10 times"),
+        ({"_target_": "fmnet.data.folds.build_site_folds"}, "Each site was tested by models"),
+        ({"_target_": "fmnet.data.folds_file.read_folds"}, "folds by subject that were given"),
+    ],
+)
+def test_methods_say_how_models_were_assessed(build_study, folds, said):
+    metrics = {"n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [2, 2], "models": {}}
+    text = methods_paragraph(build_study().cohort, metrics, {"folds": folds})
+    assert said in text
+    assert "FREM" not in text
