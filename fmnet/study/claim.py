@@ -122,6 +122,8 @@ def _bring_back(run_dir: Path) -> None:
             if (aside / name).exists() and (run_dir / name).is_dir():
                 shutil.rmtree(run_dir / name)
         _move(aside, run_dir)
+    else:
+        _keep_openings(run_dir)
     shutil.rmtree(aside)
 
 

@@ -1,6 +1,5 @@
 """Permutation test of the whole pipeline: labels shuffled, folds and choices made anew."""
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -24,7 +23,7 @@ from fmnet.study.crossval import (
 from fmnet.study.data import StudyData
 from fmnet.study.exchange import PERMUTATION, check_exchangeable, permute_labels
 from fmnet.study.metrics import count_pairs
-from fmnet.study.run_folder import check_one_process
+from fmnet.study.run_folder import check_one_process, read_json, write_json
 from fmnet.study.workers import start_worker
 
 #: How often labels are drawn again where folds can't be made for them.
@@ -125,9 +124,9 @@ def run_permutations(
     bar = tqdm(total=plan.n, initial=plan.n - len(missing), desc="permutations", unit="run")
     with bar:
         for index, aucs in _run_all(quiet, data, missing, plan):
-            _write(aucs, _path(folder, index))
+            write_json(aucs, _path(folder, index))
             bar.update()
-    return pd.DataFrame([_read(_path(folder, index)) for index in range(plan.n)])
+    return pd.DataFrame([read_json(_path(folder, index)) for index in range(plan.n)])
 
 
 def summarise_permutations(
@@ -187,17 +186,6 @@ class _Worker:
 
 def _path(folder: Path, index: int) -> Path:
     return folder / f"{index:05d}.json"
-
-
-def _write(aucs: dict[str, float], path: Path) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(aucs) + "\n", "utf-8")
-    part.replace(path)
-
-
-def _read(path: Path) -> dict[str, float]:
-    aucs: dict[str, float] = json.loads(path.read_text("utf-8"))
-    return aucs
 
 
 def _no_folds() -> Fault:

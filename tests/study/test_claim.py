@@ -102,8 +102,11 @@ def test_run_killed_with_its_results_written_wins_over_the_one_it_replaced(tmp_p
     run_dir = finish(tmp_path / "run", "0.8")
     (run_dir / REPLACED).mkdir()
     (run_dir / REPLACED / "predictions.tsv").write_text("0.7")
+    opened = {"lockbox_openings": [{"date": "2026-01-01", "count": 1}]}
+    (run_dir / REPLACED / "manifest.json").write_text(json.dumps(opened))
     assert claim(run_dir, resume=True) is True
     assert (run_dir / "predictions.tsv").read_text() == "0.8"
+    assert json.loads((run_dir / "manifest.json").read_text()) == opened
 
 
 def test_replaced_run_leaves_nothing_but_the_openings_of_its_lock_box(tmp_path):

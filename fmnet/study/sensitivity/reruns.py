@@ -10,14 +10,13 @@ import pandas as pd
 
 from fmnet.data.folds import Fold, build_site_folds
 from fmnet.data.folds_file import folds_table
-from fmnet.data.tables import write_table
 from fmnet.errors import FmnetError
 from fmnet.limits import Count
 from fmnet.study.audit.people import people_table
 from fmnet.study.crossval import Pipeline, crossvalidate_baselines, crossvalidate_network
 from fmnet.study.data import StudyData
 from fmnet.study.metrics import add_units, study_metrics
-from fmnet.study.run_folder import check_one_process, read_predictions
+from fmnet.study.run_folder import check_one_process, read_predictions, write_predictions
 from fmnet.study.sensitivity.harmonise import (
     SiteHarmoniser,
     folds_lack_sites,
@@ -132,9 +131,7 @@ def run_once(
         network, _ = crossvalidate_network(pipeline, data, folds, title)
         others, _ = crossvalidate_baselines(pipeline, data, folds, has_bars=False)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        write_table(pd.concat([network, others], ignore_index=True), part)
-        part.replace(path)
+        write_predictions(pd.concat([network, others], ignore_index=True), path)
     return read_predictions(path)
 
 
