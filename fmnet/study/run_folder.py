@@ -197,7 +197,7 @@ def manifest(seed: int, data_hashes: Sequence[str], started: datetime) -> dict[s
         "versions": versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": _device(),
+        "device": describe_device(),
         "code_sha256": _code_hash(),
         "git_commit": _git_commit(),
         "data_sha256": hashlib.sha256("\n".join(sorted(data_hashes)).encode()).hexdigest(),
@@ -230,12 +230,22 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _device() -> str:
+def describe_device() -> str:
+    """Name the graphics cards that there are, or else the processor and its threads."""
     if torch.cuda.is_available():
         return ", ".join(
             torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())
         )
-    return f"CPU, {torch.get_num_threads()} threads"
+    return f"{_processor()}, {torch.get_num_threads()} threads"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return next(iter(names), platform.processor() or "CPU")
 
 
 def _code_hash() -> str:
