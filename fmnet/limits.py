@@ -9,6 +9,8 @@ from annotated_types import Ge, Gt, Interval, Len, MinLen
 Count = Annotated[int, Ge(1)]
 #: How many of something that may be left out.
 NonNegativeCount = Annotated[int, Ge(0)]
+#: How many processes; -1 for one per processor.
+Jobs = Annotated[int, Interval(ge=-1)]
 #: How many parts something is split into, or how many members a group needs: 2 or more.
 Several = Annotated[int, Ge(2)]
 #: What random numbers start from.

@@ -16,11 +16,12 @@ from fmnet.study.audit.audit import AuditPlan
 from fmnet.study.baselines.constant import Dummy
 from fmnet.study.baselines.linear import LinearSvm
 from fmnet.study.lockbox import LockBox
+from fmnet.study.parts import Shard
 from fmnet.study.permutation import PermutationPlan
 from fmnet.study.sensitivity.learning_curve import LearningCurvePlan
 from fmnet.study.sensitivity.reruns import SensitivityPlan
 from fmnet.study.study import run_study
-from fmnet.training.augmentation import build_augmentation
+from fmnet.training.compute import Compute
 from fmnet.training.loggers import build_csv_logger
 from fmnet.training.recipe import Recipe
 from fmnet.training.trainer import build_trainer
@@ -38,7 +39,9 @@ def study_settings(root: Path, run_dir: Path, **changes) -> dict:
         "folds": partial(build_folds, n_splits=2, n_repeats=2, inner_splits=2, seed=0),
         "network": partial(build_small_cnn, channels=[4, 6]),
         "task": Recipe(max_epochs=8),
-        "augmentation": build_augmentation,
+        "augmentation": None,
+        "compute": Compute(),
+        "shard": Shard(),
         "trainer": build_trainer,
         "baselines": {"dummy": Dummy(), "linear_svm": LinearSvm(fwhm_mm=(0.0, 12.0), c=(0.1, 1.0))},
         "logger": {"csv": build_csv_logger},

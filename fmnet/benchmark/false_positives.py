@@ -1,12 +1,8 @@
 """How often the whole pipeline calls a cohort without any effect significant."""
 
-import os
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
@@ -23,15 +19,14 @@ from fmnet.limits import Count, Several, VoxelSize
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.study.baselines.base import Baseline
 from fmnet.study.baselines.linear import LinearSvm
-from fmnet.study.crossval import Pipeline, crossvalidate_baselines, crossvalidate_network
+from fmnet.study.crossval import Pipeline, crossvalidate
 from fmnet.study.data import load_study_data
 from fmnet.study.permutation import (
     PermutationPlan,
-    run_permutation,
+    run_permutations_together,
     summarise_permutations,
 )
-from fmnet.study.workers import start_worker
-from fmnet.training.augmentation import build_augmentation
+from fmnet.study.workers import map_units
 from fmnet.training.fit import Trainable
 from fmnet.training.recipe import Recipe
 from fmnet.training.trainer import build_trainer
@@ -72,7 +67,7 @@ class FalsePositives:
         missing = [seed for seed, path in paths.items() if not path.exists()]
         bar = tqdm(total=len(paths), initial=len(paths) - len(missing), unit="cohort")
         with bar:
-            for seed, table in self._test_all(missing):
+            for seed, table in map_units(_test_cohort, self, missing, self.n_jobs):
                 part = paths[seed].with_suffix(".part")
                 write_table(table, part)
                 part.replace(paths[seed])
@@ -93,11 +88,11 @@ class FalsePositives:
             data = load_study_data(open_cohort(listing, store), settings)
             pipeline = self._pipeline(seed)
             folds = pipeline.build_folds(data.cohort)
-            network, _ = crossvalidate_network(pipeline, data, folds, title="")
-            others, _ = crossvalidate_baselines(pipeline, data, folds, has_bars=False)
-            null = [run_permutation(pipeline, data, k, 1) for k in range(self.n_permutations)]
+            predictions, _ = crossvalidate(pipeline, data, folds)
+            indices = list(range(self.n_permutations))
+            null = run_permutations_together(pipeline, data, indices, 1)
         plan = PermutationPlan(self.n_permutations)
-        models = summarise_permutations(pd.DataFrame(null), pd.concat([network, others]), plan)
+        models = summarise_permutations(pd.DataFrame(null), predictions, plan)
         return pd.DataFrame(
             [
                 {"seed": seed, "model": name, "auc": found["observed"], "p": found["p"]}
@@ -110,7 +105,6 @@ class FalsePositives:
             partial(build_small_cnn, channels=(4, 8)),
             Recipe(max_epochs=self.max_epochs),
             build_trainer,
-            build_augmentation,
         )
         folds = partial(build_folds, n_splits=self.n_splits, n_repeats=1, inner_splits=2, seed=seed)
         baselines: dict[str, Baseline] = {
@@ -118,16 +112,9 @@ class FalsePositives:
         }
         return Pipeline(trainable, baselines, folds, seed)
 
-    def _test_all(self, seeds: list[int]) -> Iterator[tuple[int, pd.DataFrame]]:
-        if self.n_jobs == 1:
-            yield from ((seed, self.test_cohort(seed)) for seed in seeds)
-            return
-        threads = max(1, (os.cpu_count() or 1) // self.n_jobs)
-        context = get_context("spawn")
-        with ProcessPoolExecutor(self.n_jobs, context, start_worker, (threads,)) as pool:
-            futures = {pool.submit(self.test_cohort, seed): seed for seed in seeds}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+
+def _test_cohort(suite: FalsePositives, seed: int) -> pd.DataFrame:
+    return suite.test_cohort(seed)
 
 
 def rate_lines(p_values: pd.DataFrame, alpha: float = ALPHA) -> list[str]:

@@ -78,11 +78,35 @@ def claim_run_folder(run_dir: Path, config_yaml: str, overwrite: bool, resume: b
     return False
 
 
+def mark_run_folder(run_dir: Path) -> None:
+    """Make a folder, if it isn't there, and tell it from one of somebody's own.
+
+    Raises
+    ------
+    RunError
+        If the folder can't be made.
+    """
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        (run_dir / MARKER).write_text(
+            "Written by fmnet; a run may replace what is here.\n", "utf-8"
+        )
+    except OSError as error:
+        raise _refuse(run_dir, str(error), "choose another run_dir") from error
+
+
 @contextmanager
-def replacing(run_dir: Path) -> Iterator[None]:
+def replacing(run_dir: Path, kept: tuple[str, ...] = ()) -> Iterator[None]:
     """Make room for new results; an earlier run comes back if there are none in the end.
 
     What is recorded about openings of its lock-box stays.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The folder.
+    kept : tuple of str
+        What stays in its place, since the new run goes on with it.
 
     Raises
     ------
@@ -90,12 +114,9 @@ def replacing(run_dir: Path) -> Iterator[None]:
         If the folder can't be made.
     """
     aside = run_dir / REPLACED
+    mark_run_folder(run_dir)
     try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / MARKER).write_text(
-            "Written by fmnet; a run may replace what is here.\n", "utf-8"
-        )
-        _move(run_dir, aside)
+        _move(run_dir, aside, kept)
     except OSError as error:
         raise _refuse(run_dir, str(error), "choose another run_dir") from error
     try:
@@ -107,10 +128,10 @@ def replacing(run_dir: Path) -> Iterator[None]:
     shutil.rmtree(aside)
 
 
-def _move(source: Path, target: Path) -> None:
+def _move(source: Path, target: Path, kept: tuple[str, ...] = ()) -> None:
     target.mkdir(exist_ok=True)
     for name in (*FILES, *FOLDERS):
-        if (source / name).exists():
+        if name not in kept and (source / name).exists():
             (source / name).replace(target / name)
 
 

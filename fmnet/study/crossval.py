@@ -11,8 +11,11 @@ from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
 from fmnet.study.baselines.base import Baseline, FoldScores, score_fold
 from fmnet.study.data import StudyData
+from fmnet.study.parts import Parts, ScoredFold
+from fmnet.study.run_folder import is_writer
+from fmnet.study.workers import count_jobs, map_units
 from fmnet.training.fit import Trainable
-from fmnet.training.fold import SmoothedCohort, TrainedFold, train_on_fold
+from fmnet.training.fold import FoldTask, TrainedFold, train_on_folds
 
 NETWORK = "cnn"
 #: Part of the seeds of trainings that differ in nothing but random numbers.
@@ -33,12 +36,23 @@ class Pipeline:
         Cohort to folds.
     seed : int
         Everything random derives from it.
+    n_jobs : int
+        Processes among which folds and permutations are shared.
     """
 
     trainable: Trainable
     baselines: dict[str, Baseline]
     build_folds: Callable[[Cohort], list[Fold]]
     seed: int
+    n_jobs: int = 1
+
+    def without_loggers(self) -> "Pipeline":
+        """Leave out the logs, which only the study's own trainings are worth."""
+        return replace(self, trainable=replace(self.trainable, build_loggers=()))
+
+    def folds_together(self, folds: list[Fold]) -> int:
+        """Count the folds whose inner trainings fill the networks that are trained at once."""
+        return -(-self.trainable.n_stacked // len(folds[0].validation))
 
 
 def fold_seed(seed: int, *path: int) -> int:
@@ -46,39 +60,113 @@ def fold_seed(seed: int, *path: int) -> int:
     return int(np.random.SeedSequence([seed, *path]).generate_state(1)[0])
 
 
-def crossvalidate_network(
-    pipeline: Pipeline, data: StudyData, folds: list[Fold], title: str = NETWORK
+def crossvalidate(
+    pipeline: Pipeline,
+    data: StudyData,
+    folds: list[Fold],
+    title: str = "",
+    parts: Parts | None = None,
 ) -> tuple[pd.DataFrame, list[int]]:
-    """Train on each fold and score its test subjects once.
+    """Let every model learn on each fold and score its test subjects once.
 
     Parameters
     ----------
     pipeline, data, folds
-        What is trained, on what.
+        What learns, from what. Baselines that the cohort lacks something for are passed over.
     title : str
-        Before the progress bars; empty for none.
+        Before the progress bar; empty for none.
+    parts : Parts or None
+        Where folds are kept that are done, and not done again.
 
     Returns
     -------
     tuple
-        Predictions, and the number of epochs that each fold chose.
+        Predictions, model by model, and the number of epochs that each fold chose.
     """
-    tables: list[pd.DataFrame] = []
-    epochs: list[int] = []
-    for fold in folds:
-        name = f"repeat-{fold.repeat}_fold-{fold.fold}"
-        place = f"{title} {len(tables) + 1}/{len(folds)}" if title else None
-        seed = fold_seed(pipeline.seed, fold.repeat, fold.fold)
-        trained = train_with_progress(pipeline.trainable, data.smoothed, fold, seed, name, place)
-        score = trained.scores(data.smoothed.rows(fold.test)).astype(float)
-        scores = FoldScores(score, trained.calibration.probability(score))
-        tables.append(fold_rows(data.cohort, fold, NETWORK, scores))
-        epochs.append(trained.n_epochs)
-    return pd.concat(tables, ignore_index=True), epochs
+    done = score_all(pipeline, data, folds, title, parts)
+    rows = pd.concat([scored.rows for scored in done], ignore_index=True)
+    models = [NETWORK, *usable_baselines(pipeline, data)]
+    tables = [rows[rows["model"] == model] for model in models]
+    return pd.concat(tables, ignore_index=True), [scored.n_epochs for scored in done]
+
+
+def score_all(
+    pipeline: Pipeline, data: StudyData, folds: list[Fold], title: str, parts: Parts | None
+) -> list[ScoredFold]:
+    """Read the folds that are done and work on the others, in as many processes as asked for."""
+    done: dict[Fold, ScoredFold] = {}
+    if parts is not None:
+        done |= {fold: scored for fold in folds if (scored := parts.read(fold))}
+    missing = [fold for fold in folds if fold not in done]
+    size = pipeline.folds_together(folds)
+    units = [missing[start : start + size] for start in range(0, len(missing), size)]
+    # several processes would write over each other's bars
+    inner_title = title if count_jobs(pipeline.n_jobs) == 1 else ""
+    bar = tqdm(
+        total=len(folds), initial=len(done), desc=title, unit="fold", leave=False, disable=not title
+    )
+    with bar:
+        for unit, found in map_units(
+            _score_unit, (pipeline, data, inner_title), units, pipeline.n_jobs
+        ):
+            done |= dict(zip(unit, found, strict=True))
+            if parts is not None and is_writer():
+                for fold in unit:
+                    parts.write(fold, done[fold])
+            bar.update(len(unit))
+    return [done[fold] for fold in folds]
+
+
+def _score_unit(shared: tuple[Pipeline, StudyData, str], folds: list[Fold]) -> list[ScoredFold]:
+    pipeline, data, title = shared
+    return score_folds(pipeline, [(data, fold) for fold in folds], title)
+
+
+def score_folds(
+    pipeline: Pipeline, work: list[tuple[StudyData, Fold]], title: str = ""
+) -> list[ScoredFold]:
+    """Train the networks of several folds together, then fit the baselines of each.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        What learns.
+    work : list of (StudyData, Fold)
+        From what; the labels may differ from one to the next.
+    title : str
+        Before the progress bar; empty for none.
+    """
+    tasks = [
+        FoldTask(data.smoothed, fold, _seed_of(pipeline, fold), _name_of(fold))
+        for data, fold in work
+    ]
+    trained = train_with_progress(pipeline.trainable, tasks, title and f"{title}: training")
+    scored = []
+    for (data, fold), one in zip(work, trained, strict=True):
+        score = one.scores(data.smoothed.rows(fold.test)).astype(float)
+        scores = FoldScores(score, one.calibration.probability(score))
+        tables = [fold_rows(data.cohort, fold, NETWORK, scores)]
+        tables += [
+            fold_rows(data.cohort, fold, name, score_fold(baseline, data.baseline_data, fold))
+            for name, baseline in usable_baselines(pipeline, data).items()
+        ]
+        scored.append(ScoredFold(pd.concat(tables, ignore_index=True), one.n_epochs))
+    return scored
+
+
+def usable_baselines(pipeline: Pipeline, data: StudyData) -> dict[str, Baseline]:
+    """Pick the baselines that the cohort has what they need for."""
+    return {n: one for n, one in pipeline.baselines.items() if not one.lacks(data.baseline_data)}
+
+
+def lacking_baselines(pipeline: Pipeline, data: StudyData) -> dict[str, str]:
+    """Say of the others what the cohort lacks."""
+    found = {name: one.lacks(data.baseline_data) for name, one in pipeline.baselines.items()}
+    return {name: lack for name, lack in found.items() if lack}
 
 
 def crossvalidate_seeds(
-    pipeline: Pipeline, data: StudyData, folds: list[Fold], n_seeds: int
+    pipeline: Pipeline, data: StudyData, folds: list[Fold], n_seeds: int, parts: Parts | None
 ) -> pd.DataFrame:
     """Train the network again on the folds of the first repeat, with other random numbers.
 
@@ -88,49 +176,32 @@ def crossvalidate_seeds(
         The out-of-fold table of `n_seeds` - 1 further trainings, with a column ``seed``.
     """
     first = [fold for fold in folds if fold.repeat == 0]
-    quiet = replace(pipeline, trainable=replace(pipeline.trainable, build_loggers=()))
+    quiet = replace(pipeline.without_loggers(), baselines={})
     tables = []
-    numbers = range(1, n_seeds)
-    for number in tqdm(numbers, desc="seeds", unit="seed", leave=False, disable=n_seeds == 1):
+    for number in range(1, n_seeds):
         other = replace(quiet, seed=fold_seed(pipeline.seed, SEEDS, number))
-        table, _ = crossvalidate_network(other, data, first, title="")
+        title = f"seed {number + 1} of {n_seeds}"
+        table, _ = crossvalidate(other, data, first, title, parts and parts.below(f"seed-{number}"))
         tables.append(table.assign(seed=number))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def train_with_progress(
-    trainable: Trainable,
-    smoothed: SmoothedCohort,
-    fold: Fold,
-    seed: int,
-    name: str,
-    place: str | None,
-) -> TrainedFold:
-    """Train on one fold with a progress bar over epochs, or without one."""
-    total = (len(fold.validation) + 1) * trainable.recipe.max_epochs
-    with tqdm(total=total, desc=place, unit="epoch", leave=False, disable=place is None) as bar:
-        return train_on_fold(trainable, smoothed, fold, seed, name, bar.update)
+    trainable: Trainable, tasks: list[FoldTask], title: str
+) -> list[TrainedFold]:
+    """Train on folds with a progress bar over epochs, or without one if it has no title."""
+    n_trainings = sum(len(task.fold.validation) + 1 for task in tasks)
+    total = n_trainings * trainable.recipe.max_epochs
+    with tqdm(total=total, desc=title, unit="epoch", leave=False, disable=not title) as bar:
+        return train_on_folds(trainable, tasks, bar.update)
 
 
-def crossvalidate_baselines(
-    pipeline: Pipeline, data: StudyData, folds: list[Fold], has_bars: bool = True
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Fit each baseline on each fold and score its test subjects once.
+def _seed_of(pipeline: Pipeline, fold: Fold) -> int:
+    return fold_seed(pipeline.seed, fold.repeat, fold.fold)
 
-    Returns
-    -------
-    tuple
-        Predictions, and by name what the cohort lacks for the baselines that were passed over.
-    """
-    scans, baselines = data.baseline_data, pipeline.baselines
-    lacking = {name: lack for name, one in baselines.items() if (lack := one.lacks(scans))}
-    tables = [
-        fold_rows(data.cohort, fold, name, score_fold(baseline, scans, fold))
-        for name, baseline in baselines.items()
-        if name not in lacking
-        for fold in tqdm(folds, desc=name, unit="fold", leave=False, disable=not has_bars)
-    ]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(), lacking
+
+def _name_of(fold: Fold) -> str:
+    return f"repeat-{fold.repeat}_fold-{fold.fold}"
 
 
 def mean_scores(predictions: pd.DataFrame, model: str) -> pd.DataFrame:

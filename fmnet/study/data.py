@@ -8,7 +8,7 @@ from fmnet.data.grid import smooth_values
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.study.baselines.base import BaselineData
-from fmnet.training.fold import Harmoniser, SmoothedCohort
+from fmnet.training.cohort import Harmoniser, SmoothedCohort
 
 
 @dataclass(frozen=True, eq=False)

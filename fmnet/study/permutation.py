@@ -1,10 +1,7 @@
 """Permutation test of the whole pipeline: labels shuffled, folds and choices made anew."""
 
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +9,16 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from fmnet.data.folds import Fold
 from fmnet.errors import Fault, FoldsError
 from fmnet.limits import Count, NonNegativeCount
-from fmnet.study.crossval import (
-    NETWORK,
-    Pipeline,
-    crossvalidate_baselines,
-    crossvalidate_network,
-)
+from fmnet.study.crossval import NETWORK, Pipeline, score_folds
 from fmnet.study.data import StudyData
 from fmnet.study.exchange import PERMUTATION, check_exchangeable, permute_labels
 from fmnet.study.metrics import count_pairs
+from fmnet.study.parts import WHOLE, Shard
 from fmnet.study.run_folder import check_one_process, read_json, write_json
-from fmnet.study.workers import start_worker
+from fmnet.study.workers import map_units
 
 #: How often labels are drawn again where folds can't be made for them.
 TRIES = 100
@@ -42,20 +36,28 @@ class PermutationPlan:
         Repeats of the folds in each; the observed AUC that they are compared with uses the same.
     models : list of str
         Baselines that are permuted beside the network.
-    n_jobs : int
-        Processes.
     """
 
     n: NonNegativeCount = 0
     n_repeats: Count = 1
     models: Sequence[str] = ("linear_svm", "logistic_ridge")
-    n_jobs: Count = 1
 
 
-def run_permutation(
+def run_permutations_together(
+    pipeline: Pipeline, data: StudyData, indices: list[int], n_repeats: int
+) -> list[dict[str, float]]:
+    """Shuffle labels, once for each index, and run the whole pipeline on them; AUC by model."""
+    permuted = [_permute(pipeline, data, index, n_repeats) for index in indices]
+    work = [(relabelled, fold) for relabelled, folds in permuted for fold in folds]
+    scored = iter(score_folds(pipeline, work))
+    tables = [pd.concat([next(scored).rows for _ in folds]) for _, folds in permuted]
+    return [study_aucs(table, n_repeats) for table in tables]
+
+
+def _permute(
     pipeline: Pipeline, data: StudyData, index: int, n_repeats: int
-) -> dict[str, float]:
-    """Shuffle labels and run the whole pipeline on them; AUC by model.
+) -> tuple[StudyData, list[Fold]]:
+    """Shuffle labels and make folds for them.
 
     Labels for which no folds can be made, as two people of one class at one site may be, are drawn
     again: the same condition holds for the labels observed.
@@ -64,16 +66,11 @@ def run_permutation(
     for _ in range(TRIES):
         cohort = permute_labels(data.cohort, rng)
         try:
-            folds = [fold for fold in pipeline.build_folds(cohort) if fold.repeat < n_repeats]
-            break
+            folds = pipeline.build_folds(cohort)
         except FoldsError:
             continue
-    else:
-        raise FoldsError(_no_folds())
-    permuted = data.relabelled(cohort)
-    scored, _ = crossvalidate_network(pipeline, permuted, folds, title="")
-    others, _ = crossvalidate_baselines(pipeline, permuted, folds, has_bars=False)
-    return study_aucs(pd.concat([scored, others]), n_repeats)
+        return data.relabelled(cohort), [fold for fold in folds if fold.repeat < n_repeats]
+    raise FoldsError(_no_folds())
 
 
 def study_aucs(predictions: pd.DataFrame, n_repeats: int) -> dict[str, float]:
@@ -88,7 +85,12 @@ def _auc(table: pd.DataFrame) -> float:
 
 
 def run_permutations(
-    pipeline: Pipeline, data: StudyData, plan: PermutationPlan, folder: Path
+    pipeline: Pipeline,
+    data: StudyData,
+    plan: PermutationPlan,
+    folder: Path,
+    given: Path | None = None,
+    shard: Shard = WHOLE,
 ) -> pd.DataFrame:
     """Run the permutations that `folder` doesn't hold yet; a killed run goes on where it was.
 
@@ -100,11 +102,15 @@ def run_permutations(
         How much.
     folder : Path
         One small file per permutation.
+    given : Path, optional
+        Another such folder, to which other processes or machines have written.
+    shard : Shard
+        Which of them are run here.
 
     Returns
     -------
     DataFrame
-        AUC under the null: one row per permutation, one column per model.
+        AUC under the null: one row per permutation of this shard, one column per model.
 
     Raises
     ------
@@ -116,17 +122,20 @@ def run_permutations(
     check_one_process("permutation.n")
     check_exchangeable(data.cohort, pipeline.seed)
     kept = {name: one for name, one in pipeline.baselines.items() if name in plan.models}
-    folder = folder / f"repeats-{plan.n_repeats}_{'_'.join([NETWORK, *sorted(kept)])}"
+    quiet = replace(pipeline.without_loggers(), baselines=kept)
+    folder = folder / _folder_name(plan, kept)
     folder.mkdir(parents=True, exist_ok=True)
-    trainable = replace(pipeline.trainable, build_loggers=())
-    quiet = replace(pipeline, trainable=trainable, baselines=kept)
-    missing = [index for index in range(plan.n) if not _path(folder, index).exists()]
-    bar = tqdm(total=plan.n, initial=plan.n - len(missing), desc="permutations", unit="run")
+    if given is not None:
+        _adopt(given / folder.name, folder)
+    own = shard.own(range(plan.n))
+    missing = [index for index in own if not _path(folder, index).exists()]
+    bar = tqdm(total=len(own), initial=len(own) - len(missing), desc="permutations", unit="run")
     with bar:
-        for index, aucs in _run_all(quiet, data, missing, plan):
-            write_json(aucs, _path(folder, index))
-            bar.update()
-    return pd.DataFrame([read_json(_path(folder, index)) for index in range(plan.n)])
+        for indices, found in _run_all(quiet, data, missing, plan):
+            for index, aucs in zip(indices, found, strict=True):
+                write_json(aucs, _path(folder, index))
+            bar.update(len(indices))
+    return pd.DataFrame([read_json(_path(folder, index)) for index in own])
 
 
 def summarise_permutations(
@@ -153,35 +162,30 @@ def summarise_permutations(
 
 def _run_all(
     pipeline: Pipeline, data: StudyData, indices: list[int], plan: PermutationPlan
-) -> Iterator[tuple[int, dict[str, float]]]:
-    if plan.n_jobs == 1 or len(indices) < 2:
-        for index in indices:
-            yield index, run_permutation(pipeline, data, index, plan.n_repeats)
-        return
-    threads = max(1, (os.cpu_count() or 1) // plan.n_jobs)
-    arguments = (pipeline, data, plan.n_repeats, threads)
-    # Forked workers would share torch's threads and hang.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(plan.n_jobs, context, _Worker.start, arguments) as pool:
-        futures = {pool.submit(_Worker.work, index): index for index in indices}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+) -> Iterator[tuple[list[int], list[dict[str, float]]]]:
+    folds = pipeline.build_folds(data.cohort)
+    n_folds = sum(fold.repeat < plan.n_repeats for fold in folds)
+    size = -(-pipeline.folds_together(folds) // n_folds)
+    units = [indices[start : start + size] for start in range(0, len(indices), size)]
+    shared = (pipeline, data, plan.n_repeats)
+    return map_units(_run_unit, shared, units, pipeline.n_jobs)
 
 
-class _Worker:
-    """What a process keeps from one permutation to the next."""
+def _run_unit(
+    shared: tuple[Pipeline, StudyData, int], indices: list[int]
+) -> list[dict[str, float]]:
+    pipeline, data, n_repeats = shared
+    return run_permutations_together(pipeline, data, indices, n_repeats)
 
-    arguments: tuple[Pipeline, StudyData, int]
 
-    @classmethod
-    def start(cls, pipeline: Pipeline, data: StudyData, n_repeats: int, threads: int) -> None:
-        start_worker(threads)
-        cls.arguments = pipeline, data, n_repeats
+def _adopt(given: Path, folder: Path) -> None:
+    """Move in the permutations that others have run."""
+    for path in given.glob("[0-9]*.json"):
+        path.replace(folder / path.name)
 
-    @classmethod
-    def work(cls, index: int) -> dict[str, float]:
-        pipeline, data, n_repeats = cls.arguments
-        return run_permutation(pipeline, data, index, n_repeats)
+
+def _folder_name(plan: PermutationPlan, models: Iterable[str]) -> str:
+    return f"repeats-{plan.n_repeats}_{'_'.join([NETWORK, *sorted(models)])}"
 
 
 def _path(folder: Path, index: int) -> Path:

@@ -46,7 +46,7 @@ OPENINGS = "lockbox_openings"
 #: Settings that may change when a run is gone on with.
 FREE = (
     "permutation", "sensitivity", "learning_curve", "audit", "overwrite", "resume", "run_dir",
-    "store_dir", "trainer", "logger",
+    "store_dir", "trainer", "logger", "compute", "shard",
 )  # fmt: skip
 
 
@@ -113,8 +113,8 @@ def check_one_process(setting: str) -> None:
 
 def changed_settings(run_dir: Path, config_yaml: str) -> list[str]:
     """Name the settings in which a run differs from a configuration, as far as they matter."""
-    before = _settings((run_dir / "config.yaml").read_text("utf-8"))
-    now = _settings(config_yaml)
+    before = fixed_settings((run_dir / "config.yaml").read_text("utf-8"))
+    now = fixed_settings(config_yaml)
     return [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
 
 
@@ -134,10 +134,16 @@ def write_json(content: Any, path: Path) -> None:
 
 
 def parse_settings(config_yaml: str) -> dict[str, Any]:
+    """Read a configuration without what may change when a run is gone on with."""
     """Read a configuration that was kept as text."""
     settings = OmegaConf.to_container(OmegaConf.create(config_yaml))
     assert isinstance(settings, dict)
     return {str(key): value for key, value in settings.items()}
+
+
+def fixed_settings(config_yaml: str) -> dict[str, Any]:
+    """Read a configuration without what may change when a run is gone on with."""
+    return {key: value for key, value in parse_settings(config_yaml).items() if key not in FREE}
 
 
 def read_json(path: Path) -> Any:
@@ -264,7 +270,3 @@ def _git_commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
-
-
-def _settings(config_yaml: str) -> dict[str, Any]:
-    return {key: value for key, value in parse_settings(config_yaml).items() if key not in FREE}

@@ -11,6 +11,7 @@ import pandas as pd
 
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold, build_inner_folds
+from fmnet.data.folds_file import folds_table
 from fmnet.data.listing import Listing
 from fmnet.data.store import ScanStore
 from fmnet.deploy.preparation import PreparationSettings
@@ -19,15 +20,17 @@ from fmnet.networks.backbones import NetworkBuilder
 from fmnet.study.analysis import analyse_predictions, power_of
 from fmnet.study.audit.audit import AuditPlan, run_audit
 from fmnet.study.baselines.base import Baseline
-from fmnet.study.claim import claim_run_folder, replacing
+from fmnet.study.claim import claim_run_folder, mark_run_folder, replacing
 from fmnet.study.crossval import (
     NETWORK,
     Pipeline,
-    crossvalidate_baselines,
-    crossvalidate_network,
+    crossvalidate,
     crossvalidate_seeds,
     fold_seed,
+    lacking_baselines,
+    score_all,
     train_with_progress,
+    usable_baselines,
 )
 from fmnet.study.data import StudyData, load_study_data
 from fmnet.study.exchange import PERMUTATION, permute_labels
@@ -35,29 +38,38 @@ from fmnet.study.findings import all_findings
 from fmnet.study.leaks import check_leaks
 from fmnet.study.lockbox import LockBox, set_aside
 from fmnet.study.metrics import add_units
+from fmnet.study.parts import Parts, Shard, digest_of
 from fmnet.study.permutation import PermutationPlan, run_permutations, summarise_permutations
 from fmnet.study.record import Results, read_results, write_final, write_record
 from fmnet.study.report.page import write_report
 from fmnet.study.report.words import NAMES, control, summary_lines
 from fmnet.study.run_folder import (
     as_written,
+    check_one_process,
+    fixed_settings,
     is_writer,
     manifest,
     note_resumption,
     parse_settings,
     read_probes,
+    table_text,
     write_json,
 )
 from fmnet.study.sensitivity.curve import Precision
 from fmnet.study.sensitivity.learning_curve import LearningCurvePlan, run_learning_curve
 from fmnet.study.sensitivity.reruns import SensitivityPlan, run_reruns
 from fmnet.study.verdict import best_rival, verdict
-from fmnet.training.datamodule import Augmentation
+from fmnet.training.augmentation import Augmentation
+from fmnet.training.compute import Compute, plan_compute
 from fmnet.training.fit import LoggerBuilder, Trainable
-from fmnet.training.fold import TrainedFold
+from fmnet.training.fold import FoldTask, TrainedFold
 from fmnet.training.recipe import Recipe
 from fmnet.training.trainer import TrainerBuilder, check_trainer
 
+#: Folder of what is done while results are still to come.
+PARTS = "parts"
+#: Folder of permutations, in the run's and in that of the shards.
+PERMUTATIONS = "permutations"
 #: Index of the final training among the seeds; no repeat has this number.
 FINAL = 1_000_000
 
@@ -68,7 +80,7 @@ def run_study(
     folds: Callable[[Cohort], list[Fold]],
     network: NetworkBuilder,
     task: Recipe,
-    augmentation: Callable[..., Augmentation | None],
+    augmentation: Augmentation | None,
     trainer: TrainerBuilder,
     baselines: dict[str, Baseline],
     logger: dict[str, LoggerBuilder],
@@ -77,6 +89,8 @@ def run_study(
     learning_curve: LearningCurvePlan,
     lockbox: LockBox,
     audit: AuditPlan,
+    compute: Compute,
+    shard: Shard,
     shuffle_labels: bool,
     n_seeds: Count,
     seed: Seed,
@@ -100,8 +114,10 @@ def run_study(
         Input shape to a fresh network.
     task : Recipe
         Optimiser and budget.
-    augmentation, trainer : callable
-        See `fmnet.training.fit.Trainable`.
+    augmentation : Augmentation or None
+        Changes training images.
+    trainer : callable
+        See `fmnet.training.trainer.TrainerBuilder`.
     baselines, logger : dict
         By name.
     permutation : PermutationPlan
@@ -114,6 +130,11 @@ def run_study(
         Who is set aside before anything else.
     audit : AuditPlan
         Which covariates could be confounds.
+    compute : Compute
+        How many trainings run at once, and how.
+    shard : Shard
+        Which share of the folds and permutations is computed; results come from a run of the whole
+        thing, which takes over what the shards have done.
     shuffle_labels : bool
         Negative control: study labels that were shuffled once.
     n_seeds : int
@@ -138,7 +159,7 @@ def run_study(
     started, folder = datetime.now(UTC), Path(run_dir)
     check_trainer(trainer)
     settings = parse_settings(config_yaml)
-    is_resumed = claim_run_folder(folder, config_yaml, overwrite, resume)
+    is_resumed = claim_run_folder(folder, config_yaml, overwrite, resume or not shard.is_whole)
     store = ScanStore(Path(store_dir), preparation.build_grid(), preparation.min_coverage)
     opened = set_aside(open_cohort(cohort, store), lockbox, seed)
     if shuffle_labels:
@@ -146,16 +167,23 @@ def run_study(
     trainable = Trainable(
         network, task, trainer, augmentation, tuple(logger.values()), folder / "logs"
     )
-    pipeline = Pipeline(trainable, baselines, folds, seed)
-    splits = folds(opened)
     data = load_study_data(opened, preparation)
+    trainable = plan_compute(trainable, compute, data.smoothed)
+    pipeline = Pipeline(trainable, baselines, folds, seed, compute.n_jobs)
+    splits = folds(opened)
+    parts = parts_of(folder, config_yaml, opened, splits)
+    if not is_resumed:
+        check_leaks(usable_baselines(pipeline, data), data, splits[0], seed)
+    if not shard.is_whole:
+        mark_run_folder(folder)
+        lines = work_on_shard(shard, pipeline, data, splits, permutation, parts, is_resumed)
+        return [*lines, str(folder)]
     if is_resumed:
         results = read_results(folder, data, splits)
     else:
-        network((len(cohort.contrasts), *store.grid.shape))  # too small a grid shows here
-        check_leaks(usable_baselines(pipeline, data), data, splits[0], seed)
-        with replacing(folder) if is_writer() else nullcontext():
-            results = crossvalidate(pipeline, data, splits, n_seeds)
+        kept = ("logs",) if parts.folder.exists() else ()
+        with replacing(folder, kept) if is_writer() else nullcontext():
+            results = run_crossvalidation(pipeline, data, splits, n_seeds, parts)
             if is_writer():
                 record = manifest(seed, _hashes(opened), started)
                 write_record(results, folder, record, config_yaml)
@@ -167,7 +195,7 @@ def run_study(
             write_final(results, metrics, final, pipeline, control(settings), folder / "model")
     plans = (permutation, sensitivity, learning_curve)
     before = read_probes(folder) if is_resumed else {}
-    metrics |= probe(plans, pipeline, results, metrics, before, folder)
+    metrics |= probe(plans, pipeline, results, metrics, before, folder, parts)
     network_figures = metrics["models"][NETWORK]
     metrics["audit"] = run_audit(audit, opened, results.predictions, NETWORK, network_figures, seed)
     metrics["findings"] = all_findings(metrics)
@@ -177,12 +205,34 @@ def run_study(
             note_resumption(folder, started)
         write_report(metrics, results.predictions, opened, settings, folder)
         write_json(metrics, folder / "metrics.json")  # last: it marks the run as finished
+        Parts(folder / PARTS).remove()
     return [*summary_lines(metrics, cohort, settings), str(folder)]
 
 
-def usable_baselines(pipeline: Pipeline, data: StudyData) -> dict[str, Baseline]:
-    """Pick the baselines that the cohort has what they need for."""
-    return {n: one for n, one in pipeline.baselines.items() if not one.lacks(data.baseline_data)}
+def work_on_shard(
+    shard: Shard,
+    pipeline: Pipeline,
+    data: StudyData,
+    folds: list[Fold],
+    permutation: PermutationPlan,
+    parts: Parts,
+    is_crossvalidated: bool,
+) -> list[str]:
+    """Compute one share of the folds and permutations into `parts`; say what was done."""
+    check_one_process("shard.n")
+    own = [] if is_crossvalidated else shard.own(folds)
+    if own:
+        score_all(pipeline, data, own, "folds", parts)
+    if permutation.n:
+        folder = parts.folder / PERMUTATIONS
+        run_permutations(pipeline, data, permutation, folder, shard=shard)
+    n_permutations = len(shard.own(range(permutation.n)))
+    return [
+        f"share {shard.index + 1} of {shard.n} is done: {len(own)} folds, "
+        f"{n_permutations} permutations",
+        "when all are: give the command once more without shard, and with resume=true if the run "
+        "was finished before",
+    ]
 
 
 def probe(
@@ -192,6 +242,7 @@ def probe(
     metrics: dict[str, Any],
     before: dict[str, Any],
     folder: Path,
+    parts: Parts,
 ) -> dict[str, Any]:
     """Train again as the plans ask: under shuffled labels, with one thing changed, on fewer people.
 
@@ -202,7 +253,8 @@ def probe(
     reruns = run_reruns(sensitivity, pipeline, data, folder / "sensitivity")
     found = before | {"sensitivity": before.get("sensitivity", {}) | reruns}
     if permutation.n:
-        null = run_permutations(pipeline, data, permutation, folder / "permutations")
+        given = parts.folder / PERMUTATIONS
+        null = run_permutations(pipeline, data, permutation, folder / PERMUTATIONS, given)
         found["permutation"] = summarise_permutations(null, predictions, permutation)
     found["power"] = power_of(predictions, metrics | found)
     if learning_curve.shares:
@@ -224,13 +276,14 @@ def probe(
     return found
 
 
-def crossvalidate(pipeline: Pipeline, data: StudyData, folds: list[Fold], n_seeds: int) -> Results:
+def run_crossvalidation(
+    pipeline: Pipeline, data: StudyData, folds: list[Fold], n_seeds: int, parts: Parts
+) -> Results:
     """Score everybody out of fold, by the network and by each baseline; predictions as written."""
-    predictions, epochs = crossvalidate_network(pipeline, data, folds)
-    others, lacking = crossvalidate_baselines(pipeline, data, folds)
-    predictions = as_written(pd.concat([predictions, others], ignore_index=True))
-    again = crossvalidate_seeds(pipeline, data, folds, n_seeds)
-    return Results(data, folds, predictions, epochs, lacking, again)
+    predictions, epochs = crossvalidate(pipeline, data, folds, "folds", parts)
+    again = crossvalidate_seeds(pipeline, data, folds, n_seeds, parts)
+    lacking = lacking_baselines(pipeline, data)
+    return Results(data, folds, as_written(predictions), epochs, lacking, again)
 
 
 def figures(results: Results, predictions: pd.DataFrame, seed: int) -> dict[str, Any]:
@@ -245,9 +298,16 @@ def train_final(pipeline: Pipeline, data: StudyData, folds: list[Fold]) -> Train
     """Train on all subjects, with as many inner folds as the outer folds had."""
     fold = build_inner_folds(data.cohort, len(folds[0].validation), pipeline.seed)
     seed = fold_seed(pipeline.seed, FINAL)
-    return train_with_progress(
-        pipeline.trainable, data.smoothed, fold, seed, "final", "final model"
-    )
+    task = FoldTask(data.smoothed, fold, seed, "final")
+    return train_with_progress(pipeline.trainable, [task], "final model")[0]
+
+
+def parts_of(folder: Path, config_yaml: str, cohort: Cohort, folds: list[Fold]) -> Parts:
+    """Where folds are kept until all are done: apart for other settings, maps, labels or folds."""
+    fixed = sorted(fixed_settings(config_yaml).items())
+    people = [f"{scan.scan_id} {scan.label}" for scan in cohort.scans]
+    text = "\n".join([repr(fixed), *people, *_hashes(cohort), table_text(folds_table(folds))])
+    return Parts(folder / PARTS / digest_of(text))
 
 
 def _hashes(cohort: Cohort) -> list[str]:

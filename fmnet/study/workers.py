@@ -1,11 +1,77 @@
-"""Worker processes that end when the process that started them does, however it ends."""
+"""Units of work shared among processes that end when the one that started them does."""
 
 import os
 import threading
-from multiprocessing import parent_process
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
+from typing import Any, ClassVar, TypeVar
 
 import torch
+
+Shared = TypeVar("Shared")
+Unit = TypeVar("Unit")
+Result = TypeVar("Result")
+
+
+def count_jobs(n_jobs: int) -> int:
+    """Read a number of processes as scikit-learn does: -1 is one for each processor."""
+    return max(1, os.cpu_count() or 1) if n_jobs < 1 else n_jobs
+
+
+def map_units(
+    work: Callable[[Shared, Unit], Result], shared: Shared, units: Sequence[Unit], n_jobs: int
+) -> Iterator[tuple[Unit, Result]]:
+    """Work on units in this process, or in several, which share its processors evenly.
+
+    Parameters
+    ----------
+    work : callable
+        A function of a module, which takes `shared` and one unit.
+    shared : object
+        Sent to each process once.
+    units : sequence
+        What is to be done.
+    n_jobs : int
+        Processes; -1 for one per processor.
+
+    Yields
+    ------
+    tuple
+        A unit and what came of it, in the order in which they are done.
+    """
+    n_jobs = min(count_jobs(n_jobs), len(units))
+    if n_jobs < 2:
+        yield from ((unit, work(shared, unit)) for unit in units)
+        return
+    threads = max(1, (os.cpu_count() or 1) // n_jobs)
+    # Forked workers would share torch's threads and hang.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(n_jobs, context, _Worker.start, (work, shared, threads)) as pool:
+        futures = {pool.submit(_Worker.work_on, unit): unit for unit in units}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+class _Worker:
+    """What a process keeps from one unit to the next."""
+
+    work: ClassVar[Callable[[Any, Any], Any]]
+    shared: ClassVar[Any]
+
+    @classmethod
+    def start(cls, work: Callable[[Any, Any], Any], shared: Any, threads: int) -> None:
+        start_worker(threads)
+        cls.work, cls.shared = work, shared
+
+    @classmethod
+    def work_on(cls, unit: Any) -> Any:
+        return cls.work(cls.shared, unit)
 
 
 def start_worker(threads: int) -> None:

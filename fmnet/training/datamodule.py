@@ -1,93 +1,201 @@
-"""Prepared scans as batches, read by name."""
+"""Scans of several trainings, batch by batch, prepared on the device that trains."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fmnet.data.volume import FloatArray
+from fmnet.training.augmentation import Augmentation, RandomSource
+from fmnet.training.cohort import FittedCohort, Rows
 
-Augmentation = Callable[[torch.Tensor], torch.Tensor]
+Batch = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Examples:
-    """Prepared scans with labels.
+class Training:
+    """One training: on what, how long, with which random numbers.
 
     Parameters
     ----------
-    images : ndarray of float32, shape (N, C, X, Y, Z)
-        The network's input.
-    labels : ndarray of int, shape (N,)
-        0 or 1.
+    cohort : FittedCohort
+        Scans, and what prepares them.
+    train : ndarray of int
+        Rows that are learned from.
+    validation : ndarray of int or None
+        Rows scored after each epoch; they never change the weights.
+    n_epochs : int
+        Length.
+    seed : int
+        Of weights, order and augmentation.
+    name : str
+        For logs and messages.
     """
 
-    images: FloatArray
-    labels: NDArray[np.int64]
+    cohort: FittedCohort
+    train: Rows
+    validation: Rows | None
+    n_epochs: int
+    seed: int
+    name: str
 
 
-class ExampleDataset(Dataset[dict[str, torch.Tensor]]):
-    """One item per scan: ``image`` (C, X, Y, Z) and ``label``; augmented if so asked."""
-
-    def __init__(self, examples: Examples, augmentation: Augmentation | None = None) -> None:
-        self.images = torch.from_numpy(examples.images)
-        self.labels = torch.from_numpy(examples.labels)
-        self.augmentation = augmentation
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        image = self.images[index]
-        if self.augmentation is not None:
-            image = self.augmentation(image)
-        return {"image": image, "label": self.labels[index]}
-
-
-class ExampleDataModule(pl.LightningDataModule):
-    """Training and, where there is one, validation examples of one fit.
+class EpochOrder(Sampler[torch.Tensor]):
+    """Rows of each step of an epoch, (M, B), in a new order each epoch, of each training its own.
 
     Parameters
     ----------
-    train : Examples
-        What is learned from.
-    validation : Examples or None
-        Inner fold that the budget is chosen on.
+    trainings : list of Training
+        M trainings on equally many scans.
     batch_size : int
         Scans per step.
-    augmentation : callable or None
-        Changes a training image, (C, X, Y, Z) to the same shape.
-    seed : int
-        Of the order, which is drawn apart from everything else that is random: whether there is
-        a validation fold to go through changes nothing about the training.
+    rank, n_ranks : int
+        This process among those that share a training: each takes every n-th scan, and the first
+        ones are taken twice where they don't come out even.
+    """
+
+    def __init__(
+        self, trainings: list[Training], batch_size: int, rank: int = 0, n_ranks: int = 1
+    ) -> None:
+        self.rows = [torch.from_numpy(np.asarray(one.train)) for one in trainings]
+        self.sources = [torch.Generator().manual_seed(one.seed) for one in trainings]
+        self.batch_size, self.rank, self.n_ranks = batch_size, rank, n_ranks
+
+    def __len__(self) -> int:
+        return -(-self._n_own() // self.batch_size)
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        orders = zip(self.rows, self.sources, strict=True)
+        shuffled = torch.stack([self._own(rows, source) for rows, source in orders])
+        yield from torch.split(shuffled, self.batch_size, dim=1)
+
+    def _n_own(self) -> int:
+        return -(-len(self.rows[0]) // self.n_ranks)
+
+    def _own(self, rows: torch.Tensor, source: torch.Generator) -> torch.Tensor:
+        # torch's DataLoader draws a number before each order; the same seed gives the same order
+        torch.empty((), dtype=torch.int64).random_(generator=source)
+        order = rows[torch.randperm(len(rows), generator=source)]
+        whole = torch.cat([order, order[: self._n_own() * self.n_ranks - len(order)]])
+        return whole[self.rank :: self.n_ranks]
+
+
+class CohortValues(Dataset[Batch]):
+    """In-mask values and labels of rows, (M, B), of a cohort; lies wherever its tensors lie.
+
+    Parameters
+    ----------
+    values : Tensor, shape (N, C, V)
+        Smoothed.
+    labels : Tensor, shape (M, N)
+        As each training has them.
+    """
+
+    def __init__(self, values: torch.Tensor, labels: torch.Tensor) -> None:
+        self.values, self.labels = values, labels
+
+    def __getitem__(self, rows: torch.Tensor) -> Batch:
+        rows = rows.to(self.values.device)
+        return {"values": self.values[rows], "label": self.labels.gather(1, rows)}
+
+
+class ResidentBatches:
+    """Batches of a cohort that lies on the device: nothing is loaded, moved or waited for."""
+
+    def __init__(self, cohort: CohortValues, order: EpochOrder) -> None:
+        self.cohort, self.order = cohort, order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self.cohort[rows] for rows in self.order)
+
+
+class StackDataModule(pl.LightningDataModule):
+    """Training and validation scans of M trainings on one cohort.
+
+    Parameters
+    ----------
+    trainings : list of Training
+        On the same values, each with labels and a preparation of its own.
+    batch_size : int
+        Scans of each training per step.
+    augmentation : Augmentation or None
+        Changes training images.
+    is_resident : bool
+        Whether the cohort is kept on the device; if not, batches are streamed to it from pinned
+        memory.
     """
 
     def __init__(
         self,
-        train: Examples,
-        validation: Examples | None,
+        trainings: list[Training],
         batch_size: int,
         augmentation: Augmentation | None,
-        seed: int,
+        is_resident: bool,
     ) -> None:
         super().__init__()
-        self.orders = [torch.Generator().manual_seed(seed) for _ in range(2)]
-        self.train = ExampleDataset(train, augmentation)
-        self.validation = None if validation is None else ExampleDataset(validation)
-        self.batch_size = batch_size
+        self.trainings, self.batch_size = trainings, batch_size
+        self.augmentation, self.is_resident = augmentation, is_resident
+        self.sources = [RandomSource(one.seed) for one in trainings]
+        cohorts = [one.cohort for one in trainings]
+        self.cohort = CohortValues(
+            torch.from_numpy(cohorts[0].values),
+            torch.from_numpy(np.stack([cohort.labels for cohort in cohorts])),
+        )
+        preparations = [cohort.preparation for cohort in cohorts]
+        self.mean = torch.from_numpy(np.stack([one.mean for one in preparations])[:, None])
+        self.weight = torch.from_numpy(np.stack([one.weight for one in preparations])[:, None])
+        self.mask = torch.from_numpy(preparations[0].grid.mask.ravel().nonzero()[0])
+        self.grid_shape = preparations[0].grid.shape
 
-    def train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
+    def place(self, device: torch.device) -> None:
+        """Move what is needed in every step to the device."""
+        self.mean, self.weight, self.mask = (
+            one.to(device) for one in (self.mean, self.weight, self.mask)
+        )
+        if self.is_resident:
+            self.cohort = CohortValues(self.cohort.values.to(device), self.cohort.labels.to(device))
+
+    def train_dataloader(self) -> Any:
         """All training scans, in a new order each epoch."""
+        assert self.trainer is not None
+        strategy = self.trainer.strategy
+        self.place(strategy.root_device)
+        order = EpochOrder(
+            self.trainings, self.batch_size, self.trainer.global_rank, self.trainer.world_size
+        )
+        if self.is_resident:
+            return ResidentBatches(self.cohort, order)
+        is_pinned = strategy.root_device.type == "cuda"
+        # its own generator: torch's would draw from the one that dropout draws from
+        idle = torch.Generator().manual_seed(0)
         return DataLoader(
-            self.train, batch_size=self.batch_size, shuffle=True, generator=self.orders[0]
+            self.cohort, sampler=order, batch_size=None, pin_memory=is_pinned, generator=idle
         )
 
-    def val_dataloader(self) -> list[DataLoader[dict[str, torch.Tensor]]]:
-        """All validation scans, in order; none for a fit of fixed length."""
-        if self.validation is None:
-            return []
-        return [DataLoader(self.validation, self.batch_size, generator=self.orders[1])]
+    def on_after_batch_transfer(self, batch: Batch, _: int) -> Batch:
+        """Turn values, (M, B, C, V), into augmented images, (M, B, C, X, Y, Z)."""
+        images = self.prepare(batch["values"])
+        if self.augmentation is not None:
+            images = self.augmentation(images, self.sources)
+        return {"image": images, "label": batch["label"]}
+
+    def prepare(self, values: torch.Tensor) -> torch.Tensor:
+        """Standardise values, (M, B, C, V), as each training's `Preparation` does, and unmask."""
+        standard = torch.nan_to_num((values - self.mean) * self.weight, nan=0.0)
+        images = standard.new_zeros((*values.shape[:-1], int(np.prod(self.grid_shape))))
+        images[..., self.mask] = standard
+        return images.reshape(*values.shape[:-1], *self.grid_shape)
+
+    def validation_batches(self, device: torch.device) -> Iterator[torch.Tensor]:
+        """Prepare the validation scans in order; shorter lists are filled up with their first."""
+        rows = [np.asarray(one.validation) for one in self.trainings]
+        longest = max(map(len, rows))
+        even = np.stack([np.pad(one, (0, longest - len(one)), mode="wrap") for one in rows])
+        for part in torch.split(torch.from_numpy(even), self.batch_size, dim=1):
+            yield self.prepare(self.cohort[part]["values"].to(device))

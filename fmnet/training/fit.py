@@ -1,5 +1,6 @@
-"""One training: a fresh network, a fixed number of epochs."""
+"""Trainings: fresh networks, a fixed number of epochs each, side by side where so asked."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,13 +10,15 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
 from fmnet.data.volume import FloatArray
 from fmnet.networks.backbones import NetworkBuilder, ScoreNetwork
-from fmnet.training.datamodule import Augmentation, ExampleDataModule, Examples
+from fmnet.training.augmentation import Augmentation
+from fmnet.training.datamodule import StackDataModule, Training
+from fmnet.training.history import History
 from fmnet.training.recipe import Recipe
+from fmnet.training.stack import stack_networks
 from fmnet.training.task import ClassificationTask
 from fmnet.training.trainer import TrainerBuilder
 
@@ -35,53 +38,28 @@ class Trainable:
         Optimiser and budget.
     build_trainer : callable
         See `fmnet.training.trainer.TrainerBuilder`.
-    build_augmentation : callable
-        ``seed=...`` to an augmentation or None.
+    augmentation : Augmentation or None
+        Changes training images.
     build_loggers : tuple of callable
         See `LoggerBuilder`.
     log_dir : Path
         Where logs go.
+    n_stacked : int
+        Trainings side by side.
+    is_resident, is_channels_last, is_compiled : bool
+        See `fmnet.training.compute.Compute`.
     """
 
     build_network: NetworkBuilder
     recipe: Recipe
     build_trainer: TrainerBuilder
-    build_augmentation: Callable[..., Augmentation | None]
+    augmentation: Augmentation | None = None
     build_loggers: tuple[LoggerBuilder, ...] = ()
     log_dir: Path = Path("logs")
-
-
-class History(Callback):
-    """Keeps loss and scores of the validation scans after each epoch; tells of each epoch's end.
-
-    Parameters
-    ----------
-    network : ScoreNetwork
-        The one in training.
-    validation : Examples or None
-        What is scored; in one piece, whatever the number of processes.
-    on_epoch : callable
-        Called after each epoch.
-    """
-
-    def __init__(
-        self, network: ScoreNetwork, validation: Examples | None, on_epoch: Callable[[], Any]
-    ) -> None:
-        self.losses: list[float] = []
-        self.scores: list[NDArray[np.float32]] = []
-        self.network = network
-        self.validation = validation
-        self.on_epoch = on_epoch
-
-    def on_validation_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
-        """Note loss and scores."""
-        self.losses.append(float(trainer.callback_metrics["val_loss"]))
-        if self.validation is not None:
-            self.scores.append(predict_scores(self.network, self.validation.images))
-
-    def on_train_epoch_end(self, _: pl.Trainer, __: pl.LightningModule) -> None:
-        """Report one more epoch."""
-        self.on_epoch()
+    n_stacked: int = 1
+    is_resident: bool = True
+    is_channels_last: bool = False
+    is_compiled: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,47 +71,79 @@ class Fitted:
     scores: list[NDArray[np.float32]] = field(default_factory=list)
 
 
-def fit_network(
-    trainable: Trainable,
-    train: Examples,
-    validation: Examples | None,
-    n_epochs: int,
-    seed: int,
-    name: str,
-    on_epoch: Callable[[], Any] = lambda: None,
-) -> Fitted:
-    """Train a fresh network for exactly `n_epochs`.
+def fit_networks(
+    trainable: Trainable, trainings: list[Training], on_epoch: Callable[[int], Any] = lambda _: None
+) -> list[Fitted]:
+    """Train a fresh network for each training, `n_stacked` of them side by side.
+
+    Results are the same as one at a time, up to rounding; dropout alone draws other numbers.
 
     Parameters
     ----------
     trainable : Trainable
         What and how.
-    train, validation : Examples
-        Prepared scans; validation may be None and never changes the weights.
-    n_epochs : int
-        Length.
-    seed : int
-        Of weights, order and augmentation.
-    name : str
-        Of this training in the logs.
+    trainings : list of Training
+        On what; in any order.
     on_epoch : callable
-        Called after each epoch.
+        Called after each epoch with the number of trainings that it belonged to.
     """
-    pl.seed_everything(seed, verbose=False)
-    network = trainable.build_network(tuple(train.images.shape[1:]))
-    positives = int(train.labels.sum())
-    task = ClassificationTask(
-        network,
-        trainable.recipe.learning_rate,
-        trainable.recipe.weight_decay,
-        (len(train.labels) - positives) / positives,
+    fitted: dict[int, Fitted] = {}
+    for places in _groups(trainings, trainable.n_stacked):
+        together = [trainings[place] for place in places]
+        done = _fit_together(trainable, together, on_epoch)
+        fitted |= dict(zip(places, done, strict=True))
+    return [fitted[place] for place in range(len(trainings))]
+
+
+def _groups(trainings: list[Training], n_stacked: int) -> list[list[int]]:
+    """Put trainings together that take the same steps: equally many scans of the same values."""
+    alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for place, one in enumerate(trainings):
+        key = place if n_stacked == 1 else 0
+        values = id(one.cohort.values)
+        alike[key, len(one.train), values, one.validation is None].append(place)
+    groups = []
+    for places in alike.values():
+        # of about the same length: the longest holds up the others
+        places.sort(key=lambda place: trainings[place].n_epochs)
+        groups += [places[k : k + n_stacked] for k in range(0, len(places), n_stacked)]
+    return groups
+
+
+def _fit_together(
+    trainable: Trainable, trainings: list[Training], on_epoch: Callable[[int], Any]
+) -> list[Fitted]:
+    recipe = trainable.recipe
+    networks = []
+    for one in trainings:
+        pl.seed_everything(one.seed, verbose=False)
+        networks.append(trainable.build_network(one.cohort.preparation.input_shape))
+    stack = stack_networks(networks, trainable.is_channels_last)
+    if trainable.is_compiled:
+        stack.compile()
+    weights = torch.tensor([_positive_weight(one) for one in trainings])
+    task = ClassificationTask(stack, recipe.learning_rate, recipe.weight_decay, weights)
+    data = StackDataModule(
+        trainings, recipe.batch_size, trainable.augmentation, trainable.is_resident
     )
-    augmentation = trainable.build_augmentation(seed=seed)
-    data = ExampleDataModule(train, validation, trainable.recipe.batch_size, augmentation, seed)
-    history = History(network, validation, on_epoch)
-    loggers = [build(trainable.log_dir, name) for build in trainable.build_loggers]
-    trainable.build_trainer(n_epochs, [history], loggers).fit(task, datamodule=data)
-    return Fitted(network.cpu().eval(), history.losses, history.scores)
+    loggers = [
+        [build(trainable.log_dir, one.name) for build in trainable.build_loggers]
+        for one in trainings
+    ]
+    history = History(stack, data, loggers, on_epoch)
+    longest = max(one.n_epochs for one in trainings)
+    trainer = trainable.build_trainer(longest, [history], [one for own in loggers for one in own])
+    trainer.fit(task, datamodule=data)
+    for network, state in zip(networks, history.states, strict=True):
+        network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        network.eval().load_state_dict(state)
+    results = zip(networks, history.losses, history.scores, strict=True)
+    return [Fitted(*result) for result in results]
+
+
+def _positive_weight(training: Training) -> float:
+    labels = training.cohort.labels[training.train]
+    return float((labels == 0).sum() / (labels == 1).sum())
 
 
 @torch.no_grad()

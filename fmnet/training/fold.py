@@ -1,4 +1,4 @@
-"""Train on the subjects of one fold, every choice made on its inner folds."""
+"""Train on the subjects of folds, every choice made on their inner folds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,87 +7,53 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmnet.data.folds import Fold, rows_of
-from fmnet.data.grid import Grid
-from fmnet.data.volume import FloatArray
+from fmnet.data.folds import Fold
 from fmnet.deploy.calibration import Calibration, fit_calibration
-from fmnet.deploy.preparation import Preparation, PreparationSettings, fit_preparation
+from fmnet.deploy.preparation import Preparation
 from fmnet.errors import Fault, TrainingError
 from fmnet.networks.backbones import ScoreNetwork
-from fmnet.training.datamodule import Examples
-from fmnet.training.fit import Fitted, Trainable, fit_network, predict_scores
-
-Rows = NDArray[np.intp]
-#: All scans, (N, C, V), and the rows of those that may be learned from, to all scans harmonised.
-Harmoniser = Callable[[FloatArray, Rows], FloatArray]
+from fmnet.training.cohort import FittedCohort, Rows, SmoothedCohort
+from fmnet.training.datamodule import Training
+from fmnet.training.fit import Fitted, Trainable, fit_networks, predict_scores
 
 
 @dataclass(frozen=True, eq=False)
-class FittedCohort:
-    """All scans as the training scans of one fold ask for.
+class FoldTask:
+    """One fold to train on.
 
     Parameters
     ----------
-    values : ndarray of float32, shape (N, C, V)
-        On the grid, smoothed and, if so asked, harmonised.
-    labels : ndarray of int, shape (N,)
-        0 or 1.
-    preparation : Preparation
-        Fitted on the training scans.
+    cohort : SmoothedCohort
+        All scans; those of ``fold.test`` are not touched.
+    fold : Fold
+        Who trains.
+    seed : int
+        Of this fold.
+    name : str
+        Of this fold in the logs.
     """
 
-    values: FloatArray
-    labels: NDArray[np.int64]
-    preparation: Preparation
+    cohort: SmoothedCohort
+    fold: Fold
+    seed: int
+    name: str
 
-    def images(self, rows: Rows) -> FloatArray:
-        """Prepare these scans for the network: (N_rows, C, X, Y, Z)."""
-        return self.preparation.images(self.values[rows])
+    def inner_trainings(self, max_epochs: int) -> list[Training]:
+        """One training for each inner fold, at full length."""
+        return [
+            self._inner(part, f"{self.name}_inner-{number}", max_epochs)
+            for number, part in enumerate(self.fold.validation)
+        ]
 
-    def examples(self, rows: Rows) -> Examples:
-        """Prepare these scans for training."""
-        return Examples(self.images(rows), self.labels[rows])
+    def whole_training(self, n_epochs: int) -> Training:
+        """Train on all training subjects."""
+        rows = self.cohort.rows(self.fold.train)
+        return Training(self.cohort.fit(rows), rows, None, n_epochs, self.seed, self.name)
 
-
-@dataclass(frozen=True, eq=False)
-class SmoothedCohort:
-    """Scans of a cohort, smoothed but with nothing fitted to them.
-
-    Parameters
-    ----------
-    values : ndarray of float32, shape (N, C, V)
-        On the grid, smoothed by ``settings.fwhm_mm``, NaN where missing.
-    labels : ndarray of int, shape (N,)
-        0 or 1.
-    participant_ids : list of str
-        Whose scan it is.
-    grid : Grid
-        Where the values lie.
-    contrasts : tuple of str
-        Names of the channels.
-    settings : PreparationSettings
-        How scans are prepared.
-    harmonise : callable, optional
-        See `Harmoniser`.
-    """
-
-    values: FloatArray
-    labels: NDArray[np.int64]
-    participant_ids: list[str]
-    grid: Grid
-    contrasts: tuple[str, ...]
-    settings: PreparationSettings
-    harmonise: Harmoniser | None = None
-
-    def rows(self, subjects: tuple[str, ...]) -> Rows:
-        """Find the scans of these subjects."""
-        return rows_of(subjects, self.participant_ids)
-
-    def fit(self, train: Rows) -> FittedCohort:
-        """Learn from these scans alone how all scans are harmonised and prepared."""
-        values = self.values if self.harmonise is None else self.harmonise(self.values, train)
-        preparation = fit_preparation(values[train], self.grid, self.contrasts, self.settings)
-        return FittedCohort(values, self.labels, preparation)
+    def _inner(self, held_out: tuple[str, ...], name: str, max_epochs: int) -> Training:
+        train = self.cohort.rows(tuple(set(self.fold.train) - set(held_out)))
+        fitted = self.cohort.fit(train)
+        return Training(fitted, train, self.cohort.rows(held_out), max_epochs, self.seed, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,50 +95,60 @@ class TrainedFold:
         return scores
 
 
-def train_on_fold(
-    trainable: Trainable,
-    cohort: SmoothedCohort,
-    fold: Fold,
-    seed: int,
-    name: str,
-    on_epoch: Callable[[], Any] = lambda: None,
-) -> TrainedFold:
-    """Choose the number of epochs on the inner folds, then train on all training subjects.
+def train_on_folds(
+    trainable: Trainable, tasks: list[FoldTask], on_epoch: Callable[[int], Any] = lambda _: None
+) -> list[TrainedFold]:
+    """Choose each fold's number of epochs on its inner folds, then train on all its subjects.
 
     Parameters
     ----------
     trainable : Trainable
-        What and how.
-    cohort : SmoothedCohort
-        All scans; those of ``fold.test`` are not touched.
-    fold : Fold
-        Who trains.
-    seed : int
-        Of this fold.
-    name : str
-        Of this fold in the logs.
+        What and how; of all trainings here, as many as it says run side by side.
+    tasks : list of FoldTask
+        On what.
     on_epoch : callable
-        Called after each epoch of each training.
+        Called after each epoch with the number of trainings that it belonged to.
 
     Raises
     ------
     TrainingError
         If a training diverges.
     """
-    inner = [
-        _fit_inner(trainable, cohort, fold, part, seed, f"{name}_inner-{part}", on_epoch)
-        for part in range(len(fold.validation))
+    max_epochs = trainable.recipe.max_epochs
+    inner = [task.inner_trainings(max_epochs) for task in tasks]
+    flat = [one for trainings in inner for one in trainings]
+    fitted = iter(fit_networks(trainable, flat, on_epoch))
+    choices = [_choose(task, [next(fitted) for _ in task.fold.validation]) for task in tasks]
+    whole = [
+        task.whole_training(choice.n_epochs) for task, choice in zip(tasks, choices, strict=True)
     ]
+    trained = []
+    for one, choice, done in zip(
+        whole, choices, fit_networks(trainable, whole, on_epoch), strict=True
+    ):
+        check_finite(one.name, *(part.detach().numpy() for part in done.network.parameters()))
+        parts = (choice.n_epochs, choice.inner_loss, choice.calibration)
+        trained.append(TrainedFold(done.network, one.cohort, *parts, one.name))
+    return trained
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """What the inner folds decide."""
+
+    n_epochs: int
+    inner_loss: NDArray[np.float64]
+    calibration: Calibration
+
+
+def _choose(task: FoldTask, inner: list[Fitted]) -> _Choice:
+    for number, done in enumerate(inner):
+        check_finite(f"{task.name}_inner-{number}", done.losses, *done.scores)
     inner_loss = np.mean([done.losses for done in inner], axis=0)
     n_epochs = int(inner_loss.argmin()) + 1
-    held_out = np.concatenate([cohort.rows(part) for part in fold.validation])
+    held_out = np.concatenate([task.cohort.rows(part) for part in task.fold.validation])
     unseen = np.concatenate([done.scores[n_epochs - 1] for done in inner])
-    calibration = fit_calibration(unseen, cohort.labels[held_out])
-    rows = cohort.rows(fold.train)
-    fitted = cohort.fit(rows)
-    done = fit_network(trainable, fitted.examples(rows), None, n_epochs, seed, name, on_epoch)
-    check_finite(name, *(weights.detach().numpy() for weights in done.network.parameters()))
-    return TrainedFold(done.network, fitted, n_epochs, inner_loss, calibration, name)
+    return _Choice(n_epochs, inner_loss, fit_calibration(unseen, task.cohort.labels[held_out]))
 
 
 def check_finite(name: str, *found: ArrayLike) -> None:
@@ -192,28 +168,3 @@ def check_finite(name: str, *found: ArrayLike) -> None:
                 "lower task.learning_rate",
             )
         )
-
-
-def _fit_inner(
-    trainable: Trainable,
-    cohort: SmoothedCohort,
-    fold: Fold,
-    part: int,
-    seed: int,
-    name: str,
-    on_epoch: Callable[[], Any],
-) -> Fitted:
-    held_out = fold.validation[part]
-    train = cohort.rows(tuple(set(fold.train) - set(held_out)))
-    fitted = cohort.fit(train)
-    done = fit_network(
-        trainable,
-        fitted.examples(train),
-        fitted.examples(cohort.rows(held_out)),
-        trainable.recipe.max_epochs,
-        seed,
-        name,
-        on_epoch,
-    )
-    check_finite(name, done.losses, *done.scores)
-    return done

@@ -1,69 +1,72 @@
-"""The LightningModule: network, loss, metrics, optimiser."""
+"""The LightningModule: networks, loss, optimiser."""
 
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torchmetrics.classification import BinaryAUROC
 
-Batch = dict[str, torch.Tensor]
+from fmnet.training.datamodule import Batch
 
 
 class ClassificationTask(pl.LightningModule):
-    """Tell two groups apart from prepared scans.
+    """Tell two groups apart from prepared scans, by M networks that know nothing of one another.
 
     Parameters
     ----------
-    network : torch.nn.Module
-        Scores scans: (B, C, X, Y, Z) to (B,).
+    stack : torch.nn.Module
+        Scores scans: (M, B, C, X, Y, Z) to (M, B), see `fmnet.training.stack`.
     learning_rate, weight_decay : float
         Of AdamW.
-    positive_weight : float
+    positive_weight : Tensor, shape (M,)
         Weight of the positive class in the loss: negatives over positives in the training data.
     """
 
     def __init__(
         self,
-        network: torch.nn.Module,
+        stack: torch.nn.Module,
         learning_rate: float,
         weight_decay: float,
-        positive_weight: float,
+        positive_weight: torch.Tensor,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["network"])
-        self.network = network
+        self.save_hyperparameters(ignore=["stack", "positive_weight"])
+        self.stack = stack
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.register_buffer("positive_weight", torch.tensor(positive_weight), persistent=False)
-        self.val_auc = BinaryAUROC()
+        self.register_buffer("positive_weight", positive_weight[:, None], persistent=False)
+        self.step_losses: list[torch.Tensor] = []
+        self.step_sizes: list[int] = []
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Score prepared scans: (B, C, X, Y, Z) to (B,)."""
-        score: torch.Tensor = self.network(image)
+        """Score prepared scans: (M, B, C, X, Y, Z) to (M, B)."""
+        score: torch.Tensor = self.stack(image)
         return score
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
-        """Return the loss of one batch."""
-        loss = self._loss(self(batch["image"]), batch["label"])
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["label"]))
-        return loss
+        """Return the sum of the networks' losses: each gets the gradient of its own."""
+        losses = self.losses(self(batch["image"]), batch["label"])
+        self.step_losses.append(losses.detach())
+        self.step_sizes.append(batch["label"].shape[1])
+        return losses.sum()
 
-    def validation_step(self, batch: Batch, _: int) -> None:
-        """Log loss and AUC of the inner validation fold."""
-        score = self(batch["image"])
-        size = len(batch["label"])
-        self.val_auc.update(score, batch["label"].int())
-        loss = self._loss(score, batch["label"])
-        self.log("val_loss", loss, on_epoch=True, sync_dist=True, batch_size=size)
-        self.log("val_auc", self.val_auc, on_epoch=True, batch_size=size)
+    def losses(self, score: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of scores, (M, B), weighted by class: (M,)."""
+        weight: Any = self.positive_weight
+        score, label = score.float(), label.float()
+        every = binary_cross_entropy_with_logits(score, label, reduction="none", pos_weight=weight)
+        return every.mean(dim=1)
+
+    def epoch_losses(self) -> torch.Tensor:
+        """Mean training loss over the scans of the epoch that ends, (M,); starts the next."""
+        sizes = torch.tensor(self.step_sizes, dtype=torch.float32)
+        losses = torch.stack(self.step_losses, dim=1).cpu()
+        self.step_losses.clear()
+        self.step_sizes.clear()
+        return losses @ (sizes / sizes.sum())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Build AdamW."""
+        """Build AdamW, which treats every number apart: stacked networks don't mix."""
         return torch.optim.AdamW(
-            self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
+            self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
         )
-
-    def _loss(self, score: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        weight: Any = self.positive_weight
-        return binary_cross_entropy_with_logits(score.float(), label.float(), pos_weight=weight)

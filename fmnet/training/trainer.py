@@ -61,6 +61,7 @@ def build_trainer(
         strategy=strategy,
         precision=precision,
         num_nodes=num_nodes,
+        use_distributed_sampler=False,  # EpochOrder shares scans out
         deterministic="warn" if accelerator != "cpu" else True,
         num_sanity_val_steps=0,
         log_every_n_steps=1,

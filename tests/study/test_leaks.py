@@ -15,7 +15,7 @@ from fmnet.study.baselines.linear import LinearSvm, LogisticRidge
 from fmnet.study.baselines.shortcuts import Coverage, Roughness, Scale
 from fmnet.study.leaks import check_leaks
 from fmnet.study.sensitivity.harmonise import SiteHarmoniser
-from fmnet.training.fold import SmoothedCohort
+from fmnet.training.cohort import SmoothedCohort
 
 SITES = [f"site-{row // 2 % 2}" for row in range(30)]
 

@@ -8,6 +8,7 @@ from fmnet.errors import RunError
 from fmnet.study.permutation import PermutationPlan, summarise_permutations
 from fmnet.study.sensitivity.reruns import SensitivityPlan
 from fmnet.study.study import run_study
+from fmnet.training.compute import Compute
 
 
 def test_p_value_counts_ties_and_is_never_zero():
@@ -31,7 +32,7 @@ def permuted(study_root):
     run_dir = study_root / "permuted"
     settings = study_settings(study_root, run_dir, permutation=PermutationPlan(1))
     run_study(**settings)
-    again = {"resume": True, "permutation": PermutationPlan(3, n_jobs=2)}
+    again = {"resume": True, "permutation": PermutationPlan(3), "compute": Compute(n_jobs=2)}
     before = (run_dir / "predictions.tsv").stat().st_mtime_ns
     run_study(**settings | again)
     assert (run_dir / "predictions.tsv").stat().st_mtime_ns == before

@@ -9,9 +9,9 @@ from fmnet.data.grid import Grid
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.errors import TrainingError
 from fmnet.networks.backbones import build_small_cnn
-from fmnet.training.augmentation import build_augmentation
+from fmnet.training.cohort import SmoothedCohort
 from fmnet.training.fit import Trainable
-from fmnet.training.fold import SmoothedCohort, train_on_fold
+from fmnet.training.fold import FoldTask, train_on_folds
 from fmnet.training.recipe import Recipe
 from fmnet.training.trainer import build_trainer
 
@@ -37,9 +37,12 @@ def trainable(tmp_path):
         partial(build_small_cnn, channels=[4, 6]),
         Recipe(max_epochs=5, batch_size=4),
         build_trainer,
-        build_augmentation,
         log_dir=tmp_path,
     )
+
+
+def train_on_fold(trainable, cohort, fold, seed, name, *on_epoch):
+    return train_on_folds(trainable, [FoldTask(cohort, fold, seed, name)], *on_epoch)[0]
 
 
 def test_nothing_of_the_test_fold_reaches_network_or_preparation(cohort, trainable):
@@ -78,8 +81,8 @@ def test_inner_preparation_does_not_see_the_inner_validation_fold(cohort, traina
 
 def test_progress_covers_every_inner_training(cohort, trainable):
     seen = []
-    trained = train_on_fold(trainable, cohort, FOLD, 0, "a", lambda: seen.append(1))
-    assert len(seen) == 2 * 5 + trained.n_epochs
+    trained = train_on_fold(trainable, cohort, FOLD, 0, "a", seen.append)
+    assert sum(seen) == 2 * 5 + trained.n_epochs
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -14,7 +14,7 @@ from fmnet.data.grid import smooth_values
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.calibration import fit_calibration
 from fmnet.deploy.preparation import PreparationSettings, fit_preparation
-from fmnet.training.fold import Harmoniser
+from fmnet.training.cohort import Harmoniser
 
 Rows = NDArray[np.intp]
 Scores = NDArray[np.float64]

@@ -14,7 +14,7 @@ from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.preparation import MIN_TRAINING_SHARE
-from fmnet.training.fold import Rows
+from fmnet.training.cohort import Rows
 
 #: Fewest scans of a site: with five folds and three inner ones, two are left to learn from.
 MIN_PER_SITE = 6

@@ -121,9 +121,7 @@ def run_learning_curve(
     chosen = [fold for fold in folds if fold.repeat < plan.n_repeats]
     label_of = dict(zip(data.cohort.participant_ids, map(int, data.cohort.labels), strict=True))
     kept = {name: one for name, one in pipeline.baselines.items() if name == rival}
-    quiet = replace(
-        pipeline, trainable=replace(pipeline.trainable, build_loggers=()), baselines=kept
-    )
+    quiet = replace(pipeline.without_loggers(), baselines=kept)
     models = [NETWORK, *kept]
     tables = {}
     sizes = {_mean_size(chosen)}

@@ -1,6 +1,5 @@
 """The same pipeline once more: another site left out, sites harmonised, groups matched."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +12,10 @@ from fmnet.data.folds_file import folds_table
 from fmnet.errors import FmnetError
 from fmnet.limits import Count
 from fmnet.study.audit.people import people_table
-from fmnet.study.crossval import Pipeline, crossvalidate_baselines, crossvalidate_network
+from fmnet.study.crossval import Pipeline, crossvalidate
 from fmnet.study.data import StudyData
 from fmnet.study.metrics import add_units, study_metrics
+from fmnet.study.parts import Parts, digest_of
 from fmnet.study.run_folder import check_one_process, read_predictions, write_predictions
 from fmnet.study.sensitivity.harmonise import (
     SiteHarmoniser,
@@ -107,11 +107,7 @@ def run_reruns(
     if any(not rerun.lacking for rerun in reruns):
         check_one_process("sensitivity")
     kept = {name: one for name, one in pipeline.baselines.items() if name in plan.models}
-    quiet = replace(
-        pipeline,
-        trainable=replace(pipeline.trainable, build_loggers=()),
-        baselines=kept,
-    )
+    quiet = replace(pipeline.without_loggers(), baselines=kept)
     found: dict[str, Any] = {}
     for rerun in reruns:
         found[rerun.name] = {"title": rerun.title, "lacking": rerun.lacking}
@@ -128,16 +124,16 @@ def run_once(
     """Cross-validate network and baselines, or read what an earlier call wrote for these folds."""
     path = folder / f"{name}_{_digest(folds, sorted(pipeline.baselines))}.tsv"
     if not path.exists():
-        network, _ = crossvalidate_network(pipeline, data, folds, title)
-        others, _ = crossvalidate_baselines(pipeline, data, folds, has_bars=False)
+        parts = Parts(path.with_suffix(".parts"))
+        predictions, _ = crossvalidate(pipeline, data, folds, title, parts)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_predictions(pd.concat([network, others], ignore_index=True), path)
+        write_predictions(predictions, path)
+        parts.remove()
     return read_predictions(path)
 
 
 def _digest(folds: list[Fold], models: list[str]) -> str:
-    text = folds_table(folds).to_csv(index=False) + ",".join(models)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return digest_of(folds_table(folds).to_csv(index=False) + ",".join(models))
 
 
 def _site_rerun(pipeline: Pipeline, data: StudyData) -> Rerun:

@@ -10,7 +10,6 @@ from fmnet.study.baselines.constant import Dummy
 from fmnet.study.baselines.linear import LinearSvm
 from fmnet.study.crossval import Pipeline
 from fmnet.study.sensitivity.reruns import SensitivityPlan, plan_reruns, run_once, run_reruns
-from fmnet.training.augmentation import build_augmentation
 from fmnet.training.fit import Trainable
 from fmnet.training.recipe import Recipe
 from fmnet.training.trainer import build_trainer
@@ -26,7 +25,6 @@ def pipeline(tmp_path):
         partial(build_small_cnn, channels=[3]),
         Recipe(max_epochs=1, batch_size=8),
         build_trainer,
-        build_augmentation,
         log_dir=tmp_path,
     )
     baselines = {"dummy": Dummy(), "linear_svm": LinearSvm(fwhm_mm=(0.0,), c=(0.1,))}

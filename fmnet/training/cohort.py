@@ -1,0 +1,85 @@
+"""Scans of a cohort on the way into a training."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnet.data.folds import rows_of
+from fmnet.data.grid import Grid
+from fmnet.data.volume import FloatArray
+from fmnet.deploy.preparation import Preparation, PreparationSettings, fit_preparation
+
+Rows = NDArray[np.intp]
+#: All scans, (N, C, V), and the rows of those that may be learned from, to all scans harmonised.
+Harmoniser = Callable[[FloatArray, Rows], FloatArray]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedCohort:
+    """All scans as the training scans of one fold ask for.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (N, C, V)
+        On the grid, smoothed and, if so asked, harmonised.
+    labels : ndarray of int, shape (N,)
+        0 or 1.
+    preparation : Preparation
+        Fitted on the training scans.
+    """
+
+    values: FloatArray
+    labels: NDArray[np.int64]
+    preparation: Preparation
+
+    def images(self, rows: Rows) -> FloatArray:
+        """Prepare these scans for the network: (N_rows, C, X, Y, Z)."""
+        return self.preparation.images(self.values[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothedCohort:
+    """Scans of a cohort, smoothed but with nothing fitted to them.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (N, C, V)
+        On the grid, smoothed by ``settings.fwhm_mm``, NaN where missing.
+    labels : ndarray of int, shape (N,)
+        0 or 1.
+    participant_ids : list of str
+        Whose scan it is.
+    grid : Grid
+        Where the values lie.
+    contrasts : tuple of str
+        Names of the channels.
+    settings : PreparationSettings
+        How scans are prepared.
+    harmonise : callable, optional
+        See `Harmoniser`.
+    """
+
+    values: FloatArray
+    labels: NDArray[np.int64]
+    participant_ids: list[str]
+    grid: Grid
+    contrasts: tuple[str, ...]
+    settings: PreparationSettings
+    harmonise: Harmoniser | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the network's input for one scan: (C, X, Y, Z)."""
+        return len(self.contrasts), *self.grid.shape
+
+    def rows(self, subjects: tuple[str, ...]) -> Rows:
+        """Find the scans of these subjects."""
+        return rows_of(subjects, self.participant_ids)
+
+    def fit(self, train: Rows) -> FittedCohort:
+        """Learn from these scans alone how all scans are harmonised and prepared."""
+        values = self.values if self.harmonise is None else self.harmonise(self.values, train)
+        preparation = fit_preparation(values[train], self.grid, self.contrasts, self.settings)
+        return FittedCohort(values, self.labels, preparation)

@@ -1,0 +1,106 @@
+"""How trainings are computed; what they come to is the same up to rounding."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import pytorch_lightning as pl
+
+from fmnet.errors import ConfigError, Fault
+from fmnet.limits import Count, Jobs
+from fmnet.training.cohort import SmoothedCohort
+from fmnet.training.fit import Trainable
+from fmnet.training.memory import choose_stack, free_bytes, training_bytes
+from fmnet.training.selfcheck import check_device
+
+#: Share of the free memory that a cohort may take to be kept on the device.
+RESIDENT_SHARE = 0.5
+#: Share of the free memory that stacked trainings are planned with.
+PLANNED_SHARE = 0.8
+#: More networks at once gain nothing: each operation fills the device by then.
+LARGEST_STACK = 256
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How many trainings run at once, and how.
+
+    Parameters
+    ----------
+    n_jobs : int
+        Processes among which folds and permutations are shared; -1 for one per processor.
+    n_stacked : int or "auto"
+        Networks trained side by side in one process, see `fmnet.training.stack`; "auto" for as many
+        as fit a GPU's memory, and for one on a CPU, where stacking is slower.
+    resident : bool or "auto"
+        Whether the cohort is kept on the device; "auto" for where it fits.
+    channels_last : bool
+        Whether networks that are trained one at a time keep channels innermost in memory.
+    compile : bool
+        Whether networks are compiled by ``torch.compile`` before training.
+    """
+
+    n_jobs: Jobs = 1
+    n_stacked: Count | Literal["auto"] = "auto"
+    resident: bool | Literal["auto"] = "auto"
+    channels_last: bool = False
+    compile: bool = False
+
+
+def plan_compute(trainable: Trainable, compute: Compute, cohort: SmoothedCohort) -> Trainable:
+    """Decide, before anything is trained, how many trainings run at once and where scans lie.
+
+    Parameters
+    ----------
+    trainable : Trainable
+        What is trained.
+    compute : Compute
+        What is asked for.
+    cohort : SmoothedCohort
+        On what.
+
+    Raises
+    ------
+    ConfigError
+        If the grid is too small for the network, or networks are to be stacked that can't be.
+    TrainingError
+        If the device computes convolutions wrongly.
+    """
+    trainer = trainable.build_trainer(1, [], [])
+    device, shape = trainer.strategy.root_device, cohort.input_shape
+    network = trainable.build_network(shape)
+    if device.type != "cpu" or trainer.precision != "32-true":
+        check_device(network, shape, device, str(trainer.precision))
+    free = free_bytes(device) // max(1, compute.n_jobs)
+    is_resident = compute.resident
+    if is_resident == "auto":
+        is_resident = cohort.values.nbytes <= RESIDENT_SHARE * free
+    n_stacked = compute.n_stacked
+    if n_stacked == "auto":
+        n_stacked = 1
+        if device.type == "cuda" and trainer.world_size == 1 and trainer.precision != "16-mixed":
+            one = training_bytes(network.to("meta"), shape, trainable.recipe.batch_size)
+            resident = cohort.values.nbytes if is_resident else 0
+            n_stacked = choose_stack(one, resident, free, LARGEST_STACK, PLANNED_SHARE)
+    elif n_stacked > 1:
+        _check_stackable(trainer)
+    return replace(
+        trainable,
+        n_stacked=n_stacked,
+        is_resident=is_resident,
+        is_channels_last=compute.channels_last,
+        is_compiled=compute.compile,
+    )
+
+
+def _check_stackable(trainer: pl.Trainer) -> None:
+    """Raise `ConfigError` where stacked networks would not be independent of one another."""
+    reasons = {
+        "several processes that share each training": trainer.world_size > 1,
+        "precision 16-mixed, which scales the losses of all networks together": (
+            trainer.precision == "16-mixed"
+        ),
+    }
+    if found := [reason for reason, holds in reasons.items() if holds]:
+        accepted = "one device, and precision 32-true or bf16-mixed, for stacked networks"
+        action = "set compute.n_stacked=1, or change the trainer"
+        raise ConfigError(Fault("compute.n_stacked", " and ".join(found), accepted, action))
