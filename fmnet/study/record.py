@@ -9,7 +9,7 @@ import pandas as pd
 from fmnet.data.folds import Fold
 from fmnet.data.folds_file import folds_table
 from fmnet.data.tables import read_table_file, write_table
-from fmnet.deploy.calibration import fit_calibration
+from fmnet.deploy.platt import fit_calibration
 from fmnet.deploy.quality import fit_reference
 from fmnet.errors import Fault, RunError
 from fmnet.networks.rebuild import describe_builder

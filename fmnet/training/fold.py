@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from fmnet.data.folds import Fold, rows_of
 from fmnet.data.grid import Grid
 from fmnet.data.volume import FloatArray
-from fmnet.deploy.calibration import Calibration, fit_calibration
+from fmnet.deploy.calibration import Calibration
+from fmnet.deploy.platt import fit_calibration
 from fmnet.deploy.preparation import Preparation, PreparationSettings, fit_preparation
 from fmnet.errors import Fault, TrainingError
 from fmnet.networks.backbones import ScoreNetwork
