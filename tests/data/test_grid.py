@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nilearn.image import resample_img
 
 from fmnet.data.grid import Grid, place_on_grid, smooth_values
 from fmnet.data.nifti import read_volume, volume_from_image
@@ -172,6 +173,33 @@ def test_outside_the_map_there_is_no_data(grid):
     placed = place_on_grid(Volume(data, affine, "MNI152"), grid)[0]
     x = world(grid)[:, 0]
     np.testing.assert_array_equal(np.isfinite(placed), (x >= 0) & (x <= 40))
+
+
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("distance_mm", [-2000, 2000])
+def test_map_beside_the_grid_has_no_data_in_it(grid, rng, axis, distance_mm):
+    affine = affine_of((10, 11, 12))
+    affine[axis, 3] = distance_mm
+    data = rng.normal(size=(1, 5, 6, 7)).astype(np.float32)
+    assert np.isnan(place_on_grid(Volume(data, affine, "MNI152"), grid)).all()
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.2])
+@pytest.mark.parametrize("voxel_size_mm", [(20, 20, 20), (2, 2.5, 3.3), (31, 7, 9)])
+def test_values_are_those_of_nilearn(grid, rng, voxel_size_mm, tilt):
+    affine = affine_of(voxel_size_mm, grid.affine[:3, 3])
+    affine[0, 1] += tilt
+    data = rng.normal(size=(1, 41, 37, 39)).astype(np.float32)
+    resampled = resample_img(
+        nib.Nifti1Image(data[0], affine), grid.affine, grid.shape, "linear", force_resample=True
+    )
+    placed = place_on_grid(Volume(data, affine, "MNI152"), grid)[0]
+    known = np.isfinite(placed)
+    covered = world(grid)[known] - affine[:3, 3] <= np.array(voxel_size_mm) * 34
+    inside = covered.all(axis=1)  # at the edge, nilearn mixes in the background
+    assert inside.sum() > 50
+    expected = np.asarray(resampled.dataobj)[grid.mask][known]
+    np.testing.assert_array_equal(placed[known][inside], expected[inside])
 
 
 # smoothing -------------------------------------------------------------------------------------
