@@ -1,4 +1,4 @@
-"""`Calibration`: from raw score to probability; `fmnet.deploy.platt` fits it."""
+"""`Calibration`: from raw score to probability."""
 
 from dataclasses import dataclass
 from pathlib import Path

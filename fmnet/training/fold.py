@@ -11,12 +11,12 @@ from fmnet.data.folds import Fold, rows_of
 from fmnet.data.grid import Grid
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.calibration import Calibration
-from fmnet.deploy.platt import fit_calibration
 from fmnet.deploy.preparation import Preparation, PreparationSettings, fit_preparation
 from fmnet.errors import Fault, TrainingError
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.training.datamodule import Examples
 from fmnet.training.fit import Fitted, Trainable, fit_network, predict_scores
+from fmnet.training.platt import fit_calibration
 
 Rows = NDArray[np.intp]
 #: All scans, (N, C, V), and the rows of those that may be learned from, to all scans harmonised.

@@ -1,4 +1,4 @@
-"""Fit a `Calibration` on out-of-fold scores (Platt 1999); what scores new scans never needs it."""
+"""From out-of-fold scores to a `Calibration` (Platt 1999)."""
 
 import numpy as np
 from numpy.typing import ArrayLike
