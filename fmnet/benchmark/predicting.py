@@ -89,9 +89,9 @@ class Predicting:
     def _warm(self, bundle: Bundle, scans: list[NewScan], grid: str) -> tuple[pd.DataFrame, Goal]:
         sizes = [multiple * len(scans) for multiple in MULTIPLES]
         rivals = {str(n): partial(_predict_all, bundle, scans, n) for n in sizes}
-        table = race(rivals, self.n_rounds, f"warm, {grid}").drop(columns="ratio")
+        table = race(rivals, self.n_rounds, f"warm, {grid}").drop(columns=["rival", "ratio"])
         exponent = growth(sizes, table["seconds"].tolist())
-        table = table.rename(columns={"rival": "scans"})
+        table.insert(0, "scans", sizes)
         table["scans_per_second"] = np.array(sizes) / table["seconds"]
         what = f"exponent of time over number of scans, {grid}, warm"
         return table, Goal(what, exponent, MAX_EXPONENT, is_floor=False)

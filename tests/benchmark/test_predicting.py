@@ -65,6 +65,6 @@ def test_answers_in_tables_and_goals(tmp_path, monkeypatch):
     assert list(kept["tables"]) == [
         "cold_start_own_grid", "warm_own_grid", "cold_start_2_mm_grid", "warm_2_mm_grid"
     ]  # fmt: skip
-    assert [row["scans"] for row in kept["tables"]["warm_own_grid"]] == ["1", "4", "16"]
+    assert [row["scans"] for row in kept["tables"]["warm_own_grid"]] == [1, 4, 16]
     assert FMNET in {row["rival"] for row in kept["tables"]["cold_start_2_mm_grid"]}
     assert sum("wanted" in line for line in lines) == len(kept["goals"]) == 4
