@@ -118,3 +118,9 @@ class BundleError(FmnetError):
     """The bundle is damaged, altered or of another format."""
 
     title = "the bundle can't be used"
+
+
+class BenchmarkError(FmnetError):
+    """What was to be timed did not come to its end."""
+
+    title = "the benchmark can't go on"

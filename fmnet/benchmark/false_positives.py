@@ -14,6 +14,7 @@ from fmnet.data.folds import build_folds
 from fmnet.data.store import ScanStore
 from fmnet.data.synthetic import read_synthetic
 from fmnet.data.tables import write_table
+from fmnet.data.template import build_grid
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.limits import Count, Several, VoxelSize
 from fmnet.networks.backbones import build_small_cnn
@@ -84,7 +85,7 @@ class FalsePositives:
                 folder / "cohort", self.n_subjects, 0.0, voxel_size_mm=self.voxel_size_mm, seed=seed
             )
             settings = PreparationSettings(voxel_size_mm=self.voxel_size_mm)
-            store = ScanStore(folder / "store", settings.build_grid())
+            store = ScanStore(folder / "store", build_grid(self.voxel_size_mm))
             data = load_study_data(open_cohort(listing, store), settings)
             pipeline = self._pipeline(seed)
             folds = pipeline.build_folds(data.cohort)

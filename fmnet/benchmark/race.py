@@ -108,6 +108,12 @@ def growth(sizes: list[int], seconds: list[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 
+def describe_settings(suite: Any) -> dict[str, Any]:
+    """List what a suite was run with, as JSON can hold it."""
+    plain: dict[str, Any] = json.loads(json.dumps(vars(suite), default=str))
+    return plain
+
+
 def write_results(
     out: Path, tables: Mapping[str, pd.DataFrame], goals: list[Goal], settings: dict[str, Any]
 ) -> list[str]:

@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
-from nilearn.interfaces.bids import parse_bids_filename
 
 from fmnet.data.advice import SETTINGS, Advice
 from fmnet.data.choices import check_label_column, choose_contrasts
@@ -122,7 +121,9 @@ def _check_folder(root: Path, advice: Advice) -> None:
 
 def _describe(path: Path) -> dict[str, str]:
     """Read a map's entities from its name; repeated scans of a person get ids of their own."""
-    entities = {key: str(value) for key, value in parse_bids_filename(path)["entities"].items()}
+    # As nilearn's parse_bids_filename; importing that takes longer than scoring a folder of maps.
+    pairs = (part.split("-") for part in path.name.split("_")[:-1])
+    entities = {pair[0]: pair[1] for pair in pairs if len(pair) > 1}
     parts = [f"{key}-{entities[key]}" for key in ("sub", *SCAN_ENTITIES) if key in entities]
     return {
         "participant_id": f"sub-{entities['sub']}",

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from fmnet.data.bids import SYNTHETIC_MARK, read_bids
-from fmnet.data.grid import Grid, build_grid
+from fmnet.data.grid import Grid
 from fmnet.data.listing import Listing, OnFault
 from fmnet.data.nifti import write_volume
 from fmnet.data.synthetic_design import SYNTHETIC_FORMAT, Design, draw_people
 from fmnet.data.synthetic_maps import draw_maps, expected_difference, regions_table
 from fmnet.data.tables import write_table
+from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import CohortError, Fault
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from fmnet.data.grid import Grid, MaskName, build_grid, place_on_grid, smooth_values
+from fmnet.data.grid import Grid, MaskName, place_on_grid, smooth_values
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.deploy.fields import NON_NEGATIVE, NUMBER, SHARE, SPACE, TEXT, list_of, read_fields
 from fmnet.errors import BundleError, Fault, VolumeError
@@ -50,10 +50,6 @@ class PreparationSettings:
     mask: MaskName = "brain"
     fwhm_mm: NonNegative = 8.0
     min_coverage: Share = 0.5
-
-    def build_grid(self) -> Grid:
-        """Build the template grid."""
-        return build_grid(self.voxel_size_mm, self.mask)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,6 @@ import pandas as pd
 from fmnet.data.folds import Fold
 from fmnet.data.folds_file import folds_table
 from fmnet.data.tables import read_table_file, write_table
-from fmnet.deploy.calibration import fit_calibration
 from fmnet.deploy.quality import fit_reference
 from fmnet.errors import Fault, RunError
 from fmnet.networks.rebuild import describe_builder
@@ -25,6 +24,7 @@ from fmnet.study.run_folder import (
     write_predictions,
 )
 from fmnet.training.fold import TrainedFold
+from fmnet.training.platt import fit_calibration
 
 #: Columns of cohort.tsv that say what scores come from.
 IDENTITY = ("scan_id", "label", "used", "source_sha256")

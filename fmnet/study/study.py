@@ -14,6 +14,7 @@ from fmnet.data.folds import Fold, build_inner_folds
 from fmnet.data.folds_file import folds_table
 from fmnet.data.listing import Listing
 from fmnet.data.store import ScanStore
+from fmnet.data.template import build_grid
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.limits import Count, Seed
 from fmnet.networks.backbones import NetworkBuilder
@@ -160,7 +161,8 @@ def run_study(
     check_trainer(trainer)
     settings = parse_settings(config_yaml)
     is_resumed = claim_run_folder(folder, config_yaml, overwrite, resume or not shard.is_whole)
-    store = ScanStore(Path(store_dir), preparation.build_grid(), preparation.min_coverage)
+    grid = build_grid(preparation.voxel_size_mm, preparation.mask)
+    store = ScanStore(Path(store_dir), grid, preparation.min_coverage)
     opened = set_aside(open_cohort(cohort, store), lockbox, seed)
     if shuffle_labels:
         opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))

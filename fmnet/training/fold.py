@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fmnet.data.folds import Fold
-from fmnet.deploy.calibration import Calibration, fit_calibration
+from fmnet.deploy.calibration import Calibration
 from fmnet.deploy.preparation import Preparation
 from fmnet.errors import Fault, TrainingError
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.training.cohort import FittedCohort, Rows, SmoothedCohort
 from fmnet.training.datamodule import Training
 from fmnet.training.fit import Fitted, Trainable, fit_networks, predict_scores
+from fmnet.training.platt import fit_calibration
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import torch
 
 from fmnet.errors import Fault, TrainingError
@@ -44,7 +45,7 @@ def check_device(
         float((one.cpu().float() - other).norm() / other.norm().clamp(min=1e-12))
         for one, other in zip(found, true, strict=True)
     ]
-    worst, accepted = max(errors), TOLERANCES[precision]
+    worst, accepted = float(np.max(errors)), TOLERANCES[precision]
     cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     if not worst <= accepted:
         raise TrainingError(

@@ -2,7 +2,7 @@ import tarfile
 
 import pytest
 
-from fmnet.data.bids import SYNTHETIC_MARK, read_bids
+from fmnet.data.bids import SYNTHETIC_MARK, find_maps, read_bids
 from fmnet.errors import CohortError
 
 POINTER = "../../.git/annex/objects/2V/Qj/MD5E-s7412588--3eab.nii.gz/MD5E-s7412588--3eab.nii.gz"
@@ -303,3 +303,12 @@ def test_real_datalad_tree_says_what_it_is_and_what_to_do(real_data, tmp_path):
     assert "all of them DataLad pointers without content" in text
     assert "run a first-level model" in text
     assert "'datalad get'" in text
+
+
+def test_entity_without_a_value_says_nothing(tmp_path):
+    path = tmp_path / "sub-01" / "sub-01_run_contrast-pain_stat-z_statmap.nii.gz"
+    path.parent.mkdir()
+    path.touch()
+    maps = find_maps(tmp_path)
+    assert (maps.contrasts, maps.stat) == (("pain",), "z")
+    assert list(maps.rows["scan_id"]) == ["sub-01"]

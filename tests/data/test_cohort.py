@@ -6,11 +6,11 @@ import pytest
 
 from fmnet.data.bids import read_bids
 from fmnet.data.cohort import FILE_SEPARATOR, open_cohort
-from fmnet.data.grid import build_grid
 from fmnet.data.image_table import read_image_table
 from fmnet.data.nifti import ANALYZE_NOTE, read_volume
 from fmnet.data.store import ScanStore
 from fmnet.data.tables import read_table_file, write_table
+from fmnet.data.template import build_grid
 from fmnet.errors import CohortError
 
 POINTER = "../../.git/annex/objects/2V/Qj/MD5E-s7412588--3eab.nii.gz/MD5E-s7412588--3eab.nii.gz"

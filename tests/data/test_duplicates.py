@@ -8,9 +8,9 @@ from nilearn.image import resample_img
 from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort
 from fmnet.data.duplicates import correlations
-from fmnet.data.grid import build_grid
 from fmnet.data.image_table import read_image_table
 from fmnet.data.store import ScanStore
+from fmnet.data.template import build_grid
 from fmnet.errors import CohortError
 
 

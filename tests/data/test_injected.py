@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmnet.data.cohort import open_cohort
-from fmnet.data.grid import build_grid
 from fmnet.data.injected import plant, read_injected
 from fmnet.data.store import ScanStore
+from fmnet.data.template import build_grid
 from fmnet.errors import CohortError
 
 

@@ -218,9 +218,10 @@ def test_refuses_values_out_of_range(store, write_map, rng, grid, tmp_path, larg
         store.add(scan_of(path))
 
 
-def test_refuses_map_outside_the_mask(store, write_map, rng, grid, tmp_path):
+@pytest.mark.parametrize("distance_mm", [1000, -1000])
+def test_refuses_map_outside_the_mask(store, write_map, rng, grid, tmp_path, distance_mm):
     affine = grid.affine.copy()
-    affine[2, 3] += 1000
+    affine[2, 3] += distance_mm
     data = rng.normal(size=grid.shape).astype(np.float32)
     path = write_map(tmp_path / "a.nii", data, affine)
     with pytest.raises(VolumeError, match=r"a\.nii: found no overlap with the mask"):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmnet.data import synthetic, synthetic_maps
-from fmnet.data.grid import Grid, build_grid
+from fmnet.data.grid import Grid
 from fmnet.data.nifti import read_volume
 from fmnet.data.synthetic import read_synthetic, write_cohort
 from fmnet.data.synthetic_design import (
@@ -30,6 +30,7 @@ from fmnet.data.synthetic_maps import (
     effect_pattern,
     expected_difference,
 )
+from fmnet.data.template import build_grid
 from fmnet.errors import CohortError
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_cohort.py"

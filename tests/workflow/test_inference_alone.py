@@ -16,6 +16,17 @@ from fmnet.deploy.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
+#: Each takes longer to import than a map takes to be read, placed and scored.
+SLOW = {"nilearn", "sklearn", "scipy.stats", "matplotlib", "requests"}
+
+LISTER = """
+import sys
+from fmnet.deploy.cli import main
+status = main(sys.argv[1:])
+print(*sys.modules)
+sys.exit(status)
+"""
+
 
 def test_predicts_without_torch(finished, tmp_path):
     out = tmp_path / "results.tsv"
@@ -30,3 +41,13 @@ def test_the_blocker_blocks():
     blocked = BLOCKER.replace("from fmnet.deploy.cli import main", "import torch")
     done = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True)
     assert "torch is blocked" in done.stderr
+
+
+def test_imports_no_more_than_scoring_takes(finished, tmp_path):
+    scan = ",".join(map(str, finished.listing.scans[0].files))
+    out = str(tmp_path / "results.tsv")
+    command = [sys.executable, "-c", LISTER, str(finished.bundle_dir), scan, "--out", out]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = set(done.stdout.splitlines()[-1].split())
+    assert "fmnet.deploy.predict" in imported
+    assert not SLOW & imported

@@ -12,9 +12,9 @@ from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
 from fmnet.data.grid import smooth_values
 from fmnet.data.volume import FloatArray
-from fmnet.deploy.calibration import fit_calibration
 from fmnet.deploy.preparation import PreparationSettings, fit_preparation
 from fmnet.training.cohort import Harmoniser
+from fmnet.training.platt import fit_calibration
 
 Rows = NDArray[np.intp]
 Scores = NDArray[np.float64]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnet.deploy.calibration import fit_calibration
+from fmnet.training.platt import fit_calibration
 
 
 def test_recovers_a_known_logistic_relation():

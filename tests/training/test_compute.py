@@ -1,0 +1,82 @@
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from training_fixtures import make_cohort
+
+from fmnet.deploy.preparation import PreparationSettings
+from fmnet.errors import ConfigError
+from fmnet.training import compute
+from fmnet.training.cohort import SmoothedCohort
+from fmnet.training.compute import Compute, plan_compute
+from fmnet.training.trainer import build_trainer
+
+
+@pytest.fixture
+def cohort():
+    fitted = make_cohort()
+    people = [f"sub-{number:02}" for number in range(12)]
+    grid = fitted.preparation.grid
+    return SmoothedCohort(fitted.values, fitted.labels, people, grid, ("a",), PreparationSettings())
+
+
+def test_on_a_cpu_one_at_a_time_and_in_memory(make_trainable, cohort):
+    planned = plan_compute(make_trainable(), Compute(channels_last=True), cohort)
+    assert (planned.n_stacked, planned.is_resident) == (1, True)
+    assert planned.is_channels_last
+
+
+def test_what_is_asked_for_is_done(make_trainable, cohort):
+    planned = plan_compute(make_trainable(), Compute(n_stacked=5, resident=False), cohort)
+    assert (planned.n_stacked, planned.is_resident) == (5, False)
+
+
+def test_cohort_that_does_not_fit_is_streamed(make_trainable, cohort, monkeypatch):
+    monkeypatch.setattr(compute, "free_bytes", lambda _: 1.5 * cohort.values.nbytes)
+    assert not plan_compute(make_trainable(), Compute(), cohort).is_resident
+    monkeypatch.setattr(compute, "free_bytes", lambda _: 2.5 * cohort.values.nbytes)
+    assert plan_compute(make_trainable(), Compute(), cohort).is_resident
+    assert not plan_compute(make_trainable(), Compute(n_jobs=2), cohort).is_resident
+
+
+def on_gpu(precision="bf16-mixed"):
+    """A trainer of which only what is asked about it is there."""
+    strategy = SimpleNamespace(root_device=torch.device("cuda", 0))
+    return lambda *_: SimpleNamespace(strategy=strategy, precision=precision, world_size=1)
+
+
+@pytest.mark.parametrize(("precision", "is_stacked"), [("bf16-mixed", True), ("16-mixed", False)])
+def test_on_a_gpu_as_many_as_fit(make_trainable, cohort, monkeypatch, precision, is_stacked):
+    checked = []
+    monkeypatch.setattr(compute, "check_device", lambda *args: checked.append(args[2:]))
+    monkeypatch.setattr(compute, "free_bytes", lambda _: 10**7)
+    planned = plan_compute(make_trainable(build_trainer=on_gpu(precision)), Compute(), cohort)
+    assert (planned.n_stacked > 4) == is_stacked
+    assert checked == [(torch.device("cuda", 0), precision)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"devices": 2, "strategy": "ddp"}, "several processes that share each training"),
+        ({"precision": "16-mixed"}, "precision 16-mixed, which scales"),
+    ],
+)
+def test_networks_that_would_depend_on_one_another_are_not_stacked(
+    make_trainable, cohort, settings, found
+):
+    if settings.get("precision") == "16-mixed" and not torch.cuda.is_available():
+        pytest.skip("Lightning has 16-mixed on CUDA devices only")
+    trainable = make_trainable(build_trainer=partial(build_trainer, **settings))
+    with pytest.raises(ConfigError, match=rf"compute\.n_stacked: found {found}"):
+        plan_compute(trainable, Compute(n_stacked=2), cohort)
+
+
+def test_network_that_the_grid_is_too_small_for_is_known_at_once(make_trainable, cohort):
+    small = replace(cohort.grid, mask=np.ones((2, 2, 2), dtype=bool))
+    cohort = replace(cohort, grid=small, values=np.zeros((12, 1, 8), dtype=np.float32))
+    with pytest.raises(ConfigError, match="too small for this network"):
+        plan_compute(make_trainable(), Compute(), cohort)
