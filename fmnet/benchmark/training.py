@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -17,9 +18,9 @@ from fmnet.benchmark.decoding import decode_linearly
 from fmnet.benchmark.race import Goal, describe_settings, growth, race_table, write_results
 from fmnet.benchmark.setting import Setting
 from fmnet.benchmark.throughput import Throughput
-from fmnet.benchmark.usual import UsualForm
+from fmnet.benchmark.usual import UsualForm, plain_monai
 from fmnet.data.folds import Fold
-from fmnet.limits import Counts
+from fmnet.limits import Count, Counts
 from fmnet.study.baselines.base import Baseline, FoldScores, score_fold
 from fmnet.study.baselines.linear import LinearSvm
 from fmnet.study.crossval import Pipeline, crossvalidate
@@ -44,6 +45,8 @@ class TrainingSpeed:
         For the usual form; fmnet's are in ``setting.trainer``.
     ways : dict
         By name, further ways to compute that are tried on the first repeat.
+    n_turns : int
+        Into how many parts the repeats are divided; in each, every rival has its turn.
     sizes : list of int
         Numbers of people for the growth of cost, on a coarse grid.
     throughput : Throughput
@@ -55,11 +58,12 @@ class TrainingSpeed:
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     compute: Compute = field(default_factory=lambda: Compute(n_jobs=-1))
     ways: dict[str, Compute] = field(default_factory=dict)
+    n_turns: Count = 2
     sizes: Counts = SIZES
     throughput: Throughput = field(default_factory=Throughput)
 
     def run(self, out: Path) -> list[str]:
-        """Time everything once, repeat by repeat in turns; write tables and ratios."""
+        """Time everything in turns; write tables and ratios."""
         logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
         warnings.filterwarnings("ignore")
         with tempfile.TemporaryDirectory(prefix="fmnet-train-") as place:
@@ -84,7 +88,7 @@ class TrainingSpeed:
         return write_results(out, tables, goals, describe_settings(self))
 
     def _race(self, folder: Path) -> pd.DataFrame:
-        """Cross-validate repeat by repeat, each rival in turn, from maps on disk on."""
+        """Cross-validate in turns, from maps on disk on."""
         setting = self.setting
         listing = setting.make_maps(folder)
         started = perf_counter()
@@ -95,7 +99,7 @@ class TrainingSpeed:
             [scan.files[0] for scan in data.cohort.scans],
             data.cohort.labels,
             data.cohort.participant_ids,
-            setting.network,
+            plain_monai(setting.network),
             Recipe(max_epochs=setting.max_epochs),
             data.smoothed.input_shape,
             float(setting.voxel_size_mm),
@@ -110,8 +114,9 @@ class TrainingSpeed:
             "nilearn Decoder": partial(decode_linearly, data.cohort, self.compute.n_jobs),
         }
         folds = pipeline.build_folds(data.cohort)
-        for repeat in tqdm(range(setting.n_repeats), desc="repeats", leave=False):
-            own = [fold for fold in folds if fold.repeat == repeat]
+        blocks = np.array_split(np.arange(setting.n_repeats), min(self.n_turns, setting.n_repeats))
+        for block in tqdm(blocks, desc="turns", leave=False):
+            own = [fold for fold in folds if fold.repeat in block]
             for name, work in rivals.items():
                 started = perf_counter()
                 work(own)

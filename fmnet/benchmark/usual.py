@@ -8,6 +8,7 @@ itself instead of by voxel on the training fold.
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from monai.data.dataset import PersistentDataset
+from monai.networks.nets import Classifier
 from monai.transforms import (
     Compose,
     EnsureChannelFirstd,
@@ -31,7 +33,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader
 
 from fmnet.data.folds import Fold, rows_of
-from fmnet.networks.backbones import NetworkBuilder, ScoreNetwork
+from fmnet.networks.backbones import InputShape, NetworkBuilder, ScoreNetwork, build_small_cnn
 from fmnet.training.recipe import Recipe
 
 Item = dict[str, Any]
@@ -69,6 +71,32 @@ class UsualTask(pl.LightningModule):
     def _loss(self, batch: Item) -> torch.Tensor:
         score = self.network(torch.as_tensor(batch["image"]))
         return binary_cross_entropy_with_logits(score, batch["label"].float())
+
+
+def plain_monai(build_network: NetworkBuilder) -> NetworkBuilder:
+    """Take MONAI's own classifier where fmnet computes the same one in another way."""
+    function = getattr(build_network, "func", build_network)
+    if function is not build_small_cnn:
+        return build_network
+    return partial(_build_classifier, **getattr(build_network, "keywords", {}))
+
+
+def _build_classifier(
+    input_shape: InputShape,
+    channels: Sequence[int] = (8, 16, 32),
+    n_residual_units: int = 1,
+    dropout: float = 0.0,
+) -> ScoreNetwork:
+    return ScoreNetwork(
+        Classifier(
+            in_shape=input_shape,
+            classes=1,
+            channels=tuple(channels),
+            strides=(2,) * len(channels),
+            num_res_units=n_residual_units,
+            dropout=dropout or None,
+        )
+    )
 
 
 @dataclass(frozen=True)

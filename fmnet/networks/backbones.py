@@ -11,11 +11,12 @@ from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge
-from monai.networks.nets import Classifier, DenseNet, ResNet
+from monai.networks.nets import DenseNet, ResNet
 from torch import nn
 
 from fmnet.errors import ConfigError, Fault
 from fmnet.limits import Count, Counts, FourCounts, PartialShare
+from fmnet.networks.residual import FastClassifier
 
 InputShape = tuple[int, int, int, int]
 
@@ -56,7 +57,7 @@ def build_small_cnn(
         Probability, in [0, 1).
     """
     return _checked(
-        Classifier(
+        FastClassifier(
             in_shape=input_shape,
             classes=1,
             channels=tuple(channels),

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from fmnet.errors import TrainingError
+from fmnet.networks import residual
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.training.selfcheck import check_device
 
@@ -25,13 +26,13 @@ def test_a_device_that_rounds_as_it_may_passes(network, precision):
 
 def break_reduced_precision(monkeypatch, spoil):
     """Let convolutions go wrong where numbers are short, as a release of cuDNN did."""
-    original = torch.nn.Conv3d.forward
+    original = torch.nn.functional.conv3d
 
-    def forward(self, image):
-        out = original(self, image)
+    def convolve(*args, **kwargs):
+        out = original(*args, **kwargs)
         return spoil(out) if out.dtype == torch.bfloat16 else out
 
-    monkeypatch.setattr(torch.nn.Conv3d, "forward", forward)
+    monkeypatch.setattr(residual, "conv3d", convolve)
 
 
 WRONG = {
