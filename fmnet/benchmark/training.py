@@ -18,7 +18,7 @@ from fmnet.benchmark.decoding import decode_linearly
 from fmnet.benchmark.race import Goal, describe_settings, growth, race_table, write_results
 from fmnet.benchmark.setting import Setting
 from fmnet.benchmark.throughput import Throughput
-from fmnet.benchmark.usual import UsualForm, plain_monai
+from fmnet.benchmark.usual import usual_form
 from fmnet.data.folds import Fold
 from fmnet.limits import Count, Counts
 from fmnet.study.baselines.base import Baseline, FoldScores, score_fold
@@ -27,7 +27,6 @@ from fmnet.study.crossval import Pipeline, crossvalidate
 from fmnet.study.data import StudyData
 from fmnet.study.workers import map_units
 from fmnet.training.compute import Compute
-from fmnet.training.recipe import Recipe
 
 #: People of the smallest and the largest cohort of the growth table.
 SIZES = (16, 32, 64, 128, 256)
@@ -95,18 +94,7 @@ class TrainingSpeed:
         data = setting.open(listing, folder)
         times: dict[str, list[float]] = {"fmnet": [perf_counter() - started]}
         pipeline = setting.pipeline(data, self.compute)
-        usual = UsualForm(
-            [scan.files[0] for scan in data.cohort.scans],
-            data.cohort.labels,
-            data.cohort.participant_ids,
-            plain_monai(setting.network),
-            Recipe(max_epochs=setting.max_epochs),
-            data.smoothed.input_shape,
-            float(setting.voxel_size_mm),
-            folder / "cache",
-            self.accelerator,
-            self.precision,
-        )
+        usual = usual_form(setting, data, folder / "cache", self.accelerator, self.precision)
         rivals: dict[str, Callable[[list[Fold]], Any]] = {
             "fmnet": lambda folds: crossvalidate(pipeline, data, folds),
             "MONAI + Lightning": usual.crossvalidate,

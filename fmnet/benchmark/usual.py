@@ -32,8 +32,10 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader
 
+from fmnet.benchmark.setting import Setting
 from fmnet.data.folds import Fold, rows_of
 from fmnet.networks.backbones import InputShape, NetworkBuilder, ScoreNetwork, build_small_cnn
+from fmnet.study.data import StudyData
 from fmnet.training.recipe import Recipe
 
 Item = dict[str, Any]
@@ -73,7 +75,7 @@ class UsualTask(pl.LightningModule):
         return binary_cross_entropy_with_logits(score, batch["label"].float())
 
 
-def plain_monai(build_network: NetworkBuilder) -> NetworkBuilder:
+def _plain_monai(build_network: NetworkBuilder) -> NetworkBuilder:
     """Take MONAI's own classifier where fmnet computes the same one in another way."""
     function = getattr(build_network, "func", build_network)
     if function is not build_small_cnn:
@@ -204,3 +206,21 @@ class UsualForm:
                 EnsureTyped("image", track_meta=False),
             ]
         )
+
+
+def usual_form(
+    setting: Setting, data: StudyData, cache_dir: Path, accelerator: str, precision: str
+) -> UsualForm:
+    """Set the usual form up for the same study."""
+    return UsualForm(
+        [scan.files[0] for scan in data.cohort.scans],
+        data.cohort.labels,
+        data.cohort.participant_ids,
+        _plain_monai(setting.network),
+        Recipe(max_epochs=setting.max_epochs),
+        data.smoothed.input_shape,
+        float(setting.voxel_size_mm),
+        cache_dir,
+        accelerator,
+        precision,
+    )

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.functional import conv3d, group_norm, relu
 
 
-class MergedResidualUnit(ResidualUnit):
+class MergedResidualUnit(ResidualUnit):  # type: ignore[misc]
     """Convolves its input once for both of its paths, whose first kernels are alike in form."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -27,7 +27,7 @@ class MergedResidualUnit(ResidualUnit):
         return main + residual
 
 
-class FastClassifier(Classifier):  # type: ignore[misc] (MONAI's nets have no types)
+class FastClassifier(Classifier):  # type: ignore[misc]
     """See `monai.networks.nets.Classifier`; every stage changes the grid."""
 
     def _get_layer(self, *args: Any, **kwargs: Any) -> ResidualUnit | Convolution:
