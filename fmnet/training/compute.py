@@ -1,5 +1,6 @@
 """How trainings are computed; what they come to is the same up to rounding."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -73,13 +74,13 @@ def plan_compute(trainable: Trainable, compute: Compute, cohort: SmoothedCohort)
     free = free_bytes(device) // max(1, compute.n_jobs)
     is_resident = compute.resident
     if is_resident == "auto":
-        is_resident = cohort.values.nbytes <= RESIDENT_SHARE * free
+        is_resident = _prepared_bytes(cohort) <= RESIDENT_SHARE * free
     n_stacked = compute.n_stacked
     if n_stacked == "auto":
         n_stacked = 1
         if device.type == "cuda" and trainer.world_size == 1 and trainer.precision != "16-mixed":
             one = training_bytes(network.to("meta"), shape, trainable.recipe.batch_size)
-            resident = cohort.values.nbytes if is_resident else 0
+            resident = _prepared_bytes(cohort) if is_resident else 0
             n_stacked = choose_stack(one, resident, free, LARGEST_STACK, PLANNED_SHARE)
     elif n_stacked > 1:
         _check_stackable(trainer)
@@ -90,6 +91,10 @@ def plan_compute(trainable: Trainable, compute: Compute, cohort: SmoothedCohort)
         is_channels_last=compute.channels_last,
         is_compiled=compute.compile,
     )
+
+
+def _prepared_bytes(cohort: SmoothedCohort) -> int:
+    return len(cohort.values) * math.prod(cohort.input_shape) * cohort.values.itemsize
 
 
 def _check_stackable(trainer: pl.Trainer) -> None:

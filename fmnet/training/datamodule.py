@@ -88,8 +88,8 @@ class CohortValues(Dataset[Batch]):
 
     Parameters
     ----------
-    values : Tensor, shape (N, C, V)
-        Smoothed.
+    values : Tensor, shape (N, C, V) or (N, C, X, Y, Z)
+        Smoothed, or prepared.
     labels : Tensor, shape (M, N)
         As each training has them.
     """
@@ -141,6 +141,7 @@ class StackDataModule(pl.LightningDataModule):
         super().__init__()
         self.trainings, self.batch_size = trainings, batch_size
         self.augmentation, self.is_resident = augmentation, is_resident
+        self.is_prepared = False
         self.sources = [RandomSource(one.seed) for one in trainings]
         cohorts = [one.cohort for one in trainings]
         self.cohort = CohortValues(
@@ -160,6 +161,9 @@ class StackDataModule(pl.LightningDataModule):
         )
         if self.is_resident:
             self.cohort = CohortValues(self.cohort.values.to(device), self.cohort.labels.to(device))
+            if len(self.trainings) == 1 and not self.is_prepared:
+                images = self.prepare(self.cohort.values[None])[0]
+                self.cohort, self.is_prepared = CohortValues(images, self.cohort.labels), True
 
     def train_dataloader(self) -> Any:
         """All training scans, in a new order each epoch."""
@@ -186,7 +190,12 @@ class StackDataModule(pl.LightningDataModule):
         return {"image": images, "label": batch["label"]}
 
     def prepare(self, values: torch.Tensor) -> torch.Tensor:
-        """Standardise values, (M, B, C, V), as each training's `Preparation` does, and unmask."""
+        """Standardise values, (M, B, C, V), as each training's `Preparation` does, and unmask.
+
+        Of a training that is alone on its device the whole cohort is prepared beforehand.
+        """
+        if self.is_prepared:
+            return values
         standard = torch.nan_to_num((values - self.mean) * self.weight, nan=0.0)
         images = standard.new_zeros((*values.shape[:-1], int(np.prod(self.grid_shape))))
         images[..., self.mask] = standard

@@ -6,7 +6,9 @@ import pytorch_lightning as pl
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from fmnet.networks.residual import learn_on_cpu
 from fmnet.training.datamodule import Batch
+from fmnet.training.stack import SingleNetwork
 
 
 class ClassificationTask(pl.LightningModule):
@@ -37,6 +39,11 @@ class ClassificationTask(pl.LightningModule):
         self.register_buffer("positive_weight", positive_weight[:, None], persistent=False)
         self.step_losses: list[torch.Tensor] = []
         self.step_sizes: list[int] = []
+
+    def on_fit_start(self) -> None:
+        """Choose how a network that is trained alone computes on this device."""
+        if isinstance(self.stack, SingleNetwork) and self.device.type == "cpu":
+            learn_on_cpu(self.stack)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Score prepared scans: (M, B, C, X, Y, Z) to (M, B)."""

@@ -2,7 +2,7 @@ import pytest
 import torch
 from monai.networks.nets import Classifier
 
-from fmnet.networks.residual import FastClassifier, GroupedInstanceNorm
+from fmnet.networks.residual import FastClassifier, GroupedInstanceNorm, learn_on_cpu
 
 SHAPE = (2, 17, 18, 19)
 SETTINGS = [{}, {"num_res_units": 2}, {"num_res_units": 0}, {"act": "relu"}]
@@ -11,17 +11,20 @@ SETTINGS = [{}, {"num_res_units": 2}, {"num_res_units": 0}, {"act": "relu"}]
 def build(kind, **settings):
     torch.manual_seed(0)
     chosen = {"num_res_units": 1} | settings
-    return kind(SHAPE, classes=1, channels=(3, 5, 6), strides=(2, 2, 2), **chosen)
+    return kind(SHAPE, classes=1, channels=(8, 9, 10), strides=(2, 2, 2), **chosen)
 
 
+@pytest.mark.parametrize("is_on_cpu", [False, True])
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_same_weights_scores_and_gradients_as_monai(settings):
+def test_same_weights_scores_and_gradients_as_monai(settings, is_on_cpu):
     fast, plain = build(FastClassifier, **settings), build(Classifier, **settings)
     for (name, mine), (other, theirs) in zip(
         fast.state_dict().items(), plain.state_dict().items(), strict=True
     ):
         assert name == other
         torch.testing.assert_close(mine, theirs, atol=0, rtol=0)
+    if is_on_cpu:
+        learn_on_cpu(fast)
     image = torch.randn(4, *SHAPE)
     scores = [network(image) for network in (fast, plain)]
     torch.testing.assert_close(*scores)

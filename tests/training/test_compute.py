@@ -35,9 +35,10 @@ def test_what_is_asked_for_is_done(make_trainable, cohort):
 
 
 def test_cohort_that_does_not_fit_is_streamed(make_trainable, cohort, monkeypatch):
-    monkeypatch.setattr(compute, "free_bytes", lambda _: 1.5 * cohort.values.nbytes)
+    prepared = 12 * 7 * 8 * 9 * 4
+    monkeypatch.setattr(compute, "free_bytes", lambda _: 1.5 * prepared)
     assert not plan_compute(make_trainable(), Compute(), cohort).is_resident
-    monkeypatch.setattr(compute, "free_bytes", lambda _: 2.5 * cohort.values.nbytes)
+    monkeypatch.setattr(compute, "free_bytes", lambda _: 2.5 * prepared)
     assert plan_compute(make_trainable(), Compute(), cohort).is_resident
     assert not plan_compute(make_trainable(), Compute(n_jobs=2), cohort).is_resident
 
