@@ -1,5 +1,6 @@
 from dataclasses import replace
 from functools import partial
+from shutil import which
 
 import numpy as np
 import pytest
@@ -166,6 +167,16 @@ def test_channels_last_gives_the_same_up_to_rounding(make_trainable):
     other = fit_one(make_trainable(is_channels_last=True), training)
     np.testing.assert_allclose(plain.losses, other.losses, rtol=1e-3)
     assert all(one.is_contiguous() for one in other.network.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_gives_the_same_up_to_rounding(make_trainable):
+    trainings = [make_training(make_cohort(), ALL, seed=seed) for seed in range(2)]
+    trainable = make_trainable()
+    compiled = fit_networks(replace(trainable, n_stacked=2, is_compiled=True), trainings)
+    for plain, other in zip(fit_networks(trainable, trainings), compiled, strict=True):
+        np.testing.assert_allclose(plain.losses, other.losses, rtol=1e-3)
 
 
 @pytest.mark.gpu
