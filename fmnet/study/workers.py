@@ -1,14 +1,21 @@
 """Units of work shared among processes that end when the one that started them does."""
 
 import os
+import pickle
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache, lru_cache
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
-from typing import Any, ClassVar, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
+
+from fmnet.errors import Fault, TrainingError
 
 Shared = TypeVar("Shared")
 Unit = TypeVar("Unit")
@@ -36,42 +43,60 @@ def map_units(
     n_jobs : int
         Processes; -1 for one per processor.
 
+    Raises
+    ------
+    TrainingError
+        If a process is killed.
+
     Yields
     ------
     tuple
         A unit and what came of it, in the order in which they are done.
     """
-    n_jobs = min(count_jobs(n_jobs), len(units))
-    if n_jobs < 2:
+    if min(count_jobs(n_jobs), len(units)) < 2:
         yield from ((unit, work(shared, unit)) for unit in units)
         return
-    threads = max(1, (os.cpu_count() or 1) // n_jobs)
-    # Forked workers would share torch's threads and hang.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(n_jobs, context, _Worker.start, (work, shared, threads)) as pool:
-        futures = {pool.submit(_Worker.work_on, unit): unit for unit in units}
+    pool = _start_pool(count_jobs(n_jobs))
+    with tempfile.TemporaryDirectory(prefix="fmnet-shared-") as folder:
+        path = Path(folder) / "shared.pickle"
+        path.write_bytes(pickle.dumps(shared))
+        futures = {pool.submit(_work_on, work, path, unit): unit for unit in units}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        except BrokenProcessPool as error:
+            _start_pool.cache_clear()
+            raise TrainingError(_ended()) from error
+        finally:
+            for future in futures:
+                future.cancel()
 
 
-class _Worker:
-    """What a process keeps from one unit to the next."""
+@cache
+def _start_pool(n_jobs: int) -> ProcessPoolExecutor:
+    """Start processes once for all that a program does: each takes seconds to import torch."""
+    threads = max(1, (os.cpu_count() or 1) // n_jobs)
+    # Forked workers would share torch's threads and hang.
+    return ProcessPoolExecutor(n_jobs, get_context("spawn"), start_worker, (threads,))
 
-    work: ClassVar[Callable[[Any, Any], Any]]
-    shared: ClassVar[Any]
 
-    @classmethod
-    def start(cls, work: Callable[[Any, Any], Any], shared: Any, threads: int) -> None:
-        start_worker(threads)
-        cls.work, cls.shared = work, shared
+def _ended() -> Fault:
+    return Fault(
+        "compute.n_jobs",
+        "a process that was ended from outside, perhaps for want of memory",
+        "processes that end by themselves",
+        "use fewer processes, and give the command again: it goes on with what is done",
+    )
 
-    @classmethod
-    def work_on(cls, unit: Any) -> Any:
-        return cls.work(cls.shared, unit)
+
+def _work_on(work: Callable[[Any, Any], Any], path: Path, unit: Any) -> Any:
+    return work(_read_shared(path), unit)
+
+
+@lru_cache(maxsize=1)
+def _read_shared(path: Path) -> Any:
+    """Read what all units of one call share; written by the parent for its workers alone."""
+    return pickle.loads(path.read_bytes())
 
 
 def start_worker(threads: int) -> None:

@@ -8,12 +8,54 @@ import time
 
 import pytest
 
+from fmnet.errors import TrainingError
+from fmnet.study.workers import count_jobs, map_units
+
+
+def shift(shared, unit):
+    if unit < 0:
+        raise ValueError(f"unit {unit}")
+    return os.getpid(), shared + unit
+
+
+@pytest.mark.slow
+def test_units_are_shared_among_processes_that_stay():
+    here = {unit: found for unit, (_, found) in map_units(shift, 10, range(6), 1)}
+    there = dict(map_units(shift, 10, range(6), 2))
+    assert here == {unit: found for unit, (_, found) in there.items()}
+    pids = {pid for pid, _ in there.values()}
+    assert os.getpid() not in pids
+    again = {pid for _, (pid, _) in map_units(shift, 20, range(6), 2)}
+    assert len(pids | again) <= 2
+    with pytest.raises(ValueError, match="unit -1"):
+        list(map_units(shift, 10, [0, -1, 1, 2], 2))
+    assert {found for _, (_, found) in map_units(shift, 5, range(2), 2)} == {5, 6}
+
+
+def end_itself(shared, unit):
+    os._exit(1)
+
+
+@pytest.mark.slow
+def test_process_that_is_killed_is_told_of_and_replaced():
+    message = r"compute\.n_jobs: found a process that was ended from outside.*use fewer processes"
+    with pytest.raises(TrainingError, match=message):
+        list(map_units(end_itself, 0, range(4), 2))
+    assert {found for _, (_, found) in map_units(shift, 5, range(2), 2)} == {5, 6}
+
+
+def test_one_process_for_each_processor():
+    assert count_jobs(-1) == os.cpu_count()
+    assert count_jobs(3) == 3
+
+
 PARENT = """
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
+from fmnet.errors import TrainingError
 from fmnet.study.workers import start_worker
 
 if __name__ == "__main__":
