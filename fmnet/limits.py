@@ -1,7 +1,7 @@
 """Ranges that settings have to lie in; the configuration check reads them off signatures."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval, Len, MinLen
 
@@ -10,7 +10,7 @@ Count = Annotated[int, Ge(1)]
 #: How many of something that may be left out.
 NonNegativeCount = Annotated[int, Ge(0)]
 #: How many processes; -1 for one per processor.
-Jobs = Annotated[int, Interval(ge=-1)]
+Jobs = Literal[-1] | Count
 #: How many parts something is split into, or how many members a group needs: 2 or more.
 Several = Annotated[int, Ge(2)]
 #: What random numbers start from.

@@ -16,7 +16,7 @@ from fmnet.networks.backbones import NetworkBuilder, build_small_cnn
 from fmnet.study.baselines.base import Baseline
 from fmnet.study.crossval import Pipeline
 from fmnet.study.data import StudyData, load_study_data
-from fmnet.training.compute import Compute, plan_compute
+from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import Trainable
 from fmnet.training.recipe import Recipe
 from fmnet.training.trainer import TrainerBuilder, build_trainer
@@ -76,4 +76,4 @@ class Setting:
             inner_splits=self.inner_splits,
         )
         planned = plan_compute(trainable, compute, data.smoothed)
-        return Pipeline(planned, baselines or {}, folds, 0, compute.n_jobs)
+        return Pipeline(planned, baselines or {}, folds, 0, count_processes(compute, planned))

@@ -13,7 +13,7 @@ from fmnet.study.baselines.base import Baseline, FoldScores, score_fold
 from fmnet.study.data import StudyData
 from fmnet.study.parts import Parts, ScoredFold
 from fmnet.study.run_folder import is_writer
-from fmnet.study.workers import count_jobs, map_units
+from fmnet.study.workers import map_units
 from fmnet.training.fit import Trainable
 from fmnet.training.fold import FoldTask, TrainedFold, train_on_folds
 
@@ -101,7 +101,7 @@ def score_all(
     size = pipeline.folds_together(folds)
     units = [missing[start : start + size] for start in range(0, len(missing), size)]
     # several processes would write over each other's bars
-    inner_title = title if count_jobs(pipeline.n_jobs) == 1 else ""
+    inner_title = title if pipeline.n_jobs == 1 else ""
     bar = tqdm(
         total=len(folds), initial=len(done), desc=title, unit="fold", leave=False, disable=not title
     )

@@ -61,7 +61,7 @@ from fmnet.study.sensitivity.learning_curve import LearningCurvePlan, run_learni
 from fmnet.study.sensitivity.reruns import SensitivityPlan, run_reruns
 from fmnet.study.verdict import best_rival, verdict
 from fmnet.training.augmentation import Augmentation
-from fmnet.training.compute import Compute, plan_compute
+from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import LoggerBuilder, Trainable
 from fmnet.training.fold import FoldTask, TrainedFold
 from fmnet.training.recipe import Recipe
@@ -171,7 +171,8 @@ def run_study(
     )
     data = load_study_data(opened, preparation)
     trainable = plan_compute(trainable, compute, data.smoothed)
-    pipeline = Pipeline(trainable, baselines, folds, seed, compute.n_jobs)
+    n_jobs = count_processes(compute, trainable)
+    pipeline = Pipeline(trainable, baselines, folds, seed, n_jobs)
     splits = folds(opened)
     parts = parts_of(folder, config_yaml, opened, splits)
     if not is_resumed:

@@ -22,11 +22,6 @@ Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 
 
-def count_jobs(n_jobs: int) -> int:
-    """Read a number of processes as scikit-learn does: -1 is one for each processor."""
-    return max(1, os.cpu_count() or 1) if n_jobs < 1 else n_jobs
-
-
 def map_units(
     work: Callable[[Shared, Unit], Result], shared: Shared, units: Sequence[Unit], n_jobs: int
 ) -> Iterator[tuple[Unit, Result]]:
@@ -41,22 +36,22 @@ def map_units(
     units : sequence
         What is to be done.
     n_jobs : int
-        Processes; -1 for one per processor.
-
-    Raises
-    ------
-    TrainingError
-        If a process is killed.
+        Processes.
 
     Yields
     ------
     tuple
         A unit and what came of it, in the order in which they are done.
+
+    Raises
+    ------
+    TrainingError
+        If a process is killed.
     """
-    if min(count_jobs(n_jobs), len(units)) < 2:
+    if min(n_jobs, len(units)) < 2:
         yield from ((unit, work(shared, unit)) for unit in units)
         return
-    pool = _start_pool(count_jobs(n_jobs))
+    pool = _start_pool(n_jobs)
     with tempfile.TemporaryDirectory(prefix="fmnet-shared-") as folder:
         path = Path(folder) / "shared.pickle"
         path.write_bytes(pickle.dumps(shared))

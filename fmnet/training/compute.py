@@ -1,6 +1,7 @@
 """How trainings are computed; what they come to is the same up to rounding."""
 
 import math
+import os
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,6 +14,8 @@ from fmnet.training.fit import Trainable
 from fmnet.training.memory import choose_stack, free_bytes, training_bytes
 from fmnet.training.selfcheck import check_device
 
+#: Processes that one GPU is shared by; each has a context of its own in its memory.
+GPU_SHARERS = 4
 #: Share of the free memory that a cohort may take to be kept on the device.
 RESIDENT_SHARE = 0.5
 #: Share of the free memory that stacked trainings are planned with.
@@ -28,7 +31,8 @@ class Compute:
     Parameters
     ----------
     n_jobs : int
-        Processes among which folds and permutations are shared; -1 for one per processor.
+        Processes among which folds and permutations are shared; -1 for one per processor, or as
+        many as can share a GPU.
     n_stacked : int or "auto"
         Networks trained side by side in one process, see `fmnet.training.stack`; "auto" for as many
         as fit a GPU's memory, and for one on a CPU, where stacking is slower.
@@ -71,7 +75,7 @@ def plan_compute(trainable: Trainable, compute: Compute, cohort: SmoothedCohort)
     network = trainable.build_network(shape)
     if device.type != "cpu" or trainer.precision != "32-true":
         check_device(network, shape, device, str(trainer.precision))
-    free = free_bytes(device) // max(1, compute.n_jobs)
+    free = free_bytes(device) // count_processes(compute, trainable)
     is_resident = compute.resident
     if is_resident == "auto":
         is_resident = _prepared_bytes(cohort) <= RESIDENT_SHARE * free
@@ -95,6 +99,18 @@ def plan_compute(trainable: Trainable, compute: Compute, cohort: SmoothedCohort)
 
 def _prepared_bytes(cohort: SmoothedCohort) -> int:
     return len(cohort.values) * math.prod(cohort.input_shape) * cohort.values.itemsize
+
+
+def count_processes(compute: Compute, trainable: Trainable) -> int:
+    """Say how many processes share the folds: 1 where several share each training already."""
+    trainer = trainable.build_trainer(1, [], [])
+    if trainer.world_size > 1:
+        return 1
+    if compute.n_jobs != -1:
+        return compute.n_jobs
+    processors = os.cpu_count() or 1
+    on_gpu = trainer.strategy.root_device.type == "cuda"
+    return min(processors, GPU_SHARERS) if on_gpu else processors
 
 
 def _check_stackable(trainer: pl.Trainer) -> None:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from fmnet.errors import TrainingError
-from fmnet.study.workers import count_jobs, map_units
+from fmnet.study.workers import map_units
 
 
 def shift(shared, unit):
@@ -42,11 +42,6 @@ def test_process_that_is_killed_is_told_of_and_replaced():
     with pytest.raises(TrainingError, match=message):
         list(map_units(end_itself, 0, range(4), 2))
     assert {found for _, (_, found) in map_units(shift, 5, range(2), 2)} == {5, 6}
-
-
-def test_one_process_for_each_processor():
-    assert count_jobs(-1) == os.cpu_count()
-    assert count_jobs(3) == 3
 
 
 PARENT = """

@@ -11,7 +11,7 @@ from fmnet.deploy.preparation import PreparationSettings
 from fmnet.errors import ConfigError
 from fmnet.training import compute
 from fmnet.training.cohort import SmoothedCohort
-from fmnet.training.compute import Compute, plan_compute
+from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.trainer import build_trainer
 
 
@@ -57,6 +57,16 @@ def test_on_a_gpu_as_many_as_fit(make_trainable, cohort, monkeypatch, precision,
     planned = plan_compute(make_trainable(build_trainer=on_gpu(precision)), Compute(), cohort)
     assert (planned.n_stacked > 4) == is_stacked
     assert checked == [(torch.device("cuda", 0), precision)]
+
+
+def test_processes_are_as_many_as_can_share_the_device(make_trainable, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 12)
+    on_cpu, with_gpu = make_trainable(), make_trainable(build_trainer=on_gpu())
+    assert count_processes(Compute(n_jobs=-1), on_cpu) == 12
+    assert count_processes(Compute(n_jobs=-1), with_gpu) == compute.GPU_SHARERS
+    assert count_processes(Compute(n_jobs=3), with_gpu) == 3
+    shared = make_trainable(build_trainer=partial(build_trainer, devices=2, strategy="ddp"))
+    assert count_processes(Compute(n_jobs=-1), shared) == 1
 
 
 @pytest.mark.parametrize(
