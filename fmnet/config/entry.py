@@ -17,6 +17,7 @@ from fmnet.config.check import Schema, check_config
 from fmnet.config.jobs import JobFailure, is_submitted, reporting_jobs
 from fmnet.config.resolvers import register_resolvers
 from fmnet.errors import Fault, FmnetError
+from fmnet.training.processes import is_first
 
 #: Flags, as Hydra's parser names them, with which Hydra prints and runs nothing.
 PRINTS = ("help", "hydra_help", "cfg", "info", "shell_completion")
@@ -115,7 +116,8 @@ def _plain(error: FmnetError | OSError) -> FmnetError:
 
 
 def _stop(error: FmnetError | OSError) -> NoReturn:
-    print(_plain(error), file=sys.stderr)
+    if is_first():
+        print(_plain(error), file=sys.stderr)
     sys.exit(2)
 
 

@@ -70,7 +70,7 @@ class Job:
         return "\n".join(line for line in lines if not line.startswith(NOISE))
 
 
-class JobReport(Callback):  # type: ignore[misc]
+class JobReport(Callback):
     """Hydra calls this when a multirun starts."""
 
     folder: ClassVar[Path | None] = None
