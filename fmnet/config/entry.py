@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from fmnet.config.argv import arguments_alone
 from fmnet.config.check import Schema, check_config
-from fmnet.config.jobs import JobFailure, is_submitted, reporting_jobs
+from fmnet.config.jobs import JobFailure, is_submitted, reporting_jobs, take_place
 from fmnet.config.resolvers import register_resolvers
 from fmnet.errors import Fault, FmnetError
 from fmnet.training.processes import is_first
@@ -65,6 +65,7 @@ def run_script(
         register_resolvers()
         sys.argv = [script, *arguments_alone(given, config)]
         if is_submitted():
+            take_place()
             return _work_as_job(work, config)
         try:
             work(config)

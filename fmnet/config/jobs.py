@@ -19,6 +19,9 @@ LAUNCHER = "submitit"
 #: Starts the lines that the launcher adds to what a job prints.
 NOISE = "submitit "
 
+#: Where the tasks of local jobs meet: a port of each job's own.
+FIRST_PORT, N_PORTS = 20_000, 20_000
+
 
 @dataclass(frozen=True)
 class JobFailure:
@@ -90,6 +93,20 @@ class JobReport(Callback):
 def is_submitted() -> bool:
     """Tell whether this is a job that a cluster runs."""
     return HydraConfig.initialized() and _is_cluster(DictConfig({"hydra": HydraConfig.get()}))
+
+
+def take_place() -> None:
+    """Tell Lightning which of a local job's tasks this is; of those of SLURM it knows by itself."""
+    n_tasks = os.environ.get("SUBMITIT_LOCAL_NTASKS", "1")
+    if os.environ.get("SUBMITIT_EXECUTOR") == "local" and n_tasks != "1":
+        port = FIRST_PORT + int(os.environ["SUBMITIT_LOCAL_JOB_ID"]) % N_PORTS
+        os.environ |= {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "NODE_RANK": "0",
+            "LOCAL_RANK": os.environ["SUBMITIT_LOCAL_LOCALID"],
+            "WORLD_SIZE": n_tasks,
+        }
 
 
 def _is_cluster(config: DictConfig) -> bool:

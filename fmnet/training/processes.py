@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import pytorch_lightning as pl
@@ -14,7 +14,7 @@ from lightning_fabric.plugins import ClusterEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from torch import distributed
 
-from fmnet.errors import FmnetError
+from fmnet.errors import Fault, FmnetError, TrainingError
 
 Decision = TypeVar("Decision")
 #: Environment variable: the process that a process was started by, as one of those of a training.
@@ -76,6 +76,10 @@ def joined(trainer: pl.Trainer) -> Iterator[None]:
         is_over.set()
         for other in others:
             other.wait()
+    except RuntimeError as error:  # as lost connections are
+        if lost := [code for other in others if (code := _code(other))]:
+            raise TrainingError(_lost(lost[0])) from error
+        raise
     finally:
         is_over.set()
         for other in others:
@@ -102,13 +106,28 @@ def _start_others(
     ]
 
 
+def _code(other: "subprocess.Popen[bytes]") -> int | None:
+    with suppress(subprocess.TimeoutExpired):
+        return other.wait(1.0)
+    return None
+
+
+def _lost(code: int) -> Fault:
+    return Fault(
+        "trainer",
+        f"a process that shares the trainings and ended with {code}",
+        "processes that all go on to the end",
+        "see what it says above, and whether there was memory for all; the same command goes on",
+    )
+
+
 def _watch(others: list[subprocess.Popen[bytes]], is_over: threading.Event) -> None:
     """End this process if another one fails: it could wait for that one's numbers forever."""
 
     def wait(other: subprocess.Popen[bytes]) -> None:
         code = other.wait()
         if code and not is_over.wait(GRACE_S):
-            print(f"a process that shares the training ended with {code}", file=sys.stderr)
+            print(TrainingError(_lost(code)), file=sys.stderr)
             os._exit(1)
 
     for other in others:
