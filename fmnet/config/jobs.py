@@ -141,7 +141,7 @@ def reporting_jobs() -> Iterator[None]:
 
 
 def _report(jobs: list[Job]) -> None:
-    shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+    shared = set.intersection(*(set(job.overrides) for job in jobs)) if jobs else set()
     faults = []
     for job in jobs:
         name = f"job {job.number} ({' '.join(own)})" if (own := _own(job, shared)) else "the job"

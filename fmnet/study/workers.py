@@ -1,10 +1,11 @@
 """Units of work shared among processes that end when the one that started them does."""
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any, ClassVar, TypeVar
 
@@ -55,6 +56,8 @@ def map_units(
                 yield futures[future], future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in active_children():  # nobody waits for what they work on
+                worker.kill()
             raise
 
 
@@ -77,6 +80,9 @@ class _Worker:
 def start_worker(threads: int) -> None:
     """Set up a fresh worker: how many threads it computes with, and whose end is its own."""
     torch.set_num_threads(threads)
+    # A cluster warns all processes of a job before it ends them; who started these requeues it
+    for name in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(name, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

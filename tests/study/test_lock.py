@@ -9,12 +9,8 @@ from fmnet.study.lock import holding
 
 @pytest.mark.parametrize(("first", "second"), [(False, False), (False, True), (True, False)])
 def test_folder_that_is_held_is_refused(tmp_path, first, second):
-    message = "found another process at work in it; .*wait until it ends"
-    with (
-        holding(tmp_path, first),
-        pytest.raises(RunError, match=message),
-        holding(tmp_path, second),
-    ):
+    refused = pytest.raises(RunError, match=r"found another process at work in it; .*wait until")
+    with holding(tmp_path, first), refused, holding(tmp_path, second):
         pass
     with holding(tmp_path, is_shared=False):  # free again
         assert (tmp_path / MARKER).exists()
