@@ -1,5 +1,6 @@
 """What every script does around its work: check the configuration, report faults plainly."""
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -17,7 +18,6 @@ from fmnet.config.check import Schema, check_config
 from fmnet.config.jobs import JobFailure, is_submitted, reporting_jobs, take_place
 from fmnet.config.resolvers import register_resolvers
 from fmnet.errors import Fault, FmnetError
-from fmnet.training.processes import is_first
 
 #: Flags, as Hydra's parser names them, with which Hydra prints and runs nothing.
 PRINTS = ("help", "hydra_help", "cfg", "info", "shell_completion")
@@ -117,7 +117,7 @@ def _plain(error: FmnetError | OSError) -> FmnetError:
 
 
 def _stop(error: FmnetError | OSError) -> NoReturn:
-    if is_first():
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of processes that share trainings, one speaks
         print(_plain(error), file=sys.stderr)
     sys.exit(2)
 

@@ -10,6 +10,7 @@ from multiprocessing.connection import wait
 from typing import Any, ClassVar, TypeVar
 
 import torch
+from joblib import cpu_count  # of this job, where a cluster gives it a share of a machine
 
 Shared = TypeVar("Shared")
 Unit = TypeVar("Unit")
@@ -18,7 +19,7 @@ Result = TypeVar("Result")
 
 def count_jobs(n_jobs: int) -> int:
     """Read a number of processes as scikit-learn does: -1 is one for each processor."""
-    return max(1, os.cpu_count() or 1) if n_jobs < 1 else n_jobs
+    return int(cpu_count()) if n_jobs < 1 else n_jobs
 
 
 def map_units(
@@ -46,7 +47,7 @@ def map_units(
     if n_jobs < 2:
         yield from ((unit, work(shared, unit)) for unit in units)
         return
-    threads = max(1, (os.cpu_count() or 1) // n_jobs)
+    threads = max(1, cpu_count() // n_jobs)
     # Forked workers would share torch's threads and hang.
     context = get_context("spawn")
     with ProcessPoolExecutor(n_jobs, context, _Worker.start, (work, shared, threads)) as pool:
