@@ -47,6 +47,10 @@ class FmnetError(Exception):
         self.faults = (faults,) if isinstance(faults, Fault) else tuple(faults)
         super().__init__(self._message())
 
+    def __reduce__(self) -> tuple[type["FmnetError"], tuple[tuple[Fault, ...]]]:
+        """Reach another process with all faults."""
+        return type(self), (self.faults,)
+
     def _message(self) -> str:
         if len(self.faults) == 1:
             return f"{self.title}: {self.faults[0]}"
@@ -100,6 +104,12 @@ class RunError(FmnetError):
     """The run folder is not what this step needs."""
 
     title = "the run folder can't be used"
+
+
+class JobError(FmnetError):
+    """Jobs could not be given to a cluster, or failed there."""
+
+    title = "not all jobs came to their end"
 
 
 class OutputError(FmnetError):

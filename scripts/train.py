@@ -8,7 +8,6 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from fmnet.config.entry import build, run_script
-from fmnet.study.run_folder import is_writer
 from fmnet.study.study import run_study
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -16,7 +15,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 def work(config: DictConfig) -> None:
     lines = run_study(**build(config), config_yaml=OmegaConf.to_yaml(config, resolve=True))
-    if is_writer():
+    if lines:  # one of the processes that share trainings has them
         print("\n".join(lines))
 
 

@@ -1,6 +1,8 @@
 """What every script does around its work: check the configuration, report faults plainly."""
 
+import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,7 +13,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from fmnet.config.argv import arguments_alone
 from fmnet.config.check import Schema, check_config
+from fmnet.config.jobs import JobFailure, is_submitted, reporting_jobs, take_place
 from fmnet.config.resolvers import register_resolvers
 from fmnet.errors import Fault, FmnetError
 
@@ -30,7 +34,7 @@ def run_script(
 
     Wrong configurations are refused before Hydra starts, with all their faults. A user-facing
     error in the work, or a file that can't be read or written, ends the program with its message
-    and status 2, without a traceback.
+    and status 2, without a traceback. Of jobs on a cluster, each failure is reported so.
 
     Parameters
     ----------
@@ -54,13 +58,27 @@ def run_script(
         except (FmnetError, OSError) as error:
             _stop(error)
 
-    def guarded(config: DictConfig) -> None:
+    script = str(Path(sys.argv[0]).resolve())
+    given = [text for text in sys.argv[1:] if text not in flags.overrides]
+
+    def guarded(config: DictConfig) -> JobFailure | None:
+        register_resolvers()
+        sys.argv = [script, *arguments_alone(given, config)]
+        if is_submitted():
+            take_place()
+            return _work_as_job(work, config)
         try:
             work(config)
         except (FmnetError, OSError) as error:
             _stop(error)
+        return None
 
-    hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)(guarded)()
+    main = hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)
+    try:
+        with reporting_jobs():
+            main(guarded)()
+    except FmnetError as error:
+        _stop(error)
 
 
 def build(config: DictConfig) -> dict[str, Any]:
@@ -80,8 +98,27 @@ def build(config: DictConfig) -> dict[str, Any]:
     return built
 
 
+def _work_as_job(work: Callable[[DictConfig], None], config: DictConfig) -> JobFailure | None:
+    """Work where nobody looks: what fails is written to the job's log and told to who waits."""
+    try:
+        work(config)
+    except (FmnetError, OSError) as error:
+        report = str(_plain(error))
+        print(report, file=sys.stderr)
+        return JobFailure(report)
+    except Exception as error:  # noqa: BLE001 (its traceback would be lost with the process)
+        traceback.print_exc()
+        return JobFailure(f"{type(error).__name__}: {error}")
+    return None
+
+
+def _plain(error: FmnetError | OSError) -> FmnetError:
+    return file_report(error) if isinstance(error, OSError) else error
+
+
 def _stop(error: FmnetError | OSError) -> NoReturn:
-    print(file_report(error) if isinstance(error, OSError) else error, file=sys.stderr)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of processes that share trainings, one speaks
+        print(_plain(error), file=sys.stderr)
     sys.exit(2)
 
 

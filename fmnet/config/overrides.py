@@ -19,6 +19,8 @@ from fmnet.errors import Fault
 
 #: What Hydra raises for overrides or files that it can't compose.
 CANT_COMPOSE = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
+#: Options of hydra/launcher that an extra installs.
+LAUNCHERS = ("submitit_local", "submitit_slurm")
 
 
 def parse_overrides(texts: Iterable[str]) -> tuple[list[Override], list[Fault]]:
@@ -59,6 +61,7 @@ def check_overrides(
     wrong = {id(item): _group_faults(item, paths, needed) for item in chosen}
     faults = [fault for found in wrong.values() for fault in found]
     free = [item for item in overrides if _is_free(item) and item not in chosen]
+    free.sort(key=lambda item: "." in item.key_or_group)  # a launcher comes before its settings
     first = [*paths, *(item for item in chosen if not wrong[id(item)])]
     good, more = _composable(config_name, [], [*first, *(i for i in free if i not in paths)])
     faults += more
@@ -86,9 +89,34 @@ def _composable(
         if error is None:
             kept = [*kept, item]
         else:
-            reason, line = " ".join(str(error).split()), item.input_line or item.key_or_group
-            faults.append(Fault(line, reason, "an override that composes", "correct it"))
+            faults.append(_composing_fault(config_name, kept, item, error))
     return kept, faults
+
+
+def _composing_fault(
+    config_name: str, kept: list[Override], item: Override, error: Exception
+) -> Fault:
+    """Say why an override can't be composed; of Hydra's own, what there is in its place."""
+    key = item.key_or_group
+    if _is_hydra(key) and not _is_deletion(item):
+        if options := group_options(key):
+            if set(map(str, values_of(item))) - set(options):
+                return _option_fault(key, str(values_of(item)[0]), options)
+        elif not item.is_add():
+            lines = [single(one) for one in kept]
+            base = compose(config_name, overrides=lines, return_hydra_config=True)
+            if fault := _key_fault(key.replace("/", "."), base):
+                return fault
+    reason = " ".join(f"{error} {error.__cause__ or ''}".split())
+    line = item.input_line or key
+    return Fault(line, reason, "an override that composes", "correct it")
+
+
+def _option_fault(group: str, name: str, options: list[str]) -> Fault:
+    action = suggest(name, options)
+    if name in LAUNCHERS:
+        action = "install what it needs: pip install 'fmnet[slurm]'"
+    return Fault(group, f"option '{name}'", ", ".join(options), action)
 
 
 def _failure(config_name: str, overrides: list[Override]) -> Exception | None:
@@ -110,9 +138,14 @@ def values_of(override: Override) -> list[Any]:
 
 
 def refuse_sweeps(overrides: Iterable[Override]) -> list[Fault]:
-    """Report overrides with several values where one run was asked for."""
+    """Report overrides with several values, or a launcher of jobs, where one run was asked for."""
     action = "add -m to run them all, write [a,b] for a list, or quote the value"
-    return [
+    launchers = [
+        Fault(item.key_or_group, "a launcher for one run", "a launcher for a multirun", "add -m")
+        for item in overrides
+        if item.key_or_group == "hydra/launcher" and values_of(item) != ["basic"]
+    ]
+    return launchers + [
         Fault(item.key_or_group, "several values", "one value", action)
         for item in overrides
         if item.is_sweep_override()
@@ -130,8 +163,16 @@ def single(override: Override, value: Any = None) -> str:
 
 def _is_free(override: Override) -> bool:
     """Tell overrides that need no place in the config: additions, deletions, Hydra's own."""
-    is_hydra = override.key_or_group.split(".")[0].split("/")[0] == "hydra"
-    return is_hydra or override.is_add() or override.is_force_add() or _is_deletion(override)
+    return (
+        _is_hydra(override.key_or_group)
+        or override.is_add()
+        or override.is_force_add()
+        or _is_deletion(override)
+    )
+
+
+def _is_hydra(key: str) -> bool:
+    return key.split(".")[0].split("/")[0] == "hydra"
 
 
 def _is_deletion(override: Override) -> bool:
@@ -183,6 +224,10 @@ def _key_fault(key: str, base: DictConfig) -> Fault | None:
             more = [name for name in _target_parameters(node) if name not in listed]
             names, stem = [*listed, *more], ".".join(parts[:depth])
             accepted = ", ".join(f"{stem}.{name}" if stem else name for name in names)
+            if stem == "hydra.launcher" and not names:
+                return Fault(
+                    key, "no such key", "nothing here", "add hydra/launcher=submitit_slurm"
+                )
             is_new = part in more
             found = "a key that the configuration doesn't list" if is_new else "no such key"
             action = f"write +{key}=VALUE" if is_new else suggest(part, names)

@@ -13,7 +13,6 @@ from fmnet.study.run_folder import (
     FOLDERS,
     OPENINGS,
     changed_settings,
-    is_writer,
     read_json,
     write_json,
 )
@@ -55,7 +54,7 @@ def claim_run_folder(run_dir: Path, config_yaml: str, overwrite: bool, resume: b
     if run_dir.exists() and any(run_dir.iterdir()) and not (run_dir / MARKER).is_file():
         action = "choose another run_dir: a run replaces what its folder holds"
         raise _refuse(run_dir, "files that no fmnet run has made", action)
-    if is_writer() and (run_dir / REPLACED).is_dir():
+    if (run_dir / REPLACED).is_dir():
         _bring_back(run_dir)
     if not (run_dir / "predictions.tsv").exists():
         return False

@@ -11,11 +11,11 @@ from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
 from fmnet.study.baselines.base import Baseline, FoldScores, score_fold
 from fmnet.study.data import StudyData
-from fmnet.study.parts import Parts, ScoredFold
-from fmnet.study.run_folder import is_writer
+from fmnet.study.parts import Parts, ScoredFold, Shard
 from fmnet.study.workers import map_units
 from fmnet.training.fit import Trainable
 from fmnet.training.fold import FoldTask, TrainedFold, train_on_folds
+from fmnet.training.processes import is_first
 
 NETWORK = "cnn"
 #: Part of the seeds of trainings that differ in nothing but random numbers.
@@ -103,14 +103,19 @@ def score_all(
     # several processes would write over each other's bars
     inner_title = title if pipeline.n_jobs == 1 else ""
     bar = tqdm(
-        total=len(folds), initial=len(done), desc=title, unit="fold", leave=False, disable=not title
+        total=len(folds),
+        initial=len(done),
+        desc=title,
+        unit="fold",
+        leave=False,
+        disable=not (title and is_first()),
     )
     with bar:
         for unit, found in map_units(
             _score_unit, (pipeline, data, inner_title), units, pipeline.n_jobs
         ):
             done |= dict(zip(unit, found, strict=True))
-            if parts is not None and is_writer():
+            if parts is not None and is_first():
                 for fold in unit:
                     parts.write(fold, done[fold])
             bar.update(len(unit))
@@ -175,15 +180,38 @@ def crossvalidate_seeds(
     DataFrame
         The out-of-fold table of `n_seeds` - 1 further trainings, with a column ``seed``.
     """
-    first = [fold for fold in folds if fold.repeat == 0]
-    quiet = replace(pipeline.without_loggers(), baselines={})
     tables = []
     for number in range(1, n_seeds):
-        other = replace(quiet, seed=fold_seed(pipeline.seed, SEEDS, number))
-        title = f"seed {number + 1} of {n_seeds}"
-        table, _ = crossvalidate(other, data, first, title, parts and parts.below(f"seed-{number}"))
+        other, title, kept = _with_seed(pipeline, number, n_seeds, parts)
+        table, _ = crossvalidate(other, data, _first_repeat(folds), title, kept)
         tables.append(table.assign(seed=number))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def score_shard(
+    shard: Shard, pipeline: Pipeline, data: StudyData, folds: list[Fold], n_seeds: int, parts: Parts
+) -> int:
+    """Work on a share of the folds, and of those under other seeds; count them."""
+    own, again = shard.own(folds), shard.own(_first_repeat(folds))
+    if own:
+        score_all(pipeline, data, own, "folds", parts)
+    for number in range(1, n_seeds if again else 1):
+        other, title, kept = _with_seed(pipeline, number, n_seeds, parts)
+        score_all(other, data, again, title, kept)
+    return len(own) + (n_seeds - 1) * len(again)
+
+
+def _first_repeat(folds: list[Fold]) -> list[Fold]:
+    return [fold for fold in folds if fold.repeat == 0]
+
+
+def _with_seed(
+    pipeline: Pipeline, number: int, n_seeds: int, parts: Parts | None
+) -> tuple[Pipeline, str, Parts | None]:
+    """Only the network, with other random numbers; its title, and where its folds are kept."""
+    quiet = replace(pipeline.without_loggers(), baselines={})
+    other = replace(quiet, seed=fold_seed(pipeline.seed, SEEDS, number))
+    return other, f"seed {number + 1} of {n_seeds}", parts and parts.below(f"seed-{number}")
 
 
 def train_with_progress(
@@ -192,7 +220,8 @@ def train_with_progress(
     """Train on folds with a progress bar over epochs, or without one if it has no title."""
     n_trainings = sum(len(task.fold.validation) + 1 for task in tasks)
     total = n_trainings * trainable.recipe.max_epochs
-    with tqdm(total=total, desc=title, unit="epoch", leave=False, disable=not title) as bar:
+    is_hidden = not (title and is_first())
+    with tqdm(total=total, desc=title, unit="epoch", leave=False, disable=is_hidden) as bar:
         return train_on_folds(trainable, tasks, bar.update)
 
 

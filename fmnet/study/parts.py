@@ -99,6 +99,10 @@ class Parts:
         content = {"n_epochs": scored.n_epochs, "rows": scored.rows.to_dict("records")}
         write_json(content, self._path(fold))
 
+    def count(self, folds: Sequence[Fold]) -> int:
+        """Count the folds that are done."""
+        return sum(self._path(fold).exists() for fold in folds)
+
     def below(self, name: str) -> "Parts":
         """Keep other folds apart from these."""
         return Parts(self.folder / name)

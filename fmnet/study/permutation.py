@@ -12,12 +12,13 @@ from tqdm import tqdm
 from fmnet.data.folds import Fold
 from fmnet.errors import Fault, FoldsError
 from fmnet.limits import Count, NonNegativeCount
+from fmnet.study.baselines.base import Baseline
 from fmnet.study.crossval import NETWORK, Pipeline, score_folds
 from fmnet.study.data import StudyData
 from fmnet.study.exchange import PERMUTATION, check_exchangeable, permute_labels
 from fmnet.study.metrics import count_pairs
 from fmnet.study.parts import WHOLE, Shard
-from fmnet.study.run_folder import check_one_process, read_json, write_json
+from fmnet.study.run_folder import read_json, write_json
 from fmnet.study.workers import map_units
 
 #: How often labels are drawn again where folds can't be made for them.
@@ -114,14 +115,11 @@ def run_permutations(
 
     Raises
     ------
-    ConfigError
-        In a distributed training, whose processes can't share them.
     FoldsError
         If random labels hardly ever allow folds.
     """
-    check_one_process("permutation.n")
     check_exchangeable(data.cohort, pipeline.seed)
-    kept = {name: one for name, one in pipeline.baselines.items() if name in plan.models}
+    kept = _permuted(pipeline, plan)
     quiet = replace(pipeline.without_loggers(), baselines=kept)
     folder = folder / _folder_name(plan, kept)
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,6 +134,13 @@ def run_permutations(
                 write_json(aucs, _path(folder, index))
             bar.update(len(indices))
     return pd.DataFrame([read_json(_path(folder, index)) for index in own])
+
+
+def count_permutations(pipeline: Pipeline, plan: PermutationPlan, *folders: Path) -> int:
+    """Count the permutations of a plan that are in one of these folders."""
+    name = _folder_name(plan, _permuted(pipeline, plan))
+    paths = ([_path(folder / name, index) for folder in folders] for index in range(plan.n))
+    return sum(any(path.exists() for path in places) for places in paths)
 
 
 def summarise_permutations(
@@ -182,6 +187,10 @@ def _adopt(given: Path, folder: Path) -> None:
     """Move in the permutations that others have run."""
     for path in given.glob("[0-9]*.json"):
         path.replace(folder / path.name)
+
+
+def _permuted(pipeline: Pipeline, plan: PermutationPlan) -> dict[str, Baseline]:
+    return {name: one for name, one in pipeline.baselines.items() if name in plan.models}
 
 
 def _folder_name(plan: PermutationPlan, models: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -24,7 +25,6 @@ from fmnet.deploy.bundle import write_plain
 from fmnet.deploy.calibration import Calibration
 from fmnet.deploy.preparation import Preparation, write_preparation
 from fmnet.deploy.quality import Reference
-from fmnet.errors import ConfigError, Fault
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import NetworkDescription, write_network
 
@@ -87,30 +87,6 @@ class TrainingRecord:
     control: str = ""
 
 
-def is_writer() -> bool:
-    """Tell whether this process writes the run folder: one of those of a distributed run does."""
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
-
-
-def check_one_process(setting: str) -> None:
-    """Refuse what takes many trainings where each training is shared by several processes.
-
-    Raises
-    ------
-    ConfigError
-        In a distributed run.
-    """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        raise ConfigError(
-            Fault(
-                setting,
-                "many trainings in a run that several processes share",
-                "one device for each training",
-                "run them apart: resume=true with trainer=gpu or trainer=cpu",
-            )
-        )
-
-
 def changed_settings(run_dir: Path, config_yaml: str) -> list[str]:
     """Name the settings in which a run differs from a configuration, as far as they matter."""
     before = fixed_settings((run_dir / "config.yaml").read_text("utf-8"))
@@ -120,12 +96,15 @@ def changed_settings(run_dir: Path, config_yaml: str) -> list[str]:
 
 def write_whole(text: str, path: Path) -> None:
     """Write a file so that its name never stands for a part of it."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}.part")  # others may write it as well
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_json(content: Any, path: Path) -> None:
@@ -134,7 +113,6 @@ def write_json(content: Any, path: Path) -> None:
 
 
 def parse_settings(config_yaml: str) -> dict[str, Any]:
-    """Read a configuration without what may change when a run is gone on with."""
     """Read a configuration that was kept as text."""
     settings = OmegaConf.to_container(OmegaConf.create(config_yaml))
     assert isinstance(settings, dict)

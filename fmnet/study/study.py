@@ -1,8 +1,9 @@
 """One study from a listing to a run folder."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from fmnet.data.listing import Listing
 from fmnet.data.store import ScanStore
 from fmnet.data.template import build_grid
 from fmnet.deploy.preparation import PreparationSettings
+from fmnet.errors import ConfigError, Fault
 from fmnet.limits import Count, Seed
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.study.analysis import analyse_predictions, power_of
 from fmnet.study.audit.audit import AuditPlan, run_audit
 from fmnet.study.baselines.base import Baseline
-from fmnet.study.claim import claim_run_folder, mark_run_folder, replacing
+from fmnet.study.claim import claim_run_folder, replacing
 from fmnet.study.crossval import (
     NETWORK,
     Pipeline,
@@ -29,7 +31,7 @@ from fmnet.study.crossval import (
     crossvalidate_seeds,
     fold_seed,
     lacking_baselines,
-    score_all,
+    score_shard,
     train_with_progress,
     usable_baselines,
 )
@@ -37,18 +39,22 @@ from fmnet.study.data import StudyData, load_study_data
 from fmnet.study.exchange import PERMUTATION, permute_labels
 from fmnet.study.findings import all_findings
 from fmnet.study.leaks import check_leaks
+from fmnet.study.lock import holding
 from fmnet.study.lockbox import LockBox, set_aside
 from fmnet.study.metrics import add_units
 from fmnet.study.parts import Parts, Shard, digest_of
-from fmnet.study.permutation import PermutationPlan, run_permutations, summarise_permutations
+from fmnet.study.permutation import (
+    PermutationPlan,
+    count_permutations,
+    run_permutations,
+    summarise_permutations,
+)
 from fmnet.study.record import Results, read_results, write_final, write_record
 from fmnet.study.report.page import write_report
 from fmnet.study.report.words import NAMES, control, summary_lines
 from fmnet.study.run_folder import (
     as_written,
-    check_one_process,
     fixed_settings,
-    is_writer,
     manifest,
     note_resumption,
     parse_settings,
@@ -64,6 +70,7 @@ from fmnet.training.augmentation import Augmentation
 from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import LoggerBuilder, Trainable
 from fmnet.training.fold import FoldTask, TrainedFold
+from fmnet.training.processes import agreed, end_with_starter, is_first, joined
 from fmnet.training.recipe import Recipe
 from fmnet.training.trainer import TrainerBuilder, check_trainer
 
@@ -158,9 +165,14 @@ def run_study(
         The results in a few lines for the terminal.
     """
     started, folder = datetime.now(UTC), Path(run_dir)
-    check_trainer(trainer)
-    settings = parse_settings(config_yaml)
-    is_resumed = claim_run_folder(folder, config_yaml, overwrite, resume or not shard.is_whole)
+    end_with_starter()
+    built = check_trainer(trainer)
+    plans = (permutation, sensitivity, learning_curve)
+    check_one_process(built.world_size, plans, shard, compute, task.batch_size)
+    settings, leads = parse_settings(config_yaml), built.global_rank == 0
+    is_resuming = resume or not shard.is_whole
+    claim = partial(claim_run_folder, folder, config_yaml, overwrite, is_resuming)
+    is_resumed = leads and claim()
     grid = build_grid(preparation.voxel_size_mm, preparation.mask)
     store = ScanStore(Path(store_dir), grid, preparation.min_coverage)
     opened = set_aside(open_cohort(cohort, store), lockbox, seed)
@@ -175,41 +187,108 @@ def run_study(
     pipeline = Pipeline(trainable, baselines, folds, seed, n_jobs)
     splits = folds(opened)
     parts = parts_of(folder, config_yaml, opened, splits)
-    if not is_resumed:
+    if leads and not is_resumed:
         check_leaks(usable_baselines(pipeline, data), data, splits[0], seed)
-    if not shard.is_whole:
-        mark_run_folder(folder)
-        lines = work_on_shard(shard, pipeline, data, splits, permutation, parts, is_resumed)
-        return [*lines, str(folder)]
-    if is_resumed:
-        results = read_results(folder, data, splits)
-    else:
-        kept = ("logs",) if parts.folder.exists() else ()
-        with replacing(folder, kept) if is_writer() else nullcontext():
-            results = run_crossvalidation(pipeline, data, splits, n_seeds, parts)
-            if is_writer():
-                record = manifest(seed, _hashes(opened), started)
-                write_record(results, folder, record, config_yaml)
-    named = add_units(results.predictions, opened.unit_of)
-    metrics = figures(results, named, seed)
-    if not (folder / "model" / "training.json").exists():
-        final = train_final(pipeline, data, splits)
-        if is_writer():
-            write_final(results, metrics, final, pipeline, control(settings), folder / "model")
-    plans = (permutation, sensitivity, learning_curve)
-    before = read_probes(folder) if is_resumed else {}
-    metrics |= probe(plans, pipeline, results, metrics, before, folder, parts)
-    network_figures = metrics["models"][NETWORK]
-    metrics["audit"] = run_audit(audit, opened, results.predictions, NETWORK, network_figures, seed)
-    metrics["findings"] = all_findings(metrics)
-    metrics["verdict"] = verdict(metrics, NAMES)
-    if is_writer():
+    with ExitStack() as stack:
+        stack.enter_context(joined(built))
+        agreed(lambda: stack.enter_context(holding(folder, is_shared=not shard.is_whole)))
+        is_resumed = agreed(claim)
+        if not shard.is_whole:
+            lines = work_on_shard(
+                shard, pipeline, data, splits, n_seeds, permutation, parts, is_resumed
+            )
+            return [*lines, str(folder)]
+        ready = _ready(pipeline, permutation, splits, parts, folder, is_resumed)
+        if is_resumed:
+            results = read_results(folder, data, splits)
+        else:
+            kept = ("logs",) if parts.folder.exists() else ()
+            with replacing(folder, kept) if is_first() else nullcontext():
+                results = run_crossvalidation(pipeline, data, splits, n_seeds, parts)
+                if is_first():
+                    record = manifest(seed, _hashes(opened), started)
+                    write_record(results, folder, record, config_yaml)
+        named = add_units(results.predictions, opened.unit_of)
+        metrics = figures(results, named, seed)
+        if not agreed((folder / "model" / "training.json").exists):
+            final = train_final(pipeline, data, splits)
+            if is_first():
+                write_final(results, metrics, final, pipeline, control(settings), folder / "model")
+        if not is_first():
+            return []
+        before = read_probes(folder) if is_resumed else {}
+        metrics |= probe(plans, pipeline, results, metrics, before, folder, parts)
+        network_figures = metrics["models"][NETWORK]
+        metrics["audit"] = run_audit(
+            audit, opened, results.predictions, NETWORK, network_figures, seed
+        )
+        metrics["findings"] = all_findings(metrics)
+        metrics["verdict"] = verdict(metrics, NAMES)
         if is_resumed:
             note_resumption(folder, started)
         write_report(metrics, results.predictions, opened, settings, folder)
         write_json(metrics, folder / "metrics.json")  # last: it marks the run as finished
         Parts(folder / PARTS).remove()
-    return [*summary_lines(metrics, cohort, settings), str(folder)]
+    return [*summary_lines(metrics, cohort, settings), *ready, str(folder)]
+
+
+def check_one_process(
+    n_processes: int,
+    plans: tuple[PermutationPlan, SensitivityPlan, LearningCurvePlan],
+    shard: Shard,
+    compute: Compute,
+    batch_size: int,
+) -> None:
+    """Refuse what takes many trainings where each training is shared by several processes.
+
+    Raises
+    ------
+    ConfigError
+        In a distributed run, with all that it can't do.
+    """
+    permutation, sensitivity, learning_curve = plans
+    asked = {
+        "permutation.n": permutation.n > 0,
+        "sensitivity": sensitivity.is_asked_for,
+        "learning_curve.shares": bool(learning_curve.shares),
+        "shard.n": not shard.is_whole,
+        "compute.n_jobs": compute.n_jobs != 1,
+    }
+    action = "run it apart, with trainer=gpu or trainer=cpu: results are those of the same pipeline"
+    found = f"many trainings at once, where {n_processes} processes share each"
+    faults = [
+        Fault(key, found, "one device for each training", action)
+        for key, is_asked in asked.items()
+        if is_asked
+    ]
+    if batch_size < n_processes:
+        accepted = f"at least {n_processes}, one scan for each process"
+        action = "raise it, or use fewer devices"
+        faults.append(Fault("task.batch_size", str(batch_size), accepted, action))
+    if n_processes > 1 and faults:
+        raise ConfigError(faults)
+
+
+def _ready(
+    pipeline: Pipeline,
+    permutation: PermutationPlan,
+    folds: list[Fold],
+    parts: Parts,
+    folder: Path,
+    is_resumed: bool,
+) -> list[str]:
+    """Say what shards, or earlier calls, have done of the work."""
+    places = (folder / PERMUTATIONS, parts.folder / PERMUTATIONS)
+    done = {
+        "folds": (len(folds) if is_resumed else parts.count(folds), len(folds)),
+        "permutations": (count_permutations(pipeline, permutation, *places), permutation.n),
+    }
+    return [
+        f"{n} of {total} {name} were done before, by shards or an earlier call; "
+        f"{total - n} were computed now"
+        for name, (n, total) in done.items()
+        if n
+    ]
 
 
 def work_on_shard(
@@ -217,21 +296,21 @@ def work_on_shard(
     pipeline: Pipeline,
     data: StudyData,
     folds: list[Fold],
+    n_seeds: int,
     permutation: PermutationPlan,
     parts: Parts,
     is_crossvalidated: bool,
 ) -> list[str]:
     """Compute one share of the folds and permutations into `parts`; say what was done."""
-    check_one_process("shard.n")
-    own = [] if is_crossvalidated else shard.own(folds)
-    if own:
-        score_all(pipeline, data, own, "folds", parts)
+    n_folds = 0
+    if not is_crossvalidated:
+        n_folds = score_shard(shard, pipeline, data, folds, n_seeds, parts)
     if permutation.n:
         folder = parts.folder / PERMUTATIONS
         run_permutations(pipeline, data, permutation, folder, shard=shard)
     n_permutations = len(shard.own(range(permutation.n)))
     return [
-        f"share {shard.index + 1} of {shard.n} is done: {len(own)} folds, "
+        f"share {shard.index + 1} of {shard.n} is done: {n_folds} folds, "
         f"{n_permutations} permutations",
         "when all are: give the command once more without shard, and with resume=true if the run "
         "was finished before",

@@ -2,18 +2,20 @@
 
 import os
 import pickle
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache, lru_cache
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from joblib import cpu_count  # of this job, where a cluster gives it a share of a machine
 
 from fmnet.errors import Fault, TrainingError
 
@@ -60,19 +62,27 @@ def map_units(
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool as error:
-            _start_pool.cache_clear()
+            _end_pool(pool)
             raise TrainingError(_ended()) from error
-        finally:
-            for future in futures:
-                future.cancel()
+        except BaseException:
+            _end_pool(pool)
+            raise
 
 
 @cache
 def _start_pool(n_jobs: int) -> ProcessPoolExecutor:
     """Start processes once for all that a program does: each takes seconds to import torch."""
-    threads = max(1, (os.cpu_count() or 1) // n_jobs)
+    threads = max(1, int(cpu_count()) // n_jobs)
     # Forked workers would share torch's threads and hang.
     return ProcessPoolExecutor(n_jobs, get_context("spawn"), start_worker, (threads,))
+
+
+def _end_pool(pool: ProcessPoolExecutor) -> None:
+    """End what nobody waits for any more; the next call starts other processes."""
+    _start_pool.cache_clear()
+    pool.shutdown(wait=False, cancel_futures=True)
+    for worker in active_children():
+        worker.kill()
 
 
 def _ended() -> Fault:
@@ -97,6 +107,9 @@ def _read_shared(path: Path) -> Any:
 def start_worker(threads: int) -> None:
     """Set up a fresh worker: how many threads it computes with, and whose end is its own."""
     torch.set_num_threads(threads)
+    # A cluster warns all processes of a job before it ends them; who started these requeues it
+    for name in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(name, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

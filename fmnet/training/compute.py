@@ -1,11 +1,11 @@
 """How trainings are computed; what they come to is the same up to rounding."""
 
 import math
-import os
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import pytorch_lightning as pl
+from joblib import cpu_count  # of this job, where a cluster gives it a share of a machine
 
 from fmnet.errors import ConfigError, Fault
 from fmnet.limits import Count, Jobs
@@ -108,7 +108,7 @@ def count_processes(compute: Compute, trainable: Trainable) -> int:
         return 1
     if compute.n_jobs != -1:
         return compute.n_jobs
-    processors = os.cpu_count() or 1
+    processors = int(cpu_count())
     on_gpu = trainer.strategy.root_device.type == "cuda"
     return min(processors, GPU_SHARERS) if on_gpu else processors
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,6 +13,22 @@ from fmnet.training.augmentation import Augmentation, RandomSource
 from fmnet.training.cohort import FittedCohort, Rows
 
 Batch = dict[str, torch.Tensor]
+
+
+class Step(NamedTuple):
+    """What one process learns from in one step.
+
+    Parameters
+    ----------
+    rows : Tensor, shape (M, B)
+        Of the cohort, for each of M trainings.
+    weight : Tensor, shape (B,)
+        Of each scan in the mean loss of this process, so that the mean over processes is that of
+        all scans of the step.
+    """
+
+    rows: torch.Tensor
+    weight: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,18 +59,18 @@ class Training:
     name: str
 
 
-class EpochOrder(Sampler[torch.Tensor]):
-    """Rows of each step of an epoch, (M, B), in a new order each epoch, of each training its own.
+class EpochOrder(Sampler[Step]):
+    """Rows of each step of an epoch, in a new order each epoch, of each training its own.
 
     Parameters
     ----------
     trainings : list of Training
         M trainings on equally many scans.
     batch_size : int
-        Scans per step.
+        Scans per step, of all processes together.
     rank, n_ranks : int
-        This process among those that share a training: each takes every n-th scan, and the first
-        ones are taken twice where they don't come out even.
+        This process among those that share a training: each takes every n-th scan of a step. Where
+        they don't come out even, the step's first scan fills up with weight 0.
     """
 
     def __init__(
@@ -65,26 +81,29 @@ class EpochOrder(Sampler[torch.Tensor]):
         self.batch_size, self.rank, self.n_ranks = batch_size, rank, n_ranks
 
     def __len__(self) -> int:
-        return -(-self._n_own() // self.batch_size)
+        return -(-len(self.rows[0]) // self.batch_size)
 
-    def __iter__(self) -> Iterator[torch.Tensor]:
+    def __iter__(self) -> Iterator[Step]:
         orders = zip(self.rows, self.sources, strict=True)
-        shuffled = torch.stack([self._own(rows, source) for rows, source in orders])
-        yield from torch.split(shuffled, self.batch_size, dim=1)
+        shuffled = torch.stack([_shuffle(rows, source) for rows, source in orders])
+        yield from map(self._own, torch.split(shuffled, self.batch_size, dim=1))
 
-    def _n_own(self) -> int:
-        return -(-len(self.rows[0]) // self.n_ranks)
+    def _own(self, rows: torch.Tensor) -> Step:
+        n, n_each = rows.shape[1], -(-rows.shape[1] // self.n_ranks)
+        filled = torch.cat([rows, rows[:, :1].expand(-1, n_each * self.n_ranks - n)], dim=1)
+        # exactly 1 where scans come out even
+        weight = (torch.arange(filled.shape[1]) < n) * (n_each * self.n_ranks / n)
+        return Step(filled[:, self.rank :: self.n_ranks], weight[self.rank :: self.n_ranks])
 
-    def _own(self, rows: torch.Tensor, source: torch.Generator) -> torch.Tensor:
-        # torch's DataLoader draws a number before each order; the same seed gives the same order
-        torch.empty((), dtype=torch.int64).random_(generator=source)
-        order = rows[torch.randperm(len(rows), generator=source)]
-        whole = torch.cat([order, order[: self._n_own() * self.n_ranks - len(order)]])
-        return whole[self.rank :: self.n_ranks]
+
+def _shuffle(rows: torch.Tensor, source: torch.Generator) -> torch.Tensor:
+    # torch's DataLoader draws a number before each order; the same seed gives the same order
+    torch.empty((), dtype=torch.int64).random_(generator=source)
+    return rows[torch.randperm(len(rows), generator=source)]
 
 
 class CohortValues(Dataset[Batch]):
-    """In-mask values and labels of rows, (M, B), of a cohort; lies wherever its tensors lie.
+    """In-mask values and labels of the rows of a step; lies wherever its tensors lie.
 
     Parameters
     ----------
@@ -97,9 +116,10 @@ class CohortValues(Dataset[Batch]):
     def __init__(self, values: torch.Tensor, labels: torch.Tensor) -> None:
         self.values, self.labels = values, labels
 
-    def __getitem__(self, rows: torch.Tensor) -> Batch:
-        rows = rows.to(self.values.device)
-        return {"values": self.values[rows], "label": self.labels.gather(1, rows)}
+    def __getitem__(self, step: Step) -> Batch:
+        rows = step.rows.to(self.values.device)
+        labels = self.labels.gather(1, rows)
+        return {"values": self.values[rows], "label": labels, "weight": step.weight.to(rows.device)}
 
 
 class ResidentBatches:
@@ -112,7 +132,7 @@ class ResidentBatches:
         return len(self.order)
 
     def __iter__(self) -> Iterator[Batch]:
-        return (self.cohort[rows] for rows in self.order)
+        return (self.cohort[step] for step in self.order)
 
 
 class StackDataModule(pl.LightningDataModule):
@@ -142,7 +162,7 @@ class StackDataModule(pl.LightningDataModule):
         self.trainings, self.batch_size = trainings, batch_size
         self.augmentation, self.is_resident = augmentation, is_resident
         self.is_prepared = False
-        self.sources = [RandomSource(one.seed) for one in trainings]
+        self.sources: list[RandomSource] = []
         cohorts = [one.cohort for one in trainings]
         self.cohort = CohortValues(
             torch.from_numpy(cohorts[0].values),
@@ -170,9 +190,9 @@ class StackDataModule(pl.LightningDataModule):
         assert self.trainer is not None
         strategy = self.trainer.strategy
         self.place(strategy.root_device)
-        order = EpochOrder(
-            self.trainings, self.batch_size, self.trainer.global_rank, self.trainer.world_size
-        )
+        rank, n_ranks = self.trainer.global_rank, self.trainer.world_size
+        self.sources = [RandomSource(one.seed + rank) for one in self.trainings]
+        order = EpochOrder(self.trainings, self.batch_size, rank, n_ranks)
         if self.is_resident:
             return ResidentBatches(self.cohort, order)
         is_pinned = strategy.root_device.type == "cuda"
@@ -187,7 +207,7 @@ class StackDataModule(pl.LightningDataModule):
         images = self.prepare(batch["values"])
         if self.augmentation is not None:
             images = self.augmentation(images, self.sources)
-        return {"image": images, "label": batch["label"]}
+        return {"image": images, "label": batch["label"], "weight": batch["weight"]}
 
     def prepare(self, values: torch.Tensor) -> torch.Tensor:
         """Standardise values, (M, B, C, V), as each training's `Preparation` does, and unmask.
@@ -207,4 +227,5 @@ class StackDataModule(pl.LightningDataModule):
         longest = max(map(len, rows))
         even = np.stack([np.pad(one, (0, longest - len(one)), mode="wrap") for one in rows])
         for part in torch.split(torch.from_numpy(even), self.batch_size, dim=1):
-            yield self.prepare(self.cohort[part]["values"].to(device))
+            values = self.cohort.values[part.to(self.cohort.values.device)]
+            yield self.prepare(values.to(device))

@@ -50,7 +50,7 @@ class History(Callback):
         epoch = trainer.current_epoch + 1
         train_losses = task.epoch_losses()
         if self.data.trainings[0].validation is not None:
-            self._validate(task, epoch)
+            self._validate(trainer, task, epoch)
         for index, training in enumerate(self.data.trainings):
             if epoch <= training.n_epochs:
                 self._log(index, float(train_losses[index]), epoch, trainer.global_step)
@@ -59,12 +59,13 @@ class History(Callback):
         self.on_epoch(sum(epoch <= one.n_epochs for one in self.data.trainings))
 
     @torch.no_grad()
-    def _validate(self, task: ClassificationTask, epoch: int) -> None:
-        """Score in float32, in one piece whatever the number of processes."""
+    def _validate(self, trainer: pl.Trainer, task: ClassificationTask, epoch: int) -> None:
+        """Score in float32, in one piece; what the first process finds counts for all."""
         task.eval()
         batches = self.data.validation_batches(task.device)
         scores = torch.cat([self.stack(images) for images in batches], dim=1).cpu()
         task.train()
+        scores = trainer.strategy.broadcast(scores)
         weights = torch.as_tensor(task.positive_weight).cpu()
         for index, training in enumerate(self.data.trainings):
             rows = training.validation

@@ -14,7 +14,7 @@ class Recipe:
     learning_rate, weight_decay : float
         Of AdamW.
     batch_size : int
-        Scans per step; normalisation and shuffling need two at least.
+        Scans per step, of all devices together; normalisation and shuffling need two at least.
     max_epochs : int
         Longest training considered; how many epochs are used is chosen on inner folds.
     """

@@ -52,25 +52,34 @@ class ClassificationTask(pl.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
         """Return the sum of the networks' losses: each gets the gradient of its own."""
-        losses = self.losses(self(batch["image"]), batch["label"])
+        losses = self.losses(self(batch["image"]), batch["label"], batch["weight"])
         self.step_losses.append(losses.detach())
         self.step_sizes.append(batch["label"].shape[1])
         return losses.sum()
 
-    def losses(self, score: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of scores, (M, B), weighted by class: (M,)."""
+    def losses(
+        self, score: torch.Tensor, label: torch.Tensor, scan_weight: torch.Tensor
+    ) -> torch.Tensor:
+        """Cross-entropy of scores, (M, B), weighted by class and by scan, (B,): (M,)."""
         weight: Any = self.positive_weight
         score, label = score.float(), label.float()
         every = binary_cross_entropy_with_logits(score, label, reduction="none", pos_weight=weight)
-        return every.mean(dim=1)
+        return (every * scan_weight).mean(dim=1)
 
     def epoch_losses(self) -> torch.Tensor:
         """Mean training loss over the scans of the epoch that ends, (M,); starts the next."""
         sizes = torch.tensor(self.step_sizes, dtype=torch.float32)
-        losses = torch.stack(self.step_losses, dim=1).cpu()
+        losses = self._of_all(torch.stack(self.step_losses, dim=1)).cpu()
         self.step_losses.clear()
         self.step_sizes.clear()
         return losses @ (sizes / sizes.sum())
+
+    def _of_all(self, losses: torch.Tensor) -> torch.Tensor:
+        """Mean over the processes that share the training."""
+        if self.trainer.world_size == 1:
+            return losses
+        mean: Any = self.trainer.strategy.reduce(losses, reduce_op="mean")
+        return torch.as_tensor(mean)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Build AdamW, which treats every number apart: stacked networks don't mix."""

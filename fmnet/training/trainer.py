@@ -71,7 +71,7 @@ def build_trainer(
     )
 
 
-def check_trainer(build_trainer: TrainerBuilder) -> None:
+def check_trainer(build_trainer: TrainerBuilder) -> pl.Trainer:
     """Build a trainer once, so that what this machine lacks is known before anything is written.
 
     Raises
@@ -80,9 +80,13 @@ def check_trainer(build_trainer: TrainerBuilder) -> None:
         If Lightning refuses the settings, for instance a GPU where there is none.
     """
     try:
-        build_trainer(1, [], [])
+        trainer = build_trainer(1, [], [])
+        environment = getattr(trainer.strategy, "cluster_environment", None)
+        if environment is not None and trainer.world_size > 1:
+            environment.validate_settings(trainer.num_devices, trainer.num_nodes)
     except UNUSABLE as error:
         reason = " ".join(str(error).split())
         accepted = "devices that this machine has, and settings that Lightning takes"
         action = "choose trainer=cpu, or correct trainer.accelerator, devices and strategy"
         raise ConfigError(Fault("trainer", reason, accepted, action)) from error
+    return trainer

@@ -1,6 +1,6 @@
 import pytest
 
-from fmnet.study.run_folder import is_writer, read_json, versions, write_json
+from fmnet.study.run_folder import read_json, versions, write_json
 
 
 def test_file_is_whole_or_not_there(tmp_path, monkeypatch):
@@ -16,12 +16,6 @@ def test_numbers_that_json_does_not_know_are_refused(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json({"auc": float("nan")}, tmp_path / "metrics.json")
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("rank", "writes"), [("0", True), ("1", False)])
-def test_one_process_of_a_distributed_run_writes(monkeypatch, rank, writes):
-    monkeypatch.setenv("LOCAL_RANK", rank)
-    assert is_writer() is writes
 
 
 def test_versions_name_what_results_depend_on():

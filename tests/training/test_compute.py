@@ -60,7 +60,7 @@ def test_on_a_gpu_as_many_as_fit(make_trainable, cohort, monkeypatch, precision,
 
 
 def test_processes_are_as_many_as_can_share_the_device(make_trainable, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 12)
+    monkeypatch.setattr(compute, "cpu_count", lambda: 12)
     on_cpu, with_gpu = make_trainable(), make_trainable(build_trainer=on_gpu())
     assert count_processes(Compute(n_jobs=-1), on_cpu) == 12
     assert count_processes(Compute(n_jobs=-1), with_gpu) == compute.GPU_SHARERS

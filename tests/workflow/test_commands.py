@@ -1,28 +1,8 @@
 """The three scripts as a user calls them, one after the other, on files of the user's own."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pandas as pd
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-QUICK = [
-    "preparation.voxel_size_mm=8",
-    "folds.n_splits=2",
-    "folds.inner_splits=2",
-    "task.max_epochs=2",
-    "network.channels=[4,6]",
-    "baselines.linear_svm.fwhm_mm=[8.0]",
-    "baselines.linear_svm.c=[0.1]",
-    "logger=none",
-]
-
-
-def call(script, *arguments, cwd):
-    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+from command_fixtures import QUICK, call
 
 
 @pytest.fixture

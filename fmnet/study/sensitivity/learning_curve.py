@@ -14,7 +14,6 @@ from fmnet.limits import Count, PartialShare
 from fmnet.study.crossval import NETWORK, Pipeline, fold_seed
 from fmnet.study.data import StudyData
 from fmnet.study.metrics import add_units, auc_draws, model_metrics
-from fmnet.study.run_folder import check_one_process
 from fmnet.study.sensitivity.curve import (
     Curve,
     Precision,
@@ -117,7 +116,6 @@ def run_learning_curve(
         ``points``: ``n_train`` and AUC with interval of each model; ``curves``; ``ahead``;
         ``needed``, how many people the next study would need; ``lines``, the same in words.
     """
-    check_one_process("learning_curve.shares")
     chosen = [fold for fold in folds if fold.repeat < plan.n_repeats]
     label_of = dict(zip(data.cohort.participant_ids, map(int, data.cohort.labels), strict=True))
     kept = {name: one for name, one in pipeline.baselines.items() if name == rival}

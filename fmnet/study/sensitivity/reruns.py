@@ -16,7 +16,7 @@ from fmnet.study.crossval import Pipeline, crossvalidate
 from fmnet.study.data import StudyData
 from fmnet.study.metrics import add_units, study_metrics
 from fmnet.study.parts import Parts, digest_of
-from fmnet.study.run_folder import check_one_process, read_predictions, write_predictions
+from fmnet.study.run_folder import read_predictions, write_predictions
 from fmnet.study.sensitivity.harmonise import (
     SiteHarmoniser,
     folds_lack_sites,
@@ -48,6 +48,11 @@ class SensitivityPlan:
     match: Sequence[str] = ()
     models: Sequence[str] = ("linear_svm", "logistic_ridge")
     n_repeats: Count = 1
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Tell whether there is any rerun to be made."""
+        return self.leave_site_out or self.harmonise_sites or bool(self.match)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +109,6 @@ def run_reruns(
         By name: ``title``, and either ``lacking`` or the figures of `study_metrics`.
     """
     reruns = plan_reruns(plan, pipeline, data)
-    if any(not rerun.lacking for rerun in reruns):
-        check_one_process("sensitivity")
     kept = {name: one for name, one in pipeline.baselines.items() if name in plan.models}
     quiet = replace(pipeline.without_loggers(), baselines=kept)
     found: dict[str, Any] = {}
