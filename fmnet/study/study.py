@@ -307,8 +307,8 @@ def work_on_shard(
         run_permutations(pipeline, data, permutation, folder, shard=shard)
     n_permutations = len(shard.own(range(permutation.n)))
     return [
-        f"share {shard.index + 1} of {shard.n} is done: {n_folds} folds, "
-        f"{n_permutations} permutations",
+        f"share {shard.index + 1} of {shard.n} is done: {n_folds} folds"
+        f"{', further seeds counted' if n_seeds > 1 else ''}, {n_permutations} permutations",
         "when all are: give the command once more without shard, and with resume=true if the run "
         "was finished before",
     ]
