@@ -63,7 +63,7 @@ class Job:
             return str(result).strip().splitlines()[-1]
         returned = result._return_value
         if isinstance(returned, JobFailure):
-            return returned.report
+            return returned.report.rstrip(".")
         return str(returned) if isinstance(returned, BaseException) else ""
 
     def printed(self) -> str:

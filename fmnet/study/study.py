@@ -17,7 +17,6 @@ from fmnet.data.listing import Listing
 from fmnet.data.store import ScanStore
 from fmnet.data.template import build_grid
 from fmnet.deploy.preparation import PreparationSettings
-from fmnet.errors import ConfigError, Fault
 from fmnet.limits import Count, Seed
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.study.analysis import analyse_predictions, power_of
@@ -65,6 +64,7 @@ from fmnet.study.run_folder import (
 from fmnet.study.sensitivity.curve import Precision
 from fmnet.study.sensitivity.learning_curve import LearningCurvePlan, run_learning_curve
 from fmnet.study.sensitivity.reruns import SensitivityPlan, run_reruns
+from fmnet.study.sharing import check_one_process
 from fmnet.study.verdict import best_rival, verdict
 from fmnet.training.augmentation import Augmentation
 from fmnet.training.compute import Compute, count_processes, plan_compute
@@ -232,43 +232,6 @@ def run_study(
     return [*summary_lines(metrics, cohort, settings), *ready, str(folder)]
 
 
-def check_one_process(
-    n_processes: int,
-    plans: tuple[PermutationPlan, SensitivityPlan, LearningCurvePlan],
-    shard: Shard,
-    compute: Compute,
-    batch_size: int,
-) -> None:
-    """Refuse what takes many trainings where each training is shared by several processes.
-
-    Raises
-    ------
-    ConfigError
-        In a distributed run, with all that it can't do.
-    """
-    permutation, sensitivity, learning_curve = plans
-    asked = {
-        "permutation.n": permutation.n > 0,
-        "sensitivity": sensitivity.is_asked_for,
-        "learning_curve.shares": bool(learning_curve.shares),
-        "shard.n": not shard.is_whole,
-        "compute.n_jobs": compute.n_jobs != 1,
-    }
-    action = "run it apart, with trainer=gpu or trainer=cpu: results are those of the same pipeline"
-    found = f"many trainings at once, where {n_processes} processes share each"
-    faults = [
-        Fault(key, found, "one device for each training", action)
-        for key, is_asked in asked.items()
-        if is_asked
-    ]
-    if batch_size < n_processes:
-        accepted = f"at least {n_processes}, one scan for each process"
-        action = "raise it, or use fewer devices"
-        faults.append(Fault("task.batch_size", str(batch_size), accepted, action))
-    if n_processes > 1 and faults:
-        raise ConfigError(faults)
-
-
 def _ready(
     pipeline: Pipeline,
     permutation: PermutationPlan,
@@ -310,8 +273,8 @@ def work_on_shard(
         run_permutations(pipeline, data, permutation, folder, shard=shard)
     n_permutations = len(shard.own(range(permutation.n)))
     return [
-        f"share {shard.index + 1} of {shard.n} is done: {n_folds} folds, "
-        f"{n_permutations} permutations",
+        f"share {shard.index + 1} of {shard.n} is done: {n_folds} folds"
+        f"{', further seeds counted' if n_seeds > 1 else ''}, {n_permutations} permutations",
         "when all are: give the command once more without shard, and with resume=true if the run "
         "was finished before",
     ]

@@ -82,7 +82,7 @@ def check_trainer(build_trainer: TrainerBuilder) -> pl.Trainer:
     try:
         trainer = build_trainer(1, [], [])
         environment = getattr(trainer.strategy, "cluster_environment", None)
-        if environment is not None and trainer.world_size > 1:
+        if environment is not None:
             environment.validate_settings(trainer.num_devices, trainer.num_nodes)
     except UNUSABLE as error:
         reason = " ".join(str(error).split())

@@ -12,6 +12,16 @@ def test_settings_that_this_machine_can_work_with_pass():
     check_trainer(partial(build_trainer, devices=2, strategy="ddp"))
 
 
+def test_devices_that_a_cluster_gave_no_tasks_for_are_refused(monkeypatch):
+    job = {"JOB_NAME": "train", "NTASKS": 1, "NTASKS_PER_NODE": 1, "PROCID": 0, "LOCALID": 0}
+    for name, value in {**job, "NODEID": 0, "NNODES": 1, "JOB_ID": 1}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    with pytest.raises(
+        ConfigError, match=r"trainer: found You set `devices=2`.*--ntasks-per-node=1"
+    ):
+        check_trainer(partial(build_trainer, devices=2, strategy="ddp"))
+
+
 @pytest.mark.parametrize(
     "settings",
     [
