@@ -1,7 +1,9 @@
 """Images on disk: reading to and writing from `Volume`. The only importer of nibabel."""
 
+import hashlib
 import io
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,55 @@ HEADER_BYTES = 540
 ANALYZE_NOTE = "Analyze file states no handedness; read as SPM does, x stored from right to left"
 
 
-def read_volume(path: Path, space: str) -> Volume:
-    """Read one map, turned to RAS+.
+@dataclass(frozen=True, eq=False)
+class RawImage:
+    """An image as it lies on disk, read once for all that is made from it.
 
     Parameters
     ----------
     path : Path
+        As it was named.
+    parts : dict
+        Each of its files and what it holds, by role: ``image`` and, of a pair, ``header``, ``mat``.
+    """
+
+    path: Path
+    parts: dict[str, tuple[Path, bytes]]
+
+    @property
+    def name(self) -> str:
+        """Name of the file without its folder."""
+        return self.path.name
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the files' bytes, one after the other."""
+        digest = hashlib.sha256()
+        for _, content in self.parts.values():
+            digest.update(content)
+        return digest.hexdigest()
+
+
+def read_raw(path: Path) -> RawImage:
+    """Read the file, or the two or three files, of an image.
+
+    Raises
+    ------
+    VolumeError
+        If one of them is missing or is a DataLad pointer, see `image_files`.
+    OSError
+        If one of them can't be read.
+    """
+    files = image_files(path)
+    return RawImage(path, {role: (file, file.read_bytes()) for role, file in files.items()})
+
+
+def read_volume(source: Path | RawImage, space: str) -> Volume:
+    """Read one map, turned to RAS+.
+
+    Parameters
+    ----------
+    source : Path or RawImage
         A NIfTI-1, NIfTI-2 or Analyze file, single or pair, compressed or not.
     space : str
         The space that the map is said to be in, see `fmnet.data.volume.MNI_SPACES`.
@@ -49,8 +94,9 @@ def read_volume(path: Path, space: str) -> Volume:
     VolumeError
         If the file is missing, damaged, not an image, not 3-D, or without usable geometry.
     """
-    check_space(space, str(path))
-    return volume_from_image(load_image(path), space, str(path))
+    name = str(source.path if isinstance(source, RawImage) else source)
+    check_space(space, name)
+    return volume_from_image(load_image(source), space, name)
 
 
 def volume_from_image(image: SpatialImage, space: str, name: str) -> Volume:
@@ -72,10 +118,11 @@ def volume_from_image(image: SpatialImage, space: str, name: str) -> Volume:
     return Volume(values, np.asarray(ras.affine, dtype=float), space, name)
 
 
-def load_image(path: Path) -> SpatialImage:
+def load_image(source: Path | RawImage) -> SpatialImage:
     """Load an image and check that its header and handedness can be trusted."""
-    files = image_files(path)
-    contents = {role: _read_bytes(file) for role, file in files.items()}
+    raw = source if isinstance(source, RawImage) else _read_whole(source)
+    path = raw.path
+    contents = {role: _unpack(file, content) for role, (file, content) in raw.parts.items()}
     image_class = _sniff(contents.get("header", contents["image"]), "header" in contents, path)
     file_map = {
         role: nib.FileHolder(fileobj=io.BytesIO(content)) for role, content in contents.items()
@@ -113,11 +160,11 @@ def image_files(path: Path) -> dict[str, Path]:
     return files
 
 
-def describe_grid(path: Path) -> str:
+def describe_grid(source: Path | RawImage) -> str:
     """Say how an image is written: ``65x77x60 of 3x3x3.3 mm, RAS, float32``."""
-    files = image_files(path)
-    start = _read_start(files.get("header", files["image"]))
-    image_class = _sniff(start, "header" in files, path)
+    raw = source if isinstance(source, RawImage) else _read_whole(source)
+    start = _unpack_start(*raw.parts.get("header", raw.parts["image"]))
+    image_class = _sniff(start, "header" in raw.parts, raw.path)
     header = image_class.header_class.from_fileobj(io.BytesIO(start), check=False)
     shape = "x".join(str(n) for n in header.get_data_shape()[:3])
     edges = "x".join(f"{edge:.4g}" for edge in header.get_zooms()[:3])
@@ -130,7 +177,8 @@ def notes_on(path: Path) -> str:
     files = image_files(path)
     if "header" not in files or "mat" in files:
         return ""
-    return "" if _read_bytes(files["header"])[344:348] in {b"ni1\0", b"n+1\0"} else ANALYZE_NOTE
+    start = _unpack_start(files["header"], _read_file(files["header"]))
+    return "" if start[344:348] in {b"ni1\0", b"n+1\0"} else ANALYZE_NOTE
 
 
 def to_image(data: FloatArray, affine: Any) -> nib.Nifti1Image:
@@ -210,13 +258,21 @@ def _denied(path: Path) -> VolumeError:
     )
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_whole(path: Path) -> RawImage:
+    files = image_files(path)
+    return RawImage(path, {role: (file, _read_file(file)) for role, file in files.items()})
+
+
+def _read_file(path: Path) -> bytes:
     try:
-        raw = path.read_bytes()
+        return path.read_bytes()
     except PermissionError as error:
         raise _denied(path) from error
     except OSError as error:
         raise _damaged(path, error) from error
+
+
+def _unpack(path: Path, raw: bytes) -> bytes:
     if len(raw) < 500 and b"/annex/objects/" in raw:
         raise _pointer(path)
     if not path.name.lower().endswith(".gz"):
@@ -227,11 +283,14 @@ def _read_bytes(path: Path) -> bytes:
         raise _damaged(path, error) from error
 
 
-def _read_start(path: Path) -> bytes:
-    """Read as much as the longest header takes."""
+def _unpack_start(path: Path, raw: bytes) -> bytes:
+    """Unpack as much as the longest header takes."""
+    file = io.BytesIO(raw)
     try:
-        with igzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
-            return bytes(file.read(HEADER_BYTES))
+        if not path.name.lower().endswith(".gz"):
+            return file.read(HEADER_BYTES)
+        with igzip.open(file) as unpacked:
+            return bytes(unpacked.read(HEADER_BYTES))
     except GZIP_ERRORS as error:
         raise _damaged(path, error) from error
 
