@@ -1,77 +1,44 @@
 """Images on disk: reading to and writing from `Volume`. The only importer of nibabel."""
 
-import hashlib
 import io
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from isal import igzip, igzip_lib
 from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
 
-from fmnet.data.volume import FloatArray, Volume, check_affine, check_space
+from fmnet.data.image_files import (
+    ACCEPTED,
+    RawImage,
+    damaged,
+    image_files,
+    read_file,
+    read_whole,
+    unpack,
+    unpack_start,
+)
+from fmnet.data.volume import Affine, FloatArray, Volume, check_affine, check_space
 from fmnet.errors import Fault, VolumeError
 
-ACCEPTED = "a 3-D NIfTI-1, NIfTI-2 or Analyze map (.nii, .nii.gz, .img/.hdr)"
-SUFFIXES = (".nii", ".nii.gz", ".img", ".hdr", ".img.gz", ".hdr.gz")
-#: What isal raises for a damaged file; its stub takes `IsalError` for an instance.
-GZIP_ERRORS: tuple[type[Exception], ...] = (
-    EOFError,
-    OSError,
-    ValueError,
-    struct.error,
-    igzip_lib.IsalError,  # type: ignore[assignment]
-)
-#: NIfTI-2's header, the longest.
-HEADER_BYTES = 540
+__all__ = [
+    "describe_grid",
+    "describe_header",
+    "image_files",
+    "load_image",
+    "notes_on",
+    "ras_order",
+    "read_header",
+    "read_volume",
+    "to_image",
+    "volume_from_image",
+    "write_volume",
+]
+
 ANALYZE_NOTE = "Analyze file states no handedness; read as SPM does, x stored from right to left"
-
-
-@dataclass(frozen=True, eq=False)
-class RawImage:
-    """An image as it lies on disk, read once for all that is made from it.
-
-    Parameters
-    ----------
-    path : Path
-        As it was named.
-    parts : dict
-        Each of its files and what it holds, by role: ``image`` and, of a pair, ``header``, ``mat``.
-    """
-
-    path: Path
-    parts: dict[str, tuple[Path, bytes]]
-
-    @property
-    def name(self) -> str:
-        """Name of the file without its folder."""
-        return self.path.name
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the files' bytes, one after the other."""
-        digest = hashlib.sha256()
-        for _, content in self.parts.values():
-            digest.update(content)
-        return digest.hexdigest()
-
-
-def read_raw(path: Path) -> RawImage:
-    """Read the file, or the two or three files, of an image.
-
-    Raises
-    ------
-    VolumeError
-        If one of them is missing or is a DataLad pointer, see `image_files`.
-    OSError
-        If one of them can't be read.
-    """
-    files = image_files(path)
-    return RawImage(path, {role: (file, file.read_bytes()) for role, file in files.items()})
 
 
 def read_volume(source: Path | RawImage, space: str) -> Volume:
@@ -120,9 +87,9 @@ def volume_from_image(image: SpatialImage, space: str, name: str) -> Volume:
 
 def load_image(source: Path | RawImage) -> SpatialImage:
     """Load an image and check that its header and handedness can be trusted."""
-    raw = source if isinstance(source, RawImage) else _read_whole(source)
+    raw = source if isinstance(source, RawImage) else read_whole(source)
     path = raw.path
-    contents = {role: _unpack(file, content) for role, (file, content) in raw.parts.items()}
+    contents = {role: unpack(file, content) for role, (file, content) in raw.parts.items()}
     image_class = _sniff(contents.get("header", contents["image"]), "header" in contents, path)
     file_map = {
         role: nib.FileHolder(fileobj=io.BytesIO(content)) for role, content in contents.items()
@@ -134,38 +101,73 @@ def load_image(source: Path | RawImage) -> SpatialImage:
         with LoggingOutputSuppressor():
             image: SpatialImage = image_class.from_file_map(file_map)
     except Exception as error:  # nibabel raises a different type for each way to be damaged
-        raise _damaged(path, error) from error
-    _check_orientation(image, path)
+        raise damaged(path, error) from error
+    _check_orientation(image.header, path)
     return image
 
 
-def image_files(path: Path) -> dict[str, Path]:
-    """Name the file, or the two or three files, that make up the image at `path`.
+def read_header(start: bytes, path: Path) -> Any:
+    """Read nibabel's header of a single NIfTI file from its first bytes, and check that it holds.
+
+    Parameters
+    ----------
+    start : bytes
+        At least `fmnet.data.image_files.HEADER_BYTES`, unpacked; less is a damaged file.
+    path : Path
+        For messages.
 
     Raises
     ------
     VolumeError
-        If one of them is missing, can't be opened or is a DataLad pointer.
+        If they are no header of NIfTI-1 or NIfTI-2, or one without usable orientation.
     """
-    stem, suffix = _split_suffix(path)
-    if suffix.startswith(".nii"):
-        files = {"image": path}
-    else:
-        gz = ".gz" if suffix.endswith(".gz") else ""
-        files = {"image": Path(f"{stem}.img{gz}"), "header": Path(f"{stem}.hdr{gz}")}
-        if (orientation := Path(f"{stem}.mat")).is_file():
-            files["mat"] = orientation
-    for file in files.values():
-        _check_is_there(file)
-    return files
+    image_class = _sniff(start, False, path)
+    try:
+        with LoggingOutputSuppressor():
+            header = image_class.header_class.from_fileobj(io.BytesIO(start))
+        header.get_slope_inter()
+        check_affine(np.asarray(header.get_best_affine(), dtype=float), str(path))
+    except VolumeError:
+        raise
+    except Exception as error:  # nibabel raises a different type for each way to be damaged
+        raise damaged(path, error) from error
+    _check_orientation(header, path)
+    return header
+
+
+def ras_order(shape: tuple[int, ...], affine: Affine) -> tuple[NDArray[np.intp], Affine]:
+    """Tell where in a file's volume each voxel of the same volume in RAS+ lies.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Voxels along the file's three axes, the first of which runs fastest.
+    affine : ndarray, shape (4, 4)
+        Of the file.
+
+    Returns
+    -------
+    order : ndarray of int, shape (X, Y, Z)
+        Place in the file's volume, counted from 0, of each voxel in RAS+.
+    affine : ndarray, shape (4, 4)
+        In RAS+.
+    """
+    places = np.arange(np.prod(shape), dtype=np.int64).reshape(shape, order="F")
+    ras = nib.as_closest_canonical(nib.Nifti1Image(places, affine, dtype=np.int64))
+    order = np.ascontiguousarray(np.asarray(ras.dataobj)).astype(np.intp, copy=False)
+    return order, np.asarray(ras.affine, dtype=float)
 
 
 def describe_grid(source: Path | RawImage) -> str:
     """Say how an image is written: ``65x77x60 of 3x3x3.3 mm, RAS, float32``."""
-    raw = source if isinstance(source, RawImage) else _read_whole(source)
-    start = _unpack_start(*raw.parts.get("header", raw.parts["image"]))
+    raw = source if isinstance(source, RawImage) else read_whole(source)
+    start = unpack_start(*raw.parts.get("header", raw.parts["image"]))
     image_class = _sniff(start, "header" in raw.parts, raw.path)
-    header = image_class.header_class.from_fileobj(io.BytesIO(start), check=False)
+    return describe_header(image_class.header_class.from_fileobj(io.BytesIO(start), check=False))
+
+
+def describe_header(header: Any) -> str:
+    """Say the same of nibabel's header."""
     shape = "x".join(str(n) for n in header.get_data_shape()[:3])
     edges = "x".join(f"{edge:.4g}" for edge in header.get_zooms()[:3])
     axes = "".join(axis or "?" for axis in nib.aff2axcodes(header.get_best_affine()))
@@ -177,7 +179,7 @@ def notes_on(path: Path) -> str:
     files = image_files(path)
     if "header" not in files or "mat" in files:
         return ""
-    start = _unpack_start(files["header"], _read_file(files["header"]))
+    start = unpack_start(files["header"], read_file(files["header"]))
     return "" if start[344:348] in {b"ni1\0", b"n+1\0"} else ANALYZE_NOTE
 
 
@@ -209,90 +211,7 @@ def _values(image: SpatialImage, name: str) -> FloatArray:
     try:
         return np.asarray(image.dataobj, dtype=np.float32)
     except Exception as error:  # a short file surfaces as ValueError, OSError or EOFError
-        raise _damaged(Path(name), error) from error
-
-
-def _split_suffix(path: Path) -> tuple[str, str]:
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if path.name.lower().endswith(suffix):
-            return str(path)[: -len(suffix)], suffix
-    raise VolumeError(
-        Fault(str(path), f"a file named '{path.name}'", ACCEPTED, "convert the map to NIfTI")
-    )
-
-
-def _check_is_there(path: Path) -> None:
-    try:
-        there = path.exists()
-    except PermissionError as error:  # of a folder above
-        raise _denied(path) from error
-    if path.is_symlink() and not there and "annex" in str(path.readlink()):
-        raise _pointer(path)
-    if not there:
-        raise VolumeError(
-            Fault(str(path), "no such file", ACCEPTED, "correct the path or fetch the file")
-        )
-    if path.is_dir():
-        raise VolumeError(Fault(str(path), "a folder", ACCEPTED, "give the file inside it"))
-
-
-def _pointer(path: Path) -> VolumeError:
-    return VolumeError(
-        Fault(
-            str(path),
-            "a DataLad (git-annex) pointer without content",
-            "the image itself",
-            f"run 'datalad get {path.name}' in its folder",
-        )
-    )
-
-
-def _denied(path: Path) -> VolumeError:
-    return VolumeError(
-        Fault(
-            str(path),
-            "a file that this account may not read",
-            "a readable file",
-            "ask its owner for read permission (chmod +r)",
-        )
-    )
-
-
-def _read_whole(path: Path) -> RawImage:
-    files = image_files(path)
-    return RawImage(path, {role: (file, _read_file(file)) for role, file in files.items()})
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except PermissionError as error:
-        raise _denied(path) from error
-    except OSError as error:
-        raise _damaged(path, error) from error
-
-
-def _unpack(path: Path, raw: bytes) -> bytes:
-    if len(raw) < 500 and b"/annex/objects/" in raw:
-        raise _pointer(path)
-    if not path.name.lower().endswith(".gz"):
-        return raw
-    try:
-        return bytes(igzip.decompress(raw))
-    except GZIP_ERRORS as error:
-        raise _damaged(path, error) from error
-
-
-def _unpack_start(path: Path, raw: bytes) -> bytes:
-    """Unpack as much as the longest header takes."""
-    file = io.BytesIO(raw)
-    try:
-        if not path.name.lower().endswith(".gz"):
-            return file.read(HEADER_BYTES)
-        with igzip.open(file) as unpacked:
-            return bytes(unpacked.read(HEADER_BYTES))
-    except GZIP_ERRORS as error:
-        raise _damaged(path, error) from error
+        raise damaged(Path(name), error) from error
 
 
 def _sniff(header: bytes, is_pair: bool, path: Path) -> Any:
@@ -315,8 +234,7 @@ def _sniff(header: bytes, is_pair: bool, path: Path) -> Any:
     )
 
 
-def _check_orientation(image: SpatialImage, path: Path) -> None:
-    header = image.header
+def _check_orientation(header: Any, path: Path) -> None:
     if "sform_code" not in header.keys():  # noqa: SIM118 (a nibabel header is no mapping)
         return
     sform, qform = int(header["sform_code"]), int(header["qform_code"])
@@ -332,9 +250,9 @@ def _check_orientation(image: SpatialImage, path: Path) -> None:
         )
     if sform and qform:
         try:
-            forms = (image.get_sform(), image.get_qform())
+            forms = (header.get_sform(), header.get_qform())
         except ValueError as error:  # the quaternion is none
-            raise _damaged(path, error) from error
+            raise damaged(path, error) from error
         turns = [np.linalg.det(form[:3, :3]) for form in forms]
         if turns[0] * turns[1] < 0:
             raise VolumeError(
@@ -345,15 +263,3 @@ def _check_orientation(image: SpatialImage, path: Path) -> None:
                     "find out which is right and write the header again",
                 )
             )
-
-
-def _damaged(path: Path, error: Exception) -> VolumeError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return VolumeError(
-        Fault(
-            str(path),
-            f"a damaged or truncated file ({reason})",
-            ACCEPTED,
-            "fetch or write the file again",
-        )
-    )

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fmnet.data.grid import Grid, place_on_grid
-from fmnet.data.nifti import RawImage, describe_grid, image_files, read_raw, read_volume
+from fmnet.data.image_files import RawImage, image_files, read_raw
+from fmnet.data.nifti import describe_grid, read_volume
 from fmnet.data.scans import Scan
 from fmnet.data.side_by_side import map_in_threads
 from fmnet.data.store_files import read_stored, write_atomically
