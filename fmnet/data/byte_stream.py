@@ -47,8 +47,8 @@ class ByteStream:
             n -= len(piece)
 
     def fill(self, buffer: NDArray[Any]) -> None:
-        """Fill an array with the next bytes; raise `VolumeError` if the file ends before."""
-        view = memoryview(buffer).cast("B")
+        """Fill an array of one axis; raise `VolumeError` if the file ends before."""
+        view = buffer.view(np.uint8).data
         done = 0
         try:
             while done < len(view) and (n := self._unpacked.readinto(view[done:])):
@@ -105,10 +105,15 @@ def open_stream(path: Path) -> Iterator[ByteStream]:
 
 
 def hash_file(path: Path) -> str:
-    """Hash a file's bytes as they lie on disk: SHA-256."""
+    """Hash a file's bytes as they lie on disk: SHA-256; raise `VolumeError` if that fails."""
     digest = hashlib.sha256()
-    buffer = np.empty(PIECE_BYTES, np.uint8)
-    with path.open("rb", buffering=0) as file:
-        while n := file.readinto(buffer):
-            digest.update(buffer[:n])
+    buffer = bytearray(PIECE_BYTES)
+    try:
+        with path.open("rb", buffering=0) as file:
+            while n := file.readinto(buffer):
+                digest.update(memoryview(buffer)[:n])
+    except PermissionError as error:
+        raise denied(path) from error
+    except OSError as error:
+        raise damaged(path, error) from error
     return digest.hexdigest()

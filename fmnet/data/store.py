@@ -190,7 +190,7 @@ class ScanStore:
 
     def _check_coverage(self, scan: Scan, shares: list[float]) -> None:
         faults = [
-            _low_coverage(share, str(file), self.min_coverage, LOWER_COVERAGE)
+            low_coverage(share, str(file), self.min_coverage, LOWER_COVERAGE)
             for file, share in zip(scan.files, shares, strict=True)
             if share < self.min_coverage
         ]
@@ -237,7 +237,7 @@ def coverage_fault(
 ) -> Fault | None:
     """Describe a map that covers too little of the mask; None if it covers enough."""
     share = covered_share(values)
-    return None if share >= min_coverage else _low_coverage(share, name, min_coverage, action)
+    return None if share >= min_coverage else low_coverage(share, name, min_coverage, action)
 
 
 def covered_share(values: FloatArray) -> float:
@@ -245,7 +245,8 @@ def covered_share(values: FloatArray) -> float:
     return float(np.isfinite(values).mean())
 
 
-def _low_coverage(share: float, name: str, min_coverage: float, action: str) -> Fault:
+def low_coverage(share: float, name: str, min_coverage: float, action: str) -> Fault:
+    """Describe an image with data in too small a share of the mask."""
     return Fault(
         name,
         f"values in {share:.0%} of the mask",

@@ -8,9 +8,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, StoreError
@@ -35,7 +36,7 @@ def read_stored(path: Path) -> FloatArray | None:
     return mapped
 
 
-def write_atomically(values: FloatArray, path: Path) -> None:
+def write_atomically(values: NDArray[Any], path: Path) -> None:
     """Write an array so that its name appears only once it is whole and on disk.
 
     Raises
