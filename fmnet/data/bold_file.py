@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnet.data.byte_stream import ByteStream, open_stream
+from fmnet.data.image_files import ACCEPTED as ACCEPTED_MAP
 from fmnet.data.image_files import SUFFIXES
 from fmnet.data.nifti import describe_header, ras_order, read_header
 from fmnet.data.volume import Affine
@@ -116,13 +117,19 @@ def open_bold(path: Path) -> Iterator[BoldFile]:
         is_image = path.name.lower().endswith(SUFFIXES)
         found = "one of a pair of files" if is_image else f"a file named '{path.name}'"
         raise VolumeError(Fault(str(path), found, ACCEPTED, "convert the run to 4-D NIfTI"))
-    with open_stream(path) as stream:
-        start = stream.read(NIFTI1_BYTES)
-        if start[:4] in {b"\x1c\2\0\0", b"\0\0\2\x1c"}:  # 540, in either byte order
-            start += stream.read(NIFTI2_BYTES - NIFTI1_BYTES)
-        header = _header(start, path)
-        stream.skip(header.offset - len(start))
-        yield BoldFile(header, stream)
+    try:
+        with open_stream(path) as stream:
+            start = stream.read(NIFTI1_BYTES)
+            if start[:4] in {b"\x1c\2\0\0", b"\0\0\2\x1c"}:  # 540, in either byte order
+                start += stream.read(NIFTI2_BYTES - NIFTI1_BYTES)
+            header = _header(start, path)
+            stream.skip(header.offset - len(start))
+            yield BoldFile(header, stream)
+    except VolumeError as error:
+        raise VolumeError(
+            replace(fault, accepted=ACCEPTED) if fault.accepted == ACCEPTED_MAP else fault
+            for fault in error.faults
+        ) from error
 
 
 def _header(start: bytes, path: Path) -> BoldHeader:

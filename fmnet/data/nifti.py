@@ -112,7 +112,7 @@ def read_header(start: bytes, path: Path) -> Any:
     Parameters
     ----------
     start : bytes
-        At least `fmnet.data.image_files.HEADER_BYTES`, unpacked; less is a damaged file.
+        The header at least, unpacked; less is a damaged file.
     path : Path
         For messages.
 
@@ -121,10 +121,12 @@ def read_header(start: bytes, path: Path) -> Any:
     VolumeError
         If they are no header of NIfTI-1 or NIfTI-2, or one without usable orientation.
     """
-    image_class = _sniff(start, False, path)
+    header_class = _sniff(start, False, path).header_class
     try:
+        # without extensions, of which only the beginning may be here
+        whole = io.BytesIO(start[: header_class.template_dtype.itemsize])
         with LoggingOutputSuppressor():
-            header = image_class.header_class.from_fileobj(io.BytesIO(start))
+            header = header_class.from_fileobj(whole)
         header.get_slope_inter()
         check_affine(np.asarray(header.get_best_affine(), dtype=float), str(path))
     except VolumeError:

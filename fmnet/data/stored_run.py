@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fmnet.data.grid import Grid
 from fmnet.data.store_files import keep_draft, open_draft
 from fmnet.data.volume import FloatArray
-from fmnet.errors import Fault, VolumeError
+from fmnet.errors import Fault, StoreError, VolumeError
 
 #: Part of every key and of every sidecar: raise it when stored values or their meaning change.
 BOLD_FORMAT = "1"
@@ -124,7 +124,7 @@ class StoredRun:
             )
         width, dtype = self.facts.n_voxels, np.dtype(self.facts.dtype)
         first = self.facts.sizes[".npy"] - (self.n_volumes - start) * width * dtype.itemsize
-        kept = np.fromfile(self.path, dtype, n * width, offset=first).reshape(n, width)
+        kept = self._read(dtype, n * width, first).reshape(n, width)
         slope, intercept = self._scale
         if np.ndim(slope) == 0 and (slope, intercept) == (1, 0):
             plain: FloatArray = kept.astype(np.float32)
@@ -133,9 +133,22 @@ class StoredRun:
         values += intercept
         return values
 
+    def _read(self, dtype: np.dtype[Any], count: int, offset: int) -> NDArray[Any]:
+        try:
+            kept = np.fromfile(self.path, dtype, count, offset=offset)
+        except OSError as error:
+            raise self._lost(error.strerror or str(error)) from error
+        if len(kept) < count:
+            raise self._lost("a shorter file than was stored")
+        return kept
+
+    def _lost(self, found: str) -> StoreError:
+        action = "open the run again, which makes it anew"
+        return StoreError(Fault(str(self.path), found, "the run as it was stored", action))
+
     def volume(self, number: int) -> FloatArray:
         """Read one volume, counted from 0: (V,) float32."""
-        (values,) = self.read_window(number, 1)
+        values: FloatArray = self.read_window(number, 1)[0]
         return values
 
     def mapped(self) -> NDArray[Any]:
@@ -155,10 +168,11 @@ def open_run(path: Path, template: Grid | None) -> StoredRun | None:
     """Open a stored run; None if it isn't there, not whole, or of another format."""
     try:
         found = json.loads(path.with_suffix(SIDECAR).read_text("utf-8"))
-        facts = RunFacts(**found)
+        affine = tuple(map(tuple, found.pop("affine")))
+        facts = RunFacts(shape=tuple(found.pop("shape")), affine=affine, **found)
         sizes = {suffix: path.with_suffix(suffix).stat().st_size for suffix in facts.sizes}
         is_whole = sizes == facts.sizes and ".npy" in sizes and facts.format == BOLD_FORMAT
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return StoredRun(path, facts, template) if is_whole else None
 
