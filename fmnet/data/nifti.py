@@ -35,6 +35,7 @@ __all__ = [
     "read_volume",
     "to_image",
     "volume_from_image",
+    "write_series",
     "write_volume",
 ]
 
@@ -197,6 +198,16 @@ def write_volume(volume: Volume, path: Path) -> None:
     image.header.set_xyzt_units("mm")
     image.set_sform(volume.affine, code="mni")
     image.set_qform(volume.affine, code="mni")
+    nib.save(image, path)
+
+
+def write_series(data: NDArray[Any], affine: Affine, t_r: float, path: Path) -> None:
+    """Write a time series, shape (X, Y, Z, T), with its repetition time in seconds as NIfTI-1."""
+    image = nib.Nifti1Image(data, affine)
+    image.header.set_zooms((*image.header.get_zooms()[:3], t_r))
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_sform(affine, code="mni")
+    image.set_qform(affine, code="mni")
     nib.save(image, path)
 
 

@@ -285,7 +285,7 @@ def test_refuses_run_outside_the_template(tmp_path, write_bold, on_grid):
 
 
 def test_refuses_run_that_covers_too_little(tmp_path, write_bold, run, own):
-    data = np.array(nib.load(run.path).dataobj)
+    data = np.asarray(nib.load(run.path).dataobj).copy()
     data[:4] = 0
     run = replace(run, path=write_bold(tmp_path / "b.nii", data))
     with pytest.raises(VolumeError, match=r"b\.nii: found values in \d+% of the mask"):
