@@ -24,21 +24,6 @@ from fmnet.data.image_files import (
 from fmnet.data.volume import Affine, FloatArray, Volume, check_affine, check_space
 from fmnet.errors import Fault, VolumeError
 
-__all__ = [
-    "describe_grid",
-    "describe_header",
-    "image_files",
-    "load_image",
-    "notes_on",
-    "ras_order",
-    "read_header",
-    "read_volume",
-    "to_image",
-    "volume_from_image",
-    "write_series",
-    "write_volume",
-]
-
 ANALYZE_NOTE = "Analyze file states no handedness; read as SPM does, x stored from right to left"
 
 

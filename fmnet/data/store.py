@@ -25,16 +25,6 @@ from fmnet.data.store_index import (
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import Fault, VolumeError
 
-__all__ = [
-    "ScanStore",
-    "StoredScan",
-    "check_content",
-    "coverage_fault",
-    "place_checked",
-    "read_stored",
-    "write_atomically",
-]
-
 #: Part of every key: raise it when the stored values would change for the same input, or
 #: other maps are refused.
 STORE_FORMAT = "2"

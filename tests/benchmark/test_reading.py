@@ -75,8 +75,7 @@ def test_mask_of_a_file_given_is_what_is_bright(tmp_path, run):
 def test_suite_answers_with_tables_and_goals(tmp_path):
     suite = Reading(
         shape=SHAPE,
-        n_volumes=6,
-        n_long_volumes=12,
+        n_volumes=[6, 12],
         n_window=4,
         n_runs=3,
         n_run_volumes=5,
@@ -86,17 +85,17 @@ def test_suite_answers_with_tables_and_goals(tmp_path):
         n_rounds=1,
     )
     lines = suite.run(tmp_path)
-    assert sum("wanted" in line for line in lines) == 7
+    assert sum("wanted" in line for line in lines) == 9
     names = {"reading_one_run", "reading_a_window", "opening_a_study", "growth_of_cost"}
     assert {path.stem for path in tmp_path.glob("*.tsv")} == names
     opened = pd.read_csv(tmp_path / "opening_a_study.tsv", sep="\t")
     assert len(opened) == 7
-    assert len(json.loads((tmp_path / "results.json").read_text())["goals"]) == 7
+    assert len(json.loads((tmp_path / "results.json").read_text())["goals"]) == 9
 
 
 @pytest.mark.slow
 def test_suite_reads_files_given(tmp_path, run):
-    suite = Reading((8, 9, 7), 2, 3, 2, 2, 3, (8, 9, 7), 2, 1, 1, files=[str(run.path)])
+    suite = Reading((8, 9, 7), [2], 2, 2, 3, (8, 9, 7), 2, 1, 1, files=[str(run.path)] * 2)
     suite.run(tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "reading_one_run.tsv", sep="\t")
     assert set(table["file"]) == {"run.nii.gz"}

@@ -1,5 +1,7 @@
-"""Fixtures for BOLD runs."""
+"""Fixtures for BOLD runs, and for code that ends its process."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+
+import fmnet
 
 BOLD_SHAPE = (6, 7, 8)
 BOLD_AFFINE = np.array(
@@ -59,3 +63,20 @@ def write_mask(write_map: Callable[..., Path]) -> Callable[..., Path]:
         return write_map(path, data, affine)
 
     return write
+
+
+@pytest.fixture
+def run_python() -> Callable[..., Any]:
+    """Run code in another process, which may limit or kill itself."""
+
+    def run(code: str, *arguments: Any) -> Any:
+        root = Path(fmnet.__file__).parents[1]
+        return subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
