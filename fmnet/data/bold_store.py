@@ -16,7 +16,7 @@ from fmnet.data.bold_run import BoldRun, CheckedRun, check_run
 from fmnet.data.bold_values import RunValues
 from fmnet.data.byte_stream import hash_file
 from fmnet.data.grid import Grid
-from fmnet.data.image_files import image_files
+from fmnet.data.image_files import read_whole
 from fmnet.data.placement import (
     Interpolation,
     Lookup,
@@ -26,17 +26,9 @@ from fmnet.data.placement import (
     coordinates,
     linear_weights,
 )
-from fmnet.data.side_by_side import map_in_threads
 from fmnet.data.store import low_coverage
 from fmnet.data.store_files import keep_draft, open_draft, write_atomically
-from fmnet.data.store_index import (
-    Source,
-    Stamp,
-    StoreIndex,
-    read_index,
-    take_stamp,
-    write_index,
-)
+from fmnet.data.store_index import Source, StoreIndex, add_each, stamp_image
 from fmnet.data.stored_run import (
     BOLD_FORMAT,
     MASK,
@@ -78,7 +70,8 @@ class BoldStore:
     def add(self, run: BoldRun) -> StoredRun:
         """Store a run unless the same content is there already.
 
-        Of the file, `fmnet.data.bold_file.N_AHEAD` volumes are in memory at a time.
+        Of the file, `fmnet.data.bold_file.N_AHEAD` volumes are in memory at a time, besides what
+        it takes to place one: memory doesn't grow with the length of the run.
 
         Raises
         ------
@@ -112,22 +105,11 @@ class BoldStore:
         StoreError
             If the store can't be written.
         """
-        index = read_index(self.folder)
-
-        def add(run: BoldRun) -> StoredRun | VolumeError:
-            try:
-                return self._add(run, index)
-            except VolumeError as error:
-                return error
-
-        try:
-            yield from map_in_threads(add, runs, n_jobs)
-        finally:
-            write_index(index, self.folder)
+        return add_each(self._add, runs, self.folder, n_jobs)
 
     def _add(self, run: BoldRun, index: StoreIndex) -> StoredRun:
         check_space(run.space, str(run.path))
-        stamps = {file: _stamp(file) for file in (run.path, run.mask) if file is not None}
+        stamps = {file: stamp_image(file) for file in (run.path, run.mask) if file is not None}
         known = {file: index.find_source(file, stamp) for file, stamp in stamps.items()}
         hashes = {file: source.sha256 for file, source in known.items() if source is not None}
         if run.path not in hashes and index.is_likely(run.path, stamps[run.path]):
@@ -146,7 +128,9 @@ class BoldStore:
         """Open a run whose file is known, unless what is stored of it has been altered."""
         if run.path not in hashes:
             return None
-        mask = hashes.get(run.mask) or hash_file(run.mask) if run.mask is not None else ""
+        mask = ""
+        if run.mask is not None:
+            mask = hashes.get(run.mask) or read_whole(run.mask).sha256
         path = self._path(run, hashes[run.path], mask)
         is_altered = path.name in index.stored and index.find_stored(path) is None
         return None if is_altered else open_run(path, self.grid)
@@ -257,10 +241,3 @@ def open_runs(runs: Sequence[BoldRun], store: BoldStore, n_jobs: int = 1) -> lis
     if faults:
         raise CohortError(faults)
     return stored
-
-
-def _stamp(file: Path) -> Stamp:
-    try:
-        return take_stamp(image_files(file).values())
-    except VolumeError:  # reading says what is wrong
-        return Stamp((), False)

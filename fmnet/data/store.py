@@ -9,19 +9,11 @@ from typing import Any
 import numpy as np
 
 from fmnet.data.grid import Grid, place_on_grid
-from fmnet.data.image_files import RawImage, image_files, read_raw
+from fmnet.data.image_files import RawImage, read_raw
 from fmnet.data.nifti import describe_grid, read_volume
 from fmnet.data.scans import Scan
-from fmnet.data.side_by_side import map_in_threads
 from fmnet.data.store_files import read_stored, write_atomically
-from fmnet.data.store_index import (
-    Source,
-    Stamp,
-    StoreIndex,
-    read_index,
-    take_stamp,
-    write_index,
-)
+from fmnet.data.store_index import Source, StoreIndex, add_each, stamp_image
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import Fault, VolumeError
 
@@ -111,21 +103,10 @@ class ScanStore:
         StoreError
             If the store can't be written.
         """
-        index = read_index(self.folder)
-
-        def add(scan: Scan) -> StoredScan | VolumeError:
-            try:
-                return self._add(scan, index)
-            except VolumeError as error:
-                return error
-
-        try:
-            yield from map_in_threads(add, scans, n_jobs)
-        finally:
-            write_index(index, self.folder)
+        return add_each(self._add, scans, self.folder, n_jobs)
 
     def _add(self, scan: Scan, index: StoreIndex) -> StoredScan:
-        stamps = [_stamp(file) for file in scan.files]
+        stamps = [stamp_image(file) for file in scan.files]
         found = [index.find_source(*pair) for pair in zip(scan.files, stamps, strict=True)]
         sources = [source for source in found if source is not None]
         path = self._path([source.sha256 for source in sources])
@@ -243,13 +224,6 @@ def low_coverage(share: float, name: str, min_coverage: float, action: str) -> F
         f"at least {min_coverage:.0%}",
         action,
     )
-
-
-def _stamp(file: Path) -> Stamp:
-    try:
-        return take_stamp(image_files(file).values())
-    except VolumeError:  # reading says what is wrong
-        return Stamp((), False)
 
 
 def _read_sources(scan: Scan) -> list[RawImage]:

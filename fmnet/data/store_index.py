@@ -3,14 +3,19 @@
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from fmnet.data.image_files import image_files
+from fmnet.data.side_by_side import map_in_threads
 from fmnet.data.store_files import keep_draft, open_draft
-from fmnet.errors import StoreError
+from fmnet.errors import StoreError, VolumeError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 #: Raise it when what is remembered changes its meaning; others are forgotten.
 INDEX_FORMAT = "1"
@@ -119,6 +124,44 @@ def take_stamp(files: Iterable[Path]) -> Stamp:
         )
         newest = max(newest, stat.st_mtime_ns, stat.st_ctime_ns)
     return Stamp(tuple(rows), newest < time.time_ns() - SETTLING_NS)
+
+
+def stamp_image(path: Path) -> Stamp:
+    """Take the stamp of all files of an image."""
+    try:
+        return take_stamp(image_files(path).values())
+    except VolumeError:  # reading says what is wrong
+        return Stamp((), False)
+
+
+def add_each(
+    add: Callable[[Item, StoreIndex], Result], items: Iterable[Item], folder: Path, n_jobs: int
+) -> Iterator[Result | VolumeError]:
+    """Add items to the store in a folder, with its index; yield stored ones or what is wrong.
+
+    Parameters
+    ----------
+    add : callable
+        Of one item and the index, which it may look up and add to.
+    items : iterable
+        Scans or runs.
+    folder : Path
+        Of the store.
+    n_jobs : int
+        Threads; results don't depend on it, and come in the order of the items.
+    """
+    index = read_index(folder)
+
+    def outcome(item: Item) -> Result | VolumeError:
+        try:
+            return add(item, index)
+        except VolumeError as error:
+            return error
+
+    try:
+        yield from map_in_threads(outcome, items, n_jobs)
+    finally:
+        write_index(index, folder)
 
 
 def read_index(folder: Path) -> StoreIndex:
