@@ -1,6 +1,7 @@
 """Measure whole pipelines against a known truth.
 
 python scripts/benchmark.py suite=false_positives [suite.n_cohorts=100] [out=FOLDER]
+python scripts/benchmark.py suite=io [suite.files=[RUN.nii.gz]] [out=FOLDER]
 """
 
 from pathlib import Path

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 import numpy as np
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 
 from fmnet.data.bold_file import BoldHeader
 from fmnet.data.placement import Interpolation, Lookup
-from fmnet.data.store_files import open_draft
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, VolumeError
 
@@ -56,8 +56,9 @@ class RunValues:
 
     @property
     def n_bytes(self) -> int:
-        """Room that they take."""
-        return len(self.placement.known) * self.header.n_volumes * self.dtype.itemsize
+        """Room on the disk that writing them takes; of it, scaled ones keep a third."""
+        itemsize = self.dtype.itemsize if self.is_exact else 2 + 4
+        return len(self.placement.known) * self.header.n_volumes * itemsize
 
     def write(self, volumes: Iterable[NDArray[Any]], draft: IO[bytes]) -> FloatArray | None:
         """Write a ``.npy`` file of shape (T, V); return slope and intercept of each voxel.
@@ -94,7 +95,7 @@ class RunValues:
         """Write twice: a voxel's range is known only once all volumes have been seen."""
         extent = _Extent(self)
         width = len(self.placement.known)
-        with open_draft(Path(draft.name).parent, 2 * self.n_bytes) as wide:
+        with TemporaryFile(dir=Path(draft.name).parent) as wide:
             for row in self._float_rows(volumes):
                 extent.see(row)
                 wide.write(row.data)

@@ -1,6 +1,7 @@
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -219,3 +220,14 @@ def test_index_names_files_by_absolute_path(store, scans, settled, monkeypatch):
     add_all(store, [Scan("a", "a", (Path(scan.files[0].name),), "MNI152")])
     content = json.loads((store.folder / INDEX_NAME).read_text())
     assert list(content["sources"]) == [str(scan.files[0])]
+
+
+def test_stores_that_share_a_folder_do_not_disturb_each_other(store, scans, grid, settled):
+    def open_again(_):
+        return add_all(ScanStore(store.folder, grid), scans, 2)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(open_again, range(12)))
+    assert all(one == found[0] for one in found)
+    assert len(read_index(store.folder).sources) == len(scans)
+    assert not list(store.folder.glob("*.part"))
