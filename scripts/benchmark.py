@@ -1,7 +1,6 @@
-"""Measure whole pipelines against a known truth.
+"""Measure whole pipelines against a known truth, and how fast they are beside their peers.
 
-python scripts/benchmark.py suite=false_positives [suite.n_cohorts=100] [out=FOLDER]
-python scripts/benchmark.py suite=predict [suite.bundle=FOLDER]
+python scripts/benchmark.py suite=NAME [suite.KEY=VALUE ...] [out=FOLDER]; configs/suite lists them.
 """
 
 from pathlib import Path

@@ -135,7 +135,7 @@ class Cohort:
         return " | ".join(reasons)
 
 
-def open_cohort(listing: Listing, store: ScanStore) -> Cohort:
+def open_cohort(listing: Listing, store: ScanStore, n_jobs: int = 1) -> Cohort:
     """Decode every scan once and check the cohort as a whole.
 
     Parameters
@@ -144,6 +144,9 @@ def open_cohort(listing: Listing, store: ScanStore) -> Cohort:
         What a reader found, and what to do about people with faults.
     store : ScanStore
         Where decoded scans are kept.
+    n_jobs : int
+        Threads that read scans which the store doesn't know yet; each holds one scan's maps in
+        memory.
 
     Raises
     ------
@@ -152,7 +155,7 @@ def open_cohort(listing: Listing, store: ScanStore) -> Cohort:
     StoreError
         If the store can't be written.
     """
-    stored, faults = _store_all(listing, store)
+    stored, faults = _store_all(listing, store, n_jobs)
     faults = [*listing.faults, *faults, *duplicate_faults(listing.scans, stored)]
     faults += unit_faults(listing, stored)
     excluded = {subject_key(fault.participant_id) for fault in faults if fault.participant_id}
@@ -182,14 +185,18 @@ def _covariate(listing: Listing, column: str) -> dict[str, str]:
     return dict(zip(table["participant_id"].map(subject_key), table[column].map(str), strict=True))
 
 
-def _store_all(listing: Listing, store: ScanStore) -> tuple[dict[str, StoredScan], list[Fault]]:
+def _store_all(
+    listing: Listing, store: ScanStore, n_jobs: int
+) -> tuple[dict[str, StoredScan], list[Fault]]:
     stored: dict[str, StoredScan] = {}
     faults: list[Fault] = []
-    for scan in tqdm(listing.scans, desc="reading scans", unit="scan", leave=False):
-        try:
-            stored[scan.scan_id] = store.add(scan)
-        except VolumeError as error:
-            faults += [_name_scan(fault, scan) for fault in error.faults]
+    outcomes = store.add_all(listing.scans, n_jobs)
+    bar = tqdm(outcomes, desc="reading scans", total=len(listing.scans), unit="scan", leave=False)
+    for scan, outcome in zip(listing.scans, bar, strict=True):
+        if isinstance(outcome, VolumeError):
+            faults += [_name_scan(fault, scan) for fault in outcome.faults]
+        else:
+            stored[scan.scan_id] = outcome
     return stored, faults
 
 

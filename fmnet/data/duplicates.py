@@ -69,7 +69,8 @@ def correlations(values: FloatArray) -> NDArray[np.float64]:
     mean = np.nanmean(values, axis=1, keepdims=True)
     centred = np.where(known, values - mean, 0).astype(np.float64)
     norm = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.asarray((centred / norm) @ (centred / norm).T)
+    centred /= norm
+    return np.asarray(centred @ centred.T)
 
 
 def _sample(stored: StoredScan, channel: int) -> FloatArray:

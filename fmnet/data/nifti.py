@@ -7,34 +7,32 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from isal import igzip, igzip_lib
 from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
 
-from fmnet.data.volume import FloatArray, Volume, check_affine, check_space
+from fmnet.data.image_files import (
+    ACCEPTED,
+    RawImage,
+    damaged,
+    image_files,
+    read_file,
+    read_whole,
+    unpack,
+    unpack_start,
+)
+from fmnet.data.volume import Affine, FloatArray, Volume, check_affine, check_space
 from fmnet.errors import Fault, VolumeError
 
-ACCEPTED = "a 3-D NIfTI-1, NIfTI-2 or Analyze map (.nii, .nii.gz, .img/.hdr)"
-SUFFIXES = (".nii", ".nii.gz", ".img", ".hdr", ".img.gz", ".hdr.gz")
-#: What isal raises for a damaged file; its stub takes `IsalError` for an instance.
-GZIP_ERRORS: tuple[type[Exception], ...] = (
-    EOFError,
-    OSError,
-    ValueError,
-    struct.error,
-    igzip_lib.IsalError,  # type: ignore[assignment]
-)
-#: NIfTI-2's header, the longest.
-HEADER_BYTES = 540
 ANALYZE_NOTE = "Analyze file states no handedness; read as SPM does, x stored from right to left"
 
 
-def read_volume(path: Path, space: str) -> Volume:
+def read_volume(source: Path | RawImage, space: str) -> Volume:
     """Read one map, turned to RAS+.
 
     Parameters
     ----------
-    path : Path
+    source : Path or RawImage
         A NIfTI-1, NIfTI-2 or Analyze file, single or pair, compressed or not.
     space : str
         The space that the map is said to be in, see `fmnet.data.volume.MNI_SPACES`.
@@ -49,8 +47,9 @@ def read_volume(path: Path, space: str) -> Volume:
     VolumeError
         If the file is missing, damaged, not an image, not 3-D, or without usable geometry.
     """
-    check_space(space, str(path))
-    return volume_from_image(load_image(path), space, str(path))
+    name = str(source.path if isinstance(source, RawImage) else source)
+    check_space(space, name)
+    return volume_from_image(load_image(source), space, name)
 
 
 def volume_from_image(image: SpatialImage, space: str, name: str) -> Volume:
@@ -72,10 +71,11 @@ def volume_from_image(image: SpatialImage, space: str, name: str) -> Volume:
     return Volume(values, np.asarray(ras.affine, dtype=float), space, name)
 
 
-def load_image(path: Path) -> SpatialImage:
+def load_image(source: Path | RawImage) -> SpatialImage:
     """Load an image and check that its header and handedness can be trusted."""
-    files = image_files(path)
-    contents = {role: _read_bytes(file) for role, file in files.items()}
+    raw = source if isinstance(source, RawImage) else read_whole(source)
+    path = raw.path
+    contents = {role: unpack(file, content) for role, (file, content) in raw.parts.items()}
     image_class = _sniff(contents.get("header", contents["image"]), "header" in contents, path)
     file_map = {
         role: nib.FileHolder(fileobj=io.BytesIO(content)) for role, content in contents.items()
@@ -87,38 +87,75 @@ def load_image(path: Path) -> SpatialImage:
         with LoggingOutputSuppressor():
             image: SpatialImage = image_class.from_file_map(file_map)
     except Exception as error:  # nibabel raises a different type for each way to be damaged
-        raise _damaged(path, error) from error
-    _check_orientation(image, path)
+        raise damaged(path, error) from error
+    _check_orientation(image.header, path)
     return image
 
 
-def image_files(path: Path) -> dict[str, Path]:
-    """Name the file, or the two or three files, that make up the image at `path`.
+def read_header(start: bytes, path: Path) -> Any:
+    """Read nibabel's header of a single NIfTI file from its first bytes, and check that it holds.
+
+    Parameters
+    ----------
+    start : bytes
+        The header at least, unpacked; less is a damaged file.
+    path : Path
+        For messages.
 
     Raises
     ------
     VolumeError
-        If one of them is missing, can't be opened or is a DataLad pointer.
+        If they are no header of NIfTI-1 or NIfTI-2, or one without usable orientation.
     """
-    stem, suffix = _split_suffix(path)
-    if suffix.startswith(".nii"):
-        files = {"image": path}
-    else:
-        gz = ".gz" if suffix.endswith(".gz") else ""
-        files = {"image": Path(f"{stem}.img{gz}"), "header": Path(f"{stem}.hdr{gz}")}
-        if (orientation := Path(f"{stem}.mat")).is_file():
-            files["mat"] = orientation
-    for file in files.values():
-        _check_is_there(file)
-    return files
+    header_class = _sniff(start, False, path).header_class
+    try:
+        # without extensions, of which only the beginning may be here
+        whole = io.BytesIO(start[: header_class.template_dtype.itemsize])
+        with LoggingOutputSuppressor():
+            header = header_class.from_fileobj(whole)
+        header.get_slope_inter()
+        check_affine(np.asarray(header.get_best_affine(), dtype=float), str(path))
+    except VolumeError:
+        raise
+    except Exception as error:  # nibabel raises a different type for each way to be damaged
+        raise damaged(path, error) from error
+    _check_orientation(header, path)
+    return header
 
 
-def describe_grid(path: Path) -> str:
+def ras_order(shape: tuple[int, ...], affine: Affine) -> tuple[NDArray[np.intp], Affine]:
+    """Tell where in a file's volume each voxel of the same volume in RAS+ lies.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Voxels along the file's three axes, the first of which runs fastest.
+    affine : ndarray, shape (4, 4)
+        Of the file.
+
+    Returns
+    -------
+    order : ndarray of int, shape (X, Y, Z)
+        Place in the file's volume, counted from 0, of each voxel in RAS+.
+    affine : ndarray, shape (4, 4)
+        In RAS+.
+    """
+    places = np.arange(np.prod(shape), dtype=np.int64).reshape(shape, order="F")
+    ras = nib.as_closest_canonical(nib.Nifti1Image(places, affine, dtype=np.int64))
+    order = np.ascontiguousarray(np.asarray(ras.dataobj)).astype(np.intp, copy=False)
+    return order, np.asarray(ras.affine, dtype=float)
+
+
+def describe_grid(source: Path | RawImage) -> str:
     """Say how an image is written: ``65x77x60 of 3x3x3.3 mm, RAS, float32``."""
-    files = image_files(path)
-    start = _read_start(files.get("header", files["image"]))
-    image_class = _sniff(start, "header" in files, path)
-    header = image_class.header_class.from_fileobj(io.BytesIO(start), check=False)
+    raw = source if isinstance(source, RawImage) else read_whole(source)
+    start = unpack_start(*raw.parts.get("header", raw.parts["image"]))
+    image_class = _sniff(start, "header" in raw.parts, raw.path)
+    return describe_header(image_class.header_class.from_fileobj(io.BytesIO(start), check=False))
+
+
+def describe_header(header: Any) -> str:
+    """Say the same of nibabel's header."""
     shape = "x".join(str(n) for n in header.get_data_shape()[:3])
     edges = "x".join(f"{edge:.4g}" for edge in header.get_zooms()[:3])
     axes = "".join(axis or "?" for axis in nib.aff2axcodes(header.get_best_affine()))
@@ -130,7 +167,8 @@ def notes_on(path: Path) -> str:
     files = image_files(path)
     if "header" not in files or "mat" in files:
         return ""
-    return "" if _read_bytes(files["header"])[344:348] in {b"ni1\0", b"n+1\0"} else ANALYZE_NOTE
+    start = unpack_start(files["header"], read_file(files["header"]))
+    return "" if start[344:348] in {b"ni1\0", b"n+1\0"} else ANALYZE_NOTE
 
 
 def to_image(data: FloatArray, affine: Any) -> nib.Nifti1Image:
@@ -148,6 +186,16 @@ def write_volume(volume: Volume, path: Path) -> None:
     nib.save(image, path)
 
 
+def write_series(data: NDArray[Any], affine: Affine, t_r: float, path: Path) -> None:
+    """Write a time series, shape (X, Y, Z, T), with its repetition time in seconds as NIfTI-1."""
+    image = nib.Nifti1Image(data, affine)
+    image.header.set_zooms((*image.header.get_zooms()[:3], t_r))
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_sform(affine, code="mni")
+    image.set_qform(affine, code="mni")
+    nib.save(image, path)
+
+
 def _values(image: SpatialImage, name: str) -> FloatArray:
     if image.get_data_dtype().kind not in "iuf":
         raise VolumeError(
@@ -161,79 +209,7 @@ def _values(image: SpatialImage, name: str) -> FloatArray:
     try:
         return np.asarray(image.dataobj, dtype=np.float32)
     except Exception as error:  # a short file surfaces as ValueError, OSError or EOFError
-        raise _damaged(Path(name), error) from error
-
-
-def _split_suffix(path: Path) -> tuple[str, str]:
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if path.name.lower().endswith(suffix):
-            return str(path)[: -len(suffix)], suffix
-    raise VolumeError(
-        Fault(str(path), f"a file named '{path.name}'", ACCEPTED, "convert the map to NIfTI")
-    )
-
-
-def _check_is_there(path: Path) -> None:
-    try:
-        there = path.exists()
-    except PermissionError as error:  # of a folder above
-        raise _denied(path) from error
-    if path.is_symlink() and not there and "annex" in str(path.readlink()):
-        raise _pointer(path)
-    if not there:
-        raise VolumeError(
-            Fault(str(path), "no such file", ACCEPTED, "correct the path or fetch the file")
-        )
-    if path.is_dir():
-        raise VolumeError(Fault(str(path), "a folder", ACCEPTED, "give the file inside it"))
-
-
-def _pointer(path: Path) -> VolumeError:
-    return VolumeError(
-        Fault(
-            str(path),
-            "a DataLad (git-annex) pointer without content",
-            "the image itself",
-            f"run 'datalad get {path.name}' in its folder",
-        )
-    )
-
-
-def _denied(path: Path) -> VolumeError:
-    return VolumeError(
-        Fault(
-            str(path),
-            "a file that this account may not read",
-            "a readable file",
-            "ask its owner for read permission (chmod +r)",
-        )
-    )
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        raw = path.read_bytes()
-    except PermissionError as error:
-        raise _denied(path) from error
-    except OSError as error:
-        raise _damaged(path, error) from error
-    if len(raw) < 500 and b"/annex/objects/" in raw:
-        raise _pointer(path)
-    if not path.name.lower().endswith(".gz"):
-        return raw
-    try:
-        return bytes(igzip.decompress(raw))
-    except GZIP_ERRORS as error:
-        raise _damaged(path, error) from error
-
-
-def _read_start(path: Path) -> bytes:
-    """Read as much as the longest header takes."""
-    try:
-        with igzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
-            return bytes(file.read(HEADER_BYTES))
-    except GZIP_ERRORS as error:
-        raise _damaged(path, error) from error
+        raise damaged(Path(name), error) from error
 
 
 def _sniff(header: bytes, is_pair: bool, path: Path) -> Any:
@@ -256,8 +232,7 @@ def _sniff(header: bytes, is_pair: bool, path: Path) -> Any:
     )
 
 
-def _check_orientation(image: SpatialImage, path: Path) -> None:
-    header = image.header
+def _check_orientation(header: Any, path: Path) -> None:
     if "sform_code" not in header.keys():  # noqa: SIM118 (a nibabel header is no mapping)
         return
     sform, qform = int(header["sform_code"]), int(header["qform_code"])
@@ -273,9 +248,9 @@ def _check_orientation(image: SpatialImage, path: Path) -> None:
         )
     if sform and qform:
         try:
-            forms = (image.get_sform(), image.get_qform())
+            forms = (header.get_sform(), header.get_qform())
         except ValueError as error:  # the quaternion is none
-            raise _damaged(path, error) from error
+            raise damaged(path, error) from error
         turns = [np.linalg.det(form[:3, :3]) for form in forms]
         if turns[0] * turns[1] < 0:
             raise VolumeError(
@@ -286,15 +261,3 @@ def _check_orientation(image: SpatialImage, path: Path) -> None:
                     "find out which is right and write the header again",
                 )
             )
-
-
-def _damaged(path: Path, error: Exception) -> VolumeError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return VolumeError(
-        Fault(
-            str(path),
-            f"a damaged or truncated file ({reason})",
-            ACCEPTED,
-            "fetch or write the file again",
-        )
-    )

@@ -1,22 +1,21 @@
 """`ScanStore`: each map decoded once, put on the grid, kept as a memory-mapped file."""
 
-import errno
 import hashlib
-import io
-import os
-import shutil
-import uuid
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fmnet.data.grid import Grid, place_on_grid
-from fmnet.data.nifti import describe_grid, image_files, read_volume
+from fmnet.data.image_files import RawImage, read_raw
+from fmnet.data.nifti import describe_grid, read_volume
 from fmnet.data.scans import Scan
+from fmnet.data.store_files import read_stored, write_atomically
+from fmnet.data.store_index import Source, StoreIndex, add_each, stamp_image
 from fmnet.data.volume import FloatArray, Volume
-from fmnet.errors import Fault, StoreError, VolumeError
+from fmnet.errors import Fault, VolumeError
 
 #: Part of every key: raise it when the stored values would change for the same input, or
 #: other maps are refused.
@@ -82,40 +81,101 @@ class ScanStore:
         StoreError
             If the store can't be written.
         """
-        sources = _hash_sources(scan)
-        key = hashlib.sha256("|".join((STORE_FORMAT, self.grid.digest, *sources)).encode())
-        path = self.folder / f"{key.hexdigest()}.npy"
-        known = read_stored(path)
-        values = self._decode(scan) if known is None else known
-        faults = [
-            fault
-            for file, channel in zip(scan.files, values, strict=True)
-            if (fault := coverage_fault(channel, str(file), self.min_coverage))
-        ]
-        if faults:
-            raise VolumeError(faults)
-        if known is None:
-            write_atomically(values, path)
-        hashes = tuple(_sha256(channel.tobytes()) for channel in values)
-        return StoredScan(path, sources, hashes, tuple(map(describe_grid, scan.files)))
+        return self._add(scan, StoreIndex())
 
-    def _decode(self, scan: Scan) -> FloatArray:
+    def add_all(self, scans: Iterable[Scan], n_jobs: int = 1) -> Iterator[StoredScan | VolumeError]:
+        """Store scans, and remember their files so that unchanged ones aren't read next time.
+
+        Parameters
+        ----------
+        scans : iterable of Scan
+            Any number; the decoded maps of `n_jobs` of them are in memory at a time.
+        n_jobs : int
+            Threads. Results don't depend on it.
+
+        Yields
+        ------
+        StoredScan or VolumeError
+            One per scan, in order: where it lies, or every fault of its files.
+
+        Raises
+        ------
+        StoreError
+            If the store can't be written.
+        """
+        return add_each(self._add, scans, self.folder, n_jobs)
+
+    def _add(self, scan: Scan, index: StoreIndex) -> StoredScan:
+        stamps = [stamp_image(file) for file in scan.files]
+        found = [index.find_source(*pair) for pair in zip(scan.files, stamps, strict=True)]
+        sources = [source for source in found if source is not None]
+        path = self._path([source.sha256 for source in sources])
+        facts = index.find_stored(path) if len(sources) == len(found) else None
+        if facts is None:
+            raws = _read_sources(scan)
+            hashes = [raw.sha256 for raw in raws]
+            path = self._path(hashes)
+            facts = index.find_stored(path)
+            facts = facts or self._store(scan, raws, path, path.name in index.stored)
+            grids = map(describe_grid, raws)
+            sources = [Source(*known) for known in zip(stamps, hashes, grids, strict=True)]
+        self._check_coverage(scan, facts["coverage"])
+        for file, source in zip(scan.files, sources, strict=True):
+            index.add_source(file, source)
+        index.add_stored(path, facts)
+        return StoredScan(
+            path,
+            tuple(source.sha256 for source in sources),
+            tuple(facts["values_sha256"]),
+            tuple(source.file_grid for source in sources),
+        )
+
+    def _path(self, hashes: list[str]) -> Path:
+        key = hashlib.sha256("|".join((STORE_FORMAT, self.grid.digest, *hashes)).encode())
+        return self.folder / f"{key.hexdigest()}.npy"
+
+    def _store(
+        self, scan: Scan, raws: list[RawImage], path: Path, is_altered: bool
+    ) -> dict[str, Any]:
+        """Make sure that values are stored; an altered file is not to be trusted."""
+        known = None if is_altered else read_stored(path)
+        values = self._decode(scan, raws) if known is None else known
+        coverage = [covered_share(channel) for channel in values]
+        if known is None:
+            self._check_coverage(scan, coverage)
+            write_atomically(values, path)
+        hashes = [hashlib.sha256(channel.tobytes()).hexdigest() for channel in values]
+        return {"values_sha256": hashes, "coverage": coverage}
+
+    def _decode(self, scan: Scan, raws: list[RawImage]) -> FloatArray:
         channels: list[FloatArray] = []
         faults: list[Fault] = []
-        for file in scan.files:
+        for raw in raws:
             try:
-                volume = read_volume(file, scan.space)
-                check_content(volume, self.grid)
-                channels.append(place_on_grid(volume, self.grid)[0])
+                channels.append(place_checked(read_volume(raw, scan.space), self.grid)[0])
             except VolumeError as error:
                 faults += error.faults
         if faults:
             raise VolumeError(faults)
         return np.stack(channels)
 
+    def _check_coverage(self, scan: Scan, shares: list[float]) -> None:
+        faults = [
+            low_coverage(share, str(file), self.min_coverage, LOWER_COVERAGE)
+            for file, share in zip(scan.files, shares, strict=True)
+            if share < self.min_coverage
+        ]
+        if faults:
+            raise VolumeError(faults)
+
 
 def check_content(volume: Volume, grid: Grid) -> None:
     """Raise `VolumeError` if a map is empty, constant, out of range or wholly outside the mask."""
+    place_checked(volume, grid)
+
+
+def place_checked(volume: Volume, grid: Grid) -> FloatArray:
+    """Put a map on the grid as `place_on_grid` does; raise what `check_content` raises."""
     if infinite := int(np.isinf(volume.data).sum()):
         raise VolumeError(
             Fault(
@@ -134,11 +194,11 @@ def check_content(volume: Volume, grid: Grid) -> None:
     elif (largest := float(np.abs(known).max())) > MAX_MAGNITUDE:
         found = f"values as large as {largest:.3g}, beyond {MAX_MAGNITUDE:.0e} in magnitude"
         action = "check the map's unit and data type, and write it again, masked to the brain"
-    elif np.isnan(place_on_grid(volume, grid)).all():
+    elif not np.isnan(values := place_on_grid(volume, grid)).all():
+        return values
+    else:
         found = "no overlap with the mask"
         action = f"check that the map is in {volume.space} space and that its affine is right"
-    else:
-        return
     accepted = "a map with varying values inside the mask"
     raise VolumeError(Fault(volume.name, found, accepted, action))
 
@@ -147,87 +207,38 @@ def coverage_fault(
     values: FloatArray, name: str, min_coverage: float, action: str = LOWER_COVERAGE
 ) -> Fault | None:
     """Describe a map that covers too little of the mask; None if it covers enough."""
-    covered = float(np.isfinite(values).mean())
-    if covered >= min_coverage:
-        return None
+    share = covered_share(values)
+    return None if share >= min_coverage else low_coverage(share, name, min_coverage, action)
+
+
+def covered_share(values: FloatArray) -> float:
+    """Share of in-mask values that are known."""
+    return float(np.isfinite(values).mean())
+
+
+def low_coverage(share: float, name: str, min_coverage: float, action: str) -> Fault:
+    """Describe an image with data in too small a share of the mask."""
     return Fault(
         name,
-        f"values in {covered:.0%} of the mask",
+        f"values in {share:.0%} of the mask",
         f"at least {min_coverage:.0%}",
         action,
     )
 
 
-def read_stored(path: Path) -> FloatArray | None:
-    """Map stored values into memory; None if they aren't there or aren't whole.
-
-    Raises
-    ------
-    StoreError
-        If the store can't be read.
-    """
-    try:
-        mapped: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (FileNotFoundError, EOFError, ValueError):  # numpy raises the last two for damaged files
-        return None
-    except OSError as error:
-        accepted, action = "a readable folder (store_dir)", "choose another store_dir"
-        found = f"{error.strerror or error}"
-        raise StoreError(Fault(str(path.parent), found, accepted, action)) from error
-    return mapped
-
-
-def write_atomically(values: FloatArray, path: Path) -> None:
-    """Write an array so that its name appears only once it is whole and on disk.
-
-    Raises
-    ------
-    StoreError
-        If the disk is full or the folder can't be written.
-    """
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Through memory: numpy's own writing to a file hides why the disk refused.
-        whole = io.BytesIO()
-        np.save(whole, values, allow_pickle=False)
-        with temporary.open("wb") as file:
-            file.write(whole.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise _write_failed(error, path.parent, values.nbytes) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _write_failed(error: OSError, folder: Path, needed: int) -> StoreError:
-    accepted = "a writable folder with room for the store (store_dir)"
-    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-        found = f"{error.strerror or error}"
-        return StoreError(Fault(str(folder), found, accepted, "choose another store_dir"))
-    free = shutil.disk_usage(folder).free if folder.exists() else 0
-    found = f"a full disk: {needed / 1e6:.1f} MB to write for one scan, {free / 1e6:.1f} MB free"
-    action = "free some room or set store_dir to another disk; what is stored so far stays valid"
-    return StoreError(Fault(str(folder), found, accepted, action))
-
-
-def _hash_sources(scan: Scan) -> tuple[str, ...]:
-    hashes: list[str] = []
+def _read_sources(scan: Scan) -> list[RawImage]:
+    raws: list[RawImage] = []
     faults: list[Fault] = []
     for file in scan.files:
         try:
-            parts = [path.read_bytes() for path in image_files(file).values()]
-            hashes.append(_sha256(*parts))
+            raws.append(read_raw(file))
         except VolumeError as error:
             faults += error.faults
         except OSError as error:
             faults.append(_unreadable(file, error))
     if faults:
         raise VolumeError(faults)
-    return tuple(hashes)
+    return raws
 
 
 def _unreadable(file: Path, error: OSError) -> Fault:
@@ -235,10 +246,3 @@ def _unreadable(file: Path, error: OSError) -> Fault:
     found = "a file that this account may not read" if denied else f"{error.strerror or error}"
     action = "ask its owner for read permission (chmod +r)" if denied else "check the disk"
     return Fault(str(file), found, "a readable file", action)
-
-
-def _sha256(*parts: bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from fmnet.data.nifti import (
     ANALYZE_NOTE,
     describe_grid,
-    image_files,
     load_image,
     notes_on,
     read_volume,
     to_image,
     volume_from_image,
+    write_series,
     write_volume,
 )
 from fmnet.data.volume import Volume, is_ras
@@ -459,18 +459,6 @@ def test_names_failing_disk(map_gz, monkeypatch):
 # files and writing -----------------------------------------------------------------------------
 
 
-def test_names_all_files_of_an_image(tmp_path, write_map, data):
-    write_map(tmp_path / "a.img", data, AFFINE, nib.Spm99AnalyzeImage)
-    files = image_files(tmp_path / "a.hdr")
-    assert {role: path.name for role, path in files.items()} == {
-        "image": "a.img",
-        "header": "a.hdr",
-        "mat": "a.mat",
-    }
-    single = write_map(tmp_path / "b.nii.gz", data, AFFINE)
-    assert image_files(single) == {"image": single}
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 def test_written_volume_reads_back(tmp_path, rng, channels):
     data = rng.normal(size=(channels, *SHAPE)).astype(np.float32)
@@ -482,6 +470,16 @@ def test_written_volume_reads_back(tmp_path, rng, channels):
     np.testing.assert_allclose(image.affine, AFFINE)
     stored = np.asarray(image.dataobj).reshape(*SHAPE, channels)
     np.testing.assert_array_equal(np.moveaxis(stored, -1, 0), data)
+
+
+def test_written_series_keeps_values_place_and_repetition_time(tmp_path, rng):
+    data = rng.integers(0, 9000, size=(*SHAPE, 5)).astype(np.int16)
+    write_series(data, AFFINE, 0.8, tmp_path / "bold.nii.gz")
+    image = nib.load(tmp_path / "bold.nii.gz")
+    np.testing.assert_array_equal(np.asarray(image.dataobj), data)
+    np.testing.assert_allclose(image.affine, AFFINE)
+    assert image.header.get_xyzt_units() == ("mm", "sec")
+    assert image.header["pixdim"][4] == pytest.approx(0.8)
 
 
 def test_to_image_wraps_array(data):

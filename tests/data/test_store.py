@@ -1,27 +1,17 @@
 import errno
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-import fmnet
 import fmnet.data.store as store_module
 from fmnet.data.grid import Grid, place_on_grid
 from fmnet.data.nifti import read_volume
 from fmnet.data.scans import Scan
-from fmnet.data.store import (
-    ScanStore,
-    check_content,
-    coverage_fault,
-    read_stored,
-    write_atomically,
-)
+from fmnet.data.store import ScanStore, check_content, coverage_fault
 from fmnet.data.volume import Volume
 from fmnet.errors import StoreError, VolumeError
 
@@ -45,23 +35,6 @@ def decoded(monkeypatch):
 
     monkeypatch.setattr(store_module, "read_volume", read)
     return names
-
-
-@pytest.fixture
-def run_python():
-    """Run code in another process, which may limit or kill itself."""
-
-    def run(code, *arguments):
-        root = Path(fmnet.__file__).parents[1]
-        return subprocess.run(
-            [sys.executable, "-c", code, *map(str, arguments)],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
-    return run
 
 
 # what is stored --------------------------------------------------------------------------------
@@ -281,59 +254,11 @@ def test_names_file_that_can_not_be_read(store, write_map, tmp_path, monkeypatch
 # a disk that fails -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_full_disk_names_folder_and_room_needed(tmp_path, monkeypatch, code):
-    def fail(_):
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(os, "fsync", fail)
-    folder = tmp_path / "store"
-    values = np.zeros((2, 250_000), dtype=np.float32)
-    expected = r"/store: found a full disk: 2\.0 MB to write for one scan, \d+\.\d MB free"
-    with pytest.raises(StoreError, match=expected):
-        write_atomically(values, folder / "a.npy")
-    assert files_in(folder) == []
-
-
-def test_disk_that_takes_a_part_leaves_no_file_and_says_why(tmp_path, run_python):
-    code = """
-import resource, sys
-from pathlib import Path
-import numpy as np
-from fmnet.data.store import write_atomically
-from fmnet.errors import StoreError
-resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-try:
-    write_atomically(np.zeros((1, 50_000), np.float32), Path(sys.argv[1]) / "a.npy")
-except StoreError as error:
-    print(error)
-"""
-    done = run_python(code, tmp_path / "store")
-    assert done.returncode == 0, done.stderr
-    assert f"{tmp_path}/store: found File too large" in done.stdout
-    assert files_in(tmp_path / "store") == []
-
-
-def test_folder_that_is_a_file_is_named(tmp_path):
-    (tmp_path / "store").write_text("in the way")
-    with pytest.raises(StoreError, match=r"/store: found File exists; .*another store_dir"):
-        write_atomically(np.zeros((1, 5), np.float32), tmp_path / "store" / "a.npy")
-
-
 def test_folder_that_is_a_file_is_named_on_adding(grid, write_map, tmp_path):
     (tmp_path / "store").write_text("in the way")
     store = ScanStore(tmp_path / "store", grid)
     with pytest.raises(StoreError, match=r"/store: found Not a directory; .*another store_dir"):
         store.add(scan_of(write_map(tmp_path / "a.nii")))
-
-
-def test_folder_without_permission_is_named(tmp_path, monkeypatch):
-    def deny(*_, **__):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(Path, "mkdir", deny)
-    with pytest.raises(StoreError, match=r"/store: found Permission denied; .*store_dir"):
-        write_atomically(np.zeros((1, 5), np.float32), tmp_path / "store" / "a.npy")
 
 
 def test_killed_while_storing_leaves_nothing_that_is_trusted(
@@ -373,18 +298,3 @@ def test_stored_file_that_is_not_whole_is_made_again(store, write_map, tmp_path,
     assert store.add(scan) == stored
     np.testing.assert_array_equal(stored.values(), before)
     assert len(decoded) == 2
-
-
-def test_stored_file_that_can_not_be_read_is_named(tmp_path, monkeypatch):
-    def deny(*_, **__):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(np, "load", deny)
-    with pytest.raises(StoreError, match=r"/store: found Permission denied; .*store_dir"):
-        read_stored(tmp_path / "store" / "a.npy")
-
-
-def test_nothing_stored_is_none(tmp_path):
-    assert read_stored(tmp_path / "a.npy") is None
-    write_atomically(np.ones((1, 3), np.float32), tmp_path / "a.npy")
-    np.testing.assert_array_equal(read_stored(tmp_path / "a.npy"), [[1, 1, 1]])

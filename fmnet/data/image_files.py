@@ -1,0 +1,193 @@
+"""The files that an image consists of: which they are, and what they hold, byte by byte."""
+
+import hashlib
+import io
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from isal import igzip, igzip_lib
+
+from fmnet.errors import Fault, VolumeError
+
+ACCEPTED = "a 3-D NIfTI-1, NIfTI-2 or Analyze map (.nii, .nii.gz, .img/.hdr)"
+SUFFIXES = (".nii", ".nii.gz", ".img", ".hdr", ".img.gz", ".hdr.gz")
+#: What isal raises for a damaged file; its stub takes `IsalError` for an instance.
+GZIP_ERRORS: tuple[type[Exception], ...] = (
+    EOFError,
+    OSError,
+    ValueError,
+    struct.error,
+    igzip_lib.IsalError,  # type: ignore[assignment]
+)
+#: NIfTI-2's header, the longest.
+HEADER_BYTES = 540
+
+
+@dataclass(frozen=True, eq=False)
+class RawImage:
+    """An image as it lies on disk, read once for all that is made from it.
+
+    Parameters
+    ----------
+    path : Path
+        As it was named.
+    parts : dict
+        Each of its files and what it holds, by role: ``image`` and, of a pair, ``header``, ``mat``.
+    """
+
+    path: Path
+    parts: dict[str, tuple[Path, bytes]]
+
+    @property
+    def name(self) -> str:
+        """Name of the file without its folder."""
+        return self.path.name
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the files' bytes, one after the other."""
+        digest = hashlib.sha256()
+        for _, content in self.parts.values():
+            digest.update(content)
+        return digest.hexdigest()
+
+
+def read_raw(path: Path) -> RawImage:
+    """Read the file, or the two or three files, of an image.
+
+    Raises
+    ------
+    VolumeError
+        If one of them is missing or is a DataLad pointer, see `image_files`.
+    OSError
+        If one of them can't be read.
+    """
+    files = image_files(path)
+    return RawImage(path, {role: (file, file.read_bytes()) for role, file in files.items()})
+
+
+def image_files(path: Path) -> dict[str, Path]:
+    """Name the file, or the two or three files, that make up the image at `path`.
+
+    Raises
+    ------
+    VolumeError
+        If one of them is missing, can't be opened or is a DataLad pointer.
+    """
+    stem, suffix = _split_suffix(path)
+    if suffix.startswith(".nii"):
+        files = {"image": path}
+    else:
+        gz = ".gz" if suffix.endswith(".gz") else ""
+        files = {"image": Path(f"{stem}.img{gz}"), "header": Path(f"{stem}.hdr{gz}")}
+        if (orientation := Path(f"{stem}.mat")).is_file():
+            files["mat"] = orientation
+    for file in files.values():
+        _check_is_there(file)
+    return files
+
+
+def _split_suffix(path: Path) -> tuple[str, str]:
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if path.name.lower().endswith(suffix):
+            return str(path)[: -len(suffix)], suffix
+    raise VolumeError(
+        Fault(str(path), f"a file named '{path.name}'", ACCEPTED, "convert the map to NIfTI")
+    )
+
+
+def _check_is_there(path: Path) -> None:
+    try:
+        there = path.exists()
+    except PermissionError as error:  # of a folder above
+        raise denied(path) from error
+    if path.is_symlink() and not there and "annex" in str(path.readlink()):
+        raise _pointer(path)
+    if not there:
+        raise VolumeError(
+            Fault(str(path), "no such file", ACCEPTED, "correct the path or fetch the file")
+        )
+    if path.is_dir():
+        raise VolumeError(Fault(str(path), "a folder", ACCEPTED, "give the file inside it"))
+
+
+def _pointer(path: Path) -> VolumeError:
+    return VolumeError(
+        Fault(
+            str(path),
+            "a DataLad (git-annex) pointer without content",
+            "the image itself",
+            f"run 'datalad get {path.name}' in its folder",
+        )
+    )
+
+
+def denied(path: Path) -> VolumeError:
+    """Describe a file without permission to read it."""
+    return VolumeError(
+        Fault(
+            str(path),
+            "a file that this account may not read",
+            "a readable file",
+            "ask its owner for read permission (chmod +r)",
+        )
+    )
+
+
+def read_whole(path: Path) -> RawImage:
+    """Read an image as `read_raw` does; a file that can't be read is a `VolumeError`, too."""
+    files = image_files(path)
+    return RawImage(path, {role: (file, read_file(file)) for role, file in files.items()})
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file; raise `VolumeError` if that fails."""
+    try:
+        return path.read_bytes()
+    except PermissionError as error:
+        raise denied(path) from error
+    except OSError as error:
+        raise damaged(path, error) from error
+
+
+def unpack(path: Path, raw: bytes) -> bytes:
+    """Unpack the content of a file; raise `VolumeError` if it is damaged or a pointer."""
+    check_is_no_pointer(path, raw)
+    if not path.name.lower().endswith(".gz"):
+        return raw
+    try:
+        return bytes(igzip.decompress(raw))
+    except GZIP_ERRORS as error:
+        raise damaged(path, error) from error
+
+
+def unpack_start(path: Path, raw: bytes) -> bytes:
+    """Unpack as much as the longest header takes."""
+    file = io.BytesIO(raw)
+    try:
+        if not path.name.lower().endswith(".gz"):
+            return file.read(HEADER_BYTES)
+        with igzip.open(file) as unpacked:
+            return bytes(unpacked.read(HEADER_BYTES))
+    except GZIP_ERRORS as error:
+        raise damaged(path, error) from error
+
+
+def check_is_no_pointer(path: Path, raw: bytes) -> None:
+    """Raise `VolumeError` if a file holds the name of the image in DataLad instead of the image."""
+    if len(raw) < 500 and b"/annex/objects/" in raw:
+        raise _pointer(path)
+
+
+def damaged(path: Path, error: Exception) -> VolumeError:
+    """Describe a file that ends early or holds what it shouldn't."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return VolumeError(
+        Fault(
+            str(path),
+            f"a damaged or truncated file ({reason})",
+            ACCEPTED,
+            "fetch or write the file again",
+        )
+    )

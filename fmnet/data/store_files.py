@@ -1,0 +1,98 @@
+"""Files of a store: they appear under their name only once they are whole and on disk."""
+
+import errno
+import io
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnet.data.volume import FloatArray
+from fmnet.errors import Fault, StoreError
+
+
+def read_stored(path: Path) -> FloatArray | None:
+    """Map stored values into memory; None if they aren't there or aren't whole.
+
+    Raises
+    ------
+    StoreError
+        If the store can't be read.
+    """
+    try:
+        mapped: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (FileNotFoundError, EOFError, ValueError):  # numpy raises the last two for damaged files
+        return None
+    except OSError as error:
+        accepted, action = "a readable folder (store_dir)", "choose another store_dir"
+        found = f"{error.strerror or error}"
+        raise StoreError(Fault(str(path.parent), found, accepted, action)) from error
+    return mapped
+
+
+def write_atomically(values: NDArray[Any], path: Path) -> None:
+    """Write an array so that its name appears only once it is whole and on disk.
+
+    Raises
+    ------
+    StoreError
+        If the disk is full or the folder can't be written.
+    """
+    # Through memory: numpy's own writing to a file hides why the disk refused.
+    whole = io.BytesIO()
+    np.save(whole, values, allow_pickle=False)
+    with open_draft(path.parent, values.nbytes) as draft:
+        draft.write(whole.getbuffer())
+        keep_draft(draft, path)
+
+
+@contextmanager
+def open_draft(folder: Path, needed: int) -> Iterator[IO[bytes]]:
+    """Open a new file that is gone afterwards unless `keep_draft` gives it a name.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the store; made if it isn't there.
+    needed : int
+        Bytes that will be written, for the message about a full disk.
+
+    Raises
+    ------
+    StoreError
+        If the disk is full or the folder can't be written.
+    """
+    temporary = folder / f".{uuid.uuid4().hex}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w+b") as file:
+            yield file
+    except OSError as error:
+        raise _write_failed(error, folder, needed) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def keep_draft(draft: IO[bytes], path: Path) -> None:
+    """Bring a draft to disk and give it its name, in place of whatever had it."""
+    draft.flush()
+    os.fsync(draft.fileno())
+    Path(draft.name).replace(path)
+
+
+def _write_failed(error: OSError, folder: Path, needed: int) -> StoreError:
+    accepted = "a writable folder with room for the store (store_dir)"
+    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        found = f"{error.strerror or error}"
+        return StoreError(Fault(str(folder), found, accepted, "choose another store_dir"))
+    free = shutil.disk_usage(folder).free if folder.exists() else 0
+    found = f"a full disk: {needed / 1e6:.1f} MB to write for one scan, {free / 1e6:.1f} MB free"
+    action = "free some room or set store_dir to another disk; what is stored so far stays valid"
+    return StoreError(Fault(str(folder), found, accepted, action))

@@ -1,0 +1,76 @@
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fmnet.data.store_files import read_stored, write_atomically
+from fmnet.errors import StoreError
+
+
+def files_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk_names_folder_and_room_needed(tmp_path, monkeypatch, code):
+    def fail(_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    folder = tmp_path / "store"
+    values = np.zeros((2, 250_000), dtype=np.float32)
+    expected = r"/store: found a full disk: 2\.0 MB to write for one scan, \d+\.\d MB free"
+    with pytest.raises(StoreError, match=expected):
+        write_atomically(values, folder / "a.npy")
+    assert files_in(folder) == []
+
+
+def test_disk_that_takes_a_part_leaves_no_file_and_says_why(tmp_path, run_python):
+    code = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from fmnet.data.store_files import write_atomically
+from fmnet.errors import StoreError
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    write_atomically(np.zeros((1, 50_000), np.float32), Path(sys.argv[1]) / "a.npy")
+except StoreError as error:
+    print(error)
+"""
+    done = run_python(code, tmp_path / "store")
+    assert done.returncode == 0, done.stderr
+    assert f"{tmp_path}/store: found File too large" in done.stdout
+    assert files_in(tmp_path / "store") == []
+
+
+def test_folder_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "store").write_text("in the way")
+    with pytest.raises(StoreError, match=r"/store: found File exists; .*another store_dir"):
+        write_atomically(np.zeros((1, 5), np.float32), tmp_path / "store" / "a.npy")
+
+
+def test_folder_without_permission_is_named(tmp_path, monkeypatch):
+    def deny(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", deny)
+    with pytest.raises(StoreError, match=r"/store: found Permission denied; .*store_dir"):
+        write_atomically(np.zeros((1, 5), np.float32), tmp_path / "store" / "a.npy")
+
+
+def test_stored_file_that_can_not_be_read_is_named(tmp_path, monkeypatch):
+    def deny(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(np, "load", deny)
+    with pytest.raises(StoreError, match=r"/store: found Permission denied; .*store_dir"):
+        read_stored(tmp_path / "store" / "a.npy")
+
+
+def test_nothing_stored_is_none(tmp_path):
+    assert read_stored(tmp_path / "a.npy") is None
+    write_atomically(np.ones((1, 3), np.float32), tmp_path / "a.npy")
+    np.testing.assert_array_equal(read_stored(tmp_path / "a.npy"), [[1, 1, 1]])
