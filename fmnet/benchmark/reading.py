@@ -105,7 +105,7 @@ class Reading:
             return [make_run(folder / f"{n}-volumes.nii.gz", shape, n, n) for n in self.n_volumes]
         return [
             with_mask(Path(file), folder / f"mask-{number}.nii.gz")
-            for number, file in enumerate(self.files)
+            for number, file in enumerate(dict.fromkeys(self.files))
         ]
 
     def _race_readers(self, run: BoldRun, folder: Path) -> pd.DataFrame:
@@ -114,7 +114,7 @@ class Reading:
         ours = {"fmnet, file to masked store": lambda: next(stores).add(run)}
         table = race(ours | whole_run_readers(run), self.n_rounds, "reading a run")
         table["volumes_per_s"] = BoldStore(folder / "0").add(run).n_volumes / table["seconds"]
-        table.insert(0, "file", run.run_id)
+        table.insert(0, "file", str(run.path) if self.files else run.run_id)
         return table
 
     def _race_windows(self, run: BoldRun, folder: Path) -> pd.DataFrame:

@@ -173,17 +173,16 @@ def run_study(
     is_resuming = resume or not shard.is_whole
     claim = partial(claim_run_folder, folder, config_yaml, overwrite, is_resuming)
     is_resumed = leads and claim()
+    loggers = tuple(logger.values())
+    trainable = Trainable(network, task, trainer, augmentation, loggers, folder / "logs")
+    n_jobs = count_processes(compute, trainable)
     grid = build_grid(preparation.voxel_size_mm, preparation.mask)
     store = ScanStore(Path(store_dir), grid, preparation.min_coverage)
-    opened = set_aside(open_cohort(cohort, store), lockbox, seed)
+    opened = set_aside(open_cohort(cohort, store, n_jobs), lockbox, seed)
     if shuffle_labels:
         opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))
-    trainable = Trainable(
-        network, task, trainer, augmentation, tuple(logger.values()), folder / "logs"
-    )
     data = load_study_data(opened, preparation)
     trainable = plan_compute(trainable, compute, data.smoothed)
-    n_jobs = count_processes(compute, trainable)
     pipeline = Pipeline(trainable, baselines, folds, seed, n_jobs)
     splits = folds(opened)
     parts = parts_of(folder, config_yaml, opened, splits)
