@@ -98,4 +98,4 @@ def test_suite_reads_files_given(tmp_path, run):
     suite = Reading((8, 9, 7), [2], 2, 2, 3, (8, 9, 7), 2, 1, 1, files=[str(run.path)] * 2)
     suite.run(tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "reading_one_run.tsv", sep="\t")
-    assert set(table["file"]) == {"run.nii.gz"}
+    assert set(table["file"]) == {str(run.path)}
