@@ -69,6 +69,11 @@ class Cohort:
             for person, family in zip(self.participant_ids, families, strict=True)
         }
 
+    @property
+    def hashes(self) -> list[str]:
+        """Hashes of all source files, scan by scan."""
+        return [digest for stored in self.stored for digest in stored.source_sha256]
+
     def subset(self, rows: NDArray[np.intp]) -> "Cohort":
         """Keep the scans in these rows; the account of everybody else stays with the whole."""
         return replace(

@@ -12,14 +12,13 @@ import pandas as pd
 
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold, build_inner_folds
-from fmnet.data.folds_file import folds_table
 from fmnet.data.listing import Listing
 from fmnet.data.store import ScanStore
 from fmnet.data.template import build_grid
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.limits import Count, Seed
 from fmnet.networks.backbones import NetworkBuilder
-from fmnet.study.analysis import analyse_predictions, power_of
+from fmnet.study.analysis import analyse_predictions
 from fmnet.study.audit.audit import AuditPlan, run_audit
 from fmnet.study.baselines.base import Baseline
 from fmnet.study.claim import claim_run_folder, replacing
@@ -30,7 +29,6 @@ from fmnet.study.crossval import (
     crossvalidate_seeds,
     fold_seed,
     lacking_baselines,
-    score_shard,
     train_with_progress,
     usable_baselines,
 )
@@ -41,31 +39,25 @@ from fmnet.study.leaks import check_leaks
 from fmnet.study.lock import holding
 from fmnet.study.lockbox import LockBox, set_aside
 from fmnet.study.metrics import add_units
-from fmnet.study.parts import Parts, Shard, digest_of
-from fmnet.study.permutation import (
-    PermutationPlan,
-    count_permutations,
-    run_permutations,
-    summarise_permutations,
-)
+from fmnet.study.parts import Parts, Shard
+from fmnet.study.permutation import PermutationPlan
+from fmnet.study.probes import probe
 from fmnet.study.record import Results, read_results, write_final, write_record
 from fmnet.study.report.page import write_report
 from fmnet.study.report.words import NAMES, control, summary_lines
 from fmnet.study.run_folder import (
     as_written,
-    fixed_settings,
     manifest,
     note_resumption,
     parse_settings,
     read_probes,
-    table_text,
     write_json,
 )
-from fmnet.study.sensitivity.curve import Precision
-from fmnet.study.sensitivity.learning_curve import LearningCurvePlan, run_learning_curve
-from fmnet.study.sensitivity.reruns import SensitivityPlan, run_reruns
+from fmnet.study.sensitivity.learning_curve import LearningCurvePlan
+from fmnet.study.sensitivity.reruns import SensitivityPlan
+from fmnet.study.shards import PARTS, done_before, parts_of, work_on_shard
 from fmnet.study.sharing import check_one_process
-from fmnet.study.verdict import best_rival, verdict
+from fmnet.study.verdict import verdict
 from fmnet.training.augmentation import Augmentation
 from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import LoggerBuilder, Trainable
@@ -74,10 +66,6 @@ from fmnet.training.processes import agreed, end_with_starter, is_first, joined
 from fmnet.training.recipe import Recipe
 from fmnet.training.trainer import TrainerBuilder, check_trainer
 
-#: Folder of what is done while results are still to come.
-PARTS = "parts"
-#: Folder of permutations, in the run's and in that of the shards.
-PERMUTATIONS = "permutations"
 #: Index of the final training among the seeds; no repeat has this number.
 FINAL = 1_000_000
 
@@ -197,7 +185,7 @@ def run_study(
                 shard, pipeline, data, splits, n_seeds, permutation, parts, is_resumed
             )
             return [*lines, str(folder)]
-        ready = _ready(pipeline, permutation, splits, parts, folder, is_resumed)
+        ready = done_before(pipeline, permutation, splits, parts, folder, is_resumed)
         if is_resumed:
             results = read_results(folder, data, splits)
         else:
@@ -205,10 +193,9 @@ def run_study(
             with replacing(folder, kept) if is_first() else nullcontext():
                 results = run_crossvalidation(pipeline, data, splits, n_seeds, parts)
                 if is_first():
-                    record = manifest(seed, _hashes(opened), started)
+                    record = manifest(seed, opened.hashes, started)
                     write_record(results, folder, record, config_yaml)
-        named = add_units(results.predictions, opened.unit_of)
-        metrics = figures(results, named, seed)
+        metrics = figures(results, add_units(results.predictions, opened.unit_of), seed)
         if not agreed((folder / "model" / "training.json").exists):
             final = train_final(pipeline, data, splits)
             if is_first():
@@ -217,107 +204,10 @@ def run_study(
             return []
         before = read_probes(folder) if is_resumed else {}
         metrics |= probe(plans, pipeline, results, metrics, before, folder, parts)
-        network_figures = metrics["models"][NETWORK]
-        metrics["audit"] = run_audit(
-            audit, opened, results.predictions, NETWORK, network_figures, seed
-        )
-        metrics["findings"] = all_findings(metrics)
-        metrics["verdict"] = verdict(metrics, NAMES)
         if is_resumed:
             note_resumption(folder, started)
-        write_report(metrics, results.predictions, opened, settings, folder)
-        write_json(metrics, folder / "metrics.json")  # last: it marks the run as finished
-        Parts(folder / PARTS).remove()
+        conclude(metrics, results, audit, settings, seed, folder)
     return [*summary_lines(metrics, cohort, settings), *ready, str(folder)]
-
-
-def _ready(
-    pipeline: Pipeline,
-    permutation: PermutationPlan,
-    folds: list[Fold],
-    parts: Parts,
-    folder: Path,
-    is_resumed: bool,
-) -> list[str]:
-    """Say what shards, or earlier calls, have done of the work."""
-    places = (folder / PERMUTATIONS, parts.folder / PERMUTATIONS)
-    done = {
-        "folds": (len(folds) if is_resumed else parts.count(folds), len(folds)),
-        "permutations": (count_permutations(pipeline, permutation, *places), permutation.n),
-    }
-    return [
-        f"{n} of {total} {name} were done before, by shards or an earlier call; "
-        f"{total - n} were computed now"
-        for name, (n, total) in done.items()
-        if n
-    ]
-
-
-def work_on_shard(
-    shard: Shard,
-    pipeline: Pipeline,
-    data: StudyData,
-    folds: list[Fold],
-    n_seeds: int,
-    permutation: PermutationPlan,
-    parts: Parts,
-    is_crossvalidated: bool,
-) -> list[str]:
-    """Compute one share of the folds and permutations into `parts`; say what was done."""
-    n_folds = 0
-    if not is_crossvalidated:
-        n_folds = score_shard(shard, pipeline, data, folds, n_seeds, parts)
-    if permutation.n:
-        folder = parts.folder / PERMUTATIONS
-        run_permutations(pipeline, data, permutation, folder, shard=shard)
-    n_permutations = len(shard.own(range(permutation.n)))
-    return [
-        f"share {shard.index + 1} of {shard.n} is done: {n_folds} folds"
-        f"{', further seeds counted' if n_seeds > 1 else ''}, {n_permutations} permutations",
-        "when all are: give the command once more without shard, and with resume=true if the run "
-        "was finished before",
-    ]
-
-
-def probe(
-    plans: tuple[PermutationPlan, SensitivityPlan, LearningCurvePlan],
-    pipeline: Pipeline,
-    results: Results,
-    metrics: dict[str, Any],
-    before: dict[str, Any],
-    folder: Path,
-    parts: Parts,
-) -> dict[str, Any]:
-    """Train again as the plans ask: under shuffled labels, with one thing changed, on fewer people.
-
-    What `folder` holds already is not run again, and what an earlier call found, `before`, stays.
-    """
-    permutation, sensitivity, learning_curve = plans
-    data, predictions = results.data, results.predictions
-    reruns = run_reruns(sensitivity, pipeline, data, folder / "sensitivity")
-    found = before | {"sensitivity": before.get("sensitivity", {}) | reruns}
-    if permutation.n:
-        given = parts.folder / PERMUTATIONS
-        null = run_permutations(pipeline, data, permutation, folder / PERMUTATIONS, given)
-        found["permutation"] = summarise_permutations(null, predictions, permutation)
-    found["power"] = power_of(predictions, metrics | found)
-    if learning_curve.shares:
-        precision = Precision(
-            metrics["n_subjects"],
-            found["power"].get("inflation") or 1.0,
-            found["power"].get("difference"),
-        )
-        found["learning_curve"] = run_learning_curve(
-            learning_curve,
-            pipeline,
-            data,
-            results.folds,
-            predictions,
-            best_rival(metrics["models"]),
-            precision,
-            folder / "learning_curve",
-        )
-    return found
 
 
 def run_crossvalidation(
@@ -346,13 +236,20 @@ def train_final(pipeline: Pipeline, data: StudyData, folds: list[Fold]) -> Train
     return train_with_progress(pipeline.trainable, [task], "final model")[0]
 
 
-def parts_of(folder: Path, config_yaml: str, cohort: Cohort, folds: list[Fold]) -> Parts:
-    """Where folds are kept until all are done: apart for other settings, maps, labels or folds."""
-    fixed = sorted(fixed_settings(config_yaml).items())
-    people = [f"{scan.scan_id} {scan.label}" for scan in cohort.scans]
-    text = "\n".join([repr(fixed), *people, *_hashes(cohort), table_text(folds_table(folds))])
-    return Parts(folder / PARTS / digest_of(text))
-
-
-def _hashes(cohort: Cohort) -> list[str]:
-    return [digest for stored in cohort.stored for digest in stored.source_sha256]
+def conclude(
+    metrics: dict[str, Any],
+    results: Results,
+    audit: AuditPlan,
+    settings: dict[str, Any],
+    seed: int,
+    folder: Path,
+) -> None:
+    """Add to the figures what is to be said about them, and write the report."""
+    cohort, predictions = results.data.cohort, results.predictions
+    network = metrics["models"][NETWORK]
+    metrics["audit"] = run_audit(audit, cohort, predictions, NETWORK, network, seed)
+    metrics["findings"] = all_findings(metrics)
+    metrics["verdict"] = verdict(metrics, NAMES)
+    write_report(metrics, predictions, cohort, settings, folder)
+    write_json(metrics, folder / "metrics.json")  # last: it marks the run as finished
+    Parts(folder / PARTS).remove()

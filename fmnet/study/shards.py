@@ -1,0 +1,73 @@
+"""What the processes and machines that share a study have done, and the work of one of them."""
+
+from pathlib import Path
+
+from fmnet.data.cohort import Cohort
+from fmnet.data.folds import Fold
+from fmnet.data.folds_file import folds_table
+from fmnet.study.crossval import Pipeline, score_shard
+from fmnet.study.data import StudyData
+from fmnet.study.parts import Parts, Shard, digest_of
+from fmnet.study.permutation import PermutationPlan, count_permutations, run_permutations
+from fmnet.study.run_folder import fixed_settings, table_text
+
+#: Folder of what is done while results are still to come.
+PARTS = "parts"
+#: Folder of permutations, in the run's and in that of the shards.
+PERMUTATIONS = "permutations"
+
+
+def parts_of(folder: Path, config_yaml: str, cohort: Cohort, folds: list[Fold]) -> Parts:
+    """Where folds are kept until all are done: apart for other settings, maps, labels or folds."""
+    fixed = sorted(fixed_settings(config_yaml).items())
+    people = [f"{scan.scan_id} {scan.label}" for scan in cohort.scans]
+    text = "\n".join([repr(fixed), *people, *cohort.hashes, table_text(folds_table(folds))])
+    return Parts(folder / PARTS / digest_of(text))
+
+
+def done_before(
+    pipeline: Pipeline,
+    permutation: PermutationPlan,
+    folds: list[Fold],
+    parts: Parts,
+    folder: Path,
+    is_resumed: bool,
+) -> list[str]:
+    """Say what shards, or earlier calls, have done of the work."""
+    places = (folder / PERMUTATIONS, parts.folder / PERMUTATIONS)
+    done = {
+        "folds": (len(folds) if is_resumed else parts.count(folds), len(folds)),
+        "permutations": (count_permutations(pipeline, permutation, *places), permutation.n),
+    }
+    return [
+        f"{n} of {total} {name} were done before, by shards or an earlier call; "
+        f"{total - n} were computed now"
+        for name, (n, total) in done.items()
+        if n
+    ]
+
+
+def work_on_shard(
+    shard: Shard,
+    pipeline: Pipeline,
+    data: StudyData,
+    folds: list[Fold],
+    n_seeds: int,
+    permutation: PermutationPlan,
+    parts: Parts,
+    is_crossvalidated: bool,
+) -> list[str]:
+    """Compute one share of the folds and permutations into `parts`; say what was done."""
+    n_folds = 0
+    if not is_crossvalidated:
+        n_folds = score_shard(shard, pipeline, data, folds, n_seeds, parts)
+    if permutation.n:
+        folder = parts.folder / PERMUTATIONS
+        run_permutations(pipeline, data, permutation, folder, shard=shard)
+    n_permutations = len(shard.own(range(permutation.n)))
+    return [
+        f"share {shard.index + 1} of {shard.n} is done: {n_folds} folds"
+        f"{', further seeds counted' if n_seeds > 1 else ''}, {n_permutations} permutations",
+        "when all are: give the command once more without shard, and with resume=true if the run "
+        "was finished before",
+    ]
