@@ -68,21 +68,20 @@ class Reading:
         with tempfile.TemporaryDirectory(prefix="fmnet-io-") as place:
             folder = Path(place)
             runs = self._runs_to_read(folder)
+            races = [self._race_readers(run, folder / str(k)) for k, run in enumerate(runs)]
             tables = {
-                "reading_one_run": pd.concat(
-                    [self._race_readers(run, folder / str(k)) for k, run in enumerate(runs)]
-                ),
+                "reading_one_run": pd.concat(races),
                 "reading_a_window": self._race_windows(runs[-1], folder / "window"),
                 "opening_a_study": self._open_study(folder),
                 "growth_of_cost": self._grow(folder),
             }
-        lines = write_results(out, tables, self._goals(tables), asdict(self))
+        lines = write_results(out, tables, self._goals(races, tables), asdict(self))
         return [*lines, *absent_readers()]
 
-    def _goals(self, tables: dict[str, pd.DataFrame]) -> list[Goal]:
+    def _goals(self, races: list[pd.DataFrame], tables: dict[str, pd.DataFrame]) -> list[Goal]:
         goals = []
-        for file, rows in tables["reading_one_run"].groupby("file", sort=False):
-            ratio = rows.set_index("rival")["ratio"]
+        for rows in races:
+            file, ratio = rows["file"].iloc[0], rows.set_index("rival")["ratio"]
             share = 1 / ratio[UNPACKING]
             goals += [
                 Goal(f"{file}: times as fast as MONAI's LoadImage", ratio[MONAI], 5),
