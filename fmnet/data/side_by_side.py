@@ -1,6 +1,5 @@
 """The same work on many files, a few at a time."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -29,7 +28,5 @@ def map_in_threads(
     if n_jobs == 1:
         yield from map(work, items)
         return
-    with warnings.catch_warnings(), ThreadPoolExecutor(n_jobs) as pool:
-        # filters belong to all threads: where each sets and restores its own, they mix them up
-        warnings.filterwarnings("ignore", message="Resampling binary images")
+    with ThreadPoolExecutor(n_jobs) as pool:
         yield from pool.map(work, items)

@@ -169,13 +169,14 @@ class ScanStore:
             raise VolumeError(faults)
 
 
-def check_content(volume: Volume, grid: Grid) -> None:
-    """Raise `VolumeError` if a map is empty, constant, out of range or wholly outside the mask."""
-    place_checked(volume, grid)
-
-
 def place_checked(volume: Volume, grid: Grid) -> FloatArray:
-    """Put a map on the grid as `place_on_grid` does; raise what `check_content` raises."""
+    """Put a map on the grid as `place_on_grid` does, (C, V), after a look at its values.
+
+    Raises
+    ------
+    VolumeError
+        If the map is empty, constant, out of range or wholly outside the mask.
+    """
     if infinite := int(np.isinf(volume.data).sum()):
         raise VolumeError(
             Fault(

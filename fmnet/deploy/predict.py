@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fmnet.data.nifti import read_volume
-from fmnet.data.store import check_content, coverage_fault
+from fmnet.data.store import coverage_fault, place_checked
 from fmnet.data.volume import FloatArray, check_space
 from fmnet.deploy.bundle import Bundle
 from fmnet.deploy.quality import scale_faults
@@ -112,9 +112,7 @@ def read_values(bundle: Bundle, scan: NewScan) -> FloatArray:
     space = bundle.metadata["input"]["space"]
     _check_same_space(scan, space)
     volumes = tuple(read_volume(file, scan.space or space) for file in scan.files)
-    for volume in volumes:
-        check_content(volume, preparation.grid)
-    values = preparation.place(volumes)
+    values = np.concatenate([place_checked(volume, preparation.grid) for volume in volumes])
     _check_all_differ(scan, values)
     return values
 

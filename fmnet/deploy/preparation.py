@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from fmnet.data.grid import Grid, MaskName, place_on_grid, smooth_values
-from fmnet.data.volume import FloatArray, Volume
+from fmnet.data.grid import Grid, MaskName, smooth_values
+from fmnet.data.volume import FloatArray
 from fmnet.deploy.fields import NON_NEGATIVE, NUMBER, SHARE, SPACE, TEXT, list_of, read_fields
 from fmnet.errors import BundleError, Fault, VolumeError
 from fmnet.limits import NonNegative, Share, VoxelSize
@@ -82,10 +82,6 @@ class Preparation:
     def input_shape(self) -> tuple[int, int, int, int]:
         """Shape of the network's input for one scan: (C, X, Y, Z)."""
         return len(self.contrasts), *self.grid.shape
-
-    def place(self, volumes: tuple[Volume, ...]) -> FloatArray:
-        """Put one scan's maps on the grid: (C, V), NaN where there are no data."""
-        return np.concatenate([place_on_grid(volume, self.grid) for volume in volumes])
 
     def standardise(self, smoothed: FloatArray) -> FloatArray:
         """Standardise smoothed values by voxel, (..., C, V); missing voxels become 0, the mean."""

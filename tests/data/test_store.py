@@ -11,7 +11,7 @@ import fmnet.data.store as store_module
 from fmnet.data.grid import Grid, place_on_grid
 from fmnet.data.nifti import read_volume
 from fmnet.data.scans import Scan
-from fmnet.data.store import ScanStore, check_content, coverage_fault
+from fmnet.data.store import ScanStore, coverage_fault, place_checked
 from fmnet.data.volume import Volume
 from fmnet.errors import StoreError, VolumeError
 
@@ -228,9 +228,9 @@ def test_coverage_is_the_share_of_known_voxels():
 
 def test_good_content_passes(grid, rng):
     data = rng.normal(size=(1, *grid.shape)).astype(np.float32)
-    check_content(Volume(data, grid.affine, "MNI152"), grid)
+    place_checked(Volume(data, grid.affine, "MNI152"), grid)
     with pytest.raises(VolumeError, match="found the constant 1 in every voxel"):
-        check_content(Volume(np.ones_like(data), grid.affine, "MNI152"), grid)
+        place_checked(Volume(np.ones_like(data), grid.affine, "MNI152"), grid)
 
 
 @pytest.mark.parametrize(
