@@ -1,1 +1,1 @@
-"""Whole pipelines measured against a known truth."""
+"""Whole pipelines against a known truth, and how fast they are beside their peers."""
