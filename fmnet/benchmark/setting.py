@@ -13,7 +13,6 @@ from fmnet.data.template import build_grid
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.limits import Count, Several, VoxelSize
 from fmnet.networks.backbones import NetworkBuilder, build_small_cnn
-from fmnet.study.baselines.base import Baseline
 from fmnet.study.crossval import Pipeline
 from fmnet.study.data import StudyData, load_study_data
 from fmnet.training.compute import Compute, count_processes, plan_compute
@@ -63,10 +62,8 @@ class Setting:
         store = ScanStore(folder / "store", build_grid(self.voxel_size_mm))
         return load_study_data(open_cohort(listing, store), settings)
 
-    def pipeline(
-        self, data: StudyData, compute: Compute, baselines: dict[str, Baseline] | None = None
-    ) -> Pipeline:
-        """Build what is run on the cohort."""
+    def pipeline(self, data: StudyData, compute: Compute) -> Pipeline:
+        """Build what is run on the cohort: the network, without baselines."""
         recipe = Recipe(max_epochs=self.max_epochs)
         trainable = Trainable(self.network, recipe, self.trainer)
         folds = partial(
@@ -76,4 +73,5 @@ class Setting:
             inner_splits=self.inner_splits,
         )
         planned = plan_compute(trainable, compute, data.smoothed)
-        return Pipeline(planned, baselines or {}, folds, 0, count_processes(compute, planned))
+        n_jobs = count_processes(compute, self.trainer(1, [], []))
+        return Pipeline(planned, {}, folds, 0, n_jobs)

@@ -170,6 +170,7 @@ def find_jobs(folder: Path, started: float) -> list[Job]:
 
 
 def _load(path: Path) -> Any:
+    """Read a file that the launcher has written for jobs of this call, and reads in this way."""
     import cloudpickle  # comes with the launcher, which base installs lack
 
     with path.open("rb") as file:

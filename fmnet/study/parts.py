@@ -75,7 +75,7 @@ WHOLE = Shard()
 
 @dataclass(frozen=True)
 class Parts:
-    """Folds that are done, in a folder that only the same maps, labels, folds and settings share.
+    """Folds that are done, in a folder of their own for other maps, labels, settings or code.
 
     Parameters
     ----------

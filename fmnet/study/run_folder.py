@@ -182,7 +182,7 @@ def manifest(seed: int, data_hashes: Sequence[str], started: datetime) -> dict[s
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": describe_device(),
-        "code_sha256": _code_hash(),
+        "code_sha256": code_hash(),
         "git_commit": _git_commit(),
         "data_sha256": hashlib.sha256("\n".join(sorted(data_hashes)).encode()).hexdigest(),
     }
@@ -232,7 +232,8 @@ def _processor() -> str:
     return next(iter(names), platform.processor() or "CPU")
 
 
-def _code_hash() -> str:
+def code_hash() -> str:
+    """Hash of fmnet's own source."""
     digest = hashlib.sha256()
     for path in sorted(Path(fmnet.__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())

@@ -9,7 +9,7 @@ from fmnet.study.crossval import Pipeline, score_shard
 from fmnet.study.data import StudyData
 from fmnet.study.parts import Parts, Shard, digest_of
 from fmnet.study.permutation import PermutationPlan, count_permutations, run_permutations
-from fmnet.study.run_folder import fixed_settings, table_text
+from fmnet.study.run_folder import code_hash, fixed_settings, table_text
 
 #: Folder of what is done while results are still to come.
 PARTS = "parts"
@@ -18,10 +18,12 @@ PERMUTATIONS = "permutations"
 
 
 def parts_of(folder: Path, config_yaml: str, cohort: Cohort, folds: list[Fold]) -> Parts:
-    """Where folds are kept until all are done: apart for other settings, maps, labels or folds."""
+    """Where folds are kept until all are done: apart for other settings, code, maps or labels."""
     fixed = sorted(fixed_settings(config_yaml).items())
     people = [f"{scan.scan_id} {scan.label}" for scan in cohort.scans]
-    text = "\n".join([repr(fixed), *people, *cohort.hashes, table_text(folds_table(folds))])
+    text = "\n".join(
+        [repr(fixed), code_hash(), *people, *cohort.hashes, table_text(folds_table(folds))]
+    )
     return Parts(folder / PARTS / digest_of(text))
 
 

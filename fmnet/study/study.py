@@ -163,7 +163,7 @@ def run_study(
     is_resumed = leads and claim()
     loggers = tuple(logger.values())
     trainable = Trainable(network, task, trainer, augmentation, loggers, folder / "logs")
-    n_jobs = count_processes(compute, trainable)
+    n_jobs = count_processes(compute, built)
     grid = build_grid(preparation.voxel_size_mm, preparation.mask)
     store = ScanStore(Path(store_dir), grid, preparation.min_coverage)
     opened = set_aside(open_cohort(cohort, store, n_jobs), lockbox, seed)

@@ -20,7 +20,7 @@ GPU_SHARERS = 4
 RESIDENT_SHARE = 0.5
 #: Share of the free memory that stacked trainings are planned with.
 PLANNED_SHARE = 0.8
-#: More networks at once gain nothing: each operation fills the device by then.
+#: Most networks that "auto" puts side by side; not measured, see docs/performance.md.
 LARGEST_STACK = 256
 
 
@@ -75,7 +75,7 @@ def plan_compute(trainable: Trainable, compute: Compute, cohort: SmoothedCohort)
     network = trainable.build_network(shape)
     if device.type != "cpu" or trainer.precision != "32-true":
         check_device(network, shape, device, str(trainer.precision))
-    free = free_bytes(device) // count_processes(compute, trainable)
+    free = free_bytes(device) // count_processes(compute, trainer)
     is_resident = compute.resident
     if is_resident == "auto":
         is_resident = _prepared_bytes(cohort) <= RESIDENT_SHARE * free
@@ -101,9 +101,8 @@ def _prepared_bytes(cohort: SmoothedCohort) -> int:
     return len(cohort.values) * math.prod(cohort.input_shape) * cohort.values.itemsize
 
 
-def count_processes(compute: Compute, trainable: Trainable) -> int:
+def count_processes(compute: Compute, trainer: pl.Trainer) -> int:
     """Say how many processes share the folds: 1 where several share each training already."""
-    trainer = trainable.build_trainer(1, [], [])
     if trainer.world_size > 1:
         return 1
     if compute.n_jobs != -1:

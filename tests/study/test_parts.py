@@ -3,7 +3,9 @@ import pytest
 
 from fmnet.data.folds import Fold
 from fmnet.errors import ConfigError
+from fmnet.study import shards
 from fmnet.study.parts import Parts, ScoredFold, Shard
+from fmnet.study.shards import parts_of
 
 FOLD = Fold(1, 2, ("a", "b"), ("c",), (("a",), ("b",)))
 
@@ -19,6 +21,15 @@ def test_fold_comes_back_as_it_was(tmp_path):
     assert parts.below("seed-1").read(FOLD) is None
     parts.remove()
     assert parts.read(FOLD) is None
+
+
+def test_folds_of_other_code_or_settings_are_kept_apart(tmp_path, build_study, monkeypatch):
+    cohort = build_study().cohort
+    place = parts_of(tmp_path, "seed: 0\n", cohort, [FOLD]).folder
+    assert parts_of(tmp_path, "seed: 0\nshard: {n: 3}\n", cohort, [FOLD]).folder == place
+    assert parts_of(tmp_path, "seed: 1\n", cohort, [FOLD]).folder != place
+    monkeypatch.setattr(shards, "code_hash", lambda: "other")
+    assert parts_of(tmp_path, "seed: 0\n", cohort, [FOLD]).folder != place
 
 
 def test_shards_share_everything_out():

@@ -59,13 +59,12 @@ def test_on_a_gpu_as_many_as_fit(make_trainable, cohort, monkeypatch, precision,
     assert checked == [(torch.device("cuda", 0), precision)]
 
 
-def test_processes_are_as_many_as_can_share_the_device(make_trainable, monkeypatch):
+def test_processes_are_as_many_as_can_share_the_device(monkeypatch):
     monkeypatch.setattr(compute, "cpu_count", lambda: 12)
-    on_cpu, with_gpu = make_trainable(), make_trainable(build_trainer=on_gpu())
-    assert count_processes(Compute(n_jobs=-1), on_cpu) == 12
-    assert count_processes(Compute(n_jobs=-1), with_gpu) == compute.GPU_SHARERS
-    assert count_processes(Compute(n_jobs=3), with_gpu) == 3
-    shared = make_trainable(build_trainer=partial(build_trainer, devices=2, strategy="ddp"))
+    assert count_processes(Compute(n_jobs=-1), build_trainer(1, [], [])) == 12
+    assert count_processes(Compute(n_jobs=-1), on_gpu()()) == compute.GPU_SHARERS
+    assert count_processes(Compute(n_jobs=3), on_gpu()()) == 3
+    shared = build_trainer(1, [], [], devices=2, strategy="ddp")
     assert count_processes(Compute(n_jobs=-1), shared) == 1
 
 
