@@ -35,3 +35,7 @@ FourCounts = Annotated[Sequence[Count], Len(4, 4)]
 NonNegatives = Annotated[Sequence[NonNegative], MinLen(1)]
 #: What to choose a penalty from.
 Positives = Annotated[Sequence[Positive], MinLen(1)]
+#: Two widths.
+Band = Annotated[Sequence[NonNegative], Len(2, 2)]
+#: At least one pair of widths.
+Bands = Annotated[Sequence[Band], MinLen(1)]

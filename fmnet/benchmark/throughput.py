@@ -128,7 +128,7 @@ class Throughput:
         zeros = np.zeros((1, grid.n_voxels), dtype=np.float32)
         values = rng.normal(size=(n, 1, grid.n_voxels)).astype(np.float32)
         preparation = Preparation(grid, ("noise",), 0.0, 0.5, zeros, zeros + 1)
-        cohort = FittedCohort(values, np.arange(n) % 2, preparation)
+        cohort = FittedCohort(values, np.arange(n) % 2, preparation, [str(k) for k in range(n)])
         return Training(cohort, np.arange(n), None, self.n_epochs + 1, 0, "throughput")
 
     def _flops(self) -> float:

@@ -21,6 +21,25 @@ from fmnet.networks.residual import FastClassifier
 InputShape = tuple[int, int, int, int]
 
 
+class StartingBackbone(nn.Module):
+    """A backbone whose weights can start from training scans instead of random numbers."""
+
+    def start(self, images: torch.Tensor, labels: torch.Tensor, parts: torch.Tensor) -> None:
+        """Set all weights.
+
+        Parameters
+        ----------
+        images : Tensor, shape (N, C, X, Y, Z)
+            Prepared training scans.
+        labels : Tensor, shape (N,)
+            0 or 1.
+        parts : Tensor, shape (N,)
+            Which part of the training people a scan belongs to: choices that the scans of one part
+            must not see themselves are made on the others.
+        """
+        raise NotImplementedError
+
+
 class ScoreNetwork(nn.Module):
     """A backbone with one output, read as the raw score (logit) of the positive class."""
 

@@ -219,7 +219,7 @@ def train_with_progress(
 ) -> list[TrainedFold]:
     """Train on folds with a progress bar over epochs, or without one if it has no title."""
     n_trainings = sum(len(task.fold.validation) + 1 for task in tasks)
-    total = n_trainings * trainable.recipe.max_epochs
+    total = n_trainings * max(trainable.recipe.max_epochs, 1)
     is_hidden = not (title and is_first())
     with tqdm(total=total, desc=title, unit="epoch", leave=False, disable=is_hidden) as bar:
         return train_on_folds(trainable, tasks, bar.update)

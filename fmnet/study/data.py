@@ -78,5 +78,6 @@ def build_study_data(
         cohort.grid,
         cohort.listing.contrasts,
         settings,
+        unit_of=cohort.unit_of,
     )
     return StudyData(cohort, smoothed, BaselineData(cohort, values))

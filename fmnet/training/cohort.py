@@ -1,7 +1,7 @@
 """Scans of a cohort on the way into a training."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,14 @@ class FittedCohort:
         0 or 1.
     preparation : Preparation
         Fitted on the training scans.
+    units : list of str
+        Whose scan it is, or which family's: what is never split.
     """
 
     values: FloatArray
     labels: NDArray[np.int64]
     preparation: Preparation
+    units: list[str]
 
     def images(self, rows: Rows) -> FloatArray:
         """Prepare these scans for the network: (N_rows, C, X, Y, Z)."""
@@ -59,6 +62,8 @@ class SmoothedCohort:
         How scans are prepared.
     harmonise : callable, optional
         See `Harmoniser`.
+    unit_of : dict, optional
+        Family of each participant; who isn't in it is alone.
     """
 
     values: FloatArray
@@ -68,6 +73,7 @@ class SmoothedCohort:
     contrasts: tuple[str, ...]
     settings: PreparationSettings
     harmonise: Harmoniser | None = None
+    unit_of: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -82,4 +88,5 @@ class SmoothedCohort:
         """Learn from these scans alone how all scans are harmonised and prepared."""
         values = self.values if self.harmonise is None else self.harmonise(self.values, train)
         preparation = fit_preparation(values[train], self.grid, self.contrasts, self.settings)
-        return FittedCohort(values, self.labels, preparation)
+        units = [self.unit_of.get(person, person) for person in self.participant_ids]
+        return FittedCohort(values, self.labels, preparation, units)

@@ -13,6 +13,7 @@ from fmnet.training.cohort import SmoothedCohort
 from fmnet.training.fit import Trainable
 from fmnet.training.memory import choose_stack, free_bytes, training_bytes
 from fmnet.training.selfcheck import check_device
+from fmnet.training.start import can_start
 
 #: Processes that one GPU is shared by; each has a context of its own in its memory.
 GPU_SHARERS = 4
@@ -66,13 +67,15 @@ def plan_compute(trainable: Trainable, compute: Compute, cohort: SmoothedCohort)
     Raises
     ------
     ConfigError
-        If the grid is too small for the network, or networks are to be stacked that can't be.
+        If the grid is too small for the network, networks are to be stacked that can't be, or the
+        recipe doesn't fit the network.
     TrainingError
         If the device computes convolutions wrongly.
     """
     trainer = trainable.build_trainer(1, [], [])
     device, shape = trainer.strategy.root_device, cohort.input_shape
     network = trainable.build_network(shape)
+    _check_recipe(trainable, can_start(network))
     if device.type != "cpu" or trainer.precision != "32-true":
         check_device(network, shape, device, str(trainer.precision))
     free = free_bytes(device) // count_processes(compute, trainer)
@@ -95,6 +98,20 @@ def plan_compute(trainable: Trainable, compute: Compute, cohort: SmoothedCohort)
         is_channels_last=compute.channels_last,
         is_compiled=compute.compile,
     )
+
+
+def _check_recipe(trainable: Trainable, is_starting: bool) -> None:
+    """Raise `ConfigError` for a training that would change nothing, or settings without effect."""
+    if trainable.recipe.max_epochs > 0:
+        return
+    if not is_starting:
+        accepted = "1 epoch or more for a network whose weights are random at first"
+        action = "set task=classification, or choose network=scale_space"
+        raise ConfigError(Fault("task.max_epochs", "0", accepted, action))
+    if trainable.augmentation is not None:
+        accepted = "no augmentation where no epoch is trained (task.max_epochs=0)"
+        action = "set augmentation=none, or task.max_epochs to 1 or more"
+        raise ConfigError(Fault("augmentation", "some", accepted, action))
 
 
 def _prepared_bytes(cohort: SmoothedCohort) -> int:

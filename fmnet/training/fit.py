@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import Logger
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from fmnet.data.volume import FloatArray
 from fmnet.networks.backbones import NetworkBuilder, ScoreNetwork
@@ -19,6 +20,7 @@ from fmnet.training.datamodule import StackDataModule, Training
 from fmnet.training.history import History
 from fmnet.training.recipe import Recipe
 from fmnet.training.stack import stack_networks
+from fmnet.training.start import can_start, start_network
 from fmnet.training.task import ClassificationTask
 from fmnet.training.trainer import TrainerBuilder
 
@@ -64,11 +66,22 @@ class Trainable:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A trained network; loss and scores, (N,), of each epoch if there was a validation set."""
+    """A trained network; loss and scores, (N,), after some epochs if there was a validation set.
+
+    Parameters
+    ----------
+    network : ScoreNetwork
+        In evaluation mode.
+    losses, scores : list
+        After each epoch from the first one that counts.
+    first_epoch : int
+        0 where a network started from the scans, which is worth a look before any epoch; 1 if not.
+    """
 
     network: ScoreNetwork
     losses: list[float] = field(default_factory=list)
     scores: list[NDArray[np.float32]] = field(default_factory=list)
+    first_epoch: int = 1
 
 
 def fit_networks(
@@ -101,7 +114,8 @@ def _groups(trainings: list[Training], n_stacked: int) -> list[list[int]]:
     for place, one in enumerate(trainings):
         key = place if n_stacked == 1 else 0
         values = id(one.cohort.values)
-        alike[key, len(one.train), values, one.validation is None].append(place)
+        is_trained = one.n_epochs > 0
+        alike[key, len(one.train), values, one.validation is None, is_trained].append(place)
     groups = []
     for places in alike.values():
         # of about the same length: the longest holds up the others
@@ -117,8 +131,14 @@ def _fit_together(
     networks = []
     for one in trainings:
         pl.seed_everything(one.seed, verbose=False)
-        networks.append(trainable.build_network(one.cohort.preparation.input_shape))
-    stack = stack_networks(networks, trainable.is_channels_last)
+        network = trainable.build_network(one.cohort.preparation.input_shape)
+        networks.append(start_network(network, one))
+    before = [_before_training(*pair) for pair in zip(networks, trainings, strict=True)]
+    longest = max(one.n_epochs for one in trainings)
+    if longest == 0:
+        on_epoch(len(trainings))
+        return before
+    stack = stack_networks([network.train() for network in networks], trainable.is_channels_last)
     if trainable.is_compiled:
         stack.compile()
     weights = torch.tensor([_positive_weight(one) for one in trainings])
@@ -131,14 +151,34 @@ def _fit_together(
         for one in trainings
     ]
     history = History(stack, data, loggers, on_epoch)
-    longest = max(one.n_epochs for one in trainings)
     trainer = trainable.build_trainer(longest, [history], [one for own in loggers for one in own])
     trainer.fit(task, datamodule=data)
     for network, state in zip(networks, history.states, strict=True):
         network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         network.eval().load_state_dict(state)
-    results = zip(networks, history.losses, history.scores, strict=True)
-    return [Fitted(*result) for result in results]
+    for fitted, losses, scores in zip(before, history.losses, history.scores, strict=True):
+        fitted.losses.extend(losses)
+        fitted.scores.extend(scores)
+    return before
+
+
+def _before_training(network: ScoreNetwork, training: Training) -> Fitted:
+    """Note what a network that started from the scans is worth before its first epoch."""
+    network.eval()
+    if not can_start(network):
+        return Fitted(network)
+    fitted = Fitted(network, first_epoch=0)
+    if training.validation is not None:
+        scores = predict_scores(network, training.cohort.images(training.validation))
+        label = torch.from_numpy(training.cohort.labels[training.validation])
+        loss = binary_cross_entropy_with_logits(
+            torch.from_numpy(scores),
+            label.float(),
+            pos_weight=torch.tensor(_positive_weight(training)),
+        )
+        fitted.losses.append(float(loss))
+        fitted.scores.append(scores)
+    return fitted
 
 
 def _positive_weight(training: Training) -> float:

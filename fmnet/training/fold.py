@@ -69,8 +69,9 @@ class TrainedFold:
         Its preparation is fitted on the same subjects.
     n_epochs : int
         Length of training that the inner folds chose.
-    inner_loss : ndarray of float, shape (max_epochs,)
-        Validation loss after each epoch, mean over inner folds.
+    inner_loss : ndarray of float, shape (max_epochs,) or (max_epochs + 1,)
+        Validation loss after each epoch, mean over inner folds; where the network started from the
+        training scans, the first is from before any epoch.
     calibration : Calibration
         Fitted on the scores that the networks of the inner folds gave to the subjects held out.
     name : str
@@ -146,10 +147,12 @@ def _choose(task: FoldTask, inner: list[Fitted]) -> _Choice:
     for number, done in enumerate(inner):
         check_finite(f"{task.name}_inner-{number}", done.losses, *done.scores)
     inner_loss = np.mean([done.losses for done in inner], axis=0)
-    n_epochs = int(inner_loss.argmin()) + 1
+    first_epoch = inner[0].first_epoch
+    best = int(inner_loss.argmin())
     held_out = np.concatenate([task.cohort.rows(part) for part in task.fold.validation])
-    unseen = np.concatenate([done.scores[n_epochs - 1] for done in inner])
-    return _Choice(n_epochs, inner_loss, fit_calibration(unseen, task.cohort.labels[held_out]))
+    unseen = np.concatenate([done.scores[best] for done in inner])
+    calibration = fit_calibration(unseen, task.cohort.labels[held_out])
+    return _Choice(first_epoch + best, inner_loss, calibration)
 
 
 def check_finite(name: str, *found: ArrayLike) -> None:

@@ -1,8 +1,11 @@
 """How a network is trained, in plain values."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from fmnet.limits import Count, NonNegative, Positive, Several
+from annotated_types import Ge
+
+from fmnet.limits import NonNegative, Positive, Several
 
 
 @dataclass(frozen=True)
@@ -16,10 +19,11 @@ class Recipe:
     batch_size : int
         Scans per step, of all devices together; normalisation and shuffling need two at least.
     max_epochs : int
-        Longest training considered; how many epochs are used is chosen on inner folds.
+        Longest training considered; how many epochs are used is chosen on inner folds. With 0 a
+        network is used as it starts from the training scans; others need 1 at least.
     """
 
     learning_rate: Positive = 1e-3
     weight_decay: NonNegative = 1e-2
     batch_size: Several = 8
-    max_epochs: Count = 30
+    max_epochs: Annotated[int, Ge(0)] = 30

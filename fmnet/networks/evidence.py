@@ -1,0 +1,116 @@
+"""What a handful of people tell of each place: whitening, and the evidence for a difference."""
+
+from dataclasses import dataclass
+
+import torch
+
+#: Smallest standard deviation of a feature, as a share of the median one.
+SD_FLOOR = 0.1
+#: Added to the variance of each group, in units of a feature's variance: five people may be alike.
+VARIANCE_FLOOR = 0.02
+#: A t-value whose weight is 1, whatever the power; it only keeps numbers in range.
+USUAL_T = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """Standardise features and make broad patterns, in which all people differ, count for less.
+
+    ``z = (f - mean) * scale``, then ``(z - (z @ axes * shrink) @ axes.T) * last``.
+
+    Parameters
+    ----------
+    mean, scale, last : Tensor, shape (V,)
+        Of each feature; scale 0 leaves a feature out.
+    axes : Tensor, shape (V, A)
+        Principal axes of the training people.
+    shrink : Tensor, shape (A,)
+        Share of each axis that is taken away.
+    """
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+    axes: torch.Tensor
+    shrink: torch.Tensor
+    last: torch.Tensor
+
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        """Whiten features, (N, V)."""
+        z = (features - self.mean) * self.scale
+        return (z - (z @ self.axes * self.shrink) @ self.axes.T) * self.last
+
+    def unwhitened(self, weight: torch.Tensor) -> torch.Tensor:
+        """Turn weights of whitened features, (V,), into weights of features, up to a constant."""
+        u = weight * self.last
+        return (u - self.axes @ (self.shrink * (self.axes.T @ u))) * self.scale
+
+
+def fit_whitening(features: torch.Tensor, strength: float, n_axes: int) -> Whitening:
+    """Learn means, spreads and principal axes from training scans, (N, V); labels are not asked.
+
+    Along an axis of variance ``a`` the features are multiplied by ``sqrt(m / (m + a))``, where
+    ``m`` is the mean variance of all axes divided by `strength`.
+
+    Parameters
+    ----------
+    features : Tensor, shape (N, V)
+        Of the training scans.
+    strength : float
+        0 for none.
+    n_axes : int
+        At most so many axes, A; those that N scans don't have are 0.
+    """
+    n, v = features.shape
+    mean, sd = features.mean(0), features.std(0, correction=0)
+    known = sd[sd > 0]
+    floor = SD_FLOOR * known.median() if len(known) else sd.new_ones(())
+    scale = torch.where(sd > 0, 1 / torch.maximum(sd, floor), 0)
+    z = (features - mean) * scale
+    axes, shrink = z.new_zeros(v, n_axes), z.new_zeros(n_axes)
+    if strength > 0:
+        variance, across = torch.linalg.eigh((z @ z.T).double())
+        kept = min(n_axes, int((variance > variance.max() * 1e-6).sum()))
+        variance, across = variance.flip(0)[:kept], across.flip(1)[:, :kept]
+        axes[:, :kept] = z.T @ (across / variance.sqrt()).float()
+        typical = variance.sum() / max(n - 1, 1) / strength
+        shrink[:kept] = (1 - (typical / (typical + variance)).sqrt()).float()
+    z = z - (z @ axes * shrink) @ axes.T
+    spread = z.std(0, correction=0)
+    last = torch.where(spread > 0, 1 / spread.clamp(min=1e-6), 0)
+    return Whitening(mean, scale, axes, shrink, last)
+
+
+def t_values(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Compare the two groups in each feature: Welch's t of features (N, V) with labels (N,)."""
+    one, other = features[labels == 1], features[labels == 0]
+    error = sum((f.var(0, correction=0) + VARIANCE_FLOOR) / len(f) for f in (one, other))
+    t: torch.Tensor = (one.mean(0) - other.mean(0)) / torch.as_tensor(error).sqrt()
+    return t
+
+
+def product_t_values(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Compare the two groups in each product of two features, (N, L): (L, L), 0 on the diagonal.
+
+    What `t_values` would give for all products, without making them.
+    """
+    n_features = features.shape[1]
+    difference, error = features.new_zeros(2, n_features, n_features)
+    for group, sign in ((features[labels == 1], 1), (features[labels == 0], -1)):
+        mean = group.T @ group / len(group)
+        difference.add_(mean, alpha=sign)
+        square = group**2
+        variance = torch.addmm(mean.square_(), square.T, square, beta=-1, alpha=1 / len(group))
+        error.add_(variance.clamp_(min=0).add_(VARIANCE_FLOOR), alpha=1 / len(group))
+    t: torch.Tensor = difference.mul_(error.rsqrt_()).fill_diagonal_(0)
+    return t
+
+
+def weigh(t: torch.Tensor, power: float) -> torch.Tensor:
+    """Weigh features by their evidence: sign(t) |t| ** power, scaled to a norm of 1.
+
+    With a power of 1 all count, as they do for a linear support vector machine; a larger one
+    relies on the few that stand out, as a prior of few and focal effects does.
+    """
+    weight: torch.Tensor = t.sign() * (t.abs() / USUAL_T) ** power
+    weight /= torch.linalg.vector_norm(weight).clamp(min=1e-12)
+    return weight

@@ -1,0 +1,48 @@
+"""Networks that start from training scans instead of random numbers."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from fmnet.networks.backbones import ScoreNetwork, StartingBackbone
+from fmnet.training.datamodule import Training
+
+#: Parts of the training people, each of which is left out once while choices are made.
+N_PARTS = 3
+
+
+def can_start(network: ScoreNetwork) -> bool:
+    """Tell whether a network has weights that can be set from training scans."""
+    return isinstance(network.backbone, StartingBackbone)
+
+
+def start_network(network: ScoreNetwork, training: Training) -> ScoreNetwork:
+    """Let a network that can do so start from the training scans; leave others as they are."""
+    if isinstance(network.backbone, StartingBackbone):
+        labels = training.cohort.labels[training.train]
+        units = [training.cohort.units[row] for row in training.train]
+        network.backbone.start(
+            torch.from_numpy(training.cohort.images(training.train)),
+            torch.from_numpy(labels),
+            torch.from_numpy(split_units(labels, units, training.seed)),
+        )
+    return network
+
+
+def split_units(labels: NDArray[np.int64], units: list[str], seed: int) -> NDArray[np.int64]:
+    """Part training people, stratified: the number of each scan's part, (N,).
+
+    All are in one part where a class has too few people to be in each of the others.
+    """
+    parts = np.zeros(len(labels), dtype=np.int64)
+    fewest = min(
+        len({unit for unit, own in zip(units, labels, strict=True) if own == label})
+        for label in np.unique(labels)
+    )
+    if fewest < N_PARTS:
+        return parts
+    splitter = StratifiedGroupKFold(N_PARTS, shuffle=True, random_state=seed % 2**32)
+    for number, (_, held_out) in enumerate(splitter.split(labels, labels, units)):
+        parts[held_out] = number
+    return parts
