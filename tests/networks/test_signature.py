@@ -1,0 +1,104 @@
+import pytest
+import torch
+
+from fmnet.errors import ConfigError
+from fmnet.networks.signature import build_scale_space
+
+SHAPE = (2, 9, 10, 11)
+
+
+@pytest.fixture
+def labels():
+    return torch.arange(36) % 2
+
+
+@pytest.fixture
+def parts():
+    return torch.arange(36) // 12
+
+
+@pytest.fixture
+def images():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(36, *SHAPE, generator=generator)
+    images[:, :, 0] = 0  # outside the brain
+    return images
+
+
+def started(images, labels, parts, **settings):
+    network = build_scale_space(SHAPE, **settings)
+    network.backbone.start(images, labels, parts)
+    return network.eval()
+
+
+def test_a_difference_is_learned(images, labels, parts):
+    images[labels == 1, 0, 3:6, 3:6, 3:6] += 1
+    network = started(images[:30], labels[:30], parts[:30])
+    with torch.no_grad():
+        scores = network(images[30:])
+    assert scores[labels[30:] == 1].min() > scores[labels[30:] == 0].max()
+
+
+def test_a_path_counts_as_far_as_it_proves_itself(images, labels, parts):
+    images[labels == 1, 0, 3:6, 3:6, 3:6] += 2
+    gates = started(images, labels, parts).backbone.gate
+    places, channels, pairs = gates.tolist()
+    assert places > 10 * max(channels, pairs, 1e-6)
+
+
+def test_products_of_contrasts_count_where_only_they_differ(images, labels, parts):
+    sign = torch.randint(0, 2, (36, 1, 1, 1), generator=torch.Generator().manual_seed(1)) * 2.0 - 1
+    other = sign * (2 * labels - 1)[:, None, None, None]
+    images[:, 0, 2:7, 2:7, 2:7] += 3 * sign
+    images[:, 1, 2:7, 2:7, 2:7] += 3 * other
+    backbone = started(images, labels, parts, bands_mm=[[8.0, 24.0]]).backbone
+    names = list(backbone.paths)
+    spread = backbone.gate / backbone.gate.sum()
+    assert spread[names.index("channels")] + spread[names.index("pairs")] > 0.8
+
+
+def test_gates_rest_on_people_left_out(images, labels, parts):
+    gates = started(images, labels, parts).backbone.gate
+    in_one_part = started(images, labels, torch.zeros_like(parts)).backbone.gate
+    # noise: within the training scans it looks like a difference, on people left out it doesn't
+    assert not torch.equal(gates, in_one_part)
+    assert gates[1:].sum() < 0.5
+
+
+def test_where_nobody_can_be_left_out_the_first_path_counts(images, labels, parts):
+    gates = started(images, labels, torch.zeros_like(parts)).backbone.gate
+    assert gates[0] > 0
+    assert not gates[1:].any()
+
+
+def test_the_same_scans_start_the_same_network(images, labels, parts):
+    one, other = (started(images, labels, parts).state_dict() for _ in range(2))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_weights_are_written_and_read(images, labels, parts):
+    network = started(images, labels, parts)
+    again = build_scale_space(SHAPE)
+    again.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(again.eval()(images), network(images), rtol=0, atol=0)
+
+
+def test_every_weight_gets_a_gradient(images, labels, parts):
+    network = started(images, labels, parts)
+    network(images[:4]).sum().backward()
+    assert all(weight.grad is not None for weight in network.parameters())
+
+
+def test_one_contrast_has_no_products_of_contrasts():
+    assert list(build_scale_space((1, 9, 10, 11)).backbone.paths) == ["places", "pairs"]
+
+
+def test_no_path_is_refused():
+    with pytest.raises(ConfigError, match="only 'channels' with a single contrast"):
+        build_scale_space((1, 9, 10, 11), paths=["channels"])
+
+
+def test_bands_the_wrong_way_round_are_refused():
+    with pytest.raises(ConfigError, match=r"\[16, 6\]"):
+        build_scale_space(SHAPE, bands_mm=[[16.0, 6.0]])
