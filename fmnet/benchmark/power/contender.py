@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from fmnet.benchmark.power.cohort import PlantedCohort
+from fmnet.benchmark.power.planted import PlantedCohort
 from fmnet.data.folds import Fold, build_folds
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder

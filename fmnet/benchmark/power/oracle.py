@@ -7,8 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from fmnet.benchmark.power.cohort import PlantedCohort
 from fmnet.benchmark.power.effect import Coefficients
+from fmnet.benchmark.power.planted import PlantedCohort
 from fmnet.data.folds import Fold, rows_of
 from fmnet.data.volume import FloatArray
 

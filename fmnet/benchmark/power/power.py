@@ -15,10 +15,10 @@ from fmnet.benchmark.power.checks import (
     preparation_faults,
     unknown_names,
 )
-from fmnet.benchmark.power.cohort import Planter
 from fmnet.benchmark.power.contender import BaselineRacer, Contender, NetworkRacer, Racer
 from fmnet.benchmark.power.describe import describe
 from fmnet.benchmark.power.oracle import LEAST_SD, REST, Oracle
+from fmnet.benchmark.power.planted import Planter
 from fmnet.benchmark.power.regimes import AMPLITUDES, NAMES, RegimeName
 from fmnet.benchmark.power.summary import ORACLE
 from fmnet.benchmark.power.tables import write_tables

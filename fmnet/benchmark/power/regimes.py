@@ -65,7 +65,7 @@ def _interaction(scene: Scene, rng: Generator) -> Effect:
 def _widespread(scene: Scene, rng: Generator) -> Effect:
     field = scene.template
     if field is None:
-        noise = rng.standard_normal(scene.spread.shape[1], dtype=np.float32)
+        noise = rng.normal(size=scene.spread.shape[1:]).astype(np.float32)
         field = smooth_values(noise, scene.brain.grid, FIELD_FWHM_MM)
     return _one_pattern(scene, field / np.sqrt(np.mean(field**2)))
 

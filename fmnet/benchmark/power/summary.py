@@ -78,7 +78,11 @@ def _compare(aucs: pd.DataFrame, model: str, best: str) -> dict[str, Any]:
     nothing = pd.Series(np.nan, index=aucs.index)
     own, rival = aucs.get(model, nothing), aucs.get(best, nothing)
     mean, difference = t_interval(own), t_interval(own - rival)
-    room = (aucs.get(ORACLE, nothing) - rival).mean()
+    ceiling = aucs.get(ORACLE, nothing)
+    room = (ceiling - rival).mean()
+    has_room = (
+        ceiling.mean() > 0.5 and room >= LEAST_ROOM
+    )  # there is nothing to find in regime null
     return {
         **{"mean_auc": mean.mean, "ci_low": mean.low, "ci_high": mean.high},
         "n_draws": int(own.notna().sum()),
@@ -86,5 +90,5 @@ def _compare(aucs: pd.DataFrame, model: str, best: str) -> dict[str, Any]:
         "difference": difference.mean,
         "difference_low": difference.low,
         "difference_high": difference.high,
-        "closed": difference.mean / room if room >= LEAST_ROOM else float("nan"),
+        "closed": difference.mean / room if has_room else float("nan"),
     }

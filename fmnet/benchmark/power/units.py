@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
-from fmnet.benchmark.power.cohort import Planter
 from fmnet.benchmark.power.contender import FOLDS, Racer, draw_folds, mean_auc
 from fmnet.benchmark.power.describe import digest
+from fmnet.benchmark.power.planted import Planter
 from fmnet.benchmark.power.regimes import RegimeName
 from fmnet.study.run_folder import describe_device, table_text, write_whole
 from fmnet.study.workers import map_units
