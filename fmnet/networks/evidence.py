@@ -45,8 +45,10 @@ class Whitening:
         return (u - self.axes @ (self.shrink * (self.axes.T @ u))) * self.scale
 
 
-def fit_whitening(features: torch.Tensor, strength: float, n_axes: int) -> Whitening:
-    """Learn means, spreads and principal axes from training scans, (N, V); labels are not asked.
+def fit_whitening(
+    features: torch.Tensor, strength: float, n_axes: int
+) -> tuple[Whitening, torch.Tensor]:
+    """Learn means, spreads and principal axes from training scans; labels are not asked.
 
     Along an axis of variance ``a`` the features are multiplied by ``sqrt(m / (m + a))``, where
     ``m`` is the mean variance of all axes divided by `strength`.
@@ -59,13 +61,18 @@ def fit_whitening(features: torch.Tensor, strength: float, n_axes: int) -> White
         0 for none.
     n_axes : int
         At most so many axes, A; those that N scans don't have are 0.
+
+    Returns
+    -------
+    tuple
+        The whitening, and the features whitened.
     """
     n, v = features.shape
     mean, sd = features.mean(0), features.std(0, correction=0)
     known = sd[sd > 0]
     floor = SD_FLOOR * known.median() if len(known) else sd.new_ones(())
     scale = torch.where(sd > 0, 1 / torch.maximum(sd, floor), 0)
-    z = (features - mean) * scale
+    z = (features - mean).mul_(scale)
     axes, shrink = z.new_zeros(v, n_axes), z.new_zeros(n_axes)
     if strength > 0:
         variance, across = torch.linalg.eigh((z @ z.T).double())
@@ -74,10 +81,11 @@ def fit_whitening(features: torch.Tensor, strength: float, n_axes: int) -> White
         axes[:, :kept] = z.T @ (across / variance.sqrt()).float()
         typical = variance.sum() / max(n - 1, 1) / strength
         shrink[:kept] = (1 - (typical / (typical + variance)).sqrt()).float()
-    z = z - (z @ axes * shrink) @ axes.T
+        # what the axes would take away from the scans that they come from, in fewer operations
+        z = z - (across * shrink[:kept] @ across.T).float() @ z
     spread = z.std(0, correction=0)
     last = torch.where(spread > 0, 1 / spread.clamp(min=1e-6), 0)
-    return Whitening(mean, scale, axes, shrink, last)
+    return Whitening(mean, scale, axes, shrink, last), z * last
 
 
 def t_values(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

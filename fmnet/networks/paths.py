@@ -67,8 +67,8 @@ class PlacePath(Path):
         n_bands = bands.shape[1]
         for band, weight in zip(bands.unbind(1), self.weight, strict=True):
             features = band[:, inside]
-            whitening = fit_whitening(features, self.whitening, len(features))
-            own = weigh(t_values(whitening(features), labels), self.power) / n_bands
+            whitening, z = fit_whitening(features, self.whitening, len(features))
+            own = weigh(t_values(z, labels), self.power) / n_bands
             weight[inside] = raw = whitening.unwhitened(own)
             self.bias.sub_(whitening.mean @ raw)
 
@@ -156,10 +156,9 @@ class PairPath(Path):
         n_pairs = self.form.n_pairs
         for n, band in enumerate(self.bands):
             places = _lattice(bands[:, band] * mask, self.stride)
-            whitening = fit_whitening(places, self.whitening, N_AXES)
+            whitening, z = fit_whitening(places, self.whitening, N_AXES)
             for name in WHITENING:
                 getattr(self, name)[n] = getattr(whitening, name)
-            z = whitening(places)
             first, second, t = (
                 _within_place(z, labels, bands.shape[2])
                 if self.form.is_within_place

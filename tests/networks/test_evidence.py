@@ -34,7 +34,7 @@ def test_products_are_compared_as_if_they_were_made(features, labels):
 
 
 def test_whitening_makes_the_broad_pattern_count_for_less(features):
-    plain, white = (fit_whitening(features, strength, 20)(features) for strength in (0, 10))
+    plain, white = (fit_whitening(features, strength, 20)[0](features) for strength in (0, 10))
     assert np.corrcoef(plain.T).shape == np.corrcoef(white.T).shape == (70, 70)
     apart = ~np.eye(70, dtype=bool)
     assert np.corrcoef(plain.T)[apart].mean() > 0.9
@@ -43,13 +43,18 @@ def test_whitening_makes_the_broad_pattern_count_for_less(features):
 
 @pytest.mark.parametrize("strength", [0, 10])
 def test_training_scans_come_out_with_unit_spread(features, strength):
-    white = fit_whitening(features, strength, 20)(features)
+    white = fit_whitening(features, strength, 20)[0](features)
     torch.testing.assert_close(white.mean(0), torch.zeros(70), atol=1e-5, rtol=0)
     torch.testing.assert_close(white.std(0, correction=0), torch.ones(70), atol=1e-4, rtol=0)
 
 
+def test_whitened_training_scans_are_those_of_the_whitening(features):
+    whitening, white = fit_whitening(features, 10, 20)
+    torch.testing.assert_close(white, whitening(features), atol=1e-4, rtol=1e-4)
+
+
 def test_weights_can_be_moved_back_before_the_whitening(features):
-    whitening = fit_whitening(features, 10, 20)
+    whitening, _ = fit_whitening(features, 10, 20)
     weight = torch.linspace(-1, 1, 70)
     raw = whitening.unwhitened(weight)
     expected = whitening(features) @ weight
@@ -58,12 +63,12 @@ def test_weights_can_be_moved_back_before_the_whitening(features):
 
 def test_features_that_never_vary_are_left_out(features):
     features[:, 3] = 2.0
-    whitening = fit_whitening(features, 10, 20)
+    whitening, _ = fit_whitening(features, 10, 20)
     assert not whitening(features + 5)[:, 3].any()
 
 
 def test_labels_are_not_needed_and_few_axes_are_filled_up(features):
-    whitening = fit_whitening(features[:5], 10, 12)
+    whitening, _ = fit_whitening(features[:5], 10, 12)
     assert whitening.axes.shape == (70, 12)
     assert not whitening.axes[:, 5:].any()
     assert (whitening.shrink[:4] > 0).all()
