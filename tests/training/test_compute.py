@@ -9,9 +9,12 @@ from training_fixtures import make_cohort
 
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.errors import ConfigError
+from fmnet.networks.signature import build_scale_space
 from fmnet.training import compute
+from fmnet.training.augmentation import build_augmentation
 from fmnet.training.cohort import SmoothedCohort
 from fmnet.training.compute import Compute, count_processes, plan_compute
+from fmnet.training.recipe import Recipe
 from fmnet.training.trainer import build_trainer
 
 
@@ -90,3 +93,18 @@ def test_network_that_the_grid_is_too_small_for_is_known_at_once(make_trainable,
     cohort = replace(cohort, grid=small, values=np.zeros((12, 1, 8), dtype=np.float32))
     with pytest.raises(ConfigError, match="too small for this network"):
         plan_compute(make_trainable(), Compute(), cohort)
+
+
+def test_training_without_an_epoch_needs_a_network_that_starts(make_trainable, cohort):
+    still = make_trainable(recipe=Recipe(max_epochs=0))
+    with pytest.raises(ConfigError, match="1 epoch or more"):
+        plan_compute(still, Compute(), cohort)
+    started = make_trainable(recipe=Recipe(max_epochs=0), build_network=build_scale_space)
+    assert plan_compute(started, Compute(), cohort).n_stacked == 1
+
+
+def test_augmentation_without_an_epoch_is_refused(make_trainable, cohort):
+    settings = {"recipe": Recipe(max_epochs=0), "build_network": build_scale_space}
+    changed = make_trainable(**settings, augmentation=build_augmentation(0.5, noise_sd=0.1))
+    with pytest.raises(ConfigError, match="no augmentation where no epoch is trained"):
+        plan_compute(changed, Compute(), cohort)

@@ -9,6 +9,7 @@ from fmnet.data.grid import Grid
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.errors import TrainingError
 from fmnet.networks.backbones import build_small_cnn
+from fmnet.networks.signature import build_scale_space
 from fmnet.training.cohort import SmoothedCohort
 from fmnet.training.fit import Trainable
 from fmnet.training.fold import FoldTask, train_on_folds
@@ -99,3 +100,14 @@ def test_scores_that_are_not_finite_are_refused(cohort, trainable):
         weights.data.fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"training a: found .* diverged"):
         trained.scores(cohort.rows(FOLD.test))
+
+
+def test_network_that_starts_from_scans_may_need_no_epoch(cohort, trainable):
+    build = partial(build_scale_space, bands_mm=[[0.0, 12.0]])
+    still = replace(trainable, build_network=build, recipe=Recipe(max_epochs=0))
+    trained = train_on_fold(still, cohort, FOLD, 0, "a")
+    assert (trained.n_epochs, trained.inner_loss.shape) == (0, (1,))
+    wild = Recipe(max_epochs=2, batch_size=4, learning_rate=10.0)
+    trained = train_on_fold(replace(still, recipe=wild), cohort, FOLD, 0, "a")
+    assert trained.inner_loss.shape == (3,)
+    assert trained.n_epochs == trained.inner_loss.argmin()

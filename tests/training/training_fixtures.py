@@ -21,7 +21,8 @@ def make_cohort(n=12, seed=0, effect=4.0, labels=None, shape=SHAPE) -> FittedCoh
     grid = Grid(mask, np.diag([4.0, 5.0, 6.0, 1.0]), "MNI152")
     zeros = np.zeros((1, grid.n_voxels), dtype=np.float32)
     preparation = Preparation(grid, ("a",), 0.0, 0.5, zeros, zeros + 1)
-    return FittedCohort(images[:, :, mask], labels, preparation)
+    units = [f"sub-{number:02}" for number in range(n)]
+    return FittedCohort(images[:, :, mask], labels, preparation, units)
 
 
 def make_training(cohort, validation=None, n_epochs=3, seed=0, name="a", train=None) -> Training:
