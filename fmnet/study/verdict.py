@@ -90,7 +90,7 @@ def _rival_sentence(metrics: Mapping[str, Any], rival: str, names: Mapping[str, 
 
 def _difference(row: Mapping[str, Any], sign: int) -> str:
     """Write a difference, other minus one where the sign is -1: ``+0.02 [-0.05, +0.09]``."""
-    text = f"{sign * row['difference']:+.2f}"
+    text = f"{sign * row['difference'] + 0.0:+.2f}"  # 0.0 for -0.0
     if row.get("ci") is None:
         return text
     low, high = sorted(sign * edge for edge in row["ci"])

@@ -73,7 +73,7 @@ def test_second_look_is_refused_or_counted(run, study_root):
 
 def test_final_model_scores_the_box_as_the_bundle_would(run, study_root):
     evaluate(run, study_root)
-    export_run(str(run), str(run.parent / "bundle"))
+    export_run(str(run), str(run.parent / "bundle"), "cnn")
     bundle = read_bundle(run.parent / "bundle")
     table = read(run / "lockbox.tsv")
     files = read(run / "cohort.tsv").set_index("scan_id")["files"]
