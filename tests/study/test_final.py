@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -46,8 +47,9 @@ def test_network_scores_new_maps_as_the_baseline_does(data, fold, model):
 
 
 def test_preparation_keeps_what_the_study_asks_of_a_map(data, fold):
-    settings = data.smoothed.settings
-    assert fit_linear("name", SVM, data, fold).preparation.min_coverage == settings.min_coverage
+    settings = replace(data.smoothed.settings, min_coverage=0.7)
+    asked = replace(data, smoothed=replace(data.smoothed, settings=settings))
+    assert fit_linear("name", SVM, asked, fold).preparation.min_coverage == 0.7
 
 
 def test_linear_models_of_voxels_alone_can_be_exported(data):

@@ -40,9 +40,8 @@ def test_from_maps_to_predictions(tree, tmp_path):
 
     exported = call("export", "run_dir=run", "out=bundle", cwd=tmp_path)
     assert exported.returncode == 0, exported.stderr
-    title = re.match(
-        r"the (linear SVM|logistic ridge|3D CNN) is exported: its out-of-", exported.stdout
-    )
+    said = r"the (linear SVM|logistic ridge|3D CNN) is exported: its out-of-fold AUC, "
+    title = re.match(said, exported.stdout)
     assert title, exported.stdout
     assert f"A {title[1]}, exported" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
     scans = [
