@@ -117,10 +117,10 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
             raise ConfigError(_no_linear_model(run_dir))
         del folders["linear"]
     if asked != "auto":
-        record = _read_record(folders[asked])
+        record = read_record(folders[asked])
         why = f"model={asked} was asked for"
         return Choice(folders[asked], record, asked, why, len(record["chosen_among"]))
-    records = {name: _read_record(folder) for name, folder in folders.items()}
+    records = {name: read_record(folder) for name, folder in folders.items()}
     candidates = {name: _candidate(record) for name, record in records.items()}
     best, why = choose(candidates["cnn"], candidates.get("linear"))
     name = next(name for name, one in candidates.items() if one is best)
@@ -134,7 +134,14 @@ def unfinished(folder: Path, error: Exception) -> RunError:
     return RunError(Fault(str(folder), str(error), accepted, action))
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read what is said of the training of the final model in a folder.
+
+    Raises
+    ------
+    RunError
+        If it is missing or can't be read.
+    """
     try:
         record: dict[str, Any] = NETWORK_ALONE | json.loads((folder / RECORD).read_text("utf-8"))
     except (OSError, ValueError, TypeError) as error:
