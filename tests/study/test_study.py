@@ -135,6 +135,15 @@ def test_final_model_that_a_run_lacks_is_made_up_for(finished, study_root, tmp_p
     assert (copy / "model" / "weights.safetensors").stat().st_mtime_ns == network
 
 
+def test_both_final_models_of_a_control_are_marked(study_root, tmp_path):
+    config = "shuffle_labels: true\n"
+    settings = study_settings(study_root, tmp_path / "run", config_yaml=config, shuffle_labels=True)
+    run_study(**settings)
+    for name in ("model", "model_linear"):
+        record = json.loads((tmp_path / "run" / name / "training.json").read_text())
+        assert record["control"].startswith("NEGATIVE CONTROL: labels were shuffled")
+
+
 def test_verdict_says_what_is_exported(finished):
     metrics = json.loads((finished.run_dir / "metrics.json").read_text())
     said = "Export takes the linear SVM: its out-of-fold AUC, "
