@@ -30,7 +30,7 @@ demo: $(READY)
 	@$(BIN)/python scripts/train.py run_dir=$(DEMO)/run overwrite=true
 	@echo "2/4 exporting"
 	@$(BIN)/python scripts/export.py run_dir=$(DEMO)/run out=checkpoints/demo overwrite=true
-	@echo "3/4 making new people whom the network never saw"
+	@echo "3/4 making new people whom no model ever saw"
 	@$(BIN)/python scripts/make_cohort.py $(DEMO)/new-people --n-subjects 4 --seed 1
 	@echo "4/4 predicting three of them"
 	@$(BIN)/python scripts/predict.py checkpoints/demo --out $(DEMO)/predictions.tsv \

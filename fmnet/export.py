@@ -1,19 +1,15 @@
 """Turn a finished run into a bundle, refused unless every form of the network agrees."""
 
 import errno
-import io
 import json
-import logging
 import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,16 +19,16 @@ from fmnet.data.cohort import FILE_SEPARATOR
 from fmnet.data.tables import read_table_file
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.bundle import FORMAT_VERSION, INTENDED_USE, Bundle, read_bundle, write_sums
+from fmnet.deploy.choice import Choice, ModelName, choose_model, unfinished
 from fmnet.deploy.model_card import model_card
 from fmnet.deploy.predict import NewScan, read_values
 from fmnet.deploy.preparation import Preparation, read_preparation
-from fmnet.errors import ExportError, Fault, FmnetError, RunError
+from fmnet.errors import ExportError, Fault, FmnetError
 from fmnet.networks.backbones import ScoreNetwork
+from fmnet.networks.programs import write_network_files
 from fmnet.networks.rebuild import TRUSTED, read_network
 
 COPIED = ("preparation.json", "preparation.safetensors", "calibration.json", "reference.json")
-RECORD = "training.json"
-MAX_BATCH = 4096
 
 
 @dataclass(frozen=True)
@@ -52,20 +48,40 @@ class Agreement:
     torch_export: float
 
 
+@dataclass(frozen=True)
+class Exported:
+    """What an export came to.
+
+    Parameters
+    ----------
+    choice : Choice
+        Which model it is.
+    agreement : Agreement
+        How far its forms agree.
+    """
+
+    choice: Choice
+    agreement: Agreement
+
+
 def export_run(
     run_dir: str,
     out: str,
+    model: ModelName = "auto",
     tolerance: float = 1e-4,
     n_check: int = 32,
     overwrite: bool = False,
     trusted_packages: list[str] | None = None,
-) -> Agreement:
+) -> Exported:
     """Write a bundle from a run folder.
 
     Parameters
     ----------
     run_dir, out : str
         The run, and the bundle's folder.
+    model : {"auto", "cnn", "linear"}
+        Which of its final models; ``auto`` takes the one with the larger out-of-fold AUC, of equals
+        the linear one.
     tolerance : float
         Largest difference between scores that is accepted.
     n_check : int
@@ -77,30 +93,32 @@ def export_run(
 
     Raises
     ------
+    ConfigError
+        If there is no linear model, and it was asked for.
     ExportError
         If the forms disagree, the maps are gone, or `out` exists or can't be written.
     RunError
         If `run_dir` holds no finished run.
     """
-    model, target = Path(run_dir) / "model", Path(out)
+    target = Path(out)
     _check_target(target, overwrite)
-    network, _ = read_network(model, (*TRUSTED, *(trusted_packages or ())))
-    preparation = read_preparation(model)
+    choice = choose_model(Path(run_dir), model)
+    network, _ = read_network(choice.folder, (*TRUSTED, *(trusted_packages or ())))
+    preparation = read_preparation(choice.folder)
     scans = read_run_scans(Path(run_dir), n_check)
-    kept = _read_kept(model)
+    kept = _read_kept(choice.folder)
 
     def write(folder: Path) -> Agreement:
-        write_network_files(network, preparation, folder)
+        write_network_files(network, preparation.input_shape, folder)
         for name in COPIED:
             (folder / name).write_bytes(kept[name])
-        record = json.loads(kept[RECORD])
-        write_metadata(folder, record, preparation, None)
+        write_metadata(folder, choice, preparation, None)
         agreement = check_agreement(network, preparation, read_bundle(folder), scans, tolerance)
-        write_metadata(folder, record, preparation, agreement)
+        write_metadata(folder, choice, preparation, agreement)
         return agreement
 
     try:
-        return _write_whole(write, target)
+        return Exported(choice, _write_whole(write, target))
     except OSError as error:
         raise _unwritable(target, error) from error
 
@@ -136,37 +154,6 @@ def read_run_scans(run_dir: Path, n_check: int) -> list[NewScan]:
         NewScan(row["scan_id"], tuple(map(Path, row["files"].split(FILE_SEPARATOR))), row["space"])
         for _, row in chosen.iterrows()
     ]
-
-
-def write_network_files(network: ScoreNetwork, preparation: Preparation, folder: Path) -> None:
-    """Write ``model.pt2`` (torch.export) and ``model.onnx``, both for any batch size."""
-    example = torch.zeros((2, *preparation.input_shape))
-    shapes = {"image": {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)}}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        # Inside torch, about torch: nothing here that a user or we could change.
-        warnings.simplefilter("ignore", FutureWarning)
-        program = torch.export.export(network, (example,), dynamic_shapes=shapes)
-        for node in program.graph.nodes:
-            # Paths of this machine, and in them its users' names, are no part of a signature.
-            node.meta.pop("stack_trace", None)
-        # Through memory: torch's own writing to a full disk ends in a C++ error without a reason.
-        whole = io.BytesIO()
-        torch.export.save(program, whole)
-        (folder / "model.pt2").write_bytes(whole.getbuffer())
-        onnx = torch.onnx.export(
-            program,
-            input_names=["image"],
-            output_names=["score"],
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-        if onnx is None:
-            raise ExportError(
-                Fault("network", "no ONNX program", "a network that ONNX can hold", "change it")
-            )
-        (folder / "model.onnx").write_bytes(onnx.model_proto.SerializeToString())
 
 
 def check_agreement(
@@ -210,10 +197,10 @@ def check_agreement(
 
 
 def write_metadata(
-    folder: Path, record: dict[str, Any], preparation: Preparation, agreement: Agreement | None
+    folder: Path, choice: Choice, preparation: Preparation, agreement: Agreement | None
 ) -> None:
     """Write ``metadata.json``, the model card and the hashes."""
-    grid = preparation.grid
+    grid, record = preparation.grid, choice.record
     metadata = {
         "format_version": FORMAT_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -237,6 +224,7 @@ def write_metadata(
             "same proportion as in training",
         },
         "training": record,
+        "choice": {"asked": choice.asked, "why": choice.why, "n_models": choice.n_models},
         "agreement": None if agreement is None else agreement.__dict__,
     }
     (folder / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
@@ -261,13 +249,12 @@ def _check_target(target: Path, overwrite: bool) -> None:
         )
 
 
-def _read_kept(model: Path) -> dict[str, bytes]:
+def _read_kept(folder: Path) -> dict[str, bytes]:
     """Read the small files of a run that go into the bundle as they are."""
     try:
-        return {name: (model / name).read_bytes() for name in (*COPIED, RECORD)}
+        return {name: (folder / name).read_bytes() for name in COPIED}
     except OSError as error:
-        accepted, action = "a finished run's folder 'model'", "train again"
-        raise RunError(Fault(str(model), str(error), accepted, action)) from error
+        raise unfinished(folder, error) from error
 
 
 def _unwritable(target: Path, error: OSError) -> ExportError:

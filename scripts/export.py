@@ -14,7 +14,9 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 def work(config: DictConfig) -> None:
-    agreement = export_run(**build(config))
+    exported = export_run(**build(config))
+    agreement = exported.agreement
+    print(exported.choice.line)
     print(
         f"over {agreement.n_scans} maps, scores differ from the trained network by at most "
         f"{agreement.onnx:.1e} (ONNX Runtime) and {agreement.torch_export:.1e} (torch.export)"

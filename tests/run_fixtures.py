@@ -69,16 +69,16 @@ def study_root(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished(study_root):
-    """A run folder, its bundle, and what the study printed."""
+    """A run folder, the bundle of its network, and what the study printed."""
     run_dir, out = study_root / "run", study_root / "bundle"
     settings = study_settings(study_root, run_dir)
     lines = run_study(**settings)
-    agreement = export_run(str(run_dir), str(out))
+    exported = export_run(str(run_dir), str(out), "cnn")
     return SimpleNamespace(
         run_dir=run_dir,
         bundle_dir=out,
         lines=lines,
-        agreement=agreement,
+        agreement=exported.agreement,
         listing=settings["cohort"],
     )
 
@@ -86,3 +86,11 @@ def finished(study_root):
 @pytest.fixture(scope="session")
 def bundle(finished):
     return read_bundle(finished.bundle_dir)
+
+
+@pytest.fixture(scope="session")
+def chosen(finished, study_root):
+    """What is exported of the same run where no model is asked for: the linear SVM, which wins."""
+    out = study_root / "bundle-chosen"
+    exported = export_run(str(finished.run_dir), str(out))
+    return SimpleNamespace(exported=exported, bundle=read_bundle(out))

@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import fmnet
-from fmnet.errors import ExportError, RunError
+from fmnet.errors import ConfigError, ExportError, RunError
 from fmnet.export import check_agreement, export_run, read_run_scans
 from fmnet.networks.rebuild import read_network
 
@@ -27,6 +27,36 @@ def test_all_forms_agree_on_real_files(finished):
     assert finished.agreement.torch_export <= 1e-4
 
 
+def test_linear_model_is_exported_where_it_wins(chosen):
+    metadata = chosen.bundle.metadata
+    assert metadata["training"]["model"] == "linear_svm"
+    assert metadata["training"]["n_epochs"] is None
+    assert metadata["choice"]["n_models"] == 2
+    assert chosen.exported.choice.line.startswith("the linear SVM is exported: its out-of-fold AUC")
+    assert max(chosen.exported.agreement.onnx, chosen.exported.agreement.torch_export) <= 1e-4
+
+
+def test_linear_model_that_is_not_there_can_not_be_asked_for(run):
+    shutil.rmtree(run / "model_linear")
+    with pytest.raises(ConfigError, match=r"model: found linear, and no final linear .*run"):
+        export_run(str(run), str(run.parent / "bundle"), "linear")
+    exported = export_run(str(run), str(run.parent / "bundle"), n_check=1)
+    assert exported.choice.line == (
+        "the 3D CNN is exported: there is no linear model to choose instead."
+    )
+
+
+def test_run_of_before_there_was_a_choice_is_exported(run):
+    shutil.rmtree(run / "model_linear")
+    path = run / "model" / "training.json"
+    record = json.loads(path.read_text())
+    for name in ("model", "title", "chosen_among", "c"):
+        del record[name]
+    path.write_text(json.dumps(record))
+    export_run(str(run), str(run.parent / "bundle"), n_check=1)
+    assert "A 3D CNN, exported" in (run.parent / "bundle" / "MODEL_CARD.md").read_text()
+
+
 def test_disagreement_is_refused(bundle, run):
     weights = load_file(run / "model" / "weights.safetensors")
     save_file({k: v * 1.01 for k, v in weights.items()}, run / "model" / "weights.safetensors")
@@ -40,7 +70,7 @@ def test_nan_scores_are_refused(run):
     weights = load_file(run / "model" / "weights.safetensors")
     save_file({k: v * np.nan for k, v in weights.items()}, run / "model" / "weights.safetensors")
     with pytest.raises(ExportError, match="scores that differ by nan"):
-        export_run(str(run), str(run.parent / "bundle"))
+        export_run(str(run), str(run.parent / "bundle"), "cnn")
 
 
 def test_failed_export_leaves_nothing(run):
@@ -70,7 +100,7 @@ def test_existing_target_is_kept_unless_it_is_a_bundle_to_be_replaced(finished, 
 
 
 def test_folder_without_a_run(tmp_path):
-    with pytest.raises(RunError, match="a network that can't be rebuilt"):
+    with pytest.raises(RunError, match=r"training\.json'; accepted: a finished run's folder"):
         export_run(str(tmp_path), str(tmp_path / "bundle"))
 
 
@@ -111,18 +141,26 @@ def test_folder_that_can_not_be_written_is_named(run, monkeypatch):
         export_run(str(run), str(run.parent / "bundle"))
 
 
-@pytest.mark.parametrize("name", ["training.json", "calibration.json"])
-def test_run_without_a_part_is_refused(run, name):
-    (run / "model" / name).unlink()
-    with pytest.raises(RunError, match=f"No such file or directory: .*{name}"):
-        export_run(str(run), str(run.parent / "bundle"))
+@pytest.mark.parametrize(
+    ("model", "folder", "name"),
+    [
+        ("auto", "model", "training.json"),
+        ("cnn", "model", "calibration.json"),
+        ("auto", "model_linear", "calibration.json"),
+    ],
+)
+def test_run_without_a_part_is_refused(run, model, folder, name):
+    (run / folder / name).unlink()
+    with pytest.raises(RunError, match=f"No such file or directory: .*{folder}/{name}"):
+        export_run(str(run), str(run.parent / "bundle"), model)
 
 
-def test_control_of_the_run_marks_the_bundle(run):
+@pytest.mark.parametrize(("model", "folder"), [("cnn", "model"), ("linear", "model_linear")])
+def test_control_of_the_run_marks_the_bundle(run, model, folder):
     sentence = "NEGATIVE CONTROL: labels were shuffled before anything else."
-    record = run / "model" / "training.json"
+    record = run / folder / "training.json"
     record.write_text(json.dumps(json.loads(record.read_text()) | {"control": sentence}))
-    export_run(str(run), str(run.parent / "bundle"), n_check=1)
+    export_run(str(run), str(run.parent / "bundle"), model, n_check=1)
     assert f"**{sentence}**" in (run.parent / "bundle" / "MODEL_CARD.md").read_text()
 
 

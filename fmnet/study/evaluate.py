@@ -1,6 +1,6 @@
 """Open the lock-box of a finished run: score the people set aside, once."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from fmnet.data.listing import Labels, Listing
 from fmnet.data.scans import Scan
 from fmnet.data.store import ScanStore
 from fmnet.data.tables import read_table_file, write_table
-from fmnet.deploy.calibration import Calibration
+from fmnet.deploy.calibration import Calibration, read_calibration
+from fmnet.deploy.choice import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, read_record
 from fmnet.deploy.preparation import Preparation, PreparationSettings, read_preparation
 from fmnet.errors import Fault, RunError
+from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network
-from fmnet.study.baselines.base import Baseline, FoldScores, score_fold
-from fmnet.study.crossval import NETWORK, fold_rows
+from fmnet.study.baselines.base import Baseline, BaselineData, FoldScores, Rows, score_fold
+from fmnet.study.crossval import fold_rows
 from fmnet.study.data import StudyData, load_study_data
 from fmnet.study.metrics import add_units, study_metrics
 from fmnet.study.report.words import BANNERS, model_lines
@@ -37,7 +39,7 @@ def evaluate_lockbox(
     again: bool = False,
     trusted_packages: list[str] | None = None,
 ) -> list[str]:
-    """Score the people set aside by the final model and by baselines fitted on everybody else.
+    """Score the people set aside by the final models and by baselines fitted on everybody else.
 
     Each opening is recorded in ``manifest.json`` before anything is scored.
 
@@ -46,7 +48,8 @@ def evaluate_lockbox(
     run_dir : str
         A finished run with a lock-box.
     baselines : dict
-        By name; fitted on the people that the final model was trained on.
+        By name; fitted on the people that the final models were trained on, which take the place
+        of baselines of the same name.
     store_dir : str
         Where decoded scans are kept.
     inner_splits : int
@@ -68,21 +71,19 @@ def evaluate_lockbox(
     """
     folder = Path(run_dir)
     table = _cohort_table(folder)
-    network, _ = read_network(folder / "model", (*TRUSTED, *(trusted_packages or ())))
-    preparation = read_preparation(folder / "model")
-    data = _load(folder, table, preparation, store_dir)
+    finals = read_finals(folder, (*TRUSTED, *(trusted_packages or ())))
+    data = _load(folder, table, finals[0].preparation, store_dir)
     seed = int(read_json(folder / "manifest.json")["seed"])
     fold = _box_fold(
         data.cohort, set(table.loc[table["used"] == BOX, "scan_id"]), inner_splits, seed
     )
     opening = record_opening(folder, again)
-    images = preparation.images(data.smoothed.values[data.smoothed.rows(fold.test)])
-    score = predict_scores(network, images).astype(float)
-    calibration = Calibration(**read_json(folder / "model" / "calibration.json"))
-    scored = {NETWORK: FoldScores(score, calibration.probability(score))} | {
-        name: score_fold(baseline, data.baseline_data, fold)
+    scans = data.baseline_data
+    scored = {final.name: final.scores(scans, scans.rows(fold.test)) for final in finals}
+    scored |= {
+        name: score_fold(baseline, scans, fold)
         for name, baseline in baselines.items()
-        if not baseline.lacks(data.baseline_data)
+        if name not in scored and not baseline.lacks(scans)
     }
     predictions = pd.concat(
         [fold_rows(data.cohort, fold, name, scores) for name, scores in scored.items()]
@@ -93,6 +94,45 @@ def evaluate_lockbox(
     write_json(metrics, folder / "lockbox.json")
     head = " ".join([*_marks(folder), opening_line(opening, metrics)])
     return [head, *model_lines(metrics), str(folder)]
+
+
+@dataclass(frozen=True, eq=False)
+class ReadFinal:
+    """A final model as a run folder holds it.
+
+    Parameters
+    ----------
+    name : str
+        In the out-of-fold table.
+    network, preparation, calibration
+        Its parts.
+    """
+
+    name: str
+    network: ScoreNetwork
+    preparation: Preparation
+    calibration: Calibration
+
+    def scores(self, scans: BaselineData, rows: Rows) -> FoldScores:
+        """Score these scans."""
+        smoothed = scans.smoothed(self.preparation.fwhm_mm)[rows]
+        score = predict_scores(self.network, self.preparation.images(smoothed)).astype(float)
+        return FoldScores(score, self.calibration.probability(score))
+
+
+def read_finals(folder: Path, trusted: tuple[str, ...]) -> list[ReadFinal]:
+    """Read the final network and, where there is one, the final linear model."""
+    places = [folder / NETWORK_FOLDER, folder / LINEAR_FOLDER]
+    return [
+        ReadFinal(
+            read_record(place)["model"],
+            read_network(place, trusted)[0],
+            read_preparation(place),
+            read_calibration(place / "calibration.json"),
+        )
+        for place in places
+        if place == places[0] or (place / RECORD).exists()
+    ]
 
 
 def record_opening(folder: Path, again: bool) -> dict[str, Any]:
@@ -127,7 +167,7 @@ def opening_line(opening: dict[str, Any], metrics: dict[str, Any]) -> str:
 
 def _marks(folder: Path) -> list[str]:
     """Say first what a run is if it is no study of people."""
-    training = read_json(folder / "model" / "training.json")
+    training = read_record(folder / NETWORK_FOLDER)
     said = (BANNERS.get(training["origin"], ""), training.get("control", ""))
     return [text for text in said if text]
 
@@ -151,7 +191,7 @@ def _cohort_table(folder: Path) -> pd.DataFrame:
 
 def _load(folder: Path, table: pd.DataFrame, preparation: Preparation, store_dir: str) -> StudyData:
     """Read everybody's scans again, onto the grid that the final model knows."""
-    training = read_json(folder / "model" / "training.json")
+    training = read_record(folder / NETWORK_FOLDER)
     scans = tuple(
         Scan(
             row["scan_id"],

@@ -9,11 +9,14 @@ import pandas as pd
 from fmnet.data.folds import Fold
 from fmnet.data.folds_file import folds_table
 from fmnet.data.tables import read_table_file, write_table
+from fmnet.deploy.preparation import Preparation
 from fmnet.deploy.quality import fit_reference
 from fmnet.errors import Fault, RunError
-from fmnet.networks.rebuild import describe_builder
-from fmnet.study.crossval import NETWORK, Pipeline
+from fmnet.networks.backbones import ScoreNetwork
+from fmnet.networks.rebuild import NetworkDescription
+from fmnet.study.crossval import NETWORK
 from fmnet.study.data import StudyData
+from fmnet.study.report.words import name_of
 from fmnet.study.run_folder import (
     TrainingRecord,
     read_json,
@@ -23,7 +26,6 @@ from fmnet.study.run_folder import (
     write_model,
     write_predictions,
 )
-from fmnet.training.fold import TrainedFold
 from fmnet.training.platt import fit_calibration
 
 #: Columns of cohort.tsv that say what scores come from.
@@ -56,6 +58,37 @@ class Results:
     n_epochs: list[int]
     lacking: dict[str, str]
     again: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class FinalModel:
+    """A model that learned from everybody, as a network.
+
+    Parameters
+    ----------
+    name : str
+        In the out-of-fold table.
+    network : ScoreNetwork
+        In evaluation mode.
+    description : NetworkDescription
+        How it is built.
+    preparation : Preparation
+        Fitted on the same people.
+    n_epochs : int or None
+        Length of training; None for a linear model.
+    c : float or None
+        Of a linear model's penalty.
+    chosen_among : tuple of str
+        Names of the models of which it is the best by out-of-fold AUC, its own included.
+    """
+
+    name: str
+    network: ScoreNetwork
+    description: NetworkDescription
+    preparation: Preparation
+    n_epochs: int | None
+    c: float | None
+    chosen_among: tuple[str, ...]
 
 
 def read_results(folder: Path, data: StudyData, folds: list[Fold]) -> Results:
@@ -142,18 +175,37 @@ def write_record(
 
 def write_final(
     results: Results,
-    metrics: dict[str, Any],
-    final: TrainedFold,
-    pipeline: Pipeline,
+    models: dict[str, Any],
+    final: FinalModel,
+    seed: int,
     control: str,
     folder: Path,
 ) -> None:
-    """Write the final model with its calibration, which is fitted on out-of-fold scores."""
+    """Write a final model with its calibration, which is fitted on its own out-of-fold scores.
+
+    Parameters
+    ----------
+    results : Results
+        Of cross-validation.
+    models : dict
+        Out-of-fold figures of each model.
+    final : FinalModel
+        What is written.
+    seed : int
+        Of the study.
+    control : str
+        What makes it a negative control; empty for a study.
+    folder : Path
+        Where to.
+    """
     cohort = results.data.cohort
     listing = cohort.listing
-    # Scores of one network at a time, as the exported one gives: a mean over repeats is surer.
-    unseen = results.predictions[results.predictions["model"] == NETWORK]
+    # Scores of one model at a time, as the exported one gives: a mean over repeats is surer.
+    unseen = results.predictions[results.predictions["model"] == final.name]
     record = TrainingRecord(
+        final.name,
+        name_of(final.name),
+        final.chosen_among,
         listing.labels.column,
         listing.labels.positive,
         listing.labels.negative,
@@ -164,14 +216,15 @@ def write_final(
         len(cohort.scans),
         len(set(cohort.participant_ids)),
         final.n_epochs,
-        pipeline.seed,
-        metrics["models"],
+        final.c,
+        seed,
+        models,
         control,
     )
     write_model(
         folder,
         final.network,
-        describe_builder(pipeline.trainable.build_network, final.preparation.input_shape),
+        final.description,
         final.preparation,
         fit_calibration(unseen["score"], unseen["label"], unseen["repeat"].nunique()),
         fit_reference(results.data.baseline_data.values, listing.contrasts),

@@ -38,7 +38,7 @@ FILES = (
     "predictions.tsv", "seeds.tsv", "crossvalidation.json", "metrics.json", "figure.png",
     "report.html", "lockbox.tsv", "lockbox.json",
 )  # fmt: skip
-FOLDERS = ("logs", "model", "permutations", "sensitivity", "learning_curve")
+FOLDERS = ("logs", "model", "model_linear", "permutations", "sensitivity", "learning_curve")
 #: Parts of metrics.json that come from further trainings.
 PROBES = ("permutation", "sensitivity", "learning_curve")
 #: Where the manifest keeps each opening of the lock-box.
@@ -56,6 +56,10 @@ class TrainingRecord:
 
     Parameters
     ----------
+    model, title : str
+        Which of the models in `crossvalidation` it is, and its name for people.
+    chosen_among : tuple of str
+        Names of the models of which it is the best by out-of-fold AUC, its own included.
     label, positive, negative : str
         Label column and its two values.
     contrasts : tuple of str
@@ -64,14 +68,21 @@ class TrainingRecord:
         Unit of the maps, their space, and ``synthetic`` for made-up data.
     n_scans, n_subjects : int
         Used in the final training.
-    n_epochs, seed : int
-        Of the final training.
+    n_epochs : int or None
+        Of the final training; None for a linear model.
+    c : float or None
+        Of a linear model's penalty.
+    seed : int
+        Of the final training, or of the inner folds.
     crossvalidation : dict
         Out-of-fold figures of each model.
     control : str
         What makes it a negative control; empty for a study.
     """
 
+    model: str
+    title: str
+    chosen_among: tuple[str, ...]
     label: str
     positive: str
     negative: str
@@ -81,7 +92,8 @@ class TrainingRecord:
     origin: str
     n_scans: int
     n_subjects: int
-    n_epochs: int
+    n_epochs: int | None
+    c: float | None
     seed: int
     crossvalidation: dict[str, Any]
     control: str = ""
@@ -161,7 +173,7 @@ def write_model(
     reference: Reference,
     record: TrainingRecord,
 ) -> None:
-    """Write ``model/``, all that export needs besides the maps."""
+    """Write a final model's folder, all that export needs besides the maps; its record last."""
     folder.mkdir(exist_ok=True)
     write_network(network, description, folder)
     write_preparation(preparation, folder)

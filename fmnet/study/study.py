@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fmnet.data.cohort import Cohort, open_cohort
-from fmnet.data.folds import Fold, build_inner_folds
+from fmnet.data.folds import Fold
 from fmnet.data.listing import Listing
 from fmnet.data.store import ScanStore
 from fmnet.data.template import build_grid
@@ -27,13 +27,12 @@ from fmnet.study.crossval import (
     Pipeline,
     crossvalidate,
     crossvalidate_seeds,
-    fold_seed,
     lacking_baselines,
-    train_with_progress,
     usable_baselines,
 )
 from fmnet.study.data import StudyData, load_study_data
 from fmnet.study.exchange import PERMUTATION, permute_labels
+from fmnet.study.final import complete_finals, export_choice
 from fmnet.study.findings import all_findings
 from fmnet.study.leaks import check_leaks
 from fmnet.study.lock import holding
@@ -42,7 +41,7 @@ from fmnet.study.metrics import add_units
 from fmnet.study.parts import Parts, Shard
 from fmnet.study.permutation import PermutationPlan
 from fmnet.study.probes import probe
-from fmnet.study.record import Results, read_results, write_final, write_record
+from fmnet.study.record import Results, read_results, write_record
 from fmnet.study.report.page import write_report
 from fmnet.study.report.words import NAMES, control, summary_lines
 from fmnet.study.run_folder import (
@@ -61,13 +60,9 @@ from fmnet.study.verdict import verdict
 from fmnet.training.augmentation import Augmentation
 from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import LoggerBuilder, Trainable
-from fmnet.training.fold import FoldTask, TrainedFold
 from fmnet.training.processes import agreed, end_with_starter, is_first, joined
 from fmnet.training.recipe import Recipe
 from fmnet.training.trainer import TrainerBuilder, check_trainer
-
-#: Index of the final training among the seeds; no repeat has this number.
-FINAL = 1_000_000
 
 
 def run_study(
@@ -96,7 +91,7 @@ def run_study(
     resume: bool,
     config_yaml: str = "",
 ) -> list[str]:
-    """Cross-validate, train the final model, permute, write the run folder.
+    """Cross-validate, fit the final models, permute, write the run folder.
 
     Parameters
     ----------
@@ -196,13 +191,12 @@ def run_study(
                     record = manifest(seed, opened.hashes, started)
                     write_record(results, folder, record, config_yaml)
         metrics = figures(results, add_units(results.predictions, opened.unit_of), seed)
-        if not agreed((folder / "model" / "training.json").exists):
-            final = train_final(pipeline, data, splits)
-            if is_first():
-                write_final(results, metrics, final, pipeline, control(settings), folder / "model")
+        models = metrics["models"]
+        complete_finals(pipeline, results, models, control(settings), folder)
         if not is_first():
             return []
         before = read_probes(folder) if is_resumed else {}
+        metrics["exported"] = export_choice(pipeline, data, models)
         metrics |= probe(plans, pipeline, results, metrics, before, folder, parts)
         if is_resumed:
             note_resumption(folder, started)
@@ -226,14 +220,6 @@ def figures(results: Results, predictions: pd.DataFrame, seed: int) -> dict[str,
         "n_epochs": results.n_epochs,
         "lacking": results.lacking,
     }
-
-
-def train_final(pipeline: Pipeline, data: StudyData, folds: list[Fold]) -> TrainedFold:
-    """Train on all subjects, with as many inner folds as the outer folds had."""
-    fold = build_inner_folds(data.cohort, len(folds[0].validation), pipeline.seed)
-    seed = fold_seed(pipeline.seed, FINAL)
-    task = FoldTask(data.smoothed, fold, seed, "final")
-    return train_with_progress(pipeline.trainable, [task], "final model")[0]
 
 
 def conclude(

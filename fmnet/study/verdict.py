@@ -16,8 +16,8 @@ def verdict(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
     Parameters
     ----------
     metrics : dict
-        What ``metrics.json`` holds: ``models``, ``comparisons``, perhaps ``permutation`` and
-        ``findings``.
+        What ``metrics.json`` holds: ``models``, ``comparisons``, perhaps ``permutation``,
+        ``findings`` and ``exported``.
     names : dict
         Names of models for people.
     """
@@ -35,6 +35,8 @@ def verdict(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
     grave = [one for one in metrics.get("findings", []) if one["severity"] == "red"]
     if n := len(grave) - len(alarming):
         sentences.append(f"{n} {'warning' if n == 1 else 'warnings'} about confounds below.")
+    if "exported" in metrics:
+        sentences.append(_export_sentence(models, metrics["exported"], names))
     return " ".join(sentences)
 
 
@@ -71,16 +73,40 @@ def _chance_sentence(metrics: Mapping[str, Any], names: Mapping[str, str]) -> st
 
 
 def _rival_sentence(metrics: Mapping[str, Any], rival: str, names: Mapping[str, str]) -> str:
+    """Say whether the network adds anything to the best linear model."""
     row = comparison_with(metrics, rival)
-    other = f"{names.get(rival, rival)} {_figure(metrics['models'][rival])}"
+    own, title = names.get(NETWORK, NETWORK), names.get(rival, rival)
+    other = f"{title} ({_figure(metrics['models'][rival])})"
     if row is None or row["p_holm_first"] is None:
-        return f"{other} stands in the same folds; the two could not be tested."
-    if row["p_holm_first"] >= ALPHA:
-        return f"It is not distinguishable from {other}."
-    gain = row["difference"] if row["one"] == NETWORK else -row["difference"]
-    return (
-        f"It is {'better' if gain > 0 else 'worse'} than {other} (p = {row['p_holm_first']:.3f})."
-    )
+        return f"The {other} stands in the same folds; the two could not be tested."
+    sign = 1 if row["one"] == NETWORK else -1
+    p = row["p_holm_first"]
+    shown = f"AUC difference {_difference(row, sign)}, corrected p = {p:.3f}."
+    if p >= ALPHA:
+        return f"On these folds the {own} adds nothing to the {other} that can be shown: {shown}"
+    verb = "better" if sign * row["difference"] > 0 else "worse"
+    return f"On these folds the {own} is {verb} than the {other}: {shown}"
+
+
+def _difference(row: Mapping[str, Any], sign: int) -> str:
+    """Write a difference, other minus one where the sign is -1: ``+0.02 [-0.05, +0.09]``."""
+    text = f"{sign * row['difference'] + 0.0:+.2f}"  # 0.0 for -0.0
+    if row.get("ci") is None:
+        return text
+    low, high = sorted(sign * edge for edge in row["ci"])
+    return f"{text} [{low:+.2f}, {high:+.2f}]"
+
+
+def _export_sentence(
+    models: Mapping[str, Any], exported: Mapping[str, Any], names: Mapping[str, str]
+) -> str:
+    """Say which final model export takes, why, and whether a better one can't be exported."""
+    name, best = exported["model"], best_rival(models)
+    said = f"Export takes the {names.get(name, name)}: {exported['why']}."
+    if best and best not in exported["among"] and models[best]["auc"] > models[name]["auc"]:
+        other = names.get(best, best)
+        said += f" {other} reaches more, {models[best]['auc']:.3f}, but can't be exported."
+    return said
 
 
 def _figure(figures: Mapping[str, Any]) -> str:

@@ -71,15 +71,24 @@ def test_second_look_is_refused_or_counted(run, study_root):
     assert [opening["count"] for opening in openings] == [1, 2]
 
 
-def test_final_model_scores_the_box_as_the_bundle_would(run, study_root):
+@pytest.mark.parametrize(("model", "name"), [("cnn", "cnn"), ("linear", "linear_svm")])
+def test_final_models_score_the_box_as_their_bundles_would(run, study_root, model, name):
     evaluate(run, study_root)
-    export_run(str(run), str(run.parent / "bundle"))
+    export_run(str(run), str(run.parent / "bundle"), model)
     bundle = read_bundle(run.parent / "bundle")
     table = read(run / "lockbox.tsv")
     files = read(run / "cohort.tsv").set_index("scan_id")["files"]
-    for _, row in table[table["model"] == "cnn"].head(3).iterrows():
+    for _, row in table[table["model"] == name].head(3).iterrows():
         scan = NewScan("new", tuple(map(type(run), files[row["scan_id"]].split(" | "))))
-        assert predict_scan(bundle, scan).score == pytest.approx(row["score"], abs=1e-4)
+        found = predict_scan(bundle, scan)
+        assert found.score == pytest.approx(row["score"], abs=1e-4)
+        assert found.probability == pytest.approx(row["probability"], abs=1e-4)
+
+
+def test_run_without_a_linear_model_is_scored_by_its_network(run, study_root):
+    shutil.rmtree(run / "model_linear")
+    evaluate(run, study_root)
+    assert set(read(run / "lockbox.tsv")["model"]) == {"cnn", "dummy", "linear_svm"}
 
 
 def test_run_without_a_box_is_refused(finished, study_root):

@@ -124,6 +124,33 @@ def test_same_command_goes_on_with_an_unfinished_run(finished, unfinished, study
         assert (unfinished / name).read_bytes() == (finished.run_dir / name).read_bytes()
 
 
+def test_final_model_that_a_run_lacks_is_made_up_for(finished, study_root, tmp_path):
+    """As a run does that was finished before there were linear models in it."""
+    copy = shutil.copytree(finished.run_dir, tmp_path / "copy")
+    shutil.rmtree(copy / "model_linear")
+    network = (copy / "model" / "weights.safetensors").stat().st_mtime_ns
+    run_study(**study_settings(study_root, copy, resume=True))
+    for path in (finished.run_dir / "model_linear").iterdir():
+        assert (copy / "model_linear" / path.name).read_bytes() == path.read_bytes()
+    assert (copy / "model" / "weights.safetensors").stat().st_mtime_ns == network
+
+
+def test_both_final_models_of_a_control_are_marked(study_root, tmp_path):
+    config = "shuffle_labels: true\n"
+    settings = study_settings(study_root, tmp_path / "run", config_yaml=config, shuffle_labels=True)
+    run_study(**settings)
+    for name in ("model", "model_linear"):
+        record = json.loads((tmp_path / "run" / name / "training.json").read_text())
+        assert record["control"].startswith("NEGATIVE CONTROL: labels were shuffled")
+
+
+def test_verdict_says_what_is_exported(finished):
+    metrics = json.loads((finished.run_dir / "metrics.json").read_text())
+    said = "Export takes the linear SVM: its out-of-fold AUC, "
+    assert said in metrics["verdict"]
+    assert said in (finished.run_dir / "report.html").read_text()
+
+
 def test_scores_of_other_labels_are_not_gone_on_with(unfinished, study_root):
     settings = study_settings(study_root, unfinished)
     one, *others = settings["cohort"].scans

@@ -2,10 +2,10 @@ import pytest
 
 from fmnet.study.verdict import verdict
 
-NAMES = {"cnn": "CNN", "linear_svm": "linear SVM", "motion": "motion only"}
+NAMES = {"cnn": "CNN", "linear_svm": "linear SVM", "motion": "motion only", "frem": "FREM"}
 
 
-def metrics(cnn=(0.7, 0.6, 0.8), p_holm=0.5, difference=0.05, **more):
+def metrics(cnn=(0.7, 0.6, 0.8), p_holm=0.5, difference=0.05, ci=(-0.02, 0.12), **more):
     def figures(auc, low, high):
         return {"auc": auc, "auc_ci": [low, high]}
 
@@ -13,7 +13,13 @@ def metrics(cnn=(0.7, 0.6, 0.8), p_holm=0.5, difference=0.05, **more):
     return {
         "models": {"cnn": figures(*cnn), "linear_svm": figures(0.65, 0.55, 0.75), **others},
         "comparisons": [
-            {"one": "cnn", "other": "linear_svm", "difference": difference, "p_holm_first": p_holm}
+            {
+                "one": "cnn",
+                "other": "linear_svm",
+                "difference": difference,
+                "ci": ci,
+                "p_holm_first": p_holm,
+            }
         ],
     }
 
@@ -28,9 +34,18 @@ def permuted(p, n=99, observed=0.7):
     ("given", "said"),
     [
         (metrics(), "CNN: AUC 0.70 [0.60, 0.80]; whether that is above chance was not tested"),
-        (metrics(), "It is not distinguishable from linear SVM 0.65 [0.55, 0.75]."),
-        (metrics(p_holm=0.01), "It is better than linear SVM 0.65 [0.55, 0.75] (p = 0.010)."),
-        (metrics(p_holm=0.01, difference=-0.1), "It is worse than linear SVM"),
+        (
+            metrics(),
+            "On these folds the CNN adds nothing to the linear SVM (0.65 [0.55, 0.75]) that can be "
+            "shown: AUC difference +0.05 [-0.02, +0.12], corrected p = 0.500.",
+        ),
+        (
+            metrics(p_holm=0.01),
+            "On these folds the CNN is better than the linear SVM (0.65 [0.55, 0.75]): AUC "
+            "difference +0.05 [-0.02, +0.12], corrected p = 0.010.",
+        ),
+        (metrics(p_holm=0.01, difference=-0.1), "the CNN is worse than the linear SVM"),
+        (metrics(p_holm=1.0, difference=0.0, ci=None), "AUC difference +0.00, corrected p = 1.000"),
         (metrics(p_holm=None), "the two could not be tested"),
         (metrics(motion=(0.8, 0.7, 0.9)), "know that motion only 0.80 [0.70, 0.90] reaches as far"),
         (metrics(motion=(0.72, 0.45, 0.9)), "know that motion only 0.72 [0.45, 0.90] reaches"),
@@ -77,5 +92,20 @@ def test_further_warnings_are_counted():
 
 
 def test_difference_is_read_in_the_right_direction():
-    row = {"one": "linear_svm", "other": "cnn", "difference": 0.1, "p_holm_first": 0.01}
-    assert "It is worse than" in verdict(metrics() | {"comparisons": [row]}, NAMES)
+    row = {"one": "linear_svm", "other": "cnn", "difference": 0.1, "ci": [0.02, 0.18]}
+    said = verdict(metrics() | {"comparisons": [row | {"p_holm_first": 0.01}]}, NAMES)
+    assert "the CNN is worse than" in said
+    assert "AUC difference -0.10 [-0.18, -0.02]" in said
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "said"),
+    [
+        ("linear_svm", {}, "Export takes the linear SVM: it is simpler."),
+        ("cnn", {"frem": (0.9, 0.8, 1.0)}, "FREM reaches more, 0.900, but can't be exported."),
+        ("cnn", {"frem": (0.69, 0.6, 0.8)}, "Export takes the CNN: it is simpler."),
+    ],
+)
+def test_model_that_is_exported_is_named_last(model, more, said):
+    exported = {"model": model, "why": "it is simpler", "among": ["cnn", "linear_svm"]}
+    assert verdict(metrics(**more) | {"exported": exported}, NAMES).endswith(said)

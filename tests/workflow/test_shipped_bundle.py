@@ -9,7 +9,7 @@ from fmnet.deploy.bundle import read_bundle
 from fmnet.deploy.predict import NewScan, predict_scan
 
 BUNDLE = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
-#: Of the first three people of the cohort with seed 1, as `make demo` printed them.
+#: Of the first three people of the cohort with seed 1, as the network of `make demo` scored them.
 SCORES = [-0.796409, 0.286738, -2.252946]
 
 

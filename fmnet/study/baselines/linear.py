@@ -71,7 +71,38 @@ class KernelModel(Baseline):
 
 
 @dataclass(frozen=True)
-class LinearSvm(KernelModel):
+class VoxelModel(KernelModel):
+    """A linear model of standardised voxels, which can be written down as their weights."""
+
+    def weights(
+        self, data: BaselineData, train: Rows, choice: tuple[float, float]
+    ) -> tuple[FloatArray, float]:
+        """Fit with the width and C chosen; what is scored is ``features @ weight + bias``.
+
+        Parameters
+        ----------
+        data, train, choice
+            As for `scores`.
+
+        Returns
+        -------
+        tuple
+            Weight of each standardised voxel, shape (C, V), and the bias.
+        """
+        fwhm_mm, c = choice
+        features = self._features(data, train, fwhm_mm)[train]  # (N_train, C * V)
+        kernel = features @ features.T
+        scale = float(np.diag(kernel).mean()) or 1.0
+        # Scores are linear in the kernel: those of nothing and of one unit of each training scan.
+        probes = np.eye(len(train) + 1, len(train), k=-1)
+        bias, *units = self._fit(kernel / scale, data.labels[train], probes, c)
+        weight = (np.array(units) - bias) / scale @ features
+        n_channels = data.values.shape[1]
+        return weight.reshape(n_channels, -1).astype(np.float32), float(bias)
+
+
+@dataclass(frozen=True)
+class LinearSvm(VoxelModel):
     """Linear support vector machine."""
 
     def _fit(self, train: Any, labels: Any, test: Any, c: float) -> Scores:
@@ -85,7 +116,7 @@ def fit_svm(train: Any, labels: Any, test: Any, c: float) -> Scores:
 
 
 @dataclass(frozen=True)
-class LogisticRidge(KernelModel):
+class LogisticRidge(VoxelModel):
     """Logistic regression with an L2 penalty.
 
     With more voxels than scans the solution lies in the span of the training scans, so it is found

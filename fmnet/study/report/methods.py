@@ -137,7 +137,7 @@ def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[tuple[str, s
             "numbers in each analysis",
             f"{metrics['n_positive']} {labels.positive}, {n_negative} {labels.negative} scans",
         ),
-        ("22", "full model", "model/; scripts/export.py writes the bundle"),
+        ("22", "full model", "model/, model_linear/; scripts/export.py writes the bundle"),
         ("23", "performance", f"table above, each with its interval: {models}"),
         ("24", "updating", "none"),
         ("25-27", "interpretation, limitations, usability", AUTHORS),

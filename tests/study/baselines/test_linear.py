@@ -93,3 +93,19 @@ def test_smoothing_is_chosen_where_it_helps():
 def test_missing_voxels_do_no_harm(values):
     values[::3, :, 100:150] = np.nan
     assert np.isfinite(score_fold(LinearSvm(), make_data(values), FOLD).score).all()
+
+
+@pytest.mark.parametrize("c", [0.01, 10.0])
+@pytest.mark.parametrize("model", [LinearSvm(), LogisticRidge()])
+def test_weights_score_as_the_model_does(values, model, c):
+    """Of images far from a norm of 1, two channels, and voxels that some scans lack."""
+    values = np.concatenate([values, 300 * values[::-1] + 5], axis=1)
+    values[::3, :, 100:120] = np.nan
+    data, train, test = make_data(values), np.arange(20), np.arange(20, 30)
+    weight, bias = model.weights(data, train, (8.0, c))
+    assert weight.shape == (2, 210)
+    np.testing.assert_allclose(
+        data.features(train, 8.0)[test] @ weight.ravel() + bias,
+        model.scores(data, train, test, (8.0, c)),
+        atol=1e-4,
+    )

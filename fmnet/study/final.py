@@ -1,0 +1,106 @@
+"""The final models of a study, fitted on everybody: the network, and a linear model beside it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fmnet.data.folds import Fold, build_inner_folds
+from fmnet.deploy.choice import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, Candidate, choose
+from fmnet.deploy.preparation import fit_preparation
+from fmnet.networks.linear_layer import build_linear, linear_network
+from fmnet.networks.rebuild import describe_builder
+from fmnet.study.baselines.linear import VoxelModel
+from fmnet.study.crossval import NETWORK, Pipeline, fold_seed, train_with_progress, usable_baselines
+from fmnet.study.data import StudyData
+from fmnet.study.record import FinalModel, Results, write_final
+from fmnet.study.report.words import name_of
+from fmnet.training.fold import FoldTask
+from fmnet.training.processes import agreed, is_first
+
+#: Index of the final training among the seeds; no repeat has this number.
+FINAL = 1_000_000
+
+
+def complete_finals(
+    pipeline: Pipeline, results: Results, models: dict[str, Any], control: str, folder: Path
+) -> None:
+    """Fit and write the final models that a run folder lacks.
+
+    Parameters
+    ----------
+    pipeline, results
+        What learns, from whom, and what it reached out of fold.
+    models : dict
+        Out-of-fold figures of each model.
+    control : str
+        What makes it a negative control; empty for a study.
+    folder : Path
+        The run folder.
+    """
+    data, seed = results.data, pipeline.seed
+    # as many inner folds as the outer folds had
+    fold = build_inner_folds(data.cohort, len(results.folds[0].validation), seed)
+    if not agreed((folder / NETWORK_FOLDER / RECORD).exists):
+        final = train_network(pipeline, data, fold)
+        if is_first():
+            write_final(results, models, final, seed, control, folder / NETWORK_FOLDER)
+    linear = exportable_linear(pipeline, data)
+    if linear and is_first() and not (folder / LINEAR_FOLDER / RECORD).exists():
+        name = best_of(linear, models)
+        found = replace(fit_linear(name, linear[name], data, fold), chosen_among=tuple(linear))
+        write_final(results, models, found, seed, control, folder / LINEAR_FOLDER)
+
+
+def train_network(pipeline: Pipeline, data: StudyData, fold: Fold) -> FinalModel:
+    """Train the network on everybody."""
+    task = FoldTask(data.smoothed, fold, fold_seed(pipeline.seed, FINAL), "final")
+    (final,) = train_with_progress(pipeline.trainable, [task], "final model")
+    description = describe_builder(pipeline.trainable.build_network, final.preparation.input_shape)
+    parts = (final.network, description, final.preparation, final.n_epochs)
+    return FinalModel(NETWORK, *parts, None, (NETWORK,))
+
+
+def fit_linear(name: str, model: VoxelModel, data: StudyData, fold: Fold) -> FinalModel:
+    """Fit a linear model on everybody, its width and C chosen on the inner folds."""
+    scans = data.baseline_data
+    train = scans.rows(fold.train)
+    fwhm_mm, c = choice = model.choose(scans, fold)
+    weight, bias = model.weights(scans, train, choice)
+    settings = replace(data.smoothed.settings, fwhm_mm=fwhm_mm)
+    grid, contrasts = data.cohort.grid, data.cohort.listing.contrasts
+    preparation = fit_preparation(scans.smoothed(fwhm_mm)[train], grid, contrasts, settings)
+    network = linear_network(grid.unmask(weight), bias)
+    description = describe_builder(build_linear, preparation.input_shape)
+    return FinalModel(name, network, description, preparation, None, c, (name,))
+
+
+def exportable_linear(pipeline: Pipeline, data: StudyData) -> dict[str, VoxelModel]:
+    """Pick the baselines that can be exported, being weights of voxels."""
+    usable = usable_baselines(pipeline, data).items()
+    return {name: one for name, one in usable if isinstance(one, VoxelModel)}
+
+
+def best_of(names: dict[str, VoxelModel], models: dict[str, Any]) -> str:
+    """Name the model with the largest out-of-fold AUC; a tie goes to the first named."""
+    return max(names, key=lambda name: float(models[name]["auc"]))
+
+
+def export_choice(
+    pipeline: Pipeline, data: StudyData, models: dict[str, Any]
+) -> dict[str, str | list[str]]:
+    """Say which final model will be exported unless another is asked for.
+
+    Returns
+    -------
+    dict
+        ``model``, its name; ``why``, for the end of a sentence; ``among``, which models could be.
+    """
+    linear = exportable_linear(pipeline, data)
+    names = [NETWORK, *([best_of(linear, models)] if linear else [])]
+    candidates = [Candidate(name_of(name), float(models[name]["auc"])) for name in names]
+    best, why = choose(candidates[0], candidates[-1] if linear else None)
+    return {
+        "model": names[candidates.index(best)],
+        "why": why,
+        "among": [NETWORK, *linear],
+    }
