@@ -80,6 +80,15 @@ def _input_sentence(
 def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     builder = str(settings.get("network", {}).get("_target_", "")).rsplit(".", 1)[-1]
     kind = builder.removeprefix("build_").replace("_", " ") or "3D convolutional"
+    epochs = metrics["n_epochs"]
+    few, many = min(epochs), max(epochs)
+    if many == 0:
+        return (
+            f"A 3D network ({kind}) got its weights from the training scans in closed form: "
+            "filters of several widths, weights by the evidence for a difference between groups, "
+            "and a share for each of its paths by what it reached on training people left out "
+            "meanwhile. No gradient step followed."
+        )
     task = settings.get("task", {})
     how = (
         f" with AdamW (learning rate {task['learning_rate']:g}, weight decay "
@@ -87,8 +96,6 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
         if "learning_rate" in task
         else ""
     )
-    epochs = metrics["n_epochs"]
-    few, many = min(epochs), max(epochs)
     chosen = f"{few}" if few == many else f"between {few} and {many}"
     return (
         f"A 3D network ({kind}) was trained{how} for a number of epochs chosen on inner folds "
