@@ -96,7 +96,7 @@ class PathSum(StartingBackbone):
 def build_scale_space(
     input_shape: InputShape,
     voxel_size_mm: Positive = 4.0,
-    bands_mm: Bands = ((6.0, 16.0), (8.0, 24.0), (12.0, 32.0)),
+    bands_mm: Bands = ((8.0, 24.0), (12.0, 32.0), (16.0, 48.0)),
     paths: Annotated[Sequence[PathName], MinLen(1)] = ("places", "channels", "pairs"),
     power: Annotated[float, Ge(1)] = 3.0,
     whitening: NonNegative = 10.0,
@@ -111,7 +111,7 @@ def build_scale_space(
         Edge length of a voxel.
     bands_mm : sequence of (float, float)
         Full widths at half maximum of the two Gaussians of each band; scans should come without
-        further smoothing. Pairs are looked for in all bands but the first.
+        further smoothing. Pairs are looked for in all bands but the last.
     paths : sequence of {"places", "channels", "pairs"}
         A weight for every voxel; products of contrasts at one place, where there are several
         contrasts; products of any two places.
@@ -128,7 +128,7 @@ def build_scale_space(
         If a band's first width is not the smaller one, or no path is left.
     """
     _check_bands(bands_mm)
-    pair_bands = tuple(range(len(bands_mm)))[1:] or (0,)
+    pair_bands = tuple(range(len(bands_mm)))[:-1] or (0,)
     built: dict[str, Path] = {}
     for name in dict.fromkeys(paths):
         if name == "places":
