@@ -9,8 +9,6 @@ QUICK = [
     "preparation.voxel_size_mm=8",
     "folds.n_splits=2",
     "folds.inner_splits=2",
-    "task.max_epochs=2",
-    "network.channels=[4,6]",
     "baselines.linear_svm.fwhm_mm=[8.0]",
     "baselines.linear_svm.c=[0.1]",
     "logger=none",
@@ -24,3 +22,7 @@ def call(script, *arguments, cwd):
 
 def command_of(script, *arguments):
     return [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *map(str, arguments)]
+
+
+#: A network that learns by gradient alone.
+PLAIN = ["network=small_cnn", "network.channels=[4,6]", "task=classification", "task.max_epochs=2"]

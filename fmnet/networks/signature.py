@@ -13,7 +13,7 @@ from fmnet.networks.backbones import InputShape, ScoreNetwork, StartingBackbone
 from fmnet.networks.paths import CHANNELS, PAIRS, PairPath, Path, PlacePath
 from fmnet.networks.scale_space import ScaleSpace
 
-PathName = Literal["places", "channels", "pairs"]
+PathName = Literal["places", "whole", "channels", "pairs"]
 
 #: What a path must show on people left out before it counts, in standard deviations between the
 #: groups: about the standard error of such a difference at 56 training people.
@@ -97,7 +97,7 @@ def build_scale_space(
     input_shape: InputShape,
     voxel_size_mm: Positive = 4.0,
     bands_mm: Bands = ((8.0, 24.0), (12.0, 32.0), (16.0, 48.0)),
-    paths: Annotated[Sequence[PathName], MinLen(1)] = ("places", "channels", "pairs"),
+    paths: Annotated[Sequence[PathName], MinLen(1)] = ("places", "whole", "channels", "pairs"),
     power: Annotated[float, Ge(1)] = 3.0,
     whitening: NonNegative = 10.0,
 ) -> ScoreNetwork:
@@ -112,9 +112,10 @@ def build_scale_space(
     bands_mm : sequence of (float, float)
         Full widths at half maximum of the two Gaussians of each band; scans should come without
         further smoothing. Pairs are looked for in all bands but the last.
-    paths : sequence of {"places", "channels", "pairs"}
-        A weight for every voxel; products of contrasts at one place, where there are several
-        contrasts; products of any two places.
+    paths : sequence of {"places", "whole", "channels", "pairs"}
+        A weight for every voxel, chosen for few and focal differences; the same for differences all
+        over the brain, without whitening and with a power of 1; products of contrasts at one place,
+        where there are several contrasts; products of any two places.
     power : float
         1: all places count, as for a linear support vector machine; larger: the few with the best
         evidence do. See `fmnet.networks.evidence.weigh`.
@@ -133,13 +134,15 @@ def build_scale_space(
     for name in dict.fromkeys(paths):
         if name == "places":
             built[name] = PlacePath(input_shape, len(bands_mm), power, whitening)
+        elif name == "whole":
+            built[name] = PlacePath(input_shape, len(bands_mm), 1, 0)
         elif name == "pairs" or input_shape[0] > 1:
             form = CHANNELS if name == "channels" else PAIRS
             built[name] = PairPath(input_shape, pair_bands, form, voxel_size_mm, whitening)
     if not built:
-        accepted = "'places' or 'pairs', which one contrast has as well"
+        accepted = "'places', 'whole' or 'pairs', which one contrast has as well"
         found = "only 'channels' with a single contrast"
-        action = "add network.paths=[places,channels,pairs]"
+        action = "set network.paths=[places,whole,channels,pairs]"
         raise ConfigError(Fault("network.paths", found, accepted, action))
     return ScoreNetwork(PathSum(ScaleSpace(input_shape, bands_mm, voxel_size_mm), built))
 
