@@ -75,7 +75,7 @@ def plan_compute(trainable: Trainable, compute: Compute, cohort: SmoothedCohort)
     trainer = trainable.build_trainer(1, [], [])
     device, shape = trainer.strategy.root_device, cohort.input_shape
     network = trainable.build_network(shape)
-    _check_recipe(trainable, can_start(network))
+    _check_recipe(trainable, can_start(network), trainer.world_size)
     if device.type != "cpu" or trainer.precision != "32-true":
         check_device(network, shape, device, str(trainer.precision))
     free = free_bytes(device) // count_processes(compute, trainer)
@@ -100,7 +100,7 @@ def plan_compute(trainable: Trainable, compute: Compute, cohort: SmoothedCohort)
     )
 
 
-def _check_recipe(trainable: Trainable, is_starting: bool) -> None:
+def _check_recipe(trainable: Trainable, is_starting: bool, n_devices: int) -> None:
     """Raise `ConfigError` for a training that would change nothing, or settings without effect."""
     if trainable.recipe.max_epochs > 0:
         return
@@ -112,6 +112,10 @@ def _check_recipe(trainable: Trainable, is_starting: bool) -> None:
         accepted = "no augmentation where no epoch is trained (task.max_epochs=0)"
         action = "set augmentation=none, or task.max_epochs to 1 or more"
         raise ConfigError(Fault("augmentation", "some", accepted, action))
+    if n_devices > 1:
+        accepted = "one device where no epoch is trained (task.max_epochs=0)"
+        action = "leave trainer.devices at 1; folds are shared by compute.n_jobs"
+        raise ConfigError(Fault("trainer.devices", str(n_devices), accepted, action))
 
 
 def _prepared_bytes(cohort: SmoothedCohort) -> int:

@@ -103,6 +103,13 @@ def test_training_without_an_epoch_needs_a_network_that_starts(make_trainable, c
     assert plan_compute(started, Compute(), cohort).n_stacked == 1
 
 
+def test_several_devices_without_an_epoch_are_refused(make_trainable, cohort):
+    settings = {"recipe": Recipe(max_epochs=0), "build_network": build_scale_space}
+    trainer = partial(build_trainer, devices=2, strategy="ddp")
+    with pytest.raises(ConfigError, match="one device where no epoch is trained"):
+        plan_compute(make_trainable(**settings, build_trainer=trainer), Compute(), cohort)
+
+
 def test_augmentation_without_an_epoch_is_refused(make_trainable, cohort):
     settings = {"recipe": Recipe(max_epochs=0), "build_network": build_scale_space}
     changed = make_trainable(**settings, augmentation=build_augmentation(0.5, noise_sd=0.1))

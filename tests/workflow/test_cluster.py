@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from command_fixtures import QUICK, call, command_of
+from command_fixtures import PLAIN, QUICK, call, command_of
 
 LOCAL = ["-m", "hydra/launcher=submitit_local"]
-RUN = ["experiment=quick", *QUICK, "permutation.n=2", "n_seeds=2"]
-ALONE = ["experiment=quick", *QUICK[:5], "logger=none", "baselines=none"]
+RUN = ["experiment=quick", *QUICK, *PLAIN, "permutation.n=2", "n_seeds=2"]
+ALONE = ["experiment=quick", *QUICK[:3], *PLAIN, "logger=none", "baselines=none"]
 SHARED = [*ALONE, "trainer.devices=2", "trainer.strategy=ddp"]
 #: Sums are taken in another order; ten steps of AdamW make no more of it.
 TOLERANCE = 1e-4

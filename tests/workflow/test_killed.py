@@ -7,9 +7,9 @@ import subprocess
 import time
 
 import pytest
-from command_fixtures import QUICK, call, command_of
+from command_fixtures import PLAIN, QUICK, call, command_of
 
-RUN = ["experiment=quick", *QUICK, "permutation.n=2", "folds.n_repeats=2"]
+RUN = ["experiment=quick", *QUICK, *PLAIN, "permutation.n=2", "folds.n_repeats=2"]
 RESULTS = (
     "predictions.tsv", "folds.tsv", "cohort.tsv", "metrics.json",
     "crossvalidation.json", "model/weights.safetensors", "model/calibration.json",

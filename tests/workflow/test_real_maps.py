@@ -23,7 +23,7 @@ def language(real_data, tmp_path_factory):
         "cohort.positive=langloc",
         "run_dir=run",
     ]
-    done = call("train", *arguments, *QUICK, "task.max_epochs=10", cwd=folder)
+    done = call("train", *arguments, *QUICK, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert call("export", "run_dir=run", "out=bundle", cwd=folder).returncode == 0
     return folder
