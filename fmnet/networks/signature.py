@@ -62,18 +62,23 @@ class PathSum(StartingBackbone):
         labels : Tensor, shape (N,)
             0 or 1.
         parts : Tensor, shape (N,)
-            Which part of the training people a scan belongs to; each part is left out once.
+            Which part of the training people a scan belongs to; each part is left out once. With
+            one part alone only the first path counts.
         """
         mask = (images != 0).any(0).any(0).float()
         self.stem.mask.copy_(mask)
         bands = torch.cat([self.stem(some) for some in torch.split(images, BATCH)])
-        unseen = torch.zeros(len(images), len(self.paths))
         numbers = torch.unique(parts)
-        for number in numbers if len(numbers) > 1 else ():
-            held_out = parts == number
-            self._start_paths(bands[~held_out], labels[~held_out], mask)
-            unseen[held_out] = self._scores(bands[held_out])
-        self._set_gates(unseen, labels)
+        if len(numbers) > 1:
+            unseen = torch.zeros(len(images), len(self.paths))
+            for number in numbers:
+                held_out = parts == number
+                self._start_paths(bands[~held_out], labels[~held_out], mask)
+                unseen[held_out] = self._scores(bands[held_out])
+            self._set_gates(unseen, labels)
+        else:  # too few people to leave any out
+            self.gate.copy_(torch.eye(len(self.paths))[0])
+            self.bias.zero_()
         self._start_paths(bands, labels, mask)
 
     def _start_paths(self, bands: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> None:
