@@ -68,7 +68,8 @@ def fit_whitening(
         The whitening, and the features whitened.
     """
     n, v = features.shape
-    mean, sd = features.mean(0), features.std(0, correction=0)
+    mean = features.mean(0)
+    sd = _variance(features, mean).sqrt()
     known = sd[sd > 0]
     floor = SD_FLOOR * known.median() if len(known) else sd.new_ones(())
     scale = torch.where(sd > 0, 1 / torch.maximum(sd, floor), 0)
@@ -83,17 +84,19 @@ def fit_whitening(
         shrink[:kept] = (1 - (typical / (typical + variance)).sqrt()).float()
         # what the axes would take away from the scans that they come from, in fewer operations
         z = z - (across * shrink[:kept] @ across.T).float() @ z
-    spread = z.std(0, correction=0)
+    spread = _variance(z, z.mean(0)).sqrt()
     last = torch.where(spread > 0, 1 / spread.clamp(min=1e-6), 0)
     return Whitening(mean, scale, axes, shrink, last), z * last
 
 
 def t_values(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Compare the two groups in each feature: Welch's t of features (N, V) with labels (N,)."""
-    one, other = features[labels == 1], features[labels == 0]
-    error = sum((f.var(0, correction=0) + VARIANCE_FLOOR) / len(f) for f in (one, other))
-    t: torch.Tensor = (one.mean(0) - other.mean(0)) / torch.as_tensor(error).sqrt()
-    return t
+    groups = features[labels == 1], features[labels == 0]
+    one, other = (group.mean(0) for group in groups)
+    error = torch.zeros(())
+    for group, mean in zip(groups, (one, other), strict=True):
+        error = error + (_variance(group, mean) + VARIANCE_FLOOR) / len(group)
+    return (one - other) / error.sqrt()
 
 
 def product_t_values(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -122,3 +125,8 @@ def weigh(t: torch.Tensor, power: float) -> torch.Tensor:
     weight: torch.Tensor = t.sign() * (t.abs() / USUAL_T) ** power
     weight /= torch.linalg.vector_norm(weight).clamp(min=1e-12)
     return weight
+
+
+def _variance(features: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+    """Variance over scans, which `torch.var` takes three times as long for along this axis."""
+    return (features - mean).square_().mean(0)
