@@ -33,7 +33,7 @@ def start_network(network: ScoreNetwork, training: Training) -> ScoreNetwork:
 def split_units(labels: NDArray[np.int64], units: list[str], seed: int) -> NDArray[np.int64]:
     """Part training people, stratified: the number of each scan's part, (N,).
 
-    All are in one part where a class has too few people to be in each of the others.
+    All are in one part where some part would leave no people of a class to the others.
     """
     parts = np.zeros(len(labels), dtype=np.int64)
     fewest = min(
@@ -43,6 +43,8 @@ def split_units(labels: NDArray[np.int64], units: list[str], seed: int) -> NDArr
     if fewest < N_PARTS:
         return parts
     splitter = StratifiedGroupKFold(N_PARTS, shuffle=True, random_state=seed % 2**32)
-    for number, (_, held_out) in enumerate(splitter.split(labels, labels, units)):
+    for number, (others, held_out) in enumerate(splitter.split(labels, labels, units)):
+        if len(set(labels[others])) < len(set(labels)):  # large families can take a class along
+            return np.zeros(len(labels), dtype=np.int64)
         parts[held_out] = number
     return parts
