@@ -87,13 +87,17 @@ class PathSum(StartingBackbone):
             path.start(bands, labels, mask)
 
     def _set_gates(self, unseen: torch.Tensor, labels: torch.Tensor) -> None:
-        """Set gates and bias from the scores, (N, P), that people got who had been left out."""
+        """Set gates and bias from the scores, (N, P), that people got who had been left out.
+
+        Scores come out in standard deviations within groups; calibration makes probabilities of
+        them.
+        """
         one, other = unseen[labels == 1], unseen[labels == 0]
         spread = ((one.var(0) + other.var(0)) / 2).sqrt().clamp(min=1e-6)
         separation = (one.mean(0) - other.mean(0)) / spread
         worth = (separation - LEAST_SEPARATION).clamp(min=0)
         worth[0] = worth[0].clamp(min=LEAST_GATE)
-        self.gate.copy_(worth / spread)
+        self.gate.copy_(worth / worth.sum() / spread)
         middle = (one.mean(0) + other.mean(0)) / 2
         self.bias.copy_(-middle @ self.gate)
 

@@ -57,15 +57,23 @@ def test_products_of_contrasts_count_where_only_they_differ(images, labels, part
     assert spread[names.index("channels")] + spread[names.index("pairs")] > 0.8
 
 
-def test_gates_rest_on_people_left_out(images, labels, parts):
+def test_gates_are_what_paths_reached_beyond_chance(images, labels, parts):
     backbone = started(images, labels, parts).backbone
-    bands = backbone.stem(images)
-    for gate, path in zip(backbone.gate.detach(), backbone.paths.values(), strict=True):
-        seen = path(bands).detach()
-        spread = seen[labels == 0].std()
-        # of noise alone: a clear difference among those who were learned from, none among others
-        assert seen[labels == 1].mean() - seen[labels == 0].mean() > 1.5 * spread
-        assert gate * spread < 1
+    unseen = torch.randn(36, 4, generator=torch.Generator().manual_seed(0))
+    for group in (0, 1):  # exactly alike but for what is added
+        unseen[labels == group] -= unseen[labels == group].mean(0)
+        unseen[labels == group] /= unseen[labels == group].std(0)
+    unseen[:, 0] += 2.0 * labels
+    unseen[:, 1] = 10 * (unseen[:, 1] + 1.0 * labels)
+    unseen[:, 2] += 0.2 * labels  # no more than chance would do
+    unseen[:, 3] -= 3.0 * labels
+    with torch.no_grad():
+        backbone._set_gates(unseen, labels)
+    first, second, third, fourth = backbone.gate.tolist()
+    assert first / (10 * second) == pytest.approx((2 - 0.27) / (1 - 0.27), rel=1e-3)
+    assert (third, fourth) == (0, 0)
+    scores = unseen @ backbone.gate.detach() + backbone.bias.detach()
+    assert scores[labels == 1].mean().item() == pytest.approx(-scores[labels == 0].mean().item())
 
 
 def test_where_nobody_can_be_left_out_the_first_path_counts(images, labels, parts):
