@@ -35,12 +35,15 @@ class PathSum(StartingBackbone):
         By name. The first counts a little whatever it has shown.
     """
 
+    share: torch.Tensor
+
     def __init__(self, stem: ScaleSpace, paths: Mapping[str, Path]) -> None:
         super().__init__()
         self.stem = stem
         self.paths = nn.ModuleDict(dict(paths))
         self.gate = nn.Parameter(torch.ones(len(paths)))
         self.bias = nn.Parameter(torch.zeros(()))
+        self.register_buffer("share", torch.full((len(paths),), 1 / len(paths)))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Score prepared scans: (B, C, X, Y, Z) to (B, 1)."""
@@ -77,7 +80,8 @@ class PathSum(StartingBackbone):
                 unseen[held_out] = self._scores(bands[held_out])
             self._set_gates(unseen, labels)
         else:  # too few people to leave any out
-            self.gate.copy_(torch.eye(len(self.paths))[0])
+            self.share.copy_(torch.eye(len(self.paths))[0])
+            self.gate.copy_(self.share)
             self.bias.zero_()
         self._start_paths(bands, labels, mask)
 
@@ -97,9 +101,18 @@ class PathSum(StartingBackbone):
         separation = (one.mean(0) - other.mean(0)) / spread
         worth = (separation - LEAST_SEPARATION).clamp(min=0)
         worth[0] = worth[0].clamp(min=LEAST_GATE)
-        self.gate.copy_(worth / worth.sum() / spread)
+        self.share.copy_(worth / worth.sum())
+        self.gate.copy_(self.share / spread)
         middle = (one.mean(0) + other.mean(0)) / 2
         self.bias.copy_(-middle @ self.gate)
+
+
+def path_shares(network: ScoreNetwork) -> dict[str, float]:
+    """Say what share of the score each path was given; empty for a network without paths."""
+    backbone = network.backbone
+    if not isinstance(backbone, PathSum):
+        return {}
+    return dict(zip(backbone.paths, backbone.share.tolist(), strict=True))
 
 
 def build_scale_space(

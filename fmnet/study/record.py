@@ -14,6 +14,7 @@ from fmnet.deploy.quality import fit_reference
 from fmnet.errors import Fault, RunError
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import NetworkDescription
+from fmnet.networks.signature import path_shares
 from fmnet.study.crossval import NETWORK
 from fmnet.study.data import StudyData
 from fmnet.study.report.words import name_of
@@ -220,6 +221,7 @@ def write_final(
         seed,
         models,
         control,
+        path_shares(final.network),
     )
     write_model(
         folder,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -78,6 +78,8 @@ class TrainingRecord:
         Out-of-fold figures of each model.
     control : str
         What makes it a negative control; empty for a study.
+    path_shares : dict
+        What share of the score each path of the network was given; empty without paths.
     """
 
     model: str
@@ -97,6 +99,7 @@ class TrainingRecord:
     seed: int
     crossvalidation: dict[str, Any]
     control: str = ""
+    path_shares: dict[str, float] = field(default_factory=dict)
 
 
 def changed_settings(run_dir: Path, config_yaml: str) -> list[str]:

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from fmnet.errors import ConfigError
-from fmnet.networks.signature import build_scale_space
+from fmnet.networks.backbones import build_small_cnn
+from fmnet.networks.signature import build_scale_space, path_shares
 
 SHAPE = (2, 9, 10, 11)
 
@@ -58,7 +59,8 @@ def test_products_of_contrasts_count_where_only_they_differ(images, labels, part
 
 
 def test_gates_are_what_paths_reached_beyond_chance(images, labels, parts):
-    backbone = started(images, labels, parts).backbone
+    network = started(images, labels, parts)
+    backbone = network.backbone
     unseen = torch.randn(36, 4, generator=torch.Generator().manual_seed(0))
     for group in (0, 1):  # exactly alike but for what is added
         unseen[labels == group] -= unseen[labels == group].mean(0)
@@ -72,6 +74,9 @@ def test_gates_are_what_paths_reached_beyond_chance(images, labels, parts):
     first, second, third, fourth = backbone.gate.tolist()
     assert first / (10 * second) == pytest.approx((2 - 0.27) / (1 - 0.27), rel=1e-3)
     assert (third, fourth) == (0, 0)
+    shares = path_shares(network)
+    assert list(shares) == ["places", "whole", "channels", "pairs"]
+    assert shares["places"] == pytest.approx(1.73 / (1.73 + 0.73), rel=1e-3)
     scores = unseen @ backbone.gate.detach() + backbone.bias.detach()
     assert scores[labels == 1].mean().item() == pytest.approx(-scores[labels == 0].mean().item())
 
@@ -102,6 +107,10 @@ def test_every_weight_gets_a_gradient(images, labels, parts):
 
 def test_one_contrast_has_no_products_of_contrasts():
     assert list(build_scale_space((1, 9, 10, 11)).backbone.paths) == ["places", "whole", "pairs"]
+
+
+def test_other_networks_have_no_paths():
+    assert path_shares(build_small_cnn((1, 33, 34, 35))) == {}
 
 
 def test_no_path_is_refused():

@@ -9,6 +9,15 @@ from fmnet.study.report.words import name_of
 AUTHORS = "to be written by the authors"
 
 
+#: Paths of the default network, for people.
+PATHS = {
+    "places": "weights of single places",
+    "whole": "weights all over the brain",
+    "channels": "products of contrasts at one place",
+    "pairs": "products of two places",
+}
+
+
 def methods_paragraph(
     cohort: Cohort, metrics: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> str:
@@ -87,7 +96,7 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
             f"A 3D network ({kind}) got its weights from the training scans in closed form: "
             "filters of several widths, weights by the evidence for a difference between groups, "
             "and a share for each of its paths by what it reached on training people left out "
-            "meanwhile. No gradient step followed."
+            f"meanwhile. No gradient step followed.{_paths_sentence(metrics)}"
         )
     task = settings.get("task", {})
     how = (
@@ -101,6 +110,16 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
         f"A 3D network ({kind}) was trained{how} for a number of epochs chosen on inner folds "
         f"({chosen})."
     )
+
+
+def _paths_sentence(metrics: Mapping[str, Any]) -> str:
+    """Say how much of the score is a linear map, where the network has paths."""
+    shares = metrics.get("path_shares", {})
+    if not shares:
+        return ""
+    said = ", ".join(f"{PATHS[name]} {share:.0%}" for name, share in shares.items())
+    linear = sum(shares.get(name, 0) for name in ("places", "whole"))
+    return f" In the final model: {said}. {linear:.0%} of the score is a linear map."
 
 
 def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
