@@ -80,11 +80,12 @@ def _compare(aucs: pd.DataFrame, model: str, best: str) -> dict[str, Any]:
     mean, difference = t_interval(own), t_interval(own - rival)
     ceiling = aucs.get(ORACLE, nothing)
     room = (ceiling - rival).mean()
-    has_room = (
-        ceiling.mean() > 0.5 and room >= LEAST_ROOM
-    )  # there is nothing to find in regime null
+    # there is nothing to find in regime null
+    has_room = ceiling.mean() > 0.5 and room >= LEAST_ROOM
     return {
-        **{"mean_auc": mean.mean, "ci_low": mean.low, "ci_high": mean.high},
+        "mean_auc": mean.mean,
+        "ci_low": float(np.clip(mean.low, 0, 1)),  # an AUC is no less and no more
+        "ci_high": float(np.clip(mean.high, 0, 1)),
         "n_draws": int(own.notna().sum()),
         "best_linear": best,
         "difference": difference.mean,
