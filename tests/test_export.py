@@ -4,6 +4,7 @@ import resource
 import shutil
 import tempfile
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -104,17 +105,23 @@ def test_folder_without_a_run(tmp_path):
         export_run(str(tmp_path), str(tmp_path / "bundle"))
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """Let no file grow beyond 10 kB, which fails as a full disk does."""
+    """Let no file grow beyond 10 kB, which fails as a full disk does.
+
+    No longer than needed: what the tests print may go to a larger file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_disk_that_takes_a_part_is_named_and_left_clean(run, small_files):
-    with pytest.raises(ExportError, match=r"bundle: found File too large; accepted: .*room"):
+def test_disk_that_takes_a_part_is_named_and_left_clean(run):
+    message = r"bundle: found File too large; accepted: .*room"
+    with small_files(), pytest.raises(ExportError, match=message):
         export_run(str(run), str(run.parent / "bundle"))
     assert [path.name for path in run.parent.iterdir()] == ["run"]
 

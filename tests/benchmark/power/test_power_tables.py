@@ -34,7 +34,7 @@ def test_lines_fit_and_hold_every_model(units):
     assert " ".join(heads[2:4]).split() == ["best", "linear", "oracle", *MODELS[3:]]
     rows = [line for line in lines if line.startswith("two_contrasts")]
     assert len(rows) == 8
-    assert "0.96 [0.83, 1.09]" in rows[0]
+    assert "0.96 [0.83, 1.00]" in rows[0]
 
 
 def test_files_hold_the_figures(units, tmp_path):
@@ -47,6 +47,6 @@ def test_files_hold_the_figures(units, tmp_path):
     assert heads == ["## n = 40", "## n = 140"]
     assert "| regime | oracle | linear_svm | logistic_ridge | plain | resnet |" in text
     rows = [line for line in text.splitlines() if line.startswith("| two_contrasts |")]
-    assert rows[0].split(" | ")[1:3] == ["0.96 [0.83, 1.09]", "0.52 [0.39, 0.65]"]
+    assert rows[0].split(" | ")[1:3] == ["0.96 [0.83, 1.00]", "0.52 [0.39, 0.65]"]
     difference = ["+0.43 [+0.43, +0.43]", "+0.01 [+0.01, +0.01], 2%"]
     assert rows[1].split(" | ")[1:4] == ["logistic_ridge", *difference]
