@@ -7,12 +7,14 @@ from fmnet.errors import ConfigError
 from fmnet.study.study import run_study
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+COUNTS = "a list, each a whole number, at least 1"
+PATHS = "'places', 'whole', 'channels', 'pairs'"
 
 
 @pytest.mark.parametrize(
     ("override", "accepted"),
     [
-        ("task.max_epochs=0", "a whole number, at least 1"),
+        ("task.max_epochs=-1", "a whole number, at least 0"),
         ("task.batch_size=1", "a whole number, at least 2"),
         ("task.learning_rate=0", "a number, above 0"),
         ("task.weight_decay=-1e-3", "a number, at least 0"),
@@ -20,16 +22,23 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
         ("seed=-1", "a whole number, at least 0, below 2147483648"),
         ("preparation.voxel_size_mm=13", "a whole number, at least 1, at most 12"),
         ("preparation.min_coverage=1.2", "a number, at least 0, at most 1"),
-        ("network.dropout=1", "a number, at least 0, below 1"),
-        ("network.channels=[]", "a list, each a whole number, at least 1, 1 or more of them"),
-        ("network.channels=[8,0]", "a list, each a whole number, at least 1, 1 or more of them"),
+        ("network=small_cnn network.dropout=1", "a number, at least 0, below 1"),
+        ("network=small_cnn network.channels=[]", f"{COUNTS}, 1 or more of them"),
+        ("network=small_cnn network.channels=[8,0]", f"{COUNTS}, 1 or more of them"),
+        ("network.power=0.5", "a number, at least 1"),
+        ("network.whitening=-1", "a number, at least 0"),
+        ("network.voxel_size_mm=0", "a number, above 0"),
+        (
+            "network.paths=[]",
+            f"a list, each {PATHS}, 1 or more of them",
+        ),
         ("baselines.linear_svm.c=[0.0]", "a list, each a number, above 0, 1 or more of them"),
         ("augmentation.probability=1.5", "a number, at least 0, at most 1"),
     ],
 )
 def test_settings_out_of_range_are_refused_before_any_file_opens(override, accepted):
     with pytest.raises(ConfigError) as caught:
-        check_config(CONFIGS, "train", [override, "run_dir=out"], run_study)
+        check_config(CONFIGS, "train", [*override.split(), "run_dir=out"], run_study)
     assert accepted in {fault.accepted for fault in caught.value.faults}
 
 
