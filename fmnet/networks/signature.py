@@ -56,17 +56,9 @@ class PathSum(StartingBackbone):
 
     @torch.no_grad()
     def start(self, images: torch.Tensor, labels: torch.Tensor, parts: torch.Tensor) -> None:
-        """Start every path from training scans, and let people left out say what it is worth.
+        """Start every path, and let people left out say what each is worth.
 
-        Parameters
-        ----------
-        images : Tensor, shape (N, C, X, Y, Z)
-            Prepared training scans.
-        labels : Tensor, shape (N,)
-            0 or 1.
-        parts : Tensor, shape (N,)
-            Which part of the training people a scan belongs to; each part is left out once. With
-            one part alone only the first path counts.
+        See `StartingBackbone.start`; with one part alone only the first path counts.
         """
         mask = (images != 0).any(0).any(0).float()
         self.stem.mask.copy_(mask)
