@@ -1,0 +1,1 @@
+"""BOLD runs on the way to the network's input: confounds, cleaning, maps, synthetic runs."""

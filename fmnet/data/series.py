@@ -1,0 +1,45 @@
+"""Cleaned in-mask time series of one scan."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fmnet.data.volume import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Time series of one scan: one file for each of its runs, in the order they were acquired.
+
+    Parameters
+    ----------
+    paths : tuple of Path
+        ``.npy`` files, float32, shape (T_run, V), in percent of each voxel's mean over the run; NaN
+        where the run has no data.
+    lengths : tuple of int
+        T_run of each.
+    t_r : float
+        Repetition time in seconds, the same for all runs.
+    """
+
+    paths: tuple[Path, ...]
+    lengths: tuple[int, ...]
+    t_r: float
+
+    @property
+    def n_volumes(self) -> int:
+        """Volumes of all runs."""
+        return sum(self.lengths)
+
+    def values(self) -> FloatArray:
+        """Read the runs one after the other: (T, V) float32, NaN where there are no data."""
+        runs = [np.load(path, mmap_mode="r", allow_pickle=False) for path in self.paths]
+        whole: FloatArray = runs[0] if len(runs) == 1 else np.concatenate(runs)
+        return whole
+
+
+def common_t_r(series: Sequence[Series]) -> float:
+    """Repetition time in seconds of scans that were checked to share it."""
+    return series[0].t_r
