@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import fmnet
-from fmnet.data.cohort import FILE_SEPARATOR
+from fmnet.data.scans import FILE_SEPARATOR
 from fmnet.data.tables import read_table_file
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.bundle import FORMAT_VERSION, INTENDED_USE, Bundle, read_bundle, write_sums

@@ -62,7 +62,7 @@ def read_bids(
     check_label_column(label, ("participant_id",))
     root = Path(root)
     maps = find_maps(root, contrasts, stat, space, task, desc)
-    table = Path(participants) if participants else _find_participants(root)
+    table = Path(participants) if participants else find_participants(root)
     people = read_table_file(table, ("participant_id", label))
     return build_listing(maps, people, label, positive, negative, on_fault)
 
@@ -104,7 +104,7 @@ def find_maps(
     rows = rows[rows["contrast"].isin(chosen)]
     rows = _prefer(rows, preferred_space)
     _check_one_space(rows, root, advice)
-    return MapTable(rows.reset_index(drop=True), chosen, stat, _origin(root), everyone=everyone)
+    return MapTable(rows.reset_index(drop=True), chosen, stat, tree_origin(root), everyone=everyone)
 
 
 def _check_folder(root: Path, advice: Advice) -> None:
@@ -175,7 +175,7 @@ def _default_stat(rows: pd.DataFrame, root: Path, advice: Advice) -> str:
     return "z" if "z" in stats else stats[0]
 
 
-def _find_participants(root: Path) -> Path:
+def find_participants(root: Path) -> Path:
     places = [folder / "participants.tsv" for folder in (root, *root.resolve().parents[:2])]
     for place in places:
         if place.exists() or place.is_symlink():
@@ -189,7 +189,7 @@ def _find_participants(root: Path) -> Path:
     )
 
 
-def _origin(root: Path) -> str:
+def tree_origin(root: Path) -> str:
     description = root / "dataset_description.json"
     try:
         name = json.loads(description.read_text(encoding="utf-8")).get("Name", "")

@@ -1,5 +1,7 @@
 """`Cohort`: scans that passed every check, and those that were left out, with the reason."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,19 +9,18 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fmnet.data.bold_run import SAME_T_R
 from fmnet.data.duplicates import duplicate_faults
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Listing
 from fmnet.data.nifti import notes_on
 from fmnet.data.scale import unit_faults
-from fmnet.data.scans import Scan
-from fmnet.data.store import ScanStore, StoredScan
+from fmnet.data.scans import FILE_SEPARATOR, Scan
+from fmnet.data.series import Series
+from fmnet.data.store import ScanSource, StoredScan
 from fmnet.data.tables import subject_key
 from fmnet.data.volume import FloatArray
 from fmnet.errors import CohortError, Fault, VolumeError
-
-#: Between the files of one scan in cohort.tsv; unlike a comma, hardly ever part of a name.
-FILE_SEPARATOR = " | "
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +74,11 @@ class Cohort:
     def hashes(self) -> list[str]:
         """Hashes of all source files, scan by scan."""
         return [digest for stored in self.stored for digest in stored.source_sha256]
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """Time series, one per scan; none if the scans are maps."""
+        return tuple(stored.series for stored in self.stored if stored.series is not None)
 
     def subset(self, rows: NDArray[np.intp]) -> "Cohort":
         """Keep the scans in these rows; the account of everybody else stays with the whole."""
@@ -140,14 +146,14 @@ class Cohort:
         return " | ".join(reasons)
 
 
-def open_cohort(listing: Listing, store: ScanStore, n_jobs: int = 1) -> Cohort:
+def open_cohort(listing: Listing, store: ScanSource, n_jobs: int = 1) -> Cohort:
     """Decode every scan once and check the cohort as a whole.
 
     Parameters
     ----------
     listing : Listing
         What a reader found, and what to do about people with faults.
-    store : ScanStore
+    store : ScanSource
         Where decoded scans are kept.
     n_jobs : int
         Threads that read scans which the store doesn't know yet; each holds one scan's maps in
@@ -163,6 +169,7 @@ def open_cohort(listing: Listing, store: ScanStore, n_jobs: int = 1) -> Cohort:
     stored, faults = _store_all(listing, store, n_jobs)
     faults = [*listing.faults, *faults, *duplicate_faults(listing.scans, stored)]
     faults += unit_faults(listing, stored)
+    faults += t_r_faults(listing.scans, stored)
     excluded = {subject_key(fault.participant_id) for fault in faults if fault.participant_id}
     if listing.on_fault == "exclude":
         scans = [scan for scan in listing.scans if subject_key(scan.participant_id) not in excluded]
@@ -176,10 +183,30 @@ def open_cohort(listing: Listing, store: ScanStore, n_jobs: int = 1) -> Cohort:
     return Cohort(
         tuple(scans),
         tuple(stored[scan.scan_id] for scan in scans),
-        listing,
+        _with_facts(listing, scans, stored),
         store.grid,
         tuple(fault for fault in faults if fault.participant_id),
     )
+
+
+def _with_facts(
+    listing: Listing, scans: Sequence[Scan], stored: dict[str, StoredScan]
+) -> Listing:
+    """Add what the scans state of themselves to the table of people, unless it is there.
+
+    Of several scans of one person the mean counts.
+    """
+    rows = [
+        {"key": subject_key(scan.participant_id)} | dict(stored[scan.scan_id].facts)
+        for scan in scans
+    ]
+    found = pd.DataFrame(rows).groupby("key").mean()
+    table = listing.participants.copy()
+    keys = table["participant_id"].map(subject_key)
+    for name in found.columns.difference(table.columns, sort=False):
+        numbers = keys.map(found[name])
+        table[name] = ["" if np.isnan(number) else f"{number:.6g}" for number in numbers]
+    return replace(listing, participants=table) if len(found.columns) else listing
 
 
 def _covariate(listing: Listing, column: str) -> dict[str, str]:
@@ -191,7 +218,7 @@ def _covariate(listing: Listing, column: str) -> dict[str, str]:
 
 
 def _store_all(
-    listing: Listing, store: ScanStore, n_jobs: int
+    listing: Listing, store: ScanSource, n_jobs: int
 ) -> tuple[dict[str, StoredScan], list[Fault]]:
     stored: dict[str, StoredScan] = {}
     faults: list[Fault] = []
@@ -243,6 +270,29 @@ def _site_faults(scans: list[Scan], listing: Listing) -> list[Fault]:
             "both classes at one site at least",
             "add people of the other class; a network would learn the scanner",
         )
+    ]
+
+
+def t_r_faults(scans: Sequence[Scan], stored: dict[str, StoredScan]) -> list[Fault]:
+    """Find scans whose repetition time is not that of most."""
+    found = {
+        scan.scan_id: series.t_r
+        for scan in scans
+        if scan.scan_id in stored and (series := stored[scan.scan_id].series) is not None
+    }
+    if not found:
+        return []
+    usual, count = Counter(found.values()).most_common(1)[0]
+    return [
+        Fault(
+            scan.scan_id,
+            f"a repetition time of {found[scan.scan_id]:g} s",
+            f"{usual:g} s, as for {count} other scans: a network learns from one sampling rate",
+            "study the runs of one repetition time, or leave the person out",
+            scan.participant_id,
+        )
+        for scan in scans
+        if abs(found.get(scan.scan_id, usual) - usual) > SAME_T_R * usual
     ]
 
 

@@ -40,8 +40,8 @@ def _identical(scans: list[Scan], stored: dict[str, StoredScan]) -> list[Fault]:
     owners: dict[str, list[tuple[Scan, str]]] = defaultdict(list)
     for scan in scans:
         hashes = stored[scan.scan_id].values_sha256
-        for file, digest in zip(scan.files, hashes, strict=True):
-            owners[digest].append((scan, str(file)))
+        for channel, digest in enumerate(hashes):
+            owners[digest].append((scan, scan.source(channel)))
     return [
         _fault(scan, file, [other for _, other in same if other != file] or [file])
         for same in owners.values()
@@ -52,6 +52,8 @@ def _identical(scans: list[Scan], stored: dict[str, StoredScan]) -> list[Fault]:
 
 def _alike(scans: list[Scan], stored: dict[str, StoredScan]) -> list[Fault]:
     """Find maps of different people that are one image in another unit, type or grid."""
+    # maps from BOLD (amplitudes, say) resemble each other from person to person far more
+    scans = [scan for scan in scans if not scan.is_series]
     people = np.array([subject_key(scan.participant_id) for scan in scans])
     faults = []
     for channel in range(len(scans[0].files) if scans else 0):

@@ -1,18 +1,24 @@
 """What a reader found on disk: scans, people and faults, before any image is opened."""
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 
+from fmnet.data.grid import Grid
 from fmnet.data.scans import MapTable, Scan, group_scans
+from fmnet.data.store import ScanSource, ScanStore
 from fmnet.data.tables import lines_of, say_lines, subject_key, table_name
 from fmnet.data.volume import MNI_SPACES
 from fmnet.errors import Fault
 
 #: What to do about people with faults: stop, or go on without them.
 OnFault = Literal["raise", "exclude"]
+#: A folder, a grid and the smallest share of it that must be covered, to what reads the scans.
+StoreBuilder = Callable[[Path, Grid, float], ScanSource]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +52,10 @@ class Listing:
         ``synthetic`` for cohorts that fmnet made, else empty.
     on_fault : {"raise", "exclude"}
         Stop at faults, all of them in one report, or go on without the people concerned.
+    build_store : callable
+        See `StoreBuilder`.
+    made_by : dict or None
+        How maps are computed from BOLD runs, in plain values; None if the scans are maps.
     """
 
     scans: tuple[Scan, ...]
@@ -56,6 +66,8 @@ class Listing:
     faults: tuple[Fault, ...] = ()
     origin: str = ""
     on_fault: OnFault = "raise"
+    build_store: StoreBuilder = ScanStore
+    made_by: Mapping[str, Any] | None = None
 
 
 def build_listing(

@@ -52,7 +52,7 @@ def _fault(
 ) -> Fault:
     usual = median[channel]
     return Fault(
-        f"{scan.scan_id} ({scan.files[channel]})",
+        f"{scan.scan_id} ({scan.source(channel)})",
         f"root mean square {found:.3g} where the median of contrast '{contrast}' is {usual:.3g}",
         f"{usual / UNIT_FACTOR:.3g} to {usual * UNIT_FACTOR:.3g}",
         "give the map in the unit of the others, or leave the person out; another unit?",

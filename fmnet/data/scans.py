@@ -9,21 +9,26 @@ import pandas as pd
 from fmnet.data.advice import SETTINGS, Advice
 from fmnet.errors import Fault
 
+#: Between the files of one scan in cohort.tsv; unlike a comma, hardly ever part of a name.
+FILE_SEPARATOR = " | "
+
 
 @dataclass(frozen=True)
 class Scan:
-    """One subject's input: one map per contrast.
+    """One subject's input: one map per contrast, or BOLD runs that maps are computed from.
 
     Parameters
     ----------
     scan_id, participant_id : str
         The scan's own name, and whose it is; a person may have several scans.
     files : tuple of Path
-        One map per channel, in the listing's order of contrasts.
+        One map per channel, in the listing's order of contrasts; or the runs.
     space : str
         The space that the maps are said to be in.
     label : str
         Value of the label column; empty if missing.
+    is_series : bool
+        Whether the files are BOLD runs.
     """
 
     scan_id: str
@@ -31,6 +36,13 @@ class Scan:
     files: tuple[Path, ...]
     space: str
     label: str = ""
+    is_series: bool = False
+
+    def source(self, channel: int) -> str:
+        """Name the file that a channel comes from, or all runs that it is computed from."""
+        if self.is_series:
+            return FILE_SEPARATOR.join(map(str, self.files))
+        return str(self.files[channel])
 
 
 @dataclass

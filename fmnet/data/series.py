@@ -1,6 +1,5 @@
 """Cleaned in-mask time series of one scan."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +39,12 @@ class Series:
         return whole
 
 
-def common_t_r(series: Sequence[Series]) -> float:
-    """Repetition time in seconds of scans that were checked to share it."""
-    return series[0].t_r
+@dataclass(frozen=True, eq=False)
+class HeldSeries(Series):
+    """Time series that are in memory: `held`, shape (T, V)."""
+
+    held: FloatArray
+
+    def values(self) -> FloatArray:
+        """Return what is held."""
+        return self.held

@@ -1,10 +1,10 @@
 """`ScanStore`: each map decoded once, put on the grid, kept as a memory-mapped file."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from fmnet.data.grid import Grid, place_on_grid
 from fmnet.data.image_files import RawImage, read_raw
 from fmnet.data.nifti import describe_grid, read_volume
 from fmnet.data.scans import Scan
+from fmnet.data.series import Series
 from fmnet.data.store_files import read_stored, write_atomically
 from fmnet.data.store_index import Source, StoreIndex, add_each, stamp_image
 from fmnet.data.volume import FloatArray, Volume
@@ -40,17 +41,39 @@ class StoredScan:
         One hash per channel: of the files as they lie on disk, and of the values on the grid.
     file_grids : tuple of str
         How each channel's file is written, see `fmnet.data.nifti.describe_grid`.
+    series : Series or None
+        Of a scan of BOLD runs: what the maps are computed from. Its hashes and file grids are then
+        those of the runs.
+    tsnr : tuple of float or None
+        Of BOLD runs: 10th, 50th and 90th percentile over voxels of mean over SD in time.
+    facts : dict
+        Of BOLD runs: covariates that the runs themselves state, by column of the participants
+        table.
     """
 
     path: Path
     source_sha256: tuple[str, ...]
     values_sha256: tuple[str, ...]
     file_grids: tuple[str, ...]
+    series: Series | None = None
+    tsnr: tuple[float, float, float] | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
 
     def values(self) -> FloatArray:
         """Map the values into memory: (C, V) float32, read-only."""
         mapped: FloatArray = np.load(self.path, mmap_mode="r", allow_pickle=False)
         return mapped
+
+
+class ScanSource(Protocol):
+    """Whatever turns the scans of a listing into maps on a grid."""
+
+    @property
+    def grid(self) -> Grid:
+        """Where maps are put."""
+
+    def add_all(self, scans: Iterable[Scan], n_jobs: int = 1) -> Iterator[StoredScan | VolumeError]:
+        """Store scans; in order, where each lies, or every fault of its files."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,11 @@ InputShape = tuple[int, int, int, int]
 class StartingBackbone(nn.Module):
     """A backbone whose weights can start from training scans instead of random numbers."""
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all weights are set by a start, so that a score means something after it."""
+        return True
+
     def start(self, images: torch.Tensor, labels: torch.Tensor, parts: torch.Tensor) -> None:
         """Set all weights.
 

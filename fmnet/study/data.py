@@ -5,8 +5,12 @@ from dataclasses import dataclass, replace
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import rows_of
 from fmnet.data.grid import smooth_values
+from fmnet.data.series import Series
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.preparation import PreparationSettings
+from fmnet.errors import ConfigError, Fault
+from fmnet.networks.backbones import NetworkBuilder
+from fmnet.networks.series import SeriesBackbone
 from fmnet.study.baselines.base import BaselineData
 from fmnet.training.cohort import Harmoniser, SmoothedCohort
 
@@ -31,30 +35,48 @@ class StudyData:
 
     def relabelled(self, cohort: Cohort) -> "StudyData":
         """Take the same scans under other labels."""
-        smoothed = replace(self.smoothed, labels=cohort.labels)
+        smoothed = self.smoothed.relabelled(cohort.labels)
         return StudyData(cohort, smoothed, self.baseline_data.relabelled(cohort))
 
-    def replaced(self, cohort: Cohort, values: FloatArray) -> "StudyData":
-        """Take other maps, (N, C, V), for the scans of a cohort in the same order."""
+    def replaced(
+        self, cohort: Cohort, values: FloatArray, series: tuple[Series, ...] | None = None
+    ) -> "StudyData":
+        """Take other maps, (N, C, V), for the scans of a cohort in the same order.
+
+        Other series too, if they are given.
+        """
         settings = self.smoothed.settings
         smoothed = replace(
             self.smoothed,
             values=smooth_values(values, cohort.grid, settings.fwhm_mm),
             labels=cohort.labels,
+            series=series if series and self.smoothed.series else self.smoothed.series,
         )
-        return StudyData(cohort, smoothed, self.baseline_data.replaced(cohort, values))
+        return StudyData(cohort, smoothed, self.baseline_data.replaced(cohort, values, series))
 
     def subset(self, people: tuple[str, ...]) -> "StudyData":
         """Take some people's scans alone."""
         rows = rows_of(people, self.cohort.participant_ids)
         cohort = self.cohort.subset(rows)
-        smoothed = replace(
-            self.smoothed,
-            values=self.smoothed.values[rows],
-            labels=cohort.labels,
-            participant_ids=cohort.participant_ids,
+        return StudyData(
+            cohort, self.smoothed.subset(rows), self.baseline_data.subset(cohort, rows)
         )
-        return StudyData(cohort, smoothed, self.baseline_data.subset(cohort, rows))
+
+    def for_network(self, build_network: NetworkBuilder) -> "StudyData":
+        """Let the network read time series if it is one that does.
+
+        Raises
+        ------
+        ConfigError
+            If the cohort has no time series, or some are shorter than the network's window.
+        """
+        backbone = build_network(self.smoothed.input_shape).backbone
+        if not isinstance(backbone, SeriesBackbone):
+            return self
+        series, window = self.cohort.series, backbone.window_volumes
+        _check_series(self.cohort, window)
+        smoothed = replace(self.smoothed, series=series, window_volumes=window)
+        return replace(self, smoothed=smoothed)
 
     def harmonised(self, harmonise: Harmoniser) -> "StudyData":
         """Take the same scans, harmonised within each training fold."""
@@ -80,4 +102,25 @@ def build_study_data(
         settings,
         unit_of=cohort.unit_of,
     )
-    return StudyData(cohort, smoothed, BaselineData(cohort, values))
+    return StudyData(cohort, smoothed, BaselineData(cohort, values, cohort.series))
+
+
+def _check_series(cohort: Cohort, window_volumes: int) -> None:
+    """Raise `ConfigError` unless each scan has as many volumes as the network reads at a time."""
+    if not cohort.series:
+        accepted = "a network of maps, for a cohort of maps"
+        action = "choose another network, for instance scale_space, or cohort=bold"
+        raise ConfigError(Fault("network", "one that reads time series", accepted, action))
+    short = [
+        Fault(
+            scan.scan_id,
+            f"{series.n_volumes} volumes after cleaning",
+            f"{window_volumes} or more, the network's window",
+            "set a smaller network.window_volumes, or leave the person out",
+            scan.participant_id,
+        )
+        for scan, series in zip(cohort.scans, cohort.series, strict=True)
+        if series.n_volumes < window_volumes
+    ]
+    if short:
+        raise ConfigError(short)

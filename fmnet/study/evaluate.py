@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from fmnet.data.cohort import FILE_SEPARATOR, Cohort, open_cohort
+from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold, build_inner_folds
 from fmnet.data.listing import Labels, Listing
-from fmnet.data.scans import Scan
+from fmnet.data.scans import FILE_SEPARATOR, Scan
 from fmnet.data.store import ScanStore
 from fmnet.data.tables import read_table_file, write_table
 from fmnet.deploy.calibration import Calibration, read_calibration

@@ -8,11 +8,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmnet.data.folds import Fold
+from fmnet.data.series import HeldSeries, Series
 from fmnet.data.tables import subject_key
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, LeakError
 from fmnet.study.baselines.base import Baseline, score_fold
 from fmnet.study.data import StudyData
+from fmnet.training.cohort import FittedCohort
+from fmnet.training.series import FittedSeries
 
 #: Part of the seed of the noise that test scans are replaced by.
 POISON = 5_000_000
@@ -50,13 +53,20 @@ def check_leaks(baselines: dict[str, Baseline], data: StudyData, fold: Fold, see
     rows = np.concatenate([train, kept])
     clean, other = data.smoothed.fit(train), spoilt.smoothed.fit(train)
     faults = []
-    if not _is_same(clean.images(rows), other.images(rows)):
+    if not _is_same(_prepared(clean, rows), _prepared(other, rows)):
         faults.append(_leak("the preparation"))
     half = replace(fold, test=tuple({data.cohort.participant_ids[row] for row in kept}))
     for name, baseline in baselines.items():
         faults += _baseline_faults(name, baseline, data, spoilt, fold, half)
     if faults:
         raise LeakError(faults)
+
+
+def _prepared(fitted: FittedCohort | FittedSeries, rows: NDArray[np.intp]) -> NDArray[Any]:
+    """Prepare these scans; of time series, one window after the other."""
+    if isinstance(fitted, FittedCohort):
+        return fitted.images(rows)
+    return np.concatenate([fitted.windows(int(row)).ravel() for row in rows])
 
 
 def _baseline_faults(
@@ -92,7 +102,20 @@ def _spoil(
     listing = replace(data.cohort.listing, participants=table)
     cohort = replace(data.cohort, scans=tuple(scans), listing=listing)
     noise = _noise(data.baseline_data.values, chosen, rng)
-    return data.replaced(cohort, noise), np.setdiff1d(test, chosen)
+    series = _noisy_series(data.smoothed.series or data.baseline_data.series, chosen, rng)
+    return data.replaced(cohort, noise, series), np.setdiff1d(test, chosen)
+
+
+def _noisy_series(
+    series: tuple[Series, ...], rows: NDArray[np.intp], rng: np.random.Generator
+) -> tuple[Series, ...]:
+    """Replace time series by loud noise of the same length."""
+    spoilt = list(series)
+    for row in rows if series else ():
+        one = series[row]
+        noise = rng.normal(0, LOUDNESS, one.values().shape).astype(np.float32)
+        spoilt[row] = HeldSeries(one.paths, one.lengths, one.t_r, noise)
+    return tuple(spoilt)
 
 
 def _noise(values: FloatArray, rows: NDArray[np.intp], rng: np.random.Generator) -> FloatArray:

@@ -13,7 +13,6 @@ import pandas as pd
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold
 from fmnet.data.listing import Listing
-from fmnet.data.store import ScanStore
 from fmnet.data.template import build_grid
 from fmnet.deploy.choice import NETWORK_FOLDER, RECORD
 from fmnet.deploy.preparation import PreparationSettings
@@ -162,11 +161,11 @@ def run_study(
     trainable = Trainable(network, task, trainer, augmentation, loggers, folder / "logs")
     n_jobs = count_processes(compute, built)
     grid = build_grid(preparation.voxel_size_mm, preparation.mask)
-    store = ScanStore(Path(store_dir), grid, preparation.min_coverage)
+    store = cohort.build_store(Path(store_dir), grid, preparation.min_coverage)
     opened = set_aside(open_cohort(cohort, store, n_jobs), lockbox, seed)
     if shuffle_labels:
         opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))
-    data = load_study_data(opened, preparation)
+    data = load_study_data(opened, preparation).for_network(network)
     trainable = plan_compute(trainable, compute, data.smoothed)
     pipeline = Pipeline(trainable, baselines, folds, seed, n_jobs)
     splits = folds(opened)

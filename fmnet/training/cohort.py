@@ -1,17 +1,24 @@
 """Scans of a cohort on the way into a training."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmnet.data.folds import rows_of
 from fmnet.data.grid import Grid
+from fmnet.data.series import Series
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.preparation import Preparation, PreparationSettings, fit_preparation
+from fmnet.deploy.series_preparation import SeriesPreparation
+from fmnet.networks.backbones import ScoreNetwork
+from fmnet.training.scoring import predict_scores
+from fmnet.training.series import FittedSeries
 
 Rows = NDArray[np.intp]
+#: What a cleaned series is called where a map has the name of its contrast.
+SERIES_CHANNEL = ("bold",)
 #: All scans, (N, C, V), and the rows of those that may be learned from, to all scans harmonised.
 Harmoniser = Callable[[FloatArray, Rows], FloatArray]
 
@@ -41,6 +48,10 @@ class FittedCohort:
         """Prepare these scans for the network: (N_rows, C, X, Y, Z)."""
         return self.preparation.images(self.values[rows])
 
+    def scores(self, network: ScoreNetwork, rows: Rows) -> NDArray[np.float32]:
+        """Score these scans: (N_rows,)."""
+        return predict_scores(network, self.images(rows))
+
 
 @dataclass(frozen=True, eq=False)
 class SmoothedCohort:
@@ -64,6 +75,10 @@ class SmoothedCohort:
         See `Harmoniser`.
     unit_of : dict, optional
         Family of each participant; who isn't in it is alone.
+    series : tuple of Series
+        What the network reads instead of the values, one per scan; empty for a network of maps.
+    window_volumes : int
+        How many volumes of a series the network reads at a time; 0 for all.
     """
 
     values: FloatArray
@@ -74,19 +89,45 @@ class SmoothedCohort:
     settings: PreparationSettings
     harmonise: Harmoniser | None = None
     unit_of: Mapping[str, str] = field(default_factory=dict)
+    series: tuple[Series, ...] = ()
+    window_volumes: int = 0
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
-        """Shape of the network's input for one scan: (C, X, Y, Z)."""
+        """Shape of the network's input for one scan: (C, X, Y, Z), or of a window: T for C."""
+        if self.series:
+            return self._series_preparation().input_shape
         return len(self.contrasts), *self.grid.shape
 
     def rows(self, subjects: tuple[str, ...]) -> Rows:
         """Find the scans of these subjects."""
         return rows_of(subjects, self.participant_ids)
 
-    def fit(self, train: Rows) -> FittedCohort:
+    def relabelled(self, labels: NDArray[np.int64]) -> "SmoothedCohort":
+        """Take the same scans under other labels."""
+        return replace(self, labels=labels)
+
+    def subset(self, rows: Rows) -> "SmoothedCohort":
+        """Take the scans in these rows."""
+        return replace(
+            self,
+            values=self.values[rows],
+            labels=self.labels[rows],
+            participant_ids=[self.participant_ids[row] for row in rows],
+            series=tuple(self.series[row] for row in rows) if self.series else (),
+        )
+
+    def fit(self, train: Rows) -> FittedCohort | FittedSeries:
         """Learn from these scans alone how all scans are harmonised and prepared."""
+        units = [self.unit_of.get(person, person) for person in self.participant_ids]
+        if self.series:
+            return FittedSeries(self.series, self.labels, self._series_preparation(), units)
         values = self.values if self.harmonise is None else self.harmonise(self.values, train)
         preparation = fit_preparation(values[train], self.grid, self.contrasts, self.settings)
-        units = [self.unit_of.get(person, person) for person in self.participant_ids]
         return FittedCohort(values, self.labels, preparation, units)
+
+    def _series_preparation(self) -> SeriesPreparation:
+        """Describe how series are prepared; nothing of it is fitted."""
+        return SeriesPreparation(
+            self.grid, SERIES_CHANNEL, self.settings.min_coverage, self.window_volumes
+        )

@@ -78,6 +78,9 @@ def plan_compute(trainable: Trainable, compute: Compute, cohort: SmoothedCohort)
     _check_recipe(trainable, can_start(network), trainer.world_size)
     if device.type != "cpu" or trainer.precision != "32-true":
         check_device(network, shape, device, str(trainer.precision))
+    if cohort.series:
+        _check_alone(compute)
+        return replace(trainable, n_stacked=1, is_resident=False)
     free = free_bytes(device) // count_processes(compute, trainer)
     is_resident = compute.resident
     if is_resident == "auto":
@@ -116,6 +119,23 @@ def _check_recipe(trainable: Trainable, is_starting: bool, n_devices: int) -> No
         accepted = "one device where no epoch is trained (task.max_epochs=0)"
         action = "leave trainer.devices at 1; folds are shared by compute.n_jobs"
         raise ConfigError(Fault("trainer.devices", str(n_devices), accepted, action))
+
+
+def _check_alone(compute: Compute) -> None:
+    """Raise `ConfigError` for settings that a network which reads time series has no use for."""
+    found = {
+        "compute.n_stacked": compute.n_stacked not in {1, "auto"},
+        "compute.channels_last": compute.channels_last,
+        "compute.compile": compute.compile,
+    }
+    accepted = "the default, for a network that reads time series"
+    faults = [
+        Fault(name, "another setting", accepted, f"leave {name} out")
+        for name, is_set in found.items()
+        if is_set
+    ]
+    if faults:
+        raise ConfigError(faults)
 
 
 def _prepared_bytes(cohort: SmoothedCohort) -> int:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fmnet.training.augmentation import Augmentation, RandomSource
 from fmnet.training.cohort import FittedCohort, Rows
+from fmnet.training.series import FittedSeries
 
 Batch = dict[str, torch.Tensor]
 
@@ -51,7 +52,7 @@ class Training:
         For logs and messages.
     """
 
-    cohort: FittedCohort
+    cohort: FittedCohort | FittedSeries
     train: Rows
     validation: Rows | None
     n_epochs: int
@@ -163,7 +164,7 @@ class StackDataModule(pl.LightningDataModule):
         self.augmentation, self.is_resident = augmentation, is_resident
         self.is_prepared = False
         self.sources: list[RandomSource] = []
-        cohorts = [one.cohort for one in trainings]
+        cohorts = [one.cohort for one in trainings if isinstance(one.cohort, FittedCohort)]
         self.cohort = CohortValues(
             torch.from_numpy(cohorts[0].values),
             torch.from_numpy(np.stack([cohort.labels for cohort in cohorts])),
@@ -220,6 +221,10 @@ class StackDataModule(pl.LightningDataModule):
         images = standard.new_zeros((*values.shape[:-1], int(np.prod(self.grid_shape))))
         images[..., self.mask] = standard
         return images.reshape(*values.shape[:-1], *self.grid_shape)
+
+    def validation_scores(self, stack: torch.nn.Module, device: torch.device) -> torch.Tensor:
+        """Score the validation scans of each training: (M, N), the shorter lists filled up."""
+        return torch.cat([stack(images) for images in self.validation_batches(device)], dim=1)
 
     def validation_batches(self, device: torch.device) -> Iterator[torch.Tensor]:
         """Prepare the validation scans in order; shorter lists are filled up with their first."""

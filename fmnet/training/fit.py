@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pytorch_lightning.loggers import Logger
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from fmnet.data.volume import FloatArray
 from fmnet.networks.backbones import NetworkBuilder, ScoreNetwork
 from fmnet.training.augmentation import Augmentation
-from fmnet.training.datamodule import StackDataModule, Training
+from fmnet.training.batches import build_data
+from fmnet.training.datamodule import Training
 from fmnet.training.history import History
 from fmnet.training.recipe import Recipe
 from fmnet.training.stack import stack_networks
@@ -143,9 +143,7 @@ def _fit_together(
         stack.compile()
     weights = torch.tensor([_positive_weight(one) for one in trainings])
     task = ClassificationTask(stack, recipe.learning_rate, recipe.weight_decay, weights)
-    data = StackDataModule(
-        trainings, recipe.batch_size, trainable.augmentation, trainable.is_resident
-    )
+    data = build_data(trainings, recipe.batch_size, trainable.augmentation, trainable.is_resident)
     loggers = [
         [build(trainable.log_dir, one.name) for build in trainable.build_loggers]
         for one in trainings
@@ -169,7 +167,7 @@ def _before_training(network: ScoreNetwork, training: Training) -> Fitted:
         return Fitted(network)
     fitted = Fitted(network, first_epoch=0)
     if training.validation is not None:
-        scores = predict_scores(network, training.cohort.images(training.validation))
+        scores = training.cohort.scores(network, training.validation)
         label = torch.from_numpy(training.cohort.labels[training.validation])
         loss = binary_cross_entropy_with_logits(
             torch.from_numpy(scores),
@@ -184,14 +182,3 @@ def _before_training(network: ScoreNetwork, training: Training) -> Fitted:
 def _positive_weight(training: Training) -> float:
     labels = training.cohort.labels[training.train]
     return float((labels == 0).sum() / (labels == 1).sum())
-
-
-@torch.no_grad()
-def predict_scores(
-    network: ScoreNetwork, images: FloatArray, batch_size: int = 8
-) -> NDArray[np.float32]:
-    """Score prepared scans, (N, C, X, Y, Z), in float32 where the network lies: (N,)."""
-    device = next(network.parameters()).device
-    batches = torch.split(torch.from_numpy(images), batch_size)
-    scores = [network(batch.to(device)).cpu() for batch in batches]
-    return np.asarray(torch.cat(scores).numpy(), dtype=np.float32)

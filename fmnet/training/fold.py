@@ -14,7 +14,7 @@ from fmnet.errors import Fault, TrainingError
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.training.cohort import FittedCohort, Rows, SmoothedCohort
 from fmnet.training.datamodule import Training
-from fmnet.training.fit import Fitted, Trainable, fit_networks, predict_scores
+from fmnet.training.fit import Fitted, Trainable, fit_networks
 from fmnet.training.platt import fit_calibration
 
 
@@ -92,7 +92,7 @@ class TrainedFold:
 
     def scores(self, rows: Rows) -> NDArray[np.float32]:
         """Score scans of the cohort: (N_rows,)."""
-        scores = predict_scores(self.network, self.fitted.images(rows))
+        scores = self.fitted.scores(self.network, rows)
         check_finite(self.name, scores)
         return scores
 

@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from torchmetrics.functional.classification import binary_auroc
 
-from fmnet.training.datamodule import StackDataModule
+from fmnet.training.batches import TrainingData
 from fmnet.training.stack import NetworkStack, SingleNetwork, State
 from fmnet.training.task import ClassificationTask
 
@@ -23,7 +23,7 @@ class History(Callback):
     ----------
     stack : NetworkStack or SingleNetwork
         The ones in training.
-    data : StackDataModule
+    data : StackDataModule or SeriesDataModule
         Of the same trainings.
     loggers : list of Logger
         Of each training; all empty for none.
@@ -34,7 +34,7 @@ class History(Callback):
     def __init__(
         self,
         stack: NetworkStack | SingleNetwork,
-        data: StackDataModule,
+        data: TrainingData,
         loggers: list[list[Logger]],
         on_epoch: Callable[[int], Any],
     ) -> None:
@@ -62,8 +62,7 @@ class History(Callback):
     def _validate(self, trainer: pl.Trainer, task: ClassificationTask, epoch: int) -> None:
         """Score in float32, in one piece; what the first process finds counts for all."""
         task.eval()
-        batches = self.data.validation_batches(task.device)
-        scores = torch.cat([self.stack(images) for images in batches], dim=1).cpu()
+        scores = self.data.validation_scores(self.stack, task.device).cpu()
         task.train()
         scores = trainer.strategy.broadcast(scores)
         weights = torch.as_tensor(task.positive_weight).cpu()

@@ -6,27 +6,34 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from fmnet.networks.backbones import ScoreNetwork, StartingBackbone
+from fmnet.networks.series import SeriesBackbone
+from fmnet.training.cohort import FittedCohort
 from fmnet.training.datamodule import Training
+from fmnet.training.series import Volumes
 
 #: Parts of the training people, each of which is left out once while choices are made.
 N_PARTS = 3
 
 
 def can_start(network: ScoreNetwork) -> bool:
-    """Tell whether a network has weights that can be set from training scans."""
-    return isinstance(network.backbone, StartingBackbone)
+    """Tell whether a network has scores to give once it started, before any epoch."""
+    return isinstance(network.backbone, StartingBackbone) and network.backbone.is_complete
 
 
 def start_network(network: ScoreNetwork, training: Training) -> ScoreNetwork:
     """Let a network that can do so start from the training scans; leave others as they are."""
-    if isinstance(network.backbone, StartingBackbone):
-        labels = training.cohort.labels[training.train]
-        units = [training.cohort.units[row] for row in training.train]
-        network.backbone.start(
-            torch.from_numpy(training.cohort.images(training.train)),
-            torch.from_numpy(labels),
-            torch.from_numpy(split_units(labels, units, training.seed)),
-        )
+    backbone, cohort = network.backbone, training.cohort
+    if not isinstance(backbone, StartingBackbone):
+        return network
+    labels = cohort.labels[training.train]
+    units = [cohort.units[row] for row in training.train]
+    known = torch.from_numpy(labels)
+    parts = torch.from_numpy(split_units(labels, units, training.seed))
+    if isinstance(cohort, FittedCohort):
+        backbone.start(torch.from_numpy(cohort.images(training.train)), known, parts)
+    else:
+        assert isinstance(backbone, SeriesBackbone)
+        backbone.start_series(Volumes(cohort, training.train), known, parts)
     return network
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fmnet.data.bids import read_bids
-from fmnet.data.cohort import FILE_SEPARATOR, open_cohort
+from fmnet.data.cohort import open_cohort
 from fmnet.data.image_table import read_image_table
 from fmnet.data.nifti import ANALYZE_NOTE, read_volume
 from fmnet.data.store import ScanStore

@@ -1,0 +1,153 @@
+"""Read a cohort of preprocessed BOLD runs."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fmnet.bold.derivatives import find_runs
+from fmnet.bold.map_store import MapStore
+from fmnet.bold.maps import parse_maps
+from fmnet.bold.preprocessed import PreprocessedRun
+from fmnet.bold.settings import CleaningSettings
+from fmnet.bold.synthetic import provide_bold_cohort
+from fmnet.bold.synthetic_design import BoldDesign
+from fmnet.data.bids import find_participants, tree_origin
+from fmnet.data.choices import check_label_column
+from fmnet.data.grid import Grid
+from fmnet.data.listing import Listing, OnFault, build_listing
+from fmnet.data.scans import MapTable
+from fmnet.data.store import ScanSource
+from fmnet.data.tables import read_table_file
+
+#: What the one row of each scan is called while people and labels are checked.
+RUN = "BOLD run"
+
+
+def read_bold(
+    root: str | Path,
+    raw: str | Path | None = None,
+    participants: str | Path | None = None,
+    task: str | None = None,
+    sessions: Sequence[str] | None = None,
+    space: str | None = None,
+    label: str = "group",
+    positive: str | int = "FM",
+    negative: str | int | None = "HC",
+    cleaning: CleaningSettings | None = None,
+    maps: Sequence[str] = ("alff", "falff", "reho"),
+    on_fault: OnFault = "raise",
+) -> Listing:
+    """List the runs of an fMRIPrep folder; all runs of a person and session are one scan.
+
+    Parameters
+    ----------
+    root : Path
+        Derivatives that fMRIPrep wrote.
+    raw : Path, optional
+        The BIDS data set that they come from, where events and participants.tsv may lie.
+    participants : Path, optional
+        Table of people; else ``participants.tsv`` in or above `root`, or in `raw`.
+    task, sessions, space : optional
+        Which runs; may be left out where there is one choice (all sessions).
+    label, positive, negative
+        Column to predict and its two values; `negative` may be None where there are only two.
+    cleaning : CleaningSettings
+        How runs are cleaned.
+    maps : sequence of str
+        Maps that are computed from each scan, see `fmnet.bold.maps.parse_maps`: what a network of
+        maps reads, and the linear models.
+    on_fault : {"raise", "exclude"}
+        Stop at faults, all of them in one report, or go on without the people concerned.
+
+    Raises
+    ------
+    CohortError
+        If there is no such folder, no run, no participants table, or a map that fmnet doesn't know.
+    """
+    check_label_column(label, ("participant_id",))
+    recipes, cleaning = parse_maps(maps), cleaning or CleaningSettings()
+    found = find_runs(root, task, sessions, space, raw)
+    table = read_table_file(
+        Path(participants) if participants else _find_participants(Path(root), raw),
+        ("participant_id", label),
+    )
+    scans = _group(found.runs)
+    rows = pd.DataFrame([_row(name, runs) for name, runs in scans.items()])
+    everyone = tuple(found.everyone)
+    listed = MapTable(
+        rows, (RUN,), "n/a", tree_origin(Path(root)), list(found.faults), everyone=everyone
+    )
+    listing = build_listing(listed, table, label, positive, negative, on_fault)
+    return replace(
+        listing,
+        scans=tuple(
+            replace(
+                scan, files=tuple(run.bold.path for run in scans[scan.scan_id]), is_series=True
+            )
+            for scan in listing.scans
+        ),
+        contrasts=tuple(recipe.name for recipe in recipes),
+        build_store=partial(_build_store, cleaning=cleaning, recipes=recipes, runs=scans),
+        made_by={"cleaning": asdict(cleaning), "maps": list(maps)},
+    )
+
+
+def read_synthetic_bold(
+    root: str | Path,
+    cleaning: CleaningSettings | None = None,
+    maps: Sequence[str] = ("alff", "falff", "reho"),
+    on_fault: OnFault = "raise",
+    **knobs: Any,
+) -> Listing:
+    """Make a synthetic cohort of BOLD runs, or take the one made before from the same knobs.
+
+    Parameters
+    ----------
+    root : Path
+        Cohorts lie below it, each in a folder of its own, named after a hash of the knobs.
+    cleaning, maps, on_fault
+        See `read_bold`.
+    **knobs
+        See `fmnet.bold.synthetic_design.BoldDesign`.
+
+    Raises
+    ------
+    CohortError
+        If knobs are out of range, all of them in one report, or the folder can't be written.
+    """
+    folder = provide_bold_cohort(Path(root), BoldDesign(**knobs))
+    return read_bold(folder, cleaning=cleaning, maps=maps, on_fault=on_fault)
+
+
+def _build_store(folder: Path, grid: Grid, min_coverage: float, **settings: Any) -> ScanSource:
+    return MapStore(folder, grid, min_coverage, **settings)
+
+
+def _group(runs: Sequence[PreprocessedRun]) -> dict[str, tuple[PreprocessedRun, ...]]:
+    """Put the runs of each person and session together, in the order that they are named."""
+    scans: dict[str, tuple[PreprocessedRun, ...]] = {}
+    for run in runs:
+        session = f"_ses-{run.session}" if run.session else ""
+        name = f"{run.bold.participant_id}{session}_task-{run.task}"
+        scans[name] = (*scans.get(name, ()), run)
+    return scans
+
+
+def _row(scan_id: str, runs: tuple[PreprocessedRun, ...]) -> dict[str, Any]:
+    first = runs[0].bold
+    return {
+        "participant_id": first.participant_id,
+        "scan_id": scan_id,
+        "contrast": RUN,
+        "space": first.space,
+        "path": first.path,
+    }
+
+
+def _find_participants(root: Path, raw: str | Path | None) -> Path:
+    beside = Path(raw) / "participants.tsv" if raw is not None else None
+    return beside if beside is not None and beside.exists() else find_participants(root)

@@ -1,0 +1,164 @@
+"""`MapStore`: scans of BOLD runs, cleaned once, with the maps that are computed from them."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from fmnet.bold.map_source import MapSource
+from fmnet.bold.maps import MapRecipe, compute_maps
+from fmnet.bold.preprocessed import PreprocessedRun
+from fmnet.bold.series_store import CleanedFacts, CleanedRun, SeriesStore
+from fmnet.bold.settings import CleaningSettings
+from fmnet.data.byte_stream import hash_file
+from fmnet.data.grid import Grid
+from fmnet.data.scans import Scan
+from fmnet.data.series import Series
+from fmnet.data.store import StoredScan
+from fmnet.data.store_files import read_stored, write_atomically
+from fmnet.data.volume import FloatArray
+from fmnet.errors import Fault, VolumeError
+
+#: Part of every key: raise it when a map's definition changes.
+MAPS_FORMAT = "1"
+#: Columns of the participants table that runs fill in.
+MOTION, SCRUBBED, KEPT = "mean_framewise_displacement", "share_scrubbed", "n_volumes_kept"
+
+
+@dataclass(frozen=True, eq=False)
+class MapStore:
+    """Scans of BOLD runs on their way to series and maps.
+
+    Parameters
+    ----------
+    folder : Path
+        As for `SeriesStore`.
+    grid : Grid
+        Where runs are put.
+    min_coverage : float
+        Smallest share of the mask in which a run must have data.
+    cleaning : CleaningSettings
+        How runs are cleaned.
+    recipes : tuple of MapRecipe
+        One for each map.
+    runs : dict
+        The runs of each scan, by scan id.
+    """
+
+    folder: Path
+    grid: Grid
+    min_coverage: float
+    cleaning: CleaningSettings
+    recipes: tuple[MapRecipe, ...]
+    runs: Mapping[str, tuple[PreprocessedRun, ...]]
+
+    def add_all(
+        self, scans: Iterable[Scan], n_jobs: int = 1
+    ) -> Iterator[StoredScan | VolumeError]:
+        """Clean the runs of each scan, `n_jobs` runs at a time, and compute its maps.
+
+        Memory holds `n_jobs` runs, see `SeriesStore`, and the maps of one scan, however many there
+        are.
+
+        Yields
+        ------
+        StoredScan or VolumeError
+            One per scan, in order: where it lies, or every fault of its files.
+        """
+        listed = list(scans)
+        runs = [run for scan in listed for run in self.runs[scan.scan_id]]
+        outcomes = self._series.add_all(runs, n_jobs)
+        for scan in listed:
+            own = self.runs[scan.scan_id]
+            found = [next(outcomes) for _ in own]
+            faults = [
+                replace(fault, where=f"{run.bold.run_id}: {fault.where}")
+                for run, one in zip(own, found, strict=True)
+                if isinstance(one, VolumeError)
+                for fault in one.faults
+            ]
+            cleaned = [one for one in found if isinstance(one, CleanedRun)]
+            try:
+                yield VolumeError(faults) if faults else self._stored(scan, own, cleaned)
+            except VolumeError as error:
+                yield error
+
+    @property
+    def _series(self) -> SeriesStore:
+        return SeriesStore(self.folder, self.grid, self.cleaning, self.min_coverage)
+
+    def _stored(
+        self, scan: Scan, runs: tuple[PreprocessedRun, ...], cleaned: list[CleanedRun]
+    ) -> StoredScan:
+        facts = [one.facts for one in cleaned]
+        if len(found := {one.t_r for one in facts}) > 1:
+            words = ", ".join(f"{t_r:g} s" for t_r in sorted(found))
+            action = "study the runs of one repetition time"
+            raise VolumeError(
+                Fault(scan.scan_id, f"runs with repetition times of {words}", "one", action)
+            )
+        maps_path, maps = self._maps(runs, facts)
+        hashes = [
+            digest
+            for one in facts
+            for digest in (one.source_sha256, one.mask_sha256, one.confounds_sha256)
+        ]
+        return StoredScan(
+            maps_path,
+            tuple(hashes),
+            tuple(hashlib.sha256(one.tobytes()).hexdigest() for one in maps),
+            tuple(one.file_grid for one in facts),
+            Series(
+                tuple(one.path for one in cleaned),
+                tuple(len(one.kept) for one in cleaned),
+                facts[0].t_r,
+            ),
+            _mean_tsnr(facts),
+            _covariates(facts),
+        )
+
+    def _maps(
+        self, runs: tuple[PreprocessedRun, ...], facts: list[CleanedFacts]
+    ) -> tuple[Path, FloatArray]:
+        """Compute the maps of a scan, (C, V), unless they are there already."""
+        path = self._path(runs, facts)
+        maps = read_stored(path)
+        if maps is None or maps.shape != (len(self.recipes), self.grid.n_voxels):
+            opened = [(run, *self._series.open(run)) for run in runs]
+            sources = [MapSource(*one, self.cleaning) for one in opened]
+            maps = compute_maps(sources, self.recipes)
+            write_atomically(maps, path)
+        return path, maps
+
+    def _path(self, runs: tuple[PreprocessedRun, ...], facts: list[CleanedFacts]) -> Path:
+        parts = [MAPS_FORMAT, self.grid.digest, repr(self.cleaning), repr(self.recipes)]
+        for run, one in zip(runs, facts, strict=True):
+            events = hash_file(run.events) if run.events and self._needs_events else ""
+            parts += [one.source_sha256, one.mask_sha256, one.confounds_sha256, events]
+            parts += [repr(one.t_r), run.bold.space]
+        name = hashlib.sha256("|".join(parts).encode()).hexdigest()
+        return self.folder / f"{name}.maps.npy"
+
+    @property
+    def _needs_events(self) -> bool:
+        return any(recipe.needs_events for recipe in self.recipes)
+
+
+def _mean_tsnr(facts: list[CleanedFacts]) -> tuple[float, float, float]:
+    low, middle, high = np.mean([one.tsnr for one in facts], axis=0)
+    return float(low), float(middle), float(high)
+
+
+def _covariates(facts: list[CleanedFacts]) -> dict[str, float]:
+    """Put the runs of a scan together: motion over all volumes, shares and sums."""
+    acquired = sum(one.n_acquired for one in facts)
+    left_out = sum(one.n_non_steady + one.n_scrubbed for one in facts)
+    scrubbed = sum(one.n_scrubbed for one in facts)
+    found = {SCRUBBED: scrubbed / acquired, KEPT: float(acquired - left_out)}
+    moved = [(one.mean_fd_mm, one.n_acquired) for one in facts if one.mean_fd_mm is not None]
+    if moved:
+        values, weights = zip(*moved, strict=True)
+        found[MOTION] = float(np.average(values, weights=weights))
+    return found
