@@ -1,6 +1,7 @@
 """Preprocessed runs in a tree that fMRIPrep wrote."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,7 @@ def list_runs(
     findings = _absent(wanted, find_people(root), choice)
     roots = (root,) if raw is None else (root, raw)
     runs: list[PreprocessedRun] = []
-    for run_id in sorted({name.run_id for name in wanted}):
+    for run_id in sorted({name.run_id for name in wanted}, key=_as_counted):
         variants = [name for name in wanted if name.run_id == run_id]
         image = _choose_image(variants, choice, findings)
         if image is not None:
@@ -134,7 +135,8 @@ def list_runs(
 def find_raw(root: Path) -> Path | None:
     """Find the raw data set that a derivatives folder lies in: up to two folders above."""
     for folder in root.resolve().parents[:2]:
-        if find_people(folder) and not is_derivative(folder):
+        is_dataset = (folder / "dataset_description.json").exists()
+        if is_dataset and find_people(folder) and not is_derivative(folder):
             return folder
     return None
 
@@ -147,6 +149,11 @@ def is_derivative(root: Path) -> bool:
         return bool(stated.get("DatasetType", "raw") == "derivative" or stated.get("GeneratedBy"))
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def _as_counted(name: str) -> list[str | int]:
+    """Sort ``run-2`` before ``run-10``."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def _check_folder(root: Path, advice: Advice) -> None:
