@@ -1,6 +1,6 @@
 """BOLD images of a BIDS tree by their names, and the files that belong to them."""
 
-from collections.abc import Iterable
+import json
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -118,6 +118,19 @@ def _nearness(name: BoldName) -> tuple[int, str]:
     return -len(name.entities), name.path.name
 
 
-def people_of(names: Iterable[BoldName]) -> int:
-    """Count the people that images are of."""
-    return len({name.participant_id for name in names})
+def find_raw(root: Path) -> Path | None:
+    """Find the raw data set that a derivatives folder lies in: up to two folders above."""
+    for folder in root.resolve().parents[:2]:
+        is_dataset = (folder / "dataset_description.json").exists()
+        if is_dataset and find_people(folder) and not is_derivative(folder):
+            return folder
+    return None
+
+
+def is_derivative(root: Path) -> bool:
+    """Tell whether a data set says that it was derived from another."""
+    try:
+        text = (root / "dataset_description.json").read_text(encoding="utf-8-sig")
+        return bool(json.loads(text).get("DatasetType") == "derivative")
+    except (OSError, ValueError, AttributeError):
+        return False

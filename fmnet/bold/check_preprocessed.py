@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fmnet.bold.bids_files import BoldName, find_bold
+from fmnet.bold.bids_files import BoldName, find_bold, find_people, find_raw
 from fmnet.bold.check_raw import check_t_r
 from fmnet.bold.checked_runs import RunSummary, compare_runs
-from fmnet.bold.derivatives import find_raw, list_runs
+from fmnet.bold.derivatives import list_runs
 from fmnet.bold.findings import Finding, Kind, image_finding
 from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.run_choice import is_usable
@@ -40,6 +40,8 @@ def check_preprocessed(
     findings: list[Finding] = []
     for each in [task] if task is not None else tasks:
         found_runs, wrong = _list_task(names, root, raw, each, space, advice)
+        if task is None and 2 * _count_people(names, each) <= len(find_people(root)):
+            wrong = [finding for finding in wrong if finding.kind is not Kind.NO_RUN]
         findings += wrong
         for run in found_runs:
             summary, wrong = _check_run(run)
@@ -51,17 +53,12 @@ def check_preprocessed(
 def left_out(raw_runs: Sequence[RunSummary], root: Path) -> list[Finding]:
     """Find raw runs that nothing was made of."""
     there = {name.run_id for name in find_bold(root)}
+    accepted = "an image in fMRIPrep's output"
     action = "look for errors in fMRIPrep's report (sub-*.html), and run it again"
     return [
         Finding(
             Kind.NOT_PREPROCESSED,
-            Fault(
-                run.run_id,
-                "nothing",
-                "a preprocessed image of each run",
-                action,
-                run.participant_id,
-            ),
+            Fault(run.run_id, "none", accepted, action, run.participant_id),
         )
         for run in raw_runs
         if run.run_id not in there
@@ -85,6 +82,10 @@ def _list_task(
         return (), [Finding(kind, replace(f, where=f"task '{task}'")) for f in error.faults]
 
 
+def _count_people(names: Sequence[BoldName], task: str) -> int:
+    return len({name.participant_id for name in names if name.get("task") == task})
+
+
 def _check_run(run: PreprocessedRun) -> tuple[RunSummary, list[Finding]]:
     bold = run.bold
     findings: list[Finding] = []
@@ -99,9 +100,7 @@ def _check_run(run: PreprocessedRun) -> tuple[RunSummary, list[Finding]]:
         findings += _check_mask(run, header)
         findings += _check_confounds(run, header.n_volumes)
     person = bold.participant_id
-    findings = [
-        replace(each, fault=replace(each.fault, participant_id=person)) for each in findings
-    ]
+    findings = [each.of_person(person) for each in findings]
     t_r = bold.t_r or (header.t_r if header else None)
     n_volumes = header.n_volumes if header else None
     return RunSummary(bold.run_id, person, run.task, run.session, t_r, n_volumes), findings
@@ -109,9 +108,8 @@ def _check_run(run: PreprocessedRun) -> tuple[RunSummary, list[Finding]]:
 
 def _check_mask(run: PreprocessedRun, header: BoldHeader) -> list[Finding]:
     """Check the mask; the repetition time is reported by itself."""
-    known = run.bold.t_r if header.t_r is None else header.t_r
     try:
-        with check_run(replace(run.bold, t_r=known or 1.0), needs_mask=True):
+        with check_run(replace(run.bold, t_r=header.t_r or 1.0), needs_mask=True):
             return []
     except VolumeError as error:
         kinds = [Kind.POINTER if fault.found == POINTER else Kind.MASK for fault in error.faults]

@@ -50,6 +50,7 @@ def check_raw(
 
 
 def _check_bold(root: Path, name: BoldName, advice: Advice) -> tuple[RunSummary, list[Finding]]:
+    person = name.participant_id
     findings: list[Finding] = []
     sidecars, t_r = _read_sidecars(root, name, advice, findings)
     header = None
@@ -57,15 +58,13 @@ def _check_bold(root: Path, name: BoldName, advice: Advice) -> tuple[RunSummary,
         with open_bold(name.path) as file:
             header = file.header
     except VolumeError as error:
-        findings += [_of(name, image_finding(fault)) for fault in error.faults]
+        findings += [image_finding(fault).of_person(person) for fault in error.faults]
     if header is not None and t_r is not None:
-        findings += check_t_r(
-            BoldRun(name.run_id, name.participant_id, name.path, "", None, t_r), header
-        )
+        findings += check_t_r(BoldRun(name.run_id, person, name.path, "", None, t_r), header)
     task_name = next((held["TaskName"] for _, held in sidecars if "TaskName" in held), "")
     summary = RunSummary(
         name.run_id,
-        name.participant_id,
+        person,
         name.get("task"),
         name.get("ses"),
         t_r or (header.t_r if header else None),
@@ -101,18 +100,9 @@ def check_t_r(run: BoldRun, header: BoldHeader) -> list[Finding]:
         resolve_t_r(run, header)
     except VolumeError as error:
         action = "state RepetitionTime in the image's sidecar (.json)"
-        faults = [
-            replace(
-                fault, action=fault.action if run.t_r else action, participant_id=run.participant_id
-            )
-            for fault in error.faults
-        ]
-        return [Finding(Kind.T_R, fault) for fault in faults]
+        faults = (replace(f, action=f.action if run.t_r else action) for f in error.faults)
+        return [Finding(Kind.T_R, fault).of_person(run.participant_id) for fault in faults]
     return []
-
-
-def _of(name: BoldName, finding: Finding) -> Finding:
-    return replace(finding, fault=replace(finding.fault, participant_id=name.participant_id))
 
 
 def _check_others(root: Path) -> list[Finding]:
@@ -127,8 +117,7 @@ def _check_others(root: Path) -> list[Finding]:
             with open_stream(path) as stream:
                 read_header(stream.read(NIFTI2_BYTES), path)
         except VolumeError as error:
-            faults = [replace(fault, participant_id=person) for fault in error.faults]
-            findings += [image_finding(fault) for fault in faults]
+            findings += [image_finding(fault).of_person(person) for fault in error.faults]
     action = "fetch the image, or leave the person out"
     return findings + [
         Finding(Kind.NO_ANATOMY, Fault(person, "no T1w image", "one at least", action, person))

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnet.bold.bids_files import find_bold, find_people
+from fmnet.bold.bids_files import find_bold, find_people, is_derivative
 from fmnet.bold.check_people import check_people
 from fmnet.bold.check_preprocessed import check_preprocessed, left_out
 from fmnet.bold.check_raw import check_raw
 from fmnet.bold.checked_runs import RunSummary
-from fmnet.bold.derivatives import is_derivative
 from fmnet.bold.findings import Finding
 from fmnet.data.advice import Advice
 from fmnet.errors import CohortError, Fault
@@ -48,6 +47,11 @@ class DatasetReport:
     raw_runs: tuple[RunSummary, ...]
     preprocessed_runs: tuple[RunSummary, ...]
     findings: tuple[Finding, ...]
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """What was checked; derivatives, which may lie in the raw data set, come first."""
+        return tuple(path for path in (self.derivatives, self.raw) if path is not None)
 
     @property
     def faults(self) -> tuple[Fault, ...]:

@@ -1,7 +1,9 @@
 """A data set's report for reading on a terminal, and its faults as a table."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -35,12 +37,11 @@ def describe(report: DatasetReport) -> list[str]:
     people = {finding.fault.participant_id for finding in report.findings} - {""}
     if not report.findings:
         return [*lines, "No fault found. Headers were read, volumes were not."]
-    lines.append(
-        f"{_count(len(report.findings), 'fault')}, {_count(len(people), 'person')} concerned"
-    )
+    faults = _count(len(report.findings), "fault")
+    lines.append(f"{faults}, {_count(len(people), 'person')} concerned")
     for kind in Kind:
         if found := [finding for finding in report.findings if finding.kind is kind]:
-            lines += ["", *_describe_kind(kind, found)]
+            lines += ["", *_describe_kind(kind, found, report.folders)]
     return lines
 
 
@@ -96,23 +97,29 @@ def _range(volumes: list[int], n_runs: int) -> str:
     return f"{spread}, {unknown} unknown" if unknown else spread
 
 
-def _describe_kind(kind: Kind, found: list[Finding]) -> Iterator[str]:
+def _describe_kind(kind: Kind, found: list[Finding], folders: Sequence[Path]) -> Iterator[str]:
     people = sorted({finding.fault.participant_id for finding in found} - {""})
     named = ", ".join(people[:N_NAMES])
     more = f" and {len(people) - N_NAMES} more" if len(people) > N_NAMES else ""
     of = f", {_count(len(people), 'person')}: {named}{more}" if people else ""
     yield from _wrap(f"{kind} ({len(found)}{of})", "")
+    if kind is Kind.POINTER:
+        suffixes = Counter(finding.fault.where.split("_")[-1] for finding in found)
+        yield from _wrap(", ".join(f"{n} {end}" for end, n in suffixes.most_common()), "    ")
     for finding in found[:N_EXAMPLES]:
-        yield from _wrap(_example(finding.fault, kind), "    ")
+        yield from _wrap(_example(finding.fault, kind, folders), "    ")
     if len(found) > N_EXAMPLES:
         yield f"    ... and {len(found) - N_EXAMPLES} more"
     yield from _wrap(f"to do: {CURES.get(kind, found[0].fault.action)}", "    ")
 
 
-def _example(fault: Fault, kind: Kind) -> str:
-    if kind in CURES:  # the headline says what was found
-        return fault.where
-    return f"{fault.where}: {fault.found}; accepted: {fault.accepted}"
+def _example(fault: Fault, kind: Kind, folders: Sequence[Path]) -> str:
+    where = fault.where
+    for folder in folders:
+        where = where.removeprefix(f"{folder}/")
+    if kind is Kind.POINTER:  # the headline says what was found
+        return where
+    return f"{where}: {fault.found}; accepted: {fault.accepted}"
 
 
 def _wrap(text: str, indent: str) -> list[str]:

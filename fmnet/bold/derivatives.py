@@ -1,6 +1,5 @@
 """Preprocessed runs in a tree that fMRIPrep wrote."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from fmnet.bold.bids_files import (
     BoldName,
     find_bold,
     find_people,
+    find_raw,
     inherited_files,
 )
 from fmnet.bold.findings import Finding, Kind
@@ -130,25 +130,6 @@ def list_runs(
             findings += wrong
             runs += [run] if not wrong else []
     return tuple(runs), findings
-
-
-def find_raw(root: Path) -> Path | None:
-    """Find the raw data set that a derivatives folder lies in: up to two folders above."""
-    for folder in root.resolve().parents[:2]:
-        is_dataset = (folder / "dataset_description.json").exists()
-        if is_dataset and find_people(folder) and not is_derivative(folder):
-            return folder
-    return None
-
-
-def is_derivative(root: Path) -> bool:
-    """Tell whether a data set says that it was derived from another."""
-    try:
-        text = (root / "dataset_description.json").read_text(encoding="utf-8-sig")
-        stated = json.loads(text)
-        return bool(stated.get("DatasetType", "raw") == "derivative" or stated.get("GeneratedBy"))
-    except (OSError, ValueError, AttributeError):
-        return False
 
 
 def _as_counted(name: str) -> list[str | int]:

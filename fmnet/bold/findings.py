@@ -1,6 +1,6 @@
 """Kinds of faults, so that six hundred of one kind can be told in one line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from fmnet.data.image_files import POINTER
@@ -38,6 +38,10 @@ class Finding:
 
     kind: Kind
     fault: Fault
+
+    def of_person(self, participant_id: str) -> "Finding":
+        """Say whose fault it is."""
+        return replace(self, fault=replace(self.fault, participant_id=participant_id))
 
 
 def image_finding(fault: Fault) -> Finding:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnet.bold.bids_files import VOLUMES, BoldName, people_of
+from fmnet.bold.bids_files import VOLUMES, BoldName
 from fmnet.data.advice import Advice
 from fmnet.data.volume import MNI_SPACES
 from fmnet.errors import CohortError, Fault
@@ -107,16 +107,23 @@ def _check_preprocessed(names: Sequence[BoldName], root: Path) -> None:
 
 
 def _choose_task(names: Sequence[BoldName], root: Path, task: str | None, advice: Advice) -> str:
-    tasks = Counter(name.get("task") for name in names)
-    found = ", ".join(
-        f"'{key}' ({people_of(name for name in names if name.get('task') == key)} people)"
-        for key in sorted(tasks)
-    )
+    tasks = {name.get("task") for name in names}
+    found = _say_people(names, "task")
     if task is None and len(tasks) > 1:
         raise CohortError(Fault(str(root), f"tasks {found}", "one task", advice.runs))
     if task is not None and task not in tasks:
         raise CohortError(Fault(str(root), f"no run of task '{task}'", found, advice.task))
     return task or next(iter(tasks))
+
+
+def _say_people(names: Sequence[BoldName], entity: str) -> str:
+    """List the values of an entity, and how many people have images of each."""
+    pairs = {(name.get(entity), name.participant_id) for name in names}
+    counts = sorted(Counter(value for value, _ in pairs).items())
+    return ", ".join(
+        f"{repr(value) if value else 'none'} ({n} {'person' if n == 1 else 'people'})"
+        for value, n in counts
+    )
 
 
 def _choose_sessions(
@@ -127,11 +134,7 @@ def _choose_sessions(
     faults: list[Fault],
 ) -> tuple[str, ...]:
     sessions = sorted({name.get("ses") for name in names})
-    found = ", ".join(
-        f"{repr(key) if key else 'none'} "
-        f"({people_of(name for name in names if name.get('ses') == key)} people)"
-        for key in sessions
-    )
+    found = _say_people(names, "ses")
     if asked is None:
         if len(sessions) > 1:
             accepted = "one session, or a choice"
