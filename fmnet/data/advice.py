@@ -17,6 +17,10 @@ class Advice:
         Where maps of several kinds are found, or none of the kind asked for.
     naming : str
         Where no map is named the BIDS way.
+    runs, sessions : str
+        Where runs of several tasks or sessions are found, or none of those asked for.
+    raw : str
+        Where a sidecar in the raw data set may help.
     """
 
     root: str = "correct cohort.root"
@@ -27,6 +31,9 @@ class Advice:
     task: str = "choose among them (cohort.task)"
     desc: str = "choose one with cohort.desc='NAME'"
     naming: str = "rename the maps the BIDS way, or list them in a table and use cohort=table"
+    runs: str = "say which task to read: cohort.task=NAME"
+    sessions: str = "say which to read: cohort.sessions=[NAME,...]"
+    raw: str = "name the raw data set whose sidecars state it: cohort.raw=FOLDER"
 
 
 #: For the readers of cohorts.

@@ -12,6 +12,8 @@ from fmnet.errors import Fault, VolumeError
 
 ACCEPTED = "a 3-D NIfTI-1, NIfTI-2 or Analyze map (.nii, .nii.gz, .img/.hdr)"
 SUFFIXES = (".nii", ".nii.gz", ".img", ".hdr", ".img.gz", ".hdr.gz")
+#: What is found where DataLad has not fetched a file yet.
+POINTER = "a DataLad (git-annex) pointer without content"
 #: What isal raises for a damaged file; its stub takes `IsalError` for an instance.
 GZIP_ERRORS: tuple[type[Exception], ...] = (
     EOFError,
@@ -84,7 +86,7 @@ def image_files(path: Path) -> dict[str, Path]:
         if (orientation := Path(f"{stem}.mat")).is_file():
             files["mat"] = orientation
     for file in files.values():
-        _check_is_there(file)
+        check_is_there(file)
     return files
 
 
@@ -97,7 +99,8 @@ def _split_suffix(path: Path) -> tuple[str, str]:
     )
 
 
-def _check_is_there(path: Path) -> None:
+def check_is_there(path: Path) -> None:
+    """Raise `VolumeError` if a file is missing, a folder, or a DataLad link without content."""
     try:
         there = path.exists()
     except PermissionError as error:  # of a folder above
@@ -116,7 +119,7 @@ def _pointer(path: Path) -> VolumeError:
     return VolumeError(
         Fault(
             str(path),
-            "a DataLad (git-annex) pointer without content",
+            POINTER,
             "the image itself",
             f"run 'datalad get {path.name}' in its folder",
         )

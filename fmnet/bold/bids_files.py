@@ -1,0 +1,136 @@
+"""BOLD images of a BIDS tree by their names, and the files that belong to them."""
+
+import json
+from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
+
+#: Volumes; then surfaces and CIFTI, which have no voxels to put on a grid.
+VOLUMES = ("nii", "nii.gz")
+SURFACES = ("dtseries.nii", "func.gii")
+#: Entities of what software made of a run, and of what a run was put together from.
+OUTPUT_ENTITIES = ("space", "cohort", "res", "den", "hemi", "label", "desc")
+PART_ENTITIES = ("echo", "part")
+
+
+@dataclass(frozen=True)
+class BoldName:
+    """A BOLD image as its name describes it.
+
+    Parameters
+    ----------
+    path : Path
+        Of the image; need not have content.
+    entities : tuple of (str, str)
+        In the order of the name, ``("sub", "01")`` first.
+    extension : str
+        Without the dot that it begins with.
+    """
+
+    path: Path
+    entities: tuple[tuple[str, str], ...]
+    extension: str
+
+    def get(self, entity: str) -> str:
+        """Value of an entity; empty if the name has none."""
+        return dict(self.entities).get(entity, "")
+
+    @property
+    def participant_id(self) -> str:
+        """Whose it is, with ``sub-``."""
+        return f"sub-{self.get('sub')}"
+
+    @property
+    def run_id(self) -> str:
+        """What it shares with all that was made of the same run."""
+        return self.stem((*OUTPUT_ENTITIES, *PART_ENTITIES))
+
+    @property
+    def output(self) -> str:
+        """Space and resolution as fMRIPrep's ``--output-spaces`` writes them: ``NAME:res-2``."""
+        res = f":res-{self.get('res')}" if self.get("res") else ""
+        return f"{self.get('space')}{res}"
+
+    def stem(self, without: tuple[str, ...]) -> str:
+        """Join the entities of its name, but for those named."""
+        return "_".join(f"{key}-{value}" for key, value in self.entities if key not in without)
+
+    def beside(self, name: str) -> Path | None:
+        """Find a file in its folder, also one that is a link to content not fetched yet."""
+        path = self.path.with_name(name)
+        return path if path.exists() or path.is_symlink() else None
+
+
+def find_bold(root: Path) -> list[BoldName]:
+    """List the BOLD images below ``sub-*/[ses-*/]func``: volumes, surfaces and CIFTI."""
+    # importing nilearn takes longer than scoring a folder of maps, which needs none of it
+    from nilearn.interfaces.bids import get_bids_files
+
+    files = get_bids_files(escape(str(root)), file_tag="bold", modality_folder="func")
+    names = [parse_name(Path(file)) for file in files]
+    return [name for name in names if name.extension in (*VOLUMES, *SURFACES)]
+
+
+def parse_name(path: Path) -> BoldName:
+    """Read the entities of a file's name."""
+    from nilearn.interfaces.bids import parse_bids_filename  # see `find_bold`
+
+    found = parse_bids_filename(path)
+    entities = tuple((key, value) for key, value in found["entities"].items() if value)
+    return BoldName(path, entities, found["extension"])
+
+
+def find_people(root: Path) -> tuple[str, ...]:
+    """Name everyone with a folder ``sub-*``, sorted."""
+    return tuple(sorted(path.name for path in root.glob("sub-*") if path.is_dir()))
+
+
+def inherited_files(root: Path, image: BoldName, ending: str) -> list[Path]:
+    """Find the files that hold for an image by BIDS's inheritance, the nearest first.
+
+    Parameters
+    ----------
+    root : Path
+        Of the image's data set, or of the raw one that it comes from.
+    image : BoldName
+        What they are to hold for.
+    ending : str
+        Suffix and extension, ``bold.json``.
+
+    Returns
+    -------
+    list of Path
+        From the image's folder up to `root`; names hold none but entities of the image's.
+    """
+    person = root / image.participant_id
+    session = [person / f"ses-{image.get('ses')}"] if image.get("ses") else []
+    folders = [*(folder / "func" for folder in session), person / "func", *session, person, root]
+    found: list[Path] = []
+    for folder in folders:
+        names = [parse_name(path) for path in folder.glob(f"*{ending}")]
+        holds = [name for name in names if set(name.entities) <= set(image.entities)]
+        holds = [name for name in holds if name.path.name.split("_")[-1] == ending]
+        found += [name.path for name in sorted(holds, key=_nearness)]
+    return found
+
+
+def _nearness(name: BoldName) -> tuple[int, str]:
+    return -len(name.entities), name.path.name
+
+
+def find_raw(root: Path) -> Path | None:
+    """Find the raw data set that a derivatives folder lies in: up to two folders above."""
+    for folder in root.resolve().parents[:2]:
+        is_dataset = (folder / "dataset_description.json").exists()
+        if is_dataset and find_people(folder) and not is_derivative(folder):
+            return folder
+    return None
+
+
+def is_derivative(root: Path) -> bool:
+    """Tell whether a data set says that it was derived from another."""
+    try:
+        text = (root / "dataset_description.json").read_text(encoding="utf-8-sig")
+        return bool(json.loads(text).get("DatasetType") == "derivative")
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -1,0 +1,76 @@
+"""Repetition times as JSON sidecars state them."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fmnet.bold.bids_files import BoldName, inherited_files
+from fmnet.data.advice import SETTINGS, Advice
+from fmnet.data.bold_file import LONGEST_T_R, SHORTEST_T_R
+from fmnet.errors import Fault, VolumeError
+
+ACCEPTED_T_R = f"RepetitionTime in seconds, {SHORTEST_T_R:g} to {LONGEST_T_R:g}"
+
+
+def read_sidecars(image: BoldName, roots: Iterable[Path]) -> list[tuple[Path, dict[str, Any]]]:
+    """Read the sidecars that hold for an image, the nearest first, data set by data set.
+
+    Raises
+    ------
+    VolumeError
+        With every sidecar that is damaged.
+    """
+    paths = [path for root in roots for path in inherited_files(root, image, "bold.json")]
+    contents: list[tuple[Path, dict[str, Any]]] = []
+    faults: list[Fault] = []
+    for path in paths:
+        try:
+            contents.append((path, _read(path)))
+        except (OSError, ValueError, TypeError) as error:
+            found = f"a sidecar that can't be read ({error})"
+            action = "fetch or write the file again"
+            faults.append(
+                Fault(str(path), found, "a JSON object in UTF-8", action, image.participant_id)
+            )
+    if faults:
+        raise VolumeError(faults)
+    return contents
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8-sig"))
+    if not isinstance(content, dict):
+        raise TypeError(f"a JSON {type(content).__name__}")
+    return content
+
+
+def stated_t_r(
+    image: BoldName, sidecars: list[tuple[Path, dict[str, Any]]], advice: Advice = SETTINGS
+) -> float | None:
+    """Find the repetition time in seconds that sidecars state; None where there is no sidecar.
+
+    Raises
+    ------
+    VolumeError
+        If there are sidecars and none states it, or the nearest that does states none that can be.
+    """
+    if not sidecars:
+        return None
+    stated = [(path, held["RepetitionTime"]) for path, held in sidecars if "RepetitionTime" in held]
+    if not stated:
+        is_sparse = any("VolumeTiming" in held for _, held in sidecars)
+        found = "no RepetitionTime" + (" but VolumeTiming (uneven)" if is_sparse else "")
+        raise _refused(image, sidecars[0][0], found, f"add it to the file, or {advice.raw}")
+    path, value = stated[0]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _refused(image, path, f"RepetitionTime {value!r}, no number", "correct the file")
+    if not SHORTEST_T_R <= value <= LONGEST_T_R:
+        is_ms = SHORTEST_T_R <= value / 1000 <= LONGEST_T_R
+        found = f"RepetitionTime {value:g}" + (", probably milliseconds" if is_ms else "")
+        raise _refused(image, path, found, "correct the file")
+    return float(value)
+
+
+def _refused(image: BoldName, path: Path, found: str, action: str) -> VolumeError:
+    return VolumeError(Fault(str(path), found, ACCEPTED_T_R, action, image.participant_id))
