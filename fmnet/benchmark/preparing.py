@@ -1,9 +1,9 @@
-"""How fast BOLD runs are made ready for training, in how much memory, beside nibabel and nilearn."""
+"""How fast BOLD runs are made ready, and in how much memory, by us and by nibabel and nilearn."""
 
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -58,7 +58,7 @@ class Preparing:
     n_volumes: Several = 200
     voxel_size_mm: VoxelSize = 4
     n_rounds: Count = 2
-    cleaning: CleaningSettings = CleaningSettings()
+    cleaning: CleaningSettings = field(default_factory=CleaningSettings)
 
     def run(self, out: Path) -> list[str]:
         """Measure everything; tables in `out`, figures and goals in words."""
@@ -96,12 +96,11 @@ class Preparing:
 
     def _table(self, costs: Sequence[dict[str, Cost]]) -> pd.DataFrame:
         """Summarise seconds for each run, and the largest memory beyond that of the process."""
-        times = {
-            name: [cost[name].seconds / n for cost in costs] for name, n in self._counts.items()
-        }
+        counts = self._counts
+        times = {name: [cost[name].seconds / n for cost in costs] for name, n in counts.items()}
         table = race_table(times).rename(columns={"seconds": "seconds_per_run"})
-        table.insert(1, "runs", list(self._counts.values()))
-        table["peak_mb"] = [max(cost[name].peak_mb for cost in costs) for name in self._counts]
+        table.insert(1, "runs", list(counts.values()))
+        table["peak_mb"] = [max(cost[name].peak_mb for cost in costs) for name in counts]
         return table
 
     def _compare(self, runs: Sequence[PreprocessedRun], folder: Path) -> pd.DataFrame:
