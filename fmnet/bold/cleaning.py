@@ -1,5 +1,7 @@
 """Cleaning as one matrix for each run, which nilearn makes and which is applied block by block."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,6 +9,22 @@ from fmnet.bold.confounds import Nuisance
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.stored_run import StoredRun
 from fmnet.data.volume import FloatArray
+from fmnet.errors import Fault, VolumeError
+
+Band = tuple[float | None, float | None]
+
+#: Numbers of a run that are worked on at a time: 4 MB as float32, whatever the run's length.
+BLOCK_NUMBERS = 1 << 20
+#: Volumes that nilearn's filter, a Butterworth of order 5 run both ways, is padded by at each end.
+FILTER_PADDING = 33
+#: Strategies whose cosines take slow drift out: a high-pass filter beside them would do it twice.
+HAVE_COSINES = ("compcor",)
+
+
+def band_of(settings: CleaningSettings) -> Band:
+    """Limits in Hz of the filter; None for no limit on that side."""
+    low = None if settings.strategy in HAVE_COSINES else settings.low_hz
+    return low, settings.high_hz
 
 
 def cleaning_matrix(
@@ -15,20 +33,151 @@ def cleaning_matrix(
     """Build the matrix that takes drift, confounds and other frequencies out of a run.
 
     Everything that `nilearn.signal.clean` does without standardising is linear along time, so that
-    cleaning the unit vectors tells what it does to any series.
+    cleaning the unit vectors tells what it does to any series. Its steps are taken in its order:
+    volumes left out are filled in by a cubic spline, drift is taken out, the band is limited, the
+    filled ones are left out again, and confounds, treated likewise, are regressed out. Filling in
+    is done here: nilearn (0.14) lets a volume that is left out through where its mirror image in
+    time is left out as well. With `compcor` its cosines stand for the lower limit of the band.
 
     Returns
     -------
     ndarray, shape (T_kept, T)
-        From the volumes as acquired to those that are kept.
+        From the volumes as acquired to those that are kept. A constant becomes 0.
+
+    Raises
+    ------
+    VolumeError
+        See `cleaning_faults`.
     """
-    raise NotImplementedError
+    if faults := cleaning_faults(nuisance, t_r, settings, "cleaning"):
+        raise VolumeError(faults)
+    units, regressors = np.eye(len(nuisance.regressors)), nuisance.regressors
+    if band_of(settings) == (None, None):
+        return _regress(units[nuisance.kept], regressors[nuisance.kept], detrend=True)
+    filtered = _filter(np.hstack([units, regressors]), nuisance.kept, t_r, band_of(settings))
+    n = len(units)
+    return _regress(filtered[:, :n], filtered[:, n:], detrend=False)
+
+
+def cleaning_faults(
+    nuisance: Nuisance, t_r: float, settings: CleaningSettings, where: str
+) -> list[Fault]:
+    """Say why a run can't be cleaned like this; empty if it can.
+
+    The band must lie below half the sampling rate, the run must be longer than the filter, and
+    something must be left of it: each regressor takes one degree of freedom, the filter the share
+    of frequencies that it stops.
+    """
+    low_hz, high_hz = band_of(settings)
+    nyquist = 0.5 / t_r
+    low, high = low_hz or 0.0, nyquist if high_hz is None else high_hz
+    if high_hz is not None and high >= nyquist:
+        found = f"an upper limit of {high:g} Hz where volumes are {t_r:g} s apart"
+        return [_band_fault(where, found, f"less than {nyquist:g} Hz, half the sampling rate")]
+    if low >= high:
+        return [_band_fault(where, f"a band from {low:g} to {high:g} Hz", "low_hz below high_hz")]
+    n_span = int(nuisance.kept[-1] - nuisance.kept[0]) + 1
+    if (low_hz or high_hz) and n_span <= FILTER_PADDING:
+        accepted = f"more than {FILTER_PADDING} for a filter"
+        return [_band_fault(where, f"{n_span} volumes from first to last", accepted)]
+    n_regressors = int((np.ptp(nuisance.regressors, axis=0) > 0).sum())
+    n_band = int(len(nuisance.kept) * (high - low) / nyquist) - 2 * (low_hz is None)
+    if n_band > n_regressors:
+        return []
+    found = (
+        f"{n_regressors} regressors where {len(nuisance.kept)} volumes leave {n_band} degrees of "
+        f"freedom between {low:g} and {high:g} Hz"
+    )
+    action = "leave the run out, widen the band, or choose a strategy with fewer regressors"
+    return [Fault(where, found, "fewer regressors than degrees of freedom", action)]
 
 
 def clean_values(stored: StoredRun, nuisance: Nuisance, settings: CleaningSettings) -> FloatArray:
     """Clean a run: (T_kept, V) float32, in percent of each voxel's mean over the kept volumes.
 
     NaN where the run has no data, does not vary, or has a mean that is not positive enough for
-    percentages to mean anything.
+    percentages to mean anything: less than its standard deviation, as in runs that were cleaned
+    before.
+
+    Besides the result, which takes 4 * T_kept * V bytes, the matrix (8 * T_kept * T) and a few
+    blocks of `BLOCK_NUMBERS` numbers are in memory; the stored values are mapped.
+
+    Raises
+    ------
+    VolumeError
+        See `cleaning_faults`.
     """
-    raise NotImplementedError
+    matrix = cleaning_matrix(nuisance, stored.t_r, settings).astype(np.float32)
+    cleaned = np.empty((len(nuisance.kept), stored.facts.n_voxels), np.float32)
+    for columns, values in _blocks(stored):
+        kept = values[nuisance.kept]
+        mean = kept.mean(axis=0, dtype=np.float64)
+        usable = (np.ptp(kept, axis=0) > 0) & (mean >= kept.std(axis=0))
+        # the matrix takes constants out anyway, but float32 is finer near 0
+        values -= mean.astype(np.float32)
+        percent = np.divide(100, mean, out=np.full_like(mean, np.nan), where=usable)
+        np.matmul(matrix, values, out=cleaned[:, columns])
+        cleaned[:, columns] *= percent.astype(np.float32)
+    return cleaned
+
+
+def signal_to_noise(stored: StoredRun, start: int) -> FloatArray:
+    """Divide mean by standard deviation in time, as stored, from volume `start` on: (V,).
+
+    NaN where the run has no data or does not vary. Memory: blocks as in `clean_values`.
+    """
+    ratio = np.full(stored.facts.n_voxels, np.nan, np.float32)
+    for columns, values in _blocks(stored):
+        deviation = values[start:].std(axis=0)
+        np.divide(values[start:].mean(axis=0), deviation, out=ratio[columns], where=deviation > 0)
+    return ratio
+
+
+def _blocks(stored: StoredRun) -> Iterator[tuple[slice, FloatArray]]:
+    """Read all volumes of some voxels at a time, (T, v) in the file's units; NaN without data."""
+    whole, (slope, intercept) = stored.mapped(), stored.scale
+    width = max(1, BLOCK_NUMBERS // stored.n_volumes)
+    for start in range(0, stored.facts.n_voxels, width):
+        columns = slice(start, min(start + width, stored.facts.n_voxels))
+        values = whole[:, columns].astype(np.float32)
+        if np.ndim(slope):
+            values *= slope[columns]
+            values += intercept[columns]
+        elif (slope, intercept) != (1, 0):
+            values *= slope
+            values += intercept
+        yield columns, values
+
+
+def _filter(
+    series: NDArray[np.float64], kept: NDArray[np.intp], t_r: float, band: Band
+) -> NDArray[np.float64]:
+    """Fill in what is left out, limit the band without drift, and leave it out again."""
+    # here, for importing these takes long and what cleans nothing need not wait for it
+    from nilearn.signal import clean
+    from scipy.interpolate import CubicSpline
+
+    low_hz, high_hz = band
+    places, filled = kept - kept[0], series[kept]
+    if places[-1] >= len(kept):
+        filled = CubicSpline(places, filled)(np.arange(places[-1] + 1))
+    filtered = clean(filled, standardize=None, high_pass=low_hz, low_pass=high_hz, t_r=t_r)
+    left: NDArray[np.float64] = filtered[places]
+    return left
+
+
+def _regress(
+    series: NDArray[np.float64], regressors: NDArray[np.float64], detrend: bool
+) -> NDArray[np.float64]:
+    """Take regressors out, and drift of both before if asked for."""
+    from nilearn.signal import clean  # as above
+
+    confounds = regressors if regressors.shape[1] else None
+    cleaned: NDArray[np.float64] = clean(
+        series, detrend=detrend, standardize=None, filter=False, confounds=confounds
+    )
+    return cleaned
+
+
+def _band_fault(where: str, found: str, accepted: str) -> Fault:
+    return Fault(where, found, accepted, "change low_hz and high_hz, or set them to null")

@@ -67,11 +67,18 @@ class BoldStore:
     min_coverage: float = 0.5
     _weights: dict[bytes, Any] = field(default_factory=dict, init=False, repr=False)
 
-    def add(self, run: BoldRun) -> StoredRun:
+    def add(self, run: BoldRun, index: StoreIndex | None = None) -> StoredRun:
         """Store a run unless the same content is there already.
 
         Of the file, `fmnet.data.bold_file.N_AHEAD` volumes are in memory at a time, besides what
         it takes to place one: memory doesn't grow with the length of the run.
+
+        Parameters
+        ----------
+        run : BoldRun
+            What to store.
+        index : StoreIndex, optional
+            What is known of files, and is added to; without it the file is read in any case.
 
         Raises
         ------
@@ -80,7 +87,7 @@ class BoldStore:
         StoreError
             If the store can't be written.
         """
-        return self._add(run, StoreIndex())
+        return self._add(run, StoreIndex() if index is None else index)
 
     def add_all(
         self, runs: Iterable[BoldRun], n_jobs: int = 1

@@ -125,7 +125,7 @@ class StoredRun:
         width, dtype = self.facts.n_voxels, np.dtype(self.facts.dtype)
         first = self.facts.sizes[".npy"] - (self.n_volumes - start) * width * dtype.itemsize
         kept = self._read(dtype, n * width, first).reshape(n, width)
-        slope, intercept = self._scale
+        slope, intercept = self.scale
         if np.ndim(slope) == 0 and (slope, intercept) == (1, 0):
             plain: FloatArray = kept.astype(np.float32)
             return plain
@@ -157,7 +157,8 @@ class StoredRun:
         return whole
 
     @cached_property
-    def _scale(self) -> tuple[Any, Any]:
+    def scale(self) -> tuple[Any, Any]:
+        """What stored numbers are multiplied by and what is added then: numbers, or (V,) each."""
         if SCALE not in self.facts.sizes:
             return np.float32(self.facts.slope), np.float32(self.facts.intercept)
         slope, intercept = np.load(self.path.with_suffix(SCALE), allow_pickle=False)
