@@ -40,7 +40,7 @@ class BoldRun:
     path : Path
         4-D ``.nii`` or ``.nii.gz``.
     space : str
-        One of `fmnet.data.volume.MNI_SPACES`.
+        One of `fmnet.data.volume.SPACES`.
     mask : Path, optional
         Brain mask on the run's own grid.
     t_r : float, optional

@@ -38,7 +38,7 @@ from fmnet.data.stored_run import (
     open_run,
     write_facts,
 )
-from fmnet.data.volume import FloatArray, check_space
+from fmnet.data.volume import MNI_SPACES, OWN_SPACE, SPACES, FloatArray, check_space
 from fmnet.errors import CohortError, Fault, VolumeError
 
 RAISE_COVERAGE = "check the run's registration and its mask, or lower min_coverage"
@@ -115,7 +115,8 @@ class BoldStore:
         return add_each(self._add, runs, self.folder, n_jobs)
 
     def _add(self, run: BoldRun, index: StoreIndex) -> StoredRun:
-        check_space(run.space, str(run.path))
+        is_own = self.grid is None or self.grid.space == OWN_SPACE
+        check_space(run.space, str(run.path), SPACES if is_own else MNI_SPACES)
         stamps = {file: stamp_image(file) for file in (run.path, run.mask) if file is not None}
         known = {file: index.find_source(file, stamp) for file, stamp in stamps.items()}
         hashes = {file: source.sha256 for file, source in known.items() if source is not None}

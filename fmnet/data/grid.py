@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from scipy.linalg import inv
 from scipy.ndimage import affine_transform, gaussian_filter
 
-from fmnet.data.volume import Affine, FloatArray, Volume, check_affine, check_space
+from fmnet.data.volume import (
+    OWN_SPACE,
+    SPACES,
+    Affine,
+    FloatArray,
+    Volume,
+    check_affine,
+    check_space,
+)
 
 MaskName = Literal["brain", "grey_matter", "non_grey", "background"]
 
@@ -29,7 +37,7 @@ class Grid:
     affine : ndarray of float64, shape (4, 4)
         From voxel index to world coordinates in mm, RAS+.
     space : str
-        One of `fmnet.data.volume.MNI_SPACES`.
+        One of `fmnet.data.volume.SPACES`.
     """
 
     mask: NDArray[np.bool_]
@@ -38,7 +46,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         check_affine(self.affine, "template grid")
-        check_space(self.space, "template grid")
+        check_space(self.space, "template grid", SPACES)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -88,7 +96,14 @@ def place_on_grid(volume: Volume, grid: Grid) -> FloatArray:
     -------
     ndarray of float32, shape (C, V)
         In-mask values; NaN where the map has none.
+
+    Raises
+    ------
+    VolumeError
+        If one of the two is in somebody's own space and the other is not.
     """
+    if OWN_SPACE in {volume.space, grid.space} and volume.space != grid.space:
+        check_space(volume.space, volume.name, (grid.space,))
     covered = np.isfinite(volume.data) & (volume.data != 0)
     filled = np.where(covered, volume.data, np.float32(0))
     if volume.data.shape[1:] == grid.shape and np.allclose(volume.affine, grid.affine, atol=1e-4):

@@ -21,7 +21,7 @@ from fmnet.data.image_files import (
     unpack,
     unpack_start,
 )
-from fmnet.data.volume import Affine, FloatArray, Volume, check_affine, check_space
+from fmnet.data.volume import SPACES, Affine, FloatArray, Volume, check_affine, check_space
 from fmnet.errors import Fault, VolumeError
 
 ANALYZE_NOTE = "Analyze file states no handedness; read as SPM does, x stored from right to left"
@@ -35,7 +35,7 @@ def read_volume(source: Path | RawImage, space: str) -> Volume:
     source : Path or RawImage
         A NIfTI-1, NIfTI-2 or Analyze file, single or pair, compressed or not.
     space : str
-        The space that the map is said to be in, see `fmnet.data.volume.MNI_SPACES`.
+        The space that the map is said to be in, see `fmnet.data.volume.SPACES`.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def read_volume(source: Path | RawImage, space: str) -> Volume:
         If the file is missing, damaged, not an image, not 3-D, or without usable geometry.
     """
     name = str(source.path if isinstance(source, RawImage) else source)
-    check_space(space, name)
+    check_space(space, name, SPACES)
     return volume_from_image(load_image(source), space, name)
 
 

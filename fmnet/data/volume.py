@@ -25,6 +25,11 @@ MNI_SPACES = (
     "MNI152NLin2009cAsym",
 )
 
+#: One person's own space: runs and maps that are compared with nobody else's, and whose coordinates
+#: mean nothing to a template. No cohort and no signature accepts it.
+OWN_SPACE = "own"
+SPACES = (*MNI_SPACES, OWN_SPACE)
+
 #: Largest condition number of an affine; one slice of 1 x 1 x 1000 mm voxels has 1000.
 MAX_CONDITION = 1e5
 
@@ -41,7 +46,7 @@ class Volume:
         From voxel index to world coordinates in mm; first axis to the right, second to the front,
         third upwards (RAS+).
     space : str
-        One of `MNI_SPACES`.
+        One of `SPACES`.
     name : str
         Where the data come from, for messages.
 
@@ -57,7 +62,7 @@ class Volume:
     name: str = "volume"
 
     def __post_init__(self) -> None:
-        check_space(self.space, self.name)
+        check_space(self.space, self.name, SPACES)
         if self.data.ndim != 4 or 0 in self.data.shape:
             self._refuse(
                 f"an array of shape {self.data.shape}",
@@ -74,14 +79,15 @@ class Volume:
         raise VolumeError(Fault(self.name, found, accepted, action))
 
 
-def check_space(space: str, name: str) -> None:
-    """Raise `VolumeError` unless `space` is one of `MNI_SPACES`."""
-    if space not in MNI_SPACES:
+def check_space(space: str, name: str, accepted: tuple[str, ...] = MNI_SPACES) -> None:
+    """Raise `VolumeError` unless `space` is one of those accepted."""
+    if space not in accepted:
+        named = [other for other in accepted if other != OWN_SPACE] or accepted
         raise VolumeError(
             Fault(
                 name,
                 f"space '{space}'",
-                ", ".join(MNI_SPACES),
+                ", ".join(named),
                 "normalise the map to MNI152 space, or correct the space stated for it",
             )
         )

@@ -125,6 +125,15 @@ def test_run_lost_while_in_use_is_named(run, own, how):
         stored.read_window(5, 4)
 
 
+def test_own_space_stays_on_own_grids(tmp_path, run, own, on_grid, grid):
+    run = replace(run, space="own")
+    assert own.add(run).grid.space == "own"
+    same = BoldStore(tmp_path / "same", replace(grid, space="own"), min_coverage=0.1)
+    assert same.add(run).grid.space == "own"
+    with pytest.raises(VolumeError, match=r"bold\.nii\.gz: found space 'own'; accepted: MNI152"):
+        on_grid.add(run)
+
+
 # on the template grid --------------------------------------------------------------------------
 
 

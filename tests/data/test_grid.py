@@ -81,6 +81,16 @@ def test_refuses_unknown_space(grid):
         Grid(grid.mask, grid.affine, "Talairach")
 
 
+def test_own_space_and_template_do_not_mix(grid):
+    values = grid.unmask(np.ones((1, grid.n_voxels), np.float32))
+    own = Grid(grid.mask, grid.affine, "own")
+    assert place_on_grid(Volume(values, grid.affine, "own"), own).all()
+    with pytest.raises(VolumeError, match=r"a: found space 'own'; accepted: MNI152"):
+        place_on_grid(Volume(values, grid.affine, "own", "a"), grid)
+    with pytest.raises(VolumeError, match=r"a: found space 'MNI152'; accepted: own"):
+        place_on_grid(Volume(values, grid.affine, "MNI152", "a"), own)
+
+
 # placing a map ---------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fmnet.data.volume import MNI_SPACES, Volume, check_affine, check_space, is_ras
+from fmnet.data.volume import MNI_SPACES, OWN_SPACE, Volume, check_affine, check_space, is_ras
 from fmnet.errors import VolumeError
 
 AFFINE = np.diag([2.0, 3.0, 4.0, 1.0])
@@ -81,3 +81,9 @@ def test_refuses_flipped_axes(signs):
 def test_refuses_permuted_axes():
     with pytest.raises(VolumeError, match=r"a\.nii: found axes in another order than RAS\+"):
         Volume(DATA, AFFINE[:, [1, 2, 0, 3]], "MNI152", "a.nii")
+
+
+def test_own_space_is_for_volumes_but_for_no_cohort():
+    assert Volume(DATA, AFFINE, OWN_SPACE).space == OWN_SPACE
+    with pytest.raises(VolumeError, match=r"a\.nii: found space 'own'; accepted: MNI152, "):
+        check_space(OWN_SPACE, "a.nii")
