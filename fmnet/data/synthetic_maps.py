@@ -203,11 +203,11 @@ def _draw_field(grid: Grid, fwhm_mm: float, seed: SeedSequence) -> FloatArray:
     noise = np.random.default_rng(seed).standard_normal(box, dtype=np.float32)
     smooth = gaussian_filter(noise, sd_voxels, mode="wrap")
     x, y, z = grid.shape
-    field: FloatArray = smooth[:x, :y, :z] / _norm_of_kernel(box, sd_voxels)
+    field: FloatArray = smooth[:x, :y, :z] / norm_of_kernel(box, sd_voxels)
     return field
 
 
-def _norm_of_kernel(box: tuple[int, ...], sd_voxels: NDArray[np.float64]) -> float:
+def norm_of_kernel(box: tuple[int, ...], sd_voxels: NDArray[np.float64]) -> float:
     """Work out the SD that white noise of SD 1 is left with."""
     impulses = [np.eye(1, length)[0] for length in box]
     kernels = [
