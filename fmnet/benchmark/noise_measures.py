@@ -36,7 +36,7 @@ def measure_noise(values: FloatArray, grid: Grid, t_r: float) -> dict[str, float
     mean = values.mean(axis=0, dtype=float)
     percent = 100 * (values / mean - 1)
     still = _detrend(percent)
-    sd, still_sd = percent.std(axis=0), still.std(axis=0)
+    sd, still_sd = np.asarray(percent.std(axis=0)), np.asarray(still.std(axis=0))
     scaled = still / still_sd
     pairs = (scaled.T @ scaled / len(scaled))[np.triu_indices(values.shape[1], 1)]
     steps = np.sqrt((np.diff(percent, axis=0) ** 2).mean(axis=1))
@@ -52,7 +52,7 @@ def measure_noise(values: FloatArray, grid: Grid, t_r: float) -> dict[str, float
         "mean |correlation| of voxels": float(np.abs(pairs).mean()),
         "correlation of neighbours": neighbour_correlation(scaled, grid),
         "FWHM (voxels)": _fwhm(neighbour_correlation(scaled, grid)),
-        **_spread("excess kurtosis", kurtosis(still, axis=0)),
+        **_spread("excess kurtosis", np.asarray(kurtosis(still, axis=0))),
     }
 
 

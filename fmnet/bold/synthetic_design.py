@@ -117,13 +117,13 @@ class BoldDesign:
     spike_rate: float = 0.015
     motion_percent: float = 2.0
     network_percent: float = 0.8
-    thermal_percent: float = 0.8
-    smooth_percent: float = 0.7
+    thermal_percent: float = 0.75
+    smooth_percent: float = 0.75
     drift_percent: float = 0.7
     physio_percent: float = 0.6
-    noise_spread: float = 0.6
+    noise_spread: float = 0.8
     noise_fwhm_mm: float = 10.0
-    autocorrelation: float = 0.6
+    autocorrelation: float = 0.65
     n_non_steady: int = 2
     n_sites: int = 1
     seed: int = 0

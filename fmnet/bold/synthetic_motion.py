@@ -91,7 +91,7 @@ def motion_signal(
     """
     moved = motion.displacement_mm.astype(np.float32)
     history = lfilter([1.0], [1.0, -math.exp(-t_r / T1_S)], moved).astype(np.float32)
-    pattern = 0.5 + anatomy.rim
+    pattern = 0.4 + anatomy.rim
     signal = _residual(motion.traces, anatomy) - history[:, None] * pattern
     disturbance = smooth_noise(rng, anatomy.grid, len(moved), DISTURBANCE_FWHM_MM)
     signal += moved[:, None] * disturbance * pattern

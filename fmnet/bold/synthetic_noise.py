@@ -16,7 +16,7 @@ from fmnet.data.volume import FloatArray
 #: Breathing and heartbeat in Hz, and their SD between persons.
 BREATHING_HZ, HEARTBEAT_HZ, RATE_SPREAD = 0.28, 1.05, 0.1
 #: SD between voxels of the AR(1) coefficient.
-AUTOCORRELATION_SD = 0.1
+AUTOCORRELATION_SD = 0.15
 #: Repetition time in s to which the knob `autocorrelation` refers.
 REFERENCE_T_R = 2.0
 #: Smoothness of the places where noise is stronger, and of drift.
@@ -24,7 +24,7 @@ PLACES_FWHM_MM = 30.0
 #: Cosines that make up drift.
 N_DRIFTS = 3
 #: Slow changes of breathing that reach the whole grey matter, relative to the pulse in CSF.
-GLOBAL_SHARE = 0.5
+GLOBAL_SHARE = 0.45
 
 
 def smooth_noise(rng: np.random.Generator, grid: Grid, n: int, fwhm_mm: float) -> FloatArray:
@@ -62,10 +62,10 @@ def draw_noise(
     shape = (design.n_volumes, anatomy.grid.n_voxels)
     # thermal noise knows nothing of tissue: in dark voxels it is the larger part
     noise = rng.standard_normal(shape, dtype=np.float32)
-    noise *= np.float32(design.thermal_percent * thermal)
+    noise *= design.thermal_percent * thermal * _places(rng, anatomy.grid, design.noise_spread)
     smooth = smooth_noise(rng, anatomy.grid, design.n_volumes, design.noise_fwhm_mm)
-    noise += design.smooth_percent * _autocorrelate(rng, smooth, design)
-    noise *= _places(rng, anatomy.grid, design.noise_spread)
+    smooth = _autocorrelate(rng, smooth, design)
+    noise += design.smooth_percent * smooth * _places(rng, anatomy.grid, design.noise_spread)
     noise += design.drift_percent * _drift(rng, anatomy.grid, design.n_volumes)
     noise += design.physio_percent * _physiology(rng, design, anatomy)
     return noise
@@ -85,7 +85,7 @@ def _places(rng: np.random.Generator, grid: Grid, spread: float) -> FloatArray:
     """Draw how strong noise is in each voxel: (V,), 1 in the median."""
     field = smooth_noise(rng, grid, 1, PLACES_FWHM_MM)[0]
     fine = rng.standard_normal(grid.n_voxels, dtype=np.float32)
-    places: FloatArray = np.exp(spread * math.sqrt(0.5) * (field + fine))
+    places: FloatArray = np.exp(np.float32(spread * math.sqrt(0.5)) * (field + fine))
     return places
 
 
