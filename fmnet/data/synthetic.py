@@ -1,8 +1,6 @@
 """Synthetic cohorts: a BIDS-derivatives tree with a planted effect; nobody was scanned."""
 
 import json
-import shutil
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from fmnet.data.synthetic_maps import draw_maps, expected_difference, regions_ta
 from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray, Volume
-from fmnet.errors import CohortError, Fault
+from fmnet.data.whole_folder import provide_folder
 
 #: The template that nilearn carries.
 SPACE = "MNI152NLin2009aSym"
@@ -130,33 +128,13 @@ def _build_design(**knobs: Any) -> Design:
 
 
 def _provide(root: Path, design: Design) -> Path:
-    try:
-        if not _is_free(root):
-            _check_same(root, design)
-            return root
-        _write_whole(root, design)
-    except OSError as error:
-        found = f"{error.strerror or error}"
-        accepted = "a folder that can be written, with room for the maps"
-        raise CohortError(Fault(str(root), found, accepted, "choose another folder")) from error
-    return root
-
-
-def _is_free(root: Path) -> bool:
-    return not root.exists() or (root.is_dir() and not any(root.iterdir()))
-
-
-def _check_same(root: Path, design: Design) -> None:
-    """Raise `CohortError` unless the folder holds this very cohort, finished and complete."""
-    if _is_same(root, design):
-        return
-    found = "a file of that name" if root.is_file() else "a folder that holds something else"
-    accepted = "a new or empty folder, or one with the finished cohort of the same knobs"
-    action = "choose another folder, or remove what is there if nobody needs it"
-    raise CohortError(Fault(str(root), found, accepted, action))
+    return provide_folder(
+        root, lambda folder: _write_tree(folder, design), lambda folder: _is_same(folder, design)
+    )
 
 
 def _is_same(root: Path, design: Design) -> bool:
+    """Tell whether the folder holds this very cohort, finished and complete."""
     try:
         stated = json.loads((root / DESCRIPTION).read_text(encoding="utf-8"))
         table = pd.read_csv(root / "participants.tsv", sep="\t", dtype=str)
@@ -166,22 +144,6 @@ def _is_same(root: Path, design: Design) -> bool:
     maps = [root / _map_name(person, name) for person in ids for name in design.contrasts]
     complete = len(ids) == design.n_subjects and all(path.is_file() for path in maps)
     return bool(stated == _description(design)) and complete
-
-
-def _write_whole(root: Path, design: Design) -> None:
-    """Write next to `root` and rename, so that the name appears only once the tree is whole."""
-    target = root.resolve()
-    temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}.part")
-    try:
-        _write_tree(temporary, design)
-        try:
-            temporary.replace(target)
-        except OSError:  # another run may have been faster
-            if _is_free(target):
-                raise
-            _check_same(target, design)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_tree(folder: Path, design: Design) -> None:

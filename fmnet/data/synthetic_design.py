@@ -1,9 +1,7 @@
 """The knobs of a synthetic cohort, checked together, and the people that it is about."""
 
-import hashlib
-import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fmnet.data.knobs import Rule, digest_knobs, knob_faults, plain_numbers
 from fmnet.errors import CohortError, Fault
 
 #: Part of every folder name: raise it when the same knobs would give other data.
@@ -18,8 +17,7 @@ SYNTHETIC_FORMAT = 1
 #: Mean framewise displacement of controls in mm, and its SD between persons.
 MOTION_MM, MOTION_SD_MM = 0.25, 0.05
 
-#: Each number's kind, accepted values in words, and whether one is among them.
-_RULES: dict[str, tuple[type, str, Callable[[Any], bool]]] = {
+_RULES: dict[str, Rule] = {
     "n_subjects": (Integral, "a whole number from 4 upwards", lambda n: n >= 4),
     "effect_size": (Real, "a finite number (between-person SDs)", math.isfinite),
     "jitter_mm": (Real, "a number from 0 to 50 (mm)", lambda x: 0 <= x <= 50),
@@ -84,8 +82,7 @@ class Design:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        faults = [fault for knob in _RULES if (fault := self._knob_fault(knob))]
-        faults += self._contrast_faults()
+        faults = knob_faults(self, _RULES) + self._contrast_faults()
         if not faults and self.n_sites > self.n_subjects // 2:
             accepted = (
                 f"at most {self.n_subjects // 2}, so that each site has people of both groups"
@@ -98,24 +95,12 @@ class Design:
     @property
     def knobs(self) -> dict[str, Any]:
         """All knobs as plain values, alike for ``1`` and ``1.0``."""
-        numbers = {
-            name: int(getattr(self, name)) if kind is Integral else float(getattr(self, name))
-            for name, (kind, _, _) in _RULES.items()
-        }
-        return {**numbers, "contrasts": list(self.contrasts)}
+        return {**plain_numbers(self, _RULES), "contrasts": list(self.contrasts)}
 
     @property
     def digest(self) -> str:
         """Hash of the knobs and of the way in which data follow from them."""
-        text = json.dumps([SYNTHETIC_FORMAT, self.knobs], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def _knob_fault(self, knob: str) -> Fault | None:
-        kind, accepted, holds = _RULES[knob]
-        value = getattr(self, knob)
-        if isinstance(value, kind) and not isinstance(value, bool) and holds(value):
-            return None
-        return Fault(f"cohort.{knob}", f"{value!r}", accepted, f"change cohort.{knob}")
+        return digest_knobs(SYNTHETIC_FORMAT, self.knobs)
 
     def _contrast_faults(self) -> list[Fault]:
         is_list = isinstance(self.contrasts, Sequence) and not isinstance(self.contrasts, str)

@@ -152,7 +152,7 @@ def effect_pattern(
     height = (BLOB_FWHM_MM / FWHM_PER_SD / sd_mm) ** 3
     shift = np.zeros(3) if shift_mm is None else shift_mm
     blobs = [(np.array(region.centre_mm) + shift, region.direction * height) for region in REGIONS]
-    return _sum_blobs(grid, blobs, sd_mm)
+    return sum_blobs(grid, blobs, sd_mm)
 
 
 def regions_table() -> pd.DataFrame:
@@ -203,11 +203,11 @@ def _draw_field(grid: Grid, fwhm_mm: float, seed: SeedSequence) -> FloatArray:
     noise = np.random.default_rng(seed).standard_normal(box, dtype=np.float32)
     smooth = gaussian_filter(noise, sd_voxels, mode="wrap")
     x, y, z = grid.shape
-    field: FloatArray = smooth[:x, :y, :z] / _norm_of_kernel(box, sd_voxels)
+    field: FloatArray = smooth[:x, :y, :z] / norm_of_kernel(box, sd_voxels)
     return field
 
 
-def _norm_of_kernel(box: tuple[int, ...], sd_voxels: NDArray[np.float64]) -> float:
+def norm_of_kernel(box: tuple[int, ...], sd_voxels: NDArray[np.float64]) -> float:
     """Work out the SD that white noise of SD 1 is left with."""
     impulses = [np.eye(1, length)[0] for length in box]
     kernels = [
@@ -231,7 +231,7 @@ def _draw_missing(design: Design, grid: Grid, seed: SeedSequence) -> NDArray[np.
 
 def _activation(grid: Grid) -> FloatArray:
     blobs = [(np.array(centre_mm), height) for centre_mm, height in ACTIVATION]
-    return _sum_blobs(grid, blobs, ACTIVATION_FWHM_MM / FWHM_PER_SD)
+    return sum_blobs(grid, blobs, ACTIVATION_FWHM_MM / FWHM_PER_SD)
 
 
 def _rim(grid: Grid) -> FloatArray:
@@ -242,9 +242,10 @@ def _rim(grid: Grid) -> FloatArray:
     return rim
 
 
-def _sum_blobs(
+def sum_blobs(
     grid: Grid, blobs: list[tuple[NDArray[np.float64], float]], sd_mm: float
 ) -> FloatArray:
+    """Add up Gaussian blobs, each a centre in mm and a height, all of one width: (X, Y, Z)."""
     total = np.zeros(grid.shape)
     x, y, z = (
         grid.affine[axis, 3] + grid.affine[axis, axis] * np.arange(length)
