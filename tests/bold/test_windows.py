@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ def test_as_few_windows_as_cover_the_run_are_spread_evenly(window, more):
     assert starts[0] == 0
     assert starts[-1] == n_volumes - window
     assert (len(starts) - 1) * window < n_volumes
-    steps = [after - before for before, after in zip(starts, starts[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(starts)]
     assert not steps or max(steps) - min(steps) <= 1
 
 
