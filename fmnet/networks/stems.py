@@ -32,6 +32,28 @@ class Stem(nn.Module):
         raise NotImplementedError
 
 
+class Frames(Stem):
+    """Some of the volumes as they are, evenly spread: from the middles of equally long parts.
+
+    Parameters
+    ----------
+    n_frames : int
+        How many; runs with fewer volumes give some of them more than once.
+    """
+
+    def __init__(self, n_frames: int) -> None:
+        super().__init__()
+        self.n_maps = n_frames
+
+    def forward(self, series: torch.Tensor) -> torch.Tensor:
+        """Take volumes: (B, T, X, Y, Z) to (B, n_frames, X, Y, Z)."""
+        odd = 2 * torch.arange(self.n_maps, device=series.device) + 1
+        return series[:, odd * series.shape[1] // (2 * self.n_maps)]
+
+    def start(self, scans: Sequence[torch.Tensor]) -> None:
+        """Leave all as it is: there is nothing to learn."""
+
+
 def inverse_spread(series: torch.Tensor) -> torch.Tensor:
     """Return one over the standard deviation along time: (B, T, V) to (B, V); 0 without any."""
     variance, mean = torch.var_mean(series, dim=1, correction=0)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fmnet.data.volume import FloatArray
-from fmnet.networks.stems import LEAST_VARIATION, Stem, inverse_spread
+from fmnet.networks.stems import LEAST_VARIATION, Stem, inverse_spread, on_grid
 
 #: Added to what a filter lets through, as a share of a voxel's variance: beyond the band that the
 #: cleaning left there is only rounding, whose logarithm would be noise.
@@ -65,7 +65,7 @@ class TemporalFilters(Stem):
     def start(self, scans: Sequence[torch.Tensor]) -> None:
         """Start from filters for equal parts of the band in which the training scans fluctuate."""
         low, high = _band(scans)
-        self.weight.copy_(torch.from_numpy(band_passes(*self.weight.shape, low, high)))
+        self.weight.copy_(torch.from_numpy(band_passes(self.n_maps, self.length, low, high)))
 
 
 def band_passes(n_filters: int, length: int, low: float, high: float) -> FloatArray:
@@ -78,17 +78,18 @@ def band_passes(n_filters: int, length: int, low: float, high: float) -> FloatAr
     time = np.arange(length) - (length - 1) / 2
     low_passes = 2 * edges * np.sinc(2 * edges * time)
     filters = np.diff(low_passes, axis=0) * np.hamming(length)
-    made: FloatArray = filters.astype(np.float32)
-    return made / np.linalg.norm(made, axis=1, keepdims=True)
+    filters /= np.linalg.norm(filters, axis=1, keepdims=True)
+    return np.asarray(filters, dtype=np.float32)
 
 
 def _power_spectrum(values: torch.Tensor, size: int) -> torch.Tensor:
     """Power at each frequency: (B, T, V) to (B, size / 2 + 1, V); its sum is that of squares."""
     transformed = torch.fft.rfft(values, size, dim=1)
-    power = transformed.real.square() + transformed.imag.square()
+    power: torch.Tensor = transformed.real.square() + transformed.imag.square()
     place = torch.arange(power.shape[1], device=power.device)
     is_twice = (place > 0) & (place < size // 2)  # negative frequencies are left out
-    return power * torch.where(is_twice, 2 / size, 1 / size)[:, None]
+    power = power * torch.where(is_twice, 2 / size, 1 / size)[:, None]
+    return power
 
 
 def _band(scans: Sequence[torch.Tensor]) -> tuple[float, float]:
