@@ -113,10 +113,27 @@ def fit_preparation(
     settings : PreparationSettings
         What was chosen beforehand.
     """
-    known = np.isfinite(smoothed)
+    mean, weight = fit_standard(smoothed)
+    return Preparation(grid, contrasts, settings.fwhm_mm, settings.min_coverage, mean, weight)
+
+
+def fit_standard(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Fit mean and weight, one over the standard deviation, of each voxel over scans.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (N, C, V)
+        Of the training scans; NaN where missing.
+
+    Returns
+    -------
+    tuple of ndarray of float32, shape (C, V)
+        Mean and weight; 0 where too few scans have data.
+    """
+    known = np.isfinite(values)
     count = np.maximum(known.sum(axis=0), 1)
-    mean = np.where(known, smoothed, 0).sum(axis=0, dtype=np.float64) / count
-    deviation = np.where(known, smoothed - mean, 0)
+    mean = np.where(known, values, 0).sum(axis=0, dtype=np.float64) / count
+    deviation = np.where(known, values - mean, 0)
     sd = np.sqrt((deviation**2).sum(axis=0, dtype=np.float64) / count)
     usable = known.mean(axis=0) >= MIN_TRAINING_SHARE
     floor = [
@@ -124,11 +141,7 @@ def fit_preparation(
         for row, use in zip(sd, usable, strict=True)
     ]
     spread = np.maximum(np.maximum(sd, np.array(floor)[:, None]), np.finfo(np.float32).tiny)
-    return Preparation(
-        grid,
-        contrasts,
-        settings.fwhm_mm,
-        settings.min_coverage,
+    return (
         np.where(usable, mean, 0).astype(np.float32),
         np.where(usable, 1 / spread, 0).astype(np.float32),
     )

@@ -100,11 +100,14 @@ class PathSum(StartingBackbone):
 
 
 def path_shares(network: ScoreNetwork) -> dict[str, float]:
-    """Say what share of the score each path was given; empty for a network without paths."""
-    backbone = network.backbone
-    if not isinstance(backbone, PathSum):
-        return {}
-    return dict(zip(backbone.paths, backbone.share.tolist(), strict=True))
+    """Say what share of the score each path was given; empty for a network without paths.
+
+    Paths may lie deeper in a network, as where they follow a stem.
+    """
+    for part in network.modules():
+        if isinstance(part, PathSum):
+            return dict(zip(part.paths, part.share.tolist(), strict=True))
+    return {}
 
 
 def build_scale_space(

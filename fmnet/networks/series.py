@@ -1,0 +1,259 @@
+"""Networks that take time series: a stem makes maps of them, a backbone scores the maps."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import MinLen
+from torch import nn
+
+from fmnet.bold.windows import window_starts
+from fmnet.limits import Bands, Count, NonNegativeCount, Positive, Seed, Several
+from fmnet.networks.backbones import (
+    InputShape,
+    ScoreNetwork,
+    StartingBackbone,
+    build_resnet,
+    build_small_cnn,
+)
+from fmnet.networks.dual_regression import DualRegression
+from fmnet.networks.learned_seeds import LearnedSeeds
+from fmnet.networks.signature import PathName, build_scale_space
+from fmnet.networks.stems import Frames, GridShape, Stem
+from fmnet.networks.temporal_filters import TemporalFilters
+from fmnet.networks.voxel_standard import VoxelStandard
+
+BackboneName = Literal["scale_space", "small_cnn", "resnet"]
+Paths = Annotated[Sequence[PathName], MinLen(1)]
+
+#: Fewer bands than for one contrast: a scan has as many maps as the stem makes.
+BANDS_MM = ((8.0, 24.0), (16.0, 48.0))
+#: Pairs of places in many maps are many, and take long.
+PATHS: tuple[PathName, ...] = ("places", "whole")
+
+
+class SeriesBackbone(StartingBackbone):
+    """A stem, a standardisation of its maps by voxel, and a backbone that scores them.
+
+    Parameters
+    ----------
+    stem : Stem
+        From series to C maps.
+    inner : Module
+        From maps, (B, C, X, Y, Z), to scores, (B, 1).
+    shape : tuple of int
+        (C, X, Y, Z).
+    window_volumes : int
+        Volumes that the network sees at once; 0 for whole runs.
+    """
+
+    def __init__(
+        self, stem: Stem, inner: nn.Module, shape: InputShape, window_volumes: int = 0
+    ) -> None:
+        super().__init__()
+        self.stem, self.inner, self.window_volumes = stem, inner, window_volumes
+        self.standard = VoxelStandard(shape)
+
+    def forward(self, series: torch.Tensor) -> torch.Tensor:
+        """Score series: (B, T, X, Y, Z) to (B, 1)."""
+        score: torch.Tensor = self.inner(self.standard(self.maps(series)))
+        return score
+
+    def maps(self, series: torch.Tensor) -> torch.Tensor:
+        """Make maps: (B, T, X, Y, Z) to (B, C, X, Y, Z), 0 where there are no data."""
+        maps: torch.Tensor = self.stem(series)
+        return maps
+
+    def start(self, images: torch.Tensor, labels: torch.Tensor, parts: torch.Tensor) -> None:
+        """Start from series of one length, (N, T, X, Y, Z); see `start_series`."""
+        self.start_series(images.unbind(), labels, parts)
+
+    @torch.no_grad()
+    def start_series(
+        self, scans: Sequence[torch.Tensor], labels: torch.Tensor, parts: torch.Tensor
+    ) -> None:
+        """Start the stem, then fit the standardisation of its maps, then start the backbone.
+
+        Parameters
+        ----------
+        scans : sequence of Tensor, shape (T, X, Y, Z)
+            Training scans; T may differ but is at least ``window_volumes``; 0 where there are no
+            data. Asked for one at a time, and more than once, so that they may lie on disk.
+        labels, parts : Tensor, shape (N,)
+            See `StartingBackbone.start`; a backbone that can't start keeps its random weights.
+        """
+        self.stem.start(scans)
+        each = [self.scan_maps(scan) for scan in scans]
+        maps = torch.cat(each)
+        self.standard.fit(maps)
+        if isinstance(self.inner, StartingBackbone):
+            n_each = torch.tensor([len(one) for one in each])
+            labels, parts = (values.repeat_interleave(n_each) for values in (labels, parts))
+            self.inner.start(self.standard(maps), labels, parts)
+
+    def scan_maps(self, scan: torch.Tensor) -> torch.Tensor:
+        """Make the maps of one scan, (T, X, Y, Z), mean over its windows: (1, C, X, Y, Z)."""
+        starts = window_starts(len(scan), self.window_volumes)
+        length = self.window_volumes or len(scan)
+        windows = [self.maps(scan[None, start : start + length]) for start in starts]
+        return torch.stack(windows).mean(0)
+
+
+class FrameBackbone(SeriesBackbone):
+    """Volumes of a scan as images of their own; their scores are averaged.
+
+    Parameters
+    ----------
+    stem : Frames
+        Which volumes.
+    inner : Module
+        From volumes, (B, 1, X, Y, Z), to scores, (B, 1).
+    grid_shape : tuple of int
+        (X, Y, Z).
+    window_volumes : int
+        See `SeriesBackbone`; the start takes volumes of whole runs.
+    """
+
+    def __init__(
+        self, stem: Frames, inner: nn.Module, grid_shape: GridShape, window_volumes: int = 0
+    ) -> None:
+        super().__init__(stem, inner, (1, *grid_shape), window_volumes)
+
+    def forward(self, series: torch.Tensor) -> torch.Tensor:
+        """Score series: (B, T, X, Y, Z) to (B, 1)."""
+        scores = super().forward(series)
+        return scores.reshape(len(series), self.stem.n_maps).mean(1, keepdim=True)
+
+    def maps(self, series: torch.Tensor) -> torch.Tensor:
+        """Take volumes: (B, T, X, Y, Z) to (B * n_frames, 1, X, Y, Z)."""
+        return super().maps(series).flatten(0, 1)[:, None]
+
+    def scan_maps(self, scan: torch.Tensor) -> torch.Tensor:
+        """Take volumes of one scan, (T, X, Y, Z): (n_frames, 1, X, Y, Z)."""
+        return self.maps(scan[None])
+
+
+def build_learned_seeds(
+    input_shape: InputShape,
+    n_seeds: Count = 10,
+    backbone: BackboneName = "scale_space",
+    voxel_size_mm: Positive = 4.0,
+    bands_mm: Bands = BANDS_MM,
+    paths: Paths = PATHS,
+    window_volumes: NonNegativeCount = 0,
+    seed: Seed = 0,
+) -> ScoreNetwork:
+    """Build a network on the connectivity of learned seeds, see `LearnedSeeds`.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (T, X, Y, Z); T doesn't matter.
+    n_seeds : int
+        Seeds, which start from as many networks of the training scans.
+    backbone : {"scale_space", "small_cnn", "resnet"}
+        What scores the maps; see `build_scale_space`, `build_small_cnn` and `build_resnet`.
+    voxel_size_mm : float
+        Edge length of a voxel.
+    bands_mm, paths : sequence
+        Of the scale space, see `build_scale_space`; other backbones have none.
+    window_volumes : int
+        Volumes that the network sees at once; 0 for whole runs.
+    seed : int
+        Of the random numbers of the search for networks.
+    """
+    stem = LearnedSeeds(input_shape[1:], n_seeds, seed)
+    return _on_maps(stem, input_shape, window_volumes, (backbone, voxel_size_mm, bands_mm, paths))
+
+
+def build_temporal_filters(
+    input_shape: InputShape,
+    n_filters: Count = 6,
+    length: Several = 32,
+    backbone: BackboneName = "scale_space",
+    voxel_size_mm: Positive = 4.0,
+    bands_mm: Bands = BANDS_MM,
+    paths: Paths = PATHS,
+    window_volumes: NonNegativeCount = 0,
+) -> ScoreNetwork:
+    """Build a network on the power that learned filters leave, see `TemporalFilters`.
+
+    Parameters
+    ----------
+    n_filters : int
+        Filters, which start side by side over the band in which the training scans fluctuate.
+    length : int
+        Volumes that a filter spans.
+    input_shape, backbone, voxel_size_mm, bands_mm, paths, window_volumes
+        See `build_learned_seeds`.
+    """
+    stem = TemporalFilters(n_filters, length)
+    return _on_maps(stem, input_shape, window_volumes, (backbone, voxel_size_mm, bands_mm, paths))
+
+
+def build_dual_regression(
+    input_shape: InputShape,
+    n_networks: Count = 10,
+    backbone: BackboneName = "scale_space",
+    voxel_size_mm: Positive = 4.0,
+    bands_mm: Bands = BANDS_MM,
+    paths: Paths = PATHS,
+    window_volumes: NonNegativeCount = 0,
+    seed: Seed = 0,
+) -> ScoreNetwork:
+    """Build a network on each scan's own form of group networks, see `DualRegression`.
+
+    Parameters
+    ----------
+    n_networks : int
+        Networks that are looked for in the training scans.
+    input_shape, backbone, voxel_size_mm, bands_mm, paths, window_volumes, seed
+        See `build_learned_seeds`.
+    """
+    stem = DualRegression(input_shape[1:], n_networks, seed)
+    return _on_maps(stem, input_shape, window_volumes, (backbone, voxel_size_mm, bands_mm, paths))
+
+
+def build_frames(
+    input_shape: InputShape,
+    n_frames: Count = 8,
+    backbone: BackboneName = "small_cnn",
+    voxel_size_mm: Positive = 4.0,
+    bands_mm: Bands = BANDS_MM,
+    paths: Paths = PATHS,
+    window_volumes: NonNegativeCount = 0,
+) -> ScoreNetwork:
+    """Build a network that scores volumes one by one and averages, see `FrameBackbone`.
+
+    Parameters
+    ----------
+    n_frames : int
+        Volumes that are taken, evenly spread over what the network sees.
+    input_shape, backbone, voxel_size_mm, bands_mm, paths, window_volumes
+        See `build_learned_seeds`.
+    """
+    grid_shape = input_shape[1:]
+    inner = _inner((1, *grid_shape), backbone, voxel_size_mm, bands_mm, paths)
+    return ScoreNetwork(FrameBackbone(Frames(n_frames), inner, grid_shape, window_volumes))
+
+
+def _on_maps(
+    stem: Stem,
+    input_shape: InputShape,
+    window_volumes: int,
+    inner: tuple[BackboneName, float, Bands, Sequence[PathName]],
+) -> ScoreNetwork:
+    shape = (stem.n_maps, *input_shape[1:])
+    return ScoreNetwork(SeriesBackbone(stem, _inner(shape, *inner), shape, window_volumes))
+
+
+def _inner(
+    shape: InputShape,
+    backbone: BackboneName,
+    voxel_size_mm: float,
+    bands_mm: Bands,
+    paths: Sequence[PathName],
+) -> nn.Module:
+    if backbone == "scale_space":
+        return build_scale_space(shape, voxel_size_mm, bands_mm, paths).backbone
+    return (build_small_cnn if backbone == "small_cnn" else build_resnet)(shape).backbone
