@@ -17,14 +17,14 @@ from fmnet.data.folds import Fold
 from fmnet.data.volume import FloatArray
 from fmnet.limits import Count, Positives, Seed
 from fmnet.study.baselines.base import Baseline, BaselineData, Rows, Scores
-from fmnet.study.baselines.features import choose_c
-from fmnet.study.baselines.memo import Arrays
-from fmnet.study.baselines.regions import (
+from fmnet.study.baselines.courses import (
     MIN_REGIONS,
     network_courses,
     read_regions,
     region_courses,
 )
+from fmnet.study.baselines.features import choose_c
+from fmnet.study.baselines.memo import Arrays
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Connectivity(Baseline):
         Raises
         ------
         VolumeError, ConfigError
-            If the atlas can't be used, see `fmnet.study.baselines.regions.read_regions`.
+            If the atlas can't be used, see `fmnet.study.baselines.courses.read_regions`.
         """
         if not data.series:
             return "time series: a cohort of BOLD runs"
