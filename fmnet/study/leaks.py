@@ -1,6 +1,6 @@
 """Refuse a pipeline in which test scans reach what is learned; tried, not taken on trust."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmnet.data.folds import Fold
+from fmnet.data.series import Series
 from fmnet.data.tables import subject_key
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, LeakError
@@ -25,9 +26,9 @@ TOLERANCE = 1e-5
 def check_leaks(baselines: dict[str, Baseline], data: StudyData, fold: Fold, seed: int) -> None:
     """Spoil half of a fold's test subjects, and see that nothing else changes.
 
-    Their maps are replaced by noise, their numbers in the participants table by others, and the
-    labels of all test subjects are swapped. Whatever was learned from training subjects alone
-    prepares and scores the other half of the test subjects as before.
+    Their maps and time series are replaced by noise, their numbers in the participants table by
+    others, and the labels of all test subjects are swapped. Whatever was learned from training
+    subjects alone prepares and scores the other half of the test subjects as before.
 
     Parameters
     ----------
@@ -92,7 +93,15 @@ def _spoil(
     listing = replace(data.cohort.listing, participants=table)
     cohort = replace(data.cohort, scans=tuple(scans), listing=listing)
     noise = _noise(data.baseline_data.values, chosen, rng)
-    return data.replaced(cohort, noise), np.setdiff1d(test, chosen)
+    spoilt = data.replaced(cohort, noise)
+    if series := data.baseline_data.series:
+        spoilt = replace(
+            spoilt,
+            baseline_data=spoilt.baseline_data.replaced(
+                cohort, noise, _noisy_series(series, chosen, rng)
+            ),
+        )
+    return spoilt, np.setdiff1d(test, chosen)
 
 
 def _noise(values: FloatArray, rows: NDArray[np.intp], rng: np.random.Generator) -> FloatArray:
@@ -103,6 +112,38 @@ def _noise(values: FloatArray, rows: NDArray[np.intp], rng: np.random.Generator)
     spoilt = values.copy()
     spoilt[rows] = noise
     return spoilt
+
+
+@dataclass(frozen=True, eq=False)
+class NoisySeries(Series):
+    """Loud noise in the place of a scan's time series.
+
+    Parameters
+    ----------
+    seed : int
+        Of the noise, which is the same each time it is read.
+    """
+
+    seed: int = 0
+
+    def values(self) -> FloatArray:
+        """Draw the noise: (T, V) float32, NaN where the scan has no data."""
+        real = super().values()
+        rng = np.random.default_rng(self.seed)
+        noise = rng.standard_normal(real.shape, dtype=np.float32)
+        noise *= LOUDNESS * float(np.nanstd(real))
+        noise[np.isnan(real)] = np.nan
+        return noise
+
+
+def _noisy_series(
+    series: tuple[Series, ...], rows: NDArray[np.intp], rng: np.random.Generator
+) -> tuple[Series, ...]:
+    spoilt = list(series)
+    for row, seed in zip(rows, rng.integers(2**31, size=len(rows)), strict=True):
+        one = series[row]
+        spoilt[row] = NoisySeries(one.paths, one.lengths, one.t_r, int(seed))
+    return tuple(spoilt)
 
 
 def _other_numbers(table: pd.DataFrame, people: set[str]) -> pd.DataFrame:
