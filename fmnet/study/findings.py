@@ -8,7 +8,15 @@ from fmnet.study.report.words import name_of, with_interval
 
 #: Models that see no region of the brain: where one does as well as the network, it may be all
 #: there is. A strong effect shows in some of them too, as larger values.
-SHORTCUTS = ("covariates", "motion", "file_grid", "coverage", "scale", "roughness")
+SHORTCUTS = (
+    "covariates",
+    "motion",
+    "temporal_snr",
+    "file_grid",
+    "coverage",
+    "scale",
+    "roughness",
+)
 
 Finding = dict[str, str]
 

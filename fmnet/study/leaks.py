@@ -1,6 +1,6 @@
 """Refuse a pipeline in which test scans reach what is learned; tried, not taken on trust."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmnet.data.folds import Fold
-from fmnet.data.series import HeldSeries, Series
+from fmnet.data.series import Series
 from fmnet.data.tables import subject_key
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, LeakError
@@ -28,9 +28,9 @@ TOLERANCE = 1e-5
 def check_leaks(baselines: dict[str, Baseline], data: StudyData, fold: Fold, seed: int) -> None:
     """Spoil half of a fold's test subjects, and see that nothing else changes.
 
-    Their maps are replaced by noise, their numbers in the participants table by others, and the
-    labels of all test subjects are swapped. Whatever was learned from training subjects alone
-    prepares and scores the other half of the test subjects as before.
+    Their maps and time series are replaced by noise, their numbers in the participants table by
+    others, and the labels of all test subjects are swapped. Whatever was learned from training
+    subjects alone prepares and scores the other half of the test subjects as before.
 
     Parameters
     ----------
@@ -102,20 +102,9 @@ def _spoil(
     listing = replace(data.cohort.listing, participants=table)
     cohort = replace(data.cohort, scans=tuple(scans), listing=listing)
     noise = _noise(data.baseline_data.values, chosen, rng)
-    series = _noisy_series(data.smoothed.series or data.baseline_data.series, chosen, rng)
-    return data.replaced(cohort, noise, series), np.setdiff1d(test, chosen)
-
-
-def _noisy_series(
-    series: tuple[Series, ...], rows: NDArray[np.intp], rng: np.random.Generator
-) -> tuple[Series, ...]:
-    """Replace time series by loud noise of the same length."""
-    spoilt = list(series)
-    for row in rows if series else ():
-        one = series[row]
-        noise = rng.normal(0, LOUDNESS, one.values().shape).astype(np.float32)
-        spoilt[row] = HeldSeries(one.paths, one.lengths, one.t_r, noise)
-    return tuple(spoilt)
+    series = data.baseline_data.series
+    noisy = _noisy_series(series, chosen, rng) if series else None
+    return data.replaced(cohort, noise, noisy), np.setdiff1d(test, chosen)
 
 
 def _noise(values: FloatArray, rows: NDArray[np.intp], rng: np.random.Generator) -> FloatArray:
@@ -126,6 +115,38 @@ def _noise(values: FloatArray, rows: NDArray[np.intp], rng: np.random.Generator)
     spoilt = values.copy()
     spoilt[rows] = noise
     return spoilt
+
+
+@dataclass(frozen=True, eq=False)
+class NoisySeries(Series):
+    """Loud noise in the place of a scan's time series.
+
+    Parameters
+    ----------
+    seed : int
+        Of the noise, which is the same each time it is read.
+    """
+
+    seed: int = 0
+
+    def values(self) -> FloatArray:
+        """Draw the noise: (T, V) float32, NaN where the scan has no data."""
+        real = super().values()
+        rng = np.random.default_rng(self.seed)
+        noise = rng.standard_normal(real.shape, dtype=np.float32)
+        noise *= LOUDNESS * float(np.nanstd(real))
+        noise[np.isnan(real)] = np.nan
+        return noise
+
+
+def _noisy_series(
+    series: tuple[Series, ...], rows: NDArray[np.intp], rng: np.random.Generator
+) -> tuple[Series, ...]:
+    spoilt = list(series)
+    for row, seed in zip(rows, rng.integers(2**31, size=len(rows)), strict=True):
+        one = series[row]
+        spoilt[row] = NoisySeries(one.paths, one.lengths, one.t_r, int(seed))
+    return tuple(spoilt)
 
 
 def _other_numbers(table: pd.DataFrame, people: set[str]) -> pd.DataFrame:

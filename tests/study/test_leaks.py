@@ -5,8 +5,11 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
+from fmnet.data.series import Series
 from fmnet.errors import LeakError
+from fmnet.study.baselines import connectivity
 from fmnet.study.baselines.base import Baseline
+from fmnet.study.baselines.connectivity import Connectivity
 from fmnet.study.baselines.constant import Dummy
 from fmnet.study.baselines.covariates import Columns
 from fmnet.study.baselines.decoder import Frem, SpaceNet
@@ -99,3 +102,39 @@ def test_baseline_that_draws_anew_each_time_is_told_apart(build_study, fold):
     forest = {"forest": Estimator(RandomForestClassifier(5))}
     with pytest.raises(LeakError, match=r"other scores each time.*random_state=0"):
         check_leaks(forest, build_study(), fold, seed=0)
+
+
+@dataclass(frozen=True)
+class SpreadOfSeries(Baseline):
+    """Compares the spread of each scan's series with that of training scans, or of all scans."""
+
+    is_leaky: bool
+
+    def scores(self, data, train, test, choice):
+        spread = np.array([np.nanstd(one.values()) for one in data.series])
+        return spread[test] - (spread if self.is_leaky else spread[train]).mean()
+
+
+@pytest.fixture
+def bold_study(build_study, tmp_path):
+    data, rng, series = build_study(), np.random.default_rng(0), []
+    for row in range(30):
+        values = rng.normal(size=(8 + row % 3, 210)).astype(np.float32)
+        values[:, row] = np.nan
+        np.save(path := tmp_path / f"{row}.npy", values)
+        series.append(Series((path,), (len(values),), 2.0))
+    other = data.baseline_data.replaced(data.cohort, data.baseline_data.values, tuple(series))
+    return replace(data, baseline_data=other)
+
+
+def test_baseline_that_looks_at_the_series_of_test_scans_is_named(bold_study, fold):
+    check_leaks({"honest": SpreadOfSeries(is_leaky=False)}, bold_study, fold, seed=0)
+    with pytest.raises(LeakError, match="baseline 'leaky'"):
+        check_leaks({"leaky": SpreadOfSeries(is_leaky=True)}, bold_study, fold, seed=0)
+
+
+def test_connectivity_passes(bold_study, fold, monkeypatch):
+    monkeypatch.setattr(
+        connectivity, "find_networks", lambda series, n, seed: np.nan_to_num(series[0][:n])
+    )
+    check_leaks({"tangent": Connectivity(n_networks=3)}, bold_study, fold, seed=0)

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
 from fmnet.data.grid import smooth_values
+from fmnet.data.series import Series
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.preparation import PreparationSettings, fit_preparation
+from fmnet.study.baselines.memo import Memo
 from fmnet.training.cohort import Harmoniser
 from fmnet.training.platt import fit_calibration
 
@@ -29,13 +31,22 @@ class BaselineData:
         Whose scans.
     values : ndarray of float32, shape (N, C, V)
         On the grid, NaN where missing.
+    series : tuple of Series
+        Of BOLD cohorts, one per scan; else empty.
+
+    Attributes
+    ----------
+    memo : Memo
+        What was learned from the series of some rows without looking at labels.
     """
 
-    def __init__(self, cohort: Cohort, values: FloatArray) -> None:
+    def __init__(self, cohort: Cohort, values: FloatArray, series: tuple[Series, ...] = ()) -> None:
         self.cohort = cohort
         self.labels = cohort.labels
         self.participant_ids = cohort.participant_ids
         self.values = values
+        self.series = series
+        self.memo = Memo()
         self._smoothed: dict[float, FloatArray] = {}
         self._harmonise: Harmoniser | None = None
 
@@ -45,15 +56,21 @@ class BaselineData:
         other.cohort, other.labels = cohort, cohort.labels
         return other
 
-    def replaced(self, cohort: Cohort, values: FloatArray) -> "BaselineData":
-        """Take other maps, (N, C, V), for the scans of a cohort in the same order."""
-        other = BaselineData(cohort, values)
+    def replaced(
+        self, cohort: Cohort, values: FloatArray, series: tuple[Series, ...] | None = None
+    ) -> "BaselineData":
+        """Take other maps, (N, C, V), for the scans of a cohort in the same order.
+
+        Other series too, if they are given.
+        """
+        other = BaselineData(cohort, values, self.series if series is None else series)
         other._harmonise = self._harmonise
         return other
 
     def subset(self, cohort: Cohort, rows: Rows) -> "BaselineData":
         """Take the scans in these rows, which make up `cohort`."""
-        other = BaselineData(cohort, self.values[rows])
+        series = tuple(self.series[row] for row in rows) if self.series else ()
+        other = BaselineData(cohort, self.values[rows], series)
         other._smoothed = {width: values[rows] for width, values in self._smoothed.items()}
         return other
 

@@ -1,7 +1,9 @@
 """Logistic ridge on a few numbers per scan, what all shortcut and covariate baselines share."""
 
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,18 +42,37 @@ class FeatureModel(Baseline):
     def choose(self, data: BaselineData, fold: Fold) -> float:
         """Choose C."""
         table = self.table(data)
-        aucs = [
-            [
-                float(roc_auc_score(data.labels[held_out], _fit(table, data, train, held_out, c)))
-                for c in self.c
-            ]
-            for train, held_out in data.inner_rows(fold)
-        ]
-        return self.c[int(np.mean(aucs, axis=0).argmax())]
+        return choose_c(self.c, data, fold, partial(_fit, table, data))
 
     def scores(self, data: BaselineData, train: Rows, test: Rows, choice: Any) -> Scores:
         """Fit with the C chosen."""
         return _fit(self.table(data), data, train, test, choice)
+
+
+def choose_c(
+    c_values: Sequence[float],
+    data: BaselineData,
+    fold: Fold,
+    fit: Callable[[Rows, Rows, float], Scores],
+) -> float:
+    """Choose C by AUC on the inner folds; ties go to the first named.
+
+    Parameters
+    ----------
+    c_values : sequence of float
+        What to choose from.
+    data : BaselineData
+        Whose labels count.
+    fold : Fold
+        Its inner folds are used.
+    fit : callable
+        Takes the rows to train on, those to score, and C; gives the scores.
+    """
+    aucs = [
+        [float(roc_auc_score(data.labels[held_out], fit(train, held_out, c))) for c in c_values]
+        for train, held_out in data.inner_rows(fold)
+    ]
+    return c_values[int(np.mean(aucs, axis=0).argmax())]
 
 
 def _fit(table: pd.DataFrame, data: BaselineData, train: Rows, test: Rows, c: float) -> Scores:

@@ -81,6 +81,29 @@ class FileGrid(FeatureModel):
         return pd.DataFrame(rows).add_prefix("grid_").astype(object)
 
 
+@dataclass(frozen=True)
+class TemporalSnr(FeatureModel):
+    """Sees only how noisy a BOLD run is: mean over SD in time, as percentiles over voxels.
+
+    Motion, head coil and sequence all show in it.
+    """
+
+    def lacks(self, data: BaselineData) -> str:
+        """Say that maps have no time."""
+        rows = [_tsnr(stored) for stored in data.cohort.stored]
+        return "" if rows and None not in rows else "time series: a cohort of BOLD runs"
+
+    def table(self, data: BaselineData) -> pd.DataFrame:
+        """Tabulate the logarithms of the 10th, 50th and 90th percentile."""
+        rows = np.array([_tsnr(stored) for stored in data.cohort.stored], dtype=float)
+        known = np.where(rows > 0, rows, np.nan)
+        return pd.DataFrame(np.log(known), columns=["log_tsnr_10", "log_tsnr_50", "log_tsnr_90"])
+
+
+def _tsnr(stored: Any) -> tuple[float, float, float] | None:
+    return getattr(stored, "tsnr", None)
+
+
 def roughness(values: FloatArray, grid: Grid) -> FloatArray:
     """Mean squared step between neighbouring voxels over variance.
 

@@ -23,6 +23,10 @@ NAMES = {
     "coverage": "coverage only",
     "scale": "image scale only",
     "roughness": "roughness only",
+    "temporal_snr": "temporal SNR only",
+    "connectivity_tangent": "tangent connectivity",
+    "connectivity_correlation": "correlation connectivity",
+    "connectivity_partial": "partial-correlation connectivity",
 }
 #: What has to be said first about maps that are not just as they were measured.
 BANNERS = {

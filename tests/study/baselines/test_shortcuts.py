@@ -1,10 +1,20 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 from sklearn.metrics import roc_auc_score
 
-from fmnet.study.baselines.base import score_fold
-from fmnet.study.baselines.shortcuts import Coverage, FileGrid, Roughness, Scale, roughness
+from fmnet.study.baselines.base import BaselineData, score_fold
+from fmnet.study.baselines.shortcuts import (
+    Coverage,
+    FileGrid,
+    Roughness,
+    Scale,
+    TemporalSnr,
+    roughness,
+)
 
 LABELS = np.arange(30) % 2
 
@@ -74,3 +84,25 @@ def test_file_grid_sees_how_files_are_written(build_data, fold, noise):
 def test_training_scans_of_equal_coverage_say_nothing(build_data, fold, noise):
     noise[25, :, 3] = np.nan
     assert np.ptp(score_fold(Coverage(), build_data(noise), fold).score) < 1e-6
+
+
+def with_tsnr(data, tsnr):
+    stored = tuple(SimpleNamespace(tsnr=one) for one in tsnr)
+    cohort = replace(data.cohort, stored=stored)
+    return BaselineData(cohort, data.values)
+
+
+def test_temporal_snr_sees_how_noisy_runs_are(build_data, fold):
+    rng = np.random.default_rng(0)
+    noise = rng.uniform(0.9, 1.1, size=30)
+    tsnr = [(20.0, (60.0 - 20 * y) * k, 100.0) for y, k in zip(LABELS, noise, strict=True)]
+    tsnr[3] = (0.0, 60.0, float("nan"))
+    data = with_tsnr(build_data(), tsnr)
+    assert TemporalSnr().lacks(data) == ""
+    assert auc(TemporalSnr(), data, fold) == 1.0
+    flat = with_tsnr(build_data(), [(20.0, 60.0 * k, 100.0) for k in noise])
+    assert auc(TemporalSnr(), flat, fold) < 0.9
+
+
+def test_maps_have_no_temporal_snr(build_data):
+    assert TemporalSnr().lacks(build_data()) == "time series: a cohort of BOLD runs"
