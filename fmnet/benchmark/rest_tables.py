@@ -37,7 +37,8 @@ def summarise(units: pd.DataFrame) -> pd.DataFrame:
 
 def spread(summary: pd.DataFrame) -> pd.DataFrame:
     """Put models in rows and differences in columns, with the time per cohort."""
-    said = [Interval(row.mean_auc, row.ci_low, row.ci_high).say() for row in summary.itertuples()]
+    figures = summary[["mean_auc", "ci_low", "ci_high"]].to_numpy(float)
+    said = [Interval(*row).say() for row in figures]
     table = summary.assign(said=said).pivot_table(
         index="model", columns="coupling", values="said", aggfunc="first", sort=False
     )

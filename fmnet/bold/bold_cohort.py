@@ -14,7 +14,7 @@ from fmnet.bold.maps import parse_maps
 from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.settings import CleaningSettings
 from fmnet.bold.synthetic import provide_bold_cohort
-from fmnet.bold.synthetic_design import BoldDesign
+from fmnet.bold.synthetic_design import BoldDesign, Task
 from fmnet.data.bids import find_participants, tree_origin
 from fmnet.data.choices import check_label_column
 from fmnet.data.grid import Grid
@@ -85,9 +85,7 @@ def read_bold(
     return replace(
         listing,
         scans=tuple(
-            replace(
-                scan, files=tuple(run.bold.path for run in scans[scan.scan_id]), is_series=True
-            )
+            replace(scan, files=tuple(run.bold.path for run in scans[scan.scan_id]), is_series=True)
             for scan in listing.scans
         ),
         contrasts=tuple(recipe.name for recipe in recipes),
@@ -98,10 +96,21 @@ def read_bold(
 
 def read_synthetic_bold(
     root: str | Path,
+    n_subjects: int = 60,
+    task: Task = "rest",
+    n_volumes: int = 150,
+    t_r: float = 2.0,
+    voxel_size_mm: int = 12,
+    n_runs: int = 1,
+    coupling: float = 0.3,
+    coupling_sd: float = 0.15,
+    task_effect: float = 0.0,
+    motion_effect: float = 0.0,
+    n_sites: int = 1,
+    seed: int = 0,
     cleaning: CleaningSettings | None = None,
     maps: Sequence[str] = ("alff", "falff", "reho"),
     on_fault: OnFault = "raise",
-    **knobs: Any,
 ) -> Listing:
     """Make a synthetic cohort of BOLD runs, or take the one made before from the same knobs.
 
@@ -109,17 +118,33 @@ def read_synthetic_bold(
     ----------
     root : Path
         Cohorts lie below it, each in a folder of its own, named after a hash of the knobs.
+    n_subjects, task, n_volumes, t_r, voxel_size_mm, n_runs, coupling, coupling_sd
+        See `fmnet.bold.synthetic_design.BoldDesign`.
+    task_effect, motion_effect, n_sites, seed
+        See there too.
     cleaning, maps, on_fault
         See `read_bold`.
-    **knobs
-        See `fmnet.bold.synthetic_design.BoldDesign`.
 
     Raises
     ------
     CohortError
         If knobs are out of range, all of them in one report, or the folder can't be written.
     """
-    folder = provide_bold_cohort(Path(root), BoldDesign(**knobs))
+    design = BoldDesign(
+        n_subjects=n_subjects,
+        task=task,
+        n_volumes=n_volumes,
+        t_r=t_r,
+        voxel_size_mm=voxel_size_mm,
+        n_runs=n_runs,
+        coupling=coupling,
+        coupling_sd=coupling_sd,
+        task_effect=task_effect,
+        motion_effect=motion_effect,
+        n_sites=n_sites,
+        seed=seed,
+    )
+    folder = provide_bold_cohort(Path(root), design)
     return read_bold(folder, cleaning=cleaning, maps=maps, on_fault=on_fault)
 
 

@@ -54,9 +54,7 @@ class MapStore:
     recipes: tuple[MapRecipe, ...]
     runs: Mapping[str, tuple[PreprocessedRun, ...]]
 
-    def add_all(
-        self, scans: Iterable[Scan], n_jobs: int = 1
-    ) -> Iterator[StoredScan | VolumeError]:
+    def add_all(self, scans: Iterable[Scan], n_jobs: int = 1) -> Iterator[StoredScan | VolumeError]:
         """Clean the runs of each scan, `n_jobs` runs at a time, and compute its maps.
 
         Memory holds `n_jobs` runs, see `SeriesStore`, and the maps of one scan, however many there

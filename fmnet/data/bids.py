@@ -176,6 +176,7 @@ def _default_stat(rows: pd.DataFrame, root: Path, advice: Advice) -> str:
 
 
 def find_participants(root: Path) -> Path:
+    """Find ``participants.tsv`` in a tree or up to two folders above; raise `CohortError`."""
     places = [folder / "participants.tsv" for folder in (root, *root.resolve().parents[:2])]
     for place in places:
         if place.exists() or place.is_symlink():
@@ -190,6 +191,7 @@ def find_participants(root: Path) -> Path:
 
 
 def tree_origin(root: Path) -> str:
+    """Tell a tree of fmnet's own making, ``synthetic``, from others, an empty text."""
     description = root / "dataset_description.json"
     try:
         name = json.loads(description.read_text(encoding="utf-8")).get("Name", "")

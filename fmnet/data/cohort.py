@@ -189,9 +189,7 @@ def open_cohort(listing: Listing, store: ScanSource, n_jobs: int = 1) -> Cohort:
     )
 
 
-def _with_facts(
-    listing: Listing, scans: Sequence[Scan], stored: dict[str, StoredScan]
-) -> Listing:
+def _with_facts(listing: Listing, scans: Sequence[Scan], stored: dict[str, StoredScan]) -> Listing:
     """Add what the scans state of themselves to the table of people, unless it is there.
 
     Of several scans of one person the mean counts.

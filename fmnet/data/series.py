@@ -37,14 +37,3 @@ class Series:
         runs = [np.load(path, mmap_mode="r", allow_pickle=False) for path in self.paths]
         whole: FloatArray = runs[0] if len(runs) == 1 else np.concatenate(runs)
         return whole
-
-
-@dataclass(frozen=True, eq=False)
-class HeldSeries(Series):
-    """Time series that are in memory: `held`, shape (T, V)."""
-
-    held: FloatArray
-
-    def values(self) -> FloatArray:
-        """Return what is held."""
-        return self.held

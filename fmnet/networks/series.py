@@ -54,6 +54,11 @@ class SeriesBackbone(StartingBackbone):
         self.stem, self.inner, self.window_volumes = stem, inner, window_volumes
         self.standard = VoxelStandard(shape)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the backbone starts as well, and is not left random."""
+        return isinstance(self.inner, StartingBackbone)
+
     def forward(self, series: torch.Tensor) -> torch.Tensor:
         """Score series: (B, T, X, Y, Z) to (B, 1)."""
         score: torch.Tensor = self.inner(self.standard(self.maps(series)))

@@ -25,7 +25,7 @@ from fmnet.study.data import StudyData, load_study_data
 from fmnet.study.metrics import add_units, study_metrics
 from fmnet.study.report.words import BANNERS, model_lines
 from fmnet.study.run_folder import OPENINGS, read_json, write_json
-from fmnet.training.fit import predict_scores
+from fmnet.training.scoring import predict_scores
 
 #: Role of scans in cohort.tsv, as `fmnet.data.cohort.Cohort.table` writes it.
 TRAIN, BOX = "yes", "lock-box"

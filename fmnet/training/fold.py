@@ -9,13 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from fmnet.data.folds import Fold
 from fmnet.deploy.calibration import Calibration
-from fmnet.deploy.preparation import Preparation
+from fmnet.deploy.series_preparation import AnyPreparation
 from fmnet.errors import Fault, TrainingError
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.training.cohort import FittedCohort, Rows, SmoothedCohort
 from fmnet.training.datamodule import Training
 from fmnet.training.fit import Fitted, Trainable, fit_networks
 from fmnet.training.platt import fit_calibration
+from fmnet.training.series import FittedSeries
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,14 +80,14 @@ class TrainedFold:
     """
 
     network: ScoreNetwork
-    fitted: FittedCohort
+    fitted: FittedCohort | FittedSeries
     n_epochs: int
     inner_loss: NDArray[np.float64]
     calibration: Calibration
     name: str = "the network"
 
     @property
-    def preparation(self) -> Preparation:
+    def preparation(self) -> AnyPreparation:
         """What turns a new scan into the network's input."""
         return self.fitted.preparation
 

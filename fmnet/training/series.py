@@ -89,9 +89,7 @@ class RandomWindows(Dataset[dict[str, torch.Tensor]]):
         Of the starts.
     """
 
-    def __init__(
-        self, cohort: FittedSeries, window_volumes: int, source: torch.Generator
-    ) -> None:
+    def __init__(self, cohort: FittedSeries, window_volumes: int, source: torch.Generator) -> None:
         self.cohort, self.window_volumes, self.source = cohort, window_volumes, source
 
     def __getitem__(self, step: "tuple[torch.Tensor, torch.Tensor]") -> dict[str, torch.Tensor]:

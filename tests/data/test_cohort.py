@@ -8,6 +8,7 @@ from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort
 from fmnet.data.image_table import read_image_table
 from fmnet.data.nifti import ANALYZE_NOTE, read_volume
+from fmnet.data.scans import FILE_SEPARATOR
 from fmnet.data.store import ScanStore
 from fmnet.data.tables import read_table_file, write_table
 from fmnet.data.template import build_grid

@@ -10,9 +10,10 @@ from training_fixtures import make_cohort, make_training
 
 from fmnet.networks.backbones import build_densenet, build_resnet, build_small_cnn
 from fmnet.training.augmentation import Augmentation
-from fmnet.training.fit import fit_networks, predict_scores
+from fmnet.training.fit import fit_networks
 from fmnet.training.loggers import build_csv_logger, build_tensorboard_logger
 from fmnet.training.recipe import Recipe
+from fmnet.training.scoring import predict_scores
 from fmnet.training.trainer import build_trainer
 
 ALL = np.arange(12)
