@@ -4,13 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from fmnet.bold.map_store import MOTION
+from fmnet.bold.settings import CleaningSettings
+from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.folds_file import folds_table
 from fmnet.data.tables import read_table_file, write_table
-from fmnet.deploy.preparation import Preparation
-from fmnet.deploy.quality import fit_reference
+from fmnet.deploy.bold_contract import BoldContract
+from fmnet.deploy.quality import Reference, fit_reference, temporal_sd
+from fmnet.deploy.series_preparation import AnyPreparation, SeriesPreparation
 from fmnet.errors import Fault, RunError
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import NetworkDescription
@@ -73,7 +78,7 @@ class FinalModel:
         In evaluation mode.
     description : NetworkDescription
         How it is built.
-    preparation : Preparation
+    preparation : Preparation or SeriesPreparation
         Fitted on the same people.
     n_epochs : int or None
         Length of training; None for a linear model.
@@ -86,7 +91,7 @@ class FinalModel:
     name: str
     network: ScoreNetwork
     description: NetworkDescription
-    preparation: Preparation
+    preparation: AnyPreparation
     n_epochs: int | None
     c: float | None
     chosen_among: tuple[str, ...]
@@ -210,7 +215,7 @@ def write_final(
         listing.labels.column,
         listing.labels.positive,
         listing.labels.negative,
-        listing.contrasts,
+        final.preparation.contrasts,
         listing.stat,
         cohort.scans[0].space,
         listing.origin,
@@ -229,6 +234,25 @@ def write_final(
         final.description,
         final.preparation,
         fit_calibration(unseen["score"], unseen["label"], unseen["repeat"].nunique()),
-        fit_reference(results.data.baseline_data.values, listing.contrasts),
+        _reference(results.data, final.preparation),
+        _contract(cohort, final.preparation),
         record,
     )
+
+
+def _reference(data: StudyData, preparation: AnyPreparation) -> Reference:
+    """Describe what the model was trained on: maps, or how much series vary."""
+    motion = [stored.facts.get(MOTION) for stored in data.cohort.stored]
+    values = data.baseline_data.values
+    if isinstance(preparation, SeriesPreparation):
+        values = np.stack([temporal_sd(series.values()) for series in data.smoothed.series])
+    return fit_reference(values, preparation.contrasts, motion)
+
+
+def _contract(cohort: Cohort, preparation: AnyPreparation) -> BoldContract | None:
+    """Say how runs become what the model reads; None where maps are given as they are."""
+    made_by = cohort.listing.made_by
+    if made_by is None:
+        return None
+    maps = () if isinstance(preparation, SeriesPreparation) else tuple(made_by["maps"])
+    return BoldContract(CleaningSettings(**made_by["cleaning"]), maps, cohort.series[0].t_r)

@@ -21,10 +21,16 @@ from omegaconf import OmegaConf
 
 import fmnet
 from fmnet.data.tables import write_table
+from fmnet.deploy.bold_contract import BoldContract, write_contract
 from fmnet.deploy.bundle import write_plain
 from fmnet.deploy.calibration import Calibration
-from fmnet.deploy.preparation import Preparation, write_preparation
+from fmnet.deploy.preparation import write_preparation
 from fmnet.deploy.quality import Reference
+from fmnet.deploy.series_preparation import (
+    AnyPreparation,
+    SeriesPreparation,
+    write_series_preparation,
+)
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import NetworkDescription, write_network
 
@@ -171,17 +177,23 @@ def write_model(
     folder: Path,
     network: ScoreNetwork,
     description: NetworkDescription,
-    preparation: Preparation,
+    preparation: AnyPreparation,
     calibration: Calibration,
     reference: Reference,
+    contract: BoldContract | None,
     record: TrainingRecord,
 ) -> None:
     """Write a final model's folder, all that export needs besides the maps; its record last."""
     folder.mkdir(exist_ok=True)
     write_network(network, description, folder)
-    write_preparation(preparation, folder)
+    if isinstance(preparation, SeriesPreparation):
+        write_series_preparation(preparation, folder)
+    else:
+        write_preparation(preparation, folder)
     write_plain(calibration, folder / "calibration.json")
     write_plain(reference, folder / "reference.json")
+    if contract is not None:
+        write_contract(contract, folder)
     write_json(asdict(record), folder / "training.json")
 
 
