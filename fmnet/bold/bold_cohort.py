@@ -89,7 +89,7 @@ def read_bold(
             for scan in listing.scans
         ),
         contrasts=tuple(recipe.name for recipe in recipes),
-        build_store=partial(_build_store, cleaning=cleaning, recipes=recipes, runs=scans),
+        build_store=partial(_build_store, cleaning=cleaning, maps=tuple(maps), runs=scans),
         made_by={"cleaning": asdict(cleaning), "maps": list(maps)},
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fmnet.bold.map_source import MapSource
-from fmnet.bold.maps import MapRecipe, compute_maps
+from fmnet.bold.maps import compute_maps, parse_maps
 from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.series_store import CleanedFacts, CleanedRun, SeriesStore
 from fmnet.bold.settings import CleaningSettings
@@ -41,8 +41,8 @@ class MapStore:
         Smallest share of the mask in which a run must have data.
     cleaning : CleaningSettings
         How runs are cleaned.
-    recipes : tuple of MapRecipe
-        One for each map.
+    maps : tuple of str
+        Names of the maps, see `fmnet.bold.maps.parse_maps`.
     runs : dict
         The runs of each scan, by scan id.
     """
@@ -51,7 +51,7 @@ class MapStore:
     grid: Grid
     min_coverage: float
     cleaning: CleaningSettings
-    recipes: tuple[MapRecipe, ...]
+    maps: tuple[str, ...]
     runs: Mapping[str, tuple[PreprocessedRun, ...]]
 
     def add_all(self, scans: Iterable[Scan], n_jobs: int = 1) -> Iterator[StoredScan | VolumeError]:
@@ -121,27 +121,26 @@ class MapStore:
         self, runs: tuple[PreprocessedRun, ...], facts: list[CleanedFacts]
     ) -> tuple[Path, FloatArray]:
         """Compute the maps of a scan, (C, V), unless they are there already."""
-        path = self._path(runs, facts)
+        recipes = parse_maps(self.maps)
+        path = self._path(runs, facts, any(recipe.needs_events for recipe in recipes))
         maps = read_stored(path)
-        if maps is None or maps.shape != (len(self.recipes), self.grid.n_voxels):
+        if maps is None or maps.shape != (len(recipes), self.grid.n_voxels):
             opened = [(run, *self._series.open(run)) for run in runs]
             sources = [MapSource(*one, self.cleaning) for one in opened]
-            maps = compute_maps(sources, self.recipes)
+            maps = compute_maps(sources, recipes)
             write_atomically(maps, path)
         return path, maps
 
-    def _path(self, runs: tuple[PreprocessedRun, ...], facts: list[CleanedFacts]) -> Path:
-        parts = [MAPS_FORMAT, self.grid.digest, repr(self.cleaning), repr(self.recipes)]
+    def _path(
+        self, runs: tuple[PreprocessedRun, ...], facts: list[CleanedFacts], needs_events: bool
+    ) -> Path:
+        parts = [MAPS_FORMAT, self.grid.digest, repr(self.cleaning), *self.maps]
         for run, one in zip(runs, facts, strict=True):
-            events = hash_file(run.events) if run.events and self._needs_events else ""
+            events = hash_file(run.events) if run.events and needs_events else ""
             parts += [one.source_sha256, one.mask_sha256, one.confounds_sha256, events]
             parts += [repr(one.t_r), run.bold.space]
         name = hashlib.sha256("|".join(parts).encode()).hexdigest()
         return self.folder / f"{name}.maps.npy"
-
-    @property
-    def _needs_events(self) -> bool:
-        return any(recipe.needs_events for recipe in self.recipes)
 
 
 def _mean_tsnr(facts: list[CleanedFacts]) -> tuple[float, float, float]:
