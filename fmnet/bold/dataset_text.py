@@ -18,7 +18,7 @@ N_EXAMPLES, N_NAMES = 3, 8
 CURES = {
     Kind.POINTER: (
         "in the data set's folder: datalad get sub-* (or the part you need: datalad get "
-        "sub-*/anat/*_T1w.nii.gz sub-*/func/*_task-NAME_*)"
+        "sub-*/anat sub-*/func/*_task-NAME_*)"
     )
 }
 WIDTH = 100
