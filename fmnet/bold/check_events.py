@@ -8,7 +8,7 @@ from fmnet.bold.findings import Finding, Kind
 from fmnet.data.tables import read_table_file
 from fmnet.errors import CohortError, Fault
 
-ACCEPTED = "onset and duration in seconds, within the run, and a trial_type for each event"
+ACCEPTED = "onset and duration in seconds, within the run, and a trial_type"
 
 
 def is_rest(task: str) -> bool:
@@ -77,24 +77,27 @@ def _difference(conditions: frozenset[str], usual: frozenset[str]) -> str:
 
 
 def _oddities(table: pd.DataFrame, length_s: float | None) -> list[str]:
+    table = table[table["trial_type"] != ""]  # the others are no conditions: responses, cues
     if table.empty:
-        return ["no event"]
+        return ["no event with a trial_type"]
     odd = []
     numbers = {name: pd.to_numeric(table[name], errors="coerce") for name in ("onset", "duration")}
     for name, values in numbers.items():
         if lost := int(values.isna().sum()):
-            odd.append(f"{lost} of {len(values)} events without a number as {name}")
+            odd.append(f"{_count(lost)} without a number as {name}")
     if short := int((numbers["duration"] < 0).sum()):
-        odd.append(f"{short} events of negative duration")
+        odd.append(f"{_count(short)} of negative duration")
     if early := int((numbers["onset"] < 0).sum()):
-        odd.append(f"{early} events before the run begins")
+        odd.append(f"{_count(early)} before the run begins")
     last = numbers["onset"].max()
     if length_s is not None and last >= length_s:
         late = int((numbers["onset"] >= length_s).sum())
-        odd.append(f"{late} events after the end of the run ({last:g} s, it lasts {length_s:g} s)")
-    if unnamed := int((table["trial_type"] == "").sum()):
-        odd.append(f"{unnamed} events without a trial_type")
+        odd.append(f"{_count(late)} after the end of the run ({last:g} s, it lasts {length_s:g} s)")
     return odd
+
+
+def _count(n: int) -> str:
+    return f"{n} event{'' if n == 1 else 's'}"
 
 
 def _finding(path: Path, found: str, person: str) -> Finding:

@@ -35,7 +35,7 @@ class DatasetReport:
     table : str
         What participants.tsv holds; empty without a usable one.
     raw_runs, preprocessed_runs : tuple of RunSummary
-        All runs that were found.
+        All raw runs, and those preprocessed ones of which all files are there.
     findings : tuple of Finding
         Every fault with its kind.
     """

@@ -18,7 +18,7 @@ N_EXAMPLES, N_NAMES = 3, 8
 CURES = {
     Kind.POINTER: (
         "in the data set's folder: datalad get sub-* (or the part you need: datalad get "
-        "sub-*/anat/*_T1w.nii.gz sub-*/func/*_task-NAME_*)"
+        "sub-*/anat sub-*/func/*_task-NAME_*)"
     )
 }
 WIDTH = 100
@@ -99,27 +99,33 @@ def _range(volumes: list[int], n_runs: int) -> str:
 
 def _describe_kind(kind: Kind, found: list[Finding], folders: Sequence[Path]) -> Iterator[str]:
     people = sorted({finding.fault.participant_id for finding in found} - {""})
-    named = ", ".join(people[:N_NAMES])
-    more = f" and {len(people) - N_NAMES} more" if len(people) > N_NAMES else ""
-    of = f", {_count(len(people), 'person')}: {named}{more}" if people else ""
-    yield from _wrap(f"{kind} ({len(found)}{of})", "")
+    yield f"{kind}: {len(found)}"
+    if people:
+        named = ", ".join(people[:N_NAMES])
+        more = f" and {len(people) - N_NAMES} more" if len(people) > N_NAMES else ""
+        yield f"    {_count(len(people), 'person')}: {named}{more}"
+    accepted = {finding.fault.accepted for finding in found}
+    is_shared = len(accepted) == 1
     if kind is Kind.POINTER:
         suffixes = Counter(finding.fault.where.split("_")[-1] for finding in found)
         yield from _wrap(", ".join(f"{n} {end}" for end, n in suffixes.most_common()), "    ")
     for finding in found[:N_EXAMPLES]:
-        yield from _wrap(_example(finding.fault, kind, folders), "    ")
+        yield from _wrap(_example(finding.fault, kind, folders, is_shared), "    ")
     if len(found) > N_EXAMPLES:
         yield f"    ... and {len(found) - N_EXAMPLES} more"
+    if is_shared and kind is not Kind.POINTER:
+        yield from _wrap(f"accepted: {accepted.pop()}", "    ")
     yield from _wrap(f"to do: {CURES.get(kind, found[0].fault.action)}", "    ")
 
 
-def _example(fault: Fault, kind: Kind, folders: Sequence[Path]) -> str:
+def _example(fault: Fault, kind: Kind, folders: Sequence[Path], is_shared: bool) -> str:
     where = fault.where
     for folder in folders:
         where = where.removeprefix(f"{folder}/")
     if kind is Kind.POINTER:  # the headline says what was found
         return where
-    return f"{where}: {fault.found}; accepted: {fault.accepted}"
+    accepted = "" if is_shared else f"; accepted: {fault.accepted}"
+    return f"{where}: {fault.found}{accepted}"
 
 
 def _wrap(text: str, indent: str) -> list[str]:
