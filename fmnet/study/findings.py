@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fmnet.study.audit.motion import EXPLAINED
 from fmnet.study.crossval import NETWORK
 from fmnet.study.report.words import name_of, with_interval
 
@@ -22,7 +23,7 @@ Finding = dict[str, str]
 
 
 def all_findings(metrics: Mapping[str, Any]) -> list[Finding]:
-    """Collect what shortcuts, confounds and reruns say, the grave first.
+    """Collect what shortcuts, confounds and reruns say, the grave first and motion before them.
 
     Returns
     -------
@@ -34,7 +35,9 @@ def all_findings(metrics: Mapping[str, Any]) -> list[Finding]:
         *metrics.get("audit", {}).get("findings", []),
         *rerun_findings(metrics["models"], metrics.get("sensitivity", {})),
     ]
-    return sorted(found, key=lambda finding: finding["severity"] != "red")
+    return sorted(
+        found, key=lambda one: (one["severity"] != "red", not one["text"].startswith(EXPLAINED))
+    )
 
 
 def rival_shortcuts(models: Mapping[str, Any]) -> list[str]:

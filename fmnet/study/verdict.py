@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fmnet.study.audit.motion import EXPLAINED
 from fmnet.study.crossval import NETWORK
 from fmnet.study.findings import rival_shortcuts
 
 LINEAR = ("linear_svm", "logistic_ridge", "frem", "space_net")
+#: Linear in connections between time courses, which only BOLD has.
+CONNECTIVITY = ("connectivity_tangent", "connectivity_correlation", "connectivity_partial")
 ALPHA = 0.05
 
 
@@ -23,6 +26,9 @@ def verdict(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """
     models = metrics["models"]
     sentences = [_chance_sentence(metrics, names)]
+    grave = [one for one in metrics.get("findings", []) if one["severity"] == "red"]
+    if any(one["text"].startswith(EXPLAINED) for one in grave):
+        sentences.append(f"{EXPLAINED}, see below.")
     if best := best_rival(models):
         sentences.append(_rival_sentence(metrics, best, names))
     alarming = rival_shortcuts(models)
@@ -32,7 +38,6 @@ def verdict(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
         sentences.append(
             f"Before this is read as a brain signature, know that {said} {verb} as far."
         )
-    grave = [one for one in metrics.get("findings", []) if one["severity"] == "red"]
     if n := len(grave) - len(alarming):
         sentences.append(f"{n} {'warning' if n == 1 else 'warnings'} about confounds below.")
     if "exported" in metrics:
@@ -42,7 +47,8 @@ def verdict(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
 
 def best_rival(models: Mapping[str, Any]) -> str:
     """Name the linear model with the largest AUC; empty if there is none."""
-    linear = {name: models[name]["auc"] for name in LINEAR if name in models}
+    names = (*LINEAR, *CONNECTIVITY)
+    linear = {name: models[name]["auc"] for name in names if name in models}
     return max(linear, key=lambda name: linear[name]) if linear else ""
 
 

@@ -53,3 +53,12 @@ def test_grave_findings_come_first():
     audit = {"findings": [{"severity": "red", "text": "Age alone."}]}
     found = all_findings({"models": models(scale=(0.6, 0.51, 0.7)), "audit": audit})
     assert [one["text"][:9] for one in found] == ["Age alone", "Image sca"]
+
+
+def test_motion_that_explains_the_result_comes_first():
+    red = {"severity": "red", "text": "Head motion explains the result: it does."}
+    given = models(motion=(0.85, 0.7, 0.9), temporal_snr=(0.8, 0.7, 0.9))
+    found = all_findings({"models": given, "audit": {"findings": [red]}})
+    assert [one["text"][:17] for one in found] == [
+        "Head motion expla", "Motion only reach", "Temporal SNR only",
+    ]  # fmt: skip

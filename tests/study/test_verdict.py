@@ -91,6 +91,20 @@ def test_further_warnings_are_counted():
     assert verdict(given, NAMES).endswith("1 warning about confounds below.")
 
 
+def test_motion_that_explains_the_result_is_said_first():
+    red = {"severity": "red", "text": "Head motion explains the result: it does."}
+    said = verdict(metrics(motion=(0.8, 0.7, 0.9)) | {"findings": [red]}, NAMES)
+    assert said.split(". ")[1].startswith("Head motion explains the result, see below")
+    assert "Head motion" not in verdict(metrics(motion=(0.8, 0.7, 0.9)), NAMES)
+
+
+def test_connectivity_is_a_rival():
+    given = metrics(connectivity_tangent=(0.75, 0.6, 0.9))
+    assert "The tangent connectivity (0.75 [0.60, 0.90]) stands in the same folds" in verdict(
+        given, NAMES | {"connectivity_tangent": "tangent connectivity"}
+    )
+
+
 def test_difference_is_read_in_the_right_direction():
     row = {"one": "linear_svm", "other": "cnn", "difference": 0.1, "ci": [0.02, 0.18]}
     said = verdict(metrics() | {"comparisons": [row | {"p_holm_first": 0.01}]}, NAMES)

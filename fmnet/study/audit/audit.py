@@ -1,6 +1,6 @@
 """The confound audit: all questions to all covariates, and what has to be said aloud."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +9,18 @@ import pandas as pd
 from fmnet.data.cohort import Cohort
 from fmnet.study.audit.association import label_auc, predicted_share, score_association
 from fmnet.study.audit.balance import balance_table
-from fmnet.study.audit.partial_confounder import partial_confounder_test
+from fmnet.study.audit.motion import (
+    MOTION,
+    following,
+    is_followed,
+    motion_sentence,
+    reaches,
+    telling,
+)
+from fmnet.study.audit.partial_confounder import full_confounder_test, partial_confounder_test
 from fmnet.study.audit.people import passed_over, people_table, person_scores
 from fmnet.study.comparison import holm
 
-ALPHA = 0.05
 #: Bootstrap draws and permutations.
 N_DRAWS = 1000
 
@@ -60,7 +67,9 @@ def run_audit(
     -------
     dict
         ``balance``; ``covariates``: name, AUC of the label from it, relation to the score, and the
-        partial confounder test with its Holm-corrected p; ``score_r2`` from all covariates;
+        partial confounder test with its Holm-corrected p; for head motion that reaches the
+        network also ``left_p``, whether the score tells people apart who moved alike;
+        ``score_r2`` from all covariates;
         ``findings``: sentences with a severity, red or amber; ``passed_over``: columns that were
         not looked at, and why.
     """
@@ -76,12 +85,16 @@ def run_audit(
         {"covariate": name}
         | label_auc(people, name, N_DRAWS, seed)
         | score_association(people, scores, name)
-        | {"partial_p": _partial_p(people, scores, name, seed)}
+        | {"partial_p": _tested_p(partial_confounder_test, people, scores, name, seed)}
         for name in names
     ]
     tested = [row for row in rows if row["partial_p"] is not None]
     for row, p in zip(tested, holm([row["partial_p"] for row in tested]), strict=True):
         row["partial_p_holm"] = p
+    for row in rows:
+        name = row["covariate"]
+        if name in MOTION and reaches(row, figures["auc_ci"][0]):
+            row["left_p"] = _tested_p(full_confounder_test, people, scores, name, seed)
     complete = people.dropna()
     design = pd.get_dummies(complete.drop(columns="label"), dtype=float)
     balance = balance_table(people)
@@ -104,22 +117,14 @@ def findings(
 ) -> list[dict[str, str]]:
     """Put into words what a reader has to know."""
     red, amber = [], []
-    named = set()
+    motion = [row for row in rows if row["covariate"] in MOTION]
+    if said := motion_sentence(motion, auc, floor):
+        red.append(said)
     for row in rows:
-        name = row["covariate"]
-        if row["auc"] is not None and row["auc_ci"][0] > 0.5 and row["auc"] >= floor:
-            named.add(name)
-            low, high = row["auc_ci"]
-            red.append(
-                f"{name} alone tells the groups apart with AUC {row['auc']:.2f} "
-                f"[{low:.2f}, {high:.2f}]; the network reaches {auc:.2f}."
-            )
-        if row.get("partial_p_holm", 1.0) < ALPHA:
-            named.add(name)
-            red.append(
-                f"The network's score depends on {name} beyond what the group explains (partial "
-                f"confounder test, p = {row['partial_p_holm']:.3f})."
-            )
+        if row["covariate"] not in MOTION:
+            red += [f"{telling(row, auc)}."] if reaches(row, floor) else []
+            red += [f"The network's score {following(row)}."] if is_followed(row) else []
+    named = {row["covariate"] for row in rows if reaches(row, floor) or is_followed(row)}
     for line in balance:
         if line["is_imbalanced"] and line["covariate"] not in named:
             amber.append(
@@ -132,10 +137,13 @@ def findings(
     ]
 
 
-def _partial_p(people: pd.DataFrame, scores: pd.Series, name: str, seed: int) -> float | None:
+def _tested_p(
+    test: Callable[..., float], people: pd.DataFrame, scores: pd.Series, name: str, seed: int
+) -> float | None:
+    """Test a model's scores, a covariate and the label; None where too few people are known."""
     known = people[["label", name]].dropna()
     label = known["label"].to_numpy()
     score = scores.reindex(known.index).to_numpy(float)
     if len(known) < 10 or len(set(label)) < 2 or score.std() == 0:
         return None
-    return partial_confounder_test(score, known[name], label, N_DRAWS, seed)
+    return test(score, known[name], label, N_DRAWS, seed)

@@ -58,6 +58,39 @@ def partial_confounder_test(
     return (sum(value >= observed - 1e-12 for value in null) + 1) / (n_draws + 1)
 
 
+def full_confounder_test(
+    score: Floats, covariate: pd.Series, label: NDArray[np.int64], n_draws: int, seed: int
+) -> float:
+    """Test the null hypothesis that the score says nothing of the label but through a covariate.
+
+    Scores and covariate are permuted together in such a way that the covariate depends on the label
+    as before; the statistic is the difference between the groups' mean scores. A large p doesn't
+    say that nothing is left, only that it can't be shown.
+
+    Parameters
+    ----------
+    score, covariate, label, n_draws, seed
+        As for `partial_confounder_test`.
+
+    Returns
+    -------
+    float
+        ``p = (b + 1) / (m + 1)``, one-sided: positive people score higher.
+    """
+    logs = conditional_logs(normal_scores(covariate), label)
+    rng = np.random.default_rng(seed)
+    is_positive = label == 1
+
+    def gap(order: NDArray[np.intp]) -> float:
+        placed = score[order]
+        return float(placed[is_positive].mean() - placed[~is_positive].mean())
+
+    start = np.arange(len(score))
+    hub = _walk(start, logs, label, rng)
+    null = [gap(_walk(hub, logs, label, rng)) for _ in range(n_draws)]
+    return (sum(value >= gap(start) - 1e-12 for value in null) + 1) / (n_draws + 1)
+
+
 def normal_scores(covariate: pd.Series) -> pd.Series:
     """Turn numbers into normal quantiles by their ranks; head motion is far from normal itself."""
     if not pd.api.types.is_numeric_dtype(covariate):

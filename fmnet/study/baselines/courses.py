@@ -31,14 +31,14 @@ def network_courses(values: FloatArray, maps: FloatArray) -> Courses:
     values : ndarray, shape (T, V)
         NaN where there are no data.
     maps : ndarray, shape (K, V)
-        One per network.
+        One per network; all of them 0 where nothing is known of networks.
 
     Returns
     -------
     ndarray, shape (T, K)
         See `standardise_courses`.
     """
-    known = np.isfinite(values).all(axis=0)
+    known = np.isfinite(values).all(axis=0) & maps.any(axis=0)
     design = maps[:, known].astype(np.float64)
     design -= design.mean(axis=1, keepdims=True)
     weights = np.linalg.pinv(design).astype(np.float32)  # (V_known, K)

@@ -1,3 +1,4 @@
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from fmnet.data.cohort import Cohort
 from fmnet.data.listing import Labels
 from fmnet.data.scans import Scan
+from fmnet.study.audit import audit
 from fmnet.study.audit.audit import AuditPlan, run_audit
 from fmnet.study.audit.people import passed_over, people_table, person_scores
 
@@ -40,22 +42,76 @@ def as_text(values) -> list[str]:
     return [f"{value:.3f}" for value in values]
 
 
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    monkeypatch.setattr(audit, "N_DRAWS", 300)
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
 
 
-def test_motion_that_gives_the_label_away_is_said_in_red(rng):
-    motion = 0.2 + 0.1 * LABEL + 0.02 * rng.normal(size=N)
+def red_lines(cohort, score, figures=FIGURES) -> list[str]:
+    found = run_audit(AuditPlan(["pain"]), cohort, make_predictions(score), "cnn", figures, 0)
+    return [line["text"] for line in found["findings"] if line["severity"] == "red"]
+
+
+def test_motion_that_explains_the_result_is_said_in_one_sentence(rng):
+    """Groups that move differently, no effect, and scores of a network that sees motion alone."""
+    motion = 0.2 + 0.05 * LABEL + 0.04 * rng.normal(size=N)
     cohort = make_cohort(
-        mean_framewise_displacement=as_text(motion), age=as_text(rng.normal(size=N))
+        mean_framewise_displacement=as_text(motion),
+        share_scrubbed=as_text(motion + 0.05 * rng.normal(size=N)),
+        age=as_text(rng.normal(size=N)),
     )
-    score = motion + 0.01 * rng.normal(size=N)
-    found = run_audit(AuditPlan(["pain"]), cohort, make_predictions(score), "cnn", FIGURES, 0)
-    red = [line["text"] for line in found["findings"] if line["severity"] == "red"]
-    assert any(text.startswith("mean_framewise_displacement alone") for text in red)
-    assert any("depends on mean_framewise_displacement beyond" in text for text in red)
-    assert not any("age" in text for text in red)
+    score = motion + 0.02 * rng.normal(size=N)
+    (said,) = red_lines(cohort, score, {"auc": 0.87, "auc_ci": [0.74, 0.96]})
+    assert re.fullmatch(
+        r"Head motion explains the result: mean_framewise_displacement alone tells the groups "
+        r"apart with AUC 0.\d\d \[0.\d\d, 0.\d\d\]; the network reaches 0.87; among people who "
+        r"moved alike nothing is left that can be shown \(p = 0.\d+\); its score depends on "
+        r"mean_framewise_displacement beyond what the group explains \(partial confounder test, "
+        r"p = 0.0\d\d\)\.",
+        said,
+    )
+
+
+def test_result_beside_motion_is_not_explained_by_it(rng):
+    motion = 0.2 + 0.05 * LABEL + 0.04 * rng.normal(size=N)
+    cohort = make_cohort(mean_framewise_displacement=as_text(motion))
+    figures = {"auc": 0.85, "auc_ci": [0.75, 0.95]}
+    (said,) = red_lines(cohort, 1.5 * LABEL + rng.normal(size=N), figures)
+    assert said.startswith("Head motion can explain part of the result: mean_framewise_displacem")
+    assert "among people who moved alike its score still tells the groups apart (p = 0.00" in said
+
+
+def test_motion_without_a_result_explains_nothing(rng):
+    motion = 0.2 + 0.05 * LABEL + 0.04 * rng.normal(size=N)
+    cohort = make_cohort(mean_framewise_displacement=as_text(motion))
+    (said,) = red_lines(cohort, rng.normal(size=N), {"auc": 0.52, "auc_ci": [0.35, 0.68]})
+    assert said.startswith("Head motion differs between the groups: mean_framewise_displacement al")
+
+
+def test_motion_that_the_score_follows_within_groups_is_said(rng):
+    motion = 0.2 + 0.04 * rng.normal(size=N)
+    cohort = make_cohort(mean_framewise_displacement=as_text(motion))
+    (said,) = red_lines(cohort, LABEL + 30 * motion + 0.2 * rng.normal(size=N))
+    assert said.startswith("Head motion shows in the result: the network's score depends on mean_f")
+
+
+def test_motion_that_is_alike_is_no_matter(rng):
+    cohort = make_cohort(
+        mean_framewise_displacement=as_text(0.2 + 0.04 * rng.normal(size=N)),
+        share_scrubbed=as_text(np.abs(rng.normal(size=N))),
+    )
+    assert red_lines(cohort, LABEL + rng.normal(size=N)) == []
+
+
+def test_other_covariates_keep_their_own_sentences(rng):
+    age = 40 + 8 * LABEL + 2 * rng.normal(size=N)
+    red = red_lines(make_cohort(age=as_text(age)), age + 0.1 * rng.normal(size=N))
+    assert [text[:17] for text in red] == ["age alone tells t", "The network's sco"]
 
 
 def test_unrelated_covariates_give_no_red(rng):

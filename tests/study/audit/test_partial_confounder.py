@@ -5,6 +5,7 @@ import pytest
 from fmnet.study.audit.partial_confounder import (
     conditional_logs,
     explained_share,
+    full_confounder_test,
     partial_confounder_test,
 )
 
@@ -62,6 +63,27 @@ def test_direct_dependence_is_found(is_category):
         for seed in range(5)
     ]
     assert np.median(found) < 0.05
+
+
+def moved(seed, direct, n=60):
+    """A score that follows motion, and the label itself as strongly as asked for."""
+    rng = np.random.default_rng(seed)
+    label = np.repeat([0, 1], n // 2)
+    motion = label + rng.normal(size=n)
+    return motion + direct * label + rng.normal(size=n), pd.Series(motion), label
+
+
+@pytest.mark.slow
+def test_nothing_is_left_where_the_covariate_is_all_there_is():
+    hits = [full_confounder_test(*moved(seed, 0.0), 100, seed) <= 0.05 for seed in range(100)]
+    assert 0 <= np.mean(hits) <= 0.12
+
+
+def test_what_the_covariate_does_not_explain_is_left():
+    found = [full_confounder_test(*moved(seed, 2.0), 100, seed) for seed in range(5)]
+    assert np.median(found) < 0.05
+    score, motion, label = moved(0, 2.0)
+    assert full_confounder_test(-score, motion, label, 100, 0) > 0.9
 
 
 def test_densities_of_categories_are_their_shares():
