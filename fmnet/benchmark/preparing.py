@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from fmnet.benchmark.cleaners import agreement, clean_with_fmnet, clean_with_nilearn
 from fmnet.benchmark.fresh_process import Cost, measure_alone
-from fmnet.benchmark.nilearn_cleaning import agreement, clean_with_nilearn
 from fmnet.benchmark.opening import settle
 from fmnet.benchmark.preprocessed_files import make_preprocessed
 from fmnet.benchmark.race import Goal, race_table, write_results
@@ -21,7 +21,6 @@ from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.series_store import SeriesStore
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.template import build_grid
-from fmnet.errors import VolumeError
 from fmnet.limits import Count, Several, VoxelSize
 
 OURS, FEW, AGAIN, THEIRS = "fmnet", "fmnet, few runs", "fmnet, again", "nibabel and nilearn"
@@ -124,10 +123,3 @@ class Preparing:
             Goal("memory for all runs over that for few", peak[OURS] / peak[FEW], 1.2, False),
             Goal("least correlation with nilearn's values, inside", least, 0.999),
         ]
-
-
-def clean_with_fmnet(runs: Sequence[PreprocessedRun], store: SeriesStore) -> None:
-    """Add runs to a store; raise `VolumeError` for the first that can't be used."""
-    for outcome in store.add_all(runs):
-        if isinstance(outcome, VolumeError):
-            raise outcome

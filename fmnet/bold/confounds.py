@@ -78,15 +78,7 @@ def read_nuisance(run: PreprocessedRun, n_volumes: int, settings: CleaningSettin
         fewer volumes are left than ``settings.min_volumes``.
     """
     model = MODELS[settings.strategy]
-    if run.confounds is None:
-        if model.columns or settings.scrub_mm is not None:
-            needed = "scrubbing" if settings.strategy == "none" else settings.strategy
-            action = "give it, or set strategy to none and scrub_mm to null"
-            found = f"no confounds file, which {needed} needs"
-            raise VolumeError(Fault(str(run.bold.path), found, CONFOUNDS, action))
-        parts = _Parts(pd.DataFrame(index=range(n_volumes)), b"", None)
-    else:
-        parts = _read_parts(run.confounds, model.needs_json)
+    parts = _open_parts(run, n_volumes, settings)
     where = str(run.confounds or run.bold.path)
     names = _used_columns(parts.table, model.columns, model.needs_json)
     faults = [
@@ -110,6 +102,19 @@ class _Parts:
     table: pd.DataFrame
     raw: bytes
     facts: bytes | None
+
+
+def _open_parts(run: PreprocessedRun, n_volumes: int, settings: CleaningSettings) -> _Parts:
+    """Read the files of a run; without any, where none are needed, an empty table."""
+    model = MODELS[settings.strategy]
+    if run.confounds is not None:
+        return _read_parts(run.confounds, model.needs_json)
+    if not model.columns and settings.scrub_mm is None:
+        return _Parts(pd.DataFrame(index=range(n_volumes)), b"", None)
+    needed = settings.strategy if model.columns else "scrubbing"
+    action = "give it, or set strategy to none and scrub_mm to null"
+    found = f"no confounds file, which {needed} needs"
+    raise VolumeError(Fault(str(run.bold.path), found, CONFOUNDS, action))
 
 
 def _read_parts(path: Path, needs_json: bool) -> _Parts:
@@ -159,15 +164,16 @@ def _check_columns(
 ) -> Iterator[Fault]:
     if missing := [name for name in wanted if name not in table]:
         yield Fault(where, f"no column {_say(missing)}", CONFOUNDS, OTHER_STRATEGY)
-    text = table[list(used)]
-    values = text.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
-    is_bad = ~np.isfinite(values)
-    # derivatives have no value for the first volume
-    is_bad[:1] &= (text != "").to_numpy()[:1]
-    if bad := [name for name, column in zip(used, is_bad.T, strict=True) if column.any()]:
+    if bad := [name for name in used if not _holds_numbers(table[name])]:
         found = f"values that are missing or no numbers in {_say(bad)}"
         accepted = "one finite number for each volume; none for the first in derivatives"
         yield Fault(where, found, accepted, OTHER_STRATEGY)
+
+
+def _holds_numbers(text: "pd.Series[str]") -> bool:
+    is_number = np.isfinite(pd.to_numeric(text, errors="coerce").to_numpy(dtype=float))
+    # derivatives have no value for the first volume
+    return bool(is_number[1:].all() and (is_number[:1] | (text[:1] == "")).all())
 
 
 def _check_displacement(table: pd.DataFrame, where: str, scrub_mm: float | None) -> Iterator[Fault]:
