@@ -175,9 +175,9 @@ class PairPath(Path):
 
 
 def _lattice(image: torch.Tensor, stride: int) -> torch.Tensor:
-    """Take every so many voxels: (B, C, X, Y, Z) to (B, C * places)."""
-    s, half = stride, stride // 2
-    return image[:, :, half::s, half::s, half::s].flatten(1)
+    """Take every so many voxels, one along a thin axis: (B, C, X, Y, Z) to (B, C * places)."""
+    x, y, z = (slice(min(stride // 2, size - 1), None, stride) for size in image.shape[2:])
+    return image[:, :, x, y, z].flatten(1)
 
 
 def _within_place(

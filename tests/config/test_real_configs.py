@@ -28,6 +28,8 @@ GIVEN = {
     "cohort=injected": ["cohort.images=images.tsv", "cohort.template=pain.nii.gz"],
     "cohort=table": ["cohort.images=images.tsv"],
     "folds=file": ["folds.path=folds.tsv"],
+    "suite=haxby": ["suite.data=haxby"],
+    "suite=haxby_slice": ["suite.data=haxby"],
 }
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONFIGS.glob("*/*.yaml"))
 #: Groups that another primary config than train takes its options from.

@@ -93,6 +93,14 @@ def test_fewer_pairs_than_asked_for_are_enough(bands, labels, mask):
     assert 0 < (path.weight != 0).sum() < PAIRS.n_pairs
 
 
+def test_one_slice_is_enough(bands, labels, mask):
+    """Of an axis that is thinner than the distance between places, one voxel is looked at."""
+    thin, inside = bands[..., :1], mask[..., :1]
+    path = start(PairPath((2, 9, 10, 1), (0,), PAIRS, 4.0, 10.0), thin, labels, inside)
+    assert torch.isfinite(path(thin)).all()
+    assert (path.weight != 0).any()
+
+
 def test_starting_again_leaves_nothing_of_the_first_start(bands, labels, mask):
     path = PairPath((2, *SHAPE), (1,), EVERY_PLACE, 4.0, 10.0)
     expected = start(path, bands, labels, mask)(bands)
