@@ -75,7 +75,7 @@ class BoldDesign:
         Mean framewise displacement in mm of the median control without spikes; SD of its logarithm
         between persons.
     spike_rate : float
-        Share of volumes in which the median control jerks; grows with a person's motion.
+        Share of volumes in which a person who moves by 0.12 mm jerks; grows with motion.
     motion_percent : float
         What 1 mm of motion does to the signal at the rim.
     network_percent : float
@@ -116,7 +116,7 @@ class BoldDesign:
     motion_spread: float = 0.4
     spike_rate: float = 0.015
     motion_percent: float = 2.0
-    network_percent: float = 0.8
+    network_percent: float = 1.0
     thermal_percent: float = 0.75
     smooth_percent: float = 0.75
     drift_percent: float = 0.7

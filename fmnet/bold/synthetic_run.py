@@ -24,10 +24,13 @@ from fmnet.data.volume import FloatArray
 
 #: How far a person's networks lie from the group's, per axis, and the SD of their log strength.
 JITTER_MM, STRENGTH_SPREAD = 3.0, 0.2
-#: Response to painful events in percent, and its SD between persons; warmth gives a part of it.
+#: Height of the response to painful events in percent, and its SD between persons; what share of
+#: it warmth gives.
 RESPONSE_PERCENT, RESPONSE_SD_PERCENT, WARM_SHARE = 0.8, 0.25, 0.4
 #: Events: seconds of each, and the shortest and longest pause after it.
 EVENT_S, PAUSE_S = 10.0, (12.0, 20.0)
+#: Framewise displacement of a person who jerks as often as the knob says, in mm.
+REFERENCE_MM = 0.12
 #: How much brighter the first non-steady volume is, and what is left of that in the next.
 FLASH, FLASH_LEFT = 0.35, 0.3
 
@@ -111,8 +114,8 @@ def draw_run(
     events = _draw_events(event_rng, n * t_r) if design.task == "pain" else None
     if events is not None:
         percent += np.outer(_response(events, n, t_r, person), response_map(anatomy.grid))
-    relative_mm = person.motion_mm / design.motion_mm if design.motion_mm else 0.0
-    motion = draw_motion(motion_rng, n, person.motion_mm, design.spike_rate * relative_mm)
+    spike_share = design.spike_rate * person.motion_mm / REFERENCE_MM
+    motion = draw_motion(motion_rng, n, person.motion_mm, spike_share)
     percent += design.motion_percent * motion_signal(artefact_rng, motion, anatomy, t_r)
     values = anatomy.brightness * (1 + percent / 100 + _flash(design)[:, None])
     values += BRIGHTNESS / 100 * draw_noise(noise_rng, design, anatomy, person.thermal)
@@ -137,7 +140,7 @@ def _response(
     height = np.where(events["trial_type"] == "pain", 1.0, WARM_SHARE)
     condition = np.stack([events["onset"], events["duration"], height])
     regressor, _ = compute_regressor(condition, "glover", np.arange(n_volumes) * t_r)
-    return np.asarray(person.response_percent * regressor[:, 0])
+    return np.asarray(person.response_percent * regressor[:, 0] / regressor.max())
 
 
 def _flash(design: BoldDesign) -> FloatArray:

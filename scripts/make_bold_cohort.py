@@ -1,0 +1,33 @@
+"""Write synthetic BOLD: python scripts/make_bold_cohort.py OUT [--coupling 0.3] [--seed 0]."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from fmnet.bold.synthetic import write_bold_cohort
+from fmnet.bold.synthetic_design import BoldDesign
+from fmnet.errors import FmnetError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="Write SYNTHETIC BOLD runs (nobody was scanned) as fMRIPrep would leave them.",
+    )
+    parser.add_argument("out", type=Path, help="folder to make")
+    for knob, default in BoldDesign().knobs.items():
+        option = f"--{knob.replace('_', '-')}"
+        parser.add_argument(
+            option, type=type(default), default=default, help="default: %(default)s"
+        )
+    knobs = vars(parser.parse_args())
+    try:
+        folder = write_bold_cohort(knobs.pop("out"), **knobs)
+    except FmnetError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{folder}: SYNTHETIC BOLD of {knobs['n_subjects']} people, nobody was scanned")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
