@@ -7,7 +7,7 @@ import torch
 from fmnet.networks.stems import GridShape, Stem, inverse_spread, networks_of, on_grid, standardised
 
 #: Added to the diagonal of a correlation matrix, so that likeness of two courses has an inverse.
-RIDGE = 1e-5
+RIDGE = 1e-4
 
 
 class DualRegression(Stem):

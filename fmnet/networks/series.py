@@ -127,7 +127,7 @@ class FrameBackbone(SeriesBackbone):
     def forward(self, series: torch.Tensor) -> torch.Tensor:
         """Score series: (B, T, X, Y, Z) to (B, 1)."""
         scores = super().forward(series)
-        return scores.reshape(len(series), self.stem.n_maps).mean(1, keepdim=True)
+        return scores.reshape(series.shape[0], self.stem.n_maps).mean(1, keepdim=True)
 
     def maps(self, series: torch.Tensor) -> torch.Tensor:
         """Take volumes: (B, T, X, Y, Z) to (B * n_frames, 1, X, Y, Z)."""

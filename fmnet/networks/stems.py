@@ -11,7 +11,9 @@ from fmnet.bold.components import MIN_SHARE, find_networks
 from fmnet.data.volume import FloatArray
 
 #: A series whose standard deviation is a smaller share of its mean does not vary, but for rounding.
-LEAST_VARIATION = 1e-5
+LEAST_VARIATION = 1e-3
+#: The same where the mean was taken away beforehand.
+ROUNDING = 1e-5
 
 GridShape = tuple[int, int, int]
 
@@ -55,8 +57,13 @@ class Frames(Stem):
 
 
 def inverse_spread(series: torch.Tensor) -> torch.Tensor:
-    """Return one over the standard deviation along time: (B, T, V) to (B, V); 0 without any."""
-    variance, mean = torch.var_mean(series, dim=1, correction=0)
+    """Return one over the standard deviation along time: (B, T, V) to (B, V); 0 without any.
+
+    From the mean square, which takes a quarter of the time of `torch.var`; means are small in
+    series that lie around 0.
+    """
+    mean = series.mean(1)
+    variance = torch.linalg.vector_norm(series, dim=1).square() / series.shape[1] - mean**2
     is_varying = variance > (LEAST_VARIATION * mean) ** 2
     # the inner `where` keeps gradients finite as well
     return torch.where(is_varying, torch.where(is_varying, variance, 1).rsqrt(), 0)
@@ -64,8 +71,11 @@ def inverse_spread(series: torch.Tensor) -> torch.Tensor:
 
 def standardised(courses: torch.Tensor) -> torch.Tensor:
     """Standardise along time: (B, T, K); what doesn't vary becomes 0."""
-    centred = courses - courses.mean(1, keepdim=True)
-    return centred * inverse_spread(courses)[:, None]
+    mean = courses.mean(1, keepdim=True)
+    centred = courses - mean
+    variance = centred.square().mean(1, keepdim=True)
+    is_varying = variance > (ROUNDING * mean) ** 2
+    return torch.where(is_varying, centred * torch.where(is_varying, variance, 1).rsqrt(), 0)
 
 
 def on_grid(maps: torch.Tensor, series: torch.Tensor) -> torch.Tensor:

@@ -19,8 +19,6 @@ TAIL = 0.005
 NYQUIST = 0.5
 #: Narrowest band of a first filter, in cycles per volume.
 LEAST_WIDTH = 1e-3
-#: Fourier transforms whose lengths are multiples of it are faster.
-GRAIN = 16
 
 
 class TemporalFilters(Stem):
@@ -50,7 +48,7 @@ class TemporalFilters(Stem):
         """Filter and take the power: (B, T, X, Y, Z) to (B, K, X, Y, Z)."""
         values = series.flatten(2)
         mean = values.mean(1, keepdim=True)
-        size = (values.shape[1] + self.length + GRAIN - 2) // GRAIN * GRAIN  # none comes round
+        size = values.shape[1] + self.length  # long enough that nothing comes round
         spectrum = _power_spectrum(values - mean, size) / values.shape[1]
         norm = torch.linalg.vector_norm(self.weight, dim=1, keepdim=True).clamp(min=1e-12)
         gain = torch.fft.rfft(self.weight / norm, size, dim=1).abs().square()  # (K, F)
@@ -87,7 +85,7 @@ def _power_spectrum(values: torch.Tensor, size: int) -> torch.Tensor:
     transformed = torch.fft.rfft(values, size, dim=1)
     power: torch.Tensor = transformed.real.square() + transformed.imag.square()
     place = torch.arange(power.shape[1], device=power.device)
-    is_twice = (place > 0) & (place < size // 2)  # negative frequencies are left out
+    is_twice = (place > 0) & (2 * place < size)  # negative frequencies are left out
     power = power * torch.where(is_twice, 2 / size, 1 / size)[:, None]
     return power
 
@@ -103,11 +101,11 @@ def _band(scans: Sequence[torch.Tensor]) -> tuple[float, float]:
 def _cumulative_share(values: torch.Tensor, grid: NDArray[np.float64]) -> NDArray[np.float64]:
     """Share of variance, of the mean standardised voxel, up to each frequency of a grid."""
     scale = inverse_spread(values[None])[0]
+    if not scale.any():  # nothing varies: as if it did at all paces
+        return grid / NYQUIST
     values, scale = values[:, scale > 0], scale[scale > 0]
     centred = (values - values.mean(0)) * scale
     power = _power_spectrum(centred[None], 2 * len(values))[0].sum(1).double().numpy()
     frequencies = np.linspace(0, NYQUIST, len(power))
-    if power.sum() == 0:  # nothing varies: as if it did at all paces
-        return grid / NYQUIST
     share: NDArray[np.float64] = np.interp(grid, frequencies, power.cumsum() / power.sum())
     return share
