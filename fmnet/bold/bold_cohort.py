@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from fmnet.bold.derivatives import find_runs
+from fmnet.bold.derivatives import RunListing, find_runs
 from fmnet.bold.map_store import MapStore
 from fmnet.bold.maps import parse_maps
 from fmnet.bold.preprocessed import PreprocessedRun
@@ -21,7 +21,8 @@ from fmnet.data.grid import Grid
 from fmnet.data.listing import Listing, OnFault, build_listing
 from fmnet.data.scans import MapTable
 from fmnet.data.store import ScanSource
-from fmnet.data.tables import read_table_file
+from fmnet.data.tables import read_table_file, subject_key
+from fmnet.errors import CohortError, Fault
 
 #: What the one row of each scan is called while people and labels are checked.
 RUN = "BOLD run"
@@ -52,7 +53,8 @@ def read_bold(
     participants : Path, optional
         Table of people; else ``participants.tsv`` in or above `root`, or in `raw`.
     task, sessions, space : optional
-        Which runs; may be left out where there is one choice (all sessions).
+        Which runs; may be left out where there is one choice. A resolution is written as fMRIPrep
+        does, ``MNI152NLin2009cAsym:res-2``.
     label, positive, negative
         Column to predict and its two values; `negative` may be None where there are only two.
     cleaning : CleaningSettings
@@ -70,20 +72,21 @@ def read_bold(
     """
     check_label_column(label, ("participant_id",))
     recipes, cleaning = parse_maps(maps), cleaning or CleaningSettings()
-    found = find_runs(root, task, sessions, space, raw)
+    found = find_runs(root, task, sessions, space, raw, needs_confounds=cleaning.needs_confounds)
+    if not found.runs:
+        raise CohortError(found.faults)
     table = read_table_file(
         Path(participants) if participants else _find_participants(Path(root), raw),
         ("participant_id", label),
     )
     scans = _group(found.runs)
     rows = pd.DataFrame([_row(name, runs) for name, runs in scans.items()])
-    everyone = tuple(found.everyone)
-    listed = MapTable(
-        rows, (RUN,), "n/a", tree_origin(Path(root)), list(found.faults), everyone=everyone
-    )
+    faults = list(found.faults)
+    listed = MapTable(rows, (RUN,), "n/a", tree_origin(Path(root)), faults, everyone=found.everyone)
     listing = build_listing(listed, table, label, positive, negative, on_fault)
     return replace(
         listing,
+        faults=_said_once(listing.faults, found),
         scans=tuple(
             replace(scan, files=tuple(run.bold.path for run in scans[scan.scan_id]), is_series=True)
             for scan in listing.scans
@@ -160,6 +163,18 @@ def _group(runs: Sequence[PreprocessedRun]) -> dict[str, tuple[PreprocessedRun, 
         name = f"{run.bold.participant_id}{session}_task-{run.task}"
         scans[name] = (*scans.get(name, ()), run)
     return scans
+
+
+def _said_once(faults: Sequence[Fault], found: RunListing) -> tuple[Fault, ...]:
+    """Leave out that people have no scan whose runs were found, with something wrong with them."""
+    said = {subject_key(fault.participant_id) for fault in found.faults if fault.participant_id}
+    read = {subject_key(run.bold.participant_id) for run in found.runs}
+    known = set(found.faults)
+    return tuple(
+        fault
+        for fault in faults
+        if fault in known or subject_key(fault.participant_id) not in said - read
+    )
 
 
 def _row(scan_id: str, runs: tuple[PreprocessedRun, ...]) -> dict[str, Any]:

@@ -34,3 +34,8 @@ class CleaningSettings:
     high_hz: Positive | None = 0.1
     scrub_mm: Positive | None = None
     min_volumes: Count = 50
+
+    @property
+    def needs_confounds(self) -> bool:
+        """Tell whether runs without a confounds file can't be cleaned."""
+        return self.strategy != "none" or self.scrub_mm is not None
