@@ -8,7 +8,6 @@ analysis. NeuroImage, 22.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from fmnet.bold.open_run import OpenRun
 from fmnet.data.grid import Grid
@@ -60,6 +59,8 @@ def kendall_w(series: FloatArray, grid: Grid) -> FloatArray:
 
 def _centred_ranks(series: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
     """Rank each voxel's values over time: (T, V), with a mean of 0; 0 where nothing is known."""
+    from scipy.stats import rankdata  # slow, and other maps need not wait
+
     ranks = np.zeros(series.shape, dtype=np.float32)
     places = np.flatnonzero(known)
     for start in range(0, len(places), BLOCK):
