@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from fmnet.errors import BundleError, Fault
 
 @dataclass(frozen=True)
 class Kind:
-    """What a field may hold: in words, and as a test."""
+    """What a field may hold, in words and as a test, and whether files may be without it."""
 
     words: str
     accepts: Callable[[Any], bool]
+    is_optional: bool = False
 
 
 def is_number(value: Any) -> bool:
@@ -24,18 +25,36 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def list_of(kind: Kind) -> Kind:
-    """Make the kind of a list that isn't empty and holds one kind."""
+def list_of(kind: Kind, may_be_empty: bool = False) -> Kind:
+    """Make the kind of a list that holds one kind."""
     return Kind(
         f"a list, each {kind.words}",
-        lambda value: isinstance(value, list) and bool(value) and all(map(kind.accepts, value)),
+        lambda value: (
+            isinstance(value, list)
+            and (bool(value) or may_be_empty)
+            and all(map(kind.accepts, value))
+        ),
     )
+
+
+def one_of(values: Sequence[str]) -> Kind:
+    """Make the kind of a text that is one of a few."""
+    return Kind(
+        f"one of {', '.join(values)}", lambda value: isinstance(value, str) and value in values
+    )
+
+
+def optional(kind: Kind) -> Kind:
+    """Make the kind of a field that may be null, or missing where its place is there."""
+    return Kind(f"{kind.words}, or null", lambda value: value is None or kind.accepts(value), True)
 
 
 TEXT = Kind("a text", lambda value: isinstance(value, str))
 NUMBER = Kind("a finite number", is_number)
 NON_NEGATIVE = Kind("a number from 0", lambda value: is_number(value) and value >= 0)
+POSITIVE = Kind("a number above 0", lambda value: is_number(value) and value > 0)
 SHARE = Kind("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
+COUNT_OR_NONE = Kind("a whole number from 0", lambda value: type(value) is int and value >= 0)
 COUNT = Kind("a whole number from 1", lambda value: type(value) is int and value > 0)
 SPACE = Kind("an MNI152 space", lambda value: isinstance(value, str) and value in MNI_SPACES)
 
@@ -62,7 +81,8 @@ def _fault(content: Any, name: str, kind: Kind) -> str:
     value = content
     for key in name.split("."):
         if not isinstance(value, dict) or key not in value:
-            return f"no '{name}'"
+            is_fine = kind.is_optional and isinstance(value, dict)
+            return "" if is_fine else f"no '{name}'"
         value = value[key]
     return "" if kind.accepts(value) else f"'{name}' that is not {kind.words}"
 

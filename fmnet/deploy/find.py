@@ -13,6 +13,7 @@ from fmnet.deploy.naming import (
     check_contrasts,
     check_stat,
     in_order,
+    split_names,
     stated_space,
 )
 from fmnet.deploy.predict import NewScan, Prediction, failed
@@ -68,18 +69,8 @@ def _find(source: str, bundle: Bundle, space: str) -> Found:
         return _from_folder(Path(source), bundle, space)
     if Path(source).suffix.lower() in TABLES:
         return _from_table(Path(source), bundle, space)
-    files = _split(source)
+    files = split_names(source)
     return [NewScan(source, in_order(files, bundle.preparation.contrasts, source), space)], []
-
-
-def _split(source: str) -> tuple[Path, ...]:
-    if os.path.lexists(source):  # a name may hold commas
-        return (Path(source),)
-    names = [name.strip() for name in source.split(",")]
-    if "" in names:
-        accepted, action = "names of maps, each after the other's comma", "remove the extra comma"
-        raise VolumeError(Fault(source, "an empty name between commas", accepted, action))
-    return tuple(map(Path, names))
 
 
 def _from_table(table: Path, bundle: Bundle, space: str) -> Found:

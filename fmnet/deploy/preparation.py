@@ -178,19 +178,20 @@ def read_preparation(folder: Path) -> Preparation:
             arrays["weight"],
         )
     except (OSError, KeyError, ValueError, SafetensorError, VolumeError) as error:
-        raise _damaged(folder, f"{type(error).__name__}: {error}") from error
+        raise damaged(folder, f"{type(error).__name__}: {error}") from error
     if mask.ndim != 3 or not mask.any():
-        raise _damaged(folder, f"a mask of shape {mask.shape} with {mask.sum()} voxels")
+        raise damaged(folder, f"a mask of shape {mask.shape} with {mask.sum()} voxels")
     expected = (len(preparation.contrasts), preparation.grid.n_voxels)
     if preparation.mean.shape != expected or preparation.weight.shape != expected:
-        raise _damaged(folder, f"arrays of shape {preparation.mean.shape}, not {expected}")
+        raise damaged(folder, f"arrays of shape {preparation.mean.shape}, not {expected}")
     for values in (preparation.mean, preparation.weight):
         if values.dtype != np.float32 or not np.isfinite(values).all():
-            raise _damaged(folder, f"values of type {values.dtype}, not finite float32")
+            raise damaged(folder, f"values of type {values.dtype}, not finite float32")
     return preparation
 
 
-def _damaged(folder: Path, reason: str) -> BundleError:
+def damaged(folder: Path, reason: str) -> BundleError:
+    """Say why a preparation can't be used."""
     return BundleError(
         Fault(
             str(folder),
