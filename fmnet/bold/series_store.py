@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnet.bold.confounds import Nuisance
 from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
-from fmnet.data.stored_run import StoredRun
 from fmnet.data.volume import FloatArray
 from fmnet.errors import VolumeError
 
@@ -121,8 +119,4 @@ class SeriesStore:
         self, runs: Iterable[PreprocessedRun], n_jobs: int = 1
     ) -> Iterator[CleanedRun | VolumeError]:
         """Clean runs one by one, `n_jobs` at a time; in order, or what is wrong with each."""
-        raise NotImplementedError
-
-    def open(self, run: PreprocessedRun) -> tuple[StoredRun, Nuisance]:
-        """Open a run as acquired, with its confounds."""
         raise NotImplementedError

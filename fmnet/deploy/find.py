@@ -88,9 +88,7 @@ def _from_table(table: Path, bundle: Bundle, space: str) -> Found:
 
 
 def _from_folder(folder: Path, bundle: Bundle, space: str) -> Found:
-    if not os.access(folder, os.R_OK | os.X_OK):  # searching it would find nothing and not say why
-        found, action = "a folder that this account may not read", "ask its owner for permission"
-        raise VolumeError(Fault(str(folder), found, "a readable folder", action))
+    check_readable(folder)
     wanted = bundle.metadata["input"]
     maps = find_maps(
         folder,
@@ -105,6 +103,13 @@ def _from_folder(folder: Path, bundle: Bundle, space: str) -> Found:
     scans, faults = _from_maps(maps, bundle)
     without = sorted(set(maps.everyone) - set(maps.rows["participant_id"]))
     return scans, [*faults, *(_no_map(person, bundle, space) for person in without)]
+
+
+def check_readable(folder: Path) -> None:
+    """Raise `VolumeError` for a folder in which a search would find nothing and not say why."""
+    if not os.access(folder, os.R_OK | os.X_OK):
+        found, action = "a folder that this account may not read", "ask its owner for permission"
+        raise VolumeError(Fault(str(folder), found, "a readable folder", action))
 
 
 def _from_maps(maps: MapTable, bundle: Bundle) -> Found:

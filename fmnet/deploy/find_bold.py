@@ -4,14 +4,30 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
-from fmnet.bold.derivatives import find_runs
+from fmnet.bold.bids_files import find_bold, find_raw
+from fmnet.bold.derivatives import list_runs
+from fmnet.bold.findings import Kind
 from fmnet.bold.preprocessed import PreprocessedRun
+from fmnet.data.advice import Advice
 from fmnet.deploy.beside import NOTHING, Stated, describe_run
+from fmnet.deploy.bold_checks import contract_of
+from fmnet.deploy.bold_contract import BoldContract
 from fmnet.deploy.bold_predict import NewBoldScan
 from fmnet.deploy.bundle import Bundle
+from fmnet.deploy.find import check_readable
 from fmnet.deploy.naming import UNSAID_SPACE, split_names, stated_space
 from fmnet.deploy.predict import Prediction, failed
 from fmnet.errors import Fault, FmnetError
+
+#: The readers' advice, worded as it helps who calls ``fmnet-predict``.
+ADVICE = Advice(
+    root="correct the path",
+    space="say which to read: --space NAME",
+    task="give runs of the task that the signature was trained on",
+    runs="name the runs that are meant one by one",
+    sessions="name the runs that are meant one by one",
+    raw="name the runs one by one and state it with --t-r",
+)
 
 
 def find_new_runs(
@@ -41,7 +57,8 @@ def find_new_runs(
     try:
         # os.path and not pathlib, which raises where a folder above may not be entered
         if os.path.isdir(source):
-            return _from_folder(Path(source), bundle, space)
+            contract = contract_of(bundle, source)
+            return _from_folder(Path(source), bundle, space, contract)
         return [_from_files(source, bundle, space, stated)], []
     except FmnetError as error:
         return [], [failed(source, error.faults)]
@@ -57,18 +74,25 @@ def _from_files(source: str, bundle: Bundle, space: str, stated: Stated) -> NewB
 
 
 def _from_folder(
-    folder: Path, bundle: Bundle, space: str
+    folder: Path, bundle: Bundle, space: str, contract: BoldContract
 ) -> tuple[list[NewBoldScan], list[Prediction]]:
-    wanted = space or ("" if bundle.space == UNSAID_SPACE else bundle.space)
-    listing = find_runs(folder, task=bundle.task or None, space=wanted or None)
-    errors = [failed(fault.where, [fault]) for fault in listing.faults]
-    named = {run.bold.participant_id for run in listing.runs}
-    named |= {fault.participant_id for fault in listing.faults}
-    errors += [
-        failed(person, [_no_run(person, bundle, wanted)])
-        for person in sorted(set(listing.everyone) - named)
+    check_readable(folder)
+    names = find_bold(folder)
+    task, raw = bundle.task or None, find_raw(folder)
+    of_task = [name for name in names if task in {None, name.get("task")}]
+    sessions = sorted({name.get("ses") for name in of_task}) or None
+    output = space or ("" if bundle.space == UNSAID_SPACE else bundle.space)
+    wanted = (task, sessions, output or None, raw, contract.needs_confounds, ADVICE)
+    runs, findings = list_runs(names, folder, *wanted)
+    told = {run.bold.participant_id for run in runs}
+    told |= {one.fault.participant_id for one in findings if one.kind is not Kind.NO_RUN}
+    # nobody has to have been there at every session
+    faults = [
+        one.fault
+        for one in findings
+        if one.kind is not Kind.NO_RUN or one.fault.participant_id not in told
     ]
-    return join_sessions(listing.runs), errors
+    return join_sessions(runs), [failed(fault.where, [fault]) for fault in faults]
 
 
 def join_sessions(runs: tuple[PreprocessedRun, ...]) -> list[NewBoldScan]:
@@ -79,9 +103,3 @@ def join_sessions(runs: tuple[PreprocessedRun, ...]) -> list[NewBoldScan]:
         sessions[f"{run.bold.participant_id}{session}"].append(run)
     return [NewBoldScan(name, tuple(members)) for name, members in sessions.items()]
 
-
-def _no_run(person: str, bundle: Bundle, space: str) -> Fault:
-    task = f" of task '{bundle.task}'" if bundle.task else ""
-    where = f" in space '{space}'" if space else ""
-    accepted = "sub-*_desc-preproc_bold.nii.gz with its confounds"
-    return Fault(person, f"no run{task}{where}", accepted, "supply the person's preprocessed runs")

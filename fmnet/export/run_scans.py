@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from fmnet.bold.bids_files import parse_name
 from fmnet.data.cohort import FILE_SEPARATOR
 from fmnet.data.tables import read_table_file
-from fmnet.deploy.beside import describe_run, read_entities
+from fmnet.deploy.beside import describe_run
 from fmnet.deploy.bold_predict import NewBoldScan
 from fmnet.deploy.predict import NewScan
 from fmnet.errors import ExportError, FmnetError
@@ -50,7 +51,7 @@ def read_run_bold_scans(run_dir: Path, n_check: int) -> list[NewBoldScan]:
 def read_task(run_dir: Path) -> str:
     """Read the task off the names of the runs that were used; empty if there are several."""
     files = [file for files in read_used(run_dir)["files"] for file in _files(files)]
-    tasks = {dict(read_entities(file)).get("task", "") for file in files}
+    tasks = {parse_name(file).get("task") for file in files}
     return tasks.pop() if len(tasks) == 1 else ""
 
 
