@@ -102,4 +102,3 @@ def join_sessions(runs: tuple[PreprocessedRun, ...]) -> list[NewBoldScan]:
         session = f"_ses-{run.session}" if run.session else ""
         sessions[f"{run.bold.participant_id}{session}"].append(run)
     return [NewBoldScan(name, tuple(members)) for name, members in sessions.items()]
-
