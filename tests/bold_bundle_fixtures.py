@@ -29,7 +29,7 @@ from fmnet.export.export import export_run
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.rebuild import describe_builder, write_network
 
-SPACE, T_R, N_VOLUMES, WINDOW = "MNI152NLin2009cAsym", 2.0, 60, 25
+SPACE, T_R, N_VOLUMES, WINDOW = "MNI152NLin2009cAsym", 2.0, 100, 40
 CLEANING = CleaningSettings("motion6", 0.01, 0.1, None, 20)
 MAPS = ("temporal_sd", "alff")
 MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
@@ -51,7 +51,7 @@ def write_run(
 ) -> Path:
     """Write a run with mask, sidecar and confounds as fMRIPrep names them; returns the image."""
     rng = np.random.default_rng(seed)
-    values = 1000 + 10 * rng.normal(size=(n_volumes, grid.n_voxels))
+    values = 1000 + 3 * rng.normal(size=(n_volumes, grid.n_voxels))
     stem = "_".join(
         [person, *([f"ses-{session}"] if session else []), f"task-{task}"]
         + ([f"run-{run}"] if run else [])
