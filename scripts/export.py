@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from fmnet.config.entry import build, run_script
-from fmnet.export import export_run
+from fmnet.export.export import export_run
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -18,7 +18,7 @@ def work(config: DictConfig) -> None:
     agreement = exported.agreement
     print(exported.choice.line)
     print(
-        f"over {agreement.n_scans} maps, scores differ from the trained network by at most "
+        f"over {agreement.n_scans} scans, scores differ from the trained network by at most "
         f"{agreement.onnx:.1e} (ONNX Runtime) and {agreement.torch_export:.1e} (torch.export)"
     )
     print(config.out)

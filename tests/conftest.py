@@ -15,7 +15,7 @@ from hypothesis import settings
 from fmnet.data.grid import Grid
 from fmnet.data.store import ScanStore
 
-pytest_plugins = ["run_fixtures"]
+pytest_plugins = ["run_fixtures", "bold_bundle_fixtures"]
 
 settings.register_profile("fmnet", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("fmnet")

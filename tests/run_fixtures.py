@@ -10,7 +10,7 @@ from fmnet.data.folds import build_folds
 from fmnet.data.synthetic import read_synthetic
 from fmnet.deploy.bundle import read_bundle
 from fmnet.deploy.preparation import PreparationSettings
-from fmnet.export import export_run
+from fmnet.export.export import export_run
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.study.audit.audit import AuditPlan
 from fmnet.study.baselines.constant import Dummy

@@ -136,7 +136,7 @@ def _header(start: bytes, path: Path) -> BoldHeader:
     found = read_header(start, path)
     shape, dtype = found.get_data_shape(), found.get_data_dtype()
     if len(shape) != 4 or shape[3] < 2 or 0 in shape:
-        action = "give the time series; maps are read as a cohort of maps"
+        action = "give the time series; a cohort or signature of maps reads maps"
         raise VolumeError(Fault(str(path), f"an image of shape {shape}", ACCEPTED, action))
     if dtype.kind not in "iuf":
         accepted, action = "integers or real numbers", "write the run with one number per voxel"

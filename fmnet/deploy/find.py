@@ -13,6 +13,7 @@ from fmnet.deploy.naming import (
     check_contrasts,
     check_stat,
     in_order,
+    split_names,
     stated_space,
 )
 from fmnet.deploy.predict import NewScan, Prediction, failed
@@ -68,18 +69,8 @@ def _find(source: str, bundle: Bundle, space: str) -> Found:
         return _from_folder(Path(source), bundle, space)
     if Path(source).suffix.lower() in TABLES:
         return _from_table(Path(source), bundle, space)
-    files = _split(source)
+    files = split_names(source)
     return [NewScan(source, in_order(files, bundle.preparation.contrasts, source), space)], []
-
-
-def _split(source: str) -> tuple[Path, ...]:
-    if os.path.lexists(source):  # a name may hold commas
-        return (Path(source),)
-    names = [name.strip() for name in source.split(",")]
-    if "" in names:
-        accepted, action = "names of maps, each after the other's comma", "remove the extra comma"
-        raise VolumeError(Fault(source, "an empty name between commas", accepted, action))
-    return tuple(map(Path, names))
 
 
 def _from_table(table: Path, bundle: Bundle, space: str) -> Found:
@@ -97,9 +88,7 @@ def _from_table(table: Path, bundle: Bundle, space: str) -> Found:
 
 
 def _from_folder(folder: Path, bundle: Bundle, space: str) -> Found:
-    if not os.access(folder, os.R_OK | os.X_OK):  # searching it would find nothing and not say why
-        found, action = "a folder that this account may not read", "ask its owner for permission"
-        raise VolumeError(Fault(str(folder), found, "a readable folder", action))
+    check_readable(folder)
     wanted = bundle.metadata["input"]
     maps = find_maps(
         folder,
@@ -114,6 +103,13 @@ def _from_folder(folder: Path, bundle: Bundle, space: str) -> Found:
     scans, faults = _from_maps(maps, bundle)
     without = sorted(set(maps.everyone) - set(maps.rows["participant_id"]))
     return scans, [*faults, *(_no_map(person, bundle, space) for person in without)]
+
+
+def check_readable(folder: Path) -> None:
+    """Raise `VolumeError` for a folder in which a search would find nothing and not say why."""
+    if not os.access(folder, os.R_OK | os.X_OK):
+        found, action = "a folder that this account may not read", "ask its owner for permission"
+        raise VolumeError(Fault(str(folder), found, "a readable folder", action))
 
 
 def _from_maps(maps: MapTable, bundle: Bundle) -> Found:

@@ -2,29 +2,62 @@
 
 from typing import Any
 
+from fmnet.deploy.bold_contract import BoldContract
 from fmnet.deploy.choice import optimism
 
 
-def model_card(metadata: dict[str, Any]) -> str:
-    """Describe a bundle for people, from its metadata."""
+def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -> str:
+    """Describe a bundle for people.
+
+    Parameters
+    ----------
+    metadata : dict
+        As in ``metadata.json``.
+    contract : BoldContract or None
+        How BOLD runs are made into its input; None for maps.
+    """
     training, wanted, choice = metadata["training"], metadata["input"], metadata["choice"]
     marks = [training.get("control", "")]
     if training["origin"] == "synthetic":
         marks.append("Trained on synthetic data: for demonstration only.")
-    voxel = " x ".join(f"{edge:g}" for edge in wanted["voxel_size_mm"])
     return (
         f"# Signature: {training['positive']} against {training['negative']}\n\n"
         + "".join(f"**{mark}**\n\n" for mark in marks if mark)
         + f"## Intended use\n\n{metadata['intended_use']}\n\n"
-        f"## Input\n\nOne map per contrast ({', '.join(wanted['contrasts'])}), statistic "
-        f"{wanted['stat']}, in {wanted['space']} space; any grid, put on {voxel} mm voxels and "
-        f"smoothed by {wanted['fwhm_mm']:g} mm.\n\n"
+        f"## Input\n\n{_input(wanted, contract)}\n\n"
         f"## Model\n\nA {training['title']}, exported because {choice['why']}.\n\n"
         f"## Training\n\n{training['n_scans']} scans of {training['n_subjects']} people.\n\n"
         + _figures(training, optimism(choice["n_models"]))
         + f"Made with fmnet {metadata['versions']['fmnet']}, format "
         f"{metadata['format_version']}. Check the files with `sha256sum -c SHA256SUMS`.\n"
     )
+
+
+def _input(wanted: dict[str, Any], contract: BoldContract | None) -> str:
+    """Say what goes in and what happens to it."""
+    voxel = " x ".join(f"{edge:g}" for edge in wanted["voxel_size_mm"])
+    names = ", ".join(wanted["contrasts"])
+    if contract is None:
+        said = f"One map per contrast ({names}), statistic {wanted['stat']}, in {wanted['space']}"
+        return f"{said} space; any grid, put on {voxel} mm voxels and {_smoothing(wanted)}."
+    words = contract.words(wanted["space"])
+    task = f", of task {wanted['task']}" if wanted.get("task") else ""
+    said = f"{words[0].upper()}{words[1:]}{task}; any grid, put on {voxel} mm voxels. "
+    if contract.maps:
+        return f"{said}Maps are made of it ({names}) and {_smoothing(wanted)}."
+    whole = "all volumes at once"
+    if wanted["window_volumes"]:
+        whole = f"windows of {wanted['window_volumes']} volumes, whose scores are averaged"
+    return f"{said}The network reads {whole}. Runs of one session are joined in time."
+
+
+def _smoothing(wanted: dict[str, Any]) -> str:
+    """Say how maps are smoothed, for the end of a sentence that begins with where they lie."""
+    inside = wanted.get("smooths_itself", False)
+    if wanted["fwhm_mm"]:
+        again = ", and again inside the network" if inside else ""
+        return f"smoothed by {wanted['fwhm_mm']:g} mm{again}"
+    return "smoothed inside the network" if inside else "not smoothed"
 
 
 def _figures(training: dict[str, Any], remark: str) -> str:

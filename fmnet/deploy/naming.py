@@ -1,5 +1,6 @@
 """What the names of new maps say (BIDS entities), and whether it fits the signature."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from fmnet.errors import Fault, VolumeError
 
 #: Where a bundle doesn't know its contrast or its statistic, names can't contradict it.
 UNSAID_CONTRASTS, UNSAID_STAT = ("map",), "n/a"
+#: Some MNI152 space, not said which.
+UNSAID_SPACE = "MNI152"
 
 
 def stated(files: Sequence[Path], entity: str) -> list[str]:
@@ -16,6 +19,23 @@ def stated(files: Sequence[Path], entity: str) -> list[str]:
     pattern = re.compile(rf"(?:^|_){entity}-([^-_.]+)")
     found = [pattern.search(file.name) for file in files]
     return [match[1] if match else "" for match in found]
+
+
+def split_names(source: str) -> tuple[Path, ...]:
+    """Split names at commas, unless it is one file whose name holds some.
+
+    Raises
+    ------
+    VolumeError
+        If there is nothing between two commas.
+    """
+    if os.path.lexists(source):
+        return (Path(source),)
+    names = [name.strip() for name in source.split(",")]
+    if "" in names:
+        accepted, action = "names of files, each after the other's comma", "remove the extra comma"
+        raise VolumeError(Fault(source, "an empty name between commas", accepted, action))
+    return tuple(map(Path, names))
 
 
 def in_order(files: tuple[Path, ...], contrasts: tuple[str, ...], name: str) -> tuple[Path, ...]:
@@ -81,3 +101,11 @@ def stated_space(files: tuple[Path, ...], name: str) -> str:
         action = "give all maps in the same space; if the names are wrong, state it with --space"
         raise VolumeError(Fault(name, found, "one space", action))
     return spaces[0] if spaces else ""
+
+
+def check_same_space(space: str, wanted: str, name: str) -> None:
+    """Raise `VolumeError` unless a scan's space is the signature's, or one isn't said."""
+    check_space(space, name)
+    if UNSAID_SPACE not in {space, wanted} and space != wanted:
+        action = "give images normalised to that template, or correct the space stated for them"
+        raise VolumeError(Fault(name, f"space '{space}'", f"'{wanted}'", action))

@@ -11,8 +11,9 @@ import pandas as pd
 
 from fmnet.data.nifti import read_volume
 from fmnet.data.store import coverage_fault, place_checked
-from fmnet.data.volume import FloatArray, check_space
+from fmnet.data.volume import FloatArray
 from fmnet.deploy.bundle import Bundle
+from fmnet.deploy.naming import check_same_space
 from fmnet.deploy.quality import scale_faults
 from fmnet.errors import Fault, VolumeError
 
@@ -81,17 +82,21 @@ def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
         values = read_values(bundle, scan)
     except VolumeError as error:
         return failed(scan.name, error.faults)
-    preparation = bundle.preparation
+    least = bundle.preparation.min_coverage
     doubts = [
         fault
         for file, channel in zip(scan.files, values, strict=True)
-        if (fault := coverage_fault(channel, str(file), preparation.min_coverage, WHOLE_MAP))
+        if (fault := coverage_fault(channel, str(file), least, WHOLE_MAP))
     ]
     doubts = doubts or scale_faults(values, bundle.reference, scan.name)
     if doubts:
         return failed(scan.name, doubts, "cannot_say")
-    score = float(bundle.score(preparation.prepare(values[None]))[0])
-    return Prediction(scan.name, score, float(bundle.calibration.probability(score)), "ok")
+    return scored(bundle, scan.name, bundle.score_scan(values))
+
+
+def scored(bundle: Bundle, name: str, score: float) -> Prediction:
+    """Give a score with its probability."""
+    return Prediction(name, score, float(bundle.calibration.probability(score)), "ok")
 
 
 def failed(name: str, faults: Iterable[Fault], status: Status = "error") -> Prediction:
@@ -105,13 +110,15 @@ def read_values(bundle: Bundle, scan: NewScan) -> FloatArray:
     Raises
     ------
     VolumeError
-        If there are too few or too many maps, one twice, or one is unusable or in another space.
+        If there are too few or too many maps, one twice, one is unusable or in another space, or
+        the signature reads BOLD.
     """
     preparation = bundle.preparation
+    _check_reads_maps(scan, bundle)
     _check_count(scan, preparation.contrasts)
-    space = bundle.metadata["input"]["space"]
-    _check_same_space(scan, space)
-    volumes = tuple(read_volume(file, scan.space or space) for file in scan.files)
+    if scan.space:
+        check_same_space(scan.space, bundle.space, scan.name)
+    volumes = tuple(read_volume(file, scan.space or bundle.space) for file in scan.files)
     values = np.concatenate([place_checked(volume, preparation.grid) for volume in volumes])
     _check_all_differ(scan, values)
     return values
@@ -121,6 +128,12 @@ def predictions_table(predictions: list[Prediction]) -> pd.DataFrame:
     """List predictions with one row per scan: scan, score, probability, status, reason."""
     columns = ["scan", "score", "probability", "status", "reason"]
     return pd.DataFrame([asdict(prediction) for prediction in predictions], columns=columns)
+
+
+def _check_reads_maps(scan: NewScan, bundle: Bundle) -> None:
+    if bundle.contract is not None:
+        accepted, action = bundle.contract.words(bundle.space), "give the run and not its maps"
+        raise VolumeError(Fault(scan.name, "maps", accepted, action))
 
 
 def _check_count(scan: NewScan, contrasts: tuple[str, ...]) -> None:
@@ -133,14 +146,6 @@ def _check_count(scan: NewScan, contrasts: tuple[str, ...]) -> None:
                 "join the maps of one scan by commas, in that order",
             )
         )
-
-
-def _check_same_space(scan: NewScan, space: str) -> None:
-    if scan.space:
-        check_space(scan.space, scan.name)
-    if scan.space and "MNI152" not in {space, scan.space} and scan.space != space:
-        action = "give maps normalised to that template, or correct the space stated for them"
-        raise VolumeError(Fault(scan.name, f"space '{scan.space}'", f"'{space}'", action))
 
 
 def _check_all_differ(scan: NewScan, values: FloatArray) -> None:

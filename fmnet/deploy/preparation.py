@@ -204,6 +204,7 @@ def read_preparation(folder: Path) -> Preparation:
 
 
 def damaged(folder: Path, reason: str) -> BundleError:
+    """Say why a preparation can't be used."""
     return BundleError(
         Fault(
             str(folder),

@@ -93,7 +93,7 @@ def fit_reference(
 
 
 def temporal_sd(values: FloatArray) -> FloatArray:
-    """Standard deviation in time of a cleaned series, (T, V), as a single map: (1, V)."""
+    """Take the standard deviation in time of a cleaned series, (T, V), as one map: (1, V)."""
     spread: FloatArray = np.std(values, axis=0, keepdims=True)
     return spread
 

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from fmnet.benchmark.suite import run_suite
 from fmnet.config.check import check_config
 from fmnet.errors import ConfigError
-from fmnet.export import export_run
+from fmnet.export.export import export_run
 from fmnet.study.evaluate import evaluate_lockbox
 from fmnet.study.study import run_study
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from fmnet.deploy.bundle import read_bundle, write_sums
+from fmnet.deploy.bundle import read_bundle
+from fmnet.deploy.sums import write_sums
 from fmnet.errors import BundleError
 
 

@@ -8,7 +8,7 @@ from run_fixtures import study_settings
 from fmnet.deploy.bundle import read_bundle
 from fmnet.deploy.predict import NewScan, predict_scan
 from fmnet.errors import RunError
-from fmnet.export import export_run
+from fmnet.export.export import export_run
 from fmnet.study.baselines.constant import Dummy
 from fmnet.study.baselines.linear import LinearSvm
 from fmnet.study.evaluate import evaluate_lockbox

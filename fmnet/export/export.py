@@ -1,0 +1,165 @@
+"""Turn a finished run into a bundle, refused unless every form of the network agrees."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fmnet.deploy.bold_contract import CONTRACT, BoldContract, read_contract
+from fmnet.deploy.bold_predict import NewBoldScan
+from fmnet.deploy.bundle import read_bundle
+from fmnet.deploy.choice import Choice, ModelName, choose_model, unfinished
+from fmnet.deploy.predict import NewScan
+from fmnet.deploy.series_preparation import (
+    AnyPreparation,
+    SeriesPreparation,
+    read_any_preparation,
+)
+from fmnet.errors import ExportError, Fault
+from fmnet.export.agreement import Agreement, check_agreement
+from fmnet.export.metadata import describe_input, write_metadata
+from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_task
+from fmnet.networks.backbones import ScoreNetwork
+from fmnet.networks.programs import write_network_files, write_series_files
+from fmnet.networks.rebuild import TRUSTED, read_network
+
+COPIED = ("preparation.json", "preparation.safetensors", "calibration.json", "reference.json")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export came to.
+
+    Parameters
+    ----------
+    choice : Choice
+        Which model it is.
+    agreement : Agreement
+        How far its forms agree.
+    """
+
+    choice: Choice
+    agreement: Agreement
+
+
+def export_run(
+    run_dir: str,
+    out: str,
+    model: ModelName = "auto",
+    tolerance: float = 1e-4,
+    n_check: int = 32,
+    overwrite: bool = False,
+    trusted_packages: list[str] | None = None,
+) -> Exported:
+    """Write a bundle from a run folder.
+
+    Parameters
+    ----------
+    run_dir, out : str
+        The run, and the bundle's folder.
+    model : {"auto", "cnn", "linear"}
+        Which of its final models; ``auto`` takes the one with the larger out-of-fold AUC, of equals
+        the linear one.
+    tolerance : float
+        Largest difference between scores that is accepted.
+    n_check : int
+        How many of the run's scans are read again and scored in every form.
+    overwrite : bool
+        Whether an existing bundle at `out` may be replaced.
+    trusted_packages : list of str, optional
+        Packages besides fmnet whose network builders may be run.
+
+    Raises
+    ------
+    ConfigError
+        If there is no linear model, and it was asked for.
+    ExportError
+        If the forms disagree, the images are gone, or `out` exists or can't be written.
+    RunError
+        If `run_dir` holds no finished run.
+    """
+    target = Path(out)
+    _check_target(target, overwrite)
+    choice = choose_model(Path(run_dir), model)
+    network, _ = read_network(choice.folder, (*TRUSTED, *(trusted_packages or ())))
+    preparation, contract = read_any_preparation(choice.folder), read_contract(choice.folder)
+    scans, task = _read_scans(Path(run_dir), n_check, contract)
+    described = describe_input(preparation, network, choice.record, contract, task)
+    kept = _read_kept(choice.folder, contract)
+
+    def write(folder: Path) -> Agreement:
+        write_programs(network, preparation, folder)
+        for name, content in kept.items():
+            (folder / name).write_bytes(content)
+        write_metadata(folder, choice, described, contract, None)
+        agreement = check_agreement(network, preparation, read_bundle(folder), scans, tolerance)
+        write_metadata(folder, choice, described, contract, agreement)
+        return agreement
+
+    try:
+        return Exported(choice, _write_whole(write, target))
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
+def write_programs(network: ScoreNetwork, preparation: AnyPreparation, folder: Path) -> None:
+    """Write the network as programs, for maps or for series of any length."""
+    if isinstance(preparation, SeriesPreparation):
+        write_series_files(network, preparation.input_shape, folder)
+    else:
+        write_network_files(network, preparation.input_shape, folder)
+
+
+def _read_scans(
+    run_dir: Path, n_check: int, contract: BoldContract | None
+) -> tuple[Sequence[NewScan | NewBoldScan], str]:
+    """Pick scans of the run, and find the task of those that are BOLD."""
+    if contract is None:
+        return read_run_scans(run_dir, n_check), ""
+    return read_run_bold_scans(run_dir, n_check), read_task(run_dir)
+
+
+def _write_whole(write: Callable[[Path], Agreement], target: Path) -> Agreement:
+    """Write a folder beside its place and move it there once it is whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as place:
+        folder = Path(place) / "bundle"
+        folder.mkdir()
+        agreement = write(folder)
+        if target.exists():
+            shutil.rmtree(target)
+        folder.rename(target)
+    return agreement
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    # os.path and not pathlib, which raises where a folder above may not be entered
+    if os.path.lexists(target) and not (overwrite and (target / "metadata.json").is_file()):
+        raise ExportError(
+            Fault(
+                str(target),
+                "something there already",
+                "a folder that does not exist, or a bundle with overwrite=true",
+                "choose another out, or set overwrite=true",
+            )
+        )
+
+
+def _read_kept(folder: Path, contract: BoldContract | None) -> dict[str, bytes]:
+    """Read the small files of a run that go into the bundle as they are."""
+    names = COPIED if contract is None else (*COPIED, CONTRACT)
+    try:
+        return {name: (folder / name).read_bytes() for name in names}
+    except OSError as error:
+        raise unfinished(folder, error) from error
+
+
+def _unwritable(target: Path, error: OSError) -> ExportError:
+    accepted = "a place that can be written, with room for the bundle"
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    found = "a full disk" if full else f"{error.strerror or error}"
+    action = "free some room, or choose another out" if full else "choose another out"
+    return ExportError(Fault(str(target), found, accepted, action))

@@ -1,0 +1,92 @@
+"""What a bundle says of itself, for programs and for people."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import fmnet
+from fmnet.deploy.bold_contract import BoldContract
+from fmnet.deploy.bundle import FORMAT_VERSION, INTENDED_USE
+from fmnet.deploy.choice import Choice
+from fmnet.deploy.model_card import model_card
+from fmnet.deploy.preparation import Preparation
+from fmnet.deploy.series_preparation import MAPS, SERIES, AnyPreparation
+from fmnet.deploy.sums import write_sums
+from fmnet.export.agreement import Agreement
+from fmnet.networks.backbones import ScoreNetwork
+from fmnet.networks.scale_space import ScaleSpace
+
+PACKAGES = ("torch", "monai", "onnx", "onnxruntime", "numpy")
+
+
+def describe_input(
+    preparation: AnyPreparation,
+    network: ScoreNetwork,
+    record: dict[str, Any],
+    contract: BoldContract | None,
+    task: str,
+) -> dict[str, Any]:
+    """Describe what goes into a bundle.
+
+    Parameters
+    ----------
+    preparation, network
+        Of the final model.
+    record : dict
+        What is said of its training, see `fmnet.study.run_folder.TrainingRecord`.
+    contract : BoldContract or None
+        How BOLD runs are made into its input; None for maps.
+    task : str
+        Of those runs; empty if there are several.
+    """
+    grid = preparation.grid
+    described = {
+        "kind": MAPS if isinstance(preparation, Preparation) else SERIES,
+        "bold": None if contract is None else asdict(contract),
+        "t_r": None if contract is None else contract.t_r,
+        "task": task,
+        "contrasts": preparation.contrasts,
+        "stat": record["stat"],
+        "space": record["space"],
+        "orientation": "RAS+",
+        "shape": grid.shape,
+        "voxel_size_mm": grid.voxel_size_mm,
+        "affine": grid.affine.tolist(),
+        "smooths_itself": any(isinstance(part, ScaleSpace) for part in network.modules()),
+        "min_coverage": preparation.min_coverage,
+    }
+    if isinstance(preparation, Preparation):
+        return described | {"fwhm_mm": preparation.fwhm_mm}
+    return described | {"window_volumes": preparation.window_volumes}
+
+
+def write_metadata(
+    folder: Path,
+    choice: Choice,
+    described: dict[str, Any],
+    contract: BoldContract | None,
+    agreement: Agreement | None,
+) -> None:
+    """Write ``metadata.json``, the model card and the hashes."""
+    record = choice.record
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"fmnet": fmnet.__version__} | {name: version(name) for name in PACKAGES},
+        "intended_use": INTENDED_USE,
+        "input": described,
+        "output": {
+            "score": f"raw; larger means more like {record['positive']}",
+            "probability": f"of {record['positive']}, calibrated out of fold, for groups of the "
+            "same proportion as in training",
+        },
+        "training": record,
+        "choice": {"asked": choice.asked, "why": choice.why, "n_models": choice.n_models},
+        "agreement": None if agreement is None else agreement.__dict__,
+    }
+    (folder / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
+    (folder / "MODEL_CARD.md").write_text(model_card(metadata, contract), "utf-8")
+    write_sums(folder)

@@ -1,0 +1,78 @@
+"""Scans that a run used, to be read again from disk."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fmnet.bold.bids_files import parse_name
+from fmnet.data.scans import FILE_SEPARATOR
+from fmnet.data.tables import read_table_file
+from fmnet.deploy.beside import describe_run
+from fmnet.deploy.bold_predict import NewBoldScan
+from fmnet.deploy.predict import NewScan
+from fmnet.errors import ExportError, FmnetError
+
+
+def read_run_scans(run_dir: Path, n_check: int) -> list[NewScan]:
+    """Pick scans of maps that the run used, evenly through its list.
+
+    Raises
+    ------
+    ExportError
+        If there is no cohort table.
+    """
+    return [
+        NewScan(row["scan_id"], _files(row["files"]), row["space"])
+        for _, row in _pick(read_used(run_dir), n_check).iterrows()
+    ]
+
+
+def read_run_bold_scans(run_dir: Path, n_check: int) -> list[NewBoldScan]:
+    """Pick scans of BOLD that the run used, with the files beside theirs.
+
+    Raises
+    ------
+    ExportError
+        If there is no cohort table, or a sidecar is damaged.
+    """
+    try:
+        return [
+            NewBoldScan(
+                row["scan_id"],
+                tuple(describe_run(file, row["space"]) for file in _files(row["files"])),
+            )
+            for _, row in _pick(read_used(run_dir), n_check).iterrows()
+        ]
+    except FmnetError as error:
+        raise ExportError(error.faults) from error
+
+
+def read_task(run_dir: Path) -> str:
+    """Read the task off the names of the runs that were used; empty if there are several."""
+    files = [file for files in read_used(run_dir)["files"] for file in _files(files)]
+    tasks = {parse_name(file).get("task") for file in files}
+    return tasks.pop() if len(tasks) == 1 else ""
+
+
+def read_used(run_dir: Path) -> pd.DataFrame:
+    """Read which scans a run used.
+
+    Raises
+    ------
+    ExportError
+        If there is no cohort table.
+    """
+    try:
+        table = read_table_file(run_dir / "cohort.tsv", ("scan_id", "used", "files", "space"))
+    except FmnetError as error:
+        raise ExportError(error.faults) from error
+    return table[table["used"] == "yes"]
+
+
+def _pick(used: pd.DataFrame, n_check: int) -> pd.DataFrame:
+    return used.iloc[np.unique(np.linspace(0, len(used) - 1, n_check).round().astype(int))]
+
+
+def _files(joined: str) -> tuple[Path, ...]:
+    return tuple(map(Path, joined.split(FILE_SEPARATOR)))

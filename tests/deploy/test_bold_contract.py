@@ -1,0 +1,73 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from fmnet.bold.settings import CleaningSettings
+from fmnet.deploy.bold_contract import BoldContract, read_contract, write_contract
+from fmnet.errors import BundleError
+
+CONTRACT = BoldContract(CleaningSettings(), ("alff", "seed:pcc=0,-52,26"), 2.2)
+
+
+@pytest.mark.parametrize(
+    "contract",
+    [
+        CONTRACT,
+        BoldContract(CleaningSettings("none", None, None, 0.5, 30), (), 0.72),
+    ],
+)
+def test_disk_and_back_is_identical(tmp_path, contract):
+    write_contract(contract, tmp_path)
+    assert read_contract(tmp_path) == contract
+
+
+def test_is_absent_where_maps_go_in(tmp_path):
+    assert read_contract(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"t_r": 0}, "'t_r' that is not a number above 0"),
+        ({"t_r": None}, "'t_r' that is not a number above 0"),
+        ({"maps": "alff"}, "'maps' that is not a list"),
+        ({"cleaning": {}}, "no 'cleaning.strategy', no 'cleaning.min_volumes'"),
+        ({"cleaning": []}, "no 'cleaning.strategy', no 'cleaning.low_hz'"),
+        ({"cleaning": {"strategy": "aroma", "min_volumes": 50}}, "not one of none, motion6, "),
+        ({"cleaning": {"strategy": "none", "min_volumes": 50, "low_hz": "1"}}, "'cleaning.low_hz'"),
+    ],
+)
+def test_field_that_is_missing_or_wrong_is_named(tmp_path, change, found):
+    write_contract(CONTRACT, tmp_path)
+    path = tmp_path / "bold.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(BundleError, match=rf"bold\.json: found .*{found}"):
+        read_contract(tmp_path)
+
+
+def test_confounds_are_needed_for_regressors_and_for_scrubbing():
+    bare = CleaningSettings("none", scrub_mm=None)
+    assert not BoldContract(bare, (), 2.0).needs_confounds
+    assert BoldContract(replace(bare, scrub_mm=0.5), (), 2.0).needs_confounds
+    assert BoldContract(replace(bare, strategy="motion6"), (), 2.0).needs_confounds
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "cleaned of drift, 24 motion parameters, white matter and CSF, kept from 0.01 to"),
+        ({"high_hz": None}, ", kept above 0.01 Hz"),
+        (
+            {"low_hz": None, "scrub_mm": 0.5},
+            ", kept below 0.1 Hz, without volumes of more than",
+        ),
+        (
+            {"strategy": "none"},
+            "a preprocessed BOLD run in MNI152 space, T_R 2.2 s, cleaned of",
+        ),
+    ],
+)
+def test_says_in_words_what_goes_in(changes, words):
+    contract = BoldContract(replace(CleaningSettings(), **changes), (), 2.2)
+    assert words in contract.words("MNI152")
