@@ -93,7 +93,11 @@ def read_bold(
         ),
         contrasts=tuple(recipe.name for recipe in recipes),
         build_store=partial(_build_store, cleaning=cleaning, maps=tuple(maps), runs=scans),
-        made_by={"cleaning": asdict(cleaning), "maps": list(maps)},
+        made_by={
+            "cleaning": asdict(cleaning),
+            "maps": list(maps),
+            "raw": None if raw is None else str(Path(raw).absolute()),
+        },
     )
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from fmnet.bold.map_source import MapSource
-from fmnet.bold.maps import compute_maps, parse_maps
+from fmnet.bold.maps import MapRecipe, compute_maps, parse_maps
 from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.series_store import CleanedFacts, CleanedRun, SeriesStore
 from fmnet.bold.settings import CleaningSettings
+from fmnet.data.bold_run import SAME_T_R
 from fmnet.data.byte_stream import hash_file
 from fmnet.data.grid import Grid
 from fmnet.data.scans import Scan
@@ -72,7 +73,7 @@ class MapStore:
             own = self.runs[scan.scan_id]
             found = [next(outcomes) for _ in own]
             faults = [
-                replace(fault, where=f"{run.bold.run_id}: {fault.where}")
+                _name_run(fault, run)
                 for run, one in zip(own, found, strict=True)
                 if isinstance(one, VolumeError)
                 for fault in one.faults
@@ -91,22 +92,31 @@ class MapStore:
         self, scan: Scan, runs: tuple[PreprocessedRun, ...], cleaned: list[CleanedRun]
     ) -> StoredScan:
         facts = [one.facts for one in cleaned]
-        if len(found := {one.t_r for one in facts}) > 1:
-            words = ", ".join(f"{t_r:g} s" for t_r in sorted(found))
+        found = sorted({one.t_r for one in facts})
+        if found[-1] - found[0] > SAME_T_R * found[0]:
+            words = ", ".join(f"{t_r:g} s" for t_r in found)
             action = "study the runs of one repetition time"
             raise VolumeError(
                 Fault(scan.scan_id, f"runs with repetition times of {words}", "one", action)
             )
-        maps_path, maps = self._maps(runs, facts)
+        recipes = parse_maps(self.maps)
+        needs_events = any(recipe.needs_events for recipe in recipes)
+        events = [hash_file(run.events) if run.events and needs_events else "" for run in runs]
+        maps_path = self._path(cleaned, events)
+        maps = self._maps(runs, recipes, maps_path)
         hashes = [
             digest
-            for one in facts
-            for digest in (one.source_sha256, one.mask_sha256, one.confounds_sha256)
+            for one, own in zip(facts, events, strict=True)
+            for digest in (one.source_sha256, one.mask_sha256, one.confounds_sha256, own)
         ]
         return StoredScan(
             maps_path,
             tuple(hashes),
-            tuple(hashlib.sha256(one.tobytes()).hexdigest() for one in maps),
+            # of images too: one of several runs may be somebody else's
+            (
+                *(one.source_sha256 for one in facts),
+                *(hashlib.sha256(one.tobytes()).hexdigest() for one in maps),
+            ),
             tuple(one.file_grid for one in facts),
             Series(
                 tuple(one.path for one in cleaned),
@@ -118,29 +128,29 @@ class MapStore:
         )
 
     def _maps(
-        self, runs: tuple[PreprocessedRun, ...], facts: list[CleanedFacts]
-    ) -> tuple[Path, FloatArray]:
+        self, runs: tuple[PreprocessedRun, ...], recipes: tuple[MapRecipe, ...], path: Path
+    ) -> FloatArray:
         """Compute the maps of a scan, (C, V), unless they are there already."""
-        recipes = parse_maps(self.maps)
-        path = self._path(runs, facts, any(recipe.needs_events for recipe in recipes))
         maps = read_stored(path)
         if maps is None or maps.shape != (len(recipes), self.grid.n_voxels):
             opened = [(run, *self._series.open(run)) for run in runs]
             sources = [MapSource(*one, self.cleaning) for one in opened]
             maps = compute_maps(sources, recipes)
             write_atomically(maps, path)
-        return path, maps
+        return maps
 
-    def _path(
-        self, runs: tuple[PreprocessedRun, ...], facts: list[CleanedFacts], needs_events: bool
-    ) -> Path:
-        parts = [MAPS_FORMAT, self.grid.digest, repr(self.cleaning), *self.maps]
-        for run, one in zip(runs, facts, strict=True):
-            events = hash_file(run.events) if run.events and needs_events else ""
-            parts += [one.source_sha256, one.mask_sha256, one.confounds_sha256, events]
-            parts += [repr(one.t_r), run.bold.space]
+    def _path(self, cleaned: list[CleanedRun], events: list[str]) -> Path:
+        # a cleaned run is named after all that it is made from
+        names = [one.path.stem for one in cleaned]
+        parts = (MAPS_FORMAT, *self.maps, *names, *events)
         name = hashlib.sha256("|".join(parts).encode()).hexdigest()
         return self.folder / f"{name}.maps.npy"
+
+
+def _name_run(fault: Fault, run: PreprocessedRun) -> Fault:
+    if run.bold.run_id in fault.where:
+        return fault
+    return replace(fault, where=f"{run.bold.run_id}: {fault.where}")
 
 
 def _mean_tsnr(facts: list[CleanedFacts]) -> tuple[float, float, float]:

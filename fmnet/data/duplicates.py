@@ -42,12 +42,13 @@ def _identical(scans: list[Scan], stored: dict[str, StoredScan]) -> list[Fault]:
         hashes = stored[scan.scan_id].values_sha256
         for channel, digest in enumerate(hashes):
             owners[digest].append((scan, scan.source(channel)))
-    return [
+    faults = [
         _fault(scan, file, [other for _, other in same if other != file] or [file])
         for same in owners.values()
         if len(same) > 1
         for scan, file in same
     ]
+    return list(dict.fromkeys(faults))  # of BOLD, an image and all of its maps say the same
 
 
 def _alike(scans: list[Scan], stored: dict[str, StoredScan]) -> list[Fault]:

@@ -39,11 +39,12 @@ class StoredScan:
         ``.npy`` file, float32, shape (C, V), NaN where the map has no data.
     source_sha256, values_sha256 : tuple of str
         One hash per channel: of the files as they lie on disk, and of the values on the grid.
+        Of a scan of BOLD runs: of all files of the runs; of their images and of the maps.
     file_grids : tuple of str
         How each channel's file is written, see `fmnet.data.nifti.describe_grid`.
     series : Series or None
-        Of a scan of BOLD runs: what the maps are computed from. Its hashes and file grids are then
-        those of the runs.
+        Of a scan of BOLD runs: what the maps are computed from. Its file grids are then those of
+        the runs.
     tsnr : tuple of float or None
         Of BOLD runs: 10th, 50th and 90th percentile over voxels of mean over SD in time.
     facts : dict

@@ -42,7 +42,9 @@ class Stated:
 NOTHING = Stated()
 
 
-def describe_run(image: Path, space: str, stated: Stated = NOTHING) -> PreprocessedRun:
+def describe_run(
+    image: Path, space: str, stated: Stated = NOTHING, raw: Path | None = None
+) -> PreprocessedRun:
     """Find mask, sidecar, confounds and events of a run by fMRIPrep's naming.
 
     Parameters
@@ -54,6 +56,8 @@ def describe_run(image: Path, space: str, stated: Stated = NOTHING) -> Preproces
         The run's space, whatever the name says.
     stated : Stated
         What overrules the files that are found.
+    raw : Path, optional
+        The raw data set; by default looked for around the image's own.
 
     Raises
     ------
@@ -65,7 +69,7 @@ def describe_run(image: Path, space: str, stated: Stated = NOTHING) -> Preproces
         bare = re.sub(r"\.nii(\.gz)?$", "", image.name, flags=re.IGNORECASE)
         bold = BoldRun(bare, bare, image, space, stated.mask, stated.t_r)
         return PreprocessedRun(bold, "", "", "", stated.confounds, stated.events)
-    roots = _roots(image)
+    roots = _roots(image, raw)
     t_r = stated.t_r
     if t_r is None:
         t_r = stated_t_r(name, read_sidecars(name, roots), ADVICE)
@@ -86,15 +90,14 @@ def _beside(image: BoldName, stem: str, endings: Sequence[str]) -> Path | None:
     return next((path for path in found if path is not None), None)
 
 
-def _roots(image: Path) -> list[Path]:
+def _roots(image: Path, raw: Path | None) -> list[Path]:
     """Name the folders from which files are inherited: the image's own, its data set, the raw one.
 
     An image may have been copied out of its data set, to where only its own folder is left.
     """
     own = image.absolute().parent
     people = [folder for folder in (own, *own.parents) if folder.name.startswith("sub-")]
-    if not people:
-        return [own]
-    root = people[-1].parent
-    raw = find_raw(root)
-    return [own, root] if raw is None else [own, root, raw]
+    roots = [own, people[-1].parent] if people else [own]
+    if raw is None and people:
+        raw = find_raw(roots[-1])
+    return roots if raw is None else [*roots, raw]

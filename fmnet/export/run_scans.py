@@ -9,7 +9,9 @@ from fmnet.bold.bids_files import parse_name
 from fmnet.data.scans import FILE_SEPARATOR
 from fmnet.data.tables import read_table_file
 from fmnet.deploy.beside import describe_run
+from fmnet.deploy.bold_contract import CONTRACT
 from fmnet.deploy.bold_predict import NewBoldScan
+from fmnet.deploy.fields import TEXT, optional, read_fields
 from fmnet.deploy.predict import NewScan
 from fmnet.errors import ExportError, FmnetError
 
@@ -36,16 +38,25 @@ def read_run_bold_scans(run_dir: Path, n_check: int) -> list[NewBoldScan]:
     ExportError
         If there is no cohort table, or a sidecar is damaged.
     """
+    raw = read_raw(run_dir)
     try:
         return [
             NewBoldScan(
                 row["scan_id"],
-                tuple(describe_run(file, row["space"]) for file in _files(row["files"])),
+                tuple(describe_run(file, row["space"], raw=raw) for file in _files(row["files"])),
             )
             for _, row in _pick(read_used(run_dir), n_check).iterrows()
         ]
     except FmnetError as error:
         raise ExportError(error.faults) from error
+
+
+def read_raw(run_dir: Path) -> Path | None:
+    """Read where the raw data set of a run's BOLD lies; None if nobody said so."""
+    if not (run_dir / CONTRACT).exists():
+        return None
+    raw = read_fields(run_dir / CONTRACT, {"raw": optional(TEXT)}).get("raw")
+    return None if raw is None else Path(raw)
 
 
 def read_task(run_dir: Path) -> str:

@@ -2,30 +2,41 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from fmnet.bold.map_store import MapStore
+from fmnet.bold.maps import parse_maps
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold, build_inner_folds
 from fmnet.data.listing import Labels, Listing
 from fmnet.data.scans import FILE_SEPARATOR, Scan
-from fmnet.data.store import ScanStore
 from fmnet.data.tables import read_table_file, write_table
+from fmnet.deploy.beside import describe_run
+from fmnet.deploy.bold_contract import BoldContract, read_contract
 from fmnet.deploy.calibration import Calibration, read_calibration
 from fmnet.deploy.choice import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, read_record
-from fmnet.deploy.preparation import Preparation, PreparationSettings, read_preparation
+from fmnet.deploy.series_preparation import (
+    AnyPreparation,
+    SeriesPreparation,
+    read_any_preparation,
+)
 from fmnet.errors import Fault, RunError
+from fmnet.export.run_scans import read_raw
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network
 from fmnet.study.baselines.base import Baseline, BaselineData, FoldScores, Rows, score_fold
 from fmnet.study.crossval import fold_rows
-from fmnet.study.data import StudyData, load_study_data
 from fmnet.study.metrics import add_units, study_metrics
 from fmnet.study.report.words import BANNERS, model_lines
 from fmnet.study.run_folder import OPENINGS, read_json, write_json
 from fmnet.training.scoring import predict_scores
+from fmnet.training.series import FittedSeries
 
 #: Role of scans in cohort.tsv, as `fmnet.data.cohort.Cohort.table` writes it.
 TRAIN, BOX = "yes", "lock-box"
@@ -72,13 +83,12 @@ def evaluate_lockbox(
     folder = Path(run_dir)
     table = _cohort_table(folder)
     finals = read_finals(folder, (*TRUSTED, *(trusted_packages or ())))
-    data = _load(folder, table, finals[0].preparation, store_dir)
+    scans = _load(folder, table, finals[0].preparation, store_dir)
     seed = int(read_json(folder / "manifest.json")["seed"])
     fold = _box_fold(
-        data.cohort, set(table.loc[table["used"] == BOX, "scan_id"]), inner_splits, seed
+        scans.cohort, set(table.loc[table["used"] == BOX, "scan_id"]), inner_splits, seed
     )
     opening = record_opening(folder, again)
-    scans = data.baseline_data
     scored = {final.name: final.scores(scans, scans.rows(fold.test)) for final in finals}
     scored |= {
         name: score_fold(baseline, scans, fold)
@@ -86,9 +96,9 @@ def evaluate_lockbox(
         if name not in scored and not baseline.lacks(scans)
     }
     predictions = pd.concat(
-        [fold_rows(data.cohort, fold, name, scores) for name, scores in scored.items()]
+        [fold_rows(scans.cohort, fold, name, scores) for name, scores in scored.items()]
     )
-    named = add_units(predictions, data.cohort.unit_of)
+    named = add_units(predictions, scans.cohort.unit_of)
     metrics: dict[str, Any] = study_metrics(named, seed) | {"opening": opening}
     write_table(predictions, folder / "lockbox.tsv")
     write_json(metrics, folder / "lockbox.json")
@@ -110,14 +120,20 @@ class ReadFinal:
 
     name: str
     network: ScoreNetwork
-    preparation: Preparation
+    preparation: AnyPreparation
     calibration: Calibration
 
     def scores(self, scans: BaselineData, rows: Rows) -> FoldScores:
         """Score these scans."""
-        smoothed = scans.smoothed(self.preparation.fwhm_mm)[rows]
-        score = predict_scores(self.network, self.preparation.images(smoothed)).astype(float)
+        score = self._raw_scores(scans, rows).astype(float)
         return FoldScores(score, self.calibration.probability(score))
+
+    def _raw_scores(self, scans: BaselineData, rows: Rows) -> NDArray[np.float32]:
+        if isinstance(self.preparation, SeriesPreparation):
+            fitted = FittedSeries(scans.series, scans.labels, self.preparation, [])
+            return fitted.scores(self.network, rows)
+        smoothed = scans.smoothed(self.preparation.fwhm_mm)[rows]
+        return predict_scores(self.network, self.preparation.images(smoothed))
 
 
 def read_finals(folder: Path, trusted: tuple[str, ...]) -> list[ReadFinal]:
@@ -127,7 +143,7 @@ def read_finals(folder: Path, trusted: tuple[str, ...]) -> list[ReadFinal]:
         ReadFinal(
             read_record(place)["model"],
             read_network(place, trusted)[0],
-            read_preparation(place),
+            read_any_preparation(place),
             read_calibration(place / "calibration.json"),
         )
         for place in places
@@ -189,9 +205,11 @@ def _cohort_table(folder: Path) -> pd.DataFrame:
     return table[table["used"].isin([TRAIN, BOX])]
 
 
-def _load(folder: Path, table: pd.DataFrame, preparation: Preparation, store_dir: str) -> StudyData:
+def _load(
+    folder: Path, table: pd.DataFrame, preparation: AnyPreparation, store_dir: str
+) -> BaselineData:
     """Read everybody's scans again, onto the grid that the final model knows."""
-    training = read_record(folder / NETWORK_FOLDER)
+    training, contract = read_record(folder / NETWORK_FOLDER), read_contract(folder)
     scans = tuple(
         Scan(
             row["scan_id"],
@@ -199,6 +217,7 @@ def _load(folder: Path, table: pd.DataFrame, preparation: Preparation, store_dir
             tuple(map(Path, row["files"].split(FILE_SEPARATOR))),
             row["space"],
             row["label"],
+            contract is not None,
         )
         for _, row in table.iterrows()
     )
@@ -210,9 +229,22 @@ def _load(folder: Path, table: pd.DataFrame, preparation: Preparation, store_dir
         Labels(training["label"], training["positive"], training["negative"]),
         origin=training["origin"],
     )
-    store = ScanStore(Path(store_dir), preparation.grid, preparation.min_coverage)
-    settings = PreparationSettings(fwhm_mm=preparation.fwhm_mm)
-    return load_study_data(open_cohort(listing, store), settings)
+    if contract is not None:
+        listing = _from_runs(listing, contract, read_raw(folder))
+    store = listing.build_store(Path(store_dir), preparation.grid, preparation.min_coverage)
+    cohort = open_cohort(listing, store)
+    return BaselineData(cohort, cohort.values(), cohort.series)
+
+
+def _from_runs(listing: Listing, contract: BoldContract, raw: Path | None) -> Listing:
+    """Let scans be cleaned, and maps be computed from them, as for training."""
+    runs = {
+        scan.scan_id: tuple(describe_run(file, scan.space, raw=raw) for file in scan.files)
+        for scan in listing.scans
+    }
+    names = tuple(recipe.name for recipe in parse_maps(contract.maps))
+    build = partial(MapStore, cleaning=contract.cleaning, maps=contract.maps, runs=runs)
+    return replace(listing, contrasts=names, build_store=build)
 
 
 def _box_fold(cohort: Cohort, box: set[str], inner_splits: int, seed: int) -> Fold:

@@ -1,6 +1,6 @@
 """What cross-validation found, and the final model, to and from the run folder."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.folds_file import folds_table
 from fmnet.data.tables import read_table_file, write_table
-from fmnet.deploy.bold_contract import BoldContract
+from fmnet.deploy.bold_contract import CONTRACT, BoldContract
 from fmnet.deploy.quality import Reference, fit_reference, temporal_sd
 from fmnet.deploy.series_preparation import AnyPreparation, SeriesPreparation
 from fmnet.errors import Fault, RunError
@@ -172,6 +172,9 @@ def write_record(
     write_table(cohort.listing.participants, folder / "participants.tsv")
     write_table(folds_table(results.folds), folder / "folds.tsv")
     write_json(manifest, folder / "manifest.json")
+    if (contract := _contract(cohort)) is not None:
+        assert cohort.listing.made_by is not None
+        write_json(asdict(contract) | {"raw": cohort.listing.made_by["raw"]}, folder / CONTRACT)
     kept = {"n_epochs": results.n_epochs, "lacking": results.lacking}
     write_json(kept, folder / "crossvalidation.json")
     if len(results.again):
@@ -235,7 +238,7 @@ def write_final(
         final.preparation,
         fit_calibration(unseen["score"], unseen["label"], unseen["repeat"].nunique()),
         _reference(results.data, final.preparation),
-        _contract(cohort, final.preparation),
+        _contract_of(cohort, final.preparation),
         record,
     )
 
@@ -249,10 +252,18 @@ def _reference(data: StudyData, preparation: AnyPreparation) -> Reference:
     return fit_reference(values, preparation.contrasts, motion)
 
 
-def _contract(cohort: Cohort, preparation: AnyPreparation) -> BoldContract | None:
-    """Say how runs become what the model reads; None where maps are given as they are."""
+def _contract(cohort: Cohort) -> BoldContract | None:
+    """Say how runs become series and maps; None where maps are given as they are."""
     made_by = cohort.listing.made_by
     if made_by is None:
         return None
-    maps = () if isinstance(preparation, SeriesPreparation) else tuple(made_by["maps"])
-    return BoldContract(CleaningSettings(**made_by["cleaning"]), maps, cohort.series[0].t_r)
+    cleaning = CleaningSettings(**made_by["cleaning"])
+    return BoldContract(cleaning, tuple(made_by["maps"]), cohort.series[0].t_r)
+
+
+def _contract_of(cohort: Cohort, preparation: AnyPreparation) -> BoldContract | None:
+    """Say how runs become what the model reads, which may be the series themselves."""
+    contract = _contract(cohort)
+    if contract is None or not isinstance(preparation, SeriesPreparation):
+        return contract
+    return replace(contract, maps=())

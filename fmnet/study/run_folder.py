@@ -40,7 +40,7 @@ PACKAGES = (
 )  # fmt: skip
 #: What a run writes, and so what a run that replaces another removes first.
 FILES = (
-    "config.yaml", "manifest.json", "cohort.tsv", "participants.tsv", "folds.tsv",
+    "config.yaml", "manifest.json", "cohort.tsv", "bold.json", "participants.tsv", "folds.tsv",
     "predictions.tsv", "seeds.tsv", "crossvalidation.json", "metrics.json", "figure.png",
     "report.html", "lockbox.tsv", "lockbox.json",
 )  # fmt: skip

@@ -102,9 +102,12 @@ class RandomWindows(Dataset[dict[str, torch.Tensor]]):
         return {"values": torch.from_numpy(values), "label": label, "weight": weight}
 
     def _window(self, row: int, length: int) -> FloatArray:
-        """Cut (length, V) volumes out of a scan; 0 where it has no data."""
+        """Cut (length, V) volumes out of a scan; 0 where any of its runs has no data."""
         series = self.cohort.series[row]
         last = series.n_volumes - length
         start = int(torch.randint(last + 1, (1,), generator=self.source))
-        values = np.nan_to_num(series.values()[start : start + length], nan=0.0)
-        return np.asarray(values, dtype=np.float32)
+        values = series.values()
+        firsts = values[np.cumsum((0, *series.lengths[:-1]))]  # of each run, which stand for it
+        known = np.isfinite(firsts).all(axis=0)
+        window = np.where(known, values[start : start + length], np.float32(0))
+        return np.asarray(window, dtype=np.float32)

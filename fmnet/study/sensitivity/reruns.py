@@ -24,6 +24,9 @@ from fmnet.study.sensitivity.harmonise import (
 )
 from fmnet.study.sensitivity.matching import match_pairs
 
+#: Why ComBat can't be run where the network would not read what it changes.
+NO_MAPS = "a network that reads maps; time series are not harmonised"
+
 
 @dataclass(frozen=True)
 class SensitivityPlan:
@@ -151,6 +154,8 @@ def _site_rerun(pipeline: Pipeline, data: StudyData) -> Rerun:
 
 def _harmonised_rerun(plan: SensitivityPlan, pipeline: Pipeline, data: StudyData) -> Rerun:
     name, title = "harmonised", "sites harmonised by ComBat"
+    if data.smoothed.series:
+        return Rerun(name, title, data, [], NO_MAPS)
     if lacking := harmonisation_lacks(data.cohort):
         return Rerun(name, title, data, [], lacking)
     folds, sites = pipeline.build_folds(data.cohort), data.cohort.covariate("site")
