@@ -1,0 +1,123 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from series_fixtures import SHAPE, make_series_cohort
+from training_fixtures import make_cohort, make_training
+
+from fmnet.deploy.preparation import PreparationSettings
+from fmnet.errors import ConfigError
+from fmnet.networks.series import build_learned_seeds
+from fmnet.training.augmentation import Augmentation
+from fmnet.training.batches import SeriesDataModule, build_data
+from fmnet.training.cohort import SmoothedCohort
+from fmnet.training.compute import Compute, plan_compute
+from fmnet.training.datamodule import StackDataModule
+from fmnet.training.fit import fit_networks
+from fmnet.training.recipe import Recipe
+
+BUILD = partial(build_learned_seeds, n_seeds=2, backbone="small_cnn")
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    return make_series_cohort(tmp_path)
+
+
+def training_of(cohort, n_epochs=2, seed=0):
+    return make_training(cohort, np.arange(8, 12), n_epochs, seed, train=np.arange(8))
+
+
+def smoothed_of(cohort) -> SmoothedCohort:
+    n = len(cohort.labels)
+    grid = cohort.preparation.grid
+    maps = np.zeros((n, 1, grid.n_voxels), np.float32)
+    return SmoothedCohort(
+        maps, cohort.labels, cohort.units, grid, ("alff",), PreparationSettings(),
+        series=cohort.series,
+    )  # fmt: skip
+
+
+def test_what_is_read_decides_what_feeds(cohort):
+    assert isinstance(build_data([training_of(cohort)], 4, None, False), SeriesDataModule)
+    maps = make_training(make_cohort())
+    assert isinstance(build_data([maps, maps], 4, None, False), StackDataModule)
+
+
+def test_windows_become_volumes_on_the_grid(cohort):
+    data = build_data([training_of(cohort)], 4, None, False)
+    grid = cohort.preparation.grid
+    values = torch.randn(1, 2, 3, grid.n_voxels)
+    batch = {"values": values, "label": torch.zeros(1, 2), "weight": torch.ones(2)}
+    image = data.on_after_batch_transfer(batch, 0)["image"]
+    assert image.shape == (1, 2, 3, *SHAPE)
+    np.testing.assert_array_equal(image[0, 1].numpy(), grid.unmask(values[0, 1].numpy()))
+
+
+@pytest.mark.parametrize("window", [0, 15])
+def test_epochs_of_a_series_network_are_recorded_as_scored_in_use(make_trainable, tmp_path, window):
+    cohort = make_series_cohort(tmp_path, window_volumes=window)
+    build = partial(BUILD, window_volumes=window)
+    trainable = make_trainable(
+        build_network=build, recipe=Recipe(max_epochs=2, batch_size=3, learning_rate=1e-3)
+    )
+    rounds = []
+    training = training_of(cohort)
+    done = fit_networks(trainable, [training], rounds.append)[0]
+    assert rounds == [1, 1]
+    assert (done.first_epoch, len(done.losses)) == (1, 2)
+    assert [scores.shape for scores in done.scores] == [(4,), (4,)]
+    assert not np.array_equal(done.scores[0], done.scores[1])
+    held_out = cohort.scores(done.network, training.validation)
+    np.testing.assert_allclose(done.scores[-1], held_out, atol=1e-5)
+    again = fit_networks(trainable, [training])[0]
+    np.testing.assert_array_equal(again.scores[-1], done.scores[-1])
+
+
+def test_network_learns_how_places_go_together(make_trainable, tmp_path):
+    cohort = make_series_cohort(tmp_path, n=24, lengths=(40,))
+    build = partial(build_learned_seeds, n_seeds=2, voxel_size_mm=12, bands_mm=[[0.0, 36.0]])
+    recipe = Recipe(max_epochs=1, batch_size=4, learning_rate=1e-4)
+    training = make_training(cohort, np.arange(16, 24), 1, train=np.arange(16))
+    done = fit_networks(make_trainable(build_network=build, recipe=recipe), [training])[0]
+    assert (done.first_epoch, len(done.scores)) == (0, 2)  # before the epoch too
+    for scores in done.scores:
+        assert scores[1::2].min() > scores[::2].max()
+
+
+def test_volumes_of_a_window_are_changed_alike(make_trainable, cohort):
+    data = build_data([training_of(cohort)], 4, Augmentation(1.0, 1.0, 3.0, 0.0, 0.1, 0.5), False)
+    data.trainer = make_trainable().build_trainer(1, [], [])
+    batch = next(iter(data.train_dataloader()))
+    volume = torch.randn(1, 1, 1, len(data.mask)).expand(1, 4, 6, -1)
+    image = data.on_after_batch_transfer(batch | {"values": volume}, 0)["image"]
+    torch.testing.assert_close(image, image[:, :, :1].expand_as(image))
+    assert not torch.equal(image[0, 0], image[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("compute", "name"),
+    [
+        (Compute(n_stacked=2), "compute.n_stacked"),
+        (Compute(channels_last=True), "compute.channels_last"),
+        (Compute(compile=True), "compute.compile"),
+    ],
+)
+def test_settings_that_series_have_no_use_for_are_refused(make_trainable, cohort, compute, name):
+    trainable = make_trainable(build_network=BUILD)
+    with pytest.raises(ConfigError, match=rf"{name}: .*for a network that reads time series"):
+        plan_compute(trainable, compute, smoothed_of(cohort))
+
+
+def test_series_are_trained_one_at_a_time_from_disk(make_trainable, cohort):
+    planned = plan_compute(make_trainable(build_network=BUILD), Compute(), smoothed_of(cohort))
+    assert (planned.n_stacked, planned.is_resident) == (1, False)
+
+
+def test_every_fit_takes_the_same_series(cohort):
+    smoothed = smoothed_of(cohort)
+    fitted = smoothed.fit(np.arange(3))
+    assert fitted.values is smoothed.series
+    assert smoothed.input_shape[1:] == SHAPE
+    assert smoothed.subset(np.array([4, 2])).series == (cohort.series[4], cohort.series[2])
