@@ -8,16 +8,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from run_tree import RunTree
 
 from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.regressors import MOTION6
+from fmnet.bold.synthetic import write_bold_cohort
 from fmnet.data.bold_run import BoldRun
+from fmnet.data.grid import Grid
 from fmnet.data.nifti import write_series, write_volume
+from fmnet.data.template import build_grid
 from fmnet.data.volume import Volume
 
 RUN_SHAPE = (8, 9, 10)
 RUN_AFFINE = np.array([[19.0, 0, 0, -65], [0, 18, 0, -82], [0, 0, 18.5, -75], [0, 0, 0, 1]])
 N_VOLUMES = 90
+#: Of the synthetic people's runs, the first two of which are not steady.
+N_SHORT = 60
 
 
 @pytest.fixture
@@ -98,3 +104,51 @@ def write_run(
         )
 
     return write
+
+
+@pytest.fixture(scope="session")
+def rest_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six synthetic people with a short run each."""
+    root = tmp_path_factory.mktemp("people") / "rest"
+    return write_bold_cohort(root, n_subjects=6, n_volumes=N_SHORT, voxel_size_mm=12)
+
+
+@pytest.fixture(scope="session")
+def pain_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four synthetic people with two short runs of a task each."""
+    root = tmp_path_factory.mktemp("people") / "pain"
+    knobs = {"n_subjects": 4, "n_volumes": N_SHORT, "voxel_size_mm": 12}
+    return write_bold_cohort(root, task="pain", n_runs=2, **knobs)
+
+
+@pytest.fixture(scope="session")
+def coarse_grid() -> Grid:
+    """The grid that the synthetic people lie on."""
+    return build_grid(12)
+
+
+@pytest.fixture
+def grow_tree(
+    tmp_path: Path, rest_people: Path, write_tsv: Callable[..., Path]
+) -> Callable[..., RunTree]:
+    """Plant runs of the six people under names of people, whose groups alternate.
+
+    Each name stands for the number of the run that is planted, or for a dict of such numbers by the
+    entities between person and task, ``ses-1`` for instance, and task and space, ``run-2``.
+    """
+
+    def grow(**people: Any) -> RunTree:
+        tree = RunTree(tmp_path / "tree")
+        for name, planted in people.items():
+            runs = planted if isinstance(planted, dict) else {"": planted}
+            for entities, number in runs.items():
+                source = rest_people / f"sub-synthetic{number:03d}" / "func"
+                tree.plant(source, f"sub-{name}", entities)
+        rows = [
+            {"participant_id": f"sub-{name}", "group": ("FM", "HC")[k % 2]}
+            for k, name in enumerate(people)
+        ]
+        write_tsv(tree.root / "participants.tsv", rows)
+        return tree
+
+    return grow
