@@ -108,9 +108,9 @@ def write_run(
 
 @pytest.fixture(scope="session")
 def rest_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six synthetic people with a short run each."""
+    """Eight synthetic people with a short run each."""
     root = tmp_path_factory.mktemp("people") / "rest"
-    return write_bold_cohort(root, n_subjects=6, n_volumes=N_SHORT, voxel_size_mm=12)
+    return write_bold_cohort(root, n_subjects=8, n_volumes=N_SHORT, voxel_size_mm=12)
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +131,7 @@ def coarse_grid() -> Grid:
 def grow_tree(
     tmp_path: Path, rest_people: Path, write_tsv: Callable[..., Path]
 ) -> Callable[..., RunTree]:
-    """Plant runs of the six people under names of people, whose groups alternate.
+    """Plant runs of the eight people under names of people, whose groups alternate.
 
     Each name stands for the number of the run that is planted, or for a dict of such numbers by the
     entities between person and task, ``ses-1`` for instance, and task and space, ``run-2``.

@@ -14,7 +14,7 @@ CONFOUNDS = "desc-confounds_timeseries.tsv"
 
 @dataclass(frozen=True)
 class RunTree:
-    """Runs under `root`; `file` names one of the files of a person with one run."""
+    """Runs under `root`; `file` names one of the files of a run."""
 
     root: Path
 
@@ -30,13 +30,13 @@ class RunTree:
             parts = [person, session, task, run, *rest]
             shutil.copy(path, func / "_".join(part for part in parts if part))
 
-    def file(self, person: str, ending: str) -> Path:
-        (found,) = (self.root / f"sub-{person}").rglob(f"*{ending}")
+    def file(self, person: str, ending: str, run: str = "") -> Path:
+        (found,) = (self.root / f"sub-{person}").rglob(f"*{run}_*{ending}")
         return found
 
     def state_t_r(self, person: str, t_r: float, run: str = "") -> None:
         """Write another repetition time into header and sidecar."""
-        for path in (self.root / f"sub-{person}").rglob(f"*{run}*{IMAGE}"):
+        for path in (self.root / f"sub-{person}").rglob(f"*{run}_*{IMAGE}"):
             image = nib.load(path)
             image.header.set_zooms((*image.header.get_zooms()[:3], t_r))
             nib.Nifti1Image(image.dataobj[...], None, image.header).to_filename(path)
@@ -53,9 +53,9 @@ class RunTree:
         lines = table.read_text().splitlines()[: n_volumes + 1]
         table.write_text("\n".join(lines) + "\n")
 
-    def other_confounds(self, person: str) -> None:
+    def other_confounds(self, person: str, run: str = "") -> None:
         """Turn the rows of the confounds around."""
-        table = self.file(person, CONFOUNDS)
+        table = self.file(person, CONFOUNDS, run)
         head, *rows = table.read_text().splitlines()
         # the first has no derivatives, and first volumes are not steady
         table.write_text("\n".join([head, *rows[:2], *rows[:1:-1]]) + "\n")
