@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from fmnet.data.bids import read_bids
-from fmnet.data.cohort import open_cohort
+from fmnet.data.cohort import open_cohort, t_r_faults
 from fmnet.data.image_table import read_image_table
 from fmnet.data.nifti import ANALYZE_NOTE, read_volume
-from fmnet.data.scans import FILE_SEPARATOR
-from fmnet.data.store import ScanStore
+from fmnet.data.scans import FILE_SEPARATOR, Scan
+from fmnet.data.series import Series
+from fmnet.data.store import ScanStore, StoredScan
 from fmnet.data.tables import read_table_file, write_table
 from fmnet.data.template import build_grid
 from fmnet.errors import CohortError
@@ -335,3 +336,34 @@ def test_real_language_maps_open(real_data, tmp_path):
     assert len(set(cohort.participant_ids)) == 16
     assert cohort.labels.sum() == 16
     assert np.isfinite(cohort.values()).mean() > 0.9
+
+
+# repetition times ------------------------------------------------------------------------------
+
+
+def scans_with(t_rs):
+    """Scans of BOLD with these repetition times; None is one of maps."""
+    scans = [Scan(f"sub-{k}_task-rest", f"sub-{k}", (), "MNI152") for k in range(len(t_rs))]
+    stored = {
+        scan.scan_id: StoredScan(None, (), (), (), t_r and Series((), (100,), t_r))
+        for scan, t_r in zip(scans, t_rs, strict=True)
+    }
+    return scans, stored
+
+
+@pytest.mark.parametrize("t_rs", [[None] * 3, [], [2.0] * 3, [2.0, 2.0, 2.015]])
+def test_one_repetition_time_is_no_fault(t_rs):
+    assert t_r_faults(*scans_with(t_rs)) == []
+
+
+def test_everybody_with_another_repetition_time_is_named():
+    faults = t_r_faults(*scans_with([2.0, 0.72, 2.0, 3.0, 2.0]))
+    assert [fault.participant_id for fault in faults] == ["sub-1", "sub-3"]
+    accepted = "a repetition time of 0.72 s; accepted: 2 s, as for 3 other scans"
+    assert accepted in str(faults[0])
+
+
+def test_scans_that_could_not_be_read_have_no_repetition_time():
+    scans, stored = scans_with([2.0, 3.0, 2.0])
+    del stored["sub-1_task-rest"]
+    assert t_r_faults(scans, stored) == []

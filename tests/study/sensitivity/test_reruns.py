@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -5,6 +6,7 @@ import pandas as pd
 import pytest
 
 from fmnet.data.folds import build_folds
+from fmnet.data.series import Series
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.study.baselines.constant import Dummy
 from fmnet.study.baselines.linear import LinearSvm
@@ -92,3 +94,14 @@ def test_what_was_run_is_not_run_again_unless_folds_differ(build_study, pipeline
     assert len(again) == len(first) == 90
     run_once(pipeline, data, folds[:2], "", tmp_path, "name")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_time_series_are_not_harmonised(build_study, pipeline):
+    data = build_study(site=SITES)
+    series = (Series((), (60,), 2.0),) * 30
+    reading = replace(data, smoothed=replace(data.smoothed, series=series))
+    (rerun,) = plan_reruns(SensitivityPlan(harmonise_sites=True), pipeline, reading)
+    assert (rerun.folds, rerun.lacking) == (
+        [],
+        "a network that reads maps; time series are not harmonised",
+    )
