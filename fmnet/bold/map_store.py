@@ -125,6 +125,7 @@ class MapStore:
             ),
             _mean_tsnr(facts),
             _covariates(facts),
+            tuple(one.mean_fd_mm for one in facts),
         )
 
     def _maps(

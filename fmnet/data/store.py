@@ -50,6 +50,8 @@ class StoredScan:
     facts : dict
         Of BOLD runs: covariates that the runs themselves state, by column of the participants
         table.
+    mean_fd_mm : tuple of (float or None)
+        Mean framewise displacement of each BOLD run, in mm; None where nobody states it.
     """
 
     path: Path
@@ -59,6 +61,7 @@ class StoredScan:
     series: Series | None = None
     tsnr: tuple[float, float, float] | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
+    mean_fd_mm: tuple[float | None, ...] = ()
 
     def values(self) -> FloatArray:
         """Map the values into memory: (C, V) float32, read-only."""

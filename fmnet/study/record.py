@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnet.bold.map_store import MOTION
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
@@ -245,7 +244,7 @@ def write_final(
 
 def _reference(data: StudyData, preparation: AnyPreparation) -> Reference:
     """Describe what the model was trained on: maps, or how much series vary."""
-    motion = [stored.facts.get(MOTION) for stored in data.cohort.stored]
+    motion = [mean for stored in data.cohort.stored for mean in stored.mean_fd_mm]
     values = data.baseline_data.values
     if isinstance(preparation, SeriesPreparation):
         values = np.stack([temporal_sd(series.values()) for series in data.smoothed.series])

@@ -149,6 +149,7 @@ def test_facts_are_those_of_all_volumes(grow_tree, store_all):
     kept = first.facts["n_volumes_kept"] + second.facts["n_volumes_kept"]
     assert both.facts["n_volumes_kept"] == kept == both.series.n_volumes
     assert 0 < both.facts["share_scrubbed"] < 0.3
+    assert both.mean_fd_mm == (*first.mean_fd_mm, *second.mean_fd_mm)
 
 
 def test_every_fault_of_every_run_is_named_once(grow_tree, store_all):

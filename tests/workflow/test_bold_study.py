@@ -108,6 +108,15 @@ def test_run_says_how_runs_were_read(study):
     assert network["cleaning"]["strategy"] == "motion6"
 
 
+def test_reference_is_the_motion_of_those_who_were_learned_from(study):
+    people = read(study.run / "cohort.tsv").set_index("participant_id")["used"]
+    table = read(study.run / "participants.tsv").set_index("participant_id")
+    moved = table["mean_framewise_displacement"].astype(float)
+    for bundle in study.bundles.values():
+        worst = moved[people == "yes"].max()
+        assert bundle.reference.mean_fd_high_mm == pytest.approx(worst, rel=1e-5)
+
+
 def test_exported_forms_agree(study):
     for exported in study.exported.values():
         assert exported.agreement.n_scans == 3
