@@ -111,8 +111,8 @@ def build_design(
 ) -> pd.DataFrame:
     """Build the design of a run with nilearn: one row per volume as acquired.
 
-    Volumes count as acquired at multiples of `t_r` from `start_time` on. Nuisance regressors are standardised,
-    which changes no contrast of conditions.
+    Volumes count as acquired at multiples of `t_r` from `start_time` on. Nuisance regressors are
+    standardised, which changes no contrast of conditions.
 
     Parameters
     ----------
