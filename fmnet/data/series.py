@@ -38,8 +38,7 @@ class Series:
     def known(self) -> NDArray[np.bool_]:
         """Tell which voxels have data in all runs, and so at all times: (V,)."""
         firsts = [np.load(path, mmap_mode="r", allow_pickle=False)[0] for path in self.paths]
-        known: NDArray[np.bool_] = np.isfinite(firsts).all(axis=0)
-        return known
+        return np.asarray(np.isfinite(firsts).all(axis=0))
 
     def values(self) -> FloatArray:
         """Read the runs one after the other: (T, V) float32, NaN where there are no data."""
