@@ -102,7 +102,7 @@ class MapStore:
         recipes = parse_maps(self.maps)
         needs_events = any(recipe.needs_events for recipe in recipes)
         events = [hash_file(run.events) if run.events and needs_events else "" for run in runs]
-        maps_path = self._path(cleaned, events)
+        maps_path = self._path(runs, cleaned, events)
         maps = self._maps(runs, recipes, maps_path)
         hashes = [
             digest
@@ -140,10 +140,13 @@ class MapStore:
             write_atomically(maps, path)
         return maps
 
-    def _path(self, cleaned: list[CleanedRun], events: list[str]) -> Path:
+    def _path(
+        self, runs: tuple[PreprocessedRun, ...], cleaned: list[CleanedRun], events: list[str]
+    ) -> Path:
         # a cleaned run is named after all that it is made from
         names = [one.path.stem for one in cleaned]
-        parts = (MAPS_FORMAT, *self.maps, *names, *events)
+        starts = [repr(run.start_time) for run in runs]
+        parts = (MAPS_FORMAT, *self.maps, *names, *events, *starts)
         name = hashlib.sha256("|".join(parts).encode()).hexdigest()
         return self.folder / f"{name}.maps.npy"
 

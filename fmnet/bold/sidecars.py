@@ -34,7 +34,7 @@ def read_sidecars(image: BoldName, roots: Iterable[Path]) -> list[tuple[Path, di
                 Fault(str(path), found, "a JSON object in UTF-8", action, image.participant_id)
             )
     if faults:
-        raise VolumeError(faults)
+        raise VolumeError(dict.fromkeys(faults))  # roots may lie inside one another
     return contents
 
 
@@ -70,6 +70,13 @@ def stated_t_r(
         found = f"RepetitionTime {value:g}" + (", probably milliseconds" if is_ms else "")
         raise _refused(image, path, found, "correct the file")
     return float(value)
+
+
+def stated_start_time(sidecars: list[tuple[Path, dict[str, Any]]]) -> float:
+    """Find when the first volume was acquired, in seconds; 0 where no sidecar says so."""
+    stated = [held["StartTime"] for _, held in sidecars if "StartTime" in held]
+    is_number = bool(stated) and isinstance(stated[0], int | float)
+    return float(stated[0]) if is_number else 0.0
 
 
 def _refused(image: BoldName, path: Path, found: str, action: str) -> VolumeError:

@@ -14,9 +14,10 @@ from fmnet.bold.bids_files import (
 )
 from fmnet.bold.derivatives import CONFOUNDS, MASKS
 from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.sidecars import read_sidecars, stated_t_r
+from fmnet.bold.sidecars import read_sidecars, stated_start_time, stated_t_r
 from fmnet.data.advice import Advice
 from fmnet.data.bold_run import BoldRun
+from fmnet.errors import VolumeError
 
 ADVICE = Advice(raw="state it with --t-r")
 
@@ -62,7 +63,8 @@ def describe_run(
     Raises
     ------
     VolumeError
-        If a sidecar is damaged, or there are sidecars and none states a repetition time.
+        If a sidecar is damaged, or there are sidecars and none states a repetition time, unless
+        the repetition time is stated here.
     """
     name = parse_name(image)
     if not name.get("sub"):
@@ -70,9 +72,15 @@ def describe_run(
         bold = BoldRun(bare, bare, image, space, stated.mask, stated.t_r)
         return PreprocessedRun(bold, "", "", "", stated.confounds, stated.events)
     roots = _roots(image, raw)
+    try:
+        sidecars = read_sidecars(name, roots)
+    except VolumeError:
+        if stated.t_r is None:
+            raise
+        sidecars = []
     t_r = stated.t_r
     if t_r is None:
-        t_r = stated_t_r(name, read_sidecars(name, roots), ADVICE)
+        t_r = stated_t_r(name, sidecars, ADVICE)
     mask = stated.mask or _beside(name, name.stem(("desc",)), MASKS)
     events = (path for root in roots for path in inherited_files(root, name, "events.tsv"))
     return PreprocessedRun(
@@ -82,6 +90,7 @@ def describe_run(
         name.get("run"),
         stated.confounds or _beside(name, name.stem(OUTPUT_ENTITIES), CONFOUNDS),
         stated.events or next(events, None),
+        stated_start_time(sidecars),
     )
 
 

@@ -54,11 +54,12 @@ class BoldContract:
         """Tell whether runs without a confounds file can't be cleaned."""
         return self.cleaning.strategy != "none" or self.cleaning.scrub_mm is not None
 
-    def words(self, space: str) -> str:
-        """Say what goes in, for the middle of a sentence."""
+    def words(self, space: str, task: str = "") -> str:
+        """Say what goes in, for the middle of a sentence; several tasks are not named."""
+        what = f"a preprocessed BOLD run{f' of task {task}' if task else ''}"
         confounds = " with its confounds" if self.needs_confounds else ""
         return (
-            f"a preprocessed BOLD run in {space} space{confounds}, T_R {self.t_r:g} s, cleaned of "
+            f"{what} in {space} space{confounds}, T_R {self.t_r:g} s, cleaned of "
             f"{TAKEN_OUT[self.cleaning.strategy]}{_band(self.cleaning)}{_scrubbing(self.cleaning)}"
         )
 

@@ -40,9 +40,8 @@ def _input(wanted: dict[str, Any], contract: BoldContract | None) -> str:
     if contract is None:
         said = f"One map per contrast ({names}), statistic {wanted['stat']}, in {wanted['space']}"
         return f"{said} space; any grid, put on {voxel} mm voxels and {_smoothing(wanted)}."
-    words = contract.words(wanted["space"])
-    task = f", of task {wanted['task']}" if wanted.get("task") else ""
-    said = f"{words[0].upper()}{words[1:]}{task}; any grid, put on {voxel} mm voxels. "
+    words = contract.words(wanted["space"], wanted.get("task", ""))
+    said = f"{words[0].upper()}{words[1:]}; any grid, put on {voxel} mm voxels. "
     if contract.maps:
         return f"{said}Maps are made of it ({names}) and {_smoothing(wanted)}."
     whole = "all volumes at once"

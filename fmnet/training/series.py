@@ -106,8 +106,5 @@ class RandomWindows(Dataset[dict[str, torch.Tensor]]):
         series = self.cohort.series[row]
         last = series.n_volumes - length
         start = int(torch.randint(last + 1, (1,), generator=self.source))
-        values = series.values()
-        firsts = values[np.cumsum((0, *series.lengths[:-1]))]  # of each run, which stand for it
-        known = np.isfinite(firsts).all(axis=0)
-        window = np.where(known, values[start : start + length], np.float32(0))
-        return np.asarray(window, dtype=np.float32)
+        values = series.values()[start : start + length]
+        return np.where(series.known, values, np.float32(0))

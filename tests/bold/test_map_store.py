@@ -128,6 +128,17 @@ def test_other_events_are_noticed_by_maps_that_need_them(grow_tree, pain_people,
     assert before[0].series.paths == after[0].series.paths
 
 
+def test_other_start_of_the_first_volume_is_noticed(grow_tree, pain_people, store_all):
+    tree = grow_tree()
+    tree.plant(pain_people / "sub-synthetic001" / "func", "sub-a")
+    tree.root.joinpath("participants.tsv").write_text("participant_id\tgroup\nsub-a\tFM\n")
+    (one,) = store_all(tree.root, maps=PAIN)
+    for path in tree.root.rglob("*_bold.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"StartTime": 1.0}))
+    (other,) = store_all(tree.root, maps=PAIN)
+    assert not np.allclose(one.values(), other.values(), rtol=1e-2, equal_nan=True)
+
+
 def test_runs_of_a_scan_go_together(pain_people, store_all, coarse_grid):
     (stored,) = store_all(pain_people, 1, (*PAIN, "temporal_sd"))
     assert stored.series.lengths == (58, 58)
