@@ -56,11 +56,17 @@ def test_confounds_are_needed_for_regressors_and_for_scrubbing():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "cleaned of drift, 24 motion parameters, white matter and CSF, kept from 0.01 to"),
-        ({"high_hz": None}, ", kept above 0.01 Hz"),
+        (
+            {},
+            "cleaned of drift, 24 motion parameters and the means of white matter and CSF, "
+            "band-pass filtered from 0.01 to 0.1 Hz",
+        ),
+        ({"high_hz": None}, ", high-pass filtered at 0.01 Hz"),
+        # its cosines take slow drift out, so that there is no high-pass filter beside them
+        ({"strategy": "compcor"}, "components (aCompCor), low-pass filtered at 0.1 Hz"),
         (
             {"low_hz": None, "scrub_mm": 0.5},
-            ", kept below 0.1 Hz, without volumes of more than",
+            ", low-pass filtered at 0.1 Hz, without volumes of more than",
         ),
         (
             {"strategy": "none"},
