@@ -20,6 +20,8 @@ from fmnet.data.volume import FloatArray
 from fmnet.errors import BenchmarkError, Fault
 from fmnet.limits import Count, NonNegative, NonNegativeCount, Seed, VoxelSize
 
+#: Darker voxels, relative to the median of the mask, are taken to lie outside of the brain.
+MIN_BRIGHTNESS = 0.5
 #: A run in memory: values (T, X, Y, Z), grid with its mask, repetition time in seconds.
 Run = tuple[FloatArray, Grid, float]
 
@@ -130,7 +132,8 @@ def compare(figures: dict[str, list[dict[str, float]]], nearest: str) -> pd.Data
 
 def _measure(values: FloatArray, grid: Grid, t_r: float, thin_out_by: int = 1) -> dict[str, float]:
     inside, coarse = thin_out(values[:, grid.mask], grid, thin_out_by)
-    bright = inside.min(axis=0) > 0
+    mean = inside.mean(axis=0)
+    bright = (inside.min(axis=0) > 0) & (mean > MIN_BRIGHTNESS * np.median(mean))
     mask = coarse.mask.copy()
     mask[coarse.mask] = bright
     return measure_noise(inside[:, bright], Grid(mask, coarse.affine, coarse.space), t_r)

@@ -16,7 +16,7 @@ from fmnet.bold.bids_files import (
 from fmnet.bold.findings import Finding, Kind
 from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.run_choice import RunChoice, advise, choose_runs, is_usable, why_unusable
-from fmnet.bold.sidecars import read_sidecars, stated_t_r
+from fmnet.bold.sidecars import read_sidecars, stated_start_time, stated_t_r
 from fmnet.data.advice import SETTINGS, Advice
 from fmnet.data.bold_run import BoldRun
 from fmnet.errors import CohortError, Fault, VolumeError
@@ -197,12 +197,13 @@ def _put_together(
     if confounds is None and needs_confounds:
         expected = f"{image.stem(OUTPUT_ENTITIES)}_{CONFOUNDS[0]}"
         findings.append(_lacks(image, Kind.CONFOUNDS, expected))
-    t_r = None
+    t_r, start_time = None, 0.0
     try:
         sidecars = read_sidecars(image, roots)
     except VolumeError as error:
         findings += [Finding(Kind.SIDECAR, fault) for fault in error.faults]
     else:
+        start_time = stated_start_time(sidecars)
         try:
             t_r = stated_t_r(image, sidecars, advice)
         except VolumeError as error:
@@ -217,6 +218,7 @@ def _put_together(
         image.get("run"),
         confounds,
         events[0] if events else None,
+        start_time,
     )
 
 

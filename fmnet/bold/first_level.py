@@ -85,7 +85,11 @@ def fit_run(run: OpenRun) -> RunModel:
     source = run.source
     kept = source.nuisance.kept
     frame = build_design(
-        source.stored.n_volumes, source.t_r, read_events(run), source.nuisance.regressors
+        source.stored.n_volumes,
+        source.t_r,
+        read_events(run),
+        source.nuisance.regressors,
+        source.run.start_time,
     )
     design = frame.to_numpy(dtype=float)[kept]
     rank = int(np.linalg.matrix_rank(design))
@@ -99,12 +103,16 @@ def fit_run(run: OpenRun) -> RunModel:
 
 
 def build_design(
-    n_volumes: int, t_r: float, events: pd.DataFrame, nuisance: NDArray[np.float64]
+    n_volumes: int,
+    t_r: float,
+    events: pd.DataFrame,
+    nuisance: NDArray[np.float64],
+    start_time: float = 0.0,
 ) -> pd.DataFrame:
     """Build the design of a run with nilearn: one row per volume as acquired.
 
-    Volumes count as acquired at multiples of `t_r` from 0 on. Nuisance regressors are standardised,
-    which changes no contrast of conditions.
+    Volumes count as acquired at multiples of `t_r` from `start_time` on. Nuisance regressors are
+    standardised, which changes no contrast of conditions.
 
     Parameters
     ----------
@@ -116,6 +124,8 @@ def build_design(
         See `fmnet.bold.events.read_events`.
     nuisance : ndarray of float64, shape (T, n)
         Further regressors; n may be 0.
+    start_time : float
+        Of the first volume, in seconds.
     """
     from nilearn.glm.first_level import (
         make_first_level_design_matrix,  # slow, and other maps need not wait
@@ -128,7 +138,7 @@ def build_design(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of brief events and of regressors that are alike
         design: pd.DataFrame = make_first_level_design_matrix(
-            np.arange(n_volumes) * t_r,
+            start_time + np.arange(n_volumes) * t_r,
             named,
             hrf_model=HRF,
             drift_model="cosine",

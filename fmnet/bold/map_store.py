@@ -138,7 +138,7 @@ class MapStore:
         for run, one in zip(runs, facts, strict=True):
             events = hash_file(run.events) if run.events and needs_events else ""
             parts += [one.source_sha256, one.mask_sha256, one.confounds_sha256, events]
-            parts += [repr(one.t_r), run.bold.space]
+            parts += [repr(one.t_r), repr(run.start_time), run.bold.space]
         name = hashlib.sha256("|".join(parts).encode()).hexdigest()
         return self.folder / f"{name}.maps.npy"
 

@@ -24,6 +24,9 @@ class PreprocessedRun:
         fMRIPrep's ``desc-confounds_timeseries.tsv``.
     events : Path or None
         BIDS ``events.tsv``, beside the run or in the raw data set.
+    start_time : float
+        Seconds from the start of the events' clock to the first volume, as the sidecar states it:
+        after slice timing correction, about half a repetition time.
     """
 
     bold: BoldRun
@@ -32,3 +35,4 @@ class PreprocessedRun:
     run: str = ""
     confounds: Path | None = None
     events: Path | None = None
+    start_time: float = 0.0

@@ -72,5 +72,12 @@ def stated_t_r(
     return float(value)
 
 
+def stated_start_time(sidecars: list[tuple[Path, dict[str, Any]]]) -> float:
+    """Find when the first volume was acquired, in seconds; 0 where no sidecar says so."""
+    stated = [held["StartTime"] for _, held in sidecars if "StartTime" in held]
+    is_number = bool(stated) and isinstance(stated[0], int | float)
+    return float(stated[0]) if is_number else 0.0
+
+
 def _refused(image: BoldName, path: Path, found: str, action: str) -> VolumeError:
     return VolumeError(Fault(str(path), found, ACCEPTED_T_R, action, image.participant_id))

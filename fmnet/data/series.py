@@ -1,9 +1,11 @@
 """Cleaned in-mask time series of one scan."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fmnet.data.volume import FloatArray
 
@@ -16,7 +18,7 @@ class Series:
     ----------
     paths : tuple of Path
         ``.npy`` files, float32, shape (T_run, V), in percent of each voxel's mean over the run; NaN
-        where the run has no data.
+        where the run has no data, at all of its times alike.
     lengths : tuple of int
         T_run of each.
     t_r : float
@@ -31,6 +33,12 @@ class Series:
     def n_volumes(self) -> int:
         """Volumes of all runs."""
         return sum(self.lengths)
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """Tell which voxels have data in all runs, and so at all times: (V,)."""
+        firsts = [np.load(path, mmap_mode="r", allow_pickle=False)[0] for path in self.paths]
+        return np.asarray(np.isfinite(firsts).all(axis=0))
 
     def values(self) -> FloatArray:
         """Read the runs one after the other: (T, V) float32, NaN where there are no data."""

@@ -14,7 +14,7 @@ from fmnet.bold.bids_files import (
 )
 from fmnet.bold.derivatives import CONFOUNDS, MASKS
 from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.sidecars import read_sidecars, stated_t_r
+from fmnet.bold.sidecars import read_sidecars, stated_start_time, stated_t_r
 from fmnet.data.advice import Advice
 from fmnet.data.bold_run import BoldRun
 
@@ -66,9 +66,10 @@ def describe_run(image: Path, space: str, stated: Stated = NOTHING) -> Preproces
         bold = BoldRun(bare, bare, image, space, stated.mask, stated.t_r)
         return PreprocessedRun(bold, "", "", "", stated.confounds, stated.events)
     roots = _roots(image)
+    sidecars = read_sidecars(name, roots)
     t_r = stated.t_r
     if t_r is None:
-        t_r = stated_t_r(name, read_sidecars(name, roots), ADVICE)
+        t_r = stated_t_r(name, sidecars, ADVICE)
     mask = stated.mask or _beside(name, name.stem(("desc",)), MASKS)
     events = (path for root in roots for path in inherited_files(root, name, "events.tsv"))
     return PreprocessedRun(
@@ -78,6 +79,7 @@ def describe_run(image: Path, space: str, stated: Stated = NOTHING) -> Preproces
         name.get("run"),
         stated.confounds or _beside(name, name.stem(OUTPUT_ENTITIES), CONFOUNDS),
         stated.events or next(events, None),
+        stated_start_time(sidecars),
     )
 
 

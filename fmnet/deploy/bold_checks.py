@@ -10,6 +10,7 @@ from fmnet.data.bold_run import SAME_T_R, resolve_t_r
 from fmnet.deploy.bold_contract import BoldContract
 from fmnet.deploy.bundle import Bundle
 from fmnet.deploy.naming import check_same_space
+from fmnet.deploy.predict import run_instead_of_maps
 from fmnet.errors import Fault, VolumeError
 
 
@@ -17,12 +18,7 @@ def contract_of(bundle: Bundle, name: str) -> BoldContract:
     """Look up how runs are cleaned; raise `VolumeError` if the signature reads maps."""
     if bundle.contract is not None:
         return bundle.contract
-    wanted = bundle.metadata["input"]
-    accepted = (
-        f"maps, 3-D: {', '.join(wanted['contrasts'])} ({wanted['stat']}) in {bundle.space} space"
-    )
-    action = "give first-level maps, or use a signature that reads BOLD"
-    raise VolumeError(Fault(name, "a BOLD run, 4-D", accepted, action))
+    raise VolumeError(run_instead_of_maps(bundle, name))
 
 
 def check_runs(

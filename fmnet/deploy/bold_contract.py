@@ -57,17 +57,15 @@ class BoldContract:
         """Tell whether runs without a confounds file can't be cleaned."""
         return self.cleaning.strategy != "none" or self.cleaning.scrub_mm is not None
 
-    def words(self, space: str) -> str:
-        """Say what goes in, for the middle of a sentence."""
-        confounds = " with its confounds" if self.needs_confounds else ""
-        return (
-            f"a preprocessed BOLD run in {space} space{confounds}, T_R {self.t_r:g} s, "
-            f"{cleaning_words(self.cleaning)}"
-        )
+    def words(self, space: str, task: str = "") -> str:
+        """Say what has to be given, for the middle of a sentence; several tasks are not named."""
+        what = f"a preprocessed BOLD run{f' of task {task}' if task else ''}"
+        confounds = " with fMRIPrep's confounds" if self.needs_confounds else ""
+        return f"{what} in {space} space{confounds}, repetition time {self.t_r:g} s"
 
 
 def cleaning_words(cleaning: CleaningSettings) -> str:
-    """Say how runs are cleaned, for after "a run, ": ``cleaned of drift, ...``."""
+    """Say what is done to a run, for the middle of a sentence: ``cleaned of drift, ...``."""
     return f"cleaned of {TAKEN_OUT[cleaning.strategy]}{_band(cleaning)}{_scrubbing(cleaning)}"
 
 

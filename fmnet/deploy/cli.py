@@ -54,8 +54,7 @@ def describe(bundle: Bundle) -> str:
 
 def _input(bundle: Bundle) -> str:
     if bundle.contract is not None:
-        task = f" of task {bundle.task}" if bundle.task else ""
-        return f"{bundle.contract.words(bundle.space)}{task}"
+        return bundle.contract.words(bundle.space, bundle.task)
     wanted = bundle.metadata["input"]
     return f"{', '.join(wanted['contrasts'])} ({wanted['stat']}) in {bundle.space} space"
 

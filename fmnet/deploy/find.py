@@ -16,9 +16,11 @@ from fmnet.deploy.naming import (
     split_names,
     stated_space,
 )
-from fmnet.deploy.predict import NewScan, Prediction, failed
+from fmnet.deploy.predict import NewScan, Prediction, failed, run_instead_of_maps
 from fmnet.errors import Fault, FmnetError, VolumeError
 
+#: How names of time series end.
+RUNS = ("_bold.nii", "_bold.nii.gz")
 TABLES = {".tsv", ".csv"}
 Found = tuple[list[NewScan], list[Fault]]
 
@@ -55,6 +57,7 @@ def find_new_scans(
     scans, errors = [], [failed(fault.where, [fault]) for fault in faults]
     for scan in found:
         try:
+            _check_no_runs(scan, bundle)
             check_stat(scan.files, bundle.metadata["input"]["stat"], scan.name)
             known = scan.space or stated_space(scan.files, scan.name)
             scans.append(NewScan(scan.name, scan.files, known))
@@ -71,6 +74,12 @@ def _find(source: str, bundle: Bundle, space: str) -> Found:
         return _from_table(Path(source), bundle, space)
     files = split_names(source)
     return [NewScan(source, in_order(files, bundle.preparation.contrasts, source), space)], []
+
+
+def _check_no_runs(scan: NewScan, bundle: Bundle) -> None:
+    """Raise `VolumeError` where names say BOLD, before anything else is found wrong with it."""
+    if any(file.name.lower().endswith(RUNS) for file in scan.files):
+        raise VolumeError(run_instead_of_maps(bundle, scan.name))
 
 
 def _from_table(table: Path, bundle: Bundle, space: str) -> Found:

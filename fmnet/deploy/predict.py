@@ -124,6 +124,16 @@ def read_values(bundle: Bundle, scan: NewScan) -> FloatArray:
     return values
 
 
+def run_instead_of_maps(bundle: Bundle, name: str) -> Fault:
+    """Describe a BOLD run that was given to a signature of maps."""
+    wanted = bundle.metadata["input"]
+    accepted = (
+        f"3-D maps: {', '.join(wanted['contrasts'])} ({wanted['stat']}), {bundle.space} space"
+    )
+    action = "give first-level maps, or use a signature that reads BOLD"
+    return Fault(name, "a BOLD run, 4-D", accepted, action)
+
+
 def predictions_table(predictions: list[Prediction]) -> pd.DataFrame:
     """List predictions with one row per scan: scan, score, probability, status, reason."""
     columns = ["scan", "score", "probability", "status", "reason"]
@@ -132,7 +142,8 @@ def predictions_table(predictions: list[Prediction]) -> pd.DataFrame:
 
 def _check_reads_maps(scan: NewScan, bundle: Bundle) -> None:
     if bundle.contract is not None:
-        accepted, action = bundle.contract.words(bundle.space), "give the run and not its maps"
+        accepted = bundle.contract.words(bundle.space, bundle.task)
+        action = "give the run and not its maps"
         raise VolumeError(Fault(scan.name, "maps", accepted, action))
 
 

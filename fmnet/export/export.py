@@ -85,7 +85,8 @@ def export_run(
     _check_target(target, overwrite)
     choice = choose_model(Path(run_dir), model)
     network, _ = read_network(choice.folder, (*TRUSTED, *(trusted_packages or ())))
-    preparation, contract = read_any_preparation(choice.folder), read_contract(choice.folder)
+    preparation = read_any_preparation(choice.folder)
+    contract = _read_contract(choice.folder, preparation)
     scans, task = _read_scans(Path(run_dir), n_check, contract)
     described = describe_input(preparation, network, choice.record, contract, task)
     kept = _read_kept(choice.folder, contract)
@@ -111,6 +112,15 @@ def write_programs(network: ScoreNetwork, preparation: AnyPreparation, folder: P
         write_series_files(network, preparation.input_shape, folder)
     else:
         write_network_files(network, preparation.input_shape, folder)
+
+
+def _read_contract(folder: Path, preparation: AnyPreparation) -> BoldContract | None:
+    contract = read_contract(folder)
+    if contract is None and isinstance(preparation, SeriesPreparation):
+        raise unfinished(
+            folder, FileNotFoundError(f"no {CONTRACT}, which says how runs are cleaned")
+        )
+    return contract
 
 
 def _read_scans(

@@ -106,5 +106,5 @@ class RandomWindows(Dataset[dict[str, torch.Tensor]]):
         series = self.cohort.series[row]
         last = series.n_volumes - length
         start = int(torch.randint(last + 1, (1,), generator=self.source))
-        values = np.nan_to_num(series.values()[start : start + length], nan=0.0)
-        return np.asarray(values, dtype=np.float32)
+        values = series.values()[start : start + length]
+        return np.where(series.known, values, np.float32(0))

@@ -80,10 +80,11 @@ def test_sidecar_at_the_root_holds_for_all(tree, place):
     tree.preprocessed("sub-01")
     tree.path("sub-01", f"task-rest_space-{MNI}_desc-preproc_bold.json").unlink()
     assert find_runs(tree.root).runs[0].bold.t_r is None  # the header's is used then
-    (tree.root / place).write_text('{"RepetitionTime": 1.5}')
+    (tree.root / place).write_text('{"RepetitionTime": 1.5, "StartTime": 0.7}')
     (tree.root / "task-other_bold.json").write_text('{"RepetitionTime": 9}')
     (tree.root / "task-rest_rec-x_bold.json").write_text('{"RepetitionTime": 9}')
-    assert find_runs(tree.root).runs[0].bold.t_r == 1.5
+    (run,) = find_runs(tree.root).runs
+    assert (run.bold.t_r, run.start_time) == (1.5, 0.7)
 
 
 def test_raw_data_set_states_what_the_tree_doesn_t(tree, raw):

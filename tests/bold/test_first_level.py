@@ -141,6 +141,15 @@ def test_design_begins_with_the_first_volume(events):
     assert 12 <= response[:40.0].idxmax() <= 20
 
 
+def test_design_starts_when_the_first_volume_does(events):
+    """As after slice timing correction, which moves volumes by about half a repetition time."""
+    table = pd.read_csv(events, sep="\t")
+    late = build_design(N, T_R, table, np.zeros((N, 0)), start_time=T_R / 2)
+    twice = build_design(2 * N, T_R / 2, table, np.zeros((2 * N, 0)))
+    expected = twice["condition:face"].to_numpy()[1::2]
+    np.testing.assert_allclose(late["condition:face"], expected, atol=0.02 * expected.max())
+
+
 def test_conditions_may_be_called_anything(grid, values, write_tsv, tmp_path):
     names = {"face": "2-back (faces)", "house": "constant", "cat": "drift_1"}
     rows = [row | {"trial_type": names[row["trial_type"]]} for row in EVENTS]

@@ -25,6 +25,7 @@ GIVEN = {
     "evaluate": ["run_dir=run"],
     "export": ["run_dir=run", "out=bundle"],
     "cohort=bids": ["cohort.root=maps"],
+    "cohort=bold": ["cohort.root=fmriprep"],
     "cohort=injected": ["cohort.images=images.tsv", "cohort.template=pain.nii.gz"],
     "cohort=table": ["cohort.images=images.tsv"],
     "folds=file": ["folds.path=folds.tsv"],

@@ -9,13 +9,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from bold_geometry import BOLD_AFFINE, BOLD_SHAPE
 
 import fmnet
-
-BOLD_SHAPE = (6, 7, 8)
-BOLD_AFFINE = np.array(
-    [[-21.0, 0, 0, 55], [0, 22, 0, -70], [0, 0, 23, -75], [0, 0, 0, 1]], dtype=float
-)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import tracemalloc
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import BOLD_AFFINE, BOLD_SHAPE
+from bold_geometry import BOLD_AFFINE, BOLD_SHAPE
 
 from fmnet.data.bold_file import N_AHEAD, open_bold
 from fmnet.errors import VolumeError

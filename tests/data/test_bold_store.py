@@ -7,7 +7,7 @@ from dataclasses import replace
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import BOLD_AFFINE, BOLD_SHAPE
+from bold_geometry import BOLD_AFFINE, BOLD_SHAPE
 
 import fmnet.data.bold_store as bold_store
 from fmnet.data.bold_run import BoldRun

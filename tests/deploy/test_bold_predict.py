@@ -133,13 +133,13 @@ def test_map_where_a_run_is_wanted_is_an_error(bold_bundle, tmp_path, write_map)
 def test_files_of_maps_are_an_error_for_a_signature_of_bold(bold_bundle, tmp_path, write_map):
     result = predict_scan(bold_bundle, NewScan("map", (write_map(tmp_path / "map.nii.gz"),)))
     assert result.status == "error"
-    assert "found maps; accepted: a preprocessed BOLD run in" in result.reason
+    assert "found maps; accepted: a preprocessed BOLD run of task rest in" in result.reason
 
 
 def test_run_is_an_error_for_a_signature_of_maps(bundle, image):
     result = predict_run(bundle, scan_of(image))
     assert result.status == "error"
-    assert "found a BOLD run, 4-D; accepted: maps, 3-D: pressure, visual (z)" in result.reason
+    assert "found a BOLD run, 4-D; accepted: 3-D maps: pressure, visual (z)" in result.reason
     result = predict_scan(bundle, NewScan("run", (image, image)))
     assert "found an image of shape (7, 8, 9, 100); accepted: one 3-D map" in result.reason
 

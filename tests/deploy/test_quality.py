@@ -1,8 +1,17 @@
+import json
+
 import numpy as np
 import pytest
 
 from fmnet.deploy.bundle import write_plain
-from fmnet.deploy.quality import Reference, fit_reference, read_reference, scale_faults
+from fmnet.deploy.quality import (
+    Reference,
+    fit_reference,
+    motion_fault,
+    read_reference,
+    scale_faults,
+    temporal_sd,
+)
 from fmnet.errors import BundleError
 
 VALUES = np.random.default_rng(0).normal(size=(9, 2, 80)).astype(np.float32) * [[1.0], [50.0]]
@@ -50,3 +59,38 @@ def test_disk_and_back_is_identical(tmp_path):
     reference = fit_reference(VALUES, ("pressure", "visual"))
     write_plain(reference, tmp_path / "reference.json")
     assert read_reference(tmp_path / "reference.json") == reference
+
+
+def test_reference_without_motion_is_read(tmp_path):
+    path = tmp_path / "reference.json"
+    write_plain(fit_reference(VALUES, ("pressure", "visual")), path)
+    content = json.loads(path.read_text())
+    del content["mean_fd_high_mm"]
+    path.write_text(json.dumps(content))
+    assert read_reference(path).mean_fd_high_mm is None
+    path.write_text(json.dumps(content | {"mean_fd_high_mm": "0.3"}))
+    with pytest.raises(BundleError, match="'mean_fd_high_mm' that is not a number from 0, or null"):
+        read_reference(path)
+
+
+def test_motion_is_held_against_the_worst_training_run():
+    reference = fit_reference(VALUES, ("pressure", "visual"), [0.1, None, 0.2, float("nan")])
+    assert reference.mean_fd_high_mm == 0.2
+    assert motion_fault(0.3, reference, "run") is None
+    assert motion_fault(0.31, reference, "run").where == "run"
+    for unknown in (None, float("nan")):
+        assert "that nobody states" in motion_fault(unknown, reference, "run").found
+
+
+def test_motion_that_training_did_not_know_is_no_gate():
+    reference = fit_reference(VALUES, ("pressure", "visual"), [None])
+    assert motion_fault(9.0, reference, "run") is None
+
+
+def test_temporal_sd_is_one_map():
+    series = np.arange(12, dtype=np.float32).reshape(4, 3)
+    series[2, 1] = np.nan
+    found = temporal_sd(series)
+    assert found.shape == (1, 3)
+    np.testing.assert_allclose(found[0, [0, 2]], np.std([0, 3, 6, 9]), rtol=1e-6)
+    assert np.isnan(found[0, 1])

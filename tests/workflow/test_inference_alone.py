@@ -37,6 +37,15 @@ def test_predicts_without_torch(finished, tmp_path):
     assert out.read_text().splitlines()[1].split("\t")[3] == "ok"
 
 
+def test_scores_bold_without_torch(series_export, bold_tree, tmp_path):
+    out = tmp_path / "results.tsv"
+    bundle, image = series_export.bundle.folder, next(bold_tree.rglob("*_bold.nii.gz"))
+    command = [sys.executable, "-c", BLOCKER, str(bundle), str(image), "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert out.read_text().splitlines()[1].split("\t")[3] == "ok"
+
+
 def test_the_blocker_blocks():
     blocked = BLOCKER.replace("from fmnet.deploy.cli import main", "import torch")
     done = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True)
