@@ -76,7 +76,9 @@ def reading_sentences(
         own = [_series_sentence(bold, settings, is_trained=max(metrics["n_epochs"]) > 0)]
         own += [f"The linear models on voxels read {maps}."] if is_linear else []
     else:
-        own = [f"Network and linear models read {maps}." if is_linear else f"It read {maps}."]
+        own = [
+            f"Network and linear models read {maps}." if is_linear else f"The network read {maps}."
+        ]
     if any(name in CONNECTIVITY for name in metrics["models"]):
         own.append("Connectivity models read time courses of the cleaned series.")
     return [*own, *_contrast_sentence(bold["maps"])]
