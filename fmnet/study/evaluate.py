@@ -13,6 +13,7 @@ from fmnet.data.listing import Labels, Listing
 from fmnet.data.scans import FILE_SEPARATOR, Scan
 from fmnet.data.store import ScanStore
 from fmnet.data.tables import read_table_file, write_table
+from fmnet.deploy.bold_contract import CONTRACT
 from fmnet.deploy.calibration import Calibration, read_calibration
 from fmnet.deploy.choice import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, read_record
 from fmnet.deploy.preparation import Preparation, PreparationSettings, read_preparation
@@ -186,6 +187,9 @@ def _cohort_table(folder: Path) -> pd.DataFrame:
                 "train with lockbox.fraction, lockbox.site or lockbox.subjects",
             )
         )
+    if (folder / NETWORK_FOLDER / CONTRACT).exists():
+        action = "export the run, and score the people set aside with scripts/predict.py"
+        raise RunError(Fault(str(folder), "a lock-box of BOLD runs", "one of maps", action))
     return table[table["used"].isin([TRAIN, BOX])]
 
 

@@ -111,7 +111,7 @@ def _export_sentence(
     said = f"Export takes the {names.get(name, name)}: {exported['why']}."
     if best and best not in exported["among"] and models[best]["auc"] > models[name]["auc"]:
         other = names.get(best, best)
-        said += f" {other} reaches more, {models[best]['auc']:.3f}, but can't be exported."
+        said += f" {other[0].upper()}{other[1:]} reaches more, {models[best]['auc']:.3f}, but can't be exported."
     return said
 
 

@@ -91,6 +91,13 @@ def test_run_without_a_linear_model_is_scored_by_its_network(run, study_root):
     assert set(read(run / "lockbox.tsv")["model"]) == {"cnn", "dummy", "linear_svm"}
 
 
+def test_box_of_bold_runs_is_refused_before_it_is_opened(run, study_root):
+    (run / "model" / "bold.json").write_text("{}")
+    with pytest.raises(RunError, match=r"a lock-box of BOLD runs.*scripts/predict\.py"):
+        evaluate(run, study_root)
+    assert "lockbox_openings" not in json.loads((run / "manifest.json").read_text())
+
+
 def test_run_without_a_box_is_refused(finished, study_root):
     with pytest.raises(RunError, match="a run without a lock-box"):
         evaluate(finished.run_dir, study_root)

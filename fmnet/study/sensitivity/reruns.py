@@ -151,6 +151,8 @@ def _site_rerun(pipeline: Pipeline, data: StudyData) -> Rerun:
 
 def _harmonised_rerun(plan: SensitivityPlan, pipeline: Pipeline, data: StudyData) -> Rerun:
     name, title = "harmonised", "sites harmonised by ComBat"
+    if data.smoothed.series:  # which it would leave as they are
+        return Rerun(name, title, data, [], "a network that reads maps; this one reads series")
     if lacking := harmonisation_lacks(data.cohort):
         return Rerun(name, title, data, [], lacking)
     folds, sites = pipeline.build_folds(data.cohort), data.cohort.covariate("site")

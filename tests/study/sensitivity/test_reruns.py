@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -5,6 +6,7 @@ import pandas as pd
 import pytest
 
 from fmnet.data.folds import build_folds
+from fmnet.data.series import Series
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.study.baselines.constant import Dummy
 from fmnet.study.baselines.linear import LinearSvm
@@ -72,6 +74,14 @@ def test_says_what_is_lacking_instead_of_stopping(build_study, pipeline, tmp_pat
     assert "two or more sites" in found["harmonised"]["lacking"]
     assert "column fd" in found["matched"]["lacking"]
     assert not list(tmp_path.iterdir())
+
+
+def test_series_are_not_said_to_be_harmonised(build_study, pipeline, tmp_path):
+    data = build_study(site=SITES)
+    series = tuple(Series((tmp_path / "run.npy",), (50,), 2.0) for _ in data.cohort.scans)
+    data = replace(data, smoothed=replace(data.smoothed, series=series))
+    (rerun,) = plan_reruns(SensitivityPlan(harmonise_sites=True), pipeline, data)
+    assert (rerun.lacking, rerun.folds) == ("a network that reads maps; this one reads series", [])
 
 
 def test_groups_that_hardly_overlap_are_not_matched(build_study, pipeline):
