@@ -50,7 +50,7 @@ def _input(wanted: dict[str, Any], contract: BoldContract | None) -> str:
 
 def _gates(contract: BoldContract | None) -> str:
     """Say what gets no score."""
-    alike = "coverage and scale" if contract is None else "coverage, scale and head motion"
+    alike = "coverage or scale" if contract is None else "coverage, scale or head motion"
     return f"What is unlike the training scans in {alike} gets no score, but `cannot_say`."
 
 

@@ -47,7 +47,7 @@ def test_input_of_series_says_what_is_given_and_what_is_done_to_it(series_export
     )
     assert "voxels and cleaned of drift and 6 motion parameters, band-pass filtered" in card
     assert "The model reads the cleaned series, the runs joined in time, in windows of 40" in card
-    assert "coverage, scale and head motion gets no score" in card
+    assert "coverage, scale or head motion gets no score" in card
     assert "maps that are made" not in card
 
 
@@ -63,5 +63,5 @@ def test_input_of_maps_from_runs_names_the_maps(maps_export):
 def test_input_of_maps_says_nothing_of_runs_or_motion(bundle):
     card = model_card(bundle.metadata, bundle.contract)
     assert "One map per contrast (pressure, visual), statistic " in card
-    assert "in coverage and scale gets no score" in card
+    assert "in coverage or scale gets no score" in card
     assert "run" not in card.split("## Input")[1].split("## Model")[0]
