@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
+from fmnet.bold.cleaning import band_of
 from fmnet.bold.settings import CleaningSettings, Strategy
 from fmnet.deploy.fields import COUNT, POSITIVE, TEXT, list_of, one_of, optional, read_fields
 
@@ -24,9 +25,11 @@ TAKEN_OUT: dict[Strategy, str] = {
     "none": "drift",
     "motion6": "drift and 6 motion parameters",
     "motion24": "drift and 24 motion parameters",
-    "motion24_wm_csf": "drift, 24 motion parameters, white matter and CSF",
-    "motion24_wm_csf_global": "drift, 24 motion parameters, white matter, CSF and global signal",
-    "compcor": "drift, 24 motion parameters and anatomical components",
+    "motion24_wm_csf": "drift, 24 motion parameters and the means of white matter and CSF",
+    "motion24_wm_csf_global": (
+        "drift, 24 motion parameters and the means of white matter, CSF and the whole brain"
+    ),
+    "compcor": "drift, 24 motion parameters and anatomical components (aCompCor)",
 }
 
 
@@ -55,13 +58,15 @@ class BoldContract:
         return self.cleaning.strategy != "none" or self.cleaning.scrub_mm is not None
 
     def words(self, space: str, task: str = "") -> str:
-        """Say what goes in, for the middle of a sentence; several tasks are not named."""
+        """Say what has to be given, for the middle of a sentence; several tasks are not named."""
         what = f"a preprocessed BOLD run{f' of task {task}' if task else ''}"
-        confounds = " with its confounds" if self.needs_confounds else ""
-        return (
-            f"{what} in {space} space{confounds}, T_R {self.t_r:g} s, cleaned of "
-            f"{TAKEN_OUT[self.cleaning.strategy]}{_band(self.cleaning)}{_scrubbing(self.cleaning)}"
-        )
+        confounds = " with fMRIPrep's confounds" if self.needs_confounds else ""
+        return f"{what} in {space} space{confounds}, repetition time {self.t_r:g} s"
+
+
+def cleaning_words(cleaning: CleaningSettings) -> str:
+    """Say what is done to a run, for the middle of a sentence: ``cleaned of drift, ...``."""
+    return f"cleaned of {TAKEN_OUT[cleaning.strategy]}{_band(cleaning)}{_scrubbing(cleaning)}"
 
 
 def write_contract(contract: BoldContract, folder: Path) -> None:
@@ -87,12 +92,13 @@ def read_contract(folder: Path) -> BoldContract | None:
 
 
 def _band(cleaning: CleaningSettings) -> str:
-    low, high = cleaning.low_hz, cleaning.high_hz
+    """Name the filter that runs go through, which is not all that is asked for with cosines."""
+    low, high = band_of(cleaning)
     if low is not None and high is not None:
-        return f", kept from {low:g} to {high:g} Hz"
+        return f", band-pass filtered from {low:g} to {high:g} Hz"
     if low is not None:
-        return f", kept above {low:g} Hz"
-    return "" if high is None else f", kept below {high:g} Hz"
+        return f", high-pass filtered at {low:g} Hz"
+    return "" if high is None else f", low-pass filtered at {high:g} Hz"
 
 
 def _scrubbing(cleaning: CleaningSettings) -> str:

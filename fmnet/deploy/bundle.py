@@ -38,9 +38,9 @@ FILES = (
     "reference.json",
 )
 INTENDED_USE = (
-    "Research use only. The score describes how much a brain map resembles those of one group of "
-    "research participants rather than another. It is not a diagnosis and must not be used for "
-    "any decision about a person's care."
+    "Research use only. The score describes how much a brain scan, given as maps or as BOLD runs, "
+    "resembles those of one group of research participants rather than another. It is not a "
+    "diagnosis and must not be used for any decision about a person's care."
 )
 
 #: What is relied on of the metadata.

@@ -72,7 +72,7 @@ def _predict_all(
         listed += [*errors, *scans]
     # runs take seconds each, maps do not
     is_short = len(listed) < (10 if bundle.contract is None else 2)
-    bar = tqdm(listed, desc="scans", disable=is_short, leave=False)
+    bar = tqdm(listed, desc="scans", unit="scan", disable=is_short, leave=False)
     return [_predict(bundle, one) for one in bar]
 
 

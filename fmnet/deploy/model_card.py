@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fmnet.deploy.bold_contract import BoldContract
+from fmnet.deploy.bold_contract import BoldContract, cleaning_words
 from fmnet.deploy.choice import optimism
 
 
@@ -24,7 +24,7 @@ def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -
         f"# Signature: {training['positive']} against {training['negative']}\n\n"
         + "".join(f"**{mark}**\n\n" for mark in marks if mark)
         + f"## Intended use\n\n{metadata['intended_use']}\n\n"
-        f"## Input\n\n{_input(wanted, contract)}\n\n"
+        f"## Input\n\n{_input(wanted, contract)}\n\n{_gates(contract)}\n\n"
         f"## Model\n\nA {training['title']}, exported because {choice['why']}.\n\n"
         f"## Training\n\n{training['n_scans']} scans of {training['n_subjects']} people.\n\n"
         + _figures(training, optimism(choice["n_models"]))
@@ -41,13 +41,27 @@ def _input(wanted: dict[str, Any], contract: BoldContract | None) -> str:
         said = f"One map per contrast ({names}), statistic {wanted['stat']}, in {wanted['space']}"
         return f"{said} space; any grid, put on {voxel} mm voxels and {_smoothing(wanted)}."
     words = contract.words(wanted["space"], wanted.get("task", ""))
-    said = f"{words[0].upper()}{words[1:]}; any grid, put on {voxel} mm voxels. "
+    return (
+        f"{words[0].upper()}{words[1:]}; any grid. Several runs of a session make one scan.\n\n"
+        f"Each run is put on {voxel} mm voxels and {cleaning_words(contract.cleaning)}. "
+        f"{_reading(wanted, contract, names)}"
+    )
+
+
+def _gates(contract: BoldContract | None) -> str:
+    """Say what gets no score."""
+    alike = "coverage or scale" if contract is None else "coverage, scale or head motion"
+    return f"What is unlike the training scans in {alike} gets no score, but `cannot_say`."
+
+
+def _reading(wanted: dict[str, Any], contract: BoldContract, names: str) -> str:
+    """Say what the model reads of cleaned runs."""
     if contract.maps:
-        return f"{said}Maps are made of it ({names}) and {_smoothing(wanted)}."
+        return f"The model reads maps that are made of all runs ({names}), {_smoothing(wanted)}."
     whole = "all volumes at once"
     if wanted["window_volumes"]:
-        whole = f"windows of {wanted['window_volumes']} volumes, whose scores are averaged"
-    return f"{said}The network reads {whole}. Runs of one session are joined in time."
+        whole = f"in windows of {wanted['window_volumes']} volumes, whose scores are averaged"
+    return f"The model reads the cleaned series, the runs joined in time, {whole}."
 
 
 def _smoothing(wanted: dict[str, Any]) -> str:
@@ -62,9 +76,10 @@ def _smoothing(wanted: dict[str, Any]) -> str:
 def _figures(training: dict[str, Any], remark: str) -> str:
     """Say what this model reached, and tabulate it beside the others."""
     models, own = training["crossvalidation"], training["model"]
+    titles = training.get("titles", {})
     said = f"Out of fold the {training['title']} reaches AUC {_auc(models[own])}. {remark}".rstrip()
     rows = [
-        f"| {name}{' (this model)' if name == own else ''} | {_auc(figures)} | "
+        f"| {titles.get(name, name)}{' (this model)' if name == own else ''} | {_auc(figures)} | "
         f"{figures['balanced_accuracy']:.2f} |\n"
         for name, figures in models.items()
     ]

@@ -219,9 +219,10 @@ def train_with_progress(
 ) -> list[TrainedFold]:
     """Train on folds with a progress bar over epochs, or without one if it has no title."""
     n_trainings = sum(len(task.fold.validation) + 1 for task in tasks)
-    total = n_trainings * max(trainable.recipe.max_epochs, 1)
+    n_epochs = trainable.recipe.max_epochs
+    unit, total = ("epoch", n_trainings * n_epochs) if n_epochs else ("training", n_trainings)
     is_hidden = not (title and is_first())
-    with tqdm(total=total, desc=title, unit="epoch", leave=False, disable=is_hidden) as bar:
+    with tqdm(total=total, desc=title, unit=unit, leave=False, disable=is_hidden) as bar:
         return train_on_folds(trainable, tasks, bar.update)
 
 

@@ -229,6 +229,7 @@ def write_final(
         models,
         control,
         path_shares(final.network),
+        {name: name_of(name) for name in models},
     )
     write_model(
         folder,

@@ -86,6 +86,8 @@ class TrainingRecord:
         What makes it a negative control; empty for a study.
     path_shares : dict
         What share of the score each path of the network was given; empty without paths.
+    titles : dict
+        Names for people of the models in `crossvalidation`.
     """
 
     model: str
@@ -106,6 +108,7 @@ class TrainingRecord:
     crossvalidation: dict[str, Any]
     control: str = ""
     path_shares: dict[str, float] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
 
 
 def changed_settings(run_dir: Path, config_yaml: str) -> list[str]:

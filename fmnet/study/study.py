@@ -43,6 +43,7 @@ from fmnet.study.permutation import PermutationPlan
 from fmnet.study.probes import probe
 from fmnet.study.record import Results, read_results, write_record
 from fmnet.study.report.page import write_report
+from fmnet.study.report.runs import describe_runs
 from fmnet.study.report.words import NAMES, control, summary_lines
 from fmnet.study.run_folder import (
     as_written,
@@ -236,6 +237,9 @@ def conclude(
     """Add to the figures what is to be said about them, and write the report."""
     cohort, predictions = results.data.cohort, results.predictions
     network = metrics["models"][NETWORK]
+    if cohort.listing.made_by is not None:
+        read = results.data.smoothed
+        metrics["bold"] = describe_runs(cohort, bool(read.series), read.window_volumes)
     metrics["audit"] = run_audit(audit, cohort, predictions, NETWORK, network, seed)
     metrics["findings"] = all_findings(metrics)
     metrics["verdict"] = verdict(metrics, NAMES)

@@ -110,8 +110,8 @@ def _export_sentence(
     name, best = exported["model"], best_rival(models)
     said = f"Export takes the {names.get(name, name)}: {exported['why']}."
     if best and best not in exported["among"] and models[best]["auc"] > models[name]["auc"]:
-        other = names.get(best, best)
-        said += f" {other} reaches more, {models[best]['auc']:.3f}, but can't be exported."
+        other, auc = names.get(best, best), models[best]["auc"]
+        said += f" {other[0].upper()}{other[1:]} reaches more, {auc:.3f}, but can't be exported."
     return said
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from fmnet.bold.settings import CleaningSettings
-from fmnet.deploy.bold_contract import BoldContract, read_contract, write_contract
+from fmnet.deploy.bold_contract import BoldContract, cleaning_words, read_contract, write_contract
 from fmnet.errors import BundleError
 
 CONTRACT = BoldContract(CleaningSettings(), ("alff", "seed:pcc=0,-52,26"), 2.2)
@@ -56,18 +56,34 @@ def test_confounds_are_needed_for_regressors_and_for_scrubbing():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "cleaned of drift, 24 motion parameters, white matter and CSF, kept from 0.01 to"),
-        ({"high_hz": None}, ", kept above 0.01 Hz"),
         (
-            {"low_hz": None, "scrub_mm": 0.5},
-            ", kept below 0.1 Hz, without volumes of more than",
+            {},
+            "cleaned of drift, 24 motion parameters and the means of white matter and CSF, "
+            "band-pass filtered from 0.01 to 0.1 Hz",
         ),
         (
-            {"strategy": "none"},
-            "a preprocessed BOLD run in MNI152 space, T_R 2.2 s, cleaned of",
+            {"strategy": "motion6", "high_hz": None},
+            "cleaned of drift and 6 motion parameters, high-pass filtered at 0.01 Hz",
+        ),
+        (
+            {"strategy": "none", "low_hz": None, "scrub_mm": 0.5},
+            "cleaned of drift, low-pass filtered at 0.1 Hz, without volumes of more than 0.5 mm "
+            "framewise displacement",
+        ),
+        # its cosines take slow drift out, so that there is no high-pass filter beside them
+        (
+            {"strategy": "compcor"},
+            "cleaned of drift, 24 motion parameters and anatomical components (aCompCor), "
+            "low-pass filtered at 0.1 Hz",
         ),
     ],
 )
-def test_says_in_words_what_goes_in(changes, words):
-    contract = BoldContract(replace(CleaningSettings(), **changes), (), 2.2)
-    assert words in contract.words("MNI152")
+def test_cleaning_is_said_as_it_is_done(changes, words):
+    assert cleaning_words(replace(CleaningSettings(), **changes)) == words
+
+
+def test_says_in_words_what_has_to_be_given():
+    given = "a preprocessed BOLD run of task rest in MNI152 space with fMRIPrep's confounds"
+    assert CONTRACT.words("MNI152", "rest") == f"{given}, repetition time 2.2 s"
+    bare = replace(CONTRACT, cleaning=CleaningSettings("none"))
+    assert bare.words("MNI152") == "a preprocessed BOLD run in MNI152 space, repetition time 2.2 s"

@@ -81,5 +81,5 @@ def test_run_is_an_error_where_maps_are_wanted(finished, image, bold_tree, capsy
 
 def test_description_names_the_task(series_export):
     said = describe(series_export.bundle)
-    assert "T_R 2 s, cleaned of drift and 6 motion parameters, kept from 0.01 to 0.1 Hz" in said
-    assert "a preprocessed BOLD run of task rest in" in said
+    assert "input: a preprocessed BOLD run of task rest in MNI152NLin2009cAsym space with" in said
+    assert said.endswith("repetition time 2 s")

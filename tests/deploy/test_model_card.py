@@ -24,10 +24,44 @@ def test_each_model_is_said_to_have_reached_its_own_figures(bundle, chosen):
         card, figures = model_card(metadata), metadata["training"]["crossvalidation"][own]
         assert f"Out of fold the {title} reaches AUC {figures['auc']:.2f} [" in card
         assert card.count("(this model)") == 1
-        assert f"| {own} (this model) | {figures['auc']:.2f} [" in card
+        assert f"| {title} (this model) | {figures['auc']:.2f} [" in card
+
+
+def test_models_of_runs_that_give_no_titles_are_named_as_they_are(bundle):
+    training = {key: value for key, value in bundle.metadata["training"].items() if key != "titles"}
+    assert "| linear_svm | " in model_card(bundle.metadata | {"training": training})
 
 
 def test_best_of_two_is_said_to_be_optimistic(bundle, chosen):
     assert "best of 2 models by these same folds" in model_card(chosen.bundle.metadata)
     assert "A 3D CNN, exported because model=cnn was asked for." in model_card(bundle.metadata)
     assert "optimistic" not in model_card(bundle.metadata)
+
+
+def test_input_of_series_says_what_is_given_and_what_is_done_to_it(series_export):
+    bundle = series_export.bundle
+    card = model_card(bundle.metadata, bundle.contract)
+    assert (
+        "A preprocessed BOLD run of task rest in MNI152NLin2009cAsym space with fMRIPrep's "
+        "confounds, repetition time 2 s; any grid. Several runs of a session make one scan." in card
+    )
+    assert "voxels and cleaned of drift and 6 motion parameters, band-pass filtered" in card
+    assert "The model reads the cleaned series, the runs joined in time, in windows of 40" in card
+    assert "coverage, scale or head motion gets no score" in card
+    assert "maps that are made" not in card
+
+
+def test_input_of_maps_from_runs_names_the_maps(maps_export):
+    bundle = maps_export.bundle
+    card = model_card(bundle.metadata, bundle.contract)
+    assert (
+        "The model reads maps that are made of all runs (temporal_sd, alff), not smoothed." in card
+    )
+    assert "series" not in card
+
+
+def test_input_of_maps_says_nothing_of_runs_or_motion(bundle):
+    card = model_card(bundle.metadata, bundle.contract)
+    assert "One map per contrast (pressure, visual), statistic " in card
+    assert "in coverage or scale gets no score" in card
+    assert "run" not in card.split("## Input")[1].split("## Model")[0]

@@ -61,8 +61,8 @@ def test_cards_say_what_goes_in(series_export, maps_export):
     for card in (series, maps):
         assert "A preprocessed BOLD run of task rest in MNI152NLin2009cAsym space with" in card
         assert "by 0 mm" not in card
-    assert "reads windows of 40 volumes, whose scores are averaged" in series
-    assert "Maps are made of it (temporal_sd, alff) and not smoothed." in maps
+    assert "in windows of 40 volumes, whose scores are averaged" in series
+    assert "reads maps that are made of all runs (temporal_sd, alff), not smoothed." in maps
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_network_that_reads_whole_runs_is_described(series_export):
     metadata = series_export.bundle.metadata
     stated = metadata["input"] | {"window_volumes": 0}
     card = model_card(metadata | {"input": stated}, series_export.bundle.contract)
-    assert "The network reads all volumes at once." in card
+    assert "the runs joined in time, all volumes at once." in card
 
 
 def test_disagreement_is_refused(run):

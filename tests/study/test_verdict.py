@@ -117,6 +117,11 @@ def test_difference_is_read_in_the_right_direction():
     [
         ("linear_svm", {}, "Export takes the linear SVM: it is simpler."),
         ("cnn", {"frem": (0.9, 0.8, 1.0)}, "FREM reaches more, 0.900, but can't be exported."),
+        (
+            "cnn",
+            {"connectivity_tangent": (0.9, 0.8, 1.0)},
+            "Connectivity_tangent reaches more, 0.900, but can't be exported.",
+        ),
         ("cnn", {"frem": (0.69, 0.6, 0.8)}, "Export takes the CNN: it is simpler."),
     ],
 )

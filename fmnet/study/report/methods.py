@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fmnet.data.cohort import Cohort
+from fmnet.deploy.series_preparation import SERIES
+from fmnet.study.report.run_methods import reading_sentences, runs_sentences
+from fmnet.study.report.run_words import input_line
 from fmnet.study.report.words import name_of
 
 AUTHORS = "to be written by the authors"
@@ -13,47 +16,48 @@ AUTHORS = "to be written by the authors"
 PATHS = {
     "places": "weights of single places",
     "whole": "weights all over the brain",
-    "channels": "products of contrasts at one place",
+    "channels": "products of two maps at one place",
     "pairs": "products of two places",
 }
 
 
-def methods_paragraph(
+def methods_paragraphs(
     cohort: Cohort, metrics: Mapping[str, Any], settings: Mapping[str, Any]
-) -> str:
-    """Describe the analysis in one paragraph.
+) -> list[str]:
+    """Describe the analysis: the data, the models, and how they were judged.
 
     Parameters
     ----------
     cohort : Cohort
         Who was in the study.
     metrics : dict
-        What ``metrics.json`` holds.
+        What ``metrics.json`` holds; ``bold`` of BOLD cohorts.
     settings : dict
         What ``config.yaml`` holds; parts that it lacks are left out of the text.
     """
-    preparation, folds = settings.get("preparation", {}), settings.get("folds", {})
     others = [name_of(name) for name in metrics["models"] if name != "cnn"]
     own_splits = {"frem", "space_net"} & set(metrics["models"])
-    sentences = [_input_sentence(cohort, metrics, preparation)]
-    sentences.append(_folds_sentence(folds))
-    sentences.append(_network_sentence(settings, metrics))
+    data = [_people_sentence(cohort, metrics), *_input_sentences(cohort, metrics, settings)]
+    models = [_network_sentence(settings, metrics)]
     if others:
-        sentences.append(f"In the same folds stood: {', '.join(others)}.")
-    sentences.append(
+        models.append(f"In the same folds stood: {', '.join(others)}.")
+    models.append(
         "Everything that is learned, standardisation, smoothing width, penalties, length of "
         "training and calibration, was learned on training subjects, every choice on inner folds"
-        + (" (by FREM and SpaceNet on splits of their own). " if own_splits else ". ")
-        + "Areas under the ROC curve (AUC) compare scans within test folds; intervals are 95 % "
-        "percentile bootstrap intervals over subjects."
+        + (" (by FREM and SpaceNet on splits of their own)." if own_splits else ".")
     )
+    judged = [
+        _folds_sentence(settings.get("folds", {})),
+        "Areas under the ROC curve (AUC) compare scans within test folds; intervals are 95 % "
+        "percentile bootstrap intervals over subjects.",
+    ]
     if "permutation" in metrics:
-        sentences.append(
+        judged.append(
             f"The null distribution comes from {metrics['permutation']['n']} permutations of the "
             "labels (within site and family; of people with scans of both groups, within the "
             "person) through the whole pipeline; p = (b + 1) / (m + 1)."
         )
-    return " ".join(sentences)
+    return [" ".join(sentences) for sentences in (data, models, judged)]
 
 
 def _folds_sentence(folds: Mapping[str, Any]) -> str:
@@ -70,35 +74,49 @@ def _folds_sentence(folds: Mapping[str, Any]) -> str:
     return "Models were assessed in folds by subject that were given beforehand (folds.tsv)."
 
 
-def _input_sentence(
-    cohort: Cohort, metrics: Mapping[str, Any], preparation: Mapping[str, Any]
-) -> str:
-    labels, listing = cohort.listing.labels, cohort.listing
-    edge = cohort.grid.voxel_size_mm[0]
-    text = (
+def _people_sentence(cohort: Cohort, metrics: Mapping[str, Any]) -> str:
+    labels = cohort.listing.labels
+    return (
         f"{metrics['n_scans']} scans of {metrics['n_subjects']} people "
         f"({metrics['n_positive']} {labels.positive}, "
-        f"{metrics['n_scans'] - metrics['n_positive']} {labels.negative}) were analysed. Maps "
-        f"({', '.join(listing.contrasts)}; statistic {listing.stat}) were resampled to a "
-        f"{edge:g} mm MNI152 grid, masked"
+        f"{metrics['n_scans'] - metrics['n_positive']} {labels.negative}) were analysed."
     )
-    smoothing = f", smoothed by {preparation['fwhm_mm']:g} mm" if "fwhm_mm" in preparation else ""
-    return f"{text}{smoothing} and standardised by voxel on the training subjects."
+
+
+def _input_sentences(
+    cohort: Cohort, metrics: Mapping[str, Any], settings: Mapping[str, Any]
+) -> list[str]:
+    edge, fwhm_mm = cohort.grid.voxel_size_mm[0], settings.get("preparation", {}).get("fwhm_mm")
+    if bold := metrics.get("bold"):
+        smoothing = f"smoothed by {fwhm_mm:g} mm and " if fwhm_mm else ""
+        return [
+            *runs_sentences(bold, edge),
+            *reading_sentences(bold, settings, metrics, smoothing),
+        ]
+    listing = cohort.listing
+    smoothing = f", smoothed by {fwhm_mm:g} mm" if fwhm_mm else ""
+    stat = "" if listing.stat == "n/a" else f"; statistic {listing.stat}"
+    return [
+        f"Maps ({', '.join(listing.contrasts)}{stat}) were resampled to a {edge:g} mm MNI152 grid, "
+        f"masked{smoothing} and standardised by voxel on the training subjects."
+    ]
 
 
 def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    builder = str(settings.get("network", {}).get("_target_", "")).rsplit(".", 1)[-1]
-    kind = builder.removeprefix("build_").replace("_", " ") or "3D convolutional"
+    network, task = settings.get("network", {}), settings.get("task", {})
+    builder = str(network.get("_target_", "")).rsplit(".", 1)[-1].removeprefix("build_")
+    kind = str(network.get("backbone", builder)).replace("_", " ") or "3D convolutional"
+    has_stem = "backbone" in network
+    name = f"3D network ({kind}){' behind the stem' if has_stem else ''}"
     epochs = metrics["n_epochs"]
     few, many = min(epochs), max(epochs)
     if many == 0:
         return (
-            f"A 3D network ({kind}) got its weights from the training scans in closed form: "
+            f"A {name} got its weights from the training scans in closed form: "
             "filters of several widths, weights by the evidence for a difference between groups, "
             "and a share for each of its paths by what it reached on training people left out "
             f"meanwhile. No gradient step followed.{_paths_sentence(metrics)}"
         )
-    task = settings.get("task", {})
     how = (
         f" with AdamW (learning rate {task['learning_rate']:g}, weight decay "
         f"{task['weight_decay']:g}, batches of {task['batch_size']})"
@@ -107,8 +125,8 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
     )
     chosen = f"{few}" if few == many else f"between {few} and {many}"
     return (
-        f"A 3D network ({kind}) was trained{how} for a number of epochs chosen on inner folds "
-        f"({chosen})."
+        f"A {name} was trained{' together with it' if has_stem else ''}{how} for a number of "
+        f"epochs chosen on inner folds ({chosen})."
     )
 
 
@@ -119,7 +137,9 @@ def _paths_sentence(metrics: Mapping[str, Any]) -> str:
         return ""
     said = ", ".join(f"{PATHS[name]} {share:.0%}" for name, share in shares.items())
     linear = sum(shares.get(name, 0) for name in ("places", "whole"))
-    return f" In the final model: {said}. {linear:.0%} of the score is a linear map."
+    is_series = metrics.get("bold", {}).get("reads") == SERIES
+    of = "linear in the stem's maps" if is_series else "a linear map"
+    return f" In the final model: {said}. {linear:.0%} of the score is {of}."
 
 
 def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -135,7 +155,8 @@ def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[tuple[str, s
     Collins et al. (2024). TRIPOD+AI statement. BMJ, 385, e078378.
     """
     table = cohort.table()
-    left_out = table[table["used"] == "no"]["participant_id"].nunique()
+    n_out = table[table["used"] == "no"]["participant_id"].nunique()
+    left_out = f"{n_out} people left out, see “Left out”" if n_out else "nobody left out"
     labels = cohort.listing.labels
     n_negative = metrics["n_scans"] - metrics["n_positive"]
     models = ", ".join(name_of(name) for name in metrics["models"])
@@ -143,12 +164,12 @@ def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[tuple[str, s
         ("1-4", "title, abstract, background, objectives", AUTHORS),
         ("5", "source and dates of the data", AUTHORS),
         ("6", "setting, eligibility, treatments", AUTHORS),
-        ("7", "data preparation", "methods paragraph; config.yaml"),
+        ("7", "data preparation", "“Methods”; config.yaml"),
         ("8", "outcome", f"column “{labels.column}”: {labels.positive} against {labels.negative}"),
-        ("9", "predictors", f"brain maps: {', '.join(cohort.listing.contrasts)}"),
+        ("9", "predictors", _predictors(cohort, metrics)),
         ("10", "sample size", f"{metrics['n_subjects']} people; see “What this n can show”"),
-        ("11", "missing data", f"{left_out} people left out, listed below; voxels by their mean"),
-        ("12", "analytical methods", "methods paragraph; folds.tsv"),
+        ("11", "missing data", f"{left_out}; voxels by their mean"),
+        ("12", "analytical methods", "“Methods”; folds.tsv"),
         ("13", "class imbalance", "loss and linear models weighted by class"),
         ("14", "fairness", "confound audit; groups beyond it: " + AUTHORS),
         ("15", "model output", "score; probability calibrated on inner folds"),
@@ -168,6 +189,12 @@ def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[tuple[str, s
         ("24", "updating", "none"),
         ("25-27", "interpretation, limitations, usability", AUTHORS),
     ]
+
+
+def _predictors(cohort: Cohort, metrics: Mapping[str, Any]) -> str:
+    if bold := metrics.get("bold"):
+        return input_line(bold)
+    return f"brain maps: {', '.join(cohort.listing.contrasts)}"
 
 
 def _evaluation(cohort: Cohort) -> str:

@@ -20,7 +20,8 @@ from fmnet.study.report.figures import (
     draw_roc,
     draw_scores,
 )
-from fmnet.study.report.methods import methods_paragraph, tripod_rows
+from fmnet.study.report.methods import methods_paragraphs, tripod_rows
+from fmnet.study.report.run_words import input_line, mean_sd, volumes_words
 from fmnet.study.report.words import banners, name_of, with_interval
 from fmnet.study.verdict import best_rival
 
@@ -70,19 +71,19 @@ def write_report(
         metrics=metrics,
         banners=said,
         labels=cohort.listing.labels,
-        contrasts=cohort.listing.contrasts,
-        stat=cohort.listing.stat,
+        input=_input(cohort, metrics),
         columns=[(key, head) for key, head in COLUMNS if key in metrics["models"][NETWORK]],
         forest=_inline(draw_forest(metrics)),
         scores=_inline(draw_scores(predictions, cohort.listing.labels)),
         roc=_inline(draw_roc(predictions, shown)),
         calibration=_inline(draw_calibration(predictions, shown)),
         nulls=_nulls(metrics, shown),
+        is_repeated=predictions["repeat"].nunique() > 1,
         misjudged=misjudged(predictions).to_dict("records"),
         has_shortcuts=any(name in metrics["models"] for name in SHORTCUTS),
         rerun_models=rerun_models(metrics),
         learning_curve=_learning_curve(metrics),
-        methods=methods_paragraph(cohort, metrics, settings),
+        methods=methods_paragraphs(cohort, metrics, settings),
         tripod=tripod_rows(cohort, metrics),
         left_out=table[table["used"] == "no"].to_dict("records"),
         set_aside=table[table["used"] == "lock-box"].to_dict("records"),
@@ -136,7 +137,11 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     environment.filters |= {"model": name_of}
-    environment.globals |= {"with_interval": with_interval}
+    environment.globals |= {
+        "with_interval": with_interval,
+        "mean_sd": mean_sd,
+        "volumes_words": volumes_words,
+    }
     return environment.get_template("report.html.j2")
 
 
@@ -149,6 +154,14 @@ def _learning_curve(metrics: Mapping[str, Any]) -> str:
     if not metrics.get("learning_curve", {}).get("points"):
         return ""
     return _inline(draw_learning_curve(metrics["learning_curve"]))
+
+
+def _input(cohort: Cohort, metrics: Mapping[str, Any]) -> str:
+    """Say in one line what was read, for after "Input: "."""
+    if bold := metrics.get("bold"):
+        return input_line(bold)
+    stat = "" if cohort.listing.stat == "n/a" else f", {cohort.listing.stat} maps"
+    return f"{', '.join(cohort.listing.contrasts)}{stat}"
 
 
 def _inline(image: bytes) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fmnet.data.listing import Listing
 from fmnet.study.crossval import NETWORK
+from fmnet.study.report.run_words import runs_line
 
 #: Of lines on the terminal.
 WIDTH = 100
@@ -37,6 +38,7 @@ BANNERS = {
 SHUFFLED = "NEGATIVE CONTROL: labels were shuffled before anything else."
 ELSEWHERE = "NEGATIVE CONTROL: only voxels outside of the grey matter were looked at."
 NO_EFFECT = "NEGATIVE CONTROL: no effect was planted."
+MOTION_ALONE = "NEGATIVE CONTROL: the groups were made to differ in nothing but head motion."
 
 
 def banners(listing: Listing, settings: Mapping[str, Any]) -> list[str]:
@@ -52,8 +54,11 @@ def control(settings: Mapping[str, Any]) -> str:
     if settings.get("preparation", {}).get("mask") in {"non_grey", "background"}:
         return ELSEWHERE
     cohort = settings.get("cohort", {})
-    is_null = 0 in (cohort.get("effect_size"), cohort.get("amplitude"))
-    return NO_EFFECT if is_null else ""
+    # synthetic runs have two effects, of which rest has one
+    is_null = 0 == cohort.get("coupling") == cohort.get("task_effect")
+    if is_null and cohort.get("motion_effect"):
+        return MOTION_ALONE
+    return NO_EFFECT if is_null or 0 in (cohort.get("effect_size"), cohort.get("amplitude")) else ""
 
 
 def name_of(model: str) -> str:
@@ -83,9 +88,10 @@ def summary_lines(
     grave = [one["text"] for one in metrics["findings"] if one["severity"] == "red"]
     return [
         " ".join([*banners(listing, settings), head]),
+        *_runs_lines(metrics),
         "",
-        *wrap(metrics["verdict"], WIDTH),
-        *(line for text in grave for line in wrap(f"! {text}", WIDTH, subsequent_indent="  ")),
+        *_wrap(metrics["verdict"]),
+        *(line for text in grave for line in _wrap(f"! {text}", hanging="  ")),
         "",
         "Out of fold, 95 % intervals over subjects:",
         *model_lines(metrics),
@@ -93,6 +99,10 @@ def summary_lines(
         *_curve_lines(metrics),
         "",
     ]
+
+
+def _runs_lines(metrics: Mapping[str, Any]) -> list[str]:
+    return _wrap(runs_line(metrics["bold"])) if "bold" in metrics else []
 
 
 def model_lines(metrics: Mapping[str, Any]) -> list[str]:
@@ -112,12 +122,8 @@ def _rerun_lines(metrics: Mapping[str, Any]) -> list[str]:
     lines = [f"The {name_of(NETWORK)} with one thing changed:"]
     for rerun in reruns:
         if rerun["lacking"]:
-            lines += wrap(
-                f"{rerun['title']}: not run; needs {rerun['lacking']}",
-                WIDTH,
-                initial_indent="  ",
-                subsequent_indent="    ",
-            )
+            lacking = f"{rerun['title']}: not run; needs {rerun['lacking']}"
+            lines += _wrap(lacking, "  ", "    ")
         else:
             figure = with_interval(rerun["models"][NETWORK], "auc")
             lines.append(f"  {rerun['title']} ({rerun['n_subjects']} people): AUC {figure}")
@@ -126,14 +132,21 @@ def _rerun_lines(metrics: Mapping[str, Any]) -> list[str]:
 
 def _curve_lines(metrics: Mapping[str, Any]) -> list[str]:
     lines = metrics.get("learning_curve", {}).get("lines", [])
-    wrapped = [
-        part
-        for line in lines
-        for part in wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ")
-    ]
+    wrapped = [part for line in lines for part in _wrap(line, "  ", "    ")]
     return ["How many people would be enough:", *wrapped] if wrapped else []
 
 
 def _p_value(metrics: Mapping[str, Any], model: str) -> str:
     found = metrics.get("permutation", {}).get("models", {}).get(model)
     return f"   p = {found['p']:.3f}" if found else ""
+
+
+def _wrap(text: str, indent: str = "", hanging: str = "") -> list[str]:
+    return wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -3,7 +3,7 @@ import pytest
 from run_fixtures import study_settings
 
 from fmnet.study.permutation import PermutationPlan
-from fmnet.study.report.methods import methods_paragraph
+from fmnet.study.report.methods import methods_paragraphs
 from fmnet.study.report.page import misjudged, rerun_models, shown_models
 from fmnet.study.study import run_study
 
@@ -56,7 +56,7 @@ def test_surest_mistakes_come_first_and_lucky_scans_are_left_out():
 )
 def test_methods_say_how_models_were_assessed(build_study, folds, said):
     metrics = {"n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [2, 2], "models": {}}
-    text = methods_paragraph(build_study().cohort, metrics, {"folds": folds})
+    text = " ".join(methods_paragraphs(build_study().cohort, metrics, {"folds": folds}))
     assert said in text
     assert "FREM" not in text
 
@@ -65,7 +65,7 @@ def test_methods_say_what_of_the_network_is_linear(build_study):
     metrics = {"n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [0, 0], "models": {}}
     metrics["path_shares"] = {"places": 0.5, "whole": 0.125, "pairs": 0.375}
     settings = {"network": {"_target_": "fmnet.networks.signature.build_scale_space"}}
-    text = methods_paragraph(build_study().cohort, metrics, settings)
+    text = " ".join(methods_paragraphs(build_study().cohort, metrics, settings))
     assert "A 3D network (scale space) got its weights from the training scans" in text
     assert "weights all over the brain 12%, products of two places 38%" in text
     assert "62% of the score is a linear map." in text
