@@ -76,14 +76,6 @@ def test_says_what_is_lacking_instead_of_stopping(build_study, pipeline, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_series_are_not_said_to_be_harmonised(build_study, pipeline, tmp_path):
-    data = build_study(site=SITES)
-    series = tuple(Series((tmp_path / "run.npy",), (50,), 2.0) for _ in data.cohort.scans)
-    data = replace(data, smoothed=replace(data.smoothed, series=series))
-    (rerun,) = plan_reruns(SensitivityPlan(harmonise_sites=True), pipeline, data)
-    assert (rerun.lacking, rerun.folds) == ("a network that reads maps; this one reads series", [])
-
-
 def test_groups_that_hardly_overlap_are_not_matched(build_study, pipeline):
     apart = [f"{row % 2 + 0.01 * row:.3f}" for row in range(30)]
     (rerun,) = plan_reruns(SensitivityPlan(match=["fd"]), pipeline, build_study(fd=apart))
