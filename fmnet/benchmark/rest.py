@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
+from fmnet.benchmark.power.checks import model_name_faults, unknown_names
 from fmnet.benchmark.power.contender import FOLDS, mean_auc
 from fmnet.benchmark.power.describe import describe, digest
 from fmnet.benchmark.rest_tables import write_tables
@@ -22,6 +23,7 @@ from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import Fold, build_folds
 from fmnet.data.template import build_grid
 from fmnet.deploy.preparation import PreparationSettings
+from fmnet.errors import ConfigError
 from fmnet.limits import Count, Jobs, Seed, Several, VoxelSize
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.study.baselines.base import Baseline, score_fold
@@ -94,6 +96,11 @@ class RestBenchmark:
         Processes among which cohorts are shared.
     seed : int
         Of cohorts, folds and trainings.
+
+    Raises
+    ------
+    ConfigError
+        If a name in `only` is unknown, or two models share one.
     """
 
     contenders: dict[str, Contender]
@@ -104,12 +111,18 @@ class RestBenchmark:
     n_volumes: Count = 150
     voxel_size_mm: VoxelSize = 12
     cleaning: CleaningSettings = field(default_factory=CleaningSettings)
-    maps: Sequence[str] = ("alff", "falff", "reho")
+    maps: Sequence[str] = ("alff", "falff")
     n_draws: Count = 10
     only: Sequence[str] | None = None
     trainer: TrainerBuilder = build_trainer
     n_jobs: Jobs = 1
     seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        names = [*self.baselines, *self.contenders]
+        faults = unknown_names("suite.only", self.only or (), names)
+        if faults := [*faults, *model_name_faults(names)]:
+            raise ConfigError(faults)
 
     def run(self, out: Path) -> list[str]:
         """Score whatever `out` doesn't hold yet; write the tables of what was asked for."""
