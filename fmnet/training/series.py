@@ -92,7 +92,7 @@ class RandomWindows(Dataset[dict[str, torch.Tensor]]):
     def __init__(self, cohort: FittedSeries, window_volumes: int, source: torch.Generator) -> None:
         self.cohort, self.window_volumes, self.source = cohort, window_volumes, source
 
-    def __getitem__(self, step: "tuple[torch.Tensor, torch.Tensor]") -> dict[str, torch.Tensor]:
+    def __getitem__(self, step: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
         rows, weight = step
         (own,) = rows.tolist()  # of the one training
         shortest = min(self.cohort.series[row].n_volumes for row in own)
