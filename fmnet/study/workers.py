@@ -19,6 +19,9 @@ from joblib import cpu_count  # of this job, where a cluster gives it a share of
 
 from fmnet.errors import Fault, TrainingError
 
+#: Forked workers would share torch's threads and hang.
+SPAWNING = get_context("spawn")
+
 Shared = TypeVar("Shared")
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -73,8 +76,7 @@ def map_units(
 def _start_pool(n_jobs: int) -> ProcessPoolExecutor:
     """Start processes once for all that a program does: each takes seconds to import torch."""
     threads = max(1, int(cpu_count()) // n_jobs)
-    # Forked workers would share torch's threads and hang.
-    return ProcessPoolExecutor(n_jobs, get_context("spawn"), start_worker, (threads,))
+    return ProcessPoolExecutor(n_jobs, SPAWNING, start_worker, (threads,))
 
 
 def _end_pool(pool: ProcessPoolExecutor) -> None:
@@ -82,7 +84,8 @@ def _end_pool(pool: ProcessPoolExecutor) -> None:
     _start_pool.cache_clear()
     pool.shutdown(wait=False, cancel_futures=True)
     for worker in active_children():
-        worker.kill()
+        if isinstance(worker, SPAWNING.Process):  # joblib's own, say, are left alone
+            worker.kill()
 
 
 def _ended() -> Fault:

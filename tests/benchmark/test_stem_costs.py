@@ -12,6 +12,8 @@ from fmnet.networks.series import build_learned_seeds
 def test_every_way_is_measured_for_every_length(tmp_path, monkeypatch):
     # in this process: that one of its own is used is tested with `measure_alone`
     monkeypatch.setattr(stem_costs, "measure_alone", lambda work, *rest: _measure(work, rest))
+    # the threads of this process are those of the tests to come as well
+    monkeypatch.setattr(stem_costs.torch, "set_num_threads", lambda _: None)
     build = partial(build_learned_seeds, n_seeds=2, voxel_size_mm=12, bands_mm=((0.0, 36.0),))
     lines = StemCosts({"seeds": build}, (7, 8, 9), (20, 30), 1).run(tmp_path)
     table = pd.read_csv(tmp_path / "stem_costs.tsv", sep="\t")
