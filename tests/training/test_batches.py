@@ -121,3 +121,25 @@ def test_every_fit_takes_the_same_series(cohort):
     assert fitted.values is smoothed.series
     assert smoothed.input_shape[1:] == SHAPE
     assert smoothed.subset(np.array([4, 2])).series == (cohort.series[4], cohort.series[2])
+
+
+def test_series_of_people_held_out_change_nothing_that_is_learned(make_trainable, tmp_path):
+    cohort = make_series_cohort(tmp_path, n=24, lengths=(40,))
+    build = partial(build_learned_seeds, n_seeds=2, voxel_size_mm=12, bands_mm=[[0.0, 36.0]])
+    recipe = Recipe(max_epochs=1, batch_size=4, learning_rate=1e-4)
+    training = make_training(cohort, np.arange(16, 20), 1, train=np.arange(16))
+    trainable = make_trainable(build_network=build, recipe=recipe)
+
+    def learned():
+        return fit_networks(trainable, [training])[0].network.state_dict()
+
+    before = learned()
+    rng = np.random.default_rng(1)
+    for row in range(16, 24):  # scored while training, and not at all
+        (path,) = cohort.series[row].paths
+        np.save(path, rng.normal(0, 10, np.load(path).shape).astype(np.float32))
+    after = learned()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    (path,) = cohort.series[3].paths
+    np.save(path, rng.normal(0, 10, np.load(path).shape).astype(np.float32))
+    assert not torch.equal(before["backbone.stem.weight"], learned()["backbone.stem.weight"])
