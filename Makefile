@@ -41,8 +41,9 @@ demo: $(READY)
 	@echo "signature   checkpoints/demo"
 	@echo "predictions $(DEMO)/predictions.tsv"
 
+# a process for each core, of one thread; those of a file share what they train
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses=8 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
