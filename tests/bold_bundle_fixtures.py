@@ -104,10 +104,10 @@ def _write_run_folder(folder, images, network, description, reference, maps, con
     write_contract(BoldContract(CLEANING, maps, T_R), model)
     figures = {"auc": 0.5, "auc_ci": [0.2, 0.8], "balanced_accuracy": 0.5}
     record = {
-        "model": "cnn", "title": "3D CNN", "chosen_among": ["cnn"], "label": "group",
+        "model": "network", "title": "3D CNN", "chosen_among": ["network"], "label": "group",
         "positive": "FM", "negative": "HC", "contrasts": contrasts, "stat": "percent",
         "space": SPACE, "origin": "synthetic", "n_scans": 4, "n_subjects": 4, "n_epochs": 1,
-        "c": None, "seed": 0, "crossvalidation": {"cnn": figures}, "control": "",
+        "c": None, "seed": 0, "crossvalidation": {"network": figures}, "control": "",
     }  # fmt: skip
     (model / "training.json").write_text(json.dumps(record))
     rows = [

@@ -73,7 +73,7 @@ def finished(study_root):
     run_dir, out = study_root / "run", study_root / "bundle"
     settings = study_settings(study_root, run_dir)
     lines = run_study(**settings)
-    exported = export_run(str(run_dir), str(out), "cnn")
+    exported = export_run(str(run_dir), str(out), "network")
     return SimpleNamespace(
         run_dir=run_dir,
         bundle_dir=out,

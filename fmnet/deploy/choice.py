@@ -7,14 +7,16 @@ from typing import Any, Literal
 
 from fmnet.errors import ConfigError, Fault, RunError
 
+#: The network among the models of a study, and what earlier versions called it.
+NETWORK, EARLIER_NETWORK = "network", "cnn"
 #: Where the final network and the final linear model lie in a run folder.
 NETWORK_FOLDER, LINEAR_FOLDER = "model", "model_linear"
 #: What is said of its training, in either folder; the last file to be written.
 RECORD = "training.json"
 #: What is said by runs of before there were two final models.
-NETWORK_ALONE = {"model": "cnn", "title": "3D CNN", "chosen_among": ["cnn"]}
-#: What can be asked for.
-ModelName = Literal["auto", "cnn", "linear"]
+NETWORK_ALONE = {"model": "network", "title": "3D CNN", "chosen_among": ["network"]}
+#: What can be asked for; the last is the earlier name of the network.
+ModelName = Literal["auto", "network", "linear", "cnn"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Choice:
     record : dict
         What is said of its training, see `fmnet.study.run_folder.TrainingRecord`.
     asked : str
-        As asked for: ``auto``, ``cnn`` or ``linear``.
+        As asked for: ``auto``, ``network`` or ``linear``.
     why : str
         Why it is this one, for the end of a sentence.
     n_models : int
@@ -111,7 +113,8 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
     RunError
         If what a run says of its models can't be read.
     """
-    folders = {"cnn": run_dir / NETWORK_FOLDER, "linear": run_dir / LINEAR_FOLDER}
+    asked = NETWORK if asked == EARLIER_NETWORK else asked
+    folders = {NETWORK: run_dir / NETWORK_FOLDER, "linear": run_dir / LINEAR_FOLDER}
     if not (folders["linear"] / RECORD).exists():
         if asked == "linear":
             raise ConfigError(_no_linear_model(run_dir))
@@ -122,7 +125,7 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
         return Choice(folders[asked], record, asked, why, len(record["chosen_among"]))
     records = {name: read_record(folder) for name, folder in folders.items()}
     candidates = {name: _candidate(record) for name, record in records.items()}
-    best, why = choose(candidates["cnn"], candidates.get("linear"))
+    best, why = choose(candidates[NETWORK], candidates.get("linear"))
     name = next(name for name, one in candidates.items() if one is best)
     n_models = sum(len(record["chosen_among"]) for record in records.values())
     return Choice(folders[name], records[name], asked, why, n_models)
@@ -146,7 +149,19 @@ def read_record(folder: Path) -> dict[str, Any]:
         record: dict[str, Any] = NETWORK_ALONE | json.loads((folder / RECORD).read_text("utf-8"))
     except (OSError, ValueError, TypeError) as error:
         raise unfinished(folder, error) from error
-    return record
+    if NETWORK in record.get("crossvalidation", {}):
+        return record
+    parts = ("model", "chosen_among", "crossvalidation", "titles")
+    return record | {name: rename_network(record[name]) for name in parts if name in record}
+
+
+def rename_network(found: Any) -> Any:
+    """Give the network its name of now wherever an earlier version wrote it: as key or as value."""
+    if isinstance(found, dict):
+        return {rename_network(name): rename_network(one) for name, one in found.items()}
+    if isinstance(found, list):
+        return [rename_network(one) for one in found]
+    return NETWORK if found == EARLIER_NETWORK else found
 
 
 def _candidate(record: dict[str, Any]) -> Candidate:
@@ -157,7 +172,7 @@ def _no_linear_model(run_dir: Path) -> Fault:
     return Fault(
         "model",
         f"linear, and no final linear model in '{run_dir}'",
-        "auto or cnn; linear where linear_svm or logistic_ridge is among the run's baselines",
+        "auto or network; linear where linear_svm or logistic_ridge is among the run's baselines",
         "train with baselines=default; a run that has one of them makes up for its final model "
         "when its command is given once more with resume=true",
     )

@@ -60,9 +60,9 @@ def export_run(
     ----------
     run_dir, out : str
         The run, and the bundle's folder.
-    model : {"auto", "cnn", "linear"}
+    model : {"auto", "network", "linear"}
         Which of its final models; ``auto`` takes the one with the larger out-of-fold AUC, of equals
-        the linear one.
+        the linear one. ``cnn`` is the earlier name of ``network``.
     tolerance : float
         Largest difference between scores that is accepted.
     n_check : int

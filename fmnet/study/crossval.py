@@ -9,6 +9,8 @@ from tqdm import tqdm
 
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
+from fmnet.deploy import choice
+from fmnet.errors import ConfigError, Fault
 from fmnet.study.baselines.base import Baseline, FoldScores, score_fold
 from fmnet.study.data import StudyData
 from fmnet.study.parts import Parts, ScoredFold, Shard
@@ -17,7 +19,7 @@ from fmnet.training.fit import Trainable
 from fmnet.training.fold import FoldTask, TrainedFold, train_on_folds
 from fmnet.training.processes import is_first
 
-NETWORK = "cnn"
+NETWORK = choice.NETWORK
 #: Part of the seeds of trainings that differ in nothing but random numbers.
 SEEDS = 4_000_000
 
@@ -45,6 +47,11 @@ class Pipeline:
     build_folds: Callable[[Cohort], list[Fold]]
     seed: int
     n_jobs: int = 1
+
+    def __post_init__(self) -> None:
+        if NETWORK in self.baselines:
+            accepted, action = f"any name but '{NETWORK}'", f"give baselines.{NETWORK} another name"
+            raise ConfigError(Fault("baselines", f"one named '{NETWORK}'", accepted, action))
 
     def without_loggers(self) -> "Pipeline":
         """Leave out the logs, which only the study's own trainings are worth."""

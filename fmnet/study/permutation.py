@@ -10,6 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from fmnet.data.folds import Fold
+from fmnet.deploy.choice import EARLIER_NETWORK, rename_network
 from fmnet.errors import Fault, FoldsError
 from fmnet.limits import Count, NonNegativeCount
 from fmnet.study.baselines.base import Baseline
@@ -121,8 +122,9 @@ def run_permutations(
     check_exchangeable(data.cohort, pipeline.seed)
     kept = _permuted(pipeline, plan)
     quiet = replace(pipeline.without_loggers(), baselines=kept)
-    folder = folder / _folder_name(plan, kept)
+    earlier, folder = (folder / _folder_name(plan, kept, of) for of in (EARLIER_NETWORK, NETWORK))
     folder.mkdir(parents=True, exist_ok=True)
+    _adopt(earlier, folder)
     if given is not None:
         _adopt(given / folder.name, folder)
     own = shard.own(range(plan.n))
@@ -133,13 +135,16 @@ def run_permutations(
             for index, aucs in zip(indices, found, strict=True):
                 write_json(aucs, _path(folder, index))
             bar.update(len(indices))
-    return pd.DataFrame([read_json(_path(folder, index)) for index in own])
+    found = (read_json(_path(folder, index)) for index in own)
+    return pd.DataFrame([one if NETWORK in one else rename_network(one) for one in found])
 
 
 def count_permutations(pipeline: Pipeline, plan: PermutationPlan, *folders: Path) -> int:
     """Count the permutations of a plan that are in one of these folders."""
-    name = _folder_name(plan, _permuted(pipeline, plan))
-    paths = ([_path(folder / name, index) for folder in folders] for index in range(plan.n))
+    kept = _permuted(pipeline, plan)
+    names = [_folder_name(plan, kept, network) for network in (NETWORK, EARLIER_NETWORK)]
+    given = [folder / name for folder in folders for name in names]
+    paths = ([_path(folder, index) for folder in given] for index in range(plan.n))
     return sum(any(path.exists() for path in places) for places in paths)
 
 
@@ -193,8 +198,8 @@ def _permuted(pipeline: Pipeline, plan: PermutationPlan) -> dict[str, Baseline]:
     return {name: one for name, one in pipeline.baselines.items() if name in plan.models}
 
 
-def _folder_name(plan: PermutationPlan, models: Iterable[str]) -> str:
-    return f"repeats-{plan.n_repeats}_{'_'.join([NETWORK, *sorted(models)])}"
+def _folder_name(plan: PermutationPlan, models: Iterable[str], network: str = NETWORK) -> str:
+    return f"repeats-{plan.n_repeats}_{'_'.join([network, *sorted(models)])}"
 
 
 def _path(folder: Path, index: int) -> Path:

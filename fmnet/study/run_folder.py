@@ -24,6 +24,7 @@ from fmnet.data.tables import write_table
 from fmnet.deploy.bold_contract import BoldContract, write_contract
 from fmnet.deploy.bundle import write_plain
 from fmnet.deploy.calibration import Calibration
+from fmnet.deploy.choice import EARLIER_NETWORK, NETWORK, rename_network
 from fmnet.deploy.preparation import write_preparation
 from fmnet.deploy.quality import Reference
 from fmnet.deploy.series_preparation import (
@@ -156,7 +157,10 @@ def read_json(path: Path) -> Any:
 def read_predictions(table: Path | TextIO) -> pd.DataFrame:
     """Read the out-of-fold table, which everything after cross-validation is computed from."""
     text = {"participant_id": str, "scan_id": str, "model": str}
-    return pd.read_csv(table, sep="\t", dtype=text, keep_default_na=False)
+    found = pd.read_csv(table, sep="\t", dtype=text, keep_default_na=False)
+    if not (found["model"] == NETWORK).any():
+        found["model"] = found["model"].replace(EARLIER_NETWORK, NETWORK)
+    return found
 
 
 def table_text(table: pd.DataFrame) -> str:
@@ -222,7 +226,8 @@ def read_probes(folder: Path) -> dict[str, Any]:
     """Read what earlier calls found by training again; empty if there is nothing."""
     path = folder / "metrics.json"
     metrics = read_json(path) if path.exists() else {}
-    return {name: metrics[name] for name in PROBES if name in metrics}
+    found = {name: metrics[name] for name in PROBES if name in metrics}
+    return found if NETWORK in metrics.get("models", {}) else rename_network(found)
 
 
 def note_resumption(folder: Path, started: datetime) -> None:

@@ -14,7 +14,7 @@ from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold
 from fmnet.data.listing import Listing
 from fmnet.data.template import build_grid
-from fmnet.deploy.choice import NETWORK_FOLDER, RECORD
+from fmnet.deploy.choice import NETWORK_FOLDER, read_record
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.limits import Count, Seed
 from fmnet.networks.backbones import NetworkBuilder
@@ -50,7 +50,6 @@ from fmnet.study.run_folder import (
     manifest,
     note_resumption,
     parse_settings,
-    read_json,
     read_probes,
     write_json,
 )
@@ -199,7 +198,7 @@ def run_study(
             return []
         before = read_probes(folder) if is_resumed else {}
         metrics["exported"] = export_choice(pipeline, data, models)
-        trained = read_json(folder / NETWORK_FOLDER / RECORD)
+        trained = read_record(folder / NETWORK_FOLDER)
         metrics["path_shares"] = trained.get("path_shares", {})
         metrics |= probe(plans, pipeline, results, metrics, before, folder, parts)
         if is_resumed:

@@ -73,7 +73,7 @@ def test_nan_scores_are_refused(run):
     weights = load_file(run / "model" / "weights.safetensors")
     save_file({k: v * np.nan for k, v in weights.items()}, run / "model" / "weights.safetensors")
     with pytest.raises(ExportError, match="scores that differ by nan"):
-        export_run(str(run), str(run.parent / "bundle"), "cnn")
+        export_run(str(run), str(run.parent / "bundle"), "network")
 
 
 def test_failed_export_leaves_nothing(run):
@@ -154,7 +154,7 @@ def test_folder_that_can_not_be_written_is_named(run, monkeypatch):
     ("model", "folder", "name"),
     [
         ("auto", "model", "training.json"),
-        ("cnn", "model", "calibration.json"),
+        ("network", "model", "calibration.json"),
         ("auto", "model_linear", "calibration.json"),
     ],
 )
@@ -164,7 +164,7 @@ def test_run_without_a_part_is_refused(run, model, folder, name):
         export_run(str(run), str(run.parent / "bundle"), model)
 
 
-@pytest.mark.parametrize(("model", "folder"), [("cnn", "model"), ("linear", "model_linear")])
+@pytest.mark.parametrize(("model", "folder"), [("network", "model"), ("linear", "model_linear")])
 def test_control_of_the_run_marks_the_bundle(run, model, folder):
     sentence = "NEGATIVE CONTROL: labels were shuffled before anything else."
     record = run / folder / "training.json"

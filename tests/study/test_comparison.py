@@ -59,7 +59,7 @@ def test_folds_that_all_differ_alike_are_no_proof(differences):
 @pytest.fixture
 def table():
     rng = np.random.default_rng(2)
-    names = ("cnn", "roughness", "linear_svm")
+    names = ("network", "roughness", "linear_svm")
     return pd.DataFrame(
         {"repeat": 0, "fold": range(5), "n_test": 8, "n_train": 32}
         | {name: rng.uniform(size=5) for name in names}
@@ -67,25 +67,25 @@ def table():
 
 
 def test_every_pair_is_compared_once(table):
-    rows = compare_models(table, "cnn")
+    rows = compare_models(table, "network")
     assert [(row["one"], row["other"]) for row in rows] == [
-        ("cnn", "roughness"), ("cnn", "linear_svm"), ("roughness", "linear_svm"),
+        ("network", "roughness"), ("network", "linear_svm"), ("roughness", "linear_svm"),
     ]  # fmt: skip
-    assert rows[0]["difference"] == pytest.approx((table["cnn"] - table["roughness"]).mean())
+    assert rows[0]["difference"] == pytest.approx((table["network"] - table["roughness"]).mean())
     assert all(row["p_holm"] >= row["p"] for row in rows)
 
 
 def test_pairs_with_the_first_model_are_also_corrected_among_themselves(table):
-    rows = compare_models(table, "cnn")
+    rows = compare_models(table, "network")
     assert "p_holm_first" not in rows[2]
     own = holm([row["p"] for row in rows[:2]])
     assert [row["p_holm_first"] for row in rows[:2]] == pytest.approx(own)
 
 
 def test_model_that_scores_everybody_alike_is_not_tested_against(table):
-    rows = compare_models(table.assign(dummy=0.5), "cnn")
+    rows = compare_models(table.assign(dummy=0.5), "network")
     against = [row for row in rows if "dummy" in (row["one"], row["other"])]
     assert len(against) == 3
     assert all(row["p"] is row["p_holm"] is None for row in against)
-    assert [row["p_holm_first"] for row in rows if row["one"] == "cnn"][2] is None
-    assert rows[0]["p_holm"] == compare_models(table, "cnn")[0]["p_holm"]
+    assert [row["p_holm_first"] for row in rows if row["one"] == "network"][2] is None
+    assert rows[0]["p_holm"] == compare_models(table, "network")[0]["p_holm"]

@@ -54,7 +54,7 @@ def test_box_is_scored_beside_its_baselines(run, study_root):
     assert lines[0].startswith(f"SYNTHETIC DATA, nobody was scanned. {box}")
     table = read(run / "lockbox.tsv")
     cohort = read(run / "cohort.tsv").set_index("participant_id")
-    assert set(table["model"]) == {"cnn", "dummy", "linear_svm"}
+    assert set(table["model"]) == {"network", "dummy", "linear_svm"}
     assert (table.groupby("model").size() == 8).all()
     assert set(cohort.loc[table["participant_id"], "used"]) == {"lock-box"}
     wanted = cohort.loc[table["participant_id"], "label"].eq("FM").astype(int).tolist()
@@ -71,7 +71,7 @@ def test_second_look_is_refused_or_counted(run, study_root):
     assert [opening["count"] for opening in openings] == [1, 2]
 
 
-@pytest.mark.parametrize(("model", "name"), [("cnn", "cnn"), ("linear", "linear_svm")])
+@pytest.mark.parametrize(("model", "name"), [("network", "network"), ("linear", "linear_svm")])
 def test_final_models_score_the_box_as_their_bundles_would(run, study_root, model, name):
     evaluate(run, study_root)
     export_run(str(run), str(run.parent / "bundle"), model)
@@ -88,7 +88,7 @@ def test_final_models_score_the_box_as_their_bundles_would(run, study_root, mode
 def test_run_without_a_linear_model_is_scored_by_its_network(run, study_root):
     shutil.rmtree(run / "model_linear")
     evaluate(run, study_root)
-    assert set(read(run / "lockbox.tsv")["model"]) == {"cnn", "dummy", "linear_svm"}
+    assert set(read(run / "lockbox.tsv")["model"]) == {"network", "dummy", "linear_svm"}
 
 
 def test_run_without_a_box_is_refused(finished, study_root):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from fmnet.errors import ConfigError
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.study.baselines.constant import Dummy
 from fmnet.study.baselines.linear import LinearSvm, LogisticRidge
@@ -18,6 +19,11 @@ EVERYTHING = {"dummy": Dummy(), "svm": SVM, "coverage": Coverage(), "logistic_ri
 
 def pipeline_of(baselines) -> Pipeline:
     return Pipeline(SimpleNamespace(build_network=build_small_cnn), baselines, None, 0)
+
+
+def test_baseline_can_not_take_the_name_of_the_network():
+    with pytest.raises(ConfigError, match="baselines: found one named 'network'; accepted: any"):
+        pipeline_of({"network": Dummy()})
 
 
 @pytest.fixture
@@ -59,9 +65,17 @@ def test_linear_models_of_voxels_alone_can_be_exported(data):
 @pytest.mark.parametrize(
     ("aucs", "model", "why"),
     [
-        ({"cnn": 0.9, "svm": 0.7, "logistic_ridge": 0.8}, "cnn", "that of the logistic ridge, 0.8"),
-        ({"cnn": 0.7, "svm": 0.8, "logistic_ridge": 0.8}, "svm", "larger than that of the 3D CNN"),
-        ({"cnn": 0.8, "svm": 0.7, "logistic_ridge": 0.8}, "logistic_ridge", "the simpler"),
+        (
+            {"network": 0.9, "svm": 0.7, "logistic_ridge": 0.8},
+            "network",
+            "that of the logistic ridge, 0.8",
+        ),
+        (
+            {"network": 0.7, "svm": 0.8, "logistic_ridge": 0.8},
+            "svm",
+            "larger than that of the 3D CNN",
+        ),
+        ({"network": 0.8, "svm": 0.7, "logistic_ridge": 0.8}, "logistic_ridge", "the simpler"),
     ],
 )
 def test_best_of_those_that_can_be_exported_is_named(data, aucs, model, why):
@@ -69,9 +83,9 @@ def test_best_of_those_that_can_be_exported_is_named(data, aucs, model, why):
     found = export_choice(pipeline_of(EVERYTHING), data, models)
     assert found["model"] == model
     assert why in found["why"]
-    assert found["among"] == ["cnn", "svm", "logistic_ridge"]
+    assert found["among"] == ["network", "svm", "logistic_ridge"]
 
 
 def test_network_is_exported_where_it_stands_alone(data):
-    found = export_choice(pipeline_of({"dummy": Dummy()}), data, {"cnn": {"auc": 0.4}})
-    assert (found["model"], found["among"]) == ("cnn", ["cnn"])
+    found = export_choice(pipeline_of({"dummy": Dummy()}), data, {"network": {"auc": 0.4}})
+    assert (found["model"], found["among"]) == ("network", ["network"])

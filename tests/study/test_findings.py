@@ -8,7 +8,7 @@ def figures(auc, low, high):
 
 
 def models(**more):
-    return {"cnn": figures(0.8, 0.7, 0.9)} | {name: figures(*f) for name, f in more.items()}
+    return {"network": figures(0.8, 0.7, 0.9)} | {name: figures(*f) for name, f in more.items()}
 
 
 def rerun(*auc):
@@ -16,7 +16,7 @@ def rerun(*auc):
         "title": "groups matched on fd",
         "lacking": "",
         "n_subjects": 20,
-        "models": {"cnn": figures(*auc)},
+        "models": {"network": figures(*auc)},
     }
 
 
@@ -40,7 +40,7 @@ def test_result_that_does_not_hold_is_said(auc, severity):
 
 
 def test_result_at_chance_can_not_be_lost():
-    given = {"cnn": figures(0.55, 0.4, 0.7)}
+    given = {"network": figures(0.55, 0.4, 0.7)}
     assert all_findings({"models": given, "sensitivity": {"m": rerun(0.5, 0.4, 0.6)}}) == []
 
 

@@ -91,11 +91,13 @@ def test_study_metrics_count_people_and_scans_once():
     repeats = [
         one_fold([0, 1, 1, 0], [0.0, 1, 2, 1], ["a", "a", "b", "b"], repeat=k) for k in range(3)
     ]
-    both = pd.concat([table.assign(model=name) for name in ("cnn", "dummy") for table in repeats])
+    both = pd.concat(
+        [table.assign(model=name) for name in ("network", "dummy") for table in repeats]
+    )
     metrics = study_metrics(both, seed=0)
     assert (metrics["n_subjects"], metrics["n_scans"], metrics["n_positive"]) == (2, 4, 2)
-    assert list(metrics["models"]) == ["cnn", "dummy"]
-    assert len(metrics["models"]["cnn"]["auc_by_repeat"]) == 3
+    assert list(metrics["models"]) == ["network", "dummy"]
+    assert len(metrics["models"]["network"]["auc_by_repeat"]) == 3
 
 
 def test_figures_agree_with_scikit_learn():

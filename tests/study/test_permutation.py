@@ -1,11 +1,19 @@
 import json
+from dataclasses import dataclass
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
 from run_fixtures import study_settings
 
 from fmnet.errors import RunError
-from fmnet.study.permutation import PermutationPlan, summarise_permutations
+from fmnet.study.crossval import Pipeline
+from fmnet.study.permutation import (
+    PermutationPlan,
+    count_permutations,
+    run_permutations,
+    summarise_permutations,
+)
 from fmnet.study.sensitivity.reruns import SensitivityPlan
 from fmnet.study.study import run_study
 from fmnet.training.compute import Compute
@@ -15,15 +23,31 @@ def test_p_value_counts_ties_and_is_never_zero():
     predictions = pd.DataFrame(
         {
             "participant_id": list("abcd"), "scan_id": list("abcd"), "repeat": 0, "fold": 0,
-            "model": "cnn", "label": [0, 0, 1, 1], "score": [0.0, 1.0, 2.0, 3.0],
+            "model": "network", "label": [0, 0, 1, 1], "score": [0.0, 1.0, 2.0, 3.0],
         }
     )  # fmt: skip
-    null = pd.DataFrame({"cnn": [1.0, 0.5, 0.25, 0.75]})
-    found = summarise_permutations(null, predictions, PermutationPlan(4))["models"]["cnn"]
+    null = pd.DataFrame({"network": [1.0, 0.5, 0.25, 0.75]})
+    found = summarise_permutations(null, predictions, PermutationPlan(4))["models"]["network"]
     assert found["observed"] == 1.0
     assert found["p"] == pytest.approx(2 / 5)
-    lower = summarise_permutations(null[1:], predictions, PermutationPlan(3))["models"]["cnn"]
+    lower = summarise_permutations(null[1:], predictions, PermutationPlan(3))["models"]["network"]
     assert lower["p"] == pytest.approx(1 / 4)
+
+
+@dataclass(frozen=True)
+class Quiet:
+    build_loggers: tuple[()] = ()
+
+
+def test_permutations_of_an_earlier_run_are_taken_over(build_study, tmp_path):
+    earlier = tmp_path / "repeats-1_cnn"
+    earlier.mkdir()
+    (earlier / "00000.json").write_text('{"cnn": 0.25}')
+    pipeline = Pipeline(Quiet(), {}, None, 0)
+    assert count_permutations(pipeline, PermutationPlan(1), tmp_path) == 1
+    with patch("fmnet.study.permutation._run_all", return_value=[]):
+        null = run_permutations(pipeline, build_study(), PermutationPlan(1), tmp_path)
+    assert null.to_dict("records") == [{"network": 0.25}]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +71,7 @@ def test_resumed_permutations_are_those_of_an_undisturbed_run(permuted, study_ro
         json.loads((folder / "metrics.json").read_text())["permutation"]["models"]
         for folder in (permuted, once)
     )
-    assert set(one) == {"cnn", "linear_svm"}
+    assert set(one) == {"network", "linear_svm"}
     for name, model in one.items():
         assert len(model["null"]) == 3
         assert model["null"] == pytest.approx(other[name]["null"], abs=0.02)

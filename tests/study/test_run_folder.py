@@ -1,6 +1,14 @@
+import json
+
 import pytest
 
-from fmnet.study.run_folder import read_json, versions, write_json
+from fmnet.study.run_folder import (
+    read_json,
+    read_predictions,
+    read_probes,
+    versions,
+    write_json,
+)
 
 
 def test_file_is_whole_or_not_there(tmp_path, monkeypatch):
@@ -21,3 +29,27 @@ def test_numbers_that_json_does_not_know_are_refused(tmp_path):
 def test_versions_name_what_results_depend_on():
     assert {"fmnet", "torch", "monai", "nilearn"} <= set(versions())
     assert "not installed" not in versions().values()
+
+
+@pytest.mark.parametrize(
+    ("models", "read"),
+    [("cnn linear_svm", "network linear_svm"), ("network cnn", "network cnn"), ("svm", "svm")],
+)
+def test_network_of_an_earlier_table_has_its_name_of_now(tmp_path, models, read):
+    path = tmp_path / "predictions.tsv"
+    rows = [f"01\t01\t{name}\t0.5" for name in models.split()]
+    path.write_text("\n".join(["participant_id\tscan_id\tmodel\tscore", *rows]) + "\n")
+    assert read_predictions(path)["model"].tolist() == read.split()
+
+
+def test_further_trainings_of_an_earlier_run_name_the_network_as_now(tmp_path):
+    metrics = {
+        "models": {"cnn": {}},
+        "permutation": {"n": 1, "models": {"cnn": {"p": 0.5}}},
+        "learning_curve": {"points": [{"model": "cnn", "auc": 0.7}], "curves": {"cnn": {}}},
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    assert read_probes(tmp_path) == {
+        "permutation": {"n": 1, "models": {"network": {"p": 0.5}}},
+        "learning_curve": {"points": [{"model": "network", "auc": 0.7}], "curves": {"network": {}}},
+    }

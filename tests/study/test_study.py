@@ -37,7 +37,7 @@ def test_every_scan_is_scored_once_per_repeat_and_model(finished):
     ]  # fmt: skip
     counts = table.groupby(["repeat", "model"])["scan_id"].agg(["size", "nunique"])
     assert (counts == 24).all(axis=None)
-    assert set(table["model"]) == {"cnn", "dummy", "linear_svm"}
+    assert set(table["model"]) == {"network", "dummy", "linear_svm"}
 
 
 def test_scores_come_from_folds_that_did_not_train_on_the_subject(finished):
@@ -51,25 +51,25 @@ def test_scores_come_from_folds_that_did_not_train_on_the_subject(finished):
 def test_figures_can_be_computed_again_from_predictions(finished):
     metrics = json.loads((finished.run_dir / "metrics.json").read_text())
     table = read(finished.run_dir / "predictions.tsv")
-    cnn = table[table["model"] == "cnn"]
+    network = table[table["model"] == "network"]
     won = met = 0.0
-    for _, fold in cnn.groupby(["repeat", "fold"]):
+    for _, fold in network.groupby(["repeat", "fold"]):
         gap = np.subtract.outer(
             fold.loc[fold["label"] == 1, "score"].to_numpy(),
             fold.loc[fold["label"] == 0, "score"].to_numpy(),
         )
         won += (gap > 0).sum() + (gap == 0).sum() / 2
         met += gap.size
-    assert metrics["models"]["cnn"]["auc"] == pytest.approx(won / met)
+    assert metrics["models"]["network"]["auc"] == pytest.approx(won / met)
     assert metrics["models"]["dummy"]["auc"] == 0.5
-    low, high = metrics["models"]["cnn"]["auc_ci"]
-    assert low <= metrics["models"]["cnn"]["auc"] <= high
+    low, high = metrics["models"]["network"]["auc_ci"]
+    assert low <= metrics["models"]["network"]["auc"] <= high
 
 
 def test_a_large_effect_is_found_by_network_and_svm(finished):
     models = json.loads((finished.run_dir / "metrics.json").read_text())["models"]
     assert models["linear_svm"]["auc"] > 0.85
-    assert models["cnn"]["auc"] > 0.6
+    assert models["network"]["auc"] > 0.6
 
 
 def test_manifest_says_what_was_run(finished):

@@ -2,19 +2,19 @@ import pytest
 
 from fmnet.study.verdict import verdict
 
-NAMES = {"cnn": "CNN", "linear_svm": "linear SVM", "motion": "motion only", "frem": "FREM"}
+NAMES = {"network": "CNN", "linear_svm": "linear SVM", "motion": "motion only", "frem": "FREM"}
 
 
-def metrics(cnn=(0.7, 0.6, 0.8), p_holm=0.5, difference=0.05, ci=(-0.02, 0.12), **more):
+def metrics(network=(0.7, 0.6, 0.8), p_holm=0.5, difference=0.05, ci=(-0.02, 0.12), **more):
     def figures(auc, low, high):
         return {"auc": auc, "auc_ci": [low, high]}
 
     others = {name: figures(*value) for name, value in more.items()}
     return {
-        "models": {"cnn": figures(*cnn), "linear_svm": figures(0.65, 0.55, 0.75), **others},
+        "models": {"network": figures(*network), "linear_svm": figures(0.65, 0.55, 0.75), **others},
         "comparisons": [
             {
-                "one": "cnn",
+                "one": "network",
                 "other": "linear_svm",
                 "difference": difference,
                 "ci": ci,
@@ -26,7 +26,11 @@ def metrics(cnn=(0.7, 0.6, 0.8), p_holm=0.5, difference=0.05, ci=(-0.02, 0.12), 
 
 def permuted(p, n=99, observed=0.7):
     return {
-        "permutation": {"n": n, "n_repeats": 1, "models": {"cnn": {"p": p, "observed": observed}}}
+        "permutation": {
+            "n": n,
+            "n_repeats": 1,
+            "models": {"network": {"p": p, "observed": observed}},
+        }
     }
 
 
@@ -59,7 +63,7 @@ def test_says_what_the_figures_show(given, said):
     "given",
     [
         metrics(motion=(0.65, 0.45, 0.8)),
-        metrics(cnn=(0.52, 0.4, 0.6), motion=(0.53, 0.45, 0.6)),
+        metrics(network=(0.52, 0.4, 0.6), motion=(0.53, 0.45, 0.6)),
     ],
 )
 def test_shortcut_at_chance_is_no_alarm(given):
@@ -106,7 +110,7 @@ def test_connectivity_is_a_rival():
 
 
 def test_difference_is_read_in_the_right_direction():
-    row = {"one": "linear_svm", "other": "cnn", "difference": 0.1, "ci": [0.02, 0.18]}
+    row = {"one": "linear_svm", "other": "network", "difference": 0.1, "ci": [0.02, 0.18]}
     said = verdict(metrics() | {"comparisons": [row | {"p_holm_first": 0.01}]}, NAMES)
     assert "the CNN is worse than" in said
     assert "AUC difference -0.10 [-0.18, -0.02]" in said
@@ -116,15 +120,15 @@ def test_difference_is_read_in_the_right_direction():
     ("model", "more", "said"),
     [
         ("linear_svm", {}, "Export takes the linear SVM: it is simpler."),
-        ("cnn", {"frem": (0.9, 0.8, 1.0)}, "FREM reaches more, 0.900, but can't be exported."),
+        ("network", {"frem": (0.9, 0.8, 1.0)}, "FREM reaches more, 0.900, but can't be exported."),
         (
-            "cnn",
+            "network",
             {"connectivity_tangent": (0.9, 0.8, 1.0)},
             "Connectivity_tangent reaches more, 0.900, but can't be exported.",
         ),
-        ("cnn", {"frem": (0.69, 0.6, 0.8)}, "Export takes the CNN: it is simpler."),
+        ("network", {"frem": (0.69, 0.6, 0.8)}, "Export takes the CNN: it is simpler."),
     ],
 )
 def test_model_that_is_exported_is_named_last(model, more, said):
-    exported = {"model": model, "why": "it is simpler", "among": ["cnn", "linear_svm"]}
+    exported = {"model": model, "why": "it is simpler", "among": ["network", "linear_svm"]}
     assert verdict(metrics(**more) | {"exported": exported}, NAMES).endswith(said)

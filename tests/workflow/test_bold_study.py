@@ -40,7 +40,7 @@ BASELINES = {
     "connectivity": Connectivity("correlation", n_networks=3, c=(0.1,)),
     "linear_svm": LinearSvm(fwhm_mm=(0.0,), c=(0.1,)),
 }
-MODELS = {"cnn", "linear_svm", "motion", "connectivity"}
+MODELS = {"network", "linear_svm", "motion", "connectivity"}
 
 
 def read(path) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def study(tmp_path_factory):
     done = call("train", *TINY, cwd=root)
     assert done.returncode == 0, done.stderr
     run = root / "run"
-    names = ("cnn", "linear")
+    names = ("network", "linear")
     exported = {name: export_run(str(run), str(root / name), name, n_check=3) for name in names}
     bundles = {model: read_bundle(root / model) for model in exported}
     return SimpleNamespace(root=root, run=run, done=done, exported=exported, bundles=bundles)
@@ -90,7 +90,7 @@ def test_run_holds_what_a_study_leaves(study):
     assert people["used"].value_counts().to_dict() == {"yes": 12, "lock-box": 4}
     scores = read(study.run / "predictions.tsv")
     assert (scores.groupby("model").size() == 12).all()
-    assert {"cnn", "motion", "temporal_snr", "linear_svm"} < set(scores["model"])
+    assert {"network", "motion", "temporal_snr", "linear_svm"} < set(scores["model"])
     assert json.loads((study.run / "metrics.json").read_text())["lacking"] == {}
     assert {"mean_framewise_displacement", "share_scrubbed"} < set(
         read(study.run / "participants.tsv")
@@ -122,10 +122,10 @@ def test_exported_forms_agree(study):
         assert exported.agreement.n_scans == 3
         assert max(exported.agreement.onnx, exported.agreement.torch_export) < 1e-4
     kinds = {name: one.metadata["input"]["kind"] for name, one in study.bundles.items()}
-    assert kinds == {"cnn": "series", "linear": "maps"}
+    assert kinds == {"network": "series", "linear": "maps"}
 
 
-@pytest.mark.parametrize(("model", "name"), [("cnn", "cnn"), ("linear", "linear_svm")])
+@pytest.mark.parametrize(("model", "name"), [("network", "network"), ("linear", "linear_svm")])
 def test_bundle_says_of_others_what_training_would(study, others, expected, model, name, capsys):
     images = [str(path) for path in sorted(others.root.rglob(f"*{IMAGE}"))]
     assert main([str(study.root / model), *images]) == 0
@@ -150,7 +150,7 @@ def test_runs_outside_of_the_contract_get_no_score(study, others, tmp_path):
     table["framewise_displacement"] *= 20
     table.to_csv(confounds, sep="\t", index=False, na_rep="n/a")
     images = [tree.file(name, IMAGE) for name in names]
-    done = call("predict", study.root / "cnn", *images, "--out", "table.tsv", cwd=tmp_path)
+    done = call("predict", study.root / "network", *images, "--out", "table.tsv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = read(tmp_path / "table.tsv")
     assert list(found["status"]) == ["ok", "error", "error", "cannot_say"]
@@ -180,7 +180,7 @@ def test_box_is_scored_as_its_bundles_would(study, tmp_path, monkeypatch):
     assert set(table["model"]) == MODELS
     people = read(run / "cohort.tsv").set_index("scan_id")
     inside = people[people["used"] == "lock-box"]
-    for model, name in (("cnn", "cnn"), ("linear", "linear_svm")):
+    for model, name in (("network", "network"), ("linear", "linear_svm")):
         scores = table[table["model"] == name]["score"]
         assert set(scores.index) == set(inside.index)
         scan, row = scores.index[0], inside.loc[scores.index[0]]

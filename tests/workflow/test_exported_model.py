@@ -25,7 +25,7 @@ def score_with(bundle, listing, n=6):
 
 def test_scores_of_files_are_those_of_training(finished, chosen, study_root):
     models = json.loads((finished.run_dir / "metrics.json").read_text())["models"]
-    assert models["linear_svm"]["auc"] >= models["cnn"]["auc"]
+    assert models["linear_svm"]["auc"] >= models["network"]["auc"]
     preparation = chosen.bundle.preparation
     store = ScanStore(study_root / "store", preparation.grid, preparation.min_coverage)
     cohort = open_cohort(finished.listing, store)
@@ -52,6 +52,6 @@ def test_scores_stay_what_they_were(finished, chosen):
 
 
 def test_network_can_be_asked_for_all_the_same(finished, bundle, chosen):
-    assert bundle.metadata["training"]["model"] == "cnn"
+    assert bundle.metadata["training"]["model"] == "network"
     one, other = (score_with(each, finished.listing, 1)[0] for each in (bundle, chosen.bundle))
     assert abs(one.score - other.score) > 1e-2

@@ -41,7 +41,7 @@ def score(folder, file):
 @pytest.mark.slow
 def test_people_are_split_with_both_their_maps(language):
     table = pd.read_csv(language / "run" / "predictions.tsv", sep="\t")
-    network = table[table["model"] == "cnn"].groupby("participant_id")
+    network = table[table["model"] == "network"].groupby("participant_id")
     assert len(network) == 16
     assert (network["fold"].nunique() == 1).all()
     assert (network.size() == 2).all()

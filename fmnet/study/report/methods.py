@@ -5,6 +5,7 @@ from typing import Any
 
 from fmnet.data.cohort import Cohort
 from fmnet.deploy.series_preparation import SERIES
+from fmnet.study.crossval import NETWORK
 from fmnet.study.report.run_methods import reading_sentences, runs_sentences
 from fmnet.study.report.run_words import input_line
 from fmnet.study.report.words import name_of
@@ -35,7 +36,7 @@ def methods_paragraphs(
     settings : dict
         What ``config.yaml`` holds; parts that it lacks are left out of the text.
     """
-    others = [name_of(name) for name in metrics["models"] if name != "cnn"]
+    others = [name_of(name) for name in metrics["models"] if name != NETWORK]
     own_splits = {"frem", "space_net"} & set(metrics["models"])
     data = [_people_sentence(cohort, metrics), *_input_sentences(cohort, metrics, settings)]
     models = [_network_sentence(settings, metrics)]

@@ -33,7 +33,7 @@ def make_predictions(score) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "participant_id": PEOPLE, "scan_id": PEOPLE, "repeat": 0, "fold": np.arange(N) % 4,
-            "model": "cnn", "label": LABEL, "score": score,
+            "model": "network", "label": LABEL, "score": score,
         }
     )  # fmt: skip
 
@@ -53,7 +53,7 @@ def rng():
 
 
 def red_lines(cohort, score, figures=FIGURES) -> list[str]:
-    found = run_audit(AuditPlan(["pain"]), cohort, make_predictions(score), "cnn", figures, 0)
+    found = run_audit(AuditPlan(["pain"]), cohort, make_predictions(score), "network", figures, 0)
     return [line["text"] for line in found["findings"] if line["severity"] == "red"]
 
 
@@ -117,7 +117,12 @@ def test_other_covariates_keep_their_own_sentences(rng):
 def test_unrelated_covariates_give_no_red(rng):
     cohort = make_cohort(age=as_text(rng.normal(size=N)), sex=list("FM" * (N // 2)))
     found = run_audit(
-        AuditPlan(["pain"]), cohort, make_predictions(LABEL + rng.normal(size=N)), "cnn", FIGURES, 0
+        AuditPlan(["pain"]),
+        cohort,
+        make_predictions(LABEL + rng.normal(size=N)),
+        "network",
+        FIGURES,
+        0,
     )
     assert not [line for line in found["findings"] if line["severity"] == "red"]
     assert [row["covariate"] for row in found["covariates"]] == ["age", "sex"]
@@ -129,7 +134,7 @@ def test_imbalance_alone_is_amber(rng):
         AuditPlan(["pain"]),
         make_cohort(age=as_text(age)),
         make_predictions(rng.normal(size=N)),
-        "cnn",
+        "network",
         FIGURES,
         0,
     )
@@ -158,7 +163,9 @@ def test_imbalance_is_said_though_another_red_line_holds_the_name(rng):
         age=as_text(40 + 8 * LABEL + 10 * rng.normal(size=N)),
         language=as_text(5.0 * LABEL + rng.random(N)),
     )
-    found = run_audit(AuditPlan(), cohort, make_predictions(rng.normal(size=N)), "cnn", FIGURES, 0)
+    found = run_audit(
+        AuditPlan(), cohort, make_predictions(rng.normal(size=N)), "network", FIGURES, 0
+    )
     assert any(line["text"].startswith("The groups differ in age") for line in found["findings"])
 
 
@@ -169,13 +176,18 @@ def test_people_table_leaves_out_what_says_nothing():
 
 def test_scores_are_comparable_between_folds():
     score = np.arange(N) + 100 * (np.arange(N) % 4)
-    means = person_scores(make_predictions(score.astype(float)), "cnn")
+    means = person_scores(make_predictions(score.astype(float)), "network")
     assert abs(np.corrcoef(means.reindex(PEOPLE), np.arange(N))[0, 1]) > 0.99
 
 
 def test_study_without_covariates_has_nothing_to_audit():
     found = run_audit(
-        AuditPlan(["pain"]), make_cohort(), make_predictions(LABEL.astype(float)), "cnn", FIGURES, 0
+        AuditPlan(["pain"]),
+        make_cohort(),
+        make_predictions(LABEL.astype(float)),
+        "network",
+        FIGURES,
+        0,
     )
     assert found["covariates"] == found["findings"] == []
 
@@ -183,7 +195,7 @@ def test_study_without_covariates_has_nothing_to_audit():
 def test_symptoms_are_no_confounds():
     cohort = make_cohort(pain=as_text(10.0 * LABEL + np.arange(N) % 3))
     found = run_audit(
-        AuditPlan(["pain"]), cohort, make_predictions(LABEL.astype(float)), "cnn", FIGURES, 0
+        AuditPlan(["pain"]), cohort, make_predictions(LABEL.astype(float)), "network", FIGURES, 0
     )
     assert found["covariates"][0]["auc"] == 1.0
     assert found["findings"] == []

@@ -10,7 +10,7 @@ SEEDS = {
     "n_seeds": 7,
     "backbone": "scale_space",
 }
-MODELS = {"cnn": {}, "linear_svm": {}, "connectivity_tangent": {}}
+MODELS = {"network": {}, "linear_svm": {}, "connectivity_tangent": {}}
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_network_of_series_is_not_said_to_read_maps(say):
 
 
 def test_windows_and_training_of_the_stem_are_said(say):
-    text = say(window_volumes=40, epochs=3, models={"cnn": {}})
+    text = say(window_volumes=40, epochs=3, models={"network": {}})
     assert "in windows of 40 volumes, over which scores were averaged" in text
     assert "The seeds started from networks" in text
     assert "(scale space) behind the stem was trained together with it for a number of" in text
@@ -93,7 +93,7 @@ def test_network_of_maps_is_said_to_read_them(say):
 
 def test_contrasts_are_said_to_come_from_a_model_before_any_filter(say):
     network = {"_target_": "fmnet.networks.signature.build_scale_space"}
-    text = say(network, is_series=False, maps=["contrast:pain=hot - warm"], models={"cnn": {}})
+    text = say(network, is_series=False, maps=["contrast:pain=hot - warm"], models={"network": {}})
     assert "The network read maps of the runs (z of contrast pain = hot - warm)" in text
     assert "Contrasts come from a general linear model of each run before any filter" in text
 

@@ -19,25 +19,27 @@ def test_best_rival_need_not_have_been_permuted(study_root):
 
 
 def test_curves_show_the_network_and_the_best_linear_model():
-    figures = {"cnn": 0.7, "dummy": 0.5, "linear_svm": 0.6, "frem": 0.8, "questionnaires": 0.99}
+    figures = {"network": 0.7, "dummy": 0.5, "linear_svm": 0.6, "frem": 0.8, "questionnaires": 0.99}
     models = {name: {"auc": auc} for name, auc in figures.items()}
-    assert shown_models({"models": models}) == ["cnn", "frem"]
-    assert shown_models({"models": {"cnn": {"auc": 0.7}}}) == ["cnn"]
+    assert shown_models({"models": models}) == ["network", "frem"]
+    assert shown_models({"models": {"network": {"auc": 0.7}}}) == ["network"]
 
 
 def test_reruns_are_tabulated_for_models_that_all_of_them_hold():
     reruns = {
-        "one": {"models": {"linear_svm": {}, "cnn": {}}},
-        "two": {"models": {"cnn": {}}},
+        "one": {"models": {"linear_svm": {}, "network": {}}},
+        "two": {"models": {"network": {}}},
         "three": {"lacking": "sites"},
     }
-    assert rerun_models({"models": {"cnn": {}, "linear_svm": {}}, "sensitivity": reruns}) == ["cnn"]
+    assert rerun_models({"models": {"network": {}, "linear_svm": {}}, "sensitivity": reruns}) == [
+        "network"
+    ]
 
 
 def test_surest_mistakes_come_first_and_lucky_scans_are_left_out():
     table = pd.DataFrame(
         {
-            "model": "cnn", "scan_id": list("aabbcc"), "repeat": [0, 1] * 3,
+            "model": "network", "scan_id": list("aabbcc"), "repeat": [0, 1] * 3,
             "label": [1, 1, 0, 0, 0, 0], "score": [-1.0, -2, 3, 2, 1, -1],
             "probability": [0.3, 0.2, 0.9, 0.8, 0.6, 0.4],
         }

@@ -40,7 +40,7 @@ def test_every_rerun_is_run_and_described(build_study, pipeline, tmp_path):
     assert list(found) == ["leave_site_out", "harmonised", "matched_fd"]
     for rerun in found.values():
         assert rerun["lacking"] == ""
-        assert list(rerun["models"]) == ["cnn", "linear_svm"]
+        assert list(rerun["models"]) == ["network", "linear_svm"]
         assert rerun["n_subjects"] == 30
     assert len(list(tmp_path.glob("*.tsv"))) == 3
 
@@ -88,7 +88,7 @@ def test_what_was_run_is_not_run_again_unless_folds_differ(build_study, pipeline
     folds = pipeline.build_folds(data.cohort)[:3]
     first = run_once(pipeline, data, folds, "", tmp_path, "name")
     (path,) = tmp_path.iterdir()
-    path.write_text(path.read_text().replace("cnn", "seen"))
+    path.write_text(path.read_text().replace("network", "seen"))
     again = run_once(pipeline, data, folds, "", tmp_path, "name")
     assert set(again["model"]) == {"seen", "dummy", "linear_svm"}
     assert len(again) == len(first) == 90
