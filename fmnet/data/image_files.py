@@ -1,7 +1,10 @@
 """The files that an image consists of: which they are, and what they hold, byte by byte."""
 
+import errno
 import hashlib
 import io
+import os
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +25,14 @@ GZIP_ERRORS: tuple[type[Exception], ...] = (
     struct.error,
     igzip_lib.IsalError,  # type: ignore[assignment]
 )
+#: What a path may lead to besides a file, and what to do then.
+KINDS = {
+    stat.S_IFDIR: ("a folder", "give the file inside it"),
+    stat.S_IFIFO: ("a pipe (FIFO)", "write its content to a file and give that"),
+    stat.S_IFSOCK: ("a socket", "give a file"),
+    stat.S_IFCHR: ("a device", "give a file"),
+    stat.S_IFBLK: ("a device", "give a file"),
+}
 #: NIfTI-2's header, the longest.
 HEADER_BYTES = 540
 
@@ -99,20 +110,50 @@ def _split_suffix(path: Path) -> tuple[str, str]:
     )
 
 
-def check_is_there(path: Path) -> None:
-    """Raise `VolumeError` if a file is missing, a folder, or a DataLad link without content."""
+def check_is_there(path: Path, accepted: str = ACCEPTED) -> None:
+    """Raise `VolumeError` unless a path leads to a regular file; call it before opening one.
+
+    Pipes and devices are never opened: reading one would wait, or go on, for ever.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file; links are followed.
+    accepted : str
+        What the file should be, for messages.
+
+    Raises
+    ------
+    VolumeError
+        If nothing is there, or a folder, a pipe, a socket, a device, a DataLad link without
+        content, or a name that no file can have; or if a folder above may not be read.
+    """
     try:
-        there = path.exists()
+        mode = path.stat().st_mode
     except PermissionError as error:  # of a folder above
         raise denied(path) from error
-    if path.is_symlink() and not there and "annex" in str(path.readlink()):
-        raise _pointer(path)
-    if not there:
-        raise VolumeError(
-            Fault(str(path), "no such file", ACCEPTED, "correct the path or fetch the file")
-        )
-    if path.is_dir():
-        raise VolumeError(Fault(str(path), "a folder", ACCEPTED, "give the file inside it"))
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte, say
+        raise _no_file(path, error, accepted) from error
+    if not stat.S_ISREG(mode):
+        found, action = KINDS.get(stat.S_IFMT(mode), ("no regular file", "give a file"))
+        raise VolumeError(Fault(str(path), found, accepted, action))
+
+
+def _no_file(path: Path, error: Exception, accepted: str) -> VolumeError:
+    """Describe a path that leads to nothing."""
+    where, number = str(path), getattr(error, "errno", errno.EINVAL)
+    found, action = "no such file", "correct the path or fetch the file"
+    if number == errno.ENAMETOOLONG:
+        where = f"{where[:60]}...{where[-60:]}"
+        longest = max(len(os.fsencode(part)) for part in path.parts)
+        found = f"a path of {len(os.fsencode(path))} bytes, {longest} of them in one name"
+        accepted = "what file systems take, most often 4095 bytes, and 255 in one name"
+        action = "move or rename the file"
+    elif number == errno.ENOENT and path.is_symlink() and "annex" in os.readlink(path):
+        return _pointer(path)
+    elif number not in {errno.ENOENT, errno.ENOTDIR}:
+        found = f"no file ({getattr(error, 'strerror', None) or error})"
+    return VolumeError(Fault(where, found, accepted, action))
 
 
 def _pointer(path: Path) -> VolumeError:

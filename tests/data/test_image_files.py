@@ -1,10 +1,13 @@
 import hashlib
+import os
+import socket
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from fmnet.data.image_files import image_files, read_raw, unpack_start
+from fmnet.data.image_files import check_is_there, image_files, read_raw, unpack_start
 from fmnet.data.nifti import read_volume
 from fmnet.errors import VolumeError
 
@@ -45,3 +48,59 @@ def test_raw_image_is_read_once_for_all(tmp_path, write_map, data, name, monkeyp
 def test_start_of_a_damaged_file_is_refused(tmp_path):
     with pytest.raises(VolumeError, match=r"a\.nii\.gz: found a damaged or truncated file"):
         unpack_start(tmp_path / "a.nii.gz", b"no gzip")
+
+
+# what a path leads to ----------------------------------------------------------------------------
+
+
+def test_never_opens_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "map.nii")
+    with pytest.raises(VolumeError, match=r"map\.nii: found a pipe \(FIFO\); .* content to a file"):
+        read_raw(tmp_path / "map.nii")
+
+
+def test_never_opens_a_socket(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the name of a socket has 107 bytes at most
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("map.nii.gz")
+        with pytest.raises(VolumeError, match=r"map\.nii\.gz: found a socket"):
+            read_raw(Path("map.nii.gz"))
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/full"])
+def test_never_opens_a_device(tmp_path, device):
+    (tmp_path / "map.nii").symlink_to(device)
+    with pytest.raises(VolumeError, match=r"map\.nii: found a device"):
+        read_raw(tmp_path / "map.nii")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        (
+            "x" * 300 + ".nii",
+            r"\.\.\.x+\.nii: found a path of \d+ bytes, 304 of them in one name",
+        ),
+        ("x/" * 2500 + "map.nii", r"\.\.\.(x/|/x)+/map\.nii: found a path of 5\d\d\d bytes, "),
+        ("a\0b.nii", r"found no file \(embedded null byte\)"),
+        ("\ud800.nii", r"found no file \(.* can't encode"),
+        ("note.txt/map.nii", "found no such file"),
+        ("ring.nii", r"found no file \(Too many levels of symbolic links\)"),
+    ],
+)
+def test_names_what_no_file_can_be_called(tmp_path, name, found):
+    (tmp_path / "note.txt").touch()
+    (tmp_path / "ring.nii").symlink_to("ring.nii")
+    with pytest.raises(VolumeError, match=found):
+        check_is_there(tmp_path / name)
+
+
+def test_says_what_the_caller_accepts(tmp_path):
+    with pytest.raises(VolumeError, match="found a folder; accepted: a table of people;"):
+        check_is_there(tmp_path, "a table of people")
+
+
+def test_follows_links_to_files(tmp_path, write_map, data):
+    path = write_map(tmp_path / "map.nii", data, AFFINE)
+    (tmp_path / "link.nii").symlink_to(path)
+    assert read_raw(tmp_path / "link.nii").sha256 == read_raw(path).sha256

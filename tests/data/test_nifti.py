@@ -2,6 +2,7 @@ import gzip
 import itertools
 import struct
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -437,9 +438,9 @@ def test_broken_symlink_outside_annex_is_a_missing_file(tmp_path):
         read_volume(tmp_path / "map.nii.gz", "MNI152")
 
 
-@pytest.mark.parametrize("method", ["read_bytes", "exists"])
+@pytest.mark.parametrize("method", ["read_bytes", "stat"])
 def test_names_file_without_permission(map_gz, monkeypatch, method):
-    def deny(path: Path) -> None:
+    def deny(path: Path, **_: Any) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, method, deny)
