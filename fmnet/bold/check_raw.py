@@ -11,9 +11,9 @@ from fmnet.bold.checked_runs import RunSummary, compare_runs
 from fmnet.bold.findings import Finding, Kind, image_finding
 from fmnet.bold.sidecars import read_sidecars, stated_t_r
 from fmnet.data.advice import Advice
-from fmnet.data.bold_file import NIFTI2_BYTES, BoldHeader, open_bold
+from fmnet.data.bold_file import BoldHeader, open_bold
 from fmnet.data.bold_run import BoldRun, resolve_t_r
-from fmnet.data.byte_stream import open_stream
+from fmnet.data.image_files import read_start
 from fmnet.data.nifti import read_header
 from fmnet.errors import CohortError, Fault, VolumeError
 
@@ -114,8 +114,7 @@ def _check_others(root: Path) -> list[Finding]:
         person = path.relative_to(root).parts[0]
         with_t1w |= {person} if path.name.split("_")[-1].startswith("T1w.") else set()
         try:
-            with open_stream(path) as stream:
-                read_header(stream.read(NIFTI2_BYTES), path)
+            read_header(read_start(path), path)
         except VolumeError as error:
             findings += [image_finding(fault).of_person(person) for fault in error.faults]
     action = "fetch the image, or leave the person out"

@@ -14,18 +14,19 @@ from numpy.typing import NDArray
 
 from fmnet.data.byte_stream import ByteStream, open_stream
 from fmnet.data.image_files import ACCEPTED as ACCEPTED_MAP
-from fmnet.data.image_files import SUFFIXES
-from fmnet.data.nifti import describe_header, ras_order, read_header
+from fmnet.data.image_files import SPARE_BYTES, SUFFIXES, damaged, is_packed, read_start, too_long
+from fmnet.data.nifti import INSIDE_EXTENSION, MAX_BYTES, Header, ras_order, read_header
 from fmnet.data.volume import Affine
 from fmnet.errors import Fault, VolumeError
 
 ACCEPTED = "one 4-D NIfTI file of a BOLD run (.nii, .nii.gz)"
-#: Bytes of the headers of NIfTI-1 and NIfTI-2, with the four that announce extensions.
-NIFTI1_BYTES, NIFTI2_BYTES = 352, 544
-#: Seconds in each unit of time that NIfTI knows; a file that states none means seconds.
-SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
+#: Seconds in each unit of time that NIfTI knows, by its code; a file that states none (0) means
+#: seconds.
+SECONDS = {0: 1.0, 8: 1.0, 16: 1e-3, 24: 1e-6}
 #: Repetition times in seconds outside of which a header is taken to be wrong.
 SHORTEST_T_R, LONGEST_T_R = 0.05, 30.0
+#: Bytes of a run, unpacked; and how many of them one packed byte can stand for (deflate's limit).
+MAX_RUN_BYTES, MAX_RATIO = 32 << 30, 1040
 #: Volumes that are unpacked ahead of the one in use; all that is held of a file at a time.
 N_AHEAD = 3
 
@@ -118,12 +119,9 @@ def open_bold(path: Path) -> Iterator[BoldFile]:
         found = "one of a pair of files" if is_image else f"a file named '{path.name}'"
         raise VolumeError(Fault(str(path), found, ACCEPTED, "convert the run to 4-D NIfTI"))
     try:
+        header = _check(read_header(read_start(path), path), path)
         with open_stream(path) as stream:
-            start = stream.read(NIFTI1_BYTES)
-            if start[:4] in {b"\x1c\2\0\0", b"\0\0\2\x1c"}:  # 540, in either byte order
-                start += stream.read(NIFTI2_BYTES - NIFTI1_BYTES)
-            header = _header(start, path)
-            stream.skip(header.offset - len(start))
+            stream.skip(header.offset)
             yield BoldFile(header, stream)
     except VolumeError as error:
         raise VolumeError(
@@ -132,34 +130,44 @@ def open_bold(path: Path) -> Iterator[BoldFile]:
         ) from error
 
 
-def _header(start: bytes, path: Path) -> BoldHeader:
-    found = read_header(start, path)
-    shape, dtype = found.get_data_shape(), found.get_data_dtype()
-    if len(shape) != 4 or shape[3] < 2 or 0 in shape:
+def _check(found: Header, path: Path) -> BoldHeader:
+    """Check that a header is one of a run that the file can hold, before room is made for it."""
+    shape, dtype = found.shape, found.dtype
+    if len(shape) != 4 or shape[3] < 2:
         action = "give the time series; a cohort or signature of maps reads maps"
         raise VolumeError(Fault(str(path), f"an image of shape {shape}", ACCEPTED, action))
     if dtype.kind not in "iuf":
         accepted, action = "integers or real numbers", "write the run with one number per voxel"
         raise VolumeError(Fault(str(path), f"values of type {dtype}", accepted, action))
-    slope, intercept = found.get_slope_inter()
+    n_bytes, size = found.n_bytes, path.stat().st_size
+    if n_bytes > MAX_RUN_BYTES or (n_bytes - found.offset) // shape[3] > MAX_BYTES:
+        accepted = f"up to {MAX_RUN_BYTES >> 30} GiB, and {MAX_BYTES >> 20} MiB in each volume"
+        action = "correct the header, or write the run with fewer volumes or voxels"
+        raise VolumeError(Fault(str(path), f"an image of shape {shape}, {dtype}", accepted, action))
+    if n_bytes > size * (MAX_RATIO if is_packed(path) else 1):
+        short = f"{size} bytes can't hold the {n_bytes} that the header claims"
+        raise damaged(path, EOFError(short))
+    if found.extension_end > found.offset and not is_packed(path) and size > n_bytes:
+        raise damaged(path, ValueError(INSIDE_EXTENSION))
+    if size > n_bytes + SPARE_BYTES:
+        raise too_long(path, f"{size} bytes", n_bytes + SPARE_BYTES)
     return BoldHeader(
         shape[:3],
         shape[3],
         dtype,
-        1.0 if slope is None else float(slope),
-        0.0 if intercept is None else float(intercept),
-        max(int(found.get_data_offset()), len(start)),
-        np.asarray(found.get_best_affine(), dtype=float),
-        _t_r(found),
-        describe_header(found),
+        found.slope,
+        found.intercept,
+        found.offset,
+        found.affine,
+        _t_r(found.fields),
+        found.description,
     )
 
 
-def _t_r(header: Any) -> float | None:
+def _t_r(fields: Any) -> float | None:
     """Read the repetition time in seconds, unless it is none."""
-    stated = float(header["pixdim"][4])
-    unit = header.get_xyzt_units()[1]
-    if unit == "unknown" and stated == 1:  # what software writes that wasn't told
+    stated, unit = float(fields["pixdim"][4]), int(fields["xyzt_units"]) & 0x38
+    if unit == 0 and stated == 1:  # what software writes that wasn't told
         return None
     seconds = round(stated * SECONDS.get(unit, 0.0), 6)
     return seconds if SHORTEST_T_R <= seconds <= LONGEST_T_R else None

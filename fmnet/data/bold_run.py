@@ -16,8 +16,7 @@ from fmnet.data.bold_file import (
     BoldHeader,
     open_bold,
 )
-from fmnet.data.image_files import read_whole
-from fmnet.data.nifti import read_volume
+from fmnet.data.nifti import read_raw, read_volume
 from fmnet.data.volume import Affine, Volume
 from fmnet.errors import Fault, VolumeError
 
@@ -164,7 +163,7 @@ def resolve_t_r(run: BoldRun, header: BoldHeader) -> float:
 def _read_mask(run: BoldRun) -> tuple[Volume, str] | None:
     if run.mask is None:
         return None
-    raw = read_whole(run.mask)
+    raw = read_raw(run.mask)
     volume = read_volume(raw, run.space)
     values = np.unique(volume.data[np.isfinite(volume.data)])
     if len(values) > 2 or not values.any():

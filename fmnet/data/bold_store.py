@@ -16,7 +16,7 @@ from fmnet.data.bold_run import BoldRun, CheckedRun, check_run
 from fmnet.data.bold_values import RunValues
 from fmnet.data.byte_stream import hash_file
 from fmnet.data.grid import Grid
-from fmnet.data.image_files import read_whole
+from fmnet.data.nifti import read_raw
 from fmnet.data.placement import (
     Interpolation,
     Lookup,
@@ -138,7 +138,7 @@ class BoldStore:
             return None
         mask = ""
         if run.mask is not None:
-            mask = hashes.get(run.mask) or read_whole(run.mask).sha256
+            mask = hashes.get(run.mask) or read_raw(run.mask).sha256
         path = self._path(run, hashes[run.path], mask)
         is_altered = path.name in index.stored and index.find_stored(path) is None
         return None if is_altered else open_run(path, self.grid)

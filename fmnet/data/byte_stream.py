@@ -11,7 +11,17 @@ import numpy as np
 from isal import igzip
 from numpy.typing import NDArray
 
-from fmnet.data.image_files import GZIP_ERRORS, check_is_no_pointer, damaged, denied, image_files
+from fmnet.data.image_files import (
+    GZIP_ERRORS,
+    SPARE_BYTES,
+    check_is_no_pointer,
+    check_is_there,
+    damaged,
+    image_files,
+    is_packed,
+    unreadable,
+)
+from fmnet.errors import Fault, VolumeError
 
 PIECE_BYTES = 1 << 20
 
@@ -59,9 +69,20 @@ class ByteStream:
             raise damaged(self.path, EOFError(f"{len(view) - done} bytes short of a volume"))
 
     def finish(self) -> str:
-        """Read to the end, where gzip keeps its checksum, and return the SHA-256 of the file."""
-        while self.read(PIECE_BYTES):
-            pass
+        """Read to the end, where gzip keeps its checksum, and return the SHA-256 of the file.
+
+        Raises
+        ------
+        VolumeError
+            If the file is damaged, or goes on for more than `SPARE_BYTES`.
+        """
+        left = 0
+        while piece := self.read(PIECE_BYTES):
+            left += len(piece)
+            if left > SPARE_BYTES:
+                action = "write the run again"
+                found = f"more than {SPARE_BYTES} bytes behind the last volume"
+                raise VolumeError(Fault(str(self.path), found, "none, or padding", action))
         while self._packed.read(PIECE_BYTES):
             pass
         return self._packed.digest.hexdigest()
@@ -94,26 +115,26 @@ def open_stream(path: Path) -> Iterator[ByteStream]:
     """
     image_files(path)
     try:
-        with path.open("rb", buffering=0) as file:
-            check_is_no_pointer(path, file.read(500))
-            file.seek(0)
-            packed = _HashedFile(file)
-            is_packed = path.name.lower().endswith(".gz")
-            yield ByteStream(path, igzip.IGzipFile(fileobj=packed) if is_packed else packed, packed)
-    except PermissionError as error:
-        raise denied(path) from error
+        file = path.open("rb", buffering=0)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    with file:
+        check_is_no_pointer(path, file.read(500))
+        file.seek(0)
+        packed = _HashedFile(file)
+        unpacked = igzip.IGzipFile(fileobj=packed) if is_packed(path) else packed
+        yield ByteStream(path, unpacked, packed)
 
 
 def hash_file(path: Path) -> str:
     """Hash a file's bytes as they lie on disk: SHA-256; raise `VolumeError` if that fails."""
     digest = hashlib.sha256()
     buffer = bytearray(PIECE_BYTES)
+    check_is_there(path, "a file")
     try:
         with path.open("rb", buffering=0) as file:
             while n := file.readinto(buffer):
                 digest.update(memoryview(buffer)[:n])
-    except PermissionError as error:
-        raise denied(path) from error
     except OSError as error:
-        raise damaged(path, error) from error
+        raise unreadable(path, error) from error
     return digest.hexdigest()

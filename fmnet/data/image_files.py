@@ -33,8 +33,12 @@ KINDS = {
     stat.S_IFCHR: ("a device", "give a file"),
     stat.S_IFBLK: ("a device", "give a file"),
 }
-#: NIfTI-2's header, the longest.
-HEADER_BYTES = 540
+#: NIfTI-2's header, the longest, the mark of extensions and the size of the first one.
+HEADER_BYTES = 552
+#: Bytes of a file in which its header is looked for; gzip may put a name before it.
+START_BYTES = 1 << 18
+#: What a file may hold beyond what its header claims: padding, or what gzip adds.
+SPARE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,20 +68,6 @@ class RawImage:
         for _, content in self.parts.values():
             digest.update(content)
         return digest.hexdigest()
-
-
-def read_raw(path: Path) -> RawImage:
-    """Read the file, or the two or three files, of an image.
-
-    Raises
-    ------
-    VolumeError
-        If one of them is missing or is a DataLad pointer, see `image_files`.
-    OSError
-        If one of them can't be read.
-    """
-    files = image_files(path)
-    return RawImage(path, {role: (file, file.read_bytes()) for role, file in files.items()})
 
 
 def image_files(path: Path) -> dict[str, Path]:
@@ -131,7 +121,7 @@ def check_is_there(path: Path, accepted: str = ACCEPTED) -> None:
     try:
         mode = path.stat().st_mode
     except PermissionError as error:  # of a folder above
-        raise denied(path) from error
+        raise unreadable(path, error) from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte, say
         raise _no_file(path, error, accepted) from error
     if not stat.S_ISREG(mode):
@@ -167,55 +157,89 @@ def _pointer(path: Path) -> VolumeError:
     )
 
 
-def denied(path: Path) -> VolumeError:
-    """Describe a file without permission to read it."""
-    return VolumeError(
-        Fault(
-            str(path),
-            "a file that this account may not read",
-            "a readable file",
-            "ask its owner for read permission (chmod +r)",
-        )
-    )
+def unreadable(path: Path, error: OSError) -> VolumeError:
+    """Describe a file that can't be opened or read: no permission, or a failing disk."""
+    found, action = error.strerror or str(error), "check the disk"
+    if isinstance(error, PermissionError):
+        found = "a file that this account may not read"
+        action = "ask its owner for read permission (chmod +r)"
+    return VolumeError(Fault(str(path), found, "a readable file", action))
 
 
-def read_whole(path: Path) -> RawImage:
-    """Read an image as `read_raw` does; a file that can't be read is a `VolumeError`, too."""
-    files = image_files(path)
-    return RawImage(path, {role: (file, read_file(file)) for role, file in files.items()})
+def read_file(path: Path, most: int | None = None, accepted: str = ACCEPTED) -> bytes:
+    """Read a regular file; raise `VolumeError` if that fails.
 
-
-def read_file(path: Path) -> bytes:
-    """Read a file; raise `VolumeError` if that fails."""
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+    most : int, optional
+        Bytes that it may have; a larger one is refused unread.
+    accepted : str
+        What the file should be, for messages.
+    """
+    check_is_there(path, accepted)
     try:
+        if most is not None and (size := path.stat().st_size) > most:
+            raise too_long(path, f"{size} bytes", most)
         return path.read_bytes()
-    except PermissionError as error:
-        raise denied(path) from error
     except OSError as error:
-        raise damaged(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def unpack(path: Path, raw: bytes) -> bytes:
-    """Unpack the content of a file; raise `VolumeError` if it is damaged or a pointer."""
-    check_is_no_pointer(path, raw)
-    if not path.name.lower().endswith(".gz"):
-        return raw
+def read_start(path: Path) -> bytes:
+    """Read as much of a file as the longest header takes, unpacked; `VolumeError` if that fails."""
+    check_is_there(path)
     try:
-        return bytes(igzip.decompress(raw))
-    except GZIP_ERRORS as error:
-        raise damaged(path, error) from error
+        with path.open("rb") as file:
+            raw = file.read(START_BYTES)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return unpack_start(path, raw)
 
 
 def unpack_start(path: Path, raw: bytes) -> bytes:
-    """Unpack as much as the longest header takes."""
-    file = io.BytesIO(raw)
+    """Unpack as much of a file's content as the longest header takes."""
+    check_is_no_pointer(path, raw)
+    raw = raw[:START_BYTES]
+    if not is_packed(path):
+        return raw[:HEADER_BYTES]
     try:
-        if not path.name.lower().endswith(".gz"):
-            return file.read(HEADER_BYTES)
-        with igzip.open(file) as unpacked:
-            return bytes(unpacked.read(HEADER_BYTES))
+        return bytes(igzip.IGzipFile(fileobj=io.BytesIO(raw)).read(HEADER_BYTES))
     except GZIP_ERRORS as error:
         raise damaged(path, error) from error
+
+
+def unpack(path: Path, raw: bytes, most: int) -> bytes:
+    """Unpack the content of a file, of which `most` bytes are expected.
+
+    Raises
+    ------
+    VolumeError
+        If it is damaged, or unpacks to far more.
+    """
+    check_is_no_pointer(path, raw)
+    if not is_packed(path):
+        return raw
+    most += SPARE_BYTES
+    try:
+        content = bytes(igzip.IGzipFile(fileobj=io.BytesIO(raw)).read(most + 1))
+    except GZIP_ERRORS as error:
+        raise damaged(path, error) from error
+    if len(content) > most:
+        raise too_long(path, f"more than {most} bytes, unpacked", most)
+    return content
+
+
+def is_packed(path: Path) -> bool:
+    """Tell from its name whether a file is packed with gzip."""
+    return path.name.lower().endswith(".gz")
+
+
+def too_long(path: Path, found: str, most: int) -> VolumeError:
+    """Describe a file that goes on far beyond what its header claims."""
+    accepted = f"at most {most}: what its header claims, and {SPARE_BYTES >> 20} MiB besides"
+    return VolumeError(Fault(str(path), found, accepted, "write the image again"))
 
 
 def check_is_no_pointer(path: Path, raw: bytes) -> None:

@@ -1,23 +1,28 @@
 """Images on disk: reading to and writing from `Volume`. The only importer of nibabel."""
 
 import io
+import math
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.imageglobals import LoggingOutputSuppressor
-from nibabel.spatialimages import SpatialImage
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
+from fmnet.data.geometry import check_size, read_geometry
 from fmnet.data.image_files import (
     ACCEPTED,
+    SPARE_BYTES,
     RawImage,
     damaged,
     image_files,
     read_file,
-    read_whole,
+    read_start,
     unpack,
     unpack_start,
 )
@@ -25,6 +30,13 @@ from fmnet.data.volume import SPACES, Affine, FloatArray, Volume, check_affine, 
 from fmnet.errors import Fault, VolumeError
 
 ANALYZE_NOTE = "Analyze file states no handedness; read as SPM does, x stored from right to left"
+INSIDE_EXTENSION = "voxels are said to start inside an extension of the header"
+#: Bytes of voxels that are read into memory at once: a map, or a volume of a run.
+MAX_BYTES = 1 << 28
+#: Where voxels may start at the latest: NIfTI-1's float32 can't count single bytes beyond.
+MAX_OFFSET = 1 << 24
+#: Bytes of SPM's ``.mat``, which holds two matrices.
+MAX_MAT_BYTES = 1 << 16
 
 
 def read_volume(source: Path | RawImage, space: str) -> Volume:
@@ -72,28 +84,117 @@ def volume_from_image(image: SpatialImage, space: str, name: str) -> Volume:
 
 
 def load_image(source: Path | RawImage) -> SpatialImage:
-    """Load an image and check that its header and handedness can be trusted."""
-    raw = source if isinstance(source, RawImage) else read_whole(source)
-    path = raw.path
-    contents = {role: unpack(file, content) for role, (file, content) in raw.parts.items()}
-    image_class = _sniff(contents.get("header", contents["image"]), "header" in contents, path)
-    file_map = {
-        role: nib.FileHolder(fileobj=io.BytesIO(content)) for role, content in contents.items()
-    }
+    """Load an image and check that its header and handedness can be trusted; geometry in mm."""
+    raw = source if isinstance(source, RawImage) else read_raw(source)
+    path, header = raw.path, _header_of(raw)
+    most = {"image": header.n_bytes, "header": MAX_OFFSET, "mat": MAX_MAT_BYTES}
+    contents = {role: unpack(file, held, most[role]) for role, (file, held) in raw.parts.items()}
+    spare = len(contents["image"]) - header.n_bytes
+    if spare < 0:
+        raise damaged(path, EOFError(f"{-spare} bytes short of what its header claims"))
+    if spare > 0 and header.extension_end > header.offset:
+        raise damaged(path, ValueError(INSIDE_EXTENSION))
+    numbers = (header.shape, header.dtype, header.offset, header.slope, header.intercept)
+    values = ArrayProxy(io.BytesIO(contents["image"]), numbers, mmap=False)
+    if not header.is_analyze:
+        with LoggingOutputSuppressor():
+            return header.image_class(values, header.affine, header.fields)
+    file_map = {role: nib.FileHolder(fileobj=io.BytesIO(held)) for role, held in contents.items()}
     # SPM's Analyze class wants its third file, and takes an empty one for none.
     file_map.setdefault("mat", nib.FileHolder(fileobj=io.BytesIO()))
     try:
-        # what nibabel says about a doubtful header on the way comes as a fault below, or not at all
         with LoggingOutputSuppressor():
-            image: SpatialImage = image_class.from_file_map(file_map)
-    except Exception as error:  # nibabel raises a different type for each way to be damaged
+            image: SpatialImage = header.image_class.from_file_map(file_map)
+        affine = np.array(image.affine, dtype=float)
+    except Exception as error:  # each way to be damaged raises another type, SciPy's among them
         raise damaged(path, error) from error
-    _check_orientation(image.header, path)
+    check_affine(affine, str(path))
+    check_size(affine, header.shape, str(path))
     return image
 
 
-def read_header(start: bytes, path: Path) -> Any:
-    """Read nibabel's header of a single NIfTI file from its first bytes, and check that it holds.
+def read_raw(path: Path) -> RawImage:
+    """Read the file, or the two or three files, of a map, once its header has been looked at.
+
+    Raises
+    ------
+    VolumeError
+        If one of them is missing, damaged, no regular file, or far larger than the header claims;
+        or if that is more than `MAX_BYTES`.
+    """
+    files = image_files(path)
+    header = read_header(read_start(files.get("header", files["image"])), path, "header" in files)
+    if (n_bytes := header.n_bytes - header.offset) > MAX_BYTES:
+        found = f"an image of shape {header.shape}, {n_bytes / 2**20:,.0f} MiB"
+        accepted = f"a 3-D map of up to {MAX_BYTES >> 20} MiB, a head at 0.5 mm in float32"
+        action = "give the contrast map, no time series, at a usual voxel size"
+        raise VolumeError(Fault(str(path), found, accepted, action))
+    most = {"image": header.n_bytes, "header": MAX_OFFSET, "mat": MAX_MAT_BYTES}
+    parts = {
+        role: (file, read_file(file, most[role] + SPARE_BYTES)) for role, file in files.items()
+    }
+    return RawImage(path, parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What an image says of itself, its geometry in mm; extensions are not looked into.
+
+    Parameters
+    ----------
+    fields : nibabel header
+        All that the file states; the form in use is its sform, in mm.
+    image_class : type
+        nibabel's, of the whole image.
+    shape : tuple of int
+        Voxels along the file's axes, none 0.
+    dtype : dtype
+        Of the numbers in the file, with its byte order.
+    slope, intercept : float
+        What they are multiplied by and what is added then.
+    offset : int
+        Bytes before the first voxel.
+    extension_end : int
+        Where the first extension ends, by its own account; 0 if there is none.
+    affine : ndarray, shape (4, 4)
+        Of the file's own axes.
+    note : str
+        What a reader of the results should know about the geometry; empty if nothing.
+    """
+
+    fields: Any
+    image_class: Any
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    slope: float
+    intercept: float
+    offset: int
+    extension_end: int
+    affine: Affine
+    note: str
+
+    @property
+    def is_analyze(self) -> bool:
+        """Whether it is Analyze's, which states no handedness."""
+        return self.image_class is nib.Spm99AnalyzeImage
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the unpacked file up to the last voxel."""
+        return self.offset + math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def description(self) -> str:
+        """How the image is written: ``65x77x60 of 3x3x3.3 mm, RAS, float32``."""
+        shape = "x".join(map(str, self.shape[:3]))
+        lengths = np.linalg.norm(self.affine[:3, :3], axis=0)[: len(self.shape)]
+        edges = "x".join(f"{edge:.4g}" for edge in lengths)
+        axes = "".join(axis or "?" for axis in nib.aff2axcodes(self.affine))
+        return f"{shape} of {edges} mm, {axes}, {self.dtype.name}"
+
+
+def read_header(start: bytes, path: Path, is_pair: bool = False) -> Header:
+    """Read the header of an image from the first bytes of its file, and check that it holds.
 
     Parameters
     ----------
@@ -101,26 +202,77 @@ def read_header(start: bytes, path: Path) -> Any:
         The header at least, unpacked; less is a damaged file.
     path : Path
         For messages.
+    is_pair : bool
+        Whether the voxels are in another file.
 
     Raises
     ------
     VolumeError
-        If they are no header of NIfTI-1 or NIfTI-2, or one without usable orientation.
+        If they are no header of NIfTI-1, NIfTI-2 or, of a pair, Analyze, or one without usable
+        orientation, or of an image far too small or large for a head.
     """
-    header_class = _sniff(start, False, path).header_class
+    image_class, size, byte_order = _sniff(start, is_pair, path)
     try:
-        # without extensions, of which only the beginning may be here
-        whole = io.BytesIO(start[: header_class.template_dtype.itemsize])
         with LoggingOutputSuppressor():
-            header = header_class.from_fileobj(whole)
-        header.get_slope_inter()
-        check_affine(np.asarray(header.get_best_affine(), dtype=float), str(path))
-    except VolumeError:
-        raise
+            fields = image_class.header_class(start[:size], byte_order, check=False)
+            shape = tuple(int(n) for n in fields.get_data_shape())
+            dtype = fields.get_data_dtype()
+            slope, intercept = fields.get_slope_inter()
     except Exception as error:  # nibabel raises a different type for each way to be damaged
         raise damaged(path, error) from error
-    _check_orientation(header, path)
-    return header
+    if not 1 <= fields["dim"][0] <= 7 or min(shape) < 1:
+        action = "write the map again, as X x Y x Z voxels"
+        raise VolumeError(Fault(str(path), f"an image of shape {shape}", ACCEPTED, action))
+    flag, esize = start[size : size + 1], start[size + 4 : size + 8]
+    has_extension = not is_pair and flag not in {b"", b"\0"} and len(esize) == 4
+    extension_end = size + 4 + struct.unpack(f"{byte_order}i", esize)[0] if has_extension else 0
+    offset = _offset(float(fields["vox_offset"]), 0 if is_pair else size + 4, extension_end, path)
+    if image_class is nib.Spm99AnalyzeImage:
+        affine, note = np.asarray(fields.get_best_affine(), dtype=float), ANALYZE_NOTE
+        check_affine(affine, str(path))
+    else:
+        affine, code, note = read_geometry(fields, shape, str(path))
+        fields.set_sform(affine, code)
+        fields["xyzt_units"] = 2 | (int(fields["xyzt_units"]) & 0x38)  # mm, and its unit of time
+    try:
+        # what nibabel says about a doubtful header comes as a fault, or not at all
+        with LoggingOutputSuppressor():
+            fields.check_fix()
+    except HeaderDataError as error:
+        raise damaged(path, error) from error
+    return Header(
+        fields,
+        image_class,
+        shape,
+        dtype,
+        1.0 if slope is None else float(slope),
+        0.0 if intercept is None else float(intercept),
+        offset,
+        extension_end,
+        affine,
+        note,
+    )
+
+
+def _header_of(raw: RawImage) -> Header:
+    start = unpack_start(*raw.parts.get("header", raw.parts["image"]))
+    return read_header(start, raw.path, "header" in raw.parts)
+
+
+def _offset(stated: float, least: int, extension_end: int, path: Path) -> int:
+    """Tell where voxels start; 0 in a single file stands for the first place that is possible."""
+    if stated == 0 and not extension_end:
+        return least
+    if least <= stated <= MAX_OFFSET and stated.is_integer():
+        return int(stated)
+    raise VolumeError(
+        Fault(
+            str(path),
+            f"voxels said to start at byte {stated:g} (vox_offset)",
+            f"a whole number from {least} to {MAX_OFFSET}",
+            "write the image again with the software that made it",
+        )
+    )
 
 
 def ras_order(shape: tuple[int, ...], affine: Affine) -> tuple[NDArray[np.intp], Affine]:
@@ -148,27 +300,17 @@ def ras_order(shape: tuple[int, ...], affine: Affine) -> tuple[NDArray[np.intp],
 
 def describe_grid(source: Path | RawImage) -> str:
     """Say how an image is written: ``65x77x60 of 3x3x3.3 mm, RAS, float32``."""
-    raw = source if isinstance(source, RawImage) else read_whole(source)
-    start = unpack_start(*raw.parts.get("header", raw.parts["image"]))
-    image_class = _sniff(start, "header" in raw.parts, raw.path)
-    return describe_header(image_class.header_class.from_fileobj(io.BytesIO(start), check=False))
-
-
-def describe_header(header: Any) -> str:
-    """Say the same of nibabel's header."""
-    shape = "x".join(str(n) for n in header.get_data_shape()[:3])
-    edges = "x".join(f"{edge:.4g}" for edge in header.get_zooms()[:3])
-    axes = "".join(axis or "?" for axis in nib.aff2axcodes(header.get_best_affine()))
-    return f"{shape} of {edges} mm, {axes}, {header.get_data_dtype().name}"
+    return _header_of(source if isinstance(source, RawImage) else read_raw(source)).description
 
 
 def notes_on(path: Path) -> str:
     """Say what a reader of the results should know about this file; empty if nothing."""
     files = image_files(path)
-    if "header" not in files or "mat" in files:
+    if "mat" in files:
         return ""
-    start = unpack_start(files["header"], read_file(files["header"]))
-    return "" if start[344:348] in {b"ni1\0", b"n+1\0"} else ANALYZE_NOTE
+    return read_header(
+        read_start(files.get("header", files["image"])), path, "header" in files
+    ).note
 
 
 def to_image(data: FloatArray, affine: Any) -> nib.Nifti1Image:
@@ -212,16 +354,16 @@ def _values(image: SpatialImage, name: str) -> FloatArray:
         raise damaged(Path(name), error) from error
 
 
-def _sniff(header: bytes, is_pair: bool, path: Path) -> Any:
-    """Pick the image class from the header's size and magic, as both byte orders write them."""
-    size = {header[:4], header[:4][::-1]}
-    if struct.pack("<i", 540) in size and header[4:7] in {b"n+2", b"ni2"}:
-        return nib.Nifti2Pair if is_pair else nib.Nifti2Image
-    if struct.pack("<i", 348) in size:
-        if header[344:347] in {b"n+1", b"ni1"}:
-            return nib.Nifti1Pair if is_pair else nib.Nifti1Image
-        if is_pair:
-            return nib.Spm99AnalyzeImage
+def _sniff(header: bytes, is_pair: bool, path: Path) -> tuple[Any, int, str]:
+    """Tell the image class, the header's size and its byte order from its size and magic."""
+    for byte_order in "<>":
+        size = struct.unpack(f"{byte_order}i", header[:4].ljust(4, b"\0"))[0]
+        if size == 540 <= len(header) and header[4:7] in {b"n+2", b"ni2"}:
+            return (nib.Nifti2Pair if is_pair else nib.Nifti2Image), size, byte_order
+        if size == 348 <= len(header) and header[344:347] in {b"n+1", b"ni1"}:
+            return (nib.Nifti1Pair if is_pair else nib.Nifti1Image), size, byte_order
+        if size == 348 <= len(header) and is_pair:
+            return nib.Spm99AnalyzeImage, size, byte_order
     raise VolumeError(
         Fault(
             str(path),
@@ -230,34 +372,3 @@ def _sniff(header: bytes, is_pair: bool, path: Path) -> Any:
             "check that the file is what its name says",
         )
     )
-
-
-def _check_orientation(header: Any, path: Path) -> None:
-    if "sform_code" not in header.keys():  # noqa: SIM118 (a nibabel header is no mapping)
-        return
-    sform, qform = int(header["sform_code"]), int(header["qform_code"])
-    if not sform and not qform:
-        raise VolumeError(
-            Fault(
-                str(path),
-                "no stated orientation (qform_code and sform_code are 0)",
-                "a NIfTI header with one of the two set",
-                "write the header again with the software that made the map; left and right "
-                "can't be told apart without it",
-            )
-        )
-    if sform and qform:
-        try:
-            forms = (header.get_sform(), header.get_qform())
-        except ValueError as error:  # the quaternion is none
-            raise damaged(path, error) from error
-        turns = [np.linalg.det(form[:3, :3]) for form in forms]
-        if turns[0] * turns[1] < 0:
-            raise VolumeError(
-                Fault(
-                    str(path),
-                    "sform and qform that swap left and right between them",
-                    "one handedness",
-                    "find out which is right and write the header again",
-                )
-            )

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from fmnet.data.grid import Grid, place_on_grid
-from fmnet.data.image_files import RawImage, read_raw
-from fmnet.data.nifti import describe_grid, read_volume
+from fmnet.data.image_files import RawImage
+from fmnet.data.nifti import describe_grid, read_raw, read_volume
 from fmnet.data.scans import Scan
 from fmnet.data.series import Series
 from fmnet.data.store_files import read_stored, write_atomically
@@ -262,15 +262,6 @@ def _read_sources(scan: Scan) -> list[RawImage]:
             raws.append(read_raw(file))
         except VolumeError as error:
             faults += error.faults
-        except OSError as error:
-            faults.append(_unreadable(file, error))
     if faults:
         raise VolumeError(faults)
     return raws
-
-
-def _unreadable(file: Path, error: OSError) -> Fault:
-    denied = isinstance(error, PermissionError)
-    found = "a file that this account may not read" if denied else f"{error.strerror or error}"
-    action = "ask its owner for read permission (chmod +r)" if denied else "check the disk"
-    return Fault(str(file), found, "a readable file", action)

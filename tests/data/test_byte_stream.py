@@ -46,5 +46,5 @@ def test_file_that_ends_too_early_is_damaged(tmp_path):
 
 
 def test_names_file_that_can_not_be_hashed(tmp_path):
-    with pytest.raises(VolumeError, match=r"a\.nii: found a damaged .*No such file"):
+    with pytest.raises(VolumeError, match=r"a\.nii: found no such file"):
         hash_file(tmp_path / "a.nii")

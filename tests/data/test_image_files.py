@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from fmnet.data.image_files import check_is_there, image_files, read_raw, unpack_start
-from fmnet.data.nifti import read_volume
+from fmnet.data.image_files import check_is_there, image_files, unpack_start
+from fmnet.data.nifti import read_raw, read_volume
 from fmnet.errors import VolumeError
 
 AFFINE = np.array([[2.0, 0, 0, -6], [0, 3, 0, -10], [0, 0, 4, -16], [0, 0, 0, 1]])

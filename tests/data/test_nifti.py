@@ -275,7 +275,7 @@ def test_refuses_a_quaternion_that_is_none(tmp_path, write_map, data):
     path = write_map(tmp_path / "map.nii", data, AFFINE)
     damage(path, 252, struct.pack("<h", 1))  # qform_code
     damage(path, 256, struct.pack("<ff", 3, 3))  # quatern_b, quatern_c
-    with pytest.raises(VolumeError, match=r"map\.nii: found a damaged or .*w2 should be positive"):
+    with pytest.raises(VolumeError, match=r"map\.nii: found a qform whose quaternion is none"):
         read_volume(path, "MNI152")
 
 
@@ -334,7 +334,7 @@ def test_refuses_what_is_no_image(tmp_path, content, suffix):
 
 def test_refuses_gzipped_text(tmp_path):
     (tmp_path / "map.nii.gz").write_bytes(gzip.compress(b"participant_id\tgroup\n" * 40))
-    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found 840 bytes that are no image"):
+    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found 552 bytes that are no image"):
         read_volume(tmp_path / "map.nii.gz", "MNI152")
 
 
@@ -453,7 +453,7 @@ def test_names_failing_disk(map_gz, monkeypatch):
         raise OSError(5, "Input/output error", str(path))
 
     monkeypatch.setattr(Path, "read_bytes", fail)
-    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found a damaged .*Input/output error"):
+    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found Input/output error;"):
         read_volume(map_gz, "MNI152")
 
 
