@@ -51,7 +51,7 @@ def blank_background(values: FloatArray, half_step: float = 0.0) -> FloatArray:
     size = np.abs(values)
     nothing = size <= max(half_step * 1.001, float(FLOAT32.tiny))
     known = np.isfinite(size) & ~nothing
-    faint = known & (size < FLOAT32.eps * size.max(initial=0, where=known))
+    faint = known & (size < FLOAT32.eps * largest_usual(size[known]))
     if np.count_nonzero(faint) > FAINT_SHARE * np.count_nonzero(known):
         nothing |= faint
         known &= ~faint
@@ -113,8 +113,13 @@ def check_values(volume: Volume) -> None:
 
 
 def largest_usual(values: NDArray[np.floating]) -> float:
-    """Largest magnitude of values, (N,), but for the few largest, which may be spikes."""
-    few = min(max(FEW_VOXELS, int(FEW_SHARE * len(values))), len(values) // 2)
+    """Largest magnitude of values, (N,), but for the few largest, which may be spikes.
+
+    Where there are hardly more than a few at all, it is the largest of them.
+    """
+    if not len(values):
+        return 0.0
+    few = max(FEW_VOXELS, int(FEW_SHARE * len(values))) if len(values) > 2 * FEW_VOXELS else 0
     return float(np.partition(np.abs(values), -few - 1)[-few - 1])
 
 

@@ -105,7 +105,7 @@ def stat_fault(stat: str, wanted: str, where: str) -> Fault | None:
     stat : str
         What the header says, see `header_stat`.
     wanted : str
-        The statistic of the bundle, of the listing or of the map's name; empty or ``n/a`` if unsaid.
+        The statistic of the bundle, the listing or the map's name; empty or ``n/a`` if unsaid.
     where : str
         For the message.
     """
