@@ -106,7 +106,7 @@ class CheckedRun:
         half_step = abs(header.slope) / 2 if header.dtype.kind in "iu" else 0.0
         with np.errstate(invalid="ignore", over="ignore"):
             values = (first * header.slope + header.intercept).astype(np.float32)
-        values = blank_background(values, half_step)[header.ras[0]]
+        values = blank_background(values[header.ras[0]], half_step)
         support: NDArray[np.bool_] = np.isfinite(values) & self.mask
         if (fill := find_fill(values[support])) is not None and (values[support] != fill).any():
             raise self.refusal(

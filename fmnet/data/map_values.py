@@ -9,6 +9,7 @@ map is refused.
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import Fault, VolumeError
@@ -16,7 +17,7 @@ from fmnet.errors import Fault, VolumeError
 #: No statistic or signal change is larger; damaged files and wrong data types are.
 MAX_MAGNITUDE = 1e6
 #: How many times the map's largest usual value a spike has. Real maps reach 3.5, BOLD runs 1.3.
-SPIKE_FACTOR, SPIKE_FACTOR_BOLD = 100.0, 20.0
+SPIKE_FACTOR, SPIKE_FACTOR_BOLD = 50.0, 20.0
 #: Values that are larger than the largest usual one: one in a thousand, and 20 at least.
 FEW_SHARE, FEW_VOXELS = 1e-3, 20
 #: Real maps repeat no value other than 0 in more than 0.2 % of their voxels. In files of few
@@ -24,11 +25,11 @@ FEW_SHARE, FEW_VOXELS = 1e-3, 20
 FILL_SHARE, FILL_TO_NEXT = 0.05, 5
 #: What is smaller than this share of a map's typical value is tiny.
 TINY_SHARE = 1e-3
-#: Share of voxels beyond float32's precision from which on they are background and no chance.
-FAINT_SHARE = 0.01
+#: What is smaller than this share of a map's largest usual value is rounding of float32 or the
+#: ringing of splines; no background unless more than this share of voxels is.
+FAINT, FAINT_SHARE = 8 * float(np.finfo(np.float32).eps), 0.01
 #: A mask's values are its largest one where they are nearer to it than this share of it.
 MASK_ROUNDING = 1e-3
-FLOAT32 = np.finfo(np.float32)
 
 
 def blank_background(values: FloatArray, half_step: float = 0.0) -> FloatArray:
@@ -36,12 +37,12 @@ def blank_background(values: FloatArray, half_step: float = 0.0) -> FloatArray:
 
     Parameters
     ----------
-    values : ndarray of float32
-        As they were read; any shape.
+    values : ndarray of float32, shape (X, Y, Z)
+        As they were read.
     half_step : float
-        Half the distance of neighbouring values in a file of integers; 0 for real numbers. Of a
-        coarse file (uint8) some voxels inside the brain are blanked too: those whose value the file
-        doesn't tell from 0.
+        Half the distance of neighbouring values in a file of integers; 0 for real numbers. In a
+        coarse file (uint8) many voxels inside the brain are written as the value nearest to 0: they
+        are data where most of the voxels around them are.
 
     Returns
     -------
@@ -49,16 +50,23 @@ def blank_background(values: FloatArray, half_step: float = 0.0) -> FloatArray:
         Infinite values stay, for `check_values` to refuse.
     """
     size = np.abs(values)
-    nothing = size <= max(half_step * 1.001, float(FLOAT32.tiny))
-    known = np.isfinite(size) & ~nothing
-    faint = known & (size < FLOAT32.eps * largest_usual(size[known]))
-    if np.count_nonzero(faint) > FAINT_SHARE * np.count_nonzero(known):
-        nothing |= faint
-        known &= ~faint
+    nothing = size <= np.finfo(np.float32).tiny
+    near = (size <= half_step * 1.001) & ~nothing
+    known = np.isfinite(size) & ~nothing & ~near
     fill = find_fill(values[known])
-    if fill is not None and _is_tiny(fill, values[known]):
-        nothing |= known & (_rounded(values) == _rounded(np.array([fill], np.float32)))
-    return np.where(nothing, np.float32(np.nan), values)
+    if fill is None:
+        faint = known & (size < FAINT * largest_usual(size[known]))
+        if np.count_nonzero(faint) > FAINT_SHARE * np.count_nonzero(known):
+            nothing |= faint
+    elif _is_tiny(fill, values[known]):
+        near |= known & _equals(values, fill)
+    known &= ~near
+    is_coarse = (
+        near.any() and known.any() and size[near].max() > TINY_SHARE * np.median(size[known])
+    )
+    if is_coarse:
+        near &= uniform_filter(known.astype(np.float32), 3, mode="constant") < 0.5
+    return np.where(nothing | near, np.float32(np.nan), values)
 
 
 def find_fill(values: FloatArray) -> float | None:
@@ -91,21 +99,22 @@ def check_values(volume: Volume) -> None:
             )
         )
     known = volume.data[np.isfinite(volume.data) & (volume.data != 0)]
+    largest, usual = float(np.abs(known).max(initial=0)), largest_usual(known)
     if not known.size:
         found, action = "no value other than NaN and 0", "write the map again"
+    elif SPIKE_FACTOR * usual < largest <= MAX_MAGNITUDE:
+        found = _describe_spikes(volume, usual)
+        action = "find out where it comes from, and write the map again, masked to the brain"
     elif known.min() == known.max():
         found = f"the constant {known[0]:g} in every voxel"
         action = "give a statistic map, not a mask or an empty model"
-    elif (fill := find_fill(known)) is not None:
-        share = float((_rounded(known) == _rounded(np.array([fill], np.float32))).mean())
+    elif usual * SPIKE_FACTOR >= largest and (fill := find_fill(known)) is not None:
+        share = float(_equals(known, fill).mean())
         found = f"the value {fill:.6g} in {share:.0%} of the voxels other than NaN and 0"
-        action = "write NaN or 0 where the map has no data; what else is it that fills them?"
-    elif (largest := float(np.abs(known).max())) > MAX_MAGNITUDE:
+        action = "write NaN or 0 where the map has no data, and check that the rest isn't shifted"
+    elif largest > MAX_MAGNITUDE:
         found = f"values as large as {largest:.3g}, beyond {MAX_MAGNITUDE:.0e} in magnitude"
         action = "check the map's unit and data type, and write it again, masked to the brain"
-    elif (usual := largest_usual(known)) * SPIKE_FACTOR < largest:
-        found = _describe_spikes(volume, usual)
-        action = "find out where it comes from, and write the map again, masked to the brain"
     else:
         return
     accepted = "a map with varying values inside the mask"
@@ -155,9 +164,13 @@ def _rounded(values: FloatArray) -> NDArray[np.uint32]:
     return np.asarray((bits + np.uint32(64)) & np.uint32(0xFFFFFF80))
 
 
+def _equals(values: FloatArray, number: float) -> NDArray[np.bool_]:
+    return np.asarray(_rounded(values) == _rounded(np.array(number, np.float32)))
+
+
 def _is_tiny(fill: float, values: FloatArray) -> bool:
     """Tell whether a number is as good as 0 beside the other values of an image."""
-    others = values[_rounded(values) != _rounded(np.array([fill], np.float32))]
+    others = values[~_equals(values, fill)]
     if not len(others):
         return False
     if abs(fill) <= TINY_SHARE * np.median(np.abs(others)):

@@ -126,7 +126,8 @@ def stat_fault(stat: str, wanted: str, where: str) -> Fault | None:
         return None
     else:
         action = "give that statistic's maps, or correct the intent code of the header"
-    return Fault(where, f"a map whose header says {WORDS[stat]}", accepted, action)
+    found = f"a map whose header says {WORDS[stat]} (intent code or description)"
+    return Fault(where, found, accepted, action)
 
 
 def usual_stat(stats: Iterable[str], listed: str) -> str:
