@@ -23,6 +23,7 @@ from fmnet.data.bold_store import BoldStore, open_runs
 from fmnet.data.cohort import Cohort
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Labels, Listing
+from fmnet.data.map_values import inside_mask
 from fmnet.data.nifti import read_volume
 from fmnet.data.scans import Scan
 from fmnet.data.store import StoredScan
@@ -85,7 +86,7 @@ def make_run_maps(
     """
     runs = list_runs(data, image, mask)
     volume = read_volume(data / mask, OWN_SPACE)
-    grid = Grid(volume.data[0] > 0, volume.affine, OWN_SPACE)
+    grid = Grid(inside_mask(volume), volume.affine, OWN_SPACE)
     stored = open_runs([run.bold for run in runs], BoldStore(store, grid))
     sources = [
         MapSource(run, one, read_motion(run, one.n_volumes), CleaningSettings("motion6"))

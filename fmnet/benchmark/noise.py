@@ -15,6 +15,7 @@ from fmnet.benchmark.race import describe_settings, write_results
 from fmnet.bold.synthetic import write_bold_cohort
 from fmnet.data.bold_file import open_bold
 from fmnet.data.grid import Grid
+from fmnet.data.map_values import inside_mask
 from fmnet.data.nifti import read_volume
 from fmnet.data.volume import FloatArray
 from fmnet.errors import BenchmarkError, Fault
@@ -144,6 +145,6 @@ def _read(path: Path, mask_path: Path) -> Run:
         header = file.header
         order, affine = header.ras
         volumes = [header.slope * volume[order] + header.intercept for volume in file.volumes()]
-    inside = read_volume(mask_path, "MNI152").data[0] > 0
+    inside = inside_mask(read_volume(mask_path, "MNI152"))
     values = np.stack(volumes).astype(np.float32)
     return values, Grid(inside, affine, "MNI152"), float(header.t_r or 0)

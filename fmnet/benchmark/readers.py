@@ -13,6 +13,7 @@ from nilearn.image import load_img
 from nilearn.maskers import NiftiMasker
 
 from fmnet.data.bold_run import BoldRun
+from fmnet.data.map_values import inside_mask
 from fmnet.data.nifti import read_volume
 
 try:
@@ -45,7 +46,7 @@ def absent_readers() -> list[str]:
 
 def window_readers(run: BoldRun, start: int, n: int) -> dict[str, Callable[[], Any]]:
     """Ways to read `n` in-mask volumes from the file itself."""
-    inside = read_volume(Path(run.mask or ""), run.space).data[0] != 0
+    inside = inside_mask(read_volume(Path(run.mask or ""), run.space))
     return {
         ".nii.gz sliced with nibabel": lambda: (
             np.asarray(load_img(run.path).dataobj[..., start : start + n], np.float32)[inside].T

@@ -16,6 +16,7 @@ from fmnet.data.bold_file import (
     BoldHeader,
     open_bold,
 )
+from fmnet.data.map_values import blank_background, find_fill, inside_mask
 from fmnet.data.nifti import read_raw, read_volume
 from fmnet.data.volume import Affine, Volume
 from fmnet.errors import Fault, VolumeError
@@ -41,7 +42,8 @@ class BoldRun:
     space : str
         One of `fmnet.data.volume.SPACES`.
     mask : Path, optional
-        Brain mask on the run's own grid.
+        Brain mask on the run's own grid; inside is what lies above half of its largest value, see
+        `fmnet.data.map_values.inside_mask`.
     t_r : float, optional
         Repetition time in seconds, as a sidecar states it; by default the header's.
     """
@@ -92,11 +94,24 @@ class CheckedRun:
         return self.file.stream.finish()
 
     def support(self, first: NDArray[Any]) -> NDArray[np.bool_]:
-        """Tell where the run has data: (X, Y, Z), in the mask, and not NaN or 0 at first."""
+        """Tell where the run has data at first: (X, Y, Z), in the mask, and no background.
+
+        Raises
+        ------
+        VolumeError
+            If it has none, or one value fills a good part of it.
+        """
+        header = self.header
+        half_step = abs(header.slope) / 2 if header.dtype.kind in "iu" else 0.0
         with np.errstate(invalid="ignore", over="ignore"):
-            values = first * self.header.slope + self.header.intercept
-        has_data = np.isfinite(values) & (values != 0)
-        support: NDArray[np.bool_] = has_data[self.header.ras[0]] & self.mask
+            values = (first * header.slope + header.intercept).astype(np.float32)
+        values = blank_background(values[header.ras[0]], half_step)
+        support: NDArray[np.bool_] = np.isfinite(values) & self.mask
+        if (fill := find_fill(values[support])) is not None and (values[support] != fill).any():
+            raise self.refusal(
+                f"the value {fill:.6g} in a good part of the first volume",
+                "write 0 where the run has no data, or give the brain mask that belongs to it",
+            )
         if not support.any():
             place = "its mask" if self.run.mask else "the image"
             raise self.refusal(
@@ -160,29 +175,22 @@ def resolve_t_r(run: BoldRun, header: BoldHeader) -> float:
     raise VolumeError(Fault(str(run.path), found, accepted, action))
 
 
-def _read_mask(run: BoldRun) -> tuple[Volume, str] | None:
+def _read_mask(run: BoldRun) -> tuple[Volume, NDArray[np.bool_], str] | None:
     if run.mask is None:
         return None
     raw = read_raw(run.mask)
     volume = read_volume(raw, run.space)
-    values = np.unique(volume.data[np.isfinite(volume.data)])
-    if len(values) > 2 or not values.any():
-        found = f"{len(values)} different values" if len(values) > 2 else "no voxel inside"
-        raise VolumeError(
-            Fault(str(run.mask), found, "a mask: 0 outside, 1 inside", "give a brain mask")
-        )
-    return volume, raw.sha256
+    return volume, inside_mask(volume), raw.sha256
 
 
 def _match_mask(
-    mask: tuple[Volume, str] | None, header: BoldHeader
+    mask: tuple[Volume, NDArray[np.bool_], str] | None, header: BoldHeader
 ) -> tuple[NDArray[np.bool_], str]:
     """Turn a mask into booleans on the run's grid in RAS+; without one all is inside."""
     order, affine = header.ras
     if mask is None:
         return np.ones(order.shape, dtype=bool), ""
-    volume, sha256 = mask
-    inside = np.nan_to_num(volume.data[0]) != 0
+    volume, inside, sha256 = mask
     corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(order.shape) - 1)
     apart = corners @ (volume.affine - affine)[:3, :3].T + (volume.affine - affine)[:3, 3]
     if inside.shape != order.shape or np.abs(apart).max() > SAME_GRID_MM:

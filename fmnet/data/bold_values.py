@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnet.data.bold_file import BoldHeader
+from fmnet.data.map_values import MAX_MAGNITUDE, SPIKE_FACTOR_BOLD, largest_usual
 from fmnet.data.placement import Interpolation, Lookup
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, VolumeError
 
-#: No BOLD signal is larger; damaged files and wrong data types are.
-MAX_MAGNITUDE = 1e6
 #: Steps from a voxel's least value to its largest.
 STEPS = 65534
 
@@ -148,10 +147,23 @@ class _Extent:
         if (low == high).all():
             action = "give the time series, not one volume repeated"
             raise _refused(self._values.path, "no change from volume to volume", action)
-        ends = np.array([low.min(), high.max()], dtype=np.float64) * slope + intercept
-        if (largest := np.abs(ends).max()) > MAX_MAGNITUDE:
+        ends = np.abs(np.stack([low, high]).astype(np.float64) * slope + intercept).max(axis=0)
+        if (largest := ends.max()) > MAX_MAGNITUDE:
             found = f"values as large as {largest:.3g}, beyond {MAX_MAGNITUDE:.0e} in magnitude"
             raise _refused(self._values.path, found, "check the run's data type and its scaling")
+        if (usual := largest_usual(ends)) * SPIKE_FACTOR_BOLD < largest:
+            found = f"a spike of {largest:.6g}{self._place(int(ends.argmax()))}"
+            found += f", where other voxels reach {usual:.3g}"
+            raise _refused(self._values.path, found, "find out where it comes from; mask it out")
+
+    def _place(self, known: int) -> str:
+        """Say in which voxel of the file, if it is one, a known value lies."""
+        placement = self._values.placement
+        if not isinstance(placement, Lookup):
+            return ""
+        place = placement.places[np.flatnonzero(placement.known)[known]]
+        voxel = np.unravel_index(place, self._values.header.shape, order="F")
+        return f" at voxel ({', '.join(map(str, voxel))})"
 
 
 def _refused(path: Path, found: str, action: str) -> VolumeError:

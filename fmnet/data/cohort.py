@@ -17,6 +17,7 @@ from fmnet.data.nifti import notes_on
 from fmnet.data.scale import unit_faults
 from fmnet.data.scans import FILE_SEPARATOR, Scan
 from fmnet.data.series import Series
+from fmnet.data.statistic import stat_faults, usual_stat
 from fmnet.data.store import ScanSource, StoredScan
 from fmnet.data.tables import subject_key
 from fmnet.data.volume import FloatArray
@@ -169,6 +170,11 @@ def open_cohort(listing: Listing, store: ScanSource, n_jobs: int = 1) -> Cohort:
     stored, faults = _store_all(listing, store, n_jobs)
     faults = [*listing.faults, *faults, *duplicate_faults(listing.scans, stored)]
     faults += unit_faults(listing, stored)
+    stats = {name: one.stats for name, one in stored.items()}
+    faults += stat_faults(listing.scans, stats, listing.stat)
+    if all(said for scan in listing.scans for said in stats.get(scan.scan_id) or ("",)):
+        said = [stat for of_scan in stats.values() for stat in of_scan]
+        listing = replace(listing, stat=usual_stat(said, listing.stat))
     faults += t_r_faults(listing.scans, stored)
     excluded = {subject_key(fault.participant_id) for fault in faults if fault.participant_id}
     if listing.on_fault == "exclude":

@@ -81,9 +81,10 @@ class Grid:
 def place_on_grid(volume: Volume, grid: Grid) -> FloatArray:
     """Resample one map to the grid and keep what lies in the mask.
 
-    Background, NaN or exactly 0, is no data: it never mixes into its neighbours. Each value is the
-    linear interpolation over the voxels that hold data, so that a map looks the same whether its
-    background was written as NaN or as 0.
+    Background is no data: NaN in what was read from a file (see `fmnet.data.map_values`), NaN or
+    exactly 0 in what was computed. It never mixes into its neighbours. Each value is the linear
+    interpolation over the voxels that hold data, so that a map looks the same however its
+    background was written.
 
     Parameters
     ----------

@@ -26,6 +26,8 @@ from fmnet.data.image_files import (
     unpack,
     unpack_start,
 )
+from fmnet.data.map_values import blank_background
+from fmnet.data.statistic import header_stat
 from fmnet.data.volume import SPACES, Affine, FloatArray, Volume, check_affine, check_space
 from fmnet.errors import Fault, VolumeError
 
@@ -53,6 +55,7 @@ def read_volume(source: Path | RawImage, space: str) -> Volume:
     -------
     Volume
         One channel, shape (1, X, Y, Z), in the file's own units; no resampling has happened.
+        Background is NaN, see `fmnet.data.map_values.blank_background`.
 
     Raises
     ------
@@ -80,7 +83,8 @@ def volume_from_image(image: SpatialImage, space: str, name: str) -> Volume:
     data = _values(image, name).reshape(shape)
     ras = nib.as_closest_canonical(nib.Nifti1Image(data, image.affine))
     values = np.ascontiguousarray(np.asarray(ras.dataobj, dtype=np.float32)[None])
-    return Volume(values, np.asarray(ras.affine, dtype=float), space, name)
+    stat = header_stat(image.header)
+    return Volume(values, np.asarray(ras.affine, dtype=float), space, name, stat)
 
 
 def load_image(source: Path | RawImage) -> SpatialImage:
@@ -303,6 +307,13 @@ def describe_grid(source: Path | RawImage) -> str:
     return _header_of(source if isinstance(source, RawImage) else read_raw(source)).description
 
 
+def stated_stat(source: Path | RawImage) -> str:
+    """Read off an image's header what its values are, see `fmnet.data.statistic.header_stat`."""
+    return header_stat(
+        _header_of(source if isinstance(source, RawImage) else read_raw(source)).fields
+    )
+
+
 def notes_on(path: Path) -> str:
     """Say what a reader of the results should know about this file; empty if nothing."""
     files = image_files(path)
@@ -349,9 +360,12 @@ def _values(image: SpatialImage, name: str) -> FloatArray:
             )
         )
     try:
-        return np.asarray(image.dataobj, dtype=np.float32)
+        values = np.asarray(image.dataobj, dtype=np.float32)
     except Exception as error:  # a short file surfaces as ValueError, OSError or EOFError
         raise damaged(Path(name), error) from error
+    is_whole = image.get_data_dtype().kind in "iu"
+    step = abs(float(getattr(image.dataobj, "slope", 1.0))) if is_whole else 0.0
+    return blank_background(values, step / 2)
 
 
 def _sniff(header: bytes, is_pair: bool, path: Path) -> tuple[Any, int, str]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from fmnet.data.grid import Grid, place_on_grid
 from fmnet.data.image_files import RawImage
-from fmnet.data.nifti import describe_grid, read_raw, read_volume
+from fmnet.data.map_values import check_values
+from fmnet.data.nifti import describe_grid, read_raw, read_volume, stated_stat
 from fmnet.data.scans import Scan
 from fmnet.data.series import Series
 from fmnet.data.store_files import read_stored, write_atomically
@@ -20,10 +21,7 @@ from fmnet.errors import Fault, VolumeError
 
 #: Part of every key: raise it when the stored values would change for the same input, or
 #: other maps are refused.
-STORE_FORMAT = "2"
-
-#: No statistic or signal change is larger; damaged files and wrong data types are.
-MAX_MAGNITUDE = 1e6
+STORE_FORMAT = "3"
 LOWER_COVERAGE = (
     "give the unthresholded map, check its registration, or lower preparation.min_coverage"
 )
@@ -52,6 +50,9 @@ class StoredScan:
         table.
     mean_fd_mm : tuple of (float or None)
         Mean framewise displacement of each BOLD run, in mm; None where nobody states it.
+    stats : tuple of str
+        Of maps: what each channel's header says its values are, empty where it doesn't; see
+        `fmnet.data.statistic.header_stat`.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class StoredScan:
     tsnr: tuple[float, float, float] | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
     mean_fd_mm: tuple[float | None, ...] = ()
+    stats: tuple[str, ...] = ()
 
     def values(self) -> FloatArray:
         """Map the values into memory: (C, V) float32, read-only."""
@@ -144,8 +146,9 @@ class ScanStore:
             path = self._path(hashes)
             facts = index.find_stored(path)
             facts = facts or self._store(scan, raws, path, path.name in index.stored)
-            grids = map(describe_grid, raws)
-            sources = [Source(*known) for known in zip(stamps, hashes, grids, strict=True)]
+            said = [(describe_grid(raw), stated_stat(raw)) for raw in raws]
+            known = zip(stamps, hashes, said, strict=True)
+            sources = [Source(stamp, sha256, *texts) for stamp, sha256, texts in known]
         self._check_coverage(scan, facts["coverage"])
         for file, source in zip(scan.files, sources, strict=True):
             index.add_source(file, source)
@@ -155,6 +158,7 @@ class ScanStore:
             tuple(source.sha256 for source in sources),
             tuple(facts["values_sha256"]),
             tuple(source.file_grid for source in sources),
+            stats=tuple(source.stat for source in sources),
         )
 
     def _path(self, hashes: list[str]) -> Path:
@@ -202,33 +206,15 @@ def place_checked(volume: Volume, grid: Grid) -> FloatArray:
     Raises
     ------
     VolumeError
-        If the map is empty, constant, out of range or wholly outside the mask.
+        If its values are none of a map (see `check_values`), or all outside the mask.
     """
-    if infinite := int(np.isinf(volume.data).sum()):
-        raise VolumeError(
-            Fault(
-                volume.name,
-                f"{infinite} infinite values",
-                "finite values, and NaN or 0 where there are none",
-                "find out where they come from (often a division by 0) and write the map again",
-            )
-        )
-    known = volume.data[np.isfinite(volume.data) & (volume.data != 0)]
-    if not known.size:
-        found, action = "no value other than NaN and 0", "write the map again"
-    elif known.min() == known.max():
-        found = f"the constant {known[0]:g} in every voxel"
-        action = "give a statistic map, not a mask or an empty model"
-    elif (largest := float(np.abs(known).max())) > MAX_MAGNITUDE:
-        found = f"values as large as {largest:.3g}, beyond {MAX_MAGNITUDE:.0e} in magnitude"
-        action = "check the map's unit and data type, and write it again, masked to the brain"
-    elif not np.isnan(values := place_on_grid(volume, grid)).all():
-        return values
-    else:
-        found = "no overlap with the mask"
+    check_values(volume)
+    values = place_on_grid(volume, grid)
+    if np.isnan(values).all():
+        accepted = "a map with varying values inside the mask"
         action = f"check that the map is in {volume.space} space and that its affine is right"
-    accepted = "a map with varying values inside the mask"
-    raise VolumeError(Fault(volume.name, found, accepted, action))
+        raise VolumeError(Fault(volume.name, "no overlap with the mask", accepted, action))
+    return values
 
 
 def coverage_fault(

@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 #: Raise it when what is remembered changes its meaning; others are forgotten.
-INDEX_FORMAT = "1"
+INDEX_FORMAT = "2"
 INDEX_NAME = "index.json"
 #: A file changed less than this before it was looked at may change again within the same tick of
 #: its file system's clock (2 s on FAT), as git's index knows; its hash isn't taken on trust.
@@ -48,11 +48,15 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Source:
-    """An image file and what was found in it: hash of its bytes, and how it is written."""
+    """An image file and what was found in it: its hash, how it is written, and what its values are.
+
+    The last is the statistic by its header, see `fmnet.data.statistic.header_stat`.
+    """
 
     stamp: Stamp
     sha256: str
     file_grid: str = ""
+    stat: str = ""
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,7 @@ def _stat_stored(path: Path) -> tuple[int, int] | None:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _source(stamp: dict[str, Any], sha256: str, file_grid: str) -> Source:
+def _source(stamp: dict[str, Any], sha256: str, file_grid: str, stat: str) -> Source:
     files = tuple((str(name), *map(int, numbers)) for name, *numbers in stamp["files"])
-    return Source(Stamp(files, bool(stamp["is_settled"])), sha256, file_grid)  # type: ignore[arg-type]
+    settled = bool(stamp["is_settled"])
+    return Source(Stamp(files, settled), sha256, file_grid, stat)  # type: ignore[arg-type]

@@ -49,6 +49,9 @@ class Volume:
         One of `SPACES`.
     name : str
         Where the data come from, for messages.
+    stat : str
+        What the file's header says the values are, see `fmnet.data.statistic.header_stat`; empty if
+        it doesn't.
 
     Raises
     ------
@@ -60,6 +63,7 @@ class Volume:
     affine: Affine
     space: str
     name: str = "volume"
+    stat: str = ""
 
     def __post_init__(self) -> None:
         check_space(self.space, self.name, SPACES)

@@ -1,15 +1,17 @@
 """Find the scans that an argument of ``fmnet-predict`` names."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from fmnet.data.advice import Advice
 from fmnet.data.bids import find_maps
 from fmnet.data.image_table import find_table_maps
 from fmnet.data.scans import MapTable, group_scans
+from fmnet.data.statistic import UNSAID_STAT
 from fmnet.deploy.bundle import Bundle
 from fmnet.deploy.naming import (
-    UNSAID_STAT,
+    UNSAID_CONTRASTS,
     check_contrasts,
     check_stat,
     in_order,
@@ -60,7 +62,7 @@ def find_new_scans(
             _check_no_runs(scan, bundle)
             check_stat(scan.files, bundle.metadata["input"]["stat"], scan.name)
             known = scan.space or stated_space(scan.files, scan.name)
-            scans.append(NewScan(scan.name, scan.files, known))
+            scans.append(replace(scan, space=known))
         except VolumeError as error:
             errors.append(failed(scan.name, error.faults))
     return scans, errors
@@ -123,7 +125,8 @@ def check_readable(folder: Path) -> None:
 
 def _from_maps(maps: MapTable, bundle: Bundle) -> Found:
     scans, faults = group_scans(maps, _advice(bundle))
-    found = [NewScan(scan.scan_id, scan.files, scan.space) for scan in scans]
+    says_contrast = maps.contrasts != UNSAID_CONTRASTS
+    found = [NewScan(scan.scan_id, scan.files, scan.space, says_contrast) for scan in scans]
     return found, [*maps.faults, *faults]
 
 

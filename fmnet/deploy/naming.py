@@ -5,11 +5,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from fmnet.data.statistic import UNSAID_STAT, same_stat
 from fmnet.data.volume import check_space
 from fmnet.errors import Fault, VolumeError
 
-#: Where a bundle doesn't know its contrast or its statistic, names can't contradict it.
-UNSAID_CONTRASTS, UNSAID_STAT = ("map",), "n/a"
+#: Where a bundle doesn't know its contrast (or its statistic), names can't contradict it.
+UNSAID_CONTRASTS = ("map",)
 #: Some MNI152 space, not said which.
 UNSAID_SPACE = "MNI152"
 
@@ -79,7 +80,7 @@ def check_contrasts(files: tuple[Path, ...], contrasts: tuple[str, ...], name: s
 def check_stat(files: tuple[Path, ...], stat: str, name: str) -> None:
     """Raise `VolumeError` if a map's name states another statistic than the signature's."""
     for file, said in zip(files, stated(files, "stat"), strict=True):
-        if said and stat != UNSAID_STAT and said.lower() != stat.lower():
+        if said and stat != UNSAID_STAT and not same_stat(said, stat):
             found = f"a map whose name says statistic '{said}' ({file})"
             action = "give that statistic's maps, which the signature was trained on"
             raise VolumeError(Fault(name, found, f"'{stat}'", action))

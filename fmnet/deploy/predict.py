@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from fmnet.data.nifti import read_volume
+from fmnet.data.statistic import UNSAID_STAT, name_stat, stat_fault
 from fmnet.data.store import coverage_fault, place_checked
-from fmnet.data.volume import FloatArray
+from fmnet.data.volume import FloatArray, Volume
 from fmnet.deploy.bundle import Bundle
-from fmnet.deploy.naming import check_same_space
+from fmnet.deploy.naming import UNSAID_CONTRASTS, check_same_space, check_stat, stated
 from fmnet.deploy.quality import scale_faults
 from fmnet.errors import Fault, VolumeError
 
@@ -33,11 +34,14 @@ class NewScan:
         One map per contrast of the bundle, in its order.
     space : str
         Space the maps are said to be in; empty if nobody says.
+    says_contrast : bool
+        Whether a table or a folder states the contrast of each map; names may as well.
     """
 
     name: str
     files: tuple[Path, ...]
     space: str = ""
+    says_contrast: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Prediction:
     status : {"ok", "cannot_say", "error"}
         ``cannot_say``: readable, but unlike what the signature was trained on; ``error``: unusable.
     reason : str
-        Why there is no score; empty if there is one.
+        Why there is no score; or what isn't known of a scan that has one; else empty.
     """
 
     scan: str
@@ -79,7 +83,8 @@ def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
         With the reason where there is no score; bad input never raises.
     """
     try:
-        values = read_values(bundle, scan)
+        volumes = _read_volumes(bundle, scan)
+        values = _place_volumes(bundle, scan, volumes)
     except VolumeError as error:
         return failed(scan.name, error.faults)
     least = bundle.preparation.min_coverage
@@ -91,12 +96,13 @@ def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
     doubts = doubts or scale_faults(values, bundle.reference, scan.name)
     if doubts:
         return failed(scan.name, doubts, "cannot_say")
-    return scored(bundle, scan.name, bundle.score_scan(values))
+    note = _unstated(bundle, scan, volumes)
+    return scored(bundle, scan.name, bundle.score_scan(values), note)
 
 
-def scored(bundle: Bundle, name: str, score: float) -> Prediction:
-    """Give a score with its probability."""
-    return Prediction(name, score, float(bundle.calibration.probability(score)), "ok")
+def scored(bundle: Bundle, name: str, score: float, note: str = "") -> Prediction:
+    """Give a score with its probability, and with what isn't known of the scan."""
+    return Prediction(name, score, float(bundle.calibration.probability(score)), "ok", note)
 
 
 def failed(name: str, faults: Iterable[Fault], status: Status = "error") -> Prediction:
@@ -110,18 +116,52 @@ def read_values(bundle: Bundle, scan: NewScan) -> FloatArray:
     Raises
     ------
     VolumeError
-        If there are too few or too many maps, one twice, one is unusable or in another space, or
-        the signature reads BOLD.
+        If there are too few or too many maps, one twice, one is unusable, in another space or of
+        another statistic, or the signature reads BOLD.
     """
-    preparation = bundle.preparation
+    return _place_volumes(bundle, scan, _read_volumes(bundle, scan))
+
+
+def _read_volumes(bundle: Bundle, scan: NewScan) -> tuple[Volume, ...]:
+    """Read a scan's maps, and check that names and headers say what the signature needs."""
     _check_reads_maps(scan, bundle)
-    _check_count(scan, preparation.contrasts)
+    _check_count(scan, bundle.preparation.contrasts)
     if scan.space:
         check_same_space(scan.space, bundle.space, scan.name)
+    wanted = bundle.metadata["input"]["stat"]
+    check_stat(scan.files, wanted, scan.name)
     volumes = tuple(read_volume(file, scan.space or bundle.space) for file in scan.files)
-    values = np.concatenate([place_checked(volume, preparation.grid) for volume in volumes])
+    said = [
+        stat_fault(volume.stat, wanted, volume.name)
+        or stat_fault(volume.stat, name_stat(file), volume.name)
+        for volume, file in zip(volumes, scan.files, strict=True)
+    ]
+    if faults := [fault for fault in said if fault is not None]:
+        raise VolumeError(faults)
+    return volumes
+
+
+def _place_volumes(bundle: Bundle, scan: NewScan, volumes: tuple[Volume, ...]) -> FloatArray:
+    grid = bundle.preparation.grid
+    values = np.concatenate([place_checked(volume, grid) for volume in volumes])
     _check_all_differ(scan, values)
     return values
+
+
+def _unstated(bundle: Bundle, scan: NewScan, volumes: tuple[Volume, ...]) -> str:
+    """Say what the signature needs and neither name, table nor header states; else empty."""
+    wanted = bundle.metadata["input"]
+    says_contrast = scan.says_contrast or all(stated(scan.files, "contrast"))
+    says_stat = all(
+        volume.stat or name_stat(file) for volume, file in zip(volumes, scan.files, strict=True)
+    )
+    missing = []
+    if not says_contrast and tuple(wanted["contrasts"]) != UNSAID_CONTRASTS:
+        missing.append("contrast")
+    if not says_stat and wanted["stat"] != UNSAID_STAT:
+        missing.append("statistic")
+    verb = "are" if len(missing) > 1 else "is"
+    return f"{' and '.join(missing)} {verb} not stated" if missing else ""
 
 
 def run_instead_of_maps(bundle: Bundle, name: str) -> Fault:

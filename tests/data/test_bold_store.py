@@ -271,7 +271,8 @@ def test_given_repetition_time_holds(tmp_path, write_bold, run, own, given, stat
 
 
 @pytest.mark.parametrize(
-    ("values", "found"), [([0, 1, 2], "3 different values"), ([0], "no voxel inside")]
+    ("values", "found"),
+    [([0, 1, 2], r"2 different values other than 0 \(1, 2\)"), ([0], "no voxel inside")],
 )
 def test_refuses_mask_that_is_none(tmp_path, write_mask, run, own, values, found):
     data = np.resize(np.array(values, np.uint8), BOLD_SHAPE)
