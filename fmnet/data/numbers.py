@@ -85,7 +85,7 @@ class Numbers:
         return bool(n_known) and int((self.is_number | self.is_grouped).sum()) >= MOSTLY * n_known
 
 
-def read_numbers(texts: Iterable[object]) -> Numbers:
+def read_numbers(texts: Iterable[object], has_commas: bool = False) -> Numbers:
     """Read a column of texts as numbers, each cell and all of them together.
 
     Read are decimal points; decimal commas, if no cell of the column has a point and some comma
@@ -96,6 +96,8 @@ def read_numbers(texts: Iterable[object]) -> Numbers:
     ----------
     texts : iterable
         Cells; None and NaN are missing.
+    has_commas : bool
+        Whether commas are known to be decimal, from other columns of the same file.
     """
     cells = ["" if pd.isna(text) else str(text) for text in texts]
     quick = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce").to_numpy(dtype=float)
@@ -108,7 +110,7 @@ def read_numbers(texts: Iterable[object]) -> Numbers:
     cells = _without_unit(
         [cell if known else "" for cell, known in zip(cells, is_known, strict=True)]
     )
-    cells = _with_points(cells)
+    cells = _with_points(cells, has_commas)
     values = np.array([_number(cell) for cell in cells], dtype=np.float64)
     is_wrong = is_known & np.isnan(values)
     grouped = [wrong and _is_grouped(cell) for cell, wrong in zip(cells, is_wrong, strict=True)]
@@ -150,18 +152,29 @@ def _without_unit(cells: list[str]) -> list[str]:
     return [next(numbers) if cell else "" for cell in cells]
 
 
-def _with_points(cells: list[str]) -> list[str]:
+def _with_points(cells: list[str], has_commas: bool) -> list[str]:
     """Put points for commas where these can be nothing but decimal commas."""
     commas = [cell for cell in cells if "," in cell and _is_grouped(cell)]
     has_points = any("." in cell and _NUMBER.fullmatch(cell) for cell in cells)
     are_decimal = all(_COMMA.fullmatch(cell) for cell in commas)
-    if not are_decimal or has_points or all(_THOUSANDS.fullmatch(cell) for cell in commas):
+    is_open = not has_commas and all(_THOUSANDS.fullmatch(cell) for cell in commas)
+    if not are_decimal or has_points or is_open:
         return cells
     return [cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell for cell in cells]
 
 
 def _is_grouped(cell: str) -> bool:
     return bool(_COMMA.fullmatch(cell) or _GROUPED.fullmatch(cell))
+
+
+def plain_texts(texts: Iterable[object], found: Numbers) -> list[str]:
+    """Write a column as any program reads it; cells that are so stay as they are."""
+    return [
+        str(text)
+        if _NUMBER.fullmatch(str(text))
+        else ("n/a" if np.isnan(value) else repr(float(value)))
+        for text, value in zip(texts, found.values, strict=True)
+    ]
 
 
 def sentinels(values: Values, is_positive: bool = False, has_no_zero: bool = False) -> list[float]:
@@ -218,7 +231,10 @@ def say_cells(table: pd.DataFrame, column: str, is_meant: NDArray[np.bool_]) -> 
     rows = table.index[is_meant]
     texts = table.loc[rows, column].map(lambda text: "" if pd.isna(text) else str(text))
     each = list(dict.fromkeys(texts))
-    told = [f"'{text[:40]}'{_place(table, rows[texts == text])}" for text in each[:N_CELLS]]
+    told = [
+        f"{repr(text[:40]) if text else 'nothing'}{_place(table, rows[texts == text])}"
+        for text in each[:N_CELLS]
+    ]
     more = f" and {len(each) - N_CELLS} other texts" if len(each) > N_CELLS else ""
     return f"column '{column}': {', '.join(told)}{more}"
 
