@@ -13,7 +13,7 @@ from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.regressors import COMPONENT, COSINE, MODELS, load_regressors
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.image_files import check_is_no_pointer, read_file
-from fmnet.data.numbers import Numbers, plain_texts, read_numbers, say_cells, sentinels
+from fmnet.data.numbers import Numbers, plain_texts, read_together, say_cells, sentinels
 from fmnet.data.tables import read_table_file
 from fmnet.errors import CohortError, Fault, VolumeError
 
@@ -172,17 +172,10 @@ def _check_length(table: pd.DataFrame, where: str, n_volumes: int) -> Iterator[F
 
 
 def _read_columns(table: pd.DataFrame, names: Sequence[str]) -> dict[str, Numbers]:
-    """Read the columns that are used as numbers; a file has either decimal points or commas."""
+    """Read the columns that are used as numbers."""
     marks = [name for name in table.columns if name.startswith(NON_STEADY)]
     used = list(dict.fromkeys([*names, *marks, *({DISPLACEMENT} & {*table.columns})]))
-    found = {name: read_numbers(table[name]) for name in used}
-    is_comma = table[used].apply(lambda column: column.str.contains(",", regex=False))
-    has_commas = any((is_comma[name] & found[name].is_number).any() for name in used)
-    if not has_commas or table[used].apply(
-        lambda column: column.str.contains(".", regex=False)
-    ).any(axis=None):
-        return found
-    return {name: read_numbers(table[name], has_commas=True) for name in used}
+    return read_together(table, used)
 
 
 def _check_names(

@@ -7,7 +7,7 @@ import pandas as pd
 
 from fmnet.bold.formula import condition_name
 from fmnet.bold.open_run import OpenRun
-from fmnet.data.numbers import Numbers, read_numbers, sentinels
+from fmnet.data.numbers import Numbers, read_together, sentinels
 from fmnet.data.tables import lines_of, read_table_file, say_lines
 from fmnet.errors import CohortError, VolumeError
 
@@ -48,10 +48,7 @@ def read_events(run: OpenRun) -> pd.DataFrame:
             for fault in run.refusal(one.found, one.accepted, one.action, path).faults
         ) from error
     table = table[table["trial_type"] != ""]
-    read = {name: read_numbers(table[name]) for name in COLUMNS[:2]}
-    is_comma = {name: table[name].str.contains(",", regex=False) for name in read}
-    if any((is_comma[name] & found.is_number).any() for name, found in read.items()):
-        read = {name: read_numbers(table[name], has_commas=True) for name in read}
+    read = read_together(table, COLUMNS[:2])
     events = pd.DataFrame({name: _seconds(run, table, name, read[name]) for name in read})
     events["trial_type"] = table["trial_type"].map(condition_name)
     _check_names(run, table["trial_type"])

@@ -167,6 +167,19 @@ def _is_grouped(cell: str) -> bool:
     return bool(_COMMA.fullmatch(cell) or _GROUPED.fullmatch(cell))
 
 
+def read_together(table: pd.DataFrame, columns: Iterable[str]) -> dict[str, Numbers]:
+    """Read columns that one program wrote: if commas are decimal in one, they are in all."""
+    found = {name: read_numbers(table[name]) for name in columns}
+    is_in = {
+        mark: {name: table[name].str.contains(mark, regex=False).to_numpy(bool) for name in found}
+        for mark in ",."
+    }
+    has_commas = any((is_in[","][name] & one.is_number).any() for name, one in found.items())
+    if not has_commas or any(is_point.any() for is_point in is_in["."].values()):
+        return found
+    return {name: read_numbers(table[name], has_commas=True) for name in found}
+
+
 def plain_texts(texts: Iterable[object], found: Numbers) -> list[str]:
     """Write a column as any program reads it; cells that are so stay as they are."""
     return [
