@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -82,7 +83,7 @@ def _is_same(one: str, other: str) -> bool:
     return one == other or "".join(_words(one)) == "".join(_words(other)) != ""
 
 
-def covariate_numbers(texts: Iterable[object], name: str) -> Numbers:
+def covariate_numbers(texts: Iterable[Any], name: str) -> Numbers:
     """Read a column by `fmnet.data.numbers.read_numbers`.
 
     ``None`` is a missing age; of other columns, a dose for instance, it may be a value.

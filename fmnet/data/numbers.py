@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,7 +86,7 @@ class Numbers:
         return bool(n_known) and int((self.is_number | self.is_grouped).sum()) >= MOSTLY * n_known
 
 
-def read_numbers(texts: Iterable[object], has_commas: bool = False) -> Numbers:
+def read_numbers(texts: Iterable[Any], has_commas: bool = False) -> Numbers:
     """Read a column of texts as numbers, each cell and all of them together.
 
     Read are decimal points; decimal commas, if no cell of the column has a point and some comma
@@ -180,7 +181,7 @@ def read_together(table: pd.DataFrame, columns: Iterable[str]) -> dict[str, Numb
     return {name: read_numbers(table[name], has_commas=True) for name in found}
 
 
-def plain_texts(texts: Iterable[object], found: Numbers) -> list[str]:
+def plain_texts(texts: Iterable[Any], found: Numbers) -> list[str]:
     """Write a column as any program reads it; cells that are so stay as they are."""
     return [
         str(text)
