@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from fmnet.bold.findings import Finding, Kind
+from fmnet.data.numbers import read_together
 from fmnet.data.tables import read_table_file
 from fmnet.errors import CohortError, Fault
 
@@ -81,7 +82,10 @@ def _oddities(table: pd.DataFrame, length_s: float | None) -> list[str]:
     if table.empty:
         return ["no event with a trial_type"]
     odd = []
-    numbers = {name: pd.to_numeric(table[name], errors="coerce") for name in ("onset", "duration")}
+    numbers = {
+        name: pd.Series(found.values, table.index)
+        for name, found in read_together(table, ("onset", "duration")).items()
+    }
     for name, values in numbers.items():
         if lost := int(values.isna().sum()):
             odd.append(f"{_count(lost)} without a number as {name}")

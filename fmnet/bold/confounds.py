@@ -1,7 +1,7 @@
 """What a run's confounds file says: regressors, volumes to leave out, head motion."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.regressors import COMPONENT, COSINE, MODELS, load_regressors
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.image_files import check_is_no_pointer, read_file
+from fmnet.data.numbers import Numbers, plain_texts, read_together, say_cells, sentinels
 from fmnet.data.tables import read_table_file
 from fmnet.errors import CohortError, Fault, VolumeError
 
@@ -20,6 +21,12 @@ from fmnet.errors import CohortError, Fault, VolumeError
 DISPLACEMENT, NON_STEADY = "framewise_displacement", "non_steady_state_outlier"
 CONFOUNDS = "fMRIPrep's confounds of this run (desc-confounds_timeseries.tsv)"
 OTHER_STRATEGY = "give the file that fMRIPrep (1.4 or later) wrote, or choose another strategy"
+#: What nilearn raises where it can't use a file.
+UNUSABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+#: Runs of fewer seconds get no cosines: fMRIPrep takes out what is slower than 128 s.
+SHORTEST_DRIFT = 64
+#: No head moves farther than this from one volume to the next.
+FARTHEST_MM = 100.0
 #: How many columns a message names before it counts the rest.
 N_NAMED = 8
 
@@ -81,15 +88,20 @@ def read_nuisance(run: PreprocessedRun, n_volumes: int, settings: CleaningSettin
     parts = _open_parts(run, n_volumes, settings)
     where = str(run.confounds or run.bold.path)
     names = _used_columns(parts.table, model.columns, model.needs_json)
+    numbers = _read_columns(parts.table, names)
+    is_short = n_volumes * (run.bold.t_r or np.inf) < SHORTEST_DRIFT
     faults = [
         *_check_length(parts.table, where, n_volumes),
-        *_check_columns(parts.table, where, model.columns, names),
-        *_check_displacement(parts.table, where, settings.scrub_mm),
+        *_check_names(parts.table, where, model.columns, is_short),
+        *_check_numbers(parts.table, where, numbers, names),
+        *_check_displacement(parts.table, where, numbers, settings.scrub_mm),
     ]
     if faults:
         raise VolumeError(faults)
-    regressors, names = _load(parts, where, settings) if names else (np.empty((n_volumes, 0)), ())
-    nuisance = _leave_out(parts, regressors, names, settings.scrub_mm)
+    regressors, names = (
+        _load(parts, numbers, where, settings) if names else (np.empty((n_volumes, 0)), ())
+    )
+    nuisance = _leave_out(parts, numbers, regressors, names, settings.scrub_mm)
     if faults := list(_check_left(nuisance, where, settings.min_volumes)):
         raise VolumeError(faults)
     return nuisance
@@ -159,27 +171,80 @@ def _check_length(table: pd.DataFrame, where: str, n_volumes: int) -> Iterator[F
         yield Fault(where, found, "one row for each volume", action)
 
 
-def _check_columns(
-    table: pd.DataFrame, where: str, wanted: Sequence[str], used: Sequence[str]
+def _read_columns(table: pd.DataFrame, names: Sequence[str]) -> dict[str, Numbers]:
+    """Read the columns that are used as numbers."""
+    marks = [name for name in table.columns if name.startswith(NON_STEADY)]
+    used = list(dict.fromkeys([*names, *marks, *({DISPLACEMENT} & {*table.columns})]))
+    return read_together(table, used)
+
+
+def _check_names(
+    table: pd.DataFrame, where: str, wanted: Sequence[str], is_short: bool
 ) -> Iterator[Fault]:
-    if missing := [name for name in wanted if name not in table]:
-        yield Fault(where, f"no column {_say(missing)}", CONFOUNDS, OTHER_STRATEGY)
-    if bad := [name for name in used if not _holds_numbers(table[name])]:
-        found = f"values that are missing or no numbers in {_say(bad)}"
-        accepted = "one finite number for each volume; none for the first in derivatives"
-        yield Fault(where, found, accepted, OTHER_STRATEGY)
+    """Tell which columns are missing; short runs have no drift, and so no cosines."""
+    has_cosines = is_short or any(COSINE in name for name in table.columns)
+    missing = [
+        name
+        for name in wanted
+        if name not in table and not (has_cosines and name.startswith(COSINE))
+    ]
+    if missing:
+        accepted = CONFOUNDS
+        if any(name.startswith(COSINE) for name in missing):
+            accepted += ", with the cosines that its components go with"
+        yield Fault(where, f"no column {_say(missing)}", accepted, OTHER_STRATEGY)
 
 
-def _holds_numbers(text: "pd.Series[str]") -> bool:
-    is_number = np.isfinite(pd.to_numeric(text, errors="coerce").to_numpy(dtype=float))
-    # derivatives have no value for the first volume
-    return bool(is_number[1:].all() and (is_number[:1] | (text[:1] == "")).all())
+def _check_numbers(
+    table: pd.DataFrame, where: str, numbers: Mapping[str, Numbers], used: Sequence[str]
+) -> Iterator[Fault]:
+    bad, coded = [], []
+    for name, found in numbers.items():
+        is_bad = found.is_wrong.copy()
+        if name in used:
+            # derivatives have no value for the first volume
+            is_bad[1:] |= ~found.is_number[1:]
+        if is_bad.any():
+            bad.append(_say_cells(table, name, is_bad))
+        if codes := sentinels(found.values, name == DISPLACEMENT):
+            coded.append(_say_cells(table, name, np.isin(found.values, codes)))
+    accepted = "one finite number for each volume; none for the first in derivatives"
+    if bad:
+        told = f"values that are missing or no numbers in {_list(bad)}"
+        yield Fault(where, told, accepted, OTHER_STRATEGY)
+    if coded:
+        told = f"what looks like missing values in {_list(coded)}"
+        yield Fault(where, told, accepted, OTHER_STRATEGY)
 
 
-def _check_displacement(table: pd.DataFrame, where: str, scrub_mm: float | None) -> Iterator[Fault]:
-    if scrub_mm is not None and not np.isfinite(_displacement(table)).any():
-        found = f"no values of {DISPLACEMENT}, which scrubbing needs"
-        yield Fault(where, found, CONFOUNDS, "set scrub_mm to null, or run fMRIPrep again")
+def _say_cells(table: pd.DataFrame, name: str, is_meant: NDArray[np.bool_]) -> str:
+    """Name a column and the cells meant; many empty ones are counted."""
+    if (table[name] == "").all():
+        return f"'{name}' (nothing in any line)"
+    return say_cells(table, name, is_meant).removeprefix("column ").replace(": ", " (", 1) + ")"
+
+
+def _check_displacement(
+    table: pd.DataFrame, where: str, numbers: Mapping[str, Numbers], scrub_mm: float | None
+) -> Iterator[Fault]:
+    """Find volumes of which nobody knows how far they moved, and those that can't have moved so."""
+    found = numbers.get(DISPLACEMENT)
+    if found is None or not found.is_number.any():
+        if scrub_mm is not None and (found is None or not found.is_wrong.any()):
+            told = f"no values of {DISPLACEMENT}, which scrubbing needs"
+            yield Fault(where, told, CONFOUNDS, "set scrub_mm to null, or run fMRIPrep again")
+        return
+    is_missing = ~found.is_number & ~found.is_wrong
+    is_missing[0] = False  # nothing comes before it
+    if scrub_mm is not None and is_missing.any():
+        told = f"no values in {say_cells(table, DISPLACEMENT, is_missing)}, which scrubbing needs"
+        yield Fault(where, told, CONFOUNDS, "fill them in, or set scrub_mm to null")
+    coded = np.isin(found.values, sentinels(found.values, True))
+    is_far = ((found.values > FARTHEST_MM) | (found.values < 0)) & ~coded
+    if is_far.any():
+        accepted = f"0 to {FARTHEST_MM:g} mm from one volume to the next"
+        told = f"movements that no head makes in {say_cells(table, DISPLACEMENT, is_far)}"
+        yield Fault(where, told, accepted, OTHER_STRATEGY)
 
 
 def _check_left(nuisance: Nuisance, where: str, min_volumes: int) -> Iterator[Fault]:
@@ -198,11 +263,15 @@ def _check_left(nuisance: Nuisance, where: str, min_volumes: int) -> Iterator[Fa
 
 
 def _load(
-    parts: _Parts, where: str, settings: CleaningSettings
+    parts: _Parts, numbers: Mapping[str, Numbers], where: str, settings: CleaningSettings
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Let nilearn choose among the columns that are used, written as it reads them."""
+    used = [name for name in numbers if name != DISPLACEMENT]
+    table = pd.DataFrame({name: plain_texts(parts.table[name], numbers[name]) for name in used})
+    written = table.to_csv(sep="\t", index=False).encode()
     try:
-        values, names = load_regressors(parts.raw, parts.facts, settings.strategy)
-    except (ValueError, KeyError, TypeError) as error:  # whatever nilearn says of such files
+        values, names = load_regressors(written, parts.facts, settings.strategy)
+    except UNUSABLE as error:  # whatever nilearn says of such files
         found = f"confounds that nilearn can't use ({' '.join(str(error).split())})"
         raise VolumeError(Fault(where, found, CONFOUNDS, OTHER_STRATEGY)) from error
     if faults := list(_check_length(pd.DataFrame(values), where, len(parts.table))):
@@ -212,15 +281,19 @@ def _load(
 
 def _leave_out(
     parts: _Parts,
+    numbers: Mapping[str, Numbers],
     regressors: NDArray[np.float64],
     names: tuple[str, ...],
     scrub_mm: float | None,
 ) -> Nuisance:
     """Leave out what is marked as non-steady, and what moved more than `scrub_mm`."""
-    columns = [name for name in parts.table.columns if name.startswith(NON_STEADY)]
-    marks = parts.table[columns].apply(pd.to_numeric, errors="coerce")
-    is_non_steady = (marks > 0).any(axis=1).to_numpy(dtype=bool)
-    displacement = _displacement(parts.table)
+    is_non_steady = np.zeros(len(parts.table), dtype=bool)
+    for name, found in numbers.items():
+        if name.startswith(NON_STEADY):
+            is_non_steady |= found.values > 0
+    displacement = np.full(len(parts.table), np.nan)
+    if DISPLACEMENT in numbers:
+        displacement = numbers[DISPLACEMENT].values
     limit = np.inf if scrub_mm is None else scrub_mm
     is_scrubbed = (displacement > limit) & ~is_non_steady
     return Nuisance(
@@ -234,11 +307,9 @@ def _leave_out(
     )
 
 
-def _displacement(table: pd.DataFrame) -> NDArray[np.float64]:
-    if DISPLACEMENT not in table:
-        return np.full(len(table), np.nan)
-    found = pd.to_numeric(table[DISPLACEMENT], errors="coerce")
-    return found.to_numpy(dtype=np.float64, copy=True)
+def _list(told: Sequence[str]) -> str:
+    more = f" and {len(told) - N_NAMED} more columns" if len(told) > N_NAMED else ""
+    return ", ".join(told[:N_NAMED]) + more
 
 
 def _say(names: Sequence[str]) -> str:

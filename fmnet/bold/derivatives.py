@@ -203,11 +203,14 @@ def _put_together(
     except VolumeError as error:
         findings += [Finding(Kind.SIDECAR, fault) for fault in error.faults]
     else:
-        start_time = stated_start_time(sidecars)
         try:
             t_r = stated_t_r(image, sidecars, advice)
         except VolumeError as error:
             findings += [Finding(Kind.T_R, fault) for fault in error.faults]
+        try:
+            start_time = stated_start_time(image, sidecars)
+        except VolumeError as error:
+            findings += [Finding(Kind.SIDECAR, fault) for fault in error.faults]
     person = image.participant_id
     bold = BoldRun(image.run_id, person, image.path, image.get("space"), mask, t_r)
     events = [path for root in roots for path in inherited_files(root, image, "events.tsv")]

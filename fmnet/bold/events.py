@@ -7,6 +7,7 @@ import pandas as pd
 
 from fmnet.bold.formula import condition_name
 from fmnet.bold.open_run import OpenRun
+from fmnet.data.numbers import Numbers, read_together, sentinels
 from fmnet.data.tables import lines_of, read_table_file, say_lines
 from fmnet.errors import CohortError, VolumeError
 
@@ -47,25 +48,32 @@ def read_events(run: OpenRun) -> pd.DataFrame:
             for fault in run.refusal(one.found, one.accepted, one.action, path).faults
         ) from error
     table = table[table["trial_type"] != ""]
-    events = pd.DataFrame({name: _seconds(run, table, name) for name in COLUMNS[:2]})
+    read = read_together(table, COLUMNS[:2])
+    events = pd.DataFrame({name: _seconds(run, table, name, read[name]) for name in read})
     events["trial_type"] = table["trial_type"].map(condition_name)
     _check_names(run, table["trial_type"])
     _check_times(run, events)
     return events
 
 
-def _seconds(run: OpenRun, table: pd.DataFrame, column: str) -> pd.Series:
-    values = pd.to_numeric(table[column], errors="coerce").astype(float)
-    wrong = ~np.isfinite(values)
+def _seconds(run: OpenRun, table: pd.DataFrame, column: str, found: Numbers) -> pd.Series:
+    """Take a column as times; refuse what is none, or stands for one that nobody knows."""
+    wrong = ~found.is_number
     if column == "duration":
-        wrong |= values < 0
+        wrong |= found.values < 0
+    codes = [code for code in sentinels(found.values) if not 0 <= code <= _length(run)]
+    wrong |= np.isin(found.values, codes)
     if wrong.any():
         first = ", ".join(f"'{text}'" for text in table.loc[wrong, column].unique()[:3])
         lines = say_lines(lines_of(table, table.index[wrong])[:5])
-        found = f"{column} {first} in {lines}"
+        told = f"{column} {first} in {lines}"
         action = "correct the table, or write n/a as the trial_type of what is no event"
-        raise run.refusal(found, ACCEPTED, action, run.source.run.events)
-    return values
+        raise run.refusal(told, ACCEPTED, action, run.source.run.events)
+    return pd.Series(found.values, table.index)
+
+
+def _length(run: OpenRun) -> float:
+    return run.source.stored.n_volumes * run.source.t_r
 
 
 def _check_names(run: OpenRun, trial_types: Iterable[str]) -> None:
@@ -79,7 +87,7 @@ def _check_names(run: OpenRun, trial_types: Iterable[str]) -> None:
 
 
 def _check_times(run: OpenRun, events: pd.DataFrame) -> None:
-    length = run.source.stored.n_volumes * run.source.t_r
+    length = _length(run)
     if not ((events["onset"] < length) & (events["onset"] + events["duration"] >= 0)).any():
         times = f"from {events['onset'].min():g} s on" if len(events) else "none"
         raise run.refusal(

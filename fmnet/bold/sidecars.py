@@ -1,4 +1,4 @@
-"""Repetition times as JSON sidecars state them."""
+"""Repetition and start times as JSON sidecars state them."""
 
 import json
 from collections.abc import Iterable
@@ -10,6 +10,8 @@ from fmnet.data.advice import SETTINGS, Advice
 from fmnet.data.bold_file import LONGEST_T_R, SHORTEST_T_R
 from fmnet.errors import Fault, VolumeError
 
+#: No run begins later than this many seconds; NaN doesn't pass either.
+LONGEST_START = 3600.0
 ACCEPTED_T_R = f"RepetitionTime in seconds, {SHORTEST_T_R:g} to {LONGEST_T_R:g}"
 
 
@@ -72,11 +74,26 @@ def stated_t_r(
     return float(value)
 
 
-def stated_start_time(sidecars: list[tuple[Path, dict[str, Any]]]) -> float:
-    """Find when the first volume was acquired, in seconds; 0 where no sidecar says so."""
-    stated = [held["StartTime"] for _, held in sidecars if "StartTime" in held]
-    is_number = bool(stated) and isinstance(stated[0], int | float)
-    return float(stated[0]) if is_number else 0.0
+def stated_start_time(image: BoldName, sidecars: list[tuple[Path, dict[str, Any]]]) -> float:
+    """Find when the first volume was acquired, in seconds; 0 where no sidecar says so.
+
+    Raises
+    ------
+    VolumeError
+        If the nearest sidecar that states it states no number.
+    """
+    stated = [
+        (path, held["StartTime"]) for path, held in sidecars if held.get("StartTime") is not None
+    ]
+    if not stated:
+        return 0.0
+    path, value = stated[0]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and abs(value) < LONGEST_START:
+        return float(value)
+    accepted = "StartTime in seconds from the first pulse of the scanner, a number"
+    found, person = f"StartTime {value!r}", image.participant_id
+    raise VolumeError(Fault(str(path), found, accepted, "correct the file", person))
 
 
 def _refused(image: BoldName, path: Path, found: str, action: str) -> VolumeError:

@@ -27,6 +27,8 @@ Result = TypeVar("Result")
 SAME_GRID_MM = 1e-2
 #: How much the repetition times of the user and of the header may differ, as a share.
 SAME_T_R = 0.01
+#: What stands in headers, as fMRIPrep 23.2 wrote them, where nobody stated it.
+UNTOLD_T_R = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class BoldRun:
         `fmnet.data.map_values.inside_mask`.
     t_r : float, optional
         Repetition time in seconds, as a sidecar states it; by default the header's.
+    is_t_r_certain : bool
+        Whether somebody stated `t_r` who knows better than the header.
     """
 
     run_id: str
@@ -54,6 +58,7 @@ class BoldRun:
     space: str
     mask: Path | None = None
     t_r: float | None = None
+    is_t_r_certain: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,19 +165,34 @@ def check_run(run: BoldRun, needs_mask: bool) -> Iterator[CheckedRun]:
 
 
 def resolve_t_r(run: BoldRun, header: BoldHeader) -> float:
-    """Find a run's repetition time in seconds; raise `VolumeError` if it isn't known for sure."""
+    """Find a run's repetition time in seconds.
+
+    What a sidecar states overrules a header of exactly 1 s, which software writes that wasn't told;
+    with any other the two have to agree, unless the run's is certain.
+
+    Raises
+    ------
+    VolumeError
+        If it isn't known for sure.
+    """
     accepted = f"{SHORTEST_T_R:g} to {LONGEST_T_R:g} s"
     given, stated = run.t_r, header.t_r
     if given is None and stated is None:
         found, action = "no usable repetition time in the header", "give t_r, in seconds"
     elif given is not None and not SHORTEST_T_R <= given <= LONGEST_T_R:
         found, action = f"a repetition time of {given:g} s", "give t_r, in seconds"
-    elif given is not None and stated is not None and abs(given - stated) > SAME_T_R * stated:
+    elif differs_from_header(run, header) and not run.is_t_r_certain and stated != UNTOLD_T_R:
         found = f"a repetition time of {stated:g} s in the header where {given:g} s is given"
         accepted, action = "one repetition time", "find out which is right and correct the other"
     else:
         return float(stated if given is None else given)  # type: ignore[arg-type]
     raise VolumeError(Fault(str(run.path), found, accepted, action))
+
+
+def differs_from_header(run: BoldRun, header: BoldHeader) -> bool:
+    """Tell whether the repetition time that is stated for a run isn't that of its header."""
+    given, stated = run.t_r, header.t_r
+    return given is not None and stated is not None and abs(given - stated) > SAME_T_R * stated
 
 
 def _read_mask(run: BoldRun) -> tuple[Volume, NDArray[np.bool_], str] | None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from fmnet.data.covariates import number_faults
 from fmnet.data.grid import Grid
 from fmnet.data.scans import MapTable, Scan, group_scans
 from fmnet.data.store import ScanSource, ScanStore
@@ -94,6 +95,7 @@ def build_listing(
     scans, faults = group_scans(maps)
     table = participants.drop_duplicates("participant_id")
     faults += _person_faults(maps, participants)
+    faults += number_faults(participants, (column,))
     if "label" not in maps.rows:
         by_person = dict(zip(table["participant_id"].map(subject_key), table[column], strict=True))
         scans = [

@@ -31,7 +31,7 @@ class Stated:
     mask, confounds, events : Path or None
         The run's files.
     t_r : float or None
-        Repetition time in seconds.
+        Repetition time in seconds; overrules the image's header too.
     """
 
     mask: Path | None = None
@@ -66,10 +66,10 @@ def describe_run(
         If a sidecar is damaged, or there are sidecars and none states a repetition time, unless
         the repetition time is stated here.
     """
-    name = parse_name(image)
+    name, is_certain = parse_name(image), stated.t_r is not None
     if not name.get("sub"):
         bare = re.sub(r"\.nii(\.gz)?$", "", image.name, flags=re.IGNORECASE)
-        bold = BoldRun(bare, bare, image, space, stated.mask, stated.t_r)
+        bold = BoldRun(bare, bare, image, space, stated.mask, stated.t_r, is_certain)
         return PreprocessedRun(bold, "", "", "", stated.confounds, stated.events)
     roots = _roots(image, raw)
     try:
@@ -84,13 +84,13 @@ def describe_run(
     mask = stated.mask or _beside(name, name.stem(("desc",)), MASKS)
     events = (path for root in roots for path in inherited_files(root, name, "events.tsv"))
     return PreprocessedRun(
-        BoldRun(name.run_id, name.participant_id, image, space, mask, t_r),
+        BoldRun(name.run_id, name.participant_id, image, space, mask, t_r, is_certain),
         name.get("task"),
         name.get("ses"),
         name.get("run"),
         stated.confounds or _beside(name, name.stem(OUTPUT_ENTITIES), CONFOUNDS),
         stated.events or next(events, None),
-        stated_start_time(sidecars),
+        stated_start_time(name, sidecars),
     )
 
 

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.data.bold_file import open_bold
-from fmnet.data.bold_run import SAME_T_R, resolve_t_r
+from fmnet.data.bold_run import SAME_T_R, differs_from_header, resolve_t_r
 from fmnet.deploy.bold_contract import BoldContract
 from fmnet.deploy.bundle import Bundle
 from fmnet.deploy.naming import check_same_space
@@ -54,17 +55,36 @@ def _space_faults(run: PreprocessedRun, wanted: str) -> list[Fault]:
     return []
 
 
+def t_r_notes(runs: Sequence[PreprocessedRun]) -> list[str]:
+    """Say of which runs the repetition time was stated otherwise than in the header."""
+    notes = []
+    for run in runs:
+        with open_bold(run.bold.path) as file:
+            if run.bold.is_t_r_certain and differs_from_header(run.bold, file.header):
+                notes.append(
+                    f"{run.bold.path}: a repetition time of {run.bold.t_r:g} s was stated, "
+                    f"the header says {file.header.t_r:g} s"
+                )
+    return notes
+
+
 def _t_r_faults(run: PreprocessedRun, wanted: float) -> list[Fault]:
     try:
         with open_bold(run.bold.path) as file:
-            t_r = resolve_t_r(run.bold, file.header)
+            header = file.header
     except VolumeError as error:
         return list(error.faults)
+    overrule = "or state the right one: --t-r SECONDS"
+    try:
+        t_r = resolve_t_r(run.bold, header)
+    except VolumeError as error:
+        return [replace(fault, action=f"{fault.action}, {overrule}") for fault in error.faults]
     if abs(t_r - wanted) <= SAME_T_R * wanted:
         return []
     found = f"a repetition time of {t_r:g} s"
     accepted = f"{wanted:g} s, that of the training runs, give or take {SAME_T_R:.0%}"
-    return [Fault(str(run.bold.path), found, accepted, "give a run of that repetition time")]
+    action = f"give a run of that repetition time, {overrule}"
+    return [Fault(str(run.bold.path), found, accepted, action)]
 
 
 def _no_confounds(run: PreprocessedRun) -> Fault:

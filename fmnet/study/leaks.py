@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fmnet.data.covariates import covariate_numbers
 from fmnet.data.folds import Fold
 from fmnet.data.series import Series
 from fmnet.data.tables import subject_key
@@ -154,9 +155,8 @@ def _other_numbers(table: pd.DataFrame, people: set[str]) -> pd.DataFrame:
     rows = table["participant_id"].map(subject_key).isin(keys)
     changed = table.copy()
     for name in table.columns.drop("participant_id"):
-        numbers = pd.to_numeric(table[name].replace("", None), errors="coerce")
-        is_number = numbers.notna().sum() == (table[name] != "").sum()
-        if is_number and numbers.notna().any():
+        found = covariate_numbers(table[name], str(name))
+        if found.is_number.any() and not found.is_wrong.any():
             changed.loc[rows, name] = [f"{x:g}" for x in 1000 + 7 * np.arange(rows.sum())]
     return changed
 

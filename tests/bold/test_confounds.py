@@ -167,10 +167,89 @@ def test_refuses_columns_without_numbers(run):
         table["white_matter"] = np.nan
         return table
 
-    found = "'trans_z', 'rot_z', 'csf', 'white_matter'"
-    assert (
-        fault_of(rewritten(run, spoil)).found == f"values that are missing or no numbers in {found}"
+    assert fault_of(rewritten(run, spoil)).found == (
+        "values that are missing or no numbers in 'trans_z' ('inf' in line 10), 'rot_z' ('none' in "
+        "line 7), 'csf' (nothing in line 9), 'white_matter' (nothing in any line)"
     )
+
+
+@pytest.mark.parametrize("strategy", ["motion6", "motion24_wm_csf", "compcor"])
+def test_decimal_commas_are_read_as_points(run, strategy):
+    settings = CleaningSettings(strategy, scrub_mm=0.5)
+    expected = read_nuisance(run, T, settings)
+    text = run.confounds.read_text()
+    run.confounds.write_text(text.replace(".", ","))
+    found = read_nuisance(run, T, settings)
+    assert found.names == expected.names
+    np.testing.assert_allclose(found.regressors, expected.regressors, rtol=1e-14)
+    np.testing.assert_array_equal(found.kept, expected.kept)
+    assert found.mean_fd_mm == expected.mean_fd_mm
+    assert found.sha256 == hashlib.sha256(run.confounds.read_bytes()).hexdigest()
+
+
+def test_commas_that_other_columns_show_to_be_decimal_are(run):
+    """512,345 by itself might be half a million."""
+    settings = CleaningSettings("motion24_wm_csf_global")
+    numbers = [f"{512 + k}.345" for k in range(T)]
+    expected = read_nuisance(
+        rewritten(run, lambda table: table.assign(global_signal=numbers)), T, settings
+    )
+    run.confounds.write_text(run.confounds.read_text().replace(".", ","))
+    found = read_nuisance(run, T, settings)
+    np.testing.assert_allclose(found.regressors, expected.regressors, rtol=1e-14)
+    alone = rewritten(run, lambda table: table.replace(",", ".", regex=True).assign(csf="1,234"))
+    assert "'csf' ('1,234' in lines 2, 3, 4, 5, 6 and 85 more)" in fault_of(alone).found
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "found"),
+    [
+        ("trans_x", "0,21", "no numbers in 'trans_x' ('0,21' in line 7)"),
+        ("trans_x", "0.21 mm", "no numbers in 'trans_x' ('0.21 mm' in line 7)"),
+        ("trans_x", "-9999", "what looks like missing values in 'trans_x' ('-9999' in line 7)"),
+        ("csf", "9999", "what looks like missing values in 'csf' ('9999' in line 7)"),
+        ("framewise_displacement", "-9999", "missing values in 'framewise_displacement' ('-9999"),
+        ("framewise_displacement", "-0.1", "missing values in 'framewise_displacement' ('-0.1' in"),
+        ("framewise_displacement", "0,21", "no numbers in 'framewise_displacement' ('0,21' in"),
+        ("framewise_displacement", "150.5", "no head makes in column 'framewise_displacement': '1"),
+        ("non_steady_state_outlier00", "x", "no numbers in 'non_steady_state_outlier00' ('x' in"),
+    ],
+)
+def test_names_line_and_cell_of_what_is_no_number(run, column, cell, found):
+    def spoil(table):
+        table = table.astype({column: object})
+        table.loc[5, column] = cell
+        return table
+
+    assert found in fault_of(rewritten(run, spoil)).found
+
+
+def test_minus_signs_and_spaces_of_word_processors_are_read(run):
+    expected = read_nuisance(run, T, PLAIN)
+    run.confounds.write_text(
+        run.confounds.read_text().replace("-", "\u2212").replace("e\u2212", "e-"), "utf-8"
+    )
+    np.testing.assert_array_equal(read_nuisance(run, T, PLAIN).regressors, expected.regressors)
+
+
+def test_scrubbing_needs_displacement_of_each_volume(run):
+    def spoil(table):
+        table.loc[[4, 9], "framewise_displacement"] = np.nan
+        return table
+
+    rewritten(run, spoil)
+    assert np.isfinite(read_nuisance(run, T, PLAIN).mean_fd_mm)
+    fault = fault_of(run, replace(PLAIN, scrub_mm=0.5))
+    assert fault.found.startswith(
+        "no values in column 'framewise_displacement': nothing in lines 6, 11"
+    )
+
+
+def test_columns_that_are_not_used_change_nothing(run):
+    """Nilearn refuses files with any name in camel case, as fMRIPrep 1.1 wrote them."""
+    expected = read_nuisance(run, T, COMPCOR)
+    rewritten(run, lambda table: table.assign(myOwnColumn="text", stdDVARS=-9999))
+    np.testing.assert_array_equal(read_nuisance(run, T, COMPCOR).regressors, expected.regressors)
 
 
 def test_other_columns_may_hold_anything(run):
@@ -228,7 +307,11 @@ def test_components_need_their_json(run, facts, found):
 
 def test_components_need_cosines(run):
     rewritten(run, lambda table: table.drop(columns=["cosine00", "cosine01"]))
-    assert fault_of(run, COMPCOR).found == "no column 'cosine00'"
+    fault = fault_of(run, COMPCOR)
+    assert fault.found == "no column 'cosine00'"
+    assert "the cosines that its components go with" in fault.accepted
+    short = replace(run, bold=replace(run.bold, t_r=0.7))  # 63 s, in which fMRIPrep sees no drift
+    assert len(read_nuisance(short, T, COMPCOR).names) == 26
 
 
 def test_scrubbing_needs_displacement(run):

@@ -87,6 +87,15 @@ def test_sidecar_at_the_root_holds_for_all(tree, place):
     assert (run.bold.t_r, run.start_time) == (1.5, 0.7)
 
 
+def test_start_time_that_is_text_is_a_fault_of_the_run(tree):
+    tree.preprocessed("sub-01")
+    tree.path("sub-01", f"task-rest_space-{MNI}_desc-preproc_bold.json").write_text(
+        '{"RepetitionTime": 2, "StartTime": "0.7"}'
+    )
+    (fault,) = find_runs(tree.root).faults
+    assert (fault.participant_id, fault.found) == ("sub-01", "StartTime '0.7'")
+
+
 def test_raw_data_set_states_what_the_tree_doesn_t(tree, raw):
     tree.preprocessed("sub-01", "task-epr")
     tree.sidecar("sub-01", f"task-epr_space-{MNI}_desc-preproc", content={"SkullStripped": False})

@@ -34,12 +34,26 @@ def test_reads_what_has_a_trial_type(run_with):
         ({"onset": "n/a"}, "onset '' in line 2"),
         ({"duration": -1}, "duration '-1' in line 2"),
         ({"duration": "inf"}, "duration 'inf' in line 2"),
+        ({"duration": "2 s"}, "duration '2 s' in line 2"),
+        ({"onset": "4,5"}, "onset '4,5' in line 2"),  # the other has a point
+        ({"onset": -9999}, "onset '-9999' in line 2"),
+        ({"duration": 9999}, "duration '9999' in line 2"),
     ],
 )
 def test_names_the_line_that_is_wrong(run_with, change, found):
     run = run_with([ROWS[0] | change, ROWS[1]])
     with pytest.raises(VolumeError, match=rf"run-1 \(.*events\.tsv\): found {found}; accepted: "):
         read_events(run)
+
+
+def test_reads_decimal_commas(run_with):
+    rows = [
+        {"onset": "4,5", "duration": "1,250", "trial_type": "a"},
+        {"onset": "\u22120,25", "duration": "2,500", "trial_type": "b"},
+    ]
+    events = read_events(run_with(rows))
+    assert events["onset"].tolist() == [4.5, -0.25]
+    assert events["duration"].tolist() == [1.25, 2.5]
 
 
 def test_refuses_trial_types_that_formulas_could_not_tell_apart(run_with):

@@ -264,10 +264,19 @@ def test_refuses_repetition_time(tmp_path, write_bold, run, own, given, stated, 
         own.add(run)
 
 
-@pytest.mark.parametrize(("given", "stated"), [(2.5, None), (2.0, 2.0), (2.01, 2.0), (2.5, 2000)])
+@pytest.mark.parametrize(
+    ("given", "stated"), [(2.5, None), (2.0, 2.0), (2.01, 2.0), (2.5, 2000), (2.5, 1.0)]
+)
 def test_given_repetition_time_holds(tmp_path, write_bold, run, own, given, stated):
     run = replace(run, path=write_bold(tmp_path / "b.nii", t_r=stated), t_r=given)
     assert own.add(run).t_r == given
+
+
+def test_certain_repetition_time_overrules_the_header(tmp_path, write_bold, run, own):
+    run = replace(run, path=write_bold(tmp_path / "b.nii", t_r=2.0), t_r=2.5, is_t_r_certain=True)
+    assert own.add(run).t_r == 2.5
+    with pytest.raises(VolumeError, match=r"a repetition time of 2500 s; accepted: 0\.05 to 30 s"):
+        own.add(replace(run, t_r=2500.0))
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,19 @@ def test_what_is_stated_overrules_what_is_found(image):
         stated.confounds,
         stated.events,
     )
-    assert run.bold.t_r == 1.5
+    assert (run.bold.t_r, run.bold.is_t_r_certain) == (1.5, True)
+
+
+def test_what_a_sidecar_states_has_to_agree_with_the_header(image):
+    assert not describe_run(image, SPACE).bold.is_t_r_certain
+
+
+@pytest.mark.parametrize("value", ['"0.5"', "NaN", "true", "1e9"])
+def test_start_time_that_is_no_time_is_refused(image, value):
+    path = image.with_name(image.name.replace(".nii.gz", ".json"))
+    path.write_text(f'{{"RepetitionTime": 2, "StartTime": {value}}}')
+    with pytest.raises(VolumeError, match=r"desc-preproc_bold\.json: found StartTime .*a number"):
+        describe_run(image, SPACE)
 
 
 def test_stated_repetition_time_cures_a_damaged_sidecar(image):

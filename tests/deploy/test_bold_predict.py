@@ -2,6 +2,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,7 @@ from bold_bundle_fixtures import CLEANING, N_VOLUMES, SPACE, WINDOW
 from sd_network import build_sd_network
 
 from fmnet.bold.series_store import SeriesStore
-from fmnet.deploy.beside import describe_run
+from fmnet.deploy.beside import Stated, describe_run
 from fmnet.deploy.bold_predict import NewBoldScan, predict_run, read_scan
 from fmnet.deploy.bundle import read_bundle
 from fmnet.deploy.predict import NewScan, predict_scan
@@ -97,6 +98,48 @@ def test_run_outside_the_contract_is_an_error(
 def test_repetition_time_within_a_hundredth_is_taken(series_export, write_new_run, tmp_path):
     image = write_new_run(tmp_path, t_r=2.01)
     assert predict_run(series_export.bundle, scan_of(image)).status == "ok"
+
+
+def with_header_t_r(image, t_r):
+    """Write another repetition time into a header, as fMRIPrep 23.2 did."""
+    nifti = nib.load(image)
+    nifti.header.set_zooms((*nifti.header.get_zooms()[:3], t_r))
+    nib.Nifti1Image(np.asarray(nifti.dataobj), nifti.affine, nifti.header).to_filename(image)
+    return image
+
+
+def test_header_of_one_second_is_nobodys_word(bold_bundle, write_new_run, tmp_path):
+    image = write_new_run(tmp_path)
+    expected = predict_run(bold_bundle, scan_of(image))
+    assert expected.status == "ok"
+    assert predict_run(bold_bundle, scan_of(with_header_t_r(image, 1.0))) == expected
+
+
+def test_stated_repetition_time_overrules_the_header(bold_bundle, write_new_run, tmp_path):
+    image = write_new_run(tmp_path)
+    expected = predict_run(bold_bundle, scan_of(image))
+    with_header_t_r(image, 1.5)
+    refused = predict_run(bold_bundle, scan_of(image))
+    assert refused.status == "error"
+    assert "a repetition time of 1.5 s in the header where 2 s is given" in refused.reason
+    assert "or state the right one: --t-r SECONDS" in refused.reason
+    stated = NewBoldScan("new", (describe_run(image, SPACE, Stated(t_r=2.0)),))
+    result = predict_run(bold_bundle, stated)
+    assert (result.status, result.score) == ("ok", expected.score)
+    assert result.reason == (f"{image}: a repetition time of 2 s was stated, the header says 1.5 s")
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"), [("0,12", "'0,12' in line 9"), ("-9999", "'-9999' in line 9")]
+)
+def test_confounds_that_are_no_numbers_are_named(bold_bundle, write_new_run, tmp_path, cell, found):
+    image = write_new_run(tmp_path)
+    path = next(tmp_path.rglob("*desc-confounds_timeseries.tsv"))
+    lines = [line.split("\t") for line in path.read_text().splitlines()]
+    lines[8][0] = lines[8][6] = cell
+    path.write_text("\n".join("\t".join(line) for line in lines))
+    result = predict_run(bold_bundle, scan_of(image))
+    assert (result.status, result.reason.count(found)) == ("error", 2)
 
 
 def test_every_fault_of_every_run_is_named(series_export, write_new_run, tmp_path):

@@ -1,16 +1,16 @@
 """The confound audit: all questions to all covariates, and what has to be said aloud."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from fmnet.data.cohort import Cohort
+from fmnet.data.covariates import is_age, is_motion, is_usual_confound
 from fmnet.study.audit.association import label_auc, predicted_share, score_association
 from fmnet.study.audit.balance import balance_table
 from fmnet.study.audit.motion import (
-    MOTION,
     following,
     is_followed,
     motion_sentence,
@@ -18,7 +18,7 @@ from fmnet.study.audit.motion import (
     telling,
 )
 from fmnet.study.audit.partial_confounder import full_confounder_test, partial_confounder_test
-from fmnet.study.audit.people import passed_over, people_table, person_scores
+from fmnet.study.audit.people import CONSTANT, passed_over, people_table, person_scores, reasons_of
 from fmnet.study.comparison import holm
 
 #: Bootstrap draws and permutations.
@@ -75,9 +75,10 @@ def run_audit(
     """
     people = people_table(cohort)
     over = passed_over(cohort)
+    unseen = _unseen_findings(people, reasons_of(cohort), plan.symptoms, bool(cohort.series))
     if people.empty or len(people.columns) < 2:
         nothing: dict[str, Any] = {"balance": [], "covariates": [], "score_r2": None}
-        return nothing | {"findings": [], "passed_over": over}
+        return nothing | {"findings": unseen, "passed_over": over}
     scores = person_scores(predictions, model).reindex(people.index)
     names = [str(name) for name in people.columns.drop("label")]
     confounds = set(names) - set(plan.symptoms)
@@ -93,7 +94,7 @@ def run_audit(
         row["partial_p_holm"] = p
     for row in rows:
         name = row["covariate"]
-        if name in MOTION and reaches(row, figures["auc_ci"][0]):
+        if is_motion(name) and reaches(row, figures["auc_ci"][0]):
             row["left_p"] = _tested_p(full_confounder_test, people, scores, name, seed)
     complete = people.dropna()
     design = pd.get_dummies(complete.drop(columns="label"), dtype=float)
@@ -108,7 +109,8 @@ def run_audit(
             [row for row in balance if row["covariate"] in confounds],
             figures["auc"],
             figures["auc_ci"][0],
-        ),
+        )
+        + unseen,
     }
 
 
@@ -117,11 +119,11 @@ def findings(
 ) -> list[dict[str, str]]:
     """Put into words what a reader has to know."""
     red, amber = [], []
-    motion = [row for row in rows if row["covariate"] in MOTION]
+    motion = [row for row in rows if is_motion(row["covariate"])]
     if said := motion_sentence(motion, auc, floor):
         red.append(said)
     for row in rows:
-        if row["covariate"] not in MOTION:
+        if not is_motion(row["covariate"]):
             red += [f"{telling(row, auc)}."] if reaches(row, floor) else []
             red += [f"The network's score {following(row)}."] if is_followed(row) else []
     named = {row["covariate"] for row in rows if reaches(row, floor) or is_followed(row)}
@@ -135,6 +137,36 @@ def findings(
         *({"severity": "red", "text": text} for text in red),
         *({"severity": "amber", "text": text} for text in amber),
     ]
+
+
+def _unseen_findings(
+    people: pd.DataFrame, reasons: Mapping[str, str], symptoms: Sequence[str], is_bold: bool
+) -> list[dict[str, str]]:
+    """Name the usual confounds that could not be looked at, or only in few people.
+
+    Head motion and age are red: without them nobody knows what a result is about.
+    """
+    why_of = {name: why for name, why in reasons.items() if why != CONSTANT}
+    for name in people.columns.drop("label"):
+        n_known = people[name].notna().groupby(people["label"]).sum()
+        if n_known.min() == 0:
+            why_of[str(name)] = "known in one group only"
+        elif 2 * n_known.sum() < len(people):
+            why_of[str(name)] = f"known for {n_known.sum()} of {len(people)} people"
+    found = [
+        {
+            "severity": "red" if is_motion(name) or is_age(name) else "amber",
+            "text": f"Column '{name}' could not be examined as a confound"
+            f"{' in full' if name in people else ''}: {why}.",
+        }
+        for name, why in why_of.items()
+        if is_usual_confound(name) and name not in symptoms
+    ]
+    seen = {*map(str, people.columns), *why_of} - {"share_scrubbed"}
+    if is_bold and not people.empty and not any(map(is_motion, seen)):
+        text = "Head motion could not be examined: the runs' confounds don't state it."
+        found.append({"severity": "red", "text": text})
+    return found
 
 
 def _tested_p(

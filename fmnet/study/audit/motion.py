@@ -2,8 +2,6 @@
 
 from typing import Any
 
-#: Columns of the participants table that say how much people moved.
-MOTION = ("mean_framewise_displacement", "mean_fd", "fd_mean", "share_scrubbed")
 #: How the sentence starts where nothing is left of a result without motion.
 EXPLAINED = "Head motion explains the result"
 ALPHA = 0.05

@@ -4,12 +4,14 @@ import numpy as np
 import pandas as pd
 
 from fmnet.data.cohort import Cohort
+from fmnet.data.covariates import covariate_numbers
+from fmnet.data.numbers import MOSTLY
 from fmnet.data.tables import subject_key
 
 #: A text column with more different values than this is taken for names or remarks.
 MAX_CATEGORIES = 12
-#: A column with at least this share of numbers is one of numbers; the rest counts as missing.
-MOSTLY = 0.8
+#: Why a column is not looked at that can't explain anything either.
+CONSTANT = "the same for everybody"
 #: How a covariate of that name is called here, where the class has it.
 TAKEN = {"label": "label (column)"}
 
@@ -33,7 +35,7 @@ def people_table(cohort: Cohort) -> pd.DataFrame:
     people = per_person.first()
     found = {"label": people.to_numpy()}
     for name, text in _columns(cohort):
-        column, _ = covariate(text)
+        column, _ = covariate(text, name)
         if column is not None:
             found[TAKEN.get(name, name)] = column.to_numpy()
     return pd.DataFrame(found, index=people.index)
@@ -41,13 +43,18 @@ def people_table(cohort: Cohort) -> pd.DataFrame:
 
 def passed_over(cohort: Cohort) -> list[str]:
     """Say what is not looked at in the participants table, or only in part, and why."""
+    return [f"{name}: {why}" for name, why in reasons_of(cohort).items()]
+
+
+def reasons_of(cohort: Cohort) -> dict[str, str]:
+    """Say by column why it is not looked at, or only in part; see `passed_over`."""
     labels = pd.DataFrame({"person": cohort.participant_ids, "label": cohort.labels})
     if (labels.groupby("person")["label"].nunique() > 1).any():
-        return ["all columns: there are people with scans of both groups"]
-    return [f"{name}: {why}" for name, text in _columns(cohort) if (why := covariate(text)[1])]
+        return {"all columns": "there are people with scans of both groups"}
+    return {name: why for name, text in _columns(cohort) if (why := covariate(text, name)[1])}
 
 
-def covariate(text: pd.Series) -> tuple[pd.Series | None, str]:
+def covariate(text: pd.Series, name: str) -> tuple[pd.Series | None, str]:
     """Read a text column as numbers or categories; None if it says nothing.
 
     Returns
@@ -56,19 +63,31 @@ def covariate(text: pd.Series) -> tuple[pd.Series | None, str]:
         The column, and what is to be said about it; empty if nothing.
     """
     known = text.astype(object).where(text.notna() & (text != ""), None)
-    numbers = pd.to_numeric(known, errors="coerce").astype(float)
-    numbers = numbers.where(np.isfinite(numbers))
-    n_known, n_numbers = int(known.notna().sum()), int(numbers.notna().sum())
-    if n_known and n_numbers >= MOSTLY * n_known:
-        lost = n_known - n_numbers
-        note = f"{lost} values that are no numbers, taken as missing" if lost else ""
-        return (numbers, note) if numbers.nunique() > 1 else (None, "the same for everybody")
+    numbers, note = as_numbers(text, name)
+    if numbers is not None:
+        return (numbers, note) if numbers.nunique() > 1 else (None, CONSTANT)
     n_levels = known.nunique(dropna=True)
     if n_levels < 2:
-        return None, "the same for everybody" if n_known else "not known for anybody"
+        return None, CONSTANT if n_levels else "not known for anybody"
     if n_levels > MAX_CATEGORIES:
         return None, f"text with {n_levels} different values"
     return known, ""
+
+
+def as_numbers(text: pd.Series, name: str) -> tuple[pd.Series | None, str]:
+    """Read a text column as numbers, missing as NaN; None if it isn't one of numbers.
+
+    Returns
+    -------
+    tuple
+        The column, and what is to be said about cells that are no numbers; empty if there is none.
+    """
+    found = covariate_numbers(text, name)
+    n_numbers, lost = int(found.is_number.sum()), int(found.is_wrong.sum())
+    if not n_numbers or n_numbers < MOSTLY * (n_numbers + lost):
+        return None, ""
+    note = f"{lost} values that are no numbers, taken as missing" if lost else ""
+    return pd.Series(found.values, text.index, name=text.name), note
 
 
 def _columns(cohort: Cohort) -> list[tuple[str, pd.Series]]:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from fmnet.data.cohort import Cohort
+from fmnet.data.covariates import find_columns
 from fmnet.errors import ConfigError, Fault
+from fmnet.study.audit.people import as_numbers
 from fmnet.study.baselines.base import BaselineData
 from fmnet.study.baselines.features import FeatureModel
 
@@ -18,7 +20,9 @@ class Columns(FeatureModel):
     Parameters
     ----------
     columns : list of str
-        Columns to use, as far as the cohort has them and they differ between people.
+        Columns to use, as far as the cohort has them and they differ between people. Case and
+        punctuation don't matter. A name of head motion stands for all columns of head motion where
+        the cohort has none of those named.
     c : list of float
         Values of C to choose from.
     """
@@ -37,14 +41,16 @@ class Columns(FeatureModel):
         return f"no column {' or '.join(self.columns)} that differs between people"
 
     def table(self, data: BaselineData) -> pd.DataFrame:
-        """Tabulate the columns, one row per scan; numbers where all values are numbers."""
-        columns = {name: covariate_values(data.cohort, name) for name in self.columns}
+        """Tabulate the columns, one row per scan; numbers where the audit reads numbers."""
+        listing = data.cohort.listing
+        present = listing.participants.columns.drop(listing.labels.column, errors="ignore")
+        found = find_columns(self.columns, map(str, present))
+        columns = {name: covariate_values(data.cohort, name) for name in found}
         return pd.DataFrame({name: v for name, v in columns.items() if v.nunique(dropna=True) > 1})
 
 
 def covariate_values(cohort: Cohort, column: str) -> pd.Series:
     """Read a column of the participants table, one value per scan; missing is NaN or None."""
     text = pd.Series(cohort.covariate(column), dtype=object).replace("", None)
-    numbers = pd.to_numeric(text, errors="coerce")
-    is_numeric = bool((numbers.notna() == text.notna()).all()) and bool(numbers.notna().any())
-    return numbers.astype(float) if is_numeric else text
+    numbers, _ = as_numbers(text, column)
+    return text if numbers is None else numbers

@@ -1,5 +1,6 @@
 """The same pipeline once more: another site left out, sites harmonised, groups matched."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from fmnet.data.covariates import find_columns
 from fmnet.data.folds import Fold, build_site_folds
 from fmnet.data.folds_file import folds_table
 from fmnet.errors import FmnetError
@@ -39,7 +41,8 @@ class SensitivityPlan:
     harmonise_sites : bool
         ComBat between sites within each training fold.
     match : list of str
-        Columns to match the groups on, one rerun for each that the cohort has.
+        Columns to match the groups on, one rerun for each that the cohort has, see
+        `fmnet.data.covariates.find_columns`.
     models : list of str
         Baselines that are run beside the network.
     n_repeats : int
@@ -90,12 +93,9 @@ def plan_reruns(plan: SensitivityPlan, pipeline: Pipeline, data: StudyData) -> l
         reruns.append(_harmonised_rerun(plan, pipeline, data))
     people = people_table(data.cohort)
     numbers = people.select_dtypes("number").columns.drop("label")
-    reruns += [
-        _matched_rerun(plan, pipeline, data, people, column)
-        for column in plan.match
-        if column in numbers
-    ]
-    if plan.match and not set(plan.match) & set(numbers):
+    matched = find_columns(plan.match, map(str, numbers))
+    reruns += [_matched_rerun(plan, pipeline, data, people, column) for column in matched]
+    if plan.match and not matched:
         lacking = f"a number for each person in column {' or '.join(plan.match)}"
         reruns.append(Rerun("matched", "groups matched on motion", data, [], lacking))
     return reruns
@@ -169,7 +169,8 @@ def _harmonised_rerun(plan: SensitivityPlan, pipeline: Pipeline, data: StudyData
 def _matched_rerun(
     plan: SensitivityPlan, pipeline: Pipeline, data: StudyData, people: pd.DataFrame, column: str
 ) -> Rerun:
-    name, title = f"matched_{column}", f"groups matched on {column}"
+    # the name becomes that of a file
+    name, title = re.sub(r"\W+", "_", f"matched_{column}"), f"groups matched on {column}"
     pairs = match_pairs(people, column)
     members = tuple(sorted(person for pair in pairs for person in pair))
     if not pairs:

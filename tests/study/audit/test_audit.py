@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -84,6 +85,70 @@ def test_result_beside_motion_is_not_explained_by_it(rng):
     (said,) = red_lines(cohort, 1.5 * LABEL + rng.normal(size=N), figures)
     assert said.startswith("Head motion can explain part of the result: mean_framewise_displacem")
     assert "among people who moved alike its score still tells the groups apart (p = 0.00" in said
+
+
+@pytest.mark.parametrize("name", ["mean_fd", "FD_Power", "Motion", "meanFD"])
+def test_decimal_commas_change_no_sentence(rng, name):
+    motion = as_text(0.2 + 0.05 * LABEL + 0.04 * rng.normal(size=N))
+    score = np.array(motion, dtype=float) + 0.02 * rng.normal(size=N)
+    figures = {"auc": 0.87, "auc_ci": [0.74, 0.96]}
+    (said,) = red_lines(make_cohort(**{name: motion}), score, figures)
+    assert said.startswith(f"Head motion explains the result: {name} alone tells the groups apart")
+    for write in (
+        lambda text: text.replace(".", ","),
+        lambda text: f"{text} mm",
+        lambda text: f"\u00a0{text}\u202f",
+    ):
+        assert red_lines(make_cohort(**{name: list(map(write, motion))}), score, figures) == [said]
+
+
+def unseen(**columns) -> list[tuple[str, str]]:
+    cohort, score = make_cohort(**columns), np.arange(N) % 7
+    found = run_audit(AuditPlan(["pain"]), cohort, make_predictions(score), "cnn", FIGURES, 0)
+    lines = [(one["severity"], one["text"]) for one in found["findings"]]
+    return [one for one in lines if "could not be examined" in one[1]]
+
+
+def test_usual_confounds_that_cant_be_looked_at_are_named():
+    names = [f"drug {k}" for k in range(N)]
+    few = [*as_text(np.arange(N) % 5), *[""] * N][: N // 4] + [""] * (N - N // 4)
+    assert unseen(medication=names, favourite_colour=names, pain=names) == [
+        (
+            "amber",
+            "Column 'medication' could not be examined as a confound: text with 40 different "
+            "values.",
+        )
+    ]
+    assert unseen(FD=names, Age=[""] * N) == [
+        ("red", "Column 'FD' could not be examined as a confound: text with 40 different values."),
+        ("red", "Column 'Age' could not be examined as a confound: not known for anybody."),
+    ]
+    assert unseen(age=few) == [
+        (
+            "red",
+            "Column 'age' could not be examined as a confound in full: known in one group only.",
+        )
+    ]
+    rare = [text if k % 4 == 0 else "" for k, text in enumerate(as_text(20 + np.arange(N)))]
+    assert unseen(age=rare) == [
+        (
+            "red",
+            "Column 'age' could not be examined as a confound in full: known for 10 of 40 people.",
+        )
+    ]
+
+
+def test_what_is_the_same_for_everybody_is_no_confound():
+    assert unseen(sex=["F"] * N, site=["A"] * N, age=["31"] * N) == []
+
+
+def test_bold_without_displacement_is_said(rng):
+    columns = {"share_scrubbed": as_text(rng.random(N)), "age": as_text(rng.random(N))}
+    stored = (SimpleNamespace(series=object()),) * N
+    cohort = replace(make_cohort(**columns), stored=stored)
+    found = run_audit(AuditPlan(), cohort, make_predictions(rng.random(N)), "cnn", FIGURES, 0)
+    said = "Head motion could not be examined: the runs' confounds don't state it."
+    assert {"severity": "red", "text": said} in found["findings"]
 
 
 def test_motion_without_a_result_explains_nothing(rng):

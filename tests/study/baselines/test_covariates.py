@@ -48,8 +48,29 @@ def test_label_column_is_refused(build_data):
 
 @pytest.mark.parametrize(
     ("texts", "expected"),
-    [(["1", "2.5", ""], [1.0, 2.5, None]), (["1", "x", ""], ["1", "x", None])],
+    [
+        (["1", "2.5", ""], [1.0, 2.5, None]),
+        (["1", "2,5", "n/a"], [1.0, 2.5, None]),
+        (["12 %", "7 %", ""], [12.0, 7.0, None]),
+        (["1", "x", ""], ["1", "x", None]),
+    ],
 )
-def test_columns_are_numbers_only_if_all_values_are(build_data, texts, expected):
+def test_columns_are_numbers_where_the_audit_reads_numbers(build_data, texts, expected):
     values = covariate_values(build_data(score=texts * 10).cohort, "score")
     assert [None if value != value else value for value in values[:3]] == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["mean_fd", "FD_mean", "meanFD", "fd_power", "Framewise_Displacement"]
+)
+def test_motion_is_found_under_any_usual_name(build_data, fold, name):
+    motion = [f"{0.2 + 0.1 * label + 0.001 * (k % 5):.3f}" for k, label in enumerate(LABELS)]
+    model = Columns(columns=["mean_framewise_displacement", "mean_fd", "fd_mean"])
+    with_points = build_data(**{name: motion})
+    assert auc(model, with_points, fold) == 1.0
+    with_commas = build_data(**{name: [text.replace(".", ",") for text in motion]})
+    np.testing.assert_array_equal(model.table(with_commas), model.table(with_points))
+
+
+def test_label_is_no_feature_under_a_name_that_looks_like_it(build_data):
+    assert "no column Group" in Columns(columns=["Group"]).lacks(build_data())

@@ -68,6 +68,14 @@ def test_matched_groups_are_alike(build_study, pipeline):
     assert len(rerun.data.smoothed.values) == len(rerun.data.baseline_data.values) == len(value)
 
 
+def test_groups_are_matched_on_motion_under_any_usual_name(build_study, pipeline):
+    data = build_study(**{"Mean FD (mm)": [text.replace(".", ",") for text in MOTION]})
+    (rerun,) = plan_reruns(SensitivityPlan(match=["mean_fd"]), pipeline, data)
+    assert rerun.name == "matched_Mean_FD_mm_"
+    (same,) = plan_reruns(SensitivityPlan(match=["fd"]), pipeline, build_study(fd=MOTION))
+    assert rerun.data.cohort.participant_ids == same.data.cohort.participant_ids
+
+
 def test_says_what_is_lacking_instead_of_stopping(build_study, pipeline, tmp_path):
     found = run_reruns(EVERYTHING, pipeline, build_study(), tmp_path)
     assert "two or more sites" in found["leave_site_out"]["lacking"]

@@ -1,0 +1,142 @@
+"""Columns of the participants table that matter to every study, and cells that can't be right."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from fmnet.data.numbers import ACCEPTED_NUMBERS, Numbers, read_numbers, say_cells, sentinels
+from fmnet.data.tables import table_name
+from fmnet.errors import Fault
+
+#: What columns of head motion are called; other words in a name don't matter with ``fd``.
+_DISPLACEMENT = re.compile(r"framewise?displacement")
+_CORES = (
+    "motion", "movement", "movements", "displacement", "scrubbed", "rmsd",
+    "translation", "translations", "rotation", "rotations",
+)  # fmt: skip
+#: Of motion too, with one of the other words beside it.
+_PARTS = ("rms", "trans", "rot")
+_BESIDE = (
+    "mean", "avg", "average", "median", "max", "maximum", "min", "sd", "std", "total", "sum",
+    "head", "rel", "relative", "abs", "absolute", "mm", "deg", "run", "rest", "task", "func",
+    "bold", "fmri", "scan", "mri", "power", "jenkinson", "jenk", "fsl", "spm", "afni", "volumes",
+    "frames", "num", "number", "share", "fraction", "percent", "perc", "pct", "outlier", "outliers",
+    "param", "params", "parameter", "parameters", "index", "score", "value", "fd", "x", "y", "z",
+    "n", "of", "in",
+)  # fmt: skip
+_WORD = re.compile("|".join(sorted((*_CORES, *_PARTS, *_BESIDE), key=len, reverse=True)))
+#: Of age at something else than the scan, or in groups.
+_OTHER_AGES = {"onset", "diagnosis", "group", "range", "band", "bin", "category", "class"}
+_OTHERS = {
+    "sex", "gender", "site", "scanner", "centre", "center", "medication", "medications",
+    "medicated", "meds", "drug", "drugs", "opioid", "opioids", "antidepressant", "antidepressants",
+    "bmi", "education", "handedness", "ethnicity", "race", "smoking",
+}  # fmt: skip
+#: Columns that name, remark or date something, whatever they hold.
+_NAMES = {
+    "id", "ids", "code", "name", "initials", "date", "birthdate", "dob", "time", "comment",
+    "comments", "note", "notes", "remark", "remarks", "site", "scanner", "session", "family",
+    "filename", "path", "zip",
+}  # fmt: skip
+
+
+def is_motion(name: str) -> bool:
+    """Tell whether a column says how much people moved: ``mean_fd``, ``FD_Power``, ``motion``."""
+    words = _words(name)
+    whole = "".join(words)
+    if "fd" in words or _DISPLACEMENT.search(whole):
+        return True
+    found = [part for word in words if not word.isdigit() for part in _WORD.findall(word)]
+    if "".join(found) != "".join(word for word in words if not word.isdigit()):
+        return False
+    known = set(found)
+    is_part = len(found) > 1 and bool(known & {*_PARTS, "fd"})
+    return is_part or bool(known & set(_CORES))
+
+
+def is_age(name: str) -> bool:
+    """Tell whether a column holds people's age."""
+    words = set(_words(name))
+    return "age" in words and not words & _OTHER_AGES
+
+
+def is_usual_confound(name: str) -> bool:
+    """Tell columns that can explain a result in any study: motion, age, sex, site, medication."""
+    return is_motion(name) or is_age(name) or bool(set(_words(name)) & _OTHERS)
+
+
+def find_columns(wanted: Sequence[str], present: Iterable[str]) -> list[str]:
+    """Find columns by name, whatever their case and punctuation.
+
+    A name of head motion stands for all columns of head motion if none of those named is there.
+    """
+    names = list(present)
+    found = dict.fromkeys(name for one in wanted for name in names if _is_same(one, name))
+    if any(map(is_motion, wanted)) and not any(map(is_motion, found)):
+        found |= dict.fromkeys(name for name in names if is_motion(name))
+    return list(found)
+
+
+def _is_same(one: str, other: str) -> bool:
+    return one == other or "".join(_words(one)) == "".join(_words(other)) != ""
+
+
+def covariate_numbers(texts: Iterable[Any], name: str) -> Numbers:
+    """Read a column by `fmnet.data.numbers.read_numbers`.
+
+    ``None`` is a missing age; of other columns, a dose for instance, it may be a value.
+    """
+    if is_motion(name) or is_age(name):
+        texts = ["" if str(text).strip().casefold() == "none" else text for text in texts]
+    return read_numbers(texts)
+
+
+def number_faults(table: pd.DataFrame, not_these: Iterable[str] = ()) -> list[Fault]:
+    """Find cells in columns of numbers that are none, or that stand for a missing value.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The participants table, as text.
+    not_these : iterable of str
+        Columns that may hold anything, the label for instance.
+
+    Returns
+    -------
+    list of Fault
+        One for each column and kind. Leaving people out cures none: it is the table that is wrong.
+    """
+    skipped = {"participant_id", "family", *not_these}
+    faults = []
+    for name in map(str, table.columns):
+        if name not in skipped and not set(_words(name)) & _NAMES:
+            faults += _column_faults(table, name)
+    return faults
+
+
+def _column_faults(table: pd.DataFrame, name: str) -> list[Fault]:
+    found = covariate_numbers(table[name], name)
+    n_known = (found.is_number | found.is_wrong).sum()
+    is_needed = is_motion(name) or is_age(name)
+    is_like = (found.is_number | found.is_almost).sum() * 2 > n_known
+    if not found.is_mostly_numbers and not (is_needed and is_like):
+        return []
+    where, faults = table_name(table), []
+    if found.is_wrong.any():
+        action = "correct these cells, or write n/a; a column of texts has no numbers"
+        told = f"no numbers in {say_cells(table, name, found.is_wrong)}"
+        faults.append(Fault(where, told, ACCEPTED_NUMBERS, action))
+    codes = sentinels(found.values, is_needed, is_age(name))
+    is_code = pd.Series(found.values).isin(codes).to_numpy(dtype=bool)
+    if is_code.any():
+        told = f"what looks like a missing value in {say_cells(table, name, is_code)}"
+        action = "write n/a for values that are missing, or correct them"
+        faults.append(Fault(where, told, "measured values; n/a if missing", action))
+    return faults
+
+
+def _words(name: str) -> list[str]:
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    return re.findall(r"[^\W\d_]+|\d+", spaced.casefold())
