@@ -153,7 +153,9 @@ def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = No
         does, or can't be run.
     """
     if not os.path.lexists(folder / "metadata.json"):
-        raise refuse(folder, f"no readable metadata.json (no such file: {folder / 'metadata.json'})")
+        raise refuse(
+            folder, f"no readable metadata.json (no such file: {folder / 'metadata.json'})"
+        )
     with_hash = check_sums(folder)
     metadata = read_metadata(folder)
     if missing := sorted(set(FILES) - with_hash):

@@ -95,7 +95,9 @@ class OnnxNetwork:
         except Exception as error:  # ONNX Runtime raises types of its own
             if options.terminate:
                 raise slow from error
-            raise refuse(self.folder, f"a network that can't be run ({_first_line(error)})") from error
+            raise refuse(
+                self.folder, f"a network that can't be run ({_first_line(error)})"
+            ) from error
         finally:
             for timer in timers:
                 timer.cancel()
@@ -119,7 +121,7 @@ def load_network(
     try:
         check_program(content)
     except ValueError as error:
-        raise refuse(folder, f"model.onnx with {error}") from error
+        raise refuse(folder, f"a part that can't be read (model.onnx, with {error})") from error
     options = ort.SessionOptions()
     options.log_severity_level = 4
     # else bytes may be of a second format, which is not looked through
@@ -155,37 +157,32 @@ def check_program(content: bytes) -> None:
     while waiting:
         kind, message, depth = waiting.pop()
         n_nodes += kind == "node"
+        if n_nodes > MAX_NODES or depth > MAX_DEPTH:
+            raise ValueError(f"more than {MAX_NODES:,} nodes, or {MAX_DEPTH} branches in branches")
         sizes: list[int] = []
         for number, value in _fields(message):
             n_fields += 1
-            if n_nodes > MAX_NODES or n_fields > MAX_FIELDS or len(sizes) > MAX_AXES:
-                raise ValueError(f"more than {MAX_NODES:,} nodes, or far too many fields")
-            part = MESSAGES[kind].get(number)
-            if part is None:
-                continue
-            if part in REFUSED:
-                raise ValueError(REFUSED[part])
-            if part == "location":
-                if value != 0:
-                    raise ValueError(REFUSED["external"])
-            elif part == "size":
+            if n_fields > MAX_FIELDS or len(sizes) > MAX_AXES:
+                raise ValueError(f"more than {MAX_FIELDS:,} fields, or {MAX_AXES} axes")
+            part = MESSAGES[kind].get(number, "")
+            if part == "size":
                 sizes += [value] if isinstance(value, int) else _varints(value[: 10 * MAX_AXES])
-            elif isinstance(value, int):
-                raise ValueError("a field of the wrong kind, which is no ONNX")
-            elif part in {"operator", "domain"}:
-                _check_operator(part, bytes(value))
+            elif part in MESSAGES and not isinstance(value, int):
+                waiting.append((part, value, depth + (part == "graph")))
             else:
-                deeper = depth + (part == "graph")
-                if deeper > MAX_DEPTH:
-                    raise ValueError(f"branches within more than {MAX_DEPTH} branches")
-                waiting.append((part, value, deeper))
+                _check_value(part, value)
         # a value takes a bit at least
         if math.prod(sizes) > max(8 * len(message), 1):
             raise ValueError("a tensor of more elements than it has values")
 
 
-def _check_operator(part: str, name: bytes) -> None:
-    text = name.decode("utf-8", "replace")
+def _check_value(part: str, value: int | memoryview) -> None:
+    """Refuse what stands in a field that holds no further fields."""
+    if part in REFUSED:
+        raise ValueError(REFUSED[part])
+    if part == "location" and value != 0:
+        raise ValueError(REFUSED["external"])
+    text = "" if isinstance(value, int) else bytes(value[:200]).decode("utf-8", "replace")
     if part == "operator" and text in LOOPS:
         raise ValueError(f"a loop (operator {text})")
     if part == "domain" and text not in DOMAINS:
@@ -206,7 +203,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         if wire == 2:
             size, at = _varint(message, at)
         if size < 0 or at + size > len(message):
-            raise ValueError("fields cut short or of an unknown kind, which is no ONNX")
+            raise ValueError("fields cut short or of no kind that ONNX has")
         yield key >> 3, message[at : at + size]
         at += size
 

@@ -12,7 +12,7 @@ import pandas as pd
 from fmnet.data.nifti import read_volume
 from fmnet.data.store import coverage_fault, place_checked
 from fmnet.data.volume import FloatArray
-from fmnet.deploy.bundle import Bundle
+from fmnet.deploy.bundle import MAX_SCORE, Bundle
 from fmnet.deploy.naming import check_same_space
 from fmnet.deploy.quality import scale_faults
 from fmnet.errors import Fault, VolumeError
@@ -95,7 +95,11 @@ def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
 
 
 def scored(bundle: Bundle, name: str, score: float) -> Prediction:
-    """Give a score with its probability."""
+    """Give a score with its probability; an error where it is none that networks give."""
+    if not abs(score) <= MAX_SCORE:
+        accepted = f"a finite score, of at most {MAX_SCORE:g}"
+        action = "check the map or run, and where the signature comes from"
+        return failed(name, [Fault(name, f"a score of {score:g}", accepted, action)])
     return Prediction(name, score, float(bundle.calibration.probability(score)), "ok")
 
 

@@ -13,7 +13,6 @@ from safetensors.numpy import load, save
 from fmnet.data.grid import Grid, MaskName, smooth_values
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.fields import (
-    NON_NEGATIVE,
     NUMBER,
     SHARE,
     SPACE,

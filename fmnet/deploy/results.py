@@ -11,7 +11,7 @@ from typing import TextIO
 
 from fmnet.data.tables import write_table
 from fmnet.deploy.predict import Prediction, predictions_table
-from fmnet.errors import Fault, OutputError, printable
+from fmnet.errors import Fault, OutputError
 
 
 def check_out(out: Path) -> None:
@@ -122,9 +122,9 @@ class Results:
     def _failed(self, error: OSError) -> OSError | OutputError:
         """Leave nothing; a pipe that nobody reads any more is not for us to judge."""
         self._remove_part()
-        if self.out is None or isinstance(error, BrokenPipeError):
+        if isinstance(error, BrokenPipeError):
             return error
-        return _unwritable(self.out, f"{error.strerror or error}")
+        return _unwritable(self.out or Path("standard output"), f"{error.strerror or error}")
 
     def _remove_part(self) -> None:
         if self._part is not None:
