@@ -153,9 +153,7 @@ def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = No
         does, or can't be run.
     """
     if not os.path.lexists(folder / "metadata.json"):
-        raise refuse(
-            folder, f"no readable metadata.json (no such file: {folder / 'metadata.json'})"
-        )
+        raise refuse(folder, "no readable metadata.json (there is no such file)")
     with_hash = check_sums(folder)
     metadata = read_metadata(folder)
     if missing := sorted(set(FILES) - with_hash):
@@ -207,7 +205,7 @@ def write_plain(value: Calibration | Reference, path: Path) -> None:
 
 
 def _read_model(folder: Path) -> bytes:
-    """Read the network whole: ONNX Runtime is given no path, beside which it would look for more."""
+    """Read the network whole; given a path, ONNX Runtime would look beside it for more."""
     try:
         return read_bounded(folder / "model.onnx", MAX_BYTES_OF["model.onnx"])
     except OSError as error:
@@ -243,7 +241,7 @@ def _check_parts(bundle: Bundle) -> None:
 
 
 def _check_example(bundle: Bundle) -> None:
-    """Raise `BundleError` unless an input of usual values, the same each time, gets a usual score."""
+    """Raise `BundleError` unless an input of usual values gets a usual score."""
     preparation = bundle.preparation
     length, *shape = preparation.input_shape
     if isinstance(preparation, SeriesPreparation):

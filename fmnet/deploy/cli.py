@@ -76,10 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Stopped as stop:
         done, out = results.counts.total(), options.out
         kept = f"; their rows are in {printable(str(out))}" if done and out else ""
-        print(
-            f"fmnet-predict: stopped by {stop.signal.name} after {done} of {len(listed)} scans{kept}",
-            file=sys.stderr,
-        )
+        said = f"stopped by {stop.signal.name} after {done} of {len(listed)} scans{kept}"
+        print(f"fmnet-predict: {said}", file=sys.stderr)
         return 128 + stop.signal
     except BrokenPipeError:
         with suppress(OSError):  # else Python complains when it closes its output

@@ -1,4 +1,4 @@
-"""Write predictions row by row; the table gets its name when it is whole, or as whole as it gets."""
+"""Write predictions row by row; their table gets its name in the end."""
 
 import os
 import sys

@@ -73,7 +73,7 @@ def check_sums(folder: Path) -> set[str]:
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
-    """Read a file that has to be a regular one of at most so many bytes; a pipe is never waited for.
+    """Read a regular file of at most so many bytes; for a pipe nobody waits.
 
     Raises
     ------
