@@ -30,9 +30,9 @@ LOOPS = {"Loop", "Scan", "SequenceMap"}
 MAX_NODES, MAX_FIELDS, MAX_AXES, MAX_DEPTH = 20_000, 1_000_000, 64, 8
 #: What running one input may take: so much, and so much more for each byte of the input.
 MEMORY_BYTES, MEMORY_PER_BYTE = 512 * 2**20, 256
-SECONDS, SECONDS_PER_BYTE = 30.0, 2e-6
+SECONDS, SECONDS_PER_BYTE = 10.0, 4e-6
 #: How long after its time a program may still be in one of its operators before all is given up.
-GRACE_SECONDS = 30.0
+GRACE_SECONDS = 10.0
 
 #: Fields of ONNX's messages (onnx.proto) in which programs, operators and tensors lie.
 MESSAGES: dict[str, dict[int, str]] = {

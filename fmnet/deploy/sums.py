@@ -48,20 +48,16 @@ def check_sums(folder: Path) -> set[str]:
         of the folder) or larger than those of bundles.
     """
     try:
-        lines = (
-            read_bounded(folder / SUMS, MAX_BYTES).decode("utf-8").removesuffix("\n").split("\n")
-        )
+        text = read_bounded(folder / SUMS, MAX_BYTES).decode("utf-8")
         there = _list_files(folder)
     except (OSError, ValueError) as error:
         raise refuse(folder, f"no readable {SUMS} ({error})") from error
     expected: dict[str, str] = {}
     faults = [f"{SUMS} that is a link"] if (folder / SUMS).is_symlink() else []
-    for line in lines:
+    for line in text.removesuffix("\n").split("\n"):
         match = LINE.fullmatch(line)
         if match is None or match[2] in expected:
-            faults.append(
-                f"a line of {SUMS} that is no hash and name, or a second one ({line:.99})"
-            )
+            faults.append(f"{SUMS} with a line that is no hash, or a file's second ({line:.99})")
         else:
             expected[match[2]] = match[1]
     for name, digest in sorted(expected.items()):
