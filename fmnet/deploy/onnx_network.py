@@ -27,7 +27,7 @@ DOMAINS = {"", "ai.onnx"}
 #: Operators that run a part of the program again and again.
 LOOPS = {"Loop", "Scan", "SequenceMap"}
 #: Most nodes of a program, fields of its messages, axes of a tensor, and branches within branches.
-MAX_NODES, MAX_FIELDS, MAX_AXES, MAX_DEPTH = 20_000, 1_000_000, 64, 8
+MAX_NODES, MAX_FIELDS, MAX_AXES, MAX_DEPTH = 10_000, 300_000, 64, 8
 #: What running one input may take: so much, and so much more for each byte of the input.
 MEMORY_BYTES, MEMORY_PER_BYTE = 512 * 2**20, 256
 SECONDS, SECONDS_PER_BYTE = 10.0, 4e-6

@@ -168,9 +168,9 @@ def _write_whole(write: Callable[[Path], Agreement], target: Path) -> Agreement:
         folder, aside = Path(place) / "bundle", Path(place) / ASIDE
         folder.mkdir()
         agreement = write(folder)
-        if target.exists():
-            target.rename(aside)
         try:
+            if target.exists():
+                target.rename(aside)
             folder.rename(target)
         except BaseException:
             if aside.exists() and not target.exists():
