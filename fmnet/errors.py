@@ -1,10 +1,38 @@
 """Every error that a user can meet, and the shape it takes.
 
 A message says four things: where (subject or file), what was found, what is accepted, what to do.
+Names and contents of files get into messages, and messages onto terminals: see `printable`.
 """
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+#: Categories of characters that steer a terminal, turn text around, hide in it or can't be encoded.
+UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def printable(text: str) -> str:
+    r"""Spell out the characters of a text that steer a terminal or can't be written.
+
+    Control and format characters, line ends among them, become ``\x1b``, ``\n`` or ``\u202e``;
+    bytes of a file name that are no UTF-8, which Python reads as lone surrogates, become ``\xfc``.
+
+    Parameters
+    ----------
+    text : str
+        Anything that was read: a name, a cell, metadata.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        _spelt(sign) if unicodedata.category(sign) in UNPRINTABLE else sign for sign in text
+    )
+
+
+def _spelt(sign: str) -> str:
+    is_byte = 0xDC80 <= ord(sign) <= 0xDCFF
+    return f"\\x{ord(sign) - 0xDC00:02x}" if is_byte else sign.encode("unicode_escape").decode()
 
 
 @dataclass(frozen=True)
@@ -28,7 +56,9 @@ class Fault:
     participant_id: str = ""
 
     def __str__(self) -> str:
-        head = f"{self.where}: found {self.found}; accepted: {self.accepted}; to do: {self.action}"
+        head = printable(
+            f"{self.where}: found {self.found}; accepted: {self.accepted}; to do: {self.action}"
+        )
         return head if head.endswith("?") else f"{head}."
 
 

@@ -8,12 +8,14 @@ from typing import Any, TextIO
 
 import pandas as pd
 
-from fmnet.errors import CohortError, Fault
+from fmnet.errors import CohortError, Fault, printable
 
 UNREADABLE = (OSError, UnicodeDecodeError, csv.Error)
 MISSING = ("n/a", "N/A", "NA", "nan", "NaN", "")
 #: What separates columns, and its name in messages.
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon"}
+#: What formulas of spreadsheets begin with, also in full width.
+FORMULA = ("=", "+", "-", "@", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 #: A line of the file, counted from 1, and its fields.
 Row = tuple[int, list[str]]
 
@@ -62,11 +64,51 @@ def read_table_file(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     return table.mask(table.isin(MISSING), "")
 
 
-def write_table(table: pd.DataFrame, path: Path | TextIO, separator: str = "\t") -> None:
-    """Write a table with tabs, ``n/a`` for what is missing and enough digits to read back."""
+def write_table(
+    table: pd.DataFrame,
+    path: Path | TextIO,
+    separator: str = "\t",
+    header: bool = True,
+    for_people: bool = False,
+) -> None:
+    """Write a table with tabs, ``n/a`` for what is missing and enough digits to read back.
+
+    Parameters
+    ----------
+    table : DataFrame
+        What is written.
+    path : Path or file
+        Where to.
+    separator : str
+        Between columns.
+    header : bool
+        Whether the columns' names are written first.
+    for_people : bool
+        Whether it goes to terminals and spreadsheets, and is not read back by fmnet: signs that
+        steer a terminal are spelt out, and text that a spreadsheet would compute begins with ``'``.
+    """
+    if for_people:
+        table = table.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
     table.replace("", "n/a").to_csv(
-        path, sep=separator, index=False, na_rep="n/a", float_format="%.9g", lineterminator="\n"
+        path,
+        sep=separator,
+        header=header,
+        index=False,
+        na_rep="n/a",
+        float_format="%.9g",
+        lineterminator="\n",
+        errors="surrogateescape",  # file names of bytes that are no UTF-8 stay what they are
     )
+
+
+def inert(cell: str) -> str:
+    """Make of a text one that neither a terminal obeys nor a spreadsheet computes.
+
+    What begins like a formula begins with ``'``, unless it is a number.
+    """
+    if cell.lstrip().startswith(FORMULA) and not _is_number(cell):
+        cell = f"'{cell}"
+    return printable(cell)
 
 
 def subject_key(participant_id: str) -> str:
@@ -88,6 +130,14 @@ def lines_of(table: pd.DataFrame, rows: Iterable[Any]) -> list[int]:
 def say_lines(lines: list[int]) -> str:
     """Write ``line 2`` or ``lines 2, 3``."""
     return f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_rows(path: Path, separator: str) -> list[Row]:

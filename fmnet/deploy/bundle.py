@@ -1,12 +1,13 @@
 """`Bundle`: an exported signature on disk, loaded without torch and checked before use."""
 
 import json
+import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from fmnet.bold.maps import parse_maps
@@ -14,6 +15,7 @@ from fmnet.data.volume import FloatArray
 from fmnet.deploy.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.deploy.calibration import Calibration, read_calibration
 from fmnet.deploy.fields import COUNT, SPACE, TEXT, list_of, optional, read_fields
+from fmnet.deploy.onnx_network import OnnxNetwork, load_network
 from fmnet.deploy.preparation import Preparation
 from fmnet.deploy.quality import Reference, read_reference
 from fmnet.deploy.series_preparation import (
@@ -24,11 +26,16 @@ from fmnet.deploy.series_preparation import (
     SeriesPreparation,
     read_any_preparation,
 )
-from fmnet.deploy.sums import check_sums, refuse
+from fmnet.deploy.sums import MAX_BYTES_OF, check_sums, read_bounded, refuse
 from fmnet.errors import BundleError, Fault, FmnetError
 
 FORMAT_VERSION = 1
-#: What every bundle holds besides the hashes; others may lie beside them, bold.json among them.
+#: Largest score, of any sign, that a network gives: those of training are of the order of 1.
+MAX_SCORE = 1e6
+#: Volumes of the example that a network of series has to score.
+EXAMPLE_VOLUMES = 20
+#: What every bundle holds besides the hashes; others may lie beside them, bold.json among them, if
+#: they have a hash.
 FILES = (
     "calibration.json",
     "metadata.json",
@@ -54,6 +61,7 @@ METADATA = {
     "training.positive": TEXT,
     "training.negative": TEXT,
     "training.origin": TEXT,
+    "training.control": optional(TEXT),
     "training.n_scans": COUNT,
 }
 
@@ -74,7 +82,7 @@ class Bundle:
         From score to probability.
     reference : Reference
         What the training scans looked like.
-    session : onnxruntime.InferenceSession
+    network : OnnxNetwork
         The network.
     contract : BoldContract or None
         How BOLD runs become the maps or the series; None where the maps themselves go in.
@@ -85,13 +93,12 @@ class Bundle:
     preparation: AnyPreparation
     calibration: Calibration
     reference: Reference
-    session: ort.InferenceSession
+    network: OnnxNetwork
     contract: BoldContract | None = None
 
     def score(self, images: FloatArray) -> NDArray[np.float32]:
         """Run the network on N inputs, (N, C, X, Y, Z) or (N, T, X, Y, Z), to raw scores (N,)."""
-        (scores,) = self.session.run(["score"], {_input_name(self.preparation): images})
-        return np.asarray(scores, dtype=np.float32)
+        return self.network.score(_input_name(self.preparation), images)
 
     def score_scan(self, values: FloatArray) -> float:
         """Score one scan: its maps on the grid, (C, V), or its cleaned series, (T, V)."""
@@ -128,26 +135,40 @@ class Bundle:
         return bool(self.metadata["training"]["origin"] == "synthetic")
 
 
-def read_bundle(folder: Path) -> Bundle:
-    """Read a bundle after checking its format and the hash of every file.
+def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = None) -> Bundle:
+    """Read a bundle: first the hash of every file, then what they say, then an example's score.
+
+    Parameters
+    ----------
+    folder : Path
+        What ``scripts/export.py`` wrote.
+    give_up : callable, optional
+        Ends the program where the network can't be stopped otherwise, see
+        `fmnet.deploy.onnx_network.OnnxNetwork`.
 
     Raises
     ------
     BundleError
-        If it is no bundle, of another format version, incomplete or altered.
+        If it is no bundle, of another format version, incomplete, altered, holds what no bundle
+        does, or can't be run.
     """
+    if not os.path.lexists(folder / "metadata.json"):
+        raise refuse(folder, "no readable metadata.json (there is no such file)")
+    with_hash = check_sums(folder)
     metadata = read_metadata(folder)
-    check_sums(folder, FILES)
+    if missing := sorted(set(FILES) - with_hash):
+        raise refuse(folder, ", ".join(f"{name} without a hash" for name in missing))
     bundle = Bundle(
         folder,
         metadata,
         read_any_preparation(folder),
         read_calibration(folder / "calibration.json"),
         read_reference(folder / "reference.json"),
-        _read_model(folder),
-        read_contract(folder),
+        load_network(_read_model(folder), folder, give_up),
+        read_contract(folder) if CONTRACT in with_hash else None,
     )
     _check_parts(bundle)
+    _check_example(bundle)
     return bundle
 
 
@@ -159,27 +180,23 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     BundleError
         If there is none, it is of another version, or fields are missing or wrong.
     """
-    try:
-        metadata: dict[str, Any] = json.loads((folder / "metadata.json").read_text("utf-8"))
-        version = metadata["format_version"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise refuse(folder, f"no readable metadata.json ({error})") from error
-    _check_version(folder, metadata, version)
-    return read_fields(folder / "metadata.json", METADATA)
-
-
-def _check_version(folder: Path, metadata: dict[str, Any], version: Any) -> None:
-    versions = metadata.get("versions")
-    wrote = versions.get("fmnet", "unknown") if isinstance(versions, dict) else "unknown"
-    if version != FORMAT_VERSION:
+    path = folder / "metadata.json"
+    metadata = read_fields(path, {})
+    if not isinstance(metadata, dict) or "format_version" not in metadata:
+        raise refuse(folder, "a metadata.json without format_version")
+    version = metadata["format_version"]
+    if type(version) is not int or version != FORMAT_VERSION:
+        versions = metadata.get("versions")
+        wrote = versions.get("fmnet", "unknown") if isinstance(versions, dict) else "unknown"
         raise BundleError(
             Fault(
                 str(folder),
-                f"bundle format {version}",
+                f"bundle format {json.dumps(version):.50}",
                 f"format {FORMAT_VERSION}",
-                f"use the fmnet version that wrote the bundle ({wrote}), or export again",
+                f"use the fmnet version that wrote the bundle ({wrote!s:.50}), or export again",
             )
         )
+    return read_fields(path, METADATA)
 
 
 def write_plain(value: Calibration | Reference, path: Path) -> None:
@@ -187,10 +204,11 @@ def write_plain(value: Calibration | Reference, path: Path) -> None:
     path.write_text(json.dumps(asdict(value), indent=2, allow_nan=False) + "\n", "utf-8")
 
 
-def _read_model(folder: Path) -> ort.InferenceSession:
+def _read_model(folder: Path) -> bytes:
+    """Read the network whole; given a path, ONNX Runtime would look beside it for more."""
     try:
-        return ort.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises types of its own for a model it can't load
+        return read_bounded(folder / "model.onnx", MAX_BYTES_OF["model.onnx"])
+    except OSError as error:
         raise refuse(folder, f"a part that can't be read ({error})") from error
 
 
@@ -206,16 +224,32 @@ def _check_parts(bundle: Bundle) -> None:
         if list(found) != contrasts
     ]
     faults += _kind_faults(bundle)
-    taken = {node.name: node.shape[1:] for node in bundle.session.get_inputs()}
-    given = [node.name for node in bundle.session.get_outputs()]
+    session = bundle.network.session
+    taken = {node.name: node.shape[1:] for node in session.get_inputs()}
+    given = [node.name for node in session.get_outputs()]
     wanted: list[int | str] = list(preparation.input_shape)
     if isinstance(preparation, SeriesPreparation):  # of any length
         taken = {name: ["T", *shape[1:]] for name, shape in taken.items() if len(shape) == 4}
         wanted[0] = "T"
     if taken != {_input_name(preparation): wanted} or given != ["score"]:
         faults.append(f"model.onnx from {taken} to {given}, not from {tuple(wanted)}")
+    kinds = {node.type for node in (*session.get_inputs(), *session.get_outputs())}
+    if kinds != {"tensor(float)"}:
+        faults.append(f"model.onnx for {', '.join(sorted(kinds))}, not tensor(float)")
     if faults:
         raise refuse(bundle.folder, ", ".join(faults))
+
+
+def _check_example(bundle: Bundle) -> None:
+    """Raise `BundleError` unless an input of usual values gets a usual score."""
+    preparation = bundle.preparation
+    length, *shape = preparation.input_shape
+    if isinstance(preparation, SeriesPreparation):
+        length = EXAMPLE_VOLUMES
+    noise = np.random.default_rng(0).standard_normal((1, length, *shape), dtype=np.float32)
+    score = float(bundle.score(noise * preparation.grid.mask)[0])
+    if not abs(score) <= MAX_SCORE:
+        raise refuse(bundle.folder, f"model.onnx, which scores an example as {score:g}")
 
 
 def _kind_faults(bundle: Bundle) -> list[str]:

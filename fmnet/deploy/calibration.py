@@ -7,7 +7,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
-from fmnet.deploy.fields import NON_NEGATIVE, NUMBER, read_fields
+from fmnet.deploy.fields import Kind, is_number, read_fields
+
+#: Most of either number, of any sign, with which no score overflows.
+MAX_VALUE = 1e12
+#: What is relied on of calibration.json.
+FIELDS = {
+    "slope": Kind(
+        f"a number from 0 to {MAX_VALUE:g}",
+        lambda value: is_number(value) and 0 <= value <= MAX_VALUE,
+    ),
+    "intercept": Kind(
+        f"a finite number up to {MAX_VALUE:g}",
+        lambda value: is_number(value) and abs(value) <= MAX_VALUE,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -36,5 +50,5 @@ def read_calibration(path: Path) -> Calibration:
     BundleError
         If the file can't be read, or holds something else.
     """
-    fields = read_fields(path, {"slope": NON_NEGATIVE, "intercept": NUMBER})
+    fields = read_fields(path, FIELDS)
     return Calibration(float(fields["slope"]), float(fields["intercept"]))

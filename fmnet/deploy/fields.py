@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from fmnet.data.volume import MNI_SPACES
+from fmnet.deploy.sums import MAX_BYTES, read_bounded
 from fmnet.errors import BundleError, Fault
+
+#: Longest text, and largest whole number: nothing that is counted comes to more.
+MAX_LENGTH, MAX_COUNT = 2000, 10**9
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,10 @@ class Kind:
 
 def is_number(value: Any) -> bool:
     """Tell whether a value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    # JSON's whole numbers may be of any length
+    return abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)
 
 
 def list_of(kind: Kind, may_be_empty: bool = False) -> Kind:
@@ -49,13 +56,18 @@ def optional(kind: Kind) -> Kind:
     return Kind(f"{kind.words}, or null", lambda value: value is None or kind.accepts(value), True)
 
 
-TEXT = Kind("a text", lambda value: isinstance(value, str))
+TEXT = Kind(
+    f"a text of up to {MAX_LENGTH} characters",
+    lambda value: isinstance(value, str) and len(value) <= MAX_LENGTH,
+)
 NUMBER = Kind("a finite number", is_number)
 NON_NEGATIVE = Kind("a number from 0", lambda value: is_number(value) and value >= 0)
 POSITIVE = Kind("a number above 0", lambda value: is_number(value) and value > 0)
 SHARE = Kind("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
-COUNT_OR_NONE = Kind("a whole number from 0", lambda value: type(value) is int and value >= 0)
-COUNT = Kind("a whole number from 1", lambda value: type(value) is int and value > 0)
+COUNT_OR_NONE = Kind(
+    "a whole number from 0", lambda value: type(value) is int and 0 <= value <= MAX_COUNT
+)
+COUNT = Kind("a whole number from 1", lambda value: type(value) is int and 0 < value <= MAX_COUNT)
 SPACE = Kind("an MNI152 space", lambda value: isinstance(value, str) and value in MNI_SPACES)
 
 
@@ -68,7 +80,7 @@ def read_fields(path: Path, kinds: Mapping[str, Kind]) -> dict[str, Any]:
         If the file can't be read, naming every field that is missing or wrong.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(read_bounded(path, MAX_BYTES).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise _refuse(path, f"a part that can't be read ({error})") from error
     if faults := [text for name, kind in kinds.items() if (text := _fault(content, name, kind))]:

@@ -13,7 +13,7 @@ from fmnet.data.nifti import read_volume
 from fmnet.data.statistic import UNSAID_STAT, name_stat, stat_fault
 from fmnet.data.store import coverage_fault, place_checked
 from fmnet.data.volume import FloatArray, Volume
-from fmnet.deploy.bundle import Bundle
+from fmnet.deploy.bundle import MAX_SCORE, Bundle
 from fmnet.deploy.naming import UNSAID_CONTRASTS, check_same_space, check_stat, stated
 from fmnet.deploy.quality import scale_faults
 from fmnet.errors import Fault, VolumeError
@@ -101,7 +101,14 @@ def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
 
 
 def scored(bundle: Bundle, name: str, score: float, note: str = "") -> Prediction:
-    """Give a score with its probability, and with what isn't known of the scan."""
+    """Give a score with its probability, and with what isn't known of the scan.
+
+    A score that no network gives is an error.
+    """
+    if not abs(score) <= MAX_SCORE:
+        accepted = f"a finite score, of at most {MAX_SCORE:g}"
+        action = "check the map or run, and where the signature comes from"
+        return failed(name, [Fault(name, f"a score of {score:g}", accepted, action)])
     return Prediction(name, score, float(bundle.calibration.probability(score)), "ok", note)
 
 

@@ -8,11 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from fmnet.data.grid import Grid, MaskName, smooth_values
 from fmnet.data.volume import FloatArray
-from fmnet.deploy.fields import NON_NEGATIVE, NUMBER, SHARE, SPACE, TEXT, list_of, read_fields
+from fmnet.deploy.fields import (
+    NUMBER,
+    SHARE,
+    SPACE,
+    TEXT,
+    Kind,
+    is_number,
+    list_of,
+    read_fields,
+)
+from fmnet.deploy.sums import MAX_BYTES_OF, read_bounded
 from fmnet.errors import BundleError, Fault, VolumeError
 from fmnet.limits import NonNegative, Share, VoxelSize
 
@@ -20,12 +30,18 @@ from fmnet.limits import NonNegative, Share, VoxelSize
 MIN_TRAINING_SHARE = 0.5
 #: Smallest standard deviation, as a share of the median one, that a voxel is divided by.
 SD_FLOOR = 0.1
+#: Most of a smoothing width or an edge of a voxel, in mm: no brain is larger.
+MAX_MM = 1000.0
+#: Most of a mean or a weight, whose square float32 still holds.
+MAX_VALUE = 1e18
 #: What is relied on of preparation.json.
 FIELDS = {
     "contrasts": list_of(TEXT),
     "space": SPACE,
     "affine": list_of(list_of(NUMBER)),
-    "fwhm_mm": NON_NEGATIVE,
+    "fwhm_mm": Kind(
+        f"a number from 0 to {MAX_MM:g}", lambda value: is_number(value) and 0 <= value <= MAX_MM
+    ),
     "min_coverage": SHARE,
 }
 
@@ -179,28 +195,64 @@ def read_preparation(folder: Path) -> Preparation:
     """
     try:
         settings = read_fields(folder / "preparation.json", FIELDS)
-        arrays = load_file(folder / "preparation.safetensors")
-        mask = arrays["mask"].astype(bool)
-        affine = np.array(settings["affine"], dtype=float)
+        arrays = read_arrays(folder)
+        grid = read_grid(settings, arrays["mask"], folder)
         preparation = Preparation(
-            Grid(mask, affine, settings["space"]),
+            grid,
             tuple(settings["contrasts"]),
             float(settings["fwhm_mm"]),
             float(settings["min_coverage"]),
             arrays["mean"],
             arrays["weight"],
         )
-    except (OSError, KeyError, ValueError, SafetensorError, VolumeError) as error:
-        raise damaged(folder, f"{type(error).__name__}: {error}") from error
-    if mask.ndim != 3 or not mask.any():
-        raise damaged(folder, f"a mask of shape {mask.shape} with {mask.sum()} voxels")
+    except KeyError as error:
+        raise damaged(folder, f"no array {error}") from error
     expected = (len(preparation.contrasts), preparation.grid.n_voxels)
     if preparation.mean.shape != expected or preparation.weight.shape != expected:
         raise damaged(folder, f"arrays of shape {preparation.mean.shape}, not {expected}")
     for values in (preparation.mean, preparation.weight):
         if values.dtype != np.float32 or not np.isfinite(values).all():
             raise damaged(folder, f"values of type {values.dtype}, not finite float32")
+        if (largest := np.abs(values).max()) > MAX_VALUE:
+            raise damaged(folder, f"values as large as {largest:g}")
     return preparation
+
+
+def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
+    """Read ``preparation.safetensors``.
+
+    Raises
+    ------
+    BundleError
+        If it is missing, damaged, too large, or holds types that NumPy doesn't know.
+    """
+    path = folder / "preparation.safetensors"
+    try:
+        return load(read_bounded(path, MAX_BYTES_OF[path.name]))
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, SafetensorError) as error:
+        raise damaged(folder, f"{type(error).__name__}: {error}") from error
+
+
+def read_grid(settings: dict[str, Any], mask: NDArray[Any], folder: Path) -> Grid:
+    """Make the grid of a preparation that was read.
+
+    Raises
+    ------
+    BundleError
+        If the mask is no volume of zeros and ones, or the affine that of no brain's voxels.
+    """
+    if mask.ndim != 3 or not mask.any():
+        raise damaged(folder, f"a mask of shape {mask.shape} with {np.count_nonzero(mask)} voxels")
+    if mask.dtype not in (np.uint8, np.bool_) or mask.max() > 1:
+        raise damaged(folder, f"a mask of type {mask.dtype}, not of 0 and 1")
+    try:
+        affine = np.array(settings["affine"], dtype=float)
+        grid = Grid(mask.astype(bool), affine, settings["space"])
+    except (ValueError, VolumeError) as error:
+        raise damaged(folder, f"{type(error).__name__}: {error}") from error
+    if not all(0.1 <= edge <= MAX_MM for edge in grid.voxel_size_mm):
+        raise damaged(folder, f"voxels of {grid.voxel_size_mm} mm")
+    return grid
 
 
 def damaged(folder: Path, reason: str) -> BundleError:

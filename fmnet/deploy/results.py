@@ -1,10 +1,13 @@
-"""Write predictions, whole or not at all."""
+"""Write predictions row by row; their table gets its name in the end."""
 
-import io
 import os
+import sys
 import uuid
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import TextIO
 
 from fmnet.data.tables import write_table
 from fmnet.deploy.predict import Prediction, predictions_table
@@ -25,38 +28,108 @@ def check_out(out: Path) -> None:
         raise _unwritable(out, f"'{folder}', which can't be written into")
 
 
-def write_results(predictions: list[Prediction], out: Path) -> None:
-    """Write one row per scan; with commas if the name ends in ``.csv``, else with tabs.
+class Results:
+    """A table of predictions, written as they come.
+
+    As a context, it gives the table its name in the end: with all rows, or, where the block is left
+    by an exception, with those that came before it. What was there under that name stays until
+    then, and for good if there is no row. Of a process that is killed, the rows stay in a file
+    beside, ``.NAME-....part``.
+
+    Parameters
+    ----------
+    out : Path or None
+        Where it goes: with commas if the name ends in ``.csv``, else with tabs. None to print it.
+
+    Attributes
+    ----------
+    counts : Counter
+        Of rows, by status.
 
     Raises
     ------
     OutputError
-        If the file can't be written; nothing is left of it then.
+        If it can't be written; what was there before is there still.
     """
-    text = io.StringIO()
-    write_table(predictions_table(predictions), text, "," if out.suffix.lower() == ".csv" else "\t")
-    try:
-        _write_whole(text.getvalue(), out)
-    except OSError as error:
-        raise _unwritable(out, f"{error.strerror or error}") from error
 
+    def __init__(self, out: Path | None) -> None:
+        self.out = out
+        self.counts: Counter[str] = Counter()
+        self._separator = "," if out is not None and out.suffix.lower() == ".csv" else "\t"
+        self._part: Path | None = None
+        self._file: TextIO | None = None
 
-def _write_whole(text: str, out: Path) -> None:
-    if _is_device(out):
-        out.write_text(text, "utf-8")
-        return
-    target = Path(os.path.realpath(out))  # what a link points at is replaced, and not the link
-    temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}.part")
-    try:
+    def __enter__(self) -> "Results":
+        try:
+            self._file = self._open()
+            write_table(predictions_table([]), self._file, self._separator)
+            self._file.flush()
+        except OSError as error:
+            raise self._failed(error) from error
+        return self
+
+    def add(self, prediction: Prediction) -> None:
+        """Write a row."""
+        if self._file is None:
+            raise ValueError("a table that is closed takes no rows")
+        row = predictions_table([prediction])
+        try:
+            write_table(row, self._file, self._separator, header=False, for_people=True)
+            self._file.flush()
+        except OSError as error:
+            raise self._failed(error) from error
+        self.counts[prediction.status] += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, OutputError):
+            return
+        try:
+            self.finish(is_whole=error is None)
+        except OSError as late:
+            raise self._failed(late) from late
+
+    def finish(self, is_whole: bool) -> None:
+        """Give the table its name, unless it is empty because nothing was come to."""
+        file, self._file = self._file, None
+        if file is None or file is sys.stdout:
+            return
+        file.flush()
+        if self._part is None:  # a device, which keeps nothing
+            file.close()
+            return
+        os.fsync(file.fileno())
+        file.close()
+        if is_whole or self.counts:
+            self._part.replace(self._part.with_name(Path(os.path.realpath(self.out or "")).name))
+        self._remove_part()
+
+    def _open(self) -> TextIO:
+        if self.out is None:
+            return sys.stdout
+        if _is_device(self.out):
+            return self.out.open("w", encoding="utf-8")
+        # what a link points at is replaced, and not the link
+        target = Path(os.path.realpath(self.out))
         target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        self._part = target.with_name(f".{target.name}-{uuid.uuid4().hex}.part")
+        return self._part.open("x", encoding="utf-8")
+
+    def _failed(self, error: OSError) -> OSError | OutputError:
+        """Leave nothing; a pipe that nobody reads any more is not for us to judge."""
+        self._remove_part()
+        if isinstance(error, BrokenPipeError):
+            return error
+        return _unwritable(self.out or Path("standard output"), f"{error.strerror or error}")
+
+    def _remove_part(self) -> None:
+        if self._part is not None:
+            with suppress(OSError):
+                self._part.unlink(missing_ok=True)
 
 
 def _is_device(out: Path) -> bool:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from fmnet.bold.windows import window_starts
 from fmnet.data.grid import Grid
@@ -22,8 +21,13 @@ from fmnet.deploy.fields import (
     optional,
     read_fields,
 )
-from fmnet.deploy.preparation import Preparation, damaged, read_preparation
-from fmnet.errors import VolumeError
+from fmnet.deploy.preparation import (
+    Preparation,
+    damaged,
+    read_arrays,
+    read_grid,
+    read_preparation,
+)
 
 MAPS, SERIES = "maps", "series"
 #: What a network reads; files of before there was a choice don't say it, and mean maps.
@@ -155,14 +159,10 @@ def read_series_preparation(folder: Path) -> SeriesPreparation:
     BundleError
         If a file is missing or damaged.
     """
-    try:
-        settings = read_fields(folder / "preparation.json", FIELDS)
-        mask = load_file(folder / "preparation.safetensors")["mask"].astype(bool)
-        grid = Grid(mask, np.array(settings["affine"], dtype=float), settings["space"])
-    except (OSError, KeyError, ValueError, SafetensorError, VolumeError) as error:
-        raise damaged(folder, f"{type(error).__name__}: {error}") from error
-    if mask.ndim != 3 or not mask.any():
-        raise damaged(folder, f"a mask of shape {mask.shape} with {mask.sum()} voxels")
+    settings, arrays = read_fields(folder / "preparation.json", FIELDS), read_arrays(folder)
+    if "mask" not in arrays:
+        raise damaged(folder, "no array 'mask'")
+    grid = read_grid(settings, arrays["mask"], folder)
     if len(settings["contrasts"]) != 1:
         raise damaged(folder, f"{len(settings['contrasts'])} names for one series")
     return SeriesPreparation(

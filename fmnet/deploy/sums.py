@@ -1,12 +1,29 @@
-"""Hashes of a bundle's files, which show what is missing or was altered."""
+"""The files of a bundle: which there are, what they may be, and whether they are as exported."""
 
 import hashlib
-from collections.abc import Iterable
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fmnet.errors import BundleError, Fault
 
 SUMS = "SHA256SUMS"
+#: Most bytes of a file, and of those that hold arrays.
+MAX_BYTES = 4 * 2**20
+MAX_BYTES_OF = {
+    "model.onnx": 512 * 2**20,
+    "model.pt2": 2 * 2**30,
+    "preparation.safetensors": 512 * 2**20,
+}
+#: Most files of a bundle.
+MAX_FILES = 100
+#: What file managers and network drives leave in any folder; it is never read.
+LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.nfs[0-9a-f]+")
+#: What keeps an opening from waiting for who writes to a pipe, where there is such a thing.
+O_MORE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
 def write_sums(folder: Path) -> None:
@@ -16,22 +33,50 @@ def write_sums(folder: Path) -> None:
     (folder / SUMS).write_text("".join(lines), "utf-8")
 
 
-def check_sums(folder: Path, needed: Iterable[str]) -> None:
-    """Raise `BundleError` naming every file that is missing, altered or has no hash."""
+def check_sums(folder: Path) -> set[str]:
+    """Check the hash of every file of a bundle, before any of them is read for what it says.
+
+    Returns
+    -------
+    set of str
+        The files that have a hash, each of them there and as it was when it was exported.
+
+    Raises
+    ------
+    BundleError
+        Naming every file that is missing, altered, without a hash, no regular file (links lead out
+        of the folder) or larger than those of bundles.
+    """
     try:
-        lines = (folder / SUMS).read_text("utf-8").splitlines()
-        expected = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+        text = read_bounded(folder / SUMS, MAX_BYTES).decode("utf-8")
+        there = _list_files(folder)
     except (OSError, ValueError) as error:
         raise refuse(folder, f"no readable {SUMS} ({error})") from error
-    faults = [f"{name} without a hash" for name in sorted(set(needed) - set(expected))]
+    expected: dict[str, str] = {}
+    faults = [f"{SUMS} that is a link"] if (folder / SUMS).is_symlink() else []
+    for line in text.removesuffix("\n").split("\n"):
+        match = LINE.fullmatch(line)
+        if match is None or match[2] in expected:
+            faults.append(f"{SUMS} with a line that is no hash, or a file's second ({line:.99})")
+        else:
+            expected[match[2]] = match[1]
     for name, digest in sorted(expected.items()):
-        path = folder / name
-        if Path(name).name != name or not path.is_file():
-            faults.append(f"{name} missing")
-        elif _sha256(path) != digest:
-            faults.append(f"{name} altered since export")
+        faults += _file_faults(folder, name, digest)
+    faults += [f"{name} without a hash" for name in sorted(there - expected.keys() - {SUMS})]
     if faults:
         raise refuse(folder, ", ".join(faults))
+    return set(expected)
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Read a regular file of at most so many bytes; for a pipe nobody waits.
+
+    Raises
+    ------
+    OSError
+        If it can't be opened, is something else, or is larger.
+    """
+    return b"".join(_chunks(path, limit))
 
 
 def refuse(folder: Path, found: str) -> BundleError:
@@ -46,5 +91,47 @@ def refuse(folder: Path, found: str) -> BundleError:
     )
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _list_files(folder: Path) -> set[str]:
+    names = set[str]()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if len(names) > MAX_FILES:
+                raise ValueError(f"more than {MAX_FILES} files beside it")
+            if not LITTER.fullmatch(entry.name):
+                names.add(entry.name)
+    return names
+
+
+def _file_faults(folder: Path, name: str, digest: str) -> Iterable[str]:
+    path = folder / name
+    if Path(name).name != name or not os.path.lexists(path):
+        return [f"{name} missing"]
+    if path.is_symlink():
+        return [f"{name} that is a link"]
+    try:
+        altered = _sha256(path, MAX_BYTES_OF.get(name, MAX_BYTES)) != digest
+    except OSError as error:
+        return [f"{name} that can't be read ({error.strerror or error})"]
+    return [f"{name} altered since export"] if altered else []
+
+
+def _sha256(path: Path, limit: int = 2**63) -> str:
+    whole = hashlib.sha256()
+    for chunk in _chunks(path, limit):
+        whole.update(chunk)
+    return whole.hexdigest()
+
+
+def _chunks(path: Path, limit: int) -> Iterator[bytes]:
+    with os.fdopen(os.open(path, os.O_RDONLY | O_MORE), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(f"{path.name} is no regular file")
+        if found.st_size > limit:
+            raise OSError(f"{path.name} has {found.st_size:,} bytes, more than {limit:,}")
+        left = limit
+        while chunk := file.read(min(2**20, left + 1)):
+            left -= len(chunk)
+            if left < 0:  # it has grown meanwhile
+                raise OSError(f"{path.name} has more than {limit:,} bytes")
+            yield chunk

@@ -1,12 +1,21 @@
 """Turn a finished run into a bundle, refused unless every form of the network agrees."""
 
 import errno
+import fcntl
 import os
+import re
 import shutil
+import signal
+import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from fmnet.deploy.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.deploy.bold_predict import NewBoldScan
@@ -18,7 +27,7 @@ from fmnet.deploy.series_preparation import (
     SeriesPreparation,
     read_any_preparation,
 )
-from fmnet.errors import ExportError, Fault
+from fmnet.errors import BundleError, ExportError, Fault
 from fmnet.export.agreement import Agreement, check_agreement
 from fmnet.export.metadata import describe_input, write_metadata
 from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_task
@@ -26,6 +35,10 @@ from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.programs import write_network_files, write_series_files
 from fmnet.networks.rebuild import TRUSTED, read_network
 
+#: Within the folder that an export works in: a file that it holds locked, and the older bundle.
+LOCK, ASIDE = "lock", "replaced"
+#: Without locks, a folder that nothing was written into for so long is nobody's.
+LEFT_SECONDS = 24 * 3600.0
 COPIED = ("preparation.json", "preparation.safetensors", "calibration.json", "reference.json")
 
 
@@ -82,6 +95,8 @@ def export_run(
         If `run_dir` holds no finished run.
     """
     target = Path(out)
+    with suppress(OSError):  # whatever can't be read there is named by who writes there
+        clear_remains(target)
     _check_target(target, overwrite)
     choice = choose_model(Path(run_dir), model)
     network, _ = read_network(choice.folder, (*TRUSTED, *(trusted_packages or ())))
@@ -96,7 +111,11 @@ def export_run(
         for name, content in kept.items():
             (folder / name).write_bytes(content)
         write_metadata(folder, choice, described, contract, None)
-        agreement = check_agreement(network, preparation, read_bundle(folder), scans, tolerance)
+        try:
+            bundle = read_bundle(folder)
+        except BundleError as error:
+            raise ExportError([_unfit(target, fault) for fault in error.faults]) from error
+        agreement = check_agreement(network, preparation, bundle, scans, tolerance)
         write_metadata(folder, choice, described, contract, agreement)
         return agreement
 
@@ -133,16 +152,83 @@ def _read_scans(
 
 
 def _write_whole(write: Callable[[Path], Agreement], target: Path) -> Agreement:
-    """Write a folder beside its place and move it there once it is whole."""
+    """Write a folder beside its place and move it there once it is whole.
+
+    A bundle that is replaced is moved aside first. Whatever ends the process in between, the next
+    export brings it back.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as place:
-        folder = Path(place) / "bundle"
+    with (
+        _ending_by_exception(),
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as place,
+        (Path(place) / LOCK).open("x") as lock,
+    ):
+        with suppress(OSError):  # where a file system knows no locks, see `_is_left`
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        folder, aside = Path(place) / "bundle", Path(place) / ASIDE
         folder.mkdir()
         agreement = write(folder)
-        if target.exists():
-            shutil.rmtree(target)
-        folder.rename(target)
+        try:
+            if target.exists():
+                target.rename(aside)
+            folder.rename(target)
+        except BaseException:
+            if aside.exists() and not target.exists():
+                aside.rename(target)
+            raise
     return agreement
+
+
+def clear_remains(target: Path) -> None:
+    """Clear away what exports to a place that were killed have left, but for what they moved aside.
+
+    Folders of exports that are at work are left alone.
+
+    Parameters
+    ----------
+    target : Path
+        The bundle's folder.
+    """
+    name = re.compile(re.escape(f".{target.name}-") + "[a-z0-9_]{8}")
+    for entry in os.listdir(target.parent):
+        place = target.parent / entry
+        if not name.fullmatch(entry) or place.is_symlink() or not place.is_dir():
+            continue
+        if not _is_left(place):
+            continue
+        if (place / ASIDE).is_dir() and not os.path.lexists(target):
+            (place / ASIDE).rename(target)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _is_left(place: Path) -> bool:
+    """Tell whether the export that made a folder has ended, by its lock, or by the folder's age."""
+    try:
+        with (place / LOCK).open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    except BlockingIOError:
+        return False
+    except OSError:  # made before there were locks, or where the file system knows none
+        others = {entry.name for entry in place.iterdir()} - {"bundle", ASIDE, LOCK}
+        return not others and time.time() - place.stat().st_mtime > LEFT_SECONDS
+
+
+@contextmanager
+def _ending_by_exception() -> Iterator[None]:
+    """Let SIGTERM end the block like an interruption, so that what it began is cleared away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _: FrameType | None) -> NoReturn:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
@@ -165,6 +251,13 @@ def _read_kept(folder: Path, contract: BoldContract | None) -> dict[str, bytes]:
         return {name: (folder / name).read_bytes() for name in names}
     except OSError as error:
         raise unfinished(folder, error) from error
+
+
+def _unfit(target: Path, fault: Fault) -> Fault:
+    """Say that what was written can't be read as a bundle."""
+    accepted = "a network that makes a bundle which can be used"
+    action = "choose another network, or report this with the versions in manifest.json"
+    return Fault(str(target), fault.found, accepted, action)
 
 
 def _unwritable(target: Path, error: OSError) -> ExportError:

@@ -142,6 +142,7 @@ def test_file_that_holds_something_else_is_refused(copy, name, text):
 
 def test_other_format_version_without_versions_is_refused(copy):
     (copy / "metadata.json").write_text('{"format_version": 2, "versions": 3}')
+    write_sums(copy)
     with pytest.raises(BundleError, match=r"found bundle format 2; .*\(unknown\)"):
         read_bundle(copy)
 

@@ -6,13 +6,19 @@ import pandas as pd
 import pytest
 
 from fmnet.deploy.predict import Prediction
-from fmnet.deploy.results import check_out, write_results
+from fmnet.deploy.results import Results, check_out
 from fmnet.errors import OutputError
 
 PREDICTIONS = [
     Prediction("a,b", 1.5, 0.8, "ok"),
     Prediction("c", None, None, "error", "no such file, sadly"),
 ]
+
+
+def write_results(predictions, out):
+    with Results(out) as results:
+        for prediction in predictions:
+            results.add(prediction)
 
 
 @pytest.mark.parametrize(("name", "separator"), [("x.tsv", "\t"), ("x.csv", ","), ("x.CSV", ",")])

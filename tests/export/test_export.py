@@ -72,7 +72,7 @@ def test_disagreement_is_refused(bundle, run):
 def test_nan_scores_are_refused(run):
     weights = load_file(run / "model" / "weights.safetensors")
     save_file({k: v * np.nan for k, v in weights.items()}, run / "model" / "weights.safetensors")
-    with pytest.raises(ExportError, match="scores that differ by nan"):
+    with pytest.raises(ExportError, match="scores an example as nan"):
         export_run(str(run), str(run.parent / "bundle"), "network")
 
 
