@@ -107,7 +107,7 @@ def check_size(affine: Affine, shape: tuple[int, ...], name: str, unit: str = ""
             f"voxels of {each} mm, in all {whole} mm ({stated})",
             f"voxel edges of {SHORTEST_EDGE:g} mm and more, and a longest side from "
             f"{SHORTEST_LONGEST_SIDE:g} to {LONGEST_SIDE:g} mm",
-            "correct the unit (xyzt_units) or the affine in the header",
+            "correct the unit (xyzt_units), the affine or the dimensions in the header",
         )
     )
 

@@ -1,6 +1,7 @@
 """Images on disk: reading to and writing from `Volume`. The only importer of nibabel."""
 
 import io
+import logging
 import math
 import struct
 from dataclasses import dataclass
@@ -101,8 +102,7 @@ def load_image(source: Path | RawImage) -> SpatialImage:
     numbers = (header.shape, header.dtype, header.offset, header.slope, header.intercept)
     values = ArrayProxy(io.BytesIO(contents["image"]), numbers, mmap=False)
     if not header.is_analyze:
-        with LoggingOutputSuppressor():
-            return header.image_class(values, header.affine, header.fields)
+        return header.image_class(values, header.affine, header.fields)
     file_map = {role: nib.FileHolder(fileobj=io.BytesIO(held)) for role, held in contents.items()}
     # SPM's Analyze class wants its third file, and takes an empty one for none.
     file_map.setdefault("mat", nib.FileHolder(fileobj=io.BytesIO()))
@@ -217,11 +217,10 @@ def read_header(start: bytes, path: Path, is_pair: bool = False) -> Header:
     """
     image_class, size, byte_order = _sniff(start, is_pair, path)
     try:
-        with LoggingOutputSuppressor():
-            fields = image_class.header_class(start[:size], byte_order, check=False)
-            shape = tuple(int(n) for n in fields.get_data_shape())
-            dtype = fields.get_data_dtype()
-            slope, intercept = fields.get_slope_inter()
+        fields = image_class.header_class(start[:size], byte_order, check=False)
+        shape = tuple(int(n) for n in fields.get_data_shape())
+        dtype = fields.get_data_dtype()
+        slope, intercept = fields.get_slope_inter()
     except Exception as error:  # nibabel raises a different type for each way to be damaged
         raise damaged(path, error) from error
     if not 1 <= fields["dim"][0] <= 7 or min(shape) < 1:
@@ -238,10 +237,10 @@ def read_header(start: bytes, path: Path, is_pair: bool = False) -> Header:
         affine, code, note = read_geometry(fields, shape, str(path))
         fields.set_sform(affine, code)
         fields["xyzt_units"] = 2 | (int(fields["xyzt_units"]) & 0x38)  # mm, and its unit of time
+    fields["vox_offset"] = 0  # as in all headers of nibabel's images
     try:
         # what nibabel says about a doubtful header comes as a fault, or not at all
-        with LoggingOutputSuppressor():
-            fields.check_fix()
+        fields.check_fix(logging.Logger("silent", logging.CRITICAL + 1))
     except HeaderDataError as error:
         raise damaged(path, error) from error
     return Header(
