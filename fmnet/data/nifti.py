@@ -84,12 +84,15 @@ def volume_from_image(image: SpatialImage, space: str, name: str) -> Volume:
     data = _values(image, name).reshape(shape)
     ras = nib.as_closest_canonical(nib.Nifti1Image(data, image.affine))
     values = np.ascontiguousarray(np.asarray(ras.dataobj, dtype=np.float32)[None])
-    stat = header_stat(image.header)
-    return Volume(values, np.asarray(ras.affine, dtype=float), space, name, stat)
+    stat, note = header_stat(image.header), image.extra.get("note", "")
+    return Volume(values, np.asarray(ras.affine, dtype=float), space, name, stat, note)
 
 
 def load_image(source: Path | RawImage) -> SpatialImage:
-    """Load an image and check that its header and handedness can be trusted; geometry in mm."""
+    """Load an image and check that its header and handedness can be trusted; geometry in mm.
+
+    What is to be said of its geometry, see `Header`, is the entry ``note`` of its ``extra``.
+    """
     raw = source if isinstance(source, RawImage) else read_raw(source)
     path, header = raw.path, _header_of(raw)
     most = {"image": header.n_bytes, "header": MAX_OFFSET, "mat": MAX_MAT_BYTES}
@@ -102,7 +105,7 @@ def load_image(source: Path | RawImage) -> SpatialImage:
     numbers = (header.shape, header.dtype, header.offset, header.slope, header.intercept)
     values = ArrayProxy(io.BytesIO(contents["image"]), numbers, mmap=False)
     if not header.is_analyze:
-        return header.image_class(values, header.affine, header.fields)
+        return header.image_class(values, header.affine, header.fields, {"note": header.note})
     file_map = {role: nib.FileHolder(fileobj=io.BytesIO(held)) for role, held in contents.items()}
     # SPM's Analyze class wants its third file, and takes an empty one for none.
     file_map.setdefault("mat", nib.FileHolder(fileobj=io.BytesIO()))
@@ -114,6 +117,7 @@ def load_image(source: Path | RawImage) -> SpatialImage:
         raise damaged(path, error) from error
     check_affine(affine, str(path))
     check_size(affine, header.shape, str(path))
+    image.extra["note"] = "" if "mat" in contents else header.note
     return image
 
 

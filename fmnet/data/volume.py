@@ -52,6 +52,8 @@ class Volume:
     stat : str
         What the file's header says the values are, see `fmnet.data.statistic.header_stat`; empty if
         it doesn't.
+    note : str
+        What a reader of the results should know about the file's geometry; empty if nothing.
 
     Raises
     ------
@@ -64,6 +66,7 @@ class Volume:
     space: str
     name: str = "volume"
     stat: str = ""
+    note: str = ""
 
     def __post_init__(self) -> None:
         check_space(self.space, self.name, SPACES)

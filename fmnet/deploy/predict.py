@@ -96,7 +96,8 @@ def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
     doubts = doubts or scale_faults(values, bundle.reference, scan.name)
     if doubts:
         return failed(scan.name, doubts, "cannot_say")
-    note = _unstated(bundle, scan, volumes)
+    notes = dict.fromkeys([_unstated(bundle, scan, volumes), *(volume.note for volume in volumes)])
+    note = "; ".join(filter(None, notes))
     return scored(bundle, scan.name, bundle.score_scan(values), note)
 
 

@@ -190,7 +190,7 @@ SPECIFIC = [1, 2, 3, 5, 4]
 @given(codes=st.permutations(SPECIFIC).map(lambda order: order[:2]), axis=st.integers(0, 2))
 def test_the_more_specific_space_is_used_and_said(tmp_path_factory, codes, axis):
     other = turned(axis, np.pi)
-    image = nib.Nifti1Image(np.arange(504, dtype=np.float32).reshape(SHAPE), AFFINE)
+    image = nib.Nifti1Image(np.arange(1, 505, dtype=np.float32).reshape(SHAPE), AFFINE)
     image.set_sform(AFFINE, codes[0])
     image.set_qform(other, codes[1])
     path = tmp_path_factory.getbasetemp() / "two_forms.nii"
