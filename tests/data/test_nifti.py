@@ -1,6 +1,9 @@
 import gzip
 import itertools
+import os
 import struct
+import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -457,6 +460,215 @@ def test_names_failing_disk(map_gz, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", fail)
     with pytest.raises(VolumeError, match=r"map\.nii\.gz: found Input/output error;"):
         read_volume(map_gz, "MNI152")
+
+
+# where voxels start, and how many there are -------------------------------------------------------
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("image_class", "place", "form"), [(nib.Nifti1Image, 108, "f"), (nib.Nifti2Image, 168, "q")]
+)
+def test_offset_0_is_the_first_place_behind_the_header(
+    tmp_path, write_map, data, image_class, place, form, packed
+):
+    path = write_map(tmp_path / "map.nii", data, AFFINE, image_class)
+    damage(path, place, struct.pack(f"<{form}", 0))
+    if packed:
+        (tmp_path / "map.nii.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path = tmp_path / "map.nii.gz"
+    np.testing.assert_array_equal(read_volume(path, "MNI152").data[0], data)
+
+
+@pytest.mark.parametrize("offset", [1, 100, 348, 351, 352.5, -352, 1e9, np.nan, np.inf, -np.inf])
+def test_refuses_offset_where_no_voxel_can_start(tmp_path, write_map, data, offset):
+    path = write_map(tmp_path / "map.nii", data, AFFINE)
+    damage(path, 108, struct.pack("<f", offset))
+    with pytest.raises(
+        VolumeError, match=r"map\.nii: found voxels said to start at byte \S+ \(vox"
+    ):
+        read_volume(path, "MNI152")
+
+
+@pytest.mark.parametrize("offset", [353, 360, 400, 16_000_000])
+def test_refuses_offset_behind_the_first_voxel(tmp_path, write_map, data, offset):
+    path = write_map(tmp_path / "map.nii", data, AFFINE)
+    damage(path, 108, struct.pack("<f", offset))
+    with pytest.raises(
+        VolumeError, match=rf"map\.nii: found a damaged .*\({offset - 352} bytes sho"
+    ):
+        read_volume(path, "MNI152")
+
+
+def test_refuses_voxels_written_before_the_first_place(tmp_path, write_map, data):
+    raw = write_map(tmp_path / "map.nii", data, AFFINE).read_bytes()
+    (tmp_path / "map.nii").write_bytes(raw[:108] + bytes(4) + raw[112:348] + raw[352:])
+    with pytest.raises(VolumeError, match=r"(\(4 bytes short|said to start at byte 0 )"):
+        read_volume(tmp_path / "map.nii", "MNI152")
+
+
+@pytest.fixture
+def afni(tmp_path, data):
+    """Write a map as AFNI does, with its history in an extension of the header."""
+    image = nib.Nifti1Image(data, AFFINE)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("afni", b"<AFNI_atr " + b"x" * 5000))
+    image.to_filename(tmp_path / "afni.nii")
+    return tmp_path / "afni.nii"
+
+
+def test_header_extensions_are_passed_over(afni, data):
+    np.testing.assert_array_equal(read_volume(afni, "MNI152").data[0], data)
+    assert describe_grid(afni) == "7x8x9 of 2x3x4 mm, RAS, float32"
+    assert notes_on(afni) == ""
+
+
+@pytest.mark.parametrize("size", [2**31 - 1, -16, 0, 10_000])
+def test_extension_may_claim_any_size_where_voxels_are_found(afni, data, size):
+    damage(afni, 352, struct.pack("<i", size))
+    np.testing.assert_array_equal(read_volume(afni, "MNI152").data[0], data)
+
+
+@pytest.mark.parametrize(
+    ("offset", "found"), [(352, "start inside an extension"), (0, "said to start at byte 0")]
+)
+def test_refuses_an_extension_read_as_voxels(afni, offset, found):
+    damage(afni, 108, struct.pack("<f", offset))
+    with pytest.raises(VolumeError, match=rf"afni\.nii: found .*{found}"):
+        read_volume(afni, "MNI152")
+
+
+@pytest.mark.parametrize("n", [0, -5])
+def test_refuses_axes_without_voxels(tmp_path, write_map, data, n):
+    path = write_map(tmp_path / "map.nii", data, AFFINE)
+    damage(path, 44, struct.pack("<h", n))
+    with pytest.raises(VolumeError, match=rf"map\.nii: found an image of shape \(7, {n}, 9\)"):
+        read_volume(path, "MNI152")
+
+
+@pytest.mark.parametrize("n", [0, -1, 8, 7000])
+def test_refuses_numbers_of_axes_that_nifti_does_not_know(tmp_path, write_map, data, n):
+    path = write_map(tmp_path / "map.nii", data, AFFINE)
+    damage(path, 40, struct.pack("<h", n))
+    with pytest.raises(VolumeError, match=r"map\.nii: found an image of shape \("):
+        read_volume(path, "MNI152")
+
+
+def test_refuses_a_map_larger_than_memory_unread(tmp_path, write_map, data):
+    path = write_map(tmp_path / "map.nii", data, AFFINE / 4 + np.diag([0, 0, 0, 0.75]))
+    damage(path, 42, struct.pack("<hhh", 1000, 1000, 1000))
+    with pytest.raises(
+        VolumeError, match=r"map\.nii: found .*\(1000, 1000, 1000\), 3,815 MiB.* 256"
+    ):
+        read_volume(path, "MNI152")
+
+
+@pytest.mark.parametrize("name", ["map.nii", "map.nii.gz", "map.img"])
+def test_refuses_files_that_go_on_far_beyond_their_header_unread(
+    tmp_path, write_map, data, name, monkeypatch
+):
+    image_class = nib.Nifti1Pair if name == "map.img" else nib.Nifti1Image
+    path = write_map(tmp_path / name, data, AFFINE, image_class)
+    os.truncate(path, 1 << 42)  # 4 TiB, of which the disk keeps nothing
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read"))
+    with pytest.raises(VolumeError, match=rf"{name}: found 4398046511104 bytes; accepted: at most"):
+        read_volume(path, "MNI152")
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_unpacks_no_more_than_the_header_claims(tmp_path, write_map, data, members):
+    raw = write_map(tmp_path / "map.nii", data, AFFINE).read_bytes()
+    bomb = gzip.compress(bytes(1 << 26))
+    path = tmp_path / "map.nii.gz"
+    path.write_bytes(
+        gzip.compress(raw) + bomb if members == 2 else gzip.compress(raw + bytes(2**26))
+    )
+    tracemalloc.start()
+    with pytest.raises(VolumeError, match=r"map\.nii\.gz: found more than \d+ bytes, unpacked"):
+        read_volume(path, "MNI152")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_padding_behind_the_voxels_is_none_of_them(tmp_path, write_map, data):
+    raw = write_map(tmp_path / "map.nii", data, AFFINE).read_bytes()
+    (tmp_path / "map.nii").write_bytes(raw + bytes(512))
+    (tmp_path / "map.nii.gz").write_bytes(gzip.compress(raw[:999]) + gzip.compress(raw[999:]))
+    for name in ("map.nii", "map.nii.gz"):
+        np.testing.assert_array_equal(read_volume(tmp_path / name, "MNI152").data[0], data)
+
+
+def test_refuses_a_large_mat(tmp_path, write_map, data):
+    path = write_map(tmp_path / "a.img", data, AFFINE, nib.Spm99AnalyzeImage)
+    os.truncate(tmp_path / "a.mat", 1 << 40)
+    with pytest.raises(VolumeError, match=r"a\.mat: found 1099511627776 bytes"):
+        read_volume(path, "MNI152")
+
+
+# anything at all in a header ----------------------------------------------------------------------
+
+values = st.one_of(
+    st.binary(min_size=1, max_size=8),
+    st.integers(-(2**15), 2**15 - 1).map(lambda n: struct.pack("<h", n)),
+    st.floats(width=32).map(lambda x: struct.pack("<f", x)),
+    st.integers(-(2**63), 2**63 - 1).map(lambda n: struct.pack("<q", n)),
+    st.sampled_from([bytes(8), b"\xff" * 8, struct.pack("<f", 1e38)]),
+)
+#: Where fields start: of NIfTI-1, which Analyze shares in part, and of NIfTI-2.
+PLACES = (
+    0,
+    40,
+    42,
+    44,
+    46,
+    48,
+    68,
+    70,
+    72,
+    76,
+    80,
+    84,
+    88,
+    92,
+    108,
+    112,
+    116,
+    123,
+    252,
+    254,
+    256,
+    260,
+)
+PLACES += (264, 268, 280, 296, 312, 328, 344, 348, 352, 4, 12, 14, 16, 24, 104, 168, 176, 500, 540)
+KINDS = [nib.Nifti1Image, nib.Nifti2Image, nib.Nifti1Pair, nib.Spm99AnalyzeImage]
+
+
+@given(
+    kind=st.sampled_from(KINDS),
+    is_packed=st.booleans(),
+    changes=st.lists(
+        st.tuples(st.one_of(st.sampled_from(PLACES), st.integers(0, 555)), values), max_size=3
+    ),
+)
+def test_any_header_gives_a_volume_or_a_fault(tmp_path_factory, kind, is_packed, changes):
+    is_pair = kind in {nib.Nifti1Pair, nib.Spm99AnalyzeImage}
+    path = tmp_path_factory.getbasetemp() / f"any{'.img' if is_pair else '.nii'}"
+    kind(np.arange(504, dtype=np.int16).reshape(SHAPE), AFFINE).to_filename(path)
+    header = path.with_suffix(".hdr") if is_pair else path
+    for place, value in changes:
+        damage(header, min(place, len(header.read_bytes()) - 8), value)
+    if is_packed:
+        for file in {path, header}:
+            Path(f"{file}.gz").write_bytes(gzip.compress(file.read_bytes(), 1))
+        path = Path(f"{path}.gz")
+    with np.errstate(all="ignore"), suppress(VolumeError):
+        volume = read_volume(path, "MNI152")
+        assert np.isfinite(volume.affine).all()
+        assert is_ras(volume.affine)
+        sides = np.linalg.norm(volume.affine[:3, :3], axis=0) * volume.data.shape[1:]
+        assert 25 <= sides.max() <= 1500
+        assert " mm, " in describe_grid(path)
+        assert notes_on(path) == volume.note
 
 
 # files and writing -----------------------------------------------------------------------------
