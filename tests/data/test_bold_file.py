@@ -1,11 +1,16 @@
 import gzip
 import hashlib
+import os
+import struct
 import tracemalloc
+from contextlib import suppress
 
 import nibabel as nib
 import numpy as np
 import pytest
 from bold_geometry import BOLD_AFFINE, BOLD_SHAPE
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fmnet.data.bold_file import N_AHEAD, open_bold
 from fmnet.errors import VolumeError
@@ -42,6 +47,149 @@ def test_header_extensions_are_passed_over(tmp_path, write_bold):
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"x" * 3000))
     nib.save(image, tmp_path / "extended.nii.gz")
     np.testing.assert_array_equal(read(path)[1], read(tmp_path / "extended.nii.gz")[1])
+
+
+def patch(path, place, form, *values):
+    raw = bytearray(path.read_bytes())
+    struct.pack_into(f"<{form}", raw, place, *values)
+    path.write_bytes(bytes(raw))
+
+
+@pytest.mark.parametrize(("unit", "per_mm"), [("micron", 1e3), ("meter", 1e-3)])
+def test_geometry_is_in_mm_whatever_the_unit(tmp_path, write_bold, unit, per_mm):
+    expected = read(write_bold(tmp_path / "mm.nii"))[0]
+    path = write_bold(tmp_path / "bold.nii", affine=np.diag([per_mm] * 3 + [1]) @ BOLD_AFFINE)
+    patch(path, 123, "B", {"micron": 3, "meter": 1}[unit] | 8)
+    header = read(path)[0]
+    np.testing.assert_allclose(header.ras[1], expected.ras[1], rtol=1e-6)
+    assert (header.t_r, header.description) == (expected.t_r, expected.description)
+
+
+@pytest.mark.parametrize("unit", [3, 1])
+def test_unit_that_makes_no_head_is_named(tmp_path, write_bold, unit):
+    path = write_bold(tmp_path / "bold.nii")
+    patch(path, 123, "B", unit | 8)
+    with pytest.raises(
+        VolumeError, match=r"bold\.nii: found voxels of .* unit is (micron|metre)\)"
+    ):
+        read(path)
+
+
+def test_unit_of_time_that_nifti_does_not_know_is_none(tmp_path, write_bold):
+    path = write_bold(tmp_path / "bold.nii", unit="sec")
+    patch(path, 123, "B", 2 | 56)
+    assert read(path)[0].t_r is None
+
+
+def test_the_more_specific_form_is_used(tmp_path, write_bold):
+    path = write_bold(tmp_path / "bold.nii")
+    image = nib.load(path)
+    moved = BOLD_AFFINE + np.array([[0, 0, 0, 30]] + [[0] * 4] * 3)
+    image.set_sform(BOLD_AFFINE, 1)
+    image.set_qform(moved, 4)
+    nib.save(image, tmp_path / "two.nii")
+    np.testing.assert_allclose(read(tmp_path / "two.nii")[0].affine, moved, atol=1e-4)
+    image.set_qform(moved, 1)
+    nib.save(image, tmp_path / "two.nii")
+    with pytest.raises(VolumeError, match=r"two\.nii: found sform and qform that disagree"):
+        read(tmp_path / "two.nii")
+
+
+@pytest.mark.parametrize("name", ["bold.nii", "bold.nii.gz"])
+@pytest.mark.parametrize("offset", [np.nan, np.inf, -1, 348, 352.5, 1e9, 0])
+def test_offset_is_right_or_refused(tmp_path, write_bold, name, offset):
+    path = write_bold(tmp_path / "bold.nii")
+    expected = read(path)[1]
+    patch(path, 108, "f", offset)
+    if name.endswith("gz"):
+        (tmp_path / name).write_bytes(gzip.compress(path.read_bytes()))
+    if offset == 0:
+        np.testing.assert_array_equal(read(tmp_path / name)[1], expected)
+    else:
+        with pytest.raises(VolumeError, match=rf"{name}: found voxels said to start at byte"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["bold.nii", "bold.nii.gz"])
+@pytest.mark.parametrize(
+    ("place", "n", "found"),
+    [
+        (48, 32767, r"damaged .*bytes can't hold the \d+ that the header claims"),
+        (46, 60, r"damaged .*bytes can't hold|damaged .*short of a volume"),
+        (46, 32767, r"voxels of 21 x 22 x 23 mm, in all .*7\.54e\+05 mm"),
+        (46, -7, r"an image of shape \(6, 7, -7, 5\)"),
+    ],
+)
+def test_dimensions_that_the_file_can_not_hold_take_no_memory(
+    tmp_path, write_bold, name, place, n, found
+):
+    path = write_bold(tmp_path / "bold.nii")
+    patch(path, place, "h", n)
+    if name.endswith("gz"):
+        (tmp_path / name).write_bytes(gzip.compress(path.read_bytes()))
+    tracemalloc.start()
+    with pytest.raises(VolumeError, match=rf"{name}: found .*({found})"):
+        read(tmp_path / name)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**22
+
+
+def test_volumes_larger_than_memory_are_refused_unread(tmp_path, write_bold):
+    path = write_bold(tmp_path / "bold.nii", affine=np.diag([0.5, 0.5, 0.5, 1]))
+    patch(path, 42, "hhhh", 800, 800, 800, 100)
+    os.truncate(path, 352 + 800**3 * 200)
+    with pytest.raises(
+        VolumeError, match=r"bold\.nii: found .*\(800, 800, 800, 100\), int16; .*MiB"
+    ):
+        read(path)
+
+
+def test_file_that_goes_on_far_beyond_its_header_is_refused_unread(tmp_path, write_bold):
+    path = write_bold(tmp_path / "bold.nii")
+    os.truncate(path, 1 << 42)
+    with pytest.raises(
+        VolumeError, match=r"bold\.nii: found 4398046511104 bytes; accepted: at most"
+    ):
+        read(path)
+
+
+def test_extension_read_as_voxels_is_refused(tmp_path, write_bold):
+    image = nib.load(write_bold(tmp_path / "bold.nii"))
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("afni", b"x" * 3000))
+    nib.save(image, tmp_path / "afni.nii")
+    patch(tmp_path / "afni.nii", 108, "f", 352)
+    with pytest.raises(VolumeError, match=r"afni\.nii: found .*start inside an extension"):
+        read(tmp_path / "afni.nii")
+
+
+def test_never_opens_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "bold.nii.gz")
+    with pytest.raises(VolumeError, match=r"bold\.nii\.gz: found a pipe"):
+        read(tmp_path / "bold.nii.gz")
+
+
+@given(
+    place=st.sampled_from(
+        [40, 42, 44, 46, 48, 70, 72, 76, 80, 92, 108, 112, 116, 123, 252, 256, 280]
+    ),
+    value=st.one_of(
+        st.binary(min_size=4, max_size=4), st.floats(width=32).map(lambda x: struct.pack("<f", x))
+    ),
+    is_packed=st.booleans(),
+)
+def test_any_header_gives_volumes_or_a_fault(tmp_path_factory, place, value, is_packed):
+    path = tmp_path_factory.getbasetemp() / "any.nii"
+    nib.Nifti1Image(np.ones((*BOLD_SHAPE, 3), np.int16), BOLD_AFFINE).to_filename(path)
+    patch(path, place, "4s", value)
+    if is_packed:
+        path = path.with_suffix(".nii.gz")
+        path.write_bytes(gzip.compress((path.parent / "any.nii").read_bytes(), 1))
+    with suppress(VolumeError):
+        header, volumes, _ = read(path)
+        assert np.isfinite(header.affine).all()
+        assert volumes.shape == (np.prod(header.shape), header.n_volumes)
+        assert header.t_r is None or 0.05 <= header.t_r <= 30
 
 
 def test_order_turns_a_volume_to_ras(tmp_path, write_bold):

@@ -290,6 +290,20 @@ def test_refuses_mask_that_is_none(tmp_path, write_mask, run, own, values, found
         own.add(run)
 
 
+def test_mask_in_micrometres_is_one_of_the_run_in_mm(tmp_path, run, own):
+    expected = own.add(run)
+    image = nib.load(run.mask)
+    micron = nib.Nifti1Image(np.asarray(image.dataobj), np.diag([1e3, 1e3, 1e3, 1]) @ image.affine)
+    micron.header.set_xyzt_units("micron")
+    nib.save(micron, tmp_path / "micron.nii.gz")
+    stored = own.add(replace(run, mask=tmp_path / "micron.nii.gz"))
+    np.testing.assert_array_equal(stored.mapped(), expected.mapped())
+    micron.header.set_xyzt_units("mm")
+    nib.save(micron, tmp_path / "mm.nii.gz")
+    with pytest.raises(VolumeError, match=r"mm\.nii\.gz: found voxels of 2\.1e\+04 x .*unit is mm"):
+        own.add(replace(run, mask=tmp_path / "mm.nii.gz"))
+
+
 def test_own_grid_needs_a_mask(run, own):
     with pytest.raises(VolumeError, match=r"found no mask; .*give one, or a template grid"):
         own.add(replace(run, mask=None))

@@ -48,3 +48,12 @@ def test_file_that_ends_too_early_is_damaged(tmp_path):
 def test_names_file_that_can_not_be_hashed(tmp_path):
     with pytest.raises(VolumeError, match=r"a\.nii: found no such file"):
         hash_file(tmp_path / "a.nii")
+
+
+def test_goes_no_further_than_padding(tmp_path, content):
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(content, 1) + gzip.compress(bytes(1 << 26)))
+    with open_stream(path) as stream:
+        stream.skip(len(content))
+        with pytest.raises(VolumeError, match=r"a\.nii\.gz: found more than 1048576 bytes behind"):
+            stream.finish()

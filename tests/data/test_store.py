@@ -1,4 +1,5 @@
 import errno
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -54,6 +55,35 @@ def test_stored_values_are_a_read_only_memory_map(store, write_map, tmp_path):
     assert isinstance(values, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         values[0, 0] = 1
+
+
+def test_extensions_of_the_header_change_nothing(store, write_map, tmp_path):
+    plain = write_map(tmp_path / "plain.nii.gz")
+    image = nib.load(plain)
+    history = nib.nifti1.Nifti1Extension("afni", b"<AFNI_atr " + b"x" * 5000)
+    image.header.extensions.append(history)
+    nib.save(image, tmp_path / "afni.nii.gz")
+    first, second = store.add(scan_of(plain)), store.add(scan_of(tmp_path / "afni.nii.gz"))
+    assert first.values_sha256 == second.values_sha256
+    assert first.file_grids == second.file_grids == ("7x8x9 of 20x20x20 mm, RAS, float32",)
+
+
+def test_qform_alone_may_leave_the_sign_of_z_at_0(store, write_map, grid, tmp_path):
+    image = nib.load(write_map(tmp_path / "sform.nii"))
+    image.set_sform(None, 0)
+    image.set_qform(grid.affine, 1)
+    path = tmp_path / "qform.nii"
+    nib.save(image, path)
+    expected = store.add(scan_of(path)).values_sha256
+    raw = path.read_bytes()
+    path.write_bytes(raw[:76] + bytes(4) + raw[80:])
+    assert store.add(scan_of(path)).values_sha256 == expected
+
+
+def test_pipe_among_maps_is_never_opened(store, write_map, tmp_path):
+    os.mkfifo(tmp_path / "pipe.nii.gz")
+    with pytest.raises(VolumeError, match=r"pipe\.nii\.gz: found a pipe \(FIFO\)"):
+        store.add(scan_of(write_map(tmp_path / "map.nii.gz"), tmp_path / "pipe.nii.gz"))
 
 
 def test_resampled_map_is_stored_as_it_is_placed(store, grid, write_map, rng, tmp_path):

@@ -60,6 +60,45 @@ def test_contrasts_in_another_order_change_the_score(bundle, person):
     assert abs(original.score - swapped.score) > 1e-3
 
 
+def written(files, folder, change):
+    """Write each map anew after `change(image)`."""
+    paths = []
+    for file in files:
+        image = nib.load(file)
+        paths.append(folder / f"written_{file.name}")
+        nib.save(change(image) or image, paths[-1])
+    return tuple(paths)
+
+
+def to_micron(image):
+    image = nib.Nifti1Image(image.dataobj, np.diag([1e3, 1e3, 1e3, 1]) @ image.affine)
+    image.header.set_xyzt_units("micron")
+    return image
+
+
+def test_the_unit_of_the_header_changes_no_score(bundle, person, tmp_path):
+    original = predict_scan(bundle, NewScan("original", person.files))
+    micron = predict_scan(bundle, NewScan("micron", written(person.files, tmp_path, to_micron)))
+    assert micron.score == original.score
+
+
+def turn_qform(image, codes):
+    image.set_sform(image.affine, codes[0])
+    image.set_qform(np.diag([-1.0, 1, -1, 1]) @ image.affine, codes[1])
+
+
+def test_left_and_right_never_swap_unsaid(bundle, person, tmp_path):
+    files = written(person.files, tmp_path, lambda image: turn_qform(image, (1, 1)))
+    same_codes = predict_scan(bundle, NewScan("same", files))
+    assert same_codes.status == "error"
+    assert "found sform and qform that swap left and right" in same_codes.reason
+    files = written(person.files, tmp_path, lambda image: turn_qform(image, (4, 1)))
+    other_codes = predict_scan(bundle, NewScan("other", files))
+    assert other_codes.score == predict_scan(bundle, NewScan("original", person.files)).score
+    note = "sform (MNI) is used; it and qform (scanner) disagree about left and right"
+    assert other_codes.reason.count(note) == 1
+
+
 def test_too_few_maps_are_an_error_that_names_the_contrasts(bundle, person):
     result = predict_scan(bundle, NewScan("single", person.files[:1]))
     assert (result.status, result.score, result.probability) == ("error", None, None)
