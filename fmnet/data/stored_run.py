@@ -15,7 +15,7 @@ from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, StoreError, VolumeError
 
 #: Part of every key and of every sidecar: raise it when stored values or their meaning change.
-BOLD_FORMAT = "2"
+BOLD_FORMAT = "3"
 SCALE, MASK, SIDECAR = ".scale.npy", ".mask.npy", ".json"
 
 
