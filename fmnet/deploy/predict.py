@@ -138,20 +138,31 @@ def _read_volumes(bundle: Bundle, scan: NewScan) -> tuple[Volume, ...]:
         check_same_space(scan.space, bundle.space, scan.name)
     wanted = bundle.metadata["input"]["stat"]
     check_stat(scan.files, wanted, scan.name)
-    volumes = tuple(read_volume(file, scan.space or bundle.space) for file in scan.files)
-    said = [
-        stat_fault(volume.stat, wanted, volume.name)
-        or stat_fault(volume.stat, name_stat(file), volume.name)
-        for volume, file in zip(volumes, scan.files, strict=True)
-    ]
-    if faults := [fault for fault in said if fault is not None]:
+    volumes, faults = [], list[Fault]()
+    for file in scan.files:
+        try:
+            volumes.append(read_volume(file, scan.space or bundle.space))
+        except VolumeError as error:
+            faults += error.faults
+            continue
+        said = volumes[-1].stat
+        fault = stat_fault(said, wanted, str(file)) or stat_fault(said, name_stat(file), str(file))
+        faults += [fault] if fault is not None else []
+    if faults:
         raise VolumeError(faults)
-    return volumes
+    return tuple(volumes)
 
 
 def _place_volumes(bundle: Bundle, scan: NewScan, volumes: tuple[Volume, ...]) -> FloatArray:
-    grid = bundle.preparation.grid
-    values = np.concatenate([place_checked(volume, grid) for volume in volumes])
+    channels, faults = [], list[Fault]()
+    for volume in volumes:
+        try:
+            channels.append(place_checked(volume, bundle.preparation.grid))
+        except VolumeError as error:
+            faults += error.faults
+    if faults:
+        raise VolumeError(faults)
+    values = np.concatenate(channels)
     _check_all_differ(scan, values)
     return values
 

@@ -10,7 +10,7 @@ import pytest
 from bold_geometry import BOLD_AFFINE, BOLD_SHAPE
 
 import fmnet.data.bold_store as bold_store
-from fmnet.data.bold_run import BoldRun
+from fmnet.data.bold_run import BoldRun, check_run
 from fmnet.data.bold_store import BoldStore, open_runs
 from fmnet.data.grid import Grid, place_on_grid
 from fmnet.data.store_index import INDEX_NAME
@@ -302,6 +302,56 @@ def test_mask_in_micrometres_is_one_of_the_run_in_mm(tmp_path, run, own):
     nib.save(micron, tmp_path / "mm.nii.gz")
     with pytest.raises(VolumeError, match=r"mm\.nii\.gz: found voxels of 2\.1e\+04 x .*unit is mm"):
         own.add(replace(run, mask=tmp_path / "mm.nii.gz"))
+
+
+@pytest.mark.parametrize("inside", [1, 255, 0.99998])
+def test_mask_of_any_one_number_is_the_same(tmp_path, write_mask, run, own, inside):
+    expected = own.add(run).grid.mask
+    data = nib.load(run.mask).get_fdata() * inside
+    image = nib.Nifti1Image(data, BOLD_AFFINE)
+    image.set_data_dtype(np.int16)
+    image.to_filename(tmp_path / "scaled.nii")
+    np.testing.assert_array_equal(
+        own.add(replace(run, mask=tmp_path / "scaled.nii")).grid.mask, expected
+    )
+
+
+def test_mask_of_probabilities_is_cut_at_half_of_the_largest(tmp_path, write_mask, run, own, rng):
+    data = rng.uniform(0, 0.8, BOLD_SHAPE).astype(np.float32)
+    data[2, 3, 4] = 0.8
+    stored = own.add(replace(run, mask=write_mask(tmp_path / "p.nii", data)))
+    inside = nib.as_closest_canonical(nib.Nifti1Image(data, BOLD_AFFINE)).get_fdata() > 0.4
+    np.testing.assert_array_equal(stored.grid.mask, inside & (ras(run.path)[0][..., 0] != 0))
+
+
+def test_scaled_background_is_no_data(tmp_path, write_bold, run, own, rng):
+    inside = np.zeros(BOLD_SHAPE, bool)
+    inside[1:, :-1, 1:-1] = True
+    data = np.where(inside[..., None], rng.normal(900, 9, (*BOLD_SHAPE, 5)), 0)
+    mask = replace(run, mask=None)
+    found = {}
+    for dtype in (np.float32, np.int16):
+        image = nib.Nifti1Image(data.astype(np.float32) - 1e-3, BOLD_AFFINE)
+        image.header.set_zooms((*image.header.get_zooms()[:3], 2.0))
+        image.header.set_xyzt_units("mm", "sec")
+        image.set_data_dtype(dtype)
+        image.to_filename(tmp_path / f"{dtype.__name__}.nii")
+        with check_run(replace(mask, path=tmp_path / f"{dtype.__name__}.nii"), False) as checked:
+            found[dtype] = checked.support(next(checked.volumes()))
+    expected = nib.as_closest_canonical(
+        nib.Nifti1Image(inside.astype(int), BOLD_AFFINE, dtype="i4")
+    )
+    for support in found.values():
+        np.testing.assert_array_equal(support, expected.get_fdata() > 0)
+
+
+def test_number_that_fills_a_run_is_refused(tmp_path, write_bold, run, own, rng):
+    data = np.full((*BOLD_SHAPE, 5), -1, np.float32)
+    data[3:] = rng.normal(900, 9, data[3:].shape)
+    filled = replace(run, path=write_bold(tmp_path / "f.nii", data), mask=None)
+    expected = r"f\.nii: found the value -1 in a good part"
+    with check_run(filled, False) as checked, pytest.raises(VolumeError, match=expected):
+        checked.support(next(checked.volumes()))
 
 
 def test_own_grid_needs_a_mask(run, own):

@@ -100,3 +100,17 @@ def test_refuses_values_out_of_range(dtype, slope):
     rows = np.array([[1, 2], [3, 4000]], dtype)
     with pytest.raises(VolumeError, match=r"found values as large as 4e\+06, beyond 1e\+06"):
         write(rows, slope=slope)
+
+
+def test_a_spike_is_refused_with_its_voxel(rng):
+    rows = rng.normal(9000, 90, size=(6, 300)).astype(np.float32)
+    rows[3, 17] = 4e5
+    with pytest.raises(VolumeError, match=r"found a spike of 400000 at voxel \(17, 0, 0\), where"):
+        write(rows)
+    known = np.arange(300) != 17
+    write(rows, known=known)
+    whole = rng.integers(500, 900, size=(6, 300)).astype(np.int16)
+    write(whole)
+    whole[2, 250] = -32768
+    with pytest.raises(VolumeError, match=r"found a spike of 32768 at voxel \(250, 0, 0\)"):
+        write(whole)

@@ -367,3 +367,56 @@ def test_scans_that_could_not_be_read_have_no_repetition_time():
     scans, stored = scans_with([2.0, 3.0, 2.0])
     del stored["sub-1_task-rest"]
     assert t_r_faults(scans, stored) == []
+
+
+# what the maps' headers say --------------------------------------------------------------------
+
+
+def intend(path, intent):
+    image = nib.load(path, mmap=False)
+    new = nib.Nifti1Image(np.asarray(image.dataobj), image.affine)
+    new.header.set_intent(intent)
+    new.to_filename(path)
+
+
+@pytest.mark.parametrize(
+    ("intent", "words"), [("p value", "p values"), ("label", "labels"), ("t test", "t values")]
+)
+def test_map_of_another_statistic_is_a_fault_of_its_person(bids_tree, store, intent, words):
+    tree = bids_tree(n=3)
+    intend(tree.map("sub-02"), intent)
+    expected = rf"sub-02 \(.*\): found a map whose header says {words} .*accepted: 'z'"
+    for _ in range(2):  # also where the store knows the file
+        with pytest.raises(CohortError, match=expected):
+            open_tree(tree, store)
+    cohort = open_tree(tree, store, on_fault="exclude")
+    assert cohort.participant_ids == [name for name in tree.people if name != "sub-02"]
+
+
+def test_statistic_that_all_headers_state_is_the_cohort_s(tmp_path, write_map, write_tsv, store):
+    rows = []
+    for number in range(4):
+        path = write_map(tmp_path / f"{number}.nii")
+        intend(path, "z score")
+        group = ("FM", "HC")[number % 2]
+        rows.append({"participant_id": f"s{number}", "path": path.name, "group": group})
+    table = write_tsv(tmp_path / "images.tsv", rows)
+    assert open_cohort(read_image_table(table), store).listing.stat == "z"
+    with pytest.raises(CohortError, match=r"s0 \(.*says z values .*accepted: 't'"):
+        open_cohort(read_image_table(table, stat="t"), store)
+    intend(tmp_path / "3.nii", "t test")
+    with pytest.raises(CohortError, match=r"s3 \(.*says t values .*accepted: 'z'"):
+        open_cohort(read_image_table(table), store)
+    intend(tmp_path / "3.nii", "none")
+    assert open_cohort(read_image_table(table), store).listing.stat == "n/a"
+
+
+def test_a_spike_is_a_fault_of_its_person(bids_tree, store, write_map, grid, rng):
+    tree = bids_tree(n=3)
+    data = grid.unmask(rng.normal(size=grid.n_voxels).astype(np.float32))
+    data[3, 4, 5] = -1e5
+    write_map(tree.map("sub-04"), data)
+    with pytest.raises(
+        CohortError, match=r"sub-04 \(.*found a spike: -100000 at voxel \(3, 4, 5\)"
+    ):
+        open_tree(tree, store)

@@ -17,8 +17,10 @@ def header_of(intent=0, description=b""):
 
 @pytest.mark.parametrize(
     ("intent", "stat"),
-    [(0, ""), (3, "t"), (4, "f"), (5, "z"), (22, "p"), (24, "logp"), (1001, "effect")]
-    + [(1002, "labels"), (1007, "vectors"), (2006, "warp"), (1011, ""), (2001, ""), (12345, "")],
+    [
+        *[(0, ""), (3, "t"), (4, "f"), (5, "z"), (22, "p"), (24, "logp"), (1001, "effect")],
+        *[(1002, "labels"), (1007, "vectors"), (2006, "warp"), (1011, ""), (2001, ""), (999, "")],
+    ],
 )
 def test_intent_code_says_the_statistic(intent, stat):
     assert header_stat(header_of(intent)) == stat
@@ -60,8 +62,10 @@ def test_names_of_one_statistic_agree():
 
 @pytest.mark.parametrize(
     ("stat", "wanted"),
-    [("", "z"), ("z", "zstat"), ("t", "n/a"), ("t", ""), ("effect", "beta"), ("effect", "psc")]
-    + [("p", "p"), ("effect", "variance"), ("z", "falff")],
+    [
+        *[("", "z"), ("z", "zstat"), ("t", "n/a"), ("t", ""), ("effect", "beta")],
+        *[("effect", "psc"), ("p", "p"), ("effect", "variance"), ("z", "falff")],
+    ],
 )
 def test_statistics_that_fit(stat, wanted):
     assert stat_fault(stat, wanted, "a.nii") is None

@@ -128,6 +128,117 @@ def test_other_unit_is_cannot_say(bundle, person, tmp_path):
     assert "same statistic and unit" in result.reason
 
 
+def rewritten(files, folder, intent="none", dtype=np.float32, change=lambda data: data, names=None):
+    """Write each map with another intent, type or content."""
+    names = [f"changed_{file.name}" for file in files] if names is None else names
+    for file, name in zip(files, names, strict=True):
+        image = nib.load(file)
+        new = nib.Nifti1Image(change(image.get_fdata(dtype=np.float32)), image.affine)
+        new.header.set_intent(intent)
+        new.set_data_dtype(dtype)
+        nib.save(new, folder / name)
+    return tuple(folder / name for name in names)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint8])
+@pytest.mark.parametrize("background", [0, 1e-6, np.nan])
+def test_part_of_a_brain_is_cannot_say_however_it_is_written(
+    bundle, person, tmp_path, dtype, background
+):
+    def cut(data):
+        data[: data.shape[0] * 2 // 3] = 0
+        return np.where(data == 0, np.float32(background), data)
+
+    if dtype != np.float32 and np.isnan(background):
+        pytest.skip("integers have no NaN")
+    files = rewritten(person.files, tmp_path, dtype=dtype, change=cut)
+    result = predict_scan(bundle, NewScan("cut", files))
+    assert result.status == "cannot_say"
+    assert "of the mask" in result.reason
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(np.int16, 0.01), (np.uint8, 0.2)])
+def test_map_of_integers_scores_as_the_map(bundle, person, tmp_path, dtype, error):
+    original = predict_scan(bundle, NewScan("original", person.files))
+    files = rewritten(person.files, tmp_path, dtype=dtype)
+    found = predict_scan(bundle, NewScan("integers", files))
+    assert found.score == pytest.approx(original.score, abs=error)
+
+
+def test_number_outside_of_the_brain_is_an_error(bundle, person, tmp_path):
+    def fill(data):
+        return np.where(data == 0, np.float32(-1), data)
+
+    files = rewritten(person.files, tmp_path, change=fill)
+    result = predict_scan(bundle, NewScan("filled", files))
+    assert result.status == "error"
+    assert "found the value -1 in" in result.reason
+
+
+def test_a_spike_is_an_error(bundle, person, tmp_path):
+    def spoil(data):
+        data[tuple(np.array(data.shape) // 2)] = 1e5
+        return data
+
+    result = predict_scan(bundle, NewScan("a", rewritten(person.files, tmp_path, change=spoil)))
+    assert result.status == "error"
+    assert result.reason.count("found a spike: 100000 at voxel (") == 2
+
+
+@pytest.mark.parametrize(
+    ("intent", "words"),
+    [
+        ("p value", "p values"),
+        ("log10 p value", "logarithms of p values"),
+        ("label", "labels"),
+        ("vector", "vectors"),
+        ("t test", "t values"),
+        ("f test", "F values"),
+        ("estimate", "estimates"),
+    ],
+)
+def test_another_intent_is_an_error(bundle, person, tmp_path, intent, words):
+    result = predict_scan(bundle, NewScan("a", rewritten(person.files, tmp_path, intent)))
+    assert (result.status, result.score) == ("error", None)
+    assert f"found a map whose header says {words}" in result.reason
+    assert "accepted: 'z'" in result.reason
+
+
+def test_name_and_intent_that_disagree_are_an_error(bundle, person, tmp_path):
+    unsaid = bundle.metadata["input"] | {"stat": "n/a"}
+    other = replace(bundle, metadata=bundle.metadata | {"input": unsaid})
+    files = rewritten(person.files, tmp_path, "t test")
+    assert "stat-z" in files[0].name
+    result = predict_scan(other, NewScan("a", files))
+    assert result.status == "error"
+    assert "header says t values (intent code or description); accepted: 'z'" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("names", "intent", "note"),
+    [
+        (("a.nii", "b.nii"), "none", "contrast and statistic are not stated"),
+        (("a.nii", "b.nii"), "z score", "contrast is not stated"),
+        (("contrast-pressure.nii", "contrast-visual.nii"), "none", "statistic is not stated"),
+        (("contrast-pressure.nii", "contrast-visual.nii"), "z score", ""),
+        (("contrast-pressure_stat-zstat.nii", "b_stat-z.nii"), "none", "contrast is not stated"),
+    ],
+)
+def test_what_nobody_states_is_noted_with_the_score(bundle, person, tmp_path, names, intent, note):
+    original = predict_scan(bundle, NewScan("original", person.files))
+    assert original.reason == ""
+    found = predict_scan(
+        bundle, NewScan("a", rewritten(person.files, tmp_path, intent, names=names))
+    )
+    assert (found.status, found.score) == ("ok", original.score)
+    assert found.reason == note
+
+
+def test_contrast_that_a_table_states_is_stated(bundle, person, tmp_path):
+    files = rewritten(person.files, tmp_path, "z score", names=("a.nii", "b.nii"))
+    assert predict_scan(bundle, NewScan("a", files, says_contrast=True)).reason == ""
+
+
 def test_half_a_brain_is_cannot_say(bundle, person, tmp_path):
     def cut(data, affine):
         data[: data.shape[0] * 2 // 3] = np.nan
