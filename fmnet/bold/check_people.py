@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from fmnet.bold.findings import Finding, Kind
+from fmnet.data.covariates import number_faults
 from fmnet.data.tables import read_table_file, subject_key
 from fmnet.errors import CohortError, Fault
 
@@ -22,7 +23,7 @@ def check_people(folders: tuple[Path, ...], people: tuple[str, ...]) -> tuple[st
     description : str
         The table's columns and how many people are in each group; empty without a table.
     findings : list of Finding
-        One per person and fault.
+        One per person and fault, and one per column with cells that can't be right.
     """
     places = [folder / TABLE for folder in folders]
     path = next((place for place in places if place.exists() or place.is_symlink()), None)
@@ -35,7 +36,8 @@ def check_people(folders: tuple[Path, ...], people: tuple[str, ...]) -> tuple[st
         table = read_table_file(path, ("participant_id",))
     except CohortError as error:
         return "", [Finding(Kind.NO_TABLE, fault) for fault in error.faults]
-    return _describe(table), _compare(list(table["participant_id"]), people)
+    odd = [Finding(Kind.NUMBERS, fault) for fault in number_faults(table)]
+    return _describe(table), _compare(list(table["participant_id"]), people) + odd
 
 
 def _describe(table: pd.DataFrame) -> str:

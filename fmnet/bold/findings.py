@@ -16,6 +16,7 @@ class Kind(StrEnum):
     NOT_IN_TABLE = "people with images but without a row in participants.tsv"
     NO_IMAGES = "people in participants.tsv without images"
     TWICE_IN_TABLE = "people with several rows in participants.tsv"
+    NUMBERS = "cells of participants.tsv that are no numbers, or stand for a missing one"
     NO_ANATOMY = "people without a T1w image, which fMRIPrep needs"
     NO_RUN = "people without a run that is wanted or that most people have"
     NOT_PREPROCESSED = "raw runs that fMRIPrep left nothing of"

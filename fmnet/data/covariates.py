@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fmnet.data.numbers import ACCEPTED_NUMBERS, Numbers, read_numbers, say_cells, sentinels
@@ -36,7 +37,7 @@ _OTHERS = {
 }  # fmt: skip
 #: Columns that name, remark or date something, whatever they hold.
 _NAMES = {
-    "id", "ids", "code", "name", "initials", "date", "birthdate", "dob", "time", "comment",
+    "id", "ids", "code", "name", "initials", "date", "birthdate", "dob", "comment",
     "comments", "note", "notes", "remark", "remarks", "site", "scanner", "session", "family",
     "filename", "path", "zip",
 }  # fmt: skip
@@ -111,15 +112,15 @@ def number_faults(table: pd.DataFrame, not_these: Iterable[str] = ()) -> list[Fa
     skipped = {"participant_id", "family", *not_these}
     faults = []
     for name in map(str, table.columns):
-        if name not in skipped and not set(_words(name)) & _NAMES:
-            faults += _column_faults(table, name)
+        is_needed = is_motion(name) or is_age(name)
+        if name not in skipped and (is_needed or not set(_words(name)) & _NAMES):
+            faults += _column_faults(table, name, is_needed)
     return faults
 
 
-def _column_faults(table: pd.DataFrame, name: str) -> list[Fault]:
+def _column_faults(table: pd.DataFrame, name: str, is_needed: bool) -> list[Fault]:
     found = covariate_numbers(table[name], name)
     n_known = (found.is_number | found.is_wrong).sum()
-    is_needed = is_motion(name) or is_age(name)
     is_like = (found.is_number | found.is_almost).sum() * 2 > n_known
     if not found.is_mostly_numbers and not (is_needed and is_like):
         return []
@@ -128,9 +129,8 @@ def _column_faults(table: pd.DataFrame, name: str) -> list[Fault]:
         action = "correct these cells, or write n/a; a column of texts has no numbers"
         told = f"no numbers in {say_cells(table, name, found.is_wrong)}"
         faults.append(Fault(where, told, ACCEPTED_NUMBERS, action))
-    codes = sentinels(found.values, is_needed, is_age(name))
-    is_code = pd.Series(found.values).isin(codes).to_numpy(dtype=bool)
-    if is_code.any():
+    if codes := sentinels(found.values, is_needed, is_age(name)):
+        is_code = np.isin(found.values, codes)
         told = f"what looks like a missing value in {say_cells(table, name, is_code)}"
         action = "write n/a for values that are missing, or correct them"
         faults.append(Fault(where, told, "measured values; n/a if missing", action))

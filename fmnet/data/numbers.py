@@ -4,7 +4,6 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -100,13 +99,15 @@ def read_numbers(texts: Iterable[Any], has_commas: bool = False) -> Numbers:
     has_commas : bool
         Whether commas are known to be decimal, from other columns of the same file.
     """
-    cells = ["" if pd.isna(text) else str(text) for text in texts]
-    quick = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce").to_numpy(dtype=float)
-    is_odd = ~np.isfinite(quick)
-    if not any(cells[row] for row in np.flatnonzero(is_odd)):  # as in nearly all columns
-        nothing = np.zeros(len(cells), dtype=bool)
-        return Numbers(quick, nothing, nothing, nothing)
-    cells = [_plain(cell) for cell in cells]
+    cells = [text if isinstance(text, str) else _as_text(text) for text in texts]
+    if all(not cell or _NUMBER.fullmatch(cell) for cell in cells):  # as in nearly all columns
+        quick = np.array([float(cell) if cell else np.nan for cell in cells], dtype=np.float64)
+        if not np.isinf(quick).any():
+            nothing = np.zeros(len(cells), dtype=bool)
+            return Numbers(quick, nothing, nothing, nothing)
+    # a cell means the same wherever it stands in the column
+    rows, each = pd.factorize(np.array(cells, dtype=object))
+    cells = [_plain(cell) for cell in each]
     is_known = np.array([cell.casefold() not in MISSING_NUMBERS for cell in cells], dtype=bool)
     cells = _without_unit(
         [cell if known else "" for cell, known in zip(cells, is_known, strict=True)]
@@ -120,10 +121,14 @@ def read_numbers(texts: Iterable[Any], has_commas: bool = False) -> Numbers:
         for cell, wrong in zip(cells, is_wrong, strict=True)
     ]
     is_grouped = np.array(grouped, dtype=bool)
-    return Numbers(values, is_wrong, np.array(almost, dtype=bool) | is_grouped, is_grouped)
+    is_almost = np.array(almost, dtype=bool) | is_grouped
+    return Numbers(values[rows], is_wrong[rows], is_almost[rows], is_grouped[rows])
 
 
-@lru_cache(maxsize=1 << 14)
+def _as_text(value: Any) -> str:
+    return "" if pd.isna(value) else str(value)
+
+
 def _plain(text: str) -> str:
     """Write digits, signs and spaces of any script as a keyboard does; drop what isn't seen."""
     if text.isascii():

@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--t-r",
         type=float,
         metavar="SECONDS",
-        help="repetition time of single runs, whatever their sidecars say",
+        help="repetition time of single runs, whatever sidecars and headers say",
     )
     return parser
 

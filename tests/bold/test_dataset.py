@@ -211,6 +211,17 @@ def test_echoes_of_a_run_count_once(tmp_path):
 # people ------------------------------------------------------------------------------------------
 
 
+def test_cells_that_are_no_numbers_are_named(raw):
+    (raw.root / "participants.tsv").write_text(
+        "participant_id\tage\n01\t31\n02\t44\n03\t<18\n04\t-999\n"
+    )
+    found = [finding.fault.found for finding in check_dataset(raw.root).findings]
+    assert found == [
+        "no numbers in column 'age': '<18' in line 4",
+        "what looks like a missing value in column 'age': '-999' in line 5",
+    ]
+
+
 @pytest.mark.parametrize(
     ("people", "kind", "match", "person"),
     [

@@ -55,6 +55,20 @@ def test_lists_scans_with_labels():
     assert listing.contrasts == ("pain", "visual")
 
 
+def test_cells_that_are_no_numbers_are_faults_of_the_table():
+    people = people_of(**GROUPS).assign(age=["31", "44", "<18", "52"], fd=["0,2", "0,3", "", "0,1"])
+    (fault,) = listing_of(participants=people).faults
+    assert str(fault).startswith(
+        "participants.tsv: found no numbers in column 'age': '<18' for sub-03; accepted: numbers"
+    )
+    assert fault.participant_id == ""
+
+
+def test_label_may_be_what_elsewhere_stands_for_missing():
+    groups = dict(zip(GROUPS, ("1", "1", "-9", "-9"), strict=True))
+    assert listing_of(None, people_of(**groups), "1", "-9").faults == ()
+
+
 def test_channels_follow_the_order_of_the_contrasts_asked_for():
     maps = maps_of("sub-01", contrasts=("pain", "visual"))
     scans, faults = group_scans(MapTable(maps.rows, ("visual", "pain")))
