@@ -120,7 +120,7 @@ def export_run(
         return agreement
 
     try:
-        return Exported(choice, _write_whole(write, target))
+        return Exported(choice, write_bundle_whole(write, target))
     except OSError as error:
         raise _unwritable(target, error) from error
 
@@ -151,11 +151,18 @@ def _read_scans(
     return read_run_bold_scans(run_dir, n_check), read_task(run_dir)
 
 
-def _write_whole(write: Callable[[Path], Agreement], target: Path) -> Agreement:
+def write_bundle_whole(write: Callable[[Path], Agreement], target: Path) -> Agreement:
     """Write a folder beside its place and move it there once it is whole.
 
     A bundle that is replaced is moved aside first. Whatever ends the process in between, the next
-    export brings it back.
+    export brings it back, see `clear_remains`.
+
+    Parameters
+    ----------
+    write : callable
+        Writes the bundle into a folder that it is given.
+    target : Path
+        Where it goes.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with (
