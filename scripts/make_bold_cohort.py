@@ -25,9 +25,8 @@ def main() -> int:
     except FmnetError as error:
         print(error, file=sys.stderr)
         return 2
-    print(
-        f"{printable(str(folder))}: SYNTHETIC BOLD of {knobs['n_subjects']} people, nobody was scanned"
-    )
+    people = f"{knobs['n_subjects']} people, nobody was scanned"
+    print(f"{printable(str(folder))}: SYNTHETIC BOLD of {people}")
     return 0
 
 

@@ -26,9 +26,8 @@ def main() -> int:
     except FmnetError as error:
         print(error, file=sys.stderr)
         return 2
-    print(
-        f"{printable(str(folder))}: SYNTHETIC cohort of {knobs['n_subjects']} people, nobody was scanned"
-    )
+    people = f"{knobs['n_subjects']} people, nobody was scanned"
+    print(f"{printable(str(folder))}: SYNTHETIC cohort of {people}")
     return 0
 
 

@@ -1,12 +1,7 @@
 import errno
-import fcntl
 import json
-import os
 import resource
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import zipfile
 from contextlib import contextmanager
@@ -17,10 +12,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import fmnet
-from fmnet.deploy.bundle import read_bundle
 from fmnet.errors import ConfigError, ExportError, RunError
 from fmnet.export.agreement import check_agreement
-from fmnet.export.export import clear_remains, export_run
+from fmnet.export.export import export_run
 from fmnet.export.run_scans import read_run_scans
 from fmnet.networks.rebuild import read_network
 
@@ -188,64 +182,3 @@ def test_bundle_names_no_folder_of_this_machine(finished):
         assert b"site-packages" not in content, path.name
         assert str(Path(fmnet.__file__).parent).encode() not in content, path.name
         assert str(finished.run_dir.parent).encode() not in content, path.name
-
-
-KILLED = """
-import os, signal, sys
-import shutil
-from pathlib import Path
-import fmnet.export.export as export
-when, ending = sys.argv[3], int(sys.argv[4])
-rename, kill = Path.rename, lambda: os.kill(os.getpid(), ending)
-def renamed(path, to):
-    if when == f"before {path.name}": kill()
-    rename(path, to)
-    if when == f"after {path.name}": kill()
-Path.rename = renamed
-def write(folder):
-    (folder / "model.onnx").write_text("half")
-    if when == "writing": kill()
-    shutil.copytree(sys.argv[1], folder, dirs_exist_ok=True)
-export.write_bundle_whole(write, Path(sys.argv[2]))
-"""
-
-
-@pytest.mark.parametrize(
-    ("when", "ending"),
-    [
-        ("writing", signal.SIGKILL),
-        ("writing", signal.SIGTERM),
-        ("before bundle", signal.SIGTERM),
-        ("after old", signal.SIGKILL),
-        ("after bundle", signal.SIGKILL),
-    ],
-)
-def test_export_that_is_ended_keeps_the_old_bundle(finished, tmp_path, when, ending):
-    parent, out = tmp_path / "bundles", tmp_path / "bundles" / "old"
-    shutil.copytree(finished.bundle_dir, out)
-    given = [str(finished.bundle_dir), str(out), when, str(int(ending))]
-    command = [sys.executable, "-c", KILLED, *given]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == (143 if ending == signal.SIGTERM else -9), done.stderr
-    if ending == signal.SIGTERM:
-        assert [path.name for path in parent.iterdir()] == ["old"]
-    clear_remains(out)
-    assert [path.name for path in parent.iterdir()] == ["old"]
-    assert read_bundle(out).metadata["input"]["contrasts"] == ["pressure", "visual"]
-
-
-def test_folders_of_exports_at_work_and_of_others_are_left_alone(tmp_path):
-    working, ended = tmp_path / ".b-aaaaaaaa", tmp_path / ".b-cccccccc"
-    others = [tmp_path / name for name in (".b-other-dddddddd", ".b-eeee", ".bb-ffffffff")]
-    for place in (working, ended, *others):
-        (place / "bundle").mkdir(parents=True)
-        (place / "lock").write_text("")
-    old, young = tmp_path / ".b-gggggggg", tmp_path / ".b-hhhhhhhh"
-    for place in (old, young):
-        (place / "bundle").mkdir(parents=True)
-    os.utime(old, (0, 0))
-    with (working / "lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        clear_remains(tmp_path / "b")
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {working.name, young.name, *(place.name for place in others)}
