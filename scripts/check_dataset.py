@@ -10,7 +10,7 @@ from pathlib import Path
 from fmnet.bold.dataset import check_dataset
 from fmnet.bold.dataset_text import describe, fault_table
 from fmnet.data.tables import write_table
-from fmnet.errors import FmnetError
+from fmnet.errors import FmnetError, printable
 
 
 def main() -> int:
@@ -21,14 +21,15 @@ def main() -> int:
     parser.add_argument("--space", help="for instance MNI152NLin2009cAsym:res-2")
     parser.add_argument("--out", type=Path, help="write every fault to this table (.tsv)")
     options = parser.parse_args()
+    sys.stdout.reconfigure(errors="backslashreplace")  # names may hold what can't be shown
     try:
         report = check_dataset(options.root, options.derivatives, options.task, options.space)
         if options.out:
-            write_table(fault_table(report), options.out)
+            write_table(fault_table(report), options.out, for_people=True)
     except (FmnetError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    print("\n".join(describe(report)))
+    print("\n".join(map(printable, describe(report))))
     return 1 if report.findings else 0
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fmnet.bold.synthetic import write_bold_cohort
 from fmnet.bold.synthetic_design import BoldDesign
-from fmnet.errors import FmnetError
+from fmnet.errors import FmnetError, printable
 
 
 def main() -> int:
@@ -25,7 +25,8 @@ def main() -> int:
     except FmnetError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{folder}: SYNTHETIC BOLD of {knobs['n_subjects']} people, nobody was scanned")
+    people = f"{knobs['n_subjects']} people, nobody was scanned"
+    print(f"{printable(str(folder))}: SYNTHETIC BOLD of {people}")
     return 0
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fmnet.data.synthetic import write_cohort
 from fmnet.data.synthetic_design import Design
-from fmnet.errors import FmnetError
+from fmnet.errors import FmnetError, printable
 
 
 def main() -> int:
@@ -26,7 +26,8 @@ def main() -> int:
     except FmnetError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{folder}: SYNTHETIC cohort of {knobs['n_subjects']} people, nobody was scanned")
+    people = f"{knobs['n_subjects']} people, nobody was scanned"
+    print(f"{printable(str(folder))}: SYNTHETIC cohort of {people}")
     return 0
 
 

@@ -1,5 +1,6 @@
 """What every script does around its work: check the configuration, report faults plainly."""
 
+import io
 import os
 import sys
 import traceback
@@ -47,6 +48,9 @@ def run_script(
         `fmnet.config.check.check_config`.
     """
     register_resolvers()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names may hold what the terminal can't show
+            stream.reconfigure(errors="backslashreplace")
     flags = get_args_parser().parse_args()
     if not any(getattr(flags, name) for name in PRINTS):
         is_sweep = flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides

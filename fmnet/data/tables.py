@@ -15,7 +15,7 @@ MISSING = ("n/a", "N/A", "NA", "nan", "NaN", "")
 #: What separates columns, and its name in messages.
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon"}
 #: What formulas of spreadsheets begin with, also in full width.
-FORMULA = ("=", "+", "-", "@", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 #: A line of the file, counted from 1, and its fields.
 Row = tuple[int, list[str]]
 
@@ -87,8 +87,14 @@ def write_table(
         Whether it goes to terminals and spreadsheets, and is not read back by fmnet: signs that
         steer a terminal are spelt out, and text that a spreadsheet would compute begins with ``'``.
     """
-    if for_people:
-        table = table.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
+    change = inert if for_people else encodable
+    table = table.copy()
+    for place, kind in enumerate(table.dtypes):
+        if not pd.api.types.is_numeric_dtype(kind):
+            cells = [
+                change(cell) if isinstance(cell, str) else cell for cell in table.iloc[:, place]
+            ]
+            table.isetitem(place, pd.Series(cells, index=table.index, dtype=object))
     table.replace("", "n/a").to_csv(
         path,
         sep=separator,
@@ -97,8 +103,12 @@ def write_table(
         na_rep="n/a",
         float_format="%.9g",
         lineterminator="\n",
-        errors="surrogateescape",  # file names of bytes that are no UTF-8 stay what they are
     )
+
+
+def encodable(cell: str) -> str:
+    r"""Spell out what UTF-8 can't hold: the bytes of a file name that are none, as ``\udcfc``."""
+    return cell if cell.isascii() else cell.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def inert(cell: str) -> str:

@@ -223,6 +223,14 @@ def _check_parts(bundle: Bundle) -> None:
         )
         if list(found) != contrasts
     ]
+    faults += [
+        f"preparation for another {name} than metadata.json's"
+        for name, found in (
+            ("affine", preparation.grid.affine.tolist()),
+            ("shape", list(preparation.grid.shape)),
+        )
+        if bundle.metadata["input"].get(name) not in (None, found)
+    ]
     faults += _kind_faults(bundle)
     session = bundle.network.session
     taken = {node.name: node.shape[1:] for node in session.get_inputs()}

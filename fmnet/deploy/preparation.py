@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from fmnet.data.grid import Grid, MaskName, smooth_values
-from fmnet.data.volume import FloatArray
+from fmnet.data.volume import FloatArray, is_ras
 from fmnet.deploy.fields import (
     NUMBER,
     SHARE,
@@ -250,6 +250,8 @@ def read_grid(settings: dict[str, Any], mask: NDArray[Any], folder: Path) -> Gri
         grid = Grid(mask.astype(bool), affine, settings["space"])
     except (ValueError, VolumeError) as error:
         raise damaged(folder, f"{type(error).__name__}: {error}") from error
+    if not is_ras(grid.affine):
+        raise damaged(folder, f"an affine that isn't RAS+: {affine.round(3).tolist()}")
     if not all(0.1 <= edge <= MAX_MM for edge in grid.voxel_size_mm):
         raise damaged(folder, f"voxels of {grid.voxel_size_mm} mm")
     return grid

@@ -1,21 +1,11 @@
 """Turn a finished run into a bundle, refused unless every form of the network agrees."""
 
 import errno
-import fcntl
 import os
-import re
-import shutil
-import signal
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from fmnet.deploy.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.deploy.bold_predict import NewBoldScan
@@ -30,15 +20,12 @@ from fmnet.deploy.series_preparation import (
 from fmnet.errors import BundleError, ExportError, Fault
 from fmnet.export.agreement import Agreement, check_agreement
 from fmnet.export.metadata import describe_input, write_metadata
+from fmnet.export.place import clear_remains, write_bundle_whole
 from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_task
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.programs import write_network_files, write_series_files
 from fmnet.networks.rebuild import TRUSTED, read_network
 
-#: Within the folder that an export works in: a file that it holds locked, and the older bundle.
-LOCK, ASIDE = "lock", "replaced"
-#: Without locks, a folder that nothing was written into for so long is nobody's.
-LEFT_SECONDS = 24 * 3600.0
 COPIED = ("preparation.json", "preparation.safetensors", "calibration.json", "reference.json")
 
 
@@ -120,7 +107,7 @@ def export_run(
         return agreement
 
     try:
-        return Exported(choice, _write_whole(write, target))
+        return Exported(choice, write_bundle_whole(write, target))
     except OSError as error:
         raise _unwritable(target, error) from error
 
@@ -149,86 +136,6 @@ def _read_scans(
     if contract is None:
         return read_run_scans(run_dir, n_check), ""
     return read_run_bold_scans(run_dir, n_check), read_task(run_dir)
-
-
-def _write_whole(write: Callable[[Path], Agreement], target: Path) -> Agreement:
-    """Write a folder beside its place and move it there once it is whole.
-
-    A bundle that is replaced is moved aside first. Whatever ends the process in between, the next
-    export brings it back.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        _ending_by_exception(),
-        tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as place,
-        (Path(place) / LOCK).open("x") as lock,
-    ):
-        with suppress(OSError):  # where a file system knows no locks, see `_is_left`
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        folder, aside = Path(place) / "bundle", Path(place) / ASIDE
-        folder.mkdir()
-        agreement = write(folder)
-        try:
-            if target.exists():
-                target.rename(aside)
-            folder.rename(target)
-        except BaseException:
-            if aside.exists() and not target.exists():
-                aside.rename(target)
-            raise
-    return agreement
-
-
-def clear_remains(target: Path) -> None:
-    """Clear away what exports to a place that were killed have left, but for what they moved aside.
-
-    Folders of exports that are at work are left alone.
-
-    Parameters
-    ----------
-    target : Path
-        The bundle's folder.
-    """
-    name = re.compile(re.escape(f".{target.name}-") + "[a-z0-9_]{8}")
-    for entry in os.listdir(target.parent):
-        place = target.parent / entry
-        if not name.fullmatch(entry) or place.is_symlink() or not place.is_dir():
-            continue
-        if not _is_left(place):
-            continue
-        if (place / ASIDE).is_dir() and not os.path.lexists(target):
-            (place / ASIDE).rename(target)
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _is_left(place: Path) -> bool:
-    """Tell whether the export that made a folder has ended, by its lock, or by the folder's age."""
-    try:
-        with (place / LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-    except BlockingIOError:
-        return False
-    except OSError:  # made before there were locks, or where the file system knows none
-        others = {entry.name for entry in place.iterdir()} - {"bundle", ASIDE, LOCK}
-        return not others and time.time() - place.stat().st_mtime > LEFT_SECONDS
-
-
-@contextmanager
-def _ending_by_exception() -> Iterator[None]:
-    """Let SIGTERM end the block like an interruption, so that what it began is cleared away."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number: int, _: FrameType | None) -> NoReturn:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _check_target(target: Path, overwrite: bool) -> None:

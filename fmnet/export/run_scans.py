@@ -1,5 +1,6 @@
 """Scans that a run used, to be read again from disk."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -86,4 +87,6 @@ def _pick(used: pd.DataFrame, n_check: int) -> pd.DataFrame:
 
 
 def _files(joined: str) -> tuple[Path, ...]:
-    return tuple(map(Path, joined.split(FILE_SEPARATOR)))
+    """Split names, of which `fmnet.data.tables.write_table` spelt out bytes that are no UTF-8."""
+    names = re.sub(r"\\u(dc[89a-f][0-9a-f])", lambda match: chr(int(match[1], 16)), joined)
+    return tuple(map(Path, names.split(FILE_SEPARATOR)))

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnet.data.tables import lines_of, read_table_file, subject_key, table_name, write_table
+from fmnet.data.tables import (
+    inert,
+    lines_of,
+    read_table_file,
+    subject_key,
+    table_name,
+    write_table,
+)
 from fmnet.errors import CohortError
 
 COLUMNS = ("participant_id", "group")
@@ -217,3 +224,43 @@ def test_what_is_written_reads_back(tmp_path_factory, cells):
 )
 def test_subject_key(participant_id, key):
     assert subject_key(participant_id) == key
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+        ("+1+1", "'+1+1"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(1)", "'@SUM(1)"),
+        (" =1", "' =1"),
+        ("\t=1", r"'\t=1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("-1.52", "-1.52"),
+        ("+3e-5", "+3e-5"),
+        ("sub-01", "sub-01"),
+        ("a=b", "a=b"),
+        ("", ""),
+        ("\x1b[2J", r"\x1b[2J"),
+    ],
+)
+def test_text_for_people_is_inert(cell, expected):
+    assert inert(cell) == expected
+
+
+def test_numbers_stay_numbers_in_tables_for_people():
+    table = pd.DataFrame({"scan": ["=a", None], "score": [-1.52, None], "n": [1, -2]})
+    text = io.StringIO()
+    write_table(table, text, ",", for_people=True)
+    assert text.getvalue() == "scan,score,n\n'=a,-1.52,1\nn/a,n/a,-2\n"
+
+
+def test_tables_of_fmnet_itself_come_back_as_they_were(tmp_path):
+    cells = ["=cmd", "-1", "+x", "@y", "m\u00fcller", "'quoted", "-1.5e-3"]
+    write_table(pd.DataFrame({"id": cells, "n": range(len(cells))}), tmp_path / "t.tsv")
+    assert read_table_file(tmp_path / "t.tsv", ("id",))["id"].tolist() == cells
+
+
+def test_names_of_other_bytes_do_not_stop_a_table(tmp_path):
+    write_table(pd.DataFrame({"files": ["m\udcfcller.nii"]}), tmp_path / "t.tsv")
+    assert (tmp_path / "t.tsv").read_bytes() == b"files\nm\\udcfcller.nii\n"

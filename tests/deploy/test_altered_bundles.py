@@ -164,7 +164,7 @@ def set_field(name, place, value):
         inner = content
         for key in above:
             inner = inner[key]
-        inner[last] = value
+        inner[int(last) if last.isdecimal() else last] = value
         path.write_text(json.dumps(content))
 
     return alter
@@ -197,6 +197,14 @@ JSON = {
     "affine of 1e-3 mm": (
         set_field("preparation.json", "affine", np.diag([1e-2, 1e-2, 1e-2, 1]).tolist()),
         "voxels of",
+    ),
+    "affine mirrored": (
+        set_field("preparation.json", "affine.0", [-4, 0, 0, 70]),
+        "an affine that isn't RAS+",
+    ),
+    "affine moved": (
+        set_field("preparation.json", "affine.1", [0, 4, 0, -102]),
+        "preparation for another affine than metadata.json's",
     ),
     "affine singular": (
         set_field("preparation.json", "affine", np.zeros((4, 4)).tolist()),

@@ -1,6 +1,17 @@
 import json
+from pathlib import Path
 
-from fmnet.export.run_scans import read_raw, read_run_bold_scans
+import pandas as pd
+
+from fmnet.data.tables import write_table
+from fmnet.export.run_scans import read_raw, read_run_bold_scans, read_run_scans
+
+
+def test_names_of_other_bytes_come_back(tmp_path):
+    name = "/maps/m\udcfcller.nii"
+    row = {"scan_id": "a", "used": "yes", "files": name, "space": "MNI152"}
+    write_table(pd.DataFrame([row]), tmp_path / "cohort.tsv")
+    assert read_run_scans(tmp_path, 1)[0].files == (Path(name),)
 
 
 def test_raw_data_set_is_that_of_the_run(tmp_path, series_export):

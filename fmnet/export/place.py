@@ -1,0 +1,109 @@
+"""How a bundle gets to its place: whole or not at all, whatever ends the export."""
+
+import fcntl
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn, TypeVar
+
+Result = TypeVar("Result")
+#: Within the folder that an export works in: a file that it holds locked, and the older bundle.
+LOCK, ASIDE = "lock", "replaced"
+#: Without locks, a folder that nothing was written into for so long is nobody's.
+LEFT_SECONDS = 24 * 3600.0
+
+
+def write_bundle_whole(write: Callable[[Path], Result], target: Path) -> Result:
+    """Write a folder beside its place and move it there once it is whole.
+
+    A bundle that is replaced is moved aside first. Whatever ends the process in between, the next
+    export brings it back, see `clear_remains`.
+
+    Parameters
+    ----------
+    write : callable
+        Writes the bundle into a folder that it is given.
+    target : Path
+        Where it goes.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        _ending_by_exception(),
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as place,
+        (Path(place) / LOCK).open("x") as lock,
+    ):
+        with suppress(OSError):  # where a file system knows no locks, see `_is_left`
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        folder, aside = Path(place) / "bundle", Path(place) / ASIDE
+        folder.mkdir()
+        result = write(folder)
+        try:
+            if target.exists():
+                target.rename(aside)
+            folder.rename(target)
+        except BaseException:
+            if aside.exists() and not target.exists():
+                aside.rename(target)
+            raise
+    return result
+
+
+def clear_remains(target: Path) -> None:
+    """Clear away what exports to a place that were killed have left, but for what they moved aside.
+
+    Folders of exports that are at work are left alone.
+
+    Parameters
+    ----------
+    target : Path
+        The bundle's folder.
+    """
+    name = re.compile(re.escape(f".{target.name}-") + "[a-z0-9_]{8}")
+    for entry in os.listdir(target.parent):
+        place = target.parent / entry
+        if not name.fullmatch(entry) or place.is_symlink() or not place.is_dir():
+            continue
+        if not _is_left(place):
+            continue
+        if (place / ASIDE).is_dir() and not os.path.lexists(target):
+            (place / ASIDE).rename(target)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _is_left(place: Path) -> bool:
+    """Tell whether the export that made a folder has ended, by its lock, or by the folder's age."""
+    try:
+        with (place / LOCK).open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    except BlockingIOError:
+        return False
+    except OSError:  # made before there were locks, or where the file system knows none
+        others = {entry.name for entry in place.iterdir()} - {"bundle", ASIDE, LOCK}
+        return not others and time.time() - place.stat().st_mtime > LEFT_SECONDS
+
+
+@contextmanager
+def _ending_by_exception() -> Iterator[None]:
+    """Let SIGTERM end the block like an interruption, so that what it began is cleared away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _: FrameType | None) -> NoReturn:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
