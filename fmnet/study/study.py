@@ -16,12 +16,13 @@ from fmnet.data.listing import Listing
 from fmnet.data.template import build_grid
 from fmnet.deploy.choice import NETWORK_FOLDER, read_record
 from fmnet.deploy.preparation import PreparationSettings
+from fmnet.deploy.run_files import SUMS, UNKNOWN, as_json, read_json, write_run_files
 from fmnet.limits import Count, Seed
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.study.analysis import analyse_predictions
 from fmnet.study.audit.audit import AuditPlan, run_audit
 from fmnet.study.baselines.base import Baseline
-from fmnet.study.claim import claim_run_folder, replacing
+from fmnet.study.claim import claim_run_folder, replacing, settle
 from fmnet.study.crossval import (
     NETWORK,
     Pipeline,
@@ -51,7 +52,6 @@ from fmnet.study.run_folder import (
     note_resumption,
     parse_settings,
     read_probes,
-    write_json,
 )
 from fmnet.study.sensitivity.learning_curve import LearningCurvePlan
 from fmnet.study.sensitivity.reruns import SensitivityPlan
@@ -175,6 +175,8 @@ def run_study(
     with ExitStack() as stack:
         stack.enter_context(joined(built))
         agreed(lambda: stack.enter_context(holding(folder, is_shared=not shard.is_whole)))
+        if shard.is_whole:
+            agreed(partial(settle, folder))
         is_resumed = agreed(claim)
         if not shard.is_whole:
             lines = work_on_shard(
@@ -183,14 +185,16 @@ def run_study(
             return [*lines, str(folder)]
         ready = done_before(pipeline, permutation, splits, parts, folder, is_resumed)
         if is_resumed:
+            ready += [] if (folder / SUMS).exists() else [UNKNOWN]
             results = read_results(folder, data, splits)
         else:
-            kept = ("logs",) if parts.folder.exists() else ()
-            with replacing(folder, kept) if is_first() else nullcontext():
+            is_earlier = (folder / "predictions.tsv").exists()
+            kept = ("logs",) if parts.folder.exists() and not is_earlier else ()
+            with replacing(folder, kept) if is_first() else nullcontext(folder) as draft:
                 results = run_crossvalidation(pipeline, data, splits, n_seeds, parts)
                 if is_first():
                     record = manifest(seed, opened.hashes, started)
-                    write_record(results, folder, record, config_yaml)
+                    write_record(results, draft, record, config_yaml)
         metrics = figures(results, add_units(results.predictions, opened.unit_of), seed)
         models = metrics["models"]
         complete_finals(pipeline, results, models, control(settings), folder)
@@ -243,5 +247,6 @@ def conclude(
     metrics["findings"] = all_findings(metrics)
     metrics["verdict"] = verdict(metrics, NAMES)
     write_report(metrics, predictions, cohort, settings, folder)
-    write_json(metrics, folder / "metrics.json")  # last: it marks the run as finished
+    # last: it marks the run as finished
+    write_run_files(folder, {"metrics.json": as_json(metrics)})
     Parts(folder / PARTS).remove()
