@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fmnet.data.sealed import seal, unseal
 from fmnet.errors import Fault, RunError
 
 SUMS = "SHA256SUMS"
@@ -265,7 +266,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_sealed(content: dict[str, Any], path: Path) -> None:
     """Write a JSON object with its own hash in it."""
-    write_whole(as_json({"sha256": _digest(content)} | content), path)
+    write_whole(as_json(seal(content)), path)
 
 
 def read_sealed(path: Path, needs_seal: bool = True) -> dict[str, Any] | None:
@@ -276,16 +277,9 @@ def read_sealed(path: Path, needs_seal: bool = True) -> dict[str, Any] | None:
     path : Path
         The file.
     needs_seal : bool
-        Whether an object without a hash, of before they were kept, counts as damaged.
+        See `fmnet.data.sealed.unseal`.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
-        seal = content.pop("sha256", None if needs_seal else _digest(content))
-        is_whole = seal == _digest(content)
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return unseal(path.read_bytes(), needs_seal)
+    except OSError:
         return None
-    return content if is_whole else None
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
