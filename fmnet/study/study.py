@@ -16,7 +16,7 @@ from fmnet.data.listing import Listing
 from fmnet.data.template import build_grid
 from fmnet.deploy.choice import NETWORK_FOLDER, read_record
 from fmnet.deploy.preparation import PreparationSettings
-from fmnet.deploy.run_files import SUMS, UNKNOWN, as_json, read_json, write_run_files
+from fmnet.deploy.run_files import SUMS, UNKNOWN, as_json, write_run_files
 from fmnet.limits import Count, Seed
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.study.analysis import analyse_predictions
@@ -58,7 +58,7 @@ from fmnet.study.sensitivity.reruns import SensitivityPlan
 from fmnet.study.shards import PARTS, done_before, parts_of, work_on_shard
 from fmnet.study.sharing import check_one_process
 from fmnet.study.verdict import verdict
-from fmnet.training.augmentation import Augmentation
+from fmnet.training.augmentation import BatchTransform
 from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import LoggerBuilder, Trainable
 from fmnet.training.processes import agreed, end_with_starter, is_first, joined
@@ -72,7 +72,7 @@ def run_study(
     folds: Callable[[Cohort], list[Fold]],
     network: NetworkBuilder,
     task: Recipe,
-    augmentation: Augmentation | None,
+    augmentation: BatchTransform | None,
     trainer: TrainerBuilder,
     baselines: dict[str, Baseline],
     logger: dict[str, LoggerBuilder],
@@ -106,7 +106,7 @@ def run_study(
         Input shape to a fresh network.
     task : Recipe
         Optimiser and budget.
-    augmentation : Augmentation or None
+    augmentation : BatchTransform or None
         Changes training images.
     trainer : callable
         See `fmnet.training.trainer.TrainerBuilder`.
