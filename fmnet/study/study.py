@@ -60,7 +60,8 @@ from fmnet.study.sharing import check_one_process
 from fmnet.study.verdict import verdict
 from fmnet.training.augmentation import BatchTransform
 from fmnet.training.compute import Compute, count_processes, plan_compute
-from fmnet.training.fit import LoggerBuilder, Trainable
+from fmnet.training.fit import Trainable
+from fmnet.training.loggers import LoggerBuilder, check_loggers, log_study
 from fmnet.training.processes import agreed, end_with_starter, is_first, joined
 from fmnet.training.recipe import Recipe
 from fmnet.training.trainer import TrainerBuilder, check_trainer
@@ -158,6 +159,7 @@ def run_study(
     claim = partial(claim_run_folder, folder, config_yaml, overwrite, is_resuming)
     is_resumed = leads and claim()
     loggers = tuple(logger.values())
+    check_loggers(loggers)
     trainable = Trainable(network, task, trainer, augmentation, loggers, folder / "logs")
     n_jobs = count_processes(compute, built)
     grid = build_grid(preparation.voxel_size_mm, preparation.mask)
@@ -208,6 +210,8 @@ def run_study(
         if is_resumed:
             note_resumption(folder, started)
         conclude(metrics, results, audit, settings, seed, folder)
+        drawn = [folder / name for name in ("figure.png", "report.html")]
+        ready += log_study(loggers, trainable.log_dir, tracked(metrics), settings, drawn)
     return [*summary_lines(metrics, cohort, settings), *ready, str(folder)]
 
 
@@ -227,6 +231,22 @@ def figures(results: Results, predictions: pd.DataFrame, seed: int) -> dict[str,
         "n_epochs": results.n_epochs,
         "lacking": results.lacking,
     }
+
+
+def tracked(metrics: dict[str, Any]) -> dict[str, float]:
+    """Pick the figures that trackers are given: ``auc/network``, ``auc_low/network``, ..."""
+    found = {name: float(metrics[name]) for name in ("n_scans", "n_subjects") if name in metrics}
+    for model, figures in metrics["models"].items():
+        for name, value in figures.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                found[f"{name}/{model}"] = float(value)
+            elif name.endswith("_ci") and value is not None:
+                low, high = map(float, value)
+                stem = name.removesuffix("_ci")
+                found |= {f"{stem}_low/{model}": low, f"{stem}_high/{model}": high}
+    for model, figures in metrics.get("permutation", {}).get("models", {}).items():
+        found[f"p/{model}"] = float(figures["p"])
+    return found
 
 
 def conclude(

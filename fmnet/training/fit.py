@@ -10,7 +10,6 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning.loggers import Logger
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from fmnet.networks.backbones import NetworkBuilder, ScoreNetwork
@@ -18,14 +17,12 @@ from fmnet.training.augmentation import BatchTransform, check_augmentation
 from fmnet.training.batches import build_data
 from fmnet.training.datamodule import Training
 from fmnet.training.history import History
+from fmnet.training.loggers import LoggerBuilder
 from fmnet.training.recipe import Recipe
 from fmnet.training.stack import stack_networks
 from fmnet.training.start import can_start, start_network
 from fmnet.training.task import ClassificationTask
 from fmnet.training.trainer import TrainerBuilder
-
-#: A folder for logs and the name of one training to a Lightning logger.
-LoggerBuilder = Callable[[Path, str], Logger]
 
 
 @dataclass(frozen=True)
