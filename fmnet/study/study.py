@@ -17,6 +17,7 @@ from fmnet.data.template import build_grid
 from fmnet.deploy.choice import NETWORK_FOLDER, read_record
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.deploy.run_files import SUMS, UNKNOWN, as_json, write_run_files
+from fmnet.errors import Fault, RunError
 from fmnet.limits import Count, Seed
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.study.analysis import analyse_predictions
@@ -266,7 +267,20 @@ def conclude(
     metrics["audit"] = run_audit(audit, cohort, predictions, NETWORK, network, seed)
     metrics["findings"] = all_findings(metrics)
     metrics["verdict"] = verdict(metrics, NAMES)
-    write_report(metrics, predictions, cohort, settings, folder)
+    failed: Exception | None = None
+    try:
+        write_report(metrics, predictions, cohort, settings, folder)
+    except Exception as error:  # noqa: BLE001 (a page that fails must not cost the results)
+        failed = error
     # last: it marks the run as finished
     write_run_files(folder, {"metrics.json": as_json(metrics)})
     Parts(folder / PARTS).remove()
+    if failed is not None:
+        raise RunError(
+            Fault(
+                str(folder / "report.html"),
+                f"an error while it was written ({type(failed).__name__}: {failed})",
+                "a report beside metrics.json, which holds all results and is whole",
+                "report this; the same command with resume=true writes the page again",
+            )
+        ) from failed
