@@ -23,13 +23,14 @@ from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import Fold, build_folds
 from fmnet.data.template import build_grid
 from fmnet.deploy.preparation import PreparationSettings
+from fmnet.deploy.run_files import write_whole
 from fmnet.errors import ConfigError
 from fmnet.limits import Count, Jobs, Seed, Several, VoxelSize
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.study.baselines.base import Baseline, score_fold
 from fmnet.study.crossval import Pipeline, crossvalidate, fold_rows, fold_seed
 from fmnet.study.data import StudyData, load_study_data
-from fmnet.study.run_folder import describe_device, table_text, write_json, write_whole
+from fmnet.study.run_folder import describe_device, table_text, write_json
 from fmnet.study.workers import map_units
 from fmnet.training.compute import Compute, plan_compute
 from fmnet.training.fit import Trainable

@@ -7,7 +7,7 @@ import pandas as pd
 
 from fmnet.benchmark.power.summary import Interval, t_interval
 from fmnet.data.tables import write_table
-from fmnet.study.run_folder import write_whole
+from fmnet.deploy.run_files import write_whole
 
 HEAD = """# Coupling at rest
 

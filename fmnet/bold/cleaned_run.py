@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnet.data.grid import Grid
-from fmnet.data.store_files import keep_draft, open_draft, read_stored
-from fmnet.data.store_index import StoreIndex
+from fmnet.data.sealed import seal, unseal
+from fmnet.data.store_files import keep_draft, open_draft, read_stored, write_atomically
 from fmnet.data.stored_run import SIDECAR
 from fmnet.data.volume import FloatArray
 
@@ -86,28 +86,20 @@ class CleanedRun:
         return mapped
 
 
-def open_cleaned(path: Path, grid: Grid, index: StoreIndex) -> CleanedRun | None:
-    """Open a cleaned run; None if it isn't there, not whole, altered, or of another format.
-
-    Values that the index doesn't know as they are now are compared with their hash.
-    """
-    sidecar = path.with_suffix(SIDECAR)
-    if sidecar.name in index.stored and index.find_stored(sidecar) is None:
-        return None
+def open_cleaned(path: Path, grid: Grid) -> CleanedRun | None:
+    """Open a cleaned run; None if it isn't there, not as it was written, or of another format."""
     try:
-        found = json.loads(sidecar.read_text("utf-8"))
+        found = unseal(path.with_suffix(SIDECAR).read_bytes())
+        if found is None:
+            return None
         kept = np.array(found["kept"], dtype=np.intp)
         tsnr = tuple(map(float, found["facts"].pop("tsnr")))
         facts = CleanedFacts(tsnr=tsnr, **found["facts"])  # type: ignore[arg-type]
         is_current = found["format"] == SERIES_FORMAT
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    values = read_stored(path)
-    if not is_current or values is None or values.shape != (len(kept), grid.n_voxels):
-        return None
-    if index.find_stored(path) is None and hash_values(values) != facts.values_sha256:
-        return None
-    return CleanedRun(path, kept, facts, grid)
+    values = read_stored(path, (len(kept), grid.n_voxels)) if is_current else None
+    return None if values is None else CleanedRun(path, kept, facts, grid)
 
 
 def write_cleaned(values: FloatArray, run: CleanedRun) -> None:
@@ -118,13 +110,9 @@ def write_cleaned(values: FloatArray, run: CleanedRun) -> None:
     StoreError
         If the store can't be written.
     """
-    with open_draft(run.path.parent, values.nbytes) as draft:
-        head = {"descr": values.dtype.str, "fortran_order": False, "shape": values.shape}
-        np.lib.format.write_array_header_1_0(draft, head)
-        draft.write(values.data)
-        keep_draft(draft, run.path)
+    write_atomically(values, run.path)
     content = {"format": SERIES_FORMAT, "kept": run.kept.tolist(), "facts": asdict(run.facts)}
-    whole = json.dumps(content, indent=1).encode()
+    whole = json.dumps(seal(content), indent=1).encode()
     with open_draft(run.path.parent, len(whole)) as draft:
         draft.write(whole)
         keep_draft(draft, run.path.with_suffix(SIDECAR))

@@ -132,8 +132,8 @@ class MapStore:
         self, runs: tuple[PreprocessedRun, ...], recipes: tuple[MapRecipe, ...], path: Path
     ) -> FloatArray:
         """Compute the maps of a scan, (C, V), unless they are there already."""
-        maps = read_stored(path)
-        if maps is None or maps.shape != (len(recipes), self.grid.n_voxels):
+        maps = read_stored(path, (len(recipes), self.grid.n_voxels))
+        if maps is None:
             opened = [(run, *self._series.open(run)) for run in runs]
             sources = [MapSource(*one, self.cleaning) for one in opened]
             maps = compute_maps(sources, recipes)

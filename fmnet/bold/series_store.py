@@ -36,7 +36,7 @@ from fmnet.data.store_index import (
     take_stamp,
     write_index,
 )
-from fmnet.data.stored_run import BOLD_FORMAT, SIDECAR, StoredRun
+from fmnet.data.stored_run import BOLD_FORMAT, StoredRun
 from fmnet.data.volume import FloatArray
 from fmnet.errors import VolumeError
 
@@ -137,15 +137,13 @@ class SeriesStore:
         hashes = _find_hashes(files, stamps, index)
         cleaned = None
         if hashes is not None:
-            cleaned = open_cleaned(self._path(run, hashes), self.grid, index)
+            cleaned = open_cleaned(self._path(run, hashes), self.grid)
         if hashes is None or cleaned is None:
             cleaned, hashes = self._clean(run, index)
         self._check_coverage(cleaned.facts.coverage, run)
         for file, stamp, sha256 in zip(files, stamps, hashes, strict=True):
             if file is not None:
                 index.add_source(file, Source(stamp, sha256))
-        for path in (cleaned.path, cleaned.path.with_suffix(SIDECAR)):
-            index.add_stored(path, {})
         return cleaned
 
     def _files(self, run: PreprocessedRun) -> tuple[Path | None, ...]:

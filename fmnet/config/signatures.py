@@ -7,6 +7,8 @@ import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -190,9 +192,21 @@ def _check_target(node: dict[str, Any], path: str, unjudged: set[str]) -> list[F
         found = f"'{name}', which can't be imported or called ({reason})"
         accepted = "a dotted name of a function or class"
         return [Fault(f"{path}._target_", found, accepted, "correct it or install its package")]
+    if lacking := _lacking_packages(target):
+        options = f"another option for {path.split('.')[0]}"
+        action = f"run 'pip install {lacking}' or choose {options}"
+        found = f"{lacking}, which is not installed"
+        return [Fault(path, found, "a component whose packages are installed", action)]
     values = {key: value for key, value in node.items() if key not in RESERVED}
     faults = check_call(target, values, path, bool(node.get("_partial_")))
     return [fault for fault in faults if fault.where not in unjudged]
+
+
+def _lacking_packages(target: Any) -> str:
+    """Name the package that a component says it needs, if it can't be imported."""
+    packages = getattr(target, "needs_package", ())
+    is_there = not packages or any(find_spec(name) is not None for name in packages)
+    return "" if is_there else str(packages[0])
 
 
 def _signature(target: Callable[..., Any]) -> Signature:
@@ -218,7 +232,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _value_faults(where: str, value: Any, annotation: Any) -> list[Fault]:
-    if faults := _part_faults(where, value, annotation):
+    if faults := _part_faults(where, value, annotation) or _made_faults(where, value, annotation):
         return faults
     fault = _type_fault(where, value, annotation)
     return [fault] if fault else []
@@ -236,6 +250,57 @@ def _part_faults(where: str, value: Any, annotation: Any) -> list[Fault]:
         for path, part in ((f"{where}.{name}", part) for name, part in value.items())
         if not isinstance(part, dict)
     ]
+
+
+def _made_faults(where: str, value: Any, annotation: Any) -> list[Fault]:
+    """Report a target that makes something else than what is asked for, as far as it says so.
+
+    Where a base class of our own is asked for, what a target makes has to derive from it.
+    """
+    members = get_args(annotation) if _is_union(annotation) else (annotation,)
+    wanted = [one for one in members if one is not type(None)]
+    if not isinstance(value, dict) or "_target_" not in value or not all(map(_is_class, wanted)):
+        return []
+    try:
+        target = _locate(str(value["_target_"]))
+    except Exception:  # noqa: BLE001 (reported when the target itself is checked)
+        return []
+    if value.get("_partial_"):
+        made: list[Any] = [partial]
+    elif inspect.isclass(target):
+        made = [target]
+    else:
+        returned = _returned(target)
+        made = list(get_args(returned)) if _is_union(returned) else [returned]
+    known = [one for one in made if _is_class(one)]
+    if len(known) < len([one for one in made if one is not type(None)]):
+        return []  # it doesn't say what it makes
+    if any(
+        issubclass(*pair) for one in known for cls in wanted for pair in ((one, cls), (cls, one))
+    ):
+        return []
+    names = " or a ".join(f"{one.__module__}.{one.__qualname__}" for one in wanted)
+    found = f"{value['_target_']}, which makes another thing"
+    described = (inspect.getdoc(wanted[0]) or "").split("\n")[0].rstrip(".")
+    accepted = f"a {names} ({described[:1].lower()}{described[1:]})"
+    return [Fault(f"{where}._target_", found, accepted, f"choose one of the options for {where}")]
+
+
+def _is_union(annotation: Any) -> bool:
+    return get_origin(annotation) in {Union, types.UnionType}
+
+
+def _is_class(annotation: Any) -> bool:
+    """Tell classes that can be compared from protocols, plain types and what is no class."""
+    is_protocol = getattr(annotation, "_is_protocol", False)
+    return _is_component(annotation) and isinstance(annotation, type) and not is_protocol
+
+
+def _returned(function: Callable[..., Any]) -> Any:
+    try:
+        return get_type_hints(function).get("return", Any)
+    except (NameError, TypeError, AttributeError):
+        return Any
 
 
 def _is_component(annotation: Any) -> bool:

@@ -122,26 +122,23 @@ class BoldStore:
         hashes = {file: source.sha256 for file, source in known.items() if source is not None}
         if run.path not in hashes and index.is_likely(run.path, stamps[run.path]):
             hashes[run.path] = hash_file(run.path)
-        stored = self._open(run, hashes, index) or self._decode(run)
+        stored = self._open(run, hashes) or self._decode(run)
         self._check_coverage(stored.facts.coverage, run)
         hashes[run.path] = stored.facts.source_sha256
         if run.mask is not None:
             hashes[run.mask] = stored.facts.mask_sha256
         for file, stamp in stamps.items():
             index.add_source(file, Source(stamp, hashes[file]))
-        index.add_stored(stored.path, {})
         return stored
 
-    def _open(self, run: BoldRun, hashes: dict[Path, str], index: StoreIndex) -> StoredRun | None:
+    def _open(self, run: BoldRun, hashes: dict[Path, str]) -> StoredRun | None:
         """Open a run whose file is known, unless what is stored of it has been altered."""
         if run.path not in hashes:
             return None
         mask = ""
         if run.mask is not None:
             mask = hashes.get(run.mask) or read_raw(run.mask).sha256
-        path = self._path(run, hashes[run.path], mask)
-        is_altered = path.name in index.stored and index.find_stored(path) is None
-        return None if is_altered else open_run(path, self.grid)
+        return open_run(self._path(run, hashes[run.path], mask), self.grid)
 
     def _path(self, run: BoldRun, source_sha256: str, mask_sha256: str) -> Path:
         grid = self.grid.digest if self.grid is not None else "own"
@@ -209,8 +206,12 @@ class BoldStore:
             beside[MASK] = np.packbits(grid.mask)
         for suffix, array in beside.items():
             write_atomically(array, path.with_suffix(suffix))
-        sizes = {end: path.with_suffix(end).stat().st_size for end in (".npy", *beside)}
-        facts = replace(facts, sizes=sizes)
+        files = {end: path.with_suffix(end) for end in (".npy", *beside)}
+        facts = replace(
+            facts,
+            sizes={end: file.stat().st_size for end, file in files.items()},
+            hashes={end: hash_file(file) for end, file in files.items()},
+        )
         write_facts(facts, path)
         return StoredRun(path, facts, self.grid)
 

@@ -139,13 +139,12 @@ class ScanStore:
         found = [index.find_source(*pair) for pair in zip(scan.files, stamps, strict=True)]
         sources = [source for source in found if source is not None]
         path = self._path([source.sha256 for source in sources])
-        facts = index.find_stored(path) if len(sources) == len(found) else None
+        facts = self._find(scan, path, index) if len(sources) == len(found) else None
         if facts is None:
             raws = _read_sources(scan)
             hashes = [raw.sha256 for raw in raws]
             path = self._path(hashes)
-            facts = index.find_stored(path)
-            facts = facts or self._store(scan, raws, path, path.name in index.stored)
+            facts = self._find(scan, path, index) or self._store(scan, raws, path)
             said = [(describe_grid(raw), stated_stat(raw)) for raw in raws]
             known = zip(stamps, hashes, said, strict=True)
             sources = [Source(stamp, sha256, *texts) for stamp, sha256, texts in known]
@@ -165,18 +164,19 @@ class ScanStore:
         key = hashlib.sha256("|".join((STORE_FORMAT, self.grid.digest, *hashes)).encode())
         return self.folder / f"{key.hexdigest()}.npy"
 
-    def _store(
-        self, scan: Scan, raws: list[RawImage], path: Path, is_altered: bool
-    ) -> dict[str, Any]:
-        """Make sure that values are stored; an altered file is not to be trusted."""
-        known = None if is_altered else read_stored(path)
-        values = self._decode(scan, raws) if known is None else known
-        coverage = [covered_share(channel) for channel in values]
-        if known is None:
-            self._check_coverage(scan, coverage)
-            write_atomically(values, path)
-        hashes = [hashlib.sha256(channel.tobytes()).hexdigest() for channel in values]
-        return {"values_sha256": hashes, "coverage": coverage}
+    def _find(self, scan: Scan, path: Path, index: StoreIndex) -> dict[str, Any] | None:
+        """Describe values that are stored; None if they aren't, or not as they were written."""
+        values = read_stored(path, (len(scan.files), self.grid.n_voxels))
+        if values is None:
+            return None
+        return index.find_stored(path) or _describe(values)
+
+    def _store(self, scan: Scan, raws: list[RawImage], path: Path) -> dict[str, Any]:
+        values = self._decode(scan, raws)
+        facts = _describe(values)
+        self._check_coverage(scan, facts["coverage"])
+        write_atomically(values, path)
+        return facts
 
     def _decode(self, scan: Scan, raws: list[RawImage]) -> FloatArray:
         channels: list[FloatArray] = []
@@ -198,6 +198,11 @@ class ScanStore:
         ]
         if faults:
             raise VolumeError(faults)
+
+
+def _describe(values: FloatArray) -> dict[str, Any]:
+    hashes = [hashlib.sha256(channel.tobytes()).hexdigest() for channel in values]
+    return {"values_sha256": hashes, "coverage": [covered_share(one) for one in values]}
 
 
 def place_checked(volume: Volume, grid: Grid) -> FloatArray:

@@ -1,6 +1,7 @@
 """Files of a store: they appear under their name only once they are whole and on disk."""
 
 import errno
+import hashlib
 import io
 import os
 import shutil
@@ -16,9 +17,20 @@ from numpy.typing import NDArray
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, StoreError
 
+#: Bytes at the end of a stored array: the SHA-256 of all before.
+DIGEST_BYTES = 32
+PIECE_BYTES = 1 << 20
 
-def read_stored(path: Path) -> FloatArray | None:
-    """Map stored values into memory; None if they aren't there or aren't whole.
+
+def read_stored(path: Path, shape: tuple[int, ...] | None = None) -> FloatArray | None:
+    """Map stored values into memory; None if they aren't there, or not as they were written.
+
+    Parameters
+    ----------
+    path : Path
+        What `write_atomically` wrote.
+    shape : tuple of int, optional
+        What they have to have; float32 they have to be in any case.
 
     Raises
     ------
@@ -26,29 +38,48 @@ def read_stored(path: Path) -> FloatArray | None:
         If the store can't be read.
     """
     try:
+        if not _is_as_written(path):
+            return None
         mapped: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (FileNotFoundError, EOFError, ValueError):  # numpy raises the last two for damaged files
+    except FileNotFoundError:
         return None
     except OSError as error:
         accepted, action = "a readable folder (store_dir)", "choose another store_dir"
         found = f"{error.strerror or error}"
         raise StoreError(Fault(str(path.parent), found, accepted, action)) from error
-    return mapped
+    return mapped if mapped.dtype == np.float32 and shape in {None, mapped.shape} else None
+
+
+def _is_as_written(path: Path) -> bool:
+    """Compare a file with the hash at its end; numpy reads no further than the values."""
+    digest, left = hashlib.sha256(), path.stat().st_size - DIGEST_BYTES
+    with path.open("rb") as file:
+        while left > 0 and (piece := file.read(min(PIECE_BYTES, left))):
+            digest.update(piece)
+            left -= len(piece)
+        return left == 0 and file.read() == digest.digest()
 
 
 def write_atomically(values: NDArray[Any], path: Path) -> None:
     """Write an array so that its name appears only once it is whole and on disk.
+
+    After its values comes the hash of all that is before, which `read_stored` compares.
 
     Raises
     ------
     StoreError
         If the disk is full or the folder can't be written.
     """
-    # Through memory: numpy's own writing to a file hides why the disk refused.
-    whole = io.BytesIO()
-    np.save(whole, values, allow_pickle=False)
+    # not by numpy's own writing to a file, which hides why the disk refused
+    head, body = io.BytesIO(), np.ascontiguousarray(values)
+    described = {"descr": body.dtype.str, "fortran_order": False, "shape": body.shape}
+    np.lib.format.write_array_header_1_0(head, described)
+    digest = hashlib.sha256(head.getbuffer())
+    digest.update(body.data)
     with open_draft(path.parent, values.nbytes) as draft:
-        draft.write(whole.getbuffer())
+        draft.write(head.getbuffer())
+        draft.write(body.data)
+        draft.write(digest.digest())
         keep_draft(draft, path)
 
 

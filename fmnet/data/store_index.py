@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fmnet.data.image_files import image_files
+from fmnet.data.sealed import seal, unseal
 from fmnet.data.side_by_side import map_in_threads
 from fmnet.data.store_files import keep_draft, open_draft
 from fmnet.errors import StoreError, VolumeError
@@ -171,8 +172,8 @@ def add_each(
 def read_index(folder: Path) -> StoreIndex:
     """Read the index of a store; empty if there is none that can be used."""
     try:
-        found = json.loads((folder / INDEX_NAME).read_text("utf-8"))
-        if found["format"] != INDEX_FORMAT:
+        found = unseal((folder / INDEX_NAME).read_bytes())
+        if found is None or found["format"] != INDEX_FORMAT:
             return StoreIndex()
         sources = {path: _source(**source) for path, source in found["sources"].items()}
         return StoreIndex(sources, {name: Facts(**one) for name, one in found["stored"].items()})
@@ -196,7 +197,7 @@ def write_index(index: StoreIndex, folder: Path) -> None:
         "sources": sources,
         "stored": {name: asdict(facts) for name, facts in stored.items()},
     }
-    whole = json.dumps(content).encode()
+    whole = json.dumps(seal(content)).encode()
     with suppress(StoreError), open_draft(folder, len(whole)) as draft:
         draft.write(whole)
         keep_draft(draft, folder / INDEX_NAME)

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnet.data.byte_stream import hash_file
 from fmnet.data.grid import Grid
+from fmnet.data.sealed import seal, unseal
 from fmnet.data.store_files import keep_draft, open_draft
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, StoreError, VolumeError
@@ -41,8 +43,8 @@ class RunFacts:
         How the file is written, see `fmnet.data.nifti.describe_grid`.
     source_sha256, mask_sha256 : str
         Hashes of the run's file and of its mask's; the latter is empty if there is none.
-    sizes : dict
-        Bytes of each stored file, by suffix.
+    sizes, hashes : dict
+        Bytes of each stored file, and their SHA-256, by suffix.
     """
 
     t_r: float
@@ -59,6 +61,7 @@ class RunFacts:
     source_sha256: str
     mask_sha256: str
     sizes: dict[str, int] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
     format: str = BOLD_FORMAT
 
 
@@ -166,21 +169,25 @@ class StoredRun:
 
 
 def open_run(path: Path, template: Grid | None) -> StoredRun | None:
-    """Open a stored run; None if it isn't there, not whole, or of another format."""
+    """Open a stored run; None if it isn't there, not as it was written, or of another format."""
     try:
-        found = json.loads(path.with_suffix(SIDECAR).read_text("utf-8"))
+        found = unseal(path.with_suffix(SIDECAR).read_bytes())
+        if found is None:
+            return None
         affine = tuple(map(tuple, found.pop("affine")))
         facts = RunFacts(shape=tuple(found.pop("shape")), affine=affine, **found)
         sizes = {suffix: path.with_suffix(suffix).stat().st_size for suffix in facts.sizes}
         is_whole = sizes == facts.sizes and ".npy" in sizes and facts.format == BOLD_FORMAT
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        hashes = {suffix: hash_file(path.with_suffix(suffix)) for suffix in sizes if is_whole}
+        is_whole = is_whole and hashes == facts.hashes
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, VolumeError):
         return None
     return StoredRun(path, facts, template) if is_whole else None
 
 
 def write_facts(facts: RunFacts, path: Path) -> None:
     """Write what belongs beside a run's values; last, for it stands for a run that is whole."""
-    whole = json.dumps(asdict(facts), indent=1).encode()
+    whole = json.dumps(seal(asdict(facts)), indent=1).encode()
     with open_draft(path.parent, len(whole)) as draft:
         draft.write(whole)
         keep_draft(draft, path.with_suffix(SIDECAR))

@@ -134,6 +134,8 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
 def unfinished(folder: Path, error: Exception) -> RunError:
     """Say that a final model lacks a part."""
     accepted, action = f"a finished run's folder '{folder.name}'", "train again"
+    if not folder.parent.is_dir():
+        action = "correct run_dir"
     return RunError(Fault(str(folder), str(error), accepted, action))
 
 
@@ -147,7 +149,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     try:
         record: dict[str, Any] = NETWORK_ALONE | json.loads((folder / RECORD).read_text("utf-8"))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise unfinished(folder, error) from error
     if NETWORK in record.get("crossvalidation", {}):
         return record

@@ -12,6 +12,7 @@ from fmnet.deploy.bold_predict import NewBoldScan
 from fmnet.deploy.bundle import read_bundle
 from fmnet.deploy.choice import Choice, ModelName, choose_model, unfinished
 from fmnet.deploy.predict import NewScan
+from fmnet.deploy.run_files import check_run_files
 from fmnet.deploy.series_preparation import (
     AnyPreparation,
     SeriesPreparation,
@@ -79,12 +80,13 @@ def export_run(
     ExportError
         If the forms disagree, the images are gone, or `out` exists or can't be written.
     RunError
-        If `run_dir` holds no finished run.
+        If `run_dir` holds no finished run, or one with files that are damaged.
     """
     target = Path(out)
     with suppress(OSError):  # whatever can't be read there is named by who writes there
         clear_remains(target)
     _check_target(target, overwrite)
+    check_run_files(Path(run_dir))
     choice = choose_model(Path(run_dir), model)
     network, _ = read_network(choice.folder, (*TRUSTED, *(trusted_packages or ())))
     preparation = read_any_preparation(choice.folder)

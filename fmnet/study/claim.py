@@ -1,32 +1,43 @@
-"""Whose folder a run may write to, and what becomes of the run that was there before."""
+"""Whose folder a run may write to, and what becomes of the run that was there before.
 
-import json
+A run that replaces another writes its results into ``.new`` while the other stays as it is. Once
+they are whole, one rename to ``.ready`` decides that they take its place; whoever finds a
+``.ready`` afterwards goes on with that, so that a kill at any time leaves one of the two whole.
+"""
+
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fmnet.errors import Fault, RunError
-from fmnet.study.run_folder import (
+from fmnet.deploy.run_files import (
     FILES,
     FOLDERS,
-    OPENINGS,
-    changed_settings,
+    NEW,
+    READY,
+    RESULTS,
+    SUMS,
+    as_json,
+    check_run_files,
+    listed_files,
     read_json,
-    write_json,
+    write_run_files,
 )
+from fmnet.errors import RunError
+from fmnet.study.lock import MARKER, holding, mark_run_folder, refuse
+from fmnet.study.run_folder import OPENINGS, changed_settings
 
-#: Tells a run folder from a folder of somebody's own.
-MARKER = ".fmnet-run"
-#: Where an earlier run waits until the one that replaces it has results.
+#: Where logs of an earlier run wait until the one that replaces it has results.
 REPLACED = ".replaced"
+#: How cohort.tsv marks people who are set aside, see `fmnet.data.cohort.Cohort.table`.
+BOX = b"lock-box"
 
 
 def claim_run_folder(run_dir: Path, config_yaml: str, overwrite: bool, resume: bool) -> bool:
     """Decide what to do with a folder, before anything is computed.
 
-    Nothing is changed, but that a run comes back which one that was killed had put aside. A run
+    Nothing is changed, but that what a run that was killed had begun to replace is settled. A run
     that was stopped before its report is gone on with where the configuration is the same.
 
     Parameters
@@ -48,119 +59,183 @@ def claim_run_folder(run_dir: Path, config_yaml: str, overwrite: bool, resume: b
     Raises
     ------
     RunError
-        If the folder can't be written, is no run folder, or holds another run.
+        If the folder can't be written, is no run folder, holds another run, or one with files that
+        are damaged.
     """
     _check_writable(run_dir)
     if run_dir.exists() and any(run_dir.iterdir()) and not (run_dir / MARKER).is_file():
         action = "choose another run_dir: a run replaces what its folder holds"
-        raise _refuse(run_dir, "files that no fmnet run has made", action)
-    if (run_dir / REPLACED).is_dir():
-        _bring_back(run_dir)
-    if not (run_dir / "predictions.tsv").exists():
+        raise refuse(run_dir, "files that no fmnet run has made", action)
+    if _is_unsettled(run_dir):
+        with holding(run_dir, is_shared=False):
+            settle(run_dir)
+    if not ((run_dir / "predictions.tsv").exists() or (run_dir / SUMS).exists()):
         return False
-    changed = changed_settings(run_dir, config_yaml)
-    is_finished = (run_dir / "metrics.json").exists()
-    if resume or not (overwrite or is_finished or changed):
-        if changed:
-            found = f"a run with other settings for {', '.join(changed)}"
-            raise _refuse(run_dir, found, "repeat the command as it was, or choose another run_dir")
-        return True
-    if not overwrite:
-        found = "the results of an earlier run"
-        if not is_finished:
-            found = f"an unfinished run with other settings for {', '.join(changed)}"
+    if overwrite and not resume:
+        _openings(run_dir)
+        return False
+    if (run_dir / "metrics.json").exists() and not resume:
         action = (
             "choose another run_dir; resume=true adds to the results (permutations, reruns), "
             "overwrite=true replaces them"
         )
-        raise _refuse(run_dir, found, action)
-    return False
+        raise refuse(run_dir, "the results of an earlier run", action)
+    check_run_files(run_dir, ["config.yaml"])
+    if changed := changed_settings(run_dir, config_yaml):
+        what = f"with other settings for {', '.join(changed)}"
+        if resume:
+            action = "repeat the command as it was, or choose another run_dir"
+            raise refuse(run_dir, f"a run {what}", action)
+        action = "repeat the command as it was, choose another run_dir, or set overwrite=true"
+        raise refuse(run_dir, f"an unfinished run {what}", action)
+    check_run_files(run_dir, _read_back(run_dir))
+    return True
 
 
-def mark_run_folder(run_dir: Path) -> None:
-    """Make a folder, if it isn't there, and tell it from one of somebody's own.
-
-    Raises
-    ------
-    RunError
-        If the folder can't be made.
-    """
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / MARKER).write_text(
-            "Written by fmnet; a run may replace what is here.\n", "utf-8"
-        )
-    except OSError as error:
-        raise _refuse(run_dir, str(error), "choose another run_dir") from error
+def _read_back(run_dir: Path) -> list[str]:
+    """Name what is gone on with: final models are fitted again, the lock-box isn't looked at."""
+    names = [name for name in RESULTS if name in FILES and not name.startswith("lockbox.")]
+    if not (run_dir / "metrics.json").exists():  # as of a run that was stopped before its report
+        names.remove("metrics.json")
+    return names
 
 
 @contextmanager
-def replacing(run_dir: Path, kept: tuple[str, ...] = ()) -> Iterator[None]:
-    """Make room for new results; an earlier run comes back if there are none in the end.
+def replacing(run_dir: Path, kept: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Give a folder for new results; they take the place of an earlier run's once they are whole.
 
-    What is recorded about openings of its lock-box stays.
+    What is recorded about openings of its lock-box stays. The caller holds `run_dir`.
 
     Parameters
     ----------
     run_dir : Path
         The folder.
     kept : tuple of str
-        What stays in its place, since the new run goes on with it.
+        What stays in its place, since the new run goes on with it: ``logs``, or nothing.
+
+    Yields
+    ------
+    Path
+        Where new results are written, by `fmnet.deploy.run_files.write_run_files`.
 
     Raises
     ------
     RunError
         If the folder can't be made.
     """
-    aside = run_dir / REPLACED
     mark_run_folder(run_dir)
+    settle(run_dir)
+    openings = _openings(run_dir)
+    draft, aside = run_dir / NEW, run_dir / REPLACED
     try:
-        _move(run_dir, aside, kept)
+        draft.mkdir()
+        aside.mkdir()
+        if "logs" not in kept and (run_dir / "logs").exists():
+            (run_dir / "logs").replace(aside / "logs")
     except OSError as error:
-        raise _refuse(run_dir, str(error), "choose another run_dir") from error
+        raise refuse(run_dir, str(error), "choose another run_dir") from error
     try:
-        yield
+        yield draft
+        write_run_files(draft, {})  # lists what is there
+        if openings:
+            manifest = read_json(draft / "manifest.json") | {OPENINGS: openings}
+            write_run_files(draft, {"manifest.json": as_json(manifest)})
+        draft.replace(run_dir / READY)
     except BaseException:
-        _bring_back(run_dir)
+        settle(run_dir)
         raise
-    _keep_openings(run_dir)
-    shutil.rmtree(aside)
+    settle(run_dir)
 
 
-def _move(source: Path, target: Path, kept: tuple[str, ...] = ()) -> None:
-    target.mkdir(exist_ok=True)
-    for name in (*FILES, *FOLDERS):
-        if name not in kept and (source / name).exists():
-            (source / name).replace(target / name)
+def settle(run_dir: Path) -> None:
+    """Finish, or take back, what a run that was killed had begun; the caller holds the folder.
+
+    Whatever stops it, it comes to the same when it is called again.
+    """
+    if (run_dir / READY).is_dir():
+        _take_place(run_dir)
+    elif (run_dir / REPLACED).is_dir():
+        _bring_back(run_dir)
+    _remove(run_dir / NEW)
+
+
+def _is_unsettled(run_dir: Path) -> bool:
+    return any((run_dir / name).is_dir() for name in (NEW, READY, REPLACED))
+
+
+def _take_place(run_dir: Path) -> None:
+    """Put new results into the place of old ones; their list of hashes goes last."""
+    ready = run_dir / READY
+    if (ready / SUMS).exists():
+        new = {name.split("/")[0] for name in listed_files(ready)}
+        (run_dir / "metrics.json").unlink(missing_ok=True)  # first: it marks a run as finished
+        for name in (*FILES, *FOLDERS):
+            if name not in {*new, "logs", SUMS}:
+                _remove(run_dir / name)
+        for name in [name for name in (*FILES, *FOLDERS) if name in new]:
+            if (ready / name).exists():
+                (ready / name).replace(run_dir / name)
+        (ready / SUMS).replace(run_dir / SUMS)
+    _remove(run_dir / REPLACED)
+    _remove(ready)
 
 
 def _bring_back(run_dir: Path) -> None:
-    """Put an earlier run back to its place, unless its successor has results."""
+    """Put back what waits for a successor that came to nothing.
+
+    Runs before this one put all of their predecessor aside; one of theirs that has results stays.
+    """
     aside = run_dir / REPLACED
-    if not (run_dir / "predictions.tsv").exists():
-        for name in (*FILES, *FOLDERS):
-            if (aside / name).exists() and (run_dir / name).is_dir():
-                shutil.rmtree(run_dir / name)
-        _move(aside, run_dir)
+    if (run_dir / "predictions.tsv").exists() and (aside / "predictions.tsv").exists():
+        if openings := _openings(aside):
+            manifest = read_json(run_dir / "manifest.json") | {OPENINGS: openings}
+            write_run_files(run_dir, {"manifest.json": as_json(manifest)})
     else:
-        _keep_openings(run_dir)
-    shutil.rmtree(aside)
+        for name in (*FILES, *FOLDERS):
+            if (aside / name).exists():
+                if (run_dir / name).is_dir():
+                    _remove(run_dir / name)
+                (aside / name).replace(run_dir / name)
+    _remove(aside)
 
 
-def _keep_openings(run_dir: Path) -> None:
-    try:
-        openings = read_json(run_dir / REPLACED / "manifest.json")[OPENINGS]
-    except (OSError, KeyError, json.JSONDecodeError):
-        return
+def _openings(run_dir: Path) -> list[dict[str, object]]:
+    """Read how often a run's lock-box was opened.
+
+    Raises
+    ------
+    RunError
+        If it has one, and the record can't be read.
+    """
     path = run_dir / "manifest.json"
-    write_json(read_json(path) | {OPENINGS: openings}, path)
+    try:
+        check_run_files(run_dir, ["manifest.json"])
+        return list(read_json(path).get(OPENINGS, [])) if path.exists() else []
+    except RunError as error:
+        if not _has_box(run_dir):
+            return []
+        action = "restore it from a copy, or choose another run_dir"
+        found = "a damaged manifest.json, which says how often the lock-box was opened"
+        raise refuse(run_dir, found, action) from error
+
+
+def _has_box(run_dir: Path) -> bool:
+    if any((run_dir / name).exists() for name in ("lockbox.tsv", "lockbox.json")):
+        return True
+    try:
+        return BOX in (run_dir / "cohort.tsv").read_bytes()
+    except OSError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _check_writable(run_dir: Path) -> None:
     there = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise _refuse(run_dir, f"'{there}', which can't be written into", "choose another run_dir")
-
-
-def _refuse(run_dir: Path, found: str, action: str) -> RunError:
-    return RunError(Fault(str(run_dir), found, "a new or empty folder that can be written", action))
+        raise refuse(run_dir, f"'{there}', which can't be written into", "choose another run_dir")

@@ -16,11 +16,12 @@ from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold, build_inner_folds
 from fmnet.data.listing import Labels, Listing
 from fmnet.data.scans import FILE_SEPARATOR, Scan
-from fmnet.data.tables import read_table_file, write_table
+from fmnet.data.tables import read_table_file
 from fmnet.deploy.beside import describe_run
 from fmnet.deploy.bold_contract import BoldContract, read_contract
 from fmnet.deploy.calibration import Calibration, read_calibration
 from fmnet.deploy.choice import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, read_record
+from fmnet.deploy.run_files import as_json, check_run_files, read_json, write_run_files
 from fmnet.deploy.series_preparation import (
     AnyPreparation,
     SeriesPreparation,
@@ -32,14 +33,18 @@ from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network
 from fmnet.study.baselines.base import Baseline, BaselineData, FoldScores, Rows, score_fold
 from fmnet.study.crossval import fold_rows
+from fmnet.study.lock import holding
 from fmnet.study.metrics import add_units, study_metrics
 from fmnet.study.report.words import BANNERS, model_lines
-from fmnet.study.run_folder import OPENINGS, read_json, write_json
+from fmnet.study.run_folder import OPENINGS, table_text
 from fmnet.training.scoring import predict_scores
 from fmnet.training.series import FittedSeries
 
 #: Role of scans in cohort.tsv, as `fmnet.data.cohort.Cohort.table` writes it.
 TRAIN, BOX = "yes", "lock-box"
+#: Files of a run that are read again.
+READ = ("manifest.json", "cohort.tsv", "participants.tsv", "bold.json",
+        NETWORK_FOLDER, LINEAR_FOLDER)  # fmt: skip
 
 
 def evaluate_lockbox(
@@ -81,10 +86,11 @@ def evaluate_lockbox(
         If there is no finished run, no lock-box, or it was opened before.
     """
     folder = Path(run_dir)
+    unknown = check_run_files(folder, READ)
     table = _cohort_table(folder)
     finals = read_finals(folder, (*TRUSTED, *(trusted_packages or ())))
     scans = _load(folder, table, finals[0].preparation, store_dir)
-    seed = int(read_json(folder / "manifest.json")["seed"])
+    seed = int(read_json(folder / "manifest.json").get("seed", 0))
     fold = _box_fold(
         scans.cohort, set(table.loc[table["used"] == BOX, "scan_id"]), inner_splits, seed
     )
@@ -100,10 +106,11 @@ def evaluate_lockbox(
     )
     named = add_units(predictions, scans.cohort.unit_of)
     metrics: dict[str, Any] = study_metrics(named, seed) | {"opening": opening}
-    write_table(predictions, folder / "lockbox.tsv")
-    write_json(metrics, folder / "lockbox.json")
+    with holding(folder, is_shared=False):
+        files = {"lockbox.tsv": table_text(predictions), "lockbox.json": as_json(metrics)}
+        write_run_files(folder, files)
     head = " ".join([*_marks(folder), opening_line(opening, metrics)])
-    return [head, *model_lines(metrics), str(folder)]
+    return [head, *model_lines(metrics), *([unknown] if unknown else []), str(folder)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,21 +160,23 @@ def read_finals(folder: Path, trusted: tuple[str, ...]) -> list[ReadFinal]:
 
 def record_opening(folder: Path, again: bool) -> dict[str, Any]:
     """Note in the manifest that the box is opened, and how often that has happened."""
-    path = folder / "manifest.json"
-    manifest = read_json(path)
-    before = manifest.get(OPENINGS, [])
-    if before and not again:
-        raise RunError(
-            Fault(
-                str(folder),
-                f"a lock-box that was opened on {before[-1]['date']}",
-                "a lock-box that nobody has looked into",
-                "set people aside anew in another run; again=true opens it and is recorded",
+    with holding(folder, is_shared=False):
+        check_run_files(folder, ["manifest.json"])
+        manifest = read_json(folder / "manifest.json")
+        before = manifest.get(OPENINGS, [])
+        if before and not again:
+            raise RunError(
+                Fault(
+                    str(folder),
+                    f"a lock-box that was opened on {before[-1]['date']}",
+                    "a lock-box that nobody has looked into",
+                    "set people aside anew in another run; again=true opens it and is recorded",
+                )
             )
-        )
-    date = datetime.now(UTC).isoformat(timespec="seconds")
-    opening = {"date": date, "count": len(before) + 1}
-    write_json(manifest | {OPENINGS: [*before, opening]}, path)
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        opening = {"date": date, "count": len(before) + 1}
+        opened = manifest | {OPENINGS: [*before, opening]}
+        write_run_files(folder, {"manifest.json": as_json(opened)})
     return opening
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from fmnet.data.folds import Fold, build_inner_folds
 from fmnet.deploy.choice import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, Candidate, choose
 from fmnet.deploy.preparation import fit_preparation
+from fmnet.deploy.run_files import list_damaged
 from fmnet.networks.linear_layer import build_linear, linear_network
 from fmnet.networks.rebuild import describe_builder
 from fmnet.study.baselines.linear import VoxelModel
@@ -24,7 +25,7 @@ FINAL = 1_000_000
 def complete_finals(
     pipeline: Pipeline, results: Results, models: dict[str, Any], control: str, folder: Path
 ) -> None:
-    """Fit and write the final models that a run folder lacks.
+    """Fit and write the final models that a run folder lacks, or holds damaged.
 
     Parameters
     ----------
@@ -40,15 +41,20 @@ def complete_finals(
     data, seed = results.data, pipeline.seed
     # as many inner folds as the outer folds had
     fold = build_inner_folds(data.cohort, len(results.folds[0].validation), seed)
-    if not agreed((folder / NETWORK_FOLDER / RECORD).exists):
+    if not agreed(lambda: is_there(folder, NETWORK_FOLDER)):
         final = train_network(pipeline, data, fold)
         if is_first():
             write_final(results, models, final, seed, control, folder / NETWORK_FOLDER)
     linear = exportable_linear(pipeline, data)
-    if linear and is_first() and not (folder / LINEAR_FOLDER / RECORD).exists():
+    if linear and is_first() and not is_there(folder, LINEAR_FOLDER):
         name = best_of(linear, models)
         found = replace(fit_linear(name, linear[name], data, fold), chosen_among=tuple(linear))
         write_final(results, models, found, seed, control, folder / LINEAR_FOLDER)
+
+
+def is_there(folder: Path, name: str) -> bool:
+    """Tell whether a run folder holds a final model, and as it was written."""
+    return (folder / name / RECORD).exists() and not list_damaged(folder, [name])
 
 
 def train_network(pipeline: Pipeline, data: StudyData, fold: Fold) -> FinalModel:

@@ -7,10 +7,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fmnet.errors import Fault, RunError
-from fmnet.study.claim import MARKER, mark_run_folder
 
+#: Tells a run folder from a folder of somebody's own.
+MARKER = ".fmnet-run"
 #: What a file system says that knows no locks, as some of clusters do.
 LOCKLESS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+
+
+def mark_run_folder(run_dir: Path) -> None:
+    """Make a folder, if it isn't there, and tell it from one of somebody's own.
+
+    Raises
+    ------
+    RunError
+        If the folder can't be made.
+    """
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        (run_dir / MARKER).write_text(
+            "Written by fmnet; a run may replace what is here.\n", "utf-8"
+        )
+    except OSError as error:
+        raise refuse(run_dir, str(error), "choose another run_dir") from error
 
 
 @contextmanager
@@ -39,6 +57,11 @@ def holding(run_dir: Path, is_shared: bool) -> Iterator[None]:
             if error.errno not in LOCKLESS:
                 raise
         yield
+
+
+def refuse(run_dir: Path, found: str, action: str) -> RunError:
+    """Say why a folder can't be written to."""
+    return RunError(Fault(str(run_dir), found, "a new or empty folder that can be written", action))
 
 
 def _held(run_dir: Path) -> Fault:

@@ -10,9 +10,9 @@ from typing import TypeVar
 import pandas as pd
 
 from fmnet.data.folds import Fold
+from fmnet.deploy.run_files import read_sealed, write_sealed
 from fmnet.errors import ConfigError, Fault
 from fmnet.limits import Count, NonNegativeCount
-from fmnet.study.run_folder import read_json, write_json
 
 Unit = TypeVar("Unit")
 
@@ -86,22 +86,21 @@ class Parts:
     folder: Path
 
     def read(self, fold: Fold) -> ScoredFold | None:
-        """Read a fold; None if it isn't done."""
-        path = self._path(fold)
-        if not path.exists():
+        """Read a fold; None if it isn't done, or what is kept of it is damaged."""
+        content = read_sealed(self._path(fold))
+        if content is None:
             return None
-        content = read_json(path)
         return ScoredFold(pd.DataFrame(content["rows"]), content["n_epochs"])
 
     def write(self, fold: Fold, scored: ScoredFold) -> None:
         """Write a fold; its name appears only once it is whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
         content = {"n_epochs": scored.n_epochs, "rows": scored.rows.to_dict("records")}
-        write_json(content, self._path(fold))
+        write_sealed(content, self._path(fold))
 
     def count(self, folds: Sequence[Fold]) -> int:
         """Count the folds that are done."""
-        return sum(self._path(fold).exists() for fold in folds)
+        return sum(self.read(fold) is not None for fold in folds)
 
     def below(self, name: str) -> "Parts":
         """Keep other folds apart from these."""

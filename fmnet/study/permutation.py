@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from fmnet.data.folds import Fold
 from fmnet.deploy.choice import EARLIER_NETWORK, rename_network
+from fmnet.deploy.run_files import read_sealed, write_sealed
 from fmnet.errors import Fault, FoldsError
 from fmnet.limits import Count, NonNegativeCount
 from fmnet.study.baselines.base import Baseline
@@ -19,7 +20,6 @@ from fmnet.study.data import StudyData
 from fmnet.study.exchange import PERMUTATION, check_exchangeable, permute_labels
 from fmnet.study.metrics import count_pairs
 from fmnet.study.parts import WHOLE, Shard
-from fmnet.study.run_folder import read_json, write_json
 from fmnet.study.workers import map_units
 
 #: How often labels are drawn again where folds can't be made for them.
@@ -128,15 +128,14 @@ def run_permutations(
     if given is not None:
         _adopt(given / folder.name, folder)
     own = shard.own(range(plan.n))
-    missing = [index for index in own if not _path(folder, index).exists()]
+    missing = [index for index in own if _read(folder, index) is None]
     bar = tqdm(total=len(own), initial=len(own) - len(missing), desc="permutations", unit="run")
     with bar:
         for indices, found in _run_all(quiet, data, missing, plan):
             for index, aucs in zip(indices, found, strict=True):
-                write_json(aucs, _path(folder, index))
+                write_sealed(aucs, _path(folder, index))
             bar.update(len(indices))
-    found = (read_json(_path(folder, index)) for index in own)
-    return pd.DataFrame([one if NETWORK in one else rename_network(one) for one in found])
+    return pd.DataFrame([_read(folder, index) for index in own])
 
 
 def count_permutations(pipeline: Pipeline, plan: PermutationPlan, *folders: Path) -> int:
@@ -144,8 +143,8 @@ def count_permutations(pipeline: Pipeline, plan: PermutationPlan, *folders: Path
     kept = _permuted(pipeline, plan)
     names = [_folder_name(plan, kept, network) for network in (NETWORK, EARLIER_NETWORK)]
     given = [folder / name for folder in folders for name in names]
-    paths = ([_path(folder, index) for folder in given] for index in range(plan.n))
-    return sum(any(path.exists() for path in places) for places in paths)
+    found = ((_read(folder, index) for folder in given) for index in range(plan.n))
+    return sum(any(aucs is not None for aucs in places) for places in found)
 
 
 def summarise_permutations(
@@ -200,6 +199,12 @@ def _permuted(pipeline: Pipeline, plan: PermutationPlan) -> dict[str, Baseline]:
 
 def _folder_name(plan: PermutationPlan, models: Iterable[str], network: str = NETWORK) -> str:
     return f"repeats-{plan.n_repeats}_{'_'.join([network, *sorted(models)])}"
+
+
+def _read(folder: Path, index: int) -> dict[str, Any] | None:
+    """Read a permutation; None if it isn't done or is damaged. Older ones hold no hash."""
+    aucs = read_sealed(_path(folder, index), needs_seal=False)
+    return aucs if aucs is None or NETWORK in aucs else rename_network(aucs)
 
 
 def _path(folder: Path, index: int) -> Path:

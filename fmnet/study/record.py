@@ -11,9 +11,10 @@ from fmnet.bold.settings import CleaningSettings
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.folds_file import folds_table
-from fmnet.data.tables import read_table_file, write_table
+from fmnet.data.tables import read_table_file
 from fmnet.deploy.bold_contract import CONTRACT, BoldContract
 from fmnet.deploy.quality import Reference, fit_reference, temporal_sd
+from fmnet.deploy.run_files import as_json, read_json, write_run_files
 from fmnet.deploy.series_preparation import AnyPreparation, SeriesPreparation
 from fmnet.errors import Fault, RunError
 from fmnet.networks.backbones import ScoreNetwork
@@ -24,12 +25,9 @@ from fmnet.study.data import StudyData
 from fmnet.study.report.words import name_of
 from fmnet.study.run_folder import (
     TrainingRecord,
-    read_json,
     read_predictions,
     table_text,
-    write_json,
     write_model,
-    write_predictions,
 )
 from fmnet.training.platt import fit_calibration
 
@@ -108,14 +106,19 @@ def read_results(folder: Path, data: StudyData, folds: list[Fold]) -> Results:
     predictions = read_predictions(folder / "predictions.tsv")
     _check_same_data(folder, data, folds)
     _check_complete(folder, predictions, data, folds)
-    return Results(
-        data,
-        folds,
-        predictions,
-        metrics["n_epochs"],
-        metrics["lacking"],
-        read_predictions(seeds) if seeds.exists() else pd.DataFrame(),
-    )
+    try:
+        n_epochs, lacking = list(metrics["n_epochs"]), dict(metrics["lacking"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            Fault(
+                str(folder / "crossvalidation.json"),
+                f"no usable n_epochs and lacking ({error})",
+                "the file as the run wrote it",
+                "restore it from a copy, or set overwrite=true to run the study again",
+            )
+        ) from error
+    again = read_predictions(seeds) if seeds.exists() else pd.DataFrame()
+    return Results(data, folds, predictions, n_epochs, lacking, again)
 
 
 def _check_same_data(folder: Path, data: StudyData, folds: list[Fold]) -> None:
@@ -166,19 +169,21 @@ def write_record(
 ) -> None:
     """Write what cross-validation found; predictions come last and mark it as finished."""
     cohort = results.data.cohort
-    (folder / "config.yaml").write_text(config_yaml, "utf-8")
-    write_table(cohort.table(), folder / "cohort.tsv")
-    write_table(cohort.listing.participants, folder / "participants.tsv")
-    write_table(folds_table(results.folds), folder / "folds.tsv")
-    write_json(manifest, folder / "manifest.json")
+    files = {
+        "config.yaml": config_yaml,
+        "cohort.tsv": table_text(cohort.table()),
+        "participants.tsv": table_text(cohort.listing.participants),
+        "folds.tsv": table_text(folds_table(results.folds)),
+        "manifest.json": as_json(manifest),
+    }
     if (contract := _contract(cohort)) is not None:
         assert cohort.listing.made_by is not None
-        write_json(asdict(contract) | {"raw": cohort.listing.made_by["raw"]}, folder / CONTRACT)
+        files[CONTRACT] = as_json(asdict(contract) | {"raw": cohort.listing.made_by["raw"]})
     kept = {"n_epochs": results.n_epochs, "lacking": results.lacking}
-    write_json(kept, folder / "crossvalidation.json")
+    files["crossvalidation.json"] = as_json(kept)
     if len(results.again):
-        write_predictions(results.again, folder / "seeds.tsv")
-    write_predictions(results.predictions, folder / "predictions.tsv")
+        files["seeds.tsv"] = table_text(results.again)
+    write_run_files(folder, files | {"predictions.tsv": table_text(results.predictions)})
 
 
 def write_final(

@@ -2,12 +2,9 @@
 
 import hashlib
 import io
-import json
-import os
 import platform
 import subprocess
 import sys
-import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +14,9 @@ from typing import Any, TextIO
 
 import pandas as pd
 import torch
+import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 import fmnet
 from fmnet.data.tables import write_table
@@ -27,11 +26,19 @@ from fmnet.deploy.calibration import Calibration
 from fmnet.deploy.choice import EARLIER_NETWORK, NETWORK, rename_network
 from fmnet.deploy.preparation import write_preparation
 from fmnet.deploy.quality import Reference
+from fmnet.deploy.run_files import (
+    as_json,
+    read_json,
+    write_run_files,
+    write_run_folder,
+    write_whole,
+)
 from fmnet.deploy.series_preparation import (
     AnyPreparation,
     SeriesPreparation,
     write_series_preparation,
 )
+from fmnet.errors import Fault, RunError
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import NetworkDescription, write_network
 
@@ -39,13 +46,6 @@ PACKAGES = (
     "torch", "monai", "pytorch-lightning", "hydra-core", "nibabel", "nilearn", "numpy", "scipy",
     "scikit-learn", "pandas", "onnx", "onnxruntime", "safetensors",
 )  # fmt: skip
-#: What a run writes, and so what a run that replaces another removes first.
-FILES = (
-    "config.yaml", "manifest.json", "cohort.tsv", "bold.json", "participants.tsv", "folds.tsv",
-    "predictions.tsv", "seeds.tsv", "crossvalidation.json", "metrics.json", "figure.png",
-    "report.html", "lockbox.tsv", "lockbox.json",
-)  # fmt: skip
-FOLDERS = ("logs", "model", "model_linear", "permutations", "sensitivity", "learning_curve")
 #: Parts of metrics.json that come from further trainings.
 PROBES = ("permutation", "sensitivity", "learning_curve")
 #: Where the manifest keeps each opening of the lock-box.
@@ -113,45 +113,41 @@ class TrainingRecord:
 
 
 def changed_settings(run_dir: Path, config_yaml: str) -> list[str]:
-    """Name the settings in which a run differs from a configuration, as far as they matter."""
-    before = fixed_settings((run_dir / "config.yaml").read_text("utf-8"))
+    """Name the settings in which a run differs from a configuration, as far as they matter.
+
+    Raises
+    ------
+    RunError
+        If the run's own can't be read.
+    """
+    path = run_dir / "config.yaml"
+    try:
+        before = fixed_settings(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        accepted = "the settings as the run wrote them"
+        action = "restore it from a copy, or set overwrite=true to run the study again"
+        raise RunError(Fault(str(path), f"a damaged file ({reason})", accepted, action)) from error
     now = fixed_settings(config_yaml)
     return [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
 
 
-def write_whole(text: str, path: Path) -> None:
-    """Write a file so that its name never stands for a part of it."""
-    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}.part")  # others may write it as well
-    try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def write_json(content: Any, path: Path) -> None:
     """Write JSON with a final newline."""
-    write_whole(json.dumps(content, indent=2, allow_nan=False) + "\n", path)
+    write_whole(as_json(content), path)
 
 
 def parse_settings(config_yaml: str) -> dict[str, Any]:
     """Read a configuration that was kept as text."""
     settings = OmegaConf.to_container(OmegaConf.create(config_yaml))
-    assert isinstance(settings, dict)
+    if not isinstance(settings, dict):
+        raise ValueError("no settings by name")
     return {str(key): value for key, value in settings.items()}
 
 
 def fixed_settings(config_yaml: str) -> dict[str, Any]:
     """Read a configuration without what may change when a run is gone on with."""
     return {key: value for key, value in parse_settings(config_yaml).items() if key not in FREE}
-
-
-def read_json(path: Path) -> Any:
-    """Read JSON."""
-    return json.loads(path.read_text("utf-8"))
 
 
 def read_predictions(table: Path | TextIO) -> pd.DataFrame:
@@ -170,11 +166,6 @@ def table_text(table: pd.DataFrame) -> str:
     return text.getvalue()
 
 
-def write_predictions(predictions: pd.DataFrame, path: Path) -> None:
-    """Write an out-of-fold table; its name appears only once it is whole."""
-    write_whole(table_text(predictions), path)
-
-
 def as_written(predictions: pd.DataFrame) -> pd.DataFrame:
     """Round as a file does, so that a run gone on with has the same figures as an undisturbed."""
     return read_predictions(io.StringIO(table_text(predictions)))
@@ -190,18 +181,21 @@ def write_model(
     contract: BoldContract | None,
     record: TrainingRecord,
 ) -> None:
-    """Write a final model's folder, all that export needs besides the maps; its record last."""
-    folder.mkdir(exist_ok=True)
-    write_network(network, description, folder)
-    if isinstance(preparation, SeriesPreparation):
-        write_series_preparation(preparation, folder)
-    else:
-        write_preparation(preparation, folder)
-    write_plain(calibration, folder / "calibration.json")
-    write_plain(reference, folder / "reference.json")
-    if contract is not None:
-        write_contract(contract, folder)
-    write_json(asdict(record), folder / "training.json")
+    """Write a final model's folder, all that export needs besides the maps."""
+
+    def write(draft: Path) -> None:
+        write_network(network, description, draft)
+        if isinstance(preparation, SeriesPreparation):
+            write_series_preparation(preparation, draft)
+        else:
+            write_preparation(preparation, draft)
+        write_plain(calibration, draft / "calibration.json")
+        write_plain(reference, draft / "reference.json")
+        if contract is not None:
+            write_contract(contract, draft)
+        write_json(asdict(record), draft / "training.json")
+
+    write_run_folder(folder.parent, folder.name, write)
 
 
 def manifest(seed: int, data_hashes: Sequence[str], started: datetime) -> dict[str, Any]:
@@ -232,10 +226,10 @@ def read_probes(folder: Path) -> dict[str, Any]:
 
 def note_resumption(folder: Path, started: datetime) -> None:
     """Note in the manifest that a run was gone on with, and how."""
-    path = folder / "manifest.json"
-    record = read_json(path)
+    record = read_json(folder / "manifest.json")
     call = {"command": sys.argv, "started": started.isoformat(timespec="seconds")}
-    write_json(record | {"resumed": [*record.get("resumed", []), call]}, path)
+    resumed = {"resumed": [*record.get("resumed", []), call]}
+    write_run_files(folder, {"manifest.json": as_json(record | resumed)})
 
 
 def versions() -> dict[str, str]:

@@ -5,6 +5,8 @@ from pathlib import Path
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.folds_file import folds_table
+from fmnet.deploy.choice import LINEAR_FOLDER, NETWORK_FOLDER
+from fmnet.deploy.run_files import list_damaged, read_sealed
 from fmnet.study.crossval import Pipeline, score_shard
 from fmnet.study.data import StudyData
 from fmnet.study.parts import Parts, Shard, digest_of
@@ -15,6 +17,10 @@ from fmnet.study.run_folder import code_hash, fixed_settings, table_text
 PARTS = "parts"
 #: Folder of permutations, in the run's and in that of the shards.
 PERMUTATIONS = "permutations"
+#: Folders of the tables of reruns.
+RERUNS = ("sensitivity", "learning_curve")
+#: How many damaged files are named.
+MOST_NAMED = 5
 
 
 def parts_of(folder: Path, config_yaml: str, cohort: Cohort, folds: list[Fold]) -> Parts:
@@ -41,12 +47,30 @@ def done_before(
         "folds": (len(folds) if is_resumed else parts.count(folds), len(folds)),
         "permutations": (count_permutations(pipeline, permutation, *places), permutation.n),
     }
-    return [
+    lines = [
         f"{n} of {total} {name} were done before, by shards or an earlier call; "
         f"{total - n} were computed now"
         for name, (n, total) in done.items()
         if n
     ]
+    return [*lines, *damaged_before(parts, folder)]
+
+
+def damaged_before(parts: Parts, folder: Path) -> list[str]:
+    """Say what an earlier call has left that is damaged, and so is computed again."""
+    places = (parts.folder, folder / PERMUTATIONS, *(folder / name for name in RERUNS))
+    sealed = [
+        path.relative_to(folder).as_posix()
+        for place in places
+        for path in sorted(place.rglob("*.json"))
+        if read_sealed(path, needs_seal=place != folder / PERMUTATIONS) is None
+    ]
+    listed = list_damaged(folder, (*RERUNS, NETWORK_FOLDER, LINEAR_FOLDER))
+    names = [*sealed, *(name for name in listed if (folder / name).exists())]
+    if not names:
+        return []
+    said = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+    return [f"found damaged, and computed again where it is asked for: {said}"]
 
 
 def work_on_shard(

@@ -16,12 +16,14 @@ from fmnet.data.listing import Listing
 from fmnet.data.template import build_grid
 from fmnet.deploy.choice import NETWORK_FOLDER, read_record
 from fmnet.deploy.preparation import PreparationSettings
+from fmnet.deploy.run_files import SUMS, UNKNOWN, as_json, write_run_files
+from fmnet.errors import Fault, RunError
 from fmnet.limits import Count, Seed
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.study.analysis import analyse_predictions
 from fmnet.study.audit.audit import AuditPlan, run_audit
 from fmnet.study.baselines.base import Baseline
-from fmnet.study.claim import claim_run_folder, replacing
+from fmnet.study.claim import claim_run_folder, replacing, settle
 from fmnet.study.crossval import (
     NETWORK,
     Pipeline,
@@ -51,16 +53,16 @@ from fmnet.study.run_folder import (
     note_resumption,
     parse_settings,
     read_probes,
-    write_json,
 )
 from fmnet.study.sensitivity.learning_curve import LearningCurvePlan
 from fmnet.study.sensitivity.reruns import SensitivityPlan
 from fmnet.study.shards import PARTS, done_before, parts_of, work_on_shard
 from fmnet.study.sharing import check_one_process
 from fmnet.study.verdict import verdict
-from fmnet.training.augmentation import Augmentation
+from fmnet.training.augmentation import BatchTransform
 from fmnet.training.compute import Compute, count_processes, plan_compute
-from fmnet.training.fit import LoggerBuilder, Trainable
+from fmnet.training.fit import Trainable
+from fmnet.training.loggers import LoggerBuilder, check_loggers, log_study
 from fmnet.training.processes import agreed, end_with_starter, is_first, joined
 from fmnet.training.recipe import Recipe
 from fmnet.training.trainer import TrainerBuilder, check_trainer
@@ -72,7 +74,7 @@ def run_study(
     folds: Callable[[Cohort], list[Fold]],
     network: NetworkBuilder,
     task: Recipe,
-    augmentation: Augmentation | None,
+    augmentation: BatchTransform | None,
     trainer: TrainerBuilder,
     baselines: dict[str, Baseline],
     logger: dict[str, LoggerBuilder],
@@ -106,7 +108,7 @@ def run_study(
         Input shape to a fresh network.
     task : Recipe
         Optimiser and budget.
-    augmentation : Augmentation or None
+    augmentation : BatchTransform or None
         Changes training images.
     trainer : callable
         See `fmnet.training.trainer.TrainerBuilder`.
@@ -158,6 +160,7 @@ def run_study(
     claim = partial(claim_run_folder, folder, config_yaml, overwrite, is_resuming)
     is_resumed = leads and claim()
     loggers = tuple(logger.values())
+    check_loggers(loggers)
     trainable = Trainable(network, task, trainer, augmentation, loggers, folder / "logs")
     n_jobs = count_processes(compute, built)
     grid = build_grid(preparation.voxel_size_mm, preparation.mask)
@@ -175,6 +178,8 @@ def run_study(
     with ExitStack() as stack:
         stack.enter_context(joined(built))
         agreed(lambda: stack.enter_context(holding(folder, is_shared=not shard.is_whole)))
+        if shard.is_whole:
+            agreed(partial(settle, folder))
         is_resumed = agreed(claim)
         if not shard.is_whole:
             lines = work_on_shard(
@@ -183,14 +188,16 @@ def run_study(
             return [*lines, str(folder)]
         ready = done_before(pipeline, permutation, splits, parts, folder, is_resumed)
         if is_resumed:
+            ready += [] if (folder / SUMS).exists() else [UNKNOWN]
             results = read_results(folder, data, splits)
         else:
-            kept = ("logs",) if parts.folder.exists() else ()
-            with replacing(folder, kept) if is_first() else nullcontext():
+            is_earlier = (folder / "predictions.tsv").exists()
+            kept = ("logs",) if parts.folder.exists() and not is_earlier else ()
+            with replacing(folder, kept) if is_first() else nullcontext(folder) as draft:
                 results = run_crossvalidation(pipeline, data, splits, n_seeds, parts)
                 if is_first():
                     record = manifest(seed, opened.hashes, started)
-                    write_record(results, folder, record, config_yaml)
+                    write_record(results, draft, record, config_yaml)
         metrics = figures(results, add_units(results.predictions, opened.unit_of), seed)
         models = metrics["models"]
         complete_finals(pipeline, results, models, control(settings), folder)
@@ -204,6 +211,8 @@ def run_study(
         if is_resumed:
             note_resumption(folder, started)
         conclude(metrics, results, audit, settings, seed, folder)
+        drawn = [folder / name for name in ("figure.png", "report.html")]
+        ready += log_study(loggers, trainable.log_dir, tracked(metrics), settings, drawn)
     return [*summary_lines(metrics, cohort, settings), *ready, str(folder)]
 
 
@@ -225,6 +234,22 @@ def figures(results: Results, predictions: pd.DataFrame, seed: int) -> dict[str,
     }
 
 
+def tracked(metrics: dict[str, Any]) -> dict[str, float]:
+    """Pick the figures that trackers are given: ``auc/network``, ``auc_low/network``, ..."""
+    found = {name: float(metrics[name]) for name in ("n_scans", "n_subjects") if name in metrics}
+    for model, figures in metrics["models"].items():
+        for name, value in figures.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                found[f"{name}/{model}"] = float(value)
+            elif name.endswith("_ci") and value is not None:
+                low, high = map(float, value)
+                stem = name.removesuffix("_ci")
+                found |= {f"{stem}_low/{model}": low, f"{stem}_high/{model}": high}
+    for model, figures in metrics.get("permutation", {}).get("models", {}).items():
+        found[f"p/{model}"] = float(figures["p"])
+    return found
+
+
 def conclude(
     metrics: dict[str, Any],
     results: Results,
@@ -242,6 +267,20 @@ def conclude(
     metrics["audit"] = run_audit(audit, cohort, predictions, NETWORK, network, seed)
     metrics["findings"] = all_findings(metrics)
     metrics["verdict"] = verdict(metrics, NAMES)
-    write_report(metrics, predictions, cohort, settings, folder)
-    write_json(metrics, folder / "metrics.json")  # last: it marks the run as finished
+    failed: Exception | None = None
+    try:
+        write_report(metrics, predictions, cohort, settings, folder)
+    except Exception as error:  # noqa: BLE001 (a page that fails must not cost the results)
+        failed = error
+    # last: it marks the run as finished
+    write_run_files(folder, {"metrics.json": as_json(metrics)})
     Parts(folder / PARTS).remove()
+    if failed is not None:
+        raise RunError(
+            Fault(
+                str(folder / "report.html"),
+                f"an error while it was written ({type(failed).__name__}: {failed})",
+                "a report beside metrics.json, which holds all results and is whole",
+                "report this; the same command with resume=true writes the page again",
+            )
+        ) from failed

@@ -1,7 +1,9 @@
 """Random changes to training images on the device; none mirrors a brain: left stays left."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +11,7 @@ from monai.networks.layers import AffineTransform
 from monai.transforms.utils import create_rotate
 from torch.nn.functional import conv3d
 
+from fmnet.errors import ConfigError, Fault
 from fmnet.limits import NonNegative, Share
 
 #: Where a smoothing kernel ends, in sigmas.
@@ -43,8 +46,37 @@ class RandomSource:
         )
 
 
+class BatchTransform(ABC):
+    """What changes each scan of a batch by itself.
+
+    Whoever writes an augmentation derives from this to say so. Transforms for one image at a time,
+    such as MONAI's, would take the scans of a batch for an axis of the image.
+    """
+
+    @abstractmethod
+    def __call__(self, images: torch.Tensor, sources: list[RandomSource]) -> torch.Tensor:
+        """Change images, (M, B, C, X, Y, Z), those of each of M trainings by its own source."""
+
+
+def check_augmentation(augmentation: Any) -> None:
+    """Raise `ConfigError` unless an augmentation, if there is one, is meant for whole batches."""
+    if augmentation is None or isinstance(augmentation, BatchTransform):
+        return
+    made = augmentation if isinstance(augmentation, type) else type(augmentation)
+    raise ConfigError(
+        Fault(
+            "augmentation",
+            f"a {made.__module__}.{made.__qualname__}, which isn't known to change each scan of a "
+            "batch by itself: it may take scans for an axis of the image",
+            "augmentation=light, augmentation=none, or a "
+            f"{BatchTransform.__module__}.{BatchTransform.__qualname__}",
+            "choose one of these; MONAI's transforms of single images can't be used",
+        )
+    )
+
+
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(BatchTransform):
     """Random affine, smoothing, scaling and noise, each scan's its own.
 
     A whole batch is changed at once, which MONAI's random transforms, made for one image at a time,

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from fmnet.training.augmentation import Augmentation, RandomSource
+from fmnet.training.augmentation import BatchTransform, RandomSource, check_augmentation
 from fmnet.training.datamodule import Batch, EpochOrder, StackDataModule, Training
 from fmnet.training.series import FittedSeries, RandomWindows
 
@@ -21,14 +21,15 @@ class SeriesDataModule(pl.LightningDataModule):
         Its cohort is one of series.
     batch_size : int
         Scans per step.
-    augmentation : Augmentation or None
+    augmentation : BatchTransform or None
         Changes training images; volumes of a window are changed alike.
     """
 
     def __init__(
-        self, training: Training, batch_size: int, augmentation: Augmentation | None
+        self, training: Training, batch_size: int, augmentation: BatchTransform | None
     ) -> None:
         super().__init__()
+        check_augmentation(augmentation)
         assert isinstance(training.cohort, FittedSeries)
         self.trainings, self.scans = [training], training.cohort
         self.batch_size, self.augmentation = batch_size, augmentation
@@ -82,7 +83,7 @@ TrainingData = StackDataModule | SeriesDataModule
 def build_data(
     trainings: list[Training],
     batch_size: int,
-    augmentation: Augmentation | None,
+    augmentation: BatchTransform | None,
     is_resident: bool,
 ) -> TrainingData:
     """Build what feeds trainings side by side; those on time series run one at a time."""

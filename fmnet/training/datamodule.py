@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fmnet.training.augmentation import Augmentation, RandomSource
+from fmnet.training.augmentation import BatchTransform, RandomSource, check_augmentation
 from fmnet.training.cohort import FittedCohort, Rows
 from fmnet.training.series import FittedSeries
 
@@ -145,7 +145,7 @@ class StackDataModule(pl.LightningDataModule):
         On the same values, each with labels and a preparation of its own.
     batch_size : int
         Scans of each training per step.
-    augmentation : Augmentation or None
+    augmentation : BatchTransform or None
         Changes training images.
     is_resident : bool
         Whether the cohort is kept on the device; if not, batches are streamed to it from pinned
@@ -156,10 +156,11 @@ class StackDataModule(pl.LightningDataModule):
         self,
         trainings: list[Training],
         batch_size: int,
-        augmentation: Augmentation | None,
+        augmentation: BatchTransform | None,
         is_resident: bool,
     ) -> None:
         super().__init__()
+        check_augmentation(augmentation)
         self.trainings, self.batch_size = trainings, batch_size
         self.augmentation, self.is_resident = augmentation, is_resident
         self.is_prepared = False

@@ -10,22 +10,19 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning.loggers import Logger
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from fmnet.networks.backbones import NetworkBuilder, ScoreNetwork
-from fmnet.training.augmentation import Augmentation
+from fmnet.training.augmentation import BatchTransform, check_augmentation
 from fmnet.training.batches import build_data
 from fmnet.training.datamodule import Training
 from fmnet.training.history import History
+from fmnet.training.loggers import LoggerBuilder
 from fmnet.training.recipe import Recipe
 from fmnet.training.stack import stack_networks
 from fmnet.training.start import can_start, start_network
 from fmnet.training.task import ClassificationTask
 from fmnet.training.trainer import TrainerBuilder
-
-#: A folder for logs and the name of one training to a Lightning logger.
-LoggerBuilder = Callable[[Path, str], Logger]
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Trainable:
         Optimiser and budget.
     build_trainer : callable
         See `fmnet.training.trainer.TrainerBuilder`.
-    augmentation : Augmentation or None
+    augmentation : BatchTransform or None
         Changes training images.
     build_loggers : tuple of callable
         See `LoggerBuilder`.
@@ -55,13 +52,16 @@ class Trainable:
     build_network: NetworkBuilder
     recipe: Recipe
     build_trainer: TrainerBuilder
-    augmentation: Augmentation | None = None
+    augmentation: BatchTransform | None = None
     build_loggers: tuple[LoggerBuilder, ...] = ()
     log_dir: Path = Path("logs")
     n_stacked: int = 1
     is_resident: bool = True
     is_channels_last: bool = False
     is_compiled: bool = False
+
+    def __post_init__(self) -> None:
+        check_augmentation(self.augmentation)
 
 
 @dataclass(frozen=True, eq=False)

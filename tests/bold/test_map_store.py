@@ -71,10 +71,15 @@ def test_second_opening_computes_nothing(rest_people, store_all, no_work):
         assert one.series.paths == again.series.paths
 
 
-def test_damaged_maps_are_computed_again(rest_people, store_all):
+@pytest.mark.parametrize("how", ["cut", "altered", "double"])
+def test_damaged_maps_are_computed_again(rest_people, store_all, how):
     (stored,) = store_all(rest_people, 1)
     values = stored.values().copy()
-    stored.path.write_bytes(stored.path.read_bytes()[:-9])
+    raw = stored.path.read_bytes()
+    if how == "double":
+        np.save(stored.path, values.astype(np.float64))
+    else:
+        stored.path.write_bytes(raw[:-9] if how == "cut" else raw[:999] + b"\7" + raw[1000:])
     (again,) = store_all(rest_people, 1)
     np.testing.assert_array_equal(again.values(), values)
 

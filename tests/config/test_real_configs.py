@@ -65,7 +65,8 @@ def test_types_at_the_top_are_checked(key):
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_every_option_passes(option):
+def test_every_option_passes(option, monkeypatch):
+    monkeypatch.setattr("fmnet.config.signatures.find_spec", lambda _: "as if it were installed")
     primary = OWN_GROUPS.get(option.split("=")[0], "train")
     overrides = [option, *GIVEN[primary], *GIVEN.get(option, [])]
     assert check_config(CONFIGS, primary, overrides, SCHEMAS[primary])
@@ -86,3 +87,27 @@ def test_faults_across_groups_come_at_once():
     accepted = {fault.where: fault.accepted for fault in caught.value.faults}
     assert "'brain', 'grey_matter'" in accepted["preparation.mask"]
     assert "task.max_epochs" in accepted["task.max_epoch"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["augmentation._target_=monai.transforms.RandFlip", "+augmentation.spatial_axis=0"],
+        ["augmentation._target_=monai.transforms.Compose", "+augmentation.transforms=[]"],
+        ["augmentation._target_=torch.nn.Identity"],
+        ["augmentation._target_=monai.transforms.RandFlip", "+augmentation._partial_=true"],
+        ["+augmentation._partial_=true"],
+        ["augmentation._target_=fmnet.study.lockbox.LockBox"],
+    ],
+)
+def test_transform_of_single_images_is_refused_before_anything_is_opened(lines):
+    lines = ["run_dir=out", "~augmentation.probability", *lines]
+    with pytest.raises(ConfigError, match=r"augmentation\._target_: found .*makes another thing"):
+        check_config(CONFIGS, "train", lines, run_study)
+
+
+@pytest.mark.parametrize("option", ["mlflow", "wandb"])
+def test_tracker_that_is_not_installed_is_refused_before_anything_is_opened(option, monkeypatch):
+    monkeypatch.setattr("fmnet.config.signatures.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=f"logger.{option}: found {option}, which is not inst.*"):
+        check_config(CONFIGS, "train", ["run_dir=out", f"logger={option}"], run_study)

@@ -65,6 +65,7 @@ def test_stored_file_that_can_not_be_read_is_named(tmp_path, monkeypatch):
     def deny(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
+    write_atomically(np.zeros((1, 5), np.float32), tmp_path / "store" / "a.npy")
     monkeypatch.setattr(np, "load", deny)
     with pytest.raises(StoreError, match=r"/store: found Permission denied; .*store_dir"):
         read_stored(tmp_path / "store" / "a.npy")
@@ -74,3 +75,45 @@ def test_nothing_stored_is_none(tmp_path):
     assert read_stored(tmp_path / "a.npy") is None
     write_atomically(np.ones((1, 3), np.float32), tmp_path / "a.npy")
     np.testing.assert_array_equal(read_stored(tmp_path / "a.npy"), [[1, 1, 1]])
+
+
+def write_plainly(values, path):
+    """As numpy does: without a hash, as files of another program or an older version are."""
+    with path.open("wb") as file:
+        np.save(file, values)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda raw: raw[:200] + bytes([raw[200] ^ 1]) + raw[201:],
+        lambda raw: raw[:-33] + b"\0" + raw[-32:],
+        lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]),
+        lambda raw: raw.replace(b"<f4", b"<i4"),
+        lambda raw: raw.replace(b"(2, 300)", b"(300, 2)"),
+        lambda raw: raw.replace(b"(2, 300)", b"(2, 299)"),
+        lambda raw: raw.replace(b"(2, 300)", b"(9, 300)"),
+        lambda raw: raw[:-32],
+        lambda raw: raw + b"\0",
+        lambda raw: raw[:90],
+        lambda _: b"",
+        lambda _: b"PK\x03\x04" + b"\0" * 90,
+    ],
+)
+def test_values_that_are_not_as_they_were_written_are_none(tmp_path, rng, change):
+    path = tmp_path / "a.npy"
+    write_atomically(rng.normal(size=(2, 300)).astype(np.float32), path)
+    assert read_stored(path, (2, 300)) is not None
+    path.write_bytes(change(path.read_bytes()))
+    assert read_stored(path, (2, 300)) is None
+
+
+def test_values_of_another_type_or_shape_are_none(tmp_path):
+    path = tmp_path / "a.npy"
+    write_atomically(np.ones((2, 3)), path)
+    assert read_stored(path) is None
+    write_atomically(np.ones((2, 3), np.float32), path)
+    assert read_stored(path, (3, 2)) is None
+    assert read_stored(path, (2, 3)) is not None
+    write_plainly(np.ones((2, 3), np.float32), path)
+    assert read_stored(path) is None

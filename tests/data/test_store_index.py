@@ -98,19 +98,27 @@ def test_edited_file_is_noticed(store, scans, write_map, settled, tmp_path, read
     assert reads[3:] == ["1.nii.gz"]
 
 
-@pytest.mark.parametrize("how", ["missing", "cut", "altered"])
-def test_stored_file_that_is_not_as_written_is_made_again(store, scans, settled, how):
+@pytest.mark.parametrize("is_index_lost", [False, True])
+@pytest.mark.parametrize("how", ["missing", "cut", "altered", "altered at the same time", "double"])
+def test_stored_file_that_is_not_as_written_is_made_again(
+    store, scans, settled, how, is_index_lost
+):
     first = add_all(store, scans)
     values = [np.array(one.values()) for one in first]
     path = first[1].path
-    raw = path.read_bytes()
+    raw, before = path.read_bytes(), path.stat()
+    if is_index_lost:
+        (store.folder / INDEX_NAME).unlink()
     if how == "missing":
         path.unlink()
     elif how == "cut":
         path.write_bytes(raw[:-8])
+    elif how == "double":
+        np.save(path, values[1].astype(np.float64))
     else:
-        path.write_bytes(raw[:-8] + b"\0" * 8)
-        os.utime(path, (1e9, 1e9))
+        path.write_bytes(raw[:-80] + bytes([raw[-80] ^ 64]) + raw[-79:])
+        old = (before.st_atime_ns, before.st_mtime_ns)
+        os.utime(path, ns=old if how == "altered at the same time" else (10**18, 10**18))
     assert add_all(store, scans) == first
     np.testing.assert_array_equal(first[1].values(), values[1])
 
@@ -231,3 +239,12 @@ def test_stores_that_share_a_folder_do_not_disturb_each_other(store, scans, grid
     assert all(one == found[0] for one in found)
     assert len(read_index(store.folder).sources) == len(scans)
     assert not list(store.folder.glob("*.part"))
+
+
+def test_index_that_was_altered_is_made_anew(store, scans, settled, reads):
+    first = add_all(store, scans)
+    path = store.folder / INDEX_NAME
+    one, other = (found.source_sha256[0] for found in first[:2])
+    path.write_text(path.read_text().replace(one, other))
+    assert add_all(store, scans) == first
+    assert len(reads) == 6

@@ -3,8 +3,7 @@ import errno
 import pytest
 
 from fmnet.errors import RunError
-from fmnet.study.claim import MARKER
-from fmnet.study.lock import holding
+from fmnet.study.lock import MARKER, holding
 
 
 @pytest.mark.parametrize(("first", "second"), [(False, False), (False, True), (True, False)])

@@ -2,13 +2,8 @@ import json
 
 import pytest
 
-from fmnet.study.run_folder import (
-    read_json,
-    read_predictions,
-    read_probes,
-    versions,
-    write_json,
-)
+from fmnet.deploy.run_files import read_json
+from fmnet.study.run_folder import read_predictions, read_probes, versions, write_json
 
 
 def test_file_is_whole_or_not_there(tmp_path, monkeypatch):

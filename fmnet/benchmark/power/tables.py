@@ -9,7 +9,7 @@ import pandas as pd
 
 from fmnet.benchmark.power.summary import ORACLE, Interval, summarise
 from fmnet.data.tables import write_table
-from fmnet.study.run_folder import write_whole
+from fmnet.deploy.run_files import write_whole
 from fmnet.study.verdict import LINEAR
 
 #: Characters of a line in the terminal.

@@ -13,7 +13,8 @@ from fmnet.benchmark.power.contender import FOLDS, Racer, draw_folds, mean_auc
 from fmnet.benchmark.power.describe import digest
 from fmnet.benchmark.power.planted import Planter
 from fmnet.benchmark.power.regimes import RegimeName
-from fmnet.study.run_folder import describe_device, table_text, write_whole
+from fmnet.deploy.run_files import write_whole
+from fmnet.study.run_folder import describe_device, table_text
 from fmnet.study.workers import map_units
 
 #: Part of every file's name: raise it when the same settings would give other figures.

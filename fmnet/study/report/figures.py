@@ -1,11 +1,15 @@
 """Figures of the report, as PNG."""
 
 import io
+import warnings
 from collections.abc import Callable, Mapping
+from functools import wraps
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -18,8 +22,42 @@ from fmnet.study.report.words import name_of, with_interval
 POSITIVE, NEGATIVE, GREY, DARK = "#b2405a", "#31688e", "#777777", "#333333"
 #: False-positive rates at which ROC curves of folds are averaged.
 RATES = np.linspace(0, 1, 201)
+#: Names are drawn as they are written: a dollar sign starts no formula.
+PLAIN = {
+    "text.parse_math": False, "text.usetex": False, "axes.formatter.use_mathtext": False,
+}  # fmt: skip
+#: Characters of a name that there is room for.
+ROOM = 40
 
 
+def _as_figure(draw: Callable[..., bytes]) -> Callable[..., bytes]:
+    """Draw with names as they are written; a figure that fails costs nothing but itself."""
+
+    @wraps(draw)
+    def drawn(*given: Any) -> bytes:
+        with rc_context(PLAIN), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+            try:
+                return draw(*given)
+            except Exception as error:  # noqa: BLE001 (whatever it is, the results are worth more)
+                reason = f"This figure could not be drawn ({type(error).__name__}: {error})."
+        warnings.warn(reason, stacklevel=2)
+        with rc_context(PLAIN):
+            figure = Figure(figsize=(5.2, 2.6), dpi=150)
+            text = fill(_plain(reason, 400), 60)
+            figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=8, color=GREY)
+            return _as_png(figure)
+
+    return drawn
+
+
+def _plain(name: str, room: int = ROOM) -> str:
+    """Write a name in the room that there is, without what has no glyph."""
+    shown = " ".join("".join(sign if sign.isprintable() else " " for sign in name).split())
+    return shown if len(shown) <= room else f"{shown[: room - 3]}..."
+
+
+@_as_figure
 def draw_overview(
     metrics: Mapping[str, Any], predictions: pd.DataFrame, labels: Labels, banner: str
 ) -> bytes:
@@ -30,10 +68,11 @@ def draw_overview(
     _draw_models(left, models)
     _draw_scores(right, mean_scores(predictions, NETWORK), labels)
     if banner:
-        figure.suptitle(banner, fontsize=10, color=POSITIVE)
+        figure.suptitle(_plain(banner, 160), fontsize=10, color=POSITIVE)
     return _as_png(figure)
 
 
+@_as_figure
 def draw_forest(metrics: Mapping[str, Any]) -> bytes:
     """Draw the AUC of all models with its interval."""
     return _one_panel(
@@ -41,12 +80,14 @@ def draw_forest(metrics: Mapping[str, Any]) -> bytes:
     )
 
 
+@_as_figure
 def draw_scores(predictions: pd.DataFrame, labels: Labels) -> bytes:
     """Draw the network's out-of-fold scores by group."""
     scores = mean_scores(predictions, NETWORK)
     return _one_panel(lambda axes: _draw_scores(axes, scores, labels))
 
 
+@_as_figure
 def draw_roc(predictions: pd.DataFrame, models: list[str]) -> bytes:
     """Draw ROC curves, averaged over test folds."""
 
@@ -61,6 +102,7 @@ def draw_roc(predictions: pd.DataFrame, models: list[str]) -> bytes:
     return _one_panel(draw)
 
 
+@_as_figure
 def draw_calibration(predictions: pd.DataFrame, models: list[str]) -> bytes:
     """Draw the share of positives over the probabilities given."""
 
@@ -75,6 +117,7 @@ def draw_calibration(predictions: pd.DataFrame, models: list[str]) -> bytes:
     return _one_panel(draw)
 
 
+@_as_figure
 def draw_null(permutation: Mapping[str, Any], model: str) -> bytes:
     """Draw a model's AUCs under shuffled labels, and what was observed."""
     found = permutation["models"][model]
@@ -83,7 +126,7 @@ def draw_null(permutation: Mapping[str, Any], model: str) -> bytes:
         axes.hist(found["null"], bins=np.linspace(0, 1, 31).tolist(), color="#c9c9c9")
         axes.axvline(found["observed"], color=POSITIVE, lw=2)
         axes.set_title(
-            f"{name_of(model)}: {found['observed']:.2f}, p = {found['p']:.3f}", fontsize=10
+            f"{_plain(name_of(model))}: {found['observed']:.2f}, p = {found['p']:.3f}", fontsize=10
         )
         axes.set_xlabel("AUC with shuffled labels")
         axes.set_yticks([])
@@ -92,6 +135,7 @@ def draw_null(permutation: Mapping[str, Any], model: str) -> bytes:
     return _one_panel(draw, 2.6)
 
 
+@_as_figure
 def draw_learning_curve(found: Mapping[str, Any]) -> bytes:
     """Draw AUC over the number of people learned from, and what is expected of more."""
     figure = Figure(figsize=(9, 3.6), layout="constrained", dpi=150)
@@ -111,7 +155,7 @@ def draw_learning_curve(found: Mapping[str, Any]) -> bytes:
                 color=color,
                 mfc=color if key == "points" else "white",
                 ms=6,
-                label=name_of(model) + ("" if key == "points" else ", extrapolated"),
+                label=_plain(name_of(model)) + ("" if key == "points" else ", extrapolated"),
             )
         sizes = [row["n_train"] for key in ("points", "ahead") for row in found[key]]
         n = np.geomspace(min(sizes), max(sizes), 100)
@@ -163,7 +207,7 @@ def calibration_points(rows: pd.DataFrame) -> tuple[list[float], list[float]]:
 def _rows_of(predictions: pd.DataFrame, models: list[str]) -> list[tuple[pd.DataFrame, str, str]]:
     colors = (POSITIVE, NEGATIVE, GREY)
     return [
-        (predictions[predictions["model"] == model], color, name_of(model))
+        (predictions[predictions["model"] == model], color, _plain(name_of(model)))
         for model, color in zip(models, colors, strict=False)
     ]
 
@@ -194,7 +238,7 @@ def _draw_models(axes: Axes, models: Mapping[str, Any]) -> None:
         text = with_interval(figures, "auc")
         axes.text(1.04, row, text, va="center", fontsize=8, transform=axes.get_yaxis_transform())
     axes.axvline(0.5, color=GREY, ls=":", lw=1)
-    axes.set_yticks(range(len(models)), [name_of(name) for name in models])
+    axes.set_yticks(range(len(models)), [_plain(name_of(name)) for name in models])
     axes.set_ylim(len(models) - 0.5, -0.5)
     axes.set_xlim(min(0.2, *(f["auc_ci"][0] - 0.05 for f in models.values())), 1.02)
     axes.set_xlabel("AUC, out of fold, 95 % interval over subjects")
@@ -203,7 +247,7 @@ def _draw_models(axes: Axes, models: Mapping[str, Any]) -> None:
 
 
 def _draw_scores(axes: Axes, scores: pd.DataFrame, labels: Labels) -> None:
-    names = (labels.negative, labels.positive)
+    names = (_plain(labels.negative), _plain(labels.positive))
     spread = np.random.default_rng(0)
     for label, (name, color) in enumerate(zip(names, (NEGATIVE, POSITIVE), strict=True)):
         values = scores.loc[scores["label"] == label, "score"].to_numpy()

@@ -9,6 +9,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from fmnet.data.cohort import Cohort
+from fmnet.deploy.run_files import write_run_files
 from fmnet.study.crossval import NETWORK
 from fmnet.study.findings import SHORTCUTS
 from fmnet.study.report.figures import (
@@ -64,7 +65,6 @@ def write_report(
     """
     said = banners(cohort.listing, settings)
     overview = draw_overview(metrics, predictions, cohort.listing.labels, " ".join(said))
-    (folder / "figure.png").write_bytes(overview)
     shown = shown_models(metrics)
     table = cohort.table()
     page = _template().render(
@@ -89,7 +89,7 @@ def write_report(
         set_aside=table[table["used"] == "lock-box"].to_dict("records"),
         notes=table[table["notes"] != ""].to_dict("records"),
     )
-    (folder / "report.html").write_text(page, "utf-8")
+    write_run_files(folder, {"figure.png": overview, "report.html": page})
 
 
 def shown_models(metrics: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ import pandas as pd
 from fmnet.data.covariates import find_columns
 from fmnet.data.folds import Fold, build_site_folds
 from fmnet.data.folds_file import folds_table
+from fmnet.deploy.run_files import list_damaged, write_run_files
 from fmnet.errors import FmnetError
 from fmnet.limits import Count
 from fmnet.study.audit.people import people_table
@@ -18,7 +19,7 @@ from fmnet.study.crossval import Pipeline, crossvalidate
 from fmnet.study.data import StudyData
 from fmnet.study.metrics import add_units, study_metrics
 from fmnet.study.parts import Parts, digest_of
-from fmnet.study.run_folder import read_predictions, write_predictions
+from fmnet.study.run_folder import read_predictions, table_text
 from fmnet.study.sensitivity.harmonise import (
     SiteHarmoniser,
     folds_lack_sites,
@@ -129,11 +130,11 @@ def run_once(
 ) -> pd.DataFrame:
     """Cross-validate network and baselines, or read what an earlier call wrote for these folds."""
     path = folder / f"{name}_{_digest(folds, sorted(pipeline.baselines))}.tsv"
-    if not path.exists():
+    listed = f"{folder.name}/{path.name}"
+    if not path.exists() or list_damaged(folder.parent, [listed]):
         parts = Parts(path.with_suffix(".parts"))
         predictions, _ = crossvalidate(pipeline, data, folds, title, parts)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_predictions(predictions, path)
+        write_run_files(folder.parent, {listed: table_text(predictions)})
         parts.remove()
     return read_predictions(path)
 
