@@ -281,7 +281,8 @@ def _keep(rows: pd.DataFrame, entity: str, wanted: str, root: Path, advice: Advi
     if kept.empty:
         found = ", ".join(f"{value or UNSAID} ({n})" for value, n in Counter(values).items())
         found_nothing = f"no map with {entity} '{wanted}'"
-        raise _fault(root, found_nothing, found, advice.choose(entity, wanted))
+        usual = Counter(values).most_common(1)[0][0]
+        raise _fault(root, found_nothing, found, advice.choose(entity, usual))
     return kept
 
 
@@ -332,7 +333,7 @@ def _mixed_faults(rows: pd.DataFrame, advice: Advice) -> list[Fault]:
                 f"maps of several levels: without {entity} ({', '.join(over[:MAX_NAMED])}) and "
                 f"with {stated} ({', '.join(of_one[:MAX_NAMED])})"
             )
-            action = f"{advice.choose(entity, UNSAID)} reads those without"
+            action = f"{advice.choose(entity, UNSAID)}, which reads those without"
             faults.append(Fault(str(person), found, "one level", action, str(person)))
             break
     return faults
