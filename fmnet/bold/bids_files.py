@@ -1,9 +1,11 @@
 """BOLD images of a BIDS tree by their names, and the files that belong to them."""
 
 import json
-from dataclasses import dataclass
-from glob import escape
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from fmnet.data.bids_tree import BidsTree, read_entities, read_tree
+from fmnet.data.tables import subject_key
 
 #: Volumes; then surfaces and CIFTI, which have no voxels to put on a grid.
 VOLUMES = ("nii", "nii.gz")
@@ -24,12 +26,15 @@ class BoldName:
     entities : tuple of (str, str)
         In the order of the name, ``("sub", "01")`` first.
     extension : str
-        Without the dot that it begins with.
+        In small letters, without the dot that it begins with.
+    suffix : str
+        What the name says last, in small letters: ``bold``.
     """
 
     path: Path
     entities: tuple[tuple[str, str], ...]
     extension: str
+    suffix: str = "bold"
 
     def get(self, entity: str) -> str:
         """Value of an entity; empty if the name has none."""
@@ -55,6 +60,10 @@ class BoldName:
         """Join the entities of its name, but for those named."""
         return "_".join(f"{key}-{value}" for key, value in self.entities if key not in without)
 
+    def stem_of(self, kept: tuple[str, ...]) -> str:
+        """Join those entities of its name."""
+        return "_".join(f"{key}-{value}" for key, value in self.entities if key in kept)
+
     def beside(self, name: str) -> Path | None:
         """Find a file in its folder, also one that is a link to content not fetched yet."""
         path = self.path.with_name(name)
@@ -62,27 +71,51 @@ class BoldName:
 
 
 def find_bold(root: Path) -> list[BoldName]:
-    """List the BOLD images below ``sub-*/[ses-*/]func``: volumes, surfaces and CIFTI."""
-    # importing nilearn takes longer than scoring a folder of maps, which needs none of it
-    from nilearn.interfaces.bids import get_bids_files
+    """List the BOLD images in `root` and below its ``sub-*``: volumes, surfaces and CIFTI."""
+    return bold_of(read_tree(root, only_people=True))
 
-    files = get_bids_files(escape(str(root)), file_tag="bold", modality_folder="func")
-    names = [parse_name(Path(file)) for file in files]
-    return [name for name in names if name.extension in (*VOLUMES, *SURFACES)]
+
+def bold_of(tree: BidsTree) -> list[BoldName]:
+    """List the BOLD images of a tree: volumes, surfaces and CIFTI."""
+    names = [
+        _of_folder(parse_name(image.path), image.entities)
+        for image in sorted((*tree.images, *tree.others), key=lambda image: str(image.path))
+        if image.participant_id
+    ]
+    return [
+        name for name in names if name.suffix == "bold" and name.extension in (*VOLUMES, *SURFACES)
+    ]
+
+
+def _of_folder(name: BoldName, entities: dict[str, str]) -> BoldName:
+    """Say whose run it is, and of which session, where only its folders do."""
+    said = [(key, entities[key]) for key in ("sub", "ses") if key in entities and not name.get(key)]
+    return replace(name, entities=(*said, *name.entities)) if said else name
 
 
 def parse_name(path: Path) -> BoldName:
     """Read the entities of a file's name."""
-    from nilearn.interfaces.bids import parse_bids_filename  # see `find_bold`
-
-    found = parse_bids_filename(path)
-    entities = tuple((key, value) for key, value in found["entities"].items() if value)
-    return BoldName(path, entities, found["extension"])
+    stem, _, extension = path.name.partition(".")
+    *parts, suffix = stem.split("_")
+    entities = tuple(read_entities(parts).items())
+    return BoldName(path, entities, extension.lower(), suffix.lower())
 
 
 def find_people(root: Path) -> tuple[str, ...]:
     """Name everyone with a folder ``sub-*``, sorted."""
-    return tuple(sorted(path.name for path in root.glob("sub-*") if path.is_dir()))
+    found = (path.name for path in root.iterdir() if path.name[:4].lower() == "sub-")
+    named = {f"sub-{subject_key(name)}" for name in found if (root / name).is_dir()}
+    return tuple(sorted(named))
+
+
+def _folder_of(root: Path, person: str) -> Path:
+    """Find a person's folder, also one that is written otherwise, ``SUB-01``."""
+    folder = root / person
+    if folder.is_dir() or not root.is_dir():
+        return folder
+    key = subject_key(person)
+    named = (path for path in root.iterdir() if path.name[:4].lower() == "sub-")
+    return next((path for path in named if subject_key(path.name) == key), folder)
 
 
 def inherited_files(root: Path, image: BoldName, ending: str) -> list[Path]:
@@ -102,11 +135,12 @@ def inherited_files(root: Path, image: BoldName, ending: str) -> list[Path]:
     list of Path
         From the image's folder up to `root`; names hold none but entities of the image's.
     """
-    person = root / image.participant_id
+    person = _folder_of(root, image.participant_id)
     session = [person / f"ses-{image.get('ses')}"] if image.get("ses") else []
+    own = [image.path.parent] if image.path.is_relative_to(root) else []
     folders = [*(folder / "func" for folder in session), person / "func", *session, person, root]
     found: list[Path] = []
-    for folder in folders:
+    for folder in dict.fromkeys([*own, *folders]):
         names = [parse_name(path) for path in folder.glob(f"*{ending}")]
         holds = [name for name in names if set(name.entities) <= set(image.entities)]
         holds = [name for name in holds if name.path.name.split("_")[-1] == ending]

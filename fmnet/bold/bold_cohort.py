@@ -1,6 +1,6 @@
 """Read a cohort of preprocessed BOLD runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from fmnet.data.grid import Grid
 from fmnet.data.listing import Listing, OnFault, build_listing
 from fmnet.data.scans import MapTable
 from fmnet.data.store import ScanSource
-from fmnet.data.tables import read_table_file, subject_key
+from fmnet.data.tables import normal_text, read_table_file, subject_key
 from fmnet.errors import CohortError, Fault
 
 #: What the one row of each scan is called while people and labels are checked.
@@ -41,6 +41,7 @@ def read_bold(
     cleaning: CleaningSettings | None = None,
     maps: Sequence[str] = ("alff", "falff", "reho"),
     on_fault: OnFault = "raise",
+    entities: Mapping[str, str | int] | None = None,
 ) -> Listing:
     """List the runs of an fMRIPrep folder; all runs of a person and session are one scan.
 
@@ -64,20 +65,33 @@ def read_bold(
         maps reads, and the linear models.
     on_fault : {"raise", "exclude"}
         Stop at faults, all of them in one report, or go on without the people concerned.
+    entities : dict, optional
+        Which images to read by further entities of their names, ``{rec: magnitude}``; ``n/a`` for
+        those that don't state one.
 
     Raises
     ------
     CohortError
         If there is no such folder, no run, no participants table, or a map that fmnet doesn't know.
     """
+    label = normal_text(label)
     check_label_column(label, ("participant_id",))
     recipes, cleaning = parse_maps(maps), cleaning or CleaningSettings()
-    found = find_runs(root, task, sessions, space, raw, needs_confounds=cleaning.needs_confounds)
+    found = find_runs(
+        root,
+        task,
+        sessions,
+        space,
+        raw,
+        needs_confounds=cleaning.needs_confounds,
+        entities=entities,
+    )
     if not found.runs:
         raise CohortError(found.faults)
     table = read_table_file(
         Path(participants) if participants else _find_participants(Path(root), raw),
         ("participant_id", label),
+        {label: [str(positive), str(negative)]},
     )
     scans = _group(found.runs)
     rows = pd.DataFrame([_row(name, runs) for name, runs in scans.items()])

@@ -1,14 +1,15 @@
 """Preprocessed runs in a tree that fMRIPrep wrote."""
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fmnet.bold.bids_files import (
     OUTPUT_ENTITIES,
     BoldName,
-    find_bold,
+    bold_of,
     find_people,
     find_raw,
     inherited_files,
@@ -18,11 +19,15 @@ from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.run_choice import RunChoice, advise, choose_runs, is_usable, why_unusable
 from fmnet.bold.sidecars import read_sidecars, stated_start_time, stated_t_r
 from fmnet.data.advice import SETTINGS, Advice
+from fmnet.data.bids import is_same, say_instead
+from fmnet.data.bids_tree import BidsTree, read_tree
 from fmnet.data.bold_run import BoldRun
 from fmnet.errors import CohortError, Fault, VolumeError
 
 #: fMRIPrep's name for confounds, and the one that it had before version 20.2.
 CONFOUNDS = ("desc-confounds_timeseries.tsv", "desc-confounds_regressors.tsv")
+#: Entities that tell the runs of a session apart; images that differ in others are one run's.
+RUN_ENTITIES = ("sub", "ses", "task", "acq", "ce", "dir", "run")
 MASKS = ("desc-brain_mask.nii.gz", "desc-brain_mask.nii")
 
 
@@ -54,6 +59,7 @@ def find_runs(
     raw: str | Path | None = None,
     needs_confounds: bool = True,
     advice: Advice = SETTINGS,
+    entities: Mapping[str, str | int] | None = None,
 ) -> RunListing:
     """Find the runs of one task in a tree that fMRIPrep wrote; no image is opened.
 
@@ -79,6 +85,9 @@ def find_runs(
         Whether a run without a confounds file has a fault.
     advice : Advice
         How faults name the settings.
+    entities : dict, optional
+        Which images to read by further entities of their names, ``{rec: magnitude}``; ``n/a`` for
+        those that don't state one.
 
     Raises
     ------
@@ -86,8 +95,9 @@ def find_runs(
         If there is no such folder, nothing to read in it, or a choice to make.
     """
     _check_folder(Path(root), advice)
+    tree = read_tree(Path(root), only_people=True)
     runs, findings = list_runs(
-        find_bold(Path(root)),
+        keep_entities(bold_of(tree), entities or {}, Path(root), advice),
         Path(root),
         None if task is None else str(task).removeprefix("task-"),
         None if sessions is None else [str(name).removeprefix("ses-") for name in sessions],
@@ -95,9 +105,10 @@ def find_runs(
         find_raw(Path(root)) if raw is None else Path(raw),
         needs_confounds,
         advice,
+        tree,
     )
     faults = tuple(finding.fault for finding in findings)
-    return RunListing(runs, find_people(Path(root)), faults)
+    return RunListing(runs, tuple(tree.people), faults)
 
 
 def list_runs(
@@ -109,8 +120,12 @@ def list_runs(
     raw: Path | None,
     needs_confounds: bool,
     advice: Advice,
+    tree: BidsTree | None = None,
 ) -> tuple[tuple[PreprocessedRun, ...], list[Finding]]:
-    """Do the same with images found already, and say what each fault is about."""
+    """Do the same with images found already, and say what each fault is about.
+
+    With the `tree` that they were found in, people and folders without a run are named by it.
+    """
     if raw is not None:
         _check_folder(raw, advice)
     choice = choose_runs(names, root, task, sessions, space, advice)
@@ -119,17 +134,54 @@ def list_runs(
         for name in names
         if name.get("task") == choice.task and name.get("ses") in choice.sessions
     ]
-    findings = _absent(wanted, find_people(root), choice)
+    people = {person: () for person in find_people(root)} if tree is None else tree.people
+    findings = [] if tree is None else [Finding(Kind.UNREADABLE, fault) for fault in tree.faults]
+    findings += _absent(wanted, people, choice)
     roots = (root,) if raw is None else (root, raw)
-    runs: list[PreprocessedRun] = []
+    images: dict[str, list[BoldName]] = defaultdict(list)
     for run_id in sorted({name.run_id for name in wanted}, key=_as_counted):
         variants = [name for name in wanted if name.run_id == run_id]
         image = _choose_image(variants, choice, findings)
         if image is not None:
-            wrong, run = _put_together(image, roots, needs_confounds, advice)
-            findings += wrong
-            runs += [run] if not wrong else []
+            images[image.stem_of(RUN_ENTITIES)].append(image)
+    runs: list[PreprocessedRun] = []
+    for name, of_run in images.items():
+        if len(of_run) > 1:
+            findings.append(_several(name, of_run, advice))
+            continue
+        wrong, run = _put_together(of_run[0], roots, needs_confounds, advice)
+        findings += wrong
+        runs += [run] if not wrong else []
     return tuple(runs), findings
+
+
+def keep_entities(
+    names: Sequence[BoldName], entities: Mapping[str, str | int], root: Path, advice: Advice
+) -> list[BoldName]:
+    """Keep the images whose names state what is wanted; raise `CohortError` if there are none."""
+    for entity, wanted in entities.items():
+        kept = [name for name in names if is_same(name.get(entity.lower()), str(wanted))]
+        if names and not kept:
+            found = f"no BOLD image with {entity} '{wanted}'"
+            values = sorted({name.get(entity.lower()) or "n/a" for name in names})
+            action = advice.choose(entity, values[-1])
+            raise CohortError(Fault(str(root), found, ", ".join(values), action))
+        names = kept
+    return list(names)
+
+
+def _several(run: str, images: Sequence[BoldName], advice: Advice) -> Finding:
+    """Describe images of one run that differ in an entity which tells no runs apart."""
+    held = [dict(image.entities) for image in images]
+    names = sorted({key for entities in held for key in entities})
+    values = {key: sorted({entities.get(key, "") for entities in held}) for key in names}
+    choices = {key: found for key, found in values.items() if len(found) > 1}
+    files = ", ".join(image.path.name for image in images)
+    stated = "; ".join(f"{key} is {' or '.join(map(repr, v))}" for key, v in choices.items())
+    action = "; ".join(advice.choose(key, found[-1]) for key, found in choices.items())
+    found = f"several images of one run: {stated} ({files})"
+    person = images[0].participant_id
+    return Finding(Kind.REPEATED, Fault(run, found, "one image of each run", action, person))
 
 
 def _as_counted(name: str) -> list[str | int]:
@@ -143,7 +195,7 @@ def _check_folder(root: Path, advice: Advice) -> None:
 
 
 def _absent(
-    wanted: Sequence[BoldName], everyone: Sequence[str], choice: RunChoice
+    wanted: Sequence[BoldName], people: Mapping[str, Sequence[str]], choice: RunChoice
 ) -> list[Finding]:
     """People without any run of the task in one of the sessions."""
     there = {(name.participant_id, name.get("ses")) for name in wanted}
@@ -153,13 +205,15 @@ def _absent(
             Kind.NO_RUN,
             Fault(
                 person,
-                f"no run of task '{choice.task}'" + (f" in session '{session}'" if session else ""),
+                f"no run of task '{choice.task}'"
+                + (f" in session '{session}'" if session else "")
+                + say_instead(images),
                 "one at least",
                 action,
                 person,
             ),
         )
-        for person in everyone
+        for person, images in people.items()
         for session in choice.sessions
         if (person, session) not in there
     ]

@@ -1,5 +1,6 @@
 """Check command-line overrides one by one, where Hydra would stop at the first fault."""
 
+import os
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -32,8 +33,19 @@ def parse_overrides(texts: Iterable[str]) -> tuple[list[Override], list[Fault]]:
             overrides += parser.parse_overrides([text])
         except HydraException as error:
             reason = str(error).splitlines()[0]
-            faults.append(Fault(text, reason, "key=value", "quote special characters"))
+            faults.append(Fault(text, reason, "key=value", _repair(text)))
     return overrides, faults
+
+
+def _repair(text: str) -> str:
+    """Say what to do about an override that is none."""
+    if "=" in text:
+        return "quote special characters"
+    if os.path.isdir(text):
+        return f"name the setting that it is the value of, for instance cohort.root={text}"
+    if os.path.exists(text):
+        return f"name the setting that it is the value of, for instance cohort.images={text}"
+    return "write settings as key=value; there is no file or folder of this name either"
 
 
 def check_overrides(

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+#: What stands for a value that a name doesn't state.
+UNSAID = "n/a"
+
 
 @dataclass(frozen=True)
 class Advice:
@@ -21,6 +24,9 @@ class Advice:
         Where runs of several tasks or sessions are found, or none of those asked for.
     raw : str
         Where a sidecar in the raw data set may help.
+    entity : str
+        Where files differ in an entity that has no setting of its own; with places for the
+        entity's ``name`` and a ``value``.
     """
 
     root: str = "correct cohort.root"
@@ -34,6 +40,12 @@ class Advice:
     runs: str = "say which task to read: cohort.task=NAME"
     sessions: str = "say which to read: cohort.sessions=[NAME,...]"
     raw: str = "name the raw data set whose sidecars state it: cohort.raw=FOLDER"
+    entity: str = "choose with 'cohort.entities={{{name}: {value}}}'"
+
+    def choose(self, entity: str, value: str) -> str:
+        """Say how maps are chosen by an entity of their names."""
+        own = {"stat": self.stat, "space": self.space, "task": self.task, "desc": self.desc}
+        return own.get(entity) or self.entity.format(name=entity, value=value or UNSAID)
 
 
 #: For the readers of cohorts.

@@ -4,7 +4,11 @@ from collections import Counter
 from pathlib import Path
 
 from fmnet.data.advice import Advice
+from fmnet.data.tables import normal_text
 from fmnet.errors import CohortError, Fault
+
+#: The contrast of maps whose contrast nobody states.
+UNSAID_CONTRAST = "map"
 
 
 def choose_contrasts(
@@ -17,6 +21,7 @@ def choose_contrasts(
     CohortError
         If one is asked for twice or does not occur.
     """
+    asked = None if asked is None else [normal_text(name) for name in asked]
     if twice := [name for name, count in Counter(asked or ()).items() if count > 1]:
         found = f"contrast {', '.join(twice)} asked for more than once"
         raise CohortError(Fault(str(source), found, "each contrast once", advice.contrasts))

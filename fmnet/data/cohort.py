@@ -96,7 +96,11 @@ class Cohort:
 
     def values(self) -> FloatArray:
         """Load the in-mask values of all scans: (N, C, V) float32, NaN where missing."""
-        return np.stack([stored.values() for stored in self.stored])
+        first = self.stored[0].values()
+        values: FloatArray = np.empty((len(self.stored), *first.shape), first.dtype)
+        for row, stored in enumerate(self.stored):  # one by one: each is an open file meanwhile
+            values[row] = stored.values()
+        return values
 
     def table(self) -> pd.DataFrame:
         """Account for every person and scan: used, in the lock-box, or left out and why."""

@@ -78,8 +78,8 @@ def correlations(values: FloatArray) -> NDArray[np.float64]:
 
 def _sample(stored: StoredScan, channel: int) -> FloatArray:
     values = stored.values()[channel]
-    sample: FloatArray = values[:: max(1, len(values) // N_COMPARED)]
-    return sample
+    # a copy: a part of what is mapped would keep one file per scan open
+    return np.array(values[:: max(1, len(values) // N_COMPARED)], dtype=np.float32)
 
 
 def _fault(scan: Scan, file: str, others: list[str]) -> Fault:

@@ -11,6 +11,8 @@ from fmnet.data.tables import read_table_file
 from fmnet.errors import Fault, FoldsError
 
 ROLES = ("train", "test")
+#: Of many repeats over a large cohort.
+MAX_FOLD_LINES = 5_000_000
 
 
 def folds_table(folds: list[Fold]) -> pd.DataFrame:
@@ -40,7 +42,8 @@ def read_folds(cohort: Cohort, path: str | Path) -> list[Fold]:
     FoldsError
         If the table names other subjects than the cohort has, or splits them wrongly.
     """
-    table = read_table_file(Path(path), ("repeat", "fold", "participant_id", "role", "inner_fold"))
+    columns = ("repeat", "fold", "participant_id", "role", "inner_fold")
+    table = read_table_file(Path(path), columns, max_lines=MAX_FOLD_LINES)
     here, there = set(cohort.participant_ids), set(table["participant_id"])
     if here != there:
         only = f"only here: {sorted(here - there)}, only in the table: {sorted(there - here)}"

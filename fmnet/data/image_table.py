@@ -1,18 +1,34 @@
 """Read a cohort from a table of paths: SPM, FSL, nilearn, anything that is NIfTI."""
 
+import os
+import re
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from unicodedata import normalize
 
 import pandas as pd
 
 from fmnet.data.advice import SETTINGS, Advice
-from fmnet.data.choices import check_label_column, choose_contrasts
+from fmnet.data.choices import UNSAID_CONTRAST, check_label_column, choose_contrasts
 from fmnet.data.listing import Listing, OnFault, build_listing
 from fmnet.data.scans import MapTable
-from fmnet.data.tables import lines_of, read_table_file, say_lines, subject_key
+from fmnet.data.tables import (
+    lines_of,
+    normal_text,
+    read_table_file,
+    say_lines,
+    say_some,
+    subject_key,
+)
 from fmnet.errors import CohortError, Fault
 
 #: Columns with a meaning of their own; all others tell scans of a person apart.
 FIXED = ("participant_id", "contrast", "path", "space")
+#: How SPM names a volume of a file: ``con_0001.nii,1``.
+VOLUME = re.compile(r"(?P<file>.+\.(?:nii|nii\.gz|img|img\.gz|hdr)),(?P<volume>\d+)", re.IGNORECASE)
+#: Longest name and path that Linux opens, in bytes.
+MAX_NAME, MAX_PATH = 255, 4095
 
 
 def read_image_table(
@@ -52,19 +68,20 @@ def read_image_table(
     CohortError
         If a table is missing or lacks a column, or a contrast does not occur.
     """
+    label = normal_text(label)
     check_label_column(label, FIXED)
     images = Path(images)
-    maps = find_table_maps(images, contrasts, stat, space, label)
+    named = [str(value) for value in (positive, negative) if value is not None]
+    maps = find_table_maps(images, contrasts, stat, space, label, named)
     if participants is not None:
         columns = ("participant_id",) if "label" in maps.rows else ("participant_id", label)
-        people = read_table_file(Path(participants), columns)
+        people = read_table_file(Path(participants), columns, {label: named})
     elif "label" in maps.rows:
         people = maps.rows[["participant_id"]].drop_duplicates()
     else:
-        found = ", ".join(repr(name) for name in maps.rows.columns)
         raise _fault(
             images,
-            f"no label column '{label}' among {found}",
+            f"no label column '{label}' among {say_some(map(repr, maps.columns))}",
             "a label column here or in a participants table",
             "set cohort.label to a column, or cohort.participants to a table that has it",
         )
@@ -77,16 +94,40 @@ def find_table_maps(
     stat: str = "n/a",
     space: str = "MNI152",
     label: str | None = None,
+    groups: Sequence[str] = (),
     advice: Advice = SETTINGS,
 ) -> MapTable:
-    """Read the table of paths and tell scans and contrasts apart."""
-    table = read_table_file(images, ("participant_id", "path"))
+    """Read the table of paths and tell scans and contrasts apart.
+
+    Parameters
+    ----------
+    images : Path
+        The table.
+    contrasts : list of str, optional
+        Those that are wanted; maps of a table without a column ``contrast`` are taken for the one
+        that is.
+    stat, space, label
+        See `read_image_table`.
+    groups : sequence of str
+        Labels, also those that read like a missing value.
+    advice : Advice
+        How faults name the settings.
+
+    Raises
+    ------
+    CohortError
+        If the table is missing or lacks a column or values, or a contrast does not occur.
+    """
+    meant = {"contrast": contrasts or [], **({label: groups} if label else {})}
+    table = read_table_file(images, ("participant_id", "path"), meant)
     if table.empty:
         raise _fault(images, "no row", "one row per map", "list the maps")
     _check_filled(table, images)
     table["participant_id"] = _one_spelling(table["participant_id"])
+    columns = tuple(str(name) for name in table.columns)
     if "contrast" not in table:
-        table["contrast"] = "map"
+        is_said = contrasts is not None and len(contrasts) == 1
+        table["contrast"] = contrasts[0] if contrasts and is_said else UNSAID_CONTRAST
     stated = table["space"] if "space" in table else pd.Series("", index=table.index)
     rows = pd.DataFrame(
         {
@@ -94,17 +135,18 @@ def find_table_maps(
             "scan_id": _scan_ids(table),
             "contrast": table["contrast"],
             "space": stated.where(stated != "", space),
-            "path": [str(images.parent / path) for path in table["path"]],
+            "path": [_locate(images.parent, path) for path in table["path"]],
         }
     )
     if label is not None and label in table:
         rows["label"] = table[label]
+    faults = _path_faults(rows)
     chosen = choose_contrasts(contrasts, sorted(set(rows["contrast"])), images, advice)
     is_kept = rows["contrast"].isin(chosen)
     _check_columns(table[is_kept], images)
     kept = rows[is_kept].reset_index(drop=True)
     without = sorted(set(rows["participant_id"]) - set(kept["participant_id"]))
-    faults = [
+    faults += [
         Fault(
             person,
             "no map of any contrast asked for",
@@ -114,7 +156,56 @@ def find_table_maps(
         )
         for person in without
     ]
-    return MapTable(kept, chosen, stat, faults=faults, told_apart_by=tuple(_varying(table)))
+    # a scan with a path that is of no use is no scan
+    useless = {fault.where for fault in faults}
+    kept = kept[~kept["scan_id"].isin(useless)].reset_index(drop=True)
+    return MapTable(
+        kept,
+        chosen,
+        stat,
+        faults=faults,
+        told_apart_by=tuple(_varying(table)),
+        columns=columns,
+    )
+
+
+def _locate(folder: Path, path: str) -> str:
+    """Put a path of a table below its folder, as it is written here.
+
+    SPM's ``con_0001.nii,1`` is the file's first volume, which is the whole of a 3-D file; a table
+    from Windows writes folders with backslashes, one from a Mac may take accents apart.
+    """
+    match = VOLUME.fullmatch(path)
+    first = match["file"] if match and match["volume"] == "1" else path
+    forms = (form(first) for form in (str, partial(normalize, "NFC"), partial(normalize, "NFD")))
+    spellings = [written for form in forms for written in (form, form.replace("\\", "/"))]
+    written = [os.path.join(folder, spelling) for spelling in dict.fromkeys((path, *spellings))]
+    there = next((spelling for spelling in written if os.path.lexists(spelling)), None)
+    return str(Path(there or os.path.join(folder, first)))
+
+
+def _path_faults(rows: pd.DataFrame) -> list[Fault]:
+    """Name paths that can't be a map's, whatever is on the disk."""
+    faults = []
+    for person, scan_id, path in zip(
+        rows["participant_id"], rows["scan_id"], rows["path"], strict=True
+    ):
+        raw = os.fsencode(path)
+        longest = max(map(len, raw.split(b"/")))
+        if longest > MAX_NAME or len(raw) > MAX_PATH:
+            size = f"a name of {longest}" if longest > MAX_NAME else f"a path of {len(raw)}"
+            found = f"{size} bytes ({path[:60]}...)"
+            accepted = f"names of up to {MAX_NAME} bytes, paths of up to {MAX_PATH}"
+        elif (match := VOLUME.fullmatch(path)) and not os.path.lexists(path):
+            found = f"volume {match['volume']} of a file ({path})"
+            accepted = "a 3-D map: the file, or SPM's ',1' behind its name"
+        elif re.search(r"(^|/)[A-Za-z]:\\", path):
+            found = f"a path of another machine, under Windows ({path})"
+            accepted = "a path as it is here, for instance relative to the table"
+        else:
+            continue
+        faults.append(Fault(scan_id, found, accepted, "correct the table", person))
+    return faults
 
 
 def _check_filled(table: pd.DataFrame, images: Path) -> None:
@@ -151,9 +242,12 @@ def _check_columns(table: pd.DataFrame, images: Path) -> None:
 
 def _varying(table: pd.DataFrame) -> list[str]:
     """Name the columns that differ within a person, and so tell scans apart."""
-    people = table.groupby("participant_id")
     names = [str(name) for name in table if name not in FIXED]
-    return [name for name in names if people[name].nunique().max() > 1]
+    people = table["participant_id"]
+    row_of = dict(zip(people[::-1], range(len(people))[::-1], strict=True))
+    first = people.map(row_of).to_numpy(dtype=int)
+    values = {name: table[name].to_numpy(dtype=object) for name in names}
+    return [name for name in names if (values[name] != values[name][first]).any()]
 
 
 def _one_spelling(people: pd.Series) -> pd.Series:

@@ -12,7 +12,7 @@ from fmnet.data.covariates import number_faults
 from fmnet.data.grid import Grid
 from fmnet.data.scans import MapTable, Scan, group_scans
 from fmnet.data.store import ScanSource, ScanStore
-from fmnet.data.tables import lines_of, say_lines, subject_key, table_name
+from fmnet.data.tables import lines_of, normal_text, say_lines, subject_key, table_name
 from fmnet.data.volume import MNI_SPACES
 from fmnet.errors import Fault
 
@@ -92,9 +92,12 @@ def build_listing(
     on_fault : {"raise", "exclude"}
         What opening the listing will do about people with faults.
     """
+    column, positive = normal_text(column), normal_text(str(positive))
+    negative = None if negative is None else normal_text(str(negative))
     scans, faults = group_scans(maps)
+    participants, unnamed = _named(participants)
     table = participants.drop_duplicates("participant_id")
-    faults += _person_faults(maps, participants)
+    faults += unnamed + _person_faults(maps, participants)
     faults += number_faults(participants, (column,))
     if "label" not in maps.rows:
         by_person = dict(zip(table["participant_id"].map(subject_key), table[column], strict=True))
@@ -106,9 +109,7 @@ def build_listing(
     else:
         # of incomplete scans too: that they are is reported by itself
         known = [str(label) for label in maps.rows.drop_duplicates("scan_id")["label"]]
-    labels, label_faults = _choose_labels(
-        known, column, str(positive), None if negative is None else str(negative)
-    )
+    labels, label_faults = _choose_labels(known, column, positive, negative)
     named = {subject_key(person) for person in table["participant_id"]}
     judged = [scan for scan in scans if subject_key(scan.participant_id) in named]
     faults += label_faults + _label_faults(judged, labels) + _space_faults(scans)
@@ -124,22 +125,40 @@ def build_listing(
     )
 
 
+def _named(participants: pd.DataFrame) -> tuple[pd.DataFrame, list[Fault]]:
+    """Leave out rows that name nobody, with a fault."""
+    is_named = participants["participant_id"] != ""
+    if is_named.all():
+        return participants, []
+    lines = lines_of(participants, participants.index[~is_named])
+    fault = Fault(
+        table_name(participants),
+        f"no participant_id in {say_lines(lines) if lines else 'some rows'}",
+        "a participant_id in every row",
+        "fill it in or remove the rows",
+    )
+    return participants[is_named], [fault]
+
+
 def _person_faults(maps: MapTable, participants: pd.DataFrame) -> list[Fault]:
     """People named twice in the table, people without a map, maps without a person."""
-    keys = [subject_key(person) for person in participants["participant_id"]]
-    named = dict(zip(keys, participants["participant_id"], strict=True))
+    rows_of: dict[str, list[Any]] = {}
+    for row, person in participants["participant_id"].items():
+        rows_of.setdefault(subject_key(person), []).append(row)
+    named = {subject_key(person): str(person) for person in participants["participant_id"]}
     faults = [
         Fault(
             named[key],
-            f"{count} rows in {table_name(participants)}{_places(participants, keys, key)}",
+            f"{len(rows)} rows in {table_name(participants)}{_places(participants, rows)}",
             "one row per person",
             "remove the rows that are wrong",
             named[key],
         )
-        for key, count in Counter(keys).items()
-        if count > 1
+        for key, rows in rows_of.items()
+        if len(rows) > 1
     ]
     scanned = {subject_key(person): str(person) for person in maps.rows["participant_id"]}
+    told = {subject_key(fault.participant_id) for fault in maps.faults if fault.participant_id}
     faults += [
         Fault(
             named[key],
@@ -149,7 +168,7 @@ def _person_faults(maps: MapTable, participants: pd.DataFrame) -> list[Fault]:
             named[key],
         )
         for key in named
-        if key not in scanned
+        if key not in scanned and key not in told
     ]
     faults += [
         Fault(
@@ -165,8 +184,7 @@ def _person_faults(maps: MapTable, participants: pd.DataFrame) -> list[Fault]:
     return faults
 
 
-def _places(participants: pd.DataFrame, keys: list[str], key: str) -> str:
-    rows = participants.index[[other == key for other in keys]]
+def _places(participants: pd.DataFrame, rows: list[Any]) -> str:
     lines = lines_of(participants, rows)
     return f" ({say_lines(lines)})" if lines else ""
 

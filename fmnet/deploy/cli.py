@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -17,7 +17,7 @@ from fmnet.deploy.bold_predict import NewBoldScan, predict_run
 from fmnet.deploy.bundle import INTENDED_USE, Bundle, read_bundle
 from fmnet.deploy.find import find_new_scans
 from fmnet.deploy.find_bold import find_new_runs
-from fmnet.deploy.options import build_parser, stated_by
+from fmnet.deploy.options import build_parser, entities_of, stated_by
 from fmnet.deploy.predict import NewScan, Prediction, failed, predict_scan
 from fmnet.deploy.results import Results, check_out
 from fmnet.errors import BundleError, Fault, FmnetError, printable
@@ -62,9 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
                 check_out(options.out)
             bundle = read_bundle(options.bundle, give_up)
             print(f"{describe(bundle)}\n{INTENDED_USE}", file=sys.stderr)
-            stated = stated_by(options, bundle)
+            stated, entities = stated_by(options, bundle), entities_of(options)
             for source in options.scans:
-                listed += _find(bundle, source, options.space, stated)
+                listed += _find(bundle, source, options.space, stated, entities)
             with results:
                 unscored = _predict_all(bundle, listed, results)
             if options.out is not None:
@@ -131,15 +131,15 @@ def _input(bundle: Bundle) -> str:
 
 
 def _find(
-    bundle: Bundle, source: str, space: str, stated: Stated
+    bundle: Bundle, source: str, space: str, stated: Stated, entities: Mapping[str, str]
 ) -> list[NewScan | NewBoldScan | Prediction]:
     """Find the scans that an argument names; what can't be scored is a row already."""
     scans: Sequence[NewScan | NewBoldScan]
     try:
         if bundle.contract is None:
-            scans, errors = find_new_scans(source, bundle, space)
+            scans, errors = find_new_scans(source, bundle, space, entities)
         else:
-            scans, errors = find_new_runs(source, bundle, space, stated)
+            scans, errors = find_new_runs(source, bundle, space, stated, entities)
     except Exception as error:  # noqa: BLE001 (one argument never costs the others)
         return [failed(source, [_unforeseen(source, error)])]
     return [*errors, *scans]

@@ -1,14 +1,17 @@
 """Find the scans that an argument of ``fmnet-predict`` names."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from fmnet.data.advice import Advice
-from fmnet.data.bids import find_maps
+from fmnet.data.bids import STATMAP, absent_faults, choose_maps, no_maps
+from fmnet.data.bids_tree import read_tree
 from fmnet.data.image_table import find_table_maps
 from fmnet.data.scans import MapTable, group_scans
 from fmnet.data.statistic import UNSAID_STAT
+from fmnet.data.tables import read_table_file, subject_key
 from fmnet.deploy.bundle import Bundle
 from fmnet.deploy.naming import (
     UNSAID_CONTRASTS,
@@ -19,16 +22,23 @@ from fmnet.deploy.naming import (
     stated_space,
 )
 from fmnet.deploy.predict import NewScan, Prediction, failed, run_instead_of_maps
-from fmnet.errors import Fault, FmnetError, VolumeError
+from fmnet.errors import CohortError, Fault, FmnetError, VolumeError
 
 #: How names of time series end.
 RUNS = ("_bold.nii", "_bold.nii.gz")
 TABLES = {".tsv", ".csv"}
+ACCEPTED = (
+    "a map (.nii, .nii.gz, .img), maps joined by commas, a table (.tsv, .csv) or a "
+    "BIDS-derivatives folder"
+)
+SUPPLY = "supply the person's maps"
+#: Names a data set's people.
+PEOPLE = "participants.tsv"
 Found = tuple[list[NewScan], list[Fault]]
 
 
 def find_new_scans(
-    source: str, bundle: Bundle, space: str = ""
+    source: str, bundle: Bundle, space: str = "", entities: Mapping[str, str] | None = None
 ) -> tuple[list[NewScan], list[Prediction]]:
     """Find the scans that an argument names.
 
@@ -42,15 +52,18 @@ def find_new_scans(
         Says which contrasts, statistic and space are needed.
     space : str
         The maps' space, whatever their names say; empty to believe the names.
+    entities : dict, optional
+        Which maps of a folder to read, by entities of their names.
 
     Returns
     -------
     tuple of list
         Scans to be scored, and predictions with status ``error`` for those that can't be, also
-        where the argument itself is of no use.
+        for everyone in a folder of whom there is no map, and where the argument itself is of no
+        use.
     """
     try:
-        found, faults = _find(source, bundle, space)
+        found, faults = _find(source, bundle, space, entities or {})
     except FmnetError as error:
         return [], [failed(source, error.faults)]
     except OSError as error:
@@ -68,13 +81,13 @@ def find_new_scans(
     return scans, errors
 
 
-def _find(source: str, bundle: Bundle, space: str) -> Found:
+def _find(source: str, bundle: Bundle, space: str, entities: Mapping[str, str]) -> Found:
     # os.path and not pathlib, which raises where a folder above may not be entered
     if os.path.isdir(source):
-        return _from_folder(Path(source), bundle, space)
+        return _from_folder(Path(source), bundle, space, entities)
     if Path(source).suffix.lower() in TABLES:
         return _from_table(Path(source), bundle, space)
-    files = split_names(source)
+    files = split_names(source, ACCEPTED)
     return [NewScan(source, in_order(files, bundle.preparation.contrasts, source), space)], []
 
 
@@ -86,34 +99,73 @@ def _check_no_runs(scan: NewScan, bundle: Bundle) -> None:
 
 def _from_table(table: Path, bundle: Bundle, space: str) -> Found:
     contrasts = bundle.preparation.contrasts
-    maps = find_table_maps(table, list(contrasts), space=space, advice=_advice(bundle))
+    maps = find_table_maps(table, _asked(bundle), space=space, advice=_advice(bundle))
     scans, faults = _from_maps(maps, bundle)
     agreeing = []
     for scan in scans:
         try:
-            check_contrasts(scan.files, contrasts, scan.name)
+            if "contrast" in maps.columns:
+                check_contrasts(scan.files, contrasts, scan.name)
+            else:
+                in_order(scan.files, contrasts, scan.name)
             agreeing.append(scan)
         except VolumeError as error:
             faults += error.faults
     return agreeing, faults
 
 
-def _from_folder(folder: Path, bundle: Bundle, space: str) -> Found:
+def _asked(bundle: Bundle) -> list[str] | None:
+    """Name the contrasts that are needed; None where the signature doesn't know its own."""
+    contrasts = bundle.preparation.contrasts
+    return None if contrasts == UNSAID_CONTRASTS else list(contrasts)
+
+
+def _from_folder(folder: Path, bundle: Bundle, space: str, entities: Mapping[str, str]) -> Found:
     check_readable(folder)
     wanted = bundle.metadata["input"]
-    maps = find_maps(
-        folder,
-        list(bundle.preparation.contrasts),
+    tree = read_tree(folder)
+    people, faults = with_table(folder, tree.people)
+    in_space = f" in space '{space}'" if space else ""
+    lacks = (
+        f"no map that is needed{in_space}",
+        f"{', '.join(wanted['contrasts'])} ({wanted['stat']})",
+    )
+    if people and not any(image.suffix == STATMAP for image in tree.images):
+        action = no_maps(tree, _advice(bundle)).action
+        faults += tree.faults
+        return [], faults + absent_faults(people, (), *lacks, told=faults, action=action)
+    maps = choose_maps(
+        tree,
+        _asked(bundle),
         None if wanted["stat"] == UNSAID_STAT else wanted["stat"],
-        preferred_space=space or wanted["space"],
-        advice=_advice(bundle),
+        entities,
+        _advice(bundle),
+        space or wanted["space"],
+        is_unsaid_accepted=True,
     )
     if space:  # chooses where names state it, and overrules them where none does
         chosen = maps.rows["space"] == space
         maps.rows = maps.rows[chosen] if chosen.any() else maps.rows.assign(space=space)
-    scans, faults = _from_maps(maps, bundle)
-    without = sorted(set(maps.everyone) - set(maps.rows["participant_id"]))
-    return scans, [*faults, *(_no_map(person, bundle, space) for person in without)]
+    scans, wrong = _from_maps(maps, bundle)
+    faults += wrong
+    present = maps.rows["participant_id"]
+    return scans, faults + absent_faults(people, present, *lacks, told=faults, action=SUPPLY)
+
+
+def with_table(
+    folder: Path, people: Mapping[str, tuple[str, ...]]
+) -> tuple[dict[str, tuple[str, ...]], list[Fault]]:
+    """Add those whom a folder's own participants.tsv names; a table of no use is a fault."""
+    table = folder / PEOPLE
+    if not os.path.lexists(table):
+        return dict(people), []
+    try:
+        named = read_table_file(table, ("participant_id",))["participant_id"]
+    except CohortError as error:
+        return dict(people), list(error.faults)
+    known = {subject_key(person) for person in people}
+    others = {person: () for person in named if person and subject_key(person) not in known}
+    return {**people, **others}, []
 
 
 def check_readable(folder: Path) -> None:
@@ -125,15 +177,15 @@ def check_readable(folder: Path) -> None:
 
 def _from_maps(maps: MapTable, bundle: Bundle) -> Found:
     scans, faults = group_scans(maps, _advice(bundle))
-    says_contrast = maps.contrasts != UNSAID_CONTRASTS
-    found = [NewScan(scan.scan_id, scan.files, scan.space, says_contrast) for scan in scans]
+    is_said = maps.rows["path"].map(lambda _: "contrast" in maps.columns)
+    if "entities" in maps.rows:
+        is_said = maps.rows["entities"].map(lambda entities: "contrast" in entities)
+    said = set(maps.rows["path"][is_said.astype(bool)])
+    found = [
+        NewScan(scan.scan_id, scan.files, scan.space, said.issuperset(map(str, scan.files)))
+        for scan in scans
+    ]
     return found, [*maps.faults, *faults]
-
-
-def _no_map(person: str, bundle: Bundle, space: str) -> Fault:
-    where = f" in space '{space}'" if space else ""
-    accepted = f"{', '.join(bundle.preparation.contrasts)} ({bundle.metadata['input']['stat']})"
-    return Fault(person, f"no map that is needed{where}", accepted, "supply the person's maps")
 
 
 def _advice(bundle: Bundle) -> Advice:
@@ -142,10 +194,13 @@ def _advice(bundle: Bundle) -> Advice:
     contrasts = ", ".join(bundle.preparation.contrasts)
     return Advice(
         root="correct the path",
+        channels="name the files of one contrast one by one, or list them in a table",
         contrasts=f"give maps of every contrast that the signature needs: {contrasts}",
         stat=f"give maps of one statistic, the signature's ({wanted['stat']})",
         space="say which to read: --space NAME",
-        desc="name the files that are meant one by one",
+        task="say which to read: --entity task=NAME",
+        desc="say which to read: --entity desc=NAME",
         naming="rename the maps the BIDS way, or list them in a table (.tsv: participant_id, "
         "contrast, path)",
+        entity="say which to read: --entity {name}={value}",
     )

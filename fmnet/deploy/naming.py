@@ -1,10 +1,11 @@
 """What the names of new maps say (BIDS entities), and whether it fits the signature."""
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from fmnet.data.bids_tree import read_entities
+from fmnet.data.image_files import SUFFIXES
 from fmnet.data.statistic import UNSAID_STAT, same_stat
 from fmnet.data.volume import check_space
 from fmnet.errors import Fault, VolumeError
@@ -17,25 +18,55 @@ UNSAID_SPACE = "MNI152"
 
 def stated(files: Sequence[Path], entity: str) -> list[str]:
     """Read an entity (``contrast``, ``stat``, ``space``) off each name; empty where unsaid."""
-    pattern = re.compile(rf"(?:^|_){entity}-([^-_.]+)")
-    found = [pattern.search(file.name) for file in files]
-    return [match[1] if match else "" for match in found]
+    stems = [file.name[: -len(_ending(file)) or None] for file in files]
+    return [read_entities(stem.split("_")).get(entity, "") for stem in stems]
 
 
-def split_names(source: str) -> tuple[Path, ...]:
+def _ending(file: Path) -> str:
+    name = file.name.lower()
+    return max((end for end in SUFFIXES if name.endswith(end)), key=len, default="")
+
+
+def split_names(source: str, accepted: str, has_volumes: bool = False) -> tuple[Path, ...]:
     """Split names at commas, unless it is one file whose name holds some.
+
+    SPM's ``con_0001.nii,1``, the first volume of a file, is the file.
+
+    Parameters
+    ----------
+    source : str
+        The argument.
+    accepted : str
+        What it may be, for messages.
+    has_volumes : bool
+        Whether files hold several volumes, so that one of them is not the file.
 
     Raises
     ------
     VolumeError
-        If there is nothing between two commas.
+        If there is nothing between two commas, a later volume is meant, or a name leads nowhere.
     """
     if os.path.lexists(source):
         return (Path(source),)
-    names = [name.strip() for name in source.split(",")]
-    if "" in names:
-        accepted, action = "names of files, each after the other's comma", "remove the extra comma"
-        raise VolumeError(Fault(source, "an empty name between commas", accepted, action))
+    names: list[str] = []
+    for name in (part.strip() for part in source.split(",")):
+        if name == "":
+            wanted, action = (
+                "names of files, each after the other's comma",
+                "remove the extra comma",
+            )
+            raise VolumeError(Fault(source, "an empty name between commas", wanted, action))
+        if name.isdecimal() and names and _ending(Path(names[-1])) and not os.path.lexists(name):
+            if int(name) != 1 or has_volumes:
+                found = f"volume {name} of a file ({names[-1]},{name})"
+                action = "write that volume into a file of its own, or give the file's name alone"
+                raise VolumeError(Fault(source, found, accepted, action))
+            continue
+        names.append(name)
+    for name in names:
+        if not _ending(Path(name)) and not os.path.lexists(name):
+            found = "no such file or folder" if name == source else f"no such file ('{name}')"
+            raise VolumeError(Fault(source, found, accepted, "correct the path"))
     return tuple(map(Path, names))
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 from fmnet.deploy.beside import Stated
@@ -36,6 +37,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="space of the maps or runs: overrules what file names say (space-NAME), but not the "
         "space column of a table; in a folder that holds several spaces, the one to read",
     )
+    parser.add_argument(
+        "--entity",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="which images of a folder to read, by an entity of their names or folders "
+        "(node=subjectLevel, res=2; run=n/a for those without); may be given several times",
+    )
     for name, what in (
         ("confounds", "fMRIPrep's confounds of a single run"),
         ("mask", "brain mask of a single run"),
@@ -50,6 +59,27 @@ def build_parser() -> argparse.ArgumentParser:
         help="repetition time of single runs, whatever sidecars and headers say",
     )
     return parser
+
+
+def entities_of(options: argparse.Namespace) -> dict[str, str]:
+    """Read which entities images of a folder have to state.
+
+    Raises
+    ------
+    ConfigError
+        If one is not given as NAME=VALUE, or twice.
+    """
+    pairs = [text.partition("=")[::2] for text in options.entity]
+    names = [name.strip().lower() for name, _ in pairs]
+    wrong = [text for text in options.entity if not re.fullmatch(r"\s*[A-Za-z]+\s*=.*", text)]
+    wrong += [f"{name} given twice" for name in set(names) if names.count(name) > 1]
+    if options.entity and not any(map(os.path.isdir, options.scans)):
+        action = "leave it out: files that are named are read whatever their names say"
+        raise ConfigError(Fault("--entity", "no folder among the scans", "a folder", action))
+    if wrong:
+        action = "write it so, for instance --entity node=subjectLevel"
+        raise ConfigError(Fault("--entity", ", ".join(wrong), "NAME=VALUE, each name once", action))
+    return dict(zip(names, (value.strip() for _, value in pairs), strict=True))
 
 
 def stated_by(options: argparse.Namespace, bundle: Bundle) -> Stated:

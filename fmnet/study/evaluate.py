@@ -201,7 +201,10 @@ def _cohort_table(folder: Path) -> pd.DataFrame:
     if not (folder / "metrics.json").is_file():
         action = "name the folder that scripts/train.py printed last"
         raise RunError(Fault(str(folder), "no finished run", "a run folder with model/", action))
-    table = read_table_file(folder / "cohort.tsv", ("scan_id", "participant_id", "label", "used"))
+    training = read_record(folder / NETWORK_FOLDER)
+    groups = {"label": (training["positive"], training["negative"])}  # one may be called NA
+    columns = ("scan_id", "participant_id", "label", "used")
+    table = read_table_file(folder / "cohort.tsv", columns, groups)
     if not (table["used"] == BOX).any():
         raise RunError(
             Fault(

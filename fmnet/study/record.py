@@ -123,7 +123,9 @@ def read_results(folder: Path, data: StudyData, folds: list[Fold]) -> Results:
 
 def _check_same_data(folder: Path, data: StudyData, folds: list[Fold]) -> None:
     """Raise `RunError` unless maps, labels and folds are those that the scores come from."""
-    people = read_table_file(folder / "cohort.tsv", IDENTITY)
+    labels = data.cohort.listing.labels
+    groups = {"label": (labels.positive, labels.negative)}  # one may be called NA
+    people = read_table_file(folder / "cohort.tsv", IDENTITY, groups)
     changed = []
     if _rows(people) != _rows(data.cohort.table()):
         changed.append("maps or labels")

@@ -179,7 +179,7 @@ def test_refuses_folder(tmp_path):
 
 def test_refuses_other_encoding(write_text):
     path = write_text("participant_id\tgroup\nsub-01\tFM\n", encoding="utf-16")
-    with pytest.raises(CohortError, match=r"participants\.tsv: found a table .*codec"):
+    with pytest.raises(CohortError, match=r"participants\.tsv: found a table in .*UTF-16"):
         read_table_file(path, COLUMNS)
 
 

@@ -230,7 +230,8 @@ def test_person_of_a_folder_without_a_needed_map_is_an_error_row(bundle, tree):
     scans, (error,) = find_new_scans(str(tree), bundle)
     assert len(scans) == 2
     assert error.scan == folder.name
-    assert "no map that is needed; accepted: pressure, visual (z)" in error.reason
+    assert "no map that is needed, but sub-" in error.reason
+    assert "stat-t_statmap.nii.gz; accepted: pressure, visual (z)" in error.reason
 
 
 def double(tree, space, people=3):
