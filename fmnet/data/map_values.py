@@ -23,6 +23,8 @@ FEW_SHARE, FEW_VOXELS = 1e-3, 20
 #: Real maps repeat no value other than 0 in more than 0.2 % of their voxels. In files of few
 #: different values each is about as frequent as the next one.
 FILL_SHARE, FILL_TO_NEXT = 0.05, 5
+#: About how many values are looked at for such a number.
+N_LOOKED_AT = 300_000
 #: What is smaller than this share of a map's typical value is tiny.
 TINY_SHARE = 1e-3
 #: What is smaller than this share of a map's largest usual value is rounding of float32 or the
@@ -50,7 +52,7 @@ def blank_background(values: FloatArray, half_step: float = 0.0) -> FloatArray:
         Infinite values stay, for `check_values` to refuse.
     """
     size = np.abs(values)
-    nothing = size <= np.finfo(np.float32).tiny
+    nothing = size <= np.finfo(np.float32).tiny  # no data either: denormal numbers
     near = (size <= half_step * 1.001) & ~nothing
     known = np.isfinite(size) & ~nothing & ~near
     fill = find_fill(values[known])
@@ -71,12 +73,14 @@ def blank_background(values: FloatArray, half_step: float = 0.0) -> FloatArray:
 
 def find_fill(values: FloatArray) -> float | None:
     """Find the number that fills a good part of an image, (N,), as no measured value does."""
-    keys, counts = np.unique(_rounded(values), return_counts=True)
+    sample = values[:: max(1, len(values) // N_LOOKED_AT)]
+    rounded = _rounded(sample)
+    keys, counts = np.unique(rounded, return_counts=True)
     if not len(counts):
         return None
     top, second = [*np.sort(counts)[::-1][:2], 0][:2]
-    if top > len(values) / 2 or top > max(FILL_SHARE * len(values), FILL_TO_NEXT * second):
-        return float(values[_rounded(values) == keys[counts.argmax()]][0])
+    if top > len(sample) / 2 or top > max(FILL_SHARE * len(sample), FILL_TO_NEXT * second):
+        return float(sample[rounded == keys[counts.argmax()]][0])
     return None
 
 
