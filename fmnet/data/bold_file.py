@@ -1,5 +1,6 @@
 """4-D NIfTI files of BOLD runs, read volume by volume."""
 
+import math
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from fmnet.data.byte_stream import ByteStream, open_stream
 from fmnet.data.image_files import ACCEPTED as ACCEPTED_MAP
 from fmnet.data.image_files import SPARE_BYTES, SUFFIXES, damaged, is_packed, read_start, too_long
-from fmnet.data.nifti import INSIDE_EXTENSION, MAX_BYTES, Header, ras_order, read_header
+from fmnet.data.nifti import INSIDE_EXTENSION, Header, ras_order, read_header
 from fmnet.data.volume import Affine
 from fmnet.errors import Fault, VolumeError
 
@@ -25,6 +26,8 @@ ACCEPTED = "one 4-D NIfTI file of a BOLD run (.nii, .nii.gz)"
 SECONDS = {0: 1.0, 8: 1.0, 16: 1e-3, 24: 1e-6}
 #: Repetition times in seconds outside of which a header is taken to be wrong.
 SHORTEST_T_R, LONGEST_T_R = 0.05, 30.0
+#: Voxels of a volume (a head at 0.8 mm), and their bytes.
+MAX_VOXELS, MAX_VOLUME_BYTES = 1 << 24, 1 << 27
 #: Bytes of a run, unpacked; and how many of them one packed byte can stand for (deflate's limit).
 MAX_RUN_BYTES, MAX_RATIO = 32 << 30, 1040
 #: Volumes that are unpacked ahead of the one in use; all that is held of a file at a time.
@@ -140,8 +143,14 @@ def _check(found: Header, path: Path) -> BoldHeader:
         accepted, action = "integers or real numbers", "write the run with one number per voxel"
         raise VolumeError(Fault(str(path), f"values of type {dtype}", accepted, action))
     n_bytes, size = found.n_bytes, path.stat().st_size
-    if n_bytes > MAX_RUN_BYTES or (n_bytes - found.offset) // shape[3] > MAX_BYTES:
-        accepted = f"up to {MAX_RUN_BYTES >> 30} GiB, and {MAX_BYTES >> 20} MiB in each volume"
+    n_voxels = math.prod(shape[:3])
+    if (
+        n_bytes > MAX_RUN_BYTES
+        or n_voxels > MAX_VOXELS
+        or n_voxels * dtype.itemsize > MAX_VOLUME_BYTES
+    ):
+        accepted = f"up to {MAX_RUN_BYTES >> 30} GiB, and in each volume {MAX_VOXELS >> 20} "
+        accepted += f"million voxels and {MAX_VOLUME_BYTES >> 20} MiB"
         action = "correct the header, or write the run with fewer volumes or voxels"
         raise VolumeError(Fault(str(path), f"an image of shape {shape}, {dtype}", accepted, action))
     if n_bytes > size * (MAX_RATIO if is_packed(path) else 1):

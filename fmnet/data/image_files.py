@@ -79,12 +79,20 @@ def image_files(path: Path) -> dict[str, Path]:
         If one of them is missing, can't be opened or is a DataLad pointer.
     """
     stem, suffix = _split_suffix(path)
+
+    def beside(ending: str) -> Path:
+        """Name another file of the pair, in small letters or, if there is only that, capitals."""
+        names = [f"{stem}{ending}", f"{stem}{ending.upper()}"]
+        return Path(next(filter(os.path.lexists, names), names[0]))
+
     if suffix.startswith(".nii"):
         files = {"image": path}
     else:
         gz = ".gz" if suffix.endswith(".gz") else ""
-        files = {"image": Path(f"{stem}.img{gz}"), "header": Path(f"{stem}.hdr{gz}")}
-        if (orientation := Path(f"{stem}.mat")).is_file():
+        files = {"image": beside(f".img{gz}"), "header": beside(f".hdr{gz}")}
+        files["image" if suffix.startswith(".img") else "header"] = path
+        # not `is_file`: one that was not fetched says how x runs, and can't be passed over
+        if os.path.lexists(orientation := beside(".mat")):
             files["mat"] = orientation
     for file in files.values():
         check_is_there(file)

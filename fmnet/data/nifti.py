@@ -34,8 +34,8 @@ from fmnet.errors import Fault, VolumeError
 
 ANALYZE_NOTE = "Analyze file states no handedness; read as SPM does, x stored from right to left"
 INSIDE_EXTENSION = "voxels are said to start inside an extension of the header"
-#: Bytes of voxels that are read into memory at once: a map, or a volume of a run.
-MAX_BYTES = 1 << 28
+#: Voxels of a map, and their bytes: a head at 0.6 mm, for which a GB of memory is enough.
+MAX_VOXELS, MAX_BYTES = 1 << 25, 1 << 28
 #: Where voxels may start at the latest: NIfTI-1's float32 can't count single bytes beyond.
 MAX_OFFSET = 1 << 24
 #: Bytes of SPM's ``.mat``, which holds two matrices.
@@ -128,14 +128,16 @@ def read_raw(path: Path) -> RawImage:
     ------
     VolumeError
         If one of them is missing, damaged, no regular file, or far larger than the header claims;
-        or if that is more than `MAX_BYTES`.
+        or if that is more than `MAX_VOXELS` or `MAX_BYTES`.
     """
     files = image_files(path)
     header = read_header(read_start(files.get("header", files["image"])), path, "header" in files)
-    if (n_bytes := header.n_bytes - header.offset) > MAX_BYTES:
+    n_voxels, n_bytes = math.prod(header.shape), header.n_bytes - header.offset
+    if n_voxels > MAX_VOXELS or n_bytes > MAX_BYTES:
         found = f"an image of shape {header.shape}, {n_bytes / 2**20:,.0f} MiB"
-        accepted = f"a 3-D map of up to {MAX_BYTES >> 20} MiB, a head at 0.5 mm in float32"
-        action = "give the contrast map, no time series, at a usual voxel size"
+        accepted = f"a 3-D map of up to {MAX_VOXELS >> 20} million voxels (a head at 0.6 mm)"
+        accepted += f" and {MAX_BYTES >> 20} MiB"
+        action = "give the contrast map, no time series, resampled to 1 mm or more"
         raise VolumeError(Fault(str(path), found, accepted, action))
     most = {"image": header.n_bytes, "header": MAX_OFFSET, "mat": MAX_MAT_BYTES}
     parts = {

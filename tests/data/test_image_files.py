@@ -31,6 +31,26 @@ def test_names_all_files_of_an_image(tmp_path, write_map, data):
     assert image_files(single) == {"image": single}
 
 
+@pytest.mark.parametrize("given", ["A.IMG", "A.HDR"])
+def test_pairs_may_be_written_in_capitals(tmp_path, write_map, data, given):
+    expected = read_volume(
+        write_map(tmp_path / "a.img", data, AFFINE, nib.Spm99AnalyzeImage), "MNI152"
+    )
+    for name in ("a.img", "a.hdr", "a.mat"):
+        (tmp_path / name).rename(tmp_path / name.upper())
+    volume = read_volume(tmp_path / given, "MNI152")
+    np.testing.assert_array_equal(volume.data, expected.data)
+    np.testing.assert_array_equal(volume.affine, expected.affine)
+
+
+def test_orientation_that_was_not_fetched_is_not_passed_over(tmp_path, write_map, data):
+    path = write_map(tmp_path / "a.img", data, AFFINE, nib.Spm99AnalyzeImage)
+    (tmp_path / "a.mat").unlink()
+    (tmp_path / "a.mat").symlink_to("../.git/annex/objects/2V/Qj/MD5E-s7.mat")
+    with pytest.raises(VolumeError, match=r"a\.mat: found a DataLad .*'datalad get a\.mat'"):
+        read_volume(path, "MNI152")
+
+
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.img"])
 def test_raw_image_is_read_once_for_all(tmp_path, write_map, data, name, monkeypatch):
     image_class = nib.Spm99AnalyzeImage if name == "a.img" else nib.Nifti1Image

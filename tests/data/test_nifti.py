@@ -557,7 +557,7 @@ def test_refuses_a_map_larger_than_memory_unread(tmp_path, write_map, data):
     path = write_map(tmp_path / "map.nii", data, AFFINE / 4 + np.diag([0, 0, 0, 0.75]))
     damage(path, 42, struct.pack("<hhh", 1000, 1000, 1000))
     with pytest.raises(
-        VolumeError, match=r"map\.nii: found .*\(1000, 1000, 1000\), 3,815 MiB.* 256"
+        VolumeError, match=r"map\.nii: found .*\(1000, 1000, 1000\), 3,815 MiB; accepted"
     ):
         read_volume(path, "MNI152")
 
