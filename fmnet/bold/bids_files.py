@@ -67,7 +67,12 @@ class BoldName:
     def beside(self, name: str) -> Path | None:
         """Find a file in its folder, also one that is a link to content not fetched yet."""
         path = self.path.with_name(name)
-        return path if path.exists() or path.is_symlink() else None
+        if path.exists() or path.is_symlink():
+            return path
+        if not path.parent.is_dir():
+            return None
+        lower = name.lower()  # SUB-01, .NII.GZ
+        return next((one for one in path.parent.iterdir() if one.name.lower() == lower), None)
 
 
 def find_bold(root: Path) -> list[BoldName]:

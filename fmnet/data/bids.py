@@ -274,10 +274,8 @@ def _keep(rows: pd.DataFrame, entity: str, wanted: str, root: Path, advice: Advi
     """Keep the maps that state a value, or none of an entity if so wanted."""
     wanted = normal_text(wanted.removeprefix(f"{entity}-"))
     values = _values(rows, entity)
-    kept = rows[values == wanted]
-    if kept.empty:
-        is_it = same_stat if entity == "stat" else is_same
-        kept = rows[values.map(lambda value: is_it(value, wanted))]
+    is_it = same_stat if entity == "stat" else is_same
+    kept = rows[values.map(lambda value: is_it(value, wanted)).astype(bool)]
     if kept.empty:
         found = ", ".join(f"{value or UNSAID} ({n})" for value, n in Counter(values).items())
         found_nothing = f"no map with {entity} '{wanted}'"

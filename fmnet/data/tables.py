@@ -92,7 +92,7 @@ def read_table_file(
         raise _fault(path, found, f"UTF-8 text, {kind}")
     table = pd.DataFrame([cells for _, cells in body], columns=header, dtype=str)
     if not content.isascii():
-        for name in table.columns.difference(PATHS, sort=False):
+        for name in table.columns.difference(list(PATHS), sort=False):
             if not is_utf_8 and not table[name].map(_is_utf_8).all():
                 raise _other_encoding(path, content, f"UTF-8 text, {kind}")
             table[name] = table[name].map(normal_text)
@@ -181,7 +181,7 @@ def normal_text(text: str) -> str:
 def subject_key(participant_id: str) -> str:
     """Reduce an id to what identifies the person, so that ``sub-01`` and ``01`` are the same."""
     name = normal_text(participant_id)
-    return name[4:] if name[:4].lower() == "sub-" else name
+    return name[4:].strip() if name[:4].lower() == "sub-" else name
 
 
 def table_name(table: pd.DataFrame) -> str:

@@ -377,3 +377,35 @@ def test_derivatives_above_are_no_raw_data_set(tree, raw):
     raw.events("sub-01", "task-epr")
     raw.describe("derivative")
     assert find_runs(tree.root).runs[0].events is None
+
+
+# spellings and choices --------------------------------------------------------------------------
+
+
+def test_everyone_without_a_run_is_named_with_the_images_there_are(tree):
+    tree.preprocessed("sub-01")
+    tree.preprocessed("sub-02", "task-pain")
+    (tree.root / "sub-03" / "func").mkdir(parents=True)
+    listing = find_runs(tree.root, task="rest")
+    found = {fault.participant_id: fault.found for fault in listing.faults}
+    assert set(found) == {"sub-02", "sub-03"}
+    assert found["sub-02"].startswith("no run of task 'rest', but sub-02_task-pain_")
+    assert found["sub-03"] == "no run of task 'rest'"
+    assert listing.everyone == ("sub-01", "sub-02", "sub-03")
+
+
+def test_ending_may_be_in_capitals(tree):
+    image = tree.preprocessed("sub-01")
+    image.rename(image.with_name(image.name.replace("nii.gz", "NII.GZ")))
+    (run,) = find_runs(tree.root).runs
+    assert run.bold.path.name.endswith(".NII.GZ")
+
+
+def test_images_of_one_run_need_a_choice(tree):
+    tree.preprocessed("sub-01", "task-rest_rec-a")
+    tree.preprocessed("sub-01", "task-rest_rec-b")
+    only_fault(find_runs(tree.root), r"rec is 'a' or 'b'.*'cohort.entities=\{rec: b\}'")
+    (run,) = find_runs(tree.root, entities={"rec": "a"}).runs
+    assert run.bold.run_id == "sub-01_task-rest_rec-a"
+    with pytest.raises(CohortError, match=r"no BOLD image with rec 'c'; accepted: a, b; "):
+        find_runs(tree.root, entities={"rec": "c"})

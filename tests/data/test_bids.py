@@ -312,3 +312,181 @@ def test_entity_without_a_value_says_nothing(tmp_path):
     maps = find_maps(tmp_path)
     assert (maps.contrasts, maps.stat) == (("pain",), "z")
     assert list(maps.rows["scan_id"]) == ["sub-01"]
+
+
+# what is found ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("endings", [[".NII.GZ"], [".NII"], [".img", ".hdr"], [".IMG", ".HDR"]])
+def test_finds_what_can_be_read(touch_tree, endings):
+    files = [
+        name for end in endings for name in names("{}_contrast-pain_stat-z_statmap" + end, count=3)
+    ]
+    listing = read_bids(touch_tree(*files, "sub-04_contrast-pain_stat-z_statmap.nii"))
+    assert listing.faults == ()
+    assert all(scan.files[0].name.endswith(endings[0]) for scan in listing.scans[:3])
+    assert len(listing.scans) == 4
+
+
+def test_finds_capital_flat_and_bare_names(touch_tree):
+    root = touch_tree("sub-04_contrast-pain_stat-z_statmap.nii")
+    for place in (
+        "SUB-01/func/SUB-01_contrast-pain_stat-z_statmap.nii",
+        "sub-02_contrast-pain_stat-z_statmap.nii",
+        "sub-03/contrast-pain_stat-z_statmap.nii",  # as nilearn writes without a prefix
+    ):
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).touch()
+    listing = read_bids(root)
+    assert listing.faults == ()
+    assert [scan.participant_id for scan in listing.scans] == [f"sub-0{n}" for n in range(1, 5)]
+
+
+def test_names_everyone_without_a_map_and_what_there_is_instead(touch_tree):
+    root = touch_tree(
+        *names("{}_contrast-pain_stat-z_statmap.nii", 2), "sub-03_zmap.nii", "sub-04_tmap.nii.gz"
+    )
+    (root / "sub-05" / "func").mkdir(parents=True)
+    found = {fault.participant_id: fault.found for fault in read_bids(root).faults}
+    assert found == {
+        "sub-03": "no map, but sub-03_zmap.nii",
+        "sub-04": "no map, but sub-04_tmap.nii.gz",
+        "sub-05": "no map",
+    }
+
+
+def test_map_in_the_folder_of_somebody_else_is_a_fault(touch_tree):
+    root = touch_tree(*names("{}_contrast-pain_stat-z_statmap.nii", 3))
+    wrong = root / "sub-04" / "sub-03_contrast-pain_stat-z_statmap.nii.gz"
+    wrong.parent.mkdir()
+    wrong.touch()
+    (fault,) = read_bids(root).faults
+    assert fault.participant_id == "sub-04"
+    assert "a map named sub-03 in the folder of sub-04" in fault.found
+
+
+# levels ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fitlins_tree(touch_tree):
+    """As FitLins leaves it: two runs and their subject level for everyone, and the group's."""
+    root = touch_tree()
+    for number in range(1, 5):
+        person = f"sub-0{number}"
+        for node, run in (("runLevel", "_run-1"), ("runLevel", "_run-2"), ("subjectLevel", "")):
+            path = (
+                root / f"node-{node}" / person / f"{person}{run}_contrast-pain_stat-z_statmap.nii"
+            )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    (root / "node-dataLevel").mkdir()
+    (root / "node-dataLevel" / "contrast-pain_stat-z_statmap.nii").touch()
+    return root
+
+
+def test_levels_of_fitlins_are_a_choice(fitlins_tree):
+    expected = (
+        r"maps of several nodes: 'runLevel' \(8 maps, as sub-01_run-1_.*\), 'subjectLevel' \(4 "
+        r"maps, as sub-01_contrast-.*; to do: choose with 'cohort.entities=\{node: subjectLevel\}'"
+    )
+    with pytest.raises(CohortError, match=expected):
+        read_bids(fitlins_tree)
+    whole = read_bids(fitlins_tree, entities={"node": "subjectLevel"})
+    assert (len(whole.scans), whole.faults) == (4, ())
+    runs = read_bids(fitlins_tree, entities={"node": "runLevel"})
+    assert (len(runs.scans), runs.faults) == (8, ())
+    first = read_bids(fitlins_tree, entities={"node": "runLevel", "run": 1})
+    assert [scan.scan_id for scan in first.scans][:2] == ["sub-01_run-1", "sub-02_run-1"]
+
+
+@pytest.mark.parametrize("entity", ["run", "ses", "task", "dir"])
+def test_maps_of_parts_beside_the_map_over_them_are_refused(touch_tree, entity):
+    root = touch_tree(
+        *names(f"{{}}_{entity}-1_contrast-pain_stat-z_statmap.nii", 4),
+        *names("{}_contrast-pain_stat-z_statmap.nii", 2),
+    )
+    listing = read_bids(root)
+    assert [fault.participant_id for fault in listing.faults] == ["sub-01", "sub-02"]
+    text = str(listing.faults[0])
+    assert f"without {entity} (sub-01_contrast-pain_stat-z_statmap.nii) and with {entity} 1" in text
+    assert [scan.participant_id for scan in listing.scans] == ["sub-03", "sub-04"]
+    over = read_bids(root, entities={entity: "n/a"})
+    assert [scan.scan_id for scan in over.scans] == ["sub-01", "sub-02"]
+
+
+@pytest.mark.parametrize("entity", ["res", "rec", "echo", "hemi", "den", "cohort", "anything"])
+def test_entities_that_tell_files_apart_are_named_and_can_be_chosen(touch_tree, entity):
+    root = touch_tree(
+        *names(f"{{}}_{entity}-1_contrast-pain_stat-z_statmap.nii"),
+        *names(f"{{}}_{entity}-02_contrast-pain_stat-z_statmap.nii"),
+    )
+    faults = read_bids(root).faults
+    assert len(faults) == 4
+    expected = f"{entity} is '02' or '1': choose with 'cohort.entities={{{entity}: 1}}'"
+    assert expected in str(faults[0])
+    listing = read_bids(root, entities={entity: 2})
+    assert listing.faults == ()
+    assert all(f"_{entity}-02_" in scan.files[0].name for scan in listing.scans)
+    with pytest.raises(CohortError, match=rf"no map with {entity} '3'; accepted: 0?[12] \(4\), "):
+        read_bids(root, entities={entity: 3})
+
+
+# spellings -------------------------------------------------------------------------------------
+
+
+def write_people(root, rows):
+    lines = ["participant_id\tgroup", *("\t".join(row) for row in rows)]
+    (root / "participants.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def test_two_spellings_of_a_person_and_a_label_are_one(touch_tree):
+    root = touch_tree(
+        "sub-Mu\u0308_contrast-pain_stat-z_statmap.nii",
+        *names("{}_contrast-pain_stat-z_statmap.nii", 3),
+    )
+    rows = [
+        ("sub-M\u00fc", "mu\u0308de"),
+        ("\u200bsub-01", "m\u00fcde\u00a0"),
+        ("sub-02\u00ad", "\ufeffHC"),
+        ("sub-03", "HC"),
+    ]
+    write_people(root, rows)
+    listing = read_bids(root, positive="m\u00fcde")
+    assert listing.faults == ()
+    labels = {scan.participant_id: scan.label for scan in listing.scans}
+    assert labels == {
+        "sub-01": "m\u00fcde",
+        "sub-02": "HC",
+        "sub-03": "HC",
+        "sub-M\u00fc": "m\u00fcde",
+    }
+
+
+def test_one_person_under_two_spellings_is_no_two_people(touch_tree):
+    files = [f"sub-{name}_contrast-pain_stat-z_statmap.nii" for name in ("Mu\u0308", "M\u00fc")]
+    root = touch_tree(*files)
+    write_people(root, [("sub-M\u00fc", "FM"), ("sub-Mu\u0308", "FM"), ("sub-3", "HC")])
+    found = [fault.found for fault in read_bids(root).faults]
+    assert any(text.startswith("2 of 'pain' (files: ") for text in found)
+    assert "2 rows in participants.tsv (lines 2, 3)" in found
+
+
+def test_group_may_be_called_na(touch_tree):
+    root = touch_tree(
+        *names("{}_contrast-pain_stat-z_statmap.nii"), groups=("FM",) * 2 + ("-",) * 2
+    )
+    write_people(
+        root, zip((f"sub-0{n}" for n in range(1, 5)), ("FM", "FM", "NA", "NA"), strict=True)
+    )
+    listing = read_bids(root, negative="NA")
+    assert listing.faults == ()
+    assert [scan.label for scan in listing.scans] == ["FM", "FM", "NA", "NA"]
+    assert "no label in column 'group'" in str(read_bids(root, negative="HC").faults[-1])
+
+
+def test_row_without_an_id_is_named_by_its_line(touch_tree):
+    root = touch_tree(*names("{}_contrast-pain_stat-z_statmap.nii", 2))
+    write_people(root, [("sub-01", "FM"), ("n/a", "HC"), ("sub-02", "HC")])
+    (fault,) = read_bids(root).faults
+    assert str(fault).startswith("participants.tsv: found no participant_id in line 3; ")

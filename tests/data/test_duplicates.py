@@ -1,3 +1,5 @@
+import os
+import resource
 from pathlib import Path
 
 import nibabel as nib
@@ -79,3 +81,16 @@ def test_real_map_on_another_grid_is_found_and_real_people_are_not(real_data, tm
     assert len(open_maps(maps).scans) == 6
     with pytest.raises(CohortError, match=r"sub-6 .*copy\.nii\.gz\): found the same image as"):
         open_maps([*maps, copy])
+
+
+def test_large_cohorts_keep_no_file_open_for_each_scan(bids_tree, store):
+    """As with ``ulimit -n 1024`` and a thousand scans."""
+    tree = bids_tree(n=20)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 15, before[1]))
+    try:
+        cohort = open_cohort(read_bids(tree.root), store)
+        assert cohort.values().shape == (40, 1, store.grid.n_voxels)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert np.array_equal(cohort.values()[7], cohort.stored[7].values(), equal_nan=True)

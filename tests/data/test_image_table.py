@@ -221,8 +221,9 @@ def test_lists_columns_found_in_csv(tmp_path):
 
 
 def test_names_label_column_that_is_nowhere(images):
-    table = images(participant_id=["01"], path=["a.nii"])
-    with pytest.raises(CohortError, match=r"images\.tsv: found no label column 'group' among "):
+    table = images(participant_id=["01"], path=["a.nii"], arm=["x"])
+    expected = r"images\.tsv: found no label column 'group' among 'participant_id', 'path', 'arm'; "
+    with pytest.raises(CohortError, match=expected):
         read_image_table(table)
 
 
@@ -332,3 +333,73 @@ def test_names_contrast_that_is_not_there(images):
 def test_names_missing_table(tmp_path):
     with pytest.raises(CohortError, match=r"images\.tsv: found no such file"):
         read_image_table(tmp_path / "images.tsv")
+
+
+def test_maps_without_a_stated_contrast_are_of_the_one_asked_for(images):
+    table = images(participant_id=["01", "02"], path=["a.nii", "b.nii"], group=["FM", "HC"])
+    listing = read_image_table(table, contrasts=["pain"])
+    assert (listing.contrasts, listing.faults, len(listing.scans)) == (("pain",), (), 2)
+    with pytest.raises(CohortError, match=r"no map of contrast pain, visual; accepted: map"):
+        read_image_table(table, contrasts=["pain", "visual"])
+
+
+def test_paths_of_spm_windows_and_macs_are_found(images, tmp_path):
+    folder = tmp_path / "tables"
+    for name in ("con_0001.nii", "maps/b.nii", "Mu\u0308.nii", "odd,1.nii", "c.nii,1"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    paths = ["con_0001.nii,1", "maps\\b.nii", "M\u00fc.nii", "odd,1.nii", "c.nii,1", "gone.img,1"]
+    people = [f"{number}" for number in range(len(paths))]
+    table = images(participant_id=people, path=paths, group=["FM", "HC"] * 3)
+    listing = read_image_table(table)
+    assert listing.faults == ()
+    assert [str(scan.files[0].relative_to(folder)) for scan in listing.scans] == [
+        "con_0001.nii",
+        "maps/b.nii",
+        "Mu\u0308.nii",
+        "odd,1.nii",
+        "c.nii,1",
+        "gone.img",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("con_0001.nii,2", "volume 2 of a file"),
+        ("con_0001.IMG,12", "volume 12 of a file"),
+        ("C:\\data\\a.nii", "a path of another machine, under Windows"),
+        ("x" * 300 + ".nii", "a name of 304 bytes"),
+        ("\u00fc" * 130 + ".nii", "a name of 264 bytes"),
+        ("a/" * 2500 + "a.nii", "a path of 5"),
+    ],
+)
+def test_path_that_can_be_no_map_is_a_fault_of_its_person(images, path, found):
+    table = images(
+        participant_id=["01", "02", "03"], path=["a.nii", path, "b.nii"], group=["FM", "FM", "HC"]
+    )
+    listing = read_image_table(table)
+    (fault,) = listing.faults
+    assert fault.participant_id == "02"
+    assert fault.found.startswith(found)
+    assert len(str(fault)) < 400
+    assert [scan.participant_id for scan in listing.scans] == ["01", "03"]
+
+
+def test_group_may_be_called_na(images):
+    path = images(participant_id=["01", "02"], path=["a.nii", "b.nii"])
+    path.write_text("participant_id\tpath\tgroup\n01\ta.nii\tFM\n02\tb.nii\tNA\n")
+    listing = read_image_table(path, negative="NA")
+    assert listing.faults == ()
+    assert [scan.label for scan in listing.scans] == ["FM", "NA"]
+
+
+def test_large_tables_take_no_minutes(tmp_path):
+    path = tmp_path / "images.tsv"
+    rows = "".join(f"{n}\t{n}.nii\t{'FM' if n % 2 else 'HC'}\n" for n in range(5000))
+    path.write_text("participant_id\tpath\tgroup\n" + rows)
+    assert len(read_image_table(path).scans) == 5000
+    path.write_text("participant_id\tpath\tgroup\n" + rows.replace("\tHC", "\tFM") * 2)
+    faults = read_image_table(path).faults
+    assert len(faults) == 5001
+    assert faults[0].found.startswith("2 of 'map'")

@@ -1,4 +1,6 @@
 import io
+import os
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -85,6 +87,31 @@ def test_rows_know_their_lines(write_text):
 def test_missing_values_become_empty(write_text, missing):
     table = read_table_file(write_text(f"participant_id\tgroup\nsub-01\t{missing}\n"), COLUMNS)
     assert table["group"].tolist() == [""]
+
+
+def test_value_that_reads_like_a_missing_one_can_be_meant(write_text):
+    path = write_text("participant_id\tgroup\nNA\tNA\nsub-02\tn/a\n")
+    table = read_table_file(path, COLUMNS, {"group": ["FM", "NA"]})
+    assert table.to_dict("list") == {"participant_id": ["", "sub-02"], "group": ["NA", ""]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "M\u00fc",
+        "Mu\u0308",
+        "\ufeffM\u00fc",
+        "M\u200b\u00fc",
+        "\u00a0M\u00fc\u202f",
+        "M\u00ad\u00fc",
+    ],
+)
+def test_spellings_that_look_alike_are_one(write_text, name):
+    table = read_table_file(write_text(f"{name}\tpath\n{name}\t{name}\n"), ("M\u00fc",))
+    assert list(table.columns) == ["M\u00fc", "path"]
+    assert table["M\u00fc"].tolist() == ["M\u00fc"]
+    assert table["path"].tolist() == [name.strip()]  # what it is called on the disk
+    assert subject_key(f"sub-{name}") == "M\u00fc"
 
 
 def test_short_row_is_filled_with_missing_values(write_text):
@@ -183,6 +210,64 @@ def test_refuses_other_encoding(write_text):
         read_table_file(path, COLUMNS)
 
 
+def test_names_the_byte_that_is_no_utf_8(write_text):
+    path = write_text("participant_id\tgroup\nsub-01\tFM\nsub-02\tM\u00fcde\n", encoding="latin-1")
+    expected = r"another encoding than UTF-8 \(byte 0xfc in line 3\); .*'CSV UTF-8'"
+    with pytest.raises(CohortError, match=expected):
+        read_table_file(path, COLUMNS)
+
+
+def test_file_names_are_bytes_of_any_encoding(write_text):
+    path = write_text("participant_id\tpath\nsub-01\tm\u00fc.nii\n", encoding="latin-1")
+    (name,) = read_table_file(path, ("path",))["path"]
+    assert os.fsencode(name) == b"m\xfc.nii"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+def test_refuses_nul_characters(write_text, encoding):
+    text = "participant_id\tgroup\nsub-01\tF\0M\n"
+    with pytest.raises(CohortError, match=r"found a NUL character in line [12]: "):
+        read_table_file(write_text(text, encoding=encoding), COLUMNS)
+
+
+def test_pipe_is_never_opened(tmp_path):
+    os.mkfifo(tmp_path / "participants.tsv")
+    with pytest.raises(CohortError, match=r"found a pipe, socket or device; accepted: a tab-sep"):
+        read_table_file(tmp_path / "participants.tsv", COLUMNS)
+    with pytest.raises(CohortError, match=r"/dev/zero: found a pipe, socket or device"):
+        read_table_file(Path("/dev/zero"), COLUMNS)
+
+
+def test_sparse_file_is_not_read(tmp_path):
+    with (tmp_path / "participants.tsv").open("wb") as file:
+        file.truncate(2**42)
+    with pytest.raises(CohortError, match=r"found a file of 4,194,304 MiB; accepted: .* 64 MiB"):
+        read_table_file(tmp_path / "participants.tsv", COLUMNS)
+
+
+def test_wide_and_long_tables_are_refused_at_once(write_text):
+    wide = "\t".join(f"column{number}" for number in range(100_000))
+    with pytest.raises(CohortError, match=r"more than 10,000 columns in line 1; "):
+        read_table_file(write_text(f"{wide}\n{wide}\n"), COLUMNS)
+    with pytest.raises(CohortError, match=r"more than 100,000 lines; "):
+        read_table_file(write_text("participant_id\tgroup\n" + "1\t2\n" * 1_000_000), COLUMNS)
+    with pytest.raises(CohortError, match=r"more than 100,000 lines; "):
+        read_table_file(write_text("participant_id\tgroup\n" + "\n" * 1_000_000), COLUMNS)
+    assert len(read_table_file(write_text("a\n" + "1\n" * 101_000), (), max_lines=10**6)) == 101_000
+
+
+def test_line_without_end_is_refused(write_text):
+    with pytest.raises(CohortError, match=r"can't be read \(field larger than field limit"):
+        read_table_file(write_text("participant_id\tgroup\n" + "x" * 5_000_000), COLUMNS)
+
+
+def test_many_names_are_not_all_listed(write_text):
+    header = "\t".join(f"column{number}" for number in range(100))
+    with pytest.raises(CohortError, match=r"'column29' and 70 more; ") as caught:
+        read_table_file(write_text(header + "\n"), COLUMNS)
+    assert "column30" not in str(caught.value)
+
+
 def test_refuses_quote_that_never_ends(write_text):
     path = write_text('participant_id\tgroup\tnote\nsub-01\tFM\t"left\nsub-02\tHC\tx\n')
     with pytest.raises(
@@ -220,7 +305,8 @@ def test_what_is_written_reads_back(tmp_path_factory, cells):
 
 
 @pytest.mark.parametrize(
-    ("participant_id", "key"), [("sub-01", "01"), ("01", "01"), ("sub-sub-1", "sub-1")]
+    ("participant_id", "key"),
+    [("sub-01", "01"), ("01", "01"), ("sub-sub-1", "sub-1"), ("SUB-01", "01"), ("Sub-a", "a")],
 )
 def test_subject_key(participant_id, key):
     assert subject_key(participant_id) == key

@@ -2,6 +2,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -277,3 +278,173 @@ def test_folder_of_no_use_is_an_error_row_in_its_own_words(bundle, tmp_path, nam
         (tmp_path / name).write_text("")
     reason = only_error(find_new_scans(str(tmp_path), bundle))
     assert "cohort" not in reason
+
+
+# what is found in folders ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def pressure():
+    """What finding asks of a signature: one contrast, z maps."""
+    wanted = {"contrasts": ["pressure"], "stat": "z", "space": OWN}
+    preparation = SimpleNamespace(contrasts=("pressure",))
+    return SimpleNamespace(preparation=preparation, metadata={"input": wanted}, contract=None)
+
+
+@pytest.fixture
+def touch_tree(tmp_path):
+    """Write empty files, which is all that finding looks at."""
+
+    def build(*places):
+        for place in places:
+            (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / place).touch()
+        return str(tmp_path)
+
+    return build
+
+
+def test_everyone_in_a_folder_has_a_row(pressure, touch_tree):
+    source = touch_tree(
+        "sub-01/func/sub-01_contrast-pressure_stat-z_statmap.NII.GZ",
+        "sub-02/sub-02_contrast-pressure_stat-z_statmap.img",
+        "sub-02/sub-02_contrast-pressure_stat-z_statmap.hdr",
+        "SUB-03/ses-1/func/SUB-03_ses-1_contrast-pressure_stat-Z_statmap.nii",
+        "sub-04_contrast-pressure_stat-zstat_statmap.nii.gz",
+        "sub-05/sub-05_zmap.nii",
+        "sub-06/con_0001.nii",
+        "sub-07/func/sub-07_task-x_bold.json",
+        "sub-08/sub-08_contrast-visual_stat-z_statmap.nii",
+    )
+    Path(source, "participants.tsv").write_text("participant_id\n01\nsub-09\n")
+    scans, errors = find_new_scans(source, pressure)
+    assert [scan.name for scan in scans] == ["sub-01", "sub-02", "sub-03_ses-1", "sub-04"]
+    found = {error.scan: error.reason.split("; accepted")[0] for error in errors}
+    assert found == {
+        "sub-05": "sub-05: found no map that is needed, but sub-05_zmap.nii",
+        "sub-06": "sub-06: found no map that is needed, but con_0001.nii",
+        "sub-07": "sub-07: found no map that is needed",
+        "sub-08": "sub-08: found no map that is needed, but "
+        "sub-08_contrast-visual_stat-z_statmap.nii",
+        "sub-09": "sub-09: found no map that is needed",
+    }
+
+
+def test_folder_without_any_map_has_a_row_for_everyone(pressure, touch_tree):
+    source = touch_tree("sub-01/sub-01_zmap.nii", "sub-02/sub-02_tmap.nii", "sub-03/x.txt")
+    scans, errors = find_new_scans(source, pressure)
+    assert (scans, [error.scan for error in errors]) == ([], ["sub-01", "sub-02", "sub-03"])
+    assert "but sub-02_tmap.nii" in errors[1].reason
+    assert all("rename the maps the BIDS way" in error.reason for error in errors)
+    assert not any("cohort" in error.reason.replace("cohort's", "") for error in errors)
+
+
+def test_table_of_people_of_no_use_costs_no_scan(pressure, touch_tree):
+    source = touch_tree("sub-01/sub-01_contrast-pressure_stat-z_statmap.nii")
+    Path(source, "participants.tsv").write_bytes(b"participant_id\nM\xfc\n")
+    (scan,), (error,) = find_new_scans(source, pressure)
+    assert scan.name == "sub-01"
+    assert "another encoding than UTF-8" in error.reason
+
+
+def test_levels_are_a_choice(pressure, touch_tree):
+    places = [
+        f"node-{node}/sub-0{number}/sub-0{number}{run}_contrast-pressure_stat-z_statmap.nii"
+        for number in (1, 2)
+        for node, run in (("runLevel", "_run-1"), ("runLevel", "_run-2"), ("subjectLevel", ""))
+    ]
+    source = touch_tree(*places)
+    reason = only_error(find_new_scans(source, pressure))
+    assert "maps of several nodes: 'runLevel' (4 maps" in reason
+    assert "--entity node=subjectLevel" in reason
+    scans, errors = find_new_scans(source, pressure, entities={"node": "subjectLevel"})
+    assert ([scan.name for scan in scans], errors) == (["sub-01", "sub-02"], [])
+    first = {"node": "runLevel", "run": "1"}
+    scans, errors = find_new_scans(source, pressure, entities=first)
+    assert ([scan.name for scan in scans], errors) == (["sub-01_run-1", "sub-02_run-1"], [])
+
+
+def test_entity_in_which_maps_differ_is_named(pressure, touch_tree):
+    name = "sub-01/sub-01_res-{}_contrast-pressure_stat-z_statmap.nii"
+    source = touch_tree(name.format(1), name.format(2))
+    reason = only_error(find_new_scans(source, pressure))
+    assert "res is '1' or '2': say which to read: --entity res=2" in reason
+    (scan,), errors = find_new_scans(source, pressure, entities={"res": "2"})
+    assert ("_res-2_" in scan.files[0].name, errors) == (True, [])
+
+
+def test_person_with_maps_of_two_levels_costs_nobody_else(pressure, touch_tree):
+    name = "{0}/{0}{1}_contrast-pressure_stat-z_statmap.nii"
+    source = touch_tree(
+        *(name.format(*one) for one in (("sub-01", ""), ("sub-01", "_run-1"), ("sub-02", "")))
+    )
+    (scan,), (error,) = find_new_scans(source, pressure)
+    assert (scan.name, error.scan) == ("sub-02", "sub-01")
+    assert "maps of several levels: without run" in error.reason
+    assert "--entity run=n/a" in error.reason
+
+
+def test_maps_that_state_nothing_are_taken_where_nobody_else_states_it(pressure, touch_tree):
+    source = touch_tree(
+        "sub-01/sub-01_statmap.nii",
+        "sub-02/sub-02_contrast-pressure_statmap.nii",
+        "sub-02/sub-02_contrast-pressure_stat-z_statmap.nii",
+    )
+    scans, errors = find_new_scans(source, pressure)
+    assert [(scan.name, scan.says_contrast) for scan in scans] == [
+        ("sub-01", False),
+        ("sub-02", True),
+    ]
+    assert scans[1].files[0].name.endswith("stat-z_statmap.nii")
+    assert not errors
+
+
+def test_signature_of_unnamed_contrast_takes_the_one_there_is(pressure, touch_tree):
+    pressure.preparation.contrasts = ("map",)
+    source = touch_tree("sub-01/sub-01_contrast-x_stat-z_statmap.nii")
+    (scan,), errors = find_new_scans(source, pressure)
+    assert (scan.name, errors) == ("sub-01", [])
+    touch_tree("sub-01/sub-01_contrast-y_stat-z_statmap.nii")
+    assert "found contrasts x, y" in only_error(find_new_scans(source, pressure))
+
+
+# names and tables ------------------------------------------------------------------------------
+
+
+def test_table_without_contrasts_is_of_the_one_contrast(pressure, tmp_path):
+    table = write_table(tmp_path / "new.tsv", [("sub-01", "a.nii,1")], "participant_id\tpath")
+    (scan,), errors = find_new_scans(table, pressure)
+    assert (scan.files, errors) == ((tmp_path / "a.nii",), [])
+    assert not scan.says_contrast
+    rows = [
+        ("sub-01", "sub-01_contrast-visual_statmap.nii"),
+        ("sub-02", "b.nii,2"),
+        ("sub-03", "c.nii"),
+    ]
+    table = write_table(tmp_path / "new.tsv", rows, "participant_id\tpath")
+    (scan,), errors = find_new_scans(table, pressure)
+    assert scan.name == "sub-03"
+    reasons = {error.scan: error.reason for error in errors}
+    assert "maps of contrast visual" in reasons["sub-01"]
+    assert "volume 2 of a file" in reasons["sub-02"]
+
+
+def test_first_volume_as_spm_names_it_is_the_file(bundle, person, pressure):
+    source = ",".join(f"{file},1" for file in person.files)
+    (scan,), errors = find_new_scans(source, bundle)
+    assert (scan.files, errors) == (person.files, [])
+    assert "volume 2 of a file" in only_error(find_new_scans("con_0001.nii,2", pressure))
+
+
+@pytest.mark.parametrize("source", ["mybids", "derivatives/glm", "x" * 300, "a.nii,mybids"])
+def test_name_that_leads_nowhere_is_said(pressure, source):
+    reason = only_error(find_new_scans(source, pressure))
+    assert "no such file" in reason
+    assert "BIDS-derivatives folder; to do: correct the path" in reason
+
+
+def test_pipe_as_a_table_is_never_opened(pressure, tmp_path):
+    os.mkfifo(tmp_path / "new.tsv")
+    assert "a pipe, socket or device" in only_error(
+        find_new_scans(str(tmp_path / "new.tsv"), pressure)
+    )

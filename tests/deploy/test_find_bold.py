@@ -115,3 +115,51 @@ def test_several_resolutions_are_a_choice_of_space(bundle, write_new_run, tmp_pa
 def test_folder_that_may_not_be_read_is_an_error(bundle, bold_tree, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert "may not read" in only_error(find_new_runs(str(bold_tree), bundle))
+
+
+def test_runs_of_every_spelling_are_found(bundle, write_new_run, tmp_path):
+    image = write_new_run(tmp_path)
+    image.rename(image.with_name(image.name.replace(".nii.gz", ".NII.GZ")))
+    other = write_new_run(tmp_path / "elsewhere", person="sub-02").parents[1]
+    (tmp_path / "sub-02").symlink_to(other)
+    capital = write_new_run(tmp_path, person="sub-03").parents[1]
+    for file in list(capital.rglob("sub-03*")):
+        file.rename(file.with_name(file.name.replace("sub-03", "SUB-03")))
+    capital.rename(tmp_path / "SUB-03")
+    scans, errors = find_new_runs(str(tmp_path), bundle)
+    assert [scan.name for scan in scans] == ["sub-01", "sub-02", "sub-03"]
+    assert not errors
+    assert all(scan.runs[0].confounds and scan.runs[0].bold.mask for scan in scans)
+
+
+def test_everyone_has_one_row_and_what_there_is_instead(bundle, write_new_run, tmp_path):
+    for session in ("a", "b"):
+        write_new_run(tmp_path, session=session)
+    write_new_run(tmp_path, person="sub-02", task="pain")
+    (tmp_path / "sub-03" / "func").mkdir(parents=True)
+    (tmp_path / "participants.tsv").write_text("participant_id\nsub-01\nsub-04\n")
+    scans, errors = find_new_runs(str(tmp_path), bundle)
+    assert [scan.name for scan in scans] == ["sub-01_ses-a", "sub-01_ses-b"]
+    assert [error.scan for error in errors] == ["sub-02", "sub-03", "sub-04"]
+    assert "no run of task 'rest', but sub-02_task-pain" in errors[0].reason
+    assert "cohort." not in " ".join(error.reason for error in errors)
+
+
+def test_images_of_one_run_are_a_choice(bundle, write_new_run, tmp_path):
+    for file in list(write_new_run(tmp_path).parent.glob("*")):
+        for rec in ("a", "b"):
+            shutil.copy(file, str(file).replace("task-rest", f"task-rest_rec-{rec}"))
+        file.unlink()
+    reason = only_error(find_new_runs(str(tmp_path), bundle))
+    assert "several images of one run: rec is 'a' or 'b'" in reason
+    assert "--entity rec=b" in reason
+    (scan,), errors = find_new_runs(str(tmp_path), bundle, entities={"rec": "b"})
+    assert ("_rec-b_" in scan.runs[0].bold.path.name, errors) == (True, [])
+    missing = only_error(find_new_runs(str(tmp_path), bundle, entities={"rec": "c"}))
+    assert "no BOLD image with rec 'c'; accepted: a, b" in missing
+
+
+def test_volume_of_a_run_and_a_name_that_leads_nowhere_are_errors(bundle, write_new_run, tmp_path):
+    image = write_new_run(tmp_path)
+    assert "volume 1 of a file" in only_error(find_new_runs(f"{image},1", bundle))
+    assert "no such file or folder" in only_error(find_new_runs("myfmriprep", bundle))
