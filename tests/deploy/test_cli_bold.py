@@ -47,9 +47,9 @@ def test_files_of_other_names_can_be_named(bundle_dir, image, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[1].split("\t")[1] == alone
 
 
-def test_other_repetition_time_than_the_header_s_is_an_error(bundle_dir, image, capsys):
+def test_stated_repetition_time_counts_and_not_the_header_s(bundle_dir, image, capsys):
     assert main([bundle_dir, str(image), "--t-r", "2.5"]) == 1
-    assert "2 s in the header where 2.5 s is given" in capsys.readouterr().out
+    assert "found a repetition time of 2.5 s; accepted: 2 s" in capsys.readouterr().out
 
 
 def test_one_mask_can_not_be_that_of_two_runs(bundle_dir, image, bold_tree, capsys):
