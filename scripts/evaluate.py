@@ -7,14 +7,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from fmnet.config.entry import build, run_script
+from fmnet.config.entry import build, run_script, show
 from fmnet.study.evaluate import evaluate_lockbox
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 def work(config: DictConfig) -> None:
-    print("\n".join(evaluate_lockbox(**build(config))))
+    show(evaluate_lockbox(**build(config)))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from fmnet.config.entry import build, run_script
+from fmnet.config.entry import build, run_script, show
 from fmnet.export.export import export_run
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -16,12 +16,11 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 def work(config: DictConfig) -> None:
     exported = export_run(**build(config))
     agreement = exported.agreement
-    print(exported.choice.line)
-    print(
+    agreed = (
         f"over {agreement.n_scans} scans, scores differ from the trained network by at most "
         f"{agreement.onnx:.1e} (ONNX Runtime) and {agreement.torch_export:.1e} (torch.export)"
     )
-    print(config.out)
+    show([exported.choice.line, agreed, config.out])
 
 
 if __name__ == "__main__":

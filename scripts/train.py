@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from fmnet.config.entry import build, run_script
+from fmnet.config.entry import build, run_script, show
 from fmnet.study.study import run_study
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -16,7 +16,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 def work(config: DictConfig) -> None:
     lines = run_study(**build(config), config_yaml=OmegaConf.to_yaml(config, resolve=True))
     if lines:  # one of the processes that share trainings has them
-        print("\n".join(lines))
+        show(lines)
 
 
 if __name__ == "__main__":

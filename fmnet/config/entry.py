@@ -4,7 +4,7 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +18,7 @@ from fmnet.config.argv import arguments_alone
 from fmnet.config.check import Schema, check_config
 from fmnet.config.jobs import JobFailure, is_submitted, reporting_jobs, take_place
 from fmnet.config.resolvers import register_resolvers
-from fmnet.errors import Fault, FmnetError
+from fmnet.errors import Fault, FmnetError, printable
 
 #: Flags, as Hydra's parser names them, with which Hydra prints and runs nothing.
 PRINTS = ("help", "hydra_help", "cfg", "info", "shell_completion")
@@ -100,6 +100,12 @@ def build(config: DictConfig) -> dict[str, Any]:
             raise error.__cause__ from None
         raise
     return built
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines that hold names of people, groups and folders, which may steer no terminal."""
+    for line in "\n".join(lines).split("\n"):
+        print(printable(line))
 
 
 def _work_as_job(work: Callable[[DictConfig], None], config: DictConfig) -> JobFailure | None:

@@ -26,6 +26,11 @@ from fmnet.errors import BundleError
 DOMAINS = {"", "ai.onnx"}
 #: Operators that run a part of the program again and again.
 LOOPS = {"Loop", "Scan", "SequenceMap"}
+#: Operators that give something else each time.
+CHANCE = {
+    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+    "RandomUniformLike",
+}  # fmt: skip
 #: Most nodes of a program, fields of its messages, axes of a tensor, and branches within branches.
 MAX_NODES, MAX_FIELDS, MAX_AXES, MAX_DEPTH = 10_000, 300_000, 64, 8
 #: What running one input may take: so much, and so much more for each byte of the input.
@@ -185,6 +190,8 @@ def _check_value(part: str, value: int | memoryview) -> None:
     text = "" if isinstance(value, int) else bytes(value[:200]).decode("utf-8", "replace")
     if part == "operator" and text in LOOPS:
         raise ValueError(f"a loop (operator {text})")
+    if part == "operator" and text in CHANCE:
+        raise ValueError(f"scores by chance (operator {text})")
     if part == "domain" and text not in DOMAINS:
         raise ValueError(f"operators that are no part of ONNX (of '{text}')")
 

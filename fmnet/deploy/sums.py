@@ -23,7 +23,7 @@ MAX_FILES = 100
 LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.nfs[0-9a-f]+")
 #: What keeps an opening from waiting for who writes to a pipe, where there is such a thing.
 O_MORE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
 def write_sums(folder: Path) -> None:

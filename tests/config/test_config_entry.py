@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from fmnet.config.entry import show
+
 SCRIPT = """
 from pathlib import Path
 from fmnet.config.entry import build, run_script
@@ -136,3 +138,8 @@ def test_folder_of_own_configs_is_searched(script, tmp_path):
     done = call(script, "--config-dir", str(own), "+experiment=ours")
     assert (done.returncode, done.stdout.strip()) == (0, "worked with here 7"), done.stderr
     assert call(script, "--config-dir", str(own), "+experiment=hours").returncode == 2
+
+
+def test_names_in_what_is_printed_steer_no_terminal(capsys):
+    show(["AUC of \x1b[31mFM: 0.7\nand HC", "runs/m\udcfcller"])
+    assert capsys.readouterr().out == "AUC of \\x1b[31mFM: 0.7\nand HC\nruns/m\\xfcller\n"

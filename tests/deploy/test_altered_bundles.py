@@ -432,6 +432,10 @@ NETWORKS = {
         r"operators that are no part of ONNX (of '\x1b[31m')",
     ),
     "loop": (loop(), "a loop (operator Loop)"),
+    "chance": (
+        plus([helper.make_node("RandomNormal", [], ["extra"], shape=[1])]),
+        "scores by chance (operator RandomNormal)",
+    ),
     "tensor of 2**40 elements": (claims_more_than_it_holds(), "more elements than it has values"),
     "expanded": (big("Expand", ["one", "sizes"], [SIZES, tensor("one", np.float32([1]))]), "run"),
     "made of shape": (big("ConstantOfShape", ["sizes"], [SIZES]), "can't be run"),
