@@ -204,7 +204,7 @@ def _check_target(node: dict[str, Any], path: str, unjudged: set[str]) -> list[F
 
 def _lacking_packages(target: Any) -> str:
     """Name the package that a component says it needs, if it can't be imported."""
-    packages = getattr(target, "needs_package", ())
+    packages: tuple[str, ...] = getattr(target, "needs_package", ())
     is_there = not packages or any(find_spec(name) is not None for name in packages)
     return "" if is_there else str(packages[0])
 

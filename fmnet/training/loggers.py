@@ -40,7 +40,7 @@ def check_loggers(builders: Sequence[LoggerBuilder]) -> None:
     faults = []
     for build in builders:
         bare = build.func if isinstance(build, partial) else build
-        packages = getattr(bare, "needs_package", ())
+        packages: tuple[str, ...] = getattr(bare, "needs_package", ())
         if packages and not any(find_spec(name) is not None for name in packages):
             faults.append(_not_installed(packages[0]))
     if faults:

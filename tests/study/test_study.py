@@ -8,12 +8,10 @@ import pandas as pd
 import pytest
 from run_fixtures import study_settings
 
-from fmnet.deploy.run_files import FILES, FOLDERS, SUMS, UNKNOWN, check_run_files
+from fmnet.deploy.run_files import FILES, FOLDERS, SUMS
 from fmnet.errors import ConfigError, RunError
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.study.lock import MARKER
-from fmnet.study.parts import Parts
-from fmnet.study.permutation import PermutationPlan
 from fmnet.study.study import run_study
 
 
@@ -169,66 +167,6 @@ def test_half_a_table_of_scores_is_not_gone_on_with(unfinished, study_root):
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-20]))
     with pytest.raises(RunError, match="28 scores of linear_svm; accepted: 48 scores of each"):
         run_study(**study_settings(study_root, unfinished))
-
-
-@pytest.mark.parametrize("name", ["predictions.tsv", "crossvalidation.json", "manifest.json"])
-def test_damaged_results_are_refused_by_name(unfinished, study_root, name):
-    path = unfinished / name
-    content = path.read_bytes()
-    for damaged in (content[:-40], content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]):
-        path.write_bytes(damaged)
-        with pytest.raises(RunError, match=rf"{name}: found another content than SHA256SUMS"):
-            run_study(**study_settings(study_root, unfinished))
-
-
-def test_damaged_final_models_are_fitted_again(finished, unfinished, study_root):
-    weights = unfinished / "model" / "weights.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-8])
-    (unfinished / "model_linear" / "calibration.json").write_text("{")
-    lines = run_study(**study_settings(study_root, unfinished))
-    (line,) = (line for line in lines if line.startswith("found damaged, and computed again"))
-    assert "model/weights.safetensors, model_linear/calibration.json" in line
-    for name in ("metrics.json", "model/weights.safetensors", "model_linear/calibration.json"):
-        assert (unfinished / name).read_bytes() == (finished.run_dir / name).read_bytes()
-
-
-def test_damaged_parts_and_permutations_are_computed_again(finished, study_root, tmp_path):
-    """Of a run that was stopped before it had results, and of one that goes on."""
-    run_dir = tmp_path / "run"
-    settings = study_settings(study_root, run_dir, permutation=PermutationPlan(2))
-    kept = {}
-
-    def keep(parts):
-        kept["parts"] = shutil.copytree(parts.folder, tmp_path / "parts" / parts.folder.name)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Parts, "remove", keep)
-        run_study(**settings)
-    whole = (run_dir / "metrics.json").read_bytes()
-    shutil.rmtree(run_dir / "parts")
-    stopped = tmp_path / "stopped"
-    stopped.mkdir()
-    shutil.copytree(tmp_path / "parts", stopped / "parts")
-    shutil.copytree(run_dir / "permutations", stopped / "permutations")
-    shutil.copy(run_dir / MARKER, stopped)
-    (part, *_) = (stopped / "parts").rglob("repeat-1_fold-0.json")
-    part.write_text(part.read_text().replace('"score": ', '"score": 1', 1))
-    (draw,) = (stopped / "permutations").rglob("00001.json")
-    draw.write_text(draw.read_text()[:40])
-    lines = run_study(**settings | {"run_dir": str(stopped)})
-    assert any(line.startswith("3 of 4 folds were done before") for line in lines)
-    assert any(line.startswith("1 of 2 permutations were done before") for line in lines)
-    (line,) = (line for line in lines if line.startswith("found damaged"))
-    assert "repeat-1_fold-0.json" in line
-    assert "00001.json" in line
-    assert (stopped / "metrics.json").read_bytes() == whole
-
-
-def test_older_run_without_hashes_is_gone_on_with_and_that_is_said(unfinished, study_root):
-    (unfinished / SUMS).unlink()
-    lines = run_study(**study_settings(study_root, unfinished))
-    assert UNKNOWN in lines
-    assert check_run_files(unfinished) == ""
 
 
 def test_grid_too_small_for_the_network_costs_no_earlier_run(finished, study_root, tmp_path):
