@@ -29,6 +29,8 @@ ANY = EITHER | {OTHER}
 UNCLEAR, LOST = "unclear message", "lost"
 #: Where, what was found, what is accepted, what to do.
 FOUR_PARTS = re.compile(r"\S.*: found \S.*; accepted: \S.*; to do: \S", re.DOTALL)
+#: A bar of progress, and the blanks that wipe it out.
+PROGRESS = re.compile(r"(\r[\w ]+: +\d+%\|[^\r\n]*)+\r *\r")
 #: What a terminal or a table acts upon.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -70,7 +72,7 @@ def run_predict(
         except SystemExit as error:
             code = -1 if error.code is None else int(error.code)
     said_all = said.getvalue() + printed.getvalue()
-    if found := CONTROL.search(re.sub(r"scans: +[^\n]*\r", "", said_all)):
+    if found := CONTROL.search(PROGRESS.sub("", said_all)):
         return Done([], Answer(UNCLEAR, f"{found[0]!r} reaches the terminal"))
     if code not in {0, 1}:
         return Done([], judge_message(said.getvalue()))
@@ -81,10 +83,12 @@ def run_predict(
 
 
 def judge_message(message: str) -> Answer:
+    """Tell a message that says where, what was found, what is accepted and what to do."""
     return Answer(ERROR if FOUR_PARTS.search(message) else UNCLEAR, message)
 
 
 def judge_row(row: Mapping[str, str], score: float, tolerance: float) -> Answer:
+    """Tell what a row of predict's table says, beside the score that is right."""
     reason = row.get("reason") or "n/a"
     if row["status"] == "ok":
         found = float(row["score"])
@@ -102,6 +106,7 @@ def judge_row(row: Mapping[str, str], score: float, tolerance: float) -> Answer:
 
 
 def compare_values(found: Any, expected: Any, tolerance: float) -> Answer:
+    """Compare values on a grid with those that are right, NaN where there are none."""
     known, wanted = np.isfinite(found), np.isfinite(expected)
     if (share := float((known != wanted).mean())) > 0.02:
         return Answer(OTHER, f"known in other voxels, {share:.1%} of the mask")

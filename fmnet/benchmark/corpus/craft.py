@@ -135,11 +135,11 @@ def split_pair(content: bytes, stem: Path, version: int = 1, packed: bool = Fals
     return image
 
 
-def extension(code: int, content: bytes, claimed: int | None = None) -> bytes:
+def extension(code: int, content: bytes, claimed: int | None = None, order: str = "<") -> bytes:
     """Build one header extension, padded to 16 bytes, that may claim another size."""
     padded = content + b"\0" * (-(len(content) + 8) % 16)
     size = len(padded) + 8 if claimed is None else claimed
-    return struct.pack("<ii", size, code) + padded
+    return struct.pack(f"{order}ii", size, code) + padded
 
 
 def pack_gzip(content: bytes, level: int = 1) -> bytes:

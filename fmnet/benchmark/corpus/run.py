@@ -182,7 +182,9 @@ class Worker:
         self.pipe.close()
 
     def _start(self) -> None:
-        context = get_context("spawn")
+        # the imports are done once, in a process that the workers are copies of
+        context = get_context("forkserver")
+        context.set_forkserver_preload([__name__])
         self.pipe, theirs = context.Pipe()
         arguments = (theirs, self.corpus, self.folder)
         self.process = context.Process(target=serve, args=arguments, daemon=True)
