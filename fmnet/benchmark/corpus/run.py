@@ -9,7 +9,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -97,16 +97,14 @@ class Corpus:
             n for n, case in enumerate(all_cases()) if self.only in f"{case.kind}: {case.name}"
         ]
         jobs = [(number, door) for number in numbers for door in all_cases()[number].doors]
-        with tempfile.TemporaryDirectory(
-            prefix="fmnet-corpus-", ignore_cleanup_errors=True
-        ) as folder:
-            worker = Worker(self, Path(folder))
-            try:
-                for number, door in tqdm(jobs, desc="corpus", unit="answer", leave=False):
-                    yield worker.ask(number, door)
-            finally:
-                worker.stop()
-                remove_deep(Path(folder))
+        folder = Path(tempfile.mkdtemp(prefix="fmnet-corpus-"))
+        worker = Worker(self, folder)
+        try:
+            for number, door in tqdm(jobs, desc="corpus", unit="answer", leave=False):
+                yield worker.ask(number, door)
+        finally:
+            worker.stop()
+            remove_deep(folder)
 
 
 @cache
@@ -298,6 +296,7 @@ def reset_peak() -> None:
 
 def remove_deep(folder: Path) -> None:
     """Remove a folder, however deep it is: `shutil.rmtree` calls itself for each level."""
-    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
         subprocess.run(["rm", "-rf", "--", str(folder)], check=False)
