@@ -346,12 +346,17 @@ def _headers() -> Iterable[Case]:
     ):
         yield run_case(kind, name, _set(header=fields), right)
     for name, dim in (
-        ("10**9 volumes", [4, -1, -1, -1, 32767, 1, 1, 1]), ("0 volumes", [4, -1, -1, -1, 0, 1, 1, 1]),
-        ("-1 volumes", [4, -1, -1, -1, -1, 1, 1, 1]), ("3-D", [3, -1, -1, -1, 1, 1, 1, 1]), ("1 volume", [4, -1, -1, -1, 1, 1, 1, 1]),
-        ("2 volumes", [4, -1, -1, -1, 2, 1, 1, 1]), ("5-D", [5, -1, -1, -1, 35, 2, 1, 1]),
-        ("all 32767", [4, 32767, 32767, 32767, 32767, 1, 1, 1]), ("rank 9", [9, -1, -1, -1, 70, 1, 1, 1]),
+        ("10**9 volumes", [4, -1, -1, -1, 32767, 1, 1, 1]),
+        ("0 volumes", [4, -1, -1, -1, 0, 1, 1, 1]),
+        ("-1 volumes", [4, -1, -1, -1, -1, 1, 1, 1]),
+        ("3-D", [3, -1, -1, -1, 1, 1, 1, 1]),
+        ("1 volume", [4, -1, -1, -1, 1, 1, 1, 1]),
+        ("2 volumes", [4, -1, -1, -1, 2, 1, 1, 1]),
+        ("5-D", [5, -1, -1, -1, 35, 2, 1, 1]),
+        ("all 32767", [4, 32767, 32767, 32767, 32767, 1, 1, 1]),
+        ("rank 9", [9, -1, -1, -1, 70, 1, 1, 1]),
         ("one volume more than there is", [4, -1, -1, -1, N_VOLUMES + 1, 1, 1, 1]),
-    ):  # fmt: skip
+    ):
         yield run_case(kind, f"dims: {name}", lambda r, d=dim: _dims(r, d), REFUSED)
     for mm in (1.0, 500.0):
         shift = np.diag([1.0, 1, 1, 1])
@@ -428,9 +433,14 @@ def _repetition() -> Iterable[Case]:
         right = EITHER if value == "2" else REFUSED
         yield run_case(kind, f"sidecar {value!r}", _set(sidecar={"RepetitionTime": value}), right)
     for name, text in (
-        ("damaged", "{"), ("empty", ""), ("a list", "[]"), ("nested 100,000 deep", '{"a":' * 100_000),
-        ("number of 10,000 digits", '{"RepetitionTime": ' + "1" * 10_000 + "}"), ("text", "RepetitionTime: 2"), ("NULs", "\0" * 100),
-    ):  # fmt: skip
+        ("damaged", "{"),
+        ("empty", ""),
+        ("a list", "[]"),
+        ("nested 100,000 deep", '{"a":' * 100_000),
+        ("number of 10,000 digits", '{"RepetitionTime": ' + "1" * 10_000 + "}"),
+        ("text", "RepetitionTime: 2"),
+        ("NULs", "\0" * 100),
+    ):
         yield run_case(kind, f"sidecar: {name}", _set(sidecar=text), REFUSED)
     yield run_case(
         kind,
@@ -524,13 +534,19 @@ def _masks() -> Iterable[Case]:
         REFUSED,
     )
     for name, change in (
-        ("missing", Path.unlink), ("empty", lambda p: p.write_bytes(b"")), ("garbage", lambda p: p.write_bytes(b"garbage" * 100)),
-        ("a FIFO", lambda p: _replaced(p, os.mkfifo)), ("a folder", lambda p: _replaced(p, Path.mkdir)),
+        ("missing", Path.unlink),
+        ("empty", lambda p: p.write_bytes(b"")),
+        ("garbage", lambda p: p.write_bytes(b"garbage" * 100)),
+        ("a FIFO", lambda p: _replaced(p, os.mkfifo)),
+        ("a folder", lambda p: _replaced(p, Path.mkdir)),
         ("/dev/zero", lambda p: _replaced(p, lambda q: q.symlink_to("/dev/zero"))),
         ("a link to itself", lambda p: _replaced(p, lambda q: q.symlink_to(q))),
-        ("a DataLad pointer", lambda p: _replaced(p, lambda q: q.symlink_to(".git/annex/objects/x"))),
+        (
+            "a DataLad pointer",
+            lambda p: _replaced(p, lambda q: q.symlink_to(".git/annex/objects/x")),
+        ),
         ("cut", lambda p: p.write_bytes(p.read_bytes()[:100])),
-    ):  # fmt: skip
+    ):
         right = EITHER if name == "missing" else REFUSED
         yield run_case(
             kind,
@@ -608,10 +624,16 @@ def _confounds() -> Iterable[Case]:
     yield text("a displacement of -9999", cell("-9999", 5, 6), EITHER)
     yield text("a displacement of '0,21'", cell("0,21", 5, 6), EITHER)
     for name, change in (
-        ("missing", Path.unlink), ("a FIFO", lambda p: _replaced(p, os.mkfifo)), ("a folder", lambda p: _replaced(p, Path.mkdir)),
-        ("/dev/zero", lambda p: _replaced(p, lambda q: q.symlink_to("/dev/zero"))), ("a link to itself", lambda p: _replaced(p, lambda q: q.symlink_to(q))),
-        ("a DataLad pointer", lambda p: _replaced(p, lambda q: q.symlink_to(".git/annex/objects/x"))),
-    ):  # fmt: skip
+        ("missing", Path.unlink),
+        ("a FIFO", lambda p: _replaced(p, os.mkfifo)),
+        ("a folder", lambda p: _replaced(p, Path.mkdir)),
+        ("/dev/zero", lambda p: _replaced(p, lambda q: q.symlink_to("/dev/zero"))),
+        ("a link to itself", lambda p: _replaced(p, lambda q: q.symlink_to(q))),
+        (
+            "a DataLad pointer",
+            lambda p: _replaced(p, lambda q: q.symlink_to(".git/annex/objects/x")),
+        ),
+    ):
         yield run_case(
             kind,
             f"file {name}",
@@ -706,17 +728,27 @@ def _files() -> Iterable[Case]:
     for n in (0, 10, 100, 300, 5000, -100, -9):
         yield packed(f"cut at {n}", lambda c, n=n: pack_gzip(c)[:n])
     for name, change in (
-        ("missing", Path.unlink), ("a FIFO", lambda p: _replaced(p, os.mkfifo)), ("a folder", lambda p: _replaced(p, Path.mkdir)),
-        ("/dev/zero", lambda p: _replaced(p, lambda q: q.symlink_to("/dev/zero"))), ("/dev/null", lambda p: _replaced(p, lambda q: q.symlink_to("/dev/null"))),
+        ("missing", Path.unlink),
+        ("a FIFO", lambda p: _replaced(p, os.mkfifo)),
+        ("a folder", lambda p: _replaced(p, Path.mkdir)),
+        ("/dev/zero", lambda p: _replaced(p, lambda q: q.symlink_to("/dev/zero"))),
+        ("/dev/null", lambda p: _replaced(p, lambda q: q.symlink_to("/dev/null"))),
         ("a link to itself", lambda p: _replaced(p, lambda q: q.symlink_to(q))),
-        ("a DataLad pointer", lambda p: _replaced(p, lambda q: q.symlink_to(".git/annex/objects/x"))),
+        (
+            "a DataLad pointer",
+            lambda p: _replaced(p, lambda q: q.symlink_to(".git/annex/objects/x")),
+        ),
         ("a hole of 1 TiB", lambda p: _hole(p, 1 << 40)),
-    ):  # fmt: skip
+    ):
         yield run_case(kind, name, _set(after=lambda _, i, c=change: c(i)), REFUSED)
     for name, text in (
-        ("escape sequence", "sub-01\x1b[31m_task-rest"), ("newline", "sub-01\n_task-rest"), ("Latin-1", "sub-m\udcfcller_task-rest"),
-        ("emoji", "sub-\U0001f9e0_task-rest"), ("blank", "sub-01 b_task-rest"), ("comma", "sub-01,b_task-rest"),
-    ):  # fmt: skip
+        ("escape sequence", "sub-01\x1b[31m_task-rest"),
+        ("newline", "sub-01\n_task-rest"),
+        ("Latin-1", "sub-m\udcfcller_task-rest"),
+        ("emoji", "sub-\U0001f9e0_task-rest"),
+        ("blank", "sub-01 b_task-rest"),
+        ("comma", "sub-01,b_task-rest"),
+    ):
         yield run_case(kind, f"name: {name}", _set(name=f"{text}_space-{SPACE}"), EITHER)
     yield run_case(
         kind,

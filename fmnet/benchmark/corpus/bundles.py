@@ -333,8 +333,16 @@ def _metadata() -> Iterable[Case]:
         )
         yield _edited(f"format_version {shown}", "format_version", value, REFUSED, kind)
     yield _edited("format_version 1.0", "format_version", 1.0, EITHER, kind)
-    for place in ("intended_use", "input.contrasts", "input.stat", "input.space", "training.positive",
-                  "training.negative", "training.origin", "training.n_scans"):  # fmt: skip
+    for place in (
+        "intended_use",
+        "input.contrasts",
+        "input.stat",
+        "input.space",
+        "training.positive",
+        "training.negative",
+        "training.origin",
+        "training.n_scans",
+    ):
         yield _edited(f"{place} missing", place, MISSING, REFUSED, kind)
         yield _edited(f"{place} null", place, None, REFUSED, kind)
         yield _edited(f"{place} a mapping", place, {"a": 1}, REFUSED, kind)
@@ -413,7 +421,7 @@ def _text(folder: Path, name: str, change: Callable[[str], str]) -> None:
 
 
 def _numbers() -> Iterable[Case]:
-    """Numbers of the small files: what isn't finite or possible is refused."""
+    """List numbers of the small files that aren't finite or possible."""
     kind = "bundle, numbers"
     bad: tuple[Any, ...] = (
         b"NaN",
@@ -441,22 +449,42 @@ def _numbers() -> Iterable[Case]:
             )
             yield _edited(f"{place} {shown}", place, value, REFUSED, kind, file)
     for file, place, value, right in (
-        ("calibration.json", "slope", 0.0, EITHER), ("calibration.json", "slope", -1.0, EITHER),
-        ("calibration.json", "slope", 1e308, EITHER), ("calibration.json", "intercept", 1e308, EITHER),
-        ("preparation.json", "fwhm_mm", -1.0, REFUSED), ("preparation.json", "fwhm_mm", 1e9, REFUSED),
-        ("preparation.json", "fwhm_mm", 1e4, REFUSED), ("preparation.json", "min_coverage", -1, REFUSED),
+        ("calibration.json", "slope", 0.0, EITHER),
+        ("calibration.json", "slope", -1.0, EITHER),
+        ("calibration.json", "slope", 1e308, EITHER),
+        ("calibration.json", "intercept", 1e308, EITHER),
+        ("preparation.json", "fwhm_mm", -1.0, REFUSED),
+        ("preparation.json", "fwhm_mm", 1e9, REFUSED),
+        ("preparation.json", "fwhm_mm", 1e4, REFUSED),
+        ("preparation.json", "min_coverage", -1, REFUSED),
         ("preparation.json", "min_coverage", 2, REFUSED),
-        ("preparation.json", "contrasts", ["other"], REFUSED), ("preparation.json", "contrasts", [], REFUSED),
-        ("preparation.json", "space", "T1w", REFUSED), ("preparation.json", "shape", [1, 2, 3], EITHER),
-        ("preparation.json", "affine", [[0] * 4] * 4, REFUSED), ("preparation.json", "affine", [], REFUSED),
+        ("preparation.json", "contrasts", ["other"], REFUSED),
+        ("preparation.json", "contrasts", [], REFUSED),
+        ("preparation.json", "space", "T1w", REFUSED),
+        ("preparation.json", "shape", [1, 2, 3], EITHER),
+        ("preparation.json", "affine", [[0] * 4] * 4, REFUSED),
+        ("preparation.json", "affine", [], REFUSED),
         ("preparation.json", "affine", [[b"NaN".decode()] * 4] * 4, REFUSED),
-        ("preparation.json", "affine", [[1e30 if i == j else 0 for j in range(4)] for i in range(4)], REFUSED),
-        ("preparation.json", "affine", [[-4, 0, 0, 70], [0, 4, 0, -106], [0, 0, 4, -72], [0, 0, 0, 1]], REFUSED),
-        ("reference.json", "scale_low", [2.0], REFUSED), ("reference.json", "scale_low", [-1.0], REFUSED),
-        ("reference.json", "scale_low", [], REFUSED), ("reference.json", "scale_high", [1.0, 2.0], REFUSED),
-        ("reference.json", "scale_high", ["1"], REFUSED), ("reference.json", "contrasts", ["other"], REFUSED),
+        (
+            "preparation.json",
+            "affine",
+            [[1e30 if i == j else 0 for j in range(4)] for i in range(4)],
+            REFUSED,
+        ),
+        (
+            "preparation.json",
+            "affine",
+            [[-4, 0, 0, 70], [0, 4, 0, -106], [0, 0, 4, -72], [0, 0, 0, 1]],
+            REFUSED,
+        ),
+        ("reference.json", "scale_low", [2.0], REFUSED),
+        ("reference.json", "scale_low", [-1.0], REFUSED),
+        ("reference.json", "scale_low", [], REFUSED),
+        ("reference.json", "scale_high", [1.0, 2.0], REFUSED),
+        ("reference.json", "scale_high", ["1"], REFUSED),
+        ("reference.json", "contrasts", ["other"], REFUSED),
         ("reference.json", "scale_high", [b"Infinity".decode()], REFUSED),
-    ):  # fmt: skip
+    ):
         yield _edited(
             f"{place} {str(value)[:40]} in {file}",
             place,

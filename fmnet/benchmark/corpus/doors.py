@@ -119,7 +119,7 @@ def ask_bundle(materials: Materials, case: Case, given: Path, folder: Path) -> A
     return judge_row(done.rows[0], materials.scores[0], case.tolerance)
 
 
-def ask_run(materials: Materials, case: Case, given: BoldInput, folder: Path) -> Answer:
+def ask_run(_: Materials, case: Case, given: BoldInput, folder: Path) -> Answer:
     """Score a BOLD run with a bundle of runs, and a good one beside it where that can be."""
     done = run_predict(given.bundle, given.sources, folder, (*given.options, *case.options))
     if done.refusal is not None:

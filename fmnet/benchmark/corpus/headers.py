@@ -141,7 +141,7 @@ def _about_centre(affine: Array, turned: Array) -> Array:
 
 
 def _disagreeing() -> Iterable[Case]:
-    """Two forms that say different things."""
+    """List headers whose two forms say different things."""
     kind = "disagreeing"
     turns = {
         **{
@@ -244,7 +244,7 @@ def _sforms() -> Iterable[Case]:
 
 
 def _orientations() -> Iterable[Case]:
-    """The same map, its voxels stored along other axes: the score has to be the same."""
+    """List the same map with its voxels stored along other axes: the score stays."""
     kind = "orientations"
     flips = ["".join(axes) for axes in itertools.product("RL", "AP", "SI")]
     swapped = ["PSR", "ASL", "SRA", "IPR", "ARS", "PLI", "SAL", "RSP", "LSA", "AIR"]
@@ -260,7 +260,7 @@ def _orientations() -> Iterable[Case]:
 
 
 def _resliced() -> Iterable[Case]:
-    """The map on other grids: oblique, sheared, finer; its score differs by interpolation alone."""
+    """List the map on other grids: its score differs by interpolation alone."""
     kind = "resliced"
     tilt = np.eye(4)
     tilt[:3, :3] = Rotation.from_euler("xyz", [8, -6, 11], degrees=True).as_matrix()
@@ -439,10 +439,13 @@ def _truncated() -> Iterable[Case]:
         )  # fmt: skip
     for name, more in (("one byte", b"x"), ("zeros", b"\0" * 5000), ("another map", None)):
         yield file_case(
-            kind, f"followed by {name}",
-            lambda m, t=more: nifti(m.data, m.affine) + (nifti(m.data, m.affine) if t is None else t),
+            kind,
+            f"followed by {name}",
+            lambda m, t=more: (
+                nifti(m.data, m.affine) + (nifti(m.data, m.affine) if t is None else t)
+            ),
             EITHER,
-        )  # fmt: skip
+        )
 
 
 def _gzip() -> Iterable[Case]:
@@ -548,58 +551,61 @@ def _pairs() -> Iterable[Case]:
 
         return Case(kind, name, make, right)
 
-    def header_of(image: Path) -> Path:
-        return image.with_name(image.name.replace(".img", ".hdr"))
-
-    def without(
-        part: Callable[[Path], Path], given: Callable[[Path], Path]
-    ) -> Callable[[Path], Path]:
-        def change(image: Path) -> Path:
-            part(image).unlink()
-            return given(image)
-
-        return change
-
-    def written(part: Callable[[Path], Path], content: bytes) -> Callable[[Path], Path]:
-        def change(image: Path) -> Path:
-            part(image).write_bytes(content)
-            return image
-
-        return change
-
-    def itself(image: Path) -> Path:
-        return image
-
-    def upper(image: Path) -> Path:
-        for path in (image, header_of(image)):
-            path.rename(path.with_suffix(path.suffix.upper()))
-        return image.with_suffix(".IMG")
-
     for version, order in itertools.product((1, 2), "<>"):
         which = f"NIfTI-{version}, {order}"
-        yield pair(f"{which}, by its .img", itself, version=version, order=order)
-        yield pair(f"{which}, by its .hdr", header_of, version=version, order=order)
-    yield pair("compressed", itself, packed=True)
-    yield pair("upper case", upper, EITHER)
-    yield pair("without .hdr", without(header_of, itself), REFUSED)
-    yield pair("without .img, by its .hdr", without(itself, header_of), REFUSED)
-    yield pair("empty .hdr", written(header_of, b""), REFUSED)
-    yield pair("empty .img", written(itself, b""), REFUSED)
-    yield pair("short .img", written(itself, b"\0" * 1000), REFUSED)
-    yield pair(".hdr of garbage", written(header_of, b"garbage " * 60), REFUSED)
-    yield pair("magic of a single file", itself, EITHER, magic=b"n+1\0")
-    yield pair("offset beyond the .img", itself, REFUSED, vox_offset=10_000_000)
-    yield pair("offset 352, which isn't there", itself, REFUSED, vox_offset=352)
+        yield pair(f"{which}, by its .img", _itself, version=version, order=order)
+        yield pair(f"{which}, by its .hdr", _header_of, version=version, order=order)
+    yield pair("compressed", _itself, packed=True)
+    yield pair("upper case", _upper, EITHER)
+    yield pair("without .hdr", _without(_header_of, _itself), REFUSED)
+    yield pair("without .img, by its .hdr", _without(_itself, _header_of), REFUSED)
+    yield pair("empty .hdr", _written(_header_of, b""), REFUSED)
+    yield pair("empty .img", _written(_itself, b""), REFUSED)
+    yield pair("short .img", _written(_itself, b"\0" * 1000), REFUSED)
+    yield pair(".hdr of garbage", _written(_header_of, b"garbage " * 60), REFUSED)
+    yield pair("magic of a single file", _itself, EITHER, magic=b"n+1\0")
+    yield pair("offset beyond the .img", _itself, REFUSED, vox_offset=10_000_000)
+    yield pair("offset 352, which isn't there", _itself, REFUSED, vox_offset=352)
     # Analyze says neither handedness nor millimetres of its origin: any plain answer will do
-    yield pair("Analyze", itself, ANY, magic=b"\0\0\0\0", sform_code=0, qform_code=0)
-    yield pair("Analyze without voxel sizes", itself, ANY, magic=b"\0" * 4, pixdim=[0.0] * 8)
+    yield pair("Analyze", _itself, ANY, magic=b"\0\0\0\0", sform_code=0, qform_code=0)
+    yield pair("Analyze _without voxel sizes", _itself, ANY, magic=b"\0" * 4, pixdim=[0.0] * 8)
     yield pair(
-        "Analyze of rank 9", itself, REFUSED, magic=b"\0" * 4, dim=[9, 36, 45, 39, 1, 1, 1, 1]
+        "Analyze of rank 9", _itself, REFUSED, magic=b"\0" * 4, dim=[9, 36, 45, 39, 1, 1, 1, 1]
     )
 
 
+def _header_of(image: Path) -> Path:
+    return image.with_name(image.name.replace(".img", ".hdr"))
+
+
+def _without(part: Callable[[Path], Path], given: Callable[[Path], Path]) -> Callable[[Path], Path]:
+    def change(image: Path) -> Path:
+        part(image).unlink()
+        return given(image)
+
+    return change
+
+
+def _written(part: Callable[[Path], Path], content: bytes) -> Callable[[Path], Path]:
+    def change(image: Path) -> Path:
+        part(image).write_bytes(content)
+        return image
+
+    return change
+
+
+def _itself(image: Path) -> Path:
+    return image
+
+
+def _upper(image: Path) -> Path:
+    for path in (image, _header_of(image)):
+        path.rename(path.with_suffix(path.suffix.upper()))
+    return image.with_suffix(".IMG")
+
+
 def _intents() -> Iterable[Case]:
-    """A header that says what the values are, beside a name that says z."""
+    """List headers that say what the values are, beside a name that says z."""
     kind = "intent"
     other_statistics = {2: "correlation", 3: "t", 4: "F", 6: "chi2", 7: "beta", 8: "binomial",
                         9: "gamma", 10: "Poisson", 11: "normal", 12: "non-central F",

@@ -53,28 +53,62 @@ def _spellings() -> Iterable[Case]:
     ):  # fmt: skip
         yield named(kind, what, start + end.encode())
     for what, start in (
-        ("newline", "sub-a\nb"), ("carriage return", "sub-a\rb"), ("tab", "sub-a\tb"),
-        ("escape sequence", "sub-\x1b]0;owned\x07\x1b[31m"), ("backspace", "sub-a\b\b\bok"),
-        ("C1 control", "sub-\x9b31m"), ("DEL", "sub-\x7f"), ("bell", "sub-\x07"),
-        ("emoji", "sub-\U0001f9e0\U0001f469\u200d\U0001f52c"), ("NFD", "sub-mu\u0308ller"),
-        ("NFC", "sub-m\u00fcller"), ("right to left", "sub-\u202egnp"), ("zero width", "sub-\u200b01"),
-        ("byte-order mark", "\ufeffsub-01"), ("line separator", "sub-\u2028"),
-        ("private use", "sub-\ue000"), ("unassigned", "sub-\U000e0fff"),
-        ("Chinese", "sub-\u75bc\u75db"), ("Arabic", "sub-\u0623\u0644\u0645"),
-        ("spaces", "sub 01 of two"), ("leading blank", " sub-01"), ("comma", "sub-01,02"),
-        ("only commas", ",,"), ("comma at the end", "sub-01,"), ("semicolon", "sub-01;02"),
-        ("quotes", "sub-\"01\"'"), ("formula", "=cmd|' C calc'!A0"), ("plus", "+1+1"),
-        ("at", "@SUM(1)"), ("leading dash", "-sub"), ("two dashes", "--out"), ("glob", "sub-[0-9]*?"),
-        ("braces", "sub-{a,b}"), ("dollar", "sub-$HOME_$(id)"), ("percent", "sub-%s%n%d"),
-        ("backslash", "sub-a\\b\\n"), ("tilde", "~sub"), ("hash", "#sub"), ("ampersand", "sub&<b>"),
-        ("pipe", "sub|01"), ("backtick", "sub`id`"), ("markup", "sub-<script>alert(1)<&"),
-        ("dots", "sub..01"), ("hidden", ".sub-01"), ("equals", "space=MNI"), ("colon", "C:sub-01"),
-        ("n/a like", "n⁄a"), ("plain number", "12345"), ("nan", "nan"), ("true", "True"),
-    ):  # fmt: skip
+        ("newline", "sub-a\nb"),
+        ("carriage return", "sub-a\rb"),
+        ("tab", "sub-a\tb"),
+        ("escape sequence", "sub-\x1b]0;owned\x07\x1b[31m"),
+        ("backspace", "sub-a\b\b\bok"),
+        ("C1 control", "sub-\x9b31m"),
+        ("DEL", "sub-\x7f"),
+        ("bell", "sub-\x07"),
+        ("emoji", "sub-\U0001f9e0\U0001f469\u200d\U0001f52c"),
+        ("NFD", "sub-mu\u0308ller"),
+        ("NFC", "sub-m\u00fcller"),
+        ("right to left", "sub-\u202egnp"),
+        ("zero width", "sub-\u200b01"),
+        ("byte-order mark", "\ufeffsub-01"),
+        ("line separator", "sub-\u2028"),
+        ("private use", "sub-\ue000"),
+        ("unassigned", "sub-\U000e0fff"),
+        ("Chinese", "sub-\u75bc\u75db"),
+        ("Arabic", "sub-\u0623\u0644\u0645"),
+        ("spaces", "sub 01 of two"),
+        ("leading blank", " sub-01"),
+        ("comma", "sub-01,02"),
+        ("only commas", ",,"),
+        ("comma at the end", "sub-01,"),
+        ("semicolon", "sub-01;02"),
+        ("quotes", 'sub-"01"\''),
+        ("formula", "=cmd|' C calc'!A0"),
+        ("plus", "+1+1"),
+        ("at", "@SUM(1)"),
+        ("leading dash", "-sub"),
+        ("two dashes", "--out"),
+        ("glob", "sub-[0-9]*?"),
+        ("braces", "sub-{a,b}"),
+        ("dollar", "sub-$HOME_$(id)"),
+        ("percent", "sub-%s%n%d"),
+        ("backslash", "sub-a\\b\\n"),
+        ("tilde", "~sub"),
+        ("hash", "#sub"),
+        ("ampersand", "sub&<b>"),
+        ("pipe", "sub|01"),
+        ("backtick", "sub`id`"),
+        ("markup", "sub-<script>alert(1)<&"),
+        ("dots", "sub..01"),
+        ("hidden", ".sub-01"),
+        ("equals", "space=MNI"),
+        ("colon", "C:sub-01"),
+        ("n/a like", "n\u2044a"),
+        ("plain number", "12345"),
+        ("nan", "nan"),
+        ("true", "True"),
+    ):
         yield named(kind, what, start + end)
     for what, name in (
-        ("upper case ending", f"sub-01_{NAME}.NII"), ("mixed case ending", f"sub-01_{NAME}.Nii.Gz"),
-    ):  # fmt: skip
+        ("upper case ending", f"sub-01_{NAME}.NII"),
+        ("mixed case ending", f"sub-01_{NAME}.Nii.Gz"),
+    ):
         yield named(kind, what, name)
     for what, name in (
         ("nothing but an ending", ".nii"), ("nothing but .nii.gz", ".nii.gz"),
@@ -114,12 +148,16 @@ def _long_names() -> Iterable[Case]:
 
 
 def _stated(kind: str = "stated by name") -> Iterable[Case]:
-    """Names that say what a map is: believed where they agree, refused where they don't."""
+    """List names that say what a map is: believed if they agree, refused if they don't."""
     predict = ("predict",)
     for what, name, right in (
         ("other contrast", f"sub-01_contrast-langloc_stat-{STAT}_statmap", REFUSED),
         ("other contrast alone", "sub-01_contrast-langloc_statmap", REFUSED),
-        ("contrast in upper case", f"sub-01_contrast-{CONTRAST.upper()}_stat-{STAT}_statmap", EITHER),
+        (
+            "contrast in upper case",
+            f"sub-01_contrast-{CONTRAST.upper()}_stat-{STAT}_statmap",
+            EITHER,
+        ),
         ("statistic t", f"sub-01_contrast-{CONTRAST}_stat-t_statmap", REFUSED),
         ("statistic effect", f"sub-01_contrast-{CONTRAST}_stat-effect_statmap", REFUSED),
         ("statistic p", f"sub-01_contrast-{CONTRAST}_stat-p_statmap", REFUSED),
@@ -131,31 +169,55 @@ def _stated(kind: str = "stated by name") -> Iterable[Case]:
         ("space fsLR", f"sub-01_space-fsLR_contrast-{CONTRAST}_stat-{STAT}_statmap", REFUSED),
         ("space orig", f"sub-01_space-orig_contrast-{CONTRAST}_stat-{STAT}_statmap", REFUSED),
         ("space MNI305", f"sub-01_space-MNI305_contrast-{CONTRAST}_stat-{STAT}_statmap", REFUSED),
-        ("space Talairach", f"sub-01_space-Talairach_contrast-{CONTRAST}_stat-{STAT}_statmap", REFUSED),
-        ("another MNI space", f"sub-01_space-MNI152NLin6Asym_contrast-{CONTRAST}_stat-{STAT}_statmap", REFUSED),
-        ("MNI152, not said which", f"sub-01_space-MNI152_contrast-{CONTRAST}_stat-{STAT}_statmap", RIGHT),
+        (
+            "space Talairach",
+            f"sub-01_space-Talairach_contrast-{CONTRAST}_stat-{STAT}_statmap",
+            REFUSED,
+        ),
+        (
+            "another MNI space",
+            f"sub-01_space-MNI152NLin6Asym_contrast-{CONTRAST}_stat-{STAT}_statmap",
+            REFUSED,
+        ),
+        (
+            "MNI152, not said which",
+            f"sub-01_space-MNI152_contrast-{CONTRAST}_stat-{STAT}_statmap",
+            RIGHT,
+        ),
         ("all that counts", f"sub-01_space-{SPACE}_contrast-{CONTRAST}_stat-{STAT}_statmap", RIGHT),
-        ("entities turned about", f"sub-01_stat-{STAT}_contrast-{CONTRAST}_space-{SPACE}_statmap", RIGHT),
+        (
+            "entities turned about",
+            f"sub-01_stat-{STAT}_contrast-{CONTRAST}_space-{SPACE}_statmap",
+            RIGHT,
+        ),
         ("desc too", f"sub-01_contrast-{CONTRAST}_stat-{STAT}_desc-smoothed_statmap", RIGHT),
         ("contrast twice", f"sub-01_contrast-{CONTRAST}_contrast-langloc_stat-z_statmap", EITHER),
         ("an empty contrast", "sub-01_contrast-_stat-z_statmap", EITHER),
         ("a contrast with dashes", "sub-01_contrast-pressure-other_stat-z_statmap", EITHER),
         ("a contrast and no statistic", f"sub-01_contrast-{CONTRAST}_statmap", RIGHT),
-        ("SPM's con", "con_0001", RIGHT), ("SPM's T", "spmT_0001", EITHER),
-        ("FSL's zstat", "zstat1", RIGHT), ("FSL's tstat", "tstat1", EITHER), ("FSL's cope", "cope1", EITHER),
-        ("a BOLD run", "sub-01_task-pain_bold", REFUSED), ("anatomy", "sub-01_T1w", ANY),
+        ("SPM's con", "con_0001", RIGHT),
+        ("SPM's T", "spmT_0001", EITHER),
+        ("FSL's zstat", "zstat1", RIGHT),
+        ("FSL's tstat", "tstat1", EITHER),
+        ("FSL's cope", "cope1", EITHER),
+        ("a BOLD run", "sub-01_task-pain_bold", REFUSED),
+        ("anatomy", "sub-01_T1w", ANY),
         ("nothing", "map", frozenset({"note"})),
-    ):  # fmt: skip
+    ):
         yield named(kind, what, f"{name}.nii", right, doors=predict)
     for space, right in ((SPACE, RIGHT), ("MNI152", RIGHT), ("", REFUSED)):
         yield named(
-            kind, f"--space '{space}' over space-T1w", f"sub-01_space-T1w_contrast-{CONTRAST}_stat-z_statmap.nii",
-            right, doors=predict, options=("--space", space),
-        )  # fmt: skip
+            kind,
+            f"--space '{space}' over space-T1w",
+            f"sub-01_space-T1w_contrast-{CONTRAST}_stat-z_statmap.nii",
+            right,
+            doors=predict,
+            options=("--space", space),
+        )
 
 
 def _things() -> Iterable[Case]:
-    """What isn't a file, or isn't there."""
+    """List what isn't a file, or isn't there."""
     kind = "thing"
 
     def thing(name: str, make: Callable[[Path, Materials], Any], right: Answers = REFUSED) -> Case:
@@ -276,7 +338,7 @@ def _other_formats() -> Iterable[Case]:
 
 
 def _arguments() -> Iterable[Case]:
-    """Arguments of the command that name no single map."""
+    """List arguments of the command that name no single map."""
     kind = "argument"
 
     def argument(name: str, text: str, right: Answers = REFUSED, **more: Any) -> Case:

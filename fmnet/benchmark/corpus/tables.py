@@ -196,8 +196,13 @@ def _columns() -> Iterable[Case]:
     )
     yield images(kind, "internal name label", lambda r, _: _with_column(r, "label", "HC"))
     yield images(kind, "internal name desc", lambda r, _: _with_column(r, "desc", "x"))
-    yield images(kind, "other contrast", lambda r, _: [r[0], *([p, "langloc", *rest] for p, _, *rest in r[1:])], NO_SCORE,
-                 settings={"contrasts": ["pressure"]})  # fmt: skip
+    yield images(
+        kind,
+        "other contrast",
+        lambda r, _: [r[0], *([p, "langloc", *rest] for p, _, *rest in r[1:])],
+        NO_SCORE,
+        settings={"contrasts": ["pressure"]},
+    )
     yield images(
         kind,
         "contrast with a blank",
@@ -328,9 +333,14 @@ def _paths() -> Iterable[Case]:
 def _cells() -> Iterable[Case]:
     kind = "table, cells"
     for name, cell in (
-        ("of 200,000 characters", "x" * 200_000), ("formula", "=1+1"), ("escape sequence", "\x1b]0;owned\x07"),
-        ("not a number", "NaN"), ("infinite", "1e999"), ("emoji", "\U0001f9e0"), ("markup", "<b>&"),
-    ):  # fmt: skip
+        ("of 200,000 characters", "x" * 200_000),
+        ("formula", "=1+1"),
+        ("escape sequence", "\x1b]0;owned\x07"),
+        ("not a number", "NaN"),
+        ("infinite", "1e999"),
+        ("emoji", "\U0001f9e0"),
+        ("markup", "<b>&"),
+    ):
         right = EITHER if len(cell) > 1000 else RIGHT | REFUSED
         yield images(kind, name, lambda r, _, c=cell: _with_column(r, "note", c), right)
 
@@ -557,14 +567,27 @@ def _labels() -> Iterable[Case]:
 
 
 def _covariates() -> Iterable[Case]:
-    """Columns that a study may use later: read where that is unambiguous, or named."""
+    """List columns that a study may use later: read if unambiguous, or named."""
     kind = "covariates"
     for name, value in (
-        ("comma decimal", "31,5"), ("unit", "31 years"), ("sentinel", "-9999"), ("n/a", "n/a"), ("text", "old"),
-        ("infinite", "inf"), ("nan", "nan"), ("1e400", "1e400"), ("hexadecimal", "0x1F"), ("underscore", "3_1"),
-        ("Arabic digits", "\u0663\u0661"), ("percent", "31%"), ("thousands", "1,031.5"), ("date", "1990-01-01"),
-        ("full width", "\uff13\uff11"), ("two numbers", "31 32"), ("less than", "<31"),
-    ):  # fmt: skip
+        ("comma decimal", "31,5"),
+        ("unit", "31 years"),
+        ("sentinel", "-9999"),
+        ("n/a", "n/a"),
+        ("text", "old"),
+        ("infinite", "inf"),
+        ("nan", "nan"),
+        ("1e400", "1e400"),
+        ("hexadecimal", "0x1F"),
+        ("underscore", "3_1"),
+        ("Arabic digits", "\u0663\u0661"),
+        ("percent", "31%"),
+        ("thousands", "1,031.5"),
+        ("date", "1990-01-01"),
+        ("full width", "\uff13\uff11"),
+        ("two numbers", "31 32"),
+        ("less than", "<31"),
+    ):
         yield people(
             kind, f"{name} in one age", _altered(2, 2, value), EITHER, people={PEOPLE[1]: EITHER}
         )

@@ -93,8 +93,10 @@ def _spellings() -> Iterable[Case]:
 
     whole = f"{{}}_{ENTITIES}"
     for what, text, packed in (
-        (".NII.GZ", f"{whole}_statmap.NII.GZ", True), (".nii", f"{whole}_statmap.nii", False),
-        (".NII", f"{whole}_statmap.NII", False), ("STATMAP", f"{whole}_STATMAP.nii.gz", True),
+        (".NII.GZ", f"{whole}_statmap.NII.GZ", True),
+        (".nii", f"{whole}_statmap.nii", False),
+        (".NII", f"{whole}_statmap.NII", False),
+        ("STATMAP", f"{whole}_STATMAP.nii.gz", True),
         ("_zmap", f"{{}}_space-{SPACE}_contrast-pressure_zmap.nii.gz", True),
         ("_zmap.nii", f"{{}}_space-{SPACE}_contrast-pressure_zmap.nii", False),
         ("stat-zmap", f"{{}}_space-{SPACE}_contrast-pressure_stat-zmap.nii.gz", True),
@@ -104,113 +106,85 @@ def _spellings() -> Iterable[Case]:
         ("task and run", f"{{}}_task-pain_run-1_{ENTITIES}_statmap.nii.gz", True),
         ("zero-padded run", f"{{}}_task-pain_run-01_{ENTITIES}_statmap.nii.gz", True),
         ("echo", f"{{}}_task-pain_echo-1_{ENTITIES}_statmap.nii.gz", True),
-        ("res", f"{{}}_task-pain_space-{SPACE}_res-2_contrast-pressure_stat-z_statmap.nii.gz", True),
+        (
+            "res",
+            f"{{}}_task-pain_space-{SPACE}_res-2_contrast-pressure_stat-z_statmap.nii.gz",
+            True,
+        ),
         ("desc", f"{{}}_{ENTITIES}_desc-smoothed_statmap.nii.gz", True),
         ("node", f"{{}}_node-subjectLevel_{ENTITIES}_statmap.nii.gz", True),
-    ):  # fmt: skip
+    ):
         may_ask = what in {"no statistic", "STATMAP"}
         yield tree(what, renamed(name(text), packed), EITHER if may_ask else RIGHT, kind)
 
-    def pairs(root: Path, m: Materials, end: str = "", upper: bool = False) -> None:
-        for person in PEOPLE:
-            path = map_of(root, person)
-            stem = Path(str(path).removesuffix(".nii.gz"))
-            values, affine = m.volumes[PEOPLE.index(person)]
-            image = split_pair(nifti(values, affine, pair=True), stem, packed=bool(end))
-            if upper:
-                for part in (image, image.with_suffix(".hdr")):
-                    part.rename(part.with_suffix(part.suffix.upper()))
-            path.unlink()
-
-    yield tree(".img/.hdr", pairs, kind=kind)
-    yield tree(".img.gz/.hdr.gz", lambda r, m: pairs(r, m, ".gz"), kind=kind)
-    yield tree(".IMG/.HDR", lambda r, m: pairs(r, m, upper=True), kind=kind)
-
-    def one(person: str, text: str, packed: bool = True) -> Change:
-        def change(root: Path, m: Materials) -> None:
-            path = map_of(root, person)
-            target = path.with_name(text.format(person))
-            target.write_bytes(pack_gzip(_content(m, person)) if packed else _content(m, person))
-            path.unlink()
-
-        return change
+    yield tree(".img/.hdr", _pairs, kind=kind)
+    yield tree(".img.gz/.hdr.gz", lambda r, m: _pairs(r, m, ".gz"), kind=kind)
+    yield tree(".IMG/.HDR", lambda r, m: _pairs(r, m, upper=True), kind=kind)
 
     for what, text, packed in (
-        (".NII.GZ", f"{whole}_statmap.NII.GZ", True), ("_zmap.nii", f"{{}}_space-{SPACE}_contrast-pressure_zmap.nii", False),
+        (".NII.GZ", f"{whole}_statmap.NII.GZ", True),
+        ("_zmap.nii", f"{{}}_space-{SPACE}_contrast-pressure_zmap.nii", False),
         (".Nii", f"{whole}_statmap.Nii", False),
-    ):  # fmt: skip
+    ):
         yield tree(
-            f"{what} of one person among others",
-            one("sub-03", text, packed),
+            f"{what} of _one person among others",
+            _one("sub-03", text, packed),
             kind=kind,
             people={"sub-03": EITHER},
         )
     for what, text in (
-        ("escape sequence", f"{{}}_acq-\x1b[31mx_{ENTITIES}_statmap.nii.gz"), ("newline", f"{{}}_acq-a\nb_{ENTITIES}_statmap.nii.gz"),
-        ("Latin-1", f"{{}}_acq-m\udcfcller_{ENTITIES}_statmap.nii.gz"), ("emoji", f"{{}}_acq-\U0001f9e0_{ENTITIES}_statmap.nii.gz"),
-        ("blank", f"{{}}_acq-a b_{ENTITIES}_statmap.nii.gz"), ("formula", f"{{}}_acq-=1+1_{ENTITIES}_statmap.nii.gz"),
-    ):  # fmt: skip
+        ("escape sequence", f"{{}}_acq-\x1b[31mx_{ENTITIES}_statmap.nii.gz"),
+        ("newline", f"{{}}_acq-a\nb_{ENTITIES}_statmap.nii.gz"),
+        ("Latin-1", f"{{}}_acq-m\udcfcller_{ENTITIES}_statmap.nii.gz"),
+        ("emoji", f"{{}}_acq-\U0001f9e0_{ENTITIES}_statmap.nii.gz"),
+        ("blank", f"{{}}_acq-a b_{ENTITIES}_statmap.nii.gz"),
+        ("formula", f"{{}}_acq-=1+1_{ENTITIES}_statmap.nii.gz"),
+    ):
         yield tree(
-            f"{what} in the name of one", one("sub-03", text), kind=kind, people={"sub-03": EITHER}
+            f"{what} in the name of one", _one("sub-03", text), kind=kind, people={"sub-03": EITHER}
         )
+
+
+def _pairs(root: Path, m: Materials, end: str = "", upper: bool = False) -> None:
+    for person in PEOPLE:
+        path = map_of(root, person)
+        stem = Path(str(path).removesuffix(".nii.gz"))
+        values, affine = m.volumes[PEOPLE.index(person)]
+        image = split_pair(nifti(values, affine, pair=True), stem, packed=bool(end))
+        if upper:
+            for part in (image, image.with_suffix(".hdr")):
+                part.rename(part.with_suffix(part.suffix.upper()))
+        path.unlink()
+
+
+def _one(person: str, text: str, packed: bool = True) -> Change:
+    def change(root: Path, m: Materials) -> None:
+        path = map_of(root, person)
+        target = path.with_name(text.format(person))
+        target.write_bytes(pack_gzip(_content(m, person)) if packed else _content(m, person))
+        path.unlink()
+
+    return change
 
 
 def _layouts() -> Iterable[Case]:
     kind = "tree, layout"
 
-    def moved(place: str) -> Change:
-        def change(root: Path, _: Materials) -> None:
-            for person in PEOPLE:
-                path = map_of(root, person)
-                target = root / place.format(person) / path.name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                path.rename(target)
+    yield tree("no func folder", _moved("{0}"), kind=kind)
+    yield tree("all in one folder", _moved("."), kind=kind)
+    yield tree("a session folder", _moved("{0}/ses-01/func"), kind=kind)
+    yield tree("deep below", _moved("a/b/c/d/e/f/{0}/func"), kind=kind)
+    yield tree("folder with a blank and an umlaut", _moved("Köln 1/{0}/func"), kind=kind)
+    yield tree("folder of another person", _moved("sub-99/func"), EITHER, kind)
+    yield tree("hidden folder", _moved(".git/{0}"), NO_SCORE, kind)
 
-        return change
-
-    yield tree("no func folder", moved("{0}"), kind=kind)
-    yield tree("all in one folder", moved("."), kind=kind)
-    yield tree("a session folder", moved("{0}/ses-01/func"), kind=kind)
-    yield tree("deep below", moved("a/b/c/d/e/f/{0}/func"), kind=kind)
-    yield tree("folder with a blank and an umlaut", moved("Köln 1/{0}/func"), kind=kind)
-    yield tree("folder of another person", moved("sub-99/func"), EITHER, kind)
-    yield tree("hidden folder", moved(".git/{0}"), NO_SCORE, kind)
-
-    def sessions(root: Path, m: Materials) -> None:
-        for person, number in ((p, n) for p in PEOPLE for n in (1, 2)):
-            name = f"{person}_ses-{number}_{ENTITIES}_statmap.nii.gz"
-            target = root / person / f"ses-{number}" / "func" / name
-            target.parent.mkdir(parents=True)
-            source = m.maps[PEOPLE.index(person)]
-            if number == 1:
-                os.link(source, target)
-            else:
-                target.write_bytes(pack_gzip(_content(m, person, 1.01)))
-        for person in PEOPLE:
-            map_of(root, person).unlink()
-
-    yield tree("two sessions each", sessions, RIGHT | {"other score"}, kind)
+    yield tree("two _sessions each", _sessions, RIGHT | {"other score"}, kind)
     yield tree("given by a link", lambda r, _: _linked(r), kind=kind)
     yield tree("given with dots", lambda r, _: r / ".." / r.name, kind=kind)
 
-    def linked_people(root: Path, _: Materials) -> None:
-        store = root.with_name("store")
-        store.mkdir()
-        for person in PEOPLE:
-            (root / person).rename(store / person)
-            (root / person).symlink_to(store / person)
+    yield tree("people's folders are links", _linked_people, EITHER, kind)
 
-    yield tree("people's folders are links", linked_people, EITHER, kind)
-
-    def linked_files(root: Path, _: Materials) -> None:
-        store = root / ".git" / "annex" / "objects"
-        store.mkdir(parents=True)
-        for person in PEOPLE:
-            path = map_of(root, person)
-            path.rename(store / f"{person}.nii.gz")
-            path.symlink_to(store / f"{person}.nii.gz")
-
-    yield tree("DataLad with contents", linked_files, kind=kind)
+    yield tree("DataLad with contents", _linked_files, kind=kind)
     yield tree("DataLad without contents", lambda r, _: _emptied(r, PEOPLE), NO_SCORE, kind)
     yield tree(
         "DataLad without contents of one",
@@ -218,6 +192,48 @@ def _layouts() -> Iterable[Case]:
         kind=kind,
         people={"sub-02": REFUSED},
     )
+
+
+def _moved(place: str) -> Change:
+    def change(root: Path, _: Materials) -> None:
+        for person in PEOPLE:
+            path = map_of(root, person)
+            target = root / place.format(person) / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+
+    return change
+
+
+def _sessions(root: Path, m: Materials) -> None:
+    for person, number in ((p, n) for p in PEOPLE for n in (1, 2)):
+        name = f"{person}_ses-{number}_{ENTITIES}_statmap.nii.gz"
+        target = root / person / f"ses-{number}" / "func" / name
+        target.parent.mkdir(parents=True)
+        source = m.maps[PEOPLE.index(person)]
+        if number == 1:
+            os.link(source, target)
+        else:
+            target.write_bytes(pack_gzip(_content(m, person, 1.01)))
+    for person in PEOPLE:
+        map_of(root, person).unlink()
+
+
+def _linked_people(root: Path, _: Materials) -> None:
+    store = root.with_name("store")
+    store.mkdir()
+    for person in PEOPLE:
+        (root / person).rename(store / person)
+        (root / person).symlink_to(store / person)
+
+
+def _linked_files(root: Path, _: Materials) -> None:
+    store = root / ".git" / "annex" / "objects"
+    store.mkdir(parents=True)
+    for person in PEOPLE:
+        path = map_of(root, person)
+        path.rename(store / f"{person}.nii.gz")
+        path.symlink_to(store / f"{person}.nii.gz")
 
 
 def _linked(root: Path) -> Path:
@@ -234,7 +250,7 @@ def _emptied(root: Path, people: Iterable[str]) -> None:
 
 
 def _levels() -> Iterable[Case]:
-    """Several maps of a person that are no repetitions: one level, or a choice asked for."""
+    """List maps of a person that are no repetitions: one level, or a choice asked for."""
     kind = "tree, levels"
 
     def added(*texts: str, factor: float = 0.9) -> Change:
@@ -307,7 +323,7 @@ def _twice(root: Path, m: Materials) -> None:
 
 
 def _people() -> Iterable[Case]:
-    """One person whose map is no good: a row with the reason, and the others' scores."""
+    """List a person's bad map: a row with the reason, and the others' scores."""
     kind = "tree, one person"
 
     def given(
@@ -389,7 +405,7 @@ def _micron(m: Materials) -> bytes:
 
 
 def _strangers() -> Iterable[Case]:
-    """Other things in the folder, which are nobody's maps."""
+    """List other things in the folder, which are nobody's maps."""
     kind = "tree, others"
 
     def beside(what: str, write: Callable[[Path, Materials], Any], right: Answers = RIGHT) -> Case:
@@ -428,10 +444,16 @@ def _strangers() -> Iterable[Case]:
     yield beside("names that aren't UTF-8", lambda r, _: (r / "\udcff\udcfe.nii").touch())
     yield beside("a folder named .nii.gz", lambda r, _: (r / "x.nii.gz").mkdir())
     for what, content in (
-        ("damaged", b"{"), ("empty", b""), ("a list", b"[]"), ("not UTF-8", b"\xff\xfe{}"),
-        ("nested 100,000 deep", b'{"a":' * 100_000), ("brackets 100,000 deep", b"[" * 100_000), ("of NULs", b"\0" * 1000),
-        ("number of 10,000 digits", b'{"Name": ' + b"1" * 10_000 + b"}"), ("control characters", b'{"Name": "\\u001b[31m"}'),
-    ):  # fmt: skip
+        ("damaged", b"{"),
+        ("empty", b""),
+        ("a list", b"[]"),
+        ("not UTF-8", b"\xff\xfe{}"),
+        ("nested 100,000 deep", b'{"a":' * 100_000),
+        ("brackets 100,000 deep", b"[" * 100_000),
+        ("of NULs", b"\0" * 1000),
+        ("number of 10,000 digits", b'{"Name": ' + b"1" * 10_000 + b"}"),
+        ("control characters", b'{"Name": "\\u001b[31m"}'),
+    ):
         yield beside(
             f"dataset_description.json {what}",
             lambda r, _, c=content: (r / "dataset_description.json").write_bytes(c),
@@ -512,7 +534,7 @@ def _raw(root: Path) -> None:
 
 
 def _tables_beside() -> Iterable[Case]:
-    """The participants table of a tree, which predict doesn't need."""
+    """List participants tables of a tree, which predict doesn't need."""
     kind = "tree, participants"
     training = ("tree training",)
     plain = ["participant_id\tgroup", *map("\t".join, zip(PEOPLE, GROUPS, strict=True))]

@@ -59,7 +59,7 @@ def _scaled(code: str) -> dict[str, Any]:
 
 
 def _tolerance(code: str) -> float:
-    """What rounding to a type may do to a score: it sums over the brain, so that little is left."""
+    """Say what rounding to a type may do to a score: little, for it sums over the brain."""
     return 0.1 if code in {"i1", "u1"} else 0.02
 
 
@@ -141,7 +141,7 @@ def _with_fields(m: Materials, fields: dict[str, float]) -> bytes:
 
 
 def _backgrounds() -> Iterable[Case]:
-    """The same brain, something else around it: what surrounds a brain is nobody's business."""
+    """List the same brain with something else around it, which must not matter."""
     kind = "background"
     for value in (1e-6, -1e-6, 1e-12, 5e-5, 1e-3, -1.0, 1.0, 100.0, -1024.0, np.nan):
         right = RIGHT if np.isnan(value) or abs(value) < 1 else EITHER
@@ -194,7 +194,7 @@ def _everywhere(first: int, value: float) -> Change:
 
 
 def _little_coverage() -> Iterable[Case]:
-    """A quarter of the brain: no score may come, however nothing is written."""
+    """List a quarter of the brain: no score may come, however nothing is written."""
     kind = "little coverage"
     for code in SCALES:
         yield changed(kind, np.dtype(code).name, _cut(LITTLE), NO_SCORE, **_scaled(code))
@@ -230,7 +230,7 @@ def _every_second(values: Array) -> Array:
 
 
 def _much_coverage() -> Iterable[Case]:
-    """Most of the brain: the score is that of the same part, written plainly."""
+    """List most of the brain: the score is that of the same part, written plainly."""
     kind = "partial coverage"
     for code in SCALES:
         yield changed(
@@ -268,7 +268,7 @@ def _atlas(values: Array) -> Array:
 
 
 def _spikes() -> Iterable[Case]:
-    """A few voxels that no brain has."""
+    """List maps with a few voxels that no brain has."""
     kind = "spike"
     for n, value in itertools.product((1, 3, 20), (1e5, -1e5, 1e4)):
         yield _spiked(kind, f"{value:g} in {n} voxels", n, value)
@@ -305,7 +305,7 @@ def _corner(value: float) -> Change:
 
 
 def _scales() -> Iterable[Case]:
-    """The whole map in another unit."""
+    """List the whole map in other units."""
     kind = "scale"
     for factor in (1e3, 1e-3, 1e6, 1e-6, 1e12, 1e-12, 100, 0.01):
         yield changed(kind, f"times {factor:g}", lambda v, f=factor: v * np.float32(f), NO_SCORE)
