@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 import pandas as pd
 
 from fmnet.errors import CohortError, Fault, printable
@@ -135,7 +136,7 @@ def write_table(
             cells = [
                 change(cell) if isinstance(cell, str) else cell for cell in table.iloc[:, place]
             ]
-            table.isetitem(place, pd.Series(cells, index=table.index, dtype=object))
+            table.isetitem(place, np.array(cells, dtype=object))
     table.replace("", "n/a").to_csv(
         path,
         sep=separator,
