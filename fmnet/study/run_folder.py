@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import pandas as pd
 import torch
-import yaml
+import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 

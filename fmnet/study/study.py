@@ -236,7 +236,9 @@ def figures(results: Results, predictions: pd.DataFrame, seed: int) -> dict[str,
 
 def tracked(metrics: dict[str, Any]) -> dict[str, float]:
     """Pick the figures that trackers are given: ``auc/network``, ``auc_low/network``, ..."""
-    found = {name: float(metrics[name]) for name in ("n_scans", "n_subjects") if name in metrics}
+    found: dict[str, float] = {}
+    for name in ("n_scans", "n_subjects"):
+        found[name] = float(metrics[name])
     for model, figures in metrics["models"].items():
         for name, value in figures.items():
             if isinstance(value, int | float) and not isinstance(value, bool):

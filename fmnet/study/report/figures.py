@@ -23,7 +23,7 @@ POSITIVE, NEGATIVE, GREY, DARK = "#b2405a", "#31688e", "#777777", "#333333"
 #: False-positive rates at which ROC curves of folds are averaged.
 RATES = np.linspace(0, 1, 201)
 #: Names are drawn as they are written: a dollar sign starts no formula.
-PLAIN = {
+PLAIN: Any = {
     "text.parse_math": False, "text.usetex": False, "axes.formatter.use_mathtext": False,
 }  # fmt: skip
 #: Characters of a name that there is room for.
