@@ -177,8 +177,13 @@ def _compare(
     name: str,
 ) -> str:
     """Compare two forms; say which is used where they differ, or raise `VolumeError`."""
-    near = max(SAME_PLACE_MM, float(np.linalg.norm(sform[:3, :3], axis=0).min()) / 2)
-    apart = _distance(sform, qform, shape)
+    # a qform can't hold shears; software then writes the nearest turn, by polar decomposition
+    edges = np.linalg.norm(sform[:3, :3], axis=0)
+    left, _, right = np.linalg.svd(sform[:3, :3] / edges)
+    unsheared = sform.copy()
+    unsheared[:3, :3] = left @ right * edges
+    apart = min(_distance(form, qform, shape) for form in (sform, unsheared))
+    near = max(SAME_PLACE_MM, float(edges.min()) / 2)
     s_axes, q_axes = (
         form[:3, :3] / np.linalg.norm(form[:3, :3], axis=0) for form in (sform, qform)
     )

@@ -246,7 +246,7 @@ def is_packed(path: Path) -> bool:
 
 def too_long(path: Path, found: str, most: int) -> VolumeError:
     """Describe a file that goes on far beyond what its header claims."""
-    accepted = f"at most {most}: what its header claims, and {SPARE_BYTES >> 20} MiB besides"
+    accepted = f"at most {most} here: what the header claims, and some padding"
     return VolumeError(Fault(str(path), found, accepted, "write the image again"))
 
 

@@ -39,7 +39,7 @@ MAX_VOXELS, MAX_BYTES = 1 << 25, 1 << 28
 #: Where voxels may start at the latest: NIfTI-1's float32 can't count single bytes beyond.
 MAX_OFFSET = 1 << 24
 #: Bytes of SPM's ``.mat``, which holds two matrices.
-MAX_MAT_BYTES = 1 << 16
+MAX_MAT_BYTES = 1 << 14
 
 
 def read_volume(source: Path | RawImage, space: str) -> Volume:
@@ -106,6 +106,8 @@ def load_image(source: Path | RawImage) -> SpatialImage:
     values = ArrayProxy(io.BytesIO(contents["image"]), numbers, mmap=False)
     if not header.is_analyze:
         return header.image_class(values, header.affine, header.fields, {"note": header.note})
+    if contents.get("mat") == b"":
+        raise damaged(raw.parts["mat"][0], EOFError("empty"))
     file_map = {role: nib.FileHolder(fileobj=io.BytesIO(held)) for role, held in contents.items()}
     # SPM's Analyze class wants its third file, and takes an empty one for none.
     file_map.setdefault("mat", nib.FileHolder(fileobj=io.BytesIO()))
@@ -139,10 +141,12 @@ def read_raw(path: Path) -> RawImage:
         accepted += f" and {MAX_BYTES >> 20} MiB"
         action = "give the contrast map, no time series, resampled to 1 mm or more"
         raise VolumeError(Fault(str(path), found, accepted, action))
-    most = {"image": header.n_bytes, "header": MAX_OFFSET, "mat": MAX_MAT_BYTES}
-    parts = {
-        role: (file, read_file(file, most[role] + SPARE_BYTES)) for role, file in files.items()
+    most = {
+        "image": header.n_bytes + SPARE_BYTES,
+        "header": MAX_OFFSET + SPARE_BYTES,
+        "mat": MAX_MAT_BYTES,
     }
+    parts = {role: (file, read_file(file, most[role])) for role, file in files.items()}
     return RawImage(path, parts)
 
 

@@ -166,8 +166,9 @@ def test_forms_of_one_code_that_lie_apart_are_refused(write_forms, qform):
         (AFFINE, moved(0.4, 0, 0)),
         (AFFINE, turned(1, np.radians(0.2))),
         (AFFINE + np.array([[0, 0.5, 0, 0]] + [[0] * 4] * 3), None),
+        (AFFINE + np.array([[0, 3, 0, 0]] + [[0] * 4] * 3), None),
     ],
-    ids=["moved", "turned", "sheared"],
+    ids=["moved", "turned", "sheared", "sheared a lot"],
 )
 def test_rounding_and_small_shears_are_no_disagreement(write_forms, sform, qform):
     path = write_forms(sform, qform, codes=(1, 1))

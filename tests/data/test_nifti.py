@@ -605,6 +605,16 @@ def test_refuses_a_large_mat(tmp_path, write_map, data):
         read_volume(path, "MNI152")
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"hello" * 20, bytes(200)], ids=["empty", "text", "zeros"]
+)
+def test_refuses_a_damaged_mat(tmp_path, write_map, data, content):
+    path = write_map(tmp_path / "a.img", data, AFFINE, nib.Spm99AnalyzeImage)
+    (tmp_path / "a.mat").write_bytes(content)
+    with pytest.raises(VolumeError, match=r"a\.(mat|img): found a damaged or truncated file"):
+        read_volume(path, "MNI152")
+
+
 # anything at all in a header ----------------------------------------------------------------------
 
 values = st.one_of(
