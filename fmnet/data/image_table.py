@@ -190,7 +190,7 @@ def _path_faults(rows: pd.DataFrame) -> list[Fault]:
     for person, scan_id, path in zip(
         rows["participant_id"], rows["scan_id"], rows["path"], strict=True
     ):
-        raw = os.fsencode(path)
+        raw = path.encode("utf-8", "surrogateescape")
         longest = max(map(len, raw.split(b"/")))
         if longest > MAX_NAME or len(raw) > MAX_PATH:
             size = f"a name of {longest}" if longest > MAX_NAME else f"a path of {len(raw)}"
