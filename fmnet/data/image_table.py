@@ -179,6 +179,8 @@ def _locate(folder: Path, path: str) -> str:
     first = match["file"] if match and match["volume"] == "1" else path
     forms = (form(first) for form in (str, partial(normalize, "NFC"), partial(normalize, "NFD")))
     spellings = [written for form in forms for written in (form, form.replace("\\", "/"))]
+    # names on the disk are UTF-8 also where the locale (C) is not
+    spellings += [os.fsdecode(one.encode("utf-8", "surrogateescape")) for one in spellings]
     written = [os.path.join(folder, spelling) for spelling in dict.fromkeys((path, *spellings))]
     there = next((spelling for spelling in written if os.path.lexists(spelling)), None)
     return str(Path(there or os.path.join(folder, first)))
@@ -190,7 +192,7 @@ def _path_faults(rows: pd.DataFrame) -> list[Fault]:
     for person, scan_id, path in zip(
         rows["participant_id"], rows["scan_id"], rows["path"], strict=True
     ):
-        raw = os.fsencode(path)
+        raw = path.encode("utf-8", "surrogateescape")
         longest = max(map(len, raw.split(b"/")))
         if longest > MAX_NAME or len(raw) > MAX_PATH:
             size = f"a name of {longest}" if longest > MAX_NAME else f"a path of {len(raw)}"

@@ -148,6 +148,8 @@ def test_valid_configuration_is_returned(configs):
         ("net=gone", r"net\._target_: found 'parts_for_tests\.Nett', which can't be imported"),
         ("net=dangling", r"net\.width: found .*nowhere"),
         ("net.width=[1", r"net\.width=\[1: found .*; accepted: key=value"),
+        ("nosuch", r"nosuch: found .*; accepted: key=value; to do: write settings as key=value; "),
+        ("tests", r"tests: found .*; to do: name the setting .* cohort\.root=tests"),
         ("net=plain,plane", r"net: found option 'plane'"),
         ("net=null", r"net: found option 'null'; .*to do: choose one of these"),
         ("experiment=null,wide experiment=null", r"leave the group out with ~experiment"),
