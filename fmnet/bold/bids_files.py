@@ -69,10 +69,8 @@ class BoldName:
         path = self.path.with_name(name)
         if path.exists() or path.is_symlink():
             return path
-        if not path.parent.is_dir():
-            return None
         lower = name.lower()  # SUB-01, .NII.GZ
-        return next((one for one in path.parent.iterdir() if one.name.lower() == lower), None)
+        return next((one for one in _listed(path.parent) if one.name.lower() == lower), None)
 
 
 def find_bold(root: Path) -> list[BoldName]:
@@ -108,18 +106,25 @@ def parse_name(path: Path) -> BoldName:
 
 def find_people(root: Path) -> tuple[str, ...]:
     """Name everyone with a folder ``sub-*``, sorted."""
-    found = (path.name for path in root.iterdir() if path.name[:4].lower() == "sub-")
-    named = {f"sub-{subject_key(name)}" for name in found if (root / name).is_dir()}
-    return tuple(sorted(named))
+    found = [path for path in _listed(root) if path.name[:4].lower() == "sub-"]
+    return tuple(sorted({f"sub-{subject_key(path.name)}" for path in found if path.is_dir()}))
+
+
+def _listed(folder: Path) -> list[Path]:
+    """List a folder; nothing of one that isn't there or may not be looked into."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _folder_of(root: Path, person: str) -> Path:
     """Find a person's folder, also one that is written otherwise, ``SUB-01``."""
     folder = root / person
-    if folder.is_dir() or not root.is_dir():
+    if folder.is_dir():
         return folder
     key = subject_key(person)
-    named = (path for path in root.iterdir() if path.name[:4].lower() == "sub-")
+    named = (path for path in _listed(root) if path.name[:4].lower() == "sub-")
     return next((path for path in named if subject_key(path.name) == key), folder)
 
 
