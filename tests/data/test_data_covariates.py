@@ -33,9 +33,10 @@ def texts(start, step, **others) -> list[str]:
     "name",
     [
         "mean_framewise_displacement", "mean_fd", "fd_mean", "fd", "FD", "meanFD", "FDmean",
-        "fd_power", "FD_Jenkinson", "Mean FD (mm)", "framewise_displacement", "FramewiseDisplacement",
-        "motion", "Motion_mean", "head_motion", "headMotion", "fd_task-pain", "share_scrubbed", "relMeanRMS",
-        "max_rotation", "movement",
+        "fd_power", "FD_Jenkinson", "Mean FD (mm)", "framewise_displacement",
+        "FramewiseDisplacement",
+        "motion", "Motion_mean", "head_motion", "headMotion", "fd_task-pain", "share_scrubbed",
+        "relMeanRMS", "max_rotation", "movement",
     ],
 )  # fmt: skip
 def test_columns_of_motion_are_known(name):

@@ -104,7 +104,7 @@ def test_decimal_commas_change_no_sentence(rng, name):
 
 def unseen(**columns) -> list[tuple[str, str]]:
     cohort, score = make_cohort(**columns), np.arange(N) % 7
-    found = run_audit(AuditPlan(["pain"]), cohort, make_predictions(score), "cnn", FIGURES, 0)
+    found = run_audit(AuditPlan(["pain"]), cohort, make_predictions(score), "network", FIGURES, 0)
     lines = [(one["severity"], one["text"]) for one in found["findings"]]
     return [one for one in lines if "could not be examined" in one[1]]
 
@@ -146,7 +146,7 @@ def test_bold_without_displacement_is_said(rng):
     columns = {"share_scrubbed": as_text(rng.random(N)), "age": as_text(rng.random(N))}
     stored = (SimpleNamespace(series=object()),) * N
     cohort = replace(make_cohort(**columns), stored=stored)
-    found = run_audit(AuditPlan(), cohort, make_predictions(rng.random(N)), "cnn", FIGURES, 0)
+    found = run_audit(AuditPlan(), cohort, make_predictions(rng.random(N)), "network", FIGURES, 0)
     said = "Head motion could not be examined: the runs' confounds don't state it."
     assert {"severity": "red", "text": said} in found["findings"]
 
