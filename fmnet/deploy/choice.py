@@ -150,6 +150,10 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
         If what a run says of its models can't be read.
     """
     asked = "network" if asked == EARLIER_NETWORK else asked
+    if not run_dir.is_dir():
+        found = "no folder, but a file" if run_dir.exists() else "no such folder"
+        accepted, action = "a run folder, which scripts/train.py prints last", "correct run_dir"
+        raise RunError(Fault(str(run_dir), found, accepted, action))
     folders = {NETWORK: run_dir / NETWORK_FOLDER, "linear": run_dir / LINEAR_FOLDER}
     if not (folders["linear"] / RECORD).exists():
         if asked == "linear":
@@ -204,9 +208,8 @@ def check_informative(choice: Choice) -> None:
 
 def unfinished(folder: Path, error: Exception) -> RunError:
     """Say that a final model lacks a part."""
-    accepted, action = f"a finished run's folder '{folder.name}'", "train again"
-    if not folder.parent.is_dir():
-        action = "correct run_dir"
+    accepted = f"a finished run's folder '{folder.name}'"
+    action = "correct run_dir, or give the command of the run once more"
     return RunError(Fault(str(folder), str(error), accepted, action))
 
 

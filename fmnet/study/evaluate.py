@@ -206,7 +206,8 @@ def _marks(folder: Path) -> list[str]:
 def _cohort_table(folder: Path) -> pd.DataFrame:
     if not (folder / "metrics.json").is_file():
         action = "name the folder that scripts/train.py printed last"
-        raise RunError(Fault(str(folder), "no finished run", "a run folder with model/", action))
+        found = "no finished run" if folder.is_dir() else "no such folder"
+        raise RunError(Fault(str(folder), found, "a run folder with model/", action))
     training = read_record(folder / NETWORK_FOLDER)
     groups = {"label": (training["positive"], training["negative"])}  # one may be called NA
     columns = ("scan_id", "participant_id", "label", "used")

@@ -11,6 +11,7 @@ from fmnet.deploy.choice import (
     read_record,
     warnings_of,
 )
+from fmnet.errors import RunError
 
 NETWORK = Candidate("ResNet", 0.72)
 
@@ -88,6 +89,14 @@ def write_record(run, folder, builder=SIGNATURE, n_epochs=0, **record):
 )
 def test_network_is_called_what_it_is_and_how_it_came_about(builder, settings, epochs, title):
     assert network_title(builder, settings, epochs) == title
+
+
+def test_run_folder_that_is_not_there_is_named_as_such(tmp_path):
+    (tmp_path / "file").write_text("")
+    for name, found in (("nosuch", "no such folder"), ("file", "no folder, but a file")):
+        said = rf"{name}: found {found}; accepted: a run folder.*; to do: correct run_dir"
+        with pytest.raises(RunError, match=said):
+            choose_model(tmp_path / name, "auto")
 
 
 def test_network_of_an_earlier_run_has_its_name_of_now(tmp_path):
