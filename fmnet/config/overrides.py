@@ -239,14 +239,15 @@ def _key_fault(key: str, base: DictConfig) -> Fault | None:
             return Fault(key, "no such key", f"{stem}, which has no keys", f"set {stem}")
         listed = [str(name) for name in node if name != "hydra" and str(name)[0] != "_"]
         if part not in node.keys():  # noqa: SIM118 ("in" denies keys whose value is missing)
-            more = [name for name in _target_parameters(node) if name not in listed]
+            settable = _target_parameters(node, bool(node.get("_partial_")))
+            more = [name for name in settable if name not in listed]
             names, stem = [*listed, *more], ".".join(parts[:depth])
             accepted = ", ".join(f"{stem}.{name}" if stem else name for name in names)
             if stem == "hydra.launcher" and not names:
                 return Fault(
                     key, "no such key", "nothing here", "add hydra/launcher=submitit_slurm"
                 )
-            is_new = part in more
+            is_new = part in _target_parameters(node, False)
             found = "a key that the configuration doesn't list" if is_new else "no such key"
             action = f"write +{key}=VALUE" if is_new else suggest(part, names)
             return Fault(key, found, accepted or "nothing here", action)
@@ -254,10 +255,9 @@ def _key_fault(key: str, base: DictConfig) -> Fault | None:
     return None
 
 
-def _target_parameters(node: DictConfig) -> list[str]:
+def _target_parameters(node: DictConfig, is_partial: bool) -> list[str]:
     raw = node._get_node("_target_", validate_access=False)
     name = raw._value() if isinstance(raw, Node) else None
-    is_partial = bool(node.get("_partial_"))
     return parameter_names(name, is_partial) if isinstance(name, str) else []
 
 

@@ -71,7 +71,8 @@ def is_above_chance(metrics: Mapping[str, Any]) -> bool:
 
 
 def _chance_sentence(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    head = f"{names.get(NETWORK, NETWORK)}: AUC {_figure(metrics['models'][NETWORK])}"
+    name = names.get(NETWORK, NETWORK)
+    head = f"{name[0].upper()}{name[1:]}: AUC {_figure(metrics['models'][NETWORK])}"
     found = metrics.get("permutation", {}).get("models", {}).get(NETWORK)
     if found is None:
         return f"{head}; whether that is above chance was not tested (permutation.n=100 would)."
@@ -93,7 +94,9 @@ def _rival_sentence(metrics: Mapping[str, Any], rival: str, names: Mapping[str, 
         return f"The {other} stands in the same folds; the two could not be tested."
     sign = 1 if row["one"] == NETWORK else -1
     p = row["p_holm_first"]
-    shown = f"AUC difference {_difference(row, sign)}, corrected {say_p(p)}."
+    # what is rounded by itself may not add up
+    aucs = " against ".join(f"{metrics['models'][name]['auc']:.3f}" for name in (NETWORK, rival))
+    shown = f"AUC difference {_difference(row, sign)} ({aucs}), corrected {say_p(p)}."
     if p >= ALPHA:
         return f"On these folds the {own} adds nothing to the {other} that can be shown: {shown}"
     verb = "better" if sign * row["difference"] > 0 else "worse"

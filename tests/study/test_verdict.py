@@ -49,15 +49,18 @@ def permuted(p, n=99, observed=0.7):
         (
             metrics(),
             "On these folds the ResNet adds nothing to the linear SVM (0.65 [0.55, 0.75]) that can "
-            "be shown: AUC difference +0.05 [-0.02, +0.12], corrected p = 0.500.",
+            "be shown: AUC difference +0.05 [-0.02, +0.12] (0.700 against 0.650), corrected p = 0.5",
         ),
         (
             metrics(p_holm=0.01),
             "On these folds the ResNet is better than the linear SVM (0.65 [0.55, 0.75]): AUC "
-            "difference +0.05 [-0.02, +0.12], corrected p = 0.010.",
+            "difference +0.05 [-0.02, +0.12] (0.700 against 0.650), corrected p = 0.010.",
         ),
         (metrics(p_holm=0.01, difference=-0.1), "the ResNet is worse than the linear SVM"),
-        (metrics(p_holm=1.0, difference=0.0, ci=None), "AUC difference +0.00, corrected p = 1.000"),
+        (
+            metrics(p_holm=1.0, difference=0.0, ci=None),
+            "AUC difference +0.00 (0.700 against 0.650), corrected p = 1.0",
+        ),
         (metrics(p_holm=0.0), "corrected p < 0.001."),
         (metrics(p_holm=None), "the two could not be tested"),
         (metrics(motion=(0.8, 0.7, 0.9)), "know that motion only 0.80 [0.70, 0.90] reaches as far"),

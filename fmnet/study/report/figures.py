@@ -262,7 +262,7 @@ def _draw_scores(axes: Axes, scores: pd.DataFrame, labels: Labels, title: str) -
     axes.set_xticks([0, 1], names)
     axes.set_xlim(-0.6, 1.6)
     axes.set_ylabel("score, out of fold")
-    axes.set_title(f"{title}, scans and medians", fontsize=10)
+    axes.set_title(f"{title[0].upper()}{title[1:]}, scans and medians", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
 
 
