@@ -29,6 +29,8 @@ PLAIN = {
 }  # fmt: skip
 #: Characters of a name that there is room for.
 ROOM = 40
+#: Letters in a line of a title.
+TITLE_WIDTH = 32
 
 
 def _as_figure(draw: Callable[..., bytes]) -> Callable[..., bytes]:
@@ -262,7 +264,11 @@ def _draw_scores(axes: Axes, scores: pd.DataFrame, labels: Labels, title: str) -
     axes.set_xticks([0, 1], names)
     axes.set_xlim(-0.6, 1.6)
     axes.set_ylabel("score, out of fold")
-    axes.set_title(f"{title[0].upper()}{title[1:]}, scans and medians", fontsize=10)
+    name = _plain(title)
+    said = f"{name[0].upper()}{name[1:]}, scans and medians"
+    axes.set_title(
+        fill(said, TITLE_WIDTH), fontsize=10
+    )  # beside another panel there is little room
     axes.spines[["top", "right"]].set_visible(False)
 
 
