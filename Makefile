@@ -30,12 +30,12 @@ demo: $(READY)
 	@$(BIN)/python scripts/train.py run_dir=$(DEMO)/run overwrite=true
 	@echo "2/4 exporting"
 	@$(BIN)/python scripts/export.py run_dir=$(DEMO)/run out=checkpoints/demo overwrite=true
-	@echo "3/4 making new people whom no model ever saw"
-	@$(BIN)/python scripts/make_cohort.py $(DEMO)/new-people --n-subjects 4 --seed 1
+	@echo "3/4 making new people whom no model ever saw, with the same effect"
+	@$(BIN)/python scripts/make_cohort.py $(DEMO)/new-people --n-subjects 4 --effect-size 2.5 --seed 1
 	@echo "4/4 predicting three of them"
 	@$(BIN)/python scripts/predict.py checkpoints/demo --out $(DEMO)/predictions.tsv \
 		$(DEMO)/new-people/sub-synthetic00[1-3]/func/*_statmap.nii.gz
-	@$(BIN)/python -c 'import pandas; table = pandas.read_csv("$(DEMO)/predictions.tsv", sep="\t", keep_default_na=False); table["scan"] = table["scan"].str.rsplit("/").str[-1].str.split("_").str[0]; print(table[["scan", "score", "probability", "status"]].to_string(index=False))'
+	@$(BIN)/python -c 'import pandas; read = lambda name: pandas.read_csv("$(DEMO)/" + name, sep="\t", keep_default_na=False); table = read("predictions.tsv"); people = table["scan"].str.extract("(sub-[^_/]+)")[0]; truth = read("new-people/participants.tsv").set_index("participant_id")["group"]; print(table.assign(person=people, truth=people.map(truth))[["person", "truth", "score", "probability", "status"]].to_string(index=False))'
 	@echo
 	@echo "report      $(DEMO)/run/report.html"
 	@echo "signature   checkpoints/demo"

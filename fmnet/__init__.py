@@ -1,4 +1,4 @@
-"""fmnet: fibromyalgia signatures from fMRI maps with a 3D CNN. Research use only."""
+"""fmnet: fibromyalgia signatures from fMRI, beside their baselines. Research use only."""
 
 import os
 

@@ -5,6 +5,7 @@ python scripts/benchmark.py suite=NAME [suite.KEY=VALUE ...] [out=FOLDER]; confi
 
 from pathlib import Path
 
+import installed  # noqa: F401 (it says what is missing)
 from omegaconf import DictConfig
 
 from fmnet.benchmark.suite import run_suite

@@ -7,6 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import installed  # noqa: F401 (it says what is missing)
+
 from fmnet.bold.dataset import check_dataset
 from fmnet.bold.dataset_text import describe, fault_table
 from fmnet.data.tables import write_table

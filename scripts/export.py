@@ -5,6 +5,7 @@ python scripts/export.py run_dir=RUN out=BUNDLE
 
 from pathlib import Path
 
+import installed  # noqa: F401 (it says what is missing)
 from omegaconf import DictConfig
 
 from fmnet.config.entry import build, run_script, show

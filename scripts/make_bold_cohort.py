@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import installed  # noqa: F401 (it says what is missing)
+
 from fmnet.bold.synthetic import write_bold_cohort
 from fmnet.bold.synthetic_design import BoldDesign
 from fmnet.errors import FmnetError, printable

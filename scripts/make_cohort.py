@@ -1,8 +1,10 @@
-"""Write a synthetic cohort: python scripts/make_cohort.py OUT [--effect-size 0.8] [--seed 0]."""
+"""Write a synthetic cohort: python scripts/make_cohort.py OUT [--effect-size 2.5] [--seed 0]."""
 
 import argparse
 import sys
 from pathlib import Path
+
+import installed  # noqa: F401 (it says what is missing)
 
 from fmnet.data.synthetic import write_cohort
 from fmnet.data.synthetic_design import Design

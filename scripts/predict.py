@@ -5,6 +5,8 @@ python scripts/predict.py BUNDLE SCAN [SCAN ...] --out results.tsv
 
 import sys
 
+import installed  # noqa: F401 (it says what is missing)
+
 from fmnet.deploy.cli import main
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Cross-validate a 3D CNN beside its baselines and train the final model.
+"""Cross-validate a network beside its baselines and train the final models.
 
 python scripts/train.py [key=value ...]; the last line printed is the run folder.
 """
 
 from pathlib import Path
 
+import installed  # noqa: F401 (it says what is missing)
 from omegaconf import DictConfig, OmegaConf
 
 from fmnet.config.entry import build, run_script, show

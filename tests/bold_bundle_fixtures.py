@@ -102,9 +102,9 @@ def _write_run_folder(folder, images, network, description, reference, maps, con
     write_plain(Calibration(1.0, 0.0), model / "calibration.json")
     write_plain(reference, model / "reference.json")
     write_contract(BoldContract(CLEANING, maps, T_R), model)
-    figures = {"auc": 0.5, "auc_ci": [0.2, 0.8], "balanced_accuracy": 0.5}
+    figures = {"auc": 0.8, "auc_ci": [0.6, 0.9], "balanced_accuracy": 0.7}
     record = {
-        "model": "network", "title": "3D CNN", "chosen_among": ["network"], "label": "group",
+        "model": "network", "title": "sd network", "chosen_among": ["network"], "label": "group",
         "positive": "FM", "negative": "HC", "contrasts": contrasts, "stat": "percent",
         "space": SPACE, "origin": "synthetic", "n_scans": 4, "n_subjects": 4, "n_epochs": 1,
         "c": None, "seed": 0, "crossvalidation": {"network": figures}, "control": "",

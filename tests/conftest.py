@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: a small grid, and maps and trees that cover it."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from hypothesis import settings
 
 from fmnet.data.grid import Grid
 from fmnet.data.store import ScanStore
+
+# where a script finds its neighbour, also when a test runs it within this process
+sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 
 pytest_plugins = ["run_fixtures", "bold_bundle_fixtures"]
 

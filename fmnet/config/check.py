@@ -65,7 +65,7 @@ def check_config(
     setup_globals()
     register_resolvers()
     with initialize_config_dir(str(config_dir), version_base="1.3"):
-        parsed, faults = parse_overrides(overrides)
+        parsed, faults = parse_overrides(overrides, needed_keys(schema))
         try:
             good, more = check_overrides(config_name, parsed, needed_keys(schema))
         except CANT_COMPOSE as error:

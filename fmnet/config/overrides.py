@@ -1,6 +1,5 @@
 """Check command-line overrides one by one, where Hydra would stop at the first fault."""
 
-import os
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -24,28 +23,35 @@ CANT_COMPOSE = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 LAUNCHERS = ("submitit_local", "submitit_slurm")
 
 
-def parse_overrides(texts: Iterable[str]) -> tuple[list[Override], list[Fault]]:
-    """Parse overrides, each on its own."""
+def parse_overrides(
+    texts: Iterable[str], needed: Collection[str] = ()
+) -> tuple[list[Override], list[Fault]]:
+    """Parse overrides, each on its own; `needed` names keys that a plain word may stand for."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     overrides, faults = [], []
     for text in texts:
         try:
             overrides += parser.parse_overrides([text])
         except HydraException as error:
-            reason = str(error).splitlines()[0]
-            faults.append(Fault(text, reason, "key=value", _repair(text)))
+            faults.append(_unreadable(text, str(error).splitlines()[0], needed))
     return overrides, faults
 
 
-def _repair(text: str) -> str:
-    """Say what to do about an override that is none."""
-    if "=" in text:
-        return "quote special characters"
-    if os.path.isdir(text):
-        return f"name the setting that it is the value of, for instance cohort.root={text}"
-    if os.path.exists(text):
-        return f"name the setting that it is the value of, for instance cohort.images={text}"
-    return "write settings as key=value; there is no file or folder of this name either"
+def _unreadable(text: str, reason: str, needed: Collection[str]) -> Fault:
+    """Say what is wrong with an argument; a word alone is mostly a file or folder to read."""
+    if "=" in text or text.startswith("~"):
+        return Fault(text, reason, "key=value", "quote special characters")
+    found, accepted = "a word without '='", "arguments of the form key=value"
+    if text.split(".")[0].lstrip("+") in needed:
+        return Fault(text, found, accepted, f"write {text}=VALUE")
+    if "cohort" in needed:
+        is_table = text.endswith((".tsv", ".csv"))
+        meant = (
+            f"cohort=table cohort.images={text}" if is_table else f"cohort=bids cohort.root={text}"
+        )
+    else:
+        meant = f"{next(iter(needed), 'key')}={text}"
+    return Fault(text, found, accepted, f"did you mean {meant}?")
 
 
 def check_overrides(
@@ -233,14 +239,15 @@ def _key_fault(key: str, base: DictConfig) -> Fault | None:
             return Fault(key, "no such key", f"{stem}, which has no keys", f"set {stem}")
         listed = [str(name) for name in node if name != "hydra" and str(name)[0] != "_"]
         if part not in node.keys():  # noqa: SIM118 ("in" denies keys whose value is missing)
-            more = [name for name in _target_parameters(node) if name not in listed]
+            settable = _target_parameters(node, bool(node.get("_partial_")))
+            more = [name for name in settable if name not in listed]
             names, stem = [*listed, *more], ".".join(parts[:depth])
             accepted = ", ".join(f"{stem}.{name}" if stem else name for name in names)
             if stem == "hydra.launcher" and not names:
                 return Fault(
                     key, "no such key", "nothing here", "add hydra/launcher=submitit_slurm"
                 )
-            is_new = part in more
+            is_new = part in _target_parameters(node, False)
             found = "a key that the configuration doesn't list" if is_new else "no such key"
             action = f"write +{key}=VALUE" if is_new else suggest(part, names)
             return Fault(key, found, accepted or "nothing here", action)
@@ -248,10 +255,10 @@ def _key_fault(key: str, base: DictConfig) -> Fault | None:
     return None
 
 
-def _target_parameters(node: DictConfig) -> list[str]:
+def _target_parameters(node: DictConfig, is_partial: bool) -> list[str]:
     raw = node._get_node("_target_", validate_access=False)
     name = raw._value() if isinstance(raw, Node) else None
-    return parameter_names(name) if isinstance(name, str) else []
+    return parameter_names(name, is_partial) if isinstance(name, str) else []
 
 
 def _list(group: str, kind: ObjectType, paths: Iterable[Override]) -> list[str]:

@@ -93,13 +93,20 @@ def check_call(
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     kinds = {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
     names = [name for name, p in parameters.items() if p.kind not in kinds and name not in passed]
+    # of a part that is called later, what has no default comes with that call
+    empty = inspect.Parameter.empty
+    settable = [
+        name
+        for name in names
+        if not (path and is_partial) or name in values or parameters[name].default is not empty
+    ]
     prefix = f"{path}." if path else ""
     faults = [
         Fault(
             f"{prefix}{key}",
             "no such key",
-            ", ".join(f"{prefix}{name}" for name in names),
-            suggest(key, names),
+            ", ".join(f"{prefix}{name}" for name in settable),
+            suggest(key, settable),
         )
         for key in values
         if key not in names and not takes_any
@@ -143,13 +150,21 @@ def _limits(metadata: Iterable[Any]) -> list[str]:
     ]
 
 
-def parameter_names(target: str) -> list[str]:
-    """Name the parameters of what a dotted name stands for; none if it can't be told."""
+def parameter_names(target: str, is_partial: bool = False) -> list[str]:
+    """Name the parameters of what a dotted name stands for; none if it can't be told.
+
+    Of what is called later, `is_partial`, those without a default come with that call, and are
+    left out.
+    """
     try:
         parameters, _ = _signature(_locate(target))
     except Exception:  # noqa: BLE001 (reported when the target itself is checked)
         return []
-    return [name for name, p in parameters.items() if p.kind in NAMED]
+    return [
+        name
+        for name, p in parameters.items()
+        if p.kind in NAMED and not (is_partial and p.default is inspect.Parameter.empty)
+    ]
 
 
 def needed_keys(schema: Callable[..., Any]) -> list[str]:

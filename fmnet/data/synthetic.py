@@ -51,7 +51,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
 def read_synthetic(
     root: str | Path,
     n_subjects: int = 40,
-    effect_size: float = 0.8,
+    effect_size: float = 2.5,
     jitter_mm: float = 0.0,
     contrasts: Sequence[str] | None = None,
     n_sites: int = 1,

@@ -70,7 +70,7 @@ class Design:
     """
 
     n_subjects: int = 40
-    effect_size: float = 0.8
+    effect_size: float = 2.5
     jitter_mm: float = 0.0
     contrasts: Sequence[str] = ("pressure",)
     n_sites: int = 1

@@ -14,6 +14,7 @@ from fmnet.bold.maps import parse_maps
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.deploy.calibration import Calibration, read_calibration
+from fmnet.deploy.choice import warnings_of
 from fmnet.deploy.fields import COUNT, SPACE, TEXT, list_of, optional, read_fields
 from fmnet.deploy.onnx_network import OnnxNetwork, load_network
 from fmnet.deploy.preparation import Preparation
@@ -128,6 +129,11 @@ class Bundle:
     def task(self) -> str:
         """The task of the training runs; empty for maps, and where there were several."""
         return self.metadata["input"].get("task") or ""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What no score of this signature can be read without, see `choice.warnings_of`."""
+        return warnings_of(self.metadata["training"])
 
     @property
     def is_synthetic(self) -> bool:

@@ -1,11 +1,12 @@
 """Which of a run's final models is the one to use, and why."""
 
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fmnet.errors import ConfigError, Fault, RunError
+from fmnet.errors import ConfigError, ExportError, Fault, RunError
 
 #: The network among the models of a study, and what earlier versions called it.
 NETWORK, EARLIER_NETWORK = "network", "cnn"
@@ -14,7 +15,15 @@ NETWORK_FOLDER, LINEAR_FOLDER = "model", "model_linear"
 #: What is said of its training, in either folder; the last file to be written.
 RECORD = "training.json"
 #: What is said by runs of before there were two final models.
-NETWORK_ALONE = {"model": "network", "title": "3D CNN", "chosen_among": ["network"]}
+NETWORK_ALONE = {"model": NETWORK, "chosen_among": [NETWORK]}
+#: What earlier versions called every network, for people.
+EARLIER_TITLE = "3D CNN"
+#: Networks that aren't called by the name of their builder.
+TITLES = {"small_cnn": "small CNN", "resnet": "ResNet", "densenet": "DenseNet"}
+#: The network whose weights come from the training scans in closed form.
+SCALE_SPACE = "scale_space"
+#: AUC of a model that knows nothing.
+CHANCE = 0.5
 #: What can be asked for; the last is the earlier name of the network.
 ModelName = Literal["auto", "network", "linear", "cnn"]
 
@@ -33,6 +42,33 @@ class Candidate:
 
     title: str
     auc: float
+
+
+def network_title(builder: str, settings: Mapping[str, Any], epochs: Collection[int]) -> str:
+    """Name a network for people: what it is, and whether gradients had a part in it.
+
+    Parameters
+    ----------
+    builder : str
+        Dotted name of what builds it.
+    settings : dict
+        What the builder is called with; ``backbone`` names what follows a stem.
+    epochs : collection of int
+        Lengths of training that were chosen, one for each training.
+    """
+    module, _, function = builder.rpartition(".")
+    kind = function.removeprefix("build_")
+    name, last = _spoken(module.rpartition(".")[2] if kind == "build" else kind), kind
+    if module == "fmnet.networks.series":
+        last = settings.get("backbone", "small_cnn" if kind == "frames" else SCALE_SPACE)
+        name += "" if last == SCALE_SPACE else f" + {_spoken(last)}"
+    if not any(epochs):
+        return f"{name} (closed form)"
+    return f"{name} (fine-tuned)" if last == SCALE_SPACE else name
+
+
+def _spoken(kind: str) -> str:
+    return TITLES.get(kind, kind.replace("_", " "))
 
 
 def choose(network: Candidate, linear: Candidate | None) -> tuple[Candidate, str]:
@@ -113,7 +149,11 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
     RunError
         If what a run says of its models can't be read.
     """
-    asked = NETWORK if asked == EARLIER_NETWORK else asked
+    asked = "network" if asked == EARLIER_NETWORK else asked
+    if not run_dir.is_dir():
+        found = "no folder, but a file" if run_dir.exists() else "no such folder"
+        accepted, action = "a run folder, which scripts/train.py prints last", "correct run_dir"
+        raise RunError(Fault(str(run_dir), found, accepted, action))
     folders = {NETWORK: run_dir / NETWORK_FOLDER, "linear": run_dir / LINEAR_FOLDER}
     if not (folders["linear"] / RECORD).exists():
         if asked == "linear":
@@ -131,11 +171,45 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
     return Choice(folders[name], records[name], asked, why, n_models)
 
 
+def warnings_of(training: Mapping[str, Any]) -> list[str]:
+    """Say what a score of this signature can't be read without; nothing if it is above chance.
+
+    Parameters
+    ----------
+    training : dict
+        What a bundle or a final model says of its training, of whatever version.
+    """
+    try:
+        models = training["crossvalidation"]
+        network = NETWORK if NETWORK in models else EARLIER_NETWORK
+        figures = models[training.get("model", network)]
+        auc, low, high = map(float, (figures["auc"], *figures["auc_ci"]))
+    except (KeyError, TypeError, ValueError):
+        return ["what the signature reaches out of fold is not known"]
+    if low > CHANCE:
+        return []
+    reached = f"AUC {auc:.2f} [{low:.2f}, {high:.2f}]"
+    return [f"the signature is not above chance out of fold ({reached})"]
+
+
+def check_informative(choice: Choice) -> None:
+    """Raise `ExportError` unless the interval of the model's out-of-fold AUC lies above chance."""
+    if found := warnings_of(choice.record):
+        raise ExportError(
+            Fault(
+                f"the {choice.record['title']} in '{choice.folder}'",
+                "; ".join(found),
+                "a model whose interval of the out-of-fold AUC lies above 0.5",
+                "more people, or another contrast; allow_uninformative=true exports it marked, in "
+                "its card and with each prediction",
+            )
+        )
+
+
 def unfinished(folder: Path, error: Exception) -> RunError:
     """Say that a final model lacks a part."""
-    accepted, action = f"a finished run's folder '{folder.name}'", "train again"
-    if not folder.parent.is_dir():
-        action = "correct run_dir"
+    accepted = f"a finished run's folder '{folder.name}'"
+    action = "correct run_dir, or give the command of the run once more"
     return RunError(Fault(str(folder), str(error), accepted, action))
 
 
@@ -149,12 +223,23 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     try:
         record: dict[str, Any] = NETWORK_ALONE | json.loads((folder / RECORD).read_text("utf-8"))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        if record.get("title", EARLIER_TITLE) == EARLIER_TITLE:
+            record["title"] = _title_of_built(folder, record["n_epochs"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise unfinished(folder, error) from error
     if NETWORK in record.get("crossvalidation", {}):
         return record
     parts = ("model", "chosen_among", "crossvalidation", "titles")
-    return record | {name: rename_network(record[name]) for name in parts if name in record}
+    record |= {name: rename_network(record[name]) for name in parts if name in record}
+    if record.get("titles", {}).get(NETWORK) == EARLIER_TITLE:
+        record["titles"][NETWORK] = record["title"] if record["model"] == NETWORK else NETWORK
+    return record
+
+
+def _title_of_built(folder: Path, n_epochs: int) -> str:
+    """Name the final network of an earlier version, which called them all the same."""
+    built = json.loads((folder / "network.json").read_text("utf-8"))
+    return network_title(built["builder"], built["settings"], [n_epochs])
 
 
 def rename_network(found: Any) -> Any:

@@ -1,9 +1,14 @@
 """``MODEL_CARD.md``: a bundle described for people."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fmnet.deploy.bold_contract import BoldContract, cleaning_words
-from fmnet.deploy.choice import optimism
+from fmnet.deploy.choice import optimism, warnings_of
+from fmnet.deploy.series_preparation import SERIES
+
+#: Paths of a network that are linear in maps.
+LINEAR_PATHS = ("places", "whole")
 
 
 def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -> str:
@@ -17,7 +22,8 @@ def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -
         How BOLD runs are made into its input; None for maps.
     """
     training, wanted, choice = metadata["training"], metadata["input"], metadata["choice"]
-    marks = [training.get("control", "")]
+    warnings = [f"{text[0].upper()}{text[1:]}." for text in warnings_of(training)]
+    marks = [training.get("control", ""), *warnings]
     if training["origin"] == "synthetic":
         marks.append("Trained on synthetic data: for demonstration only.")
     return (
@@ -25,12 +31,41 @@ def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -
         + "".join(f"**{mark}**\n\n" for mark in marks if mark)
         + f"## Intended use\n\n{metadata['intended_use']}\n\n"
         f"## Input\n\n{_input(wanted, contract)}\n\n{_gates(contract)}\n\n"
-        f"## Model\n\nA {training['title']}, exported because {choice['why']}.\n\n"
+        f"## Model\n\nThe {training['title']}, exported because {choice['why']}. "
+        f"{linear_sentence(training, wanted.get('kind') == SERIES)}".rstrip()
+        + "\n\n"
         f"## Training\n\n{training['n_scans']} scans of {training['n_subjects']} people.\n\n"
         + _figures(training, optimism(choice["n_models"]))
         + f"Made with fmnet {metadata['versions']['fmnet']}, format "
         f"{metadata['format_version']}. Check the files with `sha256sum -c SHA256SUMS`.\n"
     )
+
+
+def linear_sentence(training: Mapping[str, Any], is_series: bool) -> str:
+    """Say how much of a final model's score is a linear map; empty for a network without paths.
+
+    Parameters
+    ----------
+    training : dict
+        Its ``path_shares``, by name of the path, and ``n_epochs``.
+    is_series : bool
+        Whether it reads time series, of which its stem makes maps.
+    """
+    shares = training.get("path_shares")
+    if not shares:
+        return ""
+    share = sum(shares.get(name, 0.0) for name in LINEAR_PATHS)
+    of = "a linear function of the stem's maps" if is_series else "a linear map"
+    before = ", before the fine-tuning" if training.get("n_epochs") else ""
+    said = f"{percent(share)} of the final model's score is {of}{before}."
+    return f"{said[0].upper()}{said[1:]}"
+
+
+def percent(share: float) -> str:
+    """Write a share; one that is nearly nothing or all is not rounded to it."""
+    if 0 < share < 0.005:
+        return "less than 1 %"
+    return "more than 99 %" if 0.995 <= share < 1 - 1e-6 else f"{share:.0%}".replace("%", " %")
 
 
 def _input(wanted: dict[str, Any], contract: BoldContract | None) -> str:

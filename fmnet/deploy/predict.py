@@ -57,7 +57,7 @@ class Prediction:
     status : {"ok", "cannot_say", "error"}
         ``cannot_say``: readable, but unlike what the signature was trained on; ``error``: unusable.
     reason : str
-        Why there is no score; or what isn't known of a scan that has one; else empty.
+        Why there is no score; of one that there is, what it can't be read without; else empty.
     """
 
     scan: str
@@ -102,7 +102,7 @@ def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
 
 
 def scored(bundle: Bundle, name: str, score: float, note: str = "") -> Prediction:
-    """Give a score with its probability, and with what isn't known of the scan.
+    """Give a score with its probability, and with what it can't be read without.
 
     A score that no network gives is an error.
     """
@@ -110,7 +110,8 @@ def scored(bundle: Bundle, name: str, score: float, note: str = "") -> Predictio
         accepted = f"a finite score, of at most {MAX_SCORE:g}"
         action = "check the map or run, and where the signature comes from"
         return failed(name, [Fault(name, f"a score of {score:g}", accepted, action)])
-    return Prediction(name, score, float(bundle.calibration.probability(score)), "ok", note)
+    notes = " | ".join(filter(None, [note, *bundle.warnings]))
+    return Prediction(name, score, float(bundle.calibration.probability(score)), "ok", notes)
 
 
 def failed(name: str, faults: Iterable[Fault], status: Status = "error") -> Prediction:

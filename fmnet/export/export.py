@@ -10,7 +10,7 @@ from pathlib import Path
 from fmnet.deploy.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.deploy.bold_predict import NewBoldScan
 from fmnet.deploy.bundle import read_bundle
-from fmnet.deploy.choice import Choice, ModelName, choose_model, unfinished
+from fmnet.deploy.choice import Choice, ModelName, check_informative, choose_model, unfinished
 from fmnet.deploy.predict import NewScan
 from fmnet.deploy.run_files import check_run_files
 from fmnet.deploy.series_preparation import (
@@ -54,6 +54,7 @@ def export_run(
     n_check: int = 32,
     overwrite: bool = False,
     trusted_packages: list[str] | None = None,
+    allow_uninformative: bool = False,
 ) -> Exported:
     """Write a bundle from a run folder.
 
@@ -72,13 +73,17 @@ def export_run(
         Whether an existing bundle at `out` may be replaced.
     trusted_packages : list of str, optional
         Packages besides fmnet whose network builders may be run.
+    allow_uninformative : bool
+        Whether a model is exported whose out-of-fold AUC has an interval that reaches 0.5 or less;
+        its card, its metadata and each of its predictions say so.
 
     Raises
     ------
     ConfigError
         If there is no linear model, and it was asked for.
     ExportError
-        If the forms disagree, the images are gone, or `out` exists or can't be written.
+        If the model is not above chance, the forms disagree, the images are gone, or `out` exists
+        or can't be written.
     RunError
         If `run_dir` holds no finished run, or one with files that are damaged.
     """
@@ -88,6 +93,8 @@ def export_run(
     _check_target(target, overwrite)
     check_run_files(Path(run_dir))
     choice = choose_model(Path(run_dir), model)
+    if not allow_uninformative:
+        check_informative(choice)
     network, _ = read_network(choice.folder, (*TRUSTED, *(trusted_packages or ())))
     preparation = read_any_preparation(choice.folder)
     contract = _read_contract(choice.folder, preparation)

@@ -10,7 +10,7 @@ from typing import Any
 import fmnet
 from fmnet.deploy.bold_contract import BoldContract
 from fmnet.deploy.bundle import FORMAT_VERSION, INTENDED_USE
-from fmnet.deploy.choice import Choice
+from fmnet.deploy.choice import Choice, warnings_of
 from fmnet.deploy.model_card import model_card
 from fmnet.deploy.preparation import Preparation
 from fmnet.deploy.series_preparation import MAPS, SERIES, AnyPreparation
@@ -84,6 +84,7 @@ def write_metadata(
             "same proportion as in training",
         },
         "training": record,
+        "warnings": warnings_of(record),
         "choice": {"asked": choice.asked, "why": choice.why, "n_models": choice.n_models},
         "agreement": None if agreement is None else agreement.__dict__,
     }

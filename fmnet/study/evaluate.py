@@ -105,7 +105,10 @@ def evaluate_lockbox(
         [fold_rows(scans.cohort, fold, name, scores) for name, scores in scored.items()]
     )
     named = add_units(predictions, scans.cohort.unit_of)
-    metrics: dict[str, Any] = study_metrics(named, seed) | {"opening": opening}
+    metrics: dict[str, Any] = study_metrics(named, seed) | {
+        "opening": opening,
+        "titles": {final.name: final.title for final in finals},
+    }
     with holding(folder, is_shared=False):
         files = {"lockbox.tsv": table_text(predictions), "lockbox.json": as_json(metrics)}
         write_run_files(folder, files)
@@ -119,13 +122,14 @@ class ReadFinal:
 
     Parameters
     ----------
-    name : str
-        In the out-of-fold table.
+    name, title : str
+        In the out-of-fold table, and for people.
     network, preparation, calibration
         Its parts.
     """
 
     name: str
+    title: str
     network: ScoreNetwork
     preparation: AnyPreparation
     calibration: Calibration
@@ -147,15 +151,17 @@ def read_finals(folder: Path, trusted: tuple[str, ...]) -> list[ReadFinal]:
     """Read the final network and, where there is one, the final linear model."""
     places = [folder / NETWORK_FOLDER, folder / LINEAR_FOLDER]
     return [
-        ReadFinal(
-            read_record(place)["model"],
-            read_network(place, trusted)[0],
-            read_any_preparation(place),
-            read_calibration(place / "calibration.json"),
-        )
+        _read_final(place, trusted)
         for place in places
         if place == places[0] or (place / RECORD).exists()
     ]
+
+
+def _read_final(place: Path, trusted: tuple[str, ...]) -> ReadFinal:
+    record, (network, _) = read_record(place), read_network(place, trusted)
+    calibration = read_calibration(place / "calibration.json")
+    parts = (network, read_any_preparation(place), calibration)
+    return ReadFinal(record["model"], record["title"], *parts)
 
 
 def record_opening(folder: Path, again: bool) -> dict[str, Any]:
@@ -200,7 +206,8 @@ def _marks(folder: Path) -> list[str]:
 def _cohort_table(folder: Path) -> pd.DataFrame:
     if not (folder / "metrics.json").is_file():
         action = "name the folder that scripts/train.py printed last"
-        raise RunError(Fault(str(folder), "no finished run", "a run folder with model/", action))
+        found = "no finished run" if folder.is_dir() else "no such folder"
+        raise RunError(Fault(str(folder), found, "a run folder with model/", action))
     training = read_record(folder / NETWORK_FOLDER)
     groups = {"label": (training["positive"], training["negative"])}  # one may be called NA
     columns = ("scan_id", "participant_id", "label", "used")

@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from fmnet.data.folds import Fold, build_inner_folds
-from fmnet.deploy.choice import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, Candidate, choose
+from fmnet.deploy.choice import (
+    LINEAR_FOLDER,
+    NETWORK_FOLDER,
+    RECORD,
+    Candidate,
+    choose,
+    network_title,
+)
 from fmnet.deploy.preparation import fit_preparation
 from fmnet.deploy.run_files import list_damaged
 from fmnet.networks.linear_layer import build_linear, linear_network
@@ -14,7 +21,7 @@ from fmnet.study.baselines.linear import VoxelModel
 from fmnet.study.crossval import NETWORK, Pipeline, fold_seed, train_with_progress, usable_baselines
 from fmnet.study.data import StudyData
 from fmnet.study.record import FinalModel, Results, write_final
-from fmnet.study.report.words import name_of
+from fmnet.study.report.words import name_of, titles_of
 from fmnet.training.fold import FoldTask
 from fmnet.training.processes import agreed, is_first
 
@@ -39,17 +46,18 @@ def complete_finals(
         The run folder.
     """
     data, seed = results.data, pipeline.seed
+    titles = titles_of(models, pipeline.trainable.build_network, results.n_epochs)
     # as many inner folds as the outer folds had
     fold = build_inner_folds(data.cohort, len(results.folds[0].validation), seed)
     if not agreed(lambda: is_there(folder, NETWORK_FOLDER)):
         final = train_network(pipeline, data, fold)
         if is_first():
-            write_final(results, models, final, seed, control, folder / NETWORK_FOLDER)
+            write_final(results, models, titles, final, seed, control, folder / NETWORK_FOLDER)
     linear = exportable_linear(pipeline, data)
     if linear and is_first() and not is_there(folder, LINEAR_FOLDER):
         name = best_of(linear, models)
         found = replace(fit_linear(name, linear[name], data, fold), chosen_among=tuple(linear))
-        write_final(results, models, found, seed, control, folder / LINEAR_FOLDER)
+        write_final(results, models, titles, found, seed, control, folder / LINEAR_FOLDER)
 
 
 def is_there(folder: Path, name: str) -> bool:
@@ -63,7 +71,8 @@ def train_network(pipeline: Pipeline, data: StudyData, fold: Fold) -> FinalModel
     (final,) = train_with_progress(pipeline.trainable, [task], "final model")
     description = describe_builder(pipeline.trainable.build_network, final.preparation.input_shape)
     parts = (final.network, description, final.preparation, final.n_epochs)
-    return FinalModel(NETWORK, *parts, None, (NETWORK,))
+    title = network_title(description.builder, description.settings, [final.n_epochs])
+    return FinalModel(NETWORK, title, *parts, None, (NETWORK,))
 
 
 def fit_linear(name: str, model: VoxelModel, data: StudyData, fold: Fold) -> FinalModel:
@@ -77,7 +86,7 @@ def fit_linear(name: str, model: VoxelModel, data: StudyData, fold: Fold) -> Fin
     preparation = fit_preparation(scans.smoothed(fwhm_mm)[train], grid, contrasts, settings)
     network = linear_network(grid.unmask(weight), bias)
     description = describe_builder(build_linear, preparation.input_shape)
-    return FinalModel(name, network, description, preparation, None, c, (name,))
+    return FinalModel(name, name_of(name), network, description, preparation, None, c, (name,))
 
 
 def exportable_linear(pipeline: Pipeline, data: StudyData) -> dict[str, VoxelModel]:
@@ -92,7 +101,7 @@ def best_of(names: dict[str, VoxelModel], models: dict[str, Any]) -> str:
 
 
 def export_choice(
-    pipeline: Pipeline, data: StudyData, models: dict[str, Any]
+    pipeline: Pipeline, data: StudyData, models: dict[str, Any], titles: dict[str, str]
 ) -> dict[str, str | list[str]]:
     """Say which final model will be exported unless another is asked for.
 
@@ -103,7 +112,7 @@ def export_choice(
     """
     linear = exportable_linear(pipeline, data)
     names = [NETWORK, *([best_of(linear, models)] if linear else [])]
-    candidates = [Candidate(name_of(name), float(models[name]["auc"])) for name in names]
+    candidates = [Candidate(titles[name], float(models[name]["auc"])) for name in names]
     best, why = choose(candidates[0], candidates[-1] if linear else None)
     return {
         "model": names[candidates.index(best)],

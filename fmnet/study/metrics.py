@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnet.study.comparison import compare_models
+from fmnet.study.comparison import FOLD, compare_models
 from fmnet.study.crossval import NETWORK
 from fmnet.study.intervals import widen_figures
 
@@ -215,16 +215,18 @@ def study_metrics(predictions: pd.DataFrame, seed: int) -> dict[str, Any]:
 
 
 def fold_aucs(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate the AUC of each test fold: ``repeat, fold, n_test, n_train``, one column a model."""
+    """Tabulate the AUC of each test fold: its place and sizes, `FOLD`, and one column a model."""
     n_subjects = predictions["participant_id"].nunique()
     rows = []
     for (repeat, fold), part in predictions.groupby(["repeat", "fold"]):
         n_test = part["participant_id"].nunique()
-        aucs = {str(name): _plain_auc(count_pairs(one)) for name, one in part.groupby("model")}
-        known = {"repeat": repeat, "fold": fold, "n_test": n_test, "n_train": n_subjects - n_test}
-        rows.append(known | aucs)
+        pairs = {str(name): count_pairs(one) for name, one in part.groupby("model")}
+        n_pairs = int(next(iter(pairs.values())).met.sum())
+        known = (repeat, fold, n_test, n_subjects - n_test, n_pairs)
+        aucs = {name: _plain_auc(one) for name, one in pairs.items()}
+        rows.append(dict(zip(FOLD, known, strict=True)) | aucs)
     order = list(dict.fromkeys(predictions["model"]))
-    return pd.DataFrame(rows)[["repeat", "fold", "n_test", "n_train", *order]]
+    return pd.DataFrame(rows)[[*FOLD, *order]]
 
 
 def _row_units(predictions: pd.DataFrame, pairs: PairCounts) -> NDArray[np.intp]:

@@ -57,6 +57,7 @@ def probe(
             predictions,
             best_rival(metrics["models"]),
             precision,
+            metrics["titles"],
             folder / "learning_curve",
         )
     return found

@@ -22,7 +22,6 @@ from fmnet.networks.rebuild import NetworkDescription
 from fmnet.networks.signature import path_shares
 from fmnet.study.crossval import NETWORK
 from fmnet.study.data import StudyData
-from fmnet.study.report.words import name_of
 from fmnet.study.run_folder import (
     TrainingRecord,
     read_predictions,
@@ -69,8 +68,8 @@ class FinalModel:
 
     Parameters
     ----------
-    name : str
-        In the out-of-fold table.
+    name, title : str
+        In the out-of-fold table, and for people.
     network : ScoreNetwork
         In evaluation mode.
     description : NetworkDescription
@@ -86,6 +85,7 @@ class FinalModel:
     """
 
     name: str
+    title: str
     network: ScoreNetwork
     description: NetworkDescription
     preparation: AnyPreparation
@@ -191,6 +191,7 @@ def write_record(
 def write_final(
     results: Results,
     models: dict[str, Any],
+    titles: dict[str, str],
     final: FinalModel,
     seed: int,
     control: str,
@@ -204,6 +205,8 @@ def write_final(
         Of cross-validation.
     models : dict
         Out-of-fold figures of each model.
+    titles : dict
+        Names of those models for people.
     final : FinalModel
         What is written.
     seed : int
@@ -219,7 +222,7 @@ def write_final(
     unseen = results.predictions[results.predictions["model"] == final.name]
     record = TrainingRecord(
         final.name,
-        name_of(final.name),
+        final.title,
         final.chosen_among,
         listing.labels.column,
         listing.labels.positive,
@@ -236,7 +239,7 @@ def write_final(
         models,
         control,
         path_shares(final.network),
-        {name: name_of(name) for name in models},
+        titles,
     )
     write_model(
         folder,

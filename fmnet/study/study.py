@@ -46,7 +46,7 @@ from fmnet.study.probes import probe
 from fmnet.study.record import Results, read_results, write_record
 from fmnet.study.report.page import write_report
 from fmnet.study.report.runs import describe_runs
-from fmnet.study.report.words import NAMES, control, summary_lines
+from fmnet.study.report.words import control, summary_lines, titles_of
 from fmnet.study.run_folder import (
     as_written,
     manifest,
@@ -200,13 +200,15 @@ def run_study(
                     write_record(results, draft, record, config_yaml)
         metrics = figures(results, add_units(results.predictions, opened.unit_of), seed)
         models = metrics["models"]
+        metrics["titles"] = titles_of(models, network, results.n_epochs)
         complete_finals(pipeline, results, models, control(settings), folder)
         if not is_first():
             return []
         before = read_probes(folder) if is_resumed else {}
-        metrics["exported"] = export_choice(pipeline, data, models)
+        metrics["exported"] = export_choice(pipeline, data, models, metrics["titles"])
         trained = read_record(folder / NETWORK_FOLDER)
         metrics["path_shares"] = trained.get("path_shares", {})
+        metrics["final_epochs"] = trained["n_epochs"]
         metrics |= probe(plans, pipeline, results, metrics, before, folder, parts)
         if is_resumed:
             note_resumption(folder, started)
@@ -268,7 +270,7 @@ def conclude(
         metrics["bold"] = describe_runs(cohort, bool(read.series), read.window_volumes)
     metrics["audit"] = run_audit(audit, cohort, predictions, NETWORK, network, seed)
     metrics["findings"] = all_findings(metrics)
-    metrics["verdict"] = verdict(metrics, NAMES)
+    metrics["verdict"] = verdict(metrics, metrics["titles"])
     failed: Exception | None = None
     try:
         write_report(metrics, predictions, cohort, settings, folder)

@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fmnet.deploy.choice import CHANCE
+from fmnet.deploy.model_card import linear_sentence
+from fmnet.deploy.series_preparation import SERIES
 from fmnet.study.audit.motion import EXPLAINED
+from fmnet.study.comparison import say_p
 from fmnet.study.crossval import NETWORK
 from fmnet.study.findings import rival_shortcuts
 
@@ -20,7 +24,7 @@ def verdict(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
     ----------
     metrics : dict
         What ``metrics.json`` holds: ``models``, ``comparisons``, perhaps ``permutation``,
-        ``findings`` and ``exported``.
+        ``findings``, ``path_shares`` and ``exported``.
     names : dict
         Names of models for people.
     """
@@ -29,6 +33,8 @@ def verdict(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
     grave = [one for one in metrics.get("findings", []) if one["severity"] == "red"]
     if any(one["text"].startswith(EXPLAINED) for one in grave):
         sentences.append(f"{EXPLAINED}, see below.")
+    if said := _linear_sentence(metrics):
+        sentences.append(said)
     if best := best_rival(models):
         sentences.append(_rival_sentence(metrics, best, names))
     alarming = rival_shortcuts(models)
@@ -65,13 +71,14 @@ def is_above_chance(metrics: Mapping[str, Any]) -> bool:
 
 
 def _chance_sentence(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    head = f"{names.get(NETWORK, NETWORK)}: AUC {_figure(metrics['models'][NETWORK])}"
+    name = names.get(NETWORK, NETWORK)
+    head = f"{name[0].upper()}{name[1:]}: AUC {_figure(metrics['models'][NETWORK])}"
     found = metrics.get("permutation", {}).get("models", {}).get(NETWORK)
     if found is None:
         return f"{head}; whether that is above chance was not tested (permutation.n=100 would)."
     n, repeats = metrics["permutation"]["n"], metrics["permutation"]["n_repeats"]
     where = "first repeat" if repeats == 1 else f"first {repeats} repeats"
-    tested = f"{where}: AUC {found['observed']:.2f} against {n} permutations, p = {found['p']:.3f}"
+    tested = f"{where}: AUC {found['observed']:.2f} against {n} permutations, {say_p(found['p'])}"
     if 1 / (n + 1) >= ALPHA:
         return f"{head}; {n} permutations are too few to tell it from chance ({tested})."
     verb = "above" if is_above_chance(metrics) else "not distinguishable from"
@@ -87,11 +94,19 @@ def _rival_sentence(metrics: Mapping[str, Any], rival: str, names: Mapping[str, 
         return f"The {other} stands in the same folds; the two could not be tested."
     sign = 1 if row["one"] == NETWORK else -1
     p = row["p_holm_first"]
-    shown = f"AUC difference {_difference(row, sign)}, corrected p = {p:.3f}."
+    # what is rounded by itself may not add up
+    aucs = " against ".join(f"{metrics['models'][name]['auc']:.3f}" for name in (NETWORK, rival))
+    shown = f"AUC difference {_difference(row, sign)} ({aucs}), corrected {say_p(p)}."
     if p >= ALPHA:
         return f"On these folds the {own} adds nothing to the {other} that can be shown: {shown}"
     verb = "better" if sign * row["difference"] > 0 else "worse"
     return f"On these folds the {own} is {verb} than the {other}: {shown}"
+
+
+def _linear_sentence(metrics: Mapping[str, Any]) -> str:
+    """Say how much of the final network's score a linear map would give as well."""
+    known = {"path_shares": metrics.get("path_shares"), "n_epochs": metrics.get("final_epochs")}
+    return linear_sentence(known, metrics.get("bold", {}).get("reads") == SERIES)
 
 
 def _difference(row: Mapping[str, Any], sign: int) -> str:
@@ -109,6 +124,8 @@ def _export_sentence(
     """Say which final model export takes, why, and whether a better one can't be exported."""
     name, best = exported["model"], best_rival(models)
     said = f"Export takes the {names.get(name, name)}: {exported['why']}."
+    if models[name]["auc_ci"][0] <= CHANCE:
+        said += " Its interval reaches 0.5 or less, so that it takes allow_uninformative=true."
     if best and best not in exported["among"] and models[best]["auc"] > models[name]["auc"]:
         other, auc = names.get(best, best), models[best]["auc"]
         said += f" {other[0].upper()}{other[1:]} reaches more, {auc:.3f}, but can't be exported."

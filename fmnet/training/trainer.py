@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
@@ -85,7 +86,9 @@ def check_trainer(build_trainer: TrainerBuilder) -> pl.Trainer:
         if environment is not None:
             environment.validate_settings(trainer.num_devices, trainer.num_nodes)
     except UNUSABLE as error:
-        reason = " ".join(str(error).split())
+        reason = f"settings that Lightning refuses ({' '.join(str(error).split())})"
+        if not torch.cuda.is_available() and "gpu" in str(error).lower():
+            reason = "no CUDA device on this machine"
         accepted = "devices that this machine has, and settings that Lightning takes"
         action = "choose trainer=cpu, or correct trainer.accelerator, devices and strategy"
         raise ConfigError(Fault("trainer", reason, accepted, action)) from error

@@ -111,3 +111,40 @@ def test_tracker_that_is_not_installed_is_refused_before_anything_is_opened(opti
     monkeypatch.setattr("fmnet.config.signatures.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=f"logger.{option}: found {option}, which is not inst.*"):
         check_config(CONFIGS, "train", ["run_dir=out", f"logger={option}"], run_study)
+
+
+@pytest.mark.parametrize(
+    ("primary", "word", "action"),
+    [
+        ("train", "mybids", r"did you mean cohort=bids cohort\.root=mybids\?"),
+        ("train", "/data/my maps", r"did you mean cohort=bids cohort\.root=/data/my maps\?"),
+        ("train", "images.tsv", r"did you mean cohort=table cohort\.images=images\.tsv\?"),
+        ("train", "cohort.root", r"write cohort\.root=VALUE"),
+        ("train", "overwrite", r"write overwrite=VALUE"),
+        ("export", "outputs/run", r"did you mean run_dir=outputs/run\?"),
+        ("evaluate", "outputs/run", r"did you mean run_dir=outputs/run\?"),
+    ],
+)
+def test_word_alone_is_told_what_it_may_have_been_meant_for(primary, word, action):
+    said = rf"{word}: found a word without '='; accepted: arguments of the form key=value; .*"
+    with pytest.raises(ConfigError, match=said + action):
+        check_config(CONFIGS, primary, [*GIVEN[primary], word], SCHEMAS[primary])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "own", "passed"),
+    [
+        ("network.widht=3", "network.bands_mm", "network.input_shape"),
+        ("+network.widht=3", "network.bands_mm", "network.input_shape"),
+        ("trainer.device=2", "trainer.devices", "trainer.callbacks"),
+        ("+trainer.device=2", "trainer.devices", "trainer.callbacks"),
+        ("folds.n_fold=2", "folds.n_splits", "folds.cohort"),
+        ("+config_yam=x", "run_dir", "config_yaml"),
+    ],
+)
+def test_accepted_names_are_those_that_a_user_may_set(wrong, own, passed):
+    with pytest.raises(ConfigError, match="found no such key") as caught:
+        check_config(CONFIGS, "train", ["run_dir=out", wrong], run_study, passed=("config_yaml",))
+    (fault,) = caught.value.faults
+    assert own in fault.accepted.split(", ")
+    assert passed not in fault.accepted.split(", ")

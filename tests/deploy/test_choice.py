@@ -2,17 +2,30 @@ import json
 
 import pytest
 
-from fmnet.deploy.choice import Candidate, choose, choose_model, optimism, read_record
+from fmnet.deploy.choice import (
+    Candidate,
+    choose,
+    choose_model,
+    network_title,
+    optimism,
+    read_record,
+    warnings_of,
+)
+from fmnet.errors import RunError
 
-NETWORK = Candidate("3D CNN", 0.72)
+NETWORK = Candidate("ResNet", 0.72)
 
 
 @pytest.mark.parametrize(
     ("auc", "chosen", "why"),
     [
-        (0.71, "3D CNN", "its out-of-fold AUC, 0.720, is larger than that of the linear SVM, 0.71"),
-        (0.73, "linear SVM", "AUC, 0.730, is larger than that of the 3D CNN, 0.720"),
-        (0.72, "linear SVM", "AUC, 0.720, is that of the 3D CNN as well, and it is the simpler"),
+        (
+            0.71,
+            "ResNet",
+            "its out-of-fold AUC, 0.720, is larger than that of the linear SVM, 0.7",
+        ),
+        (0.73, "linear SVM", "AUC, 0.730, is larger than that of the ResNet, 0.720"),
+        (0.72, "linear SVM", "AUC, 0.720, is that of the ResNet as well, and it is the simpler"),
     ],
 )
 def test_larger_auc_is_chosen_and_a_tie_goes_to_the_linear_model(auc, chosen, why):
@@ -37,9 +50,53 @@ EARLIER = {
 }  # fmt: skip
 
 
-def write_record(run, folder, **record):
+SIGNATURE = "fmnet.networks.signature.build_scale_space"
+
+
+def write_record(run, folder, builder=SIGNATURE, n_epochs=0, **record):
     (run / folder).mkdir()
-    (run / folder / "training.json").write_text(json.dumps(record))
+    (run / folder / "training.json").write_text(json.dumps(record | {"n_epochs": n_epochs}))
+    built = {"builder": builder, "settings": {}, "input_shape": [1, 7, 8, 9]}
+    (run / folder / "network.json").write_text(json.dumps(built))
+
+
+@pytest.mark.parametrize(
+    ("builder", "settings", "epochs", "title"),
+    [
+        (SIGNATURE, {}, [0, 0, 0], "scale space (closed form)"),
+        (SIGNATURE, {}, [0, 3, 0], "scale space (fine-tuned)"),
+        ("fmnet.networks.backbones.build_small_cnn", {}, [8, 9], "small CNN"),
+        ("fmnet.networks.backbones.build_resnet", {}, [1], "ResNet"),
+        ("fmnet.networks.backbones.build_densenet", {}, [1], "DenseNet"),
+        ("fmnet.networks.series.build_learned_seeds", {}, [0], "learned seeds (closed form)"),
+        (
+            "fmnet.networks.series.build_dual_regression",
+            {"backbone": "scale_space"},
+            [2],
+            "dual regression (fine-tuned)",
+        ),
+        (
+            "fmnet.networks.series.build_temporal_filters",
+            {"backbone": "resnet"},
+            [2],
+            "temporal filters + ResNet",
+        ),
+        ("fmnet.networks.series.build_frames", {}, [2], "frames + small CNN"),
+        ("lab.nets.build_pain_net", {}, [4], "pain net"),
+        ("lab.pain_net.build", {"backbone": "resnet"}, [4], "pain net"),
+        ("lab.nets.PainNet", {}, [4], "PainNet"),
+    ],
+)
+def test_network_is_called_what_it_is_and_how_it_came_about(builder, settings, epochs, title):
+    assert network_title(builder, settings, epochs) == title
+
+
+def test_run_folder_that_is_not_there_is_named_as_such(tmp_path):
+    (tmp_path / "file").write_text("")
+    for name, found in (("nosuch", "no such folder"), ("file", "no folder, but a file")):
+        said = rf"{name}: found {found}; accepted: a run folder.*; to do: correct run_dir"
+        with pytest.raises(RunError, match=said):
+            choose_model(tmp_path / name, "auto")
 
 
 def test_network_of_an_earlier_run_has_its_name_of_now(tmp_path):
@@ -47,7 +104,8 @@ def test_network_of_an_earlier_run_has_its_name_of_now(tmp_path):
     found = read_record(tmp_path / "model")
     assert (found["model"], found["chosen_among"]) == ("network", ["network"])
     assert found["crossvalidation"] == {"network": {"auc": 0.8}, "linear_svm": {"auc": 0.7}}
-    assert list(found["titles"]) == ["network", "linear_svm"]
+    assert found["title"] == "scale space (closed form)"
+    assert found["titles"] == {"network": found["title"], "linear_svm": "linear SVM"}
     assert found["label"] == "cnn"  # a column of the lab's own
 
 
@@ -59,6 +117,31 @@ def test_baseline_of_the_earlier_name_keeps_it(tmp_path):
 
 @pytest.mark.parametrize("asked", ["network", "cnn"])
 def test_network_is_asked_for_by_either_name(tmp_path, asked):
-    write_record(tmp_path, "model", **EARLIER)
+    write_record(tmp_path, "model", "fmnet.networks.backbones.build_small_cnn", 4, **EARLIER)
     choice = choose_model(tmp_path, asked)
     assert (choice.asked, choice.why) == ("network", "model=network was asked for")
+    assert choice.record["title"] == "small CNN"
+
+
+def training(auc, low, high, name="network", **more):
+    figures = {"auc": auc, "auc_ci": [low, high]}
+    return {"crossvalidation": {name: figures}} | more
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (training(0.7, 0.51, 0.9), ""),
+        (training(0.7, 0.51, 0.9, "cnn"), ""),
+        (training(0.43, 0.3, 0.56), "not above chance out of fold (AUC 0.43 [0.30, 0.56])"),
+        (training(0.7, 0.5, 0.9), "not above chance out of fold (AUC 0.70 [0.50, 0.90])"),
+        (training(0.2, 0.1, 0.3, "svm", model="svm"), "not above chance out of fold (AUC 0.20"),
+        (training(0.9, 0.8, 1.0, model="svm"), "what the signature reaches out of fold is not kn"),
+        (training(0.9, None, None), "what the signature reaches out of fold is not known"),
+        ({"crossvalidation": {"cnn": []}}, "what the signature reaches out of fold is not known"),
+        ({}, "what the signature reaches out of fold is not known"),
+    ],
+)
+def test_signature_that_is_not_above_chance_warns(record, said):
+    assert said in " ".join(warnings_of(record))
+    assert bool(said) == bool(warnings_of(record))

@@ -18,7 +18,7 @@ def test_without_control_nothing_is_said_of_one(bundle):
 
 def test_each_model_is_said_to_have_reached_its_own_figures(bundle, chosen):
     for metadata, title, own in (
-        (bundle.metadata, "3D CNN", "network"),
+        (bundle.metadata, "small CNN", "network"),
         (chosen.bundle.metadata, "linear SVM", "linear_svm"),
     ):
         card, figures = model_card(metadata), metadata["training"]["crossvalidation"][own]
@@ -34,7 +34,9 @@ def test_models_of_runs_that_give_no_titles_are_named_as_they_are(bundle):
 
 def test_best_of_two_is_said_to_be_optimistic(bundle, chosen):
     assert "best of 2 models by these same folds" in model_card(chosen.bundle.metadata)
-    assert "A 3D CNN, exported because model=network was asked for." in model_card(bundle.metadata)
+    assert "The small CNN, exported because model=network was asked for." in model_card(
+        bundle.metadata
+    )
     assert "optimistic" not in model_card(bundle.metadata)
 
 

@@ -12,6 +12,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import fmnet
+from fmnet.deploy.bundle import read_bundle
+from fmnet.deploy.predict import predict_scan
 from fmnet.deploy.run_files import SUMS
 from fmnet.errors import ConfigError, ExportError, RunError
 from fmnet.export.agreement import check_agreement
@@ -49,7 +51,7 @@ def test_linear_model_that_is_not_there_can_not_be_asked_for(run):
         export_run(str(run), str(run.parent / "bundle"), "linear")
     exported = export_run(str(run), str(run.parent / "bundle"), n_check=1)
     assert exported.choice.line == (
-        "the 3D CNN is exported: there is no linear model to choose instead."
+        "the small CNN is exported: there is no linear model to choose instead."
     )
 
 
@@ -61,7 +63,40 @@ def test_run_of_before_there_was_a_choice_is_exported(run):
         del record[name]
     path.write_text(json.dumps(record))
     export_run(str(run), str(run.parent / "bundle"), n_check=1)
-    assert "A 3D CNN, exported" in (run.parent / "bundle" / "MODEL_CARD.md").read_text()
+    assert "The small CNN, exported" in (run.parent / "bundle" / "MODEL_CARD.md").read_text()
+
+
+def weaken(run, folder, auc, low, high):
+    """State another out-of-fold AUC of a final model."""
+    path = run / folder / "training.json"
+    record = json.loads(path.read_text())
+    figures = record["crossvalidation"][record["model"]]
+    figures |= {"auc": auc, "auc_ci": [low, high]}
+    path.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(("model", "folder"), [("network", "model"), ("auto", "model_linear")])
+def test_model_that_is_not_above_chance_is_refused_unless_asked_for(run, model, folder):
+    weaken(run, "model", 0.21, 0.1, 0.35)
+    weaken(run, folder, 0.32, 0.2, 0.5)
+    out = run.parent / "bundle"
+    with pytest.raises(
+        ExportError, match=r"not above chance out of fold \(AUC 0\.32 \[0\.20, 0\.50"
+    ):
+        export_run(str(run), str(out), model)
+    assert not out.exists()
+    export_run(str(run), str(out), model, n_check=1, allow_uninformative=True)
+    said = "the signature is not above chance out of fold (AUC 0.32 [0.20, 0.50])"
+    assert json.loads((out / "metadata.json").read_text())["warnings"] == [said]
+    assert f"**{said[0].upper()}{said[1:]}.**" in (out / "MODEL_CARD.md").read_text()
+    prediction = predict_scan(read_bundle(out), read_run_scans(run, 1)[0])
+    assert (prediction.status, prediction.reason) == ("ok", said)
+
+
+def test_score_of_an_informative_signature_has_no_remark(bundle, run):
+    prediction = predict_scan(bundle, read_run_scans(run, 1)[0])
+    assert (prediction.status, prediction.reason) == ("ok", "")
+    assert bundle.metadata["warnings"] == []
 
 
 def test_disagreement_is_refused(bundle, run):

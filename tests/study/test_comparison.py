@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
 
-from fmnet.study.comparison import compare_models, corrected_t_test, holm
+from fmnet.study.comparison import compare_models, corrected_t_test, holm, say_p
 
 
 def test_holm_by_hand():
@@ -36,6 +36,36 @@ def test_shared_training_widens_the_interval_as_published():
     assert corrected["p"] > plain["p"]
 
 
+def test_folds_count_by_their_pairs():
+    differences, pairs = np.array([0.4, 0.1, -0.2]), np.array([10.0, 40, 50])
+    found = corrected_t_test(differences, 0.0, pairs)
+    weights, mean = pairs / 100, 0.04 + 0.04 - 0.1
+    variance = weights @ (differences - mean) ** 2 / (1 - weights @ weights) * (weights @ weights)
+    assert found["difference"] == pytest.approx(mean)
+    assert found["se"] == pytest.approx(np.sqrt(variance))
+    assert found["df"] == 2
+    alike, plain = (corrected_t_test(differences, 0.25, n) for n in (np.full(3, 16.0), None))
+    assert [alike["p"], *alike["ci"]] == pytest.approx([plain["p"], *plain["ci"]])
+
+
+def test_test_of_folds_of_all_sizes_holds_its_level():
+    rng, sizes, hits = np.random.default_rng(0), np.array([8, 12, 20, 40]), 0
+    for _ in range(500):
+        differences = rng.normal(size=4) / np.sqrt(sizes)  # large folds vary less
+        found = corrected_t_test(differences, 0.0, sizes.astype(float) ** 2 / 4)
+        hits += found["p"] < 0.05
+    assert hits / 500 < 0.06
+
+
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [(0.0, "p < 0.001"), (0.00099, "p < 0.001"), (0.001, "p = 0.001"), (0.0316, "p = 0.032"),
+     (1.0, "p = 1.000")],
+)  # fmt: skip
+def test_p_values_are_never_said_to_be_nothing(p, said):
+    assert say_p(p) == said
+
+
 def test_interval_stays_where_differences_can_lie():
     low, high = corrected_t_test(np.array([-0.6, 0.3]), 1.0)["ci"]
     assert (low, high) == (-1.0, 1.0)
@@ -61,7 +91,7 @@ def table():
     rng = np.random.default_rng(2)
     names = ("network", "roughness", "linear_svm")
     return pd.DataFrame(
-        {"repeat": 0, "fold": range(5), "n_test": 8, "n_train": 32}
+        {"repeat": 0, "fold": range(5), "n_test": 8, "n_train": 32, "n_pairs": 16}
         | {name: rng.uniform(size=5) for name in names}
     )
 

@@ -16,6 +16,8 @@ from fmnet.study.final import export_choice, exportable_linear, fit_linear
 SVM, RIDGE = LinearSvm((0.0, 8.0), (0.1, 1.0)), LogisticRidge((8.0, 0.0), (1.0, 0.1))
 EVERYTHING = {"dummy": Dummy(), "svm": SVM, "coverage": Coverage(), "logistic_ridge": RIDGE}
 
+TITLES = {"network": "small CNN", "svm": "svm", "logistic_ridge": "logistic ridge"}
+
 
 def pipeline_of(baselines) -> Pipeline:
     return Pipeline(SimpleNamespace(build_network=build_small_cnn), baselines, None, 0)
@@ -73,19 +75,19 @@ def test_linear_models_of_voxels_alone_can_be_exported(data):
         (
             {"network": 0.7, "svm": 0.8, "logistic_ridge": 0.8},
             "svm",
-            "larger than that of the 3D CNN",
+            "larger than that of the small CNN",
         ),
         ({"network": 0.8, "svm": 0.7, "logistic_ridge": 0.8}, "logistic_ridge", "the simpler"),
     ],
 )
 def test_best_of_those_that_can_be_exported_is_named(data, aucs, model, why):
     models = {name: {"auc": auc} for name, auc in aucs.items()}
-    found = export_choice(pipeline_of(EVERYTHING), data, models)
+    found = export_choice(pipeline_of(EVERYTHING), data, models, TITLES)
     assert found["model"] == model
     assert why in found["why"]
     assert found["among"] == ["network", "svm", "logistic_ridge"]
 
 
 def test_network_is_exported_where_it_stands_alone(data):
-    found = export_choice(pipeline_of({"dummy": Dummy()}), data, {"network": {"auc": 0.4}})
+    found = export_choice(pipeline_of({"dummy": Dummy()}), data, {"network": {"auc": 0.4}}, TITLES)
     assert (found["model"], found["among"]) == ("network", ["network"])

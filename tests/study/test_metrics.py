@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss, matthews_corrcoef, roc_auc_score
 
@@ -187,3 +187,19 @@ def test_fold_aucs_know_the_sizes_of_folds():
     assert table["n_test"].tolist() == [4, 4, 4]
     assert table["n_train"].tolist() == [8, 8, 8]
     assert table["m"].tolist() == [0.75] * 3
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=4, max_size=9), min_size=2, max_size=5))
+@settings(max_examples=15, deadline=None)
+def test_difference_is_that_of_the_stated_aucs(labels):
+    rng, tables = np.random.default_rng(0), []
+    for fold, found in enumerate(labels):
+        label = np.array([0, 1, *found], dtype=int)
+        for model in ("network", "linear_svm"):
+            one = one_fold(label, rng.normal(size=len(label)).tolist(), fold=fold)
+            names = [f"{fold}-{k}" for k in range(len(label))]
+            tables.append(one.assign(model=model, scan_id=names, participant_id=names))
+    metrics = study_metrics(pd.concat(tables), seed=0)
+    (row,) = metrics["comparisons"]
+    one, other = (metrics["models"][name]["auc"] for name in ("network", "linear_svm"))
+    assert row["difference"] == pytest.approx(one - other)

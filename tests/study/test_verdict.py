@@ -2,7 +2,12 @@ import pytest
 
 from fmnet.study.verdict import verdict
 
-NAMES = {"network": "CNN", "linear_svm": "linear SVM", "motion": "motion only", "frem": "FREM"}
+NAMES = {
+    "network": "ResNet",
+    "linear_svm": "linear SVM",
+    "motion": "motion only",
+    "frem": "FREM",
+}
 
 
 def metrics(network=(0.7, 0.6, 0.8), p_holm=0.5, difference=0.05, ci=(-0.02, 0.12), **more):
@@ -37,19 +42,26 @@ def permuted(p, n=99, observed=0.7):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (metrics(), "CNN: AUC 0.70 [0.60, 0.80]; whether that is above chance was not tested"),
         (
             metrics(),
-            "On these folds the CNN adds nothing to the linear SVM (0.65 [0.55, 0.75]) that can be "
-            "shown: AUC difference +0.05 [-0.02, +0.12], corrected p = 0.500.",
+            "ResNet: AUC 0.70 [0.60, 0.80]; whether that is above chance was not tested",
+        ),
+        (
+            metrics(),
+            "On these folds the ResNet adds nothing to the linear SVM (0.65 [0.55, 0.75]) that can "
+            "be shown: AUC difference +0.05 [-0.02, +0.12] (0.700 against 0.650), corrected p =",
         ),
         (
             metrics(p_holm=0.01),
-            "On these folds the CNN is better than the linear SVM (0.65 [0.55, 0.75]): AUC "
-            "difference +0.05 [-0.02, +0.12], corrected p = 0.010.",
+            "On these folds the ResNet is better than the linear SVM (0.65 [0.55, 0.75]): AUC "
+            "difference +0.05 [-0.02, +0.12] (0.700 against 0.650), corrected p = 0.010.",
         ),
-        (metrics(p_holm=0.01, difference=-0.1), "the CNN is worse than the linear SVM"),
-        (metrics(p_holm=1.0, difference=0.0, ci=None), "AUC difference +0.00, corrected p = 1.000"),
+        (metrics(p_holm=0.01, difference=-0.1), "the ResNet is worse than the linear SVM"),
+        (
+            metrics(p_holm=1.0, difference=0.0, ci=None),
+            "AUC difference +0.00 (0.700 against 0.650), corrected p = 1.0",
+        ),
+        (metrics(p_holm=0.0), "corrected p < 0.001."),
         (metrics(p_holm=None), "the two could not be tested"),
         (metrics(motion=(0.8, 0.7, 0.9)), "know that motion only 0.80 [0.70, 0.90] reaches as far"),
         (metrics(motion=(0.72, 0.45, 0.9)), "know that motion only 0.72 [0.45, 0.90] reaches"),
@@ -57,6 +69,39 @@ def permuted(p, n=99, observed=0.7):
 )
 def test_says_what_the_figures_show(given, said):
     assert said in verdict(given, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("shares", "epochs", "said"),
+    [
+        ({"places": 0.5, "whole": 0.125, "pairs": 0.375}, 0, "62 % of the final model's score is a "
+         "linear map."),
+        ({"places": 0.999, "pairs": 0.001}, 0, "More than 99 % of the final model's score"),
+        ({"places": 1.0}, 0, "100 % of the final model's score is a linear map."),
+        ({"pairs": 1.0}, 0, "0 % of the final model's score is a linear map."),
+        ({"places": 1.0}, 3, "100 % of the final model's score is a linear map, before the fine-"),
+        ({}, 3, ""),
+    ],
+)  # fmt: skip
+def test_share_that_is_a_linear_map_is_said(shares, epochs, said):
+    text = verdict(metrics() | {"path_shares": shares, "final_epochs": epochs}, NAMES)
+    assert said in text
+    assert ("linear map" in text) == bool(shares)
+
+
+def test_share_of_a_network_of_series_is_one_of_its_maps():
+    given = metrics() | {"path_shares": {"places": 1.0}, "bold": {"reads": "series"}}
+    assert "100 % of the final model's score is a linear function of the stem's maps." in verdict(
+        given, NAMES
+    )
+
+
+def test_model_that_is_not_above_chance_is_exported_only_when_asked_for():
+    exported = {"model": "network", "why": "it is larger", "among": ["network", "linear_svm"]}
+    said = verdict(metrics(network=(0.43, 0.3, 0.56)) | {"exported": exported}, NAMES)
+    assert said.endswith(
+        "Its interval reaches 0.5 or less, so that it takes allow_uninformative=true."
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,7 +157,7 @@ def test_connectivity_is_a_rival():
 def test_difference_is_read_in_the_right_direction():
     row = {"one": "linear_svm", "other": "network", "difference": 0.1, "ci": [0.02, 0.18]}
     said = verdict(metrics() | {"comparisons": [row | {"p_holm_first": 0.01}]}, NAMES)
-    assert "the CNN is worse than" in said
+    assert "the ResNet is worse than" in said
     assert "AUC difference -0.10 [-0.18, -0.02]" in said
 
 
@@ -126,7 +171,7 @@ def test_difference_is_read_in_the_right_direction():
             {"connectivity_tangent": (0.9, 0.8, 1.0)},
             "Connectivity_tangent reaches more, 0.900, but can't be exported.",
         ),
-        ("network", {"frem": (0.69, 0.6, 0.8)}, "Export takes the CNN: it is simpler."),
+        ("network", {"frem": (0.69, 0.6, 0.8)}, "Export takes the ResNet: it is simpler."),
     ],
 )
 def test_model_that_is_exported_is_named_last(model, more, said):

@@ -17,9 +17,17 @@ def test_devices_that_a_cluster_gave_no_tasks_for_are_refused(monkeypatch):
     for name, value in {**job, "NODEID": 0, "NNODES": 1, "JOB_ID": 1}.items():
         monkeypatch.setenv(f"SLURM_{name}", str(value))
     with pytest.raises(
-        ConfigError, match=r"trainer: found You set `devices=2`.*--ntasks-per-node=1"
+        ConfigError,
+        match=r"trainer: found .*refuses \(You set `devices=2`.*--ntasks-per-node=1",
     ):
         check_trainer(partial(build_trainer, devices=2, strategy="ddp"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("settings", [{"devices": 1}, {"devices": 2, "strategy": "ddp"}])
+def test_missing_gpu_is_named(settings):
+    with pytest.raises(ConfigError, match="trainer: found no CUDA device on this machine; acc"):
+        check_trainer(partial(build_trainer, accelerator="gpu", **settings))
 
 
 @pytest.mark.parametrize(

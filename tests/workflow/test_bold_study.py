@@ -55,7 +55,10 @@ def study(tmp_path_factory):
     assert done.returncode == 0, done.stderr
     run = root / "run"
     names = ("network", "linear")
-    exported = {name: export_run(str(run), str(root / name), name, n_check=3) for name in names}
+    exported = {
+        name: export_run(str(run), str(root / name), name, n_check=3, allow_uninformative=True)
+        for name in names
+    }
     bundles = {model: read_bundle(root / model) for model in exported}
     return SimpleNamespace(root=root, run=run, done=done, exported=exported, bundles=bundles)
 

@@ -25,7 +25,9 @@ def language(real_data, tmp_path_factory):
     ]
     done = call("train", *arguments, *QUICK, cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert call("export", "run_dir=run", "out=bundle", cwd=folder).returncode == 0
+    # of a handful of people, whose interval is as wide as can be
+    given = ("run_dir=run", "out=bundle", "allow_uninformative=true")
+    assert call("export", *given, cwd=folder).returncode == 0
     return folder
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from fmnet.study.comparison import say_p
+
 #: How the sentence starts where nothing is left of a result without motion.
 EXPLAINED = "Head motion explains the result"
 ALPHA = 0.05
@@ -32,7 +34,7 @@ def following(row: Row) -> str:
     """Say that the score depends on a covariate."""
     return (
         f"depends on {row['covariate']} beyond what the group explains (partial confounder "
-        f"test, p = {row['partial_p_holm']:.3f})"
+        f"test, {say_p(row['partial_p_holm'])})"
     )
 
 
@@ -69,7 +71,7 @@ def _judge(row: Row, floor: float) -> tuple[str, str]:
     if floor <= 0.5 or p is None:
         return "Head motion differs between the groups", ""
     if p < ALPHA:
-        left = f"among people who moved alike its score still tells the groups apart (p = {p:.3f})"
+        left = f"among people who moved alike its score still tells the groups apart ({say_p(p)})"
         return "Head motion can explain part of the result", left
-    left = f"among people who moved alike nothing is left that can be shown (p = {p:.3f})"
+    left = f"among people who moved alike nothing is left that can be shown ({say_p(p)})"
     return EXPLAINED, left

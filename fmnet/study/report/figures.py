@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from fmnet.data.listing import Labels
+from fmnet.study.comparison import say_p
 from fmnet.study.crossval import NETWORK, mean_scores
 from fmnet.study.report.words import name_of, with_interval
 
@@ -28,6 +29,8 @@ PLAIN: Any = {
 }  # fmt: skip
 #: Characters of a name that there is room for.
 ROOM = 40
+#: Letters in a line of a title.
+TITLE_WIDTH = 32
 
 
 def _as_figure(draw: Callable[..., bytes]) -> Callable[..., bytes]:
@@ -65,8 +68,9 @@ def draw_overview(
     models = metrics["models"]
     figure = Figure(figsize=(9, _height(models)), layout="constrained", dpi=150)
     left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
-    _draw_models(left, models)
-    _draw_scores(right, mean_scores(predictions, NETWORK), labels)
+    _draw_models(left, metrics)
+    title = name_of(NETWORK, metrics["titles"])
+    _draw_scores(right, mean_scores(predictions, NETWORK), labels, title)
     if banner:
         figure.suptitle(_plain(banner, 160), fontsize=10, color=POSITIVE)
     return _as_png(figure)
@@ -75,21 +79,19 @@ def draw_overview(
 @_as_figure
 def draw_forest(metrics: Mapping[str, Any]) -> bytes:
     """Draw the AUC of all models with its interval."""
-    return _one_panel(
-        lambda axes: _draw_models(axes, metrics["models"]), _height(metrics["models"])
-    )
+    return _one_panel(lambda axes: _draw_models(axes, metrics), _height(metrics["models"]))
 
 
 @_as_figure
-def draw_scores(predictions: pd.DataFrame, labels: Labels) -> bytes:
+def draw_scores(predictions: pd.DataFrame, labels: Labels, title: str) -> bytes:
     """Draw the network's out-of-fold scores by group."""
     scores = mean_scores(predictions, NETWORK)
-    return _one_panel(lambda axes: _draw_scores(axes, scores, labels))
+    return _one_panel(lambda axes: _draw_scores(axes, scores, labels, title))
 
 
 @_as_figure
-def draw_roc(predictions: pd.DataFrame, models: list[str]) -> bytes:
-    """Draw ROC curves, averaged over test folds."""
+def draw_roc(predictions: pd.DataFrame, models: Mapping[str, str]) -> bytes:
+    """Draw ROC curves, averaged over test folds, of models given with their names for people."""
 
     def draw(axes: Axes) -> None:
         for rows, color, name in _rows_of(predictions, models):
@@ -103,8 +105,8 @@ def draw_roc(predictions: pd.DataFrame, models: list[str]) -> bytes:
 
 
 @_as_figure
-def draw_calibration(predictions: pd.DataFrame, models: list[str]) -> bytes:
-    """Draw the share of positives over the probabilities given."""
+def draw_calibration(predictions: pd.DataFrame, models: Mapping[str, str]) -> bytes:
+    """Draw the share of positives over the probabilities given, of models as for `draw_roc`."""
 
     def draw(axes: Axes) -> None:
         for rows, color, name in _rows_of(predictions, models):
@@ -118,16 +120,15 @@ def draw_calibration(predictions: pd.DataFrame, models: list[str]) -> bytes:
 
 
 @_as_figure
-def draw_null(permutation: Mapping[str, Any], model: str) -> bytes:
+def draw_null(permutation: Mapping[str, Any], model: str, title: str) -> bytes:
     """Draw a model's AUCs under shuffled labels, and what was observed."""
     found = permutation["models"][model]
 
     def draw(axes: Axes) -> None:
         axes.hist(found["null"], bins=np.linspace(0, 1, 31).tolist(), color="#c9c9c9")
         axes.axvline(found["observed"], color=POSITIVE, lw=2)
-        axes.set_title(
-            f"{_plain(name_of(model))}: {found['observed']:.2f}, p = {found['p']:.3f}", fontsize=10
-        )
+        said = f"{_plain(title)}: {found['observed']:.2f}, {say_p(found['p'])}"
+        axes.set_title(said, fontsize=10)
         axes.set_xlabel("AUC with shuffled labels")
         axes.set_yticks([])
         axes.spines[["top", "right", "left"]].set_visible(False)
@@ -136,7 +137,7 @@ def draw_null(permutation: Mapping[str, Any], model: str) -> bytes:
 
 
 @_as_figure
-def draw_learning_curve(found: Mapping[str, Any]) -> bytes:
+def draw_learning_curve(found: Mapping[str, Any], titles: Mapping[str, str]) -> bytes:
     """Draw AUC over the number of people learned from, and what is expected of more."""
     figure = Figure(figsize=(9, 3.6), layout="constrained", dpi=150)
     axes = figure.subplots()
@@ -155,7 +156,8 @@ def draw_learning_curve(found: Mapping[str, Any]) -> bytes:
                 color=color,
                 mfc=color if key == "points" else "white",
                 ms=6,
-                label=_plain(name_of(model)) + ("" if key == "points" else ", extrapolated"),
+                label=_plain(name_of(model, titles))
+                + ("" if key == "points" else ", extrapolated"),
             )
         sizes = [row["n_train"] for key in ("points", "ahead") for row in found[key]]
         n = np.geomspace(min(sizes), max(sizes), 100)
@@ -204,11 +206,13 @@ def calibration_points(rows: pd.DataFrame) -> tuple[list[float], list[float]]:
     return [float(m["probability"]) for m in means], [float(m["label"]) for m in means]
 
 
-def _rows_of(predictions: pd.DataFrame, models: list[str]) -> list[tuple[pd.DataFrame, str, str]]:
+def _rows_of(
+    predictions: pd.DataFrame, models: Mapping[str, str]
+) -> list[tuple[pd.DataFrame, str, str]]:
     colors = (POSITIVE, NEGATIVE, GREY)
     return [
-        (predictions[predictions["model"] == model], color, _plain(name_of(model)))
-        for model, color in zip(models, colors, strict=False)
+        (predictions[predictions["model"] == model], color, _plain(title))
+        for (model, title), color in zip(models.items(), colors, strict=False)
     ]
 
 
@@ -229,7 +233,8 @@ def _draw_unit_square(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_models(axes: Axes, models: Mapping[str, Any]) -> None:
+def _draw_models(axes: Axes, metrics: Mapping[str, Any]) -> None:
+    models = metrics["models"]
     for row, (name, figures) in enumerate(models.items()):
         low, high = figures["auc_ci"]
         color = POSITIVE if name == NETWORK else DARK
@@ -238,7 +243,8 @@ def _draw_models(axes: Axes, models: Mapping[str, Any]) -> None:
         text = with_interval(figures, "auc")
         axes.text(1.04, row, text, va="center", fontsize=8, transform=axes.get_yaxis_transform())
     axes.axvline(0.5, color=GREY, ls=":", lw=1)
-    axes.set_yticks(range(len(models)), [_plain(name_of(name)) for name in models])
+    names = [_plain(name_of(name, metrics["titles"])) for name in models]
+    axes.set_yticks(range(len(models)), names)
     axes.set_ylim(len(models) - 0.5, -0.5)
     axes.set_xlim(min(0.2, *(f["auc_ci"][0] - 0.05 for f in models.values())), 1.02)
     axes.set_xlabel("AUC, out of fold, 95 % interval over subjects")
@@ -246,7 +252,7 @@ def _draw_models(axes: Axes, models: Mapping[str, Any]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_scores(axes: Axes, scores: pd.DataFrame, labels: Labels) -> None:
+def _draw_scores(axes: Axes, scores: pd.DataFrame, labels: Labels, title: str) -> None:
     names = (_plain(labels.negative), _plain(labels.positive))
     spread = np.random.default_rng(0)
     for label, (name, color) in enumerate(zip(names, (NEGATIVE, POSITIVE), strict=True)):
@@ -258,7 +264,11 @@ def _draw_scores(axes: Axes, scores: pd.DataFrame, labels: Labels) -> None:
     axes.set_xticks([0, 1], names)
     axes.set_xlim(-0.6, 1.6)
     axes.set_ylabel("score, out of fold")
-    axes.set_title("3D CNN, scans and medians", fontsize=10)
+    name = _plain(title)
+    said = f"{name[0].upper()}{name[1:]}, scans and medians"
+    axes.set_title(
+        fill(said, TITLE_WIDTH), fontsize=10
+    )  # beside another panel there is little room
     axes.spines[["top", "right"]].set_visible(False)
 
 

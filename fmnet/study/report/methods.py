@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fmnet.data.cohort import Cohort
+from fmnet.deploy.model_card import linear_sentence, percent
 from fmnet.deploy.series_preparation import SERIES
 from fmnet.study.crossval import NETWORK
 from fmnet.study.report.run_methods import reading_sentences, runs_sentences
@@ -136,11 +137,10 @@ def _paths_sentence(metrics: Mapping[str, Any]) -> str:
     shares = metrics.get("path_shares", {})
     if not shares:
         return ""
-    said = ", ".join(f"{PATHS[name]} {share:.0%}" for name, share in shares.items())
-    linear = sum(shares.get(name, 0) for name in ("places", "whole"))
+    said = ", ".join(f"{PATHS[name]} {percent(share)}" for name, share in shares.items())
     is_series = metrics.get("bold", {}).get("reads") == SERIES
-    of = "linear in the stem's maps" if is_series else "a linear map"
-    return f" In the final model: {said}. {linear:.0%} of the score is {of}."
+    linear = linear_sentence({"path_shares": shares}, is_series)
+    return f" In the final model: {said}. {linear}"
 
 
 def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -160,7 +160,7 @@ def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[tuple[str, s
     left_out = f"{n_out} people left out, see “Left out”" if n_out else "nobody left out"
     labels = cohort.listing.labels
     n_negative = metrics["n_scans"] - metrics["n_positive"]
-    models = ", ".join(name_of(name) for name in metrics["models"])
+    models = ", ".join(name_of(name, metrics.get("titles")) for name in metrics["models"])
     return [
         ("1-4", "title, abstract, background, objectives", AUTHORS),
         ("5", "source and dates of the data", AUTHORS),

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from fmnet.data.cohort import Cohort
 from fmnet.deploy.run_files import write_run_files
+from fmnet.study.comparison import say_p
 from fmnet.study.crossval import NETWORK
 from fmnet.study.findings import SHORTCUTS
 from fmnet.study.report.figures import (
@@ -65,16 +67,17 @@ def write_report(
     """
     said = banners(cohort.listing, settings)
     overview = draw_overview(metrics, predictions, cohort.listing.labels, " ".join(said))
-    shown = shown_models(metrics)
+    titles = metrics["titles"]
+    shown = {name: titles[name] for name in shown_models(metrics)}
     table = cohort.table()
-    page = _template().render(
+    page = _template(titles).render(
         metrics=metrics,
         banners=said,
         labels=cohort.listing.labels,
         input=_input(cohort, metrics),
         columns=[(key, head) for key, head in COLUMNS if key in metrics["models"][NETWORK]],
         forest=_inline(draw_forest(metrics)),
-        scores=_inline(draw_scores(predictions, cohort.listing.labels)),
+        scores=_inline(draw_scores(predictions, cohort.listing.labels, titles[NETWORK])),
         roc=_inline(draw_roc(predictions, shown)),
         calibration=_inline(draw_calibration(predictions, shown)),
         nulls=_nulls(metrics, shown),
@@ -129,14 +132,14 @@ def misjudged(predictions: pd.DataFrame) -> pd.DataFrame:
     return means.loc[surest.index].head(MISJUDGED)
 
 
-def _template() -> Any:
+def _template(titles: Mapping[str, str]) -> Any:
     environment = Environment(
         loader=PackageLoader("fmnet.study.report", package_path=""),
         autoescape=select_autoescape(default=True),
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"model": name_of}
+    environment.filters |= {"model": partial(name_of, titles=titles), "p_cell": _p_cell}
     environment.globals |= {
         "with_interval": with_interval,
         "mean_sd": mean_sd,
@@ -145,15 +148,24 @@ def _template() -> Any:
     return environment.get_template("report.html.j2")
 
 
-def _nulls(metrics: Mapping[str, Any], models: list[str]) -> list[str]:
-    permuted = metrics.get("permutation", {}).get("models", {})
-    return [_inline(draw_null(metrics["permutation"], name)) for name in models if name in permuted]
+def _p_cell(p: float) -> str:
+    """Write a p-value below a heading that says it is one."""
+    return say_p(p).removeprefix("p ").removeprefix("= ")
+
+
+def _nulls(metrics: Mapping[str, Any], models: Mapping[str, str]) -> list[str]:
+    found = metrics.get("permutation", {})
+    return [
+        _inline(draw_null(found, name, title))
+        for name, title in models.items()
+        if name in found.get("models", {})
+    ]
 
 
 def _learning_curve(metrics: Mapping[str, Any]) -> str:
     if not metrics.get("learning_curve", {}).get("points"):
         return ""
-    return _inline(draw_learning_curve(metrics["learning_curve"]))
+    return _inline(draw_learning_curve(metrics["learning_curve"], metrics["titles"]))
 
 
 def _input(cohort: Cohort, metrics: Mapping[str, Any]) -> str:

@@ -1,17 +1,20 @@
 """Names and sentences that terminal and page share."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from textwrap import wrap
 from typing import Any
 
 from fmnet.data.listing import Listing
+from fmnet.deploy.choice import network_title
+from fmnet.networks.backbones import NetworkBuilder
+from fmnet.networks.rebuild import describe_builder
+from fmnet.study.comparison import say_p
 from fmnet.study.crossval import NETWORK
 from fmnet.study.report.run_words import runs_line
 
 #: Of lines on the terminal.
 WIDTH = 100
 NAMES = {
-    NETWORK: "3D CNN",
     "dummy": "dummy",
     "linear_svm": "linear SVM",
     "logistic_ridge": "logistic ridge",
@@ -61,9 +64,18 @@ def control(settings: Mapping[str, Any]) -> str:
     return NO_EFFECT if is_null or 0 in (cohort.get("effect_size"), cohort.get("amplitude")) else ""
 
 
-def name_of(model: str) -> str:
-    """Name a model for people."""
-    return NAMES.get(model, model.replace("_", " "))
+def name_of(model: str, titles: Mapping[str, str] | None = None) -> str:
+    """Name a model for people; `titles`, see `titles_of`, know what network it is."""
+    return (titles or {}).get(model) or NAMES.get(model, model.replace("_", " "))
+
+
+def titles_of(
+    models: Iterable[str], build: NetworkBuilder, n_epochs: Collection[int]
+) -> dict[str, str]:
+    """Name all models of a study for people, the network by what it is and how it was trained."""
+    described = describe_builder(build, ())
+    network = network_title(described.builder, described.settings, n_epochs)
+    return {name: network if name == NETWORK else name_of(name) for name in models}
 
 
 def with_interval(figures: Mapping[str, Any], metric: str, digits: int = 2) -> str:
@@ -107,9 +119,10 @@ def _runs_lines(metrics: Mapping[str, Any]) -> list[str]:
 
 def model_lines(metrics: Mapping[str, Any]) -> list[str]:
     """Say what each model reached, one line each, with its p-value where there is one."""
-    width = max(len(name_of(name)) for name in metrics["models"])
+    titles = {name: name_of(name, metrics["titles"]) for name in metrics["models"]}
+    width = max(map(len, titles.values()))
     return [
-        f"  {name_of(name):<{width}}  AUC {with_interval(figures, 'auc')}   "
+        f"  {titles[name]:<{width}}  AUC {with_interval(figures, 'auc')}   "
         f"balanced accuracy {figures['balanced_accuracy']:.2f}{_p_value(metrics, name)}"
         for name, figures in metrics["models"].items()
     ]
@@ -119,7 +132,7 @@ def _rerun_lines(metrics: Mapping[str, Any]) -> list[str]:
     reruns = metrics["sensitivity"].values()
     if not reruns:
         return []
-    lines = [f"The {name_of(NETWORK)} with one thing changed:"]
+    lines = [f"The {name_of(NETWORK, metrics['titles'])} with one thing changed:"]
     for rerun in reruns:
         if rerun["lacking"]:
             lacking = f"{rerun['title']}: not run; needs {rerun['lacking']}"
@@ -138,7 +151,7 @@ def _curve_lines(metrics: Mapping[str, Any]) -> list[str]:
 
 def _p_value(metrics: Mapping[str, Any], model: str) -> str:
     found = metrics.get("permutation", {}).get("models", {}).get(model)
-    return f"   p = {found['p']:.3f}" if found else ""
+    return f"   {say_p(found['p'])}" if found else ""
 
 
 def _wrap(text: str, indent: str = "", hanging: str = "") -> list[str]:

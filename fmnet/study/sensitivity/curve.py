@@ -1,6 +1,6 @@
 """An inverse power law through AUCs, and the size of study that would be enough."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +98,7 @@ def curve_lines(
     ahead: list[dict[str, Any]],
     needed: dict[str, int | None],
     models: list[str],
+    titles: Mapping[str, str],
 ) -> list[str]:
     """Put the curve and the look ahead into sentences."""
     lines = []
@@ -106,8 +107,8 @@ def curve_lines(
         then = [row for row in ahead if row["model"] == model]
         said = " and ".join(f"{with_interval(r, 'auc')} with {r['n_train']:.0f}" for r in then)
         lines.append(
-            f"{name_of(model)}: AUC {with_interval(now, 'auc')} with {now['n_train']:.0f} people "
-            f"to learn from; by extrapolation {said}."
+            f"{name_of(model, titles)}: AUC {with_interval(now, 'auc')} with "
+            f"{now['n_train']:.0f} people to learn from; by extrapolation {said}."
         )
     goals = {"above_chance": "chance", "above_rival": name_of(models[-1])}
     for key, n in needed.items():

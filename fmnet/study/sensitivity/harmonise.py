@@ -14,6 +14,7 @@ from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.volume import FloatArray
 from fmnet.deploy.preparation import MIN_TRAINING_SHARE
+from fmnet.study.comparison import say_p
 from fmnet.training.cohort import Rows
 
 #: Fewest scans of a site: with five folds and three inner ones, two are left to learn from.
@@ -39,7 +40,7 @@ def harmonisation_lacks(cohort: Cohort) -> str:
         return f"both groups at each site (one only at {', '.join(pure)})"
     p = float(chi2_contingency(counts.to_numpy()).pvalue)
     if p < ALPHA:
-        return f"sites that don't tell the groups apart (chi-squared test, p = {p:.3f})"
+        return f"sites that don't tell the groups apart (chi-squared test, {say_p(p)})"
     if find_spec("combatlearn") is None:
         return "combatlearn: pip install 'fmnet[harmonise]'"
     return ""

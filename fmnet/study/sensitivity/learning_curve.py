@@ -91,6 +91,7 @@ def run_learning_curve(
     predictions: pd.DataFrame,
     rival: str,
     precision: Precision,
+    titles: dict[str, str],
     folder: Path,
 ) -> dict[str, Any]:
     """Learn from fewer people, test on the same, and say what more people would bring.
@@ -107,6 +108,8 @@ def run_learning_curve(
         Baseline that the network is compared with; empty for none.
     precision : Precision
         Of this study.
+    titles : dict
+        Names of models for people.
     folder : Path
         One out-of-fold table a share.
 
@@ -137,7 +140,7 @@ def run_learning_curve(
     unit_of = data.cohort.unit_of
     named = {n: add_units(table, unit_of) for n, table in tables.items()}
     share_positive = float(data.cohort.labels.mean())
-    return describe_curve(named, models, share_positive, precision, pipeline.seed)
+    return describe_curve(named, models, share_positive, precision, pipeline.seed, titles)
 
 
 def describe_curve(
@@ -146,6 +149,7 @@ def describe_curve(
     share_positive: float,
     precision: Precision,
     seed: int,
+    titles: dict[str, str],
 ) -> dict[str, Any]:
     """Fit a curve to each model's AUC over training sizes, and look ahead.
 
@@ -161,6 +165,8 @@ def describe_curve(
         Of this study.
     seed : int
         Of the bootstrap over subjects.
+    titles : dict
+        Names of models for people.
     """
     sizes = np.array(sorted(tables))
     if len(sizes) < FEWEST_SIZES:
@@ -184,7 +190,7 @@ def describe_curve(
         "curves": {name: vars(curve) for name, curve in curves.items()},
         "ahead": ahead,
         "needed": needed,
-        "lines": curve_lines(points, ahead, needed, models),
+        "lines": curve_lines(points, ahead, needed, models, titles),
     }
 
 

@@ -69,5 +69,5 @@ def test_methods_say_what_of_the_network_is_linear(build_study):
     settings = {"network": {"_target_": "fmnet.networks.signature.build_scale_space"}}
     text = " ".join(methods_paragraphs(build_study().cohort, metrics, settings))
     assert "A 3D network (scale space) got its weights from the training scans" in text
-    assert "weights all over the brain 12%, products of two places 38%" in text
-    assert "62% of the score is a linear map." in text
+    assert "weights all over the brain 12 %, products of two places 38 %" in text
+    assert "62 % of the final model's score is a linear map." in text

@@ -38,7 +38,7 @@ def test_shares_that_rounding_in_each_inner_fold_would_make_equal_stay_apart():
 
 
 def test_too_few_sizes_give_no_curve():
-    found = describe_curve({32.0: table_of(1.0, 0)}, ["network"], 0.5, Precision(40), 0)
+    found = describe_curve({32.0: table_of(1.0, 0)}, ["network"], 0.5, Precision(40), 0, {})
     assert found["points"] == []
     assert "fewer than three sizes" in found["lines"][0]
 
@@ -79,10 +79,13 @@ def table_of(auc_shift, seed):
 
 def test_every_size_is_described_and_looked_beyond():
     tables = {16.0: table_of(0.4, 0), 24.0: table_of(0.8, 0), 32.0: table_of(1.2, 0)}
-    found = describe_curve(tables, ["network", "linear_svm"], 0.5, Precision(40, 1.0, 0.2), 0)
+    found = describe_curve(
+        tables, ["network", "linear_svm"], 0.5, Precision(40, 1.0, 0.2), 0, {"network": "small CNN"}
+    )
     assert [row["n_train"] for row in found["points"]] == [16, 24, 32] * 2
     assert {row["n_train"] for row in found["ahead"]} == {64, 128}
     for row in found["ahead"]:
         assert 0.5 <= row["auc_ci"][0] <= row["auc_ci"][1] <= 1
     assert len(found["lines"]) == 4
     assert "by extrapolation" in found["lines"][0]
+    assert [line.split(":")[0] for line in found["lines"][:2]] == ["small CNN", "linear SVM"]
