@@ -4,7 +4,7 @@ import pytest
 
 from fmnet.deploy.predict import NewScan, predict_scan
 
-SCORES = [2.7558, 2.7883, -3.2686, -2.6042]
+SCORES = [3.8439, 3.6692, -4.0242, -3.5156]
 
 
 def test_scores_stay_what_they_were(finished, bundle):

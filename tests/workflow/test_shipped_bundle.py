@@ -24,7 +24,7 @@ def test_says_that_it_is_synthetic(bundle):
 
 
 def test_scores_stay_what_they_were(bundle, tmp_path):
-    people = write_cohort(tmp_path / "people", n_subjects=4, seed=1)
+    people = write_cohort(tmp_path / "people", n_subjects=4, effect_size=0.8, seed=1)
     maps = sorted(people.rglob("func/*_statmap.nii.gz"))[:3]
     found = [predict_scan(bundle, NewScan(path.name, (path,))) for path in maps]
     assert [one.status for one in found] == ["ok"] * 3
