@@ -47,6 +47,7 @@ def study_of(models):
     curve = {"limit": 0.8, "height": 1.0, "rate": 0.5}
     metrics = {
         "models": dict.fromkeys(models, figure),
+        "titles": {name: name for name in models},
         "permutation": {"models": dict.fromkeys(models, null)},
         "learning_curve": {
             "points": points, "ahead": points, "curves": dict.fromkeys(models, curve),
@@ -59,11 +60,11 @@ def draw_all(metrics, predictions, labels, models):
     return [
         draw_overview(metrics, predictions, labels, labels.positive),
         draw_forest(metrics),
-        draw_scores(predictions, labels),
-        draw_roc(predictions, models),
-        draw_calibration(predictions, models),
-        draw_null(metrics["permutation"], models[-1]),
-        draw_learning_curve(metrics["learning_curve"]),
+        draw_scores(predictions, labels, models[-1]),
+        draw_roc(predictions, metrics["titles"]),
+        draw_calibration(predictions, metrics["titles"]),
+        draw_null(metrics["permutation"], models[-1], models[-1]),
+        draw_learning_curve(metrics["learning_curve"], metrics["titles"]),
     ]
 
 
@@ -73,15 +74,17 @@ def test_names_are_drawn_whatever_they_hold():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         images = draw_all(metrics, predictions, labels[0], ["network", "$\\frac{1}{$"])
-        images.append(draw_forest({"models": dict.fromkeys(ODD, metrics["models"]["network"])}))
-        images += [draw_scores(predictions, one) for one in labels[1:]]
+        images.append(
+            draw_forest(metrics | {"models": dict.fromkeys(ODD, metrics["models"]["network"])})
+        )
+        images += [draw_scores(predictions, one, ODD[0]) for one in labels[1:]]
     assert all(image.startswith(b"\x89PNG") for image in images)
 
 
 def test_dollar_signs_start_no_formula():
     _, predictions = study_of(["network"])
     plain, dollars = (
-        draw_scores(predictions, Labels("group", name, "HC")) for name in ("FM", "$FM$")
+        draw_scores(predictions, Labels("group", name, "HC"), "ResNet") for name in ("FM", "$FM$")
     )
     assert plain != dollars
 
@@ -93,5 +96,5 @@ def test_figure_that_fails_is_replaced_by_a_note(monkeypatch):
     monkeypatch.setattr(figures, "roc_curve", fail)
     _, predictions = study_of(["network"])
     with pytest.warns(UserWarning, match=r"could not be drawn \(ValueError: no \$such\$ curve\)"):
-        image = draw_roc(predictions, ["network"])
+        image = draw_roc(predictions, {"network": "ResNet"})
     assert image.startswith(b"\x89PNG")
