@@ -122,7 +122,11 @@ def list_damaged(run_dir: Path, names: Iterable[str]) -> dict[str, str]:
     known = {*sums, *_present(run_dir)}
     damaged = {}
     for asked in names:
-        for name in sorted(one for one in known if one == asked or one.startswith(f"{asked}/")):
+        own = sorted(one for one in known if one == asked or one.startswith(f"{asked}/"))
+        if asked not in own and own and not (run_dir / asked).exists():
+            damaged[asked] = f"no such folder, though {SUMS} lists files in it"
+            continue
+        for name in own:
             try:
                 if name not in sums:
                     damaged[name] = f"a file that {SUMS} doesn't list"
@@ -177,7 +181,7 @@ def check_run_files(run_dir: Path, names: Iterable[str] = RESULTS) -> str:
 
 def _remedy(name: str) -> str:
     copy = "restore it from a copy"
-    if name.startswith(("model/", "model_linear/")):
+    if name.split("/")[0] in {"model", "model_linear"}:
         return f"{copy}, or repeat the training command with resume=true, which fits it again"
     if name == "metrics.json":
         return f"{copy}, or delete it and repeat the training command, which computes it again"
