@@ -337,7 +337,7 @@ def _headers() -> Iterable[Case]:
         ("vox_offset -1", {"vox_offset": -1}, REFUSED),
         ("vox_offset 1e9", {"vox_offset": 1e9}, REFUSED),
         ("vox_offset infinite", {"vox_offset": np.inf}, REFUSED),
-        ("slope infinite", {"slope": np.inf}, REFUSED),
+        ("slope infinite", {"slope": np.inf}, EITHER),
         ("datatype 0", {"datatype": 0}, REFUSED),
         ("datatype RGB", {"datatype": 128}, REFUSED),
         ("magic of garbage", {"magic": b"nope"}, REFUSED),
@@ -594,11 +594,13 @@ def _confounds() -> Iterable[Case]:
     yield table("no displacement", lambda t: t.drop(columns="framewise_displacement"), EITHER)
     yield table("constant motion", lambda t: t.assign(trans_x=0.0), RIGHT | {OTHER})
     yield table("a column twice", lambda t: pd.concat([t, t[["trans_x"]]], axis=1), EITHER)
-    yield table("100 further columns", lambda t: t.assign(**{f"x{n}": 1.0 for n in range(100)}))
+    yield table(
+        "100 further columns", lambda t: t.assign(**{f"x{n}": 1.0 for n in range(100)}), RIGHT
+    )
     yield table("motion of 1e9 mm", lambda t: t.assign(framewise_displacement=1e9), NO_SCORE)
-    yield table("columns turned about", lambda t: t[t.columns[::-1]])
-    yield text("byte-order mark", lambda c: "\ufeff" + c)
-    yield text("CRLF", lambda c: c.replace("\n", "\r\n"))
+    yield table("columns turned about", lambda t: t[t.columns[::-1]], RIGHT)
+    yield text("byte-order mark", lambda c: "\ufeff" + c, RIGHT)
+    yield text("CRLF", lambda c: c.replace("\n", "\r\n"), RIGHT)
     yield text("UTF-16", lambda c: c.encode("utf-16"), EITHER)
     yield text(
         "Latin-1 in a further column", lambda c: _further(c, "Müller").encode("latin-1"), EITHER

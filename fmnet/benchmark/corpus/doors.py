@@ -126,7 +126,7 @@ def ask_run(_: Materials, case: Case, given: BoldInput, folder: Path) -> Answer:
         return done.refusal
     if len(done.rows) < len(given.sources):
         return Answer(LOST, f"{len(done.rows)} rows for {len(given.sources)} inputs")
-    if len(done.rows) > 1:
+    if len(given.sources) > 1:
         last = done.rows[-1]
         if judge_row(last, given.good_score, 1e-3).answer not in {SCORE, NOTE}:
             return Answer(LOST, f"the good run beside it: {last}")
