@@ -234,7 +234,7 @@ def ask_bold(materials: Materials, case: Case, given: BoldInput, folder: Path) -
     if found.shape != bold.cleaned.shape:
         return Answer(OTHER, f"{len(found)} volumes for {len(bold.cleaned)}")
     known, wanted = np.isfinite(found), np.isfinite(bold.cleaned)
-    if (share := float((known != wanted).mean())) > 0.02:
+    if (share := float((known != wanted).mean())) > 0.05:
         return Answer(OTHER, f"known in other voxels, {share:.1%}")
     both = known & wanted
     error = float(np.sqrt(np.mean((found[both] - bold.cleaned[both]) ** 2)))

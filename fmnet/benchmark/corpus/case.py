@@ -120,7 +120,8 @@ class Materials:
     def volumes(self) -> tuple[tuple[Array, NDArray[np.float64]], ...]:
         """Values, shape (X, Y, Z), and affine of each map."""
         read = [read_volume(path, SPACE) for path in self.maps]
-        return tuple((volume.data[0], volume.affine) for volume in read)
+        # 0 outside the brain, as the files have it, whatever the reader makes of it
+        return tuple((np.nan_to_num(one.data[0]), one.affine) for one in read)
 
     @property
     def data(self) -> Array:

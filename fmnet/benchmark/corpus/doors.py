@@ -163,7 +163,7 @@ def _judge_rows(materials: Materials, case: Case, rows: list[dict[str, str]]) ->
         if answer.answer not in right:
             return replace(answer, detail=f"{person}: {answer.detail}")
         answers.append(answer)
-    return worst(answers, case.right)
+    return _as_whole(answers, case.right)
 
 
 def _judge_study(
@@ -205,9 +205,14 @@ def _judge_study(
         if answer.answer not in right:
             return replace(answer, detail=f"{person}: {answer.detail}")
         answers.append(answer)
-    return answers[0]
+    return answers[0] if references else _as_whole(answers, everyone)
 
 
 def _of(used: Mapping[str, Any], person: str) -> Any:
     """Find a person whose id may have been written without its prefix."""
     return next((used[key] for key in used if key.strip().removeprefix("sub-") == person[4:]), None)
+
+
+def _as_whole(answers: list[Answer], usual: Answers) -> Answer:
+    """Say in one answer that everybody has one that is right: the first of the usual ones."""
+    return next((answer for answer in answers if answer.answer in usual), Answer(SCORE))

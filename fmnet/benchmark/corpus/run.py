@@ -41,6 +41,8 @@ RIGHT, CLEAR, NOTED, TRACEBACK, HANG, MEMORY, WRONG = OUTCOMES = (
 #: Of these there may be none.
 BAD = (TRACEBACK, HANG, MEMORY, WRONG)
 NOT_MADE = "not made"
+#: Characters that are kept of a message.
+MAX_DETAIL = 1000
 #: Seconds that a case may take to be written, and a worker to start.
 MAKING_S = 120.0
 MB = 1 << 20
@@ -268,7 +270,7 @@ def answer(
     try:
         with redirect_stderr(io.StringIO()):  # progress of the readers
             found = DOORS[door](materials, case, made, results)
-        said |= {"answer": found.answer, "detail": found.detail}
+        said |= {"answer": found.answer, "detail": found.detail[:MAX_DETAIL]}
     except Exception as error:  # noqa: BLE001 (all that comes is what is looked for)
         lines = traceback.format_exception(error)
         detail = f"{lines[-1].strip()} {' '.join(lines[-2].split())[:200]}"

@@ -419,7 +419,7 @@ def _sizes() -> Iterable[Case]:
     yield images(
         kind, "100,000 empty columns", lambda r, _: [row + [""] * len(more) for row in r], EITHER
     )
-    yield images(kind, "100,000 blank lines", lambda r, _: joined(r) + "\n" * 100_000)
+    yield images(kind, "100,000 blank lines", lambda r, _: joined(r) + "\n" * 100_000, EITHER)
     yield images(
         kind, "a row of 1,000,000 tabs", lambda r, _: joined(r) + "\t" * 1_000_000 + "\n", EITHER
     )
@@ -556,8 +556,10 @@ def _labels() -> Iterable[Case]:
     yield people(kind, "one n/a", _altered(1, 1, "n/a"), RIGHT, people={PEOPLE[0]: REFUSED})
     yield people(kind, "one empty", _altered(1, 1, ""), RIGHT, people={PEOPLE[0]: REFUSED})
     yield people(
-        kind, "one of another group", _altered(1, 1, "CRPS"), RIGHT, people={PEOPLE[0]: REFUSED}
-    )
+        kind, "one of another group", _altered(1, 1, "CRPS"), RIGHT, {"negative": "HC"},
+        people={PEOPLE[0]: REFUSED},
+    )  # fmt: skip
+    yield people(kind, "three groups and no choice", _altered(1, 1, "CRPS"), REFUSED)
     yield people(
         kind,
         "all n/a",

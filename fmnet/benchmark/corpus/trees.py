@@ -114,7 +114,8 @@ def _spellings() -> Iterable[Case]:
         ("desc", f"{{}}_{ENTITIES}_desc-smoothed_statmap.nii.gz", True),
         ("node", f"{{}}_node-subjectLevel_{ENTITIES}_statmap.nii.gz", True),
     ):
-        may_ask = what in {"no statistic", "STATMAP"}
+        # a map that isn't taken has to be named
+        may_ask = what in {"no statistic", "STATMAP", "_zmap", "_zmap.nii", "stat-zmap"}
         yield tree(what, renamed(name(text), packed), EITHER if may_ask else RIGHT, kind)
 
     yield tree(".img/.hdr", _pairs, kind=kind)
@@ -500,7 +501,8 @@ def _shapes() -> Iterable[Case]:
 
         return change
 
-    yield tree("100 folders deep", deep(100), kind=kind)
+    yield tree("30 folders deep", deep(30), kind=kind)
+    yield tree("100 folders deep", deep(100), EITHER, kind)
     yield tree("900 folders deep", deep(900), EITHER, kind)
     yield tree("1,500 folders deep", deep(1500), EITHER, kind)
     yield tree("3,000 folders deep", deep(3000), EITHER, kind)

@@ -253,7 +253,7 @@ def _constants() -> Iterable[Case]:
         kind, "a brain mask, uint8", lambda v: (v != 0).astype(np.uint8), NO_SCORE, code="u1"
     )
     yield changed(kind, "one value and noise of rounding", _nearly_constant, NO_SCORE)
-    yield changed(kind, "an atlas of 5 labels", _atlas, NO_SCORE, code="i2")
+    yield changed(kind, "an atlas of 5 labels", _atlas, NO_SCORE, code="i2", training=ANY)
     yield changed(kind, "half NaN, half 1", lambda v: np.where(v > 0, 1, np.nan), NO_SCORE)
 
 
