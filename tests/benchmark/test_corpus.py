@@ -235,3 +235,10 @@ def test_suite_writes_a_table_and_counts(tmp_path):
     assert any(line.startswith("counts") for line in lines)
     with pytest.raises(BenchmarkError, match=r"no case .no such case."):
         Corpus(str(BUNDLE), only="no such case").run(tmp_path)
+
+
+@pytest.mark.slow
+def test_installed_command_in_the_c_locale(materials, tmp_path):
+    assert {f"{case.kind}: {case.name}" for case in all_cases()} >= doors.COMMANDS
+    case = _case("file name: emoji")
+    assert _outcome(materials, case, "command", tmp_path) not in BAD

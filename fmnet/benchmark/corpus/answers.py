@@ -2,7 +2,9 @@
 
 import csv
 import io
+import os
 import re
+import subprocess
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fmnet.benchmark.predicting import COMMAND
 from fmnet.deploy.cli import main
 
 #: What a door may answer. ``score``: that of the same map, written plainly; ``other score``: a
@@ -29,6 +32,8 @@ ANY = EITHER | {OTHER}
 UNCLEAR, LOST = "unclear message", "lost"
 #: Where, what was found, what is accepted, what to do.
 FOUR_PARTS = re.compile(r"\S.*: found \S.*; accepted: \S.*; to do: \S", re.DOTALL)
+#: Seconds that the command may take with its start, which a busy machine draws out.
+COMMAND_S = 10
 #: A bar of progress, and the blanks that wipe it out.
 PROGRESS = re.compile(r"(\r[\w ]+: +\d+%\|[^\r\n]*)+\r *\r")
 #: What a terminal or a table acts upon.
@@ -79,6 +84,29 @@ def run_predict(
     text = out.read_bytes().decode("utf-8")  # anything else is a traceback
     if found := CONTROL.search(text.replace("\n", "")):
         return Done([], Answer(UNCLEAR, f"{found[0]!r} in the table"))
+    return Done(list(csv.DictReader(io.StringIO(text), delimiter="\t")))
+
+
+def run_command(bundle: Path, sources: list[Any], folder: Path) -> Done:
+    """Run the command in a process of its own, in the C locale, its table to the terminal."""
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "HOME": str(folder)}
+    arguments = [os.fsencode(str(each)) for each in (bundle, *sources)]
+    try:
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            capture_output=True, env=os.environ | plain, check=False, timeout=COMMAND_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Done([], Answer(f"no answer within {COMMAND_S} s"))
+    said, text = done.stderr.decode("utf-8", "replace"), done.stdout.decode("utf-8")
+    if "Traceback" in said:
+        return Done([], Answer("traceback", said[-500:]))
+    if found := CONTROL.search(PROGRESS.sub("", said) + text):
+        return Done([], Answer(UNCLEAR, f"{found[0]!r} reaches the terminal"))
+    if left := [path.name for path in folder.iterdir()]:
+        return Done([], Answer("traces left", f"in the home folder: {left}"))
+    if done.returncode not in {0, 1}:
+        return Done([], judge_message(said))
     return Done(list(csv.DictReader(io.StringIO(text), delimiter="\t")))
 
 

@@ -1,4 +1,6 @@
 """BOLD runs, with mask, sidecar and confounds as fMRIPrep writes them, and altered ones."""
+# mypy doesn't infer lambdas that hold on to a loop's value by a default.
+# mypy: disable-error-code="misc"
 
 import json
 import os
@@ -96,11 +98,11 @@ class Run:
         """Write all files; returns the image."""
         folder.mkdir(parents=True, exist_ok=True)
         image = folder / f"{self.name}_desc-preproc_bold.nii.gz"
-        settings = {"affine": self.affine, "t_r": T_R, "xyzt_units": MM | SEC} | self.header
-        image.write_bytes(self.image(nifti(self.data, **settings)))
-        settings = {"affine": self.affine, "code": "u1"} | self.mask_header
+        plain: dict[str, Any] = {"affine": self.affine, "t_r": T_R, "xyzt_units": MM | SEC}
+        image.write_bytes(self.image(nifti(self.data, **(plain | self.header))))
+        plain = {"affine": self.affine, "code": "u1"}
         mask = folder / f"{self.name}_desc-brain_mask.nii.gz"
-        mask.write_bytes(pack_gzip(nifti(self.mask, **settings)))
+        mask.write_bytes(pack_gzip(nifti(self.mask, **(plain | self.mask_header))))
         side = self.sidecar if isinstance(self.sidecar, str) else json.dumps(self.sidecar)
         (folder / f"{self.name}_desc-preproc_bold.json").write_text(side, "utf-8")
         table = folder / f"{self.name.split('_space-')[0]}_desc-confounds_timeseries.tsv"

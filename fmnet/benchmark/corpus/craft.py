@@ -6,7 +6,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ def nifti(
     affine: Array,
     code: str = "f4",
     version: int = 1,
-    order: str = "<",
+    order: Literal["<", ">"] = "<",
     extension: bytes = b"",
     qform: Array | None = None,
     pair: bool = False,

@@ -17,10 +17,12 @@ from fmnet.benchmark.corpus.answers import (
     UNCLEAR,
     Answer,
     Answers,
+    Done,
     compare_values,
     in_training,
     judge_message,
     judge_row,
+    run_command,
     run_predict,
     worst,
 )
@@ -38,19 +40,31 @@ from fmnet.errors import FmnetError
 
 def ask_predict(materials: Materials, case: Case, given: Any, folder: Path) -> Answer:
     """Score one input and a good one beside it: the good one's row has to be there, too."""
-    sources = given if isinstance(given, list) else [given]
-    good = materials.maps[1]
-    done = run_predict(materials.bundle_folder, [*sources, good], folder, case.options)
+    sources = [*(given if isinstance(given, list) else [given]), materials.maps[1]]
+    done = run_predict(materials.bundle_folder, sources, folder, case.options)
+    return _judge_beside(materials, case, done, len(sources), folder)
+
+
+def ask_command(materials: Materials, case: Case, given: Any, folder: Path) -> Answer:
+    """Do the same with the installed command, in a process and a locale of its own."""
+    home = folder / "home"
+    home.mkdir()
+    done = run_command(materials.bundle_folder, [given, materials.maps[1]], home)
+    return _judge_beside(materials, case, done, 2, folder)
+
+
+def _judge_beside(
+    materials: Materials, case: Case, done: Done, n_sources: int, folder: Path
+) -> Answer:
     if done.refusal is not None:
         return replace(done.refusal, answer=f"{done.refusal.answer}, all results lost")
-    if len(done.rows) != len(sources) + 1:
-        return Answer(LOST, f"{len(done.rows)} rows for {len(sources) + 1} inputs")
+    if len(done.rows) != n_sources:
+        return Answer(LOST, f"{len(done.rows)} rows for {n_sources} inputs")
     *rows, last = done.rows
-    score = materials.score(materials.reference(case, folder))
     if judge_row(last, materials.scores[1], 1e-3).answer not in {SCORE, NOTE}:
         return Answer(LOST, f"the good map beside it: {last}")
-    answers = [judge_row(row, score, case.tolerance) for row in rows]
-    return worst(answers, case.right)
+    score = materials.score(materials.reference(case, folder))
+    return worst([judge_row(row, score, case.tolerance) for row in rows], case.right)
 
 
 def ask_training(materials: Materials, case: Case, given: Any, folder: Path) -> Answer:
@@ -133,9 +147,18 @@ def ask_run(_: Materials, case: Case, given: BoldInput, folder: Path) -> Answer:
     return judge_row(done.rows[0], given.score, case.tolerance)
 
 
+#: Cases that go through the installed command, too.
+COMMANDS = frozenset({
+    "file name: Latin-1", "file name: invalid UTF-8", "file name: newline",
+    "file name: escape sequence", "file name: emoji", "file name: NFD", "file name: formula",
+    "thing: FIFO", "thing: link to /dev/zero", "thing: empty file",
+    "gzip: bomb behind the map, 4 GiB", "orientations: LAS, NIfTI-1, both forms",
+    "truncated: 100 bytes", "units: micron, NIfTI-1, <", "intent: 22 p value",
+})  # fmt: skip
 #: Ways in, by name: each takes materials, case, what the case made, and a folder to write into.
 DOORS: dict[str, Callable[[Materials, Case, Any, Path], Answer]] = {
     "predict": ask_predict,
+    "command": ask_command,
     "training": ask_training,
     "tree": ask_tree,
     "tree training": ask_tree_training,

@@ -1,4 +1,6 @@
 """Headers: units, geometry, offsets, extensions, dimensions, intents, and what holds the file."""
+# mypy doesn't infer lambdas that hold on to a loop's value by a default.
+# mypy: disable-error-code="misc"
 
 import bz2
 import gzip
@@ -308,9 +310,9 @@ def _offsets() -> Iterable[Case]:
             yield map_case(
                 kind, f"{offset}, NIfTI-{version}", REFUSED, vox_offset=offset, version=version
             )
-    for offset in (np.nan, np.inf, -np.inf, 1e30, 352.5):
-        right = EITHER if offset == 352.5 else REFUSED
-        yield map_case(kind, f"{offset}, NIfTI-1", right, vox_offset=offset)
+    for place in (np.nan, np.inf, -np.inf, 1e30, 352.5):
+        right = EITHER if place == 352.5 else REFUSED
+        yield map_case(kind, f"{place}, NIfTI-1", right, vox_offset=place)
     yield map_case(kind, f"{2**62}, NIfTI-2", REFUSED, vox_offset=2**62, version=2)
 
 

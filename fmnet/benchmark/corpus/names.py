@@ -1,4 +1,6 @@
 """Names of files, what lies behind them, and what names state of maps."""
+# mypy doesn't infer lambdas that hold on to a loop's value by a default.
+# mypy: disable-error-code="misc"
 
 import os
 import shutil
@@ -47,11 +49,11 @@ def named(kind: str, what: str, name: str | bytes, right: Answers = RIGHT, **mor
 def _spellings() -> Iterable[Case]:
     kind = "file name"
     end = f"_{NAME}.nii"
-    for what, start in (
+    for what, raw in (
         ("Latin-1", b"sub-m\xfcller"), ("invalid UTF-8", b"sub-\xff\xfe\x80"),
         ("cut UTF-8", b"sub-\xe2\x82"),
     ):  # fmt: skip
-        yield named(kind, what, start + end.encode())
+        yield named(kind, what, raw + end.encode())
     for what, start in (
         ("newline", "sub-a\nb"),
         ("carriage return", "sub-a\rb"),

@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stderr, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -24,7 +24,7 @@ from fmnet.benchmark.corpus.answers import CANNOT_SAY, ERROR, NOTE
 from fmnet.benchmark.corpus.bold import bold_cases
 from fmnet.benchmark.corpus.bundles import bundle_cases
 from fmnet.benchmark.corpus.case import Case, Materials, unique
-from fmnet.benchmark.corpus.doors import DOORS
+from fmnet.benchmark.corpus.doors import COMMANDS, DOORS
 from fmnet.benchmark.corpus.headers import header_cases
 from fmnet.benchmark.corpus.names import name_cases
 from fmnet.benchmark.corpus.tables import table_cases
@@ -121,7 +121,13 @@ def all_cases() -> tuple[Case, ...]:
         bundle_cases,
         bold_cases,
     )
-    return tuple(unique([case for part in parts for case in part()]))
+    cases = unique([case for part in parts for case in part()])
+    return tuple(
+        replace(case, doors=(*case.doors, "command"))
+        if f"{case.kind}: {case.name}" in COMMANDS
+        else case
+        for case in cases
+    )
 
 
 def count_outcomes(table: pd.DataFrame) -> pd.DataFrame:
@@ -254,7 +260,7 @@ def answer(
     materials: Materials, case: Case, door: str, folder: Path, pipe: Connection | None = None
 ) -> dict[str, Any]:
     """Make one input, bring it to a door, and measure what it takes."""
-    said = {"seconds": 0.0, "peak_mb": 0.0, "is_traceback": False}
+    said: dict[str, Any] = {"seconds": 0.0, "peak_mb": 0.0, "is_traceback": False}
     given, results = folder / "given", folder / "results"
     given.mkdir()
     results.mkdir()

@@ -1,4 +1,6 @@
 """Tables: of images, as predict and training read them, and of participants."""
+# mypy doesn't infer lambdas that hold on to a loop's value by a default.
+# mypy: disable-error-code="misc"
 
 import os
 import unicodedata

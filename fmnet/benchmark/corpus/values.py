@@ -1,4 +1,6 @@
 """Voxel values: types and scaling, backgrounds, coverage, constants, spikes and wrong units."""
+# mypy doesn't infer lambdas that hold on to a loop's value by a default.
+# mypy: disable-error-code="misc"
 
 import itertools
 from collections.abc import Callable, Iterable
@@ -135,7 +137,7 @@ def _slopes() -> Iterable[Case]:
     )
 
 
-def _with_fields(m: Materials, fields: dict[str, float]) -> bytes:
+def _with_fields(m: Materials, fields: dict[str, Any]) -> bytes:
     """Write the values as they are, whatever the header says of their scale."""
     return patch(nifti(m.data, m.affine), **fields)
 
@@ -144,9 +146,9 @@ def _backgrounds() -> Iterable[Case]:
     """List the same brain with something else around it, which must not matter."""
     kind = "background"
     for value in (1e-6, -1e-6, 1e-12, 5e-5, 1e-3, -1.0, 1.0, 100.0, -1024.0, np.nan):
-        right = RIGHT if np.isnan(value) or abs(value) < 1 else EITHER
+        right = RIGHT if np.isnan(value) or abs(value) < 1e-3 else EITHER
         yield changed(kind, f"{value:g}", _around(value), right)
-    for value in (np.inf, -np.inf, 1e7, np.finfo(np.float32).max):
+    for value in (np.inf, -np.inf, 1e7, float(np.finfo(np.float32).max)):
         yield changed(kind, f"{value:g}", _around(value), EITHER)
     yield changed(kind, "NaN and 0", _mixed(np.nan, 0.0))
     yield changed(kind, "-0 and 0", _mixed(-0.0, 0.0))
