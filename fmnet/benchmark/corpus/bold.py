@@ -215,7 +215,8 @@ def write_bold_bundle(folder: Path, grid: Grid, series: list[NDArray[np.float32]
         "input": {"kind": "series", "task": "rest", "contrasts": ["bold"], "stat": "percent",
                   "space": SPACE, "bold": {"t_r": T_R}},
         "training": {"positive": "FM", "negative": "HC", "origin": "synthetic",
-                     "n_scans": len(series)},
+                     "n_scans": len(series), "model": "variance",
+                     "crossvalidation": {"variance": {"auc": 0.8, "auc_ci": [0.7, 0.9]}}},
     }  # fmt: skip
     (folder / "metadata.json").write_text(json.dumps(metadata), "utf-8")
     write_sums(folder)
