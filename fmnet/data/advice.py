@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 #: What stands for a value that a name doesn't state.
 UNSAID = "n/a"
+#: What stands for any value: maps are read whatever they state.
+ANY = "any"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Advice:
         """Say how maps are chosen by an entity of their names."""
         own = {"stat": self.stat, "space": self.space, "task": self.task, "desc": self.desc}
         return own.get(entity) or self.entity.format(name=entity, value=value or UNSAID)
+
+    def choose_any(self, entity: str) -> str:
+        """Say how maps are read whatever their names say of an entity."""
+        return self.entity.format(name=entity, value=ANY)
 
 
 #: For the readers of cohorts.

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from fmnet.data.advice import SETTINGS, UNSAID, Advice
+from fmnet.data.advice import ANY, SETTINGS, UNSAID, Advice
 from fmnet.data.bids_tree import BidsName, BidsTree, read_tree
 from fmnet.data.choices import UNSAID_CONTRAST, check_label_column, choose_contrasts
 from fmnet.data.image_files import SUFFIXES
 from fmnet.data.listing import Listing, OnFault, build_listing
 from fmnet.data.scans import MapTable
 from fmnet.data.statistic import same_stat
-from fmnet.data.tables import normal_text, read_table_file, subject_key
+from fmnet.data.tables import normal_text, read_table_file, say_some, subject_key
 from fmnet.errors import CohortError, Fault
 
 SYNTHETIC_MARK = "fmnet synthetic cohort"
@@ -27,6 +27,8 @@ SCAN_ENTITIES = ("ses", "task", "acq", "dir", "run")
 SUMMED_OVER = ("ses", "task", "dir", "run")
 #: Entities of which a study reads one value throughout, unless told otherwise.
 LEVEL_ENTITIES = ("node", "level", "model")
+#: Entities that say in which form a map is, and so whether two people's can be compared.
+FORM_ENTITIES = ("res", "den", "desc", "rec", "echo", "part", "hemi", "fwhm", "smooth")
 #: How many files of somebody are named in a message.
 MAX_NAMED = 5
 
@@ -64,7 +66,7 @@ def read_bids(
         Stop at faults, all of them in one report, or go on without the people concerned.
     entities : dict, optional
         Which maps to read by further entities of names or folders,
-        ``{node: subjectLevel, res: 2}``; ``n/a`` for those that don't state one.
+        ``{node: subjectLevel, res: 2}``; ``n/a`` for those that don't state one, ``any`` for all.
 
     Returns
     -------
@@ -104,6 +106,7 @@ def find_maps(
     tree = read_tree(root)
     wanted = {"space": space, "task": task, "desc": desc} | dict(entities or {})
     maps = choose_maps(tree, contrasts, stat, wanted, advice)
+    _check_one_form(maps.rows, root, wanted, advice)
     present = maps.rows["participant_id"]
     accepted = f"{', '.join(maps.contrasts)} ({maps.stat}): {ACCEPTED}"
     maps.faults += absent_faults(tree.people, present, "no map", accepted, maps.faults)
@@ -128,7 +131,8 @@ def choose_maps(
     contrasts, stat
         What is wanted; where None, all contrasts if there is one, and z if it is there.
     entities : dict
-        What else names have to state; None for an entity that may be anything.
+        What else names have to state; None for an entity of which nothing is asked, ``any`` for
+        one that may differ from map to map.
     advice : Advice
         How faults name the settings.
     preferred_space : str, optional
@@ -151,7 +155,7 @@ def choose_maps(
     rows = pd.DataFrame([_describe(image) for image in maps])
     everyone = tuple(tree.people)
     for name, value in entities.items():
-        if value is not None:
+        if value is not None and value != ANY:
             rows = _keep(rows, name.lower(), str(value), root, advice)
     stat = stat or _default_stat(rows, root, advice)
     rows = _keep(_say_stat(rows, stat) if is_unsaid_accepted else rows, "stat", stat, root, advice)
@@ -173,6 +177,7 @@ def choose_maps(
     _check_one_level(rows, root, advice)
     mixed = _mixed_faults(rows, advice)
     rows = rows[~rows["participant_id"].isin([fault.participant_id for fault in mixed])]
+    _check_summed_alike(rows, root, entities, advice)
     return MapTable(
         rows.reset_index(drop=True),
         chosen,
@@ -335,6 +340,61 @@ def _mixed_faults(rows: pd.DataFrame, advice: Advice) -> list[Fault]:
             faults.append(Fault(str(person), found, "one level", action, str(person)))
             break
     return faults
+
+
+def _check_summed_alike(
+    rows: pd.DataFrame, root: Path, entities: Mapping[str, object], advice: Advice
+) -> None:
+    """Refuse maps of single runs of some people beside maps over all runs of others."""
+    for entity in SUMMED_OVER:
+        if entities.get(entity) == ANY:
+            continue
+        values = _values(rows, entity)
+        maps = [rows["participant_id"], rows["contrast"]]
+        n_parts = values.where(values != "").groupby(maps).transform("nunique")
+        if (n_parts > 1).any() and (values == "").any():
+            over, of_one = (rows[chosen] for chosen in (values == "", values != ""))
+            found = (
+                f"maps of several levels: without {entity} of {_say_people(over)}, and several "
+                f"with {entity} of {_say_people(of_one)}"
+            )
+            action = (
+                f"{advice.choose(entity, UNSAID)}, which reads those without; if all are of one "
+                f"level, {advice.choose_any(entity)}"
+            )
+            raise _fault(root, found, "one level", action)
+
+
+def _check_one_form(
+    rows: pd.DataFrame, root: Path, entities: Mapping[str, object], advice: Advice
+) -> None:
+    """Refuse people whose maps are in one form beside people whose maps are in another."""
+    faults = []
+    for entity in FORM_ENTITIES:
+        values = _values(rows, entity)
+        if entities.get(entity) == ANY or values.nunique() < 2:
+            continue
+        # those with maps of several forms have a fault of their own
+        is_one = values.groupby(rows["participant_id"]).transform("nunique") == 1
+        if values[is_one].nunique() > 1:
+            found = ", ".join(
+                f"'{value or UNSAID}' of {_say_people(own)}"
+                for value, own in rows[is_one].groupby(values[is_one])
+            )
+            usual = Counter(values).most_common(1)[0][0]
+            action = (
+                f"{advice.choose(entity, usual)}; if all can be compared, "
+                f"{advice.choose_any(entity)}"
+            )
+            faults.append(
+                Fault(str(root), f"{entity} that differs between people: {found}", "one", action)
+            )
+    if faults:
+        raise CohortError(faults)
+
+
+def _say_people(rows: pd.DataFrame) -> str:
+    return say_some(sorted(set(rows["participant_id"])), MAX_NAMED)
 
 
 def _prefer(rows: pd.DataFrame, space: str | None) -> pd.DataFrame:

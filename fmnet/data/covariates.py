@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnet.data.numbers import ACCEPTED_NUMBERS, Numbers, read_numbers, say_cells, sentinels
+from fmnet.data.numbers import (
+    ACCEPTED_NUMBERS,
+    Numbers,
+    Values,
+    read_numbers,
+    say_cells,
+    sentinels,
+)
 from fmnet.data.tables import table_name
 from fmnet.errors import Fault
 
@@ -28,10 +35,24 @@ _BESIDE = (
     "n", "of", "in",
 )  # fmt: skip
 _WORD = re.compile("|".join(sorted((*_CORES, *_PARTS, *_BESIDE), key=len, reverse=True)))
-#: Of age at something else than the scan, or in groups.
-_OTHER_AGES = {"onset", "diagnosis", "group", "range", "band", "bin", "category", "class"}
-_OTHERS = {
-    "sex", "gender", "site", "scanner", "centre", "center", "medication", "medications",
+#: Of motion to either side, which may be negative.
+_SIDED = {"translation", "translations", "rotation", "rotations", "trans", "rot", "x", "y", "z"}
+#: Of somebody else's age, of age at something else than the scan, or in groups.
+_OTHER_AGES = {
+    "onset", "diagnosis", "diagnosed", "dx", "group", "groups", "range", "band", "bin", "category",
+    "class", "first", "start", "started", "began", "begin", "symptom", "symptoms", "pain", "fm",
+    "illness", "disease", "menarche", "menopause", "pregnancy", "injury", "trauma", "surgery",
+    "mother", "father", "maternal", "paternal", "parent", "parental", "partner", "child",
+    "children", "school", "quit", "stopped", "death", "gap", "predicted", "brain", "bone",
+    "matched", "match", "equivalent",
+}  # fmt: skip
+#: No person in a scanner is older.
+MAX_AGE = 120
+#: How much younger than 99 everybody else is where 99 is no age.
+FAR_YEARS = 15
+_SITES = {"site", "scanner", "centre", "center"}
+_OTHERS = _SITES | {
+    "sex", "gender", "medication", "medications",
     "medicated", "meds", "drug", "drugs", "opioid", "opioids", "antidepressant", "antidepressants",
     "bmi", "education", "handedness", "ethnicity", "race", "smoking",
 }  # fmt: skip
@@ -94,7 +115,31 @@ def covariate_numbers(texts: Iterable[Any], name: str) -> Numbers:
     return read_numbers(texts)
 
 
-def number_faults(table: pd.DataFrame, not_these: Iterable[str] = ()) -> list[Fault]:
+def missing_codes(values: Values, name: str) -> list[float]:
+    """Find numbers of a column that stand for a missing value, by `fmnet.data.numbers.sentinels`.
+
+    Nobody has moved by less than 0, or is younger than 0 or older than `MAX_AGE`; 99 years are a
+    code where all others are far younger. Sites have any number that isn't negative.
+    """
+    words, known = set(_words(name)), values[np.isfinite(values)]
+    is_old = is_age(name)
+    if not is_old and not is_motion(name):
+        codes = [] if words & (_NAMES - _SITES) else sentinels(values)
+        return [code for code in codes if code < 0] if words & _SITES else codes
+    codes = sentinels(values, is_positive=is_old or not words & _SIDED, has_no_zero=is_old)
+    each = np.unique(known)
+    if len(each) == 1 and (each[0] < 0 or (each[0] >= 99 and set(f"{each[0]:g}") == {"9"})):
+        codes = [float(each[0])]  # nobody's was measured
+    rest = known[(known <= MAX_AGE) & (known != 99)] if is_old else known[:0]
+    if len(rest) * 2 > len(known):
+        old = [float(age) for age in each if age > MAX_AGE]
+        codes = sorted({*codes, *old, *([99.0] if rest.max() < 99 - FAR_YEARS else [])})
+    return [code for code in codes if code in each]
+
+
+def number_faults(
+    table: pd.DataFrame, not_these: Iterable[str] = (), is_of_all: bool = True
+) -> list[Fault]:
     """Find cells in columns of numbers that are none, or that stand for a missing value.
 
     Parameters
@@ -103,6 +148,9 @@ def number_faults(table: pd.DataFrame, not_these: Iterable[str] = ()) -> list[Fa
         The participants table, as text.
     not_these : iterable of str
         Columns that may hold anything, the label for instance.
+    is_of_all : bool
+        Look at all columns; else only at those without which nobody knows what a result is about,
+        head motion and age, and for a site that is none.
 
     Returns
     -------
@@ -113,8 +161,13 @@ def number_faults(table: pd.DataFrame, not_these: Iterable[str] = ()) -> list[Fa
     faults = []
     for name in map(str, table.columns):
         is_needed = is_motion(name) or is_age(name)
-        if name not in skipped and (is_needed or not set(_words(name)) & _NAMES):
+        if name in skipped:
+            continue
+        if is_needed or (is_of_all and not set(_words(name)) & _NAMES):
             faults += _column_faults(table, name, is_needed)
+        elif set(_words(name)) & _SITES:
+            values = read_numbers(table[name]).values
+            faults += _code_faults(table, name, values)
     return faults
 
 
@@ -129,12 +182,15 @@ def _column_faults(table: pd.DataFrame, name: str, is_needed: bool) -> list[Faul
         action = "correct these cells, or write n/a; a column of texts has no numbers"
         told = f"no numbers in {say_cells(table, name, found.is_wrong)}"
         faults.append(Fault(where, told, ACCEPTED_NUMBERS, action))
-    if codes := sentinels(found.values, is_needed, is_age(name)):
-        is_code = np.isin(found.values, codes)
-        told = f"what looks like a missing value in {say_cells(table, name, is_code)}"
-        action = "write n/a for values that are missing, or correct them"
-        faults.append(Fault(where, told, "measured values; n/a if missing", action))
-    return faults
+    return faults + _code_faults(table, name, found.values)
+
+
+def _code_faults(table: pd.DataFrame, name: str, values: Values) -> list[Fault]:
+    if not (codes := missing_codes(values, name)):
+        return []
+    told = f"what looks like a missing value in {say_cells(table, name, np.isin(values, codes))}"
+    action = "write n/a for values that are missing, or correct them"
+    return [Fault(table_name(table), told, "measured values; n/a if missing", action)]
 
 
 def _words(name: str) -> list[str]:

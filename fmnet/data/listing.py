@@ -98,7 +98,7 @@ def build_listing(
     participants, unnamed = _named(participants)
     table = participants.drop_duplicates("participant_id")
     faults += unnamed + _person_faults(maps, participants)
-    faults += number_faults(participants, (column,))
+    faults += number_faults(participants, (column,), is_of_all=False)
     if "label" not in maps.rows:
         by_person = dict(zip(table["participant_id"].map(subject_key), table[column], strict=True))
         scans = [

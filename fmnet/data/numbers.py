@@ -18,7 +18,7 @@ Values = NDArray[np.float64]
 MOSTLY = 0.8
 #: What programs write where a number is missing, in small letters.
 MISSING_NUMBERS = frozenset(
-    ("", "n/a", "na", "n.a.", "nan", "-nan", "#n/a", "<na>", "nat", "null", ".", "-", "--")
+    ("", "n/a", "na", "n.a.", "nan", "-nan", "#n/a", "#nv", "<na>", "nat", "null", ".", "-", "--")
 )
 ACCEPTED_NUMBERS = "numbers with a decimal point (or a comma in the whole column), n/a if missing"
 #: How many cells, and lines of each, a message names.
@@ -240,9 +240,11 @@ def _stands_out(code: float, rest: Values) -> bool:
     reach = (5 if is_small else 2) * span
     if code > high:
         return code > high + reach
+    if code >= min(low, 0):  # a value like others
+        return False
     if code > -10 and low >= 0:  # such a change of a score is possible
         return (low > 0 and len(rest) >= 3) or (len(rest) >= 8 and high >= 10) or code < low - reach
-    return code < 0 and (low >= 0 or code < low - reach)
+    return low >= 0 or code < low - reach
 
 
 def say_cells(table: pd.DataFrame, column: str, is_meant: NDArray[np.bool_]) -> str:

@@ -209,11 +209,11 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def say_some(names: Iterable[str]) -> str:
+def say_some(names: Iterable[str], most: int = MAX_LISTED) -> str:
     """List names, of many the first and how many more there are."""
     names = list(names)
-    more = len(names) - MAX_LISTED
-    listed = ", ".join(names[:MAX_LISTED])
+    more = len(names) - most
+    listed = ", ".join(names[:most])
     return f"{listed} and {more} more" if more > 0 else listed
 
 

@@ -490,3 +490,40 @@ def test_row_without_an_id_is_named_by_its_line(touch_tree):
     write_people(root, [("sub-01", "FM"), ("n/a", "HC"), ("sub-02", "HC")])
     (fault,) = read_bids(root).faults
     assert str(fault).startswith("participants.tsv: found no participant_id in line 3; ")
+
+
+@pytest.mark.parametrize("entity", ["res", "desc", "rec", "hemi"])
+def test_forms_that_differ_between_people_are_a_choice(touch_tree, entity):
+    name = f"{{}}_{entity}-{{}}_contrast-pain_stat-z_statmap.nii.gz"
+    values = ("a", "a", "b", "b")
+    root = touch_tree(*(name.format(f"sub-0{k + 1}", one) for k, one in enumerate(values)))
+    found = f"{entity} that differs between people: 'a' of sub-01, sub-02, 'b' of sub-03, sub-04"
+    with pytest.raises(CohortError, match=f"{found}.*{entity}: any"):
+        read_bids(root)
+    listing = read_bids(root, entities={entity: "any"})
+    assert (len(listing.scans), listing.faults) == (4, ())
+    chosen = read_bids(root, entities={entity: "b"})
+    assert {fault.participant_id for fault in chosen.faults} == {"sub-01", "sub-02"}
+
+
+@pytest.mark.parametrize("entity", ["run", "ses"])
+def test_maps_of_runs_of_some_beside_maps_over_runs_of_others_are_refused(touch_tree, entity):
+    name = f"{{}}_{entity}-{{}}_contrast-pain_stat-z_statmap.nii.gz"
+    single = [name.format(f"sub-0{k}", run) for k in (1, 2) for run in (1, 2)]
+    whole = names("{}_contrast-pain_stat-z_statmap.nii.gz")[2:]
+    root = touch_tree(*single, *whole)
+    found = (
+        f"without {entity} of sub-03, sub-04, and several with {entity} of sub-01, sub-02; "
+        f"accepted: one level; to do: .*{entity}: n/a.*{entity}: any"
+    )
+    with pytest.raises(CohortError, match=found):
+        read_bids(root)
+    assert len(read_bids(root, entities={entity: "any"}).scans) == 6
+    listing = read_bids(root, entities={entity: "n/a"})
+    assert {fault.participant_id for fault in listing.faults} == {"sub-01", "sub-02"}
+
+
+def test_person_with_one_run_may_leave_its_number_out(touch_tree):
+    name = "{}_contrast-pain_stat-z_statmap.nii.gz"
+    root = touch_tree("sub-01_run-1_contrast-pain_stat-z_statmap.nii.gz", *names(name)[1:])
+    assert (len(read_bids(root).scans), read_bids(root).faults) == (4, ())

@@ -10,6 +10,7 @@ from fmnet.data.covariates import (
     is_age,
     is_motion,
     is_usual_confound,
+    missing_codes,
     number_faults,
 )
 
@@ -63,7 +64,8 @@ def test_other_columns_are_no_motion(name):
 
 def test_age_is_that_at_the_scan():
     assert all(map(is_age, ("age", "Age", "age_years", "AgeAtScan", "AGE")))
-    assert not any(map(is_age, ("age_at_onset", "stage", "language", "age_group")))
+    others = ("age_at_onset", "stage", "language", "age_group", "age_first_pain", "mother_age")
+    assert not any(map(is_age, others))
 
 
 def test_columns_are_found_whatever_their_case():
@@ -143,3 +145,43 @@ def test_motion_that_is_half_text_is_refused_and_text_alone_is_not():
     half = texts(0.15, 0.01)[:12] + ["not done"] * 8
     assert len(number_faults(people(fd=half, pain_note=half, rating=half))) == 1
     assert number_faults(people(motion=["low", "high"] * 10)) == []
+
+
+@pytest.mark.parametrize("name", ["bdi", "dose", "age_at_menarche", "redcap_id"])
+def test_study_is_refused_only_for_motion_age_and_site(name):
+    odd = texts(12, 1, r3="-1", r5="9999", r7="unknown")
+    table = people(age=texts(20, 1), mean_fd=texts(0.1, 0.01)).assign(**{name: odd})
+    assert number_faults(table, is_of_all=False) == []
+    assert number_faults(people(age=odd), is_of_all=False) != []
+    assert number_faults(people(mean_fd=odd), is_of_all=False) != []
+
+
+def test_site_may_be_any_number_but_a_negative_one():
+    sites = ["1", "2", "99", "104"] * 5
+    assert number_faults(people(site=sites), is_of_all=False) == []
+    (fault,) = number_faults(people(site=[*sites[:-1], "-9999"]), is_of_all=False)
+    assert "column 'site': '-9999' in line 21" in fault.found
+
+
+@pytest.mark.parametrize(
+    ("name", "odd", "expected"),
+    [
+        ("age", [99], [99]),
+        ("age", [86, 99], []),
+        ("age", [88], []),
+        ("age", [1975], [1975]),
+        ("age", [255], [255]),
+        ("dose", [99], []),
+        ("mean_trans_x", [-0.01], []),
+        ("mean_fd", [-0.01], [-0.01]),
+    ],
+)
+def test_what_no_age_and_no_motion_can_be(name, odd, expected):
+    usual = [31, 25, 44, 60, 52, 38, 41, 29] if name in {"age", "dose"} else [0.1, 0.2] * 4
+    assert missing_codes(np.array([*usual, *odd, np.nan]), name) == expected
+
+
+@pytest.mark.parametrize("code", [-9999, -1, 99, 999])
+def test_column_of_one_code_alone_was_not_measured(code):
+    assert missing_codes(np.full(7, float(code)), "mean_fd") == [code]
+    assert missing_codes(np.zeros(7), "mean_fd") == []

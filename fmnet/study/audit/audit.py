@@ -18,7 +18,14 @@ from fmnet.study.audit.motion import (
     telling,
 )
 from fmnet.study.audit.partial_confounder import full_confounder_test, partial_confounder_test
-from fmnet.study.audit.people import CONSTANT, passed_over, people_table, person_scores, reasons_of
+from fmnet.study.audit.people import (
+    AS_MISSING,
+    CONSTANT,
+    passed_over,
+    people_table,
+    person_scores,
+    reasons_of,
+)
 from fmnet.study.comparison import holm
 
 #: Bootstrap draws and permutations.
@@ -162,6 +169,14 @@ def _unseen_findings(
         for name, why in why_of.items()
         if is_usual_confound(name) and name not in symptoms
     ]
+    others = [
+        f"{name} ({why.removesuffix(f', {AS_MISSING}')})"
+        for name, why in why_of.items()
+        if why.endswith(AS_MISSING) and not is_usual_confound(name) and name not in symptoms
+    ]
+    if others:
+        text = f"Some cells of covariates were {AS_MISSING}: {'; '.join(others)}."
+        found.append({"severity": "amber", "text": text})
     seen = {*map(str, people.columns), *why_of} - {"share_scrubbed"}
     if is_bold and not people.empty and not any(map(is_motion, seen)):
         text = "Head motion could not be examined: the runs' confounds don't state it."

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from fmnet.data.cohort import Cohort
-from fmnet.data.covariates import covariate_numbers
+from fmnet.data.covariates import covariate_numbers, missing_codes
 from fmnet.data.numbers import MOSTLY
 from fmnet.data.tables import subject_key
 
@@ -12,6 +12,8 @@ from fmnet.data.tables import subject_key
 MAX_CATEGORIES = 12
 #: Why a column is not looked at that can't explain anything either.
 CONSTANT = "the same for everybody"
+#: How it ends what is said of a column that is looked at without some of its cells.
+AS_MISSING = "taken as missing"
 #: How a covariate of that name is called here, where the class has it.
 TAKEN = {"label": "label (column)"}
 
@@ -80,14 +82,22 @@ def as_numbers(text: pd.Series, name: str) -> tuple[pd.Series | None, str]:
     Returns
     -------
     tuple
-        The column, and what is to be said about cells that are no numbers; empty if there is none.
+        The column, and what is to be said about cells that are no numbers or stand for a missing
+        value; empty if there is none.
     """
     found = covariate_numbers(text, name)
     n_numbers, lost = int(found.is_number.sum()), int(found.is_wrong.sum())
     if not n_numbers or n_numbers < MOSTLY * (n_numbers + lost):
         return None, ""
-    note = f"{lost} values that are no numbers, taken as missing" if lost else ""
-    return pd.Series(found.values, text.index, name=text.name), note
+    notes = [f"{lost} values that are no numbers"] if lost else []
+    values = found.values
+    if codes := missing_codes(values, name):
+        is_code = np.isin(values, codes)
+        listed = ", ".join(f"{code:g}" for code in codes)
+        notes.append(f"{is_code.sum()} values that look like codes for missing ones ({listed})")
+        values = np.where(is_code, np.nan, values)
+    note = f"{' and '.join(notes)}, {AS_MISSING}" if notes else ""
+    return pd.Series(values, text.index, name=text.name), note
 
 
 def _columns(cohort: Cohort) -> list[tuple[str, pd.Series]]:

@@ -207,7 +207,7 @@ def test_imbalance_alone_is_amber(rng):
 
 
 def test_columns_are_passed_over_with_a_reason():
-    age = ["<18", *as_text(np.arange(N - 1))]
+    age = ["<18", *as_text(np.arange(N - 1) + 1)]
     cohort = make_cohort(
         constant=["x"] * N, remark=PEOPLE, age=age, label=["inf", *as_text(LABEL[1:])]
     )
@@ -221,6 +221,21 @@ def test_columns_are_passed_over_with_a_reason():
         "age: 1 values that are no numbers, taken as missing",
         "label: 1 values that are no numbers, taken as missing",
     ]
+
+
+def test_cells_taken_as_missing_are_named_and_not_counted(rng):
+    bdi = [*as_text(np.arange(N - 2) + 1), "-9999", "refused"]
+    cohort = make_cohort(bdi=bdi, pain=bdi)
+    assert people_table(cohort)["bdi"].max() == N - 2
+    assert people_table(cohort)["bdi"].min() == 1
+    found = run_audit(
+        AuditPlan(["pain"]), cohort, make_predictions(rng.normal(size=N)), "network", FIGURES, 0
+    )
+    assert {
+        "severity": "amber",
+        "text": "Some cells of covariates were taken as missing: bdi (1 values that are no numbers "
+        "and 1 values that look like codes for missing ones (-9999)).",
+    } in found["findings"]
 
 
 def test_imbalance_is_said_though_another_red_line_holds_the_name(rng):
