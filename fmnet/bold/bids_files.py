@@ -1,11 +1,12 @@
 """BOLD images of a BIDS tree by their names, and the files that belong to them."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fmnet.data.bids_tree import BidsTree, read_entities, read_tree
+from fmnet.data.sealed import read_json
 from fmnet.data.tables import subject_key
+from fmnet.errors import VolumeError
 
 #: Volumes; then surfaces and CIFTI, which have no voxels to put on a grid.
 VOLUMES = ("nii", "nii.gz")
@@ -174,7 +175,7 @@ def find_raw(root: Path) -> Path | None:
 def is_derivative(root: Path) -> bool:
     """Tell whether a data set says that it was derived from another."""
     try:
-        text = (root / "dataset_description.json").read_text(encoding="utf-8-sig")
-        return bool(json.loads(text).get("DatasetType") == "derivative")
-    except (OSError, ValueError, AttributeError):
+        stated = read_json(root / "dataset_description.json")
+    except VolumeError:
         return False
+    return bool(stated.get("DatasetType") == "derivative")

@@ -13,6 +13,7 @@ from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.regressors import COMPONENT, COSINE, MODELS, load_regressors
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.image_files import check_is_no_pointer, read_file
+from fmnet.data.sealed import ACCEPTED_JSON, MAX_JSON_BYTES, read_json
 from fmnet.data.numbers import Numbers, plain_texts, read_together, say_cells, sentinels
 from fmnet.data.tables import read_table_file
 from fmnet.errors import CohortError, Fault, VolumeError
@@ -141,11 +142,13 @@ def _read_parts(path: Path, needs_json: bool) -> _Parts:
         faults += [replace(fault, accepted=CONFOUNDS) for fault in error.faults]
     if needs_json:
         try:
-            facts = json_beside(path).read_bytes()
-        except OSError as error:
-            found = f"no readable file ({error.strerror or error})"
+            read_json(json_beside(path))
+            facts = read_file(json_beside(path), MAX_JSON_BYTES, ACCEPTED_JSON)
+        except VolumeError as error:
             accepted = "the JSON file beside the confounds, which names fMRIPrep's components"
-            faults.append(Fault(str(json_beside(path)), found, accepted, OTHER_STRATEGY))
+            faults += [
+                replace(fault, accepted=accepted, action=OTHER_STRATEGY) for fault in error.faults
+            ]
     if faults:
         raise VolumeError(faults)
     return _Parts(table, raw, facts)

@@ -1,13 +1,14 @@
 """Repetition and start times as JSON sidecars state them."""
 
-import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fmnet.bold.bids_files import BoldName, inherited_files
 from fmnet.data.advice import SETTINGS, Advice
 from fmnet.data.bold_file import LONGEST_T_R, SHORTEST_T_R
+from fmnet.data.sealed import read_json
 from fmnet.errors import Fault, VolumeError
 
 #: No run begins later than this many seconds; NaN doesn't pass either.
@@ -28,23 +29,13 @@ def read_sidecars(image: BoldName, roots: Iterable[Path]) -> list[tuple[Path, di
     faults: list[Fault] = []
     for path in paths:
         try:
-            contents.append((path, _read(path)))
-        except (OSError, ValueError, TypeError) as error:
-            found = f"a sidecar that can't be read ({error})"
-            action = "fetch or write the file again"
-            faults.append(
-                Fault(str(path), found, "a JSON object in UTF-8", action, image.participant_id)
-            )
+            contents.append((path, read_json(path, "a sidecar")))
+        except VolumeError as error:
+            person = image.participant_id
+            faults += [replace(fault, participant_id=person) for fault in error.faults]
     if faults:
         raise VolumeError(dict.fromkeys(faults))  # roots may lie inside one another
     return contents
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8-sig"))
-    if not isinstance(content, dict):
-        raise TypeError(f"a JSON {type(content).__name__}")
-    return content
 
 
 def stated_t_r(

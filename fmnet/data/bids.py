@@ -1,6 +1,5 @@
 """Find statistic maps in a BIDS-derivatives tree (fMRIPrep, fitlins, nilearn and SPM exports)."""
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -13,9 +12,10 @@ from fmnet.data.choices import UNSAID_CONTRAST, check_label_column, choose_contr
 from fmnet.data.image_files import SUFFIXES
 from fmnet.data.listing import Listing, OnFault, build_listing
 from fmnet.data.scans import MapTable
+from fmnet.data.sealed import read_json
 from fmnet.data.statistic import same_stat
 from fmnet.data.tables import normal_text, read_table_file, say_some, subject_key
-from fmnet.errors import CohortError, Fault
+from fmnet.errors import CohortError, Fault, VolumeError
 
 SYNTHETIC_MARK = "fmnet synthetic cohort"
 #: What maps are called, after their entities.
@@ -437,8 +437,8 @@ def tree_origin(root: Path) -> str:
     """Tell a tree of fmnet's own making, ``synthetic``, from others, an empty text."""
     description = root / "dataset_description.json"
     try:
-        name = json.loads(description.read_text(encoding="utf-8")).get("Name", "")
-    except (OSError, ValueError, AttributeError):
+        name = read_json(description).get("Name", "")
+    except VolumeError:
         return ""
     return "synthetic" if name == SYNTHETIC_MARK else ""
 

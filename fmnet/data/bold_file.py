@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fmnet.data.byte_stream import ByteStream, open_stream
 from fmnet.data.image_files import ACCEPTED as ACCEPTED_MAP
 from fmnet.data.image_files import SPARE_BYTES, SUFFIXES, damaged, is_packed, read_start, too_long
-from fmnet.data.nifti import INSIDE_EXTENSION, Header, ras_order, read_header
+from fmnet.data.nifti import Header, ras_order, read_header
 from fmnet.data.volume import Affine
 from fmnet.errors import Fault, VolumeError
 
@@ -56,6 +56,8 @@ class BoldHeader:
         Repetition time in seconds; None if it isn't stated or can't be right.
     description : str
         See `fmnet.data.nifti.describe_grid`.
+    note, doubt : str
+        See `fmnet.data.nifti.Header`.
     """
 
     shape: tuple[int, int, int]
@@ -67,6 +69,8 @@ class BoldHeader:
     affine: Affine
     t_r: float | None
     description: str
+    note: str = ""
+    doubt: str = ""
 
     @cached_property
     def ras(self) -> tuple[NDArray[np.intp], Affine]:
@@ -156,8 +160,8 @@ def _check(found: Header, path: Path) -> BoldHeader:
     if n_bytes > size * (MAX_RATIO if is_packed(path) else 1):
         short = f"{size} bytes can't hold the {n_bytes} that the header claims"
         raise damaged(path, EOFError(short))
-    if found.extension_end > found.offset and not is_packed(path) and size > n_bytes:
-        raise damaged(path, ValueError(INSIDE_EXTENSION))
+    if found.doubt and not is_packed(path) and size > n_bytes:
+        raise damaged(path, ValueError(found.doubt))
     if size > n_bytes + SPARE_BYTES:
         raise too_long(path, f"{size} bytes", n_bytes + SPARE_BYTES)
     return BoldHeader(
@@ -170,6 +174,8 @@ def _check(found: Header, path: Path) -> BoldHeader:
         found.affine,
         _t_r(found.fields),
         found.description,
+        found.note,
+        found.doubt,
     )
 
 

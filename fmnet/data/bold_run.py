@@ -96,7 +96,7 @@ class CheckedRun:
 
     def finish(self) -> str:
         """Read what is left of the file, and return the hash of the whole."""
-        return self.file.stream.finish()
+        return self.file.stream.finish(self.header.doubt)
 
     def support(self, first: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell where the run has data at first: (X, Y, Z), in the mask, and no background.

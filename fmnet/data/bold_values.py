@@ -78,13 +78,13 @@ class RunValues:
         return self._write_exact(volumes, draft) if self.is_exact else self._scale(volumes, draft)
 
     def _write_exact(self, volumes: Iterable[NDArray[Any]], draft: IO[bytes]) -> FloatArray | None:
-        extent = _Extent(self)
+        slope, intercept = self.header.slope, self.header.intercept
+        extent = _Extent(self, slope, intercept)
         for volume in volumes:
             row = self.placement.apply(volume).astype(self.dtype, copy=False)
             extent.see(row)
             draft.write(row.data)
-        slope, intercept = self.header.slope, self.header.intercept
-        extent.check(slope, intercept)
+        extent.check()
         known = self.placement.known
         if known.all():
             return None
@@ -92,13 +92,13 @@ class RunValues:
 
     def _scale(self, volumes: Iterable[NDArray[Any]], draft: IO[bytes]) -> FloatArray:
         """Write twice: a voxel's range is known only once all volumes have been seen."""
-        extent = _Extent(self)
+        extent = _Extent(self, 1.0, 0.0)
         width = len(self.placement.known)
         with TemporaryFile(dir=Path(draft.name).parent) as wide:
             for row in self._float_rows(volumes):
                 extent.see(row)
                 wide.write(row.data)
-            extent.check(1.0, 0.0)
+            extent.check()
             low, high = extent.low.astype(np.float64), extent.high.astype(np.float64)
             slope = ((high - low) / STEPS).astype(np.float32)
             middle = ((high + low) / 2).astype(np.float32)
@@ -128,26 +128,31 @@ class RunValues:
 
 
 class _Extent:
-    """Least and largest value of each voxel, as rows are seen."""
+    """Least and largest value of each voxel, and the size of each row, as rows are seen."""
 
-    def __init__(self, values: RunValues) -> None:
+    def __init__(self, values: RunValues, slope: float, intercept: float) -> None:
         self._values = values
+        self._slope, self._intercept = slope, intercept
+        self._sizes: list[float] = []
         self.low: NDArray[Any] = np.empty(0)
         self.high: NDArray[Any] = np.empty(0)
 
     def see(self, row: NDArray[Any]) -> None:
+        size = np.abs(row.astype(np.float64) * self._slope + self._intercept)
+        self._sizes.append(float(size.mean()))
         if not self.low.size:
             self.low, self.high = row.copy(), row.copy()
         np.minimum(self.low, row, out=self.low)
         np.maximum(self.high, row, out=self.high)
 
-    def check(self, slope: float, intercept: float) -> None:
+    def check(self) -> None:
         known = self._values.placement.known
         low, high = self.low[known], self.high[known]
         if (low == high).all():
             action = "give the time series, not one volume repeated"
             raise _refused(self._values.path, "no change from volume to volume", action)
-        ends = np.abs(np.stack([low, high]).astype(np.float64) * slope + intercept).max(axis=0)
+        ends = np.stack([low, high]).astype(np.float64) * self._slope + self._intercept
+        ends = np.abs(ends).max(axis=0)
         if (largest := ends.max()) > MAX_MAGNITUDE:
             found = f"values as large as {largest:.3g}, beyond {MAX_MAGNITUDE:.0e} in magnitude"
             raise _refused(self._values.path, found, "check the run's data type and its scaling")
@@ -155,6 +160,11 @@ class _Extent:
             found = f"a spike of {largest:.6g}{self._place(int(ends.argmax()))}"
             found += f", where other voxels reach {usual:.3g}"
             raise _refused(self._values.path, found, "find out where it comes from; mask it out")
+        sizes = np.array(self._sizes)
+        if (usual := float(np.median(sizes))) * SPIKE_FACTOR_BOLD < sizes.max():
+            found = f"values of {sizes.max():.6g} on average in volume {sizes.argmax()}"
+            found += f", where those of other volumes are of {usual:.3g}"
+            raise _refused(self._values.path, found, "find out why, and leave that volume out")
 
     def _place(self, known: int) -> str:
         """Say in which voxel of the file, if it is one, a known value lies."""

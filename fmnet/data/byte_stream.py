@@ -68,8 +68,13 @@ class ByteStream:
         if done < len(view):
             raise damaged(self.path, EOFError(f"{len(view) - done} bytes short of a volume"))
 
-    def finish(self) -> str:
+    def finish(self, doubt: str = "") -> str:
         """Read to the end, where gzip keeps its checksum, and return the SHA-256 of the file.
+
+        Parameters
+        ----------
+        doubt : str
+            Why nothing more may come; empty if it may.
 
         Raises
         ------
@@ -79,6 +84,8 @@ class ByteStream:
         left = 0
         while piece := self.read(PIECE_BYTES):
             left += len(piece)
+            if doubt:
+                raise damaged(self.path, ValueError(doubt))
             if left > SPARE_BYTES:
                 action = "write the run again"
                 found = f"more than {SPARE_BYTES} bytes behind the last volume"

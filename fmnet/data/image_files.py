@@ -189,7 +189,10 @@ def read_file(path: Path, most: int | None = None, accepted: str = ACCEPTED) -> 
     check_is_there(path, accepted)
     try:
         if most is not None and (size := path.stat().st_size) > most:
-            raise too_long(path, f"{size} bytes", most)
+            if accepted == ACCEPTED:
+                raise too_long(path, f"{size} bytes", most)
+            accepted += f", of at most {most} bytes"
+            raise VolumeError(Fault(str(path), f"{size} bytes", accepted, "write the file again"))
         return path.read_bytes()
     except OSError as error:
         raise unreadable(path, error) from error

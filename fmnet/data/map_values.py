@@ -1,9 +1,9 @@
 """Which numbers of an image are data: background, masks, and values that no map has.
 
 Background is found once, when a map is read, and is NaN from then on: NaN itself; 0, and in files
-of integers whatever lies within half a quantisation step of it; what is too small for float32 to
-tell from 0 beside the map's own values, where there is much of it; and a tiny number that fills a
-good part of the volume. A number that fills it and isn't tiny may be data as well as none: such a
+of integers whatever lies within half a quantisation step of it; tiny values, such as resampling
+leaves, where there are far more of them than of somewhat larger ones; and a tiny number that fills
+a good part of the volume. A number that fills it and isn't tiny may be data as well as none: such a
 map is refused.
 """
 
@@ -27,9 +27,11 @@ FILL_SHARE, FILL_TO_NEXT = 0.05, 5
 N_LOOKED_AT = 300_000
 #: What is smaller than this share of a map's typical value is tiny.
 TINY_SHARE = 1e-3
-#: What is smaller than this share of a map's largest usual value is rounding of float32 or the
-#: ringing of splines; no background unless more than this share of voxels is.
-FAINT, FAINT_SHARE = 8 * float(np.finfo(np.float32).eps), 0.01
+#: What is smaller than this share of a map's large values (all but one in a hundred are smaller) is
+#: noise, rounding of float32 or the ringing of splines, and no data, where it is more than this
+#: share of the voxels and not as many again are up to ten times as large. Of a statistic
+#: around 0 there are ten times as many (of its square three times), and 0.9 % at most are so small.
+FAINT, FAINT_SHARE, FAINT_GROWTH = 1e-3, 0.01, 2.0
 #: A mask's values are its largest one where they are nearer to it than this share of it.
 MASK_ROUNDING = 1e-3
 
@@ -44,7 +46,7 @@ def blank_background(values: FloatArray, half_step: float = 0.0) -> FloatArray:
     half_step : float
         Half the distance of neighbouring values in a file of integers; 0 for real numbers. In a
         coarse file (uint8) many voxels inside the brain are written as the value nearest to 0: they
-        are data where most of the voxels around them are.
+        are data where most of the voxels around them are. So are voxels of tiny values.
 
     Returns
     -------
@@ -57,9 +59,7 @@ def blank_background(values: FloatArray, half_step: float = 0.0) -> FloatArray:
     known = np.isfinite(size) & ~nothing & ~near
     fill = find_fill(values[known])
     if fill is None:
-        faint = known & (size < FAINT * largest_usual(size[known]))
-        if np.count_nonzero(faint) > FAINT_SHARE * np.count_nonzero(known):
-            nothing |= faint
+        near |= known & (size < _faint_size(size[known]))
     elif _is_tiny(fill, values[known]):
         near |= known & _equals(values, fill)
     known &= ~near
@@ -82,6 +82,18 @@ def find_fill(values: FloatArray) -> float | None:
     if top > len(sample) / 2 or top > max(FILL_SHARE * len(sample), FILL_TO_NEXT * second):
         return float(sample[rounded == keys[counts.argmax()]][0])
     return None
+
+
+def _faint_size(size: FloatArray) -> float:
+    """Find the size, of those of all values, (N,), below which they are no data; 0 if none is."""
+    sample = size[:: max(1, len(size) // N_LOOKED_AT)]
+    if not len(sample):
+        return 0.0
+    place = int(0.99 * (len(sample) - 1))
+    limit = FAINT * float(np.partition(sample, place)[place])
+    n_faint, n_more = (np.count_nonzero(sample < limit * factor) for factor in (1, 10))
+    is_much = n_faint > FAINT_SHARE * len(sample) and n_more < FAINT_GROWTH * n_faint
+    return limit if is_much else 0.0
 
 
 def check_values(volume: Volume) -> None:

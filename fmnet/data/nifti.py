@@ -33,7 +33,9 @@ from fmnet.data.volume import SPACES, Affine, FloatArray, Volume, check_affine, 
 from fmnet.errors import Fault, VolumeError
 
 ANALYZE_NOTE = "Analyze file states no handedness; read as SPM does, x stored from right to left"
+#: What speaks against where voxels are said to start, in a file that holds more than they take.
 INSIDE_EXTENSION = "voxels are said to start inside an extension of the header"
+UNSAID_START = "more bytes than voxels take, and none said to be the first (vox_offset 0)"
 #: Voxels of a map, and their bytes: a head at 0.6 mm, for which a GB of memory is enough.
 MAX_VOXELS, MAX_BYTES = 1 << 25, 1 << 28
 #: Where voxels may start at the latest: NIfTI-1's float32 can't count single bytes beyond.
@@ -100,12 +102,16 @@ def load_image(source: Path | RawImage) -> SpatialImage:
     spare = len(contents["image"]) - header.n_bytes
     if spare < 0:
         raise damaged(path, EOFError(f"{-spare} bytes short of what its header claims"))
-    if spare > 0 and header.extension_end > header.offset:
-        raise damaged(path, ValueError(INSIDE_EXTENSION))
+    if spare > 0 and header.doubt:
+        raise damaged(path, ValueError(header.doubt))
+    note = header.note
+    if spare > 0:
+        told = f"the file holds {spare} bytes more than its header says"
+        note = "; ".join(filter(None, [note, told]))
     numbers = (header.shape, header.dtype, header.offset, header.slope, header.intercept)
     values = ArrayProxy(io.BytesIO(contents["image"]), numbers, mmap=False)
     if not header.is_analyze:
-        return header.image_class(values, header.affine, header.fields, {"note": header.note})
+        return header.image_class(values, header.affine, header.fields, {"note": note})
     if contents.get("mat") == b"":
         raise damaged(raw.parts["mat"][0], EOFError("empty"))
     file_map = {role: nib.FileHolder(fileobj=io.BytesIO(held)) for role, held in contents.items()}
@@ -119,7 +125,7 @@ def load_image(source: Path | RawImage) -> SpatialImage:
         raise damaged(path, error) from error
     check_affine(affine, str(path))
     check_size(affine, header.shape, str(path))
-    image.extra["note"] = "" if "mat" in contents else header.note
+    image.extra["note"] = "" if "mat" in contents else note
     return image
 
 
@@ -168,8 +174,9 @@ class Header:
         What they are multiplied by and what is added then.
     offset : int
         Bytes before the first voxel.
-    extension_end : int
-        Where the first extension ends, by its own account; 0 if there is none.
+    doubt : str
+        What speaks against that offset if the file holds more bytes than `n_bytes`; empty if
+        nothing.
     affine : ndarray, shape (4, 4)
         Of the file's own axes.
     note : str
@@ -183,7 +190,7 @@ class Header:
     slope: float
     intercept: float
     offset: int
-    extension_end: int
+    doubt: str
     affine: Affine
     note: str
 
@@ -240,6 +247,9 @@ def read_header(start: bytes, path: Path, is_pair: bool = False) -> Header:
     has_extension = not is_pair and flag not in {b"", b"\0"} and len(esize) == 4
     extension_end = size + 4 + struct.unpack(f"{byte_order}i", esize)[0] if has_extension else 0
     offset = _offset(float(fields["vox_offset"]), 0 if is_pair else size + 4, extension_end, path)
+    doubt = INSIDE_EXTENSION if extension_end > offset else ""
+    if not is_pair and fields["vox_offset"] == 0:
+        doubt = UNSAID_START
     if image_class is nib.Spm99AnalyzeImage:
         affine, note = np.asarray(fields.get_best_affine(), dtype=float), ANALYZE_NOTE
         check_affine(affine, str(path))
@@ -261,7 +271,7 @@ def read_header(start: bytes, path: Path, is_pair: bool = False) -> Header:
         1.0 if slope is None else float(slope),
         0.0 if intercept is None else float(intercept),
         offset,
-        extension_end,
+        doubt,
         affine,
         note,
     )
@@ -369,7 +379,8 @@ def _values(image: SpatialImage, name: str) -> FloatArray:
             )
         )
     try:
-        values = np.asarray(image.dataobj, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+            values = np.asarray(image.dataobj, dtype=np.float32)
     except Exception as error:  # a short file surfaces as ValueError, OSError or EOFError
         raise damaged(Path(name), error) from error
     is_whole = image.get_data_dtype().kind in "iu"

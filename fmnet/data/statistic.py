@@ -7,6 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fmnet.data.scans import Scan
 from fmnet.errors import Fault
 
@@ -128,6 +131,24 @@ def stat_fault(stat: str, wanted: str, where: str) -> Fault | None:
         action = "give that statistic's maps, or correct the intent code of the header"
     found = f"a map whose header says {WORDS[stat]} (intent code or description)"
     return Fault(where, found, accepted, action)
+
+
+def p_value_fault(values: NDArray[np.floating], wanted: str, where: str) -> Fault | None:
+    """Describe a map that, by its values, holds p values where a statistic with a sign is wanted.
+
+    Parameters
+    ----------
+    values : ndarray of float
+        Of the map, NaN or 0 where it has no data.
+    wanted, where : str
+        As for `stat_fault`.
+    """
+    known = values[np.isfinite(values) & (values != 0)]
+    is_signed = canonical(wanted) in {"z", "t"}
+    if not is_signed or not known.size or known.min() < 0 or known.max() > 1:
+        return None
+    found = "values from 0 to 1 alone, as p values and probabilities have"
+    return Fault(where, found, f"'{wanted}', with a sign", "give the map of the statistic itself")
 
 
 def usual_stat(stats: Iterable[str], listed: str) -> str:

@@ -55,11 +55,13 @@ def _space_faults(run: PreprocessedRun, wanted: str) -> list[Fault]:
     return []
 
 
-def t_r_notes(runs: Sequence[PreprocessedRun]) -> list[str]:
-    """Say of which runs the repetition time was stated otherwise than in the header."""
+def header_notes(runs: Sequence[PreprocessedRun]) -> list[str]:
+    """Say where runs' headers aren't all there is to say: two orientations, another t_r stated."""
     notes = []
     for run in runs:
         with open_bold(run.bold.path) as file:
+            if file.header.note:
+                notes.append(f"{run.bold.path}: {file.header.note}")
             if run.bold.is_t_r_certain and differs_from_header(run.bold, file.header):
                 notes.append(
                     f"{run.bold.path}: a repetition time of {run.bold.t_r:g} s was stated, "

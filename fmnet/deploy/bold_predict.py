@@ -12,7 +12,7 @@ from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.series_store import SeriesStore
 from fmnet.data.store import coverage_fault, low_coverage
 from fmnet.data.volume import FloatArray
-from fmnet.deploy.bold_checks import check_runs, contract_of, t_r_notes
+from fmnet.deploy.bold_checks import check_runs, contract_of, header_notes
 from fmnet.deploy.bold_contract import BoldContract
 from fmnet.deploy.bundle import Bundle
 from fmnet.deploy.predict import Prediction, failed, scored
@@ -83,7 +83,7 @@ def predict_run(bundle: Bundle, scan: NewBoldScan) -> Prediction:
     if doubts := _run_doubts(bundle, scan, read) or _value_doubts(bundle, scan, read.values):
         return failed(scan.name, doubts, "cannot_say")
     result = scored(bundle, scan.name, bundle.score_scan(read.values))
-    notes = [result.reason, *t_r_notes(scan.runs)]
+    notes = [result.reason, *header_notes(scan.runs)]
     return replace(result, reason=" | ".join(filter(None, notes)))
 
 

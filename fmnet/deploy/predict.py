@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fmnet.data.nifti import read_volume
-from fmnet.data.statistic import UNSAID_STAT, name_stat, stat_fault
+from fmnet.data.statistic import UNSAID_STAT, name_stat, p_value_fault, stat_fault
 from fmnet.data.store import coverage_fault, place_checked
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.deploy.bundle import MAX_SCORE, Bundle
@@ -148,6 +148,7 @@ def _read_volumes(bundle: Bundle, scan: NewScan) -> tuple[Volume, ...]:
             continue
         said = volumes[-1].stat
         fault = stat_fault(said, wanted, str(file)) or stat_fault(said, name_stat(file), str(file))
+        fault = fault or p_value_fault(volumes[-1].data, wanted, str(file))
         faults += [fault] if fault is not None else []
     if faults:
         raise VolumeError(faults)

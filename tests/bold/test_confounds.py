@@ -285,15 +285,16 @@ def test_refuses_file_that_is_not_there(run):
 @pytest.mark.parametrize(
     ("facts", "found"),
     [
-        (None, "no readable file (No such file or directory)"),
-        ("{", "confounds that nilearn can't use"),
+        (None, "no such file"),
+        ("{", "a JSON file that can't be read"),
+        ("[" * 100_000, "a JSON file that can't be read"),
         ("{}", "confounds that nilearn can't use"),
         (json.dumps({"a_comp_cor_00": {}}), "confounds that nilearn can't use"),
         (
             json.dumps({f"a_comp_cor_0{k}": {"Mask": "combined"} for k in range(3)}),
             "confounds that",
         ),
-        ("[]", "confounds that nilearn can't use"),
+        ("[]", "a JSON file that can't be read (a JSON list)"),
     ],
 )
 def test_components_need_their_json(run, facts, found):

@@ -341,6 +341,8 @@ def test_confounds_may_be_missing_where_none_are_taken_out(tree):
     [
         ("{", r"a sidecar that can't be read"),
         ("[2.0]", r"a sidecar that can't be read \(a JSON list\)"),
+        ("[" * 100_000, r"a sidecar that can't be read \(objects or lists inside"),
+        ('{"RepetitionTime": 1' + "0" * 400 + "}", r"RepetitionTime inf"),
         ("{}", r"no RepetitionTime; .*cohort.raw=FOLDER"),
         ('{"VolumeTiming": [0, 3, 5]}', r"no RepetitionTime but VolumeTiming"),
         ('{"RepetitionTime": "2.0"}', r"RepetitionTime '2.0', no number"),
