@@ -282,6 +282,7 @@ def answer(
         detail = f"{lines[-1].strip()} {' '.join(lines[-2].split())[:200]}"
         said |= {"answer": type(error).__name__, "detail": detail, "is_traceback": True}
     said["seconds"] = time.process_time() - started
+    said["detail"] = said["detail"].encode("utf-8", "backslashreplace").decode()
     said["peak_mb"] = max(0, status_bytes("VmHWM") - before) / 1e6
     return said
 
