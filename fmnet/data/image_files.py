@@ -109,7 +109,7 @@ def _split_suffix(path: Path) -> tuple[str, str]:
 
 
 def check_is_there(path: Path, accepted: str = ACCEPTED) -> None:
-    """Raise `VolumeError` unless a path leads to a regular file; call it before opening one.
+    """Raise `VolumeError` unless a path leads to a file with content; call it before opening one.
 
     Pipes and devices are never opened: reading one would wait, or go on, for ever.
 
@@ -123,18 +123,21 @@ def check_is_there(path: Path, accepted: str = ACCEPTED) -> None:
     Raises
     ------
     VolumeError
-        If nothing is there, or a folder, a pipe, a socket, a device, a DataLad link without
-        content, or a name that no file can have; or if a folder above may not be read.
+        If nothing is there, or a folder, a pipe, a socket, a device, an empty file, a DataLad link
+        without content, or a name that no file can have; or if a folder above may not be read.
     """
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
     except PermissionError as error:  # of a folder above
         raise unreadable(path, error) from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte, say
         raise _no_file(path, error, accepted) from error
-    if not stat.S_ISREG(mode):
-        found, action = KINDS.get(stat.S_IFMT(mode), ("no regular file", "give a file"))
+    if not stat.S_ISREG(status.st_mode):
+        found, action = KINDS.get(stat.S_IFMT(status.st_mode), ("no regular file", "give a file"))
         raise VolumeError(Fault(str(path), found, accepted, action))
+    if not status.st_size:  # so do the files of the kernel say, some of which are waited for
+        action = "fetch or write the file again"
+        raise VolumeError(Fault(str(path), "an empty file", accepted, action))
 
 
 def _no_file(path: Path, error: Exception, accepted: str) -> VolumeError:

@@ -228,7 +228,8 @@ def _read_content(path: Path, kind: str) -> tuple[bytes, bool]:
         if status.st_size > MAX_BYTES:
             found = f"a file of {status.st_size / 2**20:,.0f} MiB"
             raise _fault(path, found, f"a {kind} table of up to {MAX_BYTES // 2**20} MiB")
-        content = path.read_bytes()
+        # files of the kernel say that they are empty, and are waited for
+        content = path.read_bytes() if status.st_size else b""
     except FileNotFoundError as error:
         raise _fault(path, "no such file", f"a {kind} table") from error
     except (OSError, ValueError) as error:

@@ -55,7 +55,8 @@ def split_names(source: str, accepted: str, has_volumes: bool = False) -> tuple[
                 "names of files, each after the other's comma",
                 "remove the extra comma",
             )
-            raise VolumeError(Fault(source, "an empty name between commas", wanted, action))
+            where = source if source.strip() else f"the argument '{source}'"
+            raise VolumeError(Fault(where, "an empty name between commas", wanted, action))
         if name.isdecimal() and names and _ending(Path(names[-1])) and not os.path.lexists(name):
             if int(name) != 1 or has_volumes:
                 found = f"volume {name} of a file ({names[-1]},{name})"
