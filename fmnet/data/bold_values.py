@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnet.data.bold_file import BoldHeader
-from fmnet.data.map_values import MAX_MAGNITUDE, SPIKE_FACTOR_BOLD, largest_usual
+from fmnet.data.map_values import FEW_VOXELS, MAX_MAGNITUDE, SPIKE_FACTOR_BOLD, largest_usual
 from fmnet.data.placement import Interpolation, Lookup
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, VolumeError
@@ -138,8 +138,9 @@ class _Extent:
         self.high: NDArray[Any] = np.empty(0)
 
     def see(self, row: NDArray[Any]) -> None:
-        size = np.abs(row.astype(np.float64) * self._slope + self._intercept)
-        self._sizes.append(float(size.mean()))
+        with np.errstate(over="ignore"):  # refused in the end
+            size = np.abs(row * np.float32(self._slope) + np.float32(self._intercept))
+        self._sizes.append(float(size.mean(dtype=np.float64)))
         if not self.low.size:
             self.low, self.high = row.copy(), row.copy()
         np.minimum(self.low, row, out=self.low)
@@ -161,8 +162,9 @@ class _Extent:
             found += f", where other voxels reach {usual:.3g}"
             raise _refused(self._values.path, found, "find out where it comes from; mask it out")
         sizes = np.array(self._sizes)
-        if (usual := float(np.median(sizes))) * SPIKE_FACTOR_BOLD < sizes.max():
-            found = f"values of {sizes.max():.6g} on average in volume {sizes.argmax()}"
+        usual, largest = float(np.median(sizes)), float(sizes.max())
+        if 0 < usual * SPIKE_FACTOR_BOLD < largest and len(ends) > 2 * FEW_VOXELS:
+            found = f"values of {largest:.6g} on average in volume {sizes.argmax()}"
             found += f", where those of other volumes are of {usual:.3g}"
             raise _refused(self._values.path, found, "find out why, and leave that volume out")
 

@@ -16,10 +16,11 @@ from fmnet.errors import Fault, VolumeError
 
 #: No statistic or signal change is larger; damaged files and wrong data types are.
 MAX_MAGNITUDE = 1e6
-#: How many times the map's largest usual value a spike has. Real maps reach 3.5, BOLD runs 1.3.
+#: How many times the map's largest usual value a spike has. Real maps reach less than 5, BOLD
+#: runs 1.3.
 SPIKE_FACTOR, SPIKE_FACTOR_BOLD = 50.0, 20.0
-#: Values that are larger than the largest usual one: one in a thousand, and 20 at least.
-FEW_SHARE, FEW_VOXELS = 1e-3, 20
+#: Values that are larger than the largest usual one: two in a thousand, and 20 at least.
+FEW_SHARE, FEW_VOXELS = 2e-3, 20
 #: Real maps repeat no value other than 0 in more than 0.2 % of their voxels. In files of few
 #: different values each is about as frequent as the next one.
 FILL_SHARE, FILL_TO_NEXT = 0.05, 5
@@ -124,8 +125,13 @@ def check_values(volume: Volume) -> None:
     elif known.min() == known.max():
         found = f"the constant {known[0]:g} in every voxel"
         action = "give a statistic map, not a mask or an empty model"
-    elif usual * SPIKE_FACTOR >= largest and (fill := find_fill(known)) is not None:
-        share = float(_equals(known, fill).mean())
+    elif (
+        usual * SPIKE_FACTOR >= largest
+        and (fill := find_fill(known)) is not None
+        # a few voxels of a thresholded map may all have the value of the threshold
+        and np.count_nonzero(is_fill := _equals(known, fill)) > FILL_SHARE * volume.data.size
+    ):
+        share = float(is_fill.mean())
         found = f"the value {fill:.6g} in {share:.0%} of the voxels other than NaN and 0"
         action = "write NaN or 0 where the map has no data, and check that the rest isn't shifted"
     elif largest > MAX_MAGNITUDE:

@@ -22,6 +22,7 @@ from fmnet.data.image_files import (
     RawImage,
     damaged,
     image_files,
+    is_packed,
     read_file,
     read_start,
     unpack,
@@ -104,10 +105,7 @@ def load_image(source: Path | RawImage) -> SpatialImage:
         raise damaged(path, EOFError(f"{-spare} bytes short of what its header claims"))
     if spare > 0 and header.doubt:
         raise damaged(path, ValueError(header.doubt))
-    note = header.note
-    if spare > 0:
-        told = f"the file holds {spare} bytes more than its header says"
-        note = "; ".join(filter(None, [note, told]))
+    note = _add_spare(header.note, spare)
     numbers = (header.shape, header.dtype, header.offset, header.slope, header.intercept)
     values = ArrayProxy(io.BytesIO(contents["image"]), numbers, mmap=False)
     if not header.is_analyze:
@@ -338,9 +336,16 @@ def notes_on(path: Path) -> str:
     files = image_files(path)
     if "mat" in files:
         return ""
-    return read_header(
-        read_start(files.get("header", files["image"])), path, "header" in files
-    ).note
+    image = files["image"]
+    header = read_header(read_start(files.get("header", image)), path, "header" in files)
+    spare = 0 if is_packed(image) else image.stat().st_size - header.n_bytes
+    return _add_spare(header.note, spare)
+
+
+def _add_spare(note: str, spare: int) -> str:
+    """Add to a note how many bytes more than its header says a file holds, if it does."""
+    told = f"the file holds {spare} bytes more than its header says" if spare > 0 else ""
+    return "; ".join(filter(None, [note, told]))
 
 
 def to_image(data: FloatArray, affine: Any) -> nib.Nifti1Image:

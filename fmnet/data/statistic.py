@@ -152,7 +152,7 @@ def p_value_fault(values: NDArray[np.floating], wanted: str, where: str) -> Faul
 
 
 def usual_stat(stats: Iterable[str], listed: str) -> str:
-    """Say what the maps of a listing hold: as listed, or what most of their headers say.
+    """Say what the maps of a listing hold: as listed, or what most headers and names say.
 
     Where nobody listed it, what is no map of signed evidence doesn't count.
     """
@@ -163,20 +163,25 @@ def usual_stat(stats: Iterable[str], listed: str) -> str:
 
 
 def stat_faults(
-    scans: Iterable[Scan], stats: Mapping[str, Sequence[str]], listed: str
+    scans: Sequence[Scan], stats: Mapping[str, Sequence[str]], listed: str
 ) -> list[Fault]:
-    """Find maps whose header says another statistic than their listing, or than most do.
+    """Find maps whose header says another statistic than their listing, or than most say.
 
     Parameters
     ----------
-    scans : iterable of Scan
+    scans : sequence of Scan
         All scans of a cohort.
     stats : mapping
         What the header of each channel says, by scan id, as far as they could be read.
     listed : str
         The listing's statistic; ``n/a`` if it doesn't say.
     """
-    usual = usual_stat((stat for known in stats.values() for stat in known), listed)
+    said = [
+        stat or canonical(name_stat(file))
+        for scan in scans
+        for file, stat in zip(scan.files, stats.get(scan.scan_id, ()), strict=False)
+    ]
+    usual = usual_stat(said, listed)
     faults = []
     for scan in scans:
         for file, stat in zip(scan.files, stats.get(scan.scan_id, ()), strict=False):

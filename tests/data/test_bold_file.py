@@ -19,7 +19,7 @@ from fmnet.errors import VolumeError
 def read(path):
     with open_bold(path) as file:
         volumes = [np.array(volume) for volume in file.volumes()]
-        return file.header, np.stack(volumes, axis=-1), file.stream.finish()
+        return file.header, np.stack(volumes, axis=-1), file.stream.finish(file.header.doubt)
 
 
 @pytest.mark.parametrize("endianness", ["<", ">"])
@@ -161,6 +161,15 @@ def test_extension_read_as_voxels_is_refused(tmp_path, write_bold):
     patch(tmp_path / "afni.nii", 108, "f", 352)
     with pytest.raises(VolumeError, match=r"afni\.nii: found .*start inside an extension"):
         read(tmp_path / "afni.nii")
+
+
+@pytest.mark.parametrize("name", ["bold.nii", "bold.nii.gz"])
+def test_offset_0_before_more_than_voxels_take_is_refused(tmp_path, write_bold, name):
+    raw = write_bold(tmp_path / "plain.nii").read_bytes()
+    raw = raw[:108] + bytes(4) + raw[112:352] + bytes(16) + raw[352:]
+    (tmp_path / name).write_bytes(gzip.compress(raw) if name.endswith("gz") else raw)
+    with pytest.raises(VolumeError, match=r"none said to be the first \(vox_offset 0\)"):
+        read(tmp_path / name)
 
 
 def test_never_opens_a_pipe(tmp_path):

@@ -114,3 +114,16 @@ def test_a_spike_is_refused_with_its_voxel(rng):
     whole[2, 250] = -32768
     with pytest.raises(VolumeError, match=r"found a spike of 32768 at voxel \(250, 0, 0\)"):
         write(whole)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("number", [0, 3, 5])
+def test_a_volume_far_beyond_the_others_is_refused(rng, dtype, number):
+    rows = rng.normal(300, 5, (6, 70)).astype(dtype)
+    rows[number] *= 30
+    with pytest.raises(
+        VolumeError, match=rf"on average in volume {number}, where .* of (300|299);"
+    ):
+        write(rows)
+    rows[number] //= 10  # as before a steady state
+    write(rows)

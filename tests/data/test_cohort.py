@@ -411,6 +411,20 @@ def test_statistic_that_all_headers_state_is_the_cohort_s(tmp_path, write_map, w
     assert open_cohort(read_image_table(table), store).listing.stat == "n/a"
 
 
+def test_statistic_that_most_names_state_is_the_cohort_s(tmp_path, write_map, write_tsv, store):
+    rows = []
+    for number in range(4):
+        path = write_map(tmp_path / f"{number}_stat-z_statmap.nii")
+        intend(path, "none")
+        group = ("FM", "HC")[number % 2]
+        rows.append({"participant_id": f"s{number}", "path": path.name, "group": group})
+    intend(write_map(tmp_path / "3.nii"), "t test")
+    rows[3]["path"] = "3.nii"
+    table = write_tsv(tmp_path / "images.tsv", rows)
+    with pytest.raises(CohortError, match=r"s3 \(.*says t values .*accepted: 'z'"):
+        open_cohort(read_image_table(table), store)
+
+
 def test_a_spike_is_a_fault_of_its_person(bids_tree, store, write_map, grid, rng):
     tree = bids_tree(n=3)
     data = grid.unmask(rng.normal(size=grid.n_voxels).astype(np.float32))

@@ -58,6 +58,30 @@ def test_background_that_is_as_good_as_zero_is_nan(background, tmp_path):
     np.testing.assert_array_equal(found, data)
 
 
+@pytest.mark.parametrize("size", [1e-6, 1e-5, 1e-4, 2e-4])
+@pytest.mark.parametrize("draw_noise", ["normal", "laplace", "rayleigh"])
+def test_noise_that_is_far_smaller_than_the_map_is_background(size, draw_noise, tmp_path):
+    data = draw()
+    data[:, :, 11:] = np.nan
+    noise = size * getattr(np.random.default_rng(3), draw_noise)(size=SHAPE)
+    found = read(np.where(np.isnan(data), noise, data).astype(np.float32), tmp_path).data[0]
+    assert np.isnan(found[np.isnan(data)]).mean() > 0.99
+    assert (np.isnan(found) & ~np.isnan(data)).sum() < 5
+
+
+def test_value_of_few_voxels_is_data():
+    values = np.zeros(SHAPE, np.float32)
+    values.ravel()[:60] = np.linspace(4, 9, 60)
+    values.ravel()[:30] = 3.5
+    check_values(volume_of(values))
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_small_values_of_a_statistic_or_its_square_are_data(power, tmp_path):
+    data = draw() ** power
+    np.testing.assert_array_equal(read(np.nan_to_num(data), tmp_path).data[0], data)
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e-7])
 def test_what_float32_does_not_tell_from_zero_is_background(scale, tmp_path, rng):
     noise = (scale * rng.normal(size=SHAPE)).astype(np.float32)

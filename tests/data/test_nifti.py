@@ -480,6 +480,31 @@ def test_offset_0_is_the_first_place_behind_the_header(
     np.testing.assert_array_equal(read_volume(path, "MNI152").data[0], data)
 
 
+@pytest.mark.parametrize("name", ["map.nii", "map.nii.gz"])
+def test_more_bytes_than_voxels_take_are_noted_or_refused(tmp_path, write_map, data, name):
+    plain = write_map(tmp_path / "plain.nii", data, AFFINE)
+    damage(plain, 108, struct.pack("<f", 368))
+    raw = plain.read_bytes()
+    path = tmp_path / name
+    pack = gzip.compress if name.endswith("gz") else bytes
+
+    def write(offset, room, rest):
+        start = raw[:108] + struct.pack("<f", offset) + raw[112:352]
+        path.write_bytes(pack(start + bytes(room) + raw[352:] + bytes(rest)))
+
+    write(368, 16, 0)
+    volume = read_volume(path, "MNI152")
+    np.testing.assert_array_equal(volume.data[0], data)
+    assert volume.note == ""
+    write(368, 16, 5)
+    volume = read_volume(path, "MNI152")
+    np.testing.assert_array_equal(volume.data[0], data)
+    assert volume.note == "the file holds 5 bytes more than its header says"
+    write(0, 16, 0)
+    with pytest.raises(VolumeError, match=r"none said to be the first \(vox_offset 0\)"):
+        read_volume(path, "MNI152")
+
+
 @pytest.mark.parametrize("offset", [1, 100, 348, 351, 352.5, -352, 1e9, np.nan, np.inf, -np.inf])
 def test_refuses_offset_where_no_voxel_can_start(tmp_path, write_map, data, offset):
     path = write_map(tmp_path / "map.nii", data, AFFINE)

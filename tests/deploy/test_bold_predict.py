@@ -115,6 +115,20 @@ def test_header_of_one_second_is_nobodys_word(bold_bundle, write_new_run, tmp_pa
     assert predict_run(bold_bundle, scan_of(with_header_t_r(image, 1.0))) == expected
 
 
+def test_form_that_is_used_of_two_is_noted(bold_bundle, write_new_run, tmp_path):
+    image = write_new_run(tmp_path)
+    expected = predict_run(bold_bundle, scan_of(image))
+    nifti = nib.load(image)
+    scanner = nifti.affine.copy()
+    scanner[:3, 3] += 20
+    nifti.set_qform(scanner, code="scanner")
+    nifti.set_sform(nifti.affine, code="mni")
+    nib.save(nib.Nifti1Image(np.asarray(nifti.dataobj), None, nifti.header), image)
+    result = predict_run(bold_bundle, scan_of(image))
+    assert (result.status, result.score) == ("ok", expected.score)
+    assert result.reason == f"{image}: sform (MNI) is used; it and qform (scanner) differ"
+
+
 def test_stated_repetition_time_overrules_the_header(bold_bundle, write_new_run, tmp_path):
     image = write_new_run(tmp_path)
     expected = predict_run(bold_bundle, scan_of(image))

@@ -204,6 +204,15 @@ def test_another_intent_is_an_error(bundle, person, tmp_path, intent, words):
     assert "accepted: 'z'" in result.reason
 
 
+def test_p_values_said_to_be_z_are_an_error(bundle, person, tmp_path):
+    files = rewritten(
+        person.files, tmp_path, "z score", change=lambda data: np.exp(-np.abs(data)) * (data != 0)
+    )
+    result = predict_scan(bundle, NewScan("a", files))
+    assert (result.status, result.score) == ("error", None)
+    assert "values from 0 to 1 alone, as p values" in result.reason
+
+
 def test_name_and_intent_that_disagree_are_an_error(bundle, person, tmp_path):
     unsaid = bundle.metadata["input"] | {"stat": "n/a"}
     other = replace(bundle, metadata=bundle.metadata | {"input": unsaid})
