@@ -263,7 +263,7 @@ def test_other_columns_may_hold_anything(run):
     [
         (b"", "an empty file"),
         (b"trans_x\tcsf\n", "0 rows"),
-        (b"\xff\xfe\x00\x01", "a table that can't be read"),
+        (b"\xff\xfe\x00\x01", "a table in another encoding than UTF-8"),
         (b"/annex/objects/MD5E-s1--2.tsv\n", "a DataLad"),
     ],
 )
