@@ -67,6 +67,8 @@ def read_geometry(fields: Any, shape: tuple[int, ...], name: str) -> tuple[Affin
         forms["qform"] = _read_qform(fields, used == "qform", name)
     for form in (form for readings in forms.values() for form in readings):
         form[:3] *= mm
+        if mm != 1:  # without float32's rounding, which moves points halfway between two voxels
+            form[:3, :3], form[:3, 3] = form[:3, :3].round(6), form[:3, 3].round(4)
         check_affine(form, name)
     affine, note = forms[used][0], ""
     if len(shape) > 2:
