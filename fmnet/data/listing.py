@@ -288,6 +288,8 @@ def _label_faults(scans: list[Scan], labels: Labels) -> list[Fault]:
     else:
         accepted_text = " or ".join(f"'{value}'" for value in accepted)
         wrong = [scan for scan in scans if scan.label not in accepted]
+        if len(wrong) == len(scans):  # it is the choice of labels that is wrong, which is told
+            wrong = [scan for scan in scans if not scan.label]
     return [
         Fault(
             scan.scan_id,

@@ -272,3 +272,8 @@ def test_ids_that_differ_in_capitals_or_zeros_are_told():
     assert "is it 'sub-07'? capitals and zeros" in listing.faults[0].action
     assert "is it 'sub-7'? capitals and zeros" in listing.faults[1].action
     assert listing.faults[2].found == "an id that differs from 'sub-a' in capitals alone"
+
+
+def test_wrong_choice_of_labels_is_told_once():
+    (fault,) = listing_of(positive="pain", negative="none").faults
+    assert "'FM' (2), 'HC' (2)" in fault.found
