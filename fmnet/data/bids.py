@@ -8,7 +8,12 @@ import pandas as pd
 
 from fmnet.data.advice import ANY, SETTINGS, UNSAID, Advice
 from fmnet.data.bids_tree import BidsName, BidsTree, read_tree
-from fmnet.data.choices import UNSAID_CONTRAST, check_label_column, choose_contrasts
+from fmnet.data.choices import (
+    UNSAID_CONTRAST,
+    check_has_label,
+    check_label_column,
+    choose_contrasts,
+)
 from fmnet.data.image_files import SUFFIXES
 from fmnet.data.listing import Listing, OnFault, build_listing
 from fmnet.data.scans import MapTable
@@ -84,7 +89,8 @@ def read_bids(
     maps = find_maps(root, contrasts, stat, space, task, desc, entities=entities)
     table = Path(participants) if participants else find_participants(root)
     meant = {label: [str(positive), str(negative)]}
-    people = read_table_file(table, ("participant_id", label), meant)
+    people = read_table_file(table, ("participant_id",), meant)
+    check_has_label(people.columns, label, table)
     return build_listing(maps, people, label, positive, negative, on_fault)
 
 

@@ -1,10 +1,11 @@
 """What a user chooses among the maps and columns that a reader found."""
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from fmnet.data.advice import Advice
-from fmnet.data.tables import normal_text
+from fmnet.data.tables import normal_text, say_some
 from fmnet.errors import CohortError, Fault
 
 #: The contrast of maps whose contrast nobody states.
@@ -43,3 +44,13 @@ def check_label_column(label: str, taken: tuple[str, ...]) -> None:
         accepted = f"a column other than {', '.join(taken)}"
         action = "name the column that tells the groups apart, or copy it under another name"
         raise CohortError(Fault("cohort.label", f"'{label}'", accepted, action))
+
+
+def check_has_label(columns: Iterable[str], label: str, source: Path) -> None:
+    """Raise `CohortError` if a table of people lacks the label column."""
+    names = [str(name) for name in columns]
+    if label not in names:
+        found = f"columns {say_some(map(repr, names))}"
+        accepted = f"a label column '{label}' (cohort.label)"
+        action = f"set cohort.label to the column with the groups, or add or rename: '{label}'"
+        raise CohortError(Fault(str(source), found, accepted, action))

@@ -10,7 +10,12 @@ from unicodedata import normalize
 import pandas as pd
 
 from fmnet.data.advice import SETTINGS, Advice
-from fmnet.data.choices import UNSAID_CONTRAST, check_label_column, choose_contrasts
+from fmnet.data.choices import (
+    UNSAID_CONTRAST,
+    check_has_label,
+    check_label_column,
+    choose_contrasts,
+)
 from fmnet.data.listing import Listing, OnFault, build_listing
 from fmnet.data.scans import MapTable
 from fmnet.data.tables import (
@@ -74,8 +79,9 @@ def read_image_table(
     named = [str(value) for value in (positive, negative) if value is not None]
     maps = find_table_maps(images, contrasts, stat, space, label, named)
     if participants is not None:
-        columns = ("participant_id",) if "label" in maps.rows else ("participant_id", label)
-        people = read_table_file(Path(participants), columns, {label: named})
+        people = read_table_file(Path(participants), ("participant_id",), {label: named})
+        if "label" not in maps.rows:
+            check_has_label(people.columns, label, Path(participants))
     elif "label" in maps.rows:
         people = maps.rows[["participant_id"]].drop_duplicates()
     else:

@@ -1,5 +1,6 @@
 """What a reader found on disk: scans, people and faults, before any image is opened."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -92,8 +93,7 @@ def build_listing(
     on_fault : {"raise", "exclude"}
         What opening the listing will do about people with faults.
     """
-    column, positive = normal_text(column), normal_text(str(positive))
-    negative = None if negative is None else normal_text(str(negative))
+    column = normal_text(column)
     scans, faults = group_scans(maps)
     participants, unnamed = _named(participants)
     table = participants.drop_duplicates("participant_id")
@@ -109,6 +109,9 @@ def build_listing(
     else:
         # of incomplete scans too: that they are is reported by itself
         known = [str(label) for label in maps.rows.drop_duplicates("scan_id")["label"]]
+        faults += _contradictions(maps, table, column)
+    positive = _as_written(positive, known)
+    negative = None if negative is None else _as_written(negative, known)
     labels, label_faults = _choose_labels(known, column, positive, negative)
     named = {subject_key(person) for person in table["participant_id"]}
     judged = [scan for scan in scans if subject_key(scan.participant_id) in named]
@@ -123,6 +126,38 @@ def build_listing(
         maps.origin,
         on_fault,
     )
+
+
+def _as_written(label: str | int, known: list[str]) -> str:
+    """Write a label as the table does: 1 may be ``1.0`` there, and true ``TRUE``."""
+    text = normal_text(str(label))
+    alike = sorted({value for value in known if _plainest(value) == _plainest(text)})
+    return alike[0] if text not in known and len(alike) == 1 else text
+
+
+def _plainest(label: str) -> str:
+    if label.casefold() in {"true", "false"}:
+        return label.casefold()
+    return re.sub(r"\.0*$", "", label) if re.fullmatch(r"-?\d+\.0*", label) else label
+
+
+def _contradictions(maps: MapTable, participants: pd.DataFrame, column: str) -> list[Fault]:
+    """Name people whose maps have another label than they have themselves."""
+    if column not in participants:
+        return []
+    label_of = dict(
+        zip(participants["participant_id"].map(subject_key), participants[column], strict=True)
+    )
+    faults = []
+    for person, labels in maps.rows.groupby("participant_id")["label"]:
+        own = label_of.get(subject_key(str(person)), "")
+        stated = sorted(set(labels) - {""})
+        if own and len(stated) == 1 and stated[0] != own:
+            name = table_name(participants)
+            found = f"label '{stated[0]}' in the table of maps and '{own}' in {name}"
+            action = "correct one of them, or leave the person out"
+            faults.append(Fault(str(person), found, "one label", action, str(person)))
+    return faults
 
 
 def _named(participants: pd.DataFrame) -> tuple[pd.DataFrame, list[Fault]]:
@@ -158,13 +193,14 @@ def _person_faults(maps: MapTable, participants: pd.DataFrame) -> list[Fault]:
         if len(rows) > 1
     ]
     scanned = {subject_key(person): str(person) for person in maps.rows["participant_id"]}
+    like = _alike([*named.items(), *((key, scanned[key]) for key in scanned if key not in named)])
     told = {subject_key(fault.participant_id) for fault in maps.faults if fault.participant_id}
     faults += [
         Fault(
             named[key],
             "no map",
             f"at least one scan per person in {table_name(participants)}",
-            "fetch the person's maps, or leave the person out",
+            f"fetch the person's maps, or leave the person out{_ask_same(like, key)}",
             named[key],
         )
         for key in named
@@ -175,13 +211,42 @@ def _person_faults(maps: MapTable, participants: pd.DataFrame) -> list[Fault]:
             person,
             f"maps but no row in {table_name(participants)}",
             "one row per person",
-            "add the person's row, or leave the person out",
+            f"add the person's row, or leave the person out{_ask_same(like, key)}",
             person,
         )
         for key, person in scanned.items()
         if key not in named
     ]
-    return faults
+    return faults + [
+        Fault(
+            person,
+            f"an id that differs from {', '.join(map(repr, like[key]))} in capitals alone",
+            "one spelling of each person's id",
+            "write it in one way, or give two people ids that differ in more than capitals",
+            person,
+        )
+        for key, person in scanned.items()
+        if key in named and any(subject_key(one).lower() == key.lower() for one in like[key])
+    ]
+
+
+def _alike(people: list[tuple[str, str]]) -> dict[str, list[str]]:
+    """Find for each key the people with an id that differs in capitals or zeros alone."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for key, person in people:
+        groups.setdefault(key.lower().lstrip("0"), []).append((key, person))
+    return {
+        key: [other for own, other in same if own != key]
+        for same in groups.values()
+        for key, _ in same
+    }
+
+
+def _ask_same(like: dict[str, list[str]], key: str) -> str:
+    """Ask whether somebody is the same person as others of almost the same id."""
+    if not like[key]:
+        return ""
+    return f"; is it {' or '.join(map(repr, like[key]))}? capitals and zeros of ids matter"
 
 
 def _places(participants: pd.DataFrame, rows: list[Any]) -> str:
@@ -223,6 +288,8 @@ def _label_faults(scans: list[Scan], labels: Labels) -> list[Fault]:
     else:
         accepted_text = " or ".join(f"'{value}'" for value in accepted)
         wrong = [scan for scan in scans if scan.label not in accepted]
+        if len(wrong) == len(scans):  # it is the choice of labels that is wrong, which is told
+            wrong = [scan for scan in scans if not scan.label]
     return [
         Fault(
             scan.scan_id,

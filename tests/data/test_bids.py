@@ -236,7 +236,7 @@ def test_reads_named_participants(bids_tree, tmp_path):
 
 
 def test_names_label_column_that_is_not_there(bids_tree):
-    expected = r"participants\.tsv: found columns 'participant_id', 'group'; .*rename: 'diagnosis'"
+    expected = r"columns 'participant_id', 'group'; .*set cohort.label to .*rename: 'diagnosis'"
     with pytest.raises(CohortError, match=expected):
         read_bids(bids_tree().root, label="diagnosis")
 

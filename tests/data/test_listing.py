@@ -242,3 +242,38 @@ def test_collects_every_fault():
     listing = listing_of(maps, people_of(**GROUPS | {"sub_01": ""}))
     named = {fault.participant_id for fault in listing.faults}
     assert named == {"sub-01", "sub-02", "sub-04", "sub-06"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "written"),
+    [((1, 0), ("1.0", "0.0")), ((True, False), ("TRUE", "FALSE")), (("1.0", "0.0"), ("1", "0"))],
+)
+def test_labels_are_found_as_the_table_writes_them(asked, written):
+    people = people_of(**dict(zip(GROUPS, (*written, *written), strict=True)))
+    listing = listing_of(None, people, *asked)
+    assert listing.faults == ()
+    assert (listing.labels.positive, listing.labels.negative) == written
+
+
+def test_label_that_two_tables_contradict_is_a_fault_of_its_person():
+    maps = maps_of(*FOUR, label=["FM", "FM", "HC", "FM"])
+    people = people_of(**dict(zip(GROUPS, ("FM", "FM", "HC", "HC"), strict=True)))
+    (fault,) = listing_of(maps, people).faults
+    assert fault.found == "label 'FM' in the table of maps and 'HC' in participants.tsv"
+    assert fault.participant_id == FOUR[-1]
+
+
+def test_ids_that_differ_in_capitals_or_zeros_are_told():
+    people = pd.DataFrame({"participant_id": ["sub-A", "sub-a", "sub-7"], "group": list("xyx")})
+    listing = listing_of(maps_of("sub-A", "sub-a", "sub-07"), people, "x", "y")
+    assert [fault.participant_id for fault in listing.faults] == [
+        "sub-7", "sub-07", "sub-A", "sub-a",
+    ]  # fmt: skip
+    assert "is it 'sub-07'? capitals and zeros" in listing.faults[0].action
+    assert "is it 'sub-7'? capitals and zeros" in listing.faults[1].action
+    assert listing.faults[2].found == "an id that differs from 'sub-a' in capitals alone"
+
+
+def test_wrong_choice_of_labels_is_told_once():
+    (fault,) = listing_of(positive="pain", negative="none").faults
+    assert "'FM' (2), 'HC' (2)" in fault.found
