@@ -184,7 +184,7 @@ def warnings_of(training: Mapping[str, Any]) -> list[str]:
         network = NETWORK if NETWORK in models else EARLIER_NETWORK
         figures = models[training.get("model", network)]
         auc, low, high = map(float, (figures["auc"], *figures["auc_ci"]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return ["what the signature reaches out of fold is not known"]
     if low > CHANCE:
         return []

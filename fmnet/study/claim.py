@@ -24,6 +24,7 @@ from fmnet.deploy.run_files import (
     read_json,
     write_run_files,
 )
+from fmnet.deploy.sums import read_bounded
 from fmnet.errors import RunError
 from fmnet.study.lock import MARKER, holding, mark_run_folder, refuse
 from fmnet.study.run_folder import OPENINGS, changed_settings
@@ -223,7 +224,7 @@ def _has_box(run_dir: Path) -> bool:
     if any((run_dir / name).exists() for name in ("lockbox.tsv", "lockbox.json")):
         return True
     try:
-        return BOX in (run_dir / "cohort.tsv").read_bytes()
+        return BOX in read_bounded(run_dir / "cohort.tsv", 2**30)
     except OSError:
         return False
 
