@@ -63,7 +63,8 @@ def network_title(builder: str, settings: Mapping[str, Any], epochs: Collection[
         last = settings.get("backbone", "small_cnn" if kind == "frames" else SCALE_SPACE)
         name += "" if last == SCALE_SPACE else f" + {_spoken(last)}"
     if not any(epochs):
-        return f"{name} (closed form)"
+        # other networks have nothing but the weights that they start from
+        return f"{name} ({'closed form' if last == SCALE_SPACE else 'no gradient step'})"
     return f"{name} (fine-tuned)" if last == SCALE_SPACE else name
 
 

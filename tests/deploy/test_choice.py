@@ -66,6 +66,7 @@ def write_record(run, folder, builder=SIGNATURE, n_epochs=0, **record):
         (SIGNATURE, {}, [0, 0, 0], "scale space (closed form)"),
         (SIGNATURE, {}, [0, 3, 0], "scale space (fine-tuned)"),
         ("fmnet.networks.backbones.build_small_cnn", {}, [8, 9], "small CNN"),
+        ("fmnet.networks.backbones.build_small_cnn", {}, [0, 0], "small CNN (no gradient step)"),
         ("fmnet.networks.backbones.build_resnet", {}, [1], "ResNet"),
         ("fmnet.networks.backbones.build_densenet", {}, [1], "DenseNet"),
         ("fmnet.networks.series.build_learned_seeds", {}, [0], "learned seeds (closed form)"),
