@@ -31,6 +31,8 @@ from fmnet.study.run_folder import OPENINGS, changed_settings
 
 #: Where logs of an earlier run wait until the one that replaces it has results.
 REPLACED = ".replaced"
+#: Folder of what is written one by one.
+PERMUTATIONS = "permutations"
 #: How cohort.tsv marks people who are set aside, see `fmnet.data.cohort.Cohort.table`.
 BOX = b"lock-box"
 
@@ -158,6 +160,9 @@ def settle(run_dir: Path) -> None:
     elif (run_dir / REPLACED).is_dir():
         _bring_back(run_dir)
     _remove(run_dir / NEW)
+    for pattern in (".*.part", f"{PERMUTATIONS}/.*.part"):  # of files that were being written
+        for part in sorted(run_dir.glob(pattern)):
+            _remove(part)
 
 
 def _is_unsettled(run_dir: Path) -> bool:

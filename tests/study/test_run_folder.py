@@ -45,7 +45,7 @@ def test_damaged_table_of_scores_is_refused(tmp_path, content, has_head):
     path.write_bytes("\t".join(SCORED).encode() + b"\n01\t01\t0\t0\tnetwork\t" + content)
     if not has_head:
         path.write_bytes(content)
-    with pytest.raises(RunError, match="predictions.tsv: found a damaged table"):
+    with pytest.raises(RunError, match=r"predictions\.tsv: found a damaged table"):
         read_predictions(path)
 
 
