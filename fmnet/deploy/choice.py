@@ -137,7 +137,8 @@ class Choice:
     def line(self) -> str:
         """Say what is exported, why, and what the choice does to its figures."""
         said = f"the {self.record['title']} is exported: {self.why}. {optimism(self.n_models)}"
-        return said.rstrip()
+        marks = [f"Beware: {text}." for text in warnings_of(self.record)]
+        return " ".join([said.rstrip(), *marks])
 
 
 def choose_model(run_dir: Path, asked: ModelName) -> Choice:
