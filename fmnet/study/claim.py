@@ -17,14 +17,13 @@ from fmnet.deploy.run_files import (
     NEW,
     READY,
     RESULTS,
-    SUMS,
     as_json,
     check_run_files,
     listed_files,
     read_json,
     write_run_files,
 )
-from fmnet.deploy.sums import read_bounded
+from fmnet.deploy.sums import SUMS, read_bounded
 from fmnet.errors import RunError
 from fmnet.study.lock import MARKER, holding, mark_run_folder, refuse
 from fmnet.study.run_folder import OPENINGS, changed_settings
