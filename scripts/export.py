@@ -21,7 +21,8 @@ def work(config: DictConfig) -> None:
         f"over {agreement.n_scans} scans, scores differ from the trained network by at most "
         f"{agreement.onnx:.1e} (ONNX Runtime) and {agreement.torch_export:.1e} (torch.export)"
     )
-    show([exported.choice.line, agreed, config.out])
+    unknown = [exported.unknown] if exported.unknown else []
+    show([exported.choice.line, agreed, *unknown, config.out])
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def read_stored(path: Path, shape: tuple[int, ...] | None = None) -> FloatArray 
         If the store can't be read.
     """
     try:
-        if not _is_as_written(path):
+        if not (path.is_file() and _is_as_written(path)):
             return None
         mapped: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:

@@ -172,7 +172,8 @@ def add_each(
 def read_index(folder: Path) -> StoreIndex:
     """Read the index of a store; empty if there is none that can be used."""
     try:
-        found = unseal((folder / INDEX_NAME).read_bytes())
+        path = folder / INDEX_NAME
+        found = unseal(path.read_bytes()) if path.is_file() else None
         if found is None or found["format"] != INDEX_FORMAT:
             return StoreIndex()
         sources = {path: _source(**source) for path, source in found["sources"].items()}

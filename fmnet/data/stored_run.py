@@ -171,7 +171,8 @@ class StoredRun:
 def open_run(path: Path, template: Grid | None) -> StoredRun | None:
     """Open a stored run; None if it isn't there, not as it was written, or of another format."""
     try:
-        found = unseal(path.with_suffix(SIDECAR).read_bytes())
+        sidecar = path.with_suffix(SIDECAR)
+        found = unseal(sidecar.read_bytes()) if sidecar.is_file() else None
         if found is None:
             return None
         affine = tuple(map(tuple, found.pop("affine")))

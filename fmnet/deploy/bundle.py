@@ -237,6 +237,9 @@ def _check_parts(bundle: Bundle) -> None:
         )
         if bundle.metadata["input"].get(name) not in (None, found)
     ]
+    positive, negative = (bundle.metadata["training"][name] for name in ("positive", "negative"))
+    if not (positive.strip() and negative.strip()) or positive == negative:
+        faults.append(f"metadata.json for groups '{positive:.99}' and '{negative:.99}'")
     faults += _kind_faults(bundle)
     session = bundle.network.session
     taken = {node.name: node.shape[1:] for node in session.get_inputs()}

@@ -63,7 +63,8 @@ def network_title(builder: str, settings: Mapping[str, Any], epochs: Collection[
         last = settings.get("backbone", "small_cnn" if kind == "frames" else SCALE_SPACE)
         name += "" if last == SCALE_SPACE else f" + {_spoken(last)}"
     if not any(epochs):
-        return f"{name} (closed form)"
+        # other networks have nothing but the weights that they start from
+        return f"{name} ({'closed form' if last == SCALE_SPACE else 'no gradient step'})"
     return f"{name} (fine-tuned)" if last == SCALE_SPACE else name
 
 
@@ -136,7 +137,8 @@ class Choice:
     def line(self) -> str:
         """Say what is exported, why, and what the choice does to its figures."""
         said = f"the {self.record['title']} is exported: {self.why}. {optimism(self.n_models)}"
-        return said.rstrip()
+        marks = [f"Beware: {text}." for text in warnings_of(self.record)]
+        return " ".join([said.rstrip(), *marks])
 
 
 def choose_model(run_dir: Path, asked: ModelName) -> Choice:
@@ -184,7 +186,7 @@ def warnings_of(training: Mapping[str, Any]) -> list[str]:
         network = NETWORK if NETWORK in models else EARLIER_NETWORK
         figures = models[training.get("model", network)]
         auc, low, high = map(float, (figures["auc"], *figures["auc_ci"]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return ["what the signature reaches out of fold is not known"]
     if low > CHANCE:
         return []

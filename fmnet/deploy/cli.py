@@ -119,7 +119,7 @@ def describe(bundle: Bundle) -> str:
     return printable(
         f"{control}{' ' if control else ''}signature {training['positive']} against "
         f"{training['negative']}, trained on {training['n_scans']} scans ({origin}); "
-        f"input: {_input(bundle)}"
+        f"input: {_input(bundle)}" + "".join(f"; beware: {text}" for text in bundle.warnings)
     )
 
 

@@ -80,13 +80,24 @@ def read_fields(path: Path, kinds: Mapping[str, Kind]) -> dict[str, Any]:
         If the file can't be read, naming every field that is missing or wrong.
     """
     try:
-        content = json.loads(read_bounded(path, MAX_BYTES).decode("utf-8"))
+        text = read_bounded(path, MAX_BYTES).decode("utf-8")
+        content = json.loads(text, object_pairs_hook=_once)
     except (OSError, ValueError, RecursionError) as error:
         raise _refuse(path, f"a part that can't be read ({error})") from error
     if faults := [text for name, kind in kinds.items() if (text := _fault(content, name, kind))]:
         raise _refuse(path, ", ".join(faults))
     read: dict[str, Any] = content
     return read
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that says something twice, of which readers take one or the other."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two values of '{twice:.99}'")
+    return content
 
 
 def _fault(content: Any, name: str, kind: Kind) -> str:

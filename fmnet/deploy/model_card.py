@@ -6,6 +6,7 @@ from typing import Any
 from fmnet.deploy.bold_contract import BoldContract, cleaning_words
 from fmnet.deploy.choice import optimism, warnings_of
 from fmnet.deploy.series_preparation import SERIES
+from fmnet.errors import printable
 
 #: Paths of a network that are linear in maps.
 LINEAR_PATHS = ("places", "whole")
@@ -21,6 +22,7 @@ def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -
     contract : BoldContract or None
         How BOLD runs are made into its input; None for maps.
     """
+    metadata = _inert(metadata)
     training, wanted, choice = metadata["training"], metadata["input"], metadata["choice"]
     warnings = [f"{text[0].upper()}{text[1:]}." for text in warnings_of(training)]
     marks = [training.get("control", ""), *warnings]
@@ -39,6 +41,15 @@ def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -
         + f"Made with fmnet {metadata['versions']['fmnet']}, format "
         f"{metadata['format_version']}. Check the files with `sha256sum -c SHA256SUMS`.\n"
     )
+
+
+def _inert(value: Any) -> Any:
+    """Make of all text one that neither a terminal nor a viewer of Markdown obeys."""
+    if isinstance(value, dict):
+        return {_inert(name): _inert(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_inert(one) for one in value]
+    return printable(value).replace("<", "&lt;") if isinstance(value, str) else value
 
 
 def linear_sentence(training: Mapping[str, Any], is_series: bool) -> str:
@@ -75,7 +86,7 @@ def _input(wanted: dict[str, Any], contract: BoldContract | None) -> str:
     if contract is None:
         said = f"One map per contrast ({names}), statistic {wanted['stat']}, in {wanted['space']}"
         return f"{said} space; any grid, put on {voxel} mm voxels and {_smoothing(wanted)}."
-    words = contract.words(wanted["space"], wanted.get("task", ""))
+    words = _inert(contract.words(wanted["space"], wanted.get("task", "")))
     return (
         f"{words[0].upper()}{words[1:]}; any grid. Several runs of a session make one scan.\n\n"
         f"Each run is put on {voxel} mm voxels and {cleaning_words(contract.cleaning)}. "

@@ -1,6 +1,7 @@
 """Write predictions row by row; their table gets its name in the end."""
 
 import os
+import re
 import sys
 import uuid
 from collections import Counter
@@ -12,6 +13,11 @@ from typing import TextIO
 from fmnet.data.tables import write_table
 from fmnet.deploy.predict import Prediction, predictions_table
 from fmnet.errors import Fault, OutputError
+
+try:
+    import fcntl
+except ImportError:  # there is none on Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def check_out(out: Path) -> None:
@@ -34,7 +40,7 @@ class Results:
     As a context, it gives the table its name in the end: with all rows, or, where the block is left
     by an exception, with those that came before it. What was there under that name stays until
     then, and for good if there is no row. Of a process that is killed, the rows stay in a file
-    beside, ``.NAME-....part``.
+    beside, ``.NAME-....part``, until a later one has written all of the table.
 
     Parameters
     ----------
@@ -105,7 +111,10 @@ class Results:
         os.fsync(file.fileno())
         file.close()
         if is_whole or self.counts:
-            self._part.replace(self._part.with_name(Path(os.path.realpath(self.out or "")).name))
+            target = self._part.with_name(Path(os.path.realpath(self.out or "")).name)
+            self._part.replace(target)
+            if is_whole:
+                _clear_remains(target)
         self._remove_part()
 
     def _open(self) -> TextIO:
@@ -117,7 +126,9 @@ class Results:
         target = Path(os.path.realpath(self.out))
         target.parent.mkdir(parents=True, exist_ok=True)
         self._part = target.with_name(f".{target.name}-{uuid.uuid4().hex}.part")
-        return self._part.open("x", encoding="utf-8")
+        file = self._part.open("x", encoding="utf-8")
+        _is_held(file)
+        return file
 
     def _failed(self, error: OSError) -> OSError | OutputError:
         """Leave nothing; a pipe that nobody reads any more is not for us to judge."""
@@ -130,6 +141,27 @@ class Results:
         if self._part is not None:
             with suppress(OSError):
                 self._part.unlink(missing_ok=True)
+
+
+def _clear_remains(target: Path) -> None:
+    """Clear away the rows that killed processes have left of a table that is whole by now."""
+    name = re.compile(re.escape(f".{target.name}-") + r"[0-9a-f]{32}\.part")
+    with suppress(OSError):
+        for part in [one for one in target.parent.iterdir() if name.fullmatch(one.name)]:
+            with part.open("r+", encoding="utf-8") as file:
+                if not _is_held(file):
+                    part.unlink()
+
+
+def _is_held(file: TextIO) -> bool:
+    """Hold a file until the process ends, however it ends; tell whether another one does."""
+    if fcntl is None:
+        return True  # nobody knows
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
 
 
 def _is_device(out: Path) -> bool:

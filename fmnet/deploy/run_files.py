@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from fmnet.data.sealed import seal, unseal
+from fmnet.deploy.sums import SUMS, read_bounded, sha256_of
 from fmnet.errors import Fault, RunError
 
-SUMS = "SHA256SUMS"
+#: Most bytes of a file that is read back whole.
+MAX_BYTES = 2**30
 #: What a run writes, and so what a run that replaces another removes first.
 FILES = (
     "config.yaml", "manifest.json", "cohort.tsv", "bold.json", "participants.tsv", "folds.tsv",
@@ -33,8 +35,8 @@ RESULTS = (*(name for name in FILES if name not in {"figure.png", "report.html",
 NEW, READY = ".new", ".ready"
 #: What is said of runs of before hashes were kept.
 UNKNOWN = (
-    "nothing is known of the integrity of this run's files: it was written before fmnet kept "
-    "their hashes"
+    f"nothing is known of the integrity of this run's files: it has no {SUMS}, which runs before "
+    "fmnet kept hashes didn't write"
 )
 #: Names of files, and the hashes that each may have: two while it is being replaced.
 Sums = dict[str, tuple[str, ...]]
@@ -68,7 +70,7 @@ def write_run_files(run_dir: Path, contents: Mapping[str, str | bytes]) -> None:
     """
     sums = _read_sums(run_dir)
     if sums is None:  # a run of before hashes were kept: from now on changes are seen
-        sums = {name: (_sha256(run_dir / name),) for name in _present(run_dir)}
+        sums = {name: (sha256_of(run_dir / name),) for name in _present(run_dir)}
     new = {
         name: hashlib.sha256(_encoded(content)).hexdigest() for name, content in contents.items()
     }
@@ -97,17 +99,23 @@ def write_run_folder(run_dir: Path, name: str, write: Callable[[Path], None]) ->
     draft.mkdir()
     write(draft)
     files = [path for path in sorted(draft.rglob("*")) if path.is_file()]
-    own = {f"{name}/{path.relative_to(draft).as_posix()}": (_sha256(path),) for path in files}
-    shutil.rmtree(run_dir / name, ignore_errors=True)
+    own = {f"{name}/{path.relative_to(draft).as_posix()}": (sha256_of(path),) for path in files}
+    place = run_dir / name
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
     write_run_files(run_dir, {})
     sums = _read_sums(run_dir) or {}
     others = {file: kept for file, kept in sums.items() if not file.startswith(f"{name}/")}
     _write_sums(run_dir, others | own)
-    draft.replace(run_dir / name)
+    draft.replace(place)
 
 
 def list_damaged(run_dir: Path, names: Iterable[str]) -> dict[str, str]:
-    """Say what is wrong with files of a run, by name; nothing is with those of older runs.
+    """Say what is wrong with files of a run, by name.
+
+    Of older runs, whose hashes aren't known, it is said which are no files at all.
 
     Parameters
     ----------
@@ -118,7 +126,12 @@ def list_damaged(run_dir: Path, names: Iterable[str]) -> dict[str, str]:
     """
     sums = _read_sums(run_dir)
     if sums is None:
-        return {}
+        places = [
+            place for name in names for place in (run_dir / name, *(run_dir / name).glob("*"))
+        ]
+        places = [one for one in places if os.path.lexists(one)]
+        odd = [one for one in places if not (one.is_file() or one.is_dir())]
+        return {one.relative_to(run_dir).as_posix(): "something that is no file" for one in odd}
     known = {*sums, *_present(run_dir)}
     damaged = {}
     for asked in names:
@@ -130,7 +143,7 @@ def list_damaged(run_dir: Path, names: Iterable[str]) -> dict[str, str]:
             try:
                 if name not in sums:
                     damaged[name] = f"a file that {SUMS} doesn't list"
-                elif _sha256(run_dir / name) not in sums[name]:
+                elif sha256_of(run_dir / name) not in sums[name]:
                     damaged[name] = f"another content than {SUMS} lists"
             except OSError as error:
                 damaged[name] = f"{error.strerror or error}, of a file that {SUMS} lists"
@@ -209,7 +222,7 @@ def _read_sums(run_dir: Path) -> Sums | None:
     """Read the hashes listed; None if the run is of before they were kept."""
     path = run_dir / SUMS
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_bounded(path, MAX_BYTES).decode("utf-8").splitlines()
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -234,11 +247,6 @@ def _write_sums(run_dir: Path, sums: Sums) -> None:
     write_whole("".join(f"{digest}  {name}\n" for name, digest in rows), run_dir / SUMS)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _encoded(content: str | bytes) -> bytes:
     # names of files may hold bytes that are no text; they must not cost what was computed
     return content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
@@ -259,7 +267,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     accepted = "JSON as the run wrote it"
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(read_bounded(path, MAX_BYTES).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         found = f"a file that can't be read ({str(error) or type(error).__name__})"
         raise RunError(Fault(str(path), found, accepted, _remedy(path.name))) from error
@@ -284,6 +292,6 @@ def read_sealed(path: Path, needs_seal: bool = True) -> dict[str, Any] | None:
         See `fmnet.data.sealed.unseal`.
     """
     try:
-        return unseal(path.read_bytes(), needs_seal)
+        return unseal(read_bounded(path, MAX_BYTES), needs_seal)
     except OSError:
         return None

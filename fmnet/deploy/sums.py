@@ -29,7 +29,7 @@ LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 def write_sums(folder: Path) -> None:
     """Write the hash of every file, in the form that ``sha256sum -c`` reads."""
     files = sorted(path for path in folder.iterdir() if path.name != SUMS)
-    lines = [f"{_sha256(path)}  {path.name}\n" for path in files]
+    lines = [f"{sha256_of(path)}  {path.name}\n" for path in files]
     (folder / SUMS).write_text("".join(lines), "utf-8")
 
 
@@ -54,7 +54,12 @@ def check_sums(folder: Path) -> set[str]:
         raise refuse(folder, f"no readable {SUMS} ({error})") from error
     expected: dict[str, str] = {}
     faults = [f"{SUMS} that is a link"] if (folder / SUMS).is_symlink() else []
-    for line in text.removesuffix("\n").split("\n"):
+    lines = text.removesuffix("\n").split("\n")
+    if "\r" in text:  # by an editor or by Git, which have then changed other files as well
+        raise refuse(folder, f"{SUMS} with line ends of Windows, as no export writes them")
+    if len(lines) > MAX_FILES:
+        raise refuse(folder, f"{SUMS} of more than {MAX_FILES} lines")
+    for line in lines:
         match = LINE.fullmatch(line)
         if match is None or match[2] in expected:
             faults.append(f"{SUMS} with a line that is no hash, or a file's second ({line:.99})")
@@ -105,17 +110,18 @@ def _list_files(folder: Path) -> set[str]:
 def _file_faults(folder: Path, name: str, digest: str) -> Iterable[str]:
     path = folder / name
     if Path(name).name != name or not os.path.lexists(path):
-        return [f"{name} missing"]
+        return [f"{name:.99} missing"]
     if path.is_symlink():
         return [f"{name} that is a link"]
     try:
-        altered = _sha256(path, MAX_BYTES_OF.get(name, MAX_BYTES)) != digest
+        altered = sha256_of(path, MAX_BYTES_OF.get(name, MAX_BYTES)) != digest
     except OSError as error:
         return [f"{name} that can't be read ({error.strerror or error})"]
     return [f"{name} altered since export"] if altered else []
 
 
-def _sha256(path: Path, limit: int = 2**63) -> str:
+def sha256_of(path: Path, limit: int = 2**63) -> str:
+    """Hash a regular file of at most so many bytes; see `read_bounded`."""
     whole = hashlib.sha256()
     for chunk in _chunks(path, limit):
         whole.update(chunk)
@@ -123,7 +129,7 @@ def _sha256(path: Path, limit: int = 2**63) -> str:
 
 
 def _chunks(path: Path, limit: int) -> Iterator[bytes]:
-    with os.fdopen(os.open(path, os.O_RDONLY | O_MORE), "rb") as file:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | O_MORE)) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise OSError(f"{path.name} is no regular file")

@@ -40,10 +40,13 @@ class Exported:
         Which model it is.
     agreement : Agreement
         How far its forms agree.
+    unknown : str
+        What has to be said of a run whose hashes aren't known; empty for all others.
     """
 
     choice: Choice
     agreement: Agreement
+    unknown: str = ""
 
 
 def export_run(
@@ -91,7 +94,7 @@ def export_run(
     with suppress(OSError):  # whatever can't be read there is named by who writes there
         clear_remains(target)
     _check_target(target, overwrite)
-    check_run_files(Path(run_dir))
+    unknown = check_run_files(Path(run_dir))
     choice = choose_model(Path(run_dir), model)
     if not allow_uninformative:
         check_informative(choice)
@@ -116,7 +119,7 @@ def export_run(
         return agreement
 
     try:
-        return Exported(choice, write_bundle_whole(write, target))
+        return Exported(choice, write_bundle_whole(write, target), unknown)
     except OSError as error:
         raise _unwritable(target, error) from error
 

@@ -17,19 +17,21 @@ from fmnet.deploy.run_files import (
     NEW,
     READY,
     RESULTS,
-    SUMS,
     as_json,
     check_run_files,
     listed_files,
     read_json,
     write_run_files,
 )
+from fmnet.deploy.sums import SUMS, read_bounded
 from fmnet.errors import RunError
 from fmnet.study.lock import MARKER, holding, mark_run_folder, refuse
 from fmnet.study.run_folder import OPENINGS, changed_settings
 
 #: Where logs of an earlier run wait until the one that replaces it has results.
 REPLACED = ".replaced"
+#: Folder of what is written one by one.
+PERMUTATIONS = "permutations"
 #: How cohort.tsv marks people who are set aside, see `fmnet.data.cohort.Cohort.table`.
 BOX = b"lock-box"
 
@@ -157,6 +159,9 @@ def settle(run_dir: Path) -> None:
     elif (run_dir / REPLACED).is_dir():
         _bring_back(run_dir)
     _remove(run_dir / NEW)
+    for pattern in (".*.part", f"{PERMUTATIONS}/.*.part"):  # of files that were being written
+        for part in sorted(run_dir.glob(pattern)):
+            _remove(part)
 
 
 def _is_unsettled(run_dir: Path) -> bool:
@@ -223,7 +228,7 @@ def _has_box(run_dir: Path) -> bool:
     if any((run_dir / name).exists() for name in ("lockbox.tsv", "lockbox.json")):
         return True
     try:
-        return BOX in (run_dir / "cohort.tsv").read_bytes()
+        return BOX in read_bounded(run_dir / "cohort.tsv", 2**30)
     except OSError:
         return False
 

@@ -50,6 +50,11 @@ PACKAGES = (
 PROBES = ("permutation", "sensitivity", "learning_curve")
 #: Where the manifest keeps each opening of the lock-box.
 OPENINGS = "lockbox_openings"
+#: Columns of the out-of-fold table.
+SCORED = {
+    "participant_id": str, "scan_id": str, "repeat": int, "fold": int, "model": str, "label": int,
+    "score": float, "probability": float,
+}  # fmt: skip
 #: Settings that may change when a run is gone on with.
 FREE = (
     "permutation", "sensitivity", "learning_curve", "audit", "overwrite", "resume", "run_dir",
@@ -151,9 +156,21 @@ def fixed_settings(config_yaml: str) -> dict[str, Any]:
 
 
 def read_predictions(table: Path | TextIO) -> pd.DataFrame:
-    """Read the out-of-fold table, which everything after cross-validation is computed from."""
-    text = {"participant_id": str, "scan_id": str, "model": str}
-    found = pd.read_csv(table, sep="\t", dtype=text, keep_default_na=False)
+    """Read the out-of-fold table, which everything after cross-validation is computed from.
+
+    Raises
+    ------
+    RunError
+        If it is damaged, as far as that shows.
+    """
+    try:
+        found = pd.read_csv(table, sep="\t", dtype=SCORED, keep_default_na=False)
+        if lacking := sorted(SCORED.keys() - set(found.columns)):
+            raise ValueError(f"no column {', '.join(lacking)}")
+    except (OSError, ValueError, RecursionError) as error:
+        accepted = "the out-of-fold scores as the run wrote them"
+        action = "restore it from a copy, or set overwrite=true to run the study again"
+        raise RunError(Fault(str(table), f"a damaged table ({error})", accepted, action)) from error
     if not (found["model"] == NETWORK).any():
         found["model"] = found["model"].replace(EARLIER_NETWORK, NETWORK)
     return found

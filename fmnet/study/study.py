@@ -16,7 +16,8 @@ from fmnet.data.listing import Listing
 from fmnet.data.template import build_grid
 from fmnet.deploy.choice import NETWORK_FOLDER, read_record
 from fmnet.deploy.preparation import PreparationSettings
-from fmnet.deploy.run_files import SUMS, UNKNOWN, as_json, write_run_files
+from fmnet.deploy.run_files import UNKNOWN, as_json, write_run_files
+from fmnet.deploy.sums import SUMS
 from fmnet.errors import Fault, RunError
 from fmnet.limits import Count, Seed
 from fmnet.networks.backbones import NetworkBuilder

@@ -109,6 +109,19 @@ FILES = {
     "sums as a link": (lambda c: outside(c, "SHA256SUMS"), "SHA256SUMS that is a link"),
     "sums of 4 TiB": (lambda c: as_sparse(c / "SHA256SUMS"), "no readable SHA256SUMS"),
     "sums as a device": (lambda c: as_link(c / "SHA256SUMS", "/dev/zero"), "no readable SHA256"),
+    "sums as a folder": (lambda c: as_folder(c / "SHA256SUMS"), "no readable SHA256SUMS"),
+    "sums with line ends of Windows": (
+        lambda c: (c / "SHA256SUMS").write_text((c / "SHA256SUMS").read_text(), newline="\r\n"),
+        "line ends of Windows",
+    ),
+    "sums of 60,000 lines": (
+        lambda c: (c / "SHA256SUMS").write_text(f"{'0' * 64}  x\n" * 60_000),
+        "SHA256SUMS of more than 100 lines",
+    ),
+    "sums of a long name": (
+        lambda c: (c / "SHA256SUMS").write_text(f"{'0' * 64}  {'x' * 3_000_000}\n"),
+        f"found {'x' * 99} missing",
+    ),
     "metadata as a pipe": (lambda c: as_pipe(c / "metadata.json"), "metadata.json is no regular"),
     "metadata as a folder": (lambda c: as_folder(c / "metadata.json"), "metadata.json"),
     "metadata as a device": (lambda c: as_link(c / "metadata.json", "/dev/zero"), "is a link"),
@@ -211,6 +224,20 @@ JSON = {
         "singular affine",
     ),
     "space that steers": (set_field("preparation.json", "space", "\u202eM"), "'space' that is not"),
+    "version twice": (
+        lambda c: (c / "metadata.json").write_text(
+            (c / "metadata.json").read_text().replace("{", '{"format_version": 2,', 1)
+        ),
+        "two values of 'format_version'",
+    ),
+    "group without a name": (
+        set_field("metadata.json", "training.positive", " "),
+        "for groups ' '",
+    ),
+    "one group twice": (
+        set_field("metadata.json", "training.positive", "HC"),
+        "for groups 'HC' and 'HC'",
+    ),
     "deep metadata": (lambda c: (c / "metadata.json").write_text(DEEP), "can't be read"),
     "deep calibration": (lambda c: (c / "calibration.json").write_text(DEEP), "can't be read"),
     "metadata a number": (lambda c: (c / "metadata.json").write_text("1"), "format_version"),

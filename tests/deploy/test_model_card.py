@@ -67,3 +67,12 @@ def test_input_of_maps_says_nothing_of_runs_or_motion(bundle):
     assert "One map per contrast (pressure, visual), statistic " in card
     assert "in coverage or scale gets no score" in card
     assert "run" not in card.split("## Input")[1].split("## Model")[0]
+
+
+def test_names_of_groups_and_contrasts_steer_neither_terminals_nor_viewers(bundle):
+    training = bundle.metadata["training"] | {"positive": "FM\x1b]0;x\x07\n# <script>"}
+    wanted = bundle.metadata["input"] | {"contrasts": ["pain<rest", "\u202evisual"]}
+    card = model_card(bundle.metadata | {"training": training, "input": wanted})
+    assert card.startswith(r"# Signature: FM\x1b]0;x\x07\n# &lt;script> against HC" "\n")
+    assert r"(pain&lt;rest, \u202evisual)" in card
+    assert all(line.isprintable() for line in card.splitlines())

@@ -78,3 +78,24 @@ def test_unusable_places_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(OutputError, match="which can't be written into"):
         check_out(tmp_path / "x.tsv")
+
+
+def test_rows_that_a_killed_process_left_go_once_the_table_is_whole(tmp_path):
+    out, left = tmp_path / "x.tsv", tmp_path / f".x.tsv-{'0' * 32}.part"
+    left.write_text("scan\n")
+    (tmp_path / ".y.tsv-other.part").write_text("")
+    with Results(tmp_path / "x.tsv") as others:  # at work meanwhile
+        write_results(PREDICTIONS, out)
+        assert len(list(tmp_path.glob(".x.tsv-*.part"))) == 1
+        others.add(PREDICTIONS[0])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".y.tsv-other.part", "x.tsv"]
+    assert len(out.read_text().splitlines()) == 2
+
+
+def test_rows_that_a_killed_process_left_stay_while_there_are_no_others(tmp_path):
+    left = tmp_path / f".x.tsv-{'0' * 32}.part"
+    left.write_text("scan\n")
+    with Results(tmp_path / "x.tsv") as results:
+        results.add(PREDICTIONS[0])
+        results.finish(is_whole=False)
+    assert left.exists()

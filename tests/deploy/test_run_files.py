@@ -155,3 +155,30 @@ def test_sealed_object_comes_back_or_not_at_all(tmp_path):
     assert read_sealed(path) is None
     assert read_sealed(path, needs_seal=False) == content
     assert read_sealed(tmp_path / "no.json") is None
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model/training.json", SUMS])
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_pipe_in_the_place_of_a_file_is_named_and_not_waited_for(run_dir, name, is_listed):
+    if not is_listed:  # as of a run of before hashes were kept
+        (run_dir / SUMS).unlink()
+    (run_dir / name).unlink(missing_ok=True)
+    os.mkfifo(run_dir / name)
+    with pytest.raises(RunError, match=rf"{name}: found .*no (regular )?file"):
+        check_run_files(run_dir)
+    with pytest.raises(RunError, match="no regular file"):
+        read_json(run_dir / name)
+    assert read_sealed(run_dir / name) is None
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+def test_folder_takes_the_place_of_a_file_of_its_name(run_dir, tmp_path, is_link):
+    (run_dir / "model").rename(tmp_path / "elsewhere")
+    if is_link:
+        (run_dir / "model").symlink_to(tmp_path / "elsewhere")
+    else:
+        (run_dir / "model").write_text("x")
+    write_model(run_dir, b"two")
+    assert check_run_files(run_dir) == ""
+    assert not (run_dir / "model").is_symlink()
+    assert (tmp_path / "elsewhere" / "weights.safetensors").read_bytes() == b"one"

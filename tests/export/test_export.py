@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 
 import fmnet
 from fmnet.deploy.bundle import read_bundle
+from fmnet.deploy.cli import describe
 from fmnet.deploy.predict import predict_scan
-from fmnet.deploy.run_files import SUMS
+from fmnet.deploy.run_files import SUMS, UNKNOWN
 from fmnet.errors import ConfigError, ExportError, RunError
 from fmnet.export.agreement import check_agreement
 from fmnet.export.export import export_run
@@ -85,8 +86,11 @@ def test_model_that_is_not_above_chance_is_refused_unless_asked_for(run, model, 
     ):
         export_run(str(run), str(out), model)
     assert not out.exists()
-    export_run(str(run), str(out), model, n_check=1, allow_uninformative=True)
+    exported = export_run(str(run), str(out), model, n_check=1, allow_uninformative=True)
     said = "the signature is not above chance out of fold (AUC 0.32 [0.20, 0.50])"
+    assert exported.choice.line.endswith(f" Beware: {said}.")
+    assert describe(read_bundle(out)).endswith(f"; beware: {said}")
+    assert exported.unknown == UNKNOWN
     assert json.loads((out / "metadata.json").read_text())["warnings"] == [said]
     assert f"**{said[0].upper()}{said[1:]}.**" in (out / "MODEL_CARD.md").read_text()
     prediction = predict_scan(read_bundle(out), read_run_scans(run, 1)[0])

@@ -175,6 +175,18 @@ def test_settling_that_is_killed_itself_comes_to_the_same(tmp_path, kill_at):
     assert k > 5
 
 
+def test_drafts_of_a_process_that_was_killed_are_cleared_away(tmp_path):
+    run_dir = finish(tmp_path / "run")
+    (run_dir / "permutations").mkdir()
+    (run_dir / ".model.part").mkdir()
+    for name in (f".metrics.json-{'0' * 32}.part", f"permutations/.00001.json-{'a' * 32}.part"):
+        (run_dir / name).write_text("{")
+    (run_dir / ".model.part" / "training.json").write_text("{")
+    settle(run_dir)
+    assert not [path for path in run_dir.rglob("*") if ".part" in path.name]
+    assert claim(run_dir, resume=True) is True
+
+
 def test_nothing_is_settled_while_another_process_is_at_work(tmp_path):
     run_dir = finish(tmp_path / "run")
     with holding(run_dir, is_shared=False), replacing(run_dir) as draft:

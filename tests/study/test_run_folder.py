@@ -3,7 +3,8 @@ import json
 import pytest
 
 from fmnet.deploy.run_files import read_json
-from fmnet.study.run_folder import read_predictions, read_probes, versions, write_json
+from fmnet.errors import RunError
+from fmnet.study.run_folder import SCORED, read_predictions, read_probes, versions, write_json
 
 
 def test_file_is_whole_or_not_there(tmp_path, monkeypatch):
@@ -32,9 +33,20 @@ def test_versions_name_what_results_depend_on():
 )
 def test_network_of_an_earlier_table_has_its_name_of_now(tmp_path, models, read):
     path = tmp_path / "predictions.tsv"
-    rows = [f"01\t01\t{name}\t0.5" for name in models.split()]
-    path.write_text("\n".join(["participant_id\tscan_id\tmodel\tscore", *rows]) + "\n")
+    rows = [f"01\t01\t0\t0\t{name}\t1\t0.5\t0.6" for name in models.split()]
+    path.write_text("\n".join(["\t".join(SCORED), *rows]) + "\n")
     assert read_predictions(path)["model"].tolist() == read.split()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"[" * 9999, b"\xff\xfe\0", b"a\tb\n1\t2\n"])
+@pytest.mark.parametrize("has_head", [True, False])
+def test_damaged_table_of_scores_is_refused(tmp_path, content, has_head):
+    path = tmp_path / "predictions.tsv"
+    path.write_bytes("\t".join(SCORED).encode() + b"\n01\t01\t0\t0\tnetwork\t" + content)
+    if not has_head:
+        path.write_bytes(content)
+    with pytest.raises(RunError, match=r"predictions\.tsv: found a damaged table"):
+        read_predictions(path)
 
 
 def test_further_trainings_of_an_earlier_run_name_the_network_as_now(tmp_path):

@@ -112,6 +112,8 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
     name = f"3D network ({kind}){' behind the stem' if has_stem else ''}"
     epochs = metrics["n_epochs"]
     few, many = min(epochs), max(epochs)
+    if many == 0 and kind != "scale space" and not metrics.get("path_shares"):
+        return f"A {name} was used with the weights that it starts from: no gradient step followed."
     if many == 0:
         return (
             f"A {name} got its weights from the training scans in closed form: "

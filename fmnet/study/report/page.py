@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from fmnet.data.cohort import Cohort
 from fmnet.deploy.run_files import write_run_files
+from fmnet.errors import printable
 from fmnet.study.comparison import say_p
 from fmnet.study.crossval import NETWORK
 from fmnet.study.findings import SHORTCUTS
@@ -92,6 +93,7 @@ def write_report(
         set_aside=table[table["used"] == "lock-box"].to_dict("records"),
         notes=table[table["notes"] != ""].to_dict("records"),
     )
+    page = "\n".join(map(printable, page.split("\n")))  # it may be read in a terminal
     write_run_files(folder, {"figure.png": overview, "report.html": page})
 
 

@@ -71,3 +71,11 @@ def test_methods_say_what_of_the_network_is_linear(build_study):
     assert "A 3D network (scale space) got its weights from the training scans" in text
     assert "weights all over the brain 12 %, products of two places 38 %" in text
     assert "62 % of the final model's score is a linear map." in text
+
+
+def test_untrained_network_is_not_said_to_be_of_closed_form(build_study):
+    metrics = {"n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [0, 0], "models": {}}
+    settings = {"network": {"_target_": "fmnet.networks.backbones.build_small_cnn"}}
+    text = " ".join(methods_paragraphs(build_study().cohort, metrics, settings))
+    assert "A 3D network (small cnn) was used with the weights that it starts from" in text
+    assert "closed form" not in text
