@@ -1,4 +1,5 @@
 import os
+import subprocess
 import unicodedata
 from pathlib import Path
 
@@ -119,6 +120,8 @@ def test_depth_is_bounded_and_said(tmp_path):
     (fault,) = tree.faults
     assert f"folders more than {MAX_DEPTH} deep" in fault.found
     assert fault.participant_id == "sub-01"
+    # Python removes folders by recursion, and pytest would end in it
+    subprocess.run(["rm", "-rf", str(tmp_path / "sub-01")], check=True)
 
 
 def test_folder_that_may_not_be_searched_is_a_fault_of_its_person(tmp_path, unprivileged):
