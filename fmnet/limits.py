@@ -35,6 +35,8 @@ FourCounts = Annotated[Sequence[Count], Len(4, 4)]
 NonNegatives = Annotated[Sequence[NonNegative], MinLen(1)]
 #: What to choose a penalty from.
 Positives = Annotated[Sequence[Positive], MinLen(1)]
+#: What to choose a share from, which may be the whole but not nothing.
+Shares = Annotated[Sequence[Annotated[float, Interval(gt=0, le=1)]], MinLen(1)]
 #: Two widths.
 Band = Annotated[Sequence[NonNegative], Len(2, 2)]
 #: At least one pair of widths.

@@ -261,7 +261,8 @@ def _no_linear_model(run_dir: Path) -> Fault:
     return Fault(
         "model",
         f"linear, and no final linear model in '{run_dir}'",
-        "auto or network; linear where linear_svm or logistic_ridge is among the run's baselines",
+        "auto or network; linear where linear_svm, logistic_ridge or shrinkage_lda is among the "
+        "run's baselines",
         "train with baselines=default; a run that has one of them makes up for its final model "
         "when its command is given once more with resume=true",
     )

@@ -17,7 +17,7 @@ from fmnet.deploy.preparation import fit_preparation
 from fmnet.deploy.run_files import list_damaged
 from fmnet.networks.linear_layer import build_linear, linear_network
 from fmnet.networks.rebuild import describe_builder
-from fmnet.study.baselines.linear import VoxelModel
+from fmnet.study.baselines.linear import KernelModel, VoxelModel
 from fmnet.study.crossval import NETWORK, Pipeline, fold_seed, train_with_progress, usable_baselines
 from fmnet.study.data import StudyData
 from fmnet.study.record import FinalModel, Results, write_final
@@ -72,21 +72,23 @@ def train_network(pipeline: Pipeline, data: StudyData, fold: Fold) -> FinalModel
     description = describe_builder(pipeline.trainable.build_network, final.preparation.input_shape)
     parts = (final.network, description, final.preparation, final.n_epochs)
     title = network_title(description.builder, description.settings, [final.n_epochs])
-    return FinalModel(NETWORK, title, *parts, None, (NETWORK,))
+    return FinalModel(NETWORK, title, *parts, chosen_among=(NETWORK,))
 
 
 def fit_linear(name: str, model: VoxelModel, data: StudyData, fold: Fold) -> FinalModel:
-    """Fit a linear model on everybody, its width and C chosen on the inner folds."""
+    """Fit a linear model on everybody, its width and other setting chosen on the inner folds."""
     scans = data.baseline_data
     train = scans.rows(fold.train)
-    fwhm_mm, c = choice = model.choose(scans, fold)
+    fwhm_mm, setting = choice = model.choose(scans, fold)
     weight, bias = model.weights(scans, train, choice)
     settings = replace(data.smoothed.settings, fwhm_mm=fwhm_mm)
     grid, contrasts = data.cohort.grid, data.cohort.listing.contrasts
     preparation = fit_preparation(scans.smoothed(fwhm_mm)[train], grid, contrasts, settings)
     network = linear_network(grid.unmask(weight), bias)
     description = describe_builder(build_linear, preparation.input_shape)
-    return FinalModel(name, name_of(name), network, description, preparation, None, c, (name,))
+    title, own = name_of(name), {"c" if isinstance(model, KernelModel) else "screen": setting}
+    parts = (network, description, preparation)
+    return FinalModel(name, title, *parts, None, chosen_among=(name,), **own)
 
 
 def exportable_linear(pipeline: Pipeline, data: StudyData) -> dict[str, VoxelModel]:

@@ -42,7 +42,7 @@ class PermutationPlan:
 
     n: NonNegativeCount = 0
     n_repeats: Count = 1
-    models: Sequence[str] = ("linear_svm", "logistic_ridge")
+    models: Sequence[str] = ("linear_svm", "logistic_ridge", "shrinkage_lda")
 
 
 def run_permutations_together(

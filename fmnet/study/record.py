@@ -78,10 +78,12 @@ class FinalModel:
         Fitted on the same people.
     n_epochs : int or None
         Length of training; None for a linear model.
-    c : float or None
-        Of a linear model's penalty.
     chosen_among : tuple of str
         Names of the models of which it is the best by out-of-fold AUC, its own included.
+    c : float or None
+        Of a linear model's penalty.
+    screen : float or None
+        Share of the voxels that a linear model keeps.
     """
 
     name: str
@@ -90,8 +92,9 @@ class FinalModel:
     description: NetworkDescription
     preparation: AnyPreparation
     n_epochs: int | None
-    c: float | None
     chosen_among: tuple[str, ...]
+    c: float | None = None
+    screen: float | None = None
 
 
 def read_results(folder: Path, data: StudyData, folds: list[Fold]) -> Results:
@@ -240,6 +243,7 @@ def write_final(
         control,
         path_shares(final.network),
         titles,
+        final.screen,
     )
     write_model(
         folder,

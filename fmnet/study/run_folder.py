@@ -94,6 +94,8 @@ class TrainingRecord:
         What share of the score each path of the network was given; empty without paths.
     titles : dict
         Names for people of the models in `crossvalidation`.
+    screen : float or None
+        Share of the voxels that a linear model keeps.
     """
 
     model: str
@@ -115,6 +117,7 @@ class TrainingRecord:
     control: str = ""
     path_shares: dict[str, float] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
+    screen: float | None = None
 
 
 def changed_settings(run_dir: Path, config_yaml: str) -> list[str]:

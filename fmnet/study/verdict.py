@@ -11,7 +11,7 @@ from fmnet.study.comparison import say_p
 from fmnet.study.crossval import NETWORK
 from fmnet.study.findings import rival_shortcuts
 
-LINEAR = ("linear_svm", "logistic_ridge", "frem", "space_net")
+LINEAR = ("linear_svm", "logistic_ridge", "shrinkage_lda", "frem", "space_net")
 #: Linear in connections between time courses, which only BOLD has.
 CONNECTIVITY = ("connectivity_tangent", "connectivity_correlation", "connectivity_partial")
 ALPHA = 0.05

@@ -10,7 +10,7 @@ from fmnet.data.grid import Grid
 from fmnet.data.volume import FloatArray
 from fmnet.study.baselines.base import BaselineData
 from fmnet.study.baselines.features import FeatureModel
-from fmnet.study.baselines.linear import KernelModel, fit_svm
+from fmnet.study.baselines.linear import KernelModel, solve_svm
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Coverage(KernelModel):
         centred: FloatArray = missing - missing[train].mean(axis=0)
         return centred
 
-    def _fit(self, train: Any, labels: Any, test: Any, c: float) -> Any:
-        return fit_svm(train, labels, test, c)
+    def _solve(self, kernel: Any, labels: Any, c: float) -> Any:
+        return solve_svm(kernel, labels, c)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ NAMES = {
     "dummy": "dummy",
     "linear_svm": "linear SVM",
     "logistic_ridge": "logistic ridge",
+    "shrinkage_lda": "shrinkage LDA",
     "frem": "FREM",
     "space_net": "SpaceNet",
     "covariates": "covariates only",

@@ -53,7 +53,7 @@ class SensitivityPlan:
     leave_site_out: bool = False
     harmonise_sites: bool = False
     match: Sequence[str] = ()
-    models: Sequence[str] = ("linear_svm", "logistic_ridge")
+    models: Sequence[str] = ("linear_svm", "logistic_ridge", "shrinkage_lda")
     n_repeats: Count = 1
 
     @property
