@@ -15,9 +15,11 @@ from fmnet.networks.scale_space import ScaleSpace
 
 PathName = Literal["places", "whole", "channels", "pairs"]
 
-#: What a path must show on people left out before it counts, in standard deviations between the
-#: groups: about the standard error of such a difference at 56 training people.
-LEAST_SEPARATION = 0.27
+#: What a path must show on people left out before it counts, in standard errors of what it shows.
+#: The difference of the means of ``n_1`` and ``n_0`` people, in standard deviations within groups,
+#: has the variance ``1 / n_1 + 1 / n_0`` where there is none: with equal groups a standard error of
+#: ``2 / sqrt(n)``. A path that shows nothing so counts in one start of six, whatever ``n`` is.
+LEAST_SEPARATION = 1.0
 #: What the first path counts at least, so that there is always a score.
 LEAST_GATE = 0.05
 #: Scans that go through the scale space at once.
@@ -91,7 +93,8 @@ class PathSum(StartingBackbone):
         one, other = unseen[labels == 1], unseen[labels == 0]
         spread = ((one.var(0) + other.var(0)) / 2).sqrt().clamp(min=1e-6)
         separation = (one.mean(0) - other.mean(0)) / spread
-        worth = (separation - LEAST_SEPARATION).clamp(min=0)
+        error = (1 / len(one) + 1 / len(other)) ** 0.5
+        worth = (separation - LEAST_SEPARATION * error).clamp(min=0)
         worth[0] = worth[0].clamp(min=LEAST_GATE)
         self.share.copy_(worth / worth.sum())
         self.gate.copy_(self.share / spread)
