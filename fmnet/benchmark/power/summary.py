@@ -11,6 +11,8 @@ from fmnet.study.verdict import LINEAR
 
 #: Name of the model that knows the truth.
 ORACLE = "oracle"
+#: Name of the linear baseline that every model is compared with, besides the best one.
+LDA = "shrinkage_lda"
 #: Fewest AUC between best linear baseline and oracle of which a share is worth stating.
 LEAST_ROOM = 0.02
 
@@ -54,8 +56,9 @@ def summarise(units: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         One row per ``regime, n, model``: ``mean_auc, ci_low, ci_high, n_draws``; ``best_linear``,
-        and the paired ``difference`` to it with ``difference_low, difference_high``; ``closed``,
-        the share of the distance from there to the oracle; ``seconds`` per cohort.
+        and the paired ``difference`` to it with ``difference_low, difference_high``; the same to
+        shrinkage LDA as ``minus_lda, minus_lda_low, minus_lda_high``; ``closed``, the share of the
+        distance from the best linear baseline to the oracle; ``seconds`` per cohort.
     """
     rows: list[dict[str, Any]] = []
     for (regime, n), own in units.groupby(["regime", "n"], sort=False):
@@ -78,6 +81,7 @@ def _compare(aucs: pd.DataFrame, model: str, best: str) -> dict[str, Any]:
     nothing = pd.Series(np.nan, index=aucs.index)
     own, rival = aucs.get(model, nothing), aucs.get(best, nothing)
     mean, difference = t_interval(own), t_interval(own - rival)
+    minus_lda = t_interval(own - aucs.get(LDA, nothing))
     ceiling = aucs.get(ORACLE, nothing)
     room = (ceiling - rival).mean()
     # there is nothing to find in regime null
@@ -91,5 +95,8 @@ def _compare(aucs: pd.DataFrame, model: str, best: str) -> dict[str, Any]:
         "difference": difference.mean,
         "difference_low": difference.low,
         "difference_high": difference.high,
+        "minus_lda": minus_lda.mean,
+        "minus_lda_low": minus_lda.low,
+        "minus_lda_high": minus_lda.high,
         "closed": difference.mean / room if has_room else float("nan"),
     }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnet.benchmark.power.summary import ORACLE, Interval, summarise
+from fmnet.benchmark.power.summary import LDA, ORACLE, Interval, summarise
 from fmnet.data.tables import write_table
 from fmnet.deploy.run_files import write_whole
 from fmnet.study.verdict import LINEAR
@@ -41,6 +41,15 @@ def difference_table(summary: pd.DataFrame, n: int) -> pd.DataFrame:
     return table
 
 
+def lda_table(summary: pd.DataFrame, n: int) -> pd.DataFrame:
+    """Put the differences to shrinkage LDA in such a table; empty where it was not scored."""
+    rows = summary[(summary["n"] == n) & ~summary["model"].isin(LINEAR)]
+    return _spread(
+        rows[rows["minus_lda"].notna()],
+        lambda row: Interval(row.minus_lda, row.minus_lda_low, row.minus_lda_high).say("+"),
+    )
+
+
 def _say_difference(row: Any) -> str:
     said = Interval(row.difference, row.difference_low, row.difference_high).say("+")
     if row.model == ORACLE or np.isnan(row.closed):
@@ -64,6 +73,9 @@ def markdown(summary: pd.DataFrame) -> str:
         parts += ["AUC minus that of the best linear baseline, paired by draw, and the share of"]
         parts[-1] += " the distance from there to the oracle that is closed:\n"
         parts.append(_markdown_table(difference_table(summary, n)))
+        table = lda_table(summary, n)
+        if len(table):
+            parts += [f"AUC minus that of {LDA}, paired by draw:\n", _markdown_table(table)]
     return "\n".join(parts)
 
 
@@ -80,6 +92,9 @@ def terminal_lines(summary: pd.DataFrame) -> list[str]:
         lines += ["", f"n = {n}", *_fit(auc_table(summary, n))]
         lines += ["", f"n = {n}: minus the best linear baseline, share of the way to the oracle"]
         lines += _fit(difference_table(summary, n))
+        table = lda_table(summary, n)
+        if len(table):
+            lines += ["", f"n = {n}: minus {LDA}", *_fit(table)]
     return lines
 
 

@@ -23,6 +23,18 @@ def units():
     return pd.DataFrame(rows)
 
 
+def test_differences_to_lda_have_a_table_of_their_own(units, tmp_path):
+    units["model"] = units["model"].replace("logistic_ridge", "shrinkage_lda")
+    lines = write_tables(units, tmp_path)
+    start = lines.index("n = 40: minus shrinkage_lda")
+    assert lines[start + 1].split() == ["oracle", *MODELS[3:-1]]  # the last goes on below
+    assert (
+        " ".join(lines[start + 2].split()[:7]) == "null +0.43 [+0.43, +0.43] +0.01 [+0.01, +0.01]"
+    )
+    text = (tmp_path / "power.md").read_text("utf-8")
+    assert "AUC minus that of shrinkage_lda, paired by draw:" in text
+
+
 def test_lines_fit_and_hold_every_model(units):
     lines = terminal_lines(summarise(units))
     assert max(map(len, lines)) <= WIDTH == 110

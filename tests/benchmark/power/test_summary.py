@@ -14,6 +14,7 @@ def units():
         ("aligned", "oracle"): [0.9, 0.95, 1.0],
         ("aligned", "linear_svm"): [0.6, 0.7, 0.8],
         ("aligned", "logistic_ridge"): [0.9, 0.5, 0.5],
+        ("aligned", "shrinkage_lda"): [0.6, 0.6, 0.65],
         ("aligned", "plain"): [0.7, 0.7, 0.9],
         ("null", "oracle"): [0.5, 0.5, 0.5],
         ("null", "linear_svm"): [0.3, 0.4, 0.5],
@@ -75,6 +76,20 @@ def test_best_linear_baseline_is_chosen_for_each_regime(units):
     assert row_of(summary, "null", "plain")["best_linear"] == "logistic_ridge"
     assert row_of(summary, "aligned", "oracle")["closed"] == pytest.approx(1)
     assert row_of(summary, "aligned", "linear_svm")["difference"] == 0
+
+
+def test_difference_to_lda_is_paired_by_draw(units):
+    summary = summarise(units)
+    row = row_of(summary, "aligned", "plain")
+    half = 4.302652730 * np.std([0.1, 0.1, 0.25], ddof=1) / math.sqrt(3)
+    found = row["minus_lda"], row["minus_lda_low"], row["minus_lda_high"]
+    assert found == pytest.approx((0.15, 0.15 - half, 0.15 + half))
+    assert math.isnan(row_of(summary, "null", "plain")["minus_lda"])  # where it did not race
+
+
+def test_lda_may_be_the_best_linear_baseline(units):
+    units.loc[units["model"] == "shrinkage_lda", "auc"] += 0.1
+    assert row_of(summarise(units), "aligned", "plain")["best_linear"] == "shrinkage_lda"
 
 
 def test_share_is_not_stated_where_nothing_is_planted(units):
