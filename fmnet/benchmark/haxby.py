@@ -25,7 +25,7 @@ from fmnet.deploy.preparation import PreparationSettings
 from fmnet.limits import NonNegative, NonNegativeCount, NonNegatives, Seed, Several
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.study.baselines.base import Baseline, FoldScores
-from fmnet.study.baselines.linear import LinearSvm
+from fmnet.study.baselines.linear import LinearSvm, ShrinkageLda
 from fmnet.study.crossval import NETWORK, Pipeline, crossvalidate, fold_rows
 from fmnet.study.data import build_study_data
 from fmnet.study.metrics import count_pairs, study_metrics
@@ -34,7 +34,7 @@ from fmnet.training.fit import Trainable
 from fmnet.training.recipe import Recipe
 from fmnet.training.trainer import TrainerBuilder, build_trainer
 
-SVM, DECODER = "linear_svm", "nilearn_decoder"
+SVM, LDA, DECODER = "linear_svm", "shrinkage_lda", "nilearn_decoder"
 #: Figures of a model that are reported.
 FIGURES = ("balanced_accuracy", "auc")
 
@@ -73,7 +73,7 @@ class Haxby:
     positive, negative : str
         Trial types.
     fwhm_mm : list of float
-        Smoothing that the linear SVM chooses from; nilearn's decoder takes the first.
+        Smoothing that the linear models choose from; nilearn's decoder takes the first.
     inner_splits : int
         Inner folds of the training runs, for every choice.
     n_shuffles : int
@@ -129,7 +129,7 @@ class Haxby:
     def _train(
         self, name: str, entrant: Entrant, maps: RunMaps, folds: list[Fold], title: str = ""
     ) -> pd.DataFrame:
-        """Cross-validate a network as a study does, the first one with the SVM beside it.
+        """Cross-validate a network as a study does, the first one with linear models beside it.
 
         A shuffle, which has a title, goes without.
         """
@@ -137,8 +137,9 @@ class Haxby:
         data = build_study_data(maps.cohort, maps.values, settings)
         trainable = Trainable(entrant.build_network, entrant.recipe, self.trainer)
         planned = plan_compute(trainable, Compute(), data.smoothed)
-        has_svm = not title and name == next(iter(self.networks))
-        baselines: dict[str, Baseline] = {SVM: LinearSvm(self.fwhm_mm)} if has_svm else {}
+        baselines: dict[str, Baseline] = {}
+        if not title and name == next(iter(self.networks)):
+            baselines = {SVM: LinearSvm(self.fwhm_mm), LDA: ShrinkageLda(self.fwhm_mm)}
         pipeline = Pipeline(planned, baselines, build_folds, self.seed)
         rows, _ = crossvalidate(pipeline, data, folds, title or name)
         return rows.replace({"model": {NETWORK: name}})

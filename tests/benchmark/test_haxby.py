@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fmnet.benchmark.haxby import DECODER, SVM, Entrant, Haxby, shuffle_within_runs, summarise
+from fmnet.benchmark.haxby import DECODER, LDA, SVM, Entrant, Haxby, shuffle_within_runs, summarise
 from fmnet.benchmark.haxby_runs import list_runs, make_run_maps, read_motion
 from fmnet.errors import BenchmarkError
 from fmnet.networks.signature import build_scale_space
@@ -97,7 +97,7 @@ def test_suite_answers_with_models_and_runs(data, tmp_path):
     lines = Haxby(data, networks, n_shuffles=2).run(tmp_path)
     assert sum("wanted" in line for line in lines) == 1
     models = pd.read_csv(tmp_path / "models.tsv", sep="\t").set_index("model")
-    assert list(models.index) == ["scale_space", SVM, DECODER]
+    assert list(models.index) == ["scale_space", SVM, LDA, DECODER]
     assert models.loc["scale_space", "auc"] > 0.7
     runs = pd.read_csv(tmp_path / "runs.tsv", sep="\t")
     won = (runs["scale_space"] > 0).mean()
