@@ -72,7 +72,7 @@ def train_network(pipeline: Pipeline, data: StudyData, fold: Fold) -> FinalModel
     description = describe_builder(pipeline.trainable.build_network, final.preparation.input_shape)
     parts = (final.network, description, final.preparation, final.n_epochs)
     title = network_title(description.builder, description.settings, [final.n_epochs])
-    return FinalModel(NETWORK, title, *parts, chosen_among=(NETWORK,))
+    return FinalModel(NETWORK, title, *parts, (NETWORK,))
 
 
 def fit_linear(name: str, model: VoxelModel, data: StudyData, fold: Fold) -> FinalModel:
@@ -86,9 +86,9 @@ def fit_linear(name: str, model: VoxelModel, data: StudyData, fold: Fold) -> Fin
     preparation = fit_preparation(scans.smoothed(fwhm_mm)[train], grid, contrasts, settings)
     network = linear_network(grid.unmask(weight), bias)
     description = describe_builder(build_linear, preparation.input_shape)
-    title, own = name_of(name), {"c" if isinstance(model, KernelModel) else "screen": setting}
-    parts = (network, description, preparation)
-    return FinalModel(name, title, *parts, None, chosen_among=(name,), **own)
+    c, screen = (setting, None) if isinstance(model, KernelModel) else (None, setting)
+    parts = (network, description, preparation, None, (name,), c, screen)
+    return FinalModel(name, name_of(name), *parts)
 
 
 def exportable_linear(pipeline: Pipeline, data: StudyData) -> dict[str, VoxelModel]:

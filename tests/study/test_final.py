@@ -8,12 +8,13 @@ import torch
 from fmnet.errors import ConfigError
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.study.baselines.constant import Dummy
-from fmnet.study.baselines.linear import LinearSvm, LogisticRidge
+from fmnet.study.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
 from fmnet.study.baselines.shortcuts import Coverage
 from fmnet.study.crossval import Pipeline
 from fmnet.study.final import export_choice, exportable_linear, fit_linear
 
 SVM, RIDGE = LinearSvm((0.0, 8.0), (0.1, 1.0)), LogisticRidge((8.0, 0.0), (1.0, 0.1))
+LDA = ShrinkageLda((8.0, 0.0), (0.1, 1.0))
 EVERYTHING = {"dummy": Dummy(), "svm": SVM, "coverage": Coverage(), "logistic_ridge": RIDGE}
 
 TITLES = {"network": "small CNN", "svm": "svm", "logistic_ridge": "logistic ridge"}
@@ -39,12 +40,13 @@ def data(build_study):
     return build_study(values)
 
 
-@pytest.mark.parametrize("model", [SVM, RIDGE])
+@pytest.mark.parametrize("model", [SVM, RIDGE, LDA])
 def test_network_scores_new_maps_as_the_baseline_does(data, fold, model):
     final = fit_linear("name", model, data, fold)
     scans = data.baseline_data
-    choice = fwhm_mm, c = model.choose(scans, fold)
-    assert (final.preparation.fwhm_mm, final.c) == (fwhm_mm, c)
+    choice = fwhm_mm, setting = model.choose(scans, fold)
+    assert final.preparation.fwhm_mm == fwhm_mm
+    assert (final.c, final.screen) == ((None, setting) if model is LDA else (setting, None))
     assert final.preparation.input_shape == (2, 7, 8, 9)
     expected = model.scores(scans, scans.rows(fold.train), scans.rows(fold.test), choice)
     images = final.preparation.prepare(scans.values[scans.rows(fold.test)])
@@ -61,7 +63,8 @@ def test_preparation_keeps_what_the_study_asks_of_a_map(data, fold):
 
 
 def test_linear_models_of_voxels_alone_can_be_exported(data):
-    assert list(exportable_linear(pipeline_of(EVERYTHING), data)) == ["svm", "logistic_ridge"]
+    found = exportable_linear(pipeline_of(EVERYTHING | {"shrinkage_lda": LDA}), data)
+    assert list(found) == ["svm", "logistic_ridge", "shrinkage_lda"]
 
 
 @pytest.mark.parametrize(

@@ -262,4 +262,4 @@ def ledoit_wolf_dual(centred: NDArray[Any]) -> float:
     noise = (float((np.diag(gram) ** 2).sum()) / n - square) / n
     if distance <= 1e-12 * square:  # it is a multiple of the identity already
         return 0.0
-    return min(max(noise, 0.0) / distance, 1.0)
+    return float(np.clip(noise / distance, 0, 1))
