@@ -73,11 +73,12 @@ def _known(evidence: Evidence | None, training: Mapping[str, Any]) -> str:
     parts = [f"**Verdict of the study:** {evidence.verdict or 'not recorded'}"]
     parts += [evidence.note] if evidence.note else []
     red = count_red(evidence)
-    parts.append(f"**{red[0].upper()}{red[1:]}**{':' if evidence.red else '.'}")
+    why = ", which may explain the result without the brain, or undo it:"
+    parts.append(f"**{red[0].upper()}{red[1:]}**{why if evidence.red else '.'}")
     parts += ["\n".join(f"- {text}" for text in evidence.red)] if evidence.red else []
     if evidence.amber:
         short = [text if len(text) <= SHORT else f"{text[:SHORT]}…" for text in evidence.amber]
-        parts += ["To be known as well:", "\n".join(f"- {text}" for text in short)]
+        parts += ["To be known as well:", "\n".join(f"- {text}" for text in short), "Figures:"]
     corrected = "not recorded"
     if evidence.auc_corrected is not None:
         corrected = say_auc(evidence.auc_corrected, evidence.auc_corrected_ci)
@@ -87,23 +88,14 @@ def _known(evidence: Evidence | None, training: Mapping[str, Any]) -> str:
     ]
     if evidence.n_positive is None:
         people = ["how many of each group is not recorded"]
-    calibration = evidence.calibration or {}
-    slope = "not recorded"
-    if "slope" in calibration:
-        slope = f"{calibration['slope']:.2f}"
-        slope += (
-            ""
-            if not calibration.get("slope_ci")
-            else " [{:.2f}, {:.2f}]".format(*calibration["slope_ci"])
-        )
+    base_rate = (evidence.calibration or {}).get("base_rate")
     parts.append(
         f"- Out of fold, AUC with its 95 % interval over people: "
         f"{say_auc(evidence.auc, evidence.auc_ci)}; corrected for the choice of the model by its "
         f"AUC: {corrected}.\n"
         f"- Permutation test: {say_p_of(evidence)}.\n"
         f"- {evidence.n_subjects} people ({', '.join(people)}), {evidence.n_scans} scans.\n"
-        f"- Probabilities are calibrated out of fold (slope {slope}) and hold "
-        f"{say_base_rate(calibration.get('base_rate'))}; in other samples they differ."
+        f"- Probabilities are calibrated out of fold, {say_base_rate(base_rate)}."
     )
     return "\n\n".join(parts)
 

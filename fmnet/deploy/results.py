@@ -75,7 +75,7 @@ def about_signature(bundle: Bundle) -> dict[str, Any]:
         "probability": f"of {training['positive']}, {say_base_rate(base_rate)}",
         "base_rate": base_rate,
         "evidence": None if evidence is None else asdict(evidence),
-        "evidence_note": f"{NOT_RECORDED} in its bundle" if evidence is None else "",
+        "evidence_note": f"{NOT_RECORDED} in its bundle" if evidence is None else None,
     }
 
 

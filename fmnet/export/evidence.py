@@ -100,8 +100,8 @@ def _findings(
         others = [one for one in found if one["text"] not in known]
         found = [*of_own, *(one | {"text": f"Of the {of}: {one['text']}"} for one in others)]
         note = (
-            f"The study chose and audited the {of}, and this is the {titles[own]}: the verdict is "
-            "of the study, and findings that begin so are of the other model."
+            f"The study audited the {of}, and this signature is the {titles[own]}: findings that "
+            f"begin with 'Of the {of}' are of that model."
         )
     by_severity = {
         severity: [one["text"] for one in found if one["severity"] == severity]

@@ -13,7 +13,7 @@ def test_control_stands_in_bold_at_the_top(bundle):
 def test_without_control_nothing_is_said_of_one(bundle):
     training = bundle.metadata["training"] | {"control": "", "origin": ""}
     lines = model_card(bundle.metadata | {"training": training}).splitlines()
-    assert lines[2] == "## Intended use"
+    assert lines[2] == "## What is known of it"
 
 
 def test_each_model_is_said_to_have_reached_its_own_figures(bundle, chosen):

@@ -74,6 +74,9 @@ def weaken(run, folder, auc, low, high):
     figures = record["crossvalidation"][record["model"]]
     figures |= {"auc": auc, "auc_ci": [low, high]}
     path.write_text(json.dumps(record))
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["models"][record["model"]] |= {"auc": auc, "auc_ci": [low, high]}
+    (run / "metrics.json").write_text(json.dumps(metrics))
 
 
 @pytest.mark.parametrize(("model", "folder"), [("network", "model"), ("auto", "model_linear")])
