@@ -169,8 +169,9 @@ class Results:
         """Write more of a document; a file is whole after it, a pipe when all is written."""
         file.write(text)
         if self._part is not None:
-            self._end = file.tell()
+            end = file.tell()
             file.write(END.format("false"))
+            self._end = end
 
     def __exit__(
         self,

@@ -3,6 +3,7 @@ import json
 import os
 import stat
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -156,16 +157,18 @@ def test_json_is_whole_after_each_prediction(tmp_path):
 
 
 def test_json_that_is_interrupted_within_a_prediction_keeps_those_before(tmp_path, monkeypatch):
-    def stop(*_):
+    def stop(_):
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), Results(tmp_path / "x.json", ABOUT) as results:
-        results.add(PREDICTIONS[0])
-        monkeypatch.setattr("fmnet.deploy.results.END", type("", (str,), {"format": stop})())
-        try:
-            results.add(PREDICTIONS[1])
-        finally:
-            monkeypatch.undo()
+    def write():
+        with Results(tmp_path / "x.json", ABOUT) as results:
+            results.add(PREDICTIONS[0])
+            with monkeypatch.context() as changed:
+                changed.setattr("fmnet.deploy.results.END", SimpleNamespace(format=stop))
+                results.add(PREDICTIONS[1])
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
     document = json.loads((tmp_path / "x.json").read_text("utf-8"))
     assert [one["scan"] for one in document["predictions"]] == ["a,b"]
     assert document["complete"] is False

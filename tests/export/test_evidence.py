@@ -157,7 +157,8 @@ def test_metrics_that_are_none_are_refused(gather, change):
 
 def test_no_red_finding_is_dropped_and_what_is_cut_is_counted(gather):
     texts = [f"Finding {n}." for n in range(600)] + ["x" * 5000]
-    known = gather(METRICS | {"findings": [{"severity": "red", "text": one} for one in texts]})
+    found = [{"severity": "red", "text": one} for one in texts]
+    known = gather(METRICS | {"findings": found})
     assert known.red[:499] == texts[:499]
     assert known.red[499:] == ["And 102 more, in the report of the run."]
     known = gather(

@@ -228,3 +228,29 @@ def test_bundle_names_no_folder_of_this_machine(finished):
         assert b"site-packages" not in content, path.name
         assert str(Path(fmnet.__file__).parent).encode() not in content, path.name
         assert str(finished.run_dir.parent).encode() not in content, path.name
+
+
+def test_altered_metrics_are_refused_before_anything_of_them_is_stated(finished, tmp_path):
+    copy = shutil.copytree(finished.run_dir, tmp_path / "run")
+    metrics = json.loads((copy / "metrics.json").read_text()) | {"findings": []}
+    (copy / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(RunError, match=r"metrics\.json: found another content than SHA256SUMS"):
+        export_run(str(copy), str(tmp_path / "bundle"))
+
+
+def test_evidence_is_that_of_the_run(finished, chosen, bundle):
+    metrics = json.loads((finished.run_dir / "metrics.json").read_text())
+    for one, name in ((bundle, "network"), (chosen.bundle, "linear_svm")):
+        assert one.evidence.verdict == metrics["verdict"]
+        assert one.evidence.auc == metrics["models"][name]["auc"]
+        assert (one.evidence.n_subjects, one.evidence.n_positive) == (24, 12)
+    assert chosen.exported.evidence == chosen.bundle.evidence
+    assert chosen.exported.known.startswith(metrics["verdict"].partition(". ")[0][:40])
+    assert "red finding" in chosen.exported.known
+
+
+def test_run_without_metrics_is_exported_and_says_what_is_not_recorded(run):
+    (run / "metrics.json").unlink()
+    exported = export_run(str(run), str(run.parent / "bundle"), n_check=1)
+    assert exported.known == "verdict not recorded; red findings not recorded in its model card"
+    assert "Red findings not recorded" in (run.parent / "bundle" / "MODEL_CARD.md").read_text()
