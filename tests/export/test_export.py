@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import zipfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,7 @@ def weaken(run, folder, auc, low, high):
     path.write_text(json.dumps(record))
     metrics = json.loads((run / "metrics.json").read_text())
     metrics["models"][record["model"]] |= {"auc": auc, "auc_ci": [low, high]}
+    metrics["findings"] = []
     (run / "metrics.json").write_text(json.dumps(metrics))
 
 
@@ -100,9 +102,16 @@ def test_model_that_is_not_above_chance_is_refused_unless_asked_for(run, model, 
     assert (prediction.status, prediction.reason) == ("ok", said)
 
 
-def test_score_of_an_informative_signature_has_no_remark(bundle, run):
-    prediction = predict_scan(bundle, read_run_scans(run, 1)[0])
-    assert (prediction.status, prediction.reason) == ("ok", "")
+@pytest.mark.parametrize(
+    ("red", "remark"), [([], ""), (["x"], "signature has 1 red finding: see its MODEL_CARD.md")]
+)
+def test_score_of_an_informative_signature_has_no_remark_but_of_red_findings(
+    bundle, run, red, remark
+):
+    evidence = bundle.metadata["evidence"] | {"red": red}
+    known = replace(bundle, metadata=bundle.metadata | {"evidence": evidence})
+    prediction = predict_scan(known, read_run_scans(run, 1)[0])
+    assert (prediction.status, prediction.reason) == ("ok", remark)
     assert bundle.metadata["warnings"] == []
 
 
