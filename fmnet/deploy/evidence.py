@@ -14,8 +14,9 @@ CARD = "MODEL_CARD.md"
 NOT_RECORDED = "what is known of the signature is not recorded"
 #: The part of the evidence that goes with each single score.
 IN_SHORT = (
-    "model", "verdict", "red", "note", "auc", "auc_ci", "auc_corrected", "auc_corrected_ci", "p",
-    "p_of", "n_permutations", "n_subjects", "n_positive", "n_negative", "n_scans",
+    "model", "verdict", "red", "note", "auc", "auc_ci", "n_candidates", "auc_corrected",
+    "auc_corrected_ci", "p", "p_of", "n_permutations", "n_subjects", "n_positive", "n_negative",
+    "n_scans",
 )  # fmt: skip
 
 
@@ -57,6 +58,7 @@ EVIDENCE = {
         "note": TEXT,
         "auc": SHARE,
         "auc_ci": _INTERVAL,
+        "n_candidates": COUNT_OR_NONE,
         "auc_corrected": SHARE,
         "auc_corrected_ci": _INTERVAL,
         "p": SHARE,
@@ -87,8 +89,10 @@ class Evidence:
         Whose findings they are, where they are not this model's.
     auc, auc_ci
         Out of fold, with the 95 % interval over people.
+    n_candidates : int
+        Of how many models it is the best by that AUC.
     auc_corrected, auc_corrected_ci
-        The same, corrected for the choice of the model by it.
+        The same, corrected for that choice.
     p : float
         Of a permutation test.
     p_of : str
@@ -108,6 +112,7 @@ class Evidence:
     note: str | None = None
     auc: float | None = None
     auc_ci: list[float] | None = None
+    n_candidates: int | None = None
     auc_corrected: float | None = None
     auc_corrected_ci: list[float] | None = None
     p: float | None = None
@@ -143,11 +148,19 @@ def red_note(evidence: Evidence | None) -> str:
     return f"signature has {count_red(evidence)}: see its {CARD}"
 
 
-def say_auc(auc: float | None, interval: list[float] | None) -> str:
-    """Write an AUC with its interval: ``0.71 [0.59, 0.82]``."""
-    if auc is None:
+def say_auc(evidence: Evidence) -> str:
+    """Write the AUC with its interval, and both corrected for the choice if there was one."""
+    said = _figure(evidence.auc, evidence.auc_ci)
+    if evidence.auc is None or (evidence.n_candidates or 1) < 2:
+        return said
+    corrected = _figure(evidence.auc_corrected, evidence.auc_corrected_ci)
+    return f"{said}, corrected for its choice among {evidence.n_candidates} models {corrected}"
+
+
+def _figure(value: float | None, interval: list[float] | None) -> str:
+    if value is None:
         return "not recorded"
-    return f"{auc:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
+    return f"{value:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
 
 
 def say_p_of(evidence: Evidence) -> str:
@@ -171,7 +184,7 @@ def summary(evidence: Evidence | None) -> str:
     """Say in one line what a signature's scores can't be read without."""
     if evidence is None:
         return f"{NOT_RECORDED} in its bundle"
-    auc = say_auc(evidence.auc, evidence.auc_ci)
-    return f"known of the signature: {count_red(evidence)} (see {CARD}); AUC {auc}, " + say_p_of(
-        evidence
+    return (
+        f"known of the signature: {count_red(evidence)} (see {CARD}); AUC {say_auc(evidence)}; "
+        f"{say_p_of(evidence)}"
     )

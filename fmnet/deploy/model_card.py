@@ -79,9 +79,6 @@ def _known(evidence: Evidence | None, training: Mapping[str, Any]) -> str:
     if evidence.amber:
         short = [text if len(text) <= SHORT else f"{text[:SHORT]}…" for text in evidence.amber]
         parts += ["To be known as well:", "\n".join(f"- {text}" for text in short), "Figures:"]
-    corrected = "not recorded"
-    if evidence.auc_corrected is not None:
-        corrected = say_auc(evidence.auc_corrected, evidence.auc_corrected_ci)
     people = [
         f"{'not recorded' if n is None else n} {training[group]}"
         for group, n in (("positive", evidence.n_positive), ("negative", evidence.n_negative))
@@ -90,9 +87,7 @@ def _known(evidence: Evidence | None, training: Mapping[str, Any]) -> str:
         people = ["how many of each group is not recorded"]
     base_rate = (evidence.calibration or {}).get("base_rate")
     parts.append(
-        f"- Out of fold, AUC with its 95 % interval over people: "
-        f"{say_auc(evidence.auc, evidence.auc_ci)}; corrected for the choice of the model by its "
-        f"AUC: {corrected}.\n"
+        f"- AUC out of fold with its 95 % interval over people: {say_auc(evidence)}.\n"
         f"- Permutation test: {say_p_of(evidence)}.\n"
         f"- {evidence.n_subjects} people ({', '.join(people)}), {evidence.n_scans} scans.\n"
         f"- Probabilities are calibrated out of fold, {say_base_rate(base_rate)}."

@@ -49,8 +49,7 @@ def gather_evidence(run_dir: Path, choice: Choice) -> Evidence:
         if not abs(figures["auc"] - stated) <= SAME_AUC:
             raise RunError(_other_run(path, figures["auc"], stated))
         titles = record.get("titles", {}) | metrics.get("titles", {}) | {own: record["title"]}
-        exported = metrics.get("exported", {})
-        corrected = exported if exported.get("model") == own else {}
+        corrected = (record.get("chosen") or {}) if choice.n_models > 1 else {}
         red, amber, note = _findings(metrics, own, titles)
         n_positive, n_negative = _count_people(run_dir, record["positive"], record["negative"])
         calibration = read_calibration(choice.folder / "calibration.json")
@@ -62,6 +61,7 @@ def gather_evidence(run_dir: Path, choice: Choice) -> Evidence:
             note=note,
             auc=figures["auc"],
             auc_ci=list(figures["auc_ci"]),
+            n_candidates=choice.n_models,
             auc_corrected=corrected.get("auc_corrected"),
             auc_corrected_ci=corrected.get("auc_corrected_ci"),
             n_subjects=record["n_subjects"],
@@ -115,23 +115,25 @@ def _permutation(
 ) -> dict[str, Any]:
     """Find the p-value that counts for how the model came to be exported.
 
-    That is the one of the largest AUC among the candidates where the model was chosen by its AUC,
-    and the model's own where it was asked for.
+    That is the one of the largest AUC among the models that it was chosen among; of runs of before
+    that was worked out, its own.
     """
-    tested, own = metrics.get("permutation") or {}, choice.record["model"]
-    is_chosen = choice.asked == "auto" and metrics.get("exported", {}).get("model", own) == own
-    if is_chosen and "chosen" in tested:
-        among = [f"the {titles.get(name, name)}" for name in tested["chosen"]["among"]]
-        of = f"the AUC of {among[0]}"
-        if len(among) > 1:
-            of = f"the largest AUC among {', '.join(among[:-1])} and {among[-1]}"
-        return {"p": tested["chosen"]["p"], "p_of": of, "n_permutations": tested["n"]}
+    chosen, tested = choice.record.get("chosen") or {}, metrics.get("permutation") or {}
+    own = choice.record["model"]
+    if chosen.get("p") is not None:
+        *others, last = [f"the {titles.get(name, name)}" for name in chosen["among"]]
+        of = f"the largest AUC among {', '.join(others)} and {last}" if others else _auc_of(last)
+        return {"p": chosen["p"], "p_of": of, "n_permutations": chosen["n_permutations"]}
     if own not in tested.get("models", {}):
         return {"p": None, "p_of": "not tested by permutation", "n_permutations": None}
-    of = f"the AUC of the {titles[own]}"
+    of = _auc_of(f"the {titles[own]}")
     if choice.n_models > 1:
         of += f", without regard to its choice among {choice.n_models} models"
     return {"p": tested["models"][own]["p"], "p_of": of, "n_permutations": tested["n"]}
+
+
+def _auc_of(model: str) -> str:
+    return f"the AUC of {model}"
 
 
 def _count_people(run_dir: Path, *groups: str) -> tuple[int | None, ...]:

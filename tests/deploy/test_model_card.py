@@ -4,8 +4,9 @@ KNOWN = {
     "model": "small CNN", "verdict": "Small CNN: AUC 0.80 [0.70, 0.90], above chance.",
     "red": [f"Column {n} tells the groups apart." for n in range(7)],
     "amber": ["The groups differ in sex.", "x" * 300],
-    "auc": 0.8, "auc_ci": [0.7, 0.9], "auc_corrected": 0.76, "auc_corrected_ci": [0.64, 0.87],
-    "p": 0.0204, "p_of": "the largest AUC among the small CNN and the linear SVM",
+    "auc": 0.8, "auc_ci": [0.7, 0.9], "n_candidates": 2,
+    "auc_corrected": 0.76, "auc_corrected_ci": [0.64, 0.87], "p": 0.0204,
+    "p_of": "the largest AUC among the small CNN and the linear SVM",
     "n_permutations": 99, "n_subjects": 9, "n_positive": 4, "n_negative": 5, "n_scans": 10,
     "calibration": {"slope": 2.5, "base_rate": 0.5},
 }  # fmt: skip
@@ -101,8 +102,8 @@ def test_what_is_known_stands_before_all_else_and_no_red_finding_is_dropped(bund
     assert "\n- The groups differ in sex.\n" in known
     assert f"\n- {'x' * 200}…\n" in known
     assert (
-        "AUC with its 95 % interval over people: 0.80 [0.70, 0.90]; corrected for the choice of "
-        "the model by its AUC: 0.76 [0.64, 0.87]." in known
+        "95 % interval over people: 0.80 [0.70, 0.90], corrected for its choice among 2 models "
+        "0.76 [0.64, 0.87]." in known
     )
     assert (
         "p = 0.020 (the largest AUC among the small CNN and the linear SVM; 99 permutations)"
@@ -113,10 +114,11 @@ def test_what_is_known_stands_before_all_else_and_no_red_finding_is_dropped(bund
 
 
 def test_what_a_run_did_not_record_is_said(bundle):
-    known = known_of(bundle, {"n_subjects": 9, "n_scans": 9, "p_of": "not tested by permutation"})
+    little = {"n_subjects": 9, "n_scans": 9, "auc": 0.8, "n_candidates": 2}
+    known = known_of(bundle, little | {"p_of": "not tested by permutation"})
     assert "**Verdict of the study:** not recorded" in known
     assert "**Red findings not recorded**." in known
-    assert "corrected for the choice of the model by its AUC: not recorded" in known
+    assert "0.80, corrected for its choice among 2 models not recorded." in known
     assert "Permutation test: not tested by permutation." in known
     assert "9 people (how many of each group is not recorded)" in known
     assert "for groups of the same proportion as in training" in known

@@ -11,6 +11,12 @@ from fmnet.export.evidence import gather_evidence
 NETWORK = {"auc": 0.7, "auc_ci": [0.6, 0.8], "balanced_accuracy": 0.6}
 SVM = {"auc": 0.8, "auc_ci": [0.7, 0.9], "balanced_accuracy": 0.7}
 TITLES = {"network": "scale space", "linear_svm": "linear SVM"}
+#: What a choice among both says of it.
+CHOSEN = {
+    "among": ["network", "linear_svm"], "auc_corrected": 0.76, "auc_corrected_ci": [0.64, 0.87],
+    "p": 0.02, "n_permutations": 99,
+}  # fmt: skip
+ALONE = CHOSEN | {"among": ["network"], "auc_corrected": 0.7, "p": 0.04}
 #: What a run of now states.
 METRICS = {
     "models": {"network": NETWORK, "linear_svm": SVM},
@@ -22,11 +28,6 @@ METRICS = {
             "network": {"observed": 0.7, "p": 0.04, "null": []},
             "linear_svm": {"observed": 0.8, "p": 0.01, "null": []},
         },
-        "chosen": {"among": ["network", "linear_svm"], "observed": 0.8, "p": 0.02, "null": []},
-    },
-    "exported": {
-        "model": "linear_svm", "why": "larger", "among": ["network", "linear_svm"],
-        "auc_corrected": 0.76, "auc_corrected_ci": [0.64, 0.87],
     },
     "audit": {"model": "linear_svm", "findings": []},
     "audit_network": {"findings": [{"severity": "red", "text": "The network follows age."}]},
@@ -43,7 +44,7 @@ METRICS = {
 def gather(tmp_path):
     """Gather from a run of nine people, of whom one has two scans; `metrics` None for no file."""
 
-    def run(metrics=METRICS, model="linear_svm", asked="auto", n_models=2):
+    def run(metrics=METRICS, model="linear_svm", asked="auto", n_models=2, chosen=CHOSEN):
         if metrics is not None:
             (tmp_path / "metrics.json").write_text(json.dumps(metrics))
         rows = [
@@ -56,7 +57,7 @@ def gather(tmp_path):
         record = {
             "model": model, "title": TITLES[model], "titles": TITLES, "positive": "FM",
             "negative": "NA", "n_subjects": 9, "n_scans": 10,
-            "crossvalidation": {"network": NETWORK, "linear_svm": SVM},
+            "crossvalidation": {"network": NETWORK, "linear_svm": SVM}, "chosen": chosen,
         }  # fmt: skip
         return gather_evidence(tmp_path, Choice(tmp_path, record, asked, "why", n_models))
 
@@ -78,17 +79,10 @@ def test_model_that_was_chosen_has_the_p_of_the_choice_and_its_corrected_auc(gat
     assert known.calibration["slope"] == 2.5
 
 
-def test_model_that_was_asked_for_has_its_own_p(gather):
-    known = gather(asked="linear", n_models=1)
-    assert (known.p, known.p_of) == (0.01, "the AUC of the linear SVM")
-    assert known.auc_corrected == 0.76
-    known = gather(asked="linear", n_models=3)
-    assert known.p_of.endswith("linear SVM, without regard to its choice among 3 models")
-
-
 def test_network_that_was_not_chosen_has_its_own_figures_and_says_whose_findings_are(gather):
-    known = gather(model="network", asked="network", n_models=1)
+    known = gather(model="network", asked="network", n_models=1, chosen=ALONE)
     assert (known.model, known.auc, known.p) == ("scale space", 0.7, 0.04)
+    assert (known.p_of, known.n_candidates) == ("the AUC of the scale space", 1)
     assert known.auc_corrected is None
     assert known.red == [
         "The network follows age.",
@@ -107,9 +101,8 @@ def test_finding_of_both_models_is_said_once(gather):
 
 def test_run_of_before_audited_the_network(gather):
     older = {key: METRICS[key] for key in ("models", "titles", "findings", "verdict")}
-    older["permutation"] = METRICS["permutation"] | {}
-    del older["permutation"]["chosen"]
-    known = gather(older)
+    older["permutation"] = METRICS["permutation"]
+    known = gather(older, chosen={})
     assert known.red[0] == "Of the scale space: The score follows age."
     assert known.p == 0.01
     assert known.p_of == "the AUC of the linear SVM, without regard to its choice among 2 models"
@@ -118,12 +111,12 @@ def test_run_of_before_audited_the_network(gather):
 
 def test_earlier_name_of_the_network_is_known(gather):
     older = json.loads(json.dumps(METRICS).replace('"network"', '"cnn"'))
-    assert gather(older, "network", "network", 1).p == 0.04
+    assert gather(older, "network", "network", 1, {}).p == 0.04
 
 
 def test_run_without_permutations_says_so(gather):
     metrics = {key: value for key, value in METRICS.items() if key != "permutation"}
-    known = gather(metrics)
+    known = gather(metrics, chosen={"among": ["network"], "auc_corrected": 0.7})
     assert (known.p, known.p_of, known.n_permutations) == (None, "not tested by permutation", None)
 
 
@@ -152,7 +145,7 @@ def test_metrics_of_another_run_are_refused(gather):
 )
 def test_metrics_that_are_none_are_refused(gather, change):
     with pytest.raises(RunError, match=r"metrics\.json: found .*; accepted: JSON as the run wrote"):
-        gather(METRICS | change)
+        gather(METRICS | change, chosen={})
 
 
 def test_no_red_finding_is_dropped_and_what_is_cut_is_counted(gather):
