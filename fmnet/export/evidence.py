@@ -101,8 +101,9 @@ def _findings(
         found = [*of_own, *(one | {"text": f"Of the {of}: {one['text']}"} for one in others)]
         note = (
             f"The study audited the {of}, and this signature is the {titles[own]}: findings that "
-            f"begin with 'Of the {of}' are of that model."
+            f"begin with 'Of the {of}' are of that model"
         )
+        note += "." if of_own else ", and there are none of this one's own."
     by_severity = {
         severity: [one["text"] for one in found if one["severity"] == severity]
         for severity in ("red", "amber")
