@@ -22,7 +22,7 @@ def work(config: DictConfig) -> None:
         f"{agreement.onnx:.1e} (ONNX Runtime) and {agreement.torch_export:.1e} (torch.export)"
     )
     unknown = [exported.unknown] if exported.unknown else []
-    show([exported.choice.line, agreed, *unknown, config.out])
+    show([exported.choice.line, exported.known, agreed, *unknown, config.out])
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from fmnet.data.volume import FloatArray
 from fmnet.deploy.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.deploy.calibration import Calibration, read_calibration
 from fmnet.deploy.choice import warnings_of
+from fmnet.deploy.evidence import EVIDENCE, Evidence, evidence_of
 from fmnet.deploy.fields import COUNT, SPACE, TEXT, list_of, optional, read_fields
 from fmnet.deploy.onnx_network import OnnxNetwork, load_network
 from fmnet.deploy.preparation import Preparation
@@ -64,6 +65,7 @@ METADATA = {
     "training.origin": TEXT,
     "training.control": optional(TEXT),
     "training.n_scans": COUNT,
+    **EVIDENCE,
 }
 
 
@@ -134,6 +136,11 @@ class Bundle:
     def warnings(self) -> list[str]:
         """What no score of this signature can be read without, see `choice.warnings_of`."""
         return warnings_of(self.metadata["training"])
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """What the study found out about the signature; None if that is not recorded."""
+        return evidence_of(self.metadata)
 
     @property
     def is_synthetic(self) -> bool:

@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
 
 from tqdm import tqdm
@@ -15,11 +14,12 @@ from tqdm import tqdm
 from fmnet.deploy.beside import Stated
 from fmnet.deploy.bold_predict import NewBoldScan, predict_run
 from fmnet.deploy.bundle import INTENDED_USE, Bundle, read_bundle
+from fmnet.deploy.evidence import say_base_rate, summary
 from fmnet.deploy.find import find_new_scans
 from fmnet.deploy.find_bold import find_new_runs
 from fmnet.deploy.options import build_parser, entities_of, stated_by
 from fmnet.deploy.predict import NewScan, Prediction, failed, predict_scan
-from fmnet.deploy.results import Results, check_out
+from fmnet.deploy.results import Results, about_signature, check_out
 from fmnet.errors import BundleError, Fault, FmnetError, printable
 
 #: What asks a program to end.
@@ -61,14 +61,14 @@ def main(arguments: list[str] | None = None) -> int:
             if options.out is not None:
                 check_out(options.out)
             bundle = read_bundle(options.bundle, give_up)
+            results.about = about_signature(bundle)
             print(f"{describe(bundle)}\n{INTENDED_USE}", file=sys.stderr)
             stated, entities = stated_by(options, bundle), entities_of(options)
             for source in options.scans:
                 listed += _find(bundle, source, options.space, stated, entities)
             with results:
                 unscored = _predict_all(bundle, listed, results)
-            if options.out is not None:
-                _summarise(results, unscored, options.out)
+            _summarise(results, unscored, bundle)
             sys.stdout.flush()
     except FmnetError as error:
         print(f"fmnet-predict: {error}", file=sys.stderr)
@@ -180,8 +180,14 @@ def _unforeseen(name: str, error: Exception) -> Fault:
     return Fault(name, found, accepted, "check its files; if they are sound, report this message")
 
 
-def _summarise(results: Results, unscored: list[Prediction], out: Path) -> None:
-    print(", ".join(f"{n} {status}" for status, n in results.counts.items()), file=sys.stderr)
-    for prediction in unscored:
-        print(f"  {prediction.status}: {prediction.reason}", file=sys.stderr)
-    print(printable(str(out)))
+def _summarise(results: Results, unscored: list[Prediction], bundle: Bundle) -> None:
+    """Say what a table that is printed shows by itself, and of each what it does not show."""
+    if results.out is not None:
+        print(", ".join(f"{n} {status}" for status, n in results.counts.items()), file=sys.stderr)
+        for prediction in unscored:
+            print(f"  {prediction.status}: {prediction.reason}", file=sys.stderr)
+    rate = say_base_rate(getattr(bundle.calibration, "base_rate", None))
+    known = printable(f"{summary(bundle.evidence)}; probabilities hold {rate}")
+    print(known, file=sys.stderr)
+    if results.out is not None:
+        print(printable(str(results.out)))

@@ -5,11 +5,22 @@ from typing import Any
 
 from fmnet.deploy.bold_contract import BoldContract, cleaning_words
 from fmnet.deploy.choice import optimism, warnings_of
+from fmnet.deploy.evidence import (
+    NOT_RECORDED,
+    Evidence,
+    count_red,
+    evidence_of,
+    say_auc,
+    say_base_rate,
+    say_p_of,
+)
 from fmnet.deploy.series_preparation import SERIES
 from fmnet.errors import printable
 
 #: Paths of a network that are linear in maps.
 LINEAR_PATHS = ("places", "whole")
+#: Most characters of an amber finding; all of it is in metadata.json.
+SHORT = 200
 
 
 def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -> str:
@@ -31,7 +42,8 @@ def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -
     return (
         f"# Signature: {training['positive']} against {training['negative']}\n\n"
         + "".join(f"**{mark}**\n\n" for mark in marks if mark)
-        + f"## Intended use\n\n{metadata['intended_use']}\n\n"
+        + f"## What is known of it\n\n{_known(evidence_of(metadata), training)}\n\n"
+        f"## Intended use\n\n{metadata['intended_use']}\n\n"
         f"## Input\n\n{_input(wanted, contract)}\n\n{_gates(contract)}\n\n"
         f"## Model\n\nThe {training['title']}, exported because {choice['why']}. "
         f"{linear_sentence(training, wanted.get('kind') == SERIES)}".rstrip()
@@ -49,7 +61,38 @@ def _inert(value: Any) -> Any:
         return {_inert(name): _inert(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [_inert(one) for one in value]
-    return printable(value).replace("<", "&lt;") if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return printable(value).replace("<", "&lt;").replace("](", "]&#40;")  # no links, no images
+
+
+def _known(evidence: Evidence | None, training: Mapping[str, Any]) -> str:
+    """Say what a score of the signature can't be read without: verdict, warnings, figures."""
+    if evidence is None:
+        return f"{NOT_RECORDED[0].upper()}{NOT_RECORDED[1:]}."
+    parts = [f"**Verdict of the study:** {evidence.verdict or 'not recorded'}"]
+    parts += [evidence.note] if evidence.note else []
+    red = count_red(evidence)
+    why = ", which may explain the result without the brain, or undo it:"
+    parts.append(f"**{red[0].upper()}{red[1:]}**{why if evidence.red else '.'}")
+    parts += ["\n".join(f"- {text}" for text in evidence.red)] if evidence.red else []
+    if evidence.amber:
+        short = [text if len(text) <= SHORT else f"{text[:SHORT]}…" for text in evidence.amber]
+        parts += ["To be known as well:", "\n".join(f"- {text}" for text in short), "Figures:"]
+    people = [
+        f"{'not recorded' if n is None else n} {training[group]}"
+        for group, n in (("positive", evidence.n_positive), ("negative", evidence.n_negative))
+    ]
+    if evidence.n_positive is None:
+        people = ["how many of each group is not recorded"]
+    base_rate = (evidence.calibration or {}).get("base_rate")
+    parts.append(
+        f"- AUC out of fold with its 95 % interval over people: {say_auc(evidence)}.\n"
+        f"- Permutation test: {say_p_of(evidence)}.\n"
+        f"- {evidence.n_subjects} people ({', '.join(people)}), {evidence.n_scans} scans.\n"
+        f"- Probabilities are calibrated out of fold, {say_base_rate(base_rate)}."
+    )
+    return "\n\n".join(parts)
 
 
 def linear_sentence(training: Mapping[str, Any], is_series: bool) -> str:

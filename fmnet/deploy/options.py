@@ -29,7 +29,10 @@ def build_parser() -> argparse.ArgumentParser:
         "commas, or a folder that fMRIPrep wrote",
     )
     parser.add_argument(
-        "--out", type=Path, help="table to write, .csv with commas; without it, it is printed"
+        "--out",
+        type=Path,
+        help="file to write: .json with what is known of the signature in each record, else a "
+        "table, .csv with commas; without it, the table is printed",
     )
     parser.add_argument(
         "--space",

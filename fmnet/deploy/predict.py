@@ -14,6 +14,7 @@ from fmnet.data.statistic import UNSAID_STAT, name_stat, p_value_fault, stat_fau
 from fmnet.data.store import coverage_fault, place_checked
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.deploy.bundle import MAX_SCORE, Bundle
+from fmnet.deploy.evidence import red_note
 from fmnet.deploy.naming import UNSAID_CONTRASTS, check_same_space, check_stat, stated
 from fmnet.deploy.quality import scale_faults
 from fmnet.errors import Fault, VolumeError
@@ -110,7 +111,7 @@ def scored(bundle: Bundle, name: str, score: float, note: str = "") -> Predictio
         accepted = f"a finite score, of at most {MAX_SCORE:g}"
         action = "check the map or run, and where the signature comes from"
         return failed(name, [Fault(name, f"a score of {score:g}", accepted, action)])
-    notes = " | ".join(filter(None, [note, *bundle.warnings]))
+    notes = " | ".join(filter(None, [note, *bundle.warnings, red_note(bundle.evidence)]))
     return Prediction(name, score, float(bundle.calibration.probability(score)), "ok", notes)
 
 

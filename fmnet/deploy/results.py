@@ -1,23 +1,38 @@
-"""Write predictions row by row; their table gets its name in the end."""
+"""Write predictions one by one, as a table or as JSON; the file gets its name in the end."""
 
+import json
 import os
 import re
 import sys
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
+from textwrap import indent
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
 from fmnet.data.tables import write_table
+from fmnet.deploy.bundle import Bundle
+from fmnet.deploy.evidence import IN_SHORT, NOT_RECORDED, say_base_rate
 from fmnet.deploy.predict import Prediction, predictions_table
-from fmnet.errors import Fault, OutputError
+from fmnet.deploy.sums import SUMS, sha256_of
+from fmnet.errors import Fault, OutputError, printable
 
 try:
     import fcntl
 except ImportError:  # there is none on Windows
     fcntl = None  # type: ignore[assignment]
+
+
+#: How the predictions of a JSON document begin, and how they and it end.
+LIST, END = '"predictions": [', '\n  ],\n  "complete": {}\n}}\n'
+
+#: What is said of a signature with each prediction, besides its evidence in short.
+WITH_EACH = ("evidence_note", "base_rate", "warnings", "intended_use")
 
 
 def check_out(out: Path) -> None:
@@ -34,57 +49,129 @@ def check_out(out: Path) -> None:
         raise _unwritable(out, f"'{folder}', which can't be written into")
 
 
-class Results:
-    """A table of predictions, written as they come.
+def about_signature(bundle: Bundle) -> dict[str, Any]:
+    """Say what predictions can't be read without: which signature, and what is known of it.
 
-    As a context, it gives the table its name in the end: with all rows, or, where the block is left
-    by an exception, with those that came before it. What was there under that name stays until
-    then, and for good if there is no row. Of a process that is killed, the rows stay in a file
-    beside, ``.NAME-....part``, until a later one has written all of the table.
+    Returns
+    -------
+    dict
+        What a JSON document of predictions begins with; `evidence_note` where `evidence` is None.
+    """
+    metadata, evidence = bundle.metadata, bundle.evidence
+    training, base_rate = metadata["training"], getattr(bundle.calibration, "base_rate", None)
+    synthetic = "trained on synthetic data: for demonstration only" if bundle.is_synthetic else ""
+    warnings = [training.get("control"), synthetic, *bundle.warnings]
+    return {
+        "signature": {
+            "name": Path(os.path.abspath(bundle.folder)).name,
+            "path": str(bundle.folder),
+            "format_version": metadata["format_version"],
+            "sha256": sha256_of(bundle.folder / SUMS),
+            "positive": training["positive"],
+            "negative": training["negative"],
+        },
+        "intended_use": metadata["intended_use"],
+        "warnings": list(filter(None, warnings)),
+        "probability": f"of {training['positive']}, {say_base_rate(base_rate)}",
+        "base_rate": base_rate,
+        "evidence": None if evidence is None else asdict(evidence),
+        "evidence_note": f"{NOT_RECORDED} in its bundle" if evidence is None else None,
+    }
+
+
+class Results:
+    """Predictions, written as they come: a table, or JSON if the name ends in ``.json``.
+
+    As a context, it gives the file its name in the end: with all predictions, or, where the block
+    is left by an exception, with those that came before it. What was there under that name stays
+    until then, and for good if there is no prediction. Of a process that is killed, they stay in a
+    file beside, ``.NAME-....part``, until a later one has written all of them.
+
+    A JSON document says of each prediction what is known of the signature, so that one that is
+    copied elsewhere keeps its warnings; ``complete`` is false where some are missing. It is whole
+    after each prediction.
 
     Parameters
     ----------
     out : Path or None
-        Where it goes: with commas if the name ends in ``.csv``, else with tabs. None to print it.
+        Where it goes: a table with commas if the name ends in ``.csv``, JSON if it ends in
+        ``.json``, else a table with tabs. None to print the table.
+    about : dict, optional
+        What a JSON document says of the signature, see `about_signature`; it may be set later, but
+        before the first prediction.
 
     Attributes
     ----------
     counts : Counter
-        Of rows, by status.
+        Of predictions, by status.
 
     Raises
     ------
     OutputError
-        If it can't be written; what was there before is there still.
+        If it can't be written; what was before there is there still.
     """
 
-    def __init__(self, out: Path | None) -> None:
+    def __init__(self, out: Path | None, about: Mapping[str, Any] | None = None) -> None:
         self.out = out
+        self.about = dict(about or {})
         self.counts: Counter[str] = Counter()
-        self._separator = "," if out is not None and out.suffix.lower() == ".csv" else "\t"
+        suffix = "" if out is None else out.suffix.lower()
+        self._is_json = suffix == ".json"
+        self._separator = "," if suffix == ".csv" else "\t"
         self._part: Path | None = None
         self._file: TextIO | None = None
+        self._end = 0  # where the next prediction goes
 
     def __enter__(self) -> "Results":
         try:
             self._file = self._open()
-            write_table(predictions_table([]), self._file, self._separator)
+            if self._is_json:
+                self._begin_document(self._file)
+            else:
+                write_table(predictions_table([]), self._file, self._separator)
             self._file.flush()
         except OSError as error:
             raise self._failed(error) from error
         return self
 
     def add(self, prediction: Prediction) -> None:
-        """Write a row."""
+        """Write a prediction."""
         if self._file is None:
-            raise ValueError("a table that is closed takes no rows")
-        row = predictions_table([prediction])
+            raise ValueError("a file that is closed takes no predictions")
         try:
-            write_table(row, self._file, self._separator, header=False, for_people=True)
+            if self._is_json:
+                self._add_record(self._file, prediction)
+            else:
+                row = predictions_table([prediction])
+                write_table(row, self._file, self._separator, header=False, for_people=True)
             self._file.flush()
         except OSError as error:
             raise self._failed(error) from error
         self.counts[prediction.status] += 1
+
+    def _begin_document(self, file: TextIO) -> None:
+        """Write all but the predictions, which are the last field but one."""
+        self._write_on(file, f"{_as_json(self.about).removesuffix('}').rstrip()},\n  {LIST}")
+
+    def _add_record(self, file: TextIO, prediction: Prediction) -> None:
+        known = self.about.get("evidence")
+        record = {
+            **asdict(prediction),
+            "evidence": known and {name: known[name] for name in IN_SHORT},
+            **{name: self.about[name] for name in WITH_EACH if name in self.about},
+        }
+        if self._part is not None:  # over the end of what is there
+            file.seek(self._end)
+        comma = "," if self.counts else ""
+        self._write_on(file, f"{comma}\n{indent(_as_json(record), '    ')}")
+
+    def _write_on(self, file: TextIO, text: str) -> None:
+        """Write more of a document; a file is whole after it, a pipe when all is written."""
+        file.write(text)
+        if self._part is not None:
+            end = file.tell()
+            file.write(END.format("false"))
+            self._end = end
 
     def __exit__(
         self,
@@ -100,10 +187,15 @@ class Results:
             raise self._failed(late) from late
 
     def finish(self, is_whole: bool) -> None:
-        """Give the table its name, unless it is empty because nothing was come to."""
+        """Give the file its name, unless it is empty because nothing was come to."""
         file, self._file = self._file, None
         if file is None or file is sys.stdout:
             return
+        if self._is_json:
+            if self._part is not None:
+                file.seek(self._end)
+                file.truncate()  # what an interruption left of a prediction
+            file.write(END.format("true" if is_whole else "false"))
         file.flush()
         if self._part is None:  # a device, which keeps nothing
             file.close()
@@ -162,6 +254,21 @@ def _is_held(file: TextIO) -> bool:
     except OSError:
         return True
     return False
+
+
+def _as_json(content: dict[str, Any]) -> str:
+    """Write JSON that steers no terminal, null for what is no finite number."""
+    return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_plain(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    return printable(value) if isinstance(value, str) else value
 
 
 def _is_device(out: Path) -> bool:

@@ -11,6 +11,7 @@ from fmnet.deploy.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.deploy.bold_predict import NewBoldScan
 from fmnet.deploy.bundle import read_bundle
 from fmnet.deploy.choice import Choice, ModelName, check_informative, choose_model, unfinished
+from fmnet.deploy.evidence import Evidence, count_red
 from fmnet.deploy.predict import NewScan
 from fmnet.deploy.run_files import check_run_files
 from fmnet.deploy.series_preparation import (
@@ -20,6 +21,7 @@ from fmnet.deploy.series_preparation import (
 )
 from fmnet.errors import BundleError, ExportError, Fault
 from fmnet.export.agreement import Agreement, check_agreement
+from fmnet.export.evidence import gather_evidence
 from fmnet.export.metadata import describe_input, write_metadata
 from fmnet.export.place import clear_remains, write_bundle_whole
 from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_task
@@ -40,13 +42,22 @@ class Exported:
         Which model it is.
     agreement : Agreement
         How far its forms agree.
+    evidence : Evidence
+        What the run found out about it.
     unknown : str
         What has to be said of a run whose hashes aren't known; empty for all others.
     """
 
     choice: Choice
     agreement: Agreement
+    evidence: Evidence
     unknown: str = ""
+
+    @property
+    def known(self) -> str:
+        """Say how the verdict begins and how many red findings go with the bundle."""
+        verdict = (self.evidence.verdict or "verdict not recorded").partition(". ")[0]
+        return f"{verdict.rstrip('.')}; {count_red(self.evidence)} in its model card"
 
 
 def export_run(
@@ -104,22 +115,23 @@ def export_run(
     scans, task = _read_scans(Path(run_dir), n_check, contract)
     described = describe_input(preparation, network, choice.record, contract, task)
     kept = _read_kept(choice.folder, contract)
+    evidence = gather_evidence(Path(run_dir), choice)
 
     def write(folder: Path) -> Agreement:
         write_programs(network, preparation, folder)
         for name, content in kept.items():
             (folder / name).write_bytes(content)
-        write_metadata(folder, choice, described, contract, None)
+        write_metadata(folder, choice, described, contract, evidence, None)
         try:
             bundle = read_bundle(folder)
         except BundleError as error:
             raise ExportError([_unfit(target, fault) for fault in error.faults]) from error
         agreement = check_agreement(network, preparation, bundle, scans, tolerance)
-        write_metadata(folder, choice, described, contract, agreement)
+        write_metadata(folder, choice, described, contract, evidence, agreement)
         return agreement
 
     try:
-        return Exported(choice, write_bundle_whole(write, target), unknown)
+        return Exported(choice, write_bundle_whole(write, target), evidence, unknown)
     except OSError as error:
         raise _unwritable(target, error) from error
 

@@ -11,6 +11,7 @@ import fmnet
 from fmnet.deploy.bold_contract import BoldContract
 from fmnet.deploy.bundle import FORMAT_VERSION, INTENDED_USE
 from fmnet.deploy.choice import Choice, warnings_of
+from fmnet.deploy.evidence import Evidence, say_base_rate
 from fmnet.deploy.model_card import model_card
 from fmnet.deploy.preparation import Preparation
 from fmnet.deploy.series_preparation import MAPS, SERIES, AnyPreparation
@@ -68,10 +69,11 @@ def write_metadata(
     choice: Choice,
     described: dict[str, Any],
     contract: BoldContract | None,
+    evidence: Evidence,
     agreement: Agreement | None,
 ) -> None:
     """Write ``metadata.json``, the model card and the hashes."""
-    record = choice.record
+    record, base_rate = choice.record, (evidence.calibration or {}).get("base_rate")
     metadata = {
         "format_version": FORMAT_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -80,9 +82,10 @@ def write_metadata(
         "input": described,
         "output": {
             "score": f"raw; larger means more like {record['positive']}",
-            "probability": f"of {record['positive']}, calibrated out of fold, for groups of the "
-            "same proportion as in training",
+            "probability": f"of {record['positive']}, calibrated out of fold, "
+            f"{say_base_rate(base_rate)}",
         },
+        "evidence": asdict(evidence),
         "training": record,
         "warnings": warnings_of(record),
         "choice": {"asked": choice.asked, "why": choice.why, "n_models": choice.n_models},

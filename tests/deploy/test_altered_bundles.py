@@ -238,6 +238,37 @@ JSON = {
         set_field("metadata.json", "training.positive", "HC"),
         "for groups 'HC' and 'HC'",
     ),
+    "evidence a text": (set_field("metadata.json", "evidence", "good"), "no 'evidence.verdict'"),
+    "red findings a text": (
+        set_field("metadata.json", "evidence", {"red": "none"}),
+        "'evidence.red' that is not a list",
+    ),
+    "10,000 red findings": (
+        set_field("metadata.json", "evidence", {"red": ["x"] * 10_000}),
+        "'evidence.red' that is not a list of up to 500",
+    ),
+    "finding huge": (
+        set_field("metadata.json", "evidence", {"red": ["x" * 10**6]}),
+        "'evidence.red' that is not",
+    ),
+    "finding a number": (set_field("metadata.json", "evidence", {"amber": [1]}), "evidence.amber"),
+    "verdict huge": (
+        set_field("metadata.json", "evidence", {"verdict": "x" * 10_001}),
+        "'evidence.verdict' that is not a text of up to 10000",
+    ),
+    "p of 2": (set_field("metadata.json", "evidence", {"p": 2}), "'evidence.p' that is not"),
+    "p NaN": (set_field("metadata.json", "evidence", {"p": float("nan")}), "'evidence.p' that"),
+    "p True": (set_field("metadata.json", "evidence", {"p": True}), "'evidence.p' that"),
+    "interval turned round": (
+        set_field("metadata.json", "evidence", {"auc_ci": [0.9, 0.6]}),
+        "'evidence.auc_ci' that is not an interval",
+    ),
+    "interval of one": (set_field("metadata.json", "evidence", {"auc_ci": [0.9]}), "auc_ci"),
+    "people huge": (set_field("metadata.json", "evidence", {"n_subjects": HUGE}), "n_subjects"),
+    "base rate of 2": (
+        set_field("metadata.json", "evidence", {"calibration": {"slope": 1, "base_rate": 2}}),
+        "'evidence.calibration' that is not",
+    ),
     "deep metadata": (lambda c: (c / "metadata.json").write_text(DEEP), "can't be read"),
     "deep calibration": (lambda c: (c / "calibration.json").write_text(DEEP), "can't be read"),
     "metadata a number": (lambda c: (c / "metadata.json").write_text("1"), "format_version"),

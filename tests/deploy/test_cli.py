@@ -1,9 +1,16 @@
+import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from fmnet.data.synthetic import write_cohort
 from fmnet.deploy.cli import describe, main
+from fmnet.deploy.sums import sha256_of, write_sums
+
+SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
 
 
 def joined(scan):
@@ -83,3 +90,86 @@ def test_description_begins_with_the_control(bundle):
     shuffled = replace(bundle, metadata=bundle.metadata | {"training": training})
     assert describe(shuffled) == f"{sentence} {describe(bundle)}"
     assert describe(bundle).startswith("signature FM against HC")
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    people = write_cohort(tmp_path_factory.mktemp("people"), n_subjects=4, seed=1)
+    return str(next(people.rglob("*_statmap.nii.gz")))
+
+
+@pytest.fixture
+def with_evidence(tmp_path):
+    """Write the shipped bundle with other evidence; None for that of before it was recorded."""
+
+    def write(evidence):
+        copy = shutil.copytree(SHIPPED, tmp_path / "copy")
+        metadata = json.loads((copy / "metadata.json").read_text())
+        metadata.pop("evidence", None)
+        metadata |= {} if evidence is None else {"evidence": evidence}
+        (copy / "metadata.json").write_text(json.dumps(metadata))
+        write_sums(copy)
+        return copy
+
+    return write
+
+
+KNOWN = {
+    "verdict": "Above chance.",
+    "red": ["age alone tells the groups apart.", "\x1b[31mmotion does."],
+    "auc": 0.8,
+    "auc_ci": [0.7, 0.9],
+    "p": 0.02,
+    "p_of": "the AUC of the small CNN",
+    "n_permutations": 99,
+    "n_subjects": 60,
+}
+
+
+def test_json_says_which_signature_and_what_is_known_of_it(with_evidence, scan, tmp_path, capsys):
+    folder, out = with_evidence(KNOWN), tmp_path / "x.json"
+    assert main([str(folder), scan, "größer.nii", "--out", str(out)]) == 0
+    document = json.loads(out.read_text("utf-8"))
+    assert document["signature"]["name"] == "copy"
+    assert document["signature"]["sha256"] == sha256_of(folder / "SHA256SUMS")
+    assert "not a diagnosis" in document["intended_use"]
+    assert document["evidence"]["p"] == 0.02
+    assert [one["scan"] for one in document["predictions"]] == [scan, "größer.nii"]
+    for record in document["predictions"]:
+        assert record["evidence"]["red"] == [KNOWN["red"][0], r"\x1b[31mmotion does."]
+        assert record["evidence"]["verdict"] == "Above chance."
+        assert (record["evidence"]["p"], record["evidence"]["n_subjects"]) == (0.02, 60)
+        assert "trained on synthetic data: for demonstration only" in record["warnings"]
+        assert "not a diagnosis" in record["intended_use"]
+    scored, failed = document["predictions"]
+    assert 0 < scored["probability"] < 1
+    assert scored["reason"].endswith("signature has 2 red findings: see its MODEL_CARD.md")
+    assert (failed["score"], failed["status"]) == (None, "error")
+    assert (
+        "known of the signature: 2 red findings (see MODEL_CARD.md); AUC 0.80 [0.70, 0.90]; "
+        "p = 0.020 (the AUC of the small CNN; 99 permutations); probabilities hold for groups"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("red", [None, []])
+def test_table_of_a_signature_without_red_findings_is_what_it_was(with_evidence, scan, red, capsys):
+    assert main([str(with_evidence(KNOWN | {"red": red})), scan]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[1].endswith("\tok\tn/a")
+    said = "red findings not recorded" if red is None else "no red finding"
+    assert f"known of the signature: {said} (see MODEL_CARD.md)" in printed.err
+
+
+def test_bundle_of_before_evidence_was_recorded_scores_and_says_so(
+    with_evidence, scan, tmp_path, capsys
+):
+    out = tmp_path / "x.json"
+    assert main([str(with_evidence(None)), scan, "--out", str(out)]) == 0
+    document = json.loads(out.read_text("utf-8"))
+    (record,) = document["predictions"]
+    assert (record["evidence"], document["evidence"]) == (None, None)
+    said = "what is known of the signature is not recorded in its bundle"
+    assert (record["evidence_note"], document["evidence_note"]) == (said, said)
+    assert said in capsys.readouterr().err
+    assert record["reason"] == ""

@@ -1,5 +1,6 @@
 """What ``fmnet-predict`` leaves: the rows of a run that is stopped, and nothing else."""
 
+import json
 import os
 import re
 import shutil
@@ -78,6 +79,20 @@ def test_rows_so_far_are_kept_when_stopped(scan, tmp_path, ending, status):
     assert set(table["status"]) == {"ok"}
     expected = rf"stopped by {ending.name} after {len(table)} of 200 scans; their rows are in {out}"
     assert re.search(expected, said.splitlines()[-1])
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_json_is_valid_when_stopped(scan, tmp_path):
+    out = tmp_path / "results.json"
+    process = start_slow(scan, out)
+    wait_for_rows(tmp_path, 60)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 143
+    document = json.loads(out.read_text("utf-8"))
+    assert document["complete"] is False
+    assert f"after {len(document['predictions'])} of 200 scans" in said.splitlines()[-1]
+    assert {one["status"] for one in document["predictions"]} == {"ok"}
     assert list(tmp_path.iterdir()) == [out]
 
 

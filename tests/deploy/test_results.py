@@ -1,10 +1,15 @@
 import errno
+import json
 import os
 import stat
+from dataclasses import asdict
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from fmnet.deploy.evidence import Evidence
 from fmnet.deploy.predict import Prediction
 from fmnet.deploy.results import Results, check_out
 from fmnet.errors import OutputError
@@ -13,10 +18,20 @@ PREDICTIONS = [
     Prediction("a,b", 1.5, 0.8, "ok"),
     Prediction("c", None, None, "error", "no such file, sadly"),
 ]
+KNOWN = Evidence(
+    verdict="Above chance.",
+    red=["age alone tells the groups apart."],
+    amber=["The groups differ in sex."],
+    auc=0.8,
+    auc_ci=[0.7, 0.9],
+    p=0.01,
+    n_subjects=9,
+)
+ABOUT = {"signature": {"name": "größer"}, "evidence": asdict(KNOWN), "base_rate": 0.5}
 
 
-def write_results(predictions, out):
-    with Results(out) as results:
+def write_results(predictions, out, about=None):
+    with Results(out, about) as results:
         for prediction in predictions:
             results.add(prediction)
 
@@ -99,3 +114,85 @@ def test_rows_that_a_killed_process_left_stay_while_there_are_no_others(tmp_path
         results.add(PREDICTIONS[0])
         results.finish(is_whole=False)
     assert left.exists()
+
+
+# --- JSON
+
+
+def test_json_says_of_each_prediction_what_is_known_of_the_signature(tmp_path):
+    out = tmp_path / "deep" / "x.JSON"
+    write_results(PREDICTIONS, out, ABOUT)
+    document = json.loads(out.read_text("utf-8"))
+    assert document["signature"] == {"name": "größer"}
+    assert document["complete"] is True
+    assert [one["scan"] for one in document["predictions"]] == ["a,b", "c"]
+    assert [one["score"] for one in document["predictions"]] == [1.5, None]
+    for record in document["predictions"]:
+        known = record["evidence"]
+        assert record["base_rate"] == 0.5
+        assert (known["verdict"], known["red"]) == (KNOWN.verdict, KNOWN.red)
+        assert (known["auc"], known["auc_ci"], known["p"]) == (0.8, [0.7, 0.9], 0.01)
+        assert known["n_subjects"] == 9
+        assert "amber" not in known
+    assert "größer" in out.read_text("utf-8")
+    assert list(tmp_path.rglob(".*")) == []
+
+
+def test_json_without_predictions_is_a_document(tmp_path):
+    write_results([], tmp_path / "x.json", ABOUT)
+    assert json.loads((tmp_path / "x.json").read_text())["predictions"] == []
+
+
+def test_json_is_whole_after_each_prediction(tmp_path):
+    with Results(tmp_path / "x.json", ABOUT) as results:
+        (part,) = tmp_path.iterdir()
+        for n, prediction in enumerate([*PREDICTIONS, *PREDICTIONS]):
+            document = json.loads(part.read_text("utf-8"))
+            assert len(document["predictions"]) == n
+            assert document["complete"] is False
+            results.add(prediction)
+    document = json.loads((tmp_path / "x.json").read_text("utf-8"))
+    assert len(document["predictions"]) == 4
+    assert document["complete"] is True
+
+
+def test_json_that_is_interrupted_within_a_prediction_keeps_those_before(tmp_path, monkeypatch):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    def write():
+        with Results(tmp_path / "x.json", ABOUT) as results:
+            results.add(PREDICTIONS[0])
+            with monkeypatch.context() as changed:
+                changed.setattr("fmnet.deploy.results.END", SimpleNamespace(format=stop))
+                results.add(PREDICTIONS[1])
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    document = json.loads((tmp_path / "x.json").read_text("utf-8"))
+    assert [one["scan"] for one in document["predictions"]] == ["a,b"]
+    assert document["complete"] is False
+
+
+def test_json_holds_no_text_that_steers_and_no_number_that_is_none(tmp_path):
+    name = os.fsdecode(b"\x1b]0;x\x07 m\xfcller \xe2\x80\xae\n.nii")
+    odd = Prediction(name, np.float64("nan"), float("inf"), "ok", "\u2028")
+    known = asdict(KNOWN) | {"red": ["\x1b[2J wiped"]}
+    write_results([odd], tmp_path / "x.json", ABOUT | {"evidence": known})
+    text = (tmp_path / "x.json").read_text("utf-8")
+    assert all(line.isprintable() for line in text.split("\n"))
+    (record,) = json.loads(text)["predictions"]
+    assert record["scan"] == r"\x1b]0;x\x07 m\xfcller \u202e\n.nii"
+    assert (record["score"], record["probability"]) == (None, None)
+    assert record["evidence"]["red"] == [r"\x1b[2J wiped"]
+
+
+def test_json_goes_into_a_pipe(tmp_path):
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_results(PREDICTIONS, pipe, ABOUT)
+    document = json.loads(os.read(reader, 100_000))
+    os.close(reader)
+    assert len(document["predictions"]) == 2
+    assert document["complete"] is True

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import zipfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,10 @@ def weaken(run, folder, auc, low, high):
     figures = record["crossvalidation"][record["model"]]
     figures |= {"auc": auc, "auc_ci": [low, high]}
     path.write_text(json.dumps(record))
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["models"][record["model"]] |= {"auc": auc, "auc_ci": [low, high]}
+    metrics["findings"] = []
+    (run / "metrics.json").write_text(json.dumps(metrics))
 
 
 @pytest.mark.parametrize(("model", "folder"), [("network", "model"), ("auto", "model_linear")])
@@ -97,9 +102,16 @@ def test_model_that_is_not_above_chance_is_refused_unless_asked_for(run, model, 
     assert (prediction.status, prediction.reason) == ("ok", said)
 
 
-def test_score_of_an_informative_signature_has_no_remark(bundle, run):
-    prediction = predict_scan(bundle, read_run_scans(run, 1)[0])
-    assert (prediction.status, prediction.reason) == ("ok", "")
+@pytest.mark.parametrize(
+    ("red", "remark"), [([], ""), (["x"], "signature has 1 red finding: see its MODEL_CARD.md")]
+)
+def test_score_of_an_informative_signature_has_no_remark_but_of_red_findings(
+    bundle, run, red, remark
+):
+    evidence = bundle.metadata["evidence"] | {"red": red}
+    known = replace(bundle, metadata=bundle.metadata | {"evidence": evidence})
+    prediction = predict_scan(known, read_run_scans(run, 1)[0])
+    assert (prediction.status, prediction.reason) == ("ok", remark)
     assert bundle.metadata["warnings"] == []
 
 
@@ -225,3 +237,29 @@ def test_bundle_names_no_folder_of_this_machine(finished):
         assert b"site-packages" not in content, path.name
         assert str(Path(fmnet.__file__).parent).encode() not in content, path.name
         assert str(finished.run_dir.parent).encode() not in content, path.name
+
+
+def test_altered_metrics_are_refused_before_anything_of_them_is_stated(finished, tmp_path):
+    copy = shutil.copytree(finished.run_dir, tmp_path / "run")
+    metrics = json.loads((copy / "metrics.json").read_text()) | {"findings": []}
+    (copy / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(RunError, match=r"metrics\.json: found another content than SHA256SUMS"):
+        export_run(str(copy), str(tmp_path / "bundle"))
+
+
+def test_evidence_is_that_of_the_run(finished, chosen, bundle):
+    metrics = json.loads((finished.run_dir / "metrics.json").read_text())
+    for one, name in ((bundle, "network"), (chosen.bundle, "linear_svm")):
+        assert one.evidence.verdict == metrics["verdict"]
+        assert one.evidence.auc == metrics["models"][name]["auc"]
+        assert (one.evidence.n_subjects, one.evidence.n_positive) == (24, 12)
+    assert chosen.exported.evidence == chosen.bundle.evidence
+    assert chosen.exported.known.startswith(metrics["verdict"].partition(". ")[0][:40])
+    assert "red finding" in chosen.exported.known
+
+
+def test_run_without_metrics_is_exported_and_says_what_is_not_recorded(run):
+    (run / "metrics.json").unlink()
+    exported = export_run(str(run), str(run.parent / "bundle"), n_check=1)
+    assert exported.known == "verdict not recorded; red findings not recorded in its model card"
+    assert "Red findings not recorded" in (run.parent / "bundle" / "MODEL_CARD.md").read_text()

@@ -1,0 +1,170 @@
+"""What a run found out about the model that is exported, gathered from its files."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fmnet.data.tables import read_table_file
+from fmnet.deploy.calibration import read_calibration
+from fmnet.deploy.choice import EARLIER_NETWORK, NETWORK, Choice, rename_network
+from fmnet.deploy.evidence import MAX_FINDINGS, MAX_VERDICT, Evidence
+from fmnet.deploy.fields import MAX_LENGTH
+from fmnet.deploy.run_files import read_json
+from fmnet.errors import BundleError, CohortError, Fault, RunError
+
+#: Where a run keeps what it found.
+METRICS = "metrics.json"
+#: Largest difference between the two files in which a run states the AUC of a final model.
+SAME_AUC = 1e-6
+
+
+def gather_evidence(run_dir: Path, choice: Choice) -> Evidence:
+    """Gather what is known of the model that is exported: its own figures, and the warnings.
+
+    Parameters
+    ----------
+    run_dir : Path
+        A run whose files have been compared with their hashes.
+    choice : Choice
+        The model.
+
+    Returns
+    -------
+    Evidence
+        With None for what the run, perhaps one of an earlier version, didn't record.
+
+    Raises
+    ------
+    RunError
+        If ``metrics.json`` is damaged, or of another run than the model.
+    """
+    path, record = run_dir / METRICS, choice.record
+    metrics = read_json(path) if path.exists() else {}
+    if EARLIER_NETWORK in metrics.get("models", {}):
+        metrics = rename_network(metrics)
+    try:
+        own = record["model"]
+        figures = metrics.get("models", record["crossvalidation"])[own]
+        stated = record["crossvalidation"][own]["auc"]
+        if not abs(figures["auc"] - stated) <= SAME_AUC:
+            raise RunError(_other_run(path, figures["auc"], stated))
+        titles = record.get("titles", {}) | metrics.get("titles", {}) | {own: record["title"]}
+        corrected = (record.get("chosen") or {}) if choice.n_models > 1 else {}
+        red, amber, note = _findings(metrics, own, titles)
+        n_positive, n_negative = _count_people(run_dir, record["positive"], record["negative"])
+        calibration = read_calibration(choice.folder / "calibration.json")
+        return Evidence(
+            model=record["title"],
+            verdict=_cut(metrics["verdict"], MAX_VERDICT) if "verdict" in metrics else None,
+            red=red,
+            amber=amber,
+            note=note,
+            auc=figures["auc"],
+            auc_ci=list(figures["auc_ci"]),
+            n_candidates=choice.n_models,
+            auc_corrected=corrected.get("auc_corrected"),
+            auc_corrected_ci=corrected.get("auc_corrected_ci"),
+            n_subjects=record["n_subjects"],
+            n_positive=n_positive,
+            n_negative=n_negative,
+            n_scans=record["n_scans"],
+            calibration={
+                "slope": calibration.slope,
+                "slope_ci": getattr(calibration, "slope_ci", None),
+                "base_rate": getattr(calibration, "base_rate", None),
+            },
+            **_permutation(metrics, choice, titles),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        found = f"something else than figures ({type(error).__name__}: {error})"
+        action = "restore it from a copy, or delete it and repeat the training command"
+        raise RunError(Fault(str(path), found, "JSON as the run wrote it", action)) from error
+    except BundleError as error:
+        raise RunError(error.faults) from error
+
+
+def _findings(
+    metrics: Mapping[str, Any], own: str, titles: Mapping[str, str]
+) -> tuple[list[str] | None, list[str] | None, str | None]:
+    """Collect red and amber findings, and say of those of another model whose they are."""
+    if "findings" not in metrics:
+        return None, None, None
+    # runs of before audited the network, whichever model is exported
+    audited = metrics.get("audit", {}).get("model", NETWORK)
+    found = list(metrics["findings"])
+    note = None
+    if audited != own:
+        of = titles.get(audited, audited)
+        of_own = metrics.get("audit_network", {}).get("findings", []) if own == NETWORK else []
+        known = {one["text"] for one in of_own}
+        others = [one for one in found if one["text"] not in known]
+        found = [*of_own, *(one | {"text": f"Of the {of}: {one['text']}"} for one in others)]
+        note = (
+            f"The study audited the {of}, and this signature is the {titles[own]}: findings that "
+            f"begin with 'Of the {of}' are of that model"
+        )
+        note += "." if of_own else ", and there are none of this one's own."
+    by_severity = {
+        severity: [one["text"] for one in found if one["severity"] == severity]
+        for severity in ("red", "amber")
+    }
+    return _bounded(by_severity["red"]), _bounded(by_severity["amber"]), note
+
+
+def _permutation(
+    metrics: Mapping[str, Any], choice: Choice, titles: Mapping[str, str]
+) -> dict[str, Any]:
+    """Find the p-value that counts for how the model came to be exported.
+
+    That is the one of the largest AUC among the models that it was chosen among; of runs of before
+    that was worked out, its own.
+    """
+    chosen, tested = choice.record.get("chosen") or {}, metrics.get("permutation") or {}
+    own = choice.record["model"]
+    if chosen.get("p") is not None:
+        *others, last = [f"the {titles.get(name, name)}" for name in chosen["among"]]
+        of = f"the largest AUC among {', '.join(others)} and {last}" if others else _auc_of(last)
+        return {"p": chosen["p"], "p_of": of, "n_permutations": chosen["n_permutations"]}
+    if own not in tested.get("models", {}):
+        return {"p": None, "p_of": "not tested by permutation", "n_permutations": None}
+    of = _auc_of(f"the {titles[own]}")
+    if choice.n_models > 1:
+        of += f", without regard to its choice among {choice.n_models} models"
+    return {"p": tested["models"][own]["p"], "p_of": of, "n_permutations": tested["n"]}
+
+
+def _auc_of(model: str) -> str:
+    return f"the AUC of {model}"
+
+
+def _count_people(run_dir: Path, *groups: str) -> tuple[int | None, ...]:
+    """Count the people of each group whose scans were used; None where that is not recorded."""
+    columns = ("participant_id", "label", "used")
+    try:
+        table = read_table_file(run_dir / "cohort.tsv", columns, {"label": groups})
+    except CohortError:
+        return (None,) * len(groups)
+    used = table[table["used"] == "yes"]
+    return tuple(used.loc[used["label"] == one, "participant_id"].nunique() for one in groups)
+
+
+def _bounded(texts: Iterable[str]) -> list[str]:
+    """Make texts as short and as few as bundles may hold; what is left out is counted."""
+    cut = [_cut(text, MAX_LENGTH) for text in texts]
+    if (more := len(cut) - MAX_FINDINGS) > 0:
+        cut = [*cut[: MAX_FINDINGS - 1], f"And {more + 1} more, in the report of the run."]
+    return cut
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _other_run(path: Path, found: float, stated: float) -> Fault:
+    return Fault(
+        str(path),
+        f"an AUC of {found:.3f} of the model that training.json states {stated:.3f} of",
+        "the figures of the run that the model is from",
+        "restore both from a copy; or delete metrics.json and the model's folder, and repeat the "
+        "training command with resume=true",
+    )

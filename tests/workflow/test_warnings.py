@@ -1,0 +1,74 @@
+"""A warning of the study goes with the signature, and with each of its predictions."""
+
+import json
+
+import pandas as pd
+import pytest
+from run_fixtures import study_settings
+
+from fmnet.data.bids import read_bids
+from fmnet.data.synthetic import write_cohort
+from fmnet.deploy.cli import main
+from fmnet.deploy.preparation import PreparationSettings
+from fmnet.export.export import export_run
+from fmnet.study.audit.audit import AuditPlan
+from fmnet.study.baselines.covariates import Columns
+from fmnet.study.baselines.linear import LinearSvm
+from fmnet.study.permutation import PermutationPlan
+from fmnet.study.study import run_study
+from fmnet.training.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def confounded(tmp_path_factory):
+    """Bundles of a study whose groups differ in age: the model chosen, and the network."""
+    root = tmp_path_factory.mktemp("confounded")
+    people = write_cohort(root / "people", n_subjects=20, effect_size=2.0, voxel_size_mm=12)
+    table = pd.read_csv(people / "participants.tsv", sep="\t", dtype=str)
+    table["age"] = [20 + 30 * (row.group == "FM") + row.Index % 7 for row in table.itertuples()]
+    table.to_csv(people / "participants.tsv", sep="\t", index=False)
+    settings = study_settings(root, root / "run", cohort=read_bids(people))
+    settings |= {
+        "preparation": PreparationSettings(voxel_size_mm=12, fwhm_mm=12.0),
+        "task": Recipe(max_epochs=2),
+        "baselines": {
+            "linear_svm": LinearSvm(fwhm_mm=(12.0,), c=(0.1,)),
+            "covariates": Columns(columns=["age"]),
+        },
+        "permutation": PermutationPlan(n=4),
+        "audit": AuditPlan(["pain_score"]),
+    }
+    run_study(**settings)
+    for model in ("auto", "network"):
+        export_run(str(root / "run"), str(root / model), model, n_check=2, allow_uninformative=True)
+    return root
+
+
+def red_of(root):
+    metrics = json.loads((root / "run" / "metrics.json").read_text())
+    return [one["text"] for one in metrics["findings"] if one["severity"] == "red"]
+
+
+@pytest.mark.parametrize("model", ["auto", "network"])
+def test_each_prediction_carries_the_red_findings_of_the_study(confounded, model, capsys):
+    red = red_of(confounded)
+    assert any(text.startswith("age alone tells the groups apart") for text in red)
+    maps = sorted((confounded / "people").rglob("*_statmap.nii.gz"))[:2]
+    out = confounded / f"{model}.json"
+    assert main([str(confounded / model), *map(str, maps), "gone.nii", "--out", str(out)]) == 0
+    document = json.loads(out.read_text("utf-8"))
+    assert [one["status"] for one in document["predictions"]] == ["ok", "ok", "error"]
+    card = (confounded / model / "MODEL_CARD.md").read_text()
+    for text in red:
+        assert text in card
+        for record in document["predictions"]:
+            assert any(said.endswith(text) for said in record["evidence"]["red"])
+    for record in document["predictions"]:
+        known = record["evidence"]
+        assert 0 <= known["p"] <= 1
+        assert known["auc_ci"][0] <= known["auc"] <= known["auc_ci"][1]
+        assert (known["n_subjects"], known["n_positive"], known["n_negative"]) == (20, 10, 10)
+        assert known["verdict"]
+    assert f"{len(known['red'])} red finding" in capsys.readouterr().err
+    for record in document["predictions"][:2]:
+        assert f"signature has {len(known['red'])} red finding" in record["reason"]
