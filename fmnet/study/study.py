@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold
 from fmnet.data.listing import Listing
 from fmnet.data.template import build_grid
-from fmnet.deploy.choice import NETWORK_FOLDER, read_record
+from fmnet.deploy.calibration import read_calibration
+from fmnet.deploy.choice import LINEAR_FOLDER, NETWORK_FOLDER, read_record
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.deploy.run_files import UNKNOWN, as_json, write_run_files
 from fmnet.deploy.sums import SUMS
@@ -209,6 +211,10 @@ def run_study(
         before = read_probes(folder) if is_resumed else {}
         metrics["exported"] = export_choice(pipeline, data, named, models, metrics["titles"])
         trained = read_record(folder / NETWORK_FOLDER)
+        of_linear = metrics["exported"]["model"] != NETWORK
+        place = folder / (LINEAR_FOLDER if of_linear else NETWORK_FOLDER)
+        calibration = read_calibration(place / "calibration.json")
+        metrics["exported"]["calibration"] = asdict(calibration)
         metrics["path_shares"] = trained.get("path_shares", {})
         metrics["final_epochs"] = trained["n_epochs"]
         metrics |= probe(plans, pipeline, results, metrics, before, folder, parts)

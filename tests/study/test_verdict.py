@@ -246,8 +246,8 @@ def chosen(model, p=None, among=("network", "linear_svm", "logistic_ridge"), **m
             chosen("linear_svm", 0.08),
             [
                 "Linear SVM, which export takes: AUC 0.65 [0.55, 0.75], or 0.60 [0.51, 0.70]",
-                "not distinguishable from chance (first repeat: AUC 0.65 against the largest of the "
-                "3 in each of 99 permutations, p = 0.080).",
+                "not distinguishable from chance (first repeat: AUC 0.65 against the largest of "
+                "the 3 in each of 99 permutations, p = 0.080).",
                 "ResNet by itself, as if it alone had been planned: AUC 0.70 [0.60, 0.80], above "
                 "chance (first repeat: AUC 0.70 against 99 permutations, p = 0.030).",
             ],
