@@ -1,7 +1,7 @@
 """Which of a run's final models is the one to use, and why."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,8 @@ TITLES = {"small_cnn": "small CNN", "resnet": "ResNet", "densenet": "DenseNet"}
 SCALE_SPACE = "scale_space"
 #: AUC of a model that knows nothing.
 CHANCE = 0.5
+#: Permutations that come to more than this share of larger AUCs don't tell a model from chance.
+ALPHA = 0.05
 #: What can be asked for; the last is the earlier name of the network.
 ModelName = Literal["auto", "network", "linear", "cnn"]
 
@@ -109,6 +111,41 @@ def optimism(n_models: int) -> str:
     )
 
 
+def correction(training: Mapping[str, Any], n_models: int) -> str:
+    """Say what the choice among models does to a model's AUC, and its p-value if it has one.
+
+    Parameters
+    ----------
+    training : dict
+        What is said of its training, with ``chosen`` where the run had it worked out.
+    n_models : int
+        Among how many models it was chosen by these same folds.
+    """
+    chosen = training.get("chosen") or {}
+    if not chosen:
+        return optimism(n_models)
+    if n_models < 2:
+        said = (
+            "Its AUC is not corrected for a choice: it is the model for whoever had settled on it "
+            "before there were any figures"
+        )
+    else:
+        said = (
+            f"Corrected for its having been chosen among {n_models} models by these same folds, "
+            f"its AUC is {figure(chosen['auc_corrected'], chosen['auc_corrected_ci'])}"
+        )
+    if chosen.get("p") is None:
+        return f"{said}."
+    choice = ", that choice made anew in each" if n_models > 1 else ""
+    return f"{said}; p = {chosen['p']:.3f} by {chosen['n_permutations']} permutations{choice}."
+
+
+def figure(auc: float, interval: Sequence[float]) -> str:
+    """Write an AUC with its interval: ``0.71 [0.59, 0.82]``."""
+    low, high = interval
+    return f"{auc:.2f} [{low:.2f}, {high:.2f}]"
+
+
 @dataclass(frozen=True)
 class Choice:
     """The final model of a run that is exported.
@@ -118,7 +155,8 @@ class Choice:
     folder : Path
         Where it lies.
     record : dict
-        What is said of its training, see `fmnet.study.run_folder.TrainingRecord`.
+        What is said of its training, see `fmnet.study.run_folder.TrainingRecord`, and under
+        ``chosen`` of the choice, see `read_chosen`.
     asked : str
         As asked for: ``auto``, ``network`` or ``linear``.
     why : str
@@ -136,9 +174,9 @@ class Choice:
     @property
     def line(self) -> str:
         """Say what is exported, why, and what the choice does to its figures."""
-        said = f"the {self.record['title']} is exported: {self.why}. {optimism(self.n_models)}"
+        said = f"the {self.record['title']} is exported: {self.why}."
         marks = [f"Beware: {text}." for text in warnings_of(self.record)]
-        return " ".join([said.rstrip(), *marks])
+        return " ".join(filter(None, [said, correction(self.record, self.n_models), *marks]))
 
 
 def choose_model(run_dir: Path, asked: ModelName) -> Choice:
@@ -164,17 +202,53 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
     if asked != "auto":
         record = read_record(folders[asked])
         why = f"model={asked} was asked for"
+        record["chosen"] = read_chosen(run_dir, asked, record["model"])
         return Choice(folders[asked], record, asked, why, len(record["chosen_among"]))
     records = {name: read_record(folder) for name, folder in folders.items()}
     candidates = {name: _candidate(record) for name, record in records.items()}
     best, why = choose(candidates[NETWORK], candidates.get("linear"))
     name = next(name for name, one in candidates.items() if one is best)
     n_models = sum(len(record["chosen_among"]) for record in records.values())
+    records[name]["chosen"] = read_chosen(run_dir, asked, records[name]["model"])
     return Choice(folders[name], records[name], asked, why, n_models)
+
+
+def read_chosen(run_dir: Path, asked: ModelName, model: str) -> dict[str, Any]:
+    """Read what the AUC of the model that is exported is worth after the choice among models.
+
+    Parameters
+    ----------
+    run_dir : Path
+        A run.
+    asked : {"auto", "network", "linear"}
+        What export is asked for.
+    model : str
+        What it came to.
+
+    Returns
+    -------
+    dict
+        ``among``, the models it was chosen among; ``auc_corrected``, ``auc_corrected_ci``; ``p``
+        and ``n_permutations`` where labels were permuted. Empty for runs of earlier versions.
+    """
+    try:
+        metrics = json.loads((run_dir / "metrics.json").read_text("utf-8"))
+        exported = metrics["exported"]
+        one = exported if asked == "auto" else exported["if_asked"][asked]
+        if one["model"] != model:
+            return {}
+        chosen = {name: one[name] for name in ("among", "auc_corrected", "auc_corrected_ci")}
+        if "p" in one:
+            chosen |= {"p": one["p"], "n_permutations": metrics["permutation"]["n"]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return chosen
 
 
 def warnings_of(training: Mapping[str, Any]) -> list[str]:
     """Say what a score of this signature can't be read without; nothing if it is above chance.
+
+    It is judged by its AUC corrected for the choice of the model, where that is known.
 
     Parameters
     ----------
@@ -186,11 +260,22 @@ def warnings_of(training: Mapping[str, Any]) -> list[str]:
         network = NETWORK if NETWORK in models else EARLIER_NETWORK
         figures = models[training.get("model", network)]
         auc, low, high = map(float, (figures["auc"], *figures["auc_ci"]))
-    except (KeyError, TypeError, ValueError, OverflowError):
+        reached = f"AUC {figure(auc, (low, high))}"
+        chosen = training.get("chosen") or {}
+        if len(chosen.get("among", [])) > 1:
+            auc, low, high = map(float, (chosen["auc_corrected"], *chosen["auc_corrected_ci"]))
+            reached += f"; {figure(auc, (low, high))} corrected for the choice of the model"
+        p, n = chosen.get("p"), int(chosen.get("n_permutations", 0))
+        # of fewer permutations none is small enough to tell anything
+        is_tested = p is not None and 1 / (n + 1) < ALPHA
+        if is_tested:
+            reached += f"; p = {p:.3f}"
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return ["what the signature reaches out of fold is not known"]
-    if low > CHANCE:
+    if is_tested and p < ALPHA and low <= CHANCE:
+        return [f"the interval of the signature's out-of-fold AUC reaches 0.5 ({reached})"]
+    if low > CHANCE and not (is_tested and p >= ALPHA):
         return []
-    reached = f"AUC {auc:.2f} [{low:.2f}, {high:.2f}]"
     return [f"the signature is not above chance out of fold ({reached})"]
 
 

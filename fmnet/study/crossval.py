@@ -40,6 +40,9 @@ class Pipeline:
         Everything random derives from it.
     n_jobs : int
         Processes among which folds and permutations are shared.
+    is_calibrated : bool
+        Whether scores come with probabilities. Without, inner folds are trained only where
+        something is chosen on them, and scores are the same.
     """
 
     trainable: Trainable
@@ -47,6 +50,7 @@ class Pipeline:
     build_folds: Callable[[Cohort], list[Fold]]
     seed: int
     n_jobs: int = 1
+    is_calibrated: bool = True
 
     def __post_init__(self) -> None:
         if NETWORK in self.baselines:
@@ -152,16 +156,20 @@ def score_folds(
         FoldTask(data.smoothed, fold, _seed_of(pipeline, fold), _name_of(fold))
         for data, fold in work
     ]
-    trained = train_with_progress(pipeline.trainable, tasks, title and f"{title}: training")
+    is_calibrated = pipeline.is_calibrated
+    said = title and f"{title}: training"
+    trained = train_with_progress(pipeline.trainable, tasks, said, is_calibrated)
     scored = []
     for (data, fold), one in zip(work, trained, strict=True):
         score = one.scores(data.smoothed.rows(fold.test)).astype(float)
-        scores = FoldScores(score, one.calibration.probability(score))
-        tables = [fold_rows(data.cohort, fold, NETWORK, scores)]
-        tables += [
-            fold_rows(data.cohort, fold, name, score_fold(baseline, data.baseline_data, fold))
+        unknown = np.full(len(score), np.nan)
+        probability = one.calibration.probability(score) if one.calibration else unknown
+        found = {NETWORK: FoldScores(score, probability)}
+        found |= {
+            name: score_fold(baseline, data.baseline_data, fold, is_calibrated)
             for name, baseline in usable_baselines(pipeline, data).items()
-        ]
+        }
+        tables = [fold_rows(data.cohort, fold, name, scores) for name, scores in found.items()]
         scored.append(ScoredFold(pd.concat(tables, ignore_index=True), one.n_epochs))
     return scored
 
@@ -222,15 +230,16 @@ def _with_seed(
 
 
 def train_with_progress(
-    trainable: Trainable, tasks: list[FoldTask], title: str
+    trainable: Trainable, tasks: list[FoldTask], title: str, is_calibrated: bool = True
 ) -> list[TrainedFold]:
     """Train on folds with a progress bar over epochs, or without one if it has no title."""
-    n_trainings = sum(len(task.fold.validation) + 1 for task in tasks)
     n_epochs = trainable.recipe.max_epochs
+    needs_inner = is_calibrated or n_epochs > 0
+    n_trainings = sum(needs_inner * len(task.fold.validation) + 1 for task in tasks)
     unit, total = ("epoch", n_trainings * n_epochs) if n_epochs else ("training", n_trainings)
     is_hidden = not (title and is_first())
     with tqdm(total=total, desc=title, unit=unit, leave=False, disable=is_hidden) as bar:
-        return train_on_folds(trainable, tasks, bar.update)
+        return train_on_folds(trainable, tasks, bar.update, is_calibrated)
 
 
 def _seed_of(pipeline: Pipeline, fold: Fold) -> int:

@@ -1,8 +1,11 @@
 """The final models of a study, fitted on everybody: the network, and a linear model beside it."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from fmnet.data.folds import Fold, build_inner_folds
 from fmnet.deploy.choice import (
@@ -20,8 +23,10 @@ from fmnet.networks.rebuild import describe_builder
 from fmnet.study.baselines.linear import KernelModel, VoxelModel
 from fmnet.study.crossval import NETWORK, Pipeline, fold_seed, train_with_progress, usable_baselines
 from fmnet.study.data import StudyData
+from fmnet.study.permutation import p_value, summarise_choice
 from fmnet.study.record import FinalModel, Results, write_final
 from fmnet.study.report.words import name_of, titles_of
+from fmnet.study.selection import chosen_auc
 from fmnet.training.fold import FoldTask
 from fmnet.training.processes import agreed, is_first
 
@@ -97,27 +102,78 @@ def exportable_linear(pipeline: Pipeline, data: StudyData) -> dict[str, VoxelMod
     return {name: one for name, one in usable if isinstance(one, VoxelModel)}
 
 
-def best_of(names: dict[str, VoxelModel], models: dict[str, Any]) -> str:
+def best_of(names: Iterable[str], models: dict[str, Any]) -> str:
     """Name the model with the largest out-of-fold AUC; a tie goes to the first named."""
     return max(names, key=lambda name: float(models[name]["auc"]))
 
 
 def export_choice(
-    pipeline: Pipeline, data: StudyData, models: dict[str, Any], titles: dict[str, str]
-) -> dict[str, str | list[str]]:
-    """Say which final model will be exported unless another is asked for.
+    pipeline: Pipeline,
+    data: StudyData,
+    predictions: pd.DataFrame,
+    models: dict[str, Any],
+    titles: dict[str, str],
+) -> dict[str, Any]:
+    """Say which final model will be exported, and what its AUC is worth after that choice.
+
+    Parameters
+    ----------
+    pipeline, data
+        What learned, from whom.
+    predictions : DataFrame
+        Out-of-fold table, perhaps with a column ``unit``.
+    models : dict
+        Figures of each model.
+    titles : dict
+        Names of the models for people.
 
     Returns
     -------
     dict
-        ``model``, its name; ``why``, for the end of a sentence; ``among``, which models could be.
+        ``model``, its name; ``why``, for the end of a sentence; ``among``, which models could be;
+        ``auc_corrected`` and ``auc_corrected_ci``, see `fmnet.study.selection.chosen_auc`;
+        ``if_asked``: the same, without ``why``, where export is asked for the ``network`` or for
+        the ``linear`` model, the best of fewer.
     """
-    linear = exportable_linear(pipeline, data)
-    names = [NETWORK, *([best_of(linear, models)] if linear else [])]
+    linear = list(exportable_linear(pipeline, data))
+    asked = {NETWORK: _chosen(NETWORK, [NETWORK], predictions, models, pipeline.seed)}
+    if linear:
+        asked["linear"] = _chosen(
+            best_of(linear, models), linear, predictions, models, pipeline.seed
+        )
+    names = [one["model"] for one in asked.values()]
     candidates = [Candidate(titles[name], float(models[name]["auc"])) for name in names]
     best, why = choose(candidates[0], candidates[-1] if linear else None)
-    return {
-        "model": names[candidates.index(best)],
-        "why": why,
-        "among": [NETWORK, *linear],
-    }
+    name = names[candidates.index(best)]
+    found = _chosen(name, [NETWORK, *linear], predictions, models, pipeline.seed)
+    return found | {"why": why, "if_asked": asked}
+
+
+def _chosen(
+    name: str, among: list[str], predictions: pd.DataFrame, models: dict[str, Any], seed: int
+) -> dict[str, Any]:
+    # of equals the network is the last to be taken, as `choose` has it
+    simplest_first = sorted(among, key=lambda one: one == NETWORK)
+    corrected = chosen_auc(predictions, simplest_first, models[name], seed)
+    return {"model": name, "among": among} | corrected
+
+
+def judge_choice(metrics: dict[str, Any]) -> None:
+    """Add p-values of the choice to the figures of a study, if its permutations allow it.
+
+    ``permutation.chosen`` holds the largest AUC of all models that could be exported, see
+    `fmnet.study.permutation.summarise_choice`; ``exported.p``, and ``p`` of each part of its
+    ``if_asked``, where the AUC of that model lies among the largest of those it was chosen among;
+    ``exported.not_permuted`` names those that permutations of an earlier version left out.
+    """
+    exported, permutation = metrics["exported"], metrics.get("permutation")
+    if permutation is None:
+        return
+    permutation.pop("chosen", None)
+    tested = permutation["models"]
+    for one in (exported, *exported["if_asked"].values()):
+        if (chosen := summarise_choice(tested, one["among"])) is not None:
+            one["p"] = p_value(chosen["null"], float(tested[one["model"]]["observed"]))
+            if one is exported:
+                permutation["chosen"] = chosen
+    exported["not_permuted"] = [name for name in exported["among"] if name not in tested]

@@ -1,12 +1,13 @@
 """Permutation test of the whole pipeline: labels shuffled, folds and choices made anew."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from fmnet.data.folds import Fold
@@ -15,6 +16,7 @@ from fmnet.deploy.run_files import read_sealed, write_sealed
 from fmnet.errors import Fault, FoldsError
 from fmnet.limits import Count, NonNegativeCount
 from fmnet.study.baselines.base import Baseline
+from fmnet.study.baselines.linear import VoxelModel
 from fmnet.study.crossval import NETWORK, Pipeline, score_folds
 from fmnet.study.data import StudyData
 from fmnet.study.exchange import PERMUTATION, check_exchangeable, permute_labels
@@ -24,6 +26,8 @@ from fmnet.study.workers import map_units
 
 #: How often labels are drawn again where folds can't be made for them.
 TRIES = 100
+#: AUCs that differ by less are equal.
+TIE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -37,18 +41,23 @@ class PermutationPlan:
     n_repeats : int
         Repeats of the folds in each; the observed AUC that they are compared with uses the same.
     models : list of str
-        Baselines that are permuted beside the network.
+        Baselines that are permuted beside those that always are: the network, and every linear
+        model that could be exported in its place.
     """
 
     n: NonNegativeCount = 0
     n_repeats: Count = 1
-    models: Sequence[str] = ("linear_svm", "logistic_ridge", "shrinkage_lda")
+    models: Sequence[str] = ()
 
 
 def run_permutations_together(
     pipeline: Pipeline, data: StudyData, indices: list[int], n_repeats: int
 ) -> list[dict[str, float]]:
-    """Shuffle labels, once for each index, and run the whole pipeline on them; AUC by model."""
+    """Shuffle labels, once for each index, and run the whole pipeline on them; AUC by model.
+
+    What serves probabilities alone is left out: no AUC needs it.
+    """
+    pipeline = replace(pipeline, is_calibrated=False)
     permuted = [_permute(pipeline, data, index, n_repeats) for index in indices]
     work = [(relabelled, fold) for relabelled, folds in permuted for fold in folds]
     scored = iter(score_folds(pipeline, work))
@@ -150,7 +159,7 @@ def count_permutations(pipeline: Pipeline, plan: PermutationPlan, *folders: Path
 def summarise_permutations(
     null: pd.DataFrame, predictions: pd.DataFrame, plan: PermutationPlan
 ) -> dict[str, Any]:
-    """Compare the AUC observed with its null: ``p = (b + 1) / (m + 1)``.
+    """Compare the AUC of each model with its own null: ``p = (b + 1) / (m + 1)``.
 
     References
     ----------
@@ -158,15 +167,54 @@ def summarise_permutations(
     """
     observed = study_aucs(predictions, plan.n_repeats)
     models = {
-        name: {
-            "observed": auc,
-            "p": (int((~(null[name] < auc - 1e-9)).sum()) + 1) / (len(null) + 1),
-            "null": null[name].tolist(),
-        }
+        name: {"observed": auc, "p": p_value(null[name], auc), "null": null[name].tolist()}
         for name, auc in observed.items()
         if name in null
     }
     return {"n": len(null), "n_repeats": plan.n_repeats, "models": models}
+
+
+def p_value(null: ArrayLike, observed: float) -> float:
+    """Share of AUCs, the observed one among them, that are as large as it; ties count."""
+    values = np.asarray(null, dtype=float)
+    return (int((~(values < observed - TIE)).sum()) + 1) / (len(values) + 1)
+
+
+def summarise_choice(
+    models: Mapping[str, Mapping[str, Any]], among: Sequence[str]
+) -> dict[str, Any] | None:
+    """Compare the largest AUC of several models with the largest in each permutation.
+
+    Whichever of the models is looked at, its AUC against this null gives a p-value that holds
+    although it was chosen among them.
+
+    Parameters
+    ----------
+    models : dict
+        ``models`` of `summarise_permutations`.
+    among : list of str
+        Which could have been chosen.
+
+    Returns
+    -------
+    dict or None
+        ``among``, ``observed``, ``p`` and ``null``; None where one of them was not permuted.
+
+    References
+    ----------
+    Westfall, P. H., & Young, S. S. (1993). Resampling-based multiple testing (the single-step
+    maximum).
+    """
+    if not set(among) <= set(models):
+        return None
+    null = np.max([models[name]["null"] for name in among], axis=0)
+    observed = max(float(models[name]["observed"]) for name in among)
+    return {
+        "among": list(among),
+        "observed": observed,
+        "p": p_value(null, observed),
+        "null": null.tolist(),
+    }
 
 
 def _run_all(
@@ -194,7 +242,12 @@ def _adopt(given: Path, folder: Path) -> None:
 
 
 def _permuted(pipeline: Pipeline, plan: PermutationPlan) -> dict[str, Baseline]:
-    return {name: one for name, one in pipeline.baselines.items() if name in plan.models}
+    """Pick the baselines that are permuted: those asked for, and all that can be exported."""
+    return {
+        name: one
+        for name, one in pipeline.baselines.items()
+        if name in plan.models or isinstance(one, VoxelModel)
+    }
 
 
 def _folder_name(plan: PermutationPlan, models: Iterable[str], network: str = NETWORK) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold
 from fmnet.data.listing import Listing
 from fmnet.data.template import build_grid
-from fmnet.deploy.choice import NETWORK_FOLDER, read_record
+from fmnet.deploy.calibration import read_calibration
+from fmnet.deploy.choice import LINEAR_FOLDER, NETWORK_FOLDER, read_record
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.deploy.run_files import UNKNOWN, as_json, write_run_files
 from fmnet.deploy.sums import SUMS
@@ -35,7 +37,7 @@ from fmnet.study.crossval import (
 )
 from fmnet.study.data import StudyData, load_study_data
 from fmnet.study.exchange import PERMUTATION, permute_labels
-from fmnet.study.final import complete_finals, export_choice
+from fmnet.study.final import complete_finals, export_choice, judge_choice
 from fmnet.study.findings import all_findings
 from fmnet.study.leaks import check_leaks
 from fmnet.study.lock import holding
@@ -199,18 +201,24 @@ def run_study(
                 if is_first():
                     record = manifest(seed, opened.hashes, started)
                     write_record(results, draft, record, config_yaml)
-        metrics = figures(results, add_units(results.predictions, opened.unit_of), seed)
+        named = add_units(results.predictions, opened.unit_of)
+        metrics = figures(results, named, seed)
         models = metrics["models"]
         metrics["titles"] = titles_of(models, network, results.n_epochs)
         complete_finals(pipeline, results, models, control(settings), folder)
         if not is_first():
             return []
         before = read_probes(folder) if is_resumed else {}
-        metrics["exported"] = export_choice(pipeline, data, models, metrics["titles"])
+        metrics["exported"] = export_choice(pipeline, data, named, models, metrics["titles"])
         trained = read_record(folder / NETWORK_FOLDER)
+        of_linear = metrics["exported"]["model"] != NETWORK
+        place = folder / (LINEAR_FOLDER if of_linear else NETWORK_FOLDER)
+        calibration = read_calibration(place / "calibration.json")
+        metrics["exported"]["calibration"] = asdict(calibration)
         metrics["path_shares"] = trained.get("path_shares", {})
         metrics["final_epochs"] = trained["n_epochs"]
         metrics |= probe(plans, pipeline, results, metrics, before, folder, parts)
+        judge_choice(metrics)
         if is_resumed:
             note_resumption(folder, started)
         conclude(metrics, results, audit, settings, seed, folder)
@@ -252,6 +260,9 @@ def tracked(metrics: dict[str, Any]) -> dict[str, float]:
                 found |= {f"{stem}_low/{model}": low, f"{stem}_high/{model}": high}
     for model, figures in metrics.get("permutation", {}).get("models", {}).items():
         found[f"p/{model}"] = float(figures["p"])
+    for name in ("auc_corrected", "p"):
+        if name in metrics["exported"]:
+            found[f"{name}/exported"] = float(metrics["exported"][name])
     return found
 
 
@@ -265,11 +276,16 @@ def conclude(
 ) -> None:
     """Add to the figures what is to be said about them, and write the report."""
     cohort, predictions = results.data.cohort, results.predictions
-    network = metrics["models"][NETWORK]
     if cohort.listing.made_by is not None:
         read = results.data.smoothed
         metrics["bold"] = describe_runs(cohort, bool(read.series), read.window_volumes)
-    metrics["audit"] = run_audit(audit, cohort, predictions, NETWORK, network, seed)
+    audited = {"audit": metrics["exported"]["model"]}
+    if audited["audit"] != NETWORK:
+        audited["audit_network"] = NETWORK
+    for key, model in audited.items():
+        reached = metrics["models"][model]
+        found = run_audit(audit, cohort, predictions, model, reached, seed)
+        metrics[key] = {"model": model} | found
     metrics["findings"] = all_findings(metrics)
     metrics["verdict"] = verdict(metrics, metrics["titles"])
     failed: Exception | None = None

@@ -1,54 +1,63 @@
 """What the figures allow to be said, in a sentence or three."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fmnet.deploy.choice import CHANCE
+from fmnet.deploy.choice import ALPHA, CHANCE, figure
 from fmnet.deploy.model_card import linear_sentence
 from fmnet.deploy.series_preparation import SERIES
 from fmnet.study.audit.motion import EXPLAINED
 from fmnet.study.comparison import say_p
 from fmnet.study.crossval import NETWORK
-from fmnet.study.findings import rival_shortcuts
+from fmnet.study.findings import exported_model, rival_shortcuts
 
 LINEAR = ("linear_svm", "logistic_ridge", "shrinkage_lda", "frem", "space_net")
 #: Linear in connections between time courses, which only BOLD has.
 CONNECTIVITY = ("connectivity_tangent", "connectivity_correlation", "connectivity_partial")
-ALPHA = 0.05
+#: How many columns, models or reruns are named of those that warnings are about.
+MOST_NAMED = 3
+#: What a p-value of the network's own holds for.
+ALONE = "as if it alone had been planned"
 
 
 def verdict(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """Judge a study by its figures, claiming nothing that they don't show.
 
+    The first sentence is about the model that is exported; where that isn't the network, another is
+    about the network by itself.
+
     Parameters
     ----------
     metrics : dict
         What ``metrics.json`` holds: ``models``, ``comparisons``, perhaps ``permutation``,
-        ``findings``, ``path_shares`` and ``exported``.
+        ``findings``, ``path_shares``, ``exported`` and ``audit_network``.
     names : dict
         Names of models for people.
     """
-    models = metrics["models"]
-    sentences = [_chance_sentence(metrics, names)]
+    models, exported = metrics["models"], exported_model(metrics)
+    is_choice = len(metrics.get("exported", {}).get("among", [])) > 1
+    first = _choice_sentence if is_choice else _network_sentence
+    sentences = [first(metrics, names)]
     grave = [one for one in metrics.get("findings", []) if one["severity"] == "red"]
     if any(one["text"].startswith(EXPLAINED) for one in grave):
         sentences.append(f"{EXPLAINED}, see below.")
-    if said := _linear_sentence(metrics):
-        sentences.append(said)
+    if is_choice:
+        sentences.append(_alone_sentence(metrics, names))
+    sentences.append(_below_sentence(models, [exported, NETWORK], names))
+    sentences.append(_linear_sentence(metrics, exported))
     if best := best_rival(models):
         sentences.append(_rival_sentence(metrics, best, names))
-    alarming = rival_shortcuts(models)
+    alarming = rival_shortcuts(models, exported)
     if alarming:
         said = " and ".join(f"{names.get(name, name)} {_figure(models[name])}" for name in alarming)
         verb = "reaches" if len(alarming) == 1 else "reach"
         sentences.append(
             f"Before this is read as a brain signature, know that {said} {verb} as far."
         )
-    if n := len(grave) - len(alarming):
-        sentences.append(f"{n} {'warning' if n == 1 else 'warnings'} about confounds below.")
+    sentences.append(_warning_sentence(metrics, [names.get(name, name) for name in alarming]))
     if "exported" in metrics:
         sentences.append(_export_sentence(models, metrics["exported"], names))
-    return " ".join(sentences)
+    return " ".join(filter(None, sentences))
 
 
 def best_rival(models: Mapping[str, Any]) -> str:
@@ -64,25 +73,127 @@ def comparison_with(metrics: Mapping[str, Any], rival: str) -> Mapping[str, Any]
     return next((c for c in metrics.get("comparisons", []) if {c["one"], c["other"]} == pair), None)
 
 
-def is_above_chance(metrics: Mapping[str, Any]) -> bool:
-    """Tell whether permutations put the network above chance."""
-    found = metrics.get("permutation", {}).get("models", {}).get(NETWORK)
-    return found is not None and found["p"] < ALPHA and found["observed"] > 0.5
-
-
-def _chance_sentence(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    name = names.get(NETWORK, NETWORK)
-    head = f"{name[0].upper()}{name[1:]}: AUC {_figure(metrics['models'][NETWORK])}"
+def _network_sentence(metrics: Mapping[str, Any], names: Mapping[str, str], alone: str = "") -> str:
+    """Say what the network reaches, and whether that is above chance by its own p-value."""
+    name = _capital(names.get(NETWORK, NETWORK))
+    head = f"{name}{alone}: AUC {_figure(metrics['models'][NETWORK])}"
     found = metrics.get("permutation", {}).get("models", {}).get(NETWORK)
     if found is None:
         return f"{head}; whether that is above chance was not tested (permutation.n=100 would)."
-    n, repeats = metrics["permutation"]["n"], metrics["permutation"]["n_repeats"]
+    n = metrics["permutation"]["n"]
+    against = f"{n} permutations, {say_p(found['p'])}"
+    return f"{head}{_judge_chance(metrics, NETWORK, found['p'], against)}."
+
+
+def _choice_sentence(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """Say what the exported model reaches, and whether it is above chance, chosen as it was."""
+    exported, permutation = metrics["exported"], metrics.get("permutation")
+    model, n_models = exported["model"], len(exported["among"])
+    head = (
+        f"{_capital(names.get(model, model))}, which export takes: "
+        f"AUC {_figure(metrics['models'][model])}"
+    )
+    if "auc_corrected" in exported:
+        corrected = figure(exported["auc_corrected"], exported["auc_corrected_ci"])
+        head += f", or {corrected} corrected for its having been chosen among {n_models} models"
+    if permutation is None:
+        return f"{head}; whether that is above chance was not tested (permutation.n=100 would)."
+    if "p" not in exported:
+        lacking = exported.get("not_permuted", [])
+        what = " and ".join(names.get(name, name) for name in lacking) or "the choice"
+        return (
+            f"{head}; whether that is above chance is not known: permutations of an earlier "
+            f"version left out {what} (permutation.n=100 with resume=true makes others)."
+        )
+    n, p = permutation["n"], exported["p"]
+    against = f"the largest of the {n_models} in each of {n} permutations, {say_p(p)}"
+    return f"{head}{_judge_chance(metrics, model, p, against)}."
+
+
+def _alone_sentence(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """Say what the network is by itself, as if it alone had been planned."""
+    own = metrics.get("permutation", {}).get("models", {}).get(NETWORK)
+    if exported_model(metrics) != NETWORK:
+        return _network_sentence(metrics, names, f" by itself, {ALONE}")
+    if own is None or 1 / (metrics["permutation"]["n"] + 1) >= ALPHA:
+        return ""
+    verb = "is" if _is_above(own["observed"], own["p"]) else "is not"
+    return f"By itself, {ALONE}, it {verb} above chance ({say_p(own['p'])})."
+
+
+def _judge_chance(metrics: Mapping[str, Any], model: str, p: float, against: str) -> str:
+    """Say whether a model is above chance by its p-value, for after its AUC."""
+    permutation = metrics["permutation"]
+    n, repeats = permutation["n"], permutation["n_repeats"]
+    observed = permutation["models"][model]["observed"]
     where = "first repeat" if repeats == 1 else f"first {repeats} repeats"
-    tested = f"{where}: AUC {found['observed']:.2f} against {n} permutations, {say_p(found['p'])}"
+    tested = f"{where}: AUC {observed:.2f} against {against}"
     if 1 / (n + 1) >= ALPHA:
-        return f"{head}; {n} permutations are too few to tell it from chance ({tested})."
-    verb = "above" if is_above_chance(metrics) else "not distinguishable from"
-    return f"{head}, {verb} chance ({tested})."
+        return f"; {n} permutations are too few to tell it from chance ({tested})"
+    verb = "above" if _is_above(observed, p) else "not distinguishable from"
+    return f", {verb} chance ({tested})"
+
+
+def _is_above(observed: float, p: float) -> bool:
+    return p < ALPHA and observed > CHANCE
+
+
+def _below_sentence(
+    models: Mapping[str, Any], looked_at: Sequence[str], names: Mapping[str, str]
+) -> str:
+    """Say what an interval below chance means, and what it doesn't."""
+    below = [n for n in dict.fromkeys(looked_at) if models[n]["auc_ci"][1] < CHANCE]
+    if not below:
+        return ""
+    who = " and the ".join(names.get(name, name) for name in below)
+    verb, interval = ("puts", "an interval") if len(below) == 1 else ("put", "intervals")
+    return (
+        f"The {who} {verb} new people the wrong way round, with {interval} wholly below 0.5: worse "
+        "than guessing, and no evidence of an effect. Check whether people who belong together "
+        "(relatives, matched pairs, one person twice) lie in different folds, whether the groups "
+        "differ one way at one site or in one batch and the other way in another, and whether it "
+        "stays with other folds (folds.seed)."
+    )
+
+
+def _warning_sentence(metrics: Mapping[str, Any], alarming: Sequence[str]) -> str:
+    """Count what is said below about confounds, and name what it is about.
+
+    Shortcuts that have a sentence of their own are not counted again.
+    """
+    findings = metrics.get("findings", [])
+    grave = [one for one in findings if one["severity"] == "red"]
+    for name in alarming:
+        own = [one for one in grave if one.get("about") == name]
+        grave = [one for one in grave if one not in own[:1]]
+    notes = [one for one in findings if one["severity"] == "amber"]
+    counted = [
+        f"{_count(grave, 'warning')} about confounds below{_about(grave)}" if grave else "",
+        f"{_count(notes, 'note')}{'' if grave else ' about confounds below'}{_about(notes)}"
+        if notes
+        else "",
+    ]
+    said = ", ".join(filter(None, counted))
+    network = metrics.get("audit_network", {}).get("findings", [])
+    if n := sum(one["severity"] == "red" for one in network):
+        said += f"{'; ' if said else ''}{n} in the audit of the network"
+    return f"{said}." if said else ""
+
+
+def _count(findings: Sequence[Any], noun: str) -> str:
+    return f"{len(findings)} {noun}" + ("" if len(findings) == 1 else "s")
+
+
+def _about(findings: Sequence[Mapping[str, str]]) -> str:
+    names = list(dict.fromkeys(filter(None, (one.get("about", "") for one in findings))))
+    if not names:
+        return ""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f" ({', '.join(names[:MOST_NAMED])}{more})"
+
+
+def _capital(name: str) -> str:
+    return f"{name[0].upper()}{name[1:]}"
 
 
 def _rival_sentence(metrics: Mapping[str, Any], rival: str, names: Mapping[str, str]) -> str:
@@ -103,10 +214,11 @@ def _rival_sentence(metrics: Mapping[str, Any], rival: str, names: Mapping[str, 
     return f"On these folds the {own} is {verb} than the {other}: {shown}"
 
 
-def _linear_sentence(metrics: Mapping[str, Any]) -> str:
+def _linear_sentence(metrics: Mapping[str, Any], exported: str) -> str:
     """Say how much of the final network's score a linear map would give as well."""
     known = {"path_shares": metrics.get("path_shares"), "n_epochs": metrics.get("final_epochs")}
-    return linear_sentence(known, metrics.get("bold", {}).get("reads") == SERIES)
+    said = linear_sentence(known, metrics.get("bold", {}).get("reads") == SERIES)
+    return said if exported == NETWORK else said.replace("final model's", "final network's")
 
 
 def _difference(row: Mapping[str, Any], sign: int) -> str:
@@ -124,14 +236,14 @@ def _export_sentence(
     """Say which final model export takes, why, and whether a better one can't be exported."""
     name, best = exported["model"], best_rival(models)
     said = f"Export takes the {names.get(name, name)}: {exported['why']}."
-    if models[name]["auc_ci"][0] <= CHANCE:
+    low, _ = exported.get("auc_corrected_ci", models[name]["auc_ci"])
+    if low <= CHANCE:
         said += " Its interval reaches 0.5 or less, so that it takes allow_uninformative=true."
     if best and best not in exported["among"] and models[best]["auc"] > models[name]["auc"]:
         other, auc = names.get(best, best), models[best]["auc"]
-        said += f" {other[0].upper()}{other[1:]} reaches more, {auc:.3f}, but can't be exported."
+        said += f" {_capital(other)} reaches more, {auc:.3f}, but can't be exported."
     return said
 
 
 def _figure(figures: Mapping[str, Any]) -> str:
-    low, high = figures["auc_ci"]
-    return f"{figures['auc']:.2f} [{low:.2f}, {high:.2f}]"
+    return figure(figures["auc"], figures["auc_ci"])

@@ -73,8 +73,9 @@ class TrainedFold:
     inner_loss : ndarray of float, shape (max_epochs,) or (max_epochs + 1,)
         Validation loss after each epoch, mean over inner folds; where the network started from the
         training scans, the first is from before any epoch.
-    calibration : Calibration
-        Fitted on the scores that the networks of the inner folds gave to the subjects held out.
+    calibration : Calibration or None
+        Fitted on the scores that the networks of the inner folds gave to the subjects held out;
+        None where it was not asked for.
     name : str
         Of this training, for messages.
     """
@@ -83,7 +84,7 @@ class TrainedFold:
     fitted: FittedCohort | FittedSeries
     n_epochs: int
     inner_loss: NDArray[np.float64]
-    calibration: Calibration
+    calibration: Calibration | None
     name: str = "the network"
 
     @property
@@ -99,7 +100,10 @@ class TrainedFold:
 
 
 def train_on_folds(
-    trainable: Trainable, tasks: list[FoldTask], on_epoch: Callable[[int], Any] = lambda _: None
+    trainable: Trainable,
+    tasks: list[FoldTask],
+    on_epoch: Callable[[int], Any] = lambda _: None,
+    is_calibrated: bool = True,
 ) -> list[TrainedFold]:
     """Choose each fold's number of epochs on its inner folds, then train on all its subjects.
 
@@ -111,6 +115,9 @@ def train_on_folds(
         On what.
     on_epoch : callable
         Called after each epoch with the number of trainings that it belonged to.
+    is_calibrated : bool
+        Whether a calibration is fitted. Where it isn't, and there are no epochs to choose from,
+        inner folds are not trained at all.
 
     Raises
     ------
@@ -118,10 +125,13 @@ def train_on_folds(
         If a training diverges.
     """
     max_epochs = trainable.recipe.max_epochs
-    inner = [task.inner_trainings(max_epochs) for task in tasks]
-    flat = [one for trainings in inner for one in trainings]
-    fitted = iter(fit_networks(trainable, flat, on_epoch))
-    choices = [_choose(task, [next(fitted) for _ in task.fold.validation]) for task in tasks]
+    if is_calibrated or max_epochs > 0:
+        inner = [task.inner_trainings(max_epochs) for task in tasks]
+        flat = [one for trainings in inner for one in trainings]
+        fitted = iter(fit_networks(trainable, flat, on_epoch))
+        choices = [_choose(task, [next(fitted) for _ in task.fold.validation]) for task in tasks]
+    else:
+        choices = [_Choice(0, np.empty(0), None)] * len(tasks)
     whole = [
         task.whole_training(choice.n_epochs) for task, choice in zip(tasks, choices, strict=True)
     ]
@@ -141,7 +151,7 @@ class _Choice:
 
     n_epochs: int
     inner_loss: NDArray[np.float64]
-    calibration: Calibration
+    calibration: Calibration | None
 
 
 def _choose(task: FoldTask, inner: list[Fitted]) -> _Choice:

@@ -6,8 +6,10 @@ from fmnet.deploy.choice import (
     Candidate,
     choose,
     choose_model,
+    correction,
     network_title,
     optimism,
+    read_chosen,
     read_record,
     warnings_of,
 )
@@ -147,3 +149,96 @@ def training(auc, low, high, name="network", **more):
 def test_signature_that_is_not_above_chance_warns(record, said):
     assert said in " ".join(warnings_of(record))
     assert bool(said) == bool(warnings_of(record))
+
+
+CORRECTED = {"auc_corrected": 0.6, "auc_corrected_ci": [0.51, 0.7]}
+CHOSEN = CORRECTED | {"among": ["network", "svm", "ridge"], "p": 0.031, "n_permutations": 99}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        (CHOSEN, ""),
+        (
+            CHOSEN | {"auc_corrected_ci": [0.49, 0.7]},
+            "the interval of the signature's out-of-fold AUC reaches 0.5 (AUC 0.70 [0.55, 0.90]; "
+            "0.60 [0.49, 0.70] corrected for the choice of the model; p = 0.031)",
+        ),
+        (
+            CHOSEN | {"p": 0.05},
+            "the signature is not above chance out of fold (AUC 0.70 [0.55, 0.90]; 0.60 [0.51, "
+            "0.70] corrected for the choice of the model; p = 0.050)",
+        ),
+        (CHOSEN | {"p": 0.1, "n_permutations": 9}, ""),  # too few to tell anything
+        (CORRECTED | {"among": ["svm", "ridge"]}, ""),
+        (CORRECTED | {"among": ["svm"], "auc_corrected_ci": [0.4, 0.7]}, ""),
+        ({"among": ["svm", "ridge"]}, "what the signature reaches out of fold is not known"),
+        ([], ""),
+    ],
+)
+def test_signature_is_judged_by_what_is_left_after_the_choice(chosen, said):
+    assert "; ".join(warnings_of(training(0.7, 0.55, 0.9, chosen=chosen))) == said
+
+
+@pytest.mark.parametrize(
+    ("chosen", "n_models", "said"),
+    [
+        (None, 1, ""),
+        ({}, 3, "best of 3 models by these same folds"),
+        (
+            CHOSEN,
+            3,
+            "Corrected for its having been chosen among 3 models by these same folds, its AUC is "
+            "0.60 [0.51, 0.70]; p = 0.031 by 99 permutations, that choice made anew in each.",
+        ),
+        (CORRECTED | {"among": ["network"]}, 1, "for whoever had settled on it before there were"),
+    ],
+)
+def test_what_the_choice_does_to_the_figures_is_said(chosen, n_models, said):
+    found = correction(training(0.7, 0.55, 0.9, chosen=chosen), n_models)
+    assert said in found
+    assert bool(found) == bool(said)
+
+
+def test_every_way_to_ask_for_a_model_has_figures_of_its_own(tmp_path):
+    network = {"model": "network", "among": ["network"], "p": 0.01} | CORRECTED
+    linear = {"model": "svm", "among": ["svm", "ridge"]} | CORRECTED
+    exported = {"model": "svm", "among": ["network", "svm", "ridge"], "p": 0.03} | CORRECTED
+    metrics = {
+        "exported": exported | {"if_asked": {"network": network, "linear": linear}},
+        "permutation": {"n": 99},
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    assert read_chosen(tmp_path, "auto", "svm") == CORRECTED | {
+        "among": ["network", "svm", "ridge"], "p": 0.03, "n_permutations": 99,
+    }  # fmt: skip
+    assert read_chosen(tmp_path, "network", "network")["p"] == 0.01
+    assert read_chosen(tmp_path, "linear", "svm") == CORRECTED | {"among": ["svm", "ridge"]}
+    assert read_chosen(tmp_path, "auto", "network") == {}  # another model than the one in question
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"exported": {"model": "svm", "among": ["network", "svm"]}}']
+)
+def test_earlier_runs_say_nothing_of_the_choice(tmp_path, text):
+    assert read_chosen(tmp_path, "auto", "svm") == {}
+    (tmp_path / "metrics.json").write_text(text)
+    assert read_chosen(tmp_path, "auto", "svm") == {}
+
+
+def test_what_is_left_after_the_choice_goes_with_the_model(tmp_path):
+    figures = {
+        "network": {"auc": 0.6, "auc_ci": [0.5, 0.7]},
+        "svm": {"auc": 0.7, "auc_ci": [0.6, 0.8]},
+    }
+    for folder, name in (("model", "network"), ("model_linear", "svm")):
+        record = {"model": name, "title": name, "chosen_among": [name], "crossvalidation": figures}
+        write_record(tmp_path, folder, **record)
+    exported = {"model": "svm", "among": ["network", "svm"]} | CORRECTED
+    (tmp_path / "metrics.json").write_text(json.dumps({"exported": exported}))
+    choice = choose_model(tmp_path, "auto")
+    assert choice.record["chosen"] == CORRECTED | {"among": ["network", "svm"]}
+    assert choice.line.endswith(
+        "chosen among 2 models by these same folds, its AUC is 0.60 [0.51, 0.70]."
+    )
+    assert choose_model(tmp_path, "linear").record["chosen"] == {}

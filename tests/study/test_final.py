@@ -2,6 +2,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -11,7 +12,7 @@ from fmnet.study.baselines.constant import Dummy
 from fmnet.study.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
 from fmnet.study.baselines.shortcuts import Coverage
 from fmnet.study.crossval import Pipeline
-from fmnet.study.final import export_choice, exportable_linear, fit_linear
+from fmnet.study.final import export_choice, exportable_linear, fit_linear, judge_choice
 
 SVM, RIDGE = LinearSvm((0.0, 8.0), (0.1, 1.0)), LogisticRidge((8.0, 0.0), (1.0, 0.1))
 LDA = ShrinkageLda((8.0, 0.0), (0.1, 1.0))
@@ -84,13 +85,89 @@ def test_linear_models_of_voxels_alone_can_be_exported(data):
     ],
 )
 def test_best_of_those_that_can_be_exported_is_named(data, aucs, model, why):
-    models = {name: {"auc": auc} for name, auc in aucs.items()}
-    found = export_choice(pipeline_of(EVERYTHING), data, models, TITLES)
+    models = {name: {"auc": auc, "auc_ci": [auc - 0.1, auc + 0.1]} for name, auc in aucs.items()}
+    found = export_choice(pipeline_of(EVERYTHING), data, scores_of(*aucs), models, TITLES)
     assert found["model"] == model
     assert why in found["why"]
     assert found["among"] == ["network", "svm", "logistic_ridge"]
+    assert found["auc_corrected"] <= models[model]["auc"]
+    asked = found["if_asked"]
+    assert {name: one["among"] for name, one in asked.items()} == {
+        "network": ["network"],
+        "linear": ["svm", "logistic_ridge"],
+    }
+    # what was settled on beforehand is not corrected
+    assert asked["network"]["auc_corrected"] == aucs["network"]
+    assert asked["network"]["auc_corrected_ci"] == models["network"]["auc_ci"]
+
+
+def scores_of(*models) -> pd.DataFrame:
+    """Out-of-fold scores of pure noise, two test folds of ten people."""
+    rng = np.random.default_rng(2)
+    people = [f"sub-{k:02}" for k in range(20)]
+    rows = {
+        "participant_id": people, "scan_id": people, "repeat": 0, "fold": np.arange(20) // 10,
+        "label": np.arange(20) % 2,
+    }  # fmt: skip
+    tables = [pd.DataFrame(rows | {"model": one, "score": rng.normal(size=20)}) for one in models]
+    return pd.concat(tables, ignore_index=True)
 
 
 def test_network_is_exported_where_it_stands_alone(data):
-    found = export_choice(pipeline_of({"dummy": Dummy()}), data, {"network": {"auc": 0.4}}, TITLES)
+    models = {"network": {"auc": 0.4, "auc_ci": [0.3, 0.5]}}
+    pipeline = pipeline_of({"dummy": Dummy()})
+    found = export_choice(pipeline, data, scores_of("network"), models, TITLES)
     assert (found["model"], found["among"]) == ("network", ["network"])
+    assert (found["auc_corrected"], found["auc_corrected_ci"]) == (0.4, [0.3, 0.5])
+    assert list(found["if_asked"]) == ["network"]
+
+
+def permuted(**models):
+    return {
+        name: {"observed": observed, "p": 0.01, "null": null}
+        for name, (observed, null) in models.items()
+    }
+
+
+def exported_of(name, *among):
+    asked = {"network": {"model": "network", "among": ["network"]}}
+    return {"model": name, "among": list(among), "if_asked": asked}
+
+
+def test_model_that_is_exported_is_tested_against_the_largest_of_all_it_was_chosen_among():
+    models = permuted(
+        network=(0.7, [0.6, 0.8, 0.5]), svm=(0.75, [0.7, 0.4, 0.4]), ridge=(0.6, [0.3, 0.3, 0.75])
+    )
+    metrics = {
+        "exported": exported_of("svm", "network", "svm", "ridge"),
+        "permutation": {"n": 3, "models": models},
+    }
+    judge_choice(metrics)
+    chosen = metrics["permutation"]["chosen"]
+    assert chosen["null"] == [0.7, 0.8, 0.75]
+    assert (chosen["observed"], chosen["among"]) == (0.75, ["network", "svm", "ridge"])
+    assert chosen["p"] == metrics["exported"]["p"] == 3 / 4  # a tie counts
+    assert metrics["exported"]["if_asked"]["network"]["p"] == 2 / 4
+    # one that is not the largest in the repeats that were permuted has a p-value of its own
+    metrics["exported"] = exported_of("ridge", "network", "svm", "ridge")
+    judge_choice(metrics)
+    assert metrics["permutation"]["chosen"]["p"] == 3 / 4
+    assert metrics["exported"]["p"] == 1.0
+
+
+def test_permutations_of_before_that_left_a_model_out_give_no_p_of_the_choice():
+    chosen = {"p": 0.01}
+    metrics = {
+        "exported": exported_of("svm", "network", "svm", "shrinkage_lda"),
+        "permutation": {
+            "n": 1, "models": permuted(network=(0.7, [0.6]), svm=(0.8, [0.6])), "chosen": chosen,
+        },
+    }  # fmt: skip
+    judge_choice(metrics)
+    assert "chosen" not in metrics["permutation"]
+    assert "p" not in metrics["exported"]
+    assert metrics["exported"]["not_permuted"] == ["shrinkage_lda"]
+    assert metrics["exported"]["if_asked"]["network"]["p"] == 1 / 2
+    untested = {"exported": exported_of("svm", "network", "svm")}
+    judge_choice(untested)
+    assert "p" not in untested["exported"]

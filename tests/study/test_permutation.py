@@ -1,5 +1,6 @@
 import json
 from dataclasses import dataclass
+from functools import partial
 from unittest.mock import patch
 
 import pandas as pd
@@ -7,9 +8,14 @@ import pytest
 from run_fixtures import study_settings
 
 from fmnet.errors import RunError
-from fmnet.study.crossval import Pipeline
+from fmnet.networks.backbones import build_small_cnn
+from fmnet.networks.signature import build_scale_space
+from fmnet.study.baselines.constant import Dummy
+from fmnet.study.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
+from fmnet.study.crossval import Pipeline, score_folds
 from fmnet.study.permutation import (
     PermutationPlan,
+    _permuted,
     count_permutations,
     run_permutations,
     summarise_permutations,
@@ -17,6 +23,9 @@ from fmnet.study.permutation import (
 from fmnet.study.sensitivity.reruns import SensitivityPlan
 from fmnet.study.study import run_study
 from fmnet.training.compute import Compute
+from fmnet.training.fit import Trainable, fit_networks
+from fmnet.training.recipe import Recipe
+from fmnet.training.trainer import build_trainer
 
 
 def test_p_value_counts_ties_and_is_never_zero():
@@ -32,6 +41,56 @@ def test_p_value_counts_ties_and_is_never_zero():
     assert found["p"] == pytest.approx(2 / 5)
     lower = summarise_permutations(null[1:], predictions, PermutationPlan(3))["models"]["network"]
     assert lower["p"] == pytest.approx(1 / 4)
+
+
+def test_every_linear_model_that_can_be_exported_is_permuted():
+    svm, ridge, dummy = LinearSvm(), LogisticRidge(), Dummy()
+    pipeline = Pipeline(Quiet(), {"svm": svm, "dummy": dummy, "ridge": ridge}, None, 0)
+    assert list(_permuted(pipeline, PermutationPlan(1))) == ["svm", "ridge"]
+    assert list(_permuted(pipeline, PermutationPlan(1, models=["dummy"]))) == [
+        "svm", "dummy", "ridge",
+    ]  # fmt: skip
+
+
+def test_permutations_of_fewer_models_are_not_taken_for_those_of_all(build_study, tmp_path):
+    earlier = tmp_path / "repeats-1_network_linear_svm"
+    earlier.mkdir()
+    (earlier / "00000.json").write_text('{"network": 0.25, "linear_svm": 0.75}')
+    svm = {"linear_svm": LinearSvm()}
+    now = Pipeline(Quiet(), svm | {"shrinkage_lda": ShrinkageLda()}, None, 0)
+    assert count_permutations(Pipeline(Quiet(), svm, None, 0), PermutationPlan(1), tmp_path) == 1
+    assert count_permutations(now, PermutationPlan(1), tmp_path) == 0
+
+
+def test_inner_folds_that_nothing_is_chosen_on_change_no_score(build_study, fold):
+    """A closed form and a baseline: neither their scores nor what is chosen depends on them."""
+    trainable = Trainable(build_scale_space, Recipe(max_epochs=0), None)
+    baselines = {"svm": LinearSvm((0.0,), (0.1, 1.0))}
+    data = build_study()
+    tables = []
+    for is_calibrated in (True, False):
+        pipeline = Pipeline(trainable, baselines, None, 0, is_calibrated=is_calibrated)
+        with patch("fmnet.training.fold.fit_networks", wraps=fit_networks) as fitting:
+            (scored,) = score_folds(pipeline, [(data, fold)])
+        tables.append(scored.rows)
+        assert sum(len(call.args[1]) for call in fitting.call_args_list) == 1 + 2 * is_calibrated
+    assert (tables[0]["score"] == tables[1]["score"]).all()
+    assert tables[0]["probability"].notna().all()
+    assert tables[1]["probability"].isna().all()
+
+
+def test_epochs_are_chosen_on_inner_folds_in_permutations_as_well(build_study, fold):
+    trainable = Trainable(
+        partial(build_small_cnn, channels=[2]), Recipe(max_epochs=2), build_trainer
+    )
+    tables = [
+        score_folds(
+            Pipeline(trainable, {}, None, 0, is_calibrated=is_calibrated), [(build_study(), fold)]
+        )[0]
+        for is_calibrated in (True, False)
+    ]
+    assert tables[0].n_epochs == tables[1].n_epochs
+    assert (tables[0].rows["score"] == tables[1].rows["score"]).all()
 
 
 @dataclass(frozen=True)

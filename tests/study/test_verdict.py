@@ -134,10 +134,39 @@ def test_permutations_alone_decide_about_chance(more, said):
     assert said in verdict(metrics() | more, NAMES)
 
 
-def test_further_warnings_are_counted():
-    red = {"severity": "red", "text": "Age alone."}
-    given = metrics(motion=(0.8, 0.7, 0.9)) | {"findings": [red, red, {"severity": "amber"}]}
-    assert verdict(given, NAMES).endswith("1 warning about confounds below.")
+def finding(severity, about=""):
+    return {"severity": severity, "text": "Said.", "about": about}
+
+
+@pytest.mark.parametrize(
+    ("findings", "said"),
+    [
+        (
+            [finding("red", "motion only"), finding("red", "head_size"), finding("amber")],
+            "1 warning about confounds below (head_size), 1 note.",
+        ),
+        ([finding("red", "motion only")], "reaches as far."),
+        (
+            [finding("amber", "head_size"), finding("amber", "age"), finding("amber", "age")],
+            "3 notes about confounds below (head_size, age).",
+        ),
+        (
+            [finding("red", name) for name in "abcde"],
+            "5 warnings about confounds below (a, b, c and 2 more).",
+        ),
+        ([{"severity": "red", "text": "Age alone."}], "1 warning about confounds below."),
+    ],
+)
+def test_further_warnings_and_notes_are_counted_and_named(findings, said):
+    given = metrics(motion=(0.8, 0.7, 0.9)) | {"findings": findings}
+    assert verdict(given, NAMES).endswith(said)
+
+
+def test_warnings_in_the_audit_of_the_network_are_counted_apart():
+    network = {"findings": [finding("red"), finding("amber")]}
+    given = metrics() | {"findings": [finding("amber", "age")], "audit_network": network}
+    said = "1 note about confounds below (age); 1 in the audit of the network."
+    assert verdict(given, NAMES).endswith(said)
 
 
 def test_motion_that_explains_the_result_is_said_first():
@@ -177,3 +206,103 @@ def test_difference_is_read_in_the_right_direction():
 def test_model_that_is_exported_is_named_last(model, more, said):
     exported = {"model": model, "why": "it is simpler", "among": ["network", "linear_svm"]}
     assert verdict(metrics(**more) | {"exported": exported}, NAMES).endswith(said)
+
+
+def chosen(model, p=None, among=("network", "linear_svm", "logistic_ridge"), **more):
+    """A study whose model was chosen among three; the network's own p is 0.03."""
+    exported = {
+        "model": model,
+        "why": "it is larger",
+        "among": list(among),
+        "auc_corrected": 0.6,
+        "auc_corrected_ci": [0.51, 0.7],
+    }
+    exported |= {} if p is None else {"p": p}
+    tested = permuted(0.03)
+    tested["permutation"]["models"]["linear_svm"] = {"p": 0.02, "observed": 0.65}
+    return metrics() | tested | {"exported": exported | more}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            chosen("network", 0.04),
+            [
+                "ResNet, which export takes: AUC 0.70 [0.60, 0.80], or 0.60 [0.51, 0.70] corrected "
+                "for its having been chosen among 3 models, above chance (first repeat: AUC 0.70 "
+                "against the largest of the 3 in each of 99 permutations, p = 0.040).",
+                "By itself, as if it alone had been planned, it is above chance (p = 0.030).",
+            ],
+        ),
+        (
+            chosen("network", 0.08),
+            [
+                "chosen among 3 models, not distinguishable from chance (first repeat: AUC 0.70 ",
+                "By itself, as if it alone had been planned, it is above chance (p = 0.030).",
+            ],
+        ),
+        (
+            chosen("linear_svm", 0.08),
+            [
+                "Linear SVM, which export takes: AUC 0.65 [0.55, 0.75], or 0.60 [0.51, 0.70]",
+                "not distinguishable from chance (first repeat: AUC 0.65 against the largest of "
+                "the 3 in each of 99 permutations, p = 0.080).",
+                "ResNet by itself, as if it alone had been planned: AUC 0.70 [0.60, 0.80], above "
+                "chance (first repeat: AUC 0.70 against 99 permutations, p = 0.030).",
+            ],
+        ),
+        (
+            chosen("linear_svm", not_permuted=["frem"]),
+            [
+                "whether that is above chance is not known: permutations of an earlier version "
+                "left out FREM (permutation.n=100 with resume=true makes others).",
+            ],
+        ),
+        (
+            {**chosen("linear_svm"), "permutation": None},
+            ["chosen among 3 models; whether that is above chance was not tested"],
+        ),
+    ],
+)
+def test_model_that_is_exported_comes_first_with_its_own_p(given, said):
+    text = verdict({name: one for name, one in given.items() if one is not None}, NAMES)
+    assert text.startswith(f"{NAMES[given['exported']['model']][:4].capitalize()}"[:1])
+    for part in said:
+        assert part in text
+    assert "p = 0.020" not in text  # the linear model's as if it alone had been planned
+
+
+def test_what_is_exported_is_judged_by_its_corrected_interval():
+    given = chosen("network", 0.04)
+    assert "allow_uninformative" not in verdict(given, NAMES)
+    given["exported"]["auc_corrected_ci"] = [0.49, 0.7]
+    assert verdict(given, NAMES).endswith("so that it takes allow_uninformative=true.")
+
+
+@pytest.mark.parametrize(
+    ("figures", "who"),
+    [
+        ({"network": (0.31, 0.16, 0.47)}, "The ResNet puts new people the wrong way round"),
+        ({"network": (0.31, 0.16, 0.5)}, ""),
+        ({"network": (0.7, 0.6, 0.8)}, ""),
+    ],
+)
+def test_interval_below_chance_is_no_evidence_of_an_effect(figures, who):
+    text = verdict(metrics(**figures), NAMES)
+    assert (who or "wrong way") in text if who else "wrong way" not in text
+    assert ("worse than guessing, and no evidence of an effect" in text) == bool(who)
+    assert "above chance (" not in text
+
+
+def test_share_of_a_network_that_is_not_exported_is_said_to_be_its_own():
+    given = chosen("linear_svm", 0.04) | {"path_shares": {"places": 1.0}}
+    assert "100 % of the final network's score is a linear map." in verdict(given, NAMES)
+
+
+def test_shortcuts_are_held_against_the_model_that_is_exported():
+    given = chosen("linear_svm", 0.04)
+    given["models"]["motion"] = {"auc": 0.58, "auc_ci": [0.51, 0.7]}
+    assert "know that motion only 0.58 [0.51, 0.70] reaches as far" in verdict(given, NAMES)
+    given["exported"]["model"] = "network"
+    assert "reaches as far" not in verdict(given, NAMES)

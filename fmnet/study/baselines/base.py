@@ -137,10 +137,17 @@ class FoldScores:
     probability: Scores
 
 
-def score_fold(baseline: Baseline, data: BaselineData, fold: Fold) -> FoldScores:
-    """Make all choices on the inner folds, fit on ``fold.train``, score ``fold.test`` once."""
+def score_fold(
+    baseline: Baseline, data: BaselineData, fold: Fold, is_calibrated: bool = True
+) -> FoldScores:
+    """Make all choices on the inner folds, fit on ``fold.train``, score ``fold.test`` once.
+
+    Probabilities, which take fits of their own, are NaN unless they are asked for.
+    """
     choice = baseline.choose(data, fold)
     score = baseline.scores(data, data.rows(fold.train), data.rows(fold.test), choice)
+    if not is_calibrated:
+        return FoldScores(score, np.full(len(score), np.nan))
     held_out = np.concatenate([part for _, part in data.inner_rows(fold)])
     inner = [baseline.scores(data, *rows, choice) for rows in data.inner_rows(fold)]
     calibration = fit_calibration(np.concatenate(inner), data.labels[held_out])

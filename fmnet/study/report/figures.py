@@ -17,8 +17,9 @@ from sklearn.metrics import roc_curve
 
 from fmnet.data.listing import Labels
 from fmnet.study.comparison import say_p
-from fmnet.study.crossval import NETWORK, mean_scores
-from fmnet.study.report.words import name_of, with_interval
+from fmnet.study.crossval import mean_scores
+from fmnet.study.findings import exported_model
+from fmnet.study.report.words import is_corrected, name_of, with_interval
 
 POSITIVE, NEGATIVE, GREY, DARK = "#b2405a", "#31688e", "#777777", "#333333"
 #: False-positive rates at which ROC curves of folds are averaged.
@@ -64,13 +65,14 @@ def _plain(name: str, room: int = ROOM) -> str:
 def draw_overview(
     metrics: Mapping[str, Any], predictions: pd.DataFrame, labels: Labels, banner: str
 ) -> bytes:
-    """Draw all models side by side, and the network's out-of-fold scores by group."""
+    """Draw all models side by side, and out-of-fold scores by group of the one exported."""
     models = metrics["models"]
     figure = Figure(figsize=(9, _height(models)), layout="constrained", dpi=150)
     left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
     _draw_models(left, metrics)
-    title = name_of(NETWORK, metrics["titles"])
-    _draw_scores(right, mean_scores(predictions, NETWORK), labels, title)
+    model = exported_model(metrics)
+    title = name_of(model, metrics["titles"])
+    _draw_scores(right, mean_scores(predictions, model), labels, title)
     if banner:
         figure.suptitle(_plain(banner, 160), fontsize=10, color=POSITIVE)
     return _as_png(figure)
@@ -83,9 +85,9 @@ def draw_forest(metrics: Mapping[str, Any]) -> bytes:
 
 
 @_as_figure
-def draw_scores(predictions: pd.DataFrame, labels: Labels, title: str) -> bytes:
-    """Draw the network's out-of-fold scores by group."""
-    scores = mean_scores(predictions, NETWORK)
+def draw_scores(predictions: pd.DataFrame, model: str, labels: Labels, title: str) -> bytes:
+    """Draw a model's out-of-fold scores by group."""
+    scores = mean_scores(predictions, model)
     return _one_panel(lambda axes: _draw_scores(axes, scores, labels, title))
 
 
@@ -120,9 +122,8 @@ def draw_calibration(predictions: pd.DataFrame, models: Mapping[str, str]) -> by
 
 
 @_as_figure
-def draw_null(permutation: Mapping[str, Any], model: str, title: str) -> bytes:
-    """Draw a model's AUCs under shuffled labels, and what was observed."""
-    found = permutation["models"][model]
+def draw_null(found: Mapping[str, Any], title: str) -> bytes:
+    """Draw AUCs under shuffled labels, and what was observed."""
 
     def draw(axes: Axes) -> None:
         axes.hist(found["null"], bins=np.linspace(0, 1, 31).tolist(), color="#c9c9c9")
@@ -234,14 +235,16 @@ def _draw_unit_square(axes: Axes) -> None:
 
 
 def _draw_models(axes: Axes, metrics: Mapping[str, Any]) -> None:
-    models = metrics["models"]
+    models, exported = metrics["models"], exported_model(metrics)
     for row, (name, figures) in enumerate(models.items()):
         low, high = figures["auc_ci"]
-        color = POSITIVE if name == NETWORK else DARK
+        color = POSITIVE if name == exported else DARK
         axes.plot([low, high], [row, row], color=color, lw=2, solid_capstyle="butt")
         axes.plot(figures["auc"], row, "o", color=color, ms=7)
         text = with_interval(figures, "auc")
         axes.text(1.04, row, text, va="center", fontsize=8, transform=axes.get_yaxis_transform())
+        if name == exported and is_corrected(metrics):
+            _draw_corrected(axes, row, metrics["exported"], color)
     axes.axvline(0.5, color=GREY, ls=":", lw=1)
     names = [_plain(name_of(name, metrics["titles"])) for name in models]
     axes.set_yticks(range(len(models)), names)
@@ -250,6 +253,15 @@ def _draw_models(axes: Axes, metrics: Mapping[str, Any]) -> None:
     axes.set_xlabel("AUC, out of fold, 95 % interval over subjects")
     axes.set_title("Network and baselines, same folds", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_corrected(axes: Axes, row: int, exported: Mapping[str, Any], color: str) -> None:
+    """Draw, below a model's AUC, what it is worth after the choice of that model."""
+    below = row + 0.32
+    axes.plot(exported["auc_corrected_ci"], [below] * 2, color=color, lw=1, ls="--")
+    axes.plot(exported["auc_corrected"], below, "o", color=color, mfc="white", ms=6)
+    text = f"{with_interval(exported, 'auc_corrected')} corrected"
+    axes.text(1.04, below, text, va="center", fontsize=7, transform=axes.get_yaxis_transform())
 
 
 def _draw_scores(axes: Axes, scores: pd.DataFrame, labels: Labels, title: str) -> None:

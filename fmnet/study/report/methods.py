@@ -9,7 +9,7 @@ from fmnet.deploy.series_preparation import SERIES
 from fmnet.study.crossval import NETWORK
 from fmnet.study.report.run_methods import reading_sentences, runs_sentences
 from fmnet.study.report.run_words import input_line
-from fmnet.study.report.words import name_of
+from fmnet.study.report.words import is_corrected, name_of
 
 AUTHORS = "to be written by the authors"
 
@@ -59,7 +59,23 @@ def methods_paragraphs(
             "labels (within site and family; of people with scans of both groups, within the "
             "person) through the whole pipeline; p = (b + 1) / (m + 1)."
         )
+    judged += _choice_sentences(metrics)
     return [" ".join(sentences) for sentences in (data, models, judged)]
+
+
+def _choice_sentences(metrics: Mapping[str, Any]) -> list[str]:
+    """Say how it is allowed for that the final model is the best of several."""
+    if not is_corrected(metrics):
+        return []
+    exported = metrics["exported"]
+    among = ", ".join(name_of(name, metrics.get("titles")) for name in exported["among"])
+    said = (
+        f"The model to be used was the one with the largest AUC among {among}; that AUC was "
+        "corrected for the choice by the bootstrap (BBC-CV; Tsamardinos et al. 2018)"
+    )
+    if "p" in exported:
+        said += ", and tested against the largest AUC of these models in each permutation"
+    return [f"{said}."]
 
 
 def _folds_sentence(folds: Mapping[str, Any]) -> str:
@@ -142,7 +158,8 @@ def _paths_sentence(metrics: Mapping[str, Any]) -> str:
     said = ", ".join(f"{PATHS[name]} {percent(share)}" for name, share in shares.items())
     is_series = metrics.get("bold", {}).get("reads") == SERIES
     linear = linear_sentence({"path_shares": shares}, is_series)
-    return f" In the final model: {said}. {linear}"
+    linear = linear.replace("final model's", "final network's")
+    return f" In the final network: {said}. {linear}"
 
 
 def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -14,7 +14,7 @@ from fmnet.deploy.run_files import write_run_files
 from fmnet.errors import printable
 from fmnet.study.comparison import say_p
 from fmnet.study.crossval import NETWORK
-from fmnet.study.findings import SHORTCUTS
+from fmnet.study.findings import SHORTCUTS, exported_model
 from fmnet.study.report.figures import (
     draw_calibration,
     draw_forest,
@@ -26,7 +26,13 @@ from fmnet.study.report.figures import (
 )
 from fmnet.study.report.methods import methods_paragraphs, tripod_rows
 from fmnet.study.report.run_words import input_line, mean_sd, volumes_words
-from fmnet.study.report.words import banners, name_of, with_interval
+from fmnet.study.report.words import (
+    banners,
+    calibration_words,
+    is_corrected,
+    name_of,
+    with_interval,
+)
 from fmnet.study.verdict import best_rival
 
 #: Columns of the table of models: metric and heading.
@@ -66,7 +72,7 @@ def write_report(
     folder : Path
         The run folder.
     """
-    said = banners(cohort.listing, settings)
+    said, exported = banners(cohort.listing, settings), exported_model(metrics)
     overview = draw_overview(metrics, predictions, cohort.listing.labels, " ".join(said))
     titles = metrics["titles"]
     shown = {name: titles[name] for name in shown_models(metrics)}
@@ -78,12 +84,16 @@ def write_report(
         input=_input(cohort, metrics),
         columns=[(key, head) for key, head in COLUMNS if key in metrics["models"][NETWORK]],
         forest=_inline(draw_forest(metrics)),
-        scores=_inline(draw_scores(predictions, cohort.listing.labels, titles[NETWORK])),
+        exported=exported,
+        is_corrected=is_corrected(metrics),
+        choices=choice_rows(metrics),
+        calibration_words=_calibration_words(metrics),
+        scores=_inline(draw_scores(predictions, exported, cohort.listing.labels, titles[exported])),
         roc=_inline(draw_roc(predictions, shown)),
         calibration=_inline(draw_calibration(predictions, shown)),
         nulls=_nulls(metrics, shown),
         is_repeated=predictions["repeat"].nunique() > 1,
-        misjudged=misjudged(predictions).to_dict("records"),
+        misjudged=misjudged(predictions, exported).to_dict("records"),
         has_shortcuts=any(name in metrics["models"] for name in SHORTCUTS),
         rerun_models=rerun_models(metrics),
         learning_curve=_learning_curve(metrics),
@@ -98,9 +108,36 @@ def write_report(
 
 
 def shown_models(metrics: Mapping[str, Any]) -> list[str]:
-    """Choose what is drawn as curves: the network and the best linear model, or any other."""
+    """Choose what is drawn as curves.
+
+    The exported model, the network, and the best linear model or else any other.
+    """
     others = [name for name in metrics["models"] if name not in {NETWORK, "dummy"}]
-    return [NETWORK, *[best_rival(metrics["models"]) or next(iter(others), "")]][: 1 + bool(others)]
+    rival = best_rival(metrics["models"]) or next(iter(others), NETWORK)
+    return list(dict.fromkeys([exported_model(metrics), NETWORK, rival]))
+
+
+def choice_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List what export takes if it is asked for nothing, the network, or the linear model.
+
+    Returns
+    -------
+    list of dict
+        ``asked``; ``model``; ``among``; ``auc`` and ``auc_corrected`` with their intervals; ``p``,
+        None where it isn't known. Empty for runs of earlier versions.
+    """
+    exported, models = metrics.get("exported", {}), metrics["models"]
+    if not is_corrected(metrics):
+        return []
+    asked = {"model=auto": exported} | {
+        f"model={name}": one for name, one in exported.get("if_asked", {}).items()
+    }
+    return [
+        {"asked": name, "p": None}
+        | one
+        | {key: models[one["model"]][key] for key in ("auc", "auc_ci")}
+        for name, one in asked.items()
+    ]
 
 
 def rerun_models(metrics: Mapping[str, Any]) -> list[str]:
@@ -111,8 +148,8 @@ def rerun_models(metrics: Mapping[str, Any]) -> list[str]:
     return [name for name in metrics["models"] if done and all(name in models for models in done)]
 
 
-def misjudged(predictions: pd.DataFrame) -> pd.DataFrame:
-    """List the scans that the network put on the wrong side, the surest first.
+def misjudged(predictions: pd.DataFrame, model: str = NETWORK) -> pd.DataFrame:
+    """List the scans that a model put on the wrong side, the surest first.
 
     Returns
     -------
@@ -120,7 +157,7 @@ def misjudged(predictions: pd.DataFrame) -> pd.DataFrame:
         ``scan_id, label, probability`` (mean over repeats) and ``share``, of repeats with a wrong
         call.
     """
-    rows = predictions[predictions["model"] == NETWORK]
+    rows = predictions[predictions["model"] == model]
     wrong = (rows["score"] > 0) != (rows["label"] == 1)
     means = (
         rows.assign(share=wrong)
@@ -157,11 +194,16 @@ def _p_cell(p: float) -> str:
 
 def _nulls(metrics: Mapping[str, Any], models: Mapping[str, str]) -> list[str]:
     found = metrics.get("permutation", {})
-    return [
-        _inline(draw_null(found, name, title))
-        for name, title in models.items()
-        if name in found.get("models", {})
-    ]
+    tested = found.get("models", {})
+    drawn = [(tested[name], title) for name, title in models.items() if name in tested]
+    if (chosen := found.get("chosen")) and len(chosen["among"]) > 1:
+        drawn.insert(0, (chosen, f"largest of {len(chosen['among'])} models"))
+    return [_inline(draw_null(*one)) for one in drawn]
+
+
+def _calibration_words(metrics: Mapping[str, Any]) -> str:
+    calibration = metrics.get("exported", {}).get("calibration")
+    return calibration_words(calibration) if calibration else ""
 
 
 def _learning_curve(metrics: Mapping[str, Any]) -> str:

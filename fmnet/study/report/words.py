@@ -89,6 +89,32 @@ def with_interval(figures: Mapping[str, Any], metric: str, digits: int = 2) -> s
     return f"{value:.{digits}f} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
 
 
+def is_corrected(metrics: Mapping[str, Any]) -> bool:
+    """Tell whether the exported model was chosen among several, and its AUC corrected for that."""
+    exported = metrics.get("exported", {})
+    return "auc_corrected" in exported and len(exported["among"]) > 1
+
+
+def calibration_words(calibration: Mapping[str, Any]) -> str:
+    """Say for which base rate a model's probabilities are, and how sure their slope is.
+
+    Parameters
+    ----------
+    calibration : dict
+        What ``calibration.json`` of the final model holds.
+    """
+    rate, interval = calibration.get("base_rate"), calibration.get("slope_ci")
+    said = (
+        "groups in the same proportion as in training"
+        if rate is None
+        else f"a base rate of {100 * rate:g} %{' (groups equally common)' if rate == 0.5 else ''}"
+    )
+    slope = f"{calibration['slope']:.3g}"
+    if interval is not None:
+        slope += f" [{interval[0]:.3g}, {interval[1]:.3g}]"
+    return f"Probabilities are for {said}; log odds for one unit of score: {slope}."
+
+
 def summary_lines(
     metrics: Mapping[str, Any], listing: Listing, settings: Mapping[str, Any]
 ) -> list[str]:
@@ -106,7 +132,7 @@ def summary_lines(
         *_wrap(metrics["verdict"]),
         *(line for text in grave for line in _wrap(f"! {text}", hanging="  ")),
         "",
-        "Out of fold, 95 % intervals over subjects:",
+        f"Out of fold, 95 % intervals over subjects{_p_words(metrics)}:",
         *model_lines(metrics),
         *_rerun_lines(metrics),
         *_curve_lines(metrics),
@@ -122,11 +148,25 @@ def model_lines(metrics: Mapping[str, Any]) -> list[str]:
     """Say what each model reached, one line each, with its p-value where there is one."""
     titles = {name: name_of(name, metrics["titles"]) for name in metrics["models"]}
     width = max(map(len, titles.values()))
-    return [
-        f"  {titles[name]:<{width}}  AUC {with_interval(figures, 'auc')}   "
-        f"balanced accuracy {figures['balanced_accuracy']:.2f}{_p_value(metrics, name)}"
-        for name, figures in metrics["models"].items()
-    ]
+    lines = []
+    for name, figures in metrics["models"].items():
+        lines.append(
+            f"  {titles[name]:<{width}}  AUC {with_interval(figures, 'auc')}   "
+            f"balanced accuracy {figures['balanced_accuracy']:.2f}{_p_value(metrics, name)}"
+        )
+        exported = metrics.get("exported", {})
+        if name == exported.get("model") and is_corrected(metrics):
+            p = f"   {say_p(exported['p'])}" if "p" in exported else ""
+            corrected = with_interval(exported, "auc_corrected")
+            lines.append(f"  {'':<{width}}  AUC {corrected}   corrected for its choice{p}")
+    return lines
+
+
+def _p_words(metrics: Mapping[str, Any]) -> str:
+    """Say what the p-values of single models are."""
+    if "permutation" not in metrics:
+        return ""
+    return "; p of each model as if it alone had been planned"
 
 
 def _rerun_lines(metrics: Mapping[str, Any]) -> list[str]:

@@ -60,10 +60,10 @@ def draw_all(metrics, predictions, labels, models):
     return [
         draw_overview(metrics, predictions, labels, labels.positive),
         draw_forest(metrics),
-        draw_scores(predictions, labels, models[-1]),
+        draw_scores(predictions, models[-1], labels, models[-1]),
         draw_roc(predictions, metrics["titles"]),
         draw_calibration(predictions, metrics["titles"]),
-        draw_null(metrics["permutation"], models[-1], models[-1]),
+        draw_null(metrics["permutation"]["models"][models[-1]], models[-1]),
         draw_learning_curve(metrics["learning_curve"], metrics["titles"]),
     ]
 
@@ -77,14 +77,15 @@ def test_names_are_drawn_whatever_they_hold():
         images.append(
             draw_forest(metrics | {"models": dict.fromkeys(ODD, metrics["models"]["network"])})
         )
-        images += [draw_scores(predictions, one, ODD[0]) for one in labels[1:]]
+        images += [draw_scores(predictions, "network", one, ODD[0]) for one in labels[1:]]
     assert all(image.startswith(b"\x89PNG") for image in images)
 
 
 def test_dollar_signs_start_no_formula():
     _, predictions = study_of(["network"])
     plain, dollars = (
-        draw_scores(predictions, Labels("group", name, "HC"), "ResNet") for name in ("FM", "$FM$")
+        draw_scores(predictions, "network", Labels("group", name, "HC"), "ResNet")
+        for name in ("FM", "$FM$")
     )
     assert plain != dollars
 

@@ -4,7 +4,8 @@ from run_fixtures import study_settings
 
 from fmnet.study.permutation import PermutationPlan
 from fmnet.study.report.methods import methods_paragraphs
-from fmnet.study.report.page import misjudged, rerun_models, shown_models
+from fmnet.study.report.page import choice_rows, misjudged, rerun_models, shown_models
+from fmnet.study.report.words import model_lines
 from fmnet.study.study import run_study
 
 
@@ -13,7 +14,8 @@ def test_best_rival_need_not_have_been_permuted(study_root):
     run_dir = study_root / "rival-not-permuted"
     run_study(**study_settings(study_root, run_dir, permutation=PermutationPlan(1, models=())))
     page = (run_dir / "report.html").read_text()
-    assert page.count("AUC under shuffled labels, and observed") == 1
+    # of the largest, of the network and of the linear SVM, which is permuted unasked
+    assert page.count("AUC under shuffled labels, and observed") == 3
     assert "nan" not in page
     assert "None" not in page.replace("<p>None.</p>", "")
 
@@ -23,6 +25,39 @@ def test_curves_show_the_network_and_the_best_linear_model():
     models = {name: {"auc": auc} for name, auc in figures.items()}
     assert shown_models({"models": models}) == ["network", "frem"]
     assert shown_models({"models": {"network": {"auc": 0.7}}}) == ["network"]
+    exported = {"model": "linear_svm"}
+    assert shown_models({"models": models, "exported": exported}) == [
+        "linear_svm", "network", "frem",
+    ]  # fmt: skip
+
+
+def study_of(**exported):
+    figures = {"auc": 0.7, "auc_ci": [0.6, 0.8], "balanced_accuracy": 0.6}
+    corrected = {"auc_corrected": 0.65, "auc_corrected_ci": [0.55, 0.75]}
+    linear = {"model": "linear_svm", "among": ["linear_svm"]} | corrected
+    network = {"model": "network", "among": ["network"], "p": 0.01} | corrected
+    chosen = {"model": "linear_svm", "among": ["network", "linear_svm"], "p": 0.03} | corrected
+    return {
+        "models": {"network": figures, "linear_svm": figures | {"auc": 0.71}},
+        "titles": {"network": "ResNet", "linear_svm": "linear SVM"},
+        "exported": chosen | {"if_asked": {"network": network, "linear": linear}} | exported,
+    }
+
+
+def test_every_way_to_export_is_tabulated_with_its_own_figures():
+    rows = choice_rows(study_of())
+    assert [row["asked"] for row in rows] == ["model=auto", "model=network", "model=linear"]
+    assert [row["auc"] for row in rows] == [0.71, 0.7, 0.71]
+    assert [row["p"] for row in rows] == [0.03, 0.01, None]
+    assert choice_rows(study_of(among=["network"])) == []
+
+
+def test_corrected_figure_stands_below_that_of_the_model_that_is_exported():
+    lines = model_lines(study_of())
+    assert lines[1:] == [
+        "  linear SVM  AUC 0.71 [0.60, 0.80]   balanced accuracy 0.60",
+        "              AUC 0.65 [0.55, 0.75]   corrected for its choice   p = 0.030",
+    ]
 
 
 def test_reruns_are_tabulated_for_models_that_all_of_them_hold():
@@ -70,7 +105,7 @@ def test_methods_say_what_of_the_network_is_linear(build_study):
     text = " ".join(methods_paragraphs(build_study().cohort, metrics, settings))
     assert "A 3D network (scale space) got its weights from the training scans" in text
     assert "weights all over the brain 12 %, products of two places 38 %" in text
-    assert "62 % of the final model's score is a linear map." in text
+    assert "62 % of the final network's score is a linear map." in text
 
 
 def test_untrained_network_is_not_said_to_be_of_closed_form(build_study):

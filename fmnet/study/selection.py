@@ -1,0 +1,88 @@
+"""AUC of the model that was chosen by its AUC, corrected for that choice."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from fmnet.study.metrics import count_pairs, draw_weights
+
+#: Bootstrap draws; their Monte Carlo error is some 0.003 of AUC at 24 people.
+N_DRAWS = 2000
+#: AUCs are kept this far from 0 and 1 where their log odds are taken.
+CLIP = 1e-3
+
+
+def chosen_auc(
+    predictions: pd.DataFrame, among: Sequence[str], figures: dict[str, Any], seed: int
+) -> dict[str, Any]:
+    """Correct the AUC of the best of several models for its having been chosen by that AUC.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Out-of-fold table, perhaps with a column ``unit``, see `fmnet.study.metrics.add_units`.
+    among : list of str
+        Models that could have been chosen; of equals the first named is.
+    figures : dict
+        Figures of the one that was: ``auc`` and ``auc_ci``.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        ``auc_corrected`` and ``auc_corrected_ci``; the AUC itself where there was no choice.
+    """
+    corrected, interval = figures["auc"], figures["auc_ci"]
+    if len(among) > 1:
+        # a choice can't have made the figure smaller
+        corrected = float(np.fmin(corrected, bootstrap_corrected_auc(predictions, among, seed)))
+        interval = shift_interval(interval, figures["auc"], corrected)
+    return {"auc_corrected": corrected, "auc_corrected_ci": list(interval)}
+
+
+def bootstrap_corrected_auc(
+    predictions: pd.DataFrame, among: Sequence[str], seed: int, n_draws: int = N_DRAWS
+) -> float:
+    """Let the bootstrap choose the best model of each draw, and judge it by those not drawn.
+
+    Subjects (families) are drawn with replacement; the model with the largest AUC among those drawn
+    is judged by its AUC among the others, and the mean over draws is taken. No model is fitted
+    again. Models that are worth the same by themselves come out right on average; where one is a
+    little better than the others the figure is slightly low, since draws hold fewer people than
+    the study, and so choose worse than it did.
+
+    Parameters
+    ----------
+    predictions, among, seed
+        As for `chosen_auc`.
+    n_draws : int
+        Draws in which no pair of scans is left on one of the two sides are dropped; NaN if all are.
+
+    References
+    ----------
+    Tsamardinos, I., Greasidou, E., & Borboudakis, G. (2018). Bootstrapping the out-of-sample
+    predictions for efficient and accurate cross-validation. Machine Learning, 107.
+    """
+    pairs = [count_pairs(predictions[predictions["model"] == name]) for name in among]
+    units = pairs[0].units
+    drawn = draw_weights(int(units.max()) + 1, n_draws, seed)[:, units]  # (n_draws, N)
+    inside = np.stack([one.aucs(drawn) for one in pairs])  # (models, n_draws)
+    outside = np.stack([one.aucs((drawn == 0).astype(float)) for one in pairs])
+    is_known = np.isfinite(inside[0]) & np.isfinite(outside[0])
+    if not is_known.any():
+        return np.nan
+    inside, outside = inside[:, is_known], outside[:, is_known]
+    best: NDArray[np.intp] = inside.argmax(axis=0)
+    return float(outside[best, np.arange(len(best))].mean())
+
+
+def shift_interval(interval: Sequence[float], auc: float, corrected: float) -> tuple[float, float]:
+    """Move an interval by as much as its AUC is corrected, on the scale of log odds."""
+    by = logit(np.clip(corrected, CLIP, 1 - CLIP)) - logit(np.clip(auc, CLIP, 1 - CLIP))
+    low, high = (float(expit(logit(edge) + by)) for edge in interval)
+    return min(low, corrected), max(high, corrected)
