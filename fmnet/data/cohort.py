@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fmnet.data.bold_run import SAME_T_R
-from fmnet.data.duplicates import duplicate_faults
+from fmnet.data.duplicates import LookAlikes, duplicate_faults, look_alikes
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Listing
 from fmnet.data.nifti import notes_on
@@ -42,6 +42,8 @@ class Cohort:
         Why each other person is not here.
     set_aside : tuple of Scan
         Checked scans of people in the lock-box, which nothing may look at.
+    alike : tuple of LookAlikes
+        People, also in the lock-box, who may be one under several names and are not in one family.
     """
 
     scans: tuple[Scan, ...]
@@ -50,6 +52,7 @@ class Cohort:
     grid: Grid
     left_out: tuple[Fault, ...] = ()
     set_aside: tuple[Scan, ...] = ()
+    alike: tuple[LookAlikes, ...] = ()
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -139,9 +142,18 @@ class Cohort:
             FILE_SEPARATOR.join(dict.fromkeys(stored[name].file_grids)) if name in stored else ""
             for name in table["scan_id"]
         ]
-        notes = {scan.scan_id: _notes(scan) for scan in self.scans}
+        notes = {scan.scan_id: self._notes(scan) for scan in self.scans}
         table["notes"] = [notes.get(name, "") for name in table["scan_id"]]
         return table.fillna("")
+
+    def _notes(self, scan: Scan) -> str:
+        notes = {note for file in scan.files if (note := notes_on(file))}
+        key = subject_key(scan.participant_id)
+        for group in self.alike:
+            others = [person for person in group.people if subject_key(person) != key]
+            if len(others) < len(group.people):
+                notes.add(f"as alike to {', '.join(others)} as if both were one person")
+        return "; ".join(sorted(notes))
 
     def _reason(self, participant_id: str) -> str:
         key = subject_key(participant_id)
@@ -190,13 +202,20 @@ def open_cohort(listing: Listing, store: ScanSource, n_jobs: int = 1) -> Cohort:
         fatal = [*lost, *faults]
     if fatal := [*fatal, *_site_faults(scans, listing)]:
         raise CohortError(fatal)
-    return Cohort(
+    cohort = Cohort(
         tuple(scans),
         tuple(stored[scan.scan_id] for scan in scans),
         _with_facts(listing, scans, stored),
         store.grid,
         tuple(fault for fault in faults if fault.participant_id),
     )
+    unit_of = cohort.unit_of
+    alike = (
+        one
+        for one in look_alikes(scans, stored)
+        if len({unit_of[person] for person in one.people}) > 1
+    )
+    return replace(cohort, alike=tuple(alike))
 
 
 def _with_facts(listing: Listing, scans: Sequence[Scan], stored: dict[str, StoredScan]) -> Listing:
@@ -302,7 +321,3 @@ def t_r_faults(scans: Sequence[Scan], stored: dict[str, StoredScan]) -> list[Fau
         for scan in scans
         if abs(found.get(scan.scan_id, usual) - usual) > SAME_T_R * usual
     ]
-
-
-def _notes(scan: Scan) -> str:
-    return "; ".join(sorted({note for file in scan.files if (note := notes_on(file))}))

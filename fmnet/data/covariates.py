@@ -56,6 +56,12 @@ _OTHERS = _SITES | {
     "medicated", "meds", "drug", "drugs", "opioid", "opioids", "antidepressant", "antidepressants",
     "bmi", "education", "handedness", "ethnicity", "race", "smoking",
 }  # fmt: skip
+#: Whose maps are moved and scaled more to fit a template, and hold more or less of each tissue.
+_HEAD_SIZES = {
+    "tiv", "icv", "etiv", "eticv", "tbv", "tcv", "headsize", "headcircumference", "brainvolume",
+    "brainsize",
+}  # fmt: skip
+_EXTENTS = {"size", "volume", "vol", "circumference", "circ", "perimeter"}
 #: Columns that name, remark or date something, whatever they hold.
 _NAMES = {
     "id", "ids", "code", "name", "initials", "date", "birthdate", "dob", "comment",
@@ -84,9 +90,33 @@ def is_age(name: str) -> bool:
     return "age" in words and not words & _OTHER_AGES
 
 
+def is_head_size(name: str) -> bool:
+    """Tell whether a column holds the size of people's heads: ``TIV``, ``eTIV``, ``head_size``."""
+    words = set(_words(name))
+    is_extent = bool(words & {"head", "brain"}) and bool(words & _EXTENTS)
+    return bool(words & _HEAD_SIZES) or is_extent or "intracranial" in "".join(_words(name))
+
+
+def is_date(name: str) -> bool:
+    """Tell whether a column's name says that it holds dates: ``scan_date``, ``acq_time``."""
+    words = _words(name)
+    return any(word.endswith(("date", "dates", "datetime")) for word in words) or (
+        words[-2:] in (["acq", "time"], ["acquisition", "time"])
+    )
+
+
+def is_name(name: str) -> bool:
+    """Tell whether a column names people or remarks on them: ``redcap_id``, ``comments``."""
+    return bool(set(_words(name)) & (_NAMES - _SITES)) and not is_date(name)
+
+
 def is_usual_confound(name: str) -> bool:
-    """Tell columns that can explain a result in any study: motion, age, sex, site, medication."""
-    return is_motion(name) or is_age(name) or bool(set(_words(name)) & _OTHERS)
+    """Tell columns that can explain a result in any study.
+
+    Motion, age, head size, sex, site, medication and their like.
+    """
+    is_listed = bool(set(_words(name)) & _OTHERS)
+    return is_motion(name) or is_age(name) or is_head_size(name) or is_listed
 
 
 def find_columns(wanted: Sequence[str], present: Iterable[str]) -> list[str]:

@@ -1,9 +1,10 @@
-"""Numbers as people write them in tables: what can be read for certain, and what can't."""
+"""Numbers and dates as people write them in tables: what can be read for certain, and what can't."""
 
 import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,17 @@ _CODES = np.array(
 )
 #: Larger ones are no measurements, whatever their digits.
 _HUGE = 1e9
+_ISO_DATE = re.compile(
+    r"(\d{4})([-/])(\d{2})\2(\d{2})"
+    r"([T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?",
+    re.ASCII,
+)
+_PLAIN_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})", re.ASCII)
+#: Day or month first.
+_LOCAL_DATE = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})", re.ASCII)
+#: Dates that programs write where none is known; and how far from all others they then are.
+_NO_DATES = ((1, 1, 1), (1899, 12, 30), (1900, 1, 1), (1970, 1, 1), (9999, 12, 31))
+_FAR_DAYS = 5 * 365
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +135,88 @@ def read_numbers(texts: Iterable[Any], has_commas: bool = False) -> Numbers:
     is_grouped = np.array(grouped, dtype=bool)
     is_almost = np.array(almost, dtype=bool) | is_grouped
     return Numbers(values[rows], is_wrong[rows], is_almost[rows], is_grouped[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Dates:
+    """A column of a table as dates.
+
+    Parameters
+    ----------
+    days : ndarray of float, shape (N,)
+        Since the first date of the column, with the time of day as a fraction; NaN where none is
+        stated, and where a cell is no date.
+    is_wrong : ndarray of bool, shape (N,)
+        Cells that state something, but no date, or one that stands for a missing one.
+    is_open : bool
+        Whether the column holds dates that can be read day first or month first; none is read then.
+    """
+
+    days: Values
+    is_wrong: NDArray[np.bool_]
+    is_open: bool = False
+
+
+def read_dates(texts: Iterable[Any], has_plain: bool = False) -> Dates | None:
+    """Read a column of texts as dates; None if it isn't mostly one of dates.
+
+    Read are ISO dates, with a time of day and its zone if they have one; and dates with the year
+    at the end, where only one order of day and month makes dates of all cells of the column.
+
+    Parameters
+    ----------
+    texts : iterable
+        Cells; None and NaN are missing.
+    has_plain : bool
+        Whether eight digits are a date, YYYYMMDD.
+    """
+    cells = [_plain(_as_text(text)) for text in texts]
+    is_known = np.array([cell.casefold() not in {*MISSING_NUMBERS, "none"} for cell in cells])
+    n_known = int(is_known.sum())
+    readings = []
+    for is_day_first in (True, False):
+        found = [
+            _date(cell, has_plain, is_day_first) if known else None
+            for cell, known in zip(cells, is_known, strict=True)
+        ]
+        readings.append(np.array([np.nan if one is None else _days(one) for one in found]))
+    one, other = readings
+    counts = [int(np.isfinite(days).sum()) for days in readings]
+    if not n_known or max(counts) < MOSTLY * n_known:
+        return None
+    if counts[0] == counts[1] and not np.array_equal(one, other, equal_nan=True):
+        return Dates(np.full(len(cells), np.nan), np.zeros(len(cells), dtype=bool), is_open=True)
+    days = one if counts[0] >= counts[1] else other
+    placeholders = [_days(datetime(*date, tzinfo=UTC)) for date in _NO_DATES]
+    is_placeholder = np.isin(np.floor(days), placeholders)
+    rest = days[np.isfinite(days) & ~is_placeholder]
+    if len(rest):
+        is_far = (days < rest.min() - _FAR_DAYS) | (days > rest.max() + _FAR_DAYS)
+        days = np.where(is_placeholder & is_far, np.nan, days)
+    return Dates(days - np.nanmin(days), is_known & np.isnan(days))
+
+
+def _date(cell: str, has_plain: bool, is_day_first: bool) -> datetime | None:
+    if _ISO_DATE.fullmatch(cell):
+        text = cell.replace("/", "-")
+    elif has_plain and (match := _PLAIN_DATE.fullmatch(cell)):
+        text = "-".join(match.groups())
+    elif match := _LOCAL_DATE.fullmatch(cell):
+        day, month = (match[1], match[3]) if is_day_first else (match[3], match[1])
+        text = f"{match[4]}-{int(month):02}-{int(day):02}"
+    else:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:  # no such day
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _days(date: datetime) -> float:
+    offset = date.utcoffset()
+    seconds = date.hour * 3600 + date.minute * 60 + date.second + date.microsecond / 1e6
+    return date.toordinal() + (seconds - (offset.total_seconds() if offset else 0)) / 86400
 
 
 def _as_text(value: Any) -> str:

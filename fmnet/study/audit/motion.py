@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 
 def reaches(row: Row, floor: float) -> bool:
-    """Tell whether a covariate alone is above chance and reaches the network's interval."""
+    """Tell whether a covariate alone is above chance and reaches the model's interval."""
     return row["auc"] is not None and row["auc_ci"][0] > 0.5 and row["auc"] >= floor
 
 
@@ -21,12 +21,12 @@ def is_followed(row: Row) -> bool:
     return bool(row.get("partial_p_holm", 1.0) < ALPHA)
 
 
-def telling(row: Row, auc: float) -> str:
-    """Say how well a covariate alone tells the groups apart, beside the network."""
+def telling(row: Row, auc: float, title: str) -> str:
+    """Say how well a covariate alone tells the groups apart, beside the model of that name."""
     low, high = row["auc_ci"]
     return (
         f"{row['covariate']} alone tells the groups apart with AUC {row['auc']:.2f} "
-        f"[{low:.2f}, {high:.2f}]; the network reaches {auc:.2f}"
+        f"[{low:.2f}, {high:.2f}]; the {title} reaches {auc:.2f}"
     )
 
 
@@ -38,26 +38,28 @@ def following(row: Row) -> str:
     )
 
 
-def motion_sentence(rows: list[Row], auc: float, floor: float) -> str:
+def motion_sentence(rows: list[Row], auc: float, floor: float, title: str = "network") -> str:
     """Say in one sentence what head motion has to do with the result; empty if nothing.
 
     Parameters
     ----------
     rows : list of dict
-        What the audit found about columns of motion: of those that reach the network, the largest
+        What the audit found about columns of motion: of those that reach the model, the largest
         AUC is named; of those that the score depends on, the smallest p.
     auc, floor : float
-        The network's AUC, and the lower end of its interval.
+        The model's AUC, and the lower end of its interval.
+    title : str
+        Name of the model for people.
     """
     reaching = [row for row in rows if reaches(row, floor)]
     followed = [row for row in rows if is_followed(row)]
     score = f"score {following(min(followed, key=_partial_p))}" if followed else ""
     if not reaching:
-        return f"Head motion shows in the result: the network's {score}." if score else ""
+        return f"Head motion shows in the result: the {title}'s {score}." if score else ""
     best = max(reaching, key=lambda row: float(row["auc"]))
     head, left = _judge(best, floor)
     return (
-        f"{head}: {'; '.join(filter(None, [telling(best, auc), left, score and f'its {score}']))}."
+        f"{head}: {'; '.join(filter(None, [telling(best, auc, title), left, score and f'its {score}']))}."
     )
 
 

@@ -117,7 +117,12 @@ def test_usual_confounds_that_cant_be_looked_at_are_named():
             "amber",
             "Column 'medication' could not be examined as a confound: text with 40 different "
             "values.",
-        )
+        ),
+        (
+            "amber",
+            "Column 'favourite_colour' could not be examined as a confound: text with 40 different "
+            "values.",
+        ),
     ]
     assert unseen(FD=names, Age=[""] * N) == [
         ("red", "Column 'FD' could not be examined as a confound: text with 40 different values."),
@@ -220,6 +225,8 @@ def test_columns_are_passed_over_with_a_reason():
         "remark: text with 40 different values",
         "age: 1 values that are no numbers, taken as missing",
         "label: 1 values that are no numbers, taken as missing",
+        "participant_id: names the people",
+        "group: the groups themselves",
     ]
 
 
