@@ -130,7 +130,7 @@ class FoldScores:
     Parameters
     ----------
     score, probability : ndarray of float, shape (N_test,)
-        Raw, and calibrated on the inner folds of the training subjects.
+        Raw, and calibrated on the inner folds of the training subjects, for groups equally common.
     """
 
     score: Scores
@@ -143,5 +143,10 @@ def score_fold(baseline: Baseline, data: BaselineData, fold: Fold) -> FoldScores
     score = baseline.scores(data, data.rows(fold.train), data.rows(fold.test), choice)
     held_out = np.concatenate([part for _, part in data.inner_rows(fold)])
     inner = [baseline.scores(data, *rows, choice) for rows in data.inner_rows(fold)]
-    calibration = fit_calibration(np.concatenate(inner), data.labels[held_out])
+    calibration = fit_calibration(
+        np.concatenate(inner),
+        data.labels[held_out],
+        [data.participant_ids[row] for row in held_out],
+        is_chosen=choice is not None,
+    )
     return FoldScores(score, calibration.probability(score))
