@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fmnet.study.comparison import FOLD, compare_models
 from fmnet.study.crossval import NETWORK
 from fmnet.study.intervals import widen_figures
+from fmnet.training.platt import BASE_RATE
 
 Floats = NDArray[np.float64]
 #: Prevalences at which predictive values are stated.
@@ -117,21 +118,30 @@ def rates(called: Floats, label: Floats, weights: Floats) -> dict[str, Floats]:
 def probability_errors(probability: Floats, label: Floats, weights: Floats) -> dict[str, Floats]:
     """Compute how far probabilities, (R,), are off, for each of D rows of weights, (D, R).
 
+    Both groups count alike, whatever their sizes, as probabilities are stated for groups equally
+    common: whoever gives 0.5 to everybody has a Brier score of 0.25 and a calibration error of 0.
+
     Returns
     -------
     dict of ndarray, shape (D,)
-        ``brier``, ``log_loss`` and ``ece``, the expected calibration error over ten bins.
+        ``brier``, ``log_loss`` and ``ece``, the expected calibration error over ten bins; NaN where
+        a class has no weight.
     """
-    total = weights.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = [
+            part / part.sum(axis=1, keepdims=True)
+            for part in (weights * label, weights * (1 - label))
+        ]
+    alike = (shares[0] + shares[1]) / 2  # (D, R), rows sum to 1
     kept = np.clip(probability, CLIP, 1 - CLIP)
     loss = -(label * np.log(kept) + (1 - label) * np.log(1 - kept))
     bins = np.minimum((probability * N_BINS).astype(int), N_BINS - 1)
     gaps = np.zeros((len(label), N_BINS))
     gaps[np.arange(len(label)), bins] = probability - label
     return {
-        "brier": weights @ (probability - label) ** 2 / total,
-        "log_loss": weights @ loss / total,
-        "ece": np.abs(weights @ gaps).sum(axis=1) / total,
+        "brier": alike @ (probability - label) ** 2,
+        "log_loss": alike @ loss,
+        "ece": np.abs(alike @ gaps).sum(axis=1),
     }
 
 
@@ -162,8 +172,8 @@ def model_metrics(predictions: pd.DataFrame, n_draws: int = 2000, seed: int = 0)
     Returns
     -------
     dict
-        ``auc``, mean over all pairs within test folds, and ``auc_by_repeat``; `rates`, with the
-        threshold at score 0; `probability_errors`; ``predictive_values`` at stated prevalences.
+        ``auc``, mean over all pairs within test folds, and ``auc_by_repeat``; `rates` of
+        those called positive, whose probability is above `BASE_RATE`; `probability_errors`; ``predictive_values`` at stated prevalences.
         Each has its 95 % percentile interval over subjects (families, where `add_units` was
         called) beside it, ``<name>_ci``, see also `fmnet.study.intervals.widen_figures`.
     """
@@ -173,11 +183,12 @@ def model_metrics(predictions: pd.DataFrame, n_draws: int = 2000, seed: int = 0)
     by_unit = np.vstack([np.ones(draws.shape[1]), draws])
     units = _row_units(predictions, pairs)
     label = predictions["label"].to_numpy(float)
-    called = (predictions["score"].to_numpy() > 0).astype(float)
+    probability = predictions["probability"].to_numpy(float)
+    called = (probability > BASE_RATE).astype(float)
     weights = by_unit[:, units]
     values = {"auc": pairs.aucs(by_unit[:, pairs.units])}
     values |= rates(called, label, weights)
-    values |= probability_errors(predictions["probability"].to_numpy(float), label, weights)
+    values |= probability_errors(probability, label, weights)
     found: dict[str, Any] = {}
     for name, value in values.items():
         found |= _with_interval(name, value)

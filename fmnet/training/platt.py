@@ -1,18 +1,76 @@
-"""From out-of-fold scores to a `Calibration` (Platt 1999)."""
+"""From out-of-fold scores to a `Calibration`: logistic (Platt 1999), its slope shrunken."""
+
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from fmnet.deploy.calibration import Calibration
 
+Floats = NDArray[np.float64]
+#: What probabilities are stated for: groups equally common.
+BASE_RATE = 0.5
+#: How much surer out-of-fold scores seem than they are, as a factor of the log likelihood: models
+#: of different folds share most of their training people; the more so where settings were chosen
+#: on the same scores. The last is for the interval of the slope. Set by simulation.
+DEPENDENCE, DEPENDENCE_CHOSEN, DEPENDENCE_INTERVAL = 1.5, 2.0, 2.5
+#: Prior of the slope, in log odds per standard deviation within groups: a generalised double Pareto
+#: distribution with a normal tail, which pulls weak slopes to 0 and leaves strong ones.
+PARETO_POWER, NORMAL_SD = 3.0, 3.0
+#: Of the interval: next to flat, and finite where scores separate the groups.
+INTERVAL_SD = 5.0
+#: Standardised scores further out count as this.
+FURTHEST = 6.0
+#: Points of the grid on which the slope's distribution is computed, and its half width.
+N_POINTS, HALF_WIDTH = 201, 8.0
 
-def fit_calibration(scores: ArrayLike, labels: ArrayLike, n_repeats: int = 1) -> Calibration:
-    """Fit the map on scores of scans that the scoring network had not seen.
 
-    Platt's softened targets keep the slope finite where scores separate the classes. Where higher
-    scores go with the negative class the slope is 0: such scores say nothing, and the probability
-    is the share of the positive class.
+@dataclass(frozen=True)
+class ScoreScale:
+    """Where the scores of a model lie, and how far they spread.
+
+    Parameters
+    ----------
+    middle : float
+        Half-way between the means of the groups.
+    spread : float
+        Standard deviation within groups; if that is 0, over all.
+    """
+
+    middle: float
+    spread: float
+
+
+def score_scale(scores: ArrayLike, labels: ArrayLike) -> ScoreScale:
+    """Find the scale of scores of both groups, of scans that their models had not seen."""
+    x, y = np.asarray(scores, dtype=float), np.asarray(labels, dtype=int)
+    means = np.array([x[y == label].mean() for label in (0, 1)])
+    residuals = x - means[y]
+    spread = np.sqrt((residuals**2).sum() / max(len(x) - 2, 1))
+    if spread <= 1e-9 * np.abs(x).max():
+        spread = x.std()
+    return ScoreScale(float(means.mean()), float(spread))
+
+
+def fit_calibration(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    people: ArrayLike | None = None,
+    models: ArrayLike | None = None,
+    scale: ScoreScale | None = None,
+    is_chosen: bool = False,
+) -> Calibration:
+    """Fit the map on scores of scans that the scoring models had not seen.
+
+    Both groups count alike, so that probabilities are for groups equally common (`BASE_RATE`). The
+    slope is the mean of its posterior distribution, so smaller than the slope that fits best, and
+    the more so the less is known of it: with few people and a weak effect the best fit is mostly
+    luck. It is finite where scores separate the groups, and 0 where higher scores go with the
+    negative group or there is nothing to tell them apart: then everybody gets 0.5.
 
     Parameters
     ----------
@@ -20,26 +78,98 @@ def fit_calibration(scores: ArrayLike, labels: ArrayLike, n_repeats: int = 1) ->
         Out-of-fold scores.
     labels : array-like of int, shape (N,)
         0 or 1.
-    n_repeats : int
-        How many scores each scan has.
+    people : array-like, shape (N,), optional
+        Whose scores they are: everybody counts once, however many scores there are of them. As many
+        people as scores if not given.
+    models : array-like, shape (N,), optional
+        Which models gave them, whose scores have no common scale: they are standardised within each
+        model. One scale for all if not given.
+    scale : ScoreScale, optional
+        Of the scores to calibrate, if they are on another scale than these.
+    is_chosen : bool
+        Whether the models' settings were chosen on these scores, which makes them look better.
 
     References
     ----------
     Platt, J. (1999). Probabilistic outputs for support vector machines.
+    van Houwelingen, J. C., & le Cessie, S. (1990). Predictive value of statistical models.
+    Statistics in Medicine, 9. That slopes on new people are below 1 unless shrunken.
+    Armagan, A., Dunson, D. B., & Lee, J. (2013). Generalized double Pareto shrinkage. Statistica
+    Sinica, 23. The prior.
     """
     x, y = np.asarray(scores, dtype=float), np.asarray(labels, dtype=int)
-    positives, negatives = int(y.sum()), int((1 - y).sum())
-    scans = positives / n_repeats, negatives / n_repeats
-    target = np.where(y == 1, (scans[0] + 1) / (scans[0] + 2), 1 / (scans[1] + 2))
-    scale = float(x.std()) or 1.0
-    model = LogisticRegression(C=np.inf)
-    model.fit(
-        np.concatenate([x, x])[:, None] / scale,
-        np.repeat([1, 0], len(x)),
-        sample_weight=np.concatenate([target, 1 - target]),
-    )
-    slope = float(model.coef_[0, 0]) / scale
-    if slope <= 0:
-        prevalence = (positives + 1) / (len(y) + 2)
-        return Calibration(0.0, float(np.log(prevalence / (1 - prevalence))))
-    return Calibration(slope, float(model.intercept_[0]))
+    whose = np.arange(len(x)) if people is None else np.asarray(people)
+    models = np.zeros(len(x)) if models is None else np.asarray(models)
+    standard, is_known, own = _standardise(x, y, models)
+    middle, spread = (own if scale is None else scale).middle, (own if scale is None else scale).spread
+    if not is_known.any() or spread == 0:
+        return Calibration(0.0, 0.0, BASE_RATE)
+    standard, y, weights = standard[is_known], y[is_known], _weights(y[is_known], whose[is_known])
+    slopes, log_likelihood = _profile(standard, y, weights)
+    prior = -PARETO_POWER * np.log1p(np.abs(slopes)) - slopes**2 / (2 * NORMAL_SD**2)
+    dependence = DEPENDENCE_CHOSEN if is_chosen else DEPENDENCE
+    slope = max(0.0, float(_density(log_likelihood / dependence + prior) @ slopes))
+    flat = log_likelihood / DEPENDENCE_INTERVAL - slopes**2 / (2 * INTERVAL_SD**2)
+    low, high = np.interp([0.025, 0.975], np.cumsum(_density(flat)), slopes).tolist()
+    interval = (max(0.0, min(low, slope)) / spread, max(high, slope) / spread)
+    # at which the mean probability, groups alike, is the base rate
+    bound = slope * FURTHEST + 1
+    shift = brentq(lambda a: weights @ (expit(slope * standard + a) - BASE_RATE), -bound, bound)
+    return Calibration(slope / spread, shift - slope * middle / spread, BASE_RATE, interval)
+
+
+def _standardise(
+    x: Floats, y: NDArray[np.int_], models: NDArray[Any]
+) -> tuple[Floats, NDArray[np.bool_], ScoreScale]:
+    """Standardise scores within models.
+
+    Returns
+    -------
+    tuple
+        Standardised scores, (N,); which are known, as their model scored both groups, (N,); the
+        mean scale of the models.
+    """
+    groups = [models == name for name in np.unique(models)]
+    groups = [group for group in groups if len(set(y[group].tolist())) == 2]
+    scales = [score_scale(x[group], y[group]) for group in groups]
+    usual = np.median([one.spread for one in scales]) if scales else 0.0
+    standard, is_known, spreads = np.zeros(len(x)), np.zeros(len(x), bool), []
+    for group, one in zip(groups, scales, strict=True):
+        # three scores tell nothing about a spread
+        spreads.append(one.spread if group.sum() > 3 else usual)
+        if spreads[-1] > 0:
+            standard[group] = (x[group] - one.middle) / spreads[-1]
+        is_known |= group
+    middle = float(np.mean([one.middle for one in scales])) if scales else 0.0
+    spread = float(np.mean(spreads)) if scales else 0.0
+    return np.clip(standard, -FURTHEST, FURTHEST), is_known, ScoreScale(middle, spread)
+
+
+def _weights(y: NDArray[np.int_], people: NDArray[Any]) -> Floats:
+    """Weigh scores so that people count once and groups alike: (N,).
+
+    The sum is the number of people of a balanced study that would tell as much.
+    """
+    _, number, counts = np.unique(people, return_inverse=True, return_counts=True)
+    weights = 1 / counts[number]
+    sizes = np.array([weights[y == label].sum() for label in (0, 1)])
+    return np.asarray(weights * (2 / (1 / sizes).sum() / sizes)[y])
+
+
+def _profile(x: Floats, y: NDArray[np.int_], weights: Floats) -> tuple[Floats, Floats]:
+    """Compute the log likelihood for slopes around the likeliest: two arrays of shape (K,)."""
+    model = LogisticRegression(C=NORMAL_SD**2).fit(x[:, None], y, sample_weight=weights)
+    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+    p = expit(slope * x + intercept)
+    information = weights * p * (1 - p)
+    total, cross = information.sum(), information @ x
+    error = 1 / np.sqrt(information @ x**2 - cross**2 / total + 1 / NORMAL_SD**2)
+    slopes = slope + error * np.linspace(-HALF_WIDTH, HALF_WIDTH, N_POINTS)
+    intercepts = intercept - (slopes - slope) * cross / total
+    odds = slopes[:, None] * x + intercepts[:, None]  # (K, N)
+    return slopes, (y * odds - np.logaddexp(0, odds)) @ weights
+
+
+def _density(log_density: Floats) -> Floats:
+    density = np.exp(log_density - log_density.max())
+    return np.asarray(density / density.sum())

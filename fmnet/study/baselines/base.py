@@ -130,7 +130,7 @@ class FoldScores:
     Parameters
     ----------
     score, probability : ndarray of float, shape (N_test,)
-        Raw, and calibrated on the inner folds of the training subjects.
+        Raw, and calibrated on the inner folds of the training subjects, for groups equally common.
     """
 
     score: Scores
@@ -150,5 +150,10 @@ def score_fold(
         return FoldScores(score, np.full(len(score), np.nan))
     held_out = np.concatenate([part for _, part in data.inner_rows(fold)])
     inner = [baseline.scores(data, *rows, choice) for rows in data.inner_rows(fold)]
-    calibration = fit_calibration(np.concatenate(inner), data.labels[held_out])
+    calibration = fit_calibration(
+        np.concatenate(inner),
+        data.labels[held_out],
+        [data.participant_ids[row] for row in held_out],
+        is_chosen=choice is not None,
+    )
     return FoldScores(score, calibration.probability(score))
