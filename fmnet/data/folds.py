@@ -136,6 +136,12 @@ def build_inner_folds(cohort: Cohort, inner_splits: int, seed: int) -> Fold:
     return Fold(0, 0, _members(cohort, strata.index), (), tuple(inner))
 
 
+def fewest_units(cohort: Cohort) -> int:
+    """Count the subjects, or families, of the smaller class: the most folds there can be."""
+    units = np.array(_units(cohort))
+    return min(len(set(units[cohort.labels == label])) for label in (0, 1))
+
+
 def check_folds(folds: list[Fold], cohort: Cohort) -> None:
     """Raise `FoldsError` unless each part of each fold holds both classes and whole families."""
     labels, people = cohort.labels, cohort.participant_ids

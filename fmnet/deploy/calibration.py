@@ -83,9 +83,7 @@ def read_calibration(path: Path) -> Calibration:
     slope, base_rate, interval = (fields.get(name) for name in ("slope", "base_rate", "slope_ci"))
     if interval is not None and not interval[0] <= slope <= interval[1]:
         accepted, action = "a slope within its interval", "export again"
-        raise BundleError(
-            Fault(str(path), f"slope {slope:g} outside {interval}", accepted, action)
-        )
+        raise BundleError(Fault(str(path), f"slope {slope:g} outside {interval}", accepted, action))
     return Calibration(
         float(slope),
         float(fields["intercept"]),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from fmnet.data.folds import Fold, build_inner_folds
+from fmnet.data.folds import Fold, build_inner_folds, fewest_units
 from fmnet.deploy.choice import (
     LINEAR_FOLDER,
     NETWORK_FOLDER,
@@ -20,6 +20,7 @@ from fmnet.deploy.preparation import fit_preparation
 from fmnet.deploy.run_files import list_damaged
 from fmnet.networks.linear_layer import build_linear, linear_network
 from fmnet.networks.rebuild import describe_builder
+from fmnet.study.baselines.base import unseen_scale
 from fmnet.study.baselines.linear import KernelModel, VoxelModel
 from fmnet.study.crossval import NETWORK, Pipeline, fold_seed, train_with_progress, usable_baselines
 from fmnet.study.data import StudyData
@@ -32,6 +33,8 @@ from fmnet.training.processes import agreed, is_first
 
 #: Index of the final training among the seeds; no repeat has this number.
 FINAL = 1_000_000
+#: Parts left out in turn to see on what scale a final linear model scores.
+N_PARTS = 10
 
 
 def complete_finals(
@@ -91,9 +94,12 @@ def fit_linear(name: str, model: VoxelModel, data: StudyData, fold: Fold) -> Fin
     preparation = fit_preparation(scans.smoothed(fwhm_mm)[train], grid, contrasts, settings)
     network = linear_network(grid.unmask(weight), bias)
     description = describe_builder(build_linear, preparation.input_shape)
-    c, screen = (setting, None) if isinstance(model, KernelModel) else (None, setting)
-    parts = (network, description, preparation, None, (name,), c, screen)
-    return FinalModel(name, name_of(name), *parts)
+    # the folds chose other settings, which score on other scales
+    nearly_all = build_inner_folds(data.cohort, min(N_PARTS, fewest_units(data.cohort)), 0)
+    scale = unseen_scale(model, scans, nearly_all, choice)
+    title, own = name_of(name), {"c" if isinstance(model, KernelModel) else "screen": setting}
+    parts = (network, description, preparation)
+    return FinalModel(name, title, *parts, None, chosen_among=(name,), scale=scale, **own)
 
 
 def exportable_linear(pipeline: Pipeline, data: StudyData) -> dict[str, VoxelModel]:

@@ -172,10 +172,11 @@ def model_metrics(predictions: pd.DataFrame, n_draws: int = 2000, seed: int = 0)
     Returns
     -------
     dict
-        ``auc``, mean over all pairs within test folds, and ``auc_by_repeat``; `rates` of
-        those called positive, whose probability is above `BASE_RATE`; `probability_errors`; ``predictive_values`` at stated prevalences.
-        Each has its 95 % percentile interval over subjects (families, where `add_units` was
-        called) beside it, ``<name>_ci``, see also `fmnet.study.intervals.widen_figures`.
+        ``auc``, mean over all pairs within test folds, and ``auc_by_repeat``; `rates` of those
+        called positive, whose probability is above `BASE_RATE`; `probability_errors`;
+        ``predictive_values`` at stated prevalences. Each has its 95 % percentile interval over
+        subjects (families, where `add_units` was called) beside it, ``<name>_ci``, see also
+        `fmnet.study.intervals.widen_figures`.
     """
     pairs = count_pairs(predictions)
     draws = draw_weights(int(pairs.units.max()) + 1, n_draws, seed)

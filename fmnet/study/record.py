@@ -28,7 +28,7 @@ from fmnet.study.run_folder import (
     table_text,
     write_model,
 )
-from fmnet.training.platt import fit_calibration
+from fmnet.training.platt import ScoreScale, fit_calibration
 
 #: Columns of cohort.tsv that say what scores come from.
 IDENTITY = ("scan_id", "label", "used", "source_sha256")
@@ -84,6 +84,9 @@ class FinalModel:
         Of a linear model's penalty.
     screen : float or None
         Share of the voxels that a linear model keeps.
+    scale : ScoreScale or None
+        Of the scores it gives to people it has not seen; None if they are on the scale of the
+        models of the folds.
     """
 
     name: str
@@ -95,6 +98,7 @@ class FinalModel:
     chosen_among: tuple[str, ...]
     c: float | None = None
     screen: float | None = None
+    scale: ScoreScale | None = None
 
 
 def read_results(folder: Path, data: StudyData, folds: list[Fold]) -> Results:
@@ -223,6 +227,13 @@ def write_final(
     listing = cohort.listing
     # Scores of one model at a time, as the exported one gives: a mean over repeats is surer.
     unseen = results.predictions[results.predictions["model"] == final.name]
+    calibration = fit_calibration(
+        unseen["score"],
+        unseen["label"],
+        people=unseen["participant_id"],
+        models=unseen.groupby(["repeat", "fold"]).ngroup(),
+        scale=final.scale,
+    )
     record = TrainingRecord(
         final.name,
         final.title,
@@ -250,7 +261,7 @@ def write_final(
         final.network,
         final.description,
         final.preparation,
-        fit_calibration(unseen["score"], unseen["label"], unseen["repeat"].nunique()),
+        calibration,
         _reference(results.data, final.preparation),
         _contract_of(cohort, final.preparation),
         record,

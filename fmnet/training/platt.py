@@ -20,7 +20,7 @@ BASE_RATE = 0.5
 DEPENDENCE, DEPENDENCE_CHOSEN, DEPENDENCE_INTERVAL = 1.5, 2.0, 2.5
 #: Prior of the slope, in log odds per standard deviation within groups: a generalised double Pareto
 #: distribution with a normal tail, which pulls weak slopes to 0 and leaves strong ones.
-PARETO_POWER, NORMAL_SD = 3.0, 3.0
+PARETO_POWER, PARETO_SCALE, NORMAL_SD = 3.0, 0.7, 3.0
 #: Of the interval: next to flat, and finite where scores separate the groups.
 INTERVAL_SD = 5.0
 #: Standardised scores further out count as this.
@@ -101,12 +101,16 @@ def fit_calibration(
     whose = np.arange(len(x)) if people is None else np.asarray(people)
     models = np.zeros(len(x)) if models is None else np.asarray(models)
     standard, is_known, own = _standardise(x, y, models)
-    middle, spread = (own if scale is None else scale).middle, (own if scale is None else scale).spread
+    middle, spread = (
+        (own if scale is None else scale).middle,
+        (own if scale is None else scale).spread,
+    )
     if not is_known.any() or spread == 0:
         return Calibration(0.0, 0.0, BASE_RATE)
     standard, y, weights = standard[is_known], y[is_known], _weights(y[is_known], whose[is_known])
     slopes, log_likelihood = _profile(standard, y, weights)
-    prior = -PARETO_POWER * np.log1p(np.abs(slopes)) - slopes**2 / (2 * NORMAL_SD**2)
+    prior = -PARETO_POWER * np.log1p(np.abs(slopes) / PARETO_SCALE)
+    prior -= slopes**2 / (2 * NORMAL_SD**2)
     dependence = DEPENDENCE_CHOSEN if is_chosen else DEPENDENCE
     slope = max(0.0, float(_density(log_likelihood / dependence + prior) @ slopes))
     flat = log_likelihood / DEPENDENCE_INTERVAL - slopes**2 / (2 * INTERVAL_SD**2)

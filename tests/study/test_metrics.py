@@ -106,14 +106,33 @@ def test_figures_agree_with_scikit_learn():
     table = one_fold(labels, rng.normal(size=30) + labels - 0.5)
     found = model_metrics(table, n_draws=20)
     called, probability = table["score"] > 0, table["probability"]
+    alike = np.where(labels == 1, 1 / 17, 1 / 13)
     assert found["mcc"] == pytest.approx(matthews_corrcoef(labels, called))
-    assert found["brier"] == pytest.approx(brier_score_loss(labels, probability))
-    assert found["log_loss"] == pytest.approx(log_loss(labels, probability))
+    brier = brier_score_loss(labels, probability, sample_weight=alike)
+    assert found["brier"] == pytest.approx(brier)
+    assert found["log_loss"] == pytest.approx(log_loss(labels, probability, sample_weight=alike))
+
+
+def test_calls_are_what_probabilities_say():
+    labels = [0, 0, 1, 1, 1]
+    table = one_fold(labels, [1.0, 2, 3, 4, 5]).assign(probability=[0.3, 0.5, 0.5, 0.51, 0.9])
+    found = model_metrics(table, n_draws=5)
+    assert (found["sensitivity"], found["specificity"]) == pytest.approx((2 / 3, 1.0))
+
+
+def test_one_half_for_everybody_has_no_calibration_error_whatever_the_groups():
+    table = one_fold([0] * 50 + [1] * 20, [0.0] * 70)
+    found = model_metrics(table, n_draws=20)
+    assert found["brier"] == pytest.approx(0.25)
+    assert found["log_loss"] == pytest.approx(np.log(2))
+    assert found["ece"] == pytest.approx(0, abs=1e-12)
+    assert found["brier_ci"] == pytest.approx([0.25, 0.25])
 
 
 def test_calibration_error_of_a_hand_made_case():
     table = one_fold([0, 1, 1, 1], [-1.0, 1, 1, 1]).assign(probability=[0.05, 0.95, 0.55, 0.58])
-    expected = (0.05 + 0.05 + abs(0.55 - 1 + 0.58 - 1)) / 4
+    # the one negative counts as much as the three positives
+    expected = 0.05 / 2 + (0.05 + abs(0.55 - 1 + 0.58 - 1)) / 6
     assert model_metrics(table, n_draws=5)["ece"] == pytest.approx(expected)
 
 

@@ -16,7 +16,7 @@ from fmnet.data.volume import FloatArray
 from fmnet.deploy.preparation import PreparationSettings, fit_preparation
 from fmnet.study.baselines.memo import Memo
 from fmnet.training.cohort import Harmoniser
-from fmnet.training.platt import fit_calibration
+from fmnet.training.platt import ScoreScale, fit_calibration, score_scale
 
 Rows = NDArray[np.intp]
 Scores = NDArray[np.float64]
@@ -157,3 +157,10 @@ def score_fold(
         is_chosen=choice is not None,
     )
     return FoldScores(score, calibration.probability(score))
+
+
+def unseen_scale(baseline: Baseline, data: BaselineData, fold: Fold, choice: Any) -> ScoreScale:
+    """Find the scale on which a baseline of these settings scores people it has not seen."""
+    parts = data.inner_rows(fold)
+    scores = np.concatenate([baseline.scores(data, *rows, choice) for rows in parts])
+    return score_scale(scores, data.labels[np.concatenate([rows for _, rows in parts])])
