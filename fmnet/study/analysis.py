@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from fmnet.study.crossval import NETWORK
 from fmnet.study.metrics import study_metrics
-from fmnet.study.power import MIN_PERMUTATIONS, Evidence, study_power
+from fmnet.study.power import Evidence, study_power
 from fmnet.study.report.words import name_of
 from fmnet.study.spread import seed_spread
 from fmnet.study.verdict import best_rival, comparison_with
@@ -41,7 +40,7 @@ def power_of(predictions: pd.DataFrame, metrics: dict[str, Any]) -> dict[str, An
     predictions : DataFrame
         Out-of-fold table.
     metrics : dict
-        Figures, comparisons and, if it was run, the permutation test.
+        Figures and comparisons.
     """
     network = predictions[predictions["model"] == NETWORK]
     label = network.groupby("participant_id")["label"].agg(["min", "max"])
@@ -51,8 +50,6 @@ def power_of(predictions: pd.DataFrame, metrics: dict[str, Any]) -> dict[str, An
     if not rival:
         return {}
     row = comparison_with(metrics, rival) or {}
-    found = metrics.get("permutation", {}).get("models", {}).get(NETWORK, {})
-    null = found.get("null", [])
     tested = [one for one in metrics["comparisons"] if one.get("p_holm_first") is not None]
     evidence = Evidence(
         name_of(rival),
@@ -60,7 +57,7 @@ def power_of(predictions: pd.DataFrame, metrics: dict[str, Any]) -> dict[str, An
         row.get("se"),
         row.get("df"),
         len(tested),
-        float(np.std(null, ddof=1)) if len(null) >= MIN_PERMUTATIONS else None,
+        int(network["repeat"].nunique()),
     )
     n_positive = int(label["max"].sum())
     return study_power(n_positive, len(label) - n_positive, evidence)

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 
 from fmnet.study.comparison import FOLD, compare_models
 from fmnet.study.crossval import NETWORK
-from fmnet.study.intervals import widen_figures
+from fmnet.study.intervals import (
+    auc_interval,
+    expected_logit_se,
+    training_share,
+    widen_figures,
+)
 from fmnet.training.platt import BASE_RATE
 
 Floats = NDArray[np.float64]
@@ -51,6 +56,53 @@ class PairCounts:
         met = np.einsum("dn,dn->d", weights @ self.met, weights)
         with np.errstate(invalid="ignore"):
             return np.asarray(won / met)
+
+    def n_units(self) -> tuple[int, int]:
+        """Count the subjects (or families) with positive scans, and those with negative ones."""
+        is_positive, is_negative = self.met.any(axis=1), self.met.any(axis=0)
+        return len(set(self.units[is_positive])), len(set(self.units[is_negative]))
+
+    def logit_se(self, n_repeats: int | None) -> float | None:
+        """Compute the standard error of the logit of the AUC; None if there are no pairs.
+
+        Two pairs vary together if they share a subject, as a positive or a negative: the variance
+        is that of the sums over each subject's pairs, less what was counted twice. What other
+        training people add is `fmnet.study.intervals.training_share`. Unless a subject has scans
+        of both classes, it is at least what is expected at chance: on this scale no other AUC
+        varies less.
+
+        Parameters
+        ----------
+        n_repeats : int or None
+            Of cross-validation; None where nobody who is tested has trained the model of another.
+
+        References
+        ----------
+        Aronow, P. M., Samii, C., & Assenova, V. A. (2015). Cluster-robust variance estimation for
+        dyadic data. Political Analysis, 23.
+        DeLong, E. R., DeLong, D. M., & Clarke-Pearson, D. L. (1988). Comparing the areas under two
+        or more correlated receiver operating characteristic curves. Biometrics, 44.
+        """
+        total = self.met.sum()
+        if not total:
+            return None
+        if (self.won == self.met / 2).all():  # all alike: nothing can vary
+            return 0.0
+        auc = self.won.sum() / total
+        member = np.eye(self.units.max() + 1)[self.units]  # (N, U)
+        parts = member.T @ ((self.won - auc * self.met) / total) @ member
+        own = np.diag(parts)
+        shared = parts + parts.T - np.diag(own)  # (U, U); pairs within a subject stand once
+        twice = np.triu(shared, 1)
+        counts = self.n_units()
+        few = np.prod([n / max(n - 1, 1) for n in counts])
+        variance = few * ((shared.sum(axis=1) ** 2).sum() - (twice**2).sum())
+        if n_repeats is not None:
+            variance *= 1 + training_share(auc)
+        inner = (auc * total + 0.5) / (total + 1) if auc in {0.0, 1.0} else auc
+        se = np.sqrt(max(variance, 0.0)) / (inner * (1 - inner))
+        is_mixed = sum(counts) > self.units.max() + 1
+        return float(se if is_mixed else max(se, expected_logit_se(0.5, *counts, n_repeats)))
 
 
 def count_pairs(predictions: pd.DataFrame) -> PairCounts:
@@ -174,9 +226,10 @@ def model_metrics(predictions: pd.DataFrame, n_draws: int = 2000, seed: int = 0)
     dict
         ``auc``, mean over all pairs within test folds, and ``auc_by_repeat``; `rates` of those
         called positive, whose probability is above `BASE_RATE`; `probability_errors`;
-        ``predictive_values`` at stated prevalences. Each has its 95 % percentile interval over
-        subjects (families, where `add_units` was called) beside it, ``<name>_ci``, see also
-        `fmnet.study.intervals.widen_figures`.
+        ``predictive_values`` at stated prevalences. Each has its 95 % interval beside it,
+        ``<name>_ci``: that of the AUC by `fmnet.study.intervals.auc_interval` from
+        ``auc_logit_se``, those of the others percentiles over draws of subjects (families, where
+        `add_units` was called), see also `fmnet.study.intervals.widen_figures`.
     """
     pairs = count_pairs(predictions)
     draws = draw_weights(int(pairs.units.max()) + 1, n_draws, seed)
@@ -187,10 +240,16 @@ def model_metrics(predictions: pd.DataFrame, n_draws: int = 2000, seed: int = 0)
     probability = predictions["probability"].to_numpy(float)
     called = (probability > BASE_RATE).astype(float)
     weights = by_unit[:, units]
-    values = {"auc": pairs.aucs(by_unit[:, pairs.units])}
-    values |= rates(called, label, weights)
+    values = rates(called, label, weights)
     values |= probability_errors(probability, label, weights)
-    found: dict[str, Any] = {}
+    auc = _number(_plain_auc(pairs))
+    n_folds = predictions.groupby("repeat")["fold"].nunique()
+    logit_se = pairs.logit_se(len(n_folds) if n_folds.max() > 1 else None)
+    found: dict[str, Any] = {
+        "auc": auc,
+        "auc_ci": auc_interval(auc, logit_se, *pairs.n_units()),
+        "auc_logit_se": logit_se,
+    }
     for name, value in values.items():
         found |= _with_interval(name, value)
     found["auc_by_repeat"] = [

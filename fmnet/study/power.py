@@ -9,12 +9,17 @@ from scipy.optimize import brentq
 from scipy.stats import binom, norm
 from scipy.stats import t as student
 
+from fmnet.study.intervals import (
+    auc_interval,
+    auc_variance,
+    expected_logit_se,
+    training_share,
+)
+
 #: Error of the first kind, two-sided for differences, and power that is asked for.
 ALPHA, POWER = 0.05, 0.80
 #: AUCs at which the expected width of the interval is given.
 AUCS = (0.6, 0.7, 0.8, 0.9)
-#: Fewest permutations whose spread is taken for that of the AUC under the null hypothesis.
-MIN_PERMUTATIONS = 20
 #: Largest share of either class for which accuracy is held against a coin.
 BALANCED = 0.55
 
@@ -31,43 +36,28 @@ class Evidence:
         Its AUC.
     difference_se : float or None
         Standard error of the difference of AUCs, from the corrected resampled t-test.
-    df : int or None
+    df : float or None
         Its degrees of freedom.
     n_comparisons : int
         Comparisons with the network that are corrected for.
-    null_sd : float or None
-        SD of the network's AUC under shuffled labels.
+    n_repeats : int
+        Of cross-validation.
     """
 
     rival: str
     rival_auc: float
     difference_se: float | None
-    df: int | None
+    df: float | None
     n_comparisons: int
-    null_sd: float | None
+    n_repeats: int = 1
 
 
-def auc_variance(auc: float, n_positive: int, n_negative: int) -> float:
-    """Variance of the AUC of a model tested on people it was not trained among.
-
-    References
-    ----------
-    Hanley, J. A., & McNeil, B. J. (1982). The meaning and use of the area under a ROC curve.
-    """
-    both_positive = auc / (2 - auc)
-    both_negative = 2 * auc**2 / (1 + auc)
-    return (
-        auc * (1 - auc)
-        + (n_positive - 1) * (both_positive - auc**2)
-        + (n_negative - 1) * (both_negative - auc**2)
-    ) / (n_positive * n_negative)
-
-
-def inflation(null_sd: float | None, n_positive: int, n_negative: int) -> float:
-    """Say how much wider the AUC of cross-validation varies than `auc_variance` has it."""
-    if null_sd is None:
-        return 1.0
-    return max(1.0, null_sd / math.sqrt(auc_variance(0.5, n_positive, n_negative)))
+def inflation(n_positive: int, n_negative: int, n_repeats: int) -> float:
+    """Say how much wider an AUC of cross-validation varies at chance than `auc_variance` has it."""
+    expected, plain = (
+        expected_logit_se(0.5, n_positive, n_negative, repeats) for repeats in (n_repeats, None)
+    )
+    return expected / plain
 
 
 def smallest_auc(n_positive: int, n_negative: int, wider: float = 1.0) -> float | None:
@@ -78,25 +68,28 @@ def smallest_auc(n_positive: int, n_negative: int, wider: float = 1.0) -> float 
     n_positive, n_negative : int
         People.
     wider : float
-        See `inflation`.
+        See `inflation`. It fades away towards an AUC of 1 as training does in the intervals, see
+        `fmnet.study.intervals.training_share`.
     """
-    at_chance = wider * math.sqrt(auc_variance(0.5, n_positive, n_negative))
+
+    def sd(auc: float) -> float:
+        more = 1 + (wider**2 - 1) * training_share(auc)
+        return math.sqrt(more * auc_variance(auc, n_positive, n_negative))
 
     def lack(auc: float) -> float:
-        own = wider * math.sqrt(auc_variance(auc, n_positive, n_negative))
-        return (auc - 0.5) - norm.ppf(1 - ALPHA) * at_chance - norm.ppf(POWER) * own
+        return float((auc - 0.5) - norm.ppf(1 - ALPHA) * sd(0.5) - norm.ppf(POWER) * sd(auc))
 
     return float(brentq(lack, 0.5, 0.999)) if lack(0.999) > 0 else None
 
 
-def smallest_difference(se: float, df: int, n_comparisons: int) -> float:
+def smallest_difference(se: float, df: float, n_comparisons: int) -> float:
     """Smallest difference of AUCs that the corrected t-test sees with 80 % power, two-sided 5 %.
 
     Parameters
     ----------
     se : float
         Standard error of the difference.
-    df : int
+    df : float
         Degrees of freedom.
     n_comparisons : int
         Comparisons that the level is divided by.
@@ -110,6 +103,13 @@ def smallest_accuracy(n: int) -> float:
     return float((binom.ppf(1 - ALPHA, n, 0.5) + 1) / n)
 
 
+def interval_width(auc: float, n_positive: int, n_negative: int, n_repeats: int) -> float:
+    """Width of the interval that so many people lead to expect of an AUC of cross-validation."""
+    se = expected_logit_se(auc, n_positive, n_negative, n_repeats)
+    low, high = auc_interval(auc, se, n_positive, n_negative)
+    return (high or 0.0) - (low or 0.0)
+
+
 def study_power(n_positive: int, n_negative: int, evidence: Evidence) -> dict[str, Any]:
     """Say in figures and words what this many people can show.
 
@@ -121,13 +121,9 @@ def study_power(n_positive: int, n_negative: int, evidence: Evidence) -> dict[st
         What the study measured.
     """
     n = n_positive + n_negative
-    wider = inflation(evidence.null_sd, n_positive, n_negative)
+    wider = inflation(n_positive, n_negative, evidence.n_repeats)
     widths = {
-        f"{auc:g}": 2
-        * norm.ppf(0.975)
-        * wider
-        * math.sqrt(auc_variance(auc, n_positive, n_negative))
-        for auc in AUCS
+        f"{auc:g}": interval_width(auc, n_positive, n_negative, evidence.n_repeats) for auc in AUCS
     }
     se, df = evidence.difference_se, evidence.df
     found: dict[str, Any] = {
@@ -135,8 +131,8 @@ def study_power(n_positive: int, n_negative: int, evidence: Evidence) -> dict[st
         if max(n_positive, n_negative) <= BALANCED * n
         else None,
         "auc_above_chance": smallest_auc(n_positive, n_negative, wider),
-        "auc_interval_width": {key: float(width) for key, width in widths.items()},
-        "inflation": wider if evidence.null_sd is not None else None,
+        "auc_interval_width": widths,
+        "inflation": wider,
         "rival": evidence.rival,
         "difference": smallest_difference(se, df, evidence.n_comparisons)
         if se is not None and df is not None
@@ -155,11 +151,8 @@ def power_lines(found: Mapping[str, Any], n: int, evidence: Evidence) -> list[st
         )
     least = found["auc_above_chance"]
     basis = (
-        "for a model tested on that many new people; cross-validation needs more, how much more "
-        "permutations would tell"
-        if found["inflation"] is None
-        else f"taking the spread from the permutations, {found['inflation']:.1f} times that of a "
-        "model tested on new people"
+        f"an AUC of cross-validation varies about {found['inflation']:.1f} times as widely at "
+        "chance as that of a model tested on new people"
     )
     lines.append(
         "AUC above chance: "
