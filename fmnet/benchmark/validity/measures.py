@@ -30,7 +30,7 @@ from fmnet.study.selection import chosen_auc
 from fmnet.training.platt import fit_calibration
 
 #: What stands for the people of one group who are new: quantiles of their scores.
-QUANTILES = norm.ppf((np.arange(250) + 0.5) / 250)
+QUANTILES = norm.ppf((np.arange(100) + 0.5) / 100)
 #: Nominal level of the t-test, and of intervals one minus it.
 ALPHA = 0.05
 #: Names of the models that are chosen among, with the features and the penalty of each.
@@ -219,7 +219,9 @@ class TypeOne(Measure):
         rows = []
         for n_repeats, part in by_repeats(people, self.n_repeats).items():
             (row,) = compare_models(part.fold_aucs(scores), NETWORK)
-            rows.append({"n_repeats": n_repeats} | {name: row[name] for name in ("difference", "p")})
+            rows.append(
+                {"n_repeats": n_repeats} | {name: row[name] for name in ("difference", "p")}
+            )
         return rows
 
     def summarise(self, rows: pd.DataFrame) -> pd.DataFrame:
@@ -263,7 +265,7 @@ class Calibrated(Measure):
 
     n_cohorts: Count = 100
     aucs: Sequence[Share] = (0.6, 0.7, 0.8, 0.9)
-    groups: Sequence[Sequence[Count]] = ((35, 35), (20, 50))
+    groups: Sequence[Sequence[Count]] = ((12, 12), (20, 20), (35, 35), (20, 50))
     n_repeats: Sequence[Count] = (1, 10)
 
     names: ClassVar = ("n_positive", "n_negative", "auc")
@@ -317,7 +319,7 @@ class Calibrated(Measure):
                 | {"median_slope": float(np.median(slopes)) if len(slopes) else np.nan}
                 | {"without_slope": float((own["slope"] <= 0).mean())}
                 | reliability(people)
-                | {"contradicted": contradicted(people)}
+                | contradicted(people)
             )
         return pd.DataFrame(found)
 
@@ -361,7 +363,7 @@ def pooled_slope(people: pd.DataFrame) -> float:
     return float(model.coef_[0, 0])
 
 
-def bootstrap_slopes(rows: pd.DataFrame, n_draws: int = 40) -> tuple[float, float, float]:
+def bootstrap_slopes(rows: pd.DataFrame, n_draws: int = 20) -> tuple[float, float, float]:
     """Pooled slope with an interval of twice its standard error, over draws of cohorts."""
     rng = np.random.default_rng(0)
     people = new_people(rows.reset_index(drop=True))
@@ -387,11 +389,15 @@ def reliability(people: pd.DataFrame) -> dict[str, float]:
     return found
 
 
-def contradicted(people: pd.DataFrame) -> float:
-    """Share of calls whose probability says otherwise."""
-    is_likely = people["probability"] > 0.5
+def contradicted(people: pd.DataFrame) -> dict[str, float]:
+    """Share of calls whose probability says otherwise: of all calls, and of positive ones."""
+    is_likely, is_called = people["probability"] > 0.5, people["is_called"]
     weight = people["weight"]
-    return float(weight[is_likely != people["is_called"]].sum() / weight.sum())
+    positive = weight[is_called].sum()
+    return {
+        "contradicted": float(weight[is_likely != is_called].sum() / weight.sum()),
+        "of_positive": float(weight[is_called & ~is_likely].sum() / positive) if positive else 0.0,
+    }
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Whole studies of cohorts without an effect, of made-up features and of made-up maps."""
 
 import json
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ from tqdm import tqdm
 from fmnet.benchmark.power.describe import describe, digest
 from fmnet.benchmark.validity.measures import ALPHA, CANDIDATES, Cell, Measure, mean_of
 from fmnet.benchmark.validity.people import (
-    N_SPLITS,
     People,
     build_cohort,
     draw_cohort,
@@ -46,7 +46,7 @@ from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
 from fmnet.deploy.preparation import PreparationSettings
 from fmnet.deploy.run_files import write_whole
-from fmnet.limits import Count, Jobs, NonNegativeCount, Share, Several, VoxelSize
+from fmnet.limits import Count, Jobs, NonNegativeCount, Several, Share, VoxelSize
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.study.baselines.base import Baseline
 from fmnet.study.crossval import NETWORK, Pipeline, crossvalidate
@@ -305,11 +305,10 @@ def write_said(paths: list[Path], out: Path, n_jobs: int) -> list[str]:
     seconds = pd.DataFrame([one["seconds"] for one in said]).sum(axis=1)
     lines = [f"{len(said)} cohorts without an effect, {seconds.mean():.0f} s each"]
     lines += [_rate_line(row) for row in table.to_dict("records")]
-    for name in numbers.columns[numbers.columns.str.startswith("p/") | (numbers.columns == "p_chosen")]:
-        hits, n = int((numbers[name] < ALPHA).sum()), int(numbers[name].notna().sum())
-        if n:
-            counted = {"claim": f"{name} < {ALPHA:g}"} | rate(hits, n)
-            lines.append(_rate_line(counted))
+    for name in filter(re.compile(r"p/|p_chosen").match, numbers):
+        if n := int(numbers[name].notna().sum()):
+            counted = rate(int((numbers[name] < ALPHA).sum()), n)
+            lines.append(_rate_line({"claim": f"{name} < {ALPHA:g}"} | counted))
     for name in ("auc_exported", "auc_corrected"):
         mean = mean_of(numbers[name].to_numpy(float))
         lines.append(f"{name}: {mean['mean']:.3f} [{mean['low']:.3f}, {mean['high']:.3f}]")

@@ -44,7 +44,8 @@ LINEAR = {
 }
 #: Sentences by what they claim, as patterns of verdict and findings.
 CLAIMS = {
-    "above chance": r"(?<!not )\babove chance \(",
+    "exported model above chance": r"^[^;]*\], above chance \(|export takes: .*, above chance \(",
+    "network above chance by itself": r"[Bb]y itself, .*(it is|,) above chance \(",
     "better than a linear model": r"is better than the",
     "worse than a linear model": r"is worse than the",
     "head motion explains the result": r"^Head motion explains the result:",
@@ -54,7 +55,7 @@ CLAIMS = {
     "a model without brain reaches it": r"without looking at any region of the brain",
     "know before it is read as a signature": r"Before this is read as a brain signature",
     "warnings about confounds": r"\d+ warnings? about confounds",
-    "interval wholly below .5": r"(wholly|entirely|lies) below (0\.5|chance)",
+    "interval wholly below .5": r"wholly below 0\.5",
     "the same people twice": r"(the same|one) (image|person|people|brain)|same .{0,20}twice",
 }
 #: Claims that are false of two models that are worth the same, with an effect in both.
@@ -189,8 +190,7 @@ def claims(metrics: dict[str, Any], is_audited: bool = True) -> dict[str, bool]:
         for name, pattern in CLAIMS.items()
         if is_audited or name not in AUDITED
     }
-    low = metrics["models"][metrics["exported"]["model"]]["auc_ci"][0]
-    found[EXPORTED] = bool(low > 0.5)
+    found[EXPORTED] = "allow_uninformative" not in metrics["verdict"]
     if is_audited:
         found[ALARM] = any(one["severity"] == "red" for one in metrics["findings"])
     return found
