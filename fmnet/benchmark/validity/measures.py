@@ -22,6 +22,7 @@ from fmnet.benchmark.validity.people import (
     fit,
     strength_for,
 )
+from fmnet.deploy.calibration import Calibration
 from fmnet.limits import Count, Share
 from fmnet.study.comparison import compare_models
 from fmnet.study.crossval import NETWORK
@@ -31,6 +32,8 @@ from fmnet.training.platt import fit_calibration
 
 #: What stands for the people of one group who are new: quantiles of their scores.
 QUANTILES = norm.ppf((np.arange(100) + 0.5) / 100)
+#: Bootstrap draws; the interval of an AUC takes none, and that of old was as short with fewer.
+N_DRAWS = 500
 #: Nominal level of the t-test, and of intervals one minus it.
 ALPHA = 0.05
 #: Names of the models that are chosen among, with the features and the penalty of each.
@@ -163,7 +166,7 @@ class Coverage(Measure):
         scores = {NETWORK: people.out_of_fold()}
         rows = []
         for n_repeats, part in by_repeats(people, self.n_repeats).items():
-            found = model_metrics(part.table(scores))
+            found = model_metrics(part.table(scores), N_DRAWS)
             low, high = found["auc_ci"]
             rows.append({"n_repeats": n_repeats, "found": found["auc"], "low": low, "high": high})
         return rows
@@ -288,15 +291,12 @@ class Calibrated(Measure):
         low, high, sd = final.moments(strength)
         rows = []
         for n_repeats in self.n_repeats:
-            scores = out_of_fold[:n_repeats].ravel()
-            labels = np.tile(people.labels, n_repeats)
-            found = fit_calibration(scores, labels, n_repeats)
-            base_rate = getattr(found, "base_rate", None)
-            is_stated = base_rate is not None
+            found = calibrate(people, out_of_fold, n_repeats)
             row = {"n_repeats": n_repeats, "slope": found.slope, "intercept": found.intercept}
-            row |= {"base_rate": base_rate if is_stated else people.labels.mean()}
-            # without a base rate of its own a call is a score above 0, as it was
-            row["call_above"] = -found.intercept / found.slope if is_stated and found.slope else 0.0
+            row["base_rate"] = found.base_rate
+            # a call is a probability above the base rate; without a slope there is none
+            offset = logit(found.base_rate) - found.intercept
+            row["call_above"] = offset / found.slope if found.slope else np.inf
             row |= {"low": low, "high": high, "sd": sd, "true_auc": final.true_auc(strength)}
             rows.append(row)
         return rows
@@ -322,6 +322,18 @@ class Calibrated(Measure):
                 | contradicted(people)
             )
         return pd.DataFrame(found)
+
+
+def calibrate(people: People, out_of_fold: Floats, n_repeats: int) -> Calibration:
+    """Calibrate on scores, (R, N), of the first repeats, as `fmnet.study.record` does."""
+    scores = out_of_fold[:n_repeats].ravel()
+    fold_of = np.empty((n_repeats, len(people.labels)), dtype=int)
+    for number, split in enumerate(people.splits):
+        if split.repeat < n_repeats:
+            fold_of[split.repeat, split.test] = number
+    labels = np.tile(people.labels, n_repeats)
+    whose = np.tile(np.arange(len(people.labels)), n_repeats)
+    return fit_calibration(scores, labels, people=whose, models=fold_of.ravel())
 
 
 def new_people(rows: pd.DataFrame) -> pd.DataFrame:
@@ -444,7 +456,7 @@ class Optimism(Measure):
         for n_repeats, part in by_repeats(people, self.n_repeats).items():
             table = part.table(scores)
             figures = {
-                str(name): model_metrics(own, n_draws=200)
+                str(name): model_metrics(own, N_DRAWS)
                 for name, own in table.groupby("model", sort=False)
             }
             best = max(figures, key=lambda name: float(figures[name]["auc"]))
