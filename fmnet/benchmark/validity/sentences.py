@@ -44,7 +44,7 @@ LINEAR = {
 }
 #: Sentences by what they claim, as patterns of verdict and findings.
 CLAIMS = {
-    "exported model above chance": r"^[^;]*\], above chance \(|export takes: .*, above chance \(",
+    "exported model above chance": r"^(?!.*by itself)[^;]*, above chance \(",
     "network above chance by itself": r"[Bb]y itself, .*(it is|,) above chance \(",
     "better than a linear model": r"is better than the",
     "worse than a linear model": r"is worse than the",

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fmnet.benchmark.validity.null_studies import Sentences, make_up_study
 from fmnet.benchmark.validity.measures import CANDIDATES
+from fmnet.benchmark.validity.null_studies import Sentences, make_up_study
 from fmnet.benchmark.validity.people import draw_cohort
 from fmnet.benchmark.validity.sentences import (
     ALARM,
-    EXPORTED,
     AUDITED,
+    EXPORTED,
     Study,
     claims,
     conclude,
