@@ -78,8 +78,8 @@ def test_claims_are_read_off_the_findings():
     found = claims(
         said(
             "Network: AUC 0.52 [0.40, 0.60], not distinguishable from chance (first repeat: AUC "
-            "0.52 against 20 permutations, p = 0.400). Its interval reaches 0.5 or less, so that it "
-            "takes allow_uninformative=true.",
+            "0.52 against 20 permutations, p = 0.400). Its interval reaches 0.5 or less, so that "
+            "it takes allow_uninformative=true.",
             ("red", "Head motion explains the result: mean_fd alone tells the groups apart."),
             ("amber", "The network's score depends on age beyond what the group explains (p)."),
             ("red", "age alone tells the groups apart with AUC 0.70 [0.60, 0.80]; the network"),
