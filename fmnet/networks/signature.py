@@ -18,7 +18,8 @@ PathName = Literal["places", "whole", "channels", "pairs"]
 #: What a path must show on people left out before it counts, in standard errors of what it shows.
 #: The difference of the means of ``n_1`` and ``n_0`` people, in standard deviations within groups,
 #: has the variance ``1 / n_1 + 1 / n_0`` where there is none: with equal groups a standard error of
-#: ``2 / sqrt(n)``. A path that shows nothing so counts in one start of six, whatever ``n`` is.
+#: ``2 / sqrt(n)``. Were scores independent, a path that shows nothing would count in one start
+#: of six whatever ``n`` is; as people left out share what scores them, it does so in one of five.
 LEAST_SEPARATION = 1.0
 #: What the first path counts at least, so that there is always a score.
 LEAST_GATE = 0.05
