@@ -14,7 +14,8 @@ from tqdm import tqdm
 from fmnet.deploy.beside import Stated
 from fmnet.deploy.bold_predict import NewBoldScan, predict_run
 from fmnet.deploy.bundle import INTENDED_USE, Bundle, read_bundle
-from fmnet.deploy.evidence import say_base_rate, summary
+from fmnet.deploy.calibration import calibration_sentence
+from fmnet.deploy.evidence import summary
 from fmnet.deploy.find import find_new_scans
 from fmnet.deploy.find_bold import find_new_runs
 from fmnet.deploy.options import build_parser, entities_of, stated_by
@@ -186,8 +187,7 @@ def _summarise(results: Results, unscored: list[Prediction], bundle: Bundle) -> 
         print(", ".join(f"{n} {status}" for status, n in results.counts.items()), file=sys.stderr)
         for prediction in unscored:
             print(f"  {prediction.status}: {prediction.reason}", file=sys.stderr)
-    rate = say_base_rate(getattr(bundle.calibration, "base_rate", None))
-    known = printable(f"{summary(bundle.evidence)}; probabilities hold {rate}")
-    print(known, file=sys.stderr)
+    known = f"{summary(bundle.evidence)}. {calibration_sentence(bundle.calibration)}"
+    print(printable(known), file=sys.stderr)
     if results.out is not None:
         print(printable(str(results.out)))

@@ -26,12 +26,14 @@ def _is_interval(value: Any, accepts: Callable[[Any], bool]) -> bool:
 
 
 def _is_calibration(value: Any) -> bool:
-    """Tell whether a value holds a slope, perhaps its interval, and perhaps a base rate."""
+    """Tell whether a value holds a slope, perhaps its interval, a base rate, and a sentence."""
     if not isinstance(value, dict) or not is_number(value.get("slope")):
         return False
-    interval, rate = value.get("slope_ci"), value.get("base_rate")
-    return (interval is None or _is_interval(interval, is_number)) and (
-        rate is None or SHARE.accepts(rate)
+    interval, rate, said = (value.get(name) for name in ("slope_ci", "base_rate", "sentence"))
+    return (
+        (interval is None or _is_interval(interval, is_number))
+        and (rate is None or SHARE.accepts(rate))
+        and (said is None or TEXT.accepts(said))
     )
 
 
@@ -102,7 +104,7 @@ class Evidence:
     n_subjects, n_positive, n_negative, n_scans : int
         People, those of either group, and scans.
     calibration : dict
-        ``slope``, ``slope_ci`` and ``base_rate``.
+        ``slope``, ``slope_ci``, ``base_rate``, and ``sentence``, which says what they mean.
     """
 
     model: str | None = None
@@ -170,14 +172,6 @@ def say_p_of(evidence: Evidence) -> str:
     p = "p < 0.001" if evidence.p < 0.001 else f"p = {evidence.p:.3f}"
     n = f"; {evidence.n_permutations} permutations" if evidence.n_permutations else ""
     return f"{p} ({evidence.p_of or 'not recorded of what'}{n})"
-
-
-def say_base_rate(base_rate: float | None) -> str:
-    """Say for which share of the positive group probabilities hold, for the end of a sentence."""
-    if base_rate is None:
-        return "for groups of the same proportion as in training"
-    equal = "for groups that are equally common, " if base_rate == 0.5 else ""
-    return f"{equal}at a base rate of {100 * base_rate:g} %"
 
 
 def summary(evidence: Evidence | None) -> str:

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from fmnet.deploy.bold_contract import BoldContract, cleaning_words
-from fmnet.deploy.choice import optimism, warnings_of
+from fmnet.deploy.choice import correction, warnings_of
 from fmnet.deploy.evidence import (
     NOT_RECORDED,
     Evidence,
     count_red,
     evidence_of,
     say_auc,
-    say_base_rate,
     say_p_of,
 )
 from fmnet.deploy.series_preparation import SERIES
@@ -49,7 +48,7 @@ def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -
         f"{linear_sentence(training, wanted.get('kind') == SERIES)}".rstrip()
         + "\n\n"
         f"## Training\n\n{training['n_scans']} scans of {training['n_subjects']} people.\n\n"
-        + _figures(training, optimism(choice["n_models"]))
+        + _figures(training, correction(training, choice["n_models"]))
         + f"Made with fmnet {metadata['versions']['fmnet']}, format "
         f"{metadata['format_version']}. Check the files with `sha256sum -c SHA256SUMS`.\n"
     )
@@ -85,12 +84,12 @@ def _known(evidence: Evidence | None, training: Mapping[str, Any]) -> str:
     ]
     if evidence.n_positive is None:
         people = ["how many of each group is not recorded"]
-    base_rate = (evidence.calibration or {}).get("base_rate")
+    probability = (evidence.calibration or {}).get("sentence")
     parts.append(
         f"- AUC out of fold with its 95 % interval over people: {say_auc(evidence)}.\n"
         f"- Permutation test: {say_p_of(evidence)}.\n"
         f"- {evidence.n_subjects} people ({', '.join(people)}), {evidence.n_scans} scans.\n"
-        f"- Probabilities are calibrated out of fold, {say_base_rate(base_rate)}."
+        f"- {probability or 'For which groups probabilities are stated is not recorded.'}"
     )
     return "\n\n".join(parts)
 

@@ -17,7 +17,8 @@ from typing import Any, TextIO
 
 from fmnet.data.tables import write_table
 from fmnet.deploy.bundle import Bundle
-from fmnet.deploy.evidence import IN_SHORT, NOT_RECORDED, say_base_rate
+from fmnet.deploy.calibration import calibration_sentence
+from fmnet.deploy.evidence import IN_SHORT, NOT_RECORDED
 from fmnet.deploy.predict import Prediction, predictions_table
 from fmnet.deploy.sums import SUMS, sha256_of
 from fmnet.errors import Fault, OutputError, printable
@@ -58,7 +59,7 @@ def about_signature(bundle: Bundle) -> dict[str, Any]:
         What a JSON document of predictions begins with; `evidence_note` where `evidence` is None.
     """
     metadata, evidence = bundle.metadata, bundle.evidence
-    training, base_rate = metadata["training"], getattr(bundle.calibration, "base_rate", None)
+    training, calibration = metadata["training"], bundle.calibration
     synthetic = "trained on synthetic data: for demonstration only" if bundle.is_synthetic else ""
     warnings = [training.get("control"), synthetic, *bundle.warnings]
     return {
@@ -72,8 +73,8 @@ def about_signature(bundle: Bundle) -> dict[str, Any]:
         },
         "intended_use": metadata["intended_use"],
         "warnings": list(filter(None, warnings)),
-        "probability": f"of {training['positive']}, {say_base_rate(base_rate)}",
-        "base_rate": base_rate,
+        "probability": f"of {training['positive']}. {calibration_sentence(calibration)}",
+        "base_rate": calibration.base_rate,
         "evidence": None if evidence is None else asdict(evidence),
         "evidence_note": f"{NOT_RECORDED} in its bundle" if evidence is None else None,
     }

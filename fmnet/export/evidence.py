@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnet.data.tables import read_table_file
-from fmnet.deploy.calibration import read_calibration
+from fmnet.deploy.calibration import calibration_sentence, read_calibration
 from fmnet.deploy.choice import EARLIER_NETWORK, NETWORK, Choice, rename_network
 from fmnet.deploy.evidence import MAX_FINDINGS, MAX_VERDICT, Evidence
 from fmnet.deploy.fields import MAX_LENGTH
@@ -70,8 +70,9 @@ def gather_evidence(run_dir: Path, choice: Choice) -> Evidence:
             n_scans=record["n_scans"],
             calibration={
                 "slope": calibration.slope,
-                "slope_ci": getattr(calibration, "slope_ci", None),
-                "base_rate": getattr(calibration, "base_rate", None),
+                "slope_ci": None if calibration.slope_ci is None else list(calibration.slope_ci),
+                "base_rate": calibration.base_rate,
+                "sentence": calibration_sentence(calibration),
             },
             **_permutation(metrics, choice, titles),
         )

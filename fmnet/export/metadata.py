@@ -11,7 +11,7 @@ import fmnet
 from fmnet.deploy.bold_contract import BoldContract
 from fmnet.deploy.bundle import FORMAT_VERSION, INTENDED_USE
 from fmnet.deploy.choice import Choice, warnings_of
-from fmnet.deploy.evidence import Evidence, say_base_rate
+from fmnet.deploy.evidence import Evidence
 from fmnet.deploy.model_card import model_card
 from fmnet.deploy.preparation import Preparation
 from fmnet.deploy.series_preparation import MAPS, SERIES, AnyPreparation
@@ -73,7 +73,7 @@ def write_metadata(
     agreement: Agreement | None,
 ) -> None:
     """Write ``metadata.json``, the model card and the hashes."""
-    record, base_rate = choice.record, (evidence.calibration or {}).get("base_rate")
+    record, calibration = choice.record, evidence.calibration or {}
     metadata = {
         "format_version": FORMAT_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -82,8 +82,8 @@ def write_metadata(
         "input": described,
         "output": {
             "score": f"raw; larger means more like {record['positive']}",
-            "probability": f"of {record['positive']}, calibrated out of fold, "
-            f"{say_base_rate(base_rate)}",
+            "probability": f"of {record['positive']}, calibrated out of fold. "
+            f"{calibration.get('sentence', '')}".rstrip(),
         },
         "evidence": asdict(evidence),
         "training": record,

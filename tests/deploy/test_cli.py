@@ -147,7 +147,7 @@ def test_json_says_which_signature_and_what_is_known_of_it(with_evidence, scan, 
     assert (failed["score"], failed["status"]) == (None, "error")
     assert (
         "known of the signature: 2 red findings (see MODEL_CARD.md); AUC 0.80 [0.70, 0.90]; "
-        "p = 0.020 (the AUC of the small CNN; 99 permutations); probabilities hold for groups"
+        "p = 0.020 (the AUC of the small CNN; 99 permutations). Probabilities are stated for groups"
         in capsys.readouterr().err
     )
 

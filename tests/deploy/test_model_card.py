@@ -8,7 +8,7 @@ KNOWN = {
     "auc_corrected": 0.76, "auc_corrected_ci": [0.64, 0.87], "p": 0.0204,
     "p_of": "the largest AUC among the small CNN and the linear SVM",
     "n_permutations": 99, "n_subjects": 9, "n_positive": 4, "n_negative": 5, "n_scans": 10,
-    "calibration": {"slope": 2.5, "base_rate": 0.5},
+    "calibration": {"slope": 2.5, "sentence": "Stated for 50 %."},
 }  # fmt: skip
 
 SENTENCE = "NEGATIVE CONTROL: labels were shuffled before anything else."
@@ -43,8 +43,11 @@ def test_models_of_runs_that_give_no_titles_are_named_as_they_are(bundle):
     assert "| linear_svm | " in model_card(bundle.metadata | {"training": training})
 
 
-def test_best_of_two_is_said_to_be_optimistic(bundle, chosen):
-    assert "best of 2 models by these same folds" in model_card(chosen.bundle.metadata)
+def test_what_the_choice_does_to_the_figures_is_said(bundle, chosen):
+    metadata = chosen.bundle.metadata
+    assert "chosen among 2 models by these same folds, its AUC is" in model_card(metadata)
+    before = metadata["training"] | {"chosen": {}}
+    assert "best of 2 models by these same folds" in model_card(metadata | {"training": before})
     assert "The small CNN, exported because model=network was asked for." in model_card(
         bundle.metadata
     )
@@ -110,7 +113,7 @@ def test_what_is_known_stands_before_all_else_and_no_red_finding_is_dropped(bund
         in known
     )
     assert "9 people (4 FM, 5 HC), 10 scans" in known
-    assert "for groups that are equally common, at a base rate of 50 %" in known
+    assert "\n- Stated for 50 %.\n" in known
 
 
 def test_what_a_run_did_not_record_is_said(bundle):
@@ -121,7 +124,7 @@ def test_what_a_run_did_not_record_is_said(bundle):
     assert "0.80, corrected for its choice among 2 models not recorded." in known
     assert "Permutation test: not tested by permutation." in known
     assert "9 people (how many of each group is not recorded)" in known
-    assert "for groups of the same proportion as in training" in known
+    assert "For which groups probabilities are stated is not recorded." in known
     metadata = {name: value for name, value in bundle.metadata.items() if name != "evidence"}
     assert "What is known of the signature is not recorded.\n" in model_card(metadata)
 

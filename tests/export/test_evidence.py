@@ -53,7 +53,8 @@ def gather(tmp_path):
         ]
         rows.append({"participant_id": "sub-10", "label": "FM", "used": "no"})
         pd.DataFrame(rows).to_csv(tmp_path / "cohort.tsv", sep="\t", index=False)
-        (tmp_path / "calibration.json").write_text('{"slope": 2.5, "intercept": 0.1}')
+        calibration = {"slope": 2.5, "intercept": 0.1, "base_rate": 0.5, "slope_ci": [1.5, 3.5]}
+        (tmp_path / "calibration.json").write_text(json.dumps(calibration))
         record = {
             "model": model, "title": TITLES[model], "titles": TITLES, "positive": "FM",
             "negative": "NA", "n_subjects": 9, "n_scans": 10,
@@ -76,7 +77,10 @@ def test_model_that_was_chosen_has_the_p_of_the_choice_and_its_corrected_auc(gat
     assert known.red == ["The score follows age.", "Image scale only reaches AUC 0.80."]
     assert known.amber == ["The groups differ in sex."]
     assert known.note is None
-    assert known.calibration["slope"] == 2.5
+    assert known.calibration.pop("sentence").startswith(
+        "Probabilities are stated for a base rate of 50 %"
+    )
+    assert known.calibration == {"slope": 2.5, "slope_ci": [1.5, 3.5], "base_rate": 0.5}
 
 
 def test_network_that_was_not_chosen_has_its_own_figures_and_says_whose_findings_are(gather):

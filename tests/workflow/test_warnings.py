@@ -1,12 +1,14 @@
 """A warning of the study goes with the signature, and with each of its predictions."""
 
 import json
+from functools import partial
 
 import pandas as pd
 import pytest
 from run_fixtures import study_settings
 
 from fmnet.data.bids import read_bids
+from fmnet.data.folds import build_folds
 from fmnet.data.synthetic import write_cohort
 from fmnet.deploy.cli import main
 from fmnet.deploy.preparation import PreparationSettings
@@ -30,12 +32,13 @@ def confounded(tmp_path_factory):
     settings = study_settings(root, root / "run", cohort=read_bids(people))
     settings |= {
         "preparation": PreparationSettings(voxel_size_mm=12, fwhm_mm=12.0),
+        "folds": partial(build_folds, n_splits=2, n_repeats=1, inner_splits=2, seed=0),
         "task": Recipe(max_epochs=2),
         "baselines": {
             "linear_svm": LinearSvm(fwhm_mm=(12.0,), c=(0.1,)),
             "covariates": Columns(columns=["age"]),
         },
-        "permutation": PermutationPlan(n=4),
+        "permutation": PermutationPlan(n=2),
         "audit": AuditPlan(["pain_score"]),
     }
     run_study(**settings)
