@@ -10,6 +10,7 @@ from fmnet.study.audit.motion import EXPLAINED
 from fmnet.study.comparison import say_p
 from fmnet.study.crossval import NETWORK
 from fmnet.study.findings import exported_model, network_findings, rival_shortcuts
+from fmnet.study.intervals import is_below_chance
 
 LINEAR = ("linear_svm", "logistic_ridge", "shrinkage_lda", "frem", "space_net")
 #: Linear in connections between time courses, which only BOLD has.
@@ -147,7 +148,7 @@ def _below_sentence(
     models: Mapping[str, Any], looked_at: Sequence[str], names: Mapping[str, str]
 ) -> str:
     """Say what an interval below chance means, and what it doesn't."""
-    below = [n for n in dict.fromkeys(looked_at) if models[n]["auc_ci"][1] < CHANCE]
+    below = [n for n in dict.fromkeys(looked_at) if is_below_chance(models[n])]
     if not below:
         return ""
     who = " and the ".join(names.get(name, name) for name in below)
