@@ -20,6 +20,14 @@ SHORTCUTS = (
     "roughness",
 )
 
+#: Where sentences of the audit name the column that they are about.
+ABOUT_COLUMN = (
+    r"^(?:Head motion [^:]*: )?([^:;]+) alone tells the groups apart",
+    r" depends on (.+?) beyond what the group explains",
+    r"^The groups differ in (?:head size: )?(.+?) \(standardised difference",
+    r"^(Head motion) ",
+)
+
 Finding = dict[str, str]
 
 
@@ -39,7 +47,7 @@ def all_findings(metrics: Mapping[str, Any]) -> list[Finding]:
     audit, reruns = metrics.get("audit", {}), metrics.get("sensitivity", {})
     found = [
         *shortcut_findings(models, exported, titles),
-        *({"about": _column_of(one["text"], audit)} | one for one in audit.get("findings", [])),
+        *({"about": _column_of(one["text"])} | one for one in audit.get("findings", [])),
         *(
             one
             for name in dict.fromkeys([exported, NETWORK])
@@ -54,6 +62,13 @@ def all_findings(metrics: Mapping[str, Any]) -> list[Finding]:
 def exported_model(metrics: Mapping[str, Any]) -> str:
     """Name the model that export takes, which a study is about; the network in earlier runs."""
     return str(metrics.get("exported", {}).get("model", NETWORK))
+
+
+def network_findings(metrics: Mapping[str, Any]) -> list[Finding]:
+    """List what the audit says of the network beside what it says of the exported model."""
+    said = {one["text"] for one in metrics.get("audit", {}).get("findings", [])}
+    network = metrics.get("audit_network", {}).get("findings", [])
+    return [one for one in network if one["text"] not in said]
 
 
 def rival_shortcuts(models: Mapping[str, Any], model: str = NETWORK) -> list[str]:
@@ -110,12 +125,12 @@ def _telling(models: Mapping[str, Any]) -> list[str]:
     return [name for name in SHORTCUTS if name in models and models[name]["auc_ci"][0] > 0.5]
 
 
-def _column_of(text: str, audit: Mapping[str, Any]) -> str:
-    """Find the column that a finding of the audit is about."""
-    columns = [row["covariate"] for row in audit.get("balance", [])]
-    named = [name for name in columns if re.search(rf"(?<![\w]){re.escape(name)}(?![\w])", text)]
-    quoted = re.search(r"[Cc]olumn '([^']+)'", text)
-    return max(named, key=len) if named else quoted[1] if quoted else ""
+def _column_of(text: str) -> str:
+    """Find the columns that a sentence of `fmnet.study.audit.audit.findings` is about."""
+    if re.match("Columns? '", text):
+        return ", ".join(re.findall(r"'([^']+)'", text))
+    found = next(filter(None, (re.search(pattern, text) for pattern in ABOUT_COLUMN)), None)
+    return found[1] if found else ""
 
 
 def _finding(is_grave: bool, text: str, about: str) -> Finding:

@@ -6,14 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
+from fmnet.study.intervals import auc_interval
 from fmnet.study.metrics import count_pairs, draw_weights
 
 #: Bootstrap draws; their Monte Carlo error is some 0.003 of AUC at 24 people.
 N_DRAWS = 2000
-#: AUCs are kept this far from 0 and 1 where their log odds are taken.
-CLIP = 1e-3
 
 
 def chosen_auc(
@@ -28,7 +26,7 @@ def chosen_auc(
     among : list of str
         Models that could have been chosen; of equals the first named is.
     figures : dict
-        Figures of the one that was: ``auc`` and ``auc_ci``.
+        Figures of the one that was: ``auc``, ``auc_ci`` and ``auc_logit_se``.
     seed : int
         Of the bootstrap.
 
@@ -41,7 +39,8 @@ def chosen_auc(
     if len(among) > 1:
         # a choice can't have made the figure smaller
         corrected = float(np.fmin(corrected, bootstrap_corrected_auc(predictions, among, seed)))
-        interval = shift_interval(interval, figures["auc"], corrected)
+        counts = count_pairs(predictions[predictions["model"] == among[0]]).n_units()
+        interval = auc_interval(corrected, figures["auc_logit_se"], *counts)
     return {"auc_corrected": corrected, "auc_corrected_ci": list(interval)}
 
 
@@ -79,10 +78,3 @@ def bootstrap_corrected_auc(
     inside, outside = inside[:, is_known], outside[:, is_known]
     best: NDArray[np.intp] = inside.argmax(axis=0)
     return float(outside[best, np.arange(len(best))].mean())
-
-
-def shift_interval(interval: Sequence[float], auc: float, corrected: float) -> tuple[float, float]:
-    """Move an interval by as much as its AUC is corrected, on the scale of log odds."""
-    by = logit(np.clip(corrected, CLIP, 1 - CLIP)) - logit(np.clip(auc, CLIP, 1 - CLIP))
-    low, high = (float(expit(logit(edge) + by)) for edge in interval)
-    return min(low, corrected), max(high, corrected)

@@ -284,8 +284,8 @@ def conclude(
         audited["audit_network"] = NETWORK
     for key, model in audited.items():
         reached = metrics["models"][model]
-        found = run_audit(audit, cohort, predictions, model, reached, seed)
-        metrics[key] = {"model": model} | found
+        title = metrics["titles"][model]
+        metrics[key] = run_audit(audit, cohort, predictions, model, reached, seed, title)
     metrics["findings"] = all_findings(metrics)
     metrics["verdict"] = verdict(metrics, metrics["titles"])
     failed: Exception | None = None

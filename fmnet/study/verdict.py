@@ -9,13 +9,14 @@ from fmnet.deploy.series_preparation import SERIES
 from fmnet.study.audit.motion import EXPLAINED
 from fmnet.study.comparison import say_p
 from fmnet.study.crossval import NETWORK
-from fmnet.study.findings import exported_model, rival_shortcuts
+from fmnet.study.findings import exported_model, network_findings, rival_shortcuts
+from fmnet.study.intervals import is_below_chance
 
 LINEAR = ("linear_svm", "logistic_ridge", "shrinkage_lda", "frem", "space_net")
 #: Linear in connections between time courses, which only BOLD has.
 CONNECTIVITY = ("connectivity_tangent", "connectivity_correlation", "connectivity_partial")
 #: How many columns, models or reruns are named of those that warnings are about.
-MOST_NAMED = 3
+MOST_NAMED = 4
 #: What a p-value of the network's own holds for.
 ALONE = "as if it alone had been planned"
 
@@ -41,6 +42,11 @@ def verdict(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
     grave = [one for one in metrics.get("findings", []) if one["severity"] == "red"]
     if any(one["text"].startswith(EXPLAINED) for one in grave):
         sentences.append(f"{EXPLAINED}, see below.")
+    if alike := {who for group in _look_alikes(metrics) for who in group["people"]}:
+        sentences.append(
+            f"None of this holds if some of {len(alike)} people are one under several names, as "
+            "their maps suggest, see below."
+        )
     if is_choice:
         sentences.append(_alone_sentence(metrics, names))
     sentences.append(_below_sentence(models, [exported, NETWORK], names))
@@ -142,7 +148,7 @@ def _below_sentence(
     models: Mapping[str, Any], looked_at: Sequence[str], names: Mapping[str, str]
 ) -> str:
     """Say what an interval below chance means, and what it doesn't."""
-    below = [n for n in dict.fromkeys(looked_at) if models[n]["auc_ci"][1] < CHANCE]
+    below = [n for n in dict.fromkeys(looked_at) if is_below_chance(models[n])]
     if not below:
         return ""
     who = " and the ".join(names.get(name, name) for name in below)
@@ -166,6 +172,8 @@ def _warning_sentence(metrics: Mapping[str, Any], alarming: Sequence[str]) -> st
     for name in alarming:
         own = [one for one in grave if one.get("about") == name]
         grave = [one for one in grave if one not in own[:1]]
+    if _look_alikes(metrics):  # which have a sentence as well
+        grave = [one for one in grave if "under several names" not in one["text"]]
     notes = [one for one in findings if one["severity"] == "amber"]
     counted = [
         f"{_count(grave, 'warning')} about confounds below{_about(grave)}" if grave else "",
@@ -174,10 +182,14 @@ def _warning_sentence(metrics: Mapping[str, Any], alarming: Sequence[str]) -> st
         else "",
     ]
     said = ", ".join(filter(None, counted))
-    network = metrics.get("audit_network", {}).get("findings", [])
-    if n := sum(one["severity"] == "red" for one in network):
+    if n := sum(one["severity"] == "red" for one in network_findings(metrics)):
         said += f"{'; ' if said else ''}{n} in the audit of the network"
     return f"{said}." if said else ""
+
+
+def _look_alikes(metrics: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    found: Sequence[Mapping[str, Any]] = metrics.get("audit", {}).get("look_alikes", [])
+    return found
 
 
 def _count(findings: Sequence[Any], noun: str) -> str:
@@ -185,7 +197,9 @@ def _count(findings: Sequence[Any], noun: str) -> str:
 
 
 def _about(findings: Sequence[Mapping[str, str]]) -> str:
-    names = list(dict.fromkeys(filter(None, (one.get("about", "") for one in findings))))
+    # how the groups differ comes first: that may carry the result
+    ordered = sorted(findings, key=lambda one: not one.get("text", "").startswith("The groups"))
+    names = list(dict.fromkeys(filter(None, (one.get("about", "") for one in ordered))))
     if not names:
         return ""
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""

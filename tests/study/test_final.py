@@ -85,7 +85,10 @@ def test_linear_models_of_voxels_alone_can_be_exported(data):
     ],
 )
 def test_best_of_those_that_can_be_exported_is_named(data, aucs, model, why):
-    models = {name: {"auc": auc, "auc_ci": [auc - 0.1, auc + 0.1]} for name, auc in aucs.items()}
+    models = {
+        name: {"auc": auc, "auc_ci": [auc - 0.1, auc + 0.1], "auc_logit_se": 0.3}
+        for name, auc in aucs.items()
+    }
     found = export_choice(pipeline_of(EVERYTHING), data, scores_of(*aucs), models, TITLES)
     assert found["model"] == model
     assert why in found["why"]

@@ -1,5 +1,6 @@
 import pytest
 
+from fmnet.study.audit.audit import findings
 from fmnet.study.findings import all_findings, rival_shortcuts
 
 
@@ -47,6 +48,48 @@ def test_result_at_chance_can_not_be_lost():
 def test_rerun_that_was_not_possible_is_no_finding():
     lacking = {"title": "leave one site out", "lacking": "two sites"}
     assert all_findings({"models": models(), "sensitivity": {"site": lacking}}) == []
+
+
+def test_findings_of_the_audit_say_what_they_are_about():
+    """As the audit words them."""
+
+    def row(name, auc=0.9, **more):
+        return {"covariate": name, "auc": auc, "auc_ci": [auc - 0.2, 1.0]} | more
+
+    def differs(name):
+        return {"covariate": name, "is_imbalanced": True, "smd": 0.81}
+
+    rows = [
+        row("site, of scan"),
+        row("score", 0.5, partial_p_holm=0.01),
+        row("fd_mean", left_p=0.5),
+    ]
+    audit = {"findings": findings(rows, [differs("head_size"), differs("a.b")], 0.8, 0.7, "SVM")}
+    text = "Columns 'drug', 'dose' could not be examined as confounds: known in one group only."
+    audit["findings"].append({"severity": "amber", "text": text})
+    found = all_findings({"models": models(), "audit": audit})
+    assert [one["about"] for one in found] == [
+        "fd_mean", "site, of scan", "score", "head_size", "a.b", "drug, dose",
+    ]  # fmt: skip
+
+
+def test_findings_are_about_the_model_that_is_exported_and_reruns_about_the_network_as_well():
+    again = rerun(0.55, 0.4, 0.7)
+    again["models"]["linear_svm"] = figures(0.6, 0.45, 0.7)
+    metrics = {
+        "models": models(linear_svm=(0.82, 0.72, 0.9), motion=(0.71, 0.6, 0.9)),
+        "titles": {"network": "ResNet", "linear_svm": "linear SVM"},
+        "exported": {"model": "linear_svm"},
+        "sensitivity": {"matched": again},
+    }
+    found = [(one["severity"], one["about"], one["text"]) for one in all_findings(metrics)]
+    matched = "groups matched on fd"
+    assert [one[:2] for one in found] == [("red", matched)] * 2 + [("amber", "motion only")]
+    assert "the linear SVM reaches AUC 0.60 [0.45, 0.70]" in found[0][2]
+    assert "the ResNet reaches AUC 0.55" in found[1][2]
+    assert found[2][2].endswith("the linear SVM reaches 0.82 [0.72, 0.90].")
+    del again["models"]["linear_svm"]  # which need not have been run again
+    assert "the ResNet reaches AUC 0.55" in all_findings(metrics)[0]["text"]
 
 
 def test_grave_findings_come_first():

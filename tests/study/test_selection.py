@@ -3,9 +3,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import logit
+from scipy.stats import t as student
 
 from fmnet.study.metrics import count_pairs
-from fmnet.study.selection import bootstrap_corrected_auc, chosen_auc, shift_interval
+from fmnet.study.selection import bootstrap_corrected_auc, chosen_auc
 
 
 def table_of(scores, label, fold, unit=None) -> pd.DataFrame:
@@ -63,10 +65,8 @@ def test_families_are_drawn_whole():
     )
     # one family has nobody to be judged by
     alone = table_of(scores, label, 0, ["family"] * 16)
-    figures = {"auc": 0.6, "auc_ci": [0.5, 0.7]}
-    assert chosen_auc(alone, ["0", "1"], figures, 0) == {
-        "auc_corrected": 0.6, "auc_corrected_ci": [0.5, 0.7],
-    }  # fmt: skip
+    figures = {"auc": 0.6, "auc_ci": [0.5, 0.7], "auc_logit_se": 0.3}
+    assert chosen_auc(alone, ["0", "1"], figures, 0)["auc_corrected"] == 0.6
 
 
 def test_no_choice_corrects_nothing():
@@ -77,16 +77,14 @@ def test_no_choice_corrects_nothing():
     }  # fmt: skip
 
 
-probability = st.floats(0.0, 1.0)
-
-
-@given(st.lists(probability, min_size=3, max_size=3).map(sorted), probability)
-@settings(max_examples=50)
-def test_interval_moves_with_its_auc_and_holds_it(figures, corrected):
-    low, auc, high = figures
-    corrected = min(corrected, auc)
-    moved = shift_interval((low, high), auc, corrected)
-    assert 0 <= moved[0] <= corrected <= moved[1] <= 1
-    assert moved[0] <= low + 1e-9
-    assert moved[1] <= max(high, corrected) + 1e-9
-    assert shift_interval((low, high), auc, auc) == pytest.approx((low, high), abs=1e-9)
+@given(st.floats(0.3, 0.9), st.floats(0.1, 1.0))
+@settings(max_examples=20)
+def test_interval_holds_the_corrected_auc(auc, se):
+    table = study_of(np.random.default_rng(1), (0.3, 0.3), 20)
+    found = chosen_auc(table, ["0", "1"], {"auc": auc, "auc_ci": [0, 1], "auc_logit_se": se}, 0)
+    low, high = found["auc_corrected_ci"]
+    assert 0 < low < found["auc_corrected"] < high < 1
+    assert found["auc_corrected"] <= auc
+    # as wide on the logit scale as that of an AUC that nobody chose
+    half = student.ppf(0.975, 18) * se
+    assert logit(high) - logit(low) == pytest.approx(2 * half)

@@ -151,8 +151,15 @@ def finding(severity, about=""):
             "3 notes about confounds below (head_size, age).",
         ),
         (
-            [finding("red", name) for name in "abcde"],
-            "5 warnings about confounds below (a, b, c and 2 more).",
+            [finding("red", name) for name in "abcdef"],
+            "6 warnings about confounds below (a, b, c, d and 2 more).",
+        ),
+        (
+            [
+                *(finding("amber", name) for name in "abcde"),
+                {"severity": "amber", "text": "The groups differ in", "about": "head_size"},
+            ],
+            "6 notes about confounds below (head_size, a, b, c and 2 more).",
         ),
         ([{"severity": "red", "text": "Age alone."}], "1 warning about confounds below."),
     ],
@@ -163,10 +170,21 @@ def test_further_warnings_and_notes_are_counted_and_named(findings, said):
 
 
 def test_warnings_in_the_audit_of_the_network_are_counted_apart():
-    network = {"findings": [finding("red"), finding("amber")]}
-    given = metrics() | {"findings": [finding("amber", "age")], "audit_network": network}
+    """What is said of the exported model as well is not counted again."""
+    shared = finding("red", "age") | {"text": "Column 'age' could not be examined."}
+    network = {"findings": [shared, finding("red"), finding("amber")]}
+    own = {"audit": {"findings": [shared]}, "audit_network": network}
+    given = metrics() | {"findings": [finding("amber", "age")]} | own
     said = "1 note about confounds below (age); 1 in the audit of the network."
     assert verdict(given, NAMES).endswith(said)
+
+
+def test_people_who_may_be_one_under_several_names_come_before_all_that_rests_on_them():
+    red = finding("red") | {"text": "4 people have maps as alike as ... under several names: ..."}
+    alike = {"look_alikes": [{"people": ["a", "b"]}, {"people": ["c", "d"]}]}
+    said = verdict(metrics() | {"findings": [red, finding("red", "age")], "audit": alike}, NAMES)
+    assert said.split(". ")[1].startswith("None of this holds if some of 4 people are one under")
+    assert said.endswith("1 warning about confounds below (age).")
 
 
 def test_motion_that_explains_the_result_is_said_first():

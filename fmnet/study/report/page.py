@@ -10,11 +10,12 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from fmnet.data.cohort import Cohort
+from fmnet.deploy.calibration import Calibration, calibration_sentence
 from fmnet.deploy.run_files import write_run_files
 from fmnet.errors import printable
 from fmnet.study.comparison import say_p
 from fmnet.study.crossval import NETWORK
-from fmnet.study.findings import SHORTCUTS, exported_model
+from fmnet.study.findings import SHORTCUTS, exported_model, network_findings
 from fmnet.study.report.figures import (
     draw_calibration,
     draw_forest,
@@ -28,12 +29,12 @@ from fmnet.study.report.methods import methods_paragraphs, tripod_rows
 from fmnet.study.report.run_words import input_line, mean_sd, volumes_words
 from fmnet.study.report.words import (
     banners,
-    calibration_words,
     is_corrected,
     name_of,
     with_interval,
 )
 from fmnet.study.verdict import best_rival
+from fmnet.training.platt import BASE_RATE
 
 #: Columns of the table of models: metric and heading.
 COLUMNS = (
@@ -85,7 +86,9 @@ def write_report(
         columns=[(key, head) for key, head in COLUMNS if key in metrics["models"][NETWORK]],
         forest=_inline(draw_forest(metrics)),
         exported=exported,
+        base_rate=BASE_RATE,
         is_corrected=is_corrected(metrics),
+        network_findings=network_findings(metrics),
         choices=choice_rows(metrics),
         calibration_words=_calibration_words(metrics),
         scores=_inline(draw_scores(predictions, exported, cohort.listing.labels, titles[exported])),
@@ -158,7 +161,7 @@ def misjudged(predictions: pd.DataFrame, model: str = NETWORK) -> pd.DataFrame:
         call.
     """
     rows = predictions[predictions["model"] == model]
-    wrong = (rows["score"] > 0) != (rows["label"] == 1)
+    wrong = (rows["probability"] > BASE_RATE) != (rows["label"] == 1)
     means = (
         rows.assign(share=wrong)
         .groupby("scan_id", as_index=False)[["label", "probability", "share"]]
@@ -202,8 +205,8 @@ def _nulls(metrics: Mapping[str, Any], models: Mapping[str, str]) -> list[str]:
 
 
 def _calibration_words(metrics: Mapping[str, Any]) -> str:
-    calibration = metrics.get("exported", {}).get("calibration")
-    return calibration_words(calibration) if calibration else ""
+    kept = metrics.get("exported", {}).get("calibration")
+    return calibration_sentence(Calibration(**kept)) if kept else ""
 
 
 def _learning_curve(metrics: Mapping[str, Any]) -> str:

@@ -95,26 +95,6 @@ def is_corrected(metrics: Mapping[str, Any]) -> bool:
     return "auc_corrected" in exported and len(exported["among"]) > 1
 
 
-def calibration_words(calibration: Mapping[str, Any]) -> str:
-    """Say for which base rate a model's probabilities are, and how sure their slope is.
-
-    Parameters
-    ----------
-    calibration : dict
-        What ``calibration.json`` of the final model holds.
-    """
-    rate, interval = calibration.get("base_rate"), calibration.get("slope_ci")
-    said = (
-        "groups in the same proportion as in training"
-        if rate is None
-        else f"a base rate of {100 * rate:g} %{' (groups equally common)' if rate == 0.5 else ''}"
-    )
-    slope = f"{calibration['slope']:.3g}"
-    if interval is not None:
-        slope += f" [{interval[0]:.3g}, {interval[1]:.3g}]"
-    return f"Probabilities are for {said}; log odds for one unit of score: {slope}."
-
-
 def summary_lines(
     metrics: Mapping[str, Any], listing: Listing, settings: Mapping[str, Any]
 ) -> list[str]:
