@@ -33,6 +33,10 @@ PATHS = "'places', 'whole', 'channels', 'pairs'"
             f"a list, each {PATHS}, 1 or more of them",
         ),
         ("baselines.linear_svm.c=[0.0]", "a list, each a number, above 0, 1 or more of them"),
+        (
+            "baselines.shrinkage_lda.share=[0.0,1.0]",
+            "a list, each a number, above 0, at most 1, 1 or more of them",
+        ),
         ("augmentation.probability=1.5", "a number, at least 0, at most 1"),
     ],
 )
