@@ -163,8 +163,7 @@ def _choose(task: FoldTask, inner: list[Fitted]) -> _Choice:
     held_out = np.concatenate([task.cohort.rows(part) for part in task.fold.validation])
     unseen = np.concatenate([done.scores[best] for done in inner])
     people = [task.cohort.participant_ids[row] for row in held_out]
-    labels, is_chosen = task.cohort.labels[held_out], len(inner_loss) > 1
-    calibration = fit_calibration(unseen, labels, people, is_chosen=is_chosen)
+    calibration = fit_calibration(unseen, task.cohort.labels[held_out], people)
     return _Choice(first_epoch + best, inner_loss, calibration)
 
 

@@ -15,12 +15,15 @@ Floats = NDArray[np.float64]
 #: What probabilities are stated for: groups equally common.
 BASE_RATE = 0.5
 #: How much surer out-of-fold scores seem than they are, as a factor of the log likelihood: models
-#: of different folds share most of their training people; the more so where settings were chosen
-#: on the same scores. The last is for the interval of the slope. Set by simulation.
-DEPENDENCE, DEPENDENCE_CHOSEN, DEPENDENCE_INTERVAL = 1.5, 2.0, 2.5
+#: of different folds share most of their training people, and settings may be chosen on the same
+#: scores. The second is for the interval of the slope. Both set by simulation.
+DEPENDENCE, DEPENDENCE_INTERVAL = 2.0, 2.5
 #: Prior of the slope, in log odds per standard deviation within groups: a generalised double Pareto
 #: distribution with a normal tail, which pulls weak slopes to 0 and leaves strong ones.
 PARETO_POWER, PARETO_SCALE, NORMAL_SD = 3.0, 0.7, 3.0
+#: How a model's separation of the groups grows with its training people, as a power of their
+#: number: where weights are mostly noise, as its root.
+GROWTH = 0.5
 #: Of the interval: next to flat, and finite where scores separate the groups.
 INTERVAL_SD = 5.0
 #: Standardised scores further out count as this.
@@ -62,7 +65,6 @@ def fit_calibration(
     people: ArrayLike | None = None,
     models: ArrayLike | None = None,
     scale: ScoreScale | None = None,
-    is_chosen: bool = False,
 ) -> Calibration:
     """Fit the map on scores of scans that the scoring models had not seen.
 
@@ -83,17 +85,20 @@ def fit_calibration(
         people as scores if not given.
     models : array-like, shape (N,), optional
         Which models gave them, whose scores have no common scale: they are standardised within each
-        model. One scale for all if not given.
+        model. Each learned from those it gave no score to, so from fewer than the model to
+        calibrate, which will do better. If not given, scores are taken as one model's, the same
+        that is calibrated.
     scale : ScoreScale, optional
-        Of the scores to calibrate, if they are on another scale than these.
-    is_chosen : bool
-        Whether the models' settings were chosen on these scores, which makes them look better.
+        Of the scores to calibrate, if known; else they are taken to be on the models' mean scale.
 
     References
     ----------
     Platt, J. (1999). Probabilistic outputs for support vector machines.
     van Houwelingen, J. C., & le Cessie, S. (1990). Predictive value of statistical models.
     Statistics in Medicine, 9. That slopes on new people are below 1 unless shrunken.
+    Raudys, S. J., & Jain, A. K. (1991). Small sample size effects in statistical pattern
+    recognition. IEEE Transactions on Pattern Analysis and Machine Intelligence, 13. How separation
+    grows with the number of training people.
     Armagan, A., Dunson, D. B., & Lee, J. (2013). Generalized double Pareto shrinkage. Statistica
     Sinica, 23. The prior.
     """
@@ -101,25 +106,33 @@ def fit_calibration(
     whose = np.arange(len(x)) if people is None else np.asarray(people)
     models = np.zeros(len(x)) if models is None else np.asarray(models)
     standard, is_known, own = _standardise(x, y, models)
-    middle, spread = (
-        (own if scale is None else scale).middle,
-        (own if scale is None else scale).spread,
-    )
-    if not is_known.any() or spread == 0:
+    target = own if scale is None else scale
+    if not is_known.any() or target.spread == 0:
         return Calibration(0.0, 0.0, BASE_RATE)
     standard, y, weights = standard[is_known], y[is_known], _weights(y[is_known], whose[is_known])
     slopes, log_likelihood = _profile(standard, y, weights)
     prior = -PARETO_POWER * np.log1p(np.abs(slopes) / PARETO_SCALE)
     prior -= slopes**2 / (2 * NORMAL_SD**2)
-    dependence = DEPENDENCE_CHOSEN if is_chosen else DEPENDENCE
-    slope = max(0.0, float(_density(log_likelihood / dependence + prior) @ slopes))
+    slope = max(0.0, float(_density(log_likelihood / DEPENDENCE + prior) @ slopes))
     flat = log_likelihood / DEPENDENCE_INTERVAL - slopes**2 / (2 * INTERVAL_SD**2)
     low, high = np.interp([0.025, 0.975], np.cumsum(_density(flat)), slopes).tolist()
-    interval = (max(0.0, min(low, slope)) / spread, max(high, slope) / spread)
+    growth = _share(models, whose) ** -GROWTH
+    slope, low, high = slope * growth, max(0.0, low * growth), max(0.0, high * growth)
+    interval = (min(low, slope) / target.spread, max(high, slope) / target.spread)
     # at which the mean probability, groups alike, is the base rate
     bound = slope * FURTHEST + 1
     shift = brentq(lambda a: weights @ (expit(slope * standard + a) - BASE_RATE), -bound, bound)
-    return Calibration(slope / spread, shift - slope * middle / spread, BASE_RATE, interval)
+    slope /= target.spread
+    return Calibration(slope, shift - slope * target.middle, BASE_RATE, interval)
+
+
+def _share(models: NDArray[Any], people: NDArray[Any]) -> float:
+    """Compute which share of the people a model learned from: those it gave no score to."""
+    names = np.unique(models)
+    if len(names) == 1:
+        return 1.0
+    scored = np.mean([len(np.unique(people[models == name])) for name in names])
+    return max(0.5, 1 - float(scored) / len(np.unique(people)))
 
 
 def _standardise(
