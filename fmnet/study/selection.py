@@ -40,7 +40,11 @@ def chosen_auc(
         # a choice can't have made the figure smaller
         corrected = float(np.fmin(corrected, bootstrap_corrected_auc(predictions, among, seed)))
         counts = count_pairs(predictions[predictions["model"] == among[0]]).n_units()
-        interval = auc_interval(corrected, figures["auc_logit_se"], *counts)
+        low, high = auc_interval(corrected, figures["auc_logit_se"], *counts)
+        if low is not None and interval[0] is not None:
+            # that of an AUC of 1 is widened, which the corrected one, being below 1, would undo
+            low = min(low, interval[0])
+        interval = [low, high]
     return {"auc_corrected": corrected, "auc_corrected_ci": list(interval)}
 
 
@@ -51,9 +55,9 @@ def bootstrap_corrected_auc(
 
     Subjects (families) are drawn with replacement; the model with the largest AUC among those drawn
     is judged by its AUC among the others, and the mean over draws is taken. No model is fitted
-    again. Models that are worth the same by themselves come out right on average; where one is a
-    little better than the others the figure is slightly low, since draws hold fewer people than
-    the study, and so choose worse than it did.
+    again. What is drawn and what is left vary against each other around what was observed, which
+    undoes the luck of the choice on average, however alike the models are. ``suite=validity``
+    measures how far the figure is from the AUC on new people.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.special import logit
 from scipy.stats import t as student
 
-from fmnet.study.metrics import count_pairs
+from fmnet.study.metrics import count_pairs, model_metrics
 from fmnet.study.selection import bootstrap_corrected_auc, chosen_auc
 
 
@@ -77,11 +77,24 @@ def test_no_choice_corrects_nothing():
     }  # fmt: skip
 
 
+def test_correction_raises_no_end_of_an_interval():
+    """That of an AUC of 1 is wide because nothing varies; a corrected one is below 1."""
+    label = np.tile([0, 1], 12)
+    scores = [label + 0.0, np.where(np.arange(24) < 3, 1 - label, label) + 0.0]
+    table = table_of(scores, label, np.arange(24) // 2 % 3)
+    figures = model_metrics(table[table["model"] == "0"].assign(probability=0.5), n_draws=20)
+    found = chosen_auc(table, ["0", "1"], figures, 0)
+    assert figures["auc"] == 1.0
+    assert 0.98 < found["auc_corrected"] <= 1
+    assert found["auc_corrected_ci"][0] <= figures["auc_ci"][0] < 0.8
+
+
 @given(st.floats(0.3, 0.9), st.floats(0.1, 1.0))
 @settings(max_examples=20)
 def test_interval_holds_the_corrected_auc(auc, se):
     table = study_of(np.random.default_rng(1), (0.3, 0.3), 20)
-    found = chosen_auc(table, ["0", "1"], {"auc": auc, "auc_ci": [0, 1], "auc_logit_se": se}, 0)
+    stated = {"auc": auc, "auc_ci": [1, 1], "auc_logit_se": se}
+    found = chosen_auc(table, ["0", "1"], stated, 0)
     low, high = found["auc_corrected_ci"]
     assert 0 < low < found["auc_corrected"] < high < 1
     assert found["auc_corrected"] <= auc

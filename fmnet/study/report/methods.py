@@ -50,8 +50,9 @@ def methods_paragraphs(
     )
     judged = [
         _folds_sentence(settings.get("folds", {})),
-        "Areas under the ROC curve (AUC) compare scans within test folds; intervals are 95 % "
-        "percentile bootstrap intervals over subjects.",
+        "Areas under the ROC curve (AUC) compare scans within test folds; their 95 % intervals are "
+        "made on the logit scale and allow for other test subjects (Aronow et al. 2015) and other "
+        "training subjects, those of other figures are percentiles of a bootstrap over subjects.",
     ]
     if "permutation" in metrics:
         judged.append(
