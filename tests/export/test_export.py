@@ -78,6 +78,8 @@ def weaken(run, folder, auc, low, high):
     metrics = json.loads((run / "metrics.json").read_text())
     metrics["models"][record["model"]] |= {"auc": auc, "auc_ci": [low, high]}
     metrics["findings"] = []
+    for name in ("exported", "audit_network"):  # as in runs of before
+        metrics.pop(name, None)
     (run / "metrics.json").write_text(json.dumps(metrics))
 
 
