@@ -37,8 +37,7 @@ from fmnet.benchmark.validity.sentences import (
     sentences,
     shape,
 )
-from fmnet.data.cohort import open_cohort
-from fmnet.data.duplicates import correlations
+from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import build_folds
 from fmnet.data.store import ScanStore
 from fmnet.data.synthetic import read_synthetic
@@ -92,7 +91,7 @@ class Sentences(Measure):
     n: Several = 40
     aucs: Sequence[Share] = (0.5, 0.75)
     n_permutations: Count = 20
-    n_audited: NonNegativeCount = 40
+    n_audited: NonNegativeCount = 20
 
     names = ("auc",)
     title = "What a study says that isn't so, on made-up features"
@@ -114,7 +113,7 @@ class Sentences(Measure):
             models = {name: models[name] for name in ("linear_svm", "logistic_ridge")}
             models = {NETWORK: models["linear_svm"], "linear_svm": models["logistic_ridge"]}
         study = make_up_study(people, models, self.n_permutations, path)
-        metrics = conclude(study, is_audited)
+        metrics = conclude(study, is_audited=is_audited)
         found = claims(metrics, is_audited)
         if auc > 0.5:
             found = {name: found[name] for name in OF_EQUALS}
@@ -219,18 +218,34 @@ class NullNetwork:
             for seed, study in map_units(_train, self, missing, n_jobs):
                 study.write(paths[seed])
                 bar.update()
-        return write_said(list(paths.values()), out, n_jobs)
+        return self._write_said(paths, out, n_jobs)
+
+    def open(self, seed: int, folder: Path) -> Cohort:
+        """Make the maps of one cohort below a folder, decode and check them."""
+        listing = read_synthetic(
+            folder / "cohort", self.n_subjects, 0.0, voxel_size_mm=self.voxel_size_mm, seed=seed
+        )
+        store = ScanStore(folder / "store", build_grid(self.voxel_size_mm))
+        return open_cohort(listing, store)
+
+    def say(self, path: Path, seed: int) -> dict[str, Any]:
+        """Conclude from the file of one cohort what a study says of it; nothing is trained."""
+        study = read_study(path)
+        with tempfile.TemporaryDirectory(prefix="fmnet-null-") as place:
+            metrics = conclude(study, self.open(seed, Path(place)))
+        return {
+            "claims": claims(metrics),
+            "figures": figures(metrics),
+            "shapes": [shape(one) for one in sentences(metrics)],
+            "verdict": metrics["verdict"],
+            "seconds": study.about["seconds"],
+        }
 
     def train(self, seed: int) -> Study:
         """Make one cohort and cross-validate everything on it, under its labels and shuffled."""
         started = perf_counter()
         with tempfile.TemporaryDirectory(prefix="fmnet-null-") as place:
-            folder = Path(place)
-            listing = read_synthetic(
-                folder / "cohort", self.n_subjects, 0.0, voxel_size_mm=self.voxel_size_mm, seed=seed
-            )
-            store = ScanStore(folder / "store", build_grid(self.voxel_size_mm))
-            data = load_study_data(open_cohort(listing, store), self.preparation)
+            data = load_study_data(self.open(seed, Path(place)), self.preparation)
             trainable = Trainable(self.network, self.task, build_trainer)
             folds = partial(
                 build_folds,
@@ -245,17 +260,56 @@ class NullNetwork:
             permuted = Pipeline(trainable, self._exportable(), folds, seed)
             indices = list(range(self.n_permutations))
             null = run_permutations_together(permuted, data, indices, 1) if indices else []
-            alike = correlations(data.cohort.values()[:, 0])
             table = data.cohort.listing.participants
         about = {
             "seed": seed,
             "settings": self._settings(),
             "versions": versions(),
             "seconds": {"folds": trained - started, "permutations": perf_counter() - trained},
-            # between people, as the check for near duplicates sees them
-            "correlations": np.round(alike[np.triu_indices(len(alike), 1)], 4).tolist(),
         }
         return Study(predictions, pd.DataFrame(null), table, about)
+
+    def _write_said(self, paths: dict[int, Path], out: Path, n_jobs: int) -> list[str]:
+        """Say what studies say, one file each; write rates, sentences and figures; return rates.
+
+        What this version of the code said of a study is kept.
+        """
+        folder = out / "said"
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = {
+            (seed, path): folder / f"{path.name.split('.')[0]}-{code_digest()}.json"
+            for seed, path in paths.items()
+        }
+        missing = [unit for unit, file in kept.items() if not file.exists()]
+        with tqdm(total=len(paths), initial=len(paths) - len(missing), unit="verdict") as bar:
+            for unit, said in map_units(_say, self, missing, n_jobs):
+                write_whole(json.dumps(said), kept[unit])
+                bar.update()
+        found = [json.loads(file.read_text("utf-8")) for file in kept.values()]
+        made = [
+            {"kind": "no effect", "claim": claim, "is_made": is_made}
+            for one in found
+            for claim, is_made in one["claims"].items()
+        ]
+        table = rates(pd.DataFrame(made))
+        shapes = pd.Series([text for one in found for text in set(one["shapes"])]).value_counts()
+        numbers = pd.DataFrame([one["figures"] for one in found])
+        write_table(table, out / "rates.tsv")
+        write_table(
+            shapes.rename_axis("sentence").reset_index(name="studies"), out / "sentences.tsv"
+        )
+        write_table(numbers, out / "figures.tsv")
+        seconds = pd.DataFrame([one["seconds"] for one in found]).sum(axis=1)
+        lines = [f"{len(found)} cohorts without an effect, {seconds.mean():.0f} s each"]
+        lines += [_rate_line(row) for row in table.to_dict("records")]
+        for name in filter(re.compile(r"p/|p_chosen").match, numbers):
+            if n := int(numbers[name].notna().sum()):
+                counted = rate(int((numbers[name] < ALPHA).sum()), n)
+                lines.append(_rate_line({"claim": f"{name} < {ALPHA:g}"} | counted))
+        for name in ("auc_exported", "auc_corrected"):
+            mean = mean_of(numbers[name].to_numpy(float))
+            lines.append(f"{name}: {mean['mean']:.3f} [{mean['low']:.3f}, {mean['high']:.3f}]")
+        return lines
 
     def _exportable(self) -> dict[str, Baseline]:
         names = ("linear_svm", "logistic_ridge", "shrinkage_lda")
@@ -270,61 +324,8 @@ def _train(network: NullNetwork, seed: int) -> Study:
     return network.train(seed)
 
 
-def write_said(paths: list[Path], out: Path, n_jobs: int) -> list[str]:
-    """Say what studies say, one file each; write rates, sentences and figures; return the rates.
-
-    Parameters
-    ----------
-    paths : list of Path
-        Files of `Study.write`, of cohorts without an effect.
-    out : Path
-        Folder of the tables. What this version of the code said of a study is kept there.
-    n_jobs : int
-        Processes.
-    """
-    folder = out / "said"
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = {path: folder / f"{path.name.split('.')[0]}-{code_digest()}.json" for path in paths}
-    missing = [path for path in paths if not kept[path].exists()]
-    with tqdm(total=len(paths), initial=len(paths) - len(missing), unit="verdict") as bar:
-        for path, said in map_units(_say, None, missing, n_jobs):
-            write_whole(json.dumps(said), kept[path])
-            bar.update()
-    said = [json.loads(path.read_text("utf-8")) for path in kept.values()]
-    made = [
-        {"kind": "no effect", "claim": claim, "is_made": is_made}
-        for one in said
-        for claim, is_made in one["claims"].items()
-    ]
-    table = rates(pd.DataFrame(made))
-    shapes = pd.Series([text for one in said for text in set(one["shapes"])]).value_counts()
-    numbers = pd.DataFrame([one["figures"] for one in said])
-    write_table(table, out / "rates.tsv")
-    write_table(shapes.rename_axis("sentence").reset_index(name="studies"), out / "sentences.tsv")
-    write_table(numbers, out / "figures.tsv")
-    seconds = pd.DataFrame([one["seconds"] for one in said]).sum(axis=1)
-    lines = [f"{len(said)} cohorts without an effect, {seconds.mean():.0f} s each"]
-    lines += [_rate_line(row) for row in table.to_dict("records")]
-    for name in filter(re.compile(r"p/|p_chosen").match, numbers):
-        if n := int(numbers[name].notna().sum()):
-            counted = rate(int((numbers[name] < ALPHA).sum()), n)
-            lines.append(_rate_line({"claim": f"{name} < {ALPHA:g}"} | counted))
-    for name in ("auc_exported", "auc_corrected"):
-        mean = mean_of(numbers[name].to_numpy(float))
-        lines.append(f"{name}: {mean['mean']:.3f} [{mean['low']:.3f}, {mean['high']:.3f}]")
-    return lines
-
-
-def _say(_: None, path: Path) -> dict[str, Any]:
-    study = read_study(path)
-    metrics = conclude(study)
-    return {
-        "claims": claims(metrics),
-        "figures": figures(metrics),
-        "shapes": [shape(one) for one in sentences(metrics)],
-        "verdict": metrics["verdict"],
-        "seconds": study.about["seconds"],
-    }
+def _say(network: NullNetwork, unit: tuple[int, Path]) -> dict[str, Any]:
+    return network.say(unit[1], unit[0])
 
 
 def _rate_line(row: dict[str, Any]) -> str:

@@ -36,7 +36,7 @@ PENALTY = 0.1
 #: Outer and inner folds.
 N_SPLITS, INNER_SPLITS = 5, 3
 #: Deals of the folds that cohorts of one size share among themselves.
-N_DEALS = 40
+N_DEALS = 12
 #: Cohorts and halvings by which the size of an effect is found that gives an AUC.
 N_PILOTS, N_HALVINGS = 100, 14
 #: Part of the seeds of these cohorts.

@@ -20,6 +20,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from fmnet.benchmark.validity.people import build_cohort
+from fmnet.data.cohort import Cohort
 from fmnet.deploy.run_files import write_whole
 from fmnet.study.analysis import analyse_predictions, power_of
 from fmnet.study.audit.audit import AuditPlan, run_audit
@@ -121,22 +122,27 @@ def read_study(path: Path) -> Study:
     return Study(**tables, about=content["about"])
 
 
-def conclude(study: Study, is_audited: bool = True, seed: int = 0) -> dict[str, Any]:
+def conclude(
+    study: Study, cohort: Cohort | None = None, is_audited: bool = True, seed: int = 0
+) -> dict[str, Any]:
     """Say about a study what `fmnet.study.study.run_study` says, from the same functions.
 
     Parameters
     ----------
     study : Study
         What was trained.
+    cohort : Cohort, optional
+        On whom; without, people are known by their covariates alone.
     is_audited : bool
         Whether covariates are audited, which takes seconds.
     seed : int
         Of bootstrap and audit.
     """
     predictions = study.predictions
-    label_of = predictions.groupby("participant_id")["label"].first()
-    labels = label_of.reindex(study.participants["participant_id"]).to_numpy(np.int64)
-    cohort = build_cohort(labels, study.participants)
+    if cohort is None:
+        label_of = predictions.groupby("participant_id")["label"].first()
+        labels = label_of.reindex(study.participants["participant_id"]).to_numpy(np.int64)
+        cohort = build_cohort(labels, study.participants)
     named = add_units(predictions, cohort.unit_of)
     metrics = analyse_predictions(named, pd.DataFrame(), seed)
     models = metrics["models"]
@@ -151,12 +157,11 @@ def conclude(study: Study, is_audited: bool = True, seed: int = 0) -> dict[str, 
         metrics["permutation"] = summarise_permutations(study.null, predictions, plan)
     metrics["power"] = power_of(predictions, metrics)
     judge_choice(metrics)
-    audited = metrics["exported"]["model"]
-    nothing: dict[str, Any] = {"balance": [], "covariates": [], "findings": [], "passed_over": []}
-    metrics["audit"] = {"model": audited} | nothing
-    if is_audited:
-        plan_ = AuditPlan(SYMPTOMS)
-        metrics["audit"] |= run_audit(plan_, cohort, predictions, audited, models[audited], seed)
+    exported = metrics["exported"]["model"]
+    audited = {"audit": exported} | ({} if exported == NETWORK else {"audit_network": NETWORK})
+    for key, model in audited.items() if is_audited else ():
+        audit = AuditPlan(SYMPTOMS)
+        metrics[key] = run_audit(audit, cohort, predictions, model, models[model], seed)
     metrics["findings"] = all_findings(metrics)
     metrics["verdict"] = verdict(metrics, metrics["titles"])
     return metrics
