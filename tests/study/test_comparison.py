@@ -57,7 +57,8 @@ def test_variance_is_that_within_repeats():
     factor = 1 / 4 * (1 + 1 / 3) / 2 + 1 / 3 * (4 * 0.8 * 0.2)
     assert found["se"] == pytest.approx(np.sqrt(variance * factor))
     assert found["df"] == pytest.approx(3 * 3 / (1 + 2 / 4))
-    moved = corrected_t_test((folds + [[0.0], [1.0], [-1.0]]).ravel(), 1 / 3, None, repeats, 0.8)
+    moved = folds + np.array([[0.0], [1.0], [-1.0]])
+    moved = corrected_t_test(moved.ravel(), 1 / 3, None, repeats, 0.8)
     assert moved["se"] == pytest.approx(found["se"])
 
 
