@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fmnet.study.comparison import FOLD, compare_models
 from fmnet.study.crossval import NETWORK
 from fmnet.study.intervals import (
+    EXPECTED,
     auc_interval,
     expected_logit_se,
     training_share,
@@ -68,8 +69,8 @@ class PairCounts:
         Two pairs vary together if they share a subject, as a positive or a negative: the variance
         is that of the sums over each subject's pairs, less what was counted twice. What other
         training people add is `fmnet.study.intervals.training_share`. Unless a subject has scans
-        of both classes, it is at least what is expected at chance: on this scale no other AUC
-        varies less.
+        of both classes, `fmnet.study.intervals.expected_logit_se` is weighed in, and what is
+        expected at chance is the least: on this scale no other AUC varies less.
 
         Parameters
         ----------
@@ -100,9 +101,12 @@ class PairCounts:
         if n_repeats is not None:
             variance *= 1 + training_share(auc)
         inner = (auc * total + 0.5) / (total + 1) if auc in {0.0, 1.0} else auc
-        se = np.sqrt(max(variance, 0.0)) / (inner * (1 - inner))
-        is_mixed = sum(counts) > self.units.max() + 1
-        return float(se if is_mixed else max(se, expected_logit_se(0.5, *counts, n_repeats)))
+        measured = max(variance, 0.0) / (inner * (1 - inner)) ** 2
+        if sum(counts) > self.units.max() + 1:  # somebody is in both classes
+            return float(np.sqrt(measured))
+        expected = expected_logit_se(inner, *counts, n_repeats) ** 2
+        se = np.sqrt((1 - EXPECTED) * measured + EXPECTED * expected)
+        return float(max(se, expected_logit_se(0.5, *counts, n_repeats)))
 
 
 def count_pairs(predictions: pd.DataFrame) -> PairCounts:
@@ -244,7 +248,8 @@ def model_metrics(predictions: pd.DataFrame, n_draws: int = 2000, seed: int = 0)
     values |= probability_errors(probability, label, weights)
     auc = _number(_plain_auc(pairs))
     n_folds = predictions.groupby("repeat")["fold"].nunique()
-    logit_se = pairs.logit_se(len(n_folds) if n_folds.max() > 1 else None)
+    is_crossvalidated = bool(n_folds.max() > 1)
+    logit_se = pairs.logit_se(len(n_folds) if is_crossvalidated else None)
     found: dict[str, Any] = {
         "auc": auc,
         "auc_ci": auc_interval(auc, logit_se, *pairs.n_units()),
@@ -256,7 +261,8 @@ def model_metrics(predictions: pd.DataFrame, n_draws: int = 2000, seed: int = 0)
         _plain_auc(count_pairs(rows)) for _, rows in predictions.groupby("repeat")
     ]
     by_class = predictions.groupby("label")[_unit(predictions)].nunique()
-    found = widen_figures(found, *(int(by_class.get(label, 0)) for label in (1, 0)))
+    n_by_class = [int(by_class.get(label, 0)) for label in (1, 0)]
+    found = widen_figures(found, n_by_class[0], n_by_class[1], is_crossvalidated)
     found["predictive_values"] = [_predictive_row(found, prevalence) for prevalence in PREVALENCES]
     return found
 

@@ -48,6 +48,27 @@ def test_folds_count_by_their_pairs():
     assert [alike["p"], *alike["ci"]] == pytest.approx([plain["p"], *plain["ci"]])
 
 
+def test_variance_is_that_within_repeats():
+    rng = np.random.default_rng(3)
+    folds = rng.normal(size=(3, 4))  # repeats, folds
+    repeats = np.repeat([0, 1, 2], 4)
+    found = corrected_t_test(folds.ravel(), 1 / 3, repeats=repeats, auc=0.8)
+    variance = folds.var(axis=1, ddof=1).mean()
+    factor = 1 / 4 * (1 + 1 / 3) / 2 + 1 / 3 * (4 * 0.8 * 0.2)
+    assert found["se"] == pytest.approx(np.sqrt(variance * factor))
+    assert found["df"] == pytest.approx(3 * 3 / (1 + 2 / 4))
+    moved = folds + np.array([[0.0], [1.0], [-1.0]])
+    moved = corrected_t_test(moved.ravel(), 1 / 3, None, repeats, 0.8)
+    assert moved["se"] == pytest.approx(found["se"])
+
+
+def test_random_splits_are_tested_as_published():
+    differences = np.random.default_rng(4).normal(0.1, 0.1, 9)
+    single = corrected_t_test(differences, 0.25, repeats=np.arange(9))
+    assert single == corrected_t_test(differences, 0.25)
+    assert single["df"] == 8
+
+
 def test_test_of_folds_of_all_sizes_holds_its_level():
     rng, sizes, hits = np.random.default_rng(0), np.array([8, 12, 20, 40]), 0
     for _ in range(500):

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss, matthews_corrcoef, roc_auc_score
 
+from fmnet.study.intervals import auc_interval
 from fmnet.study.metrics import (
     add_units,
     auc_draws,
@@ -161,6 +162,39 @@ def test_every_figure_lies_in_its_interval():
     for name in ("auc", "balanced_accuracy", "sensitivity", "specificity", "brier", "mcc"):
         low, high = found[f"{name}_ci"]
         assert low <= found[name] <= high, name
+
+
+def test_interval_of_the_auc_is_made_from_the_pairs():
+    rng = np.random.default_rng(6)
+    labels = np.repeat([0, 1], [8, 7])
+    folds = [
+        one_fold(labels, rng.normal(size=15) + labels, fold=fold, repeat=repeat)
+        for repeat in range(2)
+        for fold in range(3)
+    ]
+    table = pd.concat(folds)
+    found, pairs = model_metrics(table, n_draws=20), count_pairs(table)
+    assert pairs.n_units() == (21, 24)
+    assert found["auc_logit_se"] == pairs.logit_se(2)
+    assert found["auc_ci"] == auc_interval(found["auc"], pairs.logit_se(2), 21, 24)
+    assert model_metrics(table, n_draws=30, seed=1)["auc_ci"] == found["auc_ci"]
+
+
+def test_lock_box_owes_nothing_to_training():
+    labels = np.arange(40) % 2
+    table = one_fold(labels, np.random.default_rng(7).normal(size=40) + labels / 2)
+    found = model_metrics(table, n_draws=20)
+    assert found["auc_logit_se"] == count_pairs(table).logit_se(None)
+    assert found["auc_logit_se"] < 0.8 * count_pairs(table).logit_se(1)
+
+
+def test_people_with_scans_of_both_classes_are_paired():
+    score = np.random.default_rng(8).normal(size=12)
+    labels, people = np.repeat([0, 1], 12), [f"sub-{k}" for k in range(12)] * 2
+    paired = one_fold(labels, np.concatenate([score, score + 0.5]), people)
+    single = one_fold(labels, np.concatenate([score, score + 0.5]))
+    assert count_pairs(paired).n_units() == (12, 12)
+    assert count_pairs(paired).logit_se(None) < 0.6 * count_pairs(single).logit_se(None)
 
 
 def test_families_are_drawn_together():

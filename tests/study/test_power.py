@@ -3,12 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
+from simulated_folds import Cohorts
 from sklearn.metrics import roc_auc_score
 
 from fmnet.study.comparison import corrected_t_test
+from fmnet.study.intervals import auc_interval, auc_variance
 from fmnet.study.power import (
     Evidence,
-    auc_variance,
+    inflation,
+    interval_width,
     smallest_accuracy,
     smallest_auc,
     smallest_difference,
@@ -38,8 +41,28 @@ def test_more_people_show_smaller_effects(n_positive, n_negative):
 
 def test_wider_spread_asks_for_more():
     plain, wide = smallest_auc(35, 35), smallest_auc(35, 35, wider=1.5)
-    assert wide - 0.5 == pytest.approx(1.5 * (plain - 0.5), abs=0.03)
-    assert smallest_auc(3, 3, wider=2.0) is None
+    assert wide - 0.5 == pytest.approx(1.45 * (plain - 0.5), abs=0.03)
+    assert smallest_auc(3, 3, wider=2.5) is None
+
+
+@pytest.mark.parametrize("n_repeats", [1, 10])
+def test_width_is_that_of_the_interval_of_such_a_study(n_repeats):
+    cohorts = Cohorts(20, 2.1, n_repeats)
+    widths = []
+    for seed in range(60):
+        pairs = cohorts.draw(seed).pairs
+        auc = pairs.auc(np.ones(40))
+        if 0.65 < auc < 0.75:
+            low, high = auc_interval(auc, pairs.logit_se(n_repeats), 20, 20)
+            widths.append(high - low)
+    assert len(widths) > 10
+    assert np.mean(widths) == pytest.approx(interval_width(0.7, 20, 20, n_repeats), rel=0.06)
+
+
+def test_what_is_said_holds_whatever_permutations_there_are():
+    one, ten = (inflation(35, 35, n_repeats) for n_repeats in (1, 10))
+    assert one == pytest.approx(2.1**0.5)
+    assert ten == pytest.approx(1.65**0.5)
 
 
 def test_smallest_difference_has_the_power_it_says():
