@@ -265,18 +265,21 @@ def warnings_of(training: Mapping[str, Any]) -> list[str]:
         if len(chosen.get("among", [])) > 1:
             auc, low, high = map(float, (chosen["auc_corrected"], *chosen["auc_corrected_ci"]))
             reached += f"; {figure(auc, (low, high))} corrected for the choice of the model"
-        p, n = chosen.get("p"), int(chosen.get("n_permutations", 0))
-        # of fewer permutations none is small enough to tell anything
-        is_tested = p is not None and 1 / (n + 1) < ALPHA
-        if is_tested:
-            reached += f"; p = {p:.3f}"
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        is_tested = can_tell(chosen.get("n_permutations", 0))
+        p = float(chosen["p"]) if is_tested else None
+        reached += "" if p is None else f"; p = {p:.3f}"
+    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
         return ["what the signature reaches out of fold is not known"]
-    if is_tested and p < ALPHA and low <= CHANCE:
-        return [f"the interval of the signature's out-of-fold AUC reaches 0.5 ({reached})"]
-    if low > CHANCE and not (is_tested and p >= ALPHA):
+    if low > CHANCE and (p is None or p < ALPHA):
         return []
+    if p is not None and p < ALPHA:
+        return [f"the interval of the signature's out-of-fold AUC reaches 0.5 ({reached})"]
     return [f"the signature is not above chance out of fold ({reached})"]
+
+
+def can_tell(n_permutations: int) -> bool:
+    """Tell whether so many permutations can tell anything from chance: none of few is small."""
+    return 1 / (n_permutations + 1) < ALPHA
 
 
 def check_informative(choice: Choice) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fmnet.deploy.choice import ALPHA, CHANCE, figure
+from fmnet.deploy.choice import ALPHA, CHANCE, can_tell, figure
 from fmnet.deploy.model_card import linear_sentence
 from fmnet.deploy.series_preparation import SERIES
 from fmnet.study.audit.motion import EXPLAINED
@@ -62,7 +62,7 @@ def verdict(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
         )
     sentences.append(_warning_sentence(metrics, [names.get(name, name) for name in alarming]))
     if "exported" in metrics:
-        sentences.append(_export_sentence(models, metrics["exported"], names))
+        sentences.append(_export_sentence(metrics, metrics["exported"], names))
     return " ".join(filter(None, sentences))
 
 
@@ -121,7 +121,7 @@ def _alone_sentence(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str
     own = metrics.get("permutation", {}).get("models", {}).get(NETWORK)
     if exported_model(metrics) != NETWORK:
         return _network_sentence(metrics, names, f" by itself, {ALONE}")
-    if own is None or 1 / (metrics["permutation"]["n"] + 1) >= ALPHA:
+    if own is None or not can_tell(metrics["permutation"]["n"]):
         return ""
     verb = "is" if _is_above(own["observed"], own["p"]) else "is not"
     return f"By itself, {ALONE}, it {verb} above chance ({say_p(own['p'])})."
@@ -134,7 +134,7 @@ def _judge_chance(metrics: Mapping[str, Any], model: str, p: float, against: str
     observed = permutation["models"][model]["observed"]
     where = "first repeat" if repeats == 1 else f"first {repeats} repeats"
     tested = f"{where}: AUC {observed:.2f} against {against}"
-    if 1 / (n + 1) >= ALPHA:
+    if not can_tell(n):
         return f"; {n} permutations are too few to tell it from chance ({tested})"
     verb = "above" if _is_above(observed, p) else "not distinguishable from"
     return f", {verb} chance ({tested})"
@@ -245,14 +245,19 @@ def _difference(row: Mapping[str, Any], sign: int) -> str:
 
 
 def _export_sentence(
-    models: Mapping[str, Any], exported: Mapping[str, Any], names: Mapping[str, str]
+    metrics: Mapping[str, Any], exported: Mapping[str, Any], names: Mapping[str, str]
 ) -> str:
     """Say which final model export takes, why, and whether a better one can't be exported."""
+    models, n_permutations = metrics["models"], metrics.get("permutation", {}).get("n", 0)
     name, best = exported["model"], best_rival(models)
     said = f"Export takes the {names.get(name, name)}: {exported['why']}."
     low, _ = exported.get("auc_corrected_ci", models[name]["auc_ci"])
+    is_clear = exported.get("p", 0.0) < ALPHA or not can_tell(n_permutations)
     if low <= CHANCE:
         said += " Its interval reaches 0.5 or less, so that it takes allow_uninformative=true."
+    elif not is_clear:
+        said += " Permutations don't tell it from chance, so that it takes "
+        said += "allow_uninformative=true."
     if best and best not in exported["among"] and models[best]["auc"] > models[name]["auc"]:
         other, auc = names.get(best, best), models[best]["auc"]
         said += f" {_capital(other)} reaches more, {auc:.3f}, but can't be exported."

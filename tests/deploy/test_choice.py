@@ -173,6 +173,8 @@ CHOSEN = CORRECTED | {"among": ["network", "svm", "ridge"], "p": 0.031, "n_permu
         (CORRECTED | {"among": ["svm", "ridge"]}, ""),
         (CORRECTED | {"among": ["svm"], "auc_corrected_ci": [0.4, 0.7]}, ""),
         ({"among": ["svm", "ridge"]}, "what the signature reaches out of fold is not known"),
+        (CHOSEN | {"n_permutations": -1}, "what the signature reaches out of fold is not known"),
+        (CHOSEN | {"p": "none"}, "what the signature reaches out of fold is not known"),
         ([], ""),
     ],
 )

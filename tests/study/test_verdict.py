@@ -296,6 +296,11 @@ def test_what_is_exported_is_judged_by_its_corrected_interval():
     assert "allow_uninformative" not in verdict(given, NAMES)
     given["exported"]["auc_corrected_ci"] = [0.49, 0.7]
     assert verdict(given, NAMES).endswith("so that it takes allow_uninformative=true.")
+    untold = "Permutations don't tell it from chance, so that it takes allow_uninformative=true."
+    assert verdict(chosen("network", 0.05), NAMES).endswith(untold)
+    few = chosen("network", 0.1)
+    few["permutation"]["n"] = 9
+    assert "allow_uninformative" not in verdict(few, NAMES)
 
 
 @pytest.mark.parametrize(
