@@ -318,6 +318,7 @@ class Calibrated(Measure):
                 | {"kept": "yes" if 0.8 <= spread[0] <= 1.2 else "no"}
                 | {"median_slope": float(np.median(slopes)) if len(slopes) else np.nan}
                 | {"without_slope": float((own["slope"] <= 0).mean())}
+                | {"gain": gain(people)}
                 | reliability(people)
                 | contradicted(people)
             )
@@ -399,6 +400,22 @@ def reliability(people: pd.DataFrame) -> dict[str, float]:
         found[f"{name}_stated"] = float((part["probability"] * weight).sum() / weight.sum())
         found[f"{name}_true"] = float((part["label"] * weight).sum() / weight.sum())
     return found
+
+
+def gain(people: pd.DataFrame) -> float:
+    """Log loss of saying how common the groups are, minus that of what is said.
+
+    Negative where probabilities do harm: they are surer than they are right.
+    """
+    label, weight = people["label"], people["weight"] / people["weight"].sum()
+    stated = people["probability"].clip(1e-9, 1 - 1e-9)
+    common = float((label * weight).sum())
+
+    def loss(probability: Any) -> float:
+        logs = np.where(label == 1, np.log(probability), np.log(1 - probability))
+        return float(-(weight * logs).sum())
+
+    return loss(common) - loss(stated)
 
 
 def contradicted(people: pd.DataFrame) -> dict[str, float]:

@@ -1,10 +1,10 @@
 """Seeded simulations that fail where intervals, t-test or probabilities lose what they promise.
 
 Margins are such that a change of random numbers alone doesn't cross them: of the figures before
-these promises were kept (coverage .83, type I .11 to .19, calls contradicted .15) each does.
+these promises were kept (coverage .81, type I .09 to .13, slope 1.6, calls contradicted .04 to
+.10) each does.
 """
 
-import numpy as np
 import pandas as pd
 
 from fmnet.benchmark.validity.measures import Calibrated, Coverage, TypeOne
@@ -30,7 +30,9 @@ def test_models_worth_the_same_are_hardly_told_apart_over_ten_repeats():
     assert found["share"].iloc[-1] <= 0.08  # of all 500
 
 
-def test_probabilities_are_neither_too_sure_nor_contradicted_by_calls():
-    found = measured(Calibrated(aucs=[0.6], groups=[[12, 12], [20, 50]], n_repeats=[1]), 60)
+def test_probabilities_are_as_sure_as_they_may_be_and_calls_say_the_same():
+    strong = Calibrated(aucs=[0.9], groups=[[12, 12]], n_repeats=[1])
+    uneven = Calibrated(aucs=[0.8], groups=[[20, 50]], n_repeats=[1])
+    found = pd.concat([measured(one, 60) for one in (strong, uneven)])
     assert found["contradicted"].max() == 0
-    assert np.all(found["pooled_slope"] > 0.65)
+    assert found["pooled_slope"].between(0.75, 1.4).all()
