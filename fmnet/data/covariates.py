@@ -62,6 +62,8 @@ _HEAD_SIZES = {
     "brainsize",
 }  # fmt: skip
 _EXTENTS = {"size", "volume", "vol", "circumference", "circ", "perimeter"}
+#: Words that end as a date does.
+_NO_DATES = {"update", "candidate", "mandate"}
 #: Columns that name, remark or date something, whatever they hold.
 _NAMES = {
     "id", "ids", "code", "name", "initials", "date", "birthdate", "dob", "comment",
@@ -100,9 +102,10 @@ def is_head_size(name: str) -> bool:
 def is_date(name: str) -> bool:
     """Tell whether a column's name says that it holds dates: ``scan_date``, ``acq_time``."""
     words = _words(name)
-    return any(word.endswith(("date", "dates", "datetime")) for word in words) or (
-        words[-2:] in (["acq", "time"], ["acquisition", "time"])
+    is_stated = any(
+        word.endswith(("date", "dates", "datetime")) and word not in _NO_DATES for word in words
     )
+    return is_stated or words[-2:] in (["acq", "time"], ["acquisition", "time"])
 
 
 def is_name(name: str) -> bool:

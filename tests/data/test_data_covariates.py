@@ -8,6 +8,8 @@ from fmnet.data.covariates import (
     covariate_numbers,
     find_columns,
     is_age,
+    is_date,
+    is_head_size,
     is_motion,
     is_usual_confound,
     missing_codes,
@@ -66,6 +68,21 @@ def test_age_is_that_at_the_scan():
     assert all(map(is_age, ("age", "Age", "age_years", "AgeAtScan", "AGE")))
     others = ("age_at_onset", "stage", "language", "age_group", "age_first_pain", "mother_age")
     assert not any(map(is_age, others))
+
+
+def test_head_size_is_a_usual_confound():
+    named = (
+        "tiv", "ICV", "eTIV", "head_size", "headSize", "head_circumference", "brain_volume",
+        "intracranial_volume", "EstimatedTotalIntraCranialVol", "BrainSegVol", "TIV_ml",
+    )  # fmt: skip
+    assert all(map(is_head_size, named))
+    assert all(map(is_usual_confound, named))
+    assert not any(map(is_head_size, ("headache", "brain_age", "volume", "head_motion", "n_volumes")))
+
+
+def test_names_say_what_is_a_date():
+    assert all(map(is_date, ("date", "scan_date", "ScanDate", "acq_time", "birthdate")))
+    assert not any(map(is_date, ("update_rate", "time", "reaction_time", "candidate_2")))
 
 
 def test_columns_are_found_whatever_their_case():

@@ -1,16 +1,19 @@
 import os
 import resource
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from nilearn.image import resample_img
 
 from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort
-from fmnet.data.duplicates import correlations
+from fmnet.data.duplicates import correlations, look_alikes
 from fmnet.data.image_table import read_image_table
+from fmnet.data.scans import Scan
 from fmnet.data.store import ScanStore
 from fmnet.data.template import build_grid
 from fmnet.errors import CohortError
@@ -94,3 +97,87 @@ def test_large_cohorts_keep_no_file_open_for_each_scan(bids_tree, store):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert np.array_equal(cohort.values()[7], cohort.stored[7].values(), equal_nan=True)
+
+
+def alike_in(values, own, people=None):
+    """Find look-alikes in values (N, C, V) of people by number; return whom each group is of."""
+    people = [f"sub-{k:02}" for k in range(len(values))] if people is None else people
+    scans = [
+        Scan(f"scan-{k}", person, (), "MNI152", ["HC", "FM"][k % 3 % 2])
+        for k, person in enumerate(people)
+    ]
+    stored = {
+        scan.scan_id: SimpleNamespace(values=lambda k=k: values[k]) for k, scan in enumerate(scans)
+    }
+    number = {scan.participant_id: k for k, scan in enumerate(scans)}
+    found = look_alikes(scans, stored)
+    assert all(0.6 <= group.correlation <= 1 for group in found)
+    return [{own[number[person]] for person in group.people} for group in found], found
+
+
+def people_of(rng, n, n_channels=1, n_voxels=3000, n_factors=3):
+    """Maps with a common part and a few patterns that people have more or less of."""
+    factors = rng.normal(size=(n_factors, n_channels, n_voxels))
+    shared = np.tensordot(rng.normal(size=(n, n_factors)), factors, 1)
+    common = rng.normal(size=(n_channels, n_voxels))
+    return common + 0.2 * shared + rng.normal(size=(n, n_channels, n_voxels))
+
+
+@pytest.mark.parametrize("n_names", [2, 3])
+@pytest.mark.parametrize("n_twice", [3, 10, 20])
+def test_people_under_several_names_are_found(n_names, n_twice):
+    rng = np.random.default_rng(n_names + n_twice)
+    own = [*range(20), *[k for k in range(n_twice) for _ in range(n_names - 1)]]
+    values = people_of(rng, 20)[own] + 0.4 * rng.normal(size=(len(own), 1, 3000))
+    groups, found = alike_in(values, own)
+    assert sorted(groups, key=min) == [{k} for k in range(n_twice)]
+    assert all(len(group.people) == n_names for group in found)
+    assert all(group.next_correlation < 0.5 for group in found)
+
+
+@pytest.mark.parametrize("n_factors", [2, 5, 8])
+def test_unrelated_people_and_twins_are_not_taken_for_one(n_factors):
+    rng = np.random.default_rng(n_factors)
+    values = people_of(rng, 24, n_factors=n_factors)
+    values[1] += 1.2 * (values[0] - values.mean(axis=0))  # as alike as sessions or twins are
+    values[1] += 1.5 * rng.normal(size=values[1].shape)
+    assert alike_in(values, range(24)) == ([], [])
+
+
+def test_one_contrast_of_several_is_enough_and_units_and_gaps_dont_matter():
+    rng = np.random.default_rng(0)
+    values = people_of(rng, 20, n_channels=2)
+    values[7, 1] = 1000 * (values[3, 1] + 0.4 * rng.normal(size=3000)) + 5
+    values[7, 1, :300] = np.nan
+    groups, (found,) = alike_in(values, range(20))
+    assert found.people == ("sub-03", "sub-07")
+    assert found.labels == ("HC", "FM")
+
+
+def test_scans_of_one_person_are_one_person():
+    rng = np.random.default_rng(1)
+    values = people_of(rng, 20)[[*range(20), *range(20)]]
+    values = values + 0.4 * rng.normal(size=values.shape)
+    people = [f"sub-{k % 20:02}" for k in range(40)]
+    assert alike_in(values, [*range(20), *range(20)], people) == ([], [])
+    people[35] = "sub-other"
+    _, (found,) = alike_in(values, [*range(20), *range(20)], people)
+    assert found.people == ("sub-15", "sub-other")
+
+
+def test_few_people_cant_be_told_from_one():
+    rng = np.random.default_rng(2)
+    assert alike_in(people_of(rng, 5)[[0, 0, 1, 2, 3]], range(5)) == ([], [])
+
+
+@pytest.mark.parametrize("folder", ["hcp_emotion", "langloc_asl_12mm", "pain_predictive"])
+def test_real_people_are_not_taken_for_one(real_data, folder):
+    root = real_data / "maps_4mm"
+    table = pd.read_csv(root / folder / "images.tsv", sep="\t", dtype=str)
+    table = table.head(70)
+    mask = np.asarray(nib.load(root / "mask_4mm.nii.gz").dataobj) > 0
+    maps = [nib.load(root / folder / path).get_fdata()[mask] for path in table["path"]]
+    people = table["participant_id"].tolist()
+    values = np.stack(maps)[:, None].astype(np.float32)
+    values[values == 0] = np.nan
+    assert alike_in(values, range(len(people)), people)[1] == []

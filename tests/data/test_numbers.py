@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fmnet.data.numbers import read_numbers, say_cells, sentinels
+from fmnet.data.numbers import read_dates, read_numbers, say_cells, sentinels
 
 NAN = float("nan")
 
@@ -134,3 +134,57 @@ def test_cells_are_named_with_their_lines():
     said = say_cells(many, "age", np.ones(9, dtype=bool))
     assert said.startswith("column 'age': 'a' for sub-0, 'b'")
     assert said.endswith("and 5 other texts")
+
+
+@pytest.mark.parametrize(
+    ("texts", "days"),
+    [
+        (["2021-03-04", "2021-03-01", "", "2021-04-01"], [3, 0, NAN, 31]),
+        (["2021-03-04T10:00:00", "2021-03-04 22:00"], [0, 0.5]),
+        (["2021-03-04T10:00:00+02:00", "2021-03-04T08:00:00Z", "2021-03-04T14:00:00.0"], [0, 0, 0.25]),
+        (["04.03.2021", "13.03.2021"], [0, 9]),
+        (["03/04/2021", "03/13/2021"], [0, 9]),
+        (["4/3/2021", "13/3/2021"], [0, 9]),
+        (["05.05.2021", "06.06.2021"], [0, 32]),  # the same in either order
+        (["2021/03/04", "2020/03/04"], [365, 0]),
+        (["1900-01-01", "2021-03-04", "2021-03-05", "2021-03-06", "2021-03-07"], [NAN, 0, 1, 2, 3]),
+        (["1900-01-01", "1900-01-03"], [0, 2]),
+        (["2021-03-04"] * 4 + ["unknown"], [0] * 4 + [NAN]),
+    ],
+)
+def test_dates_are_days(texts, days):
+    found = read_dates(texts)
+    np.testing.assert_allclose(found.days, days, atol=1e-6)
+    assert not found.is_open
+    stated = np.array([text != "" for text in texts])
+    np.testing.assert_array_equal(found.is_wrong, stated & np.isnan(days))
+
+
+def test_dates_of_eight_digits_are_dates_if_the_name_says_so():
+    texts = ["20210304", "20210401"]
+    assert read_dates(texts) is None
+    np.testing.assert_array_equal(read_dates(texts, has_plain=True).days, [0, 28])
+    assert read_dates(["20211304", "99999999"], has_plain=True) is None
+
+
+def test_dates_that_can_be_read_in_two_ways_are_not_read():
+    found = read_dates(["03/04/2021", "05/04/2021"])
+    assert found.is_open
+    assert np.isnan(found.days).all()
+
+
+@pytest.mark.parametrize(
+    "texts", [["1.5", "2.25"], ["2021", "2022"], ["A", "2021-03-04"], ["", ""], ["1-2-3"], []]
+)
+def test_what_is_no_date(texts):
+    assert read_dates(texts, has_plain=True) is None
+
+
+@given(st.lists(st.dates(), min_size=1, max_size=8))
+@settings(max_examples=30, deadline=None)
+def test_any_iso_date_is_as_many_days_from_the_first(dates):
+    # 1900-01-01 and their like are missing where all others are far from them
+    found = read_dates([date.isoformat() for date in dates])
+    if not found.is_wrong.any():
+        expected = [(date - min(dates)).days for date in dates]
+        np.testing.assert_array_equal(found.days, expected)

@@ -1,24 +1,39 @@
 """Cohorts whose groups differ in something else than the brain: each has to be called out."""
 
 import json
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 from run_fixtures import study_settings
+from scipy.ndimage import affine_transform, gaussian_filter
 
 from fmnet.data.bids import read_bids
+from fmnet.data.cohort import open_cohort
+from fmnet.data.folds import build_folds
 from fmnet.data.image_table import read_image_table
+from fmnet.data.store import ScanStore
 from fmnet.data.synthetic import write_cohort
+from fmnet.data.template import build_grid
+from fmnet.deploy.preparation import PreparationSettings
 from fmnet.errors import CohortError, LeakError
-from fmnet.study.audit.audit import AuditPlan
-from fmnet.study.baselines.base import Baseline
+from fmnet.study.analysis import analyse_predictions
+from fmnet.study.audit import audit
+from fmnet.study.audit.audit import AuditPlan, run_audit
+from fmnet.study.baselines.base import Baseline, score_fold
 from fmnet.study.baselines.constant import Dummy
 from fmnet.study.baselines.covariates import Columns
 from fmnet.study.baselines.linear import LinearSvm
 from fmnet.study.baselines.shortcuts import Coverage, FileGrid, Roughness, Scale
+from fmnet.study.crossval import fold_rows
+from fmnet.study.data import build_study_data
+from fmnet.study.exchange import permute_labels
+from fmnet.study.findings import all_findings
+from fmnet.study.metrics import add_units
 from fmnet.study.study import run_study
 from fmnet.training.recipe import Recipe
 
@@ -203,3 +218,213 @@ def test_same_person_twice_is_refused(study, people):
     assert one in page
     assert other in page
     assert not red
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory):
+    """Thirty people without any effect on a 12 mm grid, where a study takes a second or two."""
+    root = tmp_path_factory.mktemp("honest")
+    write_cohort(root / "people", n_subjects=30, effect_size=0.0, voxel_size_mm=12, seed=2)
+    cohort = open_cohort(read_bids(root / "people"), ScanStore(root / "store", build_grid(12)))
+    return SimpleNamespace(root=root, cohort=cohort, values=cohort.values(), label=cohort.labels)
+
+
+@pytest.fixture
+def judge(monkeypatch):
+    """Cross-validate a linear map in the network's place, and shortcuts; return the findings."""
+    monkeypatch.setattr(audit, "N_DRAWS", 200)
+
+    def run(cohort, values, shortcuts=()):
+        settings = PreparationSettings(voxel_size_mm=12, fwhm_mm=12.0)
+        data = build_study_data(cohort, values, settings).baseline_data
+        models = {"network": LinearSvm(fwhm_mm=(12.0,), c=(0.1,))}
+        models |= {name: BASELINES[name] for name in shortcuts}
+        folds = build_folds(cohort, n_splits=3, n_repeats=1, inner_splits=2)
+        scored = pd.concat(
+            fold_rows(cohort, fold, name, score_fold(model, data, fold))
+            for fold in folds
+            for name, model in models.items()
+            if not model.lacks(data)
+        )
+        scored = add_units(scored, cohort.unit_of)
+        metrics = analyse_predictions(scored, pd.DataFrame(), 0)
+        own = metrics["models"]["network"]
+        metrics["audit"] = run_audit(AuditPlan(["pain_score"]), cohort, scored, "network", own, 0)
+        found = {"red": [], "amber": [], "metrics": metrics}
+        for one in all_findings(metrics):
+            found[one["severity"]].append(one["text"])
+        return found
+
+    return run
+
+
+def with_columns(cohort, **columns):
+    table = cohort.listing.participants.assign(**columns)
+    return replace(cohort, listing=replace(cohort.listing, participants=table))
+
+
+def blurred(volume):
+    """As if resampled twice: smoother, of the same SD."""
+    known = np.isfinite(volume)
+    smooth = gaussian_filter(np.where(known, volume, 0), 0.6)
+    smooth /= np.maximum(gaussian_filter(1.0 * known, 0.6), 1e-3)
+    return np.where(known, smooth * np.nanstd(volume) / smooth[known].std(), np.nan)
+
+
+def without_top(volume):
+    top = np.where(np.isfinite(volume).any(axis=(0, 1)))[0][-2:]
+    lacking = volume.copy()
+    lacking[:, :, top] = np.nan
+    return lacking
+
+
+def clipped(volume):
+    limit = 2.2 * np.nanstd(volume)
+    return np.clip(volume, -limit, limit)
+
+
+def smaller(volume):
+    """A head that was fitted to the template 7 % too small."""
+    centre = (np.array(volume.shape) - 1) / 2
+    values = np.nan_to_num(volume)
+    shrunk = affine_transform(
+        values, np.eye(3) / 0.93, offset=centre - centre / 0.93, order=1, cval=0
+    )
+    return np.where(shrunk == 0, np.nan, shrunk)
+
+
+@pytest.mark.parametrize(
+    ("change", "shortcut", "said"),
+    [
+        (blurred, "roughness", "Roughness only reaches AUC"),
+        (clipped, "scale", "Image scale only reaches AUC"),
+        (without_top, "coverage", "Coverage only reaches AUC"),
+        (smaller, "coverage", "Coverage only reaches AUC"),
+    ],
+)
+def test_images_of_one_group_that_were_made_otherwise(honest, judge, change, shortcut, said):
+    grid, values = honest.cohort.grid, honest.values.copy()
+    volumes = grid.unmask(values, np.nan)[:, 0]
+    for row in np.flatnonzero(honest.label):
+        values[row, 0] = change(volumes[row])[grid.mask]
+    found = judge(honest.cohort, values, [shortcut])
+    assert found["red"][0].startswith(said)
+    assert len(found["red"]) == 1
+
+
+def test_images_that_were_made_alike_raise_no_alarm(honest, judge):
+    found = judge(honest.cohort, honest.values, ["coverage", "scale", "roughness"])
+    assert found["red"] == []
+    assert honest.cohort.alike == ()
+
+
+def dates_of(label, write):
+    """Scan dates: the second group was scanned a year later."""
+    rng = np.random.default_rng(0)
+    days = rng.integers(0, 300, len(label)) + 330 * label
+    return [write(pd.Timestamp(2021, 1, 1) + pd.Timedelta(days=int(day))) for day in days]
+
+
+@pytest.mark.parametrize(
+    "write", ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%d.%m.%Y", "%m/%d/%Y", "%Y%m%d"]
+)
+def test_scan_date_that_drifts_with_the_group(honest, judge, write):
+    table = honest.cohort.listing.participants
+    label = (table["group"] == "FM").to_numpy(int)
+    texts = dates_of(label, lambda date: date.strftime(write))
+    number = dates_of(label, lambda date: str((date - pd.Timestamp(2020, 1, 1)).days))
+    found = judge(with_columns(honest.cohort, scan_date=texts), honest.values)
+    again = judge(with_columns(honest.cohort, scan_date=number), honest.values)
+    assert any(one.startswith("scan_date alone tells the groups apart with") for one in found["red"])
+    assert (found["red"], found["amber"]) == (again["red"], again["amber"])
+
+
+def test_age_that_one_group_alone_has(honest, judge):
+    table = honest.cohort.listing.participants
+    age = table["age"].where(table["group"] == "FM", "n/a")
+    found = judge(with_columns(honest.cohort, age=age), honest.values)
+    said = "Column 'age' could not be examined as a confound in full: known in one group only."
+    assert found["red"] == [said]
+
+
+def test_head_size_that_tells_the_groups_apart(honest, judge):
+    table = honest.cohort.listing.participants
+    label = (table["group"] == "FM").to_numpy(int)
+    litres = np.zeros(len(label))
+    for group in (0, 1):
+        litres[label == group] = np.linspace(1.3, 1.6, (label == group).sum())
+    for size, severity, said in (
+        (litres + 0.2 * label, "red", "eTIV alone tells the groups apart with AUC"),
+        (litres + 0.04 * label, "amber", "The groups differ in head size: eTIV (standardised diff"),
+    ):
+        texts = [f"{one:.3f}" for one in size]
+        found = judge(with_columns(honest.cohort, eTIV=texts), honest.values)
+        assert any(one.startswith(said) for one in found[severity])
+
+
+@pytest.fixture(scope="module")
+def twice(honest):
+    """Twelve people under two names, with new noise: correlations of 0.85 to 0.95 remain."""
+    root = honest.root / "twice"
+    shutil.copytree(honest.root / "people", root)
+    table = pd.read_csv(root / "participants.tsv", sep="\t", dtype=str)
+    rng = np.random.default_rng(3)
+    rows = []
+    for _, person in table.iloc[:12].iterrows():
+        name = f"{person['participant_id']}b"
+        (source,) = (root / person["participant_id"]).rglob("*.nii.gz")
+        image = nib.load(source)
+        data = image.get_fdata()
+        is_inside = data != 0
+        noise = gaussian_filter(rng.normal(size=data.shape), 0.6)
+        noise *= 0.4 * data[is_inside].std() / noise[is_inside].std()
+        other = nib.Nifti1Image(np.where(is_inside, data + noise, 0).astype("f4"), image.affine)
+        path = root / name / "func" / source.name.replace(person["participant_id"], name)
+        path.parent.mkdir(parents=True)
+        other.to_filename(path)
+        rows.append(person.replace(person["participant_id"], name))
+    table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
+    table.to_csv(root / "participants.tsv", sep="\t", index=False)
+    return SimpleNamespace(root=root, table=table, store=ScanStore(root / "store", build_grid(12)))
+
+
+def test_same_people_twice_under_other_names(twice, judge):
+    cohort = open_cohort(read_bids(twice.root), twice.store)
+    pairs = {tuple(sorted(group.people)) for group in cohort.alike}
+    assert pairs == {(one, f"{one}b") for one in twice.table["participant_id"][:12]}
+    found = judge(cohort, cohort.values())
+    assert found["metrics"]["models"]["network"]["auc"] > 0.6  # without any effect
+    (said,) = (one for one in found["red"] if "under several names" in one)
+    first = cohort.alike[0]
+    assert said.startswith("24 people have maps as alike as those of one person under several")
+    assert f"{first.people[0]} and {first.people[1]} (r = 0." in said
+    assert "and 7 more such groups, all in metrics.json (12 of one label, which raise" in said
+    assert "column 'family'" in said
+    assert len(found["metrics"]["audit"]["look_alikes"]) == 12
+    notes = cohort.table().set_index("participant_id")["notes"]
+    assert notes[first.people[0]] == f"as alike to {first.people[1]} as if both were one person"
+
+
+def test_family_column_keeps_the_same_people_together(twice, judge):
+    names = twice.table["participant_id"]
+    family = names.str.removesuffix("b").where(names.str.removesuffix("b").duplicated(keep=False))
+    listing = read_bids(twice.root)
+    table = listing.participants
+    family = dict(zip(names, family.fillna(""), strict=True))
+    table = table.assign(family=[family[name] for name in table["participant_id"]])
+    cohort = open_cohort(replace(listing, participants=table), twice.store)
+    assert cohort.alike == ()
+    assert not [one for one in judge(cohort, cohort.values())["red"] if "several names" in one]
+    for fold in build_folds(cohort, n_splits=3, n_repeats=2, inner_splits=2):
+        for part in (fold.train, fold.test, *fold.validation):
+            assert all(f"{one}b" in part for one in names[:12] if one in part)
+    label_of = {one.participant_id: one.label for one in cohort.scans}
+    for seed in range(5):
+        shuffled = permute_labels(cohort, np.random.default_rng(seed))
+        now = {one.participant_id: one.label for one in shuffled.scans}
+        assert now != label_of
+        assert all(now[one] == now[f"{one}b"] for one in names[:12])
+    # a family that leaves one out cures nothing for that one
+    half = table.assign(family=table["family"].where(table["participant_id"] != names[0], ""))
+    alike = open_cohort(replace(listing, participants=half), twice.store).alike
+    assert [sorted(group.people) for group in alike] == [[names[0], f"{names[0]}b"]]

@@ -12,6 +12,9 @@ from fmnet.study.baselines.base import BaselineData
 from fmnet.study.baselines.features import FeatureModel
 from fmnet.study.baselines.linear import KernelModel, solve_svm
 
+#: How near to a map's largest or smallest value, as a share of its range, a voxel counts as there.
+AT_LIMIT = 0.01
+
 
 @dataclass(frozen=True)
 class Coverage(KernelModel):
@@ -43,15 +46,32 @@ class Coverage(KernelModel):
 
 @dataclass(frozen=True)
 class Scale(FeatureModel):
-    """Sees only how large values are: log SD, log mean absolute value and mean over SD."""
+    """Sees only how large values are, and whether they end at a limit.
+
+    Log SD, log mean absolute value and mean over SD; and the log shares of voxels within
+    `AT_LIMIT` of the range from the largest and the smallest value, which are few in any map but
+    one that was clipped.
+    """
 
     def table(self, data: BaselineData) -> pd.DataFrame:
-        """Tabulate three numbers per channel."""
+        """Tabulate five numbers per channel."""
         values = data.values.astype(np.float64)
         sd = np.nanstd(values, axis=2)
         absolute = np.nanmean(np.abs(values), axis=2)
-        parts = {"log_sd": np.log(sd), "log_abs": np.log(absolute)}
-        return _as_table(parts | {"mean_over_sd": np.nanmean(values, axis=2) / sd})
+        low, high = np.nanmin(values, axis=2), np.nanmax(values, axis=2)
+        near = AT_LIMIT * (high - low)[..., None]
+        n_known = np.isfinite(values).sum(axis=2)
+        n_high = (values >= high[..., None] - near).sum(axis=2)
+        n_low = (values <= low[..., None] + near).sum(axis=2)
+        return _as_table(
+            {
+                "log_sd": np.log(sd),
+                "log_abs": np.log(absolute),
+                "mean_over_sd": np.nanmean(values, axis=2) / sd,
+                "log_at_top": np.log(n_high / n_known),
+                "log_at_bottom": np.log(n_low / n_known),
+            }
+        )
 
 
 @dataclass(frozen=True)

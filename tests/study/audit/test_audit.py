@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from fmnet.data.cohort import Cohort
+from fmnet.data.duplicates import LookAlikes
 from fmnet.data.listing import Labels
 from fmnet.data.scans import Scan
 from fmnet.study.audit import audit
@@ -141,6 +142,99 @@ def test_usual_confounds_that_cant_be_looked_at_are_named():
             "Column 'age' could not be examined as a confound in full: known for 10 of 40 people.",
         )
     ]
+
+
+def test_every_column_that_cant_be_looked_at_is_said():
+    names = [f"drug {k}" for k in range(N)]
+    patients = ["" if label == 0 else str(k) for k, label in enumerate(LABEL)]
+    odd = [f"{k % 12 + 1:02}/{k % 11 + 1:02}/2021" for k in range(N)]
+    assert unseen(
+        diet=names, hobby=names, fiq=patients, wpi=patients, visit=odd, pain=names, sort=["a"] * N
+    ) == [
+        (
+            "amber",
+            "Columns 'diet', 'hobby' could not be examined as confounds: text with 40 different "
+            "values.",
+        ),
+        (
+            "amber",
+            "Column 'visit' could not be examined as a confound: dates that can be read day first "
+            "or month first; write them as 2021-03-04.",
+        ),
+        (
+            "amber",
+            "Columns 'fiq', 'wpi' could not be examined as confounds in full: known in one group "
+            "only.",
+        ),
+    ]
+
+
+def test_columns_of_names_share_a_line():
+    names = [f"name {k}" for k in range(N)]
+    cohort = make_cohort(family=names, comments=names, zip_code=names)
+    score = make_predictions(np.arange(N) % 7)
+    found = run_audit(AuditPlan(), cohort, score, "network", FIGURES, 0)
+    assert found["findings"] == [
+        {
+            "severity": "amber",
+            "text": "Columns of names and remarks were not examined: comments (text with 40 "
+            "different values); zip_code (text with 40 different values).",
+        }
+    ]
+    assert "family: says who is kept together by folds and permutations" in found["passed_over"]
+
+
+def test_people_with_scans_of_both_groups_have_no_confounds_examined():
+    cohort = make_cohort(age=as_text(np.arange(N)), sex=list("FM" * (N // 2)))
+    both = tuple(replace(scan, label="FM") for scan in cohort.scans)
+    cohort = replace(cohort, scans=(*cohort.scans, *both))
+    found = run_audit(AuditPlan(), cohort, make_predictions(LABEL), "network", FIGURES, 0)
+    assert [one["text"] for one in found["findings"]] == [
+        "Columns 'age', 'sex' could not be examined as confounds: there are people with scans of "
+        "both groups."
+    ]
+
+
+def test_scan_date_says_what_the_same_number_says(rng):
+    days = 200 * LABEL + rng.integers(0, 150, N)
+    dates = [str((pd.Timestamp("2021-03-04") + pd.Timedelta(days=int(d))).date()) for d in days]
+    said = [
+        red_lines(make_cohort(scan_date=column), LABEL + 0.01 * days)
+        for column in (dates, [str(d) for d in days])
+    ]
+    assert said[0] == said[1]
+    assert said[0][0].startswith("scan_date alone tells the groups apart with AUC 1.00")
+
+
+def test_sentences_name_the_model_that_is_audited(rng):
+    age = 40 + 8 * LABEL + 2 * rng.normal(size=N)
+    motion = 0.2 + 0.04 * rng.normal(size=N)
+    cohort = make_cohort(age=as_text(age), fd=as_text(motion))
+    score = make_predictions(age + 60 * motion)
+    found = run_audit(AuditPlan(), cohort, score, "network", FIGURES, 0, "shrinkage LDA")
+    texts = " ".join(one["text"] for one in found["findings"])
+    assert "the shrinkage LDA's score depends on fd" in texts
+    assert "; the shrinkage LDA reaches 0.90" in texts
+    assert "The shrinkage LDA's score depends on age" in texts
+    assert "network" not in texts
+    assert found["model"] == "network"
+
+
+def test_look_alikes_are_named_and_counted():
+    groups = [
+        LookAlikes((f"sub-{k}", f"sub-{k}b"), ("FM", "FM" if k else "HC"), 0.9, 0.2)
+        for k in range(7)
+    ]
+    cohort = replace(make_cohort(), alike=tuple(groups))
+    (said,) = red_lines(cohort, LABEL.astype(float))
+    assert said.startswith(
+        "14 people have maps as alike as those of one person under several names: sub-0 and sub-0b "
+        "(r = 0.90; with anybody else at most 0.20); sub-1 and"
+    )
+    assert "sub-4b" in said
+    assert "sub-5" not in said
+    assert "; and 2 more such groups, all in metrics.json (6 of one label, which raise" in said
+    assert "1 across labels, which lower it)" in said
 
 
 def test_what_is_the_same_for_everybody_is_no_confound():

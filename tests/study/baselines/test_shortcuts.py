@@ -52,6 +52,16 @@ def test_scale_sees_how_large_values_are(build_data, fold, noise):
     assert auc(Roughness(), build_data(noise), fold) < 0.9
 
 
+def test_scale_sees_clipping(build_data, fold, noise):
+    limit = 2.2
+    noise[LABELS == 1] = np.clip(noise[LABELS == 1], -limit, limit)
+    noise[:, :, 7] = np.nan
+    table = Scale().table(build_data(noise))
+    n_top = (noise[1, 0] >= limit).sum()
+    assert table["log_at_top_0"][1] == pytest.approx(np.log(max(n_top, 1) / 209))
+    assert auc(Scale(), build_data(noise), fold) > 0.8
+
+
 def test_roughness_sees_smoothing(build_data, fold, noise):
     data = build_data(noise)
     volumes = data.cohort.grid.unmask(noise)
