@@ -80,12 +80,12 @@ def read_calibration(path: Path) -> Calibration:
         If the file can't be read, or holds something else.
     """
     fields = read_fields(path, FIELDS)
-    slope, base_rate, interval = (fields.get(name) for name in ("slope", "base_rate", "slope_ci"))
+    slope, base_rate, interval = float(fields["slope"]), *map(fields.get, ("base_rate", "slope_ci"))
     if interval is not None and not interval[0] <= slope <= interval[1]:
         accepted, action = "a slope within its interval", "export again"
         raise BundleError(Fault(str(path), f"slope {slope:g} outside {interval}", accepted, action))
     return Calibration(
-        float(slope),
+        slope,
         float(fields["intercept"]),
         None if base_rate is None else float(base_rate),
         None if interval is None else (float(interval[0]), float(interval[1])),
