@@ -144,7 +144,9 @@ def look_alikes(scans: Sequence[Scan], stored: dict[str, StoredScan]) -> list[Lo
     ]
     return [
         LookAlikes(
-            tuple(ids[keys[row]] for row in members), tuple(own[row] for row in members), *between[:2]
+            tuple(ids[keys[row]] for row in members),
+            tuple(own[row] for row in members),
+            *between[:2],
         )
         for members, between in sorted(found.items())
         if not any(set(members) < set(larger) for larger in found)

@@ -1,4 +1,4 @@
-"""Numbers and dates as people write them in tables: what can be read for certain, and what can't."""
+"""Numbers and dates as people write them in tables: what can be read for certain."""
 
 import re
 import unicodedata

@@ -77,7 +77,9 @@ def test_head_size_is_a_usual_confound():
     )  # fmt: skip
     assert all(map(is_head_size, named))
     assert all(map(is_usual_confound, named))
-    assert not any(map(is_head_size, ("headache", "brain_age", "volume", "head_motion", "n_volumes")))
+    assert not any(
+        map(is_head_size, ("headache", "brain_age", "volume", "head_motion", "n_volumes"))
+    )
 
 
 def test_names_say_what_is_a_date():

@@ -149,7 +149,7 @@ def test_one_contrast_of_several_is_enough_and_units_and_gaps_dont_matter():
     values = people_of(rng, 20, n_channels=2)
     values[7, 1] = 1000 * (values[3, 1] + 0.4 * rng.normal(size=3000)) + 5
     values[7, 1, :300] = np.nan
-    groups, (found,) = alike_in(values, range(20))
+    _, (found,) = alike_in(values, range(20))
     assert found.people == ("sub-03", "sub-07")
     assert found.labels == ("HC", "FM")
 

@@ -335,7 +335,9 @@ def test_scan_date_that_drifts_with_the_group(honest, judge, write):
     number = dates_of(label, lambda date: str((date - pd.Timestamp(2020, 1, 1)).days))
     found = judge(with_columns(honest.cohort, scan_date=texts), honest.values)
     again = judge(with_columns(honest.cohort, scan_date=number), honest.values)
-    assert any(one.startswith("scan_date alone tells the groups apart with") for one in found["red"])
+    assert any(
+        one.startswith("scan_date alone tells the groups apart with") for one in found["red"]
+    )
     assert (found["red"], found["amber"]) == (again["red"], again["amber"])
 
 

@@ -81,9 +81,9 @@ def run_audit(
     Returns
     -------
     dict
-        ``model``; ``balance``; ``covariates``: name, AUC of the label from it, relation to the score, and the
-        partial confounder test with its Holm-corrected p; for head motion that reaches the
-        model also ``left_p``, whether the score tells people apart who moved alike;
+        ``model``; ``balance``; ``covariates``: name, AUC of the label from it, relation to the
+        score, and the partial confounder test with its Holm-corrected p; for head motion that
+        reaches the model also ``left_p``, whether the score tells people apart who moved alike;
         ``score_r2`` from all covariates;
         ``findings``: sentences with a severity, red or amber; ``passed_over``: columns that were
         not looked at, and why; ``look_alikes``: people who may be one under several names.
@@ -216,15 +216,7 @@ def _unseen_findings(
     Head motion and age are red: without them nobody knows what a result is about. Other usual
     confounds have a sentence each, other columns one for each reason, columns of names one in all.
     """
-    why_of = {
-        name: why for name, why in reasons.items() if why != CONSTANT and name not in symptoms
-    }
-    for name in people.columns.drop("label").difference(symptoms, sort=False):
-        n_known = people[name].notna().groupby(people["label"]).sum()
-        if n_known.min() == 0:
-            why_of[str(name)] = "known in one group only"
-        elif 2 * n_known.sum() < len(people):
-            why_of[str(name)] = f"known for {n_known.sum()} of {len(people)} people"
+    why_of = _why_unseen(people, reasons, symptoms)
     found = []
     together: dict[str, list[str]] = defaultdict(list)
     for name, why in why_of.items():
@@ -262,6 +254,22 @@ def _unseen_findings(
         text = "Head motion could not be examined: the runs' confounds don't state it."
         found.append({"severity": "red", "text": text})
     return found
+
+
+def _why_unseen(
+    people: pd.DataFrame, reasons: Mapping[str, str], symptoms: Sequence[str]
+) -> dict[str, str]:
+    """Say by column why it is not looked at, or only in part, whatever varies and is no symptom."""
+    why_of = {
+        name: why for name, why in reasons.items() if why != CONSTANT and name not in symptoms
+    }
+    for name in people.columns.drop("label").difference(list(symptoms), sort=False):
+        n_known = people[name].notna().groupby(people["label"]).sum()
+        if n_known.min() == 0:
+            why_of[str(name)] = "known in one group only"
+        elif 2 * n_known.sum() < len(people):
+            why_of[str(name)] = f"known for {n_known.sum()} of {len(people)} people"
+    return why_of
 
 
 def _tested_p(

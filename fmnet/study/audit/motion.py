@@ -58,9 +58,8 @@ def motion_sentence(rows: list[Row], auc: float, floor: float, title: str = "net
         return f"Head motion shows in the result: the {title}'s {score}." if score else ""
     best = max(reaching, key=lambda row: float(row["auc"]))
     head, left = _judge(best, floor)
-    return (
-        f"{head}: {'; '.join(filter(None, [telling(best, auc, title), left, score and f'its {score}']))}."
-    )
+    parts = [telling(best, auc, title), left, score and f"its {score}"]
+    return f"{head}: {'; '.join(filter(None, parts))}."
 
 
 def _partial_p(row: Row) -> float:
