@@ -114,7 +114,10 @@ def draw_calibration(predictions: pd.DataFrame, models: Mapping[str, str]) -> by
         for rows, color, name in _rows_of(predictions, models):
             axes.plot(*calibration_points(rows), "o-", color=color, ms=5, lw=1.5, label=name)
         _draw_unit_square(axes)
-        axes.set(xlabel="probability given, out of fold", ylabel="share of the positive class")
+        axes.set(
+            xlabel="probability given, out of fold",
+            ylabel="share of the positive class, groups alike",
+        )
         axes.set_title("Calibration, fifths of all scans", fontsize=10)
         axes.legend(frameon=False, fontsize=8, loc="upper left")
 
@@ -200,11 +203,19 @@ def mean_roc(rows: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def calibration_points(rows: pd.DataFrame) -> tuple[list[float], list[float]]:
-    """Compare mean probability with the share of positives, in fifths of all scans."""
+    """Compare mean probability with the share of positives, in fifths of all scans.
+
+    Both groups count alike, as they do in the probabilities.
+    """
+    counts = rows["label"].value_counts()
+    rows = rows.assign(weight=1 / rows["label"].map(counts))
     ordered = rows.sort_values("probability", kind="stable")
     parts = [part for part in np.array_split(np.arange(len(ordered)), 5) if len(part)]
-    means = [ordered.iloc[part][["probability", "label"]].mean() for part in parts]
-    return [float(m["probability"]) for m in means], [float(m["label"]) for m in means]
+    means = [
+        np.average(fifth[["probability", "label"]].to_numpy(float), axis=0, weights=fifth["weight"])
+        for fifth in (ordered.iloc[part] for part in parts)
+    ]
+    return [float(mean[0]) for mean in means], [float(mean[1]) for mean in means]
 
 
 def _rows_of(

@@ -193,7 +193,11 @@ def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[tuple[str, s
         ("12", "analytical methods", "“Methods”; folds.tsv"),
         ("13", "class imbalance", "loss and linear models weighted by class"),
         ("14", "fairness", "confound audit; groups beyond it: " + AUTHORS),
-        ("15", "model output", "score; probability calibrated on inner folds"),
+        (
+            "15",
+            "model output",
+            "score; probability at a base rate of 50 %, calibrated on inner folds",
+        ),
         ("16", "differences between development and evaluation", _evaluation(cohort)),
         ("17", "ethical approval", AUTHORS),
         ("18", "funding, conflicts, protocol, registration", AUTHORS),

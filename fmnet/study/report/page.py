@@ -206,7 +206,8 @@ def _nulls(metrics: Mapping[str, Any], models: Mapping[str, str]) -> list[str]:
 
 def _calibration_words(metrics: Mapping[str, Any]) -> str:
     kept = metrics.get("exported", {}).get("calibration")
-    return calibration_sentence(Calibration(**kept)) if kept else ""
+    # who wrote no base rate meant that of the training scans
+    return calibration_sentence(Calibration(**({"base_rate": None} | kept))) if kept else ""
 
 
 def _learning_curve(metrics: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ import pytest
 from fmnet.data.listing import Labels
 from fmnet.study.report import figures
 from fmnet.study.report.figures import (
+    calibration_points,
     draw_calibration,
     draw_forest,
     draw_learning_curve,
@@ -99,3 +100,14 @@ def test_figure_that_fails_is_replaced_by_a_note(monkeypatch):
     with pytest.warns(UserWarning, match=r"could not be drawn \(ValueError: no \$such\$ curve\)"):
         image = draw_roc(predictions, {"network": "ResNet"})
     assert image.startswith(b"\x89PNG")
+
+
+def test_calibration_counts_both_groups_alike():
+    # 4 of 28 are positive, everybody of a fifth gets the same probability
+    rows = pd.DataFrame({"probability": 0.5, "label": ([1] + [0] * 6) * 4})
+
+    points = calibration_points(rows)
+
+    assert points[0] == pytest.approx([0.5] * 5)
+    assert points[1][0] == pytest.approx(0.5, abs=0.1)
+    assert rows["label"].mean() == pytest.approx(1 / 7)
