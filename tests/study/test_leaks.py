@@ -14,7 +14,7 @@ from fmnet.study.baselines.constant import Dummy
 from fmnet.study.baselines.covariates import Columns
 from fmnet.study.baselines.decoder import Frem, SpaceNet
 from fmnet.study.baselines.estimator import Estimator
-from fmnet.study.baselines.linear import LinearSvm, LogisticRidge
+from fmnet.study.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
 from fmnet.study.baselines.shortcuts import Coverage, Roughness, Scale
 from fmnet.study.leaks import check_leaks
 from fmnet.study.sensitivity.harmonise import SiteHarmoniser
@@ -62,6 +62,7 @@ def test_honest_pipeline_passes(build_study, fold):
         "dummy": Dummy(),
         "svm": LinearSvm(fwhm_mm=(0.0, 8.0), c=(0.1,)),
         "ridge": LogisticRidge(fwhm_mm=(0.0,), c=(0.1,)),
+        "lda": ShrinkageLda(fwhm_mm=(0.0, 8.0), share=(0.1, 1.0)),
         "columns": Columns(columns=["age", "site"]),
         "coverage": Coverage(),
         "scale": Scale(),
