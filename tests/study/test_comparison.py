@@ -54,7 +54,7 @@ def test_variance_is_that_within_repeats():
     repeats = np.repeat([0, 1, 2], 4)
     found = corrected_t_test(folds.ravel(), 1 / 3, repeats=repeats, auc=0.8)
     variance = folds.var(axis=1, ddof=1).mean()
-    factor = 1 / 4 * (1 + 1 / 3) / 2 + 1 / 3 * (4 * 0.8 * 0.2)
+    factor = 1 / 4 * (1 + 1 / 3) / 2 + 1 / 3 * np.sqrt(4 * 0.8 * 0.2)
     assert found["se"] == pytest.approx(np.sqrt(variance * factor))
     assert found["df"] == pytest.approx(3 * 3 / (1 + 2 / 4))
     moved = folds + np.array([[0.0], [1.0], [-1.0]])
