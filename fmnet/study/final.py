@@ -97,9 +97,9 @@ def fit_linear(name: str, model: VoxelModel, data: StudyData, fold: Fold) -> Fin
     # the folds chose other settings, which score on other scales
     nearly_all = build_inner_folds(data.cohort, min(N_PARTS, fewest_units(data.cohort)), 0)
     scale = unseen_scale(model, scans, nearly_all, choice)
-    title, own = name_of(name), {"c" if isinstance(model, KernelModel) else "screen": setting}
-    parts = (network, description, preparation)
-    return FinalModel(name, title, *parts, None, chosen_among=(name,), scale=scale, **own)
+    c, screen = (setting, None) if isinstance(model, KernelModel) else (None, setting)
+    parts = (network, description, preparation, None, (name,), c, screen, scale)
+    return FinalModel(name, name_of(name), *parts)
 
 
 def exportable_linear(pipeline: Pipeline, data: StudyData) -> dict[str, VoxelModel]:
