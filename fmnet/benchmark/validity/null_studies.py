@@ -1,7 +1,6 @@
 """Whole studies of cohorts without an effect, of made-up features and of made-up maps."""
 
 import json
-import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -329,8 +328,9 @@ class NullNetwork:
         seconds = pd.DataFrame([one["seconds"] for one in found]).sum(axis=1)
         lines = [f"{len(found)} cohorts without an effect, {seconds.mean():.0f} s each"]
         lines += [_rate_line(row) for row in table.to_dict("records")]
-        for name in filter(re.compile(r"p/|p_chosen").match, numbers):
-            if n := int(numbers[name].notna().sum()):
+        # of others p isn't decided where permutations ended early
+        for name in (f"p/{NETWORK}", "p_chosen"):
+            if name in numbers and (n := int(numbers[name].notna().sum())):
                 counted = rate(int((numbers[name] < ALPHA).sum()), n)
                 lines.append(_rate_line({"claim": f"{name} < {ALPHA:g}"} | counted))
         for name in ("auc_exported", "auc_corrected"):

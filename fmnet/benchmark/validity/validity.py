@@ -101,11 +101,14 @@ class Validity:
         self, measures: dict[str, Measure], folder: Path, n_jobs: int
     ) -> dict[str, pd.DataFrame]:
         folder.mkdir(parents=True, exist_ok=True)
+        most = max(measure.n_cohorts for measure in measures.values())
+        # so that some cohorts of everything are done first
         units = [
             Unit(name, cell, first)
+            for first in range(0, most, N_TOGETHER)
             for name, measure in measures.items()
+            if first < measure.n_cohorts
             for cell in measure.cells()
-            for first in range(0, measure.n_cohorts, N_TOGETHER)
         ]
         paths = {unit: folder / f"{self._name(measures[unit.measure], unit)}.tsv" for unit in units}
         missing = [unit for unit, path in paths.items() if not path.exists()]
