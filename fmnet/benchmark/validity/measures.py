@@ -347,7 +347,8 @@ def new_people(rows: pd.DataFrame) -> pd.DataFrame:
         probability takes them to be.
     """
     parts = []
-    for row in rows.itertuples():
+    records: list[Any] = list(rows.itertuples())
+    for row in records:
         for label, mean in ((0, row.low), (1, row.high)):
             score = mean + row.sd * QUANTILES
             rate = row.base_rate if label else 1 - row.base_rate
@@ -368,7 +369,7 @@ def new_people(rows: pd.DataFrame) -> pd.DataFrame:
 
 def pooled_slope(people: pd.DataFrame) -> float:
     """Slope of a logistic regression of the truth on the log odds that were stated."""
-    stated = logit(people["probability"].clip(1e-9, 1 - 1e-9)).to_numpy()[:, None]
+    stated = logit(people["probability"].to_numpy().clip(1e-9, 1 - 1e-9))[:, None]
     if np.ptp(stated) < 1e-9:
         return float("nan")
     model = LogisticRegression(C=np.inf)

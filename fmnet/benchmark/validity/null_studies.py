@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -162,8 +162,8 @@ def make_up_study(
         again = People(people.features, shuffled.labels, splits, people.strength)
         scores = {name: again.out_of_fold(*what) for name, what in models.items()}
         table = again.fold_aucs(scores)
-        weights = table["n_pairs"] / table["n_pairs"].sum()
-        null.append({name: float(weights @ table[name]) for name in models})
+        weights = table["n_pairs"].to_numpy() / table["n_pairs"].sum()
+        null.append({name: float(weights @ table[name].to_numpy()) for name in models})
     return Study(people.table(score(people)), pd.DataFrame(null), participants, {"seeds": path})
 
 
@@ -355,7 +355,7 @@ def _say(network: NullNetwork, unit: tuple[int, Path]) -> dict[str, Any]:
     return network.say(unit[1], unit[0])
 
 
-def _rate_line(row: dict[str, Any]) -> str:
+def _rate_line(row: Mapping[Any, Any]) -> str:
     return (
         f"{row['claim']}: {row['times']} of {row['n_cohorts']}, {row['share']:.3f} "
         f"[{row['low']:.3f}, {row['high']:.3f}]"
