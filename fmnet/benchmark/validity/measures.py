@@ -83,7 +83,7 @@ class Measure(ABC):
 
 def plain(summary: pd.DataFrame) -> pd.DataFrame:
     """Write figures with three decimals and counts with none."""
-    return summary.apply(lambda column: column.map(_say))
+    return pd.DataFrame({name: summary[name].map(_say) for name in summary})
 
 
 def _say(value: Any) -> str:
@@ -239,13 +239,12 @@ class TypeOne(Measure):
                 | {"sd_of_difference": own["difference"].std()}
             )
         table = pd.DataFrame(found).sort_values(["n_repeats", "n", "auc"], ignore_index=True)
-        pooled = rows.groupby("n_repeats")["p"].agg([lambda p: int((p < ALPHA).sum()), "size"])
-        pooled.columns = ["hits", "n"]
+        pooled = rows.assign(hit=rows["p"] < ALPHA).groupby("n_repeats")["hit"]
         extra = [
-            {"n": "all", "auc": "all", "n_repeats": n_repeats, "n_cohorts": int(row["n"])}
-            | share_of(int(row["hits"]), int(row["n"]), (0.04, 0.06))
+            {"n": "all", "auc": "all", "n_repeats": n_repeats, "n_cohorts": len(own)}
+            | share_of(int(own.sum()), len(own), (0.04, 0.06))
             | {"sd_of_difference": np.nan}
-            for n_repeats, row in pooled.iterrows()
+            for n_repeats, own in pooled
         ]
         return pd.concat([table, pd.DataFrame(extra)], ignore_index=True)
 
@@ -292,10 +291,11 @@ class Calibrated(Measure):
         rows = []
         for n_repeats in self.n_repeats:
             found = calibrate(people, out_of_fold, n_repeats)
+            base_rate = people.labels.mean() if found.base_rate is None else found.base_rate
             row = {"n_repeats": n_repeats, "slope": found.slope, "intercept": found.intercept}
-            row["base_rate"] = found.base_rate
+            row["base_rate"] = float(base_rate)
             # a call is a probability above the base rate; without a slope there is none
-            offset = logit(found.base_rate) - found.intercept
+            offset = float(logit(base_rate)) - found.intercept
             row["call_above"] = offset / found.slope if found.slope else np.inf
             row |= {"low": low, "high": high, "sd": sd, "true_auc": final.true_auc(strength)}
             rows.append(row)

@@ -116,6 +116,8 @@ def read_study(path: Path) -> Study:
         name: pd.read_csv(
             io.StringIO(content[name]), sep="\t", dtype=str if name == "participants" else None
         )
+        if content[name].strip()
+        else pd.DataFrame()  # no permutations
         for name in TABLES
     }
     tables["participants"] = tables["participants"].fillna("")

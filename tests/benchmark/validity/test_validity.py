@@ -62,7 +62,7 @@ def test_default_network_leaves_a_file_for_each_cohort(suite, tmp_path, monkeypa
     (path,) = (tmp_path / "null_network" / "cohorts").glob("*.gz")
     study = read_study(path)
     assert set(study.predictions["model"]) == {"network", "linear_svm"}
-    assert list(study.null) == ["linear_svm", "network"]
+    assert set(study.null) <= {"linear_svm", "network"}  # none where it is decided without
     assert len(study.participants) == 12
     monkeypatch.setattr(NullNetwork, "train", lambda *_: pytest.fail("done before"))
     assert suite.run(tmp_path) == lines
