@@ -32,8 +32,8 @@ def training_share(auc: float) -> float:
     to 1.3 at .8 and 0 to 1.1 at .92 for ridge regression on 12 to 2000 features (each with the
     larger values where more is left to learn); on smooth maps 1.1 to 1.2 throughout for a shrinkage
     LDA, but less than 0 for a linear SVM where the effect is strong. ``sqrt(4 * auc * (1 - auc))``,
-    .95, .8 and .54, errs to the wide side in most of them. It is meant for cross-validation: where nobody who is tested has
-    trained the model of another, nothing is added.
+    .95, .8 and .54, errs to the wide side in most of them. It is meant for cross-validation: where
+    nobody who is tested has trained the model of another, nothing is added.
     """
     return float(np.sqrt(4 * auc * (1 - auc)))
 
