@@ -157,7 +157,7 @@ def conclude(
     if len(study.null):
         plan = PermutationPlan(len(study.null))
         metrics["permutation"] = summarise_permutations(study.null, predictions, plan)
-    metrics["power"] = power_of(predictions, metrics)
+    metrics["power"] = power_of(named, metrics)
     judge_choice(metrics)
     if is_audited:
         metrics |= audit_models(AuditPlan(SYMPTOMS), cohort, predictions, metrics, seed)
