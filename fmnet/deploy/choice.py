@@ -26,6 +26,8 @@ SCALE_SPACE = "scale_space"
 CHANCE = 0.5
 #: Permutations that come to more than this share of larger AUCs don't tell a model from chance.
 ALPHA = 0.05
+#: What three digits can say of a p-value.
+SMALLEST_P = 0.001
 #: What can be asked for; the last is the earlier name of the network.
 ModelName = Literal["auto", "network", "linear", "cnn"]
 
@@ -137,13 +139,18 @@ def correction(training: Mapping[str, Any], n_models: int) -> str:
     if chosen.get("p") is None:
         return f"{said}."
     choice = ", that choice made anew in each" if n_models > 1 else ""
-    return f"{said}; p = {chosen['p']:.3f} by {chosen['n_permutations']} permutations{choice}."
+    return f"{said}; {say_p(chosen['p'])} by {chosen['n_permutations']} permutations{choice}."
 
 
 def figure(auc: float, interval: Sequence[float]) -> str:
     """Write an AUC with its interval: ``0.71 [0.59, 0.82]``."""
     low, high = interval
     return f"{auc:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def say_p(p: float) -> str:
+    """Write a p-value, which is never 0: ``p = 0.032``, ``p < 0.001``."""
+    return "p < 0.001" if p < SMALLEST_P else f"p = {p:.3f}"
 
 
 @dataclass(frozen=True)
@@ -267,7 +274,7 @@ def warnings_of(training: Mapping[str, Any]) -> list[str]:
             reached += f"; {figure(auc, (low, high))} corrected for the choice of the model"
         is_tested = can_tell(chosen.get("n_permutations", 0))
         p = float(chosen["p"]) if is_tested else None
-        reached += "" if p is None else f"; p = {p:.3f}"
+        reached += "" if p is None else f"; {say_p(p)}"
     except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
         return ["what the signature reaches out of fold is not known"]
     if low > CHANCE and (p is None or p < ALPHA):
@@ -283,13 +290,14 @@ def can_tell(n_permutations: int) -> bool:
 
 
 def check_informative(choice: Choice) -> None:
-    """Raise `ExportError` unless the interval of the model's out-of-fold AUC lies above chance."""
+    """Raise `ExportError` unless the model is above chance out of fold, see `warnings_of`."""
     if found := warnings_of(choice.record):
         raise ExportError(
             Fault(
                 f"the {choice.record['title']} in '{choice.folder}'",
                 "; ".join(found),
-                "a model whose interval of the out-of-fold AUC lies above 0.5",
+                "a model whose out-of-fold AUC, corrected for its choice, has an interval above "
+                "0.5, and p < 0.05 where labels were permuted often enough",
                 "more people, or another contrast; allow_uninformative=true exports it marked, in "
                 "its card and with each prediction",
             )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from fmnet.deploy.choice import say_p
 from fmnet.deploy.fields import COUNT_OR_NONE, SHARE, TEXT, Kind, is_number, list_of, optional
 
 #: Most characters of a verdict, and most findings of a kind: some ten of each are usual.
@@ -169,9 +170,8 @@ def say_p_of(evidence: Evidence) -> str:
     """Write the p-value with what it is of, or say that there is none."""
     if evidence.p is None:
         return evidence.p_of or "p not recorded"
-    p = "p < 0.001" if evidence.p < 0.001 else f"p = {evidence.p:.3f}"
     n = f"; {evidence.n_permutations} permutations" if evidence.n_permutations else ""
-    return f"{p} ({evidence.p_of or 'not recorded of what'}{n})"
+    return f"{say_p(evidence.p)} ({evidence.p_of or 'not recorded of what'}{n})"
 
 
 def summary(evidence: Evidence | None) -> str:

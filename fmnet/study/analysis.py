@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from fmnet.study.crossval import NETWORK
-from fmnet.study.metrics import study_metrics
+from fmnet.study.metrics import count_pairs, study_metrics
 from fmnet.study.power import Evidence, study_power
 from fmnet.study.report.words import name_of
 from fmnet.study.spread import seed_spread
@@ -38,7 +38,7 @@ def power_of(predictions: pd.DataFrame, metrics: dict[str, Any]) -> dict[str, An
     Parameters
     ----------
     predictions : DataFrame
-        Out-of-fold table.
+        Out-of-fold table, perhaps with a column ``unit``: families count once then.
     metrics : dict
         Figures and comparisons.
     """
@@ -59,5 +59,6 @@ def power_of(predictions: pd.DataFrame, metrics: dict[str, Any]) -> dict[str, An
         len(tested),
         int(network["repeat"].nunique()),
     )
-    n_positive = int(label["max"].sum())
-    return study_power(n_positive, len(label) - n_positive, evidence)
+    counts = count_pairs(network).n_units()
+    noun = "people" if sum(counts) == len(label) else "families"
+    return study_power(*counts, evidence, noun)

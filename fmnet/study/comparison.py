@@ -17,8 +17,6 @@ Floats = NDArray[np.float64]
 SMALLEST = 1e-9
 #: Columns of a table of folds that are no models.
 FOLD = ("repeat", "fold", "n_test", "n_train", "n_pairs")
-#: What three digits can say of a p-value.
-SMALLEST_P = 0.001
 NOT_TESTED = {"ci": None, "t": None, "df": None, "se": None, "p": None}
 
 
@@ -163,11 +161,6 @@ def _spread(differences: Floats, weights: Floats) -> tuple[float, float]:
     squares = float(weights @ weights)
     variance = weights @ (differences - weights @ differences) ** 2 / (1 - squares)
     return float(variance), squares
-
-
-def say_p(p: float) -> str:
-    """Write a p-value, which is never 0: ``p = 0.032``, ``p < 0.001``."""
-    return "p < 0.001" if p < SMALLEST_P else f"p = {p:.3f}"
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -80,7 +80,7 @@ def expected_logit_se(auc: float, n_positive: int, n_negative: int, n_repeats: i
 def auc_interval(
     auc: float | None, logit_se: float | None, n_positive: int, n_negative: int
 ) -> Interval:
-    """Make the 95 % interval of an AUC: the one place where this is done.
+    """Make the 95 % interval of a model's AUC: the one place where this is done.
 
     It is made on the logit scale, so that it ends within 0 and 1 and is wider towards chance, with
     quantiles of Student's t. An AUC of 0 or 1 gets at least Wilson's interval of a share of the

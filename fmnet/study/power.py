@@ -110,7 +110,9 @@ def interval_width(auc: float, n_positive: int, n_negative: int, n_repeats: int)
     return (high or 0.0) - (low or 0.0)
 
 
-def study_power(n_positive: int, n_negative: int, evidence: Evidence) -> dict[str, Any]:
+def study_power(
+    n_positive: int, n_negative: int, evidence: Evidence, noun: str = "people"
+) -> dict[str, Any]:
     """Say in figures and words what this many people can show.
 
     Parameters
@@ -119,6 +121,8 @@ def study_power(n_positive: int, n_negative: int, evidence: Evidence) -> dict[st
         People of each class.
     evidence : Evidence
         What the study measured.
+    noun : str
+        What they are called: ``people``, or ``families`` where those count.
     """
     n = n_positive + n_negative
     wider = inflation(n_positive, n_negative, evidence.n_repeats)
@@ -138,15 +142,15 @@ def study_power(n_positive: int, n_negative: int, evidence: Evidence) -> dict[st
         if se is not None and df is not None
         else None,
     }
-    return found | {"lines": power_lines(found, n, evidence)}
+    return found | {"lines": power_lines(found, f"{n} {noun}", evidence)}
 
 
-def power_lines(found: Mapping[str, Any], n: int, evidence: Evidence) -> list[str]:
-    """Put the figures of `study_power` into sentences."""
+def power_lines(found: Mapping[str, Any], counted: str, evidence: Evidence) -> list[str]:
+    """Put the figures of `study_power` into sentences; `counted` says of how many what."""
     lines = []
     if (accuracy := found["accuracy_above_chance"]) is not None:
         lines.append(
-            f"Accuracy: on {n} people a coin reaches {accuracy:.0%} or more in 5 % of studies at "
+            f"Accuracy: on {counted} a coin reaches {accuracy:.0%} or more in 5 % of studies at "
             "most; cross-validated models get there a little more often."
         )
     least = found["auc_above_chance"]

@@ -5,6 +5,7 @@ from typing import Any
 
 from fmnet.study.analysis import power_of
 from fmnet.study.crossval import Pipeline
+from fmnet.study.metrics import add_units
 from fmnet.study.parts import Parts
 from fmnet.study.permutation import (
     PermutationPlan,
@@ -42,7 +43,7 @@ def probe(
         given = parts.folder / PERMUTATIONS
         null = run_permutations(pipeline, data, permutation, folder / PERMUTATIONS, given)
         found["permutation"] = summarise_permutations(null, predictions, permutation)
-    found["power"] = power_of(predictions, metrics | found)
+    found["power"] = power_of(add_units(predictions, data.cohort.unit_of), metrics | found)
     if learning_curve.shares:
         precision = Precision(
             metrics["n_subjects"],

@@ -24,7 +24,7 @@ from fmnet.errors import Fault, RunError
 from fmnet.limits import Count, Seed
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.study.analysis import analyse_predictions
-from fmnet.study.audit.audit import AuditPlan, run_audit
+from fmnet.study.audit.audit import AuditPlan, audit_models
 from fmnet.study.baselines.base import Baseline
 from fmnet.study.claim import claim_run_folder, replacing, settle
 from fmnet.study.crossval import (
@@ -279,13 +279,7 @@ def conclude(
     if cohort.listing.made_by is not None:
         read = results.data.smoothed
         metrics["bold"] = describe_runs(cohort, bool(read.series), read.window_volumes)
-    audited = {"audit": metrics["exported"]["model"]}
-    if audited["audit"] != NETWORK:
-        audited["audit_network"] = NETWORK
-    for key, model in audited.items():
-        reached = metrics["models"][model]
-        title = metrics["titles"][model]
-        metrics[key] = run_audit(audit, cohort, predictions, model, reached, seed, title)
+    metrics |= audit_models(audit, cohort, predictions, metrics, seed)
     metrics["findings"] = all_findings(metrics)
     metrics["verdict"] = verdict(metrics, metrics["titles"])
     failed: Exception | None = None

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fmnet.deploy.choice import ALPHA, CHANCE, can_tell, figure
+from fmnet.deploy.choice import ALPHA, CHANCE, can_tell, figure, say_p
 from fmnet.deploy.model_card import linear_sentence
 from fmnet.deploy.series_preparation import SERIES
 from fmnet.study.audit.motion import EXPLAINED
-from fmnet.study.comparison import say_p
 from fmnet.study.crossval import NETWORK
 from fmnet.study.findings import exported_model, network_findings, rival_shortcuts
 from fmnet.study.intervals import is_below_chance
@@ -182,8 +181,8 @@ def _warning_sentence(metrics: Mapping[str, Any], alarming: Sequence[str]) -> st
         else "",
     ]
     said = ", ".join(filter(None, counted))
-    if n := sum(one["severity"] == "red" for one in network_findings(metrics)):
-        said += f"{'; ' if said else ''}{n} in the audit of the network"
+    if of_network := [one for one in network_findings(metrics) if one["severity"] == "red"]:
+        said += f"{'; ' if said else ''}{_count(of_network, 'warning')} in the network's own audit"
     return f"{said}." if said else ""
 
 

@@ -11,6 +11,7 @@ from fmnet.deploy.choice import (
     optimism,
     read_chosen,
     read_record,
+    say_p,
     warnings_of,
 )
 from fmnet.errors import RunError
@@ -244,3 +245,20 @@ def test_what_is_left_after_the_choice_goes_with_the_model(tmp_path):
         "chosen among 2 models by these same folds, its AUC is 0.60 [0.51, 0.70]."
     )
     assert choose_model(tmp_path, "linear").record["chosen"] == {}
+
+
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [(0.0, "p < 0.001"), (0.00099, "p < 0.001"), (0.001, "p = 0.001"), (0.0316, "p = 0.032"),
+     (1.0, "p = 1.000")],
+)  # fmt: skip
+def test_p_values_are_never_said_to_be_nothing(p, said):
+    assert say_p(p) == said
+
+
+def test_small_p_value_of_many_permutations_is_never_none():
+    chosen = {"among": ["network"], "auc_corrected": 0.7, "auc_corrected_ci": [0.4, 0.9]}
+    chosen |= {"p": 0.0002, "n_permutations": 4999}
+    given = training(0.7, 0.4, 0.9, chosen=chosen)
+    assert correction(given, 1).endswith("; p < 0.001 by 4999 permutations.")
+    assert "; p < 0.001)" in warnings_of(given)[0]

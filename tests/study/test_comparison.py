@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
 
-from fmnet.study.comparison import compare_models, corrected_t_test, holm, say_p
+from fmnet.study.comparison import compare_models, corrected_t_test, holm
 
 
 def test_holm_by_hand():
@@ -76,15 +76,6 @@ def test_test_of_folds_of_all_sizes_holds_its_level():
         found = corrected_t_test(differences, 0.0, sizes.astype(float) ** 2 / 4)
         hits += found["p"] < 0.05
     assert hits / 500 < 0.06
-
-
-@pytest.mark.parametrize(
-    ("p", "said"),
-    [(0.0, "p < 0.001"), (0.00099, "p < 0.001"), (0.001, "p = 0.001"), (0.0316, "p = 0.032"),
-     (1.0, "p = 1.000")],
-)  # fmt: skip
-def test_p_values_are_never_said_to_be_nothing(p, said):
-    assert say_p(p) == said
 
 
 def test_interval_stays_where_differences_can_lie():

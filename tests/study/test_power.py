@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,6 +7,7 @@ from scipy.stats import norm
 from simulated_folds import Cohorts
 from sklearn.metrics import roc_auc_score
 
+from fmnet.study.analysis import power_of
 from fmnet.study.comparison import corrected_t_test
 from fmnet.study.intervals import auc_interval, auc_variance
 from fmnet.study.power import (
@@ -114,3 +116,27 @@ def test_accuracy_is_held_against_a_coin_only_where_classes_are_alike():
 def test_impossible_gain_is_said_to_be_one():
     text = " ".join(study_power(10, 10, evidence(difference_se=0.2))["lines"])
     assert "no gain that there is room for" in text
+
+
+@pytest.mark.parametrize(
+    ("family_of", "counted", "n_each"),
+    [(lambda k: k, "28 people", 14), (lambda k: k // 4 * 2 + k % 2, "14 families", 7)],
+)
+def test_families_count_once(family_of, counted, n_each):
+    people = np.arange(28)
+    table = pd.DataFrame(
+        {
+            "participant_id": [f"sub-{k:02}" for k in people],
+            "scan_id": [f"sub-{k:02}" for k in people],
+            "repeat": 0,
+            "fold": people // 4 % 2,
+            "label": people % 2,
+            "unit": [f"family-{family_of(k):02}" for k in people],
+        }
+    )
+    models = ("network", "linear_svm")
+    table = pd.concat([table.assign(model=name, score=people * 0.7 % 3) for name in models])
+    metrics = {"models": {name: {"auc": 0.6} for name in models}, "comparisons": []}
+    found = power_of(table, metrics)
+    assert any(f"on {counted} a coin" in line for line in found["lines"])
+    assert found["auc_above_chance"] == smallest_auc(n_each, n_each, found["inflation"])

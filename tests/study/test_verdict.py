@@ -175,7 +175,7 @@ def test_warnings_in_the_audit_of_the_network_are_counted_apart():
     network = {"findings": [shared, finding("red"), finding("amber")]}
     own = {"audit": {"findings": [shared]}, "audit_network": network}
     given = metrics() | {"findings": [finding("amber", "age")]} | own
-    said = "1 note about confounds below (age); 1 in the audit of the network."
+    said = "1 note about confounds below (age); 1 warning in the network's own audit."
     assert verdict(given, NAMES).endswith(said)
 
 

@@ -14,7 +14,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from fmnet.benchmark.power.describe import describe, digest
-from fmnet.benchmark.validity.measures import ALPHA, CANDIDATES, Cell, Measure, mean_of
+from fmnet.benchmark.validity.measures import (
+    ALPHA,
+    CANDIDATES,
+    Cell,
+    Measure,
+    mean_of,
+    train_sizes,
+)
 from fmnet.benchmark.validity.people import (
     People,
     build_cohort,
@@ -47,6 +54,7 @@ from fmnet.deploy.run_files import write_whole
 from fmnet.limits import Count, Jobs, NonNegativeCount, Several, Share, VoxelSize
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.study.baselines.base import Baseline
+from fmnet.study.baselines.linear import VoxelModel
 from fmnet.study.crossval import NETWORK, Pipeline, crossvalidate
 from fmnet.study.data import StudyData, load_study_data
 from fmnet.study.exchange import permute_labels
@@ -103,7 +111,7 @@ class Sentences(Measure):
         """Train, permute and conclude; one row for each claim."""
         (auc,) = cell
         half = self.n // 2
-        strength = strength_for(auc, round(0.4 * self.n), round(0.4 * self.n), half=True)
+        strength = strength_for(auc, *train_sizes(self.n), half=True)
         people = draw_cohort(half, self.n - half, 1, strength, path)
         kind = "no effect" if auc <= 0.5 else f"equal models, AUC {auc:g}"
         is_audited = auc <= 0.5 and path[-1] < self.n_audited
@@ -339,8 +347,7 @@ class NullNetwork:
         return lines
 
     def _exportable(self) -> dict[str, Baseline]:
-        names = ("linear_svm", "logistic_ridge", "shrinkage_lda")
-        return {name: one for name, one in self.baselines.items() if name in names}
+        return {name: one for name, one in self.baselines.items() if isinstance(one, VoxelModel)}
 
     def _settings(self) -> dict[str, Any]:
         found = describe(self)

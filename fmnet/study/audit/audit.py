@@ -30,6 +30,8 @@ from fmnet.study.audit.people import (
     reasons_of,
 )
 from fmnet.study.comparison import holm
+from fmnet.study.crossval import NETWORK
+from fmnet.study.findings import exported_model
 
 #: Bootstrap draws and permutations.
 N_DRAWS = 1000
@@ -132,6 +134,37 @@ def run_audit(
             title,
         )
         + unseen,
+    }
+
+
+def audit_models(
+    plan: AuditPlan,
+    cohort: Cohort,
+    predictions: pd.DataFrame,
+    metrics: Mapping[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """Audit the model that is exported, and the network as well where that is another.
+
+    Parameters
+    ----------
+    plan, cohort, predictions, seed
+        As for `run_audit`.
+    metrics : dict
+        ``models``, ``titles`` and ``exported`` of the study.
+
+    Returns
+    -------
+    dict
+        ``audit`` and perhaps ``audit_network``, see `run_audit`.
+    """
+    exported = exported_model(metrics)
+    audited = {"audit": exported} | ({} if exported == NETWORK else {"audit_network": NETWORK})
+    return {
+        key: run_audit(
+            plan, cohort, predictions, name, metrics["models"][name], seed, metrics["titles"][name]
+        )
+        for key, name in audited.items()
     }
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fmnet.study.comparison import say_p
+from fmnet.deploy.choice import say_p
 
 #: How the sentence starts where nothing is left of a result without motion.
 EXPLAINED = "Head motion explains the result"

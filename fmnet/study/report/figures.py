@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from fmnet.data.listing import Labels
-from fmnet.study.comparison import say_p
+from fmnet.deploy.choice import say_p
 from fmnet.study.crossval import mean_scores
 from fmnet.study.findings import exported_model
 from fmnet.study.report.words import is_corrected, name_of, with_interval

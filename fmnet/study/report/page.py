@@ -11,9 +11,9 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from fmnet.data.cohort import Cohort
 from fmnet.deploy.calibration import Calibration, calibration_sentence
+from fmnet.deploy.choice import say_p
 from fmnet.deploy.run_files import write_run_files
 from fmnet.errors import printable
-from fmnet.study.comparison import say_p
 from fmnet.study.crossval import NETWORK
 from fmnet.study.findings import SHORTCUTS, exported_model, network_findings
 from fmnet.study.report.figures import (

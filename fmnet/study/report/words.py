@@ -5,10 +5,9 @@ from textwrap import wrap
 from typing import Any
 
 from fmnet.data.listing import Listing
-from fmnet.deploy.choice import network_title
+from fmnet.deploy.choice import network_title, say_p
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.networks.rebuild import describe_builder
-from fmnet.study.comparison import say_p
 from fmnet.study.crossval import NETWORK
 from fmnet.study.report.run_words import runs_line
 

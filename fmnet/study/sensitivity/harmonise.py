@@ -13,8 +13,8 @@ from scipy.stats import chi2_contingency
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.volume import FloatArray
+from fmnet.deploy.choice import say_p
 from fmnet.deploy.preparation import MIN_TRAINING_SHARE
-from fmnet.study.comparison import say_p
 from fmnet.training.cohort import Rows
 
 #: Fewest scans of a site: with five folds and three inner ones, two are left to learn from.

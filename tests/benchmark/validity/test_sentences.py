@@ -33,7 +33,7 @@ def metrics(study):
 
 def said(verdict, *findings):
     found = [{"severity": severity, "text": text} for severity, text in findings]
-    return {"verdict": verdict, "findings": found}
+    return {"verdict": verdict, "findings": found, "exported": {"auc_corrected_ci": [0.5, 0.8]}}
 
 
 @pytest.mark.parametrize(
@@ -65,13 +65,25 @@ def said(verdict, *findings):
             "better than a linear model",
         ),
         ("2 warnings about confounds below (age).", "warnings about confounds"),
+        (
+            "The network puts new people the wrong way round, with an interval wholly below 0.5: "
+            "check whether people who belong together (relatives, one person twice) lie apart.",
+            "interval wholly below .5",
+        ),
+        (
+            "None of this holds if some of 4 people are one under several names, see below.",
+            "the same people twice",
+        ),
     ],
 )
 def test_claims_are_read_off_the_verdict(sentence, claim):
-    assert [name for name, is_made in claims(said(sentence)).items() if is_made] == [
-        claim,
-        EXPORTED,
-    ]
+    assert [name for name, is_made in claims(said(sentence)).items() if is_made] == [claim]
+
+
+@pytest.mark.parametrize(("low", "is_above"), [(0.5, False), (0.51, True)])
+def test_interval_above_chance_is_a_claim(low, is_above):
+    exported = {"exported": {"auc_corrected_ci": [low, 0.8]}}
+    assert claims(said("Nothing.") | exported)[EXPORTED] == is_above
 
 
 def test_claims_are_read_off_the_findings():
@@ -111,9 +123,7 @@ def test_says_what_a_study_says(finished, monkeypatch):
     study = Study(predictions, pd.DataFrame(), participants, {})
     audits = {expected[key]["model"]: expected[key] for key in expected if key.startswith("audit")}
     # which takes long, and is called in the same way
-    monkeypatch.setattr(
-        "fmnet.benchmark.validity.sentences.run_audit", lambda *args: audits[args[3]]
-    )
+    monkeypatch.setattr("fmnet.study.audit.audit.run_audit", lambda *args: audits[args[3]])
     found = conclude(study)
     assert found["models"]["network"]["auc_ci"] == pytest.approx(
         expected["models"]["network"]["auc_ci"]
