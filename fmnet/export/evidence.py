@@ -7,7 +7,7 @@ from typing import Any
 from fmnet.data.tables import read_table_file
 from fmnet.deploy.calibration import calibration_sentence, read_calibration
 from fmnet.deploy.choice import EARLIER_NETWORK, NETWORK, Choice, rename_network
-from fmnet.deploy.evidence import MAX_FINDINGS, MAX_VERDICT, Evidence
+from fmnet.deploy.evidence import MAX_FINDINGS, MAX_VERDICT, Evidence, without_model
 from fmnet.deploy.fields import MAX_LENGTH
 from fmnet.deploy.run_files import read_json
 from fmnet.errors import BundleError, CohortError, Fault, RunError
@@ -97,14 +97,16 @@ def _findings(
     if audited != own:
         of = titles.get(audited, audited)
         of_own = metrics.get("audit_network", {}).get("findings", []) if own == NETWORK else []
-        known = {one["text"] for one in of_own}
-        others = [one for one in found if one["text"] not in known]
+        known = {without_model(one["text"]) for one in of_own}
+        others = [one for one in found if without_model(one["text"]) not in known]
         found = [*of_own, *(one | {"text": f"Of the {of}: {one['text']}"} for one in others)]
+        is_audited = own == NETWORK and "audit_network" in metrics
         note = (
-            f"The study audited the {of}, and this signature is the {titles[own]}: findings that "
-            f"begin with 'Of the {of}' are of that model"
+            f"The verdict's first sentence and the audit are about the {of}. This signature is the "
+            f"{titles[own]}, which was {'audited as well' if is_audited else 'not audited'}."
         )
-        note += "." if of_own else ", and there are none of this one's own."
+        if others:
+            note += f" Findings that begin with 'Of the {of}' are of that model."
     by_severity = {
         severity: [one["text"] for one in found if one["severity"] == severity]
         for severity in ("red", "amber")

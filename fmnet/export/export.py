@@ -55,9 +55,9 @@ class Exported:
 
     @property
     def known(self) -> str:
-        """Say how the verdict begins and how many red findings go with the bundle."""
-        verdict = (self.evidence.verdict or "verdict not recorded").partition(". ")[0]
-        return f"{verdict.rstrip('.')}; {count_red(self.evidence)} in its model card"
+        """State the red findings that go with the bundle, a line each, or that there are none."""
+        counted = f"{count_red(self.evidence)} in its model card"
+        return "\n- ".join([f"{counted}:", *self.evidence.red]) if self.evidence.red else counted
 
 
 def export_run(

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from fmnet.deploy.evidence import without_model
 from fmnet.study.audit.motion import EXPLAINED
 from fmnet.study.crossval import NETWORK
 from fmnet.study.report.words import name_of, with_interval
@@ -66,9 +67,9 @@ def exported_model(metrics: Mapping[str, Any]) -> str:
 
 def network_findings(metrics: Mapping[str, Any]) -> list[Finding]:
     """List what the audit says of the network beside what it says of the exported model."""
-    said = {one["text"] for one in metrics.get("audit", {}).get("findings", [])}
+    said = {without_model(one["text"]) for one in metrics.get("audit", {}).get("findings", [])}
     network = metrics.get("audit_network", {}).get("findings", [])
-    return [one for one in network if one["text"] not in said]
+    return [one for one in network if without_model(one["text"]) not in said]
 
 
 def rival_shortcuts(models: Mapping[str, Any], model: str = NETWORK) -> list[str]:

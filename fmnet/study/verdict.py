@@ -43,8 +43,8 @@ def verdict(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str:
         sentences.append(f"{EXPLAINED}, see below.")
     if alike := {who for group in _look_alikes(metrics) for who in group["people"]}:
         sentences.append(
-            f"None of this holds if some of {len(alike)} people are one under several names, as "
-            "their maps suggest, see below."
+            f"None of this holds if people are in it twice: the maps of {len(alike)} are as alike "
+            "as those of one person under several names, see below."
         )
     if is_choice:
         sentences.append(_alone_sentence(metrics, names))
@@ -81,8 +81,13 @@ def comparison_with(metrics: Mapping[str, Any], rival: str) -> Mapping[str, Any]
 def _network_sentence(metrics: Mapping[str, Any], names: Mapping[str, str], alone: str = "") -> str:
     """Say what the network reaches, and whether that is above chance by its own p-value."""
     name = _capital(names.get(NETWORK, NETWORK))
-    head = f"{name}{alone}: AUC {_figure(metrics['models'][NETWORK])}"
+    reached = f"AUC {_figure(metrics['models'][NETWORK])}"
+    head = f"{name}{alone}: {reached}"
     found = metrics.get("permutation", {}).get("models", {}).get(NETWORK)
+    if (
+        alone and "permutation" not in metrics
+    ):  # the exported model's sentence says that nothing was tested
+        return f"{name} by itself: {reached}."
     if found is None:
         return f"{head}; whether that is above chance was not tested (permutation.n=100 would)."
     n = metrics["permutation"]["n"]
@@ -95,7 +100,7 @@ def _choice_sentence(metrics: Mapping[str, Any], names: Mapping[str, str]) -> st
     exported, permutation = metrics["exported"], metrics.get("permutation")
     model, n_models = exported["model"], len(exported["among"])
     head = (
-        f"{_capital(names.get(model, model))}, which export takes: "
+        f"{_capital(names.get(model, model))}, which export takes by default: "
         f"AUC {_figure(metrics['models'][model])}"
     )
     if "auc_corrected" in exported:
@@ -123,7 +128,8 @@ def _alone_sentence(metrics: Mapping[str, Any], names: Mapping[str, str]) -> str
     if own is None or not can_tell(metrics["permutation"]["n"]):
         return ""
     verb = "is" if _is_above(own["observed"], own["p"]) else "is not"
-    return f"By itself, {ALONE}, it {verb} above chance ({say_p(own['p'])})."
+    name = names.get(NETWORK, NETWORK)
+    return f"By itself, {ALONE}, the {name} {verb} above chance ({say_p(own['p'])})."
 
 
 def _judge_chance(metrics: Mapping[str, Any], model: str, p: float, against: str) -> str:
@@ -249,11 +255,13 @@ def _export_sentence(
     """Say which final model export takes, why, and whether a better one can't be exported."""
     models, n_permutations = metrics["models"], metrics.get("permutation", {}).get("n", 0)
     name, best = exported["model"], best_rival(models)
-    said = f"Export takes the {names.get(name, name)}: {exported['why']}."
+    said = f"By default export takes the {names.get(name, name)}: {exported['why']}."
     low, _ = exported.get("auc_corrected_ci", models[name]["auc_ci"])
     is_clear = exported.get("p", 0.0) < ALPHA or not can_tell(n_permutations)
     if low <= CHANCE:
-        said += " Its interval reaches 0.5 or less, so that it takes allow_uninformative=true."
+        interval = "The corrected" if "auc_corrected_ci" in exported else "Its"
+        said += f" {interval} interval reaches 0.5 or less, so that it takes "
+        said += "allow_uninformative=true."
     elif not is_clear:
         said += " Permutations don't tell it from chance, so that it takes "
         said += "allow_uninformative=true."

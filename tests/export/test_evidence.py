@@ -93,7 +93,20 @@ def test_network_that_was_not_chosen_has_its_own_figures_and_says_whose_findings
         "Of the linear SVM: The score follows age.",
         "Of the linear SVM: Image scale only reaches AUC 0.80.",
     ]
-    assert "audited the linear SVM, and this signature is the scale space" in known.note
+    assert known.note == (
+        "The verdict's first sentence and the audit are about the linear SVM. This signature is "
+        "the scale space, which was audited as well. Findings that begin with 'Of the linear SVM' "
+        "are of that model."
+    )
+
+
+def test_note_speaks_of_no_findings_where_there_are_none_and_says_what_was_not_audited(gather):
+    nothing = METRICS | {"findings": [], "audit_network": {"findings": []}}
+    known = gather(nothing, model="network", asked="network", n_models=1, chosen=ALONE)
+    assert known.note.endswith("is the scale space, which was audited as well.")
+    of_network = METRICS | {"findings": [], "audit": {"model": "network"}}
+    known = gather(of_network, asked="linear")
+    assert known.note.endswith("is the linear SVM, which was not audited.")
 
 
 def test_finding_of_both_models_is_said_once(gather):
@@ -101,6 +114,13 @@ def test_finding_of_both_models_is_said_once(gather):
     known = gather(METRICS | {"audit_network": both}, "network", "network", 1)
     assert known.red[0] == "The score follows age."
     assert known.red[1:] == ["Of the linear SVM: Image scale only reaches AUC 0.80."]
+
+
+def test_column_that_alone_reaches_both_models_is_named_once(gather):
+    texts = [f"tiv alone tells; the {model} reaches 0.80." for model in ("SVM", "scale space")]
+    of_svm, of_network = [[{"severity": "red", "text": text}] for text in texts]
+    metrics = METRICS | {"findings": of_svm, "audit_network": {"findings": of_network}}
+    assert gather(metrics, "network", "network", 1).red == [texts[1]]
 
 
 def test_run_of_before_audited_the_network(gather):

@@ -256,12 +256,13 @@ def test_evidence_is_that_of_the_run(finished, chosen, bundle):
         assert one.evidence.auc == metrics["models"][name]["auc"]
         assert (one.evidence.n_subjects, one.evidence.n_positive) == (24, 12)
     assert chosen.exported.evidence == chosen.bundle.evidence
-    assert chosen.exported.known.startswith(metrics["verdict"].partition(". ")[0][:40])
-    assert "red finding" in chosen.exported.known
+    counted, *red = chosen.exported.known.split("\n- ")
+    assert "red finding" in counted
+    assert red == chosen.exported.evidence.red
 
 
 def test_run_without_metrics_is_exported_and_says_what_is_not_recorded(run):
     (run / "metrics.json").unlink()
     exported = export_run(str(run), str(run.parent / "bundle"), n_check=1)
-    assert exported.known == "verdict not recorded; red findings not recorded in its model card"
+    assert exported.known == "red findings not recorded in its model card"
     assert "Red findings not recorded" in (run.parent / "bundle" / "MODEL_CARD.md").read_text()

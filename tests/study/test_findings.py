@@ -1,7 +1,7 @@
 import pytest
 
 from fmnet.study.audit.audit import findings
-from fmnet.study.findings import all_findings, rival_shortcuts
+from fmnet.study.findings import all_findings, network_findings, rival_shortcuts
 
 
 def figures(auc, low, high):
@@ -90,6 +90,21 @@ def test_findings_are_about_the_model_that_is_exported_and_reruns_about_the_netw
     assert found[2][2].endswith("the linear SVM reaches 0.82 [0.72, 0.90].")
     del again["models"]["linear_svm"]  # which need not have been run again
     assert "the ResNet reaches AUC 0.55" in all_findings(metrics)[0]["text"]
+
+
+def test_column_that_alone_reaches_both_models_is_not_repeated_of_the_network():
+    both = {
+        key: {"findings": [finding(f"tiv alone tells; the {model} reaches 0.80."), *more]}
+        for key, model, more in (
+            ("audit", "SVM", []),
+            ("audit_network", "ResNet", [finding("The ResNet's score depends on age.")]),
+        )
+    }
+    assert [one["text"] for one in network_findings(both)] == ["The ResNet's score depends on age."]
+
+
+def finding(text):
+    return {"severity": "red", "text": text}
 
 
 def test_grave_findings_come_first():

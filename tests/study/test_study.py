@@ -147,7 +147,7 @@ def test_both_final_models_of_a_control_are_marked(study_root, tmp_path):
 
 def test_verdict_says_what_is_exported(finished):
     metrics = json.loads((finished.run_dir / "metrics.json").read_text())
-    said = "Export takes the linear SVM: its out-of-fold AUC, "
+    said = "By default export takes the linear SVM: its out-of-fold AUC, "
     assert said in metrics["verdict"]
     assert said in (finished.run_dir / "report.html").read_text()
 

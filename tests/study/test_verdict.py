@@ -179,11 +179,27 @@ def test_warnings_in_the_audit_of_the_network_are_counted_apart():
     assert verdict(given, NAMES).endswith(said)
 
 
+def test_study_without_permutations_says_once_that_nothing_was_tested():
+    given = chosen("linear_svm")
+    del given["permutation"]
+    text = verdict(given, NAMES)
+    assert text.count("was not tested (permutation.n=100 would)") == 1
+    assert "ResNet by itself: AUC 0.70 [0.60, 0.80]." in text
+
+
+def test_interval_that_reaches_a_half_is_said_to_be_the_corrected_one():
+    given = chosen("network", 0.04)
+    given["exported"]["auc_corrected_ci"] = [0.49, 0.7]
+    assert "The corrected interval reaches 0.5 or less" in verdict(given, NAMES)
+
+
 def test_people_who_may_be_one_under_several_names_come_before_all_that_rests_on_them():
     red = finding("red") | {"text": "4 people have maps as alike as ... under several names: ..."}
     alike = {"look_alikes": [{"people": ["a", "b"]}, {"people": ["c", "d"]}]}
     said = verdict(metrics() | {"findings": [red, finding("red", "age")], "audit": alike}, NAMES)
-    assert said.split(". ")[1].startswith("None of this holds if some of 4 people are one under")
+    assert said.split(". ")[1].startswith(
+        "None of this holds if people are in it twice: the maps of 4 are"
+    )
     assert said.endswith("1 warning about confounds below (age).")
 
 
@@ -211,14 +227,18 @@ def test_difference_is_read_in_the_right_direction():
 @pytest.mark.parametrize(
     ("model", "more", "said"),
     [
-        ("linear_svm", {}, "Export takes the linear SVM: it is simpler."),
+        ("linear_svm", {}, "By default export takes the linear SVM: it is simpler."),
         ("network", {"frem": (0.9, 0.8, 1.0)}, "FREM reaches more, 0.900, but can't be exported."),
         (
             "network",
             {"connectivity_tangent": (0.9, 0.8, 1.0)},
             "Connectivity_tangent reaches more, 0.900, but can't be exported.",
         ),
-        ("network", {"frem": (0.69, 0.6, 0.8)}, "Export takes the ResNet: it is simpler."),
+        (
+            "network",
+            {"frem": (0.69, 0.6, 0.8)},
+            "By default export takes the ResNet: it is simpler.",
+        ),
     ],
 )
 def test_model_that_is_exported_is_named_last(model, more, said):
@@ -247,23 +267,27 @@ def chosen(model, p=None, among=("network", "linear_svm", "logistic_ridge"), **m
         (
             chosen("network", 0.04),
             [
-                "ResNet, which export takes: AUC 0.70 [0.60, 0.80], or 0.60 [0.51, 0.70] corrected "
-                "for its having been chosen among 3 models, above chance (first repeat: AUC 0.70 "
-                "against the largest of the 3 in each of 99 permutations, p = 0.040).",
-                "By itself, as if it alone had been planned, it is above chance (p = 0.030).",
+                "ResNet, which export takes by default: AUC 0.70 [0.60, 0.80], or 0.60 "
+                "[0.51, 0.70] corrected for its having been chosen among 3 models, above chance "
+                "(first repeat: AUC 0.70 against the largest of the 3 in each of 99 "
+                "permutations, p = 0.040).",
+                "By itself, as if it alone had been planned, the ResNet is above chance (p = "
+                "0.030).",
             ],
         ),
         (
             chosen("network", 0.08),
             [
                 "chosen among 3 models, not distinguishable from chance (first repeat: AUC 0.70 ",
-                "By itself, as if it alone had been planned, it is above chance (p = 0.030).",
+                "By itself, as if it alone had been planned, the ResNet is above chance (p = "
+                "0.030).",
             ],
         ),
         (
             chosen("linear_svm", 0.08),
             [
-                "Linear SVM, which export takes: AUC 0.65 [0.55, 0.75], or 0.60 [0.51, 0.70]",
+                "Linear SVM, which export takes by default: AUC 0.65 [0.55, 0.75], or 0.60 "
+                "[0.51, 0.70]",
                 "not distinguishable from chance (first repeat: AUC 0.65 against the largest of "
                 "the 3 in each of 99 permutations, p = 0.080).",
                 "ResNet by itself, as if it alone had been planned: AUC 0.70 [0.60, 0.80], above "

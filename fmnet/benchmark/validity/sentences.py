@@ -47,7 +47,7 @@ LINEAR = {
 #: Sentences by what they claim, as patterns of verdict and findings.
 CLAIMS = {
     "exported model above chance": r"^(?!.*by itself)[^;]*, above chance \(",
-    "network above chance by itself": r"[Bb]y itself, .*(it is|,) above chance \(",
+    "network above chance by itself": r"[Bb]y itself, .*( is|,) above chance \(",
     "better than a linear model": r"is better than the",
     "worse than a linear model": r"is worse than the",
     "head motion explains the result": r"^Head motion explains the result:",

@@ -79,6 +79,7 @@ def _describe(column: pd.Series) -> str:
     if known.empty:
         return "not known"
     if pd.api.types.is_numeric_dtype(known):
-        return f"{known.mean():.3g} ({known.std():.2g})"
+        mean, sd = float(f"{known.mean():.3g}"), float(f"{known.std():.2g}")
+        return f"{mean:g} ({sd:g})"  # 1450 (120), not 1.45e+03 (1.2e+02)
     counts = known.value_counts().sort_index()
     return ", ".join(f"{level} {count}" for level, count in counts.items())

@@ -40,9 +40,10 @@ def said(verdict, *findings):
     ("sentence", "claim"),
     [
         (
-            "Linear SVM, which export takes: AUC 0.70 [0.51, 0.85], or 0.66 [0.50, 0.80] corrected "
-            "for its having been chosen among 4 models, above chance (first repeat: AUC 0.70 "
-            "against the largest of the 4 in each of 20 permutations, p = 0.048).",
+            "Linear SVM, which export takes by default: AUC 0.70 [0.51, 0.85], or 0.66 "
+            "[0.50, 0.80] corrected for its having been chosen among 4 models, above chance "
+            "(first repeat: AUC 0.70 against the largest of the 4 in each of 20 permutations, "
+            "p = 0.048).",
             "exported model above chance",
         ),
         (
@@ -51,7 +52,7 @@ def said(verdict, *findings):
             "exported model above chance",
         ),
         (
-            "By itself, as if it alone had been planned, it is above chance (p = 0.048).",
+            "By itself, as if it alone had been planned, the network is above chance (p = 0.048).",
             "network above chance by itself",
         ),
         (

@@ -10,6 +10,12 @@ def test_numbers_differ_by_their_pooled_sd():
     assert standardised_difference(one, other) == pytest.approx(3 / np.sqrt((1 + 4) / 2))
 
 
+def test_large_numbers_are_written_out():
+    people = pd.DataFrame({"label": [0, 0, 1, 1], "tiv": [1300.0, 1500, 1500, 1700]})
+    (row,) = balance_table(people)
+    assert (row["negative"], row["positive"]) == ("1400 (140)", "1600 (140)")
+
+
 def test_two_categories_follow_the_formula_for_shares():
     one, other = pd.Series(list("aaab")), pd.Series(list("abbb"))
     share = 3.5 / 5  # of three in four, drawn together by half a person a level
