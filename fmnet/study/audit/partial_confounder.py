@@ -49,13 +49,14 @@ def partial_confounder_test(
     logs = conditional_logs(covariate, label)
     design = pd.get_dummies(covariate.to_frame(), dtype=float).to_numpy()
     rng = np.random.default_rng(seed)
-    order = np.arange(len(score))
-    observed = explained_share(score, design[order])
+    start = np.arange(len(score))
     # All permutations start from one common state, so that they are exchangeable with the order
     # observed, which may itself have been reached from there.
-    hub = _walk(order, logs, label, rng)
-    null = [explained_share(score, design[_walk(hub, logs, label, rng)]) for _ in range(n_draws)]
-    return (sum(value >= observed - 1e-12 for value in null) + 1) / (n_draws + 1)
+    hub = _walk(start[None], logs, label, rng)
+    orders = _walk(np.repeat(hub, n_draws, axis=0), logs, label, rng)
+    observed = explained_shares(score, design, start[None])[0]
+    null = explained_shares(score, design, orders)
+    return (int((null >= observed - 1e-12).sum()) + 1) / (n_draws + 1)
 
 
 def full_confounder_test(
@@ -79,16 +80,13 @@ def full_confounder_test(
     """
     logs = conditional_logs(normal_scores(covariate), label)
     rng = np.random.default_rng(seed)
-    is_positive = label == 1
-
-    def gap(order: NDArray[np.intp]) -> float:
-        placed = score[order]
-        return float(placed[is_positive].mean() - placed[~is_positive].mean())
-
     start = np.arange(len(score))
-    hub = _walk(start, logs, label, rng)
-    null = [gap(_walk(hub, logs, label, rng)) for _ in range(n_draws)]
-    return (sum(value >= gap(start) - 1e-12 for value in null) + 1) / (n_draws + 1)
+    hub = _walk(start[None], logs, label, rng)
+    orders = _walk(np.repeat(hub, n_draws, axis=0), logs, label, rng)
+    is_positive = label == 1
+    placed = score[np.concatenate([start[None], orders])]
+    gaps = placed[:, is_positive].mean(axis=1) - placed[:, ~is_positive].mean(axis=1)
+    return (int((gaps[1:] >= gaps[0] - 1e-12).sum()) + 1) / (n_draws + 1)
 
 
 def normal_scores(covariate: pd.Series) -> pd.Series:
@@ -115,30 +113,55 @@ def conditional_logs(covariate: pd.Series, label: NDArray[np.int64]) -> Floats:
     return np.asarray(shares[[levels.index(value) for value in covariate]])
 
 
-def explained_share(score: Floats, design: NDArray[Any]) -> float:
-    """Share of the score's variance that a linear model of the design explains."""
-    full = np.column_stack([np.ones(len(score)), design])
-    residual = score - full @ np.linalg.lstsq(full, score, rcond=None)[0]
-    total = ((score - score.mean()) ** 2).sum()
-    return float(1 - (residual**2).sum() / total) if total > 0 else 0.0
+def explained_shares(score: Floats, design: NDArray[Any], orders: NDArray[np.intp]) -> Floats:
+    """Shares of the score's variance that a linear model explains, for D orders of its design.
+
+    Parameters
+    ----------
+    score : ndarray of float, shape (N,)
+        What is explained.
+    design : ndarray, shape (N, K)
+        By what.
+    orders : ndarray of int, shape (D, N)
+        Which of its rows stands where.
+
+    Returns
+    -------
+    ndarray of float, shape (D,)
+        From 0 to 1.
+    """
+    centred = design - design.mean(axis=0)
+    axes, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    basis = axes[:, sizes > 1e-10 * max(float(sizes.max(initial=0.0)), 1.0)]  # (N, R)
+    left = score - score.mean()
+    total = float(left @ left)
+    if total <= 0:
+        return np.zeros(len(orders))
+    along = np.einsum("dnr,n->dr", basis[orders], left)
+    return np.asarray((along**2).sum(axis=1) / total)
 
 
 def _walk(
-    order: NDArray[np.intp], logs: Floats, label: NDArray[np.int64], rng: np.random.Generator
+    orders: NDArray[np.intp], logs: Floats, label: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """Swap random disjoint pairs of covariate values with the odds that their densities give."""
-    order = order.copy()
-    half = len(order) // 2
+    """Swap random disjoint pairs of covariate values with the odds that their densities give.
+
+    `orders`, (D, N), walk independently of one another.
+    """
+    orders = orders.copy()
+    half = orders.shape[1] // 2
+    rows = np.arange(len(orders))[:, None]
     for _ in range(N_STEPS):
-        shuffled = rng.permutation(len(order))
-        one, other = shuffled[:half], shuffled[half : 2 * half]
+        shuffled = rng.random(orders.shape).argsort(axis=1)
+        one, other = shuffled[:, :half], shuffled[:, half : 2 * half]
+        first, second = orders[rows, one], orders[rows, other]
         gain = (
-            logs[order[other], label[one]]
-            + logs[order[one], label[other]]
-            - logs[order[one], label[one]]
-            - logs[order[other], label[other]]
+            logs[second, label[one]]
+            + logs[first, label[other]]
+            - logs[first, label[one]]
+            - logs[second, label[other]]
         )
-        swaps = rng.random(half) < 1 / (1 + np.exp(-np.clip(gain, -50, 50)))
-        first, second = one[swaps], other[swaps]
-        order[first], order[second] = order[second], order[first]
-    return order
+        swaps = rng.random(gain.shape) < 1 / (1 + np.exp(-np.clip(gain, -50, 50)))
+        orders[rows, one] = np.where(swaps, second, first)
+        orders[rows, other] = np.where(swaps, first, second)
+    return orders

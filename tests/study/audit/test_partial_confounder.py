@@ -1,10 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from fmnet.study.audit.partial_confounder import (
     conditional_logs,
-    explained_share,
+    explained_shares,
     full_confounder_test,
     partial_confounder_test,
 )
@@ -50,10 +51,26 @@ def test_order_alone_counts():
 
 
 def test_plain_correlation_would_have_rejected_there():
+    start = np.arange(70)[None]
     shares = [
-        explained_share(draw(seed)[0], draw(seed)[1].to_frame().to_numpy()) for seed in range(20)
+        explained_shares(draw(seed)[0], draw(seed)[1].to_frame().to_numpy(), start)[0]
+        for seed in range(20)
     ]
     assert np.mean(shares) > 0.03
+
+
+def test_shares_are_those_of_a_regression_on_the_design_in_each_order():
+    rng = np.random.default_rng(0)
+    score, design = rng.normal(size=9), np.eye(3)[rng.integers(0, 3, 9)]  # sums to 1: no full rank
+    orders = np.stack([rng.permutation(9) for _ in range(4)])
+
+    shares = explained_shares(score, design, orders)
+
+    expected = [
+        LinearRegression().fit(design[one], score).score(design[one], score) for one in orders
+    ]
+    np.testing.assert_allclose(shares, expected)
+    assert explained_shares(np.ones(9), design, orders).tolist() == [0.0] * 4
 
 
 @pytest.mark.parametrize("is_category", [False, True])
