@@ -128,7 +128,7 @@ def correction(training: Mapping[str, Any], n_models: int) -> str:
         return optimism(n_models)
     if n_models < 2:
         said = (
-            "Its AUC is not corrected for a choice: it is the model for whoever had settled on it "
+            "Its AUC is not corrected for a choice, and needs none where this model was settled on "
             "before there were any figures"
         )
     else:

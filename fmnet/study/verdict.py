@@ -10,6 +10,7 @@ from fmnet.study.audit.motion import EXPLAINED
 from fmnet.study.crossval import NETWORK
 from fmnet.study.findings import exported_model, network_findings, rival_shortcuts
 from fmnet.study.intervals import is_below_chance
+from fmnet.study.report.words import is_corrected
 
 LINEAR = ("linear_svm", "logistic_ridge", "shrinkage_lda", "frem", "space_net")
 #: Linear in connections between time courses, which only BOLD has.
@@ -259,7 +260,7 @@ def _export_sentence(
     low, _ = exported.get("auc_corrected_ci", models[name]["auc_ci"])
     is_clear = exported.get("p", 0.0) < ALPHA or not can_tell(n_permutations)
     if low <= CHANCE:
-        interval = "The corrected" if "auc_corrected_ci" in exported else "Its"
+        interval = "The corrected" if is_corrected(metrics) else "Its"
         said += f" {interval} interval reaches 0.5 or less, so that it takes "
         said += "allow_uninformative=true."
     elif not is_clear:

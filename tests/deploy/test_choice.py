@@ -194,7 +194,7 @@ def test_signature_is_judged_by_what_is_left_after_the_choice(chosen, said):
             "Corrected for its having been chosen among 3 models by these same folds, its AUC is "
             "0.60 [0.51, 0.70]; p = 0.031 by 99 permutations, that choice made anew in each.",
         ),
-        (CORRECTED | {"among": ["network"]}, 1, "for whoever had settled on it before there were"),
+        (CORRECTED | {"among": ["network"]}, 1, "was settled on before there were any figures"),
     ],
 )
 def test_what_the_choice_does_to_the_figures_is_said(chosen, n_models, said):

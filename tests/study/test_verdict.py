@@ -104,6 +104,13 @@ def test_model_that_is_not_above_chance_is_exported_only_when_asked_for():
     )
 
 
+def test_interval_that_decides_on_export_is_the_corrected_one():
+    exported = {"model": "network", "why": "it is larger", "among": ["network", "linear_svm"]}
+    exported |= {"auc_corrected": 0.66, "auc_corrected_ci": [0.48, 0.79]}
+    said = verdict(metrics(network=(0.7, 0.52, 0.83)) | {"exported": exported}, NAMES)
+    assert "The corrected interval reaches 0.5 or less, so that" in said
+
+
 @pytest.mark.parametrize(
     "given",
     [
