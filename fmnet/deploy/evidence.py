@@ -162,6 +162,8 @@ def say_auc(evidence: Evidence) -> str:
     said = _figure(evidence.auc, evidence.auc_ci)
     if evidence.auc is None or (evidence.n_candidates or 1) < 2:
         return said
+    if evidence.auc_corrected is None:
+        return f"{said}, not corrected for its choice among {evidence.n_candidates} models"
     corrected = _figure(evidence.auc_corrected, evidence.auc_corrected_ci)
     return f"{said}, corrected for its choice among {evidence.n_candidates} models {corrected}"
 

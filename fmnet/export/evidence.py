@@ -1,5 +1,6 @@
 """What a run found out about the model that is exported, gathered from its files."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -99,13 +100,21 @@ def _findings(
         of_own = metrics.get("audit_network", {}).get("findings", []) if own == NETWORK else []
         known = {without_model(one["text"]) for one in of_own}
         others = [one for one in found if without_model(one["text"]) not in known]
-        found = [*of_own, *(one | {"text": f"Of the {of}: {one['text']}"} for one in others)]
+        # runs of before called it that; what is said of people or of this model names neither
+        names = {of} if own == NETWORK else {of, NETWORK}
+        pattern = re.compile("|".join(rf"\b[Tt]he {re.escape(name)}" for name in names))
+        of_other = [pattern.search(one["text"]) for one in others]
+        found = [
+            one | {"text": f"Of the {of}: {one['text']}"} if is_of_other else one
+            for one, is_of_other in zip(others, of_other, strict=True)
+        ]
+        found = [*of_own, *found]
         is_audited = own == NETWORK and "audit_network" in metrics
         note = (
             f"The verdict's first sentence and the audit are about the {of}. This signature is the "
             f"{titles[own]}, which was {'audited as well' if is_audited else 'not audited'}."
         )
-        if others:
+        if any(of_other):
             note += f" Findings that begin with 'Of the {of}' are of that model."
     by_severity = {
         severity: [one["text"] for one in found if one["severity"] == severity]

@@ -26,7 +26,7 @@ from fmnet.deploy.run_files import (
 from fmnet.deploy.sums import SUMS, read_bounded
 from fmnet.errors import RunError
 from fmnet.study.lock import MARKER, holding, mark_run_folder, refuse
-from fmnet.study.run_folder import OPENINGS, changed_settings
+from fmnet.study.run_folder import OPENINGS, added_baselines, changed_settings
 
 #: Where logs of an earlier run wait until the one that replaces it has results.
 REPLACED = ".replaced"
@@ -85,6 +85,9 @@ def claim_run_folder(run_dir: Path, config_yaml: str, overwrite: bool, resume: b
     check_run_files(run_dir, ["config.yaml"])
     if changed := changed_settings(run_dir, config_yaml):
         what = f"with other settings for {', '.join(changed)}"
+        if added := added_baselines(run_dir, config_yaml):  # an earlier version had fewer
+            without = " ".join(f"~baselines.{name}" for name in added)
+            what += f" (without {', '.join(added)}: add {without} to go on with it)"
         if resume:
             action = "repeat the command as it was, or choose another run_dir"
             raise refuse(run_dir, f"a run {what}", action)

@@ -140,6 +140,13 @@ def changed_settings(run_dir: Path, config_yaml: str) -> list[str]:
     return [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
 
 
+def added_baselines(run_dir: Path, config_yaml: str) -> list[str]:
+    """Name the baselines of a configuration that a run, whose settings can be read, had not."""
+    before = fixed_settings((run_dir / "config.yaml").read_text("utf-8")).get("baselines")
+    now = fixed_settings(config_yaml).get("baselines")
+    return [name for name in now or {} if name not in (before or {})]
+
+
 def write_json(content: Any, path: Path) -> None:
     """Write JSON with a final newline."""
     write_whole(as_json(content), path)

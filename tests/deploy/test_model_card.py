@@ -121,7 +121,7 @@ def test_what_a_run_did_not_record_is_said(bundle):
     known = known_of(bundle, little | {"p_of": "not tested by permutation"})
     assert "**Verdict of the study:** not recorded" in known
     assert "**Red findings not recorded**." in known
-    assert "0.80, corrected for its choice among 2 models not recorded." in known
+    assert "0.80, not corrected for its choice among 2 models." in known
     assert "Permutation test: not tested by permutation." in known
     assert "9 people (how many of each group is not recorded)" in known
     assert "For which groups probabilities are stated is not recorded." in known

@@ -30,9 +30,11 @@ METRICS = {
         },
     },
     "audit": {"model": "linear_svm", "findings": []},
-    "audit_network": {"findings": [{"severity": "red", "text": "The network follows age."}]},
+    "audit_network": {
+        "findings": [{"severity": "red", "text": "The scale space's score follows age."}]
+    },
     "findings": [
-        {"severity": "red", "text": "The score follows age."},
+        {"severity": "red", "text": "The linear SVM's score follows age."},
         {"severity": "red", "text": "Image scale only reaches AUC 0.80."},
         {"severity": "amber", "text": "The groups differ in sex."},
     ],
@@ -74,7 +76,10 @@ def test_model_that_was_chosen_has_the_p_of_the_choice_and_its_corrected_auc(gat
     assert known.p_of == "the largest AUC among the scale space and the linear SVM"
     assert (known.n_subjects, known.n_positive, known.n_negative, known.n_scans) == (9, 4, 5, 10)
     assert known.verdict == METRICS["verdict"]
-    assert known.red == ["The score follows age.", "Image scale only reaches AUC 0.80."]
+    assert known.red == [
+        "The linear SVM's score follows age.",
+        "Image scale only reaches AUC 0.80.",
+    ]
     assert known.amber == ["The groups differ in sex."]
     assert known.note is None
     assert known.calibration.pop("sentence").startswith(
@@ -89,10 +94,11 @@ def test_network_that_was_not_chosen_has_its_own_figures_and_says_whose_findings
     assert (known.p_of, known.n_candidates) == ("the AUC of the scale space", 1)
     assert known.auc_corrected is None
     assert known.red == [
-        "The network follows age.",
-        "Of the linear SVM: The score follows age.",
-        "Of the linear SVM: Image scale only reaches AUC 0.80.",
+        "The scale space's score follows age.",
+        "Of the linear SVM: The linear SVM's score follows age.",
+        "Image scale only reaches AUC 0.80.",
     ]
+    assert known.amber == ["The groups differ in sex."]  # which is of people, not of a model
     assert known.note == (
         "The verdict's first sentence and the audit are about the linear SVM. This signature is "
         "the scale space, which was audited as well. Findings that begin with 'Of the linear SVM' "
@@ -112,8 +118,8 @@ def test_note_speaks_of_no_findings_where_there_are_none_and_says_what_was_not_a
 def test_finding_of_both_models_is_said_once(gather):
     both = {"findings": METRICS["findings"][:1]}
     known = gather(METRICS | {"audit_network": both}, "network", "network", 1)
-    assert known.red[0] == "The score follows age."
-    assert known.red[1:] == ["Of the linear SVM: Image scale only reaches AUC 0.80."]
+    assert known.red[0] == "The linear SVM's score follows age."
+    assert known.red[1:] == ["Image scale only reaches AUC 0.80."]
 
 
 def test_column_that_alone_reaches_both_models_is_named_once(gather):
@@ -126,8 +132,9 @@ def test_column_that_alone_reaches_both_models_is_named_once(gather):
 def test_run_of_before_audited_the_network(gather):
     older = {key: METRICS[key] for key in ("models", "titles", "findings", "verdict")}
     older["permutation"] = METRICS["permutation"]
+    older["findings"] = [{"severity": "red", "text": "The network's score follows age."}]
     known = gather(older, chosen={})
-    assert known.red[0] == "Of the scale space: The score follows age."
+    assert known.red[0] == "Of the scale space: The network's score follows age."
     assert known.p == 0.01
     assert known.p_of == "the AUC of the linear SVM, without regard to its choice among 2 models"
     assert known.auc_corrected is None

@@ -49,6 +49,13 @@ def test_finished_run_is_kept_unless_told_otherwise(tmp_path):
     assert (run_dir / "predictions.tsv").read_text() == "0.7"
 
 
+def test_run_of_before_a_baseline_says_how_it_is_gone_on_with(tmp_path):
+    run_dir = finish(tmp_path / "run")
+    said = r"without lda, svm: add ~baselines\.lda ~baselines\.svm to go on with it"
+    with pytest.raises(RunError, match=said):
+        claim(run_dir, config="seed: 0\nbaselines: {lda: {a: 1}, svm: {a: 1}}\n", resume=True)
+
+
 def test_unfinished_run_is_gone_on_with_by_the_same_command_only(tmp_path):
     run_dir = finish(tmp_path / "run")
     (run_dir / "metrics.json").unlink()
