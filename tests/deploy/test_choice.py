@@ -244,3 +244,15 @@ def test_what_is_left_after_the_choice_goes_with_the_model(tmp_path):
         "chosen among 2 models by these same folds, its AUC is 0.60 [0.51, 0.70]."
     )
     assert choose_model(tmp_path, "linear").record["chosen"] == {}
+
+
+def test_figures_of_a_run_that_was_gone_on_with_take_the_place_of_those_of_before(tmp_path):
+    earlier = {
+        "network": {"auc": 0.6, "auc_ci": [0.5, 0.7]},
+        "svm": {"auc": 0.7, "auc_ci": [0.6, 0.8]},
+    }
+    write_record(tmp_path, "model", model="network", title="net", crossvalidation=earlier)
+    now = {"network": {"auc": 0.6, "auc_ci": [0.4, 0.8]}, "svm": {"auc": 0.9, "auc_ci": [0.8, 1]}}
+    (tmp_path / "metrics.json").write_text(json.dumps({"models": now}))
+    found = choose_model(tmp_path, "network").record["crossvalidation"]
+    assert found == {"network": now["network"], "svm": earlier["svm"]}  # which is another run's
