@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -210,6 +211,7 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
         record = read_record(folders[asked])
         why = f"model={asked} was asked for"
         record["chosen"] = read_chosen(run_dir, asked, record["model"])
+        _restate(record, run_dir)
         return Choice(folders[asked], record, asked, why, len(record["chosen_among"]))
     records = {name: read_record(folder) for name, folder in folders.items()}
     candidates = {name: _candidate(record) for name, record in records.items()}
@@ -217,6 +219,7 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
     name = next(name for name, one in candidates.items() if one is best)
     n_models = sum(len(record["chosen_among"]) for record in records.values())
     records[name]["chosen"] = read_chosen(run_dir, asked, records[name]["model"])
+    _restate(records[name], run_dir)
     return Choice(folders[name], records[name], asked, why, n_models)
 
 
@@ -250,6 +253,19 @@ def read_chosen(run_dir: Path, asked: ModelName, model: str) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return chosen
+
+
+def _restate(record: dict[str, Any], run_dir: Path) -> None:
+    """Take the figures of a run that a later version went on with, which has other intervals."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        own = record["crossvalidation"]
+        models = rename_network(json.loads((run_dir / "metrics.json").read_text("utf-8"))["models"])
+        same = {
+            name: models[name]
+            for name in own.keys() & models.keys()
+            if abs(models[name]["auc"] - own[name]["auc"]) <= 1e-6 and "auc_ci" in models[name]
+        }
+        record["crossvalidation"] = {name: same.get(name, own[name]) for name in own}
 
 
 def warnings_of(training: Mapping[str, Any]) -> list[str]:

@@ -262,3 +262,15 @@ def test_small_p_value_of_many_permutations_is_never_none():
     given = training(0.7, 0.4, 0.9, chosen=chosen)
     assert correction(given, 1).endswith("; p < 0.001 by 4999 permutations.")
     assert "; p < 0.001)" in warnings_of(given)[0]
+
+
+def test_figures_of_a_run_that_was_gone_on_with_take_the_place_of_those_of_before(tmp_path):
+    earlier = {
+        "network": {"auc": 0.6, "auc_ci": [0.5, 0.7]},
+        "svm": {"auc": 0.7, "auc_ci": [0.6, 0.8]},
+    }
+    write_record(tmp_path, "model", model="network", title="net", crossvalidation=earlier)
+    now = {"network": {"auc": 0.6, "auc_ci": [0.4, 0.8]}, "svm": {"auc": 0.9, "auc_ci": [0.8, 1]}}
+    (tmp_path / "metrics.json").write_text(json.dumps({"models": now}))
+    found = choose_model(tmp_path, "network").record["crossvalidation"]
+    assert found == {"network": now["network"], "svm": earlier["svm"]}  # which is another run's
