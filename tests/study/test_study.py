@@ -148,8 +148,12 @@ def test_both_final_models_of_a_control_are_marked(study_root, tmp_path):
 def test_verdict_says_what_is_exported(finished):
     metrics = json.loads((finished.run_dir / "metrics.json").read_text())
     said = "By default export takes the linear SVM: its out-of-fold AUC, "
+    page = (finished.run_dir / "report.html").read_text()
     assert said in metrics["verdict"]
-    assert said in (finished.run_dir / "report.html").read_text()
+    assert said in page
+    is_grave = any(one["severity"] == "red" for one in metrics["findings"])
+    assert ('<p class="verdict red">' in page) is is_grave
+    assert ('<p class="verdict">' in page) is not is_grave
 
 
 def test_scores_of_other_labels_are_not_gone_on_with(unfinished, study_root):
