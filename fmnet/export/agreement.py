@@ -26,7 +26,8 @@ class Agreement:
     n_scans : int
         Scans compared.
     onnx, torch_export : float
-        Against the network as trained, in units of the raw score.
+        Against the network as trained, in units of the raw score; of the largest score where that
+        is beyond 1, since numbers of 32 bits have so many digits and no more.
     """
 
     n_scans: int
@@ -49,14 +50,15 @@ def check_agreement(
         If two forms differ by more than `tolerance`, or a scan can't be read.
     """
     program = torch.export.load(bundle.folder / "model.pt2").module()
-    onnx, exported = [], []
+    onnx, exported, size = [], [], 1.0
     for scan in scans:
         values = _read(bundle, scan)
         inputs = network_inputs(preparation, values)
         eager = _score(network, inputs)
+        size = max(size, abs(eager))
         exported.append(abs(eager - _score(program, inputs)))
         onnx.append(abs(eager - bundle.score_scan(values)))
-    agreement = Agreement(len(scans), _largest(onnx), _largest(exported))
+    agreement = Agreement(len(scans), _largest(onnx) / size, _largest(exported) / size)
     if not max(agreement.onnx, agreement.torch_export) <= tolerance:
         raise ExportError(
             Fault(
