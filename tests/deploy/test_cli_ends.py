@@ -22,8 +22,10 @@ ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "checkpoints" / "synthetic"
 SCRIPT = [sys.executable, str(ROOT / "scripts" / "predict.py")]
 #: The command, with a pause before each scan.
+#: Whoever runs the tests in the background of a shell hands down that Ctrl-C is ignored.
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import fmnet.deploy.cli as cli
 score = cli.predict_scan
 def predict_scan(bundle, scan):

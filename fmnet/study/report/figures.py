@@ -31,7 +31,7 @@ PLAIN: Any = {
 #: Characters of a name that there is room for.
 ROOM = 40
 #: Letters in a line of a title.
-TITLE_WIDTH = 32
+TITLE_WIDTH = 26
 
 
 def _as_figure(draw: Callable[..., bytes]) -> Callable[..., bytes]:
