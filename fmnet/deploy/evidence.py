@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from fmnet.deploy.choice import say_p
+from fmnet.deploy.choice import figure, say_p
 from fmnet.deploy.fields import COUNT_OR_NONE, SHARE, TEXT, Kind, is_number, list_of, optional
 
 #: Most characters of a verdict, and most findings of a kind: some ten of each are usual.
@@ -171,7 +171,7 @@ def say_auc(evidence: Evidence) -> str:
 def _figure(value: float | None, interval: list[float] | None) -> str:
     if value is None:
         return "not recorded"
-    return f"{value:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
+    return figure(value, interval) if interval else f"{value:.2f}"
 
 
 def say_p_of(evidence: Evidence) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fmnet.deploy.bold_contract import BoldContract, cleaning_words
-from fmnet.deploy.choice import correction, warnings_of
+from fmnet.deploy.choice import correction, figure, warnings_of
 from fmnet.deploy.evidence import (
     NOT_RECORDED,
     Evidence,
@@ -165,9 +165,10 @@ def _figures(training: dict[str, Any], remark: str) -> str:
     """Say what this model reached, and tabulate it beside the others."""
     models, own = training["crossvalidation"], training["model"]
     titles = training.get("titles", {})
-    said = f"Out of fold the {training['title']} reaches AUC {_auc(models[own])}. {remark}".rstrip()
+    reached = {name: figure(one["auc"], one["auc_ci"]) for name, one in models.items()}
+    said = f"Out of fold the {training['title']} reaches AUC {reached[own]}. {remark}".rstrip()
     rows = [
-        f"| {titles.get(name, name)}{' (this model)' if name == own else ''} | {_auc(figures)} | "
+        f"| {titles.get(name, name)}{' (this model)' if name == own else ''} | {reached[name]} | "
         f"{figures['balanced_accuracy']:.2f} |\n"
         for name, figures in models.items()
     ]
@@ -175,8 +176,3 @@ def _figures(training: dict[str, Any], remark: str) -> str:
         f"{said}\n\nAll models in the same folds (AUC with its 95 % interval over subjects):\n\n"
         "| model | AUC | balanced accuracy |\n|---|---|---|\n" + "".join(rows) + "\n"
     )
-
-
-def _auc(figures: dict[str, Any]) -> str:
-    low, high = figures["auc_ci"]
-    return f"{figures['auc']:.2f} [{low:.2f}, {high:.2f}]"

@@ -1,6 +1,5 @@
 """What a reader has to know before a result is read as one about the brain."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,13 +20,8 @@ SHORTCUTS = (
     "roughness",
 )
 
-#: Where sentences of the audit name the column that they are about.
-ABOUT_COLUMN = (
-    r"^(?:Head motion [^:]*: )?([^:;]+) alone tells the groups apart",
-    r" depends on (.+?) beyond what the group explains",
-    r"^The groups differ in (?:head size: )?(.+?) \(standardised difference",
-    r"^(Head motion) ",
-)
+#: What a finding on people who may be one is about; the verdict has a sentence for it.
+ALIKE = "people who may be one"
 
 Finding = dict[str, str]
 
@@ -48,7 +42,7 @@ def all_findings(metrics: Mapping[str, Any]) -> list[Finding]:
     audit, reruns = metrics.get("audit", {}), metrics.get("sensitivity", {})
     found = [
         *shortcut_findings(models, exported, titles),
-        *({"about": _column_of(one["text"])} | one for one in audit.get("findings", [])),
+        *({"about": ""} | one for one in audit.get("findings", [])),
         *(
             one
             for name in dict.fromkeys([exported, NETWORK])
@@ -124,14 +118,6 @@ def rerun_findings(
 
 def _telling(models: Mapping[str, Any]) -> list[str]:
     return [name for name in SHORTCUTS if name in models and models[name]["auc_ci"][0] > 0.5]
-
-
-def _column_of(text: str) -> str:
-    """Find the columns that a sentence of `fmnet.study.audit.audit.findings` is about."""
-    if re.match("Columns? '", text):
-        return ", ".join(re.findall(r"'([^']+)'", text))
-    found = next(filter(None, (re.search(pattern, text) for pattern in ABOUT_COLUMN)), None)
-    return found[1] if found else ""
 
 
 def _finding(is_grave: bool, text: str, about: str) -> Finding:

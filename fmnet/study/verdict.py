@@ -8,7 +8,7 @@ from fmnet.deploy.model_card import linear_sentence
 from fmnet.deploy.series_preparation import SERIES
 from fmnet.study.audit.motion import EXPLAINED
 from fmnet.study.crossval import NETWORK
-from fmnet.study.findings import exported_model, network_findings, rival_shortcuts
+from fmnet.study.findings import ALIKE, exported_model, network_findings, rival_shortcuts
 from fmnet.study.intervals import is_below_chance
 from fmnet.study.report.words import is_corrected
 
@@ -85,9 +85,8 @@ def _network_sentence(metrics: Mapping[str, Any], names: Mapping[str, str], alon
     reached = f"AUC {_figure(metrics['models'][NETWORK])}"
     head = f"{name}{alone}: {reached}"
     found = metrics.get("permutation", {}).get("models", {}).get(NETWORK)
-    if (
-        alone and "permutation" not in metrics
-    ):  # the exported model's sentence says that nothing was tested
+    # the exported model's sentence says then that nothing was tested
+    if alone and "permutation" not in metrics:
         return f"{name} by itself: {reached}."
     if found is None:
         return f"{head}; whether that is above chance was not tested (permutation.n=100 would)."
@@ -178,8 +177,7 @@ def _warning_sentence(metrics: Mapping[str, Any], alarming: Sequence[str]) -> st
     for name in alarming:
         own = [one for one in grave if one.get("about") == name]
         grave = [one for one in grave if one not in own[:1]]
-    if _look_alikes(metrics):  # which have a sentence as well
-        grave = [one for one in grave if "under several names" not in one["text"]]
+    grave = [one for one in grave if one.get("about") != ALIKE]  # which has a sentence as well
     notes = [one for one in findings if one["severity"] == "amber"]
     counted = [
         f"{_count(grave, 'warning')} about confounds below{_about(grave)}" if grave else "",

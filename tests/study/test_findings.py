@@ -66,7 +66,7 @@ def test_findings_of_the_audit_say_what_they_are_about():
     ]
     audit = {"findings": findings(rows, [differs("head_size"), differs("a.b")], 0.8, 0.7, "SVM")}
     text = "Columns 'drug', 'dose' could not be examined as confounds: known in one group only."
-    audit["findings"].append({"severity": "amber", "text": text})
+    audit["findings"].append({"severity": "amber", "text": text, "about": "drug, dose"})
     found = all_findings({"models": models(), "audit": audit})
     assert [one["about"] for one in found] == [
         "fd_mean", "site, of scan", "score", "head_size", "a.b", "drug, dose",

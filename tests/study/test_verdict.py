@@ -1,5 +1,6 @@
 import pytest
 
+from fmnet.study.findings import ALIKE
 from fmnet.study.verdict import verdict
 
 NAMES = {
@@ -201,7 +202,7 @@ def test_interval_that_reaches_a_half_is_said_to_be_the_corrected_one():
 
 
 def test_people_who_may_be_one_under_several_names_come_before_all_that_rests_on_them():
-    red = finding("red") | {"text": "4 people have maps as alike as ... under several names: ..."}
+    red = finding("red", ALIKE)
     alike = {"look_alikes": [{"people": ["a", "b"]}, {"people": ["c", "d"]}]}
     said = verdict(metrics() | {"findings": [red, finding("red", "age")], "audit": alike}, NAMES)
     assert said.split(". ")[1].startswith(

@@ -31,7 +31,7 @@ from fmnet.study.audit.people import (
 )
 from fmnet.study.comparison import holm
 from fmnet.study.crossval import NETWORK
-from fmnet.study.findings import exported_model
+from fmnet.study.findings import ALIKE, exported_model
 
 #: Bootstrap draws and permutations.
 N_DRAWS = 1000
@@ -177,6 +177,8 @@ def findings(
 ) -> list[dict[str, str]]:
     """Put into words what a reader has to know.
 
+    Each finding has a ``severity``, a ``text``, and what it is ``about`` in a word or two.
+
     Parameters
     ----------
     rows, balance : list of dict
@@ -187,14 +189,17 @@ def findings(
     title : str
         Name of the model for people.
     """
-    red, amber = [], []
+    found = []
     motion = [row for row in rows if is_motion(row["covariate"])]
-    if said := motion_sentence(motion, auc, floor, title):
-        red.append(said)
+    said, column = motion_sentence(motion, auc, floor, title)
+    if said:
+        found.append(_finding("red", said, column))
     for row in rows:
-        if not is_motion(row["covariate"]):
-            red += [f"{telling(row, auc, title)}."] if reaches(row, floor) else []
-            red += [f"The {title}'s score {following(row)}."] if is_followed(row) else []
+        name = row["covariate"]
+        if not is_motion(name) and reaches(row, floor):
+            found.append(_finding("red", f"{telling(row, auc, title)}.", name))
+        if not is_motion(name) and is_followed(row):
+            found.append(_finding("red", f"The {title}'s score {following(row)}.", name))
     named = {row["covariate"] for row in rows if reaches(row, floor) or is_followed(row)}
     for line in balance:
         name = line["covariate"]
@@ -206,11 +211,13 @@ def findings(
                     "; fitting a head to the template changes its maps by its size, so that part "
                     "of any result may be that"
                 )
-            amber.append(f"{head} (standardised difference {line['smd']:.2f}){more}.")
-    return [
-        *({"severity": "red", "text": text} for text in red),
-        *({"severity": "amber", "text": text} for text in amber),
-    ]
+            text = f"{head} (standardised difference {line['smd']:.2f}){more}."
+            found.append(_finding("amber", text, name))
+    return found
+
+
+def _finding(severity: str, text: str, about: str = "") -> dict[str, str]:
+    return {"severity": severity, "text": text, "about": about}
 
 
 def look_alike_findings(groups: Sequence[LookAlikes]) -> list[dict[str, str]]:
@@ -238,7 +245,7 @@ def look_alike_findings(groups: Sequence[LookAlikes]) -> list[dict[str, str]]:
         "them one value in a column 'family' of the participants table, which folds and "
         "permutations keep together."
     )
-    return [{"severity": "red", "text": text}]
+    return [_finding("red", text, ALIKE)]
 
 
 def _unseen_findings(
@@ -257,14 +264,14 @@ def _unseen_findings(
         if is_usual_confound(name) and why != OF_BOTH:
             severity = "red" if is_motion(name) or is_age(name) else "amber"
             text = f"Column '{name}' could not be examined as a confound{part}: {why}."
-            found.append({"severity": severity, "text": text})
+            found.append(_finding(severity, text, name))
         elif not why.endswith(AS_MISSING) and not is_name(name):
             together[f"{part}: {why}."].append(name)
     for end, names in together.items():
         listed = ", ".join(f"'{name}'" for name in names)
         plural, noun = ("s", "confounds") if len(names) > 1 else ("", "a confound")
         text = f"Column{plural} {listed} could not be examined as {noun}{end}"
-        found.append({"severity": "amber", "text": text})
+        found.append(_finding("amber", text, ", ".join(names)))
     labelled = [
         f"{name} ({why})"
         for name, why in why_of.items()
@@ -272,7 +279,7 @@ def _unseen_findings(
     ]
     if labelled:
         text = f"Columns of names and remarks were not examined: {'; '.join(labelled)}."
-        found.append({"severity": "amber", "text": text})
+        found.append(_finding("amber", text))
     others = [
         f"{name} ({why.removesuffix(f', {AS_MISSING}')})"
         for name, why in why_of.items()
@@ -280,12 +287,12 @@ def _unseen_findings(
     ]
     if others:
         text = f"Some cells of covariates were {AS_MISSING}: {'; '.join(others)}."
-        found.append({"severity": "amber", "text": text})
+        found.append(_finding("amber", text))
     read = {name for name, why in reasons.items() if why != CONSTANT}
     seen = {*map(str, people.columns), *read} - {"share_scrubbed"}
     if is_bold and not people.empty and not any(map(is_motion, seen)):
         text = "Head motion could not be examined: the runs' confounds don't state it."
-        found.append({"severity": "red", "text": text})
+        found.append(_finding("red", text, "head motion"))
     return found
 
 

@@ -38,8 +38,12 @@ def following(row: Row) -> str:
     )
 
 
-def motion_sentence(rows: list[Row], auc: float, floor: float, title: str = "network") -> str:
-    """Say in one sentence what head motion has to do with the result; empty if nothing.
+def motion_sentence(
+    rows: list[Row], auc: float, floor: float, title: str = "network"
+) -> tuple[str, str]:
+    """Say in one sentence what head motion has to do with the result, and of which column.
+
+    Both are empty if it has nothing to do with it.
 
     Parameters
     ----------
@@ -53,13 +57,17 @@ def motion_sentence(rows: list[Row], auc: float, floor: float, title: str = "net
     """
     reaching = [row for row in rows if reaches(row, floor)]
     followed = [row for row in rows if is_followed(row)]
-    score = f"score {following(min(followed, key=_partial_p))}" if followed else ""
+    if not reaching and not followed:
+        return "", ""
+    nearest = min(followed, key=_partial_p) if followed else {}
+    score = f"score {following(nearest)}" if followed else ""
     if not reaching:
-        return f"Head motion shows in the result: the {title}'s {score}." if score else ""
+        text = f"Head motion shows in the result: the {title}'s {score}."
+        return text, str(nearest["covariate"])
     best = max(reaching, key=lambda row: float(row["auc"]))
     head, left = _judge(best, floor)
     parts = [telling(best, auc, title), left, score and f"its {score}"]
-    return f"{head}: {'; '.join(filter(None, parts))}."
+    return f"{head}: {'; '.join(filter(None, parts))}.", str(best["covariate"])
 
 
 def _partial_p(row: Row) -> float:

@@ -7,7 +7,8 @@ these promises were kept (coverage .81, type I .09 to .13, slope 1.6, calls cont
 
 import pandas as pd
 
-from fmnet.benchmark.validity.measures import Calibrated, Coverage, TypeOne
+from fmnet.benchmark.validity.measures import Coverage, TypeOne
+from fmnet.benchmark.validity.probabilities import Calibrated
 
 
 def measured(measure, n_cohorts):

@@ -179,6 +179,7 @@ def test_columns_of_names_share_a_line():
             "severity": "amber",
             "text": "Columns of names and remarks were not examined: comments (text with 40 "
             "different values); zip_code (text with 40 different values).",
+            "about": "",
         }
     ]
     assert "family: says who is kept together by folds and permutations" in found["passed_over"]
@@ -247,7 +248,7 @@ def test_bold_without_displacement_is_said(rng):
     cohort = replace(make_cohort(**columns), stored=stored)
     found = run_audit(AuditPlan(), cohort, make_predictions(rng.random(N)), "network", FIGURES, 0)
     said = "Head motion could not be examined: the runs' confounds don't state it."
-    assert {"severity": "red", "text": said} in found["findings"]
+    assert {"severity": "red", "text": said, "about": "head motion"} in found["findings"]
 
 
 def test_motion_without_a_result_explains_nothing(rng):
@@ -336,6 +337,7 @@ def test_cells_taken_as_missing_are_named_and_not_counted(rng):
         "severity": "amber",
         "text": "Some cells of covariates were taken as missing: bdi (1 values that are no numbers "
         "and 1 values that look like codes for missing ones (-9999)).",
+        "about": "",
     } in found["findings"]
 
 
