@@ -6,9 +6,9 @@ from pathlib import Path
 
 import installed  # noqa: F401 (it says what is missing)
 
-from fmnet.bold.synthetic import write_bold_cohort
-from fmnet.bold.synthetic_design import BoldDesign
 from fmnet.errors import FmnetError, printable
+from fmnet.synthetic.bold_cohort_files import write_bold_cohort
+from fmnet.synthetic.bold_design import BoldDesign
 
 
 def main() -> int:

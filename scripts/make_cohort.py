@@ -6,9 +6,9 @@ from pathlib import Path
 
 import installed  # noqa: F401 (it says what is missing)
 
-from fmnet.data.synthetic import write_cohort
-from fmnet.data.synthetic_design import Design
 from fmnet.errors import FmnetError, printable
+from fmnet.synthetic.maps_cohort import write_cohort
+from fmnet.synthetic.maps_design import Design
 
 
 def main() -> int:

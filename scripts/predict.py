@@ -7,7 +7,7 @@ import sys
 
 import installed  # noqa: F401 (it says what is missing)
 
-from fmnet.deploy.cli import main
+from fmnet.inference.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -18,14 +18,14 @@ from fmnet.bold.map_source import MapSource
 from fmnet.bold.maps import compute_maps, parse_maps
 from fmnet.bold.series_store import SeriesStore
 from fmnet.bold.settings import CleaningSettings
-from fmnet.deploy.beside import describe_run
-from fmnet.deploy.bold_contract import BoldContract, write_contract
-from fmnet.deploy.bundle import read_bundle, write_plain
-from fmnet.deploy.calibration import Calibration
-from fmnet.deploy.preparation import PreparationSettings, fit_preparation, write_preparation
-from fmnet.deploy.quality import fit_reference, temporal_sd
-from fmnet.deploy.series_preparation import SeriesPreparation, write_series_preparation
 from fmnet.export.export import export_run
+from fmnet.inference.bold_contract import BoldContract, write_contract
+from fmnet.inference.bundle import read_bundle, write_plain
+from fmnet.inference.calibration import Calibration
+from fmnet.inference.companion_files import describe_run
+from fmnet.inference.preparation import PreparationSettings, fit_preparation, write_preparation
+from fmnet.inference.quality import fit_reference, temporal_sd
+from fmnet.inference.series_preparation import SeriesPreparation, write_series_preparation
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.rebuild import describe_builder, write_network
 

@@ -19,7 +19,7 @@ from fmnet.data.store import ScanStore
 # where a script finds its neighbour, also when a test runs it within this process
 sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 
-pytest_plugins = ["run_fixtures", "bold_bundle_fixtures"]
+pytest_plugins = ["cohort_fixtures", "bold_file_fixtures", "run_fixtures", "bold_bundle_fixtures"]
 
 settings.register_profile("fmnet", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("fmnet")

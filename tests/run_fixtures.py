@@ -6,24 +6,24 @@ from types import SimpleNamespace
 
 import pytest
 
+from fmnet.baselines.constant import Dummy
+from fmnet.baselines.linear import LinearSvm
+from fmnet.crossval.learning_curve import LearningCurvePlan
+from fmnet.crossval.lockbox import LockBox
+from fmnet.crossval.permutation import PermutationPlan
+from fmnet.crossval.reruns import SensitivityPlan
 from fmnet.data.folds import build_folds
-from fmnet.data.synthetic import read_synthetic
-from fmnet.deploy.bundle import read_bundle
-from fmnet.deploy.preparation import PreparationSettings
+from fmnet.evaluation.audit import AuditPlan
 from fmnet.export.export import export_run
+from fmnet.inference.bundle import read_bundle
+from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import build_small_cnn
-from fmnet.study.audit.audit import AuditPlan
-from fmnet.study.baselines.constant import Dummy
-from fmnet.study.baselines.linear import LinearSvm
-from fmnet.study.lockbox import LockBox
-from fmnet.study.parts import Shard
-from fmnet.study.permutation import PermutationPlan
-from fmnet.study.sensitivity.learning_curve import LearningCurvePlan
-from fmnet.study.sensitivity.reruns import SensitivityPlan
-from fmnet.study.study import run_study
+from fmnet.runs.fold_checkpoints import Shard
+from fmnet.study import run_study
+from fmnet.synthetic.maps_cohort import read_synthetic
 from fmnet.training.compute import Compute
 from fmnet.training.loggers import build_csv_logger
-from fmnet.training.recipe import Recipe
+from fmnet.training.optimiser import Recipe
 from fmnet.training.trainer import build_trainer
 
 CONTRASTS = ["pressure", "visual"]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from fmnet.study.metrics import PairCounts
+from fmnet.evaluation.metrics import PairCounts
 
 N_FOLDS, N_FEATURES = 5, 150
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fmnet.data.bids_tree import BidsTree, read_entities, read_tree
-from fmnet.data.sealed import read_json
+from fmnet.data.self_hashed import read_json
 from fmnet.data.tables import subject_key
 from fmnet.errors import VolumeError
 

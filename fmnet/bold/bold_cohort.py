@@ -13,16 +13,16 @@ from fmnet.bold.map_store import MapStore
 from fmnet.bold.maps import parse_maps
 from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.settings import CleaningSettings
-from fmnet.bold.synthetic import provide_bold_cohort
-from fmnet.bold.synthetic_design import BoldDesign, Task
 from fmnet.data.bids import find_participants, tree_origin
-from fmnet.data.choices import check_label_column
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Listing, OnFault, build_listing
+from fmnet.data.map_selection import check_label_column
 from fmnet.data.scans import MapTable
 from fmnet.data.store import ScanSource
 from fmnet.data.tables import normal_text, read_table_file, subject_key
 from fmnet.errors import CohortError, Fault
+from fmnet.synthetic.bold_cohort_files import provide_bold_cohort
+from fmnet.synthetic.bold_design import BoldDesign, Task
 
 #: What the one row of each scan is called while people and labels are checked.
 RUN = "BOLD run"
@@ -140,7 +140,7 @@ def read_synthetic_bold(
     root : Path
         Cohorts lie below it, each in a folder of its own, named after a hash of the knobs.
     n_subjects, task, n_volumes, t_r, voxel_size_mm, n_runs, coupling, coupling_sd
-        See `fmnet.bold.synthetic_design.BoldDesign`.
+        See `fmnet.synthetic.bold_design.BoldDesign`.
     task_effect, motion_effect, n_sites, seed
         See there too.
     cleaning, maps, on_fault

@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from fmnet.bold.bids_files import BoldName, find_bold, find_people, find_raw
+from fmnet.bold.bold_file import BoldHeader, open_bold
+from fmnet.bold.bold_run import check_run
 from fmnet.bold.check_raw import check_t_r
 from fmnet.bold.checked_runs import RunSummary, compare_runs
 from fmnet.bold.derivatives import list_runs
 from fmnet.bold.findings import Finding, Kind, image_finding
 from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.run_choice import is_usable
+from fmnet.bold.run_selection import is_usable
 from fmnet.data.advice import Advice
-from fmnet.data.bold_file import BoldHeader, open_bold
-from fmnet.data.bold_run import check_run
 from fmnet.data.image_files import POINTER, check_is_there
 from fmnet.data.tables import read_table_file
 from fmnet.errors import CohortError, Fault, FmnetError, VolumeError

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from fmnet.bold.bids_files import VOLUMES, BoldName, find_bold, find_people, inherited_files
+from fmnet.bold.bold_file import BoldHeader, open_bold
+from fmnet.bold.bold_run import BoldRun, resolve_t_r
 from fmnet.bold.check_events import check_events, differing_conditions, is_rest
 from fmnet.bold.checked_runs import RunSummary, compare_runs
 from fmnet.bold.findings import Finding, Kind, image_finding
 from fmnet.bold.sidecars import read_sidecars, stated_t_r
 from fmnet.data.advice import Advice
-from fmnet.data.bold_file import BoldHeader, open_bold
-from fmnet.data.bold_run import BoldRun, resolve_t_r
 from fmnet.data.image_files import read_start
 from fmnet.data.nifti import read_header
 from fmnet.errors import CohortError, Fault, VolumeError

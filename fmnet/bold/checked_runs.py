@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fmnet.bold.bold_run import SAME_T_R
 from fmnet.bold.findings import Finding, Kind
-from fmnet.data.bold_run import SAME_T_R
 from fmnet.errors import Fault
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnet.bold.stored_run import SIDECAR
 from fmnet.data.grid import Grid
-from fmnet.data.sealed import seal, unseal
+from fmnet.data.self_hashed import seal, unseal
 from fmnet.data.store_files import keep_draft, open_draft, read_stored, write_atomically
-from fmnet.data.stored_run import SIDECAR
 from fmnet.data.volume import FloatArray
 
 #: Part of every key and of every sidecar: raise it when stored values or their meaning change.

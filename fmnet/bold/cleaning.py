@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fmnet.bold.confounds import Nuisance
 from fmnet.bold.settings import CleaningSettings
-from fmnet.data.stored_run import StoredRun
+from fmnet.bold.stored_run import StoredRun
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, VolumeError
 

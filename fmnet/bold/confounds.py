@@ -14,7 +14,7 @@ from fmnet.bold.regressors import COMPONENT, COSINE, MODELS, load_regressors
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.image_files import check_is_no_pointer, read_file
 from fmnet.data.numbers import Numbers, plain_texts, read_together, say_cells, sentinels
-from fmnet.data.sealed import ACCEPTED_JSON, MAX_JSON_BYTES, read_json
+from fmnet.data.self_hashed import ACCEPTED_JSON, MAX_JSON_BYTES, read_json
 from fmnet.data.tables import read_table_file
 from fmnet.errors import CohortError, Fault, VolumeError
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fmnet.bold.bids_files import find_bold, find_people, is_derivative
-from fmnet.bold.check_people import check_people
+from fmnet.bold.check_participants import check_people
 from fmnet.bold.check_preprocessed import check_preprocessed, left_out
 from fmnet.bold.check_raw import check_raw
 from fmnet.bold.checked_runs import RunSummary

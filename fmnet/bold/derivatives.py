@@ -14,14 +14,14 @@ from fmnet.bold.bids_files import (
     find_raw,
     inherited_files,
 )
+from fmnet.bold.bold_run import BoldRun
 from fmnet.bold.findings import Finding, Kind
 from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.run_choice import RunChoice, advise, choose_runs, is_usable, why_unusable
+from fmnet.bold.run_selection import RunChoice, advise, choose_runs, is_usable, why_unusable
 from fmnet.bold.sidecars import read_sidecars, stated_start_time, stated_t_r
 from fmnet.data.advice import SETTINGS, Advice
 from fmnet.data.bids import is_same, say_instead
 from fmnet.data.bids_tree import BidsTree, read_tree
-from fmnet.data.bold_run import BoldRun
 from fmnet.errors import CohortError, Fault, VolumeError
 
 #: fMRIPrep's name for confounds, and the one that it had before version 20.2.

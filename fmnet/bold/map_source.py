@@ -6,8 +6,8 @@ from fmnet.bold.cleaning import clean_values
 from fmnet.bold.confounds import Nuisance
 from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.settings import CleaningSettings
+from fmnet.bold.stored_run import StoredRun
 from fmnet.data.grid import Grid
-from fmnet.data.stored_run import StoredRun
 from fmnet.data.volume import FloatArray
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnet.data.bold_run import BoldRun
+from fmnet.bold.bold_run import BoldRun
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """What is checked of a preprocessed run before its volumes are read."""
 
+from fmnet.bold.bold_file import open_bold
+from fmnet.bold.bold_run import check_run
 from fmnet.bold.cleaning import cleaning_faults
 from fmnet.bold.confounds import Nuisance, read_nuisance
 from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.settings import CleaningSettings
-from fmnet.data.bold_file import open_bold
-from fmnet.data.bold_run import check_run
 from fmnet.errors import Fault, VolumeError
 
 

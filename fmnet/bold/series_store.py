@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fmnet.bold.bold_store import BoldStore
 from fmnet.bold.cleaned_run import (
     SERIES_FORMAT,
     CleanedFacts,
@@ -22,7 +23,7 @@ from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.regressors import MODELS
 from fmnet.bold.run_check import check_preprocessed
 from fmnet.bold.settings import CleaningSettings
-from fmnet.data.bold_store import BoldStore
+from fmnet.bold.stored_run import BOLD_FORMAT, StoredRun
 from fmnet.data.byte_stream import hash_file
 from fmnet.data.grid import Grid
 from fmnet.data.store import covered_share, low_coverage
@@ -36,7 +37,6 @@ from fmnet.data.store_index import (
     take_stamp,
     write_index,
 )
-from fmnet.data.stored_run import BOLD_FORMAT, StoredRun
 from fmnet.data.volume import FloatArray
 from fmnet.errors import VolumeError
 
@@ -54,7 +54,7 @@ UNCLEANABLE = (
 class SeriesStore:
     """Cleaned runs, named after the content and the settings that they come from.
 
-    The values as acquired lie in the same folder, see `fmnet.data.bold_store.BoldStore`.
+    The values as acquired lie in the same folder, see `fmnet.bold.bold_store.BoldStore`.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from fmnet.limits import Count, Positive
+from fmnet.types import Count, Positive
 
 Strategy = Literal[
     "none", "motion6", "motion24", "motion24_wm_csf", "motion24_wm_csf_global", "compcor"

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from fmnet.bold.bids_files import BoldName, inherited_files
+from fmnet.bold.bold_file import LONGEST_T_R, SHORTEST_T_R
 from fmnet.data.advice import SETTINGS, Advice
-from fmnet.data.bold_file import LONGEST_T_R, SHORTEST_T_R
-from fmnet.data.sealed import read_json
+from fmnet.data.self_hashed import read_json
 from fmnet.errors import Fault, VolumeError
 
 #: No run begins later than this many seconds; NaN doesn't pass either.

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError
 
+from fmnet.earlier import current_name
 from fmnet.errors import Fault
 
 #: Keys that speak to Hydra, not to the target.
@@ -182,7 +183,7 @@ def suggest(name: str, names: Iterable[str]) -> str:
 
 def _locate(name: str) -> Any:
     with _quiet(logging.getLogger("hydra.utils")):
-        target = get_object(name)
+        target = get_object(current_name(name))
     if not callable(target):
         raise TypeError("it can't be called")
     return target

@@ -8,16 +8,16 @@ import pandas as pd
 
 from fmnet.data.advice import ANY, SETTINGS, UNSAID, Advice
 from fmnet.data.bids_tree import BidsName, BidsTree, read_tree
-from fmnet.data.choices import (
+from fmnet.data.image_files import SUFFIXES
+from fmnet.data.listing import Listing, OnFault, build_listing
+from fmnet.data.map_selection import (
     UNSAID_CONTRAST,
     check_has_label,
     check_label_column,
     choose_contrasts,
 )
-from fmnet.data.image_files import SUFFIXES
-from fmnet.data.listing import Listing, OnFault, build_listing
 from fmnet.data.scans import MapTable
-from fmnet.data.sealed import read_json
+from fmnet.data.self_hashed import read_json
 from fmnet.data.statistic import same_stat
 from fmnet.data.tables import normal_text, read_table_file, say_some, subject_key
 from fmnet.errors import CohortError, Fault, VolumeError

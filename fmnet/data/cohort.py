@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fmnet.data.bold_run import SAME_T_R
+from fmnet.bold.bold_run import SAME_T_R
 from fmnet.data.duplicates import LookAlikes, duplicate_faults, look_alikes
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Listing

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fmnet.data.cohort import Cohort
 from fmnet.errors import Fault, FoldsError
-from fmnet.limits import Count, Seed, Several
+from fmnet.types import Count, Seed, Several
 
 
 @dataclass(frozen=True)

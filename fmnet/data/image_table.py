@@ -10,13 +10,13 @@ from unicodedata import normalize
 import pandas as pd
 
 from fmnet.data.advice import SETTINGS, Advice
-from fmnet.data.choices import (
+from fmnet.data.listing import Listing, OnFault, build_listing
+from fmnet.data.map_selection import (
     UNSAID_CONTRAST,
     check_has_label,
     check_label_column,
     choose_contrasts,
 )
-from fmnet.data.listing import Listing, OnFault, build_listing
 from fmnet.data.scans import MapTable
 from fmnet.data.tables import (
     lines_of,

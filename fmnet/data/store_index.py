@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fmnet.data.image_files import image_files
-from fmnet.data.sealed import seal, unseal
-from fmnet.data.side_by_side import map_in_threads
+from fmnet.data.self_hashed import seal, unseal
 from fmnet.data.store_files import keep_draft, open_draft
+from fmnet.data.threads import map_in_threads
 from fmnet.errors import StoreError, VolumeError
 
 Item = TypeVar("Item")

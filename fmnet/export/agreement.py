@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from fmnet.data.volume import FloatArray
-from fmnet.deploy.bold_predict import NewBoldScan, read_scan
-from fmnet.deploy.bundle import Bundle
-from fmnet.deploy.predict import NewScan, read_values
-from fmnet.deploy.series_preparation import AnyPreparation, network_inputs
 from fmnet.errors import ExportError, Fault, FmnetError
+from fmnet.inference.bold_predict import NewBoldScan, read_scan
+from fmnet.inference.bundle import Bundle
+from fmnet.inference.predict import NewScan, read_values
+from fmnet.inference.series_preparation import AnyPreparation, network_inputs
 from fmnet.networks.backbones import ScoreNetwork
 
 Form = Callable[[torch.Tensor], torch.Tensor]

@@ -7,27 +7,33 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnet.deploy.bold_contract import CONTRACT, BoldContract, read_contract
-from fmnet.deploy.bold_predict import NewBoldScan
-from fmnet.deploy.bundle import read_bundle
-from fmnet.deploy.choice import Choice, ModelName, check_informative, choose_model, unfinished
-from fmnet.deploy.evidence import Evidence, count_red
-from fmnet.deploy.predict import NewScan
-from fmnet.deploy.run_files import check_run_files
-from fmnet.deploy.series_preparation import (
-    AnyPreparation,
-    SeriesPreparation,
-    read_any_preparation,
-)
 from fmnet.errors import BundleError, ExportError, Fault
 from fmnet.export.agreement import Agreement, check_agreement
 from fmnet.export.evidence import gather_evidence
 from fmnet.export.metadata import describe_input, write_metadata
 from fmnet.export.place import clear_remains, write_bundle_whole
 from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_task
+from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
+from fmnet.inference.bold_predict import NewBoldScan
+from fmnet.inference.bundle import read_bundle
+from fmnet.inference.exported_model import (
+    Choice,
+    ModelName,
+    check_informative,
+    choose_model,
+    unfinished,
+)
+from fmnet.inference.predict import NewScan
+from fmnet.inference.series_preparation import (
+    AnyPreparation,
+    SeriesPreparation,
+    read_any_preparation,
+)
+from fmnet.inference.study_results import Evidence, count_red
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.programs import write_network_files, write_series_files
 from fmnet.networks.rebuild import TRUSTED, read_network
+from fmnet.runs.run_files import check_run_files
 
 COPIED = ("preparation.json", "preparation.safetensors", "calibration.json", "reference.json")
 

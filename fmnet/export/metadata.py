@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import fmnet
-from fmnet.deploy.bold_contract import BoldContract
-from fmnet.deploy.bundle import FORMAT_VERSION, INTENDED_USE
-from fmnet.deploy.choice import Choice, warnings_of
-from fmnet.deploy.evidence import Evidence
-from fmnet.deploy.model_card import model_card
-from fmnet.deploy.preparation import Preparation
-from fmnet.deploy.series_preparation import MAPS, SERIES, AnyPreparation
-from fmnet.deploy.sums import write_sums
 from fmnet.export.agreement import Agreement
+from fmnet.inference.bold_contract import BoldContract
+from fmnet.inference.bundle import FORMAT_VERSION, INTENDED_USE
+from fmnet.inference.checksums import write_sums
+from fmnet.inference.exported_model import Choice, warnings_of
+from fmnet.inference.model_card import model_card
+from fmnet.inference.preparation import Preparation
+from fmnet.inference.series_preparation import MAPS, SERIES, AnyPreparation
+from fmnet.inference.study_results import Evidence
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.scale_space import ScaleSpace
 
@@ -37,7 +37,7 @@ def describe_input(
     preparation, network
         Of the final model.
     record : dict
-        What is said of its training, see `fmnet.study.run_folder.TrainingRecord`.
+        What is said of its training, see `fmnet.runs.run_folder.TrainingRecord`.
     contract : BoldContract or None
         How BOLD runs are made into its input; None for maps.
     task : str

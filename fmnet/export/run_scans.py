@@ -9,12 +9,12 @@ import pandas as pd
 from fmnet.bold.bids_files import parse_name
 from fmnet.data.scans import FILE_SEPARATOR
 from fmnet.data.tables import read_table_file
-from fmnet.deploy.beside import describe_run
-from fmnet.deploy.bold_contract import CONTRACT
-from fmnet.deploy.bold_predict import NewBoldScan
-from fmnet.deploy.fields import TEXT, optional, read_fields
-from fmnet.deploy.predict import NewScan
 from fmnet.errors import ExportError, FmnetError
+from fmnet.inference.bold_contract import CONTRACT
+from fmnet.inference.bold_predict import NewBoldScan
+from fmnet.inference.companion_files import describe_run
+from fmnet.inference.fields import TEXT, optional, read_fields
+from fmnet.inference.predict import NewScan
 
 
 def read_run_scans(run_dir: Path, n_check: int) -> list[NewScan]:

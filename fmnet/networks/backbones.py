@@ -15,8 +15,8 @@ from monai.networks.nets import DenseNet, ResNet
 from torch import nn
 
 from fmnet.errors import ConfigError, Fault
-from fmnet.limits import Count, Counts, FourCounts, PartialShare
 from fmnet.networks.residual import FastClassifier
+from fmnet.types import Count, Counts, FourCounts, PartialShare
 
 InputShape = tuple[int, int, int, int]
 

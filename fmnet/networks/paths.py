@@ -6,7 +6,13 @@ import torch
 from torch import nn
 
 from fmnet.networks.backbones import InputShape
-from fmnet.networks.evidence import Whitening, fit_whitening, product_t_values, t_values, weigh
+from fmnet.networks.feature_weighting import (
+    Whitening,
+    fit_whitening,
+    product_t_values,
+    t_values,
+    weigh,
+)
 
 #: Principal axes of the places that a network keeps.
 N_AXES = 64
@@ -41,9 +47,9 @@ class PlacePath(Path):
     n_bands : int
         S.
     power : float
-        How much is left to the places with the best evidence, see `fmnet.networks.evidence.weigh`.
+        How much is left to the places with the best evidence, see `weigh`.
     whitening : float
-        Strength, see `fmnet.networks.evidence.fit_whitening`.
+        Strength, see `fmnet.networks.feature_weighting.fit_whitening`.
     """
 
     def __init__(
@@ -86,7 +92,7 @@ class PairForm:
     n_pairs : int
         How many products are kept in each band.
     power : float
-        See `fmnet.networks.evidence.weigh`.
+        See `fmnet.networks.feature_weighting.weigh`.
     """
 
     stride_mm: float
@@ -114,7 +120,7 @@ class PairPath(Path):
     voxel_size_mm : float
         Edge length of a voxel.
     whitening : float
-        See `fmnet.networks.evidence.fit_whitening`.
+        See `fmnet.networks.feature_weighting.fit_whitening`.
     """
 
     first: torch.Tensor

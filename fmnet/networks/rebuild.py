@@ -10,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from fmnet.earlier import current_name
 from fmnet.errors import Fault, RunError
 from fmnet.networks.backbones import NetworkBuilder, ScoreNetwork
 
@@ -76,7 +77,7 @@ def read_network(
     """
     try:
         description = NetworkDescription(**json.loads((folder / "network.json").read_text("utf-8")))
-        module, _, name = description.builder.rpartition(".")
+        module, _, name = current_name(description.builder).rpartition(".")
         _check_trusted(module, trusted, folder)
         build = getattr(importlib.import_module(module), name)
         network = build(tuple(description.input_shape), **description.settings)

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from fmnet.limits import Bands
 from fmnet.networks.backbones import InputShape
+from fmnet.types import Bands
 
 #: Full width at half maximum of a Gaussian, in standard deviations.
 FWHM_PER_SD = 2.354820045

@@ -8,7 +8,6 @@ from annotated_types import MinLen
 from torch import nn
 
 from fmnet.bold.windows import window_starts
-from fmnet.limits import Bands, Count, NonNegativeCount, Positive, Seed, Several
 from fmnet.networks.backbones import (
     InputShape,
     ScoreNetwork,
@@ -16,12 +15,13 @@ from fmnet.networks.backbones import (
     build_resnet,
     build_small_cnn,
 )
+from fmnet.networks.closed_form import PathName, build_scale_space
 from fmnet.networks.dual_regression import DualRegression
 from fmnet.networks.learned_seeds import LearnedSeeds
-from fmnet.networks.signature import PathName, build_scale_space
 from fmnet.networks.stems import Frames, GridShape, Stem
 from fmnet.networks.temporal_filters import TemporalFilters
 from fmnet.networks.voxel_standard import VoxelStandard
+from fmnet.types import Bands, Count, NonNegativeCount, Positive, Seed, Several
 
 BackboneName = Literal["scale_space", "small_cnn", "resnet"]
 Paths = Annotated[Sequence[PathName], MinLen(1)]

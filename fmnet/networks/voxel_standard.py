@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from fmnet.deploy.preparation import fit_standard
+from fmnet.inference.preparation import fit_standard
 from fmnet.networks.backbones import InputShape
 
 
@@ -35,7 +35,7 @@ class VoxelStandard(nn.Module):
     def fit(self, maps: torch.Tensor) -> None:
         """Fit mean and weight on maps of training scans, (N, C, X, Y, Z).
 
-        See `fmnet.deploy.preparation.fit_standard`: voxels that few scans cover get weight 0.
+        See `fmnet.inference.preparation.fit_standard`: voxels that few scans cover get weight 0.
         """
         is_known = (maps != 0).any(1)
         inside = is_known.any(0)

@@ -12,7 +12,7 @@ from monai.transforms.utils import create_rotate
 from torch.nn.functional import conv3d
 
 from fmnet.errors import ConfigError, Fault
-from fmnet.limits import NonNegative, Share
+from fmnet.types import NonNegative, Share
 
 #: Where a smoothing kernel ends, in sigmas.
 TRUNCATE = 4.0

@@ -10,8 +10,8 @@ from fmnet.data.folds import rows_of
 from fmnet.data.grid import Grid
 from fmnet.data.series import Series
 from fmnet.data.volume import FloatArray
-from fmnet.deploy.preparation import Preparation, PreparationSettings, fit_preparation
-from fmnet.deploy.series_preparation import SeriesPreparation
+from fmnet.inference.preparation import Preparation, PreparationSettings, fit_preparation
+from fmnet.inference.series_preparation import SeriesPreparation
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.training.scoring import predict_scores
 from fmnet.training.series import FittedSeries

@@ -8,12 +8,12 @@ import pytorch_lightning as pl
 from joblib import cpu_count  # of this job, where a cluster gives it a share of a machine
 
 from fmnet.errors import ConfigError, Fault
-from fmnet.limits import Count, Jobs
+from fmnet.training.closed_form_fit import can_start
 from fmnet.training.cohort import SmoothedCohort
 from fmnet.training.fit import Trainable
 from fmnet.training.memory import choose_stack, free_bytes, training_bytes
 from fmnet.training.selfcheck import check_device
-from fmnet.training.start import can_start
+from fmnet.types import Count, Jobs
 
 #: Processes that one GPU is shared by; each has a context of its own in its memory.
 GPU_SHARERS = 4

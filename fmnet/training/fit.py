@@ -15,12 +15,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from fmnet.networks.backbones import NetworkBuilder, ScoreNetwork
 from fmnet.training.augmentation import BatchTransform, check_augmentation
 from fmnet.training.batches import build_data
+from fmnet.training.closed_form_fit import can_start, start_network
 from fmnet.training.datamodule import Training
 from fmnet.training.history import History
 from fmnet.training.loggers import LoggerBuilder
-from fmnet.training.recipe import Recipe
+from fmnet.training.optimiser import Recipe
 from fmnet.training.stack import stack_networks
-from fmnet.training.start import can_start, start_network
 from fmnet.training.task import ClassificationTask
 from fmnet.training.trainer import TrainerBuilder
 

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fmnet.data.folds import Fold
-from fmnet.deploy.calibration import Calibration
-from fmnet.deploy.series_preparation import AnyPreparation
 from fmnet.errors import Fault, TrainingError
+from fmnet.inference.calibration import Calibration
+from fmnet.inference.series_preparation import AnyPreparation
 from fmnet.networks.backbones import ScoreNetwork
+from fmnet.training.calibration import fit_calibration
 from fmnet.training.cohort import FittedCohort, Rows, SmoothedCohort
 from fmnet.training.datamodule import Training
 from fmnet.training.fit import Fitted, Trainable, fit_networks
-from fmnet.training.platt import fit_calibration
 from fmnet.training.series import FittedSeries
 
 

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from fmnet.data.series import Series
 from fmnet.data.volume import FloatArray
-from fmnet.deploy.series_preparation import SeriesPreparation
+from fmnet.inference.series_preparation import SeriesPreparation
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.training.scoring import mean_scores_of_windows
 

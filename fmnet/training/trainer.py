@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
 from fmnet.errors import ConfigError, Fault
-from fmnet.limits import Count, Devices
+from fmnet.types import Count, Devices
 
 #: ``(max_epochs, callbacks, loggers)`` to a Trainer.
 TrainerBuilder = Callable[[int, list[Callback], list[Logger]], pl.Trainer]

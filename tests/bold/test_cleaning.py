@@ -17,7 +17,7 @@ from fmnet.bold.cleaning import (
 )
 from fmnet.bold.confounds import Nuisance
 from fmnet.bold.settings import CleaningSettings
-from fmnet.data.stored_run import RunFacts, StoredRun
+from fmnet.bold.stored_run import RunFacts, StoredRun
 from fmnet.errors import VolumeError
 
 UNFILTERED = CleaningSettings("motion6", None, None)

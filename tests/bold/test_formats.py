@@ -4,9 +4,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from fmnet.data.bold_file import open_bold
-from fmnet.data.bold_run import BoldRun
-from fmnet.data.bold_store import BoldStore
+from fmnet.bold.bold_file import open_bold
+from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_store import BoldStore
 from fmnet.errors import VolumeError
 
 #: Shape, volumes, and the repetition time in seconds where the header states a usable one.

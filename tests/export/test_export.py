@@ -13,15 +13,15 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import fmnet
-from fmnet.deploy.bundle import read_bundle
-from fmnet.deploy.cli import describe
-from fmnet.deploy.predict import predict_scan
-from fmnet.deploy.run_files import SUMS, UNKNOWN
 from fmnet.errors import ConfigError, ExportError, RunError
 from fmnet.export.agreement import check_agreement
 from fmnet.export.export import export_run
 from fmnet.export.run_scans import read_run_scans
+from fmnet.inference.bundle import read_bundle
+from fmnet.inference.cli import describe
+from fmnet.inference.predict import predict_scan
 from fmnet.networks.rebuild import read_network
+from fmnet.runs.run_files import SUMS, UNKNOWN
 
 
 @pytest.fixture

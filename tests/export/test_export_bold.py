@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from fmnet.deploy.model_card import model_card
 from fmnet.errors import ExportError, RunError
 from fmnet.export.export import export_run
 from fmnet.export.run_scans import read_run_bold_scans, read_task
+from fmnet.inference.model_card import model_card
 
 
 @pytest.fixture(params=["series", "maps"])

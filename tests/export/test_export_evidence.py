@@ -3,10 +3,10 @@ import json
 import pandas as pd
 import pytest
 
-from fmnet.deploy.choice import Choice
-from fmnet.deploy.fields import MAX_LENGTH
 from fmnet.errors import RunError
 from fmnet.export.evidence import gather_evidence
+from fmnet.inference.exported_model import Choice
+from fmnet.inference.fields import MAX_LENGTH
 
 NETWORK = {"auc": 0.7, "auc_ci": [0.6, 0.8], "balanced_accuracy": 0.6}
 SVM = {"auc": 0.8, "auc_ci": [0.7, 0.9], "balanced_accuracy": 0.7}

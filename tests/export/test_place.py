@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fmnet.deploy.bundle import read_bundle
 from fmnet.export.place import clear_remains
+from fmnet.inference.bundle import read_bundle
 
 BUNDLE = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
 

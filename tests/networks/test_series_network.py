@@ -6,8 +6,9 @@ import onnxruntime
 import pytest
 import torch
 
-from fmnet.deploy.preparation import MIN_TRAINING_SHARE
+from fmnet.inference.preparation import MIN_TRAINING_SHARE
 from fmnet.networks.backbones import build_small_cnn
+from fmnet.networks.closed_form import path_shares
 from fmnet.networks.programs import write_series_files
 from fmnet.networks.rebuild import describe_builder, read_network, write_network
 from fmnet.networks.series import (
@@ -16,7 +17,6 @@ from fmnet.networks.series import (
     build_learned_seeds,
     build_temporal_filters,
 )
-from fmnet.networks.signature import path_shares
 from fmnet.networks.voxel_standard import VoxelStandard
 from fmnet.training.stack import stack_networks
 

@@ -4,7 +4,7 @@ import pytest
 
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.training.fit import Trainable
-from fmnet.training.recipe import Recipe
+from fmnet.training.optimiser import Recipe
 from fmnet.training.trainer import build_trainer
 
 

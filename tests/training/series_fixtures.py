@@ -6,7 +6,7 @@ import numpy as np
 
 from fmnet.data.grid import Grid
 from fmnet.data.series import Series
-from fmnet.deploy.series_preparation import SeriesPreparation
+from fmnet.inference.series_preparation import SeriesPreparation
 from fmnet.training.series import FittedSeries
 
 SHAPE = (5, 6, 7)

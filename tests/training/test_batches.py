@@ -6,8 +6,8 @@ import torch
 from series_fixtures import SHAPE, make_series_cohort
 from training_fixtures import make_cohort, make_training
 
-from fmnet.deploy.preparation import PreparationSettings
 from fmnet.errors import ConfigError
+from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.series import build_learned_seeds
 from fmnet.training.augmentation import Augmentation
 from fmnet.training.batches import SeriesDataModule, build_data
@@ -15,7 +15,7 @@ from fmnet.training.cohort import SmoothedCohort
 from fmnet.training.compute import Compute, plan_compute
 from fmnet.training.datamodule import StackDataModule
 from fmnet.training.fit import fit_networks
-from fmnet.training.recipe import Recipe
+from fmnet.training.optimiser import Recipe
 
 BUILD = partial(build_learned_seeds, n_seeds=2, backbone="small_cnn")
 

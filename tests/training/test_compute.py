@@ -7,14 +7,14 @@ import pytest
 import torch
 from training_fixtures import make_cohort
 
-from fmnet.deploy.preparation import PreparationSettings
 from fmnet.errors import ConfigError
-from fmnet.networks.signature import build_scale_space
+from fmnet.inference.preparation import PreparationSettings
+from fmnet.networks.closed_form import build_scale_space
 from fmnet.training import compute
 from fmnet.training.augmentation import build_augmentation
 from fmnet.training.cohort import SmoothedCohort
 from fmnet.training.compute import Compute, count_processes, plan_compute
-from fmnet.training.recipe import Recipe
+from fmnet.training.optimiser import Recipe
 from fmnet.training.trainer import build_trainer
 
 

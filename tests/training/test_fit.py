@@ -12,7 +12,7 @@ from fmnet.networks.backbones import build_densenet, build_resnet, build_small_c
 from fmnet.training.augmentation import Augmentation
 from fmnet.training.fit import fit_networks
 from fmnet.training.loggers import build_csv_logger, build_tensorboard_logger
-from fmnet.training.recipe import Recipe
+from fmnet.training.optimiser import Recipe
 from fmnet.training.scoring import predict_scores
 from fmnet.training.trainer import build_trainer
 

@@ -6,14 +6,14 @@ import pytest
 
 from fmnet.data.folds import Fold
 from fmnet.data.grid import Grid
-from fmnet.deploy.preparation import PreparationSettings
 from fmnet.errors import TrainingError
+from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import build_small_cnn
-from fmnet.networks.signature import build_scale_space
+from fmnet.networks.closed_form import build_scale_space
 from fmnet.training.cohort import SmoothedCohort
 from fmnet.training.fit import Trainable
 from fmnet.training.fold import FoldTask, train_on_folds
-from fmnet.training.recipe import Recipe
+from fmnet.training.optimiser import Recipe
 from fmnet.training.trainer import build_trainer
 
 PEOPLE = [f"sub-{number:02}" for number in range(12)]

@@ -4,7 +4,7 @@ import torch
 from series_fixtures import make_grid, make_series_cohort, write_series
 from torch import nn
 
-from fmnet.deploy.series_preparation import SeriesPreparation
+from fmnet.inference.series_preparation import SeriesPreparation
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.training.datamodule import Step
 from fmnet.training.series import FittedSeries, RandomWindows, Volumes

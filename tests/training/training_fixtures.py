@@ -3,7 +3,7 @@
 import numpy as np
 
 from fmnet.data.grid import Grid
-from fmnet.deploy.preparation import Preparation
+from fmnet.inference.preparation import Preparation
 from fmnet.training.cohort import FittedCohort
 from fmnet.training.datamodule import Training
 

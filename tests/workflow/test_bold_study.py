@@ -10,21 +10,21 @@ import pytest
 from command_fixtures import call
 from run_tree import CONFOUNDS, IMAGE, RunTree
 
+from fmnet.baselines.base import BaselineData
+from fmnet.baselines.connectivity import Connectivity
+from fmnet.baselines.covariates import Columns
+from fmnet.baselines.linear import LinearSvm
 from fmnet.bold.bold_cohort import read_bold
 from fmnet.bold.settings import CleaningSettings
-from fmnet.bold.synthetic import write_bold_cohort
 from fmnet.data.cohort import open_cohort
-from fmnet.deploy.beside import describe_run
-from fmnet.deploy.bold_predict import NewBoldScan, predict_run
-from fmnet.deploy.bundle import read_bundle
-from fmnet.deploy.cli import main
 from fmnet.export.export import export_run
+from fmnet.inference.bold_predict import NewBoldScan, predict_run
+from fmnet.inference.bundle import read_bundle
+from fmnet.inference.cli import main
+from fmnet.inference.companion_files import describe_run
+from fmnet.lockbox_evaluation import evaluate_lockbox, read_finals
 from fmnet.networks.rebuild import TRUSTED
-from fmnet.study.baselines.base import BaselineData
-from fmnet.study.baselines.connectivity import Connectivity
-from fmnet.study.baselines.covariates import Columns
-from fmnet.study.baselines.linear import LinearSvm
-from fmnet.study.evaluate import evaluate_lockbox, read_finals
+from fmnet.synthetic.bold_cohort_files import write_bold_cohort
 
 pytestmark = pytest.mark.slow
 TINY = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fmnet.deploy.predict import NewScan, predict_scan
+from fmnet.inference.predict import NewScan, predict_scan
 
 SCORES = [3.8439, 3.6692, -4.0242, -3.5156]
 

@@ -12,7 +12,7 @@ class Blocker:
             raise ModuleNotFoundError(f"{name} is blocked", name=name)
 
 sys.meta_path.insert(0, Blocker())
-from fmnet.deploy.cli import main
+from fmnet.inference.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -21,7 +21,7 @@ SLOW = {"nilearn", "sklearn", "scipy.stats", "matplotlib", "requests"}
 
 LISTER = """
 import sys
-from fmnet.deploy.cli import main
+from fmnet.inference.cli import main
 status = main(sys.argv[1:])
 print(*sys.modules)
 sys.exit(status)
@@ -47,7 +47,7 @@ def test_scores_bold_without_torch(series_export, bold_tree, tmp_path):
 
 
 def test_the_blocker_blocks():
-    blocked = BLOCKER.replace("from fmnet.deploy.cli import main", "import torch")
+    blocked = BLOCKER.replace("from fmnet.inference.cli import main", "import torch")
     done = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True)
     assert "torch is blocked" in done.stderr
 
@@ -58,5 +58,5 @@ def test_imports_no_more_than_scoring_takes(finished, tmp_path):
     command = [sys.executable, "-c", LISTER, str(finished.bundle_dir), scan, "--out", out]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     imported = set(done.stdout.splitlines()[-1].split())
-    assert "fmnet.deploy.predict" in imported
+    assert "fmnet.inference.predict" in imported
     assert not SLOW & imported

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from test_commands import QUICK, call
 
-from fmnet.deploy.bundle import read_bundle
-from fmnet.deploy.predict import NewScan, predict_scan
+from fmnet.inference.bundle import read_bundle
+from fmnet.inference.predict import NewScan, predict_scan
 
 
 @pytest.fixture(scope="module")

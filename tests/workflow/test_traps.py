@@ -12,30 +12,30 @@ import pytest
 from run_fixtures import study_settings
 from scipy.ndimage import affine_transform, gaussian_filter
 
+from fmnet.baselines.base import Baseline, score_fold
+from fmnet.baselines.constant import Dummy
+from fmnet.baselines.covariates import Columns
+from fmnet.baselines.linear import LinearSvm
+from fmnet.baselines.shortcuts import Coverage, FileGrid, Roughness, Scale
+from fmnet.crossval.data import build_study_data
+from fmnet.crossval.exchangeability import permute_labels
+from fmnet.crossval.fold_loop import fold_rows
 from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import build_folds
 from fmnet.data.image_table import read_image_table
 from fmnet.data.store import ScanStore
-from fmnet.data.synthetic import write_cohort
 from fmnet.data.template import build_grid
-from fmnet.deploy.preparation import PreparationSettings
 from fmnet.errors import CohortError, LeakError
-from fmnet.study.analysis import analyse_predictions
-from fmnet.study.audit import audit
-from fmnet.study.audit.audit import AuditPlan, run_audit
-from fmnet.study.baselines.base import Baseline, score_fold
-from fmnet.study.baselines.constant import Dummy
-from fmnet.study.baselines.covariates import Columns
-from fmnet.study.baselines.linear import LinearSvm
-from fmnet.study.baselines.shortcuts import Coverage, FileGrid, Roughness, Scale
-from fmnet.study.crossval import fold_rows
-from fmnet.study.data import build_study_data
-from fmnet.study.exchange import permute_labels
-from fmnet.study.findings import all_findings
-from fmnet.study.metrics import add_units
-from fmnet.study.study import run_study
-from fmnet.training.recipe import Recipe
+from fmnet.evaluation import audit
+from fmnet.evaluation.analysis import analyse_predictions
+from fmnet.evaluation.audit import AuditPlan, run_audit
+from fmnet.evaluation.findings import all_findings
+from fmnet.evaluation.metrics import add_units
+from fmnet.inference.preparation import PreparationSettings
+from fmnet.study import run_study
+from fmnet.synthetic.maps_cohort import write_cohort
+from fmnet.training.optimiser import Recipe
 
 BASELINES = {
     "dummy": Dummy(),

@@ -7,19 +7,19 @@ import pandas as pd
 import pytest
 from run_fixtures import study_settings
 
+from fmnet.baselines.covariates import Columns
+from fmnet.baselines.linear import LinearSvm
+from fmnet.crossval.permutation import PermutationPlan
 from fmnet.data.bids import read_bids
 from fmnet.data.folds import build_folds
-from fmnet.data.synthetic import write_cohort
-from fmnet.deploy.cli import main
-from fmnet.deploy.evidence import without_model
-from fmnet.deploy.preparation import PreparationSettings
+from fmnet.evaluation.audit import AuditPlan
 from fmnet.export.export import export_run
-from fmnet.study.audit.audit import AuditPlan
-from fmnet.study.baselines.covariates import Columns
-from fmnet.study.baselines.linear import LinearSvm
-from fmnet.study.permutation import PermutationPlan
-from fmnet.study.study import run_study
-from fmnet.training.recipe import Recipe
+from fmnet.inference.cli import main
+from fmnet.inference.preparation import PreparationSettings
+from fmnet.inference.study_results import without_model
+from fmnet.study import run_study
+from fmnet.synthetic.maps_cohort import write_cohort
+from fmnet.training.optimiser import Recipe
 
 
 @pytest.fixture(scope="module")

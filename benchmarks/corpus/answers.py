@@ -1,0 +1,156 @@
+"""What a door answers to an input, and how its own words are read."""
+
+import csv
+import io
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.predicting import COMMAND
+from fmnet.inference.cli import main
+
+#: What a door may answer. ``score``: that of the same map, written plainly; ``other score``: a
+#: score, but not that one; ``note``: the score with a remark beside it.
+SCORE, OTHER, NOTE, CANNOT_SAY, ERROR = "score", "other score", "note", "cannot_say", "error"
+Answers = frozenset[str]
+#: The usual answers that are right.
+RIGHT = frozenset({SCORE, NOTE})
+REFUSED = frozenset({ERROR})
+NO_SCORE = frozenset({ERROR, CANNOT_SAY})
+#: Where a lab could live with both.
+EITHER = RIGHT | NO_SCORE
+#: Where only a traceback, a hang or a lost row would be wrong.
+ANY = EITHER | {OTHER}
+#: An answer that no case accepts.
+UNCLEAR, LOST = "unclear message", "lost"
+#: Where, what was found, what is accepted, what to do.
+FOUR_PARTS = re.compile(r"\S.*: found \S.*; accepted: \S.*; to do: \S", re.DOTALL)
+#: Seconds that the command may take with its start, which a busy machine draws out.
+COMMAND_S = 10
+#: A bar of progress, and the blanks that wipe it out.
+PROGRESS = re.compile(r"(\r[\w ]+: +\d+%\|[^\r\n]*)+\r *\r")
+#: What a terminal or a table acts upon.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a door said.
+
+    Parameters
+    ----------
+    answer : str
+        One of those that cases accept, or another word for what came.
+    detail : str
+        The message, or what is amiss.
+    """
+
+    answer: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What ``fmnet-predict`` did: rows of its table, or why there are none."""
+
+    rows: list[dict[str, str]]
+    refusal: Answer | None = None
+
+
+def run_predict(
+    bundle: Path, sources: list[Any], folder: Path, options: tuple[str, ...] = ()
+) -> Done:
+    """Run the command in this process, and read what it wrote as a stranger would."""
+    out = folder / "results.tsv"
+    said, printed = io.StringIO(), io.StringIO()
+    arguments = [str(bundle), *map(str, sources), "--out", str(out), *options]
+    with redirect_stderr(said), redirect_stdout(printed):
+        try:
+            code = main(arguments)
+        except SystemExit as error:
+            code = -1 if error.code is None else int(error.code)
+    said_all = said.getvalue() + printed.getvalue()
+    if found := CONTROL.search(PROGRESS.sub("", said_all)):
+        return Done([], Answer(UNCLEAR, f"{found[0]!r} reaches the terminal"))
+    if code not in {0, 1}:
+        return Done([], judge_message(said.getvalue()))
+    text = out.read_bytes().decode("utf-8")  # anything else is a traceback
+    if found := CONTROL.search(text.replace("\n", "")):
+        return Done([], Answer(UNCLEAR, f"{found[0]!r} in the table"))
+    return Done(list(csv.DictReader(io.StringIO(text), delimiter="\t")))
+
+
+def run_command(bundle: Path, sources: list[Any], folder: Path) -> Done:
+    """Run the command in a process of its own, in the C locale, its table to the terminal."""
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "HOME": str(folder)}
+    arguments = [os.fsencode(str(each)) for each in (bundle, *sources)]
+    try:
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            capture_output=True, env=os.environ | plain, check=False, timeout=COMMAND_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Done([], Answer(f"no answer within {COMMAND_S} s"))
+    said, text = done.stderr.decode("utf-8", "replace"), done.stdout.decode("utf-8")
+    if "Traceback" in said:
+        return Done([], Answer("traceback", said[-500:]))
+    if found := CONTROL.search(PROGRESS.sub("", said) + text):
+        return Done([], Answer(UNCLEAR, f"{found[0]!r} reaches the terminal"))
+    if left := [path.name for path in folder.iterdir()]:
+        return Done([], Answer("traces left", f"in the home folder: {left}"))
+    if done.returncode not in {0, 1}:
+        return Done([], judge_message(said))
+    return Done(list(csv.DictReader(io.StringIO(text), delimiter="\t")))
+
+
+def judge_message(message: str) -> Answer:
+    """Tell a message that says where, what was found, what is accepted and what to do."""
+    return Answer(ERROR if FOUR_PARTS.search(message) else UNCLEAR, message)
+
+
+def judge_row(row: Mapping[str, str], score: float, tolerance: float) -> Answer:
+    """Tell what a row of predict's table says, beside the score that is right."""
+    reason = row.get("reason") or "n/a"
+    if row["status"] == "ok":
+        found = float(row["score"])
+        if not np.isfinite(found) or not 0 <= float(row["probability"]) <= 1:
+            return Answer("not finite", f"{row['score']}, {row['probability']}")
+        if abs(found - score) > tolerance:
+            return Answer(OTHER, f"{found:.4g} for {score:.4g}; {reason}")
+        return Answer(SCORE if reason == "n/a" else NOTE, reason)
+    judged = judge_message(reason)
+    return (
+        Answer(CANNOT_SAY, reason)
+        if judged.answer == ERROR and row["status"] == CANNOT_SAY
+        else judged
+    )
+
+
+def compare_values(found: Any, expected: Any, tolerance: float) -> Answer:
+    """Compare values on a grid with those that are right, NaN where there are none."""
+    known, wanted = np.isfinite(found), np.isfinite(expected)
+    if (share := float((known != wanted).mean())) > 0.05:
+        return Answer(OTHER, f"known in other voxels, {share:.1%} of the mask")
+    both = known & wanted
+    error = float(np.sqrt(np.mean((found[both] - expected[both]) ** 2))) if both.any() else 0.0
+    if error > tolerance:
+        return Answer(OTHER, f"values {error:.3g} (RMS) off")
+    return Answer(SCORE)
+
+
+def worst(answers: list[Answer], right: Answers) -> Answer:
+    """Give the first answer that isn't right, or else the first."""
+    wrong = [answer for answer in answers if answer.answer not in right]
+    return (wrong or answers)[0]
+
+
+def in_training(right: Answers) -> Answers:
+    """Translate answers of predict: training knows values or a fault."""
+    return right | (REFUSED if CANNOT_SAY in right else frozenset())

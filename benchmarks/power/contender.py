@@ -1,0 +1,108 @@
+"""Models that race: networks by name, and baselines, all in the same folds."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_auc_score
+
+from benchmarks.power.planted import PlantedCohort
+from fmnet.baselines.base import Baseline, score_fold
+from fmnet.crossval.fold_loop import Pipeline, crossvalidate, fold_rows
+from fmnet.data.folds import Fold, build_folds
+from fmnet.inference.preparation import PreparationSettings
+from fmnet.networks.backbones import NetworkBuilder
+from fmnet.training.augmentation import Augmentation
+from fmnet.training.compute import Compute, plan_compute
+from fmnet.training.fit import Trainable
+from fmnet.training.optimiser import Recipe
+from fmnet.training.trainer import TrainerBuilder
+
+#: The folds of every model: outer, repeated how often, and inner for every choice.
+FOLDS = {"n_splits": 5, "n_repeats": 1, "inner_splits": 3}
+
+
+class Racer(Protocol):
+    """Whatever scores the test people of folds."""
+
+    def predict(self, planted: PlantedCohort, folds: list[Fold]) -> pd.DataFrame:
+        """Learn on each fold, score its test people: ``fold, label, score``; empty if it can't."""
+        ...
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A network that enters the race, and everything that decides what it learns.
+
+    Parameters
+    ----------
+    build_network : callable
+        Input shape to a fresh network.
+    recipe : Recipe
+        Optimiser and budget.
+    preparation : PreparationSettings
+        Of its scans; mask and voxels have to be those of the cohorts.
+    augmentation : Augmentation or None
+        Changes training images.
+    """
+
+    build_network: NetworkBuilder
+    recipe: Recipe = field(default_factory=Recipe)
+    preparation: PreparationSettings = field(default_factory=PreparationSettings)
+    augmentation: Augmentation | None = None
+
+
+@dataclass(frozen=True)
+class NetworkRacer:
+    """A contender with the machine it trains on.
+
+    Parameters
+    ----------
+    contender : Contender
+        What is trained.
+    build_trainer, compute
+        Where and how many at once; what comes out is the same up to rounding.
+    """
+
+    contender: Contender
+    build_trainer: TrainerBuilder
+    compute: Compute
+
+    def predict(self, planted: PlantedCohort, folds: list[Fold]) -> pd.DataFrame:
+        """Cross-validate as a study does."""
+        one = self.contender
+        data = planted.prepare(one.preparation)
+        trainable = Trainable(one.build_network, one.recipe, self.build_trainer, one.augmentation)
+        planned = plan_compute(trainable, self.compute, data.smoothed)
+        pipeline = Pipeline(planned, {}, build_folds, planted.seed)
+        return crossvalidate(pipeline, data, folds)[0]
+
+
+@dataclass(frozen=True)
+class BaselineRacer:
+    """A baseline; it smooths the maps anew, so that its time is all its own."""
+
+    baseline: Baseline
+
+    def predict(self, planted: PlantedCohort, folds: list[Fold]) -> pd.DataFrame:
+        """Cross-validate as a study does."""
+        data = planted.prepare(PreparationSettings(fwhm_mm=0.0)).baseline_data
+        if self.baseline.lacks(data):
+            return pd.DataFrame(columns=["fold", "label", "score"])
+        tables = [
+            fold_rows(data.cohort, fold, "baseline", score_fold(self.baseline, data, fold))
+            for fold in folds
+        ]
+        return pd.concat(tables, ignore_index=True)
+
+
+def draw_folds(planted: PlantedCohort) -> list[Fold]:
+    """Split a cohort; whoever shares a background stays together."""
+    return build_folds(planted.cohort, **FOLDS, seed=planted.seed)
+
+
+def mean_auc(predictions: pd.DataFrame) -> float:
+    """Average the AUC within each test fold; NaN if nothing was scored."""
+    aucs = [roc_auc_score(rows["label"], rows["score"]) for _, rows in predictions.groupby("fold")]
+    return float(np.mean(aucs)) if aucs else float("nan")

@@ -1,0 +1,265 @@
+"""Linear models on smoothed, standardised voxels."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.svm import SVC
+
+from fmnet.baselines.base import Baseline, BaselineData, Rows, Scores
+from fmnet.data.folds import Fold
+from fmnet.data.volume import FloatArray
+from fmnet.types import NonNegatives, Positives, Shares
+
+#: Weight of each feature, (F,), and bias: the score is ``features @ weight + bias``.
+Line = tuple[FloatArray, float]
+#: Least variance within groups that shrinkage LDA grants a feature, whose variance over all
+#: training scans is 1: two people who happen to be alike in it tell of none.
+LEAST_VARIANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class LinearModel(Baseline):
+    """A linear model of smoothed scans that has one more setting.
+
+    Smoothing width and setting are chosen together by AUC on the inner folds; ties go to the first
+    named.
+
+    Parameters
+    ----------
+    fwhm_mm : list of float
+        Smoothing widths to choose from.
+    """
+
+    fwhm_mm: NonNegatives = (0.0, 8.0, 16.0)
+
+    @property
+    @abstractmethod
+    def settings(self) -> Sequence[float]:
+        """Values of the other setting to choose from."""
+
+    @abstractmethod
+    def _fit(self, features: FloatArray, labels: Any, settings: Sequence[float]) -> list[Line]:
+        """Fit on the training scans, (N_train, F), once with each setting."""
+
+    def choose(self, data: BaselineData, fold: Fold) -> tuple[float, float]:
+        """Choose smoothing width and setting."""
+        aucs = [
+            [
+                float(roc_auc_score(data.labels[held_out], scores))
+                for fwhm_mm in self.fwhm_mm
+                for scores in self._score(data, train, held_out, fwhm_mm, self.settings)
+            ]
+            for train, held_out in data.inner_rows(fold)
+        ]
+        options = [(fwhm_mm, one) for fwhm_mm in self.fwhm_mm for one in self.settings]
+        return options[int(np.mean(aucs, axis=0).argmax())]
+
+    def scores(self, data: BaselineData, train: Rows, test: Rows, choice: Any) -> Scores:
+        """Fit with the width and setting chosen."""
+        fwhm_mm, setting = choice
+        return self._score(data, train, test, fwhm_mm, (setting,))[0]
+
+    def _score(
+        self, data: BaselineData, train: Rows, test: Rows, fwhm_mm: float, settings: Sequence[float]
+    ) -> list[Scores]:
+        features = self._features(data, train, fwhm_mm)
+        lines = self._fit(features[train], data.labels[train], settings)
+        return [(features[test] @ weight + bias).astype(float) for weight, bias in lines]
+
+    def _features(self, data: BaselineData, train: Rows, fwhm_mm: float) -> FloatArray:
+        return data.features(train, fwhm_mm)
+
+
+@dataclass(frozen=True)
+class VoxelModel(LinearModel):
+    """A linear model of standardised voxels, which can be written down as their weights."""
+
+    def weights(
+        self, data: BaselineData, train: Rows, choice: tuple[float, float]
+    ) -> tuple[FloatArray, float]:
+        """Fit with the width and setting chosen; what is scored is ``features @ weight + bias``.
+
+        Parameters
+        ----------
+        data, train, choice
+            As for `scores`.
+
+        Returns
+        -------
+        tuple
+            Weight of each standardised voxel, shape (C, V), and the bias.
+        """
+        fwhm_mm, setting = choice
+        features = self._features(data, train, fwhm_mm)[train]
+        ((weight, bias),) = self._fit(features, data.labels[train], (setting,))
+        return weight.reshape(data.values.shape[1], -1), bias
+
+
+@dataclass(frozen=True)
+class KernelModel(LinearModel):
+    """A linear model that needs only the inner products of scans, and has a penalty.
+
+    Parameters
+    ----------
+    fwhm_mm : list of float
+        Smoothing widths to choose from.
+    c : list of float
+        Values of C to choose from, for features scaled to a mean squared norm of 1.
+    """
+
+    c: Positives = (0.01, 0.1, 1.0, 10.0)
+
+    @property
+    def settings(self) -> Sequence[float]:
+        """Values of C."""
+        return self.c
+
+    def _fit(self, features: FloatArray, labels: Any, settings: Sequence[float]) -> list[Line]:
+        kernel = features @ features.T  # (N_train, N_train)
+        # 0 where the training scans are all alike, as coverage may be
+        scale = float(np.diag(kernel).mean()) or 1.0
+        solved = [self._solve(kernel / scale, labels, c) for c in settings]
+        return [((each / scale).astype(np.float32) @ features, bias) for each, bias in solved]
+
+    @abstractmethod
+    def _solve(self, kernel: Any, labels: Any, c: float) -> tuple[Scores, float]:
+        """Fit on a kernel, (N_train, N_train): weight of each training scan, and the bias."""
+
+
+@dataclass(frozen=True)
+class LinearSvm(KernelModel, VoxelModel):
+    """Linear support vector machine."""
+
+    def _solve(self, kernel: Any, labels: Any, c: float) -> tuple[Scores, float]:
+        return solve_svm(kernel, labels, c)
+
+
+def solve_svm(kernel: Any, labels: Any, c: float) -> tuple[Scores, float]:
+    """Fit a linear SVM on a kernel, (N_train, N_train): weight of each scan, and the bias."""
+    machine = SVC(kernel="precomputed", C=c, class_weight="balanced").fit(kernel, labels)
+    each = np.zeros(len(kernel))
+    each[machine.support_] = machine.dual_coef_[0]
+    return each, float(machine.intercept_[0])
+
+
+@dataclass(frozen=True)
+class LogisticRidge(KernelModel, VoxelModel):
+    """Logistic regression with an L2 penalty.
+
+    With more voxels than scans the solution lies in the span of the training scans, so it is found
+    on the principal axes of their kernel, and is the same as on the voxels themselves.
+    """
+
+    def _solve(self, kernel: Any, labels: Any, c: float) -> tuple[Scores, float]:
+        variance, axes = np.linalg.eigh(np.asarray(kernel, dtype=float))
+        kept = variance > variance.max() * 1e-6
+        axes = axes[:, kept] / np.sqrt(variance[kept])
+        model = LogisticRegression(C=c, class_weight="balanced", max_iter=1000)
+        model.fit(kernel @ axes, labels)
+        return axes @ model.coef_[0], float(model.intercept_[0])
+
+
+@dataclass(frozen=True)
+class ShrinkageLda(VoxelModel):
+    """Linear discriminant of the voxels in which the groups differ most.
+
+    Voxels are screened by the t-value between the groups of the training scans. Of those kept, the
+    covariance within each group is shrunk towards its diagonal by the amount that Ledoit and Wolf
+    give, as scikit-learn's ``LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")`` does;
+    both groups count alike.
+
+    Parameters
+    ----------
+    fwhm_mm : list of float
+        Smoothing widths to choose from.
+    share : list of float
+        Shares of the voxels to keep, to choose from; 1 for all of them.
+
+    References
+    ----------
+    Ledoit and Wolf (2004). A well-conditioned estimator for large-dimensional covariance matrices.
+    Journal of Multivariate Analysis, 88.
+
+    Cox and Savoy (2003). Functional magnetic resonance imaging (fMRI) "brain reading": detecting
+    and classifying distributed patterns of fMRI activity in human visual cortex. NeuroImage, 19.
+    """
+
+    share: Shares = (0.01, 0.1, 1.0)
+
+    @property
+    def settings(self) -> Sequence[float]:
+        """Shares of the voxels."""
+        return self.share
+
+    def _fit(self, features: FloatArray, labels: Any, settings: Sequence[float]) -> list[Line]:
+        groups = [features[labels == label].astype(float) for label in (1, 0)]
+        n_features = features.shape[1]
+        difference = groups[0].mean(axis=0) - groups[1].mean(axis=0)
+        within = sum(group.var(axis=0) * len(group) for group in groups) / len(features)
+        # t without its factor of the group sizes, which all voxels share
+        evidence = np.abs(difference) / np.sqrt(np.maximum(within, LEAST_VARIANCE))
+        order = np.argsort(-evidence, kind="stable")
+        lines: list[Line] = []
+        for share in settings:
+            kept = np.sort(order[: max(1, round(share * n_features))])
+            weight = np.zeros(n_features, np.float32)
+            weight[kept], bias = fit_shrinkage_lda(*(group[:, kept] for group in groups))
+            lines.append((weight, bias))
+        return lines
+
+
+def fit_shrinkage_lda(one: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[Any], float]:
+    """Fit a linear discriminant with a shrunken covariance and equally common groups.
+
+    The covariance is diagonal but for the span of the scans, so that its inverse takes no more than
+    a matrix of scans by scans (Woodbury).
+
+    Parameters
+    ----------
+    one, other : ndarray, shapes (N_1, F) and (N_0, F)
+        Features of the groups; those of the first score above 0.
+
+    Returns
+    -------
+    tuple
+        Weight of each feature, (F,), and the bias.
+    """
+    diagonal, span = np.zeros(one.shape[1]), []
+    for group in (one, other):
+        centred = group - group.mean(axis=0)
+        sd = centred.std(axis=0)
+        sd = np.where(sd > 0, sd, 1.0)
+        standard = centred / sd
+        shrinkage = ledoit_wolf_dual(standard)
+        diagonal += shrinkage * (standard**2).mean() * sd**2 / 2
+        span.append(centred * np.sqrt((1 - shrinkage) / (2 * len(group))))
+    diagonal = np.maximum(diagonal, LEAST_VARIANCE)
+    rows = np.concatenate(span)  # (N, F): the covariance is diag(diagonal) + rows.T @ rows
+    first, second = one.mean(axis=0), other.mean(axis=0)
+    weight = (first - second) / diagonal
+    narrow = rows / diagonal  # (N, F)
+    inner = np.eye(len(rows)) + narrow @ rows.T
+    weight -= np.linalg.solve(inner, rows @ weight) @ narrow
+    return weight, float(-(first + second) @ weight / 2)
+
+
+def ledoit_wolf_dual(centred: NDArray[Any]) -> float:
+    """Ledoit and Wolf's shrinkage of centred features, (N, F), from inner products of scans alone.
+
+    The same as `sklearn.covariance.ledoit_wolf_shrinkage`, which takes a product of all pairs of
+    features: minutes for all voxels of a brain.
+    """
+    n, n_features = centred.shape
+    gram = centred @ centred.T
+    square = float((gram**2).sum()) / n**2  # of the covariance's entries
+    distance = square - (float(np.trace(gram)) / n) ** 2 / n_features
+    noise = (float((np.diag(gram) ** 2).sum()) / n - square) / n
+    if distance <= 1e-12 * square:  # it is a multiple of the identity already
+        return 0.0
+    return float(np.clip(noise / distance, 0, 1))

@@ -1,0 +1,1 @@
+"""The loop over folds, permutations, reruns and the test for leaks."""

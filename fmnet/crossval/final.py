@@ -1,0 +1,191 @@
+"""The final models of a study, fitted on everybody: the network, and a linear model beside it."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fmnet.baselines.base import unseen_scale
+from fmnet.baselines.linear import KernelModel, VoxelModel
+from fmnet.crossval.data import StudyData
+from fmnet.crossval.fold_loop import (
+    NETWORK,
+    Pipeline,
+    fold_seed,
+    train_with_progress,
+    usable_baselines,
+)
+from fmnet.crossval.permutation import p_value, summarise_choice
+from fmnet.data.folds import Fold, build_inner_folds, fewest_units
+from fmnet.evaluation.selection import chosen_auc
+from fmnet.inference.exported_model import (
+    LINEAR_FOLDER,
+    NETWORK_FOLDER,
+    RECORD,
+    Candidate,
+    choose,
+    network_title,
+)
+from fmnet.inference.preparation import fit_preparation
+from fmnet.networks.linear_map import build_linear, linear_network
+from fmnet.networks.rebuild import describe_builder
+from fmnet.report.words import name_of, titles_of
+from fmnet.runs.record import FinalModel, Results, write_final
+from fmnet.runs.run_files import list_damaged
+from fmnet.training.fold import FoldTask
+from fmnet.training.processes import agreed, is_first
+
+#: Index of the final training among the seeds; no repeat has this number.
+FINAL = 1_000_000
+#: Parts left out in turn to see on what scale a final linear model scores.
+N_PARTS = 10
+
+
+def complete_finals(
+    pipeline: Pipeline, results: Results, models: dict[str, Any], control: str, folder: Path
+) -> None:
+    """Fit and write the final models that a run folder lacks, or holds damaged.
+
+    Parameters
+    ----------
+    pipeline, results
+        What learns, from whom, and what it reached out of fold.
+    models : dict
+        Out-of-fold figures of each model.
+    control : str
+        What makes it a negative control; empty for a study.
+    folder : Path
+        The run folder.
+    """
+    data, seed = results.data, pipeline.seed
+    titles = titles_of(models, pipeline.trainable.build_network, results.n_epochs)
+    # as many inner folds as the outer folds had
+    fold = build_inner_folds(data.cohort, len(results.folds[0].validation), seed)
+    if not agreed(lambda: is_there(folder, NETWORK_FOLDER)):
+        final = train_network(pipeline, data, fold)
+        if is_first():
+            write_final(results, models, titles, final, seed, control, folder / NETWORK_FOLDER)
+    linear = exportable_linear(pipeline, data)
+    if linear and is_first() and not is_there(folder, LINEAR_FOLDER):
+        name = best_of(linear, models)
+        found = replace(fit_linear(name, linear[name], data, fold), chosen_among=tuple(linear))
+        write_final(results, models, titles, found, seed, control, folder / LINEAR_FOLDER)
+
+
+def is_there(folder: Path, name: str) -> bool:
+    """Tell whether a run folder holds a final model, and as it was written."""
+    return (folder / name / RECORD).exists() and not list_damaged(folder, [name])
+
+
+def train_network(pipeline: Pipeline, data: StudyData, fold: Fold) -> FinalModel:
+    """Train the network on everybody."""
+    task = FoldTask(data.smoothed, fold, fold_seed(pipeline.seed, FINAL), "final")
+    (final,) = train_with_progress(pipeline.trainable, [task], "final model")
+    description = describe_builder(pipeline.trainable.build_network, final.preparation.input_shape)
+    parts = (final.network, description, final.preparation, final.n_epochs)
+    title = network_title(description.builder, description.settings, [final.n_epochs])
+    return FinalModel(NETWORK, title, *parts, (NETWORK,))
+
+
+def fit_linear(name: str, model: VoxelModel, data: StudyData, fold: Fold) -> FinalModel:
+    """Fit a linear model on everybody, its width and other setting chosen on the inner folds."""
+    scans = data.baseline_data
+    train = scans.rows(fold.train)
+    fwhm_mm, setting = choice = model.choose(scans, fold)
+    weight, bias = model.weights(scans, train, choice)
+    settings = replace(data.smoothed.settings, fwhm_mm=fwhm_mm)
+    grid, contrasts = data.cohort.grid, data.cohort.listing.contrasts
+    preparation = fit_preparation(scans.smoothed(fwhm_mm)[train], grid, contrasts, settings)
+    network = linear_network(grid.unmask(weight), bias)
+    description = describe_builder(build_linear, preparation.input_shape)
+    # the folds chose other settings, which score on other scales
+    nearly_all = build_inner_folds(data.cohort, min(N_PARTS, fewest_units(data.cohort)), 0)
+    scale = unseen_scale(model, scans, nearly_all, choice)
+    c, screen = (setting, None) if isinstance(model, KernelModel) else (None, setting)
+    parts = (network, description, preparation, None, (name,), c, screen, scale)
+    return FinalModel(name, name_of(name), *parts)
+
+
+def exportable_linear(pipeline: Pipeline, data: StudyData) -> dict[str, VoxelModel]:
+    """Pick the baselines that can be exported, being weights of voxels."""
+    usable = usable_baselines(pipeline, data).items()
+    return {name: one for name, one in usable if isinstance(one, VoxelModel)}
+
+
+def best_of(names: Iterable[str], models: dict[str, Any]) -> str:
+    """Name the model with the largest out-of-fold AUC; a tie goes to the first named."""
+    return max(names, key=lambda name: float(models[name]["auc"]))
+
+
+def export_choice(
+    pipeline: Pipeline,
+    data: StudyData,
+    predictions: pd.DataFrame,
+    models: dict[str, Any],
+    titles: dict[str, str],
+) -> dict[str, Any]:
+    """Say which final model will be exported, and what its AUC is worth after that choice.
+
+    Parameters
+    ----------
+    pipeline, data
+        What learned, from whom.
+    predictions : DataFrame
+        Out-of-fold table, perhaps with a column ``unit``.
+    models : dict
+        Figures of each model.
+    titles : dict
+        Names of the models for people.
+
+    Returns
+    -------
+    dict
+        ``model``, its name; ``why``, for the end of a sentence; ``among``, which models could be;
+        ``auc_corrected`` and ``auc_corrected_ci``, see `fmnet.evaluation.selection.chosen_auc`;
+        ``if_asked``: the same, without ``why``, where export is asked for the ``network`` or for
+        the ``linear`` model, the best of fewer.
+    """
+    linear = list(exportable_linear(pipeline, data))
+    asked = {NETWORK: _chosen(NETWORK, [NETWORK], predictions, models, pipeline.seed)}
+    if linear:
+        asked["linear"] = _chosen(
+            best_of(linear, models), linear, predictions, models, pipeline.seed
+        )
+    names = [one["model"] for one in asked.values()]
+    candidates = [Candidate(titles[name], float(models[name]["auc"])) for name in names]
+    best, why = choose(candidates[0], candidates[-1] if linear else None)
+    name = names[candidates.index(best)]
+    found = _chosen(name, [NETWORK, *linear], predictions, models, pipeline.seed)
+    return found | {"why": why, "if_asked": asked}
+
+
+def _chosen(
+    name: str, among: list[str], predictions: pd.DataFrame, models: dict[str, Any], seed: int
+) -> dict[str, Any]:
+    # of equals the network is the last to be taken, as `choose` has it
+    simplest_first = sorted(among, key=lambda one: one == NETWORK)
+    corrected = chosen_auc(predictions, simplest_first, models[name], seed)
+    return {"model": name, "among": among} | corrected
+
+
+def judge_choice(metrics: dict[str, Any]) -> None:
+    """Add p-values of the choice to the figures of a study, if its permutations allow it.
+
+    ``permutation.chosen`` holds the largest AUC of all models that could be exported, see
+    `fmnet.crossval.permutation.summarise_choice`; ``exported.p``, and ``p`` of each part of its
+    ``if_asked``, where the AUC of that model lies among the largest of those it was chosen among;
+    ``exported.not_permuted`` names those that permutations of an earlier version left out.
+    """
+    exported, permutation = metrics["exported"], metrics.get("permutation")
+    if permutation is None:
+        return
+    permutation.pop("chosen", None)
+    tested = permutation["models"]
+    for one in (exported, *exported["if_asked"].values()):
+        if (chosen := summarise_choice(tested, one["among"])) is not None:
+            one["p"] = p_value(chosen["null"], float(tested[one["model"]]["observed"]))
+            if one is exported:
+                permutation["chosen"] = chosen
+    exported["not_permuted"] = [name for name in exported["among"] if name not in tested]

@@ -1,0 +1,184 @@
+"""Refuse a pipeline in which test scans reach what is learned; tried, not taken on trust."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fmnet.baselines.base import Baseline, score_fold
+from fmnet.crossval.data import StudyData
+from fmnet.data.covariates import covariate_numbers
+from fmnet.data.folds import Fold
+from fmnet.data.series import Series
+from fmnet.data.tables import subject_key
+from fmnet.data.volume import FloatArray
+from fmnet.errors import Fault, LeakError
+from fmnet.training.cohort import FittedCohort
+from fmnet.training.series import FittedSeries
+
+#: Part of the seed of the noise that test scans are replaced by.
+POISON = 5_000_000
+#: How much larger than the scans the noise is: what leaks has to show.
+LOUDNESS = 10.0
+#: Largest difference that rounding may make, relative to the values compared.
+TOLERANCE = 1e-5
+
+
+def check_leaks(baselines: dict[str, Baseline], data: StudyData, fold: Fold, seed: int) -> None:
+    """Spoil half of a fold's test subjects, and see that nothing else changes.
+
+    Their maps and time series are replaced by noise, their numbers in the participants table by
+    others, and the labels of all test subjects are swapped. Whatever was learned from training
+    subjects alone prepares and scores the other half of the test subjects as before.
+
+    Parameters
+    ----------
+    baselines : dict
+        By name; those that the cohort has what they need for.
+    data : StudyData
+        The study.
+    fold : Fold
+        Its test subjects are used.
+    seed : int
+        Of the noise.
+
+    Raises
+    ------
+    LeakError
+        Naming every part that changed.
+    """
+    spoilt, kept = _spoil(data, fold, np.random.default_rng([seed, POISON]))
+    train = data.smoothed.rows(fold.train)
+    rows = np.concatenate([train, kept])
+    clean, other = data.smoothed.fit(train), spoilt.smoothed.fit(train)
+    faults = []
+    if not _is_same(_prepared(clean, rows), _prepared(other, rows)):
+        faults.append(_leak("the preparation"))
+    half = replace(fold, test=tuple({data.cohort.participant_ids[row] for row in kept}))
+    for name, baseline in baselines.items():
+        faults += _baseline_faults(name, baseline, data, spoilt, fold, half)
+    if faults:
+        raise LeakError(faults)
+
+
+def _prepared(fitted: FittedCohort | FittedSeries, rows: NDArray[np.intp]) -> NDArray[Any]:
+    """Prepare these scans; of time series, one window after the other."""
+    if isinstance(fitted, FittedCohort):
+        return fitted.images(rows)
+    return np.concatenate([fitted.windows(int(row)).ravel() for row in rows])
+
+
+def _baseline_faults(
+    name: str, baseline: Baseline, data: StudyData, spoilt: StudyData, fold: Fold, half: Fold
+) -> list[Fault]:
+    def scores(one: StudyData) -> NDArray[Any]:
+        found = score_fold(baseline, one.baseline_data, fold)
+        rows = list(one.baseline_data.rows(fold.test))
+        places = [rows.index(row) for row in one.baseline_data.rows(half.test)]
+        return np.stack([found.score[places], found.probability[places]])
+
+    before = scores(data)
+    if _is_same(before, scores(spoilt)):
+        return []
+    if not _is_same(before, scores(data)):
+        return [_not_reproducible(name)]
+    return [_leak(f"baseline '{name}'")]
+
+
+def _spoil(
+    data: StudyData, fold: Fold, rng: np.random.Generator
+) -> tuple[StudyData, NDArray[np.intp]]:
+    """Spoil every other test subject; return also the rows of those that are left whole."""
+    people = set(sorted(fold.test)[::2])
+    test = data.smoothed.rows(fold.test)
+    chosen = data.smoothed.rows(tuple(people))
+    labels = data.cohort.listing.labels
+    swap = {labels.positive: labels.negative, labels.negative: labels.positive}
+    scans = list(data.cohort.scans)
+    for row in test:
+        scans[row] = replace(scans[row], label=swap[scans[row].label])
+    table = _other_numbers(data.cohort.listing.participants, people)
+    listing = replace(data.cohort.listing, participants=table)
+    cohort = replace(data.cohort, scans=tuple(scans), listing=listing)
+    noise = _noise(data.baseline_data.values, chosen, rng)
+    series = data.baseline_data.series
+    noisy = _noisy_series(series, chosen, rng) if series else None
+    return data.replaced(cohort, noise, noisy), np.setdiff1d(test, chosen)
+
+
+def _noise(values: FloatArray, rows: NDArray[np.intp], rng: np.random.Generator) -> FloatArray:
+    """Replace rows of values, (N, C, V), by loud noise in which other voxels are missing."""
+    scale = LOUDNESS * float(np.nanstd(values))
+    noise = rng.normal(0, scale, (len(rows), *values.shape[1:])).astype(np.float32)
+    noise[rng.random(noise.shape) < 0.2] = np.nan
+    spoilt = values.copy()
+    spoilt[rows] = noise
+    return spoilt
+
+
+@dataclass(frozen=True, eq=False)
+class NoisySeries(Series):
+    """Loud noise in the place of a scan's time series.
+
+    Parameters
+    ----------
+    seed : int
+        Of the noise, which is the same each time it is read.
+    """
+
+    seed: int = 0
+
+    def values(self) -> FloatArray:
+        """Draw the noise: (T, V) float32, NaN where the scan has no data."""
+        real = super().values()
+        rng = np.random.default_rng(self.seed)
+        noise = rng.standard_normal(real.shape, dtype=np.float32)
+        noise *= LOUDNESS * float(np.nanstd(real))
+        noise[np.isnan(real)] = np.nan
+        return noise
+
+
+def _noisy_series(
+    series: tuple[Series, ...], rows: NDArray[np.intp], rng: np.random.Generator
+) -> tuple[Series, ...]:
+    spoilt = list(series)
+    for row, seed in zip(rows, rng.integers(2**31, size=len(rows)), strict=True):
+        one = series[row]
+        spoilt[row] = NoisySeries(one.paths, one.lengths, one.t_r, int(seed))
+    return tuple(spoilt)
+
+
+def _other_numbers(table: pd.DataFrame, people: set[str]) -> pd.DataFrame:
+    keys = {subject_key(person) for person in people}
+    rows = table["participant_id"].map(subject_key).isin(keys)
+    changed = table.copy()
+    for name in table.columns.drop("participant_id"):
+        found = covariate_numbers(table[name], str(name))
+        if found.is_number.any() and not found.is_wrong.any():
+            changed.loc[rows, name] = [f"{x:g}" for x in 1000 + 7 * np.arange(rows.sum())]
+    return changed
+
+
+def _is_same(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    scale = float(np.abs(one).max(initial=0.0)) or 1.0
+    return bool(np.allclose(one, other, rtol=0, atol=TOLERANCE * scale))
+
+
+def _leak(what: str) -> Fault:
+    return Fault(
+        what,
+        "something that changes for some test subjects when others are changed",
+        "what is learned from training subjects alone",
+        "fit it on the rows named as training rows",
+    )
+
+
+def _not_reproducible(name: str) -> Fault:
+    return Fault(
+        f"baseline '{name}'",
+        "other scores each time it is fitted",
+        "the same scores for the same data",
+        f"fix its random numbers, for instance baselines.{name}.estimator.random_state=0",
+    )

@@ -1,0 +1,99 @@
+"""What the processes and machines that share a study have done, and the work of one of them."""
+
+from pathlib import Path
+
+from fmnet.crossval.data import StudyData
+from fmnet.crossval.fold_loop import Pipeline, score_shard
+from fmnet.crossval.permutation import PermutationPlan, count_permutations, run_permutations
+from fmnet.data.cohort import Cohort
+from fmnet.data.folds import Fold
+from fmnet.data.folds_file import folds_table
+from fmnet.inference.exported_model import LINEAR_FOLDER, NETWORK_FOLDER
+from fmnet.runs.fold_checkpoints import Parts, Shard, digest_of
+from fmnet.runs.run_files import list_damaged, read_sealed
+from fmnet.runs.run_folder import code_hash, fixed_settings, table_text
+
+#: Folder of what is done while results are still to come.
+PARTS = "parts"
+#: Folder of permutations, in the run's and in that of the shards.
+PERMUTATIONS = "permutations"
+#: Folders of the tables of reruns.
+RERUNS = ("sensitivity", "learning_curve")
+#: How many damaged files are named.
+MOST_NAMED = 5
+
+
+def parts_of(folder: Path, config_yaml: str, cohort: Cohort, folds: list[Fold]) -> Parts:
+    """Where folds are kept until all are done: apart for other settings, code, maps or labels."""
+    fixed = sorted(fixed_settings(config_yaml).items())
+    people = [f"{scan.scan_id} {scan.label}" for scan in cohort.scans]
+    text = "\n".join(
+        [repr(fixed), code_hash(), *people, *cohort.hashes, table_text(folds_table(folds))]
+    )
+    return Parts(folder / PARTS / digest_of(text))
+
+
+def done_before(
+    pipeline: Pipeline,
+    permutation: PermutationPlan,
+    folds: list[Fold],
+    parts: Parts,
+    folder: Path,
+    is_resumed: bool,
+) -> list[str]:
+    """Say what shards, or earlier calls, have done of the work."""
+    places = (folder / PERMUTATIONS, parts.folder / PERMUTATIONS)
+    done = {
+        "folds": (len(folds) if is_resumed else parts.count(folds), len(folds)),
+        "permutations": (count_permutations(pipeline, permutation, *places), permutation.n),
+    }
+    lines = [
+        f"{n} of {total} {name} were done before, by shards or an earlier call; "
+        f"{total - n} were computed now"
+        for name, (n, total) in done.items()
+        if n
+    ]
+    return [*lines, *damaged_before(parts, folder)]
+
+
+def damaged_before(parts: Parts, folder: Path) -> list[str]:
+    """Say what an earlier call has left that is damaged, and so is computed again."""
+    places = (parts.folder, folder / PERMUTATIONS, *(folder / name for name in RERUNS))
+    sealed = [
+        path.relative_to(folder).as_posix()
+        for place in places
+        for path in sorted(place.rglob("*.json"))
+        if read_sealed(path, needs_seal=place != folder / PERMUTATIONS) is None
+    ]
+    listed = list_damaged(folder, (*RERUNS, NETWORK_FOLDER, LINEAR_FOLDER))
+    names = [*sealed, *(name for name in listed if (folder / name).exists())]
+    if not names:
+        return []
+    said = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+    return [f"found damaged, and computed again where it is asked for: {said}"]
+
+
+def work_on_shard(
+    shard: Shard,
+    pipeline: Pipeline,
+    data: StudyData,
+    folds: list[Fold],
+    n_seeds: int,
+    permutation: PermutationPlan,
+    parts: Parts,
+    is_crossvalidated: bool,
+) -> list[str]:
+    """Compute one share of the folds and permutations into `parts`; say what was done."""
+    n_folds = 0
+    if not is_crossvalidated:
+        n_folds = score_shard(shard, pipeline, data, folds, n_seeds, parts)
+    if permutation.n:
+        folder = parts.folder / PERMUTATIONS
+        run_permutations(pipeline, data, permutation, folder, shard=shard)
+    n_permutations = len(shard.own(range(permutation.n)))
+    return [
+        f"share {shard.index + 1} of {shard.n} is done: {n_folds} folds"
+        f"{', further seeds counted' if n_seeds > 1 else ''}, {n_permutations} permutations",
+        "when all are: give the command once more without shard, and with resume=true if the run "
+        "was finished before",
+    ]

@@ -1,0 +1,107 @@
+"""`BoldContract`: how preprocessed BOLD runs become what a bundle reads."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import get_args
+
+from fmnet.bold.cleaning import band_of
+from fmnet.bold.settings import CleaningSettings, Strategy
+from fmnet.inference.fields import COUNT, POSITIVE, TEXT, list_of, one_of, optional, read_fields
+
+CONTRACT = "bold.json"
+#: What is relied on of bold.json.
+FIELDS = {
+    "t_r": POSITIVE,
+    "maps": list_of(TEXT, may_be_empty=True),
+    "cleaning.strategy": one_of(get_args(Strategy)),
+    "cleaning.low_hz": optional(POSITIVE),
+    "cleaning.high_hz": optional(POSITIVE),
+    "cleaning.scrub_mm": optional(POSITIVE),
+    "cleaning.min_volumes": COUNT,
+}
+#: What is taken out of runs, in words.
+TAKEN_OUT: dict[Strategy, str] = {
+    "none": "drift",
+    "motion6": "drift and 6 motion parameters",
+    "motion24": "drift and 24 motion parameters",
+    "motion24_wm_csf": "drift, 24 motion parameters and the means of white matter and CSF",
+    "motion24_wm_csf_global": (
+        "drift, 24 motion parameters and the means of white matter, CSF and the whole brain"
+    ),
+    "compcor": "drift, 24 motion parameters and anatomical components (aCompCor)",
+}
+
+
+@dataclass(frozen=True)
+class BoldContract:
+    """What is done to runs before the preparation.
+
+    Parameters
+    ----------
+    cleaning : CleaningSettings
+        How they are cleaned.
+    maps : tuple of str
+        Maps that are made of them, see `fmnet.bold.maps.parse_maps`; empty where the network reads
+        the cleaned series itself.
+    t_r : float
+        Repetition time in seconds that runs have to have.
+    """
+
+    cleaning: CleaningSettings
+    maps: tuple[str, ...]
+    t_r: float
+
+    @property
+    def needs_confounds(self) -> bool:
+        """Tell whether runs without a confounds file can't be cleaned."""
+        return self.cleaning.strategy != "none" or self.cleaning.scrub_mm is not None
+
+    def words(self, space: str, task: str = "") -> str:
+        """Say what has to be given, for the middle of a sentence; several tasks are not named."""
+        what = f"a preprocessed BOLD run{f' of task {task}' if task else ''}"
+        confounds = " with fMRIPrep's confounds" if self.needs_confounds else ""
+        return f"{what} in {space} space{confounds}, repetition time {self.t_r:g} s"
+
+
+def cleaning_words(cleaning: CleaningSettings) -> str:
+    """Say what is done to a run, for the middle of a sentence: ``cleaned of drift, ...``."""
+    return f"cleaned of {TAKEN_OUT[cleaning.strategy]}{_band(cleaning)}{_scrubbing(cleaning)}"
+
+
+def write_contract(contract: BoldContract, folder: Path) -> None:
+    """Write ``bold.json``."""
+    whole = json.dumps(asdict(contract), indent=2, allow_nan=False)
+    (folder / CONTRACT).write_text(f"{whole}\n", "utf-8")
+
+
+def read_contract(folder: Path) -> BoldContract | None:
+    """Read what `write_contract` wrote; None if there is no such file, as where maps go in.
+
+    Raises
+    ------
+    BundleError
+        If the file can't be read, or holds something else.
+    """
+    if not (folder / CONTRACT).exists():
+        return None
+    fields = read_fields(folder / CONTRACT, FIELDS)
+    names = (name.removeprefix("cleaning.") for name in FIELDS if name.startswith("cleaning."))
+    cleaning = CleaningSettings(**{name: fields["cleaning"].get(name) for name in names})
+    return BoldContract(cleaning, tuple(fields["maps"]), float(fields["t_r"]))
+
+
+def _band(cleaning: CleaningSettings) -> str:
+    """Name the filter that runs go through, which is not all that is asked for with cosines."""
+    low, high = band_of(cleaning)
+    if low is not None and high is not None:
+        return f", band-pass filtered from {low:g} to {high:g} Hz"
+    if low is not None:
+        return f", high-pass filtered at {low:g} Hz"
+    return "" if high is None else f", low-pass filtered at {high:g} Hz"
+
+
+def _scrubbing(cleaning: CleaningSettings) -> str:
+    if cleaning.scrub_mm is None:
+        return ""
+    return f", without volumes of more than {cleaning.scrub_mm:g} mm framewise displacement"

@@ -1,0 +1,308 @@
+"""`Bundle`: an exported signature on disk, loaded without torch and checked before use."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnet.bold.maps import parse_maps
+from fmnet.data.volume import FloatArray
+from fmnet.errors import BundleError, Fault, FmnetError
+from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
+from fmnet.inference.calibration import Calibration, read_calibration
+from fmnet.inference.checksums import MAX_BYTES_OF, check_sums, read_bounded, refuse
+from fmnet.inference.exported_model import warnings_of
+from fmnet.inference.fields import COUNT, SPACE, TEXT, list_of, optional, read_fields
+from fmnet.inference.onnx_network import OnnxNetwork, load_network
+from fmnet.inference.preparation import Preparation
+from fmnet.inference.quality import Reference, read_reference
+from fmnet.inference.series_preparation import (
+    INPUT_KIND,
+    MAPS,
+    SERIES,
+    AnyPreparation,
+    SeriesPreparation,
+    read_any_preparation,
+)
+from fmnet.inference.study_results import EVIDENCE, Evidence, evidence_of
+
+FORMAT_VERSION = 1
+#: Largest score, of any sign, that a network gives: those of training are of the order of 1.
+MAX_SCORE = 1e6
+#: Volumes of the example that a network of series has to score.
+EXAMPLE_VOLUMES = 20
+#: What every bundle holds besides the hashes; others may lie beside them, bold.json among them, if
+#: they have a hash.
+FILES = (
+    "calibration.json",
+    "metadata.json",
+    "model.onnx",
+    "preparation.json",
+    "preparation.safetensors",
+    "reference.json",
+)
+INTENDED_USE = (
+    "Research use only. The score describes how much a brain scan, given as maps or as BOLD runs, "
+    "resembles those of one group of research participants rather than another. It is not a "
+    "diagnosis and must not be used for any decision about a person's care."
+)
+
+#: What is relied on of the metadata.
+METADATA = {
+    "intended_use": TEXT,
+    "input.kind": INPUT_KIND,
+    "input.task": optional(TEXT),
+    "input.contrasts": list_of(TEXT),
+    "input.stat": TEXT,
+    "input.space": SPACE,
+    "training.positive": TEXT,
+    "training.negative": TEXT,
+    "training.origin": TEXT,
+    "training.control": optional(TEXT),
+    "training.n_scans": COUNT,
+    **EVIDENCE,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A signature ready for use.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it was read from.
+    metadata : dict
+        Versions, input contract, intended use, how it was trained.
+    preparation : Preparation or SeriesPreparation
+        From maps, or from a cleaned series, to the network's input.
+    calibration : Calibration
+        From score to probability.
+    reference : Reference
+        What the training scans looked like.
+    network : OnnxNetwork
+        The network.
+    contract : BoldContract or None
+        How BOLD runs become the maps or the series; None where the maps themselves go in.
+    """
+
+    folder: Path
+    metadata: dict[str, Any]
+    preparation: AnyPreparation
+    calibration: Calibration
+    reference: Reference
+    network: OnnxNetwork
+    contract: BoldContract | None = None
+
+    def score(self, images: FloatArray) -> NDArray[np.float32]:
+        """Run the network on N inputs, (N, C, X, Y, Z) or (N, T, X, Y, Z), to raw scores (N,)."""
+        return self.network.score(_input_name(self.preparation), images)
+
+    def score_scan(self, values: FloatArray) -> float:
+        """Score one scan: its maps on the grid, (C, V), or its cleaned series, (T, V)."""
+        if isinstance(self.preparation, Preparation):
+            return float(self.score(self.preparation.prepare(values[None]))[0])
+        return self.score_series(values)
+
+    def score_series(self, values: FloatArray) -> float:
+        """Score a cleaned series, (T, V): the mean over its windows, one in memory at a time.
+
+        Raises
+        ------
+        BundleError
+            If the network reads maps.
+        """
+        if not isinstance(self.preparation, SeriesPreparation):
+            raise refuse(self.folder, "a network that reads maps where a series is given")
+        windows = self.preparation.windows(values)
+        return float(np.mean([self.score(window[None])[0] for window in windows]))
+
+    @property
+    def space(self) -> str:
+        """The space that the training scans were in."""
+        return str(self.metadata["input"]["space"])
+
+    @property
+    def task(self) -> str:
+        """The task of the training runs; empty for maps, and where there were several."""
+        return self.metadata["input"].get("task") or ""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What no score of this signature can be read without, see `choice.warnings_of`."""
+        return warnings_of(self.metadata["training"])
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """What the study found out about the signature; None if that is not recorded."""
+        return evidence_of(self.metadata)
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Tell whether the signature was trained on made-up data."""
+        return bool(self.metadata["training"]["origin"] == "synthetic")
+
+
+def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = None) -> Bundle:
+    """Read a bundle: first the hash of every file, then what they say, then an example's score.
+
+    Parameters
+    ----------
+    folder : Path
+        What ``scripts/export.py`` wrote.
+    give_up : callable, optional
+        Ends the program where the network can't be stopped otherwise, see
+        `fmnet.inference.onnx_network.OnnxNetwork`.
+
+    Raises
+    ------
+    BundleError
+        If it is no bundle, of another format version, incomplete, altered, holds what no bundle
+        does, or can't be run.
+    """
+    if not os.path.lexists(folder / "metadata.json"):
+        raise refuse(folder, "no readable metadata.json (there is no such file)")
+    with_hash = check_sums(folder)
+    metadata = read_metadata(folder)
+    if missing := sorted(set(FILES) - with_hash):
+        raise refuse(folder, ", ".join(f"{name} without a hash" for name in missing))
+    bundle = Bundle(
+        folder,
+        metadata,
+        read_any_preparation(folder),
+        read_calibration(folder / "calibration.json"),
+        read_reference(folder / "reference.json"),
+        load_network(_read_model(folder), folder, give_up),
+        read_contract(folder) if CONTRACT in with_hash else None,
+    )
+    _check_parts(bundle)
+    _check_example(bundle)
+    return bundle
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """Read ``metadata.json`` and check the format version and every field that is relied on.
+
+    Raises
+    ------
+    BundleError
+        If there is none, it is of another version, or fields are missing or wrong.
+    """
+    path = folder / "metadata.json"
+    metadata = read_fields(path, {})
+    if not isinstance(metadata, dict) or "format_version" not in metadata:
+        raise refuse(folder, "a metadata.json without format_version")
+    version = metadata["format_version"]
+    if type(version) is not int or version != FORMAT_VERSION:
+        versions = metadata.get("versions")
+        wrote = versions.get("fmnet", "unknown") if isinstance(versions, dict) else "unknown"
+        raise BundleError(
+            Fault(
+                str(folder),
+                f"bundle format {json.dumps(version):.50}",
+                f"format {FORMAT_VERSION}",
+                f"use the fmnet version that wrote the bundle ({wrote!s:.50}), or export again",
+            )
+        )
+    return read_fields(path, METADATA)
+
+
+def write_plain(value: Calibration | Reference, path: Path) -> None:
+    """Write a small dataclass as JSON."""
+    path.write_text(json.dumps(asdict(value), indent=2, allow_nan=False) + "\n", "utf-8")
+
+
+def _read_model(folder: Path) -> bytes:
+    """Read the network whole; given a path, ONNX Runtime would look beside it for more."""
+    try:
+        return read_bounded(folder / "model.onnx", MAX_BYTES_OF["model.onnx"])
+    except OSError as error:
+        raise refuse(folder, f"a part that can't be read ({error})") from error
+
+
+def _check_parts(bundle: Bundle) -> None:
+    """Raise `BundleError` unless all parts speak of the same contrasts, kind and shape."""
+    contrasts, preparation = bundle.metadata["input"]["contrasts"], bundle.preparation
+    faults = [
+        f"{name} for contrasts {', '.join(found)}, not {', '.join(contrasts)}"
+        for name, found in (
+            ("preparation.json", preparation.contrasts),
+            ("reference.json", bundle.reference.contrasts),
+        )
+        if list(found) != contrasts
+    ]
+    faults += [
+        f"preparation for another {name} than metadata.json's"
+        for name, found in (
+            ("affine", preparation.grid.affine.tolist()),
+            ("shape", list(preparation.grid.shape)),
+        )
+        if bundle.metadata["input"].get(name) not in (None, found)
+    ]
+    positive, negative = (bundle.metadata["training"][name] for name in ("positive", "negative"))
+    if not (positive.strip() and negative.strip()) or positive == negative:
+        faults.append(f"metadata.json for groups '{positive:.99}' and '{negative:.99}'")
+    faults += _kind_faults(bundle)
+    session = bundle.network.session
+    taken = {node.name: node.shape[1:] for node in session.get_inputs()}
+    given = [node.name for node in session.get_outputs()]
+    wanted: list[int | str] = list(preparation.input_shape)
+    if isinstance(preparation, SeriesPreparation):  # of any length
+        taken = {name: ["T", *shape[1:]] for name, shape in taken.items() if len(shape) == 4}
+        wanted[0] = "T"
+    if taken != {_input_name(preparation): wanted} or given != ["score"]:
+        faults.append(f"model.onnx from {taken} to {given}, not from {tuple(wanted)}")
+    kinds = {node.type for node in (*session.get_inputs(), *session.get_outputs())}
+    if kinds != {"tensor(float)"}:
+        faults.append(f"model.onnx for {', '.join(sorted(kinds))}, not tensor(float)")
+    if faults:
+        raise refuse(bundle.folder, ", ".join(faults))
+
+
+def _check_example(bundle: Bundle) -> None:
+    """Raise `BundleError` unless an input of usual values gets a usual score."""
+    preparation = bundle.preparation
+    length, *shape = preparation.input_shape
+    if isinstance(preparation, SeriesPreparation):
+        length = EXAMPLE_VOLUMES
+    noise = np.random.default_rng(0).standard_normal((1, length, *shape), dtype=np.float32)
+    score = float(bundle.score(noise * preparation.grid.mask)[0])
+    if not abs(score) <= MAX_SCORE:
+        raise refuse(bundle.folder, f"model.onnx, which scores an example as {score:g}")
+
+
+def _kind_faults(bundle: Bundle) -> list[str]:
+    """Say what of the contract doesn't fit what the metadata and the preparation speak of."""
+    stated, contract = bundle.metadata["input"], bundle.contract
+    is_series = isinstance(bundle.preparation, SeriesPreparation)
+    kind = SERIES if is_series else MAPS
+    faults = []
+    if (stated.get("kind") or MAPS) != kind:
+        faults.append(f"metadata.json for {stated['kind']}, not {kind}")
+    if contract is None:
+        if is_series or stated.get("bold"):
+            faults.append(f"no {CONTRACT}")
+    elif is_series == bool(contract.maps):
+        faults.append(f"{CONTRACT} for maps ({', '.join(contract.maps) or 'none'}), not {kind}")
+    elif contract.maps:
+        faults += _map_faults(contract, bundle.preparation.contrasts)
+    return faults
+
+
+def _map_faults(contract: BoldContract, contrasts: tuple[str, ...]) -> list[str]:
+    try:
+        names = tuple(recipe.name for recipe in parse_maps(contract.maps))
+    except FmnetError as error:
+        return [f"{CONTRACT} with maps that this version doesn't know ({error})"]
+    if names == contrasts:
+        return []
+    return [f"{CONTRACT} for maps {', '.join(names)}, not {', '.join(contrasts)}"]
+
+
+def _input_name(preparation: AnyPreparation) -> str:
+    return "image" if isinstance(preparation, Preparation) else "series"

@@ -1,0 +1,178 @@
+"""``MODEL_CARD.md``: a bundle described for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fmnet.errors import printable
+from fmnet.inference.bold_contract import BoldContract, cleaning_words
+from fmnet.inference.exported_model import correction, figure, warnings_of
+from fmnet.inference.series_preparation import SERIES
+from fmnet.inference.study_results import (
+    NOT_RECORDED,
+    Evidence,
+    count_red,
+    evidence_of,
+    say_auc,
+    say_p_of,
+)
+
+#: Paths of a network that are linear in maps.
+LINEAR_PATHS = ("places", "whole")
+#: Most characters of an amber finding; all of it is in metadata.json.
+SHORT = 200
+
+
+def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -> str:
+    """Describe a bundle for people.
+
+    Parameters
+    ----------
+    metadata : dict
+        As in ``metadata.json``.
+    contract : BoldContract or None
+        How BOLD runs are made into its input; None for maps.
+    """
+    metadata = _inert(metadata)
+    training, wanted, choice = metadata["training"], metadata["input"], metadata["choice"]
+    warnings = [f"{text[0].upper()}{text[1:]}." for text in warnings_of(training)]
+    marks = [training.get("control", ""), *warnings]
+    if training["origin"] == "synthetic":
+        marks.append("Trained on synthetic data: for demonstration only.")
+    return (
+        f"# Signature: {training['positive']} against {training['negative']}\n\n"
+        + "".join(f"**{mark}**\n\n" for mark in marks if mark)
+        + f"## What is known of it\n\n{_known(evidence_of(metadata), training)}\n\n"
+        f"## Intended use\n\n{metadata['intended_use']}\n\n"
+        f"## Input\n\n{_input(wanted, contract)}\n\n{_gates(contract)}\n\n"
+        f"## Model\n\nThe {training['title']}, exported because {choice['why']}. "
+        f"{linear_sentence(training, wanted.get('kind') == SERIES)}".rstrip()
+        + "\n\n"
+        f"## Training\n\n{training['n_scans']} scans of {training['n_subjects']} people.\n\n"
+        + _figures(training, correction(training, choice["n_models"]))
+        + f"Made with fmnet {metadata['versions']['fmnet']}, format "
+        f"{metadata['format_version']}. Check the files with `sha256sum -c SHA256SUMS`.\n"
+    )
+
+
+def _inert(value: Any) -> Any:
+    """Make of all text one that neither a terminal nor a viewer of Markdown obeys."""
+    if isinstance(value, dict):
+        return {_inert(name): _inert(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_inert(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    return printable(value).replace("<", "&lt;").replace("](", "]&#40;")  # no links, no images
+
+
+def _known(evidence: Evidence | None, training: Mapping[str, Any]) -> str:
+    """Say what a score of the signature can't be read without: verdict, warnings, figures."""
+    if evidence is None:
+        return f"{NOT_RECORDED[0].upper()}{NOT_RECORDED[1:]}."
+    parts = [f"**Verdict of the study:** {evidence.verdict or 'not recorded'}"]
+    parts += [evidence.note] if evidence.note else []
+    red = count_red(evidence)
+    why = ", which may explain the result without the brain, or undo it:"
+    parts.append(f"**{red[0].upper()}{red[1:]}**{why if evidence.red else '.'}")
+    parts += ["\n".join(f"- {text}" for text in evidence.red)] if evidence.red else []
+    if evidence.amber:
+        short = [text if len(text) <= SHORT else f"{text[:SHORT]}…" for text in evidence.amber]
+        parts += ["To be known as well:", "\n".join(f"- {text}" for text in short), "Figures:"]
+    people = [
+        f"{'not recorded' if n is None else n} {training[group]}"
+        for group, n in (("positive", evidence.n_positive), ("negative", evidence.n_negative))
+    ]
+    if evidence.n_positive is None:
+        people = ["how many of each group is not recorded"]
+    probability = (evidence.calibration or {}).get("sentence")
+    parts.append(
+        f"- AUC out of fold with its 95 % interval over people: {say_auc(evidence)}.\n"
+        f"- Permutation test: {say_p_of(evidence)}.\n"
+        f"- {evidence.n_subjects} people ({', '.join(people)}), {evidence.n_scans} scans.\n"
+        f"- {probability or 'For which groups probabilities are stated is not recorded.'}"
+    )
+    return "\n\n".join(parts)
+
+
+def linear_sentence(training: Mapping[str, Any], is_series: bool) -> str:
+    """Say how much of a final model's score is a linear map; empty for a network without paths.
+
+    Parameters
+    ----------
+    training : dict
+        Its ``path_shares``, by name of the path, and ``n_epochs``.
+    is_series : bool
+        Whether it reads time series, of which its stem makes maps.
+    """
+    shares = training.get("path_shares")
+    if not shares:
+        return ""
+    share = sum(shares.get(name, 0.0) for name in LINEAR_PATHS)
+    of = "a linear function of the stem's maps" if is_series else "a linear map"
+    before = ", before the fine-tuning" if training.get("n_epochs") else ""
+    said = f"{percent(share)} of the final model's score is {of}{before}."
+    return f"{said[0].upper()}{said[1:]}"
+
+
+def percent(share: float) -> str:
+    """Write a share; one that is nearly nothing or all is not rounded to it."""
+    if 0 < share < 0.005:
+        return "less than 1 %"
+    return "more than 99 %" if 0.995 <= share < 1 - 1e-6 else f"{share:.0%}".replace("%", " %")
+
+
+def _input(wanted: dict[str, Any], contract: BoldContract | None) -> str:
+    """Say what goes in and what happens to it."""
+    voxel = " x ".join(f"{edge:g}" for edge in wanted["voxel_size_mm"])
+    names = ", ".join(wanted["contrasts"])
+    if contract is None:
+        said = f"One map per contrast ({names}), statistic {wanted['stat']}, in {wanted['space']}"
+        return f"{said} space; any grid, put on {voxel} mm voxels and {_smoothing(wanted)}."
+    words = _inert(contract.words(wanted["space"], wanted.get("task", "")))
+    return (
+        f"{words[0].upper()}{words[1:]}; any grid. Several runs of a session make one scan.\n\n"
+        f"Each run is put on {voxel} mm voxels and {cleaning_words(contract.cleaning)}. "
+        f"{_reading(wanted, contract, names)}"
+    )
+
+
+def _gates(contract: BoldContract | None) -> str:
+    """Say what gets no score."""
+    alike = "coverage or scale" if contract is None else "coverage, scale or head motion"
+    return f"What is unlike the training scans in {alike} gets no score, but `cannot_say`."
+
+
+def _reading(wanted: dict[str, Any], contract: BoldContract, names: str) -> str:
+    """Say what the model reads of cleaned runs."""
+    if contract.maps:
+        return f"The model reads maps that are made of all runs ({names}), {_smoothing(wanted)}."
+    whole = "all volumes at once"
+    if wanted["window_volumes"]:
+        whole = f"in windows of {wanted['window_volumes']} volumes, whose scores are averaged"
+    return f"The model reads the cleaned series, the runs joined in time, {whole}."
+
+
+def _smoothing(wanted: dict[str, Any]) -> str:
+    """Say how maps are smoothed, for the end of a sentence that begins with where they lie."""
+    inside = wanted.get("smooths_itself", False)
+    if wanted["fwhm_mm"]:
+        again = ", and again inside the network" if inside else ""
+        return f"smoothed by {wanted['fwhm_mm']:g} mm{again}"
+    return "smoothed inside the network" if inside else "not smoothed"
+
+
+def _figures(training: dict[str, Any], remark: str) -> str:
+    """Say what this model reached, and tabulate it beside the others."""
+    models, own = training["crossvalidation"], training["model"]
+    titles = training.get("titles", {})
+    reached = {name: figure(one["auc"], one["auc_ci"]) for name, one in models.items()}
+    said = f"Out of fold the {training['title']} reaches AUC {reached[own]}. {remark}".rstrip()
+    rows = [
+        f"| {titles.get(name, name)}{' (this model)' if name == own else ''} | {reached[name]} | "
+        f"{figures['balanced_accuracy']:.2f} |\n"
+        for name, figures in models.items()
+    ]
+    return (
+        f"{said}\n\nAll models in the same folds (AUC with its 95 % interval over subjects):\n\n"
+        "| model | AUC | balanced accuracy |\n|---|---|---|\n" + "".join(rows) + "\n"
+    )

@@ -1,0 +1,229 @@
+"""Score new scans with a bundle; what can't be scored honestly is said, not guessed."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from fmnet.data.nifti import read_volume
+from fmnet.data.statistic import UNSAID_STAT, name_stat, p_value_fault, stat_fault
+from fmnet.data.store import coverage_fault, place_checked
+from fmnet.data.volume import FloatArray, Volume
+from fmnet.errors import Fault, VolumeError
+from fmnet.inference.bundle import MAX_SCORE, Bundle
+from fmnet.inference.naming import UNSAID_CONTRASTS, check_same_space, check_stat, stated
+from fmnet.inference.quality import scale_faults
+from fmnet.inference.study_results import red_note
+
+WHOLE_MAP = "give the unthresholded map, or check its registration"
+Status = Literal["ok", "cannot_say", "error"]
+
+
+@dataclass(frozen=True)
+class NewScan:
+    """A scan to be scored.
+
+    Parameters
+    ----------
+    name : str
+        How it is called in the results.
+    files : tuple of Path
+        One map per contrast of the bundle, in its order.
+    space : str
+        Space the maps are said to be in; empty if nobody says.
+    says_contrast : bool
+        Whether a table or a folder states the contrast of each map; names may as well.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    space: str = ""
+    says_contrast: bool = False
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is said about one scan.
+
+    Parameters
+    ----------
+    scan : str
+        Its name.
+    score, probability : float or None
+        Raw score, and calibrated probability of the positive class; None unless status is ``ok``.
+    status : {"ok", "cannot_say", "error"}
+        ``cannot_say``: readable, but unlike what the signature was trained on; ``error``: unusable.
+    reason : str
+        Why there is no score; of one that there is, what it can't be read without; else empty.
+    """
+
+    scan: str
+    score: float | None
+    probability: float | None
+    status: Status
+    reason: str = ""
+
+
+def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
+    """Score one scan.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The signature.
+    scan : NewScan
+        The scan.
+
+    Returns
+    -------
+    Prediction
+        With the reason where there is no score; bad input never raises.
+    """
+    try:
+        volumes = _read_volumes(bundle, scan)
+        values = _place_volumes(bundle, scan, volumes)
+    except VolumeError as error:
+        return failed(scan.name, error.faults)
+    least = bundle.preparation.min_coverage
+    doubts = [
+        fault
+        for file, channel in zip(scan.files, values, strict=True)
+        if (fault := coverage_fault(channel, str(file), least, WHOLE_MAP))
+    ]
+    doubts = doubts or scale_faults(values, bundle.reference, scan.name)
+    if doubts:
+        return failed(scan.name, doubts, "cannot_say")
+    notes = dict.fromkeys([_unstated(bundle, scan, volumes), *(volume.note for volume in volumes)])
+    note = "; ".join(filter(None, notes))
+    return scored(bundle, scan.name, bundle.score_scan(values), note)
+
+
+def scored(bundle: Bundle, name: str, score: float, note: str = "") -> Prediction:
+    """Give a score with its probability, and with what it can't be read without.
+
+    A score that no network gives is an error.
+    """
+    if not abs(score) <= MAX_SCORE:
+        accepted = f"a finite score, of at most {MAX_SCORE:g}"
+        action = "check the map or run, and where the signature comes from"
+        return failed(name, [Fault(name, f"a score of {score:g}", accepted, action)])
+    notes = " | ".join(filter(None, [note, *bundle.warnings, red_note(bundle.evidence)]))
+    return Prediction(name, score, float(bundle.calibration.probability(score)), "ok", notes)
+
+
+def failed(name: str, faults: Iterable[Fault], status: Status = "error") -> Prediction:
+    """Say why a scan has no score."""
+    return Prediction(name, None, None, status, " | ".join(map(str, faults)))
+
+
+def read_values(bundle: Bundle, scan: NewScan) -> FloatArray:
+    """Read a scan's maps and put them on the bundle's grid: (C, V).
+
+    Raises
+    ------
+    VolumeError
+        If there are too few or too many maps, one twice, one is unusable, in another space or of
+        another statistic, or the signature reads BOLD.
+    """
+    return _place_volumes(bundle, scan, _read_volumes(bundle, scan))
+
+
+def _read_volumes(bundle: Bundle, scan: NewScan) -> tuple[Volume, ...]:
+    """Read a scan's maps, and check that names and headers say what the signature needs."""
+    _check_reads_maps(scan, bundle)
+    _check_count(scan, bundle.preparation.contrasts)
+    if scan.space:
+        check_same_space(scan.space, bundle.space, scan.name)
+    wanted = bundle.metadata["input"]["stat"]
+    check_stat(scan.files, wanted, scan.name)
+    volumes, faults = [], list[Fault]()
+    for file in scan.files:
+        try:
+            volumes.append(read_volume(file, scan.space or bundle.space))
+        except VolumeError as error:
+            faults += error.faults
+            continue
+        said = volumes[-1].stat
+        fault = stat_fault(said, wanted, str(file)) or stat_fault(said, name_stat(file), str(file))
+        fault = fault or p_value_fault(volumes[-1].data, wanted, str(file))
+        faults += [fault] if fault is not None else []
+    if faults:
+        raise VolumeError(faults)
+    return tuple(volumes)
+
+
+def _place_volumes(bundle: Bundle, scan: NewScan, volumes: tuple[Volume, ...]) -> FloatArray:
+    channels, faults = [], list[Fault]()
+    for volume in volumes:
+        try:
+            channels.append(place_checked(volume, bundle.preparation.grid))
+        except VolumeError as error:
+            faults += error.faults
+    if faults:
+        raise VolumeError(faults)
+    values = np.concatenate(channels)
+    _check_all_differ(scan, values)
+    return values
+
+
+def _unstated(bundle: Bundle, scan: NewScan, volumes: tuple[Volume, ...]) -> str:
+    """Say what the signature needs and neither name, table nor header states; else empty."""
+    wanted = bundle.metadata["input"]
+    says_contrast = scan.says_contrast or all(stated(scan.files, "contrast"))
+    says_stat = all(
+        volume.stat or name_stat(file) for volume, file in zip(volumes, scan.files, strict=True)
+    )
+    missing = []
+    if not says_contrast and tuple(wanted["contrasts"]) != UNSAID_CONTRASTS:
+        missing.append("contrast")
+    if not says_stat and wanted["stat"] != UNSAID_STAT:
+        missing.append("statistic")
+    verb = "are" if len(missing) > 1 else "is"
+    return f"{' and '.join(missing)} {verb} not stated" if missing else ""
+
+
+def run_instead_of_maps(bundle: Bundle, name: str) -> Fault:
+    """Describe a BOLD run that was given to a signature of maps."""
+    wanted = bundle.metadata["input"]
+    accepted = (
+        f"3-D maps: {', '.join(wanted['contrasts'])} ({wanted['stat']}), {bundle.space} space"
+    )
+    action = "give first-level maps, or use a signature that reads BOLD"
+    return Fault(name, "a BOLD run, 4-D", accepted, action)
+
+
+def predictions_table(predictions: list[Prediction]) -> pd.DataFrame:
+    """List predictions with one row per scan: scan, score, probability, status, reason."""
+    columns = ["scan", "score", "probability", "status", "reason"]
+    return pd.DataFrame([asdict(prediction) for prediction in predictions], columns=columns)
+
+
+def _check_reads_maps(scan: NewScan, bundle: Bundle) -> None:
+    if bundle.contract is not None:
+        accepted = bundle.contract.words(bundle.space, bundle.task)
+        action = "give the run and not its maps"
+        raise VolumeError(Fault(scan.name, "maps", accepted, action))
+
+
+def _check_count(scan: NewScan, contrasts: tuple[str, ...]) -> None:
+    if (found := len(scan.files)) != len(contrasts):
+        raise VolumeError(
+            Fault(
+                scan.name,
+                f"{found} map{'' if found == 1 else 's'}",
+                f"{len(contrasts)}: {', '.join(contrasts)}",
+                "join the maps of one scan by commas, in that order",
+            )
+        )
+
+
+def _check_all_differ(scan: NewScan, values: FloatArray) -> None:
+    for one, other in combinations(range(len(values)), 2):
+        if np.array_equal(values[one], values[other], equal_nan=True):
+            found = f"the same map twice: {scan.files[one]} and {scan.files[other]}"
+            accepted, action = "a map of its own for each contrast", "correct the files"
+            raise VolumeError(Fault(scan.name, found, accepted, action))

@@ -1,0 +1,192 @@
+"""What a study found out about a signature: the warnings that go wherever its scores go."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from fmnet.inference.exported_model import figure, say_p
+from fmnet.inference.fields import COUNT_OR_NONE, SHARE, TEXT, Kind, is_number, list_of, optional
+
+#: Most characters of a verdict, and most findings of a kind: some ten of each are usual.
+MAX_VERDICT, MAX_FINDINGS = 10_000, 500
+#: Where a reader finds all of it.
+CARD = "MODEL_CARD.md"
+#: What is said of bundles of before there was such a record.
+NOT_RECORDED = "what is known of the signature is not recorded"
+#: The part of the evidence that goes with each single score.
+IN_SHORT = (
+    "model", "verdict", "red", "note", "auc", "auc_ci", "n_candidates", "auc_corrected",
+    "auc_corrected_ci", "p", "p_of", "n_permutations", "n_subjects", "n_positive", "n_negative",
+    "n_scans",
+)  # fmt: skip
+
+
+def _is_interval(value: Any, accepts: Callable[[Any], bool]) -> bool:
+    is_pair = isinstance(value, list) and len(value) == 2 and all(map(accepts, value))
+    return is_pair and bool(value[0] <= value[1])
+
+
+def _is_calibration(value: Any) -> bool:
+    """Tell whether a value holds a slope, perhaps its interval, a base rate, and a sentence."""
+    if not isinstance(value, dict) or not is_number(value.get("slope")):
+        return False
+    interval, rate, said = (value.get(name) for name in ("slope_ci", "base_rate", "sentence"))
+    return (
+        (interval is None or _is_interval(interval, is_number))
+        and (rate is None or SHARE.accepts(rate))
+        and (said is None or TEXT.accepts(said))
+    )
+
+
+_INTERVAL = Kind(
+    "an interval of numbers from 0 to 1", lambda value: _is_interval(value, SHARE.accepts)
+)
+_VERDICT = Kind(
+    f"a text of up to {MAX_VERDICT} characters",
+    lambda value: isinstance(value, str) and len(value) <= MAX_VERDICT,
+)
+_FINDINGS = Kind(
+    f"a list of up to {MAX_FINDINGS}, each {TEXT.words}",
+    lambda value: list_of(TEXT, True).accepts(value) and len(value) <= MAX_FINDINGS,
+)
+_CALIBRATION = Kind("a slope with its interval and base rate", _is_calibration)
+#: What is relied on of a bundle's metadata, which may be without all of it.
+EVIDENCE = {
+    f"evidence.{name}": optional(kind)
+    for name, kind in {
+        "model": TEXT,
+        "verdict": _VERDICT,
+        "red": _FINDINGS,
+        "amber": _FINDINGS,
+        "note": TEXT,
+        "auc": SHARE,
+        "auc_ci": _INTERVAL,
+        "n_candidates": COUNT_OR_NONE,
+        "auc_corrected": SHARE,
+        "auc_corrected_ci": _INTERVAL,
+        "p": SHARE,
+        "p_of": TEXT,
+        "n_permutations": COUNT_OR_NONE,
+        "n_subjects": COUNT_OR_NONE,
+        "n_positive": COUNT_OR_NONE,
+        "n_negative": COUNT_OR_NONE,
+        "n_scans": COUNT_OR_NONE,
+        "calibration": _CALIBRATION,
+    }.items()
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a study found out about the model of a bundle; None is what it did not record.
+
+    Parameters
+    ----------
+    model : str
+        Name for people of the model that all this is about.
+    verdict : str
+        Of the study.
+    red, amber : list of str
+        Findings that explain or undo the result, and those that have to be known with it.
+    note : str
+        Whose findings they are, where they are not this model's.
+    auc, auc_ci
+        Out of fold, with the 95 % interval over people.
+    n_candidates : int
+        Of how many models it is the best by that AUC.
+    auc_corrected, auc_corrected_ci
+        The same, corrected for that choice.
+    p : float
+        Of a permutation test.
+    p_of : str
+        What was compared in it, or that nothing was.
+    n_permutations : int
+        Its number of permutations.
+    n_subjects, n_positive, n_negative, n_scans : int
+        People, those of either group, and scans.
+    calibration : dict
+        ``slope``, ``slope_ci``, ``base_rate``, and ``sentence``, which says what they mean.
+    """
+
+    model: str | None = None
+    verdict: str | None = None
+    red: list[str] | None = None
+    amber: list[str] | None = None
+    note: str | None = None
+    auc: float | None = None
+    auc_ci: list[float] | None = None
+    n_candidates: int | None = None
+    auc_corrected: float | None = None
+    auc_corrected_ci: list[float] | None = None
+    p: float | None = None
+    p_of: str | None = None
+    n_permutations: int | None = None
+    n_subjects: int | None = None
+    n_positive: int | None = None
+    n_negative: int | None = None
+    n_scans: int | None = None
+    calibration: dict[str, Any] | None = None
+
+
+def evidence_of(metadata: Mapping[str, Any]) -> Evidence | None:
+    """Read the evidence off a bundle's metadata; None for bundles of before it was recorded."""
+    found = metadata.get("evidence")
+    if not isinstance(found, dict):
+        return None
+    return Evidence(**{field.name: found.get(field.name) for field in fields(Evidence)})
+
+
+def count_red(evidence: Evidence) -> str:
+    """Say how many red findings there are: ``2 red findings``."""
+    if evidence.red is None:
+        return "red findings not recorded"
+    n = len(evidence.red)
+    return f"{n or 'no'} red finding{'s' if n > 1 else ''}"
+
+
+def without_model(text: str) -> str:
+    """Leave out of a finding which model it was held against, where that is how it ends."""
+    return re.sub(r"; the [^;]+ reaches [^;]+\.$", "", text)
+
+
+def red_note(evidence: Evidence | None) -> str:
+    """Say with a score that its signature has red findings; empty if it has none."""
+    if evidence is None or not evidence.red:
+        return ""
+    return f"signature has {count_red(evidence)}: see its {CARD}"
+
+
+def say_auc(evidence: Evidence) -> str:
+    """Write the AUC with its interval, and both corrected for the choice if there was one."""
+    said = _figure(evidence.auc, evidence.auc_ci)
+    if evidence.auc is None or (evidence.n_candidates or 1) < 2:
+        return said
+    if evidence.auc_corrected is None:
+        return f"{said}, not corrected for its choice among {evidence.n_candidates} models"
+    corrected = _figure(evidence.auc_corrected, evidence.auc_corrected_ci)
+    return f"{said}, corrected for its choice among {evidence.n_candidates} models {corrected}"
+
+
+def _figure(value: float | None, interval: list[float] | None) -> str:
+    if value is None:
+        return "not recorded"
+    return figure(value, interval) if interval else f"{value:.2f}"
+
+
+def say_p_of(evidence: Evidence) -> str:
+    """Write the p-value with what it is of, or say that there is none."""
+    if evidence.p is None:
+        return evidence.p_of or "p not recorded"
+    n = f"; {evidence.n_permutations} permutations" if evidence.n_permutations else ""
+    return f"{say_p(evidence.p)} ({evidence.p_of or 'not recorded of what'}{n})"
+
+
+def summary(evidence: Evidence | None) -> str:
+    """Say in one line what a signature's scores can't be read without."""
+    if evidence is None:
+        return f"{NOT_RECORDED} in its bundle"
+    return (
+        f"known of the signature: {count_red(evidence)} (see {CARD}); AUC {say_auc(evidence)}; "
+        f"{say_p_of(evidence)}"
+    )

@@ -1,0 +1,228 @@
+"""``report.html``: one self-contained page."""
+
+import base64
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from fmnet.crossval.fold_loop import NETWORK
+from fmnet.data.cohort import Cohort
+from fmnet.errors import printable
+from fmnet.evaluation.findings import SHORTCUTS, exported_model, network_findings
+from fmnet.evaluation.verdict import best_rival
+from fmnet.inference.calibration import Calibration, calibration_sentence
+from fmnet.inference.exported_model import say_p
+from fmnet.report.figures import (
+    draw_calibration,
+    draw_forest,
+    draw_learning_curve,
+    draw_null,
+    draw_overview,
+    draw_roc,
+    draw_scores,
+)
+from fmnet.report.methods import methods_paragraphs, tripod_rows
+from fmnet.report.run_words import input_line, mean_sd, volumes_words
+from fmnet.report.words import (
+    banners,
+    is_corrected,
+    name_of,
+    with_interval,
+)
+from fmnet.runs.run_files import write_run_files
+from fmnet.training.calibration import BASE_RATE
+
+#: Columns of the table of models: metric and heading.
+COLUMNS = (
+    ("auc", "AUC"),
+    ("balanced_accuracy", "balanced accuracy"),
+    ("sensitivity", "sensitivity"),
+    ("specificity", "specificity"),
+    ("mcc", "MCC"),
+    ("brier", "Brier"),
+    ("log_loss", "log loss"),
+    ("ece", "calibration error"),
+)
+#: How many misjudged scans are listed.
+MISJUDGED = 10
+
+
+def write_report(
+    metrics: Mapping[str, Any],
+    predictions: pd.DataFrame,
+    cohort: Cohort,
+    settings: Mapping[str, Any],
+    folder: Path,
+) -> None:
+    """Write ``figure.png`` and ``report.html``.
+
+    Parameters
+    ----------
+    metrics : dict
+        What ``metrics.json`` holds.
+    predictions : DataFrame
+        Out-of-fold scores of every model.
+    cohort : Cohort
+        Who was in the study, and who was left out.
+    settings : dict
+        What ``config.yaml`` holds.
+    folder : Path
+        The run folder.
+    """
+    said, exported = banners(cohort.listing, settings), exported_model(metrics)
+    overview = draw_overview(metrics, predictions, cohort.listing.labels, " ".join(said))
+    titles = metrics["titles"]
+    shown = {name: titles[name] for name in shown_models(metrics)}
+    table = cohort.table()
+    page = _template(titles).render(
+        metrics=metrics,
+        banners=said,
+        labels=cohort.listing.labels,
+        input=_input(cohort, metrics),
+        columns=[(key, head) for key, head in COLUMNS if key in metrics["models"][NETWORK]],
+        forest=_inline(draw_forest(metrics)),
+        exported=exported,
+        base_rate=BASE_RATE,
+        is_corrected=is_corrected(metrics),
+        network_findings=network_findings(metrics),
+        choices=choice_rows(metrics),
+        calibration_words=_calibration_words(metrics),
+        scores=_inline(draw_scores(predictions, exported, cohort.listing.labels, titles[exported])),
+        roc=_inline(draw_roc(predictions, shown)),
+        calibration=_inline(draw_calibration(predictions, shown)),
+        nulls=_nulls(metrics, shown),
+        is_repeated=predictions["repeat"].nunique() > 1,
+        misjudged=misjudged(predictions, exported).to_dict("records"),
+        has_shortcuts=any(name in metrics["models"] for name in SHORTCUTS),
+        rerun_models=rerun_models(metrics),
+        learning_curve=_learning_curve(metrics),
+        methods=methods_paragraphs(cohort, metrics, settings),
+        tripod=tripod_rows(cohort, metrics),
+        left_out=table[table["used"] == "no"].to_dict("records"),
+        set_aside=table[table["used"] == "lock-box"].to_dict("records"),
+        notes=table[table["notes"] != ""].to_dict("records"),
+    )
+    page = "\n".join(map(printable, page.split("\n")))  # it may be read in a terminal
+    write_run_files(folder, {"figure.png": overview, "report.html": page})
+
+
+def shown_models(metrics: Mapping[str, Any]) -> list[str]:
+    """Choose what is drawn as curves.
+
+    The exported model, the network, and the best linear model or else any other.
+    """
+    others = [name for name in metrics["models"] if name not in {NETWORK, "dummy"}]
+    rival = best_rival(metrics["models"]) or next(iter(others), NETWORK)
+    return list(dict.fromkeys([exported_model(metrics), NETWORK, rival]))
+
+
+def choice_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List what export takes if it is asked for nothing, the network, or the linear model.
+
+    Returns
+    -------
+    list of dict
+        ``asked``; ``model``; ``among``; ``auc`` and ``auc_corrected`` with their intervals; ``p``,
+        None where it isn't known. Empty for runs of earlier versions.
+    """
+    exported, models = metrics.get("exported", {}), metrics["models"]
+    if not is_corrected(metrics):
+        return []
+    asked = {"model=auto": exported} | {
+        f"model={name}": one for name, one in exported.get("if_asked", {}).items()
+    }
+    return [
+        {"asked": name, "p": None}
+        | one
+        | {key: models[one["model"]][key] for key in ("auc", "auc_ci")}
+        for name, one in asked.items()
+    ]
+
+
+def rerun_models(metrics: Mapping[str, Any]) -> list[str]:
+    """Name the models that every rerun holds, in the order of the main table."""
+    done = [
+        rerun["models"] for rerun in metrics.get("sensitivity", {}).values() if "models" in rerun
+    ]
+    return [name for name in metrics["models"] if done and all(name in models for models in done)]
+
+
+def misjudged(predictions: pd.DataFrame, model: str = NETWORK) -> pd.DataFrame:
+    """List the scans that a model put on the wrong side, the surest first.
+
+    Returns
+    -------
+    DataFrame
+        ``scan_id, label, probability`` (mean over repeats) and ``share``, of repeats with a wrong
+        call.
+    """
+    rows = predictions[predictions["model"] == model]
+    wrong = (rows["probability"] > BASE_RATE) != (rows["label"] == 1)
+    means = (
+        rows.assign(share=wrong)
+        .groupby("scan_id", as_index=False)[["label", "probability", "share"]]
+        .mean()
+    )
+    means = means[means["share"] > 0.5].astype({"label": int})
+    surest = (
+        (means["probability"] - means["label"]).abs().sort_values(ascending=False, kind="stable")
+    )
+    return means.loc[surest.index].head(MISJUDGED)
+
+
+def _template(titles: Mapping[str, str]) -> Any:
+    environment = Environment(
+        loader=PackageLoader("fmnet.report", package_path=""),
+        autoescape=select_autoescape(default=True),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"model": partial(name_of, titles=titles), "p_cell": _p_cell}
+    environment.globals |= {
+        "with_interval": with_interval,
+        "mean_sd": mean_sd,
+        "volumes_words": volumes_words,
+    }
+    return environment.get_template("report.html.j2")
+
+
+def _p_cell(p: float) -> str:
+    """Write a p-value below a heading that says it is one."""
+    return say_p(p).removeprefix("p ").removeprefix("= ")
+
+
+def _nulls(metrics: Mapping[str, Any], models: Mapping[str, str]) -> list[str]:
+    found = metrics.get("permutation", {})
+    tested = found.get("models", {})
+    drawn = [(tested[name], title) for name, title in models.items() if name in tested]
+    if (chosen := found.get("chosen")) and len(chosen["among"]) > 1:
+        drawn.insert(0, (chosen, f"largest of {len(chosen['among'])} models"))
+    return [_inline(draw_null(*one)) for one in drawn]
+
+
+def _calibration_words(metrics: Mapping[str, Any]) -> str:
+    kept = metrics.get("exported", {}).get("calibration")
+    # who wrote no base rate meant that of the training scans
+    return calibration_sentence(Calibration(**({"base_rate": None} | kept))) if kept else ""
+
+
+def _learning_curve(metrics: Mapping[str, Any]) -> str:
+    if not metrics.get("learning_curve", {}).get("points"):
+        return ""
+    return _inline(draw_learning_curve(metrics["learning_curve"], metrics["titles"]))
+
+
+def _input(cohort: Cohort, metrics: Mapping[str, Any]) -> str:
+    """Say in one line what was read, for after "Input: "."""
+    if bold := metrics.get("bold"):
+        return input_line(bold)
+    stat = "" if cohort.listing.stat == "n/a" else f", {cohort.listing.stat} maps"
+    return f"{', '.join(cohort.listing.contrasts)}{stat}"
+
+
+def _inline(image: bytes) -> str:
+    return base64.b64encode(image).decode()

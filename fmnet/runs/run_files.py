@@ -1,0 +1,297 @@
+"""Files of a run folder: each is listed with its hash before it takes its name.
+
+Whoever reads them back compares them first, so that a damaged file is refused by name and not taken
+for a result. ``sha256sum -c SHA256SUMS`` does the same.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fmnet.data.self_hashed import seal, unseal
+from fmnet.errors import Fault, RunError
+from fmnet.inference.checksums import SUMS, read_bounded, sha256_of
+
+#: Most bytes of a file that is read back whole.
+MAX_BYTES = 2**30
+#: What a run writes, and so what a run that replaces another removes first.
+FILES = (
+    "config.yaml", "manifest.json", "cohort.tsv", "bold.json", "participants.tsv", "folds.tsv",
+    "predictions.tsv", "seeds.tsv", "crossvalidation.json", "metrics.json", "figure.png",
+    "report.html", "lockbox.tsv", "lockbox.json", SUMS,
+)  # fmt: skip
+FOLDERS = ("logs", "model", "model_linear", "permutations", "sensitivity", "learning_curve")
+#: Folders whose files aren't listed: logs grow as they like, permutations are sealed one by one.
+UNLISTED = ("logs", "permutations")
+#: What a study or a signature is made from; a page and a picture may be written on.
+RESULTS = (*(name for name in FILES if name not in {"figure.png", "report.html", SUMS}),
+           "model", "model_linear")  # fmt: skip
+#: Where a new run's results wait until they are whole, and until they have taken their place.
+NEW, READY = ".new", ".ready"
+#: What is said of runs of before hashes were kept.
+UNKNOWN = (
+    f"nothing is known of the integrity of this run's files: it has no {SUMS}, which runs before "
+    "fmnet kept hashes didn't write"
+)
+#: Names of files, and the hashes that each may have: two while it is being replaced.
+Sums = dict[str, tuple[str, ...]]
+
+
+def write_whole(content: str | bytes, path: Path) -> None:
+    """Write a file so that its name never stands for a part of it."""
+    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}.part")  # others may write it as well
+    try:
+        with part.open("wb") as file:
+            file.write(_encoded(content))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_run_files(run_dir: Path, contents: Mapping[str, str | bytes]) -> None:
+    """Write files of a run, in order.
+
+    Their hashes are listed beforehand beside those of the files that they replace: whenever this
+    is stopped, each file is whole and is the one listed.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The run folder.
+    contents : mapping
+        By name, which may have a folder before it.
+    """
+    sums = _read_sums(run_dir)
+    if sums is None:  # a run of before hashes were kept: from now on changes are seen
+        sums = {name: (sha256_of(run_dir / name),) for name in _present(run_dir)}
+    new = {
+        name: hashlib.sha256(_encoded(content)).hexdigest() for name, content in contents.items()
+    }
+    both = {name: (*sums.get(name, ()), digest) for name, digest in new.items()}
+    _write_sums(run_dir, sums | both)
+    for name, content in contents.items():
+        (run_dir / name).parent.mkdir(exist_ok=True)
+        write_whole(content, run_dir / name)
+    _write_sums(run_dir, sums | {name: (digest,) for name, digest in new.items()})
+
+
+def write_run_folder(run_dir: Path, name: str, write: Callable[[Path], None]) -> None:
+    """Let a folder of a run be written beside its place, list its files and move it there.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The run folder.
+    name : str
+        Of the folder; whatever is there is replaced.
+    write : callable
+        Writes into the empty folder that it is given.
+    """
+    draft = run_dir / f".{name}.part"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    write(draft)
+    files = [path for path in sorted(draft.rglob("*")) if path.is_file()]
+    own = {f"{name}/{path.relative_to(draft).as_posix()}": (sha256_of(path),) for path in files}
+    place = run_dir / name
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
+    write_run_files(run_dir, {})
+    sums = _read_sums(run_dir) or {}
+    others = {file: kept for file, kept in sums.items() if not file.startswith(f"{name}/")}
+    _write_sums(run_dir, others | own)
+    draft.replace(place)
+
+
+def list_damaged(run_dir: Path, names: Iterable[str]) -> dict[str, str]:
+    """Say what is wrong with files of a run, by name.
+
+    Of older runs, whose hashes aren't known, it is said which are no files at all.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The run folder.
+    names : iterable of str
+        Files, and folders with all that is in them. One that is neither there nor listed is right.
+    """
+    sums = _read_sums(run_dir)
+    if sums is None:
+        places = [
+            place for name in names for place in (run_dir / name, *(run_dir / name).glob("*"))
+        ]
+        places = [one for one in places if os.path.lexists(one)]
+        odd = [one for one in places if not (one.is_file() or one.is_dir())]
+        return {one.relative_to(run_dir).as_posix(): "something that is no file" for one in odd}
+    known = {*sums, *_present(run_dir)}
+    damaged = {}
+    for asked in names:
+        own = sorted(one for one in known if one == asked or one.startswith(f"{asked}/"))
+        if asked not in own and own and not (run_dir / asked).exists():
+            damaged[asked] = f"no such folder, though {SUMS} lists files in it"
+            continue
+        for name in own:
+            try:
+                if name not in sums:
+                    damaged[name] = f"a file that {SUMS} doesn't list"
+                elif sha256_of(run_dir / name) not in sums[name]:
+                    damaged[name] = f"another content than {SUMS} lists"
+            except OSError as error:
+                damaged[name] = f"{error.strerror or error}, of a file that {SUMS} lists"
+    return damaged
+
+
+def check_run_files(run_dir: Path, names: Iterable[str] = RESULTS) -> str:
+    """Compare files of a run with the hashes that the run has listed.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The run folder.
+    names : iterable of str
+        Files, and folders with all that is in them.
+
+    Returns
+    -------
+    str
+        What has to be said of runs whose hashes aren't known; empty for all others.
+
+    Raises
+    ------
+    RunError
+        If there is no such folder, or with the name of every file that is damaged.
+    """
+    if not run_dir.is_dir():
+        accepted = "the folder of a finished run, which scripts/train.py prints last"
+        found = "no such folder" if not os.path.lexists(run_dir) else "something that is no folder"
+        raise RunError(Fault(str(run_dir), found, accepted, "correct run_dir"))
+    if (run_dir / READY / SUMS).is_file():
+        raise RunError(
+            Fault(
+                str(run_dir),
+                "a run that was stopped while it took the place of an earlier one",
+                "a run that has come to its end",
+                "repeat the command of the training, which goes on with it",
+            )
+        )
+    if damaged := list_damaged(run_dir, names):
+        accepted = "the file as the run wrote it"
+        raise RunError(
+            Fault(str(run_dir / name), found, accepted, _remedy(name))
+            for name, found in damaged.items()
+        )
+    return "" if (run_dir / SUMS).exists() else UNKNOWN
+
+
+def _remedy(name: str) -> str:
+    copy = "restore it from a copy"
+    if name.split("/")[0] in {"model", "model_linear"}:
+        return f"{copy}, or repeat the training command with resume=true, which fits it again"
+    if name == "metrics.json":
+        return f"{copy}, or delete it and repeat the training command, which computes it again"
+    if name.startswith("lockbox."):
+        return f"{copy}, or delete it; openings of the lock-box stay recorded in manifest.json"
+    return f"{copy}, or repeat the training command with overwrite=true"
+
+
+def _present(run_dir: Path) -> list[str]:
+    """Name the files of a run that are listed, as far as they are there."""
+    files = [run_dir / name for name in FILES if name != SUMS]
+    for folder in FOLDERS:
+        if folder not in UNLISTED:
+            files += sorted((run_dir / folder).rglob("*"))
+    names = [path.relative_to(run_dir).as_posix() for path in files if path.is_file()]
+    return [name for name in names if ".parts/" not in name and not name.endswith(".part")]
+
+
+def listed_files(run_dir: Path) -> list[str]:
+    """Name the files that a run lists; empty where it lists none."""
+    return list(_read_sums(run_dir) or {})
+
+
+def _read_sums(run_dir: Path) -> Sums | None:
+    """Read the hashes listed; None if the run is of before they were kept."""
+    path = run_dir / SUMS
+    try:
+        lines = read_bounded(path, MAX_BYTES).decode("utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable_sums(path, str(error)) from error
+    sums: Sums = {}
+    for line in lines:
+        digest, separator, name = line.partition("  ")
+        if not separator or len(digest) != 64 or not name:
+            raise _unreadable_sums(path, f"the line '{line[:80]}'")
+        sums[name] = (*sums.get(name, ()), digest)
+    return sums
+
+
+def _unreadable_sums(path: Path, found: str) -> RunError:
+    accepted = "lines of a hash and a name, as sha256sum writes them"
+    action = "restore it from a copy; without it the run's files are read unchecked"
+    return RunError(Fault(str(path), found, accepted, action))
+
+
+def _write_sums(run_dir: Path, sums: Sums) -> None:
+    rows = [(name, digest) for name in sorted(sums) for digest in dict.fromkeys(sums[name])]
+    write_whole("".join(f"{digest}  {name}\n" for name, digest in rows), run_dir / SUMS)
+
+
+def _encoded(content: str | bytes) -> bytes:
+    # names of files may hold bytes that are no text; they must not cost what was computed
+    return content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+
+
+def as_json(content: Any) -> str:
+    """Write JSON as text, with a final newline."""
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a run folder.
+
+    Raises
+    ------
+    RunError
+        If there is none, or it is damaged.
+    """
+    accepted = "JSON as the run wrote it"
+    try:
+        content = json.loads(read_bounded(path, MAX_BYTES).decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        found = f"a file that can't be read ({str(error) or type(error).__name__})"
+        raise RunError(Fault(str(path), found, accepted, _remedy(path.name))) from error
+    if not isinstance(content, dict):
+        raise RunError(Fault(str(path), "no JSON object", accepted, _remedy(path.name)))
+    return content
+
+
+def write_sealed(content: dict[str, Any], path: Path) -> None:
+    """Write a JSON object with its own hash in it."""
+    write_whole(as_json(seal(content)), path)
+
+
+def read_sealed(path: Path, needs_seal: bool = True) -> dict[str, Any] | None:
+    """Read what `write_sealed` wrote; None if it isn't there or is damaged.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    needs_seal : bool
+        See `fmnet.data.self_hashed.unseal`.
+    """
+    try:
+        return unseal(read_bounded(path, MAX_BYTES), needs_seal)
+    except OSError:
+        return None

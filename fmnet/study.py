@@ -1,0 +1,301 @@
+"""One study from a listing to a run folder."""
+
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fmnet.baselines.base import Baseline
+from fmnet.crossval.data import StudyData, load_study_data
+from fmnet.crossval.ddp_checks import check_one_process
+from fmnet.crossval.exchangeability import PERMUTATION, permute_labels
+from fmnet.crossval.final import complete_finals, export_choice, judge_choice
+from fmnet.crossval.fold_loop import (
+    NETWORK,
+    Pipeline,
+    crossvalidate,
+    crossvalidate_seeds,
+    lacking_baselines,
+    usable_baselines,
+)
+from fmnet.crossval.leaks import check_leaks
+from fmnet.crossval.learning_curve import LearningCurvePlan
+from fmnet.crossval.lockbox import LockBox, set_aside
+from fmnet.crossval.permutation import PermutationPlan
+from fmnet.crossval.reruns import SensitivityPlan
+from fmnet.crossval.sensitivity_analyses import probe
+from fmnet.crossval.shards import PARTS, done_before, parts_of, work_on_shard
+from fmnet.data.cohort import Cohort, open_cohort
+from fmnet.data.folds import Fold
+from fmnet.data.listing import Listing
+from fmnet.data.template import build_grid
+from fmnet.errors import Fault, RunError
+from fmnet.evaluation.analysis import analyse_predictions
+from fmnet.evaluation.audit import AuditPlan, audit_models
+from fmnet.evaluation.findings import all_findings
+from fmnet.evaluation.metrics import add_units
+from fmnet.evaluation.verdict import verdict
+from fmnet.inference.calibration import read_calibration
+from fmnet.inference.checksums import SUMS
+from fmnet.inference.exported_model import LINEAR_FOLDER, NETWORK_FOLDER, read_record
+from fmnet.inference.preparation import PreparationSettings
+from fmnet.networks.backbones import NetworkBuilder
+from fmnet.report.page import write_report
+from fmnet.report.runs import describe_runs
+from fmnet.report.words import control, summary_lines, titles_of
+from fmnet.runs.claim import claim_run_folder, replacing, settle
+from fmnet.runs.fold_checkpoints import Parts, Shard
+from fmnet.runs.lock import holding
+from fmnet.runs.record import Results, read_results, write_record
+from fmnet.runs.run_files import UNKNOWN, as_json, write_run_files
+from fmnet.runs.run_folder import (
+    as_written,
+    manifest,
+    note_resumption,
+    parse_settings,
+    read_probes,
+)
+from fmnet.training.augmentation import BatchTransform
+from fmnet.training.compute import Compute, count_processes, plan_compute
+from fmnet.training.fit import Trainable
+from fmnet.training.loggers import LoggerBuilder, check_loggers, log_study
+from fmnet.training.optimiser import Recipe
+from fmnet.training.processes import agreed, end_with_starter, is_first, joined
+from fmnet.training.trainer import TrainerBuilder, check_trainer
+from fmnet.types import Count, Seed
+
+
+def run_study(
+    cohort: Listing,
+    preparation: PreparationSettings,
+    folds: Callable[[Cohort], list[Fold]],
+    network: NetworkBuilder,
+    task: Recipe,
+    augmentation: BatchTransform | None,
+    trainer: TrainerBuilder,
+    baselines: dict[str, Baseline],
+    logger: dict[str, LoggerBuilder],
+    permutation: PermutationPlan,
+    sensitivity: SensitivityPlan,
+    learning_curve: LearningCurvePlan,
+    lockbox: LockBox,
+    audit: AuditPlan,
+    compute: Compute,
+    shard: Shard,
+    shuffle_labels: bool,
+    n_seeds: Count,
+    seed: Seed,
+    run_dir: str,
+    store_dir: str,
+    overwrite: bool,
+    resume: bool,
+    config_yaml: str = "",
+) -> list[str]:
+    """Cross-validate, fit the final models, permute, write the run folder.
+
+    Parameters
+    ----------
+    cohort : Listing
+        From one of the readers.
+    preparation : PreparationSettings
+        How scans become the network's input.
+    folds : callable
+        Cohort to folds.
+    network : callable
+        Input shape to a fresh network.
+    task : Recipe
+        Optimiser and budget.
+    augmentation : BatchTransform or None
+        Changes training images.
+    trainer : callable
+        See `fmnet.training.trainer.TrainerBuilder`.
+    baselines, logger : dict
+        By name.
+    permutation : PermutationPlan
+        How often the whole pipeline is repeated on shuffled labels.
+    sensitivity : SensitivityPlan
+        Which reruns with one thing changed are made.
+    learning_curve : LearningCurvePlan
+        From how few people the models are made to learn as well.
+    lockbox : LockBox
+        Who is set aside before anything else.
+    audit : AuditPlan
+        Which covariates could be confounds.
+    compute : Compute
+        How many trainings run at once, and how.
+    shard : Shard
+        Which share of the folds and permutations is computed; results come from a run of the whole
+        thing, which takes over what the shards have done.
+    shuffle_labels : bool
+        Negative control: study labels that were shuffled once.
+    n_seeds : int
+        How often the network is trained on the folds of the first repeat, under other seeds.
+    seed : int
+        Everything random derives from it.
+    run_dir, store_dir : str
+        Where results and decoded scans go.
+    overwrite : bool
+        Whether a finished run in `run_dir` may be replaced.
+    resume : bool
+        Whether a finished run of the same configuration is gone on with, for instance with
+        permutations; an unfinished one is in any case.
+    config_yaml : str
+        The configuration as text, kept with the results.
+
+    Returns
+    -------
+    list of str
+        The results in a few lines for the terminal.
+    """
+    started, folder = datetime.now(UTC), Path(run_dir)
+    end_with_starter()
+    built = check_trainer(trainer)
+    plans = (permutation, sensitivity, learning_curve)
+    check_one_process(built.world_size, plans, shard, compute, task.batch_size)
+    settings, leads = parse_settings(config_yaml), built.global_rank == 0
+    is_resuming = resume or not shard.is_whole
+    claim = partial(claim_run_folder, folder, config_yaml, overwrite, is_resuming)
+    is_resumed = leads and claim()
+    loggers = tuple(logger.values())
+    check_loggers(loggers)
+    trainable = Trainable(network, task, trainer, augmentation, loggers, folder / "logs")
+    n_jobs = count_processes(compute, built)
+    grid = build_grid(preparation.voxel_size_mm, preparation.mask)
+    store = cohort.build_store(Path(store_dir), grid, preparation.min_coverage)
+    opened = set_aside(open_cohort(cohort, store, n_jobs), lockbox, seed)
+    if shuffle_labels:
+        opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))
+    data = load_study_data(opened, preparation).for_network(network)
+    trainable = plan_compute(trainable, compute, data.smoothed)
+    pipeline = Pipeline(trainable, baselines, folds, seed, n_jobs)
+    splits = folds(opened)
+    parts = parts_of(folder, config_yaml, opened, splits)
+    if leads and not is_resumed:
+        check_leaks(usable_baselines(pipeline, data), data, splits[0], seed)
+    with ExitStack() as stack:
+        stack.enter_context(joined(built))
+        agreed(lambda: stack.enter_context(holding(folder, is_shared=not shard.is_whole)))
+        if shard.is_whole:
+            agreed(partial(settle, folder))
+        is_resumed = agreed(claim)
+        if not shard.is_whole:
+            lines = work_on_shard(
+                shard, pipeline, data, splits, n_seeds, permutation, parts, is_resumed
+            )
+            return [*lines, str(folder)]
+        ready = done_before(pipeline, permutation, splits, parts, folder, is_resumed)
+        if is_resumed:
+            ready += [] if (folder / SUMS).exists() else [UNKNOWN]
+            results = read_results(folder, data, splits)
+        else:
+            is_earlier = (folder / "predictions.tsv").exists()
+            kept = ("logs",) if parts.folder.exists() and not is_earlier else ()
+            with replacing(folder, kept) if is_first() else nullcontext(folder) as draft:
+                results = run_crossvalidation(pipeline, data, splits, n_seeds, parts)
+                if is_first():
+                    record = manifest(seed, opened.hashes, started)
+                    write_record(results, draft, record, config_yaml)
+        named = add_units(results.predictions, opened.unit_of)
+        metrics = figures(results, named, seed)
+        models = metrics["models"]
+        metrics["titles"] = titles_of(models, network, results.n_epochs)
+        complete_finals(pipeline, results, models, control(settings), folder)
+        if not is_first():
+            return []
+        before = read_probes(folder) if is_resumed else {}
+        metrics["exported"] = export_choice(pipeline, data, named, models, metrics["titles"])
+        trained = read_record(folder / NETWORK_FOLDER)
+        of_linear = metrics["exported"]["model"] != NETWORK
+        place = folder / (LINEAR_FOLDER if of_linear else NETWORK_FOLDER)
+        calibration = read_calibration(place / "calibration.json")
+        metrics["exported"]["calibration"] = asdict(calibration)
+        metrics["path_shares"] = trained.get("path_shares", {})
+        metrics["final_epochs"] = trained["n_epochs"]
+        metrics |= probe(plans, pipeline, results, metrics, before, folder, parts)
+        judge_choice(metrics)
+        if is_resumed:
+            note_resumption(folder, started)
+        conclude(metrics, results, audit, settings, seed, folder)
+        drawn = [folder / name for name in ("figure.png", "report.html")]
+        ready += log_study(loggers, trainable.log_dir, tracked(metrics), settings, drawn)
+    return [*summary_lines(metrics, cohort, settings), *ready, str(folder)]
+
+
+def run_crossvalidation(
+    pipeline: Pipeline, data: StudyData, folds: list[Fold], n_seeds: int, parts: Parts
+) -> Results:
+    """Score everybody out of fold, by the network and by each baseline; predictions as written."""
+    predictions, epochs = crossvalidate(pipeline, data, folds, "folds", parts)
+    again = crossvalidate_seeds(pipeline, data, folds, n_seeds, parts)
+    lacking = lacking_baselines(pipeline, data)
+    return Results(data, folds, as_written(predictions), epochs, lacking, again)
+
+
+def figures(results: Results, predictions: pd.DataFrame, seed: int) -> dict[str, Any]:
+    """Compute what is said about the models from the out-of-fold table."""
+    return analyse_predictions(predictions, results.again, seed) | {
+        "n_epochs": results.n_epochs,
+        "lacking": results.lacking,
+    }
+
+
+def tracked(metrics: dict[str, Any]) -> dict[str, float]:
+    """Pick the figures that trackers are given: ``auc/network``, ``auc_low/network``, ..."""
+    found: dict[str, float] = {}
+    for name in ("n_scans", "n_subjects"):
+        found[name] = float(metrics[name])
+    for model, figures in metrics["models"].items():
+        for name, value in figures.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                found[f"{name}/{model}"] = float(value)
+            elif name.endswith("_ci") and value is not None:
+                low, high = map(float, value)
+                stem = name.removesuffix("_ci")
+                found |= {f"{stem}_low/{model}": low, f"{stem}_high/{model}": high}
+    for model, figures in metrics.get("permutation", {}).get("models", {}).items():
+        found[f"p/{model}"] = float(figures["p"])
+    for name in ("auc_corrected", "p"):
+        if name in metrics["exported"]:
+            found[f"{name}/exported"] = float(metrics["exported"][name])
+    return found
+
+
+def conclude(
+    metrics: dict[str, Any],
+    results: Results,
+    audit: AuditPlan,
+    settings: dict[str, Any],
+    seed: int,
+    folder: Path,
+) -> None:
+    """Add to the figures what is to be said about them, and write the report."""
+    cohort, predictions = results.data.cohort, results.predictions
+    if cohort.listing.made_by is not None:
+        read = results.data.smoothed
+        metrics["bold"] = describe_runs(cohort, bool(read.series), read.window_volumes)
+    metrics |= audit_models(audit, cohort, predictions, metrics, seed)
+    metrics["findings"] = all_findings(metrics)
+    metrics["verdict"] = verdict(metrics, metrics["titles"])
+    failed: Exception | None = None
+    try:
+        write_report(metrics, predictions, cohort, settings, folder)
+    except Exception as error:  # noqa: BLE001 (a page that fails must not cost the results)
+        failed = error
+    # last: it marks the run as finished
+    write_run_files(folder, {"metrics.json": as_json(metrics)})
+    Parts(folder / PARTS).remove()
+    if failed is not None:
+        raise RunError(
+            Fault(
+                str(folder / "report.html"),
+                f"an error while it was written ({type(failed).__name__}: {failed})",
+                "a report beside metrics.json, which holds all results and is whole",
+                "report this; the same command with resume=true writes the page again",
+            )
+        ) from failed

@@ -1,1 +1,0 @@
-"""Cross-validated studies: folds, baselines, metrics, run folder, report."""

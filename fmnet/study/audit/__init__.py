@@ -1,1 +1,0 @@
-"""What besides brain activity could explain a result."""

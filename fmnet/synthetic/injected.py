@@ -1,0 +1,190 @@
+"""Real maps with a known effect planted into half of them."""
+
+import hashlib
+import json
+import math
+import shutil
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from annotated_types import Ge
+from tqdm import tqdm
+
+from fmnet.data.grid import Grid, place_on_grid
+from fmnet.data.image_files import image_files
+from fmnet.data.image_table import find_table_maps, read_image_table
+from fmnet.data.listing import Listing
+from fmnet.data.nifti import read_volume, write_volume
+from fmnet.data.scans import Scan, group_scans
+from fmnet.data.tables import write_table
+from fmnet.data.template import build_grid
+from fmnet.data.volume import FloatArray, Volume
+from fmnet.errors import CohortError, Fault, FmnetError, VolumeError
+from fmnet.types import Count, Seed, VoxelSize
+
+#: Part of every folder name: raise it when the same input would give other maps.
+INJECTED_FORMAT = 1
+PLANTED, PLAIN = "planted", "plain"
+
+
+def read_injected(
+    images: str | Path,
+    template: str | Path,
+    amplitude: Annotated[float, Ge(0)] = 0.1,
+    n_subjects: Count | None = None,
+    contrast: str | None = None,
+    space: str = "MNI152",
+    voxel_size_mm: VoxelSize = 4,
+    root: str | Path = "outputs/injected",
+    seed: Seed = 0,
+) -> Listing:
+    """Plant a template into the maps of a random half of the people, and list all of them.
+
+    To each voxel is added: amplitude x template (scaled to a root mean square of 1 in the brain) x
+    standard deviation of that voxel between people. Labels follow the draw and nothing else.
+
+    Parameters
+    ----------
+    images : Path
+        Table of paths as `fmnet.data.image_table.read_image_table` takes it; one map per person.
+    template : Path
+        NIfTI map of where the effect lies and which sign it has; any grid.
+    amplitude : float
+        Size of the effect in standard deviations; 0 plants nothing.
+    n_subjects : int, optional
+        How many people are drawn; all if left out.
+    contrast : str, optional
+        Which contrast of the table; may be left out where there is only one.
+    space : str
+        Of the maps and the template.
+    voxel_size_mm : int
+        Of the grid that the maps are put on first.
+    root : Path
+        The new maps lie below it, in a folder named after a hash of everything they are made from.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    Listing
+        Label column ``group``: ``planted`` against ``plain``.
+
+    Raises
+    ------
+    CohortError
+        With all faults of table, maps and template.
+    """
+    maps = find_table_maps(Path(images), [contrast] if contrast else None, space=space)
+    scans, faults = group_scans(maps)
+    faults += _table_faults(scans, maps.contrasts, n_subjects)
+    if faults:
+        raise CohortError(faults)
+    rng = np.random.default_rng(seed)
+    chosen = [scans[k] for k in sorted(rng.permutation(len(scans))[: n_subjects or len(scans)])]
+    names = np.array([PLANTED, PLAIN])[np.arange(len(chosen)) % 2]
+    groups = [str(name) for name in rng.permutation(names)]
+    folder = (
+        Path(root) / f"injected-{_digest(chosen, groups, Path(template), amplitude, voxel_size_mm)}"
+    )
+    if not folder.exists():
+        _write_whole(folder, chosen, groups, Path(template), amplitude, build_grid(voxel_size_mm))
+    listing = read_image_table(
+        folder / "images.tsv", folder / "participants.tsv", space=space, positive=PLANTED
+    )
+    return replace(listing, origin="injected")
+
+
+def plant(
+    values: FloatArray, pattern: FloatArray, is_planted: list[bool], amplitude: float
+) -> FloatArray:
+    """Add a pattern, (V,), to the maps of some people, values (N, V), NaN where missing."""
+    present = np.isfinite(values)
+    count = np.maximum(present.sum(axis=0), 1)
+    deviation = np.where(present, values - np.where(present, values, 0).sum(axis=0) / count, 0)
+    spread = np.sqrt((deviation**2).sum(axis=0) / count)
+    known = np.nan_to_num(pattern)
+    scaled = known / math.sqrt(float(np.mean(known**2)))
+    chosen = np.array(is_planted)[:, None]
+    return np.asarray(values + chosen * (amplitude * spread * scaled)[None], dtype=np.float32)
+
+
+def _table_faults(
+    scans: list[Scan], contrasts: tuple[str, ...], n_subjects: int | None
+) -> list[Fault]:
+    faults = []
+    if len(contrasts) > 1:
+        action = "choose one: cohort.contrast=NAME"
+        faults.append(Fault("contrasts", ", ".join(contrasts), "one contrast", action))
+    if len({scan.participant_id for scan in scans}) < len(scans):
+        action = "list one map per person"
+        faults.append(Fault("images", "several scans of one person", "one map per person", action))
+    if n_subjects is not None and n_subjects > len(scans):
+        action = "ask for fewer: cohort.n_subjects"
+        faults.append(Fault("n_subjects", str(n_subjects), f"at most {len(scans)}", action))
+    return faults
+
+
+def _digest(
+    scans: list[Scan], groups: list[str], template: Path, amplitude: float, voxel_size_mm: int
+) -> str:
+    digest = hashlib.sha256()
+    knobs = [INJECTED_FORMAT, groups, float(amplitude), voxel_size_mm]
+    digest.update(json.dumps(knobs).encode())
+    faults: list[Fault] = []
+    for file in (template, *(scan.files[0] for scan in scans)):
+        try:
+            for part in image_files(file).values():
+                digest.update(part.read_bytes())
+        except VolumeError as error:
+            faults += error.faults
+    if faults:
+        raise CohortError(faults)
+    return digest.hexdigest()[:16]
+
+
+def _write_whole(
+    folder: Path, scans: list[Scan], groups: list[str], template: Path, amplitude: float, grid: Grid
+) -> None:
+    """Write next to `folder` and rename, so that the name appears only once all is there."""
+    values, pattern = _read_all(scans, template, grid)
+    planted = plant(values, pattern, [group == PLANTED for group in groups], amplitude)
+    part = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}.part")
+    try:
+        part.mkdir(parents=True)
+        for scan, row in zip(scans, planted, strict=True):
+            volume = Volume(grid.unmask(row[None], np.nan), grid.affine, scan.space, scan.scan_id)
+            write_volume(volume, part / f"{scan.scan_id}.nii.gz")
+        people = [scan.participant_id for scan in scans]
+        files = [f"{scan.scan_id}.nii.gz" for scan in scans]
+        write_table(pd.DataFrame({"participant_id": people, "path": files}), part / "images.tsv")
+        table = pd.DataFrame({"participant_id": people, "group": groups})
+        write_table(table, part / "participants.tsv")
+        part.replace(folder)
+    except OSError as error:
+        found = str(error.strerror or error)
+        action = "choose another cohort.root"
+        raise CohortError(Fault(str(folder), found, "a folder to write to", action)) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _read_all(scans: list[Scan], template: Path, grid: Grid) -> tuple[FloatArray, FloatArray]:
+    rows: list[FloatArray] = []
+    faults: list[Fault] = []
+    jobs = [(scan.files[0], scan.space) for scan in scans] + [(template, scans[0].space)]
+    for file, space in tqdm(jobs, desc="planting", unit="map", leave=False):
+        try:
+            rows.append(place_on_grid(read_volume(file, space), grid)[0])
+        except FmnetError as error:
+            faults += error.faults
+    if faults:
+        raise CohortError(faults)
+    if not np.nan_to_num(rows[-1]).any():
+        action = "give a map with values in the brain"
+        found = "no value in the brain other than 0"
+        raise CohortError(Fault(str(template), found, "a template with values", action))
+    return np.stack(rows[:-1]), rows[-1]

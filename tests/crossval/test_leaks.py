@@ -1,0 +1,141 @@
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+
+from fmnet.baselines import connectivity
+from fmnet.baselines.base import Baseline
+from fmnet.baselines.connectivity import Connectivity
+from fmnet.baselines.constant import Dummy
+from fmnet.baselines.covariates import Columns
+from fmnet.baselines.decoder import Frem, SpaceNet
+from fmnet.baselines.estimator import Estimator
+from fmnet.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
+from fmnet.baselines.shortcuts import Coverage, Roughness, Scale
+from fmnet.crossval.harmonise import SiteHarmoniser
+from fmnet.crossval.leaks import check_leaks
+from fmnet.data.series import Series
+from fmnet.errors import LeakError
+from fmnet.training.cohort import SmoothedCohort
+
+SITES = [f"site-{row // 2 % 2}" for row in range(30)]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedOnEverybody(SmoothedCohort):
+    """Standardises by all scans, as many published pipelines do."""
+
+    def fit(self, train):
+        return super().fit(np.arange(len(self.values)))
+
+
+def harmonised_on_everybody(values, train):
+    return values - values.mean(axis=0)
+
+
+@dataclass(frozen=True)
+class BestVoxels(Baseline):
+    """Sums the voxels that tell the groups of all scans apart, test scans included."""
+
+    def scores(self, data, train, test, choice):
+        values = np.nan_to_num(data.values[:, 0])
+        gap = values[data.labels == 1].mean(axis=0) - values[data.labels == 0].mean(axis=0)
+        return values[test] @ np.sign(gap)
+
+
+@dataclass(frozen=True)
+class ScaledByTest(Baseline):
+    """Needs no label to leak: divides by the spread of the scans that it scores."""
+
+    def scores(self, data, train, test, choice):
+        sums = np.nansum(data.values[test, 0], axis=1)
+        return sums / sums.std()
+
+
+def test_honest_pipeline_passes(build_study, fold):
+    values = np.random.default_rng(1).normal(size=(30, 2, 210))
+    values[4, :, :20] = np.nan
+    data = build_study(values, age=[str(30 + row) for row in range(30)], site=SITES)
+    baselines = {
+        "dummy": Dummy(),
+        "svm": LinearSvm(fwhm_mm=(0.0, 8.0), c=(0.1,)),
+        "ridge": LogisticRidge(fwhm_mm=(0.0,), c=(0.1,)),
+        "lda": ShrinkageLda(fwhm_mm=(0.0, 8.0), share=(0.1, 1.0)),
+        "columns": Columns(columns=["age", "site"]),
+        "coverage": Coverage(),
+        "scale": Scale(),
+        "roughness": Roughness(),
+        "any": Estimator(LogisticRegression(), n_components=3),
+    }
+    check_leaks(baselines, data, fold, seed=0)
+    check_leaks({}, data.harmonised(SiteHarmoniser(tuple(SITES))), fold, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder", [Frem(cv=3), SpaceNet(cv=3)])
+def test_decoders_of_nilearn_see_no_test_scans(build_study, fold, decoder):
+    check_leaks({"decoder": decoder}, build_study(), fold, seed=0)
+
+
+def test_preparation_fitted_on_all_scans_is_refused(build_study, fold):
+    data = build_study()
+    leaking = FittedOnEverybody(**vars(data.smoothed))
+    with pytest.raises(LeakError, match="the preparation: found something that changes"):
+        check_leaks({}, replace(data, smoothed=leaking), fold, seed=0)
+
+
+def test_harmonisation_of_all_scans_is_refused(build_study, fold):
+    data = build_study().harmonised(harmonised_on_everybody)
+    with pytest.raises(LeakError, match="the preparation"):
+        check_leaks({}, data, fold, seed=0)
+
+
+@pytest.mark.parametrize("baseline", [BestVoxels(), ScaledByTest()])
+def test_baseline_that_looks_at_test_scans_is_named(build_study, fold, baseline):
+    with pytest.raises(LeakError, match="baseline 'leaky'") as caught:
+        check_leaks({"dummy": Dummy(), "leaky": baseline}, build_study(), fold, seed=0)
+    assert len(caught.value.faults) == 1
+
+
+def test_baseline_that_draws_anew_each_time_is_told_apart(build_study, fold):
+    forest = {"forest": Estimator(RandomForestClassifier(5))}
+    with pytest.raises(LeakError, match=r"other scores each time.*random_state=0"):
+        check_leaks(forest, build_study(), fold, seed=0)
+
+
+@dataclass(frozen=True)
+class SpreadOfSeries(Baseline):
+    """Compares the spread of each scan's series with that of training scans, or of all scans."""
+
+    is_leaky: bool
+
+    def scores(self, data, train, test, choice):
+        spread = np.array([np.nanstd(one.values()) for one in data.series])
+        return spread[test] - (spread if self.is_leaky else spread[train]).mean()
+
+
+@pytest.fixture
+def bold_study(build_study, tmp_path):
+    data, rng, series = build_study(), np.random.default_rng(0), []
+    for row in range(30):
+        values = rng.normal(size=(8 + row % 3, 210)).astype(np.float32)
+        values[:, row] = np.nan
+        np.save(path := tmp_path / f"{row}.npy", values)
+        series.append(Series((path,), (len(values),), 2.0))
+    other = data.baseline_data.replaced(data.cohort, data.baseline_data.values, tuple(series))
+    return replace(data, baseline_data=other)
+
+
+def test_baseline_that_looks_at_the_series_of_test_scans_is_named(bold_study, fold):
+    check_leaks({"honest": SpreadOfSeries(is_leaky=False)}, bold_study, fold, seed=0)
+    with pytest.raises(LeakError, match="baseline 'leaky'"):
+        check_leaks({"leaky": SpreadOfSeries(is_leaky=True)}, bold_study, fold, seed=0)
+
+
+def test_connectivity_passes(bold_study, fold, monkeypatch):
+    monkeypatch.setattr(
+        connectivity, "find_networks", lambda series, n, seed: np.nan_to_num(series[0][:n])
+    )
+    check_leaks({"tangent": Connectivity(n_networks=3)}, bold_study, fold, seed=0)

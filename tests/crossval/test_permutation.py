@@ -1,0 +1,162 @@
+import json
+from dataclasses import dataclass
+from functools import partial
+from unittest.mock import patch
+
+import pandas as pd
+import pytest
+from run_fixtures import study_settings
+
+from fmnet.baselines.constant import Dummy
+from fmnet.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
+from fmnet.crossval.fold_loop import Pipeline, score_folds
+from fmnet.crossval.permutation import (
+    PermutationPlan,
+    _permuted,
+    count_permutations,
+    run_permutations,
+    summarise_permutations,
+)
+from fmnet.crossval.reruns import SensitivityPlan
+from fmnet.errors import RunError
+from fmnet.networks.backbones import build_small_cnn
+from fmnet.networks.closed_form import build_scale_space
+from fmnet.study import run_study
+from fmnet.training.compute import Compute
+from fmnet.training.fit import Trainable, fit_networks
+from fmnet.training.optimiser import Recipe
+from fmnet.training.trainer import build_trainer
+
+
+def test_p_value_counts_ties_and_is_never_zero():
+    predictions = pd.DataFrame(
+        {
+            "participant_id": list("abcd"), "scan_id": list("abcd"), "repeat": 0, "fold": 0,
+            "model": "network", "label": [0, 0, 1, 1], "score": [0.0, 1.0, 2.0, 3.0],
+        }
+    )  # fmt: skip
+    null = pd.DataFrame({"network": [1.0, 0.5, 0.25, 0.75]})
+    found = summarise_permutations(null, predictions, PermutationPlan(4))["models"]["network"]
+    assert found["observed"] == 1.0
+    assert found["p"] == pytest.approx(2 / 5)
+    lower = summarise_permutations(null[1:], predictions, PermutationPlan(3))["models"]["network"]
+    assert lower["p"] == pytest.approx(1 / 4)
+
+
+def test_every_linear_model_that_can_be_exported_is_permuted():
+    svm, ridge, dummy = LinearSvm(), LogisticRidge(), Dummy()
+    pipeline = Pipeline(Quiet(), {"svm": svm, "dummy": dummy, "ridge": ridge}, None, 0)
+    assert list(_permuted(pipeline, PermutationPlan(1))) == ["svm", "ridge"]
+    assert list(_permuted(pipeline, PermutationPlan(1, models=["dummy"]))) == [
+        "svm", "dummy", "ridge",
+    ]  # fmt: skip
+
+
+def test_permutations_of_fewer_models_are_not_taken_for_those_of_all(build_study, tmp_path):
+    earlier = tmp_path / "repeats-1_network_linear_svm"
+    earlier.mkdir()
+    (earlier / "00000.json").write_text('{"network": 0.25, "linear_svm": 0.75}')
+    svm = {"linear_svm": LinearSvm()}
+    now = Pipeline(Quiet(), svm | {"shrinkage_lda": ShrinkageLda()}, None, 0)
+    assert count_permutations(Pipeline(Quiet(), svm, None, 0), PermutationPlan(1), tmp_path) == 1
+    assert count_permutations(now, PermutationPlan(1), tmp_path) == 0
+
+
+def test_inner_folds_that_nothing_is_chosen_on_change_no_score(build_study, fold):
+    """A closed form and a baseline: neither their scores nor what is chosen depends on them."""
+    trainable = Trainable(build_scale_space, Recipe(max_epochs=0), None)
+    baselines = {"svm": LinearSvm((0.0,), (0.1, 1.0))}
+    data = build_study()
+    tables = []
+    for is_calibrated in (True, False):
+        pipeline = Pipeline(trainable, baselines, None, 0, is_calibrated=is_calibrated)
+        with patch("fmnet.training.fold.fit_networks", wraps=fit_networks) as fitting:
+            (scored,) = score_folds(pipeline, [(data, fold)])
+        tables.append(scored.rows)
+        assert sum(len(call.args[1]) for call in fitting.call_args_list) == 1 + 2 * is_calibrated
+    assert (tables[0]["score"] == tables[1]["score"]).all()
+    assert tables[0]["probability"].notna().all()
+    assert tables[1]["probability"].isna().all()
+
+
+def test_epochs_are_chosen_on_inner_folds_in_permutations_as_well(build_study, fold):
+    trainable = Trainable(
+        partial(build_small_cnn, channels=[2]), Recipe(max_epochs=2), build_trainer
+    )
+    tables = [
+        score_folds(
+            Pipeline(trainable, {}, None, 0, is_calibrated=is_calibrated), [(build_study(), fold)]
+        )[0]
+        for is_calibrated in (True, False)
+    ]
+    assert tables[0].n_epochs == tables[1].n_epochs
+    assert (tables[0].rows["score"] == tables[1].rows["score"]).all()
+
+
+@dataclass(frozen=True)
+class Quiet:
+    build_loggers: tuple[()] = ()
+
+
+def test_permutations_of_an_earlier_run_are_taken_over(build_study, tmp_path):
+    earlier = tmp_path / "repeats-1_cnn"
+    earlier.mkdir()
+    (earlier / "00000.json").write_text('{"cnn": 0.25}')
+    pipeline = Pipeline(Quiet(), {}, None, 0)
+    assert count_permutations(pipeline, PermutationPlan(1), tmp_path) == 1
+    with patch("fmnet.crossval.permutation._run_all", return_value=[]):
+        null = run_permutations(pipeline, build_study(), PermutationPlan(1), tmp_path)
+    assert null.to_dict("records") == [{"network": 0.25}]
+
+
+@pytest.fixture(scope="module")
+def permuted(study_root):
+    """A study with three permutations, of which the last two ran in two processes."""
+    run_dir = study_root / "permuted"
+    settings = study_settings(study_root, run_dir, permutation=PermutationPlan(1))
+    run_study(**settings)
+    again = {"resume": True, "permutation": PermutationPlan(3), "compute": Compute(n_jobs=2)}
+    before = (run_dir / "predictions.tsv").stat().st_mtime_ns
+    run_study(**settings | again)
+    assert (run_dir / "predictions.tsv").stat().st_mtime_ns == before
+    return run_dir
+
+
+@pytest.mark.slow
+def test_resumed_permutations_are_those_of_an_undisturbed_run(permuted, study_root):
+    once = study_root / "permuted-once"
+    run_study(**study_settings(study_root, once, permutation=PermutationPlan(3)))
+    one, other = (
+        json.loads((folder / "metrics.json").read_text())["permutation"]["models"]
+        for folder in (permuted, once)
+    )
+    assert set(one) == {"network", "linear_svm"}
+    for name, model in one.items():
+        assert len(model["null"]) == 3
+        assert model["null"] == pytest.approx(other[name]["null"], abs=0.02)
+
+
+@pytest.mark.slow
+def test_what_was_found_before_stays_when_something_else_is_asked_for(permuted, study_root):
+    plan = SensitivityPlan(match=["mean_framewise_displacement"], models=["linear_svm"])
+    run_study(**study_settings(study_root, permuted, resume=True, sensitivity=plan))
+    metrics = json.loads((permuted / "metrics.json").read_text())
+    assert metrics["permutation"]["n"] == 3
+    assert list(metrics["sensitivity"]) == ["matched_mean_framewise_displacement"]
+    manifest = json.loads((permuted / "manifest.json").read_text())
+    assert len(manifest["resumed"]) == 2
+
+
+@pytest.mark.slow
+def test_other_settings_are_not_gone_on_with(permuted, study_root):
+    changed = study_settings(study_root, permuted, resume=True, config_yaml="seed: 1\n")
+    with pytest.raises(RunError, match="other settings for seed"):
+        run_study(**changed)
+
+
+@pytest.mark.slow
+def test_shuffled_labels_are_studied_as_a_control(study_root):
+    run_dir = study_root / "shuffled"
+    run_study(**study_settings(study_root, run_dir, shuffle_labels=True))
+    models = json.loads((run_dir / "metrics.json").read_text())["models"]
+    assert models["linear_svm"]["auc"] < 0.8

@@ -1,0 +1,310 @@
+import json
+import shutil
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from bold_bundle_fixtures import CLEANING, N_VOLUMES, SPACE, WINDOW
+from sd_network import build_sd_network
+
+from fmnet.bold.series_store import SeriesStore
+from fmnet.errors import BundleError, Fault, VolumeError
+from fmnet.inference.bold_predict import NewBoldScan, predict_run, read_scan
+from fmnet.inference.bundle import read_bundle
+from fmnet.inference.checksums import write_sums
+from fmnet.inference.companion_files import Stated, describe_run
+from fmnet.inference.predict import NewScan, predict_scan
+
+
+@pytest.fixture(params=["series", "maps"])
+def bold_bundle(request):
+    """Either bundle that reads BOLD."""
+    return request.getfixturevalue(f"{request.param}_export").bundle
+
+
+@pytest.fixture
+def image(bold_tree):
+    return next(bold_tree.rglob("sub-02*_bold.nii.gz"))
+
+
+def scan_of(*images, space=SPACE):
+    return NewBoldScan("new", tuple(describe_run(image, space) for image in images))
+
+
+def test_scores_a_run_of_the_training_set(bold_bundle, image):
+    result = predict_run(bold_bundle, scan_of(image))
+    assert result.status == "ok", result.reason
+    assert 0 < result.probability < 1
+
+
+def test_series_is_scored_window_by_window_as_in_training(series_export, image, tmp_path):
+    bundle, run = series_export.bundle, describe_run(image, SPACE)
+    store = SeriesStore(tmp_path, bundle.preparation.grid, CLEANING)
+    images = bundle.preparation.images(store.add(run).values())
+    network = build_sd_network((WINDOW, 7, 8, 9), WINDOW)
+    starts = [0, 30, N_VOLUMES - WINDOW]
+    windows = np.stack([images[start : start + WINDOW] for start in starts])
+    with torch.no_grad():
+        expected = network(torch.from_numpy(windows)).mean().item()
+    assert predict_run(bundle, scan_of(image)).score == pytest.approx(expected, abs=1e-4)
+
+
+def test_nothing_is_left_in_the_temporary_folder(series_export, image, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert predict_run(series_export.bundle, scan_of(image)).status == "ok"
+    assert not list(tmp_path.iterdir())
+
+
+def test_runs_of_a_session_are_joined_in_time(series_export, write_new_run, tmp_path):
+    runs = [write_new_run(tmp_path, run=str(number), seed=number) for number in (1, 2)]
+    bundle = series_export.bundle
+    one, other, both = (
+        read_scan(bundle, scan_of(*some)).values for some in (runs[:1], runs[1:], runs)
+    )
+    assert np.array_equal(both, np.concatenate([one, other]))
+    assert predict_run(bundle, scan_of(*runs)).status == "ok"
+
+
+def test_maps_are_made_of_all_runs_of_a_session(maps_export, write_new_run, tmp_path):
+    runs = [write_new_run(tmp_path, run=str(number), seed=number) for number in (1, 2)]
+    bundle = maps_export.bundle
+    one, other, both = (
+        read_scan(bundle, scan_of(*some)).values for some in (runs[:1], runs[1:], runs)
+    )
+    assert both.shape == one.shape
+    assert (np.abs(both - one) > 1e-3).any()
+    assert (np.abs(both - other) > 1e-3).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "space", "found"),
+    [
+        ({"t_r": 2.1}, SPACE, "a repetition time of 2.1 s; accepted: 2 s"),
+        ({"task": "pain"}, SPACE, "a run of task 'pain'; accepted: 'rest'"),
+        ({}, "MNI152NLin6Asym", f"space 'MNI152NLin6Asym'; accepted: '{SPACE}'"),
+        ({}, "T1w", "space 'T1w'"),
+    ],
+)
+def test_run_outside_the_contract_is_an_error(
+    bold_bundle, write_new_run, tmp_path, changes, space, found
+):
+    result = predict_run(bold_bundle, scan_of(write_new_run(tmp_path, **changes), space=space))
+    assert (result.status, result.score) == ("error", None)
+    assert found in result.reason
+
+
+def test_repetition_time_within_a_hundredth_is_taken(series_export, write_new_run, tmp_path):
+    image = write_new_run(tmp_path, t_r=2.01)
+    assert predict_run(series_export.bundle, scan_of(image)).status == "ok"
+
+
+def with_header_t_r(image, t_r):
+    """Write another repetition time into a header, as fMRIPrep 23.2 did."""
+    nifti = nib.load(image)
+    nifti.header.set_zooms((*nifti.header.get_zooms()[:3], t_r))
+    nib.Nifti1Image(np.asarray(nifti.dataobj), nifti.affine, nifti.header).to_filename(image)
+    return image
+
+
+def test_header_of_one_second_is_nobodys_word(bold_bundle, write_new_run, tmp_path):
+    image = write_new_run(tmp_path)
+    expected = predict_run(bold_bundle, scan_of(image))
+    assert expected.status == "ok"
+    assert predict_run(bold_bundle, scan_of(with_header_t_r(image, 1.0))) == expected
+
+
+def test_form_that_is_used_of_two_is_noted(bold_bundle, write_new_run, tmp_path):
+    image = write_new_run(tmp_path)
+    expected = predict_run(bold_bundle, scan_of(image))
+    nifti = nib.load(image)
+    scanner = nifti.affine.copy()
+    scanner[:3, 3] += 20
+    nifti.set_qform(scanner, code="scanner")
+    nifti.set_sform(nifti.affine, code="mni")
+    nib.save(nib.Nifti1Image(np.asarray(nifti.dataobj), None, nifti.header), image)
+    result = predict_run(bold_bundle, scan_of(image))
+    assert (result.status, result.score) == ("ok", expected.score)
+    assert result.reason == f"{image}: sform (MNI) is used; it and qform (scanner) differ"
+
+
+def test_stated_repetition_time_overrules_the_header(bold_bundle, write_new_run, tmp_path):
+    image = write_new_run(tmp_path)
+    expected = predict_run(bold_bundle, scan_of(image))
+    with_header_t_r(image, 1.5)
+    refused = predict_run(bold_bundle, scan_of(image))
+    assert refused.status == "error"
+    assert "a repetition time of 1.5 s in the header where 2 s is given" in refused.reason
+    assert "or state the right one: --t-r SECONDS" in refused.reason
+    stated = NewBoldScan("new", (describe_run(image, SPACE, Stated(t_r=2.0)),))
+    result = predict_run(bold_bundle, stated)
+    assert (result.status, result.score) == ("ok", expected.score)
+    assert result.reason == (f"{image}: a repetition time of 2 s was stated, the header says 1.5 s")
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"), [("0,12", "'0,12' in line 9"), ("-9999", "'-9999' in line 9")]
+)
+def test_confounds_that_are_no_numbers_are_named(bold_bundle, write_new_run, tmp_path, cell, found):
+    image = write_new_run(tmp_path)
+    path = next(tmp_path.rglob("*desc-confounds_timeseries.tsv"))
+    lines = [line.split("\t") for line in path.read_text().splitlines()]
+    lines[8][0] = lines[8][6] = cell
+    path.write_text("\n".join("\t".join(line) for line in lines))
+    result = predict_run(bold_bundle, scan_of(image))
+    assert (result.status, result.reason.count(found)) == ("error", 2)
+
+
+def test_every_fault_of_every_run_is_named(series_export, write_new_run, tmp_path):
+    runs = [write_new_run(tmp_path, run=str(number), t_r=3.0) for number in (1, 2)]
+    scan = scan_of(*runs)
+    bare = tuple(replace(run, confounds=None) for run in scan.runs)
+    reason = predict_run(series_export.bundle, replace(scan, runs=bare)).reason
+    assert reason.count("a repetition time of 3 s") == 2
+    assert reason.count("found no confounds; accepted: fMRIPrep's desc-confounds") == 2
+
+
+def test_same_run_twice_is_an_error(series_export, image):
+    result = predict_run(series_export.bundle, scan_of(image, image))
+    assert f"the same run twice: {image}" in result.reason
+
+
+def test_no_run_is_an_error(series_export):
+    assert "found no run" in predict_run(series_export.bundle, scan_of()).reason
+
+
+def test_run_shorter_than_a_window_is_an_error(series_export, write_new_run, tmp_path):
+    image = write_new_run(tmp_path, n_volumes=WINDOW - 1)
+    result = predict_run(series_export.bundle, scan_of(image))
+    assert result.status == "error"
+    assert "39 volumes after cleaning; accepted: at least 40" in result.reason
+
+
+def test_map_where_a_run_is_wanted_is_an_error(bold_bundle, tmp_path, write_map):
+    result = predict_run(bold_bundle, scan_of(write_map(tmp_path / "map.nii.gz")))
+    assert result.status == "error"
+    assert "an image of shape (7, 8, 9); accepted: one 4-D NIfTI file of a BOLD" in result.reason
+
+
+def test_files_of_maps_are_an_error_for_a_signature_of_bold(bold_bundle, tmp_path, write_map):
+    result = predict_scan(bold_bundle, NewScan("map", (write_map(tmp_path / "map.nii.gz"),)))
+    assert result.status == "error"
+    assert "found maps; accepted: a preprocessed BOLD run of task rest in" in result.reason
+
+
+def test_run_is_an_error_for_a_signature_of_maps(bundle, image):
+    result = predict_run(bundle, scan_of(image))
+    assert result.status == "error"
+    assert "found a BOLD run, 4-D; accepted: 3-D maps: pressure, visual (z)" in result.reason
+    result = predict_scan(bundle, NewScan("run", (image, image)))
+    assert "found an image of shape (7, 8, 9, 100); accepted: one 3-D map" in result.reason
+
+
+def test_more_motion_than_in_training_is_cannot_say(bold_bundle, write_new_run, tmp_path):
+    near = write_new_run(tmp_path / "near", mean_fd_mm=0.14)
+    assert predict_run(bold_bundle, scan_of(near)).status == "ok"
+    far = predict_run(bold_bundle, scan_of(write_new_run(tmp_path / "far", mean_fd_mm=0.16)))
+    assert (far.status, far.score) == ("cannot_say", None)
+    assert "framewise displacement of 0.16 mm; accepted: at most 0.15 mm" in far.reason
+
+
+def test_half_a_brain_is_cannot_say(bold_bundle, write_new_run, tmp_path):
+    def cut(values):
+        values[:, : values.shape[1] * 2 // 3] = 0
+        return values
+
+    result = predict_run(bold_bundle, scan_of(write_new_run(tmp_path, change=cut)))
+    assert (result.status, result.score) == ("cannot_say", None)
+    assert "of the mask; accepted: at least 50%" in result.reason
+    assert "min_coverage" not in result.reason
+
+
+@pytest.mark.parametrize("factor", [0.05, 20.0])
+def test_other_amount_of_change_is_cannot_say(bold_bundle, write_new_run, tmp_path, factor):
+    def change(values):
+        return 1000 + (values - 1000) * factor
+
+    result = predict_run(bold_bundle, scan_of(write_new_run(tmp_path, change=change)))
+    assert (result.status, result.score) == ("cannot_say", None)
+    assert "preprocessed as the training runs were" in result.reason
+
+
+def test_run_that_can_not_be_cleaned_is_an_error(series_export, image, monkeypatch):
+    def fail(*_):
+        raise VolumeError(Fault("run", "nothing", "something", "look"))
+
+    monkeypatch.setattr(SeriesStore, "add", fail)
+    result = predict_run(series_export.bundle, scan_of(image))
+    assert (result.status, result.reason) == (
+        "error",
+        "run: found nothing; accepted: something; to do: look.",
+    )
+
+
+# bundles -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copy(bold_bundle, tmp_path):
+    return shutil.copytree(bold_bundle.folder, tmp_path / "copy")
+
+
+def spoil(folder, name, change):
+    path = folder / name
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    write_sums(folder)
+
+
+def test_bundle_without_its_contract_is_refused(copy):
+    (copy / "bold.json").unlink()
+    with pytest.raises(BundleError, match=r"bold\.json missing"):
+        read_bundle(copy)
+    write_sums(copy)
+    with pytest.raises(BundleError, match=r"found no bold\.json"):
+        read_bundle(copy)
+
+
+def test_contract_of_the_other_kind_is_refused(copy, bold_bundle):
+    maps = [] if bold_bundle.contract.maps else ["alff"]
+    spoil(copy, "bold.json", lambda content: content | {"maps": maps})
+    with pytest.raises(BundleError, match=r"bold\.json for maps \((none|alff)\), not"):
+        read_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("maps", "found"),
+    [
+        (["temporal_sd", "alf"], r"bold\.json with maps that this version doesn't know"),
+        (["alff", "temporal_sd"], "for maps alff, temporal_sd, not temporal_sd, alff"),
+    ],
+)
+def test_maps_that_do_not_fit_are_refused(maps_export, tmp_path, maps, found):
+    copy = shutil.copytree(maps_export.bundle.folder, tmp_path / "copy")
+    spoil(copy, "bold.json", lambda content: content | {"maps": maps})
+    with pytest.raises(BundleError, match=found):
+        read_bundle(copy)
+
+
+def test_other_kind_in_the_metadata_is_refused(copy, bold_bundle):
+    other = "series" if bold_bundle.contract.maps else "maps"
+
+    def swap(content):
+        return content | {"input": content["input"] | {"kind": other}}
+
+    spoil(copy, "metadata.json", swap)
+    with pytest.raises(BundleError, match=f"metadata.json for {other}, not "):
+        read_bundle(copy)
+
+
+def test_network_of_the_other_kind_is_refused(series_export, maps_export, tmp_path):
+    copy = shutil.copytree(series_export.bundle.folder, tmp_path / "copy")
+    shutil.copy(maps_export.bundle.folder / "model.onnx", copy)
+    write_sums(copy)
+    with pytest.raises(BundleError, match=r"model\.onnx from \{'image': .* not from \('T', 7, 8"):
+        read_bundle(copy)
+
+
+def test_series_is_no_input_of_a_network_on_maps(maps_export):
+    with pytest.raises(BundleError, match="reads maps where a series is given"):
+        maps_export.bundle.score_series(np.zeros((30, 9), np.float32))

@@ -1,0 +1,175 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fmnet.inference.checksums import sha256_of, write_sums
+from fmnet.inference.cli import describe, main
+from fmnet.synthetic.maps_cohort import write_cohort
+
+SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
+
+
+def joined(scan):
+    return ",".join(map(str, scan.files))
+
+
+def test_writes_a_table_and_says_what_it_is(finished, tmp_path, capsys):
+    out = tmp_path / "deep" / "results.tsv"
+    scans = [joined(scan) for scan in finished.listing.scans[:3]]
+    assert main([str(finished.bundle_dir), *scans, "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.strip() == str(out)
+    assert "SYNTHETIC data" in printed.err
+    assert "not a diagnosis" in printed.err
+    table = pd.read_csv(out, sep="\t")
+    assert list(table) == ["scan", "score", "probability", "status", "reason"]
+    assert list(table["scan"]) == scans
+
+
+def test_without_out_the_table_is_printed(finished, capsys):
+    assert main([str(finished.bundle_dir), joined(finished.listing.scans[0])]) == 0
+    assert capsys.readouterr().out.startswith("scan\tscore\tprobability\tstatus\treason\n")
+
+
+def test_one_bad_scan_does_not_stop_the_others(finished, tmp_path, capsys):
+    out = tmp_path / "results.tsv"
+    arguments = [str(finished.bundle_dir), "a.nii,b.nii", joined(finished.listing.scans[0])]
+    assert main([*arguments, "--out", str(out)]) == 0
+    assert list(pd.read_csv(out, sep="\t")["status"]) == ["error", "ok"]
+    assert "1 error, 1 ok" in capsys.readouterr().err
+
+
+def test_status_1_when_nothing_was_scored(finished, capsys):
+    assert main([str(finished.bundle_dir), "a.nii,b.nii"]) == 1
+    assert "no such file" in capsys.readouterr().out
+
+
+def test_status_2_without_a_bundle(tmp_path, capsys):
+    assert main([str(tmp_path), "a.nii"]) == 2
+    assert "no readable metadata.json" in capsys.readouterr().err
+
+
+def test_status_2_when_the_table_cannot_be_written(finished, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    scan = joined(finished.listing.scans[0])
+    assert main([str(finished.bundle_dir), scan, "--out", str(tmp_path / "file" / "x.tsv")]) == 2
+    assert "choose another --out" in capsys.readouterr().err
+
+
+def test_help_says_research_use(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "Research use only" in " ".join(capsys.readouterr().out.split())
+
+
+def test_unusable_out_is_noticed_before_scoring(finished, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("fmnet.inference.cli.predict_scan", None)
+    scan = joined(finished.listing.scans[0])
+    assert main([str(finished.bundle_dir), scan, "--out", str(tmp_path)]) == 2
+    assert "the results can't be written" in capsys.readouterr().err
+
+
+def test_arguments_of_no_use_are_rows_beside_the_others(finished, tmp_path):
+    out = tmp_path / "results.csv"
+    (tmp_path / "empty").mkdir()
+    good = joined(finished.listing.scans[0])
+    bad = ["gone.tsv", str(tmp_path / "empty"), "scan", f"{good},"]
+    assert main([str(finished.bundle_dir), *bad[:2], good, *bad[2:], "--out", str(out)]) == 0
+    table = pd.read_csv(out)
+    assert list(table["scan"]) == [*bad[:2], good, *bad[2:]]
+    assert list(table["status"]) == ["error", "error", "ok", "error", "error"]
+
+
+def test_description_begins_with_the_control(bundle):
+    sentence = "NEGATIVE CONTROL: labels were shuffled before anything else."
+    training = bundle.metadata["training"] | {"control": sentence}
+    shuffled = replace(bundle, metadata=bundle.metadata | {"training": training})
+    assert describe(shuffled) == f"{sentence} {describe(bundle)}"
+    assert describe(bundle).startswith("signature FM against HC")
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    people = write_cohort(tmp_path_factory.mktemp("people"), n_subjects=4, seed=1)
+    return str(next(people.rglob("*_statmap.nii.gz")))
+
+
+@pytest.fixture
+def with_evidence(tmp_path):
+    """Write the shipped bundle with other evidence; None for that of before it was recorded."""
+
+    def write(evidence):
+        copy = shutil.copytree(SHIPPED, tmp_path / "copy")
+        metadata = json.loads((copy / "metadata.json").read_text())
+        metadata.pop("evidence", None)
+        metadata |= {} if evidence is None else {"evidence": evidence}
+        (copy / "metadata.json").write_text(json.dumps(metadata))
+        write_sums(copy)
+        return copy
+
+    return write
+
+
+KNOWN = {
+    "verdict": "Above chance.",
+    "red": ["age alone tells the groups apart.", "\x1b[31mmotion does."],
+    "auc": 0.8,
+    "auc_ci": [0.7, 0.9],
+    "p": 0.02,
+    "p_of": "the AUC of the small CNN",
+    "n_permutations": 99,
+    "n_subjects": 60,
+}
+
+
+def test_json_says_which_signature_and_what_is_known_of_it(with_evidence, scan, tmp_path, capsys):
+    folder, out = with_evidence(KNOWN), tmp_path / "x.json"
+    assert main([str(folder), scan, "größer.nii", "--out", str(out)]) == 0
+    document = json.loads(out.read_text("utf-8"))
+    assert document["signature"]["name"] == "copy"
+    assert document["signature"]["sha256"] == sha256_of(folder / "SHA256SUMS")
+    assert "not a diagnosis" in document["intended_use"]
+    assert document["evidence"]["p"] == 0.02
+    assert [one["scan"] for one in document["predictions"]] == [scan, "größer.nii"]
+    for record in document["predictions"]:
+        assert record["evidence"]["red"] == [KNOWN["red"][0], r"\x1b[31mmotion does."]
+        assert record["evidence"]["verdict"] == "Above chance."
+        assert (record["evidence"]["p"], record["evidence"]["n_subjects"]) == (0.02, 60)
+        assert "trained on synthetic data: for demonstration only" in record["warnings"]
+        assert "not a diagnosis" in record["intended_use"]
+    scored, failed = document["predictions"]
+    assert 0 < scored["probability"] < 1
+    assert scored["reason"].endswith("signature has 2 red findings: see its MODEL_CARD.md")
+    assert (failed["score"], failed["status"]) == (None, "error")
+    assert (
+        "known of the signature: 2 red findings (see MODEL_CARD.md); AUC 0.80 [0.70, 0.90]; "
+        "p = 0.020 (the AUC of the small CNN; 99 permutations). Probabilities are stated for groups"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("red", [None, []])
+def test_table_of_a_signature_without_red_findings_is_what_it_was(with_evidence, scan, red, capsys):
+    assert main([str(with_evidence(KNOWN | {"red": red})), scan]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[1].endswith("\tok\tn/a")
+    said = "red findings not recorded" if red is None else "no red finding"
+    assert f"known of the signature: {said} (see MODEL_CARD.md)" in printed.err
+
+
+def test_bundle_of_before_evidence_was_recorded_scores_and_says_so(
+    with_evidence, scan, tmp_path, capsys
+):
+    out = tmp_path / "x.json"
+    assert main([str(with_evidence(None)), scan, "--out", str(out)]) == 0
+    document = json.loads(out.read_text("utf-8"))
+    (record,) = document["predictions"]
+    assert (record["evidence"], document["evidence"]) == (None, None)
+    said = "what is known of the signature is not recorded in its bundle"
+    assert (record["evidence_note"], document["evidence_note"]) == (said, said)
+    assert said in capsys.readouterr().err
+    assert record["reason"] == ""

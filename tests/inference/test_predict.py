@@ -1,0 +1,286 @@
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from fmnet.inference.predict import NewScan, predict_scan, predictions_table
+
+
+@pytest.fixture
+def person(finished):
+    return finished.listing.scans[3]
+
+
+@pytest.fixture
+def unremarked(bundle):
+    """The signature, as if its study had found nothing in red."""
+    evidence = bundle.metadata["evidence"] | {"red": []}
+    return replace(bundle, metadata=bundle.metadata | {"evidence": evidence})
+
+
+def changed(files, folder, change):
+    """Write each map anew after `change(data, affine)`."""
+    paths = []
+    for file in files:
+        image = nib.load(file)
+        data, affine = change(image.get_fdata(dtype=np.float32), image.affine)
+        paths.append(folder / f"changed_{file.name}")
+        nib.save(nib.Nifti1Image(data, affine), paths[-1])
+    return tuple(paths)
+
+
+def flip_both(data, affine):
+    turn = np.diag([-1.0, 1, 1, 1])
+    turn[0, 3] = data.shape[0] - 1
+    return data[::-1].copy(), affine @ turn
+
+
+def test_scores_lie_on_the_scale_of_probability(bundle, finished):
+    scans = [NewScan(scan.scan_id, scan.files) for scan in finished.listing.scans]
+    table = predictions_table([predict_scan(bundle, scan) for scan in scans])
+    assert list(table) == ["scan", "score", "probability", "status", "reason"]
+    assert set(table["status"]) == {"ok"}
+    assert table["probability"].between(0, 1).all()
+    order = table.sort_values("score")["probability"]
+    assert order.is_monotonic_increasing
+
+
+def test_flipping_data_and_affine_together_changes_nothing(bundle, person, tmp_path):
+    files = changed(person.files, tmp_path, flip_both)
+    flipped = predict_scan(bundle, NewScan("flipped", files))
+    original = predict_scan(bundle, NewScan("original", person.files))
+    assert flipped.score == original.score
+
+
+def test_flipping_data_alone_changes_the_score(bundle, person, tmp_path):
+    files = changed(person.files, tmp_path, lambda data, affine: (data[::-1].copy(), affine))
+    flipped = predict_scan(bundle, NewScan("flipped", files))
+    original = predict_scan(bundle, NewScan("original", person.files))
+    assert abs(flipped.score - original.score) > 1e-3
+
+
+def test_contrasts_in_another_order_change_the_score(bundle, person):
+    original = predict_scan(bundle, NewScan("original", person.files))
+    swapped = predict_scan(bundle, NewScan("swapped", person.files[::-1]))
+    assert abs(original.score - swapped.score) > 1e-3
+
+
+def written(files, folder, change):
+    """Write each map anew after `change(image)`."""
+    paths = []
+    for file in files:
+        image = nib.load(file)
+        paths.append(folder / f"written_{file.name}")
+        nib.save(change(image) or image, paths[-1])
+    return tuple(paths)
+
+
+def to_micron(image):
+    image = nib.Nifti1Image(image.dataobj, np.diag([1e3, 1e3, 1e3, 1]) @ image.affine)
+    image.header.set_xyzt_units("micron")
+    return image
+
+
+def test_the_unit_of_the_header_changes_no_score(bundle, person, tmp_path):
+    original = predict_scan(bundle, NewScan("original", person.files))
+    micron = predict_scan(bundle, NewScan("micron", written(person.files, tmp_path, to_micron)))
+    assert micron.score == original.score
+
+
+def turn_qform(image, codes):
+    image.set_sform(image.affine, codes[0])
+    image.set_qform(np.diag([-1.0, 1, -1, 1]) @ image.affine, codes[1])
+
+
+def test_left_and_right_never_swap_unsaid(bundle, person, tmp_path):
+    files = written(person.files, tmp_path, lambda image: turn_qform(image, (1, 1)))
+    same_codes = predict_scan(bundle, NewScan("same", files))
+    assert same_codes.status == "error"
+    assert "found sform and qform that swap left and right" in same_codes.reason
+    files = written(person.files, tmp_path, lambda image: turn_qform(image, (4, 1)))
+    other_codes = predict_scan(bundle, NewScan("other", files))
+    assert other_codes.score == predict_scan(bundle, NewScan("original", person.files)).score
+    note = "sform (MNI) is used; it and qform (scanner) disagree about left and right"
+    assert other_codes.reason.count(note) == 1
+
+
+def test_too_few_maps_are_an_error_that_names_the_contrasts(bundle, person):
+    result = predict_scan(bundle, NewScan("single", person.files[:1]))
+    assert (result.status, result.score, result.probability) == ("error", None, None)
+    assert "found 1 map; accepted: 2: pressure, visual" in result.reason
+
+
+def test_missing_file_is_an_error(bundle, person):
+    result = predict_scan(bundle, NewScan("gone", (person.files[0], Path("gone.nii.gz"))))
+    assert result.status == "error"
+    assert "gone.nii.gz: found no such file" in result.reason
+
+
+def test_other_space_is_an_error(bundle, person):
+    contract = bundle.metadata["input"] | {"space": "MNI152NLin2009cAsym"}
+    other = replace(bundle, metadata=bundle.metadata | {"input": contract})
+    result = predict_scan(other, NewScan("a", person.files, "MNI152NLin6Asym"))
+    assert result.status == "error"
+    assert "space 'MNI152NLin6Asym'; accepted: 'MNI152NLin2009cAsym'" in result.reason
+    native = predict_scan(bundle, NewScan("a", person.files, "T1w"))
+    assert "found space 'T1w'" in native.reason
+
+
+def test_other_unit_is_cannot_say(bundle, person, tmp_path):
+    files = changed(person.files, tmp_path, lambda data, affine: (data * 1e4, affine))
+    result = predict_scan(bundle, NewScan("scaled", files))
+    assert (result.status, result.score) == ("cannot_say", None)
+    assert "same statistic and unit" in result.reason
+
+
+def rewritten(files, folder, intent="none", dtype=np.float32, change=lambda data: data, names=None):
+    """Write each map with another intent, type or content."""
+    names = [f"changed_{file.name}" for file in files] if names is None else names
+    for file, name in zip(files, names, strict=True):
+        image = nib.load(file)
+        new = nib.Nifti1Image(change(image.get_fdata(dtype=np.float32)), image.affine)
+        new.header.set_intent(intent)
+        new.set_data_dtype(dtype)
+        nib.save(new, folder / name)
+    return tuple(folder / name for name in names)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint8])
+@pytest.mark.parametrize("background", [0, 1e-6, np.nan])
+def test_part_of_a_brain_is_cannot_say_however_it_is_written(
+    bundle, person, tmp_path, dtype, background
+):
+    def cut(data):
+        data[: data.shape[0] * 2 // 3] = 0
+        return np.where(data == 0, np.float32(background), data)
+
+    if dtype != np.float32 and np.isnan(background):
+        pytest.skip("integers have no NaN")
+    files = rewritten(person.files, tmp_path, dtype=dtype, change=cut)
+    result = predict_scan(bundle, NewScan("cut", files))
+    assert result.status == "cannot_say"
+    assert "of the mask" in result.reason
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(np.int16, 0.01), (np.uint8, 0.2)])
+def test_map_of_integers_scores_as_the_map(bundle, person, tmp_path, dtype, error):
+    original = predict_scan(bundle, NewScan("original", person.files))
+    files = rewritten(person.files, tmp_path, dtype=dtype)
+    found = predict_scan(bundle, NewScan("integers", files))
+    assert found.score == pytest.approx(original.score, abs=error)
+
+
+def test_number_outside_of_the_brain_is_an_error(bundle, person, tmp_path):
+    def fill(data):
+        return np.where(data == 0, np.float32(-1), data)
+
+    files = rewritten(person.files, tmp_path, change=fill)
+    result = predict_scan(bundle, NewScan("filled", files))
+    assert result.status == "error"
+    assert "found the value -1 in" in result.reason
+
+
+def test_a_spike_is_an_error(bundle, person, tmp_path):
+    def spoil(data):
+        data[tuple(np.array(data.shape) // 2)] = 1e5
+        return data
+
+    result = predict_scan(bundle, NewScan("a", rewritten(person.files, tmp_path, change=spoil)))
+    assert result.status == "error"
+    assert result.reason.count("found a spike: 100000 at voxel (") == 2
+
+
+@pytest.mark.parametrize(
+    ("intent", "words"),
+    [
+        ("p value", "p values"),
+        ("log10 p value", "logarithms of p values"),
+        ("label", "labels"),
+        ("vector", "vectors"),
+        ("t test", "t values"),
+        ("f test", "F values"),
+        ("estimate", "estimates"),
+    ],
+)
+def test_another_intent_is_an_error(bundle, person, tmp_path, intent, words):
+    result = predict_scan(bundle, NewScan("a", rewritten(person.files, tmp_path, intent)))
+    assert (result.status, result.score) == ("error", None)
+    assert f"found a map whose header says {words}" in result.reason
+    assert "accepted: 'z'" in result.reason
+
+
+def test_p_values_said_to_be_z_are_an_error(bundle, person, tmp_path):
+    files = rewritten(
+        person.files, tmp_path, "z score", change=lambda data: np.exp(-np.abs(data)) * (data != 0)
+    )
+    result = predict_scan(bundle, NewScan("a", files))
+    assert (result.status, result.score) == ("error", None)
+    assert "values from 0 to 1 alone, as p values" in result.reason
+
+
+def test_name_and_intent_that_disagree_are_an_error(bundle, person, tmp_path):
+    unsaid = bundle.metadata["input"] | {"stat": "n/a"}
+    other = replace(bundle, metadata=bundle.metadata | {"input": unsaid})
+    files = rewritten(person.files, tmp_path, "t test")
+    assert "stat-z" in files[0].name
+    result = predict_scan(other, NewScan("a", files))
+    assert result.status == "error"
+    assert "header says t values (intent code or description); accepted: 'z'" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("names", "intent", "note"),
+    [
+        (("a.nii", "b.nii"), "none", "contrast and statistic are not stated"),
+        (("a.nii", "b.nii"), "z score", "contrast is not stated"),
+        (("contrast-pressure.nii", "contrast-visual.nii"), "none", "statistic is not stated"),
+        (("contrast-pressure.nii", "contrast-visual.nii"), "z score", ""),
+        (("contrast-pressure_stat-zstat.nii", "b_stat-z.nii"), "none", "contrast is not stated"),
+    ],
+)
+def test_what_nobody_states_is_noted_with_the_score(
+    unremarked, person, tmp_path, names, intent, note
+):
+    original = predict_scan(unremarked, NewScan("original", person.files))
+    assert original.reason == ""
+    found = predict_scan(
+        unremarked, NewScan("a", rewritten(person.files, tmp_path, intent, names=names))
+    )
+    assert (found.status, found.score) == ("ok", original.score)
+    assert found.reason == note
+
+
+def test_contrast_that_a_table_states_is_stated(unremarked, person, tmp_path):
+    files = rewritten(person.files, tmp_path, "z score", names=("a.nii", "b.nii"))
+    assert predict_scan(unremarked, NewScan("a", files, says_contrast=True)).reason == ""
+
+
+def test_half_a_brain_is_cannot_say(bundle, person, tmp_path):
+    def cut(data, affine):
+        data[: data.shape[0] * 2 // 3] = np.nan
+        return data, affine
+
+    result = predict_scan(bundle, NewScan("cut", changed(person.files, tmp_path, cut)))
+    assert result.status == "cannot_say"
+    assert "of the mask" in result.reason
+    assert "preparation." not in result.reason
+
+
+def test_same_map_under_two_names_is_an_error(bundle, person, tmp_path):
+    (copy,) = changed(person.files[:1], tmp_path, lambda data, affine: (data, affine))
+    result = predict_scan(bundle, NewScan("twice", (person.files[0], copy)))
+    assert result.status == "error"
+    assert f"the same map twice: {person.files[0]} and {copy}" in result.reason
+
+
+@pytest.mark.parametrize(("value", "found"), [(np.inf, "1 infinite"), (1e9, "values as large as")])
+def test_values_that_no_map_has_are_an_error(bundle, person, tmp_path, value, found):
+    def spoil(data, affine):
+        data[tuple(np.array(data.shape) // 2)] = value
+        return data, affine
+
+    result = predict_scan(bundle, NewScan("bad", changed(person.files, tmp_path, spoil)))
+    assert result.status == "error"
+    assert found in result.reason

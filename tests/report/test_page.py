@@ -1,0 +1,118 @@
+import re
+
+import pandas as pd
+import pytest
+from run_fixtures import study_settings
+
+from fmnet.crossval.permutation import PermutationPlan
+from fmnet.report.methods import methods_paragraphs
+from fmnet.report.page import choice_rows, misjudged, rerun_models, shown_models
+from fmnet.report.words import model_lines
+from fmnet.study import run_study
+
+
+@pytest.mark.slow
+def test_best_rival_need_not_have_been_permuted(study_root):
+    run_dir = study_root / "rival-not-permuted"
+    run_study(**study_settings(study_root, run_dir, permutation=PermutationPlan(1, models=())))
+    page = re.sub('base64,[^"]*', "", (run_dir / "report.html").read_text())  # may hold any word
+    # of the largest, of the network and of the linear SVM, which is permuted unasked
+    assert page.count("AUC under shuffled labels, and observed") == 3
+    assert "nan" not in page
+    assert "None" not in page.replace("<p>None.</p>", "")
+
+
+def test_curves_show_the_network_and_the_best_linear_model():
+    figures = {"network": 0.7, "dummy": 0.5, "linear_svm": 0.6, "frem": 0.8, "questionnaires": 0.99}
+    models = {name: {"auc": auc} for name, auc in figures.items()}
+    assert shown_models({"models": models}) == ["network", "frem"]
+    assert shown_models({"models": {"network": {"auc": 0.7}}}) == ["network"]
+    exported = {"model": "linear_svm"}
+    assert shown_models({"models": models, "exported": exported}) == [
+        "linear_svm", "network", "frem",
+    ]  # fmt: skip
+
+
+def study_of(**exported):
+    figures = {"auc": 0.7, "auc_ci": [0.6, 0.8], "balanced_accuracy": 0.6}
+    corrected = {"auc_corrected": 0.65, "auc_corrected_ci": [0.55, 0.75]}
+    linear = {"model": "linear_svm", "among": ["linear_svm"]} | corrected
+    network = {"model": "network", "among": ["network"], "p": 0.01} | corrected
+    chosen = {"model": "linear_svm", "among": ["network", "linear_svm"], "p": 0.03} | corrected
+    return {
+        "models": {"network": figures, "linear_svm": figures | {"auc": 0.71}},
+        "titles": {"network": "ResNet", "linear_svm": "linear SVM"},
+        "exported": chosen | {"if_asked": {"network": network, "linear": linear}} | exported,
+    }
+
+
+def test_every_way_to_export_is_tabulated_with_its_own_figures():
+    rows = choice_rows(study_of())
+    assert [row["asked"] for row in rows] == ["model=auto", "model=network", "model=linear"]
+    assert [row["auc"] for row in rows] == [0.71, 0.7, 0.71]
+    assert [row["p"] for row in rows] == [0.03, 0.01, None]
+    assert choice_rows(study_of(among=["network"])) == []
+
+
+def test_corrected_figure_stands_below_that_of_the_model_that_is_exported():
+    lines = model_lines(study_of())
+    assert lines[1:] == [
+        "  linear SVM  AUC 0.71 [0.60, 0.80]   balanced accuracy 0.60",
+        "              AUC 0.65 [0.55, 0.75]   corrected for its choice   p = 0.030",
+    ]
+
+
+def test_reruns_are_tabulated_for_models_that_all_of_them_hold():
+    reruns = {
+        "one": {"models": {"linear_svm": {}, "network": {}}},
+        "two": {"models": {"network": {}}},
+        "three": {"lacking": "sites"},
+    }
+    assert rerun_models({"models": {"network": {}, "linear_svm": {}}, "sensitivity": reruns}) == [
+        "network"
+    ]
+
+
+def test_surest_mistakes_come_first_and_lucky_scans_are_left_out():
+    table = pd.DataFrame(
+        {
+            "model": "network", "scan_id": list("aabbcc"), "repeat": [0, 1] * 3,
+            "label": [1, 1, 0, 0, 0, 0], "score": [-1.0, -2, 3, 2, 1, -1],
+            "probability": [0.3, 0.2, 0.9, 0.8, 0.6, 0.4],
+        }
+    )  # fmt: skip
+    assert misjudged(table)["scan_id"].tolist() == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("folds", "said"),
+    [
+        ({"n_splits": 5, "n_repeats": 1}, "5-fold cross-validation, once, split by subject"),
+        ({"n_splits": 5, "n_repeats": 10}, "repeated 10 times"),
+        ({"_target_": "fmnet.data.folds.build_site_folds"}, "Each site was tested by models"),
+        ({"_target_": "fmnet.data.folds_file.read_folds"}, "folds by subject that were given"),
+    ],
+)
+def test_methods_say_how_models_were_assessed(build_study, folds, said):
+    metrics = {"n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [2, 2], "models": {}}
+    text = " ".join(methods_paragraphs(build_study().cohort, metrics, {"folds": folds}))
+    assert said in text
+    assert "FREM" not in text
+
+
+def test_methods_say_what_of_the_network_is_linear(build_study):
+    metrics = {"n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [0, 0], "models": {}}
+    metrics["path_shares"] = {"places": 0.5, "whole": 0.125, "pairs": 0.375}
+    settings = {"network": {"_target_": "fmnet.networks.closed_form.build_scale_space"}}
+    text = " ".join(methods_paragraphs(build_study().cohort, metrics, settings))
+    assert "A 3D network (scale space) got its weights from the training scans" in text
+    assert "weights all over the brain 12 %, products of two places 38 %" in text
+    assert "62 % of the final network's score is a linear map." in text
+
+
+def test_untrained_network_is_not_said_to_be_of_closed_form(build_study):
+    metrics = {"n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [0, 0], "models": {}}
+    settings = {"network": {"_target_": "fmnet.networks.backbones.build_small_cnn"}}
+    text = " ".join(methods_paragraphs(build_study().cohort, metrics, settings))
+    assert "A 3D network (small cnn) was used with the weights that it starts from" in text
+    assert "closed form" not in text

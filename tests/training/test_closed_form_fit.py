@@ -1,0 +1,97 @@
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from training_fixtures import make_cohort, make_training
+
+from fmnet.networks.backbones import build_small_cnn
+from fmnet.networks.closed_form import build_scale_space
+from fmnet.training.closed_form_fit import can_start, split_units, start_network
+from fmnet.training.fit import fit_networks
+from fmnet.training.optimiser import Recipe
+
+BUILD = partial(build_scale_space, bands_mm=[[0.0, 12.0], [8.0, 24.0]])
+
+
+@pytest.fixture
+def cohort():
+    return make_cohort(n=24, effect=1.0)
+
+
+def test_networks_without_a_start_stay_as_they_are(cohort):
+    network = build_small_cnn(cohort.preparation.input_shape, channels=[4, 6])
+    before = {name: values.clone() for name, values in network.state_dict().items()}
+    start_network(network, make_training(cohort))
+    assert not can_start(network)
+    assert all(torch.equal(before[name], now) for name, now in network.state_dict().items())
+
+
+def test_only_training_scans_are_looked_at(cohort):
+    train = np.arange(16)
+    spoilt = replace(cohort, values=cohort.values.copy(), labels=cohort.labels.copy())
+    spoilt.values[16:] = 1e6
+    spoilt.labels[16:] = 1 - spoilt.labels[16:]
+    one, other = (
+        start_network(BUILD(data.preparation.input_shape), make_training(data, train=train))
+        for data in (cohort, spoilt)
+    )
+    assert all(
+        torch.equal(values, other.state_dict()[name]) for name, values in one.state_dict().items()
+    )
+
+
+def test_scans_of_one_family_are_left_out_together():
+    labels = np.arange(24) // 2 % 2
+    units = [f"family-{number // 2}" for number in range(24)]
+    parts = split_units(labels, units, 0)
+    assert (parts[::2] == parts[1::2]).all()
+    assert [set(labels[parts == number]) for number in range(3)] == [{0, 1}] * 3
+
+
+def test_parts_depend_on_the_seed_alone():
+    labels, units = np.arange(24) % 2, [str(number) for number in range(24)]
+    np.testing.assert_array_equal(split_units(labels, units, 5), split_units(labels, units, 5))
+    assert (split_units(labels, units, 5) != split_units(labels, units, 6)).any()
+
+
+def test_too_few_people_to_leave_any_out():
+    assert not split_units(np.array([0, 0, 0, 1, 1]), list("abcde"), 0).any()
+
+
+def test_without_epochs_the_network_is_what_it_started_as(make_trainable, cohort):
+    trainable = make_trainable(build_network=BUILD, recipe=Recipe(max_epochs=0))
+    rounds = []
+    training = make_training(cohort, np.arange(16, 24), n_epochs=0, train=np.arange(16))
+    done = fit_networks(trainable, [training], rounds.append)[0]
+    expected = start_network(BUILD(cohort.preparation.input_shape), training)
+    assert rounds == [1]
+    assert (done.first_epoch, len(done.losses), done.scores[0].shape) == (0, 1, (8,))
+    for name, values in expected.state_dict().items():
+        torch.testing.assert_close(done.network.state_dict()[name], values)
+    assert not done.network.training
+
+
+def test_epochs_go_on_from_the_start(make_trainable, cohort):
+    recipe = Recipe(max_epochs=2, learning_rate=1e-5, batch_size=4)
+    trainable = make_trainable(build_network=BUILD, recipe=recipe)
+    training = make_training(cohort, np.arange(16, 24), n_epochs=2, train=np.arange(16))
+    done = fit_networks(trainable, [training])[0]
+    assert (done.first_epoch, len(done.losses)) == (0, 3)
+    moved = np.abs(done.scores[2] - done.scores[0]).max()
+    assert 0 < moved < 0.1
+
+
+def test_started_networks_are_trained_together_as_one_at_a_time(make_trainable, cohort):
+    recipe = Recipe(max_epochs=2, learning_rate=1e-4, batch_size=4)
+    trainings = [
+        make_training(cohort, np.arange(16, 24), n_epochs=2, seed=seed, train=np.arange(16))
+        for seed in range(2)
+    ]
+    alone, together = (
+        fit_networks(make_trainable(build_network=BUILD, recipe=recipe, n_stacked=n), trainings)
+        for n in (1, 2)
+    )
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one.scores[2], other.scores[2], atol=1e-5)
