@@ -154,6 +154,11 @@ def predict_scores(
     return np.asarray(torch.cat(scores).numpy(), dtype=np.float32)
 
 
+def score_scans(network: ScoreNetwork, scans: ScanSet, rows: Rows) -> NDArray[np.float32]:
+    """Score scans of a fitted set, each by all of its inputs: (N_rows,)."""
+    return scans.scores(partial(predict_scores, network), rows)
+
+
 def fit_networks(
     trainable: Trainable, trainings: list[Training], on_epoch: Callable[[int], Any] = lambda _: None
 ) -> list[Fitted]:
@@ -312,7 +317,7 @@ def _judge_closed_form(
         return Fitted(network)
     fitted, rows = Fitted(network, first_epoch=0), training.validation
     if rows is not None:
-        scores = training.scans.scores(partial(predict_scores, network), rows)
+        scores = score_scans(network, training.scans, rows)
         outputs = torch.from_numpy(scores)[:, None]
         balance = _balance(network, training)
         losses = network.head.loss(outputs, training.label(rows), balance, loss)
@@ -400,7 +405,7 @@ class TrainedFold:
 
     def scores(self, rows: Rows) -> NDArray[np.float32]:
         """Score scans of the cohort: (N_rows,)."""
-        scores = self.scans.scores(partial(predict_scores, self.network), rows)
+        scores = score_scans(self.network, self.scans, rows)
         check_finite(self.name, scores)
         return scores
 

@@ -25,7 +25,14 @@ from pytorch_lightning.loggers import Logger
 
 from fmnet.errors import ConfigError, Fault
 from fmnet.training.data import Training
-from fmnet.training.module import NetworkStack, ScoreModule, StackModule, State
+from fmnet.training.module import (
+    NetworkStack,
+    OptimizerBuilder,
+    SchedulerBuilder,
+    ScoreModule,
+    StackModule,
+    State,
+)
 
 #: `pytorch_lightning.Trainer`, or a partial of it with what the user asks for.
 TrainerBuilder = Callable[..., pl.Trainer]
@@ -124,8 +131,13 @@ def build_trainer(
     )
 
 
-def check_trainer(build: TrainerBuilder, callbacks: Sequence[Callback] = ()) -> pl.Trainer:
-    """Build a trainer once, so that what can't be done is known before anything is written.
+def check_training(
+    build: TrainerBuilder,
+    optimizer: OptimizerBuilder,
+    scheduler: SchedulerBuilder | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> pl.Trainer:
+    """Build trainer, optimiser and scheduler once, before any scan is read or result written.
 
     Raises
     ------
@@ -151,6 +163,7 @@ def check_trainer(build: TrainerBuilder, callbacks: Sequence[Callback] = ()) -> 
         found, action = str(given["check_val_every_n_epoch"]), ELSEWHERE["val_check_interval"]
         faults.append(Fault("trainer.check_val_every_n_epoch", found, "1", action))
     faults += [fault for one in callbacks for fault in _callback_faults(one)]
+    faults += _optimizer_faults(optimizer, scheduler)
     if faults:
         raise ConfigError(faults)
     try:
@@ -179,6 +192,24 @@ def name_of(callback: Callback) -> str:
 def monitor_of(callback: Callback) -> str:
     """Name the metric that a callback waits for; empty if for none."""
     return str(getattr(callback, "monitor", None) or "")
+
+
+def _optimizer_faults(
+    build: OptimizerBuilder, build_scheduler: SchedulerBuilder | None
+) -> list[Fault]:
+    action = "correct it; torch.optim describes each"
+    where = "optimizer"
+    try:
+        optimizer = build([torch.zeros(1, requires_grad=True)])
+        if not optimizer.param_groups[0]["lr"] > 0:
+            return [Fault("optimizer.lr", "0", "a number, above 0", "raise it")]
+        where = "scheduler"
+        if build_scheduler is not None:
+            build_scheduler(optimizer)
+    except UNUSABLE as error:
+        reason = " ".join(str(error).split())
+        return [Fault(where, f"settings that it refuses ({reason})", "others", action)]
+    return []
 
 
 def _callback_faults(callback: Callback) -> list[Fault]:
