@@ -14,7 +14,7 @@ MOVED = {
     "fmnet.study.lockbox": "fmnet.crossval.lockbox",
     "fmnet.study.audit": "fmnet.evaluation",
     "fmnet.study.parts": "fmnet.runs.fold_checkpoints",
-    "fmnet.training.recipe": "fmnet.training.optimiser",
+    "fmnet.training.trainer.build_trainer": "pytorch_lightning.Trainer",
     "fmnet.deploy": "fmnet.inference",
     "fmnet.data.synthetic": "fmnet.synthetic.maps_cohort",
     "fmnet.data.injected": "fmnet.synthetic.injected",

@@ -33,7 +33,7 @@ from fmnet.networks.rebuild import describe_builder
 from fmnet.report.words import name_of, titles_of
 from fmnet.runs.record import FinalModel, Results, write_final
 from fmnet.runs.run_files import list_damaged
-from fmnet.training.fold import FoldTask
+from fmnet.training.fit import FoldTask
 from fmnet.training.processes import agreed, is_first
 from fmnet.training.scan_set import ScanSet
 

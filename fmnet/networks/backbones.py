@@ -15,6 +15,7 @@ from monai.networks.nets import DenseNet, ResNet
 from torch import nn
 
 from fmnet.errors import ConfigError, Fault
+from fmnet.networks.heads import BinaryHead, Head
 from fmnet.networks.residual import FastClassifier
 from fmnet.types import Count, Counts, FourCounts, PartialShare
 
@@ -46,15 +47,29 @@ class StartingBackbone(nn.Module):
 
 
 class ScoreNetwork(nn.Module):
-    """A backbone with one output, read as the raw score (logit) of the positive class."""
+    """A backbone and the head that turns its outputs into one score for each scan.
 
-    def __init__(self, backbone: nn.Module) -> None:
+    Parameters
+    ----------
+    backbone : Module
+        From prepared scans, (B, C, X, Y, Z), to outputs, (B, ``head.n_outputs``).
+    head : Head, optional
+        By default a `BinaryHead`: the score is the logit of the positive class.
+    """
+
+    def __init__(self, backbone: nn.Module, head: Head | None = None) -> None:
         super().__init__()
         self.backbone = backbone
+        self.head = BinaryHead() if head is None else head
+
+    def outputs(self, image: torch.Tensor) -> torch.Tensor:
+        """Compute what the head reads: (B, C, X, Y, Z) to (B, n_outputs)."""
+        outputs: torch.Tensor = self.backbone(image)
+        return outputs
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Score prepared scans: (B, C, X, Y, Z) to (B,)."""
-        score: torch.Tensor = self.backbone(image).squeeze(1)  # (B, 1) -> (B,)
+        score: torch.Tensor = self.head(self.outputs(image))
         return score
 
 
