@@ -28,7 +28,7 @@ from fmnet.inference.exported_model import (
     network_title,
 )
 from fmnet.inference.preparation import fit_preparation
-from fmnet.networks.linear_map import build_linear, linear_network
+from fmnet.networks.backbones import build_linear, linear_network
 from fmnet.networks.rebuild import describe_builder
 from fmnet.report.words import name_of, titles_of
 from fmnet.runs.record import FinalModel, Results, write_final
