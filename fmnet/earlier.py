@@ -18,6 +18,7 @@ MOVED = {
     "fmnet.deploy": "fmnet.inference",
     "fmnet.data.synthetic": "fmnet.synthetic.maps_cohort",
     "fmnet.data.injected": "fmnet.synthetic.injected",
+    "fmnet.bold.settings": "fmnet.bold.confounds",
     "fmnet.benchmark": "benchmarks",
 }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from fmnet.bold.cleaning import band_of
-from fmnet.bold.settings import CleaningSettings, Strategy
+from fmnet.bold.confounds import CleaningSettings, Strategy
 from fmnet.inference.fields import COUNT, POSITIVE, TEXT, list_of, one_of, optional, read_fields
 
 CONTRACT = "bold.json"

@@ -8,11 +8,9 @@ import pandas as pd
 import pytest
 from nilearn.interfaces.fmriprep import load_confounds
 
+from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_run import BoldRun
-from fmnet.bold.confounds import read_nuisance
-from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.regressors import MODELS, MOTION6, MOTION24
-from fmnet.bold.settings import CleaningSettings
+from fmnet.bold.confounds import MODELS, MOTION6, MOTION24, CleaningSettings, read_nuisance
 from fmnet.errors import VolumeError
 
 T = 90

@@ -8,14 +8,13 @@ import pytest
 
 import fmnet.bold.series_store as series_store
 import fmnet.data.store_index as store_index
+from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_run import BoldRun
 from fmnet.bold.bold_store import BoldStore
 from fmnet.bold.cleaned_run import CleanedRun
 from fmnet.bold.cleaning import clean_values
-from fmnet.bold.confounds import read_nuisance
-from fmnet.bold.preprocessed import PreprocessedRun
+from fmnet.bold.confounds import CleaningSettings, read_nuisance
 from fmnet.bold.series_store import SeriesStore
-from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
 from fmnet.data.nifti import read_volume, write_series, write_volume
 from fmnet.errors import StoreError, VolumeError
