@@ -4,6 +4,9 @@ Run folders, bundles and configuration files name builders by their dotted names
 are read under the name they have now.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 #: Earlier package or module, and where its contents are now; the longest that fits counts.
 MOVED = {
     "fmnet.networks.signature": "fmnet.networks.closed_form",
@@ -21,6 +24,11 @@ MOVED = {
     "fmnet.bold.settings": "fmnet.bold.confounds",
     "fmnet.benchmark": "benchmarks",
 }
+
+
+def current_cleaning(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings of how runs are cleaned, as a bundle states them, their names of now."""
+    return {"fd_threshold" if key == "scrub_mm" else key: settings[key] for key in settings}
 
 
 def current_name(dotted: str) -> str:

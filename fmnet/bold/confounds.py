@@ -62,7 +62,7 @@ class CleaningSettings:
         24 motion parameters and anatomical components; ``none`` nothing but mean and drift.
     low_hz, high_hz : float or None
         Band that is kept, in Hz; None for no limit on that side.
-    scrub_mm : float or None
+    fd_threshold : float or None
         Volumes whose framewise displacement in mm is larger are left out; None for none.
     min_volumes : int
         Fewest volumes that may be left of a run.
@@ -71,13 +71,13 @@ class CleaningSettings:
     strategy: Strategy = "motion24_wm_csf"
     low_hz: Positive | None = 0.01
     high_hz: Positive | None = 0.1
-    scrub_mm: Positive | None = None
+    fd_threshold: Positive | None = None
     min_volumes: Count = 50
 
     @property
     def needs_confounds(self) -> bool:
         """Tell whether runs without a confounds file can't be cleaned."""
-        return self.strategy != "none" or self.scrub_mm is not None
+        return self.strategy != "none" or self.fd_threshold is not None
 
 
 @dataclass(frozen=True)
@@ -183,14 +183,14 @@ def read_nuisance(run: PreprocessedRun, n_volumes: int, settings: CleaningSettin
         *_check_length(parts.table, where, n_volumes),
         *_check_names(parts.table, where, model.columns, is_short),
         *_check_numbers(parts.table, where, numbers, names),
-        *_check_displacement(parts.table, where, numbers, settings.scrub_mm),
+        *_check_displacement(parts.table, where, numbers, settings.fd_threshold),
     ]
     if faults:
         raise VolumeError(faults)
     regressors, names = (
         _load(parts, numbers, where, settings) if names else (np.empty((n_volumes, 0)), ())
     )
-    nuisance = _leave_out(parts, numbers, regressors, names, settings.scrub_mm)
+    nuisance = _leave_out(parts, numbers, regressors, names, settings.fd_threshold)
     if faults := list(_check_left(nuisance, where, settings.min_volumes)):
         raise VolumeError(faults)
     return nuisance
@@ -210,10 +210,10 @@ def _open_parts(run: PreprocessedRun, n_volumes: int, settings: CleaningSettings
     model = MODELS[settings.strategy]
     if run.confounds is not None:
         return _read_parts(run.confounds, model.needs_json)
-    if not model.columns and settings.scrub_mm is None:
+    if not model.columns and settings.fd_threshold is None:
         return _Parts(pd.DataFrame(index=range(n_volumes)), b"", None)
     needed = settings.strategy if model.columns else "scrubbing"
-    action = "give it, or set strategy to none and scrub_mm to null"
+    action = "give it, or set strategy to none and fd_threshold to null"
     found = f"no confounds file, which {needed} needs"
     raise VolumeError(Fault(str(run.bold.path), found, CONFOUNDS, action))
 
@@ -316,20 +316,20 @@ def _say_cells(table: pd.DataFrame, name: str, is_meant: NDArray[np.bool_]) -> s
 
 
 def _check_displacement(
-    table: pd.DataFrame, where: str, numbers: Mapping[str, Numbers], scrub_mm: float | None
+    table: pd.DataFrame, where: str, numbers: Mapping[str, Numbers], fd_threshold: float | None
 ) -> Iterator[Fault]:
     """Find volumes of which nobody knows how far they moved, and those that can't have moved so."""
     found = numbers.get(DISPLACEMENT)
     if found is None or not found.is_number.any():
-        if scrub_mm is not None and (found is None or not found.is_wrong.any()):
+        if fd_threshold is not None and (found is None or not found.is_wrong.any()):
             told = f"no values of {DISPLACEMENT}, which scrubbing needs"
-            yield Fault(where, told, CONFOUNDS, "set scrub_mm to null, or run fMRIPrep again")
+            yield Fault(where, told, CONFOUNDS, "set fd_threshold to null, or run fMRIPrep again")
         return
     is_missing = ~found.is_number & ~found.is_wrong
     is_missing[0] = False  # nothing comes before it
-    if scrub_mm is not None and is_missing.any():
+    if fd_threshold is not None and is_missing.any():
         told = f"no values in {say_cells(table, DISPLACEMENT, is_missing)}, which scrubbing needs"
-        yield Fault(where, told, CONFOUNDS, "fill them in, or set scrub_mm to null")
+        yield Fault(where, told, CONFOUNDS, "fill them in, or set fd_threshold to null")
     coded = np.isin(found.values, sentinels(found.values, True))
     is_far = ((found.values > FARTHEST_MM) | (found.values < 0)) & ~coded
     if is_far.any():
@@ -345,7 +345,7 @@ def _check_left(nuisance: Nuisance, where: str, min_volumes: int) -> Iterator[Fa
         f"non-steady and {nuisance.n_scrubbed} scrubbed ones"
     )
     if n_left < min_volumes:
-        action = "leave the run out, or scrub less (raise scrub_mm)"
+        action = "leave the run out, or scrub less (raise fd_threshold)"
         yield Fault(where, found, f"at least {min_volumes} (min_volumes)", action)
     elif n_left <= n_names + 2:
         action = "leave the run out, or choose a strategy with fewer regressors"
@@ -375,9 +375,9 @@ def _leave_out(
     numbers: Mapping[str, Numbers],
     regressors: NDArray[np.float64],
     names: tuple[str, ...],
-    scrub_mm: float | None,
+    fd_threshold: float | None,
 ) -> Nuisance:
-    """Leave out what is marked as non-steady, and what moved more than `scrub_mm`."""
+    """Leave out what is marked as non-steady, and what moved more than `fd_threshold`."""
     is_non_steady = np.zeros(len(parts.table), dtype=bool)
     for name, found in numbers.items():
         if name.startswith(NON_STEADY):
@@ -385,7 +385,7 @@ def _leave_out(
     displacement = np.full(len(parts.table), np.nan)
     if DISPLACEMENT in numbers:
         displacement = numbers[DISPLACEMENT].values
-    limit = np.inf if scrub_mm is None else scrub_mm
+    limit = np.inf if fd_threshold is None else fd_threshold
     is_scrubbed = (displacement > limit) & ~is_non_steady
     return Nuisance(
         regressors,
