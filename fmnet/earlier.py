@@ -23,6 +23,7 @@ MOVED = {
     "fmnet.deploy": "fmnet.inference",
     "fmnet.data.synthetic": "fmnet.synthetic.maps_cohort",
     "fmnet.data.injected": "fmnet.synthetic.injected",
+    "fmnet.bold.settings": "fmnet.bold.confounds",
     "fmnet.benchmark": "benchmarks",
 }
 
@@ -57,6 +58,11 @@ def current_state(state: Mapping[str, Value]) -> dict[str, Value]:
         return re.sub(r"\.paths\.(\w+)\.", lambda m: f".paths.{PATHS.get(m[1], m[1])}.", name)
 
     return {renamed(name): value for name, value in state.items()}
+
+
+def current_cleaning(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings of how runs are cleaned, as a bundle states them, their names of now."""
+    return {"fd_threshold" if key == "scrub_mm" else key: settings[key] for key in settings}
 
 
 def current_name(dotted: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnet.bold.settings import CleaningSettings
+from fmnet.bold.confounds import CleaningSettings
 from fmnet.crossval.fold_loop import NETWORK
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
