@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import fmnet
 from fmnet.data.tables import write_table
+from fmnet.earlier import current_config
 from fmnet.errors import Fault, RunError
 from fmnet.inference.bold_contract import BoldContract, write_contract
 from fmnet.inference.bundle import write_plain
@@ -153,11 +154,11 @@ def write_json(content: Any, path: Path) -> None:
 
 
 def parse_settings(config_yaml: str) -> dict[str, Any]:
-    """Read a configuration that was kept as text."""
+    """Read a configuration that was kept as text, as one of now."""
     settings = OmegaConf.to_container(OmegaConf.create(config_yaml))
     if not isinstance(settings, dict):
         raise ValueError("no settings by name")
-    return {str(key): value for key, value in settings.items()}
+    return current_config({str(key): value for key, value in settings.items()})
 
 
 def fixed_settings(config_yaml: str) -> dict[str, Any]:
