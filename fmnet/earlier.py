@@ -34,6 +34,11 @@ MOVED = {
     "fmnet.benchmark": "benchmarks",
 }
 
+#: What earlier versions called the network among the models of a study, and what it is called now.
+EARLIER_NETWORK, NETWORK = "cnn", "network"
+#: What they called every network, for people.
+EARLIER_TITLE = "3D CNN"
+
 #: Earlier dotted path of a key and the one of now; ``*`` stands for any one name. In a run's
 #: ``config.yaml`` they are read; on the command line and in files it is said what to write.
 RENAMED: dict[str, str] = {}
@@ -113,6 +118,15 @@ def current_config(settings: Mapping[str, Any]) -> dict[str, Any]:
     for path, value in ADDED.items():
         _put(found, path, value, is_kept=True)
     return found
+
+
+def rename_network(found: Any) -> Any:
+    """Give the network its name of now wherever an earlier version wrote it: as key or as value."""
+    if isinstance(found, dict):
+        return {rename_network(name): rename_network(one) for name, one in found.items()}
+    if isinstance(found, list):
+        return [rename_network(one) for one in found]
+    return NETWORK if found == EARLIER_NETWORK else found
 
 
 def _fitting(path: str, table: Mapping[str, str]) -> tuple[str, str] | None:

@@ -5,8 +5,8 @@ from hydra.utils import get_object
 
 from fmnet import earlier
 from fmnet.earlier import (
-    current_name,
     current_config,
+    current_name,
     current_targets,
     instead_of,
 )

@@ -20,12 +20,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 import fmnet
 from fmnet.data.tables import write_table
-from fmnet.earlier import current_config
+from fmnet.earlier import EARLIER_NETWORK, current_config, rename_network
 from fmnet.errors import Fault, RunError
 from fmnet.inference.bold_contract import BoldContract, write_contract
 from fmnet.inference.bundle import write_plain
 from fmnet.inference.calibration import Calibration
-from fmnet.inference.exported_model import EARLIER_NETWORK, NETWORK, rename_network
 from fmnet.inference.preparation import write_preparation
 from fmnet.inference.quality import Reference
 from fmnet.inference.series_preparation import (
@@ -42,6 +41,7 @@ from fmnet.runs.run_files import (
     write_run_folder,
     write_whole,
 )
+from fmnet.types import NETWORK
 
 PACKAGES = (
     "torch", "monai", "pytorch-lightning", "hydra-core", "nibabel", "nilearn", "numpy", "scipy",
