@@ -18,7 +18,7 @@ from fmnet.data.grid import Grid
 from fmnet.data.scans import Scan
 from fmnet.data.series import Series
 from fmnet.data.store import StoredScan
-from fmnet.data.store_files import read_stored, write_atomically
+from fmnet.data.store_files import read_stored, write_array
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, VolumeError
 
@@ -137,7 +137,7 @@ class MapStore:
             opened = [(run, *self._series.open(run)) for run in runs]
             sources = [MapSource(*one, self.cleaning) for one in opened]
             maps = compute_maps(sources, recipes)
-            write_atomically(maps, path)
+            write_array(maps, path)
         return maps
 
     def _path(

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import fmnet
+from fmnet.data.files import write_atomically
 from fmnet.data.tables import write_table
 from fmnet.earlier import EARLIER_NETWORK, current_config, rename_network
 from fmnet.errors import Fault, RunError
@@ -39,7 +40,6 @@ from fmnet.runs.run_files import (
     read_json,
     write_run_files,
     write_run_folder,
-    write_whole,
 )
 from fmnet.types import NETWORK
 
@@ -150,7 +150,7 @@ def added_baselines(run_dir: Path, config_yaml: str) -> list[str]:
 
 def write_json(content: Any, path: Path) -> None:
     """Write JSON with a final newline."""
-    write_whole(as_json(content), path)
+    write_atomically(path, as_json(content))
 
 
 def parse_settings(config_yaml: str) -> dict[str, Any]:
