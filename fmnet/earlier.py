@@ -3,14 +3,14 @@
 Configuration files, run folders and bundles of earlier versions are read, or refused by a sentence
 that says what to write instead. What that takes is one table for each kind of name:
 
-=========== =================================================================================
-`MOVED`     dotted names of Python: ``_target_`` of configurations, ``builder`` of networks
-`RENAMED`   keys of configurations that hold the same under another name
-`REPLACED`  keys and options of configurations in whose place something else is to be written
-`ADDED`     keys that configurations hadn't, with the value that does what was done without
-=========== =================================================================================
+- `MOVED`: dotted names of Python (``_target_`` of configurations, ``builder`` of networks);
+- `RENAMED`: keys of configurations that hold the same under another name;
+- `REPLACED`: keys and options of configurations in whose place something else is to be written;
+- `ADDED`: keys that configurations hadn't, with the value that does what was done without;
+- `PATHS`: paths of the default network, in its settings, its weights and what is said of it.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -19,7 +19,8 @@ Value = TypeVar("Value")
 #: Earlier package, module, function or class, and what it is now; the longest that fits counts.
 MOVED = {
     "fmnet.networks.signature": "fmnet.networks.closed_form",
-    "fmnet.networks.linear_layer": "fmnet.networks.linear_map",
+    "fmnet.networks.linear_layer": "fmnet.networks.backbones",
+    "fmnet.networks.linear_map": "fmnet.networks.backbones",
     "fmnet.study.baselines": "fmnet.baselines",
     "fmnet.study.permutation": "fmnet.crossval.permutation",
     "fmnet.study.sensitivity": "fmnet.crossval",
@@ -53,6 +54,37 @@ ADDED: dict[str, Any] = {}
 
 #: What turns the settings of a run of before into those of now, in this order, after `RENAMED`.
 CONVERSIONS: list[Callable[[dict[str, Any]], dict[str, Any]]] = []
+
+#: Earlier names of the paths of the default network.
+PATHS = {
+    "places": "focal",
+    "whole": "distributed",
+    "channels": "contrast_products",
+    "pairs": "voxel_pairs",
+}
+
+
+def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the paths in a network's settings the names that they have now."""
+    paths = settings.get("paths")
+    if not isinstance(paths, list | tuple):
+        return dict(settings)
+    return {**settings, "paths": [PATHS.get(str(name), name) for name in paths]}
+
+
+def current_paths(by_path: Mapping[str, Value]) -> dict[str, Value]:
+    """Give the paths by which something is stated the names that they have now."""
+    return {PATHS.get(name, name): value for name, value in by_path.items()}
+
+
+def current_state(state: Mapping[str, Value]) -> dict[str, Value]:
+    """Give a network's weights, by name, the names that they have now."""
+
+    def renamed(name: str) -> str:
+        name = re.sub(r"^(backbone(?:\.inner)?)\.share$", r"\1.fraction", name)
+        return re.sub(r"\.paths\.(\w+)\.", lambda m: f".paths.{PATHS.get(m[1], m[1])}.", name)
+
+    return {renamed(name): value for name, value in state.items()}
 
 
 def current_name(dotted: str) -> str:

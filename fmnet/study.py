@@ -45,6 +45,7 @@ from fmnet.inference.calibration import read_calibration
 from fmnet.inference.checksums import SUMS
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
+from fmnet.networks.rebuild import check_network
 from fmnet.report.page import write_report
 from fmnet.report.runs import describe_runs
 from fmnet.report.words import control, summary_lines, titles_of
@@ -158,6 +159,8 @@ def run_study(
     built = check_trainer(trainer)
     plans = (permutation, sensitivity, learning_curve)
     check_one_process(built.world_size, plans, shard, compute, task.batch_size)
+    grid = build_grid(preparation.voxel_size_mm, preparation.mask)
+    check_network(network, (len(cohort.contrasts), *grid.shape))
     settings, leads = parse_settings(config_yaml), built.global_rank == 0
     is_resuming = resume or not shard.is_whole
     claim = partial(claim_run_folder, folder, config_yaml, overwrite, is_resuming)
@@ -166,7 +169,6 @@ def run_study(
     check_loggers(loggers)
     trainable = Trainable(network, task, trainer, augmentation, loggers, folder / "logs")
     n_jobs = count_processes(compute, built)
-    grid = build_grid(preparation.voxel_size_mm, preparation.mask)
     store = cohort.build_store(Path(store_dir), grid, preparation.min_coverage)
     opened = set_aside(open_cohort(cohort, store, n_jobs), lockbox, seed)
     if shuffle_labels:

@@ -21,7 +21,7 @@ from fmnet.crossval.permutation import p_value, summarise_choice
 from fmnet.data.folds import Fold, build_inner_folds, fewest_units
 from fmnet.evaluation.selection import chosen_auc
 from fmnet.inference.preparation import fit_preparation
-from fmnet.networks.linear_map import build_linear, linear_network
+from fmnet.networks.backbones import build_linear, linear_network
 from fmnet.networks.rebuild import describe_builder
 from fmnet.report.words import name_of, titles_of
 from fmnet.runs.final_models import (

@@ -24,8 +24,7 @@ from fmnet.inference.series_preparation import (
 )
 from fmnet.inference.study_results import Evidence, count_red
 from fmnet.networks.backbones import ScoreNetwork
-from fmnet.networks.programs import write_network_files, write_series_files
-from fmnet.networks.rebuild import TRUSTED, read_network
+from fmnet.networks.rebuild import TRUSTED, read_network, write_network_files, write_series_files
 from fmnet.runs.final_models import Choice, ModelName, check_informative, choose_model, unfinished
 from fmnet.runs.run_files import check_run_files
 

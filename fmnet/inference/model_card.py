@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fmnet.earlier import current_paths
 from fmnet.errors import printable
 from fmnet.inference.bold_contract import BoldContract, cleaning_words
 from fmnet.inference.series_preparation import SERIES
@@ -19,7 +20,7 @@ from fmnet.inference.study_results import (
 )
 
 #: Paths of a network that are linear in maps.
-LINEAR_PATHS = ("places", "whole")
+LINEAR_PATHS = ("focal", "distributed")
 #: Most characters of an amber finding; all of it is in metadata.json.
 SHORT = 200
 
@@ -106,7 +107,7 @@ def linear_sentence(training: Mapping[str, Any], is_series: bool) -> str:
     is_series : bool
         Whether it reads time series, of which its stem makes maps.
     """
-    shares = training.get("path_shares")
+    shares = current_paths(training.get("path_shares") or {})
     if not shares:
         return ""
     share = sum(shares.get(name, 0.0) for name in LINEAR_PATHS)

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from fmnet.networks.backbones import ScoreNetwork, StartingBackbone
+from fmnet.networks.backbones import ClosedFormBackbone, ScoreNetwork
 from fmnet.networks.series import SeriesBackbone
 from fmnet.training.cohort import FittedCohort
 from fmnet.training.datamodule import Training
@@ -17,23 +17,23 @@ N_PARTS = 3
 
 def can_start(network: ScoreNetwork) -> bool:
     """Tell whether a network has scores to give once it started, before any epoch."""
-    return isinstance(network.backbone, StartingBackbone) and network.backbone.is_complete
+    return isinstance(network.backbone, ClosedFormBackbone) and network.backbone.is_complete
 
 
 def start_network(network: ScoreNetwork, training: Training) -> ScoreNetwork:
     """Let a network that can do so start from the training scans; leave others as they are."""
     backbone, cohort = network.backbone, training.cohort
-    if not isinstance(backbone, StartingBackbone):
+    if not isinstance(backbone, ClosedFormBackbone):
         return network
     labels = cohort.labels[training.train]
     units = [cohort.units[row] for row in training.train]
     known = torch.from_numpy(labels)
     parts = torch.from_numpy(split_units(labels, units, training.seed))
     if isinstance(cohort, FittedCohort):
-        backbone.start(torch.from_numpy(cohort.images(training.train)), known, parts)
+        backbone.fit(torch.from_numpy(cohort.images(training.train)), known, parts)
     else:
         assert isinstance(backbone, SeriesBackbone)
-        backbone.start_series(Volumes(cohort, training.train), known, parts)
+        backbone.fit_series(Volumes(cohort, training.train), known, parts)
     return network
 
 
