@@ -44,7 +44,6 @@ from fmnet.evaluation.metrics import add_units
 from fmnet.evaluation.verdict import verdict
 from fmnet.inference.calibration import read_calibration
 from fmnet.inference.checksums import SUMS
-from fmnet.inference.exported_model import LINEAR_FOLDER, NETWORK_FOLDER, read_record
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.networks.rebuild import check_network
@@ -52,6 +51,7 @@ from fmnet.report.page import write_report
 from fmnet.report.runs import describe_runs
 from fmnet.report.words import control, summary_lines, titles_of
 from fmnet.runs.claim import claim_run_folder, replacing, settle
+from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, read_record
 from fmnet.runs.fold_checkpoints import Parts, Shard
 from fmnet.runs.lock import holding
 from fmnet.runs.record import Results, read_results, write_record

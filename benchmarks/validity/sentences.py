@@ -30,7 +30,7 @@ from fmnet.evaluation.audit import AuditPlan, audit_models
 from fmnet.evaluation.findings import all_findings
 from fmnet.evaluation.metrics import add_units
 from fmnet.evaluation.verdict import verdict
-from fmnet.inference.exported_model import CHANCE
+from fmnet.inference.study_results import CHANCE
 from fmnet.report.words import name_of
 
 #: What sentences follow from, below the package.
