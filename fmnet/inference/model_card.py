@@ -6,15 +6,17 @@ from typing import Any
 from fmnet.earlier import current_paths
 from fmnet.errors import printable
 from fmnet.inference.bold_contract import BoldContract, cleaning_words
-from fmnet.inference.exported_model import correction, figure, warnings_of
 from fmnet.inference.series_preparation import SERIES
 from fmnet.inference.study_results import (
     NOT_RECORDED,
     Evidence,
+    correction,
     count_red,
     evidence_of,
+    figure,
     say_auc,
     say_p_of,
+    warnings_of,
 )
 
 #: Paths of a network that are linear in maps.
