@@ -234,7 +234,7 @@ def run_study(
         named = add_units(results.predictions, opened.unit_of)
         metrics = figures(results, named, seed)
         models = metrics["models"]
-        metrics["titles"] = titles_of(models, network, results.n_epochs)
+        metrics["titles"] = titles_of([*models, *results.lacking], network, results.n_epochs)
         complete_finals(pipeline, results, models, control(settings), folder)
         if not is_first():
             return []

@@ -117,7 +117,9 @@ def conclude(
     exported, studied = exported_model(facts), facts["studied"]
     audited = {"audit": exported} | ({} if exported == studied else {"audit_network": studied})
     found: dict[str, list[Conclusion]] = {}
-    for key, name in audited.items() if participants else ():
+    for key, name in audited.items():
+        if participants is None:
+            continue
         figures = facts["models"][name]
         facts[key] = audit_model(participants, table, name, figures["auc_ci"][0], seed)
         found[key] = audit_findings(facts[key], participants, figures, symptoms)
