@@ -109,9 +109,7 @@ def test_methods_say_how_models_were_assessed(build_study, folds, said):
 
 
 def test_methods_say_what_of_the_network_is_linear(build_study):
-    metrics = FIGURES | {
-        "path_shares": {"focal": 0.5, "distributed": 0.125, "voxel_pairs": 0.375}
-    }
+    metrics = FIGURES | {"path_shares": {"focal": 0.5, "distributed": 0.125, "voxel_pairs": 0.375}}
     settings = {"network": {"_target_": "fmnet.networks.closed_form.build_scale_space"}}
     text = " ".join(methods_paragraphs(build_study().cohort, metrics, settings))
     assert "A 3D network (scale space) got its weights from the training scans" in text
