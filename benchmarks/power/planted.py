@@ -85,7 +85,7 @@ class Planter:
     backgrounds : Backgrounds
         Whose maps.
     amplitudes : dict
-        By regime, in between-person SDs.
+        By regime, in between-subject SDs.
     radius_mm, jitter_mm : float
         See `benchmarks.power.regimes.Scene`.
     templates : ndarray of float32, shape (T, V), or None

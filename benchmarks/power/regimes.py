@@ -20,7 +20,7 @@ RegimeName = Literal[
     "null", "aligned", "shifted", "varied", "interaction", "widespread", "two_contrasts"
 ]
 NAMES: tuple[RegimeName, ...] = get_args(RegimeName)
-#: Size of the effect in each voxel's between-person SD, unless asked otherwise.
+#: Size of the effect in each voxel's between-subject SD, unless asked otherwise.
 AMPLITUDES: dict[str, float] = {
     "null": 0.0,
     "aligned": 0.5,
