@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fmnet.training.optimiser import Recipe
 
 from fmnet.baselines.constant import Dummy
 from fmnet.baselines.linear import LinearSvm
@@ -23,7 +24,6 @@ from fmnet.study import run_study
 from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.compute import Compute
 from fmnet.training.loggers import build_csv_logger
-from fmnet.training.optimiser import Recipe
 from fmnet.training.trainer import build_trainer
 
 CONTRASTS = ["pressure", "visual"]

@@ -5,6 +5,7 @@ from functools import partial
 
 import pandas as pd
 import pytest
+from fmnet.training.optimiser import Recipe
 from run_fixtures import study_settings
 
 from fmnet.baselines.covariates import Columns
@@ -19,7 +20,6 @@ from fmnet.inference.preparation import PreparationSettings
 from fmnet.inference.study_results import without_model
 from fmnet.study import run_study
 from fmnet.synthetic.maps import write_cohort
-from fmnet.training.optimiser import Recipe
 
 
 @pytest.fixture(scope="module")
