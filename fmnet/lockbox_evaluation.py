@@ -34,8 +34,8 @@ from fmnet.report.words import BANNERS, model_lines
 from fmnet.runs.lock import holding
 from fmnet.runs.run_files import as_json, check_run_files, read_json, write_run_files
 from fmnet.runs.run_folder import OPENINGS, table_text
-from fmnet.training.scan_set import MapScans, Rows, ScanSet
 from fmnet.training.fit import score_scans
+from fmnet.training.scan_set import MapScans, Rows, ScanSet
 
 #: Role of scans in cohort.tsv, as `fmnet.data.cohort.Cohort.table` writes it.
 TRAIN, BOX = "yes", "lock-box"

@@ -66,9 +66,9 @@ from fmnet.training.augmentation import BatchTransform
 from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import Trainable
 from fmnet.training.loggers import LoggerBuilder, check_loggers, log_study
+from fmnet.training.module import OptimizerBuilder, SchedulerBuilder
 from fmnet.training.processes import agreed, end_with_starter, is_first, joined
 from fmnet.training.scan_set import ScanSet, read_scans
-from fmnet.training.module import OptimizerBuilder, SchedulerBuilder
 from fmnet.training.trainer import TrainerBuilder, asked, check_training
 from fmnet.types import Count, Seed, Several
 

@@ -5,7 +5,7 @@ from series_fixtures import SHAPE
 from torch import nn
 
 from fmnet.networks.backbones import ScoreNetwork
-from fmnet.training.scoring import predict_scores
+from fmnet.training.fit import predict_scores
 
 
 class Total(nn.Module):

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -34,8 +35,8 @@ from fmnet.evaluation.metrics import add_units
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.study import run_study
 from fmnet.synthetic.maps_cohort import write_cohort
-from fmnet.training.optimiser import Recipe
 from fmnet.training.scan_set import MapScans
+from fmnet.training.trainer import CPU_TRAINER
 
 BASELINES = {
     "dummy": Dummy(),
@@ -58,7 +59,7 @@ def study(tmp_path):
         more = {
             "baselines": BASELINES,
             "audit": AuditPlan(["pain_score"]),
-            "task": Recipe(max_epochs=3),
+            "trainer": partial(CPU_TRAINER, max_epochs=3),
         }
         run_study(**settings | more)
         metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
