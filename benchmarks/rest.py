@@ -17,16 +17,16 @@ from benchmarks.power.describe import describe, digest
 from benchmarks.rest_tables import write_tables
 from fmnet.baselines.base import Baseline, score_fold
 from fmnet.bold.bold_cohort import read_bold
-from fmnet.bold.settings import CleaningSettings
+from fmnet.bold.confounds import CleaningSettings
 from fmnet.crossval.fold_loop import Pipeline, crossvalidate, fold_rows, fold_seed
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import open_cohort
+from fmnet.data.files import write_atomically
 from fmnet.data.folds import Fold, build_folds
 from fmnet.data.template import build_grid
 from fmnet.errors import ConfigError
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
-from fmnet.runs.run_files import write_whole
 from fmnet.runs.run_folder import describe_device, table_text, write_json
 from fmnet.synthetic.bold_cohort_files import provide_bold_cohort
 from fmnet.synthetic.bold_design import BOLD_COHORT_FORMAT, BoldDesign
@@ -214,7 +214,7 @@ def _score_draw(
                 "seconds": perf_counter() - started,
                 "device": describe_device(),
             }
-            write_whole(table_text(pd.DataFrame([row])), paths[draw, name])
+            write_atomically(paths[draw, name], table_text(pd.DataFrame([row])))
             if bar is not None:
                 bar.update()
     return names

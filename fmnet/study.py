@@ -44,13 +44,14 @@ from fmnet.evaluation.metrics import add_units
 from fmnet.evaluation.verdict import verdict
 from fmnet.inference.calibration import read_calibration
 from fmnet.inference.checksums import SUMS
-from fmnet.inference.exported_model import LINEAR_FOLDER, NETWORK_FOLDER, read_record
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
+from fmnet.networks.rebuild import check_network
 from fmnet.report.page import write_report
 from fmnet.report.runs import describe_runs
 from fmnet.report.words import control, summary_lines, titles_of
 from fmnet.runs.claim import claim_run_folder, replacing, settle
+from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, read_record
 from fmnet.runs.fold_checkpoints import Parts, Shard
 from fmnet.runs.lock import holding
 from fmnet.runs.record import Results, read_results, write_record
@@ -173,6 +174,8 @@ def run_study(
     built = check_training(trainer, optimizer, scheduler, tuple(callbacks.values()))
     plans = (permutation, sensitivity, learning_curve)
     check_one_process(built.world_size, plans, shard, compute, batch_size)
+    grid = build_grid(preparation.voxel_size_mm, preparation.mask)
+    check_network(network, (len(cohort.contrasts), *grid.shape))
     settings, leads = parse_settings(config_yaml), built.global_rank == 0
     is_resuming = resume or not shard.is_whole
     claim = partial(claim_run_folder, folder, config_yaml, overwrite, is_resuming)
@@ -193,7 +196,6 @@ def run_study(
         folder / "logs",
     )
     n_jobs = count_processes(compute, built)
-    grid = build_grid(preparation.voxel_size_mm, preparation.mask)
     store = cohort.build_store(Path(store_dir), grid, preparation.min_coverage)
     opened = set_aside(open_cohort(cohort, store, n_jobs), lockbox, seed)
     if shuffle_labels:

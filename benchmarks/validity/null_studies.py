@@ -50,13 +50,13 @@ from fmnet.crossval.fold_loop import NETWORK, Pipeline, crossvalidate
 from fmnet.crossval.permutation import run_permutations_together, study_aucs
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort, open_cohort
+from fmnet.data.files import write_atomically
 from fmnet.data.folds import build_folds
 from fmnet.data.store import ScanStore
 from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
-from fmnet.runs.run_files import write_whole
 from fmnet.runs.run_folder import versions
 from fmnet.synthetic.maps_cohort import read_synthetic
 from fmnet.training.compute import Compute, count_processes
@@ -315,7 +315,7 @@ class NullNetwork:
         missing = [unit for unit, file in kept.items() if not file.exists()]
         with tqdm(total=len(paths), initial=len(paths) - len(missing), unit="verdict") as bar:
             for unit, said in map_units(_say, self, missing, n_jobs):
-                write_whole(json.dumps(said), kept[unit])
+                write_atomically(kept[unit], json.dumps(said))
                 bar.update()
         found = [json.loads(file.read_text("utf-8")) for file in kept.values()]
         made = [

@@ -17,9 +17,9 @@ from benchmarks.validity.measures import Cell, Measure, plain
 from benchmarks.validity.null_studies import NullNetwork
 from benchmarks.validity.sentences import code_digest
 from fmnet.crossval.workers import map_units
+from fmnet.data.files import write_atomically
 from fmnet.data.tables import write_table
 from fmnet.errors import ConfigError, Fault
-from fmnet.runs.run_files import write_whole
 from fmnet.runs.run_folder import describe_device, table_text, versions, write_json
 from fmnet.training.compute import Compute, count_processes
 from fmnet.training.trainer import CPU_TRAINER, build_trainer
@@ -85,7 +85,7 @@ class Validity:
             for name, measure in cheap.items():
                 summary = measure.summarise(found[name])
                 write_table(summary, out / f"{name}.tsv")
-                write_whole(_markdown(measure, summary, self.command), out / f"{name}.md")
+                write_atomically(out / f"{name}.md", _markdown(measure, summary, self.command))
                 lines += measure.lines(summary)
             write_json(self._account(cheap), out / "settings.json")
         if NULL_NETWORK in names:
@@ -114,7 +114,7 @@ class Validity:
         missing = [unit for unit, path in paths.items() if not path.exists()]
         with tqdm(total=len(units), initial=len(units) - len(missing), unit="file") as bar:
             for unit, rows in map_units(measure_unit, (measures, self.seed), missing, n_jobs):
-                write_whole(table_text(rows), paths[unit])
+                write_atomically(paths[unit], table_text(rows))
                 bar.update()
         return {
             name: pd.concat(

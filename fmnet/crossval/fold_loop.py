@@ -7,18 +7,18 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from fmnet import types
 from fmnet.baselines.base import Baseline, FoldScores, score_fold
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
 from fmnet.errors import ConfigError, Fault
-from fmnet.inference import exported_model as choice
 from fmnet.runs.fold_checkpoints import Parts, ScoredFold, Shard
 from fmnet.training.fit import FoldTask, Trainable, TrainedFold, train_on_folds
 from fmnet.training.processes import is_first
 from fmnet.training.scan_set import ScanSet
 
-NETWORK = choice.NETWORK
+NETWORK = types.NETWORK
 #: Part of the seeds of trainings that differ in nothing but random numbers.
 SEEDS = 4_000_000
 

@@ -21,7 +21,7 @@ from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, TrainingError
 from fmnet.inference.calibration import Calibration
 from fmnet.inference.series_preparation import AnyPreparation
-from fmnet.networks.backbones import NetworkBuilder, ScoreNetwork, StartingBackbone
+from fmnet.networks.backbones import ClosedFormBackbone, NetworkBuilder, ScoreNetwork
 from fmnet.networks.heads import LossFunction
 from fmnet.networks.series import SeriesBackbone
 from fmnet.training.augmentation import BatchTransform, check_augmentation
@@ -246,14 +246,14 @@ def _fit_together(
         trainings, trainable.batch_size, trainable.augmentation, trainable.is_resident
     )
     trainer.fit(module, datamodule=data)
-    for number, one in enumerate(fitted):
-        one.network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    for number, done in enumerate(fitted):
+        done.network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         if len(trainings) > 1:
-            one.network.load_state_dict(history.states[number])
-        one.network.eval()
-        one.losses.extend(history.losses[number])
-        one.scores.extend(history.scores[number])
-        one.rates.extend(history.rates[number])
+            done.network.load_state_dict(history.states[number])
+        done.network.eval()
+        done.losses.extend(history.losses[number])
+        done.scores.extend(history.scores[number])
+        done.rates.extend(history.rates[number])
     return fitted
 
 
@@ -267,13 +267,13 @@ def _repeat_rates(optimizer: Optimizer, factors: tuple[float, ...]) -> LambdaLR:
 
 def is_closed_form(network: ScoreNetwork) -> bool:
     """Tell whether a network has scores to give once it was fitted in closed form."""
-    return isinstance(network.backbone, StartingBackbone) and network.backbone.is_complete
+    return isinstance(network.backbone, ClosedFormBackbone) and network.backbone.is_complete
 
 
 def fit_closed_form(network: ScoreNetwork, training: Training) -> ScoreNetwork:
     """Fit a network that can be in closed form to the training scans; leave others as they are."""
     backbone, scans = network.backbone, training.scans
-    if not isinstance(backbone, StartingBackbone):
+    if not isinstance(backbone, ClosedFormBackbone):
         return network
     labels = scans.labels[training.train]
     units = [scans.units[row] for row in training.train]
@@ -281,10 +281,10 @@ def fit_closed_form(network: ScoreNetwork, training: Training) -> ScoreNetwork:
     if scans.reads_series:
         assert isinstance(backbone, SeriesBackbone)
         volumes = SeriesVolumes(scans, training.train)
-        backbone.start_series(volumes, torch.from_numpy(labels), parts)
+        backbone.fit_series(volumes, torch.from_numpy(labels), parts)
     else:
         images = torch.from_numpy(scans.inputs(training.train))
-        backbone.start(images, torch.from_numpy(labels), parts)
+        backbone.fit(images, torch.from_numpy(labels), parts)
     return network
 
 

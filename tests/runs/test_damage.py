@@ -41,7 +41,7 @@ def light_settings(root, run_dir, **changes) -> dict:
         "cohort": replace(listing, scans=scans, labels=Labels("group", *GROUPS)),
         "preparation": PreparationSettings(voxel_size_mm=12, fwhm_mm=0.0),
         "folds": partial(build_folds, n_splits=2, n_repeats=1, inner_splits=2, seed=0),
-        "network": partial(build_scale_space, voxel_size_mm=12, paths=["places"]),
+        "network": partial(build_scale_space, voxel_size_mm=12, paths=["focal"]),
         "trainer": partial(CPU_TRAINER, max_epochs=0),
         "baselines": {"linear_svm": LinearSvm(fwhm_mm=(0.0,), c=(1.0,))},
         "permutation": PermutationPlan(2),

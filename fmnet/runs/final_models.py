@@ -1,34 +1,27 @@
-"""Which of a run's final models is the one to use, and why."""
+"""The final models of a run: what is said of their training, and which of them is exported."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from fmnet.earlier import EARLIER_NETWORK, EARLIER_TITLE, rename_network
 from fmnet.errors import ConfigError, ExportError, Fault, RunError
+from fmnet.inference.study_results import correction, warnings_of
+from fmnet.types import NETWORK
 
-#: The network among the models of a study, and what earlier versions called it.
-NETWORK, EARLIER_NETWORK = "network", "cnn"
 #: Where the final network and the final linear model lie in a run folder.
 NETWORK_FOLDER, LINEAR_FOLDER = "model", "model_linear"
 #: What is said of its training, in either folder; the last file to be written.
 RECORD = "training.json"
 #: What is said by runs of before there were two final models.
 NETWORK_ALONE = {"model": NETWORK, "chosen_among": [NETWORK]}
-#: What earlier versions called every network, for people.
-EARLIER_TITLE = "3D CNN"
 #: Networks that aren't called by the name of their builder.
 TITLES = {"small_cnn": "small CNN", "resnet": "ResNet", "densenet": "DenseNet"}
 #: The network whose weights come from the training scans in closed form.
 SCALE_SPACE = "scale_space"
-#: AUC of a model that knows nothing.
-CHANCE = 0.5
-#: Permutations that come to more than this share of larger AUCs don't tell a model from chance.
-ALPHA = 0.05
-#: What three digits can say of a p-value.
-SMALLEST_P = 0.001
 #: What can be asked for; the last is the earlier name of the network.
 ModelName = Literal["auto", "network", "linear", "cnn"]
 
@@ -102,56 +95,6 @@ def choose(network: Candidate, linear: Candidate | None) -> tuple[Candidate, str
         f"its out-of-fold AUC, {best.auc:.3f}, is larger than that of the {other.title}, "
         f"{other.auc:.3f}"
     )
-
-
-def optimism(n_models: int) -> str:
-    """Say what it does to a figure that a model was chosen by it; empty for a single model."""
-    if n_models < 2:
-        return ""
-    return (
-        f"It is the best of {n_models} models by these same folds, which makes its figures "
-        "slightly optimistic."
-    )
-
-
-def correction(training: Mapping[str, Any], n_models: int) -> str:
-    """Say what the choice among models does to a model's AUC, and its p-value if it has one.
-
-    Parameters
-    ----------
-    training : dict
-        What is said of its training, with ``chosen`` where the run had it worked out.
-    n_models : int
-        Among how many models it was chosen by these same folds.
-    """
-    chosen = training.get("chosen") or {}
-    if not chosen:
-        return optimism(n_models)
-    if n_models < 2:
-        said = (
-            "Its AUC is not corrected for a choice, and needs none where this model was settled on "
-            "before there were any figures"
-        )
-    else:
-        said = (
-            f"Corrected for its having been chosen among {n_models} models by these same folds, "
-            f"its AUC is {figure(chosen['auc_corrected'], chosen['auc_corrected_ci'])}"
-        )
-    if chosen.get("p") is None:
-        return f"{said}."
-    choice = ", that choice made anew in each" if n_models > 1 else ""
-    return f"{said}; {say_p(chosen['p'])} by {chosen['n_permutations']} permutations{choice}."
-
-
-def figure(auc: float, interval: Sequence[float]) -> str:
-    """Write an AUC with its interval: ``0.71 [0.59, 0.82]``."""
-    low, high = interval
-    return f"{auc:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def say_p(p: float) -> str:
-    """Write a p-value, which is never 0: ``p = 0.032``, ``p < 0.001``."""
-    return "p < 0.001" if p < SMALLEST_P else f"p = {p:.3f}"
 
 
 @dataclass(frozen=True)
@@ -268,43 +211,6 @@ def _restate(record: dict[str, Any], run_dir: Path) -> None:
         record["crossvalidation"] = {name: same.get(name, own[name]) for name in own}
 
 
-def warnings_of(training: Mapping[str, Any]) -> list[str]:
-    """Say what a score of this signature can't be read without; nothing if it is above chance.
-
-    It is judged by its AUC corrected for the choice of the model, where that is known.
-
-    Parameters
-    ----------
-    training : dict
-        What a bundle or a final model says of its training, of whatever version.
-    """
-    try:
-        models = training["crossvalidation"]
-        network = NETWORK if NETWORK in models else EARLIER_NETWORK
-        figures = models[training.get("model", network)]
-        auc, low, high = map(float, (figures["auc"], *figures["auc_ci"]))
-        reached = f"AUC {figure(auc, (low, high))}"
-        chosen = training.get("chosen") or {}
-        if len(chosen.get("among", [])) > 1:
-            auc, low, high = map(float, (chosen["auc_corrected"], *chosen["auc_corrected_ci"]))
-            reached += f"; {figure(auc, (low, high))} corrected for the choice of the model"
-        is_tested = can_tell(chosen.get("n_permutations", 0))
-        p = float(chosen["p"]) if is_tested else None
-        reached += "" if p is None else f"; {say_p(p)}"
-    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
-        return ["what the signature reaches out of fold is not known"]
-    if low > CHANCE and (p is None or p < ALPHA):
-        return []
-    if p is not None and p < ALPHA:
-        return [f"the interval of the signature's out-of-fold AUC reaches 0.5 ({reached})"]
-    return [f"the signature is not above chance out of fold ({reached})"]
-
-
-def can_tell(n_permutations: int) -> bool:
-    """Tell whether so many permutations can tell anything from chance: none of few is small."""
-    return 1 / (n_permutations + 1) < ALPHA
-
-
 def check_informative(choice: Choice) -> None:
     """Raise `ExportError` unless the model is above chance out of fold, see `warnings_of`."""
     if found := warnings_of(choice.record):
@@ -354,15 +260,6 @@ def _title_of_built(folder: Path, n_epochs: int) -> str:
     """Name the final network of an earlier version, which called them all the same."""
     built = json.loads((folder / "network.json").read_text("utf-8"))
     return network_title(built["builder"], built["settings"], [n_epochs])
-
-
-def rename_network(found: Any) -> Any:
-    """Give the network its name of now wherever an earlier version wrote it: as key or as value."""
-    if isinstance(found, dict):
-        return {rename_network(name): rename_network(one) for name, one in found.items()}
-    if isinstance(found, list):
-        return [rename_network(one) for one in found]
-    return NETWORK if found == EARLIER_NETWORK else found
 
 
 def _candidate(record: dict[str, Any]) -> Candidate:
