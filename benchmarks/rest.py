@@ -18,7 +18,6 @@ from benchmarks.rest_tables import write_tables
 from fmnet.baselines.base import Baseline, score_fold
 from fmnet.bold.bold_cohort import read_bold
 from fmnet.bold.settings import CleaningSettings
-from fmnet.crossval.data import StudyData, load_study_data
 from fmnet.crossval.fold_loop import Pipeline, crossvalidate, fold_rows, fold_seed
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import open_cohort
@@ -34,6 +33,7 @@ from fmnet.synthetic.bold_design import BOLD_COHORT_FORMAT, BoldDesign
 from fmnet.training.compute import Compute, plan_compute
 from fmnet.training.fit import Trainable
 from fmnet.training.optimiser import Recipe
+from fmnet.training.scan_set import ScanSet, read_scans
 from fmnet.training.trainer import TrainerBuilder, build_trainer
 from fmnet.types import Count, Jobs, Seed, Several, VoxelSize
 
@@ -169,10 +169,10 @@ class RestBenchmark:
             seed=fold_seed(self.seed, draw.number),
         )
 
-    def predict(self, name: str, data: StudyData, folds: list[Fold], seed: int) -> pd.DataFrame:
+    def predict(self, name: str, data: ScanSet, folds: list[Fold], seed: int) -> pd.DataFrame:
         """Cross-validate one model as a study does: ``fold, label, score`` and more."""
         if name in self.baselines:
-            model, scans = self.baselines[name], data.baseline_data
+            model, scans = self.baselines[name], data
             tables = [
                 fold_rows(data.cohort, fold, name, score_fold(model, scans, fold)) for fold in folds
             ]
@@ -180,7 +180,7 @@ class RestBenchmark:
         one = self.contenders[name]
         fed = data.for_network(one.build_network)
         trainable = Trainable(one.build_network, one.recipe, self.trainer)
-        planned = plan_compute(trainable, Compute(), fed.smoothed)
+        planned = plan_compute(trainable, Compute(), fed)
         return crossvalidate(Pipeline(planned, {}, build_folds, seed), fed, folds)[0]
 
 
@@ -201,7 +201,7 @@ def _score_draw(
         folds = build_folds(cohort, **FOLDS, seed=design.seed)
         settings = PreparationSettings(suite.voxel_size_mm, fwhm_mm=0.0)
         for name in names:
-            data = load_study_data(cohort, settings)  # anew: a model's time is all its own
+            data = read_scans(cohort, settings)  # anew: a model's time is all its own
             started = perf_counter()
             predictions = suite.predict(name, data, folds, design.seed)
             row = {

@@ -1,6 +1,6 @@
 """How many volumes a second one large network learns from, and what share of the device that is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 
@@ -14,13 +14,14 @@ from pytorch_lightning.profilers import SimpleProfiler
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.race import Goal
+from benchmarks.validity.people import build_cohort
 from fmnet.data.grid import Grid
-from fmnet.inference.preparation import Preparation
+from fmnet.inference.preparation import Preparation, PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder, build_resnet
-from fmnet.training.cohort import FittedCohort
 from fmnet.training.datamodule import Training
 from fmnet.training.fit import Trainable, fit_networks
 from fmnet.training.optimiser import Recipe
+from fmnet.training.scan_set import MapScans
 from fmnet.training.trainer import TrainerBuilder, build_trainer
 from fmnet.types import Count, Several
 
@@ -128,8 +129,9 @@ class Throughput:
         zeros = np.zeros((1, grid.n_voxels), dtype=np.float32)
         values = rng.normal(size=(n, 1, grid.n_voxels)).astype(np.float32)
         preparation = Preparation(grid, ("noise",), 0.0, 0.5, zeros, zeros + 1)
-        cohort = FittedCohort(values, np.arange(n) % 2, preparation, [str(k) for k in range(n)])
-        return Training(cohort, np.arange(n), None, self.n_epochs + 1, 0, "throughput")
+        cohort = replace(build_cohort(np.arange(n) % 2), grid=grid)
+        scans = MapScans(cohort, values, PreparationSettings(fwhm_mm=0.0), preparation=preparation)
+        return Training(scans, np.arange(n), None, self.n_epochs + 1, 0, "throughput")
 
     def _flops(self) -> float:
         """Count the operations of learning from one volume, without computing."""

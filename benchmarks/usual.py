@@ -33,10 +33,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader
 
 from benchmarks.setting import Setting
-from fmnet.crossval.data import StudyData
 from fmnet.data.folds import Fold, rows_of
 from fmnet.networks.backbones import InputShape, NetworkBuilder, ScoreNetwork, build_small_cnn
 from fmnet.training.optimiser import Recipe
+from fmnet.training.scan_set import ScanSet
 
 Item = dict[str, Any]
 
@@ -209,7 +209,7 @@ class UsualForm:
 
 
 def usual_form(
-    setting: Setting, data: StudyData, cache_dir: Path, accelerator: str, precision: str
+    setting: Setting, data: ScanSet, cache_dir: Path, accelerator: str, precision: str
 ) -> UsualForm:
     """Set the usual form up for the same study."""
     return UsualForm(
@@ -218,7 +218,7 @@ def usual_form(
         data.cohort.participant_ids,
         _plain_monai(setting.network),
         Recipe(max_epochs=setting.max_epochs),
-        data.smoothed.input_shape,
+        data.input_shape,
         float(setting.voxel_size_mm),
         cache_dir,
         accelerator,

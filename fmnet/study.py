@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from fmnet.baselines.base import Baseline
-from fmnet.crossval.data import StudyData, load_study_data
 from fmnet.crossval.ddp_checks import check_one_process
 from fmnet.crossval.exchangeability import PERMUTATION, permute_labels
 from fmnet.crossval.final import complete_finals, export_choice, judge_choice
@@ -68,6 +67,7 @@ from fmnet.training.fit import Trainable
 from fmnet.training.loggers import LoggerBuilder, check_loggers, log_study
 from fmnet.training.optimiser import Recipe
 from fmnet.training.processes import agreed, end_with_starter, is_first, joined
+from fmnet.training.scan_set import ScanSet, read_scans
 from fmnet.training.trainer import TrainerBuilder, check_trainer
 from fmnet.types import Count, Seed
 
@@ -173,8 +173,8 @@ def run_study(
     opened = set_aside(open_cohort(cohort, store, n_jobs), lockbox, seed)
     if shuffle_labels:
         opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))
-    data = load_study_data(opened, preparation).for_network(network)
-    trainable = plan_compute(trainable, compute, data.smoothed)
+    data = read_scans(opened, preparation).for_network(network)
+    trainable = plan_compute(trainable, compute, data)
     pipeline = Pipeline(trainable, baselines, folds, seed, n_jobs)
     splits = folds(opened)
     parts = parts_of(folder, config_yaml, opened, splits)
@@ -230,7 +230,7 @@ def run_study(
 
 
 def run_crossvalidation(
-    pipeline: Pipeline, data: StudyData, folds: list[Fold], n_seeds: int, parts: Parts
+    pipeline: Pipeline, data: ScanSet, folds: list[Fold], n_seeds: int, parts: Parts
 ) -> Results:
     """Score everybody out of fold, by the network and by each baseline; predictions as written."""
     predictions, epochs = crossvalidate(pipeline, data, folds, "folds", parts)
@@ -279,8 +279,8 @@ def conclude(
     """Add to the figures what is to be said about them, and write the report."""
     cohort, predictions = results.data.cohort, results.predictions
     if cohort.listing.made_by is not None:
-        read = results.data.smoothed
-        metrics["bold"] = describe_runs(cohort, bool(read.series), read.window_volumes)
+        read = results.data
+        metrics["bold"] = describe_runs(cohort, read.reads_series, read.window_volumes)
     metrics |= audit_models(audit, cohort, predictions, metrics, seed)
     metrics["findings"] = all_findings(metrics)
     metrics["verdict"] = verdict(metrics, metrics["titles"])

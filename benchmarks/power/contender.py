@@ -74,7 +74,7 @@ class NetworkRacer:
         one = self.contender
         data = planted.prepare(one.preparation)
         trainable = Trainable(one.build_network, one.recipe, self.build_trainer, one.augmentation)
-        planned = plan_compute(trainable, self.compute, data.smoothed)
+        planned = plan_compute(trainable, self.compute, data)
         pipeline = Pipeline(planned, {}, build_folds, planted.seed)
         return crossvalidate(pipeline, data, folds)[0]
 
@@ -87,7 +87,7 @@ class BaselineRacer:
 
     def predict(self, planted: PlantedCohort, folds: list[Fold]) -> pd.DataFrame:
         """Cross-validate as a study does."""
-        data = planted.prepare(PreparationSettings(fwhm_mm=0.0)).baseline_data
+        data = planted.prepare(PreparationSettings(fwhm_mm=0.0))
         if self.baseline.lacks(data):
             return pd.DataFrame(columns=["fold", "label", "score"])
         tables = [

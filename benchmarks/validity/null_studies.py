@@ -45,7 +45,6 @@ from benchmarks.validity.sentences import (
 )
 from fmnet.baselines.base import Baseline
 from fmnet.baselines.linear import VoxelModel
-from fmnet.crossval.data import StudyData, load_study_data
 from fmnet.crossval.exchangeability import permute_labels
 from fmnet.crossval.fold_loop import NETWORK, Pipeline, crossvalidate
 from fmnet.crossval.permutation import run_permutations_together, study_aucs
@@ -63,6 +62,7 @@ from fmnet.synthetic.maps_cohort import read_synthetic
 from fmnet.training.compute import Compute, count_processes
 from fmnet.training.fit import Trainable
 from fmnet.training.optimiser import Recipe
+from fmnet.training.scan_set import ScanSet, read_scans
 from fmnet.training.trainer import build_trainer
 from fmnet.types import Count, Jobs, NonNegativeCount, Several, Share, VoxelSize
 
@@ -252,7 +252,7 @@ class NullNetwork:
         """Make one cohort and cross-validate everything on it, under its labels and shuffled."""
         started = perf_counter()
         with tempfile.TemporaryDirectory(prefix="fmnet-null-") as place:
-            data = load_study_data(self.open(seed, Path(place)), self.preparation)
+            data = read_scans(self.open(seed, Path(place)), self.preparation)
             trainable = Trainable(self.network, self.task, build_trainer)
             folds = partial(
                 build_folds,
@@ -276,7 +276,7 @@ class NullNetwork:
         return Study(predictions, pd.DataFrame(null), table, about)
 
     def _permute(
-        self, pipeline: Pipeline, data: StudyData, predictions: pd.DataFrame
+        self, pipeline: Pipeline, data: ScanSet, predictions: pd.DataFrame
     ) -> list[dict[str, float]]:
         """Run permutations until neither the network nor the best model can come below `ALPHA`.
 

@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -152,7 +151,7 @@ def conclude(
     linear = {name: one for name, one in LINEAR.items() if name in models}
     # what can be exported is asked of the baselines, and nothing else of these two
     pipeline: Any = Pipeline(None, linear, lambda _: [], seed)  # type: ignore[arg-type]
-    data: Any = SimpleNamespace(baseline_data=None)
+    data: Any = None
     metrics["exported"] = export_choice(pipeline, data, named, models, metrics["titles"])
     if len(study.null):
         plan = PermutationPlan(len(study.null))

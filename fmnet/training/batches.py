@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader
 
 from fmnet.training.augmentation import BatchTransform, RandomSource, check_augmentation
 from fmnet.training.datamodule import Batch, EpochOrder, StackDataModule, Training
-from fmnet.training.series import FittedSeries, RandomWindows
+from fmnet.training.scan_set import SeriesScans
+from fmnet.training.series import RandomWindows
 
 
 class SeriesDataModule(pl.LightningDataModule):
@@ -18,7 +19,7 @@ class SeriesDataModule(pl.LightningDataModule):
     Parameters
     ----------
     training : Training
-        Its cohort is one of series.
+        Its scans are read as series.
     batch_size : int
         Scans per step.
     augmentation : BatchTransform or None
@@ -30,11 +31,11 @@ class SeriesDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         check_augmentation(augmentation)
-        assert isinstance(training.cohort, FittedSeries)
-        self.trainings, self.scans = [training], training.cohort
+        assert isinstance(training.scans, SeriesScans)
+        self.trainings, self.scans = [training], training.scans
         self.batch_size, self.augmentation = batch_size, augmentation
         self.sources: list[RandomSource] = []
-        grid = self.scans.preparation.grid
+        grid = self.scans.grid
         self.mask = torch.from_numpy(grid.mask.ravel().nonzero()[0])
         self.grid_shape = grid.shape
 
@@ -46,7 +47,7 @@ class SeriesDataModule(pl.LightningDataModule):
         self.sources = [RandomSource(seed)]
         order = EpochOrder(self.trainings, self.batch_size, rank, n_ranks)
         starts = torch.Generator().manual_seed(seed)
-        windows = RandomWindows(self.scans, self.scans.preparation.window_volumes, starts)
+        windows = RandomWindows(self.scans, self.scans.window_volumes, starts)
         is_pinned = self.trainer.strategy.root_device.type == "cuda"
         # its own generator: torch's would draw from the one that dropout draws from
         idle = torch.Generator().manual_seed(0)
@@ -72,7 +73,7 @@ class SeriesDataModule(pl.LightningDataModule):
         return torch.stack(scores)[None]
 
     def _score(self, stack: torch.nn.Module, row: int, device: torch.device) -> torch.Tensor:
-        windows = torch.from_numpy(self.scans.windows(row))
+        windows = torch.from_numpy(self.scans.inputs(np.array([row])))
         parts = torch.split(windows, self.batch_size)
         return torch.cat([stack(part[None].to(device))[0] for part in parts]).mean()
 
@@ -87,7 +88,7 @@ def build_data(
     is_resident: bool,
 ) -> TrainingData:
     """Build what feeds trainings side by side; those on time series run one at a time."""
-    if isinstance(trainings[0].cohort, FittedSeries):
+    if trainings[0].scans.reads_series:
         (one,) = trainings
         return SeriesDataModule(one, batch_size, augmentation)
     return StackDataModule(trainings, batch_size, augmentation, is_resident)

@@ -7,8 +7,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from fmnet.networks.backbones import ClosedFormBackbone, ScoreNetwork
 from fmnet.networks.series import SeriesBackbone
-from fmnet.training.cohort import FittedCohort
 from fmnet.training.datamodule import Training
+from fmnet.training.scan_set import SeriesScans
 from fmnet.training.series import Volumes
 
 #: Parts of the training people, each of which is left out once while choices are made.
@@ -22,18 +22,18 @@ def can_start(network: ScoreNetwork) -> bool:
 
 def start_network(network: ScoreNetwork, training: Training) -> ScoreNetwork:
     """Let a network that can do so start from the training scans; leave others as they are."""
-    backbone, cohort = network.backbone, training.cohort
+    backbone, scans = network.backbone, training.scans
     if not isinstance(backbone, ClosedFormBackbone):
         return network
-    labels = cohort.labels[training.train]
-    units = [cohort.units[row] for row in training.train]
+    labels = scans.labels[training.train]
+    units = [scans.units[row] for row in training.train]
     known = torch.from_numpy(labels)
     parts = torch.from_numpy(split_units(labels, units, training.seed))
-    if isinstance(cohort, FittedCohort):
-        backbone.fit(torch.from_numpy(cohort.images(training.train)), known, parts)
-    else:
+    if isinstance(scans, SeriesScans):
         assert isinstance(backbone, SeriesBackbone)
-        backbone.fit_series(Volumes(cohort, training.train), known, parts)
+        backbone.fit_series(Volumes(scans, training.train), known, parts)
+    else:
+        backbone.fit(torch.from_numpy(scans.inputs(training.train)), known, parts)
     return network
 
 

@@ -9,9 +9,9 @@ from joblib import cpu_count  # of this job, where a cluster gives it a share of
 
 from fmnet.errors import ConfigError, Fault
 from fmnet.training.closed_form_fit import can_start
-from fmnet.training.cohort import SmoothedCohort
 from fmnet.training.fit import Trainable
 from fmnet.training.memory import choose_stack, free_bytes, training_bytes
+from fmnet.training.scan_set import ScanSet
 from fmnet.training.selfcheck import check_device
 from fmnet.types import Count, Jobs
 
@@ -52,7 +52,7 @@ class Compute:
     compile: bool = False
 
 
-def plan_compute(trainable: Trainable, compute: Compute, cohort: SmoothedCohort) -> Trainable:
+def plan_compute(trainable: Trainable, compute: Compute, scans: ScanSet) -> Trainable:
     """Decide, before anything is trained, how many trainings run at once and where scans lie.
 
     Parameters
@@ -61,7 +61,7 @@ def plan_compute(trainable: Trainable, compute: Compute, cohort: SmoothedCohort)
         What is trained.
     compute : Compute
         What is asked for.
-    cohort : SmoothedCohort
+    scans : ScanSet
         On what.
 
     Raises
@@ -73,24 +73,24 @@ def plan_compute(trainable: Trainable, compute: Compute, cohort: SmoothedCohort)
         If the device computes convolutions wrongly.
     """
     trainer = trainable.build_trainer(1, [], [])
-    device, shape = trainer.strategy.root_device, cohort.input_shape
+    device, shape = trainer.strategy.root_device, scans.input_shape
     network = trainable.build_network(shape)
     _check_recipe(trainable, can_start(network), trainer.world_size)
     if device.type != "cpu" or trainer.precision != "32-true":
         check_device(network, shape, device, str(trainer.precision))
-    if cohort.series:
+    if scans.reads_series:
         _check_alone(compute)
         return replace(trainable, n_stacked=1, is_resident=False)
     free = free_bytes(device) // count_processes(compute, trainer)
     is_resident = compute.resident
     if is_resident == "auto":
-        is_resident = _prepared_bytes(cohort) <= RESIDENT_SHARE * free
+        is_resident = _prepared_bytes(scans) <= RESIDENT_SHARE * free
     n_stacked = compute.n_stacked
     if n_stacked == "auto":
         n_stacked = 1
         if device.type == "cuda" and trainer.world_size == 1 and trainer.precision != "16-mixed":
             one = training_bytes(network.to("meta"), shape, trainable.recipe.batch_size)
-            resident = _prepared_bytes(cohort) if is_resident else 0
+            resident = _prepared_bytes(scans) if is_resident else 0
             n_stacked = choose_stack(one, resident, free, LARGEST_STACK, PLANNED_SHARE)
     elif n_stacked > 1:
         _check_stackable(trainer)
@@ -138,8 +138,8 @@ def _check_alone(compute: Compute) -> None:
         raise ConfigError(faults)
 
 
-def _prepared_bytes(cohort: SmoothedCohort) -> int:
-    return len(cohort.values) * math.prod(cohort.input_shape) * cohort.values.itemsize
+def _prepared_bytes(scans: ScanSet) -> int:
+    return len(scans.values) * math.prod(scans.input_shape) * scans.values.itemsize
 
 
 def count_processes(compute: Compute, trainer: pl.Trainer) -> int:

@@ -10,8 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fmnet.training.augmentation import BatchTransform, RandomSource, check_augmentation
-from fmnet.training.cohort import FittedCohort, Rows
-from fmnet.training.series import FittedSeries
+from fmnet.training.scan_set import Rows, ScanSet
 
 Batch = dict[str, torch.Tensor]
 
@@ -38,8 +37,8 @@ class Training:
 
     Parameters
     ----------
-    cohort : FittedCohort
-        Scans, and what prepares them.
+    scans : ScanSet
+        Fitted on those that are learned from.
     train : ndarray of int
         Rows that are learned from.
     validation : ndarray of int or None
@@ -52,7 +51,7 @@ class Training:
         For logs and messages.
     """
 
-    cohort: FittedCohort | FittedSeries
+    scans: ScanSet
     train: Rows
     validation: Rows | None
     n_epochs: int
@@ -165,12 +164,12 @@ class StackDataModule(pl.LightningDataModule):
         self.augmentation, self.is_resident = augmentation, is_resident
         self.is_prepared = False
         self.sources: list[RandomSource] = []
-        cohorts = [one.cohort for one in trainings if isinstance(one.cohort, FittedCohort)]
+        scans = [one.scans for one in trainings]
         self.cohort = CohortValues(
-            torch.from_numpy(cohorts[0].values),
-            torch.from_numpy(np.stack([cohort.labels for cohort in cohorts])),
+            torch.from_numpy(scans[0].values),
+            torch.from_numpy(np.stack([one.labels for one in scans])),
         )
-        preparations = [cohort.preparation for cohort in cohorts]
+        preparations: list[Any] = [one.preparation for one in scans]
         self.mean = torch.from_numpy(np.stack([one.mean for one in preparations])[:, None])
         self.weight = torch.from_numpy(np.stack([one.weight for one in preparations])[:, None])
         self.mask = torch.from_numpy(preparations[0].grid.mask.ravel().nonzero()[0])

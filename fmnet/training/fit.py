@@ -20,6 +20,7 @@ from fmnet.training.datamodule import Training
 from fmnet.training.history import History
 from fmnet.training.loggers import LoggerBuilder
 from fmnet.training.optimiser import Recipe
+from fmnet.training.scoring import score_scans
 from fmnet.training.stack import stack_networks
 from fmnet.training.task import ClassificationTask
 from fmnet.training.trainer import TrainerBuilder
@@ -113,7 +114,7 @@ def _groups(trainings: list[Training], n_stacked: int) -> list[list[int]]:
     alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for place, one in enumerate(trainings):
         key = place if n_stacked == 1 else 0
-        values = id(one.cohort.values)
+        values = id(one.scans.values)
         is_trained = one.n_epochs > 0
         alike[key, len(one.train), values, one.validation is None, is_trained].append(place)
     groups = []
@@ -131,7 +132,7 @@ def _fit_together(
     networks = []
     for one in trainings:
         pl.seed_everything(one.seed, verbose=False)
-        network = trainable.build_network(one.cohort.preparation.input_shape)
+        network = trainable.build_network(one.scans.input_shape)
         networks.append(start_network(network, one))
     before = [_before_training(*pair) for pair in zip(networks, trainings, strict=True)]
     longest = max(one.n_epochs for one in trainings)
@@ -167,8 +168,8 @@ def _before_training(network: ScoreNetwork, training: Training) -> Fitted:
         return Fitted(network)
     fitted = Fitted(network, first_epoch=0)
     if training.validation is not None:
-        scores = training.cohort.scores(network, training.validation)
-        label = torch.from_numpy(training.cohort.labels[training.validation])
+        scores = score_scans(network, training.scans, training.validation)
+        label = torch.from_numpy(training.scans.labels[training.validation])
         loss = binary_cross_entropy_with_logits(
             torch.from_numpy(scores),
             label.float(),
@@ -180,5 +181,5 @@ def _before_training(network: ScoreNetwork, training: Training) -> Fitted:
 
 
 def _positive_weight(training: Training) -> float:
-    labels = training.cohort.labels[training.train]
+    labels = training.scans.labels[training.train]
     return float((labels == 0).sum() / (labels == 1).sum())

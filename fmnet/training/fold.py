@@ -13,10 +13,10 @@ from fmnet.inference.calibration import Calibration
 from fmnet.inference.series_preparation import AnyPreparation
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.training.calibration import fit_calibration
-from fmnet.training.cohort import FittedCohort, Rows, SmoothedCohort
 from fmnet.training.datamodule import Training
 from fmnet.training.fit import Fitted, Trainable, fit_networks
-from fmnet.training.series import FittedSeries
+from fmnet.training.scan_set import Rows, ScanSet
+from fmnet.training.scoring import score_scans
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class FoldTask:
 
     Parameters
     ----------
-    cohort : SmoothedCohort
+    scans : ScanSet
         All scans; those of ``fold.test`` are not touched.
     fold : Fold
         Who trains.
@@ -35,7 +35,7 @@ class FoldTask:
         Of this fold in the logs.
     """
 
-    cohort: SmoothedCohort
+    scans: ScanSet
     fold: Fold
     seed: int
     name: str
@@ -49,13 +49,13 @@ class FoldTask:
 
     def whole_training(self, n_epochs: int) -> Training:
         """Train on all training subjects."""
-        rows = self.cohort.rows(self.fold.train)
-        return Training(self.cohort.fit(rows), rows, None, n_epochs, self.seed, self.name)
+        rows = self.scans.rows(self.fold.train)
+        return Training(self.scans.fit(rows), rows, None, n_epochs, self.seed, self.name)
 
     def _inner(self, held_out: tuple[str, ...], name: str, max_epochs: int) -> Training:
-        train = self.cohort.rows(tuple(set(self.fold.train) - set(held_out)))
-        fitted = self.cohort.fit(train)
-        return Training(fitted, train, self.cohort.rows(held_out), max_epochs, self.seed, name)
+        train = self.scans.rows(tuple(set(self.fold.train) - set(held_out)))
+        fitted = self.scans.fit(train)
+        return Training(fitted, train, self.scans.rows(held_out), max_epochs, self.seed, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class TrainedFold:
     ----------
     network : ScoreNetwork
         In evaluation mode.
-    fitted : FittedCohort
+    fitted : ScanSet
         Its preparation is fitted on the same subjects.
     n_epochs : int
         Length of training that the inner folds chose.
@@ -81,7 +81,7 @@ class TrainedFold:
     """
 
     network: ScoreNetwork
-    fitted: FittedCohort | FittedSeries
+    fitted: ScanSet
     n_epochs: int
     inner_loss: NDArray[np.float64]
     calibration: Calibration | None
@@ -90,11 +90,12 @@ class TrainedFold:
     @property
     def preparation(self) -> AnyPreparation:
         """What turns a new scan into the network's input."""
+        assert self.fitted.preparation is not None
         return self.fitted.preparation
 
     def scores(self, rows: Rows) -> NDArray[np.float32]:
         """Score scans of the cohort: (N_rows,)."""
-        scores = self.fitted.scores(self.network, rows)
+        scores = score_scans(self.network, self.fitted, rows)
         check_finite(self.name, scores)
         return scores
 
@@ -141,7 +142,7 @@ def train_on_folds(
     ):
         check_finite(one.name, *(part.detach().numpy() for part in done.network.parameters()))
         parts = (choice.n_epochs, choice.inner_loss, choice.calibration)
-        trained.append(TrainedFold(done.network, one.cohort, *parts, one.name))
+        trained.append(TrainedFold(done.network, one.scans, *parts, one.name))
     return trained
 
 
@@ -160,10 +161,10 @@ def _choose(task: FoldTask, inner: list[Fitted]) -> _Choice:
     inner_loss = np.mean([done.losses for done in inner], axis=0)
     first_epoch = inner[0].first_epoch
     best = int(inner_loss.argmin())
-    held_out = np.concatenate([task.cohort.rows(part) for part in task.fold.validation])
+    held_out = np.concatenate([task.scans.rows(part) for part in task.fold.validation])
     unseen = np.concatenate([done.scores[best] for done in inner])
-    people = [task.cohort.participant_ids[row] for row in held_out]
-    calibration = fit_calibration(unseen, task.cohort.labels[held_out], people)
+    people = [task.scans.participant_ids[row] for row in held_out]
+    calibration = fit_calibration(unseen, task.scans.labels[held_out], people)
     return _Choice(first_epoch + best, inner_loss, calibration)
 
 

@@ -71,7 +71,7 @@ class History(Callback):
             if rows is None or epoch > training.n_epochs:
                 continue
             own = scores[index, : len(rows)]
-            label = torch.from_numpy(training.cohort.labels[rows])
+            label = torch.from_numpy(training.scans.labels[rows])
             loss = torch.nn.functional.binary_cross_entropy_with_logits(
                 own, label.float(), pos_weight=weights[index]
             )
@@ -84,7 +84,7 @@ class History(Callback):
         found = {"epoch": float(epoch - 1), "train_loss": train_loss}
         rows = self.data.trainings[index].validation
         if rows is not None:
-            label = torch.from_numpy(self.data.trainings[index].cohort.labels[rows])
+            label = torch.from_numpy(self.data.trainings[index].scans.labels[rows])
             score = torch.from_numpy(self.scores[index][-1])
             found["val_loss"] = self.losses[index][-1]
             found["val_auc"] = float(binary_auroc(score, label))

@@ -1,6 +1,6 @@
-"""Scores of scans by a network, as they lie in memory or on disk."""
+"""Scores of prepared scans by a network."""
 
-from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fmnet.data.volume import FloatArray
 from fmnet.networks.backbones import ScoreNetwork
+from fmnet.training.scan_set import Rows, ScanSet
 
 
 @torch.no_grad()
@@ -21,12 +22,6 @@ def predict_scores(
     return np.asarray(torch.cat(scores).numpy(), dtype=np.float32)
 
 
-def mean_scores_of_windows(
-    network: ScoreNetwork, scans: Iterable[FloatArray], batch_size: int = 8
-) -> NDArray[np.float32]:
-    """Score the windows of each scan, (W, T, X, Y, Z), and average: (N,).
-
-    Scans are read one after the other, so that one is in memory at a time.
-    """
-    scores = [predict_scores(network, windows, batch_size).mean() for windows in scans]
-    return np.array(scores, dtype=np.float32)
+def score_scans(network: ScoreNetwork, scans: ScanSet, rows: Rows) -> NDArray[np.float32]:
+    """Score scans of a fitted set, each by all of its inputs: (N_rows,)."""
+    return scans.scores(partial(predict_scores, network), rows)

@@ -1,57 +1,13 @@
-"""Time series of a cohort on the way into a training: windows for learning, whole runs for use."""
+"""Time series on the way into a training: whole scans to start from, random windows to learn."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from fmnet.data.series import Series
 from fmnet.data.volume import FloatArray
-from fmnet.inference.series_preparation import SeriesPreparation
-from fmnet.networks.backbones import ScoreNetwork
-from fmnet.training.scoring import mean_scores_of_windows
-
-Rows = NDArray[np.intp]
-
-
-@dataclass(frozen=True, eq=False)
-class FittedSeries:
-    """All scans of a cohort of time series.
-
-    Nothing is fitted to several scans before the network's own stem is.
-
-    Parameters
-    ----------
-    series : tuple of Series
-        One per scan; read when they are needed.
-    labels : ndarray of int, shape (N,)
-        0 or 1.
-    preparation : SeriesPreparation
-        From a series to windows of volumes.
-    units : list of str
-        Whose scan it is, or which family's: what is never split.
-    """
-
-    series: tuple[Series, ...]
-    labels: NDArray[np.int64]
-    preparation: SeriesPreparation
-    units: list[str]
-
-    @property
-    def values(self) -> tuple[Series, ...]:
-        """What trainings on the same scans have in common."""
-        return self.series
-
-    def windows(self, row: int) -> FloatArray:
-        """Cut the whole of a scan into windows: (W, T, X, Y, Z)."""
-        return self.preparation.windows(self.series[row].values())
-
-    def scores(self, network: ScoreNetwork, rows: Rows) -> NDArray[np.float32]:
-        """Score scans, each the mean over all of its windows: (N_rows,)."""
-        return mean_scores_of_windows(network, (self.windows(row) for row in rows))
+from fmnet.training.scan_set import Rows, SeriesScans
 
 
 class Volumes(Sequence[torch.Tensor]):
@@ -59,21 +15,23 @@ class Volumes(Sequence[torch.Tensor]):
 
     Parameters
     ----------
-    cohort : FittedSeries
+    scans : SeriesScans
         All scans.
     rows : ndarray of int
         Which of them.
     """
 
-    def __init__(self, cohort: FittedSeries, rows: Rows) -> None:
-        self.cohort, self.rows = cohort, rows
+    def __init__(self, scans: SeriesScans, rows: Rows) -> None:
+        self.scans, self.rows = scans, rows
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> torch.Tensor:  # type: ignore[override]
         row = self.rows[index]
-        return torch.from_numpy(self.cohort.preparation.images(self.cohort.series[row].values()))
+        preparation = self.scans.preparation
+        assert preparation is not None
+        return torch.from_numpy(preparation.images(self.scans.series[row].values()))
 
 
 class RandomWindows(Dataset[dict[str, torch.Tensor]]):
@@ -81,7 +39,7 @@ class RandomWindows(Dataset[dict[str, torch.Tensor]]):
 
     Parameters
     ----------
-    cohort : FittedSeries
+    scans : SeriesScans
         All scans, with the labels of one training.
     window_volumes : int
         Length of a window; 0 for as many volumes as the shortest scan of a step has.
@@ -89,21 +47,21 @@ class RandomWindows(Dataset[dict[str, torch.Tensor]]):
         Of the starts.
     """
 
-    def __init__(self, cohort: FittedSeries, window_volumes: int, source: torch.Generator) -> None:
-        self.cohort, self.window_volumes, self.source = cohort, window_volumes, source
+    def __init__(self, scans: SeriesScans, window_volumes: int, source: torch.Generator) -> None:
+        self.scans, self.window_volumes, self.source = scans, window_volumes, source
 
     def __getitem__(self, step: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
         rows, weight = step
         (own,) = rows.tolist()  # of the one training
-        shortest = min(self.cohort.series[row].n_volumes for row in own)
+        shortest = min(self.scans.series[row].n_volumes for row in own)
         length = self.window_volumes or shortest
         values = np.stack([self._window(row, length) for row in own])[None]
-        label = torch.from_numpy(self.cohort.labels[np.array(own)])[None]
+        label = torch.from_numpy(self.scans.labels[np.array(own)])[None]
         return {"values": torch.from_numpy(values), "label": label, "weight": weight}
 
     def _window(self, row: int, length: int) -> FloatArray:
         """Cut (length, V) volumes out of a scan; 0 where any of its runs has no data."""
-        series = self.cohort.series[row]
+        series = self.scans.series[row]
         last = series.n_volumes - length
         start = int(torch.randint(last + 1, (1,), generator=self.source))
         values = series.values()[start : start + length]

@@ -10,7 +10,6 @@ import pytest
 from command_fixtures import call
 from run_tree import CONFOUNDS, IMAGE, RunTree
 
-from fmnet.baselines.base import BaselineData
 from fmnet.baselines.connectivity import Connectivity
 from fmnet.baselines.covariates import Columns
 from fmnet.baselines.linear import LinearSvm
@@ -25,6 +24,7 @@ from fmnet.inference.companion_files import describe_run
 from fmnet.lockbox_evaluation import evaluate_lockbox, read_finals
 from fmnet.networks.rebuild import TRUSTED
 from fmnet.synthetic.bold_cohort_files import write_bold_cohort
+from fmnet.training.scan_set import MapScans
 
 pytestmark = pytest.mark.slow
 TINY = [
@@ -81,7 +81,7 @@ def expected(study, others):
         others.root.parent / "store", preparation.grid, preparation.min_coverage
     )
     cohort = open_cohort(listing, store)
-    scans = BaselineData(cohort, cohort.values(), cohort.series)
+    scans = MapScans(cohort, cohort.values(), series=cohort.series)
     return {final.name: final.scores(scans, np.arange(4)) for final in finals}
 
 
