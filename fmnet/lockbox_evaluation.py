@@ -32,8 +32,8 @@ from fmnet.networks.rebuild import TRUSTED, read_network
 from fmnet.report.words import BANNERS, model_lines
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, read_record
 from fmnet.runs.lock import holding
-from fmnet.runs.run_files import as_json, check_run_files, read_json, write_run_files
-from fmnet.runs.run_folder import OPENINGS, table_text
+from fmnet.runs.record import OPENINGS, table_text
+from fmnet.runs.run_folder import as_json, check_run_files, read_json, write_run_files
 from fmnet.training.scan_set import MapScans, Rows, ScanSet
 from fmnet.training.scoring import score_scans
 

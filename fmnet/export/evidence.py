@@ -12,7 +12,7 @@ from fmnet.inference.calibration import calibration_sentence, read_calibration
 from fmnet.inference.fields import MAX_LENGTH
 from fmnet.inference.study_results import MAX_FINDINGS, MAX_VERDICT, Evidence, without_model
 from fmnet.runs.final_models import Choice
-from fmnet.runs.run_files import read_json
+from fmnet.runs.run_folder import read_json
 from fmnet.types import NETWORK
 
 #: Where a run keeps what it found.

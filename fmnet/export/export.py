@@ -26,7 +26,7 @@ from fmnet.inference.study_results import Evidence, count_red
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network, write_network_files, write_series_files
 from fmnet.runs.final_models import Choice, ModelName, check_informative, choose_model, unfinished
-from fmnet.runs.run_files import check_run_files
+from fmnet.runs.run_folder import check_run_files
 
 COPIED = ("preparation.json", "preparation.safetensors", "calibration.json", "reference.json")
 
