@@ -27,11 +27,12 @@ MOVED = {
     "fmnet.study.lockbox": "fmnet.crossval.lockbox",
     "fmnet.study.audit": "fmnet.evaluation",
     "fmnet.study.parts": "fmnet.runs.checkpoints",
-    "fmnet.training.recipe": "fmnet.training.optimiser",
+    "fmnet.training.trainer.build_trainer": "pytorch_lightning.Trainer",
     "fmnet.deploy": "fmnet.inference",
     "fmnet.bold.synthetic_design": "fmnet.synthetic.bold_design",
     "fmnet.data.synthetic": "fmnet.synthetic.maps_cohort",
     "fmnet.data.injected": "fmnet.synthetic.injected",
+    "fmnet.bold.settings": "fmnet.bold.confounds",
     "fmnet.benchmark": "benchmarks",
 }
 
@@ -85,6 +86,11 @@ def current_state(state: Mapping[str, Value]) -> dict[str, Value]:
         return re.sub(r"\.paths\.(\w+)\.", lambda m: f".paths.{PATHS.get(m[1], m[1])}.", name)
 
     return {renamed(name): value for name, value in state.items()}
+
+
+def current_cleaning(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings of how runs are cleaned, as a bundle states them, their names of now."""
+    return {"fd_threshold" if key == "scrub_mm" else key: settings[key] for key in settings}
 
 
 def current_name(dotted: str) -> str:

@@ -34,8 +34,8 @@ from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, read_
 from fmnet.runs.lock import holding
 from fmnet.runs.record import OPENINGS, table_text
 from fmnet.runs.run_folder import as_json, check_run_files, read_json, write_run_files
+from fmnet.training.fit import score_scans
 from fmnet.training.scan_set import MapScans, Rows, ScanSet
-from fmnet.training.scoring import score_scans
 
 #: Role of scans in cohort.tsv, as `fmnet.data.cohort.Cohort.table` writes it.
 TRAIN, BOX = "yes", "lock-box"

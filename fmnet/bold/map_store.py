@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_run import SAME_T_R
+from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.map_source import MapSource
 from fmnet.bold.maps import MapRecipe, compute_maps, parse_maps
-from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.series_store import CleanedFacts, CleanedRun, SeriesStore
-from fmnet.bold.settings import CleaningSettings
 from fmnet.data.byte_stream import hash_file
 from fmnet.data.grid import Grid
 from fmnet.data.scans import Scan

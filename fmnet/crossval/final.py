@@ -35,7 +35,7 @@ from fmnet.runs.final_models import (
 )
 from fmnet.runs.record import Results
 from fmnet.runs.run_folder import list_damaged
-from fmnet.training.fold import FoldTask
+from fmnet.training.fit import FoldTask
 from fmnet.training.processes import agreed, is_first
 from fmnet.training.scan_set import ScanSet
 

@@ -5,6 +5,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from fmnet.training.stack import stack_networks
 
 from fmnet.inference.preparation import MIN_TRAINING_SHARE
 from fmnet.networks.backbones import build_small_cnn
@@ -17,7 +18,6 @@ from fmnet.networks.series import (
     build_learned_seeds,
     build_temporal_filters,
 )
-from fmnet.training.stack import stack_networks
 
 SHAPE = (9, 10, 11)
 SEEDS = partial(build_learned_seeds, n_seeds=2, bands_mm=[[8.0, 24.0]])

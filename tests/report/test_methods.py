@@ -34,7 +34,7 @@ def say(build_bold_study):
 
 
 def test_runs_their_cleaning_and_motion_are_said(say):
-    text = say(scrub_mm=0.5)
+    text = say(fd_threshold=0.5)
     assert "They are 40 preprocessed BOLD runs of task rest in MNI152 space, repetition" in text
     assert "Runs of one session make one scan." in text
     assert (

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from fmnet.training.optimiser import Recipe
 from run_fixtures import study_settings
 
 from fmnet import study as study_module
@@ -25,7 +26,6 @@ from fmnet.runs.run_folder import SUMS, UNKNOWN, check_run_files
 from fmnet.study import run_study
 from fmnet.synthetic.maps_cohort import read_synthetic
 from fmnet.training.loggers import build_mlflow_logger
-from fmnet.training.optimiser import Recipe
 
 #: Names that are formulas to matplotlib and tags to a browser.
 GROUPS = ("FM$_x", "<script>alert(1)</script>")
