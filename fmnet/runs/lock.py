@@ -189,7 +189,7 @@ def replacing(run_dir: Path, kept: tuple[str, ...] = ()) -> Iterator[Path]:
     Yields
     ------
     Path
-        Where new results are written, by `fmnet.runs.run_files.write_run_files`.
+        Where new results are written, by `fmnet.runs.run_folder.write_run_files`.
 
     Raises
     ------
