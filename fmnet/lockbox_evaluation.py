@@ -20,9 +20,9 @@ from fmnet.data.tables import read_table_file
 from fmnet.errors import Fault, RunError
 from fmnet.evaluation.metrics import add_units, study_metrics
 from fmnet.export.run_scans import read_raw
+from fmnet.inference.bold import describe_run
 from fmnet.inference.bold_contract import BoldContract, read_contract
 from fmnet.inference.calibration import Calibration, read_calibration
-from fmnet.inference.companion_files import describe_run
 from fmnet.inference.series_preparation import (
     AnyPreparation,
     read_any_preparation,

@@ -42,8 +42,8 @@ from fmnet.evaluation.audit import AuditPlan, audit_models
 from fmnet.evaluation.findings import all_findings
 from fmnet.evaluation.metrics import add_units
 from fmnet.evaluation.verdict import verdict
+from fmnet.inference.bundle_files import SUMS
 from fmnet.inference.calibration import read_calibration
-from fmnet.inference.checksums import SUMS
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.networks.rebuild import check_network

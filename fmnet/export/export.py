@@ -13,8 +13,8 @@ from fmnet.export.evidence import gather_evidence
 from fmnet.export.metadata import describe_input, write_metadata
 from fmnet.export.place import clear_remains, write_bundle_whole
 from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_task
+from fmnet.inference.bold import NewBoldScan
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
-from fmnet.inference.bold_predict import NewBoldScan
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.predict import NewScan
 from fmnet.inference.series_preparation import (

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fmnet.errors import Fault, RunError
-from fmnet.inference.checksums import SUMS, read_bounded
+from fmnet.inference.bundle_files import SUMS, read_bounded
 from fmnet.runs.record import OPENINGS, added_baselines, changed_settings
 from fmnet.runs.run_folder import (
     FILES,

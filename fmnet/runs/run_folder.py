@@ -15,7 +15,7 @@ from typing import Any
 from fmnet.data.files import draft_folder, encoded, keep_folder, write_atomically
 from fmnet.data.self_hashed import seal, unseal
 from fmnet.errors import Fault, RunError
-from fmnet.inference.checksums import SUMS, read_bounded, sha256_of
+from fmnet.inference.bundle_files import SUMS, read_bounded, sha256_of
 
 #: Most bytes of a file that is read back whole.
 MAX_BYTES = 2**30
