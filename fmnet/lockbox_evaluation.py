@@ -20,9 +20,9 @@ from fmnet.data.tables import read_table_file
 from fmnet.errors import Fault, RunError
 from fmnet.evaluation.metrics import add_units, study_metrics
 from fmnet.export.run_scans import read_raw
+from fmnet.inference.bold import describe_run
 from fmnet.inference.bold_contract import BoldContract, read_contract
 from fmnet.inference.calibration import Calibration, read_calibration
-from fmnet.inference.companion_files import describe_run
 from fmnet.inference.series_preparation import (
     AnyPreparation,
     read_any_preparation,
@@ -32,8 +32,8 @@ from fmnet.networks.rebuild import TRUSTED, read_network
 from fmnet.report.words import BANNERS, model_lines
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, read_record
 from fmnet.runs.lock import holding
-from fmnet.runs.run_files import as_json, check_run_files, read_json, write_run_files
-from fmnet.runs.run_folder import OPENINGS, table_text
+from fmnet.runs.record import OPENINGS, table_text
+from fmnet.runs.run_folder import as_json, check_run_files, read_json, write_run_files
 from fmnet.training.fit import score_scans
 from fmnet.training.scan_set import MapScans, Rows, ScanSet
 

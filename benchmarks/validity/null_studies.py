@@ -57,7 +57,7 @@ from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
-from fmnet.runs.run_folder import versions
+from fmnet.runs.record import versions
 from fmnet.synthetic.maps_cohort import read_synthetic
 from fmnet.training.compute import Compute, count_processes
 from fmnet.training.fit import Trainable

@@ -16,7 +16,7 @@ from fmnet.evaluation.analysis import power_of
 from fmnet.evaluation.learning_curve_fit import Precision
 from fmnet.evaluation.metrics import add_units
 from fmnet.evaluation.verdict import best_rival
-from fmnet.runs.fold_checkpoints import Parts
+from fmnet.runs.checkpoints import FoldCheckpoints
 from fmnet.runs.record import Results
 
 Plans = tuple[PermutationPlan, SensitivityPlan, LearningCurvePlan]
@@ -29,7 +29,7 @@ def probe(
     metrics: dict[str, Any],
     before: dict[str, Any],
     folder: Path,
-    parts: Parts,
+    parts: FoldCheckpoints,
 ) -> dict[str, Any]:
     """Train again as the plans ask: under shuffled labels, with one thing changed, on fewer people.
 

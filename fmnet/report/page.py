@@ -33,7 +33,7 @@ from fmnet.report.words import (
     name_of,
     with_interval,
 )
-from fmnet.runs.run_files import write_run_files
+from fmnet.runs.run_folder import write_run_files
 from fmnet.training.calibration import BASE_RATE
 
 #: Columns of the table of models: metric and heading.
