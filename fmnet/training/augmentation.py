@@ -266,8 +266,9 @@ def _turns_around(transform: Transform) -> bool:
     if f"{kind.__module__}.".startswith(IN_PLACE) or getattr(transform, "prob", 1) == 0:
         return False
     scales = getattr(getattr(transform, "rand_affine_grid", None), "scale_range", None) or ()
-    if any((one[0] if isinstance(one, Sequence) else -one) <= -1 for one in scales):
-        return True  # MONAI adds 1 to what it draws
+    lowest = [one[0] if isinstance(one, Sequence) else -(one or 0) for one in scales]
+    if min(lowest, default=0) <= -1:  # MONAI adds 1 to what it draws
+        return True
     sure = _always(transform)
     axes = [1000 + torch.arange(size, dtype=torch.float32) for size in PROBE_SHAPE]
     coordinates = torch.stack(torch.meshgrid(*axes, indexing="ij"))

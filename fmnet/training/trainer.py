@@ -1,4 +1,4 @@
-"""Lightning trainers for many short trainings in a row, their callbacks and what is kept of them."""
+"""Lightning trainers of many short trainings, their callbacks, and what is kept of them."""
 
 import copy
 import logging
@@ -322,9 +322,7 @@ class History(Callback):
         self.losses[number].append(float(losses.mean()))
         self.scores[number].append(module.head(own).float().cpu().numpy())
 
-    def _follow_stack(
-        self, module: StackModule, epoch: int, running: list[int], step: int
-    ) -> None:
+    def _follow_stack(self, module: StackModule, epoch: int, running: list[int], step: int) -> None:
         train_losses = module.epoch_losses()
         for number in running:
             training = self.trainings[number]
