@@ -12,13 +12,13 @@ from nilearn.interfaces.fmriprep import load_confounds
 from nilearn.maskers import NiftiMasker
 from scipy.ndimage import binary_erosion
 
-from fmnet.bold.cleaned_run import CleanedRun
+from fmnet.bold.cleaned import CleanedRun
 from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.regressors import MODELS
-from fmnet.bold.series_store import SeriesStore
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
 from fmnet.data.nifti import to_image
+from fmnet.data.store import ArrayStore
 from fmnet.data.volume import FloatArray
 from fmnet.errors import VolumeError
 
@@ -26,7 +26,9 @@ from fmnet.errors import VolumeError
 N_EDGE = 2
 
 
-def clean_with_fmnet(runs: Sequence[PreprocessedRun], store: SeriesStore) -> None:
+def clean_with_fmnet(
+    runs: Sequence[PreprocessedRun], store: ArrayStore[PreprocessedRun, CleanedRun]
+) -> None:
     """Add runs to a store; raise `VolumeError` for the first that can't be used."""
     for outcome in store.add_all(runs):
         if isinstance(outcome, VolumeError):

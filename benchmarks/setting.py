@@ -9,7 +9,8 @@ from fmnet.crossval.fold_loop import Pipeline
 from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import build_folds
 from fmnet.data.listing import Listing
-from fmnet.data.store import ScanStore
+from fmnet.data.maps import MapsOnGrid
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder, build_small_cnn
@@ -59,7 +60,7 @@ class Setting:
     def open(self, listing: Listing, folder: Path) -> StudyData:
         """Decode, check and smooth the maps, as a study does; `folder` gets the store."""
         settings = PreparationSettings(voxel_size_mm=self.voxel_size_mm)
-        store = ScanStore(folder / "store", build_grid(self.voxel_size_mm))
+        store = ArrayStore(folder / "store", MapsOnGrid(build_grid(self.voxel_size_mm)))
         return load_study_data(open_cohort(listing, store), settings)
 
     def pipeline(self, data: StudyData, compute: Compute) -> Pipeline:

@@ -34,6 +34,7 @@ from fmnet.crossval.shards import PARTS, done_before, parts_of, work_on_shard
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold
 from fmnet.data.listing import Listing
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import Fault, RunError
 from fmnet.evaluation.analysis import analyse_predictions
@@ -167,7 +168,7 @@ def run_study(
     trainable = Trainable(network, task, trainer, augmentation, loggers, folder / "logs")
     n_jobs = count_processes(compute, built)
     grid = build_grid(preparation.voxel_size_mm, preparation.mask)
-    store = cohort.build_store(Path(store_dir), grid, preparation.min_coverage)
+    store = ArrayStore(Path(store_dir), cohort.recipe(grid, preparation.min_coverage))
     opened = set_aside(open_cohort(cohort, store, n_jobs), lockbox, seed)
     if shuffle_labels:
         opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))

@@ -19,8 +19,8 @@ from fmnet.crossval.data import StudyData, build_study_data
 from fmnet.data.cohort import Cohort
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Labels, Listing
+from fmnet.data.maps import StoredScan
 from fmnet.data.scans import Scan
-from fmnet.data.store import StoredScan
 from fmnet.data.volume import FloatArray
 from fmnet.inference.preparation import PreparationSettings
 

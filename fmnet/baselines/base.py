@@ -12,7 +12,7 @@ from fmnet.baselines.memo import Memo
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
 from fmnet.data.grid import smooth_values
-from fmnet.data.series import Series
+from fmnet.data.maps import Series
 from fmnet.data.volume import FloatArray
 from fmnet.inference.preparation import PreparationSettings, fit_preparation
 from fmnet.training.calibration import ScoreScale, fit_calibration, score_scale

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnet.bold.confounds import Nuisance
+from fmnet.bold.decoded import StoredRun
 from fmnet.bold.settings import CleaningSettings
-from fmnet.bold.stored_run import StoredRun
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, VolumeError
 

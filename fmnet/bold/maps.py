@@ -12,8 +12,7 @@ from fmnet.bold.amplitude import alff, falff, temporal_sd
 from fmnet.bold.contrasts import RunContrast
 from fmnet.bold.formula import parse_formula
 from fmnet.bold.homogeneity import reho
-from fmnet.bold.map_source import MapSource
-from fmnet.bold.open_run import OpenRun
+from fmnet.bold.open_run import MapSource, OpenRun
 from fmnet.bold.seeds import Seed
 from fmnet.data.volume import FloatArray
 from fmnet.errors import ConfigError, Fault, VolumeError

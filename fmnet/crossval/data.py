@@ -6,7 +6,7 @@ from fmnet.baselines.base import BaselineData
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import rows_of
 from fmnet.data.grid import smooth_values
-from fmnet.data.series import Series
+from fmnet.data.maps import Series
 from fmnet.data.volume import FloatArray
 from fmnet.errors import ConfigError, Fault
 from fmnet.inference.preparation import PreparationSettings

@@ -11,7 +11,7 @@ from fmnet.baselines.base import Baseline, score_fold
 from fmnet.crossval.data import StudyData
 from fmnet.data.covariates import covariate_numbers
 from fmnet.data.folds import Fold
-from fmnet.data.series import Series
+from fmnet.data.maps import Series
 from fmnet.data.tables import subject_key
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, LeakError

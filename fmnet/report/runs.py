@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from fmnet.bold.map_store import KEPT, MOTION, SCRUBBED
+from fmnet.bold.scan_maps import KEPT, MOTION, SCRUBBED
 from fmnet.data.cohort import Cohort
-from fmnet.data.store import StoredScan
+from fmnet.data.maps import StoredScan
 from fmnet.inference.series_preparation import MAPS, SERIES
 
 #: Of a scan's temporal SNR, three percentiles over voxels, the middle one.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fmnet.data.folds import rows_of
 from fmnet.data.grid import Grid
-from fmnet.data.series import Series
+from fmnet.data.maps import Series
 from fmnet.data.volume import FloatArray
 from fmnet.inference.preparation import Preparation, PreparationSettings, fit_preparation
 from fmnet.inference.series_preparation import SeriesPreparation

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from fmnet.data.series import Series
+from fmnet.data.maps import Series
 from fmnet.data.volume import FloatArray
 from fmnet.inference.series_preparation import SeriesPreparation
 from fmnet.networks.backbones import ScoreNetwork

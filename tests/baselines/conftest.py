@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fmnet.baselines.base import BaselineData
-from fmnet.data.series import Series
+from fmnet.data.maps import Series
 
 N, V = 30, 210
 #: Networks lie on voxels 0 to 69, 70 to 139 and 140 to 209.

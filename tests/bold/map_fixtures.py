@@ -8,8 +8,7 @@ import numpy as np
 
 from fmnet.bold.bold_run import BoldRun
 from fmnet.bold.confounds import Nuisance
-from fmnet.bold.map_source import MapSource
-from fmnet.bold.open_run import OpenRun
+from fmnet.bold.open_run import MapSource, OpenRun
 from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.settings import CleaningSettings
 

@@ -4,7 +4,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from fmnet.data.series import Series
+from fmnet.data.maps import Series
 from fmnet.errors import ConfigError
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.series import build_learned_seeds

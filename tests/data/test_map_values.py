@@ -14,8 +14,8 @@ from fmnet.data.map_values import (
     inside_mask,
     largest_usual,
 )
+from fmnet.data.maps import covered_fraction
 from fmnet.data.nifti import read_volume
-from fmnet.data.store import covered_share
 from fmnet.data.volume import Volume
 from fmnet.errors import VolumeError
 
@@ -116,7 +116,7 @@ def test_files_of_integers_cover_what_real_numbers_cover(dtype, is_resaved, tmp_
     lost = np.isnan(found) != np.isnan(expected)
     assert lost.sum() <= 2
     np.testing.assert_allclose(found[~lost], expected[~lost], atol=0.51 * step + 1e-6)
-    assert covered_share(found) == pytest.approx(covered_share(expected), abs=2e-3)
+    assert covered_fraction(found) == pytest.approx(covered_fraction(expected), abs=2e-3)
 
 
 def test_half_a_step_is_told_by_the_slope():

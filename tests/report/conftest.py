@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from fmnet.bold.map_store import KEPT, MOTION, SCRUBBED
+from fmnet.bold.scan_maps import KEPT, MOTION, SCRUBBED
 from fmnet.bold.settings import CleaningSettings
-from fmnet.data.series import Series
+from fmnet.data.maps import Series
 
 
 @pytest.fixture

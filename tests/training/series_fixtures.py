@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from fmnet.data.grid import Grid
-from fmnet.data.series import Series
+from fmnet.data.maps import Series
 from fmnet.inference.series_preparation import SeriesPreparation
 from fmnet.training.series import FittedSeries
 
