@@ -19,7 +19,6 @@ from benchmarks.power.describe import describe
 from benchmarks.race import Goal, write_results
 from fmnet.baselines.base import Baseline, FoldScores
 from fmnet.baselines.linear import LinearSvm, ShrinkageLda
-from fmnet.crossval.data import build_study_data
 from fmnet.crossval.fold_loop import NETWORK, Pipeline, crossvalidate, fold_rows
 from fmnet.data.folds import Fold, build_folds, rows_of
 from fmnet.data.nifti import to_image
@@ -30,8 +29,8 @@ from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.training.compute import Compute, plan_compute
 from fmnet.training.fit import Trainable
-from fmnet.training.optimiser import Recipe
-from fmnet.training.trainer import TrainerBuilder, build_trainer
+from fmnet.training.scan_set import MapScans
+from fmnet.training.trainer import CPU_TRAINER, TrainerBuilder
 from fmnet.types import NonNegative, NonNegativeCount, NonNegatives, Seed, Several
 
 SVM, LDA, DECODER = "linear_svm", "shrinkage_lda", "nilearn_decoder"
@@ -47,14 +46,11 @@ class Entrant:
     ----------
     build_network : callable
         Input shape to a fresh network.
-    recipe : Recipe
-        Optimiser and budget.
     fwhm_mm : float
         Smoothing of its maps.
     """
 
     build_network: NetworkBuilder
-    recipe: Recipe
     fwhm_mm: NonNegative = 0.0
 
 
@@ -93,7 +89,7 @@ class Haxby:
     fwhm_mm: NonNegatives = (0.0,)
     inner_splits: Several = 3
     n_shuffles: NonNegativeCount = 19
-    trainer: TrainerBuilder = build_trainer
+    trainer: TrainerBuilder = CPU_TRAINER
     seed: Seed = 0
 
     def run(self, out: Path) -> list[str]:
@@ -134,9 +130,9 @@ class Haxby:
         A shuffle, which has a title, goes without.
         """
         settings = PreparationSettings(fwhm_mm=entrant.fwhm_mm)
-        data = build_study_data(maps.cohort, maps.values, settings)
-        trainable = Trainable(entrant.build_network, entrant.recipe, self.trainer)
-        planned = plan_compute(trainable, Compute(), data.smoothed)
+        data = MapScans(maps.cohort, maps.values, settings)
+        trainable = Trainable(entrant.build_network, self.trainer)
+        planned = plan_compute(trainable, Compute(), data)
         baselines: dict[str, Baseline] = {}
         if not title and name == next(iter(self.networks)):
             baselines = {SVM: LinearSvm(self.fwhm_mm), LDA: ShrinkageLda(self.fwhm_mm)}

@@ -14,9 +14,9 @@ from tqdm import tqdm
 from benchmarks.race import Goal, describe_settings, growth, race_table, write_results
 from benchmarks.setting import Setting
 from benchmarks.usual import usual_form
-from fmnet.crossval.data import StudyData
 from fmnet.crossval.permutation import PermutationPlan, run_permutations
 from fmnet.training.compute import Compute
+from fmnet.training.scan_set import ScanSet
 from fmnet.types import Count, Counts
 
 #: As many permutations as p-values of 0.001 need.
@@ -89,7 +89,7 @@ class PermutationSpeed:
         return pd.DataFrame(rows)
 
     def _time(
-        self, setting: Setting, data: StudyData, compute: Compute, n: int, folder: Path
+        self, setting: Setting, data: ScanSet, compute: Compute, n: int, folder: Path
     ) -> float:
         pipeline = setting.pipeline(data, compute)
         plan = PermutationPlan(n, n_repeats=setting.n_repeats, models=())

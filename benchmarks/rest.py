@@ -17,8 +17,7 @@ from benchmarks.power.describe import describe, digest
 from benchmarks.rest_tables import write_tables
 from fmnet.baselines.base import Baseline, score_fold
 from fmnet.bold.bold_cohort import read_bold
-from fmnet.bold.settings import CleaningSettings
-from fmnet.crossval.data import StudyData, load_study_data
+from fmnet.bold.confounds import CleaningSettings
 from fmnet.crossval.fold_loop import Pipeline, crossvalidate, fold_rows, fold_seed
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import open_cohort
@@ -33,10 +32,11 @@ from fmnet.runs.run_folder import describe_device, table_text, write_json
 from fmnet.synthetic.bold_cohort_files import provide_bold_cohort
 from fmnet.synthetic.bold_design import BOLD_COHORT_FORMAT, BoldDesign
 from fmnet.training.compute import Compute, plan_compute
-from fmnet.training.fit import Trainable
-from fmnet.training.optimiser import Recipe
-from fmnet.training.trainer import TrainerBuilder, build_trainer
-from fmnet.types import Count, Jobs, Seed, Several, VoxelSize
+from fmnet.training.fit import ADAMW, Trainable
+from fmnet.training.module import OptimizerBuilder
+from fmnet.training.scan_set import ScanSet, read_scans
+from fmnet.training.trainer import CPU_TRAINER, TrainerBuilder
+from fmnet.types import Count, Jobs, NonNegativeCount, Seed, Several, VoxelSize
 
 #: Part of every file's name: raise it when the same settings would give other figures.
 REST_FORMAT = 1
@@ -50,12 +50,15 @@ class Contender:
     ----------
     build_network : callable
         Input shape to a fresh network, of time series or of maps.
-    recipe : Recipe
-        Optimiser and budget.
+    max_epochs : int or None
+        See `fmnet.training.fit.Trainable`.
+    optimizer : callable
+        See `fmnet.training.module.OptimizerBuilder`.
     """
 
     build_network: NetworkBuilder
-    recipe: Recipe = field(default_factory=Recipe)
+    max_epochs: NonNegativeCount | None = None
+    optimizer: OptimizerBuilder = ADAMW
 
 
 class Draw(NamedTuple):
@@ -116,7 +119,7 @@ class RestBenchmark:
     maps: Sequence[str] = ("alff", "falff")
     n_draws: Count = 10
     only: Sequence[str] | None = None
-    trainer: TrainerBuilder = build_trainer
+    trainer: TrainerBuilder = CPU_TRAINER
     n_jobs: Jobs = 1
     seed: Seed = 0
 
@@ -170,18 +173,18 @@ class RestBenchmark:
             seed=fold_seed(self.seed, draw.number),
         )
 
-    def predict(self, name: str, data: StudyData, folds: list[Fold], seed: int) -> pd.DataFrame:
+    def predict(self, name: str, data: ScanSet, folds: list[Fold], seed: int) -> pd.DataFrame:
         """Cross-validate one model as a study does: ``fold, label, score`` and more."""
         if name in self.baselines:
-            model, scans = self.baselines[name], data.baseline_data
+            model, scans = self.baselines[name], data
             tables = [
                 fold_rows(data.cohort, fold, name, score_fold(model, scans, fold)) for fold in folds
             ]
             return pd.concat(tables, ignore_index=True)
         one = self.contenders[name]
         fed = data.for_network(one.build_network)
-        trainable = Trainable(one.build_network, one.recipe, self.trainer)
-        planned = plan_compute(trainable, Compute(), fed.smoothed)
+        trainable = Trainable(one.build_network, self.trainer, one.max_epochs, one.optimizer)
+        planned = plan_compute(trainable, Compute(), fed)
         return crossvalidate(Pipeline(planned, {}, build_folds, seed), fed, folds)[0]
 
 
@@ -202,7 +205,7 @@ def _score_draw(
         folds = build_folds(cohort, **FOLDS, seed=design.seed)
         settings = PreparationSettings(suite.voxel_size_mm, fwhm_mm=0.0)
         for name in names:
-            data = load_study_data(cohort, settings)  # anew: a model's time is all its own
+            data = read_scans(cohort, settings)  # anew: a model's time is all its own
             started = perf_counter()
             predictions = suite.predict(name, data, folds, design.seed)
             row = {

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fmnet.crossval.data import StudyData, load_study_data
 from fmnet.crossval.fold_loop import Pipeline
 from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import build_folds
@@ -17,8 +16,8 @@ from fmnet.networks.backbones import NetworkBuilder, build_small_cnn
 from fmnet.synthetic.maps_cohort import read_synthetic
 from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import Trainable
-from fmnet.training.optimiser import Recipe
-from fmnet.training.trainer import TrainerBuilder, build_trainer
+from fmnet.training.scan_set import ScanSet, read_scans
+from fmnet.training.trainer import CPU_TRAINER, TrainerBuilder, build_trainer
 from fmnet.types import Count, Several, VoxelSize
 
 
@@ -49,7 +48,7 @@ class Setting:
     inner_splits: Several = 3
     max_epochs: Count = 20
     network: NetworkBuilder = build_small_cnn
-    trainer: TrainerBuilder = build_trainer
+    trainer: TrainerBuilder = CPU_TRAINER
 
     def make_maps(self, folder: Path) -> Listing:
         """Write the cohort's maps."""
@@ -57,22 +56,21 @@ class Setting:
             folder / "maps", self.n_subjects, 2.5, voxel_size_mm=self.voxel_size_mm
         )
 
-    def open(self, listing: Listing, folder: Path) -> StudyData:
+    def open(self, listing: Listing, folder: Path) -> ScanSet:
         """Decode, check and smooth the maps, as a study does; `folder` gets the store."""
         settings = PreparationSettings(voxel_size_mm=self.voxel_size_mm)
         store = ArrayStore(folder / "store", MapsOnGrid(build_grid(self.voxel_size_mm)))
-        return load_study_data(open_cohort(listing, store), settings)
+        return read_scans(open_cohort(listing, store), settings)
 
-    def pipeline(self, data: StudyData, compute: Compute) -> Pipeline:
+    def pipeline(self, data: ScanSet, compute: Compute) -> Pipeline:
         """Build what is run on the cohort: the network, without baselines."""
-        recipe = Recipe(max_epochs=self.max_epochs)
-        trainable = Trainable(self.network, recipe, self.trainer)
+        trainable = Trainable(self.network, self.trainer, self.max_epochs)
         folds = partial(
             build_folds,
             n_splits=self.n_splits,
             n_repeats=self.n_repeats,
             inner_splits=self.inner_splits,
         )
-        planned = plan_compute(trainable, compute, data.smoothed)
-        n_jobs = count_processes(compute, self.trainer(1, [], []))
+        planned = plan_compute(trainable, compute, data)
+        n_jobs = count_processes(compute, build_trainer(self.trainer))
         return Pipeline(planned, {}, folds, 0, n_jobs)

@@ -21,11 +21,11 @@ from benchmarks.throughput import Throughput
 from benchmarks.usual import usual_form
 from fmnet.baselines.base import Baseline, FoldScores, score_fold
 from fmnet.baselines.linear import LinearSvm
-from fmnet.crossval.data import StudyData
 from fmnet.crossval.fold_loop import Pipeline, crossvalidate
 from fmnet.crossval.workers import map_units
 from fmnet.data.folds import Fold
 from fmnet.training.compute import Compute
+from fmnet.training.scan_set import ScanSet
 from fmnet.types import Count, Counts
 
 #: People of the smallest and the largest cohort of the growth table.
@@ -141,15 +141,15 @@ class TrainingSpeed:
         return pd.DataFrame(rows)
 
 
-def _fit_linear(pipeline: Pipeline, data: StudyData, folds: list[Fold]) -> list[FoldScores]:
+def _fit_linear(pipeline: Pipeline, data: ScanSet, folds: list[Fold]) -> list[FoldScores]:
     return [
         scores for _, scores in map_units(_fit_fold, (data, LinearSvm()), folds, pipeline.n_jobs)
     ]
 
 
-def _fit_fold(shared: tuple[StudyData, Baseline], fold: Fold) -> FoldScores:
+def _fit_fold(shared: tuple[ScanSet, Baseline], fold: Fold) -> FoldScores:
     data, baseline = shared
-    return score_fold(baseline, data.baseline_data, fold)
+    return score_fold(baseline, data, fold)
 
 
 def _both(study: pd.DataFrame) -> float:

@@ -6,11 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from fmnet.baselines.base import Baseline, BaselineData, FoldScores, Rows, score_fold
+from fmnet.baselines.base import Baseline, FoldScores, score_fold
 from fmnet.bold.maps import parse_maps
 from fmnet.bold.scan_maps import ScanMaps
 from fmnet.crossval.fold_loop import fold_rows
@@ -26,20 +24,19 @@ from fmnet.export.run_scans import read_raw
 from fmnet.inference.bold_contract import BoldContract, read_contract
 from fmnet.inference.calibration import Calibration, read_calibration
 from fmnet.inference.companion_files import describe_run
-from fmnet.inference.exported_model import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, read_record
 from fmnet.inference.series_preparation import (
     AnyPreparation,
-    SeriesPreparation,
     read_any_preparation,
 )
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network
 from fmnet.report.words import BANNERS, model_lines
+from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, read_record
 from fmnet.runs.lock import holding
 from fmnet.runs.run_files import as_json, check_run_files, read_json, write_run_files
 from fmnet.runs.run_folder import OPENINGS, table_text
-from fmnet.training.scoring import predict_scores
-from fmnet.training.series import FittedSeries
+from fmnet.training.fit import score_scans
+from fmnet.training.scan_set import MapScans, Rows, ScanSet
 
 #: Role of scans in cohort.tsv, as `fmnet.data.cohort.Cohort.table` writes it.
 TRAIN, BOX = "yes", "lock-box"
@@ -135,17 +132,10 @@ class ReadFinal:
     preparation: AnyPreparation
     calibration: Calibration
 
-    def scores(self, scans: BaselineData, rows: Rows) -> FoldScores:
+    def scores(self, scans: ScanSet, rows: Rows) -> FoldScores:
         """Score these scans."""
-        score = self._raw_scores(scans, rows).astype(float)
+        score = score_scans(self.network, scans.prepared_by(self.preparation), rows).astype(float)
         return FoldScores(score, self.calibration.probability(score))
-
-    def _raw_scores(self, scans: BaselineData, rows: Rows) -> NDArray[np.float32]:
-        if isinstance(self.preparation, SeriesPreparation):
-            fitted = FittedSeries(scans.series, scans.labels, self.preparation, [])
-            return fitted.scores(self.network, rows)
-        smoothed = scans.smoothed(self.preparation.fwhm_mm)[rows]
-        return predict_scores(self.network, self.preparation.images(smoothed))
 
 
 def read_finals(folder: Path, trusted: tuple[str, ...]) -> list[ReadFinal]:
@@ -227,7 +217,7 @@ def _cohort_table(folder: Path) -> pd.DataFrame:
 
 def _load(
     folder: Path, table: pd.DataFrame, preparation: AnyPreparation, store_dir: str
-) -> BaselineData:
+) -> ScanSet:
     """Read everybody's scans again, onto the grid that the final model knows."""
     training, contract = read_record(folder / NETWORK_FOLDER), read_contract(folder)
     scans = tuple(
@@ -253,7 +243,7 @@ def _load(
         listing = _from_runs(listing, contract, read_raw(folder))
     recipe = listing.recipe(preparation.grid, preparation.min_coverage)
     cohort = open_cohort(listing, ArrayStore(Path(store_dir), recipe))
-    return BaselineData(cohort, cohort.values(), cohort.series)
+    return MapScans(cohort, cohort.values(), series=cohort.series)
 
 
 def _from_runs(listing: Listing, contract: BoldContract, raw: Path | None) -> Listing:

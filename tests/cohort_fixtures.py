@@ -1,11 +1,11 @@
-"""Thirty people on a small grid, whose labels alternate."""
+"""Small cohorts without files; most of thirty people on a small grid, whose labels alternate."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from fmnet.baselines.base import BaselineData
-from fmnet.crossval.data import build_study_data
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.grid import Grid
@@ -13,6 +13,7 @@ from fmnet.data.listing import Labels, Listing
 from fmnet.data.maps import StoredScan
 from fmnet.data.scans import Scan
 from fmnet.inference.preparation import PreparationSettings
+from fmnet.training.scan_set import MapScans
 
 PEOPLE = tuple(f"sub-{number:02}" for number in range(30))
 
@@ -22,18 +23,36 @@ def fold() -> Fold:
     return Fold(0, 0, PEOPLE[:20], PEOPLE[20:], (PEOPLE[:10], PEOPLE[10:20]))
 
 
+def list_cohort(labels, grid, contrasts=("a",), **columns) -> Cohort:
+    """A cohort of one scan per participant with these labels."""
+    people = [f"sub-{number:02}" for number in range(len(labels))]
+    scans = tuple(
+        Scan(person, person, (), "MNI152", ["HC", "FM"][label])
+        for person, label in zip(people, labels, strict=True)
+    )
+    table = pd.DataFrame({"participant_id": people} | columns)
+    listing = Listing(scans, contrasts, "z", table, Labels("group", "FM", "HC"))
+    stored = (StoredScan(None, (), (), ("grid",) * len(contrasts)),) * len(scans)
+    return Cohort(scans, stored, listing, grid)
+
+
+def with_labels(scans, labels, **changes):
+    """The same scans under other labels, and with other changes."""
+    cohort = scans.cohort
+    named = tuple(
+        replace(scan, label=["HC", "FM"][label])
+        for scan, label in zip(cohort.scans, labels, strict=True)
+    )
+    return replace(scans, cohort=replace(cohort, scans=named), **changes)
+
+
 def make_cohort(contrasts, file_grids, columns) -> Cohort:
     mask = np.zeros((7, 8, 9), dtype=bool)
     mask[1:6, 1:7, 1:8] = True
     grid = Grid(mask, np.diag([4.0, 4.0, 4.0, 1.0]), "MNI152")
-    scans = tuple(
-        Scan(person, person, (), "MNI152", ["HC", "FM"][row % 2])
-        for row, person in enumerate(PEOPLE)
-    )
-    people = pd.DataFrame({"participant_id": PEOPLE} | columns)
-    listing = Listing(scans, contrasts, "z", people, Labels("group", "FM", "HC"))
+    cohort = list_cohort([row % 2 for row in range(len(PEOPLE))], grid, contrasts, **columns)
     stored = tuple(StoredScan(None, (), (), (text,) * len(contrasts)) for text in file_grids)
-    return Cohort(scans, stored, listing, grid)
+    return replace(cohort, stored=stored)
 
 
 def with_default(values):
@@ -44,24 +63,17 @@ def with_default(values):
 
 @pytest.fixture
 def build_data():
-    """Baseline data of values (30, C, 210) and columns of the participants table."""
+    """Scans of values (30, C, 210) and columns of the participants table; no smoothing."""
 
-    def build(values=None, file_grids=("grid",) * 30, **columns) -> BaselineData:
+    def build(values=None, file_grids=("grid",) * 30, **columns) -> MapScans:
         values = with_default(values)
-        return BaselineData(
-            make_cohort(tuple("abc"[: values.shape[1]]), file_grids, columns), values
-        )
+        cohort = make_cohort(tuple("abc"[: values.shape[1]]), file_grids, columns)
+        return MapScans(cohort, values, PreparationSettings(fwhm_mm=0.0))
 
     return build
 
 
 @pytest.fixture
-def build_study():
-    """Study data of values (30, C, 210) and columns of the participants table; no smoothing."""
-
-    def build(values=None, **columns):
-        values = with_default(values)
-        cohort = make_cohort(tuple("abc"[: values.shape[1]]), ("grid",) * 30, columns)
-        return build_study_data(cohort, values, PreparationSettings(fwhm_mm=0.0))
-
-    return build
+def build_study(build_data):
+    """The same; another name where the network learns too."""
+    return build_data

@@ -15,7 +15,6 @@ from benchmarks.power.backgrounds import Backgrounds
 from benchmarks.power.effect import Effect, Scene
 from benchmarks.power.regimes import REGIMES, RegimeName
 from benchmarks.power.regions import Brain
-from fmnet.crossval.data import StudyData, build_study_data
 from fmnet.data.cohort import Cohort
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Labels, Listing
@@ -23,6 +22,7 @@ from fmnet.data.maps import StoredScan
 from fmnet.data.scans import Scan
 from fmnet.data.volume import FloatArray
 from fmnet.inference.preparation import PreparationSettings
+from fmnet.training.scan_set import MapScans, ScanSet
 
 PATIENT, CONTROL = "patient", "control"
 
@@ -71,9 +71,9 @@ class PlantedCohort:
         stored = tuple(StoredScan(Path(person), (), (), ()) for person in people)
         return Cohort(scans, stored, listing, self.grid)
 
-    def prepare(self, settings: PreparationSettings) -> StudyData:
+    def prepare(self, settings: PreparationSettings) -> ScanSet:
         """Smooth the maps for a model."""
-        return build_study_data(self.cohort, self.values, settings)
+        return MapScans(self.cohort, self.values, settings)
 
 
 @dataclass(frozen=True, eq=False)

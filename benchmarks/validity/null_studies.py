@@ -45,7 +45,6 @@ from benchmarks.validity.sentences import (
 )
 from fmnet.baselines.base import Baseline
 from fmnet.baselines.linear import VoxelModel
-from fmnet.crossval.data import StudyData, load_study_data
 from fmnet.crossval.exchangeability import permute_labels
 from fmnet.crossval.fold_loop import NETWORK, Pipeline, crossvalidate
 from fmnet.crossval.permutation import run_permutations_together, study_aucs
@@ -63,8 +62,8 @@ from fmnet.runs.run_folder import versions
 from fmnet.synthetic.maps_cohort import read_synthetic
 from fmnet.training.compute import Compute, count_processes
 from fmnet.training.fit import Trainable
-from fmnet.training.optimiser import Recipe
-from fmnet.training.trainer import build_trainer
+from fmnet.training.scan_set import ScanSet, read_scans
+from fmnet.training.trainer import CPU_TRAINER, build_trainer
 from fmnet.types import Count, Jobs, NonNegativeCount, Several, Share, VoxelSize
 
 #: Of studies of made-up features: models that see no brain, by how many columns of noise each sees.
@@ -185,7 +184,7 @@ class NullNetwork:
 
     Parameters
     ----------
-    network, task, preparation, baselines
+    network, preparation, baselines
         As for a study.
     n_cohorts : int
         Whose seeds are 0, 1, 2, ...
@@ -202,7 +201,6 @@ class NullNetwork:
     """
 
     network: NetworkBuilder
-    task: Recipe
     preparation: PreparationSettings
     baselines: dict[str, Baseline] = field(default_factory=dict)
     n_cohorts: Count = 200
@@ -220,7 +218,7 @@ class NullNetwork:
         name = digest(NULL_FORMAT, self._settings())
         paths = {seed: folder / f"null-{name}-{seed:04d}.json.gz" for seed in range(self.n_cohorts)}
         missing = [seed for seed, path in paths.items() if not path.exists()]
-        n_jobs = count_processes(Compute(n_jobs=self.n_jobs), build_trainer(1, [], []))
+        n_jobs = count_processes(Compute(n_jobs=self.n_jobs), build_trainer(CPU_TRAINER))
         done = len(paths) - len(missing)
         with tqdm(total=len(paths), initial=done, unit="cohort") as bar:
             for seed, study in map_units(_train, self, missing, n_jobs):
@@ -253,8 +251,8 @@ class NullNetwork:
         """Make one cohort and cross-validate everything on it, under its labels and shuffled."""
         started = perf_counter()
         with tempfile.TemporaryDirectory(prefix="fmnet-null-") as place:
-            data = load_study_data(self.open(seed, Path(place)), self.preparation)
-            trainable = Trainable(self.network, self.task, build_trainer)
+            data = read_scans(self.open(seed, Path(place)), self.preparation)
+            trainable = Trainable(self.network, max_epochs=0)
             folds = partial(
                 build_folds,
                 n_splits=self.n_splits,
@@ -277,7 +275,7 @@ class NullNetwork:
         return Study(predictions, pd.DataFrame(null), table, about)
 
     def _permute(
-        self, pipeline: Pipeline, data: StudyData, predictions: pd.DataFrame
+        self, pipeline: Pipeline, data: ScanSet, predictions: pd.DataFrame
     ) -> list[dict[str, float]]:
         """Run permutations until neither the network nor the best model can come below `ALPHA`.
 

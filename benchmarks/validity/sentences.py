@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from fmnet.evaluation.audit import AuditPlan, audit_models
 from fmnet.evaluation.findings import all_findings
 from fmnet.evaluation.metrics import add_units
 from fmnet.evaluation.verdict import verdict
-from fmnet.inference.exported_model import CHANCE
+from fmnet.inference.study_results import CHANCE
 from fmnet.report.words import name_of
 
 #: What sentences follow from, below the package.
@@ -152,7 +151,7 @@ def conclude(
     linear = {name: one for name, one in LINEAR.items() if name in models}
     # what can be exported is asked of the baselines, and nothing else of these two
     pipeline: Any = Pipeline(None, linear, lambda _: [], seed)  # type: ignore[arg-type]
-    data: Any = SimpleNamespace(baseline_data=None)
+    data: Any = None
     metrics["exported"] = export_choice(pipeline, data, named, models, metrics["titles"])
     if len(study.null):
         plan = PermutationPlan(len(study.null))

@@ -22,7 +22,7 @@ from fmnet.data.tables import write_table
 from fmnet.errors import ConfigError, Fault
 from fmnet.runs.run_folder import describe_device, table_text, versions, write_json
 from fmnet.training.compute import Compute, count_processes
-from fmnet.training.trainer import build_trainer
+from fmnet.training.trainer import CPU_TRAINER, build_trainer
 from fmnet.types import Jobs, Seed
 
 #: Cohorts whose rows lie in one file.
@@ -77,7 +77,7 @@ class Validity:
     def run(self, out: Path) -> list[str]:
         """Measure whatever `out` doesn't hold yet of this version of the code; write tables."""
         names = list(self.measures if self.only is None else self.only)
-        n_jobs = count_processes(Compute(n_jobs=self.n_jobs), build_trainer(1, [], []))
+        n_jobs = count_processes(Compute(n_jobs=self.n_jobs), build_trainer(CPU_TRAINER))
         cheap = {name: self.measures[name] for name in names if name in self.measures}
         lines: list[str] = []
         if cheap:

@@ -12,9 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from fmnet.baselines.base import Baseline, BaselineData, Rows, Scores
+from fmnet.baselines.base import Baseline, Scores
 from fmnet.baselines.features import choose_c
-from fmnet.baselines.memo import Arrays
 from fmnet.baselines.time_series import (
     MIN_REGIONS,
     network_courses,
@@ -24,6 +23,7 @@ from fmnet.baselines.time_series import (
 from fmnet.bold.components import find_networks
 from fmnet.data.folds import Fold
 from fmnet.data.volume import FloatArray
+from fmnet.training.scan_set import Arrays, Rows, ScanSet
 from fmnet.types import Count, Positives, Seed
 
 
@@ -65,7 +65,7 @@ class Connectivity(Baseline):
     seed: Seed = 0
     c: Positives = (0.001, 0.01, 0.1, 1.0)
 
-    def lacks(self, data: BaselineData) -> str:
+    def lacks(self, data: ScanSet) -> str:
         """Say that maps have no time, and check the atlas before anything is computed.
 
         Raises
@@ -81,22 +81,22 @@ class Connectivity(Baseline):
             return f"{MIN_REGIONS} networks or more (n_networks)"
         return ""
 
-    def choose(self, data: BaselineData, fold: Fold) -> float:
+    def choose(self, data: ScanSet, fold: Fold) -> float:
         """Choose C."""
         return choose_c(self.c, data, fold, partial(self._fit, data))
 
-    def scores(self, data: BaselineData, train: Rows, test: Rows, choice: Any) -> Scores:
+    def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
         """Fit with the C chosen."""
         return self._fit(data, train, test, choice)
 
-    def _fit(self, data: BaselineData, train: Rows, test: Rows, c: float) -> Scores:
+    def _fit(self, data: ScanSet, train: Rows, test: Rows, c: float) -> Scores:
         features = self.connections(data, train)
         logistic = LogisticRegression(C=c, class_weight="balanced", max_iter=1000)
         model = make_pipeline(StandardScaler(), logistic)
         model.fit(features[train], data.labels[train])
         return np.asarray(model.decision_function(features[test]))
 
-    def connections(self, data: BaselineData, train: Rows) -> FloatArray:
+    def connections(self, data: ScanSet, train: Rows) -> FloatArray:
         """Describe all scans as the training scans ask for: (N, P) float32."""
 
         def measure() -> Arrays:
@@ -117,7 +117,7 @@ class Connectivity(Baseline):
         """What courses depend on beside the training rows."""
         return (self.n_networks, self.seed) if self.atlas is None else (self.atlas, self.space)
 
-    def _courses(self, data: BaselineData, train: Rows) -> Arrays:
+    def _courses(self, data: ScanSet, train: Rows) -> Arrays:
         """Tell the time courses of all scans: N of shape (T, R)."""
         if self.atlas is not None:
             regions = self._regions(data, self.atlas)
@@ -128,12 +128,12 @@ class Connectivity(Baseline):
         key = ("courses", self._source, train.tobytes())
         return data.memo.get(key, lambda: self._courses_of_networks(data, train))
 
-    def _courses_of_networks(self, data: BaselineData, train: Rows) -> Arrays:
+    def _courses_of_networks(self, data: ScanSet, train: Rows) -> Arrays:
         scans: Sequence[FloatArray] = [data.series[row].values() for row in train]
         maps = find_networks(scans, self.n_networks, self.seed)
         return [network_courses(one.values(), maps) for one in data.series]
 
-    def _regions(self, data: BaselineData, atlas: str) -> Any:
+    def _regions(self, data: ScanSet, atlas: str) -> Any:
         grid = data.cohort.grid
         key = ("regions", self._source)
         return data.memo.get(key, lambda: [read_regions(Path(atlas), self.space, grid)])[0]

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fmnet.baselines.base import BaselineData
 from fmnet.baselines.features import FeatureModel
 from fmnet.data.cohort import Cohort
 from fmnet.data.covariates import find_columns
 from fmnet.data.participants import as_numbers
 from fmnet.errors import ConfigError, Fault
+from fmnet.training.scan_set import ScanSet
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Columns(FeatureModel):
 
     columns: Sequence[str] = ()
 
-    def lacks(self, data: BaselineData) -> str:
+    def lacks(self, data: ScanSet) -> str:
         """Say which columns would be needed where there is none."""
         label = data.cohort.listing.labels.column
         if label in self.columns:
@@ -40,7 +40,7 @@ class Columns(FeatureModel):
             return ""
         return f"no column {' or '.join(self.columns)} that differs between people"
 
-    def table(self, data: BaselineData) -> pd.DataFrame:
+    def table(self, data: ScanSet) -> pd.DataFrame:
         """Tabulate the columns, one row per scan; numbers where the audit reads numbers."""
         listing = data.cohort.listing
         present = listing.participants.columns.drop(listing.labels.column, errors="ignore")

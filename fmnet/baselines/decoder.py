@@ -10,8 +10,9 @@ import numpy as np
 from nilearn.decoding import FREMClassifier, SpaceNetClassifier
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from fmnet.baselines.base import Baseline, BaselineData, Rows, Scores
+from fmnet.baselines.base import Baseline, Scores
 from fmnet.data.nifti import to_image
+from fmnet.training.scan_set import Rows, ScanSet
 from fmnet.types import Several
 
 #: Smoothing of the maps, full width at half maximum.
@@ -42,11 +43,11 @@ class Frem(Baseline):
     clustering_percentile: float = 10.0
     cv: Several = 5
 
-    def lacks(self, data: BaselineData) -> str:
+    def lacks(self, data: ScanSet) -> str:
         """Say that these decoders take one map per scan, of people enough to split."""
         return one_contrast(data) or people_enough(data)
 
-    def scores(self, data: BaselineData, train: Rows, test: Rows, choice: Any) -> Scores:
+    def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
         """Fit on the images of the training scans; all its choices are made among them."""
         model = FREMClassifier(
             mask=mask_image(data),
@@ -82,11 +83,11 @@ class SpaceNet(Baseline):
     screening_percentile: float = 20.0
     cv: Several = 4
 
-    def lacks(self, data: BaselineData) -> str:
+    def lacks(self, data: ScanSet) -> str:
         """Say that these decoders take one map per scan, of people enough to split."""
         return one_contrast(data) or people_enough(data)
 
-    def scores(self, data: BaselineData, train: Rows, test: Rows, choice: Any) -> Scores:
+    def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
         """Fit on the images of the training scans; all its choices are made among them."""
         model = SpaceNetClassifier(
             mask=mask_image(data),
@@ -99,25 +100,25 @@ class SpaceNet(Baseline):
         return fit_decoder(model, data, train, test)
 
 
-def one_contrast(data: BaselineData) -> str:
+def one_contrast(data: ScanSet) -> str:
     """Say what is missing where a scan has several maps."""
     return "" if data.values.shape[1] == 1 else "a cohort of one contrast"
 
 
-def people_enough(data: BaselineData) -> str:
+def people_enough(data: ScanSet) -> str:
     """Say how many people a class lacks for the decoders' own splits, whatever the folds."""
     units = [data.cohort.unit_of[person] for person in data.participant_ids]
     counts = Counter(label for _, label in set(zip(units, data.labels.tolist(), strict=True)))
     return "" if min(counts.values()) >= LEAST else f"{LEAST} people or families of each class"
 
 
-def mask_image(data: BaselineData) -> Any:
+def mask_image(data: ScanSet) -> Any:
     """Turn the grid's mask into an image."""
     grid = data.cohort.grid
     return to_image(grid.mask.astype(np.float32), grid.affine)
 
 
-def fit_decoder(model: Any, data: BaselineData, train: Rows, test: Rows) -> Scores:
+def fit_decoder(model: Any, data: ScanSet, train: Rows, test: Rows) -> Scores:
     """Fit a nilearn decoder on images and score others."""
     grid = data.cohort.grid
     # Standardised here: nilearn's masker would standardise the test scans by themselves.

@@ -7,8 +7,9 @@ import numpy as np
 from sklearn.base import ClassifierMixin, clone
 from sklearn.decomposition import PCA
 
-from fmnet.baselines.base import Baseline, BaselineData, Rows, Scores
+from fmnet.baselines.base import Baseline, Scores
 from fmnet.errors import ConfigError, Fault
+from fmnet.training.scan_set import Rows, ScanSet
 from fmnet.types import NonNegative
 
 
@@ -49,7 +50,7 @@ class Estimator(Baseline):
                 )
             )
 
-    def scores(self, data: BaselineData, train: Rows, test: Rows, choice: Any) -> Scores:
+    def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
         """Fit a fresh copy; probabilities are turned into log odds."""
         features = data.features(train, self.fwhm_mm)
         if self.n_components is not None:

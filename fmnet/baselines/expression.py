@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fmnet.baselines.base import Baseline, BaselineData, Rows, Scores
+from fmnet.baselines.base import Baseline, Scores
 from fmnet.data.grid import place_on_grid
 from fmnet.data.nifti import read_volume
 from fmnet.errors import ConfigError, Fault
+from fmnet.training.scan_set import Rows, ScanSet
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Expression(Baseline):
     contrast: str | None = None
     space: str = "MNI152"
 
-    def lacks(self, data: BaselineData) -> str:
+    def lacks(self, data: ScanSet) -> str:
         """Check the weight map and the contrast before anything is computed.
 
         Raises
@@ -56,13 +57,13 @@ class Expression(Baseline):
             raise ConfigError(Fault(self.weights, "no weight in the mask", "a weight map", action))
         return ""
 
-    def scores(self, data: BaselineData, train: Rows, test: Rows, choice: Any) -> Scores:
+    def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
         """Compare each test scan with the weights."""
         weights = self._weights(data)
         channel = data.cohort.listing.contrasts.index(self.contrast) if self.contrast else 0
         return np.array([self._similarity(data.values[row, channel], weights) for row in test])
 
-    def _weights(self, data: BaselineData) -> Any:
+    def _weights(self, data: ScanSet) -> Any:
         volume = read_volume(Path(self.weights), self.space)
         return place_on_grid(volume, data.cohort.grid)[0].astype(float)
 

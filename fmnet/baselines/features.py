@@ -15,8 +15,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from fmnet.baselines.base import Baseline, BaselineData, Rows, Scores
+from fmnet.baselines.base import Baseline, Scores
 from fmnet.data.folds import Fold
+from fmnet.training.scan_set import Rows, ScanSet
 from fmnet.types import Positives
 
 
@@ -36,22 +37,22 @@ class FeatureModel(Baseline):
     c: Positives = (0.01, 0.1, 1.0, 10.0)
 
     @abstractmethod
-    def table(self, data: BaselineData) -> pd.DataFrame:
+    def table(self, data: ScanSet) -> pd.DataFrame:
         """Tabulate the features of all scans: N rows; nothing may be fitted here."""
 
-    def choose(self, data: BaselineData, fold: Fold) -> float:
+    def choose(self, data: ScanSet, fold: Fold) -> float:
         """Choose C."""
         table = self.table(data)
         return choose_c(self.c, data, fold, partial(_fit, table, data))
 
-    def scores(self, data: BaselineData, train: Rows, test: Rows, choice: Any) -> Scores:
+    def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
         """Fit with the C chosen."""
         return _fit(self.table(data), data, train, test, choice)
 
 
 def choose_c(
     c_values: Sequence[float],
-    data: BaselineData,
+    data: ScanSet,
     fold: Fold,
     fit: Callable[[Rows, Rows, float], Scores],
 ) -> float:
@@ -61,7 +62,7 @@ def choose_c(
     ----------
     c_values : sequence of float
         What to choose from.
-    data : BaselineData
+    data : ScanSet
         Whose labels count.
     fold : Fold
         Its inner folds are used.
@@ -75,7 +76,7 @@ def choose_c(
     return c_values[int(np.mean(aucs, axis=0).argmax())]
 
 
-def _fit(table: pd.DataFrame, data: BaselineData, train: Rows, test: Rows, c: float) -> Scores:
+def _fit(table: pd.DataFrame, data: ScanSet, train: Rows, test: Rows, c: float) -> Scores:
     model = _pipeline(c).fit(table.iloc[train], data.labels[train])
     return np.asarray(model.decision_function(table.iloc[test]))
 

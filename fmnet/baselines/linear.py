@@ -11,9 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
-from fmnet.baselines.base import Baseline, BaselineData, Rows, Scores
+from fmnet.baselines.base import Baseline, Scores
 from fmnet.data.folds import Fold
 from fmnet.data.volume import FloatArray
+from fmnet.training.scan_set import Rows, ScanSet
 from fmnet.types import NonNegatives, Positives, Shares
 
 #: Weight of each feature, (F,), and bias: the score is ``features @ weight + bias``.
@@ -47,7 +48,7 @@ class LinearModel(Baseline):
     def _fit(self, features: FloatArray, labels: Any, settings: Sequence[float]) -> list[Line]:
         """Fit on the training scans, (N_train, F), once with each setting."""
 
-    def choose(self, data: BaselineData, fold: Fold) -> tuple[float, float]:
+    def choose(self, data: ScanSet, fold: Fold) -> tuple[float, float]:
         """Choose smoothing width and setting."""
         aucs = [
             [
@@ -60,19 +61,19 @@ class LinearModel(Baseline):
         options = [(fwhm_mm, one) for fwhm_mm in self.fwhm_mm for one in self.settings]
         return options[int(np.mean(aucs, axis=0).argmax())]
 
-    def scores(self, data: BaselineData, train: Rows, test: Rows, choice: Any) -> Scores:
+    def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
         """Fit with the width and setting chosen."""
         fwhm_mm, setting = choice
         return self._score(data, train, test, fwhm_mm, (setting,))[0]
 
     def _score(
-        self, data: BaselineData, train: Rows, test: Rows, fwhm_mm: float, settings: Sequence[float]
+        self, data: ScanSet, train: Rows, test: Rows, fwhm_mm: float, settings: Sequence[float]
     ) -> list[Scores]:
         features = self._features(data, train, fwhm_mm)
         lines = self._fit(features[train], data.labels[train], settings)
         return [(features[test] @ weight + bias).astype(float) for weight, bias in lines]
 
-    def _features(self, data: BaselineData, train: Rows, fwhm_mm: float) -> FloatArray:
+    def _features(self, data: ScanSet, train: Rows, fwhm_mm: float) -> FloatArray:
         return data.features(train, fwhm_mm)
 
 
@@ -81,7 +82,7 @@ class VoxelModel(LinearModel):
     """A linear model of standardised voxels, which can be written down as their weights."""
 
     def weights(
-        self, data: BaselineData, train: Rows, choice: tuple[float, float]
+        self, data: ScanSet, train: Rows, choice: tuple[float, float]
     ) -> tuple[FloatArray, float]:
         """Fit with the width and setting chosen; what is scored is ``features @ weight + bias``.
 

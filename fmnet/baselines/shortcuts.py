@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnet.baselines.base import BaselineData
 from fmnet.baselines.features import FeatureModel
 from fmnet.baselines.linear import KernelModel, solve_svm
 from fmnet.data.grid import Grid
 from fmnet.data.volume import FloatArray
+from fmnet.training.scan_set import ScanSet
 
 #: How near to a map's largest or smallest value, as a share of its range, a voxel counts as there.
 AT_LIMIT = 0.01
@@ -30,12 +30,12 @@ class Coverage(KernelModel):
 
     fwhm_mm: tuple[float, ...] = (0.0,)
 
-    def lacks(self, data: BaselineData) -> str:
+    def lacks(self, data: ScanSet) -> str:
         """Say that there is nothing to see where all scans cover the same voxels."""
         missing = np.isnan(data.values)
         return "" if (missing != missing[:1]).any() else "scans that differ in coverage"
 
-    def _features(self, data: BaselineData, train: Any, fwhm_mm: float) -> FloatArray:
+    def _features(self, data: ScanSet, train: Any, fwhm_mm: float) -> FloatArray:
         missing = np.isnan(data.values).reshape(len(data.values), -1).astype(np.float32)
         centred: FloatArray = missing - missing[train].mean(axis=0)
         return centred
@@ -53,7 +53,7 @@ class Scale(FeatureModel):
     one that was clipped.
     """
 
-    def table(self, data: BaselineData) -> pd.DataFrame:
+    def table(self, data: ScanSet) -> pd.DataFrame:
         """Tabulate five numbers per channel."""
         values = data.values.astype(np.float64)
         sd = np.nanstd(values, axis=2)
@@ -78,7 +78,7 @@ class Scale(FeatureModel):
 class Roughness(FeatureModel):
     """Sees only how fast values change from voxel to voxel, along each axis."""
 
-    def table(self, data: BaselineData) -> pd.DataFrame:
+    def table(self, data: ScanSet) -> pd.DataFrame:
         """Tabulate three numbers per channel."""
         steps = roughness(data.values, data.cohort.grid)
         return _as_table(
@@ -90,12 +90,12 @@ class Roughness(FeatureModel):
 class FileGrid(FeatureModel):
     """Sees only how each file is written: voxels, their size, orientation, type of numbers."""
 
-    def lacks(self, data: BaselineData) -> str:
+    def lacks(self, data: ScanSet) -> str:
         """Say that there is nothing to see where all files are written alike."""
         grids = {stored.file_grids for stored in data.cohort.stored}
         return "" if len(grids) > 1 else "files that are written differently"
 
-    def table(self, data: BaselineData) -> pd.DataFrame:
+    def table(self, data: ScanSet) -> pd.DataFrame:
         """Tabulate one text per channel."""
         rows = [stored.file_grids for stored in data.cohort.stored]
         return pd.DataFrame(rows).add_prefix("grid_").astype(object)
@@ -108,12 +108,12 @@ class TemporalSnr(FeatureModel):
     Motion, head coil and sequence all show in it.
     """
 
-    def lacks(self, data: BaselineData) -> str:
+    def lacks(self, data: ScanSet) -> str:
         """Say that maps have no time."""
         rows = [_tsnr(stored) for stored in data.cohort.stored]
         return "" if rows and None not in rows else "time series: a cohort of BOLD runs"
 
-    def table(self, data: BaselineData) -> pd.DataFrame:
+    def table(self, data: ScanSet) -> pd.DataFrame:
         """Tabulate the logarithms of the 10th, 50th and 90th percentile."""
         rows = np.array([_tsnr(stored) for stored in data.cohort.stored], dtype=float)
         known = np.where(rows > 0, rows, np.nan)

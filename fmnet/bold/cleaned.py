@@ -8,13 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnet.bold.cleaning import clean_values, signal_to_noise
-from fmnet.bold.confounds import json_beside
+from fmnet.bold.bids_files import PreprocessedRun
+from fmnet.bold.cleaning import check_preprocessed, clean_values, signal_to_noise
+from fmnet.bold.confounds import MODELS, CleaningSettings, json_beside
 from fmnet.bold.decoded import BOLD_FORMAT, DecodedBold
-from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.regressors import MODELS
-from fmnet.bold.run_check import check_preprocessed
-from fmnet.bold.settings import CleaningSettings
 from fmnet.data.byte_stream import hash_file
 from fmnet.data.grid import Grid
 from fmnet.data.maps import covered_fraction, low_coverage

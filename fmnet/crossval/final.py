@@ -9,7 +9,6 @@ import pandas as pd
 
 from fmnet.baselines.base import unseen_scale
 from fmnet.baselines.linear import KernelModel, VoxelModel
-from fmnet.crossval.data import StudyData
 from fmnet.crossval.fold_loop import (
     NETWORK,
     Pipeline,
@@ -20,7 +19,11 @@ from fmnet.crossval.fold_loop import (
 from fmnet.crossval.permutation import p_value, summarise_choice
 from fmnet.data.folds import Fold, build_inner_folds, fewest_units
 from fmnet.evaluation.selection import chosen_auc
-from fmnet.inference.exported_model import (
+from fmnet.inference.preparation import fit_preparation
+from fmnet.networks.backbones import build_linear, linear_network
+from fmnet.networks.rebuild import describe_builder
+from fmnet.report.words import name_of, titles_of
+from fmnet.runs.final_models import (
     LINEAR_FOLDER,
     NETWORK_FOLDER,
     RECORD,
@@ -28,14 +31,11 @@ from fmnet.inference.exported_model import (
     choose,
     network_title,
 )
-from fmnet.inference.preparation import fit_preparation
-from fmnet.networks.linear_map import build_linear, linear_network
-from fmnet.networks.rebuild import describe_builder
-from fmnet.report.words import name_of, titles_of
 from fmnet.runs.record import FinalModel, Results, write_final
 from fmnet.runs.run_files import list_damaged
-from fmnet.training.fold import FoldTask
+from fmnet.training.fit import FoldTask
 from fmnet.training.processes import agreed, is_first
+from fmnet.training.scan_set import ScanSet
 
 #: Index of the final training among the seeds; no repeat has this number.
 FINAL = 1_000_000
@@ -79,9 +79,9 @@ def is_there(folder: Path, name: str) -> bool:
     return (folder / name / RECORD).exists() and not list_damaged(folder, [name])
 
 
-def train_network(pipeline: Pipeline, data: StudyData, fold: Fold) -> FinalModel:
+def train_network(pipeline: Pipeline, data: ScanSet, fold: Fold) -> FinalModel:
     """Train the network on everybody."""
-    task = FoldTask(data.smoothed, fold, fold_seed(pipeline.seed, FINAL), "final")
+    task = FoldTask(data, fold, fold_seed(pipeline.seed, FINAL), "final")
     (final,) = train_with_progress(pipeline.trainable, [task], "final model")
     description = describe_builder(pipeline.trainable.build_network, final.preparation.input_shape)
     parts = (final.network, description, final.preparation, final.n_epochs)
@@ -89,13 +89,13 @@ def train_network(pipeline: Pipeline, data: StudyData, fold: Fold) -> FinalModel
     return FinalModel(NETWORK, title, *parts, (NETWORK,))
 
 
-def fit_linear(name: str, model: VoxelModel, data: StudyData, fold: Fold) -> FinalModel:
+def fit_linear(name: str, model: VoxelModel, data: ScanSet, fold: Fold) -> FinalModel:
     """Fit a linear model on everybody, its width and other setting chosen on the inner folds."""
-    scans = data.baseline_data
+    scans = data
     train = scans.rows(fold.train)
     fwhm_mm, setting = choice = model.choose(scans, fold)
     weight, bias = model.weights(scans, train, choice)
-    settings = replace(data.smoothed.settings, fwhm_mm=fwhm_mm)
+    settings = replace(data.settings, fwhm_mm=fwhm_mm)
     grid, contrasts = data.cohort.grid, data.cohort.listing.contrasts
     preparation = fit_preparation(scans.smoothed(fwhm_mm)[train], grid, contrasts, settings)
     network = linear_network(grid.unmask(weight), bias)
@@ -108,7 +108,7 @@ def fit_linear(name: str, model: VoxelModel, data: StudyData, fold: Fold) -> Fin
     return FinalModel(name, name_of(name), *parts)
 
 
-def exportable_linear(pipeline: Pipeline, data: StudyData) -> dict[str, VoxelModel]:
+def exportable_linear(pipeline: Pipeline, data: ScanSet) -> dict[str, VoxelModel]:
     """Pick the baselines that can be exported, being weights of voxels."""
     usable = usable_baselines(pipeline, data).items()
     return {name: one for name, one in usable if isinstance(one, VoxelModel)}
@@ -121,7 +121,7 @@ def best_of(names: Iterable[str], models: dict[str, Any]) -> str:
 
 def export_choice(
     pipeline: Pipeline,
-    data: StudyData,
+    data: ScanSet,
     predictions: pd.DataFrame,
     models: dict[str, Any],
     titles: dict[str, str],

@@ -7,19 +7,18 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from fmnet import types
 from fmnet.baselines.base import Baseline, FoldScores, score_fold
-from fmnet.crossval.data import StudyData
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
 from fmnet.errors import ConfigError, Fault
-from fmnet.inference import exported_model as choice
 from fmnet.runs.fold_checkpoints import Parts, ScoredFold, Shard
-from fmnet.training.fit import Trainable
-from fmnet.training.fold import FoldTask, TrainedFold, train_on_folds
+from fmnet.training.fit import FoldTask, Trainable, TrainedFold, train_on_folds
 from fmnet.training.processes import is_first
+from fmnet.training.scan_set import ScanSet
 
-NETWORK = choice.NETWORK
+NETWORK = types.NETWORK
 #: Part of the seeds of trainings that differ in nothing but random numbers.
 SEEDS = 4_000_000
 
@@ -58,8 +57,8 @@ class Pipeline:
             raise ConfigError(Fault("baselines", f"one named '{NETWORK}'", accepted, action))
 
     def without_loggers(self) -> "Pipeline":
-        """Leave out the logs, which only the study's own trainings are worth."""
-        return replace(self, trainable=replace(self.trainable, build_loggers=()))
+        """Leave out logs and checkpoints, which only the study's own trainings are worth."""
+        return replace(self, trainable=self.trainable.quiet())
 
     def folds_together(self, folds: list[Fold]) -> int:
         """Count the folds whose inner trainings fill the networks that are trained at once."""
@@ -73,7 +72,7 @@ def fold_seed(seed: int, *path: int) -> int:
 
 def crossvalidate(
     pipeline: Pipeline,
-    data: StudyData,
+    data: ScanSet,
     folds: list[Fold],
     title: str = "",
     parts: Parts | None = None,
@@ -102,7 +101,7 @@ def crossvalidate(
 
 
 def score_all(
-    pipeline: Pipeline, data: StudyData, folds: list[Fold], title: str, parts: Parts | None
+    pipeline: Pipeline, data: ScanSet, folds: list[Fold], title: str, parts: Parts | None
 ) -> list[ScoredFold]:
     """Read the folds that are done and work on the others, in as many processes as asked for."""
     done: dict[Fold, ScoredFold] = {}
@@ -133,13 +132,13 @@ def score_all(
     return [done[fold] for fold in folds]
 
 
-def _score_unit(shared: tuple[Pipeline, StudyData, str], folds: list[Fold]) -> list[ScoredFold]:
+def _score_unit(shared: tuple[Pipeline, ScanSet, str], folds: list[Fold]) -> list[ScoredFold]:
     pipeline, data, title = shared
     return score_folds(pipeline, [(data, fold) for fold in folds], title)
 
 
 def score_folds(
-    pipeline: Pipeline, work: list[tuple[StudyData, Fold]], title: str = ""
+    pipeline: Pipeline, work: list[tuple[ScanSet, Fold]], title: str = ""
 ) -> list[ScoredFold]:
     """Train the networks of several folds together, then fit the baselines of each.
 
@@ -147,26 +146,23 @@ def score_folds(
     ----------
     pipeline : Pipeline
         What learns.
-    work : list of (StudyData, Fold)
+    work : list of (ScanSet, Fold)
         From what; the labels may differ from one to the next.
     title : str
         Before the progress bar; empty for none.
     """
-    tasks = [
-        FoldTask(data.smoothed, fold, _seed_of(pipeline, fold), _name_of(fold))
-        for data, fold in work
-    ]
+    tasks = [FoldTask(data, fold, _seed_of(pipeline, fold), _name_of(fold)) for data, fold in work]
     is_calibrated = pipeline.is_calibrated
     said = title and f"{title}: training"
     trained = train_with_progress(pipeline.trainable, tasks, said, is_calibrated)
     scored = []
     for (data, fold), one in zip(work, trained, strict=True):
-        score = one.scores(data.smoothed.rows(fold.test)).astype(float)
+        score = one.scores(data.rows(fold.test)).astype(float)
         unknown = np.full(len(score), np.nan)
         probability = one.calibration.probability(score) if one.calibration else unknown
         found = {NETWORK: FoldScores(score, probability)}
         found |= {
-            name: score_fold(baseline, data.baseline_data, fold, is_calibrated)
+            name: score_fold(baseline, data, fold, is_calibrated)
             for name, baseline in usable_baselines(pipeline, data).items()
         }
         tables = [fold_rows(data.cohort, fold, name, scores) for name, scores in found.items()]
@@ -174,19 +170,19 @@ def score_folds(
     return scored
 
 
-def usable_baselines(pipeline: Pipeline, data: StudyData) -> dict[str, Baseline]:
+def usable_baselines(pipeline: Pipeline, data: ScanSet) -> dict[str, Baseline]:
     """Pick the baselines that the cohort has what they need for."""
-    return {n: one for n, one in pipeline.baselines.items() if not one.lacks(data.baseline_data)}
+    return {n: one for n, one in pipeline.baselines.items() if not one.lacks(data)}
 
 
-def lacking_baselines(pipeline: Pipeline, data: StudyData) -> dict[str, str]:
+def lacking_baselines(pipeline: Pipeline, data: ScanSet) -> dict[str, str]:
     """Say of the others what the cohort lacks."""
-    found = {name: one.lacks(data.baseline_data) for name, one in pipeline.baselines.items()}
+    found = {name: one.lacks(data) for name, one in pipeline.baselines.items()}
     return {name: lack for name, lack in found.items() if lack}
 
 
 def crossvalidate_seeds(
-    pipeline: Pipeline, data: StudyData, folds: list[Fold], n_seeds: int, parts: Parts | None
+    pipeline: Pipeline, data: ScanSet, folds: list[Fold], n_seeds: int, parts: Parts | None
 ) -> pd.DataFrame:
     """Train the network again on the folds of the first repeat, with other random numbers.
 
@@ -204,7 +200,7 @@ def crossvalidate_seeds(
 
 
 def score_shard(
-    shard: Shard, pipeline: Pipeline, data: StudyData, folds: list[Fold], n_seeds: int, parts: Parts
+    shard: Shard, pipeline: Pipeline, data: ScanSet, folds: list[Fold], n_seeds: int, parts: Parts
 ) -> int:
     """Work on a share of the folds, and of those under other seeds; count them."""
     own, again = shard.own(folds), shard.own(_first_repeat(folds))
@@ -233,7 +229,7 @@ def train_with_progress(
     trainable: Trainable, tasks: list[FoldTask], title: str, is_calibrated: bool = True
 ) -> list[TrainedFold]:
     """Train on folds with a progress bar over epochs, or without one if it has no title."""
-    n_epochs = trainable.recipe.max_epochs
+    n_epochs = trainable.longest
     needs_inner = is_calibrated or n_epochs > 0
     n_trainings = sum(needs_inner * len(task.fold.validation) + 1 for task in tasks)
     unit, total = ("epoch", n_trainings * n_epochs) if n_epochs else ("training", n_trainings)

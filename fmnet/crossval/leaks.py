@@ -8,15 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmnet.baselines.base import Baseline, score_fold
-from fmnet.crossval.data import StudyData
 from fmnet.data.covariates import covariate_numbers
 from fmnet.data.folds import Fold
 from fmnet.data.maps import Series
 from fmnet.data.tables import subject_key
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, LeakError
-from fmnet.training.cohort import FittedCohort
-from fmnet.training.series import FittedSeries
+from fmnet.training.scan_set import ScanSet
 
 #: Part of the seed of the noise that test scans are replaced by.
 POISON = 5_000_000
@@ -26,7 +24,7 @@ LOUDNESS = 10.0
 TOLERANCE = 1e-5
 
 
-def check_leaks(baselines: dict[str, Baseline], data: StudyData, fold: Fold, seed: int) -> None:
+def check_leaks(baselines: dict[str, Baseline], data: ScanSet, fold: Fold, seed: int) -> None:
     """Spoil half of a fold's test subjects, and see that nothing else changes.
 
     Their maps and time series are replaced by noise, their numbers in the participants table by
@@ -37,7 +35,7 @@ def check_leaks(baselines: dict[str, Baseline], data: StudyData, fold: Fold, see
     ----------
     baselines : dict
         By name; those that the cohort has what they need for.
-    data : StudyData
+    data : ScanSet
         The study.
     fold : Fold
         Its test subjects are used.
@@ -50,9 +48,9 @@ def check_leaks(baselines: dict[str, Baseline], data: StudyData, fold: Fold, see
         Naming every part that changed.
     """
     spoilt, kept = _spoil(data, fold, np.random.default_rng([seed, POISON]))
-    train = data.smoothed.rows(fold.train)
+    train = data.rows(fold.train)
     rows = np.concatenate([train, kept])
-    clean, other = data.smoothed.fit(train), spoilt.smoothed.fit(train)
+    clean, other = data.fit(train), spoilt.fit(train)
     faults = []
     if not _is_same(_prepared(clean, rows), _prepared(other, rows)):
         faults.append(_leak("the preparation"))
@@ -63,20 +61,18 @@ def check_leaks(baselines: dict[str, Baseline], data: StudyData, fold: Fold, see
         raise LeakError(faults)
 
 
-def _prepared(fitted: FittedCohort | FittedSeries, rows: NDArray[np.intp]) -> NDArray[Any]:
-    """Prepare these scans; of time series, one window after the other."""
-    if isinstance(fitted, FittedCohort):
-        return fitted.images(rows)
-    return np.concatenate([fitted.windows(int(row)).ravel() for row in rows])
+def _prepared(fitted: ScanSet, rows: NDArray[np.intp]) -> NDArray[Any]:
+    """Prepare these scans, one after the other."""
+    return np.concatenate([fitted.inputs(np.array([row])).ravel() for row in rows])
 
 
 def _baseline_faults(
-    name: str, baseline: Baseline, data: StudyData, spoilt: StudyData, fold: Fold, half: Fold
+    name: str, baseline: Baseline, data: ScanSet, spoilt: ScanSet, fold: Fold, half: Fold
 ) -> list[Fault]:
-    def scores(one: StudyData) -> NDArray[Any]:
-        found = score_fold(baseline, one.baseline_data, fold)
-        rows = list(one.baseline_data.rows(fold.test))
-        places = [rows.index(row) for row in one.baseline_data.rows(half.test)]
+    def scores(one: ScanSet) -> NDArray[Any]:
+        found = score_fold(baseline, one, fold)
+        rows = list(one.rows(fold.test))
+        places = [rows.index(row) for row in one.rows(half.test)]
         return np.stack([found.score[places], found.probability[places]])
 
     before = scores(data)
@@ -87,13 +83,11 @@ def _baseline_faults(
     return [_leak(f"baseline '{name}'")]
 
 
-def _spoil(
-    data: StudyData, fold: Fold, rng: np.random.Generator
-) -> tuple[StudyData, NDArray[np.intp]]:
+def _spoil(data: ScanSet, fold: Fold, rng: np.random.Generator) -> tuple[ScanSet, NDArray[np.intp]]:
     """Spoil every other test subject; return also the rows of those that are left whole."""
     people = set(sorted(fold.test)[::2])
-    test = data.smoothed.rows(fold.test)
-    chosen = data.smoothed.rows(tuple(people))
+    test = data.rows(fold.test)
+    chosen = data.rows(tuple(people))
     labels = data.cohort.listing.labels
     swap = {labels.positive: labels.negative, labels.negative: labels.positive}
     scans = list(data.cohort.scans)
@@ -102,10 +96,10 @@ def _spoil(
     table = _other_numbers(data.cohort.listing.participants, people)
     listing = replace(data.cohort.listing, participants=table)
     cohort = replace(data.cohort, scans=tuple(scans), listing=listing)
-    noise = _noise(data.baseline_data.values, chosen, rng)
-    series = data.baseline_data.series
+    noise = _noise(data.values, chosen, rng)
+    series = data.series
     noisy = _noisy_series(series, chosen, rng) if series else None
-    return data.replaced(cohort, noise, noisy), np.setdiff1d(test, chosen)
+    return data.replace(cohort, noise, noisy), np.setdiff1d(test, chosen)
 
 
 def _noise(values: FloatArray, rows: NDArray[np.intp], rng: np.random.Generator) -> FloatArray:

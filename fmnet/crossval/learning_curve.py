@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnet.crossval.data import StudyData
 from fmnet.crossval.fold_loop import NETWORK, Pipeline, fold_seed
 from fmnet.crossval.reruns import run_once
 from fmnet.data.folds import Fold
@@ -21,6 +20,7 @@ from fmnet.evaluation.learning_curve_fit import (
     people_needed,
 )
 from fmnet.evaluation.metrics import add_units, auc_draws, model_metrics
+from fmnet.training.scan_set import ScanSet
 from fmnet.types import Count, PartialShare
 
 #: Part of the seed that people are left out with.
@@ -86,7 +86,7 @@ def thin_fold(fold: Fold, label_of: dict[str, int], share: float, seed: int) -> 
 def run_learning_curve(
     plan: LearningCurvePlan,
     pipeline: Pipeline,
-    data: StudyData,
+    data: ScanSet,
     folds: list[Fold],
     predictions: pd.DataFrame,
     rival: str,

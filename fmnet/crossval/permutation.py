@@ -12,16 +12,16 @@ from tqdm import tqdm
 
 from fmnet.baselines.base import Baseline
 from fmnet.baselines.linear import VoxelModel
-from fmnet.crossval.data import StudyData
 from fmnet.crossval.exchangeability import PERMUTATION, check_exchangeable, permute_labels
 from fmnet.crossval.fold_loop import NETWORK, Pipeline, score_folds
 from fmnet.crossval.workers import map_units
 from fmnet.data.folds import Fold
+from fmnet.earlier import EARLIER_NETWORK, rename_network
 from fmnet.errors import Fault, FoldsError
 from fmnet.evaluation.metrics import count_pairs
-from fmnet.inference.exported_model import EARLIER_NETWORK, rename_network
 from fmnet.runs.fold_checkpoints import WHOLE, Shard
 from fmnet.runs.run_files import read_sealed, write_sealed
+from fmnet.training.scan_set import ScanSet
 from fmnet.types import Count, NonNegativeCount
 
 #: How often labels are drawn again where folds can't be made for them.
@@ -51,7 +51,7 @@ class PermutationPlan:
 
 
 def run_permutations_together(
-    pipeline: Pipeline, data: StudyData, indices: list[int], n_repeats: int
+    pipeline: Pipeline, data: ScanSet, indices: list[int], n_repeats: int
 ) -> list[dict[str, float]]:
     """Shuffle labels, once for each index, and run the whole pipeline on them; AUC by model.
 
@@ -66,8 +66,8 @@ def run_permutations_together(
 
 
 def _permute(
-    pipeline: Pipeline, data: StudyData, index: int, n_repeats: int
-) -> tuple[StudyData, list[Fold]]:
+    pipeline: Pipeline, data: ScanSet, index: int, n_repeats: int
+) -> tuple[ScanSet, list[Fold]]:
     """Shuffle labels and make folds for them.
 
     Labels for which no folds can be made, as two people of one class at one site may be, are drawn
@@ -80,7 +80,7 @@ def _permute(
             folds = pipeline.build_folds(cohort)
         except FoldsError:
             continue
-        return data.relabelled(cohort), [fold for fold in folds if fold.repeat < n_repeats]
+        return data.relabel(cohort), [fold for fold in folds if fold.repeat < n_repeats]
     raise FoldsError(_no_folds())
 
 
@@ -97,7 +97,7 @@ def _auc(table: pd.DataFrame) -> float:
 
 def run_permutations(
     pipeline: Pipeline,
-    data: StudyData,
+    data: ScanSet,
     plan: PermutationPlan,
     folder: Path,
     given: Path | None = None,
@@ -218,7 +218,7 @@ def summarise_choice(
 
 
 def _run_all(
-    pipeline: Pipeline, data: StudyData, indices: list[int], plan: PermutationPlan
+    pipeline: Pipeline, data: ScanSet, indices: list[int], plan: PermutationPlan
 ) -> Iterator[tuple[list[int], list[dict[str, float]]]]:
     folds = pipeline.build_folds(data.cohort)
     n_folds = sum(fold.repeat < plan.n_repeats for fold in folds)
@@ -228,9 +228,7 @@ def _run_all(
     return map_units(_run_unit, shared, units, pipeline.n_jobs)
 
 
-def _run_unit(
-    shared: tuple[Pipeline, StudyData, int], indices: list[int]
-) -> list[dict[str, float]]:
+def _run_unit(shared: tuple[Pipeline, ScanSet, int], indices: list[int]) -> list[dict[str, float]]:
     pipeline, data, n_repeats = shared
     return run_permutations_together(pipeline, data, indices, n_repeats)
 

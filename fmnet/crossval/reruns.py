@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from fmnet.crossval.data import StudyData
 from fmnet.crossval.fold_loop import Pipeline, crossvalidate
 from fmnet.crossval.harmonise import (
     SiteHarmoniser,
@@ -25,6 +24,7 @@ from fmnet.evaluation.metrics import add_units, study_metrics
 from fmnet.runs.fold_checkpoints import Parts, digest_of
 from fmnet.runs.run_files import list_damaged, write_run_files
 from fmnet.runs.run_folder import read_predictions, table_text
+from fmnet.training.scan_set import ScanSet
 from fmnet.types import Count
 
 #: Why ComBat can't be run where the network would not read what it changes.
@@ -70,7 +70,7 @@ class Rerun:
     ----------
     name, title : str
         For files and for people.
-    data : StudyData
+    data : ScanSet
         Scans to run on.
     folds : list of Fold
         Their folds; empty if something is lacking.
@@ -80,12 +80,12 @@ class Rerun:
 
     name: str
     title: str
-    data: StudyData
+    data: ScanSet
     folds: list[Fold]
     lacking: str = ""
 
 
-def plan_reruns(plan: SensitivityPlan, pipeline: Pipeline, data: StudyData) -> list[Rerun]:
+def plan_reruns(plan: SensitivityPlan, pipeline: Pipeline, data: ScanSet) -> list[Rerun]:
     """Prepare every rerun asked for, and say of each that isn't possible why."""
     reruns = []
     if plan.leave_site_out:
@@ -103,7 +103,7 @@ def plan_reruns(plan: SensitivityPlan, pipeline: Pipeline, data: StudyData) -> l
 
 
 def run_reruns(
-    plan: SensitivityPlan, pipeline: Pipeline, data: StudyData, folder: Path
+    plan: SensitivityPlan, pipeline: Pipeline, data: ScanSet, folder: Path
 ) -> dict[str, Any]:
     """Run what `folder` doesn't hold yet; one out-of-fold table a rerun.
 
@@ -126,7 +126,7 @@ def run_reruns(
 
 
 def run_once(
-    pipeline: Pipeline, data: StudyData, folds: list[Fold], title: str, folder: Path, name: str
+    pipeline: Pipeline, data: ScanSet, folds: list[Fold], title: str, folder: Path, name: str
 ) -> pd.DataFrame:
     """Cross-validate network and baselines, or read what an earlier call wrote for these folds."""
     path = folder / f"{name}_{_digest(folds, sorted(pipeline.baselines))}.tsv"
@@ -143,7 +143,7 @@ def _digest(folds: list[Fold], models: list[str]) -> str:
     return digest_of(folds_table(folds).to_csv(index=False) + ",".join(models))
 
 
-def _site_rerun(pipeline: Pipeline, data: StudyData) -> Rerun:
+def _site_rerun(pipeline: Pipeline, data: ScanSet) -> Rerun:
     name, title = "leave_site_out", "leave one site out"
     try:
         inner_splits = len(pipeline.build_folds(data.cohort)[0].validation)
@@ -153,9 +153,9 @@ def _site_rerun(pipeline: Pipeline, data: StudyData) -> Rerun:
     return Rerun(name, title, data, folds)
 
 
-def _harmonised_rerun(plan: SensitivityPlan, pipeline: Pipeline, data: StudyData) -> Rerun:
+def _harmonised_rerun(plan: SensitivityPlan, pipeline: Pipeline, data: ScanSet) -> Rerun:
     name, title = "harmonised", "sites harmonised by ComBat"
-    if data.smoothed.series:
+    if data.reads_series:
         return Rerun(name, title, data, [], NO_MAPS)
     if lacking := harmonisation_lacks(data.cohort):
         return Rerun(name, title, data, [], lacking)
@@ -168,7 +168,7 @@ def _harmonised_rerun(plan: SensitivityPlan, pipeline: Pipeline, data: StudyData
 
 
 def _matched_rerun(
-    plan: SensitivityPlan, pipeline: Pipeline, data: StudyData, people: pd.DataFrame, column: str
+    plan: SensitivityPlan, pipeline: Pipeline, data: ScanSet, people: pd.DataFrame, column: str
 ) -> Rerun:
     # the name becomes that of a file
     name, title = re.sub(r"\W+", "_", f"matched_{column}"), f"groups matched on {column}"

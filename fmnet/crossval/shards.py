@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from fmnet.crossval.data import StudyData
 from fmnet.crossval.fold_loop import Pipeline, score_shard
 from fmnet.crossval.permutation import PermutationPlan, count_permutations, run_permutations
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.folds_file import folds_table
-from fmnet.inference.exported_model import LINEAR_FOLDER, NETWORK_FOLDER
+from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER
 from fmnet.runs.fold_checkpoints import Parts, Shard, digest_of
 from fmnet.runs.run_files import list_damaged, read_sealed
 from fmnet.runs.run_folder import code_hash, fixed_settings, table_text
+from fmnet.training.scan_set import ScanSet
 
 #: Folder of what is done while results are still to come.
 PARTS = "parts"
@@ -76,7 +76,7 @@ def damaged_before(parts: Parts, folder: Path) -> list[str]:
 def work_on_shard(
     shard: Shard,
     pipeline: Pipeline,
-    data: StudyData,
+    data: ScanSet,
     folds: list[Fold],
     n_seeds: int,
     permutation: PermutationPlan,

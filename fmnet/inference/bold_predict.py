@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.cleaned import CleanedBold
 from fmnet.bold.maps import compute_maps, parse_maps
 from fmnet.bold.open_run import AcquiredBold
-from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.data.maps import coverage_fault, low_coverage
 from fmnet.data.store import ArrayStore
 from fmnet.data.volume import FloatArray

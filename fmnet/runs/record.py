@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnet.bold.settings import CleaningSettings
-from fmnet.crossval.data import StudyData
+from fmnet.bold.confounds import CleaningSettings
 from fmnet.crossval.fold_loop import NETWORK
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
@@ -19,7 +18,7 @@ from fmnet.inference.bold_contract import CONTRACT, BoldContract
 from fmnet.inference.quality import Reference, fit_reference, temporal_sd
 from fmnet.inference.series_preparation import AnyPreparation, SeriesPreparation
 from fmnet.networks.backbones import ScoreNetwork
-from fmnet.networks.closed_form import path_shares
+from fmnet.networks.closed_form import path_fractions
 from fmnet.networks.rebuild import NetworkDescription
 from fmnet.runs.run_files import as_json, read_json, write_run_files
 from fmnet.runs.run_folder import (
@@ -29,6 +28,7 @@ from fmnet.runs.run_folder import (
     write_model,
 )
 from fmnet.training.calibration import ScoreScale, fit_calibration
+from fmnet.training.scan_set import ScanSet
 
 #: Columns of cohort.tsv that say what scores come from.
 IDENTITY = ("scan_id", "label", "used", "source_sha256")
@@ -40,7 +40,7 @@ class Results:
 
     Parameters
     ----------
-    data : StudyData
+    data : ScanSet
         Who was in it.
     folds : list of Fold
         How they were split.
@@ -54,7 +54,7 @@ class Results:
         The first repeat once more under other seeds; may be empty.
     """
 
-    data: StudyData
+    data: ScanSet
     folds: list[Fold]
     predictions: pd.DataFrame
     n_epochs: list[int]
@@ -101,7 +101,7 @@ class FinalModel:
     scale: ScoreScale | None = None
 
 
-def read_results(folder: Path, data: StudyData, folds: list[Fold]) -> Results:
+def read_results(folder: Path, data: ScanSet, folds: list[Fold]) -> Results:
     """Read what an earlier call wrote for the same configuration.
 
     Raises
@@ -128,7 +128,7 @@ def read_results(folder: Path, data: StudyData, folds: list[Fold]) -> Results:
     return Results(data, folds, predictions, n_epochs, lacking, again)
 
 
-def _check_same_data(folder: Path, data: StudyData, folds: list[Fold]) -> None:
+def _check_same_data(folder: Path, data: ScanSet, folds: list[Fold]) -> None:
     """Raise `RunError` unless maps, labels and folds are those that the scores come from."""
     labels = data.cohort.listing.labels
     groups = {"label": (labels.positive, labels.negative)}  # one may be called NA
@@ -154,10 +154,10 @@ def _rows(people: pd.DataFrame) -> list[str]:
 
 
 def _check_complete(
-    folder: Path, predictions: pd.DataFrame, data: StudyData, folds: list[Fold]
+    folder: Path, predictions: pd.DataFrame, data: ScanSet, folds: list[Fold]
 ) -> None:
     """Raise `RunError` unless every model has scored every test scan of every fold."""
-    expected = sum(len(data.smoothed.rows(fold.test)) for fold in folds)
+    expected = sum(len(data.rows(fold.test)) for fold in folds)
     short = {
         str(name): len(rows) for name, rows in predictions.groupby("model") if len(rows) != expected
     }
@@ -252,7 +252,7 @@ def write_final(
         seed,
         models,
         control,
-        path_shares(final.network),
+        path_fractions(final.network),
         titles,
         final.screen,
     )
@@ -268,12 +268,12 @@ def write_final(
     )
 
 
-def _reference(data: StudyData, preparation: AnyPreparation) -> Reference:
+def _reference(data: ScanSet, preparation: AnyPreparation) -> Reference:
     """Describe what the model was trained on: maps, or how much series vary."""
     motion = [mean for stored in data.cohort.stored for mean in stored.mean_fd_mm]
-    values = data.baseline_data.values
+    values = data.values
     if isinstance(preparation, SeriesPreparation):
-        values = np.stack([temporal_sd(series.values()) for series in data.smoothed.series])
+        values = np.stack([temporal_sd(series.values()) for series in data.series])
     return fit_reference(values, preparation.contrasts, motion)
 
 

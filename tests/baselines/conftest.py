@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fmnet.baselines.base import BaselineData
 from fmnet.data.maps import Series
+from fmnet.training.scan_set import MapScans
 
 N, V = 30, 210
 #: Networks lie on voxels 0 to 69, 70 to 139 and 140 to 209.
@@ -25,7 +25,7 @@ def draw_courses(rng, n_volumes, coupling):
 def build_bold(build_data, tmp_path):
     """Baseline data of BOLD runs; every other person has the coupling given, the rest none."""
 
-    def build(coupling=0.0, spoil=None, seed=0, **more) -> BaselineData:
+    def build(coupling=0.0, spoil=None, seed=0, **more) -> MapScans:
         rng, series = np.random.default_rng(seed), []
         for row in range(N):
             n_volumes = 60 + row % 7
@@ -38,6 +38,6 @@ def build_bold(build_data, tmp_path):
             np.save(path, values.astype(np.float32))
             series.append(Series((path,), (n_volumes,), 2.0))
         maps = build_data(**more)
-        return BaselineData(maps.cohort, maps.values, tuple(series))
+        return MapScans(maps.cohort, maps.values, maps.settings, tuple(series))
 
     return build

@@ -131,7 +131,7 @@ def test_nothing_is_learned_twice_within_a_fold(build_bold, fold, searches, monk
     data = build_bold()
     score_fold(Connectivity(n_networks=3), data, fold)
     assert sorted(searches) == sorted(fits) == [10, 10, 20]
-    score_fold(Connectivity("correlation", n_networks=3), data.relabelled(data.cohort), fold)
+    score_fold(Connectivity("correlation", n_networks=3), data.relabel(data.cohort), fold)
     assert len(searches) == 3
     assert len(fits) == 6
 

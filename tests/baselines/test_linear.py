@@ -10,7 +10,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from fmnet.baselines.base import BaselineData, score_fold
+from fmnet.baselines.base import score_fold
 from fmnet.baselines.constant import Dummy
 from fmnet.baselines.linear import (
     LinearSvm,
@@ -21,6 +21,7 @@ from fmnet.baselines.linear import (
 )
 from fmnet.data.folds import Fold
 from fmnet.data.grid import Grid
+from fmnet.training.scan_set import MapScans
 
 PEOPLE = [f"sub-{number:02}" for number in range(30)]
 FOLD = Fold(
@@ -28,10 +29,10 @@ FOLD = Fold(
 )
 
 
-def make_data(values) -> BaselineData:
+def make_data(values) -> MapScans:
     mask = np.zeros((7, 8, 9), dtype=bool)
     mask[1:6, 1:7, 1:8] = True
-    return BaselineData(
+    return MapScans(
         SimpleNamespace(
             labels=np.arange(30) % 2,
             participant_ids=PEOPLE,

@@ -6,7 +6,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from sklearn.metrics import roc_auc_score
 
-from fmnet.baselines.base import BaselineData, score_fold
+from fmnet.baselines.base import score_fold
 from fmnet.baselines.shortcuts import (
     Coverage,
     FileGrid,
@@ -15,6 +15,7 @@ from fmnet.baselines.shortcuts import (
     TemporalSnr,
     roughness,
 )
+from fmnet.training.scan_set import MapScans
 
 LABELS = np.arange(30) % 2
 
@@ -100,7 +101,7 @@ def test_training_scans_of_equal_coverage_say_nothing(build_data, fold, noise):
 def with_tsnr(data, tsnr):
     stored = tuple(SimpleNamespace(tsnr=one) for one in tsnr)
     cohort = replace(data.cohort, stored=stored)
-    return BaselineData(cohort, data.values)
+    return MapScans(cohort, data.values)
 
 
 def test_temporal_snr_sees_how_noisy_runs_are(build_data, fold):

@@ -15,9 +15,8 @@ from fmnet.bold.cleaning import (
     cleaning_matrix,
     signal_to_noise,
 )
-from fmnet.bold.confounds import Nuisance
+from fmnet.bold.confounds import CleaningSettings, Nuisance
 from fmnet.bold.decoded import RunFacts, StoredRun
-from fmnet.bold.settings import CleaningSettings
 from fmnet.errors import VolumeError
 
 UNFILTERED = CleaningSettings("motion6", None, None)

@@ -44,7 +44,7 @@ def data(build_study):
 @pytest.mark.parametrize("model", [SVM, RIDGE, LDA])
 def test_network_scores_new_maps_as_the_baseline_does(data, fold, model):
     final = fit_linear("name", model, data, fold)
-    scans = data.baseline_data
+    scans = data
     choice = fwhm_mm, setting = model.choose(scans, fold)
     assert final.preparation.fwhm_mm == fwhm_mm
     assert (final.c, final.screen) == ((None, setting) if model is LDA else (setting, None))
@@ -58,8 +58,7 @@ def test_network_scores_new_maps_as_the_baseline_does(data, fold, model):
 
 
 def test_preparation_keeps_what_the_study_asks_of_a_map(data, fold):
-    settings = replace(data.smoothed.settings, min_coverage=0.7)
-    asked = replace(data, smoothed=replace(data.smoothed, settings=settings))
+    asked = replace(data, settings=replace(data.settings, min_coverage=0.7))
     assert fit_linear("name", SVM, asked, fold).preparation.min_coverage == 0.7
 
 

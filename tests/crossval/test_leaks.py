@@ -1,4 +1,4 @@
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -18,13 +18,13 @@ from fmnet.crossval.harmonise import SiteHarmoniser
 from fmnet.crossval.leaks import check_leaks
 from fmnet.data.maps import Series
 from fmnet.errors import LeakError
-from fmnet.training.cohort import SmoothedCohort
+from fmnet.training.scan_set import MapScans
 
 SITES = [f"site-{row // 2 % 2}" for row in range(30)]
 
 
 @dataclass(frozen=True, eq=False)
-class FittedOnEverybody(SmoothedCohort):
+class FittedOnEverybody(MapScans):
     """Standardises by all scans, as many published pipelines do."""
 
     def fit(self, train):
@@ -81,9 +81,9 @@ def test_decoders_of_nilearn_see_no_test_scans(build_study, fold, decoder):
 
 def test_preparation_fitted_on_all_scans_is_refused(build_study, fold):
     data = build_study()
-    leaking = FittedOnEverybody(**vars(data.smoothed))
+    leaking = FittedOnEverybody(data.cohort, data.values, data.settings)
     with pytest.raises(LeakError, match="the preparation: found something that changes"):
-        check_leaks({}, replace(data, smoothed=leaking), fold, seed=0)
+        check_leaks({}, leaking, fold, seed=0)
 
 
 def test_harmonisation_of_all_scans_is_refused(build_study, fold):
@@ -124,8 +124,7 @@ def bold_study(build_study, tmp_path):
         values[:, row] = np.nan
         np.save(path := tmp_path / f"{row}.npy", values)
         series.append(Series((path,), (len(values),), 2.0))
-    other = data.baseline_data.replaced(data.cohort, data.baseline_data.values, tuple(series))
-    return replace(data, baseline_data=other)
+    return data.replace(data.cohort, data.values, tuple(series))
 
 
 def test_baseline_that_looks_at_the_series_of_test_scans_is_named(bold_study, fold):

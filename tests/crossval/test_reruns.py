@@ -4,6 +4,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from fmnet.training.optimiser import Recipe
 
 from fmnet.baselines.constant import Dummy
 from fmnet.baselines.linear import LinearSvm
@@ -13,7 +14,6 @@ from fmnet.data.folds import build_folds
 from fmnet.data.maps import Series
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.training.fit import Trainable
-from fmnet.training.optimiser import Recipe
 from fmnet.training.trainer import build_trainer
 
 EVERYTHING = SensitivityPlan(True, True, ["fd"], ["linear_svm"])
@@ -65,7 +65,7 @@ def test_matched_groups_are_alike(build_study, pipeline):
     assert 6 < len(kept.scans) < 30
     assert kept.labels.sum() * 2 == len(kept.scans)
     assert value.groupby(kept.labels).mean().diff().abs().iloc[1] < 0.005
-    assert len(rerun.data.smoothed.values) == len(rerun.data.baseline_data.values) == len(value)
+    assert len(rerun.data.values) == len(value)
 
 
 def test_groups_are_matched_on_motion_under_any_usual_name(build_study, pipeline):
@@ -115,8 +115,8 @@ def test_damaged_scores_are_made_again(build_study, pipeline, tmp_path):
 
 def test_time_series_are_not_harmonised(build_study, pipeline):
     data = build_study(site=SITES)
-    series = (Series((), (60,), 2.0),) * 30
-    reading = replace(data, smoothed=replace(data.smoothed, series=series))
+    data = replace(data, series=(Series((), (60,), 2.0),) * 30)
+    reading = data.reading_series(60)
     (rerun,) = plan_reruns(SensitivityPlan(harmonise_sites=True), pipeline, reading)
     assert (rerun.folds, rerun.lacking) == (
         [],

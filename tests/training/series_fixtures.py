@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+from cohort_fixtures import list_cohort
 
 from fmnet.data.grid import Grid
 from fmnet.data.maps import Series
-from fmnet.inference.series_preparation import SeriesPreparation
-from fmnet.training.series import FittedSeries
+from fmnet.inference.preparation import PreparationSettings
+from fmnet.training.scan_set import SeriesScans
 
 SHAPE = (5, 6, 7)
 
@@ -38,7 +39,7 @@ def draw_run(rng, grid: Grid, n_volumes: int, is_coupled: bool):
     return values
 
 
-def make_series_cohort(folder: Path, n=12, window_volumes=0, lengths=(20, 24, 31)) -> FittedSeries:
+def make_series_cohort(folder: Path, n=12, window_volumes=0, lengths=(20, 24, 31)) -> SeriesScans:
     """Scans of several lengths whose labels alternate."""
     rng, grid = np.random.default_rng(0), make_grid()
     labels = np.arange(n) % 2
@@ -46,5 +47,14 @@ def make_series_cohort(folder: Path, n=12, window_volumes=0, lengths=(20, 24, 31
         write_series(folder, f"s{k}", [draw_run(rng, grid, lengths[k % len(lengths)], labels[k])])
         for k in range(n)
     )
-    preparation = SeriesPreparation(grid, ("bold",), 0.5, window_volumes)
-    return FittedSeries(series, labels, preparation, [f"sub-{k:02}" for k in range(n)])
+    return fitted_series(series, labels, window_volumes)
+
+
+def fitted_series(series, labels, window_volumes=0) -> SeriesScans:
+    """Scans of these series, whose maps are all 0."""
+    cohort = list_cohort(labels, make_grid(), ("alff",))
+    maps = np.zeros((len(labels), 1, cohort.grid.n_voxels), np.float32)
+    scans = SeriesScans(
+        cohort, maps, PreparationSettings(), tuple(series), window_volumes=window_volumes
+    )
+    return scans.fit(np.arange(len(labels)))

@@ -3,19 +3,18 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from fmnet.training.batches import SeriesDataModule, build_data
+from fmnet.training.datamodule import StackDataModule
+from fmnet.training.optimiser import Recipe
+from fmnet.training.scoring import score_scans
 from series_fixtures import SHAPE, make_series_cohort
 from training_fixtures import make_cohort, make_training
 
 from fmnet.errors import ConfigError
-from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.series import build_learned_seeds
 from fmnet.training.augmentation import Augmentation
-from fmnet.training.batches import SeriesDataModule, build_data
-from fmnet.training.cohort import SmoothedCohort
 from fmnet.training.compute import Compute, plan_compute
-from fmnet.training.datamodule import StackDataModule
 from fmnet.training.fit import fit_networks
-from fmnet.training.optimiser import Recipe
 
 BUILD = partial(build_learned_seeds, n_seeds=2, backbone="small_cnn")
 
@@ -27,16 +26,6 @@ def cohort(tmp_path):
 
 def training_of(cohort, n_epochs=2, seed=0):
     return make_training(cohort, np.arange(8, 12), n_epochs, seed, train=np.arange(8))
-
-
-def smoothed_of(cohort) -> SmoothedCohort:
-    n = len(cohort.labels)
-    grid = cohort.preparation.grid
-    maps = np.zeros((n, 1, grid.n_voxels), np.float32)
-    return SmoothedCohort(
-        maps, cohort.labels, cohort.units, grid, ("alff",), PreparationSettings(),
-        series=cohort.series,
-    )  # fmt: skip
 
 
 def test_what_is_read_decides_what_feeds(cohort):
@@ -69,7 +58,7 @@ def test_epochs_of_a_series_network_are_recorded_as_scored_in_use(make_trainable
     assert (done.first_epoch, len(done.losses)) == (1, 2)
     assert [scores.shape for scores in done.scores] == [(4,), (4,)]
     assert not np.array_equal(done.scores[0], done.scores[1])
-    held_out = cohort.scores(done.network, training.validation)
+    held_out = score_scans(done.network, cohort, training.validation)
     np.testing.assert_allclose(done.scores[-1], held_out, atol=1e-5)
     again = fit_networks(trainable, [training])[0]
     np.testing.assert_array_equal(again.scores[-1], done.scores[-1])
@@ -107,20 +96,19 @@ def test_volumes_of_a_window_are_changed_alike(make_trainable, cohort):
 def test_settings_that_series_have_no_use_for_are_refused(make_trainable, cohort, compute, name):
     trainable = make_trainable(build_network=BUILD)
     with pytest.raises(ConfigError, match=rf"{name}: .*for a network that reads time series"):
-        plan_compute(trainable, compute, smoothed_of(cohort))
+        plan_compute(trainable, compute, cohort)
 
 
 def test_series_are_trained_one_at_a_time_from_disk(make_trainable, cohort):
-    planned = plan_compute(make_trainable(build_network=BUILD), Compute(), smoothed_of(cohort))
+    planned = plan_compute(make_trainable(build_network=BUILD), Compute(), cohort)
     assert (planned.n_stacked, planned.is_resident) == (1, False)
 
 
 def test_every_fit_takes_the_same_series(cohort):
-    smoothed = smoothed_of(cohort)
-    fitted = smoothed.fit(np.arange(3))
-    assert fitted.values is smoothed.series
-    assert smoothed.input_shape[1:] == SHAPE
-    assert smoothed.subset(np.array([4, 2])).series == (cohort.series[4], cohort.series[2])
+    fitted = cohort.fit(np.arange(3))
+    assert fitted.values is cohort.values
+    assert fitted.series is cohort.series
+    assert cohort.input_shape[1:] == SHAPE
 
 
 def test_series_of_people_held_out_change_nothing_that_is_learned(make_trainable, tmp_path):

@@ -1,16 +1,16 @@
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from cohort_fixtures import with_labels
+from fmnet.training.closed_form_fit import can_start, split_units, start_network
+from fmnet.training.optimiser import Recipe
 from training_fixtures import make_cohort, make_training
 
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.closed_form import build_scale_space
-from fmnet.training.closed_form_fit import can_start, split_units, start_network
 from fmnet.training.fit import fit_networks
-from fmnet.training.optimiser import Recipe
 
 BUILD = partial(build_scale_space, bands_mm=[[0.0, 12.0], [8.0, 24.0]])
 
@@ -30,9 +30,10 @@ def test_networks_without_a_start_stay_as_they_are(cohort):
 
 def test_only_training_scans_are_looked_at(cohort):
     train = np.arange(16)
-    spoilt = replace(cohort, values=cohort.values.copy(), labels=cohort.labels.copy())
-    spoilt.values[16:] = 1e6
-    spoilt.labels[16:] = 1 - spoilt.labels[16:]
+    values, labels = cohort.values.copy(), cohort.labels.copy()
+    values[16:] = 1e6
+    labels[16:] = 1 - labels[16:]
+    spoilt = with_labels(cohort, labels, values=values)
     one, other = (
         start_network(BUILD(data.preparation.input_shape), make_training(data, train=train))
         for data in (cohort, spoilt)

@@ -5,25 +5,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from fmnet.training.optimiser import Recipe
 from training_fixtures import make_cohort
 
 from fmnet.errors import ConfigError
-from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.closed_form import build_scale_space
 from fmnet.training import compute
 from fmnet.training.augmentation import build_augmentation
-from fmnet.training.cohort import SmoothedCohort
 from fmnet.training.compute import Compute, count_processes, plan_compute
-from fmnet.training.optimiser import Recipe
 from fmnet.training.trainer import build_trainer
 
 
 @pytest.fixture
 def cohort():
-    fitted = make_cohort()
-    people = [f"sub-{number:02}" for number in range(12)]
-    grid = fitted.preparation.grid
-    return SmoothedCohort(fitted.values, fitted.labels, people, grid, ("a",), PreparationSettings())
+    return make_cohort()
 
 
 def test_on_a_cpu_one_at_a_time_and_in_memory(make_trainable, cohort):
@@ -90,7 +85,8 @@ def test_networks_that_would_depend_on_one_another_are_not_stacked(
 
 def test_network_that_the_grid_is_too_small_for_is_known_at_once(make_trainable, cohort):
     small = replace(cohort.grid, mask=np.ones((2, 2, 2), dtype=bool))
-    cohort = replace(cohort, grid=small, values=np.zeros((12, 1, 8), dtype=np.float32))
+    other = replace(cohort.cohort, grid=small)
+    cohort = replace(cohort, cohort=other, values=np.zeros((12, 1, 8), dtype=np.float32))
     with pytest.raises(ConfigError, match="too small for this network"):
         plan_compute(make_trainable(), Compute(), cohort)
 

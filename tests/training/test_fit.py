@@ -5,6 +5,9 @@ from shutil import which
 import numpy as np
 import pytest
 import torch
+from cohort_fixtures import with_labels
+from fmnet.training.optimiser import Recipe
+from fmnet.training.scoring import predict_scores
 from sklearn.metrics import roc_auc_score
 from training_fixtures import make_cohort, make_training
 
@@ -12,8 +15,6 @@ from fmnet.networks.backbones import build_densenet, build_resnet, build_small_c
 from fmnet.training.augmentation import Augmentation
 from fmnet.training.fit import fit_networks
 from fmnet.training.loggers import build_csv_logger, build_tensorboard_logger
-from fmnet.training.optimiser import Recipe
-from fmnet.training.scoring import predict_scores
 from fmnet.training.trainer import build_trainer
 
 ALL = np.arange(12)
@@ -31,14 +32,14 @@ def assert_same_weights(one, other, **tolerance):
 def test_learns_a_plain_effect(make_trainable):
     fitted = fit_one(make_trainable(), make_training(make_cohort(), n_epochs=8))
     new = make_cohort(seed=1)
-    scores = predict_scores(fitted.network, new.images(ALL))
+    scores = predict_scores(fitted.network, new.inputs(ALL))
     assert scores.shape == (12,)
     assert roc_auc_score(new.labels, scores) > 0.9
     assert not fitted.network.training
 
 
 def test_same_seed_same_network_other_seed_another(make_trainable):
-    images = make_cohort(seed=1).images(ALL)
+    images = make_cohort(seed=1).inputs(ALL)
     scores = [
         predict_scores(
             fit_one(make_trainable(), make_training(make_cohort(), seed=seed)).network, images
@@ -62,7 +63,7 @@ def test_loss_is_weighted_by_class(make_trainable):
     labels = np.array([1] + [0] * 11)
     cohort = make_cohort(labels=labels)
     fitted = fit_one(make_trainable(), make_training(cohort, ALL, n_epochs=1))
-    scores = torch.from_numpy(predict_scores(fitted.network, cohort.images(ALL)))
+    scores = torch.from_numpy(predict_scores(fitted.network, cohort.inputs(ALL)))
     per_scan = torch.nn.functional.softplus(
         torch.where(torch.from_numpy(labels) == 1, -scores, scores)
     )
@@ -114,7 +115,7 @@ def test_trained_together_as_one_at_a_time(make_trainable, build_network, tolera
     """
     cohort = make_cohort(n=20, shape=(31, 32, 33))
     shifted = replace(cohort.preparation, mean=cohort.preparation.mean + 0.1)
-    other = replace(cohort, labels=1 - cohort.labels, preparation=shifted)
+    other = with_labels(cohort, 1 - cohort.labels, preparation=shifted)
     trainings = [
         make_training(cohort, np.arange(12, 20), 3, 0, "a", ALL),
         make_training(other, np.arange(3), 3, 1, "b", np.arange(8, 20)),
@@ -130,8 +131,8 @@ def test_trained_together_as_one_at_a_time(make_trainable, build_network, tolera
         for mine, theirs in zip(alone.scores, one.scores, strict=True):
             np.testing.assert_allclose(mine, theirs, atol=tolerance)
         np.testing.assert_allclose(
-            predict_scores(one.network, cohort.images(ALL)),
-            predict_scores(alone.network, cohort.images(ALL)),
+            predict_scores(one.network, cohort.inputs(ALL)),
+            predict_scores(alone.network, cohort.inputs(ALL)),
             atol=tolerance,
         )
 
@@ -189,5 +190,5 @@ def test_gpu_in_bf16_learns_too(make_trainable, n_stacked):
     trainings = [make_training(make_cohort(), n_epochs=8, seed=seed) for seed in range(4)]
     new = make_cohort(seed=1)
     for fitted in fit_networks(trainable, trainings):
-        scores = predict_scores(fitted.network, new.images(ALL))
+        scores = predict_scores(fitted.network, new.inputs(ALL))
         assert roc_auc_score(new.labels, scores) > 0.9

@@ -3,6 +3,9 @@ from functools import partial
 
 import numpy as np
 import pytest
+from cohort_fixtures import list_cohort, with_labels
+from fmnet.training.fold import FoldTask, train_on_folds
+from fmnet.training.optimiser import Recipe
 
 from fmnet.data.folds import Fold
 from fmnet.data.grid import Grid
@@ -10,10 +13,8 @@ from fmnet.errors import TrainingError
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.closed_form import build_scale_space
-from fmnet.training.cohort import SmoothedCohort
 from fmnet.training.fit import Trainable
-from fmnet.training.fold import FoldTask, train_on_folds
-from fmnet.training.optimiser import Recipe
+from fmnet.training.scan_set import MapScans
 from fmnet.training.trainer import build_trainer
 
 PEOPLE = [f"sub-{number:02}" for number in range(12)]
@@ -29,7 +30,7 @@ def cohort():
     labels = np.arange(12) % 2
     values = rng.normal(size=(12, 1, grid.n_voxels)).astype(np.float32)
     values[labels == 1, :, :60] += 3
-    return SmoothedCohort(values, labels, PEOPLE, grid, ("a",), PreparationSettings(fwhm_mm=0.0))
+    return MapScans(list_cohort(labels, grid), values, PreparationSettings(fwhm_mm=0.0))
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_nothing_of_the_test_fold_reaches_network_or_preparation(cohort, trainab
     labels = cohort.labels.copy()
     labels[test] = 1 - labels[test]
     one = train_on_fold(trainable, cohort, FOLD, 0, "a")
-    other = train_on_fold(trainable, replace(cohort, values=spoilt, labels=labels), FOLD, 0, "a")
+    other = train_on_fold(trainable, with_labels(cohort, labels, values=spoilt), FOLD, 0, "a")
     rows = cohort.rows(FOLD.train)
     np.testing.assert_array_equal(one.scores(rows), other.scores(rows))
     np.testing.assert_array_equal(one.preparation.mean, other.preparation.mean)

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from fmnet.training.scoring import predict_scores
 from series_fixtures import SHAPE
 from torch import nn
 
 from fmnet.networks.backbones import ScoreNetwork
-from fmnet.training.scoring import mean_scores_of_windows, predict_scores
 
 
 class Total(nn.Module):
@@ -25,13 +25,6 @@ def test_batches_do_not_matter(rng, batch_size):
     found = predict_scores(ScoreNetwork(Total()), images, batch_size)
     assert (found.shape, found.dtype) == ((7,), np.float32)
     np.testing.assert_allclose(found, 2 * images.reshape(7, -1).sum(axis=1), rtol=1e-4, atol=1e-4)
-
-
-def test_scans_count_alike_whatever_their_number_of_windows(rng):
-    scans = [rng.normal(size=(n, 4, *SHAPE)).astype(np.float32) for n in (1, 5, 2)]
-    found = mean_scores_of_windows(ScoreNetwork(Total()), iter(scans), batch_size=2)
-    expected = [2 * scan.reshape(len(scan), -1).sum(axis=1).mean() for scan in scans]
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_nothing_is_kept_for_a_gradient(rng):

@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 import torch
-from series_fixtures import make_grid, make_series_cohort, write_series
+from fmnet.training.datamodule import Step
+from fmnet.training.scoring import score_scans
+from fmnet.training.series import RandomWindows, Volumes
+from series_fixtures import fitted_series, make_grid, make_series_cohort, write_series
 from torch import nn
 
-from fmnet.inference.series_preparation import SeriesPreparation
 from fmnet.networks.backbones import ScoreNetwork
-from fmnet.training.datamodule import Step
-from fmnet.training.series import FittedSeries, RandomWindows, Volumes
+from fmnet.training.scan_set import SeriesScans
 
 
 class FirstVolume(nn.Module):
@@ -27,10 +28,8 @@ def counting(folder, name, n_volumes, grid):
     return write_series(folder, name, [values])
 
 
-def cohort_of(series, window_volumes=0) -> FittedSeries:
-    preparation = SeriesPreparation(make_grid(), ("bold",), 0.5, window_volumes)
-    labels = np.arange(len(series)) % 2
-    return FittedSeries(tuple(series), labels, preparation, [str(k) for k in range(len(series))])
+def cohort_of(series, window_volumes=0) -> SeriesScans:
+    return fitted_series(series, np.arange(len(series)) % 2, window_volumes)
 
 
 def draw(cohort, window_volumes, seed, rows=(0, 1, 2), n_steps=1):
@@ -79,7 +78,7 @@ def test_voxels_without_data_in_a_run_are_0_as_in_use(tmp_path):
     first[:, 3] = np.nan
     second[:, 5] = np.nan
     cohort = cohort_of([write_series(tmp_path, "s", [first, second])])
-    whole = cohort.windows(0)[0][:, grid.mask]
+    whole = cohort.inputs(np.array([0]))[0][:, grid.mask]
     for length in (3, 14):
         window = draw(cohort, length, 1, rows=(0,))[0]["values"][0, 0].numpy()
         np.testing.assert_array_equal(window, whole[:length])
@@ -92,9 +91,9 @@ def test_scores_are_means_over_all_windows(tmp_path):
     network = ScoreNetwork(FirstVolume())
     share = grid.mask.mean()
     expected = np.array([np.mean([1, 5]), np.mean([1, 4, 8])]) * share
-    found = cohort.scores(network, np.array([0, 1]))
+    found = score_scans(network, cohort, np.array([0, 1]))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    np.testing.assert_array_equal(cohort.scores(network, np.array([1])), found[1:])
+    np.testing.assert_array_equal(score_scans(network, cohort, np.array([1])), found[1:])
 
 
 def test_volumes_are_read_one_scan_at_a_time(tmp_path):

@@ -1,16 +1,17 @@
 """Twelve small scans whose classes differ in one corner, and trainings on them."""
 
 import numpy as np
+from cohort_fixtures import list_cohort
+from fmnet.training.datamodule import Training
 
 from fmnet.data.grid import Grid
-from fmnet.inference.preparation import Preparation
-from fmnet.training.cohort import FittedCohort
-from fmnet.training.datamodule import Training
+from fmnet.inference.preparation import Preparation, PreparationSettings
+from fmnet.training.scan_set import MapScans
 
 SHAPE = (7, 8, 9)
 
 
-def make_cohort(n=12, seed=0, effect=4.0, labels=None, shape=SHAPE) -> FittedCohort:
+def make_cohort(n=12, seed=0, effect=4.0, labels=None, shape=SHAPE) -> MapScans:
     """Scans that are prepared already: mean 0 and weight 1 leave them as they are."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2 if labels is None else labels
@@ -21,8 +22,9 @@ def make_cohort(n=12, seed=0, effect=4.0, labels=None, shape=SHAPE) -> FittedCoh
     grid = Grid(mask, np.diag([4.0, 5.0, 6.0, 1.0]), "MNI152")
     zeros = np.zeros((1, grid.n_voxels), dtype=np.float32)
     preparation = Preparation(grid, ("a",), 0.0, 0.5, zeros, zeros + 1)
-    units = [f"sub-{number:02}" for number in range(n)]
-    return FittedCohort(images[:, :, mask], labels, preparation, units)
+    settings = PreparationSettings(fwhm_mm=0.0)
+    cohort = list_cohort(labels, grid)
+    return MapScans(cohort, images[:, :, mask], settings, preparation=preparation)
 
 
 def make_training(cohort, validation=None, n_epochs=3, seed=0, name="a", train=None) -> Training:

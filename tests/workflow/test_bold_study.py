@@ -10,12 +10,11 @@ import pytest
 from command_fixtures import call
 from run_tree import CONFOUNDS, IMAGE, RunTree
 
-from fmnet.baselines.base import BaselineData
 from fmnet.baselines.connectivity import Connectivity
 from fmnet.baselines.covariates import Columns
 from fmnet.baselines.linear import LinearSvm
 from fmnet.bold.bold_cohort import read_bold
-from fmnet.bold.settings import CleaningSettings
+from fmnet.bold.confounds import CleaningSettings
 from fmnet.data.cohort import open_cohort
 from fmnet.data.store import ArrayStore
 from fmnet.export.export import export_run
@@ -26,6 +25,7 @@ from fmnet.inference.companion_files import describe_run
 from fmnet.lockbox_evaluation import evaluate_lockbox, read_finals
 from fmnet.networks.rebuild import TRUSTED
 from fmnet.synthetic.bold_cohort_files import write_bold_cohort
+from fmnet.training.scan_set import MapScans
 
 pytestmark = pytest.mark.slow
 TINY = [
@@ -80,7 +80,7 @@ def expected(study, others):
     preparation = finals[0].preparation
     recipe = listing.recipe(preparation.grid, preparation.min_coverage)
     cohort = open_cohort(listing, ArrayStore(others.root.parent / "store", recipe))
-    scans = BaselineData(cohort, cohort.values(), cohort.series)
+    scans = MapScans(cohort, cohort.values(), series=cohort.series)
     return {final.name: final.scores(scans, np.arange(4)) for final in finals}
 
 

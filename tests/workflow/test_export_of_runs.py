@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fmnet.baselines.base import BaselineData, unseen_scale
+from fmnet.baselines.base import unseen_scale
 from fmnet.baselines.linear import LinearSvm
 from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import build_inner_folds
@@ -15,6 +15,7 @@ from fmnet.data.store import ArrayStore
 from fmnet.inference.calibration import read_calibration
 from fmnet.inference.predict import NewScan, predict_scan
 from fmnet.training.calibration import fit_calibration
+from fmnet.training.scan_set import MapScans
 
 #: Of the first four people.
 SCORES = [0.17245, 0.17763, -0.17155, -0.17341]
@@ -29,7 +30,7 @@ def open_data(finished, chosen, study_root):
     preparation = chosen.bundle.preparation
     store = ArrayStore(study_root / "store", MapsOnGrid(preparation.grid, preparation.min_coverage))
     cohort = open_cohort(finished.listing, store)
-    data, model = BaselineData(cohort, cohort.values()), LinearSvm((0.0, 12.0), (0.1, 1.0))
+    data, model = MapScans(cohort, cohort.values()), LinearSvm((0.0, 12.0), (0.1, 1.0))
     return data, model, model.choose(data, build_inner_folds(cohort, 2, 0))
 
 

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from fmnet.training.optimiser import Recipe
 from run_fixtures import study_settings
 from scipy.ndimage import affine_transform, gaussian_filter
 
@@ -17,7 +18,6 @@ from fmnet.baselines.constant import Dummy
 from fmnet.baselines.covariates import Columns
 from fmnet.baselines.linear import LinearSvm
 from fmnet.baselines.shortcuts import Coverage, FileGrid, Roughness, Scale
-from fmnet.crossval.data import build_study_data
 from fmnet.crossval.exchangeability import permute_labels
 from fmnet.crossval.fold_loop import fold_rows
 from fmnet.data.bids import read_bids
@@ -36,7 +36,7 @@ from fmnet.evaluation.metrics import add_units
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.study import run_study
 from fmnet.synthetic.maps_cohort import write_cohort
-from fmnet.training.optimiser import Recipe
+from fmnet.training.scan_set import MapScans
 
 BASELINES = {
     "dummy": Dummy(),
@@ -239,7 +239,7 @@ def judge(monkeypatch):
 
     def run(cohort, values, shortcuts=()):
         settings = PreparationSettings(voxel_size_mm=12, fwhm_mm=12.0)
-        data = build_study_data(cohort, values, settings).baseline_data
+        data = MapScans(cohort, values, settings)
         models = {"network": LinearSvm(fwhm_mm=(12.0,), c=(0.1,))}
         models |= {name: BASELINES[name] for name in shortcuts}
         folds = build_folds(cohort, n_splits=3, n_repeats=1, inner_splits=2)

@@ -93,8 +93,8 @@ def test_models_see_labels_and_values_in_the_same_order(planter):
     drawn = planter.draw("two_contrasts", 12, 0)
     data = drawn.prepare(PreparationSettings(fwhm_mm=0.0))
     assert np.array_equal(data.cohort.labels, drawn.labels)
-    assert np.array_equal(data.baseline_data.values, drawn.values)
-    assert data.smoothed.contrasts == ("contrast1", "contrast2")
+    assert np.array_equal(data.values, drawn.values)
+    assert data.contrasts == ("contrast1", "contrast2")
 
 
 def test_description_holds_what_a_regime_depends_on(planter, backgrounds):
