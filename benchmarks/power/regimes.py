@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from benchmarks.power.effect import Coefficients, Effect, Scene, ShiftedEffect, draw_shifted
-from fmnet.data.grid import smooth_values
+from fmnet.data.resample import smooth_values
 from fmnet.data.volume import FloatArray
 
 RegimeName = Literal[

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
@@ -17,14 +17,14 @@ from fmnet.bold.bold_run import BoldRun, CheckedRun, check_run
 from fmnet.bold.bold_values import RunValues
 from fmnet.data.grid import Grid
 from fmnet.data.maps import low_coverage
-from fmnet.data.placement import (
+from fmnet.data.resample import (
     Interpolation,
     Lookup,
     are_voxels,
     build_interpolation,
     build_lookup,
     coordinates,
-    linear_weights,
+    weights_between,
 )
 from fmnet.data.store import ArrayStore, Entry, Job, Stored
 from fmnet.data.volume import MNI_SPACES, OWN_SPACE, SPACES, FloatArray, check_space
@@ -202,7 +202,6 @@ class DecodedBold:
 
     grid: Grid | None = None
     min_coverage: float = 0.5
-    _weights: dict[bytes, Any] = field(default_factory=dict, init=False, repr=False)
 
     def store(self, run: BoldRun, job: Job) -> StoredRun:
         """Fetch the values of a run as acquired."""
@@ -263,10 +262,8 @@ class DecodedBold:
         if are_voxels(places):
             placement = build_lookup(places, order, support)
         else:
-            key = repr(order.shape).encode() + affine.tobytes()
-            if key not in self._weights:
-                self._weights[key] = linear_weights(places, order.shape)
-            placement = build_interpolation(self._weights[key], order, support)
+            weights = weights_between(self.grid, affine, order.shape)
+            placement = build_interpolation(weights, order, support)
         if not placement.known.any():
             raise checked.refusal(
                 "no overlap with the mask",

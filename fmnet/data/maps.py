@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnet.data.grid import Grid, place_on_grid
+from fmnet.data.grid import Grid
 from fmnet.data.image_files import RawImage
 from fmnet.data.map_values import check_values
 from fmnet.data.nifti import describe_grid, read_raw, read_volume, stated_stat
+from fmnet.data.resample import place_on_grid
 from fmnet.data.scans import Scan
 from fmnet.data.store import Entry, Job, Stored
 from fmnet.data.volume import FloatArray, Volume

@@ -10,9 +10,11 @@ import pytest
 from bold_geometry import BOLD_AFFINE, BOLD_SHAPE
 
 import fmnet.bold.decoded as decoded_module
+import fmnet.data.resample as resample
 from fmnet.bold.bold_run import BoldRun, check_run
 from fmnet.bold.decoded import DecodedBold, open_runs
-from fmnet.data.grid import Grid, place_on_grid
+from fmnet.data.grid import Grid
+from fmnet.data.resample import place_on_grid
 from fmnet.data.store import INDEX_NAME, ArrayStore
 from fmnet.data.volume import Volume
 from fmnet.errors import CohortError, StoreError, VolumeError
@@ -171,8 +173,8 @@ def test_template_s_own_voxels_are_kept_number_by_number(tmp_path, write_bold, r
 
 def test_one_set_of_weights_serves_all_runs_of_a_grid(tmp_path, write_bold, on_grid, monkeypatch):
     calls = []
-    build = decoded_module.linear_weights
-    monkeypatch.setattr(decoded_module, "linear_weights", lambda *a: calls.append(1) or build(*a))
+    build = resample.linear_weights
+    monkeypatch.setattr(resample, "linear_weights", lambda *a: calls.append(1) or build(*a))
     for number in range(3):
         path = write_bold(tmp_path / f"{number}.nii.gz")
         on_grid.add(BoldRun(str(number), "a", path, "MNI152"))

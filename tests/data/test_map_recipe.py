@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import fmnet.data.maps as maps_module
-from fmnet.data.grid import Grid, place_on_grid
+from fmnet.data.grid import Grid
 from fmnet.data.maps import MapsOnGrid, coverage_fault, place_checked
 from fmnet.data.nifti import read_volume
+from fmnet.data.resample import place_on_grid
 from fmnet.data.scans import Scan
 from fmnet.data.store import ArrayStore
 from fmnet.data.volume import Volume

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from fmnet.data.grid import Grid, place_on_grid
+from fmnet.data.grid import Grid
 from fmnet.data.map_values import (
     SPIKE_FACTOR,
     blank_background,
@@ -16,6 +16,7 @@ from fmnet.data.map_values import (
 )
 from fmnet.data.maps import covered_fraction
 from fmnet.data.nifti import read_volume
+from fmnet.data.resample import place_on_grid
 from fmnet.data.volume import Volume
 from fmnet.errors import VolumeError
 

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.power.effect import Scene
 from benchmarks.power.regimes import AMPLITUDES, NAMES, REGIMES
-from fmnet.data.grid import smooth_values
+from fmnet.data.resample import smooth_values
 
 LABELS = np.repeat([1, 0], [60, 50])
 
