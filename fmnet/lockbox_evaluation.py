@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 
 from fmnet.baselines.base import Baseline, FoldScores, score_fold
-from fmnet.bold.map_store import MapStore
 from fmnet.bold.maps import parse_maps
+from fmnet.bold.scan_maps import ScanMaps
 from fmnet.crossval.fold_loop import fold_rows
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold, build_inner_folds
 from fmnet.data.listing import Labels, Listing
 from fmnet.data.scans import FILE_SEPARATOR, Scan
+from fmnet.data.store import ArrayStore
 from fmnet.data.tables import read_table_file
 from fmnet.errors import Fault, RunError
 from fmnet.evaluation.evaluate import study_metrics
@@ -242,8 +243,8 @@ def _load(
     )
     if contract is not None:
         listing = _from_runs(listing, contract, read_raw(folder))
-    store = listing.build_store(Path(store_dir), preparation.grid, preparation.min_coverage)
-    cohort = open_cohort(listing, store)
+    recipe = listing.recipe(preparation.grid, preparation.min_coverage)
+    cohort = open_cohort(listing, ArrayStore(Path(store_dir), recipe))
     return MapScans(cohort, cohort.values(), series=cohort.series)
 
 
@@ -254,8 +255,8 @@ def _from_runs(listing: Listing, contract: BoldContract, raw: Path | None) -> Li
         for scan in listing.scans
     }
     names = tuple(recipe.name for recipe in parse_maps(contract.maps))
-    build = partial(MapStore, cleaning=contract.cleaning, maps=contract.maps, runs=runs)
-    return replace(listing, contrasts=names, build_store=build)
+    build = partial(ScanMaps, cleaning=contract.cleaning, maps=contract.maps, runs=runs)
+    return replace(listing, contrasts=names, recipe=build)
 
 
 def _box_fold(cohort: Cohort, box: set[str], inner_splits: int, seed: int) -> Fold:

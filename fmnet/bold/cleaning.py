@@ -12,7 +12,7 @@ from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_file import open_bold
 from fmnet.bold.bold_run import check_run
 from fmnet.bold.confounds import CleaningSettings, Nuisance, read_nuisance
-from fmnet.bold.stored_run import StoredRun
+from fmnet.bold.decoded import StoredRun
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, VolumeError
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from fmnet.data.grid import Grid, MaskName, smooth_values
+from fmnet.data.grid import Grid, MaskName
+from fmnet.data.resample import smooth_values
 from fmnet.data.volume import FloatArray, is_ras
 from fmnet.errors import BundleError, Fault, VolumeError
 from fmnet.inference.bundle_files import (
