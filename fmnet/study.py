@@ -56,7 +56,7 @@ from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, read_record
 from fmnet.runs.lock import claim_run_folder, holding, replacing, settle
 from fmnet.runs.record import Results, as_written, manifest, note_resumption, parse_settings, read_probes, read_results, write_record
 from fmnet.runs.run_folder import UNKNOWN, as_json, write_run_files
-from fmnet.training.augmentation import BatchTransform
+from fmnet.training.augmentation import BatchTransform, check_augmentation
 from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import Trainable
 from fmnet.training.loggers import LoggerBuilder, check_loggers, log_study
@@ -168,7 +168,9 @@ def run_study(
     plans = (permutation, sensitivity, learning_curve)
     check_one_process(built.world_size, plans, shard, compute, batch_size)
     grid = build_grid(preparation.voxel_size_mm, preparation.mask)
-    check_network(network, (len(cohort.contrasts), *grid.shape))
+    shape = (len(cohort.contrasts), *grid.shape)
+    check_network(network, shape)
+    check_augmentation(augmentation, shape)
     settings, leads = parse_settings(config_yaml), built.global_rank == 0
     is_resuming = resume or not shard.is_whole
     claim = partial(claim_run_folder, folder, config_yaml, overwrite, is_resuming)
