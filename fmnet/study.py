@@ -54,7 +54,16 @@ from fmnet.report.terminal import summary_lines
 from fmnet.runs.checkpoints import FoldCheckpoints, Shard
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, read_record
 from fmnet.runs.lock import claim_run_folder, holding, replacing, settle
-from fmnet.runs.record import Results, as_written, manifest, note_resumption, parse_settings, read_probes, read_results, write_record
+from fmnet.runs.record import (
+    Results,
+    as_written,
+    manifest,
+    note_resumption,
+    parse_settings,
+    read_probes,
+    read_results,
+    write_record,
+)
 from fmnet.runs.run_folder import UNKNOWN, as_json, write_run_files
 from fmnet.training.augmentation import BatchTransform, check_augmentation
 from fmnet.training.compute import Compute, count_processes, plan_compute

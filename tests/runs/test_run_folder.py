@@ -6,7 +6,16 @@ import pytest
 
 from fmnet.errors import RunError
 from fmnet.inference.bundle_files import SUMS
-from fmnet.runs.run_folder import UNKNOWN, check_run_files, list_damaged, read_json, read_sealed, write_run_files, write_run_folder, write_sealed
+from fmnet.runs.run_folder import (
+    UNKNOWN,
+    check_run_files,
+    list_damaged,
+    read_json,
+    read_sealed,
+    write_run_files,
+    write_run_folder,
+    write_sealed,
+)
 
 
 @pytest.fixture
