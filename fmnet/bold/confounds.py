@@ -176,9 +176,10 @@ def read_nuisance(run: PreprocessedRun, n_volumes: int, settings: CleaningSettin
     parts = _open_parts(run, n_volumes, settings)
     table, where = parts.table, str(run.confounds or run.bold.path)
     more = (COSINE, COMPONENT) if model.needs_json else ()
-    of_any_number = [name for name in table if any(part in name for part in more)]
-    used = list(dict.fromkeys([*(n for n in model.columns if n in table), *of_any_number]))
-    marks = [name for name in table if name.startswith(NON_STEADY) or name == DISPLACEMENT]
+    columns = list(map(str, table.columns))
+    of_any_number = [name for name in columns if any(part in name for part in more)]
+    used = list(dict.fromkeys([*(n for n in model.columns if n in columns), *of_any_number]))
+    marks = [name for name in columns if name.startswith(NON_STEADY) or name == DISPLACEMENT]
     numbers = read_together(table, list(dict.fromkeys([*used, *marks])))
     is_short = n_volumes * (run.bold.t_r or np.inf) < SHORTEST_DRIFT
     faults = [
@@ -189,9 +190,9 @@ def read_nuisance(run: PreprocessedRun, n_volumes: int, settings: CleaningSettin
     ]
     if faults:
         raise VolumeError(faults)
-    regressors, names = np.empty((n_volumes, 0)), ()
-    if used:
-        regressors, names = _load(parts, numbers, where, settings.strategy)
+    regressors, names = (
+        _load(parts, numbers, where, settings.strategy) if used else (np.empty((n_volumes, 0)), ())
+    )
     nuisance = _leave_out(parts, numbers, regressors, names, settings.fd_threshold)
     if faults := list(_check_left(nuisance, where, settings.min_volumes)):
         raise VolumeError(faults)
