@@ -222,7 +222,7 @@ def _open_parts(run: PreprocessedRun, n_volumes: int, settings: CleaningSettings
 
 
 def _read_parts(path: Path, needs_json: bool) -> _Parts:
-    """Read the files; what is wrong with either is raised together."""
+    """Read table and JSON file, and raise what is wrong with both together."""
     faults: list[Fault] = []
     raw, facts, table = b"", None, pd.DataFrame()
     try:

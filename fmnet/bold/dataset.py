@@ -81,8 +81,8 @@ def check_dataset(
     if raw is not None:
         raw_runs, findings = check_raw(raw, task)
     if preprocessed is not None:
-        runs, wrong = check_preprocessed(preprocessed, raw, task, space)
-        findings += [*left_out(raw_runs, preprocessed), *wrong]
+        runs, wrong = check_derivatives(preprocessed, raw, task, space)
+        findings += [*not_preprocessed(raw_runs, preprocessed), *wrong]
     folders: tuple[Path, ...] = () if raw is None else (raw,)
     subjects = set() if raw is None else {*find_subjects(raw)}
     if preprocessed is not None:
@@ -255,7 +255,7 @@ def _check_all_events(
     return findings + [odd for found in by_task.values() for odd in differing_conditions(found)]
 
 
-def check_preprocessed(
+def check_derivatives(
     root: Path, raw: Path | None, task: str | None, space: str | None
 ) -> tuple[tuple[RunSummary, ...], list[Finding]]:
     """Check preprocessed runs of one task, or of each.
@@ -290,8 +290,8 @@ def check_preprocessed(
     return tuple(runs), findings + compare_runs(runs)
 
 
-def left_out(raw_runs: Sequence[RunSummary], root: Path) -> list[Finding]:
-    """Find raw runs that nothing was made of."""
+def not_preprocessed(raw_runs: Sequence[RunSummary], root: Path) -> list[Finding]:
+    """Find raw runs of which there is no image in fMRIPrep's output."""
     there = {name.run_id for name in find_bold(root)}
     accepted = "an image in fMRIPrep's output"
     action = "look for errors in fMRIPrep's report (sub-*.html), and run it again"
