@@ -19,10 +19,10 @@ from fmnet.bold.map_source import MapSource
 from fmnet.bold.maps import compute_maps, parse_maps
 from fmnet.bold.series_store import SeriesStore
 from fmnet.export.export import export_run
+from fmnet.inference.bold import describe_run
 from fmnet.inference.bold_contract import BoldContract, write_contract
 from fmnet.inference.bundle import read_bundle, write_plain
 from fmnet.inference.calibration import Calibration
-from fmnet.inference.companion_files import describe_run
 from fmnet.inference.preparation import PreparationSettings, fit_preparation, write_preparation
 from fmnet.inference.quality import fit_reference, temporal_sd
 from fmnet.inference.series_preparation import SeriesPreparation, write_series_preparation
