@@ -24,9 +24,9 @@ from fmnet.inference.bold_contract import BoldContract, read_contract
 from fmnet.inference.calibration import Calibration, read_calibration
 from fmnet.inference.companion_files import describe_run
 from fmnet.inference.exported_model import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, read_record
-from fmnet.inference.series_preparation import (
-    AnyPreparation,
-    read_any_preparation,
+from fmnet.inference.preparation import (
+    Preparation,
+    read_preparation,
 )
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network
@@ -128,7 +128,7 @@ class ReadFinal:
     name: str
     title: str
     network: ScoreNetwork
-    preparation: AnyPreparation
+    preparation: Preparation
     calibration: Calibration
 
     def scores(self, scans: ScanSet, rows: Rows) -> FoldScores:
@@ -150,7 +150,7 @@ def read_finals(folder: Path, trusted: tuple[str, ...]) -> list[ReadFinal]:
 def _read_final(place: Path, trusted: tuple[str, ...]) -> ReadFinal:
     record, (network, _) = read_record(place), read_network(place, trusted)
     calibration = read_calibration(place / "calibration.json")
-    parts = (network, read_any_preparation(place), calibration)
+    parts = (network, read_preparation(place), calibration)
     return ReadFinal(record["model"], record["title"], *parts)
 
 
@@ -214,9 +214,7 @@ def _cohort_table(folder: Path) -> pd.DataFrame:
     return table[table["used"].isin([TRAIN, BOX])]
 
 
-def _load(
-    folder: Path, table: pd.DataFrame, preparation: AnyPreparation, store_dir: str
-) -> ScanSet:
+def _load(folder: Path, table: pd.DataFrame, preparation: Preparation, store_dir: str) -> ScanSet:
     """Read everybody's scans again, onto the grid that the final model knows."""
     training, contract = read_record(folder / NETWORK_FOLDER), read_contract(folder)
     scans = tuple(

@@ -9,7 +9,7 @@ from fmnet.evaluation.intervals import is_below_chance
 from fmnet.evaluation.motion import EXPLAINED
 from fmnet.inference.exported_model import ALPHA, CHANCE, can_tell, figure, say_p
 from fmnet.inference.model_card import linear_sentence
-from fmnet.inference.series_preparation import SERIES
+from fmnet.inference.preparation import SERIES
 from fmnet.report.words import is_corrected
 
 LINEAR = ("linear_svm", "logistic_ridge", "shrinkage_lda", "frem", "space_net")

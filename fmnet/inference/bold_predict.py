@@ -18,7 +18,6 @@ from fmnet.inference.bold_contract import BoldContract
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.predict import Prediction, failed, scored
 from fmnet.inference.quality import motion_fault, scale_faults, temporal_sd
-from fmnet.inference.series_preparation import SeriesPreparation
 
 WHOLE_RUN = "check the run's registration and its mask"
 SAME_CLEANING = "check that the run was preprocessed as the training runs were"
@@ -104,8 +103,7 @@ def read_scan(bundle: Bundle, scan: NewBoldScan) -> ReadScan:
         store = SeriesStore(Path(folder), bundle.preparation.grid, contract.cleaning, 0.0)
         read = _read_maps if contract.maps else _read_series
         result = read(store, scan, contract)
-    if isinstance(bundle.preparation, SeriesPreparation):
-        _check_length(len(result.values), bundle.preparation.window_volumes, scan.name)
+    bundle.preparation.check_length(len(result.values), scan.name)
     return result
 
 
@@ -141,13 +139,6 @@ def _read_maps(store: SeriesStore, scan: NewBoldScan, contract: BoldContract) ->
     )
 
 
-def _check_length(n_volumes: int, window_volumes: int, name: str) -> None:
-    if n_volumes < window_volumes:
-        found = f"{n_volumes} volumes after cleaning"
-        accepted = f"at least {window_volumes}, which the network reads at a time"
-        raise VolumeError(Fault(name, found, accepted, "give a longer run, or all of a session's"))
-
-
 def _run_doubts(bundle: Bundle, scan: NewBoldScan, read: ReadScan) -> list[Fault]:
     """Say which runs cover too little or were moved too much in."""
     least = bundle.preparation.min_coverage
@@ -163,7 +154,7 @@ def _run_doubts(bundle: Bundle, scan: NewBoldScan, read: ReadScan) -> list[Fault
 
 def _value_doubts(bundle: Bundle, scan: NewBoldScan, values: FloatArray) -> list[Fault]:
     """Say what is missing in too many places, or larger or smaller than in training."""
-    if isinstance(bundle.preparation, SeriesPreparation):
+    if bundle.preparation.reads_series:
         values = temporal_sd(values)
     least = bundle.preparation.min_coverage
     sparse = [coverage_fault(channel, scan.name, least, WHOLE_RUN) for channel in values]

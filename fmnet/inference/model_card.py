@@ -6,7 +6,7 @@ from typing import Any
 from fmnet.errors import printable
 from fmnet.inference.bold_contract import BoldContract, cleaning_words
 from fmnet.inference.exported_model import correction, figure, warnings_of
-from fmnet.inference.series_preparation import SERIES
+from fmnet.inference.preparation import SERIES
 from fmnet.inference.study_results import (
     NOT_RECORDED,
     Evidence,

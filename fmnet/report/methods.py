@@ -6,7 +6,7 @@ from typing import Any
 from fmnet.crossval.fold_loop import NETWORK
 from fmnet.data.cohort import Cohort
 from fmnet.inference.model_card import linear_sentence, percent
-from fmnet.inference.series_preparation import SERIES
+from fmnet.inference.preparation import SERIES
 from fmnet.report.run_methods import reading_sentences, runs_sentences
 from fmnet.report.run_words import input_line
 from fmnet.report.words import is_corrected, name_of

@@ -6,7 +6,7 @@ from typing import Any
 from fmnet.bold.settings import CleaningSettings
 from fmnet.evaluation.verdict import CONNECTIVITY, LINEAR
 from fmnet.inference.bold_contract import cleaning_words
-from fmnet.inference.series_preparation import SERIES
+from fmnet.inference.preparation import SERIES
 from fmnet.report.run_words import count, map_words, motion_words
 
 #: Stems by the last part of what builds them, and what their maps are.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fmnet.inference.series_preparation import SERIES
+from fmnet.inference.preparation import SERIES
 
 MAP_NAMES = {"alff": "ALFF", "falff": "fALFF", "reho": "ReHo", "temporal_sd": "temporal SD"}
 

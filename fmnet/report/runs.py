@@ -8,7 +8,7 @@ import numpy as np
 from fmnet.bold.map_store import KEPT, MOTION, SCRUBBED
 from fmnet.data.cohort import Cohort
 from fmnet.data.store import StoredScan
-from fmnet.inference.series_preparation import MAPS, SERIES
+from fmnet.inference.preparation import MAPS, SERIES
 
 #: Of a scan's temporal SNR, three percentiles over voxels, the middle one.
 MEDIAN = 1

@@ -15,8 +15,8 @@ from fmnet.data.folds_file import folds_table
 from fmnet.data.tables import read_table_file
 from fmnet.errors import Fault, RunError
 from fmnet.inference.bold_contract import CONTRACT, BoldContract
+from fmnet.inference.preparation import Preparation
 from fmnet.inference.quality import Reference, fit_reference, temporal_sd
-from fmnet.inference.series_preparation import AnyPreparation, SeriesPreparation
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.closed_form import path_shares
 from fmnet.networks.rebuild import NetworkDescription
@@ -74,7 +74,7 @@ class FinalModel:
         In evaluation mode.
     description : NetworkDescription
         How it is built.
-    preparation : Preparation or SeriesPreparation
+    preparation : Preparation
         Fitted on the same people.
     n_epochs : int or None
         Length of training; None for a linear model.
@@ -93,7 +93,7 @@ class FinalModel:
     title: str
     network: ScoreNetwork
     description: NetworkDescription
-    preparation: AnyPreparation
+    preparation: Preparation
     n_epochs: int | None
     chosen_among: tuple[str, ...]
     c: float | None = None
@@ -268,11 +268,11 @@ def write_final(
     )
 
 
-def _reference(data: ScanSet, preparation: AnyPreparation) -> Reference:
+def _reference(data: ScanSet, preparation: Preparation) -> Reference:
     """Describe what the model was trained on: maps, or how much series vary."""
     motion = [mean for stored in data.cohort.stored for mean in stored.mean_fd_mm]
     values = data.values
-    if isinstance(preparation, SeriesPreparation):
+    if preparation.reads_series:
         values = np.stack([temporal_sd(series.values()) for series in data.series])
     return fit_reference(values, preparation.contrasts, motion)
 
@@ -286,9 +286,9 @@ def _contract(cohort: Cohort) -> BoldContract | None:
     return BoldContract(cleaning, tuple(made_by["maps"]), cohort.series[0].t_r)
 
 
-def _contract_of(cohort: Cohort, preparation: AnyPreparation) -> BoldContract | None:
+def _contract_of(cohort: Cohort, preparation: Preparation) -> BoldContract | None:
     """Say how runs become what the model reads, which may be the series themselves."""
     contract = _contract(cohort)
-    if contract is None or not isinstance(preparation, SeriesPreparation):
+    if contract is None or not preparation.reads_series:
         return contract
     return replace(contract, maps=())

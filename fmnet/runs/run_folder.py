@@ -25,13 +25,10 @@ from fmnet.inference.bold_contract import BoldContract, write_contract
 from fmnet.inference.bundle import write_plain
 from fmnet.inference.calibration import Calibration
 from fmnet.inference.exported_model import EARLIER_NETWORK, NETWORK, rename_network
-from fmnet.inference.preparation import write_preparation
-from fmnet.inference.quality import Reference
-from fmnet.inference.series_preparation import (
-    AnyPreparation,
-    SeriesPreparation,
-    write_series_preparation,
+from fmnet.inference.preparation import (
+    Preparation,
 )
+from fmnet.inference.quality import Reference
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import NetworkDescription, write_network
 from fmnet.runs.run_files import (
@@ -202,7 +199,7 @@ def write_model(
     folder: Path,
     network: ScoreNetwork,
     description: NetworkDescription,
-    preparation: AnyPreparation,
+    preparation: Preparation,
     calibration: Calibration,
     reference: Reference,
     contract: BoldContract | None,
@@ -212,10 +209,7 @@ def write_model(
 
     def write(draft: Path) -> None:
         write_network(network, description, draft)
-        if isinstance(preparation, SeriesPreparation):
-            write_series_preparation(preparation, draft)
-        else:
-            write_preparation(preparation, draft)
+        preparation.write(draft)
         write_plain(calibration, draft / "calibration.json")
         write_plain(reference, draft / "reference.json")
         if contract is not None:

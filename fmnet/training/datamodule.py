@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from fmnet.inference.preparation import standardise
 from fmnet.training.augmentation import BatchTransform, RandomSource, check_augmentation
 from fmnet.training.scan_set import Rows, ScanSet
 
@@ -217,7 +218,7 @@ class StackDataModule(pl.LightningDataModule):
         """
         if self.is_prepared:
             return values
-        standard = torch.nan_to_num((values - self.mean) * self.weight, nan=0.0)
+        standard = standardise(values, self.mean, self.weight)
         images = standard.new_zeros((*values.shape[:-1], int(np.prod(self.grid_shape))))
         images[..., self.mask] = standard
         return images.reshape(*values.shape[:-1], *self.grid_shape)

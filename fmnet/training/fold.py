@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from fmnet.data.folds import Fold
 from fmnet.errors import Fault, TrainingError
 from fmnet.inference.calibration import Calibration
-from fmnet.inference.series_preparation import AnyPreparation
+from fmnet.inference.preparation import Preparation
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.training.calibration import fit_calibration
 from fmnet.training.datamodule import Training
@@ -88,7 +88,7 @@ class TrainedFold:
     name: str = "the network"
 
     @property
-    def preparation(self) -> AnyPreparation:
+    def preparation(self) -> Preparation:
         """What turns a new scan into the network's input."""
         assert self.fitted.preparation is not None
         return self.fitted.preparation
