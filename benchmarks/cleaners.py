@@ -12,11 +12,10 @@ from nilearn.interfaces.fmriprep import load_confounds
 from nilearn.maskers import NiftiMasker
 from scipy.ndimage import binary_erosion
 
+from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.cleaned_run import CleanedRun
-from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.regressors import MODELS
+from fmnet.bold.confounds import MODELS, CleaningSettings
 from fmnet.bold.series_store import SeriesStore
-from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
 from fmnet.data.nifti import to_image
 from fmnet.data.volume import FloatArray

@@ -29,9 +29,8 @@ from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.training.compute import Compute, plan_compute
 from fmnet.training.fit import Trainable
-from fmnet.training.optimiser import Recipe
 from fmnet.training.scan_set import MapScans
-from fmnet.training.trainer import TrainerBuilder, build_trainer
+from fmnet.training.trainer import CPU_TRAINER, TrainerBuilder
 from fmnet.types import NonNegative, NonNegativeCount, NonNegatives, Seed, Several
 
 SVM, LDA, DECODER = "linear_svm", "shrinkage_lda", "nilearn_decoder"
@@ -47,14 +46,11 @@ class Entrant:
     ----------
     build_network : callable
         Input shape to a fresh network.
-    recipe : Recipe
-        Optimiser and budget.
     fwhm_mm : float
         Smoothing of its maps.
     """
 
     build_network: NetworkBuilder
-    recipe: Recipe
     fwhm_mm: NonNegative = 0.0
 
 
@@ -93,7 +89,7 @@ class Haxby:
     fwhm_mm: NonNegatives = (0.0,)
     inner_splits: Several = 3
     n_shuffles: NonNegativeCount = 19
-    trainer: TrainerBuilder = build_trainer
+    trainer: TrainerBuilder = CPU_TRAINER
     seed: Seed = 0
 
     def run(self, out: Path) -> list[str]:
@@ -135,7 +131,7 @@ class Haxby:
         """
         settings = PreparationSettings(fwhm_mm=entrant.fwhm_mm)
         data = MapScans(maps.cohort, maps.values, settings)
-        trainable = Trainable(entrant.build_network, entrant.recipe, self.trainer)
+        trainable = Trainable(entrant.build_network, self.trainer)
         planned = plan_compute(trainable, Compute(), data)
         baselines: dict[str, Baseline] = {}
         if not title and name == next(iter(self.networks)):

@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_run import BoldRun
 from fmnet.bold.bold_store import BoldStore, open_runs
-from fmnet.bold.confounds import Nuisance
+from fmnet.bold.confounds import CleaningSettings, Nuisance
 from fmnet.bold.map_source import MapSource
 from fmnet.bold.maps import compute_maps, parse_maps
-from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.settings import CleaningSettings
 from fmnet.bold.stored_run import StoredRun
 from fmnet.data.cohort import Cohort
 from fmnet.data.grid import Grid

@@ -17,9 +17,9 @@ from benchmarks.opening import settle
 from benchmarks.preprocessed_files import make_preprocessed
 from benchmarks.race import Goal, race_table, write_results
 from benchmarks.reading import ThreeCounts
-from fmnet.bold.preprocessed import PreprocessedRun
+from fmnet.bold.bids_files import PreprocessedRun
+from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.series_store import SeriesStore
-from fmnet.bold.settings import CleaningSettings
 from fmnet.data.template import build_grid
 from fmnet.types import Count, Several, VoxelSize
 

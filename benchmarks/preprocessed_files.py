@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.bold_files import make_run, with_mask
+from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_run import BoldRun
-from fmnet.bold.confounds import DISPLACEMENT, NON_STEADY
-from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.regressors import MOTION6, MOTION24, TISSUES
+from fmnet.bold.confounds import DISPLACEMENT, MOTION6, MOTION24, NON_STEADY, TISSUES
 from fmnet.data.tables import write_table
 
 #: Volumes at the start that are marked as non-steady.

@@ -17,25 +17,25 @@ from benchmarks.power.describe import describe, digest
 from benchmarks.rest_tables import write_tables
 from fmnet.baselines.base import Baseline, score_fold
 from fmnet.bold.bold_cohort import read_bold
-from fmnet.bold.settings import CleaningSettings
+from fmnet.bold.confounds import CleaningSettings
 from fmnet.crossval.fold_loop import Pipeline, crossvalidate, fold_rows, fold_seed
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import open_cohort
+from fmnet.data.files import write_atomically
 from fmnet.data.folds import Fold, build_folds
 from fmnet.data.template import build_grid
 from fmnet.errors import ConfigError
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
-from fmnet.runs.run_files import write_whole
 from fmnet.runs.run_folder import describe_device, table_text, write_json
 from fmnet.synthetic.bold_cohort_files import provide_bold_cohort
 from fmnet.synthetic.bold_design import BOLD_COHORT_FORMAT, BoldDesign
 from fmnet.training.compute import Compute, plan_compute
-from fmnet.training.fit import Trainable
-from fmnet.training.optimiser import Recipe
+from fmnet.training.fit import ADAMW, Trainable
+from fmnet.training.module import OptimizerBuilder
 from fmnet.training.scan_set import ScanSet, read_scans
-from fmnet.training.trainer import TrainerBuilder, build_trainer
-from fmnet.types import Count, Jobs, Seed, Several, VoxelSize
+from fmnet.training.trainer import CPU_TRAINER, TrainerBuilder
+from fmnet.types import Count, Jobs, NonNegativeCount, Seed, Several, VoxelSize
 
 #: Part of every file's name: raise it when the same settings would give other figures.
 REST_FORMAT = 1
@@ -49,12 +49,15 @@ class Contender:
     ----------
     build_network : callable
         Input shape to a fresh network, of time series or of maps.
-    recipe : Recipe
-        Optimiser and budget.
+    max_epochs : int or None
+        See `fmnet.training.fit.Trainable`.
+    optimizer : callable
+        See `fmnet.training.module.OptimizerBuilder`.
     """
 
     build_network: NetworkBuilder
-    recipe: Recipe = field(default_factory=Recipe)
+    max_epochs: NonNegativeCount | None = None
+    optimizer: OptimizerBuilder = ADAMW
 
 
 class Draw(NamedTuple):
@@ -115,7 +118,7 @@ class RestBenchmark:
     maps: Sequence[str] = ("alff", "falff")
     n_draws: Count = 10
     only: Sequence[str] | None = None
-    trainer: TrainerBuilder = build_trainer
+    trainer: TrainerBuilder = CPU_TRAINER
     n_jobs: Jobs = 1
     seed: Seed = 0
 
@@ -179,7 +182,7 @@ class RestBenchmark:
             return pd.concat(tables, ignore_index=True)
         one = self.contenders[name]
         fed = data.for_network(one.build_network)
-        trainable = Trainable(one.build_network, one.recipe, self.trainer)
+        trainable = Trainable(one.build_network, self.trainer, one.max_epochs, one.optimizer)
         planned = plan_compute(trainable, Compute(), fed)
         return crossvalidate(Pipeline(planned, {}, build_folds, seed), fed, folds)[0]
 
@@ -211,7 +214,7 @@ def _score_draw(
                 "seconds": perf_counter() - started,
                 "device": describe_device(),
             }
-            write_whole(table_text(pd.DataFrame([row])), paths[draw, name])
+            write_atomically(paths[draw, name], table_text(pd.DataFrame([row])))
             if bar is not None:
                 bar.update()
     return names

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.power.summary import Interval, t_interval
+from fmnet.data.files import write_atomically
 from fmnet.data.tables import write_table
-from fmnet.runs.run_files import write_whole
 
 HEAD = """# Coupling at rest
 
@@ -55,7 +55,7 @@ def write_tables(units: pd.DataFrame, out: Path) -> list[str]:
     cells = [["model", *table.columns], ["---"] * (len(table.columns) + 1)]
     cells += [[str(cell) for cell in row] for row in table.itertuples()]
     lines = "".join(f"| {' | '.join(row)} |\n" for row in cells)
-    write_whole(f"{HEAD}\n{lines}", out / "rest.md")
+    write_atomically(out / "rest.md", f"{HEAD}\n{lines}")
     n = sorted(set(summary["n_draws"]))
     title = f"AUC by difference in coupling [95 % t-interval over {'/'.join(map(str, n))} cohorts]"
     return [title, *table.rename_axis("").reset_index().to_string(index=False).splitlines()]

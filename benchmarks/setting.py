@@ -15,9 +15,8 @@ from fmnet.networks.backbones import NetworkBuilder, build_small_cnn
 from fmnet.synthetic.maps_cohort import read_synthetic
 from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import Trainable
-from fmnet.training.optimiser import Recipe
 from fmnet.training.scan_set import ScanSet, read_scans
-from fmnet.training.trainer import TrainerBuilder, build_trainer
+from fmnet.training.trainer import CPU_TRAINER, TrainerBuilder, build_trainer
 from fmnet.types import Count, Several, VoxelSize
 
 
@@ -48,7 +47,7 @@ class Setting:
     inner_splits: Several = 3
     max_epochs: Count = 20
     network: NetworkBuilder = build_small_cnn
-    trainer: TrainerBuilder = build_trainer
+    trainer: TrainerBuilder = CPU_TRAINER
 
     def make_maps(self, folder: Path) -> Listing:
         """Write the cohort's maps."""
@@ -64,8 +63,7 @@ class Setting:
 
     def pipeline(self, data: ScanSet, compute: Compute) -> Pipeline:
         """Build what is run on the cohort: the network, without baselines."""
-        recipe = Recipe(max_epochs=self.max_epochs)
-        trainable = Trainable(self.network, recipe, self.trainer)
+        trainable = Trainable(self.network, self.trainer, self.max_epochs)
         folds = partial(
             build_folds,
             n_splits=self.n_splits,
@@ -73,5 +71,5 @@ class Setting:
             inner_splits=self.inner_splits,
         )
         planned = plan_compute(trainable, compute, data)
-        n_jobs = count_processes(compute, self.trainer(1, [], []))
+        n_jobs = count_processes(compute, build_trainer(self.trainer))
         return Pipeline(planned, {}, folds, 0, n_jobs)

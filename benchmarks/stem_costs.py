@@ -16,7 +16,7 @@ from benchmarks.fresh_process import measure_alone
 from benchmarks.race import write_results
 from benchmarks.reading import ThreeCounts
 from fmnet.networks.backbones import NetworkBuilder, ScoreNetwork
-from fmnet.networks.programs import write_series_files
+from fmnet.networks.rebuild import write_series_files
 from fmnet.types import Count, Several
 
 #: Bytes of a number.

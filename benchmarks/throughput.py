@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import SimpleProfiler
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,11 +16,10 @@ from benchmarks.validity.people import build_cohort
 from fmnet.data.grid import Grid
 from fmnet.inference.preparation import MapPreparation, PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder, build_resnet
-from fmnet.training.datamodule import Training
+from fmnet.training.data import Training
 from fmnet.training.fit import Trainable, fit_networks
-from fmnet.training.optimiser import Recipe
 from fmnet.training.scan_set import MapScans
-from fmnet.training.trainer import TrainerBuilder, build_trainer
+from fmnet.training.trainer import CPU_TRAINER, TrainerBuilder, build_trainer
 from fmnet.types import Count, Several
 
 #: What Lightning's profiler calls the wait for a batch.
@@ -61,7 +58,7 @@ class Throughput:
     n_steps: Count = 3
     n_epochs: Count = 2
     network: NetworkBuilder = resnet18
-    trainer: TrainerBuilder = build_trainer
+    trainer: TrainerBuilder = CPU_TRAINER
     channels_last: bool = False
     compiled: bool = False
     volumes_per_second: float = 0.0
@@ -70,21 +67,15 @@ class Throughput:
         """Train and count: one row."""
         profiler, ends = SimpleProfiler(), []
 
-        def watched(n: int, callbacks: list[Callback], loggers: list[Logger]) -> pl.Trainer:
-            trainer = self.trainer(n, callbacks, loggers)
-            trainer.profiler = profiler  # type: ignore[attr-defined]
-            return trainer
-
         def note(_: int) -> None:
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             ends.append(perf_counter())
 
-        recipe = Recipe(batch_size=self.batch_size)
         trainable = Trainable(
             self.network,
-            recipe,
-            watched,
+            partial(self.trainer, profiler=profiler),
+            batch_size=self.batch_size,
             is_channels_last=self.channels_last,
             is_compiled=self.compiled,
         )
@@ -97,7 +88,7 @@ class Throughput:
             if name.endswith(WAITING)
             for wait in durations[self.n_steps :]
         ]
-        trainer = self.trainer(1, [], [])
+        trainer = build_trainer(self.trainer)
         flops = volumes * self._flops()
         return pd.DataFrame(
             [

@@ -35,7 +35,6 @@ from torch.utils.data import DataLoader
 from benchmarks.setting import Setting
 from fmnet.data.folds import Fold, rows_of
 from fmnet.networks.backbones import InputShape, NetworkBuilder, ScoreNetwork, build_small_cnn
-from fmnet.training.optimiser import Recipe
 from fmnet.training.scan_set import ScanSet
 
 Item = dict[str, Any]
@@ -44,9 +43,9 @@ Item = dict[str, Any]
 class UsualTask(pl.LightningModule):
     """One network, cross-entropy, AdamW; training and validation loss logged each epoch."""
 
-    def __init__(self, network: ScoreNetwork, recipe: Recipe) -> None:
+    def __init__(self, network: ScoreNetwork, learning_rate: float) -> None:
         super().__init__()
-        self.network, self.recipe = network, recipe
+        self.network, self.learning_rate = network, learning_rate
         self.validation_losses: list[float] = []
 
     def training_step(self, batch: Item, _: int) -> torch.Tensor:
@@ -65,10 +64,7 @@ class UsualTask(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Build AdamW."""
-        recipe = self.recipe
-        return torch.optim.AdamW(
-            self.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
+        return torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=1e-2)
 
     def _loss(self, batch: Item) -> torch.Tensor:
         score = self.network(torch.as_tensor(batch["image"]))
@@ -115,8 +111,8 @@ class UsualForm:
         Whose scan it is.
     build_network : callable
         Input shape to a fresh network.
-    recipe : Recipe
-        Optimiser and budget.
+    max_epochs : int
+        Of each inner training.
     input_shape : tuple of int
         (C, X, Y, Z).
     voxel_size_mm : float
@@ -133,7 +129,7 @@ class UsualForm:
     labels: NDArray[np.int64]
     participant_ids: list[str]
     build_network: NetworkBuilder
-    recipe: Recipe
+    max_epochs: int
     input_shape: tuple[int, int, int, int]
     voxel_size_mm: float
     cache_dir: Path
@@ -149,7 +145,7 @@ class UsualForm:
         losses = []
         for part in fold.validation:
             train = self._items(tuple(set(fold.train) - set(part)))
-            losses.append(self._fit(train, self._items(part), self.recipe.max_epochs)[1])
+            losses.append(self._fit(train, self._items(part), self.max_epochs)[1])
         n_epochs = int(np.mean(losses, axis=0).argmin()) + 1
         network, _ = self._fit(self._items(fold.train), [], n_epochs)
         network.eval()
@@ -162,7 +158,7 @@ class UsualForm:
     def _fit(
         self, train: list[Item], validation: list[Item], n_epochs: int
     ) -> tuple[ScoreNetwork, list[float]]:
-        task = UsualTask(self.build_network(self.input_shape), self.recipe)
+        task = UsualTask(self.build_network(self.input_shape), 1e-3)
         with tempfile.TemporaryDirectory(prefix="fmnet-usual-") as folder:
             monitored = "val_loss" if validation else None
             trainer = pl.Trainer(
@@ -188,7 +184,7 @@ class UsualForm:
         dataset = PersistentDataset(items, self._transform(), cache_dir=self.cache_dir)
         return DataLoader(
             dataset,
-            self.recipe.batch_size,
+            8,
             shuffle=shuffle,
             num_workers=self.n_workers,
             persistent_workers=self.n_workers > 0,
@@ -217,7 +213,7 @@ def usual_form(
         data.cohort.labels,
         data.cohort.participant_ids,
         _plain_monai(setting.network),
-        Recipe(max_epochs=setting.max_epochs),
+        setting.max_epochs,
         data.input_shape,
         float(setting.voxel_size_mm),
         cache_dir,

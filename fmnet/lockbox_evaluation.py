@@ -23,7 +23,6 @@ from fmnet.export.run_scans import read_raw
 from fmnet.inference.bold_contract import BoldContract, read_contract
 from fmnet.inference.calibration import Calibration, read_calibration
 from fmnet.inference.companion_files import describe_run
-from fmnet.inference.exported_model import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, read_record
 from fmnet.inference.preparation import (
     Preparation,
     read_preparation,
@@ -31,11 +30,12 @@ from fmnet.inference.preparation import (
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network
 from fmnet.report.words import BANNERS, model_lines
+from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, read_record
 from fmnet.runs.lock import holding
 from fmnet.runs.run_files import as_json, check_run_files, read_json, write_run_files
 from fmnet.runs.run_folder import OPENINGS, table_text
+from fmnet.training.fit import score_scans
 from fmnet.training.scan_set import MapScans, Rows, ScanSet
-from fmnet.training.scoring import score_scans
 
 #: Role of scans in cohort.tsv, as `fmnet.data.cohort.Cohort.table` writes it.
 TRAIN, BOX = "yes", "lock-box"

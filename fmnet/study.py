@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pytorch_lightning.callbacks import Callback
+from torch.nn import Module
 
 from fmnet.baselines.base import Baseline
 from fmnet.crossval.ddp_checks import check_one_process
@@ -42,13 +44,14 @@ from fmnet.evaluation.metrics import add_units
 from fmnet.evaluation.verdict import verdict
 from fmnet.inference.calibration import read_calibration
 from fmnet.inference.checksums import SUMS
-from fmnet.inference.exported_model import LINEAR_FOLDER, NETWORK_FOLDER, read_record
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
+from fmnet.networks.rebuild import check_network
 from fmnet.report.page import write_report
 from fmnet.report.runs import describe_runs
 from fmnet.report.words import control, summary_lines, titles_of
 from fmnet.runs.claim import claim_run_folder, replacing, settle
+from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, read_record
 from fmnet.runs.fold_checkpoints import Parts, Shard
 from fmnet.runs.lock import holding
 from fmnet.runs.record import Results, read_results, write_record
@@ -64,11 +67,11 @@ from fmnet.training.augmentation import BatchTransform
 from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import Trainable
 from fmnet.training.loggers import LoggerBuilder, check_loggers, log_study
-from fmnet.training.optimiser import Recipe
+from fmnet.training.module import OptimizerBuilder, SchedulerBuilder
 from fmnet.training.processes import agreed, end_with_starter, is_first, joined
 from fmnet.training.scan_set import ScanSet, read_scans
-from fmnet.training.trainer import TrainerBuilder, check_trainer
-from fmnet.types import Count, Seed
+from fmnet.training.trainer import TrainerBuilder, asked, check_training
+from fmnet.types import Count, Seed, Several
 
 
 def run_study(
@@ -76,9 +79,11 @@ def run_study(
     preparation: PreparationSettings,
     folds: Callable[[Cohort], list[Fold]],
     network: NetworkBuilder,
-    task: Recipe,
+    optimizer: OptimizerBuilder,
     augmentation: BatchTransform | None,
     trainer: TrainerBuilder,
+    callbacks: dict[str, Callback],
+    batch_size: Several,
     baselines: dict[str, Baseline],
     logger: dict[str, LoggerBuilder],
     permutation: PermutationPlan,
@@ -95,6 +100,8 @@ def run_study(
     store_dir: str,
     overwrite: bool,
     resume: bool,
+    loss: Module | None = None,
+    scheduler: SchedulerBuilder | None = None,
     config_yaml: str = "",
 ) -> list[str]:
     """Cross-validate, fit the final models, permute, write the run folder.
@@ -109,12 +116,17 @@ def run_study(
         Cohort to folds.
     network : callable
         Input shape to a fresh network.
-    task : Recipe
-        Optimiser and budget.
+    optimizer : callable
+        See `fmnet.training.module.OptimizerBuilder`.
     augmentation : BatchTransform or None
         Changes training images.
     trainer : callable
-        See `fmnet.training.trainer.TrainerBuilder`.
+        See `fmnet.training.trainer.TrainerBuilder`; its ``max_epochs`` is the longest training
+        considered, by default none for a network fitted in closed form and 20 for others.
+    callbacks : dict
+        Of Lightning, by name; each training gets copies.
+    batch_size : int
+        Scans per step, of all devices together.
     baselines, logger : dict
         By name.
     permutation : PermutationPlan
@@ -145,6 +157,10 @@ def run_study(
     resume : bool
         Whether a finished run of the same configuration is gone on with, for instance with
         permutations; an unfinished one is in any case.
+    loss : Module, optional
+        In place of the head's own.
+    scheduler : callable, optional
+        See `fmnet.training.module.SchedulerBuilder`.
     config_yaml : str
         The configuration as text, kept with the results.
 
@@ -155,18 +171,31 @@ def run_study(
     """
     started, folder = datetime.now(UTC), Path(run_dir)
     end_with_starter()
-    built = check_trainer(trainer)
+    built = check_training(trainer, optimizer, scheduler, tuple(callbacks.values()))
     plans = (permutation, sensitivity, learning_curve)
-    check_one_process(built.world_size, plans, shard, compute, task.batch_size)
+    check_one_process(built.world_size, plans, shard, compute, batch_size)
+    grid = build_grid(preparation.voxel_size_mm, preparation.mask)
+    check_network(network, (len(cohort.contrasts), *grid.shape))
     settings, leads = parse_settings(config_yaml), built.global_rank == 0
     is_resuming = resume or not shard.is_whole
     claim = partial(claim_run_folder, folder, config_yaml, overwrite, is_resuming)
     is_resumed = leads and claim()
     loggers = tuple(logger.values())
     check_loggers(loggers)
-    trainable = Trainable(network, task, trainer, augmentation, loggers, folder / "logs")
+    trainable = Trainable(
+        network,
+        trainer,
+        asked(trainer).get("max_epochs"),
+        optimizer,
+        scheduler,
+        loss,
+        tuple(callbacks.values()),
+        batch_size,
+        augmentation,
+        loggers,
+        folder / "logs",
+    )
     n_jobs = count_processes(compute, built)
-    grid = build_grid(preparation.voxel_size_mm, preparation.mask)
     store = cohort.build_store(Path(store_dir), grid, preparation.min_coverage)
     opened = set_aside(open_cohort(cohort, store, n_jobs), lockbox, seed)
     if shuffle_labels:

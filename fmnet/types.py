@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval, Len, MinLen
 
+#: Name of the network among the models of a study.
+NETWORK = "network"
+
 #: How many of something: 1 or more.
 Count = Annotated[int, Ge(1)]
 #: How many of something that may be left out.

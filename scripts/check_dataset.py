@@ -10,7 +10,7 @@ from pathlib import Path
 import installed  # noqa: F401 (it says what is missing)
 
 from fmnet.bold.dataset import check_dataset
-from fmnet.bold.dataset_text import describe, fault_table
+from fmnet.bold.findings import describe, fault_table
 from fmnet.data.tables import write_table
 from fmnet.errors import FmnetError, printable
 

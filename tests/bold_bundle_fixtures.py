@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from sd_network import build_sd_network
 
+from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.map_source import MapSource
 from fmnet.bold.maps import compute_maps, parse_maps
 from fmnet.bold.series_store import SeriesStore
-from fmnet.bold.settings import CleaningSettings
 from fmnet.export.export import export_run
 from fmnet.inference.bold_contract import BoldContract, write_contract
 from fmnet.inference.bundle import read_bundle, write_plain

@@ -32,8 +32,8 @@ from benchmarks.corpus.answers import (
 )
 from benchmarks.corpus.case import Case, Materials
 from benchmarks.corpus.craft import METER, MICRON, MM, Array, bomb, nifti, pack_gzip, turn
+from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.series_store import SeriesStore
-from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
 from fmnet.data.template import build_grid
 from fmnet.errors import FmnetError

@@ -15,9 +15,10 @@ from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.training.augmentation import Augmentation
 from fmnet.training.compute import Compute, plan_compute
-from fmnet.training.fit import Trainable
-from fmnet.training.optimiser import Recipe
+from fmnet.training.fit import ADAMW, Trainable
+from fmnet.training.module import OptimizerBuilder
 from fmnet.training.trainer import TrainerBuilder
+from fmnet.types import NonNegativeCount
 
 #: The folds of every model: outer, repeated how often, and inner for every choice.
 FOLDS = {"n_splits": 5, "n_repeats": 1, "inner_splits": 3}
@@ -39,8 +40,10 @@ class Contender:
     ----------
     build_network : callable
         Input shape to a fresh network.
-    recipe : Recipe
-        Optimiser and budget.
+    max_epochs : int or None
+        See `fmnet.training.fit.Trainable`.
+    optimizer : callable
+        See `fmnet.training.module.OptimizerBuilder`.
     preparation : PreparationSettings
         Of its scans; mask and voxels have to be those of the cohorts.
     augmentation : Augmentation or None
@@ -48,7 +51,8 @@ class Contender:
     """
 
     build_network: NetworkBuilder
-    recipe: Recipe = field(default_factory=Recipe)
+    max_epochs: NonNegativeCount | None = None
+    optimizer: OptimizerBuilder = ADAMW
     preparation: PreparationSettings = field(default_factory=PreparationSettings)
     augmentation: Augmentation | None = None
 
@@ -73,7 +77,13 @@ class NetworkRacer:
         """Cross-validate as a study does."""
         one = self.contender
         data = planted.prepare(one.preparation)
-        trainable = Trainable(one.build_network, one.recipe, self.build_trainer, one.augmentation)
+        trainable = Trainable(
+            one.build_network,
+            self.build_trainer,
+            one.max_epochs,
+            one.optimizer,
+            augmentation=one.augmentation,
+        )
         planned = plan_compute(trainable, self.compute, data)
         pipeline = Pipeline(planned, {}, build_folds, planted.seed)
         return crossvalidate(pipeline, data, folds)[0]

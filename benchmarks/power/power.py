@@ -28,7 +28,7 @@ from fmnet.baselines.base import Baseline
 from fmnet.errors import ConfigError
 from fmnet.runs.run_folder import describe_device, versions, write_json
 from fmnet.training.compute import Compute, count_processes
-from fmnet.training.trainer import TrainerBuilder, build_trainer
+from fmnet.training.trainer import CPU_TRAINER, TrainerBuilder
 from fmnet.types import Count, Jobs, NonNegative, Positive, Seed, Several, VoxelSize
 
 
@@ -95,7 +95,7 @@ class PowerBenchmark:
     radius_mm: Positive = 9.0
     jitter_mm: NonNegative = 8.0
     only: Sequence[str] | None = None
-    trainer: TrainerBuilder = build_trainer
+    trainer: TrainerBuilder = CPU_TRAINER
     n_jobs: Jobs = 1
     n_stacked: Count | Literal["auto"] = "auto"
     seed: Seed = 0

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.power.summary import LDA, ORACLE, Interval, summarise
+from fmnet.data.files import write_atomically
 from fmnet.data.tables import write_table
 from fmnet.evaluation.verdict import LINEAR
-from fmnet.runs.run_files import write_whole
 
 #: Characters of a line in the terminal.
 WIDTH = 110
@@ -119,5 +119,5 @@ def write_tables(units: pd.DataFrame, out: Path) -> list[str]:
     """Write ``power.tsv`` and ``power.md``; return their figures in lines."""
     summary = summarise(units)
     write_table(summary, out / "power.tsv")
-    write_whole(markdown(summary), out / "power.md")
+    write_atomically(out / "power.md", markdown(summary))
     return terminal_lines(summary)

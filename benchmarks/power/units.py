@@ -14,7 +14,7 @@ from benchmarks.power.describe import digest
 from benchmarks.power.planted import Planter
 from benchmarks.power.regimes import RegimeName
 from fmnet.crossval.workers import map_units
-from fmnet.runs.run_files import write_whole
+from fmnet.data.files import write_atomically
 from fmnet.runs.run_folder import describe_device, table_text
 
 #: Part of every file's name: raise it when the same settings would give other figures.
@@ -63,7 +63,7 @@ def score_missing(work: Work, units: Iterable[Unit], folder: Path, n_jobs: int) 
     bar = tqdm(total=len(paths), initial=len(paths) - len(missing), unit="model")
     with bar:
         for unit, row in map_units(score_unit, work, missing, n_jobs):
-            write_whole(table_text(pd.DataFrame([row])), paths[unit])
+            write_atomically(paths[unit], table_text(pd.DataFrame([row])))
             bar.update()
     # as written, so that the figures don't depend on what was done before
     return pd.concat(map(read_unit, paths.values()), ignore_index=True)

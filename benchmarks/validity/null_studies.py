@@ -50,20 +50,19 @@ from fmnet.crossval.fold_loop import NETWORK, Pipeline, crossvalidate
 from fmnet.crossval.permutation import run_permutations_together, study_aucs
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort, open_cohort
+from fmnet.data.files import write_atomically
 from fmnet.data.folds import build_folds
 from fmnet.data.store import ScanStore
 from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
-from fmnet.runs.run_files import write_whole
 from fmnet.runs.run_folder import versions
 from fmnet.synthetic.maps_cohort import read_synthetic
 from fmnet.training.compute import Compute, count_processes
 from fmnet.training.fit import Trainable
-from fmnet.training.optimiser import Recipe
 from fmnet.training.scan_set import ScanSet, read_scans
-from fmnet.training.trainer import build_trainer
+from fmnet.training.trainer import CPU_TRAINER, build_trainer
 from fmnet.types import Count, Jobs, NonNegativeCount, Several, Share, VoxelSize
 
 #: Of studies of made-up features: models that see no brain, by how many columns of noise each sees.
@@ -184,7 +183,7 @@ class NullNetwork:
 
     Parameters
     ----------
-    network, task, preparation, baselines
+    network, preparation, baselines
         As for a study.
     n_cohorts : int
         Whose seeds are 0, 1, 2, ...
@@ -201,7 +200,6 @@ class NullNetwork:
     """
 
     network: NetworkBuilder
-    task: Recipe
     preparation: PreparationSettings
     baselines: dict[str, Baseline] = field(default_factory=dict)
     n_cohorts: Count = 200
@@ -219,7 +217,7 @@ class NullNetwork:
         name = digest(NULL_FORMAT, self._settings())
         paths = {seed: folder / f"null-{name}-{seed:04d}.json.gz" for seed in range(self.n_cohorts)}
         missing = [seed for seed, path in paths.items() if not path.exists()]
-        n_jobs = count_processes(Compute(n_jobs=self.n_jobs), build_trainer(1, [], []))
+        n_jobs = count_processes(Compute(n_jobs=self.n_jobs), build_trainer(CPU_TRAINER))
         done = len(paths) - len(missing)
         with tqdm(total=len(paths), initial=done, unit="cohort") as bar:
             for seed, study in map_units(_train, self, missing, n_jobs):
@@ -253,7 +251,7 @@ class NullNetwork:
         started = perf_counter()
         with tempfile.TemporaryDirectory(prefix="fmnet-null-") as place:
             data = read_scans(self.open(seed, Path(place)), self.preparation)
-            trainable = Trainable(self.network, self.task, build_trainer)
+            trainable = Trainable(self.network, max_epochs=0)
             folds = partial(
                 build_folds,
                 n_splits=self.n_splits,
@@ -317,7 +315,7 @@ class NullNetwork:
         missing = [unit for unit, file in kept.items() if not file.exists()]
         with tqdm(total=len(paths), initial=len(paths) - len(missing), unit="verdict") as bar:
             for unit, said in map_units(_say, self, missing, n_jobs):
-                write_whole(json.dumps(said), kept[unit])
+                write_atomically(kept[unit], json.dumps(said))
                 bar.update()
         found = [json.loads(file.read_text("utf-8")) for file in kept.values()]
         made = [

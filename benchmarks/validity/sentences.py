@@ -24,14 +24,14 @@ from fmnet.crossval.final import export_choice, judge_choice
 from fmnet.crossval.fold_loop import NETWORK, Pipeline
 from fmnet.crossval.permutation import PermutationPlan, summarise_permutations
 from fmnet.data.cohort import Cohort
+from fmnet.data.files import write_atomically
 from fmnet.evaluation.analysis import analyse_predictions, power_of
 from fmnet.evaluation.audit import AuditPlan, audit_models
 from fmnet.evaluation.findings import all_findings
 from fmnet.evaluation.metrics import add_units
 from fmnet.evaluation.verdict import verdict
-from fmnet.inference.exported_model import CHANCE
+from fmnet.inference.study_results import CHANCE
 from fmnet.report.words import name_of
-from fmnet.runs.run_files import write_whole
 
 #: What sentences follow from, below the package.
 SOURCES = ("study/**/*.py", "training/platt.py", "deploy/c*.py", "benchmark/validity/*.py")
@@ -105,7 +105,7 @@ class Study:
             for name in TABLES
         }
         content = json.dumps({"about": self.about} | texts)
-        write_whole(gzip.compress(content.encode(), mtime=0), path)
+        write_atomically(path, gzip.compress(content.encode(), mtime=0))
 
 
 def read_study(path: Path) -> Study:

@@ -17,12 +17,12 @@ from benchmarks.validity.measures import Cell, Measure, plain
 from benchmarks.validity.null_studies import NullNetwork
 from benchmarks.validity.sentences import code_digest
 from fmnet.crossval.workers import map_units
+from fmnet.data.files import write_atomically
 from fmnet.data.tables import write_table
 from fmnet.errors import ConfigError, Fault
-from fmnet.runs.run_files import write_whole
 from fmnet.runs.run_folder import describe_device, table_text, versions, write_json
 from fmnet.training.compute import Compute, count_processes
-from fmnet.training.trainer import build_trainer
+from fmnet.training.trainer import CPU_TRAINER, build_trainer
 from fmnet.types import Jobs, Seed
 
 #: Cohorts whose rows lie in one file.
@@ -77,7 +77,7 @@ class Validity:
     def run(self, out: Path) -> list[str]:
         """Measure whatever `out` doesn't hold yet of this version of the code; write tables."""
         names = list(self.measures if self.only is None else self.only)
-        n_jobs = count_processes(Compute(n_jobs=self.n_jobs), build_trainer(1, [], []))
+        n_jobs = count_processes(Compute(n_jobs=self.n_jobs), build_trainer(CPU_TRAINER))
         cheap = {name: self.measures[name] for name in names if name in self.measures}
         lines: list[str] = []
         if cheap:
@@ -85,7 +85,7 @@ class Validity:
             for name, measure in cheap.items():
                 summary = measure.summarise(found[name])
                 write_table(summary, out / f"{name}.tsv")
-                write_whole(_markdown(measure, summary, self.command), out / f"{name}.md")
+                write_atomically(out / f"{name}.md", _markdown(measure, summary, self.command))
                 lines += measure.lines(summary)
             write_json(self._account(cheap), out / "settings.json")
         if NULL_NETWORK in names:
@@ -114,7 +114,7 @@ class Validity:
         missing = [unit for unit, path in paths.items() if not path.exists()]
         with tqdm(total=len(units), initial=len(units) - len(missing), unit="file") as bar:
             for unit, rows in map_units(measure_unit, (measures, self.seed), missing, n_jobs):
-                write_whole(table_text(rows), paths[unit])
+                write_atomically(paths[unit], table_text(rows))
                 bar.update()
         return {
             name: pd.concat(

@@ -24,6 +24,7 @@ from fmnet.bold.stored_run import (
     write_facts,
 )
 from fmnet.data.byte_stream import hash_file
+from fmnet.data.files import keep_draft, open_draft
 from fmnet.data.grid import Grid
 from fmnet.data.nifti import read_raw
 from fmnet.data.placement import (
@@ -36,7 +37,7 @@ from fmnet.data.placement import (
     linear_weights,
 )
 from fmnet.data.store import low_coverage
-from fmnet.data.store_files import keep_draft, open_draft, write_atomically
+from fmnet.data.store_files import write_array, writing_store
 from fmnet.data.store_index import Source, StoreIndex, add_each, stamp_image
 from fmnet.data.volume import MNI_SPACES, OWN_SPACE, SPACES, FloatArray, check_space
 from fmnet.errors import CohortError, Fault, VolumeError
@@ -155,7 +156,7 @@ class BoldStore:
             known = float(values.placement.known.mean())
             coverage = known if self.grid else float(support.sum() / checked.mask.sum())
             self._check_coverage(coverage, run)
-            with open_draft(self.folder, values.n_bytes) as draft:
+            with writing_store(self.folder, values.n_bytes), open_draft(self.folder) as draft:
                 scale = values.write(chain([first], volumes), draft)
                 source_sha256 = checked.finish()
                 path = self._path(run, source_sha256, checked.mask_sha256)
@@ -205,7 +206,7 @@ class BoldStore:
         if self.grid is None:
             beside[MASK] = np.packbits(grid.mask)
         for suffix, array in beside.items():
-            write_atomically(array, path.with_suffix(suffix))
+            write_array(array, path.with_suffix(suffix))
         files = {end: path.with_suffix(end) for end in (".npy", *beside)}
         facts = replace(
             facts,

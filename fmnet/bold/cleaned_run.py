@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnet.bold.stored_run import SIDECAR
+from fmnet.data.files import write_atomically
 from fmnet.data.grid import Grid
 from fmnet.data.self_hashed import seal, unseal
-from fmnet.data.store_files import keep_draft, open_draft, read_stored, write_atomically
+from fmnet.data.store_files import read_stored, write_array, writing_store
 from fmnet.data.volume import FloatArray
 
 #: Part of every key and of every sidecar: raise it when stored values or their meaning change.
@@ -110,12 +111,11 @@ def write_cleaned(values: FloatArray, run: CleanedRun) -> None:
     StoreError
         If the store can't be written.
     """
-    write_atomically(values, run.path)
+    write_array(values, run.path)
     content = {"format": SERIES_FORMAT, "kept": run.kept.tolist(), "facts": asdict(run.facts)}
     whole = json.dumps(seal(content), indent=1).encode()
-    with open_draft(run.path.parent, len(whole)) as draft:
-        draft.write(whole)
-        keep_draft(draft, run.path.with_suffix(SIDECAR))
+    with writing_store(run.path.parent, len(whole)):
+        write_atomically(run.path.with_suffix(SIDECAR), whole)
 
 
 def hash_values(values: FloatArray) -> str:

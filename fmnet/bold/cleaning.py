@@ -1,12 +1,17 @@
-"""Cleaning as one matrix for each run, which nilearn makes and which is applied block by block."""
+"""Cleaning of runs by one matrix each, which nilearn makes and which is applied block by block.
+
+Also what is checked of a run before its volumes are read.
+"""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnet.bold.confounds import Nuisance
-from fmnet.bold.settings import CleaningSettings
+from fmnet.bold.bids_files import PreprocessedRun
+from fmnet.bold.bold_file import open_bold
+from fmnet.bold.bold_run import check_run
+from fmnet.bold.confounds import CleaningSettings, Nuisance, read_nuisance
 from fmnet.bold.stored_run import StoredRun
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, VolumeError
@@ -19,6 +24,38 @@ BLOCK_NUMBERS = 1 << 20
 FILTER_PADDING = 33
 #: Strategies whose cosines take slow drift out: a high-pass filter beside them would do it twice.
 HAVE_COSINES = ("compcor",)
+
+
+def check_preprocessed(run: PreprocessedRun, settings: CleaningSettings) -> Nuisance:
+    """Check image, mask, repetition time, confounds and settings against each other.
+
+    Raises
+    ------
+    VolumeError
+        With every fault; those of the confounds only if the image has a header that tells how many
+        volumes they are for.
+    """
+    faults: list[Fault] = []
+    t_r = None
+    try:
+        with check_run(run.bold, needs_mask=False) as checked:
+            n_volumes, t_r = checked.header.n_volumes, checked.t_r
+    except VolumeError as error:
+        faults += error.faults
+        try:  # a wrong mask or repetition time doesn't hinder counting
+            with open_bold(run.bold.path) as file:
+                n_volumes = file.header.n_volumes
+        except VolumeError:
+            raise error from None
+    try:
+        nuisance = read_nuisance(run, n_volumes, settings)
+    except VolumeError as error:
+        raise VolumeError([*faults, *error.faults]) from error
+    if t_r is not None:
+        faults += cleaning_faults(nuisance, t_r, settings, str(run.bold.path))
+    if faults:
+        raise VolumeError(faults)
+    return nuisance
 
 
 def band_of(settings: CleaningSettings) -> Band:

@@ -1,23 +1,40 @@
-"""What a run's confounds file says: regressors, volumes to leave out, head motion."""
+"""How runs are cleaned, and what their confounds say: regressors, volumes to leave out, motion."""
 
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.regressors import COMPONENT, COSINE, MODELS, load_regressors
-from fmnet.bold.settings import CleaningSettings
+from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.data.image_files import check_is_no_pointer, read_file
 from fmnet.data.numbers import Numbers, plain_texts, read_together, say_cells, sentinels
 from fmnet.data.self_hashed import ACCEPTED_JSON, MAX_JSON_BYTES, read_json
 from fmnet.data.tables import read_table_file
 from fmnet.errors import CohortError, Fault, VolumeError
+from fmnet.types import Count, Positive
 
+Strategy = Literal[
+    "none", "motion6", "motion24", "motion24_wm_csf", "motion24_wm_csf_global", "compcor"
+]
+
+MOTION6 = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
+MOTION24 = tuple(
+    f"{name}{suffix}"
+    for suffix in ("", "_derivative1", "_power2", "_derivative1_power2")
+    for name in MOTION6
+)
+TISSUES = ("csf", "white_matter")
+#: Parts of the names of columns that come in any number.
+COSINE, COMPONENT = "cosine", "a_comp_cor"
 #: Columns of fMRIPrep's that tell which volumes to leave out.
 DISPLACEMENT, NON_STEADY = "framewise_displacement", "non_steady_state_outlier"
 CONFOUNDS = "fMRIPrep's confounds of this run (desc-confounds_timeseries.tsv)"
@@ -30,6 +47,77 @@ SHORTEST_DRIFT = 64
 FARTHEST_MM = 100.0
 #: How many columns a message names before it counts the rest.
 N_NAMED = 8
+
+
+@dataclass(frozen=True)
+class CleaningSettings:
+    """How confounds are taken out of runs; nothing of it is learned from the cohort.
+
+    Parameters
+    ----------
+    strategy : str
+        Which regressors of fMRIPrep's are taken out: ``motion6`` six motion parameters;
+        ``motion24`` also their derivatives and squares; ``motion24_wm_csf`` also the means of white
+        matter and CSF; ``motion24_wm_csf_global`` also the mean of the whole brain; ``compcor``
+        24 motion parameters and anatomical components; ``none`` nothing but mean and drift.
+    low_hz, high_hz : float or None
+        Band that is kept, in Hz; None for no limit on that side.
+    fd_threshold : float or None
+        Volumes whose framewise displacement in mm is larger are left out; None for none.
+    min_volumes : int
+        Fewest volumes that may be left of a run.
+    """
+
+    strategy: Strategy = "motion24_wm_csf"
+    low_hz: Positive | None = 0.01
+    high_hz: Positive | None = 0.1
+    fd_threshold: Positive | None = None
+    min_volumes: Count = 50
+
+    @property
+    def needs_confounds(self) -> bool:
+        """Tell whether runs without a confounds file can't be cleaned."""
+        return self.strategy != "none" or self.fd_threshold is not None
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a strategy asks of a confounds file.
+
+    Parameters
+    ----------
+    options : mapping
+        Of nilearn's ``load_confounds``.
+    columns : tuple of str
+        That the file must have at least.
+    needs_json : bool
+        Whether the JSON file beside it is read as well.
+    """
+
+    options: Mapping[str, Any]
+    columns: tuple[str, ...]
+    needs_json: bool = False
+
+
+_FULL: dict[str, Any] = {"motion": "full", "wm_csf": "basic", "global_signal": "basic"}
+#: As nilearn's own strategies of these kinds have it: all components that fMRIPrep keeps, and the
+#: cosines that it took out of the data before it looked for them.
+_COMPCOR: dict[str, Any] = {"motion": "full", "compcor": "anat_combined", "n_compcor": "all"}
+MODELS: dict[Strategy, Model] = {
+    "none": Model({}, ()),
+    "motion6": Model({"strategy": ("motion",), "motion": "basic"}, MOTION6),
+    "motion24": Model({"strategy": ("motion",)} | _FULL, MOTION24),
+    "motion24_wm_csf": Model({"strategy": ("motion", "wm_csf")} | _FULL, MOTION24 + TISSUES),
+    "motion24_wm_csf_global": Model(
+        {"strategy": ("motion", "wm_csf", "global_signal")} | _FULL,
+        (*MOTION24, *TISSUES, "global_signal"),
+    ),
+    "compcor": Model(
+        {"strategy": ("motion", "high_pass", "compcor")} | _COMPCOR,
+        (*MOTION24, f"{COSINE}00", f"{COMPONENT}_00"),
+        needs_json=True,
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,14 +183,14 @@ def read_nuisance(run: PreprocessedRun, n_volumes: int, settings: CleaningSettin
         *_check_length(parts.table, where, n_volumes),
         *_check_names(parts.table, where, model.columns, is_short),
         *_check_numbers(parts.table, where, numbers, names),
-        *_check_displacement(parts.table, where, numbers, settings.scrub_mm),
+        *_check_displacement(parts.table, where, numbers, settings.fd_threshold),
     ]
     if faults:
         raise VolumeError(faults)
     regressors, names = (
         _load(parts, numbers, where, settings) if names else (np.empty((n_volumes, 0)), ())
     )
-    nuisance = _leave_out(parts, numbers, regressors, names, settings.scrub_mm)
+    nuisance = _leave_out(parts, numbers, regressors, names, settings.fd_threshold)
     if faults := list(_check_left(nuisance, where, settings.min_volumes)):
         raise VolumeError(faults)
     return nuisance
@@ -122,10 +210,10 @@ def _open_parts(run: PreprocessedRun, n_volumes: int, settings: CleaningSettings
     model = MODELS[settings.strategy]
     if run.confounds is not None:
         return _read_parts(run.confounds, model.needs_json)
-    if not model.columns and settings.scrub_mm is None:
+    if not model.columns and settings.fd_threshold is None:
         return _Parts(pd.DataFrame(index=range(n_volumes)), b"", None)
     needed = settings.strategy if model.columns else "scrubbing"
-    action = "give it, or set strategy to none and scrub_mm to null"
+    action = "give it, or set strategy to none and fd_threshold to null"
     found = f"no confounds file, which {needed} needs"
     raise VolumeError(Fault(str(run.bold.path), found, CONFOUNDS, action))
 
@@ -228,20 +316,20 @@ def _say_cells(table: pd.DataFrame, name: str, is_meant: NDArray[np.bool_]) -> s
 
 
 def _check_displacement(
-    table: pd.DataFrame, where: str, numbers: Mapping[str, Numbers], scrub_mm: float | None
+    table: pd.DataFrame, where: str, numbers: Mapping[str, Numbers], fd_threshold: float | None
 ) -> Iterator[Fault]:
     """Find volumes of which nobody knows how far they moved, and those that can't have moved so."""
     found = numbers.get(DISPLACEMENT)
     if found is None or not found.is_number.any():
-        if scrub_mm is not None and (found is None or not found.is_wrong.any()):
+        if fd_threshold is not None and (found is None or not found.is_wrong.any()):
             told = f"no values of {DISPLACEMENT}, which scrubbing needs"
-            yield Fault(where, told, CONFOUNDS, "set scrub_mm to null, or run fMRIPrep again")
+            yield Fault(where, told, CONFOUNDS, "set fd_threshold to null, or run fMRIPrep again")
         return
     is_missing = ~found.is_number & ~found.is_wrong
     is_missing[0] = False  # nothing comes before it
-    if scrub_mm is not None and is_missing.any():
+    if fd_threshold is not None and is_missing.any():
         told = f"no values in {say_cells(table, DISPLACEMENT, is_missing)}, which scrubbing needs"
-        yield Fault(where, told, CONFOUNDS, "fill them in, or set scrub_mm to null")
+        yield Fault(where, told, CONFOUNDS, "fill them in, or set fd_threshold to null")
     coded = np.isin(found.values, sentinels(found.values, True))
     is_far = ((found.values > FARTHEST_MM) | (found.values < 0)) & ~coded
     if is_far.any():
@@ -257,7 +345,7 @@ def _check_left(nuisance: Nuisance, where: str, min_volumes: int) -> Iterator[Fa
         f"non-steady and {nuisance.n_scrubbed} scrubbed ones"
     )
     if n_left < min_volumes:
-        action = "leave the run out, or scrub less (raise scrub_mm)"
+        action = "leave the run out, or scrub less (raise fd_threshold)"
         yield Fault(where, found, f"at least {min_volumes} (min_volumes)", action)
     elif n_left <= n_names + 2:
         action = "leave the run out, or choose a strategy with fewer regressors"
@@ -287,9 +375,9 @@ def _leave_out(
     numbers: Mapping[str, Numbers],
     regressors: NDArray[np.float64],
     names: tuple[str, ...],
-    scrub_mm: float | None,
+    fd_threshold: float | None,
 ) -> Nuisance:
-    """Leave out what is marked as non-steady, and what moved more than `scrub_mm`."""
+    """Leave out what is marked as non-steady, and what moved more than `fd_threshold`."""
     is_non_steady = np.zeros(len(parts.table), dtype=bool)
     for name, found in numbers.items():
         if name.startswith(NON_STEADY):
@@ -297,7 +385,7 @@ def _leave_out(
     displacement = np.full(len(parts.table), np.nan)
     if DISPLACEMENT in numbers:
         displacement = numbers[DISPLACEMENT].values
-    limit = np.inf if scrub_mm is None else scrub_mm
+    limit = np.inf if fd_threshold is None else fd_threshold
     is_scrubbed = (displacement > limit) & ~is_non_steady
     return Nuisance(
         regressors,
@@ -308,6 +396,59 @@ def _leave_out(
         displacement,
         hashlib.sha256(parts.raw).hexdigest() if parts.raw else "",
     )
+
+
+def load_regressors(
+    table: bytes, facts: bytes | None, strategy: Strategy
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Let nilearn's ``load_confounds`` choose columns.
+
+    It looks for the file by the name of an image beside it, and takes any that might belong to
+    that. So that it reads this one and no other, whatever its name, it is given a copy.
+
+    Parameters
+    ----------
+    table : bytes
+        Content of the confounds file.
+    facts : bytes or None
+        Of the JSON file that belongs to it.
+    strategy : str
+        See `CleaningSettings`; not ``none``.
+
+    Returns
+    -------
+    values : ndarray of float64, shape (T, n)
+        The first volume, which derivatives have no value for, gets that of the second.
+    names : tuple of str
+        Of the n columns.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        If nilearn can't use the file.
+    """
+    # here, for importing nilearn takes long and what has no confounds need not wait for it
+    from nilearn.interfaces.fmriprep import load_confounds
+
+    with _own_folder() as folder:
+        (folder / "sub-1_desc-confounds_timeseries.tsv").write_bytes(table)
+        if facts is not None:
+            (folder / "sub-1_desc-confounds_timeseries.json").write_bytes(facts)
+        image = str(folder / "sub-1_desc-preproc_bold.nii.gz")
+        # means are taken out by cleaning, over the volumes that are kept
+        found, _ = load_confounds(image, demean=False, **MODELS[strategy].options)
+    return found.to_numpy(dtype=np.float64), tuple(map(str, found.columns))
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    """Make a folder for a while, by a name without "tsv", which nilearn would replace in it."""
+    folder = Path(tempfile.gettempdir()) / f"fmnet-{uuid4().hex}"
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _list(told: Sequence[str]) -> str:

@@ -1,16 +1,36 @@
 """Check a whole data set, raw or preprocessed, before hours are spent on it."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from fmnet.bold.bids_files import find_bold, find_people, is_derivative
-from fmnet.bold.check_participants import check_people
-from fmnet.bold.check_preprocessed import check_preprocessed, left_out
-from fmnet.bold.check_raw import check_raw
-from fmnet.bold.checked_runs import RunSummary
-from fmnet.bold.findings import Finding
+import pandas as pd
+
+from fmnet.bold.bids_files import (
+    VOLUMES,
+    BoldName,
+    PreprocessedRun,
+    find_bold,
+    find_raw,
+    find_subjects,
+    inherited_files,
+    is_derivative,
+    read_sidecars,
+    stated_t_r,
+)
+from fmnet.bold.bold_file import BoldHeader, open_bold
+from fmnet.bold.bold_run import SAME_T_R, BoldRun, check_run, resolve_t_r
+from fmnet.bold.derivatives import is_usable, list_runs
+from fmnet.bold.findings import DatasetReport, Finding, Kind, RunSummary, file_finding
 from fmnet.data.advice import Advice
-from fmnet.errors import CohortError, Fault
+from fmnet.data.covariates import number_faults
+from fmnet.data.image_files import check_is_there, read_start
+from fmnet.data.nifti import read_header
+from fmnet.data.numbers import read_together
+from fmnet.data.tables import read_table_file, subject_key
+from fmnet.errors import CohortError, Fault, FmnetError, VolumeError
 
 #: What a validator's user can change.
 VALIDATOR = Advice(
@@ -20,43 +40,10 @@ VALIDATOR = Advice(
     space="say which with --space NAME",
     raw="give the raw data set as ROOT and this folder with --derivatives",
 )
-
-
-@dataclass(frozen=True)
-class DatasetReport:
-    """What a data set holds and what is wrong with it.
-
-    Parameters
-    ----------
-    raw, derivatives : Path or None
-        What was checked.
-    people : tuple of str
-        Everyone with a folder, sorted, with ``sub-``.
-    table : str
-        What participants.tsv holds; empty without a usable one.
-    raw_runs, preprocessed_runs : tuple of RunSummary
-        All raw runs, and those preprocessed ones of which all files are there.
-    findings : tuple of Finding
-        Every fault with its kind.
-    """
-
-    raw: Path | None
-    derivatives: Path | None
-    people: tuple[str, ...]
-    table: str
-    raw_runs: tuple[RunSummary, ...]
-    preprocessed_runs: tuple[RunSummary, ...]
-    findings: tuple[Finding, ...]
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """What was checked; derivatives, which may lie in the raw data set, come first."""
-        return tuple(path for path in (self.derivatives, self.raw) if path is not None)
-
-    @property
-    def faults(self) -> tuple[Fault, ...]:
-        """Every fault."""
-        return tuple(finding.fault for finding in self.findings)
+EVENTS = "onset and duration in seconds, within the run, and a trial_type"
+TABLE = "participants.tsv"
+#: Columns with more values than this tell subjects apart, not groups.
+MAX_GROUPS = 5
 
 
 def check_dataset(
@@ -92,12 +79,18 @@ def check_dataset(
     raw_runs: tuple[RunSummary, ...] = ()
     runs: tuple[RunSummary, ...] = ()
     if raw is not None:
-        raw_runs, findings = check_raw(raw, task, VALIDATOR)
+        raw_runs, findings = check_raw(raw, task)
     if preprocessed is not None:
-        runs, wrong = check_preprocessed(preprocessed, raw, task, space, VALIDATOR)
+        runs, wrong = check_preprocessed(preprocessed, raw, task, space)
         findings += [*left_out(raw_runs, preprocessed), *wrong]
-    people, table, of_people = _check_people(raw, preprocessed)
-    found = tuple(dict.fromkeys([*findings, *of_people]))
+    folders: tuple[Path, ...] = () if raw is None else (raw,)
+    subjects = set() if raw is None else {*find_subjects(raw)}
+    if preprocessed is not None:
+        folders += (preprocessed, *preprocessed.resolve().parents[:2])
+        subjects |= {*find_subjects(preprocessed)}
+    people = tuple(sorted(subjects))
+    table, wrong = check_participants(folders, people)
+    found = tuple(dict.fromkeys([*findings, *wrong]))
     return DatasetReport(raw, preprocessed, people, table, raw_runs, runs, found)
 
 
@@ -115,13 +108,452 @@ def _sort_out(root: Path, derivatives: Path | None) -> tuple[Path | None, Path |
     return (None, root) if is_preprocessed or is_derivative(root) else (root, None)
 
 
-def _check_people(
-    raw: Path | None, preprocessed: Path | None
-) -> tuple[tuple[str, ...], str, list[Finding]]:
-    folders: tuple[Path, ...] = () if raw is None else (raw,)
-    people = () if raw is None else find_people(raw)
-    if preprocessed is not None:
-        folders += (preprocessed, *preprocessed.resolve().parents[:2])
-        people = tuple(sorted({*people, *find_people(preprocessed)}))
-    table, findings = check_people(folders, people)
-    return people, table, findings
+def check_raw(root: Path, task: str | None) -> tuple[tuple[RunSummary, ...], list[Finding]]:
+    """Check the images, sidecars and events of a raw data set.
+
+    Raises
+    ------
+    CohortError
+        If it holds no BOLD image (of the task).
+    """
+    names = [name for name in find_bold(root) if name.extension in VOLUMES]
+    if not names:
+        accepted = "sub-*/[ses-*/]func/sub-*_task-*_bold.nii.gz"
+        raise CohortError(Fault(str(root), "no BOLD image", accepted, VALIDATOR.root))
+    tasks = sorted({name.get("task") for name in names})
+    if task is not None and task not in tasks:
+        found = f"no run of task '{task}'"
+        raise CohortError(Fault(str(root), found, ", ".join(map(repr, tasks)), VALIDATOR.task))
+    names = [name for name in names if task in {None, name.get("task")}]
+    findings = _check_others(root)
+    summaries: dict[str, RunSummary] = {}
+    for name in names:
+        summary, wrong = _check_bold(root, name)
+        findings += wrong
+        summaries.setdefault(name.run_id, summary)  # the echoes of a run are one run
+    runs = tuple(summaries.values())
+    findings += _absent_runs(runs, find_subjects(root), task is not None)
+    findings += compare_runs(runs) + _check_all_events(root, names, summaries)
+    return runs, findings
+
+
+def _check_bold(root: Path, name: BoldName) -> tuple[RunSummary, list[Finding]]:
+    person = name.participant_id
+    findings: list[Finding] = []
+    sidecars, t_r = _read_sidecars(root, name, findings)
+    header = None
+    try:
+        with open_bold(name.path) as file:
+            header = file.header
+    except VolumeError as error:
+        findings += [file_finding(fault).of_person(person) for fault in error.faults]
+    if header is not None and t_r is not None:
+        findings += check_t_r(BoldRun(name.run_id, person, name.path, "", None, t_r), header)
+    task_name = next((held["TaskName"] for _, held in sidecars if "TaskName" in held), "")
+    summary = RunSummary(
+        name.run_id,
+        person,
+        name.get("task"),
+        name.get("ses"),
+        t_r or (header.t_r if header else None),
+        header.n_volumes if header else None,
+        str(task_name),
+    )
+    return summary, findings
+
+
+def _read_sidecars(
+    root: Path, name: BoldName, findings: list[Finding]
+) -> tuple[list[tuple[Path, dict[str, Any]]], float | None]:
+    try:
+        sidecars = read_sidecars(name, (root,))
+    except VolumeError as error:
+        findings += [Finding(Kind.SIDECAR, fault) for fault in error.faults]
+        return [], None
+    if not sidecars:
+        accepted, action = "a .json file with RepetitionTime", "fetch it, or write it"
+        fault = Fault(str(name.path), "no sidecar", accepted, action, name.participant_id)
+        findings.append(Finding(Kind.SIDECAR, fault))
+        return [], None
+    try:
+        return sidecars, stated_t_r(name, sidecars, VALIDATOR)
+    except VolumeError as error:
+        findings += [Finding(Kind.T_R, fault) for fault in error.faults]
+        return sidecars, None
+
+
+def check_t_r(run: BoldRun, header: BoldHeader) -> list[Finding]:
+    """Compare the repetition time of a sidecar with the header's."""
+    try:
+        resolve_t_r(run, header)
+    except VolumeError as error:
+        action = "state RepetitionTime in the image's sidecar (.json)"
+        faults = (replace(f, action=f.action if run.t_r else action) for f in error.faults)
+        return [Finding(Kind.T_R, fault).of_person(run.participant_id) for fault in faults]
+    return []
+
+
+def _check_others(root: Path) -> list[Finding]:
+    """Check that images other than BOLD are there, and that each person has a T1w image."""
+    findings: list[Finding] = []
+    with_t1w: set[str] = set()
+    paths = [path for end in VOLUMES for path in root.glob(f"sub-*/**/sub-*.{end}")]
+    for path in sorted(path for path in paths if path.parent.name != "func"):
+        person = path.relative_to(root).parts[0]
+        with_t1w |= {person} if path.name.split("_")[-1].startswith("T1w.") else set()
+        try:
+            read_header(read_start(path), path)
+        except VolumeError as error:
+            findings += [file_finding(fault).of_person(person) for fault in error.faults]
+    action = "fetch the image, or leave the person out"
+    return findings + [
+        Finding(Kind.NO_ANATOMY, Fault(person, "no T1w image", "one at least", action, person))
+        for person in find_subjects(root)
+        if person not in with_t1w
+    ]
+
+
+def _absent_runs(
+    runs: Sequence[RunSummary], everyone: tuple[str, ...], is_asked_for: bool
+) -> list[Finding]:
+    """People who lack a task, or a session of one, that more than half of the others have."""
+    findings: list[Finding] = []
+    for task in sorted({run.task for run in runs}):
+        of_task = [run for run in runs if run.task == task]
+        people = {run.participant_id for run in of_task}
+        if is_asked_for or 2 * len(people) > len(everyone):
+            lacking = [person for person in everyone if person not in people]
+            findings += [_lacks(person, f"task '{task}'", len(people)) for person in lacking]
+        for session in sorted({run.session for run in of_task}):
+            there = {run.participant_id for run in of_task if run.session == session}
+            if 2 * len(there) > len(people):
+                words = f"task '{task}' in {f'session {session!r}' if session else 'no session'}"
+                findings += [_lacks(person, words, len(there)) for person in sorted(people - there)]
+    return findings
+
+
+def _lacks(person: str, words: str, n: int) -> Finding:
+    accepted, action = f"one, as {n} others have", "fetch it, or leave the person out of this task"
+    return Finding(Kind.NO_RUN, Fault(person, f"no run of {words}", accepted, action, person))
+
+
+def _check_all_events(
+    root: Path, names: Sequence[BoldName], summaries: dict[str, RunSummary]
+) -> list[Finding]:
+    findings: list[Finding] = []
+    by_task: dict[str, dict[Path, tuple[str, frozenset[str]]]] = {}
+    # BIDS wants the names of tasks without events to begin with "rest"
+    of_tasks = [name for name in names if not name.get("task").lower().startswith("rest")]
+    first = {name.run_id: name for name in reversed(of_tasks)}
+    for run_id, name in sorted(first.items()):
+        person = name.participant_id
+        paths = inherited_files(root, name, "events.tsv")
+        if not paths:
+            action = "fetch it; without it no contrast can be made of the run"
+            fault = Fault(run_id, "no events.tsv", "one for each task run", action, person)
+            findings.append(Finding(Kind.NO_EVENTS, fault))
+            continue
+        conditions, wrong = check_events(paths[0], person, summaries[run_id].length_s)
+        findings += wrong
+        by_task.setdefault(name.get("task"), {})[paths[0]] = (person, conditions)
+    return findings + [odd for found in by_task.values() for odd in differing_conditions(found)]
+
+
+def check_preprocessed(
+    root: Path, raw: Path | None, task: str | None, space: str | None
+) -> tuple[tuple[RunSummary, ...], list[Finding]]:
+    """Check preprocessed runs of one task, or of each.
+
+    Raises
+    ------
+    CohortError
+        If there is no BOLD image (of the task).
+    """
+    names = find_bold(root)
+    tasks = sorted({name.get("task") for name in names})
+    if task not in {None, *tasks} or not names:
+        found = f"no run of task '{task}'" if names else "no BOLD image"
+        accepted = ", ".join(map(repr, tasks)) or "fMRIPrep's output, which holds sub-*/"
+        raise CohortError(
+            Fault(str(root), found, accepted, VALIDATOR.task if names else VALIDATOR.root)
+        )
+    raw = find_raw(root) if raw is None else raw
+    runs: list[RunSummary] = []
+    findings: list[Finding] = []
+    for each in [task] if task is not None else tasks:
+        of_task = [name for name in names if name.get("task") == each]
+        found_runs, wrong = _list_task(of_task, root, raw, each, space)
+        n_people = len({name.participant_id for name in of_task})
+        if task is None and 2 * n_people <= len(find_subjects(root)):
+            wrong = [finding for finding in wrong if finding.kind is not Kind.NO_RUN]
+        findings += wrong
+        for run in found_runs:
+            summary, wrong = _check_run(run)
+            runs.append(summary)
+            findings += wrong
+    return tuple(runs), findings + compare_runs(runs)
+
+
+def left_out(raw_runs: Sequence[RunSummary], root: Path) -> list[Finding]:
+    """Find raw runs that nothing was made of."""
+    there = {name.run_id for name in find_bold(root)}
+    accepted = "an image in fMRIPrep's output"
+    action = "look for errors in fMRIPrep's report (sub-*.html), and run it again"
+    return [
+        Finding(
+            Kind.NOT_PREPROCESSED,
+            Fault(run.run_id, "none", accepted, action, run.participant_id),
+        )
+        for run in raw_runs
+        if run.run_id not in there
+    ]
+
+
+def _list_task(
+    names: Sequence[BoldName],
+    root: Path,
+    raw: Path | None,
+    task: str,
+    space: str | None,
+) -> tuple[tuple[PreprocessedRun, ...], list[Finding]]:
+    """List the runs of one task, given its images."""
+    sessions = sorted({name.get("ses") for name in names})
+    try:
+        return list_runs(names, root, task, sessions, space, raw, True, VALIDATOR)
+    except CohortError as error:
+        kind = Kind.CHOICE if any(map(is_usable, names)) else Kind.UNUSABLE
+        return (), [Finding(kind, replace(f, where=f"task '{task}'")) for f in error.faults]
+
+
+def _check_run(run: PreprocessedRun) -> tuple[RunSummary, list[Finding]]:
+    bold = run.bold
+    findings: list[Finding] = []
+    header: BoldHeader | None = None
+    try:
+        with open_bold(bold.path) as file:
+            header = file.header
+    except VolumeError as error:
+        findings += [file_finding(fault) for fault in error.faults]
+    if header is not None:
+        findings += check_t_r(bold, header)
+        findings += _check_mask(run, header)
+        findings += _check_confounds(run, header.n_volumes)
+    person = bold.participant_id
+    findings = [each.of_person(person) for each in findings]
+    t_r = bold.t_r or (header.t_r if header else None)
+    n_volumes = header.n_volumes if header else None
+    return RunSummary(bold.run_id, person, run.task, run.session, t_r, n_volumes), findings
+
+
+def _check_mask(run: PreprocessedRun, header: BoldHeader) -> list[Finding]:
+    """Check the mask; the repetition time is reported by itself."""
+    try:
+        with check_run(replace(run.bold, t_r=header.t_r or 1.0), needs_mask=True):
+            return []
+    except VolumeError as error:
+        return [file_finding(fault, Kind.MASK) for fault in error.faults]
+
+
+def _check_confounds(run: PreprocessedRun, n_volumes: int) -> list[Finding]:
+    if run.confounds is None:
+        return []
+    path = run.confounds
+    accepted = f"a row for each of the run's {n_volumes} volumes"
+    try:
+        check_is_there(path)
+        n_rows = len(read_table_file(path, ()))
+    except FmnetError as error:
+        action = "fetch or write the file again"
+        faults = [Fault(str(path), fault.found, accepted, action) for fault in error.faults]
+        return [file_finding(fault, Kind.CONFOUNDS) for fault in faults]
+    if n_rows == n_volumes:
+        return []
+    action = "find the confounds that belong to the image"
+    return [Finding(Kind.CONFOUNDS, Fault(str(path), f"{n_rows} rows", accepted, action))]
+
+
+def compare_runs(runs: Sequence[RunSummary]) -> list[Finding]:
+    """Find runs that differ from most others of their task in repetition time or task name."""
+    findings: list[Finding] = []
+    for task in sorted({run.task for run in runs}):
+        timed = [(run, run.t_r) for run in runs if run.task == task and run.t_r is not None]
+        if timed:
+            usual, n = Counter(round(t_r, 3) for _, t_r in timed).most_common(1)[0]
+            accepted = f"{usual:g} s, as in {n} of {len(timed)} runs of task '{task}'"
+            action = "leave the run out, or study runs of one repetition time only"
+            findings += [
+                _run_finding(
+                    Kind.OTHER_T_R, run, f"a repetition time of {t_r:g} s", accepted, action
+                )
+                for run, t_r in timed
+                if abs(t_r - usual) > SAME_T_R * usual
+            ]
+        named = [run for run in runs if run.task == task and run.task_name]
+        if named:
+            name, n = Counter(run.task_name for run in named).most_common(1)[0]
+            accepted = f"'{name}', as in {n} of {len(named)} runs of task '{task}'"
+            action = "find out which task was done, and correct the sidecar or the file's name"
+            findings += [
+                _run_finding(Kind.TASK_NAME, run, f"TaskName '{run.task_name}'", accepted, action)
+                for run in named
+                if run.task_name != name
+            ]
+    return findings
+
+
+def _run_finding(kind: Kind, run: RunSummary, found: str, accepted: str, action: str) -> Finding:
+    return Finding(kind, Fault(run.run_id, found, accepted, action, run.participant_id))
+
+
+def check_events(
+    path: Path, person: str, length_s: float | None
+) -> tuple[frozenset[str], list[Finding]]:
+    """Check a run's events.
+
+    Parameters
+    ----------
+    path : Path
+        ``events.tsv``.
+    person : str
+        Whose run it is.
+    length_s : float or None
+        Of the run; None if it isn't known.
+
+    Returns
+    -------
+    conditions : frozenset of str
+        The values of trial_type.
+    findings : list of Finding
+        All that is odd.
+    """
+    try:
+        table = read_table_file(path, ("onset", "duration", "trial_type"))
+    except CohortError as error:
+        return frozenset(), [
+            Finding(Kind.EVENTS, Fault(str(path), fault.found, EVENTS, fault.action, person))
+            for fault in error.faults
+        ]
+    conditions = frozenset(str(value) for value in table["trial_type"] if value)
+    return conditions, [_event_finding(path, odd, person) for odd in _oddities(table, length_s)]
+
+
+def differing_conditions(found: dict[Path, tuple[str, frozenset[str]]]) -> list[Finding]:
+    """Tell runs of one task whose conditions are others than in most of its runs.
+
+    Parameters
+    ----------
+    found : dict
+        Person and conditions by events file.
+    """
+    sets = [conditions for _, conditions in found.values() if conditions]
+    if not sets:
+        return []
+    usual = max(sorted(set(sets), key=sorted), key=sets.count)
+    return [
+        _event_finding(path, _difference(conditions, usual), person)
+        for path, (person, conditions) in found.items()
+        if conditions and conditions != usual
+    ]
+
+
+def _difference(conditions: frozenset[str], usual: frozenset[str]) -> str:
+    words = [
+        f"{word} {', '.join(repr(name) for name in sorted(names))}"
+        for word, names in (("without", usual - conditions), ("only here", conditions - usual))
+        if names
+    ]
+    return f"other conditions than in most runs of the task: {'; '.join(words)}"
+
+
+def _oddities(table: pd.DataFrame, length_s: float | None) -> list[str]:
+    table = table[table["trial_type"] != ""]  # the others are no conditions: responses, cues
+    if table.empty:
+        return ["no event with a trial_type"]
+    odd = []
+    numbers = {
+        name: pd.Series(found.values, table.index)
+        for name, found in read_together(table, ("onset", "duration")).items()
+    }
+    for name, values in numbers.items():
+        if lost := int(values.isna().sum()):
+            odd.append(f"{_count(lost)} without a number as {name}")
+    if short := int((numbers["duration"] < 0).sum()):
+        odd.append(f"{_count(short)} of negative duration")
+    if early := int((numbers["onset"] < 0).sum()):
+        odd.append(f"{_count(early)} before the run begins")
+    last = numbers["onset"].max()
+    if length_s is not None and last >= length_s:
+        late = int((numbers["onset"] >= length_s).sum())
+        odd.append(f"{_count(late)} after the end of the run ({last:g} s, it lasts {length_s:g} s)")
+    return odd
+
+
+def _count(n: int) -> str:
+    return f"{n} event{'' if n == 1 else 's'}"
+
+
+def _event_finding(path: Path, found: str, person: str) -> Finding:
+    action = "correct the file, or leave the person out of analyses of this task"
+    return Finding(Kind.EVENTS, Fault(str(path), found, EVENTS, action, person))
+
+
+def check_participants(
+    folders: tuple[Path, ...], people: tuple[str, ...]
+) -> tuple[str, list[Finding]]:
+    """Compare the first participants.tsv of these folders with the people who have images.
+
+    Returns
+    -------
+    description : str
+        The table's columns and how many people are in each group; empty without a table.
+    findings : list of Finding
+        One per person and fault, and one per column with cells that can't be right.
+    """
+    places = [folder / TABLE for folder in folders]
+    path = next((place for place in places if place.exists() or place.is_symlink()), None)
+    accepted = "participant_id, the column to predict (group), age, sex and other covariates"
+    if path is None:
+        action = "make one; the data set's README may say where its people are described"
+        fault = Fault(str(places[0]), "no such file", f"a table of {accepted}", action)
+        return "", [Finding(Kind.NO_TABLE, fault)]
+    try:
+        table = read_table_file(path, ("participant_id",))
+    except CohortError as error:
+        return "", [Finding(Kind.NO_TABLE, fault) for fault in error.faults]
+    odd = [Finding(Kind.NUMBERS, fault) for fault in number_faults(table)]
+    return _describe_table(table), _compare_subjects(list(table["participant_id"]), people) + odd
+
+
+def _describe_table(table: pd.DataFrame) -> str:
+    columns: list[str] = []
+    for name in table.columns:
+        counts = Counter(value for value in table[name] if value)
+        is_group = 1 < len(counts) <= MAX_GROUPS and name != "participant_id"
+        groups = ", ".join(f"{value} {count}" for value, count in sorted(counts.items()))
+        columns.append(f"{name} ({groups})" if is_group else str(name))
+    return f"{len(table)} rows; {', '.join(columns)}"
+
+
+def _compare_subjects(rows: list[str], people: tuple[str, ...]) -> list[Finding]:
+    named = Counter(subject_key(person) for person in rows)
+    there = {subject_key(person): person for person in people}
+    findings = [
+        _row_finding(Kind.NOT_IN_TABLE, person, "no row", "add the person's row")
+        for key, person in there.items()
+        if key not in named
+    ]
+    for key, count in named.items():
+        person = there.get(key, f"sub-{key}")
+        if key not in there:
+            action = "fetch the person's images, or take the row out"
+            findings.append(
+                _row_finding(Kind.NO_IMAGES, person, "no folder of this person", action)
+            )
+        if count > 1:
+            action = "remove the rows that are wrong"
+            findings.append(_row_finding(Kind.TWICE_IN_TABLE, person, f"{count} rows", action))
+    return findings
+
+
+def _row_finding(kind: Kind, person: str, found: str, action: str) -> Finding:
+    return Finding(kind, Fault(person, found, f"one row in {TABLE} and images", action, person))

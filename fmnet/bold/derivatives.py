@@ -1,27 +1,30 @@
-"""Preprocessed runs in a tree that fMRIPrep wrote."""
+"""Preprocessed runs in a tree that fMRIPrep wrote: which are wanted, and what belongs to each."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fmnet.bold.bids_files import (
     OUTPUT_ENTITIES,
+    VOLUMES,
     BoldName,
+    PreprocessedRun,
     bold_of,
-    find_people,
     find_raw,
+    find_subjects,
     inherited_files,
+    read_sidecars,
+    stated_start_time,
+    stated_t_r,
 )
 from fmnet.bold.bold_run import BoldRun
 from fmnet.bold.findings import Finding, Kind
-from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.run_selection import RunChoice, advise, choose_runs, is_usable, why_unusable
-from fmnet.bold.sidecars import read_sidecars, stated_start_time, stated_t_r
 from fmnet.data.advice import SETTINGS, Advice
 from fmnet.data.bids import is_same, say_instead
 from fmnet.data.bids_tree import BidsTree, read_tree
+from fmnet.data.volume import MNI_SPACES
 from fmnet.errors import CohortError, Fault, VolumeError
 
 #: fMRIPrep's name for confounds, and the one that it had before version 20.2.
@@ -29,6 +32,10 @@ CONFOUNDS = ("desc-confounds_timeseries.tsv", "desc-confounds_regressors.tsv")
 #: Entities that tell the runs of a session apart; images that differ in others are one run's.
 RUN_ENTITIES = ("sub", "ses", "task", "acq", "ce", "dir", "run")
 MASKS = ("desc-brain_mask.nii.gz", "desc-brain_mask.nii")
+PREPROCESSED = "sub-*/[ses-*/]func/sub-*_task-*_space-<MNI...>_desc-preproc_bold.nii.gz"
+FMRIPREP_HINT = "run fMRIPrep with --output-spaces MNI152NLin2009cAsym:res-2"
+#: Between a space and its resolution, as in fMRIPrep's --output-spaces.
+RES_MARK = ":res-"
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,25 @@ class RunListing:
     runs: tuple[PreprocessedRun, ...]
     everyone: tuple[str, ...]
     faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True)
+class RunChoice:
+    """What to read of each person.
+
+    Parameters
+    ----------
+    task : str
+        Without ``task-``.
+    sessions : tuple of str
+        Without ``ses-``; one empty name where the tree has no sessions.
+    output : str
+        Space, and resolution if names state one: ``MNI152NLin2009cAsym:res-2``.
+    """
+
+    task: str
+    sessions: tuple[str, ...]
+    output: str
 
 
 def find_runs(
@@ -134,12 +160,12 @@ def list_runs(
         for name in names
         if name.get("task") == choice.task and name.get("ses") in choice.sessions
     ]
-    people = {person: () for person in find_people(root)} if tree is None else tree.people
+    everyone = dict.fromkeys(find_subjects(root), ()) if tree is None else tree.people
     findings = [] if tree is None else [Finding(Kind.UNREADABLE, fault) for fault in tree.faults]
-    findings += _absent(wanted, people, choice)
+    findings += _absent(wanted, everyone, choice)
     roots = (root,) if raw is None else (root, raw)
     images: dict[str, list[BoldName]] = defaultdict(list)
-    for run_id in sorted({name.run_id for name in wanted}, key=_as_counted):
+    for run_id in sorted({name.run_id for name in wanted}, key=_natural_order):
         variants = [name for name in wanted if name.run_id == run_id]
         image = _choose_image(variants, choice, findings)
         if image is not None:
@@ -153,6 +179,139 @@ def list_runs(
         findings += wrong
         runs += [run] if not wrong else []
     return tuple(runs), findings
+
+
+def choose_runs(
+    names: Sequence[BoldName],
+    root: Path,
+    task: str | None,
+    sessions: Sequence[str] | None,
+    space: str | None,
+    advice: Advice,
+) -> RunChoice:
+    """Settle what is read; where nothing is asked for, only what leaves no choice.
+
+    Raises
+    ------
+    CohortError
+        With every choice that is missing, or that names what isn't there.
+    """
+    if not names:
+        found, action = "no BOLD image", "give fMRIPrep's output folder, which holds sub-*/"
+        raise CohortError(Fault(str(root), found, PREPROCESSED, action))
+    if not any(is_usable(name) for name in names):
+        found = f"no preprocessed image in MNI space, but {_say_kinds(names)}"
+        raise CohortError(Fault(str(root), found, PREPROCESSED, _advise(names)))
+    tasks, counted = {name.get("task") for name in names}, _count_people(names, "task")
+    if task is None and len(tasks) > 1:
+        raise CohortError(Fault(str(root), f"tasks {counted}", "one task", advice.runs))
+    if task is not None and task not in tasks:
+        raise CohortError(Fault(str(root), f"no run of task '{task}'", counted, advice.task))
+    task = task or next(iter(tasks))
+    of_task = [name for name in names if name.get("task") == task]
+    faults: list[Fault] = []
+    chosen = _choose_sessions(of_task, root, sessions, advice, faults)
+    if chosen:  # another session's spaces are no choice for these
+        of_task = [name for name in of_task if name.get("ses") in chosen]
+    output = _choose_output(of_task, root, space, advice, faults)
+    if faults:
+        raise CohortError(faults)
+    return RunChoice(task, chosen, output)
+
+
+def is_usable(name: BoldName) -> bool:
+    """Tell a preprocessed volume in MNI space from whatever else lies beside it."""
+    is_volume = name.extension in VOLUMES and name.get("desc") == "preproc"
+    is_whole = not name.get("echo") and name.get("part") in {"", "mag"}
+    return is_volume and is_whole and name.get("space") in MNI_SPACES
+
+
+def _say_kinds(names: Sequence[BoldName]) -> str:
+    """Say what kinds of images there are, where none is usable."""
+    kinds = Counter(_kind_of(name) for name in names)
+    return ", ".join(f"{kind} ({count})" for kind, count in sorted(kinds.items()))
+
+
+def _kind_of(name: BoldName) -> str:
+    if name.extension not in VOLUMES:
+        kind = "CIFTI" if name.extension.startswith("dtseries") else "surface"
+        return f"{kind} output in {name.output or 'no stated space'}"
+    if name.get("echo"):
+        return "single echoes"
+    if name.get("part") not in {"", "mag"}:
+        return f"part-{name.get('part')}"
+    if name.get("desc") != "preproc":
+        return f"desc-{name.get('desc')}" if name.get("desc") else "raw images"
+    return f"space {name.output}" if name.get("space") else "native space (no space in the name)"
+
+
+def _advise(names: Sequence[BoldName]) -> str:
+    """Say what to do about images of which none is usable."""
+    volumes = [name for name in names if name.extension in VOLUMES]
+    if volumes and all(name.get("echo") for name in volumes):
+        return "combine the echoes, as fMRIPrep does by itself for runs with three or more"
+    return FMRIPREP_HINT
+
+
+def _count_people(names: Sequence[BoldName], entity: str) -> str:
+    """List the values of an entity, and how many people have images of each."""
+    pairs = {(name.get(entity), name.participant_id) for name in names}
+    counts = sorted(Counter(value for value, _ in pairs).items())
+    return ", ".join(
+        f"{repr(value) if value else 'none'} ({n} {'person' if n == 1 else 'people'})"
+        for value, n in counts
+    )
+
+
+def _choose_sessions(
+    names: Sequence[BoldName],
+    root: Path,
+    asked: Sequence[str] | None,
+    advice: Advice,
+    faults: list[Fault],
+) -> tuple[str, ...]:
+    sessions = sorted({name.get("ses") for name in names})
+    found = _count_people(names, "ses")
+    if asked is None:
+        if len(sessions) > 1:
+            accepted = "one session, or a choice"
+            faults.append(Fault(str(root), f"sessions {found}", accepted, advice.sessions))
+        return tuple(sessions)
+    wanted = tuple(dict.fromkeys(asked))
+    absent = [f"'{key}'" for key in wanted if key not in sessions]
+    if absent or not wanted:
+        missing = f"no session {', '.join(absent)}" if absent else "an empty list of sessions"
+        faults.append(Fault(str(root), missing, found, advice.sessions))
+    return tuple(key for key in wanted if key in sessions)
+
+
+def _choose_output(
+    names: Sequence[BoldName],
+    root: Path,
+    space: str | None,
+    advice: Advice,
+    faults: list[Fault],
+) -> str:
+    outputs = Counter(name.output for name in names if is_usable(name))
+    found = ", ".join(f"'{key}' ({count})" for key, count in sorted(outputs.items()))
+    if space is not None and space.split(RES_MARK)[0] not in MNI_SPACES:
+        faults.append(Fault(str(root), f"space '{space}'", ", ".join(MNI_SPACES), advice.space))
+        return ""
+    if not outputs:
+        found = f"no preprocessed image in MNI space, but {_say_kinds(names)}"
+        faults.append(Fault(str(root), found, "one in MNI space", _advise(names)))
+        return ""
+    matching = [
+        key for key in sorted(outputs) if space is None or space in {key, key.split(RES_MARK)[0]}
+    ]
+    matching = [space] if space in matching else matching
+    if not matching:
+        faults.append(Fault(str(root), f"no image in space '{space}'", found, advice.space))
+    elif len(matching) > 1:
+        accepted = "one space and resolution"
+        action = f"{advice.space}, for instance {matching[0]}"
+        faults.append(Fault(str(root), f"images in {found}", accepted, action))
+    return matching[0] if matching else ""
 
 
 def keep_entities(
@@ -184,7 +343,7 @@ def _several(run: str, images: Sequence[BoldName], advice: Advice) -> Finding:
     return Finding(Kind.REPEATED, Fault(run, found, "one image of each run", action, person))
 
 
-def _as_counted(name: str) -> list[str | int]:
+def _natural_order(name: str) -> list[str | int]:
     """Sort ``run-2`` before ``run-10``."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
@@ -195,9 +354,9 @@ def _check_folder(root: Path, advice: Advice) -> None:
 
 
 def _absent(
-    wanted: Sequence[BoldName], people: Mapping[str, Sequence[str]], choice: RunChoice
+    wanted: Sequence[BoldName], everyone: Mapping[str, Sequence[str]], choice: RunChoice
 ) -> list[Finding]:
-    """People without any run of the task in one of the sessions."""
+    """Find subjects without any run of the task in one of the sessions."""
     there = {(name.participant_id, name.get("ses")) for name in wanted}
     action = "preprocess the person's runs, or leave the person out"
     return [
@@ -213,7 +372,7 @@ def _absent(
                 person,
             ),
         )
-        for person, images in people.items()
+        for person, images in everyone.items()
         for session in choice.sessions
         if (person, session) not in there
     ]
@@ -233,8 +392,8 @@ def _choose_image(
         action = "remove or rename all but one"
         findings.append(Finding(Kind.REPEATED, Fault(run_id, found, accepted, action, person)))
         return None
-    found = f"no such image but {why_unusable(variants)}"
-    fault = Fault(run_id, found, accepted, advise(variants), person)
+    found = f"no such image but {_say_kinds(variants)}"
+    fault = Fault(run_id, found, accepted, _advise(variants), person)
     findings.append(Finding(Kind.UNUSABLE, fault))
     return None
 

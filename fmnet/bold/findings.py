@@ -1,10 +1,23 @@
-"""Kinds of faults, so that six hundred of one kind can be told in one line."""
+"""What is wrong with a data set, by kinds: a report to read, and a table of all faults.
 
+With kinds, six hundred faults of one kind can be told in one line.
+"""
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
+
+import pandas as pd
 
 from fmnet.data.image_files import POINTER
 from fmnet.errors import Fault
+
+#: Faults of a kind that are shown in full, and people that are named.
+N_EXAMPLES, N_NAMES = 3, 8
+WIDTH = 100
 
 
 class Kind(StrEnum):
@@ -33,6 +46,15 @@ class Kind(StrEnum):
     CONFOUNDS = "confounds that are missing, damaged or of another length than the run"
 
 
+#: What cures all faults of a kind at once.
+CURES = {
+    Kind.POINTER: (
+        "in the data set's folder: datalad get sub-* (or the part you need: datalad get "
+        "sub-*/anat sub-*/func/*_task-NAME_*)"
+    )
+}
+
+
 @dataclass(frozen=True)
 class Finding:
     """A fault and what it is about."""
@@ -45,6 +67,194 @@ class Finding:
         return replace(self, fault=replace(self.fault, participant_id=participant_id))
 
 
-def image_finding(fault: Fault) -> Finding:
-    """Tell an image that was not fetched from one that is damaged."""
-    return Finding(Kind.POINTER if fault.found == POINTER else Kind.UNREADABLE, fault)
+def file_finding(fault: Fault, otherwise: Kind = Kind.UNREADABLE) -> Finding:
+    """Tell a file that was not fetched from one that has something else wrong with it."""
+    return Finding(Kind.POINTER if fault.found == POINTER else otherwise, fault)
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run as its name, sidecar and header describe it.
+
+    Parameters
+    ----------
+    run_id, participant_id, task, session : str
+        ``sub-`` belongs to the person's id, ``task-`` and ``ses-`` don't to theirs.
+    t_r : float or None
+        Repetition time in seconds, of the sidecar or else of the header; None if unknown.
+    n_volumes : int or None
+        None if the header can't be read.
+    task_name : str
+        What the sidecar calls the task; empty if nothing.
+    """
+
+    run_id: str
+    participant_id: str
+    task: str
+    session: str
+    t_r: float | None
+    n_volumes: int | None
+    task_name: str = ""
+
+    @property
+    def length_s(self) -> float | None:
+        """How long the run lasts, in seconds."""
+        known = self.t_r is not None and self.n_volumes is not None
+        return self.t_r * self.n_volumes if known else None  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What a data set holds and what is wrong with it.
+
+    Parameters
+    ----------
+    raw, derivatives : Path or None
+        What was checked.
+    people : tuple of str
+        Everyone with a folder, sorted, with ``sub-``.
+    table : str
+        What participants.tsv holds; empty without a usable one.
+    raw_runs, preprocessed_runs : tuple of RunSummary
+        All raw runs, and those preprocessed ones of which all files are there.
+    findings : tuple of Finding
+        Every fault with its kind.
+    """
+
+    raw: Path | None
+    derivatives: Path | None
+    people: tuple[str, ...]
+    table: str
+    raw_runs: tuple[RunSummary, ...]
+    preprocessed_runs: tuple[RunSummary, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """What was checked; derivatives, which may lie in the raw data set, come first."""
+        return tuple(path for path in (self.derivatives, self.raw) if path is not None)
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Every fault."""
+        return tuple(finding.fault for finding in self.findings)
+
+
+def describe(report: DatasetReport) -> list[str]:
+    """Write the report: what there is, then each kind of fault with a few examples."""
+    lines = [
+        f"{title}: {folder}"
+        for title, folder in (("raw data", report.raw), ("preprocessed", report.derivatives))
+        if folder is not None
+    ]
+    lines += [f"people: {len(report.people)}; participants.tsv: {report.table or 'none'}", ""]
+    for title, runs in (("raw", report.raw_runs), ("preprocessed", report.preprocessed_runs)):
+        lines += [*_run_table(title, runs), ""] if runs else []
+    people = {finding.fault.participant_id for finding in report.findings} - {""}
+    if not report.findings:
+        return [*lines, "No fault found. Headers were read, volumes were not."]
+    faults = _count(len(report.findings), "fault")
+    lines.append(f"{faults}, {_count(len(people), 'person')} concerned")
+    for kind in Kind:
+        if found := [finding for finding in report.findings if finding.kind is kind]:
+            lines += ["", *_describe_kind(kind, found, report.folders)]
+    return lines
+
+
+def fault_table(report: DatasetReport) -> pd.DataFrame:
+    """List all faults, by kind and person: one row each."""
+    order = list(Kind)
+    found = sorted(
+        report.findings, key=lambda each: (order.index(each.kind), each.fault.participant_id)
+    )
+    rows = [
+        {
+            "kind": str(finding.kind),
+            "participant_id": finding.fault.participant_id,
+            "where": finding.fault.where,
+            "found": finding.fault.found,
+            "accepted": finding.fault.accepted,
+            "action": finding.fault.action,
+        }
+        for finding in found
+    ]
+    columns = ["kind", "participant_id", "where", "found", "accepted", "action"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _run_table(title: str, runs: Sequence[RunSummary]) -> Iterator[str]:
+    rows = [(title, "session", "people", "runs", "t_r (s)", "volumes")]
+    for task, session in sorted({(run.task, run.session) for run in runs}):
+        of = [run for run in runs if (run.task, run.session) == (task, session)]
+        t_rs = sorted({round(run.t_r, 3) for run in of if run.t_r is not None})
+        volumes = sorted(run.n_volumes for run in of if run.n_volumes is not None)
+        people = len({run.participant_id for run in of})
+        rows.append(
+            (
+                f"task {task}",
+                session or "-",
+                str(people),
+                str(len(of)),
+                ", ".join(f"{t_r:g}" for t_r in t_rs) or "unknown",
+                _range(volumes, len(of) - len(volumes)),
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        yield "  ".join(cells).rstrip()
+
+
+def _range(volumes: list[int], n_unknown: int) -> str:
+    if not volumes:
+        return "unknown"
+    text = f"{volumes[0]} to {volumes[-1]}" if volumes[0] < volumes[-1] else str(volumes[0])
+    return f"{text}, {n_unknown} unknown" if n_unknown else text
+
+
+def _describe_kind(kind: Kind, found: list[Finding], folders: Sequence[Path]) -> Iterator[str]:
+    people = sorted({finding.fault.participant_id for finding in found} - {""})
+    yield f"{kind}: {len(found)}"
+    if people:
+        named = ", ".join(people[:N_NAMES])
+        more = f" and {len(people) - N_NAMES} more" if len(people) > N_NAMES else ""
+        yield f"    {_count(len(people), 'person')}: {named}{more}"
+    accepted = {finding.fault.accepted for finding in found}
+    is_shared = len(accepted) == 1
+    if kind is Kind.POINTER:
+        suffixes = Counter(finding.fault.where.split("_")[-1] for finding in found)
+        yield from _wrap(", ".join(f"{n} {end}" for end, n in suffixes.most_common()), "    ")
+    for finding in found[:N_EXAMPLES]:
+        yield from _wrap(_example(finding.fault, kind, folders, is_shared), "    ")
+    if len(found) > N_EXAMPLES:
+        yield f"    ... and {len(found) - N_EXAMPLES} more"
+    if is_shared and kind is not Kind.POINTER:
+        yield from _wrap(f"accepted: {accepted.pop()}", "    ")
+    yield from _wrap(f"to do: {CURES.get(kind, found[0].fault.action)}", "    ")
+
+
+def _example(fault: Fault, kind: Kind, folders: Sequence[Path], is_shared: bool) -> str:
+    where = fault.where
+    for folder in folders:
+        where = where.removeprefix(f"{folder}/")
+    if kind is Kind.POINTER:  # the headline says what was found
+        return where
+    accepted = "" if is_shared else f"; accepted: {fault.accepted}"
+    return f"{where}: {fault.found}{accepted}"
+
+
+def _wrap(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _count(n: int, noun: str) -> str:
+    if n == 1:
+        return f"1 {noun}"
+    return f"{n} people" if noun == "person" else f"{n} {noun}s"

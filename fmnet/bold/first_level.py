@@ -1,12 +1,18 @@
-"""First-level models: a general linear model of each run.
+"""First-level models: events, a general linear model of each run, and contrasts of conditions.
 
 The model is nilearn's: conditions convolved with a canonical response, cosine drift, the run's
-nuisance regressors, first-order autoregressive noise. Volumes that are left out of a run are left
-out of data and model alike, as `nilearn.glm.first_level.FirstLevelModel` does with sample masks.
+nuisance regressors, first-order autoregressive noise; contrasts are combined over runs by fixed
+effects. Volumes that are left out of a run are left out of data and model alike, as
+`nilearn.glm.first_level.FirstLevelModel` does with sample masks. That class itself isn't used: it
+wants 4-D images, holds all voxels as float64 at once, and makes zeros of NaN, which here says where
+a run has no data.
 """
 
+import ast
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +20,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnet.bold.events import read_events
 from fmnet.bold.open_run import OpenRun
+from fmnet.data.numbers import Numbers, read_together, sentinels
+from fmnet.data.tables import lines_of, read_table_file, say_lines
 from fmnet.data.volume import FloatArray
+from fmnet.errors import CohortError, Fault, VolumeError
 
 #: Response to a brief event, and what slower changes than which in Hz are drift.
 HRF, DRIFT_HZ = "glover", 1 / 128
@@ -26,8 +34,150 @@ NOISE = "ar1"
 CONDITION, NUISANCE = "condition:", "nuisance:"
 #: Voxels that are modelled at a time.
 BLOCK = 16384
-#: How far a contrast may lie outside what the design can tell, as a share of its length.
+#: How far a contrast may lie outside what the design can tell, relative to its length.
 INESTIMABLE = 1e-6
+#: Of events.
+COLUMNS = ("onset", "duration", "trial_type")
+EVENTS = "a BIDS events.tsv with onset, duration (both in s) and trial_type"
+#: In formulas: a number, or a name; names may begin with a digit (``2back``).
+NUMBER = re.compile(r"\d*\.?\d+")
+WORD = re.compile(rf"{NUMBER.pattern}(?!\w)|\w+")
+#: What Python's syntax tree of a formula may hold, and which operators.
+PARTS = (ast.Expression, ast.BinOp, ast.operator, ast.UnaryOp, ast.UAdd, ast.USub, ast.Name)
+OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div)
+
+
+def condition_name(trial_type: str) -> str:
+    """Turn a trial type into a name for formulas: ``Neutral - OBSERVAR`` to ``Neutral_OBSERVAR``.
+
+    Every run of characters other than letters and digits becomes ``_``; a name of digits alone,
+    which would be a number, gets ``condition_`` before it.
+    """
+    name = re.sub(r"[\W_]+", "_", trial_type)
+    return f"condition_{name}" if name.isdigit() else name
+
+
+def parse_formula(formula: str) -> dict[str, float]:
+    """Read a formula: the weight of each condition that it names.
+
+    It is evaluated by pandas, as `nilearn.glm.contrasts.expression_to_contrast_vector` does. That
+    function itself needs the columns of a design, which nobody knows before events are read, takes
+    a second to import, and passes what is no weighted sum (``faces ** 2``, ``faces + 1``).
+
+    Parameters
+    ----------
+    formula : str
+        Names of conditions, numbers, ``+ - * /`` and parentheses.
+
+    Raises
+    ------
+    ValueError
+        Saying what is wrong, in words that go on after "found".
+    """
+    words = dict.fromkeys(word for word in WORD.findall(formula) if not NUMBER.fullmatch(word))
+    columns = {word: f"name{number}" for number, word in enumerate(words)}
+    text = WORD.sub(lambda word: columns.get(word[0], word[0]), formula.strip())
+    try:
+        nodes = list(ast.walk(ast.parse(text, mode="eval")))
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"'{formula}', which is no formula") from error
+    constants = {type(node.value) for node in nodes if isinstance(node, ast.Constant)}
+    if constants - {int, float} or not all(
+        isinstance(node, (*PARTS, ast.Load, ast.Constant)) for node in nodes
+    ):
+        raise ValueError(f"'{formula}' with something other than names, numbers, + - * / and ()")
+    n = len(words)  # all conditions are 0; each in turn is 1; all differ
+    points = np.vstack([np.zeros(n), np.eye(n), np.sqrt(np.arange(n) + 2)])
+    values = np.array(np.nan)
+    if all(isinstance(node, OPERATORS) for node in nodes if isinstance(node, ast.operator)):
+        frame = pd.DataFrame(points, columns=list(columns.values()))
+        with np.errstate(all="ignore"), suppress(ArithmeticError):
+            values = np.asarray(frame.eval(text, engine="python"), dtype=float)
+    constant, *single, mixed = np.broadcast_to(values, len(points)).tolist()
+    weights = {word: one - constant for word, one in zip(words, single, strict=True)}
+    expected = constant + points[-1] @ [*weights.values()]
+    if not np.isfinite(values).all() or not np.isclose(mixed, expected):
+        raise ValueError(f"'{formula}', which is no weighted sum of conditions")
+    if constant:
+        raise ValueError(f"'{formula}', which adds a number to conditions")
+    if not any(weights.values()):
+        raise ValueError(f"'{formula}', in which no condition has a weight")
+    return {word: weight for word, weight in weights.items() if weight}
+
+
+def read_events(run: OpenRun) -> pd.DataFrame:
+    """Read a run's events.
+
+    Parameters
+    ----------
+    run : OpenRun
+        Whose ``events.tsv`` is read.
+
+    Returns
+    -------
+    DataFrame
+        ``onset, duration, trial_type``; trial types as `condition_name` writes them; rows without
+        one are left out.
+
+    Raises
+    ------
+    VolumeError
+        If there is no file, it can't be read, times are no times, two trial types have the same
+        name in formulas, or no event lies within the run.
+    """
+    path = run.source.run.events
+    if path is None:
+        action = "put it beside the run or in the raw data set, or ask for maps that need no events"
+        raise run.refusal("no events", EVENTS, action)
+    try:
+        table = read_table_file(path, COLUMNS)
+    except CohortError as error:
+        raise VolumeError(
+            fault
+            for one in error.faults
+            for fault in run.refusal(one.found, one.accepted, one.action, path).faults
+        ) from error
+    table = table[table["trial_type"] != ""]
+    length = run.source.stored.n_volumes * run.source.t_r
+    events = pd.DataFrame(
+        {
+            name: _seconds(run, table, name, found, length)
+            for name, found in read_together(table, COLUMNS[:2]).items()
+        }
+    )
+    events["trial_type"] = table["trial_type"].map(condition_name)
+    by_name = table["trial_type"].groupby(events["trial_type"]).unique()
+    if same := [sorted(group) for group in by_name if len(group) > 1]:
+        found = "; ".join(" and ".join(map(repr, group)) for group in same)
+        accepted = "trial types that differ in more than spaces and punctuation"
+        raise run.refusal(found, accepted, "rename them", path)
+    if not ((events["onset"] < length) & (events["onset"] + events["duration"] >= 0)).any():
+        times = f"from {events['onset'].min():g} s on" if len(events) else "none"
+        raise run.refusal(
+            f"no event within the {length:g} s of the run ({times})",
+            EVENTS,
+            "check that the file belongs to this run and that its times are in seconds",
+            path,
+        )
+    return events
+
+
+def _seconds(
+    run: OpenRun, table: pd.DataFrame, column: str, found: Numbers, length: float
+) -> pd.Series:
+    """Take a column as times; refuse what is none, or stands for one that nobody knows."""
+    wrong = ~found.is_number
+    if column == "duration":
+        wrong |= found.values < 0
+    codes = [code for code in sentinels(found.values) if not 0 <= code <= length]
+    wrong |= np.isin(found.values, codes)
+    if wrong.any():
+        first = ", ".join(f"'{text}'" for text in table.loc[wrong, column].unique()[:3])
+        lines = say_lines(lines_of(table, table.index[wrong])[:5])
+        told = f"{column} {first} in {lines}"
+        action = "correct the table, or write n/a as the trial_type of what is no event"
+        raise run.refusal(told, EVENTS, action, run.source.run.events)
+    return pd.Series(found.values, table.index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +271,7 @@ def build_design(
     t_r : float
         Repetition time in seconds.
     events : DataFrame
-        See `fmnet.bold.events.read_events`.
+        See `read_events`.
     nuisance : ndarray of float64, shape (T, n)
         Further regressors; n may be 0.
     start_time : float
@@ -132,8 +282,8 @@ def build_design(
     )
 
     centred = nuisance - nuisance.mean(axis=0)
-    spread = centred.std(axis=0)
-    regressors = centred[:, spread > 0] / spread[spread > 0]
+    sd = centred.std(axis=0)
+    regressors = centred[:, sd > 0] / sd[sd > 0]
     named = events.assign(trial_type=CONDITION + events["trial_type"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of brief events and of regressors that are alike
@@ -170,8 +320,8 @@ def fit_design(
     from nilearn.glm.first_level import run_glm  # slow, and other maps need not wait
     from nilearn.glm.regression import SimpleRegressionResults
 
-    mean, spread = values.mean(axis=0), values.std(axis=0)
-    known = np.isfinite(mean) & (mean > 0) & (spread > 0)
+    mean = values.mean(axis=0)
+    known = np.isfinite(mean) & (mean > 0) & (values.std(axis=0) > 0)
     places = np.flatnonzero(known)
     blocks = []
     for start in range(0, len(places), BLOCK):
@@ -184,16 +334,6 @@ def fit_design(
     return tuple(blocks), known
 
 
-def contrast_row(model: RunModel, weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """Write a contrast's weights in the columns of the design: (P,)."""
-    return np.array(
-        [
-            weights.get(name.removeprefix(CONDITION), 0.0) if name.startswith(CONDITION) else 0.0
-            for name in model.columns
-        ]
-    )
-
-
 def is_estimable(row: NDArray[np.float64], design: NDArray[np.float64]) -> bool:
     """Tell whether a contrast lies in the space that the rows of the design span."""
     _, size, axes = np.linalg.svd(design, full_matrices=False)
@@ -203,7 +343,7 @@ def is_estimable(row: NDArray[np.float64], design: NDArray[np.float64]) -> bool:
 
 
 def estimate(model: RunModel, row: NDArray[np.float64]) -> RunEffect:
-    """Estimate a contrast, given as `contrast_row` writes it."""
+    """Estimate a contrast, given as weights of the design's columns: (P,)."""
     from nilearn.glm.contrasts import compute_contrast  # slow, and other maps need not wait
 
     found = [compute_contrast(labels, results, row) for labels, results in model.blocks]
@@ -211,3 +351,96 @@ def estimate(model: RunModel, row: NDArray[np.float64]) -> RunEffect:
     effect[model.known] = np.concatenate([np.ravel(one.effect_size()) for one in found])
     variance[model.known] = np.concatenate([np.ravel(one.effect_variance()) for one in found])
     return RunEffect(effect, variance, float(found[0].dof))
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A run in which none of a contrast's conditions occurs."""
+
+    run_id: str
+    participant_id: str
+    conditions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunContrast:
+    """A weighted sum of conditions.
+
+    Parameters
+    ----------
+    name : str
+        Of the contrast.
+    weights : tuple of (str, float)
+        Conditions, named as in formulas, and what each counts.
+    """
+
+    name: str
+    weights: tuple[tuple[str, float], ...]
+
+    def effect(self, run: OpenRun) -> RunEffect | Absent:
+        """Estimate the contrast in a run.
+
+        Raises
+        ------
+        VolumeError
+            If the run has no usable events, only some of the conditions, or can't tell them apart.
+        """
+        model: RunModel = run.once("model", lambda: fit_run(run))
+        wanted, there = {name for name, _ in self.weights}, model.conditions
+        if wanted.isdisjoint(there):
+            bold = run.source.run.bold
+            return Absent(bold.run_id, bold.participant_id, tuple(there))
+        if missing := sorted(wanted.difference(there)):
+            raise run.refusal(
+                f"contrast '{self.name}' with conditions that the run has not: "
+                + ", ".join(map(repr, missing)),
+                f"all conditions of the contrast in a run, or none of them; there: {_list(there)}",
+                "correct the contrast's formula, or leave the run out",
+                run.source.run.events,
+            )
+        row = np.zeros(len(model.columns))
+        for condition, weight in self.weights:
+            row[model.columns.index(f"{CONDITION}{condition}")] = weight
+        if not is_estimable(row, model.design):
+            raise run.refusal(
+                f"contrast '{self.name}' that can't be estimated",
+                "conditions that occur in the volumes that are left of the run, each at times of "
+                "its own",
+                "check onsets and durations, or leave the run out",
+                run.source.run.events,
+            )
+        return estimate(model, row)
+
+    def combine(self, parts: Sequence[RunEffect | Absent], _: Sequence[int]) -> FloatArray:
+        """Combine runs by fixed effects: z of the contrast, (V,), NaN where a run has no data.
+
+        Runs in which none of the conditions occurs are passed over.
+        """
+        from nilearn.glm.contrasts import Contrast  # slow, and other maps need not wait
+
+        effects = [part for part in parts if isinstance(part, RunEffect)]
+        if not effects:
+            found = f"no {_list([name for name, _ in self.weights])} for contrast '{self.name}'"
+            raise VolumeError(
+                Fault(
+                    part.run_id,
+                    found,
+                    f"conditions of the run's events: {_list(part.conditions)}",
+                    "correct the contrast's formula",
+                    part.participant_id,
+                )
+                for part in parts
+                if isinstance(part, Absent)
+            )
+        known = np.all([np.isfinite(part.effect) for part in effects], axis=0)
+        runs = [Contrast(p.effect[known], p.variance[known], dof=p.dof) for p in effects]
+        total = runs[0]
+        for other in runs[1:]:
+            total = total + other
+        z = np.full(len(known), np.nan, dtype=np.float32)
+        z[known] = total.z_score()
+        return z
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.cleaning import clean_values
-from fmnet.bold.confounds import Nuisance
-from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.settings import CleaningSettings
+from fmnet.bold.confounds import CleaningSettings, Nuisance
 from fmnet.bold.stored_run import StoredRun
 from fmnet.data.grid import Grid
 from fmnet.data.volume import FloatArray

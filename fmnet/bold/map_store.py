@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
+from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_run import SAME_T_R
+from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.map_source import MapSource
 from fmnet.bold.maps import MapRecipe, compute_maps, parse_maps
-from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.series_store import CleanedFacts, CleanedRun, SeriesStore
-from fmnet.bold.settings import CleaningSettings
 from fmnet.data.byte_stream import hash_file
 from fmnet.data.grid import Grid
 from fmnet.data.scans import Scan
 from fmnet.data.series import Series
 from fmnet.data.store import StoredScan
-from fmnet.data.store_files import read_stored, write_atomically
+from fmnet.data.store_files import read_stored, write_array
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, VolumeError
 
@@ -137,7 +137,7 @@ class MapStore:
             opened = [(run, *self._series.open(run)) for run in runs]
             sources = [MapSource(*one, self.cleaning) for one in opened]
             maps = compute_maps(sources, recipes)
-            write_atomically(maps, path)
+            write_array(maps, path)
         return maps
 
     def _path(

@@ -8,13 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fmnet.bold.amplitude import alff, falff, temporal_sd
-from fmnet.bold.contrasts import RunContrast
-from fmnet.bold.formula import parse_formula
-from fmnet.bold.homogeneity import reho
+from fmnet.bold.first_level import RunContrast, parse_formula
 from fmnet.bold.map_source import MapSource
+from fmnet.bold.measures import Seed, alff, falff, reho, temporal_sd
 from fmnet.bold.open_run import OpenRun
-from fmnet.bold.seeds import Seed
 from fmnet.data.volume import FloatArray
 from fmnet.errors import ConfigError, Fault, VolumeError
 
@@ -67,7 +64,7 @@ def parse_maps(names: Sequence[str], key: str = "cohort.maps") -> tuple[MapRecip
     names : sequence of str
         ``temporal_sd``, ``alff``, ``falff``, ``reho``, ``seed:NAME=X,Y,Z`` (MNI, in mm),
         ``contrast:NAME=FORMULA`` (conditions of the events, see
-        `fmnet.bold.formula.condition_name`).
+        `fmnet.bold.first_level.condition_name`).
     key : str
         The setting that they come from, for messages.
 

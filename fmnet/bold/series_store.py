@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_store import BoldStore
 from fmnet.bold.cleaned_run import (
     SERIES_FORMAT,
@@ -17,12 +18,8 @@ from fmnet.bold.cleaned_run import (
     open_cleaned,
     write_cleaned,
 )
-from fmnet.bold.cleaning import clean_values, signal_to_noise
-from fmnet.bold.confounds import Nuisance, json_beside
-from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.regressors import MODELS
-from fmnet.bold.run_check import check_preprocessed
-from fmnet.bold.settings import CleaningSettings
+from fmnet.bold.cleaning import check_preprocessed, clean_values, signal_to_noise
+from fmnet.bold.confounds import MODELS, CleaningSettings, Nuisance, json_beside
 from fmnet.bold.stored_run import BOLD_FORMAT, StoredRun
 from fmnet.data.byte_stream import hash_file
 from fmnet.data.grid import Grid

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnet.data.byte_stream import hash_file
+from fmnet.data.files import write_atomically
 from fmnet.data.grid import Grid
 from fmnet.data.self_hashed import seal, unseal
-from fmnet.data.store_files import keep_draft, open_draft
+from fmnet.data.store_files import writing_store
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, StoreError, VolumeError
 
@@ -189,6 +190,5 @@ def open_run(path: Path, template: Grid | None) -> StoredRun | None:
 def write_facts(facts: RunFacts, path: Path) -> None:
     """Write what belongs beside a run's values; last, for it stands for a run that is whole."""
     whole = json.dumps(seal(asdict(facts)), indent=1).encode()
-    with open_draft(path.parent, len(whole)) as draft:
-        draft.write(whole)
-        keep_draft(draft, path.with_suffix(SIDECAR))
+    with writing_store(path.parent, len(whole)):
+        write_atomically(path.with_suffix(SIDECAR), whole)

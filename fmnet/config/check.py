@@ -1,5 +1,6 @@
 """Compose a configuration and report everything that is wrong with it at once."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fmnet.config.overrides import (
 )
 from fmnet.config.resolvers import register_resolvers
 from fmnet.config.signatures import check_call, check_node, needed_keys
+from fmnet.earlier import instead_of
 from fmnet.errors import ConfigError, Fault
 
 Schema = Callable[..., Any]
@@ -145,4 +147,6 @@ def _plain(
 
 def _compose_fault(config_name: str, error: Exception) -> Fault:
     reason = " ".join(str(error).split())
-    return Fault(config_name, reason, "a configuration that composes", "correct the overrides")
+    named = re.findall(r"[\w.]+", reason)  # a file of before may choose a group of before
+    action = next(filter(None, map(instead_of, named)), "correct the overrides")
+    return Fault(config_name, reason, "a configuration that composes", action)

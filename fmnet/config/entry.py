@@ -12,12 +12,13 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from fmnet.config.argv import arguments_alone
 from fmnet.config.check import Schema, check_config
 from fmnet.config.jobs import JobFailure, is_submitted, reporting_jobs, take_place
 from fmnet.config.resolvers import register_resolvers
+from fmnet.earlier import current_targets
 from fmnet.errors import Fault, FmnetError, printable
 
 #: Flags, as Hydra's parser names them, with which Hydra prints and runs nothing.
@@ -68,6 +69,8 @@ def run_script(
     def guarded(config: DictConfig) -> JobFailure | None:
         register_resolvers()
         sys.argv = [script, *arguments_alone(given, config)]
+        plain = OmegaConf.to_container(config, resolve=True)
+        config = DictConfig(current_targets(plain))
         if is_submitted():
             take_place()
             return _work_as_job(work, config)

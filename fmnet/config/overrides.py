@@ -1,6 +1,7 @@
 """Check command-line overrides one by one, where Hydra would stop at the first fault."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 from hydra import compose
@@ -15,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from fmnet.config.signatures import parameter_names, suggest
+from fmnet.earlier import instead_of
 from fmnet.errors import Fault
 
 #: What Hydra raises for overrides or files that it can't compose.
@@ -87,9 +89,12 @@ def check_overrides(
     values = []
     for item in overrides:
         if item not in chosen and item not in free:
-            fault = _key_fault(item.key_or_group, base)
-            faults += [fault] if fault else []
-            values += [] if fault else [item]
+            if (fault := _key_fault(item.key_or_group, base)) is None:
+                values.append(item)
+                continue
+            chosen_before = [str(value) for value in values_of(item)]
+            action = instead_of(item.key_or_group, chosen_before) or fault.action
+            faults.append(replace(fault, action=action))
     good, more = _composable(config_name, good, values)
     # Hydra applies overrides in the order in which they were given.
     return [item for item in overrides if item in good], [*faults, *more]
@@ -224,7 +229,7 @@ def _group_faults(
 
 def _group_action(group: str, name: str, options: list[str], is_needed: bool) -> str:
     if name != "null":
-        return suggest(name, options)
+        return instead_of(group, [name]) or suggest(name, options)
     if is_needed:
         return f"write {group}=none" if "none" in options else "choose one of these"
     return f"leave the group out with ~{group}"

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError
 
-from fmnet.earlier import current_name
+from fmnet.earlier import current_name, instead_of
 from fmnet.errors import Fault
 
 #: Keys that speak to Hydra, not to the target.
@@ -107,7 +107,7 @@ def check_call(
             f"{prefix}{key}",
             "no such key",
             ", ".join(f"{prefix}{name}" for name in settable),
-            suggest(key, settable),
+            instead_of(f"{prefix}{key}") or suggest(key, settable),
         )
         for key in values
         if key not in names and not takes_any

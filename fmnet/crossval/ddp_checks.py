@@ -40,6 +40,6 @@ def check_one_process(
     if batch_size < n_processes:
         accepted = f"at least {n_processes}, one scan for each process"
         action = "raise it, or use fewer devices"
-        faults.append(Fault("task.batch_size", str(batch_size), accepted, action))
+        faults.append(Fault("batch_size", str(batch_size), accepted, action))
     if n_processes > 1 and faults:
         raise ConfigError(faults)

@@ -19,7 +19,11 @@ from fmnet.crossval.fold_loop import (
 from fmnet.crossval.permutation import p_value, summarise_choice
 from fmnet.data.folds import Fold, build_inner_folds, fewest_units
 from fmnet.evaluation.selection import chosen_auc
-from fmnet.inference.exported_model import (
+from fmnet.inference.preparation import fit_preparation
+from fmnet.networks.backbones import build_linear, linear_network
+from fmnet.networks.rebuild import describe_builder
+from fmnet.report.words import name_of, titles_of
+from fmnet.runs.final_models import (
     LINEAR_FOLDER,
     NETWORK_FOLDER,
     RECORD,
@@ -27,13 +31,9 @@ from fmnet.inference.exported_model import (
     choose,
     network_title,
 )
-from fmnet.inference.preparation import fit_preparation
-from fmnet.networks.linear_map import build_linear, linear_network
-from fmnet.networks.rebuild import describe_builder
-from fmnet.report.words import name_of, titles_of
 from fmnet.runs.record import FinalModel, Results, write_final
 from fmnet.runs.run_files import list_damaged
-from fmnet.training.fold import FoldTask
+from fmnet.training.fit import FoldTask
 from fmnet.training.processes import agreed, is_first
 from fmnet.training.scan_set import ScanSet
 

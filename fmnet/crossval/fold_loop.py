@@ -7,19 +7,18 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from fmnet import types
 from fmnet.baselines.base import Baseline, FoldScores, score_fold
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
 from fmnet.errors import ConfigError, Fault
-from fmnet.inference import exported_model as choice
 from fmnet.runs.fold_checkpoints import Parts, ScoredFold, Shard
-from fmnet.training.fit import Trainable
-from fmnet.training.fold import FoldTask, TrainedFold, train_on_folds
+from fmnet.training.fit import FoldTask, Trainable, TrainedFold, train_on_folds
 from fmnet.training.processes import is_first
 from fmnet.training.scan_set import ScanSet
 
-NETWORK = choice.NETWORK
+NETWORK = types.NETWORK
 #: Part of the seeds of trainings that differ in nothing but random numbers.
 SEEDS = 4_000_000
 
@@ -58,8 +57,8 @@ class Pipeline:
             raise ConfigError(Fault("baselines", f"one named '{NETWORK}'", accepted, action))
 
     def without_loggers(self) -> "Pipeline":
-        """Leave out the logs, which only the study's own trainings are worth."""
-        return replace(self, trainable=replace(self.trainable, build_loggers=()))
+        """Leave out logs and checkpoints, which only the study's own trainings are worth."""
+        return replace(self, trainable=self.trainable.quiet())
 
     def folds_together(self, folds: list[Fold]) -> int:
         """Count the folds whose inner trainings fill the networks that are trained at once."""
@@ -230,7 +229,7 @@ def train_with_progress(
     trainable: Trainable, tasks: list[FoldTask], title: str, is_calibrated: bool = True
 ) -> list[TrainedFold]:
     """Train on folds with a progress bar over epochs, or without one if it has no title."""
-    n_epochs = trainable.recipe.max_epochs
+    n_epochs = trainable.longest
     needs_inner = is_calibrated or n_epochs > 0
     n_trainings = sum(needs_inner * len(task.fold.validation) + 1 for task in tasks)
     unit, total = ("epoch", n_trainings * n_epochs) if n_epochs else ("training", n_trainings)

@@ -13,8 +13,8 @@ from scipy.stats import chi2_contingency
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.volume import FloatArray
-from fmnet.inference.exported_model import say_p
 from fmnet.inference.preparation import MIN_TRAINING_SHARE
+from fmnet.inference.study_results import say_p
 from fmnet.training.scan_set import Rows
 
 #: Fewest scans of a site: with five folds and three inner ones, two are left to learn from.

@@ -16,9 +16,9 @@ from fmnet.crossval.exchangeability import PERMUTATION, check_exchangeable, perm
 from fmnet.crossval.fold_loop import NETWORK, Pipeline, score_folds
 from fmnet.crossval.workers import map_units
 from fmnet.data.folds import Fold
+from fmnet.earlier import EARLIER_NETWORK, rename_network
 from fmnet.errors import Fault, FoldsError
 from fmnet.evaluation.metrics import count_pairs
-from fmnet.inference.exported_model import EARLIER_NETWORK, rename_network
 from fmnet.runs.fold_checkpoints import WHOLE, Shard
 from fmnet.runs.run_files import read_sealed, write_sealed
 from fmnet.training.scan_set import ScanSet

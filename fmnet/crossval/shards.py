@@ -7,7 +7,7 @@ from fmnet.crossval.permutation import PermutationPlan, count_permutations, run_
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.folds_file import folds_table
-from fmnet.inference.exported_model import LINEAR_FOLDER, NETWORK_FOLDER
+from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER
 from fmnet.runs.fold_checkpoints import Parts, Shard, digest_of
 from fmnet.runs.run_files import list_damaged, read_sealed
 from fmnet.runs.run_folder import code_hash, fixed_settings, table_text

@@ -14,7 +14,7 @@ from fmnet.data.map_values import check_values
 from fmnet.data.nifti import describe_grid, read_raw, read_volume, stated_stat
 from fmnet.data.scans import Scan
 from fmnet.data.series import Series
-from fmnet.data.store_files import read_stored, write_atomically
+from fmnet.data.store_files import read_stored, write_array
 from fmnet.data.store_index import Source, StoreIndex, add_each, stamp_image
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import Fault, VolumeError
@@ -175,7 +175,7 @@ class ScanStore:
         values = self._decode(scan, raws)
         facts = _describe(values)
         self._check_coverage(scan, facts["coverage"])
-        write_atomically(values, path)
+        write_array(values, path)
         return facts
 
     def _decode(self, scan: Scan, raws: list[RawImage]) -> FloatArray:

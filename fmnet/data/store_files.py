@@ -1,19 +1,16 @@
 """Files of a store: they appear under their name only once they are whole and on disk."""
 
-import errno
 import hashlib
 import io
-import os
-import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnet.data.files import keep_draft, open_draft, why_not_written
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, StoreError
 
@@ -28,7 +25,7 @@ def read_stored(path: Path, shape: tuple[int, ...] | None = None) -> FloatArray 
     Parameters
     ----------
     path : Path
-        What `write_atomically` wrote.
+        What `write_array` wrote.
     shape : tuple of int, optional
         What they have to have; float32 they have to be in any case.
 
@@ -60,10 +57,8 @@ def _is_as_written(path: Path) -> bool:
         return left == 0 and file.read() == digest.digest()
 
 
-def write_atomically(values: NDArray[Any], path: Path) -> None:
-    """Write an array so that its name appears only once it is whole and on disk.
-
-    After its values comes the hash of all that is before, which `read_stored` compares.
+def write_array(values: NDArray[Any], path: Path) -> None:
+    """Write an array and, after it, the hash of all that is before, which `read_stored` compares.
 
     Raises
     ------
@@ -76,7 +71,7 @@ def write_atomically(values: NDArray[Any], path: Path) -> None:
     np.lib.format.write_array_header_1_0(head, described)
     digest = hashlib.sha256(head.getbuffer())
     digest.update(body.data)
-    with open_draft(path.parent, values.nbytes) as draft:
+    with writing_store(path.parent, values.nbytes), open_draft(path.parent, path.name) as draft:
         draft.write(head.getbuffer())
         draft.write(body.data)
         draft.write(digest.digest())
@@ -84,46 +79,25 @@ def write_atomically(values: NDArray[Any], path: Path) -> None:
 
 
 @contextmanager
-def open_draft(folder: Path, needed: int) -> Iterator[IO[bytes]]:
-    """Open a new file that is gone afterwards unless `keep_draft` gives it a name.
+def writing_store(folder: Path, n_bytes: int) -> Iterator[None]:
+    """Make a store's folder and turn what the disk refuses into a `StoreError`.
 
     Parameters
     ----------
     folder : Path
         Of the store; made if it isn't there.
-    needed : int
+    n_bytes : int
         Bytes that will be written, for the message about a full disk.
-
-    Raises
-    ------
-    StoreError
-        If the disk is full or the folder can't be written.
     """
-    temporary = folder / f".{uuid.uuid4().hex}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w+b") as file:
-            yield file
+        yield
     except OSError as error:
-        raise _write_failed(error, folder, needed) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def keep_draft(draft: IO[bytes], path: Path) -> None:
-    """Bring a draft to disk and give it its name, in place of whatever had it."""
-    draft.flush()
-    os.fsync(draft.fileno())
-    Path(draft.name).replace(path)
-
-
-def _write_failed(error: OSError, folder: Path, needed: int) -> StoreError:
-    accepted = "a writable folder with room for the store (store_dir)"
-    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-        found = f"{error.strerror or error}"
-        return StoreError(Fault(str(folder), found, accepted, "choose another store_dir"))
-    free = shutil.disk_usage(folder).free if folder.exists() else 0
-    found = f"a full disk: {needed / 1e6:.1f} MB to write for one scan, {free / 1e6:.1f} MB free"
-    action = "free some room or set store_dir to another disk; what is stored so far stays valid"
-    return StoreError(Fault(str(folder), found, accepted, action))
+        found = why_not_written(error, folder, n_bytes)
+        accepted = "a writable folder with room for the store (store_dir)"
+        action = "choose another store_dir"
+        if found.startswith("a full disk"):
+            action = (
+                "free some room or set store_dir to another disk; what is stored so far stays valid"
+            )
+        raise StoreError(Fault(str(folder), found, accepted, action)) from error

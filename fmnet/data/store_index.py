@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fmnet.data.files import write_atomically
 from fmnet.data.image_files import image_files
 from fmnet.data.self_hashed import seal, unseal
-from fmnet.data.store_files import keep_draft, open_draft
+from fmnet.data.store_files import writing_store
 from fmnet.data.threads import map_in_threads
 from fmnet.errors import StoreError, VolumeError
 
@@ -199,9 +200,8 @@ def write_index(index: StoreIndex, folder: Path) -> None:
         "stored": {name: asdict(facts) for name, facts in stored.items()},
     }
     whole = json.dumps(seal(content)).encode()
-    with suppress(StoreError), open_draft(folder, len(whole)) as draft:
-        draft.write(whole)
-        keep_draft(draft, folder / INDEX_NAME)
+    with suppress(StoreError), writing_store(folder, len(whole)):
+        write_atomically(folder / INDEX_NAME, whole)
 
 
 def _stat_stored(path: Path) -> tuple[int, int] | None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fmnet.inference.exported_model import say_p
+from fmnet.inference.study_results import say_p
 
 #: How the sentence starts where nothing is left of a result without motion.
 EXPLAINED = "Head motion explains the result"

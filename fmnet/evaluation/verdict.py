@@ -7,9 +7,9 @@ from fmnet.crossval.fold_loop import NETWORK
 from fmnet.evaluation.findings import ALIKE, exported_model, network_findings, rival_shortcuts
 from fmnet.evaluation.intervals import is_below_chance
 from fmnet.evaluation.motion import EXPLAINED
-from fmnet.inference.exported_model import ALPHA, CHANCE, can_tell, figure, say_p
 from fmnet.inference.model_card import linear_sentence
 from fmnet.inference.preparation import SERIES
+from fmnet.inference.study_results import ALPHA, CHANCE, can_tell, figure, say_p
 from fmnet.report.words import is_corrected
 
 LINEAR = ("linear_svm", "logistic_ridge", "shrinkage_lda", "frem", "space_net")

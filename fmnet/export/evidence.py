@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from fmnet.data.tables import read_table_file
+from fmnet.earlier import EARLIER_NETWORK, rename_network
 from fmnet.errors import BundleError, CohortError, Fault, RunError
 from fmnet.inference.calibration import calibration_sentence, read_calibration
-from fmnet.inference.exported_model import EARLIER_NETWORK, NETWORK, Choice, rename_network
 from fmnet.inference.fields import MAX_LENGTH
 from fmnet.inference.study_results import MAX_FINDINGS, MAX_VERDICT, Evidence, without_model
+from fmnet.runs.final_models import Choice
 from fmnet.runs.run_files import read_json
+from fmnet.types import NETWORK
 
 #: Where a run keeps what it found.
 METRICS = "metrics.json"

@@ -16,13 +16,6 @@ from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_tas
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.inference.bold_predict import NewBoldScan
 from fmnet.inference.bundle import read_bundle
-from fmnet.inference.exported_model import (
-    Choice,
-    ModelName,
-    check_informative,
-    choose_model,
-    unfinished,
-)
 from fmnet.inference.predict import NewScan
 from fmnet.inference.preparation import (
     Preparation,
@@ -30,8 +23,8 @@ from fmnet.inference.preparation import (
 )
 from fmnet.inference.study_results import Evidence, count_red
 from fmnet.networks.backbones import ScoreNetwork
-from fmnet.networks.programs import write_network_files, write_series_files
-from fmnet.networks.rebuild import TRUSTED, read_network
+from fmnet.networks.rebuild import TRUSTED, read_network, write_network_files, write_series_files
+from fmnet.runs.final_models import Choice, ModelName, check_informative, choose_model, unfinished
 from fmnet.runs.run_files import check_run_files
 
 COPIED = ("preparation.json", "preparation.safetensors", "calibration.json", "reference.json")

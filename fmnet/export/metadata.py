@@ -12,12 +12,12 @@ from fmnet.export.agreement import Agreement
 from fmnet.inference.bold_contract import BoldContract
 from fmnet.inference.bundle import FORMAT_VERSION, INTENDED_USE
 from fmnet.inference.checksums import write_sums
-from fmnet.inference.exported_model import Choice, warnings_of
 from fmnet.inference.model_card import model_card
 from fmnet.inference.preparation import Preparation
-from fmnet.inference.study_results import Evidence
+from fmnet.inference.study_results import Evidence, warnings_of
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.scale_space import ScaleSpace
+from fmnet.runs.final_models import Choice
 
 PACKAGES = ("torch", "monai", "onnx", "onnxruntime", "numpy")
 

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TypeVar
+
+from fmnet.data.files import draft_folder, keep_folder
 
 Result = TypeVar("Result")
 #: Within the folder that an export works in: a file that it holds locked, and the older bundle.
@@ -38,21 +39,21 @@ def write_bundle_whole(write: Callable[[Path], Result], target: Path) -> Result:
     target.parent.mkdir(parents=True, exist_ok=True)
     with (
         _ending_by_exception(),
-        tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as place,
-        (Path(place) / LOCK).open("x") as lock,
+        draft_folder(target) as place,
+        (place / LOCK).open("x") as lock,
     ):
         with suppress(OSError):  # where a file system knows no locks, see `_is_left`
             fcntl.flock(lock, fcntl.LOCK_EX)
-        folder, aside = Path(place) / "bundle", Path(place) / ASIDE
+        folder, aside = place / "bundle", place / ASIDE
         folder.mkdir()
         result = write(folder)
         try:
             if target.exists():
-                target.rename(aside)
-            folder.rename(target)
+                target.replace(aside)
+            keep_folder(folder, target)
         except BaseException:
             if aside.exists() and not target.exists():
-                aside.rename(target)
+                aside.replace(target)
             raise
     return result
 
@@ -67,7 +68,7 @@ def clear_remains(target: Path) -> None:
     target : Path
         The bundle's folder.
     """
-    name = re.compile(re.escape(f".{target.name}-") + "[a-z0-9_]{8}")
+    name = re.compile(re.escape(f".{target.name}-") + r"([a-z0-9_]{8}|[0-9a-f]{32}\.part)")
     for entry in os.listdir(target.parent):
         place = target.parent / entry
         if not name.fullmatch(entry) or place.is_symlink() or not place.is_dir():
@@ -75,7 +76,7 @@ def clear_remains(target: Path) -> None:
         if not _is_left(place):
             continue
         if (place / ASIDE).is_dir() and not os.path.lexists(target):
-            (place / ASIDE).rename(target)
+            (place / ASIDE).replace(target)
         shutil.rmtree(place, ignore_errors=True)
 
 

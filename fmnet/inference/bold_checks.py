@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_file import open_bold
 from fmnet.bold.bold_run import SAME_T_R, differs_from_header, resolve_t_r
-from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.errors import Fault, VolumeError
 from fmnet.inference.bold_contract import BoldContract
 from fmnet.inference.bundle import Bundle

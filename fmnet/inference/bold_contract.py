@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import asdict, dataclass
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import get_args
 
 from fmnet.bold.cleaning import band_of
-from fmnet.bold.settings import CleaningSettings, Strategy
+from fmnet.bold.confounds import CleaningSettings, Strategy
+from fmnet.earlier import current_cleaning
 from fmnet.inference.fields import COUNT, POSITIVE, TEXT, list_of, one_of, optional, read_fields
 
 CONTRACT = "bold.json"
@@ -17,7 +19,8 @@ FIELDS = {
     "cleaning.strategy": one_of(get_args(Strategy)),
     "cleaning.low_hz": optional(POSITIVE),
     "cleaning.high_hz": optional(POSITIVE),
-    "cleaning.scrub_mm": optional(POSITIVE),
+    "cleaning.fd_threshold": optional(POSITIVE),
+    "cleaning.scrub_mm": optional(POSITIVE),  # of earlier bundles
     "cleaning.min_volumes": COUNT,
 }
 #: What is taken out of runs, in words.
@@ -55,7 +58,7 @@ class BoldContract:
     @property
     def needs_confounds(self) -> bool:
         """Tell whether runs without a confounds file can't be cleaned."""
-        return self.cleaning.strategy != "none" or self.cleaning.scrub_mm is not None
+        return self.cleaning.needs_confounds
 
     def words(self, space: str, task: str = "") -> str:
         """Say what has to be given, for the middle of a sentence; several tasks are not named."""
@@ -86,8 +89,10 @@ def read_contract(folder: Path) -> BoldContract | None:
     if not (folder / CONTRACT).exists():
         return None
     fields = read_fields(folder / CONTRACT, FIELDS)
-    names = (name.removeprefix("cleaning.") for name in FIELDS if name.startswith("cleaning."))
-    cleaning = CleaningSettings(**{name: fields["cleaning"].get(name) for name in names})
+    held = current_cleaning(fields["cleaning"])
+    # one that isn't stated stands for no limit, whatever the default
+    names = [each.name for each in fields_of(CleaningSettings)]
+    cleaning = CleaningSettings(**{name: held.get(name) for name in names})
     return BoldContract(cleaning, tuple(fields["maps"]), float(fields["t_r"]))
 
 
@@ -102,6 +107,6 @@ def _band(cleaning: CleaningSettings) -> str:
 
 
 def _scrubbing(cleaning: CleaningSettings) -> str:
-    if cleaning.scrub_mm is None:
+    if cleaning.fd_threshold is None:
         return ""
-    return f", without volumes of more than {cleaning.scrub_mm:g} mm framewise displacement"
+    return f", without volumes of more than {cleaning.fd_threshold:g} mm framewise displacement"

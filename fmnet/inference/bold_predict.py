@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.map_source import MapSource
 from fmnet.bold.maps import compute_maps, parse_maps
-from fmnet.bold.preprocessed import PreprocessedRun
 from fmnet.bold.series_store import SeriesStore
 from fmnet.data.store import coverage_fault, low_coverage
 from fmnet.data.volume import FloatArray

@@ -16,7 +16,6 @@ from fmnet.errors import BundleError, Fault, FmnetError
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.inference.calibration import Calibration, read_calibration
 from fmnet.inference.checksums import MAX_BYTES_OF, check_sums, read_bounded, refuse
-from fmnet.inference.exported_model import warnings_of
 from fmnet.inference.fields import COUNT, SPACE, TEXT, list_of, optional, read_fields
 from fmnet.inference.onnx_network import OnnxNetwork, load_network
 from fmnet.inference.preparation import (
@@ -26,7 +25,7 @@ from fmnet.inference.preparation import (
     read_preparation,
 )
 from fmnet.inference.quality import Reference, read_reference
-from fmnet.inference.study_results import EVIDENCE, Evidence, evidence_of
+from fmnet.inference.study_results import EVIDENCE, Evidence, evidence_of, warnings_of
 
 FORMAT_VERSION = 1
 #: Largest score, of any sign, that a network gives: those of training are of the order of 1.

@@ -8,14 +8,16 @@ from pathlib import Path
 from fmnet.bold.bids_files import (
     OUTPUT_ENTITIES,
     BoldName,
+    PreprocessedRun,
     find_raw,
     inherited_files,
     parse_name,
+    read_sidecars,
+    stated_start_time,
+    stated_t_r,
 )
 from fmnet.bold.bold_run import BoldRun
 from fmnet.bold.derivatives import CONFOUNDS, MASKS
-from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.sidecars import read_sidecars, stated_start_time, stated_t_r
 from fmnet.data.advice import Advice
 from fmnet.errors import VolumeError
 

@@ -5,11 +5,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from fmnet.bold.bids_files import bold_of, find_raw
-from fmnet.bold.derivatives import keep_entities, list_runs
+from fmnet.bold.bids_files import PreprocessedRun, bold_of, find_raw
+from fmnet.bold.derivatives import is_usable, keep_entities, list_runs
 from fmnet.bold.findings import Kind
-from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.run_selection import is_usable
 from fmnet.data.advice import Advice
 from fmnet.data.bids import absent_faults
 from fmnet.data.bids_tree import read_tree

@@ -3,21 +3,24 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fmnet.earlier import current_paths
 from fmnet.errors import printable
 from fmnet.inference.bold_contract import BoldContract, cleaning_words
-from fmnet.inference.exported_model import correction, figure, warnings_of
 from fmnet.inference.preparation import SERIES
 from fmnet.inference.study_results import (
     NOT_RECORDED,
     Evidence,
+    correction,
     count_red,
     evidence_of,
+    figure,
     say_auc,
     say_p_of,
+    warnings_of,
 )
 
 #: Paths of a network that are linear in maps.
-LINEAR_PATHS = ("places", "whole")
+LINEAR_PATHS = ("focal", "distributed")
 #: Most characters of an amber finding; all of it is in metadata.json.
 SHORT = 200
 
@@ -104,7 +107,7 @@ def linear_sentence(training: Mapping[str, Any], is_series: bool) -> str:
     is_series : bool
         Whether it reads time series, of which its stem makes maps.
     """
-    shares = training.get("path_shares")
+    shares = current_paths(training.get("path_shares") or {})
     if not shares:
         return ""
     share = sum(shares.get(name, 0.0) for name in LINEAR_PATHS)

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import sys
-import uuid
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +14,7 @@ from textwrap import indent
 from types import TracebackType
 from typing import Any, TextIO
 
+from fmnet.data.files import draft_path, keep_draft
 from fmnet.data.tables import write_table
 from fmnet.errors import Fault, OutputError, printable
 from fmnet.inference.bundle import Bundle
@@ -201,13 +201,12 @@ class Results:
         if self._part is None:  # a device, which keeps nothing
             file.close()
             return
-        os.fsync(file.fileno())
-        file.close()
         if is_whole or self.counts:
             target = self._part.with_name(Path(os.path.realpath(self.out or "")).name)
-            self._part.replace(target)
+            keep_draft(file, target)
             if is_whole:
                 _clear_remains(target)
+        file.close()
         self._remove_part()
 
     def _open(self) -> TextIO:
@@ -218,7 +217,7 @@ class Results:
         # what a link points at is replaced, and not the link
         target = Path(os.path.realpath(self.out))
         target.parent.mkdir(parents=True, exist_ok=True)
-        self._part = target.with_name(f".{target.name}-{uuid.uuid4().hex}.part")
+        self._part = draft_path(target)
         file = self._part.open("x", encoding="utf-8")
         _is_held(file)
         return file

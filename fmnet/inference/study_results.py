@@ -1,13 +1,20 @@
 """What a study found out about a signature: the warnings that go wherever its scores go."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from fmnet.inference.exported_model import figure, say_p
+from fmnet.earlier import EARLIER_NETWORK
 from fmnet.inference.fields import COUNT_OR_NONE, SHARE, TEXT, Kind, is_number, list_of, optional
+from fmnet.types import NETWORK
 
+#: AUC of a model that knows nothing.
+CHANCE = 0.5
+#: Permutations that come to more than this share of larger AUCs don't tell a model from chance.
+ALPHA = 0.05
+#: What three digits can say of a p-value.
+SMALLEST_P = 0.001
 #: Most characters of a verdict, and most findings of a kind: some ten of each are usual.
 MAX_VERDICT, MAX_FINDINGS = 10_000, 500
 #: Where a reader finds all of it.
@@ -190,3 +197,90 @@ def summary(evidence: Evidence | None) -> str:
         f"known of the signature: {count_red(evidence)} (see {CARD}); AUC {say_auc(evidence)}; "
         f"{say_p_of(evidence)}"
     )
+
+
+def optimism(n_models: int) -> str:
+    """Say what it does to a figure that a model was chosen by it; empty for a single model."""
+    if n_models < 2:
+        return ""
+    return (
+        f"It is the best of {n_models} models by these same folds, which makes its figures "
+        "slightly optimistic."
+    )
+
+
+def correction(training: Mapping[str, Any], n_models: int) -> str:
+    """Say what the choice among models does to a model's AUC, and its p-value if it has one.
+
+    Parameters
+    ----------
+    training : dict
+        What is said of its training, with ``chosen`` where the run had it worked out.
+    n_models : int
+        Among how many models it was chosen by these same folds.
+    """
+    chosen = training.get("chosen") or {}
+    if not chosen:
+        return optimism(n_models)
+    if n_models < 2:
+        said = (
+            "Its AUC is not corrected for a choice, and needs none where this model was settled on "
+            "before there were any figures"
+        )
+    else:
+        said = (
+            f"Corrected for its having been chosen among {n_models} models by these same folds, "
+            f"its AUC is {figure(chosen['auc_corrected'], chosen['auc_corrected_ci'])}"
+        )
+    if chosen.get("p") is None:
+        return f"{said}."
+    choice = ", that choice made anew in each" if n_models > 1 else ""
+    return f"{said}; {say_p(chosen['p'])} by {chosen['n_permutations']} permutations{choice}."
+
+
+def figure(auc: float, interval: Sequence[float]) -> str:
+    """Write an AUC with its interval: ``0.71 [0.59, 0.82]``."""
+    low, high = interval
+    return f"{auc:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def say_p(p: float) -> str:
+    """Write a p-value, which is never 0: ``p = 0.032``, ``p < 0.001``."""
+    return "p < 0.001" if p < SMALLEST_P else f"p = {p:.3f}"
+
+
+def warnings_of(training: Mapping[str, Any]) -> list[str]:
+    """Say what a score of this signature can't be read without; nothing if it is above chance.
+
+    It is judged by its AUC corrected for the choice of the model, where that is known.
+
+    Parameters
+    ----------
+    training : dict
+        What a bundle or a final model says of its training, of whatever version.
+    """
+    try:
+        models = training["crossvalidation"]
+        network = NETWORK if NETWORK in models else EARLIER_NETWORK
+        figures = models[training.get("model", network)]
+        auc, low, high = map(float, (figures["auc"], *figures["auc_ci"]))
+        reached = f"AUC {figure(auc, (low, high))}"
+        chosen = training.get("chosen") or {}
+        if len(chosen.get("among", [])) > 1:
+            auc, low, high = map(float, (chosen["auc_corrected"], *chosen["auc_corrected_ci"]))
+            reached += f"; {figure(auc, (low, high))} corrected for the choice of the model"
+        is_tested = can_tell(chosen.get("n_permutations", 0))
+        p = float(chosen["p"]) if is_tested else None
+        reached += "" if p is None else f"; {say_p(p)}"
+    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
+        return ["what the signature reaches out of fold is not known"]
+    if low > CHANCE and (p is None or p < ALPHA):
+        return []
+    if p is not None and p < ALPHA:
+        return [f"the interval of the signature's out-of-fold AUC reaches 0.5 ({reached})"]
+    return [f"the signature is not above chance out of fold ({reached})"]
+
+
+def can_tell(n_permutations: int) -> bool:
+    """Tell whether so many permutations can tell anything from chance: none of few is small."""
+    return 1 / (n_permutations + 1) < ALPHA

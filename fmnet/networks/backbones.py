@@ -2,35 +2,37 @@
 
 Each builder takes the input's shape, ``(C, X, Y, Z)``, and plain settings, and returns a
 `ScoreNetwork`. A new network is a new builder, here or in a package of one's own, named in a
-config file.
+config file; `fmnet.networks.monai_networks` builds what MONAI has.
 """
 
-import copy
 from collections.abc import Callable
+from math import prod
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from annotated_types import Ge
 from monai.networks.nets import DenseNet, ResNet
+from numpy.typing import NDArray
 from torch import nn
 
-from fmnet.errors import ConfigError, Fault
+from fmnet.networks.heads import BinaryHead, Head
 from fmnet.networks.residual import FastClassifier
 from fmnet.types import Count, Counts, FourCounts, PartialShare
 
 InputShape = tuple[int, int, int, int]
 
 
-class StartingBackbone(nn.Module):
-    """A backbone whose weights can start from training scans instead of random numbers."""
+class ClosedFormBackbone(nn.Module):
+    """A backbone whose weights are fitted on training scans in closed form, without gradients."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether all weights are set by a start, so that a score means something after it."""
+        """Whether the fit sets all weights, so that a score means something after it."""
         return True
 
-    def start(self, images: torch.Tensor, labels: torch.Tensor, parts: torch.Tensor) -> None:
-        """Set all weights.
+    def fit(self, images: torch.Tensor, labels: torch.Tensor, folds: torch.Tensor) -> None:
+        """Set the weights.
 
         Parameters
         ----------
@@ -38,23 +40,37 @@ class StartingBackbone(nn.Module):
             Prepared training scans.
         labels : Tensor, shape (N,)
             0 or 1.
-        parts : Tensor, shape (N,)
-            Which part of the training people a scan belongs to: choices that the scans of one part
-            must not see themselves are made on the others.
+        folds : Tensor, shape (N,)
+            Which inner fold a scan belongs to: choices that the scans of one fold must not see
+            themselves are made on the others.
         """
         raise NotImplementedError
 
 
 class ScoreNetwork(nn.Module):
-    """A backbone with one output, read as the raw score (logit) of the positive class."""
+    """A backbone and the head that turns its outputs into one score for each scan.
 
-    def __init__(self, backbone: nn.Module) -> None:
+    Parameters
+    ----------
+    backbone : Module
+        From prepared scans, (B, C, X, Y, Z), to outputs, (B, ``head.n_outputs``).
+    head : Head, optional
+        By default a `BinaryHead`: the score is the logit of the positive class.
+    """
+
+    def __init__(self, backbone: nn.Module, head: Head | None = None) -> None:
         super().__init__()
         self.backbone = backbone
+        self.head = BinaryHead() if head is None else head
+
+    def outputs(self, image: torch.Tensor) -> torch.Tensor:
+        """Compute what the head reads: (B, C, X, Y, Z) to (B, n_outputs)."""
+        outputs: torch.Tensor = self.backbone(image)
+        return outputs
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Score prepared scans: (B, C, X, Y, Z) to (B,)."""
-        score: torch.Tensor = self.backbone(image).squeeze(1)  # (B, 1) -> (B,)
+        score: torch.Tensor = self.head(self.outputs(image))
         return score
 
 
@@ -80,7 +96,7 @@ def build_small_cnn(
     dropout : float
         Probability, in [0, 1).
     """
-    return _checked(
+    return ScoreNetwork(
         FastClassifier(
             in_shape=input_shape,
             classes=1,
@@ -88,8 +104,7 @@ def build_small_cnn(
             strides=(2,) * len(channels),
             num_res_units=n_residual_units,
             dropout=dropout or None,
-        ),
-        input_shape,
+        )
     )
 
 
@@ -107,7 +122,7 @@ def build_resnet(
     layers, channels : sequence of int
         Blocks and feature maps of the four stages.
     """
-    return _checked(
+    return ScoreNetwork(
         ResNet(
             block="basic",
             layers=list(layers),
@@ -118,8 +133,7 @@ def build_resnet(
             conv1_t_stride=2,
             num_classes=1,
             norm=("instance", {"affine": True}),
-        ),
-        input_shape,
+        )
     )
 
 
@@ -143,7 +157,7 @@ def build_densenet(
     norm : {"instance", "batch"}
         Normalisation; batch statistics are poor with batches of a few scans.
     """
-    return _checked(
+    return ScoreNetwork(
         DenseNet(
             spatial_dims=3,
             in_channels=input_shape[0],
@@ -152,25 +166,36 @@ def build_densenet(
             growth_rate=growth_rate,
             block_config=tuple(layers),
             norm=norm,
-        ),
-        input_shape,
+        )
     )
 
 
-def _checked(backbone: nn.Module, input_shape: InputShape) -> ScoreNetwork:
-    """Refuse a backbone that shrinks this grid to nothing; tried without computing anything."""
-    network = ScoreNetwork(backbone)
-    probe = copy.deepcopy(network).to("meta")
-    try:
-        probe(torch.empty((2, *input_shape), device="meta"))
-    except (RuntimeError, ValueError) as error:
-        x, y, z = input_shape[1:]
-        raise ConfigError(
-            Fault(
-                "network",
-                f"a grid of {x} x {y} x {z} voxels, too small for this network ({error})",
-                "a grid that can be halved as often as the network does",
-                "choose fewer stages or a smaller preparation.voxel_size_mm",
-            )
-        ) from error
-    return network
+def build_linear(input_shape: InputShape) -> ScoreNetwork:
+    """Build one weight for each voxel of each channel, and a bias.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (C, X, Y, Z).
+    """
+    return ScoreNetwork(nn.Sequential(nn.Flatten(), nn.Linear(prod(input_shape), 1)))
+
+
+def linear_network(weight: NDArray[np.float32], bias: float) -> ScoreNetwork:
+    """Build the network that scores an image by ``(image * weight).sum() + bias``.
+
+    Parameters
+    ----------
+    weight : ndarray of float32, shape (C, X, Y, Z)
+        Of each voxel.
+    bias : float
+        The score of an image of zeros.
+    """
+    channels, x, y, z = weight.shape
+    network = build_linear((channels, x, y, z))
+    state = {
+        "backbone.1.weight": torch.from_numpy(weight.reshape(1, -1).copy()),
+        "backbone.1.bias": torch.tensor([bias]),
+    }
+    network.load_state_dict(state)
+    return network.eval()

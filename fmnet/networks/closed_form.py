@@ -1,6 +1,11 @@
-"""The default network: a scale space, and paths that start from what the training scans show."""
+"""The default network: a scale space, and paths from it to a score that are fitted in closed form.
+
+Whatever is fitted, is fitted on training scans alone: weights from group differences by voxel, and
+how much each path counts from participants who were left out of its fit.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 import torch
@@ -8,27 +13,225 @@ from annotated_types import Ge, MinLen
 from torch import nn
 
 from fmnet.errors import ConfigError, Fault
-from fmnet.networks.backbones import InputShape, ScoreNetwork, StartingBackbone
-from fmnet.networks.paths import CHANNELS, PAIRS, PairPath, Path, PlacePath
+from fmnet.networks.backbones import ClosedFormBackbone, InputShape, ScoreNetwork
+from fmnet.networks.feature_weighting import (
+    Whitening,
+    fit_whitening,
+    product_t_values,
+    t_values,
+    weigh,
+)
 from fmnet.networks.scale_space import ScaleSpace
 from fmnet.types import Bands, NonNegative, Positive
 
-PathName = Literal["places", "whole", "channels", "pairs"]
+PathName = Literal["focal", "distributed", "contrast_products", "voxel_pairs"]
 
-#: What a path must show on people left out before it counts, in standard errors of what it shows.
-#: The difference of the means of ``n_1`` and ``n_0`` people, in standard deviations within groups,
-#: has the variance ``1 / n_1 + 1 / n_0`` where there is none: with equal groups a standard error of
-#: ``2 / sqrt(n)``. Were scores independent, a path that shows nothing would count in one start
-#: of six whatever ``n`` is; as people left out share what scores them, it does so in one of five.
+#: What a path must show on participants left out before it counts, in standard errors of it.
+#: The difference of the means of ``n_1`` and ``n_0`` participants, in standard deviations within
+#: groups, has the variance ``1 / n_1 + 1 / n_0`` where there is none: with equal groups a standard
+#: error of ``2 / sqrt(n)``. Were scores independent, a path that shows nothing would count in one
+#: fit of six whatever ``n`` is; as participants left out share what scores them, in one of five.
 LEAST_SEPARATION = 1.0
 #: What the first path counts at least, so that there is always a score.
 LEAST_GATE = 0.05
 #: Scans that go through the scale space at once.
 BATCH = 16
+#: Principal axes of the voxels of a lattice that a network keeps.
+N_AXES = 64
+WHITENING = tuple(field.name for field in fields(Whitening))
 
 
-class PathSum(StartingBackbone):
-    """Add up the scores of several paths, each as far as it proved itself on people left out.
+class Path(nn.Module):
+    """One way from the bands of a scale space to a score."""
+
+    def fit(self, bands: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> None:
+        """Set all weights from training scans.
+
+        Parameters
+        ----------
+        bands : Tensor, shape (N, S, C, X, Y, Z)
+            The scale space of each scan.
+        labels : Tensor, shape (N,)
+            0 or 1.
+        mask : Tensor, shape (X, Y, Z)
+            1 inside the brain, else 0.
+        """
+        raise NotImplementedError
+
+
+class VoxelPath(Path):
+    """A weight for every voxel of every band: a linear map, which keeps location.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (C, X, Y, Z).
+    n_bands : int
+        S.
+    power : float
+        How much is left to the voxels with the largest t-values, see `weigh`.
+    whitening : float
+        Strength, see `fmnet.networks.feature_weighting.fit_whitening`.
+    """
+
+    def __init__(
+        self, input_shape: InputShape, n_bands: int, power: float, whitening: float
+    ) -> None:
+        super().__init__()
+        self.power, self.whitening = power, whitening
+        self.weight = nn.Parameter(torch.zeros(n_bands, *input_shape))
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, bands: torch.Tensor) -> torch.Tensor:
+        """Score scans: (B, S, C, X, Y, Z) to (B,)."""
+        return bands.flatten(1) @ self.weight.flatten() + self.bias
+
+    @torch.no_grad()
+    def fit(self, bands: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> None:
+        """Weigh voxels by their t-values; no weight outside the mask. See `Path.fit`."""
+        inside = mask.bool().expand(bands.shape[2:])
+        self.weight.zero_()
+        self.bias.zero_()
+        for band, weight in zip(bands.unbind(1), self.weight, strict=True):
+            features = band[:, inside]
+            whitening, z = fit_whitening(features, self.whitening, len(features))
+            weight[inside] = raw = whitening.unwhitened(
+                weigh(t_values(z, labels), self.power) / bands.shape[1]
+            )
+            self.bias.sub_(whitening.mean @ raw)
+
+
+@dataclass(frozen=True)
+class ProductForm:
+    """Which products a `ProductPath` looks at.
+
+    Parameters
+    ----------
+    stride_mm : float
+        Distance between voxels of the lattice along each axis.
+    is_within_voxel : bool
+        Whether only different contrasts at one voxel are multiplied, instead of all pairs.
+    n_products : int
+        How many products are kept in each band.
+    power : float
+        See `fmnet.networks.feature_weighting.weigh`.
+    """
+
+    stride_mm: float
+    is_within_voxel: bool
+    n_products: int
+    power: float
+
+
+CONTRAST_PRODUCTS = ProductForm(8, True, 5000, 5)
+#: Of half a million products some stand out by chance: only the very best are relied on.
+VOXEL_PAIRS = ProductForm(12, False, 500, 12)
+
+
+class ProductPath(Path):
+    """Weighted products of two values: of two contrasts at one voxel, or of any two voxels.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (C, X, Y, Z).
+    bands : tuple of int
+        Which bands of the scale space are looked at.
+    form : ProductForm
+        Which products.
+    voxel_size_mm : float
+        Edge length of a voxel.
+    whitening : float
+        See `fmnet.networks.feature_weighting.fit_whitening`.
+    """
+
+    first: torch.Tensor
+    second: torch.Tensor
+
+    def __init__(
+        self,
+        input_shape: InputShape,
+        bands: tuple[int, ...],
+        form: ProductForm,
+        voxel_size_mm: float,
+        whitening: float,
+    ) -> None:
+        super().__init__()
+        self.bands, self.form, self.whitening = bands, form, whitening
+        self.stride = max(1, round(form.stride_mm / voxel_size_mm))
+        s, n = len(bands), form.n_products
+        n_values = _lattice(torch.empty(1, *input_shape, device="meta"), self.stride).shape[1]
+        for name in ("mean", "scale", "last"):
+            self.register_buffer(name, torch.zeros(s, n_values))
+        self.register_buffer("axes", torch.zeros(s, n_values, N_AXES))
+        self.register_buffer("shrink", torch.zeros(s, N_AXES))
+        for name in ("first", "second"):
+            self.register_buffer(name, torch.zeros(s, n, dtype=torch.int64))
+        self.weight = nn.Parameter(torch.zeros(s, n))
+
+    def forward(self, bands: torch.Tensor) -> torch.Tensor:
+        """Score scans: (B, S, C, X, Y, Z) to (B,)."""
+        scores = []
+        for n, band in enumerate(self.bands):
+            whitening = Whitening(*(getattr(self, name)[n] for name in WHITENING))
+            z = whitening(_lattice(bands[:, band], self.stride))
+            products = z[:, self.first[n]] * z[:, self.second[n]]
+            scores.append(products @ self.weight[n])
+        return torch.stack(scores).mean(0)
+
+    @torch.no_grad()
+    def fit(self, bands: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> None:
+        """Choose the products with the largest t-values and weigh them. See `Path.fit`."""
+        for n, band in enumerate(self.bands):
+            values = _lattice(bands[:, band] * mask, self.stride)
+            whitening, z = fit_whitening(values, self.whitening, N_AXES)
+            for name in WHITENING:
+                getattr(self, name)[n] = getattr(whitening, name)
+            first, second, t = (
+                _products_within_voxels(z, labels, bands.shape[2])
+                if self.form.is_within_voxel
+                else _products_of_pairs(z, labels, self.form.n_products)
+            )
+            best = t.abs().topk(min(len(t), self.form.n_products)).indices
+            filled = (n, slice(len(best)))
+            self.weight[n] = 0
+            self.weight[filled] = weigh(t[best], self.form.power)
+            self.first[filled], self.second[filled] = first[best], second[best]
+
+
+def _lattice(image: torch.Tensor, stride: int) -> torch.Tensor:
+    """Take every so many voxels, one along a thin axis: (B, C, X, Y, Z) to (B, C * voxels)."""
+    x, y, z = (slice(min(stride // 2, size - 1), None, stride) for size in image.shape[2:])
+    return image[:, :, x, y, z].flatten(1)
+
+
+def _products_within_voxels(
+    z: torch.Tensor, labels: torch.Tensor, n_channels: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Compare the products of different channels at one voxel: first, second, t."""
+    n_voxels = z.shape[1] // n_channels
+    one, other = torch.triu_indices(n_channels, n_channels, 1, device=z.device)
+    voxel = torch.arange(n_voxels, device=z.device)
+    first = (one[:, None] * n_voxels + voxel).flatten()
+    second = (other[:, None] * n_voxels + voxel).flatten()
+    return first, second, t_values(z[:, first] * z[:, second], labels)
+
+
+def _products_of_pairs(
+    z: torch.Tensor, labels: torch.Tensor, n_products: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Compare all products of two values: first, second, t of those that may be the largest."""
+    inside = z.any(dim=0).nonzero()[:, 0]  # of no use is what lies outside the brain
+    t = product_t_values(z[:, inside], labels).triu_()
+    # the largest of a row bounds how large the n largest of all are: few are left to be sorted
+    largest = t.abs().amax(dim=1).sort(descending=True).values
+    least = largest[min(n_products, len(t)) - 1].clamp(min=1e-6)
+    first, second = (t.abs() >= least).nonzero(as_tuple=True)
+    return inside[first], inside[second], t[first, second]
+
+
+class PathSum(ClosedFormBackbone):
+    """Add up the scores of several paths, each by how well it told apart who was left out.
 
     Parameters
     ----------
@@ -38,7 +241,7 @@ class PathSum(StartingBackbone):
         By name. The first counts a little whatever it has shown.
     """
 
-    share: torch.Tensor
+    fraction: torch.Tensor
 
     def __init__(self, stem: ScaleSpace, paths: Mapping[str, Path]) -> None:
         super().__init__()
@@ -46,7 +249,7 @@ class PathSum(StartingBackbone):
         self.paths = nn.ModuleDict(dict(paths))
         self.gate = nn.Parameter(torch.ones(len(paths)))
         self.bias = nn.Parameter(torch.zeros(()))
-        self.register_buffer("share", torch.full((len(paths),), 1 / len(paths)))
+        self.register_buffer("fraction", torch.full((len(paths),), 1 / len(paths)))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Score prepared scans: (B, C, X, Y, Z) to (B, 1)."""
@@ -58,59 +261,59 @@ class PathSum(StartingBackbone):
         return torch.stack([path(bands) for path in self.paths.values()], dim=1)
 
     @torch.no_grad()
-    def start(self, images: torch.Tensor, labels: torch.Tensor, parts: torch.Tensor) -> None:
-        """Start every path, and let people left out say what each is worth.
+    def fit(self, images: torch.Tensor, labels: torch.Tensor, folds: torch.Tensor) -> None:
+        """Fit every path, and weigh the paths by what they show on participants left out.
 
-        See `StartingBackbone.start`; with one part alone only the first path counts.
+        See `ClosedFormBackbone.fit`; with one fold alone only the first path counts.
         """
         mask = (images != 0).any(0).any(0).float()
         self.stem.mask.copy_(mask)
         bands = torch.cat([self.stem(some) for some in torch.split(images, BATCH)])
-        numbers = torch.unique(parts)
+        numbers = torch.unique(folds)
         if len(numbers) > 1:
             unseen = torch.zeros(len(images), len(self.paths))
             for number in numbers:
-                held_out = parts == number
-                self._start_paths(bands[~held_out], labels[~held_out], mask)
+                held_out = folds == number
+                self._fit_paths(bands[~held_out], labels[~held_out], mask)
                 unseen[held_out] = self._scores(bands[held_out])
             self._set_gates(unseen, labels)
-        else:  # too few people to leave any out
-            self.share.copy_(torch.eye(len(self.paths))[0])
-            self.gate.copy_(self.share)
+        else:  # too few participants to leave any out
+            self.fraction.copy_(torch.eye(len(self.paths))[0])
+            self.gate.copy_(self.fraction)
             self.bias.zero_()
-        self._start_paths(bands, labels, mask)
+        self._fit_paths(bands, labels, mask)
 
-    def _start_paths(self, bands: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> None:
+    def _fit_paths(self, bands: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> None:
         for path in self.paths.values():
             assert isinstance(path, Path)
-            path.start(bands, labels, mask)
+            path.fit(bands, labels, mask)
 
     def _set_gates(self, unseen: torch.Tensor, labels: torch.Tensor) -> None:
-        """Set gates and bias from the scores, (N, P), that people got who had been left out.
+        """Set gates and bias from the scores, (N, P), of participants who had been left out.
 
         Scores come out in standard deviations within groups; calibration makes probabilities of
         them.
         """
         one, other = unseen[labels == 1], unseen[labels == 0]
-        spread = ((one.var(0) + other.var(0)) / 2).sqrt().clamp(min=1e-6)
-        separation = (one.mean(0) - other.mean(0)) / spread
+        sd = ((one.var(0) + other.var(0)) / 2).sqrt().clamp(min=1e-6)
+        separation = (one.mean(0) - other.mean(0)) / sd
         error = (1 / len(one) + 1 / len(other)) ** 0.5
         worth = (separation - LEAST_SEPARATION * error).clamp(min=0)
         worth[0] = worth[0].clamp(min=LEAST_GATE)
-        self.share.copy_(worth / worth.sum())
-        self.gate.copy_(self.share / spread)
+        self.fraction.copy_(worth / worth.sum())
+        self.gate.copy_(self.fraction / sd)
         middle = (one.mean(0) + other.mean(0)) / 2
         self.bias.copy_(-middle @ self.gate)
 
 
-def path_shares(network: ScoreNetwork) -> dict[str, float]:
-    """Say what share of the score each path was given; empty for a network without paths.
+def path_fractions(network: ScoreNetwork) -> dict[str, float]:
+    """Say which fraction of the score each path was given; empty for a network without paths.
 
     Paths may lie deeper in a network, as where they follow a stem.
     """
-    for part in network.modules():
-        if isinstance(part, PathSum):
-            return dict(zip(part.paths, part.share.tolist(), strict=True))
+    for module in network.modules():
+        if isinstance(module, PathSum):
+            return dict(zip(module.paths, module.fraction.tolist(), strict=True))
     return {}
 
 
@@ -118,11 +321,13 @@ def build_scale_space(
     input_shape: InputShape,
     voxel_size_mm: Positive = 4.0,
     bands_mm: Bands = ((8.0, 24.0), (12.0, 32.0), (16.0, 48.0)),
-    paths: Annotated[Sequence[PathName], MinLen(1)] = ("places", "whole", "channels", "pairs"),
+    paths: Annotated[Sequence[PathName], MinLen(1)] = (
+        "focal", "distributed", "contrast_products", "voxel_pairs",
+    ),
     power: Annotated[float, Ge(1)] = 3.0,
     whitening: NonNegative = 10.0,
-) -> ScoreNetwork:
-    """Build a scale space and the paths from it to a score, which start from the training scans.
+) -> ScoreNetwork:  # fmt: skip
+    """Build a scale space and the paths from it to a score, fitted in closed form.
 
     Parameters
     ----------
@@ -132,16 +337,16 @@ def build_scale_space(
         Edge length of a voxel.
     bands_mm : sequence of (float, float)
         Full widths at half maximum of the two Gaussians of each band; scans should come without
-        further smoothing. Pairs are looked for in all bands but the last.
-    paths : sequence of {"places", "whole", "channels", "pairs"}
-        A weight for every voxel, chosen for few and focal differences; the same for differences all
-        over the brain, without whitening and with a power of 1; products of contrasts at one place,
-        where there are several contrasts; products of any two places.
+        further smoothing. Products are looked for in all bands but the last.
+    paths : sequence of {"focal", "distributed", "contrast_products", "voxel_pairs"}
+        A weight for every voxel, for few and focal differences; the same for differences all over
+        the brain, without whitening and with a power of 1; products of contrasts at one voxel,
+        where there are several contrasts; products of any two voxels.
     power : float
-        1: all places count, as for a linear support vector machine; larger: the few with the best
-        evidence do. See `fmnet.networks.feature_weighting.weigh`.
+        1: all voxels count, as for a linear support vector machine; larger: the few with the
+        largest t-values do. See `fmnet.networks.feature_weighting.weigh`.
     whitening : float
-        How much less broad patterns count in which all people differ; 0 for no less. See
+        How much less broad patterns count in which all participants differ; 0 for no less. See
         `fmnet.networks.feature_weighting.fit_whitening`.
 
     Raises
@@ -149,28 +354,23 @@ def build_scale_space(
     ConfigError
         If a band's first width is not the smaller one, or no path is left.
     """
-    _check_bands(bands_mm)
-    pair_bands = tuple(range(len(bands_mm)))[:-1] or (0,)
-    built: dict[str, Path] = {}
-    for name in dict.fromkeys(paths):
-        if name == "places":
-            built[name] = PlacePath(input_shape, len(bands_mm), power, whitening)
-        elif name == "whole":
-            built[name] = PlacePath(input_shape, len(bands_mm), 1, 0)
-        elif name == "pairs" or input_shape[0] > 1:
-            form = CHANNELS if name == "channels" else PAIRS
-            built[name] = PairPath(input_shape, pair_bands, form, voxel_size_mm, whitening)
-    if not built:
-        accepted = "'places', 'whole' or 'pairs', which one contrast has as well"
-        found = "only 'channels' with a single contrast"
-        action = "set network.paths=[places,whole,channels,pairs]"
-        raise ConfigError(Fault("network.paths", found, accepted, action))
-    return ScoreNetwork(PathSum(ScaleSpace(input_shape, bands_mm, voxel_size_mm), built))
-
-
-def _check_bands(bands_mm: Bands) -> None:
-    wrong = [band for band in bands_mm if not band[0] < band[1]]
-    if wrong:
+    if wrong := [band for band in bands_mm if not band[0] < band[1]]:
         found = ", ".join(f"[{narrow:g}, {broad:g}]" for narrow, broad in wrong)
         accepted = "the narrower width first, and a broader one"
         raise ConfigError(Fault("network.bands_mm", found, accepted, "swap or change them"))
+    product_bands = tuple(range(len(bands_mm)))[:-1] or (0,)
+    built: dict[str, Path] = {}
+    for name in dict.fromkeys(paths):
+        if name == "focal":
+            built[name] = VoxelPath(input_shape, len(bands_mm), power, whitening)
+        elif name == "distributed":
+            built[name] = VoxelPath(input_shape, len(bands_mm), 1, 0)
+        elif name == "voxel_pairs" or input_shape[0] > 1:
+            form = VOXEL_PAIRS if name == "voxel_pairs" else CONTRAST_PRODUCTS
+            built[name] = ProductPath(input_shape, product_bands, form, voxel_size_mm, whitening)
+    if not built:
+        accepted = "'focal', 'distributed' or 'voxel_pairs', which one contrast has as well"
+        found = "only 'contrast_products' with a single contrast"
+        action = "set network.paths=[focal,distributed,contrast_products,voxel_pairs]"
+        raise ConfigError(Fault("network.paths", found, accepted, action))
+    return ScoreNetwork(PathSum(ScaleSpace(input_shape, bands_mm, voxel_size_mm), built))

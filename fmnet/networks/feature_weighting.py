@@ -1,12 +1,12 @@
-"""What a handful of people tell of each place: whitening, and the evidence for a difference."""
+"""Weights of features from few scans: whitening, and t-values of group differences."""
 
 from dataclasses import dataclass
 
 import torch
 
-#: Smallest standard deviation of a feature, as a share of the median one.
+#: Smallest standard deviation of a feature, as a fraction of the median one.
 SD_FLOOR = 0.1
-#: Added to the variance of each group, in units of a feature's variance: five people may be alike.
+#: Added to the variance of each group, in units of a feature's variance: five may be alike.
 VARIANCE_FLOOR = 0.02
 #: A t-value whose weight is 1, whatever the power; it only keeps numbers in range.
 USUAL_T = 5.0
@@ -14,7 +14,7 @@ USUAL_T = 5.0
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """Standardise features and make broad patterns, in which all people differ, count for less.
+    """Standardise features and tone down broad patterns, in which all participants differ.
 
     ``z = (f - mean) * scale``, then ``(z - (z @ axes * shrink) @ axes.T) * last``.
 
@@ -23,9 +23,9 @@ class Whitening:
     mean, scale, last : Tensor, shape (V,)
         Of each feature; scale 0 leaves a feature out.
     axes : Tensor, shape (V, A)
-        Principal axes of the training people.
+        Principal axes of the training scans.
     shrink : Tensor, shape (A,)
-        Share of each axis that is taken away.
+        Fraction of each axis that is taken away.
     """
 
     mean: torch.Tensor
@@ -48,7 +48,7 @@ class Whitening:
 def fit_whitening(
     features: torch.Tensor, strength: float, n_axes: int
 ) -> tuple[Whitening, torch.Tensor]:
-    """Learn means, spreads and principal axes from training scans; labels are not asked.
+    """Fit means, standard deviations and principal axes on training scans, without labels.
 
     Along an axis of variance ``a`` the features are multiplied by ``sqrt(m / (m + a))``, where
     ``m`` is the mean variance of all axes divided by `strength`.
@@ -84,8 +84,8 @@ def fit_whitening(
         shrink[:kept] = (1 - (typical / (typical + variance)).sqrt()).float()
         # what the axes would take away from the scans that they come from, in fewer operations
         z = z - (across * shrink[:kept] @ across.T).float() @ z
-    spread = _variance(z, z.mean(0)).sqrt()
-    last = torch.where(spread > 0, 1 / spread.clamp(min=1e-6), 0)
+    sd = _variance(z, z.mean(0)).sqrt()
+    last = torch.where(sd > 0, 1 / sd.clamp(min=1e-6), 0)
     return Whitening(mean, scale, axes, shrink, last), z * last
 
 
@@ -117,7 +117,7 @@ def product_t_values(features: torch.Tensor, labels: torch.Tensor) -> torch.Tens
 
 
 def weigh(t: torch.Tensor, power: float) -> torch.Tensor:
-    """Weigh features by their evidence: sign(t) |t| ** power, scaled to a norm of 1.
+    """Weigh features by their t-values: sign(t) |t| ** power, scaled to a norm of 1.
 
     With a power of 1 all count, as they do for a linear support vector machine; a larger one
     relies on the few that stand out, as a prior of few and focal effects does.

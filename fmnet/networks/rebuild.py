@@ -1,18 +1,27 @@
-"""Networks on disk: a builder's name, its plain settings and weights; nothing is unpickled."""
+"""Networks on disk: a builder's name, plain settings and weights; or programs without source.
 
+``network.json`` and ``weights.safetensors`` rebuild a network for export, and nothing is unpickled.
+``model.pt2`` (torch.export) and ``model.onnx`` are what a bundle holds.
+"""
+
+import copy
 import importlib
+import io
 import json
+import logging
+import warnings
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from fmnet.earlier import current_name
-from fmnet.errors import Fault, RunError
-from fmnet.networks.backbones import NetworkBuilder, ScoreNetwork
+from fmnet.earlier import current_name, current_settings, current_state
+from fmnet.errors import ConfigError, ExportError, Fault, FmnetError, RunError
+from fmnet.networks.backbones import InputShape, NetworkBuilder, ScoreNetwork
 
 #: Packages whose builders are run when a saved network is rebuilt.
 TRUSTED = ("fmnet.networks",)
@@ -20,6 +29,15 @@ TRUSTED = ("fmnet.networks",)
 DAMAGE = (
     OSError, ValueError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError,
 )  # fmt: skip
+#: What building and computing raise where settings or the grid don't suit a network.
+UNFIT = (
+    ValueError, TypeError, AttributeError, ImportError, RuntimeError, LookupError, ArithmeticError,
+    AssertionError, OSError,
+)  # fmt: skip
+MAX_BATCH = 4096
+MAX_VOLUMES = 100_000
+#: Volumes of the series that a network is tried and traced with.
+EXAMPLE_VOLUMES = 50
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,94 @@ def describe_builder(build: NetworkBuilder, input_shape: tuple[int, ...]) -> Net
     )
 
 
+def check_network(build: NetworkBuilder, input_shape: InputShape) -> None:
+    """Build a network and try it on a grid, so that nothing is read for one that can't be used.
+
+    It is tried on the "meta" device, where tensors have a shape and no data; and those of other
+    libraries as a program too, since a network that can't be exported can't be used on new scans.
+
+    Parameters
+    ----------
+    build : callable
+        Input shape to network.
+    input_shape : tuple of int
+        (C, X, Y, Z).
+
+    Raises
+    ------
+    ConfigError
+        If it can't be built for this grid, rebuilt from plain settings, or exported.
+    """
+    described = describe_builder(build, input_shape)
+    x, y, z = input_shape[1:]
+    grid = f"a grid of {x} x {y} x {z} voxels"
+    try:
+        json.dumps(described.settings, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        accepted = "numbers, texts, lists and dicts, from which a run's network is built again"
+        raise ConfigError(
+            Fault("network", f"settings that are not plain ({error})", accepted, "change them")
+        ) from error
+    try:
+        network = build(input_shape)
+    except FmnetError:
+        raise
+    except UNFIT as error:
+        found = f"settings with which it can't be built for {grid} ({_reason(error)})"
+        accepted = f"settings that {described.builder} takes"
+        raise ConfigError(Fault("network", found, accepted, "correct them")) from error
+    image = _example(network, input_shape)
+    try:
+        with torch.no_grad():
+            scores = copy.deepcopy(network).to("meta")(image.to("meta"))
+    except NotImplementedError:  # something that can't be told without data
+        scores = image.new_empty(2)
+    except UNFIT as error:
+        found = f"{grid}, too small or otherwise unfit for this network ({_reason(error)})"
+        accepted = "a grid that can be halved, or cut into patches, as often as the network does"
+        action = (
+            "choose fewer stages or smaller patches, another preparation.voxel_size_mm, or, with "
+            "network=monai, set network.multiple_of"
+        )
+        raise ConfigError(Fault("network", found, accepted, action)) from error
+    if scores.shape != (2,):
+        found = f"output of shape {tuple(scores.shape)} for 2 scans"
+        accepted = "a network with one score for each scan"
+        raise ConfigError(Fault("network", found, accepted, "choose another network"))
+    if getattr(build, "func", build).__module__ not in KNOWN_TO_EXPORT:
+        _check_exportable(network, image)
+
+
+#: Modules whose networks are exported in tests, with all of their settings.
+KNOWN_TO_EXPORT = tuple(f"fmnet.networks.{name}" for name in ("backbones", "closed_form", "series"))
+
+
+def _check_exportable(network: ScoreNetwork, image: torch.Tensor) -> None:
+    try:
+        _export(network.eval(), image, {1: _volumes()} if _reads_series(network) else {})
+    except Exception as error:
+        found = f"a network that torch.export can't make a program of ({_reason(error)})"
+        accepted = "a network that can be exported, as new scans are scored by its program"
+        raise ConfigError(Fault("network", found, accepted, "choose another network")) from error
+
+
+def _reads_series(network: ScoreNetwork) -> bool:
+    return hasattr(network.backbone, "window_volumes")
+
+
+def _example(network: ScoreNetwork, input_shape: InputShape) -> torch.Tensor:
+    """Two empty scans of the form that a network reads."""
+    n_first = input_shape[0]
+    if _reads_series(network):
+        n_first = int(network.backbone.window_volumes) or EXAMPLE_VOLUMES
+    return torch.zeros(2, n_first, *input_shape[1:])
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
 def write_network(network: ScoreNetwork, description: NetworkDescription, folder: Path) -> None:
     """Write ``network.json`` and ``weights.safetensors``."""
     (folder / "network.json").write_text(json.dumps(asdict(description), indent=2) + "\n", "utf-8")
@@ -66,7 +172,7 @@ def read_network(
     Parameters
     ----------
     folder : Path
-        Where it was written.
+        Where it was written, perhaps by an earlier version.
     trusted : tuple of str
         Modules, or packages, whose builders may be run.
 
@@ -76,12 +182,19 @@ def read_network(
         If a file is missing or damaged, or the builder is not from a trusted package.
     """
     try:
-        description = NetworkDescription(**json.loads((folder / "network.json").read_text("utf-8")))
-        module, _, name = current_name(description.builder).rpartition(".")
-        _check_trusted(module, trusted, folder)
+        found = NetworkDescription(**json.loads((folder / "network.json").read_text("utf-8")))
+        builder = current_name(found.builder)
+        settings = current_settings(found.settings)
+        description = NetworkDescription(builder, settings, found.input_shape)
+        module, _, name = builder.rpartition(".")
+        if not any(module == one or module.startswith(f"{one}.") for one in trusted):
+            accepted = f"builders from {', '.join(trusted)}"
+            action = "if you trust that package, name it: trusted_packages=[...]"
+            where = str(folder / "network.json")
+            raise RunError(Fault(where, f"a network built by '{module}'", accepted, action))
         build = getattr(importlib.import_module(module), name)
-        network = build(tuple(description.input_shape), **description.settings)
-        network.load_state_dict(load_file(folder / "weights.safetensors"))
+        network = build(tuple(description.input_shape), **settings)
+        network.load_state_dict(current_state(load_file(folder / "weights.safetensors")))
     except DAMAGE as error:
         raise RunError(
             Fault(
@@ -94,13 +207,69 @@ def read_network(
     return network.eval(), description
 
 
-def _check_trusted(module: str, trusted: tuple[str, ...], folder: Path) -> None:
-    if not any(module == name or module.startswith(f"{name}.") for name in trusted):
-        raise RunError(
-            Fault(
-                str(folder / "network.json"),
-                f"a network built by '{module}'",
-                f"builders from {', '.join(trusted)}",
-                "if you trust that package, name it: trusted_packages=[...]",
-            )
+def write_network_files(network: ScoreNetwork, input_shape: InputShape, folder: Path) -> None:
+    """Write ``model.pt2`` (torch.export) and ``model.onnx``, both for any batch size."""
+    _write(network, "image", torch.zeros((2, *input_shape)), {}, folder)
+
+
+def write_series_files(network: ScoreNetwork, input_shape: InputShape, folder: Path) -> None:
+    """Write the same two files of a network that takes series, for any batch size and length.
+
+    Parameters
+    ----------
+    network : ScoreNetwork
+        See `fmnet.networks.series`.
+    input_shape : tuple of int
+        (T, X, Y, Z); T doesn't matter: series may have any number of volumes from 2 on.
+    folder : Path
+        Where they go.
+    """
+    example = torch.zeros((2, EXAMPLE_VOLUMES, *input_shape[1:]))
+    _write(network, "series", example, {1: _volumes()}, folder)
+
+
+def _volumes() -> torch.export.Dim:
+    return torch.export.Dim("volumes", min=2, max=MAX_VOLUMES)
+
+
+def _export(
+    network: ScoreNetwork, example: torch.Tensor, free_axes: dict[int, torch.export.Dim]
+) -> torch.export.ExportedProgram:
+    shapes = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH), **free_axes}
+    with warnings.catch_warnings():
+        # Inside torch, about torch: nothing here that a user or we could change.
+        warnings.simplefilter("ignore", FutureWarning)
+        return torch.export.export(network, (example,), dynamic_shapes=(shapes,))
+
+
+def _write(
+    network: ScoreNetwork,
+    name: str,
+    example: torch.Tensor,
+    free_axes: dict[int, torch.export.Dim],
+    folder: Path,
+) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    program = _export(network, example, free_axes)
+    for node in program.graph.nodes:
+        # Paths of this machine, and in them its users' names, are no part of a signature.
+        node.meta.pop("stack_trace", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        # Through memory: torch's own writing to a full disk ends in a C++ error without a reason.
+        whole = io.BytesIO()
+        torch.export.save(program, whole)
+        (folder / "model.pt2").write_bytes(whole.getbuffer())
+        onnx = torch.onnx.export(
+            program,
+            input_names=[name],
+            output_names=["score"],
+            dynamo=True,
+            external_data=False,
+            verbose=False,
         )
+    if onnx is None:
+        raise ExportError(
+            Fault("network", "no ONNX program", "a network that ONNX can hold", "change it")
+        )
+    (folder / "model.onnx").write_bytes(onnx.model_proto.SerializeToString())

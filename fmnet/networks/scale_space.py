@@ -1,4 +1,4 @@
-"""A stem that looks at a map at several scales: differences of Gaussians, inside the brain."""
+"""Gaussian smoothing in torch, and a scale space of band-pass filtered maps inside the brain."""
 
 import torch
 from torch import nn
@@ -8,6 +8,38 @@ from fmnet.types import Bands
 
 #: Full width at half maximum of a Gaussian, in standard deviations.
 FWHM_PER_SD = 2.354820045
+
+
+def gaussian_weights(size: int, sigma: torch.Tensor) -> torch.Tensor:
+    """Weights of every voxel of a line for every other, of Gaussians of unit sum.
+
+    Parameters
+    ----------
+    size : int
+        Voxels of the line.
+    sigma : Tensor, shape (...)
+        Standard deviations in voxels; 0 smooths nothing.
+
+    Returns
+    -------
+    Tensor, shape (..., size, size)
+        Symmetric; the kernel is not cut off, and zeros lie beyond the line.
+    """
+    sigma = sigma[..., None, None].clamp(min=1e-3)
+    place = torch.arange(size, device=sigma.device)
+    reach = torch.arange(-10 * size, 10 * size + 1, device=sigma.device)
+    whole = torch.exp(-0.5 * (reach / sigma) ** 2).sum(-1, keepdim=True)
+    return torch.exp(-0.5 * ((place[:, None] - place) / sigma) ** 2) / whole
+
+
+def smooth_axes(
+    image: torch.Tensor, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor
+) -> torch.Tensor:
+    """Smooth along each axis by the weights of its line: (..., X, Y, Z) to the same."""
+    image = image @ z
+    image = (image.transpose(-1, -2) @ y).transpose(-1, -2)
+    smoothed: torch.Tensor = (image.transpose(-1, -3) @ x).transpose(-1, -3)
+    return smoothed
 
 
 class ScaleSpace(nn.Module):
@@ -28,47 +60,23 @@ class ScaleSpace(nn.Module):
 
     mask: torch.Tensor
 
-    def __init__(
-        self,
-        input_shape: InputShape,
-        bands_mm: Bands,
-        voxel_size_mm: float,
-    ) -> None:
+    def __init__(self, input_shape: InputShape, bands_mm: Bands, voxel_size_mm: float) -> None:
         super().__init__()
         self.widths = sorted({width for band in bands_mm for width in band})
-        self.places = [tuple(self.widths.index(width) for width in band) for band in bands_mm]
+        self.bands = [tuple(self.widths.index(width) for width in band) for band in bands_mm]
         self.register_buffer("mask", torch.ones(input_shape[1:]))
+        sigmas = torch.tensor(self.widths) / voxel_size_mm / FWHM_PER_SD
         for axis, size in enumerate(input_shape[1:]):
-            blurs = [_blur(size, width / voxel_size_mm) for width in self.widths]
-            self.register_buffer(f"blur_{axis}", torch.stack(blurs))  # (W, size, size)
+            self.register_buffer(f"blur_{axis}", gaussian_weights(size, sigmas))  # (W, size, size)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Filter prepared scans: (B, C, X, Y, Z) to (B, S, C, X, Y, Z)."""
         smoothed = [self._smooth(image * self.mask, n) for n in range(len(self.widths))]
-        bands = [smoothed[narrow] - smoothed[broad] for narrow, broad in self.places]
-        return torch.stack(bands, dim=1)
+        return torch.stack([smoothed[narrow] - smoothed[broad] for narrow, broad in self.bands], 1)
 
-    def _smooth(self, image: torch.Tensor, place: int) -> torch.Tensor:
-        if self.widths[place] == 0:
+    def _smooth(self, image: torch.Tensor, width: int) -> torch.Tensor:
+        if self.widths[width] == 0:
             return image
-        weight = self._blurred(self.mask, place)
-        return self._blurred(image, place) * self.mask / weight.clamp(min=1e-6)
-
-    def _blurred(self, image: torch.Tensor, place: int) -> torch.Tensor:
-        """Convolve along each axis, as products with matrices: (..., X, Y, Z) to the same."""
-        x, y, z = (getattr(self, f"blur_{axis}")[place] for axis in range(3))
-        image = image @ z
-        image = (image.transpose(-1, -2) @ y).transpose(-1, -2)
-        blurred: torch.Tensor = (image.transpose(-1, -3) @ x).transpose(-1, -3)
-        return blurred
-
-
-def _blur(size: int, fwhm_voxels: float) -> torch.Tensor:
-    """Gaussian weights of every voxel of a line for every other: (size, size), symmetric."""
-    if fwhm_voxels == 0:
-        return torch.eye(size)
-    sigma = fwhm_voxels / FWHM_PER_SD
-    offset = torch.arange(size)[:, None] - torch.arange(size)
-    reach = torch.arange(-10 * size, 10 * size + 1)  # for the sum of the whole kernel
-    whole = torch.exp(-0.5 * (reach / sigma) ** 2).sum()
-    return torch.exp(-0.5 * (offset / sigma) ** 2) / whole
+        x, y, z = (getattr(self, f"blur_{axis}")[width] for axis in range(3))
+        weight = smooth_axes(self.mask, x, y, z)
+        return smooth_axes(image, x, y, z) * self.mask / weight.clamp(min=1e-6)

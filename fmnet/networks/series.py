@@ -8,19 +8,23 @@ from annotated_types import MinLen
 from torch import nn
 
 from fmnet.bold.windows import window_starts
+from fmnet.inference.preparation import fit_standard
 from fmnet.networks.backbones import (
+    ClosedFormBackbone,
     InputShape,
     ScoreNetwork,
-    StartingBackbone,
     build_resnet,
     build_small_cnn,
 )
 from fmnet.networks.closed_form import PathName, build_scale_space
-from fmnet.networks.dual_regression import DualRegression
-from fmnet.networks.learned_seeds import LearnedSeeds
-from fmnet.networks.stems import Frames, GridShape, Stem
-from fmnet.networks.temporal_filters import TemporalFilters
-from fmnet.networks.voxel_standard import VoxelStandard
+from fmnet.networks.stems import (
+    DualRegression,
+    Frames,
+    GridShape,
+    LearnedSeeds,
+    Stem,
+    TemporalFilters,
+)
 from fmnet.types import Bands, Count, NonNegativeCount, Positive, Seed, Several
 
 BackboneName = Literal["scale_space", "small_cnn", "resnet"]
@@ -28,11 +32,53 @@ Paths = Annotated[Sequence[PathName], MinLen(1)]
 
 #: Fewer bands than for one contrast: a scan has as many maps as the stem makes.
 BANDS_MM = ((8.0, 24.0), (16.0, 48.0))
-#: Pairs of places in many maps are many, and take long.
-PATHS: tuple[PathName, ...] = ("places", "whole")
+#: Pairs of voxels in many maps are many, and take long.
+PATHS: tuple[PathName, ...] = ("focal", "distributed")
 
 
-class SeriesBackbone(StartingBackbone):
+class VoxelStandard(nn.Module):
+    """Maps less their mean over training scans, divided by their standard deviation.
+
+    What is missing, 0 in all maps of a scan, becomes 0, the mean.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (C, X, Y, Z).
+    """
+
+    mean: torch.Tensor
+    weight: torch.Tensor
+
+    def __init__(self, shape: InputShape) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("weight", torch.ones(shape))
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Standardise maps: (B, C, X, Y, Z) to the same."""
+        is_known = (maps != 0).any(1, keepdim=True)
+        return torch.where(is_known, (maps - self.mean) * self.weight, 0)
+
+    @torch.no_grad()
+    def fit(self, maps: torch.Tensor) -> None:
+        """Fit mean and weight on maps of training scans, (N, C, X, Y, Z).
+
+        See `fmnet.inference.preparation.fit_standard`: voxels that few scans cover get weight 0.
+        """
+        is_known = (maps != 0).any(1)
+        inside = is_known.any(0)
+        missing = ~is_known[:, inside]
+        self.mean.zero_()
+        self.weight.zero_()
+        for number in range(maps.shape[1]):  # one by one, for the memory that it takes
+            values = maps[:, number, inside].masked_fill(missing, torch.nan)
+            mean, weight = fit_standard(values[:, None].numpy())
+            self.mean[number, inside] = torch.from_numpy(mean[0])
+            self.weight[number, inside] = torch.from_numpy(weight[0])
+
+
+class SeriesBackbone(ClosedFormBackbone):
     """A stem, a standardisation of its maps by voxel, and a backbone that scores them.
 
     Parameters
@@ -56,8 +102,8 @@ class SeriesBackbone(StartingBackbone):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the backbone starts as well, and is not left random."""
-        return isinstance(self.inner, StartingBackbone)
+        """Whether the backbone is fitted as well, and is not left random."""
+        return isinstance(self.inner, ClosedFormBackbone)
 
     def forward(self, series: torch.Tensor) -> torch.Tensor:
         """Score series: (B, T, X, Y, Z) to (B, 1)."""
@@ -69,32 +115,32 @@ class SeriesBackbone(StartingBackbone):
         maps: torch.Tensor = self.stem(series)
         return maps
 
-    def start(self, images: torch.Tensor, labels: torch.Tensor, parts: torch.Tensor) -> None:
-        """Start from series of one length, (N, T, X, Y, Z); see `start_series`."""
-        self.start_series(images.unbind(), labels, parts)
+    def fit(self, images: torch.Tensor, labels: torch.Tensor, folds: torch.Tensor) -> None:
+        """Fit on series of one length, (N, T, X, Y, Z); see `fit_series`."""
+        self.fit_series(images.unbind(), labels, folds)
 
     @torch.no_grad()
-    def start_series(
-        self, scans: Sequence[torch.Tensor], labels: torch.Tensor, parts: torch.Tensor
+    def fit_series(
+        self, scans: Sequence[torch.Tensor], labels: torch.Tensor, folds: torch.Tensor
     ) -> None:
-        """Start the stem, then fit the standardisation of its maps, then start the backbone.
+        """Fit the stem, then the standardisation of its maps, then the backbone.
 
         Parameters
         ----------
         scans : sequence of Tensor, shape (T, X, Y, Z)
             Training scans; T may differ but is at least ``window_volumes``; 0 where there are no
             data. Asked for one at a time, and more than once, so that they may lie on disk.
-        labels, parts : Tensor, shape (N,)
-            See `StartingBackbone.start`; a backbone that can't start keeps its random weights.
+        labels, folds : Tensor, shape (N,)
+            See `ClosedFormBackbone.fit`; a backbone without closed form keeps its random weights.
         """
-        self.stem.start(scans)
+        self.stem.fit(scans)
         each = [self.scan_maps(scan) for scan in scans]
         maps = torch.cat(each)
         self.standard.fit(maps)
-        if isinstance(self.inner, StartingBackbone):
+        if isinstance(self.inner, ClosedFormBackbone):
             n_each = torch.tensor([len(one) for one in each])
-            labels, parts = (values.repeat_interleave(n_each) for values in (labels, parts))
-            self.inner.start(self.standard(maps), labels, parts)
+            labels, folds = (values.repeat_interleave(n_each) for values in (labels, folds))
+            self.inner.fit(self.standard(maps), labels, folds)
 
     def scan_maps(self, scan: torch.Tensor) -> torch.Tensor:
         """Make the maps of one scan, (T, X, Y, Z), mean over its windows: (1, C, X, Y, Z)."""
@@ -116,7 +162,7 @@ class FrameBackbone(SeriesBackbone):
     grid_shape : tuple of int
         (X, Y, Z).
     window_volumes : int
-        See `SeriesBackbone`; the start takes volumes of whole runs.
+        See `SeriesBackbone`; the fit takes volumes of whole runs.
     """
 
     def __init__(
@@ -155,7 +201,7 @@ def build_learned_seeds(
     input_shape : tuple of int
         (T, X, Y, Z); T doesn't matter.
     n_seeds : int
-        Seeds, which start from as many networks of the training scans.
+        Seeds; their first weights are as many networks of the training scans.
     backbone : {"scale_space", "small_cnn", "resnet"}
         What scores the maps; see `build_scale_space`, `build_small_cnn` and `build_resnet`.
     voxel_size_mm : float
@@ -186,7 +232,7 @@ def build_temporal_filters(
     Parameters
     ----------
     n_filters : int
-        Filters, which start side by side over the band in which the training scans fluctuate.
+        Filters, at first side by side over the band in which the training scans fluctuate.
     length : int
         Volumes that a filter spans.
     input_shape, backbone, voxel_size_mm, bands_mm, paths, window_volumes

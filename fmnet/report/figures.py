@@ -18,7 +18,7 @@ from sklearn.metrics import roc_curve
 from fmnet.crossval.fold_loop import mean_scores
 from fmnet.data.listing import Labels
 from fmnet.evaluation.findings import exported_model
-from fmnet.inference.exported_model import say_p
+from fmnet.inference.study_results import say_p
 from fmnet.report.words import is_corrected, name_of, with_interval
 
 POSITIVE, NEGATIVE, GREY, DARK = "#b2405a", "#31688e", "#777777", "#333333"

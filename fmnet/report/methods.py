@@ -5,6 +5,7 @@ from typing import Any
 
 from fmnet.crossval.fold_loop import NETWORK
 from fmnet.data.cohort import Cohort
+from fmnet.earlier import current_paths
 from fmnet.inference.model_card import linear_sentence, percent
 from fmnet.inference.preparation import SERIES
 from fmnet.report.run_methods import reading_sentences, runs_sentences
@@ -16,10 +17,10 @@ AUTHORS = "to be written by the authors"
 
 #: Paths of the default network, for people.
 PATHS = {
-    "places": "weights of single places",
-    "whole": "weights all over the brain",
-    "channels": "products of two maps at one place",
-    "pairs": "products of two places",
+    "focal": "weights of single voxels",
+    "distributed": "weights all over the brain",
+    "contrast_products": "products of two maps at one voxel",
+    "voxel_pairs": "products of two voxels",
 }
 
 
@@ -125,6 +126,7 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
     network, task = settings.get("network", {}), settings.get("task", {})
     builder = str(network.get("_target_", "")).rsplit(".", 1)[-1].removeprefix("build_")
     kind = str(network.get("backbone", builder)).replace("_", " ") or "3D convolutional"
+    kind = str(network["name"]) if builder == "monai" else kind
     has_stem = "backbone" in network
     name = f"3D network ({kind}){' behind the stem' if has_stem else ''}"
     epochs = metrics["n_epochs"]
@@ -153,7 +155,7 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
 
 def _paths_sentence(metrics: Mapping[str, Any]) -> str:
     """Say how much of the score is a linear map, where the network has paths."""
-    shares = metrics.get("path_shares", {})
+    shares = current_paths(metrics.get("path_shares", {}))
     if not shares:
         return ""
     said = ", ".join(f"{PATHS[name]} {percent(share)}" for name, share in shares.items())

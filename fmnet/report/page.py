@@ -15,7 +15,7 @@ from fmnet.errors import printable
 from fmnet.evaluation.findings import SHORTCUTS, exported_model, network_findings
 from fmnet.evaluation.verdict import best_rival
 from fmnet.inference.calibration import Calibration, calibration_sentence
-from fmnet.inference.exported_model import say_p
+from fmnet.inference.study_results import say_p
 from fmnet.report.figures import (
     draw_calibration,
     draw_forest,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fmnet.bold.settings import CleaningSettings
+from fmnet.bold.confounds import CleaningSettings
 from fmnet.evaluation.verdict import CONNECTIVITY, LINEAR
 from fmnet.inference.bold_contract import cleaning_words
 from fmnet.inference.preparation import SERIES

@@ -6,10 +6,11 @@ from typing import Any
 
 from fmnet.crossval.fold_loop import NETWORK
 from fmnet.data.listing import Listing
-from fmnet.inference.exported_model import network_title, say_p
+from fmnet.inference.study_results import say_p
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.networks.rebuild import describe_builder
 from fmnet.report.run_words import runs_line
+from fmnet.runs.final_models import network_title
 
 #: Of lines on the terminal.
 WIDTH = 100

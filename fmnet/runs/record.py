@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnet.bold.settings import CleaningSettings
+from fmnet.bold.confounds import CleaningSettings
 from fmnet.crossval.fold_loop import NETWORK
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
@@ -18,7 +18,7 @@ from fmnet.inference.bold_contract import CONTRACT, BoldContract
 from fmnet.inference.preparation import Preparation
 from fmnet.inference.quality import Reference, fit_reference, temporal_sd
 from fmnet.networks.backbones import ScoreNetwork
-from fmnet.networks.closed_form import path_shares
+from fmnet.networks.closed_form import path_fractions
 from fmnet.networks.rebuild import NetworkDescription
 from fmnet.runs.run_files import as_json, read_json, write_run_files
 from fmnet.runs.run_folder import (
@@ -252,7 +252,7 @@ def write_final(
         seed,
         models,
         control,
-        path_shares(final.network),
+        path_fractions(final.network),
         titles,
         final.screen,
     )

@@ -8,11 +8,11 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fmnet.data.files import draft_folder, encoded, keep_folder, write_atomically
 from fmnet.data.self_hashed import seal, unseal
 from fmnet.errors import Fault, RunError
 from fmnet.inference.checksums import SUMS, read_bounded, sha256_of
@@ -42,19 +42,6 @@ UNKNOWN = (
 Sums = dict[str, tuple[str, ...]]
 
 
-def write_whole(content: str | bytes, path: Path) -> None:
-    """Write a file so that its name never stands for a part of it."""
-    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}.part")  # others may write it as well
-    try:
-        with part.open("wb") as file:
-            file.write(_encoded(content))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def write_run_files(run_dir: Path, contents: Mapping[str, str | bytes]) -> None:
     """Write files of a run, in order.
 
@@ -72,13 +59,14 @@ def write_run_files(run_dir: Path, contents: Mapping[str, str | bytes]) -> None:
     if sums is None:  # a run of before hashes were kept: from now on changes are seen
         sums = {name: (sha256_of(run_dir / name),) for name in _present(run_dir)}
     new = {
-        name: hashlib.sha256(_encoded(content)).hexdigest() for name, content in contents.items()
+        name: hashlib.sha256(encoded(content) if isinstance(content, str) else content).hexdigest()
+        for name, content in contents.items()
     }
     both = {name: (*sums.get(name, ()), digest) for name, digest in new.items()}
     _write_sums(run_dir, sums | both)
     for name, content in contents.items():
         (run_dir / name).parent.mkdir(exist_ok=True)
-        write_whole(content, run_dir / name)
+        write_atomically(run_dir / name, content)
     _write_sums(run_dir, sums | {name: (digest,) for name, digest in new.items()})
 
 
@@ -94,22 +82,20 @@ def write_run_folder(run_dir: Path, name: str, write: Callable[[Path], None]) ->
     write : callable
         Writes into the empty folder that it is given.
     """
-    draft = run_dir / f".{name}.part"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    write(draft)
-    files = [path for path in sorted(draft.rglob("*")) if path.is_file()]
-    own = {f"{name}/{path.relative_to(draft).as_posix()}": (sha256_of(path),) for path in files}
     place = run_dir / name
-    if place.is_dir() and not place.is_symlink():
-        shutil.rmtree(place)
-    else:
-        place.unlink(missing_ok=True)
-    write_run_files(run_dir, {})
-    sums = _read_sums(run_dir) or {}
-    others = {file: kept for file, kept in sums.items() if not file.startswith(f"{name}/")}
-    _write_sums(run_dir, others | own)
-    draft.replace(place)
+    with draft_folder(place) as draft:
+        write(draft)
+        files = [path for path in sorted(draft.rglob("*")) if path.is_file()]
+        own = {f"{name}/{path.relative_to(draft).as_posix()}": (sha256_of(path),) for path in files}
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+        write_run_files(run_dir, {})
+        sums = _read_sums(run_dir) or {}
+        others = {file: kept for file, kept in sums.items() if not file.startswith(f"{name}/")}
+        _write_sums(run_dir, others | own)
+        keep_folder(draft, place)
 
 
 def list_damaged(run_dir: Path, names: Iterable[str]) -> dict[str, str]:
@@ -244,12 +230,8 @@ def _unreadable_sums(path: Path, found: str) -> RunError:
 
 def _write_sums(run_dir: Path, sums: Sums) -> None:
     rows = [(name, digest) for name in sorted(sums) for digest in dict.fromkeys(sums[name])]
-    write_whole("".join(f"{digest}  {name}\n" for name, digest in rows), run_dir / SUMS)
-
-
-def _encoded(content: str | bytes) -> bytes:
-    # names of files may hold bytes that are no text; they must not cost what was computed
-    return content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    lines = "".join(f"{digest}  {name}\n" for name, digest in rows)
+    write_atomically(run_dir / SUMS, lines)
 
 
 def as_json(content: Any) -> str:
@@ -278,7 +260,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_sealed(content: dict[str, Any], path: Path) -> None:
     """Write a JSON object with its own hash in it."""
-    write_whole(as_json(seal(content)), path)
+    write_atomically(path, as_json(seal(content)))
 
 
 def read_sealed(path: Path, needs_seal: bool = True) -> dict[str, Any] | None:

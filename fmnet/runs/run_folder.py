@@ -19,12 +19,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import fmnet
+from fmnet.data.files import write_atomically
 from fmnet.data.tables import write_table
+from fmnet.earlier import EARLIER_NETWORK, current_config, rename_network
 from fmnet.errors import Fault, RunError
 from fmnet.inference.bold_contract import BoldContract, write_contract
 from fmnet.inference.bundle import write_plain
 from fmnet.inference.calibration import Calibration
-from fmnet.inference.exported_model import EARLIER_NETWORK, NETWORK, rename_network
 from fmnet.inference.preparation import (
     Preparation,
 )
@@ -36,8 +37,8 @@ from fmnet.runs.run_files import (
     read_json,
     write_run_files,
     write_run_folder,
-    write_whole,
 )
+from fmnet.types import NETWORK
 
 PACKAGES = (
     "torch", "monai", "pytorch-lightning", "hydra-core", "nibabel", "nilearn", "numpy", "scipy",
@@ -146,15 +147,15 @@ def added_baselines(run_dir: Path, config_yaml: str) -> list[str]:
 
 def write_json(content: Any, path: Path) -> None:
     """Write JSON with a final newline."""
-    write_whole(as_json(content), path)
+    write_atomically(path, as_json(content))
 
 
 def parse_settings(config_yaml: str) -> dict[str, Any]:
-    """Read a configuration that was kept as text."""
+    """Read a configuration that was kept as text, as one of now."""
     settings = OmegaConf.to_container(OmegaConf.create(config_yaml))
     if not isinstance(settings, dict):
         raise ValueError("no settings by name")
-    return {str(key): value for key, value in settings.items()}
+    return current_config({str(key): value for key, value in settings.items()})
 
 
 def fixed_settings(config_yaml: str) -> dict[str, Any]:

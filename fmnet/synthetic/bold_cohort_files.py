@@ -121,7 +121,7 @@ def _write_tree(folder: Path, design: BoldDesign, n_jobs: int) -> None:
     # Starting its pool costs more than a small cohort; nobody else waits for it.
     from joblib import Parallel, delayed
 
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     anatomy = build_anatomy(design.voxel_size_mm)
     people_seed, site_seed, person_seed = SeedSequence(design.seed).spawn(3)
     plain = Design(n_subjects=design.n_subjects, n_sites=design.n_sites)

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import math
-import shutil
-import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +12,7 @@ import pandas as pd
 from annotated_types import Ge
 from tqdm import tqdm
 
+from fmnet.data.files import draft_folder, keep_folder, why_not_written
 from fmnet.data.grid import Grid, place_on_grid
 from fmnet.data.image_files import image_files
 from fmnet.data.image_table import find_table_maps, read_image_table
@@ -152,24 +151,23 @@ def _write_whole(
     """Write next to `folder` and rename, so that the name appears only once all is there."""
     values, pattern = _read_all(scans, template, grid)
     planted = plant(values, pattern, [group == PLANTED for group in groups], amplitude)
-    part = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}.part")
+    people = [scan.participant_id for scan in scans]
+    files = [f"{scan.scan_id}.nii.gz" for scan in scans]
+    images = pd.DataFrame({"participant_id": people, "path": files})
+    participants = pd.DataFrame({"participant_id": people, "group": groups})
     try:
-        part.mkdir(parents=True)
-        for scan, row in zip(scans, planted, strict=True):
-            volume = Volume(grid.unmask(row[None], np.nan), grid.affine, scan.space, scan.scan_id)
-            write_volume(volume, part / f"{scan.scan_id}.nii.gz")
-        people = [scan.participant_id for scan in scans]
-        files = [f"{scan.scan_id}.nii.gz" for scan in scans]
-        write_table(pd.DataFrame({"participant_id": people, "path": files}), part / "images.tsv")
-        table = pd.DataFrame({"participant_id": people, "group": groups})
-        write_table(table, part / "participants.tsv")
-        part.replace(folder)
+        with draft_folder(folder) as part:
+            for scan, row in zip(scans, planted, strict=True):
+                map_ = grid.unmask(row[None], np.nan)
+                volume = Volume(map_, grid.affine, scan.space, scan.scan_id)
+                write_volume(volume, part / f"{scan.scan_id}.nii.gz")
+            write_table(images, part / "images.tsv")
+            write_table(participants, part / "participants.tsv")
+            keep_folder(part, folder)
     except OSError as error:
-        found = str(error.strerror or error)
+        found = why_not_written(error, folder)
         action = "choose another cohort.root"
         raise CohortError(Fault(str(folder), found, "a folder to write to", action)) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _read_all(scans: list[Scan], template: Path, grid: Grid) -> tuple[FloatArray, FloatArray]:

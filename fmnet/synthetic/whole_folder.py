@@ -1,10 +1,9 @@
 """Folders that appear under their name only once all that belongs in them is written."""
 
-import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from fmnet.data.files import draft_folder, keep_folder, why_not_written
 from fmnet.errors import CohortError, Fault
 
 
@@ -33,7 +32,7 @@ def provide_folder(
             return root
         _write_whole(root, write, is_same)
     except OSError as error:
-        found = f"{error.strerror or error}"
+        found = why_not_written(error, root)
         accepted = "a folder that can be written, with room for the cohort"
         raise CohortError(Fault(str(root), found, accepted, "choose another folder")) from error
     return root
@@ -57,14 +56,11 @@ def _write_whole(
 ) -> None:
     """Write next to `root` and rename, so that the name appears only once the tree is whole."""
     target = root.resolve()
-    temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}.part")
-    try:
-        write(temporary)
+    with draft_folder(target) as draft:
+        write(draft)
         try:
-            temporary.replace(target)
+            keep_folder(draft, target)
         except OSError:  # another run may have been faster
             if _is_free(target):
                 raise
             _check_same(target, is_same)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

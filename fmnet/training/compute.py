@@ -1,33 +1,64 @@
-"""How trainings are computed; what they come to is the same up to rounding."""
+"""How trainings are computed: side by side, on which device, in how many processes."""
 
+import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+import psutil
 import pytorch_lightning as pl
+import torch
 from joblib import cpu_count  # of this job, where a cluster gives it a share of a machine
+from torch.optim import (
+    ASGD,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    NAdam,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
 
-from fmnet.errors import ConfigError, Fault
-from fmnet.training.closed_form_fit import can_start
-from fmnet.training.fit import Trainable
-from fmnet.training.memory import choose_stack, free_bytes, training_bytes
+from fmnet.errors import ConfigError, Fault, TrainingError
+from fmnet.networks.backbones import InputShape, ScoreNetwork
+from fmnet.training.fit import Trainable, is_closed_form
+from fmnet.training.module import NetworkStack, monitored_by
 from fmnet.training.scan_set import ScanSet
-from fmnet.training.selfcheck import check_device
+from fmnet.training.trainer import asked, build_trainer, monitor_of, name_of
 from fmnet.types import Count, Jobs
 
+#: Epochs of a training where the user gives no number, of a network with random weights.
+USUAL_EPOCHS = 20
 #: Processes that one GPU is shared by; each has a context of its own in its memory.
 GPU_SHARERS = 4
-#: Share of the free memory that a cohort may take to be kept on the device.
-RESIDENT_SHARE = 0.5
-#: Share of the free memory that stacked trainings are planned with.
-PLANNED_SHARE = 0.8
+#: Fraction of the free memory that a cohort may take to be kept on the device.
+RESIDENT_FRACTION = 0.5
+#: Fraction of the free memory that stacked trainings are planned with.
+PLANNED_FRACTION = 0.8
 #: Most networks that "auto" puts side by side; not measured, see docs/performance.md.
 LARGEST_STACK = 256
+#: Memory of parameters in training, in copies: themselves, gradient and AdamW's two moments.
+COPIES = 4
+#: Room for what convolutions need to work in and for what the allocator can't use.
+WORKING_ROOM = 1.5
+#: Optimisers that treat every number apart, so that stacked networks don't mix.
+ELEMENTWISE = (
+    SGD, Adam, AdamW, NAdam, RAdam, Adamax, RMSprop, Rprop, Adagrad, Adadelta, ASGD,
+)  # fmt: skip
+#: Largest relative error, root mean square, of scores and gradients by Lightning's precision.
+TOLERANCES = {"32-true": 1e-3, "bf16-mixed": 5e-2, "16-mixed": 1e-2}
+DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 @dataclass(frozen=True)
 class Compute:
-    """How many trainings run at once, and how.
+    """How many trainings run at once, and how; results are the same up to rounding.
 
     Parameters
     ----------
@@ -35,8 +66,9 @@ class Compute:
         Processes among which folds and permutations are shared; -1 for one per processor, or as
         many as can share a GPU.
     n_stacked : int or "auto"
-        Networks trained side by side in one process, see `fmnet.training.stack`; "auto" for as many
-        as fit a GPU's memory, and for one on a CPU, where stacking is slower.
+        Networks trained side by side in one process, see `fmnet.training.module.NetworkStack`;
+        "auto" for as many as fit a GPU's memory, and for one on a CPU, where stacking is slower, or
+        where callbacks, scheduler, clipping or the network allow no more.
     resident : bool or "auto"
         Whether the cohort is kept on the device; "auto" for where it fits.
     channels_last : bool
@@ -53,7 +85,7 @@ class Compute:
 
 
 def plan_compute(trainable: Trainable, compute: Compute, scans: ScanSet) -> Trainable:
-    """Decide, before anything is trained, how many trainings run at once and where scans lie.
+    """Decide, before anything is trained, how long, how many at once and where scans lie.
 
     Parameters
     ----------
@@ -67,33 +99,40 @@ def plan_compute(trainable: Trainable, compute: Compute, scans: ScanSet) -> Trai
     Raises
     ------
     ConfigError
-        If the grid is too small for the network, networks are to be stacked that can't be, or the
-        recipe doesn't fit the network.
+        If the grid is too small for the network, networks are to be stacked that can't be, or
+        settings would have no effect, or none that can be served.
     TrainingError
         If the device computes convolutions wrongly.
     """
-    trainer = trainable.build_trainer(1, [], [])
+    trainer = build_trainer(trainable.build_trainer)
     device, shape = trainer.strategy.root_device, scans.input_shape
     network = trainable.build_network(shape)
-    _check_recipe(trainable, can_start(network), trainer.world_size)
+    if trainable.max_epochs is None:
+        n_epochs = 0 if is_closed_form(network) else USUAL_EPOCHS
+        trainable = replace(trainable, max_epochs=n_epochs)
+    if faults := _faults(trainable, network, trainer):
+        raise ConfigError(faults)
     if device.type != "cpu" or trainer.precision != "32-true":
         check_device(network, shape, device, str(trainer.precision))
     if scans.reads_series:
         _check_alone(compute)
         return replace(trainable, n_stacked=1, is_resident=False)
     free = free_bytes(device) // count_processes(compute, trainer)
+    prepared = len(scans.values) * math.prod(shape) * scans.values.itemsize
     is_resident = compute.resident
     if is_resident == "auto":
-        is_resident = _prepared_bytes(scans) <= RESIDENT_SHARE * free
+        is_resident = prepared <= RESIDENT_FRACTION * free
     n_stacked = compute.n_stacked
     if n_stacked == "auto":
         n_stacked = 1
-        if device.type == "cuda" and trainer.world_size == 1 and trainer.precision != "16-mixed":
-            one = training_bytes(network.to("meta"), shape, trainable.recipe.batch_size)
-            resident = _prepared_bytes(scans) if is_resident else 0
-            n_stacked = choose_stack(one, resident, free, LARGEST_STACK, PLANNED_SHARE)
-    elif n_stacked > 1:
-        _check_stackable(trainer)
+        if device.type == "cuda" and not stacking_faults(trainable, network, shape, trainer):
+            one = training_bytes(network.to("meta"), shape, trainable.batch_size)
+            room = PLANNED_FRACTION * free - (prepared if is_resident else 0)
+            n_stacked = max(1, min(LARGEST_STACK, int(room // one)))
+    elif n_stacked > 1 and (reasons := stacking_faults(trainable, network, shape, trainer)):
+        accepted = "what each network can do without the others, for stacked networks"
+        action = "set compute.n_stacked=1, or leave that out"
+        raise ConfigError(Fault("compute.n_stacked", " and ".join(reasons), accepted, action))
     return replace(
         trainable,
         n_stacked=n_stacked,
@@ -103,22 +142,48 @@ def plan_compute(trainable: Trainable, compute: Compute, scans: ScanSet) -> Trai
     )
 
 
-def _check_recipe(trainable: Trainable, is_starting: bool, n_devices: int) -> None:
-    """Raise `ConfigError` for a training that would change nothing, or settings without effect."""
-    if trainable.recipe.max_epochs > 0:
-        return
-    if not is_starting:
+def _faults(trainable: Trainable, network: ScoreNetwork, trainer: pl.Trainer) -> list[Fault]:
+    """Say which settings would change nothing, or can't be served for this network."""
+    faults = []
+    names = ["train/loss", "val/loss", *(f"val/{name}" for name in network.head.metrics())]
+    monitors = {f"callbacks, {name_of(one)}": monitor_of(one) for one in trainable.callbacks}
+    if trainable.build_scheduler is not None:
+        monitors["scheduler"] = monitored_by(trainable.build_scheduler)
+    for where, monitor in monitors.items():
+        if monitor and monitor not in names:
+            accepted = ", ".join(names)
+            faults.append(Fault(f"{where}.monitor", monitor, accepted, "monitor one of these"))
+    given = asked(trainable.build_trainer)
+    is_clipped = given.get("gradient_clip_val") is not None
+    if trainer.precision == "16-mixed" and is_clipped and _is_fused(trainable):
+        accepted = "optimizer.fused=false, where gradients are clipped in precision 16-mixed"
+        faults.append(Fault("optimizer.fused", "true", accepted, "set it, or use bf16-mixed"))
+    if trainable.longest > 0:
+        return faults
+    if not is_closed_form(network):
         accepted = "1 epoch or more for a network whose weights are random at first"
-        action = "set task=classification, or choose network=scale_space"
-        raise ConfigError(Fault("task.max_epochs", "0", accepted, action))
-    if trainable.augmentation is not None:
-        accepted = "no augmentation where no epoch is trained (task.max_epochs=0)"
-        action = "set augmentation=none, or task.max_epochs to 1 or more"
-        raise ConfigError(Fault("augmentation", "some", accepted, action))
-    if n_devices > 1:
-        accepted = "one device where no epoch is trained (task.max_epochs=0)"
+        action = "leave trainer.max_epochs out, or choose network=scale_space"
+        return [*faults, Fault("trainer.max_epochs", "0", accepted, action)]
+    unused = {
+        "augmentation": trainable.augmentation is not None,
+        "callbacks": bool(trainable.callbacks),
+        "scheduler": trainable.build_scheduler is not None,
+        "trainer.gradient_clip_val": is_clipped,
+    }
+    for where, is_there in unused.items():
+        if is_there:
+            accepted = "none where no epoch is trained: the network is fitted in closed form"
+            action = f"leave {where} out, or set trainer.max_epochs to 1 or more"
+            faults.append(Fault(where, "some", accepted, action))
+    if trainer.world_size > 1:
+        accepted = "one device where no epoch is trained (trainer.max_epochs=0)"
         action = "leave trainer.devices at 1; folds are shared by compute.n_jobs"
-        raise ConfigError(Fault("trainer.devices", str(n_devices), accepted, action))
+        faults.append(Fault("trainer.devices", str(trainer.world_size), accepted, action))
+    return faults
+
+
+def _is_fused(trainable: Trainable) -> bool:
+    return bool(asked(trainable.build_optimizer).get("fused"))
 
 
 def _check_alone(compute: Compute) -> None:
@@ -138,10 +203,6 @@ def _check_alone(compute: Compute) -> None:
         raise ConfigError(faults)
 
 
-def _prepared_bytes(scans: ScanSet) -> int:
-    return len(scans.values) * math.prod(scans.input_shape) * scans.values.itemsize
-
-
 def count_processes(compute: Compute, trainer: pl.Trainer) -> int:
     """Say how many processes share the folds: 1 where several share each training already."""
     if trainer.world_size > 1:
@@ -153,15 +214,131 @@ def count_processes(compute: Compute, trainer: pl.Trainer) -> int:
     return min(processors, GPU_SHARERS) if on_gpu else processors
 
 
-def _check_stackable(trainer: pl.Trainer) -> None:
-    """Raise `ConfigError` where stacked networks would not be independent of one another."""
+def stacking_faults(
+    trainable: Trainable, network: ScoreNetwork, shape: InputShape, trainer: pl.Trainer
+) -> list[str]:
+    """Name what keeps networks from being trained side by side; nothing if they can be."""
+    optimizer = getattr(trainable.build_optimizer, "func", trainable.build_optimizer)
+    given: Mapping[str, Any] = asked(trainable.build_trainer)
     reasons = {
         "several processes that share each training": trainer.world_size > 1,
         "precision 16-mixed, which scales the losses of all networks together": (
             trainer.precision == "16-mixed"
         ),
+        f"callbacks ({', '.join(map(name_of, trainable.callbacks))})": bool(trainable.callbacks),
+        "a scheduler": trainable.build_scheduler is not None,
+        "a loss of one's own": trainable.loss is not None,
+        "trainer.gradient_clip_val, which clips the gradients of all networks together": (
+            given.get("gradient_clip_val") is not None
+        ),
+        "trainer.accumulate_grad_batches": given.get("accumulate_grad_batches", 1) != 1,
+        f"optimiser {getattr(optimizer, '__name__', optimizer)}, which may not treat every weight "
+        "by itself": optimizer not in ELEMENTWISE,
     }
-    if found := [reason for reason, holds in reasons.items() if holds]:
-        accepted = "one device, and precision 32-true or bf16-mixed, for stacked networks"
-        action = "set compute.n_stacked=1, or change the trainer"
-        raise ConfigError(Fault("compute.n_stacked", " and ".join(found), accepted, action))
+    found = [reason for reason, holds in reasons.items() if holds]
+    try:  # without computing anything
+        pair = [copy.deepcopy(network).to("meta").train() for _ in range(2)]
+        NetworkStack(pair).outputs(torch.empty((2, 2, *shape), device="meta")).sum().backward()
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:200]
+        found.append(f"a network that can't be computed side by side ({reason})")
+    return found
+
+
+def training_bytes(network: ScoreNetwork, input_shape: InputShape, batch_size: int) -> int:
+    """Estimate the memory that training one network takes, without computing anything.
+
+    Parameters
+    ----------
+    network : ScoreNetwork
+        On the "meta" device, where tensors have a shape and no data.
+    input_shape : tuple of int
+        (C, X, Y, Z).
+    batch_size : int
+        Scans per step.
+
+    Returns
+    -------
+    int
+        Bytes: everything that is kept for the backward pass in float32, twice the input, and
+        parameters with their gradients and moments, with room to work in.
+    """
+    kept: dict[int, int] = {}
+    alive: list[torch.UntypedStorage] = []
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[id(storage)] = storage.nbytes()
+        alive.append(storage)  # so that no other gets its id
+        return tensor
+
+    image = torch.empty((batch_size, *input_shape), device="meta")
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        network.train()(image).sum()
+    parameters = sum(one.numel() * one.element_size() for one in network.parameters())
+    activations = sum(kept.values()) + 2 * image.nbytes
+    return int(WORKING_ROOM * activations + COPIES * parameters)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Ask how much memory a device has left."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def check_device(
+    network: ScoreNetwork, input_shape: InputShape, device: torch.device, precision: str
+) -> None:
+    """Compare a network's scores and gradients on the device with those of the CPU in float32.
+
+    Releases of cuDNN have given wrong results for some 3-D convolutions in reduced precision
+    without a word; a network trained on them learns noise.
+
+    Parameters
+    ----------
+    network : ScoreNetwork
+        The one to be trained.
+    input_shape : tuple of int
+        (C, X, Y, Z).
+    device : torch.device
+        Where it will be trained.
+    precision : str
+        As Lightning names it.
+
+    Raises
+    ------
+    TrainingError
+        If scores or gradients differ by more than rounding explains.
+    """
+    image = torch.randn((2, *input_shape), generator=torch.Generator().manual_seed(0))
+    true = _scores_and_gradients(copy.deepcopy(network), image, None)
+    there = copy.deepcopy(network).to(device)
+    found = _scores_and_gradients(there, image.to(device), DTYPES.get(precision))
+    errors = [
+        float((one.cpu().float() - other).norm() / other.norm().clamp(min=1e-12))
+        for one, other in zip(found, true, strict=True)
+    ]
+    worst, accepted = float(np.max(errors)), TOLERANCES[precision]
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    if not worst <= accepted:
+        raise TrainingError(
+            Fault(
+                f"{device}, precision {precision}",
+                f"3-D convolutions off by {worst:.0%} from those of the CPU in float32 "
+                f"(cuDNN {cudnn}, torch {torch.__version__})",
+                f"at most {accepted:.1%}",
+                "set trainer.precision=32-true, or change the version of torch or cuDNN",
+            )
+        )
+
+
+def _scores_and_gradients(
+    network: ScoreNetwork, image: torch.Tensor, dtype: torch.dtype | None
+) -> list[torch.Tensor]:
+    """Scores, and the gradient of their sum by all parameters in one piece."""
+    with torch.autocast(image.device.type, dtype, enabled=dtype is not None):
+        scores = network.eval()(image)
+    scores.float().sum().backward()
+    gradients = [one.grad.flatten() for one in network.parameters() if one.grad is not None]
+    return [scores.detach(), torch.cat(gradients)]

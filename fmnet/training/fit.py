@@ -1,29 +1,55 @@
-"""Trainings: fresh networks, a fixed number of epochs each, side by side where so asked."""
+"""Train fresh networks on the subjects of folds, every choice made on their inner folds."""
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
-from torch.nn.functional import binary_cross_entropy_with_logits
+from numpy.typing import ArrayLike, NDArray
+from pytorch_lightning.callbacks import Callback
+from sklearn.model_selection import StratifiedGroupKFold
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
-from fmnet.networks.backbones import NetworkBuilder, ScoreNetwork
+from fmnet.data.folds import Fold
+from fmnet.data.volume import FloatArray
+from fmnet.errors import Fault, TrainingError
+from fmnet.inference.calibration import Calibration
+from fmnet.inference.preparation import Preparation
+from fmnet.networks.backbones import ClosedFormBackbone, NetworkBuilder, ScoreNetwork
+from fmnet.networks.heads import LossFunction
+from fmnet.networks.series import SeriesBackbone
 from fmnet.training.augmentation import BatchTransform, check_augmentation
-from fmnet.training.batches import build_data
-from fmnet.training.closed_form_fit import can_start, start_network
-from fmnet.training.datamodule import Training
-from fmnet.training.history import History
+from fmnet.training.calibration import fit_calibration
+from fmnet.training.data import SeriesVolumes, Training, build_data
 from fmnet.training.loggers import LoggerBuilder
-from fmnet.training.optimiser import Recipe
-from fmnet.training.scoring import score_scans
-from fmnet.training.stack import stack_networks
-from fmnet.training.task import ClassificationTask
-from fmnet.training.trainer import TrainerBuilder
+from fmnet.training.module import (
+    NetworkStack,
+    OptimizerBuilder,
+    SchedulerBuilder,
+    ScoreModule,
+    StackModule,
+    monitored_by,
+)
+from fmnet.training.scan_set import Rows, ScanSet
+from fmnet.training.trainer import (
+    CPU_TRAINER,
+    WATCHING,
+    History,
+    TrainerBuilder,
+    build_trainer,
+    own_callbacks,
+)
+
+#: Parts of the training people, each of which is left out once while choices are made.
+N_PARTS = 3
+#: The usual optimiser.
+ADAMW: OptimizerBuilder = partial(AdamW, lr=1e-3, weight_decay=1e-2, fused=True)
 
 
 @dataclass(frozen=True)
@@ -34,16 +60,26 @@ class Trainable:
     ----------
     build_network : callable
         Input shape (C, X, Y, Z) to a fresh `ScoreNetwork`.
-    recipe : Recipe
-        Optimiser and budget.
     build_trainer : callable
         See `fmnet.training.trainer.TrainerBuilder`.
+    max_epochs : int or None
+        Longest training considered; how many epochs are used is chosen on inner folds. With 0 a
+        network is used as it was fitted in closed form; others need 1 at least. None: 0 or 20,
+        decided by `fmnet.training.compute.plan_compute`.
+    build_optimizer, build_scheduler
+        See `OptimizerBuilder` and `SchedulerBuilder`.
+    loss : callable, optional
+        In place of the head's own, see `ScoreModule`.
+    callbacks : tuple of Callback
+        Each training gets copies, see `fmnet.training.trainer.own_callbacks`.
+    batch_size : int
+        Scans per step, of all devices together; normalisation and shuffling need two at least.
     augmentation : BatchTransform or None
         Changes training images.
     build_loggers : tuple of callable
         See `LoggerBuilder`.
     log_dir : Path
-        Where logs go.
+        Where logs and checkpoints go.
     n_stacked : int
         Trainings side by side.
     is_resident, is_channels_last, is_compiled : bool
@@ -51,8 +87,13 @@ class Trainable:
     """
 
     build_network: NetworkBuilder
-    recipe: Recipe
-    build_trainer: TrainerBuilder
+    build_trainer: TrainerBuilder = CPU_TRAINER
+    max_epochs: int | None = None
+    build_optimizer: OptimizerBuilder = ADAMW
+    build_scheduler: SchedulerBuilder | None = None
+    loss: LossFunction | None = None
+    callbacks: tuple[Callback, ...] = ()
+    batch_size: int = 8
     augmentation: BatchTransform | None = None
     build_loggers: tuple[LoggerBuilder, ...] = ()
     log_dir: Path = Path("logs")
@@ -64,25 +105,58 @@ class Trainable:
     def __post_init__(self) -> None:
         check_augmentation(self.augmentation)
 
+    @property
+    def longest(self) -> int:
+        """Epochs of an inner training."""
+        assert self.max_epochs is not None, "plan_compute decides it"
+        return self.max_epochs
+
+    def quiet(self) -> "Trainable":
+        """Leave out loggers, and callbacks that only watch: only a study's own trainings need them.
+
+        Those that change a training, as early stopping does, stay.
+        """
+        changing = tuple(one for one in self.callbacks if not isinstance(one, WATCHING))
+        return replace(self, build_loggers=(), callbacks=changing)
+
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A trained network; loss and scores, (N,), after some epochs if there was a validation set.
+    """A trained network; what its validation set, if there was one, got after each epoch.
 
     Parameters
     ----------
     network : ScoreNetwork
         In evaluation mode.
     losses, scores : list
-        After each epoch from the first one that counts.
+        Mean loss and scores, (N,), after each epoch from the first one that counts.
+    rates : list of float
+        Learning rate of each epoch.
     first_epoch : int
-        0 where a network started from the scans, which is worth a look before any epoch; 1 if not.
+        0 where a network was fitted in closed form, which is worth a look before any epoch; else 1.
     """
 
     network: ScoreNetwork
     losses: list[float] = field(default_factory=list)
     scores: list[NDArray[np.float32]] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
     first_epoch: int = 1
+
+
+@torch.no_grad()
+def predict_scores(
+    network: ScoreNetwork, images: FloatArray, batch_size: int = 8
+) -> NDArray[np.float32]:
+    """Score prepared scans, (N, C, X, Y, Z), in float32 where the network lies: (N,)."""
+    device = next(network.parameters()).device
+    batches = torch.split(torch.from_numpy(images), batch_size)
+    scores = [network(batch.to(device)).cpu() for batch in batches]
+    return np.asarray(torch.cat(scores).numpy(), dtype=np.float32)
+
+
+def score_scans(network: ScoreNetwork, scans: ScanSet, rows: Rows) -> NDArray[np.float32]:
+    """Score scans of a fitted set, each by all of its inputs: (N_rows,)."""
+    return scans.scores(partial(predict_scores, network), rows)
 
 
 def fit_networks(
@@ -101,85 +175,339 @@ def fit_networks(
     on_epoch : callable
         Called after each epoch with the number of trainings that it belonged to.
     """
-    fitted: dict[int, Fitted] = {}
-    for places in _groups(trainings, trainable.n_stacked):
-        together = [trainings[place] for place in places]
-        done = _fit_together(trainable, together, on_epoch)
-        fitted |= dict(zip(places, done, strict=True))
-    return [fitted[place] for place in range(len(trainings))]
-
-
-def _groups(trainings: list[Training], n_stacked: int) -> list[list[int]]:
-    """Put trainings together that take the same steps: equally many scans of the same values."""
     alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for place, one in enumerate(trainings):
-        key = place if n_stacked == 1 else 0
+        # together go those that take the same steps: equally many scans of the same values
+        key = place if trainable.n_stacked == 1 else 0
         values = id(one.scans.values)
-        is_trained = one.n_epochs > 0
-        alike[key, len(one.train), values, one.validation is None, is_trained].append(place)
-    groups = []
+        alike[key, len(one.train), values, one.validation is None, one.n_epochs > 0].append(place)
+    fitted: dict[int, Fitted] = {}
     for places in alike.values():
         # of about the same length: the longest holds up the others
         places.sort(key=lambda place: trainings[place].n_epochs)
-        groups += [places[k : k + n_stacked] for k in range(0, len(places), n_stacked)]
-    return groups
+        for start in range(0, len(places), trainable.n_stacked):
+            group = places[start : start + trainable.n_stacked]
+            done = _fit_together(trainable, [trainings[place] for place in group], on_epoch)
+            fitted |= dict(zip(group, done, strict=True))
+    return [fitted[place] for place in range(len(trainings))]
 
 
 def _fit_together(
     trainable: Trainable, trainings: list[Training], on_epoch: Callable[[int], Any]
 ) -> list[Fitted]:
-    recipe = trainable.recipe
-    networks = []
+    fitted = []
     for one in trainings:
         pl.seed_everything(one.seed, verbose=False)
-        network = trainable.build_network(one.scans.input_shape)
-        networks.append(start_network(network, one))
-    before = [_before_training(*pair) for pair in zip(networks, trainings, strict=True)]
+        network = fit_closed_form(trainable.build_network(one.scans.input_shape), one).eval()
+        fitted.append(_judge_closed_form(network, one, trainable.loss))
     longest = max(one.n_epochs for one in trainings)
     if longest == 0:
         on_epoch(len(trainings))
-        return before
-    stack = stack_networks([network.train() for network in networks], trainable.is_channels_last)
-    if trainable.is_compiled:
-        stack.compile()
-    weights = torch.tensor([_positive_weight(one) for one in trainings])
-    task = ClassificationTask(stack, recipe.learning_rate, recipe.weight_decay, weights)
-    data = build_data(trainings, recipe.batch_size, trainable.augmentation, trainable.is_resident)
+        return fitted
+    networks = [one.network.train() for one in fitted]
     loggers = [
         [build(trainable.log_dir, one.name) for build in trainable.build_loggers]
         for one in trainings
     ]
-    history = History(stack, data, loggers, on_epoch)
-    trainer = trainable.build_trainer(longest, [history], [one for own in loggers for one in own])
-    trainer.fit(task, datamodule=data)
-    for network, state in zip(networks, history.states, strict=True):
-        network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        network.eval().load_state_dict(state)
-    for fitted, losses, scores in zip(before, history.losses, history.scores, strict=True):
-        fitted.losses.extend(losses)
-        fitted.scores.extend(scores)
-    return before
-
-
-def _before_training(network: ScoreNetwork, training: Training) -> Fitted:
-    """Note what a network that started from the scans is worth before its first epoch."""
-    network.eval()
-    if not can_start(network):
-        return Fitted(network)
-    fitted = Fitted(network, first_epoch=0)
-    if training.validation is not None:
-        scores = score_scans(network, training.scans, training.validation)
-        label = torch.from_numpy(training.scans.labels[training.validation])
-        loss = binary_cross_entropy_with_logits(
-            torch.from_numpy(scores),
-            label.float(),
-            pos_weight=torch.tensor(_positive_weight(training)),
+    history = History(trainings, loggers, on_epoch)
+    callbacks: list[Callback] = [history]
+    settings: dict[str, Any] = {
+        "loss": trainable.loss,
+        "batch_size": trainable.batch_size,
+        "is_compiled": trainable.is_compiled,
+    }
+    balances = [_balance(*pair) for pair in zip(networks, trainings, strict=True)]
+    module: ScoreModule
+    if len(trainings) == 1:
+        (training,) = trainings
+        callbacks += own_callbacks(
+            trainable.callbacks, training, trainable.log_dir, bool(loggers[0])
         )
-        fitted.losses.append(float(loss))
+        scheduler, is_last = trainable.build_scheduler, trainable.is_channels_last
+        if training.rate_factors:
+            scheduler = partial(_repeat_rates, factors=training.rate_factors)
+        settings |= {"scheduler": scheduler, "is_channels_last": is_last, "balance": balances[0]}
+        module = ScoreModule(networks[0], trainable.build_optimizer, **settings)
+    else:
+        settings["balance"] = torch.stack(balances)[:, None]
+        stack = NetworkStack(networks)
+        module = StackModule(stack, trainable.build_optimizer, **settings)
+    every_logger = [one for own in loggers for one in own]
+    without = {"limit_val_batches": 0} if trainings[0].validation is None else {}
+    trainer = build_trainer(
+        trainable.build_trainer,
+        longest,
+        callbacks,
+        every_logger,
+        default_root_dir=trainable.log_dir,
+        **without,
+    )
+    data = build_data(
+        trainings, trainable.batch_size, trainable.augmentation, trainable.is_resident
+    )
+    trainer.fit(module, datamodule=data)
+    for number, one in enumerate(fitted):
+        one.network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        if len(trainings) > 1:
+            one.network.load_state_dict(history.states[number])
+        one.network.eval()
+        one.losses.extend(history.losses[number])
+        one.scores.extend(history.scores[number])
+        one.rates.extend(history.rates[number])
+    return fitted
+
+
+def _balance(network: ScoreNetwork, training: Training) -> torch.Tensor:
+    return network.head.balance(training.label(training.train))
+
+
+def _repeat_rates(optimizer: Optimizer, factors: tuple[float, ...]) -> LambdaLR:
+    return LambdaLR(optimizer, lambda epoch: factors[min(epoch, len(factors) - 1)])
+
+
+def is_closed_form(network: ScoreNetwork) -> bool:
+    """Tell whether a network has scores to give once it was fitted in closed form."""
+    return isinstance(network.backbone, ClosedFormBackbone) and network.backbone.is_complete
+
+
+def fit_closed_form(network: ScoreNetwork, training: Training) -> ScoreNetwork:
+    """Fit a network that can be in closed form to the training scans; leave others as they are."""
+    backbone, scans = network.backbone, training.scans
+    if not isinstance(backbone, ClosedFormBackbone):
+        return network
+    labels = scans.labels[training.train]
+    units = [scans.units[row] for row in training.train]
+    parts = torch.from_numpy(split_units(labels, units, training.seed))
+    if scans.reads_series:
+        assert isinstance(backbone, SeriesBackbone)
+        volumes = SeriesVolumes(scans, training.train)
+        backbone.fit_series(volumes, torch.from_numpy(labels), parts)
+    else:
+        images = torch.from_numpy(scans.inputs(training.train))
+        backbone.fit(images, torch.from_numpy(labels), parts)
+    return network
+
+
+def split_units(labels: NDArray[np.int64], units: list[str], seed: int) -> NDArray[np.int64]:
+    """Part training people, stratified: the number of each scan's part, (N,).
+
+    All are in one part where some part would leave no people of a class to the others.
+    """
+    parts = np.zeros(len(labels), dtype=np.int64)
+    fewest = min(
+        len({unit for unit, own in zip(units, labels, strict=True) if own == label})
+        for label in np.unique(labels)
+    )
+    if fewest < N_PARTS:
+        return parts
+    splitter = StratifiedGroupKFold(N_PARTS, shuffle=True, random_state=seed % 2**32)
+    for number, (others, held_out) in enumerate(splitter.split(labels, labels, units)):
+        if len(set(labels[others])) < len(set(labels)):  # large families can take a class along
+            return np.zeros(len(labels), dtype=np.int64)
+        parts[held_out] = number
+    return parts
+
+
+@torch.no_grad()
+def _judge_closed_form(
+    network: ScoreNetwork, training: Training, loss: LossFunction | None
+) -> Fitted:
+    """Note what a network that was fitted in closed form is worth before its first epoch."""
+    if not is_closed_form(network):
+        return Fitted(network)
+    fitted, rows = Fitted(network, first_epoch=0), training.validation
+    if rows is not None:
+        scores = score_scans(network, training.scans, rows)
+        outputs = torch.from_numpy(scores)[:, None]
+        balance = _balance(network, training)
+        losses = network.head.loss(outputs, training.label(rows), balance, loss)
+        fitted.losses.append(float(losses.mean()))
         fitted.scores.append(scores)
     return fitted
 
 
-def _positive_weight(training: Training) -> float:
-    labels = training.scans.labels[training.train]
-    return float((labels == 0).sum() / (labels == 1).sum())
+@dataclass(frozen=True, eq=False)
+class FoldTask:
+    """One fold to train on.
+
+    Parameters
+    ----------
+    scans : ScanSet
+        All scans, not fitted; those of ``fold.test`` are not touched.
+    fold : Fold
+        Who trains.
+    seed : int
+        Of this fold.
+    name : str
+        Of this fold in the logs.
+    """
+
+    scans: ScanSet
+    fold: Fold
+    seed: int
+    name: str
+
+    def inner_trainings(self, max_epochs: int) -> list[Training]:
+        """One training for each inner fold, at full length."""
+        return [
+            Training(
+                self.scans.fit(train),
+                train,
+                held_out,
+                max_epochs,
+                self.seed,
+                f"{self.name}_inner-{number}",
+            )
+            for number, (train, held_out) in enumerate(self.scans.inner_rows(self.fold))
+        ]
+
+    def whole_training(self, n_epochs: int, rate_factors: tuple[float, ...] = ()) -> Training:
+        """Train on all training subjects."""
+        rows, seed = self.scans.rows(self.fold.train), self.seed
+        scans = self.scans.fit(rows)
+        return Training(scans, rows, None, n_epochs, seed, self.name, rate_factors)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedFold:
+    """A network with the scans as it was trained to see them.
+
+    Parameters
+    ----------
+    network : ScoreNetwork
+        In evaluation mode.
+    scans : ScanSet
+        Its preparation is fitted on the same subjects.
+    n_epochs : int
+        Length of training that the inner folds chose.
+    inner_loss : ndarray of float, shape (max_epochs,) or (max_epochs + 1,)
+        Validation loss after each epoch, mean over inner folds, as far as all of them were trained;
+        where the network was fitted in closed form, the first is from before any epoch.
+    calibration : Calibration or None
+        Fitted on the scores that the networks of the inner folds gave to the subjects held out;
+        None where it was not asked for.
+    name : str
+        Of this training, for messages.
+    """
+
+    network: ScoreNetwork
+    scans: ScanSet
+    n_epochs: int
+    inner_loss: NDArray[np.float64]
+    calibration: Calibration | None
+    name: str = "the network"
+
+    @property
+    def preparation(self) -> Preparation:
+        """What turns a new scan into the network's input."""
+        assert self.scans.preparation is not None
+        return self.scans.preparation
+
+    def scores(self, rows: Rows) -> NDArray[np.float32]:
+        """Score scans of the cohort: (N_rows,)."""
+        scores = score_scans(self.network, self.scans, rows)
+        check_finite(self.name, scores)
+        return scores
+
+
+def train_on_folds(
+    trainable: Trainable,
+    tasks: list[FoldTask],
+    on_epoch: Callable[[int], Any] = lambda _: None,
+    is_calibrated: bool = True,
+) -> list[TrainedFold]:
+    """Choose each fold's number of epochs on its inner folds, then train on all its subjects.
+
+    The number is the one with the smallest mean loss over the inner folds. A callback that stops
+    the training on one inner fold ends the choice there: only epochs that all inner folds reached
+    are compared, so that every number is judged by the same people. Where the scheduler waits for
+    a validation loss, which the training on all subjects doesn't have, that training repeats the
+    (geometric) mean of the inner folds' learning rates.
+
+    Parameters
+    ----------
+    trainable : Trainable
+        What and how; of all trainings here, as many as it says run side by side.
+    tasks : list of FoldTask
+        On what.
+    on_epoch : callable
+        Called after each epoch with the number of trainings that it belonged to.
+    is_calibrated : bool
+        Whether a calibration is fitted. Where it isn't, and there are no epochs to choose from,
+        inner folds are not trained at all.
+
+    Raises
+    ------
+    TrainingError
+        If a training diverges.
+    """
+    if is_calibrated or trainable.longest > 0:
+        inner = [task.inner_trainings(trainable.longest) for task in tasks]
+        flat = [one for trainings in inner for one in trainings]
+        fitted = iter(fit_networks(trainable, flat, on_epoch))
+        choices = [_choose(task, [next(fitted) for _ in task.fold.validation]) for task in tasks]
+    else:
+        choices = [_Choice(0, np.empty(0), None, np.empty((0, 0)))] * len(tasks)
+    scheduler = trainable.build_scheduler
+    is_waiting = scheduler is not None and monitored_by(scheduler).startswith("val/")
+    whole = [
+        task.whole_training(choice.n_epochs, choice.rate_factors() if is_waiting else ())
+        for task, choice in zip(tasks, choices, strict=True)
+    ]
+    trained = []
+    for one, choice, done in zip(
+        whole, choices, fit_networks(trainable, whole, on_epoch), strict=True
+    ):
+        check_finite(one.name, *(part.detach().numpy() for part in done.network.parameters()))
+        parts = (choice.n_epochs, choice.inner_loss, choice.calibration)
+        trained.append(TrainedFold(done.network, one.scans, *parts, one.name))
+    return trained
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """What the inner folds decide; ``rates`` are theirs, (n_inner, n_epochs)."""
+
+    n_epochs: int
+    inner_loss: NDArray[np.float64]
+    calibration: Calibration | None
+    rates: NDArray[np.float64]
+
+    def rate_factors(self) -> tuple[float, ...]:
+        """Average the inner folds' learning rates, in units of the first: (n_epochs,)."""
+        relative = np.log(self.rates / self.rates[:, :1])
+        return tuple(np.exp(relative.mean(axis=0)).tolist())
+
+
+def _choose(task: FoldTask, inner: list[Fitted]) -> _Choice:
+    for number, done in enumerate(inner):
+        check_finite(f"{task.name}_inner-{number}", done.losses, *done.scores)
+    n_common = min(len(done.losses) for done in inner)
+    inner_loss = np.mean([done.losses[:n_common] for done in inner], axis=0)
+    best = int(inner_loss.argmin())
+    n_epochs = inner[0].first_epoch + best
+    held_out = np.concatenate([rows for _, rows in task.scans.inner_rows(task.fold)])
+    unseen = np.concatenate([done.scores[best] for done in inner])
+    people = [task.scans.participant_ids[row] for row in held_out]
+    calibration = fit_calibration(unseen, task.scans.labels[held_out], people)
+    rates = np.array([done.rates[:n_epochs] for done in inner])
+    return _Choice(n_epochs, inner_loss, calibration, rates)
+
+
+def check_finite(name: str, *found: ArrayLike) -> None:
+    """Refuse what a training came to where it holds anything but finite numbers.
+
+    Raises
+    ------
+    TrainingError
+        With the name of the training.
+    """
+    if not all(np.isfinite(values).all() for values in found):
+        raise TrainingError(
+            Fault(
+                f"training {name}",
+                "losses, weights or scores that are not finite: it diverged",
+                "a training whose numbers stay finite",
+                "lower optimizer.lr",
+            )
+        )

@@ -1,21 +1,44 @@
-"""Lightning trainers for many short trainings in a row."""
+"""Lightning trainers for many short trainings in a row, their callbacks and what is kept of them."""
 
+import copy
 import logging
 import warnings
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import Callback
+from numpy.typing import NDArray
+from pytorch_lightning.callbacks import (
+    Callback,
+    Checkpoint,
+    DeviceStatsMonitor,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ProgressBar,
+)
 from pytorch_lightning.loggers import Logger
 
 from fmnet.errors import ConfigError, Fault
-from fmnet.types import Count, Devices
+from fmnet.training.data import Training
+from fmnet.training.module import (
+    NetworkStack,
+    OptimizerBuilder,
+    SchedulerBuilder,
+    ScoreModule,
+    StackModule,
+    State,
+)
 
-#: ``(max_epochs, callbacks, loggers)`` to a Trainer.
-TrainerBuilder = Callable[[int, list[Callback], list[Logger]], pl.Trainer]
+#: `pytorch_lightning.Trainer`, or a partial of it with what the user asks for.
+TrainerBuilder = Callable[..., pl.Trainer]
+
+#: The usual trainer: one CPU process.
+CPU_TRAINER: TrainerBuilder = partial(pl.Trainer, accelerator="cpu", devices=1)
 
 #: Advice from Lightning that does not hold for cohorts kept in memory, or that a user can't act on.
 SILENCED = (
@@ -23,65 +46,128 @@ SILENCED = (
     ".*is smaller than the logging interval.*",
     ".*isinstance.treespec, LeafSpec.*",
     "Total length of .list. across ranks is zero.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
 )
 
 #: What Lightning raises for settings that it, or this machine, can't work with.
 UNUSABLE = (MisconfigurationException, ValueError, TypeError, RuntimeError)
 
+#: Arguments of a Trainer that fmnet gives itself, and where a user says the same.
+ELSEWHERE = {
+    "callbacks": "name them in the group callbacks, for instance callbacks=early_stopping",
+    "logger": "choose the group logger, for instance logger=tensorboard",
+    "default_root_dir": "set run_dir: logs and checkpoints go below it",
+    "use_distributed_sampler": "leave it out: fmnet shares the scans of a step out itself",
+    "fast_dev_run": "use experiment=quick, or trainer.limit_train_batches and trainer.max_epochs",
+    "limit_val_batches": "leave it out: the number of epochs and the calibration need all scores",
+    "overfit_batches": "use trainer.limit_train_batches",
+    "val_check_interval": "leave it out: the number of epochs is chosen from scores after each",
+    "max_steps": "set trainer.max_epochs",
+    "max_time": "set trainer.max_epochs: results must not depend on how fast a machine is",
+    "reload_dataloaders_every_n_epochs": "leave it out: each epoch has an order of its own anyway",
+    "barebones": "leave it out",
+}
+#: The same, with the value that is no other than the default.
+HARMLESS = {
+    "fast_dev_run": False,
+    "overfit_batches": 0.0,
+    "max_steps": -1,
+    "reload_dataloaders_every_n_epochs": 0,
+    "barebones": False,
+    "limit_val_batches": 1.0,
+    "val_check_interval": 1.0,
+}
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+#: Callbacks that show or keep what happens in a training, and change nothing of it.
+WATCHING = (ProgressBar, LearningRateMonitor, Checkpoint, DeviceStatsMonitor)
+
+
+def asked(builder: Callable[..., Any]) -> Mapping[str, Any]:
+    """Look up what a partial is to be called with."""
+    keywords: Mapping[str, Any] = getattr(builder, "keywords", {})
+    return keywords
+
 
 def build_trainer(
-    max_epochs: int,
-    callbacks: list[Callback],
-    loggers: list[Logger],
-    accelerator: Literal["cpu", "gpu", "auto"] = "cpu",
-    devices: Devices = 1,
-    strategy: Literal["auto", "ddp"] = "auto",
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
-    num_nodes: Count = 1,
+    build: TrainerBuilder,
+    max_epochs: int = 1,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    **more: Any,
 ) -> pl.Trainer:
-    """Build a quiet, reproducible trainer of fixed length.
+    """Build a trainer, quiet and reproducible where the user asked for nothing else.
 
     Parameters
     ----------
+    build : callable
+        See `TrainerBuilder`.
     max_epochs : int
-        Exact length of the training.
-    callbacks, loggers : list
+        Longest training, whatever the user's limit is.
+    callbacks, loggers : sequence
         As Lightning takes them.
-    accelerator, devices, strategy, precision, num_nodes
-        Where and how to compute, as Lightning takes them.
+    **more
+        Further arguments.
     """
+    given = {name for name, value in asked(build).items() if value is not None}
+    is_on_cpu = asked(build).get("accelerator", "cpu") == "cpu"
+    usual = {
+        "deterministic": True if is_on_cpu else "warn",
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
+        "enable_progress_bar": any(isinstance(one, ProgressBar) for one in callbacks),
+        "enable_model_summary": False,
+        "enable_checkpointing": any(isinstance(one, Checkpoint) for one in callbacks),
+    }
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     for message in SILENCED:
         warnings.filterwarnings("ignore", message=message)
-    return pl.Trainer(
+    return build(
         max_epochs=max_epochs,
-        callbacks=callbacks,
-        logger=loggers or False,
-        accelerator=accelerator,
-        devices=devices,
-        strategy=strategy,
-        precision=precision,
-        num_nodes=num_nodes,
+        callbacks=list(callbacks),
+        logger=list(loggers) or False,
         use_distributed_sampler=False,  # EpochOrder shares scans out
-        deterministic="warn" if accelerator != "cpu" else True,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
+        **{name: value for name, value in usual.items() if name not in given},
+        **more,
     )
 
 
-def check_trainer(build_trainer: TrainerBuilder) -> pl.Trainer:
-    """Build a trainer once, so that what this machine lacks is known before anything is written.
+def check_training(
+    build: TrainerBuilder,
+    optimizer: OptimizerBuilder,
+    scheduler: SchedulerBuilder | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> pl.Trainer:
+    """Build trainer, optimiser and scheduler once, before any scan is read or result written.
 
     Raises
     ------
     ConfigError
-        If Lightning refuses the settings, for instance a GPU where there is none.
+        If settings or callbacks can't be used for trainings whose length is chosen on inner folds,
+        or Lightning refuses them, for instance a GPU where there is none.
     """
+    given = {
+        name: value
+        for name, value in asked(build).items()
+        if value is not None and (name not in HARMLESS or value != HARMLESS[name])
+    }
+    faults = [
+        Fault(f"trainer.{name}", str(given[name]), "nothing, since fmnet sets it", action)
+        for name, action in ELSEWHERE.items()
+        if name in given
+    ]
+    if given.get("max_epochs", 0) < 0:
+        accepted = "a whole number, at least 0, or null for what the network needs"
+        action = "give the longest training: how much of it is used is chosen on inner folds"
+        faults.append(Fault("trainer.max_epochs", str(given["max_epochs"]), accepted, action))
+    if given.get("check_val_every_n_epoch", 1) != 1:
+        found, action = str(given["check_val_every_n_epoch"]), ELSEWHERE["val_check_interval"]
+        faults.append(Fault("trainer.check_val_every_n_epoch", found, "1", action))
+    faults += [fault for one in callbacks for fault in _callback_faults(one)]
+    faults += _optimizer_faults(optimizer, scheduler)
+    if faults:
+        raise ConfigError(faults)
     try:
-        trainer = build_trainer(1, [], [])
+        trainer = build_trainer(build)
         environment = getattr(trainer.strategy, "cluster_environment", None)
         if environment is not None:
             environment.validate_settings(trainer.num_devices, trainer.num_nodes)
@@ -92,4 +178,164 @@ def check_trainer(build_trainer: TrainerBuilder) -> pl.Trainer:
         accepted = "devices that this machine has, and settings that Lightning takes"
         action = "choose trainer=cpu, or correct trainer.accelerator, devices and strategy"
         raise ConfigError(Fault("trainer", reason, accepted, action)) from error
+    if trainer.precision not in PRECISIONS:
+        accepted, action = ", ".join(PRECISIONS), "choose one of these"
+        raise ConfigError(Fault("trainer.precision", str(trainer.precision), accepted, action))
     return trainer
+
+
+def name_of(callback: Callback) -> str:
+    """Name a callback in messages."""
+    return type(callback).__name__
+
+
+def monitor_of(callback: Callback) -> str:
+    """Name the metric that a callback waits for; empty if for none."""
+    return str(getattr(callback, "monitor", None) or "")
+
+
+def _optimizer_faults(
+    build: OptimizerBuilder, build_scheduler: SchedulerBuilder | None
+) -> list[Fault]:
+    action = "correct it; torch.optim describes each"
+    where = "optimizer"
+    try:
+        optimizer = build([torch.zeros(1, requires_grad=True)])
+        if not optimizer.param_groups[0]["lr"] > 0:
+            return [Fault("optimizer.lr", "0", "a number, above 0", "raise it")]
+        where = "scheduler"
+        if build_scheduler is not None:
+            build_scheduler(optimizer)
+    except UNUSABLE as error:
+        reason = " ".join(str(error).split())
+        return [Fault(where, f"settings that it refuses ({reason})", "others", action)]
+    return []
+
+
+def _callback_faults(callback: Callback) -> list[Fault]:
+    """Say what is wrong with a callback before any scan is read."""
+    where, faults = f"callbacks, {name_of(callback)}", []
+    monitor = monitor_of(callback)
+    if monitor and not monitor.startswith(("val/", "train/")):
+        accepted = "train/loss, val/loss or val/auroc"
+        faults.append(Fault(f"{where}.monitor", monitor, accepted, "monitor one of these"))
+    folder = getattr(callback, "dirpath", None)
+    if isinstance(callback, ModelCheckpoint) and folder:
+        # Lightning makes each of them absolute, from the folder where the program was started
+        accepted = "nothing: each training has a folder of its own below the run's logs"
+        faults.append(Fault(f"{where}.dirpath", str(folder), accepted, "leave dirpath out"))
+    return faults
+
+
+def own_callbacks(
+    callbacks: Sequence[Callback], training: Training, log_dir: Path, is_logged: bool
+) -> list[Callback]:
+    """Copy a user's callbacks for one training.
+
+    Those that monitor ``val/...`` go to trainings with a validation set alone, those that log
+    learning rates to trainings with a logger. Checkpoints are written to
+    ``<log_dir>/checkpoints/<training>``.
+    """
+    copies = []
+    for one in callbacks:
+        if monitor_of(one).startswith("val/") and training.validation is None:
+            continue
+        if isinstance(one, LearningRateMonitor | DeviceStatsMonitor) and not is_logged:
+            continue
+        own = copy.deepcopy(one)
+        if isinstance(own, ModelCheckpoint):
+            own.dirpath = str(log_dir.absolute() / "checkpoints" / training.name)
+        copies.append(own)
+    return copies
+
+
+class History(Callback):
+    """Keeps loss and scores of the validation scans after each epoch, and networks at their end.
+
+    Parameters
+    ----------
+    trainings : list of Training
+        The ones that run; of several, each logs by itself.
+    loggers : list of list of Logger
+        Of each training; of one alone Lightning itself logs to them.
+    on_epoch : callable
+        Called after each epoch with the number of trainings that it belonged to.
+
+    Attributes
+    ----------
+    losses, scores, rates : list of list
+        Of each training after each of its epochs: mean loss and scores, (N,), of its validation
+        scans; the learning rate of the epoch.
+    states : list of dict
+        Of a stack: parameters and buffers of each network at the end of its own training.
+    """
+
+    def __init__(
+        self,
+        trainings: list[Training],
+        loggers: list[list[Logger]],
+        on_epoch: Callable[[int], Any],
+    ) -> None:
+        self.trainings, self.loggers, self.on_epoch = trainings, loggers, on_epoch
+        n = len(trainings)
+        self.losses: list[list[float]] = [[] for _ in range(n)]
+        self.scores: list[list[NDArray[np.float32]]] = [[] for _ in range(n)]
+        self.rates: list[list[float]] = [[] for _ in range(n)]
+        self.states: list[State] = [{} for _ in range(n)]
+        self.outputs: list[torch.Tensor] = []
+
+    def on_validation_epoch_start(self, *_: Any) -> None:
+        """Start anew."""
+        self.outputs.clear()
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Keep the outputs of a batch."""
+        del trainer, module
+        self.outputs.append(outputs)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Note loss and scores, log, and keep the networks whose last epoch this was."""
+        assert isinstance(module, ScoreModule)
+        epoch = trainer.current_epoch + 1
+        running = [n for n, one in enumerate(self.trainings) if epoch <= one.n_epochs]
+        if self.outputs:
+            # what the first process finds counts for all
+            outputs = trainer.strategy.broadcast(torch.cat(self.outputs, dim=-2))
+            for number in running:
+                self._note(module, number, outputs if len(self.trainings) == 1 else outputs[number])
+        for number in running:
+            self.rates[number].append(float(trainer.optimizers[0].param_groups[0]["lr"]))
+        if isinstance(module, StackModule):
+            self._follow_stack(module, epoch, running, trainer.global_step)
+        self.on_epoch(len(running))
+
+    @torch.no_grad()
+    def _note(self, module: ScoreModule, number: int, outputs: torch.Tensor) -> None:
+        training = self.trainings[number]
+        assert training.validation is not None
+        own = outputs[: len(training.validation)]
+        label = training.label(training.validation).to(own.device)
+        balance = module.balance if module.balance.ndim == 0 else module.balance[number]
+        losses = module.head.loss(own, label, balance.to(own.device), module.loss)
+        self.losses[number].append(float(losses.mean()))
+        self.scores[number].append(module.head(own).float().cpu().numpy())
+
+    def _follow_stack(self, module: StackModule, epoch: int, running: list[int], step: int) -> None:
+        train_losses = module.epoch_losses()
+        for number in running:
+            training = self.trainings[number]
+            found = {"epoch": float(epoch - 1), "train/loss": float(train_losses[number])}
+            if self.loggers[number] and training.validation is not None:
+                score = torch.from_numpy(self.scores[number][-1])
+                found["val/loss"] = self.losses[number][-1]
+                metrics = module.head.metrics()
+                for name, metric in metrics.items():
+                    found[f"val/{name}"] = float(metric(score, training.label(training.validation)))
+            for logger in self.loggers[number]:
+                logger.log_metrics(found, step)
+            if epoch == training.n_epochs:
+                network = module.network
+                assert isinstance(network, NetworkStack)
+                self.states[number] = network.state(number)

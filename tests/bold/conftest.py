@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from run_tree import RunTree
 
+from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_run import BoldRun
-from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.regressors import MOTION6
+from fmnet.bold.confounds import MOTION6
 from fmnet.data.grid import Grid
 from fmnet.data.nifti import write_series, write_volume
 from fmnet.data.template import build_grid

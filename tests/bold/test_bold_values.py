@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 
 from fmnet.bold.bold_file import BoldHeader
 from fmnet.bold.bold_values import STEPS, RunValues
+from fmnet.data.files import open_draft
 from fmnet.data.placement import Lookup
-from fmnet.data.store_files import open_draft
 from fmnet.errors import VolumeError
 
 
@@ -25,7 +25,7 @@ def values_of(rows, known=None, slope=1.0, intercept=0.0):
 
 
 def write(rows, **more):
-    with tempfile.TemporaryDirectory() as folder, open_draft(Path(folder), 0) as draft:
+    with tempfile.TemporaryDirectory() as folder, open_draft(Path(folder)) as draft:
         scale = values_of(rows, **more).write(list(rows), draft)
         draft.seek(0)
         return np.load(io.BytesIO(draft.read())), scale

@@ -15,8 +15,7 @@ from fmnet.bold.cleaning import (
     cleaning_matrix,
     signal_to_noise,
 )
-from fmnet.bold.confounds import Nuisance
-from fmnet.bold.settings import CleaningSettings
+from fmnet.bold.confounds import CleaningSettings, Nuisance
 from fmnet.bold.stored_run import RunFacts, StoredRun
 from fmnet.errors import VolumeError
 

@@ -8,11 +8,9 @@ import pandas as pd
 import pytest
 from nilearn.interfaces.fmriprep import load_confounds
 
+from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_run import BoldRun
-from fmnet.bold.confounds import read_nuisance
-from fmnet.bold.preprocessed import PreprocessedRun
-from fmnet.bold.regressors import MODELS, MOTION6, MOTION24
-from fmnet.bold.settings import CleaningSettings
+from fmnet.bold.confounds import MODELS, MOTION6, MOTION24, CleaningSettings, read_nuisance
 from fmnet.errors import VolumeError
 
 T = 90
@@ -103,10 +101,10 @@ def test_leaves_out_non_steady_and_scrubbed_volumes(run):
         return table
 
     rewritten(run, move_at_the_start)
-    nuisance = read_nuisance(run, T, replace(PLAIN, scrub_mm=0.5))
+    nuisance = read_nuisance(run, T, replace(PLAIN, fd_threshold=0.5))
     np.testing.assert_array_equal(np.setdiff1d(range(T), nuisance.kept), [0, 1, 20, 69])
     assert (nuisance.n_non_steady, nuisance.n_scrubbed) == (2, 2)
-    everything = read_nuisance(run, T, replace(PLAIN, scrub_mm=5.0))
+    everything = read_nuisance(run, T, replace(PLAIN, fd_threshold=5.0))
     np.testing.assert_array_equal(everything.kept, np.arange(2, T))
 
 
@@ -128,13 +126,13 @@ def test_needs_no_file_without_strategy(run):
 
 
 def test_file_counts_without_strategy_too(run):
-    nuisance = read_nuisance(run, T, CleaningSettings("none", scrub_mm=0.5))
+    nuisance = read_nuisance(run, T, CleaningSettings("none", fd_threshold=0.5))
     assert len(nuisance.kept) == T - 4
 
 
 @pytest.mark.parametrize(
     ("settings", "needed"),
-    [(PLAIN, "motion24_wm_csf"), (CleaningSettings("none", scrub_mm=0.5), "scrubbing")],
+    [(PLAIN, "motion24_wm_csf"), (CleaningSettings("none", fd_threshold=0.5), "scrubbing")],
 )
 def test_refuses_missing_confounds(run, settings, needed):
     fault = fault_of(replace(run, confounds=None), settings)
@@ -175,7 +173,7 @@ def test_refuses_columns_without_numbers(run):
 
 @pytest.mark.parametrize("strategy", ["motion6", "motion24_wm_csf", "compcor"])
 def test_decimal_commas_are_read_as_points(run, strategy):
-    settings = CleaningSettings(strategy, scrub_mm=0.5)
+    settings = CleaningSettings(strategy, fd_threshold=0.5)
     expected = read_nuisance(run, T, settings)
     text = run.confounds.read_text()
     run.confounds.write_text(text.replace(".", ","))
@@ -239,7 +237,7 @@ def test_scrubbing_needs_displacement_of_each_volume(run):
 
     rewritten(run, spoil)
     assert np.isfinite(read_nuisance(run, T, PLAIN).mean_fd_mm)
-    fault = fault_of(run, replace(PLAIN, scrub_mm=0.5))
+    fault = fault_of(run, replace(PLAIN, fd_threshold=0.5))
     assert fault.found.startswith(
         "no values in column 'framewise_displacement': nothing in lines 6, 11"
     )
@@ -318,7 +316,7 @@ def test_components_need_cosines(run):
 def test_scrubbing_needs_displacement(run):
     rewritten(run, lambda table: table.drop(columns="framewise_displacement"))
     assert np.isnan(read_nuisance(run, T, PLAIN).framewise_displacement_mm).all()
-    fault = fault_of(run, replace(PLAIN, scrub_mm=0.5))
+    fault = fault_of(run, replace(PLAIN, fd_threshold=0.5))
     assert fault.found == "no values of framewise_displacement, which scrubbing needs"
 
 
@@ -327,14 +325,14 @@ def test_says_everything_at_once(run):
         run, lambda table: table.drop(columns=["csf", "framewise_displacement"]).assign(rot_x="a")
     )
     with pytest.raises(VolumeError, match="4 faults"):
-        read_nuisance(run, T + 1, replace(PLAIN, scrub_mm=0.5))
+        read_nuisance(run, T + 1, replace(PLAIN, fd_threshold=0.5))
 
 
 def test_refuses_run_with_too_little_left(run):
     found = "86 of 90 volumes left without 2 non-steady and 2 scrubbed ones"
-    fault = fault_of(run, replace(PLAIN, scrub_mm=0.5, min_volumes=87))
+    fault = fault_of(run, replace(PLAIN, fd_threshold=0.5, min_volumes=87))
     assert (fault.found, fault.accepted) == (found, "at least 87 (min_volumes)")
-    read_nuisance(run, T, replace(PLAIN, scrub_mm=0.5, min_volumes=86))
+    read_nuisance(run, T, replace(PLAIN, fd_threshold=0.5, min_volumes=86))
 
 
 def test_refuses_more_regressors_than_volumes(run):

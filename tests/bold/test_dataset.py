@@ -12,8 +12,7 @@ from fmriprep_tree import AFFINE, MNI, Tree, make_pointer
 
 import fmnet
 from fmnet.bold.dataset import check_dataset
-from fmnet.bold.dataset_text import describe, fault_table
-from fmnet.bold.findings import Kind
+from fmnet.bold.findings import Kind, describe, fault_table
 from fmnet.errors import CohortError
 
 SCRIPT = Path(fmnet.__file__).parents[1] / "scripts" / "check_dataset.py"

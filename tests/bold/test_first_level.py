@@ -6,11 +6,14 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from map_fixtures import make_source, noise, open_source
+from nilearn.glm.contrasts import expression_to_contrast_vector
 from nilearn.glm.first_level import FirstLevelModel
 
 from fmnet.bold import first_level
-from fmnet.bold.first_level import build_design, fit_run
+from fmnet.bold.first_level import build_design, condition_name, fit_run, parse_formula, read_events
 from fmnet.bold.maps import compute_maps, parse_maps
 from fmnet.errors import VolumeError
 
@@ -206,3 +209,157 @@ def test_more_regressors_than_volumes_are_refused(rng, grid, values, events):
     source = make_source(grid, values, events=events, regressors=rng.normal(size=(N, N)))
     with pytest.raises(VolumeError, match=r"90 volumes for 90 independent regressors"):
         compute([source], "face")
+
+
+NAMES = ["faces", "houses", "rest_2"]
+
+
+@pytest.mark.parametrize(
+    ("trial_type", "name"),
+    [
+        ("faces", "faces"),
+        ("Neutral - OBSERVAR", "Neutral_OBSERVAR"),
+        ("heat (47.5 °C)", "heat_47_5_C_"),
+        ("douleur élevée", "douleur_élevée"),
+        ("2back", "2back"),
+        ("1", "condition_1"),
+        ("a__b", "a_b"),
+    ],
+)
+def test_names_of_conditions(trial_type, name):
+    assert condition_name(trial_type) == name
+
+
+@given(st.text())
+def test_names_can_be_used_in_formulas(trial_type):
+    name = condition_name(trial_type)
+    assert condition_name(name) == name
+    if name:
+        assert parse_formula(f"2 * {name} - other") == {name: 2.0, "other": -1.0}
+
+
+@pytest.mark.parametrize(
+    ("formula", "weights"),
+    [
+        ("faces", {"faces": 1}),
+        ("faces - houses", {"faces": 1, "houses": -1}),
+        ("-(faces + houses) / 2 + rest_2 * .5", {"faces": -0.5, "houses": -0.5, "rest_2": 0.5}),
+        ("2back-0back", {"2back": 1, "0back": -1}),
+        ("faces - houses + houses", {"faces": 1}),
+    ],
+)
+def test_weights(formula, weights):
+    assert parse_formula(formula) == weights
+
+
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.integers(-9, 9)), min_size=1))
+def test_agrees_with_nilearn(terms):
+    formula = " + ".join(f"({weight}) * {name}" for name, weight in terms)
+    expected = np.ravel(expression_to_contrast_vector(formula, NAMES))
+    if not expected.any():
+        with pytest.raises(ValueError, match="no condition has a weight"):
+            parse_formula(formula)
+    else:
+        found = parse_formula(formula)
+        assert [found.get(name, 0) for name in NAMES] == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("formula", "said"),
+    [
+        ("faces -", "no formula"),
+        ("", "no formula"),
+        ("faces houses", "no formula"),
+        ("faces + 1", "adds a number"),
+        ("faces - faces", "no condition has a weight"),
+        ("3 - 2", "adds a number"),
+        ("faces * houses", "no weighted sum"),
+        ("1 / faces", "no weighted sum"),
+        ("faces / 0", "no weighted sum"),
+        ("faces ** 2", "no weighted sum"),
+        ("abs(faces)", "something other"),
+        ("faces > houses", "something other"),
+        ("faces.real", "something other"),
+        ("'x'", "something other"),
+    ],
+)
+def test_says_what_is_wrong(formula, said):
+    with pytest.raises(ValueError, match=said):
+        parse_formula(formula)
+
+
+ROWS = [
+    {"onset": 4, "duration": 2.5, "trial_type": "Neutral - OBSERVAR"},
+    {"onset": "10.5", "duration": 0, "trial_type": "pain"},
+    {"onset": 12, "duration": "n/a", "trial_type": "n/a"},
+]
+
+
+@pytest.fixture
+def run_with(tmp_path, rng, grid, write_tsv):
+    def build(rows):
+        events = write_tsv(tmp_path / "events.tsv", rows)
+        return open_source(grid, noise(rng, grid), events=events)
+
+    return build
+
+
+def test_reads_what_has_a_trial_type(run_with):
+    events = read_events(run_with(ROWS))
+    assert events["trial_type"].tolist() == ["Neutral_OBSERVAR", "pain"]
+    assert events["onset"].tolist() == [4.0, 10.5]
+    assert events["duration"].tolist() == [2.5, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"onset": "soon"}, "onset 'soon' in line 2"),
+        ({"onset": "n/a"}, "onset '' in line 2"),
+        ({"duration": -1}, "duration '-1' in line 2"),
+        ({"duration": "inf"}, "duration 'inf' in line 2"),
+        ({"duration": "2 s"}, "duration '2 s' in line 2"),
+        ({"onset": "4,5"}, "onset '4,5' in line 2"),  # the other has a point
+        ({"onset": -9999}, "onset '-9999' in line 2"),
+        ({"duration": 9999}, "duration '9999' in line 2"),
+    ],
+)
+def test_names_the_line_that_is_wrong(run_with, change, found):
+    run = run_with([ROWS[0] | change, ROWS[1]])
+    with pytest.raises(VolumeError, match=rf"run-1 \(.*events\.tsv\): found {found}; accepted: "):
+        read_events(run)
+
+
+def test_reads_decimal_commas(run_with):
+    rows = [
+        {"onset": "4,5", "duration": "1,250", "trial_type": "a"},
+        {"onset": "\u22120,25", "duration": "2,500", "trial_type": "b"},
+    ]
+    events = read_events(run_with(rows))
+    assert events["onset"].tolist() == [4.5, -0.25]
+    assert events["duration"].tolist() == [1.25, 2.5]
+
+
+def test_refuses_trial_types_that_formulas_could_not_tell_apart(run_with):
+    rows = [ROWS[1] | {"trial_type": name} for name in ("a-b", "a b", "c")]
+    with pytest.raises(VolumeError, match="found 'a b' and 'a-b'; accepted: trial types that"):
+        read_events(run_with(rows))
+
+
+@pytest.mark.parametrize(
+    ("onset", "found"), [(120_000, "from 120000 s on"), (-90, "from -90 s on")]
+)
+def test_refuses_events_outside_the_run(run_with, onset, found):
+    with pytest.raises(VolumeError, match=rf"no event within the 120 s of the run \({found}\)"):
+        read_events(run_with([ROWS[1] | {"onset": onset}]))
+
+
+def test_refuses_a_table_without_trial_types(run_with):
+    rows = [{"onset": 1, "duration": 2, "value": "pain"}]
+    with pytest.raises(VolumeError, match="add or rename: 'trial_type'"):
+        read_events(run_with(rows))
+
+
+def test_refuses_no_events(rng, grid):
+    with pytest.raises(VolumeError, match=r"sub-01_task-rest_run-1: found no events; accepted: "):
+        read_events(open_source(grid, noise(rng, grid)))

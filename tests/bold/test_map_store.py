@@ -7,10 +7,10 @@ from run_tree import CONFOUNDS
 
 from fmnet.bold import map_store
 from fmnet.bold.bold_cohort import read_bold
+from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.map_source import MapSource
 from fmnet.bold.maps import compute_maps, parse_maps
 from fmnet.bold.series_store import SeriesStore
-from fmnet.bold.settings import CleaningSettings
 from fmnet.errors import VolumeError
 
 MOTION = CleaningSettings("motion6", 0.01, 0.1, None, 20)

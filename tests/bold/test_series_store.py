@@ -8,14 +8,13 @@ import pytest
 
 import fmnet.bold.series_store as series_store
 import fmnet.data.store_index as store_index
+from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_run import BoldRun
 from fmnet.bold.bold_store import BoldStore
 from fmnet.bold.cleaned_run import CleanedRun
 from fmnet.bold.cleaning import clean_values
-from fmnet.bold.confounds import read_nuisance
-from fmnet.bold.preprocessed import PreprocessedRun
+from fmnet.bold.confounds import CleaningSettings, read_nuisance
 from fmnet.bold.series_store import SeriesStore
-from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
 from fmnet.data.nifti import read_volume, write_series, write_volume
 from fmnet.errors import StoreError, VolumeError
@@ -66,16 +65,16 @@ def change_table(run, change):
 # what is stored ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scrub_mm", [None, 0.5])
-def test_stores_cleaned_values(run, series, tmp_path, grid, scrub_mm):
-    settings = replace(PLAIN, scrub_mm=scrub_mm)
+@pytest.mark.parametrize("fd_threshold", [None, 0.5])
+def test_stores_cleaned_values(run, series, tmp_path, grid, fd_threshold):
+    settings = replace(PLAIN, fd_threshold=fd_threshold)
     cleaned = replace(series, cleaning=settings).add(run)
     stored = BoldStore(tmp_path / "other", grid).add(run.bold)
     nuisance = read_nuisance(run, 90, settings)
     expected = clean_values(stored, nuisance, settings)
     values = cleaned.values()
     assert values.dtype == np.float32
-    assert values.shape == (86 if scrub_mm else 88, grid.n_voxels)
+    assert values.shape == (86 if fd_threshold else 88, grid.n_voxels)
     np.testing.assert_array_equal(values, expected)
     np.testing.assert_array_equal(cleaned.kept, nuisance.kept)
     assert 0.1 < np.nanstd(values) < 5
@@ -191,7 +190,7 @@ def test_other_content_or_settings_are_another_run(run, series, grid, settled):
         replace(PLAIN, strategy="compcor"),
         replace(PLAIN, high_hz=0.12),
         replace(PLAIN, low_hz=None),
-        replace(PLAIN, scrub_mm=0.5),
+        replace(PLAIN, fd_threshold=0.5),
     ]
     paths += [replace(series, cleaning=settings).add(run).path for settings in others]
     mask = grid.mask.copy()

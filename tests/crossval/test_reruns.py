@@ -4,6 +4,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from fmnet.training.optimiser import Recipe
 
 from fmnet.baselines.constant import Dummy
 from fmnet.baselines.linear import LinearSvm
@@ -13,7 +14,6 @@ from fmnet.data.folds import build_folds
 from fmnet.data.series import Series
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.training.fit import Trainable
-from fmnet.training.optimiser import Recipe
 from fmnet.training.trainer import build_trainer
 
 EVERYTHING = SensitivityPlan(True, True, ["fd"], ["linear_svm"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnet.data.store_files import read_stored, write_atomically
+from fmnet.data.store_files import read_stored, write_array
 from fmnet.errors import StoreError
 
 
@@ -21,9 +21,9 @@ def test_full_disk_names_folder_and_room_needed(tmp_path, monkeypatch, code):
     monkeypatch.setattr(os, "fsync", fail)
     folder = tmp_path / "store"
     values = np.zeros((2, 250_000), dtype=np.float32)
-    expected = r"/store: found a full disk: 2\.0 MB to write for one scan, \d+\.\d MB free"
+    expected = r"/store: found a full disk: 2\.0 MB to write, \d+\.\d MB free"
     with pytest.raises(StoreError, match=expected):
-        write_atomically(values, folder / "a.npy")
+        write_array(values, folder / "a.npy")
     assert files_in(folder) == []
 
 
@@ -32,11 +32,11 @@ def test_disk_that_takes_a_part_leaves_no_file_and_says_why(tmp_path, run_python
 import resource, sys
 from pathlib import Path
 import numpy as np
-from fmnet.data.store_files import write_atomically
+from fmnet.data.store_files import write_array
 from fmnet.errors import StoreError
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
-    write_atomically(np.zeros((1, 50_000), np.float32), Path(sys.argv[1]) / "a.npy")
+    write_array(np.zeros((1, 50_000), np.float32), Path(sys.argv[1]) / "a.npy")
 except StoreError as error:
     print(error)
 """
@@ -49,7 +49,7 @@ except StoreError as error:
 def test_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "store").write_text("in the way")
     with pytest.raises(StoreError, match=r"/store: found File exists; .*another store_dir"):
-        write_atomically(np.zeros((1, 5), np.float32), tmp_path / "store" / "a.npy")
+        write_array(np.zeros((1, 5), np.float32), tmp_path / "store" / "a.npy")
 
 
 def test_folder_without_permission_is_named(tmp_path, monkeypatch):
@@ -58,14 +58,14 @@ def test_folder_without_permission_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "mkdir", deny)
     with pytest.raises(StoreError, match=r"/store: found Permission denied; .*store_dir"):
-        write_atomically(np.zeros((1, 5), np.float32), tmp_path / "store" / "a.npy")
+        write_array(np.zeros((1, 5), np.float32), tmp_path / "store" / "a.npy")
 
 
 def test_stored_file_that_can_not_be_read_is_named(tmp_path, monkeypatch):
     def deny(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    write_atomically(np.zeros((1, 5), np.float32), tmp_path / "store" / "a.npy")
+    write_array(np.zeros((1, 5), np.float32), tmp_path / "store" / "a.npy")
     monkeypatch.setattr(np, "load", deny)
     with pytest.raises(StoreError, match=r"/store: found Permission denied; .*store_dir"):
         read_stored(tmp_path / "store" / "a.npy")
@@ -73,7 +73,7 @@ def test_stored_file_that_can_not_be_read_is_named(tmp_path, monkeypatch):
 
 def test_nothing_stored_is_none(tmp_path):
     assert read_stored(tmp_path / "a.npy") is None
-    write_atomically(np.ones((1, 3), np.float32), tmp_path / "a.npy")
+    write_array(np.ones((1, 3), np.float32), tmp_path / "a.npy")
     np.testing.assert_array_equal(read_stored(tmp_path / "a.npy"), [[1, 1, 1]])
 
 
@@ -102,7 +102,7 @@ def write_plainly(values, path):
 )
 def test_values_that_are_not_as_they_were_written_are_none(tmp_path, rng, change):
     path = tmp_path / "a.npy"
-    write_atomically(rng.normal(size=(2, 300)).astype(np.float32), path)
+    write_array(rng.normal(size=(2, 300)).astype(np.float32), path)
     assert read_stored(path, (2, 300)) is not None
     path.write_bytes(change(path.read_bytes()))
     assert read_stored(path, (2, 300)) is None
@@ -110,9 +110,9 @@ def test_values_that_are_not_as_they_were_written_are_none(tmp_path, rng, change
 
 def test_values_of_another_type_or_shape_are_none(tmp_path):
     path = tmp_path / "a.npy"
-    write_atomically(np.ones((2, 3)), path)
+    write_array(np.ones((2, 3)), path)
     assert read_stored(path) is None
-    write_atomically(np.ones((2, 3), np.float32), path)
+    write_array(np.ones((2, 3), np.float32), path)
     assert read_stored(path, (3, 2)) is None
     assert read_stored(path, (2, 3)) is not None
     write_plainly(np.ones((2, 3), np.float32), path)

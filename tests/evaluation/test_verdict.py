@@ -75,12 +75,12 @@ def test_says_what_the_figures_show(given, said):
 @pytest.mark.parametrize(
     ("shares", "epochs", "said"),
     [
-        ({"places": 0.5, "whole": 0.125, "pairs": 0.375}, 0, "62 % of the final model's score is a "
-         "linear map."),
-        ({"places": 0.999, "pairs": 0.001}, 0, "More than 99 % of the final model's score"),
-        ({"places": 1.0}, 0, "100 % of the final model's score is a linear map."),
-        ({"pairs": 1.0}, 0, "0 % of the final model's score is a linear map."),
-        ({"places": 1.0}, 3, "100 % of the final model's score is a linear map, before the fine-"),
+        ({"focal": 0.5, "distributed": 0.125, "voxel_pairs": 0.375}, 0,
+         "62 % of the final model's score is a linear map."),
+        ({"focal": 0.999, "voxel_pairs": 0.001}, 0, "More than 99 % of the final model's score"),
+        ({"focal": 1.0}, 0, "100 % of the final model's score is a linear map."),
+        ({"voxel_pairs": 1.0}, 0, "0 % of the final model's score is a linear map."),
+        ({"focal": 1.0}, 3, "100 % of the final model's score is a linear map, before the fine-"),
         ({}, 3, ""),
     ],
 )  # fmt: skip
@@ -91,7 +91,7 @@ def test_share_that_is_a_linear_map_is_said(shares, epochs, said):
 
 
 def test_share_of_a_network_of_series_is_one_of_its_maps():
-    given = metrics() | {"path_shares": {"places": 1.0}, "bold": {"reads": "series"}}
+    given = metrics() | {"path_shares": {"focal": 1.0}, "bold": {"reads": "series"}}
     assert "100 % of the final model's score is a linear function of the stem's maps." in verdict(
         given, NAMES
     )
@@ -351,7 +351,7 @@ def test_interval_below_chance_is_no_evidence_of_an_effect(figures, who):
 
 
 def test_share_of_a_network_that_is_not_exported_is_said_to_be_its_own():
-    given = chosen("linear_svm", 0.04) | {"path_shares": {"places": 1.0}}
+    given = chosen("linear_svm", 0.04) | {"path_shares": {"focal": 1.0}}
     assert "100 % of the final network's score is a linear map." in verdict(given, NAMES)
 
 

@@ -2,7 +2,6 @@ import errno
 import json
 import resource
 import shutil
-import tempfile
 import zipfile
 from contextlib import contextmanager
 from dataclasses import replace
@@ -202,7 +201,7 @@ def test_folder_that_can_not_be_written_is_named(run, monkeypatch):
     def deny(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(tempfile, "TemporaryDirectory", deny)
+    monkeypatch.setattr(Path, "mkdir", deny)
     with pytest.raises(ExportError, match="bundle: found Permission denied; accepted: a place"):
         export_run(str(run), str(run.parent / "bundle"))
 

@@ -5,8 +5,8 @@ import pytest
 
 from fmnet.errors import RunError
 from fmnet.export.evidence import gather_evidence
-from fmnet.inference.exported_model import Choice
 from fmnet.inference.fields import MAX_LENGTH
+from fmnet.runs.final_models import Choice
 
 NETWORK = {"auc": 0.7, "auc_ci": [0.6, 0.8], "balanced_accuracy": 0.6}
 SVM = {"auc": 0.8, "auc_ci": [0.7, 0.9], "balanced_accuracy": 0.7}

@@ -20,12 +20,12 @@ import shutil
 from pathlib import Path
 import fmnet.export.place as place
 when, ending = sys.argv[3], int(sys.argv[4])
-rename, kill = Path.rename, lambda: os.kill(os.getpid(), ending)
-def renamed(path, to):
+replace, kill = Path.replace, lambda: os.kill(os.getpid(), ending)
+def replaced(path, to):
     if when == f"before {path.name}": kill()
-    rename(path, to)
+    replace(path, to)
     if when == f"after {path.name}": kill()
-Path.rename = renamed
+Path.replace = replaced
 def write(folder):
     (folder / "model.onnx").write_text("half")
     if when == "writing": kill()

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from fmnet.bold.settings import CleaningSettings
+from fmnet.bold.confounds import CleaningSettings
 from fmnet.errors import BundleError
 from fmnet.inference.bold_contract import (
     BoldContract,
@@ -25,6 +25,17 @@ CONTRACT = BoldContract(CleaningSettings(), ("alff", "seed:pcc=0,-52,26"), 2.2)
 def test_disk_and_back_is_identical(tmp_path, contract):
     write_contract(contract, tmp_path)
     assert read_contract(tmp_path) == contract
+
+
+def test_limit_of_an_earlier_bundle_is_not_lost(tmp_path):
+    contract = BoldContract(CleaningSettings(fd_threshold=0.4), ("alff",), 2.0)
+    write_contract(contract, tmp_path)
+    path = tmp_path / "bold.json"
+    path.write_text(path.read_text().replace("fd_threshold", "scrub_mm"))
+    assert read_contract(tmp_path) == contract
+    path.write_text(path.read_text().replace("0.4", "-1"))
+    with pytest.raises(BundleError, match=r"'cleaning\.scrub_mm' that is not"):
+        read_contract(tmp_path)
 
 
 def test_is_absent_where_maps_go_in(tmp_path):
@@ -52,9 +63,9 @@ def test_field_that_is_missing_or_wrong_is_named(tmp_path, change, found):
 
 
 def test_confounds_are_needed_for_regressors_and_for_scrubbing():
-    bare = CleaningSettings("none", scrub_mm=None)
+    bare = CleaningSettings("none", fd_threshold=None)
     assert not BoldContract(bare, (), 2.0).needs_confounds
-    assert BoldContract(replace(bare, scrub_mm=0.5), (), 2.0).needs_confounds
+    assert BoldContract(replace(bare, fd_threshold=0.5), (), 2.0).needs_confounds
     assert BoldContract(replace(bare, strategy="motion6"), (), 2.0).needs_confounds
 
 
@@ -71,7 +82,7 @@ def test_confounds_are_needed_for_regressors_and_for_scrubbing():
             "cleaned of drift and 6 motion parameters, high-pass filtered at 0.01 Hz",
         ),
         (
-            {"strategy": "none", "low_hz": None, "scrub_mm": 0.5},
+            {"strategy": "none", "low_hz": None, "fd_threshold": 0.5},
             "cleaned of drift, low-pass filtered at 0.1 Hz, without volumes of more than 0.5 mm "
             "framewise displacement",
         ),

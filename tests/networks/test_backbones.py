@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from fmnet.errors import ConfigError
 from fmnet.networks.backbones import build_densenet, build_resnet, build_small_cnn
 
 BUILDERS = [build_small_cnn, build_resnet, build_densenet]
@@ -35,8 +34,3 @@ def test_small_cnn_knows_where_a_blob_is():
     left[..., 2:5, 8:11, 8:11] = 1
     right[..., 28:31, 8:11, 8:11] = 1
     assert abs(network(left) - network(right)).item() > 1e-4
-
-
-def test_grid_too_small_is_refused():
-    with pytest.raises(ConfigError, match="a grid of 7 x 8 x 9 voxels, too small"):
-        build_densenet((1, 7, 8, 9))

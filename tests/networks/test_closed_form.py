@@ -3,7 +3,7 @@ import torch
 
 from fmnet.errors import ConfigError
 from fmnet.networks.backbones import build_small_cnn
-from fmnet.networks.closed_form import build_scale_space, path_shares
+from fmnet.networks.closed_form import build_scale_space, path_fractions
 
 SHAPE = (2, 9, 10, 11)
 
@@ -28,7 +28,7 @@ def images():
 
 def started(images, labels, parts, **settings):
     network = build_scale_space(SHAPE, **settings)
-    network.backbone.start(images, labels, parts)
+    network.backbone.fit(images, labels, parts)
     return network.eval()
 
 
@@ -55,7 +55,7 @@ def test_products_of_contrasts_count_where_only_they_differ(images, labels, part
     backbone = started(images, labels, parts, bands_mm=[[8.0, 24.0]]).backbone
     names = list(backbone.paths)
     spread = backbone.gate / backbone.gate.sum()
-    assert spread[names.index("channels")] + spread[names.index("pairs")] > 0.8
+    assert spread[names.index("contrast_products")] + spread[names.index("voxel_pairs")] > 0.8
 
 
 def test_gates_are_what_paths_reached_beyond_chance(images, labels, parts):
@@ -75,9 +75,9 @@ def test_gates_are_what_paths_reached_beyond_chance(images, labels, parts):
     error = 2 / 36**0.5
     assert first / (10 * second) == pytest.approx((2 - error) / (1 - error), rel=1e-3)
     assert (third, fourth) == (0, 0)
-    shares = path_shares(network)
-    assert list(shares) == ["places", "whole", "channels", "pairs"]
-    assert shares["places"] == pytest.approx((2 - error) / (3 - 2 * error), rel=1e-3)
+    shares = path_fractions(network)
+    assert list(shares) == ["focal", "distributed", "contrast_products", "voxel_pairs"]
+    assert shares["focal"] == pytest.approx((2 - error) / (3 - 2 * error), rel=1e-3)
     scores = unseen @ backbone.gate.detach() + backbone.bias.detach()
     assert scores[labels == 1].mean().item() == pytest.approx(-scores[labels == 0].mean().item())
 
@@ -122,16 +122,20 @@ def test_every_weight_gets_a_gradient(images, labels, parts):
 
 
 def test_one_contrast_has_no_products_of_contrasts():
-    assert list(build_scale_space((1, 9, 10, 11)).backbone.paths) == ["places", "whole", "pairs"]
+    assert list(build_scale_space((1, 9, 10, 11)).backbone.paths) == [
+        "focal",
+        "distributed",
+        "voxel_pairs",
+    ]
 
 
 def test_other_networks_have_no_paths():
-    assert path_shares(build_small_cnn((1, 33, 34, 35))) == {}
+    assert path_fractions(build_small_cnn((1, 33, 34, 35))) == {}
 
 
 def test_no_path_is_refused():
-    with pytest.raises(ConfigError, match="only 'channels' with a single contrast"):
-        build_scale_space((1, 9, 10, 11), paths=["channels"])
+    with pytest.raises(ConfigError, match="only 'contrast_products' with a single contrast"):
+        build_scale_space((1, 9, 10, 11), paths=["contrast_products"])
 
 
 def test_bands_the_wrong_way_round_are_refused():

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnet.networks.dual_regression import DualRegression, gauss_jordan_inverse, ridged_inverse
+from fmnet.networks.stems import DualRegression, gauss_jordan_inverse, ridged_inverse
 
 SHAPE = (7, 8, 9)
 
@@ -70,7 +70,7 @@ def test_nothing_is_left_to_be_learned(stem):
 
 
 def test_starts_from_the_networks_of_the_scans(stem, series):
-    stem.start([*series])
+    stem.fit([*series])
     assert not stem.networks[:, 0].any()
     inside = stem.networks[:, 1:].flatten(1)
     np.testing.assert_allclose(inside.std(dim=1), 1, rtol=1e-2)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from fmnet.networks.learned_seeds import LearnedSeeds
+from fmnet.networks.stems import LearnedSeeds
 
 SHAPE = (7, 8, 9)
 
@@ -63,7 +63,7 @@ def test_seeds_start_from_what_goes_together(stem):
         + 0.5 * torch.randn(40, *SHAPE, generator=generator)
         for _ in range(6)
     ]
-    stem.start(scans)
+    stem.fit(scans)
     r = np.corrcoef(stem.weight.detach().flatten(1), planted.flatten(1))[:3, 3:]
     assert sorted(r.argmax(axis=1)) == [0, 1, 2]
     assert r.max(axis=1).min() > 0.9

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from fmnet.networks.linear_map import build_linear, linear_network
+from fmnet.networks.backbones import build_linear, linear_network
 from fmnet.networks.rebuild import describe_builder, read_network, write_network
 
 SHAPE = (2, 7, 8, 9)

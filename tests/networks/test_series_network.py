@@ -5,20 +5,19 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from fmnet.training.stack import stack_networks
 
 from fmnet.inference.preparation import MIN_TRAINING_SHARE
 from fmnet.networks.backbones import build_small_cnn
-from fmnet.networks.closed_form import path_shares
-from fmnet.networks.programs import write_series_files
-from fmnet.networks.rebuild import describe_builder, read_network, write_network
+from fmnet.networks.closed_form import path_fractions
+from fmnet.networks.rebuild import describe_builder, read_network, write_network, write_series_files
 from fmnet.networks.series import (
+    VoxelStandard,
     build_dual_regression,
     build_frames,
     build_learned_seeds,
     build_temporal_filters,
 )
-from fmnet.networks.voxel_standard import VoxelStandard
-from fmnet.training.stack import stack_networks
 
 SHAPE = (9, 10, 11)
 SEEDS = partial(build_learned_seeds, n_seeds=2, bands_mm=[[8.0, 24.0]])
@@ -59,7 +58,7 @@ def scans(labels):
 def started(build, scans, labels, parts, **settings):
     torch.manual_seed(0)
     network = build((1, *SHAPE), **settings)
-    network.backbone.start_series(scans, labels, parts)
+    network.backbone.fit_series(scans, labels, parts)
     return network.eval()
 
 
@@ -96,7 +95,7 @@ def test_a_difference_in_connectivity_is_learned(scans, labels, parts):
     with torch.no_grad():
         scores = torch.cat([network(scan[None]) for scan in scans[18:]])
     assert scores[labels[18:] == 1].min() > scores[labels[18:] == 0].max()
-    assert list(path_shares(network)) == ["places", "whole"]
+    assert list(path_fractions(network)) == ["focal", "distributed"]
 
 
 @pytest.mark.parametrize("name", ["seeds", "filters", "regression"])
@@ -128,7 +127,7 @@ def test_scores_of_frames_are_averaged(scans, labels, parts):
 
 def test_frames_can_start_a_backbone(scans, labels, parts):
     network = started(FRAMES, scans, labels, parts, backbone="scale_space")
-    assert network.backbone.inner.paths["places"].weight.any()
+    assert network.backbone.inner.paths["focal"].weight.any()
 
 
 def test_maps_of_windows_are_averaged(scans, labels, parts):
@@ -146,16 +145,16 @@ def test_backbone_that_can_not_start_stays_random(scans, labels, parts):
     torch.manual_seed(0)
     network = REGRESSION((1, *SHAPE))
     before = {name: value.clone() for name, value in network.backbone.inner.state_dict().items()}
-    network.backbone.start_series(scans, labels, parts)
+    network.backbone.fit_series(scans, labels, parts)
     for name, value in network.backbone.inner.state_dict().items():
         torch.testing.assert_close(value, before[name], atol=0, rtol=0)
-    assert path_shares(network) == {}
+    assert path_fractions(network) == {}
 
 
 def test_a_start_from_equally_long_series_is_the_same(scans, labels, parts):
     equal = [scan[:30] for scan in scans]
     network = SEEDS((1, *SHAPE))
-    network.backbone.start(torch.stack(equal), labels, parts)
+    network.backbone.fit(torch.stack(equal), labels, parts)
     expected = started(SEEDS, equal, labels, parts).state_dict()
     for name, value in network.state_dict().items():
         torch.testing.assert_close(value, expected[name], atol=0, rtol=0)
@@ -222,5 +221,5 @@ def test_exported_it_scores_the_same_at_any_length(name, scans, labels, parts, t
     session.run(["score"], {"series": batch(1, 2).numpy()})
 
 
-def test_path_shares_are_found_without_paths_as_well():
-    assert path_shares(build_small_cnn((1, 33, 34, 35))) == {}
+def test_path_fractions_are_found_without_paths_as_well():
+    assert path_fractions(build_small_cnn((1, 33, 34, 35))) == {}

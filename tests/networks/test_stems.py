@@ -3,10 +3,15 @@ import pytest
 import torch
 
 from fmnet.errors import CohortError
-from fmnet.networks.dual_regression import DualRegression
-from fmnet.networks.learned_seeds import LearnedSeeds
-from fmnet.networks.stems import Frames, inverse_spread, networks_of, standardised
-from fmnet.networks.temporal_filters import TemporalFilters
+from fmnet.networks.stems import (
+    DualRegression,
+    Frames,
+    LearnedSeeds,
+    TemporalFilters,
+    inverse_sd,
+    networks_of,
+    standardised,
+)
 
 SHAPE = (7, 8, 9)
 BUILT = {
@@ -115,15 +120,15 @@ def test_gradients_of_weights_are_those_of_small_steps(name, series):
 @STEMS
 def test_start_reads_scans_one_at_a_time(name, scans, series):
     stem, other = BUILT[name](), BUILT[name]()
-    stem.start(OneAtATime(scans))
-    other.start(scans)
+    stem.fit(OneAtATime(scans))
+    other.fit(scans)
     torch.testing.assert_close(stem(series), other(series), atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["seeds", "regression"])
 def test_start_is_outside_empty(name, scans):
     stem = BUILT[name]()
-    stem.start(scans)
+    stem.fit(scans)
     weight = stem.weight if name == "seeds" else stem.networks
     assert not weight[:, 0].any()
     assert weight[:, 1:].all()
@@ -164,4 +169,4 @@ def test_courses_are_standardised(series):
 
 def test_rounding_is_no_spread():
     # a mean of 0.1 is not exact
-    assert not inverse_spread(torch.full((1, 1000, 1), 0.1)).any()
+    assert not inverse_sd(torch.full((1, 1000, 1), 0.1)).any()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from fmnet.networks.temporal_filters import FLOOR, TemporalFilters, band_passes
+from fmnet.networks.stems import FLOOR, TemporalFilters, band_passes
 
 SHAPE = (3, 4, 5)
 N_FREQUENCIES = 1000
@@ -93,7 +93,7 @@ def test_start_covers_the_band_in_which_scans_fluctuate():
         scans.append(30 * torch.fft.irfft(spectrum, n_volumes, dim=0))
         scans[-1][:, 0] = 0
     stem = TemporalFilters(3, 60)
-    stem.start(scans)
+    stem.fit(scans)
     peaks = response(stem.weight.detach().numpy()).argmax(1) * 0.5 / N_FREQUENCIES
     np.testing.assert_allclose(peaks, [0.05, 0.11, 0.17], atol=0.02)
 
@@ -101,5 +101,5 @@ def test_start_covers_the_band_in_which_scans_fluctuate():
 def test_start_without_any_fluctuation_leaves_the_whole_band():
     stem = TemporalFilters(3, 20)
     before = stem.weight.detach().clone()
-    stem.start([torch.zeros(30, *SHAPE)])
+    stem.fit([torch.zeros(30, *SHAPE)])
     torch.testing.assert_close(stem.weight.detach(), before, atol=0.02, rtol=0)

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.map_store import KEPT, MOTION, SCRUBBED
-from fmnet.bold.settings import CleaningSettings
 from fmnet.data.series import Series
 
 

@@ -34,7 +34,7 @@ def say(build_bold_study):
 
 
 def test_runs_their_cleaning_and_motion_are_said(say):
-    text = say(scrub_mm=0.5)
+    text = say(fd_threshold=0.5)
     assert "They are 40 preprocessed BOLD runs of task rest in MNI152 space, repetition" in text
     assert "Runs of one session make one scan." in text
     assert (
@@ -47,7 +47,7 @@ def test_runs_their_cleaning_and_motion_are_said(say):
 
 
 def test_network_of_series_is_not_said_to_read_maps(say):
-    text = say(shares={"places": 0.75, "channels": 0.25})
+    text = say(shares={"focal": 0.75, "contrast_products": 0.25})
     assert "The network read the cleaned series themselves, all volumes of a scan at once" in text
     assert "7 seeds, each a weight for every voxel" in text
     assert "The seeds are networks that group ICA found" in text

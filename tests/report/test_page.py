@@ -102,11 +102,11 @@ def test_methods_say_how_models_were_assessed(build_study, folds, said):
 
 def test_methods_say_what_of_the_network_is_linear(build_study):
     metrics = {"n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [0, 0], "models": {}}
-    metrics["path_shares"] = {"places": 0.5, "whole": 0.125, "pairs": 0.375}
+    metrics["path_shares"] = {"focal": 0.5, "distributed": 0.125, "voxel_pairs": 0.375}
     settings = {"network": {"_target_": "fmnet.networks.closed_form.build_scale_space"}}
     text = " ".join(methods_paragraphs(build_study().cohort, metrics, settings))
     assert "A 3D network (scale space) got its weights from the training scans" in text
-    assert "weights all over the brain 12 %, products of two places 38 %" in text
+    assert "weights all over the brain 12 %, products of two voxels 38 %" in text
     assert "62 % of the final network's score is a linear map." in text
 
 

@@ -6,9 +6,9 @@ from fmnet.report.runs import describe_runs
 
 
 def test_runs_are_described_group_by_group(build_bold_study):
-    bold = describe_runs(build_bold_study(scrub_mm=0.5).cohort, True, 40)
+    bold = describe_runs(build_bold_study(fd_threshold=0.5).cohort, True, 40)
     assert (bold["reads"], bold["window_volumes"], bold["task"]) == ("series", 40, "rest")
-    assert (bold["t_r"], bold["cleaning"]["scrub_mm"]) == (2.2, 0.5)
+    assert (bold["t_r"], bold["cleaning"]["fd_threshold"]) == (2.2, 0.5)
     both, (controls, patients) = bold["all"], bold["groups"]
     assert (both["n_scans"], both["n_runs"]) == (30, 40)
     assert [group["label"] for group in (controls, patients)] == ["HC", "FM"]

@@ -3,18 +3,18 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from fmnet.training.batches import SeriesDataModule, build_data
+from fmnet.training.datamodule import StackDataModule
+from fmnet.training.optimiser import Recipe
+from fmnet.training.scoring import score_scans
 from series_fixtures import SHAPE, make_series_cohort
 from training_fixtures import make_cohort, make_training
 
 from fmnet.errors import ConfigError
 from fmnet.networks.series import build_learned_seeds
 from fmnet.training.augmentation import Augmentation
-from fmnet.training.batches import SeriesDataModule, build_data
 from fmnet.training.compute import Compute, plan_compute
-from fmnet.training.datamodule import StackDataModule
 from fmnet.training.fit import fit_networks
-from fmnet.training.optimiser import Recipe
-from fmnet.training.scoring import score_scans
 
 BUILD = partial(build_learned_seeds, n_seeds=2, backbone="small_cnn")
 

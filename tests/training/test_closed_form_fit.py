@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 from cohort_fixtures import with_labels
+from fmnet.training.closed_form_fit import can_start, split_units, start_network
+from fmnet.training.optimiser import Recipe
 from training_fixtures import make_cohort, make_training
 
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.closed_form import build_scale_space
-from fmnet.training.closed_form_fit import can_start, split_units, start_network
 from fmnet.training.fit import fit_networks
-from fmnet.training.optimiser import Recipe
 
 BUILD = partial(build_scale_space, bands_mm=[[0.0, 12.0], [8.0, 24.0]])
 

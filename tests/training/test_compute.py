@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from fmnet.training.optimiser import Recipe
 from training_fixtures import make_cohort
 
 from fmnet.errors import ConfigError
@@ -12,7 +13,6 @@ from fmnet.networks.closed_form import build_scale_space
 from fmnet.training import compute
 from fmnet.training.augmentation import build_augmentation
 from fmnet.training.compute import Compute, count_processes, plan_compute
-from fmnet.training.optimiser import Recipe
 from fmnet.training.trainer import build_trainer
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from cohort_fixtures import with_labels
+from fmnet.training.optimiser import Recipe
+from fmnet.training.scoring import predict_scores
 from sklearn.metrics import roc_auc_score
 from training_fixtures import make_cohort, make_training
 
@@ -13,8 +15,6 @@ from fmnet.networks.backbones import build_densenet, build_resnet, build_small_c
 from fmnet.training.augmentation import Augmentation
 from fmnet.training.fit import fit_networks
 from fmnet.training.loggers import build_csv_logger, build_tensorboard_logger
-from fmnet.training.optimiser import Recipe
-from fmnet.training.scoring import predict_scores
 from fmnet.training.trainer import build_trainer
 
 ALL = np.arange(12)

@@ -4,6 +4,8 @@ from functools import partial
 import numpy as np
 import pytest
 from cohort_fixtures import list_cohort, with_labels
+from fmnet.training.fold import FoldTask, train_on_folds
+from fmnet.training.optimiser import Recipe
 
 from fmnet.data.folds import Fold
 from fmnet.data.grid import Grid
@@ -12,8 +14,6 @@ from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.closed_form import build_scale_space
 from fmnet.training.fit import Trainable
-from fmnet.training.fold import FoldTask, train_on_folds
-from fmnet.training.optimiser import Recipe
 from fmnet.training.scan_set import MapScans
 from fmnet.training.trainer import build_trainer
 

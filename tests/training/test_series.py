@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 import torch
+from fmnet.training.datamodule import Step
+from fmnet.training.scoring import score_scans
+from fmnet.training.series import RandomWindows, Volumes
 from series_fixtures import fitted_series, make_grid, make_series_cohort, write_series
 from torch import nn
 
 from fmnet.networks.backbones import ScoreNetwork
-from fmnet.training.datamodule import Step
 from fmnet.training.scan_set import SeriesScans
-from fmnet.training.scoring import score_scans
-from fmnet.training.series import RandomWindows, Volumes
 
 
 class FirstVolume(nn.Module):

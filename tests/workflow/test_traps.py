@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from fmnet.training.optimiser import Recipe
 from run_fixtures import study_settings
 from scipy.ndimage import affine_transform, gaussian_filter
 
@@ -34,7 +35,6 @@ from fmnet.evaluation.metrics import add_units
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.study import run_study
 from fmnet.synthetic.maps_cohort import write_cohort
-from fmnet.training.optimiser import Recipe
 from fmnet.training.scan_set import MapScans
 
 BASELINES = {

@@ -36,5 +36,10 @@ def test_contenders_are_the_recipe_its_ablations_and_plain_networks():
     assert all((one.preparation.fwhm_mm, one.recipe.max_epochs) == (8, 20) for one in plain)
     assert all(one.preparation.fwhm_mm == 0 for one in contenders.values())
     recipe = contenders.pop("recipe")
-    assert recipe.build_network.paths == ["places", "whole", "channels", "pairs"]
+    assert recipe.build_network.paths == [
+        "focal",
+        "distributed",
+        "contrast_products",
+        "voxel_pairs",
+    ]
     assert all(one != recipe for one in contenders.values())

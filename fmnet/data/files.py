@@ -1,0 +1,129 @@
+"""Write files and folders that appear under their name only once they are whole and on disk.
+
+Whatever ends the process, a name never stands for a part of a file or folder. Until it is whole,
+what is written has a name of its own beside it, ``.NAME-....part``. Permissions are those that the
+umask gives to any new file.
+"""
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+#: What a file is written from; text as UTF-8, a callable is given the open file.
+Content = bytes | memoryview | str | Callable[[IO[bytes]], object]
+
+
+def write_atomically(path: Path, content: Content) -> None:
+    """Write a file, in place of whatever has its name.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder has to be there.
+    content : bytes, str or callable
+        What it will hold; a callable writes it into the binary file that it is given.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the folder can't be written; what was there is there still.
+    """
+    with open_draft(path.parent, path.name) as draft:
+        if callable(content):
+            content(draft)
+        else:
+            draft.write(encoded(content) if isinstance(content, str) else content)
+        keep_draft(draft, path)
+
+
+def encoded(text: str) -> bytes:
+    """Encode text as files hold it; bytes of file names that are no text stay what they are."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def draft_path(path: Path) -> Path:
+    """Make up the name that a file or folder has until it is whole; no two processes share it."""
+    return path.with_name(f".{path.name}-{uuid.uuid4().hex}.part")
+
+
+@contextmanager
+def open_draft(folder: Path, name: str = "draft") -> Iterator[IO[bytes]]:
+    """Open a new file that is gone after the block unless `keep_draft` gives it its name.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it will lie; has to be there.
+    name : str
+        The name that it will have, as far as it is known already.
+    """
+    part = draft_path(folder / name)
+    try:
+        with part.open("x+b") as file:
+            yield file
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def keep_draft(draft: IO[Any], path: Path) -> None:
+    """Bring an open file to disk and give it its name, in place of whatever had it."""
+    draft.flush()
+    os.fsync(draft.fileno())
+    Path(draft.name).replace(path)
+
+
+@contextmanager
+def draft_folder(path: Path) -> Iterator[Path]:
+    """Make an empty folder that is gone after the block unless `keep_folder` gives it its name.
+
+    Parameters
+    ----------
+    path : Path
+        Where the folder will lie, which nothing is done to; the folders above it are made.
+    """
+    draft = draft_path(path)
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def keep_folder(draft: Path, path: Path) -> None:
+    """Bring all that is in a folder to disk and give the folder its name, which has to be free.
+
+    Raises
+    ------
+    OSError
+        If there is a file or a folder that isn't empty under that name.
+    """
+    for file in draft.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+    draft.replace(path)
+
+
+def why_not_written(error: OSError, folder: Path, n_bytes: int | None = None) -> str:
+    """Say why a file couldn't be written: what was found, for a `fmnet.errors.Fault`.
+
+    Parameters
+    ----------
+    error : OSError
+        What came of it.
+    folder : Path
+        Where it was to be written.
+    n_bytes : int, optional
+        How long it would have been.
+    """
+    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        return error.strerror or str(error)
+    free = shutil.disk_usage(folder).free if folder.exists() else 0
+    needed = "" if n_bytes is None else f"{n_bytes / 1e6:.1f} MB to write, "
+    return f"a full disk: {needed}{free / 1e6:.1f} MB free"

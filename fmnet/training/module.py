@@ -1,0 +1,237 @@
+"""The LightningModules: a network, its loss, optimiser, scheduler and metrics."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.func import functional_call, stack_module_state, vmap
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
+from torchmetrics import MetricCollection
+
+from fmnet.networks.backbones import ScoreNetwork
+from fmnet.networks.heads import Head, LossFunction
+from fmnet.networks.residual import learn_on_cpu
+from fmnet.training.data import Batch
+
+#: Parameters to an optimiser, as `functools.partial` of a class of ``torch.optim``.
+OptimizerBuilder = Callable[[Any], Optimizer]
+#: Optimiser to a scheduler of its learning rate, as a partial of a class of ``torch.optim``.
+SchedulerBuilder = Callable[[Optimizer], LRScheduler]
+State = dict[str, torch.Tensor]
+
+#: Schedulers that are stepped after each batch; the others after each epoch.
+PER_STEP = (OneCycleLR, CyclicLR)
+
+
+class ScoreModule(pl.LightningModule):
+    """One network in training; logs ``train/loss``, ``val/loss`` and the head's ``val/...``.
+
+    Parameters
+    ----------
+    network : ScoreNetwork
+        Scores scans: (B, C, X, Y, Z) to (B,).
+    optimizer : callable
+        See `OptimizerBuilder`.
+    scheduler : callable, optional
+        See `SchedulerBuilder`.
+    loss : callable, optional
+        In place of the head's own: ``(outputs, target)`` to a number for each scan, or to a mean.
+    balance : Tensor, optional
+        How the classes weigh in the loss, see `fmnet.networks.heads.Head.balance`.
+    batch_size : int
+        Images that are scored at once, for scans that come in many windows.
+    is_channels_last, is_compiled : bool
+        See `fmnet.training.compute.Compute`.
+    """
+
+    balance: torch.Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: OptimizerBuilder,
+        scheduler: SchedulerBuilder | None = None,
+        loss: LossFunction | None = None,
+        balance: torch.Tensor | None = None,
+        batch_size: int = 8,
+        is_channels_last: bool = False,
+        is_compiled: bool = False,
+    ) -> None:
+        super().__init__()
+        self.layout = torch.channels_last_3d if is_channels_last else torch.contiguous_format
+        self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.optimizer, self.scheduler, self.batch_size = optimizer, scheduler, batch_size
+        self.loss = copy.deepcopy(loss)  # which may hold weights or buffers of its own
+        if hasattr(self.loss, "reduction"):
+            self.loss.reduction = "none"  # type: ignore[union-attr]
+        self.register_buffer("balance", torch.ones(()) if balance is None else balance, False)
+        self.metrics = MetricCollection(self.head.metrics(), prefix="val/")
+        compute = self._compute_outputs
+        self._outputs = torch.compile(compute) if is_compiled else compute
+        settings = getattr(optimizer, "keywords", {})
+        self.save_hyperparameters(
+            {name: value for name, value in settings.items() if isinstance(value, int | float)}
+        )
+
+    @property
+    def head(self) -> Head:
+        """What turns the network's outputs into scores."""
+        head = self.network.head
+        assert isinstance(head, Head)
+        return head
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Compute what the head reads: (B, C, X, Y, Z) to (B, n_outputs)."""
+        outputs: torch.Tensor = self._outputs(image.contiguous(memory_format=self.layout))
+        return outputs
+
+    def on_fit_start(self) -> None:
+        """Choose how the network computes on this device."""
+        if self.device.type == "cpu":
+            learn_on_cpu(self.network)
+
+    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
+        """Return the mean loss of a batch."""
+        losses = self.scan_losses(self(batch["image"]), batch["label"])
+        loss = (losses * batch["weight"]).mean()
+        self._log("train/loss", loss.detach(), len(losses))
+        return loss
+
+    def validation_step(self, batch: Batch, _: int) -> torch.Tensor:
+        """Log loss and metrics of a batch, computed in float32; return the outputs of its scans."""
+        label = batch["label"]
+        with torch.autocast(self.device.type, enabled=False):
+            outputs = torch.cat([self(part) for part in batch["image"].split(self.batch_size)])
+            # a scan that comes in several windows counts by the mean of their outputs
+            outputs = outputs.unflatten(0, (len(label), -1)).mean(dim=1)
+            self._log("val/loss", self.scan_losses(outputs, label).mean(), len(label))
+            self.metrics.update(self.head(outputs), label)
+        self.log_dict(self.metrics, on_step=False, on_epoch=True, batch_size=len(label))
+        return outputs
+
+    def scan_losses(self, outputs: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Compute the loss of each scan, weighted by class: (B,)."""
+        return self.head.loss(outputs, label, self.balance, self.loss)
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimiser, and the scheduler where there is one."""
+        optimizer = self.optimizer(self.parameters())
+        if self.scheduler is None:
+            return optimizer
+        scheduler = self.scheduler(optimizer)
+        interval = "step" if isinstance(scheduler, PER_STEP) else "epoch"
+        found: dict[str, Any] = {"scheduler": scheduler, "interval": interval}
+        if monitor := monitored_by(self.scheduler):
+            found["monitor"] = monitor
+        return {"optimizer": optimizer, "lr_scheduler": found}
+
+    def _compute_outputs(self, image: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.network.outputs(image)  # type: ignore[operator]
+        return outputs
+
+    def _log(self, name: str, value: torch.Tensor, n: int) -> None:
+        is_shared = self.trainer.world_size > 1
+        self.log(name, value, on_step=False, on_epoch=True, batch_size=n, sync_dist=is_shared)
+
+
+def monitored_by(scheduler: SchedulerBuilder) -> str:
+    """Name the metric that a scheduler waits for; empty if for none."""
+    kind = getattr(scheduler, "func", scheduler)
+    if not (isinstance(kind, type) and issubclass(kind, ReduceLROnPlateau)):
+        return ""
+    return str(getattr(scheduler, "keywords", {}).get("monitor", "val/loss"))
+
+
+class NetworkStack(nn.Module):
+    """M networks side by side: (M, B, C, X, Y, Z) to outputs, (M, B, n), each on its own scans.
+
+    Their parameters are stacked along a new first axis, so that one operation serves all: a
+    convolution becomes a grouped one. What happens to one network doesn't depend on the others,
+    but for the rounding of sums and for dropout, whose draws they share.
+
+    Parameters
+    ----------
+    networks : list of ScoreNetwork
+        Alike but for their weights.
+    """
+
+    def __init__(self, networks: list[ScoreNetwork]) -> None:
+        super().__init__()
+        parameters, buffers = stack_module_state(networks)  # type: ignore[arg-type]
+        self.names, self.buffer_names = list(parameters), list(buffers)
+        self.stacked = nn.ParameterList(nn.Parameter(parameters[name]) for name in self.names)
+        for place, name in enumerate(self.buffer_names):
+            self.register_buffer(f"stacked_buffer_{place}", buffers[name])
+        form = copy.deepcopy(networks[0]).to("meta")
+        form.forward = form.outputs  # type: ignore[method-assign]
+        # In a tuple: a module without data must not move to the device with the rest.
+        self._form = (form,)
+        self.head = form.head
+
+    def train(self, mode: bool = True) -> "NetworkStack":
+        """Set training or evaluation mode, of the form that all networks share as well."""
+        self._form[0].train(mode)
+        return super().train(mode)
+
+    def outputs(self, image: torch.Tensor) -> torch.Tensor:
+        """Compute what the heads read: (M, B, C, X, Y, Z) to (M, B, n_outputs)."""
+        parameters = dict(zip(self.names, self.stacked, strict=True))
+        outputs: torch.Tensor = vmap(self._outputs_of_one, randomness="different")(
+            parameters, self._buffers_by_name(), image
+        )
+        return outputs
+
+    def state(self, index: int) -> State:
+        """Copy parameters and buffers of one network."""
+        both = dict(zip(self.names, self.stacked, strict=True)) | self._buffers_by_name()
+        return {name: values[index].detach().cpu().clone() for name, values in both.items()}
+
+    def _buffers_by_name(self) -> State:
+        found = (getattr(self, f"stacked_buffer_{n}") for n in range(len(self.buffer_names)))
+        return dict(zip(self.buffer_names, found, strict=True))
+
+    def _outputs_of_one(self, parameters: Any, buffers: Any, image: torch.Tensor) -> Any:
+        return functional_call(self._form[0], (parameters, buffers), (image,))
+
+
+class StackModule(ScoreModule):
+    """Networks side by side, each with the gradient of its own loss; batches have one more axis.
+
+    Callbacks and schedulers see one training where there are many, so that none can be served:
+    `fmnet.training.compute.plan_compute` refuses them. ``balance`` has shape (M, 1).
+    """
+
+    network: NetworkStack
+
+    def __init__(self, network: NetworkStack, *settings: Any, **more: Any) -> None:
+        super().__init__(network, *settings, **more)
+        self.step_losses: list[torch.Tensor] = []
+        self.step_sizes: list[int] = []
+
+    def on_fit_start(self) -> None:
+        """Leave networks as they are: what is fast for one alone is not for many."""
+
+    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
+        """Return the sum of the networks' mean losses: each gets the gradient of its own."""
+        every = self.scan_losses(self(batch["image"]), batch["label"]) * batch["weight"]
+        losses = every.mean(dim=1)  # (M, B) -> (M,)
+        self.step_losses.append(losses.detach())
+        self.step_sizes.append(every.shape[1])
+        return losses.sum()
+
+    def validation_step(self, batch: Batch, _: int) -> torch.Tensor:
+        """Return the outputs of a batch, computed in float32: (M, B, n_outputs)."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self(batch["image"])
+
+    def epoch_losses(self) -> torch.Tensor:
+        """Mean training loss over the scans of the epoch that ends, (M,); starts the next."""
+        sizes = torch.tensor(self.step_sizes, dtype=torch.float32)
+        losses = torch.stack(self.step_losses, dim=1).cpu() @ (sizes / sizes.sum())
+        self.step_losses.clear()
+        self.step_sizes.clear()
+        return losses

@@ -1,0 +1,151 @@
+"""What earlier versions wrote is read, or refused by a sentence that says what to write instead."""
+
+import pytest
+from hydra.utils import get_object
+
+from fmnet import earlier
+from fmnet.earlier import (
+    current_config,
+    current_name,
+    current_targets,
+    instead_of,
+)
+
+#: What configurations, documents, run folders and bundles of the first year named.
+NAMED_BEFORE = """
+fmnet.benchmark.corpus.run.Corpus
+fmnet.benchmark.haxby.Entrant
+fmnet.benchmark.haxby.Haxby
+fmnet.benchmark.noise.NoiseBenchmark
+fmnet.benchmark.permuting.PermutationSpeed
+fmnet.benchmark.power.contender.Contender
+fmnet.benchmark.power.power.PowerBenchmark
+fmnet.benchmark.predicting.Predicting
+fmnet.benchmark.preparing.Preparing
+fmnet.benchmark.reading.Reading
+fmnet.benchmark.rest.Contender
+fmnet.benchmark.rest.RestBenchmark
+fmnet.benchmark.setting.Setting
+fmnet.benchmark.stem_costs.StemCosts
+fmnet.benchmark.throughput.Throughput
+fmnet.benchmark.training.TrainingSpeed
+fmnet.benchmark.validity.measures.Coverage
+fmnet.benchmark.validity.measures.Optimism
+fmnet.benchmark.validity.measures.TypeOne
+fmnet.benchmark.validity.null_studies.NullNetwork
+fmnet.benchmark.validity.null_studies.Sentences
+fmnet.benchmark.validity.probabilities.Calibrated
+fmnet.benchmark.validity.validity.Validity
+fmnet.bold.bold_cohort.read_bold
+fmnet.bold.bold_cohort.read_synthetic_bold
+fmnet.bold.settings.CleaningSettings
+fmnet.bold.synthetic_design.BoldDesign
+fmnet.config.jobs.JobReport
+fmnet.data.bids.read_bids
+fmnet.data.folds.build_folds
+fmnet.data.folds.build_site_folds
+fmnet.data.folds_file.read_folds
+fmnet.data.image_table.read_image_table
+fmnet.data.injected.read_injected
+fmnet.data.synthetic.read_synthetic
+fmnet.deploy.preparation.PreparationSettings
+fmnet.networks.backbones.build_densenet
+fmnet.networks.backbones.build_resnet
+fmnet.networks.backbones.build_small_cnn
+fmnet.networks.series.build_dual_regression
+fmnet.networks.series.build_frames
+fmnet.networks.series.build_learned_seeds
+fmnet.networks.series.build_temporal_filters
+fmnet.networks.signature.build_scale_space
+fmnet.study.audit.audit.AuditPlan
+fmnet.study.baselines.connectivity.Connectivity
+fmnet.study.baselines.constant.Dummy
+fmnet.study.baselines.covariates.Columns
+fmnet.study.baselines.decoder.Frem
+fmnet.study.baselines.decoder.SpaceNet
+fmnet.study.baselines.estimator.Estimator
+fmnet.study.baselines.expression.Expression
+fmnet.study.baselines.linear.LinearSvm
+fmnet.study.baselines.linear.LogisticRidge
+fmnet.study.baselines.linear.ShrinkageLda
+fmnet.study.baselines.shortcuts.Coverage
+fmnet.study.baselines.shortcuts.FileGrid
+fmnet.study.baselines.shortcuts.Roughness
+fmnet.study.baselines.shortcuts.Scale
+fmnet.study.baselines.shortcuts.TemporalSnr
+fmnet.study.lockbox.LockBox
+fmnet.study.parts.Shard
+fmnet.study.permutation.PermutationPlan
+fmnet.study.sensitivity.learning_curve.LearningCurvePlan
+fmnet.study.sensitivity.reruns.SensitivityPlan
+fmnet.training.augmentation.build_augmentation
+fmnet.training.compute.Compute
+fmnet.training.loggers.build_csv_logger
+fmnet.training.loggers.build_mlflow_logger
+fmnet.training.loggers.build_tensorboard_logger
+fmnet.training.loggers.build_wandb_logger
+fmnet.training.recipe.Recipe
+fmnet.training.trainer.build_trainer
+fmnet.networks.linear_layer.build_linear
+fmnet.networks.linear_map.build_linear
+fmnet.networks.closed_form.build_scale_space
+"""
+
+
+@pytest.mark.parametrize("name", NAMED_BEFORE.split())
+def test_what_was_named_before_is_there(name):
+    assert callable(get_object(current_name(name)))
+
+
+def test_names_of_now_and_of_others_stay():
+    names = ["fmnet.study.run_study", "torch.nn.Linear", "fmnet.data.bids.read_bids", "x"]
+    assert list(map(current_name, names)) == names
+
+
+def test_targets_are_renamed_wherever_they_stand():
+    old, now = "fmnet.study.baselines.constant.Dummy", "fmnet.baselines.constant.Dummy"
+    node = {"a": [{"_target_": old, "name": old}], "_target_": 3}
+    assert current_targets(node) == {"a": [{"_target_": now, "name": old}], "_target_": 3}
+
+
+@pytest.fixture
+def tables(monkeypatch):
+    monkeypatch.setattr(
+        earlier, "RENAMED", {"cleaning.scrub_mm": "cleaning.fd", "models.*.share": "models.*.part"}
+    )
+    monkeypatch.setattr(
+        earlier, "REPLACED", {"task": "write trainer.*", "task=start": "leave it out", "a.b": "c"}
+    )
+    monkeypatch.setattr(earlier, "ADDED", {"loss": {"x": 1}, "cleaning.new": 0, "gone.new": 0})
+
+
+@pytest.mark.parametrize(
+    ("key", "options", "said"),
+    [
+        ("cleaning.scrub_mm", [], "write cleaning.fd, which it is called now"),
+        ("models.svm.share", [], "write models.svm.part, which it is called now"),
+        ("models.svm.share.deep", [], "write models.svm.part.deep, which it is called now"),
+        ("task.rate", [], "write trainer.*"),
+        ("task", ["start"], "leave it out"),
+        ("task", ["other"], "write trainer.*"),
+        ("a", [], ""),
+        ("models.svm.c", [], ""),
+    ],
+)
+def test_it_is_said_what_to_write_instead(tables, key, options, said):
+    assert instead_of(key, options) == said
+
+
+def test_settings_of_a_run_are_read_as_of_now(tables):
+    run = {
+        "cleaning": {"scrub_mm": 0.5, "_target_": "fmnet.deploy.quality.Reference"},
+        "models": {"svm": {"share": [1, 2], "c": 1}},
+        "seed": 3,
+    }
+    assert current_config(run) == {
+        "cleaning": {"fd": 0.5, "_target_": "fmnet.inference.quality.Reference", "new": 0},
+        "models": {"svm": {"part": [1, 2], "c": 1}},
+        "seed": 3,
+        "loss": {"x": 1},
+    }
+    assert run["cleaning"]["scrub_mm"] == 0.5, "what was given is changed"
