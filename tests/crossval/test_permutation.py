@@ -5,6 +5,7 @@ from unittest.mock import patch
 
 import pandas as pd
 import pytest
+from fmnet.training.optimiser import Recipe
 from run_fixtures import study_settings
 
 from fmnet.baselines.constant import Dummy
@@ -24,7 +25,6 @@ from fmnet.networks.closed_form import build_scale_space
 from fmnet.study import run_study
 from fmnet.training.compute import Compute
 from fmnet.training.fit import Trainable, fit_networks
-from fmnet.training.optimiser import Recipe
 from fmnet.training.trainer import build_trainer
 
 

@@ -5,6 +5,7 @@ from functools import partial
 
 import pandas as pd
 import pytest
+from fmnet.training.optimiser import Recipe
 from run_fixtures import study_settings
 
 from fmnet.baselines.covariates import Columns
@@ -18,8 +19,7 @@ from fmnet.inference.cli import main
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.inference.study_results import without_model
 from fmnet.study import run_study
-from fmnet.synthetic.maps_cohort import write_cohort
-from fmnet.training.optimiser import Recipe
+from fmnet.synthetic.maps import write_cohort
 
 
 @pytest.fixture(scope="module")
