@@ -127,8 +127,8 @@ def plan_compute(trainable: Trainable, compute: Compute, scans: ScanSet) -> Trai
         n_stacked = 1
         if device.type == "cuda" and not stacking_faults(trainable, network, shape, trainer):
             one = training_bytes(network.to("meta"), shape, trainable.batch_size)
-            room = PLANNED_FRACTION * free - (prepared if is_resident else 0)
-            n_stacked = max(1, min(LARGEST_STACK, int(room // one)))
+            resident = prepared if is_resident else 0
+            n_stacked = choose_stack(one, resident, free, LARGEST_STACK, PLANNED_FRACTION)
     elif n_stacked > 1 and (reasons := stacking_faults(trainable, network, shape, trainer)):
         accepted = "what each network can do without the others, for stacked networks"
         action = "set compute.n_stacked=1, or leave that out"
@@ -285,6 +285,21 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
+
+
+def choose_stack(one_training: int, cohort: int, free: int, largest: int, fraction: float) -> int:
+    """Say how many trainings fit beside the cohort in a fraction of the memory that is free.
+
+    Parameters
+    ----------
+    one_training, cohort, free : int
+        Bytes.
+    largest : int
+        No more than these.
+    fraction : float
+        Of the free memory that is planned with.
+    """
+    return max(1, min(largest, int((fraction * free - cohort) // one_training)))
 
 
 def check_device(

@@ -172,13 +172,10 @@ class NetworkStack(nn.Module):
         self._form = (form,)
         self.head = form.head
 
-    def train(self, mode: bool = True) -> "NetworkStack":
-        """Set training or evaluation mode, of the form that all networks share as well."""
-        self._form[0].train(mode)
-        return super().train(mode)
-
     def outputs(self, image: torch.Tensor) -> torch.Tensor:
         """Compute what the heads read: (M, B, C, X, Y, Z) to (M, B, n_outputs)."""
+        if self._form[0].training != self.training:  # Lightning sets the mode of what it knows
+            self._form[0].train(self.training)
         parameters = dict(zip(self.names, self.stacked, strict=True))
         outputs: torch.Tensor = vmap(self._outputs_of_one, randomness="different")(
             parameters, self._buffers_by_name(), image

@@ -32,5 +32,5 @@ def test_all_that_shared_trainings_can_not_do_is_refused_at_once():
 
 
 def test_step_that_leaves_processes_without_scans_is_refused():
-    with pytest.raises(ConfigError, match=r"task\.batch_size: found 2; accepted: at least 3"):
+    with pytest.raises(ConfigError, match=r"batch_size: found 2; accepted: at least 3"):
         check(3, batch_size=2)

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from fmnet.training.optimiser import Recipe
 from run_fixtures import study_settings
 
 from fmnet import study as study_module
@@ -26,6 +25,7 @@ from fmnet.runs.run_files import SUMS, UNKNOWN, check_run_files
 from fmnet.study import run_study
 from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.loggers import build_mlflow_logger
+from fmnet.training.trainer import CPU_TRAINER
 
 #: Names that are formulas to matplotlib and tags to a browser.
 GROUPS = ("FM$_x", "<script>alert(1)</script>")
@@ -41,8 +41,8 @@ def light_settings(root, run_dir, **changes) -> dict:
         "cohort": replace(listing, scans=scans, labels=Labels("group", *GROUPS)),
         "preparation": PreparationSettings(voxel_size_mm=12, fwhm_mm=0.0),
         "folds": partial(build_folds, n_splits=2, n_repeats=1, inner_splits=2, seed=0),
-        "network": partial(build_scale_space, voxel_size_mm=12, paths=["focal"]),
-        "task": Recipe(max_epochs=0),
+        "network": partial(build_scale_space, voxel_size_mm=12, paths=["places"]),
+        "trainer": partial(CPU_TRAINER, max_epochs=0),
         "baselines": {"linear_svm": LinearSvm(fwhm_mm=(0.0,), c=(1.0,))},
         "permutation": PermutationPlan(2),
     }

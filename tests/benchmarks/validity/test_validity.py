@@ -11,14 +11,12 @@ from fmnet.baselines.linear import LinearSvm
 from fmnet.errors import ConfigError
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.closed_form import build_scale_space
-from fmnet.training.optimiser import Recipe
 
 
 @pytest.fixture
 def null_network():
     return NullNetwork(
         partial(build_scale_space, voxel_size_mm=12),
-        Recipe(max_epochs=0),
         PreparationSettings(voxel_size_mm=12),
         {"linear_svm": LinearSvm(fwhm_mm=(0.0,), c=(0.1,))},
         n_cohorts=1,
