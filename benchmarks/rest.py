@@ -83,7 +83,7 @@ class RestBenchmark:
     couplings : list of float
         Differences, FM minus HC, of the correlation between default mode and salience.
     motion_effect : float
-        How many between-person SDs more FM moves, in all cohorts.
+        How many between-subject SDs more FM moves, in all cohorts.
     n_subjects, n_volumes, voxel_size_mm
         See `fmnet.synthetic.design.BoldDesign`.
     cleaning : CleaningSettings

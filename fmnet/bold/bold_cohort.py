@@ -41,7 +41,7 @@ def read_bold(
     on_fault: OnFault = "raise",
     entities: Mapping[str, str | int] | None = None,
 ) -> Listing:
-    """List the runs of an fMRIPrep folder; all runs of a person and session are one scan.
+    """List the runs of an fMRIPrep folder; all runs of a subject and session are one scan.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def _build_store(folder: Path, grid: Grid, min_coverage: float, **settings: Any)
 
 
 def _group(runs: Sequence[PreprocessedRun]) -> dict[str, tuple[PreprocessedRun, ...]]:
-    """Put the runs of each person and session together, in the order that they are named."""
+    """Put the runs of each subject and session together, in the order that they are named."""
     scans: dict[str, tuple[PreprocessedRun, ...]] = {}
     for run in runs:
         session = f"_ses-{run.session}" if run.session else ""

@@ -149,10 +149,10 @@ def _write_whole(
     """Write next to `folder` and rename, so that the name appears only once all is there."""
     values, pattern = _read_all(scans, template, grid)
     planted = plant(values, pattern, [group == PLANTED for group in groups], amplitude)
-    people = [scan.participant_id for scan in scans]
+    ids = [scan.participant_id for scan in scans]
     files = [f"{scan.scan_id}.nii.gz" for scan in scans]
-    images = pd.DataFrame({"participant_id": people, "path": files})
-    participants = pd.DataFrame({"participant_id": people, "group": groups})
+    images = pd.DataFrame({"participant_id": ids, "path": files})
+    participants = pd.DataFrame({"participant_id": ids, "group": groups})
     try:
         with draft_folder(folder) as part:
             for scan, row in zip(scans, planted, strict=True):
