@@ -25,9 +25,9 @@ from fmnet.export.run_scans import read_raw
 from fmnet.inference.bold import describe_run
 from fmnet.inference.bold_contract import BoldContract, read_contract
 from fmnet.inference.calibration import Calibration, read_calibration
-from fmnet.inference.series_preparation import (
-    AnyPreparation,
-    read_any_preparation,
+from fmnet.inference.preparation import (
+    Preparation,
+    read_preparation,
 )
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network
@@ -131,7 +131,7 @@ class ReadFinal:
     name: str
     title: str
     network: ScoreNetwork
-    preparation: AnyPreparation
+    preparation: Preparation
     calibration: Calibration
 
     def scores(self, scans: ScanSet, rows: Rows) -> FoldScores:
@@ -153,7 +153,7 @@ def read_finals(folder: Path, trusted: tuple[str, ...]) -> list[ReadFinal]:
 def _read_final(place: Path, trusted: tuple[str, ...]) -> ReadFinal:
     record, (network, _) = read_record(place), read_network(place, trusted)
     calibration = read_calibration(place / "calibration.json")
-    parts = (network, read_any_preparation(place), calibration)
+    parts = (network, read_preparation(place), calibration)
     return ReadFinal(record["model"], record["title"], *parts)
 
 
@@ -217,9 +217,7 @@ def _cohort_table(folder: Path) -> pd.DataFrame:
     return table[table["used"].isin([TRAIN, BOX])]
 
 
-def _load(
-    folder: Path, table: pd.DataFrame, preparation: AnyPreparation, store_dir: str
-) -> ScanSet:
+def _load(folder: Path, table: pd.DataFrame, preparation: Preparation, store_dir: str) -> ScanSet:
     """Read everybody's scans again, onto the grid that the final model knows."""
     training, contract = read_record(folder / NETWORK_FOLDER), read_contract(folder)
     scans = tuple(

@@ -13,7 +13,7 @@ from fmnet.earlier import current_paths
 from fmnet.evaluation.conclusions import is_corrected
 from fmnet.inference.bold_contract import cleaning_words
 from fmnet.inference.model_card import linear_sentence, percent
-from fmnet.inference.series_preparation import MAPS, SERIES
+from fmnet.inference.preparation import MAPS, SERIES
 from fmnet.report.sentences import count, name_of
 
 AUTHORS = "to be written by the authors"
