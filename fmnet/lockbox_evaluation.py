@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 
 from fmnet.baselines.base import Baseline, FoldScores, score_fold
-from fmnet.bold.map_store import MapStore
 from fmnet.bold.maps import parse_maps
+from fmnet.bold.scan_maps import ScanMaps
 from fmnet.crossval.fold_loop import fold_rows
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold, build_inner_folds
 from fmnet.data.listing import Labels, Listing
 from fmnet.data.scans import FILE_SEPARATOR, Scan
+from fmnet.data.store import ArrayStore
 from fmnet.data.tables import read_table_file
 from fmnet.errors import Fault, RunError
 from fmnet.evaluation.evaluate import study_metrics
@@ -24,9 +25,9 @@ from fmnet.export.run_scans import read_raw
 from fmnet.inference.bold import describe_run
 from fmnet.inference.bold_contract import BoldContract, read_contract
 from fmnet.inference.calibration import Calibration, read_calibration
-from fmnet.inference.series_preparation import (
-    AnyPreparation,
-    read_any_preparation,
+from fmnet.inference.preparation import (
+    Preparation,
+    read_preparation,
 )
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network
@@ -130,7 +131,7 @@ class ReadFinal:
     name: str
     title: str
     network: ScoreNetwork
-    preparation: AnyPreparation
+    preparation: Preparation
     calibration: Calibration
 
     def scores(self, scans: ScanSet, rows: Rows) -> FoldScores:
@@ -152,7 +153,7 @@ def read_finals(folder: Path, trusted: tuple[str, ...]) -> list[ReadFinal]:
 def _read_final(place: Path, trusted: tuple[str, ...]) -> ReadFinal:
     record, (network, _) = read_record(place), read_network(place, trusted)
     calibration = read_calibration(place / "calibration.json")
-    parts = (network, read_any_preparation(place), calibration)
+    parts = (network, read_preparation(place), calibration)
     return ReadFinal(record["model"], record["title"], *parts)
 
 
@@ -216,9 +217,7 @@ def _cohort_table(folder: Path) -> pd.DataFrame:
     return table[table["used"].isin([TRAIN, BOX])]
 
 
-def _load(
-    folder: Path, table: pd.DataFrame, preparation: AnyPreparation, store_dir: str
-) -> ScanSet:
+def _load(folder: Path, table: pd.DataFrame, preparation: Preparation, store_dir: str) -> ScanSet:
     """Read everybody's scans again, onto the grid that the final model knows."""
     training, contract = read_record(folder / NETWORK_FOLDER), read_contract(folder)
     scans = tuple(
@@ -242,8 +241,8 @@ def _load(
     )
     if contract is not None:
         listing = _from_runs(listing, contract, read_raw(folder))
-    store = listing.build_store(Path(store_dir), preparation.grid, preparation.min_coverage)
-    cohort = open_cohort(listing, store)
+    recipe = listing.recipe(preparation.grid, preparation.min_coverage)
+    cohort = open_cohort(listing, ArrayStore(Path(store_dir), recipe))
     return MapScans(cohort, cohort.values(), series=cohort.series)
 
 
@@ -254,8 +253,8 @@ def _from_runs(listing: Listing, contract: BoldContract, raw: Path | None) -> Li
         for scan in listing.scans
     }
     names = tuple(recipe.name for recipe in parse_maps(contract.maps))
-    build = partial(MapStore, cleaning=contract.cleaning, maps=contract.maps, runs=runs)
-    return replace(listing, contrasts=names, build_store=build)
+    build = partial(ScanMaps, cleaning=contract.cleaning, maps=contract.maps, runs=runs)
+    return replace(listing, contrasts=names, recipe=build)
 
 
 def _box_fold(cohort: Cohort, box: set[str], inner_splits: int, seed: int) -> Fold:

@@ -37,6 +37,7 @@ from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold
 from fmnet.data.listing import Listing
 from fmnet.data.participants import read_participants
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import Fault, RunError
 from fmnet.evaluation.audit import AuditPlan
@@ -200,7 +201,7 @@ def run_study(
         folder / "logs",
     )
     n_jobs = count_processes(compute, built)
-    store = cohort.build_store(Path(store_dir), grid, preparation.min_coverage)
+    store = ArrayStore(Path(store_dir), cohort.recipe(grid, preparation.min_coverage))
     opened = set_aside(open_cohort(cohort, store, n_jobs), lockbox, seed)
     if shuffle_labels:
         opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))

@@ -52,7 +52,8 @@ from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.files import write_atomically
 from fmnet.data.folds import build_folds
-from fmnet.data.store import ScanStore
+from fmnet.data.maps import MapsOnGrid
+from fmnet.data.store import ArrayStore
 from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
 from fmnet.evaluation.comparison import study_aucs
@@ -231,7 +232,7 @@ class NullNetwork:
         listing = read_synthetic(
             folder / "cohort", self.n_subjects, 0.0, voxel_size_mm=self.voxel_size_mm, seed=seed
         )
-        store = ScanStore(folder / "store", build_grid(self.voxel_size_mm))
+        store = ArrayStore(folder / "store", MapsOnGrid(build_grid(self.voxel_size_mm)))
         return open_cohort(listing, store)
 
     def say(self, path: Path, seed: int) -> dict[str, Any]:

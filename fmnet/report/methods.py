@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from fmnet.bold.confounds import CleaningSettings
-from fmnet.bold.map_store import KEPT, MOTION, SCRUBBED
+from fmnet.bold.scan_maps import KEPT, MOTION, SCRUBBED
 from fmnet.data.cohort import Cohort
-from fmnet.data.store import StoredScan
+from fmnet.data.maps import StoredScan
 from fmnet.earlier import current_paths
 from fmnet.evaluation.conclusions import is_corrected
 from fmnet.inference.bold_contract import cleaning_words
 from fmnet.inference.model_card import linear_sentence, percent
-from fmnet.inference.series_preparation import MAPS, SERIES
+from fmnet.inference.preparation import MAPS, SERIES
 from fmnet.report.sentences import count, name_of
 
 AUTHORS = "to be written by the authors"
