@@ -20,7 +20,7 @@ from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.runs.fold_checkpoints import Shard
 from fmnet.study import run_study
-from fmnet.synthetic.maps_cohort import read_synthetic
+from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.compute import Compute
 from fmnet.training.fit import ADAMW
 from fmnet.training.loggers import build_csv_logger

@@ -35,7 +35,7 @@ from fmnet.data.listing import Listing, build_listing
 from fmnet.data.scans import MapTable
 from fmnet.data.store import ScanStore
 from fmnet.errors import FmnetError
-from fmnet.synthetic.maps_cohort import SPACE
+from fmnet.synthetic.cohort_folder import SPACE
 
 
 def ask_predict(materials: Materials, case: Case, given: Any, folder: Path) -> Answer:

@@ -18,8 +18,8 @@ from fmnet.data.store import ScanStore, StoredScan
 from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import CohortError, ConfigError, Fault, VolumeError
+from fmnet.synthetic.design import Design, draw_people
 from fmnet.synthetic.maps import draw_maps
-from fmnet.synthetic.maps_design import Design, draw_people
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,7 +58,7 @@ from fmnet.data.template import build_grid
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.runs.run_folder import versions
-from fmnet.synthetic.maps_cohort import read_synthetic
+from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.compute import Compute, count_processes
 from fmnet.training.fit import Trainable
 from fmnet.training.scan_set import ScanSet, read_scans

@@ -21,8 +21,6 @@ from fmnet.data.scans import MapTable
 from fmnet.data.store import ScanSource
 from fmnet.data.tables import normal_text, read_table_file, subject_key
 from fmnet.errors import CohortError, Fault
-from fmnet.synthetic.bold_cohort_files import provide_bold_cohort
-from fmnet.synthetic.bold_design import BoldDesign, Task
 
 #: What the one row of each scan is called while people and labels are checked.
 RUN = "BOLD run"
@@ -113,60 +111,6 @@ def read_bold(
             "raw": None if raw is None else str(Path(raw).absolute()),
         },
     )
-
-
-def read_synthetic_bold(
-    root: str | Path,
-    n_subjects: int = 60,
-    task: Task = "rest",
-    n_volumes: int = 150,
-    t_r: float = 2.0,
-    voxel_size_mm: int = 12,
-    n_runs: int = 1,
-    coupling: float = 0.3,
-    coupling_sd: float = 0.15,
-    task_effect: float = 0.0,
-    motion_effect: float = 0.0,
-    n_sites: int = 1,
-    seed: int = 0,
-    cleaning: CleaningSettings | None = None,
-    maps: Sequence[str] = ("alff", "falff", "reho"),
-    on_fault: OnFault = "raise",
-) -> Listing:
-    """Make a synthetic cohort of BOLD runs, or take the one made before from the same knobs.
-
-    Parameters
-    ----------
-    root : Path
-        Cohorts lie below it, each in a folder of its own, named after a hash of the knobs.
-    n_subjects, task, n_volumes, t_r, voxel_size_mm, n_runs, coupling, coupling_sd
-        See `fmnet.synthetic.bold_design.BoldDesign`.
-    task_effect, motion_effect, n_sites, seed
-        See there too.
-    cleaning, maps, on_fault
-        See `read_bold`.
-
-    Raises
-    ------
-    CohortError
-        If knobs are out of range, all of them in one report, or the folder can't be written.
-    """
-    design = BoldDesign(
-        n_subjects=n_subjects,
-        task=task,
-        n_volumes=n_volumes,
-        t_r=t_r,
-        voxel_size_mm=voxel_size_mm,
-        n_runs=n_runs,
-        coupling=coupling,
-        coupling_sd=coupling_sd,
-        task_effect=task_effect,
-        motion_effect=motion_effect,
-        n_sites=n_sites,
-        seed=seed,
-    )
-    folder = provide_bold_cohort(Path(root), design)
-    return read_bold(folder, cleaning=cleaning, maps=maps, on_fault=on_fault)
 
 
 def _build_store(folder: Path, grid: Grid, min_coverage: float, **settings: Any) -> ScanSource:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +22,7 @@ from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import CohortError, Fault, FmnetError, VolumeError
+from fmnet.synthetic.effects import Effect, unit_rms
 from fmnet.types import Count, Seed, VoxelSize
 
 #: Part of every folder name: raise it when the same input would give other maps.
@@ -100,15 +100,13 @@ def read_injected(
 def plant(
     values: FloatArray, pattern: FloatArray, is_planted: list[bool], amplitude: float
 ) -> FloatArray:
-    """Add a pattern, (V,), to the maps of some people, values (N, V), NaN where missing."""
+    """Add a pattern, (V,), to the maps of some subjects, values (N, V), NaN where missing."""
     present = np.isfinite(values)
     count = np.maximum(present.sum(axis=0), 1)
     deviation = np.where(present, values - np.where(present, values, 0).sum(axis=0) / count, 0)
-    spread = np.sqrt((deviation**2).sum(axis=0) / count)
-    known = np.nan_to_num(pattern)
-    scaled = known / math.sqrt(float(np.mean(known**2)))
-    chosen = np.array(is_planted)[:, None]
-    return np.asarray(values + chosen * (amplitude * spread * scaled)[None], dtype=np.float32)
+    noise_sd = np.sqrt((deviation**2).sum(axis=0) / count)
+    effect = Effect(unit_rms(np.nan_to_num(pattern))[None], amplitude, noise_sd)
+    return effect.plant(values, is_planted).astype(np.float32)
 
 
 def _table_faults(
@@ -131,8 +129,8 @@ def _digest(
     scans: list[Scan], groups: list[str], template: Path, amplitude: float, voxel_size_mm: int
 ) -> str:
     digest = hashlib.sha256()
-    knobs = [INJECTED_FORMAT, groups, float(amplitude), voxel_size_mm]
-    digest.update(json.dumps(knobs).encode())
+    parameters = [INJECTED_FORMAT, groups, float(amplitude), voxel_size_mm]
+    digest.update(json.dumps(parameters).encode())
     faults: list[Fault] = []
     for file in (template, *(scan.files[0] for scan in scans)):
         try:

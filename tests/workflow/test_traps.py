@@ -34,7 +34,7 @@ from fmnet.evaluation.findings import all_findings
 from fmnet.evaluation.metrics import add_units
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.study import run_study
-from fmnet.synthetic.maps_cohort import write_cohort
+from fmnet.synthetic.maps import write_cohort
 from fmnet.training.scan_set import MapScans
 from fmnet.training.trainer import CPU_TRAINER
 

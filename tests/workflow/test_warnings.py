@@ -18,7 +18,7 @@ from fmnet.inference.cli import main
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.inference.study_results import without_model
 from fmnet.study import run_study
-from fmnet.synthetic.maps_cohort import write_cohort
+from fmnet.synthetic.maps import write_cohort
 from fmnet.training.trainer import CPU_TRAINER
 
 

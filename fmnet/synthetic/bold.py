@@ -1,58 +1,117 @@
 """Synthetic BOLD cohorts: a tree as fMRIPrep leaves it, with a known truth; nobody was scanned."""
 
-import json
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.random import SeedSequence
+from numpy.random import Generator, SeedSequence
 
-from fmnet.data.bids import SYNTHETIC_MARK
+from fmnet.bold.bold_cohort import read_bold
+from fmnet.bold.confounds import CleaningSettings
+from fmnet.data.listing import Listing, OnFault
 from fmnet.data.nifti import write_series, write_volume
 from fmnet.data.tables import write_table
 from fmnet.data.volume import Volume
-from fmnet.synthetic.bold_anatomy import Anatomy, build_anatomy
-from fmnet.synthetic.bold_confounds import build_confounds
-from fmnet.synthetic.bold_design import BOLD_COHORT_FORMAT, BoldDesign
-from fmnet.synthetic.bold_networks import (
+from fmnet.synthetic.bold_brain import (
     FIRST,
     NETWORKS,
     SECOND,
+    Anatomy,
+    build_anatomy,
     group_correlations,
     network_maps,
 )
-from fmnet.synthetic.bold_run import Person, SyntheticRun, draw_person, draw_run
-from fmnet.synthetic.maps_cohort import COLUMNS, DESCRIPTION, SPACE
-from fmnet.synthetic.maps_design import Design, draw_people
-from fmnet.synthetic.whole_folder import provide_folder
+from fmnet.synthetic.bold_run import (
+    Person,
+    SyntheticRun,
+    build_confounds,
+    draw_person,
+    draw_run,
+)
+from fmnet.synthetic.cohort_folder import SPACE, dataset_description, provide_cohort, write_json
+from fmnet.synthetic.design import BOLD_COHORT_FORMAT, BoldDesign, Design, Task, draw_people
 
-#: Spread of the sites' thermal noise, as SD of its logarithm.
-SITE_SPREAD = 0.15
+#: SD of the logarithm of the sites' thermal noise.
+SITE_SD = 0.15
 
 README = """SYNTHETIC DATA: made by fmnet's random number generator; nobody was scanned.
 
-For trying out and testing fmnet. What differs between the groups is what the knobs in
+For trying out and testing fmnet. What differs between the groups is what the parameters in
 dataset_description.json say, and nothing else. Nothing here says anything about fibromyalgia.
 
 sub-*/func/  BOLD runs, brain masks and confounds, named and laid out as fMRIPrep does
-truth/       networks; correlations of their time courses in each group; what each person drew
+truth/       networks; correlations of their time series in each group; what each person drew
 
-The same knobs give the same data.
+The same parameters give the same data.
 """
 
 
-def write_bold_cohort(root: str | Path, **knobs: Any) -> Path:
+def read_synthetic_bold(
+    root: str | Path,
+    n_subjects: int = 60,
+    task: Task = "rest",
+    n_volumes: int = 150,
+    t_r: float = 2.0,
+    voxel_size_mm: int = 12,
+    n_runs: int = 1,
+    coupling: float = 0.3,
+    coupling_sd: float = 0.15,
+    task_effect: float = 0.0,
+    motion_effect: float = 0.0,
+    n_sites: int = 1,
+    seed: int = 0,
+    cleaning: CleaningSettings | None = None,
+    maps: Sequence[str] = ("alff", "falff", "reho"),
+    on_fault: OnFault = "raise",
+) -> Listing:
+    """Make a synthetic cohort of BOLD runs, or take the one made before from the same parameters.
+
+    Parameters
+    ----------
+    root : Path
+        Cohorts lie below it, each in a folder of its own, named after a hash of the parameters.
+    n_subjects, task, n_volumes, t_r, voxel_size_mm, n_runs, coupling, coupling_sd
+        See `fmnet.synthetic.design.BoldDesign`.
+    task_effect, motion_effect, n_sites, seed
+        See there too.
+    cleaning, maps, on_fault
+        See `fmnet.bold.bold_cohort.read_bold`.
+
+    Raises
+    ------
+    CohortError
+        If parameters are out of range, all of them in one report, or the folder can't be written.
+    """
+    design = BoldDesign(
+        n_subjects=n_subjects,
+        task=task,
+        n_volumes=n_volumes,
+        t_r=t_r,
+        voxel_size_mm=voxel_size_mm,
+        n_runs=n_runs,
+        coupling=coupling,
+        coupling_sd=coupling_sd,
+        task_effect=task_effect,
+        motion_effect=motion_effect,
+        n_sites=n_sites,
+        seed=seed,
+    )
+    folder = provide_bold_cohort(Path(root), design)
+    return read_bold(folder, cleaning=cleaning, maps=maps, on_fault=on_fault)
+
+
+def write_bold_cohort(root: str | Path, **parameters: Any) -> Path:
     """Write a synthetic BOLD cohort as fMRIPrep would leave it.
 
     Parameters
     ----------
     root : str or Path
         The folder to make; may be empty, or hold the same cohort, which is then left as it is.
-    **knobs
-        See `fmnet.synthetic.bold_design.BoldDesign`; those left out or None keep their default.
+    **parameters
+        See `fmnet.synthetic.design.BoldDesign`; those left out or None keep their default.
 
     Returns
     -------
@@ -62,21 +121,21 @@ def write_bold_cohort(root: str | Path, **knobs: Any) -> Path:
     Raises
     ------
     CohortError
-        If knobs are out of range, or the folder holds anything else or can't be written.
+        If parameters are out of range, or the folder holds anything else or can't be written.
     """
-    given = {name: value for name, value in knobs.items() if value is not None}
+    given = {name: value for name, value in parameters.items() if value is not None}
     return _provide(Path(root), BoldDesign(**given), 1)
 
 
 def provide_bold_cohort(root: str | Path, design: BoldDesign, n_jobs: int = 1) -> Path:
-    """Make a synthetic BOLD cohort below `root`, or take the one made before from the same knobs.
+    """Make a synthetic BOLD cohort below `root`, or take one made before from the same parameters.
 
     Parameters
     ----------
     root : str or Path
-        Cohorts lie below it, each in a folder of its own, named after a hash of the knobs.
+        Cohorts lie below it, each in a folder of its own, named after a hash of the parameters.
     design : BoldDesign
-        The knobs.
+        What it is made of.
     n_jobs : int
         Processes, as joblib takes them; the data are the same however many there are.
 
@@ -95,29 +154,24 @@ def run_names(design: BoldDesign, participant_id: str) -> list[str]:
 
 
 def _provide(root: Path, design: BoldDesign, n_jobs: int) -> Path:
-    write = partial(_write_tree, design=design, n_jobs=n_jobs)
-    return provide_folder(root, write, partial(_is_same, design=design))
+    description = dataset_description(
+        "Synthetic BOLD in the layout of fMRIPrep; nobody was scanned.",
+        BOLD_COHORT_FORMAT,
+        design.parameters,
+    )
+
+    def files_of(participant_id: str) -> list[str]:
+        kinds = f"space-{SPACE}_desc-preproc_bold.nii.gz", "desc-confounds_timeseries.tsv"
+        names = run_names(design, participant_id)
+        return [f"{participant_id}/func/{name}_{kind}" for name in names for kind in kinds]
+
+    def write(folder: Path) -> pd.DataFrame:
+        return _write_people(folder, design, n_jobs)
+
+    return provide_cohort(root, description, README, files_of, write)
 
 
-def _is_same(root: Path, design: BoldDesign) -> bool:
-    """Tell whether the folder holds this very cohort, finished and complete."""
-    try:
-        stated = json.loads((root / DESCRIPTION).read_text(encoding="utf-8"))
-        table = pd.read_csv(root / "participants.tsv", sep="\t", dtype=str)
-    except (OSError, ValueError):
-        return False
-    ids = [str(person) for person in table.get("participant_id", ())]
-    files = [
-        root / person / "func" / f"{name}_{kind}"
-        for person in ids
-        for name in run_names(design, person)
-        for kind in (f"space-{SPACE}_desc-preproc_bold.nii.gz", "desc-confounds_timeseries.tsv")
-    ]
-    complete = len(ids) == design.n_subjects and all(path.is_file() for path in files)
-    return bool(stated == _description(design)) and complete
-
-
-def _write_tree(folder: Path, design: BoldDesign, n_jobs: int) -> None:
+def _write_people(folder: Path, design: BoldDesign, n_jobs: int) -> pd.DataFrame:
     # Starting its pool costs more than a small cohort; nobody else waits for it.
     from joblib import Parallel, delayed
 
@@ -128,7 +182,7 @@ def _write_tree(folder: Path, design: BoldDesign, n_jobs: int) -> None:
     people = draw_people(plain, people_seed).drop(
         columns=["pain_score", "mean_framewise_displacement"]
     )
-    thermal = np.exp(SITE_SPREAD * np.random.default_rng(site_seed).standard_normal(design.n_sites))
+    thermal = np.exp(SITE_SD * np.random.default_rng(site_seed).standard_normal(design.n_sites))
     sites = dict(zip([f"site-{k + 1}" for k in range(design.n_sites)], thermal, strict=True))
     work = delayed(_write_person)
     drawn = Parallel(n_jobs=n_jobs)(
@@ -140,10 +194,7 @@ def _write_tree(folder: Path, design: BoldDesign, n_jobs: int) -> None:
     if design.n_sites == 1:
         people = people.drop(columns="site")
     _write_truth(folder / "truth", design, anatomy, pd.DataFrame(drawn))
-    write_table(people, folder / "participants.tsv")
-    _write_json({name: COLUMNS[name] for name in people.columns[1:]}, folder / "participants.json")
-    (folder / "README").write_text(README, encoding="utf-8")
-    _write_json(_description(design), folder / DESCRIPTION)
+    return people
 
 
 def _write_person(
@@ -174,7 +225,7 @@ def _write_run(
     design: BoldDesign,
     anatomy: Anatomy,
     run: SyntheticRun,
-    rng: np.random.Generator,
+    rng: Generator,
 ) -> None:
     grid, stem = anatomy.grid, f"{name}_space-{SPACE}"
     # what the file will hold, so that confounds and volumes agree to the last digit
@@ -182,24 +233,24 @@ def _write_run(
     volumes = np.moveaxis(grid.unmask(written), 0, -1).astype(np.int16)
     write_series(volumes, grid.affine, design.t_r, func / f"{stem}_desc-preproc_bold.nii.gz")
     sidecar = {"RepetitionTime": design.t_r, "SkullStripped": True, "TaskName": design.task}
-    _write_json(sidecar, func / f"{stem}_desc-preproc_bold.json")
+    write_json(sidecar, func / f"{stem}_desc-preproc_bold.json")
     mask = Volume(grid.mask[None].astype(np.float32), grid.affine, SPACE)
     write_volume(mask, func / f"{stem}_desc-brain_mask.nii.gz")
     as_written = replace(run, values=written)
     table, meta = build_confounds(as_written, anatomy, design.t_r, design.n_non_steady, rng)
     write_table(table, func / f"{name}_desc-confounds_timeseries.tsv")
-    _write_json(meta, func / f"{name}_desc-confounds_timeseries.json")
+    write_json(meta, func / f"{name}_desc-confounds_timeseries.json")
     if run.events is not None:
         write_table(run.events, func / f"{name}_events.tsv")
 
 
 def _drawn(participant_id: str, person: Person, runs: list[SyntheticRun]) -> dict[str, Any]:
-    courses = np.concatenate([run.time_courses for run in runs])
+    series = np.concatenate([run.time_series for run in runs])
     moved = np.concatenate([run.motion.displacement_mm[1:] for run in runs])
     return {
         "participant_id": participant_id,
         "coupling": person.correlations[FIRST, SECOND],
-        "realised_coupling": np.corrcoef(courses[:, [FIRST, SECOND]].T)[0, 1],
+        "realised_coupling": np.corrcoef(series[:, [FIRST, SECOND]].T)[0, 1],
         "response_percent": person.response_percent,
         "motion_mm": person.motion_mm,
         "mean_framewise_displacement": moved.mean(),
@@ -221,23 +272,3 @@ def _write_truth(folder: Path, design: BoldDesign, anatomy: Anatomy, people: pd.
         people if design.task == "pain" else people.drop(columns="response_percent"),
         folder / "people.tsv",
     )
-
-
-def _description(design: BoldDesign) -> dict[str, Any]:
-    return {
-        "Name": SYNTHETIC_MARK,
-        "BIDSVersion": "1.10.0",
-        "DatasetType": "derivative",
-        "GeneratedBy": [
-            {
-                "Name": "fmnet",
-                "Description": "Synthetic BOLD in the layout of fMRIPrep; nobody was scanned.",
-                "Format": BOLD_COHORT_FORMAT,
-                "Knobs": design.knobs,
-            }
-        ],
-    }
-
-
-def _write_json(content: dict[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
