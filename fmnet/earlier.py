@@ -26,7 +26,7 @@ MOVED = {
     "fmnet.study.sensitivity": "fmnet.crossval",
     "fmnet.study.lockbox": "fmnet.crossval.lockbox",
     "fmnet.study.audit": "fmnet.evaluation",
-    "fmnet.study.parts": "fmnet.runs.fold_checkpoints",
+    "fmnet.study.parts": "fmnet.runs.checkpoints",
     "fmnet.training.trainer.build_trainer": "pytorch_lightning.Trainer",
     "fmnet.deploy": "fmnet.inference",
     "fmnet.bold.synthetic_design": "fmnet.synthetic.design",
@@ -214,3 +214,17 @@ def _take(node: dict[str, Any], path: str) -> None:
     for parent in parents:
         node = node[parent]
     del node[last]
+
+
+def finding_without_model(text: str) -> str:
+    """Leave out of a finding which model it was held against, where that is how it ends.
+
+    Findings of earlier runs have a text and no kind.
+    """
+    return re.sub(r"; the [^;]+ reaches [^;]+\.$", "", text)
+
+
+def names_model(text: str, titles: Iterable[str]) -> bool:
+    """Tell whether a finding of an earlier run names one of these models."""
+    pattern = "|".join(rf"\b[Tt]he {re.escape(title)}" for title in titles)
+    return re.search(pattern, text) is not None

@@ -14,9 +14,10 @@ from pytorch_lightning.callbacks import Callback
 from torch.nn import Module
 
 from fmnet.baselines.base import Baseline
+from fmnet.baselines.titles import kind_of
 from fmnet.crossval.ddp_checks import check_one_process
 from fmnet.crossval.exchangeability import PERMUTATION, permute_labels
-from fmnet.crossval.final import complete_finals, export_choice, judge_choice
+from fmnet.crossval.final import complete_finals, export_choice, judge_choice, titles_of
 from fmnet.crossval.fold_loop import (
     NETWORK,
     Pipeline,
@@ -35,34 +36,36 @@ from fmnet.crossval.shards import PARTS, done_before, parts_of, work_on_shard
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold
 from fmnet.data.listing import Listing
+from fmnet.data.participants import read_participants
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import Fault, RunError
-from fmnet.evaluation.analysis import analyse_predictions
-from fmnet.evaluation.audit import AuditPlan, audit_models
-from fmnet.evaluation.findings import all_findings
+from fmnet.evaluation.audit import AuditPlan
+from fmnet.evaluation.evaluate import conclude, evaluate
 from fmnet.evaluation.metrics import add_units
-from fmnet.evaluation.verdict import verdict
+from fmnet.inference.bundle_files import SUMS
 from fmnet.inference.calibration import read_calibration
-from fmnet.inference.checksums import SUMS
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.networks.rebuild import check_network
+from fmnet.report.methods import describe_runs
 from fmnet.report.page import write_report
-from fmnet.report.runs import describe_runs
-from fmnet.report.words import control, summary_lines, titles_of
-from fmnet.runs.claim import claim_run_folder, replacing, settle
+from fmnet.report.sentences import control, put_into_words
+from fmnet.report.terminal import summary_lines
+from fmnet.runs.checkpoints import FoldCheckpoints, Shard
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, read_record
-from fmnet.runs.fold_checkpoints import Parts, Shard
-from fmnet.runs.lock import holding
-from fmnet.runs.record import Results, read_results, write_record
-from fmnet.runs.run_files import UNKNOWN, as_json, write_run_files
-from fmnet.runs.run_folder import (
+from fmnet.runs.lock import claim_run_folder, holding, replacing, settle
+from fmnet.runs.record import (
+    Results,
     as_written,
     manifest,
     note_resumption,
     parse_settings,
     read_probes,
+    read_results,
+    write_record,
 )
+from fmnet.runs.run_folder import UNKNOWN, as_json, write_run_files
 from fmnet.training.augmentation import BatchTransform, check_augmentation
 from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import Trainable
@@ -71,7 +74,7 @@ from fmnet.training.module import OptimizerBuilder, SchedulerBuilder
 from fmnet.training.processes import agreed, end_with_starter, is_first, joined
 from fmnet.training.scan_set import ScanSet, read_scans
 from fmnet.training.trainer import TrainerBuilder, asked, check_training
-from fmnet.types import Count, Seed, Several
+from fmnet.types import Count, ModelKind, Seed, Several
 
 
 def run_study(
@@ -198,7 +201,7 @@ def run_study(
         folder / "logs",
     )
     n_jobs = count_processes(compute, built)
-    store = cohort.build_store(Path(store_dir), grid, preparation.min_coverage)
+    store = ArrayStore(Path(store_dir), cohort.recipe(grid, preparation.min_coverage))
     opened = set_aside(open_cohort(cohort, store, n_jobs), lockbox, seed)
     if shuffle_labels:
         opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))
@@ -235,7 +238,7 @@ def run_study(
         named = add_units(results.predictions, opened.unit_of)
         metrics = figures(results, named, seed)
         models = metrics["models"]
-        metrics["titles"] = titles_of(models, network, results.n_epochs)
+        metrics["titles"] = titles_of([*models, *results.lacking], network, results.n_epochs)
         complete_finals(pipeline, results, models, control(settings), folder)
         if not is_first():
             return []
@@ -252,14 +255,14 @@ def run_study(
         judge_choice(metrics)
         if is_resumed:
             note_resumption(folder, started)
-        conclude(metrics, results, audit, settings, seed, folder)
+        finish(metrics, results, audit, settings, seed, folder)
         drawn = [folder / name for name in ("figure.png", "report.html")]
         ready += log_study(loggers, trainable.log_dir, tracked(metrics), settings, drawn)
     return [*summary_lines(metrics, cohort, settings), *ready, str(folder)]
 
 
 def run_crossvalidation(
-    pipeline: Pipeline, data: ScanSet, folds: list[Fold], n_seeds: int, parts: Parts
+    pipeline: Pipeline, data: ScanSet, folds: list[Fold], n_seeds: int, parts: FoldCheckpoints
 ) -> Results:
     """Score everybody out of fold, by the network and by each baseline; predictions as written."""
     predictions, epochs = crossvalidate(pipeline, data, folds, "folds", parts)
@@ -270,7 +273,10 @@ def run_crossvalidation(
 
 def figures(results: Results, predictions: pd.DataFrame, seed: int) -> dict[str, Any]:
     """Compute what is said about the models from the out-of-fold table."""
-    return analyse_predictions(predictions, results.again, seed) | {
+    of_network: ModelKind = "gradient" if any(results.n_epochs) else "closed form"
+    models = map(str, predictions["model"].unique())
+    kinds = {name: of_network if name == NETWORK else kind_of(name) for name in models}
+    return evaluate(predictions, NETWORK, kinds, results.again, seed) | {
         "n_epochs": results.n_epochs,
         "lacking": results.lacking,
     }
@@ -297,7 +303,7 @@ def tracked(metrics: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-def conclude(
+def finish(
     metrics: dict[str, Any],
     results: Results,
     audit: AuditPlan,
@@ -310,9 +316,9 @@ def conclude(
     if cohort.listing.made_by is not None:
         read = results.data
         metrics["bold"] = describe_runs(cohort, read.reads_series, read.window_volumes)
-    metrics |= audit_models(audit, cohort, predictions, metrics, seed)
-    metrics["findings"] = all_findings(metrics)
-    metrics["verdict"] = verdict(metrics, metrics["titles"])
+    participants = read_participants(cohort)
+    concluded = conclude(metrics, predictions, participants, audit.symptoms, seed)
+    put_into_words(metrics, concluded)
     failed: Exception | None = None
     try:
         write_report(metrics, predictions, cohort, settings, folder)
@@ -320,7 +326,7 @@ def conclude(
         failed = error
     # last: it marks the run as finished
     write_run_files(folder, {"metrics.json": as_json(metrics)})
-    Parts(folder / PARTS).remove()
+    FoldCheckpoints(folder / PARTS).remove()
     if failed is not None:
         raise RunError(
             Fault(

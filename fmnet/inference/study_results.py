@@ -1,12 +1,19 @@
 """What a study found out about a signature: the warnings that go wherever its scores go."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from fmnet.earlier import EARLIER_NETWORK
-from fmnet.inference.fields import COUNT_OR_NONE, SHARE, TEXT, Kind, is_number, list_of, optional
+from fmnet.inference.bundle_files import (
+    COUNT_OR_NONE,
+    SHARE,
+    TEXT,
+    Kind,
+    is_number,
+    list_of,
+    optional,
+)
 from fmnet.types import NETWORK
 
 #: AUC of a model that knows nothing.
@@ -150,11 +157,6 @@ def count_red(evidence: Evidence) -> str:
         return "red findings not recorded"
     n = len(evidence.red)
     return f"{n or 'no'} red finding{'s' if n > 1 else ''}"
-
-
-def without_model(text: str) -> str:
-    """Leave out of a finding which model it was held against, where that is how it ends."""
-    return re.sub(r"; the [^;]+ reaches [^;]+\.$", "", text)
 
 
 def red_note(evidence: Evidence | None) -> str:

@@ -25,14 +25,14 @@ from fmnet.synthetic.bold_brain import (
     network_maps,
 )
 from fmnet.synthetic.bold_run import (
-    Person,
+    Subject,
     SyntheticRun,
     build_confounds,
-    draw_person,
     draw_run,
+    draw_subject,
 )
 from fmnet.synthetic.cohort_folder import SPACE, dataset_description, provide_cohort, write_json
-from fmnet.synthetic.design import BOLD_COHORT_FORMAT, BoldDesign, Design, Task, draw_people
+from fmnet.synthetic.design import BOLD_COHORT_FORMAT, BoldDesign, Design, Task, draw_participants
 
 #: SD of the logarithm of the sites' thermal noise.
 SITE_SD = 0.15
@@ -43,7 +43,7 @@ For trying out and testing fmnet. What differs between the groups is what the pa
 dataset_description.json say, and nothing else. Nothing here says anything about fibromyalgia.
 
 sub-*/func/  BOLD runs, brain masks and confounds, named and laid out as fMRIPrep does
-truth/       networks; correlations of their time series in each group; what each person drew
+truth/       networks; correlations of their time series in each group; what each subject drew
 
 The same parameters give the same data.
 """
@@ -148,7 +148,7 @@ def provide_bold_cohort(root: str | Path, design: BoldDesign, n_jobs: int = 1) -
 
 
 def run_names(design: BoldDesign, participant_id: str) -> list[str]:
-    """Name the runs of a person as their files begin: ``sub-01_task-rest_run-1``."""
+    """Name the runs of a subject as their files begin: ``sub-01_task-rest_run-1``."""
     name = f"{participant_id}_task-{design.task}"
     return [name] if design.n_runs == 1 else [f"{name}_run-{k + 1}" for k in range(design.n_runs)]
 
@@ -166,38 +166,38 @@ def _provide(root: Path, design: BoldDesign, n_jobs: int) -> Path:
         return [f"{participant_id}/func/{name}_{kind}" for name in names for kind in kinds]
 
     def write(folder: Path) -> pd.DataFrame:
-        return _write_people(folder, design, n_jobs)
+        return _write_subjects(folder, design, n_jobs)
 
     return provide_cohort(root, description, README, files_of, write)
 
 
-def _write_people(folder: Path, design: BoldDesign, n_jobs: int) -> pd.DataFrame:
+def _write_subjects(folder: Path, design: BoldDesign, n_jobs: int) -> pd.DataFrame:
     # Starting its pool costs more than a small cohort; nobody else waits for it.
     from joblib import Parallel, delayed
 
     folder.mkdir(parents=True, exist_ok=True)
     anatomy = build_anatomy(design.voxel_size_mm)
-    people_seed, site_seed, person_seed = SeedSequence(design.seed).spawn(3)
+    table_seed, site_seed, subject_seed = SeedSequence(design.seed).spawn(3)
     plain = Design(n_subjects=design.n_subjects, n_sites=design.n_sites)
-    people = draw_people(plain, people_seed).drop(
+    participants = draw_participants(plain, table_seed).drop(
         columns=["pain_score", "mean_framewise_displacement"]
     )
     thermal = np.exp(SITE_SD * np.random.default_rng(site_seed).standard_normal(design.n_sites))
     sites = dict(zip([f"site-{k + 1}" for k in range(design.n_sites)], thermal, strict=True))
-    work = delayed(_write_person)
+    work = delayed(_write_subject)
     drawn = Parallel(n_jobs=n_jobs)(
         work(folder, design, anatomy, row, sites[row["site"]] if design.n_sites > 1 else 1.0, seed)
         for row, seed in zip(
-            people.to_dict("records"), person_seed.spawn(design.n_subjects), strict=True
+            participants.to_dict("records"), subject_seed.spawn(design.n_subjects), strict=True
         )
     )
     if design.n_sites == 1:
-        people = people.drop(columns="site")
+        participants = participants.drop(columns="site")
     _write_truth(folder / "truth", design, anatomy, pd.DataFrame(drawn))
-    return people
+    return participants
 
 
-def _write_person(
+def _write_subject(
     folder: Path,
     design: BoldDesign,
     anatomy: Anatomy,
@@ -205,18 +205,18 @@ def _write_person(
     thermal: float,
     seed: SeedSequence,
 ) -> dict[str, Any]:
-    """Write all runs of one person; return what was drawn."""
-    person_seed, *run_seeds = seed.spawn(1 + design.n_runs)
-    person = draw_person(design, anatomy, row["group"] == "FM", thermal, person_seed)
+    """Write all runs of one subject; return what was drawn."""
+    subject_seed, *run_seeds = seed.spawn(1 + design.n_runs)
+    subject = draw_subject(design, anatomy, row["group"] == "FM", thermal, subject_seed)
     func = folder / row["participant_id"] / "func"
     func.mkdir(parents=True)
     runs = []
     for name, run_seed in zip(run_names(design, row["participant_id"]), run_seeds, strict=True):
         draw_seed, error_seed = run_seed.spawn(2)
-        run = draw_run(design, anatomy, person, draw_seed)
+        run = draw_run(design, anatomy, subject, draw_seed)
         runs.append(run)
         _write_run(func, name, design, anatomy, run, np.random.default_rng(error_seed))
-    return _drawn(row["participant_id"], person, runs)
+    return _drawn(row["participant_id"], subject, runs)
 
 
 def _write_run(
@@ -244,20 +244,20 @@ def _write_run(
         write_table(run.events, func / f"{name}_events.tsv")
 
 
-def _drawn(participant_id: str, person: Person, runs: list[SyntheticRun]) -> dict[str, Any]:
+def _drawn(participant_id: str, subject: Subject, runs: list[SyntheticRun]) -> dict[str, Any]:
     series = np.concatenate([run.time_series for run in runs])
     moved = np.concatenate([run.motion.displacement_mm[1:] for run in runs])
     return {
         "participant_id": participant_id,
-        "coupling": person.correlations[FIRST, SECOND],
+        "coupling": subject.correlations[FIRST, SECOND],
         "realised_coupling": np.corrcoef(series[:, [FIRST, SECOND]].T)[0, 1],
-        "response_percent": person.response_percent,
-        "motion_mm": person.motion_mm,
+        "response_percent": subject.response_percent,
+        "motion_mm": subject.motion_mm,
         "mean_framewise_displacement": moved.mean(),
     }
 
 
-def _write_truth(folder: Path, design: BoldDesign, anatomy: Anatomy, people: pd.DataFrame) -> None:
+def _write_truth(folder: Path, design: BoldDesign, anatomy: Anatomy, drawn: pd.DataFrame) -> None:
     folder.mkdir()
     maps = anatomy.grid.unmask(network_maps(anatomy.grid))
     write_volume(
@@ -269,6 +269,6 @@ def _write_truth(folder: Path, design: BoldDesign, anatomy: Anatomy, people: pd.
         table.insert(0, "network", names)
         write_table(table, folder / f"group-{group}_correlations.tsv")
     write_table(
-        people if design.task == "pain" else people.drop(columns="response_percent"),
+        drawn if design.task == "pain" else drawn.drop(columns="response_percent"),
         folder / "people.tsv",
     )

@@ -29,7 +29,7 @@ MASK_FRACTION = 0.03
 Correlations = NDArray[np.float64]
 
 BLOB_FWHM_MM = 26.0
-#: A person's correlation is drawn within so many SDs of the group's mean.
+#: A subject's correlation is drawn within so many SDs of the group's mean.
 MAX_SD = 2.0
 #: Smallest eigenvalue that a matrix of correlations is left with.
 MIN_EIGENVALUE = 0.05
@@ -180,7 +180,7 @@ def group_correlations(coupling: float) -> Correlations:
 
 
 def coupling_range(coupling: float, coupling_sd: float) -> tuple[float, float]:
-    """Lowest and highest correlation that a person of either group may get."""
+    """Lowest and highest correlation that a subject of either group may get."""
     reach = abs(coupling) / 2 + MAX_SD * coupling_sd
     return BASE[0][0] - reach, BASE[0][0] + reach
 
@@ -192,7 +192,7 @@ def are_positive(coupling: float, coupling_sd: float) -> bool:
 
 
 def draw_correlations(rng: Generator, coupling: float, coupling_sd: float) -> Correlations:
-    """Draw one person's correlations around the group's.
+    """Draw one subject's correlations around the group's.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def draw_correlations(rng: Generator, coupling: float, coupling_sd: float) -> Co
     coupling : float
         What the group adds to the two networks' correlation; it is kept in expectation.
     coupling_sd : float
-        SD between persons; half of it for the other pairs.
+        SD between subjects; half of it for the other pairs.
     """
     z = np.clip(rng.standard_normal(), -MAX_SD, MAX_SD)
     centre = group_correlations(coupling + coupling_sd * float(z))

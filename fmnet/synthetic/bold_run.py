@@ -25,18 +25,18 @@ from fmnet.synthetic.bold_brain import (
 from fmnet.synthetic.design import BoldDesign
 from fmnet.synthetic.effects import HALF, Effect, draw_fields
 
-#: How far a person's networks lie from the group's, per axis, and the SD of their log strength.
+#: How far a subject's networks lie from the group's, per axis, and the SD of their log strength.
 JITTER_MM, STRENGTH_SPREAD = 3.0, 0.2
-#: Height of the response to painful events in percent, and its SD between persons; what part of
+#: Height of the response to painful events in percent, and its SD between subjects; what part of
 #: it warmth gives.
 RESPONSE_PERCENT, RESPONSE_SD_PERCENT, WARM_FRACTION = 0.8, 0.25, 0.4
 #: Events: seconds of each, and the shortest and longest pause after it.
 EVENT_S, PAUSE_S = 10.0, (12.0, 20.0)
-#: Framewise displacement of a person who jerks as often as `spike_rate` says, in mm.
+#: Framewise displacement of a subject who jerks as often as `spike_rate` says, in mm.
 REFERENCE_MM = 0.12
 #: How much brighter the first non-steady volume is, and what is left of that in the next.
 FLASH, FLASH_LEFT = 0.35, 0.3
-#: Breathing and heartbeat in Hz, and their SD between persons.
+#: Breathing and heartbeat in Hz, and their SD between subjects.
 BREATHING_HZ, HEARTBEAT_HZ, RATE_SPREAD = 0.28, 1.05, 0.1
 #: SD between voxels of the AR(1) coefficient.
 AUTOCORRELATION_SD = 0.15
@@ -70,15 +70,15 @@ DRIFT_S, N_COMPONENTS = 128.0, 5
 
 
 @dataclass(frozen=True, eq=False)
-class Person:
-    """What is the same in all runs of a person.
+class Subject:
+    """What is the same in all runs of a subject.
 
     Parameters
     ----------
     correlations : ndarray, shape (K, K)
         Expected correlations of the networks' time series.
     maps : ndarray of float32, shape (K, V)
-        The person's own networks, with their strength.
+        The subject's own networks, with their strength.
     response_percent : float
         To painful events.
     motion_mm : float
@@ -137,10 +137,10 @@ class SyntheticRun:
     events: pd.DataFrame | None
 
 
-def draw_person(
+def draw_subject(
     design: BoldDesign, anatomy: Anatomy, is_patient: bool, thermal: float, seed: SeedSequence
-) -> Person:
-    """Draw one person; the same seed gives the same deviations from either group's mean."""
+) -> Subject:
+    """Draw one subject; the same seed gives the same deviations from either group's mean."""
     coupling_rng, place_rng, level_rng = (np.random.default_rng(s) for s in seed.spawn(3))
     coupled = Effect(np.ones(1), design.coupling, patient=HALF, control=-HALF)  # correlation
     responding = Effect(np.ones(1), design.task_effect, patient=HALF, control=-HALF)  # SDs
@@ -150,7 +150,7 @@ def draw_person(
     (z_motion,) = moving.plant(z[1:], [is_patient])
     shift_mm = JITTER_MM * place_rng.standard_normal((len(NETWORKS), 3))
     strength = np.exp(STRENGTH_SPREAD * place_rng.standard_normal((len(NETWORKS), 1)))
-    return Person(
+    return Subject(
         draw_correlations(coupling_rng, coupled.added([is_patient])[0], design.coupling_sd),
         network_maps(anatomy.grid, shift_mm) * strength.astype(np.float32),
         RESPONSE_PERCENT + RESPONSE_SD_PERCENT * z_response,
@@ -160,25 +160,25 @@ def draw_person(
 
 
 def draw_run(
-    design: BoldDesign, anatomy: Anatomy, person: Person, seed: SeedSequence
+    design: BoldDesign, anatomy: Anatomy, subject: Subject, seed: SeedSequence
 ) -> SyntheticRun:
-    """Draw one run of a person; signal, noise and motion have random numbers of their own."""
+    """Draw one run of a subject; signal, noise and motion have random numbers of their own."""
     signal_rng, event_rng, noise_rng, motion_rng, artefact_rng = (
         np.random.default_rng(s) for s in seed.spawn(5)
     )
     n, t_r = design.n_volumes, design.t_r
-    signals = draw_time_series(signal_rng, person.correlations, n, t_r)
-    percent = (design.network_percent * signals).astype(np.float32) @ person.maps
+    signals = draw_time_series(signal_rng, subject.correlations, n, t_r)
+    percent = (design.network_percent * signals).astype(np.float32) @ subject.maps
     events = _draw_events(event_rng, n * t_r) if design.task == "pain" else None
     if events is not None:
-        percent += np.outer(_response(events, n, t_r, person), response_map(anatomy.grid))
-    spike_rate = design.spike_rate * person.motion_mm / REFERENCE_MM
-    motion = draw_motion(motion_rng, n, person.motion_mm, spike_rate)
+        percent += np.outer(_response(events, n, t_r, subject), response_map(anatomy.grid))
+    spike_rate = design.spike_rate * subject.motion_mm / REFERENCE_MM
+    motion = draw_motion(motion_rng, n, subject.motion_mm, spike_rate)
     percent += design.motion_percent * motion_signal(artefact_rng, motion, anatomy, t_r)
     flash = FLASH * FLASH_LEFT ** np.arange(n)
     flash[design.n_non_steady :] = 0
     values = anatomy.brightness * (1 + percent / 100 + flash.astype(np.float32)[:, None])
-    values += BRIGHTNESS / 100 * draw_noise(noise_rng, design, anatomy, person.thermal)
+    values += BRIGHTNESS / 100 * draw_noise(noise_rng, design, anatomy, subject.thermal)
     return SyntheticRun(values.astype(np.float32), signals, motion, events)
 
 
@@ -213,7 +213,7 @@ def _draw_events(rng: Generator, duration_s: float) -> pd.DataFrame:
 
 
 def _response(
-    events: pd.DataFrame, n_volumes: int, t_r: float, person: Person
+    events: pd.DataFrame, n_volumes: int, t_r: float, subject: Subject
 ) -> NDArray[np.float64]:
     # Where nobody makes synthetic data, nothing waits for it.
     from nilearn.glm.first_level import compute_regressor
@@ -221,7 +221,7 @@ def _response(
     height = np.where(events["trial_type"] == "pain", 1.0, WARM_FRACTION)
     condition = np.stack([events["onset"], events["duration"], height])
     regressor, _ = compute_regressor(condition, "glover", np.arange(n_volumes) * t_r)
-    return np.asarray(person.response_percent * regressor[:, 0] / regressor.max())
+    return np.asarray(subject.response_percent * regressor[:, 0] / regressor.max())
 
 
 def draw_noise(rng: Generator, design: BoldDesign, anatomy: Anatomy, thermal: float) -> FloatArray:
@@ -426,7 +426,7 @@ def _expand(columns: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.
 def _dvars(
     values: FloatArray, n_non_steady: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """DVARS, and relative to what each voxel's spread and autocorrelation lead one to expect."""
+    """Work out DVARS, and standardised by what each voxel's SD and autocorrelation predict."""
     steps = np.diff(values, axis=0)
     dvars = np.sqrt((steps**2).mean(axis=1, dtype=float))
     steady = values[n_non_steady:]

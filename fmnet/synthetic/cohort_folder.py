@@ -61,9 +61,9 @@ def provide_cohort(
     try:
         if _is_free(root):
             with draft_folder(target) as draft:
-                people = write(draft)
-                write_table(people, draft / "participants.tsv")
-                columns = {name: COLUMNS[name] for name in people.columns[1:]}
+                participants = write(draft)
+                write_table(participants, draft / "participants.tsv")
+                columns = {name: COLUMNS[name] for name in participants.columns[1:]}
                 write_json(columns, draft / "participants.json")
                 (draft / "README").write_text(readme, encoding="utf-8")
                 write_json(description, draft / DESCRIPTION)
@@ -121,9 +121,9 @@ def _is_same(
         stated = json.loads(text.replace('"Knobs":', '"Parameters":'))  # of earlier versions
     except (OSError, ValueError):
         return False
-    ids: Sequence[str] = [str(person) for person in table.get("participant_id", ())]
+    ids: Sequence[str] = [str(subject) for subject in table.get("participant_id", ())]
     n_subjects = description["GeneratedBy"][0]["Parameters"]["n_subjects"]
     is_complete = len(ids) == n_subjects and all(
-        (root / file).is_file() for person in ids for file in files_of(person)
+        (root / file).is_file() for subject in ids for file in files_of(subject)
     )
     return bool(stated == description) and is_complete

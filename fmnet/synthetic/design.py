@@ -27,7 +27,7 @@ PERCENT = "a number from 0 to 20 (percent of the mean)"
 
 MAP_RULES: dict[str, Rule] = {
     "n_subjects": (Integral, "a whole number from 4 upwards", lambda n: n >= 4),
-    "effect_size": (Real, "a finite number (between-person SDs)", math.isfinite),
+    "effect_size": (Real, "a finite number (between-subject SDs)", math.isfinite),
     "jitter_mm": (Real, "a number from 0 to 50 (mm)", lambda x: 0 <= x <= 50),
     "n_sites": (Integral, "a whole number from 1 upwards", lambda n: n >= 1),
     "site_shift": (Real, "a finite number from 0 upwards (SDs)", lambda x: 0 <= x < math.inf),
@@ -45,8 +45,8 @@ BOLD_RULES: dict[str, Rule] = {
     "n_runs": (Integral, "a whole number from 1 to 99", lambda n: 1 <= n <= 99),
     "coupling": (Real, "a number from -0.8 to 0.8", lambda x: abs(x) <= 0.8),
     "coupling_sd": (Real, "a number from 0 to 0.3", lambda x: 0 <= x <= 0.3),
-    "task_effect": (Real, "a finite number (between-person SDs)", math.isfinite),
-    "motion_effect": (Real, "a number from -3 to 3 (between-person SDs)", lambda x: abs(x) <= 3),
+    "task_effect": (Real, "a finite number (between-subject SDs)", math.isfinite),
+    "motion_effect": (Real, "a number from -3 to 3 (between-subject SDs)", lambda x: abs(x) <= 3),
     "motion_mm": (Real, "a number from 0 to 2 (mm)", lambda x: 0 <= x <= 2),
     "motion_spread": (Real, "a number from 0 to 1", lambda x: 0 <= x <= 1),
     "spike_rate": (Real, "a fraction of volumes from 0 to 0.2", lambda x: 0 <= x <= 0.2),
@@ -74,19 +74,19 @@ class Design:
     n_subjects : int
         Half of them FM (one more where odd), half HC.
     effect_size : float
-        Difference of the group means at the planted peaks, in SDs of the between-person
+        Difference of the group means at the planted peaks, in SDs of the between-subject
         background; 0 draws both groups from exactly the same distribution.
     jitter_mm : float
-        Each FM person's planted pattern is displaced by a random vector of this SD per axis.
+        Each FM subject's planted pattern is displaced by a random vector of this SD per axis.
     contrasts : sequence of str
-        Maps per person; the second and later carry a weaker effect, see
+        Maps per subject; the second and later carry a weaker effect, see
         `fmnet.synthetic.maps.LATER_EFFECT`.
     n_sites : int
         Scanner sites, each with people of both groups.
     site_shift : float
         SD of the smooth pattern that each site adds to its maps.
     motion_effect : float
-        Motion is higher in FM by this many SDs, and a person's motion (in SDs from the controls'
+        Motion is higher in FM by this many SDs, and a subject's motion (in SDs from the controls'
         mean) times this adds a rim-of-the-brain pattern; 0 leaves groups and maps free of motion.
     smoothness_mm : float
         FWHM of the finer half of the background; the coarser half is three times as smooth.
@@ -155,22 +155,22 @@ class BoldDesign:
     voxel_size_mm : int
         Edge length of the voxels of the template grid.
     n_runs : int
-        Runs of each person.
+        Runs of each subject.
     coupling : float
         Expected difference, FM minus HC, of the correlation between default mode and salience; 0
         draws both groups from exactly the same distribution.
     coupling_sd : float
-        SD of that correlation between persons of one group, clipped at 2 SDs; the other
+        SD of that correlation between subjects of one group, clipped at 2 SDs; the other
         correlations vary by half of it.
     task_effect : float
-        Difference of the response to events, FM minus HC, in between-person SDs.
+        Difference of the response to events, FM minus HC, in between-subject SDs.
     motion_effect : float
-        How many between-person SDs more FM moves, on the logarithmic scale.
+        How many between-subject SDs more FM moves, on the logarithmic scale.
     motion_mm, motion_spread : float
         Mean framewise displacement in mm of the median control without spikes; SD of its logarithm
-        between persons.
+        between subjects.
     spike_rate : float
-        Fraction of volumes in which a person who moves by 0.12 mm jerks; grows with motion.
+        Fraction of volumes in which a subject who moves by 0.12 mm jerks; grows with motion.
     motion_percent : float
         What 1 mm of motion does to the signal at the rim.
     network_percent : float
@@ -258,7 +258,7 @@ class BoldDesign:
         return faults
 
 
-def draw_people(design: Design, seed: np.random.SeedSequence) -> pd.DataFrame:
+def draw_participants(design: Design, seed: np.random.SeedSequence) -> pd.DataFrame:
     """Draw the participants table.
 
     Parameters
@@ -271,20 +271,20 @@ def draw_people(design: Design, seed: np.random.SeedSequence) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per person: ``participant_id``, ``group``, ``age`` (years), ``sex``, ``site``,
+        One row per subject: ``participant_id``, ``group``, ``age`` (years), ``sex``, ``site``,
         ``pain_score`` (0 to 100), ``mean_framewise_displacement`` (mm).
     """
     rng = np.random.default_rng(seed)
     n = design.n_subjects
     rank = np.arange(n)
     is_patient = rank < (n + 1) // 2
-    # Person k of one group is matched with person k of the other, in age and in sex.
+    # Subject k of one group is matched with subject k of the other, in age and in sex.
     pair = np.where(is_patient, rank, rank - is_patient.sum())
     age = rng.normal(48, 10, n)[pair] + rng.normal(0, 2, n)
     sex = np.where(rng.random(n)[pair] < 0.9, "F", "M")
     pain = np.where(is_patient, rng.normal(55, 15, n), rng.normal(8, 6, n))
     motion = Effect(np.ones(1), design.motion_effect).plant(rng.standard_normal(n), is_patient)
-    people = pd.DataFrame(
+    participants = pd.DataFrame(
         {
             "group": np.where(is_patient, "FM", "HC"),
             "age": np.clip(age, 18, 75).round().astype(int),
@@ -294,10 +294,10 @@ def draw_people(design: Design, seed: np.random.SeedSequence) -> pd.DataFrame:
             "mean_framewise_displacement": motion_in_mm(motion),
         }
     )
-    # In random order, so that neither number nor seed of a person tells the group.
-    people = people.iloc[rng.permutation(n)].reset_index(drop=True)
-    people.insert(0, "participant_id", [f"sub-synthetic{k:03d}" for k in range(1, n + 1)])
-    return people
+    # In random order, so that neither number nor seed of a subject tells the group.
+    participants = participants.iloc[rng.permutation(n)].reset_index(drop=True)
+    participants.insert(0, "participant_id", [f"sub-synthetic{k:03d}" for k in range(1, n + 1)])
+    return participants
 
 
 def motion_in_mm(z: Any) -> Any:

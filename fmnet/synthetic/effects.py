@@ -61,10 +61,18 @@ class Effect:
     def strengths(self, is_patient: Sequence[Any] | Array, rng: Generator | None = None) -> Array:
         """Draw each subject's state, and from it the strengths of the patterns: (N, K).
 
-        Without random numbers there has to be a single state.
+        Raises
+        ------
+        ValueError
+            If there are several states and no random numbers to draw from.
         """
-        states = [self.patient if one else self.control for one in is_patient]
-        return np.stack([own[0 if rng is None else rng.integers(len(own))] for own in states])
+        flags = np.asarray(is_patient, dtype=bool)
+        if len(self.patient) == len(self.control) == 1:
+            return np.where(flags[:, None], self.patient, self.control)
+        if rng is None:
+            raise ValueError("an effect of several hidden states needs random numbers")
+        states = [self.patient if flag else self.control for flag in flags]
+        return np.stack([own[rng.integers(len(own))] for own in states])
 
     def added(self, is_patient: Sequence[Any] | Array, rng: Generator | None = None) -> Array:
         """Draw what is added to the values of each subject: (N, ...)."""

@@ -12,11 +12,12 @@ from annotated_types import Ge
 from tqdm import tqdm
 
 from fmnet.data.files import draft_folder, keep_folder, why_not_written
-from fmnet.data.grid import Grid, place_on_grid
+from fmnet.data.grid import Grid
 from fmnet.data.image_files import image_files
 from fmnet.data.image_table import find_table_maps, read_image_table
 from fmnet.data.listing import Listing
 from fmnet.data.nifti import read_volume, write_volume
+from fmnet.data.resample import place_on_grid
 from fmnet.data.scans import Scan, group_scans
 from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
@@ -149,10 +150,10 @@ def _write_whole(
     """Write next to `folder` and rename, so that the name appears only once all is there."""
     values, pattern = _read_all(scans, template, grid)
     planted = plant(values, pattern, [group == PLANTED for group in groups], amplitude)
-    people = [scan.participant_id for scan in scans]
+    ids = [scan.participant_id for scan in scans]
     files = [f"{scan.scan_id}.nii.gz" for scan in scans]
-    images = pd.DataFrame({"participant_id": people, "path": files})
-    participants = pd.DataFrame({"participant_id": people, "group": groups})
+    images = pd.DataFrame({"participant_id": ids, "path": files})
+    participants = pd.DataFrame({"participant_id": ids, "group": groups})
     try:
         with draft_folder(folder) as part:
             for scan, row in zip(scans, planted, strict=True):

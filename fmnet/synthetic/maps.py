@@ -19,7 +19,7 @@ from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.synthetic.cohort_folder import SPACE, dataset_description, provide_cohort
-from fmnet.synthetic.design import SYNTHETIC_FORMAT, Design, draw_people, motion_in_sd
+from fmnet.synthetic.design import SYNTHETIC_FORMAT, Design, draw_participants, motion_in_sd
 from fmnet.synthetic.effects import (
     FWHM_PER_SD,
     Effect,
@@ -36,7 +36,7 @@ BLOB_FWHM_MM = 14.0
 LATER_EFFECT = 0.7
 #: How much smoother the coarse half of a background is than the fine half.
 COARSER = 3
-#: Correlation of the backgrounds of one person's contrasts.
+#: Correlation of the backgrounds of one subject's contrasts.
 SHARED_BACKGROUND = 0.5
 
 
@@ -77,7 +77,7 @@ README = """SYNTHETIC DATA: made by fmnet's random number generator; nobody was 
 For trying out and testing fmnet. Group FM carries a planted effect (unless effect_size is 0), so
 that it is known what a method ought to find. Nothing here says anything about fibromyalgia.
 
-sub-*/func/  contrast maps, in SDs of the background between persons; 0 where there are no data
+sub-*/func/  contrast maps, in SDs of the background between subjects; 0 where there are no data
 truth/       the planted difference of the group means (FM minus HC), and its regions
 
 dataset_description.json holds the parameters; the same parameters give the same data.
@@ -173,16 +173,16 @@ def _provide(root: Path, design: Design) -> Path:
 
     def write(folder: Path) -> pd.DataFrame:
         grid = build_grid(design.voxel_size_mm)
-        people_seed, map_seed = SeedSequence(design.seed).spawn(2)
-        people = draw_people(design, people_seed)
-        people_maps = draw_maps(design, grid, people, map_seed)
-        for person, maps in zip(people["participant_id"], people_maps, strict=True):
-            for name, values in zip(files_of(person), maps, strict=True):
+        table_seed, map_seed = SeedSequence(design.seed).spawn(2)
+        participants = draw_participants(design, table_seed)
+        subject_maps = draw_maps(design, grid, participants, map_seed)
+        for subject, maps in zip(participants["participant_id"], subject_maps, strict=True):
+            for name, values in zip(files_of(subject), maps, strict=True):
                 _write_map(folder / name, values, grid)
         for name, values in zip(design.contrasts, expected_difference(design, grid), strict=True):
             _write_map(folder / f"truth/contrast-{name}_desc-truth_statmap.nii.gz", values, grid)
         write_table(regions_table(), folder / "truth/regions.tsv")
-        return people
+        return participants
 
     return provide_cohort(root, description, README, files_of, write)
 
@@ -198,9 +198,9 @@ def _map_name(participant_id: str, contrast: str) -> str:
 
 
 def draw_maps(
-    design: Design, grid: Grid, people: pd.DataFrame, seed: SeedSequence
+    design: Design, grid: Grid, participants: pd.DataFrame, seed: SeedSequence
 ) -> Iterator[FloatArray]:
-    """Draw the maps of every person in the table, in its order.
+    """Draw the maps of every subject in the table, in its order.
 
     Parameters
     ----------
@@ -208,18 +208,18 @@ def draw_maps(
         The parameters.
     grid : Grid
         Where the maps lie.
-    people : DataFrame
+    participants : DataFrame
         ``group``, ``site`` and ``mean_framewise_displacement`` (mm) of each.
     seed : SeedSequence
-        Where the randomness comes from. A person's background depends on nothing else but the grid,
-        the smoothness and the person's place in the table.
+        Where the randomness comes from. A subject's background depends on nothing else but the
+        grid, the smoothness and the subject's place in the table.
 
     Yields
     ------
     ndarray of float32, shape (C, X, Y, Z)
-        One map per contrast in SDs of the between-person background; 0 where there are no data.
+        One map per contrast in SDs of the between-subject background; 0 where there are no data.
     """
-    coverage_seed, site_seed, person_seed = seed.spawn(3)
+    coverage_seed, site_seed, subject_seed = seed.spawn(3)
     coarse_mm = COARSER * design.smoothness_mm
     offsets = {
         f"site-{k + 1}": design.site_shift
@@ -229,13 +229,13 @@ def draw_maps(
     common = sum_blobs(grid, ACTIVATION, ACTIVATION_FWHM_MM / FWHM_PER_SD)
     rim = _rim(grid)
     missing = _draw_missing(design, grid, coverage_seed)
-    for k, child in enumerate(person_seed.spawn(len(people))):
+    for k, child in enumerate(subject_seed.spawn(len(participants))):
         shift_seed, background_seed = child.spawn(2)
-        person = people.iloc[k]
-        maps = common + offsets[person["site"]] + _draw_background(design, grid, background_seed)
-        z = motion_in_sd(person["mean_framewise_displacement"])
+        subject = participants.iloc[k]
+        maps = common + offsets[subject["site"]] + _draw_background(design, grid, background_seed)
+        z = motion_in_sd(subject["mean_framewise_displacement"])
         maps += float(design.motion_effect * z) * rim
-        if person["group"] == "FM":
+        if subject["group"] == "FM":
             shift_mm = design.jitter_mm * np.random.default_rng(shift_seed).standard_normal(3)
             maps = _planted(design, grid, shift_mm).plant(maps[None], [True])[0]
         yield np.where(grid.mask & ~missing[k], maps, np.float32(0))
@@ -244,12 +244,12 @@ def draw_maps(
 def expected_difference(design: Design, grid: Grid) -> FloatArray:
     """Work out the planted difference of the group means, FM minus HC.
 
-    Displacement from person to person makes it wider and lower. Motion is not part of it.
+    Displacement from subject to subject makes it wider and lower. Motion is not part of it.
 
     Returns
     -------
     ndarray of float32, shape (C, X, Y, Z)
-        In SDs of the between-person background; 0 outside the mask.
+        In SDs of the between-subject background; 0 outside the mask.
     """
     difference = _planted(design, grid, spread_mm=design.jitter_mm).sized[0]
     return np.where(grid.mask, difference, np.float32(0))
@@ -306,7 +306,7 @@ def regions_table() -> pd.DataFrame:
 
 
 def _draw_background(design: Design, grid: Grid, seed: SeedSequence) -> FloatArray:
-    """Draw one person's background of SD 1: (C, X, Y, Z)."""
+    """Draw one subject's background of SD 1: (C, X, Y, Z)."""
     shared, *own = [
         _draw_texture(grid, design.smoothness_mm, child)
         for child in seed.spawn(1 + len(design.contrasts))
@@ -322,7 +322,7 @@ def _draw_texture(grid: Grid, fwhm_mm: float, seed: SeedSequence) -> FloatArray:
 
 
 def _draw_missing(design: Design, grid: Grid, seed: SeedSequence) -> NDArray[np.bool_]:
-    """Mark the slices that each person's maps lack, below or above: (N, 1, 1, Z)."""
+    """Mark the slices that each subject's maps lack, below or above: (N, 1, 1, Z)."""
     rng = np.random.default_rng(seed)
     n, n_slices = design.n_subjects, grid.shape[2]
     lacking = rng.permutation(n) < round(design.missing_coverage * n)

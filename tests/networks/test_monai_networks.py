@@ -155,7 +155,7 @@ REFUSED = {
     "too small": ("DenseNet121", {}, "a grid of 17 x 18 x 19 voxels, too small for this network"),
     "wrong value": (
         "resnet10",
-        {"block_inplanes": 3},
+        {"act": 3},
         "found settings with which it can",
     ),
 }

@@ -15,8 +15,8 @@ from fmnet.synthetic.bold_brain import (
 )
 from fmnet.synthetic.bold_run import (
     draw_motion,
-    draw_person,
     draw_run,
+    draw_subject,
     draw_time_series,
     framewise_displacement,
 )
@@ -35,8 +35,8 @@ def anatomy():
 def draw(anatomy):
     def draw_one(k, is_patient=True, **parameters):
         design = BoldDesign(**parameters)
-        person_seed, run_seed = SeedSequence(k).spawn(2)
-        person = draw_person(design, anatomy, is_patient, 1.0, person_seed)
+        subject_seed, run_seed = SeedSequence(k).spawn(2)
+        person = draw_subject(design, anatomy, is_patient, 1.0, subject_seed)
         return draw_run(design, anatomy, person, run_seed)
 
     return draw_one

@@ -17,7 +17,7 @@ from fmnet.data.template import build_grid
 from fmnet.errors import CohortError
 from fmnet.synthetic import cohort_folder
 from fmnet.synthetic import maps as synthetic_maps
-from fmnet.synthetic.design import MOTION_SD_MM, Design, draw_people, motion_in_sd
+from fmnet.synthetic.design import MOTION_SD_MM, Design, draw_participants, motion_in_sd
 from fmnet.synthetic.effects import Region
 from fmnet.synthetic.maps import (
     LATER_EFFECT,
@@ -78,8 +78,8 @@ def make(tmp_path_factory):
 
 def in_memory(grid: Grid, **parameters):
     design = Design(**parameters)
-    people_seed, map_seed = np.random.SeedSequence(design.seed).spawn(2)
-    people = draw_people(design, people_seed)
+    table_seed, map_seed = np.random.SeedSequence(design.seed).spawn(2)
+    people = draw_participants(design, table_seed)
     return people, np.stack(list(draw_maps(design, grid, people, map_seed)))
 
 
@@ -327,7 +327,7 @@ def test_missing_slabs_are_read_as_no_data(make, grid):
 def test_people_are_balanced(n_subjects, n_sites, motion_effect, seed):
     n_sites = min(n_sites, n_subjects // 2)
     design = Design(n_subjects=n_subjects, n_sites=n_sites, motion_effect=motion_effect, seed=seed)
-    people = draw_people(design, np.random.SeedSequence(seed))
+    people = draw_participants(design, np.random.SeedSequence(seed))
     groups = people["group"].value_counts()
     assert groups["FM"] - groups["HC"] == n_subjects % 2
     assert people["participant_id"].is_unique
@@ -341,7 +341,7 @@ def test_people_are_balanced(n_subjects, n_sites, motion_effect, seed):
 
 
 def test_people_look_like_those_of_fibromyalgia_studies():
-    people = draw_people(Design(n_subjects=1000), np.random.SeedSequence(1))
+    people = draw_participants(Design(n_subjects=1000), np.random.SeedSequence(1))
     by_group = people.groupby("group")
     pain, age = by_group["pain_score"].mean(), by_group["age"].mean()
     assert pain["FM"] == pytest.approx(55, abs=2)

@@ -90,9 +90,6 @@ def test_started_networks_are_trained_together_as_one_at_a_time(make_trainable, 
         for seed in range(2)
     ]
     trainable = make_trainable(build_network=BUILD, build_optimizer=build_optimizer)
-    alone, together = (
-        fit_networks(replace(trainable, n_stacked=n), trainings)
-        for n in (1, 2)
-    )
+    alone, together = (fit_networks(replace(trainable, n_stacked=n), trainings) for n in (1, 2))
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(one.scores[2], other.scores[2], atol=1e-5)

@@ -1,0 +1,257 @@
+"""The files of a bundle: which there are, whether they are as exported, and what their fields hold.
+
+Nothing of a file is believed before its hash is compared, no file is read beyond what bundles have,
+and every field of a JSON file is checked before anything relies on it.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fmnet.data.volume import MNI_SPACES
+from fmnet.errors import BundleError, Fault
+
+SUMS = "SHA256SUMS"
+#: Most bytes of a file, and of those that hold arrays.
+MAX_BYTES = 4 * 2**20
+MAX_BYTES_OF = {
+    "model.onnx": 512 * 2**20,
+    "model.pt2": 2 * 2**30,
+    "preparation.safetensors": 512 * 2**20,
+}
+#: Most files of a bundle.
+MAX_FILES = 100
+#: What file managers and network drives leave in any folder; it is never read.
+LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.nfs[0-9a-f]+")
+#: What keeps an opening from waiting for who writes to a pipe, where there is such a thing.
+O_MORE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+
+
+def write_sums(folder: Path) -> None:
+    """Write the hash of every file, in the form that ``sha256sum -c`` reads."""
+    files = sorted(path for path in folder.iterdir() if path.name != SUMS)
+    lines = [f"{sha256_of(path)}  {path.name}\n" for path in files]
+    (folder / SUMS).write_text("".join(lines), "utf-8")
+
+
+def check_sums(folder: Path) -> set[str]:
+    """Check the hash of every file of a bundle, before any of them is read for what it says.
+
+    Returns
+    -------
+    set of str
+        The files that have a hash, each of them there and as it was when it was exported.
+
+    Raises
+    ------
+    BundleError
+        Naming every file that is missing, altered, without a hash, no regular file (links lead out
+        of the folder) or larger than those of bundles.
+    """
+    try:
+        text = read_bounded(folder / SUMS, MAX_BYTES).decode("utf-8")
+        there = _list_files(folder)
+    except (OSError, ValueError) as error:
+        raise refuse(folder, f"no readable {SUMS} ({error})") from error
+    expected: dict[str, str] = {}
+    faults = [f"{SUMS} that is a link"] if (folder / SUMS).is_symlink() else []
+    lines = text.removesuffix("\n").split("\n")
+    if "\r" in text:  # by an editor or by Git, which have then changed other files as well
+        raise refuse(folder, f"{SUMS} with line ends of Windows, as no export writes them")
+    if len(lines) > MAX_FILES:
+        raise refuse(folder, f"{SUMS} of more than {MAX_FILES} lines")
+    for line in lines:
+        match = LINE.fullmatch(line)
+        if match is None or match[2] in expected:
+            faults.append(f"{SUMS} with a line that is no hash, or a file's second ({line:.99})")
+        else:
+            expected[match[2]] = match[1]
+    for name, digest in sorted(expected.items()):
+        faults += _file_faults(folder, name, digest)
+    faults += [f"{name} without a hash" for name in sorted(there - expected.keys() - {SUMS})]
+    if faults:
+        raise refuse(folder, ", ".join(faults))
+    return set(expected)
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Read a regular file of at most so many bytes; for a pipe nobody waits.
+
+    Raises
+    ------
+    OSError
+        If it can't be opened, is something else, or is larger.
+    """
+    return b"".join(_chunks(path, limit))
+
+
+def refuse(folder: Path, found: str) -> BundleError:
+    """Say what is wrong with the files of a bundle."""
+    return BundleError(
+        Fault(
+            str(folder),
+            found,
+            "a bundle folder exactly as scripts/export.py wrote it",
+            "copy it again from its source, or export again",
+        )
+    )
+
+
+def _list_files(folder: Path) -> set[str]:
+    names = set[str]()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if len(names) > MAX_FILES:
+                raise ValueError(f"more than {MAX_FILES} files beside it")
+            if not LITTER.fullmatch(entry.name):
+                names.add(entry.name)
+    return names
+
+
+def _file_faults(folder: Path, name: str, digest: str) -> Iterable[str]:
+    path = folder / name
+    if Path(name).name != name or not os.path.lexists(path):
+        return [f"{name:.99} missing"]
+    if path.is_symlink():
+        return [f"{name} that is a link"]
+    try:
+        altered = sha256_of(path, MAX_BYTES_OF.get(name, MAX_BYTES)) != digest
+    except OSError as error:
+        return [f"{name} that can't be read ({error.strerror or error})"]
+    return [f"{name} altered since export"] if altered else []
+
+
+def sha256_of(path: Path, limit: int = 2**63) -> str:
+    """Hash a regular file of at most so many bytes; see `read_bounded`."""
+    whole = hashlib.sha256()
+    for chunk in _chunks(path, limit):
+        whole.update(chunk)
+    return whole.hexdigest()
+
+
+def _chunks(path: Path, limit: int) -> Iterator[bytes]:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | O_MORE)) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(f"{path.name} is no regular file")
+        if found.st_size > limit:
+            raise OSError(f"{path.name} has {found.st_size:,} bytes, more than {limit:,}")
+        left = limit
+        while chunk := file.read(min(2**20, left + 1)):
+            left -= len(chunk)
+            if left < 0:  # it has grown meanwhile
+                raise OSError(f"{path.name} has more than {limit:,} bytes")
+            yield chunk
+
+
+#: Longest text, and largest whole number: nothing that is counted comes to more.
+MAX_LENGTH, MAX_COUNT = 2000, 10**9
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a field may hold, in words and as a test, and whether files may be without it."""
+
+    words: str
+    accepts: Callable[[Any], bool]
+    is_optional: bool = False
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    # JSON's whole numbers may be of any length
+    return abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)
+
+
+def list_of(kind: Kind, may_be_empty: bool = False) -> Kind:
+    """Make the kind of a list that holds one kind."""
+    return Kind(
+        f"a list, each {kind.words}",
+        lambda value: (
+            isinstance(value, list)
+            and (bool(value) or may_be_empty)
+            and all(map(kind.accepts, value))
+        ),
+    )
+
+
+def one_of(values: Sequence[str]) -> Kind:
+    """Make the kind of a text that is one of a few."""
+    return Kind(
+        f"one of {', '.join(values)}", lambda value: isinstance(value, str) and value in values
+    )
+
+
+def optional(kind: Kind) -> Kind:
+    """Make the kind of a field that may be null, or missing where its place is there."""
+    return Kind(f"{kind.words}, or null", lambda value: value is None or kind.accepts(value), True)
+
+
+TEXT = Kind(
+    f"a text of up to {MAX_LENGTH} characters",
+    lambda value: isinstance(value, str) and len(value) <= MAX_LENGTH,
+)
+NUMBER = Kind("a finite number", is_number)
+NON_NEGATIVE = Kind("a number from 0", lambda value: is_number(value) and value >= 0)
+POSITIVE = Kind("a number above 0", lambda value: is_number(value) and value > 0)
+SHARE = Kind("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
+COUNT_OR_NONE = Kind(
+    "a whole number from 0", lambda value: type(value) is int and 0 <= value <= MAX_COUNT
+)
+COUNT = Kind("a whole number from 1", lambda value: type(value) is int and 0 < value <= MAX_COUNT)
+SPACE = Kind("an MNI152 space", lambda value: isinstance(value, str) and value in MNI_SPACES)
+
+
+def read_fields(path: Path, kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    """Read a JSON file and check the fields that matter; a dot leads into a field.
+
+    Raises
+    ------
+    BundleError
+        If the file can't be read, naming every field that is missing or wrong.
+    """
+    try:
+        text = read_bounded(path, MAX_BYTES).decode("utf-8")
+        content = json.loads(text, object_pairs_hook=_once)
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unlike(path, f"a part that can't be read ({error})") from error
+    if faults := [text for name, kind in kinds.items() if (text := _fault(content, name, kind))]:
+        raise _unlike(path, ", ".join(faults))
+    read: dict[str, Any] = content
+    return read
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that says something twice, of which readers take one or the other."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two values of '{twice:.99}'")
+    return content
+
+
+def _fault(content: Any, name: str, kind: Kind) -> str:
+    value = content
+    for key in name.split("."):
+        if not isinstance(value, dict) or key not in value:
+            is_fine = kind.is_optional and isinstance(value, dict)
+            return "" if is_fine else f"no '{name}'"
+        value = value[key]
+    return "" if kind.accepts(value) else f"'{name}' that is not {kind.words}"
+
+
+def _unlike(path: Path, found: str) -> BundleError:
+    accepted = "the file exactly as fmnet wrote it"
+    action = "copy the folder again from its source, or export again"
+    return BundleError(Fault(str(path), found, accepted, action))

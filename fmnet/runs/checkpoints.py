@@ -1,0 +1,119 @@
+"""What a run has finished before it has results: a file for each fold, whoever computed it."""
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+
+from fmnet.data.folds import Fold
+from fmnet.errors import ConfigError, Fault
+from fmnet.runs.run_folder import read_sealed, write_sealed
+from fmnet.types import Count, NonNegativeCount
+
+Unit = TypeVar("Unit")
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredFold:
+    """What all models say about the test subjects of one fold.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Part of the out-of-fold table.
+    n_epochs : int
+        Length of training that the network's inner folds chose.
+    """
+
+    rows: pd.DataFrame
+    n_epochs: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A share of the folds and permutations, for one of several machines or cluster jobs.
+
+    Parameters
+    ----------
+    index : int
+        Which share: 0 to n - 1.
+    n : int
+        How many shares there are; 1 for a run that does everything by itself.
+    """
+
+    index: NonNegativeCount = 0
+    n: Count = 1
+
+    def __post_init__(self) -> None:
+        if self.index >= self.n:
+            raise ConfigError(
+                Fault(
+                    "shard.index",
+                    f"{self.index}",
+                    f"0 to {self.n - 1}, since shard.n is {self.n}",
+                    "give each job an index of its own: -m 'shard.index=range(N)' shard.n=N",
+                )
+            )
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether there is nobody else to do a part."""
+        return self.n == 1
+
+    def own(self, units: Sequence[Unit]) -> list[Unit]:
+        """Take every n-th unit."""
+        return list(units[self.index :: self.n])
+
+
+#: A run that does everything by itself.
+WHOLE = Shard()
+
+
+@dataclass(frozen=True)
+class FoldCheckpoints:
+    """Folds that are done, in a folder of their own for other maps, labels, settings or code.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when first written to.
+    """
+
+    folder: Path
+
+    def read(self, fold: Fold) -> ScoredFold | None:
+        """Read a fold; None if it isn't done, or what is kept of it is damaged."""
+        content = read_sealed(self._path(fold))
+        if content is None:
+            return None
+        return ScoredFold(pd.DataFrame(content["rows"]), content["n_epochs"])
+
+    def write(self, fold: Fold, scored: ScoredFold) -> None:
+        """Write a fold; its name appears only once it is whole."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = {"n_epochs": scored.n_epochs, "rows": scored.rows.to_dict("records")}
+        write_sealed(content, self._path(fold))
+
+    def count(self, folds: Sequence[Fold]) -> int:
+        """Count the folds that are done."""
+        return sum(self.read(fold) is not None for fold in folds)
+
+    def below(self, name: str) -> "FoldCheckpoints":
+        """Keep other folds apart from these."""
+        return FoldCheckpoints(self.folder / name)
+
+    def remove(self) -> None:
+        """Remove what has become part of a whole."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, fold: Fold) -> Path:
+        return self.folder / f"repeat-{fold.repeat}_fold-{fold.fold}.json"
+
+
+def digest_of(text: str) -> str:
+    """Name what scores depend on, shortly."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,44 @@
+import pandas as pd
+import pytest
+
+from fmnet.crossval import shards
+from fmnet.crossval.shards import parts_of
+from fmnet.data.folds import Fold
+from fmnet.errors import ConfigError
+from fmnet.runs.checkpoints import FoldCheckpoints, ScoredFold, Shard
+
+FOLD = Fold(1, 2, ("a", "b"), ("c",), (("a",), ("b",)))
+
+
+def test_fold_comes_back_as_it_was(tmp_path):
+    parts = FoldCheckpoints(tmp_path / "parts")
+    rows = pd.DataFrame({"participant_id": ["c"], "label": [1], "score": [0.1 + 0.2]})
+    assert parts.read(FOLD) is None
+    parts.write(FOLD, ScoredFold(rows, 7))
+    found = parts.read(FOLD)
+    pd.testing.assert_frame_equal(found.rows, rows, check_exact=True)
+    assert found.n_epochs == 7
+    assert parts.below("seed-1").read(FOLD) is None
+    parts.remove()
+    assert parts.read(FOLD) is None
+
+
+def test_folds_of_other_code_or_settings_are_kept_apart(tmp_path, build_study, monkeypatch):
+    cohort = build_study().cohort
+    place = parts_of(tmp_path, "seed: 0\n", cohort, [FOLD]).folder
+    assert parts_of(tmp_path, "seed: 0\nshard: {n: 3}\n", cohort, [FOLD]).folder == place
+    assert parts_of(tmp_path, "seed: 1\n", cohort, [FOLD]).folder != place
+    monkeypatch.setattr(shards, "code_hash", lambda: "other")
+    assert parts_of(tmp_path, "seed: 0\n", cohort, [FOLD]).folder != place
+
+
+def test_shards_share_everything_out():
+    shares = [Shard(index, 3).own(range(8)) for index in range(3)]
+    assert sorted(one for share in shares for one in share) == list(range(8))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert Shard().own("abc") == ["a", "b", "c"]
+
+
+def test_share_that_does_not_exist_is_refused():
+    with pytest.raises(ConfigError, match=r"shard\.index: found 3; accepted: 0 to 2"):
+        Shard(3, 3)
