@@ -23,11 +23,13 @@ from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import open_cohort
 from fmnet.data.files import write_atomically
 from fmnet.data.folds import Fold, build_folds
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import ConfigError
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
-from fmnet.runs.run_folder import describe_device, table_text, write_json
+from fmnet.runs.record import describe_device, table_text
+from fmnet.runs.run_folder import write_json
 from fmnet.synthetic.bold import provide_bold_cohort
 from fmnet.synthetic.design import BOLD_COHORT_FORMAT, BoldDesign
 from fmnet.training.compute import Compute, plan_compute
@@ -200,7 +202,7 @@ def _score_draw(
         root = provide_bold_cohort(Path(place), design)
         listing = read_bold(root, cleaning=suite.cleaning, maps=suite.maps)
         grid = build_grid(suite.voxel_size_mm)
-        cohort = open_cohort(listing, listing.build_store(Path(place) / "store", grid, 0.5))
+        cohort = open_cohort(listing, ArrayStore(Path(place) / "store", listing.recipe(grid, 0.5)))
         folds = build_folds(cohort, **FOLDS, seed=design.seed)
         settings = PreparationSettings(suite.voxel_size_mm, fwhm_mm=0.0)
         for name in names:

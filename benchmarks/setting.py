@@ -8,7 +8,8 @@ from fmnet.crossval.fold_loop import Pipeline
 from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import build_folds
 from fmnet.data.listing import Listing
-from fmnet.data.store import ScanStore
+from fmnet.data.maps import MapsOnGrid
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder, build_small_cnn
@@ -58,7 +59,7 @@ class Setting:
     def open(self, listing: Listing, folder: Path) -> ScanSet:
         """Decode, check and smooth the maps, as a study does; `folder` gets the store."""
         settings = PreparationSettings(voxel_size_mm=self.voxel_size_mm)
-        store = ScanStore(folder / "store", build_grid(self.voxel_size_mm))
+        store = ArrayStore(folder / "store", MapsOnGrid(build_grid(self.voxel_size_mm)))
         return read_scans(open_cohort(listing, store), settings)
 
     def pipeline(self, data: ScanSet, compute: Compute) -> Pipeline:

@@ -31,7 +31,7 @@ MOVED = {
     "fmnet.study.sensitivity.learning_curve": "fmnet.crossval.reruns",
     "fmnet.study.lockbox": "fmnet.lockbox",
     "fmnet.study.audit": "fmnet.evaluation",
-    "fmnet.study.parts": "fmnet.runs.fold_checkpoints",
+    "fmnet.study.parts": "fmnet.runs.checkpoints",
     "fmnet.training.trainer.build_trainer": "pytorch_lightning.Trainer",
     "fmnet.deploy": "fmnet.inference",
     "fmnet.bold.synthetic_design": "fmnet.synthetic.design",

@@ -11,21 +11,22 @@ import numpy as np
 import pandas as pd
 
 from fmnet.baselines.base import Baseline, FoldScores, score_fold
-from fmnet.bold.map_store import MapStore
 from fmnet.bold.maps import parse_maps
+from fmnet.bold.scan_maps import ScanMaps
 from fmnet.crossval.fold_loop import fold_rows
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold, build_inner_folds
 from fmnet.data.listing import Labels, Listing
 from fmnet.data.scans import FILE_SEPARATOR, Scan
+from fmnet.data.store import ArrayStore
 from fmnet.data.tables import read_table_file, subject_key
 from fmnet.errors import CohortError, Fault, RunError
 from fmnet.evaluation.evaluate import study_metrics
 from fmnet.evaluation.metrics import add_units
 from fmnet.export.run_scans import read_raw
+from fmnet.inference.bold import describe_run
 from fmnet.inference.bold_contract import BoldContract, read_contract
 from fmnet.inference.calibration import Calibration, read_calibration
-from fmnet.inference.companion_files import describe_run
 from fmnet.inference.preparation import (
     Preparation,
     read_preparation,
@@ -36,8 +37,8 @@ from fmnet.report.sentences import BANNERS
 from fmnet.report.terminal import model_lines
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, read_record
 from fmnet.runs.lock import holding
-from fmnet.runs.run_files import as_json, check_run_files, read_json, write_run_files
-from fmnet.runs.run_folder import OPENINGS, table_text
+from fmnet.runs.record import OPENINGS, table_text
+from fmnet.runs.run_folder import as_json, check_run_files, read_json, write_run_files
 from fmnet.training.fit import score_scans
 from fmnet.training.scan_set import MapScans, Rows, ScanSet
 from fmnet.types import PartialShare
@@ -343,8 +344,8 @@ def _load(folder: Path, table: pd.DataFrame, preparation: Preparation, store_dir
     )
     if contract is not None:
         listing = _from_runs(listing, contract, read_raw(folder))
-    store = listing.build_store(Path(store_dir), preparation.grid, preparation.min_coverage)
-    cohort = open_cohort(listing, store)
+    recipe = listing.recipe(preparation.grid, preparation.min_coverage)
+    cohort = open_cohort(listing, ArrayStore(Path(store_dir), recipe))
     return MapScans(cohort, cohort.values(), series=cohort.series)
 
 
@@ -355,8 +356,8 @@ def _from_runs(listing: Listing, contract: BoldContract, raw: Path | None) -> Li
         for scan in listing.scans
     }
     names = tuple(recipe.name for recipe in parse_maps(contract.maps))
-    build = partial(MapStore, cleaning=contract.cleaning, maps=contract.maps, runs=runs)
-    return replace(listing, contrasts=names, build_store=build)
+    build = partial(ScanMaps, cleaning=contract.cleaning, maps=contract.maps, runs=runs)
+    return replace(listing, contrasts=names, recipe=build)
 
 
 def _box_fold(cohort: Cohort, box: set[str], inner_splits: int, seed: int) -> Fold:

@@ -17,7 +17,7 @@ from fmnet.inference.bundle import read_bundle
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.lockbox import LockBox
 from fmnet.networks.backbones import build_small_cnn
-from fmnet.runs.fold_checkpoints import Shard
+from fmnet.runs.checkpoints import Shard
 from fmnet.study import run_study
 from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.compute import Compute

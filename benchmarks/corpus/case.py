@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from benchmarks.corpus.answers import RIGHT, Answers, in_training
 from benchmarks.corpus.craft import Array, nifti
-from fmnet.data.grid import place_on_grid
 from fmnet.data.nifti import read_volume
+from fmnet.data.resample import place_on_grid
 from fmnet.errors import BenchmarkError, Fault
 from fmnet.inference.bundle import Bundle, read_bundle
 from fmnet.inference.predict import NewScan, predict_scan

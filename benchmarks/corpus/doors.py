@@ -32,8 +32,9 @@ from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort
 from fmnet.data.image_table import read_image_table
 from fmnet.data.listing import Listing, build_listing
+from fmnet.data.maps import MapsOnGrid
 from fmnet.data.scans import MapTable
-from fmnet.data.store import ScanStore
+from fmnet.data.store import ArrayStore
 from fmnet.errors import FmnetError
 from fmnet.synthetic.cohort_folder import SPACE
 
@@ -199,7 +200,7 @@ def _judge_study(
 ) -> Answer:
     """Open a study; compare the values of those in it, and the faults of those who are not."""
     try:
-        store = ScanStore(folder / "store", materials.bundle.preparation.grid)
+        store = ArrayStore(folder / "store", MapsOnGrid(materials.bundle.preparation.grid))
         cohort = open_cohort(read(), store)
     except FmnetError as error:
         text = str(error)

@@ -11,10 +11,12 @@ from numpy.random import Generator, SeedSequence
 from numpy.typing import NDArray
 
 from fmnet.data.duplicates import duplicate_faults
-from fmnet.data.grid import Grid, place_on_grid
+from fmnet.data.grid import Grid
 from fmnet.data.image_table import find_table_maps
+from fmnet.data.maps import MapsOnGrid, StoredScan
+from fmnet.data.resample import place_on_grid
 from fmnet.data.scans import Scan, group_scans
-from fmnet.data.store import ScanStore, StoredScan
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import CohortError, ConfigError, Fault, VolumeError
@@ -129,7 +131,7 @@ def read_backgrounds(
         raise CohortError(faults)
     grid = build_grid(voxel_size_mm)
     with tempfile.TemporaryDirectory(prefix="fmnet-power-") as folder:
-        stored = _store(scans, ScanStore(Path(folder), grid))
+        stored = _store(scans, ArrayStore(Path(folder), MapsOnGrid(grid)))
         values = np.concatenate([one.values() for one in stored])
     hashes = [digest for one in stored for digest in one.source_sha256]
     digest = hashlib.sha256("\n".join([grid.digest, *hashes]).encode()).hexdigest()
@@ -147,7 +149,7 @@ def _table_faults(scans: list[Scan], contrasts: tuple[str, ...]) -> list[Fault]:
     return faults
 
 
-def _store(scans: list[Scan], store: ScanStore) -> list[StoredScan]:
+def _store(scans: list[Scan], store: ArrayStore[Scan, StoredScan]) -> list[StoredScan]:
     stored: dict[str, StoredScan] = {}
     faults: list[Fault] = []
     for scan, outcome in zip(scans, store.add_all(scans), strict=True):

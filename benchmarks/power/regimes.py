@@ -10,7 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from benchmarks.power.regions import Brain, Points
-from fmnet.data.grid import smooth_values
+from fmnet.data.resample import smooth_values
 from fmnet.data.volume import FloatArray
 from fmnet.synthetic.effects import HIDDEN, SHOWN, Effect, unit_rms
 

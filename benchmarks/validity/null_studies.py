@@ -50,13 +50,14 @@ from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.files import write_atomically
 from fmnet.data.folds import build_folds
-from fmnet.data.store import ScanStore
+from fmnet.data.maps import MapsOnGrid
+from fmnet.data.store import ArrayStore
 from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
 from fmnet.evaluation.comparison import study_aucs
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
-from fmnet.runs.run_folder import versions
+from fmnet.runs.record import versions
 from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.compute import Compute, count_processes
 from fmnet.training.fit import Trainable
@@ -229,7 +230,7 @@ class NullNetwork:
         listing = read_synthetic(
             folder / "cohort", self.n_subjects, 0.0, voxel_size_mm=self.voxel_size_mm, seed=seed
         )
-        store = ScanStore(folder / "store", build_grid(self.voxel_size_mm))
+        store = ArrayStore(folder / "store", MapsOnGrid(build_grid(self.voxel_size_mm)))
         return open_cohort(listing, store)
 
     def say(self, path: Path, seed: int) -> dict[str, Any]:

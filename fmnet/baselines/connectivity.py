@@ -19,7 +19,7 @@ from fmnet.bold.components import find_networks
 from fmnet.data.folds import Fold
 from fmnet.data.grid import Grid
 from fmnet.data.nifti import read_volume
-from fmnet.data.placement import coordinates
+from fmnet.data.resample import nearest_on_grid
 from fmnet.data.volume import FloatArray
 from fmnet.errors import ConfigError, Fault
 from fmnet.training.scan_set import Arrays, Rows, ScanSet
@@ -122,10 +122,7 @@ def read_regions(path: Path, space: str, grid: Grid) -> Regions:
     if (labels != np.rint(labels)).any() or (labels < 0).any():
         found, action = "values that are no whole numbers from 0 on", "give an atlas of labels"
         raise ConfigError(Fault(str(path), found, "one whole number for each region", action))
-    places = np.rint(coordinates(grid, volume.affine)).astype(np.intp)
-    inside = ((places >= 0) & (places < labels.shape)).all(axis=1)
-    found_labels = np.zeros(grid.n_voxels, dtype=np.int64)
-    found_labels[inside] = labels[tuple(places[inside].T)]
+    found_labels = np.nan_to_num(nearest_on_grid(volume, grid))
     kept, numbers = np.unique(found_labels, return_inverse=True)
     n_regions = int((kept > 0).sum())
     if n_regions < MIN_REGIONS:

@@ -11,14 +11,12 @@ import pandas as pd
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.derivatives import RunListing, find_runs
-from fmnet.bold.map_store import MapStore
 from fmnet.bold.maps import parse_maps
+from fmnet.bold.scan_maps import ScanMaps
 from fmnet.data.bids import find_participants, tree_origin
-from fmnet.data.grid import Grid
 from fmnet.data.listing import Listing, OnFault, build_listing
 from fmnet.data.map_selection import check_label_column
 from fmnet.data.scans import MapTable
-from fmnet.data.store import ScanSource
 from fmnet.data.tables import normal_text, read_table_file, subject_key
 from fmnet.errors import CohortError, Fault
 
@@ -104,17 +102,13 @@ def read_bold(
             for scan in listing.scans
         ),
         contrasts=tuple(recipe.name for recipe in recipes),
-        build_store=partial(_build_store, cleaning=cleaning, maps=tuple(maps), runs=scans),
+        recipe=partial(ScanMaps, cleaning=cleaning, maps=tuple(maps), runs=scans),
         made_by={
             "cleaning": asdict(cleaning),
             "maps": list(maps),
             "raw": None if raw is None else str(Path(raw).absolute()),
         },
     )
-
-
-def _build_store(folder: Path, grid: Grid, min_coverage: float, **settings: Any) -> ScanSource:
-    return MapStore(folder, grid, min_coverage, **settings)
 
 
 def _group(runs: Sequence[PreprocessedRun]) -> dict[str, tuple[PreprocessedRun, ...]]:
@@ -128,7 +122,7 @@ def _group(runs: Sequence[PreprocessedRun]) -> dict[str, tuple[PreprocessedRun, 
 
 
 def _said_once(faults: Sequence[Fault], found: RunListing) -> tuple[Fault, ...]:
-    """Leave out that people have no scan whose runs were found, with something wrong with them."""
+    """Drop the fault of having no scan for subjects whose runs all have faults of their own."""
     said = {subject_key(fault.participant_id) for fault in found.faults if fault.participant_id}
     read = {subject_key(run.bold.participant_id) for run in found.runs}
     known = set(found.faults)

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from fmnet.bold.first_level import RunContrast, parse_formula
-from fmnet.bold.map_source import MapSource
 from fmnet.bold.measures import Seed, alff, falff, reho, temporal_sd
-from fmnet.bold.open_run import OpenRun
+from fmnet.bold.open_run import MapSource, OpenRun
 from fmnet.data.volume import FloatArray
 from fmnet.errors import ConfigError, Fault, VolumeError
 

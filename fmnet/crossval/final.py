@@ -25,17 +25,19 @@ from fmnet.runs.final_models import (
     NETWORK_FOLDER,
     RECORD,
     Candidate,
+    FinalModel,
     choose,
+    write_final,
 )
-from fmnet.runs.record import FinalModel, Results, write_final
-from fmnet.runs.run_files import list_damaged
+from fmnet.runs.record import Results
+from fmnet.runs.run_folder import list_damaged
 from fmnet.training.fit import FoldTask
 from fmnet.training.processes import agreed, is_first
 from fmnet.training.scan_set import ScanSet
 
 #: Index of the final training among the seeds; no repeat has this number.
 FINAL = 1_000_000
-#: Parts left out in turn to see on what scale a final linear model scores.
+#: FoldCheckpoints left out in turn to see on what scale a final linear model scores.
 N_PARTS = 10
 
 

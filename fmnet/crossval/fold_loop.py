@@ -15,8 +15,8 @@ from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
 from fmnet.errors import ConfigError, Fault
 from fmnet.networks.rebuild import describe_builder
+from fmnet.runs.checkpoints import FoldCheckpoints, ScoredFold
 from fmnet.runs.final_models import network_title
-from fmnet.runs.fold_checkpoints import Parts, ScoredFold
 from fmnet.training.fit import FoldTask, Trainable, TrainedFold, train_on_folds
 from fmnet.training.processes import is_first
 from fmnet.training.scan_set import ScanSet
@@ -110,7 +110,7 @@ def crossvalidate(
     scans: ScanSet,
     folds: list[Fold],
     title: str = "",
-    parts: Parts | None = None,
+    parts: FoldCheckpoints | None = None,
 ) -> tuple[pd.DataFrame, list[int]]:
     """Let every model learn on each fold and score its test subjects once.
 
@@ -120,7 +120,7 @@ def crossvalidate(
         What learns, from what. Baselines that the cohort lacks something for are passed over.
     title : str
         Before the progress bar; empty for none.
-    parts : Parts or None
+    parts : FoldCheckpoints or None
         Where folds are kept that are done, and not done again.
 
     Returns
@@ -195,7 +195,11 @@ def score_folds(
 
 
 def crossvalidate_seeds(
-    pipeline: Pipeline, scans: ScanSet, folds: list[Fold], n_seeds: int, parts: Parts | None
+    pipeline: Pipeline,
+    scans: ScanSet,
+    folds: list[Fold],
+    n_seeds: int,
+    parts: FoldCheckpoints | None,
 ) -> pd.DataFrame:
     """Train the network again on those of these folds that are of the first repeat.
 

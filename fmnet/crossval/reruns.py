@@ -33,10 +33,9 @@ from fmnet.evaluation.metrics import add_units
 from fmnet.evaluation.power import Precision, learning_curve
 from fmnet.inference.preparation import MIN_TRAINING_SHARE
 from fmnet.inference.study_results import say_p
-from fmnet.runs.fold_checkpoints import Parts, digest_of
-from fmnet.runs.record import Results
-from fmnet.runs.run_files import list_damaged, write_run_files
-from fmnet.runs.run_folder import read_predictions, table_text
+from fmnet.runs.checkpoints import FoldCheckpoints, digest_of
+from fmnet.runs.record import Results, read_predictions, table_text
+from fmnet.runs.run_folder import list_damaged, write_run_files
 from fmnet.training.scan_set import Rows, ScanSet
 from fmnet.types import Count, PartialShare
 
@@ -144,7 +143,7 @@ def run_once(
     path = folder / f"{name}_{_digest(folds, sorted(pipeline.baselines))}.tsv"
     listed = f"{folder.name}/{path.name}"
     if not path.exists() or list_damaged(folder.parent, [listed]):
-        parts = Parts(path.with_suffix(".parts"))
+        parts = FoldCheckpoints(path.with_suffix(".parts"))
         predictions, _ = crossvalidate(pipeline, data, folds, title, parts)
         write_run_files(folder.parent, {listed: table_text(predictions)})
         parts.remove()
@@ -445,7 +444,7 @@ def probe(
     metrics: dict[str, Any],
     before: dict[str, Any],
     folder: Path,
-    parts: Parts,
+    parts: FoldCheckpoints,
 ) -> dict[str, Any]:
     """Train again as the plans ask: under shuffled labels, with one thing changed, on fewer people.
 

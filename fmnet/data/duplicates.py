@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from scipy.stats import t as student_t
 
+from fmnet.data.maps import StoredScan
 from fmnet.data.scans import Scan
-from fmnet.data.store import StoredScan
 from fmnet.data.tables import subject_key
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault

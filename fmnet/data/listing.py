@@ -4,23 +4,23 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
 from fmnet.data.covariates import number_faults
 from fmnet.data.grid import Grid
+from fmnet.data.maps import MapsOnGrid, StoredScan
 from fmnet.data.scans import MapTable, Scan, group_scans
-from fmnet.data.store import ScanSource, ScanStore
+from fmnet.data.store import Recipe
 from fmnet.data.tables import lines_of, normal_text, say_lines, subject_key, table_name
 from fmnet.data.volume import MNI_SPACES
 from fmnet.errors import Fault
 
 #: What to do about people with faults: stop, or go on without them.
 OnFault = Literal["raise", "exclude"]
-#: A folder, a grid and the smallest share of it that must be covered, to what reads the scans.
-StoreBuilder = Callable[[Path, Grid, float], ScanSource]
+#: A grid and the smallest fraction of it that must be covered, to how scans are put on it.
+RecipeBuilder = Callable[[Grid, float], Recipe[Scan, StoredScan]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +54,8 @@ class Listing:
         ``synthetic`` for cohorts that fmnet made, else empty.
     on_fault : {"raise", "exclude"}
         Stop at faults, all of them in one report, or go on without the people concerned.
-    build_store : callable
-        See `StoreBuilder`.
+    recipe : callable
+        See `RecipeBuilder`.
     made_by : dict or None
         How maps are computed from BOLD runs, in plain values; None if the scans are maps.
     """
@@ -68,7 +68,7 @@ class Listing:
     faults: tuple[Fault, ...] = ()
     origin: str = ""
     on_fault: OnFault = "raise"
-    build_store: StoreBuilder = ScanStore
+    recipe: RecipeBuilder = MapsOnGrid
     made_by: Mapping[str, Any] | None = None
 
 

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnet.data.listing import Listing
+from fmnet.data.maps import StoredScan
 from fmnet.data.scans import Scan
-from fmnet.data.store import StoredScan
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault
 

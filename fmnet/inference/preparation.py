@@ -12,12 +12,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from fmnet.bold.windows import window_starts
-from fmnet.data.grid import Grid, MaskName, smooth_values
+from fmnet.data.grid import Grid, MaskName
+from fmnet.data.resample import smooth_values
 from fmnet.data.volume import FloatArray, is_ras
 from fmnet.errors import BundleError, Fault, VolumeError
-from fmnet.inference.checksums import MAX_BYTES_OF, read_bounded
-from fmnet.inference.fields import (
+from fmnet.inference.bundle_files import (
     COUNT_OR_NONE,
+    MAX_BYTES_OF,
     NUMBER,
     SHARE,
     SPACE,
@@ -27,6 +28,7 @@ from fmnet.inference.fields import (
     list_of,
     one_of,
     optional,
+    read_bounded,
     read_fields,
 )
 from fmnet.types import NonNegative, Share, VoxelSize

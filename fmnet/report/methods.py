@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from fmnet.bold.confounds import CleaningSettings
-from fmnet.bold.map_store import KEPT, MOTION, SCRUBBED
+from fmnet.bold.scan_maps import KEPT, MOTION, SCRUBBED
 from fmnet.data.cohort import Cohort
-from fmnet.data.store import StoredScan
+from fmnet.data.maps import StoredScan
 from fmnet.earlier import current_paths
 from fmnet.evaluation.conclusions import is_corrected
 from fmnet.inference.bold_contract import cleaning_words

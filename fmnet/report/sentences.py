@@ -311,7 +311,7 @@ def _chance(one: Conclusion, titles: Titles) -> str:
             )
     elif values["role"] == "planned":
         head = f"{capital(name)}: {reached}"
-    elif one.kind == "chance not tested" and not values["is_permuted"]:
+    elif not values["is_permuted"]:
         # the exported model's sentence says then that nothing was tested
         return f"{capital(name)} by itself: {reached}."
     else:

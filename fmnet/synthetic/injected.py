@@ -12,11 +12,12 @@ from annotated_types import Ge
 from tqdm import tqdm
 
 from fmnet.data.files import draft_folder, keep_folder, why_not_written
-from fmnet.data.grid import Grid, place_on_grid
+from fmnet.data.grid import Grid
 from fmnet.data.image_files import image_files
 from fmnet.data.image_table import find_table_maps, read_image_table
 from fmnet.data.listing import Listing
 from fmnet.data.nifti import read_volume, write_volume
+from fmnet.data.resample import place_on_grid
 from fmnet.data.scans import Scan, group_scans
 from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid

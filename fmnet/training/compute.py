@@ -238,7 +238,8 @@ def stacking_faults(
     found = [reason for reason, holds in reasons.items() if holds]
     try:  # without computing anything
         pair = [copy.deepcopy(network).to("meta").train() for _ in range(2)]
-        NetworkStack(pair).outputs(torch.empty((2, 2, *shape), device="meta")).sum().backward()
+        outputs = NetworkStack(pair).outputs(torch.empty((2, 2, *shape), device="meta"))
+        torch.autograd.backward(outputs.sum())
     except (RuntimeError, ValueError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:200]
         found.append(f"a network that can't be computed side by side ({reason})")

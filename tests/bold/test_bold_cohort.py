@@ -10,6 +10,7 @@ from fmnet.bold.bold_cohort import read_bold
 from fmnet.bold.confounds import CleaningSettings
 from fmnet.data.cohort import open_cohort
 from fmnet.data.scans import FILE_SEPARATOR
+from fmnet.data.store import ArrayStore
 from fmnet.errors import CohortError, ConfigError
 
 MOTION = CleaningSettings("motion6", 0.01, 0.1, None, 50)
@@ -26,7 +27,9 @@ def open_tree(tmp_path, coarse_grid):
 
     def open_root(root, **options):
         listing = read(root, **options)
-        return open_cohort(listing, listing.build_store(tmp_path / "store", coarse_grid, 0.5))
+        return open_cohort(
+            listing, ArrayStore(tmp_path / "store", listing.recipe(coarse_grid, 0.5))
+        )
 
     return open_root
 
@@ -78,7 +81,7 @@ def test_raw_data_set_may_lie_anywhere(grow_tree, pain_people, tmp_path):
         shutil.move(path, raw / "sub-a" / "func")
     (raw / "participants.tsv").write_text("participant_id\tgroup\nsub-a\tFM\n")
     listing = read(tree.root, raw=raw)
-    runs = listing.build_store(tmp_path, None, 0.5).runs["sub-a_task-pain"]
+    runs = listing.recipe(None, 0.5).runs["sub-a_task-pain"]
     assert [run.events.parent for run in runs] == [raw / "sub-a" / "func"] * 2
 
 
@@ -89,7 +92,7 @@ def test_raw_data_set_may_lie_anywhere(grow_tree, pain_people, tmp_path):
 def cohort(rest_people, tmp_path_factory, coarse_grid):
     """All eight people; their maps are alike, which makes them no duplicates."""
     listing = read(rest_people, ("temporal_sd", "alff"))
-    store = listing.build_store(tmp_path_factory.mktemp("store"), coarse_grid, 0.5)
+    store = ArrayStore(tmp_path_factory.mktemp("store"), listing.recipe(coarse_grid, 0.5))
     return open_cohort(listing, store, n_jobs=2)
 
 

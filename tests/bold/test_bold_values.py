@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from fmnet.bold.bold_file import BoldHeader
 from fmnet.bold.bold_values import STEPS, RunValues
 from fmnet.data.files import open_draft
-from fmnet.data.placement import Lookup
+from fmnet.data.resample import Lookup
 from fmnet.errors import VolumeError
 
 

@@ -4,7 +4,7 @@ from fmnet.crossval.permutation import PermutationPlan
 from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan
 from fmnet.crossval.shards import check_one_process
 from fmnet.errors import ConfigError
-from fmnet.runs.fold_checkpoints import Shard
+from fmnet.runs.checkpoints import Shard
 from fmnet.training.compute import Compute
 
 PLANS = (PermutationPlan(), SensitivityPlan(), LearningCurvePlan())

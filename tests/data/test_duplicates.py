@@ -13,8 +13,9 @@ from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort
 from fmnet.data.duplicates import correlations, look_alikes
 from fmnet.data.image_table import read_image_table
+from fmnet.data.maps import MapsOnGrid
 from fmnet.data.scans import Scan
-from fmnet.data.store import ScanStore
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import CohortError
 
@@ -79,7 +80,7 @@ def test_real_map_on_another_grid_is_found_and_real_people_are_not(real_data, tm
             for k, path in enumerate(files)
         ]
         listing = read_image_table(write_tsv(tmp_path / "images.tsv", rows))
-        return open_cohort(listing, ScanStore(tmp_path / "store", build_grid(4)))
+        return open_cohort(listing, ArrayStore(tmp_path / "store", MapsOnGrid(build_grid(4))))
 
     assert len(open_maps(maps).scans) == 6
     with pytest.raises(CohortError, match=r"sub-6 .*copy\.nii\.gz\): found the same image as"):

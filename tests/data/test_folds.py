@@ -19,8 +19,8 @@ from fmnet.data.folds import (
 )
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Labels, Listing
+from fmnet.data.maps import StoredScan
 from fmnet.data.scans import Scan
-from fmnet.data.store import StoredScan
 from fmnet.errors import FoldsError
 
 STORED = StoredScan(Path("values.npy"), ("a",), ("b",), ("grid",))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from fmnet.data.grid import Grid, place_on_grid
+from fmnet.data.grid import Grid
 from fmnet.data.map_values import (
     SPIKE_FACTOR,
     blank_background,
@@ -14,8 +14,9 @@ from fmnet.data.map_values import (
     inside_mask,
     largest_usual,
 )
+from fmnet.data.maps import covered_fraction
 from fmnet.data.nifti import read_volume
-from fmnet.data.store import covered_share
+from fmnet.data.resample import place_on_grid
 from fmnet.data.volume import Volume
 from fmnet.errors import VolumeError
 
@@ -116,7 +117,7 @@ def test_files_of_integers_cover_what_real_numbers_cover(dtype, is_resaved, tmp_
     lost = np.isnan(found) != np.isnan(expected)
     assert lost.sum() <= 2
     np.testing.assert_allclose(found[~lost], expected[~lost], atol=0.51 * step + 1e-6)
-    assert covered_share(found) == pytest.approx(covered_share(expected), abs=2e-3)
+    assert covered_fraction(found) == pytest.approx(covered_fraction(expected), abs=2e-3)
 
 
 def test_half_a_step_is_told_by_the_slope():

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from fmnet.bold.confounds import CleaningSettings
-from fmnet.bold.map_store import KEPT, MOTION, SCRUBBED
-from fmnet.data.series import Series
+from fmnet.bold.scan_maps import KEPT, MOTION, SCRUBBED
+from fmnet.data.maps import Series
 
 
 @pytest.fixture

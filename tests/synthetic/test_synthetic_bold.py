@@ -10,8 +10,9 @@ import pytest
 from nilearn.interfaces.fmriprep import load_confounds
 
 from fmnet.bold.bold_run import BoldRun
-from fmnet.bold.bold_store import BoldStore
+from fmnet.bold.decoded import DecodedBold
 from fmnet.data.bids import SYNTHETIC_MARK
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import CohortError
 from fmnet.synthetic import bold as synthetic
@@ -74,12 +75,14 @@ def test_tree_is_that_of_fmriprep(cohort):
 def test_runs_go_into_the_store(cohort, tmp_path):
     path = func_files(cohort, "_bold.nii.gz")[3]
     mask = Path(str(path).replace("preproc_bold", "brain_mask"))
-    stored = BoldStore(tmp_path).add(BoldRun("run", "sub", path, "MNI152NLin2009aSym", mask))
+    stored = ArrayStore(tmp_path, DecodedBold()).add(
+        BoldRun("run", "sub", path, "MNI152NLin2009aSym", mask)
+    )
     assert stored.facts.n_volumes == 80
     assert stored.t_r == pytest.approx(2.0)
     assert (
         stored.grid.digest
-        == BoldStore(tmp_path)
+        == ArrayStore(tmp_path, DecodedBold())
         .add(BoldRun("run", "sub", path, "MNI152NLin2009aSym", mask))
         .grid.digest
     )

@@ -22,8 +22,9 @@ from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import build_folds
 from fmnet.data.image_table import read_image_table
+from fmnet.data.maps import MapsOnGrid
 from fmnet.data.participants import read_participants
-from fmnet.data.store import ScanStore
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import CohortError, LeakError
 from fmnet.evaluation import audit
@@ -225,7 +226,9 @@ def honest(tmp_path_factory):
     """Thirty people without any effect on a 12 mm grid, where a study takes a second or two."""
     root = tmp_path_factory.mktemp("honest")
     write_cohort(root / "people", n_subjects=30, effect_size=0.0, voxel_size_mm=12, seed=2)
-    cohort = open_cohort(read_bids(root / "people"), ScanStore(root / "store", build_grid(12)))
+    cohort = open_cohort(
+        read_bids(root / "people"), ArrayStore(root / "store", MapsOnGrid(build_grid(12)))
+    )
     return SimpleNamespace(root=root, cohort=cohort, values=cohort.values(), label=cohort.labels)
 
 
@@ -390,7 +393,9 @@ def twice(honest):
         rows.append(person.replace(person["participant_id"], name))
     table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
     table.to_csv(root / "participants.tsv", sep="\t", index=False)
-    return SimpleNamespace(root=root, table=table, store=ScanStore(root / "store", build_grid(12)))
+    return SimpleNamespace(
+        root=root, table=table, store=ArrayStore(root / "store", MapsOnGrid(build_grid(12)))
+    )
 
 
 def test_same_people_twice_under_other_names(twice, judge):

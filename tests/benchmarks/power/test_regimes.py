@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.power.regimes import AMPLITUDES, NAMES, REGIMES, Scene
-from fmnet.data.grid import smooth_values
+from fmnet.data.resample import smooth_values
 
 LABELS = np.repeat([1, 0], [60, 50])
 

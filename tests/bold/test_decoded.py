@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from bold_geometry import BOLD_AFFINE, BOLD_SHAPE
 
-import fmnet.bold.bold_store as bold_store
+import fmnet.bold.decoded as decoded_module
+import fmnet.data.resample as resample
 from fmnet.bold.bold_run import BoldRun, check_run
-from fmnet.bold.bold_store import BoldStore, open_runs
-from fmnet.data.grid import Grid, place_on_grid
-from fmnet.data.store_index import INDEX_NAME
+from fmnet.bold.decoded import DecodedBold, open_runs
+from fmnet.data.grid import Grid
+from fmnet.data.resample import place_on_grid
+from fmnet.data.store import INDEX_NAME, ArrayStore
 from fmnet.data.volume import Volume
 from fmnet.errors import CohortError, StoreError, VolumeError
 
@@ -26,30 +28,30 @@ def run(tmp_path, write_bold, write_mask):
 
 @pytest.fixture
 def own(tmp_path):
-    return BoldStore(tmp_path / "store")
+    return ArrayStore(tmp_path / "store", DecodedBold())
 
 
 @pytest.fixture
 def on_grid(tmp_path, grid):
-    return BoldStore(tmp_path / "store", grid, min_coverage=0.1)
+    return ArrayStore(tmp_path / "store", DecodedBold(grid, min_coverage=0.1))
 
 
 @pytest.fixture
 def settled(monkeypatch):
-    monkeypatch.setattr("fmnet.data.store_index.SETTLING_NS", -(10**12))
+    monkeypatch.setattr("fmnet.data.store.SETTLING_NS", -(10**12))
 
 
 @pytest.fixture
 def decoded(monkeypatch):
     """Names of the runs that were decoded, in order."""
     names = []
-    check_run = bold_store.check_run
+    check_run = decoded_module.check_run
 
     def check(run, needs_mask):
         names.append(run.run_id)
         return check_run(run, needs_mask)
 
-    monkeypatch.setattr(bold_store, "check_run", check)
+    monkeypatch.setattr(decoded_module, "check_run", check)
     return names
 
 
@@ -128,7 +130,7 @@ def test_run_lost_while_in_use_is_named(run, own, how):
 def test_own_space_stays_on_own_grids(tmp_path, run, own, on_grid, grid):
     run = replace(run, space="own")
     assert own.add(run).grid.space == "own"
-    same = BoldStore(tmp_path / "same", replace(grid, space="own"), min_coverage=0.1)
+    same = ArrayStore(tmp_path / "same", DecodedBold(replace(grid, space="own"), min_coverage=0.1))
     assert same.add(run).grid.space == "own"
     with pytest.raises(VolumeError, match=r"bold\.nii\.gz: found space 'own'; accepted: MNI152"):
         on_grid.add(run)
@@ -171,8 +173,8 @@ def test_template_s_own_voxels_are_kept_number_by_number(tmp_path, write_bold, r
 
 def test_one_set_of_weights_serves_all_runs_of_a_grid(tmp_path, write_bold, on_grid, monkeypatch):
     calls = []
-    build = bold_store.linear_weights
-    monkeypatch.setattr(bold_store, "linear_weights", lambda *a: calls.append(1) or build(*a))
+    build = resample.linear_weights
+    monkeypatch.setattr(resample, "linear_weights", lambda *a: calls.append(1) or build(*a))
     for number in range(3):
         path = write_bold(tmp_path / f"{number}.nii.gz")
         on_grid.add(BoldRun(str(number), "a", path, "MNI152"))
@@ -201,7 +203,7 @@ def test_memory_does_not_grow_with_the_run(tmp_path, write_bold, rng, on_grid):
         affine = BOLD_AFFINE @ np.diag([0.3, 0.33, 0.36, 1])
         path = write_bold(tmp_path / f"{n_volumes}.nii.gz", data, affine)
         run = BoldRun("a", "a", path, "MNI152")
-        BoldStore(tmp_path / "warm", on_grid.grid).add(run)
+        ArrayStore(tmp_path / "warm", DecodedBold(on_grid.recipe.grid)).add(run)
         tracemalloc.start()
         on_grid.add(run)
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -455,7 +457,7 @@ def test_altered_values_are_made_again(run, own, settled, suffix):
 
 def test_facts_lie_beside_the_values(run, own):
     stored = own.add(run)
-    facts = json.loads(stored.path.with_suffix(".json").read_text())
+    facts = json.loads(stored.path.with_suffix(".json").read_text())["facts"]
     assert facts["t_r"] == 2.0
     assert facts["file_grid"] == "6x7x8 of 21x22x23 mm, LAS, int16"
     assert facts["source_sha256"] == stored.facts.source_sha256
@@ -467,8 +469,8 @@ def test_other_grid_mask_or_repetition_time_is_another_run(tmp_path, write_bold,
     run = replace(run, path=write_bold(tmp_path / "b.nii", t_r=None), t_r=2.0)
     mask = grid.mask.copy()
     mask[3, 3, 3] = False
-    stores = [BoldStore(folder), BoldStore(folder, grid, 0.1)]
-    stores.append(BoldStore(folder, Grid(mask, grid.affine, grid.space), 0.1))
+    stores = [ArrayStore(folder, DecodedBold()), ArrayStore(folder, DecodedBold(grid, 0.1))]
+    stores.append(ArrayStore(folder, DecodedBold(Grid(mask, grid.affine, grid.space), 0.1)))
     paths = {store.add(run).path for store in stores}
     paths.add(stores[0].add(replace(run, t_r=3.0)).path)
     paths.add(stores[1].add(replace(run, mask=None)).path)
@@ -480,8 +482,8 @@ def test_jobs_change_nothing(tmp_path, write_bold, run, grid, settled):
         replace(run, run_id=str(number), path=write_bold(tmp_path / f"{number}.nii.gz"))
         for number in range(5)
     ]
-    alone = open_runs(runs, BoldStore(tmp_path / "one", grid, 0.1))
-    together = open_runs(runs, BoldStore(tmp_path / "two", grid, 0.1), n_jobs=2)
+    alone = open_runs(runs, ArrayStore(tmp_path / "one", DecodedBold(grid, 0.1)))
+    together = open_runs(runs, ArrayStore(tmp_path / "two", DecodedBold(grid, 0.1)), n_jobs=2)
     for one, two in zip(alone, together, strict=True):
         assert one.path.read_bytes() == two.path.read_bytes()
         assert one.facts == two.facts
@@ -491,7 +493,9 @@ def test_jobs_change_nothing(tmp_path, write_bold, run, grid, settled):
 def test_real_runs_are_where_maps_would_be(tmp_path, real_data, grid):
     folder = real_data / "bold/haxby_sub001"
     path = next(folder.rglob("bold_25mm.nii.gz"))
-    stored = BoldStore(tmp_path / "store", grid, 0.0).add(BoldRun("a", "a", path, "MNI152"))
+    stored = ArrayStore(tmp_path / "store", DecodedBold(grid, 0.0)).add(
+        BoldRun("a", "a", path, "MNI152")
+    )
     image = nib.as_closest_canonical(nib.load(path))
     data = np.asarray(image.dataobj[..., 7], np.float32)
     expected = place_on_grid(Volume(data[None], image.affine, "MNI152"), grid)[0]

@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 from run_tree import CONFOUNDS
 
-from fmnet.bold import map_store
+from fmnet.bold import scan_maps
 from fmnet.bold.bold_cohort import read_bold
+from fmnet.bold.cleaned import CleanedBold
 from fmnet.bold.confounds import CleaningSettings
-from fmnet.bold.map_source import MapSource
 from fmnet.bold.maps import compute_maps, parse_maps
-from fmnet.bold.series_store import SeriesStore
+from fmnet.bold.open_run import AcquiredBold
+from fmnet.data.store import ArrayStore
 from fmnet.errors import VolumeError
 
 MOTION = CleaningSettings("motion6", 0.01, 0.1, None, 20)
@@ -23,7 +24,7 @@ def store_all(tmp_path, coarse_grid):
 
     def store(root, n=None, maps=("alff",), cleaning=MOTION, n_jobs=1, folder="store"):
         listing = read_bold(root, cleaning=cleaning, maps=maps)
-        built = listing.build_store(tmp_path / folder, coarse_grid, 0.5)
+        built = ArrayStore(tmp_path / folder, listing.recipe(coarse_grid, 0.5))
         return list(built.add_all(listing.scans[:n], n_jobs))
 
     return store
@@ -37,8 +38,8 @@ def no_work(monkeypatch):
         def fail(*_):
             raise AssertionError("computed again")
 
-        monkeypatch.setattr("fmnet.bold.series_store.clean_values", fail)
-        monkeypatch.setattr(map_store, "compute_maps", fail)
+        monkeypatch.setattr("fmnet.bold.cleaned.clean_values", fail)
+        monkeypatch.setattr(scan_maps, "compute_maps", fail)
 
     return stop
 
@@ -52,9 +53,10 @@ def rewrite_events(root, change):
 def test_maps_are_those_of_the_runs(rest_people, tmp_path, coarse_grid, store_all):
     (stored,) = store_all(rest_people, 1, ("temporal_sd", "reho"))
     listing = read_bold(rest_people, cleaning=MOTION)
-    runs = listing.build_store(tmp_path, coarse_grid, 0.5).runs[listing.scans[0].scan_id]
-    series = SeriesStore(tmp_path / "other", coarse_grid, MOTION)
-    sources = [MapSource(run, *series.open(run), MOTION) for run in runs]
+    runs = listing.recipe(coarse_grid, 0.5).runs[listing.scans[0].scan_id]
+    series = ArrayStore(tmp_path / "other", CleanedBold(coarse_grid, MOTION))
+    acquired = ArrayStore(tmp_path / "other", AcquiredBold(series.recipe))
+    sources = [acquired.add(run) for run in runs]
     expected = compute_maps(sources, parse_maps(["temporal_sd", "reho"]))
     np.testing.assert_array_equal(stored.values(), expected)
     assert stored.values().shape == (2, coarse_grid.n_voxels)
@@ -86,7 +88,7 @@ def test_damaged_maps_are_computed_again(rest_people, store_all, how):
 
 def test_other_maps_leave_the_series_as_they_are(rest_people, store_all, monkeypatch):
     (one,) = store_all(rest_people, 1, ("alff", "temporal_sd"))
-    monkeypatch.setattr(SeriesStore, "_clean", None)
+    monkeypatch.setattr(CleanedBold, "_clean", lambda *_: 1 / 0)
     (other,) = store_all(rest_people, 1, ("temporal_sd", "alff"))
     assert one.path != other.path
     assert one.series.paths == other.series.paths

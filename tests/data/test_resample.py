@@ -4,14 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnet.data.grid import Grid, place_on_grid
+from fmnet.data.grid import Grid
 from fmnet.data.nifti import ras_order
-from fmnet.data.placement import (
+from fmnet.data.resample import (
     are_voxels,
     build_interpolation,
     build_lookup,
     coordinates,
     linear_weights,
+    place_on_grid,
 )
 from fmnet.data.volume import Volume
 

@@ -6,17 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import fmnet.bold.series_store as series_store
-import fmnet.data.store_index as store_index
+import fmnet.bold.cleaned as cleaned_module
+import fmnet.data.store as store_module
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_run import BoldRun
-from fmnet.bold.bold_store import BoldStore
-from fmnet.bold.cleaned_run import CleanedRun
+from fmnet.bold.cleaned import CleanedBold, CleanedRun
 from fmnet.bold.cleaning import clean_values
 from fmnet.bold.confounds import CleaningSettings, read_nuisance
-from fmnet.bold.series_store import SeriesStore
+from fmnet.bold.decoded import DecodedBold
+from fmnet.bold.open_run import AcquiredBold
 from fmnet.data.grid import Grid
 from fmnet.data.nifti import read_volume, write_series, write_volume
+from fmnet.data.store import ArrayStore
 from fmnet.errors import StoreError, VolumeError
 
 PLAIN = CleaningSettings("motion6")
@@ -29,31 +30,41 @@ def run(write_run):
 
 @pytest.fixture
 def series(tmp_path, grid):
-    return SeriesStore(tmp_path / "store", grid, PLAIN)
+    return ArrayStore(tmp_path / "store", CleanedBold(grid, PLAIN))
+
+
+def other(store, **changes):
+    """Change settings of a store's recipe."""
+    return replace(store, recipe=replace(store.recipe, **changes))
+
+
+def acquired(store):
+    """Open runs as acquired instead of cleaned."""
+    return ArrayStore(store.folder, AcquiredBold(store.recipe))
 
 
 @pytest.fixture
 def settled(monkeypatch):
     """Let files just written count as left alone."""
-    monkeypatch.setattr(store_index, "SETTLING_NS", -(10**12))
+    monkeypatch.setattr(store_module, "SETTLING_NS", -(10**12))
 
 
 @pytest.fixture
 def work(monkeypatch):
     """Count what is decoded and what is cleaned."""
     counts = {"decoded": 0, "cleaned": 0}
-    decode, clean = BoldStore._decode, series_store.clean_values
+    decode, clean = DecodedBold._decode, cleaned_module.clean_values
 
-    def counting_decode(self, run):
+    def counting_decode(self, run, entry):
         counts["decoded"] += 1
-        return decode(self, run)
+        return decode(self, run, entry)
 
     def counting_clean(*arguments):
         counts["cleaned"] += 1
         return clean(*arguments)
 
-    monkeypatch.setattr(BoldStore, "_decode", counting_decode)
-    monkeypatch.setattr(series_store, "clean_values", counting_clean)
+    monkeypatch.setattr(DecodedBold, "_decode", counting_decode)
+    monkeypatch.setattr(cleaned_module, "clean_values", counting_clean)
     return counts
 
 
@@ -68,8 +79,8 @@ def change_table(run, change):
 @pytest.mark.parametrize("fd_threshold", [None, 0.5])
 def test_stores_cleaned_values(run, series, tmp_path, grid, fd_threshold):
     settings = replace(PLAIN, fd_threshold=fd_threshold)
-    cleaned = replace(series, cleaning=settings).add(run)
-    stored = BoldStore(tmp_path / "other", grid).add(run.bold)
+    cleaned = other(series, cleaning=settings).add(run)
+    stored = ArrayStore(tmp_path / "other", DecodedBold(grid)).add(run.bold)
     nuisance = read_nuisance(run, 90, settings)
     expected = clean_values(stored, nuisance, settings)
     values = cleaned.values()
@@ -83,7 +94,8 @@ def test_stores_cleaned_values(run, series, tmp_path, grid, fd_threshold):
 
 def test_facts_are_those_of_the_run(run, series):
     facts = series.add(run).facts
-    stored, nuisance = series.open(run)
+    source = acquired(series).add(run)
+    stored, nuisance = source.stored, source.nuisance
     values = stored.read_window(2, 88).astype(np.float64)
     known = np.isfinite(values[0])
     ratio = values[:, known].mean(axis=0) / values[:, known].std(axis=0)
@@ -100,7 +112,7 @@ def test_facts_are_those_of_the_run(run, series):
 
 def test_run_without_confounds(run, series):
     bare = replace(run, confounds=None)
-    cleaned = replace(series, cleaning=CleaningSettings("none")).add(bare)
+    cleaned = other(series, cleaning=CleaningSettings("none")).add(bare)
     facts = cleaned.facts
     assert (facts.mean_fd_mm, facts.max_fd_mm, facts.confounds_sha256) == (None, None, "")
     np.testing.assert_array_equal(cleaned.kept, np.arange(90))
@@ -108,7 +120,8 @@ def test_run_without_confounds(run, series):
 
 def test_opens_the_run_as_acquired(run, series, work, settled):
     series.add(run)
-    stored, nuisance = series.open(run)
+    source = acquired(series).add(run)
+    stored, nuisance = source.stored, source.nuisance
     assert work["decoded"] == 1
     assert stored.n_volumes == 90
     assert len(nuisance.names) == 6
@@ -116,8 +129,8 @@ def test_opens_the_run_as_acquired(run, series, work, settled):
 
 
 def test_open_decodes_what_is_not_stored_yet(run, series, work, settled):
-    series.open(run)
-    series.open(run)
+    acquired(series).add(run)
+    acquired(series).add(run)
     series.add(run)
     assert work == {"decoded": 1, "cleaned": 1}
 
@@ -127,10 +140,10 @@ def test_open_decodes_what_is_not_stored_yet(run, series, work, settled):
 
 @pytest.mark.parametrize("strategy", ["none", "motion6", "compcor"])
 def test_unchanged_run_is_not_read_again(run, series, work, settled, monkeypatch, strategy):
-    store = replace(series, cleaning=CleaningSettings(strategy))
+    store = other(series, cleaning=CleaningSettings(strategy))
     first = store.add(run)
-    for name in ("check_preprocessed", "hash_file", "hash_values"):
-        monkeypatch.delattr(series_store, name)
+    for name in ("check_preprocessed", "hash_file"):
+        monkeypatch.delattr(cleaned_module, name)
     (second,) = store.add_all([run])
     assert work == {"decoded": 1, "cleaned": 1}
     assert (second.path, second.facts) == (first.path, first.facts)
@@ -157,7 +170,7 @@ def test_damaged_file_is_made_again(run, series, work, settled, suffix, how, is_
     if how != "missing":
         path.write_bytes(raw[:-9] if how == "cut" else b"")
     if not is_known:
-        (series.folder / store_index.INDEX_NAME).unlink()
+        (series.folder / store_module.INDEX_NAME).unlink()
     series.add(run)
     assert work == {"decoded": 1 if is_known else 2, "cleaned": 2}
     assert path.read_bytes() == raw
@@ -170,7 +183,7 @@ def test_altered_values_are_made_again(run, series, settled, is_known):
     path.write_bytes(raw[:-4] + b"\1\2\3\4")
     os.utime(path, (1e9, 1e9))
     if not is_known:
-        (series.folder / store_index.INDEX_NAME).unlink()
+        (series.folder / store_module.INDEX_NAME).unlink()
     series.add(run)
     assert path.read_bytes() == raw
 
@@ -192,10 +205,10 @@ def test_other_content_or_settings_are_another_run(run, series, grid, settled):
         replace(PLAIN, low_hz=None),
         replace(PLAIN, fd_threshold=0.5),
     ]
-    paths += [replace(series, cleaning=settings).add(run).path for settings in others]
+    paths += [other(series, cleaning=settings).add(run).path for settings in others]
     mask = grid.mask.copy()
     mask[3, 3, 3] = False
-    paths.append(replace(series, grid=Grid(mask, grid.affine, grid.space)).add(run).path)
+    paths.append(other(series, grid=Grid(mask, grid.affine, grid.space)).add(run).path)
     paths.append(series.add(replace(run, bold=replace(run.bold, t_r=2.01))).path)
     paths.append(series.add(replace(run, bold=replace(run.bold, mask=None))).path)
     assert len(set(paths)) == len(paths)
@@ -203,7 +216,7 @@ def test_other_content_or_settings_are_another_run(run, series, grid, settled):
 
 @pytest.mark.parametrize("what", ["bold", "mask", "confounds", "json"])
 def test_changed_file_is_noticed(run, series, bold_data, settled, what):
-    store = replace(series, cleaning=CleaningSettings("compcor"))
+    store = other(series, cleaning=CleaningSettings("compcor"))
     first = store.add(run)
     if what == "bold":
         write_series(bold_data(), read_volume(run.bold.mask, "MNI152").affine, 2.0, run.bold.path)
@@ -243,8 +256,8 @@ def test_one_bad_run_does_not_stop_the_others(write_run, series):
 
 def test_jobs_change_nothing(write_run, tmp_path, grid):
     runs = [write_run(f"sub-0{number}") for number in range(4)]
-    alone = list(SeriesStore(tmp_path / "one", grid, PLAIN).add_all(runs))
-    together = list(SeriesStore(tmp_path / "two", grid, PLAIN).add_all(runs, n_jobs=3))
+    alone = list(ArrayStore(tmp_path / "one", CleanedBold(grid, PLAIN)).add_all(runs))
+    together = list(ArrayStore(tmp_path / "two", CleanedBold(grid, PLAIN)).add_all(runs, n_jobs=3))
     for one, two in zip(alone, together, strict=True):
         assert one.path.name == two.path.name
         assert one.path.read_bytes() == two.path.read_bytes()
@@ -289,7 +302,7 @@ def test_image_that_is_none_says_so(run, series):
 )
 def test_band_is_checked_before_the_run_is_decoded(run, series, work, settings, found):
     with pytest.raises(VolumeError, match=found) as caught:
-        replace(series, cleaning=settings).add(run)
+        other(series, cleaning=settings).add(run)
     assert caught.value.faults[0].where == str(run.bold.path)
     assert work["decoded"] == 0
 
@@ -305,8 +318,8 @@ def test_refuses_run_that_is_cleaned_already(write_run, series, bold_data):
 def test_coverage_is_checked_of_stored_runs_too(run, series):
     share = series.add(run).facts.coverage
     with pytest.raises(VolumeError, match="of the mask; accepted: at least 99%"):
-        replace(series, min_coverage=0.99).add(run)
-    assert replace(series, min_coverage=share).add(run).facts.coverage == share
+        other(series, min_coverage=0.99).add(run)
+    assert other(series, min_coverage=share).add(run).facts.coverage == share
 
 
 def test_full_disk_is_said(run, series, tmp_path):
@@ -318,14 +331,14 @@ def test_full_disk_is_said(run, series, tmp_path):
 
 def test_sidecar_is_plain_json(run, series):
     content = json.loads(series.add(run).path.with_suffix(".json").read_text())
-    assert content["kept"] == list(range(2, 90))
-    assert content["facts"]["t_r"] == 2.0
+    assert content["facts"]["kept"] == list(range(2, 90))
+    assert content["facts"]["run"]["t_r"] == 2.0
 
 
 def test_real_run(tmp_path, real_data, grid):
     path = next((real_data / "bold/haxby_sub001").rglob("bold_25mm.nii.gz"))
     run = PreprocessedRun(BoldRun("a", "a", path, "MNI152"), "objects")
-    store = SeriesStore(tmp_path / "store", grid, CleaningSettings("none"), 0.1)
+    store = ArrayStore(tmp_path / "store", CleanedBold(grid, CleaningSettings("none"), 0.1))
     cleaned = store.add(run)
     values = cleaned.values()
     assert values.shape == (121, grid.n_voxels)
