@@ -18,7 +18,7 @@ from fmnet.data.map_values import inside_mask
 from fmnet.data.nifti import read_volume
 from fmnet.data.volume import FloatArray
 from fmnet.errors import BenchmarkError, Fault
-from fmnet.synthetic.bold_cohort_files import write_bold_cohort
+from fmnet.synthetic.bold import write_bold_cohort
 from fmnet.types import Count, NonNegative, NonNegativeCount, Seed, VoxelSize
 
 #: Darker voxels, relative to the median of the mask, are taken to lie outside of the brain.

@@ -29,8 +29,8 @@ from fmnet.errors import ConfigError
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.runs.run_folder import describe_device, table_text, write_json
-from fmnet.synthetic.bold_cohort_files import provide_bold_cohort
-from fmnet.synthetic.bold_design import BOLD_COHORT_FORMAT, BoldDesign
+from fmnet.synthetic.bold import provide_bold_cohort
+from fmnet.synthetic.design import BOLD_COHORT_FORMAT, BoldDesign
 from fmnet.training.compute import Compute, plan_compute
 from fmnet.training.fit import ADAMW, Trainable
 from fmnet.training.module import OptimizerBuilder
@@ -84,9 +84,9 @@ class RestBenchmark:
     couplings : list of float
         Differences, FM minus HC, of the correlation between default mode and salience.
     motion_effect : float
-        How many between-person SDs more FM moves, in all cohorts.
+        How many between-subject SDs more FM moves, in all cohorts.
     n_subjects, n_volumes, voxel_size_mm
-        See `fmnet.synthetic.bold_design.BoldDesign`.
+        See `fmnet.synthetic.design.BoldDesign`.
     cleaning : CleaningSettings
         How runs are cleaned.
     maps : list of str
@@ -157,7 +157,7 @@ class RestBenchmark:
 
     def _path(self, draw: Draw, name: str, folder: Path) -> Path:
         model = self.contenders.get(name) or self.baselines[name]
-        versions = [REST_FORMAT, BOLD_COHORT_FORMAT, FOLDS, self.design(draw).knobs]
+        versions = [REST_FORMAT, BOLD_COHORT_FORMAT, FOLDS, self.design(draw).parameters]
         code = digest(versions, self.cleaning, list(self.maps), model)
         stem = f"coupling-{draw.coupling:g}_motion-{draw.motion_effect:g}_draw-{draw.number:03d}"
         return folder / f"{stem}_{name}-{code}.tsv"

@@ -29,8 +29,9 @@ MOVED = {
     "fmnet.study.parts": "fmnet.runs.fold_checkpoints",
     "fmnet.training.trainer.build_trainer": "pytorch_lightning.Trainer",
     "fmnet.deploy": "fmnet.inference",
-    "fmnet.bold.synthetic_design": "fmnet.synthetic.bold_design",
-    "fmnet.data.synthetic": "fmnet.synthetic.maps_cohort",
+    "fmnet.bold.synthetic_design": "fmnet.synthetic.design",
+    "fmnet.bold.bold_cohort.read_synthetic_bold": "fmnet.synthetic.bold.read_synthetic_bold",
+    "fmnet.data.synthetic": "fmnet.synthetic.maps",
     "fmnet.data.injected": "fmnet.synthetic.injected",
     "fmnet.bold.settings": "fmnet.bold.confounds",
     "fmnet.benchmark": "benchmarks",
@@ -43,7 +44,10 @@ EARLIER_TITLE = "3D CNN"
 
 #: Earlier dotted path of a key and the one of now; ``*`` stands for any one name. In a run's
 #: ``config.yaml`` they are read; on the command line and in files it is said what to write.
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "cohort.cleaning.scrub_mm": "cohort.cleaning.fd_threshold",
+    "cleaning.scrub_mm": "cleaning.fd_threshold",
+}
 
 #: Key, or ``group=option``, of which there is none now, and what to write in its place, as the end
 #: of a sentence; ``*`` stands for any one name. The longest that fits counts, and a key stands for
@@ -210,3 +214,17 @@ def _take(node: dict[str, Any], path: str) -> None:
     for parent in parents:
         node = node[parent]
     del node[last]
+
+
+def finding_without_model(text: str) -> str:
+    """Leave out of a finding which model it was held against, where that is how it ends.
+
+    Findings of earlier runs have a text and no kind.
+    """
+    return re.sub(r"; the [^;]+ reaches [^;]+\.$", "", text)
+
+
+def names_model(text: str, titles: Iterable[str]) -> bool:
+    """Tell whether a finding of an earlier run names one of these models."""
+    pattern = "|".join(rf"\b[Tt]he {re.escape(title)}" for title in titles)
+    return re.search(pattern, text) is not None

@@ -19,7 +19,8 @@ from fmnet.data.scans import FILE_SEPARATOR, Scan
 from fmnet.data.store import ArrayStore
 from fmnet.data.tables import read_table_file
 from fmnet.errors import Fault, RunError
-from fmnet.evaluation.metrics import add_units, study_metrics
+from fmnet.evaluation.evaluate import study_metrics
+from fmnet.evaluation.metrics import add_units
 from fmnet.export.run_scans import read_raw
 from fmnet.inference.bold_contract import BoldContract, read_contract
 from fmnet.inference.calibration import Calibration, read_calibration
@@ -30,7 +31,8 @@ from fmnet.inference.series_preparation import (
 )
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network
-from fmnet.report.words import BANNERS, model_lines
+from fmnet.report.sentences import BANNERS
+from fmnet.report.terminal import model_lines
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, read_record
 from fmnet.runs.lock import holding
 from fmnet.runs.run_files import as_json, check_run_files, read_json, write_run_files

@@ -14,9 +14,10 @@ from pytorch_lightning.callbacks import Callback
 from torch.nn import Module
 
 from fmnet.baselines.base import Baseline
+from fmnet.baselines.titles import kind_of
 from fmnet.crossval.ddp_checks import check_one_process
 from fmnet.crossval.exchangeability import PERMUTATION, permute_labels
-from fmnet.crossval.final import complete_finals, export_choice, judge_choice
+from fmnet.crossval.final import complete_finals, export_choice, judge_choice, titles_of
 from fmnet.crossval.fold_loop import (
     NETWORK,
     Pipeline,
@@ -35,22 +36,22 @@ from fmnet.crossval.shards import PARTS, done_before, parts_of, work_on_shard
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold
 from fmnet.data.listing import Listing
+from fmnet.data.participants import read_participants
 from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import Fault, RunError
-from fmnet.evaluation.analysis import analyse_predictions
-from fmnet.evaluation.audit import AuditPlan, audit_models
-from fmnet.evaluation.findings import all_findings
+from fmnet.evaluation.audit import AuditPlan
+from fmnet.evaluation.evaluate import conclude, evaluate
 from fmnet.evaluation.metrics import add_units
-from fmnet.evaluation.verdict import verdict
 from fmnet.inference.calibration import read_calibration
 from fmnet.inference.checksums import SUMS
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.networks.rebuild import check_network
+from fmnet.report.methods import describe_runs
 from fmnet.report.page import write_report
-from fmnet.report.runs import describe_runs
-from fmnet.report.words import control, summary_lines, titles_of
+from fmnet.report.sentences import control, put_into_words
+from fmnet.report.terminal import summary_lines
 from fmnet.runs.claim import claim_run_folder, replacing, settle
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, read_record
 from fmnet.runs.fold_checkpoints import Parts, Shard
@@ -72,7 +73,7 @@ from fmnet.training.module import OptimizerBuilder, SchedulerBuilder
 from fmnet.training.processes import agreed, end_with_starter, is_first, joined
 from fmnet.training.scan_set import ScanSet, read_scans
 from fmnet.training.trainer import TrainerBuilder, asked, check_training
-from fmnet.types import Count, Seed, Several
+from fmnet.types import Count, ModelKind, Seed, Several
 
 
 def run_study(
@@ -234,7 +235,7 @@ def run_study(
         named = add_units(results.predictions, opened.unit_of)
         metrics = figures(results, named, seed)
         models = metrics["models"]
-        metrics["titles"] = titles_of(models, network, results.n_epochs)
+        metrics["titles"] = titles_of([*models, *results.lacking], network, results.n_epochs)
         complete_finals(pipeline, results, models, control(settings), folder)
         if not is_first():
             return []
@@ -251,7 +252,7 @@ def run_study(
         judge_choice(metrics)
         if is_resumed:
             note_resumption(folder, started)
-        conclude(metrics, results, audit, settings, seed, folder)
+        finish(metrics, results, audit, settings, seed, folder)
         drawn = [folder / name for name in ("figure.png", "report.html")]
         ready += log_study(loggers, trainable.log_dir, tracked(metrics), settings, drawn)
     return [*summary_lines(metrics, cohort, settings), *ready, str(folder)]
@@ -269,7 +270,10 @@ def run_crossvalidation(
 
 def figures(results: Results, predictions: pd.DataFrame, seed: int) -> dict[str, Any]:
     """Compute what is said about the models from the out-of-fold table."""
-    return analyse_predictions(predictions, results.again, seed) | {
+    of_network: ModelKind = "gradient" if any(results.n_epochs) else "closed form"
+    models = map(str, predictions["model"].unique())
+    kinds = {name: of_network if name == NETWORK else kind_of(name) for name in models}
+    return evaluate(predictions, NETWORK, kinds, results.again, seed) | {
         "n_epochs": results.n_epochs,
         "lacking": results.lacking,
     }
@@ -296,7 +300,7 @@ def tracked(metrics: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-def conclude(
+def finish(
     metrics: dict[str, Any],
     results: Results,
     audit: AuditPlan,
@@ -309,9 +313,9 @@ def conclude(
     if cohort.listing.made_by is not None:
         read = results.data
         metrics["bold"] = describe_runs(cohort, read.reads_series, read.window_volumes)
-    metrics |= audit_models(audit, cohort, predictions, metrics, seed)
-    metrics["findings"] = all_findings(metrics)
-    metrics["verdict"] = verdict(metrics, metrics["titles"])
+    participants = read_participants(cohort)
+    concluded = conclude(metrics, predictions, participants, audit.symptoms, seed)
+    put_into_words(metrics, concluded)
     failed: Exception | None = None
     try:
         write_report(metrics, predictions, cohort, settings, folder)

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fmnet.training.optimiser import Recipe
 
 from fmnet.baselines.constant import Dummy
 from fmnet.baselines.linear import LinearSvm
@@ -20,10 +21,9 @@ from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.runs.fold_checkpoints import Shard
 from fmnet.study import run_study
-from fmnet.synthetic.maps_cohort import read_synthetic
+from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.compute import Compute
 from fmnet.training.loggers import build_csv_logger
-from fmnet.training.optimiser import Recipe
 from fmnet.training.trainer import build_trainer
 
 CONTRASTS = ["pressure", "visual"]

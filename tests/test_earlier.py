@@ -149,3 +149,12 @@ def test_settings_of_a_run_are_read_as_of_now(tables):
         "loss": {"x": 1},
     }
     assert run["cleaning"]["scrub_mm"] == 0.5, "what was given is changed"
+
+
+def test_limit_of_displacement_is_said_by_its_name_of_now_and_read_from_runs_of_before():
+    said = "write cohort.cleaning.fd_threshold, which it is called now"
+    assert instead_of("cohort.cleaning.scrub_mm") == said
+    before = {"cohort": {"cleaning": {"_target_": "fmnet.bold.settings.CleaningSettings"}}}
+    before["cohort"]["cleaning"]["scrub_mm"] = 0.5
+    now = current_config(before)["cohort"]["cleaning"]
+    assert now == {"_target_": "fmnet.bold.confounds.CleaningSettings", "fd_threshold": 0.5}

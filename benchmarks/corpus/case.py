@@ -16,7 +16,8 @@ from fmnet.data.resample import place_on_grid
 from fmnet.errors import BenchmarkError, Fault
 from fmnet.inference.bundle import Bundle, read_bundle
 from fmnet.inference.predict import NewScan, predict_scan
-from fmnet.synthetic.maps_cohort import SPACE, write_cohort
+from fmnet.synthetic.cohort_folder import SPACE
+from fmnet.synthetic.maps import write_cohort
 
 #: Of the studies that maps are put into, by place: two people in each group.
 PEOPLE = ("sub-01", "sub-02", "sub-03", "sub-04")

@@ -36,7 +36,7 @@ from fmnet.data.maps import MapsOnGrid
 from fmnet.data.scans import MapTable
 from fmnet.data.store import ArrayStore
 from fmnet.errors import FmnetError
-from fmnet.synthetic.maps_cohort import SPACE
+from fmnet.synthetic.cohort_folder import SPACE
 
 
 def ask_predict(materials: Materials, case: Case, given: Any, folder: Path) -> Answer:

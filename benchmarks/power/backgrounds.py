@@ -20,8 +20,8 @@ from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import CohortError, ConfigError, Fault, VolumeError
+from fmnet.synthetic.design import Design, draw_participants
 from fmnet.synthetic.maps import draw_maps
-from fmnet.synthetic.maps_design import Design, draw_people
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +98,8 @@ def draw_backgrounds(n_people: int, voxel_size_mm: int, seed: int) -> Background
     """Make up the maps of people, as synthetic cohorts have them, with no effect."""
     design = Design(n_people, 0.0, voxel_size_mm=voxel_size_mm, seed=seed)
     grid = build_grid(voxel_size_mm)
-    people_seed, maps_seed = SeedSequence(seed).spawn(2)
-    maps = draw_maps(design, grid, draw_people(design, people_seed), maps_seed)
+    table_seed, maps_seed = SeedSequence(seed).spawn(2)
+    maps = draw_maps(design, grid, draw_participants(design, table_seed), maps_seed)
     values = np.stack([one[0, grid.mask] for one in maps])
     return Backgrounds(values, grid, design.digest)
 

@@ -47,7 +47,7 @@ from fmnet.baselines.base import Baseline
 from fmnet.baselines.linear import VoxelModel
 from fmnet.crossval.exchangeability import permute_labels
 from fmnet.crossval.fold_loop import NETWORK, Pipeline, crossvalidate
-from fmnet.crossval.permutation import run_permutations_together, study_aucs
+from fmnet.crossval.permutation import run_permutations_together
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.files import write_atomically
@@ -56,10 +56,11 @@ from fmnet.data.maps import MapsOnGrid
 from fmnet.data.store import ArrayStore
 from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
+from fmnet.evaluation.comparison import study_aucs
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.runs.run_folder import versions
-from fmnet.synthetic.maps_cohort import read_synthetic
+from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.compute import Compute, count_processes
 from fmnet.training.fit import Trainable
 from fmnet.training.scan_set import ScanSet, read_scans

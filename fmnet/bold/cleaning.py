@@ -102,8 +102,8 @@ def cleaning_faults(
     """Say why a run can't be cleaned like this; empty if it can.
 
     The band must lie below half the sampling rate, the run must be longer than the filter, and
-    something must be left of it: each regressor takes one degree of freedom, the filter the share
-    of frequencies that it stops.
+    something must be left of it: each regressor takes one degree of freedom, the filter the
+    fraction of frequencies that it stops.
     """
     low_hz, high_hz = band_of(settings)
     nyquist = 0.5 / t_r

@@ -138,7 +138,7 @@ def check_raw(root: Path, task: str | None) -> tuple[tuple[RunSummary, ...], lis
 
 
 def _check_bold(root: Path, name: BoldName) -> tuple[RunSummary, list[Finding]]:
-    person = name.participant_id
+    subject = name.participant_id
     findings: list[Finding] = []
     sidecars, t_r = _read_sidecars(root, name, findings)
     header = None
@@ -146,13 +146,13 @@ def _check_bold(root: Path, name: BoldName) -> tuple[RunSummary, list[Finding]]:
         with open_bold(name.path) as file:
             header = file.header
     except VolumeError as error:
-        findings += [file_finding(fault).of_person(person) for fault in error.faults]
+        findings += [file_finding(fault).of_subject(subject) for fault in error.faults]
     if header is not None and t_r is not None:
-        findings += check_t_r(BoldRun(name.run_id, person, name.path, "", None, t_r), header)
+        findings += check_t_r(BoldRun(name.run_id, subject, name.path, "", None, t_r), header)
     task_name = next((held["TaskName"] for _, held in sidecars if "TaskName" in held), "")
     summary = RunSummary(
         name.run_id,
-        person,
+        subject,
         name.get("task"),
         name.get("ses"),
         t_r or (header.t_r if header else None),
@@ -189,7 +189,7 @@ def check_t_r(run: BoldRun, header: BoldHeader) -> list[Finding]:
     except VolumeError as error:
         action = "state RepetitionTime in the image's sidecar (.json)"
         faults = (replace(f, action=f.action if run.t_r else action) for f in error.faults)
-        return [Finding(Kind.T_R, fault).of_person(run.participant_id) for fault in faults]
+        return [Finding(Kind.T_R, fault).of_subject(run.participant_id) for fault in faults]
     return []
 
 
@@ -199,17 +199,17 @@ def _check_others(root: Path) -> list[Finding]:
     with_t1w: set[str] = set()
     paths = [path for end in VOLUMES for path in root.glob(f"sub-*/**/sub-*.{end}")]
     for path in sorted(path for path in paths if path.parent.name != "func"):
-        person = path.relative_to(root).parts[0]
-        with_t1w |= {person} if path.name.split("_")[-1].startswith("T1w.") else set()
+        subject = path.relative_to(root).parts[0]
+        with_t1w |= {subject} if path.name.split("_")[-1].startswith("T1w.") else set()
         try:
             read_header(read_start(path), path)
         except VolumeError as error:
-            findings += [file_finding(fault).of_person(person) for fault in error.faults]
+            findings += [file_finding(fault).of_subject(subject) for fault in error.faults]
     action = "fetch the image, or leave the person out"
     return findings + [
-        Finding(Kind.NO_ANATOMY, Fault(person, "no T1w image", "one at least", action, person))
-        for person in find_subjects(root)
-        if person not in with_t1w
+        Finding(Kind.NO_ANATOMY, Fault(subject, "no T1w image", "one at least", action, subject))
+        for subject in find_subjects(root)
+        if subject not in with_t1w
     ]
 
 
@@ -222,19 +222,21 @@ def _absent_runs(
         of_task = [run for run in runs if run.task == task]
         people = {run.participant_id for run in of_task}
         if is_asked_for or 2 * len(people) > len(everyone):
-            lacking = [person for person in everyone if person not in people]
-            findings += [_lacks(person, f"task '{task}'", len(people)) for person in lacking]
+            lacking = [subject for subject in everyone if subject not in people]
+            findings += [_lacks(subject, f"task '{task}'", len(people)) for subject in lacking]
         for session in sorted({run.session for run in of_task}):
             there = {run.participant_id for run in of_task if run.session == session}
             if 2 * len(there) > len(people):
                 words = f"task '{task}' in {f'session {session!r}' if session else 'no session'}"
-                findings += [_lacks(person, words, len(there)) for person in sorted(people - there)]
+                findings += [
+                    _lacks(subject, words, len(there)) for subject in sorted(people - there)
+                ]
     return findings
 
 
-def _lacks(person: str, words: str, n: int) -> Finding:
+def _lacks(subject: str, words: str, n: int) -> Finding:
     accepted, action = f"one, as {n} others have", "fetch it, or leave the person out of this task"
-    return Finding(Kind.NO_RUN, Fault(person, f"no run of {words}", accepted, action, person))
+    return Finding(Kind.NO_RUN, Fault(subject, f"no run of {words}", accepted, action, subject))
 
 
 def _check_all_events(
@@ -246,16 +248,16 @@ def _check_all_events(
     of_tasks = [name for name in names if not name.get("task").lower().startswith("rest")]
     first = {name.run_id: name for name in reversed(of_tasks)}
     for run_id, name in sorted(first.items()):
-        person = name.participant_id
+        subject = name.participant_id
         paths = inherited_files(root, name, "events.tsv")
         if not paths:
             action = "fetch it; without it no contrast can be made of the run"
-            fault = Fault(run_id, "no events.tsv", "one for each task run", action, person)
+            fault = Fault(run_id, "no events.tsv", "one for each task run", action, subject)
             findings.append(Finding(Kind.NO_EVENTS, fault))
             continue
-        conditions, wrong = check_events(paths[0], person, summaries[run_id].length_s)
+        conditions, wrong = check_events(paths[0], subject, summaries[run_id].length_s)
         findings += wrong
-        by_task.setdefault(name.get("task"), {})[paths[0]] = (person, conditions)
+        by_task.setdefault(name.get("task"), {})[paths[0]] = (subject, conditions)
     return findings + [odd for found in by_task.values() for odd in differing_conditions(found)]
 
 
@@ -338,11 +340,11 @@ def _check_run(run: PreprocessedRun) -> tuple[RunSummary, list[Finding]]:
         findings += check_t_r(bold, header)
         findings += _check_mask(run, header)
         findings += _check_confounds(run, header.n_volumes)
-    person = bold.participant_id
-    findings = [each.of_person(person) for each in findings]
+    subject = bold.participant_id
+    findings = [each.of_subject(subject) for each in findings]
     t_r = bold.t_r or (header.t_r if header else None)
     n_volumes = header.n_volumes if header else None
-    return RunSummary(bold.run_id, person, run.task, run.session, t_r, n_volumes), findings
+    return RunSummary(bold.run_id, subject, run.task, run.session, t_r, n_volumes), findings
 
 
 def _check_mask(run: PreprocessedRun, header: BoldHeader) -> list[Finding]:
@@ -406,7 +408,7 @@ def _run_finding(kind: Kind, run: RunSummary, found: str, accepted: str, action:
 
 
 def check_events(
-    path: Path, person: str, length_s: float | None
+    path: Path, subject: str, length_s: float | None
 ) -> tuple[frozenset[str], list[Finding]]:
     """Check a run's events.
 
@@ -414,7 +416,7 @@ def check_events(
     ----------
     path : Path
         ``events.tsv``.
-    person : str
+    subject : str
         Whose run it is.
     length_s : float or None
         Of the run; None if it isn't known.
@@ -430,11 +432,11 @@ def check_events(
         table = read_table_file(path, ("onset", "duration", "trial_type"))
     except CohortError as error:
         return frozenset(), [
-            Finding(Kind.EVENTS, Fault(str(path), fault.found, EVENTS, fault.action, person))
+            Finding(Kind.EVENTS, Fault(str(path), fault.found, EVENTS, fault.action, subject))
             for fault in error.faults
         ]
     conditions = frozenset(str(value) for value in table["trial_type"] if value)
-    return conditions, [_event_finding(path, odd, person) for odd in _oddities(table, length_s)]
+    return conditions, [_event_finding(path, odd, subject) for odd in _oddities(table, length_s)]
 
 
 def differing_conditions(found: dict[Path, tuple[str, frozenset[str]]]) -> list[Finding]:
@@ -443,15 +445,15 @@ def differing_conditions(found: dict[Path, tuple[str, frozenset[str]]]) -> list[
     Parameters
     ----------
     found : dict
-        Person and conditions by events file.
+        Subject and conditions by events file.
     """
     sets = [conditions for _, conditions in found.values() if conditions]
     if not sets:
         return []
     usual = max(sorted(set(sets), key=sorted), key=sets.count)
     return [
-        _event_finding(path, _difference(conditions, usual), person)
-        for path, (person, conditions) in found.items()
+        _event_finding(path, _difference(conditions, usual), subject)
+        for path, (subject, conditions) in found.items()
         if conditions and conditions != usual
     ]
 
@@ -492,9 +494,9 @@ def _count(n: int) -> str:
     return f"{n} event{'' if n == 1 else 's'}"
 
 
-def _event_finding(path: Path, found: str, person: str) -> Finding:
+def _event_finding(path: Path, found: str, subject: str) -> Finding:
     action = "correct the file, or leave the person out of analyses of this task"
-    return Finding(Kind.EVENTS, Fault(str(path), found, EVENTS, action, person))
+    return Finding(Kind.EVENTS, Fault(str(path), found, EVENTS, action, subject))
 
 
 def check_participants(
@@ -535,25 +537,25 @@ def _describe_table(table: pd.DataFrame) -> str:
 
 
 def _compare_subjects(rows: list[str], people: tuple[str, ...]) -> list[Finding]:
-    named = Counter(subject_key(person) for person in rows)
-    there = {subject_key(person): person for person in people}
+    named = Counter(subject_key(subject) for subject in rows)
+    there = {subject_key(subject): subject for subject in people}
     findings = [
-        _row_finding(Kind.NOT_IN_TABLE, person, "no row", "add the person's row")
-        for key, person in there.items()
+        _row_finding(Kind.NOT_IN_TABLE, subject, "no row", "add the person's row")
+        for key, subject in there.items()
         if key not in named
     ]
     for key, count in named.items():
-        person = there.get(key, f"sub-{key}")
+        subject = there.get(key, f"sub-{key}")
         if key not in there:
             action = "fetch the person's images, or take the row out"
             findings.append(
-                _row_finding(Kind.NO_IMAGES, person, "no folder of this person", action)
+                _row_finding(Kind.NO_IMAGES, subject, "no folder of this person", action)
             )
         if count > 1:
             action = "remove the rows that are wrong"
-            findings.append(_row_finding(Kind.TWICE_IN_TABLE, person, f"{count} rows", action))
+            findings.append(_row_finding(Kind.TWICE_IN_TABLE, subject, f"{count} rows", action))
     return findings
 
 
-def _row_finding(kind: Kind, person: str, found: str, action: str) -> Finding:
-    return Finding(kind, Fault(person, found, f"one row in {TABLE} and images", action, person))
+def _row_finding(kind: Kind, subject: str, found: str, action: str) -> Finding:
+    return Finding(kind, Fault(subject, found, f"one row in {TABLE} and images", action, subject))

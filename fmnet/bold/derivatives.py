@@ -45,7 +45,7 @@ class RunListing:
     Parameters
     ----------
     runs : tuple of PreprocessedRun
-        Those without a fault of their own, also of people with other faults; by person, then in
+        Those without a fault of their own, also of people with other faults; by subject, then in
         the order of their names.
     everyone : tuple of str
         All people with a folder in the tree, sorted, with ``sub-``.
@@ -60,7 +60,7 @@ class RunListing:
 
 @dataclass(frozen=True)
 class RunChoice:
-    """What to read of each person.
+    """What to read of each subject.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def find_runs(
     task : str, optional
         Without ``task-``; may be left out where there is only one.
     sessions : sequence of str, optional
-        Without ``ses-``; a person has to have a run in each. May be left out where there is only
+        Without ``ses-``; a subject has to have a run in each. May be left out where there is only
         one, or none is named.
     space : str, optional
         One of `fmnet.data.volume.MNI_SPACES`, with the resolution behind it where there are
@@ -339,8 +339,8 @@ def _several(run: str, images: Sequence[BoldName], advice: Advice) -> Finding:
     stated = "; ".join(f"{key} is {' or '.join(map(repr, v))}" for key, v in choices.items())
     action = "; ".join(advice.choose(key, found[-1]) for key, found in choices.items())
     found = f"several images of one run: {stated} ({files})"
-    person = images[0].participant_id
-    return Finding(Kind.REPEATED, Fault(run, found, "one image of each run", action, person))
+    subject = images[0].participant_id
+    return Finding(Kind.REPEATED, Fault(run, found, "one image of each run", action, subject))
 
 
 def _natural_order(name: str) -> list[str | int]:
@@ -363,18 +363,18 @@ def _absent(
         Finding(
             Kind.NO_RUN,
             Fault(
-                person,
+                subject,
                 f"no run of task '{choice.task}'"
                 + (f" in session '{session}'" if session else "")
                 + say_instead(images),
                 "one at least",
                 action,
-                person,
+                subject,
             ),
         )
-        for person, images in everyone.items()
+        for subject, images in everyone.items()
         for session in choice.sessions
-        if (person, session) not in there
+        if (subject, session) not in there
     ]
 
 
@@ -382,7 +382,7 @@ def _choose_image(
     variants: Sequence[BoldName], choice: RunChoice, findings: list[Finding]
 ) -> BoldName | None:
     """Of all that was made of one run, take the image that is wanted."""
-    run_id, person = variants[0].run_id, variants[0].participant_id
+    run_id, subject = variants[0].run_id, variants[0].participant_id
     usable = [name for name in variants if is_usable(name) and name.output == choice.output]
     if len(usable) == 1:
         return usable[0]
@@ -390,10 +390,10 @@ def _choose_image(
     if usable:
         found = f"several images: {', '.join(name.path.name for name in usable)}"
         action = "remove or rename all but one"
-        findings.append(Finding(Kind.REPEATED, Fault(run_id, found, accepted, action, person)))
+        findings.append(Finding(Kind.REPEATED, Fault(run_id, found, accepted, action, subject)))
         return None
     found = f"no such image but {_say_kinds(variants)}"
-    fault = Fault(run_id, found, accepted, _advise(variants), person)
+    fault = Fault(run_id, found, accepted, _advise(variants), subject)
     findings.append(Finding(Kind.UNUSABLE, fault))
     return None
 
@@ -424,8 +424,8 @@ def _put_together(
             start_time = stated_start_time(image, sidecars)
         except VolumeError as error:
             findings += [Finding(Kind.SIDECAR, fault) for fault in error.faults]
-    person = image.participant_id
-    bold = BoldRun(image.run_id, person, image.path, image.get("space"), mask, t_r)
+    subject = image.participant_id
+    bold = BoldRun(image.run_id, subject, image.path, image.get("space"), mask, t_r)
     events = [path for root in roots for path in inherited_files(root, image, "events.tsv")]
     return findings, PreprocessedRun(
         bold,

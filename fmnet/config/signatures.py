@@ -322,7 +322,7 @@ def _returned(function: Callable[..., Any]) -> Any:
 def _is_component(annotation: Any) -> bool:
     """Tell what only a target can make from what a configuration can spell."""
     if isinstance(annotation, type):
-        return annotation not in WORDS and annotation not in {dict, list, tuple}
+        return annotation not in WORDS and annotation not in {dict, list, tuple, Any}
     return get_origin(annotation) is Callable
 
 

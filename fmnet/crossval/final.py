@@ -1,6 +1,6 @@
 """The final models of a study, fitted on everybody: the network, and a linear model beside it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import pandas as pd
 
 from fmnet.baselines.base import unseen_scale
 from fmnet.baselines.linear import KernelModel, VoxelModel
+from fmnet.baselines.titles import title_of
 from fmnet.crossval.fold_loop import (
     NETWORK,
     Pipeline,
@@ -16,13 +17,11 @@ from fmnet.crossval.fold_loop import (
     train_with_progress,
     usable_baselines,
 )
-from fmnet.crossval.permutation import p_value, summarise_choice
 from fmnet.data.folds import Fold, build_inner_folds, fewest_units
-from fmnet.evaluation.selection import chosen_auc
+from fmnet.evaluation.comparison import chosen_auc, p_value, summarise_choice
 from fmnet.inference.preparation import fit_preparation
-from fmnet.networks.backbones import build_linear, linear_network
+from fmnet.networks.backbones import NetworkBuilder, build_linear, linear_network
 from fmnet.networks.rebuild import describe_builder
-from fmnet.report.words import name_of, titles_of
 from fmnet.runs.final_models import (
     LINEAR_FOLDER,
     NETWORK_FOLDER,
@@ -105,7 +104,16 @@ def fit_linear(name: str, model: VoxelModel, data: ScanSet, fold: Fold) -> Final
     scale = unseen_scale(model, scans, nearly_all, choice)
     c, screen = (setting, None) if isinstance(model, KernelModel) else (None, setting)
     parts = (network, description, preparation, None, (name,), c, screen, scale)
-    return FinalModel(name, name_of(name), *parts)
+    return FinalModel(name, title_of(name), *parts)
+
+
+def titles_of(
+    models: Iterable[str], build: NetworkBuilder, n_epochs: Collection[int]
+) -> dict[str, str]:
+    """Name all models of a study for people, the network by what it is and how it was trained."""
+    described = describe_builder(build, ())
+    network = network_title(described.builder, described.settings, n_epochs)
+    return {name: network if name == NETWORK else title_of(name) for name in models}
 
 
 def exportable_linear(pipeline: Pipeline, data: ScanSet) -> dict[str, VoxelModel]:
@@ -143,7 +151,7 @@ def export_choice(
     -------
     dict
         ``model``, its name; ``why``, for the end of a sentence; ``among``, which models could be;
-        ``auc_corrected`` and ``auc_corrected_ci``, see `fmnet.evaluation.selection.chosen_auc`;
+        ``auc_corrected`` and ``auc_corrected_ci``, see `fmnet.evaluation.comparison.chosen_auc`;
         ``if_asked``: the same, without ``why``, where export is asked for the ``network`` or for
         the ``linear`` model, the best of fewer.
     """
@@ -174,7 +182,7 @@ def judge_choice(metrics: dict[str, Any]) -> None:
     """Add p-values of the choice to the figures of a study, if its permutations allow it.
 
     ``permutation.chosen`` holds the largest AUC of all models that could be exported, see
-    `fmnet.crossval.permutation.summarise_choice`; ``exported.p``, and ``p`` of each part of its
+    `fmnet.evaluation.comparison.summarise_choice`; ``exported.p``, and ``p`` of each part of its
     ``if_asked``, where the AUC of that model lies among the largest of those it was chosen among;
     ``exported.not_permuted`` names those that permutations of an earlier version left out.
     """

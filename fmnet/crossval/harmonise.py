@@ -14,8 +14,8 @@ from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.volume import FloatArray
 from fmnet.inference.preparation import MIN_TRAINING_SHARE
-from fmnet.training.scan_set import Rows
 from fmnet.inference.study_results import say_p
+from fmnet.training.scan_set import Rows
 
 #: Fewest scans of a site: with five folds and three inner ones, two are left to learn from.
 MIN_PER_SITE = 6

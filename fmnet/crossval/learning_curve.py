@@ -12,26 +12,15 @@ from fmnet.crossval.fold_loop import NETWORK, Pipeline, fold_seed
 from fmnet.crossval.reruns import run_once
 from fmnet.data.folds import Fold
 from fmnet.errors import ConfigError, Fault
-from fmnet.evaluation.learning_curve_fit import (
-    Curve,
-    Precision,
-    curve_lines,
-    fit_curve,
-    people_needed,
-)
-from fmnet.evaluation.metrics import add_units, auc_draws, model_metrics
+from fmnet.evaluation.metrics import add_units
+from fmnet.evaluation.power import Precision, learning_curve
 from fmnet.training.scan_set import ScanSet
 from fmnet.types import Count, PartialShare
 
 #: Part of the seed that people are left out with.
 THINNING = 6_000_000
-#: Bootstrap draws of people that the curve is fitted to again.
-N_DRAWS = 200
 #: Fewest training subjects of a class in each inner fold.
 FEWEST = 2
-#: Fewest sizes of training that a curve is drawn through.
-FEWEST_SIZES = 3
-TOO_FEW = "Not worked out: the shares of so few people come to fewer than three sizes of training."
 
 
 @dataclass(frozen=True)
@@ -91,7 +80,6 @@ def run_learning_curve(
     predictions: pd.DataFrame,
     rival: str,
     precision: Precision,
-    titles: dict[str, str],
     folder: Path,
 ) -> dict[str, Any]:
     """Learn from fewer people, test on the same, and say what more people would bring.
@@ -108,16 +96,13 @@ def run_learning_curve(
         Baseline that the network is compared with; empty for none.
     precision : Precision
         Of this study.
-    titles : dict
-        Names of models for people.
     folder : Path
         One out-of-fold table a share.
 
     Returns
     -------
     dict
-        ``points``: ``n_train`` and AUC with interval of each model; ``curves``; ``ahead``;
-        ``needed``, how many people the next study would need; ``lines``, the same in words.
+        See `fmnet.evaluation.power.learning_curve`.
     """
     chosen = [fold for fold in folds if fold.repeat < plan.n_repeats]
     label_of = dict(zip(data.cohort.participant_ids, map(int, data.cohort.labels), strict=True))
@@ -140,73 +125,7 @@ def run_learning_curve(
     unit_of = data.cohort.unit_of
     named = {n: add_units(table, unit_of) for n, table in tables.items()}
     share_positive = float(data.cohort.labels.mean())
-    return describe_curve(named, models, share_positive, precision, pipeline.seed, titles)
-
-
-def describe_curve(
-    tables: dict[float, pd.DataFrame],
-    models: list[str],
-    share_positive: float,
-    precision: Precision,
-    seed: int,
-    titles: dict[str, str],
-) -> dict[str, Any]:
-    """Fit a curve to each model's AUC over training sizes, and look ahead.
-
-    Parameters
-    ----------
-    tables : dict
-        Out-of-fold table by number of training subjects.
-    models : list of str
-        The network, and its rival if there is one.
-    share_positive : float
-        Of the people of the next study as well.
-    precision : Precision
-        Of this study.
-    seed : int
-        Of the bootstrap over subjects.
-    titles : dict
-        Names of models for people.
-    """
-    sizes = np.array(sorted(tables))
-    if len(sizes) < FEWEST_SIZES:
-        return {"points": [], "curves": {}, "ahead": [], "needed": {}, "lines": [TOO_FEW]}
-    points, curves, draws = [], {}, {}
-    for model in models:
-        rows = [tables[n][tables[n]["model"] == model] for n in sizes]
-        figures = [model_metrics(one, seed=seed) for one in rows]
-        points += [
-            {"model": model, "n_train": float(n), "auc": f["auc"], "auc_ci": f["auc_ci"]}
-            for n, f in zip(sizes, figures, strict=True)
-        ]
-        by_draw = np.stack([auc_draws(one, N_DRAWS, seed) for one in rows], axis=1)
-        known = by_draw[np.isfinite(by_draw).all(axis=1)]
-        curves[model] = fit_curve(sizes, np.array([f["auc"] for f in figures]))
-        draws[model] = [fit_curve(sizes, one) for one in known]
-    ahead = _look_ahead(sizes[-1], curves, draws)
-    needed = people_needed(curves, models, share_positive, precision)
-    return {
-        "points": points,
-        "curves": {name: vars(curve) for name, curve in curves.items()},
-        "ahead": ahead,
-        "needed": needed,
-        "lines": curve_lines(points, ahead, needed, models, titles),
-    }
-
-
-def _look_ahead(
-    largest: float, curves: dict[str, Curve], draws: dict[str, list[Curve]]
-) -> list[dict[str, Any]]:
-    rows = []
-    for factor in (2, 4):
-        n = factor * largest
-        for model, curve in curves.items():
-            low, high = np.quantile([float(one.auc(n)) for one in draws[model]], [0.025, 0.975])
-            interval = [float(low), float(high)]
-            rows.append(
-                {"model": model, "n_train": n, "auc": float(curve.auc(n)), "auc_ci": interval}
-            )
-    return rows
+    return learning_curve(named, models, share_positive, precision, pipeline.seed)
 
 
 def _mean_size(folds: list[Fold]) -> float:

@@ -1,13 +1,12 @@
 """Permutation test of the whole pipeline: labels shuffled, folds and choices made anew."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from fmnet.baselines.base import Baseline
@@ -18,7 +17,7 @@ from fmnet.crossval.workers import map_units
 from fmnet.data.folds import Fold
 from fmnet.earlier import EARLIER_NETWORK, rename_network
 from fmnet.errors import Fault, FoldsError
-from fmnet.evaluation.metrics import count_pairs
+from fmnet.evaluation.comparison import study_aucs
 from fmnet.runs.fold_checkpoints import WHOLE, Shard
 from fmnet.runs.run_files import read_sealed, write_sealed
 from fmnet.training.scan_set import ScanSet
@@ -26,8 +25,6 @@ from fmnet.types import Count, NonNegativeCount
 
 #: How often labels are drawn again where folds can't be made for them.
 TRIES = 100
-#: AUCs that differ by less are equal.
-TIE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -82,17 +79,6 @@ def _permute(
             continue
         return data.relabel(cohort), [fold for fold in folds if fold.repeat < n_repeats]
     raise FoldsError(_no_folds())
-
-
-def study_aucs(predictions: pd.DataFrame, n_repeats: int) -> dict[str, float]:
-    """AUC of each model over the first repeats, pairs within test folds."""
-    rows = predictions[predictions["repeat"] < n_repeats]
-    return {str(name): _auc(table) for name, table in rows.groupby("model")}
-
-
-def _auc(table: pd.DataFrame) -> float:
-    pairs = count_pairs(table)
-    return pairs.auc(np.ones(len(pairs.units)))
 
 
 def run_permutations(
@@ -154,67 +140,6 @@ def count_permutations(pipeline: Pipeline, plan: PermutationPlan, *folders: Path
     given = [folder / name for folder in folders for name in names]
     found = ((_read(folder, index) for folder in given) for index in range(plan.n))
     return sum(any(aucs is not None for aucs in places) for places in found)
-
-
-def summarise_permutations(
-    null: pd.DataFrame, predictions: pd.DataFrame, plan: PermutationPlan
-) -> dict[str, Any]:
-    """Compare the AUC of each model with its own null: ``p = (b + 1) / (m + 1)``.
-
-    References
-    ----------
-    Phipson, B., & Smyth, G. K. (2010). Permutation p-values should never be zero.
-    """
-    observed = study_aucs(predictions, plan.n_repeats)
-    models = {
-        name: {"observed": auc, "p": p_value(null[name], auc), "null": null[name].tolist()}
-        for name, auc in observed.items()
-        if name in null
-    }
-    return {"n": len(null), "n_repeats": plan.n_repeats, "models": models}
-
-
-def p_value(null: ArrayLike, observed: float) -> float:
-    """Share of AUCs, the observed one among them, that are as large as it; ties count."""
-    values = np.asarray(null, dtype=float)
-    return (int((~(values < observed - TIE)).sum()) + 1) / (len(values) + 1)
-
-
-def summarise_choice(
-    models: Mapping[str, Mapping[str, Any]], among: Sequence[str]
-) -> dict[str, Any] | None:
-    """Compare the largest AUC of several models with the largest in each permutation.
-
-    Whichever of the models is looked at, its AUC against this null gives a p-value that holds
-    although it was chosen among them.
-
-    Parameters
-    ----------
-    models : dict
-        ``models`` of `summarise_permutations`.
-    among : list of str
-        Which could have been chosen.
-
-    Returns
-    -------
-    dict or None
-        ``among``, ``observed``, ``p`` and ``null``; None where one of them was not permuted.
-
-    References
-    ----------
-    Westfall, P. H., & Young, S. S. (1993). Resampling-based multiple testing (the single-step
-    maximum).
-    """
-    if not set(among) <= set(models):
-        return None
-    null = np.max([models[name]["null"] for name in among], axis=0)
-    observed = max(float(models[name]["observed"]) for name in among)
-    return {
-        "among": list(among),
-        "observed": observed,
-        "p": p_value(null, observed),
-        "null": null.tolist(),
-    }
 
 
 def _run_all(

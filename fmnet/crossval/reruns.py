@@ -18,9 +18,10 @@ from fmnet.crossval.matching import match_pairs
 from fmnet.data.covariates import find_columns
 from fmnet.data.folds import Fold, build_site_folds
 from fmnet.data.folds_file import folds_table
-from fmnet.data.participants import people_table
+from fmnet.data.participants import read_participants
 from fmnet.errors import FmnetError
-from fmnet.evaluation.metrics import add_units, study_metrics
+from fmnet.evaluation.evaluate import study_metrics
+from fmnet.evaluation.metrics import add_units
 from fmnet.runs.fold_checkpoints import Parts, digest_of
 from fmnet.runs.run_files import list_damaged, write_run_files
 from fmnet.runs.run_folder import read_predictions, table_text
@@ -92,7 +93,7 @@ def plan_reruns(plan: SensitivityPlan, pipeline: Pipeline, data: ScanSet) -> lis
         reruns.append(_site_rerun(pipeline, data))
     if plan.harmonise_sites:
         reruns.append(_harmonised_rerun(plan, pipeline, data))
-    people = people_table(data.cohort)
+    people = read_participants(data.cohort).table
     numbers = people.select_dtypes("number").columns.drop("label")
     matched = find_columns(plan.match, map(str, numbers))
     reruns += [_matched_rerun(plan, pipeline, data, people, column) for column in matched]

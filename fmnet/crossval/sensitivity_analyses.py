@@ -8,14 +8,11 @@ from fmnet.crossval.learning_curve import LearningCurvePlan, run_learning_curve
 from fmnet.crossval.permutation import (
     PermutationPlan,
     run_permutations,
-    summarise_permutations,
 )
 from fmnet.crossval.reruns import SensitivityPlan, run_reruns
 from fmnet.crossval.shards import PERMUTATIONS
-from fmnet.evaluation.analysis import power_of
-from fmnet.evaluation.learning_curve_fit import Precision
-from fmnet.evaluation.metrics import add_units
-from fmnet.evaluation.verdict import best_rival
+from fmnet.evaluation.comparison import best_rival, summarise_permutations
+from fmnet.evaluation.power import Precision
 from fmnet.runs.fold_checkpoints import Parts
 from fmnet.runs.record import Results
 
@@ -42,13 +39,11 @@ def probe(
     if permutation.n:
         given = parts.folder / PERMUTATIONS
         null = run_permutations(pipeline, data, permutation, folder / PERMUTATIONS, given)
-        found["permutation"] = summarise_permutations(null, predictions, permutation)
-    found["power"] = power_of(add_units(predictions, data.cohort.unit_of), metrics | found)
+        found["permutation"] = summarise_permutations(null, predictions, permutation.n_repeats)
     if learning_curve.shares:
+        power = metrics["power"]
         precision = Precision(
-            metrics["n_subjects"],
-            found["power"].get("inflation") or 1.0,
-            found["power"].get("difference"),
+            metrics["n_subjects"], power.get("inflation") or 1.0, power.get("difference")
         )
         found["learning_curve"] = run_learning_curve(
             learning_curve,
@@ -56,9 +51,8 @@ def probe(
             data,
             results.folds,
             predictions,
-            best_rival(metrics["models"]),
+            best_rival(metrics["models"], metrics["kinds"]),
             precision,
-            metrics["titles"],
             folder / "learning_curve",
         )
     return found

@@ -17,9 +17,9 @@ from sklearn.metrics import roc_curve
 
 from fmnet.crossval.fold_loop import mean_scores
 from fmnet.data.listing import Labels
-from fmnet.evaluation.findings import exported_model
+from fmnet.evaluation.conclusions import exported_model, is_corrected
 from fmnet.inference.study_results import say_p
-from fmnet.report.words import is_corrected, name_of, with_interval
+from fmnet.report.sentences import name_of, with_interval
 
 POSITIVE, NEGATIVE, GREY, DARK = "#b2405a", "#31688e", "#777777", "#333333"
 #: False-positive rates at which ROC curves of folds are averaged.

@@ -1,20 +1,22 @@
 """What was done, for the methods section of a paper, filled in from the run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fmnet.crossval.fold_loop import NETWORK
+import numpy as np
+
+from fmnet.bold.confounds import CleaningSettings
+from fmnet.bold.scan_maps import KEPT, MOTION, SCRUBBED
 from fmnet.data.cohort import Cohort
+from fmnet.data.maps import StoredScan
 from fmnet.earlier import current_paths
+from fmnet.evaluation.conclusions import is_corrected
+from fmnet.inference.bold_contract import cleaning_words
 from fmnet.inference.model_card import linear_sentence, percent
-from fmnet.inference.series_preparation import SERIES
-from fmnet.report.run_methods import reading_sentences, runs_sentences
-from fmnet.report.run_words import input_line
-from fmnet.report.words import is_corrected, name_of
+from fmnet.inference.series_preparation import MAPS, SERIES
+from fmnet.report.sentences import count, name_of
 
 AUTHORS = "to be written by the authors"
-
-
 #: Paths of the default network, for people.
 PATHS = {
     "focal": "weights of single voxels",
@@ -22,6 +24,32 @@ PATHS = {
     "contrast_products": "products of two maps at one voxel",
     "voxel_pairs": "products of two voxels",
 }
+#: Stems by the last part of what builds them, and what their maps are.
+STEMS = {
+    "build_learned_seeds": (
+        "{n_seeds} seeds, each a weight for every voxel, give Fisher's z of the correlation of "
+        "each voxel with the seed. The seeds {are} networks that group ICA found in the training "
+        "scans without their labels"
+    ),
+    "build_temporal_filters": (
+        "{n_filters} filters along time, of {length} volumes, give the logarithm of the power that "
+        "each leaves of a voxel's series. The filters {lie} side by side over the band in which "
+        "the training scans fluctuate"
+    ),
+    "build_dual_regression": (
+        "dual regression gives each scan's own form of {n_networks} networks that group ICA found "
+        "in the training scans without their labels"
+    ),
+    "build_frames": (
+        "{n_frames} single volumes, evenly spread, each scored by itself; scores were averaged"
+    ),
+}
+#: What gradient steps do to them.
+TRAINED = {"are": "started from", "lie": "started"}
+UNTRAINED = {"are": "are", "lie": "lie"}
+MAP_NAMES = {"alff": "ALFF", "falff": "fALFF", "reho": "ReHo", "temporal_sd": "temporal SD"}
+#: Of a scan's temporal SNR, three percentiles over voxels, the middle one.
+MEDIAN = 1
 
 
 def methods_paragraphs(
@@ -38,7 +66,8 @@ def methods_paragraphs(
     settings : dict
         What ``config.yaml`` holds; parts that it lacks are left out of the text.
     """
-    others = [name_of(name) for name in metrics["models"] if name != NETWORK]
+    studied = metrics["studied"]
+    others = [name_of(name, metrics["titles"]) for name in metrics["models"] if name != studied]
     own_splits = {"frem", "space_net"} & set(metrics["models"])
     data = [_people_sentence(cohort, metrics), *_input_sentences(cohort, metrics, settings)]
     models = [_network_sentence(settings, metrics)]
@@ -228,3 +257,234 @@ def _evaluation(cohort: Cohort) -> str:
     if cohort.set_aside:
         return f"lock-box of {len(cohort.set_aside)} scans, apart from all that is shown here"
     return "cross-validation in one cohort; no external evaluation"
+
+
+def runs_sentences(bold: Mapping[str, Any], voxel_size_mm: float) -> list[str]:
+    """Say what runs there were and what was done to them before anything was learned."""
+    both = bold["all"]
+    task = f" of task {bold['task']}" if bold["task"] else ""
+    several = " Runs of one session make one scan." if both["n_runs"] > both["n_scans"] else ""
+    return [
+        f"They are {count(both['n_runs'], 'preprocessed BOLD run')}{task} in {bold['space']} "
+        f"space, repetition time {bold['t_r']:g} s.{several} Each run was put on a "
+        f"{voxel_size_mm:g} mm MNI152 grid, masked, "
+        f"{cleaning_words(CleaningSettings(**bold['cleaning']))}, and turned into percent of each "
+        "voxel's mean; volumes that fMRIPrep marks as non-steady were left out.",
+        _left_sentence(both),
+        *([f"Mean framewise displacement was {said}."] if (said := motion_words(bold)) else []),
+    ]
+
+
+def reading_sentences(
+    bold: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    smoothing: str,
+) -> list[str]:
+    """Say what the network and its baselines read of the cleaned runs.
+
+    Parameters
+    ----------
+    bold : dict
+        From `describe_runs`.
+    settings : dict
+        What ``config.yaml`` holds.
+    metrics : dict
+        What ``metrics.json`` holds: ``kinds`` and ``n_epochs``.
+    smoothing : str
+        What was done to maps before they were standardised, for the middle of a sentence.
+    """
+    prepared = f"{smoothing}standardised by voxel on the training subjects"
+    maps = f"maps of the runs ({map_words(bold['maps'])}), {prepared}"
+    kinds = set(metrics["kinds"].values())
+    if bold["reads"] == SERIES:
+        own = [_series_sentence(bold, settings, is_trained=max(metrics["n_epochs"]) > 0)]
+        own += [f"The linear models on voxels read {maps}."] if "linear" in kinds else []
+    else:
+        who = "Network and linear models" if "linear" in kinds else "The network"
+        own = [f"{who} read {maps}."]
+    if "connectivity" in kinds:
+        own.append("Connectivity models read time courses of the cleaned series.")
+    return [*own, *_contrast_sentence(bold["maps"])]
+
+
+def _series_sentence(bold: Mapping[str, Any], settings: Mapping[str, Any], is_trained: bool) -> str:
+    window = bold["window_volumes"]
+    how = (
+        f"in windows of {window} volumes, over which scores were averaged"
+        if window
+        else "all volumes of a scan at once"
+    )
+    return (
+        f"The network read the cleaned series themselves, {how}, through a stem that turns them "
+        f"into maps: {_stem_words(settings, is_trained)}. These maps were standardised by voxel on "
+        "the training subjects."
+    )
+
+
+def _stem_words(settings: Mapping[str, Any], is_trained: bool) -> str:
+    network = settings.get("network", {})
+    builder = str(network.get("_target_", "")).rsplit(".", 1)[-1]
+    try:
+        return STEMS[builder].format(**network, **(TRAINED if is_trained else UNTRAINED))
+    except KeyError:
+        return builder.removeprefix("build_").replace("_", " ") or "see config.yaml"
+
+
+def _contrast_sentence(maps: Sequence[str]) -> list[str]:
+    if not any(name.startswith("contrast:") for name in maps):
+        return []
+    return [
+        "Contrasts come from a general linear model of each run before any filter (nilearn; "
+        "canonical response, cosine drift of 128 s, AR(1) noise, the same confounds), combined "
+        "over the runs of a scan by fixed effects."
+    ]
+
+
+def _left_sentence(both: Mapping[str, Any]) -> str:
+    if both["volumes"] is None:
+        return "How many volumes were left is not known."
+    middle, low, high = both["volumes"]
+    if low == high:
+        left = f"{middle:g} volumes were left of each scan"
+    else:
+        left = f"Of a scan {middle:g} volumes were left (median; {low:g} to {high:g})"
+    scrubbed = both["share_scrubbed"]
+    if not scrubbed or scrubbed[2] == 0:
+        return f"{left}."
+    return f"{left}; scrubbing took {scrubbed[0]:.0%} (median), at most {scrubbed[2]:.0%}."
+
+
+def map_words(maps: Sequence[str]) -> str:
+    """Name maps as a paper does, from what ``cohort.maps`` asked for."""
+    return ", ".join(map(_map_name, maps))
+
+
+def input_line(bold: Mapping[str, Any]) -> str:
+    """Say in one line what the network reads.
+
+    Parameters
+    ----------
+    bold : dict
+        From `describe_runs`.
+    """
+    task = f" (task {bold['task']})" if bold["task"] else ""
+    if bold["reads"] != SERIES:
+        return f"maps of cleaned BOLD runs{task}: {map_words(bold['maps'])}"
+    return f"cleaned BOLD series{task}; baselines of maps read {map_words(bold['maps'])}"
+
+
+def motion_words(bold: Mapping[str, Any]) -> str:
+    """Say how much each group moved: ``0.15 mm (SD 0.06) in FM and ...``; empty if not known."""
+    said = []
+    for group in reversed(bold["groups"]):
+        if group["mean_fd_mm"] is not None:
+            said.append(f"{mean_sd(group['mean_fd_mm'], 2, ' mm')} in {group['label']}")
+    return " and ".join(said)
+
+
+def volumes_words(spread: Sequence[float] | None) -> str:
+    """Write a median with its range: ``148 (120 to 150)``, or one number where all are alike."""
+    if spread is None:
+        return "-"
+    middle, low, high = (f"{value:g}" for value in spread)
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def runs_line(bold: Mapping[str, Any]) -> str:
+    """Sum up runs for the terminal."""
+    both, moved = bold["all"], motion_words(bold)
+    return (
+        f"{count(both['n_runs'], 'BOLD run')}, T_R {bold['t_r']:g} s; volumes left of a scan: "
+        f"{volumes_words(both['volumes'])}"
+        + (f"; mean framewise displacement {moved}" if moved else "")
+    )
+
+
+def mean_sd(pair: Sequence[float | None] | None, digits: int, unit: str = "") -> str:
+    """Write a mean with its SD: ``0.15 mm (SD 0.06)``."""
+    if pair is None:
+        return "-"
+    mean, sd = pair
+    return f"{mean:.{digits}f}{unit}" + (f" (SD {sd:.{digits}f})" if sd is not None else "")
+
+
+def _map_name(spec: str) -> str:
+    kind, _, rest = spec.partition(":")
+    if not rest:
+        return MAP_NAMES.get(spec, spec)
+    name, _, value = rest.partition("=")
+    if kind == "seed":
+        return f"connectivity with seed {name} at {value.replace(',', ', ')} mm"
+    return f"z of contrast {name} = {value}"
+
+
+def describe_runs(cohort: Cohort, is_series: bool, window_volumes: int) -> dict[str, Any]:
+    """Say how runs were cleaned, how much was left of them, and how much people moved.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Of BOLD runs.
+    is_series : bool
+        Whether the network reads the cleaned series; else it reads maps that are made of them.
+    window_volumes : int
+        Volumes that it reads at a time; 0 for all of a scan's.
+
+    Returns
+    -------
+    dict
+        ``reads``, ``window_volumes``, ``maps`` as they were asked for, ``cleaning``, ``task``,
+        ``space``, ``t_r`` in seconds; ``all`` and, in the order of labels, ``groups``: see
+        `_summary`.
+    """
+    made_by, labels = cohort.listing.made_by or {}, cohort.listing.labels
+    pairs = list(zip(cohort.scans, cohort.stored, strict=True))
+    groups = [
+        {"label": label} | _summary([pair for pair in pairs if pair[0].label == label])
+        for label in (labels.negative, labels.positive)
+    ]
+    return {
+        "reads": SERIES if is_series else MAPS,
+        "window_volumes": window_volumes,
+        "maps": list(made_by.get("maps", ())),
+        "cleaning": dict(made_by.get("cleaning", {})),
+        "task": cohort.scans[0].scan_id.rpartition("_task-")[2],
+        "space": cohort.scans[0].space,
+        "t_r": cohort.series[0].t_r,
+        "all": _summary(pairs),
+        "groups": groups,
+    }
+
+
+def _summary(pairs: Sequence[tuple[Any, StoredScan]]) -> dict[str, Any]:
+    """Describe some scans.
+
+    Returns
+    -------
+    dict
+        ``n_scans``, ``n_runs``; median, smallest and largest: ``volumes``, left of a scan, and
+        ``share_scrubbed``; mean and SD: ``mean_fd_mm``, over scans of which it is known, and
+        ``tsnr``, of a scan's median voxel. None where nothing is known.
+    """
+    stored = [one for _, one in pairs]
+    return {
+        "n_scans": len(pairs),
+        "n_runs": sum(len(scan.files) for scan, _ in pairs),
+        "volumes": _spread([one.facts.get(KEPT) for one in stored]),
+        "share_scrubbed": _spread([one.facts.get(SCRUBBED) for one in stored]),
+        "mean_fd_mm": _mean_sd([one.facts.get(MOTION) for one in stored]),
+        "tsnr": _mean_sd([None if one.tsnr is None else one.tsnr[MEDIAN] for one in stored]),
+    }
+
+
+def _spread(values: Sequence[float | None]) -> list[float] | None:
+    known = [value for value in values if value is not None]
+    return [float(np.median(known)), min(known), max(known)] if known else None
+
+
+def _mean_sd(values: Sequence[float | None]) -> list[float | None] | None:
+    known = [value for value in values if value is not None and np.isfinite(value)]
+    if not known:
+        return None
+    return [float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else None]

@@ -56,6 +56,7 @@ def network_title(builder: str, settings: Mapping[str, Any], epochs: Collection[
     """
     module, _, function = builder.rpartition(".")
     kind = function.removeprefix("build_")
+    kind = str(settings.get("name", "resnet10")) if kind == "monai" else kind
     name, last = _spoken(module.rpartition(".")[2] if kind == "build" else kind), kind
     if module == "fmnet.networks.series":
         last = settings.get("backbone", "small_cnn" if kind == "frames" else SCALE_SPACE)

@@ -322,9 +322,7 @@ class History(Callback):
         self.losses[number].append(float(losses.mean()))
         self.scores[number].append(module.head(own).float().cpu().numpy())
 
-    def _follow_stack(
-        self, module: StackModule, epoch: int, running: list[int], step: int
-    ) -> None:
+    def _follow_stack(self, module: StackModule, epoch: int, running: list[int], step: int) -> None:
         train_losses = module.epoch_losses()
         for number in running:
             training = self.trainings[number]

@@ -4,12 +4,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from fmnet.training.optimiser import Recipe
 
 from benchmarks.haxby import DECODER, LDA, SVM, Entrant, Haxby, shuffle_within_runs, summarise
 from benchmarks.haxby_runs import list_runs, make_run_maps, read_motion
 from fmnet.errors import BenchmarkError
 from fmnet.networks.closed_form import build_scale_space
-from fmnet.training.optimiser import Recipe
 
 IMAGE, MASK = "bold_25mm.nii.gz", "haxby2001/sub001/masks/25mm/brain.nii.gz"
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from run_tree import CONFOUNDS, IMAGE, MASK
 
-from fmnet.bold.bold_cohort import read_bold, read_synthetic_bold
+from fmnet.bold.bold_cohort import read_bold
 from fmnet.bold.confounds import CleaningSettings
 from fmnet.data.cohort import open_cohort
 from fmnet.data.scans import FILE_SEPARATOR
@@ -71,16 +71,6 @@ def test_listing_says_how_maps_are_made(rest_people, tmp_path):
     expected = {"cleaning": asdict(MOTION), "maps": maps, "raw": str(tmp_path)}
     assert listing.made_by == expected
     assert read(rest_people).made_by["raw"] is None
-
-
-def test_synthetic_cohort_is_made_once(tmp_path):
-    knobs = {"n_subjects": 4, "n_volumes": 30, "voxel_size_mm": 12, "maps": ("reho",)}
-    listing = read_synthetic_bold(tmp_path, **knobs)
-    again = read_synthetic_bold(tmp_path, **knobs)
-    assert len(list(tmp_path.iterdir())) == 1
-    assert [scan.files for scan in listing.scans] == [scan.files for scan in again.scans]
-    assert (listing.contrasts, len(listing.scans)) == (("reho",), 4)
-    assert sorted(scan.label for scan in listing.scans) == ["FM", "FM", "HC", "HC"]
 
 
 def test_raw_data_set_may_lie_anywhere(grow_tree, pain_people, tmp_path):

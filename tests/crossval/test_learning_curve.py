@@ -1,13 +1,10 @@
-import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnet.crossval.learning_curve import LearningCurvePlan, describe_curve, thin_fold
+from fmnet.crossval.learning_curve import LearningCurvePlan, thin_fold
 from fmnet.data.folds import Fold
 from fmnet.errors import ConfigError
-from fmnet.evaluation.learning_curve_fit import Precision
 
 PEOPLE = tuple(f"sub-{k:02}" for k in range(48))
 LABEL_OF = {person: k % 2 for k, person in enumerate(PEOPLE)}
@@ -37,12 +34,6 @@ def test_shares_that_rounding_in_each_inner_fold_would_make_equal_stay_apart():
     assert sizes == [12, 14, 20]
 
 
-def test_too_few_sizes_give_no_curve():
-    found = describe_curve({32.0: table_of(1.0, 0)}, ["network"], 0.5, Precision(40), 0, {})
-    assert found["points"] == []
-    assert "fewer than three sizes" in found["lines"][0]
-
-
 def test_other_repeats_leave_out_others():
     other = Fold(2, 2, FOLD.train, FOLD.test, FOLD.validation)
     assert thin_fold(FOLD, LABEL_OF, 0.5, 0).train != thin_fold(other, LABEL_OF, 0.5, 0).train
@@ -52,40 +43,3 @@ def test_other_repeats_leave_out_others():
 def test_a_curve_needs_different_shares(shares):
     with pytest.raises(ConfigError, match=r"learning_curve\.shares: found"):
         LearningCurvePlan(shares)
-
-
-def table_of(auc_shift, seed):
-    rng = np.random.default_rng(seed)
-    label = np.arange(40) % 2
-    parts = []
-    for model, gain in (("network", 0.8), ("linear_svm", 1.2)):
-        score = rng.normal(size=40) + gain * auc_shift * label
-        parts.append(
-            pd.DataFrame(
-                {
-                    "participant_id": [f"sub-{k:02}" for k in range(40)],
-                    "scan_id": [f"sub-{k:02}" for k in range(40)],
-                    "repeat": 0,
-                    "fold": np.arange(40) // 8,
-                    "model": model,
-                    "label": label,
-                    "score": score,
-                    "probability": 1 / (1 + np.exp(-score)),
-                }
-            )
-        )
-    return pd.concat(parts)
-
-
-def test_every_size_is_described_and_looked_beyond():
-    tables = {16.0: table_of(0.4, 0), 24.0: table_of(0.8, 0), 32.0: table_of(1.2, 0)}
-    found = describe_curve(
-        tables, ["network", "linear_svm"], 0.5, Precision(40, 1.0, 0.2), 0, {"network": "small CNN"}
-    )
-    assert [row["n_train"] for row in found["points"]] == [16, 24, 32] * 2
-    assert {row["n_train"] for row in found["ahead"]} == {64, 128}
-    for row in found["ahead"]:
-        assert 0.5 <= row["auc_ci"][0] <= row["auc_ci"][1] <= 1
-    assert len(found["lines"]) == 4
-    assert "by extrapolation" in found["lines"][0]
-    assert [line.split(":")[0] for line in found["lines"][:2]] == ["small CNN", "linear SVM"]

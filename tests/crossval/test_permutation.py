@@ -3,8 +3,8 @@ from dataclasses import dataclass
 from functools import partial
 from unittest.mock import patch
 
-import pandas as pd
 import pytest
+from fmnet.training.optimiser import Recipe
 from run_fixtures import study_settings
 
 from fmnet.baselines.constant import Dummy
@@ -15,7 +15,6 @@ from fmnet.crossval.permutation import (
     _permuted,
     count_permutations,
     run_permutations,
-    summarise_permutations,
 )
 from fmnet.crossval.reruns import SensitivityPlan
 from fmnet.errors import RunError
@@ -24,23 +23,7 @@ from fmnet.networks.closed_form import build_scale_space
 from fmnet.study import run_study
 from fmnet.training.compute import Compute
 from fmnet.training.fit import Trainable, fit_networks
-from fmnet.training.optimiser import Recipe
 from fmnet.training.trainer import build_trainer
-
-
-def test_p_value_counts_ties_and_is_never_zero():
-    predictions = pd.DataFrame(
-        {
-            "participant_id": list("abcd"), "scan_id": list("abcd"), "repeat": 0, "fold": 0,
-            "model": "network", "label": [0, 0, 1, 1], "score": [0.0, 1.0, 2.0, 3.0],
-        }
-    )  # fmt: skip
-    null = pd.DataFrame({"network": [1.0, 0.5, 0.25, 0.75]})
-    found = summarise_permutations(null, predictions, PermutationPlan(4))["models"]["network"]
-    assert found["observed"] == 1.0
-    assert found["p"] == pytest.approx(2 / 5)
-    lower = summarise_permutations(null[1:], predictions, PermutationPlan(3))["models"]["network"]
-    assert lower["p"] == pytest.approx(1 / 4)
 
 
 def test_every_linear_model_that_can_be_exported_is_permuted():

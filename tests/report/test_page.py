@@ -7,8 +7,14 @@ from run_fixtures import study_settings
 from fmnet.crossval.permutation import PermutationPlan
 from fmnet.report.methods import methods_paragraphs
 from fmnet.report.page import choice_rows, misjudged, rerun_models, shown_models
-from fmnet.report.words import model_lines
+from fmnet.report.terminal import model_lines
 from fmnet.study import run_study
+
+#: Of a study of a network alone, in closed form.
+FIGURES = {
+    "n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [0, 0], "models": {},
+    "studied": "network", "titles": {},
+}  # fmt: skip
 
 
 @pytest.mark.slow
@@ -25,12 +31,14 @@ def test_best_rival_need_not_have_been_permuted(study_root):
 def test_curves_show_the_network_and_the_best_linear_model():
     figures = {"network": 0.7, "dummy": 0.5, "linear_svm": 0.6, "frem": 0.8, "questionnaires": 0.99}
     models = {name: {"auc": auc} for name, auc in figures.items()}
-    assert shown_models({"models": models}) == ["network", "frem"]
-    assert shown_models({"models": {"network": {"auc": 0.7}}}) == ["network"]
+    kinds = {"dummy": "chance", "linear_svm": "linear", "frem": "linear"}
+    facts = {"studied": "network", "kinds": kinds, "models": models}
+    assert shown_models(facts) == ["network", "frem"]
+    assert shown_models(facts | {"models": {"network": {"auc": 0.7}}}) == ["network"]
     exported = {"model": "linear_svm"}
-    assert shown_models({"models": models, "exported": exported}) == [
-        "linear_svm", "network", "frem",
-    ]  # fmt: skip
+    assert shown_models(facts | {"exported": exported}) == ["linear_svm", "network", "frem"]
+    others = {name: models[name] for name in ("network", "dummy", "questionnaires")}
+    assert shown_models(facts | {"models": others}) == ["network", "questionnaires"]
 
 
 def study_of(**exported):
@@ -81,7 +89,7 @@ def test_surest_mistakes_come_first_and_lucky_scans_are_left_out():
             "probability": [0.3, 0.2, 0.9, 0.8, 0.6, 0.4],
         }
     )  # fmt: skip
-    assert misjudged(table)["scan_id"].tolist() == ["b", "a"]
+    assert misjudged(table, "network")["scan_id"].tolist() == ["b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -94,15 +102,14 @@ def test_surest_mistakes_come_first_and_lucky_scans_are_left_out():
     ],
 )
 def test_methods_say_how_models_were_assessed(build_study, folds, said):
-    metrics = {"n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [2, 2], "models": {}}
+    metrics = FIGURES | {"n_epochs": [2, 2]}
     text = " ".join(methods_paragraphs(build_study().cohort, metrics, {"folds": folds}))
     assert said in text
     assert "FREM" not in text
 
 
 def test_methods_say_what_of_the_network_is_linear(build_study):
-    metrics = {"n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [0, 0], "models": {}}
-    metrics["path_shares"] = {"focal": 0.5, "distributed": 0.125, "voxel_pairs": 0.375}
+    metrics = FIGURES | {"path_shares": {"focal": 0.5, "distributed": 0.125, "voxel_pairs": 0.375}}
     settings = {"network": {"_target_": "fmnet.networks.closed_form.build_scale_space"}}
     text = " ".join(methods_paragraphs(build_study().cohort, metrics, settings))
     assert "A 3D network (scale space) got its weights from the training scans" in text
@@ -111,8 +118,7 @@ def test_methods_say_what_of_the_network_is_linear(build_study):
 
 
 def test_untrained_network_is_not_said_to_be_of_closed_form(build_study):
-    metrics = {"n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [0, 0], "models": {}}
     settings = {"network": {"_target_": "fmnet.networks.backbones.build_small_cnn"}}
-    text = " ".join(methods_paragraphs(build_study().cohort, metrics, settings))
+    text = " ".join(methods_paragraphs(build_study().cohort, FIGURES, settings))
     assert "A 3D network (small cnn) was used with the weights that it starts from" in text
     assert "closed form" not in text

@@ -24,7 +24,7 @@ from fmnet.runs.fold_checkpoints import Parts
 from fmnet.runs.lock import MARKER
 from fmnet.runs.run_files import SUMS, UNKNOWN, check_run_files
 from fmnet.study import run_study
-from fmnet.synthetic.maps_cohort import read_synthetic
+from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.loggers import build_mlflow_logger
 
 #: Names that are formulas to matplotlib and tags to a browser.

@@ -24,7 +24,7 @@ from fmnet.inference.cli import main
 from fmnet.inference.companion_files import describe_run
 from fmnet.lockbox_evaluation import evaluate_lockbox, read_finals
 from fmnet.networks.rebuild import TRUSTED
-from fmnet.synthetic.bold_cohort_files import write_bold_cohort
+from fmnet.synthetic.bold import write_bold_cohort
 from fmnet.training.scan_set import MapScans
 
 pytestmark = pytest.mark.slow

@@ -18,6 +18,7 @@ from fmnet.baselines.constant import Dummy
 from fmnet.baselines.covariates import Columns
 from fmnet.baselines.linear import LinearSvm
 from fmnet.baselines.shortcuts import Coverage, FileGrid, Roughness, Scale
+from fmnet.baselines.titles import kind_of, title_of
 from fmnet.crossval.exchangeability import permute_labels
 from fmnet.crossval.fold_loop import fold_rows
 from fmnet.data.bids import read_bids
@@ -25,17 +26,18 @@ from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import build_folds
 from fmnet.data.image_table import read_image_table
 from fmnet.data.maps import MapsOnGrid
+from fmnet.data.participants import read_participants
 from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import CohortError, LeakError
 from fmnet.evaluation import audit
-from fmnet.evaluation.analysis import analyse_predictions
-from fmnet.evaluation.audit import AuditPlan, run_audit
-from fmnet.evaluation.findings import all_findings
+from fmnet.evaluation.audit import AuditPlan
+from fmnet.evaluation.evaluate import conclude, evaluate
 from fmnet.evaluation.metrics import add_units
 from fmnet.inference.preparation import PreparationSettings
+from fmnet.report.sentences import put_into_words
 from fmnet.study import run_study
-from fmnet.synthetic.maps_cohort import write_cohort
+from fmnet.synthetic.maps import write_cohort
 from fmnet.training.scan_set import MapScans
 
 BASELINES = {
@@ -250,11 +252,13 @@ def judge(monkeypatch):
             if not model.lacks(data)
         )
         scored = add_units(scored, cohort.unit_of)
-        metrics = analyse_predictions(scored, pd.DataFrame(), 0)
-        own = metrics["models"]["network"]
-        metrics["audit"] = run_audit(AuditPlan(["pain_score"]), cohort, scored, "network", own, 0)
+        kinds = {"network": "linear"} | {name: kind_of(name) for name in shortcuts}
+        metrics = evaluate(scored, "network", kinds)
+        metrics["titles"] = {name: title_of(name) for name in models}
+        people = read_participants(cohort)
+        put_into_words(metrics, conclude(metrics, scored, people, ["pain_score"]))
         found = {"red": [], "amber": [], "metrics": metrics}
-        for one in all_findings(metrics):
+        for one in metrics["findings"]:
             found[one["severity"]].append(one["text"])
         return found
 

@@ -2,11 +2,12 @@ import json
 from functools import partial
 from pathlib import Path
 
+from fmnet.training.optimiser import Recipe
+
 from benchmarks.power.contender import Contender
 from benchmarks.power.describe import describe, digest
 from fmnet.baselines.linear import LinearSvm
 from fmnet.networks.backbones import build_resnet, build_small_cnn
-from fmnet.training.optimiser import Recipe
 
 
 def test_settings_become_plain_values():

@@ -4,6 +4,7 @@ from functools import partial
 
 import pandas as pd
 import pytest
+from fmnet.training.optimiser import Recipe
 
 from benchmarks.power import units
 from benchmarks.power.contender import Contender, NetworkRacer, draw_folds, mean_auc
@@ -16,7 +17,6 @@ from fmnet.errors import ConfigError
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.training.compute import Compute
-from fmnet.training.optimiser import Recipe
 from fmnet.training.trainer import build_trainer
 
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from fmnet.training.optimiser import Recipe
 
 from benchmarks.validity.measures import Coverage, TypeOne
 from benchmarks.validity.null_studies import NullNetwork
@@ -11,7 +12,6 @@ from fmnet.baselines.linear import LinearSvm
 from fmnet.errors import ConfigError
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.closed_form import build_scale_space
-from fmnet.training.optimiser import Recipe
 
 
 @pytest.fixture

@@ -15,22 +15,18 @@ from hypothesis import strategies as st
 from fmnet.data.grid import Grid
 from fmnet.data.template import build_grid
 from fmnet.errors import CohortError
+from fmnet.synthetic import cohort_folder
 from fmnet.synthetic import maps as synthetic_maps
-from fmnet.synthetic import maps_cohort as synthetic
+from fmnet.synthetic.design import MOTION_SD_MM, Design, draw_participants, motion_in_sd
+from fmnet.synthetic.effects import Region
 from fmnet.synthetic.maps import (
     LATER_EFFECT,
     REGIONS,
-    Region,
     draw_maps,
     effect_pattern,
     expected_difference,
-)
-from fmnet.synthetic.maps_cohort import read_synthetic, write_cohort
-from fmnet.synthetic.maps_design import (
-    MOTION_SD_MM,
-    Design,
-    draw_people,
-    motion_in_sd,
+    read_synthetic,
+    write_cohort,
 )
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_cohort.py"
@@ -61,12 +57,12 @@ def as_written(path):
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory):
-    """Write a cohort and read it back; the same knobs are written once."""
+    """Write a cohort and read it back; the same parameters are written once."""
     folder = tmp_path_factory.mktemp("cohorts")
 
-    def make(**knobs):
-        knobs = {"n_subjects": 6, "voxel_size_mm": VOXEL_SIZE_MM} | knobs
-        listing = read_synthetic(folder, **knobs)
+    def make(**parameters):
+        parameters = {"n_subjects": 6, "voxel_size_mm": VOXEL_SIZE_MM} | parameters
+        listing = read_synthetic(folder, **parameters)
         maps = [[as_written(file) for file in scan.files] for scan in listing.scans]
         root = listing.scans[0].files[0].parents[2]
         truth = [
@@ -80,10 +76,10 @@ def make(tmp_path_factory):
     return make
 
 
-def in_memory(grid: Grid, **knobs):
-    design = Design(**knobs)
-    people_seed, map_seed = np.random.SeedSequence(design.seed).spawn(2)
-    people = draw_people(design, people_seed)
+def in_memory(grid: Grid, **parameters):
+    design = Design(**parameters)
+    table_seed, map_seed = np.random.SeedSequence(design.seed).spawn(2)
+    people = draw_participants(design, table_seed)
     return people, np.stack(list(draw_maps(design, grid, people, map_seed)))
 
 
@@ -106,7 +102,7 @@ def test_the_tree_says_what_it_is(make):
     description = json.loads((root / "dataset_description.json").read_text())
     assert description["Name"] == "fmnet synthetic cohort"
     assert description["DatasetType"] == "derivative"
-    assert description["GeneratedBy"][0]["Knobs"]["n_subjects"] == 6
+    assert description["GeneratedBy"][0]["Parameters"]["n_subjects"] == 6
     columns = json.loads((root / "participants.json").read_text())
     assert list(columns) == list(pd.read_csv(root / "participants.tsv", sep="\t"))[1:]
 
@@ -122,15 +118,17 @@ def test_maps_lie_on_the_template_grid_with_zero_outside(make, grid):
 
 def test_defaults_are_stated_alike():
     parameters = inspect.signature(read_synthetic).parameters
-    defaults = {name: parameters[name].default for name in Design().knobs if name != "contrasts"}
-    assert {**defaults, "contrasts": ["pressure"]} == Design().knobs
+    defaults = {
+        name: parameters[name].default for name in Design().parameters if name != "contrasts"
+    }
+    assert {**defaults, "contrasts": ["pressure"]} == Design().parameters
     assert parameters["contrasts"].default is None
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path):
-    knobs = {"n_subjects": 4, "voxel_size_mm": 12, "jitter_mm": 3.0, "site_shift": 1.0}
+    parameters = {"n_subjects": 4, "voxel_size_mm": 12, "jitter_mm": 3.0, "site_shift": 1.0}
     roots = [
-        write_cohort(tmp_path / name, seed=seed, **knobs)
+        write_cohort(tmp_path / name, seed=seed, **parameters)
         for name, seed in (("a", 5), ("b", 5), ("c", 6))
     ]
     files = [sorted(p.relative_to(root) for p in root.rglob("*.*")) for root in roots]
@@ -144,12 +142,12 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path):
             assert not np.array_equal(first, other)
 
 
-def test_cohorts_of_other_knobs_do_not_collide_and_the_same_are_reused(tmp_path):
-    knobs = {"n_subjects": 4, "voxel_size_mm": 12}
-    first = read_synthetic(tmp_path, effect_size=1, **knobs).scans[0].files[0]
+def test_cohorts_of_other_parameters_do_not_collide_and_the_same_are_reused(tmp_path):
+    parameters = {"n_subjects": 4, "voxel_size_mm": 12}
+    first = read_synthetic(tmp_path, effect_size=1, **parameters).scans[0].files[0]
     written = first.stat().st_mtime_ns
-    again = read_synthetic(tmp_path, effect_size=1.0, **knobs).scans[0].files[0]
-    other = read_synthetic(tmp_path, effect_size=1.5, **knobs).scans[0].files[0]
+    again = read_synthetic(tmp_path, effect_size=1.0, **parameters).scans[0].files[0]
+    other = read_synthetic(tmp_path, effect_size=1.5, **parameters).scans[0].files[0]
     assert again == first
     assert again.stat().st_mtime_ns == written
     assert other != first
@@ -167,8 +165,8 @@ def test_background_has_sd_one_between_persons_at_every_depth(grid):
 
 
 def test_background_is_as_smooth_as_asked(grid):
-    def neighbour_correlation(**knobs):
-        _, maps = in_memory(grid, n_subjects=40, effect_size=0.0, **knobs)
+    def neighbour_correlation(**parameters):
+        _, maps = in_memory(grid, n_subjects=40, effect_size=0.0, **parameters)
         field = maps[:, 0] - maps[:, 0].mean(axis=0)
         both = grid.mask[1:] & grid.mask[:-1]
         return np.corrcoef(field[:, 1:][:, both].ravel(), field[:, :-1][:, both].ravel())[0, 1]
@@ -237,12 +235,13 @@ def test_right_is_right(tmp_path, monkeypatch):
 
 
 def test_jitter_moves_each_patient_and_widens_the_truth(grid):
-    knobs = {"n_subjects": 120, "effect_size": 5.0}
-    _, without = in_memory(grid, **knobs | {"effect_size": 0.0})
-    people, moved = in_memory(grid, jitter_mm=9.0, **knobs)
+    parameters = {"n_subjects": 120, "effect_size": 5.0}
+    _, without = in_memory(grid, **parameters | {"effect_size": 0.0})
+    people, moved = in_memory(grid, jitter_mm=9.0, **parameters)
     added = (moved - without)[people["group"] == "FM"][:, 0]
     fixed, wide = (
-        expected_difference(Design(jitter_mm=jitter, **knobs), grid)[0] for jitter in (0.0, 9.0)
+        expected_difference(Design(jitter_mm=jitter, **parameters), grid)[0]
+        for jitter in (0.0, 9.0)
     )
     assert wide.max() < 0.6 * fixed.max()
     assert added[:, grid.mask].std(axis=0).max() > 0.5
@@ -264,8 +263,8 @@ def test_contrasts_share_half_of_the_background_and_the_effect_is_weaker_later(m
 
 
 def test_each_site_adds_its_own_pattern(make, grid):
-    knobs = {"n_subjects": 13, "n_sites": 3}
-    without, shifted = make(**knobs), make(site_shift=2.0, **knobs)
+    parameters = {"n_subjects": 13, "n_sites": 3}
+    without, shifted = make(**parameters), make(site_shift=2.0, **parameters)
     sites = shifted.people["site"]
     added = (shifted.maps - without.maps)[:, 0][:, grid.mask]
     patterns = [added[sites == site] for site in ("site-1", "site-2", "site-3")]
@@ -328,7 +327,7 @@ def test_missing_slabs_are_read_as_no_data(make, grid):
 def test_people_are_balanced(n_subjects, n_sites, motion_effect, seed):
     n_sites = min(n_sites, n_subjects // 2)
     design = Design(n_subjects=n_subjects, n_sites=n_sites, motion_effect=motion_effect, seed=seed)
-    people = draw_people(design, np.random.SeedSequence(seed))
+    people = draw_participants(design, np.random.SeedSequence(seed))
     groups = people["group"].value_counts()
     assert groups["FM"] - groups["HC"] == n_subjects % 2
     assert people["participant_id"].is_unique
@@ -342,7 +341,7 @@ def test_people_are_balanced(n_subjects, n_sites, motion_effect, seed):
 
 
 def test_people_look_like_those_of_fibromyalgia_studies():
-    people = draw_people(Design(n_subjects=1000), np.random.SeedSequence(1))
+    people = draw_participants(Design(n_subjects=1000), np.random.SeedSequence(1))
     by_group = people.groupby("group")
     pain, age = by_group["pain_score"].mean(), by_group["age"].mean()
     assert pain["FM"] == pytest.approx(55, abs=2)
@@ -403,7 +402,7 @@ def test_digest_depends_on_values_only(effect_size, seed, contrasts):
     design = Design(effect_size=effect_size, seed=seed, contrasts=contrasts)
     same = Design(effect_size=float(effect_size), seed=seed, contrasts=tuple(contrasts))
     assert design.digest == same.digest
-    assert Design(**json.loads(json.dumps(design.knobs))).digest == design.digest
+    assert Design(**json.loads(json.dumps(design.parameters))).digest == design.digest
     assert (
         Design(effect_size=effect_size, seed=seed + 1, contrasts=contrasts).digest != design.digest
     )
@@ -421,6 +420,15 @@ def test_an_empty_folder_is_used_and_a_finished_one_is_kept(tmp_path):
     assert file.stat().st_mtime_ns == written
 
 
+def test_a_cohort_of_an_earlier_version_is_kept(tmp_path):
+    root = write_cohort(tmp_path / "out", **SMALL)
+    description = root / "dataset_description.json"
+    description.write_text(description.read_text().replace("Parameters", "Knobs"))
+    assert write_cohort(root, **SMALL) == root
+    with pytest.raises(CohortError, match="holds something else"):
+        write_cohort(root, **SMALL, seed=1)
+
+
 def test_a_folder_with_something_else_is_refused(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
@@ -434,7 +442,7 @@ def test_a_folder_with_something_else_is_refused(tmp_path):
 
 def test_another_or_damaged_cohort_is_refused(tmp_path):
     root = write_cohort(tmp_path / "out", **SMALL)
-    with pytest.raises(CohortError, match="the finished cohort of the same knobs"):
+    with pytest.raises(CohortError, match="the finished cohort of the same parameters"):
         write_cohort(root, seed=1, **SMALL)
     next(root.rglob("sub-*_statmap.nii.gz")).unlink()
     with pytest.raises(CohortError, match="holds something else"):
@@ -466,7 +474,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt("stopped")
 
-    monkeypatch.setattr(synthetic, "expected_difference", stop)
+    monkeypatch.setattr(synthetic_maps, "expected_difference", stop)
     with pytest.raises(KeyboardInterrupt, match="stopped"):
         write_cohort(tmp_path / "out", **SMALL)
     assert list(tmp_path.iterdir()) == []
@@ -476,13 +484,14 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
 def test_a_run_that_was_slower_takes_the_same_cohort_and_no_other(
     tmp_path, monkeypatch, other_seed
 ):
-    write_tree = synthetic._write_tree
+    keep_folder = cohort_folder.keep_folder
 
-    def write_while_another_finishes(folder, design):
-        write_tree(folder, design)
-        write_tree(tmp_path / "out", Design(**SMALL, seed=other_seed))
+    def keep_after_another_has(draft, target):
+        monkeypatch.setattr(cohort_folder, "keep_folder", keep_folder)
+        write_cohort(target, **SMALL, seed=other_seed)
+        keep_folder(draft, target)
 
-    monkeypatch.setattr(synthetic, "_write_tree", write_while_another_finishes)
+    monkeypatch.setattr(cohort_folder, "keep_folder", keep_after_another_has)
     if other_seed:
         with pytest.raises(CohortError, match="holds something else"):
             write_cohort(tmp_path / "out", **SMALL)
@@ -506,14 +515,14 @@ def run_script(monkeypatch, *arguments) -> int:
 
 def test_the_script_writes_a_cohort_and_says_it_is_synthetic(tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
-    knobs = ("--n-subjects", 5, "--voxel-size-mm", 12, "--contrasts", "pressure", "visual")
-    assert run_script(monkeypatch, out, *knobs, "--effect-size", 1.5) == 0
+    parameters = ("--n-subjects", 5, "--voxel-size-mm", 12, "--contrasts", "pressure", "visual")
+    assert run_script(monkeypatch, out, *parameters, "--effect-size", 1.5) == 0
     line = capsys.readouterr().out
     assert str(out) in line
     assert "SYNTHETIC" in line
     assert line.count("\n") == 1
-    stated = json.loads((out / "dataset_description.json").read_text())["GeneratedBy"][0]["Knobs"]
-    assert stated["effect_size"] == 1.5
+    stated = json.loads((out / "dataset_description.json").read_text())
+    assert stated["GeneratedBy"][0]["Parameters"]["effect_size"] == 1.5
     assert len(list(out.rglob("sub-*_statmap.nii.gz"))) == 10
 
 

@@ -15,10 +15,10 @@ from fmnet.data.bids import SYNTHETIC_MARK
 from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import CohortError
-from fmnet.synthetic import bold_cohort_files as synthetic
-from fmnet.synthetic.bold_cohort_files import provide_bold_cohort, write_bold_cohort
-from fmnet.synthetic.bold_design import BoldDesign
-from fmnet.synthetic.bold_networks import NETWORKS
+from fmnet.synthetic import bold as synthetic
+from fmnet.synthetic.bold import provide_bold_cohort, read_synthetic_bold, write_bold_cohort
+from fmnet.synthetic.bold_brain import NETWORKS
+from fmnet.synthetic.design import BoldDesign
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_bold_cohort.py"
 SMALL = {"n_subjects": 4, "n_volumes": 40}
@@ -67,7 +67,7 @@ def test_tree_is_that_of_fmriprep(cohort):
     assert people["group"].value_counts().to_dict() == {"FM": 6, "HC": 6}
     stated = json.loads((cohort / "dataset_description.json").read_text())
     assert stated["Name"] == SYNTHETIC_MARK
-    assert stated["GeneratedBy"][0]["Knobs"]["n_runs"] == 2
+    assert stated["GeneratedBy"][0]["Parameters"]["n_runs"] == 2
     sidecar = json.loads(func_files(cohort, "_bold.json")[0].read_text())
     assert sidecar == {"RepetitionTime": 2.0, "SkullStripped": True, "TaskName": "pain"}
 
@@ -182,7 +182,7 @@ def test_truth_says_what_was_drawn(cohort):
 
 
 @pytest.mark.slow
-def test_same_knobs_same_data_however_many_processes(tmp_path):
+def test_same_parameters_same_data_however_many_processes(tmp_path):
     design = BoldDesign(**SMALL, seed=3, n_sites=2)
     one = provide_bold_cohort(tmp_path / "one", design)
     two = provide_bold_cohort(tmp_path / "two", design, n_jobs=2)
@@ -219,7 +219,7 @@ def test_a_finished_cohort_is_kept_and_another_refused(tmp_path):
     written = file.stat().st_mtime_ns
     assert write_bold_cohort(root, coupling=None, **SMALL) == root
     assert file.stat().st_mtime_ns == written
-    with pytest.raises(CohortError, match="the finished cohort of the same knobs"):
+    with pytest.raises(CohortError, match="the finished cohort of the same parameters"):
         write_bold_cohort(root, seed=1, **SMALL)
     file.unlink()
     with pytest.raises(CohortError, match="holds something else"):
@@ -234,6 +234,16 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt, match="stopped"):
         write_bold_cohort(tmp_path / "out", **SMALL)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_synthetic_cohort_is_made_once(tmp_path):
+    parameters = {"n_subjects": 4, "n_volumes": 30, "voxel_size_mm": 12, "maps": ("reho",)}
+    listing = read_synthetic_bold(tmp_path, **parameters)
+    again = read_synthetic_bold(tmp_path, **parameters)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert [scan.files for scan in listing.scans] == [scan.files for scan in again.scans]
+    assert (listing.contrasts, len(listing.scans)) == (("reho",), 4)
+    assert sorted(scan.label for scan in listing.scans) == ["FM", "FM", "HC", "HC"]
 
 
 def run_script(monkeypatch, *arguments) -> int:

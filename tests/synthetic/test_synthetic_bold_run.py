@@ -5,19 +5,23 @@ import pytest
 from nilearn.signal import clean
 from numpy.random import SeedSequence
 
-from fmnet.synthetic.bold_anatomy import build_anatomy
-from fmnet.synthetic.bold_design import BoldDesign
-from fmnet.synthetic.bold_motion import draw_motion, framewise_displacement
-from fmnet.synthetic.bold_networks import (
+from fmnet.synthetic.bold_brain import (
     FIRST,
     SECOND,
-    draw_time_courses,
+    build_anatomy,
     group_correlations,
     network_maps,
     response_map,
 )
-from fmnet.synthetic.bold_noise import smooth_noise
-from fmnet.synthetic.bold_run import draw_person, draw_run
+from fmnet.synthetic.bold_run import (
+    draw_motion,
+    draw_run,
+    draw_subject,
+    draw_time_series,
+    framewise_displacement,
+)
+from fmnet.synthetic.design import BoldDesign
+from fmnet.synthetic.effects import draw_fields
 
 SHORT = {"n_volumes": 80, "n_non_steady": 0}
 
@@ -29,10 +33,10 @@ def anatomy():
 
 @pytest.fixture(scope="module")
 def draw(anatomy):
-    def draw_one(k, is_patient=True, **knobs):
-        design = BoldDesign(**knobs)
-        person_seed, run_seed = SeedSequence(k).spawn(2)
-        person = draw_person(design, anatomy, is_patient, 1.0, person_seed)
+    def draw_one(k, is_patient=True, **parameters):
+        design = BoldDesign(**parameters)
+        subject_seed, run_seed = SeedSequence(k).spawn(2)
+        person = draw_subject(design, anatomy, is_patient, 1.0, subject_seed)
         return draw_run(design, anatomy, person, run_seed)
 
     return draw_one
@@ -46,17 +50,17 @@ def recovered_coupling(run, anatomy):
     return np.corrcoef(courses[[FIRST, SECOND]])[0, 1]
 
 
-def group_difference(draw, find, **knobs):
+def group_difference(draw, find, **parameters):
     """Draw the same people in either group, so that chance is out of the difference."""
-    found = [[find(draw(k, group, **knobs)) for k in range(16)] for group in (True, False)]
+    found = [[find(draw(k, group, **parameters)) for k in range(16)] for group in (True, False)]
     return np.mean(found[0]) - np.mean(found[1])
 
 
 def test_coupling_is_found_in_volumes_with_little_noise(draw, anatomy):
     quiet = dict.fromkeys(("drift_percent", "physio_percent", "motion_percent"), 0.0)
     quiet |= {"thermal_percent": 0.2, "smooth_percent": 0.2}
-    knobs = {"coupling": 0.4, "n_volumes": 150, "n_non_steady": 0, **quiet}
-    difference = group_difference(draw, lambda run: recovered_coupling(run, anatomy), **knobs)
+    parameters = {"coupling": 0.4, "n_volumes": 150, "n_non_steady": 0, **quiet}
+    difference = group_difference(draw, lambda run: recovered_coupling(run, anatomy), **parameters)
     assert difference == pytest.approx(0.4, abs=0.08)
 
 
@@ -69,20 +73,20 @@ def test_a_good_part_of_it_is_left_among_the_usual_noise(draw, anatomy):
         )
         return recovered_coupling(replace(run, values=cleaned + run.values.mean(axis=0)), anatomy)
 
-    knobs = {"coupling": 0.4, "n_volumes": 120, "n_non_steady": 0}
-    assert 0.2 < group_difference(draw, clean_and_find, **knobs) < 0.45
+    parameters = {"coupling": 0.4, "n_volumes": 120, "n_non_steady": 0}
+    assert 0.2 < group_difference(draw, clean_and_find, **parameters) < 0.45
 
 
 def test_without_effects_the_group_changes_nothing(draw):
-    for knobs in ({}, {"task": "pain"}):
-        one, other = draw(5, True, **SHORT, **knobs), draw(5, False, **SHORT, **knobs)
+    for parameters in ({}, {"task": "pain"}):
+        one, other = draw(5, True, **SHORT, **parameters), draw(5, False, **SHORT, **parameters)
         assert np.array_equal(one.values, other.values)
         assert np.array_equal(one.motion.traces, other.motion.traces)
 
 
 @pytest.mark.parametrize(
     ("effect", "same"),
-    [({"coupling": 0.3}, "motion"), ({"motion_effect": 1.0}, "time_courses")],
+    [({"coupling": 0.3}, "motion"), ({"motion_effect": 1.0}, "time_series")],
 )
 def test_an_effect_changes_its_own_part_only(draw, effect, same):
     one, other = draw(5, True, **SHORT, **effect), draw(5, False, **SHORT, **effect)
@@ -90,12 +94,12 @@ def test_an_effect_changes_its_own_part_only(draw, effect, same):
     if same == "motion":
         assert np.array_equal(one.motion.traces, other.motion.traces)
     else:
-        assert np.array_equal(one.time_courses, other.time_courses)
+        assert np.array_equal(one.time_series, other.time_series)
 
 
-def test_time_courses_are_slow_and_correlated_as_asked():
+def test_time_series_are_slow_and_correlated_as_asked():
     correlations = group_correlations(0.2)
-    courses = draw_time_courses(np.random.default_rng(0), correlations, 20000, 1.5)
+    courses = draw_time_series(np.random.default_rng(0), correlations, 20000, 1.5)
     assert np.allclose(np.corrcoef(courses.T), correlations, atol=0.06)
     assert courses.std() == pytest.approx(1, abs=0.05)
     power = np.abs(np.fft.rfft(courses, axis=0)) ** 2
@@ -119,9 +123,9 @@ def test_framewise_displacement_by_hand():
 
 
 def test_fm_moves_more_by_so_many_sd(draw):
-    knobs = {"motion_effect": 1.0, "spike_rate": 0.0, **SHORT}
+    parameters = {"motion_effect": 1.0, "spike_rate": 0.0, **SHORT}
     for k in range(4):
-        one, other = draw(k, True, **knobs).motion, draw(k, False, **knobs).motion
+        one, other = draw(k, True, **parameters).motion, draw(k, False, **parameters).motion
         ratio = one.displacement_mm[1:].mean() / other.displacement_mm[1:].mean()
         assert ratio == pytest.approx(np.exp(0.4), rel=1e-6)
 
@@ -146,8 +150,8 @@ def test_motion_shows_most_at_the_rim(draw, anatomy):
 
 
 def test_spikes_corrupt_their_volumes(draw, anatomy):
-    knobs = {"motion_mm": 0.1, "spike_rate": 0.05, "n_volumes": 200, "n_non_steady": 0}
-    run = draw(3, **knobs)
+    parameters = {"motion_mm": 0.1, "spike_rate": 0.05, "n_volumes": 200, "n_non_steady": 0}
+    run = draw(3, **parameters)
     assert run.motion.is_spike.sum() >= 3
     steps = np.sqrt((np.diff(run.values, axis=0) ** 2).mean(axis=1))
     hit = run.motion.is_spike[1:]
@@ -155,8 +159,8 @@ def test_spikes_corrupt_their_volumes(draw, anatomy):
 
 
 def test_response_to_pain_differs_by_so_many_sd(draw, anatomy):
-    knobs = {"task": "pain", "task_effect": 2.0, "n_volumes": 120, "n_non_steady": 0}
-    one, other = draw(2, True, **knobs), draw(2, False, **knobs)
+    parameters = {"task": "pain", "task_effect": 2.0, "n_volumes": 120, "n_non_steady": 0}
+    one, other = draw(2, True, **parameters), draw(2, False, **parameters)
     difference = 100 * (one.values - other.values) / anatomy.brightness
     where = response_map(anatomy.grid)
     course = difference @ where / (where @ where)
@@ -168,8 +172,8 @@ def test_response_to_pain_differs_by_so_many_sd(draw, anatomy):
 
 
 @pytest.mark.parametrize("fwhm_mm", [0.0, 20.0])
-def test_smooth_noise_has_a_standard_deviation_of_one(anatomy, fwhm_mm):
-    fields = smooth_noise(np.random.default_rng(0), anatomy.grid, 300, fwhm_mm)
+def test_fields_have_a_standard_deviation_of_one(anatomy, fwhm_mm):
+    fields = draw_fields(np.random.default_rng(0), anatomy.grid, 300, fwhm_mm)
     assert fields.std() == pytest.approx(1, abs=0.03)
 
 

@@ -1,7 +1,8 @@
 import pytest
 
-from fmnet.evaluation.findings import ALIKE
-from fmnet.evaluation.verdict import verdict
+from fmnet.evaluation.conclusions import Conclusion, verdict_conclusions
+from fmnet.report import sentences
+from fmnet.report.sentences import MOTION_ALONE, NO_EFFECT, control
 
 NAMES = {
     "network": "ResNet",
@@ -11,12 +12,29 @@ NAMES = {
 }
 
 
+KINDS = {
+    "network": "gradient",
+    "linear_svm": "linear",
+    "frem": "linear",
+    "connectivity_tangent": "connectivity",
+    "motion": "shortcut",
+}
+
+
+def verdict(facts, titles):
+    """What is said of a study, its findings given as ``findings``."""
+    findings, n_of_network = facts.get("findings", []), facts.get("n_of_network", 0)
+    return sentences.verdict(verdict_conclusions(facts, findings, n_of_network), titles)
+
+
 def metrics(network=(0.7, 0.6, 0.8), p_holm=0.5, difference=0.05, ci=(-0.02, 0.12), **more):
     def figures(auc, low, high):
         return {"auc": auc, "auc_ci": [low, high]}
 
     others = {name: figures(*value) for name, value in more.items()}
     return {
+        "studied": "network",
+        "kinds": KINDS,
         "models": {"network": figures(*network), "linear_svm": figures(0.65, 0.55, 0.75), **others},
         "comparisons": [
             {
@@ -142,18 +160,21 @@ def test_permutations_alone_decide_about_chance(more, said):
     assert said in verdict(metrics() | more, NAMES)
 
 
-def finding(severity, about=""):
-    return {"severity": severity, "text": "Said.", "about": about}
+def finding(severity, about="", kind="not examined", **values):
+    return Conclusion(kind, severity, about, values)
+
+
+MOTION = finding("red", "motion", "shortcut reaches model")
 
 
 @pytest.mark.parametrize(
     ("findings", "said"),
     [
         (
-            [finding("red", "motion only"), finding("red", "head_size"), finding("amber")],
+            [MOTION, finding("red", "head_size"), finding("amber")],
             "1 warning about confounds below (head_size), 1 note.",
         ),
-        ([finding("red", "motion only")], "reaches as far."),
+        ([MOTION], "reaches as far."),
         (
             [finding("amber", "head_size"), finding("amber", "age"), finding("amber", "age")],
             "3 notes about confounds below (head_size, age).",
@@ -165,11 +186,11 @@ def finding(severity, about=""):
         (
             [
                 *(finding("amber", name) for name in "abcde"),
-                {"severity": "amber", "text": "The groups differ in", "about": "head_size"},
+                finding("amber", "head_size", "head sizes differ"),
             ],
             "6 notes about confounds below (head_size, a, b, c and 2 more).",
         ),
-        ([{"severity": "red", "text": "Age alone."}], "1 warning about confounds below."),
+        ([finding("red")], "1 warning about confounds below."),
     ],
 )
 def test_further_warnings_and_notes_are_counted_and_named(findings, said):
@@ -178,11 +199,7 @@ def test_further_warnings_and_notes_are_counted_and_named(findings, said):
 
 
 def test_warnings_in_the_audit_of_the_network_are_counted_apart():
-    """What is said of the exported model as well is not counted again."""
-    shared = finding("red", "age") | {"text": "Column 'age' could not be examined."}
-    network = {"findings": [shared, finding("red"), finding("amber")]}
-    own = {"audit": {"findings": [shared]}, "audit_network": network}
-    given = metrics() | {"findings": [finding("amber", "age")]} | own
+    given = metrics() | {"findings": [finding("amber", "age")], "n_of_network": 1}
     said = "1 note about confounds below (age); 1 warning in the network's own audit."
     assert verdict(given, NAMES).endswith(said)
 
@@ -202,9 +219,9 @@ def test_interval_that_reaches_a_half_is_said_to_be_the_corrected_one():
 
 
 def test_people_who_may_be_one_under_several_names_come_before_all_that_rests_on_them():
-    red = finding("red", ALIKE)
-    alike = {"look_alikes": [{"people": ["a", "b"]}, {"people": ["c", "d"]}]}
-    said = verdict(metrics() | {"findings": [red, finding("red", "age")], "audit": alike}, NAMES)
+    groups = [{"people": ["a", "b"]}, {"people": ["c", "d"]}]
+    alike = finding("red", kind="look-alikes", groups=groups)
+    said = verdict(metrics() | {"findings": [alike, finding("red", "age")]}, NAMES)
     assert said.split(". ")[1].startswith(
         "None of this holds if people are in it twice: the maps of 4 are"
     )
@@ -212,7 +229,7 @@ def test_people_who_may_be_one_under_several_names_come_before_all_that_rests_on
 
 
 def test_motion_that_explains_the_result_is_said_first():
-    red = {"severity": "red", "text": "Head motion explains the result: it does."}
+    red = finding("red", "fd", "motion explains result")
     said = verdict(metrics(motion=(0.8, 0.7, 0.9)) | {"findings": [red]}, NAMES)
     assert said.split(". ")[1].startswith("Head motion explains the result, see below")
     assert "Head motion" not in verdict(metrics(motion=(0.8, 0.7, 0.9)), NAMES)
@@ -240,7 +257,7 @@ def test_difference_is_read_in_the_right_direction():
         (
             "network",
             {"connectivity_tangent": (0.9, 0.8, 1.0)},
-            "Connectivity_tangent reaches more, 0.900, but can't be exported.",
+            "Connectivity tangent reaches more, 0.900, but can't be exported.",
         ),
         (
             "network",
@@ -361,3 +378,20 @@ def test_shortcuts_are_held_against_the_model_that_is_exported():
     assert "know that motion only 0.58 [0.51, 0.70] reaches as far" in verdict(given, NAMES)
     given["exported"]["model"] = "network"
     assert "reaches as far" not in verdict(given, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("cohort", "said"),
+    [
+        ({"coupling": 0.0, "task_effect": 0.0, "motion_effect": 0.0}, NO_EFFECT),
+        ({"coupling": 0.0, "task_effect": 0.0, "motion_effect": 2.0}, MOTION_ALONE),
+        ({"coupling": 0.3, "task_effect": 0.0, "motion_effect": 2.0}, ""),
+        ({"coupling": 0.0, "task_effect": 1.0, "motion_effect": 0.0}, ""),
+        ({"effect_size": 0.0}, NO_EFFECT),
+        ({"amplitude": 0.0}, NO_EFFECT),
+        ({"effect_size": 1.0}, ""),
+        ({}, ""),
+    ],
+)
+def test_cohorts_without_an_effect_are_controls(cohort, said):
+    assert control({"cohort": cohort}) == said

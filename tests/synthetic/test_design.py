@@ -6,27 +6,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmnet.errors import CohortError
-from fmnet.synthetic.bold_design import _RULES, BoldDesign
-from fmnet.synthetic.bold_networks import (
+from fmnet.synthetic.bold_brain import (
     FIRST,
     SECOND,
     are_positive,
     draw_correlations,
     group_correlations,
 )
+from fmnet.synthetic.design import BOLD_RULES, BoldDesign
 
 
-def test_all_knob_faults_come_at_once():
-    bad = {name: -99 if name not in {"coupling", "task_effect"} else np.nan for name in _RULES}
+def test_all_parameter_faults_come_at_once():
+    bad = {name: -99 if name not in {"coupling", "task_effect"} else np.nan for name in BOLD_RULES}
     with pytest.raises(CohortError, match="25 faults") as caught:
         BoldDesign(**bad, task="sleep")
     assert {fault.where for fault in caught.value.faults} == {
-        f"cohort.{name}" for name in (*_RULES, "task")
+        f"cohort.{name}" for name in (*BOLD_RULES, "task")
     }
 
 
 @pytest.mark.parametrize(
-    ("knobs", "match"),
+    ("parameters", "match"),
     [
         ({"n_sites": 31}, r"cohort\.n_sites: found 31; accepted: at most 30"),
         ({"task_effect": 0.5}, r"cohort\.task_effect: found 0\.5 in a cohort at rest"),
@@ -36,19 +36,19 @@ def test_all_knob_faults_come_at_once():
         ({"t_r": "2"}, r"cohort\.t_r: found '2'"),
     ],
 )
-def test_a_knob_that_does_not_fit_is_named(knobs, match):
+def test_a_parameter_that_does_not_fit_is_named(parameters, match):
     with pytest.raises(CohortError, match=match):
-        BoldDesign(**knobs)
+        BoldDesign(**parameters)
 
 
-def test_every_knob_has_a_rule_and_a_default_in_range():
-    assert set(BoldDesign().knobs) == set(BoldDesign.__dataclass_fields__)
+def test_every_parameter_has_a_rule_and_a_default_in_range():
+    assert set(BoldDesign().parameters) == set(BoldDesign.__dataclass_fields__)
 
 
 @given(coupling=st.sampled_from([0, 0.0, 0.25]), seed=st.integers(0, 2**70), runs=st.integers(1, 9))
 def test_digest_depends_on_values_only(coupling, seed, runs):
     design = BoldDesign(coupling=coupling, seed=seed, n_runs=runs)
-    again = BoldDesign(**json.loads(json.dumps(design.knobs)))
+    again = BoldDesign(**json.loads(json.dumps(design.parameters)))
     assert again.digest == design.digest
     assert BoldDesign(coupling=coupling, seed=seed + 1, n_runs=runs).digest != design.digest
 
