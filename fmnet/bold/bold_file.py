@@ -13,9 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnet.data.byte_stream import ByteStream, open_stream
 from fmnet.data.image_files import ACCEPTED as ACCEPTED_MAP
-from fmnet.data.image_files import SPARE_BYTES, SUFFIXES, damaged, is_packed, read_start, too_long
+from fmnet.data.image_files import (
+    SPARE_BYTES,
+    SUFFIXES,
+    ByteStream,
+    damaged,
+    is_packed,
+    open_stream,
+    read_start,
+    too_long,
+)
 from fmnet.data.nifti import Header, ras_order, read_header
 from fmnet.data.volume import Affine
 from fmnet.errors import Fault, VolumeError

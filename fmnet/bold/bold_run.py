@@ -16,8 +16,8 @@ from fmnet.bold.bold_file import (
     BoldHeader,
     open_bold,
 )
-from fmnet.data.map_values import blank_background, find_fill, inside_mask
 from fmnet.data.nifti import read_raw, read_volume
+from fmnet.data.values import blank_background, find_fill, inside_mask
 from fmnet.data.volume import Affine, Volume
 from fmnet.errors import Fault, VolumeError
 
@@ -45,7 +45,7 @@ class BoldRun:
         One of `fmnet.data.volume.SPACES`.
     mask : Path, optional
         Brain mask on the run's own grid; inside is what lies above half of its largest value, see
-        `fmnet.data.map_values.inside_mask`.
+        `fmnet.data.values.inside_mask`.
     t_r : float, optional
         Repetition time in seconds, as a sidecar states it; by default the header's.
     is_t_r_certain : bool

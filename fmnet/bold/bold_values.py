@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnet.bold.bold_file import BoldHeader
-from fmnet.data.map_values import FEW_VOXELS, MAX_MAGNITUDE, SPIKE_FACTOR_BOLD, largest_usual
 from fmnet.data.resample import Interpolation, Lookup
+from fmnet.data.values import FEW_VOXELS, MAX_MAGNITUDE, SPIKE_FACTOR_BOLD, largest_usual
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, VolumeError
 

@@ -16,7 +16,6 @@ from tqdm import tqdm
 from fmnet.bold.bold_run import BoldRun, CheckedRun, check_run
 from fmnet.bold.bold_values import RunValues
 from fmnet.data.grid import Grid
-from fmnet.data.maps import low_coverage
 from fmnet.data.resample import (
     Interpolation,
     Lookup,
@@ -26,6 +25,7 @@ from fmnet.data.resample import (
     coordinates,
     weights_between,
 )
+from fmnet.data.scans import low_coverage
 from fmnet.data.store import ArrayStore, Entry, Job, Stored
 from fmnet.data.volume import MNI_SPACES, OWN_SPACE, SPACES, FloatArray, check_space
 from fmnet.errors import CohortError, Fault, StoreError, VolumeError

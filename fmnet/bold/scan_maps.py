@@ -14,10 +14,9 @@ from fmnet.bold.cleaned import CleanedBold, CleanedFacts, CleanedRun
 from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.maps import MapRecipe, compute_maps, parse_maps
 from fmnet.bold.open_run import AcquiredBold
-from fmnet.data.byte_stream import hash_file
 from fmnet.data.grid import Grid
-from fmnet.data.maps import Series, StoredScan
-from fmnet.data.scans import Scan
+from fmnet.data.image_files import hash_file
+from fmnet.data.scans import Scan, Series, StoredScan
 from fmnet.data.store import Entry, Job, Stored
 from fmnet.errors import Fault, VolumeError
 

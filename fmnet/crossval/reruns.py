@@ -16,8 +16,7 @@ from fmnet.crossval.harmonise import (
 )
 from fmnet.crossval.matching import match_pairs
 from fmnet.data.covariates import find_columns
-from fmnet.data.folds import Fold, build_site_folds
-from fmnet.data.folds_file import folds_table
+from fmnet.data.folds import Fold, build_site_folds, folds_table
 from fmnet.data.participants import read_participants
 from fmnet.errors import FmnetError
 from fmnet.evaluation.evaluate import study_metrics

@@ -5,8 +5,7 @@ from pathlib import Path
 from fmnet.crossval.fold_loop import Pipeline, score_shard
 from fmnet.crossval.permutation import PermutationPlan, count_permutations, run_permutations
 from fmnet.data.cohort import Cohort
-from fmnet.data.folds import Fold
-from fmnet.data.folds_file import folds_table
+from fmnet.data.folds import Fold, folds_table
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER
 from fmnet.runs.fold_checkpoints import Parts, Shard, digest_of
 from fmnet.runs.run_files import list_damaged, read_sealed

@@ -11,7 +11,7 @@ from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.cleaned import CleanedBold
 from fmnet.bold.maps import compute_maps, parse_maps
 from fmnet.bold.open_run import AcquiredBold
-from fmnet.data.maps import coverage_fault, low_coverage
+from fmnet.data.scans import coverage_fault, low_coverage
 from fmnet.data.store import ArrayStore
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, FmnetError, VolumeError

@@ -18,7 +18,7 @@ from fmnet.bold.bids_files import (
 )
 from fmnet.bold.bold_run import BoldRun
 from fmnet.bold.derivatives import CONFOUNDS, MASKS
-from fmnet.data.advice import Advice
+from fmnet.data.listing import Advice
 from fmnet.errors import VolumeError
 
 ADVICE = Advice(raw="state it with --t-r")

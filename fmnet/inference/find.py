@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from fmnet.data.advice import Advice
-from fmnet.data.bids import STATMAP, absent_faults, choose_maps, no_maps
-from fmnet.data.bids_tree import read_tree
+from fmnet.data.bids import STATMAP, absent_faults, choose_maps, no_maps, read_tree
 from fmnet.data.image_table import find_table_maps
-from fmnet.data.scans import MapTable, group_scans
-from fmnet.data.statistic import UNSAID_STAT
+from fmnet.data.listing import Advice, MapTable, group_scans
 from fmnet.data.tables import read_table_file, subject_key
+from fmnet.data.values import UNSAID_STAT
 from fmnet.errors import CohortError, Fault, FmnetError, VolumeError
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.naming import (

@@ -8,9 +8,8 @@ from pathlib import Path
 from fmnet.bold.bids_files import PreprocessedRun, bold_of, find_raw
 from fmnet.bold.derivatives import is_usable, keep_entities, list_runs
 from fmnet.bold.findings import Kind
-from fmnet.data.advice import Advice
-from fmnet.data.bids import absent_faults
-from fmnet.data.bids_tree import read_tree
+from fmnet.data.bids import absent_faults, read_tree
+from fmnet.data.listing import Advice
 from fmnet.errors import CohortError, Fault, FmnetError
 from fmnet.inference.bold_checks import contract_of
 from fmnet.inference.bold_contract import BoldContract

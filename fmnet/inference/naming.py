@@ -4,9 +4,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from fmnet.data.bids_tree import read_entities
+from fmnet.data.bids import read_entities
 from fmnet.data.image_files import SUFFIXES
-from fmnet.data.statistic import UNSAID_STAT, same_stat
+from fmnet.data.values import UNSAID_STAT, same_stat
 from fmnet.data.volume import check_space
 from fmnet.errors import Fault, VolumeError
 

@@ -10,8 +10,7 @@ import pandas as pd
 from fmnet.bold.confounds import CleaningSettings
 from fmnet.crossval.fold_loop import NETWORK
 from fmnet.data.cohort import Cohort
-from fmnet.data.folds import Fold
-from fmnet.data.folds_file import folds_table
+from fmnet.data.folds import Fold, folds_table
 from fmnet.data.tables import read_table_file
 from fmnet.errors import Fault, RunError
 from fmnet.inference.bold_contract import CONTRACT, BoldContract
