@@ -15,7 +15,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from fmnet.data.tables import write_table
-from fmnet.runs.run_folder import describe_device, versions, write_json
+from fmnet.runs.record import describe_device, versions
+from fmnet.runs.run_folder import write_json
 
 #: What a benchmark leaves in its folder beside its tables.
 RESULTS = "results.json"

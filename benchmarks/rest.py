@@ -28,7 +28,8 @@ from fmnet.data.template import build_grid
 from fmnet.errors import ConfigError
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
-from fmnet.runs.run_folder import describe_device, table_text, write_json
+from fmnet.runs.record import describe_device, table_text
+from fmnet.runs.run_folder import write_json
 from fmnet.synthetic.bold import provide_bold_cohort
 from fmnet.synthetic.design import BOLD_COHORT_FORMAT, BoldDesign
 from fmnet.training.compute import Compute, plan_compute

@@ -26,7 +26,7 @@ MOVED = {
     "fmnet.study.sensitivity": "fmnet.crossval",
     "fmnet.study.lockbox": "fmnet.crossval.lockbox",
     "fmnet.study.audit": "fmnet.evaluation",
-    "fmnet.study.parts": "fmnet.runs.fold_checkpoints",
+    "fmnet.study.parts": "fmnet.runs.checkpoints",
     "fmnet.training.trainer.build_trainer": "pytorch_lightning.Trainer",
     "fmnet.deploy": "fmnet.inference",
     "fmnet.bold.synthetic_design": "fmnet.synthetic.design",

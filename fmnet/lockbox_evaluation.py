@@ -22,9 +22,9 @@ from fmnet.errors import Fault, RunError
 from fmnet.evaluation.evaluate import study_metrics
 from fmnet.evaluation.metrics import add_units
 from fmnet.export.run_scans import read_raw
+from fmnet.inference.bold import describe_run
 from fmnet.inference.bold_contract import BoldContract, read_contract
 from fmnet.inference.calibration import Calibration, read_calibration
-from fmnet.inference.companion_files import describe_run
 from fmnet.inference.series_preparation import (
     AnyPreparation,
     read_any_preparation,
@@ -35,8 +35,8 @@ from fmnet.report.sentences import BANNERS
 from fmnet.report.terminal import model_lines
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, RECORD, read_record
 from fmnet.runs.lock import holding
-from fmnet.runs.run_files import as_json, check_run_files, read_json, write_run_files
-from fmnet.runs.run_folder import OPENINGS, table_text
+from fmnet.runs.record import OPENINGS, table_text
+from fmnet.runs.run_folder import as_json, check_run_files, read_json, write_run_files
 from fmnet.training.fit import score_scans
 from fmnet.training.scan_set import MapScans, Rows, ScanSet
 

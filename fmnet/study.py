@@ -43,8 +43,8 @@ from fmnet.errors import Fault, RunError
 from fmnet.evaluation.audit import AuditPlan
 from fmnet.evaluation.evaluate import conclude, evaluate
 from fmnet.evaluation.metrics import add_units
+from fmnet.inference.bundle_files import SUMS
 from fmnet.inference.calibration import read_calibration
-from fmnet.inference.checksums import SUMS
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.networks.rebuild import check_network
@@ -52,20 +52,21 @@ from fmnet.report.methods import describe_runs
 from fmnet.report.page import write_report
 from fmnet.report.sentences import control, put_into_words
 from fmnet.report.terminal import summary_lines
-from fmnet.runs.claim import claim_run_folder, replacing, settle
+from fmnet.runs.checkpoints import FoldCheckpoints, Shard
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, read_record
-from fmnet.runs.fold_checkpoints import Parts, Shard
-from fmnet.runs.lock import holding
-from fmnet.runs.record import Results, read_results, write_record
-from fmnet.runs.run_files import UNKNOWN, as_json, write_run_files
-from fmnet.runs.run_folder import (
+from fmnet.runs.lock import claim_run_folder, holding, replacing, settle
+from fmnet.runs.record import (
+    Results,
     as_written,
     manifest,
     note_resumption,
     parse_settings,
     read_probes,
+    read_results,
+    write_record,
 )
-from fmnet.training.augmentation import BatchTransform
+from fmnet.runs.run_folder import UNKNOWN, as_json, write_run_files
+from fmnet.training.augmentation import BatchTransform, check_augmentation
 from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import Trainable
 from fmnet.training.loggers import LoggerBuilder, check_loggers, log_study
@@ -177,7 +178,9 @@ def run_study(
     plans = (permutation, sensitivity, learning_curve)
     check_one_process(built.world_size, plans, shard, compute, batch_size)
     grid = build_grid(preparation.voxel_size_mm, preparation.mask)
-    check_network(network, (len(cohort.contrasts), *grid.shape))
+    shape = (len(cohort.contrasts), *grid.shape)
+    check_network(network, shape)
+    check_augmentation(augmentation, shape)
     settings, leads = parse_settings(config_yaml), built.global_rank == 0
     is_resuming = resume or not shard.is_whole
     claim = partial(claim_run_folder, folder, config_yaml, overwrite, is_resuming)
@@ -259,7 +262,7 @@ def run_study(
 
 
 def run_crossvalidation(
-    pipeline: Pipeline, data: ScanSet, folds: list[Fold], n_seeds: int, parts: Parts
+    pipeline: Pipeline, data: ScanSet, folds: list[Fold], n_seeds: int, parts: FoldCheckpoints
 ) -> Results:
     """Score everybody out of fold, by the network and by each baseline; predictions as written."""
     predictions, epochs = crossvalidate(pipeline, data, folds, "folds", parts)
@@ -323,7 +326,7 @@ def finish(
         failed = error
     # last: it marks the run as finished
     write_run_files(folder, {"metrics.json": as_json(metrics)})
-    Parts(folder / PARTS).remove()
+    FoldCheckpoints(folder / PARTS).remove()
     if failed is not None:
         raise RunError(
             Fault(

@@ -20,10 +20,10 @@ from fmnet.bold.maps import compute_maps, parse_maps
 from fmnet.bold.open_run import AcquiredBold
 from fmnet.data.store import ArrayStore
 from fmnet.export.export import export_run
+from fmnet.inference.bold import describe_run
 from fmnet.inference.bold_contract import BoldContract, write_contract
 from fmnet.inference.bundle import read_bundle, write_plain
 from fmnet.inference.calibration import Calibration
-from fmnet.inference.companion_files import describe_run
 from fmnet.inference.preparation import PreparationSettings, fit_preparation, write_preparation
 from fmnet.inference.quality import fit_reference, temporal_sd
 from fmnet.inference.series_preparation import SeriesPreparation, write_series_preparation

@@ -25,4 +25,4 @@ def command_of(script, *arguments):
 
 
 #: A network that learns by gradient alone.
-PLAIN = ["network=small_cnn", "network.channels=[4,6]", "task=classification", "task.max_epochs=2"]
+PLAIN = ["network=small_cnn", "network.channels=[4,6]", "trainer.max_epochs=2"]

@@ -5,7 +5,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fmnet.training.optimiser import Recipe
 
 from fmnet.baselines.constant import Dummy
 from fmnet.baselines.linear import LinearSvm
@@ -19,12 +18,13 @@ from fmnet.export.export import export_run
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import build_small_cnn
-from fmnet.runs.fold_checkpoints import Shard
+from fmnet.runs.checkpoints import Shard
 from fmnet.study import run_study
 from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.compute import Compute
+from fmnet.training.fit import ADAMW
 from fmnet.training.loggers import build_csv_logger
-from fmnet.training.trainer import build_trainer
+from fmnet.training.trainer import CPU_TRAINER
 
 CONTRASTS = ["pressure", "visual"]
 
@@ -38,11 +38,13 @@ def study_settings(root: Path, run_dir: Path, **changes) -> dict:
         "preparation": PreparationSettings(voxel_size_mm=8, fwhm_mm=12.0),
         "folds": partial(build_folds, n_splits=2, n_repeats=2, inner_splits=2, seed=0),
         "network": partial(build_small_cnn, channels=[4, 6]),
-        "task": Recipe(max_epochs=8),
+        "optimizer": ADAMW,
+        "callbacks": {},
+        "batch_size": 8,
         "augmentation": None,
         "compute": Compute(),
         "shard": Shard(),
-        "trainer": build_trainer,
+        "trainer": partial(CPU_TRAINER, max_epochs=8),
         "baselines": {"dummy": Dummy(), "linear_svm": LinearSvm(fwhm_mm=(0.0, 12.0), c=(0.1, 1.0))},
         "logger": {"csv": build_csv_logger},
         "permutation": PermutationPlan(),

@@ -11,7 +11,7 @@ from run_fixtures import study_settings
 from fmnet.errors import ConfigError, RunError
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.runs.lock import MARKER
-from fmnet.runs.run_files import FILES, FOLDERS, SUMS
+from fmnet.runs.run_folder import FILES, FOLDERS, SUMS
 from fmnet.study import run_study
 
 

@@ -38,11 +38,11 @@ from fmnet.data.grid import Grid
 from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import FmnetError
+from fmnet.inference.bold import Stated, describe_run
 from fmnet.inference.bold_contract import BoldContract, write_contract
 from fmnet.inference.bundle import FORMAT_VERSION, INTENDED_USE, write_plain
+from fmnet.inference.bundle_files import write_sums
 from fmnet.inference.calibration import Calibration
-from fmnet.inference.checksums import write_sums
-from fmnet.inference.companion_files import Stated, describe_run
 from fmnet.inference.quality import fit_reference, temporal_sd
 from fmnet.inference.series_preparation import SeriesPreparation, write_series_preparation
 

@@ -26,7 +26,8 @@ from benchmarks.power.templates import read_templates
 from benchmarks.power.units import Unit, Work, score_missing
 from fmnet.baselines.base import Baseline
 from fmnet.errors import ConfigError
-from fmnet.runs.run_folder import describe_device, versions, write_json
+from fmnet.runs.record import describe_device, versions
+from fmnet.runs.run_folder import write_json
 from fmnet.training.compute import Compute, count_processes
 from fmnet.training.trainer import CPU_TRAINER, TrainerBuilder
 from fmnet.types import Count, Jobs, NonNegative, Positive, Seed, Several, VoxelSize

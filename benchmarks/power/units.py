@@ -15,7 +15,7 @@ from benchmarks.power.planted import Planter
 from benchmarks.power.regimes import RegimeName
 from fmnet.crossval.workers import map_units
 from fmnet.data.files import write_atomically
-from fmnet.runs.run_folder import describe_device, table_text
+from fmnet.runs.record import describe_device, table_text
 
 #: Part of every file's name: raise it when the same settings would give other figures.
 POWER_FORMAT = 1

@@ -59,7 +59,7 @@ from fmnet.data.template import build_grid
 from fmnet.evaluation.comparison import study_aucs
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
-from fmnet.runs.run_folder import versions
+from fmnet.runs.record import versions
 from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.compute import Compute, count_processes
 from fmnet.training.fit import Trainable

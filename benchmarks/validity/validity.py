@@ -20,7 +20,8 @@ from fmnet.crossval.workers import map_units
 from fmnet.data.files import write_atomically
 from fmnet.data.tables import write_table
 from fmnet.errors import ConfigError, Fault
-from fmnet.runs.run_folder import describe_device, table_text, versions, write_json
+from fmnet.runs.record import describe_device, table_text, versions
+from fmnet.runs.run_folder import write_json
 from fmnet.training.compute import Compute, count_processes
 from fmnet.training.trainer import CPU_TRAINER, build_trainer
 from fmnet.types import Jobs, Seed

@@ -4,7 +4,7 @@ from fmnet.crossval.learning_curve import LearningCurvePlan
 from fmnet.crossval.permutation import PermutationPlan
 from fmnet.crossval.reruns import SensitivityPlan
 from fmnet.errors import ConfigError, Fault
-from fmnet.runs.fold_checkpoints import Shard
+from fmnet.runs.checkpoints import Shard
 from fmnet.training.compute import Compute
 
 

@@ -27,11 +27,13 @@ from fmnet.runs.final_models import (
     NETWORK_FOLDER,
     RECORD,
     Candidate,
+    FinalModel,
     choose,
     network_title,
+    write_final,
 )
-from fmnet.runs.record import FinalModel, Results, write_final
-from fmnet.runs.run_files import list_damaged
+from fmnet.runs.record import Results
+from fmnet.runs.run_folder import list_damaged
 from fmnet.training.fit import FoldTask
 from fmnet.training.processes import agreed, is_first
 from fmnet.training.scan_set import ScanSet

@@ -13,7 +13,7 @@ from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
 from fmnet.errors import ConfigError, Fault
-from fmnet.runs.fold_checkpoints import Parts, ScoredFold, Shard
+from fmnet.runs.checkpoints import FoldCheckpoints, ScoredFold, Shard
 from fmnet.training.fit import FoldTask, Trainable, TrainedFold, train_on_folds
 from fmnet.training.processes import is_first
 from fmnet.training.scan_set import ScanSet
@@ -75,7 +75,7 @@ def crossvalidate(
     data: ScanSet,
     folds: list[Fold],
     title: str = "",
-    parts: Parts | None = None,
+    parts: FoldCheckpoints | None = None,
 ) -> tuple[pd.DataFrame, list[int]]:
     """Let every model learn on each fold and score its test subjects once.
 
@@ -85,7 +85,7 @@ def crossvalidate(
         What learns, from what. Baselines that the cohort lacks something for are passed over.
     title : str
         Before the progress bar; empty for none.
-    parts : Parts or None
+    parts : FoldCheckpoints or None
         Where folds are kept that are done, and not done again.
 
     Returns
@@ -101,7 +101,7 @@ def crossvalidate(
 
 
 def score_all(
-    pipeline: Pipeline, data: ScanSet, folds: list[Fold], title: str, parts: Parts | None
+    pipeline: Pipeline, data: ScanSet, folds: list[Fold], title: str, parts: FoldCheckpoints | None
 ) -> list[ScoredFold]:
     """Read the folds that are done and work on the others, in as many processes as asked for."""
     done: dict[Fold, ScoredFold] = {}
@@ -182,7 +182,11 @@ def lacking_baselines(pipeline: Pipeline, data: ScanSet) -> dict[str, str]:
 
 
 def crossvalidate_seeds(
-    pipeline: Pipeline, data: ScanSet, folds: list[Fold], n_seeds: int, parts: Parts | None
+    pipeline: Pipeline,
+    data: ScanSet,
+    folds: list[Fold],
+    n_seeds: int,
+    parts: FoldCheckpoints | None,
 ) -> pd.DataFrame:
     """Train the network again on the folds of the first repeat, with other random numbers.
 
@@ -200,7 +204,12 @@ def crossvalidate_seeds(
 
 
 def score_shard(
-    shard: Shard, pipeline: Pipeline, data: ScanSet, folds: list[Fold], n_seeds: int, parts: Parts
+    shard: Shard,
+    pipeline: Pipeline,
+    data: ScanSet,
+    folds: list[Fold],
+    n_seeds: int,
+    parts: FoldCheckpoints,
 ) -> int:
     """Work on a share of the folds, and of those under other seeds; count them."""
     own, again = shard.own(folds), shard.own(_first_repeat(folds))
@@ -217,8 +226,8 @@ def _first_repeat(folds: list[Fold]) -> list[Fold]:
 
 
 def _with_seed(
-    pipeline: Pipeline, number: int, n_seeds: int, parts: Parts | None
-) -> tuple[Pipeline, str, Parts | None]:
+    pipeline: Pipeline, number: int, n_seeds: int, parts: FoldCheckpoints | None
+) -> tuple[Pipeline, str, FoldCheckpoints | None]:
     """Only the network, with other random numbers; its title, and where its folds are kept."""
     quiet = replace(pipeline.without_loggers(), baselines={})
     other = replace(quiet, seed=fold_seed(pipeline.seed, SEEDS, number))

@@ -18,8 +18,8 @@ from fmnet.data.folds import Fold
 from fmnet.earlier import EARLIER_NETWORK, rename_network
 from fmnet.errors import Fault, FoldsError
 from fmnet.evaluation.comparison import study_aucs
-from fmnet.runs.fold_checkpoints import WHOLE, Shard
-from fmnet.runs.run_files import read_sealed, write_sealed
+from fmnet.runs.checkpoints import WHOLE, Shard
+from fmnet.runs.run_folder import read_sealed, write_sealed
 from fmnet.training.scan_set import ScanSet
 from fmnet.types import Count, NonNegativeCount
 

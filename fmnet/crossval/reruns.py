@@ -21,9 +21,9 @@ from fmnet.data.participants import read_participants
 from fmnet.errors import FmnetError
 from fmnet.evaluation.evaluate import study_metrics
 from fmnet.evaluation.metrics import add_units
-from fmnet.runs.fold_checkpoints import Parts, digest_of
-from fmnet.runs.run_files import list_damaged, write_run_files
-from fmnet.runs.run_folder import read_predictions, table_text
+from fmnet.runs.checkpoints import FoldCheckpoints, digest_of
+from fmnet.runs.record import read_predictions, table_text
+from fmnet.runs.run_folder import list_damaged, write_run_files
 from fmnet.training.scan_set import ScanSet
 from fmnet.types import Count
 
@@ -132,7 +132,7 @@ def run_once(
     path = folder / f"{name}_{_digest(folds, sorted(pipeline.baselines))}.tsv"
     listed = f"{folder.name}/{path.name}"
     if not path.exists() or list_damaged(folder.parent, [listed]):
-        parts = Parts(path.with_suffix(".parts"))
+        parts = FoldCheckpoints(path.with_suffix(".parts"))
         predictions, _ = crossvalidate(pipeline, data, folds, title, parts)
         write_run_files(folder.parent, {listed: table_text(predictions)})
         parts.remove()

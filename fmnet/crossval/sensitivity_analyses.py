@@ -13,7 +13,7 @@ from fmnet.crossval.reruns import SensitivityPlan, run_reruns
 from fmnet.crossval.shards import PERMUTATIONS
 from fmnet.evaluation.comparison import best_rival, summarise_permutations
 from fmnet.evaluation.power import Precision
-from fmnet.runs.fold_checkpoints import Parts
+from fmnet.runs.checkpoints import FoldCheckpoints
 from fmnet.runs.record import Results
 
 Plans = tuple[PermutationPlan, SensitivityPlan, LearningCurvePlan]
@@ -26,7 +26,7 @@ def probe(
     metrics: dict[str, Any],
     before: dict[str, Any],
     folder: Path,
-    parts: Parts,
+    parts: FoldCheckpoints,
 ) -> dict[str, Any]:
     """Train again as the plans ask: under shuffled labels, with one thing changed, on fewer people.
 

@@ -6,10 +6,10 @@ from fmnet.crossval.fold_loop import Pipeline, score_shard
 from fmnet.crossval.permutation import PermutationPlan, count_permutations, run_permutations
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, folds_table
+from fmnet.runs.checkpoints import FoldCheckpoints, Shard, digest_of
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER
-from fmnet.runs.fold_checkpoints import Parts, Shard, digest_of
-from fmnet.runs.run_files import list_damaged, read_sealed
-from fmnet.runs.run_folder import code_hash, fixed_settings, table_text
+from fmnet.runs.record import code_hash, fixed_settings, table_text
+from fmnet.runs.run_folder import list_damaged, read_sealed
 from fmnet.training.scan_set import ScanSet
 
 #: Folder of what is done while results are still to come.
@@ -22,21 +22,21 @@ RERUNS = ("sensitivity", "learning_curve")
 MOST_NAMED = 5
 
 
-def parts_of(folder: Path, config_yaml: str, cohort: Cohort, folds: list[Fold]) -> Parts:
+def parts_of(folder: Path, config_yaml: str, cohort: Cohort, folds: list[Fold]) -> FoldCheckpoints:
     """Where folds are kept until all are done: apart for other settings, code, maps or labels."""
     fixed = sorted(fixed_settings(config_yaml).items())
     people = [f"{scan.scan_id} {scan.label}" for scan in cohort.scans]
     text = "\n".join(
         [repr(fixed), code_hash(), *people, *cohort.hashes, table_text(folds_table(folds))]
     )
-    return Parts(folder / PARTS / digest_of(text))
+    return FoldCheckpoints(folder / PARTS / digest_of(text))
 
 
 def done_before(
     pipeline: Pipeline,
     permutation: PermutationPlan,
     folds: list[Fold],
-    parts: Parts,
+    parts: FoldCheckpoints,
     folder: Path,
     is_resumed: bool,
 ) -> list[str]:
@@ -55,7 +55,7 @@ def done_before(
     return [*lines, *damaged_before(parts, folder)]
 
 
-def damaged_before(parts: Parts, folder: Path) -> list[str]:
+def damaged_before(parts: FoldCheckpoints, folder: Path) -> list[str]:
     """Say what an earlier call has left that is damaged, and so is computed again."""
     places = (parts.folder, folder / PERMUTATIONS, *(folder / name for name in RERUNS))
     sealed = [
@@ -79,7 +79,7 @@ def work_on_shard(
     folds: list[Fold],
     n_seeds: int,
     permutation: PermutationPlan,
-    parts: Parts,
+    parts: FoldCheckpoints,
     is_crossvalidated: bool,
 ) -> list[str]:
     """Compute one share of the folds and permutations into `parts`; say what was done."""

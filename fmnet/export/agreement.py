@@ -8,7 +8,7 @@ import torch
 
 from fmnet.data.volume import FloatArray
 from fmnet.errors import ExportError, Fault, FmnetError
-from fmnet.inference.bold_predict import NewBoldScan, read_scan
+from fmnet.inference.bold import NewBoldScan, read_scan
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.predict import NewScan, read_values
 from fmnet.inference.series_preparation import AnyPreparation, network_inputs

@@ -8,11 +8,11 @@ from fmnet.data.tables import read_table_file
 from fmnet.earlier import EARLIER_NETWORK, finding_without_model, names_model, rename_network
 from fmnet.errors import BundleError, CohortError, Fault, RunError
 from fmnet.evaluation.conclusions import statement
+from fmnet.inference.bundle_files import MAX_LENGTH
 from fmnet.inference.calibration import calibration_sentence, read_calibration
-from fmnet.inference.fields import MAX_LENGTH
 from fmnet.inference.study_results import MAX_FINDINGS, MAX_VERDICT, Evidence
 from fmnet.runs.final_models import Choice
-from fmnet.runs.run_files import read_json
+from fmnet.runs.run_folder import read_json
 from fmnet.types import NETWORK
 
 #: Where a run keeps what it found.

@@ -13,8 +13,8 @@ from fmnet.export.evidence import gather_evidence
 from fmnet.export.metadata import describe_input, write_metadata
 from fmnet.export.place import clear_remains, write_bundle_whole
 from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_task
+from fmnet.inference.bold import NewBoldScan
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
-from fmnet.inference.bold_predict import NewBoldScan
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.predict import NewScan
 from fmnet.inference.series_preparation import (
@@ -26,7 +26,7 @@ from fmnet.inference.study_results import Evidence, count_red
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network, write_network_files, write_series_files
 from fmnet.runs.final_models import Choice, ModelName, check_informative, choose_model, unfinished
-from fmnet.runs.run_files import check_run_files
+from fmnet.runs.run_folder import check_run_files
 
 COPIED = ("preparation.json", "preparation.safetensors", "calibration.json", "reference.json")
 

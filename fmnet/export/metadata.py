@@ -11,7 +11,7 @@ import fmnet
 from fmnet.export.agreement import Agreement
 from fmnet.inference.bold_contract import BoldContract
 from fmnet.inference.bundle import FORMAT_VERSION, INTENDED_USE
-from fmnet.inference.checksums import write_sums
+from fmnet.inference.bundle_files import write_sums
 from fmnet.inference.model_card import model_card
 from fmnet.inference.preparation import Preparation
 from fmnet.inference.series_preparation import MAPS, SERIES, AnyPreparation

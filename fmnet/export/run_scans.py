@@ -10,10 +10,9 @@ from fmnet.bold.bids_files import parse_name
 from fmnet.data.scans import FILE_SEPARATOR
 from fmnet.data.tables import read_table_file
 from fmnet.errors import ExportError, FmnetError
+from fmnet.inference.bold import NewBoldScan, describe_run
 from fmnet.inference.bold_contract import CONTRACT
-from fmnet.inference.bold_predict import NewBoldScan
-from fmnet.inference.companion_files import describe_run
-from fmnet.inference.fields import TEXT, optional, read_fields
+from fmnet.inference.bundle_files import TEXT, optional, read_fields
 from fmnet.inference.predict import NewScan
 
 

@@ -9,7 +9,15 @@ from typing import get_args
 from fmnet.bold.cleaning import band_of
 from fmnet.bold.confounds import CleaningSettings, Strategy
 from fmnet.earlier import current_cleaning
-from fmnet.inference.fields import COUNT, POSITIVE, TEXT, list_of, one_of, optional, read_fields
+from fmnet.inference.bundle_files import (
+    COUNT,
+    POSITIVE,
+    TEXT,
+    list_of,
+    one_of,
+    optional,
+    read_fields,
+)
 
 CONTRACT = "bold.json"
 #: What is relied on of bold.json.

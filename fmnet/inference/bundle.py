@@ -14,9 +14,19 @@ from fmnet.bold.maps import parse_maps
 from fmnet.data.volume import FloatArray
 from fmnet.errors import BundleError, Fault, FmnetError
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
+from fmnet.inference.bundle_files import (
+    COUNT,
+    MAX_BYTES_OF,
+    SPACE,
+    TEXT,
+    check_sums,
+    list_of,
+    optional,
+    read_bounded,
+    read_fields,
+    refuse,
+)
 from fmnet.inference.calibration import Calibration, read_calibration
-from fmnet.inference.checksums import MAX_BYTES_OF, check_sums, read_bounded, refuse
-from fmnet.inference.fields import COUNT, SPACE, TEXT, list_of, optional, read_fields
 from fmnet.inference.onnx_network import OnnxNetwork, load_network
 from fmnet.inference.preparation import Preparation
 from fmnet.inference.quality import Reference, read_reference

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from fmnet.errors import BundleError, Fault
-from fmnet.inference.fields import Kind, is_number, optional, read_fields
+from fmnet.inference.bundle_files import Kind, is_number, optional, read_fields
 
 #: Most of either number, of any sign, with which no score overflows.
 MAX_VALUE = 1e12

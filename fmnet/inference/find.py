@@ -1,26 +1,35 @@
-"""Find the scans that an argument of ``fmnet-predict`` names."""
+"""Find the scans, maps or BOLD runs, that an argument of ``fmnet-predict`` names."""
 
 import os
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from fmnet.bold.bids_files import PreprocessedRun, bold_of, find_raw
+from fmnet.bold.derivatives import is_usable, keep_entities, list_runs
+from fmnet.bold.findings import Kind
 from fmnet.data.bids import STATMAP, absent_faults, choose_maps, no_maps, read_tree
 from fmnet.data.image_table import find_table_maps
 from fmnet.data.listing import Advice, MapTable, group_scans
 from fmnet.data.tables import read_table_file, subject_key
 from fmnet.data.values import UNSAID_STAT
+from fmnet.data.volume import check_space
 from fmnet.errors import CohortError, Fault, FmnetError, VolumeError
+from fmnet.inference.bold import NOTHING, NewBoldScan, Stated, contract_of, describe_run
+from fmnet.inference.bold_contract import BoldContract
 from fmnet.inference.bundle import Bundle
-from fmnet.inference.naming import (
+from fmnet.inference.predict import (
     UNSAID_CONTRASTS,
-    check_contrasts,
+    UNSAID_SPACE,
+    NewScan,
+    Prediction,
     check_stat,
-    in_order,
-    split_names,
-    stated_space,
+    failed,
+    image_ending,
+    run_instead_of_maps,
+    stated,
 )
-from fmnet.inference.predict import NewScan, Prediction, failed, run_instead_of_maps
 
 #: How names of time series end.
 RUNS = ("_bold.nii", "_bold.nii.gz")
@@ -33,6 +42,21 @@ SUPPLY = "supply the person's maps"
 #: Names a data set's people.
 PEOPLE = "participants.tsv"
 Found = tuple[list[NewScan], list[Fault]]
+
+
+#: The readers' advice, worded as it helps who calls ``fmnet-predict``.
+RUN_ADVICE = Advice(
+    root="correct the path",
+    space="say which to read: --space NAME",
+    task="give runs of the task that the signature was trained on",
+    runs="name the runs that are meant one by one",
+    sessions="name the runs that are meant one by one",
+    raw="name the runs one by one and state it with --t-r",
+    entity="say which to read: --entity {name}={value}",
+)
+RUN_ACCEPTED = (
+    "a preprocessed run (.nii, .nii.gz), runs joined by commas, or a folder that fMRIPrep wrote"
+)
 
 
 def find_new_scans(
@@ -202,3 +226,198 @@ def _advice(bundle: Bundle) -> Advice:
         "contrast, path)",
         entity="say which to read: --entity {name}={value}",
     )
+
+
+def find_new_runs(
+    source: str,
+    bundle: Bundle,
+    space: str = "",
+    stated: Stated = NOTHING,
+    entities: Mapping[str, str] | None = None,
+) -> tuple[list[NewBoldScan], list[Prediction]]:
+    """Find the scans that an argument names.
+
+    Parameters
+    ----------
+    source : str
+        A preprocessed run; several runs of one session joined by commas, in the order they were
+        acquired; or a folder that fMRIPrep wrote.
+    bundle : Bundle
+        Says which task and space are needed.
+    space : str
+        The runs' space, whatever their names say; of a folder, the one to read. Empty to believe
+        the names, and to read the bundle's.
+    stated : Stated
+        What is said of a single run.
+    entities : dict, optional
+        Which images of a folder to read, by entities of their names.
+
+    Returns
+    -------
+    tuple of list
+        Scans to be scored, and predictions with status ``error`` for those that can't be, also
+        for everyone in a folder of whom there is no run, and where the argument itself is of no
+        use.
+    """
+    try:
+        # os.path and not pathlib, which raises where a folder above may not be entered
+        if os.path.isdir(source):
+            contract = contract_of(bundle, source)
+            return _runs_from_folder(Path(source), bundle, space, contract, entities or {})
+        return [_runs_from_files(source, bundle, space, stated)], []
+    except FmnetError as error:
+        return [], [failed(source, error.faults)]
+    except OSError as error:
+        fault = Fault(source, f"{error.strerror or error}", "readable runs", "check permissions")
+        return [], [failed(source, [fault])]
+
+
+def _runs_from_files(source: str, bundle: Bundle, space: str, stated: Stated) -> NewBoldScan:
+    files = split_names(source, RUN_ACCEPTED, has_volumes=True)
+    known = space or stated_space(files, source) or bundle.space
+    return NewBoldScan(source, tuple(describe_run(file, known, stated) for file in files))
+
+
+def _runs_from_folder(
+    folder: Path, bundle: Bundle, space: str, contract: BoldContract, entities: Mapping[str, str]
+) -> tuple[list[NewBoldScan], list[Prediction]]:
+    check_readable(folder)
+    tree = read_tree(folder, only_people=True)
+    people, faults = with_table(folder, tree.people)
+    names = keep_entities(bold_of(tree), entities, folder, RUN_ADVICE)
+    task, raw = bundle.task or None, find_raw(folder)
+    of_task = [name for name in names if task in {None, name.get("task")}]
+    sessions = sorted({name.get("ses") for name in of_task}) or None
+    output = space or ("" if bundle.space == UNSAID_SPACE else bundle.space)
+    wanted = (task, sessions, output or None, raw, contract.needs_confounds, RUN_ADVICE, tree)
+    lacks = (
+        f"no run{f' of task {task!r}' if task else ''}",
+        contract.words(bundle.space, bundle.task),
+    )
+    try:
+        runs, findings = list_runs(names, folder, *wanted)
+    except CohortError as error:
+        if not names or any(map(is_usable, names)):
+            raise  # nothing to read, or a choice to make
+        action = error.faults[0].action
+        lacking = absent_faults(people, (), *lacks, told=faults, action=action)
+        return [], [failed(fault.where, [fault]) for fault in [*faults, *lacking]]
+    # nobody has to have been there at every session
+    faults += [one.fault for one in findings if one.kind is not Kind.NO_RUN]
+    there = [run.bold.participant_id for run in runs]
+    faults += absent_faults(people, there, *lacks, told=faults, action=SUPPLY)
+    return join_sessions(runs), [failed(fault.where, [fault]) for fault in faults]
+
+
+def join_sessions(runs: tuple[PreprocessedRun, ...]) -> list[NewBoldScan]:
+    """Put the runs of each person's session together, in the order given."""
+    sessions: dict[str, list[PreprocessedRun]] = defaultdict(list)
+    for run in runs:
+        session = f"_ses-{run.session}" if run.session else ""
+        sessions[f"{run.bold.participant_id}{session}"].append(run)
+    return [NewBoldScan(name, tuple(members)) for name, members in sessions.items()]
+
+
+def split_names(source: str, accepted: str, has_volumes: bool = False) -> tuple[Path, ...]:
+    """Split names at commas, unless it is one file whose name holds some.
+
+    SPM's ``con_0001.nii,1``, the first volume of a file, is the file.
+
+    Parameters
+    ----------
+    source : str
+        The argument.
+    accepted : str
+        What it may be, for messages.
+    has_volumes : bool
+        Whether files hold several volumes, so that one of them is not the file.
+
+    Raises
+    ------
+    VolumeError
+        If there is nothing between two commas, a later volume is meant, or a name leads nowhere.
+    """
+    if os.path.lexists(source):
+        return (Path(source),)
+    names: list[str] = []
+    for name in (part.strip() for part in source.split(",")):
+        if name == "":
+            wanted, action = (
+                "names of files, each after the other's comma",
+                "remove the extra comma",
+            )
+            where = source if source.strip() else f"the argument '{source}'"
+            raise VolumeError(Fault(where, "an empty name between commas", wanted, action))
+        if (
+            name.isdecimal()
+            and names
+            and image_ending(Path(names[-1]))
+            and not os.path.lexists(name)
+        ):
+            if int(name) != 1 or has_volumes:
+                found = f"volume {name} of a file ({names[-1]},{name})"
+                action = "write that volume into a file of its own, or give the file's name alone"
+                raise VolumeError(Fault(source, found, accepted, action))
+            continue
+        names.append(name)
+    for name in names:
+        if not image_ending(Path(name)) and not os.path.lexists(name):
+            found = "no such file or folder" if name == source else f"no such file ('{name}')"
+            raise VolumeError(Fault(source, found, accepted, "correct the path"))
+    return tuple(map(Path, names))
+
+
+def in_order(files: tuple[Path, ...], contrasts: tuple[str, ...], name: str) -> tuple[Path, ...]:
+    """Put the maps of a scan in the signature's order of contrasts, as far as names say.
+
+    Raises
+    ------
+    VolumeError
+        If names state other contrasts, one of them twice, or only some and not in this order.
+    """
+    found = stated(files, "contrast")
+    if contrasts == UNSAID_CONTRASTS or len(files) != len(contrasts):
+        return files
+    if sorted(found) == sorted(contrasts):
+        return tuple(files[found.index(contrast)] for contrast in contrasts)
+    if all(said in {"", wanted} for said, wanted in zip(found, contrasts, strict=True)):
+        return files
+    raise VolumeError(
+        Fault(
+            name,
+            f"maps of contrast {', '.join(said or '(not said)' for said in found)}",
+            ", ".join(contrasts),
+            "give one map of each; if names differ from the signature's, list the maps in a table "
+            "with a contrast column",
+        )
+    )
+
+
+def check_contrasts(files: tuple[Path, ...], contrasts: tuple[str, ...], name: str) -> None:
+    """Raise `VolumeError` if a map's name states another of the signature's contrasts.
+
+    For maps whose contrast somebody stated: names that the signature doesn't know are passed over.
+    """
+    for file, said, wanted in zip(files, stated(files, "contrast"), contrasts, strict=True):
+        if said != wanted and said in contrasts:
+            found = f"a map for contrast '{wanted}' whose name says '{said}' ({file})"
+            action = "correct the table or the name"
+            raise VolumeError(Fault(name, found, "one contrast", action))
+
+
+def stated_space(files: tuple[Path, ...], name: str) -> str:
+    """Read the space of a scan off the names of its maps; empty if none says it.
+
+    Raises
+    ------
+    VolumeError
+        If they state several spaces, or one that is not MNI152.
+    """
+    spaces = sorted({space for space in stated(files, "space") if space})
+    for space in spaces:
+        check_space(space, name)
+    if len(spaces) > 1:
+        found = f"maps in several spaces: {', '.join(map(repr, spaces))}"
+        action = "give all maps in the same space; if the names are wrong, state it with --space"
+        raise VolumeError(Fault(name, found, "one space", action))
+    return spaces[0] if spaces else ""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from fmnet.data.volume import FloatArray
 from fmnet.errors import BundleError
-from fmnet.inference.checksums import refuse
+from fmnet.inference.bundle_files import refuse
 
 #: Where operators may come from: the standard, by either of its names.
 DOMAINS = {"", "ai.onnx"}

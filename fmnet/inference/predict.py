@@ -1,6 +1,6 @@
 """Score new scans with a bundle; what can't be scored honestly is said, not guessed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -9,18 +9,23 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from fmnet.data.bids import read_entities
+from fmnet.data.image_files import SUFFIXES
 from fmnet.data.nifti import read_volume
 from fmnet.data.scans import coverage_fault, place_checked
-from fmnet.data.values import UNSAID_STAT, name_stat, p_value_fault, stat_fault
-from fmnet.data.volume import FloatArray, Volume
+from fmnet.data.values import UNSAID_STAT, name_stat, p_value_fault, same_stat, stat_fault
+from fmnet.data.volume import FloatArray, Volume, check_space
 from fmnet.errors import Fault, VolumeError
 from fmnet.inference.bundle import MAX_SCORE, Bundle
-from fmnet.inference.naming import UNSAID_CONTRASTS, check_same_space, check_stat, stated
 from fmnet.inference.quality import scale_faults
 from fmnet.inference.study_results import red_note
 
 WHOLE_MAP = "give the unthresholded map, or check its registration"
 Status = Literal["ok", "cannot_say", "error"]
+#: Where a bundle doesn't know its contrast (or its statistic), names can't contradict it.
+UNSAID_CONTRASTS = ("map",)
+#: Some MNI152 space, not said which.
+UNSAID_SPACE = "MNI152"
 
 
 @dataclass(frozen=True)
@@ -227,3 +232,32 @@ def _check_all_differ(scan: NewScan, values: FloatArray) -> None:
             found = f"the same map twice: {scan.files[one]} and {scan.files[other]}"
             accepted, action = "a map of its own for each contrast", "correct the files"
             raise VolumeError(Fault(scan.name, found, accepted, action))
+
+
+def stated(files: Sequence[Path], entity: str) -> list[str]:
+    """Read an entity (``contrast``, ``stat``, ``space``) off each name; empty where unsaid."""
+    stems = [file.name[: -len(image_ending(file)) or None] for file in files]
+    return [read_entities(stem.split("_")).get(entity, "") for stem in stems]
+
+
+def image_ending(file: Path) -> str:
+    """Name how a file of an image ends, ``.nii.gz`` for instance; empty for other files."""
+    name = file.name.lower()
+    return max((end for end in SUFFIXES if name.endswith(end)), key=len, default="")
+
+
+def check_stat(files: tuple[Path, ...], stat: str, name: str) -> None:
+    """Raise `VolumeError` if a map's name states another statistic than the signature's."""
+    for file, said in zip(files, stated(files, "stat"), strict=True):
+        if said and stat != UNSAID_STAT and not same_stat(said, stat):
+            found = f"a map whose name says statistic '{said}' ({file})"
+            action = "give that statistic's maps, which the signature was trained on"
+            raise VolumeError(Fault(name, found, f"'{stat}'", action))
+
+
+def check_same_space(space: str, wanted: str, name: str) -> None:
+    """Raise `VolumeError` unless a scan's space is the signature's, or one isn't said."""
+    check_space(space, name)
+    if UNSAID_SPACE not in {space, wanted} and space != wanted:
+        action = "give images normalised to that template, or correct the space stated for them"
+        raise VolumeError(Fault(name, f"space '{space}'", f"'{wanted}'", action))

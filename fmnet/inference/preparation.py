@@ -14,8 +14,8 @@ from fmnet.data.grid import Grid, MaskName
 from fmnet.data.resample import smooth_values
 from fmnet.data.volume import FloatArray, is_ras
 from fmnet.errors import BundleError, Fault, VolumeError
-from fmnet.inference.checksums import MAX_BYTES_OF, read_bounded
-from fmnet.inference.fields import (
+from fmnet.inference.bundle_files import (
+    MAX_BYTES_OF,
     NUMBER,
     SHARE,
     SPACE,
@@ -23,6 +23,7 @@ from fmnet.inference.fields import (
     Kind,
     is_number,
     list_of,
+    read_bounded,
     read_fields,
 )
 from fmnet.types import NonNegative, Share, VoxelSize

@@ -9,7 +9,7 @@ import numpy as np
 from fmnet.data.cohort_checks import has_usual_unit, image_scale
 from fmnet.data.volume import FloatArray
 from fmnet.errors import BundleError, Fault
-from fmnet.inference.fields import COUNT, NON_NEGATIVE, TEXT, list_of, optional, read_fields
+from fmnet.inference.bundle_files import COUNT, NON_NEGATIVE, TEXT, list_of, optional, read_fields
 
 #: How many times below or above the range of the training scans a scale may lie.
 SCALE_MARGIN = 2.0

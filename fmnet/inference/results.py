@@ -18,8 +18,8 @@ from fmnet.data.files import draft_path, keep_draft
 from fmnet.data.tables import write_table
 from fmnet.errors import Fault, OutputError, printable
 from fmnet.inference.bundle import Bundle
+from fmnet.inference.bundle_files import SUMS, sha256_of
 from fmnet.inference.calibration import calibration_sentence
-from fmnet.inference.checksums import SUMS, sha256_of
 from fmnet.inference.predict import Prediction, predictions_table
 from fmnet.inference.study_results import IN_SHORT, NOT_RECORDED
 

@@ -10,7 +10,7 @@ from safetensors.numpy import save
 from fmnet.bold.windows import window_starts
 from fmnet.data.grid import Grid
 from fmnet.data.volume import FloatArray
-from fmnet.inference.fields import (
+from fmnet.inference.bundle_files import (
     COUNT_OR_NONE,
     NUMBER,
     SHARE,

@@ -5,7 +5,15 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fmnet.earlier import EARLIER_NETWORK
-from fmnet.inference.fields import COUNT_OR_NONE, SHARE, TEXT, Kind, is_number, list_of, optional
+from fmnet.inference.bundle_files import (
+    COUNT_OR_NONE,
+    SHARE,
+    TEXT,
+    Kind,
+    is_number,
+    list_of,
+    optional,
+)
 from fmnet.types import NETWORK
 
 #: AUC of a model that knows nothing.

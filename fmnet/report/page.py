@@ -38,7 +38,7 @@ from fmnet.report.methods import (
     volumes_words,
 )
 from fmnet.report.sentences import banners, name_of, with_interval
-from fmnet.runs.run_files import write_run_files
+from fmnet.runs.run_folder import write_run_files
 
 #: Columns of the table of models: metric and heading.
 COLUMNS = (

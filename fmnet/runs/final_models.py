@@ -1,20 +1,37 @@
-"""The final models of a run: what is said of their training, and which of them is exported."""
+"""The final models of a run: written, read, and which of them is exported."""
 
 import json
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from fmnet.earlier import EARLIER_NETWORK, EARLIER_TITLE, rename_network
 from fmnet.errors import ConfigError, ExportError, Fault, RunError
+from fmnet.inference.bold_contract import write_contract
+from fmnet.inference.bundle import write_plain
+from fmnet.inference.preparation import write_preparation
+from fmnet.inference.quality import fit_reference, temporal_sd
+from fmnet.inference.series_preparation import (
+    AnyPreparation,
+    SeriesPreparation,
+    write_series_preparation,
+)
 from fmnet.inference.study_results import correction, warnings_of
+from fmnet.networks.backbones import ScoreNetwork
+from fmnet.networks.closed_form import path_fractions
+from fmnet.networks.rebuild import NetworkDescription, write_network
+from fmnet.runs.record import Results, bold_contract
+from fmnet.runs.run_folder import as_json, write_run_folder
+from fmnet.training.calibration import ScoreScale, fit_calibration
 from fmnet.types import NETWORK
 
 #: Where the final network and the final linear model lie in a run folder.
 NETWORK_FOLDER, LINEAR_FOLDER = "model", "model_linear"
-#: What is said of its training, in either folder; the last file to be written.
+#: What is said of its training, in either folder.
 RECORD = "training.json"
 #: What is said by runs of before there were two final models.
 NETWORK_ALONE = {"model": NETWORK, "chosen_among": [NETWORK]}
@@ -26,20 +43,166 @@ SCALE_SPACE = "scale_space"
 ModelName = Literal["auto", "network", "linear", "cnn"]
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A final model with what it reached.
+@dataclass(frozen=True, eq=False)
+class FinalModel:
+    """A model that learned from everybody, as a network.
 
     Parameters
     ----------
-    title : str
-        Its name for people.
-    auc : float
-        Out of fold, in the same folds as the other's.
+    name, title : str
+        In the out-of-fold table, and for people.
+    network : ScoreNetwork
+        In evaluation mode.
+    description : NetworkDescription
+        How it is built.
+    preparation : Preparation or SeriesPreparation
+        Fitted on the same people.
+    n_epochs : int or None
+        Length of training; None for a linear model.
+    chosen_among : tuple of str
+        Names of the models of which it is the best by out-of-fold AUC, its own included.
+    c : float or None
+        Of a linear model's penalty.
+    screen : float or None
+        Share of the voxels that a linear model keeps.
+    scale : ScoreScale or None
+        Of the scores it gives to people it has not seen; None if they are on the scale of the
+        models of the folds.
     """
 
+    name: str
     title: str
-    auc: float
+    network: ScoreNetwork
+    description: NetworkDescription
+    preparation: AnyPreparation
+    n_epochs: int | None
+    chosen_among: tuple[str, ...]
+    c: float | None = None
+    screen: float | None = None
+    scale: ScoreScale | None = None
+
+
+def write_final(
+    results: Results,
+    models: dict[str, Any],
+    titles: dict[str, str],
+    final: FinalModel,
+    seed: int,
+    control: str,
+    folder: Path,
+) -> None:
+    """Write a final model's folder: all that export needs besides the scans.
+
+    Its calibration is fitted on its own out-of-fold scores. What is known of its training goes into
+    ``training.json``: figures of all models in the same folds (``crossvalidation``), the numbers of
+    people and scans, ``path_shares`` (what fraction of the score each path of the network was
+    given), its setting if it is linear (``c``, the penalty; ``screen``, the fraction of voxels).
+
+    Parameters
+    ----------
+    results : Results
+        Of cross-validation.
+    models : dict
+        Out-of-fold figures of each model.
+    titles : dict
+        Names of those models for people.
+    final : FinalModel
+        What is written.
+    seed : int
+        Of the study.
+    control : str
+        What makes it a negative control; empty for a study.
+    folder : Path
+        Where to.
+    """
+    data, preparation = results.data, final.preparation
+    cohort, listing = data.cohort, data.cohort.listing
+    # Scores of one model at a time, as the exported one gives: a mean over repeats is surer.
+    unseen = results.predictions[results.predictions["model"] == final.name]
+    calibration = fit_calibration(
+        unseen["score"],
+        unseen["label"],
+        people=unseen["participant_id"],
+        models=unseen.groupby(["repeat", "fold"]).ngroup(),
+        scale=final.scale,
+    )
+    is_series = isinstance(preparation, SeriesPreparation)
+    values = data.values
+    if is_series:
+        values = np.stack([temporal_sd(series.values()) for series in data.series])
+    motion = [mean for stored in cohort.stored for mean in stored.mean_fd_mm]
+    reference = fit_reference(values, preparation.contrasts, motion)
+    contract = bold_contract(cohort)
+    if contract is not None and is_series:
+        contract = replace(contract, maps=())  # the network reads the series themselves
+    record = {
+        "model": final.name,
+        "title": final.title,
+        "chosen_among": final.chosen_among,
+        "label": listing.labels.column,
+        "positive": listing.labels.positive,
+        "negative": listing.labels.negative,
+        "contrasts": preparation.contrasts,
+        "stat": listing.stat,
+        "space": cohort.scans[0].space,
+        "origin": listing.origin,
+        "n_scans": len(cohort.scans),
+        "n_subjects": len(set(cohort.participant_ids)),
+        "n_epochs": final.n_epochs,
+        "c": final.c,
+        "seed": seed,
+        "crossvalidation": models,
+        "control": control,
+        "path_shares": path_fractions(final.network),
+        "titles": titles,
+        "screen": final.screen,
+    }
+
+    def write(draft: Path) -> None:
+        write_network(final.network, final.description, draft)
+        if isinstance(preparation, SeriesPreparation):
+            write_series_preparation(preparation, draft)
+        else:
+            write_preparation(preparation, draft)
+        write_plain(calibration, draft / "calibration.json")
+        write_plain(reference, draft / "reference.json")
+        if contract is not None:
+            write_contract(contract, draft)
+        (draft / RECORD).write_text(as_json(record), "utf-8")
+
+    write_run_folder(folder.parent, folder.name, write)
+
+
+def unfinished(folder: Path, error: Exception) -> RunError:
+    """Say that a final model lacks a part."""
+    accepted = f"a finished run's folder '{folder.name}'"
+    action = "correct run_dir, or give the command of the run once more"
+    return RunError(Fault(str(folder), str(error), accepted, action))
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read what `write_final`, perhaps of an earlier version, says of the training of a model.
+
+    Raises
+    ------
+    RunError
+        If it is missing or can't be read.
+    """
+    try:
+        record: dict[str, Any] = NETWORK_ALONE | json.loads((folder / RECORD).read_text("utf-8"))
+        if record.get("title", EARLIER_TITLE) == EARLIER_TITLE:
+            built = json.loads((folder / "network.json").read_text("utf-8"))
+            epochs = [record["n_epochs"]]
+            record["title"] = network_title(built["builder"], built["settings"], epochs)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise unfinished(folder, error) from error
+    if NETWORK in record.get("crossvalidation", {}):
+        return record
+    parts = ("model", "chosen_among", "crossvalidation", "titles")
+    record |= {name: rename_network(record[name]) for name in parts if name in record}
+    if record.get("titles", {}).get(NETWORK) == EARLIER_TITLE:
+        record["titles"][NETWORK] = record["title"] if record["model"] == NETWORK else NETWORK
+    return record
 
 
 def network_title(builder: str, settings: Mapping[str, Any], epochs: Collection[int]) -> str:
@@ -69,6 +232,22 @@ def network_title(builder: str, settings: Mapping[str, Any], epochs: Collection[
 
 def _spoken(kind: str) -> str:
     return TITLES.get(kind, kind.replace("_", " "))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A final model with what it reached.
+
+    Parameters
+    ----------
+    title : str
+        Its name for people.
+    auc : float
+        Out of fold, in the same folds as the other's.
+    """
+
+    title: str
+    auc: float
 
 
 def choose(network: Candidate, linear: Candidate | None) -> tuple[Candidate, str]:
@@ -107,8 +286,8 @@ class Choice:
     folder : Path
         Where it lies.
     record : dict
-        What is said of its training, see `fmnet.runs.run_folder.TrainingRecord`, and under
-        ``chosen`` of the choice, see `read_chosen`.
+        What is said of its training, see `write_final`, and under ``chosen`` of the choice, see
+        `read_chosen`.
     asked : str
         As asked for: ``auto``, ``network`` or ``linear``.
     why : str
@@ -141,7 +320,8 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
     RunError
         If what a run says of its models can't be read.
     """
-    asked = "network" if asked == EARLIER_NETWORK else asked
+    if asked == EARLIER_NETWORK:
+        asked = "network"
     if not run_dir.is_dir():
         found = "no folder, but a file" if run_dir.exists() else "no such folder"
         accepted, action = "a run folder, which scripts/train.py prints last", "correct run_dir"
@@ -149,22 +329,34 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
     folders = {NETWORK: run_dir / NETWORK_FOLDER, "linear": run_dir / LINEAR_FOLDER}
     if not (folders["linear"] / RECORD).exists():
         if asked == "linear":
-            raise ConfigError(_no_linear_model(run_dir))
+            raise ConfigError(
+                Fault(
+                    "model",
+                    f"linear, and no final linear model in '{run_dir}'",
+                    "auto or network; linear where linear_svm, logistic_ridge or shrinkage_lda is "
+                    "among the run's baselines",
+                    "train with baselines=default; a run that has one of them makes up for its "
+                    "final model when its command is given once more with resume=true",
+                )
+            )
         del folders["linear"]
     if asked != "auto":
-        record = read_record(folders[asked])
-        why = f"model={asked} was asked for"
-        record["chosen"] = read_chosen(run_dir, asked, record["model"])
-        _restate(record, run_dir)
-        return Choice(folders[asked], record, asked, why, len(record["chosen_among"]))
+        folders = {asked: folders[asked]}
     records = {name: read_record(folder) for name, folder in folders.items()}
-    candidates = {name: _candidate(record) for name, record in records.items()}
-    best, why = choose(candidates[NETWORK], candidates.get("linear"))
-    name = next(name for name, one in candidates.items() if one is best)
-    n_models = sum(len(record["chosen_among"]) for record in records.values())
-    records[name]["chosen"] = read_chosen(run_dir, asked, records[name]["model"])
-    _restate(records[name], run_dir)
-    return Choice(folders[name], records[name], asked, why, n_models)
+    if asked == "auto":
+        candidates = {
+            name: Candidate(one["title"], float(one["crossvalidation"][one["model"]]["auc"]))
+            for name, one in records.items()
+        }
+        best, why = choose(candidates[NETWORK], candidates.get("linear"))
+        name = next(name for name, one in candidates.items() if one is best)
+    else:
+        name, why = asked, f"model={asked} was asked for"
+    record = records[name]
+    record["chosen"] = read_chosen(run_dir, asked, record["model"])
+    _restate(record, run_dir)
+    n_models = sum(len(one["chosen_among"]) for one in records.values())
+    return Choice(folders[name], record, asked, why, n_models)
 
 
 def read_chosen(run_dir: Path, asked: ModelName, model: str) -> dict[str, Any]:
@@ -225,54 +417,3 @@ def check_informative(choice: Choice) -> None:
                 "its card and with each prediction",
             )
         )
-
-
-def unfinished(folder: Path, error: Exception) -> RunError:
-    """Say that a final model lacks a part."""
-    accepted = f"a finished run's folder '{folder.name}'"
-    action = "correct run_dir, or give the command of the run once more"
-    return RunError(Fault(str(folder), str(error), accepted, action))
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """Read what is said of the training of the final model in a folder.
-
-    Raises
-    ------
-    RunError
-        If it is missing or can't be read.
-    """
-    try:
-        record: dict[str, Any] = NETWORK_ALONE | json.loads((folder / RECORD).read_text("utf-8"))
-        if record.get("title", EARLIER_TITLE) == EARLIER_TITLE:
-            record["title"] = _title_of_built(folder, record["n_epochs"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise unfinished(folder, error) from error
-    if NETWORK in record.get("crossvalidation", {}):
-        return record
-    parts = ("model", "chosen_among", "crossvalidation", "titles")
-    record |= {name: rename_network(record[name]) for name in parts if name in record}
-    if record.get("titles", {}).get(NETWORK) == EARLIER_TITLE:
-        record["titles"][NETWORK] = record["title"] if record["model"] == NETWORK else NETWORK
-    return record
-
-
-def _title_of_built(folder: Path, n_epochs: int) -> str:
-    """Name the final network of an earlier version, which called them all the same."""
-    built = json.loads((folder / "network.json").read_text("utf-8"))
-    return network_title(built["builder"], built["settings"], [n_epochs])
-
-
-def _candidate(record: dict[str, Any]) -> Candidate:
-    return Candidate(record["title"], float(record["crossvalidation"][record["model"]]["auc"]))
-
-
-def _no_linear_model(run_dir: Path) -> Fault:
-    return Fault(
-        "model",
-        f"linear, and no final linear model in '{run_dir}'",
-        "auto or network; linear where linear_svm, logistic_ridge or shrinkage_lda is among the "
-        "run's baselines",
-        "train with baselines=default; a run that has one of them makes up for its final model "
-        "when its command is given once more with resume=true",
-    )

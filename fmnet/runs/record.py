@@ -1,34 +1,53 @@
-"""What cross-validation found, and the final model, to and from the run folder."""
+"""What a run keeps of itself: settings, out-of-fold table, what it was run with."""
 
-from dataclasses import asdict, dataclass, replace
+import hashlib
+import io
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-import numpy as np
 import pandas as pd
+import torch
+import yaml  # type: ignore[import-untyped]
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+import fmnet
 from fmnet.bold.confounds import CleaningSettings
-from fmnet.crossval.fold_loop import NETWORK
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, folds_table
-from fmnet.data.tables import read_table_file
+from fmnet.data.tables import read_table_file, write_table
+from fmnet.earlier import EARLIER_NETWORK, current_config, rename_network
 from fmnet.errors import Fault, RunError
 from fmnet.inference.bold_contract import CONTRACT, BoldContract
-from fmnet.inference.quality import Reference, fit_reference, temporal_sd
-from fmnet.inference.series_preparation import AnyPreparation, SeriesPreparation
-from fmnet.networks.backbones import ScoreNetwork
-from fmnet.networks.closed_form import path_fractions
-from fmnet.networks.rebuild import NetworkDescription
-from fmnet.runs.run_files import as_json, read_json, write_run_files
-from fmnet.runs.run_folder import (
-    TrainingRecord,
-    read_predictions,
-    table_text,
-    write_model,
-)
-from fmnet.training.calibration import ScoreScale, fit_calibration
+from fmnet.runs.run_folder import as_json, read_json, write_run_files
 from fmnet.training.scan_set import ScanSet
+from fmnet.types import NETWORK
 
+PACKAGES = (
+    "torch", "monai", "pytorch-lightning", "hydra-core", "nibabel", "nilearn", "numpy", "scipy",
+    "scikit-learn", "pandas", "onnx", "onnxruntime", "safetensors",
+)  # fmt: skip
+#: Parts of metrics.json that come from further trainings.
+PROBES = ("permutation", "sensitivity", "learning_curve")
+#: Where the manifest keeps each opening of the lock-box.
+OPENINGS = "lockbox_openings"
+#: Columns of the out-of-fold table.
+SCORED = {
+    "participant_id": str, "scan_id": str, "repeat": int, "fold": int, "model": str, "label": int,
+    "score": float, "probability": float,
+}  # fmt: skip
+#: Settings that may change when a run is gone on with.
+FREE = (
+    "permutation", "sensitivity", "learning_curve", "audit", "overwrite", "resume", "run_dir",
+    "store_dir", "trainer", "logger", "compute", "shard",
+)  # fmt: skip
 #: Columns of cohort.tsv that say what scores come from.
 IDENTITY = ("scan_id", "label", "used", "source_sha256")
 
@@ -61,45 +80,6 @@ class Results:
     again: pd.DataFrame
 
 
-@dataclass(frozen=True, eq=False)
-class FinalModel:
-    """A model that learned from everybody, as a network.
-
-    Parameters
-    ----------
-    name, title : str
-        In the out-of-fold table, and for people.
-    network : ScoreNetwork
-        In evaluation mode.
-    description : NetworkDescription
-        How it is built.
-    preparation : Preparation or SeriesPreparation
-        Fitted on the same people.
-    n_epochs : int or None
-        Length of training; None for a linear model.
-    chosen_among : tuple of str
-        Names of the models of which it is the best by out-of-fold AUC, its own included.
-    c : float or None
-        Of a linear model's penalty.
-    screen : float or None
-        Share of the voxels that a linear model keeps.
-    scale : ScoreScale or None
-        Of the scores it gives to people it has not seen; None if they are on the scale of the
-        models of the folds.
-    """
-
-    name: str
-    title: str
-    network: ScoreNetwork
-    description: NetworkDescription
-    preparation: AnyPreparation
-    n_epochs: int | None
-    chosen_among: tuple[str, ...]
-    c: float | None = None
-    screen: float | None = None
-    scale: ScoreScale | None = None
-
-
 def read_results(folder: Path, data: ScanSet, folds: list[Fold]) -> Results:
     """Read what an earlier call wrote for the same configuration.
 
@@ -110,8 +90,26 @@ def read_results(folder: Path, data: ScanSet, folds: list[Fold]) -> Results:
     """
     metrics, seeds = read_json(folder / "crossvalidation.json"), folder / "seeds.tsv"
     predictions = read_predictions(folder / "predictions.tsv")
-    _check_same_data(folder, data, folds)
-    _check_complete(folder, predictions, data, folds)
+    labels = data.cohort.listing.labels
+    groups = {"label": (labels.positive, labels.negative)}  # one may be called NA
+    subjects = read_table_file(folder / "cohort.tsv", IDENTITY, groups)
+    changed = []
+    if _rows(subjects) != _rows(data.cohort.table()):
+        changed.append("maps or labels")
+    if (folder / "folds.tsv").read_text("utf-8") != table_text(folds_table(folds)):
+        changed.append("folds")
+    if changed:
+        found = f"scores that come from other {' and '.join(changed)} than there are now"
+        action = "start a run in another folder, or restore the files"
+        accepted = "the cohort that the run was started with"
+        raise RunError(Fault(str(folder), found, accepted, action))
+    expected = sum(len(data.rows(fold.test)) for fold in folds)
+    counts = predictions.groupby("model").size()
+    if (counts != expected).any() or NETWORK not in counts:
+        short = [f"{n} scores of {name}" for name, n in counts.items() if n != expected]
+        where, accepted = str(folder / "predictions.tsv"), f"{expected} scores of each model"
+        found, action = ", ".join(short) or "no network", "set overwrite=true to run it again"
+        raise RunError(Fault(where, found, accepted, action))
     try:
         n_epochs, lacking = list(metrics["n_epochs"]), dict(metrics["lacking"])
     except (KeyError, TypeError, ValueError) as error:
@@ -127,49 +125,8 @@ def read_results(folder: Path, data: ScanSet, folds: list[Fold]) -> Results:
     return Results(data, folds, predictions, n_epochs, lacking, again)
 
 
-def _check_same_data(folder: Path, data: ScanSet, folds: list[Fold]) -> None:
-    """Raise `RunError` unless maps, labels and folds are those that the scores come from."""
-    labels = data.cohort.listing.labels
-    groups = {"label": (labels.positive, labels.negative)}  # one may be called NA
-    people = read_table_file(folder / "cohort.tsv", IDENTITY, groups)
-    changed = []
-    if _rows(people) != _rows(data.cohort.table()):
-        changed.append("maps or labels")
-    if (folder / "folds.tsv").read_text("utf-8") != table_text(folds_table(folds)):
-        changed.append("folds")
-    if changed:
-        raise RunError(
-            Fault(
-                str(folder),
-                f"scores that come from other {' and '.join(changed)} than there are now",
-                "the cohort that the run was started with",
-                "start a run in another folder, or restore the files",
-            )
-        )
-
-
-def _rows(people: pd.DataFrame) -> list[str]:
-    return sorted("|".join(map(str, row)) for row in people[list(IDENTITY)].to_numpy())
-
-
-def _check_complete(
-    folder: Path, predictions: pd.DataFrame, data: ScanSet, folds: list[Fold]
-) -> None:
-    """Raise `RunError` unless every model has scored every test scan of every fold."""
-    expected = sum(len(data.rows(fold.test)) for fold in folds)
-    short = {
-        str(name): len(rows) for name, rows in predictions.groupby("model") if len(rows) != expected
-    }
-    if short or NETWORK not in set(predictions["model"]):
-        found = ", ".join(f"{n} scores of {name}" for name, n in short.items()) or "no network"
-        raise RunError(
-            Fault(
-                str(folder / "predictions.tsv"),
-                found,
-                f"{expected} scores of each model",
-                "set overwrite=true to run it again",
-            )
-        )
+def _rows(subjects: pd.DataFrame) -> list[str]:
+    return sorted("|".join(map(str, row)) for row in subjects[list(IDENTITY)].to_numpy())
 
 
 def write_record(
@@ -184,7 +141,7 @@ def write_record(
         "folds.tsv": table_text(folds_table(results.folds)),
         "manifest.json": as_json(manifest),
     }
-    if (contract := _contract(cohort)) is not None:
+    if (contract := bold_contract(cohort)) is not None:
         assert cohort.listing.made_by is not None
         files[CONTRACT] = as_json(asdict(contract) | {"raw": cohort.listing.made_by["raw"]})
     kept = {"n_epochs": results.n_epochs, "lacking": results.lacking}
@@ -194,89 +151,7 @@ def write_record(
     write_run_files(folder, files | {"predictions.tsv": table_text(results.predictions)})
 
 
-def write_final(
-    results: Results,
-    models: dict[str, Any],
-    titles: dict[str, str],
-    final: FinalModel,
-    seed: int,
-    control: str,
-    folder: Path,
-) -> None:
-    """Write a final model with its calibration, which is fitted on its own out-of-fold scores.
-
-    Parameters
-    ----------
-    results : Results
-        Of cross-validation.
-    models : dict
-        Out-of-fold figures of each model.
-    titles : dict
-        Names of those models for people.
-    final : FinalModel
-        What is written.
-    seed : int
-        Of the study.
-    control : str
-        What makes it a negative control; empty for a study.
-    folder : Path
-        Where to.
-    """
-    cohort = results.data.cohort
-    listing = cohort.listing
-    # Scores of one model at a time, as the exported one gives: a mean over repeats is surer.
-    unseen = results.predictions[results.predictions["model"] == final.name]
-    calibration = fit_calibration(
-        unseen["score"],
-        unseen["label"],
-        people=unseen["participant_id"],
-        models=unseen.groupby(["repeat", "fold"]).ngroup(),
-        scale=final.scale,
-    )
-    record = TrainingRecord(
-        final.name,
-        final.title,
-        final.chosen_among,
-        listing.labels.column,
-        listing.labels.positive,
-        listing.labels.negative,
-        final.preparation.contrasts,
-        listing.stat,
-        cohort.scans[0].space,
-        listing.origin,
-        len(cohort.scans),
-        len(set(cohort.participant_ids)),
-        final.n_epochs,
-        final.c,
-        seed,
-        models,
-        control,
-        path_fractions(final.network),
-        titles,
-        final.screen,
-    )
-    write_model(
-        folder,
-        final.network,
-        final.description,
-        final.preparation,
-        calibration,
-        _reference(results.data, final.preparation),
-        _contract_of(cohort, final.preparation),
-        record,
-    )
-
-
-def _reference(data: ScanSet, preparation: AnyPreparation) -> Reference:
-    """Describe what the model was trained on: maps, or how much series vary."""
-    motion = [mean for stored in data.cohort.stored for mean in stored.mean_fd_mm]
-    values = data.values
-    if isinstance(preparation, SeriesPreparation):
-        values = np.stack([temporal_sd(series.values()) for series in data.series])
-    return fit_reference(values, preparation.contrasts, motion)
-
-
-def _contract(cohort: Cohort) -> BoldContract | None:
+def bold_contract(cohort: Cohort) -> BoldContract | None:
     """Say how runs become series and maps; None where maps are given as they are."""
     made_by = cohort.listing.made_by
     if made_by is None:
@@ -285,9 +160,153 @@ def _contract(cohort: Cohort) -> BoldContract | None:
     return BoldContract(cleaning, tuple(made_by["maps"]), cohort.series[0].t_r)
 
 
-def _contract_of(cohort: Cohort, preparation: AnyPreparation) -> BoldContract | None:
-    """Say how runs become what the model reads, which may be the series themselves."""
-    contract = _contract(cohort)
-    if contract is None or not isinstance(preparation, SeriesPreparation):
-        return contract
-    return replace(contract, maps=())
+def changed_settings(run_dir: Path, config_yaml: str) -> list[str]:
+    """Name the settings in which a run differs from a configuration, as far as they matter.
+
+    Raises
+    ------
+    RunError
+        If the run's own can't be read.
+    """
+    path = run_dir / "config.yaml"
+    try:
+        before = fixed_settings(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        accepted = "the settings as the run wrote them"
+        action = "restore it from a copy, or set overwrite=true to run the study again"
+        raise RunError(Fault(str(path), f"a damaged file ({reason})", accepted, action)) from error
+    now = fixed_settings(config_yaml)
+    return [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+
+
+def added_baselines(run_dir: Path, config_yaml: str) -> list[str]:
+    """Name the baselines of a configuration that a run, whose settings can be read, had not."""
+    before = fixed_settings((run_dir / "config.yaml").read_text("utf-8")).get("baselines")
+    now = fixed_settings(config_yaml).get("baselines")
+    return [name for name in now or {} if name not in (before or {})]
+
+
+def parse_settings(config_yaml: str) -> dict[str, Any]:
+    """Read a configuration that was kept as text, as one of now."""
+    settings = OmegaConf.to_container(OmegaConf.create(config_yaml))
+    if not isinstance(settings, dict):
+        raise ValueError("no settings by name")
+    return current_config({str(key): value for key, value in settings.items()})
+
+
+def fixed_settings(config_yaml: str) -> dict[str, Any]:
+    """Read a configuration without what may change when a run is gone on with."""
+    return {key: value for key, value in parse_settings(config_yaml).items() if key not in FREE}
+
+
+def read_predictions(table: Path | TextIO) -> pd.DataFrame:
+    """Read the out-of-fold table, which everything after cross-validation is computed from.
+
+    Raises
+    ------
+    RunError
+        If it is damaged, as far as that shows.
+    """
+    try:
+        found = pd.read_csv(table, sep="\t", dtype=SCORED, keep_default_na=False)
+        if lacking := sorted(SCORED.keys() - set(found.columns)):
+            raise ValueError(f"no column {', '.join(lacking)}")
+    except (OSError, ValueError, RecursionError) as error:
+        accepted = "the out-of-fold scores as the run wrote them"
+        action = "restore it from a copy, or set overwrite=true to run the study again"
+        raise RunError(Fault(str(table), f"a damaged table ({error})", accepted, action)) from error
+    if not (found["model"] == NETWORK).any():
+        found["model"] = found["model"].replace(EARLIER_NETWORK, NETWORK)
+    return found
+
+
+def table_text(table: pd.DataFrame) -> str:
+    """Write a table as a file would hold it."""
+    text = io.StringIO()
+    write_table(table, text)
+    return text.getvalue()
+
+
+def as_written(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Round as a file does, so that a run gone on with has the same figures as an undisturbed."""
+    return read_predictions(io.StringIO(table_text(predictions)))
+
+
+def manifest(seed: int, data_hashes: Sequence[str], started: datetime) -> dict[str, Any]:
+    """Describe what was run, with what, on what, from when to when."""
+    ended = datetime.now(UTC)
+    return {
+        "command": sys.argv,
+        "seed": seed,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round((ended - started).total_seconds(), 1),
+        "versions": versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": describe_device(),
+        "code_sha256": code_hash(),
+        "git_commit": _git_commit(),
+        "data_sha256": hashlib.sha256("\n".join(sorted(data_hashes)).encode()).hexdigest(),
+    }
+
+
+def read_probes(folder: Path) -> dict[str, Any]:
+    """Read what earlier calls found by training again; empty if there is nothing."""
+    path = folder / "metrics.json"
+    metrics = read_json(path) if path.exists() else {}
+    found = {name: metrics[name] for name in PROBES if name in metrics}
+    return found if NETWORK in metrics.get("models", {}) else rename_network(found)
+
+
+def note_resumption(folder: Path, started: datetime) -> None:
+    """Note in the manifest that a run was gone on with, and how."""
+    record = read_json(folder / "manifest.json")
+    call = {"command": sys.argv, "started": started.isoformat(timespec="seconds")}
+    resumed = {"resumed": [*record.get("resumed", []), call]}
+    write_run_files(folder, {"manifest.json": as_json(record | resumed)})
+
+
+def versions() -> dict[str, str]:
+    """Versions of fmnet and of what the result depends on."""
+    found = {"fmnet": fmnet.__version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def describe_device() -> str:
+    """Name the graphics cards that there are, or else the processor and its threads."""
+    if torch.cuda.is_available():
+        return ", ".join(
+            torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())
+        )
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    processor = next(iter(names), platform.processor() or "CPU")
+    return f"{processor}, {torch.get_num_threads()} threads"
+
+
+def code_hash() -> str:
+    """Hash of fmnet's own source."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(fmnet.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _git_commit() -> str:
+    """Name the commit that the code is at; empty outside a checkout."""
+    folder = Path(fmnet.__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

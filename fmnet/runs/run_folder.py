@@ -1,151 +1,241 @@
-"""What every training run leaves behind, and who may write it."""
+"""The files of a run's folder: each is listed with its hash before it takes its name.
+
+Whoever reads them back compares them first, so that a damaged file is refused by name and not taken
+for a result. ``sha256sum -c SHA256SUMS`` does the same.
+"""
 
 import hashlib
-import io
-import platform
-import subprocess
-import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-import pandas as pd
-import torch
-import yaml  # type: ignore[import-untyped]
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-import fmnet
-from fmnet.data.files import write_atomically
-from fmnet.data.tables import write_table
-from fmnet.earlier import EARLIER_NETWORK, current_config, rename_network
+from fmnet.data.files import draft_folder, encoded, keep_folder, seal, unseal, write_atomically
 from fmnet.errors import Fault, RunError
-from fmnet.inference.bold_contract import BoldContract, write_contract
-from fmnet.inference.bundle import write_plain
-from fmnet.inference.calibration import Calibration
-from fmnet.inference.preparation import write_preparation
-from fmnet.inference.quality import Reference
-from fmnet.inference.series_preparation import (
-    AnyPreparation,
-    SeriesPreparation,
-    write_series_preparation,
-)
-from fmnet.networks.backbones import ScoreNetwork
-from fmnet.networks.rebuild import NetworkDescription, write_network
-from fmnet.runs.run_files import (
-    as_json,
-    read_json,
-    write_run_files,
-    write_run_folder,
-)
-from fmnet.types import NETWORK
+from fmnet.inference.bundle_files import SUMS, read_bounded, sha256_of
 
-PACKAGES = (
-    "torch", "monai", "pytorch-lightning", "hydra-core", "nibabel", "nilearn", "numpy", "scipy",
-    "scikit-learn", "pandas", "onnx", "onnxruntime", "safetensors",
+#: Most bytes of a file that is read back whole.
+MAX_BYTES = 2**30
+#: What a run writes, and so what a run that replaces another removes first.
+FILES = (
+    "config.yaml", "manifest.json", "cohort.tsv", "bold.json", "participants.tsv", "folds.tsv",
+    "predictions.tsv", "seeds.tsv", "crossvalidation.json", "metrics.json", "figure.png",
+    "report.html", "lockbox.tsv", "lockbox.json", SUMS,
 )  # fmt: skip
-#: Parts of metrics.json that come from further trainings.
-PROBES = ("permutation", "sensitivity", "learning_curve")
-#: Where the manifest keeps each opening of the lock-box.
-OPENINGS = "lockbox_openings"
-#: Columns of the out-of-fold table.
-SCORED = {
-    "participant_id": str, "scan_id": str, "repeat": int, "fold": int, "model": str, "label": int,
-    "score": float, "probability": float,
-}  # fmt: skip
-#: Settings that may change when a run is gone on with.
-FREE = (
-    "permutation", "sensitivity", "learning_curve", "audit", "overwrite", "resume", "run_dir",
-    "store_dir", "trainer", "logger", "compute", "shard",
-)  # fmt: skip
+FOLDERS = ("logs", "model", "model_linear", "permutations", "sensitivity", "learning_curve")
+#: Folders whose files aren't listed: logs grow as they like, permutations are sealed one by one.
+UNLISTED = ("logs", "permutations")
+#: What a study or a signature is made from; a page and a picture may be written on.
+RESULTS = (*(name for name in FILES if name not in {"figure.png", "report.html", SUMS}),
+           "model", "model_linear")  # fmt: skip
+#: Where a new run's results wait until they are whole, and until they have taken their place.
+NEW, READY = ".new", ".ready"
+#: What is said of runs of before hashes were kept.
+UNKNOWN = (
+    f"nothing is known of the integrity of this run's files: it has no {SUMS}, which runs before "
+    "fmnet kept hashes didn't write"
+)
+#: Names of files, and the hashes that each may have: two while it is being replaced.
+Sums = dict[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True)
-class TrainingRecord:
-    """What a signature says about its own training.
+def write_run_files(run_dir: Path, contents: Mapping[str, str | bytes]) -> None:
+    """Write files of a run, in order.
+
+    Their hashes are listed beforehand beside those of the files that they replace: whenever this
+    is stopped, each file is whole and is the one listed.
 
     Parameters
     ----------
-    model, title : str
-        Which of the models in `crossvalidation` it is, and its name for people.
-    chosen_among : tuple of str
-        Names of the models of which it is the best by out-of-fold AUC, its own included.
-    label, positive, negative : str
-        Label column and its two values.
-    contrasts : tuple of str
-        Channels.
-    stat, space, origin : str
-        Unit of the maps, their space, and ``synthetic`` for made-up data.
-    n_scans, n_subjects : int
-        Used in the final training.
-    n_epochs : int or None
-        Of the final training; None for a linear model.
-    c : float or None
-        Of a linear model's penalty.
-    seed : int
-        Of the final training, or of the inner folds.
-    crossvalidation : dict
-        Out-of-fold figures of each model.
-    control : str
-        What makes it a negative control; empty for a study.
-    path_shares : dict
-        What share of the score each path of the network was given; empty without paths.
-    titles : dict
-        Names for people of the models in `crossvalidation`.
-    screen : float or None
-        Share of the voxels that a linear model keeps.
+    run_dir : Path
+        The run folder.
+    contents : mapping
+        By name, which may have a folder before it.
     """
-
-    model: str
-    title: str
-    chosen_among: tuple[str, ...]
-    label: str
-    positive: str
-    negative: str
-    contrasts: tuple[str, ...]
-    stat: str
-    space: str
-    origin: str
-    n_scans: int
-    n_subjects: int
-    n_epochs: int | None
-    c: float | None
-    seed: int
-    crossvalidation: dict[str, Any]
-    control: str = ""
-    path_shares: dict[str, float] = field(default_factory=dict)
-    titles: dict[str, str] = field(default_factory=dict)
-    screen: float | None = None
+    sums = _read_sums(run_dir)
+    if sums is None:  # a run of before hashes were kept: from now on changes are seen
+        sums = {name: (sha256_of(run_dir / name),) for name in _present(run_dir)}
+    new = {
+        name: hashlib.sha256(encoded(content) if isinstance(content, str) else content).hexdigest()
+        for name, content in contents.items()
+    }
+    both = {name: (*sums.get(name, ()), digest) for name, digest in new.items()}
+    _write_sums(run_dir, sums | both)
+    for name, content in contents.items():
+        (run_dir / name).parent.mkdir(exist_ok=True)
+        write_atomically(run_dir / name, content)
+    _write_sums(run_dir, sums | {name: (digest,) for name, digest in new.items()})
 
 
-def changed_settings(run_dir: Path, config_yaml: str) -> list[str]:
-    """Name the settings in which a run differs from a configuration, as far as they matter.
+def write_run_folder(run_dir: Path, name: str, write: Callable[[Path], None]) -> None:
+    """Let a folder of a run be written beside its place, list its files and move it there.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The run folder.
+    name : str
+        Of the folder; whatever is there is replaced.
+    write : callable
+        Writes into the empty folder that it is given.
+    """
+    place = run_dir / name
+    with draft_folder(place) as draft:
+        write(draft)
+        files = [path for path in sorted(draft.rglob("*")) if path.is_file()]
+        own = {f"{name}/{path.relative_to(draft).as_posix()}": (sha256_of(path),) for path in files}
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+        write_run_files(run_dir, {})
+        sums = _read_sums(run_dir) or {}
+        others = {file: kept for file, kept in sums.items() if not file.startswith(f"{name}/")}
+        _write_sums(run_dir, others | own)
+        keep_folder(draft, place)
+
+
+def list_damaged(run_dir: Path, names: Iterable[str]) -> dict[str, str]:
+    """Say what is wrong with files of a run, by name.
+
+    Of older runs, whose hashes aren't known, it is said which are no files at all.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The run folder.
+    names : iterable of str
+        Files, and folders with all that is in them. One that is neither there nor listed is right.
+    """
+    sums = _read_sums(run_dir)
+    if sums is None:
+        places = [
+            place for name in names for place in (run_dir / name, *(run_dir / name).glob("*"))
+        ]
+        places = [one for one in places if os.path.lexists(one)]
+        odd = [one for one in places if not (one.is_file() or one.is_dir())]
+        return {one.relative_to(run_dir).as_posix(): "something that is no file" for one in odd}
+    known = {*sums, *_present(run_dir)}
+    damaged = {}
+    for asked in names:
+        own = sorted(one for one in known if one == asked or one.startswith(f"{asked}/"))
+        if asked not in own and own and not (run_dir / asked).exists():
+            damaged[asked] = f"no such folder, though {SUMS} lists files in it"
+            continue
+        for name in own:
+            try:
+                if name not in sums:
+                    damaged[name] = f"a file that {SUMS} doesn't list"
+                elif sha256_of(run_dir / name) not in sums[name]:
+                    damaged[name] = f"another content than {SUMS} lists"
+            except OSError as error:
+                damaged[name] = f"{error.strerror or error}, of a file that {SUMS} lists"
+    return damaged
+
+
+def check_run_files(run_dir: Path, names: Iterable[str] = RESULTS) -> str:
+    """Compare files of a run with the hashes that the run has listed.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The run folder.
+    names : iterable of str
+        Files, and folders with all that is in them.
+
+    Returns
+    -------
+    str
+        What has to be said of runs whose hashes aren't known; empty for all others.
 
     Raises
     ------
     RunError
-        If the run's own can't be read.
+        If there is no such folder, or with the name of every file that is damaged.
     """
-    path = run_dir / "config.yaml"
+    if not run_dir.is_dir():
+        accepted = "the folder of a finished run, which scripts/train.py prints last"
+        found = "no such folder" if not os.path.lexists(run_dir) else "something that is no folder"
+        raise RunError(Fault(str(run_dir), found, accepted, "correct run_dir"))
+    if (run_dir / READY / SUMS).is_file():
+        raise RunError(
+            Fault(
+                str(run_dir),
+                "a run that was stopped while it took the place of an earlier one",
+                "a run that has come to its end",
+                "repeat the command of the training, which goes on with it",
+            )
+        )
+    if damaged := list_damaged(run_dir, names):
+        accepted = "the file as the run wrote it"
+        raise RunError(
+            Fault(str(run_dir / name), found, accepted, _remedy(name))
+            for name, found in damaged.items()
+        )
+    return "" if (run_dir / SUMS).exists() else UNKNOWN
+
+
+def _remedy(name: str) -> str:
+    copy = "restore it from a copy"
+    if name.split("/")[0] in {"model", "model_linear"}:
+        return f"{copy}, or repeat the training command with resume=true, which fits it again"
+    if name == "metrics.json":
+        return f"{copy}, or delete it and repeat the training command, which computes it again"
+    if name.startswith("lockbox."):
+        return f"{copy}, or delete it; openings of the lock-box stay recorded in manifest.json"
+    return f"{copy}, or repeat the training command with overwrite=true"
+
+
+def _present(run_dir: Path) -> list[str]:
+    """Name the files of a run that are listed, as far as they are there."""
+    files = [run_dir / name for name in FILES if name != SUMS]
+    for folder in FOLDERS:
+        if folder not in UNLISTED:
+            files += sorted((run_dir / folder).rglob("*"))
+    names = [path.relative_to(run_dir).as_posix() for path in files if path.is_file()]
+    return [name for name in names if ".parts/" not in name and not name.endswith(".part")]
+
+
+def listed_files(run_dir: Path) -> list[str]:
+    """Name the files that a run lists; empty where it lists none."""
+    return list(_read_sums(run_dir) or {})
+
+
+def _read_sums(run_dir: Path) -> Sums | None:
+    """Read the hashes listed; None if the run is of before they were kept."""
+    path = run_dir / SUMS
     try:
-        before = fixed_settings(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        accepted = "the settings as the run wrote them"
-        action = "restore it from a copy, or set overwrite=true to run the study again"
-        raise RunError(Fault(str(path), f"a damaged file ({reason})", accepted, action)) from error
-    now = fixed_settings(config_yaml)
-    return [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+        lines = read_bounded(path, MAX_BYTES).decode("utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable_sums(path, str(error)) from error
+    sums: Sums = {}
+    for line in lines:
+        digest, separator, name = line.partition("  ")
+        if not separator or len(digest) != 64 or not name:
+            raise _unreadable_sums(path, f"the line '{line[:80]}'")
+        sums[name] = (*sums.get(name, ()), digest)
+    return sums
 
 
-def added_baselines(run_dir: Path, config_yaml: str) -> list[str]:
-    """Name the baselines of a configuration that a run, whose settings can be read, had not."""
-    before = fixed_settings((run_dir / "config.yaml").read_text("utf-8")).get("baselines")
-    now = fixed_settings(config_yaml).get("baselines")
-    return [name for name in now or {} if name not in (before or {})]
+def _unreadable_sums(path: Path, found: str) -> RunError:
+    accepted = "lines of a hash and a name, as sha256sum writes them"
+    action = "restore it from a copy; without it the run's files are read unchecked"
+    return RunError(Fault(str(path), found, accepted, action))
+
+
+def _write_sums(run_dir: Path, sums: Sums) -> None:
+    rows = [(name, digest) for name in sorted(sums) for digest in dict.fromkeys(sums[name])]
+    lines = "".join(f"{digest}  {name}\n" for name, digest in rows)
+    write_atomically(run_dir / SUMS, lines)
+
+
+def as_json(content: Any) -> str:
+    """Write JSON as text, with a final newline."""
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def write_json(content: Any, path: Path) -> None:
@@ -153,156 +243,41 @@ def write_json(content: Any, path: Path) -> None:
     write_atomically(path, as_json(content))
 
 
-def parse_settings(config_yaml: str) -> dict[str, Any]:
-    """Read a configuration that was kept as text, as one of now."""
-    settings = OmegaConf.to_container(OmegaConf.create(config_yaml))
-    if not isinstance(settings, dict):
-        raise ValueError("no settings by name")
-    return current_config({str(key): value for key, value in settings.items()})
-
-
-def fixed_settings(config_yaml: str) -> dict[str, Any]:
-    """Read a configuration without what may change when a run is gone on with."""
-    return {key: value for key, value in parse_settings(config_yaml).items() if key not in FREE}
-
-
-def read_predictions(table: Path | TextIO) -> pd.DataFrame:
-    """Read the out-of-fold table, which everything after cross-validation is computed from.
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of a run folder.
 
     Raises
     ------
     RunError
-        If it is damaged, as far as that shows.
+        If there is none, or it is damaged.
+    """
+    accepted = "JSON as the run wrote it"
+    try:
+        content = json.loads(read_bounded(path, MAX_BYTES).decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        found = f"a file that can't be read ({str(error) or type(error).__name__})"
+        raise RunError(Fault(str(path), found, accepted, _remedy(path.name))) from error
+    if not isinstance(content, dict):
+        raise RunError(Fault(str(path), "no JSON object", accepted, _remedy(path.name)))
+    return content
+
+
+def write_sealed(content: dict[str, Any], path: Path) -> None:
+    """Write a JSON object with its own hash in it."""
+    write_atomically(path, as_json(seal(content)))
+
+
+def read_sealed(path: Path, needs_seal: bool = True) -> dict[str, Any] | None:
+    """Read what `write_sealed` wrote; None if it isn't there or is damaged.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    needs_seal : bool
+        See `fmnet.data.files.unseal`.
     """
     try:
-        found = pd.read_csv(table, sep="\t", dtype=SCORED, keep_default_na=False)
-        if lacking := sorted(SCORED.keys() - set(found.columns)):
-            raise ValueError(f"no column {', '.join(lacking)}")
-    except (OSError, ValueError, RecursionError) as error:
-        accepted = "the out-of-fold scores as the run wrote them"
-        action = "restore it from a copy, or set overwrite=true to run the study again"
-        raise RunError(Fault(str(table), f"a damaged table ({error})", accepted, action)) from error
-    if not (found["model"] == NETWORK).any():
-        found["model"] = found["model"].replace(EARLIER_NETWORK, NETWORK)
-    return found
-
-
-def table_text(table: pd.DataFrame) -> str:
-    """Write a table as a file would hold it."""
-    text = io.StringIO()
-    write_table(table, text)
-    return text.getvalue()
-
-
-def as_written(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Round as a file does, so that a run gone on with has the same figures as an undisturbed."""
-    return read_predictions(io.StringIO(table_text(predictions)))
-
-
-def write_model(
-    folder: Path,
-    network: ScoreNetwork,
-    description: NetworkDescription,
-    preparation: AnyPreparation,
-    calibration: Calibration,
-    reference: Reference,
-    contract: BoldContract | None,
-    record: TrainingRecord,
-) -> None:
-    """Write a final model's folder, all that export needs besides the maps."""
-
-    def write(draft: Path) -> None:
-        write_network(network, description, draft)
-        if isinstance(preparation, SeriesPreparation):
-            write_series_preparation(preparation, draft)
-        else:
-            write_preparation(preparation, draft)
-        write_plain(calibration, draft / "calibration.json")
-        write_plain(reference, draft / "reference.json")
-        if contract is not None:
-            write_contract(contract, draft)
-        write_json(asdict(record), draft / "training.json")
-
-    write_run_folder(folder.parent, folder.name, write)
-
-
-def manifest(seed: int, data_hashes: Sequence[str], started: datetime) -> dict[str, Any]:
-    """Describe what was run, with what, on what, from when to when."""
-    ended = datetime.now(UTC)
-    return {
-        "command": sys.argv,
-        "seed": seed,
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round((ended - started).total_seconds(), 1),
-        "versions": versions(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": describe_device(),
-        "code_sha256": code_hash(),
-        "git_commit": _git_commit(),
-        "data_sha256": hashlib.sha256("\n".join(sorted(data_hashes)).encode()).hexdigest(),
-    }
-
-
-def read_probes(folder: Path) -> dict[str, Any]:
-    """Read what earlier calls found by training again; empty if there is nothing."""
-    path = folder / "metrics.json"
-    metrics = read_json(path) if path.exists() else {}
-    found = {name: metrics[name] for name in PROBES if name in metrics}
-    return found if NETWORK in metrics.get("models", {}) else rename_network(found)
-
-
-def note_resumption(folder: Path, started: datetime) -> None:
-    """Note in the manifest that a run was gone on with, and how."""
-    record = read_json(folder / "manifest.json")
-    call = {"command": sys.argv, "started": started.isoformat(timespec="seconds")}
-    resumed = {"resumed": [*record.get("resumed", []), call]}
-    write_run_files(folder, {"manifest.json": as_json(record | resumed)})
-
-
-def versions() -> dict[str, str]:
-    """Versions of fmnet and of what the result depends on."""
-    found = {"fmnet": fmnet.__version__}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
-def describe_device() -> str:
-    """Name the graphics cards that there are, or else the processor and its threads."""
-    if torch.cuda.is_available():
-        return ", ".join(
-            torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())
-        )
-    return f"{_processor()}, {torch.get_num_threads()} threads"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        return unseal(read_bounded(path, MAX_BYTES), needs_seal)
     except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return next(iter(names), platform.processor() or "CPU")
-
-
-def code_hash() -> str:
-    """Hash of fmnet's own source."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(fmnet.__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _git_commit() -> str:
-    """Name the commit that the code is at; empty outside a checkout."""
-    folder = Path(fmnet.__file__).parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
+        return None

@@ -127,8 +127,8 @@ def plan_compute(trainable: Trainable, compute: Compute, scans: ScanSet) -> Trai
         n_stacked = 1
         if device.type == "cuda" and not stacking_faults(trainable, network, shape, trainer):
             one = training_bytes(network.to("meta"), shape, trainable.batch_size)
-            room = PLANNED_FRACTION * free - (prepared if is_resident else 0)
-            n_stacked = max(1, min(LARGEST_STACK, int(room // one)))
+            resident = prepared if is_resident else 0
+            n_stacked = choose_stack(one, resident, free, LARGEST_STACK, PLANNED_FRACTION)
     elif n_stacked > 1 and (reasons := stacking_faults(trainable, network, shape, trainer)):
         accepted = "what each network can do without the others, for stacked networks"
         action = "set compute.n_stacked=1, or leave that out"
@@ -238,7 +238,8 @@ def stacking_faults(
     found = [reason for reason, holds in reasons.items() if holds]
     try:  # without computing anything
         pair = [copy.deepcopy(network).to("meta").train() for _ in range(2)]
-        NetworkStack(pair).outputs(torch.empty((2, 2, *shape), device="meta")).sum().backward()
+        outputs = NetworkStack(pair).outputs(torch.empty((2, 2, *shape), device="meta"))
+        torch.autograd.backward(outputs.sum())
     except (RuntimeError, ValueError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:200]
         found.append(f"a network that can't be computed side by side ({reason})")
@@ -285,6 +286,21 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
+
+
+def choose_stack(one_training: int, cohort: int, free: int, largest: int, fraction: float) -> int:
+    """Say how many trainings fit beside the cohort in a fraction of the memory that is free.
+
+    Parameters
+    ----------
+    one_training, cohort, free : int
+        Bytes.
+    largest : int
+        No more than these.
+    fraction : float
+        Of the free memory that is planned with.
+    """
+    return max(1, min(largest, int((fraction * free - cohort) // one_training)))
 
 
 def check_device(

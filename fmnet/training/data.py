@@ -252,7 +252,7 @@ class MapData(ScanData):
         return self.maps
 
     def val_dataloader(self) -> Loaded:
-        """Validation scans in order; the shorter lists of a stack are filled up with their own."""
+        """Give validation scans in order; shorter lists of a stack are filled up with their own."""
         rows = [np.asarray(one.validation) for one in self.trainings]
         longest = max(map(len, rows))
         even = np.stack([np.pad(one, (0, longest - len(one)), mode="wrap") for one in rows])
@@ -325,13 +325,13 @@ class SeriesData(ScanData):
         return RandomWindows(scans, scans.window_volumes, torch.Generator().manual_seed(seed))
 
     def val_dataloader(self) -> Loaded:
-        """Validation scans in order, all windows of one at a time."""
+        """Give validation scans in order, all windows of one at a time."""
         training = self.trainings[0]
         assert training.validation is not None
         return Loaded(WholeScans(training.scans), [int(row) for row in training.validation])
 
     def on_after_batch_transfer(self, batch: Batch, index: int) -> Batch:
-        """Put windows, (1, B, T, V), on the grid, (B, T, X, Y, Z); whole scans are there already."""
+        """Put windows, (1, B, T, V), on the grid; whole scans are there already."""
         if "values" in batch:
             return super().on_after_batch_transfer(batch, index)
         return {"image": batch["image"][0], "label": batch["label"][0]}

@@ -246,14 +246,14 @@ def _fit_together(
         trainings, trainable.batch_size, trainable.augmentation, trainable.is_resident
     )
     trainer.fit(module, datamodule=data)
-    for number, one in enumerate(fitted):
-        one.network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    for number, done in enumerate(fitted):
+        done.network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         if len(trainings) > 1:
-            one.network.load_state_dict(history.states[number])
-        one.network.eval()
-        one.losses.extend(history.losses[number])
-        one.scores.extend(history.scores[number])
-        one.rates.extend(history.rates[number])
+            done.network.load_state_dict(history.states[number])
+        done.network.eval()
+        done.losses.extend(history.losses[number])
+        done.scores.extend(history.scores[number])
+        done.rates.extend(history.rates[number])
     return fitted
 
 

@@ -105,9 +105,10 @@ class ScoreModule(pl.LightningModule):
         """Log loss and metrics of a batch, computed in float32; return the outputs of its scans."""
         label = batch["label"]
         with torch.autocast(self.device.type, enabled=False):
-            outputs = torch.cat([self(part) for part in batch["image"].split(self.batch_size)])
+            parts = torch.split(batch["image"], self.batch_size)
+            outputs = torch.cat([self(part) for part in parts])
             # a scan that comes in several windows counts by the mean of their outputs
-            outputs = outputs.unflatten(0, (len(label), -1)).mean(dim=1)
+            outputs = outputs.reshape(len(label), -1, outputs.shape[1]).mean(dim=1)
             self._log("val/loss", self.scan_losses(outputs, label).mean(), len(label))
             self.metrics.update(self.head(outputs), label)
         self.log_dict(self.metrics, on_step=False, on_epoch=True, batch_size=len(label))
@@ -130,7 +131,7 @@ class ScoreModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": found}
 
     def _compute_outputs(self, image: torch.Tensor) -> torch.Tensor:
-        outputs: torch.Tensor = self.network.outputs(image)  # type: ignore[operator]
+        outputs: torch.Tensor = self.network.outputs(image)
         return outputs
 
     def _log(self, name: str, value: torch.Tensor, n: int) -> None:
@@ -161,7 +162,7 @@ class NetworkStack(nn.Module):
 
     def __init__(self, networks: list[ScoreNetwork]) -> None:
         super().__init__()
-        parameters, buffers = stack_module_state(networks)  # type: ignore[arg-type]
+        parameters, buffers = stack_module_state(networks)
         self.names, self.buffer_names = list(parameters), list(buffers)
         self.stacked = nn.ParameterList(nn.Parameter(parameters[name]) for name in self.names)
         for place, name in enumerate(self.buffer_names):
@@ -172,13 +173,10 @@ class NetworkStack(nn.Module):
         self._form = (form,)
         self.head = form.head
 
-    def train(self, mode: bool = True) -> "NetworkStack":
-        """Set training or evaluation mode, of the form that all networks share as well."""
-        self._form[0].train(mode)
-        return super().train(mode)
-
     def outputs(self, image: torch.Tensor) -> torch.Tensor:
         """Compute what the heads read: (M, B, C, X, Y, Z) to (M, B, n_outputs)."""
+        if self._form[0].training != self.training:  # Lightning sets the mode of what it knows
+            self._form[0].train(self.training)
         parameters = dict(zip(self.names, self.stacked, strict=True))
         outputs: torch.Tensor = vmap(self._outputs_of_one, randomness="different")(
             parameters, self._buffers_by_name(), image
@@ -226,7 +224,8 @@ class StackModule(ScoreModule):
     def validation_step(self, batch: Batch, _: int) -> torch.Tensor:
         """Return the outputs of a batch, computed in float32: (M, B, n_outputs)."""
         with torch.autocast(self.device.type, enabled=False):
-            return self(batch["image"])
+            outputs: torch.Tensor = self(batch["image"])
+        return outputs
 
     def epoch_losses(self) -> torch.Tensor:
         """Mean training loss over the scans of the epoch that ends, (M,); starts the next."""

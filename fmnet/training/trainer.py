@@ -1,4 +1,4 @@
-"""Lightning trainers for many short trainings in a row, their callbacks and what is kept of them."""
+"""Lightning trainers of many short trainings, their callbacks, and what is kept of them."""
 
 import copy
 import logging

@@ -4,7 +4,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-from fmnet.training.optimiser import Recipe
 
 from benchmarks.haxby import DECODER, LDA, SVM, Entrant, Haxby, shuffle_within_runs, summarise
 from benchmarks.haxby_runs import list_runs, make_run_maps, read_motion
@@ -93,7 +92,7 @@ def test_intervals_of_perfect_models_are_no_points():
 @pytest.mark.slow
 def test_suite_answers_with_models_and_runs(data, tmp_path):
     build = partial(build_scale_space, voxel_size_mm=25.0, bands_mm=((0.0, 75.0),))
-    networks = {"scale_space": Entrant(build, Recipe(max_epochs=0))}
+    networks = {"scale_space": Entrant(build)}
     lines = Haxby(data, networks, n_shuffles=2).run(tmp_path)
     assert sum("wanted" in line for line in lines) == 1
     models = pd.read_csv(tmp_path / "models.tsv", sep="\t").set_index("model")

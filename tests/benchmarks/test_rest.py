@@ -4,7 +4,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-from fmnet.training.optimiser import Recipe
 
 from benchmarks import rest
 from benchmarks.rest import Contender, Draw, RestBenchmark
@@ -19,7 +18,6 @@ SUITE = RestBenchmark(
     {
         "seeds": Contender(
             partial(build_learned_seeds, n_seeds=3, voxel_size_mm=12, bands_mm=BANDS),
-            Recipe(max_epochs=0),
         )
     },
     {"motion": Columns(columns=("mean_framewise_displacement",))},
@@ -67,7 +65,7 @@ def test_other_settings_have_other_files(tmp_path):
         replace(SUITE, n_volumes=65),
         replace(SUITE, seed=1),
         replace(SUITE, maps=("falff",)),
-        replace(SUITE, contenders={"seeds": replace(SUITE.contenders["seeds"], recipe=Recipe())}),
+        replace(SUITE, contenders={"seeds": replace(SUITE.contenders["seeds"], max_epochs=3)}),
     ]
     assert len({suite._path(draw, "seeds", tmp_path) for suite in variants}) == len(variants)
 

@@ -5,7 +5,7 @@ from fmnet.crossval.learning_curve import LearningCurvePlan
 from fmnet.crossval.permutation import PermutationPlan
 from fmnet.crossval.reruns import SensitivityPlan
 from fmnet.errors import ConfigError
-from fmnet.runs.fold_checkpoints import Shard
+from fmnet.runs.checkpoints import Shard
 from fmnet.training.compute import Compute
 
 PLANS = (PermutationPlan(), SensitivityPlan(), LearningCurvePlan())
@@ -32,5 +32,5 @@ def test_all_that_shared_trainings_can_not_do_is_refused_at_once():
 
 
 def test_step_that_leaves_processes_without_scans_is_refused():
-    with pytest.raises(ConfigError, match=r"task\.batch_size: found 2; accepted: at least 3"):
+    with pytest.raises(ConfigError, match=r"batch_size: found 2; accepted: at least 3"):
         check(3, batch_size=2)

@@ -4,7 +4,6 @@ from functools import partial
 from unittest.mock import patch
 
 import pytest
-from fmnet.training.optimiser import Recipe
 from run_fixtures import study_settings
 
 from fmnet.baselines.constant import Dummy
@@ -23,7 +22,6 @@ from fmnet.networks.closed_form import build_scale_space
 from fmnet.study import run_study
 from fmnet.training.compute import Compute
 from fmnet.training.fit import Trainable, fit_networks
-from fmnet.training.trainer import build_trainer
 
 
 def test_every_linear_model_that_can_be_exported_is_permuted():
@@ -47,13 +45,13 @@ def test_permutations_of_fewer_models_are_not_taken_for_those_of_all(build_study
 
 def test_inner_folds_that_nothing_is_chosen_on_change_no_score(build_study, fold):
     """A closed form and a baseline: neither their scores nor what is chosen depends on them."""
-    trainable = Trainable(build_scale_space, Recipe(max_epochs=0), None)
+    trainable = Trainable(build_scale_space, max_epochs=0)
     baselines = {"svm": LinearSvm((0.0,), (0.1, 1.0))}
     data = build_study()
     tables = []
     for is_calibrated in (True, False):
         pipeline = Pipeline(trainable, baselines, None, 0, is_calibrated=is_calibrated)
-        with patch("fmnet.training.fold.fit_networks", wraps=fit_networks) as fitting:
+        with patch("fmnet.training.fit.fit_networks", wraps=fit_networks) as fitting:
             (scored,) = score_folds(pipeline, [(data, fold)])
         tables.append(scored.rows)
         assert sum(len(call.args[1]) for call in fitting.call_args_list) == 1 + 2 * is_calibrated
@@ -63,9 +61,7 @@ def test_inner_folds_that_nothing_is_chosen_on_change_no_score(build_study, fold
 
 
 def test_epochs_are_chosen_on_inner_folds_in_permutations_as_well(build_study, fold):
-    trainable = Trainable(
-        partial(build_small_cnn, channels=[2]), Recipe(max_epochs=2), build_trainer
-    )
+    trainable = Trainable(partial(build_small_cnn, channels=[2]), max_epochs=2)
     tables = [
         score_folds(
             Pipeline(trainable, {}, None, 0, is_calibrated=is_calibrated), [(build_study(), fold)]

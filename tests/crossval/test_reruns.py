@@ -4,7 +4,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-from fmnet.training.optimiser import Recipe
 
 from fmnet.baselines.constant import Dummy
 from fmnet.baselines.linear import LinearSvm
@@ -14,7 +13,6 @@ from fmnet.data.folds import build_folds
 from fmnet.data.scans import Series
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.training.fit import Trainable
-from fmnet.training.trainer import build_trainer
 
 EVERYTHING = SensitivityPlan(True, True, ["fd"], ["linear_svm"])
 SITES = [f"site-{row // 2 % 2}" for row in range(30)]
@@ -25,8 +23,7 @@ MOTION = [f"{0.2 + 0.001 * (row // 2):.3f}" for row in range(30)]
 def pipeline(tmp_path):
     trainable = Trainable(
         partial(build_small_cnn, channels=[3]),
-        Recipe(max_epochs=1, batch_size=8),
-        build_trainer,
+        max_epochs=1,
         log_dir=tmp_path,
     )
     baselines = {"dummy": Dummy(), "linear_svm": LinearSvm(fwhm_mm=(0.0,), c=(0.1,))}

@@ -20,7 +20,7 @@ from fmnet.inference.bundle import read_bundle
 from fmnet.inference.cli import describe
 from fmnet.inference.predict import predict_scan
 from fmnet.networks.rebuild import read_network
-from fmnet.runs.run_files import SUMS, UNKNOWN
+from fmnet.runs.run_folder import SUMS, UNKNOWN
 
 
 @pytest.fixture

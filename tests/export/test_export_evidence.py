@@ -5,7 +5,7 @@ import pytest
 
 from fmnet.errors import RunError
 from fmnet.export.evidence import gather_evidence
-from fmnet.inference.fields import MAX_LENGTH
+from fmnet.inference.bundle_files import MAX_LENGTH
 from fmnet.runs.final_models import Choice
 
 NETWORK = {"auc": 0.7, "auc_ci": [0.6, 0.8], "balanced_accuracy": 0.6}

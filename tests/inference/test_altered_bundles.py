@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from fmnet.errors import BundleError
 from fmnet.inference.bundle import read_bundle
-from fmnet.inference.checksums import write_sums
+from fmnet.inference.bundle_files import write_sums
 
 BUNDLE = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
 #: What the command prints has to come within this; loading and refusing take a fraction of it.

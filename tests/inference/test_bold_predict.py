@@ -12,10 +12,9 @@ from sd_network import build_sd_network
 from fmnet.bold.cleaned import CleanedBold
 from fmnet.data.store import ArrayStore
 from fmnet.errors import BundleError, Fault, VolumeError
-from fmnet.inference.bold_predict import NewBoldScan, predict_run, read_scan
+from fmnet.inference.bold import NewBoldScan, Stated, describe_run, predict_run, read_scan
 from fmnet.inference.bundle import read_bundle
-from fmnet.inference.checksums import write_sums
-from fmnet.inference.companion_files import Stated, describe_run
+from fmnet.inference.bundle_files import write_sums
 from fmnet.inference.predict import NewScan, predict_scan
 
 

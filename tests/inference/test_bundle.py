@@ -8,7 +8,7 @@ from safetensors.numpy import load_file, save_file
 
 from fmnet.errors import BundleError
 from fmnet.inference.bundle import read_bundle
-from fmnet.inference.checksums import write_sums
+from fmnet.inference.bundle_files import write_sums
 
 
 @pytest.fixture

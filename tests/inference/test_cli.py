@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fmnet.inference.checksums import sha256_of, write_sums
+from fmnet.inference.bundle_files import sha256_of, write_sums
 from fmnet.inference.cli import describe, main
 from fmnet.synthetic.maps import write_cohort
 

@@ -178,7 +178,7 @@ def test_names_neither_steer_terminals_nor_compute(scan, tmp_path, capsys, monke
 
 
 def test_metadata_do_not_steer_terminals(scan, tmp_path, capsys):
-    from fmnet.inference.checksums import write_sums
+    from fmnet.inference.bundle_files import write_sums
 
     copy = shutil.copytree(BUNDLE, tmp_path / "copy")
     path = copy / "metadata.json"
@@ -270,7 +270,7 @@ sys.exit(cli.main(sys.argv[1:]))
 def test_operator_that_does_not_end_is_given_up(scan, tmp_path):
     from onnx import TensorProto, helper, numpy_helper
 
-    from fmnet.inference.checksums import write_sums
+    from fmnet.inference.bundle_files import write_sums
 
     nodes = [
         helper.make_node("ConstantOfShape", ["sizes"], ["a"]),

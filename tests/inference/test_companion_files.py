@@ -6,7 +6,7 @@ import pytest
 from bold_bundle_fixtures import SPACE
 
 from fmnet.errors import VolumeError
-from fmnet.inference.companion_files import Stated, describe_run
+from fmnet.inference.bold import Stated, describe_run
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import shutil
 import pytest
 from bold_bundle_fixtures import SPACE
 
-from fmnet.inference.bold_predict import predict_run
-from fmnet.inference.find_bold import find_new_runs
+from fmnet.inference.bold import predict_run
+from fmnet.inference.find import find_new_runs
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from fmnet.errors import VolumeError
-from fmnet.inference.naming import check_contrasts, check_stat, in_order, stated, stated_space
+from fmnet.inference.find import check_contrasts, in_order, stated_space
+from fmnet.inference.predict import check_stat, stated
 
 CONTRASTS = ("pressure", "visual", "sound")
 

@@ -5,7 +5,6 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from fmnet.training.stack import stack_networks
 
 from fmnet.inference.preparation import MIN_TRAINING_SHARE
 from fmnet.networks.backbones import build_small_cnn
@@ -18,6 +17,7 @@ from fmnet.networks.series import (
     build_learned_seeds,
     build_temporal_filters,
 )
+from fmnet.training.module import NetworkStack
 
 SHAPE = (9, 10, 11)
 SEEDS = partial(build_learned_seeds, n_seeds=2, bands_mm=[[8.0, 24.0]])
@@ -200,7 +200,7 @@ def test_trained_side_by_side_they_score_the_same(name, scans, labels, parts):
             weight.add_(0.1 * weight.std() if weight.numel() > 1 else 0.1)
         series = batch(2, 30)
         expected = torch.stack([network(series) for network in networks])
-        stacked = stack_networks(networks).eval()(torch.stack([series, series]))
+        stacked = NetworkStack(networks).eval().outputs(torch.stack([series, series]))[..., 0]
     torch.testing.assert_close(stacked, expected, atol=1e-4, rtol=1e-4)
 
 

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from fmnet.training.optimiser import Recipe
 from run_fixtures import study_settings
 
 from fmnet import study as study_module
@@ -20,12 +19,13 @@ from fmnet.errors import ConfigError, RunError
 from fmnet.export.export import export_run
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.closed_form import build_scale_space
-from fmnet.runs.fold_checkpoints import Parts
+from fmnet.runs.checkpoints import FoldCheckpoints
 from fmnet.runs.lock import MARKER
-from fmnet.runs.run_files import SUMS, UNKNOWN, check_run_files
+from fmnet.runs.run_folder import SUMS, UNKNOWN, check_run_files
 from fmnet.study import run_study
 from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.loggers import build_mlflow_logger
+from fmnet.training.trainer import CPU_TRAINER
 
 #: Names that are formulas to matplotlib and tags to a browser.
 GROUPS = ("FM$_x", "<script>alert(1)</script>")
@@ -42,7 +42,7 @@ def light_settings(root, run_dir, **changes) -> dict:
         "preparation": PreparationSettings(voxel_size_mm=12, fwhm_mm=0.0),
         "folds": partial(build_folds, n_splits=2, n_repeats=1, inner_splits=2, seed=0),
         "network": partial(build_scale_space, voxel_size_mm=12, paths=["focal"]),
-        "task": Recipe(max_epochs=0),
+        "trainer": partial(CPU_TRAINER, max_epochs=0),
         "baselines": {"linear_svm": LinearSvm(fwhm_mm=(0.0,), c=(1.0,))},
         "permutation": PermutationPlan(2),
     }
@@ -54,7 +54,7 @@ def light(study_root):
     """A finished run, and the parts that it had before it had results."""
     run_dir, parts = study_root / "light", study_root / "light-parts"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Parts, "remove", lambda own: shutil.copytree(own.folder, parts))
+        patch.setattr(FoldCheckpoints, "remove", lambda own: shutil.copytree(own.folder, parts))
         lines = run_study(**light_settings(study_root, run_dir))
     shutil.rmtree(run_dir / "parts")
     return SimpleNamespace(run_dir=run_dir, parts=parts, lines=lines)

@@ -1,62 +1,184 @@
 import json
+import os
+import subprocess
 
 import pytest
 
 from fmnet.errors import RunError
-from fmnet.runs.run_files import read_json
-from fmnet.runs.run_folder import SCORED, read_predictions, read_probes, versions, write_json
+from fmnet.runs.run_folder import (
+    SUMS,
+    UNKNOWN,
+    check_run_files,
+    list_damaged,
+    read_json,
+    read_sealed,
+    write_run_files,
+    write_run_folder,
+    write_sealed,
+)
 
 
-def test_file_is_whole_or_not_there(tmp_path, monkeypatch):
-    path = tmp_path / "metrics.json"
-    write_json({"auc": 0.5}, path)
-    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        write_json({"auc": 0.9}, path)
-    assert read_json(path) == {"auc": 0.5}
+@pytest.fixture
+def run_dir(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_run_files(folder, {"manifest.json": "{}", "predictions.tsv": "a\tb\n1\t0.25\n"})
+    write_model(folder, b"one")
+    return folder
 
 
-def test_numbers_that_json_does_not_know_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json({"auc": float("nan")}, tmp_path / "metrics.json")
-    assert not list(tmp_path.iterdir())
+def write_model(folder, weights):
+    def write(draft):
+        (draft / "weights.safetensors").write_bytes(weights)
+        (draft / "training.json").write_text("{}")
+
+    write_run_folder(folder, "model", write)
 
 
-def test_versions_name_what_results_depend_on():
-    assert {"fmnet", "torch", "monai", "nilearn"} <= set(versions())
-    assert "not installed" not in versions().values()
+def test_whole_run_passes_here_and_with_sha256sum(run_dir):
+    assert check_run_files(run_dir) == ""
+    subprocess.run(["sha256sum", "-c", "--strict", SUMS], cwd=run_dir, check=True)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "predictions.tsv", "model/weights.safetensors"])
+def test_changed_lost_and_added_files_are_named(run_dir, name):
+    path = run_dir / name
+    content = path.read_bytes()
+    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    with pytest.raises(RunError, match=rf"{name}: found another content than SHA256SUMS lists"):
+        check_run_files(run_dir)
+    path.unlink()
+    (run_dir / "seeds.tsv").write_text("")
+    with pytest.raises(RunError, match=r"2 faults") as caught:
+        check_run_files(run_dir)
+    assert "seeds.tsv: found a file that SHA256SUMS doesn't list" in str(caught.value)
+    assert f"{name}: found No such file" in str(caught.value)
+
+
+def test_files_may_be_replaced(run_dir):
+    write_run_files(run_dir, {"manifest.json": "[]"})
+    write_model(run_dir, b"two")
+    assert check_run_files(run_dir) == ""
+    assert len((run_dir / SUMS).read_text().splitlines()) == 4
+
+
+def test_stopped_at_any_step_every_file_is_the_one_listed(tmp_path, monkeypatch):
+    real = os.replace
+    for k in range(9):
+        folder = tmp_path / f"run-{k}"
+        folder.mkdir()
+        write_run_files(folder, {"manifest.json": "{}", "metrics.json": "{}"})
+        write_model(folder, b"one")
+        left = [k]
+
+        def replace(*paths, left=left):
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+            real(*paths)
+
+        monkeypatch.setattr(os, "replace", replace)
+        try:
+            write_run_files(folder, {"manifest.json": "[1]", "metrics.json": "[2]"})
+            write_model(folder, b"two")
+            is_killed = False
+        except KeyboardInterrupt:
+            is_killed = True
+        monkeypatch.setattr(os, "replace", real)
+        assert not list_damaged(folder, ["manifest.json", "metrics.json"])
+        damaged = list_damaged(folder, ["model"])
+        assert not damaged or not (folder / "model").exists()  # it is fitted again
+        write_run_files(folder, {"manifest.json": "[1]", "metrics.json": "[2]"})
+        write_model(folder, b"two")
+        assert check_run_files(folder) == ""
+    assert not is_killed
+
+
+def test_older_run_is_read_and_changes_are_seen_from_its_next_change_on(run_dir):
+    (run_dir / SUMS).unlink()
+    (run_dir / "logs").mkdir()
+    (run_dir / "logs" / "csv").write_text("grows")
+    assert check_run_files(run_dir) == UNKNOWN
+    write_run_files(run_dir, {"metrics.json": "{}"})
+    assert check_run_files(run_dir) == ""
+    (run_dir / "logs" / "csv").write_text("grows more")
+    assert check_run_files(run_dir) == ""
+    (run_dir / "predictions.tsv").write_text("changed")
+    with pytest.raises(RunError, match=r"predictions\.tsv: found another content"):
+        check_run_files(run_dir)
+
+
+def test_list_of_hashes_that_is_damaged_itself_is_refused(run_dir):
+    path = run_dir / SUMS
+    lines = path.read_text()
+    path.write_text(lines[:-90])
+    with pytest.raises(RunError, match="SHA256SUMS"):
+        check_run_files(run_dir)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(RunError, match=r"SHA256SUMS: found .*without it the run's files are read"):
+        check_run_files(run_dir)
+    path.write_text("")
+    with pytest.raises(RunError, match="4 faults"):
+        check_run_files(run_dir)
+
+
+def test_path_that_is_no_run_is_told_apart(tmp_path):
+    with pytest.raises(RunError, match=r"nosuch: found no such folder; .*correct run_dir"):
+        check_run_files(tmp_path / "nosuch")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="something that is no folder"):
+        check_run_files(tmp_path / "file")
 
 
 @pytest.mark.parametrize(
-    ("models", "read"),
-    [("cnn linear_svm", "network linear_svm"), ("network cnn", "network cnn"), ("svm", "svm")],
+    "text", ["", '{"a": 1', "[1]", "null", "[" * 100_000, '{"a":' * 100_000, "\ud800", "1" * 5000]
 )
-def test_network_of_an_earlier_table_has_its_name_of_now(tmp_path, models, read):
-    path = tmp_path / "predictions.tsv"
-    rows = [f"01\t01\t0\t0\t{name}\t1\t0.5\t0.6" for name in models.split()]
-    path.write_text("\n".join(["\t".join(SCORED), *rows]) + "\n")
-    assert read_predictions(path)["model"].tolist() == read.split()
+def test_json_that_is_damaged_is_refused(tmp_path, text):
+    path = tmp_path / "manifest.json"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(RunError, match=r"manifest\.json: found .*accepted: JSON as the run wrote"):
+        read_json(path)
+    assert read_sealed(path) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"[" * 9999, b"\xff\xfe\0", b"a\tb\n1\t2\n"])
-@pytest.mark.parametrize("has_head", [True, False])
-def test_damaged_table_of_scores_is_refused(tmp_path, content, has_head):
-    path = tmp_path / "predictions.tsv"
-    path.write_bytes("\t".join(SCORED).encode() + b"\n01\t01\t0\t0\tnetwork\t" + content)
-    if not has_head:
-        path.write_bytes(content)
-    with pytest.raises(RunError, match=r"predictions\.tsv: found a damaged table"):
-        read_predictions(path)
+def test_sealed_object_comes_back_or_not_at_all(tmp_path):
+    path = tmp_path / "part.json"
+    content = {"n": 7, "rows": [{"score": 0.1 + 0.2, "id": "é"}]}
+    write_sealed(content, path)
+    assert read_sealed(path) == content
+    text = path.read_text()
+    path.write_text(text.replace("0.30000000000000004", "0.3"))
+    assert read_sealed(path) is None
+    path.write_text(text[:-30])
+    assert read_sealed(path) is None
+    path.write_text(json.dumps(content))
+    assert read_sealed(path) is None
+    assert read_sealed(path, needs_seal=False) == content
+    assert read_sealed(tmp_path / "no.json") is None
 
 
-def test_further_trainings_of_an_earlier_run_name_the_network_as_now(tmp_path):
-    metrics = {
-        "models": {"cnn": {}},
-        "permutation": {"n": 1, "models": {"cnn": {"p": 0.5}}},
-        "learning_curve": {"points": [{"model": "cnn", "auc": 0.7}], "curves": {"cnn": {}}},
-    }
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    assert read_probes(tmp_path) == {
-        "permutation": {"n": 1, "models": {"network": {"p": 0.5}}},
-        "learning_curve": {"points": [{"model": "network", "auc": 0.7}], "curves": {"network": {}}},
-    }
+@pytest.mark.parametrize("name", ["manifest.json", "model/training.json", SUMS])
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_pipe_in_the_place_of_a_file_is_named_and_not_waited_for(run_dir, name, is_listed):
+    if not is_listed:  # as of a run of before hashes were kept
+        (run_dir / SUMS).unlink()
+    (run_dir / name).unlink(missing_ok=True)
+    os.mkfifo(run_dir / name)
+    with pytest.raises(RunError, match=rf"{name}: found .*no (regular )?file"):
+        check_run_files(run_dir)
+    with pytest.raises(RunError, match="no regular file"):
+        read_json(run_dir / name)
+    assert read_sealed(run_dir / name) is None
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+def test_folder_takes_the_place_of_a_file_of_its_name(run_dir, tmp_path, is_link):
+    (run_dir / "model").rename(tmp_path / "elsewhere")
+    if is_link:
+        (run_dir / "model").symlink_to(tmp_path / "elsewhere")
+    else:
+        (run_dir / "model").write_text("x")
+    write_model(run_dir, b"two")
+    assert check_run_files(run_dir) == ""
+    assert not (run_dir / "model").is_symlink()
+    assert (tmp_path / "elsewhere" / "weights.safetensors").read_bytes() == b"one"

@@ -1,16 +1,15 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from cohort_fixtures import with_labels
-from fmnet.training.closed_form_fit import can_start, split_units, start_network
-from fmnet.training.optimiser import Recipe
 from training_fixtures import make_cohort, make_training
 
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.closed_form import build_scale_space
-from fmnet.training.fit import fit_networks
+from fmnet.training.fit import ADAMW, fit_closed_form, fit_networks, is_closed_form, split_units
 
 BUILD = partial(build_scale_space, bands_mm=[[0.0, 12.0], [8.0, 24.0]])
 
@@ -23,8 +22,8 @@ def cohort():
 def test_networks_without_a_start_stay_as_they_are(cohort):
     network = build_small_cnn(cohort.preparation.input_shape, channels=[4, 6])
     before = {name: values.clone() for name, values in network.state_dict().items()}
-    start_network(network, make_training(cohort))
-    assert not can_start(network)
+    fit_closed_form(network, make_training(cohort))
+    assert not is_closed_form(network)
     assert all(torch.equal(before[name], now) for name, now in network.state_dict().items())
 
 
@@ -35,7 +34,7 @@ def test_only_training_scans_are_looked_at(cohort):
     labels[16:] = 1 - labels[16:]
     spoilt = with_labels(cohort, labels, values=values)
     one, other = (
-        start_network(BUILD(data.preparation.input_shape), make_training(data, train=train))
+        fit_closed_form(BUILD(data.preparation.input_shape), make_training(data, train=train))
         for data in (cohort, spoilt)
     )
     assert all(
@@ -62,11 +61,11 @@ def test_too_few_people_to_leave_any_out():
 
 
 def test_without_epochs_the_network_is_what_it_started_as(make_trainable, cohort):
-    trainable = make_trainable(build_network=BUILD, recipe=Recipe(max_epochs=0))
+    trainable = make_trainable(build_network=BUILD, max_epochs=0)
     rounds = []
     training = make_training(cohort, np.arange(16, 24), n_epochs=0, train=np.arange(16))
     done = fit_networks(trainable, [training], rounds.append)[0]
-    expected = start_network(BUILD(cohort.preparation.input_shape), training)
+    expected = fit_closed_form(BUILD(cohort.preparation.input_shape), training)
     assert rounds == [1]
     assert (done.first_epoch, len(done.losses), done.scores[0].shape) == (0, 1, (8,))
     for name, values in expected.state_dict().items():
@@ -75,8 +74,8 @@ def test_without_epochs_the_network_is_what_it_started_as(make_trainable, cohort
 
 
 def test_epochs_go_on_from_the_start(make_trainable, cohort):
-    recipe = Recipe(max_epochs=2, learning_rate=1e-5, batch_size=4)
-    trainable = make_trainable(build_network=BUILD, recipe=recipe)
+    build_optimizer = partial(ADAMW, lr=1e-5)
+    trainable = make_trainable(build_network=BUILD, build_optimizer=build_optimizer)
     training = make_training(cohort, np.arange(16, 24), n_epochs=2, train=np.arange(16))
     done = fit_networks(trainable, [training])[0]
     assert (done.first_epoch, len(done.losses)) == (0, 3)
@@ -85,14 +84,12 @@ def test_epochs_go_on_from_the_start(make_trainable, cohort):
 
 
 def test_started_networks_are_trained_together_as_one_at_a_time(make_trainable, cohort):
-    recipe = Recipe(max_epochs=2, learning_rate=1e-4, batch_size=4)
+    build_optimizer = partial(ADAMW, lr=1e-4)
     trainings = [
         make_training(cohort, np.arange(16, 24), n_epochs=2, seed=seed, train=np.arange(16))
         for seed in range(2)
     ]
-    alone, together = (
-        fit_networks(make_trainable(build_network=BUILD, recipe=recipe, n_stacked=n), trainings)
-        for n in (1, 2)
-    )
+    trainable = make_trainable(build_network=BUILD, build_optimizer=build_optimizer)
+    alone, together = (fit_networks(replace(trainable, n_stacked=n), trainings) for n in (1, 2))
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(one.scores[2], other.scores[2], atol=1e-5)

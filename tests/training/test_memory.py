@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fmnet.networks.backbones import build_resnet, build_small_cnn
-from fmnet.training.memory import choose_stack, free_bytes, training_bytes
+from fmnet.training.compute import choose_stack, free_bytes, training_bytes
 
 
 def estimate(shape, batch_size=2, channels=(4, 6)) -> int:
@@ -31,7 +31,7 @@ def test_nothing_is_computed():
     ("free", "cohort", "expected"), [(1000, 0, 8), (1000, 500, 3), (100, 500, 1), (10**6, 0, 50)]
 )
 def test_stack_fills_the_share_planned_and_no_more(free, cohort, expected):
-    assert choose_stack(100, cohort, free, largest=50, share=0.8) == expected
+    assert choose_stack(100, cohort, free, largest=50, fraction=0.8) == expected
 
 
 def test_memory_of_this_machine_is_known():

@@ -10,7 +10,7 @@ from torch import distributed
 
 from fmnet.errors import Fault, RunError
 from fmnet.training.processes import STARTED_BY, agreed, is_first, joined
-from fmnet.training.trainer import build_trainer
+from fmnet.training.trainer import CPU_TRAINER, build_trainer
 
 CHILD = """
 import time
@@ -53,7 +53,7 @@ def test_process_alone_decides_for_itself(monkeypatch):
 
 def test_nothing_is_started_for_one_device():
     before = dict(os.environ)
-    with joined(build_trainer(1, [], [])):
+    with joined(build_trainer(CPU_TRAINER)):
         assert dict(os.environ) == before
         assert not distributed.is_initialized()
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from fmnet.training.scoring import predict_scores
 from series_fixtures import SHAPE
 from torch import nn
 
 from fmnet.networks.backbones import ScoreNetwork
+from fmnet.training.fit import predict_scores
 
 
 class Total(nn.Module):

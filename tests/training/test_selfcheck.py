@@ -4,7 +4,7 @@ import torch
 from fmnet.errors import TrainingError
 from fmnet.networks import residual
 from fmnet.networks.backbones import build_small_cnn
-from fmnet.training.selfcheck import check_device
+from fmnet.training.compute import check_device
 
 SHAPE = (1, 17, 18, 19)
 CPU = torch.device("cpu")

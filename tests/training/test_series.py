@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from fmnet.training.datamodule import Step
-from fmnet.training.scoring import score_scans
-from fmnet.training.series import RandomWindows, Volumes
 from series_fixtures import fitted_series, make_grid, make_series_cohort, write_series
 from torch import nn
 
 from fmnet.networks.backbones import ScoreNetwork
+from fmnet.training.data import RandomWindows, SeriesVolumes, Step
+from fmnet.training.fit import score_scans
 from fmnet.training.scan_set import SeriesScans
 
 
@@ -98,7 +97,7 @@ def test_scores_are_means_over_all_windows(tmp_path):
 
 def test_volumes_are_read_one_scan_at_a_time(tmp_path):
     cohort = make_series_cohort(tmp_path, n=4, lengths=(20, 21))
-    volumes = Volumes(cohort, np.array([3, 0]))
+    volumes = SeriesVolumes(cohort, np.array([3, 0]))
     assert [len(one) for one in volumes] == [21, 20]
     whole = cohort.preparation.images(cohort.series[3].values())
     np.testing.assert_array_equal(volumes[0].numpy(), whole)

@@ -2,10 +2,10 @@
 
 import numpy as np
 from cohort_fixtures import list_cohort
-from fmnet.training.datamodule import Training
 
 from fmnet.data.grid import Grid
 from fmnet.inference.preparation import Preparation, PreparationSettings
+from fmnet.training.data import Training
 from fmnet.training.scan_set import MapScans
 
 SHAPE = (7, 8, 9)

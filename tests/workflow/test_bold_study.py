@@ -18,10 +18,9 @@ from fmnet.bold.confounds import CleaningSettings
 from fmnet.data.cohort import open_cohort
 from fmnet.data.store import ArrayStore
 from fmnet.export.export import export_run
-from fmnet.inference.bold_predict import NewBoldScan, predict_run
+from fmnet.inference.bold import NewBoldScan, describe_run, predict_run
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.cli import main
-from fmnet.inference.companion_files import describe_run
 from fmnet.lockbox_evaluation import evaluate_lockbox, read_finals
 from fmnet.networks.rebuild import TRUSTED
 from fmnet.synthetic.bold import write_bold_cohort

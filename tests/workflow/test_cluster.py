@@ -51,12 +51,12 @@ def test_shards_come_to_the_same_as_one_run(place):
 @pytest.mark.slow
 def test_job_that_fails_is_named_with_its_log(place):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    sweep = ["task.learning_rate=0.001,1e30", "run_dir='sweep/${hydra:job.num}'"]
+    sweep = ["optimizer.lr=0.001,1e30", "run_dir='sweep/${hydra:job.num}'"]
     done = call("train", *LOCAL, *ALONE, *sweep, cwd=place)
     assert done.returncode == 2
     assert "SYNTHETIC DATA" in done.stdout
     message = done.stderr.splitlines()[-1]
-    assert message.startswith("not all jobs came to their end: job 1 (task.learning_rate=1e+30): ")
+    assert message.startswith("not all jobs came to their end: job 1 (optimizer.lr=1e+30): ")
     assert "it diverged" in message
     log = Path(message.split("to do: read ")[1].split(";")[0])
     assert "it diverged" in (place / log).read_text()

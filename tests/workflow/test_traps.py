@@ -3,13 +3,13 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from fmnet.training.optimiser import Recipe
 from run_fixtures import study_settings
 from scipy.ndimage import affine_transform, gaussian_filter
 
@@ -39,6 +39,7 @@ from fmnet.report.sentences import put_into_words
 from fmnet.study import run_study
 from fmnet.synthetic.maps import write_cohort
 from fmnet.training.scan_set import MapScans
+from fmnet.training.trainer import CPU_TRAINER
 
 BASELINES = {
     "dummy": Dummy(),
@@ -61,7 +62,7 @@ def study(tmp_path):
         more = {
             "baselines": BASELINES,
             "audit": AuditPlan(["pain_score"]),
-            "task": Recipe(max_epochs=3),
+            "trainer": partial(CPU_TRAINER, max_epochs=3),
         }
         run_study(**settings | more)
         metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())

@@ -5,7 +5,6 @@ from functools import partial
 
 import pandas as pd
 import pytest
-from fmnet.training.optimiser import Recipe
 from run_fixtures import study_settings
 
 from fmnet.baselines.covariates import Columns
@@ -20,6 +19,7 @@ from fmnet.inference.cli import main
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.study import run_study
 from fmnet.synthetic.maps import write_cohort
+from fmnet.training.trainer import CPU_TRAINER
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def confounded(tmp_path_factory):
     settings |= {
         "preparation": PreparationSettings(voxel_size_mm=12, fwhm_mm=12.0),
         "folds": partial(build_folds, n_splits=2, n_repeats=1, inner_splits=2, seed=0),
-        "task": Recipe(max_epochs=2),
+        "trainer": partial(CPU_TRAINER, max_epochs=2),
         "baselines": {
             "linear_svm": LinearSvm(fwhm_mm=(12.0,), c=(0.1,)),
             "covariates": Columns(columns=["age"]),

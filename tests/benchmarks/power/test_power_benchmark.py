@@ -4,7 +4,6 @@ from functools import partial
 
 import pandas as pd
 import pytest
-from fmnet.training.optimiser import Recipe
 
 from benchmarks.power import units
 from benchmarks.power.contender import Contender, NetworkRacer, draw_folds, mean_auc
@@ -17,13 +16,15 @@ from fmnet.errors import ConfigError
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.training.compute import Compute
-from fmnet.training.trainer import build_trainer
+from fmnet.training.fit import ADAMW
+from fmnet.training.trainer import CPU_TRAINER
 
 
-def contender(**recipe):
+def contender(max_epochs=1, lr=1e-3):
     return Contender(
         partial(build_small_cnn, channels=(2, 4)),
-        Recipe(**{"max_epochs": 1} | recipe),
+        max_epochs,
+        partial(ADAMW, lr=lr),
         PreparationSettings(voxel_size_mm=8),
     )
 
@@ -84,7 +85,7 @@ def test_leaves_tables_and_an_account(tmp_path):
     assert (table["n_draws"] == 2).all()
     account = json.loads((tmp_path / "settings.json").read_text("utf-8"))
     assert account["amplitudes"] == AMPLITUDES
-    assert account["settings"]["contenders"]["tiny"]["recipe"]["max_epochs"] == 1
+    assert account["settings"]["contenders"]["tiny"]["max_epochs"] == 1
     assert {"command", "device", "versions", "date"} <= set(account)
     assert any(line.startswith("two_contrasts") for line in lines)
     (unit,) = (tmp_path / "units").glob("null_n-20_draw-001_oracle-*.tsv")
@@ -95,7 +96,7 @@ def test_leaves_tables_and_an_account(tmp_path):
 
 def test_a_contender_is_cross_validated_in_the_folds_of_all_others(backgrounds):
     drawn = Planter(backgrounds, AMPLITUDES | {"aligned": 50.0}).draw("aligned", 20, 0)
-    racer = NetworkRacer(contender(max_epochs=8, learning_rate=1e-2), build_trainer, Compute())
+    racer = NetworkRacer(contender(max_epochs=8, lr=1e-2), CPU_TRAINER, Compute())
     folds = draw_folds(drawn)
     found = racer.predict(drawn, folds)
     for fold in folds:

@@ -2,7 +2,6 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from fmnet.training.optimiser import Recipe
 
 from benchmarks.validity.measures import Coverage, TypeOne
 from benchmarks.validity.null_studies import NullNetwork
@@ -18,7 +17,6 @@ from fmnet.networks.closed_form import build_scale_space
 def null_network():
     return NullNetwork(
         partial(build_scale_space, voxel_size_mm=12),
-        Recipe(max_epochs=0),
         PreparationSettings(voxel_size_mm=12),
         {"linear_svm": LinearSvm(fwhm_mm=(0.0,), c=(0.1,))},
         n_cohorts=1,

@@ -4,8 +4,6 @@ from functools import partial
 import numpy as np
 import pytest
 from cohort_fixtures import list_cohort, with_labels
-from fmnet.training.fold import FoldTask, train_on_folds
-from fmnet.training.optimiser import Recipe
 
 from fmnet.data.folds import Fold
 from fmnet.data.grid import Grid
@@ -13,9 +11,8 @@ from fmnet.errors import TrainingError
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.closed_form import build_scale_space
-from fmnet.training.fit import Trainable
+from fmnet.training.fit import ADAMW, FoldTask, Trainable, train_on_folds
 from fmnet.training.scan_set import MapScans
-from fmnet.training.trainer import build_trainer
 
 PEOPLE = [f"sub-{number:02}" for number in range(12)]
 FOLD = Fold(0, 0, tuple(PEOPLE[:8]), tuple(PEOPLE[8:]), (tuple(PEOPLE[:4]), tuple(PEOPLE[4:8])))
@@ -37,8 +34,8 @@ def cohort():
 def trainable(tmp_path):
     return Trainable(
         partial(build_small_cnn, channels=[4, 6]),
-        Recipe(max_epochs=5, batch_size=4),
-        build_trainer,
+        max_epochs=5,
+        batch_size=4,
         log_dir=tmp_path,
     )
 
@@ -89,8 +86,8 @@ def test_progress_covers_every_inner_training(cohort, trainable):
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_training_that_diverges_is_named(cohort, trainable):
-    fast = replace(trainable, recipe=replace(trainable.recipe, learning_rate=1e30))
-    expected = r"the training failed: training a_inner-0: found .* not finite.*task\.learning_rate"
+    fast = replace(trainable, build_optimizer=partial(ADAMW, lr=1e30))
+    expected = r"the training failed: training a_inner-0: found .* not finite.*optimizer\.lr"
     with pytest.raises(TrainingError, match=expected):
         train_on_fold(fast, cohort, FOLD, 0, "a")
 
@@ -105,10 +102,12 @@ def test_scores_that_are_not_finite_are_refused(cohort, trainable):
 
 def test_network_that_starts_from_scans_may_need_no_epoch(cohort, trainable):
     build = partial(build_scale_space, bands_mm=[[0.0, 12.0]])
-    still = replace(trainable, build_network=build, recipe=Recipe(max_epochs=0))
+    still = replace(trainable, build_network=build, max_epochs=0)
     trained = train_on_fold(still, cohort, FOLD, 0, "a")
     assert (trained.n_epochs, trained.inner_loss.shape) == (0, (1,))
-    wild = Recipe(max_epochs=2, batch_size=4, learning_rate=10.0)
-    trained = train_on_fold(replace(still, recipe=wild), cohort, FOLD, 0, "a")
+    wild = partial(ADAMW, lr=10.0)
+    trained = train_on_fold(
+        replace(still, build_optimizer=wild, max_epochs=2), cohort, FOLD, 0, "a"
+    )
     assert trained.inner_loss.shape == (3,)
     assert trained.n_epochs == trained.inner_loss.argmin()

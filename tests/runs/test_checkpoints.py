@@ -5,13 +5,13 @@ from fmnet.crossval import shards
 from fmnet.crossval.shards import parts_of
 from fmnet.data.folds import Fold
 from fmnet.errors import ConfigError
-from fmnet.runs.fold_checkpoints import Parts, ScoredFold, Shard
+from fmnet.runs.checkpoints import FoldCheckpoints, ScoredFold, Shard
 
 FOLD = Fold(1, 2, ("a", "b"), ("c",), (("a",), ("b",)))
 
 
 def test_fold_comes_back_as_it_was(tmp_path):
-    parts = Parts(tmp_path / "parts")
+    parts = FoldCheckpoints(tmp_path / "parts")
     rows = pd.DataFrame({"participant_id": ["c"], "label": [1], "score": [0.1 + 0.2]})
     assert parts.read(FOLD) is None
     parts.write(FOLD, ScoredFold(rows, 7))

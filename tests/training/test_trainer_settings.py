@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from fmnet.errors import ConfigError
-from fmnet.training.trainer import build_trainer, check_trainer
+from fmnet.training.fit import ADAMW
+from fmnet.training.trainer import CPU_TRAINER, check_training
 
 
 def test_settings_that_this_machine_can_work_with_pass():
-    check_trainer(build_trainer)
-    check_trainer(partial(build_trainer, devices=2, strategy="ddp"))
+    check_training(CPU_TRAINER, ADAMW)
+    check_training(partial(CPU_TRAINER, devices=2, strategy="ddp"), ADAMW)
 
 
 def test_devices_that_a_cluster_gave_no_tasks_for_are_refused(monkeypatch):
@@ -20,14 +21,14 @@ def test_devices_that_a_cluster_gave_no_tasks_for_are_refused(monkeypatch):
         ConfigError,
         match=r"trainer: found .*refuses \(You set `devices=2`.*--ntasks-per-node=1",
     ):
-        check_trainer(partial(build_trainer, devices=2, strategy="ddp"))
+        check_training(partial(CPU_TRAINER, devices=2, strategy="ddp"), ADAMW)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("settings", [{"devices": 1}, {"devices": 2, "strategy": "ddp"}])
 def test_missing_gpu_is_named(settings):
     with pytest.raises(ConfigError, match="trainer: found no CUDA device on this machine; acc"):
-        check_trainer(partial(build_trainer, accelerator="gpu", **settings))
+        check_training(partial(CPU_TRAINER, accelerator="gpu", **settings), ADAMW)
 
 
 @pytest.mark.parametrize(
@@ -44,4 +45,4 @@ def test_missing_gpu_is_named(settings):
 )
 def test_what_lightning_refuses_is_a_fault_of_the_configuration(settings):
     with pytest.raises(ConfigError, match=r"trainer: found .*; to do: choose trainer=cpu, or"):
-        check_trainer(partial(build_trainer, **settings))
+        check_training(partial(CPU_TRAINER, **settings), ADAMW)

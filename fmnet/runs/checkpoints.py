@@ -11,7 +11,7 @@ import pandas as pd
 
 from fmnet.data.folds import Fold
 from fmnet.errors import ConfigError, Fault
-from fmnet.runs.run_files import read_sealed, write_sealed
+from fmnet.runs.run_folder import read_sealed, write_sealed
 from fmnet.types import Count, NonNegativeCount
 
 Unit = TypeVar("Unit")
@@ -74,7 +74,7 @@ WHOLE = Shard()
 
 
 @dataclass(frozen=True)
-class Parts:
+class FoldCheckpoints:
     """Folds that are done, in a folder of their own for other maps, labels, settings or code.
 
     Parameters
@@ -102,9 +102,9 @@ class Parts:
         """Count the folds that are done."""
         return sum(self.read(fold) is not None for fold in folds)
 
-    def below(self, name: str) -> "Parts":
+    def below(self, name: str) -> "FoldCheckpoints":
         """Keep other folds apart from these."""
-        return Parts(self.folder / name)
+        return FoldCheckpoints(self.folder / name)
 
     def remove(self) -> None:
         """Remove what has become part of a whole."""

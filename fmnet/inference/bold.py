@@ -1,0 +1,372 @@
+"""Preprocessed BOLD runs: found with their files, checked, cleaned as in training, and scored."""
+
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from fmnet.bold.bids_files import (
+    OUTPUT_ENTITIES,
+    BoldName,
+    PreprocessedRun,
+    find_raw,
+    inherited_files,
+    parse_name,
+    read_sidecars,
+    stated_start_time,
+    stated_t_r,
+)
+from fmnet.bold.bold_file import open_bold
+from fmnet.bold.bold_run import SAME_T_R, BoldRun, differs_from_header, resolve_t_r
+from fmnet.bold.cleaned import CleanedBold
+from fmnet.bold.derivatives import CONFOUNDS, MASKS
+from fmnet.bold.maps import compute_maps, parse_maps
+from fmnet.bold.open_run import AcquiredBold
+from fmnet.data.listing import Advice
+from fmnet.data.scans import coverage_fault, low_coverage
+from fmnet.data.store import ArrayStore
+from fmnet.data.volume import FloatArray
+from fmnet.errors import Fault, FmnetError, VolumeError
+from fmnet.inference.bold_contract import BoldContract
+from fmnet.inference.bundle import Bundle
+from fmnet.inference.predict import (
+    Prediction,
+    check_same_space,
+    failed,
+    run_instead_of_maps,
+    scored,
+)
+from fmnet.inference.quality import motion_fault, scale_faults, temporal_sd
+from fmnet.inference.series_preparation import SeriesPreparation
+
+ADVICE = Advice(raw="state it with --t-r")
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What somebody says of a run, which overrules what lies beside it.
+
+    Parameters
+    ----------
+    mask, confounds, events : Path or None
+        The run's files.
+    t_r : float or None
+        Repetition time in seconds; overrules the image's header too.
+    """
+
+    mask: Path | None = None
+    confounds: Path | None = None
+    events: Path | None = None
+    t_r: float | None = None
+
+
+NOTHING = Stated()
+
+
+def describe_run(
+    image: Path, space: str, stated: Stated = NOTHING, raw: Path | None = None
+) -> PreprocessedRun:
+    """Find mask, sidecar, confounds and events of a run by fMRIPrep's naming.
+
+    Parameters
+    ----------
+    image : Path
+        4-D NIfTI file, ``sub-01_task-rest_space-NAME_desc-preproc_bold.nii.gz`` for instance; for
+        another name, nothing is found.
+    space : str
+        The run's space, whatever the name says.
+    stated : Stated
+        What overrules the files that are found.
+    raw : Path, optional
+        The raw data set; by default looked for around the image's own.
+
+    Raises
+    ------
+    VolumeError
+        If a sidecar is damaged, or there are sidecars and none states a repetition time, unless
+        the repetition time is stated here.
+    """
+    name, is_certain = parse_name(image), stated.t_r is not None
+    if not name.get("sub"):
+        bare = re.sub(r"\.nii(\.gz)?$", "", image.name, flags=re.IGNORECASE)
+        bold = BoldRun(bare, bare, image, space, stated.mask, stated.t_r, is_certain)
+        return PreprocessedRun(bold, "", "", "", stated.confounds, stated.events)
+    roots = _roots(image, raw)
+    try:
+        sidecars = read_sidecars(name, roots)
+    except VolumeError:
+        if stated.t_r is None:
+            raise
+        sidecars = []
+    t_r = stated.t_r
+    if t_r is None:
+        t_r = stated_t_r(name, sidecars, ADVICE)
+    mask = stated.mask or _beside(name, name.stem(("desc",)), MASKS)
+    events = (path for root in roots for path in inherited_files(root, name, "events.tsv"))
+    return PreprocessedRun(
+        BoldRun(name.run_id, name.participant_id, image, space, mask, t_r, is_certain),
+        name.get("task"),
+        name.get("ses"),
+        name.get("run"),
+        stated.confounds or _beside(name, name.stem(OUTPUT_ENTITIES), CONFOUNDS),
+        stated.events or next(events, None),
+        stated_start_time(name, sidecars),
+    )
+
+
+def _beside(image: BoldName, stem: str, endings: Sequence[str]) -> Path | None:
+    found = (image.beside(f"{stem}_{ending}") for ending in endings)
+    return next((path for path in found if path is not None), None)
+
+
+def _roots(image: Path, raw: Path | None) -> list[Path]:
+    """Name the folders from which files are inherited: the image's own, its data set, the raw one.
+
+    An image may have been copied out of its data set, to where only its own folder is left.
+    """
+    own = image.absolute().parent
+    people = [folder for folder in (own, *own.parents) if folder.name.startswith("sub-")]
+    roots = [own, people[-1].parent] if people else [own]
+    if raw is None and people:
+        raw = find_raw(roots[-1])
+    return roots if raw is None else [*roots, raw]
+
+
+Result = TypeVar("Result")
+WHOLE_RUN = "check the run's registration and its mask"
+SAME_CLEANING = "check that the run was preprocessed as the training runs were"
+
+
+@dataclass(frozen=True)
+class NewBoldScan:
+    """Runs of one session that are scored together.
+
+    Parameters
+    ----------
+    name : str
+        How it is called in the results.
+    runs : tuple of PreprocessedRun
+        In the order they were acquired.
+    """
+
+    name: str
+    runs: tuple[PreprocessedRun, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ReadScan:
+    """A scan as the preparation takes it, with what the gates look at.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (C, V) or (T, V)
+        Maps, or the cleaned runs one after the other.
+    coverage : tuple of float
+        Share of the mask in which each run has data.
+    mean_fd_mm : tuple of (float or None)
+        Mean framewise displacement of each run, in mm; None if nobody states it.
+    """
+
+    values: FloatArray
+    coverage: tuple[float, ...]
+    mean_fd_mm: tuple[float | None, ...]
+
+
+def predict_run(bundle: Bundle, scan: NewBoldScan) -> Prediction:
+    """Score one scan; several runs are joined in time, or make maps together.
+
+    Cleaned runs lie in a temporary folder meanwhile; ``TMPDIR`` says where.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        A signature that reads BOLD.
+    scan : NewBoldScan
+        The scan.
+
+    Returns
+    -------
+    Prediction
+        With the reason where there is no score; bad input never raises.
+    """
+    try:
+        read = read_scan(bundle, scan)
+    except FmnetError as error:
+        return failed(scan.name, error.faults)
+    if doubts := _run_doubts(bundle, scan, read) or _value_doubts(bundle, scan, read.values):
+        return failed(scan.name, doubts, "cannot_say")
+    result = scored(bundle, scan.name, bundle.score_scan(read.values))
+    notes = [result.reason, *header_notes(scan.runs)]
+    return replace(result, reason=" | ".join(filter(None, notes)))
+
+
+def read_scan(bundle: Bundle, scan: NewBoldScan) -> ReadScan:
+    """Clean a scan's runs and make of them what the bundle's preparation takes.
+
+    Raises
+    ------
+    VolumeError
+        With all that is wrong with the runs, or with what they are given for.
+    StoreError
+        If the temporary folder can't be written.
+    """
+    contract = contract_of(bundle, scan.name)
+    check_runs(scan.runs, scan.name, bundle, contract)
+    with tempfile.TemporaryDirectory(prefix="fmnet-") as folder:
+        # runs that cover too little are no errors here, but none that something can be said of
+        recipe = CleanedBold(bundle.preparation.grid, contract.cleaning, 0.0)
+        read = _read_maps if contract.maps else _read_series
+        result = read(recipe, Path(folder), scan, contract)
+    if isinstance(bundle.preparation, SeriesPreparation):
+        _check_length(len(result.values), bundle.preparation.window_volumes, scan.name)
+    return result
+
+
+def _read_series(recipe: CleanedBold, folder: Path, scan: NewBoldScan, _: BoldContract) -> ReadScan:
+    cleaned = _store_runs(ArrayStore(folder, recipe), scan)
+    return ReadScan(
+        np.concatenate([one.values() for one in cleaned]),
+        tuple(one.facts.coverage for one in cleaned),
+        tuple(one.facts.mean_fd_mm for one in cleaned),
+    )
+
+
+def _read_maps(
+    recipe: CleanedBold, folder: Path, scan: NewBoldScan, contract: BoldContract
+) -> ReadScan:
+    sources = _store_runs(ArrayStore(folder, AcquiredBold(recipe)), scan)
+    return ReadScan(
+        compute_maps(sources, parse_maps(contract.maps)),
+        tuple(source.stored.facts.coverage for source in sources),
+        tuple(source.nuisance.mean_fd_mm for source in sources),
+    )
+
+
+def _store_runs(store: ArrayStore[PreprocessedRun, Result], scan: NewBoldScan) -> list[Result]:
+    outcomes = list(store.add_all(scan.runs))
+    errors = [one for one in outcomes if isinstance(one, VolumeError)]
+    if errors:
+        raise VolumeError([fault for error in errors for fault in error.faults])
+    return [one for one in outcomes if not isinstance(one, VolumeError)]
+
+
+def _check_length(n_volumes: int, window_volumes: int, name: str) -> None:
+    if n_volumes < window_volumes:
+        found = f"{n_volumes} volumes after cleaning"
+        accepted = f"at least {window_volumes}, which the network reads at a time"
+        raise VolumeError(Fault(name, found, accepted, "give a longer run, or all of a session's"))
+
+
+def _run_doubts(bundle: Bundle, scan: NewBoldScan, read: ReadScan) -> list[Fault]:
+    """Say which runs cover too little or were moved too much in."""
+    least = bundle.preparation.min_coverage
+    faults: list[Fault] = []
+    for run, share, motion in zip(scan.runs, read.coverage, read.mean_fd_mm, strict=True):
+        name = str(run.bold.path)
+        if share < least:
+            faults.append(low_coverage(share, name, least, WHOLE_RUN))
+        if fault := motion_fault(motion, bundle.reference, name):
+            faults.append(fault)
+    return faults
+
+
+def _value_doubts(bundle: Bundle, scan: NewBoldScan, values: FloatArray) -> list[Fault]:
+    """Say what is missing in too many places, or larger or smaller than in training."""
+    if isinstance(bundle.preparation, SeriesPreparation):
+        values = temporal_sd(values)
+    least = bundle.preparation.min_coverage
+    sparse = [coverage_fault(channel, scan.name, least, WHOLE_RUN) for channel in values]
+    faults = [fault for fault in sparse if fault is not None]
+    return faults or scale_faults(values, bundle.reference, scan.name, SAME_CLEANING)
+
+
+def contract_of(bundle: Bundle, name: str) -> BoldContract:
+    """Look up how runs are cleaned; raise `VolumeError` if the signature reads maps."""
+    if bundle.contract is not None:
+        return bundle.contract
+    raise VolumeError(run_instead_of_maps(bundle, name))
+
+
+def check_runs(
+    runs: Sequence[PreprocessedRun], name: str, bundle: Bundle, contract: BoldContract
+) -> None:
+    """Check space, task, repetition time and confounds of a scan's runs.
+
+    Raises
+    ------
+    VolumeError
+        With all that is wrong with all of them.
+    """
+    faults = [] if runs else [Fault(name, "no run", "one at least", "give a preprocessed run")]
+    counts = Counter(run.bold.path.absolute() for run in runs)
+    faults += [_twice(path, name) for path, count in counts.items() if count > 1]
+    for run in runs:
+        faults += _space_faults(run, bundle.space) + _t_r_faults(run, contract.t_r)
+        if bundle.task and run.task and run.task != bundle.task:
+            action = "give runs of the task that the signature was trained on"
+            found = f"a run of task '{run.task}'"
+            faults.append(Fault(str(run.bold.path), found, f"'{bundle.task}'", action))
+        if contract.needs_confounds and run.confounds is None:
+            faults.append(_no_confounds(run))
+    if faults:
+        raise VolumeError(faults)
+
+
+def _space_faults(run: PreprocessedRun, wanted: str) -> list[Fault]:
+    try:
+        check_same_space(run.bold.space, wanted, str(run.bold.path))
+    except VolumeError as error:
+        return list(error.faults)
+    return []
+
+
+def header_notes(runs: Sequence[PreprocessedRun]) -> list[str]:
+    """Say where runs' headers aren't all there is to say: two orientations, another t_r stated."""
+    notes = []
+    for run in runs:
+        with open_bold(run.bold.path) as file:
+            if file.header.note:
+                notes.append(f"{run.bold.path}: {file.header.note}")
+            if run.bold.is_t_r_certain and differs_from_header(run.bold, file.header):
+                notes.append(
+                    f"{run.bold.path}: a repetition time of {run.bold.t_r:g} s was stated, "
+                    f"the header says {file.header.t_r:g} s"
+                )
+    return notes
+
+
+def _t_r_faults(run: PreprocessedRun, wanted: float) -> list[Fault]:
+    try:
+        with open_bold(run.bold.path) as file:
+            header = file.header
+    except VolumeError as error:
+        return list(error.faults)
+    overrule = "or state the right one: --t-r SECONDS"
+    try:
+        t_r = resolve_t_r(run.bold, header)
+    except VolumeError as error:
+        return [replace(fault, action=f"{fault.action}, {overrule}") for fault in error.faults]
+    if abs(t_r - wanted) <= SAME_T_R * wanted:
+        return []
+    found = f"a repetition time of {t_r:g} s"
+    accepted = f"{wanted:g} s, that of the training runs, give or take {SAME_T_R:.0%}"
+    action = f"give a run of that repetition time, {overrule}"
+    return [Fault(str(run.bold.path), found, accepted, action)]
+
+
+def _no_confounds(run: PreprocessedRun) -> Fault:
+    return Fault(
+        str(run.bold.path),
+        "no confounds",
+        "fMRIPrep's desc-confounds_timeseries.tsv, with which the run is cleaned",
+        "put it beside the run, or name it: --confounds FILE",
+    )
+
+
+def _twice(path: Path, name: str) -> Fault:
+    return Fault(name, f"the same run twice: {path}", "each run once", "remove one of them")
