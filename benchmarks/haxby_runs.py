@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.confounds import CleaningSettings, Nuisance
 from fmnet.bold.decoded import DecodedBold, StoredRun, open_runs
 from fmnet.bold.maps import compute_maps, parse_maps

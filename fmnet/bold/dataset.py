@@ -20,8 +20,7 @@ from fmnet.bold.bids_files import (
     read_sidecars,
     stated_t_r,
 )
-from fmnet.bold.bold_file import BoldHeader, open_bold
-from fmnet.bold.bold_run import SAME_T_R, BoldRun, check_run, resolve_t_r
+from fmnet.bold.bold_file import SAME_T_R, BoldHeader, BoldRun, check_run, open_bold, resolve_t_r
 from fmnet.bold.derivatives import is_usable, list_runs
 from fmnet.bold.findings import DatasetReport, Finding, Kind, RunSummary, file_finding
 from fmnet.data.covariates import number_faults, read_together

@@ -19,7 +19,7 @@ from fmnet.bold.bids_files import (
     stated_start_time,
     stated_t_r,
 )
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.findings import Finding, Kind
 from fmnet.data.bids import BidsTree, is_same, read_tree, say_instead
 from fmnet.data.listing import SETTINGS, Advice

@@ -9,7 +9,7 @@ from threading import Lock
 import numpy as np
 
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.bold_run import SAME_T_R
+from fmnet.bold.bold_file import SAME_T_R
 from fmnet.bold.cleaned import CleanedBold, CleanedFacts, CleanedRun
 from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.maps import MapRecipe, compute_maps, parse_maps

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fmnet.bold.bold_run import SAME_T_R
+from fmnet.bold.bold_file import SAME_T_R
 from fmnet.data.cohort_checks import (
     LookAlikes,
     duplicate_faults,
