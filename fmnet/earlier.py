@@ -40,6 +40,7 @@ MOVED = {
     "fmnet.data.injected": "fmnet.synthetic.injected",
     "fmnet.bold.settings": "fmnet.bold.confounds",
     "fmnet.benchmark": "benchmarks",
+    "fmnet.data.folds_file": "fmnet.data.folds",
 }
 
 #: What earlier versions called the network among the models of a study, and what it is called now.

@@ -44,7 +44,7 @@ fmnet.config.jobs.JobReport
 fmnet.data.bids.read_bids
 fmnet.data.folds.build_folds
 fmnet.data.folds.build_site_folds
-fmnet.data.folds_file.read_folds
+fmnet.data.folds.read_folds
 fmnet.data.image_table.read_image_table
 fmnet.data.injected.read_injected
 fmnet.data.synthetic.read_synthetic
