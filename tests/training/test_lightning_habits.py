@@ -3,6 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from run_fixtures import study_settings
 from training_fixtures import make_cohort
 
 from fmnet.config.check import check_config
-from fmnet.config.resolvers import register_resolvers
+from fmnet.config.jobs import register_resolvers
 from fmnet.data.folds import Fold, build_folds
 from fmnet.errors import ConfigError
 from fmnet.study import run_study
@@ -33,7 +34,7 @@ NETWORK = ["network=small_cnn", "network.channels=[4,6]", "optimizer.lr=0.01"]
 class Watch(Callback):
     """Notes, in a list that all copies share, what a callback meets in each training."""
 
-    seen: list = []
+    seen: ClassVar[list] = []
 
     def on_before_zero_grad(self, trainer, module, optimizer):
         if norms := [p.grad.norm() for p in module.parameters() if p.grad is not None]:
@@ -190,9 +191,7 @@ class Doubled(torch.nn.Module):
 
 def test_loss_of_ones_own(tmp_path):
     usual = train(tmp_path, "trainer.max_epochs=2")
-    torch_own = train(
-        tmp_path, "trainer.max_epochs=2", "+loss._target_=torch.nn.BCEWithLogitsLoss"
-    )
+    torch_own = train(tmp_path, "trainer.max_epochs=2", "+loss._target_=torch.nn.BCEWithLogitsLoss")
     np.testing.assert_allclose(torch_own.inner_loss, usual.inner_loss, rtol=1e-5)
     doubled = train(tmp_path, "trainer.max_epochs=1", f"+loss._target_={__name__}.Doubled")
     # equally many of both groups, so that weights by class change nothing; Adam ignores a factor
