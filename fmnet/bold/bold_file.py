@@ -25,6 +25,7 @@ from fmnet.data.image_files import (
     too_long,
 )
 from fmnet.data.nifti import Header, ras_order, read_header, read_raw, read_volume
+from fmnet.data.scans import SAME_T_R
 from fmnet.data.values import blank_background, find_fill, inside_mask
 from fmnet.data.volume import Affine, Volume
 from fmnet.errors import Fault, VolumeError
@@ -201,8 +202,6 @@ Result = TypeVar("Result")
 
 #: How far voxels of a run and of its mask may lie apart, in mm.
 SAME_GRID_MM = 1e-2
-#: How much the repetition times of the user and of the header may differ, as a share.
-SAME_T_R = 0.01
 #: What stands in headers, as fMRIPrep 23.2 wrote them, where nobody stated it.
 UNTOLD_T_R = 1.0
 

@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fmnet.bold.bold_file import SAME_T_R
 from fmnet.data.cohort_checks import (
     LookAlikes,
     duplicate_faults,
@@ -20,7 +19,7 @@ from fmnet.data.cohort_checks import (
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Listing
 from fmnet.data.nifti import notes_on
-from fmnet.data.scans import FILE_SEPARATOR, Scan, Series, StoredScan
+from fmnet.data.scans import FILE_SEPARATOR, SAME_T_R, Scan, Series, StoredScan
 from fmnet.data.store import ArrayStore
 from fmnet.data.tables import subject_key
 from fmnet.data.values import usual_stat
