@@ -1,5 +1,5 @@
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from unittest.mock import patch
 
@@ -16,6 +16,7 @@ from fmnet.crossval.permutation import (
     run_permutations,
 )
 from fmnet.crossval.reruns import SensitivityPlan
+from fmnet.data.folds import Fold
 from fmnet.errors import RunError
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.closed_form import build_scale_space
@@ -74,7 +75,10 @@ def test_epochs_are_chosen_on_inner_folds_in_permutations_as_well(build_study, f
 
 @dataclass(frozen=True)
 class Quiet:
-    build_loggers: tuple[()] = ()
+    n_stacked: int = 1
+
+    def quiet(self):
+        return self
 
 
 def test_permutations_of_an_earlier_run_are_taken_over(build_study, tmp_path):
@@ -83,8 +87,9 @@ def test_permutations_of_an_earlier_run_are_taken_over(build_study, tmp_path):
     (earlier / "00000.json").write_text('{"cnn": 0.25}')
     pipeline = Pipeline(Quiet(), {}, None, 0)
     assert count_permutations(pipeline, PermutationPlan(1), tmp_path) == 1
-    with patch("fmnet.crossval.permutation._run_all", return_value=[]):
-        null = run_permutations(pipeline, build_study(), PermutationPlan(1), tmp_path)
+    no_folds = [Fold(0, 0, (), (), ((), ()))]
+    pipeline = replace(pipeline, build_folds=lambda _: no_folds)
+    null = run_permutations(pipeline, build_study(), PermutationPlan(1), tmp_path)
     assert null.to_dict("records") == [{"network": 0.25}]
 
 
