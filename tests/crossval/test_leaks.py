@@ -14,7 +14,7 @@ from fmnet.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
 from fmnet.baselines.shortcuts import Columns, Coverage, Roughness, Scale
 from fmnet.crossval.leaks import check_leaks
 from fmnet.crossval.reruns import SiteHarmoniser
-from fmnet.data.maps import Series
+from fmnet.data.scans import Series
 from fmnet.errors import LeakError
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.closed_form import build_scale_space

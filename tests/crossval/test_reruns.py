@@ -25,7 +25,7 @@ from fmnet.crossval.reruns import (
     thin_fold,
 )
 from fmnet.data.folds import Fold, build_folds
-from fmnet.data.maps import Series
+from fmnet.data.scans import Series
 from fmnet.errors import ConfigError
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.training.fit import Trainable
