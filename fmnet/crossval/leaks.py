@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fmnet.baselines.base import Baseline, score_fold
 from fmnet.data.covariates import covariate_numbers
 from fmnet.data.folds import Fold
-from fmnet.data.maps import Series
+from fmnet.data.scans import Series
 from fmnet.data.tables import subject_key
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, LeakError

@@ -9,17 +9,21 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fmnet.bold.bold_run import SAME_T_R
-from fmnet.data.duplicates import LookAlikes, duplicate_faults, look_alikes
+from fmnet.bold.bold_file import SAME_T_R
+from fmnet.data.cohort_checks import (
+    LookAlikes,
+    duplicate_faults,
+    look_alikes,
+    stat_faults,
+    unit_faults,
+)
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Listing
-from fmnet.data.maps import Series, StoredScan
 from fmnet.data.nifti import notes_on
-from fmnet.data.scale import unit_faults
-from fmnet.data.scans import FILE_SEPARATOR, Scan
-from fmnet.data.statistic import stat_faults, usual_stat
+from fmnet.data.scans import FILE_SEPARATOR, Scan, Series, StoredScan
 from fmnet.data.store import ArrayStore
 from fmnet.data.tables import subject_key
+from fmnet.data.values import usual_stat
 from fmnet.data.volume import FloatArray
 from fmnet.errors import CohortError, Fault, VolumeError
 

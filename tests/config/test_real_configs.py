@@ -81,12 +81,12 @@ def test_experiments_name_their_command(path):
 
 
 def test_faults_across_groups_come_at_once():
-    wrong = ["network=resnt", "task.max_epoch=3", "preparation.mask=grey", "trainer.precision=8"]
+    wrong = ["network=resnt", "trainer.max_epoch=3", "preparation.mask=grey", "trainer.precision=8"]
     with pytest.raises(ConfigError, match="4 faults") as caught:
         check_config(CONFIGS, "train", wrong, run_study)
     accepted = {fault.where: fault.accepted for fault in caught.value.faults}
     assert "'brain', 'grey_matter'" in accepted["preparation.mask"]
-    assert "task.max_epochs" in accepted["task.max_epoch"]
+    assert "trainer.max_epochs" in accepted["trainer.max_epoch"]
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_word_alone_is_told_what_it_may_have_been_meant_for(primary, word, actio
     [
         ("network.widht=3", "network.bands_mm", "network.input_shape"),
         ("+network.widht=3", "network.bands_mm", "network.input_shape"),
-        ("trainer.device=2", "trainer.devices", "trainer.callbacks"),
-        ("+trainer.device=2", "trainer.devices", "trainer.callbacks"),
+        ("optimizer.lrr=2", "optimizer.lr", "optimizer.params"),
+        ("+optimizer.lrr=2", "optimizer.lr", "optimizer.params"),
         ("folds.n_fold=2", "folds.n_splits", "folds.cohort"),
         ("+config_yam=x", "run_dir", "config_yaml"),
     ],

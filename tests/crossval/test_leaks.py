@@ -13,7 +13,7 @@ from fmnet.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
 from fmnet.baselines.shortcuts import Columns, Coverage, Roughness, Scale
 from fmnet.crossval.leaks import check_leaks
 from fmnet.crossval.reruns import SiteHarmoniser
-from fmnet.data.maps import Series
+from fmnet.data.scans import Series
 from fmnet.errors import LeakError
 from fmnet.training.scan_set import MapScans
 

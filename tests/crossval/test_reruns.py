@@ -10,7 +10,7 @@ from fmnet.baselines.linear import LinearSvm
 from fmnet.crossval.fold_loop import Pipeline
 from fmnet.crossval.reruns import SensitivityPlan, plan_reruns, run_once, run_reruns
 from fmnet.data.folds import build_folds
-from fmnet.data.maps import Series
+from fmnet.data.scans import Series
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.training.fit import Trainable
 

@@ -1,4 +1,4 @@
-"""Which numbers of an image are data: background, masks, and values that no map has.
+"""What the values of an image are: background, masks, what no map has, and which statistic.
 
 Background is found once, when a map is read, and is NaN from then on: NaN itself; 0, and in files
 of integers whatever lies within half a quantisation step of it; tiny values, such as resampling
@@ -6,6 +6,12 @@ leaves, where there are far more of them than of somewhat larger ones; and a tin
 a good part of the volume. A number that fills it and isn't tiny may be data as well as none: such a
 map is refused.
 """
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,3 +220,152 @@ def _describe_spikes(volume: Volume, usual: float) -> str:
         said.append(f"{value:.6g} at voxel ({voxel}), which is ({x:.4g}, {y:.4g}, {z:.4g}) mm")
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""
     return f"a spike: {'; '.join(said)}{more}, where other values reach {usual:.3g}"
+
+
+#: What a bundle or a listing says that doesn't know its statistic.
+UNSAID_STAT = "n/a"
+#: Statistics by NIfTI's intent code. Codes that aren't here say nothing of the values.
+INTENTS = {
+    2: "correlation",
+    3: "t",
+    4: "f",
+    5: "z",
+    6: "chi2",
+    **dict.fromkeys(range(7, 22), "distribution"),
+    22: "p",
+    23: "logp",
+    24: "logp",
+    1001: "effect",
+    1002: "labels",
+    1003: "labels",
+    **dict.fromkeys((1004, 1005, 1006, 1007, 1008, 1009, 1010), "vectors"),
+    **dict.fromkeys((2002, 2005), "surface"),
+    **dict.fromkeys((2003, 2004), "colours"),
+    **dict.fromkeys(range(2006, 2019), "warp"),
+}
+WORDS = {
+    "correlation": "correlations",
+    "t": "t values",
+    "f": "F values",
+    "z": "z values",
+    "chi2": "chi-squared values",
+    "distribution": "values of another distribution than z",
+    "p": "p values",
+    "logp": "logarithms of p values",
+    "effect": "estimates (effects)",
+    "labels": "labels",
+    "vectors": "vectors or matrices",
+    "surface": "data of a surface",
+    "colours": "colours",
+    "warp": "a warp or its coefficients",
+}
+#: Images that hold no statistic of a voxel.
+NO_STATISTIC = {"labels", "vectors", "surface", "colours", "warp"}
+#: No maps of signed evidence: refused unless they are asked for.
+PROBABILITIES = {"p", "logp"}
+#: Other names of a statistic, without hyphens, in small letters.
+ALIASES = {
+    "z": "zscore zstat zval zvalue zmap",
+    "t": "tscore tstat tval tvalue ttest tmap spmt",
+    "f": "fstat fscore fval fvalue ftest spmf",
+    "chi2": "chisq chisquare chisquared",
+    "p": "pval pvalue pvalues",
+    "logp": "log10p neglogp neglog10p logpval log10pval",
+    "correlation": "r correl corr",
+    "effect": "beta cope con contrast estimate effectsize effectestimate",
+    "variance": "var varcope effectvariance",
+}
+BY_NAME = {name: stat for stat, names in ALIASES.items() for name in (stat, *names.split())}
+#: Statistics that an estimate isn't.
+TESTS = {"z", "t", "f", "chi2", "correlation", *PROBABILITIES}
+#: How SPM describes its test statistics: ``SPM{T_[19.0]} - contrast 1: pain``.
+SPM_TEST = re.compile(r"SPM\{([TF])_")
+
+
+def header_stat(header: Any) -> str:
+    """Read off nibabel's header what the values are, see `INTENTS`; empty if it doesn't say."""
+    fields = header.keys()
+    code = int(header["intent_code"]) if "intent_code" in fields else 0
+    if code in INTENTS:
+        return INTENTS[code]
+    described = bytes(header["descrip"].item()) if "descrip" in fields else b""
+    match = SPM_TEST.match(described.decode("latin-1"))
+    return match[1].lower() if match else ""
+
+
+def name_stat(path: Path) -> str:
+    """Read the entity ``stat`` off a map's name; empty where unsaid."""
+    match = re.search(r"(?:^|_)stat-([^-_.]+)", path.name)
+    return match[1] if match else ""
+
+
+def same_stat(one: str, other: str) -> bool:
+    """Tell whether two names, of bundles, listings or files, mean one statistic."""
+    return canonical(one) == canonical(other)
+
+
+def canonical(name: str) -> str:
+    """Name a statistic as `INTENTS` does; names that aren't known stay, in small letters."""
+    return BY_NAME.get(name.lower(), name.lower())
+
+
+def stat_fault(stat: str, wanted: str, where: str) -> Fault | None:
+    """Describe a map whose header says that its values are something else than what is wanted.
+
+    Parameters
+    ----------
+    stat : str
+        What the header says, see `header_stat`.
+    wanted : str
+        The statistic of the bundle, the listing or the map's name; empty or ``n/a`` if unsaid.
+    where : str
+        For the message.
+    """
+    wanted = "" if wanted == UNSAID_STAT else wanted
+    asked = canonical(wanted)
+    accepted = f"'{wanted}'" if wanted else "a map of a statistic or effect"
+    if stat in NO_STATISTIC:
+        action = "give the statistic map"
+    elif stat in PROBABILITIES and asked != stat:
+        action = "give the map of the statistic itself, which has a sign"
+    elif (
+        stat == asked
+        or not stat
+        or not wanted
+        or asked not in BY_NAME.values()
+        or (stat == "effect" and asked not in TESTS)
+    ):
+        return None
+    else:
+        action = "give that statistic's maps, or correct the intent code of the header"
+    found = f"a map whose header says {WORDS[stat]} (intent code or description)"
+    return Fault(where, found, accepted, action)
+
+
+def p_value_fault(values: NDArray[np.floating], wanted: str, where: str) -> Fault | None:
+    """Describe a map that, by its values, holds p values where a statistic with a sign is wanted.
+
+    Parameters
+    ----------
+    values : ndarray of float
+        Of the map, NaN or 0 where it has no data.
+    wanted, where : str
+        As for `stat_fault`.
+    """
+    known = values[np.isfinite(values) & (values != 0)]
+    is_signed = canonical(wanted) in {"z", "t"}
+    if not is_signed or not known.size or known.min() < 0 or known.max() > 1:
+        return None
+    found = "values from 0 to 1 alone, as p values and probabilities have"
+    return Fault(where, found, f"'{wanted}', with a sign", "give the map of the statistic itself")
+
+
+def usual_stat(stats: Iterable[str], listed: str) -> str:
+    """Say what the maps of a listing hold: as listed, or what most headers and names say.
+
+    Where nobody listed it, what is no map of signed evidence doesn't count.
+    """
+    if listed != UNSAID_STAT:
+        return listed
+    said = Counter(stat for stat in stats if stat not in {"", *PROBABILITIES, *NO_STATISTIC})
+    return said.most_common(1)[0][0] if said else UNSAID_STAT
