@@ -33,7 +33,6 @@ MOVED = {
     "fmnet.bold.bold_cohort.read_synthetic_bold": "fmnet.synthetic.bold.read_synthetic_bold",
     "fmnet.data.synthetic": "fmnet.synthetic.maps",
     "fmnet.data.injected": "fmnet.synthetic.injected",
-    "fmnet.bold.settings": "fmnet.bold.confounds",
     "fmnet.benchmark": "benchmarks",
 }
 

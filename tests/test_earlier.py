@@ -157,4 +157,4 @@ def test_limit_of_displacement_is_said_by_its_name_of_now_and_read_from_runs_of_
     before = {"cohort": {"cleaning": {"_target_": "fmnet.bold.settings.CleaningSettings"}}}
     before["cohort"]["cleaning"]["scrub_mm"] = 0.5
     now = current_config(before)["cohort"]["cleaning"]
-    assert now == {"_target_": "fmnet.bold.confounds.CleaningSettings", "fd_threshold": 0.5}
+    assert now == {"_target_": "fmnet.bold.settings.CleaningSettings", "fd_threshold": 0.5}

@@ -11,9 +11,9 @@ import numpy as np
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_run import SAME_T_R
 from fmnet.bold.cleaned import CleanedBold, CleanedFacts, CleanedRun
-from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.maps import MapRecipe, compute_maps, parse_maps
 from fmnet.bold.open_run import AcquiredBold
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.byte_stream import hash_file
 from fmnet.data.grid import Grid
 from fmnet.data.maps import Series, StoredScan

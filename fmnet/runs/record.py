@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import fmnet
-from fmnet.bold.confounds import CleaningSettings
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.folds_file import folds_table
