@@ -10,8 +10,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from fmnet.baselines.base import score_fold
-from fmnet.baselines.constant import Dummy
+from fmnet.baselines.base import Dummy, score_fold
 from fmnet.baselines.linear import (
     LinearSvm,
     LogisticRidge,
