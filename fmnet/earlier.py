@@ -11,7 +11,7 @@ that says what to write instead. What that takes is one table for each kind of n
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
@@ -56,13 +56,29 @@ RENAMED: dict[str, str] = {
 #: Key, or ``group=option``, of which there is none now, and what to write in its place, as the end
 #: of a sentence; ``*`` stands for any one name. The longest that fits counts, and a key stands for
 #: all keys below it.
-REPLACED: dict[str, str] = {}
+REPLACED: dict[str, str] = {
+    "task=start": "leave it out: a network that is fitted in closed form is trained no further",
+    "task=classification": (
+        "leave it out: a network that isn't fitted in closed form is trained for up to 20 epochs"
+    ),
+    "task.learning_rate": "write optimizer.lr",
+    "task.weight_decay": "write optimizer.weight_decay",
+    "task.batch_size": "write batch_size",
+    "task.max_epochs": "write trainer.max_epochs",
+    "task": "write trainer.max_epochs, optimizer.lr, optimizer.weight_decay or batch_size",
+}
 
 #: Key, and the value with which it changes nothing about a run of before there was such a key.
-ADDED: dict[str, Any] = {}
-
-#: What turns the settings of a run of before into those of now, in this order, after `RENAMED`.
-CONVERSIONS: list[Callable[[dict[str, Any]], dict[str, Any]]] = []
+ADDED: dict[str, Any] = {
+    "loss": None,
+    "scheduler": None,
+    "callbacks": {},
+    "augmentation.transforms": [],
+    "augmentation.mirror": False,
+    "trainer.gradient_clip_val": None,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.limit_train_batches": None,
+}
 
 #: Earlier names of the paths of the default network.
 PATHS = {
@@ -134,6 +150,13 @@ def instead_of(key: str, options: Iterable[str] = ()) -> str:
     return ""
 
 
+def instead_of_value(value: Any) -> str:
+    """Say what to write in place of values of earlier versions; empty for any others."""
+    names = value if isinstance(value, list) else [value]
+    now = [PATHS.get(one, one) if isinstance(one, str) else one for one in names]
+    return "" if now == names else f"write [{', '.join(map(str, now))}], as they are called now"
+
+
 def current_targets(node: Value) -> Value:
     """Give every ``_target_`` of plain dicts and lists its name of now."""
     if isinstance(node, dict):
@@ -159,11 +182,36 @@ def current_config(settings: Mapping[str, Any]) -> dict[str, Any]:
                 _put(found, ".".join([_filled(*renamed, head), *parts[n:]]), value)
                 _take(found, path)
                 break
-    for convert in CONVERSIONS:
-        found = convert(found)
+    if isinstance(network := found.get("network"), dict):
+        found["network"] = current_settings(network)
+    found = _without_task(found)
     for path, value in ADDED.items():
         _put(found, path, value, is_kept=True)
     return found
+
+
+def _without_task(settings: dict[str, Any]) -> dict[str, Any]:
+    """Put what ``task`` held into the places that it has now, as the defaults where it was them."""
+    network, task = settings.get("network"), settings.pop("task", None)
+    if not isinstance(task, dict) or not isinstance(network, dict):
+        return settings
+    is_closed = "scale_space" in {
+        str(network.get("_target_")).rpartition(".build_")[2], network.get("backbone")
+    }  # fmt: skip
+    n_epochs = task["max_epochs"]
+    trainer = settings.get("trainer") or {}
+    trainer |= {"max_epochs": None if n_epochs == (0 if is_closed else 20) else n_epochs}
+    # without an epoch the optimiser did nothing
+    adam = task if n_epochs else {"learning_rate": 1e-3, "weight_decay": 1e-2, "batch_size": 8}
+    optimizer = {
+        "_target_": "torch.optim.AdamW",
+        "_partial_": True,
+        "lr": adam["learning_rate"],
+        "weight_decay": adam["weight_decay"],
+        "fused": True,
+    }
+    now = {"optimizer": optimizer, "batch_size": adam["batch_size"], "trainer": trainer}
+    return settings | now
 
 
 def rename_network(found: Any) -> Any:

@@ -4,13 +4,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-from fmnet.baselines.covariates import Columns
 
 from benchmarks import rest
 from benchmarks.rest import Contender, Draw, RestBenchmark
 from benchmarks.rest_tables import spread, summarise
 from fmnet.baselines.shortcuts import Columns
-from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.settings import CleaningSettings
 from fmnet.errors import ConfigError
 from fmnet.networks.series import build_learned_seeds
