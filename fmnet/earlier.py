@@ -11,7 +11,7 @@ that says what to write instead. What that takes is one table for each kind of n
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
@@ -38,7 +38,6 @@ MOVED = {
     "fmnet.bold.bold_cohort.read_synthetic_bold": "fmnet.synthetic.bold.read_synthetic_bold",
     "fmnet.data.synthetic": "fmnet.synthetic.maps",
     "fmnet.data.injected": "fmnet.synthetic.injected",
-    "fmnet.bold.settings": "fmnet.bold.confounds",
     "fmnet.benchmark": "benchmarks",
     "fmnet.data.folds_file": "fmnet.data.folds",
 }
@@ -69,10 +68,16 @@ REPLACED: dict[str, str] = {
 }
 
 #: Key, and the value with which it changes nothing about a run of before there was such a key.
-ADDED: dict[str, Any] = {}
-
-#: What turns the settings of a run of before into those of now, in this order, after `RENAMED`.
-CONVERSIONS: list[Callable[[dict[str, Any]], dict[str, Any]]] = []
+ADDED: dict[str, Any] = {
+    "loss": None,
+    "scheduler": None,
+    "callbacks": {},
+    "augmentation.transforms": [],
+    "augmentation.mirror": False,
+    "trainer.gradient_clip_val": None,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.limit_train_batches": None,
+}
 
 #: Arguments of a trainer that configurations name since they take all of Lightning's.
 TRAINER = {"gradient_clip_val": None, "accumulate_grad_batches": 1, "limit_train_batches": None}
@@ -155,6 +160,13 @@ def instead_of(key: str, options: Iterable[str] = ()) -> str:
     return ""
 
 
+def instead_of_value(value: Any) -> str:
+    """Say what to write in place of values of earlier versions; empty for any others."""
+    names = value if isinstance(value, list) else [value]
+    now = [PATHS.get(one, one) if isinstance(one, str) else one for one in names]
+    return "" if now == names else f"write [{', '.join(map(str, now))}], as they are called now"
+
+
 def current_targets(node: Value) -> Value:
     """Give every ``_target_`` of plain dicts and lists its name of now."""
     if isinstance(node, dict):
@@ -180,8 +192,9 @@ def current_config(settings: Mapping[str, Any]) -> dict[str, Any]:
                 _put(found, ".".join([_filled(*renamed, head), *parts[n:]]), value)
                 _take(found, path)
                 break
-    for convert in CONVERSIONS:
-        found = convert(found)
+    if isinstance(network := found.get("network"), dict):
+        found["network"] = current_settings(network)
+    found = _without_task(found)
     for path, value in ADDED.items():
         _put(found, path, value, is_kept=True)
     return found

@@ -10,9 +10,9 @@ import numpy as np
 
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.cleaned import CleanedBold, CleanedFacts, CleanedRun
-from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.maps import MapRecipe, compute_maps, parse_maps
 from fmnet.bold.open_run import AcquiredBold
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
 from fmnet.data.image_files import hash_file
 from fmnet.data.scans import SAME_T_R, Scan, Series, StoredScan
