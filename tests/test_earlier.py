@@ -103,7 +103,7 @@ def test_names_of_now_and_of_others_stay():
 
 
 def test_targets_are_renamed_wherever_they_stand():
-    old, now = "fmnet.study.baselines.constant.Dummy", "fmnet.baselines.constant.Dummy"
+    old, now = "fmnet.study.baselines.constant.Dummy", "fmnet.baselines.base.Dummy"
     node = {"a": [{"_target_": old, "name": old}], "_target_": 3}
     assert current_targets(node) == {"a": [{"_target_": now, "name": old}], "_target_": 3}
 

@@ -50,12 +50,12 @@ class BoldName:
 
     @property
     def participant_id(self) -> str:
-        """Whose it is, with ``sub-``."""
+        """Subject that it is of, with ``sub-``."""
         return f"sub-{self.get('sub')}"
 
     @property
     def run_id(self) -> str:
-        """What it shares with all that was made of the same run."""
+        """Entities of the run itself, as of all images that were made of it."""
         return self.stem((*OUTPUT_ENTITIES, *PART_ENTITIES))
 
     @property

@@ -120,7 +120,7 @@ def _group(runs: Sequence[PreprocessedRun]) -> dict[str, tuple[PreprocessedRun, 
 
 
 def _said_once(faults: Sequence[Fault], found: RunListing) -> tuple[Fault, ...]:
-    """Leave out that people have no scan whose runs were found, with something wrong with them."""
+    """Drop the fault of having no scan for subjects whose runs all have faults of their own."""
     said = {subject_key(fault.participant_id) for fault in found.faults if fault.participant_id}
     read = {subject_key(run.bold.participant_id) for run in found.runs}
     known = set(found.faults)

@@ -188,7 +188,7 @@ def _blocks(stored: StoredRun) -> Iterator[tuple[slice, FloatArray]]:
 def _filter(
     series: NDArray[np.float64], kept: NDArray[np.intp], t_r: float, band: Band
 ) -> NDArray[np.float64]:
-    """Fill in what is left out, limit the band without drift, and leave it out again."""
+    """Band-pass filter series, with the volumes that are left out interpolated meanwhile."""
     # here, for importing these takes long and what cleans nothing need not wait for it
     from nilearn.signal import clean
     from scipy.interpolate import CubicSpline
@@ -205,7 +205,7 @@ def _filter(
 def _regress(
     series: NDArray[np.float64], regressors: NDArray[np.float64], detrend: bool
 ) -> NDArray[np.float64]:
-    """Take regressors out, and drift of both before if asked for."""
+    """Regress confounds out; with `detrend`, a linear drift is taken out of both before."""
     from nilearn.signal import clean  # as above
 
     confounds = regressors if regressors.shape[1] else None

@@ -79,8 +79,8 @@ def check_dataset(
     if raw is not None:
         raw_runs, findings = check_raw(raw, task)
     if preprocessed is not None:
-        runs, wrong = check_preprocessed(preprocessed, raw, task, space)
-        findings += [*left_out(raw_runs, preprocessed), *wrong]
+        runs, wrong = check_derivatives(preprocessed, raw, task, space)
+        findings += [*not_preprocessed(raw_runs, preprocessed), *wrong]
     folders: tuple[Path, ...] = () if raw is None else (raw,)
     subjects = set() if raw is None else {*find_subjects(raw)}
     if preprocessed is not None:
@@ -136,10 +136,24 @@ def check_raw(root: Path, task: str | None) -> tuple[tuple[RunSummary, ...], lis
 
 
 def _check_bold(root: Path, name: BoldName) -> tuple[RunSummary, list[Finding]]:
-    subject = name.participant_id
+    """Check the sidecar and the header of one image."""
+    subject, header = name.participant_id, None
     findings: list[Finding] = []
-    sidecars, t_r = _read_sidecars(root, name, findings)
-    header = None
+    sidecars: list[tuple[Path, dict[str, Any]]] = []
+    t_r = None
+    try:
+        sidecars = read_sidecars(name, (root,))
+    except VolumeError as error:
+        findings += [Finding(Kind.SIDECAR, fault) for fault in error.faults]
+    else:
+        if not sidecars:
+            accepted, action = "a .json file with RepetitionTime", "fetch it, or write it"
+            fault = Fault(str(name.path), "no sidecar", accepted, action, subject)
+            findings.append(Finding(Kind.SIDECAR, fault))
+        try:
+            t_r = stated_t_r(name, sidecars, VALIDATOR)
+        except VolumeError as error:
+            findings += [Finding(Kind.T_R, fault) for fault in error.faults]
     try:
         with open_bold(name.path) as file:
             header = file.header
@@ -158,26 +172,6 @@ def _check_bold(root: Path, name: BoldName) -> tuple[RunSummary, list[Finding]]:
         str(task_name),
     )
     return summary, findings
-
-
-def _read_sidecars(
-    root: Path, name: BoldName, findings: list[Finding]
-) -> tuple[list[tuple[Path, dict[str, Any]]], float | None]:
-    try:
-        sidecars = read_sidecars(name, (root,))
-    except VolumeError as error:
-        findings += [Finding(Kind.SIDECAR, fault) for fault in error.faults]
-        return [], None
-    if not sidecars:
-        accepted, action = "a .json file with RepetitionTime", "fetch it, or write it"
-        fault = Fault(str(name.path), "no sidecar", accepted, action, name.participant_id)
-        findings.append(Finding(Kind.SIDECAR, fault))
-        return [], None
-    try:
-        return sidecars, stated_t_r(name, sidecars, VALIDATOR)
-    except VolumeError as error:
-        findings += [Finding(Kind.T_R, fault) for fault in error.faults]
-        return sidecars, None
 
 
 def check_t_r(run: BoldRun, header: BoldHeader) -> list[Finding]:
@@ -214,27 +208,27 @@ def _check_others(root: Path) -> list[Finding]:
 def _absent_runs(
     runs: Sequence[RunSummary], everyone: tuple[str, ...], is_asked_for: bool
 ) -> list[Finding]:
-    """People who lack a task, or a session of one, that more than half of the others have."""
-    findings: list[Finding] = []
+    """Find subjects without a task, or a session of one, that more than half of the others have."""
+    lacking: list[tuple[str, str, int]] = []
     for task in sorted({run.task for run in runs}):
         of_task = [run for run in runs if run.task == task]
-        people = {run.participant_id for run in of_task}
-        if is_asked_for or 2 * len(people) > len(everyone):
-            lacking = [subject for subject in everyone if subject not in people]
-            findings += [_lacks(subject, f"task '{task}'", len(people)) for subject in lacking]
+        with_task = {run.participant_id for run in of_task}
+        n = len(with_task)
+        if is_asked_for or 2 * n > len(everyone):
+            lacking += [(one, f"task '{task}'", n) for one in everyone if one not in with_task]
         for session in sorted({run.session for run in of_task}):
             there = {run.participant_id for run in of_task if run.session == session}
-            if 2 * len(there) > len(people):
+            if 2 * len(there) > n:
                 words = f"task '{task}' in {f'session {session!r}' if session else 'no session'}"
-                findings += [
-                    _lacks(subject, words, len(there)) for subject in sorted(people - there)
-                ]
-    return findings
-
-
-def _lacks(subject: str, words: str, n: int) -> Finding:
-    accepted, action = f"one, as {n} others have", "fetch it, or leave the person out of this task"
-    return Finding(Kind.NO_RUN, Fault(subject, f"no run of {words}", accepted, action, subject))
+                lacking += [(one, words, len(there)) for one in sorted(with_task - there)]
+    action = "fetch it, or leave the person out of this task"
+    return [
+        Finding(
+            Kind.NO_RUN,
+            Fault(subject, f"no run of {words}", f"one, as {n} others have", action, subject),
+        )
+        for subject, words, n in lacking
+    ]
 
 
 def _check_all_events(
@@ -259,7 +253,7 @@ def _check_all_events(
     return findings + [odd for found in by_task.values() for odd in differing_conditions(found)]
 
 
-def check_preprocessed(
+def check_derivatives(
     root: Path, raw: Path | None, task: str | None, space: str | None
 ) -> tuple[tuple[RunSummary, ...], list[Finding]]:
     """Check preprocessed runs of one task, or of each.
@@ -294,8 +288,8 @@ def check_preprocessed(
     return tuple(runs), findings + compare_runs(runs)
 
 
-def left_out(raw_runs: Sequence[RunSummary], root: Path) -> list[Finding]:
-    """Find raw runs that nothing was made of."""
+def not_preprocessed(raw_runs: Sequence[RunSummary], root: Path) -> list[Finding]:
+    """Find raw runs of which there is no image in fMRIPrep's output."""
     there = {name.run_id for name in find_bold(root)}
     accepted = "an image in fMRIPrep's output"
     action = "look for errors in fMRIPrep's report (sub-*.html), and run it again"
@@ -408,23 +402,9 @@ def _run_finding(kind: Kind, run: RunSummary, found: str, accepted: str, action:
 def check_events(
     path: Path, subject: str, length_s: float | None
 ) -> tuple[frozenset[str], list[Finding]]:
-    """Check a run's events.
+    """Check a run's ``events.tsv``; `length_s` of the run is None if it isn't known.
 
-    Parameters
-    ----------
-    path : Path
-        ``events.tsv``.
-    subject : str
-        Whose run it is.
-    length_s : float or None
-        Of the run; None if it isn't known.
-
-    Returns
-    -------
-    conditions : frozenset of str
-        The values of trial_type.
-    findings : list of Finding
-        All that is odd.
+    Returns the values of trial_type, and all that is odd.
     """
     try:
         table = read_table_file(path, ("onset", "duration", "trial_type"))
@@ -438,31 +418,21 @@ def check_events(
 
 
 def differing_conditions(found: dict[Path, tuple[str, frozenset[str]]]) -> list[Finding]:
-    """Tell runs of one task whose conditions are others than in most of its runs.
-
-    Parameters
-    ----------
-    found : dict
-        Subject and conditions by events file.
-    """
+    """Find runs of one task, by events file, whose conditions aren't those of most of its runs."""
     sets = [conditions for _, conditions in found.values() if conditions]
-    if not sets:
-        return []
-    usual = max(sorted(set(sets), key=sorted), key=sets.count)
-    return [
-        _event_finding(path, _difference(conditions, usual), subject)
-        for path, (subject, conditions) in found.items()
-        if conditions and conditions != usual
-    ]
-
-
-def _difference(conditions: frozenset[str], usual: frozenset[str]) -> str:
-    words = [
-        f"{word} {', '.join(repr(name) for name in sorted(names))}"
-        for word, names in (("without", usual - conditions), ("only here", conditions - usual))
-        if names
-    ]
-    return f"other conditions than in most runs of the task: {'; '.join(words)}"
+    usual = max(sorted(set(sets), key=sorted), key=sets.count, default=frozenset())
+    findings: list[Finding] = []
+    for path, (subject, conditions) in found.items():
+        if conditions and conditions != usual:
+            differences = {"without": usual - conditions, "only here": conditions - usual}
+            words = [
+                f"{word} {', '.join(map(repr, sorted(names)))}"
+                for word, names in differences.items()
+                if names
+            ]
+            odd = f"other conditions than in most runs of the task: {'; '.join(words)}"
+            findings.append(_event_finding(path, odd, subject))
+    return findings
 
 
 def _oddities(table: pd.DataFrame, length_s: float | None) -> list[str]:

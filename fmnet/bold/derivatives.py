@@ -147,9 +147,10 @@ def list_runs(
     advice: Advice,
     tree: BidsTree | None = None,
 ) -> tuple[tuple[PreprocessedRun, ...], list[Finding]]:
-    """Do the same with images found already, and say what each fault is about.
+    """List the runs of one task among images that were found already; see `find_runs`.
 
-    With the `tree` that they were found in, people and folders without a run are named by it.
+    Faults come with what they are about. Subjects and folders without a run are those of the `tree`
+    that the images were found in, if it is given.
     """
     if raw is not None:
         _check_folder(raw, advice)
@@ -172,9 +173,9 @@ def list_runs(
     runs: list[PreprocessedRun] = []
     for name, of_run in images.items():
         if len(of_run) > 1:
-            findings.append(_several(name, of_run, advice))
+            findings.append(_repeated(name, of_run, advice))
             continue
-        wrong, run = _put_together(of_run[0], roots, needs_confounds, advice)
+        wrong, run = _build_run(of_run[0], roots, needs_confounds, advice)
         findings += wrong
         runs += [run] if not wrong else []
     return tuple(runs), findings
@@ -328,8 +329,8 @@ def keep_entities(
     return list(names)
 
 
-def _several(run: str, images: Sequence[BoldName], advice: Advice) -> Finding:
-    """Describe images of one run that differ in an entity which tells no runs apart."""
+def _repeated(run: str, images: Sequence[BoldName], advice: Advice) -> Finding:
+    """Report images of one run that differ in an entity which tells no runs apart."""
     held = [dict(image.entities) for image in images]
     names = sorted({key for entities in held for key in entities})
     values = {key: sorted({entities.get(key, "") for entities in held}) for key in names}
@@ -397,10 +398,10 @@ def _choose_image(
     return None
 
 
-def _put_together(
+def _build_run(
     image: BoldName, roots: tuple[Path, ...], needs_confounds: bool, advice: Advice
 ) -> tuple[list[Finding], PreprocessedRun]:
-    """Find what belongs to an image."""
+    """Find the mask, confounds, times and events of an image."""
     findings: list[Finding] = []
     mask = _beside(image, image.stem(("desc",)), MASKS)
     confounds = _beside(image, image.stem(OUTPUT_ENTITIES), CONFOUNDS)

@@ -4,7 +4,7 @@ The model is nilearn's: conditions convolved with a canonical response, cosine d
 nuisance regressors, first-order autoregressive noise; contrasts are combined over runs by fixed
 effects. Volumes that are left out of a run are left out of data and model alike, as
 `nilearn.glm.first_level.FirstLevelModel` does with sample masks. That class itself isn't used: it
-wants 4-D images, holds all voxels as float64 at once, and makes zeros of NaN, which here says where
+wants 4-D images, works on all voxels at once, and makes zeros of NaN, which here says where
 a run has no data.
 """
 

@@ -291,56 +291,41 @@ def predicted_fraction(design: pd.DataFrame, score: Floats) -> float | None:
 def balance_table(people: pd.DataFrame) -> list[dict[str, Any]]:
     """Compare the groups in each covariate.
 
-    Parameters
-    ----------
-    people : DataFrame
-        `Participants.table`.
-
     Returns
     -------
     list of dict
         ``covariate``; ``negative`` and ``positive``, mean (SD) or counts in words; ``missing``, how
-        many of each group; ``smd``, the standardised mean difference; ``is_imbalanced``.
-
-    References
-    ----------
-    Yang, D., & Dalton, J. (2012). A unified approach to measuring the effect size between two
-    groups using SAS. SAS Global Forum, for categories.
+        many of each group; ``smd``, see `standardised_difference`; ``is_imbalanced``.
     """
     groups = [people[people["label"] == label] for label in (0, 1)]
     rows = []
     for name in people.columns.drop("label"):
-        both = [group[name] for group in groups]
-        smd = standardised_difference(*both)
-        rows.append(
-            {
-                "covariate": str(name),
-                "negative": _describe(both[0]),
-                "positive": _describe(both[1]),
-                "missing": [int(column.isna().sum()) for column in both],
-                "smd": smd,
-                "is_imbalanced": smd is not None and abs(smd) > LIMIT,
-            }
-        )
+        negative, positive = (group[name] for group in groups)
+        smd = standardised_difference(negative, positive)
+        row = {"covariate": str(name), "smd": smd}
+        row |= {"negative": _describe(negative), "positive": _describe(positive)}
+        row["missing"] = [int(column.isna().sum()) for column in (negative, positive)]
+        rows.append(row | {"is_imbalanced": smd is not None and abs(smd) > LIMIT})
     return rows
 
 
 def standardised_difference(negative: pd.Series, positive: pd.Series) -> float | None:
     """Mean difference in pooled SDs, positive minus negative; for categories without a sign.
 
-    The variance of categories is that of fractions drawn together by half a person a level.
-
     None where a group has fewer than two values.
+
+    References
+    ----------
+    Yang, D., & Dalton, J. (2012). A unified approach to measuring the effect size between two
+    groups using SAS. SAS Global Forum, for categories.
     """
     one, other = negative.dropna(), positive.dropna()
     if min(len(one), len(other)) < 2:
         return None
     if pd.api.types.is_numeric_dtype(one):
-        pooled = np.sqrt((one.var() + other.var()) / 2)
+        pooled = float(np.sqrt((one.var() + other.var()) / 2))
         gap = float(other.mean() - one.mean())
-        return (
-            gap / float(pooled) if pooled > 0 else (0.0 if gap == 0 else float(np.sign(gap)) * 9.99)
-        )
+        return gap / pooled if pooled > 0 else 9.99 * float(np.sign(gap))
     levels = sorted({*one, *other})[1:]
     fractions = [
         np.array([(column == level).mean() for level in levels]) for column in (one, other)
@@ -410,19 +395,10 @@ def full_confounder_test(
 ) -> float:
     """Test the null hypothesis that the score says nothing of the label but through a covariate.
 
-    Scores and covariate are permuted together in such a way that the covariate depends on the label
-    as before; the statistic is the difference between the groups' mean scores. A large p doesn't
-    say that nothing is left, only that it can't be shown.
-
-    Parameters
-    ----------
-    score, covariate, label, n_draws, seed
-        As for `partial_confounder_test`.
-
-    Returns
-    -------
-    float
-        ``p = (b + 1) / (m + 1)``, one-sided: positive people score higher.
+    As `partial_confounder_test`, but scores and covariate are permuted together, in such a way that
+    the covariate depends on the label as before; the statistic is the difference between the
+    groups' mean scores, one-sided: positive people score higher. A large p doesn't say that nothing
+    is left, only that it can't be shown.
     """
     placed = score[_conditional_orders(covariate, label, n_draws, seed)]
     is_positive = label == 1
@@ -470,21 +446,9 @@ def conditional_logs(covariate: pd.Series, label: Labels) -> Floats:
 
 
 def explained_fractions(score: Floats, design: NDArray[Any], orders: NDArray[np.intp]) -> Floats:
-    """Fractions of the score's variance that a linear model explains, for D orders of its design.
+    """Compute the fraction of the score's variance, (N,), that a linear model explains.
 
-    Parameters
-    ----------
-    score : ndarray of float, shape (N,)
-        What is explained.
-    design : ndarray, shape (N, K)
-        By what.
-    orders : ndarray of int, shape (D, N)
-        Which of its rows stands where.
-
-    Returns
-    -------
-    ndarray of float, shape (D,)
-        From 0 to 1.
+    For D orders, (D, N), of the rows of its design, (N, K): (D,), from 0 to 1.
     """
     centred = design - design.mean(axis=0)
     axes, sizes, _ = np.linalg.svd(centred, full_matrices=False)

@@ -100,10 +100,10 @@ def corrected_t_test(
 
     A second deal of the folds is worth half a new one at best, which the first term has; the second
     falls with the AUC, since models that are nearly perfect owe little to their training people,
-    see `training_variance`. Two folds of different repeats share 1/k of
-    their people, so that R repeats are worth ``R / (1 + (R - 1) / k)`` independent ones: times
-    k - 1, these are the degrees of freedom. With one repeat and no effect this is the test as
-    published, and where repeats have a single fold each, that published for random splits.
+    see `training_variance`. Two folds of different repeats share 1/k of their people, so that R
+    repeats are worth ``R / (1 + (R - 1) / k)`` independent ones: times k - 1, these are the
+    degrees of freedom. With one repeat and no effect this is the test as published, and where
+    repeats have a single fold each, that published for random splits.
 
     Parameters
     ----------
@@ -209,14 +209,8 @@ def summarise_permutations(
 ) -> dict[str, Any]:
     """Compare the AUC of each model with its own null: ``p = (b + 1) / (m + 1)``.
 
-    Parameters
-    ----------
-    null : DataFrame
-        AUC under shuffled labels: one row per permutation, one column per model.
-    predictions : DataFrame
-        Out-of-fold table.
-    n_repeats : int
-        Repeats of the folds that each permutation had: the AUC observed is over as many.
+    `null` has one row per permutation of the labels and one column per model; the AUC observed is
+    over the `n_repeats` first repeats of the out-of-fold table, as many as each permutation had.
 
     References
     ----------
@@ -243,19 +237,7 @@ def summarise_choice(
     """Compare the largest AUC of several models with the largest in each permutation.
 
     Whichever of the models is looked at, its AUC against this null gives a p-value that holds
-    although it was chosen among them.
-
-    Parameters
-    ----------
-    models : dict
-        ``models`` of `summarise_permutations`.
-    among : list of str
-        Which could have been chosen.
-
-    Returns
-    -------
-    dict or None
-        ``among``, ``observed``, ``p`` and ``null``; None where one of them was not permuted.
+    although it was chosen among them. None where one of them was not permuted.
 
     References
     ----------
@@ -317,14 +299,8 @@ def bootstrap_corrected_auc(
     is judged by its AUC among the others, and the mean over draws is taken. No model is fitted
     again. What is drawn and what is left vary against each other around what was observed, which
     undoes the luck of the choice on average, however alike the models are. ``suite=validity``
-    measures how far the figure is from the AUC on new people.
-
-    Parameters
-    ----------
-    predictions, among, seed
-        As for `chosen_auc`.
-    n_draws : int
-        Draws in which no pair of scans is left on one of the two sides are dropped; NaN if all are.
+    measures how far the figure is from the AUC on new people. Draws in which no pair of scans is
+    left on one of the two sides are dropped; NaN if all are.
 
     References
     ----------

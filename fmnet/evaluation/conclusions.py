@@ -100,14 +100,9 @@ class Conclusions:
 
 
 def statement(finding: Mapping[str, Any]) -> str:
-    """Write what a finding states, without the model that it is merely held against.
+    """Write what a finding of ``metrics.json`` states, without a model it is merely held against.
 
     Two that are alike say the same of a cohort, though of different models.
-
-    Parameters
-    ----------
-    finding : dict
-        ``kind``, ``about`` and ``values``, as ``metrics.json`` holds them.
     """
     values = dict(finding["values"])
     is_of_score = any(values.get(name) is not None for name in ("left_p", "partial_p"))
@@ -229,18 +224,9 @@ def audit_findings(
     figures: Mapping[str, Any],
     symptoms: Sequence[str] = (),
 ) -> list[Conclusion]:
-    """Conclude from the audit of a model what a reader has to know.
+    """Conclude from the audit of a model of these figures what a reader has to know.
 
-    Parameters
-    ----------
-    audit : dict
-        From `fmnet.evaluation.audit.audit_model`.
-    participants : Participants
-        What is known of them.
-    figures : dict
-        ``auc`` and ``auc_ci`` of the model.
-    symptoms : list of str
-        Columns that are no confounds.
+    Columns of `symptoms` are no confounds.
     """
     rows = [row for row in audit["covariates"] if row["covariate"] not in symptoms]
     balance = [row for row in audit["balance"] if row["covariate"] not in symptoms]
@@ -281,15 +267,6 @@ def motion_findings(
     Of the columns of motion that reach the model, the one with the largest AUC is named, of those
     that the score depends on, the one with the smallest p. Whether anything is left among people
     who moved alike is asked of the former.
-
-    Parameters
-    ----------
-    rows : list of dict
-        What the audit found about columns of motion.
-    floor : float
-        The lower end of the interval of the model's AUC.
-    own : dict
-        ``model`` and its ``model_auc``.
     """
     reaching = [row for row in rows if reaches(row, floor)]
     followed = [row for row in rows if is_followed(row)]
@@ -370,21 +347,13 @@ def verdict_conclusions(
     """Judge a study by its figures, claiming nothing that they don't show.
 
     The first conclusion is about the model that is exported; where that isn't the one studied,
-    another is about the latter by itself.
-
-    Parameters
-    ----------
-    facts : dict
-        ``models``, ``kinds``, ``studied`` and ``comparisons``, perhaps ``permutation``,
-        ``path_shares``, ``exported`` and others.
-    findings : list of Conclusion
-        From `study_findings`.
-    n_of_network : int
-        Red findings of the audit of the model studied that are not among those.
+    another is about the latter by itself. `findings` are those of `study_findings`; the audit of
+    the model studied has `n_of_network` red ones that are not among them.
     """
     models, studied, exported = facts["models"], facts["studied"], exported_model(facts)
     is_choice = len(facts.get("exported", {}).get("among", [])) > 1
-    found = [chance_of_choice(facts) if is_choice else chance_of(facts, studied, "planned")]
+    first = (exported, "chosen") if is_choice else (studied, "planned")
+    found = [chance_of(facts, *first)]
     for one in findings:
         if one.kind == "motion explains result":
             found.append(Conclusion("motion first", "red"))
@@ -422,56 +391,34 @@ def _linear_part(facts: Mapping[str, Any]) -> list[Conclusion]:
 
 
 def chance_of(facts: Mapping[str, Any], model: str, role: str) -> Conclusion:
-    """Conclude whether a model is above chance by its own p-value.
+    """Conclude whether a model is above chance by its p-value.
 
-    Parameters
-    ----------
-    facts : dict
-        ``models``, perhaps ``permutation``.
-    model : str
-        Which.
-    role : str
-        ``planned``: it is what the study is about; ``by itself``: so it was, but another model is
-        exported; ``as well``: it is also the one that was chosen among several.
+    Its `role` is ``chosen``: it is exported, as the best of several, and has the p-value of that
+    choice; ``planned``: it is what the study is about; ``by itself``: so it was, but another model
+    is exported; ``as well``: it is both.
     """
-    permutation = facts.get("permutation")
-    own = (permutation or {}).get("models", {}).get(model)
-    values = {"role": role} | {key: facts["models"][model][key] for key in ("auc", "auc_ci")}
-    if permutation is None or own is None:
-        return Conclusion(
-            "chance not tested", about=model, values=values | {"is_permuted": bool(permutation)}
-        )
-    return _judged(permutation, model, own["p"], values)
-
-
-def chance_of_choice(facts: Mapping[str, Any]) -> Conclusion:
-    """Conclude whether the exported model is above chance, chosen as it was."""
-    exported, permutation = facts["exported"], facts.get("permutation")
-    model = exported["model"]
-    values = {"role": "chosen", "n_models": len(exported["among"])}
-    values |= {key: facts["models"][model][key] for key in ("auc", "auc_ci")}
-    values |= {
-        key: exported[key] for key in ("auc_corrected", "auc_corrected_ci") if key in exported
-    }
-    if permutation is None:
-        return Conclusion("chance not tested", about=model, values=values | {"is_permuted": False})
-    if "p" not in exported:
-        values["not_permuted"] = exported.get("not_permuted", [])
-        return Conclusion("chance not known", about=model, values=values)
-    return _judged(permutation, model, exported["p"], values)
-
-
-def _judged(
-    permutation: Mapping[str, Any], model: str, p: float, values: Mapping[str, Any]
-) -> Conclusion:
-    observed = permutation["models"][model]["observed"]
-    kind: Kind = "above chance" if p < ALPHA and observed > CHANCE else "not above chance"
+    permutation, exported = facts.get("permutation"), facts.get("exported", {})
+    figures = facts["models"][model]
+    values = {"role": role, "auc": figures["auc"], "auc_ci": figures["auc_ci"]}
+    values["is_permuted"] = permutation is not None
+    tested = (permutation or {}).get("models", {}).get(model, {})
+    p = tested.get("p")
+    if role == "chosen":
+        corrected = ("auc_corrected", "auc_corrected_ci")
+        values |= {key: exported[key] for key in corrected if key in exported}
+        values["n_models"] = len(exported["among"])
+        p = exported.get("p")
+        if permutation is not None and p is None:
+            values["not_permuted"] = exported.get("not_permuted", [])
+            return Conclusion("chance not known", about=model, values=values)
+    if permutation is None or p is None:
+        return Conclusion("chance not tested", about=model, values=values)
+    values |= {"p": p, "observed": tested["observed"]}
+    values |= {key: permutation[key] for key in ("n", "n_repeats")}
+    kind: Kind = "above chance" if p < ALPHA and tested["observed"] > CHANCE else "not above chance"
     if not can_tell(permutation["n"]):
         kind = "too few permutations"
-    tested = {"observed": observed, "p": p, "n": permutation["n"]}
-    return Conclusion(
-        kind, about=model, values={**values, **tested, "n_repeats": permutation["n_repeats"]}
-    )
+    return Conclusion(kind, about=model, values=values)
 
 
 def rival_conclusion(facts: Mapping[str, Any], model: str, rival: str) -> Conclusion:

@@ -73,14 +73,10 @@ class PairCounts:
 
         Two pairs vary together if they share a subject, as a positive or a negative: the variance
         is that of the sums over each subject's pairs, less what was counted twice. What other
-        training people add is `training_variance`. Unless a subject has scans of both classes,
-        `expected_logit_se` is weighed in, and what is expected at chance is the least: on this
-        scale no other AUC varies less.
-
-        Parameters
-        ----------
-        n_repeats : int or None
-            Of cross-validation; None where nobody who is tested has trained the model of another.
+        training people add is `training_variance`, nothing where `n_repeats` of cross-validation
+        is None, as nobody who is tested has trained the model of another. Unless a subject has
+        scans of both classes, `expected_logit_se` is weighed in, and what is expected at chance is
+        the least: on this scale no other AUC varies less.
 
         References
         ----------
@@ -146,13 +142,9 @@ def draw_weights(n_units: int, n_draws: int, seed: int) -> Floats:
 
 
 def rates(called: Floats, label: Floats, weights: Floats) -> dict[str, Floats]:
-    """Compute what follows from calls, (R,), for each of D rows of weights, (D, R).
+    """Compute what follows from calls, (R,), for each of D rows of weights, (D, R): (D,) each.
 
-    Returns
-    -------
-    dict of ndarray, shape (D,)
-        ``sensitivity``, ``specificity``, ``balanced_accuracy`` and ``mcc`` (Matthews correlation);
-        NaN where a class has no weight. A model that calls everybody alike has an MCC of 0.
+    NaN where a class has no weight. A model that calls everybody alike has an MCC of 0.
     """
     true_positive, false_negative = weights @ (called * label), weights @ ((1 - called) * label)
     false_positive = weights @ (called * (1 - label))
@@ -177,23 +169,18 @@ def rates(called: Floats, label: Floats, weights: Floats) -> dict[str, Floats]:
 
 
 def probability_errors(probability: Floats, label: Floats, weights: Floats) -> dict[str, Floats]:
-    """Compute how far probabilities, (R,), are off, for each of D rows of weights, (D, R).
+    """Compute how far probabilities, (R,), are off, for each of D rows of weights: (D,) each.
 
     Both groups count alike, whatever their sizes, as probabilities are stated for groups equally
-    common: whoever gives 0.5 to everybody has a Brier score of 0.25 and a calibration error of 0.
-
-    Returns
-    -------
-    dict of ndarray, shape (D,)
-        ``brier``, ``log_loss`` and ``ece``, the expected calibration error over ten bins; NaN where
-        a class has no weight.
+    common: whoever gives 0.5 to everybody has a Brier score of 0.25 and an expected calibration
+    error (``ece``, over ten bins) of 0. NaN where a class has no weight.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares = [
+        one, other = (
             part / part.sum(axis=1, keepdims=True)
             for part in (weights * label, weights * (1 - label))
-        ]
-    alike = (shares[0] + shares[1]) / 2  # (D, R), rows sum to 1
+        )
+    alike = (one + other) / 2  # (D, R), rows sum to 1
     kept = np.clip(probability, CLIP, 1 - CLIP)
     loss = -(label * np.log(kept) + (1 - label) * np.log(1 - kept))
     bins = np.minimum((probability * N_BINS).astype(int), N_BINS - 1)
@@ -353,18 +340,10 @@ def auc_variance(auc: float, n_positive: int, n_negative: int) -> float:
 def expected_logit_se(auc: float, n_positive: int, n_negative: int, n_repeats: int | None) -> float:
     """Compute the standard error of the logit of an AUC that so many people lead to expect.
 
-    That of Hanley and McNeil, with what training adds. Test people alone vary by 1.05 of their
+    That of Hanley and McNeil, with what training adds in cross-validation (`n_repeats` is None for
+    a model tested on people it was not trained among). Test people alone vary by 1.05 of their
     variance with one repeat, where each is held against a fifth of the others, and by 0.8 with
     many, over which the models' own luck is averaged (simulated as in `training_variance`).
-
-    Parameters
-    ----------
-    auc : float
-        Between 0 and 1.
-    n_positive, n_negative : int
-        People.
-    n_repeats : int or None
-        Of cross-validation; None for a model tested on people it was not trained among.
     """
     variance = auc_variance(auc, n_positive, n_negative)
     if n_repeats is not None:
@@ -414,8 +393,8 @@ def auc_interval(
     return widen(interval, wilson(auc, fewest)) if auc in {0.0, 1.0} else interval
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Compute the 95 % interval of a share of `n` people; the share may lie between two counts.
+def wilson(fraction: float, n: int) -> tuple[float, float]:
+    """Compute the 95 % interval of a fraction of `n` people, which may lie between two counts.
 
     References
     ----------
@@ -423,7 +402,7 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     J. Am. Stat. Assoc., 22.
     """
     bounds = [
-        binomtest(int(round_(share * n)), n).proportion_ci(method="wilson")
+        binomtest(int(round_(fraction * n)), n).proportion_ci(method="wilson")
         for round_ in (np.floor, np.ceil)
     ]
     return float(bounds[0].low), float(bounds[1].high)
@@ -452,14 +431,8 @@ def widen_figures(
     to 70 people, widened by somewhat less than this in .93 to .99. Those of sensitivity and
     specificity hold it in .92 to .97 as they are: what training does to one it undoes to the other.
 
-    Parameters
-    ----------
-    found : dict
-        Figures of a model with their ``_ci``.
-    n_positive, n_negative : int
-        People (or families) of each class.
-    is_crossvalidated : bool
-        Whether people who are tested have trained the models of others.
+    `found` holds the figures of a model with their ``_ci``; people (or families) of each class are
+    counted; `is_crossvalidated` where people who are tested have trained the models of others.
     """
     changed = dict(found)
     accuracy = found["balanced_accuracy"]

@@ -104,13 +104,8 @@ def inflation(n_positive: int, n_negative: int, n_repeats: int) -> float:
 def smallest_auc(n_positive: int, n_negative: int, wider: float = 1.0) -> float | None:
     """Smallest true AUC that differs from 0.5 at one-sided 5 % with 80 % power; None if none.
 
-    Parameters
-    ----------
-    n_positive, n_negative : int
-        People.
-    wider : float
-        See `inflation`. It fades away towards an AUC of 1 as training does in the intervals, see
-        `fmnet.evaluation.metrics.training_variance`.
+    How much `wider` it varies (see `inflation`) fades away towards an AUC of 1 as training does in
+    the intervals, see `fmnet.evaluation.metrics.training_variance`.
     """
 
     def sd(auc: float) -> float:
@@ -126,14 +121,8 @@ def smallest_auc(n_positive: int, n_negative: int, wider: float = 1.0) -> float 
 def smallest_difference(se: float, df: float, n_comparisons: int) -> float:
     """Smallest difference of AUCs that the corrected t-test sees with 80 % power, two-sided 5 %.
 
-    Parameters
-    ----------
-    se : float
-        Standard error of the difference.
-    df : float
-        Degrees of freedom.
-    n_comparisons : int
-        Comparisons that the level is divided by.
+    `se` and `df` are its standard error and degrees of freedom; the level is divided by
+    `n_comparisons`.
     """
     level = ALPHA / max(n_comparisons, 1)
     return float((student.ppf(1 - level / 2, df) + student.ppf(POWER, df)) * se)
@@ -154,20 +143,9 @@ def interval_width(auc: float, n_positive: int, n_negative: int, n_repeats: int)
 def seed_variance(predictions: pd.DataFrame, again: pd.DataFrame, model: str) -> dict[str, Any]:
     """Tell how much a model's AUC varies with the folds, and how much with the seed.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        Out-of-fold table.
-    again : DataFrame
-        The folds of the first repeat once more under other seeds, column ``seed``; may be empty.
-    model : str
-        Whose AUC.
-
-    Returns
-    -------
-    dict
-        ``splits_sd``: SD of the AUC over the ``n_splits`` repeats, each with folds and a seed of
-        its own; ``seeds_sd``: SD over ``n_seeds`` seeds in the same folds; None for one.
+    ``splits_sd`` is the SD over the ``n_splits`` repeats of the out-of-fold table, each with folds
+    and a seed of its own; ``seeds_sd`` that over ``n_seeds`` seeds in the folds of the first
+    repeat, of which `again` (perhaps empty) holds those in its column ``seed``; None for one.
     """
     own = predictions[predictions["model"] == model]
     by_repeat = [count_pairs(rows).plain_auc() for _, rows in own.groupby("repeat")]

@@ -27,6 +27,7 @@ from fmnet.types import Count
 CHANNELS = ("in_channels", "n_input_channels", "num_channels")
 SIZES = ("img_size", "image_size", "input_image_size")
 OUTPUTS = ("out_channels", "num_classes", "classes")
+FILLED = ("spatial_dims", "in_shape", "out_shape", *CHANNELS, *SIZES, *OUTPUTS)
 #: What makes a classifier of raw scores, where a constructor has a choice; may be set otherwise.
 CHOSEN = {
     "feed_forward": True,
@@ -183,10 +184,10 @@ def _find(name: str) -> tuple[Callable[..., nn.Module], Mapping[str, inspect.Par
         if issubclass(base, nn.Module) and base is not nn.Module:
             inherited = inspect.signature(base).parameters.items()
             parameters |= {
-                # what it needs is passed by the function or class itself
-                key: one.replace(default=None) if key not in (*CHANNELS, *OUTPUTS) else one
+                # what else it needs is passed on by the function or class itself
+                key: one
                 for key, one in inherited
-                if key not in parameters
+                if key not in parameters and (one.default is not one.empty or key in FILLED)
             }
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return make, {key: one for key, one in parameters.items() if one.kind in kinds}

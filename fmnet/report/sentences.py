@@ -7,7 +7,7 @@ from fmnet.data.listing import Listing
 from fmnet.evaluation.conclusions import Conclusion, Conclusions, Kind
 from fmnet.evaluation.power import LARGEST
 from fmnet.inference.model_card import linear_sentence
-from fmnet.inference.series_preparation import SERIES
+from fmnet.inference.preparation import SERIES
 from fmnet.inference.study_results import figure, say_p
 
 Titles = Mapping[str, str]
@@ -311,7 +311,7 @@ def _chance(one: Conclusion, titles: Titles) -> str:
             )
     elif values["role"] == "planned":
         head = f"{capital(name)}: {reached}"
-    elif one.kind == "chance not tested" and not values["is_permuted"]:
+    elif not values["is_permuted"]:
         # the exported model's sentence says then that nothing was tested
         return f"{capital(name)} by itself: {reached}."
     else:

@@ -426,7 +426,7 @@ def _expand(columns: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.
 def _dvars(
     values: FloatArray, n_non_steady: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """DVARS, and relative to what each voxel's spread and autocorrelation lead one to expect."""
+    """Work out DVARS, and standardised by what each voxel's SD and autocorrelation predict."""
     steps = np.diff(values, axis=0)
     dvars = np.sqrt((steps**2).mean(axis=1, dtype=float))
     steady = values[n_non_steady:]

@@ -193,9 +193,7 @@ def test_other_callables_are_refused(transform):
 
 def test_what_changes_the_shape_is_refused_before_and_while_it_trains():
     augmentation = build_augmentation(transforms=[RandSpatialCrop((5, 5, 5), random_size=False)])
-    with pytest.raises(
-        ConfigError, match=r"shape \(2, 5, 5, 5\) from one of shape \(2, 7, 8"
-    ):
+    with pytest.raises(ConfigError, match=r"shape \(2, 5, 5, 5\) from one of shape \(2, 7, 8"):
         check_augmentation(augmentation, (2, 7, 8, 9))
     with pytest.raises(TrainingError, match="transforms that keep the shape"):
         augmentation(torch.rand(1, 2, 2, 7, 8, 9), [RandomSource(0)])
