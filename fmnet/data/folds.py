@@ -192,7 +192,11 @@ def _strata(cohort: Cohort) -> pd.DataFrame:
             "site": cohort.covariate("site"),
         }
     )
-    return frame.groupby("unit", sort=True).agg(lambda values: "+".join(sorted(set(values))))
+
+    def join_distinct(values: pd.Series) -> str:
+        return "+".join(sorted(set(values)))
+
+    return frame.groupby("unit", sort=True).agg(join_distinct)
 
 
 def _split(strata: pd.DataFrame, n_splits: int, seed: int | list[int]) -> list[pd.Index]:
