@@ -42,6 +42,13 @@ MAX_VOXELS, MAX_VOLUME_BYTES = 1 << 24, 1 << 27
 MAX_RUN_BYTES, MAX_RATIO = 32 << 30, 1040
 #: Volumes that are unpacked ahead of the one in use; all that is held of a file at a time.
 N_AHEAD = 3
+Result = TypeVar("Result")
+#: How far voxels of a run and of its mask may lie apart, in mm.
+SAME_GRID_MM = 1e-2
+#: How much the repetition times of the user and of the header may differ, as a fraction.
+SAME_T_R = 0.01
+#: What stands in headers, as fMRIPrep 23.2 wrote them, where nobody stated it.
+UNTOLD_T_R = 1.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -256,15 +256,17 @@ def _store_all(
     bar = tqdm(outcomes, desc="reading scans", total=len(listing.scans), unit="scan", leave=False)
     for scan, outcome in zip(listing.scans, bar, strict=True):
         if isinstance(outcome, VolumeError):
-            faults += [_name_scan(fault, scan) for fault in outcome.faults]
+            faults += [
+                replace(
+                    fault,
+                    where=f"{scan.scan_id} ({fault.where})",
+                    participant_id=scan.participant_id,
+                )
+                for fault in outcome.faults
+            ]
         else:
             stored[scan.scan_id] = outcome
     return stored, faults
-
-
-def _name_scan(fault: Fault, scan: Scan) -> Fault:
-    where = f"{scan.scan_id} ({fault.where})"
-    return Fault(where, fault.found, fault.accepted, fault.action, scan.participant_id)
 
 
 def _class_faults(scans: list[Scan], listing: Listing) -> list[Fault]:
