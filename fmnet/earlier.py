@@ -22,9 +22,14 @@ MOVED = {
     "fmnet.networks.linear_layer": "fmnet.networks.backbones",
     "fmnet.networks.linear_map": "fmnet.networks.backbones",
     "fmnet.study.baselines": "fmnet.baselines",
+    "fmnet.study.baselines.constant": "fmnet.baselines.base",
+    "fmnet.study.baselines.covariates": "fmnet.baselines.shortcuts",
+    "fmnet.study.baselines.features": "fmnet.baselines.shortcuts",
+    "fmnet.study.baselines.decoder": "fmnet.baselines.estimator",
     "fmnet.study.permutation": "fmnet.crossval.permutation",
-    "fmnet.study.sensitivity": "fmnet.crossval",
-    "fmnet.study.lockbox": "fmnet.crossval.lockbox",
+    "fmnet.study.sensitivity.reruns": "fmnet.crossval.reruns",
+    "fmnet.study.sensitivity.learning_curve": "fmnet.crossval.reruns",
+    "fmnet.study.lockbox": "fmnet.lockbox",
     "fmnet.study.audit": "fmnet.evaluation",
     "fmnet.study.parts": "fmnet.runs.checkpoints",
     "fmnet.training.trainer.build_trainer": "pytorch_lightning.Trainer",
@@ -55,7 +60,7 @@ RENAMED: dict[str, str] = {
 REPLACED: dict[str, str] = {}
 
 #: Key, and the value with which it changes nothing about a run of before there was such a key.
-ADDED: dict[str, Any] = {}
+ADDED: dict[str, Any] = {"augmentation.transforms": [], "augmentation.mirror": False}
 
 #: What turns the settings of a run of before into those of now, in this order, after `RENAMED`.
 CONVERSIONS: list[Callable[[dict[str, Any]], dict[str, Any]]] = []
@@ -75,6 +80,14 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(paths, list | tuple):
         return dict(settings)
     return {**settings, "paths": [PATHS.get(str(name), name) for name in paths]}
+
+
+def _current_network(settings: dict[str, Any]) -> dict[str, Any]:
+    network = settings.get("network")
+    return settings | ({"network": current_settings(network)} if isinstance(network, dict) else {})
+
+
+CONVERSIONS.append(_current_network)
 
 
 def current_paths(by_path: Mapping[str, Value]) -> dict[str, Value]:

@@ -14,25 +14,17 @@ from pytorch_lightning.callbacks import Callback
 from torch.nn import Module
 
 from fmnet.baselines.base import Baseline
-from fmnet.baselines.titles import kind_of
-from fmnet.crossval.ddp_checks import check_one_process
-from fmnet.crossval.exchangeability import PERMUTATION, permute_labels
-from fmnet.crossval.final import complete_finals, export_choice, judge_choice, titles_of
+from fmnet.crossval.final import complete_finals, export_choice, judge_choice
 from fmnet.crossval.fold_loop import (
     NETWORK,
     Pipeline,
     crossvalidate,
     crossvalidate_seeds,
-    lacking_baselines,
-    usable_baselines,
 )
 from fmnet.crossval.leaks import check_leaks
-from fmnet.crossval.learning_curve import LearningCurvePlan
-from fmnet.crossval.lockbox import LockBox, set_aside
-from fmnet.crossval.permutation import PermutationPlan
-from fmnet.crossval.reruns import SensitivityPlan
-from fmnet.crossval.sensitivity_analyses import probe
-from fmnet.crossval.shards import PARTS, done_before, parts_of, work_on_shard
+from fmnet.crossval.permutation import PERMUTATION, PermutationPlan, permute_labels
+from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan, probe
+from fmnet.crossval.shards import PARTS, check_one_process, done_before, parts_of, work_on_shard
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold
 from fmnet.data.listing import Listing
@@ -46,6 +38,7 @@ from fmnet.evaluation.metrics import add_units
 from fmnet.inference.bundle_files import SUMS
 from fmnet.inference.calibration import read_calibration
 from fmnet.inference.preparation import PreparationSettings
+from fmnet.lockbox import LockBox, set_aside
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.networks.rebuild import check_network
 from fmnet.report.methods import describe_runs
@@ -74,7 +67,7 @@ from fmnet.training.module import OptimizerBuilder, SchedulerBuilder
 from fmnet.training.processes import agreed, end_with_starter, is_first, joined
 from fmnet.training.scan_set import ScanSet, read_scans
 from fmnet.training.trainer import TrainerBuilder, asked, check_training
-from fmnet.types import Count, ModelKind, Seed, Several
+from fmnet.types import Count, Seed, Several
 
 
 def run_study(
@@ -211,7 +204,8 @@ def run_study(
     splits = folds(opened)
     parts = parts_of(folder, config_yaml, opened, splits)
     if leads and not is_resumed:
-        check_leaks(usable_baselines(pipeline, data), data, splits[0], seed)
+        alone = trainable if built.world_size == 1 else None
+        check_leaks(pipeline.usable(data), data, splits[0], seed, alone)
     with ExitStack() as stack:
         stack.enter_context(joined(built))
         agreed(lambda: stack.enter_context(holding(folder, is_shared=not shard.is_whole)))
@@ -236,9 +230,8 @@ def run_study(
                     record = manifest(seed, opened.hashes, started)
                     write_record(results, draft, record, config_yaml)
         named = add_units(results.predictions, opened.unit_of)
-        metrics = figures(results, named, seed)
+        metrics = figures(pipeline, results, named)
         models = metrics["models"]
-        metrics["titles"] = titles_of([*models, *results.lacking], network, results.n_epochs)
         complete_finals(pipeline, results, models, control(settings), folder)
         if not is_first():
             return []
@@ -267,16 +260,15 @@ def run_crossvalidation(
     """Score everybody out of fold, by the network and by each baseline; predictions as written."""
     predictions, epochs = crossvalidate(pipeline, data, folds, "folds", parts)
     again = crossvalidate_seeds(pipeline, data, folds, n_seeds, parts)
-    lacking = lacking_baselines(pipeline, data)
-    return Results(data, folds, as_written(predictions), epochs, lacking, again)
+    return Results(data, folds, as_written(predictions), epochs, pipeline.lacking(data), again)
 
 
-def figures(results: Results, predictions: pd.DataFrame, seed: int) -> dict[str, Any]:
+def figures(pipeline: Pipeline, results: Results, predictions: pd.DataFrame) -> dict[str, Any]:
     """Compute what is said about the models from the out-of-fold table."""
-    of_network: ModelKind = "gradient" if any(results.n_epochs) else "closed form"
-    models = map(str, predictions["model"].unique())
-    kinds = {name: of_network if name == NETWORK else kind_of(name) for name in models}
-    return evaluate(predictions, NETWORK, kinds, results.again, seed) | {
+    kinds, titles = pipeline.describe(results.n_epochs)
+    scored = {name: kinds.get(name, "other") for name in map(str, predictions["model"].unique())}
+    return evaluate(predictions, NETWORK, scored, results.again, pipeline.seed) | {
+        "titles": titles,
         "n_epochs": results.n_epochs,
         "lacking": results.lacking,
     }

@@ -24,9 +24,12 @@ from fmnet.inference.bold import describe_run
 from fmnet.inference.bold_contract import BoldContract, write_contract
 from fmnet.inference.bundle import read_bundle, write_plain
 from fmnet.inference.calibration import Calibration
-from fmnet.inference.preparation import PreparationSettings, fit_preparation, write_preparation
+from fmnet.inference.preparation import (
+    PreparationSettings,
+    SeriesPreparation,
+    fit_preparation,
+)
 from fmnet.inference.quality import fit_reference, temporal_sd
-from fmnet.inference.series_preparation import SeriesPreparation, write_series_preparation
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.rebuild import describe_builder, write_network
 
@@ -134,7 +137,7 @@ def series_export(bold_tree, bold_grid, tmp_path_factory):
     store = ArrayStore(folder.parent / "store", CleanedBold(bold_grid, CLEANING))
     cleaned = [store.add(describe_run(image, SPACE)) for image in images]
     preparation = SeriesPreparation(bold_grid, ("bold",), 0.5, WINDOW)
-    write_series_preparation(preparation, folder / "model")
+    preparation.write(folder / "model")
     sd = np.stack([temporal_sd(one.values()) for one in cleaned])
     reference = fit_reference(sd, ("bold",), [one.facts.mean_fd_mm for one in cleaned])
     build = partial(build_sd_network, window_volumes=WINDOW)
@@ -156,7 +159,7 @@ def maps_export(bold_tree, bold_grid, tmp_path_factory):
     values = np.stack([compute_maps([source], parse_maps(MAPS)) for source in sources])
     settings = PreparationSettings(voxel_size_mm=12, fwhm_mm=0.0)
     preparation = fit_preparation(values, bold_grid, MAPS, settings)
-    write_preparation(preparation, folder / "model")
+    preparation.write(folder / "model")
     motion = [source.nuisance.mean_fd_mm for source in sources]
     reference = fit_reference(values, MAPS, motion)
     build = partial(build_small_cnn, channels=[3])

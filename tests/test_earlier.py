@@ -7,6 +7,7 @@ from fmnet import earlier
 from fmnet.earlier import (
     current_config,
     current_name,
+    current_paths,
     current_targets,
     instead_of,
 )
@@ -103,7 +104,7 @@ def test_names_of_now_and_of_others_stay():
 
 
 def test_targets_are_renamed_wherever_they_stand():
-    old, now = "fmnet.study.baselines.constant.Dummy", "fmnet.baselines.constant.Dummy"
+    old, now = "fmnet.study.baselines.constant.Dummy", "fmnet.baselines.base.Dummy"
     node = {"a": [{"_target_": old, "name": old}], "_target_": 3}
     assert current_targets(node) == {"a": [{"_target_": now, "name": old}], "_target_": 3}
 
@@ -158,3 +159,17 @@ def test_limit_of_displacement_is_said_by_its_name_of_now_and_read_from_runs_of_
     before["cohort"]["cleaning"]["scrub_mm"] = 0.5
     now = current_config(before)["cohort"]["cleaning"]
     assert now == {"_target_": "fmnet.bold.confounds.CleaningSettings", "fd_threshold": 0.5}
+
+
+def test_configuration_of_before_paths_were_renamed_and_transforms_were_there_is_read():
+    network = {
+        "_target_": "fmnet.networks.signature.build_scale_space",
+        "paths": ["places", "pairs"],
+    }
+    found = current_config({"network": network, "augmentation": {"probability": 0.5}})
+    assert found["network"]["paths"] == ["focal", "voxel_pairs"]
+    assert found["augmentation"] == {"probability": 0.5, "transforms": [], "mirror": False}
+    assert current_paths({"places": 0.75, "channels": 0.25}) == {
+        "focal": 0.75,
+        "contrast_products": 0.25,
+    }

@@ -5,14 +5,13 @@ import pandas as pd
 import pytest
 from run_fixtures import study_settings
 
-from fmnet.baselines.constant import Dummy
+from fmnet.baselines.base import Dummy
 from fmnet.baselines.linear import LinearSvm
-from fmnet.crossval.lockbox import LockBox
 from fmnet.errors import RunError
 from fmnet.export.export import export_run
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.predict import NewScan, predict_scan
-from fmnet.lockbox_evaluation import evaluate_lockbox
+from fmnet.lockbox import LockBox, evaluate_lockbox
 from fmnet.study import run_study
 
 BASELINES = {"dummy": Dummy(), "linear_svm": LinearSvm(fwhm_mm=(12.0,), c=(0.1,))}

@@ -43,8 +43,8 @@ from fmnet.inference.bold_contract import BoldContract, write_contract
 from fmnet.inference.bundle import FORMAT_VERSION, INTENDED_USE, write_plain
 from fmnet.inference.bundle_files import write_sums
 from fmnet.inference.calibration import Calibration
+from fmnet.inference.preparation import SeriesPreparation
 from fmnet.inference.quality import fit_reference, temporal_sd
-from fmnet.inference.series_preparation import SeriesPreparation, write_series_preparation
 
 SPACE, T_R, N_VOLUMES, VOXEL_MM = "MNI152NLin2009cAsym", 2.0, 70, 12
 SEC, MSEC, USEC = 8, 16, 24
@@ -187,7 +187,7 @@ def write_bold_bundle(folder: Path, grid: Grid, series: list[NDArray[np.float32]
     """Write a bundle whose network weighs the variance in time of each voxel."""
     folder.mkdir(parents=True)
     preparation = SeriesPreparation(grid, ("bold",), 0.5, 0)
-    write_series_preparation(preparation, folder)
+    preparation.write(folder)
     write_contract(BoldContract(CLEANING, (), T_R), folder)
     write_plain(Calibration(1.0, 0.0), folder / "calibration.json")
     sd = np.stack([temporal_sd(values) for values in series])

@@ -44,10 +44,8 @@ from benchmarks.validity.sentences import (
     shape,
 )
 from fmnet.baselines.base import Baseline
-from fmnet.baselines.linear import VoxelModel
-from fmnet.crossval.exchangeability import permute_labels
 from fmnet.crossval.fold_loop import NETWORK, Pipeline, crossvalidate
-from fmnet.crossval.permutation import run_permutations_together
+from fmnet.crossval.permutation import permute_labels, run_permutations_together
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.files import write_atomically
@@ -347,7 +345,7 @@ class NullNetwork:
         return lines
 
     def _exportable(self) -> dict[str, Baseline]:
-        return {name: one for name, one in self.baselines.items() if isinstance(one, VoxelModel)}
+        return {name: one for name, one in self.baselines.items() if one.is_exportable}
 
     def _settings(self) -> dict[str, Any]:
         found = describe(self)

@@ -19,8 +19,9 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from benchmarks.validity.people import build_cohort
+from fmnet.baselines.base import Dummy
 from fmnet.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
-from fmnet.baselines.titles import kind_of, title_of
+from fmnet.baselines.shortcuts import Columns, Coverage, FileGrid, Roughness, Scale
 from fmnet.crossval.final import export_choice, judge_choice
 from fmnet.crossval.fold_loop import NETWORK, Pipeline
 from fmnet.data.cohort import Cohort
@@ -32,6 +33,7 @@ from fmnet.evaluation.evaluate import evaluate
 from fmnet.evaluation.metrics import add_units
 from fmnet.inference.study_results import CHANCE
 from fmnet.report.sentences import put_into_words
+from fmnet.types import ModelKind
 
 #: What sentences follow from, below the package.
 SOURCES = (
@@ -45,6 +47,17 @@ LINEAR = {
     "linear_svm": LinearSvm(),
     "logistic_ridge": LogisticRidge(),
     "shrinkage_lda": ShrinkageLda(),
+}
+#: The models that null studies have besides.
+OTHERS = {
+    "dummy": Dummy(),
+    "covariates": Columns(),
+    "motion": Columns(),
+    "questionnaires": Columns(symptoms=True),
+    "file_grid": FileGrid(),
+    "coverage": Coverage(),
+    "scale": Scale(),
+    "roughness": Roughness(),
 }
 #: Sentences by what they claim, as patterns of verdict and findings.
 CLAIMS = {
@@ -148,11 +161,12 @@ def conclude(
         labels = label_of.reindex(study.participants["participant_id"]).to_numpy(np.int64)
         cohort = build_cohort(labels, study.participants)
     named = add_units(predictions, cohort.unit_of)
-    names = map(str, predictions["model"].unique())
-    kinds = {name: "closed form" if name == NETWORK else kind_of(name) for name in names}
-    metrics = evaluate(named, NETWORK, kinds, seed=seed)
+    described: dict[str, tuple[ModelKind, str]] = {NETWORK: ("closed form", "network")}
+    described |= {name: one.describe(name) for name, one in (LINEAR | OTHERS).items()}
+    names = list(map(str, predictions["model"].unique()))
+    metrics = evaluate(named, NETWORK, {name: described[name][0] for name in names}, seed=seed)
     models = metrics["models"]
-    metrics["titles"] = {name: title_of(name) for name in models} | {NETWORK: "network"}
+    metrics["titles"] = {name: described[name][1] for name in names}
     linear = {name: one for name, one in LINEAR.items() if name in models}
     # what can be exported is asked of the baselines, and nothing else of these two
     pipeline: Any = Pipeline(None, linear, lambda _: [], seed)  # type: ignore[arg-type]

@@ -26,15 +26,7 @@ from fmnet.inference.bundle import FORMAT_VERSION, INTENDED_USE, Bundle, read_bu
 from fmnet.inference.bundle_files import write_sums
 from fmnet.inference.model_card import model_card
 from fmnet.inference.predict import NewScan, read_values
-from fmnet.inference.preparation import Preparation
-from fmnet.inference.series_preparation import (
-    MAPS,
-    SERIES,
-    AnyPreparation,
-    SeriesPreparation,
-    network_inputs,
-    read_any_preparation,
-)
+from fmnet.inference.preparation import Preparation, read_preparation
 from fmnet.inference.study_results import Evidence, count_red, warnings_of
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network, write_network_files, write_series_files
@@ -143,8 +135,8 @@ def export_run(
     if not allow_uninformative:
         check_informative(choice)
     network, _ = read_network(choice.folder, (*TRUSTED, *(trusted_packages or ())))
-    preparation = read_any_preparation(choice.folder)
-    is_series = isinstance(preparation, SeriesPreparation)
+    preparation = read_preparation(choice.folder)
+    is_series = preparation.reads_series
     contract = read_contract(choice.folder)
     if contract is None:
         if is_series:
@@ -207,7 +199,7 @@ def _unwritable(target: Path, error: OSError) -> ExportError:
 
 
 def describe_input(
-    preparation: AnyPreparation,
+    preparation: Preparation,
     network: ScoreNetwork,
     record: dict[str, Any],
     contract: BoldContract | None,
@@ -228,7 +220,7 @@ def describe_input(
     """
     grid = preparation.grid
     described = {
-        "kind": MAPS if isinstance(preparation, Preparation) else SERIES,
+        "kind": preparation.kind,
         "bold": None if contract is None else asdict(contract),
         "t_r": None if contract is None else contract.t_r,
         "task": task,
@@ -240,11 +232,8 @@ def describe_input(
         "voxel_size_mm": grid.voxel_size_mm,
         "affine": grid.affine.tolist(),
         "smooths_itself": any(isinstance(part, ScaleSpace) for part in network.modules()),
-        "min_coverage": preparation.min_coverage,
     }
-    if isinstance(preparation, Preparation):
-        return described | {"fwhm_mm": preparation.fwhm_mm}
-    return described | {"window_volumes": preparation.window_volumes}
+    return described | preparation.settings()
 
 
 def write_metadata(
@@ -281,7 +270,7 @@ def write_metadata(
 
 def check_agreement(
     network: ScoreNetwork,
-    preparation: AnyPreparation,
+    preparation: Preparation,
     bundle: Bundle,
     scans: Sequence[NewScan | NewBoldScan],
     tolerance: float,
@@ -303,7 +292,7 @@ def check_agreement(
                 values = read_scan(bundle, scan).values
         except FmnetError as error:
             raise ExportError(error.faults) from error
-        inputs = network_inputs(preparation, values)
+        inputs = preparation.inputs(values)
         eager = _score(network, inputs)
         size = max(size, abs(eager))
         exported.append(abs(eager - _score(program, inputs)))

@@ -42,7 +42,6 @@ from fmnet.inference.predict import (
     scored,
 )
 from fmnet.inference.quality import motion_fault, scale_faults, temporal_sd
-from fmnet.inference.series_preparation import SeriesPreparation
 
 Result = TypeVar("Result")
 ADVICE = Advice(raw="state it with --t-r")
@@ -222,8 +221,7 @@ def read_scan(bundle: Bundle, scan: NewBoldScan) -> ReadScan:
         recipe = CleanedBold(bundle.preparation.grid, contract.cleaning, 0.0)
         read = _read_maps if contract.maps else _read_series
         result = read(recipe, Path(folder), scan, contract)
-    if isinstance(bundle.preparation, SeriesPreparation):
-        _check_length(len(result.values), bundle.preparation.window_volumes, scan.name)
+    bundle.preparation.check_length(len(result.values), scan.name)
     return result
 
 
@@ -255,13 +253,6 @@ def _store_runs(store: ArrayStore[PreprocessedRun, Result], scan: NewBoldScan) -
     return [one for one in outcomes if not isinstance(one, VolumeError)]
 
 
-def _check_length(n_volumes: int, window_volumes: int, name: str) -> None:
-    if n_volumes < window_volumes:
-        found = f"{n_volumes} volumes after cleaning"
-        accepted = f"at least {window_volumes}, which the network reads at a time"
-        raise VolumeError(Fault(name, found, accepted, "give a longer run, or all of a session's"))
-
-
 def _run_doubts(bundle: Bundle, scan: NewBoldScan, read: ReadScan) -> list[Fault]:
     """Say which runs cover too little or were moved too much in."""
     least = bundle.preparation.min_coverage
@@ -277,7 +268,7 @@ def _run_doubts(bundle: Bundle, scan: NewBoldScan, read: ReadScan) -> list[Fault
 
 def _value_doubts(bundle: Bundle, scan: NewBoldScan, values: FloatArray) -> list[Fault]:
     """Say what is missing in too many places, or larger or smaller than in training."""
-    if isinstance(bundle.preparation, SeriesPreparation):
+    if bundle.preparation.reads_series:
         values = temporal_sd(values)
     least = bundle.preparation.min_coverage
     sparse = [coverage_fault(channel, scan.name, least, WHOLE_RUN) for channel in values]

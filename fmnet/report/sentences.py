@@ -7,7 +7,7 @@ from fmnet.data.listing import Listing
 from fmnet.evaluation.conclusions import Conclusion, Conclusions, Kind
 from fmnet.evaluation.power import LARGEST
 from fmnet.inference.model_card import linear_sentence
-from fmnet.inference.series_preparation import SERIES
+from fmnet.inference.preparation import SERIES
 from fmnet.inference.study_results import figure, say_p
 
 Titles = Mapping[str, str]

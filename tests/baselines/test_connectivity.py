@@ -1,6 +1,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
+from cohort_fixtures import with_labels
 from nilearn.connectome import ConnectivityMeasure
 from sklearn.metrics import roc_auc_score
 
@@ -89,7 +90,7 @@ def test_test_scans_change_nothing_that_is_learned(build_bold, fold, searches, k
         return spoil_test(row, values) if row >= 25 else values
 
     plain, spoilt = build_bold(0.5), build_bold(0.5, spoil_half)
-    spoilt.labels = np.where(np.arange(30) < 20, spoilt.labels, 1 - spoilt.labels)
+    spoilt = with_labels(spoilt, np.where(np.arange(30) < 20, spoilt.labels, 1 - spoilt.labels))
     assert model.choose(plain, fold) == model.choose(spoilt, fold)
     one, other = score_fold(model, plain, fold), score_fold(model, spoilt, fold)
     np.testing.assert_array_equal(one.score[:5], other.score[:5])

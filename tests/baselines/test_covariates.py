@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from fmnet.baselines.base import score_fold
-from fmnet.baselines.covariates import Columns, covariate_values
+from fmnet.baselines.shortcuts import Columns, covariate_values
 from fmnet.errors import ConfigError
 
 LABELS = np.arange(30) % 2

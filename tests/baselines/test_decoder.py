@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from fmnet.baselines.base import score_fold
-from fmnet.baselines.decoder import Frem, SpaceNet
+from fmnet.baselines.estimator import Frem, SpaceNet
 
 LABELS = np.arange(30) % 2
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from nilearn.image import resample_img
 
-from fmnet.baselines.time_series import network_courses, read_regions, region_courses
+from fmnet.baselines.connectivity import network_courses, read_regions, region_courses
 from fmnet.data.grid import Grid
 from fmnet.errors import ConfigError
 

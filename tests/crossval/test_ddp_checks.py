@@ -1,9 +1,8 @@
 import pytest
 
-from fmnet.crossval.ddp_checks import check_one_process
-from fmnet.crossval.learning_curve import LearningCurvePlan
 from fmnet.crossval.permutation import PermutationPlan
-from fmnet.crossval.reruns import SensitivityPlan
+from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan
+from fmnet.crossval.shards import check_one_process
 from fmnet.errors import ConfigError
 from fmnet.runs.checkpoints import Shard
 from fmnet.training.compute import Compute

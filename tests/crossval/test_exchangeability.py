@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnet.crossval.exchangeability import check_exchangeable, permute_labels
+from fmnet.crossval.permutation import check_exchangeable, permute_labels
 from fmnet.data.cohort import Cohort
 from fmnet.data.listing import Labels
 from fmnet.data.scans import Scan

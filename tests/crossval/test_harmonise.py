@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from fmnet.crossval.harmonise import (
+from fmnet.crossval.reruns import (
     SiteHarmoniser,
     folds_lack_sites,
     harmonisation_lacks,

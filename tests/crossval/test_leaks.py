@@ -6,16 +6,13 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from fmnet.baselines import connectivity
-from fmnet.baselines.base import Baseline
+from fmnet.baselines.base import Baseline, Dummy
 from fmnet.baselines.connectivity import Connectivity
-from fmnet.baselines.constant import Dummy
-from fmnet.baselines.covariates import Columns
-from fmnet.baselines.decoder import Frem, SpaceNet
-from fmnet.baselines.estimator import Estimator
+from fmnet.baselines.estimator import Estimator, Frem, SpaceNet
 from fmnet.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
-from fmnet.baselines.shortcuts import Coverage, Roughness, Scale
-from fmnet.crossval.harmonise import SiteHarmoniser
+from fmnet.baselines.shortcuts import Columns, Coverage, Roughness, Scale
 from fmnet.crossval.leaks import check_leaks
+from fmnet.crossval.reruns import SiteHarmoniser
 from fmnet.data.maps import Series
 from fmnet.errors import LeakError
 from fmnet.training.scan_set import MapScans

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnet.crossval.learning_curve import LearningCurvePlan, thin_fold
+from fmnet.crossval.reruns import LearningCurvePlan, thin_fold
 from fmnet.data.folds import Fold
 from fmnet.errors import ConfigError
 

@@ -1,8 +1,8 @@
 import pytest
 from test_exchangeability import make_cohort
 
-from fmnet.crossval.lockbox import LockBox, set_aside
 from fmnet.errors import CohortError
+from fmnet.lockbox import LockBox, set_aside
 
 ROWS = [(f"sub-{k:02}", "AB"[k % 3 == 0], "FM" if k < 12 else "HC") for k in range(20)]
 

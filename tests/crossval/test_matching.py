@@ -3,7 +3,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnet.crossval.matching import CALIPER, match_pairs
+from fmnet.crossval.reruns import CALIPER, match_pairs
 
 
 def people_of(values, labels):

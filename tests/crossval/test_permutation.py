@@ -6,7 +6,7 @@ from unittest.mock import patch
 import pytest
 from run_fixtures import study_settings
 
-from fmnet.baselines.constant import Dummy
+from fmnet.baselines.base import Dummy
 from fmnet.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
 from fmnet.crossval.fold_loop import Pipeline, score_folds
 from fmnet.crossval.permutation import (

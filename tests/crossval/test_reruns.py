@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fmnet.baselines.constant import Dummy
+from fmnet.baselines.base import Dummy
 from fmnet.baselines.linear import LinearSvm
 from fmnet.crossval.fold_loop import Pipeline
 from fmnet.crossval.reruns import SensitivityPlan, plan_reruns, run_once, run_reruns

@@ -306,5 +306,5 @@ def test_network_of_the_other_kind_is_refused(series_export, maps_export, tmp_pa
 
 
 def test_series_is_no_input_of_a_network_on_maps(maps_export):
-    with pytest.raises(BundleError, match="reads maps where a series is given"):
-        maps_export.bundle.score_series(np.zeros((30, 9), np.float32))
+    with pytest.raises(BundleError, match=r"where a series is given, .*: 30 of them"):
+        maps_export.bundle.score_scan(np.zeros((30, 9), np.float32))

@@ -11,7 +11,6 @@ from fmnet.inference.preparation import (
     PreparationSettings,
     fit_preparation,
     read_preparation,
-    write_preparation,
 )
 
 SETTINGS = PreparationSettings(fwhm_mm=0.0)
@@ -84,7 +83,7 @@ def test_disk_and_back_is_identical(tmp_path_factory, seed, n):
     folder = tmp_path_factory.mktemp("preparation")
     values = draw(n, small_grid(), seed)
     written = fit_preparation(values, small_grid(), ("a", "b"), PreparationSettings())
-    write_preparation(written, folder)
+    written.write(folder)
     read = read_preparation(folder)
     np.testing.assert_array_equal(read.standardise(values), written.standardise(values))
     np.testing.assert_array_equal(read.grid.affine, written.grid.affine)
@@ -93,7 +92,7 @@ def test_disk_and_back_is_identical(tmp_path_factory, seed, n):
 
 def test_truncated_arrays_are_refused(tmp_path):
     written = fit_preparation(draw(3, small_grid()), small_grid(), ("a", "b"), SETTINGS)
-    write_preparation(written, tmp_path)
+    written.write(tmp_path)
     arrays = tmp_path / "preparation.safetensors"
     arrays.write_bytes(arrays.read_bytes()[:-10])
     with pytest.raises(BundleError, match="preparation that can't be read"):
@@ -102,7 +101,7 @@ def test_truncated_arrays_are_refused(tmp_path):
 
 def test_contrasts_that_do_not_fit_are_refused(tmp_path):
     written = fit_preparation(draw(3, small_grid()), small_grid(), ("a", "b"), SETTINGS)
-    write_preparation(written, tmp_path)
+    written.write(tmp_path)
     settings = json.loads((tmp_path / "preparation.json").read_text())
     settings["contrasts"] = ["a"]
     (tmp_path / "preparation.json").write_text(json.dumps(settings))

@@ -7,12 +7,11 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from fmnet.errors import BundleError
-from fmnet.inference.preparation import PreparationSettings, fit_preparation, write_preparation
-from fmnet.inference.series_preparation import (
+from fmnet.inference.preparation import (
+    PreparationSettings,
     SeriesPreparation,
-    network_inputs,
-    read_any_preparation,
-    write_series_preparation,
+    fit_preparation,
+    read_preparation,
 )
 
 
@@ -28,7 +27,7 @@ def whole(grid):
 
 @pytest.fixture
 def written(whole, tmp_path):
-    write_series_preparation(whole, tmp_path)
+    whole.write(tmp_path)
     return tmp_path
 
 
@@ -49,7 +48,7 @@ def test_voxel_that_some_volumes_lack_is_zero_at_all_times(whole, grid, values):
 
 def test_whole_run_is_one_window(whole, values):
     assert whole.input_shape == (2, 7, 8, 9)
-    assert np.array_equal(whole.windows(values), whole.images(values)[None])
+    assert np.array_equal(whole.inputs(values), whole.images(values)[None])
 
 
 @given(n=st.integers(2, 40), window=st.integers(2, 40))
@@ -59,9 +58,9 @@ def test_windows_hold_every_volume_in_order(grid, n, window):
     assert preparation.input_shape == (window, 7, 8, 9)
     if n < window:
         with pytest.raises(ValueError, match=f"a run of {n} volumes"):
-            preparation.windows(numbered)
+            preparation.inputs(numbered)
         return
-    windows = preparation.windows(numbered)
+    windows = preparation.inputs(numbered)
     assert windows.shape[1:] == (window, 7, 8, 9)
     numbers = windows[..., grid.mask][..., 0]
     assert set(numbers.ravel()) == set(range(1, n + 1))
@@ -73,15 +72,15 @@ def test_inputs_of_maps_are_one(grid, rng):
     maps = rng.normal(size=(5, 2, grid.n_voxels)).astype(np.float32)
     settings = PreparationSettings(voxel_size_mm=12, fwhm_mm=0.0)
     preparation = fit_preparation(maps, grid, ("alff", "reho"), settings)
-    inputs = network_inputs(preparation, maps[3])
+    inputs = preparation.inputs(maps[3])
     assert np.array_equal(inputs, preparation.prepare(maps[3:4]))
 
 
 @pytest.mark.parametrize("window", [0, 31])
 def test_disk_and_back_is_identical(grid, tmp_path, window):
     written = SeriesPreparation(grid, ("bold",), 0.4, window)
-    write_series_preparation(written, tmp_path)
-    found = read_any_preparation(tmp_path)
+    written.write(tmp_path)
+    found = read_preparation(tmp_path)
     assert isinstance(found, SeriesPreparation)
     assert found.grid.digest == grid.digest
     assert found.grid.space == grid.space
@@ -92,9 +91,9 @@ def test_disk_and_back_is_identical(grid, tmp_path, window):
 def test_file_without_kind_is_of_maps(grid, rng, tmp_path):
     maps = rng.normal(size=(5, 1, grid.n_voxels)).astype(np.float32)
     settings = PreparationSettings(voxel_size_mm=12)
-    write_preparation(fit_preparation(maps, grid, ("pain",), settings), tmp_path)
+    fit_preparation(maps, grid, ("pain",), settings).write(tmp_path)
     assert "kind" not in json.loads((tmp_path / "preparation.json").read_text())
-    assert read_any_preparation(tmp_path).input_shape == (1, 7, 8, 9)
+    assert read_preparation(tmp_path).input_shape == (1, 7, 8, 9)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +110,7 @@ def test_field_that_is_wrong_is_named(written, change, found):
     path = written / "preparation.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(BundleError, match=found):
-        read_any_preparation(written)
+        read_preparation(written)
 
 
 @pytest.mark.parametrize(
@@ -121,4 +120,4 @@ def test_field_that_is_wrong_is_named(written, change, found):
 def test_mask_that_can_not_be_used_is_refused(written, mask, found):
     save_file({"mask": mask}, written / "preparation.safetensors")
     with pytest.raises(BundleError, match=found):
-        read_any_preparation(written)
+        read_preparation(written)

@@ -67,7 +67,7 @@ def test_network_of_series_is_not_said_to_read_maps(say):
     assert "7 seeds, each a weight for every voxel" in text
     assert "The seeds are networks that group ICA found" in text
     assert "The linear models on voxels read maps of the runs (ALFF), standardised" in text
-    assert "Connectivity models read time courses of the cleaned series." in text
+    assert "Connectivity models read time series of the cleaned runs." in text
     assert "A 3D network (scale space) behind the stem got its weights" in text
     assert "75 % of the final network's score is a linear function of the stem's maps." in text
     assert "smoothed by 0" not in text

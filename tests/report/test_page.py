@@ -122,3 +122,25 @@ def test_untrained_network_is_not_said_to_be_of_closed_form(build_study):
     text = " ".join(methods_paragraphs(build_study().cohort, FIGURES, settings))
     assert "A 3D network (small cnn) was used with the weights that it starts from" in text
     assert "closed form" not in text
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "said"),
+    [
+        (
+            {"_target_": "torch.optim.AdamW", "lr": 0.001, "weight_decay": 0.01, "fused": True},
+            "was trained with AdamW (learning rate 0.001, weight decay 0.01, batches of 8) for a "
+            "number of epochs chosen on inner folds (between 2 and 5).",
+        ),
+        (
+            {"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.9},
+            "with SGD (learning rate 0.1, momentum 0.9, batches of 8)",
+        ),
+        (None, "was trained for a number of epochs"),
+    ],
+)
+def test_methods_say_how_weights_were_learned(build_study, optimizer, said):
+    settings = {"network": {"_target_": "fmnet.networks.backbones.build_small_cnn"}}
+    settings |= {"optimizer": optimizer, "batch_size": 8}
+    metrics = FIGURES | {"n_epochs": [2, 5]}
+    assert said in " ".join(methods_paragraphs(build_study().cohort, metrics, settings))

@@ -11,8 +11,8 @@ from command_fixtures import call
 from run_tree import CONFOUNDS, IMAGE, RunTree
 
 from fmnet.baselines.connectivity import Connectivity
-from fmnet.baselines.covariates import Columns
 from fmnet.baselines.linear import LinearSvm
+from fmnet.baselines.shortcuts import Columns
 from fmnet.bold.bold_cohort import read_bold
 from fmnet.bold.confounds import CleaningSettings
 from fmnet.data.cohort import open_cohort
@@ -21,7 +21,7 @@ from fmnet.export.export import export_run
 from fmnet.inference.bold import NewBoldScan, describe_run, predict_run
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.cli import main
-from fmnet.lockbox_evaluation import evaluate_lockbox, read_finals
+from fmnet.lockbox import evaluate_lockbox, read_finals
 from fmnet.networks.rebuild import TRUSTED
 from fmnet.synthetic.bold import write_bold_cohort
 from fmnet.training.scan_set import MapScans

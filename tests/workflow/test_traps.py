@@ -13,14 +13,11 @@ import pytest
 from run_fixtures import study_settings
 from scipy.ndimage import affine_transform, gaussian_filter
 
-from fmnet.baselines.base import Baseline, score_fold
-from fmnet.baselines.constant import Dummy
-from fmnet.baselines.covariates import Columns
+from fmnet.baselines.base import Baseline, Dummy, score_fold
 from fmnet.baselines.linear import LinearSvm
-from fmnet.baselines.shortcuts import Coverage, FileGrid, Roughness, Scale
-from fmnet.baselines.titles import kind_of, title_of
-from fmnet.crossval.exchangeability import permute_labels
+from fmnet.baselines.shortcuts import Columns, Coverage, FileGrid, Roughness, Scale
 from fmnet.crossval.fold_loop import fold_rows
+from fmnet.crossval.permutation import permute_labels
 from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import build_folds
@@ -253,9 +250,10 @@ def judge(monkeypatch):
             if not model.lacks(data)
         )
         scored = add_units(scored, cohort.unit_of)
-        kinds = {"network": "linear"} | {name: kind_of(name) for name in shortcuts}
+        said = {name: model.describe(name) for name, model in models.items()}
+        kinds = {name: kind for name, (kind, _) in said.items()}
         metrics = evaluate(scored, "network", kinds)
-        metrics["titles"] = {name: title_of(name) for name in models}
+        metrics["titles"] = {name: title for name, (_, title) in said.items()}
         people = read_participants(cohort)
         put_into_words(metrics, conclude(metrics, scored, people, ["pain_score"]))
         found = {"red": [], "amber": [], "metrics": metrics}

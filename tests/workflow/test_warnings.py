@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from run_fixtures import study_settings
 
-from fmnet.baselines.covariates import Columns
 from fmnet.baselines.linear import LinearSvm
+from fmnet.baselines.shortcuts import Columns
 from fmnet.crossval.permutation import PermutationPlan
 from fmnet.data.bids import read_bids
 from fmnet.data.folds import build_folds

@@ -1,11 +1,13 @@
-"""Open the lock-box of a finished run: score the people set aside, once."""
+"""Subjects set aside before anything is looked at, and scored once at the end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fmnet.baselines.base import Baseline, FoldScores, score_fold
@@ -17,17 +19,17 @@ from fmnet.data.folds import Fold, build_inner_folds
 from fmnet.data.listing import Labels, Listing
 from fmnet.data.scans import FILE_SEPARATOR, Scan
 from fmnet.data.store import ArrayStore
-from fmnet.data.tables import read_table_file
-from fmnet.errors import Fault, RunError
+from fmnet.data.tables import read_table_file, subject_key
+from fmnet.errors import CohortError, Fault, RunError
 from fmnet.evaluation.evaluate import study_metrics
 from fmnet.evaluation.metrics import add_units
 from fmnet.export.run_scans import read_raw
 from fmnet.inference.bold import describe_run
 from fmnet.inference.bold_contract import BoldContract, read_contract
 from fmnet.inference.calibration import Calibration, read_calibration
-from fmnet.inference.series_preparation import (
-    AnyPreparation,
-    read_any_preparation,
+from fmnet.inference.preparation import (
+    Preparation,
+    read_preparation,
 )
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network
@@ -39,6 +41,107 @@ from fmnet.runs.record import OPENINGS, table_text
 from fmnet.runs.run_folder import as_json, check_run_files, read_json, write_run_files
 from fmnet.training.fit import score_scans
 from fmnet.training.scan_set import MapScans, Rows, ScanSet
+from fmnet.types import PartialShare
+
+#: Part of the seed that people are drawn with.
+LOCKBOX = 3_000_000
+
+
+@dataclass(frozen=True)
+class LockBox:
+    """Who is set aside; the three ways add up.
+
+    Parameters
+    ----------
+    subjects : list of str
+        Participant ids.
+    site : str, optional
+        Everybody of this site.
+    fraction : float
+        Share of each class, drawn at random.
+    """
+
+    subjects: Sequence[str] = ()
+    site: str | None = None
+    fraction: PartialShare = 0.0
+
+
+def set_aside(cohort: Cohort, lockbox: LockBox, seed: int) -> Cohort:
+    """Move people from the scans in use to ``cohort.set_aside``.
+
+    Raises
+    ------
+    CohortError
+        If somebody named is not there, or a class has nobody left inside or outside of the box.
+    """
+    chosen = _with_families(
+        cohort, _named(cohort, lockbox) | _drawn(cohort, lockbox.fraction, seed)
+    )
+    if not chosen:
+        return cohort
+    inside = [subject_key(scan.participant_id) in chosen for scan in cohort.scans]
+    pairs = list(zip(cohort.scans, cohort.stored, inside, strict=True))
+    for place, wanted in (("in the lock-box", True), ("outside the lock-box", False)):
+        if len({scan.label for scan, _, is_in in pairs if is_in is wanted}) < 2:
+            raise CohortError(
+                Fault("lockbox", f"one class only {place}", "both classes", "set others aside")
+            )
+    return replace(
+        cohort,
+        scans=tuple(scan for scan, _, is_in in pairs if not is_in),
+        stored=tuple(stored for _, stored, is_in in pairs if not is_in),
+        set_aside=tuple(scan for scan, _, is_in in pairs if is_in),
+    )
+
+
+def _named(cohort: Cohort, lockbox: LockBox) -> set[str]:
+    people = {subject_key(person) for person in cohort.participant_ids}
+    named = {subject_key(person) for person in lockbox.subjects}
+    sites = cohort.covariate("site")
+    if lockbox.site is not None and lockbox.site not in sites:
+        found = f"no site '{lockbox.site}'"
+        accepted = ", ".join(sorted(set(sites) - {""})) or "a column 'site' in participants.tsv"
+        raise CohortError(Fault("lockbox.site", found, accepted, "correct lockbox.site"))
+    if absent := sorted(named - people):
+        raise CohortError(
+            Fault(
+                "lockbox.subjects",
+                f"nobody called {', '.join(absent)}",
+                "participant ids of the cohort",
+                "correct lockbox.subjects",
+            )
+        )
+    of_site = {
+        subject_key(person)
+        for person, site in zip(cohort.participant_ids, sites, strict=True)
+        if lockbox.site is not None and site == lockbox.site
+    }
+    return named | of_site
+
+
+def _with_families(cohort: Cohort, chosen: set[str]) -> set[str]:
+    """Add the families of the people chosen: relatives in training would give them away."""
+    families = cohort.covariate("family")
+    people = [subject_key(person) for person in cohort.participant_ids]
+    pairs = list(zip(people, families, strict=True))
+    inside = {family for person, family in pairs if family and person in chosen}
+    return chosen | {person for person, family in pairs if family in inside}
+
+
+def _drawn(cohort: Cohort, fraction: float, seed: int) -> set[str]:
+    """Draw a share of the people of each class; whoever has scans of both counts for the first."""
+    if not fraction:
+        return set()
+    rng = np.random.default_rng([seed, LOCKBOX])
+    label_of: dict[str, str] = {}
+    for scan in cohort.scans:
+        label_of.setdefault(subject_key(scan.participant_id), scan.label)
+    drawn: set[str] = set()
+    for label in sorted(set(label_of.values())):
+        people = sorted(person for person, own in label_of.items() if own == label)
+        drawn |= set(rng.choice(people, max(1, round(fraction * len(people))), replace=False))
+    return drawn
+
 
 #: Role of scans in cohort.tsv, as `fmnet.data.cohort.Cohort.table` writes it.
 TRAIN, BOX = "yes", "lock-box"
@@ -131,7 +234,7 @@ class ReadFinal:
     name: str
     title: str
     network: ScoreNetwork
-    preparation: AnyPreparation
+    preparation: Preparation
     calibration: Calibration
 
     def scores(self, scans: ScanSet, rows: Rows) -> FoldScores:
@@ -153,7 +256,7 @@ def read_finals(folder: Path, trusted: tuple[str, ...]) -> list[ReadFinal]:
 def _read_final(place: Path, trusted: tuple[str, ...]) -> ReadFinal:
     record, (network, _) = read_record(place), read_network(place, trusted)
     calibration = read_calibration(place / "calibration.json")
-    parts = (network, read_any_preparation(place), calibration)
+    parts = (network, read_preparation(place), calibration)
     return ReadFinal(record["model"], record["title"], *parts)
 
 
@@ -217,9 +320,7 @@ def _cohort_table(folder: Path) -> pd.DataFrame:
     return table[table["used"].isin([TRAIN, BOX])]
 
 
-def _load(
-    folder: Path, table: pd.DataFrame, preparation: AnyPreparation, store_dir: str
-) -> ScanSet:
+def _load(folder: Path, table: pd.DataFrame, preparation: Preparation, store_dir: str) -> ScanSet:
     """Read everybody's scans again, onto the grid that the final model knows."""
     training, contract = read_record(folder / NETWORK_FOLDER), read_contract(folder)
     scans = tuple(
