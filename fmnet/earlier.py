@@ -11,7 +11,7 @@ that says what to write instead. What that takes is one table for each kind of n
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
@@ -38,8 +38,8 @@ MOVED = {
     "fmnet.bold.bold_cohort.read_synthetic_bold": "fmnet.synthetic.bold.read_synthetic_bold",
     "fmnet.data.synthetic": "fmnet.synthetic.maps",
     "fmnet.data.injected": "fmnet.synthetic.injected",
-    "fmnet.bold.settings": "fmnet.bold.confounds",
     "fmnet.benchmark": "benchmarks",
+    "fmnet.data.folds_file": "fmnet.data.folds",
 }
 
 #: What earlier versions called the network among the models of a study, and what it is called now.
@@ -52,18 +52,43 @@ EARLIER_TITLE = "3D CNN"
 RENAMED: dict[str, str] = {
     "cohort.cleaning.scrub_mm": "cohort.cleaning.fd_threshold",
     "cleaning.scrub_mm": "cleaning.fd_threshold",
+    "task.learning_rate": "optimizer.lr",
+    "task.weight_decay": "optimizer.weight_decay",
+    "task.batch_size": "batch_size",
 }
 
 #: Key, or ``group=option``, of which there is none now, and what to write in its place, as the end
 #: of a sentence; ``*`` stands for any one name. The longest that fits counts, and a key stands for
 #: all keys below it.
-REPLACED: dict[str, str] = {}
+REPLACED: dict[str, str] = {
+    "task=start": "leave it out: a network that can be is fitted in closed form anyway",
+    "task=classification": "leave it out: other networks are trained for up to 20 epochs anyway",
+    "task.max_epochs": "write trainer.max_epochs, and optimizer.lr=1e-5 for what task=start had",
+    "task": "write trainer.max_epochs, optimizer.lr, optimizer.weight_decay or batch_size",
+}
 
 #: Key, and the value with which it changes nothing about a run of before there was such a key.
-ADDED: dict[str, Any] = {"augmentation.transforms": [], "augmentation.mirror": False}
+ADDED: dict[str, Any] = {
+    "loss": None,
+    "scheduler": None,
+    "callbacks": {},
+    "augmentation.transforms": [],
+    "augmentation.mirror": False,
+    "trainer.gradient_clip_val": None,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.limit_train_batches": None,
+}
 
-#: What turns the settings of a run of before into those of now, in this order, after `RENAMED`.
-CONVERSIONS: list[Callable[[dict[str, Any]], dict[str, Any]]] = []
+#: Arguments of a trainer that configurations name since they take all of Lightning's.
+TRAINER = {"gradient_clip_val": None, "accumulate_grad_batches": 1, "limit_train_batches": None}
+#: The optimiser of all earlier versions.
+OPTIMIZER = {
+    "_target_": "torch.optim.AdamW",
+    "_partial_": True,
+    "lr": 1e-3,
+    "weight_decay": 1e-2,
+    "fused": True,
+}
 
 #: Earlier names of the paths of the default network.
 PATHS = {
@@ -80,14 +105,6 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(paths, list | tuple):
         return dict(settings)
     return {**settings, "paths": [PATHS.get(str(name), name) for name in paths]}
-
-
-def _current_network(settings: dict[str, Any]) -> dict[str, Any]:
-    network = settings.get("network")
-    return settings | ({"network": current_settings(network)} if isinstance(network, dict) else {})
-
-
-CONVERSIONS.append(_current_network)
 
 
 def current_paths(by_path: Mapping[str, Value]) -> dict[str, Value]:
@@ -143,6 +160,13 @@ def instead_of(key: str, options: Iterable[str] = ()) -> str:
     return ""
 
 
+def instead_of_value(value: Any) -> str:
+    """Say what to write in place of values of earlier versions; empty for any others."""
+    names = value if isinstance(value, list) else [value]
+    now = [PATHS.get(one, one) if isinstance(one, str) else one for one in names]
+    return "" if now == names else f"write [{', '.join(map(str, now))}], as they are called now"
+
+
 def current_targets(node: Value) -> Value:
     """Give every ``_target_`` of plain dicts and lists its name of now."""
     if isinstance(node, dict):
@@ -168,11 +192,31 @@ def current_config(settings: Mapping[str, Any]) -> dict[str, Any]:
                 _put(found, ".".join([_filled(*renamed, head), *parts[n:]]), value)
                 _take(found, path)
                 break
-    for convert in CONVERSIONS:
-        found = convert(found)
+    if isinstance(network := found.get("network"), dict):
+        found["network"] = current_settings(network)
+    found = _without_task(found)
     for path, value in ADDED.items():
         _put(found, path, value, is_kept=True)
     return found
+
+
+def training_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Put what earlier versions held in ``task`` where trainer and optimiser have it now."""
+    if "task" not in settings:
+        return settings
+    found = {key: value for key, value in settings.items() if key != "task"}
+    optimizer, n_epochs = OPTIMIZER | found.get("optimizer", {}), settings["task"].get("max_epochs")
+    network = found.get("network", {})
+    is_closed_form = "scale_space" in f"{network.get('backbone') or network.get('_target_')}"
+    if n_epochs == 0:  # the optimiser had nothing to do
+        optimizer, n_epochs = OPTIMIZER, None
+    elif n_epochs == 20 and not is_closed_form:
+        n_epochs = None
+    trainer = {**found.get("trainer", {}), "max_epochs": n_epochs, **TRAINER}
+    return {**found, "trainer": trainer, "optimizer": dict(optimizer), "callbacks": {}}
+
+
+CONVERSIONS.append(training_settings)
 
 
 def rename_network(found: Any) -> Any:

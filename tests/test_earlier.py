@@ -1,16 +1,24 @@
 """What earlier versions wrote is read, or refused by a sentence that says what to write instead."""
 
+from pathlib import Path
+
 import pytest
 from hydra.utils import get_object
+from omegaconf import OmegaConf
 
 from fmnet import earlier
+from fmnet.config.check import check_config
 from fmnet.earlier import (
     current_config,
     current_name,
-    current_paths,
     current_targets,
     instead_of,
+    instead_of_value,
 )
+from fmnet.errors import ConfigError
+from fmnet.study import run_study
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 #: What configurations, documents, run folders and bundles of the first year named.
 NAMED_BEFORE = """
@@ -45,7 +53,7 @@ fmnet.config.jobs.JobReport
 fmnet.data.bids.read_bids
 fmnet.data.folds.build_folds
 fmnet.data.folds.build_site_folds
-fmnet.data.folds_file.read_folds
+fmnet.data.folds.read_folds
 fmnet.data.image_table.read_image_table
 fmnet.data.injected.read_injected
 fmnet.data.synthetic.read_synthetic
@@ -85,7 +93,6 @@ fmnet.training.loggers.build_csv_logger
 fmnet.training.loggers.build_mlflow_logger
 fmnet.training.loggers.build_tensorboard_logger
 fmnet.training.loggers.build_wandb_logger
-fmnet.training.recipe.Recipe
 fmnet.training.trainer.build_trainer
 fmnet.networks.linear_layer.build_linear
 fmnet.networks.linear_map.build_linear
@@ -137,6 +144,51 @@ def test_it_is_said_what_to_write_instead(tables, key, options, said):
     assert instead_of(key, options) == said
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("task=start", "a network that can be is fitted in closed form anyway"),
+        ("task=classification", "other networks are trained for up to 20 epochs anyway"),
+        ("task.max_epochs=5", "write trainer.max_epochs, and optimizer.lr=1e-5 for what"),
+        ("task.learning_rate=1e-4", "write optimizer.lr, which it is called now"),
+        ("task.weight_decay=0", "write optimizer.weight_decay, which it is called now"),
+        ("task.batch_size=4", "write batch_size, which it is called now"),
+        ("task._target_=x", "write trainer.max_epochs, optimizer.lr, optimizer.weight_decay or"),
+    ],
+)
+def test_what_task_held_has_other_keys(override, said):
+    with pytest.raises(ConfigError, match=said):
+        check_config(CONFIGS, "train", [override, "run_dir=out"], run_study)
+
+
+@pytest.mark.parametrize(
+    ("task", "command"),
+    [
+        ({"learning_rate": 1e-5, "max_epochs": 0}, []),
+        ({"learning_rate": 1e-3, "max_epochs": 20}, ["network=small_cnn"]),
+        (
+            {"learning_rate": 1e-4, "max_epochs": 5},
+            ["trainer.max_epochs=5", "optimizer.lr=1e-4"],
+        ),
+    ],
+)
+def test_training_of_an_earlier_run_is_that_of_the_same_command_now(task, command):
+    now = OmegaConf.to_container(check_config(CONFIGS, "train", command, run_study, False))
+    trainer = {
+        "_target_": "fmnet.training.trainer.build_trainer",
+        "_partial_": True,
+        "accelerator": "cpu",
+        "devices": 1,
+        "strategy": "auto",
+        "precision": "32-true",
+        "num_nodes": 1,
+    }
+    recipe = {"_target_": "fmnet.training.optimiser.Recipe", "weight_decay": 1e-2, "batch_size": 8}
+    run = {"network": now["network"], "task": recipe | task, "trainer": trainer}
+    names = ("network", "trainer", "optimizer", "callbacks", "batch_size")
+    assert current_config(run) == {name: now[name] for name in names}
+
+
 def test_settings_of_a_run_are_read_as_of_now(tables):
     run = {
         "cleaning": {"scrub_mm": 0.5, "_target_": "fmnet.deploy.quality.Reference"},
@@ -158,18 +210,37 @@ def test_limit_of_displacement_is_said_by_its_name_of_now_and_read_from_runs_of_
     before = {"cohort": {"cleaning": {"_target_": "fmnet.bold.settings.CleaningSettings"}}}
     before["cohort"]["cleaning"]["scrub_mm"] = 0.5
     now = current_config(before)["cohort"]["cleaning"]
-    assert now == {"_target_": "fmnet.bold.confounds.CleaningSettings", "fd_threshold": 0.5}
+    assert now == {"_target_": "fmnet.bold.settings.CleaningSettings", "fd_threshold": 0.5}
 
 
-def test_configuration_of_before_paths_were_renamed_and_transforms_were_there_is_read():
-    network = {
-        "_target_": "fmnet.networks.signature.build_scale_space",
-        "paths": ["places", "pairs"],
-    }
-    found = current_config({"network": network, "augmentation": {"probability": 0.5}})
-    assert found["network"]["paths"] == ["focal", "voxel_pairs"]
-    assert found["augmentation"] == {"probability": 0.5, "transforms": [], "mirror": False}
-    assert current_paths({"places": 0.75, "channels": 0.25}) == {
-        "focal": 0.75,
-        "contrast_products": 0.25,
-    }
+TASK = {"learning_rate": 1e-5, "weight_decay": 0.02, "batch_size": 4}
+
+
+@pytest.mark.parametrize(
+    ("network", "max_epochs", "optimizer", "batch_size", "now"),
+    [
+        ({"_target_": "fmnet.networks.signature.build_scale_space"}, 0, (1e-3, 1e-2), 8, None),
+        ({"_target_": "x.build_frames", "backbone": "scale_space"}, 0, (1e-3, 1e-2), 8, None),
+        ({"_target_": "x.build_scale_space"}, 5, (1e-5, 0.02), 4, 5),
+        ({"_target_": "x.build_resnet"}, 20, (1e-5, 0.02), 4, None),
+        ({"_target_": "x.build_frames", "backbone": "small_cnn"}, 7, (1e-5, 0.02), 4, 7),
+    ],
+)
+def test_task_of_a_run_of_before_is_read(network, max_epochs, optimizer, batch_size, now):
+    run = {"task": TASK | {"max_epochs": max_epochs}, "network": network, "trainer": {"devices": 1}}
+    found = current_config(run)
+    assert "task" not in found
+    lr, weight_decay = optimizer
+    adam = {"_target_": "torch.optim.AdamW", "_partial_": True, "fused": True}
+    assert found["optimizer"] == adam | {"lr": lr, "weight_decay": weight_decay}
+    assert found["batch_size"] == batch_size
+    assert found["trainer"]["max_epochs"] == now
+    assert found["trainer"]["devices"] == 1
+    assert (found["loss"], found["scheduler"], found["callbacks"]) == (None, None, {})
+    assert run["task"]["max_epochs"] == max_epochs, "what was given is changed"
+
+
+def test_values_of_before_are_named_with_those_of_now():
+    said = "write [focal, distributed, other], as they are called now"
+    assert instead_of_value(["places", "whole", "other"]) == said
+    assert instead_of_value(["focal", 3]) == instead_of_value(None) == ""

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.cleaning import check_preprocessed, clean_values, signal_to_noise
-from fmnet.bold.confounds import MODELS, CleaningSettings, json_beside
+from fmnet.bold.confounds import MODELS, json_beside
 from fmnet.bold.decoded import BOLD_FORMAT, DecodedBold
-from fmnet.data.byte_stream import hash_file
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
-from fmnet.data.maps import covered_fraction, low_coverage
+from fmnet.data.image_files import hash_file
+from fmnet.data.scans import covered_fraction, low_coverage
 from fmnet.data.store import Entry, Job, Stored
 from fmnet.data.volume import FloatArray
 from fmnet.errors import VolumeError

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError
 
-from fmnet.earlier import current_name, current_settings, instead_of
+from fmnet.earlier import current_name, instead_of, instead_of_value
 from fmnet.errors import Fault
 
 #: Keys that speak to Hydra, not to the target.
@@ -340,10 +340,7 @@ def _type_fault(where: str, value: Any, annotation: Any) -> Fault | None:
         ):
             return None  # a union such as ArrayLike, with members that pydantic can't judge
         accepted = describe(annotation)
-        action = f"set {where} to {accepted}"
-        now = current_settings({where.rpartition(".")[2]: value}).popitem()[1]
-        if now != value:  # paths of the default network that were renamed
-            action = f"write {where}=[{','.join(map(str, now))}], as they are called now"
+        action = instead_of_value(value) or f"set {where} to {accepted}"
         return Fault(where, json.dumps(value), accepted, action)
     return None
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.confounds import CleaningSettings, Nuisance
 from fmnet.bold.open_run import MapSource, OpenRun
 

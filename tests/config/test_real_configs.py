@@ -83,12 +83,12 @@ def test_experiments_name_their_command(path):
 
 
 def test_faults_across_groups_come_at_once():
-    wrong = ["network=resnt", "task.max_epoch=3", "preparation.mask=grey", "trainer.precision=8"]
+    wrong = ["network=resnt", "trainer.max_epoch=3", "preparation.mask=grey", "trainer.precision=8"]
     with pytest.raises(ConfigError, match="4 faults") as caught:
         check_config(CONFIGS, "train", wrong, run_study)
     accepted = {fault.where: fault.accepted for fault in caught.value.faults}
     assert "'brain', 'grey_matter'" in accepted["preparation.mask"]
-    assert "task.max_epochs" in accepted["task.max_epoch"]
+    assert "trainer.max_epochs" in accepted["trainer.max_epoch"]
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_word_alone_is_told_what_it_may_have_been_meant_for(primary, word, actio
     [
         ("network.widht=3", "network.bands_mm", "network.input_shape"),
         ("+network.widht=3", "network.bands_mm", "network.input_shape"),
-        ("trainer.device=2", "trainer.devices", "trainer.callbacks"),
-        ("+trainer.device=2", "trainer.devices", "trainer.callbacks"),
+        ("optimizer.lrr=2", "optimizer.lr", "optimizer.params"),
+        ("+optimizer.lrr=2", "optimizer.lr", "optimizer.params"),
         ("folds.n_fold=2", "folds.n_splits", "folds.cohort"),
         ("+config_yam=x", "run_dir", "config_yaml"),
     ],
@@ -186,6 +186,6 @@ def test_mirror_and_transforms_that_can_not_be_made_are_refused_by_config():
 
 
 def test_earlier_names_of_paths_are_refused_with_those_of_now():
-    said = r"network\.paths: found .*to do: write network\.paths=\[focal,voxel_pairs\], as they are"
+    said = r"network\.paths: found .*to do: write \[focal, voxel_pairs\], as they are"
     with pytest.raises(ConfigError, match=said):
         check_config(CONFIGS, "train", ["network.paths=[places,pairs]", "run_dir=out"], run_study)

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.scan_maps import KEPT, MOTION, SCRUBBED
-from fmnet.data.maps import Series
+from fmnet.bold.settings import CleaningSettings
+from fmnet.data.scans import Series
 
 
 @pytest.fixture
