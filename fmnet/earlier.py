@@ -53,6 +53,8 @@ EARLIER_TITLE = "3D CNN"
 RENAMED: dict[str, str] = {
     "cohort.cleaning.scrub_mm": "cohort.cleaning.fd_threshold",
     "cleaning.scrub_mm": "cleaning.fd_threshold",
+    "learning_curve.shares": "learning_curve.fractions",
+    "baselines.*.share": "baselines.*.fraction",
     "task.learning_rate": "optimizer.lr",
     "task.weight_decay": "optimizer.weight_decay",
     "task.batch_size": "batch_size",
