@@ -212,7 +212,8 @@ def evaluate_lockbox(
     named = add_units(predictions, scans.cohort.unit_of)
     metrics: dict[str, Any] = study_metrics(named, seed) | {
         "opening": opening,
-        "titles": {final.name: final.title for final in finals},
+        "titles": {name: one.describe(name)[1] for name, one in baselines.items()}
+        | {final.name: final.title for final in finals},
     }
     with holding(folder, is_shared=False):
         files = {"lockbox.tsv": table_text(predictions), "lockbox.json": as_json(metrics)}
