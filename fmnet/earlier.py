@@ -52,6 +52,8 @@ EARLIER_TITLE = "3D CNN"
 RENAMED: dict[str, str] = {
     "cohort.cleaning.scrub_mm": "cohort.cleaning.fd_threshold",
     "cleaning.scrub_mm": "cleaning.fd_threshold",
+    "learning_curve.shares": "learning_curve.fractions",
+    "baselines.*.share": "baselines.*.fraction",
 }
 
 #: Key, or ``group=option``, of which there is none now, and what to write in its place, as the end

@@ -3,8 +3,8 @@ import shutil
 
 import pandas as pd
 import pytest
+from cohort_fixtures import cohort_of_rows
 from run_fixtures import study_settings
-from test_permutation import make_cohort
 
 from fmnet.baselines.base import Dummy
 from fmnet.baselines.linear import LinearSvm
@@ -110,7 +110,7 @@ ROWS = [(f"sub-{k:02}", "AB"[k % 3 == 0], "FM" if k < 12 else "HC") for k in ran
 
 @pytest.fixture
 def cohort():
-    made = make_cohort(ROWS)
+    made = cohort_of_rows(ROWS)
     return type(made)(made.scans, tuple(range(20)), made.listing, None)
 
 
