@@ -190,9 +190,7 @@ class Doubled(torch.nn.Module):
 
 def test_loss_of_ones_own(tmp_path):
     usual = train(tmp_path, "trainer.max_epochs=2")
-    torch_own = train(
-        tmp_path, "trainer.max_epochs=2", "+loss._target_=torch.nn.BCEWithLogitsLoss"
-    )
+    torch_own = train(tmp_path, "trainer.max_epochs=2", "+loss._target_=torch.nn.BCEWithLogitsLoss")
     np.testing.assert_allclose(torch_own.inner_loss, usual.inner_loss, rtol=1e-5)
     doubled = train(tmp_path, "trainer.max_epochs=1", f"+loss._target_={__name__}.Doubled")
     # equally many of both groups, so that weights by class change nothing; Adam ignores a factor
