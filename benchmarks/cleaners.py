@@ -13,11 +13,12 @@ from nilearn.maskers import NiftiMasker
 from scipy.ndimage import binary_erosion
 
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.cleaned_run import CleanedRun
-from fmnet.bold.confounds import MODELS, CleaningSettings
-from fmnet.bold.series_store import SeriesStore
+from fmnet.bold.cleaned import CleanedRun
+from fmnet.bold.confounds import MODELS
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
 from fmnet.data.nifti import to_image
+from fmnet.data.store import ArrayStore
 from fmnet.data.volume import FloatArray
 from fmnet.errors import VolumeError
 
@@ -25,7 +26,9 @@ from fmnet.errors import VolumeError
 N_EDGE = 2
 
 
-def clean_with_fmnet(runs: Sequence[PreprocessedRun], store: SeriesStore) -> None:
+def clean_with_fmnet(
+    runs: Sequence[PreprocessedRun], store: ArrayStore[PreprocessedRun, CleanedRun]
+) -> None:
     """Add runs to a store; raise `VolumeError` for the first that can't be used."""
     for outcome in store.add_all(runs):
         if isinstance(outcome, VolumeError):

@@ -24,7 +24,8 @@ from fmnet.data.folds import Fold, build_folds, rows_of
 from fmnet.data.nifti import to_image
 from fmnet.data.tables import write_table
 from fmnet.data.volume import FloatArray
-from fmnet.evaluation.metrics import count_pairs, study_metrics
+from fmnet.evaluation.evaluate import study_metrics
+from fmnet.evaluation.metrics import count_pairs
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.training.compute import Compute, plan_compute

@@ -14,19 +14,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.bold_run import BoldRun
-from fmnet.bold.bold_store import BoldStore, open_runs
+from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.confounds import CleaningSettings, Nuisance
-from fmnet.bold.map_source import MapSource
+from fmnet.bold.decoded import DecodedBold, StoredRun, open_runs
 from fmnet.bold.maps import compute_maps, parse_maps
-from fmnet.bold.stored_run import StoredRun
+from fmnet.bold.open_run import MapSource
 from fmnet.data.cohort import Cohort
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Labels, Listing
-from fmnet.data.map_values import inside_mask
 from fmnet.data.nifti import read_volume
-from fmnet.data.scans import Scan
-from fmnet.data.store import StoredScan
+from fmnet.data.scans import Scan, StoredScan
+from fmnet.data.store import ArrayStore
+from fmnet.data.values import inside_mask
 from fmnet.data.volume import OWN_SPACE, FloatArray
 from fmnet.errors import BenchmarkError, Fault
 
@@ -86,7 +85,7 @@ def make_run_maps(
     runs = list_runs(data, image, mask)
     volume = read_volume(data / mask, OWN_SPACE)
     grid = Grid(inside_mask(volume), volume.affine, OWN_SPACE)
-    stored = open_runs([run.bold for run in runs], BoldStore(store, grid))
+    stored = open_runs([run.bold for run in runs], ArrayStore(store, DecodedBold(grid)))
     sources = [
         MapSource(run, one, read_motion(run, one.n_volumes), CleaningSettings("motion6"))
         for run, one in zip(runs, stored, strict=True)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnet.data.grid import Grid, place_on_grid, smooth_values
+from fmnet.data.grid import Grid
 from fmnet.data.nifti import write_volume
+from fmnet.data.resample import place_on_grid, smooth_values
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.predict import NewScan

@@ -12,9 +12,9 @@ import pandas as pd
 from benchmarks.fresh_process import Cost, measure_alone
 from benchmarks.race import growth, race, race_table
 from benchmarks.readers import read_cached, read_persistent
-from fmnet.bold.bold_run import BoldRun
-from fmnet.bold.bold_store import BoldStore, open_runs
-from fmnet.data.store_index import SETTLING_NS
+from fmnet.bold.bold_file import BoldRun
+from fmnet.bold.decoded import DecodedBold, open_runs
+from fmnet.data.store import SETTLING_NS, ArrayStore
 
 SECOND = "fmnet, second start"
 AND_WINDOWS = "and a window of each run"
@@ -22,7 +22,7 @@ AND_WINDOWS = "and a window of each run"
 
 def open_study(runs: Sequence[BoldRun], folder: Path, n_jobs: int, n_window: int = 0) -> None:
     """Open all runs of a study and, if asked for, read the first volumes of each."""
-    for run in open_runs(runs, BoldStore(folder), n_jobs):
+    for run in open_runs(runs, ArrayStore(folder, DecodedBold()), n_jobs):
         if n_window:
             run.read_window(0, n_window)
 
@@ -67,7 +67,7 @@ def growth_row(
 
     def openings(size: int) -> Iterable[None]:
         for number in itertools.repeat(0) if is_again else itertools.count():
-            open_runs(runs[size], BoldStore(folder / f"{size}-{number}"))
+            open_runs(runs[size], ArrayStore(folder / f"{size}-{number}", DecodedBold()))
             yield
 
     rivals = {str(size): partial(next, iter(openings(size))) for size in runs}
@@ -84,5 +84,5 @@ def growth_row(
 
 
 def settle() -> None:
-    """Wait until files just made count as left alone, see `fmnet.data.store_index`."""
+    """Wait until files just made count as left alone, see `fmnet.data.store`."""
     time.sleep(SETTLING_NS / 1e9)

@@ -18,8 +18,9 @@ from benchmarks.preprocessed_files import make_preprocessed
 from benchmarks.race import Goal, race_table, write_results
 from benchmarks.reading import ThreeCounts
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.confounds import CleaningSettings
-from fmnet.bold.series_store import SeriesStore
+from fmnet.bold.cleaned import CleanedBold
+from fmnet.bold.settings import CleaningSettings
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.types import Count, Several, VoxelSize
 
@@ -81,7 +82,9 @@ class Preparing:
     def _measure(self, runs: Sequence[PreprocessedRun], folder: Path) -> dict[str, Cost]:
         """Let each prepare its runs once, from nothing; what they wrote is removed."""
         few, grid = runs[: self.n_rival_runs], build_grid(self.voxel_size_mm)
-        stores = [SeriesStore(folder / name, grid, self.cleaning) for name in ("all", "few")]
+        stores = [
+            ArrayStore(folder / name, CleanedBold(grid, self.cleaning)) for name in ("all", "few")
+        ]
         works = {
             OURS: partial(clean_with_fmnet, runs, stores[0]),
             THEIRS: partial(clean_with_nilearn, few, grid, self.cleaning, folder / "nilearn"),
@@ -103,7 +106,9 @@ class Preparing:
         return table
 
     def _compare(self, runs: Sequence[PreprocessedRun], folder: Path) -> pd.DataFrame:
-        store = SeriesStore(folder / "fmnet", build_grid(self.voxel_size_mm), self.cleaning)
+        store = ArrayStore(
+            folder / "fmnet", CleanedBold(build_grid(self.voxel_size_mm), self.cleaning)
+        )
         clean_with_nilearn(runs, store.grid, self.cleaning, folder / "nilearn")
         rows = []
         for number, run in enumerate(runs):

@@ -20,8 +20,9 @@ from benchmarks.readers import (
     whole_run_readers,
     window_readers,
 )
-from fmnet.bold.bold_run import BoldRun
-from fmnet.bold.bold_store import BoldStore
+from fmnet.bold.bold_file import BoldRun
+from fmnet.bold.decoded import DecodedBold
+from fmnet.data.store import ArrayStore
 from fmnet.types import Count, Counts, Several
 
 #: Three counts, one for each axis.
@@ -109,15 +110,17 @@ class Reading:
 
     def _race_readers(self, run: BoldRun, folder: Path) -> pd.DataFrame:
         """Time one file from disk to array; ours writes its store as well, anew each time."""
-        stores = (BoldStore(folder / str(number)) for number in itertools.count())
+        stores = (ArrayStore(folder / str(number), DecodedBold()) for number in itertools.count())
         ours = {"fmnet, file to masked store": lambda: next(stores).add(run)}
         table = race(ours | whole_run_readers(run), self.n_rounds, "reading a run")
-        table["volumes_per_s"] = BoldStore(folder / "0").add(run).n_volumes / table["seconds"]
+        table["volumes_per_s"] = (
+            ArrayStore(folder / "0", DecodedBold()).add(run).n_volumes / table["seconds"]
+        )
         table.insert(0, "file", str(run.path) if self.files else run.run_id)
         return table
 
     def _race_windows(self, run: BoldRun, folder: Path) -> pd.DataFrame:
-        stored = BoldStore(folder).add(run)
+        stored = ArrayStore(folder, DecodedBold()).add(run)
         n = min(self.n_window, stored.n_volumes)
         start = (stored.n_volumes - n) // 2
         ours = {"fmnet, from the store": lambda: stored.read_window(start, n)}

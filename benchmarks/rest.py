@@ -17,20 +17,21 @@ from benchmarks.power.describe import describe, digest
 from benchmarks.rest_tables import write_tables
 from fmnet.baselines.base import Baseline, score_fold
 from fmnet.bold.bold_cohort import read_bold
-from fmnet.bold.confounds import CleaningSettings
+from fmnet.bold.settings import CleaningSettings
 from fmnet.crossval.fold_loop import Pipeline, crossvalidate, fold_rows, fold_seed
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import open_cohort
 from fmnet.data.files import write_atomically
 from fmnet.data.folds import Fold, build_folds
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import ConfigError
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.runs.record import describe_device, table_text
 from fmnet.runs.run_folder import write_json
-from fmnet.synthetic.bold_cohort_files import provide_bold_cohort
-from fmnet.synthetic.bold_design import BOLD_COHORT_FORMAT, BoldDesign
+from fmnet.synthetic.bold import provide_bold_cohort
+from fmnet.synthetic.design import BOLD_COHORT_FORMAT, BoldDesign
 from fmnet.training.compute import Compute, plan_compute
 from fmnet.training.fit import ADAMW, Trainable
 from fmnet.training.module import OptimizerBuilder
@@ -84,9 +85,9 @@ class RestBenchmark:
     couplings : list of float
         Differences, FM minus HC, of the correlation between default mode and salience.
     motion_effect : float
-        How many between-person SDs more FM moves, in all cohorts.
+        How many between-subject SDs more FM moves, in all cohorts.
     n_subjects, n_volumes, voxel_size_mm
-        See `fmnet.synthetic.bold_design.BoldDesign`.
+        See `fmnet.synthetic.design.BoldDesign`.
     cleaning : CleaningSettings
         How runs are cleaned.
     maps : list of str
@@ -157,7 +158,7 @@ class RestBenchmark:
 
     def _path(self, draw: Draw, name: str, folder: Path) -> Path:
         model = self.contenders.get(name) or self.baselines[name]
-        versions = [REST_FORMAT, BOLD_COHORT_FORMAT, FOLDS, self.design(draw).knobs]
+        versions = [REST_FORMAT, BOLD_COHORT_FORMAT, FOLDS, self.design(draw).parameters]
         code = digest(versions, self.cleaning, list(self.maps), model)
         stem = f"coupling-{draw.coupling:g}_motion-{draw.motion_effect:g}_draw-{draw.number:03d}"
         return folder / f"{stem}_{name}-{code}.tsv"
@@ -201,7 +202,7 @@ def _score_draw(
         root = provide_bold_cohort(Path(place), design)
         listing = read_bold(root, cleaning=suite.cleaning, maps=suite.maps)
         grid = build_grid(suite.voxel_size_mm)
-        cohort = open_cohort(listing, listing.build_store(Path(place) / "store", grid, 0.5))
+        cohort = open_cohort(listing, ArrayStore(Path(place) / "store", listing.recipe(grid, 0.5)))
         folds = build_folds(cohort, **FOLDS, seed=design.seed)
         settings = PreparationSettings(suite.voxel_size_mm, fwhm_mm=0.0)
         for name in names:

@@ -8,11 +8,12 @@ from fmnet.crossval.fold_loop import Pipeline
 from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import build_folds
 from fmnet.data.listing import Listing
-from fmnet.data.store import ScanStore
+from fmnet.data.scans import MapsOnGrid
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder, build_small_cnn
-from fmnet.synthetic.maps_cohort import read_synthetic
+from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import Trainable
 from fmnet.training.scan_set import ScanSet, read_scans
@@ -58,7 +59,7 @@ class Setting:
     def open(self, listing: Listing, folder: Path) -> ScanSet:
         """Decode, check and smooth the maps, as a study does; `folder` gets the store."""
         settings = PreparationSettings(voxel_size_mm=self.voxel_size_mm)
-        store = ScanStore(folder / "store", build_grid(self.voxel_size_mm))
+        store = ArrayStore(folder / "store", MapsOnGrid(build_grid(self.voxel_size_mm)))
         return read_scans(open_cohort(listing, store), settings)
 
     def pipeline(self, data: ScanSet, compute: Compute) -> Pipeline:

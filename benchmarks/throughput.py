@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.race import Goal
 from benchmarks.validity.people import build_cohort
 from fmnet.data.grid import Grid
-from fmnet.inference.preparation import Preparation, PreparationSettings
+from fmnet.inference.preparation import MapPreparation, PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder, build_resnet
 from fmnet.training.data import Training
 from fmnet.training.fit import Trainable, fit_networks
@@ -119,7 +119,7 @@ class Throughput:
         grid = Grid(np.ones((edge,) * 3, dtype=bool), np.diag([2.0, 2.0, 2.0, 1.0]), "MNI152")
         zeros = np.zeros((1, grid.n_voxels), dtype=np.float32)
         values = rng.normal(size=(n, 1, grid.n_voxels)).astype(np.float32)
-        preparation = Preparation(grid, ("noise",), 0.0, 0.5, zeros, zeros + 1)
+        preparation = MapPreparation(grid, ("noise",), 0.5, 0.0, zeros, zeros + 1)
         cohort = replace(build_cohort(np.arange(n) % 2), grid=grid)
         scans = MapScans(cohort, values, PreparationSettings(fwhm_mm=0.0), preparation=preparation)
         return Training(scans, np.arange(n), None, self.n_epochs + 1, 0, "throughput")

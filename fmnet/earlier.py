@@ -11,7 +11,7 @@ that says what to write instead. What that takes is one table for each kind of n
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
@@ -22,18 +22,24 @@ MOVED = {
     "fmnet.networks.linear_layer": "fmnet.networks.backbones",
     "fmnet.networks.linear_map": "fmnet.networks.backbones",
     "fmnet.study.baselines": "fmnet.baselines",
+    "fmnet.study.baselines.constant": "fmnet.baselines.base",
+    "fmnet.study.baselines.covariates": "fmnet.baselines.shortcuts",
+    "fmnet.study.baselines.features": "fmnet.baselines.shortcuts",
+    "fmnet.study.baselines.decoder": "fmnet.baselines.estimator",
     "fmnet.study.permutation": "fmnet.crossval.permutation",
-    "fmnet.study.sensitivity": "fmnet.crossval",
-    "fmnet.study.lockbox": "fmnet.crossval.lockbox",
+    "fmnet.study.sensitivity.reruns": "fmnet.crossval.reruns",
+    "fmnet.study.sensitivity.learning_curve": "fmnet.crossval.reruns",
+    "fmnet.study.lockbox": "fmnet.lockbox",
     "fmnet.study.audit": "fmnet.evaluation",
     "fmnet.study.parts": "fmnet.runs.checkpoints",
     "fmnet.training.trainer.build_trainer": "pytorch_lightning.Trainer",
     "fmnet.deploy": "fmnet.inference",
-    "fmnet.bold.synthetic_design": "fmnet.synthetic.bold_design",
-    "fmnet.data.synthetic": "fmnet.synthetic.maps_cohort",
+    "fmnet.bold.synthetic_design": "fmnet.synthetic.design",
+    "fmnet.bold.bold_cohort.read_synthetic_bold": "fmnet.synthetic.bold.read_synthetic_bold",
+    "fmnet.data.synthetic": "fmnet.synthetic.maps",
     "fmnet.data.injected": "fmnet.synthetic.injected",
-    "fmnet.bold.settings": "fmnet.bold.confounds",
     "fmnet.benchmark": "benchmarks",
+    "fmnet.data.folds_file": "fmnet.data.folds",
 }
 
 #: What earlier versions called the network among the models of a study, and what it is called now.
@@ -44,6 +50,8 @@ EARLIER_TITLE = "3D CNN"
 #: Earlier dotted path of a key and the one of now; ``*`` stands for any one name. In a run's
 #: ``config.yaml`` they are read; on the command line and in files it is said what to write.
 RENAMED: dict[str, str] = {
+    "cohort.cleaning.scrub_mm": "cohort.cleaning.fd_threshold",
+    "cleaning.scrub_mm": "cleaning.fd_threshold",
     "task.learning_rate": "optimizer.lr",
     "task.weight_decay": "optimizer.weight_decay",
     "task.batch_size": "batch_size",
@@ -60,10 +68,16 @@ REPLACED: dict[str, str] = {
 }
 
 #: Key, and the value with which it changes nothing about a run of before there was such a key.
-ADDED: dict[str, Any] = {}
-
-#: What turns the settings of a run of before into those of now, in this order, after `RENAMED`.
-CONVERSIONS: list[Callable[[dict[str, Any]], dict[str, Any]]] = []
+ADDED: dict[str, Any] = {
+    "loss": None,
+    "scheduler": None,
+    "callbacks": {},
+    "augmentation.transforms": [],
+    "augmentation.mirror": False,
+    "trainer.gradient_clip_val": None,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.limit_train_batches": None,
+}
 
 #: Arguments of a trainer that configurations name since they take all of Lightning's.
 TRAINER = {"gradient_clip_val": None, "accumulate_grad_batches": 1, "limit_train_batches": None}
@@ -146,6 +160,13 @@ def instead_of(key: str, options: Iterable[str] = ()) -> str:
     return ""
 
 
+def instead_of_value(value: Any) -> str:
+    """Say what to write in place of values of earlier versions; empty for any others."""
+    names = value if isinstance(value, list) else [value]
+    now = [PATHS.get(one, one) if isinstance(one, str) else one for one in names]
+    return "" if now == names else f"write [{', '.join(map(str, now))}], as they are called now"
+
+
 def current_targets(node: Value) -> Value:
     """Give every ``_target_`` of plain dicts and lists its name of now."""
     if isinstance(node, dict):
@@ -171,8 +192,9 @@ def current_config(settings: Mapping[str, Any]) -> dict[str, Any]:
                 _put(found, ".".join([_filled(*renamed, head), *parts[n:]]), value)
                 _take(found, path)
                 break
-    for convert in CONVERSIONS:
-        found = convert(found)
+    if isinstance(network := found.get("network"), dict):
+        found["network"] = current_settings(network)
+    found = _without_task(found)
     for path, value in ADDED.items():
         _put(found, path, value, is_kept=True)
     return found
@@ -249,3 +271,17 @@ def _take(node: dict[str, Any], path: str) -> None:
     for parent in parents:
         node = node[parent]
     del node[last]
+
+
+def finding_without_model(text: str) -> str:
+    """Leave out of a finding which model it was held against, where that is how it ends.
+
+    Findings of earlier runs have a text and no kind.
+    """
+    return re.sub(r"; the [^;]+ reaches [^;]+\.$", "", text)
+
+
+def names_model(text: str, titles: Iterable[str]) -> bool:
+    """Tell whether a finding of an earlier run names one of these models."""
+    pattern = "|".join(rf"\b[Tt]he {re.escape(title)}" for title in titles)
+    return re.search(pattern, text) is not None

@@ -14,42 +14,37 @@ from pytorch_lightning.callbacks import Callback
 from torch.nn import Module
 
 from fmnet.baselines.base import Baseline
-from fmnet.crossval.ddp_checks import check_one_process
-from fmnet.crossval.exchangeability import PERMUTATION, permute_labels
 from fmnet.crossval.final import complete_finals, export_choice, judge_choice
 from fmnet.crossval.fold_loop import (
     NETWORK,
     Pipeline,
     crossvalidate,
     crossvalidate_seeds,
-    lacking_baselines,
-    usable_baselines,
 )
 from fmnet.crossval.leaks import check_leaks
-from fmnet.crossval.learning_curve import LearningCurvePlan
-from fmnet.crossval.lockbox import LockBox, set_aside
-from fmnet.crossval.permutation import PermutationPlan
-from fmnet.crossval.reruns import SensitivityPlan
-from fmnet.crossval.sensitivity_analyses import probe
-from fmnet.crossval.shards import PARTS, done_before, parts_of, work_on_shard
+from fmnet.crossval.permutation import PERMUTATION, PermutationPlan, permute_labels
+from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan, probe
+from fmnet.crossval.shards import PARTS, check_one_process, done_before, parts_of, work_on_shard
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold
 from fmnet.data.listing import Listing
+from fmnet.data.participants import read_participants
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import Fault, RunError
-from fmnet.evaluation.analysis import analyse_predictions
-from fmnet.evaluation.audit import AuditPlan, audit_models
-from fmnet.evaluation.findings import all_findings
+from fmnet.evaluation.audit import AuditPlan
+from fmnet.evaluation.evaluate import conclude, evaluate
 from fmnet.evaluation.metrics import add_units
-from fmnet.evaluation.verdict import verdict
 from fmnet.inference.bundle_files import SUMS
 from fmnet.inference.calibration import read_calibration
 from fmnet.inference.preparation import PreparationSettings
+from fmnet.lockbox import LockBox, set_aside
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.networks.rebuild import check_network
+from fmnet.report.methods import describe_runs
 from fmnet.report.page import write_report
-from fmnet.report.runs import describe_runs
-from fmnet.report.words import control, summary_lines, titles_of
+from fmnet.report.sentences import control, put_into_words
+from fmnet.report.terminal import summary_lines
 from fmnet.runs.checkpoints import FoldCheckpoints, Shard
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, read_record
 from fmnet.runs.lock import claim_run_folder, holding, replacing, settle
@@ -64,7 +59,7 @@ from fmnet.runs.record import (
     write_record,
 )
 from fmnet.runs.run_folder import UNKNOWN, as_json, write_run_files
-from fmnet.training.augmentation import BatchTransform
+from fmnet.training.augmentation import BatchTransform, check_augmentation
 from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import Trainable
 from fmnet.training.loggers import LoggerBuilder, check_loggers, log_study
@@ -171,43 +166,36 @@ def run_study(
         The results in a few lines for the terminal.
     """
     started, folder = datetime.now(UTC), Path(run_dir)
+    settings, plans = parse_settings(config_yaml), (permutation, sensitivity, learning_curve)
+    # what can be refused is refused before any scan is opened
     end_with_starter()
     built = check_training(trainer, optimizer, scheduler, tuple(callbacks.values()))
-    plans = (permutation, sensitivity, learning_curve)
     check_one_process(built.world_size, plans, shard, compute, batch_size)
     grid = build_grid(preparation.voxel_size_mm, preparation.mask)
-    check_network(network, (len(cohort.contrasts), *grid.shape))
-    settings, leads = parse_settings(config_yaml), built.global_rank == 0
-    is_resuming = resume or not shard.is_whole
+    shape = (len(cohort.contrasts), *grid.shape)
+    check_network(network, shape)
+    check_augmentation(augmentation, shape)
+    is_resuming, leads = resume or not shard.is_whole, built.global_rank == 0
     claim = partial(claim_run_folder, folder, config_yaml, overwrite, is_resuming)
     is_resumed = leads and claim()
     loggers = tuple(logger.values())
     check_loggers(loggers)
-    trainable = Trainable(
-        network,
-        trainer,
-        asked(trainer).get("max_epochs"),
-        optimizer,
-        scheduler,
-        loss,
-        tuple(callbacks.values()),
-        batch_size,
-        augmentation,
-        loggers,
-        folder / "logs",
-    )
+    how = (network, trainer, asked(trainer).get("max_epochs"), optimizer, scheduler, loss)
+    fed = (tuple(callbacks.values()), batch_size, augmentation, loggers, folder / "logs")
+
     n_jobs = count_processes(compute, built)
-    store = cohort.build_store(Path(store_dir), grid, preparation.min_coverage)
+    store = ArrayStore(Path(store_dir), cohort.recipe(grid, preparation.min_coverage))
     opened = set_aside(open_cohort(cohort, store, n_jobs), lockbox, seed)
     if shuffle_labels:
         opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))
-    data = read_scans(opened, preparation).for_network(network)
-    trainable = plan_compute(trainable, compute, data)
-    pipeline = Pipeline(trainable, baselines, folds, seed, n_jobs)
-    splits = folds(opened)
+    scans, splits = read_scans(opened, preparation).for_network(network), folds(opened)
+    trainable = plan_compute(Trainable(*how, *fed), compute, scans)
+    models = Pipeline(trainable, baselines, folds, seed, n_jobs)
     parts = parts_of(folder, config_yaml, opened, splits)
     if leads and not is_resumed:
-        check_leaks(usable_baselines(pipeline, data), data, splits[0], seed)
+        alone = trainable if built.world_size == 1 else None
+        check_leaks(models.usable(scans), scans, splits[0], seed, alone)
+
     with ExitStack() as stack:
         stack.enter_context(joined(built))
         agreed(lambda: stack.enter_context(holding(folder, is_shared=not shard.is_whole)))
@@ -215,64 +203,81 @@ def run_study(
             agreed(partial(settle, folder))
         is_resumed = agreed(claim)
         if not shard.is_whole:
-            lines = work_on_shard(
-                shard, pipeline, data, splits, n_seeds, permutation, parts, is_resumed
-            )
-            return [*lines, str(folder)]
-        ready = done_before(pipeline, permutation, splits, parts, folder, is_resumed)
+            work = (models, scans, splits, n_seeds, permutation, parts, is_resumed)
+            return [*work_on_shard(shard, *work), str(folder)]
+        said = done_before(models, permutation, splits, parts, folder, is_resumed)
         if is_resumed:
-            ready += [] if (folder / SUMS).exists() else [UNKNOWN]
-            results = read_results(folder, data, splits)
+            said += [] if (folder / SUMS).exists() else [UNKNOWN]
+            results = read_results(folder, scans, splits)
         else:
-            is_earlier = (folder / "predictions.tsv").exists()
-            kept = ("logs",) if parts.folder.exists() and not is_earlier else ()
-            with replacing(folder, kept) if is_first() else nullcontext(folder) as draft:
-                results = run_crossvalidation(pipeline, data, splits, n_seeds, parts)
-                if is_first():
-                    record = manifest(seed, opened.hashes, started)
-                    write_record(results, draft, record, config_yaml)
-        named = add_units(results.predictions, opened.unit_of)
-        metrics = figures(results, named, seed)
-        models = metrics["models"]
-        metrics["titles"] = titles_of(models, network, results.n_epochs)
-        complete_finals(pipeline, results, models, control(settings), folder)
+            results = run_crossvalidation(
+                models, scans, splits, n_seeds, parts, folder, started, config_yaml
+            )
+        table = add_units(results.predictions, opened.unit_of)
+        facts = figures(models, results, table)
+        complete_finals(models, results, facts["models"], control(settings), folder)
         if not is_first():
             return []
         before = read_probes(folder) if is_resumed else {}
-        metrics["exported"] = export_choice(pipeline, data, named, models, metrics["titles"])
-        trained = read_record(folder / NETWORK_FOLDER)
-        of_linear = metrics["exported"]["model"] != NETWORK
-        place = folder / (LINEAR_FOLDER if of_linear else NETWORK_FOLDER)
-        calibration = read_calibration(place / "calibration.json")
-        metrics["exported"]["calibration"] = asdict(calibration)
-        metrics["path_shares"] = trained.get("path_shares", {})
-        metrics["final_epochs"] = trained["n_epochs"]
-        metrics |= probe(plans, pipeline, results, metrics, before, folder, parts)
-        judge_choice(metrics)
+        facts |= describe_finals(models, scans, table, facts, folder)
+        facts |= probe(plans, models, results, facts, before, folder, parts)
+        judge_choice(facts)
         if is_resumed:
             note_resumption(folder, started)
-        conclude(metrics, results, audit, settings, seed, folder)
+        finish(facts, results, audit, settings, seed, folder)
         drawn = [folder / name for name in ("figure.png", "report.html")]
-        ready += log_study(loggers, trainable.log_dir, tracked(metrics), settings, drawn)
-    return [*summary_lines(metrics, cohort, settings), *ready, str(folder)]
+        said += log_study(loggers, trainable.log_dir, tracked(facts), settings, drawn)
+    return [*summary_lines(facts, cohort, settings), *said, str(folder)]
 
 
 def run_crossvalidation(
-    pipeline: Pipeline, data: ScanSet, folds: list[Fold], n_seeds: int, parts: FoldCheckpoints
+    models: Pipeline,
+    scans: ScanSet,
+    folds: list[Fold],
+    n_seeds: int,
+    parts: FoldCheckpoints,
+    folder: Path,
+    started: datetime,
+    config_yaml: str,
 ) -> Results:
-    """Score everybody out of fold, by the network and by each baseline; predictions as written."""
-    predictions, epochs = crossvalidate(pipeline, data, folds, "folds", parts)
-    again = crossvalidate_seeds(pipeline, data, folds, n_seeds, parts)
-    lacking = lacking_baselines(pipeline, data)
-    return Results(data, folds, as_written(predictions), epochs, lacking, again)
+    """Score everybody out of fold, by the network and by each baseline, and write it down.
+
+    Predictions are as written, so that a run gone on with has the same figures.
+    """
+    is_earlier = (folder / "predictions.tsv").exists()
+    kept = ("logs",) if parts.folder.exists() and not is_earlier else ()
+    with replacing(folder, kept) if is_first() else nullcontext(folder) as draft:
+        table, n_epochs = crossvalidate(models, scans, folds, "folds", parts)
+        again = crossvalidate_seeds(models, scans, folds, n_seeds, parts)
+        lacking = models.lacking(scans)
+        results = Results(scans, folds, as_written(table), n_epochs, lacking, again)
+        if is_first():
+            record = manifest(models.seed, scans.cohort.hashes, started)
+            write_record(results, draft, record, config_yaml)
+    return results
 
 
-def figures(results: Results, predictions: pd.DataFrame, seed: int) -> dict[str, Any]:
+def figures(pipeline: Pipeline, results: Results, predictions: pd.DataFrame) -> dict[str, Any]:
     """Compute what is said about the models from the out-of-fold table."""
-    return analyse_predictions(predictions, results.again, seed) | {
+    kinds, titles = pipeline.describe(results.n_epochs)
+    scored = {name: kinds.get(name, "other") for name in map(str, predictions["model"].unique())}
+    return evaluate(predictions, NETWORK, scored, results.again, pipeline.seed) | {
+        "titles": titles,
         "n_epochs": results.n_epochs,
         "lacking": results.lacking,
     }
+
+
+def describe_finals(
+    models: Pipeline, scans: ScanSet, table: pd.DataFrame, facts: dict[str, Any], folder: Path
+) -> dict[str, Any]:
+    """Say which final model will be exported and how it is calibrated; and of the network's."""
+    exported = export_choice(models, scans, table, facts["models"], facts["titles"])
+    place = folder / (NETWORK_FOLDER if exported["model"] == NETWORK else LINEAR_FOLDER)
+    exported["calibration"] = asdict(read_calibration(place / "calibration.json"))
+    trained = read_record(folder / NETWORK_FOLDER)
+    shares, n_epochs = trained.get("path_shares", {}), trained["n_epochs"]
+    return {"exported": exported, "path_shares": shares, "final_epochs": n_epochs}
 
 
 def tracked(metrics: dict[str, Any]) -> dict[str, float]:
@@ -296,7 +301,7 @@ def tracked(metrics: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-def conclude(
+def finish(
     metrics: dict[str, Any],
     results: Results,
     audit: AuditPlan,
@@ -309,9 +314,9 @@ def conclude(
     if cohort.listing.made_by is not None:
         read = results.data
         metrics["bold"] = describe_runs(cohort, read.reads_series, read.window_volumes)
-    metrics |= audit_models(audit, cohort, predictions, metrics, seed)
-    metrics["findings"] = all_findings(metrics)
-    metrics["verdict"] = verdict(metrics, metrics["titles"])
+    participants = read_participants(cohort)
+    concluded = conclude(metrics, predictions, participants, audit.symptoms, seed)
+    put_into_words(metrics, concluded)
     failed: Exception | None = None
     try:
         write_report(metrics, predictions, cohort, settings, folder)

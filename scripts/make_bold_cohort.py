@@ -7,8 +7,8 @@ from pathlib import Path
 import installed  # noqa: F401 (it says what is missing)
 
 from fmnet.errors import FmnetError, printable
-from fmnet.synthetic.bold_cohort_files import write_bold_cohort
-from fmnet.synthetic.bold_design import BoldDesign
+from fmnet.synthetic.bold import write_bold_cohort
+from fmnet.synthetic.design import BoldDesign
 
 
 def main() -> int:
@@ -16,18 +16,18 @@ def main() -> int:
         description="Write SYNTHETIC BOLD runs (nobody was scanned) as fMRIPrep would leave them.",
     )
     parser.add_argument("out", type=Path, help="folder to make")
-    for knob, default in BoldDesign().knobs.items():
-        option = f"--{knob.replace('_', '-')}"
+    for name, default in BoldDesign().parameters.items():
+        option = f"--{name.replace('_', '-')}"
         parser.add_argument(
             option, type=type(default), default=default, help="default: %(default)s"
         )
-    knobs = vars(parser.parse_args())
+    parameters = vars(parser.parse_args())
     try:
-        folder = write_bold_cohort(knobs.pop("out"), **knobs)
+        folder = write_bold_cohort(parameters.pop("out"), **parameters)
     except FmnetError as error:
         print(error, file=sys.stderr)
         return 2
-    people = f"{knobs['n_subjects']} people, nobody was scanned"
+    people = f"{parameters['n_subjects']} people, nobody was scanned"
     print(f"{printable(str(folder))}: SYNTHETIC BOLD of {people}")
     return 0
 

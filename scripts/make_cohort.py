@@ -7,8 +7,8 @@ from pathlib import Path
 import installed  # noqa: F401 (it says what is missing)
 
 from fmnet.errors import FmnetError, printable
-from fmnet.synthetic.maps_cohort import write_cohort
-from fmnet.synthetic.maps_design import Design
+from fmnet.synthetic.design import Design
+from fmnet.synthetic.maps import write_cohort
 
 
 def main() -> int:
@@ -16,19 +16,19 @@ def main() -> int:
         description="Write a SYNTHETIC cohort (nobody was scanned) as a BIDS-derivatives tree.",
     )
     parser.add_argument("out", type=Path, help="folder to make")
-    for knob, default in Design().knobs.items():
+    for name, default in Design().parameters.items():
         kind, count = (str, "+") if isinstance(default, list) else (type(default), None)
-        option = f"--{knob.replace('_', '-')}"
+        option = f"--{name.replace('_', '-')}"
         parser.add_argument(
             option, type=kind, nargs=count, default=default, help="default: %(default)s"
         )
-    knobs = vars(parser.parse_args())
+    parameters = vars(parser.parse_args())
     try:
-        folder = write_cohort(knobs.pop("out"), **knobs)
+        folder = write_cohort(parameters.pop("out"), **parameters)
     except FmnetError as error:
         print(error, file=sys.stderr)
         return 2
-    people = f"{knobs['n_subjects']} people, nobody was scanned"
+    people = f"{parameters['n_subjects']} people, nobody was scanned"
     print(f"{printable(str(folder))}: SYNTHETIC cohort of {people}")
     return 0
 

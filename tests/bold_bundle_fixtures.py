@@ -14,18 +14,22 @@ import pandas as pd
 import pytest
 from sd_network import build_sd_network
 
-from fmnet.bold.confounds import CleaningSettings
-from fmnet.bold.map_source import MapSource
+from fmnet.bold.cleaned import CleanedBold
 from fmnet.bold.maps import compute_maps, parse_maps
-from fmnet.bold.series_store import SeriesStore
+from fmnet.bold.open_run import AcquiredBold
+from fmnet.bold.settings import CleaningSettings
+from fmnet.data.store import ArrayStore
 from fmnet.export.export import export_run
 from fmnet.inference.bold import describe_run
 from fmnet.inference.bold_contract import BoldContract, write_contract
 from fmnet.inference.bundle import read_bundle, write_plain
 from fmnet.inference.calibration import Calibration
-from fmnet.inference.preparation import PreparationSettings, fit_preparation, write_preparation
+from fmnet.inference.preparation import (
+    PreparationSettings,
+    SeriesPreparation,
+    fit_preparation,
+)
 from fmnet.inference.quality import fit_reference, temporal_sd
-from fmnet.inference.series_preparation import SeriesPreparation, write_series_preparation
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.rebuild import describe_builder, write_network
 
@@ -130,10 +134,10 @@ def series_export(bold_tree, bold_grid, tmp_path_factory):
     folder = tmp_path_factory.mktemp("series") / "run"
     (folder / "model").mkdir(parents=True)
     images = sorted(bold_tree.rglob("*_bold.nii.gz"))
-    store = SeriesStore(folder.parent / "store", bold_grid, CLEANING)
+    store = ArrayStore(folder.parent / "store", CleanedBold(bold_grid, CLEANING))
     cleaned = [store.add(describe_run(image, SPACE)) for image in images]
     preparation = SeriesPreparation(bold_grid, ("bold",), 0.5, WINDOW)
-    write_series_preparation(preparation, folder / "model")
+    preparation.write(folder / "model")
     sd = np.stack([temporal_sd(one.values()) for one in cleaned])
     reference = fit_reference(sd, ("bold",), [one.facts.mean_fd_mm for one in cleaned])
     build = partial(build_sd_network, window_volumes=WINDOW)
@@ -149,13 +153,13 @@ def maps_export(bold_tree, bold_grid, tmp_path_factory):
     folder = tmp_path_factory.mktemp("maps") / "run"
     (folder / "model").mkdir(parents=True)
     images = sorted(bold_tree.rglob("*_bold.nii.gz"))
-    store = SeriesStore(folder.parent / "store", bold_grid, CLEANING)
-    runs = [describe_run(image, SPACE) for image in images]
-    sources = [MapSource(run, *store.open(run), CLEANING) for run in runs]
+    recipe = AcquiredBold(CleanedBold(bold_grid, CLEANING))
+    store = ArrayStore(folder.parent / "store", recipe)
+    sources = [store.add(describe_run(image, SPACE)) for image in images]
     values = np.stack([compute_maps([source], parse_maps(MAPS)) for source in sources])
     settings = PreparationSettings(voxel_size_mm=12, fwhm_mm=0.0)
     preparation = fit_preparation(values, bold_grid, MAPS, settings)
-    write_preparation(preparation, folder / "model")
+    preparation.write(folder / "model")
     motion = [source.nuisance.mean_fd_mm for source in sources]
     reference = fit_reference(values, MAPS, motion)
     build = partial(build_small_cnn, channels=[3])

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import settings
 
 from fmnet.data.grid import Grid
-from fmnet.data.store import ScanStore
+from fmnet.data.scans import MapsOnGrid
+from fmnet.data.store import ArrayStore
 
 # where a script finds its neighbour, also when a test runs it within this process
 sys.path.append(str(Path(__file__).parents[1] / "scripts"))
@@ -124,8 +125,8 @@ def bids_tree(
 
 
 @pytest.fixture
-def store(tmp_path: Path, grid: Grid) -> ScanStore:
-    return ScanStore(tmp_path / "store", grid)
+def store(tmp_path: Path, grid: Grid) -> ArrayStore:
+    return ArrayStore(tmp_path / "store", MapsOnGrid(grid))
 
 
 @pytest.fixture(scope="session")

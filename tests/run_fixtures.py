@@ -6,21 +6,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from fmnet.baselines.constant import Dummy
+from fmnet.baselines.base import Dummy
 from fmnet.baselines.linear import LinearSvm
-from fmnet.crossval.learning_curve import LearningCurvePlan
-from fmnet.crossval.lockbox import LockBox
 from fmnet.crossval.permutation import PermutationPlan
-from fmnet.crossval.reruns import SensitivityPlan
+from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan
 from fmnet.data.folds import build_folds
 from fmnet.evaluation.audit import AuditPlan
 from fmnet.export.export import export_run
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.preparation import PreparationSettings
+from fmnet.lockbox import LockBox
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.runs.checkpoints import Shard
 from fmnet.study import run_study
-from fmnet.synthetic.maps_cohort import read_synthetic
+from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.compute import Compute
 from fmnet.training.fit import ADAMW
 from fmnet.training.loggers import build_csv_logger

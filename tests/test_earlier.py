@@ -13,6 +13,7 @@ from fmnet.earlier import (
     current_name,
     current_targets,
     instead_of,
+    instead_of_value,
 )
 from fmnet.errors import ConfigError
 from fmnet.study import run_study
@@ -52,7 +53,7 @@ fmnet.config.jobs.JobReport
 fmnet.data.bids.read_bids
 fmnet.data.folds.build_folds
 fmnet.data.folds.build_site_folds
-fmnet.data.folds_file.read_folds
+fmnet.data.folds.read_folds
 fmnet.data.image_table.read_image_table
 fmnet.data.injected.read_injected
 fmnet.data.synthetic.read_synthetic
@@ -110,7 +111,7 @@ def test_names_of_now_and_of_others_stay():
 
 
 def test_targets_are_renamed_wherever_they_stand():
-    old, now = "fmnet.study.baselines.constant.Dummy", "fmnet.baselines.constant.Dummy"
+    old, now = "fmnet.study.baselines.constant.Dummy", "fmnet.baselines.base.Dummy"
     node = {"a": [{"_target_": old, "name": old}], "_target_": 3}
     assert current_targets(node) == {"a": [{"_target_": now, "name": old}], "_target_": 3}
 
@@ -201,3 +202,45 @@ def test_settings_of_a_run_are_read_as_of_now(tables):
         "loss": {"x": 1},
     }
     assert run["cleaning"]["scrub_mm"] == 0.5, "what was given is changed"
+
+
+def test_limit_of_displacement_is_said_by_its_name_of_now_and_read_from_runs_of_before():
+    said = "write cohort.cleaning.fd_threshold, which it is called now"
+    assert instead_of("cohort.cleaning.scrub_mm") == said
+    before = {"cohort": {"cleaning": {"_target_": "fmnet.bold.settings.CleaningSettings"}}}
+    before["cohort"]["cleaning"]["scrub_mm"] = 0.5
+    now = current_config(before)["cohort"]["cleaning"]
+    assert now == {"_target_": "fmnet.bold.settings.CleaningSettings", "fd_threshold": 0.5}
+
+
+TASK = {"learning_rate": 1e-5, "weight_decay": 0.02, "batch_size": 4}
+
+
+@pytest.mark.parametrize(
+    ("network", "max_epochs", "optimizer", "batch_size", "now"),
+    [
+        ({"_target_": "fmnet.networks.signature.build_scale_space"}, 0, (1e-3, 1e-2), 8, None),
+        ({"_target_": "x.build_frames", "backbone": "scale_space"}, 0, (1e-3, 1e-2), 8, None),
+        ({"_target_": "x.build_scale_space"}, 5, (1e-5, 0.02), 4, 5),
+        ({"_target_": "x.build_resnet"}, 20, (1e-5, 0.02), 4, None),
+        ({"_target_": "x.build_frames", "backbone": "small_cnn"}, 7, (1e-5, 0.02), 4, 7),
+    ],
+)
+def test_task_of_a_run_of_before_is_read(network, max_epochs, optimizer, batch_size, now):
+    run = {"task": TASK | {"max_epochs": max_epochs}, "network": network, "trainer": {"devices": 1}}
+    found = current_config(run)
+    assert "task" not in found
+    lr, weight_decay = optimizer
+    adam = {"_target_": "torch.optim.AdamW", "_partial_": True, "fused": True}
+    assert found["optimizer"] == adam | {"lr": lr, "weight_decay": weight_decay}
+    assert found["batch_size"] == batch_size
+    assert found["trainer"]["max_epochs"] == now
+    assert found["trainer"]["devices"] == 1
+    assert (found["loss"], found["scheduler"], found["callbacks"]) == (None, None, {})
+    assert run["task"]["max_epochs"] == max_epochs, "what was given is changed"
+
+
+def test_values_of_before_are_named_with_those_of_now():
+    said = "write [focal, distributed, other], as they are called now"
+    assert instead_of_value(["places", "whole", "other"]) == said
+    assert instead_of_value(["focal", 3]) == instead_of_value(None) == ""

@@ -9,9 +9,10 @@ import pytest
 from run_fixtures import study_settings
 
 from fmnet.errors import ConfigError, RunError
+from fmnet.inference.bundle_files import SUMS
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.runs.lock import MARKER
-from fmnet.runs.run_folder import FILES, FOLDERS, SUMS
+from fmnet.runs.run_folder import FILES, FOLDERS
 from fmnet.study import run_study
 
 

@@ -32,9 +32,10 @@ from benchmarks.corpus.answers import (
 )
 from benchmarks.corpus.case import Case, Materials
 from benchmarks.corpus.craft import METER, MICRON, MM, Array, bomb, nifti, pack_gzip, turn
-from fmnet.bold.confounds import CleaningSettings
-from fmnet.bold.series_store import SeriesStore
+from fmnet.bold.cleaned import CleanedBold
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import FmnetError
 from fmnet.inference.bold import Stated, describe_run
@@ -42,8 +43,8 @@ from fmnet.inference.bold_contract import BoldContract, write_contract
 from fmnet.inference.bundle import FORMAT_VERSION, INTENDED_USE, write_plain
 from fmnet.inference.bundle_files import write_sums
 from fmnet.inference.calibration import Calibration
+from fmnet.inference.preparation import SeriesPreparation
 from fmnet.inference.quality import fit_reference, temporal_sd
-from fmnet.inference.series_preparation import SeriesPreparation, write_series_preparation
 
 SPACE, T_R, N_VOLUMES, VOXEL_MM = "MNI152NLin2009cAsym", 2.0, 70, 12
 SEC, MSEC, USEC = 8, 16, 24
@@ -167,7 +168,7 @@ def bold_materials(folder: Path) -> BoldMaterials:
     grid = Grid(grid.mask, grid.affine, SPACE)
     place = folder / f"bold-{os.getpid()}"
     images = tuple(plain_run(grid, seed).write(place / f"good-{seed}") for seed in (1, 2))
-    store = SeriesStore(place / "store", grid, CLEANING)
+    store = ArrayStore(place / "store", CleanedBold(grid, CLEANING))
     cleaned = [store.add(describe_run(image, SPACE)) for image in images]
     bundle = place / "bundle"
     write_bold_bundle(bundle, grid, [np.asarray(one.values()) for one in cleaned])
@@ -186,7 +187,7 @@ def write_bold_bundle(folder: Path, grid: Grid, series: list[NDArray[np.float32]
     """Write a bundle whose network weighs the variance in time of each voxel."""
     folder.mkdir(parents=True)
     preparation = SeriesPreparation(grid, ("bold",), 0.5, 0)
-    write_series_preparation(preparation, folder)
+    preparation.write(folder)
     write_contract(BoldContract(CLEANING, (), T_R), folder)
     write_plain(Calibration(1.0, 0.0), folder / "calibration.json")
     sd = np.stack([temporal_sd(values) for values in series])
@@ -228,7 +229,7 @@ def ask_bold(materials: Materials, case: Case, given: BoldInput, folder: Path) -
     stated = dict(zip(given.options[::2], given.options[1::2], strict=True))
     t_r = float(stated["--t-r"]) if "--t-r" in stated else None
     try:
-        store = SeriesStore(folder / "store", bold.grid, CLEANING)
+        store = ArrayStore(folder / "store", CleanedBold(bold.grid, CLEANING))
         run = describe_run(Path(given.sources[0]), SPACE, Stated(t_r=t_r))
         found = np.asarray(store.add(run).values())
     except FmnetError as error:

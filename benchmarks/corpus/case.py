@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from benchmarks.corpus.answers import RIGHT, Answers, in_training
 from benchmarks.corpus.craft import Array, nifti
-from fmnet.data.grid import place_on_grid
 from fmnet.data.nifti import read_volume
+from fmnet.data.resample import place_on_grid
 from fmnet.errors import BenchmarkError, Fault
 from fmnet.inference.bundle import Bundle, read_bundle
 from fmnet.inference.predict import NewScan, predict_scan
-from fmnet.synthetic.maps_cohort import SPACE, write_cohort
+from fmnet.synthetic.cohort_folder import SPACE
+from fmnet.synthetic.maps import write_cohort
 
 #: Of the studies that maps are put into, by place: two people in each group.
 PEOPLE = ("sub-01", "sub-02", "sub-03", "sub-04")

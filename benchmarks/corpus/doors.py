@@ -31,11 +31,11 @@ from benchmarks.corpus.case import CONTRAST, GROUPS, PEOPLE, STAT, Case, Materia
 from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort
 from fmnet.data.image_table import read_image_table
-from fmnet.data.listing import Listing, build_listing
-from fmnet.data.scans import MapTable
-from fmnet.data.store import ScanStore
+from fmnet.data.listing import Listing, MapTable, build_listing
+from fmnet.data.scans import MapsOnGrid
+from fmnet.data.store import ArrayStore
 from fmnet.errors import FmnetError
-from fmnet.synthetic.maps_cohort import SPACE
+from fmnet.synthetic.cohort_folder import SPACE
 
 
 def ask_predict(materials: Materials, case: Case, given: Any, folder: Path) -> Answer:
@@ -199,7 +199,7 @@ def _judge_study(
 ) -> Answer:
     """Open a study; compare the values of those in it, and the faults of those who are not."""
     try:
-        store = ScanStore(folder / "store", materials.bundle.preparation.grid)
+        store = ArrayStore(folder / "store", MapsOnGrid(materials.bundle.preparation.grid))
         cohort = open_cohort(read(), store)
     except FmnetError as error:
         text = str(error)

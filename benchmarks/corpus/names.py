@@ -14,7 +14,7 @@ from benchmarks.corpus.answers import ANY, EITHER, REFUSED, RIGHT, Answers
 from benchmarks.corpus.case import CONTRAST, NAME, STAT, Case, Materials
 from benchmarks.corpus.craft import nifti, pack_gzip
 from benchmarks.corpus.headers import file_case
-from fmnet.synthetic.maps_cohort import SPACE
+from fmnet.synthetic.cohort_folder import SPACE
 
 Make = Callable[[Materials, Path], Any]
 LFS_POINTER = (

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.corpus.answers import EITHER, NO_SCORE, REFUSED, RIGHT, Answers
 from benchmarks.corpus.case import GROUPS, PEOPLE, Case, Materials, TableInput
-from fmnet.synthetic.maps_cohort import SPACE
+from fmnet.synthetic.cohort_folder import SPACE
 
 Rows = list[list[str]]
 HEADER = ["participant_id", "contrast", "path", "group"]

@@ -15,7 +15,7 @@ from benchmarks.corpus.answers import EITHER, NO_SCORE, REFUSED, RIGHT, Answers
 from benchmarks.corpus.case import GROUPS, PEOPLE, Case, Materials
 from benchmarks.corpus.craft import nifti, pack_gzip, split_pair
 from benchmarks.corpus.names import ANNEX_POINTER
-from fmnet.synthetic.maps_cohort import SPACE
+from fmnet.synthetic.cohort_folder import SPACE
 
 DOORS = ("tree", "tree training")
 ENTITIES = f"space-{SPACE}_contrast-pressure_stat-z"

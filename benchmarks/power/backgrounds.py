@@ -10,16 +10,18 @@ import numpy as np
 from numpy.random import Generator, SeedSequence
 from numpy.typing import NDArray
 
-from fmnet.data.duplicates import duplicate_faults
-from fmnet.data.grid import Grid, place_on_grid
+from fmnet.data.cohort_checks import duplicate_faults
+from fmnet.data.grid import Grid
 from fmnet.data.image_table import find_table_maps
-from fmnet.data.scans import Scan, group_scans
-from fmnet.data.store import ScanStore, StoredScan
+from fmnet.data.listing import group_scans
+from fmnet.data.resample import place_on_grid
+from fmnet.data.scans import MapsOnGrid, Scan, StoredScan
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import CohortError, ConfigError, Fault, VolumeError
+from fmnet.synthetic.design import Design, draw_participants
 from fmnet.synthetic.maps import draw_maps
-from fmnet.synthetic.maps_design import Design, draw_people
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +98,8 @@ def draw_backgrounds(n_people: int, voxel_size_mm: int, seed: int) -> Background
     """Make up the maps of people, as synthetic cohorts have them, with no effect."""
     design = Design(n_people, 0.0, voxel_size_mm=voxel_size_mm, seed=seed)
     grid = build_grid(voxel_size_mm)
-    people_seed, maps_seed = SeedSequence(seed).spawn(2)
-    maps = draw_maps(design, grid, draw_people(design, people_seed), maps_seed)
+    table_seed, maps_seed = SeedSequence(seed).spawn(2)
+    maps = draw_maps(design, grid, draw_participants(design, table_seed), maps_seed)
     values = np.stack([one[0, grid.mask] for one in maps])
     return Backgrounds(values, grid, design.digest)
 
@@ -129,7 +131,7 @@ def read_backgrounds(
         raise CohortError(faults)
     grid = build_grid(voxel_size_mm)
     with tempfile.TemporaryDirectory(prefix="fmnet-power-") as folder:
-        stored = _store(scans, ScanStore(Path(folder), grid))
+        stored = _store(scans, ArrayStore(Path(folder), MapsOnGrid(grid)))
         values = np.concatenate([one.values() for one in stored])
     hashes = [digest for one in stored for digest in one.source_sha256]
     digest = hashlib.sha256("\n".join([grid.digest, *hashes]).encode()).hexdigest()
@@ -147,7 +149,7 @@ def _table_faults(scans: list[Scan], contrasts: tuple[str, ...]) -> list[Fault]:
     return faults
 
 
-def _store(scans: list[Scan], store: ScanStore) -> list[StoredScan]:
+def _store(scans: list[Scan], store: ArrayStore[Scan, StoredScan]) -> list[StoredScan]:
     stored: dict[str, StoredScan] = {}
     faults: list[Fault] = []
     for scan, outcome in zip(scans, store.add_all(scans), strict=True):

@@ -4,9 +4,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from benchmarks.power.contender import Contender
+from benchmarks.power.summary import LINEAR
 from fmnet.baselines.base import Baseline
 from fmnet.errors import Fault
-from fmnet.evaluation.verdict import LINEAR
 
 
 def unknown_names(where: str, given: Iterable[str], known: Collection[str]) -> list[Fault]:

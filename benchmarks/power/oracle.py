@@ -7,8 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from benchmarks.power.effect import Coefficients
 from benchmarks.power.planted import PlantedCohort
+from benchmarks.power.regimes import Strengths
 from fmnet.data.folds import Fold, rows_of
 from fmnet.data.volume import FloatArray
 
@@ -86,7 +86,7 @@ def score_by_truth(
     effect = planted.effect
     noise = fit_noise(planted.background[train].reshape(len(train), -1))
     maps = (planted.values[test].reshape(len(test), -1) - noise.mean) * noise.weight
-    patterns = effect.patterns.reshape(len(effect.patterns), -1) * noise.weight
+    patterns = effect.sized.reshape(len(effect.sized), -1) * noise.weight
     with_maps, among = noise.product(patterns, maps), noise.product(patterns, patterns)
     ours, theirs = (
         _log_likelihood(states, with_maps, among) for states in (effect.patient, effect.control)
@@ -94,7 +94,7 @@ def score_by_truth(
     return ours - theirs
 
 
-def _log_likelihood(states: Coefficients, with_maps: Floats, among: Floats) -> Floats:
+def _log_likelihood(states: Strengths, with_maps: Floats, among: Floats) -> Floats:
     """Average over hidden states, (H, K), what maps have over a plain background: (N,)."""
     size = np.einsum("hk,kl,hl->h", states, among, states, optimize=True)
     fit = states @ with_maps - size[:, None] / 2  # (H, N)

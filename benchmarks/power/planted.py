@@ -12,16 +12,15 @@ from numpy.random import Generator, SeedSequence
 from numpy.typing import NDArray
 
 from benchmarks.power.backgrounds import Backgrounds
-from benchmarks.power.effect import Effect, Scene
-from benchmarks.power.regimes import REGIMES, RegimeName
+from benchmarks.power.regimes import REGIMES, RegimeName, Scene
 from benchmarks.power.regions import Brain
 from fmnet.data.cohort import Cohort
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Labels, Listing
-from fmnet.data.scans import Scan
-from fmnet.data.store import StoredScan
+from fmnet.data.scans import Scan, StoredScan
 from fmnet.data.volume import FloatArray
 from fmnet.inference.preparation import PreparationSettings
+from fmnet.synthetic.effects import Effect
 from fmnet.training.scan_set import MapScans, ScanSet
 
 PATIENT, CONTROL = "patient", "control"
@@ -85,7 +84,7 @@ class Planter:
     backgrounds : Backgrounds
         Whose maps.
     amplitudes : dict
-        By regime, in between-person SDs.
+        By regime, in between-subject SDs.
     radius_mm, jitter_mm : float
         See `benchmarks.power.regimes.Scene`.
     templates : ndarray of float32, shape (T, V), or None
@@ -112,7 +111,7 @@ class Planter:
         effect = REGIMES[regime](self._scene(regime, number), rngs[0])
         background, families = self._choose(n, effect.patterns.shape[1], rngs[1])
         labels = rngs[2].permutation(np.arange(n) % 2)
-        values = background + effect.plant(labels, rngs[3])
+        values = effect.plant(background, labels, rngs[3])
         grid, seed = self.backgrounds.grid, int(root.generate_state(1)[0])
         return PlantedCohort(background, values, labels, families, effect, grid, seed)
 
@@ -124,11 +123,11 @@ class Planter:
         return [*own, self.radius_mm, *([self.jitter_mm] if regime == "shifted" else [])]
 
     def _scene(self, regime: RegimeName, number: int) -> Scene:
-        templates, spread = self.templates, self.backgrounds.spread
+        templates, noise_sd = self.templates, self.backgrounds.spread
         template = None if templates is None else templates[number % len(templates)]
         brain = Brain(self.backgrounds.grid)
         return Scene(
-            brain, spread, self.amplitudes[regime], self.radius_mm, self.jitter_mm, template
+            brain, noise_sd, self.amplitudes[regime], self.radius_mm, self.jitter_mm, template
         )
 
     def _choose(

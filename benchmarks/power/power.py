@@ -63,7 +63,7 @@ class PowerBenchmark:
     n_draws : int
         Cohorts of each regime and size.
     amplitudes : dict
-        By regime, in between-person SDs of each voxel; the others keep their default.
+        By regime, in between-subject SDs of each voxel; the others keep their default.
     radius_mm, jitter_mm : float
         Of regions, and root mean square length of their shift.
     only : list of str or None

@@ -7,12 +7,12 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import t as student
 
-from fmnet.evaluation.verdict import LINEAR
-
 #: Name of the model that knows the truth.
 ORACLE = "oracle"
 #: Name of the linear baseline that every model is compared with, besides the best one.
 LDA = "shrinkage_lda"
+#: Names of the linear baselines of the package.
+LINEAR = ("linear_svm", "logistic_ridge", LDA, "frem", "space_net")
 #: Fewest AUC between best linear baseline and oracle of which a share is worth stating.
 LEAST_ROOM = 0.02
 

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.power.summary import LDA, ORACLE, Interval, summarise
+from benchmarks.power.summary import LDA, LINEAR, ORACLE, Interval, summarise
 from fmnet.data.files import write_atomically
 from fmnet.data.tables import write_table
-from fmnet.evaluation.verdict import LINEAR
 
 #: Characters of a line in the terminal.
 WIDTH = 110

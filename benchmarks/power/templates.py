@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnet.data.grid import Grid, place_on_grid
+from fmnet.data.grid import Grid
 from fmnet.data.nifti import read_volume
+from fmnet.data.resample import place_on_grid
 from fmnet.data.volume import FloatArray
 from fmnet.errors import CohortError, Fault, FmnetError
 

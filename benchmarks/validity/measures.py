@@ -20,9 +20,8 @@ from benchmarks.validity.people import (
     strength_for,
 )
 from fmnet.crossval.fold_loop import NETWORK
-from fmnet.evaluation.comparison import compare_models
+from fmnet.evaluation.comparison import chosen_auc, compare_models
 from fmnet.evaluation.metrics import model_metrics
-from fmnet.evaluation.selection import chosen_auc
 from fmnet.types import Count, Share
 
 #: Bootstrap draws; the interval of an AUC takes none, and that of old was as short with fewer.

@@ -44,21 +44,21 @@ from benchmarks.validity.sentences import (
     shape,
 )
 from fmnet.baselines.base import Baseline
-from fmnet.baselines.linear import VoxelModel
-from fmnet.crossval.exchangeability import permute_labels
 from fmnet.crossval.fold_loop import NETWORK, Pipeline, crossvalidate
-from fmnet.crossval.permutation import run_permutations_together, study_aucs
+from fmnet.crossval.permutation import permute_labels, run_permutations_together
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.files import write_atomically
 from fmnet.data.folds import build_folds
-from fmnet.data.store import ScanStore
+from fmnet.data.scans import MapsOnGrid
+from fmnet.data.store import ArrayStore
 from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
+from fmnet.evaluation.comparison import study_aucs
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.runs.record import versions
-from fmnet.synthetic.maps_cohort import read_synthetic
+from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.compute import Compute, count_processes
 from fmnet.training.fit import Trainable
 from fmnet.training.scan_set import ScanSet, read_scans
@@ -230,7 +230,7 @@ class NullNetwork:
         listing = read_synthetic(
             folder / "cohort", self.n_subjects, 0.0, voxel_size_mm=self.voxel_size_mm, seed=seed
         )
-        store = ScanStore(folder / "store", build_grid(self.voxel_size_mm))
+        store = ArrayStore(folder / "store", MapsOnGrid(build_grid(self.voxel_size_mm)))
         return open_cohort(listing, store)
 
     def say(self, path: Path, seed: int) -> dict[str, Any]:
@@ -345,7 +345,7 @@ class NullNetwork:
         return lines
 
     def _exportable(self) -> dict[str, Baseline]:
-        return {name: one for name, one in self.baselines.items() if isinstance(one, VoxelModel)}
+        return {name: one for name, one in self.baselines.items() if one.is_exportable}
 
     def _settings(self) -> dict[str, Any]:
         found = describe(self)

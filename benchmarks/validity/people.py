@@ -21,6 +21,7 @@ from fmnet.data.folds import build_folds
 from fmnet.data.listing import Labels, Listing
 from fmnet.data.scans import Scan
 from fmnet.data.template import build_grid
+from fmnet.synthetic.effects import HALF, Effect
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -91,14 +92,19 @@ class Fitted:
 
 def means(strength: float) -> Floats:
     """Means of the groups, (2, P), negative first, `strength` SDs apart where they differ."""
-    apart = strength * AFFECTED * np.sqrt(SPECTRUM)
-    return np.stack([-apart / 2, apart / 2])
+    return _effect(strength).added([False, True])
+
+
+def _effect(strength: float) -> Effect:
+    """Move the groups apart, each by half of the effect."""
+    pattern = AFFECTED[None].astype(float)
+    return Effect(pattern, strength, np.sqrt(SPECTRUM), patient=HALF, control=-HALF)
 
 
 def draw_people(labels: NDArray[np.int64], strength: float, rng: Generator) -> Floats:
     """Draw the features of people: (N, P)."""
-    noise = rng.standard_normal((len(labels), len(SPECTRUM)))
-    return np.asarray(noise * np.sqrt(SPECTRUM) + means(strength)[labels])
+    noise = rng.standard_normal((len(labels), len(SPECTRUM))) * np.sqrt(SPECTRUM)
+    return _effect(strength).plant(noise, labels)
 
 
 def fit(

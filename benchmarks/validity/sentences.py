@@ -19,22 +19,27 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from benchmarks.validity.people import build_cohort
+from fmnet.baselines.base import Dummy
 from fmnet.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
+from fmnet.baselines.shortcuts import Columns, Coverage, FileGrid, Roughness, Scale
 from fmnet.crossval.final import export_choice, judge_choice
 from fmnet.crossval.fold_loop import NETWORK, Pipeline
-from fmnet.crossval.permutation import PermutationPlan, summarise_permutations
 from fmnet.data.cohort import Cohort
 from fmnet.data.files import write_atomically
-from fmnet.evaluation.analysis import analyse_predictions, power_of
-from fmnet.evaluation.audit import AuditPlan, audit_models
-from fmnet.evaluation.findings import all_findings
+from fmnet.data.participants import read_participants
+from fmnet.evaluation.comparison import summarise_permutations
+from fmnet.evaluation.evaluate import conclude as audit_and_conclude
+from fmnet.evaluation.evaluate import evaluate
 from fmnet.evaluation.metrics import add_units
-from fmnet.evaluation.verdict import verdict
 from fmnet.inference.study_results import CHANCE
-from fmnet.report.words import name_of
+from fmnet.report.sentences import put_into_words
+from fmnet.types import ModelKind
 
 #: What sentences follow from, below the package.
-SOURCES = ("study/**/*.py", "training/platt.py", "deploy/c*.py", "benchmark/validity/*.py")
+SOURCES = (
+    "fmnet/evaluation/*.py", "fmnet/report/sentences.py", "fmnet/crossval/final.py",
+    "fmnet/training/calibration.py", "fmnet/inference/c*.py", "benchmarks/validity/*.py",
+)  # fmt: skip
 #: Columns of the condition itself, which are no confounds, as configs/train.yaml has them.
 SYMPTOMS = ("pain_score", "fiq", "fiqr", "bdi", "stai", "pcs", "wpi", "sss")
 #: The models that can be exported.
@@ -42,6 +47,17 @@ LINEAR = {
     "linear_svm": LinearSvm(),
     "logistic_ridge": LogisticRidge(),
     "shrinkage_lda": ShrinkageLda(),
+}
+#: The models that null studies have besides.
+OTHERS = {
+    "dummy": Dummy(),
+    "covariates": Columns(),
+    "motion": Columns(),
+    "questionnaires": Columns(symptoms=True),
+    "file_grid": FileGrid(),
+    "coverage": Coverage(),
+    "scale": Scale(),
+    "roughness": Roughness(),
 }
 #: Sentences by what they claim, as patterns of verdict and findings.
 CLAIMS = {
@@ -145,23 +161,23 @@ def conclude(
         labels = label_of.reindex(study.participants["participant_id"]).to_numpy(np.int64)
         cohort = build_cohort(labels, study.participants)
     named = add_units(predictions, cohort.unit_of)
-    metrics = analyse_predictions(named, pd.DataFrame(), seed)
+    described: dict[str, tuple[ModelKind, str]] = {NETWORK: ("closed form", "network")}
+    described |= {name: one.describe(name) for name, one in (LINEAR | OTHERS).items()}
+    names = list(map(str, predictions["model"].unique()))
+    metrics = evaluate(named, NETWORK, {name: described[name][0] for name in names}, seed=seed)
     models = metrics["models"]
-    metrics["titles"] = {name: name_of(name) for name in models} | {NETWORK: "network"}
+    metrics["titles"] = {name: described[name][1] for name in names}
     linear = {name: one for name, one in LINEAR.items() if name in models}
     # what can be exported is asked of the baselines, and nothing else of these two
     pipeline: Any = Pipeline(None, linear, lambda _: [], seed)  # type: ignore[arg-type]
     data: Any = None
     metrics["exported"] = export_choice(pipeline, data, named, models, metrics["titles"])
     if len(study.null):
-        plan = PermutationPlan(len(study.null))
-        metrics["permutation"] = summarise_permutations(study.null, predictions, plan)
-    metrics["power"] = power_of(named, metrics)
+        metrics["permutation"] = summarise_permutations(study.null, predictions, 1)
     judge_choice(metrics)
-    if is_audited:
-        metrics |= audit_models(AuditPlan(SYMPTOMS), cohort, predictions, metrics, seed)
-    metrics["findings"] = all_findings(metrics)
-    metrics["verdict"] = verdict(metrics, metrics["titles"])
+    people = read_participants(cohort) if is_audited else None
+    concluded = audit_and_conclude(metrics, predictions, people, SYMPTOMS, seed)
+    put_into_words(metrics, concluded)
     return metrics
 
 

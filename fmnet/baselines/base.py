@@ -1,8 +1,8 @@
-"""What a baseline is, and what it may see."""
+"""What a baseline is, what it may see, and the one that knows nothing."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,31 @@ from numpy.typing import NDArray
 from fmnet.data.folds import Fold
 from fmnet.training.calibration import ScoreScale, fit_calibration, score_scale
 from fmnet.training.scan_set import Rows, ScanSet
+from fmnet.types import ModelKind
 
 Scores = NDArray[np.float64]
 
 
 class Baseline(ABC):
-    """Whatever learns from some scans of a cohort and scores others."""
+    """Whatever learns from some scans of a cohort and scores others.
+
+    Attributes
+    ----------
+    model_kind : str
+        What it is, see `fmnet.types.ModelKind`.
+    title : str
+        What it is called for people; empty for its name in the configuration.
+    is_exportable : bool
+        Whether it comes to a weight for each voxel, as `fmnet.baselines.linear.VoxelModel` does.
+    """
+
+    model_kind: ClassVar[ModelKind] = "other"
+    title: ClassVar[str] = ""
+    is_exportable: ClassVar[bool] = False
+
+    def describe(self, name: str) -> tuple[ModelKind, str]:
+        """Say what it is, and what it is called for people, under its name in a configuration."""
+        return self.model_kind, self.title or name.replace("_", " ")
 
     def lacks(self, data: ScanSet) -> str:
         """Say what the cohort would have to have; empty if nothing is missing."""
@@ -70,3 +89,15 @@ def unseen_scale(baseline: Baseline, data: ScanSet, fold: Fold, choice: Any) -> 
     parts = data.inner_rows(fold)
     scores = np.concatenate([baseline.scores(data, *rows, choice) for rows in parts])
     return score_scale(scores, data.labels[np.concatenate([rows for _, rows in parts])])
+
+
+@dataclass(frozen=True)
+class Dummy(Baseline):
+    """Scores everybody alike."""
+
+    model_kind = "chance"
+    title = "dummy"
+
+    def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
+        """Score every scan with 0."""
+        return np.zeros(len(test))

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from fmnet.baselines.base import Baseline, Scores
-from fmnet.data.grid import place_on_grid
 from fmnet.data.nifti import read_volume
+from fmnet.data.resample import place_on_grid
 from fmnet.errors import ConfigError, Fault
 from fmnet.training.scan_set import Rows, ScanSet
 

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from fmnet.baselines.base import Baseline, Scores
 from fmnet.data.folds import Fold
 from fmnet.data.volume import FloatArray
 from fmnet.training.scan_set import Rows, ScanSet
-from fmnet.types import NonNegatives, Positives, Shares
+from fmnet.types import ModelKind, NonNegatives, Positives, Shares
 
 #: Weight of each feature, (F,), and bias: the score is ``features @ weight + bias``.
 Line = tuple[FloatArray, float]
@@ -36,6 +36,10 @@ class LinearModel(Baseline):
     fwhm_mm : list of float
         Smoothing widths to choose from.
     """
+
+    model_kind: ClassVar[ModelKind] = "linear"
+    #: What `FinalModel` calls the other setting.
+    setting_name: ClassVar[str]
 
     fwhm_mm: NonNegatives = (0.0, 8.0, 16.0)
 
@@ -81,6 +85,8 @@ class LinearModel(Baseline):
 class VoxelModel(LinearModel):
     """A linear model of standardised voxels, which can be written down as their weights."""
 
+    is_exportable = True
+
     def weights(
         self, data: ScanSet, train: Rows, choice: tuple[float, float]
     ) -> tuple[FloatArray, float]:
@@ -114,6 +120,8 @@ class KernelModel(LinearModel):
         Values of C to choose from, for features scaled to a mean squared norm of 1.
     """
 
+    setting_name = "c"
+
     c: Positives = (0.01, 0.1, 1.0, 10.0)
 
     @property
@@ -137,6 +145,8 @@ class KernelModel(LinearModel):
 class LinearSvm(KernelModel, VoxelModel):
     """Linear support vector machine."""
 
+    title = "linear SVM"
+
     def _solve(self, kernel: Any, labels: Any, c: float) -> tuple[Scores, float]:
         return solve_svm(kernel, labels, c)
 
@@ -156,6 +166,8 @@ class LogisticRidge(KernelModel, VoxelModel):
     With more voxels than scans the solution lies in the span of the training scans, so it is found
     on the principal axes of their kernel, and is the same as on the voxels themselves.
     """
+
+    title = "logistic ridge"
 
     def _solve(self, kernel: Any, labels: Any, c: float) -> tuple[Scores, float]:
         variance, axes = np.linalg.eigh(np.asarray(kernel, dtype=float))
@@ -190,6 +202,9 @@ class ShrinkageLda(VoxelModel):
     Cox and Savoy (2003). Functional magnetic resonance imaging (fMRI) "brain reading": detecting
     and classifying distributed patterns of fMRI activity in human visual cortex. NeuroImage, 19.
     """
+
+    title = "shrinkage LDA"
+    setting_name = "screen"
 
     share: Shares = (0.01, 0.1, 1.0)
 

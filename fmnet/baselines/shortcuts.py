@@ -1,17 +1,164 @@
-"""What can be told from an image without looking at brain activity."""
+"""Logistic ridge on a few numbers per scan: covariates, and what images show besides activity."""
 
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from fmnet.baselines.features import FeatureModel
+from fmnet.baselines.base import Baseline, Scores
 from fmnet.baselines.linear import KernelModel, solve_svm
+from fmnet.data.cohort import Cohort
+from fmnet.data.covariates import find_columns
+from fmnet.data.folds import Fold
 from fmnet.data.grid import Grid
+from fmnet.data.participants import as_numbers
 from fmnet.data.volume import FloatArray
-from fmnet.training.scan_set import ScanSet
+from fmnet.errors import ConfigError, Fault
+from fmnet.training.scan_set import Rows, ScanSet
+from fmnet.types import ModelKind, Positives
 
+
+@dataclass(frozen=True)
+class FeatureModel(Baseline):
+    """Logistic ridge on a table of features, everything fitted on the training scans.
+
+    Numbers are imputed by the median and standardised, texts become indicators. C is chosen by AUC
+    on the inner folds; ties go to the first named.
+
+    Parameters
+    ----------
+    c : list of float
+        Values of C to choose from.
+    """
+
+    model_kind = "shortcut"
+
+    c: Positives = (0.01, 0.1, 1.0, 10.0)
+
+    @abstractmethod
+    def table(self, data: ScanSet) -> pd.DataFrame:
+        """Tabulate the features of all scans: N rows; nothing may be fitted here."""
+
+    def choose(self, data: ScanSet, fold: Fold) -> float:
+        """Choose C."""
+        table = self.table(data)
+        return choose_c(self.c, data, fold, partial(_fit, table, data))
+
+    def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
+        """Fit with the C chosen."""
+        return _fit(self.table(data), data, train, test, choice)
+
+
+def choose_c(
+    c_values: Sequence[float],
+    data: ScanSet,
+    fold: Fold,
+    fit: Callable[[Rows, Rows, float], Scores],
+) -> float:
+    """Choose C by AUC on the inner folds; ties go to the first named.
+
+    Parameters
+    ----------
+    c_values : sequence of float
+        What to choose from.
+    data : ScanSet
+        Whose labels count.
+    fold : Fold
+        Its inner folds are used.
+    fit : callable
+        Takes the rows to train on, those to score, and C; gives the scores.
+    """
+    aucs = [
+        [float(roc_auc_score(data.labels[held_out], fit(train, held_out, c))) for c in c_values]
+        for train, held_out in data.inner_rows(fold)
+    ]
+    return c_values[int(np.mean(aucs, axis=0).argmax())]
+
+
+def _fit(table: pd.DataFrame, data: ScanSet, train: Rows, test: Rows, c: float) -> Scores:
+    model = _pipeline(c).fit(table.iloc[train], data.labels[train])
+    return np.asarray(model.decision_function(table.iloc[test]))
+
+
+def _pipeline(c: float) -> Pipeline:
+    numbers = make_pipeline(
+        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+        StandardScaler(),
+    )
+    texts = OneHotEncoder(handle_unknown="ignore")
+    columns = make_column_transformer(
+        (numbers, make_column_selector(dtype_include="number")),
+        (texts, make_column_selector(dtype_exclude="number")),
+    )
+    return make_pipeline(columns, LogisticRegression(C=c, class_weight="balanced", max_iter=1000))
+
+
+@dataclass(frozen=True)
+class Columns(FeatureModel):
+    """Predicts the label from columns of the participants table, without any image.
+
+    Parameters
+    ----------
+    columns : list of str
+        Columns to use, as far as the cohort has them and they differ between people. Case and
+        punctuation don't matter. A name of head motion stands for all columns of head motion where
+        the cohort has none of those named.
+    c : list of float
+        Values of C to choose from.
+    symptoms : bool, optional
+        Whether the columns tell of the condition itself, as questionnaires do, so that predicting
+        the label from them is no shortcut; by default whether any of them is one of `SYMPTOMS`.
+    """
+
+    columns: Sequence[str] = ()
+    symptoms: bool | None = None
+
+    def describe(self, name: str) -> tuple[ModelKind, str]:
+        """Say that it reads symptoms, or else nothing of the condition."""
+        symptoms = self.symptoms
+        if symptoms is None:
+            symptoms = bool(find_columns(SYMPTOMS, self.columns))
+        return "symptoms" if symptoms else "shortcut", f"{name.replace('_', ' ')} only"
+
+    def lacks(self, data: ScanSet) -> str:
+        """Say which columns would be needed where there is none."""
+        label = data.cohort.listing.labels.column
+        if label in self.columns:
+            action = "leave it out of the baseline's columns"
+            fault = Fault("baselines", f"the label column '{label}'", "other columns", action)
+            raise ConfigError(fault)
+        if len(self.table(data).columns):
+            return ""
+        return f"no column {' or '.join(self.columns)} that differs between people"
+
+    def table(self, data: ScanSet) -> pd.DataFrame:
+        """Tabulate the columns, one row per scan; numbers where the audit reads numbers."""
+        listing = data.cohort.listing
+        present = listing.participants.columns.drop(listing.labels.column, errors="ignore")
+        found = find_columns(self.columns, map(str, present))
+        columns = {name: covariate_values(data.cohort, name) for name in found}
+        return pd.DataFrame({name: v for name, v in columns.items() if v.nunique(dropna=True) > 1})
+
+
+def covariate_values(cohort: Cohort, column: str) -> pd.Series:
+    """Read a column of the participants table, one value per scan; missing is NaN or None."""
+    text = pd.Series(cohort.covariate(column), dtype=object).replace("", None)
+    numbers, _ = as_numbers(text, column)
+    return text if numbers is None else numbers
+
+
+#: Columns that tell of the condition itself.
+SYMPTOMS = ("pain_score", "fiq", "fiqr", "bdi", "stai", "pcs", "wpi", "sss")
 #: How near to a map's largest or smallest value, as a share of its range, a voxel counts as there.
 AT_LIMIT = 0.01
 
@@ -27,6 +174,9 @@ class Coverage(KernelModel):
     c : list of float
         Values of C to choose from.
     """
+
+    model_kind = "shortcut"
+    title = "coverage only"
 
     fwhm_mm: tuple[float, ...] = (0.0,)
 
@@ -53,6 +203,8 @@ class Scale(FeatureModel):
     one that was clipped.
     """
 
+    title = "image scale only"
+
     def table(self, data: ScanSet) -> pd.DataFrame:
         """Tabulate five numbers per channel."""
         values = data.values.astype(np.float64)
@@ -78,6 +230,8 @@ class Scale(FeatureModel):
 class Roughness(FeatureModel):
     """Sees only how fast values change from voxel to voxel, along each axis."""
 
+    title = "roughness only"
+
     def table(self, data: ScanSet) -> pd.DataFrame:
         """Tabulate three numbers per channel."""
         steps = roughness(data.values, data.cohort.grid)
@@ -89,6 +243,8 @@ class Roughness(FeatureModel):
 @dataclass(frozen=True)
 class FileGrid(FeatureModel):
     """Sees only how each file is written: voxels, their size, orientation, type of numbers."""
+
+    title = "file grid only"
 
     def lacks(self, data: ScanSet) -> str:
         """Say that there is nothing to see where all files are written alike."""
@@ -107,6 +263,8 @@ class TemporalSnr(FeatureModel):
 
     Motion, head coil and sequence all show in it.
     """
+
+    title = "temporal SNR only"
 
     def lacks(self, data: ScanSet) -> str:
         """Say that maps have no time."""

@@ -9,20 +9,14 @@ from typing import Any
 import pandas as pd
 
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.derivatives import RunListing, find_runs
-from fmnet.bold.map_store import MapStore
 from fmnet.bold.maps import parse_maps
+from fmnet.bold.scan_maps import ScanMaps
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.bids import find_participants, tree_origin
-from fmnet.data.grid import Grid
-from fmnet.data.listing import Listing, OnFault, build_listing
-from fmnet.data.map_selection import check_label_column
-from fmnet.data.scans import MapTable
-from fmnet.data.store import ScanSource
+from fmnet.data.listing import Listing, MapTable, OnFault, build_listing, check_label_column
 from fmnet.data.tables import normal_text, read_table_file, subject_key
 from fmnet.errors import CohortError, Fault
-from fmnet.synthetic.bold_cohort_files import provide_bold_cohort
-from fmnet.synthetic.bold_design import BoldDesign, Task
 
 #: What the one row of each scan is called while people and labels are checked.
 RUN = "BOLD run"
@@ -43,7 +37,7 @@ def read_bold(
     on_fault: OnFault = "raise",
     entities: Mapping[str, str | int] | None = None,
 ) -> Listing:
-    """List the runs of an fMRIPrep folder; all runs of a person and session are one scan.
+    """List the runs of an fMRIPrep folder; all runs of a subject and session are one scan.
 
     Parameters
     ----------
@@ -106,7 +100,7 @@ def read_bold(
             for scan in listing.scans
         ),
         contrasts=tuple(recipe.name for recipe in recipes),
-        build_store=partial(_build_store, cleaning=cleaning, maps=tuple(maps), runs=scans),
+        recipe=partial(ScanMaps, cleaning=cleaning, maps=tuple(maps), runs=scans),
         made_by={
             "cleaning": asdict(cleaning),
             "maps": list(maps),
@@ -115,66 +109,8 @@ def read_bold(
     )
 
 
-def read_synthetic_bold(
-    root: str | Path,
-    n_subjects: int = 60,
-    task: Task = "rest",
-    n_volumes: int = 150,
-    t_r: float = 2.0,
-    voxel_size_mm: int = 12,
-    n_runs: int = 1,
-    coupling: float = 0.3,
-    coupling_sd: float = 0.15,
-    task_effect: float = 0.0,
-    motion_effect: float = 0.0,
-    n_sites: int = 1,
-    seed: int = 0,
-    cleaning: CleaningSettings | None = None,
-    maps: Sequence[str] = ("alff", "falff", "reho"),
-    on_fault: OnFault = "raise",
-) -> Listing:
-    """Make a synthetic cohort of BOLD runs, or take the one made before from the same knobs.
-
-    Parameters
-    ----------
-    root : Path
-        Cohorts lie below it, each in a folder of its own, named after a hash of the knobs.
-    n_subjects, task, n_volumes, t_r, voxel_size_mm, n_runs, coupling, coupling_sd
-        See `fmnet.synthetic.bold_design.BoldDesign`.
-    task_effect, motion_effect, n_sites, seed
-        See there too.
-    cleaning, maps, on_fault
-        See `read_bold`.
-
-    Raises
-    ------
-    CohortError
-        If knobs are out of range, all of them in one report, or the folder can't be written.
-    """
-    design = BoldDesign(
-        n_subjects=n_subjects,
-        task=task,
-        n_volumes=n_volumes,
-        t_r=t_r,
-        voxel_size_mm=voxel_size_mm,
-        n_runs=n_runs,
-        coupling=coupling,
-        coupling_sd=coupling_sd,
-        task_effect=task_effect,
-        motion_effect=motion_effect,
-        n_sites=n_sites,
-        seed=seed,
-    )
-    folder = provide_bold_cohort(Path(root), design)
-    return read_bold(folder, cleaning=cleaning, maps=maps, on_fault=on_fault)
-
-
-def _build_store(folder: Path, grid: Grid, min_coverage: float, **settings: Any) -> ScanSource:
-    return MapStore(folder, grid, min_coverage, **settings)
-
-
 def _group(runs: Sequence[PreprocessedRun]) -> dict[str, tuple[PreprocessedRun, ...]]:
-    """Put the runs of each person and session together, in the order that they are named."""
+    """Put the runs of each subject and session together, in the order that they are named."""
     scans: dict[str, tuple[PreprocessedRun, ...]] = {}
     for run in runs:
         session = f"_ses-{run.session}" if run.session else ""
@@ -184,7 +120,7 @@ def _group(runs: Sequence[PreprocessedRun]) -> dict[str, tuple[PreprocessedRun, 
 
 
 def _said_once(faults: Sequence[Fault], found: RunListing) -> tuple[Fault, ...]:
-    """Leave out that people have no scan whose runs were found, with something wrong with them."""
+    """Drop the fault of having no scan for subjects whose runs all have faults of their own."""
     said = {subject_key(fault.participant_id) for fault in found.faults if fault.participant_id}
     read = {subject_key(run.bold.participant_id) for run in found.runs}
     known = set(found.faults)

@@ -9,21 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.bold_file import open_bold
-from fmnet.bold.bold_run import check_run
+from fmnet.bold.bold_file import check_run, open_bold
 from fmnet.bold.confounds import CleaningSettings, Nuisance, read_nuisance
-from fmnet.bold.stored_run import StoredRun
+from fmnet.bold.decoded import StoredRun
+from fmnet.bold.settings import Band, band_of
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, VolumeError
-
-Band = tuple[float | None, float | None]
 
 #: Numbers of a run that are worked on at a time: 4 MB as float32, whatever the run's length.
 BLOCK_NUMBERS = 1 << 20
 #: Volumes that nilearn's filter, a Butterworth of order 5 run both ways, is padded by at each end.
 FILTER_PADDING = 33
-#: Strategies whose cosines take slow drift out: a high-pass filter beside them would do it twice.
-HAVE_COSINES = ("compcor",)
 
 
 def check_preprocessed(run: PreprocessedRun, settings: CleaningSettings) -> Nuisance:
@@ -56,12 +52,6 @@ def check_preprocessed(run: PreprocessedRun, settings: CleaningSettings) -> Nuis
     if faults:
         raise VolumeError(faults)
     return nuisance
-
-
-def band_of(settings: CleaningSettings) -> Band:
-    """Limits in Hz of the filter; None for no limit on that side."""
-    low = None if settings.strategy in HAVE_COSINES else settings.low_hz
-    return low, settings.high_hz
 
 
 def cleaning_matrix(
@@ -102,8 +92,8 @@ def cleaning_faults(
     """Say why a run can't be cleaned like this; empty if it can.
 
     The band must lie below half the sampling rate, the run must be longer than the filter, and
-    something must be left of it: each regressor takes one degree of freedom, the filter the share
-    of frequencies that it stops.
+    something must be left of it: each regressor takes one degree of freedom, the filter the
+    fraction of frequencies that it stops.
     """
     low_hz, high_hz = band_of(settings)
     nyquist = 0.5 / t_r
@@ -189,7 +179,7 @@ def _blocks(stored: StoredRun) -> Iterator[tuple[slice, FloatArray]]:
 def _filter(
     series: NDArray[np.float64], kept: NDArray[np.intp], t_r: float, band: Band
 ) -> NDArray[np.float64]:
-    """Fill in what is left out, limit the band without drift, and leave it out again."""
+    """Band-pass filter series, with the volumes that are left out interpolated meanwhile."""
     # here, for importing these takes long and what cleans nothing need not wait for it
     from nilearn.signal import clean
     from scipy.interpolate import CubicSpline
@@ -206,7 +196,7 @@ def _filter(
 def _regress(
     series: NDArray[np.float64], regressors: NDArray[np.float64], detrend: bool
 ) -> NDArray[np.float64]:
-    """Take regressors out, and drift of both before if asked for."""
+    """Regress confounds out; with `detrend`, a linear drift is taken out of both before."""
     from nilearn.signal import clean  # as above
 
     confounds = regressors if regressors.shape[1] else None

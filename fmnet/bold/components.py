@@ -1,4 +1,8 @@
-"""Networks found in the time series of training scans, without their labels."""
+"""Group ICA: brain networks found in the time series of training scans, without their labels.
+
+scikit-learn's `FastICA` unmixes. nilearn's `CanICA` isn't used: it wants each scan as a 4-D image,
+and makes zeros of NaN, so that voxels which a scan has no data for would count as quiet ones.
+"""
 
 import warnings
 from collections.abc import Sequence
@@ -11,12 +15,12 @@ from fmnet.data.volume import FloatArray
 from fmnet.errors import CohortError, Fault
 
 #: A voxel that fewer of the scans have data for is left out.
-MIN_SHARE = 0.5
+MIN_FRACTION = 0.5
 #: Components that are kept of each scan, for each network looked for.
 REDUCTION = 2
-#: A voxel whose standard deviation is a smaller share of its mean does not vary, but for rounding.
+#: A voxel whose standard deviation is a smaller part of its mean does not vary, but for rounding.
 LEAST_VARIATION = 1e-5
-#: A component with a smaller share of the largest one's variance is rounding.
+#: A component with a smaller part of the largest one's variance is rounding.
 LEAST_VARIANCE = 1e-6
 MAX_ITERATIONS = 500
 
@@ -53,7 +57,7 @@ def find_networks(series: Sequence[FloatArray], n_networks: int, seed: int) -> F
     scans = [_reduce(one, REDUCTION * n_networks) for one in series]
     _check_lengths([one.n_volumes for one in scans], n_networks)
     count = np.sum([one.is_known for one in scans], axis=0)
-    usable = count >= max(MIN_SHARE * len(scans), 1)
+    usable = count >= max(MIN_FRACTION * len(scans), 1)
     stacked = np.concatenate([one.components[:, usable] for one in scans])
     group = _principal_components(stacked, n_networks)
     if len(group) < n_networks:

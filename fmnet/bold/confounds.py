@@ -4,10 +4,9 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -15,16 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmnet.bold.bids_files import PreprocessedRun
+from fmnet.data.covariates import Numbers, plain_texts, read_together, say_cells, sentinels
+from fmnet.data.files import ACCEPTED_JSON, MAX_JSON_BYTES, read_json
+from fmnet.bold.settings import CleaningSettings, Strategy
 from fmnet.data.image_files import check_is_no_pointer, read_file
-from fmnet.data.numbers import Numbers, plain_texts, read_together, say_cells, sentinels
-from fmnet.data.self_hashed import ACCEPTED_JSON, MAX_JSON_BYTES, read_json
 from fmnet.data.tables import read_table_file
 from fmnet.errors import CohortError, Fault, VolumeError
-from fmnet.types import Count, Positive
-
-Strategy = Literal[
-    "none", "motion6", "motion24", "motion24_wm_csf", "motion24_wm_csf_global", "compcor"
-]
 
 MOTION6 = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 MOTION24 = tuple(
@@ -47,37 +42,6 @@ SHORTEST_DRIFT = 64
 FARTHEST_MM = 100.0
 #: How many columns a message names before it counts the rest.
 N_NAMED = 8
-
-
-@dataclass(frozen=True)
-class CleaningSettings:
-    """How confounds are taken out of runs; nothing of it is learned from the cohort.
-
-    Parameters
-    ----------
-    strategy : str
-        Which regressors of fMRIPrep's are taken out: ``motion6`` six motion parameters;
-        ``motion24`` also their derivatives and squares; ``motion24_wm_csf`` also the means of white
-        matter and CSF; ``motion24_wm_csf_global`` also the mean of the whole brain; ``compcor``
-        24 motion parameters and anatomical components; ``none`` nothing but mean and drift.
-    low_hz, high_hz : float or None
-        Band that is kept, in Hz; None for no limit on that side.
-    fd_threshold : float or None
-        Volumes whose framewise displacement in mm is larger are left out; None for none.
-    min_volumes : int
-        Fewest volumes that may be left of a run.
-    """
-
-    strategy: Strategy = "motion24_wm_csf"
-    low_hz: Positive | None = 0.01
-    high_hz: Positive | None = 0.1
-    fd_threshold: Positive | None = None
-    min_volumes: Count = 50
-
-    @property
-    def needs_confounds(self) -> bool:
-        """Tell whether runs without a confounds file can't be cleaned."""
-        return self.strategy != "none" or self.fd_threshold is not None
 
 
 @dataclass(frozen=True)
@@ -175,20 +139,24 @@ def read_nuisance(run: PreprocessedRun, n_volumes: int, settings: CleaningSettin
     """
     model = MODELS[settings.strategy]
     parts = _open_parts(run, n_volumes, settings)
-    where = str(run.confounds or run.bold.path)
-    names = _used_columns(parts.table, model.columns, model.needs_json)
-    numbers = _read_columns(parts.table, names)
+    table, where = parts.table, str(run.confounds or run.bold.path)
+    more = (COSINE, COMPONENT) if model.needs_json else ()
+    columns = list(map(str, table.columns))
+    of_any_number = [name for name in columns if any(part in name for part in more)]
+    used = list(dict.fromkeys([*(n for n in model.columns if n in columns), *of_any_number]))
+    marks = [name for name in columns if name.startswith(NON_STEADY) or name == DISPLACEMENT]
+    numbers = read_together(table, list(dict.fromkeys([*used, *marks])))
     is_short = n_volumes * (run.bold.t_r or np.inf) < SHORTEST_DRIFT
     faults = [
-        *_check_length(parts.table, where, n_volumes),
-        *_check_names(parts.table, where, model.columns, is_short),
-        *_check_numbers(parts.table, where, numbers, names),
-        *_check_displacement(parts.table, where, numbers, settings.fd_threshold),
+        *_check_length(len(table), where, n_volumes),
+        *_check_names(table, where, model.columns, is_short),
+        *_check_numbers(table, where, numbers, used),
+        *_check_displacement(table, where, numbers, settings.fd_threshold),
     ]
     if faults:
         raise VolumeError(faults)
     regressors, names = (
-        _load(parts, numbers, where, settings) if names else (np.empty((n_volumes, 0)), ())
+        _load(parts, numbers, where, settings.strategy) if used else (np.empty((n_volumes, 0)), ())
     )
     nuisance = _leave_out(parts, numbers, regressors, names, settings.fd_threshold)
     if faults := list(_check_left(nuisance, where, settings.min_volumes)):
@@ -219,7 +187,7 @@ def _open_parts(run: PreprocessedRun, n_volumes: int, settings: CleaningSettings
 
 
 def _read_parts(path: Path, needs_json: bool) -> _Parts:
-    """Read the files; what is wrong with either is raised together."""
+    """Read table and JSON file, and raise what is wrong with both together."""
     faults: list[Fault] = []
     raw, facts, table = b"", None, pd.DataFrame()
     try:
@@ -247,26 +215,11 @@ def json_beside(confounds: Path) -> Path:
     return confounds.with_suffix(".json")
 
 
-def _used_columns(
-    table: pd.DataFrame, columns: Sequence[str], has_components: bool
-) -> tuple[str, ...]:
-    more = (COSINE, COMPONENT) if has_components else ()
-    found = [name for name in table.columns if any(part in name for part in more)]
-    return tuple(dict.fromkeys([*(name for name in columns if name in table), *found]))
-
-
-def _check_length(table: pd.DataFrame, where: str, n_volumes: int) -> Iterator[Fault]:
-    if len(table) != n_volumes:
+def _check_length(n_rows: int, where: str, n_volumes: int) -> Iterator[Fault]:
+    if n_rows != n_volumes:
         action = "give the confounds that belong to the run"
-        found = f"{len(table)} rows where the run has {n_volumes} volumes"
+        found = f"{n_rows} rows where the run has {n_volumes} volumes"
         yield Fault(where, found, "one row for each volume", action)
-
-
-def _read_columns(table: pd.DataFrame, names: Sequence[str]) -> dict[str, Numbers]:
-    """Read the columns that are used as numbers."""
-    marks = [name for name in table.columns if name.startswith(NON_STEADY)]
-    used = list(dict.fromkeys([*names, *marks, *({DISPLACEMENT} & {*table.columns})]))
-    return read_together(table, used)
 
 
 def _check_names(
@@ -283,7 +236,8 @@ def _check_names(
         accepted = CONFOUNDS
         if any(name.startswith(COSINE) for name in missing):
             accepted += ", with the cosines that its components go with"
-        yield Fault(where, f"no column {_say(missing)}", accepted, OTHER_STRATEGY)
+        named = _list([*map(repr, missing)])
+        yield Fault(where, f"no column {named}", accepted, OTHER_STRATEGY)
 
 
 def _check_numbers(
@@ -301,10 +255,10 @@ def _check_numbers(
             coded.append(_say_cells(table, name, np.isin(found.values, codes)))
     accepted = "one finite number for each volume; none for the first in derivatives"
     if bad:
-        told = f"values that are missing or no numbers in {_list(bad)}"
+        told = f"values that are missing or no numbers in {_list(bad, ' columns')}"
         yield Fault(where, told, accepted, OTHER_STRATEGY)
     if coded:
-        told = f"what looks like missing values in {_list(coded)}"
+        told = f"what looks like missing values in {_list(coded, ' columns')}"
         yield Fault(where, told, accepted, OTHER_STRATEGY)
 
 
@@ -354,20 +308,44 @@ def _check_left(nuisance: Nuisance, where: str, min_volumes: int) -> Iterator[Fa
 
 
 def _load(
-    parts: _Parts, numbers: Mapping[str, Numbers], where: str, settings: CleaningSettings
+    parts: _Parts, numbers: Mapping[str, Numbers], where: str, strategy: Strategy
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Let nilearn choose among the columns that are used, written as it reads them."""
+    """Let nilearn's ``load_confounds`` choose among the columns that are used.
+
+    It looks for the file by the name of an image beside it, and takes any that might belong to
+    that. So that it reads this one and no other, whatever its name, it is given a copy.
+
+    Returns
+    -------
+    values : ndarray of float64, shape (T, n)
+        The first volume, which derivatives have no value for, gets that of the second.
+    names : tuple of str
+        Of the n columns.
+    """
+    # here, for importing nilearn takes long and what has no confounds need not wait for it
+    from nilearn.interfaces.fmriprep import load_confounds
+
     used = [name for name in numbers if name != DISPLACEMENT]
     table = pd.DataFrame({name: plain_texts(parts.table[name], numbers[name]) for name in used})
-    written = table.to_csv(sep="\t", index=False).encode()
+    # a name without "tsv", which nilearn would replace in it
+    folder = Path(tempfile.gettempdir()) / f"fmnet-{uuid4().hex}"
+    folder.mkdir(mode=0o700)
     try:
-        values, names = load_regressors(written, parts.facts, settings.strategy)
+        confounds = folder / "sub-1_desc-confounds_timeseries.tsv"
+        table.to_csv(confounds, sep="\t", index=False)
+        if parts.facts is not None:
+            json_beside(confounds).write_bytes(parts.facts)
+        image = str(folder / "sub-1_desc-preproc_bold.nii.gz")
+        # means are taken out by cleaning, over the volumes that are kept
+        found, _ = load_confounds(image, demean=False, **MODELS[strategy].options)
     except UNUSABLE as error:  # whatever nilearn says of such files
-        found = f"confounds that nilearn can't use ({' '.join(str(error).split())})"
-        raise VolumeError(Fault(where, found, CONFOUNDS, OTHER_STRATEGY)) from error
-    if faults := list(_check_length(pd.DataFrame(values), where, len(parts.table))):
+        told = f"confounds that nilearn can't use ({' '.join(str(error).split())})"
+        raise VolumeError(Fault(where, told, CONFOUNDS, OTHER_STRATEGY)) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if faults := list(_check_length(len(found), where, len(parts.table))):
         raise VolumeError(faults)
-    return values, names
+    return found.to_numpy(dtype=np.float64), tuple(map(str, found.columns))
 
 
 def _leave_out(
@@ -398,64 +376,6 @@ def _leave_out(
     )
 
 
-def load_regressors(
-    table: bytes, facts: bytes | None, strategy: Strategy
-) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Let nilearn's ``load_confounds`` choose columns.
-
-    It looks for the file by the name of an image beside it, and takes any that might belong to
-    that. So that it reads this one and no other, whatever its name, it is given a copy.
-
-    Parameters
-    ----------
-    table : bytes
-        Content of the confounds file.
-    facts : bytes or None
-        Of the JSON file that belongs to it.
-    strategy : str
-        See `CleaningSettings`; not ``none``.
-
-    Returns
-    -------
-    values : ndarray of float64, shape (T, n)
-        The first volume, which derivatives have no value for, gets that of the second.
-    names : tuple of str
-        Of the n columns.
-
-    Raises
-    ------
-    ValueError, KeyError, TypeError
-        If nilearn can't use the file.
-    """
-    # here, for importing nilearn takes long and what has no confounds need not wait for it
-    from nilearn.interfaces.fmriprep import load_confounds
-
-    with _own_folder() as folder:
-        (folder / "sub-1_desc-confounds_timeseries.tsv").write_bytes(table)
-        if facts is not None:
-            (folder / "sub-1_desc-confounds_timeseries.json").write_bytes(facts)
-        image = str(folder / "sub-1_desc-preproc_bold.nii.gz")
-        # means are taken out by cleaning, over the volumes that are kept
-        found, _ = load_confounds(image, demean=False, **MODELS[strategy].options)
-    return found.to_numpy(dtype=np.float64), tuple(map(str, found.columns))
-
-
-@contextmanager
-def _own_folder() -> Iterator[Path]:
-    """Make a folder for a while, by a name without "tsv", which nilearn would replace in it."""
-    folder = Path(tempfile.gettempdir()) / f"fmnet-{uuid4().hex}"
-    folder.mkdir(mode=0o700)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _list(told: Sequence[str]) -> str:
-    more = f" and {len(told) - N_NAMED} more columns" if len(told) > N_NAMED else ""
+def _list(told: Sequence[str], noun: str = "") -> str:
+    more = f" and {len(told) - N_NAMED} more{noun}" if len(told) > N_NAMED else ""
     return ", ".join(told[:N_NAMED]) + more
-
-
-def _say(names: Sequence[str]) -> str:
-    more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
-    return ", ".join(map(repr, names[:N_NAMED])) + more

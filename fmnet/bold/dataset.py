@@ -20,15 +20,14 @@ from fmnet.bold.bids_files import (
     read_sidecars,
     stated_t_r,
 )
-from fmnet.bold.bold_file import BoldHeader, open_bold
-from fmnet.bold.bold_run import SAME_T_R, BoldRun, check_run, resolve_t_r
+from fmnet.bold.bold_file import BoldHeader, BoldRun, check_run, open_bold, resolve_t_r
 from fmnet.bold.derivatives import is_usable, list_runs
 from fmnet.bold.findings import DatasetReport, Finding, Kind, RunSummary, file_finding
-from fmnet.data.advice import Advice
-from fmnet.data.covariates import number_faults
+from fmnet.data.covariates import number_faults, read_together
 from fmnet.data.image_files import check_is_there, read_start
+from fmnet.data.listing import Advice
 from fmnet.data.nifti import read_header
-from fmnet.data.numbers import read_together
+from fmnet.data.scans import SAME_T_R
 from fmnet.data.tables import read_table_file, subject_key
 from fmnet.errors import CohortError, Fault, FmnetError, VolumeError
 
@@ -81,8 +80,8 @@ def check_dataset(
     if raw is not None:
         raw_runs, findings = check_raw(raw, task)
     if preprocessed is not None:
-        runs, wrong = check_preprocessed(preprocessed, raw, task, space)
-        findings += [*left_out(raw_runs, preprocessed), *wrong]
+        runs, wrong = check_derivatives(preprocessed, raw, task, space)
+        findings += [*not_preprocessed(raw_runs, preprocessed), *wrong]
     folders: tuple[Path, ...] = () if raw is None else (raw,)
     subjects = set() if raw is None else {*find_subjects(raw)}
     if preprocessed is not None:
@@ -138,21 +137,35 @@ def check_raw(root: Path, task: str | None) -> tuple[tuple[RunSummary, ...], lis
 
 
 def _check_bold(root: Path, name: BoldName) -> tuple[RunSummary, list[Finding]]:
-    person = name.participant_id
+    """Check the sidecar and the header of one image."""
+    subject, header = name.participant_id, None
     findings: list[Finding] = []
-    sidecars, t_r = _read_sidecars(root, name, findings)
-    header = None
+    sidecars: list[tuple[Path, dict[str, Any]]] = []
+    t_r = None
+    try:
+        sidecars = read_sidecars(name, (root,))
+    except VolumeError as error:
+        findings += [Finding(Kind.SIDECAR, fault) for fault in error.faults]
+    else:
+        if not sidecars:
+            accepted, action = "a .json file with RepetitionTime", "fetch it, or write it"
+            fault = Fault(str(name.path), "no sidecar", accepted, action, subject)
+            findings.append(Finding(Kind.SIDECAR, fault))
+        try:
+            t_r = stated_t_r(name, sidecars, VALIDATOR)
+        except VolumeError as error:
+            findings += [Finding(Kind.T_R, fault) for fault in error.faults]
     try:
         with open_bold(name.path) as file:
             header = file.header
     except VolumeError as error:
-        findings += [file_finding(fault).of_person(person) for fault in error.faults]
+        findings += [file_finding(fault).of_subject(subject) for fault in error.faults]
     if header is not None and t_r is not None:
-        findings += check_t_r(BoldRun(name.run_id, person, name.path, "", None, t_r), header)
+        findings += check_t_r(BoldRun(name.run_id, subject, name.path, "", None, t_r), header)
     task_name = next((held["TaskName"] for _, held in sidecars if "TaskName" in held), "")
     summary = RunSummary(
         name.run_id,
-        person,
+        subject,
         name.get("task"),
         name.get("ses"),
         t_r or (header.t_r if header else None),
@@ -162,26 +175,6 @@ def _check_bold(root: Path, name: BoldName) -> tuple[RunSummary, list[Finding]]:
     return summary, findings
 
 
-def _read_sidecars(
-    root: Path, name: BoldName, findings: list[Finding]
-) -> tuple[list[tuple[Path, dict[str, Any]]], float | None]:
-    try:
-        sidecars = read_sidecars(name, (root,))
-    except VolumeError as error:
-        findings += [Finding(Kind.SIDECAR, fault) for fault in error.faults]
-        return [], None
-    if not sidecars:
-        accepted, action = "a .json file with RepetitionTime", "fetch it, or write it"
-        fault = Fault(str(name.path), "no sidecar", accepted, action, name.participant_id)
-        findings.append(Finding(Kind.SIDECAR, fault))
-        return [], None
-    try:
-        return sidecars, stated_t_r(name, sidecars, VALIDATOR)
-    except VolumeError as error:
-        findings += [Finding(Kind.T_R, fault) for fault in error.faults]
-        return sidecars, None
-
-
 def check_t_r(run: BoldRun, header: BoldHeader) -> list[Finding]:
     """Compare the repetition time of a sidecar with the header's."""
     try:
@@ -189,7 +182,7 @@ def check_t_r(run: BoldRun, header: BoldHeader) -> list[Finding]:
     except VolumeError as error:
         action = "state RepetitionTime in the image's sidecar (.json)"
         faults = (replace(f, action=f.action if run.t_r else action) for f in error.faults)
-        return [Finding(Kind.T_R, fault).of_person(run.participant_id) for fault in faults]
+        return [Finding(Kind.T_R, fault).of_subject(run.participant_id) for fault in faults]
     return []
 
 
@@ -199,42 +192,44 @@ def _check_others(root: Path) -> list[Finding]:
     with_t1w: set[str] = set()
     paths = [path for end in VOLUMES for path in root.glob(f"sub-*/**/sub-*.{end}")]
     for path in sorted(path for path in paths if path.parent.name != "func"):
-        person = path.relative_to(root).parts[0]
-        with_t1w |= {person} if path.name.split("_")[-1].startswith("T1w.") else set()
+        subject = path.relative_to(root).parts[0]
+        with_t1w |= {subject} if path.name.split("_")[-1].startswith("T1w.") else set()
         try:
             read_header(read_start(path), path)
         except VolumeError as error:
-            findings += [file_finding(fault).of_person(person) for fault in error.faults]
+            findings += [file_finding(fault).of_subject(subject) for fault in error.faults]
     action = "fetch the image, or leave the person out"
     return findings + [
-        Finding(Kind.NO_ANATOMY, Fault(person, "no T1w image", "one at least", action, person))
-        for person in find_subjects(root)
-        if person not in with_t1w
+        Finding(Kind.NO_ANATOMY, Fault(subject, "no T1w image", "one at least", action, subject))
+        for subject in find_subjects(root)
+        if subject not in with_t1w
     ]
 
 
 def _absent_runs(
     runs: Sequence[RunSummary], everyone: tuple[str, ...], is_asked_for: bool
 ) -> list[Finding]:
-    """People who lack a task, or a session of one, that more than half of the others have."""
-    findings: list[Finding] = []
+    """Find subjects without a task, or a session of one, that more than half of the others have."""
+    lacking: list[tuple[str, str, int]] = []
     for task in sorted({run.task for run in runs}):
         of_task = [run for run in runs if run.task == task]
-        people = {run.participant_id for run in of_task}
-        if is_asked_for or 2 * len(people) > len(everyone):
-            lacking = [person for person in everyone if person not in people]
-            findings += [_lacks(person, f"task '{task}'", len(people)) for person in lacking]
+        with_task = {run.participant_id for run in of_task}
+        n = len(with_task)
+        if is_asked_for or 2 * n > len(everyone):
+            lacking += [(one, f"task '{task}'", n) for one in everyone if one not in with_task]
         for session in sorted({run.session for run in of_task}):
             there = {run.participant_id for run in of_task if run.session == session}
-            if 2 * len(there) > len(people):
+            if 2 * len(there) > n:
                 words = f"task '{task}' in {f'session {session!r}' if session else 'no session'}"
-                findings += [_lacks(person, words, len(there)) for person in sorted(people - there)]
-    return findings
-
-
-def _lacks(person: str, words: str, n: int) -> Finding:
-    accepted, action = f"one, as {n} others have", "fetch it, or leave the person out of this task"
-    return Finding(Kind.NO_RUN, Fault(person, f"no run of {words}", accepted, action, person))
+                lacking += [(one, words, len(there)) for one in sorted(with_task - there)]
+    action = "fetch it, or leave the person out of this task"
+    return [
+        Finding(
+            Kind.NO_RUN,
+            Fault(subject, f"no run of {words}", f"one, as {n} others have", action, subject),
+        )
+        for subject, words, n in lacking
+    ]
 
 
 def _check_all_events(
@@ -246,20 +241,20 @@ def _check_all_events(
     of_tasks = [name for name in names if not name.get("task").lower().startswith("rest")]
     first = {name.run_id: name for name in reversed(of_tasks)}
     for run_id, name in sorted(first.items()):
-        person = name.participant_id
+        subject = name.participant_id
         paths = inherited_files(root, name, "events.tsv")
         if not paths:
             action = "fetch it; without it no contrast can be made of the run"
-            fault = Fault(run_id, "no events.tsv", "one for each task run", action, person)
+            fault = Fault(run_id, "no events.tsv", "one for each task run", action, subject)
             findings.append(Finding(Kind.NO_EVENTS, fault))
             continue
-        conditions, wrong = check_events(paths[0], person, summaries[run_id].length_s)
+        conditions, wrong = check_events(paths[0], subject, summaries[run_id].length_s)
         findings += wrong
-        by_task.setdefault(name.get("task"), {})[paths[0]] = (person, conditions)
+        by_task.setdefault(name.get("task"), {})[paths[0]] = (subject, conditions)
     return findings + [odd for found in by_task.values() for odd in differing_conditions(found)]
 
 
-def check_preprocessed(
+def check_derivatives(
     root: Path, raw: Path | None, task: str | None, space: str | None
 ) -> tuple[tuple[RunSummary, ...], list[Finding]]:
     """Check preprocessed runs of one task, or of each.
@@ -294,8 +289,8 @@ def check_preprocessed(
     return tuple(runs), findings + compare_runs(runs)
 
 
-def left_out(raw_runs: Sequence[RunSummary], root: Path) -> list[Finding]:
-    """Find raw runs that nothing was made of."""
+def not_preprocessed(raw_runs: Sequence[RunSummary], root: Path) -> list[Finding]:
+    """Find raw runs of which there is no image in fMRIPrep's output."""
     there = {name.run_id for name in find_bold(root)}
     accepted = "an image in fMRIPrep's output"
     action = "look for errors in fMRIPrep's report (sub-*.html), and run it again"
@@ -338,11 +333,11 @@ def _check_run(run: PreprocessedRun) -> tuple[RunSummary, list[Finding]]:
         findings += check_t_r(bold, header)
         findings += _check_mask(run, header)
         findings += _check_confounds(run, header.n_volumes)
-    person = bold.participant_id
-    findings = [each.of_person(person) for each in findings]
+    subject = bold.participant_id
+    findings = [each.of_subject(subject) for each in findings]
     t_r = bold.t_r or (header.t_r if header else None)
     n_volumes = header.n_volumes if header else None
-    return RunSummary(bold.run_id, person, run.task, run.session, t_r, n_volumes), findings
+    return RunSummary(bold.run_id, subject, run.task, run.session, t_r, n_volumes), findings
 
 
 def _check_mask(run: PreprocessedRun, header: BoldHeader) -> list[Finding]:
@@ -406,63 +401,39 @@ def _run_finding(kind: Kind, run: RunSummary, found: str, accepted: str, action:
 
 
 def check_events(
-    path: Path, person: str, length_s: float | None
+    path: Path, subject: str, length_s: float | None
 ) -> tuple[frozenset[str], list[Finding]]:
-    """Check a run's events.
+    """Check a run's ``events.tsv``; `length_s` of the run is None if it isn't known.
 
-    Parameters
-    ----------
-    path : Path
-        ``events.tsv``.
-    person : str
-        Whose run it is.
-    length_s : float or None
-        Of the run; None if it isn't known.
-
-    Returns
-    -------
-    conditions : frozenset of str
-        The values of trial_type.
-    findings : list of Finding
-        All that is odd.
+    Returns the values of trial_type, and all that is odd.
     """
     try:
         table = read_table_file(path, ("onset", "duration", "trial_type"))
     except CohortError as error:
         return frozenset(), [
-            Finding(Kind.EVENTS, Fault(str(path), fault.found, EVENTS, fault.action, person))
+            Finding(Kind.EVENTS, Fault(str(path), fault.found, EVENTS, fault.action, subject))
             for fault in error.faults
         ]
     conditions = frozenset(str(value) for value in table["trial_type"] if value)
-    return conditions, [_event_finding(path, odd, person) for odd in _oddities(table, length_s)]
+    return conditions, [_event_finding(path, odd, subject) for odd in _oddities(table, length_s)]
 
 
 def differing_conditions(found: dict[Path, tuple[str, frozenset[str]]]) -> list[Finding]:
-    """Tell runs of one task whose conditions are others than in most of its runs.
-
-    Parameters
-    ----------
-    found : dict
-        Person and conditions by events file.
-    """
+    """Find runs of one task, by events file, whose conditions aren't those of most of its runs."""
     sets = [conditions for _, conditions in found.values() if conditions]
-    if not sets:
-        return []
-    usual = max(sorted(set(sets), key=sorted), key=sets.count)
-    return [
-        _event_finding(path, _difference(conditions, usual), person)
-        for path, (person, conditions) in found.items()
-        if conditions and conditions != usual
-    ]
-
-
-def _difference(conditions: frozenset[str], usual: frozenset[str]) -> str:
-    words = [
-        f"{word} {', '.join(repr(name) for name in sorted(names))}"
-        for word, names in (("without", usual - conditions), ("only here", conditions - usual))
-        if names
-    ]
-    return f"other conditions than in most runs of the task: {'; '.join(words)}"
+    usual = max(sorted(set(sets), key=sorted), key=sets.count, default=frozenset())
+    findings: list[Finding] = []
+    for path, (subject, conditions) in found.items():
+        if conditions and conditions != usual:
+            differences = {"without": usual - conditions, "only here": conditions - usual}
+            words = [
+                f"{word} {', '.join(map(repr, sorted(names)))}"
+                for word, names in differences.items()
+                if names
+            ]
+            odd = f"other conditions than in most runs of the task: {'; '.join(words)}"
+            findings.append(_event_finding(path, odd, subject))
+    return findings
 
 
 def _oddities(table: pd.DataFrame, length_s: float | None) -> list[str]:
@@ -492,9 +463,9 @@ def _count(n: int) -> str:
     return f"{n} event{'' if n == 1 else 's'}"
 
 
-def _event_finding(path: Path, found: str, person: str) -> Finding:
+def _event_finding(path: Path, found: str, subject: str) -> Finding:
     action = "correct the file, or leave the person out of analyses of this task"
-    return Finding(Kind.EVENTS, Fault(str(path), found, EVENTS, action, person))
+    return Finding(Kind.EVENTS, Fault(str(path), found, EVENTS, action, subject))
 
 
 def check_participants(
@@ -535,25 +506,25 @@ def _describe_table(table: pd.DataFrame) -> str:
 
 
 def _compare_subjects(rows: list[str], people: tuple[str, ...]) -> list[Finding]:
-    named = Counter(subject_key(person) for person in rows)
-    there = {subject_key(person): person for person in people}
+    named = Counter(subject_key(subject) for subject in rows)
+    there = {subject_key(subject): subject for subject in people}
     findings = [
-        _row_finding(Kind.NOT_IN_TABLE, person, "no row", "add the person's row")
-        for key, person in there.items()
+        _row_finding(Kind.NOT_IN_TABLE, subject, "no row", "add the person's row")
+        for key, subject in there.items()
         if key not in named
     ]
     for key, count in named.items():
-        person = there.get(key, f"sub-{key}")
+        subject = there.get(key, f"sub-{key}")
         if key not in there:
             action = "fetch the person's images, or take the row out"
             findings.append(
-                _row_finding(Kind.NO_IMAGES, person, "no folder of this person", action)
+                _row_finding(Kind.NO_IMAGES, subject, "no folder of this person", action)
             )
         if count > 1:
             action = "remove the rows that are wrong"
-            findings.append(_row_finding(Kind.TWICE_IN_TABLE, person, f"{count} rows", action))
+            findings.append(_row_finding(Kind.TWICE_IN_TABLE, subject, f"{count} rows", action))
     return findings
 
 
-def _row_finding(kind: Kind, person: str, found: str, action: str) -> Finding:
-    return Finding(kind, Fault(person, found, f"one row in {TABLE} and images", action, person))
+def _row_finding(kind: Kind, subject: str, found: str, action: str) -> Finding:
+    return Finding(kind, Fault(subject, found, f"one row in {TABLE} and images", action, subject))

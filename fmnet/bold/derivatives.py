@@ -19,11 +19,10 @@ from fmnet.bold.bids_files import (
     stated_start_time,
     stated_t_r,
 )
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.findings import Finding, Kind
-from fmnet.data.advice import SETTINGS, Advice
-from fmnet.data.bids import is_same, say_instead
-from fmnet.data.bids_tree import BidsTree, read_tree
+from fmnet.data.bids import BidsTree, is_same, read_tree, say_instead
+from fmnet.data.listing import SETTINGS, Advice
 from fmnet.data.volume import MNI_SPACES
 from fmnet.errors import CohortError, Fault, VolumeError
 
@@ -45,7 +44,7 @@ class RunListing:
     Parameters
     ----------
     runs : tuple of PreprocessedRun
-        Those without a fault of their own, also of people with other faults; by person, then in
+        Those without a fault of their own, also of people with other faults; by subject, then in
         the order of their names.
     everyone : tuple of str
         All people with a folder in the tree, sorted, with ``sub-``.
@@ -60,7 +59,7 @@ class RunListing:
 
 @dataclass(frozen=True)
 class RunChoice:
-    """What to read of each person.
+    """What to read of each subject.
 
     Parameters
     ----------
@@ -99,7 +98,7 @@ def find_runs(
     task : str, optional
         Without ``task-``; may be left out where there is only one.
     sessions : sequence of str, optional
-        Without ``ses-``; a person has to have a run in each. May be left out where there is only
+        Without ``ses-``; a subject has to have a run in each. May be left out where there is only
         one, or none is named.
     space : str, optional
         One of `fmnet.data.volume.MNI_SPACES`, with the resolution behind it where there are
@@ -148,9 +147,10 @@ def list_runs(
     advice: Advice,
     tree: BidsTree | None = None,
 ) -> tuple[tuple[PreprocessedRun, ...], list[Finding]]:
-    """Do the same with images found already, and say what each fault is about.
+    """List the runs of one task among images that were found already; see `find_runs`.
 
-    With the `tree` that they were found in, people and folders without a run are named by it.
+    Faults come with what they are about. Subjects and folders without a run are those of the `tree`
+    that the images were found in, if it is given.
     """
     if raw is not None:
         _check_folder(raw, advice)
@@ -173,9 +173,9 @@ def list_runs(
     runs: list[PreprocessedRun] = []
     for name, of_run in images.items():
         if len(of_run) > 1:
-            findings.append(_several(name, of_run, advice))
+            findings.append(_repeated(name, of_run, advice))
             continue
-        wrong, run = _put_together(of_run[0], roots, needs_confounds, advice)
+        wrong, run = _build_run(of_run[0], roots, needs_confounds, advice)
         findings += wrong
         runs += [run] if not wrong else []
     return tuple(runs), findings
@@ -329,8 +329,8 @@ def keep_entities(
     return list(names)
 
 
-def _several(run: str, images: Sequence[BoldName], advice: Advice) -> Finding:
-    """Describe images of one run that differ in an entity which tells no runs apart."""
+def _repeated(run: str, images: Sequence[BoldName], advice: Advice) -> Finding:
+    """Report images of one run that differ in an entity which tells no runs apart."""
     held = [dict(image.entities) for image in images]
     names = sorted({key for entities in held for key in entities})
     values = {key: sorted({entities.get(key, "") for entities in held}) for key in names}
@@ -339,8 +339,8 @@ def _several(run: str, images: Sequence[BoldName], advice: Advice) -> Finding:
     stated = "; ".join(f"{key} is {' or '.join(map(repr, v))}" for key, v in choices.items())
     action = "; ".join(advice.choose(key, found[-1]) for key, found in choices.items())
     found = f"several images of one run: {stated} ({files})"
-    person = images[0].participant_id
-    return Finding(Kind.REPEATED, Fault(run, found, "one image of each run", action, person))
+    subject = images[0].participant_id
+    return Finding(Kind.REPEATED, Fault(run, found, "one image of each run", action, subject))
 
 
 def _natural_order(name: str) -> list[str | int]:
@@ -363,18 +363,18 @@ def _absent(
         Finding(
             Kind.NO_RUN,
             Fault(
-                person,
+                subject,
                 f"no run of task '{choice.task}'"
                 + (f" in session '{session}'" if session else "")
                 + say_instead(images),
                 "one at least",
                 action,
-                person,
+                subject,
             ),
         )
-        for person, images in everyone.items()
+        for subject, images in everyone.items()
         for session in choice.sessions
-        if (person, session) not in there
+        if (subject, session) not in there
     ]
 
 
@@ -382,7 +382,7 @@ def _choose_image(
     variants: Sequence[BoldName], choice: RunChoice, findings: list[Finding]
 ) -> BoldName | None:
     """Of all that was made of one run, take the image that is wanted."""
-    run_id, person = variants[0].run_id, variants[0].participant_id
+    run_id, subject = variants[0].run_id, variants[0].participant_id
     usable = [name for name in variants if is_usable(name) and name.output == choice.output]
     if len(usable) == 1:
         return usable[0]
@@ -390,18 +390,18 @@ def _choose_image(
     if usable:
         found = f"several images: {', '.join(name.path.name for name in usable)}"
         action = "remove or rename all but one"
-        findings.append(Finding(Kind.REPEATED, Fault(run_id, found, accepted, action, person)))
+        findings.append(Finding(Kind.REPEATED, Fault(run_id, found, accepted, action, subject)))
         return None
     found = f"no such image but {_say_kinds(variants)}"
-    fault = Fault(run_id, found, accepted, _advise(variants), person)
+    fault = Fault(run_id, found, accepted, _advise(variants), subject)
     findings.append(Finding(Kind.UNUSABLE, fault))
     return None
 
 
-def _put_together(
+def _build_run(
     image: BoldName, roots: tuple[Path, ...], needs_confounds: bool, advice: Advice
 ) -> tuple[list[Finding], PreprocessedRun]:
-    """Find what belongs to an image."""
+    """Find the mask, confounds, times and events of an image."""
     findings: list[Finding] = []
     mask = _beside(image, image.stem(("desc",)), MASKS)
     confounds = _beside(image, image.stem(OUTPUT_ENTITIES), CONFOUNDS)
@@ -424,8 +424,8 @@ def _put_together(
             start_time = stated_start_time(image, sidecars)
         except VolumeError as error:
             findings += [Finding(Kind.SIDECAR, fault) for fault in error.faults]
-    person = image.participant_id
-    bold = BoldRun(image.run_id, person, image.path, image.get("space"), mask, t_r)
+    subject = image.participant_id
+    bold = BoldRun(image.run_id, subject, image.path, image.get("space"), mask, t_r)
     events = [path for root in roots for path in inherited_files(root, image, "events.tsv")]
     return findings, PreprocessedRun(
         bold,

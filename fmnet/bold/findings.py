@@ -62,7 +62,7 @@ class Finding:
     kind: Kind
     fault: Fault
 
-    def of_person(self, participant_id: str) -> "Finding":
+    def of_subject(self, participant_id: str) -> "Finding":
         """Say whose fault it is."""
         return replace(self, fault=replace(self.fault, participant_id=participant_id))
 

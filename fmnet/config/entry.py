@@ -14,10 +14,15 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from fmnet.config.argv import arguments_alone
 from fmnet.config.check import Schema, check_config
-from fmnet.config.jobs import JobFailure, is_submitted, reporting_jobs, take_place
-from fmnet.config.resolvers import register_resolvers
+from fmnet.config.jobs import (
+    JobFailure,
+    arguments_alone,
+    is_submitted,
+    register_resolvers,
+    reporting_jobs,
+    take_place,
+)
 from fmnet.earlier import current_targets
 from fmnet.errors import Fault, FmnetError, printable
 

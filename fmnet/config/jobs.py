@@ -1,8 +1,8 @@
-"""Jobs that a multirun gives to a cluster: where they write, and what became of each."""
+"""Jobs of a multirun: their folders and command lines, and what became of those of a cluster."""
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from fmnet.errors import Fault, JobError
@@ -187,3 +188,53 @@ def _not_submitted(error: Exception) -> JobError:
             "hydra/launcher=submitit_local",
         )
     )
+
+
+def job_part() -> str:
+    """Name the job's own folder, ``/0``, ``/1``, ..., under ``--multirun``; else nothing.
+
+    All jobs of a multirun share one date and time.
+    """
+    if not HydraConfig.initialized():
+        return ""
+    hydra = HydraConfig.get()
+    return f"/{hydra.job.num}" if hydra.mode == RunMode.MULTIRUN else ""
+
+
+def register_resolvers() -> None:
+    """Make ``${job_part:}`` known to configurations."""
+    OmegaConf.register_new_resolver("job_part", job_part, replace=True)
+
+
+#: Flags that ask for several jobs.
+SEVERAL = ("-m", "--multirun")
+#: Hydra's own settings that a job by itself needs as well; the others say how jobs are started.
+KEPT = "hydra.searchpath"
+#: Derived from date and time by default: given, every process of a job has the same.
+FOLDER = "run_dir"
+
+
+def arguments_alone(flags: Sequence[str], config: DictConfig) -> list[str]:
+    """List the arguments that run a job of a multirun, or a run, by itself in the same folder.
+
+    Parameters
+    ----------
+    flags : sequence of str
+        What the program was called with, besides overrides.
+    config : DictConfig
+        Of the job.
+    """
+    overrides = HydraConfig.get().overrides
+    hydra_own = [text for text in overrides.hydra if text.startswith(KEPT)]
+    task = [text for text in overrides.task if text.split("=", 1)[0] != FOLDER]
+    folder = OmegaConf.select(config, FOLDER)
+    place = [] if folder is None else [f"{FOLDER}={_quote(str(folder))}"]
+    return [*(flag for flag in flags if flag not in SEVERAL), *hydra_own, *task, *place]
+
+
+def _quote(text: str) -> str:
+    """Quote what Hydra's grammar would read as more than a name."""
+    if text.replace("/", "").replace("-", "").replace("_", "").replace(".", "").isalnum():
+        return text
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

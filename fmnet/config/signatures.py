@@ -17,7 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError
 
-from fmnet.earlier import current_name, instead_of
+from fmnet.earlier import current_name, instead_of, instead_of_value
 from fmnet.errors import Fault
 
 #: Keys that speak to Hydra, not to the target.
@@ -322,7 +322,7 @@ def _returned(function: Callable[..., Any]) -> Any:
 def _is_component(annotation: Any) -> bool:
     """Tell what only a target can make from what a configuration can spell."""
     if isinstance(annotation, type):
-        return annotation not in WORDS and annotation not in {dict, list, tuple}
+        return annotation not in WORDS and annotation not in {dict, list, tuple, Any}
     return get_origin(annotation) is Callable
 
 
@@ -340,7 +340,8 @@ def _type_fault(where: str, value: Any, annotation: Any) -> Fault | None:
         ):
             return None  # a union such as ArrayLike, with members that pydantic can't judge
         accepted = describe(annotation)
-        return Fault(where, json.dumps(value), accepted, f"set {where} to {accepted}")
+        action = instead_of_value(value) or f"set {where} to {accepted}"
+        return Fault(where, json.dumps(value), accepted, action)
     return None
 
 

@@ -8,21 +8,18 @@ from typing import Any
 import pandas as pd
 
 from fmnet.baselines.base import unseen_scale
-from fmnet.baselines.linear import KernelModel, VoxelModel
+from fmnet.baselines.linear import VoxelModel
 from fmnet.crossval.fold_loop import (
     NETWORK,
     Pipeline,
     fold_seed,
     train_with_progress,
-    usable_baselines,
 )
-from fmnet.crossval.permutation import p_value, summarise_choice
 from fmnet.data.folds import Fold, build_inner_folds, fewest_units
-from fmnet.evaluation.selection import chosen_auc
+from fmnet.evaluation.comparison import chosen_auc, p_value, summarise_choice
 from fmnet.inference.preparation import fit_preparation
 from fmnet.networks.backbones import build_linear, linear_network
 from fmnet.networks.rebuild import describe_builder
-from fmnet.report.words import name_of, titles_of
 from fmnet.runs.final_models import (
     LINEAR_FOLDER,
     NETWORK_FOLDER,
@@ -30,7 +27,6 @@ from fmnet.runs.final_models import (
     Candidate,
     FinalModel,
     choose,
-    network_title,
     write_final,
 )
 from fmnet.runs.record import Results
@@ -41,7 +37,7 @@ from fmnet.training.scan_set import ScanSet
 
 #: Index of the final training among the seeds; no repeat has this number.
 FINAL = 1_000_000
-#: Parts left out in turn to see on what scale a final linear model scores.
+#: FoldCheckpoints left out in turn to see on what scale a final linear model scores.
 N_PARTS = 10
 
 
@@ -62,7 +58,7 @@ def complete_finals(
         The run folder.
     """
     data, seed = results.data, pipeline.seed
-    titles = titles_of(models, pipeline.trainable.build_network, results.n_epochs)
+    _, titles = pipeline.describe(results.n_epochs)
     # as many inner folds as the outer folds had
     fold = build_inner_folds(data.cohort, len(results.folds[0].validation), seed)
     if not agreed(lambda: is_there(folder, NETWORK_FOLDER)):
@@ -72,7 +68,8 @@ def complete_finals(
     linear = exportable_linear(pipeline, data)
     if linear and is_first() and not is_there(folder, LINEAR_FOLDER):
         name = best_of(linear, models)
-        found = replace(fit_linear(name, linear[name], data, fold), chosen_among=tuple(linear))
+        title, among = titles[name], tuple(linear)
+        found = fit_linear(name, linear[name], data, fold, title, among)
         write_final(results, models, titles, found, seed, control, folder / LINEAR_FOLDER)
 
 
@@ -87,33 +84,39 @@ def train_network(pipeline: Pipeline, data: ScanSet, fold: Fold) -> FinalModel:
     (final,) = train_with_progress(pipeline.trainable, [task], "final model")
     description = describe_builder(pipeline.trainable.build_network, final.preparation.input_shape)
     parts = (final.network, description, final.preparation, final.n_epochs)
-    title = network_title(description.builder, description.settings, [final.n_epochs])
-    return FinalModel(NETWORK, title, *parts, (NETWORK,))
+    _, titles = pipeline.describe([final.n_epochs])
+    return FinalModel(NETWORK, titles[NETWORK], *parts, (NETWORK,))
 
 
-def fit_linear(name: str, model: VoxelModel, data: ScanSet, fold: Fold) -> FinalModel:
+def fit_linear(
+    name: str,
+    model: VoxelModel,
+    scans: ScanSet,
+    fold: Fold,
+    title: str = "",
+    among: tuple[str, ...] = (),
+) -> FinalModel:
     """Fit a linear model on everybody, its width and other setting chosen on the inner folds."""
-    scans = data
     train = scans.rows(fold.train)
     fwhm_mm, setting = choice = model.choose(scans, fold)
     weight, bias = model.weights(scans, train, choice)
-    settings = replace(data.settings, fwhm_mm=fwhm_mm)
-    grid, contrasts = data.cohort.grid, data.cohort.listing.contrasts
-    preparation = fit_preparation(scans.smoothed(fwhm_mm)[train], grid, contrasts, settings)
-    network = linear_network(grid.unmask(weight), bias)
+    settings = replace(scans.settings, fwhm_mm=fwhm_mm)
+    smoothed = scans.smoothed(fwhm_mm)[train]
+    preparation = fit_preparation(smoothed, scans.grid, scans.contrasts, settings)
+    network = linear_network(scans.grid.unmask(weight), bias)
     description = describe_builder(build_linear, preparation.input_shape)
     # the folds chose other settings, which score on other scales
-    nearly_all = build_inner_folds(data.cohort, min(N_PARTS, fewest_units(data.cohort)), 0)
+    nearly_all = build_inner_folds(scans.cohort, min(N_PARTS, fewest_units(scans.cohort)), 0)
     scale = unseen_scale(model, scans, nearly_all, choice)
-    c, screen = (setting, None) if isinstance(model, KernelModel) else (None, setting)
-    parts = (network, description, preparation, None, (name,), c, screen, scale)
-    return FinalModel(name, name_of(name), *parts)
+    own: dict[str, Any] = {model.setting_name: setting, "scale": scale}
+    parts = (network, description, preparation, None, among or (name,))
+    return FinalModel(name, title or name, *parts, **own)
 
 
 def exportable_linear(pipeline: Pipeline, data: ScanSet) -> dict[str, VoxelModel]:
     """Pick the baselines that can be exported, being weights of voxels."""
-    usable = usable_baselines(pipeline, data).items()
-    return {name: one for name, one in usable if isinstance(one, VoxelModel)}
+    usable: dict[str, Any] = pipeline.usable(data)
+    return {name: one for name, one in usable.items() if one.is_exportable}
 
 
 def best_of(names: Iterable[str], models: dict[str, Any]) -> str:
@@ -145,7 +148,7 @@ def export_choice(
     -------
     dict
         ``model``, its name; ``why``, for the end of a sentence; ``among``, which models could be;
-        ``auc_corrected`` and ``auc_corrected_ci``, see `fmnet.evaluation.selection.chosen_auc`;
+        ``auc_corrected`` and ``auc_corrected_ci``, see `fmnet.evaluation.comparison.chosen_auc`;
         ``if_asked``: the same, without ``why``, where export is asked for the ``network`` or for
         the ``linear`` model, the best of fewer.
     """
@@ -176,7 +179,7 @@ def judge_choice(metrics: dict[str, Any]) -> None:
     """Add p-values of the choice to the figures of a study, if its permutations allow it.
 
     ``permutation.chosen`` holds the largest AUC of all models that could be exported, see
-    `fmnet.crossval.permutation.summarise_choice`; ``exported.p``, and ``p`` of each part of its
+    `fmnet.evaluation.comparison.summarise_choice`; ``exported.p``, and ``p`` of each part of its
     ``if_asked``, where the AUC of that model lies among the largest of those it was chosen among;
     ``exported.not_permuted`` names those that permutations of an earlier version left out.
     """

@@ -1,6 +1,7 @@
 """Cross-validation of the network and its baselines in the same folds."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,10 +14,13 @@ from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
 from fmnet.errors import ConfigError, Fault
-from fmnet.runs.checkpoints import FoldCheckpoints, ScoredFold, Shard
+from fmnet.networks.rebuild import describe_builder
+from fmnet.runs.checkpoints import FoldCheckpoints, ScoredFold
+from fmnet.runs.final_models import network_title
 from fmnet.training.fit import FoldTask, Trainable, TrainedFold, train_on_folds
 from fmnet.training.processes import is_first
 from fmnet.training.scan_set import ScanSet
+from fmnet.types import ModelKind
 
 NETWORK = types.NETWORK
 #: Part of the seeds of trainings that differ in nothing but random numbers.
@@ -56,9 +60,40 @@ class Pipeline:
             accepted, action = f"any name but '{NETWORK}'", f"give baselines.{NETWORK} another name"
             raise ConfigError(Fault("baselines", f"one named '{NETWORK}'", accepted, action))
 
-    def without_loggers(self) -> "Pipeline":
-        """Leave out logs and checkpoints, which only the study's own trainings are worth."""
-        return replace(self, trainable=self.trainable.quiet())
+    def usable(self, scans: ScanSet) -> dict[str, Baseline]:
+        """Pick the baselines that the cohort has what they need for."""
+        return {name: one for name, one in self.baselines.items() if not one.lacks(scans)}
+
+    def lacking(self, scans: ScanSet) -> dict[str, str]:
+        """Say of the others what the cohort lacks."""
+        found = {name: one.lacks(scans) for name, one in self.baselines.items()}
+        return {name: lack for name, lack in found.items() if lack}
+
+    def describe(self, n_epochs: Collection[int]) -> tuple[dict[str, ModelKind], dict[str, str]]:
+        """Say by name what the models are, and what they are called for people.
+
+        Parameters
+        ----------
+        n_epochs : collection of int
+            Lengths of training of the network, one for each fold.
+        """
+        built = describe_builder(self.trainable.build_network, ())
+        title = network_title(built.builder, built.settings, n_epochs)
+        network: tuple[ModelKind, str] = "gradient" if any(n_epochs) else "closed form", title
+        described = {NETWORK: network}
+        described |= {name: one.describe(name) for name, one in self.baselines.items()}
+        often = Counter(title for _, title in described.values())
+        titles = {
+            name: title if often[title] == 1 else f"{title} ({name.replace('_', ' ')})"
+            for name, (_, title) in described.items()
+        }
+        return {name: kind for name, (kind, _) in described.items()}, titles
+
+    def rerun(self, names: Collection[str] = (), seed: int | None = None) -> "Pipeline":
+        """Train again for another purpose: without loggers, beside some of the baselines."""
+        kept = {name: one for name, one in self.baselines.items() if name in names}
+        seed = self.seed if seed is None else seed
+        return replace(self, trainable=self.trainable.quiet(), baselines=kept, seed=seed)
 
     def folds_together(self, folds: list[Fold]) -> int:
         """Count the folds whose inner trainings fill the networks that are trained at once."""
@@ -72,7 +107,7 @@ def fold_seed(seed: int, *path: int) -> int:
 
 def crossvalidate(
     pipeline: Pipeline,
-    data: ScanSet,
+    scans: ScanSet,
     folds: list[Fold],
     title: str = "",
     parts: FoldCheckpoints | None = None,
@@ -81,7 +116,7 @@ def crossvalidate(
 
     Parameters
     ----------
-    pipeline, data, folds
+    pipeline, scans, folds
         What learns, from what. Baselines that the cohort lacks something for are passed over.
     title : str
         Before the progress bar; empty for none.
@@ -91,19 +126,8 @@ def crossvalidate(
     Returns
     -------
     tuple
-        Predictions, model by model, and the number of epochs that each fold chose.
+        Out-of-fold table, model by model, and the number of epochs that each fold chose.
     """
-    done = score_all(pipeline, data, folds, title, parts)
-    rows = pd.concat([scored.rows for scored in done], ignore_index=True)
-    models = [NETWORK, *usable_baselines(pipeline, data)]
-    tables = [rows[rows["model"] == model] for model in models]
-    return pd.concat(tables, ignore_index=True), [scored.n_epochs for scored in done]
-
-
-def score_all(
-    pipeline: Pipeline, data: ScanSet, folds: list[Fold], title: str, parts: FoldCheckpoints | None
-) -> list[ScoredFold]:
-    """Read the folds that are done and work on the others, in as many processes as asked for."""
     done: dict[Fold, ScoredFold] = {}
     if parts is not None:
         done |= {fold: scored for fold in folds if (scored := parts.read(fold))}
@@ -111,7 +135,7 @@ def score_all(
     size = pipeline.folds_together(folds)
     units = [missing[start : start + size] for start in range(0, len(missing), size)]
     # several processes would write over each other's bars
-    inner_title = title if pipeline.n_jobs == 1 else ""
+    shared = (pipeline, scans, title if pipeline.n_jobs == 1 else "")
     bar = tqdm(
         total=len(folds),
         initial=len(done),
@@ -121,20 +145,20 @@ def score_all(
         disable=not (title and is_first()),
     )
     with bar:
-        for unit, found in map_units(
-            _score_unit, (pipeline, data, inner_title), units, pipeline.n_jobs
-        ):
+        for unit, found in map_units(_score_unit, shared, units, pipeline.n_jobs):
             done |= dict(zip(unit, found, strict=True))
             if parts is not None and is_first():
                 for fold in unit:
                     parts.write(fold, done[fold])
             bar.update(len(unit))
-    return [done[fold] for fold in folds]
+    rows = pd.concat([done[fold].rows for fold in folds], ignore_index=True)
+    tables = [rows[rows["model"] == model] for model in (NETWORK, *pipeline.usable(scans))]
+    return pd.concat(tables, ignore_index=True), [done[fold].n_epochs for fold in folds]
 
 
 def _score_unit(shared: tuple[Pipeline, ScanSet, str], folds: list[Fold]) -> list[ScoredFold]:
-    pipeline, data, title = shared
-    return score_folds(pipeline, [(data, fold) for fold in folds], title)
+    pipeline, scans, title = shared
+    return score_folds(pipeline, [(scans, fold) for fold in folds], title)
 
 
 def score_folds(
@@ -151,87 +175,48 @@ def score_folds(
     title : str
         Before the progress bar; empty for none.
     """
-    tasks = [FoldTask(data, fold, _seed_of(pipeline, fold), _name_of(fold)) for data, fold in work]
-    is_calibrated = pipeline.is_calibrated
-    said = title and f"{title}: training"
+    tasks = []
+    for scans, fold in work:
+        seed = fold_seed(pipeline.seed, fold.repeat, fold.fold)
+        tasks.append(FoldTask(scans, fold, seed, f"repeat-{fold.repeat}_fold-{fold.fold}"))
+    is_calibrated, said = pipeline.is_calibrated, title and f"{title}: training"
     trained = train_with_progress(pipeline.trainable, tasks, said, is_calibrated)
     scored = []
-    for (data, fold), one in zip(work, trained, strict=True):
-        score = one.scores(data.rows(fold.test)).astype(float)
+    for (scans, fold), one in zip(work, trained, strict=True):
+        score = one.scores(scans.rows(fold.test)).astype(float)
         unknown = np.full(len(score), np.nan)
         probability = one.calibration.probability(score) if one.calibration else unknown
         found = {NETWORK: FoldScores(score, probability)}
-        found |= {
-            name: score_fold(baseline, data, fold, is_calibrated)
-            for name, baseline in usable_baselines(pipeline, data).items()
-        }
-        tables = [fold_rows(data.cohort, fold, name, scores) for name, scores in found.items()]
+        for name, baseline in pipeline.usable(scans).items():
+            found[name] = score_fold(baseline, scans, fold, is_calibrated)
+        tables = [fold_rows(scans.cohort, fold, name, scores) for name, scores in found.items()]
         scored.append(ScoredFold(pd.concat(tables, ignore_index=True), one.n_epochs))
     return scored
 
 
-def usable_baselines(pipeline: Pipeline, data: ScanSet) -> dict[str, Baseline]:
-    """Pick the baselines that the cohort has what they need for."""
-    return {n: one for n, one in pipeline.baselines.items() if not one.lacks(data)}
-
-
-def lacking_baselines(pipeline: Pipeline, data: ScanSet) -> dict[str, str]:
-    """Say of the others what the cohort lacks."""
-    found = {name: one.lacks(data) for name, one in pipeline.baselines.items()}
-    return {name: lack for name, lack in found.items() if lack}
-
-
 def crossvalidate_seeds(
     pipeline: Pipeline,
-    data: ScanSet,
+    scans: ScanSet,
     folds: list[Fold],
     n_seeds: int,
     parts: FoldCheckpoints | None,
 ) -> pd.DataFrame:
-    """Train the network again on the folds of the first repeat, with other random numbers.
+    """Train the network again on those of these folds that are of the first repeat.
 
     Returns
     -------
     DataFrame
-        The out-of-fold table of `n_seeds` - 1 further trainings, with a column ``seed``.
+        The out-of-fold table of `n_seeds` - 1 trainings with other random numbers, with a column
+        ``seed``; empty for none.
     """
+    first = [fold for fold in folds if fold.repeat == 0]
     tables = []
-    for number in range(1, n_seeds):
-        other, title, kept = _with_seed(pipeline, number, n_seeds, parts)
-        table, _ = crossvalidate(other, data, _first_repeat(folds), title, kept)
+    for number in range(1, n_seeds if first else 1):
+        other = pipeline.rerun(seed=fold_seed(pipeline.seed, SEEDS, number))
+        title, kept = f"seed {number + 1} of {n_seeds}", parts and parts.below(f"seed-{number}")
+        table, _ = crossvalidate(other, scans, first, title, kept)
         tables.append(table.assign(seed=number))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-
-
-def score_shard(
-    shard: Shard,
-    pipeline: Pipeline,
-    data: ScanSet,
-    folds: list[Fold],
-    n_seeds: int,
-    parts: FoldCheckpoints,
-) -> int:
-    """Work on a share of the folds, and of those under other seeds; count them."""
-    own, again = shard.own(folds), shard.own(_first_repeat(folds))
-    if own:
-        score_all(pipeline, data, own, "folds", parts)
-    for number in range(1, n_seeds if again else 1):
-        other, title, kept = _with_seed(pipeline, number, n_seeds, parts)
-        score_all(other, data, again, title, kept)
-    return len(own) + (n_seeds - 1) * len(again)
-
-
-def _first_repeat(folds: list[Fold]) -> list[Fold]:
-    return [fold for fold in folds if fold.repeat == 0]
-
-
-def _with_seed(
-    pipeline: Pipeline, number: int, n_seeds: int, parts: FoldCheckpoints | None
-) -> tuple[Pipeline, str, FoldCheckpoints | None]:
-    """Only the network, with other random numbers; its title, and where its folds are kept."""
-    quiet = replace(pipeline.without_loggers(), baselines={})
-    other = replace(quiet, seed=fold_seed(pipeline.seed, SEEDS, number))
-    return other, f"seed {number + 1} of {n_seeds}", parts and parts.below(f"seed-{number}")
 
 
 def train_with_progress(
@@ -245,20 +230,6 @@ def train_with_progress(
     is_hidden = not (title and is_first())
     with tqdm(total=total, desc=title, unit=unit, leave=False, disable=is_hidden) as bar:
         return train_on_folds(trainable, tasks, bar.update, is_calibrated)
-
-
-def _seed_of(pipeline: Pipeline, fold: Fold) -> int:
-    return fold_seed(pipeline.seed, fold.repeat, fold.fold)
-
-
-def _name_of(fold: Fold) -> str:
-    return f"repeat-{fold.repeat}_fold-{fold.fold}"
-
-
-def mean_scores(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Average a model's out-of-fold scores over repeats: one row per scan."""
-    rows = predictions[predictions["model"] == model]
-    return rows.groupby(["participant_id", "scan_id"], as_index=False)[["label", "score"]].mean()
 
 
 def fold_rows(cohort: Cohort, fold: Fold, model: str, scores: FoldScores) -> pd.DataFrame:

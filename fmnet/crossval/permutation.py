@@ -1,33 +1,33 @@
 """Permutation test of the whole pipeline: labels shuffled, folds and choices made anew."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from fmnet.baselines.base import Baseline
-from fmnet.baselines.linear import VoxelModel
-from fmnet.crossval.exchangeability import PERMUTATION, check_exchangeable, permute_labels
 from fmnet.crossval.fold_loop import NETWORK, Pipeline, score_folds
 from fmnet.crossval.workers import map_units
+from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.earlier import EARLIER_NETWORK, rename_network
-from fmnet.errors import Fault, FoldsError
-from fmnet.evaluation.metrics import count_pairs
+from fmnet.errors import CohortError, Fault, FoldsError
+from fmnet.evaluation.comparison import study_aucs
 from fmnet.runs.checkpoints import WHOLE, Shard
 from fmnet.runs.run_folder import read_sealed, write_sealed
 from fmnet.training.scan_set import ScanSet
 from fmnet.types import Count, NonNegativeCount
 
+#: Part of every seed, so that permutations share no random numbers with the study itself.
+PERMUTATION = 2_000_000
+#: Folder of permutations, in the run's and in that of the shards.
+PERMUTATIONS = "permutations"
 #: How often labels are drawn again where folds can't be made for them.
 TRIES = 100
-#: AUCs that differ by less are equal.
-TIE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -81,18 +81,9 @@ def _permute(
         except FoldsError:
             continue
         return data.relabel(cohort), [fold for fold in folds if fold.repeat < n_repeats]
-    raise FoldsError(_no_folds())
-
-
-def study_aucs(predictions: pd.DataFrame, n_repeats: int) -> dict[str, float]:
-    """AUC of each model over the first repeats, pairs within test folds."""
-    rows = predictions[predictions["repeat"] < n_repeats]
-    return {str(name): _auc(table) for name, table in rows.groupby("model")}
-
-
-def _auc(table: pd.DataFrame) -> float:
-    pairs = count_pairs(table)
-    return pairs.auc(np.ones(len(pairs.units)))
+    found, accepted = f"no folds for {TRIES} random orders", "folds with both classes in each part"
+    action = "use fewer folds (folds.n_splits), or more people per site"
+    raise FoldsError(Fault("permutation", f"{found} of the labels", accepted, action))
 
 
 def run_permutations(
@@ -129,103 +120,33 @@ def run_permutations(
         If random labels hardly ever allow folds.
     """
     check_exchangeable(data.cohort, pipeline.seed)
-    kept = _permuted(pipeline, plan)
-    quiet = replace(pipeline.without_loggers(), baselines=kept)
-    earlier, folder = (folder / _folder_name(plan, kept, of) for of in (EARLIER_NETWORK, NETWORK))
+    quiet = pipeline.rerun(_permuted(pipeline, plan))
+    earlier, folder = (folder / name for name in _folder_names(pipeline, plan))
     folder.mkdir(parents=True, exist_ok=True)
-    _adopt(earlier, folder)
-    if given is not None:
-        _adopt(given / folder.name, folder)
+    for others in (earlier, *([given / folder.name] if given is not None else [])):
+        for path in others.glob("[0-9]*.json"):
+            path.replace(folder / path.name)
     own = shard.own(range(plan.n))
     missing = [index for index in own if _read(folder, index) is None]
+    folds = pipeline.build_folds(data.cohort)
+    n_folds = sum(fold.repeat < plan.n_repeats for fold in folds)
+    size = -(-pipeline.folds_together(folds) // n_folds)
+    units = [missing[start : start + size] for start in range(0, len(missing), size)]
+    shared = (quiet, data, plan.n_repeats)
     bar = tqdm(total=len(own), initial=len(own) - len(missing), desc="permutations", unit="run")
     with bar:
-        for indices, found in _run_all(quiet, data, missing, plan):
+        for indices, found in map_units(_run_unit, shared, units, pipeline.n_jobs):
             for index, aucs in zip(indices, found, strict=True):
-                write_sealed(aucs, _path(folder, index))
+                write_sealed(aucs, folder / f"{index:05d}.json")
             bar.update(len(indices))
     return pd.DataFrame([_read(folder, index) for index in own])
 
 
 def count_permutations(pipeline: Pipeline, plan: PermutationPlan, *folders: Path) -> int:
     """Count the permutations of a plan that are in one of these folders."""
-    kept = _permuted(pipeline, plan)
-    names = [_folder_name(plan, kept, network) for network in (NETWORK, EARLIER_NETWORK)]
-    given = [folder / name for folder in folders for name in names]
-    found = ((_read(folder, index) for folder in given) for index in range(plan.n))
-    return sum(any(aucs is not None for aucs in places) for places in found)
-
-
-def summarise_permutations(
-    null: pd.DataFrame, predictions: pd.DataFrame, plan: PermutationPlan
-) -> dict[str, Any]:
-    """Compare the AUC of each model with its own null: ``p = (b + 1) / (m + 1)``.
-
-    References
-    ----------
-    Phipson, B., & Smyth, G. K. (2010). Permutation p-values should never be zero.
-    """
-    observed = study_aucs(predictions, plan.n_repeats)
-    models = {
-        name: {"observed": auc, "p": p_value(null[name], auc), "null": null[name].tolist()}
-        for name, auc in observed.items()
-        if name in null
-    }
-    return {"n": len(null), "n_repeats": plan.n_repeats, "models": models}
-
-
-def p_value(null: ArrayLike, observed: float) -> float:
-    """Share of AUCs, the observed one among them, that are as large as it; ties count."""
-    values = np.asarray(null, dtype=float)
-    return (int((~(values < observed - TIE)).sum()) + 1) / (len(values) + 1)
-
-
-def summarise_choice(
-    models: Mapping[str, Mapping[str, Any]], among: Sequence[str]
-) -> dict[str, Any] | None:
-    """Compare the largest AUC of several models with the largest in each permutation.
-
-    Whichever of the models is looked at, its AUC against this null gives a p-value that holds
-    although it was chosen among them.
-
-    Parameters
-    ----------
-    models : dict
-        ``models`` of `summarise_permutations`.
-    among : list of str
-        Which could have been chosen.
-
-    Returns
-    -------
-    dict or None
-        ``among``, ``observed``, ``p`` and ``null``; None where one of them was not permuted.
-
-    References
-    ----------
-    Westfall, P. H., & Young, S. S. (1993). Resampling-based multiple testing (the single-step
-    maximum).
-    """
-    if not set(among) <= set(models):
-        return None
-    null = np.max([models[name]["null"] for name in among], axis=0)
-    observed = max(float(models[name]["observed"]) for name in among)
-    return {
-        "among": list(among),
-        "observed": observed,
-        "p": p_value(null, observed),
-        "null": null.tolist(),
-    }
-
-
-def _run_all(
-    pipeline: Pipeline, data: ScanSet, indices: list[int], plan: PermutationPlan
-) -> Iterator[tuple[list[int], list[dict[str, float]]]]:
-    folds = pipeline.build_folds(data.cohort)
-    n_folds = sum(fold.repeat < plan.n_repeats for fold in folds)
-    size = -(-pipeline.folds_together(folds) // n_folds)
-    units = [indices[start : start + size] for start in range(0, len(indices), size)]
-    shared = (pipeline, data, plan.n_repeats)
-    return map_units(_run_unit, shared, units, pipeline.n_jobs)
+    places = [folder / name for folder in folders for name in _folder_names(pipeline, plan)]
+    found = ((_read(place, index) for place in places) for index in range(plan.n))
+    return sum(any(aucs is not None for aucs in each) for each in found)
 
 
 def _run_unit(shared: tuple[Pipeline, ScanSet, int], indices: list[int]) -> list[dict[str, float]]:
@@ -233,39 +154,105 @@ def _run_unit(shared: tuple[Pipeline, ScanSet, int], indices: list[int]) -> list
     return run_permutations_together(pipeline, data, indices, n_repeats)
 
 
-def _adopt(given: Path, folder: Path) -> None:
-    """Move in the permutations that others have run."""
-    for path in given.glob("[0-9]*.json"):
-        path.replace(folder / path.name)
+def _permuted(pipeline: Pipeline, plan: PermutationPlan) -> list[str]:
+    """Name the baselines that are permuted: those asked for, and all that can be exported."""
+    models = pipeline.baselines.items()
+    return [name for name, one in models if name in plan.models or one.is_exportable]
 
 
-def _permuted(pipeline: Pipeline, plan: PermutationPlan) -> dict[str, Baseline]:
-    """Pick the baselines that are permuted: those asked for, and all that can be exported."""
-    return {
-        name: one
-        for name, one in pipeline.baselines.items()
-        if name in plan.models or isinstance(one, VoxelModel)
-    }
-
-
-def _folder_name(plan: PermutationPlan, models: Iterable[str], network: str = NETWORK) -> str:
-    return f"repeats-{plan.n_repeats}_{'_'.join([network, *sorted(models)])}"
+def _folder_names(pipeline: Pipeline, plan: PermutationPlan) -> list[str]:
+    """Name the folder of permutations as earlier versions did, and as this one does."""
+    models = "_".join(sorted(_permuted(pipeline, plan)))
+    joint = "_" if models else ""
+    return [
+        f"repeats-{plan.n_repeats}_{network}{joint}{models}"
+        for network in (EARLIER_NETWORK, NETWORK)
+    ]
 
 
 def _read(folder: Path, index: int) -> dict[str, Any] | None:
     """Read a permutation; None if it isn't done or is damaged. Older ones hold no hash."""
-    aucs = read_sealed(_path(folder, index), needs_seal=False)
+    aucs = read_sealed(folder / f"{index:05d}.json", needs_seal=False)
     return aucs if aucs is None or NETWORK in aucs else rename_network(aucs)
 
 
-def _path(folder: Path, index: int) -> Path:
-    return folder / f"{index:05d}.json"
+#: How many orders are drawn to see how many there are.
+DRAWS = 100
+#: Fewest orders of the labels that are worth a test at 5 %.
+MIN_ORDERS = 20
 
 
-def _no_folds() -> Fault:
-    return Fault(
-        "permutation",
-        f"no folds for {TRIES} random orders of the labels",
-        "folds with both classes in each part",
-        "use fewer folds (folds.n_splits), or more people per site",
+def permute_labels(cohort: Cohort, rng: np.random.Generator) -> Cohort:
+    """Shuffle labels as the null hypothesis allows.
+
+    A person with scans of both classes keeps their labels, in another order among the scans. All
+    others exchange labels whole: within their site, and with families of the same size as a family.
+    Within a family its members exchange labels too.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Scans with labels.
+    rng : Generator
+        Where the randomness comes from.
+    """
+    labels = [scan.label for scan in cohort.scans]
+    rows_by_person: dict[str, list[int]] = defaultdict(list)
+    for row, person in enumerate(cohort.participant_ids):
+        rows_by_person[person].append(row)
+    shuffled = list(labels)
+    whole: dict[str, str] = {}
+    for person, rows in rows_by_person.items():
+        own = [labels[row] for row in rows]
+        if len(set(own)) == 1:
+            whole[person] = own[0]
+            continue
+        for row, source in zip(rows, rng.permutation(len(rows)), strict=True):
+            shuffled[row] = own[source]
+    for person, label in _exchange(whole, cohort, rng).items():
+        for row in rows_by_person[person]:
+            shuffled[row] = label
+    scans = tuple(
+        replace(scan, label=label) for scan, label in zip(cohort.scans, shuffled, strict=True)
     )
+    return replace(cohort, scans=scans)
+
+
+def _exchange(label_of: dict[str, str], cohort: Cohort, rng: np.random.Generator) -> dict[str, str]:
+    """Shuffle the labels of people within site and family size, families as a whole."""
+    site_of = dict(zip(cohort.participant_ids, cohort.covariate("site"), strict=True))
+    unit_of = cohort.unit_of
+    families: dict[str, list[str]] = defaultdict(list)
+    for person in label_of:
+        families[unit_of[person]].append(person)
+    blocks: dict[tuple[str, ...], list[list[str]]] = defaultdict(list)
+    for members in families.values():
+        blocks[tuple(site_of[person] for person in members)].append(members)
+    exchanged: dict[str, str] = {}
+    for block in blocks.values():
+        for members, source in zip(block, rng.permutation(len(block)), strict=True):
+            own = [label_of[person] for person in block[source]]
+            order = rng.permutation(len(own)) if len(own) > 1 else [0]
+            exchanged |= {person: own[k] for person, k in zip(members, order, strict=True)}
+    return exchanged
+
+
+def check_exchangeable(cohort: Cohort, seed: int) -> None:
+    """Refuse a cohort whose labels can hardly be exchanged: no p-value could be small.
+
+    Raises
+    ------
+    CohortError
+        Saying how many orders there are.
+    """
+    rng = np.random.default_rng([seed, PERMUTATION])
+    orders = {tuple(permute_labels(cohort, rng).labels.tolist()) for _ in range(DRAWS)}
+    if len(orders) < MIN_ORDERS:
+        raise CohortError(
+            Fault(
+                "permutation",
+                f"labels that can be exchanged in {len(orders)} ways only",
+                f"{MIN_ORDERS} or more, within sites, families and people",
+                "have both classes at each site, or leave permutations out: permutation.n=0",
+            )
+        )

@@ -1,31 +1,42 @@
-"""The same pipeline once more: another site left out, sites harmonised, groups matched."""
+"""The pipeline once more: a site left out, sites harmonised, groups matched, fewer subjects."""
 
 import re
-from collections.abc import Sequence
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import chi2_contingency
 
-from fmnet.crossval.fold_loop import Pipeline, crossvalidate
-from fmnet.crossval.harmonise import (
-    SiteHarmoniser,
-    folds_lack_sites,
-    harmonisation_lacks,
+from fmnet.crossval.fold_loop import NETWORK, Pipeline, crossvalidate, fold_seed
+from fmnet.crossval.permutation import (
+    PERMUTATIONS,
+    PermutationPlan,
+    run_permutations,
 )
-from fmnet.crossval.matching import match_pairs
+from fmnet.data.cohort import Cohort
 from fmnet.data.covariates import find_columns
-from fmnet.data.folds import Fold, build_site_folds
-from fmnet.data.folds_file import folds_table
-from fmnet.data.participants import people_table
-from fmnet.errors import FmnetError
-from fmnet.evaluation.metrics import add_units, study_metrics
+from fmnet.data.folds import Fold, build_site_folds, folds_table
+from fmnet.data.participants import read_participants
+from fmnet.data.volume import FloatArray
+from fmnet.errors import ConfigError, Fault, FmnetError
+from fmnet.evaluation.comparison import best_rival, summarise_permutations
+from fmnet.evaluation.evaluate import study_metrics
+from fmnet.evaluation.metrics import add_units
+from fmnet.evaluation.power import Precision, learning_curve
+from fmnet.inference.preparation import MIN_TRAINING_SHARE
+from fmnet.inference.study_results import say_p
 from fmnet.runs.checkpoints import FoldCheckpoints, digest_of
-from fmnet.runs.record import read_predictions, table_text
+from fmnet.runs.record import Results, read_predictions, table_text
 from fmnet.runs.run_folder import list_damaged, write_run_files
-from fmnet.training.scan_set import ScanSet
-from fmnet.types import Count
+from fmnet.training.scan_set import Rows, ScanSet
+from fmnet.types import Count, PartialShare
 
 #: Why ComBat can't be run where the network would not read what it changes.
 NO_MAPS = "a network that reads maps; time series are not harmonised"
@@ -92,7 +103,7 @@ def plan_reruns(plan: SensitivityPlan, pipeline: Pipeline, data: ScanSet) -> lis
         reruns.append(_site_rerun(pipeline, data))
     if plan.harmonise_sites:
         reruns.append(_harmonised_rerun(plan, pipeline, data))
-    people = people_table(data.cohort)
+    people = read_participants(data.cohort).table
     numbers = people.select_dtypes("number").columns.drop("label")
     matched = find_columns(plan.match, map(str, numbers))
     reruns += [_matched_rerun(plan, pipeline, data, people, column) for column in matched]
@@ -113,8 +124,7 @@ def run_reruns(
         By name: ``title``, and either ``lacking`` or the figures of `study_metrics`.
     """
     reruns = plan_reruns(plan, pipeline, data)
-    kept = {name: one for name, one in pipeline.baselines.items() if name in plan.models}
-    quiet = replace(pipeline.without_loggers(), baselines=kept)
+    quiet = pipeline.rerun(plan.models)
     found: dict[str, Any] = {}
     for rerun in reruns:
         found[rerun.name] = {"title": rerun.title, "lacking": rerun.lacking}
@@ -191,3 +201,275 @@ def _first(folds: list[Fold], plan: SensitivityPlan) -> list[Fold]:
 
 def _reasons(error: FmnetError) -> str:
     return "; ".join(f"{f.accepted} (found for {f.where}: {f.found})" for f in error.faults)
+
+
+#: Fewest scans of a site: with five folds and three inner ones, two are left to learn from.
+MIN_PER_SITE = 6
+#: Fewest people of a site in a training: one has no spread.
+LEAST = 2
+ALPHA = 0.05
+
+
+def harmonisation_lacks(cohort: Cohort) -> str:
+    """Say why sites can't be harmonised; empty if they can.
+
+    Where site and label go together, taking the site out takes the label out too, and keeping the
+    label in would write it into the maps.
+    """
+    sites = pd.Series(cohort.covariate("site"))
+    if (sites == "").any() or sites.nunique() < 2:
+        return "two or more sites, known for everybody"
+    counts = pd.crosstab(sites, cohort.labels)
+    if few := [str(site) for site, n in counts.sum(axis=1).items() if n < MIN_PER_SITE]:
+        return f"{MIN_PER_SITE} scans at each site (fewer at {', '.join(few)})"
+    if pure := [str(site) for site, row in counts.iterrows() if (row == 0).any()]:
+        return f"both groups at each site (one only at {', '.join(pure)})"
+    p = float(chi2_contingency(counts.to_numpy()).pvalue)
+    if p < ALPHA:
+        return f"sites that don't tell the groups apart (chi-squared test, {say_p(p)})"
+    if find_spec("combatlearn") is None:
+        return "combatlearn: pip install 'fmnet[harmonise]'"
+    return ""
+
+
+def folds_lack_sites(folds: Sequence[Fold], site_of: Mapping[str, str]) -> str:
+    """Say if some training, inner ones included, has too few people of a site to learn from it."""
+    sites = set(site_of.values())
+    for fold in folds:
+        inner = [set(fold.train) - set(part) for part in fold.validation]
+        for train in ({*fold.train}, *inner):
+            counts = Counter(site_of[person] for person in train)
+            if short := sorted(site for site in sites if counts[site] < LEAST):
+                return f"{LEAST} people of each site in every training (fewer of {short[0]})"
+    return ""
+
+
+@dataclass(frozen=True, eq=False)
+class SiteHarmoniser:
+    """Location and scale of each site, with empirical Bayes shrinkage; labels are not looked at.
+
+    Parameters
+    ----------
+    sites : tuple of str
+        One per scan.
+
+    References
+    ----------
+    Johnson, W. E., Li, C., & Rabinovic, A. (2007). Adjusting batch effects in microarray expression
+    data using empirical Bayes methods. Biostatistics, 8.
+    """
+
+    sites: tuple[str, ...]
+
+    def __call__(self, values: FloatArray, train: Rows) -> FloatArray:
+        """Harmonise all scans, (N, C, V), as the training scans ask for; missing stays missing."""
+        flat = values.reshape(len(values), -1)
+        known = np.isfinite(flat)
+        usable = known[train].mean(axis=0) >= MIN_TRAINING_SHARE
+        count = np.maximum(known[train].sum(axis=0), 1)
+        mean = np.where(known[train], flat[train], 0).sum(axis=0, dtype=np.float64) / count
+        frame = pd.DataFrame(np.where(known, flat, mean)[:, usable])
+        # Here, because it takes seconds to import, and most runs don't need it.
+        from combatlearn import ComBat
+
+        model = ComBat(pd.Series(self.sites))
+        with warnings.catch_warnings():
+            # about voxels that hardly vary: the floor of the preparation sees to them
+            warnings.simplefilter("ignore")
+            model.fit(frame.iloc[train])
+            changed = model.transform(frame)
+        harmonised = flat.copy()
+        harmonised[:, usable] = np.asarray(changed, dtype=np.float32)
+        harmonised[~known] = np.nan
+        return harmonised.reshape(values.shape)
+
+
+#: Largest difference within a pair, in SDs of the covariate (Austin 2011).
+CALIPER = 0.2
+
+
+def match_pairs(people: pd.DataFrame, covariate: str) -> list[tuple[str, str]]:
+    """Pair as many people as possible, and among such pairings take the closest.
+
+    Parameters
+    ----------
+    people : DataFrame
+        Index: participant id; ``label`` (0 or 1) and the covariate, a number or missing.
+    covariate : str
+        Column to match on.
+
+    Returns
+    -------
+    list of tuple
+        Negative and positive of each pair; people without a value are in none.
+
+    References
+    ----------
+    Austin, P. C. (2011). Optimal caliper widths for propensity-score matching. Pharmaceutical
+    Statistics, 10.
+    """
+    known = people[["label", covariate]].dropna()
+    groups = [known[known["label"] == label][covariate] for label in (0, 1)]
+    spread = np.sqrt(np.mean([group.var() for group in groups]))
+    distance = np.abs(np.subtract.outer(groups[0].to_numpy(), groups[1].to_numpy()))
+    allowed = distance <= CALIPER * spread
+    # A pair too far apart costs more than all pairs within the caliper together.
+    cost = np.where(allowed, distance, (CALIPER * spread + 1) * (len(known) + 1))
+    pairs = zip(*linear_sum_assignment(cost), strict=True)
+    return [
+        (str(groups[0].index[one]), str(groups[1].index[other]))
+        for one, other in ((int(one), int(other)) for one, other in pairs)
+        if allowed[one, other]
+    ]
+
+
+#: Part of the seed that people are left out with.
+THINNING = 6_000_000
+#: Fewest training subjects of a class in each inner fold.
+FEWEST = 2
+
+
+@dataclass(frozen=True)
+class LearningCurvePlan:
+    """How a learning curve is measured.
+
+    Parameters
+    ----------
+    shares : list of float
+        Shares of the training subjects that are learned from, besides all of them; empty for no
+        curve.
+    n_repeats : int
+        Repeats of the folds.
+    """
+
+    shares: Sequence[PartialShare] = ()
+    n_repeats: Count = 1
+
+    def __post_init__(self) -> None:
+        if len(set(self.shares)) == 1 or 0 in self.shares:
+            found, accepted = (
+                f"{list(self.shares)}",
+                "two or more different shares above 0, or none",
+            )
+            action = "for instance learning_curve.shares=[0.4,0.6,0.8]"
+            raise ConfigError(Fault("learning_curve.shares", found, accepted, action))
+
+
+def thin_fold(fold: Fold, label_of: dict[str, int], share: float, seed: int) -> Fold:
+    """Keep a share of the training subjects of each class, dealt to the inner folds in turn.
+
+    The test stays. Smaller shares are parts of larger ones. `FEWEST` of a class are kept in each
+    inner fold.
+    """
+    rng = np.random.default_rng([seed, THINNING, fold.repeat, fold.fold])
+    inner: list[list[str]] = [[] for _ in fold.validation]
+    for label in (0, 1):
+        parts = [
+            [str(one) for one in rng.permutation([p for p in sorted(part) if label_of[p] == label])]
+            for part in fold.validation
+        ]
+        total = sum(map(len, parts))
+        n = min(total, max(FEWEST * len(parts), round(share * total)))
+        turns = [(k, part) for k in range(max(map(len, parts))) for part in range(len(parts))]
+        dealt = [(part, parts[part][k]) for k, part in turns if k < len(parts[part])]
+        for part, person in dealt[:n]:
+            inner[part].append(person)
+    train = tuple(sorted(person for part in inner for person in part))
+    return replace(fold, train=train, validation=tuple(tuple(sorted(part)) for part in inner))
+
+
+def run_learning_curve(
+    plan: LearningCurvePlan,
+    pipeline: Pipeline,
+    data: ScanSet,
+    folds: list[Fold],
+    predictions: pd.DataFrame,
+    rival: str,
+    precision: Precision,
+    folder: Path,
+) -> dict[str, Any]:
+    """Learn from fewer people, test on the same, and say what more people would bring.
+
+    Parameters
+    ----------
+    plan : LearningCurvePlan
+        Which shares.
+    pipeline, data, folds
+        Of the study; test folds stay as they are.
+    predictions : DataFrame
+        The study's out-of-fold table, for all training subjects.
+    rival : str
+        Baseline that the network is compared with; empty for none.
+    precision : Precision
+        Of this study.
+    folder : Path
+        One out-of-fold table a share.
+
+    Returns
+    -------
+    dict
+        See `fmnet.evaluation.power.learning_curve`.
+    """
+    chosen = [fold for fold in folds if fold.repeat < plan.n_repeats]
+    label_of = dict(zip(data.cohort.participant_ids, map(int, data.cohort.labels), strict=True))
+    quiet = pipeline.rerun([rival])
+    models = [NETWORK, *quiet.baselines]
+    tables: dict[float, pd.DataFrame] = {}
+    whole = predictions[predictions["repeat"] < plan.n_repeats]
+    tables[_mean_size(chosen)] = whole[whole["model"].isin(models)]
+    for share in sorted(set(plan.shares)):
+        thin = [thin_fold(fold, label_of, share, pipeline.seed) for fold in chosen]
+        if _mean_size(thin) in tables:  # too few subjects to be told apart from another share
+            continue
+        again = replace(quiet, seed=fold_seed(pipeline.seed, THINNING, round(1000 * share)))
+        title = f"{share:.0%} of people"
+        tables[_mean_size(thin)] = run_once(again, data, thin, title, folder, f"share-{share:g}")
+    named = {n: add_units(table, data.cohort.unit_of) for n, table in tables.items()}
+    positive = float(data.cohort.labels.mean())
+    return learning_curve(named, models, positive, precision, pipeline.seed)
+
+
+def _mean_size(folds: list[Fold]) -> float:
+    return float(np.mean([len(fold.train) for fold in folds]))
+
+
+Plans = tuple[PermutationPlan, SensitivityPlan, LearningCurvePlan]
+
+
+def probe(
+    plans: Plans,
+    pipeline: Pipeline,
+    results: Results,
+    metrics: dict[str, Any],
+    before: dict[str, Any],
+    folder: Path,
+    parts: FoldCheckpoints,
+) -> dict[str, Any]:
+    """Train again as the plans ask: under shuffled labels, with one thing changed, on fewer people.
+
+    What `folder` holds already is not run again, and what an earlier call found, `before`, stays.
+    """
+    permutation, sensitivity, curve = plans
+    data, predictions = results.data, results.predictions
+    reruns = run_reruns(sensitivity, pipeline, data, folder / "sensitivity")
+    found = before | {"sensitivity": before.get("sensitivity", {}) | reruns}
+    if permutation.n:
+        given = parts.folder / PERMUTATIONS
+        null = run_permutations(pipeline, data, permutation, folder / PERMUTATIONS, given)
+        found["permutation"] = summarise_permutations(null, predictions, permutation.n_repeats)
+    if curve.shares:
+        power = metrics["power"]
+        precision = Precision(
+            metrics["n_subjects"], power.get("inflation") or 1.0, power.get("difference")
+        )
+        found["learning_curve"] = run_learning_curve(
+            curve,
+            pipeline,
+            data,
+            results.folds,
+            predictions,
+            best_rival(metrics["models"], metrics["kinds"]),
+            precision,
+            folder / "learning_curve",
+        )
+    return found

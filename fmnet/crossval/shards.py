@@ -2,21 +2,26 @@
 
 from pathlib import Path
 
-from fmnet.crossval.fold_loop import Pipeline, score_shard
-from fmnet.crossval.permutation import PermutationPlan, count_permutations, run_permutations
+from fmnet.crossval.fold_loop import Pipeline, crossvalidate, crossvalidate_seeds
+from fmnet.crossval.permutation import (
+    PERMUTATIONS,
+    PermutationPlan,
+    count_permutations,
+    run_permutations,
+)
+from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan
 from fmnet.data.cohort import Cohort
-from fmnet.data.folds import Fold
-from fmnet.data.folds_file import folds_table
+from fmnet.data.folds import Fold, folds_table
+from fmnet.errors import ConfigError, Fault
 from fmnet.runs.checkpoints import FoldCheckpoints, Shard, digest_of
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER
 from fmnet.runs.record import code_hash, fixed_settings, table_text
 from fmnet.runs.run_folder import list_damaged, read_sealed
+from fmnet.training.compute import Compute
 from fmnet.training.scan_set import ScanSet
 
 #: Folder of what is done while results are still to come.
 PARTS = "parts"
-#: Folder of permutations, in the run's and in that of the shards.
-PERMUTATIONS = "permutations"
 #: Folders of the tables of reruns.
 RERUNS = ("sensitivity", "learning_curve")
 #: How many damaged files are named.
@@ -86,7 +91,12 @@ def work_on_shard(
     """Compute one share of the folds and permutations into `parts`; say what was done."""
     n_folds = 0
     if not is_crossvalidated:
-        n_folds = score_shard(shard, pipeline, data, folds, n_seeds, parts)
+        own = shard.own(folds)
+        again = shard.own([fold for fold in folds if fold.repeat == 0])
+        if own:
+            crossvalidate(pipeline, data, own, "folds", parts)
+        crossvalidate_seeds(pipeline, data, again, n_seeds, parts)
+        n_folds = len(own) + (n_seeds - 1) * len(again)
     if permutation.n:
         folder = parts.folder / PERMUTATIONS
         run_permutations(pipeline, data, permutation, folder, shard=shard)
@@ -97,3 +107,40 @@ def work_on_shard(
         "when all are: give the command once more without shard, and with resume=true if the run "
         "was finished before",
     ]
+
+
+def check_one_process(
+    n_processes: int,
+    plans: tuple[PermutationPlan, SensitivityPlan, LearningCurvePlan],
+    shard: Shard,
+    compute: Compute,
+    batch_size: int,
+) -> None:
+    """Refuse what takes many trainings where each training is shared by several processes.
+
+    Raises
+    ------
+    ConfigError
+        In a distributed run, with all that it can't do.
+    """
+    permutation, sensitivity, learning_curve = plans
+    asked = {
+        "permutation.n": permutation.n > 0,
+        "sensitivity": sensitivity.is_asked_for,
+        "learning_curve.shares": bool(learning_curve.shares),
+        "shard.n": not shard.is_whole,
+        "compute.n_jobs": compute.n_jobs != 1,
+    }
+    action = "run it apart, with trainer=gpu or trainer=cpu: results are those of the same pipeline"
+    found = f"many trainings at once, where {n_processes} processes share each"
+    faults = [
+        Fault(key, found, "one device for each training", action)
+        for key, is_asked in asked.items()
+        if is_asked
+    ]
+    if batch_size < n_processes:
+        accepted = f"at least {n_processes}, one scan for each process"
+        action = "raise it, or use fewer devices"
+        faults.append(Fault("batch_size", str(batch_size), accepted, action))
+    if n_processes > 1 and faults:
+        raise ConfigError(faults)

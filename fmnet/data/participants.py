@@ -1,22 +1,33 @@
-"""Covariates and scores with one row per person."""
+"""The participants table as `fmnet.evaluation` reads it: one row per person, each column typed."""
+
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
 from fmnet.data.cohort import Cohort
-from fmnet.data.covariates import covariate_numbers, is_date, missing_codes
-from fmnet.data.numbers import MOSTLY, read_dates
+from fmnet.data.covariates import (
+    MOSTLY,
+    covariate_numbers,
+    is_age,
+    is_date,
+    is_head_size,
+    is_motion,
+    is_name,
+    is_usual_confound,
+    missing_codes,
+    read_dates,
+)
 from fmnet.data.tables import subject_key
+from fmnet.evaluation.audit import CovariateKind, Participants, Unread
 
 #: A text column with more different values than this is taken for names or remarks.
 MAX_CATEGORIES = 12
-#: Why a column is not looked at that can't explain anything either.
-CONSTANT = "the same for everybody"
-#: How it ends what is said of a column that is looked at without some of its cells.
-AS_MISSING = "taken as missing"
-OPEN_DATES = "dates that can be read day first or month first; write them as 2021-03-04"
-#: Why no column is looked at where people can't differ by their group.
-OF_BOTH = "there are people with scans of both groups"
+CONSTANT = Unread("constant", "the same for everybody")
+BOTH_GROUPS = Unread("both groups", "there are people with scans of both groups")
+OPEN_DATES = Unread(
+    "other", "dates that can be read day first or month first; write them as 2021-03-04"
+)
 #: Columns that are no covariates, and what they are for.
 _NO_COVARIATES = {
     "participant_id": "names the people",
@@ -24,71 +35,75 @@ _NO_COVARIATES = {
 }
 #: How a covariate of that name is called here, where the class has it.
 TAKEN = {"label": "label (column)"}
+#: Head motion that the cleaning of BOLD itself states, which is about volumes left out alone.
+SCRUBBED = "share_scrubbed"
 
 
-def people_table(cohort: Cohort) -> pd.DataFrame:
-    """Tabulate label and covariates of the people in use.
+def read_participants(cohort: Cohort) -> Participants:
+    """Read the columns of the participants table as numbers or categories.
 
-    Columns that say nothing are left out, see `passed_over`. People with scans of both classes have
-    no label of their own, and no table.
-
-    Returns
-    -------
-    DataFrame
-        Index: participant id; ``label`` (0 or 1) and one column per covariate: float where it holds
-        numbers, else text; missing is NaN or None.
+    People with scans of both classes have no label of their own, and no table.
     """
     labels = pd.DataFrame({"person": cohort.participant_ids, "label": cohort.labels})
     per_person = labels.groupby("person", sort=False)["label"]
-    if (per_person.nunique() > 1).any():
-        return pd.DataFrame({"label": pd.Series(dtype=int)})
+    is_paired = bool((per_person.nunique() > 1).any())
+    listed = cohort.listing.participants
+    rows = listed.set_index(listed["participant_id"].map(subject_key))
+    rows = rows.reindex(list(dict.fromkeys(map(subject_key, cohort.participant_ids))))
+    others = _NO_COVARIATES | {cohort.listing.labels.column: "the groups themselves"}
     people = per_person.first()
-    found = {"label": people.to_numpy()}
-    for name, text in _columns(cohort):
-        column, _ = covariate(text, name)
+    found, unread = {"label": people.to_numpy()}, {}
+    for name in map(str, rows.columns.drop(list(others), errors="ignore")):
+        column, why = (None, BOTH_GROUPS) if is_paired else _covariate(rows[name], name)
         if column is not None:
             found[TAKEN.get(name, name)] = column.to_numpy()
-    return pd.DataFrame(found, index=people.index)
+        if why is not None:
+            unread[name] = why
+    table = pd.DataFrame(found, index=people.index)
+    if is_paired:
+        table = pd.DataFrame({"label": pd.Series(dtype=int)})
+    kinds = {name: covariate_kind(name) for name in [*found, *unread]}
+    is_read = {*map(str, table.columns), *(n for n, why in unread.items() if why != CONSTANT)}
+    is_stated = any(kinds[name] == "motion" for name in is_read - {SCRUBBED})
+    return Participants(
+        table,
+        kinds,
+        unread,
+        [f"{name}: {why}" for name, why in unread.items()]
+        + [f"{name}: {others[name]}" for name in map(str, rows.columns) if name in others],
+        [asdict(group) for group in cohort.alike],
+        bool(cohort.series) and not table.empty and not is_stated,
+    )
 
 
-def passed_over(cohort: Cohort) -> list[str]:
-    """Say what is not looked at in the participants table, or only in part, and why.
-
-    Every column of the table is there that is not in `people_table`.
-    """
-    others = _NO_COVARIATES | {cohort.listing.labels.column: "the groups themselves"}
-    said = [f"{name}: {others[name]}" for name in map(str, _table(cohort)) if name in others]
-    return [*(f"{name}: {why}" for name, why in reasons_of(cohort).items()), *said]
-
-
-def reasons_of(cohort: Cohort) -> dict[str, str]:
-    """Say by column why it is not looked at, or only in part; see `passed_over`."""
-    labels = pd.DataFrame({"person": cohort.participant_ids, "label": cohort.labels})
-    if (labels.groupby("person")["label"].nunique() > 1).any():
-        return {name: OF_BOTH for name, _ in _columns(cohort)}
-    return {name: why for name, text in _columns(cohort) if (why := covariate(text, name)[1])}
+def covariate_kind(name: str) -> CovariateKind:
+    """Tell by its name what a column of the participants table is."""
+    tests: dict[CovariateKind, bool] = {
+        "motion": is_motion(name),
+        "age": is_age(name),
+        "head size": is_head_size(name),
+        "usual": is_usual_confound(name),
+        "name": is_name(name),
+    }
+    return next((kind for kind, is_one in tests.items() if is_one), "other")
 
 
-def covariate(text: pd.Series, name: str) -> tuple[pd.Series | None, str]:
-    """Read a text column as numbers or categories; None if it says nothing.
-
-    Returns
-    -------
-    tuple
-        The column, and what is to be said about it; empty if nothing.
-    """
+def _covariate(text: pd.Series, name: str) -> tuple[pd.Series | None, Unread | None]:
+    """Read a text column as numbers or categories; None if it says nothing, and why not."""
     known = text.astype(object).where(text.notna() & (text != ""), None)
     numbers, note = as_numbers(text, name)
     if numbers is not None:
-        return (numbers, note) if numbers.nunique() > 1 else (None, CONSTANT)
+        why = Unread("cells", note) if note else None
+        return (numbers, why) if numbers.nunique() > 1 else (None, CONSTANT)
     n_levels = known.nunique(dropna=True)
     if n_levels < 2:
-        return None, CONSTANT if n_levels else "not known for anybody"
+        return None, CONSTANT if n_levels else Unread("other", "not known for anybody")
     if n_levels > MAX_CATEGORIES:
         dates = read_dates(text)
         is_open = dates is not None and dates.is_open
-        return None, OPEN_DATES if is_open else f"text with {n_levels} different values"
-    return known, ""
+        many = Unread("other", f"text with {n_levels} different values")
+        return None, OPEN_DATES if is_open else many
+    return known, None
 
 
 def as_numbers(text: pd.Series, name: str) -> tuple[pd.Series | None, str]:
@@ -99,13 +114,13 @@ def as_numbers(text: pd.Series, name: str) -> tuple[pd.Series | None, str]:
     Returns
     -------
     tuple
-        The column, and what is to be said about cells that are no numbers or stand for a missing
-        value; empty if there is none.
+        The column, and which cells are no numbers or stand for a missing value and were taken as
+        missing; empty if there are none.
     """
     dates = read_dates(text, has_plain=is_date(name))
     if dates is not None and not dates.is_open:
         lost = int(dates.is_wrong.sum())
-        note = f"{lost} values that are no dates, {AS_MISSING}" if lost else ""
+        note = f"{lost} values that are no dates" if lost else ""
         return pd.Series(dates.days, text.index, name=text.name), note
     found = covariate_numbers(text, name)
     n_numbers, lost = int(found.is_number.sum()), int(found.is_wrong.sum())
@@ -118,28 +133,4 @@ def as_numbers(text: pd.Series, name: str) -> tuple[pd.Series | None, str]:
         listed = ", ".join(f"{code:g}" for code in codes)
         notes.append(f"{is_code.sum()} values that look like codes for missing ones ({listed})")
         values = np.where(is_code, np.nan, values)
-    note = f"{' and '.join(notes)}, {AS_MISSING}" if notes else ""
-    return pd.Series(values, text.index, name=text.name), note
-
-
-def _table(cohort: Cohort) -> pd.DataFrame:
-    """Take the rows of the participants table of the people in use, in their order."""
-    people = dict.fromkeys(map(subject_key, cohort.participant_ids))
-    table = cohort.listing.participants
-    return table.set_index(table["participant_id"].map(subject_key)).reindex(list(people))
-
-
-def _columns(cohort: Cohort) -> list[tuple[str, pd.Series]]:
-    rows = _table(cohort)
-    others = rows.columns.drop([*_NO_COVARIATES, cohort.listing.labels.column], errors="ignore")
-    return [(str(name), rows[name]) for name in others]
-
-
-def person_scores(predictions: pd.DataFrame, model: str) -> pd.Series:
-    """Standardise a model's scores within each test fold and average them by person."""
-    rows = predictions[predictions["model"] == model]
-    folds = rows.groupby(["repeat", "fold"])["score"]
-    spread = folds.transform("std").replace(0, np.nan)
-    standard = ((rows["score"] - folds.transform("mean")) / spread).fillna(0.0)
-    means: pd.Series = standard.groupby(rows["participant_id"]).mean()
-    return means
+    return pd.Series(values, text.index, name=text.name), " and ".join(notes)

@@ -1,258 +1,448 @@
-"""`ScanStore`: each map decoded once, put on the grid, kept as a memory-mapped file."""
+"""`ArrayStore`: arrays computed once from files, kept under the hash of all that they depend on.
+
+A folder of a store may be shared by many runs and by other versions, and deleted at any time. Each
+entry is a few ``.npy`` files with a JSON file beside them, written last, which holds the facts and
+the hash of every array: whatever isn't as it was written counts as absent, and is made again.
+"""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Generic, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fmnet.data.grid import Grid, place_on_grid
-from fmnet.data.image_files import RawImage
-from fmnet.data.map_values import check_values
-from fmnet.data.nifti import describe_grid, read_raw, read_volume, stated_stat
-from fmnet.data.scans import Scan
-from fmnet.data.series import Series
-from fmnet.data.store_files import read_stored, write_array
-from fmnet.data.store_index import Source, StoreIndex, add_each, stamp_image
-from fmnet.data.volume import FloatArray, Volume
-from fmnet.errors import Fault, VolumeError
+from fmnet.data.files import keep_draft, open_draft, seal, unseal, why_not_written, write_atomically
+from fmnet.data.grid import Grid
+from fmnet.data.image_files import SUFFIXES, hash_file, image_files
+from fmnet.errors import Fault, StoreError, VolumeError
 
-#: Part of every key: raise it when the stored values would change for the same input, or
-#: other maps are refused.
-STORE_FORMAT = "3"
-LOWER_COVERAGE = (
-    "give the unthresholded map, check its registration, or lower preparation.min_coverage"
-)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+GivenItem = TypeVar("GivenItem", contravariant=True)
+MadeResult = TypeVar("MadeResult", covariant=True)
+Stamp = tuple[tuple[str, int, int, int, int], ...]
+
+#: Part of every key: raise it when entries are written in another way.
+STORE_FORMAT = "4"
+#: What is remembered of source files. Versions before had an ``index.json``, which they keep.
+INDEX_NAME, INDEX_FORMAT = "files.json", "3"
+#: The file beside the arrays of an entry.
+FACTS = ".json"
+#: A file changed less than this before it was looked at may change again within the same tick of
+#: its file system's clock (2 s on FAT), as git's index knows; its hash isn't taken on trust.
+SETTLING_NS = 2_000_000_000
 
 
 @dataclass(frozen=True)
-class StoredScan:
-    """Where a scan's values lie and what they are made from.
+class Source:
+    """A file that was read: what the file system said of it, and the hash of its content.
 
     Parameters
     ----------
-    path : Path
-        ``.npy`` file, float32, shape (C, V), NaN where the map has no data.
-    source_sha256, values_sha256 : tuple of str
-        One hash per channel: of the files as they lie on disk, and of the values on the grid.
-        Of a scan of BOLD runs: of all files of the runs; of their images and of the maps.
-    file_grids : tuple of str
-        How each channel's file is written, see `fmnet.data.nifti.describe_grid`.
-    series : Series or None
-        Of a scan of BOLD runs: what the maps are computed from. Its file grids are then those of
-        the runs.
-    tsnr : tuple of float or None
-        Of BOLD runs: 10th, 50th and 90th percentile over voxels of mean over SD in time.
-    facts : dict
-        Of BOLD runs: covariates that the runs themselves state, by column of the participants
-        table.
-    mean_fd_mm : tuple of (float or None)
-        Mean framewise displacement of each BOLD run, in mm; None where nobody states it.
-    stats : tuple of str
-        Of maps: what each channel's header says its values are, empty where it doesn't; see
-        `fmnet.data.statistic.header_stat`.
+    stamp : tuple of tuple
+        Path, size in bytes, times of modification and of change in ns, and inode of each of the
+        files that an image consists of; empty if one couldn't be asked for. Equal stamps, unchanged
+        files.
+    is_settled : bool
+        Whether all had been left alone for a while when the stamp was taken.
+    sha256 : str
+        Hash of the content.
     """
 
-    path: Path
-    source_sha256: tuple[str, ...]
-    values_sha256: tuple[str, ...]
-    file_grids: tuple[str, ...]
-    series: Series | None = None
-    tsnr: tuple[float, float, float] | None = None
-    facts: Mapping[str, float] = field(default_factory=dict)
-    mean_fd_mm: tuple[float | None, ...] = ()
-    stats: tuple[str, ...] = ()
-
-    def values(self) -> FloatArray:
-        """Map the values into memory: (C, V) float32, read-only."""
-        mapped: FloatArray = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return mapped
+    stamp: Stamp
+    is_settled: bool
+    sha256: str = ""
 
 
-class ScanSource(Protocol):
-    """Whatever turns the scans of a listing into maps on a grid."""
+@dataclass
+class FileIndex:
+    """What a store remembers of source files, by absolute path, so that it needn't read them again.
 
-    @property
-    def grid(self) -> Grid:
-        """Where maps are put."""
+    It may be lost or damaged at any time and is then made anew. Several processes may write it: it
+    is always whole, and what one of them didn't know of is read again by the next.
+    """
 
-    def add_all(self, scans: Iterable[Scan], n_jobs: int = 1) -> Iterator[StoredScan | VolumeError]:
-        """Store scans; in order, where each lies, or every fault of its files."""
+    sources: dict[str, Source] = field(default_factory=dict)
+    is_changed: bool = False
+
+    def find(self, path: Path, now: Source) -> str | None:
+        """Look up the hash of a file that is, by its stamp, as it was when it was read."""
+        known = self.sources.get(os.path.abspath(path))
+        is_same = known is not None and known.is_settled and known.stamp == now.stamp
+        return known.sha256 if known is not None and is_same else None
+
+    def is_likely(self, path: Path, now: Source) -> bool:
+        """Tell whether a single file may well be as it was, though only its hash can say so."""
+        known = self.sources.get(os.path.abspath(path))
+        if known is None or len(known.stamp) != 1:
+            return False
+        return [file[1] for file in known.stamp] == [file[1] for file in now.stamp]
+
+    def add(self, path: Path, source: Source) -> None:
+        """Remember a file, unless it changed while it was read."""
+        if self.find(path, source) is None and take_stamp(path).stamp == source.stamp:
+            self.sources[os.path.abspath(path)] = source
+            self.is_changed = True
 
 
-@dataclass(frozen=True, eq=False)
-class ScanStore:
-    """Files of in-mask values, named after the content that they come from.
+def take_stamp(path: Path) -> Source:
+    """Ask the file system about a file or all files of an image; what isn't there never settles."""
+    try:
+        is_image = path.name.lower().endswith(SUFFIXES)
+        files = list(image_files(path).values()) if is_image else [path]
+        stats = [file.stat() for file in files]
+    except (OSError, VolumeError):  # reading says what is wrong
+        return Source((), False)
+    newest = max(max(stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats)
+    stamp = tuple(
+        (os.path.abspath(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+        for file, stat in zip(files, stats, strict=True)
+    )
+    return Source(stamp, newest < time.time_ns() - SETTLING_NS)
+
+
+def read_index(folder: Path) -> FileIndex:
+    """Read what a store remembers; nothing if that can't be used."""
+    try:
+        found = unseal((folder / INDEX_NAME).read_bytes())
+        if found is None or found["format"] != INDEX_FORMAT:
+            return FileIndex()
+        return FileIndex(
+            {
+                path: Source(
+                    tuple((str(name), *map(int, numbers)) for name, *numbers in stamp),  # type: ignore[misc]
+                    bool(is_settled),
+                    str(sha256),
+                )
+                for path, (stamp, is_settled, sha256) in found["sources"].items()
+            }
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return FileIndex()
+
+
+def write_index(index: FileIndex, folder: Path) -> None:
+    """Write what is new, with what others wrote meanwhile; a store that is read-only has none."""
+    if not index.is_changed:
+        return
+    sources = {
+        path: (one.stamp, one.is_settled, one.sha256)
+        for path, one in (read_index(folder).sources | index.sources).items()
+    }
+    whole = json.dumps(seal({"format": INDEX_FORMAT, "sources": sources}))
+    with suppress(StoreError), writing(folder, len(whole)):
+        write_atomically(folder / INDEX_NAME, whole, is_synced=False)
+
+
+@contextmanager
+def writing(folder: Path, n_bytes: int) -> Iterator[None]:
+    """Make a store's folder and turn what the disk refuses into a `StoreError`.
 
     Parameters
     ----------
     folder : Path
-        Made when first written to; may be shared by many runs and deleted at any time.
-    grid : Grid
-        Where maps are put.
-    min_coverage : float
-        Smallest share of the mask that a map must cover.
+        Of the store; made if it isn't there.
+    n_bytes : int
+        Bytes that will be written, for the message about a full disk.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        found = why_not_written(error, folder, n_bytes)
+        accepted = "a writable folder with room for the store (store_dir)"
+        action = "choose another store_dir"
+        if found.startswith("a full disk"):
+            action = "free some room or set store_dir to another disk; what is stored stays valid"
+        raise StoreError(Fault(str(folder), found, accepted, action)) from error
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """An entry of a store.
+
+    Parameters
+    ----------
+    path : Path
+        Of its first array, ``.npy``.
+    sources : tuple of str
+        Hashes of the files that it was made from.
+    facts : dict
+        What its recipe says of it.
+    """
+
+    path: Path
+    sources: tuple[str, ...]
+    facts: dict[str, Any]
+
+    def values(self) -> NDArray[Any]:
+        """Map the first array into memory, read-only."""
+        mapped: NDArray[Any] = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return mapped
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The place of an entry while it is looked for, computed and written.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the store.
+    settings : tuple of str
+        All that the arrays depend on besides files.
     """
 
     folder: Path
-    grid: Grid
-    min_coverage: float = 0.5
+    settings: tuple[str, ...]
 
-    def add(self, scan: Scan) -> StoredScan:
-        """Store a scan unless the same content is there already.
+    def path(self, hashes: Sequence[str]) -> Path:
+        """Name the first array, for sources with these hashes."""
+        parts = "|".join((STORE_FORMAT, *self.settings, *hashes))
+        return self.folder / f"{hashlib.sha256(parts.encode()).hexdigest()}.npy"
+
+    def find(self, hashes: Sequence[str]) -> Stored | None:
+        """Find what is stored for sources with these hashes; None if it isn't as it was written.
+
+        Raises
+        ------
+        StoreError
+            If the store can't be read.
+        """
+        path = self.path(hashes)
+        try:
+            found = unseal(path.with_suffix(FACTS).read_bytes())
+            if found is None:
+                return None
+            for suffix, (size, sha256) in found["arrays"].items():
+                array = path.with_suffix(suffix)
+                if array.stat().st_size != size or _hash(array) != sha256:
+                    return None
+            return Stored(path, tuple(found["sources"]), found["facts"])
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+        except OSError as error:
+            accepted, action = "a readable folder (store_dir)", "choose another store_dir"
+            reason = f"{error.strerror or error}"
+            raise StoreError(Fault(str(self.folder), reason, accepted, action)) from error
+
+    @contextmanager
+    def draft(self, n_bytes: int) -> Iterator[IO[bytes]]:
+        """Open a file for an array that is written piece by piece, before its sources are known.
+
+        `write` keeps it; without that it is gone after the block.
+        """
+        with writing(self.folder, n_bytes), open_draft(self.folder) as draft:
+            yield draft
+
+    def write(
+        self,
+        hashes: Sequence[str],
+        arrays: Mapping[str, NDArray[Any] | IO[bytes]],
+        facts: dict[str, Any],
+    ) -> Stored:
+        """Write an entry.
+
+        Parameters
+        ----------
+        hashes : sequence of str
+            Of its sources.
+        arrays : mapping
+            Arrays, or drafts of them, by suffix; the first one's is ``.npy``.
+        facts : dict
+            Whatever JSON can hold.
+
+        Raises
+        ------
+        StoreError
+            If the disk is full or the folder can't be written.
+        """
+        path, sizes = self.path(hashes), {}
+        for suffix, array in arrays.items():
+            file = path.with_suffix(suffix)
+            with writing(self.folder, getattr(array, "nbytes", 0)):
+                if isinstance(array, np.ndarray):
+                    write_atomically(file, _npy_writer(array))
+                else:
+                    keep_draft(array, file)
+                sizes[suffix] = (file.stat().st_size, _hash(file))
+        content = {"arrays": sizes, "sources": list(hashes), "facts": facts}
+        whole = json.dumps(seal(content), indent=1)
+        with writing(self.folder, len(whole)):
+            # small, sealed, and made again if lost: waiting for the disk would take longest
+            write_atomically(path.with_suffix(FACTS), whole, is_synced=False)
+        return Stored(path, tuple(hashes), facts)
+
+
+def _npy_writer(array: NDArray[Any]) -> Callable[[IO[bytes]], None]:
+    """Write ``.npy`` not by numpy's own writing to a file, which hides why the disk refused."""
+
+    def write(file: IO[bytes]) -> None:
+        body = np.ascontiguousarray(array)
+        described = {"descr": body.dtype.str, "fortran_order": False, "shape": body.shape}
+        np.lib.format.write_array_header_1_0(file, described)
+        file.write(body.data)
+
+    return write
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Job:
+    """Work on one item; recipes hand it on to those that they build on.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the store.
+    index : FileIndex
+        What is known of source files, and is added to.
+    """
+
+    folder: Path
+    index: FileIndex
+
+    def fetch(
+        self,
+        files: Sequence[Path | None],
+        settings: Iterable[str],
+        compute: Callable[[Entry], Stored],
+    ) -> Stored:
+        """Find an entry, or compute it.
+
+        Parameters
+        ----------
+        files : sequence of (Path or None)
+            What it depends on; None stands for one that there isn't. Unchanged ones aren't read.
+        settings : iterable of str
+            All else that it depends on; the recipe's own name and format among them.
+        compute : callable
+            Reads the files, computes the arrays and writes the entry; where reading tells the
+            hashes before there is much to compute, it may ask `Entry.find` first.
+        """
+        entry = Entry(self.folder, tuple(settings))
+        now = [Source((), False) if file is None else take_stamp(file) for file in files]
+        hashes = [self._hash(file, source) for file, source in zip(files, now, strict=True)]
+        known = [sha256 for sha256 in hashes if sha256 is not None]
+        stored = entry.find(known) if len(known) == len(hashes) else None
+        stored = stored or compute(entry)
+        for file, source, sha256 in zip(files, now, stored.sources, strict=True):
+            if file is not None:
+                self.index.add(file, Source(source.stamp, source.is_settled, sha256))
+        return stored
+
+    def _hash(self, file: Path | None, now: Source) -> str | None:
+        if file is None:
+            return ""
+        found = self.index.find(file, now)
+        return hash_file(file) if found is None and self.index.is_likely(file, now) else found
+
+
+class Recipe(Protocol[GivenItem, MadeResult]):
+    """How arrays are made from the files of an item: plain settings, and one method."""
+
+    @property
+    def grid(self) -> Grid | None:
+        """Where values are put; None if they stay where they are."""
+
+    def store(self, item: GivenItem, job: Job) -> MadeResult:
+        """Fetch an item's entry, computed by this recipe if need be, and describe it.
 
         Raises
         ------
         VolumeError
-            With every fault of the scan's files.
+            With every fault of the item's files.
         StoreError
-            If the store can't be written.
+            If the store can't be read or written.
         """
-        return self._add(scan, StoreIndex())
 
-    def add_all(self, scans: Iterable[Scan], n_jobs: int = 1) -> Iterator[StoredScan | VolumeError]:
-        """Store scans, and remember their files so that unchanged ones aren't read next time.
+
+@dataclass(frozen=True, eq=False)
+class ArrayStore(Generic[Item, Result]):
+    """Arrays made by one recipe, each computed once.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when first written to; stores of several recipes may share one.
+    recipe : Recipe
+        How arrays are made: `fmnet.data.scans.MapsOnGrid`, or those of `fmnet.bold`.
+    """
+
+    folder: Path
+    recipe: Recipe[Item, Result]
+
+    @property
+    def grid(self) -> Grid:
+        """Where values are put."""
+        if self.recipe.grid is None:
+            raise ValueError("values that stay on grids of their own have no common one")
+        return self.recipe.grid
+
+    def add(self, item: Item) -> Result:
+        """Store an item unless the same content is there already.
+
+        Raises
+        ------
+        VolumeError
+            With every fault of the item's files.
+        StoreError
+            If the store can't be read or written.
+        """
+        (outcome,) = self.add_all([item])
+        if isinstance(outcome, VolumeError):
+            raise outcome
+        return outcome
+
+    def add_all(self, items: Iterable[Item], n_jobs: int = 1) -> Iterator[Result | VolumeError]:
+        """Store items, and remember their files so that unchanged ones aren't read next time.
 
         Parameters
         ----------
-        scans : iterable of Scan
-            Any number; the decoded maps of `n_jobs` of them are in memory at a time.
+        items : iterable
+            Any number; what it takes to make `n_jobs` of them is in memory at a time.
         n_jobs : int
-            Threads. Results don't depend on it.
+            Threads: unpacking, hashing and resampling let others run meanwhile. Results don't
+            depend on it. What has not begun when the caller stops is not done.
 
         Yields
         ------
-        StoredScan or VolumeError
-            One per scan, in order: where it lies, or every fault of its files.
+        Result or VolumeError
+            One per item, in order: what is stored, or every fault of its files.
 
         Raises
         ------
         StoreError
-            If the store can't be written.
+            If the store can't be read or written.
         """
-        return add_each(self._add, scans, self.folder, n_jobs)
+        index = read_index(self.folder)
+        job = Job(self.folder, index)
 
-    def _add(self, scan: Scan, index: StoreIndex) -> StoredScan:
-        stamps = [stamp_image(file) for file in scan.files]
-        found = [index.find_source(*pair) for pair in zip(scan.files, stamps, strict=True)]
-        sources = [source for source in found if source is not None]
-        path = self._path([source.sha256 for source in sources])
-        facts = self._find(scan, path, index) if len(sources) == len(found) else None
-        if facts is None:
-            raws = _read_sources(scan)
-            hashes = [raw.sha256 for raw in raws]
-            path = self._path(hashes)
-            facts = self._find(scan, path, index) or self._store(scan, raws, path)
-            said = [(describe_grid(raw), stated_stat(raw)) for raw in raws]
-            known = zip(stamps, hashes, said, strict=True)
-            sources = [Source(stamp, sha256, *texts) for stamp, sha256, texts in known]
-        self._check_coverage(scan, facts["coverage"])
-        for file, source in zip(scan.files, sources, strict=True):
-            index.add_source(file, source)
-        index.add_stored(path, facts)
-        return StoredScan(
-            path,
-            tuple(source.sha256 for source in sources),
-            tuple(facts["values_sha256"]),
-            tuple(source.file_grid for source in sources),
-            stats=tuple(source.stat for source in sources),
-        )
-
-    def _path(self, hashes: list[str]) -> Path:
-        key = hashlib.sha256("|".join((STORE_FORMAT, self.grid.digest, *hashes)).encode())
-        return self.folder / f"{key.hexdigest()}.npy"
-
-    def _find(self, scan: Scan, path: Path, index: StoreIndex) -> dict[str, Any] | None:
-        """Describe values that are stored; None if they aren't, or not as they were written."""
-        values = read_stored(path, (len(scan.files), self.grid.n_voxels))
-        if values is None:
-            return None
-        return index.find_stored(path) or _describe(values)
-
-    def _store(self, scan: Scan, raws: list[RawImage], path: Path) -> dict[str, Any]:
-        values = self._decode(scan, raws)
-        facts = _describe(values)
-        self._check_coverage(scan, facts["coverage"])
-        write_array(values, path)
-        return facts
-
-    def _decode(self, scan: Scan, raws: list[RawImage]) -> FloatArray:
-        channels: list[FloatArray] = []
-        faults: list[Fault] = []
-        for raw in raws:
+        def outcome(item: Item) -> Result | VolumeError:
             try:
-                channels.append(place_checked(read_volume(raw, scan.space), self.grid)[0])
+                return self.recipe.store(item, job)
             except VolumeError as error:
-                faults += error.faults
-        if faults:
-            raise VolumeError(faults)
-        return np.stack(channels)
+                return error
 
-    def _check_coverage(self, scan: Scan, shares: list[float]) -> None:
-        faults = [
-            low_coverage(share, str(file), self.min_coverage, LOWER_COVERAGE)
-            for file, share in zip(scan.files, shares, strict=True)
-            if share < self.min_coverage
-        ]
-        if faults:
-            raise VolumeError(faults)
-
-
-def _describe(values: FloatArray) -> dict[str, Any]:
-    hashes = [hashlib.sha256(channel.tobytes()).hexdigest() for channel in values]
-    return {"values_sha256": hashes, "coverage": [covered_share(one) for one in values]}
-
-
-def place_checked(volume: Volume, grid: Grid) -> FloatArray:
-    """Put a map on the grid as `place_on_grid` does, (C, V), after a look at its values.
-
-    Raises
-    ------
-    VolumeError
-        If its values are none of a map (see `check_values`), or all outside the mask.
-    """
-    check_values(volume)
-    values = place_on_grid(volume, grid)
-    if np.isnan(values).all():
-        accepted = "a map with varying values inside the mask"
-        action = f"check that the map is in {volume.space} space and that its affine is right"
-        raise VolumeError(Fault(volume.name, "no overlap with the mask", accepted, action))
-    return values
-
-
-def coverage_fault(
-    values: FloatArray, name: str, min_coverage: float, action: str = LOWER_COVERAGE
-) -> Fault | None:
-    """Describe a map that covers too little of the mask; None if it covers enough."""
-    share = covered_share(values)
-    return None if share >= min_coverage else low_coverage(share, name, min_coverage, action)
-
-
-def covered_share(values: FloatArray) -> float:
-    """Share of in-mask values that are known."""
-    return float(np.isfinite(values).mean())
-
-
-def low_coverage(share: float, name: str, min_coverage: float, action: str) -> Fault:
-    """Describe an image with data in too small a share of the mask."""
-    return Fault(
-        name,
-        f"values in {share:.0%} of the mask",
-        f"at least {min_coverage:.0%}",
-        action,
-    )
-
-
-def _read_sources(scan: Scan) -> list[RawImage]:
-    raws: list[RawImage] = []
-    faults: list[Fault] = []
-    for file in scan.files:
         try:
-            raws.append(read_raw(file))
-        except VolumeError as error:
-            faults += error.faults
-    if faults:
-        raise VolumeError(faults)
-    return raws
+            if n_jobs == 1:
+                yield from map(outcome, items)
+            else:
+                with ThreadPoolExecutor(n_jobs) as pool:
+                    yield from pool.map(outcome, items)
+        finally:
+            write_index(index, self.folder)

@@ -1,55 +1,96 @@
-"""What a cohort of this size can show, and what it can't."""
+"""What a cohort of this size can show, what a larger one would, and how much is luck."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.optimize import brentq
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.optimize import brentq, least_squares
 from scipy.stats import binom, norm
 from scipy.stats import t as student
 
-from fmnet.evaluation.intervals import (
+from fmnet.evaluation.comparison import comparison_of
+from fmnet.evaluation.metrics import (
+    auc_draws,
     auc_interval,
     auc_variance,
+    count_pairs,
     expected_logit_se,
-    training_share,
+    model_metrics,
+    training_variance,
 )
+
+Floats = NDArray[np.float64]
 
 #: Error of the first kind, two-sided for differences, and power that is asked for.
 ALPHA, POWER = 0.05, 0.80
 #: AUCs at which the expected width of the interval is given.
 AUCS = (0.6, 0.7, 0.8, 0.9)
-#: Largest share of either class for which accuracy is held against a coin.
+#: Largest fraction of either class for which accuracy is held against a coin.
 BALANCED = 0.55
+#: Studies of up to this many people are considered.
+LARGEST = 2000
+#: Bootstrap draws of people that a learning curve is fitted to again.
+N_DRAWS = 200
+#: Fewest sizes of training that a curve is drawn through.
+FEWEST_SIZES = 3
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What a study measured about its own precision.
+def study_power(
+    predictions: pd.DataFrame, metrics: Mapping[str, Any], model: str, rival: str
+) -> dict[str, Any]:
+    """Compute what this many people can show, above all against the best linear model.
 
     Parameters
     ----------
-    rival : str
-        Name of the baseline that the network is compared with.
-    rival_auc : float
-        Its AUC.
-    difference_se : float or None
-        Standard error of the difference of AUCs, from the corrected resampled t-test.
-    df : float or None
-        Its degrees of freedom.
-    n_comparisons : int
-        Comparisons with the network that are corrected for.
-    n_repeats : int
-        Of cross-validation.
-    """
+    predictions : DataFrame
+        Out-of-fold table, perhaps with a column ``unit``: families count once then.
+    metrics : dict
+        ``models`` and ``comparisons``.
+    model, rival : str
+        The model that the study is about, and the one it is held against; empty if there is none.
 
-    rival: str
-    rival_auc: float
-    difference_se: float | None
-    df: float | None
-    n_comparisons: int
-    n_repeats: int = 1
+    Returns
+    -------
+    dict
+        ``n_units``, which ``are_families`` or people; ``accuracy_above_chance``, the smallest that
+        is, None where classes are not alike; ``auc_above_chance``; ``auc_interval_width`` by AUC;
+        `inflation`; ``rival``, ``rival_auc``, ``n_comparisons`` and the smallest ``difference`` to
+        it that can be shown, None where the two were not tested. Empty without a rival;
+        ``is_paired`` alone where people have scans of both groups.
+    """
+    own = predictions[predictions["model"] == model]
+    label = own.groupby("participant_id")["label"].agg(["min", "max"])
+    if (label["min"] != label["max"]).any():
+        return {"is_paired": True}
+    if not rival:
+        return {}
+    n_positive, n_negative = counts = count_pairs(own).n_units()
+    n, n_repeats = sum(counts), int(own["repeat"].nunique())
+    row = comparison_of(metrics, model, rival) or {}
+    tested = [one for one in metrics["comparisons"] if one.get("p_holm_first") is not None]
+    se, df = row.get("se"), row.get("df")
+    wider = inflation(n_positive, n_negative, n_repeats)
+    is_alike = max(counts) <= BALANCED * n
+    return {
+        "n_units": n,
+        "are_families": n != len(label),
+        "accuracy_above_chance": smallest_accuracy(n) if is_alike else None,
+        "auc_above_chance": smallest_auc(n_positive, n_negative, wider),
+        "auc_interval_width": {
+            f"{auc:g}": interval_width(auc, n_positive, n_negative, n_repeats) for auc in AUCS
+        },
+        "inflation": wider,
+        "rival": rival,
+        "rival_auc": metrics["models"][rival]["auc"],
+        "n_comparisons": len(tested),
+        "difference": None
+        if se is None or df is None
+        else smallest_difference(se, df, len(tested)),
+    }
 
 
 def inflation(n_positive: int, n_negative: int, n_repeats: int) -> float:
@@ -63,17 +104,12 @@ def inflation(n_positive: int, n_negative: int, n_repeats: int) -> float:
 def smallest_auc(n_positive: int, n_negative: int, wider: float = 1.0) -> float | None:
     """Smallest true AUC that differs from 0.5 at one-sided 5 % with 80 % power; None if none.
 
-    Parameters
-    ----------
-    n_positive, n_negative : int
-        People.
-    wider : float
-        See `inflation`. It fades away towards an AUC of 1 as training does in the intervals, see
-        `fmnet.evaluation.intervals.training_share`.
+    How much `wider` it varies (see `inflation`) fades away towards an AUC of 1 as training does in
+    the intervals, see `fmnet.evaluation.metrics.training_variance`.
     """
 
     def sd(auc: float) -> float:
-        more = 1 + (wider**2 - 1) * training_share(auc)
+        more = 1 + (wider**2 - 1) * training_variance(auc)
         return math.sqrt(more * auc_variance(auc, n_positive, n_negative))
 
     def lack(auc: float) -> float:
@@ -85,14 +121,8 @@ def smallest_auc(n_positive: int, n_negative: int, wider: float = 1.0) -> float 
 def smallest_difference(se: float, df: float, n_comparisons: int) -> float:
     """Smallest difference of AUCs that the corrected t-test sees with 80 % power, two-sided 5 %.
 
-    Parameters
-    ----------
-    se : float
-        Standard error of the difference.
-    df : float
-        Degrees of freedom.
-    n_comparisons : int
-        Comparisons that the level is divided by.
+    `se` and `df` are its standard error and degrees of freedom; the level is divided by
+    `n_comparisons`.
     """
     level = ALPHA / max(n_comparisons, 1)
     return float((student.ppf(1 - level / 2, df) + student.ppf(POWER, df)) * se)
@@ -110,71 +140,164 @@ def interval_width(auc: float, n_positive: int, n_negative: int, n_repeats: int)
     return (high or 0.0) - (low or 0.0)
 
 
-def study_power(
-    n_positive: int, n_negative: int, evidence: Evidence, noun: str = "people"
-) -> dict[str, Any]:
-    """Say in figures and words what this many people can show.
+def seed_variance(predictions: pd.DataFrame, again: pd.DataFrame, model: str) -> dict[str, Any]:
+    """Tell how much a model's AUC varies with the folds, and how much with the seed.
+
+    ``splits_sd`` is the SD over the ``n_splits`` repeats of the out-of-fold table, each with folds
+    and a seed of its own; ``seeds_sd`` that over ``n_seeds`` seeds in the folds of the first
+    repeat, of which `again` (perhaps empty) holds those in its column ``seed``; None for one.
+    """
+    own = predictions[predictions["model"] == model]
+    by_repeat = [count_pairs(rows).plain_auc() for _, rows in own.groupby("repeat")]
+    by_seed = by_repeat[:1]
+    if len(again):
+        by_seed += [count_pairs(rows).plain_auc() for _, rows in again.groupby("seed")]
+    return {
+        "n_splits": len(by_repeat),
+        "splits_sd": float(np.std(by_repeat, ddof=1)) if len(by_repeat) > 1 else None,
+        "n_seeds": len(by_seed),
+        "seeds_sd": float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else None,
+    }
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How precise this study was, taken to improve with the square root of the number of people.
 
     Parameters
     ----------
-    n_positive, n_negative : int
-        People of each class.
-    evidence : Evidence
-        What the study measured.
-    noun : str
-        What they are called: ``people``, or ``families`` where those count.
+    n_people : int
+        Of this study.
+    inflation : float
+        See `inflation`.
+    difference : float or None
+        Difference to the rival that this study would see with 80 % power.
     """
-    n = n_positive + n_negative
-    wider = inflation(n_positive, n_negative, evidence.n_repeats)
-    widths = {
-        f"{auc:g}": interval_width(auc, n_positive, n_negative, evidence.n_repeats) for auc in AUCS
-    }
-    se, df = evidence.difference_se, evidence.df
-    found: dict[str, Any] = {
-        "accuracy_above_chance": smallest_accuracy(n)
-        if max(n_positive, n_negative) <= BALANCED * n
-        else None,
-        "auc_above_chance": smallest_auc(n_positive, n_negative, wider),
-        "auc_interval_width": widths,
-        "inflation": wider,
-        "rival": evidence.rival,
-        "difference": smallest_difference(se, df, evidence.n_comparisons)
-        if se is not None and df is not None
-        else None,
-    }
-    return found | {"lines": power_lines(found, f"{n} {noun}", evidence)}
+
+    n_people: int
+    inflation: float = 1.0
+    difference: float | None = None
 
 
-def power_lines(found: Mapping[str, Any], counted: str, evidence: Evidence) -> list[str]:
-    """Put the figures of `study_power` into sentences; `counted` says of how many what."""
-    lines = []
-    if (accuracy := found["accuracy_above_chance"]) is not None:
-        lines.append(
-            f"Accuracy: on {counted} a coin reaches {accuracy:.0%} or more in 5 % of studies at "
-            "most; cross-validated models get there a little more often."
-        )
-    least = found["auc_above_chance"]
-    basis = (
-        f"an AUC of cross-validation varies about {found['inflation']:.1f} times as widely at "
-        "chance as that of a model tested on new people"
-    )
-    lines.append(
-        "AUC above chance: "
-        + ("none" if least is None else f"a true AUC of {least:.2f} or more")
-        + f" would be seen with 80 % power ({basis})."
-    )
-    width = found["auc_interval_width"]["0.7"]
-    lines.append(f"Width: an AUC of 0.7 comes with a 95 % interval about {width:.2f} wide.")
-    head = f"Against {evidence.rival} (AUC {evidence.rival_auc:.2f}): "
-    if found["difference"] is None:
-        return [*lines, f"{head}not tested."]
-    gain, room = found["difference"], 1 - evidence.rival_auc
-    n_tests = evidence.n_comparisons
-    corrected = f", corrected for {n_tests} comparisons," if n_tests > 1 else ""
-    said = (
-        "no gain that there is room for could be told apart with 80 % power."
-        if gain > room
-        else f"to be told apart with 80 % power{corrected} the network would have to be better by "
-        f"{gain:.2f}."
-    )
-    return [*lines, head + said]
+@dataclass(frozen=True)
+class Curve:
+    """``auc(n) = limit - height * n ** -rate``, at least 0.5.
+
+    References
+    ----------
+    Figueroa, R. L., et al. (2012). Predicting sample size required for classification performance.
+    BMC Medical Informatics and Decision Making, 12.
+    """
+
+    limit: float
+    height: float
+    rate: float
+
+    def auc(self, n: Any) -> Floats:
+        """Give the AUC to be expected when `n` people are learned from."""
+        return np.maximum(self.limit - self.height * np.asarray(n, dtype=float) ** -self.rate, 0.5)
+
+
+def fit_curve(sizes: Floats, aucs: Floats) -> Curve:
+    """Fit `Curve` by least squares, the limit between 0.5 and 1, the rate between 0.2 and 1."""
+
+    def gaps(values: Floats) -> Floats:
+        limit, height, rate = values
+        return np.asarray(limit - height * (sizes / sizes[-1]) ** -rate - aucs)
+
+    start = np.array([min(max(float(aucs[-1]), 0.5) + 0.02, 0.99), 0.1, 0.5])
+    found = least_squares(gaps, start, bounds=([0.5, 0.0, 0.2], [1.0, 1.0, 1.0])).x
+    limit, height, rate = map(float, found)
+    return Curve(limit, height * float(sizes[-1]) ** rate, rate)
+
+
+def learning_curve(
+    tables: dict[float, pd.DataFrame],
+    models: list[str],
+    positive_fraction: float,
+    precision: Precision,
+    seed: int,
+) -> dict[str, Any]:
+    """Fit a curve to each model's AUC over training sizes, and look ahead.
+
+    Parameters
+    ----------
+    tables : dict
+        Out-of-fold table by number of training subjects.
+    models : list of str
+        The model that the study is about, and its rival if there is one.
+    positive_fraction : float
+        Of the people of the next study as well.
+    precision : Precision
+        Of this study.
+    seed : int
+        Of the bootstrap over subjects.
+
+    Returns
+    -------
+    dict
+        ``points``: ``n_train`` and AUC with interval of each model; ``curves``, `Curve` of each;
+        ``ahead``: the same as points for two and four times as many people; ``needed``, see
+        `people_needed`. All empty with fewer than `FEWEST_SIZES` sizes.
+    """
+    sizes = np.array(sorted(tables))
+    found: dict[str, Any] = {"points": [], "curves": {}, "ahead": [], "needed": {}}
+    if len(sizes) < FEWEST_SIZES:
+        return found
+    curves, draws = {}, {}
+    for model in models:
+        rows = [tables[n][tables[n]["model"] == model] for n in sizes]
+        figures = [model_metrics(one, seed=seed) for one in rows]
+        found["points"] += [
+            {"model": model, "n_train": float(n), "auc": one["auc"], "auc_ci": one["auc_ci"]}
+            for n, one in zip(sizes, figures, strict=True)
+        ]
+        by_draw = np.stack([auc_draws(one, N_DRAWS, seed) for one in rows], axis=1)
+        known = by_draw[np.isfinite(by_draw).all(axis=1)]
+        curves[model] = fit_curve(sizes, np.array([one["auc"] for one in figures]))
+        draws[model] = [fit_curve(sizes, one) for one in known]
+    for n in (2 * sizes[-1], 4 * sizes[-1]):
+        for model, curve in curves.items():
+            low, high = np.quantile([float(one.auc(n)) for one in draws[model]], [0.025, 0.975])
+            interval = [float(low), float(high)]
+            found["ahead"].append(
+                {"model": model, "n_train": n, "auc": float(curve.auc(n)), "auc_ci": interval}
+            )
+    found["curves"] = {name: vars(curve) for name, curve in curves.items()}
+    found["needed"] = people_needed(curves, models, positive_fraction, precision)
+    return found
+
+
+def people_needed(
+    curves: dict[str, Curve], models: list[str], positive_fraction: float, precision: Precision
+) -> dict[str, int | None]:
+    """Find the smallest study that would show what is asked for with 80 % power.
+
+    A study of n people learns from 0.8 n (five folds). None: not within `LARGEST` people.
+
+    Returns
+    -------
+    dict
+        ``above_chance`` for the network; ``above_rival``, if the two were tested.
+    """
+    sizes = np.unique(np.geomspace(20, LARGEST, 400).round().astype(int))
+    groups = [
+        (max(2, round(n * positive_fraction)), max(2, round(n * (1 - positive_fraction))))
+        for n in sizes
+    ]
+    own = curves[models[0]].auc(0.8 * sizes)
+    least = [smallest_auc(*group, precision.inflation) for group in groups]
+    needed = {"above_chance": _first_size(sizes, own, least)}
+    if len(models) > 1 and precision.difference is not None:
+        other = curves[models[1]].auc(0.8 * sizes)
+        gains = [precision.difference * np.sqrt(precision.n_people / n) for n in sizes]
+        needed["above_rival"] = _first_size(sizes, own - other, gains)
+    return needed
+
+
+def _first_size(
+    sizes: NDArray[np.int64], reached: Floats, asked: Sequence[float | None]
+) -> int | None:
+    """Find the smallest size at which what is reached is what is asked for."""
+    pairs = zip(sizes, reached, asked, strict=True)
+    return next((int(n) for n, value, least in pairs if least is not None and value >= least), None)

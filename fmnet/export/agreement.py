@@ -11,7 +11,7 @@ from fmnet.errors import ExportError, Fault, FmnetError
 from fmnet.inference.bold import NewBoldScan, read_scan
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.predict import NewScan, read_values
-from fmnet.inference.series_preparation import AnyPreparation, network_inputs
+from fmnet.inference.preparation import Preparation
 from fmnet.networks.backbones import ScoreNetwork
 
 Form = Callable[[torch.Tensor], torch.Tensor]
@@ -37,7 +37,7 @@ class Agreement:
 
 def check_agreement(
     network: ScoreNetwork,
-    preparation: AnyPreparation,
+    preparation: Preparation,
     bundle: Bundle,
     scans: Sequence[NewScan | NewBoldScan],
     tolerance: float,
@@ -53,7 +53,7 @@ def check_agreement(
     onnx, exported, size = [], [], 1.0
     for scan in scans:
         values = _read(bundle, scan)
-        inputs = network_inputs(preparation, values)
+        inputs = preparation.inputs(values)
         eager = _score(network, inputs)
         size = max(size, abs(eager))
         exported.append(abs(eager - _score(program, inputs)))

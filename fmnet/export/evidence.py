@@ -1,16 +1,16 @@
 """What a run found out about the model that is exported, gathered from its files."""
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fmnet.data.tables import read_table_file
-from fmnet.earlier import EARLIER_NETWORK, rename_network
+from fmnet.earlier import EARLIER_NETWORK, finding_without_model, names_model, rename_network
 from fmnet.errors import BundleError, CohortError, Fault, RunError
+from fmnet.evaluation.conclusions import statement
 from fmnet.inference.bundle_files import MAX_LENGTH
 from fmnet.inference.calibration import calibration_sentence, read_calibration
-from fmnet.inference.study_results import MAX_FINDINGS, MAX_VERDICT, Evidence, without_model
+from fmnet.inference.study_results import MAX_FINDINGS, MAX_VERDICT, Evidence
 from fmnet.runs.final_models import Choice
 from fmnet.runs.run_folder import read_json
 from fmnet.types import NETWORK
@@ -100,12 +100,9 @@ def _findings(
     if audited != own:
         of = titles.get(audited, audited)
         of_own = metrics.get("audit_network", {}).get("findings", []) if own == NETWORK else []
-        known = {without_model(one["text"]) for one in of_own}
-        others = [one for one in found if without_model(one["text"]) not in known]
-        # runs of before called it that; what is said of people or of this model names neither
-        names = {of} if own == NETWORK else {of, NETWORK}
-        pattern = re.compile("|".join(rf"\b[Tt]he {re.escape(name)}" for name in names))
-        of_other = [pattern.search(one["text"]) for one in others]
+        known = set(map(_stated, of_own))
+        others = [one for one in found if _stated(one) not in known]
+        of_other = [_is_of(one, audited, of, own) for one in others]
         found = [
             one | {"text": f"Of the {of}: {one['text']}"} if is_of_other else one
             for one, is_of_other in zip(others, of_other, strict=True)
@@ -123,6 +120,19 @@ def _findings(
         for severity in ("red", "amber")
     }
     return _bounded(by_severity["red"]), _bounded(by_severity["amber"]), note
+
+
+def _stated(finding: Mapping[str, Any]) -> str:
+    """Write what a finding states, whichever model it is held against."""
+    return statement(finding) if "kind" in finding else finding_without_model(finding["text"])
+
+
+def _is_of(finding: Mapping[str, Any], model: str, title: str, own: str) -> bool:
+    """Tell whether a finding is of a model rather than of people or of the `own` one."""
+    if "kind" in finding:
+        return bool(finding["values"].get("model") == model)
+    # earlier runs called it that; what is said of people or of this model names neither
+    return names_model(finding["text"], {title} if own == NETWORK else {title, NETWORK})
 
 
 def _permutation(

@@ -17,10 +17,9 @@ from fmnet.inference.bold import NewBoldScan
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.predict import NewScan
-from fmnet.inference.series_preparation import (
-    AnyPreparation,
-    SeriesPreparation,
-    read_any_preparation,
+from fmnet.inference.preparation import (
+    Preparation,
+    read_preparation,
 )
 from fmnet.inference.study_results import Evidence, count_red
 from fmnet.networks.backbones import ScoreNetwork
@@ -109,7 +108,7 @@ def export_run(
     if not allow_uninformative:
         check_informative(choice)
     network, _ = read_network(choice.folder, (*TRUSTED, *(trusted_packages or ())))
-    preparation = read_any_preparation(choice.folder)
+    preparation = read_preparation(choice.folder)
     contract = _read_contract(choice.folder, preparation)
     scans, task = _read_scans(Path(run_dir), n_check, contract)
     described = describe_input(preparation, network, choice.record, contract, task)
@@ -135,17 +134,17 @@ def export_run(
         raise _unwritable(target, error) from error
 
 
-def write_programs(network: ScoreNetwork, preparation: AnyPreparation, folder: Path) -> None:
+def write_programs(network: ScoreNetwork, preparation: Preparation, folder: Path) -> None:
     """Write the network as programs, for maps or for series of any length."""
-    if isinstance(preparation, SeriesPreparation):
+    if preparation.reads_series:
         write_series_files(network, preparation.input_shape, folder)
     else:
         write_network_files(network, preparation.input_shape, folder)
 
 
-def _read_contract(folder: Path, preparation: AnyPreparation) -> BoldContract | None:
+def _read_contract(folder: Path, preparation: Preparation) -> BoldContract | None:
     contract = read_contract(folder)
-    if contract is None and isinstance(preparation, SeriesPreparation):
+    if contract is None and preparation.reads_series:
         raise unfinished(
             folder, FileNotFoundError(f"no {CONTRACT}, which says how runs are cleaned")
         )

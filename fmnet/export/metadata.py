@@ -14,7 +14,6 @@ from fmnet.inference.bundle import FORMAT_VERSION, INTENDED_USE
 from fmnet.inference.bundle_files import write_sums
 from fmnet.inference.model_card import model_card
 from fmnet.inference.preparation import Preparation
-from fmnet.inference.series_preparation import MAPS, SERIES, AnyPreparation
 from fmnet.inference.study_results import Evidence, warnings_of
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.scale_space import ScaleSpace
@@ -24,7 +23,7 @@ PACKAGES = ("torch", "monai", "onnx", "onnxruntime", "numpy")
 
 
 def describe_input(
-    preparation: AnyPreparation,
+    preparation: Preparation,
     network: ScoreNetwork,
     record: dict[str, Any],
     contract: BoldContract | None,
@@ -45,7 +44,7 @@ def describe_input(
     """
     grid = preparation.grid
     described = {
-        "kind": MAPS if isinstance(preparation, Preparation) else SERIES,
+        "kind": preparation.kind,
         "bold": None if contract is None else asdict(contract),
         "t_r": None if contract is None else contract.t_r,
         "task": task,
@@ -57,11 +56,8 @@ def describe_input(
         "voxel_size_mm": grid.voxel_size_mm,
         "affine": grid.affine.tolist(),
         "smooths_itself": any(isinstance(part, ScaleSpace) for part in network.modules()),
-        "min_coverage": preparation.min_coverage,
     }
-    if isinstance(preparation, Preparation):
-        return described | {"fwhm_mm": preparation.fwhm_mm}
-    return described | {"window_volumes": preparation.window_volumes}
+    return described | preparation.settings()
 
 
 def write_metadata(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,14 +21,14 @@ from fmnet.bold.bids_files import (
     stated_start_time,
     stated_t_r,
 )
-from fmnet.bold.bold_file import open_bold
-from fmnet.bold.bold_run import SAME_T_R, BoldRun, differs_from_header, resolve_t_r
+from fmnet.bold.bold_file import BoldRun, differs_from_header, open_bold, resolve_t_r
+from fmnet.bold.cleaned import CleanedBold
 from fmnet.bold.derivatives import CONFOUNDS, MASKS
-from fmnet.bold.map_source import MapSource
 from fmnet.bold.maps import compute_maps, parse_maps
-from fmnet.bold.series_store import SeriesStore
-from fmnet.data.advice import Advice
-from fmnet.data.store import coverage_fault, low_coverage
+from fmnet.bold.open_run import AcquiredBold
+from fmnet.data.listing import Advice
+from fmnet.data.scans import SAME_T_R, coverage_fault, low_coverage
+from fmnet.data.store import ArrayStore
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, FmnetError, VolumeError
 from fmnet.inference.bold_contract import BoldContract
@@ -40,8 +41,8 @@ from fmnet.inference.predict import (
     scored,
 )
 from fmnet.inference.quality import motion_fault, scale_faults, temporal_sd
-from fmnet.inference.series_preparation import SeriesPreparation
 
+Result = TypeVar("Result")
 ADVICE = Advice(raw="state it with --t-r")
 
 
@@ -216,23 +217,15 @@ def read_scan(bundle: Bundle, scan: NewBoldScan) -> ReadScan:
     check_runs(scan.runs, scan.name, bundle, contract)
     with tempfile.TemporaryDirectory(prefix="fmnet-") as folder:
         # runs that cover too little are no errors here, but none that something can be said of
-        store = SeriesStore(Path(folder), bundle.preparation.grid, contract.cleaning, 0.0)
+        recipe = CleanedBold(bundle.preparation.grid, contract.cleaning, 0.0)
         read = _read_maps if contract.maps else _read_series
-        result = read(store, scan, contract)
-    if isinstance(bundle.preparation, SeriesPreparation):
-        _check_length(len(result.values), bundle.preparation.window_volumes, scan.name)
+        result = read(recipe, Path(folder), scan, contract)
+    bundle.preparation.check_length(len(result.values), scan.name)
     return result
 
 
-def _read_series(store: SeriesStore, scan: NewBoldScan, _: BoldContract) -> ReadScan:
-    cleaned, faults = [], list[Fault]()
-    for run in scan.runs:
-        try:
-            cleaned.append(store.add(run))
-        except VolumeError as error:
-            faults += error.faults
-    if faults:
-        raise VolumeError(faults)
+def _read_series(recipe: CleanedBold, folder: Path, scan: NewBoldScan, _: BoldContract) -> ReadScan:
+    cleaned = _store_runs(ArrayStore(folder, recipe), scan)
     return ReadScan(
         np.concatenate([one.values() for one in cleaned]),
         tuple(one.facts.coverage for one in cleaned),
@@ -240,15 +233,10 @@ def _read_series(store: SeriesStore, scan: NewBoldScan, _: BoldContract) -> Read
     )
 
 
-def _read_maps(store: SeriesStore, scan: NewBoldScan, contract: BoldContract) -> ReadScan:
-    sources, faults = [], list[Fault]()
-    for run in scan.runs:
-        try:
-            sources.append(MapSource(run, *store.open(run), store.cleaning))
-        except VolumeError as error:
-            faults += error.faults
-    if faults:
-        raise VolumeError(faults)
+def _read_maps(
+    recipe: CleanedBold, folder: Path, scan: NewBoldScan, contract: BoldContract
+) -> ReadScan:
+    sources = _store_runs(ArrayStore(folder, AcquiredBold(recipe)), scan)
     return ReadScan(
         compute_maps(sources, parse_maps(contract.maps)),
         tuple(source.stored.facts.coverage for source in sources),
@@ -256,11 +244,12 @@ def _read_maps(store: SeriesStore, scan: NewBoldScan, contract: BoldContract) ->
     )
 
 
-def _check_length(n_volumes: int, window_volumes: int, name: str) -> None:
-    if n_volumes < window_volumes:
-        found = f"{n_volumes} volumes after cleaning"
-        accepted = f"at least {window_volumes}, which the network reads at a time"
-        raise VolumeError(Fault(name, found, accepted, "give a longer run, or all of a session's"))
+def _store_runs(store: ArrayStore[PreprocessedRun, Result], scan: NewBoldScan) -> list[Result]:
+    outcomes = list(store.add_all(scan.runs))
+    errors = [one for one in outcomes if isinstance(one, VolumeError)]
+    if errors:
+        raise VolumeError([fault for error in errors for fault in error.faults])
+    return [one for one in outcomes if not isinstance(one, VolumeError)]
 
 
 def _run_doubts(bundle: Bundle, scan: NewBoldScan, read: ReadScan) -> list[Fault]:
@@ -278,7 +267,7 @@ def _run_doubts(bundle: Bundle, scan: NewBoldScan, read: ReadScan) -> list[Fault
 
 def _value_doubts(bundle: Bundle, scan: NewBoldScan, values: FloatArray) -> list[Fault]:
     """Say what is missing in too many places, or larger or smaller than in training."""
-    if isinstance(bundle.preparation, SeriesPreparation):
+    if bundle.preparation.reads_series:
         values = temporal_sd(values)
     least = bundle.preparation.min_coverage
     sparse = [coverage_fault(channel, scan.name, least, WHOLE_RUN) for channel in values]

@@ -4,10 +4,9 @@ import json
 from dataclasses import asdict, dataclass
 from dataclasses import fields as fields_of
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
-from fmnet.bold.cleaning import band_of
-from fmnet.bold.confounds import CleaningSettings, Strategy
+from fmnet.bold.settings import CleaningSettings, Strategy, band_of
 from fmnet.earlier import current_cleaning
 from fmnet.inference.bundle_files import (
     COUNT,
@@ -53,8 +52,8 @@ class BoldContract:
     cleaning : CleaningSettings
         How they are cleaned.
     maps : tuple of str
-        Maps that are made of them, see `fmnet.bold.maps.parse_maps`; empty where the network reads
-        the cleaned series itself.
+        Maps that are made of them, see `fmnet.bold.settings.parse_map_names`; empty where the
+        network reads the cleaned series itself.
     t_r : float
         Repetition time in seconds that runs have to have.
     """
@@ -99,9 +98,10 @@ def read_contract(folder: Path) -> BoldContract | None:
     fields = read_fields(folder / CONTRACT, FIELDS)
     held = current_cleaning(fields["cleaning"])
     # one that isn't stated stands for no limit, whatever the default
-    names = [each.name for each in fields_of(CleaningSettings)]
-    cleaning = CleaningSettings(**{name: held.get(name) for name in names})
-    return BoldContract(cleaning, tuple(fields["maps"]), float(fields["t_r"]))
+    stated: dict[str, Any] = {
+        each.name: held.get(each.name) for each in fields_of(CleaningSettings)
+    }
+    return BoldContract(CleaningSettings(**stated), tuple(fields["maps"]), float(fields["t_r"]))
 
 
 def _band(cleaning: CleaningSettings) -> str:

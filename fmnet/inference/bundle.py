@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnet.bold.maps import parse_maps
+from fmnet.bold.settings import parse_map_names
 from fmnet.data.volume import FloatArray
 from fmnet.errors import BundleError, Fault, FmnetError
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
@@ -28,16 +28,13 @@ from fmnet.inference.bundle_files import (
 )
 from fmnet.inference.calibration import Calibration, read_calibration
 from fmnet.inference.onnx_network import OnnxNetwork, load_network
-from fmnet.inference.preparation import Preparation
-from fmnet.inference.quality import Reference, read_reference
-from fmnet.inference.series_preparation import (
+from fmnet.inference.preparation import (
     INPUT_KIND,
     MAPS,
-    SERIES,
-    AnyPreparation,
-    SeriesPreparation,
-    read_any_preparation,
+    Preparation,
+    read_preparation,
 )
+from fmnet.inference.quality import Reference, read_reference
 from fmnet.inference.study_results import EVIDENCE, Evidence, evidence_of, warnings_of
 
 FORMAT_VERSION = 1
@@ -88,7 +85,7 @@ class Bundle:
         Where it was read from.
     metadata : dict
         Versions, input contract, intended use, how it was trained.
-    preparation : Preparation or SeriesPreparation
+    preparation : Preparation
         From maps, or from a cleaned series, to the network's input.
     calibration : Calibration
         From score to probability.
@@ -102,7 +99,7 @@ class Bundle:
 
     folder: Path
     metadata: dict[str, Any]
-    preparation: AnyPreparation
+    preparation: Preparation
     calibration: Calibration
     reference: Reference
     network: OnnxNetwork
@@ -110,26 +107,16 @@ class Bundle:
 
     def score(self, images: FloatArray) -> NDArray[np.float32]:
         """Run the network on N inputs, (N, C, X, Y, Z) or (N, T, X, Y, Z), to raw scores (N,)."""
-        return self.network.score(_input_name(self.preparation), images)
+        return self.network.score(self.preparation.input_name, images)
 
     def score_scan(self, values: FloatArray) -> float:
         """Score one scan: its maps on the grid, (C, V), or its cleaned series, (T, V)."""
-        if isinstance(self.preparation, Preparation):
-            return float(self.score(self.preparation.prepare(values[None]))[0])
-        return self.score_series(values)
-
-    def score_series(self, values: FloatArray) -> float:
-        """Score a cleaned series, (T, V): the mean over its windows, one in memory at a time.
-
-        Raises
-        ------
-        BundleError
-            If the network reads maps.
-        """
-        if not isinstance(self.preparation, SeriesPreparation):
-            raise refuse(self.folder, "a network that reads maps where a series is given")
-        windows = self.preparation.windows(values)
-        return float(np.mean([self.score(window[None])[0] for window in windows]))
+        if not self.preparation.reads_series and len(values) != len(self.preparation.contrasts):
+            names = ", ".join(self.preparation.contrasts)
+            found = f"a network that reads maps ({names}) where a series is given"
+            raise refuse(self.folder, f"{found}, or other maps: {len(values)} of them")
+        inputs = self.preparation.inputs(values)  # the network has one in memory at a time
+        return float(np.mean([self.score(one[None])[0] for one in inputs]))
 
     @property
     def space(self) -> str:
@@ -183,7 +170,7 @@ def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = No
     bundle = Bundle(
         folder,
         metadata,
-        read_any_preparation(folder),
+        read_preparation(folder),
         read_calibration(folder / "calibration.json"),
         read_reference(folder / "reference.json"),
         load_network(_read_model(folder), folder, give_up),
@@ -261,10 +248,10 @@ def _check_parts(bundle: Bundle) -> None:
     taken = {node.name: node.shape[1:] for node in session.get_inputs()}
     given = [node.name for node in session.get_outputs()]
     wanted: list[int | str] = list(preparation.input_shape)
-    if isinstance(preparation, SeriesPreparation):  # of any length
+    if preparation.reads_series:  # of any length
         taken = {name: ["T", *shape[1:]] for name, shape in taken.items() if len(shape) == 4}
         wanted[0] = "T"
-    if taken != {_input_name(preparation): wanted} or given != ["score"]:
+    if taken != {preparation.input_name: wanted} or given != ["score"]:
         faults.append(f"model.onnx from {taken} to {given}, not from {tuple(wanted)}")
     kinds = {node.type for node in (*session.get_inputs(), *session.get_outputs())}
     if kinds != {"tensor(float)"}:
@@ -276,10 +263,8 @@ def _check_parts(bundle: Bundle) -> None:
 def _check_example(bundle: Bundle) -> None:
     """Raise `BundleError` unless an input of usual values gets a usual score."""
     preparation = bundle.preparation
-    length, *shape = preparation.input_shape
-    if isinstance(preparation, SeriesPreparation):
-        length = EXAMPLE_VOLUMES
-    noise = np.random.default_rng(0).standard_normal((1, length, *shape), dtype=np.float32)
+    shape = (1, *preparation.example_shape)
+    noise = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     score = float(bundle.score(noise * preparation.grid.mask)[0])
     if not abs(score) <= MAX_SCORE:
         raise refuse(bundle.folder, f"model.onnx, which scores an example as {score:g}")
@@ -288,8 +273,7 @@ def _check_example(bundle: Bundle) -> None:
 def _kind_faults(bundle: Bundle) -> list[str]:
     """Say what of the contract doesn't fit what the metadata and the preparation speak of."""
     stated, contract = bundle.metadata["input"], bundle.contract
-    is_series = isinstance(bundle.preparation, SeriesPreparation)
-    kind = SERIES if is_series else MAPS
+    is_series, kind = bundle.preparation.reads_series, bundle.preparation.kind
     faults = []
     if (stated.get("kind") or MAPS) != kind:
         faults.append(f"metadata.json for {stated['kind']}, not {kind}")
@@ -305,13 +289,9 @@ def _kind_faults(bundle: Bundle) -> list[str]:
 
 def _map_faults(contract: BoldContract, contrasts: tuple[str, ...]) -> list[str]:
     try:
-        names = tuple(recipe.name for recipe in parse_maps(contract.maps))
+        names = tuple(one.name for one in parse_map_names(contract.maps))
     except FmnetError as error:
         return [f"{CONTRACT} with maps that this version doesn't know ({error})"]
     if names == contrasts:
         return []
     return [f"{CONTRACT} for maps {', '.join(names)}, not {', '.join(contrasts)}"]
-
-
-def _input_name(preparation: AnyPreparation) -> str:
-    return "image" if isinstance(preparation, Preparation) else "series"

@@ -6,7 +6,7 @@ from typing import Any
 from fmnet.earlier import current_paths
 from fmnet.errors import printable
 from fmnet.inference.bold_contract import BoldContract, cleaning_words
-from fmnet.inference.series_preparation import SERIES
+from fmnet.inference.preparation import SERIES
 from fmnet.inference.study_results import (
     NOT_RECORDED,
     Evidence,

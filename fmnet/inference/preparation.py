@@ -1,19 +1,22 @@
-"""`Preparation`: the one way from a map to the network's input, in training and in use."""
+"""`Preparation`: the one way from a scan to the network's input, in training and in use."""
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from fmnet.data.grid import Grid, MaskName, smooth_values
+from fmnet.data.grid import Grid, MaskName
+from fmnet.data.resample import smooth_values
 from fmnet.data.volume import FloatArray, is_ras
 from fmnet.errors import BundleError, Fault, VolumeError
 from fmnet.inference.bundle_files import (
+    COUNT_OR_NONE,
     MAX_BYTES_OF,
     NUMBER,
     SHARE,
@@ -22,6 +25,8 @@ from fmnet.inference.bundle_files import (
     Kind,
     is_number,
     list_of,
+    one_of,
+    optional,
     read_bounded,
     read_fields,
 )
@@ -35,16 +40,25 @@ SD_FLOOR = 0.1
 MAX_MM = 1000.0
 #: Most of a mean or a weight, whose square float32 still holds.
 MAX_VALUE = 1e18
-#: What is relied on of preparation.json.
+#: What a network reads.
+MAPS, SERIES = "maps", "series"
+#: Of preparation.json; files of before there was a choice don't say it, and mean maps.
+INPUT_KIND = optional(one_of((MAPS, SERIES)))
+#: What is relied on of preparation.json, whatever the network reads.
 FIELDS = {
     "contrasts": list_of(TEXT),
     "space": SPACE,
     "affine": list_of(list_of(NUMBER)),
-    "fwhm_mm": Kind(
-        f"a number from 0 to {MAX_MM:g}", lambda value: is_number(value) and 0 <= value <= MAX_MM
-    ),
     "min_coverage": SHARE,
 }
+WIDTH = Kind(
+    f"a number from 0 to {MAX_MM:g}", lambda value: is_number(value) and 0 <= value <= MAX_MM
+)
+#: Volumes of an example where the network reads whole runs, whatever their length.
+EXAMPLE_VOLUMES = 2
+
+#: NumPy's arrays or torch's tensors.
+Array = TypeVar("Array", bound=Any)
 
 
 @dataclass(frozen=True)
@@ -70,28 +84,104 @@ class PreparationSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Preparation:
-    """Fitted transform from a map to the network's input.
+class Preparation(ABC):
+    """Transform from a scan, on the grid, to the network's inputs.
 
     Parameters
     ----------
     grid : Grid
         Template grid and mask; V voxels in the mask.
     contrasts : tuple of str
-        Name of each of the C channels.
-    fwhm_mm : float
-        Smoothing on the grid.
+        Name of each of the C channels; one name for a series.
     min_coverage : float
-        Smallest share of the mask that a map must cover.
-    mean, weight : ndarray of float32, shape (C, V)
-        Voxel-wise mean over the training scans, and one over their standard deviation; 0 where
-        too few of them have data.
+        Smallest share of the mask in which a map, or each run of a series, must have data.
     """
+
+    #: What the network reads, `MAPS` or `SERIES`, and what its exported program calls that.
+    kind: ClassVar[Literal["maps", "series"]]
+    input_name: ClassVar[str]
 
     grid: Grid
     contrasts: tuple[str, ...]
-    fwhm_mm: float
     min_coverage: float
+
+    @property
+    def reads_series(self) -> bool:
+        """Whether the network reads time series."""
+        return self.kind == SERIES
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the network's input for one scan: (C, X, Y, Z), or of a window: T for C."""
+
+    @property
+    def example_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the smallest input."""
+        return self.input_shape
+
+    @abstractmethod
+    def images(self, values: FloatArray) -> FloatArray:
+        """Put values that need no further smoothing on the grid, prepared."""
+
+    @abstractmethod
+    def inputs(self, values: FloatArray) -> FloatArray:
+        """Turn one scan's values into all inputs whose mean score is the scan's.
+
+        Parameters
+        ----------
+        values : ndarray of float32, shape (C, V) or (T, V)
+            Maps, or a cleaned series.
+
+        Returns
+        -------
+        ndarray of float32, shape (1, C, X, Y, Z) or (W, T_w, X, Y, Z)
+        """
+
+    def check_length(self, n_volumes: int, name: str) -> None:  # noqa: B027 (maps have no length)
+        """Raise `VolumeError` where a scan has fewer volumes than the network reads at a time."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Say what was chosen beforehand, as preparation.json and a bundle's metadata do."""
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {"mask": self.grid.mask.astype(np.uint8)}
+
+    def write(self, folder: Path) -> None:
+        """Write ``preparation.json`` and ``preparation.safetensors``."""
+        grid = self.grid
+        kind = {"kind": self.kind} if self.reads_series else {}
+        described = kind | {
+            "contrasts": self.contrasts,
+            "space": grid.space,
+            "orientation": "RAS+",
+            "affine": grid.affine.tolist(),
+            "shape": grid.shape,
+            "voxel_size_mm": grid.voxel_size_mm,
+        }
+        text = json.dumps(described | self.settings(), indent=2) + "\n"
+        (folder / "preparation.json").write_text(text, "utf-8")
+        # not save_file: it makes files that only their owner may read
+        (folder / "preparation.safetensors").write_bytes(save(self._arrays()))
+
+
+@dataclass(frozen=True, eq=False)
+class MapPreparation(Preparation):
+    """Fitted transform from the maps of a scan to the network's input.
+
+    Parameters
+    ----------
+    fwhm_mm : float
+        Smoothing on the grid.
+    mean, weight : ndarray of float32, shape (C, V)
+        See `fit_standard`.
+    """
+
+    kind = "maps"
+    input_name = "image"
+
+    fwhm_mm: float
     mean: FloatArray
     weight: FloatArray
 
@@ -102,21 +192,93 @@ class Preparation:
 
     def standardise(self, smoothed: FloatArray) -> FloatArray:
         """Standardise smoothed values by voxel, (..., C, V); missing voxels become 0, the mean."""
-        standard: FloatArray = (smoothed - self.mean) * self.weight
-        return np.nan_to_num(standard, copy=False, nan=0.0)
+        return standardise(smoothed, self.mean, self.weight)
 
-    def images(self, smoothed: FloatArray) -> FloatArray:
+    def images(self, values: FloatArray) -> FloatArray:
         """Turn smoothed values (..., C, V) into the network's input (..., C, X, Y, Z)."""
-        return self.grid.unmask(self.standardise(smoothed))
+        return self.grid.unmask(self.standardise(values))
 
     def prepare(self, values: FloatArray) -> FloatArray:
         """Turn values on the grid, (..., C, V), into the network's input (..., C, X, Y, Z)."""
         return self.images(smooth_values(values, self.grid, self.fwhm_mm))
 
+    def inputs(self, values: FloatArray) -> FloatArray:
+        """Turn the maps of one scan, (C, V), into the network's one input: (1, C, X, Y, Z)."""
+        return self.prepare(values[None])
+
+    def settings(self) -> dict[str, Any]:
+        """Say what was chosen beforehand."""
+        return {"fwhm_mm": self.fwhm_mm, "min_coverage": self.min_coverage}
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return super()._arrays() | {"mean": self.mean, "weight": self.weight}
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesPreparation(Preparation):
+    """Transform from a cleaned series to the network's inputs; nothing of it is fitted.
+
+    Parameters
+    ----------
+    window_volumes : int
+        Volumes that the network reads at a time; 0 for all of a scan's.
+    """
+
+    kind = "series"
+    input_name = "series"
+
+    window_volumes: int
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """Shape of an input: (T, X, Y, Z); T is an example where the network reads all volumes."""
+        return self.window_volumes or EXAMPLE_VOLUMES, *self.grid.shape
+
+    @property
+    def example_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the smallest input."""
+        return EXAMPLE_VOLUMES, *self.grid.shape
+
+    def images(self, values: FloatArray) -> FloatArray:
+        """Put values, (T, V), on the grid: (T, X, Y, Z).
+
+        0 outside the mask and, at all times, where any volume has no data, as where one of several
+        runs has none.
+        """
+        known = np.isfinite(values).all(axis=0)
+        return self.grid.unmask(np.where(known, values, np.float32(0)))
+
+    def inputs(self, values: FloatArray) -> FloatArray:
+        """Cut a scan, (T, V), into windows: (W, T_w, X, Y, Z).
+
+        Raises
+        ------
+        ValueError
+            If the scan is shorter than a window; callers who know its name say so beforehand.
+        """
+        length = self.window_volumes or len(values)
+        images = self.images(values)
+        starts = window_starts(len(values), self.window_volumes)
+        if starts == [0] and length == len(values):  # spares a copy of the whole scan
+            return images[None]
+        return np.stack([images[start : start + length] for start in starts])
+
+    def check_length(self, n_volumes: int, name: str) -> None:
+        """Raise `VolumeError` where a scan has fewer volumes than the network reads at a time."""
+        if n_volumes < self.window_volumes:
+            found = f"{n_volumes} volumes after cleaning"
+            accepted = f"at least {self.window_volumes}, which the network reads at a time"
+            action = "give a longer run, or all of a session's"
+            raise VolumeError(Fault(name, found, accepted, action))
+
+    def settings(self) -> dict[str, Any]:
+        """Say what was chosen beforehand."""
+        return {"min_coverage": self.min_coverage, "window_volumes": self.window_volumes}
+
 
 def fit_preparation(
     smoothed: FloatArray, grid: Grid, contrasts: tuple[str, ...], settings: PreparationSettings
-) -> Preparation:
+) -> MapPreparation:
     """Fit mean and standard deviation of each voxel on the training scans.
 
     Parameters
@@ -131,7 +293,7 @@ def fit_preparation(
         What was chosen beforehand.
     """
     mean, weight = fit_standard(smoothed)
-    return Preparation(grid, contrasts, settings.fwhm_mm, settings.min_coverage, mean, weight)
+    return MapPreparation(grid, contrasts, settings.min_coverage, settings.fwhm_mm, mean, weight)
 
 
 def fit_standard(values: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -164,62 +326,54 @@ def fit_standard(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     )
 
 
-def write_preparation(preparation: Preparation, folder: Path) -> None:
-    """Write ``preparation.json`` and ``preparation.safetensors``."""
-    settings = {
-        "contrasts": preparation.contrasts,
-        "space": preparation.grid.space,
-        "orientation": "RAS+",
-        "affine": preparation.grid.affine.tolist(),
-        "shape": preparation.grid.shape,
-        "voxel_size_mm": preparation.grid.voxel_size_mm,
-        "fwhm_mm": preparation.fwhm_mm,
-        "min_coverage": preparation.min_coverage,
-    }
-    (folder / "preparation.json").write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
-    arrays: dict[str, NDArray[Any]] = {
-        "mask": preparation.grid.mask.astype(np.uint8),
-        "mean": preparation.mean,
-        "weight": preparation.weight,
-    }
-    # not save_file: it makes files that only their owner may read
-    (folder / "preparation.safetensors").write_bytes(save(arrays))
+def standardise(values: Array, mean: Array, weight: Array) -> Array:
+    """Standardise values by voxel; missing ones, NaN, become 0, the mean.
+
+    Parameters
+    ----------
+    values, mean, weight : ndarray or Tensor, shape (..., C, V)
+        As `fit_standard` gives them; of one library, and on one device.
+    """
+    standard: Array = (values - mean) * weight
+    standard[standard != standard] = 0
+    return standard
 
 
 def read_preparation(folder: Path) -> Preparation:
-    """Read what `write_preparation` wrote.
+    """Read a preparation of either kind, as `Preparation.write` left it.
 
     Raises
     ------
     BundleError
         If a file is missing or damaged, or the two don't fit together.
     """
-    try:
-        settings = read_fields(folder / "preparation.json", FIELDS)
-        arrays = read_arrays(folder)
-        grid = read_grid(settings, arrays["mask"], folder)
-        preparation = Preparation(
-            grid,
-            tuple(settings["contrasts"]),
-            float(settings["fwhm_mm"]),
-            float(settings["min_coverage"]),
-            arrays["mean"],
-            arrays["weight"],
-        )
-    except KeyError as error:
-        raise damaged(folder, f"no array {error}") from error
-    expected = (len(preparation.contrasts), preparation.grid.n_voxels)
-    if preparation.mean.shape != expected or preparation.weight.shape != expected:
-        raise damaged(folder, f"arrays of shape {preparation.mean.shape}, not {expected}")
-    for values in (preparation.mean, preparation.weight):
+    fields = read_fields(folder / "preparation.json", {"kind": INPUT_KIND})
+    is_series = fields.get("kind") == SERIES
+    own = {"window_volumes": COUNT_OR_NONE} if is_series else {"fwhm_mm": WIDTH}
+    settings = read_fields(folder / "preparation.json", FIELDS | own)
+    arrays = _read_arrays(folder)
+    wanted = ("mask",) if is_series else ("mask", "mean", "weight")
+    if lacking := [name for name in wanted if name not in arrays]:
+        raise _damaged(folder, f"no array '{lacking[0]}'")
+    grid = _read_grid(settings, arrays["mask"], folder)
+    contrasts, min_coverage = tuple(settings["contrasts"]), float(settings["min_coverage"])
+    if is_series:
+        if len(contrasts) != 1:
+            raise _damaged(folder, f"{len(contrasts)} names for one series")
+        return SeriesPreparation(grid, contrasts, min_coverage, settings["window_volumes"])
+    mean, weight = arrays["mean"], arrays["weight"]
+    expected = (len(contrasts), grid.n_voxels)
+    if mean.shape != expected or weight.shape != expected:
+        raise _damaged(folder, f"arrays of shape {mean.shape}, not {expected}")
+    for values in (mean, weight):
         if values.dtype != np.float32 or not np.isfinite(values).all():
-            raise damaged(folder, f"values of type {values.dtype}, not finite float32")
+            raise _damaged(folder, f"values of type {values.dtype}, not finite float32")
         if (largest := np.abs(values).max()) > MAX_VALUE:
-            raise damaged(folder, f"values as large as {largest:g}")
-    return preparation
+            raise _damaged(folder, f"values as large as {largest:g}")
+    return MapPreparation(grid, contrasts, min_coverage, float(settings["fwhm_mm"]), mean, weight)
 
 
-def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
+def _read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
     """Read ``preparation.safetensors``.
 
     Raises
@@ -231,10 +385,10 @@ def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
     try:
         return load(read_bounded(path, MAX_BYTES_OF[path.name]))
     except (OSError, LookupError, TypeError, ValueError, AttributeError, SafetensorError) as error:
-        raise damaged(folder, f"{type(error).__name__}: {error}") from error
+        raise _damaged(folder, f"{type(error).__name__}: {error}") from error
 
 
-def read_grid(settings: dict[str, Any], mask: NDArray[Any], folder: Path) -> Grid:
+def _read_grid(settings: dict[str, Any], mask: NDArray[Any], folder: Path) -> Grid:
     """Make the grid of a preparation that was read.
 
     Raises
@@ -243,22 +397,22 @@ def read_grid(settings: dict[str, Any], mask: NDArray[Any], folder: Path) -> Gri
         If the mask is no volume of zeros and ones, or the affine that of no brain's voxels.
     """
     if mask.ndim != 3 or not mask.any():
-        raise damaged(folder, f"a mask of shape {mask.shape} with {np.count_nonzero(mask)} voxels")
+        raise _damaged(folder, f"a mask of shape {mask.shape} with {np.count_nonzero(mask)} voxels")
     if mask.dtype not in (np.uint8, np.bool_) or mask.max() > 1:
-        raise damaged(folder, f"a mask of type {mask.dtype}, not of 0 and 1")
+        raise _damaged(folder, f"a mask of type {mask.dtype}, not of 0 and 1")
     try:
         affine = np.array(settings["affine"], dtype=float)
         grid = Grid(mask.astype(bool), affine, settings["space"])
     except (ValueError, VolumeError) as error:
-        raise damaged(folder, f"{type(error).__name__}: {error}") from error
+        raise _damaged(folder, f"{type(error).__name__}: {error}") from error
     if not is_ras(grid.affine):
-        raise damaged(folder, f"an affine that isn't RAS+: {affine.round(3).tolist()}")
+        raise _damaged(folder, f"an affine that isn't RAS+: {affine.round(3).tolist()}")
     if not all(0.1 <= edge <= MAX_MM for edge in grid.voxel_size_mm):
-        raise damaged(folder, f"voxels of {grid.voxel_size_mm} mm")
+        raise _damaged(folder, f"voxels of {grid.voxel_size_mm} mm")
     return grid
 
 
-def damaged(folder: Path, reason: str) -> BundleError:
+def _damaged(folder: Path, reason: str) -> BundleError:
     """Say why a preparation can't be used."""
     return BundleError(
         Fault(
@@ -268,3 +422,32 @@ def damaged(folder: Path, reason: str) -> BundleError:
             "copy or export the folder again",
         )
     )
+
+
+def window_starts(n_volumes: int, window: int) -> list[int]:
+    """Place as few windows as cover a whole run, evenly; neighbours may overlap.
+
+    Parameters
+    ----------
+    n_volumes : int
+        Volumes of the run.
+    window : int
+        Volumes of a window; 0 for one window as long as the run.
+
+    Returns
+    -------
+    list of int
+        First volume of each window, ascending, counted from 0.
+
+    Raises
+    ------
+    ValueError
+        If the run is shorter than a window; callers who know its name say so beforehand.
+    """
+    if n_volumes < max(window, 1):
+        raise ValueError(f"a run of {n_volumes} volumes holds no window of {window}")
+    if window == 0:
+        return [0]
+    n_windows = -(-n_volumes // window)
+    room = n_volumes - window
+    return [number * room // max(n_windows - 1, 1) for number in range(n_windows)]

@@ -1,6 +1,5 @@
 """What a study found out about a signature: the warnings that go wherever its scores go."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -158,11 +157,6 @@ def count_red(evidence: Evidence) -> str:
         return "red findings not recorded"
     n = len(evidence.red)
     return f"{n or 'no'} red finding{'s' if n > 1 else ''}"
-
-
-def without_model(text: str) -> str:
-    """Leave out of a finding which model it was held against, where that is how it ends."""
-    return re.sub(r"; the [^;]+ reaches [^;]+\.$", "", text)
 
 
 def red_note(evidence: Evidence | None) -> str:

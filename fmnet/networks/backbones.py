@@ -16,11 +16,17 @@ from monai.networks.nets import DenseNet, ResNet
 from numpy.typing import NDArray
 from torch import nn
 
+from fmnet.errors import Fault
 from fmnet.networks.heads import BinaryHead, Head
 from fmnet.networks.residual import FastClassifier
 from fmnet.types import Count, Counts, FourCounts, PartialShare
 
 InputShape = tuple[int, int, int, int]
+#: What building and computing raise where settings or the grid don't suit a network.
+UNFIT = (
+    ValueError, TypeError, AttributeError, ImportError, RuntimeError, LookupError, ArithmeticError,
+    AssertionError, OSError,
+)  # fmt: skip
 
 
 class ClosedFormBackbone(nn.Module):
@@ -75,6 +81,25 @@ class ScoreNetwork(nn.Module):
 
 
 NetworkBuilder = Callable[[InputShape], ScoreNetwork]
+
+
+def grid_fault(input_shape: InputShape, error: Exception) -> Fault:
+    """Say that a network can't compute scores for scans of this shape, (C, X, Y, Z)."""
+    grid = " x ".join(map(str, input_shape[1:]))
+    return Fault(
+        "network",
+        f"a grid of {grid} voxels, too small for this network or not fit for it "
+        f"({reason_of(error)})",
+        "a grid that can be halved, or cut into patches, as often as the network does",
+        "choose fewer stages or smaller patches, or another preparation.voxel_size_mm; with "
+        "network=monai, set network.multiple_of, which fills the grid up",
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """Name an error of another library, with its first line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 def build_small_cnn(

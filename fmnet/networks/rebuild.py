@@ -21,18 +21,20 @@ from safetensors.torch import load_file, save
 
 from fmnet.earlier import current_name, current_settings, current_state
 from fmnet.errors import ConfigError, ExportError, Fault, FmnetError, RunError
-from fmnet.networks.backbones import InputShape, NetworkBuilder, ScoreNetwork
+from fmnet.networks.backbones import (
+    UNFIT,
+    InputShape,
+    NetworkBuilder,
+    ScoreNetwork,
+    grid_fault,
+    reason_of,
+)
 
 #: Packages whose builders are run when a saved network is rebuilt.
 TRUSTED = ("fmnet.networks",)
 #: What reading and rebuilding raise when a file is missing, damaged or doesn't fit.
 DAMAGE = (
     OSError, ValueError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError,
-)  # fmt: skip
-#: What building and computing raise where settings or the grid don't suit a network.
-UNFIT = (
-    ValueError, TypeError, AttributeError, ImportError, RuntimeError, LookupError, ArithmeticError,
-    AssertionError, OSError,
 )  # fmt: skip
 MAX_BATCH = 4096
 MAX_VOLUMES = 100_000
@@ -88,8 +90,6 @@ def check_network(build: NetworkBuilder, input_shape: InputShape) -> None:
         If it can't be built for this grid, rebuilt from plain settings, or exported.
     """
     described = describe_builder(build, input_shape)
-    x, y, z = input_shape[1:]
-    grid = f"a grid of {x} x {y} x {z} voxels"
     try:
         json.dumps(described.settings, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -102,7 +102,7 @@ def check_network(build: NetworkBuilder, input_shape: InputShape) -> None:
     except FmnetError:
         raise
     except UNFIT as error:
-        found = f"settings with which it can't be built for {grid} ({_reason(error)})"
+        found = f"settings with which it can't be built ({reason_of(error)})"
         accepted = f"settings that {described.builder} takes"
         raise ConfigError(Fault("network", found, accepted, "correct them")) from error
     image = _example(network, input_shape)
@@ -112,13 +112,7 @@ def check_network(build: NetworkBuilder, input_shape: InputShape) -> None:
     except NotImplementedError:  # something that can't be told without data
         scores = image.new_empty(2)
     except UNFIT as error:
-        found = f"{grid}, too small or otherwise unfit for this network ({_reason(error)})"
-        accepted = "a grid that can be halved, or cut into patches, as often as the network does"
-        action = (
-            "choose fewer stages or smaller patches, another preparation.voxel_size_mm, or, with "
-            "network=monai, set network.multiple_of"
-        )
-        raise ConfigError(Fault("network", found, accepted, action)) from error
+        raise ConfigError(grid_fault(input_shape, error)) from error
     if scores.shape != (2,):
         found = f"output of shape {tuple(scores.shape)} for 2 scans"
         accepted = "a network with one score for each scan"
@@ -135,7 +129,7 @@ def _check_exportable(network: ScoreNetwork, image: torch.Tensor) -> None:
     try:
         _export(network.eval(), image, {1: _volumes()} if _reads_series(network) else {})
     except Exception as error:
-        found = f"a network that torch.export can't make a program of ({_reason(error)})"
+        found = f"a network that torch.export can't make a program of ({reason_of(error)})"
         accepted = "a network that can be exported, as new scans are scored by its program"
         raise ConfigError(Fault("network", found, accepted, "choose another network")) from error
 
@@ -150,11 +144,6 @@ def _example(network: ScoreNetwork, input_shape: InputShape) -> torch.Tensor:
     if _reads_series(network):
         n_first = int(network.backbone.window_volumes) or EXAMPLE_VOLUMES
     return torch.zeros(2, n_first, *input_shape[1:])
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 def write_network(network: ScoreNetwork, description: NetworkDescription, folder: Path) -> None:

@@ -46,7 +46,7 @@ class ScaleSpace(nn.Module):
     """Band-pass filters: each is a narrow Gaussian less a broad one, and nothing is learned.
 
     What lies outside the brain doesn't count: every Gaussian is divided by its own weight inside
-    the mask, as `fmnet.data.grid.smooth_values` does.
+    the mask, as `fmnet.data.resample.smooth_values` does.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fmnet.bold.components import MIN_SHARE, find_networks
+from fmnet.bold.components import MIN_FRACTION, find_networks
 from fmnet.data.volume import FloatArray
 
 #: A series whose standard deviation is a smaller fraction of its mean varies by rounding alone.
@@ -244,7 +244,7 @@ def networks_of(scans: Sequence[torch.Tensor], n_networks: int, seed: int) -> to
         See `fmnet.bold.components.find_networks`.
     """
     covered = sum((scan != 0).any(0).int() for scan in scans)
-    inside = torch.as_tensor(covered) >= max(MIN_SHARE * len(scans), 1)
+    inside = torch.as_tensor(covered) >= max(MIN_FRACTION * len(scans), 1)
     networks = torch.zeros(n_networks, *inside.shape)
     found = find_networks(_InMask(scans, inside), n_networks, seed)
     networks[:, inside] = torch.from_numpy(found)
@@ -335,4 +335,4 @@ def _variance_below(values: torch.Tensor, grid: NDArray[np.float64]) -> NDArray[
     centred = (values - values.mean(0)) * scale
     power = _power_spectrum(centred[None], 2 * len(values))[0].sum(1).double().numpy()
     frequencies = np.linspace(0, NYQUIST, len(power))
-    return np.interp(grid, frequencies, power.cumsum() / power.sum())
+    return np.asarray(np.interp(grid, frequencies, power.cumsum() / power.sum()))

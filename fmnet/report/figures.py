@@ -15,11 +15,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from fmnet.crossval.fold_loop import mean_scores
 from fmnet.data.listing import Labels
-from fmnet.evaluation.findings import exported_model
+from fmnet.evaluation.conclusions import exported_model, is_corrected
 from fmnet.inference.study_results import say_p
-from fmnet.report.words import is_corrected, name_of, with_interval
+from fmnet.report.sentences import name_of, with_interval
 
 POSITIVE, NEGATIVE, GREY, DARK = "#b2405a", "#31688e", "#777777", "#333333"
 #: False-positive rates at which ROC curves of folds are averaged.
@@ -299,3 +298,9 @@ def _as_png(figure: Figure) -> bytes:
     target = io.BytesIO()
     figure.savefig(target, format="png", metadata={"Software": None})
     return target.getvalue()
+
+
+def mean_scores(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Average a model's out-of-fold scores over repeats: one row per scan."""
+    rows = predictions[predictions["model"] == model]
+    return rows.groupby(["participant_id", "scan_id"], as_index=False)[["label", "score"]].mean()

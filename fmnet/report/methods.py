@@ -1,20 +1,22 @@
 """What was done, for the methods section of a paper, filled in from the run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fmnet.crossval.fold_loop import NETWORK
+import numpy as np
+
+from fmnet.bold.scan_maps import KEPT, MOTION, SCRUBBED
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.cohort import Cohort
+from fmnet.data.scans import StoredScan
 from fmnet.earlier import current_paths
+from fmnet.evaluation.conclusions import is_corrected
+from fmnet.inference.bold_contract import cleaning_words
 from fmnet.inference.model_card import linear_sentence, percent
-from fmnet.inference.series_preparation import SERIES
-from fmnet.report.run_methods import reading_sentences, runs_sentences
-from fmnet.report.run_words import input_line
-from fmnet.report.words import is_corrected, name_of
+from fmnet.inference.preparation import MAPS, SERIES
+from fmnet.report.sentences import count, name_of
 
 AUTHORS = "to be written by the authors"
-
-
 #: Paths of the default network, for people.
 PATHS = {
     "focal": "weights of single voxels",
@@ -22,6 +24,32 @@ PATHS = {
     "contrast_products": "products of two maps at one voxel",
     "voxel_pairs": "products of two voxels",
 }
+#: Stems by the last part of what builds them, and what their maps are.
+STEMS = {
+    "build_learned_seeds": (
+        "{n_seeds} seeds, each a weight for every voxel, give Fisher's z of the correlation of "
+        "each voxel with the seed. The seeds {are} networks that group ICA found in the training "
+        "scans without their labels"
+    ),
+    "build_temporal_filters": (
+        "{n_filters} filters along time, of {length} volumes, give the logarithm of the power that "
+        "each leaves of a voxel's series. The filters {lie} side by side over the band in which "
+        "the training scans fluctuate"
+    ),
+    "build_dual_regression": (
+        "dual regression gives each scan's own form of {n_networks} networks that group ICA found "
+        "in the training scans without their labels"
+    ),
+    "build_frames": (
+        "{n_frames} single volumes, evenly spread, each scored by itself; scores were averaged"
+    ),
+}
+#: What gradient steps do to them.
+TRAINED = {"are": "started from", "lie": "started"}
+UNTRAINED = {"are": "are", "lie": "lie"}
+MAP_NAMES = {"alff": "ALFF", "falff": "fALFF", "reho": "ReHo", "temporal_sd": "temporal SD"}
+#: Of a scan's temporal SNR, three percentiles over voxels, the middle one.
+MEDIAN = 1
 
 
 def methods_paragraphs(
@@ -38,12 +66,17 @@ def methods_paragraphs(
     settings : dict
         What ``config.yaml`` holds; parts that it lacks are left out of the text.
     """
-    others = [name_of(name) for name in metrics["models"] if name != NETWORK]
-    own_splits = {"frem", "space_net"} & set(metrics["models"])
-    data = [_people_sentence(cohort, metrics), *_input_sentences(cohort, metrics, settings)]
+    labels, studied, titles = cohort.listing.labels, metrics["studied"], metrics["titles"]
+    n, n_positive = metrics["n_scans"], metrics["n_positive"]
+    data = [
+        f"{n} scans of {metrics['n_subjects']} people ({n_positive} {labels.positive}, "
+        f"{n - n_positive} {labels.negative}) were analysed.",
+        *_input_sentences(cohort, metrics, settings),
+    ]
     models = [_network_sentence(settings, metrics)]
-    if others:
+    if others := [name_of(name, titles) for name in metrics["models"] if name != studied]:
         models.append(f"In the same folds stood: {', '.join(others)}.")
+    own_splits = {"frem", "space_net"} & set(metrics["models"])
     models.append(
         "Everything that is learned, standardisation, smoothing width, penalties, length of "
         "training and calibration, was learned on training subjects, every choice on inner folds"
@@ -61,27 +94,21 @@ def methods_paragraphs(
             "labels (within site and family; of people with scans of both groups, within the "
             "person) through the whole pipeline; p = (b + 1) / (m + 1)."
         )
-    judged += _choice_sentences(metrics)
+    if is_corrected(metrics):
+        among = ", ".join(name_of(name, titles) for name in metrics["exported"]["among"])
+        judged.append(
+            f"The model to be used was the one with the largest AUC among {among}; that AUC was "
+            "corrected for the choice by the bootstrap (BBC-CV; Tsamardinos et al. 2018)"
+            + (
+                ", and tested against the largest AUC of these models in each permutation."
+                if "p" in metrics["exported"]
+                else "."
+            )
+        )
     return [" ".join(sentences) for sentences in (data, models, judged)]
 
 
-def _choice_sentences(metrics: Mapping[str, Any]) -> list[str]:
-    """Say how it is allowed for that the final model is the best of several."""
-    if not is_corrected(metrics):
-        return []
-    exported = metrics["exported"]
-    among = ", ".join(name_of(name, metrics.get("titles")) for name in exported["among"])
-    said = (
-        f"The model to be used was the one with the largest AUC among {among}; that AUC was "
-        "corrected for the choice by the bootstrap (BBC-CV; Tsamardinos et al. 2018)"
-    )
-    if "p" in exported:
-        said += ", and tested against the largest AUC of these models in each permutation"
-    return [f"{said}."]
-
-
 def _folds_sentence(folds: Mapping[str, Any]) -> str:
-    builder = str(folds.get("_target_", ""))
     if "n_splits" in folds:
         n = folds["n_repeats"]
         repeated = "once" if n == 1 else f"repeated {n} times"
@@ -89,29 +116,20 @@ def _folds_sentence(folds: Mapping[str, Any]) -> str:
             f"Models were assessed by {folds['n_splits']}-fold cross-validation, {repeated}, split "
             "by subject and stratified by group and site."
         )
-    if "build_site_folds" in builder:
+    if "build_site_folds" in str(folds.get("_target_", "")):
         return "Each site was tested by models that learned from all other sites."
     return "Models were assessed in folds by subject that were given beforehand (folds.tsv)."
-
-
-def _people_sentence(cohort: Cohort, metrics: Mapping[str, Any]) -> str:
-    labels = cohort.listing.labels
-    return (
-        f"{metrics['n_scans']} scans of {metrics['n_subjects']} people "
-        f"({metrics['n_positive']} {labels.positive}, "
-        f"{metrics['n_scans'] - metrics['n_positive']} {labels.negative}) were analysed."
-    )
 
 
 def _input_sentences(
     cohort: Cohort, metrics: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> list[str]:
     edge, fwhm_mm = cohort.grid.voxel_size_mm[0], settings.get("preparation", {}).get("fwhm_mm")
-    if bold := metrics.get("bold"):
+    if "bold" in metrics:
         smoothing = f"smoothed by {fwhm_mm:g} mm and " if fwhm_mm else ""
         return [
-            *runs_sentences(bold, edge),
-            *reading_sentences(bold, settings, metrics, smoothing),
+            *_runs_sentences(metrics["bold"], edge),
+            *_reading_sentences(settings, metrics, smoothing),
         ]
     listing = cohort.listing
     smoothing = f", smoothed by {fwhm_mm:g} mm" if fwhm_mm else ""
@@ -123,46 +141,51 @@ def _input_sentences(
 
 
 def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    network, task = settings.get("network", {}), settings.get("task", {})
-    builder = str(network.get("_target_", "")).rsplit(".", 1)[-1].removeprefix("build_")
+    """Say what the network is, and how it got its weights."""
+    network = settings.get("network", {})
+    builder = _last_part(network).removeprefix("build_")
     kind = str(network.get("backbone", builder)).replace("_", " ") or "3D convolutional"
     kind = str(network["name"]) if builder == "monai" else kind
     has_stem = "backbone" in network
     name = f"3D network ({kind}){' behind the stem' if has_stem else ''}"
-    epochs = metrics["n_epochs"]
-    few, many = min(epochs), max(epochs)
-    if many == 0 and kind != "scale space" and not metrics.get("path_shares"):
+    few, many = min(metrics["n_epochs"]), max(metrics["n_epochs"])
+    fractions = current_paths(metrics.get("path_shares", {}))
+    if many == 0 and kind != "scale space" and not fractions:
         return f"A {name} was used with the weights that it starts from: no gradient step followed."
     if many == 0:
-        return (
+        said = (
             f"A {name} got its weights from the training scans in closed form: "
             "filters of several widths, weights by the evidence for a difference between groups, "
             "and a share for each of its paths by what it reached on training people left out "
-            f"meanwhile. No gradient step followed.{_paths_sentence(metrics)}"
+            "meanwhile. No gradient step followed."
         )
-    how = (
-        f" with AdamW (learning rate {task['learning_rate']:g}, weight decay "
-        f"{task['weight_decay']:g}, batches of {task['batch_size']})"
-        if "learning_rate" in task
-        else ""
-    )
+        if not fractions:
+            return said
+        each = ", ".join(f"{PATHS[path]} {percent(part)}" for path, part in fractions.items())
+        linear = linear_sentence(
+            {"path_shares": fractions}, metrics.get("bold", {}).get("reads") == SERIES
+        )
+        linear = linear.replace("final model's", "final network's")
+        return f"{said} In the final network: {each}. {linear}"
     chosen = f"{few}" if few == many else f"between {few} and {many}"
     return (
-        f"A {name} was trained{' together with it' if has_stem else ''}{how} for a number of "
-        f"epochs chosen on inner folds ({chosen})."
+        f"A {name} was trained{' together with it' if has_stem else ''}{_optimiser(settings)} for "
+        f"a number of epochs chosen on inner folds ({chosen})."
     )
 
 
-def _paths_sentence(metrics: Mapping[str, Any]) -> str:
-    """Say how much of the score is a linear map, where the network has paths."""
-    shares = current_paths(metrics.get("path_shares", {}))
-    if not shares:
-        return ""
-    said = ", ".join(f"{PATHS[name]} {percent(share)}" for name, share in shares.items())
-    is_series = metrics.get("bold", {}).get("reads") == SERIES
-    linear = linear_sentence({"path_shares": shares}, is_series)
-    linear = linear.replace("final model's", "final network's")
-    return f" In the final network: {said}. {linear}"
+def _optimiser(settings: Mapping[str, Any]) -> str:
+    """Name the optimiser with its settings, for the middle of a sentence."""
+    optimizer = settings.get("optimizer") or {}
+    known = {"lr": "learning rate", "weight_decay": "weight decay", "momentum": "momentum"}
+    said = [f"{word} {optimizer[key]:g}" for key, word in known.items() if key in optimizer]
+    if "batch_size" in settings:
+        said.append(f"batches of {settings['batch_size']}")
+    return f" with {_last_part(optimizer)} ({', '.join(said)})" if optimizer and said else ""
+
+
+def _last_part(component: Mapping[str, Any]) -> str:
+    return str(component.get("_target_", "")).rsplit(".", 1)[-1]
 
 
 def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -183,13 +206,18 @@ def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[tuple[str, s
     labels = cohort.listing.labels
     n_negative = metrics["n_scans"] - metrics["n_positive"]
     models = ", ".join(name_of(name, metrics.get("titles")) for name in metrics["models"])
+    predictors = f"brain maps: {', '.join(cohort.listing.contrasts)}"
+    evaluation = "cross-validation in one cohort; no external evaluation"
+    if cohort.set_aside:
+        n_aside = len(cohort.set_aside)
+        evaluation = f"lock-box of {n_aside} scans, apart from all that is shown here"
     return [
         ("1-4", "title, abstract, background, objectives", AUTHORS),
         ("5", "source and dates of the data", AUTHORS),
         ("6", "setting, eligibility, treatments", AUTHORS),
         ("7", "data preparation", "“Methods”; config.yaml"),
         ("8", "outcome", f"column “{labels.column}”: {labels.positive} against {labels.negative}"),
-        ("9", "predictors", _predictors(cohort, metrics)),
+        ("9", "predictors", input_line(metrics["bold"]) if "bold" in metrics else predictors),
         ("10", "sample size", f"{metrics['n_subjects']} people; see “What this n can show”"),
         ("11", "missing data", f"{left_out}; voxels by their mean"),
         ("12", "analytical methods", "“Methods”; folds.tsv"),
@@ -200,7 +228,7 @@ def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[tuple[str, s
             "model output",
             "score; probability at a base rate of 50 %, calibrated on inner folds",
         ),
-        ("16", "differences between development and evaluation", _evaluation(cohort)),
+        ("16", "differences between development and evaluation", evaluation),
         ("17", "ethical approval", AUTHORS),
         ("18", "funding, conflicts, protocol, registration", AUTHORS),
         ("18e-f", "sharing of data and code", "manifest.json: versions, hashes, commit"),
@@ -218,13 +246,199 @@ def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[tuple[str, s
     ]
 
 
-def _predictors(cohort: Cohort, metrics: Mapping[str, Any]) -> str:
-    if bold := metrics.get("bold"):
-        return input_line(bold)
-    return f"brain maps: {', '.join(cohort.listing.contrasts)}"
+def _runs_sentences(bold: Mapping[str, Any], voxel_size_mm: float) -> list[str]:
+    """Say what runs there were and what was done to them before anything was learned."""
+    both = bold["all"]
+    task = f" of task {bold['task']}" if bold["task"] else ""
+    several = " Runs of one session make one scan." if both["n_runs"] > both["n_scans"] else ""
+    left = "How many volumes were left is not known."
+    if both["volumes"] is not None:
+        middle, low, high = both["volumes"]
+        left = f"Of a scan {middle:g} volumes were left (median; {low:g} to {high:g})"
+        if low == high:
+            left = f"{middle:g} volumes were left of each scan"
+        scrubbed = both["share_scrubbed"]
+        if scrubbed and scrubbed[2]:
+            left += f"; scrubbing took {scrubbed[0]:.0%} (median), at most {scrubbed[2]:.0%}"
+        left += "."
+    return [
+        f"They are {count(both['n_runs'], 'preprocessed BOLD run')}{task} in {bold['space']} "
+        f"space, repetition time {bold['t_r']:g} s.{several} Each run was put on a "
+        f"{voxel_size_mm:g} mm MNI152 grid, masked, "
+        f"{cleaning_words(CleaningSettings(**bold['cleaning']))}, and turned into percent of each "
+        "voxel's mean; volumes that fMRIPrep marks as non-steady were left out.",
+        left,
+        *([f"Mean framewise displacement was {said}."] if (said := motion_words(bold)) else []),
+    ]
 
 
-def _evaluation(cohort: Cohort) -> str:
-    if cohort.set_aside:
-        return f"lock-box of {len(cohort.set_aside)} scans, apart from all that is shown here"
-    return "cross-validation in one cohort; no external evaluation"
+def _reading_sentences(
+    settings: Mapping[str, Any], metrics: Mapping[str, Any], smoothing: str
+) -> list[str]:
+    """Say what the network and its baselines read of the cleaned runs.
+
+    `smoothing` is what was done to maps before they were standardised.
+    """
+    bold, kinds = metrics["bold"], set(metrics["kinds"].values())
+    prepared = f"{smoothing}standardised by voxel on the training subjects"
+    maps = f"maps of the runs ({map_words(bold['maps'])}), {prepared}"
+    if bold["reads"] == SERIES:
+        window = bold["window_volumes"]
+        how = f"in windows of {window} volumes, over which scores were averaged"
+        said = [
+            "The network read the cleaned series themselves, "
+            f"{how if window else 'all volumes of a scan at once'}, through a stem that turns them "
+            f"into maps: {_stem_words(settings, max(metrics['n_epochs']) > 0)}. These maps were "
+            "standardised by voxel on the training subjects."
+        ]
+        said += [f"The linear models on voxels read {maps}."] if "linear" in kinds else []
+    else:
+        who = "Network and linear models" if "linear" in kinds else "The network"
+        said = [f"{who} read {maps}."]
+    if "connectivity" in kinds:
+        said.append("Connectivity models read time series of the cleaned runs.")
+    if any(name.startswith("contrast:") for name in bold["maps"]):
+        said.append(
+            "Contrasts come from a general linear model of each run before any filter (nilearn; "
+            "canonical response, cosine drift of 128 s, AR(1) noise, the same confounds), combined "
+            "over the runs of a scan by fixed effects."
+        )
+    return said
+
+
+def _stem_words(settings: Mapping[str, Any], is_trained: bool) -> str:
+    network = settings.get("network", {})
+    builder = _last_part(network)
+    try:
+        return STEMS[builder].format(**network, **(TRAINED if is_trained else UNTRAINED))
+    except KeyError:
+        return builder.removeprefix("build_").replace("_", " ") or "see config.yaml"
+
+
+def map_words(maps: Sequence[str]) -> str:
+    """Name maps as a paper does, from what ``cohort.maps`` asked for."""
+    return ", ".join(map(_map_name, maps))
+
+
+def input_line(bold: Mapping[str, Any]) -> str:
+    """Say in one line what the network reads of runs, see `describe_runs`."""
+    task = f" (task {bold['task']})" if bold["task"] else ""
+    if bold["reads"] != SERIES:
+        return f"maps of cleaned BOLD runs{task}: {map_words(bold['maps'])}"
+    return f"cleaned BOLD series{task}; baselines of maps read {map_words(bold['maps'])}"
+
+
+def motion_words(bold: Mapping[str, Any]) -> str:
+    """Say how much each group moved: ``0.15 mm (SD 0.06) in FM and ...``; empty if not known."""
+    said = []
+    for group in reversed(bold["groups"]):
+        if group["mean_fd_mm"] is not None:
+            said.append(f"{mean_sd(group['mean_fd_mm'], 2, ' mm')} in {group['label']}")
+    return " and ".join(said)
+
+
+def volumes_words(spread: Sequence[float] | None) -> str:
+    """Write a median with its range: ``148 (120 to 150)``, or one number where all are alike."""
+    if spread is None:
+        return "-"
+    middle, low, high = (f"{value:g}" for value in spread)
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def runs_line(bold: Mapping[str, Any]) -> str:
+    """Sum up runs for the terminal."""
+    both, moved = bold["all"], motion_words(bold)
+    return (
+        f"{count(both['n_runs'], 'BOLD run')}, T_R {bold['t_r']:g} s; volumes left of a scan: "
+        f"{volumes_words(both['volumes'])}"
+        + (f"; mean framewise displacement {moved}" if moved else "")
+    )
+
+
+def mean_sd(pair: Sequence[float | None] | None, digits: int, unit: str = "") -> str:
+    """Write a mean with its SD: ``0.15 mm (SD 0.06)``."""
+    if pair is None:
+        return "-"
+    mean, sd = pair
+    return f"{mean:.{digits}f}{unit}" + (f" (SD {sd:.{digits}f})" if sd is not None else "")
+
+
+def _map_name(spec: str) -> str:
+    kind, _, rest = spec.partition(":")
+    if not rest:
+        return MAP_NAMES.get(spec, spec)
+    name, _, value = rest.partition("=")
+    if kind == "seed":
+        return f"connectivity with seed {name} at {value.replace(',', ', ')} mm"
+    return f"z of contrast {name} = {value}"
+
+
+def describe_runs(cohort: Cohort, is_series: bool, window_volumes: int) -> dict[str, Any]:
+    """Say how runs were cleaned, how much was left of them, and how much people moved.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Of BOLD runs.
+    is_series : bool
+        Whether the network reads the cleaned series; else it reads maps that are made of them.
+    window_volumes : int
+        Volumes that it reads at a time; 0 for all of a scan's.
+
+    Returns
+    -------
+    dict
+        ``reads``, ``window_volumes``, ``maps`` as they were asked for, ``cleaning``, ``task``,
+        ``space``, ``t_r`` in seconds; ``all`` and, in the order of labels, ``groups``: see
+        `_summary`.
+    """
+    made_by, labels = cohort.listing.made_by or {}, cohort.listing.labels
+    pairs = list(zip(cohort.scans, cohort.stored, strict=True))
+    groups = [
+        {"label": label} | _summary([pair for pair in pairs if pair[0].label == label])
+        for label in (labels.negative, labels.positive)
+    ]
+    return {
+        "reads": SERIES if is_series else MAPS,
+        "window_volumes": window_volumes,
+        "maps": list(made_by.get("maps", ())),
+        "cleaning": dict(made_by.get("cleaning", {})),
+        "task": cohort.scans[0].scan_id.rpartition("_task-")[2],
+        "space": cohort.scans[0].space,
+        "t_r": cohort.series[0].t_r,
+        "all": _summary(pairs),
+        "groups": groups,
+    }
+
+
+def _summary(pairs: Sequence[tuple[Any, StoredScan]]) -> dict[str, Any]:
+    """Describe some scans.
+
+    Returns
+    -------
+    dict
+        ``n_scans``, ``n_runs``; median, smallest and largest: ``volumes``, left of a scan, and
+        ``share_scrubbed``; mean and SD: ``mean_fd_mm``, over scans of which it is known, and
+        ``tsnr``, of a scan's median voxel. None where nothing is known.
+    """
+    stored = [one for _, one in pairs]
+    return {
+        "n_scans": len(pairs),
+        "n_runs": sum(len(scan.files) for scan, _ in pairs),
+        "volumes": _spread([one.facts.get(KEPT) for one in stored]),
+        "share_scrubbed": _spread([one.facts.get(SCRUBBED) for one in stored]),
+        "mean_fd_mm": _mean_sd([one.facts.get(MOTION) for one in stored]),
+        "tsnr": _mean_sd([None if one.tsnr is None else one.tsnr[MEDIAN] for one in stored]),
+    }
+
+
+def _spread(values: Sequence[float | None]) -> list[float] | None:
+    known = [value for value in values if value is not None]
+    return [float(np.median(known)), min(known), max(known)] if known else None
+
+
+def _mean_sd(values: Sequence[float | None]) -> list[float | None] | None:
+    known = [value for value in values if value is not None and np.isfinite(value)]
+    if not known:
+        return None
+    return [float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else None]

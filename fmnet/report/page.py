@@ -9,11 +9,16 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from fmnet.crossval.fold_loop import NETWORK
 from fmnet.data.cohort import Cohort
 from fmnet.errors import printable
-from fmnet.evaluation.findings import SHORTCUTS, exported_model, network_findings
-from fmnet.evaluation.verdict import best_rival
+from fmnet.evaluation.comparison import best_rival
+from fmnet.evaluation.conclusions import (
+    exported_model,
+    is_corrected,
+    not_said_before,
+    shortcuts_of,
+)
+from fmnet.evaluation.metrics import BASE_RATE
 from fmnet.inference.calibration import Calibration, calibration_sentence
 from fmnet.inference.study_results import say_p
 from fmnet.report.figures import (
@@ -25,16 +30,15 @@ from fmnet.report.figures import (
     draw_roc,
     draw_scores,
 )
-from fmnet.report.methods import methods_paragraphs, tripod_rows
-from fmnet.report.run_words import input_line, mean_sd, volumes_words
-from fmnet.report.words import (
-    banners,
-    is_corrected,
-    name_of,
-    with_interval,
+from fmnet.report.methods import (
+    input_line,
+    mean_sd,
+    methods_paragraphs,
+    tripod_rows,
+    volumes_words,
 )
+from fmnet.report.sentences import banners, name_of, with_interval
 from fmnet.runs.run_folder import write_run_files
-from fmnet.training.calibration import BASE_RATE
 
 #: Columns of the table of models: metric and heading.
 COLUMNS = (
@@ -83,12 +87,13 @@ def write_report(
         banners=said,
         labels=cohort.listing.labels,
         input=_input(cohort, metrics),
-        columns=[(key, head) for key, head in COLUMNS if key in metrics["models"][NETWORK]],
+        columns=[(key, head) for key, head in COLUMNS if key in metrics["models"][exported]],
         forest=_inline(draw_forest(metrics)),
         exported=exported,
         base_rate=BASE_RATE,
         is_corrected=is_corrected(metrics),
         network_findings=network_findings(metrics),
+        studied=metrics["studied"],
         choices=choice_rows(metrics),
         calibration_words=_calibration_words(metrics),
         scores=_inline(draw_scores(predictions, exported, cohort.listing.labels, titles[exported])),
@@ -97,7 +102,7 @@ def write_report(
         nulls=_nulls(metrics, shown),
         is_repeated=predictions["repeat"].nunique() > 1,
         misjudged=misjudged(predictions, exported).to_dict("records"),
-        has_shortcuts=any(name in metrics["models"] for name in SHORTCUTS),
+        has_shortcuts=bool(shortcuts_of(metrics)),
         rerun_models=rerun_models(metrics),
         learning_curve=_learning_curve(metrics),
         methods=methods_paragraphs(cohort, metrics, settings),
@@ -113,11 +118,18 @@ def write_report(
 def shown_models(metrics: Mapping[str, Any]) -> list[str]:
     """Choose what is drawn as curves.
 
-    The exported model, the network, and the best linear model or else any other.
+    The exported model, the one studied, and the best linear model or else any that knows anything.
     """
-    others = [name for name in metrics["models"] if name not in {NETWORK, "dummy"}]
-    rival = best_rival(metrics["models"]) or next(iter(others), NETWORK)
-    return list(dict.fromkeys([exported_model(metrics), NETWORK, rival]))
+    models, kinds, studied = metrics["models"], metrics["kinds"], metrics["studied"]
+    others = [name for name in models if name != studied and kinds.get(name) != "chance"]
+    rival = best_rival(models, kinds) or next(iter(others), studied)
+    return list(dict.fromkeys([exported_model(metrics), studied, rival]))
+
+
+def network_findings(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """List what the audit says of the network beside what it says of the exported model."""
+    network = metrics.get("audit_network", {}).get("findings", [])
+    return not_said_before(network, metrics.get("audit", {}).get("findings", []))
 
 
 def choice_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -151,23 +163,23 @@ def rerun_models(metrics: Mapping[str, Any]) -> list[str]:
     return [name for name in metrics["models"] if done and all(name in models for models in done)]
 
 
-def misjudged(predictions: pd.DataFrame, model: str = NETWORK) -> pd.DataFrame:
+def misjudged(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
     """List the scans that a model put on the wrong side, the surest first.
 
     Returns
     -------
     DataFrame
-        ``scan_id, label, probability`` (mean over repeats) and ``share``, of repeats with a wrong
-        call.
+        ``scan_id, label, probability`` (mean over repeats) and ``fraction``, of repeats with a
+        wrong call.
     """
     rows = predictions[predictions["model"] == model]
     wrong = (rows["probability"] > BASE_RATE) != (rows["label"] == 1)
     means = (
-        rows.assign(share=wrong)
-        .groupby("scan_id", as_index=False)[["label", "probability", "share"]]
+        rows.assign(fraction=wrong)
+        .groupby("scan_id", as_index=False)[["label", "probability", "fraction"]]
         .mean()
     )
-    means = means[means["share"] > 0.5].astype({"label": int})
+    means = means[means["fraction"] > 0.5].astype({"label": int})
     surest = (
         (means["probability"] - means["label"]).abs().sort_values(ascending=False, kind="stable")
     )

@@ -13,13 +13,8 @@ from fmnet.earlier import EARLIER_NETWORK, EARLIER_TITLE, rename_network
 from fmnet.errors import ConfigError, ExportError, Fault, RunError
 from fmnet.inference.bold_contract import write_contract
 from fmnet.inference.bundle import write_plain
-from fmnet.inference.preparation import write_preparation
+from fmnet.inference.preparation import Preparation
 from fmnet.inference.quality import fit_reference, temporal_sd
-from fmnet.inference.series_preparation import (
-    AnyPreparation,
-    SeriesPreparation,
-    write_series_preparation,
-)
 from fmnet.inference.study_results import correction, warnings_of
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.closed_form import path_fractions
@@ -55,7 +50,7 @@ class FinalModel:
         In evaluation mode.
     description : NetworkDescription
         How it is built.
-    preparation : Preparation or SeriesPreparation
+    preparation : Preparation
         Fitted on the same people.
     n_epochs : int or None
         Length of training; None for a linear model.
@@ -74,7 +69,7 @@ class FinalModel:
     title: str
     network: ScoreNetwork
     description: NetworkDescription
-    preparation: AnyPreparation
+    preparation: Preparation
     n_epochs: int | None
     chosen_among: tuple[str, ...]
     c: float | None = None
@@ -126,14 +121,13 @@ def write_final(
         models=unseen.groupby(["repeat", "fold"]).ngroup(),
         scale=final.scale,
     )
-    is_series = isinstance(preparation, SeriesPreparation)
     values = data.values
-    if is_series:
+    if preparation.reads_series:
         values = np.stack([temporal_sd(series.values()) for series in data.series])
     motion = [mean for stored in cohort.stored for mean in stored.mean_fd_mm]
     reference = fit_reference(values, preparation.contrasts, motion)
     contract = bold_contract(cohort)
-    if contract is not None and is_series:
+    if contract is not None and preparation.reads_series:
         contract = replace(contract, maps=())  # the network reads the series themselves
     record = {
         "model": final.name,
@@ -160,10 +154,7 @@ def write_final(
 
     def write(draft: Path) -> None:
         write_network(final.network, final.description, draft)
-        if isinstance(preparation, SeriesPreparation):
-            write_series_preparation(preparation, draft)
-        else:
-            write_preparation(preparation, draft)
+        preparation.write(draft)
         write_plain(calibration, draft / "calibration.json")
         write_plain(reference, draft / "reference.json")
         if contract is not None:
@@ -219,6 +210,7 @@ def network_title(builder: str, settings: Mapping[str, Any], epochs: Collection[
     """
     module, _, function = builder.rpartition(".")
     kind = function.removeprefix("build_")
+    kind = str(settings.get("name", "resnet10")) if kind == "monai" else kind
     name, last = _spoken(module.rpartition(".")[2] if kind == "build" else kind), kind
     if module == "fmnet.networks.series":
         last = settings.get("backbone", "small_cnn" if kind == "frames" else SCALE_SPACE)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -13,16 +12,18 @@ from annotated_types import Ge
 from tqdm import tqdm
 
 from fmnet.data.files import draft_folder, keep_folder, why_not_written
-from fmnet.data.grid import Grid, place_on_grid
+from fmnet.data.grid import Grid
 from fmnet.data.image_files import image_files
 from fmnet.data.image_table import find_table_maps, read_image_table
-from fmnet.data.listing import Listing
+from fmnet.data.listing import Listing, group_scans
 from fmnet.data.nifti import read_volume, write_volume
-from fmnet.data.scans import Scan, group_scans
+from fmnet.data.resample import place_on_grid
+from fmnet.data.scans import Scan
 from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import CohortError, Fault, FmnetError, VolumeError
+from fmnet.synthetic.effects import Effect, unit_rms
 from fmnet.types import Count, Seed, VoxelSize
 
 #: Part of every folder name: raise it when the same input would give other maps.
@@ -100,15 +101,13 @@ def read_injected(
 def plant(
     values: FloatArray, pattern: FloatArray, is_planted: list[bool], amplitude: float
 ) -> FloatArray:
-    """Add a pattern, (V,), to the maps of some people, values (N, V), NaN where missing."""
+    """Add a pattern, (V,), to the maps of some subjects, values (N, V), NaN where missing."""
     present = np.isfinite(values)
     count = np.maximum(present.sum(axis=0), 1)
     deviation = np.where(present, values - np.where(present, values, 0).sum(axis=0) / count, 0)
-    spread = np.sqrt((deviation**2).sum(axis=0) / count)
-    known = np.nan_to_num(pattern)
-    scaled = known / math.sqrt(float(np.mean(known**2)))
-    chosen = np.array(is_planted)[:, None]
-    return np.asarray(values + chosen * (amplitude * spread * scaled)[None], dtype=np.float32)
+    noise_sd = np.sqrt((deviation**2).sum(axis=0) / count)
+    effect = Effect(unit_rms(np.nan_to_num(pattern))[None], amplitude, noise_sd)
+    return effect.plant(values, is_planted).astype(np.float32)
 
 
 def _table_faults(
@@ -131,8 +130,8 @@ def _digest(
     scans: list[Scan], groups: list[str], template: Path, amplitude: float, voxel_size_mm: int
 ) -> str:
     digest = hashlib.sha256()
-    knobs = [INJECTED_FORMAT, groups, float(amplitude), voxel_size_mm]
-    digest.update(json.dumps(knobs).encode())
+    parameters = [INJECTED_FORMAT, groups, float(amplitude), voxel_size_mm]
+    digest.update(json.dumps(parameters).encode())
     faults: list[Fault] = []
     for file in (template, *(scan.files[0] for scan in scans)):
         try:
@@ -151,10 +150,10 @@ def _write_whole(
     """Write next to `folder` and rename, so that the name appears only once all is there."""
     values, pattern = _read_all(scans, template, grid)
     planted = plant(values, pattern, [group == PLANTED for group in groups], amplitude)
-    people = [scan.participant_id for scan in scans]
+    ids = [scan.participant_id for scan in scans]
     files = [f"{scan.scan_id}.nii.gz" for scan in scans]
-    images = pd.DataFrame({"participant_id": people, "path": files})
-    participants = pd.DataFrame({"participant_id": people, "group": groups})
+    images = pd.DataFrame({"participant_id": ids, "path": files})
+    participants = pd.DataFrame({"participant_id": ids, "group": groups})
     try:
         with draft_folder(folder) as part:
             for scan, row in zip(scans, planted, strict=True):

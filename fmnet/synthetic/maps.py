@@ -1,20 +1,34 @@
-"""Synthetic contrast maps: background, planted effect, and what usually gets in its way."""
+"""Synthetic cohorts of contrast maps with a planted effect; nobody was scanned."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.random import SeedSequence
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, gaussian_filter, gaussian_filter1d
+from scipy.ndimage import distance_transform_edt
 
+from fmnet.data.bids import read_bids
 from fmnet.data.grid import Grid
-from fmnet.data.volume import FloatArray
-from fmnet.synthetic.maps_design import Design, motion_in_sd
-
-Point = tuple[float, float, float]
+from fmnet.data.listing import Listing, OnFault
+from fmnet.data.nifti import write_volume
+from fmnet.data.tables import write_table
+from fmnet.data.template import build_grid
+from fmnet.data.volume import FloatArray, Volume
+from fmnet.synthetic.cohort_folder import SPACE, dataset_description, provide_cohort
+from fmnet.synthetic.design import SYNTHETIC_FORMAT, Design, draw_participants, motion_in_sd
+from fmnet.synthetic.effects import (
+    FWHM_PER_SD,
+    Effect,
+    Point,
+    Region,
+    both_sides,
+    draw_field,
+    sum_blobs,
+)
 
 #: Width of a planted blob.
 BLOB_FWHM_MM = 14.0
@@ -22,28 +36,13 @@ BLOB_FWHM_MM = 14.0
 LATER_EFFECT = 0.7
 #: How much smoother the coarse half of a background is than the fine half.
 COARSER = 3
-#: Correlation of the backgrounds of one person's contrasts.
+#: Correlation of the backgrounds of one subject's contrasts.
 SHARED_BACKGROUND = 0.5
-
-FWHM_PER_SD = math.sqrt(8 * math.log(2))
-
-
-@dataclass(frozen=True)
-class Region:
-    """A place where something is planted: MNI coordinates in mm, and +1 or -1."""
-
-    name: str
-    hemisphere: str
-    centre_mm: Point
-    direction: int
 
 
 def _both(name: str, centre_mm: Point, direction: int) -> tuple[Region, Region]:
-    x, y, z = centre_mm
-    return (
-        Region(name, "left", (-x, y, z), direction),
-        Region(name, "right", (x, y, z), direction),
-    )
+    left, right = both_sides(centre_mm)
+    return Region(name, "left", left, direction), Region(name, "right", right, direction)
 
 
 #: Where FM differs. The choice of regions was prompted by López-Solà et al., Pain 158 (2017) 34-47;
@@ -73,65 +72,201 @@ ACTIVATION: tuple[tuple[Point, float], ...] = (
 )
 ACTIVATION_FWHM_MM = 26.0
 
+README = """SYNTHETIC DATA: made by fmnet's random number generator; nobody was scanned.
+
+For trying out and testing fmnet. Group FM carries a planted effect (unless effect_size is 0), so
+that it is known what a method ought to find. Nothing here says anything about fibromyalgia.
+
+sub-*/func/  contrast maps, in SDs of the background between subjects; 0 where there are no data
+truth/       the planted difference of the group means (FM minus HC), and its regions
+
+dataset_description.json holds the parameters; the same parameters give the same data.
+"""
+
+
+def read_synthetic(
+    root: str | Path,
+    n_subjects: int = 40,
+    effect_size: float = 2.5,
+    jitter_mm: float = 0.0,
+    contrasts: Sequence[str] | None = None,
+    n_sites: int = 1,
+    site_shift: float = 0.0,
+    motion_effect: float = 0.0,
+    smoothness_mm: float = 8.0,
+    missing_coverage: float = 0.0,
+    voxel_size_mm: int = 4,
+    seed: int = 0,
+    on_fault: OnFault = "raise",
+) -> Listing:
+    """Make a synthetic cohort, or take the one made before from the same parameters, and list it.
+
+    Parameters
+    ----------
+    root : str or Path
+        Cohorts lie below it, each in a folder of its own, named after a hash of the parameters.
+    n_subjects, effect_size, jitter_mm, n_sites, site_shift, motion_effect
+        See `fmnet.synthetic.design.Design`.
+    smoothness_mm, missing_coverage, voxel_size_mm, seed
+        See there too.
+    contrasts : sequence of str, optional
+        Names of the channels, in this order; ``[pressure]`` if left out.
+    on_fault : {"raise", "exclude"}
+        What opening the listing will do about people with faults; there are none.
+
+    Raises
+    ------
+    CohortError
+        If parameters are out of range, all of them in one report, or the folder can't be written.
+    """
+    design = _build_design(
+        n_subjects=n_subjects,
+        effect_size=effect_size,
+        jitter_mm=jitter_mm,
+        contrasts=contrasts,
+        n_sites=n_sites,
+        site_shift=site_shift,
+        motion_effect=motion_effect,
+        smoothness_mm=smoothness_mm,
+        missing_coverage=missing_coverage,
+        voxel_size_mm=voxel_size_mm,
+        seed=seed,
+    )
+    folder = _provide(Path(root) / f"synthetic-{design.digest[:16]}", design)
+    return read_bids(folder, list(design.contrasts), on_fault=on_fault)
+
+
+def write_cohort(root: str | Path, **parameters: Any) -> Path:
+    """Write a synthetic cohort as a BIDS-derivatives tree.
+
+    Parameters
+    ----------
+    root : str or Path
+        The folder to make; may be empty, or hold the same cohort, which is then left as it is.
+    **parameters
+        See `fmnet.synthetic.design.Design`; those left out or None keep their default.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    CohortError
+        If parameters are out of range, or the folder holds anything else or can't be written.
+    """
+    return _provide(Path(root), _build_design(**parameters))
+
+
+def _build_design(**parameters: Any) -> Design:
+    return Design(**{name: value for name, value in parameters.items() if value is not None})
+
+
+def _provide(root: Path, design: Design) -> Path:
+    description = dataset_description(
+        "Synthetic data; nobody was scanned.", SYNTHETIC_FORMAT, design.parameters
+    )
+
+    def files_of(participant_id: str) -> list[str]:
+        return [_map_name(participant_id, name) for name in design.contrasts]
+
+    def write(folder: Path) -> pd.DataFrame:
+        grid = build_grid(design.voxel_size_mm)
+        table_seed, map_seed = SeedSequence(design.seed).spawn(2)
+        participants = draw_participants(design, table_seed)
+        subject_maps = draw_maps(design, grid, participants, map_seed)
+        for subject, maps in zip(participants["participant_id"], subject_maps, strict=True):
+            for name, values in zip(files_of(subject), maps, strict=True):
+                _write_map(folder / name, values, grid)
+        for name, values in zip(design.contrasts, expected_difference(design, grid), strict=True):
+            _write_map(folder / f"truth/contrast-{name}_desc-truth_statmap.nii.gz", values, grid)
+        write_table(regions_table(), folder / "truth/regions.tsv")
+        return participants
+
+    return provide_cohort(root, description, README, files_of, write)
+
+
+def _write_map(path: Path, values: FloatArray, grid: Grid) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_volume(Volume(values[None], grid.affine, SPACE, str(path)), path)
+
+
+def _map_name(participant_id: str, contrast: str) -> str:
+    name = f"{participant_id}_task-pain_space-{SPACE}_contrast-{contrast}_stat-z_statmap.nii.gz"
+    return f"{participant_id}/func/{name}"
+
 
 def draw_maps(
-    design: Design, grid: Grid, people: pd.DataFrame, seed: SeedSequence
+    design: Design, grid: Grid, participants: pd.DataFrame, seed: SeedSequence
 ) -> Iterator[FloatArray]:
-    """Draw the maps of every person in the table, in its order.
+    """Draw the maps of every subject in the table, in its order.
 
     Parameters
     ----------
     design : Design
-        The knobs.
+        The parameters.
     grid : Grid
         Where the maps lie.
-    people : DataFrame
+    participants : DataFrame
         ``group``, ``site`` and ``mean_framewise_displacement`` (mm) of each.
     seed : SeedSequence
-        Where the randomness comes from. A person's background depends on nothing else but the grid,
-        the smoothness and the person's place in the table.
+        Where the randomness comes from. A subject's background depends on nothing else but the
+        grid, the smoothness and the subject's place in the table.
 
     Yields
     ------
     ndarray of float32, shape (C, X, Y, Z)
-        One map per contrast in SDs of the between-person background; 0 where there are no data.
+        One map per contrast in SDs of the between-subject background; 0 where there are no data.
     """
-    coverage_seed, site_seed, person_seed = seed.spawn(3)
+    coverage_seed, site_seed, subject_seed = seed.spawn(3)
     coarse_mm = COARSER * design.smoothness_mm
     offsets = {
-        f"site-{k + 1}": design.site_shift * _draw_field(grid, coarse_mm, child)
+        f"site-{k + 1}": design.site_shift
+        * draw_field(np.random.default_rng(child), grid, coarse_mm)
         for k, child in enumerate(site_seed.spawn(design.n_sites))
     }
-    common, rim = _activation(grid), _rim(grid)
+    common = sum_blobs(grid, ACTIVATION, ACTIVATION_FWHM_MM / FWHM_PER_SD)
+    rim = _rim(grid)
     missing = _draw_missing(design, grid, coverage_seed)
-    for k, child in enumerate(person_seed.spawn(len(people))):
+    for k, child in enumerate(subject_seed.spawn(len(participants))):
         shift_seed, background_seed = child.spawn(2)
-        person = people.iloc[k]
-        maps = common + offsets[person["site"]] + _draw_background(design, grid, background_seed)
-        z = motion_in_sd(person["mean_framewise_displacement"])
+        subject = participants.iloc[k]
+        maps = common + offsets[subject["site"]] + _draw_background(design, grid, background_seed)
+        z = motion_in_sd(subject["mean_framewise_displacement"])
         maps += float(design.motion_effect * z) * rim
-        if person["group"] == "FM":
+        if subject["group"] == "FM":
             shift_mm = design.jitter_mm * np.random.default_rng(shift_seed).standard_normal(3)
-            maps += _effect_sizes(design) * effect_pattern(grid, shift_mm=shift_mm)
+            maps = _planted(design, grid, shift_mm).plant(maps[None], [True])[0]
         yield np.where(grid.mask & ~missing[k], maps, np.float32(0))
 
 
 def expected_difference(design: Design, grid: Grid) -> FloatArray:
     """Work out the planted difference of the group means, FM minus HC.
 
-    Displacement from person to person makes it wider and lower. Motion is not part of it.
+    Displacement from subject to subject makes it wider and lower. Motion is not part of it.
 
     Returns
     -------
     ndarray of float32, shape (C, X, Y, Z)
-        In SDs of the between-person background; 0 outside the mask.
+        In SDs of the between-subject background; 0 outside the mask.
     """
-    pattern = _effect_sizes(design) * effect_pattern(grid, spread_mm=design.jitter_mm)
-    return np.where(grid.mask, pattern, np.float32(0))
+    difference = _planted(design, grid, spread_mm=design.jitter_mm).sized[0]
+    return np.where(grid.mask, difference, np.float32(0))
+
+
+def _planted(
+    design: Design, grid: Grid, shift_mm: NDArray[np.float64] | float = 0.0, spread_mm: float = 0.0
+) -> Effect:
+    """Build the effect in the maps of patients, (1, C, X, Y, Z), of which each may be displaced."""
+    later = np.arange(len(design.contrasts)) > 0
+    size = (design.effect_size * LATER_EFFECT**later).astype(np.float32)
+    pattern = effect_pattern(grid, shift_mm, spread_mm)
+    return Effect(pattern[None, None], size[:, None, None, None])
 
 
 def effect_pattern(
-    grid: Grid, shift_mm: NDArray[np.float64] | None = None, spread_mm: float = 0.0
+    grid: Grid, shift_mm: NDArray[np.float64] | float = 0.0, spread_mm: float = 0.0
 ) -> FloatArray:
     """Add up the blobs of `REGIONS`, each of height 1 or -1.
 
@@ -139,7 +274,7 @@ def effect_pattern(
     ----------
     grid : Grid
         Where to look at them.
-    shift_mm : ndarray of float, shape (3,), optional
+    shift_mm : ndarray of float, shape (3,), or 0
         Moves all blobs alike.
     spread_mm : float
         SD per axis of a random displacement to take the mean over.
@@ -150,8 +285,9 @@ def effect_pattern(
     """
     sd_mm = math.hypot(BLOB_FWHM_MM / FWHM_PER_SD, spread_mm)
     height = (BLOB_FWHM_MM / FWHM_PER_SD / sd_mm) ** 3
-    shift = np.zeros(3) if shift_mm is None else shift_mm
-    blobs = [(np.array(region.centre_mm) + shift, region.direction * height) for region in REGIONS]
+    blobs = [
+        (np.array(region.centre_mm) + shift_mm, region.direction * height) for region in REGIONS
+    ]
     return sum_blobs(grid, blobs, sd_mm)
 
 
@@ -169,14 +305,8 @@ def regions_table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["region", "hemisphere", "x_mm", "y_mm", "z_mm", "direction"])
 
 
-def _effect_sizes(design: Design) -> FloatArray:
-    later = np.arange(len(design.contrasts)) > 0
-    sizes: FloatArray = (design.effect_size * LATER_EFFECT**later).astype(np.float32)
-    return sizes[:, None, None, None]  # (C, 1, 1, 1)
-
-
 def _draw_background(design: Design, grid: Grid, seed: SeedSequence) -> FloatArray:
-    """Draw one person's background of SD 1: (C, X, Y, Z)."""
+    """Draw one subject's background of SD 1: (C, X, Y, Z)."""
     shared, *own = [
         _draw_texture(grid, design.smoothness_mm, child)
         for child in seed.spawn(1 + len(design.contrasts))
@@ -186,39 +316,13 @@ def _draw_background(design: Design, grid: Grid, seed: SeedSequence) -> FloatArr
 
 def _draw_texture(grid: Grid, fwhm_mm: float, seed: SeedSequence) -> FloatArray:
     """Draw a field of SD 1, half of its variance fine and half coarse: (X, Y, Z)."""
-    fine, coarse = seed.spawn(2)
-    both = _draw_field(grid, fwhm_mm, fine) + _draw_field(grid, COARSER * fwhm_mm, coarse)
+    fine, coarse = (np.random.default_rng(child) for child in seed.spawn(2))
+    both = draw_field(fine, grid, fwhm_mm) + draw_field(coarse, grid, COARSER * fwhm_mm)
     return math.sqrt(0.5) * both
 
 
-def _draw_field(grid: Grid, fwhm_mm: float, seed: SeedSequence) -> FloatArray:
-    """Draw a smooth Gaussian random field, mean 0 and SD 1 over draws at every voxel: (X, Y, Z).
-
-    It isn't scaled map by map: that would shrink the differences between persons. Noise is drawn on
-    a box that wraps around, which keeps the SD the same up to the rim; the box is longer than the
-    brain by enough that its two sides don't resemble each other.
-    """
-    sd_voxels = fwhm_mm / FWHM_PER_SD / np.array(grid.voxel_size_mm)
-    box = tuple(int(n) for n in np.array(grid.shape) + np.ceil(4 * sd_voxels))
-    noise = np.random.default_rng(seed).standard_normal(box, dtype=np.float32)
-    smooth = gaussian_filter(noise, sd_voxels, mode="wrap")
-    x, y, z = grid.shape
-    field: FloatArray = smooth[:x, :y, :z] / norm_of_kernel(box, sd_voxels)
-    return field
-
-
-def norm_of_kernel(box: tuple[int, ...], sd_voxels: NDArray[np.float64]) -> float:
-    """Work out the SD that white noise of SD 1 is left with."""
-    impulses = [np.eye(1, length)[0] for length in box]
-    kernels = [
-        gaussian_filter1d(impulse, sd, mode="wrap")
-        for impulse, sd in zip(impulses, sd_voxels, strict=True)
-    ]
-    return math.prod(float(np.linalg.norm(kernel)) for kernel in kernels)
-
-
 def _draw_missing(design: Design, grid: Grid, seed: SeedSequence) -> NDArray[np.bool_]:
-    """Mark the slices that each person's maps lack, below or above: (N, 1, 1, Z)."""
+    """Mark the slices that each subject's maps lack, below or above: (N, 1, 1, Z)."""
     rng = np.random.default_rng(seed)
     n, n_slices = design.n_subjects, grid.shape[2]
     lacking = rng.permutation(n) < round(design.missing_coverage * n)
@@ -229,32 +333,9 @@ def _draw_missing(design: Design, grid: Grid, seed: SeedSequence) -> NDArray[np.
     return (lacking[:, None] & (from_end < thickness[:, None]))[:, None, None, :]
 
 
-def _activation(grid: Grid) -> FloatArray:
-    blobs = [(np.array(centre_mm), height) for centre_mm, height in ACTIVATION]
-    return sum_blobs(grid, blobs, ACTIVATION_FWHM_MM / FWHM_PER_SD)
-
-
 def _rim(grid: Grid) -> FloatArray:
-    """Where motion shows: 1 in the outermost voxels of the mask, falling off over 8 mm."""
+    """Weight where motion shows: 1 in the outermost voxels of the mask, falling off over 8 mm."""
     padded = np.pad(grid.mask, 1)
     depth_mm = distance_transform_edt(padded, sampling=grid.voxel_size_mm)[1:-1, 1:-1, 1:-1]
     rim: FloatArray = np.exp(-(depth_mm - min(grid.voxel_size_mm)) / 8).astype(np.float32)
     return rim
-
-
-def sum_blobs(
-    grid: Grid, blobs: list[tuple[NDArray[np.float64], float]], sd_mm: float
-) -> FloatArray:
-    """Add up Gaussian blobs, each a centre in mm and a height, all of one width: (X, Y, Z)."""
-    total = np.zeros(grid.shape)
-    x, y, z = (
-        grid.affine[axis, 3] + grid.affine[axis, axis] * np.arange(length)
-        for axis, length in enumerate(grid.shape)
-    )
-    for centre_mm, height in blobs:
-        along = [
-            np.exp(-((axis - middle) ** 2) / (2 * sd_mm**2))
-            for axis, middle in zip((x, y, z), centre_mm, strict=True)
-        ]
-        total += height * np.einsum("x,y,z->xyz", *along)
-    return total.astype(np.float32)

@@ -1,21 +1,30 @@
-"""Random changes to training images on the device; none mirrors a brain: left stays left."""
+"""Random changes to training scans; none mirrors a brain unless that is asked for.
 
+The built-in ones change a whole batch at once where it lies. MONAI's, ``augmentation.transforms``,
+are given each scan by itself, (C, X, Y, Z); of BOLD windows, (T, X, Y, Z).
+"""
+
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from monai.networks.layers import AffineTransform
+from monai.transforms import Compose, MapTransform, Randomizable, Transform
 from monai.transforms.utils import create_rotate
-from torch.nn.functional import conv3d
 
-from fmnet.errors import ConfigError, Fault
+from fmnet.errors import ConfigError, Fault, TrainingError
+from fmnet.networks.backbones import UNFIT, InputShape, reason_of
+from fmnet.networks.scale_space import gaussian_weights
 from fmnet.types import NonNegative, Share
 
-#: Where a smoothing kernel ends, in sigmas.
-TRUNCATE = 4.0
+#: Transforms that change values where they are, and can't move left to right.
+IN_PLACE = "monai.transforms.intensity."
+#: Grid, draws and least slope with which it is tried whether a transform turns a brain around.
+PROBE_SHAPE, N_PROBES, LEAST_SLOPE = (24, 28, 32), 32, 0.05
 
 
 class RandomSource:
@@ -30,6 +39,7 @@ class RandomSource:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.host = torch.Generator().manual_seed(seed)
+        self.per_scan = np.random.RandomState(seed % 2**32)  # the kind that MONAI has
         self._on_device: dict[torch.device, torch.Generator] = {}
 
     def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor:
@@ -45,12 +55,17 @@ class RandomSource:
             like.shape, generator=self._on_device[device], device=device, dtype=like.dtype
         )
 
+    def scan_seed(self) -> int:
+        """Draw what the random numbers of one scan's transforms start from."""
+        return int(self.per_scan.randint(2**32, dtype=np.uint32))
+
 
 class BatchTransform(ABC):
     """What changes each scan of a batch by itself.
 
     Whoever writes an augmentation derives from this to say so. Transforms for one image at a time,
-    such as MONAI's, would take the scans of a batch for an axis of the image.
+    as MONAI's, would take the scans of a batch for an axis of the image: they go into
+    ``augmentation.transforms``.
     """
 
     @abstractmethod
@@ -58,29 +73,51 @@ class BatchTransform(ABC):
         """Change images, (M, B, C, X, Y, Z), those of each of M trainings by its own source."""
 
 
-def check_augmentation(augmentation: Any) -> None:
-    """Raise `ConfigError` unless an augmentation, if there is one, is meant for whole batches."""
-    if augmentation is None or isinstance(augmentation, BatchTransform):
-        return
-    made = augmentation if isinstance(augmentation, type) else type(augmentation)
-    raise ConfigError(
-        Fault(
-            "augmentation",
-            f"a {made.__module__}.{made.__qualname__}, which isn't known to change each scan of a "
-            "batch by itself: it may take scans for an axis of the image",
-            "augmentation=light, augmentation=none, or a "
-            f"{BatchTransform.__module__}.{BatchTransform.__qualname__}",
-            "choose one of these; MONAI's transforms of single images can't be used",
+def check_augmentation(augmentation: Any, input_shape: InputShape | None = None) -> None:
+    """Raise `ConfigError` unless an augmentation, if there is one, suits scans of a shape.
+
+    Parameters
+    ----------
+    augmentation : object
+        Should be a `BatchTransform` or None.
+    input_shape : tuple of int, optional
+        (C, X, Y, Z): MONAI's transforms are tried on it.
+    """
+    if augmentation is not None and not isinstance(augmentation, BatchTransform):
+        base = f"{BatchTransform.__module__}.{BatchTransform.__qualname__}"
+        found = (
+            f"{_named(augmentation)}, which isn't known to change each scan of a batch by itself"
         )
-    )
+        accepted = f"augmentation=light, augmentation=none, or a {base}"
+        action = "choose one of these; transforms of MONAI go into augmentation.transforms"
+        raise ConfigError(Fault("augmentation", found, accepted, action))
+    if input_shape is None or not isinstance(augmentation, Augmentation):
+        return
+    transforms = tuple(_always(one) for one in augmentation.transforms)
+    image = torch.randn(input_shape, generator=torch.Generator().manual_seed(0))
+    for seed in range(4):
+        try:
+            _transform_scan(transforms, image, seed)
+        except TrainingError as error:
+            raise ConfigError(error.faults) from error
+        except UNFIT as error:
+            found = f"transforms that can't be applied to a scan of shape {tuple(input_shape)} "
+            accepted = "transforms of MONAI for images (C, X, Y, Z)"
+            raise ConfigError(
+                Fault(
+                    "augmentation.transforms",
+                    found + f"({reason_of(error)})",
+                    accepted,
+                    "change them",
+                )
+            ) from error
 
 
 @dataclass(frozen=True)
 class Augmentation(BatchTransform):
-    """Random affine, smoothing, scaling and noise, each scan's its own.
+    """Random affine, smoothing, scaling and noise, then MONAI's transforms; each scan's its own.
 
-    A whole batch is changed at once, which MONAI's random transforms, made for one image at a time,
-    don't do.
+    All but MONAI's change a whole batch at once.
 
     Parameters
     ----------
@@ -94,6 +131,8 @@ class Augmentation(BatchTransform):
         Largest relative change of all values.
     smooth_voxels : float
         Largest sigma of extra smoothing.
+    transforms : tuple of monai.transforms.Transform
+        For images (C, X, Y, Z), in this order.
     """
 
     probability: Share = 0.0
@@ -102,6 +141,7 @@ class Augmentation(BatchTransform):
     noise_sd: NonNegative = 0.0
     scale_range: NonNegative = 0.0
     smooth_voxels: NonNegative = 0.0
+    transforms: tuple[Transform, ...] = ()
 
     def __call__(self, images: torch.Tensor, sources: list[RandomSource]) -> torch.Tensor:
         """Change images, (M, B, C, X, Y, Z), those of each training by its own source."""
@@ -117,6 +157,10 @@ class Augmentation(BatchTransform):
         if self.noise_sd:
             noise = torch.cat([source.normal(images[0]) for source in sources])
             flat = flat + _per_scan(self.noise_sd * chosen[:, 3], flat) * noise
+        if self.transforms:
+            seeds = [source.scan_seed() for source in sources for _ in range(images.shape[1])]
+            scans = zip(flat, seeds, strict=True)
+            flat = torch.stack([_transform_scan(self.transforms, *scan) for scan in scans])
         return flat.reshape(images.shape)
 
     def _draw(self, n: int, source: RandomSource) -> tuple[torch.Tensor, ...]:
@@ -137,13 +181,136 @@ def build_augmentation(
     noise_sd: NonNegative = 0.0,
     scale_range: NonNegative = 0.0,
     smooth_voxels: NonNegative = 0.0,
+    transforms: Sequence[Transform] = (),
+    mirror: bool = False,
 ) -> Augmentation | None:
-    """Build the augmentation, see `Augmentation`; None if the probability is 0."""
-    if probability == 0:
+    """Build the augmentation, see `Augmentation`; None if nothing would be changed.
+
+    Parameters
+    ----------
+    probability, shift_voxels, rotation_deg, noise_sd, scale_range, smooth_voxels
+        Of the built-in changes, see `Augmentation`.
+    transforms : sequence of monai.transforms.Transform
+        Of images, each with a ``_target_``: ``monai.transforms.RandAffine``, for instance.
+    mirror : bool
+        Whether transforms may mirror a brain, or turn it so far that left lies on the right.
+
+    Raises
+    ------
+    ConfigError
+        If something else than MONAI's transforms of images is given, or one that mirrors.
+    """
+    if faults := [
+        Fault(
+            f"augmentation.transforms[{place}]",
+            _named(one),
+            "a transform of monai.transforms for images, without a 'd' at the end of its name",
+            "take it out, or choose a transform of MONAI",
+        )
+        for place, transform in enumerate(transforms)
+        for one in _parts_of(transform)
+        if not isinstance(one, Transform) or isinstance(one, MapTransform)
+    ]:
+        raise ConfigError(faults)
+    if not mirror and (
+        faults := [
+            Fault(
+                f"augmentation.transforms[{place}]",
+                f"{type(one).__name__} with settings that can mirror a brain or turn it around",
+                "transforms that leave left on the left, front in front and top on top",
+                "take it out or change its settings; augmentation.mirror=true allows it",
+            )
+            for place, transform in enumerate(transforms)
+            for one in _parts_of(transform)
+            if _turns_around(one)
+        ]
+    ):
+        raise ConfigError(faults)
+    if probability == 0 and not transforms:
         return None
-    return Augmentation(
+    built = Augmentation(
         probability, shift_voxels, rotation_deg, noise_sd, scale_range, smooth_voxels
     )
+    return replace(built, transforms=tuple(transforms))
+
+
+def _named(found: Any) -> str:
+    made = found if isinstance(found, type) else type(found)
+    return f"a {made.__module__}.{made.__qualname__}"
+
+
+def _parts_of(transform: Any) -> Iterator[Any]:
+    """Go through the transforms that a `Compose`, `OneOf` or the like is made of."""
+    if isinstance(transform, Compose):
+        for one in transform.transforms:
+            yield from _parts_of(one)
+    else:
+        yield transform
+
+
+def _always(transform: Transform) -> Transform:
+    """Copy a transform, so that each of its parts is applied whatever its probability."""
+    sure = copy.deepcopy(transform)
+    for one in _parts_of(sure):
+        if getattr(one, "prob", 1) > 0:
+            one.prob = 1.0
+    return sure
+
+
+def _turns_around(transform: Transform) -> bool:
+    """Try whether a transform can mirror an image or turn it by about a right angle or more.
+
+    It is given an image of each coordinate: these have to go on rising along their own axes.
+    """
+    kind = type(transform)
+    if f"{kind.__module__}.".startswith(IN_PLACE) or getattr(transform, "prob", 1) == 0:
+        return False
+    scales = getattr(getattr(transform, "rand_affine_grid", None), "scale_range", None) or ()
+    lowest = [one[0] if isinstance(one, Sequence) else -(one or 0) for one in scales]
+    if min(lowest, default=0) <= -1:  # MONAI adds 1 to what it draws
+        return True
+    sure = _always(transform)
+    axes = [1000 + torch.arange(size, dtype=torch.float32) for size in PROBE_SHAPE]
+    coordinates = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    for seed in range(N_PROBES if isinstance(sure, Randomizable) else 1):
+        try:
+            changed = _apply((sure,), coordinates, seed)
+        except UNFIT:  # `check_augmentation` says so, on the scans' own grid
+            return False
+        for axis, values in enumerate(changed):
+            is_inside = values > 999.5  # what comes in at the edges is 0
+            both = is_inside.narrow(axis, 1, values.shape[axis] - 1) & is_inside.narrow(
+                axis, 0, values.shape[axis] - 1
+            )
+            slopes = values.diff(dim=axis)[both]
+            if len(slopes) and slopes.median() < LEAST_SLOPE:
+                return True
+    return False
+
+
+def _apply(transforms: tuple[Transform, ...], image: torch.Tensor, seed: int) -> torch.Tensor:
+    together = Compose(list(transforms)).set_random_state(seed=seed)
+    changed = together(image.clone())
+    changed = changed[0] if isinstance(changed, tuple) else changed  # some give the grid as well
+    return torch.as_tensor(changed).as_subclass(torch.Tensor)
+
+
+def _transform_scan(
+    transforms: tuple[Transform, ...], image: torch.Tensor, seed: int
+) -> torch.Tensor:
+    """Apply MONAI's transforms to one scan, (C, X, Y, Z), with random numbers of its own."""
+    changed = _apply(transforms, image, seed)
+    if changed.shape != image.shape:
+        raise TrainingError(
+            Fault(
+                "augmentation.transforms",
+                f"transforms that make a scan of shape {tuple(changed.shape)} from one of shape "
+                f"{tuple(image.shape)}",
+                "transforms that keep the shape, which the network is built for",
+                "take out what crops, pads, resizes or turns, or let it keep the size",
+            )
+        )
+    return changed.to(image)
 
 
 def _change(
@@ -171,18 +338,11 @@ def _move(images: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
 
 def _smooth(images: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
     """Smooth by Gaussians with a sigma for each image and axis, (K, 3), in voxels."""
-    n, channels = images.shape[:2]
-    radius = int(np.ceil(TRUNCATE * float(sigmas.max())))
-    offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
-    kernels = torch.exp(-0.5 * (offsets / sigmas[..., None].clamp(min=1e-3)) ** 2)
-    kernels = (kernels / kernels.sum(-1, keepdim=True)).repeat_interleave(channels, 0)
-    flat = images.reshape(1, n * channels, *images.shape[2:])
-    for axis in range(3):
-        shape, padding = [n * channels, 1, 1, 1, 1], [0, 0, 0]
-        shape[2 + axis], padding[axis] = 2 * radius + 1, radius
-        kernel = kernels[:, axis].reshape(shape)
-        flat = conv3d(flat, kernel, padding=padding, groups=n * channels)
-    return flat.reshape(images.shape)
+    for axis, size in enumerate(images.shape[2:], start=2):
+        lines = images.movedim(axis, -1)
+        smoothed = torch.bmm(lines.flatten(1, -2), gaussian_weights(size, sigmas[:, axis - 2]))
+        images = smoothed.reshape(lines.shape).movedim(-1, axis)
+    return images.contiguous()
 
 
 def _per_scan(values: torch.Tensor, images: torch.Tensor) -> torch.Tensor:

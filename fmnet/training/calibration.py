@@ -9,11 +9,10 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from fmnet.evaluation.metrics import BASE_RATE
 from fmnet.inference.calibration import Calibration
 
 Floats = NDArray[np.float64]
-#: What probabilities are stated for: groups equally common.
-BASE_RATE = 0.5
 #: How much surer out-of-fold scores seem than they are, as a factor of the log likelihood: models
 #: of different folds share most of their training people, and settings may be chosen on the same
 #: scores. The second is for the interval of the slope. Both set by simulation.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fmnet.data.volume import FloatArray
+from fmnet.inference.preparation import standardise
 from fmnet.training.augmentation import BatchTransform, RandomSource, check_augmentation
 from fmnet.training.scan_set import Rows, ScanSet, SeriesScans
 
@@ -265,9 +266,7 @@ class MapData(ScanData):
         """
         if self.is_prepared:
             return values
-        # as `Preparation.standardise` does
-        standard = torch.nan_to_num((values - self.mean) * self.weight, nan=0.0)
-        return super().prepare(standard)
+        return super().prepare(standardise(values, self.mean, self.weight))
 
 
 class RandomWindows(Dataset[Batch]):

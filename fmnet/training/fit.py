@@ -20,7 +20,7 @@ from fmnet.data.folds import Fold
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, TrainingError
 from fmnet.inference.calibration import Calibration
-from fmnet.inference.series_preparation import AnyPreparation
+from fmnet.inference.preparation import Preparation
 from fmnet.networks.backbones import ClosedFormBackbone, NetworkBuilder, ScoreNetwork
 from fmnet.networks.heads import LossFunction
 from fmnet.networks.series import SeriesBackbone
@@ -398,7 +398,7 @@ class TrainedFold:
     name: str = "the network"
 
     @property
-    def preparation(self) -> AnyPreparation:
+    def preparation(self) -> Preparation:
         """What turns a new scan into the network's input."""
         assert self.scans.preparation is not None
         return self.scans.preparation

@@ -12,12 +12,20 @@ from numpy.typing import NDArray
 
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
-from fmnet.data.grid import Grid, smooth_values
-from fmnet.data.series import Series
+from fmnet.data.grid import Grid
+from fmnet.data.resample import smooth_values
+from fmnet.data.scans import Series
 from fmnet.data.volume import FloatArray
 from fmnet.errors import ConfigError, Fault
-from fmnet.inference.preparation import PreparationSettings, fit_preparation
-from fmnet.inference.series_preparation import AnyPreparation, SeriesPreparation
+from fmnet.inference.preparation import (
+    MapPreparation,
+    Preparation,
+    PreparationSettings,
+    SeriesPreparation,
+    fit_preparation,
+    fit_standard,
+    standardise,
+)
 
 Rows = NDArray[np.intp]
 Arrays = Sequence[NDArray[Any]]
@@ -79,7 +87,7 @@ class ScanSet(ABC):
         How scans are prepared for the network.
     series : tuple of Series
         Of BOLD cohorts, one per scan; else empty.
-    preparation : Preparation or SeriesPreparation, optional
+    preparation : Preparation, optional
         Turns scans into the network's input; None until the set is fitted.
     harmonise : callable, optional
         See `Harmoniser`.
@@ -99,7 +107,7 @@ class ScanSet(ABC):
     values: FloatArray
     settings: PreparationSettings = field(default_factory=PreparationSettings)
     series: tuple[Series, ...] = ()
-    preparation: AnyPreparation | None = None
+    preparation: Preparation | None = None
     harmonise: Harmoniser | None = None
     window_volumes: int = 0
     # not taken over by `dataclasses.replace`, which may change what they were computed from
@@ -174,9 +182,8 @@ class ScanSet(ABC):
         values = self.smoothed(fwhm_mm)
         if self.harmonise is not None:
             values = self.harmonise(values, train)
-        settings = PreparationSettings(fwhm_mm=fwhm_mm)
-        fitted = fit_preparation(values[train], self.grid, self.contrasts, settings)
-        return fitted.standardise(values).reshape(len(values), -1)
+        mean, weight = fit_standard(values[train])
+        return standardise(values, mean, weight).reshape(len(values), -1)
 
     def relabel(self, cohort: Cohort) -> Self:
         """Take the same scans under the labels of another cohort; the smoothed ones are shared."""
@@ -244,12 +251,14 @@ class ScanSet(ABC):
         same = (self.cohort, self.values, self.settings, self.series)
         return self._share(SeriesScans(*same, None, self.harmonise, window_volumes))
 
-    def prepared_by(self, preparation: AnyPreparation) -> "ScanSet":
+    def prepared_by(self, preparation: Preparation) -> "ScanSet":
         """Prepare the scans as a model that was fitted elsewhere asks for."""
         if isinstance(preparation, SeriesPreparation):
             scans: ScanSet = self.reading_series(preparation.window_volumes)
             return replace(scans, preparation=preparation)
-        return replace(self, values=self.smoothed(preparation.fwhm_mm), preparation=preparation)
+        assert isinstance(preparation, MapPreparation)
+        same = (self.cohort, self.smoothed(preparation.fwhm_mm), self.settings, self.series)
+        return MapScans(*same, preparation=preparation)
 
     def _share(self, other: "Scans") -> "Scans":
         """Let a set of the same values and series use what has been computed of them."""
@@ -305,9 +314,9 @@ class SeriesScans(ScanSet):
 
     def inputs(self, rows: Rows) -> FloatArray:
         """Cut the whole of one scan into windows: (W, T, X, Y, Z) float32."""
-        assert isinstance(self.preparation, SeriesPreparation)
+        assert self.preparation is not None
         (row,) = rows
-        return self.preparation.windows(self.series[row].values())
+        return self.preparation.inputs(self.series[row].values())
 
     def scores(self, score: ScoreFunction, rows: Rows) -> NDArray[np.float32]:
         """Score scans one after the other, each by the mean over its windows: (N_rows,)."""

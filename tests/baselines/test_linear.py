@@ -10,8 +10,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from fmnet.baselines.base import score_fold
-from fmnet.baselines.constant import Dummy
+from fmnet.baselines.base import Dummy, score_fold
 from fmnet.baselines.linear import (
     LinearSvm,
     LogisticRidge,
@@ -23,18 +22,19 @@ from fmnet.data.folds import Fold
 from fmnet.data.grid import Grid
 from fmnet.training.scan_set import MapScans
 
+LABELS = np.arange(30) % 2
 PEOPLE = [f"sub-{number:02}" for number in range(30)]
 FOLD = Fold(
     0, 0, tuple(PEOPLE[:20]), tuple(PEOPLE[20:]), (tuple(PEOPLE[:10]), tuple(PEOPLE[10:20]))
 )
 
 
-def make_data(values) -> MapScans:
+def make_data(values, labels=LABELS) -> MapScans:
     mask = np.zeros((7, 8, 9), dtype=bool)
     mask[1:6, 1:7, 1:8] = True
     return MapScans(
         SimpleNamespace(
-            labels=np.arange(30) % 2,
+            labels=labels,
             participant_ids=PEOPLE,
             grid=Grid(mask, np.diag([4.0, 4.0, 4.0, 1.0]), "MNI152"),
             listing=SimpleNamespace(contrasts=("a",)),
@@ -91,8 +91,8 @@ def test_nothing_is_learned_from_the_test_fold(values, model):
         strict=True,
     ):
         np.testing.assert_array_equal(one, other)
-    changed = make_data(values)
-    changed.labels = np.where(np.arange(30) < 20, changed.labels, 1 - changed.labels)
+    swapped = np.where(np.arange(30) < 20, LABELS, 1 - LABELS)
+    changed = make_data(values, swapped)
     np.testing.assert_array_equal(
         score_fold(model, make_data(values), FOLD).score, score_fold(model, changed, FOLD).score
     )

@@ -11,7 +11,7 @@ from benchmarks.fmrisim_runs import ABSENT, simulate_like
 from benchmarks.noise import NoiseBenchmark, compare
 from benchmarks.noise_measures import measure_noise, thin_out
 from fmnet.errors import BenchmarkError
-from fmnet.synthetic.bold_cohort_files import write_bold_cohort
+from fmnet.synthetic.bold import write_bold_cohort
 
 
 def white_noise(rng, grid, n=400, sd=20.0):

@@ -8,8 +8,10 @@ import pytest
 from benchmarks.cleaners import agreement, clean_with_fmnet, clean_with_nilearn
 from benchmarks.preparing import AGAIN, FEW, OURS, THEIRS, Preparing
 from benchmarks.preprocessed_files import N_NON_STEADY, make_preprocessed
-from fmnet.bold.confounds import CleaningSettings, read_nuisance
-from fmnet.bold.series_store import SeriesStore
+from fmnet.bold.cleaned import CleanedBold
+from fmnet.bold.confounds import read_nuisance
+from fmnet.bold.settings import CleaningSettings
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import VolumeError
 
@@ -24,7 +26,7 @@ def runs(tmp_path):
 
 @pytest.fixture
 def store(tmp_path):
-    return SeriesStore(tmp_path / "store", build_grid(12), SETTINGS)
+    return ArrayStore(tmp_path / "store", CleanedBold(build_grid(12), SETTINGS))
 
 
 def test_runs_share_images_and_not_confounds(runs):

@@ -10,7 +10,8 @@ from benchmarks.bold_files import make_run, with_mask
 from benchmarks.fresh_process import measure_alone
 from benchmarks.readers import TORCHIO, absent_readers, whole_run_readers, window_readers
 from benchmarks.reading import Reading
-from fmnet.bold.bold_store import BoldStore
+from fmnet.bold.decoded import DecodedBold
+from fmnet.data.store import ArrayStore
 
 SHAPE = (9, 11, 10)
 
@@ -44,7 +45,7 @@ def test_runs_differ_by_seed_only(tmp_path, run):
 
 
 def test_all_ways_to_read_agree(tmp_path, run):
-    stored = BoldStore(tmp_path / "store").add(run)
+    stored = ArrayStore(tmp_path / "store", DecodedBold()).add(run)
     (window,) = window_readers(run, 2, 3).values()
     np.testing.assert_array_equal(window(), stored.read_window(2, 3))
     found = whole_run_readers(run)

@@ -8,8 +8,8 @@ import pytest
 from benchmarks import rest
 from benchmarks.rest import Contender, Draw, RestBenchmark
 from benchmarks.rest_tables import spread, summarise
-from fmnet.baselines.covariates import Columns
-from fmnet.bold.confounds import CleaningSettings
+from fmnet.baselines.shortcuts import Columns
+from fmnet.bold.settings import CleaningSettings
 from fmnet.errors import ConfigError
 from fmnet.networks.series import build_learned_seeds
 
@@ -71,7 +71,7 @@ def test_other_settings_have_other_files(tmp_path):
 
 
 def test_cohorts_of_one_number_differ_in_coupling_alone():
-    one, other = (SUITE.design(Draw(coupling, 0.0, 3)).knobs for coupling in (0.0, 0.4))
+    one, other = (SUITE.design(Draw(coupling, 0.0, 3)).parameters for coupling in (0.0, 0.4))
     assert {name for name in one if one[name] != other[name]} == {"coupling"}
     assert SUITE.design(Draw(0.0, 0.0, 4)).seed != one["seed"]
 

@@ -11,13 +11,13 @@ import pytest
 from run_tree import RunTree
 
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.confounds import MOTION6
 from fmnet.data.grid import Grid
 from fmnet.data.nifti import write_series, write_volume
 from fmnet.data.template import build_grid
 from fmnet.data.volume import Volume
-from fmnet.synthetic.bold_cohort_files import write_bold_cohort
+from fmnet.synthetic.bold import write_bold_cohort
 
 RUN_SHAPE = (8, 9, 10)
 RUN_AFFINE = np.array([[19.0, 0, 0, -65], [0, 18, 0, -82], [0, 0, 18.5, -75], [0, 0, 0, 1]])

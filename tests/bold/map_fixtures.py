@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.confounds import CleaningSettings, Nuisance
-from fmnet.bold.map_source import MapSource
-from fmnet.bold.open_run import OpenRun
+from fmnet.bold.open_run import MapSource, OpenRun
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 from run_tree import CONFOUNDS, IMAGE, MASK
 
-from fmnet.bold.bold_cohort import read_bold, read_synthetic_bold
-from fmnet.bold.confounds import CleaningSettings
+from fmnet.bold.bold_cohort import read_bold
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.cohort import open_cohort
 from fmnet.data.scans import FILE_SEPARATOR
+from fmnet.data.store import ArrayStore
 from fmnet.errors import CohortError, ConfigError
 
 MOTION = CleaningSettings("motion6", 0.01, 0.1, None, 50)
@@ -26,7 +27,9 @@ def open_tree(tmp_path, coarse_grid):
 
     def open_root(root, **options):
         listing = read(root, **options)
-        return open_cohort(listing, listing.build_store(tmp_path / "store", coarse_grid, 0.5))
+        return open_cohort(
+            listing, ArrayStore(tmp_path / "store", listing.recipe(coarse_grid, 0.5))
+        )
 
     return open_root
 
@@ -70,16 +73,6 @@ def test_listing_says_how_maps_are_made(rest_people, tmp_path):
     assert read(rest_people).made_by["raw"] is None
 
 
-def test_synthetic_cohort_is_made_once(tmp_path):
-    knobs = {"n_subjects": 4, "n_volumes": 30, "voxel_size_mm": 12, "maps": ("reho",)}
-    listing = read_synthetic_bold(tmp_path, **knobs)
-    again = read_synthetic_bold(tmp_path, **knobs)
-    assert len(list(tmp_path.iterdir())) == 1
-    assert [scan.files for scan in listing.scans] == [scan.files for scan in again.scans]
-    assert (listing.contrasts, len(listing.scans)) == (("reho",), 4)
-    assert sorted(scan.label for scan in listing.scans) == ["FM", "FM", "HC", "HC"]
-
-
 def test_raw_data_set_may_lie_anywhere(grow_tree, pain_people, tmp_path):
     tree, raw = grow_tree(), tmp_path / "elsewhere"
     tree.plant(pain_people / "sub-synthetic001" / "func", "sub-a")
@@ -88,7 +81,7 @@ def test_raw_data_set_may_lie_anywhere(grow_tree, pain_people, tmp_path):
         shutil.move(path, raw / "sub-a" / "func")
     (raw / "participants.tsv").write_text("participant_id\tgroup\nsub-a\tFM\n")
     listing = read(tree.root, raw=raw)
-    runs = listing.build_store(tmp_path, None, 0.5).runs["sub-a_task-pain"]
+    runs = listing.recipe(None, 0.5).runs["sub-a_task-pain"]
     assert [run.events.parent for run in runs] == [raw / "sub-a" / "func"] * 2
 
 
@@ -99,7 +92,7 @@ def test_raw_data_set_may_lie_anywhere(grow_tree, pain_people, tmp_path):
 def cohort(rest_people, tmp_path_factory, coarse_grid):
     """All eight people; their maps are alike, which makes them no duplicates."""
     listing = read(rest_people, ("temporal_sd", "alff"))
-    store = listing.build_store(tmp_path_factory.mktemp("store"), coarse_grid, 0.5)
+    store = ArrayStore(tmp_path_factory.mktemp("store"), listing.recipe(coarse_grid, 0.5))
     return open_cohort(listing, store, n_jobs=2)
 
 

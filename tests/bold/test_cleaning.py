@@ -8,15 +8,10 @@ from hypothesis import strategies as st
 from nilearn.signal import clean
 
 import fmnet.bold.cleaning as cleaning
-from fmnet.bold.cleaning import (
-    band_of,
-    clean_values,
-    cleaning_faults,
-    cleaning_matrix,
-    signal_to_noise,
-)
-from fmnet.bold.confounds import CleaningSettings, Nuisance
-from fmnet.bold.stored_run import RunFacts, StoredRun
+from fmnet.bold.cleaning import clean_values, cleaning_faults, cleaning_matrix, signal_to_noise
+from fmnet.bold.confounds import Nuisance
+from fmnet.bold.decoded import RunFacts, StoredRun
+from fmnet.bold.settings import CleaningSettings, band_of
 from fmnet.errors import VolumeError
 
 UNFILTERED = CleaningSettings("motion6", None, None)
@@ -51,19 +46,17 @@ def with_nilearn(series, nuisance, t_r, band):
 
 @pytest.fixture
 def store_values(tmp_path):
-    """Store integers, (T, V), as `BoldStore` does, with one scale for all or one for each voxel."""
+    """Store integers, (T, V), as `DecodedBold` does, with one scale or one for each voxel."""
 
     def store(numbers, slope=1.0, intercept=0.0, t_r=2.0):
         path = tmp_path / "run.npy"
         np.save(path, numbers)
-        sizes = {".npy": path.stat().st_size}
         scale = (float(slope), float(intercept)) if np.ndim(slope) == 0 else (1.0, 0.0)
         if np.ndim(slope):
             np.save(path.with_suffix(".scale.npy"), np.array([slope, intercept], np.float32))
-            sizes[".scale.npy"] = path.with_suffix(".scale.npy").stat().st_size
-        geometry = ((1, 1, 1), ((1.0,),), "MNI152", 1.0, "", "", "", sizes)
+        geometry = ((1, 1, 1), ((1.0,),), "MNI152", 1.0, "", "", "")
         shape = (*numbers.shape, numbers.dtype.str)
-        return StoredRun(path, RunFacts(t_r, *shape, *scale, *geometry))
+        return StoredRun(path, RunFacts(t_r, *shape, *scale, bool(np.ndim(slope)), *geometry))
 
     return store
 

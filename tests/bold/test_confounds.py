@@ -9,7 +9,7 @@ import pytest
 from nilearn.interfaces.fmriprep import load_confounds
 
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.confounds import MODELS, MOTION6, MOTION24, CleaningSettings, read_nuisance
 from fmnet.errors import VolumeError
 

@@ -4,9 +4,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from fmnet.bold.bold_file import open_bold
-from fmnet.bold.bold_run import BoldRun
-from fmnet.bold.bold_store import BoldStore
+from fmnet.bold.bold_file import BoldRun, open_bold
+from fmnet.bold.decoded import DecodedBold
+from fmnet.data.store import ArrayStore
 from fmnet.errors import VolumeError
 
 #: Shape, volumes, and the repetition time in seconds where the header states a usable one.
@@ -41,7 +41,7 @@ def test_is_read_as_nibabel_reads_it(real_data, tmp_path, name):
     mask = tmp_path / "mask.nii"
     nib.Nifti1Image(np.ones(shape, np.uint8), nib.load(path).affine).to_filename(mask)
     run = BoldRun("a", "a", path, "own", mask, t_r or 2.0)
-    stored = BoldStore(tmp_path / "store", min_coverage=0.3).add(run)
+    stored = ArrayStore(tmp_path / "store", DecodedBold(min_coverage=0.3)).add(run)
     assert (stored.n_volumes, stored.t_r) == (n_volumes, t_r or 2.0)
     ras = nib.as_closest_canonical(nib.load(path))
     assert nib.aff2axcodes(stored.grid.affine) == ("R", "A", "S")
@@ -55,7 +55,7 @@ def test_time_that_is_none_is_asked_for(real_data, tmp_path, grid, name):
     """2000 s between volumes, as these headers state: milliseconds, said to be seconds."""
     run = BoldRun("a", "a", real_data / "bold" / name, "MNI152")
     with pytest.raises(VolumeError, match=r"no usable repetition time .*give t_r, in seconds"):
-        BoldStore(tmp_path / "store", grid).add(run)
+        ArrayStore(tmp_path / "store", DecodedBold(grid)).add(run)
 
 
 @pytest.mark.parametrize("name", REFUSED)

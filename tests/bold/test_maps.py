@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from map_fixtures import HeldSource, make_source, noise
 
-import fmnet.bold.map_source as map_source
-from fmnet.bold.map_source import MapSource
+import fmnet.bold.open_run as open_run
 from fmnet.bold.maps import compute_maps, parse_maps, weighted_mean
+from fmnet.bold.open_run import MapSource
 from fmnet.errors import ConfigError, VolumeError
 
 NAMES = [
@@ -130,7 +130,7 @@ def test_cleaning_is_asked_for_with_and_without_the_band(rng, grid, monkeypatch)
         asked.append((settings.low_hz, settings.high_hz))
         return stored.read_window(0, stored.n_volumes) - 1000
 
-    monkeypatch.setattr(map_source, "clean_values", clean)
+    monkeypatch.setattr(open_run, "clean_values", clean)
     held = make_source(grid, noise(rng, grid))
     source = MapSource(held.run, held.stored, held.nuisance, replace(held.cleaning, high_hz=0.2))
     compute_maps([source], parse_maps(NAMES[:5]))

@@ -6,9 +6,8 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from fmnet.config.argv import arguments_alone
 from fmnet.config.check import check_config
-from fmnet.config.jobs import JobFailure, JobReport, find_jobs, reporting_jobs
+from fmnet.config.jobs import JobFailure, JobReport, arguments_alone, find_jobs, reporting_jobs
 from fmnet.errors import ConfigError, JobError
 
 

@@ -9,7 +9,7 @@ from benchmarks.suite import run_suite
 from fmnet.config.check import check_config
 from fmnet.errors import ConfigError
 from fmnet.export.export import export_run
-from fmnet.lockbox_evaluation import evaluate_lockbox
+from fmnet.lockbox import evaluate_lockbox
 from fmnet.study import run_study
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -97,7 +97,7 @@ def test_faults_across_groups_come_at_once():
         ["augmentation._target_=torch.nn.Identity"],
         ["augmentation._target_=monai.transforms.RandFlip", "+augmentation._partial_=true"],
         ["+augmentation._partial_=true"],
-        ["augmentation._target_=fmnet.crossval.lockbox.LockBox"],
+        ["augmentation._target_=fmnet.lockbox.LockBox"],
     ],
 )
 def test_transform_of_single_images_is_refused_before_anything_is_opened(lines):

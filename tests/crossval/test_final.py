@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from fmnet.baselines.constant import Dummy
+from fmnet.baselines.base import Dummy
 from fmnet.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
 from fmnet.baselines.shortcuts import Coverage
 from fmnet.crossval.final import export_choice, exportable_linear, fit_linear, judge_choice

@@ -8,9 +8,8 @@ from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort, t_r_faults
 from fmnet.data.image_table import read_image_table
 from fmnet.data.nifti import ANALYZE_NOTE, read_volume
-from fmnet.data.scans import FILE_SEPARATOR, Scan
-from fmnet.data.series import Series
-from fmnet.data.store import ScanStore, StoredScan
+from fmnet.data.scans import FILE_SEPARATOR, MapsOnGrid, Scan, Series, StoredScan
+from fmnet.data.store import ArrayStore
 from fmnet.data.tables import read_table_file, write_table
 from fmnet.data.template import build_grid
 from fmnet.errors import CohortError
@@ -83,7 +82,7 @@ def test_second_opening_decodes_nothing(bids_tree, store, monkeypatch):
     def fail(*_):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("fmnet.data.store.read_volume", fail)
+    monkeypatch.setattr("fmnet.data.scans.read_volume", fail)
     assert open_tree(tree, store).stored == first.stored
 
 
@@ -331,7 +330,7 @@ def test_one_class_only_is_refused(bids_tree, store, on_fault):
 def test_real_language_maps_open(real_data, tmp_path):
     images = real_data / "maps_4mm" / "langloc_asl_12mm" / "images.tsv"
     listing = read_image_table(images, label="task", positive="langloc", stat="z")
-    cohort = open_cohort(listing, ScanStore(tmp_path, build_grid(8)))
+    cohort = open_cohort(listing, ArrayStore(tmp_path, MapsOnGrid(build_grid(8))))
     assert len(cohort.scans) == 32
     assert len(set(cohort.participant_ids)) == 16
     assert cohort.labels.sum() == 16

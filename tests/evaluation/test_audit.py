@@ -5,19 +5,240 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import roc_auc_score
 
 from fmnet.data.cohort import Cohort
-from fmnet.data.duplicates import LookAlikes
+from fmnet.data.cohort_checks import LookAlikes
 from fmnet.data.listing import Labels
-from fmnet.data.participants import passed_over, people_table, person_scores
+from fmnet.data.participants import read_participants
 from fmnet.data.scans import Scan
 from fmnet.evaluation import audit
-from fmnet.evaluation.audit import AuditPlan, run_audit
+from fmnet.evaluation.audit import (
+    audit_model,
+    balance_table,
+    conditional_logs,
+    explained_fractions,
+    full_confounder_test,
+    label_auc,
+    partial_confounder_test,
+    person_scores,
+    predicted_fraction,
+    score_association,
+    standardised_difference,
+)
+from fmnet.evaluation.conclusions import audit_findings
+from fmnet.report.sentences import written
 
 N = 40
 FIGURES = {"auc": 0.9, "auc_ci": [0.85, 0.95]}
 LABEL = np.repeat([0, 1], N // 2)
 PEOPLE = [f"sub-{k:02}" for k in range(N)]
+
+
+@pytest.fixture
+def people():
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "label": LABEL,
+            "low": -2.0 * LABEL + rng.normal(size=40),
+            "noise": rng.normal(size=40),
+            "site": np.where(LABEL + (rng.random(40) < 0.1) == 1, "A", "B"),
+            "random": rng.choice(list("abcdefgh"), 40),
+        }
+    )
+
+
+def test_direction_of_a_number_is_free(people):
+    found = label_auc(people, "low", 200, 0)
+    assert found["auc"] == pytest.approx(1 - roc_auc_score(LABEL, people["low"]))
+    low, high = found["auc_ci"]
+    assert low <= found["auc"] <= high
+
+
+def test_category_that_gives_the_label_away_is_found(people):
+    assert label_auc(people, "site", 100, 0)["auc"] > 0.8
+
+
+def test_two_levels_are_judged_alike_as_text_and_as_number():
+    rng = np.random.default_rng(3)
+    level = (rng.random(40) < np.where(LABEL == 1, 0.8, 0.4)).astype(int)
+    number = pd.DataFrame({"label": LABEL, "sex": level.astype(float)})
+    text = pd.DataFrame({"label": LABEL, "sex": np.array(["F", "M"])[level]})
+    assert label_auc(number, "sex", 200, 0) == label_auc(text, "sex", 200, 0)
+
+
+def test_nothing_is_said_of_what_does_not_vary_within_groups(people):
+    scores = pd.Series(np.random.default_rng(0).normal(size=40), people.index)
+    same = people.assign(group=2.0 * LABEL)
+    found = score_association(same, scores, "group")
+    assert found["rho"] is found["p"] is None
+
+
+def test_small_random_categories_do_not_tell_on_themselves():
+    aucs = []
+    for seed in range(20):
+        random = np.random.default_rng(seed).choice(list("abcdefgh"), 40)
+        aucs.append(label_auc(pd.DataFrame({"label": LABEL, "x": random}), "x", 20, 0)["auc"])
+    assert 0.4 < np.mean(aucs) < 0.6
+
+
+def test_correlation_within_groups_ignores_what_the_label_explains(people):
+    scores = pd.Series(LABEL + 0.1 * np.random.default_rng(1).normal(size=40), people.index)
+    assert abs(score_association(people, scores, "low")["rho"]) < 0.35
+    direct = scores + people["low"]
+    assert score_association(people, direct, "low")["rho"] > 0.8
+    assert score_association(people, direct, "low")["p"] < 0.001
+
+
+def test_noise_predicts_nothing_and_itself_all(people):
+    score = people["noise"].to_numpy()
+    assert predicted_fraction(people[["noise"]], score) > 0.95
+    other = np.random.default_rng(9).normal(size=40)
+    assert predicted_fraction(people[["noise"]], other) < 0.2
+
+
+def test_numbers_differ_by_their_pooled_sd():
+    one, other = pd.Series([1.0, 2, 3, None]), pd.Series([3.0, 5, 7])
+    assert standardised_difference(one, other) == pytest.approx(3 / np.sqrt((1 + 4) / 2))
+
+
+def test_large_numbers_are_written_out():
+    people = pd.DataFrame({"label": [0, 0, 1, 1], "tiv": [1300.0, 1500, 1500, 1700]})
+    (row,) = balance_table(people)
+    assert (row["negative"], row["positive"]) == ("1400 (140)", "1600 (140)")
+
+
+def test_two_categories_follow_the_formula_for_shares():
+    one, other = pd.Series(list("aaab")), pd.Series(list("abbb"))
+    share = 3.5 / 5  # of three in four, drawn together by half a person a level
+    expected = 0.5 / np.sqrt(share * (1 - share))
+    assert standardised_difference(one, other) == pytest.approx(expected)
+
+
+def test_categories_that_separate_the_groups_differ_greatly():
+    assert standardised_difference(pd.Series(["A"] * 20), pd.Series(["B"] * 20)) > 5
+    one, other = pd.Series(list("AB") * 10), pd.Series(["C"] * 20)
+    assert standardised_difference(one, other) > 3
+
+
+def test_equal_groups_do_not_differ():
+    assert standardised_difference(pd.Series(list("abc")), pd.Series(list("cab"))) == 0
+    assert standardised_difference(pd.Series([1.0, 2]), pd.Series([2.0, 1])) == 0
+
+
+def test_table_flags_imbalance_and_counts_what_is_missing():
+    people = pd.DataFrame(
+        {
+            "label": [0, 0, 0, 1, 1, 1],
+            "age": [30.0, 31, None, 50, 51, 52],
+            "sex": ["F", "M", "F", "F", "M", "F"],
+        }
+    )
+    age, sex = balance_table(people)
+    assert (age["covariate"], age["is_imbalanced"], age["missing"]) == ("age", True, [1, 0])
+    assert sex["negative"] == sex["positive"] == "F 2, M 1"
+    assert not sex["is_imbalanced"]
+
+
+def draw(seed, n=70, through_label=1.0, direct=0.0, is_category=False):
+    """A score that follows the label, and a covariate that follows the label too."""
+    rng = np.random.default_rng(seed)
+    label = np.repeat([0, 1], n // 2)
+    value = through_label * label + rng.normal(size=n)
+    score = label + direct * value + rng.normal(size=n)
+    covariate = pd.Series(value)
+    if is_category:
+        covariate = pd.Series(np.where(value > 0.5, "high", "low"))
+    return score, covariate, label
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_category", [False, True])
+def test_keeps_its_level_where_only_the_label_connects_them(is_category):
+    hits = [
+        partial_confounder_test(*draw(seed, is_category=is_category), 100, seed) <= 0.05
+        for seed in range(100)
+    ]
+    assert 0 <= np.mean(hits) <= 0.12
+
+
+@pytest.mark.slow
+def test_keeps_its_level_for_skewed_numbers_such_as_motion():
+    hits = []
+    for seed in range(100):
+        score, covariate, label = draw(seed, n=40)
+        hits.append(
+            partial_confounder_test(score, np.exp(1.2 * covariate), label, 100, seed) <= 0.05
+        )
+    assert 0 <= np.mean(hits) <= 0.10
+
+
+def test_order_alone_counts():
+    score, covariate, label = draw(1, direct=1.0)
+    plain = partial_confounder_test(score, covariate, label, 100, 0)
+    assert partial_confounder_test(score, np.exp(covariate), label, 100, 0) == plain
+
+
+def test_plain_correlation_would_have_rejected_there():
+    start = np.arange(70)[None]
+    shares = [
+        explained_fractions(draw(seed)[0], draw(seed)[1].to_frame().to_numpy(), start)[0]
+        for seed in range(20)
+    ]
+    assert np.mean(shares) > 0.03
+
+
+def test_shares_are_those_of_a_regression_on_the_design_in_each_order():
+    rng = np.random.default_rng(0)
+    score, design = rng.normal(size=9), np.eye(3)[rng.integers(0, 3, 9)]  # sums to 1: no full rank
+    orders = np.stack([rng.permutation(9) for _ in range(4)])
+
+    shares = explained_fractions(score, design, orders)
+
+    expected = [
+        LinearRegression().fit(design[one], score).score(design[one], score) for one in orders
+    ]
+    np.testing.assert_allclose(shares, expected)
+    assert explained_fractions(np.ones(9), design, orders).tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize("is_category", [False, True])
+def test_direct_dependence_is_found(is_category):
+    found = [
+        partial_confounder_test(*draw(seed, direct=1.5, is_category=is_category), 100, seed)
+        for seed in range(5)
+    ]
+    assert np.median(found) < 0.05
+
+
+def moved(seed, direct, n=60):
+    """A score that follows motion, and the label itself as strongly as asked for."""
+    rng = np.random.default_rng(seed)
+    label = np.repeat([0, 1], n // 2)
+    motion = label + rng.normal(size=n)
+    return motion + direct * label + rng.normal(size=n), pd.Series(motion), label
+
+
+@pytest.mark.slow
+def test_nothing_is_left_where_the_covariate_is_all_there_is():
+    hits = [full_confounder_test(*moved(seed, 0.0), 100, seed) <= 0.05 for seed in range(100)]
+    assert 0 <= np.mean(hits) <= 0.12
+
+
+def test_what_the_covariate_does_not_explain_is_left():
+    found = [full_confounder_test(*moved(seed, 2.0), 100, seed) for seed in range(5)]
+    assert np.median(found) < 0.05
+    score, motion, label = moved(0, 2.0)
+    assert full_confounder_test(-score, motion, label, 100, 0) > 0.9
+
+
+def test_densities_of_categories_are_their_shares():
+    covariate, label = pd.Series(["a", "a", "b", "b"]), np.array([0, 0, 0, 1])
+    shares = np.exp(conditional_logs(covariate, label))
+    np.testing.assert_allclose(shares[0], [2.5 / 4, 0.5 / 2])
+    np.testing.assert_allclose(shares[3], [1.5 / 4, 1.5 / 2])
 
 
 def make_cohort(**columns) -> Cohort:
@@ -54,8 +275,19 @@ def rng():
     return np.random.default_rng(0)
 
 
+def run_audit(symptoms, cohort, predictions, model, figures, seed, title="network") -> dict:
+    """Audit a model and say what was found, as a study does."""
+    participants = read_participants(cohort)
+    found = audit_model(participants, predictions, model, figures["auc_ci"][0], seed)
+    findings = audit_findings(found, participants, figures, symptoms)
+    said = [written(one, {model: title}) for one in findings]
+    return found | {
+        "findings": [{k: one[k] for k in ("severity", "text", "about")} for one in said]
+    }
+
+
 def red_lines(cohort, score, figures=FIGURES) -> list[str]:
-    found = run_audit(AuditPlan(["pain"]), cohort, make_predictions(score), "network", figures, 0)
+    found = run_audit(["pain"], cohort, make_predictions(score), "network", figures, 0)
     return [line["text"] for line in found["findings"] if line["severity"] == "red"]
 
 
@@ -105,7 +337,7 @@ def test_decimal_commas_change_no_sentence(rng, name):
 
 def unseen(**columns) -> list[tuple[str, str]]:
     cohort, score = make_cohort(**columns), np.arange(N) % 7
-    found = run_audit(AuditPlan(["pain"]), cohort, make_predictions(score), "network", FIGURES, 0)
+    found = run_audit(["pain"], cohort, make_predictions(score), "network", FIGURES, 0)
     lines = [(one["severity"], one["text"]) for one in found["findings"]]
     return [one for one in lines if "could not be examined" in one[1]]
 
@@ -173,7 +405,7 @@ def test_columns_of_names_share_a_line():
     names = [f"name {k}" for k in range(N)]
     cohort = make_cohort(family=names, comments=names, zip_code=names)
     score = make_predictions(np.arange(N) % 7)
-    found = run_audit(AuditPlan(), cohort, score, "network", FIGURES, 0)
+    found = run_audit([], cohort, score, "network", FIGURES, 0)
     assert found["findings"] == [
         {
             "severity": "amber",
@@ -189,7 +421,7 @@ def test_people_with_scans_of_both_groups_have_no_confounds_examined():
     cohort = make_cohort(age=as_text(np.arange(N)), sex=list("FM" * (N // 2)))
     both = tuple(replace(scan, label="FM") for scan in cohort.scans)
     cohort = replace(cohort, scans=(*cohort.scans, *both))
-    found = run_audit(AuditPlan(), cohort, make_predictions(LABEL), "network", FIGURES, 0)
+    found = run_audit([], cohort, make_predictions(LABEL), "network", FIGURES, 0)
     assert [one["text"] for one in found["findings"]] == [
         "Columns 'age', 'sex' could not be examined as confounds: there are people with scans of "
         "both groups."
@@ -212,7 +444,7 @@ def test_sentences_name_the_model_that_is_audited(rng):
     motion = 0.2 + 0.04 * rng.normal(size=N)
     cohort = make_cohort(age=as_text(age), fd=as_text(motion))
     score = make_predictions(age + 60 * motion)
-    found = run_audit(AuditPlan(), cohort, score, "network", FIGURES, 0, "shrinkage LDA")
+    found = run_audit([], cohort, score, "network", FIGURES, 0, "shrinkage LDA")
     texts = " ".join(one["text"] for one in found["findings"])
     assert "the shrinkage LDA's score depends on fd" in texts
     assert "; the shrinkage LDA reaches 0.90" in texts
@@ -246,7 +478,7 @@ def test_bold_without_displacement_is_said(rng):
     columns = {"share_scrubbed": as_text(rng.random(N)), "age": as_text(rng.random(N))}
     stored = (SimpleNamespace(series=object()),) * N
     cohort = replace(make_cohort(**columns), stored=stored)
-    found = run_audit(AuditPlan(), cohort, make_predictions(rng.random(N)), "network", FIGURES, 0)
+    found = run_audit([], cohort, make_predictions(rng.random(N)), "network", FIGURES, 0)
     said = "Head motion could not be examined: the runs' confounds don't state it."
     assert {"severity": "red", "text": said, "about": "head motion"} in found["findings"]
 
@@ -282,7 +514,7 @@ def test_other_covariates_keep_their_own_sentences(rng):
 def test_unrelated_covariates_give_no_red(rng):
     cohort = make_cohort(age=as_text(rng.normal(size=N)), sex=list("FM" * (N // 2)))
     found = run_audit(
-        AuditPlan(["pain"]),
+        ["pain"],
         cohort,
         make_predictions(LABEL + rng.normal(size=N)),
         "network",
@@ -296,7 +528,7 @@ def test_unrelated_covariates_give_no_red(rng):
 def test_imbalance_alone_is_amber(rng):
     age = 40 + 3 * LABEL + 6 * rng.normal(size=N)
     found = run_audit(
-        AuditPlan(["pain"]),
+        ["pain"],
         make_cohort(age=as_text(age)),
         make_predictions(rng.normal(size=N)),
         "network",
@@ -311,11 +543,11 @@ def test_columns_are_passed_over_with_a_reason():
     cohort = make_cohort(
         constant=["x"] * N, remark=PEOPLE, age=age, label=["inf", *as_text(LABEL[1:])]
     )
-    table = people_table(cohort)
+    table = read_participants(cohort).table
     assert list(table) == ["label", "age", "label (column)"]
     assert list(table["label"]) == list(LABEL)
     assert table["age"].isna().sum() == table["label (column)"].isna().sum() == 1
-    assert passed_over(cohort) == [
+    assert read_participants(cohort).passed_over == [
         "constant: the same for everybody",
         "remark: text with 40 different values",
         "age: 1 values that are no numbers, taken as missing",
@@ -328,11 +560,9 @@ def test_columns_are_passed_over_with_a_reason():
 def test_cells_taken_as_missing_are_named_and_not_counted(rng):
     bdi = [*as_text(np.arange(N - 2) + 1), "-9999", "refused"]
     cohort = make_cohort(bdi=bdi, pain=bdi)
-    assert people_table(cohort)["bdi"].max() == N - 2
-    assert people_table(cohort)["bdi"].min() == 1
-    found = run_audit(
-        AuditPlan(["pain"]), cohort, make_predictions(rng.normal(size=N)), "network", FIGURES, 0
-    )
+    assert read_participants(cohort).table["bdi"].max() == N - 2
+    assert read_participants(cohort).table["bdi"].min() == 1
+    found = run_audit(["pain"], cohort, make_predictions(rng.normal(size=N)), "network", FIGURES, 0)
     assert {
         "severity": "amber",
         "text": "Some cells of covariates were taken as missing: bdi (1 values that are no numbers "
@@ -346,15 +576,13 @@ def test_imbalance_is_said_though_another_red_line_holds_the_name(rng):
         age=as_text(40 + 8 * LABEL + 10 * rng.normal(size=N)),
         language=as_text(5.0 * LABEL + rng.random(N)),
     )
-    found = run_audit(
-        AuditPlan(), cohort, make_predictions(rng.normal(size=N)), "network", FIGURES, 0
-    )
+    found = run_audit([], cohort, make_predictions(rng.normal(size=N)), "network", FIGURES, 0)
     assert any(line["text"].startswith("The groups differ in age") for line in found["findings"])
 
 
 def test_people_table_leaves_out_what_says_nothing():
     cohort = make_cohort(constant=["x"] * N, remark=PEOPLE, age=as_text(np.arange(N)))
-    assert list(people_table(cohort)) == ["label", "age"]
+    assert list(read_participants(cohort).table) == ["label", "age"]
 
 
 def test_scores_are_comparable_between_folds():
@@ -365,7 +593,7 @@ def test_scores_are_comparable_between_folds():
 
 def test_study_without_covariates_has_nothing_to_audit():
     found = run_audit(
-        AuditPlan(["pain"]),
+        ["pain"],
         make_cohort(),
         make_predictions(LABEL.astype(float)),
         "network",
@@ -378,7 +606,7 @@ def test_study_without_covariates_has_nothing_to_audit():
 def test_symptoms_are_no_confounds():
     cohort = make_cohort(pain=as_text(10.0 * LABEL + np.arange(N) % 3))
     found = run_audit(
-        AuditPlan(["pain"]), cohort, make_predictions(LABEL.astype(float)), "network", FIGURES, 0
+        ["pain"], cohort, make_predictions(LABEL.astype(float)), "network", FIGURES, 0
     )
     assert found["covariates"][0]["auc"] == 1.0
     assert found["findings"] == []

@@ -1,11 +1,24 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import logit
+from scipy.stats import t as student
 from scipy.stats import ttest_1samp
 
-from fmnet.evaluation.comparison import compare_models, corrected_t_test, holm
+from fmnet.evaluation.comparison import (
+    best_rival,
+    bootstrap_corrected_auc,
+    chosen_auc,
+    compare_models,
+    corrected_t_test,
+    holm,
+    p_value,
+    summarise_choice,
+    summarise_permutations,
+)
+from fmnet.evaluation.metrics import count_pairs, model_metrics
 
 
 def test_holm_by_hand():
@@ -131,3 +144,131 @@ def test_model_that_scores_everybody_alike_is_not_tested_against(table):
     assert all(row["p"] is row["p_holm"] is None for row in against)
     assert [row["p_holm_first"] for row in rows if row["one"] == "network"][2] is None
     assert rows[0]["p_holm"] == compare_models(table, "network")[0]["p_holm"]
+
+
+def table_of(scores, label, fold, unit=None) -> pd.DataFrame:
+    """Out-of-fold table of several models' scores, (models, N)."""
+    people = [f"sub-{k:03}" for k in range(len(label))]
+    rows = {"participant_id": people, "scan_id": people, "repeat": 0, "fold": fold, "label": label}
+    rows |= {} if unit is None else {"unit": unit}
+    models = [pd.DataFrame(rows | {"model": f"{k}", "score": s}) for k, s in enumerate(scores)]
+    return pd.concat(models, ignore_index=True)
+
+
+def study_of(rng, effects, n, shared=0.7) -> pd.DataFrame:
+    """Scores of models that agree with each other; the groups differ by `effects` in them."""
+    label = np.arange(n) % 2
+    common = rng.normal(size=n)
+    scores = [
+        np.sqrt(shared) * common + np.sqrt(1 - shared) * rng.normal(size=n) + effect * label
+        for effect in effects
+    ]
+    return table_of(scores, label, np.arange(n) // 2 % 5)
+
+
+def auc_of(table, model) -> float:
+    pairs = count_pairs(table[table["model"] == model])
+    return pairs.auc(np.ones(len(pairs.units)))
+
+
+@pytest.mark.parametrize(("effects", "expected"), [((0,) * 4, 0.5), ((1.0,) * 4, 0.760)])
+def test_best_of_models_worth_the_same_comes_out_as_any_of_them(effects, expected):
+    rng = np.random.default_rng(0)
+    raw, corrected = [], []
+    for _ in range(40):
+        table = study_of(rng, effects, 40)
+        raw.append(max(auc_of(table, name) for name in "0123"))
+        corrected.append(bootstrap_corrected_auc(table, list("0123"), 0, n_draws=100))
+    error = 3 * np.std(corrected) / np.sqrt(40)
+    assert np.mean(corrected) == pytest.approx(expected, abs=error)
+    assert np.mean(raw) > expected + 0.02
+
+
+def test_model_that_is_best_by_far_keeps_its_auc():
+    table = study_of(np.random.default_rng(1), (2.5, 0.0, 0.0), 60)
+    raw = auc_of(table, "0")
+    assert bootstrap_corrected_auc(table, list("012"), 0) == pytest.approx(raw, abs=0.01)
+
+
+def test_families_are_drawn_whole():
+    label = np.tile([0, 1], 8)
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(2, 16))
+    unit = [f"family-{k // 2}" for k in range(16)]
+    by_family = table_of(scores, label, 0, unit)
+    assert bootstrap_corrected_auc(by_family, ["0", "1"], 0) != bootstrap_corrected_auc(
+        table_of(scores, label, 0), ["0", "1"], 0
+    )
+    # one family has nobody to be judged by
+    alone = table_of(scores, label, 0, ["family"] * 16)
+    figures = {"auc": 0.6, "auc_ci": [0.5, 0.7], "auc_logit_se": 0.3}
+    assert chosen_auc(alone, ["0", "1"], figures, 0)["auc_corrected"] == 0.6
+
+
+def test_no_choice_corrects_nothing():
+    table = study_of(np.random.default_rng(1), (0.5,), 20)
+    figures = {"auc": 0.7, "auc_ci": [0.6, 0.8]}
+    assert chosen_auc(table, ["0"], figures, 0) == {
+        "auc_corrected": 0.7, "auc_corrected_ci": [0.6, 0.8],
+    }  # fmt: skip
+
+
+def test_correction_raises_no_end_of_an_interval():
+    """That of an AUC of 1 is wide because nothing varies; a corrected one is below 1."""
+    label = np.tile([0, 1], 12)
+    scores = [label + 0.0, np.where(np.arange(24) < 3, 1 - label, label) + 0.0]
+    table = table_of(scores, label, np.arange(24) // 2 % 3)
+    figures = model_metrics(table[table["model"] == "0"].assign(probability=0.5), n_draws=20)
+    found = chosen_auc(table, ["0", "1"], figures, 0)
+    assert figures["auc"] == 1.0
+    assert 0.98 < found["auc_corrected"] <= 1
+    assert found["auc_corrected_ci"][0] <= figures["auc_ci"][0] < 0.8
+
+
+@given(st.floats(0.3, 0.9), st.floats(0.1, 1.0))
+@settings(max_examples=20)
+def test_interval_holds_the_corrected_auc(auc, se):
+    table = study_of(np.random.default_rng(1), (0.3, 0.3), 20)
+    stated = {"auc": auc, "auc_ci": [1, 1], "auc_logit_se": se}
+    found = chosen_auc(table, ["0", "1"], stated, 0)
+    low, high = found["auc_corrected_ci"]
+    assert 0 < low < found["auc_corrected"] < high < 1
+    assert found["auc_corrected"] <= auc
+    # as wide on the logit scale as that of an AUC that nobody chose
+    half = student.ppf(0.975, 18) * se
+    assert logit(high) - logit(low) == pytest.approx(2 * half)
+
+
+def test_p_value_counts_ties_and_is_never_zero():
+    predictions = pd.DataFrame(
+        {
+            "participant_id": list("abcd"), "scan_id": list("abcd"), "repeat": 0, "fold": 0,
+            "model": "network", "label": [0, 0, 1, 1], "score": [0.0, 1.0, 2.0, 3.0],
+        }
+    )  # fmt: skip
+    null = pd.DataFrame({"network": [1.0, 0.5, 0.25, 0.75]})
+    found = summarise_permutations(null, predictions, 1)["models"]["network"]
+    assert found["observed"] == 1.0
+    assert found["p"] == pytest.approx(2 / 5)
+    lower = summarise_permutations(null[1:], predictions, 1)["models"]["network"]
+    assert lower["p"] == pytest.approx(1 / 4)
+
+
+def test_largest_of_several_is_held_against_the_largest_of_each_permutation():
+    models = {
+        "a": {"observed": 0.6, "null": [0.5, 0.7, 0.4]},
+        "b": {"observed": 0.8, "null": [0.9, 0.3, 0.4]},
+    }
+    found = summarise_choice(models, ["a", "b"])
+    assert (found["observed"], found["null"]) == (0.8, [0.9, 0.7, 0.4])
+    assert found["p"] == p_value([0.9, 0.7, 0.4], 0.8) == 0.5
+    assert summarise_choice(models, ["a", "c"]) is None
+
+
+def test_best_rival_is_the_best_of_the_linear_kinds_whatever_its_name():
+    aucs = {"mine": 0.7, "frem": 0.9, "network": 0.95, "scale": 0.99, "connections": 0.8}
+    models = {name: {"auc": auc} for name, auc in aucs.items()}
+    kinds = {"mine": "linear", "scale": "shortcut", "connections": "connectivity"}
+    assert best_rival(models, kinds) == "connections"
+    assert best_rival(models, {"mine": "linear"}) == "mine"
+    assert best_rival(models, {}) == ""

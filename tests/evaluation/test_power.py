@@ -6,19 +6,25 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from simulated_folds import Cohorts
 from sklearn.metrics import roc_auc_score
+from test_metrics import one_fold
 
-from fmnet.evaluation.analysis import power_of
 from fmnet.evaluation.comparison import corrected_t_test
-from fmnet.evaluation.intervals import auc_interval, auc_variance
+from fmnet.evaluation.metrics import auc_interval, auc_variance
 from fmnet.evaluation.power import (
-    Evidence,
+    Curve,
+    Precision,
+    fit_curve,
     inflation,
     interval_width,
+    learning_curve,
+    people_needed,
+    seed_variance,
     smallest_accuracy,
     smallest_auc,
     smallest_difference,
     study_power,
 )
+from fmnet.report.sentences import curve_lines, power_lines
 
 
 def test_variance_at_chance_is_about_that_of_the_rank_sum_test():
@@ -87,35 +93,53 @@ def test_smallest_accuracy_by_the_binomial():
     assert smallest_accuracy(70) == pytest.approx(43 / 70)
 
 
-def evidence(**changes) -> Evidence:
-    known = {"difference_se": 0.05, "df": 49, "n_comparisons": 8, "n_repeats": 10}
-    return Evidence("linear SVM", 0.7, **(known | changes))
+def power(n_positive=35, n_negative=35, se=0.05, df=49, n_comparisons=8) -> dict:
+    """What a study of ten repeats can show, and ``text``, the same in sentences."""
+    label = np.repeat([1, 0], [n_positive, n_negative])
+    people = [f"sub-{k:03}" for k in range(len(label))]
+    rows = {"participant_id": people, "scan_id": people, "model": "network", "score": 0.0}
+    rows |= {"fold": np.arange(len(label)) % 5, "label": label}
+    table = pd.concat([pd.DataFrame(rows | {"repeat": repeat}) for repeat in range(10)])
+    others = [f"other-{k}" for k in range(n_comparisons - (se is not None))]
+    comparisons = [{"one": "network", "other": name, "p_holm_first": 1.0} for name in others]
+    tested = {"se": se, "df": df, "p_holm_first": None if se is None else 0.5}
+    comparisons.append({"one": "linear_svm", "other": "network"} | tested)
+    metrics = {"models": {"linear_svm": {"auc": 0.7}}, "comparisons": comparisons}
+    found = study_power(table, metrics, "network", "linear_svm")
+    return found | {"text": " ".join(power_lines(found, {"linear_svm": "linear SVM"}))}
 
 
 def test_sentences_hold_the_figures():
-    found = study_power(35, 35, evidence())
-    text = " ".join(found["lines"])
-    assert f"{found['auc_above_chance']:.2f}" in text
-    assert f"better by {found['difference']:.2f}" in text
-    assert "linear SVM (AUC 0.70)" in text
-    assert "about 1.3 times" in text
+    found = power()
+    assert f"{found['auc_above_chance']:.2f}" in found["text"]
+    assert f"better by {found['difference']:.2f}" in found["text"]
+    assert found["difference"] == smallest_difference(0.05, 49, 8)
+    assert "corrected for 8 comparisons, the network" in found["text"]
+    assert "linear SVM (AUC 0.70)" in found["text"]
+    assert "about 1.3 times" in found["text"]
 
 
 def test_says_what_it_can_not_know():
-    found = study_power(35, 35, evidence(difference_se=None, df=None))
-    text = " ".join(found["lines"])
+    found = power(se=None, df=None)
     assert found["difference"] is None
-    assert text.endswith("not tested.")
+    assert found["text"].endswith("not tested.")
 
 
 def test_accuracy_is_held_against_a_coin_only_where_classes_are_alike():
-    assert study_power(35, 35, evidence())["accuracy_above_chance"] is not None
-    assert study_power(20, 50, evidence())["accuracy_above_chance"] is None
+    assert power()["accuracy_above_chance"] is not None
+    assert power(20, 50)["accuracy_above_chance"] is None
 
 
 def test_impossible_gain_is_said_to_be_one():
-    text = " ".join(study_power(10, 10, evidence(difference_se=0.2))["lines"])
-    assert "no gain that there is room for" in text
+    assert "no gain that there is room for" in power(10, 10, se=0.2)["text"]
+
+
+def test_nothing_is_worked_out_for_people_with_scans_of_both_groups_or_without_a_rival():
+    rows = {"participant_id": list("aabb"), "label": [0, 1, 0, 1], "model": "network"}
+    table = pd.DataFrame(rows)
+    found = study_power(table, {}, "network", "linear_svm")
+    assert power_lines(found, {}) == ["Not worked out: there are people with scans of both groups."]
+    assert study_power(table.assign(label=[0, 0, 1, 1]), {}, "network", "") == {}
 
 
 @pytest.mark.parametrize(
@@ -137,6 +161,95 @@ def test_families_count_once(family_of, counted, n_each):
     models = ("network", "linear_svm")
     table = pd.concat([table.assign(model=name, score=people * 0.7 % 3) for name in models])
     metrics = {"models": {name: {"auc": 0.6} for name in models}, "comparisons": []}
-    found = power_of(table, metrics)
-    assert any(f"on {counted} a coin" in line for line in found["lines"])
+    found = study_power(table, metrics, "network", "linear_svm")
+    assert any(f"on {counted} a coin" in line for line in power_lines(found, {}))
     assert found["auc_above_chance"] == smallest_auc(n_each, n_each, found["inflation"])
+
+
+def test_known_curve_is_found_again():
+    truth = Curve(0.85, 1.2, 0.6)
+    sizes = np.array([15.0, 25, 40, 56])
+    found = fit_curve(sizes, truth.auc(sizes))
+    np.testing.assert_allclose(found.auc([56, 112, 224]), truth.auc([56, 112, 224]), atol=0.005)
+
+
+def test_flat_curve_promises_nothing():
+    found = fit_curve(np.array([15.0, 25, 40, 56]), np.full(4, 0.5))
+    assert found.auc(10_000) == pytest.approx(0.5, abs=0.01)
+
+
+def test_more_is_asked_of_a_small_difference_than_of_a_large_effect():
+    curves = {"network": Curve(0.85, 0.5, 0.5), "linear_svm": Curve(0.80, 0.5, 0.5)}
+    needed = people_needed(curves, list(curves), 0.5, Precision(70, 1.0, 0.15))
+    # 0.05 is a third of what 70 people show: nine times as many.
+    assert needed["above_rival"] == pytest.approx(630, rel=0.02)
+    assert needed["above_chance"] < 60
+
+
+def test_no_study_shows_a_difference_that_is_not_there():
+    curves = {"network": Curve(0.5, 0.0, 0.5), "linear_svm": Curve(0.7, 0.1, 0.5)}
+    needed = people_needed(curves, list(curves), 0.5, Precision(70, 1.0, 0.15))
+    assert needed == {"above_chance": None, "above_rival": None}
+
+
+def test_untested_rival_is_left_out_of_the_look_ahead():
+    curves = {"network": Curve(0.8, 0.5, 0.5), "linear_svm": Curve(0.7, 0.1, 0.5)}
+    assert set(people_needed(curves, list(curves), 0.5, Precision(70))) == {"above_chance"}
+
+
+def test_spread_over_splits_and_seeds_are_told_apart():
+    scores = {0: [0.0, 1, 2, 3], 1: [2.0, 1, 1.5, 3]}
+    table = pd.concat([one_fold([0, 0, 1, 1], scores[k], repeat=k) for k in (0, 1)])
+    again = pd.concat([one_fold([0, 0, 1, 1], scores[k]).assign(seed=1 + k) for k in (0, 1)])
+    found = seed_variance(table, again, "m")
+    assert found["splits_sd"] == pytest.approx(np.std([1.0, 0.75], ddof=1))
+    assert found["seeds_sd"] == pytest.approx(np.std([1.0, 1.0, 0.75], ddof=1))
+    assert (found["n_splits"], found["n_seeds"]) == (2, 3)
+
+
+def test_one_of_each_has_no_spread():
+    found = seed_variance(one_fold([0, 1], [0.0, 1.0]), pd.DataFrame(), "m")
+    assert found == {"n_splits": 1, "splits_sd": None, "n_seeds": 1, "seeds_sd": None}
+
+
+def table_of(auc_shift, seed):
+    rng = np.random.default_rng(seed)
+    label = np.arange(40) % 2
+    parts = []
+    for model, gain in (("network", 0.8), ("linear_svm", 1.2)):
+        score = rng.normal(size=40) + gain * auc_shift * label
+        parts.append(
+            pd.DataFrame(
+                {
+                    "participant_id": [f"sub-{k:02}" for k in range(40)],
+                    "scan_id": [f"sub-{k:02}" for k in range(40)],
+                    "repeat": 0,
+                    "fold": np.arange(40) // 8,
+                    "model": model,
+                    "label": label,
+                    "score": score,
+                    "probability": 1 / (1 + np.exp(-score)),
+                }
+            )
+        )
+    return pd.concat(parts)
+
+
+def test_every_size_is_described_and_looked_beyond():
+    tables = {16.0: table_of(0.4, 0), 24.0: table_of(0.8, 0), 32.0: table_of(1.2, 0)}
+    models = ["network", "linear_svm"]
+    found = learning_curve(tables, models, 0.5, Precision(40, 1.0, 0.2), 0)
+    assert [row["n_train"] for row in found["points"]] == [16, 24, 32] * 2
+    assert {row["n_train"] for row in found["ahead"]} == {64, 128}
+    for row in found["ahead"]:
+        assert 0.5 <= row["auc_ci"][0] <= row["auc_ci"][1] <= 1
+    lines = curve_lines(found, {"network": "small CNN", "linear_svm": "linear SVM"})
+    assert len(lines) == 4
+    assert "by extrapolation" in lines[0]
+    assert [line.split(":")[0] for line in lines[:2]] == ["small CNN", "linear SVM"]
+
+
+def test_too_few_sizes_give_no_curve():
+    found = learning_curve({32.0: table_of(1.0, 0)}, ["network"], 0.5, Precision(40), 0)
+    assert found["points"] == []
+    assert "fewer than three sizes" in curve_lines(found, {})[0]

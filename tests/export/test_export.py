@@ -17,10 +17,11 @@ from fmnet.export.agreement import check_agreement
 from fmnet.export.export import export_run
 from fmnet.export.run_scans import read_run_scans
 from fmnet.inference.bundle import read_bundle
+from fmnet.inference.bundle_files import SUMS
 from fmnet.inference.cli import describe
 from fmnet.inference.predict import predict_scan
 from fmnet.networks.rebuild import read_network
-from fmnet.runs.run_folder import SUMS, UNKNOWN
+from fmnet.runs.run_folder import UNKNOWN
 
 
 @pytest.fixture

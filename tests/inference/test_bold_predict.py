@@ -9,7 +9,8 @@ import torch
 from bold_bundle_fixtures import CLEANING, N_VOLUMES, SPACE, WINDOW
 from sd_network import build_sd_network
 
-from fmnet.bold.series_store import SeriesStore
+from fmnet.bold.cleaned import CleanedBold
+from fmnet.data.store import ArrayStore
 from fmnet.errors import BundleError, Fault, VolumeError
 from fmnet.inference.bold import NewBoldScan, Stated, describe_run, predict_run, read_scan
 from fmnet.inference.bundle import read_bundle
@@ -40,7 +41,7 @@ def test_scores_a_run_of_the_training_set(bold_bundle, image):
 
 def test_series_is_scored_window_by_window_as_in_training(series_export, image, tmp_path):
     bundle, run = series_export.bundle, describe_run(image, SPACE)
-    store = SeriesStore(tmp_path, bundle.preparation.grid, CLEANING)
+    store = ArrayStore(tmp_path, CleanedBold(bundle.preparation.grid, CLEANING))
     images = bundle.preparation.images(store.add(run).values())
     network = build_sd_network((WINDOW, 7, 8, 9), WINDOW)
     starts = [0, 30, N_VOLUMES - WINDOW]
@@ -233,7 +234,7 @@ def test_run_that_can_not_be_cleaned_is_an_error(series_export, image, monkeypat
     def fail(*_):
         raise VolumeError(Fault("run", "nothing", "something", "look"))
 
-    monkeypatch.setattr(SeriesStore, "add", fail)
+    monkeypatch.setattr(ArrayStore, "add_all", fail)
     result = predict_run(series_export.bundle, scan_of(image))
     assert (result.status, result.reason) == (
         "error",
@@ -305,5 +306,5 @@ def test_network_of_the_other_kind_is_refused(series_export, maps_export, tmp_pa
 
 
 def test_series_is_no_input_of_a_network_on_maps(maps_export):
-    with pytest.raises(BundleError, match="reads maps where a series is given"):
-        maps_export.bundle.score_series(np.zeros((30, 9), np.float32))
+    with pytest.raises(BundleError, match=r"where a series is given, .*: 30 of them"):
+        maps_export.bundle.score_scan(np.zeros((30, 9), np.float32))

@@ -8,7 +8,7 @@ import pytest
 
 from fmnet.inference.bundle_files import sha256_of, write_sums
 from fmnet.inference.cli import describe, main
-from fmnet.synthetic.maps_cohort import write_cohort
+from fmnet.synthetic.maps import write_cohort
 
 SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
 

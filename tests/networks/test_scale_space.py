@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from fmnet.data.grid import Grid, smooth_values
+from fmnet.data.grid import Grid
+from fmnet.data.resample import smooth_values
 from fmnet.networks.scale_space import ScaleSpace
 
 SHAPE = (9, 10, 11)

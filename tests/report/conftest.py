@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from fmnet.bold.confounds import CleaningSettings
-from fmnet.bold.map_store import KEPT, MOTION, SCRUBBED
-from fmnet.data.series import Series
+from fmnet.bold.scan_maps import KEPT, MOTION, SCRUBBED
+from fmnet.data.scans import Series
+from fmnet.bold.settings import CleaningSettings
 
 
 @pytest.fixture

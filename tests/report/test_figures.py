@@ -47,6 +47,7 @@ def study_of(models):
     ]
     curve = {"limit": 0.8, "height": 1.0, "rate": 0.5}
     metrics = {
+        "studied": models[0],
         "models": dict.fromkeys(models, figure),
         "titles": {name: name for name in models},
         "permutation": {"models": dict.fromkeys(models, null)},

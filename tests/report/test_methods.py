@@ -1,16 +1,30 @@
+import json
 from dataclasses import replace
 
 import pytest
 
-from fmnet.report.methods import methods_paragraphs, tripod_rows
-from fmnet.report.runs import describe_runs
+from fmnet.report.methods import (
+    describe_runs,
+    input_line,
+    map_words,
+    mean_sd,
+    methods_paragraphs,
+    runs_line,
+    tripod_rows,
+    volumes_words,
+)
 
 SEEDS = {
     "_target_": "fmnet.networks.series.build_learned_seeds",
     "n_seeds": 7,
     "backbone": "scale_space",
 }
-MODELS = {"network": {}, "linear_svm": {}, "connectivity_tangent": {}}
+MODELS = {
+    "network": "closed form",
+    "linear_svm": "linear",
+    "connectivity_tangent": "connectivity",
+}
+NETWORK = {"network": "closed form"}
 
 
 @pytest.fixture
@@ -24,7 +38,8 @@ def say(build_bold_study):
         cohort = build_bold_study(maps, **cleaning).cohort
         metrics = {
             "n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [epochs, epochs],
-            "models": models, "bold": describe_runs(cohort, is_series, window_volumes),
+            "models": models, "kinds": models, "titles": {}, "studied": "network",
+            "bold": describe_runs(cohort, is_series, window_volumes),
             "path_shares": shares or {},
         }  # fmt: skip
         settings = {"network": network, "preparation": {"fwhm_mm": fwhm_mm}}
@@ -52,7 +67,7 @@ def test_network_of_series_is_not_said_to_read_maps(say):
     assert "7 seeds, each a weight for every voxel" in text
     assert "The seeds are networks that group ICA found" in text
     assert "The linear models on voxels read maps of the runs (ALFF), standardised" in text
-    assert "Connectivity models read time courses of the cleaned series." in text
+    assert "Connectivity models read time series of the cleaned runs." in text
     assert "A 3D network (scale space) behind the stem got its weights" in text
     assert "75 % of the final network's score is a linear function of the stem's maps." in text
     assert "smoothed by 0" not in text
@@ -60,7 +75,7 @@ def test_network_of_series_is_not_said_to_read_maps(say):
 
 
 def test_windows_and_training_of_the_stem_are_said(say):
-    text = say(window_volumes=40, epochs=3, models={"network": {}})
+    text = say(window_volumes=40, epochs=3, models=NETWORK)
     assert "in windows of 40 volumes, over which scores were averaged" in text
     assert "The seeds started from networks" in text
     assert "(scale space) behind the stem was trained together with it for a number of" in text
@@ -93,7 +108,7 @@ def test_network_of_maps_is_said_to_read_them(say):
 
 def test_contrasts_are_said_to_come_from_a_model_before_any_filter(say):
     network = {"_target_": "fmnet.networks.closed_form.build_scale_space"}
-    text = say(network, is_series=False, maps=["contrast:pain=hot - warm"], models={"network": {}})
+    text = say(network, is_series=False, maps=["contrast:pain=hot - warm"], models=NETWORK)
     assert "The network read maps of the runs (z of contrast pain = hot - warm)" in text
     assert "Contrasts come from a general linear model of each run before any filter" in text
 
@@ -108,3 +123,65 @@ def test_predictors_of_the_checklist_are_what_the_network_reads(build_bold_study
         rows = {item: says for item, _, says in tripod_rows(cohort, metrics)}
         assert words in rows["9"]
         assert rows["11"] == "nobody left out; voxels by their mean"
+
+
+@pytest.mark.parametrize(
+    ("maps", "words"),
+    [
+        (["alff", "falff", "reho", "temporal_sd"], "ALFF, fALFF, ReHo, temporal SD"),
+        (["seed:pcc=0,-52,26"], "connectivity with seed pcc at 0, -52, 26 mm"),
+        (["contrast:pain=hot - warm"], "z of contrast pain = hot - warm"),
+    ],
+)
+def test_maps_are_named_as_papers_do(maps, words):
+    assert map_words(maps) == words
+
+
+def test_series_are_not_called_maps(build_bold_study):
+    cohort = build_bold_study(["alff"]).cohort
+    assert input_line(describe_runs(cohort, True, 0)) == (
+        "cleaned BOLD series (task rest); baselines of maps read ALFF"
+    )
+    assert input_line(describe_runs(cohort, False, 0)) == (
+        "maps of cleaned BOLD runs (task rest): ALFF"
+    )
+
+
+def test_runs_are_summed_up_in_a_line(build_bold_study):
+    cohort = build_bold_study().cohort
+    assert runs_line(describe_runs(cohort, True, 0)) == (
+        "40 BOLD runs, T_R 2.2 s; volumes left of a scan: 90 (89 to 180); mean framewise "
+        "displacement 0.20 mm (SD 0.00) in FM and 0.10 mm (SD 0.00) in HC"
+    )
+    line = runs_line(describe_runs(cohort.subset([0]), True, 0))
+    assert line == "2 BOLD runs, T_R 2.2 s; volumes left of a scan: 180"
+
+
+def test_what_is_not_known_is_a_dash():
+    assert mean_sd(None, 2) == volumes_words(None) == "-"
+    assert mean_sd([0.123, None], 2, " mm") == "0.12 mm"
+    assert volumes_words([100, 100, 100]) == "100"
+
+
+def test_runs_are_described_group_by_group(build_bold_study):
+    bold = describe_runs(build_bold_study(fd_threshold=0.5).cohort, True, 40)
+    assert (bold["reads"], bold["window_volumes"], bold["task"]) == ("series", 40, "rest")
+    assert (bold["t_r"], bold["cleaning"]["fd_threshold"]) == (2.2, 0.5)
+    both, (controls, patients) = bold["all"], bold["groups"]
+    assert (both["n_scans"], both["n_runs"]) == (30, 40)
+    assert [group["label"] for group in (controls, patients)] == ["HC", "FM"]
+    assert controls["volumes"] == [90, 90, 180]
+    assert patients["volumes"] == [89, 89, 179]
+    assert controls["mean_fd_mm"] == pytest.approx([0.1, 0])
+    assert patients["mean_fd_mm"] == pytest.approx([0.2, 0])
+    assert patients["tsnr"] == [51, 0]
+    assert both["share_scrubbed"] == pytest.approx([0.02, 0, 0.04])
+    json.dumps(bold, allow_nan=False)
+
+
+def test_motion_that_nobody_states_is_not_known(build_bold_study):
+    cohort = build_bold_study().cohort
+    bold = describe_runs(cohort.subset([0, 1]), False, 0)
+    assert bold["reads"] == "maps"
+    assert bold["groups"][0]["mean_fd_mm"] is None
+    assert bold["groups"][1]["mean_fd_mm"] == [pytest.approx(0.2), None]

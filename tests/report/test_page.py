@@ -7,8 +7,14 @@ from run_fixtures import study_settings
 from fmnet.crossval.permutation import PermutationPlan
 from fmnet.report.methods import methods_paragraphs
 from fmnet.report.page import choice_rows, misjudged, rerun_models, shown_models
-from fmnet.report.words import model_lines
+from fmnet.report.terminal import model_lines
 from fmnet.study import run_study
+
+#: Of a study of a network alone, in closed form.
+FIGURES = {
+    "n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [0, 0], "models": {},
+    "studied": "network", "titles": {},
+}  # fmt: skip
 
 
 @pytest.mark.slow
@@ -25,12 +31,14 @@ def test_best_rival_need_not_have_been_permuted(study_root):
 def test_curves_show_the_network_and_the_best_linear_model():
     figures = {"network": 0.7, "dummy": 0.5, "linear_svm": 0.6, "frem": 0.8, "questionnaires": 0.99}
     models = {name: {"auc": auc} for name, auc in figures.items()}
-    assert shown_models({"models": models}) == ["network", "frem"]
-    assert shown_models({"models": {"network": {"auc": 0.7}}}) == ["network"]
+    kinds = {"dummy": "chance", "linear_svm": "linear", "frem": "linear"}
+    facts = {"studied": "network", "kinds": kinds, "models": models}
+    assert shown_models(facts) == ["network", "frem"]
+    assert shown_models(facts | {"models": {"network": {"auc": 0.7}}}) == ["network"]
     exported = {"model": "linear_svm"}
-    assert shown_models({"models": models, "exported": exported}) == [
-        "linear_svm", "network", "frem",
-    ]  # fmt: skip
+    assert shown_models(facts | {"exported": exported}) == ["linear_svm", "network", "frem"]
+    others = {name: models[name] for name in ("network", "dummy", "questionnaires")}
+    assert shown_models(facts | {"models": others}) == ["network", "questionnaires"]
 
 
 def study_of(**exported):
@@ -81,7 +89,7 @@ def test_surest_mistakes_come_first_and_lucky_scans_are_left_out():
             "probability": [0.3, 0.2, 0.9, 0.8, 0.6, 0.4],
         }
     )  # fmt: skip
-    assert misjudged(table)["scan_id"].tolist() == ["b", "a"]
+    assert misjudged(table, "network")["scan_id"].tolist() == ["b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -90,19 +98,18 @@ def test_surest_mistakes_come_first_and_lucky_scans_are_left_out():
         ({"n_splits": 5, "n_repeats": 1}, "5-fold cross-validation, once, split by subject"),
         ({"n_splits": 5, "n_repeats": 10}, "repeated 10 times"),
         ({"_target_": "fmnet.data.folds.build_site_folds"}, "Each site was tested by models"),
-        ({"_target_": "fmnet.data.folds_file.read_folds"}, "folds by subject that were given"),
+        ({"_target_": "fmnet.data.folds.read_folds"}, "folds by subject that were given"),
     ],
 )
 def test_methods_say_how_models_were_assessed(build_study, folds, said):
-    metrics = {"n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [2, 2], "models": {}}
+    metrics = FIGURES | {"n_epochs": [2, 2]}
     text = " ".join(methods_paragraphs(build_study().cohort, metrics, {"folds": folds}))
     assert said in text
     assert "FREM" not in text
 
 
 def test_methods_say_what_of_the_network_is_linear(build_study):
-    metrics = {"n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [0, 0], "models": {}}
-    metrics["path_shares"] = {"focal": 0.5, "distributed": 0.125, "voxel_pairs": 0.375}
+    metrics = FIGURES | {"path_shares": {"focal": 0.5, "distributed": 0.125, "voxel_pairs": 0.375}}
     settings = {"network": {"_target_": "fmnet.networks.closed_form.build_scale_space"}}
     text = " ".join(methods_paragraphs(build_study().cohort, metrics, settings))
     assert "A 3D network (scale space) got its weights from the training scans" in text
@@ -111,8 +118,29 @@ def test_methods_say_what_of_the_network_is_linear(build_study):
 
 
 def test_untrained_network_is_not_said_to_be_of_closed_form(build_study):
-    metrics = {"n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [0, 0], "models": {}}
     settings = {"network": {"_target_": "fmnet.networks.backbones.build_small_cnn"}}
-    text = " ".join(methods_paragraphs(build_study().cohort, metrics, settings))
+    text = " ".join(methods_paragraphs(build_study().cohort, FIGURES, settings))
     assert "A 3D network (small cnn) was used with the weights that it starts from" in text
     assert "closed form" not in text
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "said"),
+    [
+        (
+            {"_target_": "torch.optim.AdamW", "lr": 0.001, "weight_decay": 0.01, "fused": True},
+            "was trained with AdamW (learning rate 0.001, weight decay 0.01, batches of 8) for a "
+            "number of epochs chosen on inner folds (between 2 and 5).",
+        ),
+        (
+            {"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.9},
+            "with SGD (learning rate 0.1, momentum 0.9, batches of 8)",
+        ),
+        (None, "was trained for a number of epochs"),
+    ],
+)
+def test_methods_say_how_weights_were_learned(build_study, optimizer, said):
+    settings = {"network": {"_target_": "fmnet.networks.backbones.build_small_cnn"}}
+    settings |= {"optimizer": optimizer, "batch_size": 8}
+    metrics = FIGURES | {"n_epochs": [2, 5]}
+    assert said in " ".join(methods_paragraphs(build_study().cohort, metrics, settings))

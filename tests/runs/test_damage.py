@@ -17,13 +17,14 @@ from fmnet.data.folds import build_folds
 from fmnet.data.listing import Labels
 from fmnet.errors import ConfigError, RunError
 from fmnet.export.export import export_run
+from fmnet.inference.bundle_files import SUMS
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.closed_form import build_scale_space
 from fmnet.runs.checkpoints import FoldCheckpoints
 from fmnet.runs.lock import MARKER
-from fmnet.runs.run_folder import SUMS, UNKNOWN, check_run_files
+from fmnet.runs.run_folder import UNKNOWN, check_run_files
 from fmnet.study import run_study
-from fmnet.synthetic.maps_cohort import read_synthetic
+from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.loggers import build_mlflow_logger
 from fmnet.training.trainer import CPU_TRAINER
 

@@ -5,8 +5,9 @@ import os
 import pytest
 
 from fmnet.errors import RunError
+from fmnet.inference.bundle_files import SUMS
 from fmnet.runs.lock import MARKER, REPLACED, claim_run_folder, holding, replacing, settle
-from fmnet.runs.run_folder import NEW, READY, SUMS, check_run_files, write_run_files
+from fmnet.runs.run_folder import NEW, READY, check_run_files, write_run_files
 
 CONFIG = "seed: 0\n"
 OPENED = [{"date": "2026-01-01", "count": 1}]

@@ -5,8 +5,8 @@ import subprocess
 import pytest
 
 from fmnet.errors import RunError
+from fmnet.inference.bundle_files import SUMS
 from fmnet.runs.run_folder import (
-    SUMS,
     UNKNOWN,
     check_run_files,
     list_damaged,

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmnet.data.cohort import open_cohort
-from fmnet.data.store import ScanStore
+from fmnet.data.scans import MapsOnGrid
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import CohortError
 from fmnet.synthetic.injected import plant, read_injected
@@ -56,7 +57,7 @@ def test_half_of_the_people_are_planted_and_all_are_listed(people, tmp_path):
     listing = read(people)
     assert sorted(scan.label for scan in listing.scans) == ["plain"] * 5 + ["planted"] * 5
     assert listing.origin == "injected"
-    cohort = open_cohort(listing, ScanStore(tmp_path / "store", build_grid(12), 0.0))
+    cohort = open_cohort(listing, ArrayStore(tmp_path / "store", MapsOnGrid(build_grid(12), 0.0)))
     assert len(cohort.scans) == 10
 
 

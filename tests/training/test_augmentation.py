@@ -1,14 +1,38 @@
+import numpy as np
 import pytest
 import torch
-from monai.transforms import Affine, GaussianSmooth
+from monai.transforms import (
+    Affine,
+    Compose,
+    Flip,
+    GaussianSmooth,
+    Lambda,
+    OneOf,
+    Orientation,
+    RandAffine,
+    RandAxisFlip,
+    RandBiasField,
+    RandCoarseDropout,
+    RandFlip,
+    RandFlipd,
+    RandGaussianNoise,
+    RandGaussianSmooth,
+    RandRotate,
+    RandRotate90,
+    RandScaleIntensity,
+    RandSpatialCrop,
+    RandZoom,
+)
 from monai.transforms.utils import create_rotate, create_translate
 
+from fmnet.errors import ConfigError, TrainingError
 from fmnet.training.augmentation import (
     Augmentation,
     RandomSource,
     _move,
     _smooth,
     build_augmentation,
+    check_augmentation,
 )
 
 LIGHT = Augmentation(1.0, 1.0, 3.0, 0.1, 0.1, 0.5)
@@ -80,3 +104,102 @@ def test_smooths_as_monai_does():
     for image, sigma, found in zip(images, sigmas, smoothed, strict=True):
         expected = GaussianSmooth(tuple(sigma.tolist()), approx="sampled")(image)
         torch.testing.assert_close(found, torch.as_tensor(expected), atol=5e-3, rtol=1e-2)
+
+
+def changed(transforms, images, *seeds, **settings):
+    augmentation = build_augmentation(transforms=transforms, **settings)
+    return augmentation(images, [RandomSource(seed) for seed in seeds])
+
+
+USUAL = {
+    "affine": RandAffine(prob=1, rotate_range=[0.1] * 3, translate_range=2, scale_range=[0.1] * 3),
+    "noise": RandGaussianNoise(prob=0.5, std=0.3),
+    "scale": RandScaleIntensity(factors=-3.0, prob=1),
+    "smooth": RandGaussianSmooth(prob=1),
+    "bias": RandBiasField(prob=1),
+    "dropout": RandCoarseDropout(holes=2, spatial_size=3, prob=1),
+    "zoom": RandZoom(prob=1, min_zoom=0.8, max_zoom=1.2),
+    "fixed": Affine(translate_params=(1.0, 0.0, 0.0)),
+    "some": Compose([RandGaussianNoise(prob=1), OneOf([RandGaussianSmooth(), RandBiasField()])]),
+}
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_transforms_of_monai_change_each_scan_by_itself(name):
+    images = torch.rand(2, 3, 2, 17, 18, 19)
+    found = changed([USUAL[name]], images, 3, 4)
+    assert found.shape == images.shape
+    assert type(found) is torch.Tensor
+    alone = changed([USUAL[name]], images[1:], 4)
+    torch.testing.assert_close(found[1:], alone, atol=0, rtol=0)
+    check_augmentation(build_augmentation(transforms=[USUAL[name]]), (2, 17, 18, 19))
+
+
+def test_scans_stay_with_their_labels():
+    """Each scan has a value of its own, which a transform of the batch's axes would move."""
+    images = torch.arange(1.0, 7.0)[None, :, None, None, None, None].expand(1, 6, 2, 7, 8, 9)
+    found = changed([RandFlip(prob=1, spatial_axis=0)], images, 0, mirror=True)
+    torch.testing.assert_close(found, images)
+    found = changed([RandGaussianNoise(prob=1, std=0.01)], images, 0)
+    torch.testing.assert_close(found.mean((2, 3, 4, 5)), images[..., 0, 0, 0, 0], atol=0.01, rtol=0)
+    assert found[0, 0].std() > 0.005
+    assert not torch.equal(found[0, 0] - 1, found[0, 1] - 2)  # each its own
+
+
+def test_mirror_that_is_asked_for_flips_the_axis_that_is_named():
+    images = torch.rand(1, 3, 2, 7, 8, 9)
+    found = changed([RandFlip(prob=1, spatial_axis=0)], images, 0, mirror=True)
+    torch.testing.assert_close(found, images.flip(3))
+
+
+def test_transforms_follow_the_built_in_changes_of_the_batch():
+    images = torch.rand(1, 3, 2, 17, 18, 19)
+    light = {"probability": 1.0, "noise_sd": 0.1, "scale_range": 0.1}
+    doubled = changed([Lambda(lambda image: 2 * image)], images, 3, **light)
+    torch.testing.assert_close(doubled, 2 * Augmentation(**light)(images, [RandomSource(3)]))
+
+
+MIRRORS = {
+    "a flip, however rare": RandFlip(prob=0.001, spatial_axis=0),
+    "front and back": RandFlip(spatial_axis=1),
+    "any axis": RandAxisFlip(prob=0.1),
+    "always": Flip(spatial_axis=0),
+    "quarter turns": RandRotate90(prob=0.1),
+    "half turns": RandAffine(prob=0.1, rotate_range=[0, 0, np.pi]),
+    "turns": RandRotate(range_z=np.pi),
+    "a negative scale": RandAffine(prob=0.1, scale_range=[(-1.01, 0.2), 0, 0]),
+    "a fixed one": Affine(scale_params=(-1.0, 1.0, 1.0)),
+    "an order of axes": Orientation("LPS"),
+    "a function": Lambda(lambda image: image.flip(1)),
+    "among others": Compose([RandGaussianNoise(), OneOf([RandZoom(), RandFlip()])]),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", MIRRORS)
+def test_what_mirrors_a_brain_is_refused_unless_asked_for(name):
+    with pytest.raises(
+        ConfigError, match=r"transforms\[1\]: found \w+ with settings that can mirror"
+    ):
+        build_augmentation(transforms=[RandGaussianNoise(), MIRRORS[name]])
+    assert build_augmentation(transforms=[MIRRORS[name]], mirror=True) is not None
+
+
+@pytest.mark.parametrize("transform", [RandFlipd(["image"]), torch.nn.Identity(), len, RandFlip])
+def test_other_callables_are_refused(transform):
+    with pytest.raises(ConfigError, match=r"transforms\[0\]: found a .*a transform of monai"):
+        build_augmentation(transforms=[transform])
+
+
+def test_what_changes_the_shape_is_refused_before_and_while_it_trains():
+    augmentation = build_augmentation(transforms=[RandSpatialCrop((5, 5, 5), random_size=False)])
+    with pytest.raises(ConfigError, match=r"shape \(2, 5, 5, 5\) from one of shape \(2, 7, 8"):
+        check_augmentation(augmentation, (2, 7, 8, 9))
+    with pytest.raises(TrainingError, match="transforms that keep the shape"):
+        augmentation(torch.rand(1, 2, 2, 7, 8, 9), [RandomSource(0)])
+
+
+def test_what_can_not_be_applied_is_refused():
+    augmentation = build_augmentation(transforms=[RandSpatialCrop((50, 50, 50, 50))])
+    with pytest.raises(ConfigError, match="can't be applied to a scan of shape"):
+        check_augmentation(augmentation, (2, 7, 8, 9))

@@ -1,8 +1,6 @@
-from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from training_fixtures import make_cohort
@@ -82,14 +80,6 @@ def test_networks_that_would_depend_on_one_another_are_not_stacked(
         plan_compute(trainable, Compute(n_stacked=2), cohort)
 
 
-def test_network_that_the_grid_is_too_small_for_is_known_at_once(make_trainable, cohort):
-    small = replace(cohort.grid, mask=np.ones((2, 2, 2), dtype=bool))
-    other = replace(cohort.cohort, grid=small)
-    cohort = replace(cohort, cohort=other, values=np.zeros((12, 1, 8), dtype=np.float32))
-    with pytest.raises(ConfigError, match="too small for this network"):
-        plan_compute(make_trainable(), Compute(), cohort)
-
-
 def test_training_without_an_epoch_needs_a_network_that_starts(make_trainable, cohort):
     still = make_trainable(max_epochs=0)
     with pytest.raises(ConfigError, match="1 epoch or more"):
@@ -108,5 +98,5 @@ def test_several_devices_without_an_epoch_are_refused(make_trainable, cohort):
 def test_augmentation_without_an_epoch_is_refused(make_trainable, cohort):
     settings = {"max_epochs": 0, "build_network": build_scale_space}
     changed = make_trainable(**settings, augmentation=build_augmentation(0.5, noise_sd=0.1))
-    with pytest.raises(ConfigError, match="augmentation: found some; accepted: none where no"):
+    with pytest.raises(ConfigError, match="augmentation: found some; accepted: none"):
         plan_compute(changed, Compute(), cohort)

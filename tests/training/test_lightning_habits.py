@@ -3,6 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from run_fixtures import study_settings
 from training_fixtures import make_cohort
 
 from fmnet.config.check import check_config
-from fmnet.config.resolvers import register_resolvers
+from fmnet.config.jobs import register_resolvers
 from fmnet.data.folds import Fold, build_folds
 from fmnet.errors import ConfigError
 from fmnet.study import run_study
@@ -33,7 +34,7 @@ NETWORK = ["network=small_cnn", "network.channels=[4,6]", "optimizer.lr=0.01"]
 class Watch(Callback):
     """Notes, in a list that all copies share, what a callback meets in each training."""
 
-    seen: list = []
+    seen: ClassVar[list] = []
 
     def on_before_zero_grad(self, trainer, module, optimizer):
         if norms := [p.grad.norm() for p in module.parameters() if p.grad is not None]:

@@ -4,7 +4,7 @@ import numpy as np
 from cohort_fixtures import list_cohort
 
 from fmnet.data.grid import Grid
-from fmnet.inference.preparation import Preparation, PreparationSettings
+from fmnet.inference.preparation import MapPreparation, PreparationSettings
 from fmnet.training.data import Training
 from fmnet.training.scan_set import MapScans
 
@@ -21,7 +21,7 @@ def make_cohort(n=12, seed=0, effect=4.0, labels=None, shape=SHAPE) -> MapScans:
     mask[0, 0, 0] = False
     grid = Grid(mask, np.diag([4.0, 5.0, 6.0, 1.0]), "MNI152")
     zeros = np.zeros((1, grid.n_voxels), dtype=np.float32)
-    preparation = Preparation(grid, ("a",), 0.0, 0.5, zeros, zeros + 1)
+    preparation = MapPreparation(grid, ("a",), 0.5, 0.0, zeros, zeros + 1)
     settings = PreparationSettings(fwhm_mm=0.0)
     cohort = list_cohort(labels, grid)
     return MapScans(cohort, images[:, :, mask], settings, preparation=preparation)

@@ -11,18 +11,19 @@ from command_fixtures import call
 from run_tree import CONFOUNDS, IMAGE, RunTree
 
 from fmnet.baselines.connectivity import Connectivity
-from fmnet.baselines.covariates import Columns
 from fmnet.baselines.linear import LinearSvm
+from fmnet.baselines.shortcuts import Columns
 from fmnet.bold.bold_cohort import read_bold
-from fmnet.bold.confounds import CleaningSettings
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.cohort import open_cohort
+from fmnet.data.store import ArrayStore
 from fmnet.export.export import export_run
 from fmnet.inference.bold import NewBoldScan, describe_run, predict_run
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.cli import main
-from fmnet.lockbox_evaluation import evaluate_lockbox, read_finals
+from fmnet.lockbox import evaluate_lockbox, read_finals
 from fmnet.networks.rebuild import TRUSTED
-from fmnet.synthetic.bold_cohort_files import write_bold_cohort
+from fmnet.synthetic.bold import write_bold_cohort
 from fmnet.training.scan_set import MapScans
 
 pytestmark = pytest.mark.slow
@@ -76,10 +77,8 @@ def expected(study, others):
     listing = read_bold(others.root, cleaning=CleaningSettings("motion6"), maps=MAPS)
     finals = read_finals(study.run, TRUSTED)
     preparation = finals[0].preparation
-    store = listing.build_store(
-        others.root.parent / "store", preparation.grid, preparation.min_coverage
-    )
-    cohort = open_cohort(listing, store)
+    recipe = listing.recipe(preparation.grid, preparation.min_coverage)
+    cohort = open_cohort(listing, ArrayStore(others.root.parent / "store", recipe))
     scans = MapScans(cohort, cohort.values(), series=cohort.series)
     return {final.name: final.scores(scans, np.arange(4)) for final in finals}
 
@@ -174,8 +173,8 @@ def test_box_is_scored_as_its_bundles_would(study, tmp_path, monkeypatch):
         raise AssertionError("cleaned again")
 
     with monkeypatch.context() as patched:
-        patched.setattr("fmnet.bold.series_store.clean_values", fail)
-        patched.setattr("fmnet.bold.map_store.compute_maps", fail)
+        patched.setattr("fmnet.bold.cleaned.clean_values", fail)
+        patched.setattr("fmnet.bold.scan_maps.compute_maps", fail)
         lines = evaluate(run, study)
     assert "lock-box of 4 scans of 4 people, opened for the first time" in lines[0]
     table = read(run / "lockbox.tsv").set_index("scan_id")

@@ -10,7 +10,8 @@ from fmnet.baselines.base import unseen_scale
 from fmnet.baselines.linear import LinearSvm
 from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import build_inner_folds
-from fmnet.data.store import ScanStore
+from fmnet.data.scans import MapsOnGrid
+from fmnet.data.store import ArrayStore
 from fmnet.inference.calibration import read_calibration
 from fmnet.inference.predict import NewScan, predict_scan
 from fmnet.training.calibration import fit_calibration
@@ -27,7 +28,7 @@ def score_with(bundle, listing, n=6):
 def open_data(finished, chosen, study_root):
     """Scans, model and the choice it makes, as when it was trained."""
     preparation = chosen.bundle.preparation
-    store = ScanStore(study_root / "store", preparation.grid, preparation.min_coverage)
+    store = ArrayStore(study_root / "store", MapsOnGrid(preparation.grid, preparation.min_coverage))
     cohort = open_cohort(finished.listing, store)
     data, model = MapScans(cohort, cohort.values()), LinearSvm((0.0, 12.0), (0.1, 1.0))
     return data, model, model.choose(data, build_inner_folds(cohort, 2, 0))

@@ -6,7 +6,7 @@ import pytest
 
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.predict import NewScan, predict_scan
-from fmnet.synthetic.maps_cohort import write_cohort
+from fmnet.synthetic.maps import write_cohort
 
 BUNDLE = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
 #: Of the first three people of the cohort with seed 1, as the network of `make demo` scored them.

@@ -13,28 +13,28 @@ import pytest
 from run_fixtures import study_settings
 from scipy.ndimage import affine_transform, gaussian_filter
 
-from fmnet.baselines.base import Baseline, score_fold
-from fmnet.baselines.constant import Dummy
-from fmnet.baselines.covariates import Columns
+from fmnet.baselines.base import Baseline, Dummy, score_fold
 from fmnet.baselines.linear import LinearSvm
-from fmnet.baselines.shortcuts import Coverage, FileGrid, Roughness, Scale
-from fmnet.crossval.exchangeability import permute_labels
+from fmnet.baselines.shortcuts import Columns, Coverage, FileGrid, Roughness, Scale
 from fmnet.crossval.fold_loop import fold_rows
+from fmnet.crossval.permutation import permute_labels
 from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import build_folds
 from fmnet.data.image_table import read_image_table
-from fmnet.data.store import ScanStore
+from fmnet.data.participants import read_participants
+from fmnet.data.scans import MapsOnGrid
+from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import CohortError, LeakError
 from fmnet.evaluation import audit
-from fmnet.evaluation.analysis import analyse_predictions
-from fmnet.evaluation.audit import AuditPlan, run_audit
-from fmnet.evaluation.findings import all_findings
+from fmnet.evaluation.audit import AuditPlan
+from fmnet.evaluation.evaluate import conclude, evaluate
 from fmnet.evaluation.metrics import add_units
 from fmnet.inference.preparation import PreparationSettings
+from fmnet.report.sentences import put_into_words
 from fmnet.study import run_study
-from fmnet.synthetic.maps_cohort import write_cohort
+from fmnet.synthetic.maps import write_cohort
 from fmnet.training.scan_set import MapScans
 from fmnet.training.trainer import CPU_TRAINER
 
@@ -226,7 +226,9 @@ def honest(tmp_path_factory):
     """Thirty people without any effect on a 12 mm grid, where a study takes a second or two."""
     root = tmp_path_factory.mktemp("honest")
     write_cohort(root / "people", n_subjects=30, effect_size=0.0, voxel_size_mm=12, seed=2)
-    cohort = open_cohort(read_bids(root / "people"), ScanStore(root / "store", build_grid(12)))
+    cohort = open_cohort(
+        read_bids(root / "people"), ArrayStore(root / "store", MapsOnGrid(build_grid(12)))
+    )
     return SimpleNamespace(root=root, cohort=cohort, values=cohort.values(), label=cohort.labels)
 
 
@@ -248,11 +250,14 @@ def judge(monkeypatch):
             if not model.lacks(data)
         )
         scored = add_units(scored, cohort.unit_of)
-        metrics = analyse_predictions(scored, pd.DataFrame(), 0)
-        own = metrics["models"]["network"]
-        metrics["audit"] = run_audit(AuditPlan(["pain_score"]), cohort, scored, "network", own, 0)
+        said = {name: model.describe(name) for name, model in models.items()}
+        kinds = {name: kind for name, (kind, _) in said.items()}
+        metrics = evaluate(scored, "network", kinds)
+        metrics["titles"] = {name: title for name, (_, title) in said.items()}
+        people = read_participants(cohort)
+        put_into_words(metrics, conclude(metrics, scored, people, ["pain_score"]))
         found = {"red": [], "amber": [], "metrics": metrics}
-        for one in all_findings(metrics):
+        for one in metrics["findings"]:
             found[one["severity"]].append(one["text"])
         return found
 
@@ -388,7 +393,9 @@ def twice(honest):
         rows.append(person.replace(person["participant_id"], name))
     table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
     table.to_csv(root / "participants.tsv", sep="\t", index=False)
-    return SimpleNamespace(root=root, table=table, store=ScanStore(root / "store", build_grid(12)))
+    return SimpleNamespace(
+        root=root, table=table, store=ArrayStore(root / "store", MapsOnGrid(build_grid(12)))
+    )
 
 
 def test_same_people_twice_under_other_names(twice, judge):

@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 from run_fixtures import study_settings
 
-from fmnet.baselines.covariates import Columns
 from fmnet.baselines.linear import LinearSvm
+from fmnet.baselines.shortcuts import Columns
 from fmnet.crossval.permutation import PermutationPlan
 from fmnet.data.bids import read_bids
 from fmnet.data.folds import build_folds
+from fmnet.earlier import finding_without_model
 from fmnet.evaluation.audit import AuditPlan
 from fmnet.export.export import export_run
 from fmnet.inference.cli import main
 from fmnet.inference.preparation import PreparationSettings
-from fmnet.inference.study_results import without_model
 from fmnet.study import run_study
-from fmnet.synthetic.maps_cohort import write_cohort
+from fmnet.synthetic.maps import write_cohort
 from fmnet.training.trainer import CPU_TRAINER
 
 
@@ -64,8 +64,8 @@ def test_each_prediction_carries_the_red_findings_of_the_study(confounded, model
     assert [one["status"] for one in document["predictions"]] == ["ok", "ok", "error"]
     card = (confounded / model / "MODEL_CARD.md").read_text()
     for record in document["predictions"]:
-        said = [without_model(text) for text in record["evidence"]["red"]]
-        assert all(any(one.endswith(without_model(text)) for one in said) for text in red)
+        said = [finding_without_model(text) for text in record["evidence"]["red"]]
+        assert all(any(one.endswith(finding_without_model(text)) for one in said) for text in red)
         assert all(text in card for text in record["evidence"]["red"])
     for record in document["predictions"]:
         known = record["evidence"]

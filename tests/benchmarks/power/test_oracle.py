@@ -4,10 +4,10 @@ from scipy.stats import multivariate_normal
 
 from benchmarks.power.backgrounds import draw_backgrounds
 from benchmarks.power.contender import draw_folds, mean_auc
-from benchmarks.power.effect import Effect
 from benchmarks.power.oracle import REST, Oracle, fit_noise, score_by_truth
 from benchmarks.power.planted import PlantedCohort, Planter
 from benchmarks.power.regimes import AMPLITUDES, NAMES
+from fmnet.synthetic.effects import Effect
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +48,11 @@ def test_score_is_the_ratio_of_likelihoods(grid, rng):
     background = rng.normal(size=(11, 3, 4)).astype(np.float32) * np.arange(1, 5, dtype=np.float32)
     effect = Effect(
         rng.normal(size=(2, 3, 4)).astype(np.float32),
-        np.float32([[1, 1], [-1, -1], [2, 0]]),
-        np.float32([[1, -1], [-1, 1]]),
+        patient=np.float32([[1, 1], [-1, -1], [2, 0]]),
+        control=np.float32([[1, -1], [-1, 1]]),
     )
     labels = np.arange(11) % 2
-    values = background + effect.plant(labels, rng)
+    values = effect.plant(background, labels, rng)
     planted = PlantedCohort(background, values, labels, tuple(map(str, range(11))), effect, grid)
     train, test = np.arange(7), np.arange(7, 11)
     flat = background.reshape(11, -1)[train]

@@ -10,7 +10,7 @@ from benchmarks.power.contender import Contender, NetworkRacer, draw_folds, mean
 from benchmarks.power.planted import Planter
 from benchmarks.power.power import PowerBenchmark
 from benchmarks.power.regimes import AMPLITUDES
-from fmnet.baselines.constant import Dummy
+from fmnet.baselines.base import Dummy
 from fmnet.baselines.linear import LinearSvm
 from fmnet.errors import ConfigError
 from fmnet.inference.preparation import PreparationSettings

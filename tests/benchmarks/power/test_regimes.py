@@ -3,9 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.power.effect import Scene
-from benchmarks.power.regimes import AMPLITUDES, NAMES, REGIMES
-from fmnet.data.grid import smooth_values
+from benchmarks.power.regimes import AMPLITUDES, NAMES, REGIMES, Scene
+from fmnet.data.resample import smooth_values
 
 LABELS = np.repeat([1, 0], [60, 50])
 
@@ -23,8 +22,8 @@ def planted(scene):
     def plant(regime, seed=3, **changes):
         drawn = np.random.default_rng(seed)
         effect = REGIMES[regime](replace(scene, **changes), drawn)
-        added = effect.plant(LABELS, drawn)
-        return effect, added / scene.spread[: added.shape[1]]
+        added = effect.added(LABELS, drawn)
+        return effect, added / scene.noise_sd[: added.shape[1]]
 
     return plant
 
