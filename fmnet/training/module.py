@@ -152,7 +152,7 @@ class ScoreModule(pl.LightningModule):
         return outputs
 
     def epoch_losses(self) -> torch.Tensor:
-        """Mean training loss over the scans of the epoch that ends, (), or (M,); starts the next."""
+        """Average the losses of the epoch that ends over its scans, () or (M,); start the next."""
         sizes = torch.tensor(self.step_sizes, dtype=torch.float32)
         losses = torch.stack(self.step_losses, dim=-1).cpu() @ (sizes / sizes.sum())
         self.step_losses.clear()
