@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from fmnet.bold.scan_maps import KEPT, MOTION, SCRUBBED
-from fmnet.data.scans import Series
 from fmnet.bold.settings import CleaningSettings
+from fmnet.data.scans import Series
 
 
 @pytest.fixture
