@@ -45,8 +45,6 @@ N_AHEAD = 3
 Result = TypeVar("Result")
 #: How far voxels of a run and of its mask may lie apart, in mm.
 SAME_GRID_MM = 1e-2
-#: How much the repetition times of the user and of the header may differ, as a fraction.
-SAME_T_R = 0.01
 #: What stands in headers, as fMRIPrep 23.2 wrote them, where nobody stated it.
 UNTOLD_T_R = 1.0
 
@@ -203,14 +201,6 @@ def _t_r(fields: Any) -> float | None:
         return None
     seconds = round(stated * SECONDS.get(unit, 0.0), 6)
     return seconds if SHORTEST_T_R <= seconds <= LONGEST_T_R else None
-
-
-Result = TypeVar("Result")
-
-#: How far voxels of a run and of its mask may lie apart, in mm.
-SAME_GRID_MM = 1e-2
-#: What stands in headers, as fMRIPrep 23.2 wrote them, where nobody stated it.
-UNTOLD_T_R = 1.0
 
 
 @dataclass(frozen=True)
