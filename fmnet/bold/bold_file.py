@@ -45,8 +45,6 @@ N_AHEAD = 3
 Result = TypeVar("Result")
 #: How far voxels of a run and of its mask may lie apart, in mm.
 SAME_GRID_MM = 1e-2
-#: How much the repetition times of the user and of the header may differ, as a fraction.
-SAME_T_R = 0.01
 #: What stands in headers, as fMRIPrep 23.2 wrote them, where nobody stated it.
 UNTOLD_T_R = 1.0
 
