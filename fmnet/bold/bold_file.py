@@ -203,14 +203,6 @@ def _t_r(fields: Any) -> float | None:
     return seconds if SHORTEST_T_R <= seconds <= LONGEST_T_R else None
 
 
-Result = TypeVar("Result")
-
-#: How far voxels of a run and of its mask may lie apart, in mm.
-SAME_GRID_MM = 1e-2
-#: What stands in headers, as fMRIPrep 23.2 wrote them, where nobody stated it.
-UNTOLD_T_R = 1.0
-
-
 @dataclass(frozen=True)
 class BoldRun:
     """One BOLD run as it lies on disk.

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_file import check_run, open_bold
-from fmnet.bold.confounds import CleaningSettings, Nuisance, read_nuisance
+from fmnet.bold.confounds import Nuisance, read_nuisance
 from fmnet.bold.decoded import StoredRun
-from fmnet.bold.settings import Band, band_of
+from fmnet.bold.settings import Band, CleaningSettings, band_of
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, VolumeError
 
