@@ -4,7 +4,7 @@ import shutil
 import pandas as pd
 import pytest
 from run_fixtures import study_settings
-from test_exchangeability import make_cohort
+from test_permutation import make_cohort
 
 from fmnet.baselines.base import Dummy
 from fmnet.baselines.linear import LinearSvm

@@ -134,7 +134,7 @@ def _example(network: ScoreNetwork, input_shape: InputShape) -> torch.Tensor:
     """Two empty scans of the form that a network reads."""
     n_first = input_shape[0]
     if _reads_series(network):
-        n_first = int(network.backbone.window_volumes) or EXAMPLE_VOLUMES
+        n_first = int(getattr(network.backbone, "window_volumes", 0)) or EXAMPLE_VOLUMES
     return torch.zeros(2, n_first, *input_shape[1:])
 
 
