@@ -14,7 +14,8 @@ from scipy.ndimage import binary_erosion
 
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.cleaned import CleanedRun
-from fmnet.bold.confounds import MODELS, CleaningSettings
+from fmnet.bold.confounds import MODELS
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
 from fmnet.data.nifti import to_image
 from fmnet.data.store import ArrayStore

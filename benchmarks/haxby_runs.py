@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_file import BoldRun
-from fmnet.bold.confounds import CleaningSettings, Nuisance
+from fmnet.bold.confounds import Nuisance
 from fmnet.bold.decoded import DecodedBold, StoredRun, open_runs
 from fmnet.bold.maps import compute_maps, parse_maps
 from fmnet.bold.open_run import MapSource
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.cohort import Cohort
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Labels, Listing

@@ -19,7 +19,7 @@ from benchmarks.race import Goal, race_table, write_results
 from benchmarks.reading import ThreeCounts
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.cleaned import CleanedBold
-from fmnet.bold.confounds import CleaningSettings
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.types import Count, Several, VoxelSize

@@ -17,7 +17,7 @@ from benchmarks.power.describe import describe, digest
 from benchmarks.rest_tables import write_tables
 from fmnet.baselines.base import Baseline, score_fold
 from fmnet.bold.bold_cohort import read_bold
-from fmnet.bold.confounds import CleaningSettings
+from fmnet.bold.settings import CleaningSettings
 from fmnet.crossval.fold_loop import Pipeline, crossvalidate, fold_rows, fold_seed
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import open_cohort

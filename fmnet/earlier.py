@@ -11,7 +11,7 @@ that says what to write instead. What that takes is one table for each kind of n
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
@@ -38,9 +38,8 @@ MOVED = {
     "fmnet.bold.bold_cohort.read_synthetic_bold": "fmnet.synthetic.bold.read_synthetic_bold",
     "fmnet.data.synthetic": "fmnet.synthetic.maps",
     "fmnet.data.injected": "fmnet.synthetic.injected",
-    "fmnet.bold.settings": "fmnet.bold.confounds",
-    "fmnet.benchmark": "benchmarks",
     "fmnet.data.folds_file": "fmnet.data.folds",
+    "fmnet.benchmark": "benchmarks",
 }
 
 #: What earlier versions called the network among the models of a study, and what it is called now.
@@ -53,36 +52,33 @@ EARLIER_TITLE = "3D CNN"
 RENAMED: dict[str, str] = {
     "cohort.cleaning.scrub_mm": "cohort.cleaning.fd_threshold",
     "cleaning.scrub_mm": "cleaning.fd_threshold",
-    "task.learning_rate": "optimizer.lr",
-    "task.weight_decay": "optimizer.weight_decay",
-    "task.batch_size": "batch_size",
 }
 
 #: Key, or ``group=option``, of which there is none now, and what to write in its place, as the end
 #: of a sentence; ``*`` stands for any one name. The longest that fits counts, and a key stands for
 #: all keys below it.
 REPLACED: dict[str, str] = {
-    "task=start": "leave it out: a network that can be is fitted in closed form anyway",
-    "task=classification": "leave it out: other networks are trained for up to 20 epochs anyway",
-    "task.max_epochs": "write trainer.max_epochs, and optimizer.lr=1e-5 for what task=start had",
+    "task=start": "leave it out: a network that is fitted in closed form is trained no further",
+    "task=classification": (
+        "leave it out: a network that isn't fitted in closed form is trained for up to 20 epochs"
+    ),
+    "task.learning_rate": "write optimizer.lr",
+    "task.weight_decay": "write optimizer.weight_decay",
+    "task.batch_size": "write batch_size",
+    "task.max_epochs": "write trainer.max_epochs",
     "task": "write trainer.max_epochs, optimizer.lr, optimizer.weight_decay or batch_size",
 }
 
 #: Key, and the value with which it changes nothing about a run of before there was such a key.
-ADDED: dict[str, Any] = {}
-
-#: What turns the settings of a run of before into those of now, in this order, after `RENAMED`.
-CONVERSIONS: list[Callable[[dict[str, Any]], dict[str, Any]]] = []
-
-#: Arguments of a trainer that configurations name since they take all of Lightning's.
-TRAINER = {"gradient_clip_val": None, "accumulate_grad_batches": 1, "limit_train_batches": None}
-#: The optimiser of all earlier versions.
-OPTIMIZER = {
-    "_target_": "torch.optim.AdamW",
-    "_partial_": True,
-    "lr": 1e-3,
-    "weight_decay": 1e-2,
-    "fused": True,
+ADDED: dict[str, Any] = {
+    "loss": None,
+    "scheduler": None,
+    "callbacks": {},
+    "augmentation.transforms": [],
+    "augmentation.mirror": False,
+    "trainer.gradient_clip_val": None,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.limit_train_batches": None,
 }
 
 #: Earlier names of the paths of the default network.
@@ -155,6 +151,13 @@ def instead_of(key: str, options: Iterable[str] = ()) -> str:
     return ""
 
 
+def instead_of_value(value: Any) -> str:
+    """Say what to write in place of values of earlier versions; empty for any others."""
+    names = value if isinstance(value, list) else [value]
+    now = [PATHS.get(one, one) if isinstance(one, str) else one for one in names]
+    return "" if now == names else f"write [{', '.join(map(str, now))}], as they are called now"
+
+
 def current_targets(node: Value) -> Value:
     """Give every ``_target_`` of plain dicts and lists its name of now."""
     if isinstance(node, dict):
@@ -180,30 +183,36 @@ def current_config(settings: Mapping[str, Any]) -> dict[str, Any]:
                 _put(found, ".".join([_filled(*renamed, head), *parts[n:]]), value)
                 _take(found, path)
                 break
-    for convert in CONVERSIONS:
-        found = convert(found)
+    if isinstance(network := found.get("network"), dict):
+        found["network"] = current_settings(network)
+    found = _without_task(found)
     for path, value in ADDED.items():
         _put(found, path, value, is_kept=True)
     return found
 
 
-def training_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Put what earlier versions held in ``task`` where trainer and optimiser have it now."""
-    if "task" not in settings:
+def _without_task(settings: dict[str, Any]) -> dict[str, Any]:
+    """Put what ``task`` held into the places that it has now, as the defaults where it was them."""
+    network, task = settings.get("network"), settings.pop("task", None)
+    if not isinstance(task, dict) or not isinstance(network, dict):
         return settings
-    found = {key: value for key, value in settings.items() if key != "task"}
-    optimizer, n_epochs = OPTIMIZER | found.get("optimizer", {}), settings["task"].get("max_epochs")
-    network = found.get("network", {})
-    is_closed_form = "scale_space" in f"{network.get('backbone') or network.get('_target_')}"
-    if n_epochs == 0:  # the optimiser had nothing to do
-        optimizer, n_epochs = OPTIMIZER, None
-    elif n_epochs == 20 and not is_closed_form:
-        n_epochs = None
-    trainer = {**found.get("trainer", {}), "max_epochs": n_epochs, **TRAINER}
-    return {**found, "trainer": trainer, "optimizer": dict(optimizer), "callbacks": {}}
-
-
-CONVERSIONS.append(training_settings)
+    is_closed = "scale_space" in {
+        str(network.get("_target_")).rpartition(".build_")[2], network.get("backbone")
+    }  # fmt: skip
+    n_epochs = task["max_epochs"]
+    trainer = settings.get("trainer") or {}
+    trainer |= {"max_epochs": None if n_epochs == (0 if is_closed else 20) else n_epochs}
+    # without an epoch the optimiser did nothing
+    adam = task if n_epochs else {"learning_rate": 1e-3, "weight_decay": 1e-2, "batch_size": 8}
+    optimizer = {
+        "_target_": "torch.optim.AdamW",
+        "_partial_": True,
+        "lr": adam["learning_rate"],
+        "weight_decay": adam["weight_decay"],
+        "fused": True,
+    }
+    now = {"optimizer": optimizer, "batch_size": adam["batch_size"], "trainer": trainer}
+    return settings | now
 
 
 def rename_network(found: Any) -> Any:

@@ -13,6 +13,7 @@ from fmnet.earlier import (
     current_name,
     current_targets,
     instead_of,
+    instead_of_value,
 )
 from fmnet.errors import ConfigError
 from fmnet.study import run_study
@@ -209,4 +210,37 @@ def test_limit_of_displacement_is_said_by_its_name_of_now_and_read_from_runs_of_
     before = {"cohort": {"cleaning": {"_target_": "fmnet.bold.settings.CleaningSettings"}}}
     before["cohort"]["cleaning"]["scrub_mm"] = 0.5
     now = current_config(before)["cohort"]["cleaning"]
-    assert now == {"_target_": "fmnet.bold.confounds.CleaningSettings", "fd_threshold": 0.5}
+    assert now == {"_target_": "fmnet.bold.settings.CleaningSettings", "fd_threshold": 0.5}
+
+
+TASK = {"learning_rate": 1e-5, "weight_decay": 0.02, "batch_size": 4}
+
+
+@pytest.mark.parametrize(
+    ("network", "max_epochs", "optimizer", "batch_size", "now"),
+    [
+        ({"_target_": "fmnet.networks.signature.build_scale_space"}, 0, (1e-3, 1e-2), 8, None),
+        ({"_target_": "x.build_frames", "backbone": "scale_space"}, 0, (1e-3, 1e-2), 8, None),
+        ({"_target_": "x.build_scale_space"}, 5, (1e-5, 0.02), 4, 5),
+        ({"_target_": "x.build_resnet"}, 20, (1e-5, 0.02), 4, None),
+        ({"_target_": "x.build_frames", "backbone": "small_cnn"}, 7, (1e-5, 0.02), 4, 7),
+    ],
+)
+def test_task_of_a_run_of_before_is_read(network, max_epochs, optimizer, batch_size, now):
+    run = {"task": TASK | {"max_epochs": max_epochs}, "network": network, "trainer": {"devices": 1}}
+    found = current_config(run)
+    assert "task" not in found
+    lr, weight_decay = optimizer
+    adam = {"_target_": "torch.optim.AdamW", "_partial_": True, "fused": True}
+    assert found["optimizer"] == adam | {"lr": lr, "weight_decay": weight_decay}
+    assert found["batch_size"] == batch_size
+    assert found["trainer"]["max_epochs"] == now
+    assert found["trainer"]["devices"] == 1
+    assert (found["loss"], found["scheduler"], found["callbacks"]) == (None, None, {})
+    assert run["task"]["max_epochs"] == max_epochs, "what was given is changed"
+
+
+def test_values_of_before_are_named_with_those_of_now():
+    said = "write [focal, distributed, other], as they are called now"
+    assert instead_of_value(["places", "whole", "other"]) == said
+    assert instead_of_value(["focal", 3]) == instead_of_value(None) == ""

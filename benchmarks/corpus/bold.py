@@ -33,7 +33,7 @@ from benchmarks.corpus.answers import (
 from benchmarks.corpus.case import Case, Materials
 from benchmarks.corpus.craft import METER, MICRON, MM, Array, bomb, nifti, pack_gzip, turn
 from fmnet.bold.cleaned import CleanedBold
-from fmnet.bold.confounds import CleaningSettings
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
 from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid

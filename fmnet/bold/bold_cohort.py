@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.derivatives import RunListing, find_runs
 from fmnet.bold.maps import parse_maps
 from fmnet.bold.scan_maps import ScanMaps
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.bids import find_participants, tree_origin
 from fmnet.data.listing import Listing, MapTable, OnFault, build_listing, check_label_column
 from fmnet.data.tables import normal_text, read_table_file, subject_key

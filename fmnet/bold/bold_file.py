@@ -25,6 +25,7 @@ from fmnet.data.image_files import (
     too_long,
 )
 from fmnet.data.nifti import Header, ras_order, read_header, read_raw, read_volume
+from fmnet.data.scans import SAME_T_R
 from fmnet.data.values import blank_background, find_fill, inside_mask
 from fmnet.data.volume import Affine, Volume
 from fmnet.errors import Fault, VolumeError
@@ -41,6 +42,11 @@ MAX_VOXELS, MAX_VOLUME_BYTES = 1 << 24, 1 << 27
 MAX_RUN_BYTES, MAX_RATIO = 32 << 30, 1040
 #: Volumes that are unpacked ahead of the one in use; all that is held of a file at a time.
 N_AHEAD = 3
+Result = TypeVar("Result")
+#: How far voxels of a run and of its mask may lie apart, in mm.
+SAME_GRID_MM = 1e-2
+#: What stands in headers, as fMRIPrep 23.2 wrote them, where nobody stated it.
+UNTOLD_T_R = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,16 +201,6 @@ def _t_r(fields: Any) -> float | None:
         return None
     seconds = round(stated * SECONDS.get(unit, 0.0), 6)
     return seconds if SHORTEST_T_R <= seconds <= LONGEST_T_R else None
-
-
-Result = TypeVar("Result")
-
-#: How far voxels of a run and of its mask may lie apart, in mm.
-SAME_GRID_MM = 1e-2
-#: How much the repetition times of the user and of the header may differ, as a share.
-SAME_T_R = 0.01
-#: What stands in headers, as fMRIPrep 23.2 wrote them, where nobody stated it.
-UNTOLD_T_R = 1.0
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.cleaning import check_preprocessed, clean_values, signal_to_noise
-from fmnet.bold.confounds import MODELS, CleaningSettings, json_beside
+from fmnet.bold.confounds import MODELS, json_beside
 from fmnet.bold.decoded import BOLD_FORMAT, DecodedBold
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
 from fmnet.data.image_files import hash_file
 from fmnet.data.scans import covered_fraction, low_coverage

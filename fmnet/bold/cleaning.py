@@ -10,19 +10,16 @@ from numpy.typing import NDArray
 
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_file import check_run, open_bold
-from fmnet.bold.confounds import CleaningSettings, Nuisance, read_nuisance
+from fmnet.bold.confounds import Nuisance, read_nuisance
 from fmnet.bold.decoded import StoredRun
+from fmnet.bold.settings import Band, CleaningSettings, band_of
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, VolumeError
-
-Band = tuple[float | None, float | None]
 
 #: Numbers of a run that are worked on at a time: 4 MB as float32, whatever the run's length.
 BLOCK_NUMBERS = 1 << 20
 #: Volumes that nilearn's filter, a Butterworth of order 5 run both ways, is padded by at each end.
 FILTER_PADDING = 33
-#: Strategies whose cosines take slow drift out: a high-pass filter beside them would do it twice.
-HAVE_COSINES = ("compcor",)
 
 
 def check_preprocessed(run: PreprocessedRun, settings: CleaningSettings) -> Nuisance:
@@ -55,12 +52,6 @@ def check_preprocessed(run: PreprocessedRun, settings: CleaningSettings) -> Nuis
     if faults:
         raise VolumeError(faults)
     return nuisance
-
-
-def band_of(settings: CleaningSettings) -> Band:
-    """Limits in Hz of the filter; None for no limit on that side."""
-    low = None if settings.strategy in HAVE_COSINES else settings.low_hz
-    return low, settings.high_hz
 
 
 def cleaning_matrix(

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -14,16 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmnet.bold.bids_files import PreprocessedRun
+from fmnet.bold.settings import CleaningSettings, Strategy
 from fmnet.data.covariates import Numbers, plain_texts, read_together, say_cells, sentinels
 from fmnet.data.files import ACCEPTED_JSON, MAX_JSON_BYTES, read_json
 from fmnet.data.image_files import check_is_no_pointer, read_file
 from fmnet.data.tables import read_table_file
 from fmnet.errors import CohortError, Fault, VolumeError
-from fmnet.types import Count, Positive
-
-Strategy = Literal[
-    "none", "motion6", "motion24", "motion24_wm_csf", "motion24_wm_csf_global", "compcor"
-]
 
 MOTION6 = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 MOTION24 = tuple(
@@ -46,37 +42,6 @@ SHORTEST_DRIFT = 64
 FARTHEST_MM = 100.0
 #: How many columns a message names before it counts the rest.
 N_NAMED = 8
-
-
-@dataclass(frozen=True)
-class CleaningSettings:
-    """How confounds are taken out of runs; nothing of it is learned from the cohort.
-
-    Parameters
-    ----------
-    strategy : str
-        Which regressors of fMRIPrep's are taken out: ``motion6`` six motion parameters;
-        ``motion24`` also their derivatives and squares; ``motion24_wm_csf`` also the means of white
-        matter and CSF; ``motion24_wm_csf_global`` also the mean of the whole brain; ``compcor``
-        24 motion parameters and anatomical components; ``none`` nothing but mean and drift.
-    low_hz, high_hz : float or None
-        Band that is kept, in Hz; None for no limit on that side.
-    fd_threshold : float or None
-        Volumes whose framewise displacement in mm is larger are left out; None for none.
-    min_volumes : int
-        Fewest volumes that may be left of a run.
-    """
-
-    strategy: Strategy = "motion24_wm_csf"
-    low_hz: Positive | None = 0.01
-    high_hz: Positive | None = 0.1
-    fd_threshold: Positive | None = None
-    min_volumes: Count = 50
-
-    @property
-    def needs_confounds(self) -> bool:
-        """Tell whether runs without a confounds file can't be cleaned."""
-        return self.strategy != "none" or self.fd_threshold is not None
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,10 @@ from fmnet.errors import CohortError, Fault, StoreError, VolumeError
 
 #: Steps from a voxel's least value to its largest.
 STEPS = 65534
+#: Part of every key: raise it when stored values or their meaning change.
+BOLD_FORMAT = "bold 4"
+SCALE, MASK = ".scale.npy", ".mask.npy"
+RAISE_COVERAGE = "check the run's registration and its mask, or lower min_coverage"
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,12 +201,6 @@ class _Extent:
 def _refused(path: Path, found: str, action: str) -> VolumeError:
     accepted = "a run with finite, varying values inside the mask"
     return VolumeError(Fault(str(path), found, accepted, action))
-
-
-#: Part of every key: raise it when stored values or their meaning change.
-BOLD_FORMAT = "bold 4"
-SCALE, MASK = ".scale.npy", ".mask.npy"
-RAISE_COVERAGE = "check the run's registration and its mask, or lower min_coverage"
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,9 @@ wants 4-D images, works on all voxels at once, and makes zeros of NaN, which her
 a run has no data.
 """
 
-import ast
 import re
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,12 +37,6 @@ INESTIMABLE = 1e-6
 #: Of events.
 COLUMNS = ("onset", "duration", "trial_type")
 EVENTS = "a BIDS events.tsv with onset, duration (both in s) and trial_type"
-#: In formulas: a number, or a name; names may begin with a digit (``2back``).
-NUMBER = re.compile(r"\d*\.?\d+")
-WORD = re.compile(rf"{NUMBER.pattern}(?!\w)|\w+")
-#: What Python's syntax tree of a formula may hold, and which operators.
-PARTS = (ast.Expression, ast.BinOp, ast.operator, ast.UnaryOp, ast.UAdd, ast.USub, ast.Name)
-OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 
 
 def condition_name(trial_type: str) -> str:
@@ -55,54 +47,6 @@ def condition_name(trial_type: str) -> str:
     """
     name = re.sub(r"[\W_]+", "_", trial_type)
     return f"condition_{name}" if name.isdigit() else name
-
-
-def parse_formula(formula: str) -> dict[str, float]:
-    """Read a formula: the weight of each condition that it names.
-
-    It is evaluated by pandas, as `nilearn.glm.contrasts.expression_to_contrast_vector` does. That
-    function itself needs the columns of a design, which nobody knows before events are read, takes
-    a second to import, and passes what is no weighted sum (``faces ** 2``, ``faces + 1``).
-
-    Parameters
-    ----------
-    formula : str
-        Names of conditions, numbers, ``+ - * /`` and parentheses.
-
-    Raises
-    ------
-    ValueError
-        Saying what is wrong, in words that go on after "found".
-    """
-    words = dict.fromkeys(word for word in WORD.findall(formula) if not NUMBER.fullmatch(word))
-    columns = {word: f"name{number}" for number, word in enumerate(words)}
-    text = WORD.sub(lambda word: columns.get(word[0], word[0]), formula.strip())
-    try:
-        nodes = list(ast.walk(ast.parse(text, mode="eval")))
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(f"'{formula}', which is no formula") from error
-    constants = {type(node.value) for node in nodes if isinstance(node, ast.Constant)}
-    if constants - {int, float} or not all(
-        isinstance(node, (*PARTS, ast.Load, ast.Constant)) for node in nodes
-    ):
-        raise ValueError(f"'{formula}' with something other than names, numbers, + - * / and ()")
-    n = len(words)  # all conditions are 0; each in turn is 1; all differ
-    points = np.vstack([np.zeros(n), np.eye(n), np.sqrt(np.arange(n) + 2)])
-    values = np.array(np.nan)
-    if all(isinstance(node, OPERATORS) for node in nodes if isinstance(node, ast.operator)):
-        frame = pd.DataFrame(points, columns=list(columns.values()))
-        with np.errstate(all="ignore"), suppress(ArithmeticError):
-            values = np.asarray(frame.eval(text, engine="python"), dtype=float)
-    constant, *single, mixed = np.broadcast_to(values, len(points)).tolist()
-    weights = {word: one - constant for word, one in zip(words, single, strict=True)}
-    is_known = bool(np.isfinite(values).all())
-    if not is_known or not np.isclose(mixed, constant + points[-1] @ [*weights.values()]):
-        raise ValueError(f"'{formula}', which is no weighted sum of conditions")
-    if constant:
-        raise ValueError(f"'{formula}', which adds a number to conditions")
-    if not any(weights.values()):
-        raise ValueError(f"'{formula}', in which no condition has a weight")
-    return {word: weight for word, weight in weights.items() if weight}
 
 
 def read_events(run: OpenRun) -> pd.DataFrame:

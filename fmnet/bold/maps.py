@@ -1,18 +1,17 @@
 """Maps by name, and how they are computed from all runs of a scan."""
 
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fmnet.bold.first_level import RunContrast, parse_formula
+from fmnet.bold.first_level import RunContrast
 from fmnet.bold.measures import Seed, alff, falff, reho, temporal_sd
 from fmnet.bold.open_run import MapSource, OpenRun
+from fmnet.bold.settings import MapName, parse_map_names
 from fmnet.data.volume import FloatArray
-from fmnet.errors import ConfigError, Fault, VolumeError
+from fmnet.errors import Fault, VolumeError
 
 #: Maps that need nothing but their name.
 PLAIN: dict[str, Callable[[OpenRun], FloatArray]] = {
@@ -21,11 +20,6 @@ PLAIN: dict[str, Callable[[OpenRun], FloatArray]] = {
     "falff": falff,
     "reho": reho,
 }
-ACCEPTED = f"{', '.join(PLAIN)}, seed:NAME=X,Y,Z (MNI, in mm), contrast:NAME=FORMULA"
-#: What the part after "seed:" or "contrast:" has to look like.
-NAMED = re.compile(r"(seed|contrast):(\w+)=(.+)", re.DOTALL)
-#: No brain reaches further than this from the origin of MNI space, in mm.
-FARTHEST_MM = 150.0
 
 
 @dataclass(frozen=True)
@@ -56,36 +50,23 @@ class MapRecipe:
 
 
 def parse_maps(names: Sequence[str], key: str = "cohort.maps") -> tuple[MapRecipe, ...]:
-    """Turn names into recipes, in the order given.
-
-    Parameters
-    ----------
-    names : sequence of str
-        ``temporal_sd``, ``alff``, ``falff``, ``reho``, ``seed:NAME=X,Y,Z`` (MNI, in mm),
-        ``contrast:NAME=FORMULA`` (conditions of the events, see
-        `fmnet.bold.first_level.condition_name`).
-    key : str
-        The setting that they come from, for messages.
+    """Turn names into recipes, in the order given; see `fmnet.bold.settings.parse_map_names`.
 
     Raises
     ------
     ConfigError
         With everything that is wrong with the names.
     """
-    recipes: list[MapRecipe] = []
-    faults = [] if names else [Fault(key, "no map", ACCEPTED, "name one map at least")]
-    for name in names:
-        try:
-            recipes.append(_parse(name))
-        except ValueError as error:
-            faults.append(Fault(key, str(error), ACCEPTED, "correct the name of the map"))
-    counts = Counter(recipe.name for recipe in recipes)
-    if twice := [name for name, count in counts.items() if count > 1]:
-        found = f"more than one map called {', '.join(map(repr, twice))}"
-        faults.append(Fault(key, found, "each name once", "rename or remove all but one"))
-    if faults:
-        raise ConfigError(faults)
-    return tuple(recipes)
+    return tuple(map(_recipe, parse_map_names(names, key)))
+
+
+def _recipe(asked: MapName) -> MapRecipe:
+    if asked.kind == "measure":
+        return MapRecipe(asked.name, PLAIN[asked.own], weighted_mean)
+    if asked.kind == "seed":
+        return MapRecipe(asked.name, Seed(asked.own, asked.centre).correlation, weighted_mean)
+    contrast = RunContrast(asked.own, asked.weights)
+    return MapRecipe(asked.name, contrast.effect, contrast.combine, needs_events=True)
 
 
 def compute_maps(sources: Sequence[MapSource], recipes: Sequence[MapRecipe]) -> FloatArray:
@@ -135,31 +116,3 @@ def weighted_mean(parts: Sequence[FloatArray], n_kept: Sequence[int]) -> FloatAr
     """Average runs, (V,) each, by their numbers of volumes; NaN where one of them is."""
     mean: FloatArray = np.average(parts, axis=0, weights=n_kept).astype(np.float32)
     return mean
-
-
-def _parse(name: str) -> MapRecipe:
-    if name in PLAIN:
-        return MapRecipe(name, PLAIN[name], weighted_mean)
-    found = NAMED.fullmatch(name)
-    if found is None:
-        raise ValueError(f"'{name}'")
-    kind, own, value = found.groups()
-    if kind == "seed":
-        seed = Seed(own, _parse_centre(name, value))
-        return MapRecipe(f"seed-{own}", seed.correlation, weighted_mean)
-    try:
-        weights = parse_formula(value)
-    except ValueError as error:
-        raise ValueError(f"'{name}': the formula {error}") from error
-    contrast = RunContrast(own, tuple(weights.items()))
-    return MapRecipe(f"contrast-{own}", contrast.effect, contrast.combine, needs_events=True)
-
-
-def _parse_centre(name: str, value: str) -> tuple[float, float, float]:
-    try:
-        x, y, z = map(float, value.split(","))
-    except ValueError as error:
-        raise ValueError(f"'{name}', without three coordinates") from error
-    if not max(abs(x), abs(y), abs(z)) <= FARTHEST_MM:
-        raise ValueError(f"'{name}', more than {FARTHEST_MM:g} mm from the origin")
-    return x, y, z

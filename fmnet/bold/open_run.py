@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.cleaned import CleanedBold
 from fmnet.bold.cleaning import check_preprocessed, clean_values
-from fmnet.bold.confounds import CleaningSettings, Nuisance
+from fmnet.bold.confounds import Nuisance
 from fmnet.bold.decoded import StoredRun
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
 from fmnet.data.store import Job
 from fmnet.data.volume import FloatArray

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError
 
-from fmnet.earlier import current_name, instead_of
+from fmnet.earlier import current_name, instead_of, instead_of_value
 from fmnet.errors import Fault
 
 #: Keys that speak to Hydra, not to the target.
@@ -340,7 +340,8 @@ def _type_fault(where: str, value: Any, annotation: Any) -> Fault | None:
         ):
             return None  # a union such as ArrayLike, with members that pydantic can't judge
         accepted = describe(annotation)
-        return Fault(where, json.dumps(value), accepted, f"set {where} to {accepted}")
+        action = instead_of_value(value) or f"set {where} to {accepted}"
+        return Fault(where, json.dumps(value), accepted, action)
     return None
 
 

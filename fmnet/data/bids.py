@@ -41,6 +41,20 @@ SOURCES = "sourcedata"
 #: The name of a folder that states entities: ``sub-01``, ``sub-01_ses-1``, ``node-runLevel``.
 FOLDER = re.compile(r"[A-Za-z]+-[^_.]+(_[A-Za-z]+-[^_.]+)*")
 READABLE = "a folder that can be searched"
+SYNTHETIC_MARK = "fmnet synthetic cohort"
+#: What maps are called, after their entities.
+STATMAP = "statmap"
+ACCEPTED = "sub-*/func/sub-*_contrast-<name>_stat-<z|t|effect>_statmap.nii.gz"
+#: Entities that tell one scan of a person from another, in the order of their ids.
+SCAN_ENTITIES = ("ses", "task", "acq", "dir", "run")
+#: Those of them that the maps of a higher level lack: one map over all runs, or all sessions.
+SUMMED_OVER = ("ses", "task", "dir", "run")
+#: Entities of which a study reads one value throughout, unless told otherwise.
+LEVEL_ENTITIES = ("node", "level", "model")
+#: Entities that say in which form a map is, and so whether two people's can be compared.
+FORM_ENTITIES = ("res", "den", "desc", "rec", "echo", "part", "hemi", "fwhm", "smooth")
+#: How many files of somebody are named in a message.
+MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -263,22 +277,6 @@ def _unsearched(place: _Place, reason: str) -> Fault:
     found = f"a folder that can't be searched ({reason})"
     action = "ask its owner for permission, repair it, or move it out of the data set"
     return Fault(place.path, found, READABLE, action, _person(place.parts))
-
-
-SYNTHETIC_MARK = "fmnet synthetic cohort"
-#: What maps are called, after their entities.
-STATMAP = "statmap"
-ACCEPTED = "sub-*/func/sub-*_contrast-<name>_stat-<z|t|effect>_statmap.nii.gz"
-#: Entities that tell one scan of a person from another, in the order of their ids.
-SCAN_ENTITIES = ("ses", "task", "acq", "dir", "run")
-#: Those of them that the maps of a higher level lack: one map over all runs, or all sessions.
-SUMMED_OVER = ("ses", "task", "dir", "run")
-#: Entities of which a study reads one value throughout, unless told otherwise.
-LEVEL_ENTITIES = ("node", "level", "model")
-#: Entities that say in which form a map is, and so whether two people's can be compared.
-FORM_ENTITIES = ("res", "den", "desc", "rec", "echo", "part", "hemi", "fwhm", "smooth")
-#: How many files of somebody are named in a message.
-MAX_NAMED = 5
 
 
 def read_bids(

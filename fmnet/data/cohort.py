@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fmnet.bold.bold_file import SAME_T_R
 from fmnet.data.cohort_checks import (
     LookAlikes,
     duplicate_faults,
@@ -20,7 +19,7 @@ from fmnet.data.cohort_checks import (
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Listing
 from fmnet.data.nifti import notes_on
-from fmnet.data.scans import FILE_SEPARATOR, Scan, Series, StoredScan
+from fmnet.data.scans import FILE_SEPARATOR, SAME_T_R, Scan, Series, StoredScan
 from fmnet.data.store import ArrayStore
 from fmnet.data.tables import subject_key
 from fmnet.data.values import usual_stat
@@ -257,15 +256,17 @@ def _store_all(
     bar = tqdm(outcomes, desc="reading scans", total=len(listing.scans), unit="scan", leave=False)
     for scan, outcome in zip(listing.scans, bar, strict=True):
         if isinstance(outcome, VolumeError):
-            faults += [_name_scan(fault, scan) for fault in outcome.faults]
+            faults += [
+                replace(
+                    fault,
+                    where=f"{scan.scan_id} ({fault.where})",
+                    participant_id=scan.participant_id,
+                )
+                for fault in outcome.faults
+            ]
         else:
             stored[scan.scan_id] = outcome
     return stored, faults
-
-
-def _name_scan(fault: Fault, scan: Scan) -> Fault:
-    where = f"{scan.scan_id} ({fault.where})"
-    return Fault(where, fault.found, fault.accepted, fault.action, scan.participant_id)
 
 
 def _class_faults(scans: list[Scan], listing: Listing) -> list[Fault]:

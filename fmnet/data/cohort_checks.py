@@ -33,6 +33,9 @@ ISOLATED = 2.0
 EXPECTED = 0.1
 #: Under how many names one person is looked for, and how many other people that takes.
 N_NAMES, N_OTHERS = 6, 4
+#: How many times larger or smaller than the median a scale may be. Real maps of one unit stay
+#: within a factor of 3; percent signal change against its fraction, the usual mistake, is 100.
+UNIT_FACTOR = 20.0
 
 
 @dataclass(frozen=True)
@@ -235,11 +238,6 @@ def _duplicate_fault(scan: Scan, file: str, others: list[str]) -> Fault:
         "find out whose image it is and correct the table or the files",
         scan.participant_id,
     )
-
-
-#: How many times larger or smaller than the median a scale may be. Real maps of one unit stay
-#: within a factor of 3; percent signal change against its fraction, the usual mistake, is 100.
-UNIT_FACTOR = 20.0
 
 
 def image_scale(values: FloatArray) -> NDArray[np.float64]:

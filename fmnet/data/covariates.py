@@ -16,7 +16,7 @@ from fmnet.errors import Fault
 
 Values = NDArray[np.float64]
 
-#: A column with at least this share of numbers is one of numbers.
+#: A column with at least this fraction of numbers is one of numbers.
 MOSTLY = 0.8
 #: What programs write where a number is missing, in small letters.
 MISSING_NUMBERS = frozenset(
@@ -62,6 +62,58 @@ _LOCAL_DATE = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})", re.ASCII)
 #: Dates that programs write where none is known; and how far from all others they then are.
 _NO_DATES = ((1, 1, 1), (1899, 12, 30), (1900, 1, 1), (1970, 1, 1), (9999, 12, 31))
 _FAR_DAYS = 5 * 365
+#: What columns of head motion are called; other words in a name don't matter with ``fd``.
+_DISPLACEMENT = re.compile(r"framewise?displacement")
+_CORES = (
+    "motion", "movement", "movements", "displacement", "scrubbed", "rmsd",
+    "translation", "translations", "rotation", "rotations",
+)  # fmt: skip
+#: Of motion too, with one of the other words beside it.
+_PARTS = ("rms", "trans", "rot")
+_BESIDE = (
+    "mean", "avg", "average", "median", "max", "maximum", "min", "sd", "std", "total", "sum",
+    "head", "rel", "relative", "abs", "absolute", "mm", "deg", "run", "rest", "task", "func",
+    "bold", "fmri", "scan", "mri", "power", "jenkinson", "jenk", "fsl", "spm", "afni", "volumes",
+    "frames", "num", "number", "share", "fraction", "percent", "perc", "pct", "outlier", "outliers",
+    "param", "params", "parameter", "parameters", "index", "score", "value", "fd", "x", "y", "z",
+    "n", "of", "in",
+)  # fmt: skip
+_WORD = re.compile("|".join(sorted((*_CORES, *_PARTS, *_BESIDE), key=len, reverse=True)))
+#: Of motion to either side, which may be negative.
+_SIDED = {"translation", "translations", "rotation", "rotations", "trans", "rot", "x", "y", "z"}
+#: Of somebody else's age, of age at something else than the scan, or in groups.
+_OTHER_AGES = {
+    "onset", "diagnosis", "diagnosed", "dx", "group", "groups", "range", "band", "bin", "category",
+    "class", "first", "start", "started", "began", "begin", "symptom", "symptoms", "pain", "fm",
+    "illness", "disease", "menarche", "menopause", "pregnancy", "injury", "trauma", "surgery",
+    "mother", "father", "maternal", "paternal", "parent", "parental", "partner", "child",
+    "children", "school", "quit", "stopped", "death", "gap", "predicted", "brain", "bone",
+    "matched", "match", "equivalent",
+}  # fmt: skip
+#: No person in a scanner is older.
+MAX_AGE = 120
+#: How much younger than 99 everybody else is where 99 is no age.
+FAR_YEARS = 15
+_SITES = {"site", "scanner", "centre", "center"}
+_OTHERS = _SITES | {
+    "sex", "gender", "medication", "medications",
+    "medicated", "meds", "drug", "drugs", "opioid", "opioids", "antidepressant", "antidepressants",
+    "bmi", "education", "handedness", "ethnicity", "race", "smoking",
+}  # fmt: skip
+#: Whose maps are moved and scaled more to fit a template, and hold more or less of each tissue.
+_HEAD_SIZES = {
+    "tiv", "icv", "etiv", "eticv", "tbv", "tcv", "headsize", "headcircumference", "brainvolume",
+    "brainsize",
+}  # fmt: skip
+_EXTENTS = {"size", "volume", "vol", "circumference", "circ", "perimeter"}
+#: Words that end as a date does.
+_NO_DATE_WORDS = {"update", "candidate", "mandate"}
+#: Columns that name, remark or date something, whatever they hold.
+_NAMES = {
+    "id", "ids", "code", "name", "initials", "date", "birthdate", "dob", "comment",
+    "comments", "note", "notes", "remark", "remarks", "site", "scanner", "session", "family",
+    "filename", "path", "zip",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -363,60 +415,6 @@ def _place(table: pd.DataFrame, rows: "pd.Index[int]") -> str:
     if "participant_id" in table:
         return f" for {', '.join(table.loc[rows[:N_LINES], 'participant_id'].map(str))}{more}"
     return f" in row {', '.join(str(row + 1) for row in rows[:N_LINES])}{more}"
-
-
-#: What columns of head motion are called; other words in a name don't matter with ``fd``.
-_DISPLACEMENT = re.compile(r"framewise?displacement")
-_CORES = (
-    "motion", "movement", "movements", "displacement", "scrubbed", "rmsd",
-    "translation", "translations", "rotation", "rotations",
-)  # fmt: skip
-#: Of motion too, with one of the other words beside it.
-_PARTS = ("rms", "trans", "rot")
-_BESIDE = (
-    "mean", "avg", "average", "median", "max", "maximum", "min", "sd", "std", "total", "sum",
-    "head", "rel", "relative", "abs", "absolute", "mm", "deg", "run", "rest", "task", "func",
-    "bold", "fmri", "scan", "mri", "power", "jenkinson", "jenk", "fsl", "spm", "afni", "volumes",
-    "frames", "num", "number", "share", "fraction", "percent", "perc", "pct", "outlier", "outliers",
-    "param", "params", "parameter", "parameters", "index", "score", "value", "fd", "x", "y", "z",
-    "n", "of", "in",
-)  # fmt: skip
-_WORD = re.compile("|".join(sorted((*_CORES, *_PARTS, *_BESIDE), key=len, reverse=True)))
-#: Of motion to either side, which may be negative.
-_SIDED = {"translation", "translations", "rotation", "rotations", "trans", "rot", "x", "y", "z"}
-#: Of somebody else's age, of age at something else than the scan, or in groups.
-_OTHER_AGES = {
-    "onset", "diagnosis", "diagnosed", "dx", "group", "groups", "range", "band", "bin", "category",
-    "class", "first", "start", "started", "began", "begin", "symptom", "symptoms", "pain", "fm",
-    "illness", "disease", "menarche", "menopause", "pregnancy", "injury", "trauma", "surgery",
-    "mother", "father", "maternal", "paternal", "parent", "parental", "partner", "child",
-    "children", "school", "quit", "stopped", "death", "gap", "predicted", "brain", "bone",
-    "matched", "match", "equivalent",
-}  # fmt: skip
-#: No person in a scanner is older.
-MAX_AGE = 120
-#: How much younger than 99 everybody else is where 99 is no age.
-FAR_YEARS = 15
-_SITES = {"site", "scanner", "centre", "center"}
-_OTHERS = _SITES | {
-    "sex", "gender", "medication", "medications",
-    "medicated", "meds", "drug", "drugs", "opioid", "opioids", "antidepressant", "antidepressants",
-    "bmi", "education", "handedness", "ethnicity", "race", "smoking",
-}  # fmt: skip
-#: Whose maps are moved and scaled more to fit a template, and hold more or less of each tissue.
-_HEAD_SIZES = {
-    "tiv", "icv", "etiv", "eticv", "tbv", "tcv", "headsize", "headcircumference", "brainvolume",
-    "brainsize",
-}  # fmt: skip
-_EXTENTS = {"size", "volume", "vol", "circumference", "circ", "perimeter"}
-#: Words that end as a date does.
-_NO_DATE_WORDS = {"update", "candidate", "mandate"}
-#: Columns that name, remark or date something, whatever they hold.
-_NAMES = {
-    "id", "ids", "code", "name", "initials", "date", "birthdate", "dob", "comment",
-    "comments", "note", "notes", "remark", "remarks", "site", "scanner", "session", "family",
-    "filename", "path", "zip",
-}  # fmt: skip
 
 
 def is_motion(name: str) -> bool:

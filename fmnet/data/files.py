@@ -21,9 +21,13 @@ from fmnet.errors import Fault, VolumeError
 
 #: What a file is written from; text as UTF-8, a callable is given the open file.
 Content = bytes | memoryview | str | Callable[[IO[bytes]], object]
+SEAL = "sha256"
+#: Bytes of a JSON file of others'; the longest sidecars (of dcmstack) have a few million.
+MAX_JSON_BYTES = 1 << 24
+ACCEPTED_JSON = "a JSON object in UTF-8"
 
 
-def write_atomically(path: Path, content: Content) -> None:
+def write_atomically(path: Path, content: Content, is_synced: bool = True) -> None:
     """Write a file, in place of whatever has its name.
 
     Parameters
@@ -32,6 +36,9 @@ def write_atomically(path: Path, content: Content) -> None:
         Its folder has to be there.
     content : bytes, str or callable
         What it will hold; a callable writes it into the binary file that it is given.
+    is_synced : bool
+        Whether it is on disk before it has its name; without, it may be damaged when the power
+        fails, and whoever reads it has to notice.
 
     Raises
     ------
@@ -43,7 +50,7 @@ def write_atomically(path: Path, content: Content) -> None:
             content(draft)
         else:
             draft.write(encoded(content) if isinstance(content, str) else content)
-        keep_draft(draft, path)
+        keep_draft(draft, path, is_synced)
 
 
 def encoded(text: str) -> bytes:
@@ -76,10 +83,11 @@ def open_draft(folder: Path, name: str = "draft") -> Iterator[IO[bytes]]:
             part.unlink(missing_ok=True)
 
 
-def keep_draft(draft: IO[Any], path: Path) -> None:
+def keep_draft(draft: IO[Any], path: Path, is_synced: bool = True) -> None:
     """Bring an open file to disk and give it its name, in place of whatever had it."""
     draft.flush()
-    os.fsync(draft.fileno())
+    if is_synced:
+        os.fsync(draft.fileno())
     Path(draft.name).replace(path)
 
 
@@ -132,12 +140,6 @@ def why_not_written(error: OSError, folder: Path, n_bytes: int | None = None) ->
     free = shutil.disk_usage(folder).free if folder.exists() else 0
     needed = "" if n_bytes is None else f"{n_bytes / 1e6:.1f} MB to write, "
     return f"a full disk: {needed}{free / 1e6:.1f} MB free"
-
-
-SEAL = "sha256"
-#: Bytes of a JSON file of others'; the longest sidecars (of dcmstack) have a few million.
-MAX_JSON_BYTES = 1 << 24
-ACCEPTED_JSON = "a JSON object in UTF-8"
 
 
 def read_json(path: Path, what: str = "a JSON file") -> dict[str, Any]:

@@ -13,6 +13,10 @@ from fmnet.data.tables import read_table_file
 from fmnet.errors import Fault, FoldsError
 from fmnet.types import Count, Seed, Several
 
+ROLES = ("train", "test")
+#: Of many repeats over a large cohort.
+MAX_FOLD_LINES = 5_000_000
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -188,11 +192,11 @@ def _strata(cohort: Cohort) -> pd.DataFrame:
             "site": cohort.covariate("site"),
         }
     )
-    return frame.groupby("unit", sort=True).agg(_join_distinct)
 
+    def join_distinct(values: pd.Series) -> str:
+        return "+".join(sorted(set(values)))
 
-def _join_distinct(values: pd.Series) -> str:
-    return "+".join(sorted(set(values)))
+    return frame.groupby("unit", sort=True).agg(join_distinct)
 
 
 def _split(strata: pd.DataFrame, n_splits: int, seed: int | list[int]) -> list[pd.Index]:
@@ -266,11 +270,6 @@ def _check_enough(cohort: Cohort, n_splits: int | None, inner_splits: int) -> No
             )
     if faults:
         raise FoldsError(faults)
-
-
-ROLES = ("train", "test")
-#: Of many repeats over a large cohort.
-MAX_FOLD_LINES = 5_000_000
 
 
 def folds_table(folds: list[Fold]) -> pd.DataFrame:

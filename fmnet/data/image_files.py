@@ -44,6 +44,7 @@ HEADER_BYTES = 552
 START_BYTES = 1 << 18
 #: What a file may hold beyond what its header claims: padding, or what gzip adds.
 SPARE_BYTES = 1 << 20
+PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,9 +279,6 @@ def damaged(path: Path, error: Exception) -> VolumeError:
             "fetch or write the file again",
         )
     )
-
-
-PIECE_BYTES = 1 << 20
 
 
 class ByteStream:

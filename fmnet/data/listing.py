@@ -21,6 +21,12 @@ from fmnet.errors import CohortError, Fault
 UNSAID = "n/a"
 #: What stands for any value: maps are read whatever they state.
 ANY = "any"
+#: The contrast of maps whose contrast nobody states.
+UNSAID_CONTRAST = "map"
+#: What to do about people with faults: stop, or go on without them.
+OnFault = Literal["raise", "exclude"]
+#: A grid and the smallest fraction of it that must be covered, to how scans are put on it.
+RecipeBuilder = Callable[[Grid, float], Recipe[Scan, StoredScan]]
 
 
 @dataclass(frozen=True)
@@ -71,10 +77,6 @@ class Advice:
 
 #: For the readers of cohorts.
 SETTINGS = Advice()
-
-
-#: The contrast of maps whose contrast nobody states.
-UNSAID_CONTRAST = "map"
 
 
 def choose_contrasts(
@@ -215,12 +217,6 @@ def _differing(held: list[dict[str, str]]) -> list[tuple[str, list[str]]]:
     names = sorted({name for entities in held for name in entities})
     values = {name: sorted({entities.get(name, "") for entities in held}) for name in names}
     return [(name, found) for name, found in values.items() if len(found) > 1]
-
-
-#: What to do about people with faults: stop, or go on without them.
-OnFault = Literal["raise", "exclude"]
-#: A grid and the smallest fraction of it that must be covered, to how scans are put on it.
-RecipeBuilder = Callable[[Grid, float], Recipe[Scan, StoredScan]]
 
 
 @dataclass(frozen=True, eq=False)

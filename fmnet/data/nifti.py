@@ -47,6 +47,16 @@ SAME_PLACE_MM = 1.0
 #: Cosine of the angle beyond which axes of two forms are different ones.
 SAME_AXIS = 0.7
 REWRITE = "find out which is right and write the header again with the software that made the image"
+ANALYZE_NOTE = "Analyze file states no handedness; read as SPM does, x stored from right to left"
+#: What speaks against where voxels are said to start, in a file that holds more than they take.
+INSIDE_EXTENSION = "voxels are said to start inside an extension of the header"
+UNSAID_START = "more bytes than voxels take, and none said to be the first (vox_offset 0)"
+#: Voxels of a map, and their bytes: a head at 0.6 mm, for which a GB of memory is enough.
+MAX_VOXELS, MAX_BYTES = 1 << 25, 1 << 28
+#: Where voxels may start at the latest: NIfTI-1's float32 can't count single bytes beyond.
+MAX_OFFSET = 1 << 24
+#: Bytes of SPM's ``.mat``, which holds two matrices.
+MAX_MAT_BYTES = 1 << 14
 
 
 def read_geometry(fields: Any, shape: tuple[int, ...], name: str) -> tuple[Affine, int, str]:
@@ -237,18 +247,6 @@ def _distance(one: Affine, other: Affine, shape: tuple[int, ...]) -> float:
     corners = np.array([*np.ndindex(2, 2, 2)]) * last  # (8, 3)
     between = one - other
     return float(np.linalg.norm(corners @ between[:3, :3].T + between[:3, 3], axis=1).max())
-
-
-ANALYZE_NOTE = "Analyze file states no handedness; read as SPM does, x stored from right to left"
-#: What speaks against where voxels are said to start, in a file that holds more than they take.
-INSIDE_EXTENSION = "voxels are said to start inside an extension of the header"
-UNSAID_START = "more bytes than voxels take, and none said to be the first (vox_offset 0)"
-#: Voxels of a map, and their bytes: a head at 0.6 mm, for which a GB of memory is enough.
-MAX_VOXELS, MAX_BYTES = 1 << 25, 1 << 28
-#: Where voxels may start at the latest: NIfTI-1's float32 can't count single bytes beyond.
-MAX_OFFSET = 1 << 24
-#: Bytes of SPM's ``.mat``, which holds two matrices.
-MAX_MAT_BYTES = 1 << 14
 
 
 def read_volume(source: Path | RawImage, space: str) -> Volume:

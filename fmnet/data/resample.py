@@ -206,9 +206,9 @@ def build_interpolation(
         As in `build_lookup`.
     """
     kept = weights[:, np.flatnonzero(support)]
-    share = np.asarray(kept.sum(axis=1)).ravel()
-    known = share >= MIN_VOXEL_COVERAGE
-    scale = np.divide(1, share, out=np.zeros_like(share), where=known)
+    fraction = np.asarray(kept.sum(axis=1)).ravel()
+    known = fraction >= MIN_VOXEL_COVERAGE
+    scale = np.divide(1, fraction, out=np.zeros_like(fraction), where=known)
     kept.data *= np.repeat(scale, np.diff(kept.indptr)).astype(np.float32)
     kept.eliminate_zeros()
     used = np.unique(kept.indices)

@@ -19,8 +19,17 @@ from fmnet.data.values import check_values
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import Fault, VolumeError
 
+#: How much the repetition times of the user and of the header may differ, as a share.
+SAME_T_R = 0.01
+
 #: Between the files of one scan in cohort.tsv; unlike a comma, hardly ever part of a name.
 FILE_SEPARATOR = " | "
+#: Part of every key: raise it when the stored values would change for the same input, or
+#: other maps are refused.
+MAPS_FORMAT = "maps 4"
+LOWER_COVERAGE = (
+    "give the unthresholded map, check its registration, or lower preparation.min_coverage"
+)
 
 
 @dataclass(frozen=True)
@@ -53,14 +62,6 @@ class Scan:
         if self.is_series:
             return FILE_SEPARATOR.join(map(str, self.files))
         return str(self.files[channel])
-
-
-#: Part of every key: raise it when the stored values would change for the same input, or
-#: other maps are refused.
-MAPS_FORMAT = "maps 4"
-LOWER_COVERAGE = (
-    "give the unthresholded map, check its registration, or lower preparation.min_coverage"
-)
 
 
 @dataclass(frozen=True, eq=False)

@@ -139,7 +139,7 @@ def write_index(index: FileIndex, folder: Path) -> None:
     }
     whole = json.dumps(seal({"format": INDEX_FORMAT, "sources": sources}))
     with suppress(StoreError), writing(folder, len(whole)):
-        write_atomically(folder / INDEX_NAME, whole)
+        write_atomically(folder / INDEX_NAME, whole, is_synced=False)
 
 
 @contextmanager
@@ -279,7 +279,8 @@ class Entry:
         content = {"arrays": sizes, "sources": list(hashes), "facts": facts}
         whole = json.dumps(seal(content), indent=1)
         with writing(self.folder, len(whole)):
-            write_atomically(path.with_suffix(FACTS), whole)
+            # small, sealed, and made again if lost: waiting for the disk would take longest
+            write_atomically(path.with_suffix(FACTS), whole, is_synced=False)
         return Stored(path, tuple(hashes), facts)
 
 

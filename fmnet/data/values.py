@@ -26,202 +26,21 @@ MAX_MAGNITUDE = 1e6
 #: runs 1.3.
 SPIKE_FACTOR, SPIKE_FACTOR_BOLD = 50.0, 20.0
 #: Values that are larger than the largest usual one: two in a thousand, and 20 at least.
-FEW_SHARE, FEW_VOXELS = 2e-3, 20
+FEW_FRACTION, FEW_VOXELS = 2e-3, 20
 #: Real maps repeat no value other than 0 in more than 0.2 % of their voxels. In files of few
 #: different values each is about as frequent as the next one.
-FILL_SHARE, FILL_TO_NEXT = 0.05, 5
+FILL_FRACTION, FILL_TO_NEXT = 0.05, 5
 #: About how many values are looked at for such a number.
 N_LOOKED_AT = 300_000
-#: What is smaller than this share of a map's typical value is tiny.
-TINY_SHARE = 1e-3
-#: What is smaller than this share of a map's large values (all but one in a hundred are smaller) is
-#: noise, rounding of float32 or the ringing of splines, and no data, where it is more than this
-#: share of the voxels and not as many again are up to ten times as large. Of a statistic
-#: around 0 there are ten times as many (of its square three times), and 0.9 % at most are so small.
-FAINT, FAINT_SHARE, FAINT_GROWTH = 1e-3, 0.01, 2.0
-#: A mask's values are its largest one where they are nearer to it than this share of it.
+#: What is smaller than this fraction of a map's typical value is tiny.
+TINY_FRACTION = 1e-3
+#: What is smaller than this fraction of a map's large values (all but one in a hundred are smaller)
+#: is noise, rounding of float32 or the ringing of splines, and no data, where it is more than this
+#: fraction of the voxels and not as many again are up to ten times as large. Of a statistic around
+#: 0 there are ten times as many (of its square three times), and 0.9 % at most are so small.
+FAINT, FAINT_FRACTION, FAINT_GROWTH = 1e-3, 0.01, 2.0
+#: A mask's values are its largest one where they are nearer to it than this fraction of it.
 MASK_ROUNDING = 1e-3
-
-
-def blank_background(values: FloatArray, half_step: float = 0.0) -> FloatArray:
-    """Write NaN where an image has no data.
-
-    Parameters
-    ----------
-    values : ndarray of float32, shape (X, Y, Z)
-        As they were read.
-    half_step : float
-        Half the distance of neighbouring values in a file of integers; 0 for real numbers. In a
-        coarse file (uint8) many voxels inside the brain are written as the value nearest to 0: they
-        are data where most of the voxels around them are. So are voxels of tiny values.
-
-    Returns
-    -------
-    ndarray of float32
-        Infinite values stay, for `check_values` to refuse.
-    """
-    size = np.abs(values)
-    nothing = size <= np.finfo(np.float32).tiny  # no data either: denormal numbers
-    near = (size <= half_step * 1.001) & ~nothing
-    known = np.isfinite(size) & ~nothing & ~near
-    fill = find_fill(values[known])
-    if fill is None:
-        near |= known & (size < _faint_size(size[known]))
-    elif _is_tiny(fill, values[known]):
-        near |= known & _equals(values, fill)
-    known &= ~near
-    is_coarse = (
-        near.any() and known.any() and size[near].max() > TINY_SHARE * np.median(size[known])
-    )
-    if is_coarse:
-        near &= uniform_filter(known.astype(np.float32), 3, mode="constant") < 0.5
-    return np.where(nothing | near, np.float32(np.nan), values)
-
-
-def find_fill(values: FloatArray) -> float | None:
-    """Find the number that fills a good part of an image, (N,), as no measured value does."""
-    sample = values[:: max(1, len(values) // N_LOOKED_AT)]
-    rounded = _rounded(sample)
-    keys, counts = np.unique(rounded, return_counts=True)
-    if not len(counts):
-        return None
-    top, second = [*np.sort(counts)[::-1][:2], 0][:2]
-    if top > len(sample) / 2 or top > max(FILL_SHARE * len(sample), FILL_TO_NEXT * second):
-        return float(sample[rounded == keys[counts.argmax()]][0])
-    return None
-
-
-def _faint_size(size: FloatArray) -> float:
-    """Find the size, of those of all values, (N,), below which they are no data; 0 if none is."""
-    sample = size[:: max(1, len(size) // N_LOOKED_AT)]
-    if not len(sample):
-        return 0.0
-    place = int(0.99 * (len(sample) - 1))
-    limit = FAINT * float(np.partition(sample, place)[place])
-    n_faint, n_more = (np.count_nonzero(sample < limit * factor) for factor in (1, 10))
-    is_much = n_faint > FAINT_SHARE * len(sample) and n_more < FAINT_GROWTH * n_faint
-    return limit if is_much else 0.0
-
-
-def check_values(volume: Volume) -> None:
-    """Look at the values of a map.
-
-    Raises
-    ------
-    VolumeError
-        If the map is empty, constant, filled with a number that isn't 0, out of range, or has a
-        spike.
-    """
-    if infinite := int(np.isinf(volume.data).sum()):
-        raise VolumeError(
-            Fault(
-                volume.name,
-                f"{infinite} infinite values",
-                "finite values, and NaN or 0 where there are none",
-                "find out where they come from (often a division by 0) and write the map again",
-            )
-        )
-    known = volume.data[np.isfinite(volume.data) & (volume.data != 0)]
-    largest, usual = float(np.abs(known).max(initial=0)), largest_usual(known)
-    if not known.size:
-        found, action = "no value other than NaN and 0", "write the map again"
-    elif SPIKE_FACTOR * usual < largest <= MAX_MAGNITUDE:
-        found = _describe_spikes(volume, usual)
-        action = "find out where it comes from, and write the map again, masked to the brain"
-    elif known.min() == known.max():
-        found = f"the constant {known[0]:g} in every voxel"
-        action = "give a statistic map, not a mask or an empty model"
-    elif (
-        usual * SPIKE_FACTOR >= largest
-        and (fill := find_fill(known)) is not None
-        # a few voxels of a thresholded map may all have the value of the threshold
-        and np.count_nonzero(is_fill := _equals(known, fill)) > FILL_SHARE * volume.data.size
-    ):
-        share = float(is_fill.mean())
-        found = f"the value {fill:.6g} in {share:.0%} of the voxels other than NaN and 0"
-        action = "write NaN or 0 where the map has no data, and check that the rest isn't shifted"
-    elif largest > MAX_MAGNITUDE:
-        found = f"values as large as {largest:.3g}, beyond {MAX_MAGNITUDE:.0e} in magnitude"
-        action = "check the map's unit and data type, and write it again, masked to the brain"
-    else:
-        return
-    accepted = "a map with varying values inside the mask"
-    raise VolumeError(Fault(volume.name, found, accepted, action))
-
-
-def largest_usual(values: NDArray[np.floating]) -> float:
-    """Largest magnitude of values, (N,), but for the few largest, which may be spikes.
-
-    Where there are hardly more than a few at all, it is the largest of them.
-    """
-    if not len(values):
-        return 0.0
-    few = max(FEW_VOXELS, int(FEW_SHARE * len(values))) if len(values) > 2 * FEW_VOXELS else 0
-    return float(np.partition(np.abs(values), -few - 1)[-few - 1])
-
-
-def inside_mask(volume: Volume) -> NDArray[np.bool_]:
-    """Tell which voxels a mask holds, (X, Y, Z): those above half of its largest value.
-
-    Masks of one value (1, 255, 0.99998 of scaled integers) and of probabilities from 0 to 1 are
-    accepted; NaN is outside.
-
-    Raises
-    ------
-    VolumeError
-        If it is no mask: empty, negative, a label image, or an image of other values.
-    """
-    values = np.nan_to_num(volume.data[0], posinf=np.inf, neginf=-np.inf)
-    known = np.unique(values[values != 0])
-    accepted = "a mask: 0 outside and one number inside, or probabilities from 0 to 1"
-    if not len(known):
-        raise VolumeError(Fault(volume.name, "no voxel inside", accepted, "give a brain mask"))
-    largest = float(known[-1])
-    is_binary = largest > 0 and bool((known > (1 - MASK_ROUNDING) * largest).all())
-    is_probability = known[0] > 0 and largest <= 1 + MASK_ROUNDING
-    if not np.isfinite(known).all() or not (is_binary or is_probability):
-        some = ", ".join(f"{value:.4g}" for value in known[:5])
-        found = f"{len(known)} different values other than 0 ({some}{', ...' * (len(known) > 5)})"
-        raise VolumeError(Fault(volume.name, found, accepted, "give a brain mask"))
-    return np.asarray(values > largest / 2)
-
-
-def _rounded(values: FloatArray) -> NDArray[np.uint32]:
-    """Make numbers equal that differ by less than about 1e-5 of themselves, as resampling does."""
-    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
-    return np.asarray((bits + np.uint32(64)) & np.uint32(0xFFFFFF80))
-
-
-def _equals(values: FloatArray, number: float) -> NDArray[np.bool_]:
-    return np.asarray(_rounded(values) == _rounded(np.array(number, np.float32)))
-
-
-def _is_tiny(fill: float, values: FloatArray) -> bool:
-    """Tell whether a number is as good as 0 beside the other values of an image."""
-    others = values[~_equals(values, fill)]
-    if not len(others):
-        return False
-    if abs(fill) <= TINY_SHARE * np.median(np.abs(others)):
-        return True
-    # a file of real numbers that was one of integers: its 0 is the step nearest to it
-    steps = np.unique(np.append(others, np.float32(fill)))
-    return len(steps) <= 2**16 and bool(abs(fill) <= 0.51 * np.diff(steps.astype(float)).min())
-
-
-def _describe_spikes(volume: Volume, usual: float) -> str:
-    size = np.where(np.isfinite(volume.data), np.abs(volume.data), 0)
-    places = np.argwhere(size > SPIKE_FACTOR * usual)
-    places = places[np.argsort(-size[tuple(places.T)], kind="stable")]
-    said = []
-    for place in places[:3]:
-        x, y, z = (volume.affine @ [*place[1:], 1])[:3]
-        voxel = ", ".join(map(str, place[1:]))
-        value = volume.data[tuple(place)]
-        said.append(f"{value:.6g} at voxel ({voxel}), which is ({x:.4g}, {y:.4g}, {z:.4g}) mm")
-    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-    return f"a spike: {'; '.join(said)}{more}, where other values reach {usual:.3g}"
-
-
 #: What a bundle or a listing says that doesn't know its statistic.
 UNSAID_STAT = "n/a"
 #: Statistics by NIfTI's intent code. Codes that aren't here say nothing of the values.
@@ -280,6 +99,185 @@ BY_NAME = {name: stat for stat, names in ALIASES.items() for name in (stat, *nam
 TESTS = {"z", "t", "f", "chi2", "correlation", *PROBABILITIES}
 #: How SPM describes its test statistics: ``SPM{T_[19.0]} - contrast 1: pain``.
 SPM_TEST = re.compile(r"SPM\{([TF])_")
+
+
+def blank_background(values: FloatArray, half_step: float = 0.0) -> FloatArray:
+    """Write NaN where an image has no data.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (X, Y, Z)
+        As they were read.
+    half_step : float
+        Half the distance of neighbouring values in a file of integers; 0 for real numbers. In a
+        coarse file (uint8) many voxels inside the brain are written as the value nearest to 0: they
+        are data where most of the voxels around them are. So are voxels of tiny values.
+
+    Returns
+    -------
+    ndarray of float32
+        Infinite values stay, for `check_values` to refuse.
+    """
+    size = np.abs(values)
+    nothing = size <= np.finfo(np.float32).tiny  # no data either: denormal numbers
+    near = (size <= half_step * 1.001) & ~nothing
+    known = np.isfinite(size) & ~nothing & ~near
+    fill = find_fill(values[known])
+    if fill is None:
+        near |= known & (size < _faint_size(size[known]))
+    elif _is_tiny(fill, values[known]):
+        near |= known & _equals(values, fill)
+    known &= ~near
+    is_coarse = (
+        near.any() and known.any() and size[near].max() > TINY_FRACTION * np.median(size[known])
+    )
+    if is_coarse:
+        near &= uniform_filter(known.astype(np.float32), 3, mode="constant") < 0.5
+    return np.where(nothing | near, np.float32(np.nan), values)
+
+
+def find_fill(values: FloatArray) -> float | None:
+    """Find the number that fills a good part of an image, (N,), as no measured value does."""
+    sample = values[:: max(1, len(values) // N_LOOKED_AT)]
+    rounded = _rounded(sample)
+    keys, counts = np.unique(rounded, return_counts=True)
+    if not len(counts):
+        return None
+    top, second = [*np.sort(counts)[::-1][:2], 0][:2]
+    if top > len(sample) / 2 or top > max(FILL_FRACTION * len(sample), FILL_TO_NEXT * second):
+        return float(sample[rounded == keys[counts.argmax()]][0])
+    return None
+
+
+def _faint_size(size: FloatArray) -> float:
+    """Find the size, of those of all values, (N,), below which they are no data; 0 if none is."""
+    sample = size[:: max(1, len(size) // N_LOOKED_AT)]
+    if not len(sample):
+        return 0.0
+    place = int(0.99 * (len(sample) - 1))
+    limit = FAINT * float(np.partition(sample, place)[place])
+    n_faint, n_more = (np.count_nonzero(sample < limit * factor) for factor in (1, 10))
+    is_much = n_faint > FAINT_FRACTION * len(sample) and n_more < FAINT_GROWTH * n_faint
+    return limit if is_much else 0.0
+
+
+def check_values(volume: Volume) -> None:
+    """Look at the values of a map.
+
+    Raises
+    ------
+    VolumeError
+        If the map is empty, constant, filled with a number that isn't 0, out of range, or has a
+        spike.
+    """
+    if infinite := int(np.isinf(volume.data).sum()):
+        raise VolumeError(
+            Fault(
+                volume.name,
+                f"{infinite} infinite values",
+                "finite values, and NaN or 0 where there are none",
+                "find out where they come from (often a division by 0) and write the map again",
+            )
+        )
+    known = volume.data[np.isfinite(volume.data) & (volume.data != 0)]
+    largest, usual = float(np.abs(known).max(initial=0)), largest_usual(known)
+    if not known.size:
+        found, action = "no value other than NaN and 0", "write the map again"
+    elif SPIKE_FACTOR * usual < largest <= MAX_MAGNITUDE:
+        found = _describe_spikes(volume, usual)
+        action = "find out where it comes from, and write the map again, masked to the brain"
+    elif known.min() == known.max():
+        found = f"the constant {known[0]:g} in every voxel"
+        action = "give a statistic map, not a mask or an empty model"
+    elif (
+        usual * SPIKE_FACTOR >= largest
+        and (fill := find_fill(known)) is not None
+        # a few voxels of a thresholded map may all have the value of the threshold
+        and np.count_nonzero(is_fill := _equals(known, fill)) > FILL_FRACTION * volume.data.size
+    ):
+        fraction = float(is_fill.mean())
+        found = f"the value {fill:.6g} in {fraction:.0%} of the voxels other than NaN and 0"
+        action = "write NaN or 0 where the map has no data, and check that the rest isn't shifted"
+    elif largest > MAX_MAGNITUDE:
+        found = f"values as large as {largest:.3g}, beyond {MAX_MAGNITUDE:.0e} in magnitude"
+        action = "check the map's unit and data type, and write it again, masked to the brain"
+    else:
+        return
+    accepted = "a map with varying values inside the mask"
+    raise VolumeError(Fault(volume.name, found, accepted, action))
+
+
+def largest_usual(values: NDArray[np.floating]) -> float:
+    """Largest magnitude of values, (N,), but for the few largest, which may be spikes.
+
+    Where there are hardly more than a few at all, it is the largest of them.
+    """
+    if not len(values):
+        return 0.0
+    few = max(FEW_VOXELS, int(FEW_FRACTION * len(values))) if len(values) > 2 * FEW_VOXELS else 0
+    return float(np.partition(np.abs(values), -few - 1)[-few - 1])
+
+
+def inside_mask(volume: Volume) -> NDArray[np.bool_]:
+    """Tell which voxels a mask holds, (X, Y, Z): those above half of its largest value.
+
+    Masks of one value (1, 255, 0.99998 of scaled integers) and of probabilities from 0 to 1 are
+    accepted; NaN is outside.
+
+    Raises
+    ------
+    VolumeError
+        If it is no mask: empty, negative, a label image, or an image of other values.
+    """
+    values = np.nan_to_num(volume.data[0], posinf=np.inf, neginf=-np.inf)
+    known = np.unique(values[values != 0])
+    accepted = "a mask: 0 outside and one number inside, or probabilities from 0 to 1"
+    if not len(known):
+        raise VolumeError(Fault(volume.name, "no voxel inside", accepted, "give a brain mask"))
+    largest = float(known[-1])
+    is_binary = largest > 0 and bool((known > (1 - MASK_ROUNDING) * largest).all())
+    is_probability = known[0] > 0 and largest <= 1 + MASK_ROUNDING
+    if not np.isfinite(known).all() or not (is_binary or is_probability):
+        some = ", ".join(f"{value:.4g}" for value in known[:5])
+        found = f"{len(known)} different values other than 0 ({some}{', ...' * (len(known) > 5)})"
+        raise VolumeError(Fault(volume.name, found, accepted, "give a brain mask"))
+    return np.asarray(values > largest / 2)
+
+
+def _rounded(values: FloatArray) -> NDArray[np.uint32]:
+    """Make numbers equal that differ by less than about 1e-5 of themselves, as resampling does."""
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    return np.asarray((bits + np.uint32(64)) & np.uint32(0xFFFFFF80))
+
+
+def _equals(values: FloatArray, number: float) -> NDArray[np.bool_]:
+    return np.asarray(_rounded(values) == _rounded(np.array(number, np.float32)))
+
+
+def _is_tiny(fill: float, values: FloatArray) -> bool:
+    """Tell whether a number is as good as 0 beside the other values of an image."""
+    others = values[~_equals(values, fill)]
+    if not len(others):
+        return False
+    if abs(fill) <= TINY_FRACTION * np.median(np.abs(others)):
+        return True
+    # a file of real numbers that was one of integers: its 0 is the step nearest to it
+    steps = np.unique(np.append(others, np.float32(fill)))
+    return len(steps) <= 2**16 and bool(abs(fill) <= 0.51 * np.diff(steps.astype(float)).min())
+
+
+def _describe_spikes(volume: Volume, usual: float) -> str:
+    size = np.where(np.isfinite(volume.data), np.abs(volume.data), 0)
+    places = np.argwhere(size > SPIKE_FACTOR * usual)
+    places = places[np.argsort(-size[tuple(places.T)], kind="stable")]
+    said = []
+    for place in places[:3]:
+        x, y, z = (volume.affine @ [*place[1:], 1])[:3]
+        voxel = ", ".join(map(str, place[1:]))
+        value = volume.data[tuple(place)]
+        said.append(f"{value:.6g} at voxel ({voxel}), which is ({x:.4g}, {y:.4g}, {z:.4g}) mm")
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return f"a spike: {'; '.join(said)}{more}, where other values reach {usual:.3g}"
 
 
 def header_stat(header: Any) -> str:

@@ -6,8 +6,7 @@ from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any, get_args
 
-from fmnet.bold.cleaning import band_of
-from fmnet.bold.confounds import CleaningSettings, Strategy
+from fmnet.bold.settings import CleaningSettings, Strategy, band_of
 from fmnet.earlier import current_cleaning
 from fmnet.inference.bundle_files import (
     COUNT,
@@ -53,8 +52,8 @@ class BoldContract:
     cleaning : CleaningSettings
         How they are cleaned.
     maps : tuple of str
-        Maps that are made of them, see `fmnet.bold.maps.parse_maps`; empty where the network reads
-        the cleaned series itself.
+        Maps that are made of them, see `fmnet.bold.settings.parse_map_names`; empty where the
+        network reads the cleaned series itself.
     t_r : float
         Repetition time in seconds that runs have to have.
     """

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnet.bold.maps import parse_maps
+from fmnet.bold.settings import parse_map_names
 from fmnet.data.volume import FloatArray
 from fmnet.errors import BundleError, Fault, FmnetError
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
@@ -289,7 +289,7 @@ def _kind_faults(bundle: Bundle) -> list[str]:
 
 def _map_faults(contract: BoldContract, contrasts: tuple[str, ...]) -> list[str]:
     try:
-        names = tuple(recipe.name for recipe in parse_maps(contract.maps))
+        names = tuple(one.name for one in parse_map_names(contract.maps))
     except FmnetError as error:
         return [f"{CONTRACT} with maps that this version doesn't know ({error})"]
     if names == contrasts:

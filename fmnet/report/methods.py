@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.scan_maps import KEPT, MOTION, SCRUBBED
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.cohort import Cohort
 from fmnet.data.scans import StoredScan
 from fmnet.earlier import current_paths

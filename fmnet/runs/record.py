@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import fmnet
-from fmnet.bold.confounds import CleaningSettings
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, folds_table
 from fmnet.data.tables import read_table_file, write_table
@@ -43,10 +43,14 @@ SCORED = {
     "participant_id": str, "scan_id": str, "repeat": int, "fold": int, "model": str, "label": int,
     "score": float, "probability": float,
 }  # fmt: skip
-#: Settings that may change when a run is gone on with.
+#: Settings that may change when a run is gone on with, and those of its trainer.
 FREE = (
     "permutation", "sensitivity", "learning_curve", "audit", "overwrite", "resume", "run_dir",
-    "store_dir", "trainer", "logger", "compute", "shard",
+    "store_dir", "logger", "compute", "shard",
+)  # fmt: skip
+FREE_OF_TRAINER = (
+    "_target_", "_partial_", "accelerator", "devices", "strategy", "precision", "num_nodes",
+    "enable_progress_bar", "enable_model_summary", "log_every_n_steps", "logger", "profiler",
 )  # fmt: skip
 #: Columns of cohort.tsv that say what scores come from.
 IDENTITY = ("scan_id", "label", "used", "source_sha256")
@@ -197,7 +201,11 @@ def parse_settings(config_yaml: str) -> dict[str, Any]:
 
 def fixed_settings(config_yaml: str) -> dict[str, Any]:
     """Read a configuration without what may change when a run is gone on with."""
-    return {key: value for key, value in parse_settings(config_yaml).items() if key not in FREE}
+    fixed = {key: value for key, value in parse_settings(config_yaml).items() if key not in FREE}
+    if isinstance(trainer := fixed.get("trainer"), dict):
+        kept = {key: value for key, value in trainer.items() if key not in FREE_OF_TRAINER}
+        fixed["trainer"] = kept
+    return fixed
 
 
 def read_predictions(table: Path | TextIO) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.random import Generator, SeedSequence
 
 from fmnet.bold.bold_cohort import read_bold
-from fmnet.bold.confounds import CleaningSettings
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.listing import Listing, OnFault
 from fmnet.data.nifti import write_series, write_volume
 from fmnet.data.tables import write_table

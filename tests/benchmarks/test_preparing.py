@@ -9,7 +9,8 @@ from benchmarks.cleaners import agreement, clean_with_fmnet, clean_with_nilearn
 from benchmarks.preparing import AGAIN, FEW, OURS, THEIRS, Preparing
 from benchmarks.preprocessed_files import N_NON_STEADY, make_preprocessed
 from fmnet.bold.cleaned import CleanedBold
-from fmnet.bold.confounds import CleaningSettings, read_nuisance
+from fmnet.bold.confounds import read_nuisance
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import VolumeError

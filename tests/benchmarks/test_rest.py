@@ -9,7 +9,7 @@ from benchmarks import rest
 from benchmarks.rest import Contender, Draw, RestBenchmark
 from benchmarks.rest_tables import spread, summarise
 from fmnet.baselines.shortcuts import Columns
-from fmnet.bold.confounds import CleaningSettings
+from fmnet.bold.settings import CleaningSettings
 from fmnet.errors import ConfigError
 from fmnet.networks.series import build_learned_seeds
 

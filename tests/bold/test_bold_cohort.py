@@ -7,7 +7,7 @@ import pytest
 from run_tree import CONFOUNDS, IMAGE, MASK
 
 from fmnet.bold.bold_cohort import read_bold
-from fmnet.bold.confounds import CleaningSettings
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.cohort import open_cohort
 from fmnet.data.scans import FILE_SEPARATOR
 from fmnet.data.store import ArrayStore

@@ -8,7 +8,6 @@ from map_fixtures import noise, open_source
 from scipy.stats import friedmanchisquare
 
 from fmnet.bold import measures
-from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.measures import (
     MAX_R,
     MIN_VOXELS,
@@ -23,6 +22,7 @@ from fmnet.bold.measures import (
     seed_voxels,
     temporal_sd,
 )
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
 from fmnet.errors import VolumeError
 

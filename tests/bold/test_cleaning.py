@@ -8,15 +8,10 @@ from hypothesis import strategies as st
 from nilearn.signal import clean
 
 import fmnet.bold.cleaning as cleaning
-from fmnet.bold.cleaning import (
-    band_of,
-    clean_values,
-    cleaning_faults,
-    cleaning_matrix,
-    signal_to_noise,
-)
-from fmnet.bold.confounds import CleaningSettings, Nuisance
+from fmnet.bold.cleaning import clean_values, cleaning_faults, cleaning_matrix, signal_to_noise
+from fmnet.bold.confounds import Nuisance
 from fmnet.bold.decoded import RunFacts, StoredRun
+from fmnet.bold.settings import CleaningSettings, band_of
 from fmnet.errors import VolumeError
 
 UNFILTERED = CleaningSettings("motion6", None, None)

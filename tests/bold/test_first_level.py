@@ -13,8 +13,9 @@ from nilearn.glm.contrasts import expression_to_contrast_vector
 from nilearn.glm.first_level import FirstLevelModel
 
 from fmnet.bold import first_level
-from fmnet.bold.first_level import build_design, condition_name, fit_run, parse_formula, read_events
+from fmnet.bold.first_level import build_design, condition_name, fit_run, read_events
 from fmnet.bold.maps import compute_maps, parse_maps
+from fmnet.bold.settings import parse_formula
 from fmnet.errors import VolumeError
 
 T_R, N = 2.0, 90

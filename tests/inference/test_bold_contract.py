@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from fmnet.bold.confounds import CleaningSettings
+from fmnet.bold.settings import CleaningSettings
 from fmnet.errors import BundleError
 from fmnet.inference.bold_contract import (
     BoldContract,

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from fmnet.bold.confounds import CleaningSettings
 from fmnet.bold.scan_maps import KEPT, MOTION, SCRUBBED
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.scans import Series
 
 

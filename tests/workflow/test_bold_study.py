@@ -14,7 +14,7 @@ from fmnet.baselines.connectivity import Connectivity
 from fmnet.baselines.linear import LinearSvm
 from fmnet.baselines.shortcuts import Columns
 from fmnet.bold.bold_cohort import read_bold
-from fmnet.bold.confounds import CleaningSettings
+from fmnet.bold.settings import CleaningSettings
 from fmnet.data.cohort import open_cohort
 from fmnet.data.store import ArrayStore
 from fmnet.export.export import export_run
