@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
-from fmnet.bold.bold_file import open_bold
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun, open_bold
 from fmnet.data.nifti import write_series, write_volume
 from fmnet.data.volume import Volume
 

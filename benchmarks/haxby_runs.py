@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.confounds import Nuisance
 from fmnet.bold.decoded import DecodedBold, StoredRun, open_runs
 from fmnet.bold.maps import compute_maps, parse_maps
@@ -23,11 +23,10 @@ from fmnet.bold.settings import CleaningSettings
 from fmnet.data.cohort import Cohort
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Labels, Listing
-from fmnet.data.map_values import inside_mask
-from fmnet.data.maps import StoredScan
 from fmnet.data.nifti import read_volume
-from fmnet.data.scans import Scan
+from fmnet.data.scans import Scan, StoredScan
 from fmnet.data.store import ArrayStore
+from fmnet.data.values import inside_mask
 from fmnet.data.volume import OWN_SPACE, FloatArray
 from fmnet.errors import BenchmarkError, Fault
 

@@ -14,8 +14,8 @@ from benchmarks.noise_measures import measure_noise, thin_out
 from benchmarks.race import describe_settings, write_results
 from fmnet.bold.bold_file import open_bold
 from fmnet.data.grid import Grid
-from fmnet.data.map_values import inside_mask
 from fmnet.data.nifti import read_volume
+from fmnet.data.values import inside_mask
 from fmnet.data.volume import FloatArray
 from fmnet.errors import BenchmarkError, Fault
 from fmnet.synthetic.bold import write_bold_cohort

@@ -12,7 +12,7 @@ import pandas as pd
 from benchmarks.fresh_process import Cost, measure_alone
 from benchmarks.race import growth, race, race_table
 from benchmarks.readers import read_cached, read_persistent
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.decoded import DecodedBold, open_runs
 from fmnet.data.store import SETTLING_NS, ArrayStore
 

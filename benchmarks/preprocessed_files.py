@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from benchmarks.bold_files import make_run, with_mask
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.confounds import DISPLACEMENT, MOTION6, MOTION24, NON_STEADY, TISSUES
 from fmnet.data.tables import write_table
 

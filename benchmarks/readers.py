@@ -12,9 +12,9 @@ from monai.transforms import LoadImage
 from nilearn.image import load_img
 from nilearn.maskers import NiftiMasker
 
-from fmnet.bold.bold_run import BoldRun
-from fmnet.data.map_values import inside_mask
+from fmnet.bold.bold_file import BoldRun
 from fmnet.data.nifti import read_volume
+from fmnet.data.values import inside_mask
 
 try:
     import torchio

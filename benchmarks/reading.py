@@ -20,7 +20,7 @@ from benchmarks.readers import (
     whole_run_readers,
     window_readers,
 )
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.decoded import DecodedBold
 from fmnet.data.store import ArrayStore
 from fmnet.types import Count, Counts, Several

@@ -8,7 +8,7 @@ from fmnet.crossval.fold_loop import Pipeline
 from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import build_folds
 from fmnet.data.listing import Listing
-from fmnet.data.maps import MapsOnGrid
+from fmnet.data.scans import MapsOnGrid
 from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.inference.preparation import PreparationSettings

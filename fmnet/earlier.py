@@ -38,6 +38,7 @@ MOVED = {
     "fmnet.bold.bold_cohort.read_synthetic_bold": "fmnet.synthetic.bold.read_synthetic_bold",
     "fmnet.data.synthetic": "fmnet.synthetic.maps",
     "fmnet.data.injected": "fmnet.synthetic.injected",
+    "fmnet.data.folds_file": "fmnet.data.folds",
     "fmnet.benchmark": "benchmarks",
 }
 

@@ -166,46 +166,36 @@ def run_study(
         The results in a few lines for the terminal.
     """
     started, folder = datetime.now(UTC), Path(run_dir)
+    settings, plans = parse_settings(config_yaml), (permutation, sensitivity, learning_curve)
+    # what can be refused is refused before any scan is opened
     end_with_starter()
     built = check_training(trainer, optimizer, scheduler, tuple(callbacks.values()))
-    plans = (permutation, sensitivity, learning_curve)
     check_one_process(built.world_size, plans, shard, compute, batch_size)
     grid = build_grid(preparation.voxel_size_mm, preparation.mask)
     shape = (len(cohort.contrasts), *grid.shape)
     check_network(network, shape)
     check_augmentation(augmentation, shape)
-    settings, leads = parse_settings(config_yaml), built.global_rank == 0
-    is_resuming = resume or not shard.is_whole
+    is_resuming, leads = resume or not shard.is_whole, built.global_rank == 0
     claim = partial(claim_run_folder, folder, config_yaml, overwrite, is_resuming)
     is_resumed = leads and claim()
     loggers = tuple(logger.values())
     check_loggers(loggers)
-    trainable = Trainable(
-        network,
-        trainer,
-        asked(trainer).get("max_epochs"),
-        optimizer,
-        scheduler,
-        loss,
-        tuple(callbacks.values()),
-        batch_size,
-        augmentation,
-        loggers,
-        folder / "logs",
-    )
+    how = (network, trainer, asked(trainer).get("max_epochs"), optimizer, scheduler, loss)
+    fed = (tuple(callbacks.values()), batch_size, augmentation, loggers, folder / "logs")
+
     n_jobs = count_processes(compute, built)
     store = ArrayStore(Path(store_dir), cohort.recipe(grid, preparation.min_coverage))
     opened = set_aside(open_cohort(cohort, store, n_jobs), lockbox, seed)
     if shuffle_labels:
         opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))
-    data = read_scans(opened, preparation).for_network(network)
-    trainable = plan_compute(trainable, compute, data)
-    pipeline = Pipeline(trainable, baselines, folds, seed, n_jobs)
-    splits = folds(opened)
+    scans, splits = read_scans(opened, preparation).for_network(network), folds(opened)
+    trainable = plan_compute(Trainable(*how, *fed), compute, scans)
+    models = Pipeline(trainable, baselines, folds, seed, n_jobs)
     parts = parts_of(folder, config_yaml, opened, splits)
     if leads and not is_resumed:
         alone = trainable if built.world_size == 1 else None
-        check_leaks(pipeline.usable(data), data, splits[0], seed, alone)
+        check_leaks(models.usable(scans), scans, splits[0], seed, alone)
+
     with ExitStack() as stack:
         stack.enter_context(joined(built))
         agreed(lambda: stack.enter_context(holding(folder, is_shared=not shard.is_whole)))
@@ -213,54 +203,58 @@ def run_study(
             agreed(partial(settle, folder))
         is_resumed = agreed(claim)
         if not shard.is_whole:
-            lines = work_on_shard(
-                shard, pipeline, data, splits, n_seeds, permutation, parts, is_resumed
-            )
-            return [*lines, str(folder)]
-        ready = done_before(pipeline, permutation, splits, parts, folder, is_resumed)
+            work = (models, scans, splits, n_seeds, permutation, parts, is_resumed)
+            return [*work_on_shard(shard, *work), str(folder)]
+        said = done_before(models, permutation, splits, parts, folder, is_resumed)
         if is_resumed:
-            ready += [] if (folder / SUMS).exists() else [UNKNOWN]
-            results = read_results(folder, data, splits)
+            said += [] if (folder / SUMS).exists() else [UNKNOWN]
+            results = read_results(folder, scans, splits)
         else:
-            is_earlier = (folder / "predictions.tsv").exists()
-            kept = ("logs",) if parts.folder.exists() and not is_earlier else ()
-            with replacing(folder, kept) if is_first() else nullcontext(folder) as draft:
-                results = run_crossvalidation(pipeline, data, splits, n_seeds, parts)
-                if is_first():
-                    record = manifest(seed, opened.hashes, started)
-                    write_record(results, draft, record, config_yaml)
-        named = add_units(results.predictions, opened.unit_of)
-        metrics = figures(pipeline, results, named)
-        models = metrics["models"]
-        complete_finals(pipeline, results, models, control(settings), folder)
+            results = run_crossvalidation(
+                models, scans, splits, n_seeds, parts, folder, started, config_yaml
+            )
+        table = add_units(results.predictions, opened.unit_of)
+        facts = figures(models, results, table)
+        complete_finals(models, results, facts["models"], control(settings), folder)
         if not is_first():
             return []
         before = read_probes(folder) if is_resumed else {}
-        metrics["exported"] = export_choice(pipeline, data, named, models, metrics["titles"])
-        trained = read_record(folder / NETWORK_FOLDER)
-        of_linear = metrics["exported"]["model"] != NETWORK
-        place = folder / (LINEAR_FOLDER if of_linear else NETWORK_FOLDER)
-        calibration = read_calibration(place / "calibration.json")
-        metrics["exported"]["calibration"] = asdict(calibration)
-        metrics["path_shares"] = trained.get("path_shares", {})
-        metrics["final_epochs"] = trained["n_epochs"]
-        metrics |= probe(plans, pipeline, results, metrics, before, folder, parts)
-        judge_choice(metrics)
+        facts |= describe_finals(models, scans, table, facts, folder)
+        facts |= probe(plans, models, results, facts, before, folder, parts)
+        judge_choice(facts)
         if is_resumed:
             note_resumption(folder, started)
-        finish(metrics, results, audit, settings, seed, folder)
+        finish(facts, results, audit, settings, seed, folder)
         drawn = [folder / name for name in ("figure.png", "report.html")]
-        ready += log_study(loggers, trainable.log_dir, tracked(metrics), settings, drawn)
-    return [*summary_lines(metrics, cohort, settings), *ready, str(folder)]
+        said += log_study(loggers, trainable.log_dir, tracked(facts), settings, drawn)
+    return [*summary_lines(facts, cohort, settings), *said, str(folder)]
 
 
 def run_crossvalidation(
-    pipeline: Pipeline, data: ScanSet, folds: list[Fold], n_seeds: int, parts: FoldCheckpoints
+    models: Pipeline,
+    scans: ScanSet,
+    folds: list[Fold],
+    n_seeds: int,
+    parts: FoldCheckpoints,
+    folder: Path,
+    started: datetime,
+    config_yaml: str,
 ) -> Results:
-    """Score everybody out of fold, by the network and by each baseline; predictions as written."""
-    predictions, epochs = crossvalidate(pipeline, data, folds, "folds", parts)
-    again = crossvalidate_seeds(pipeline, data, folds, n_seeds, parts)
-    return Results(data, folds, as_written(predictions), epochs, pipeline.lacking(data), again)
+    """Score everybody out of fold, by the network and by each baseline, and write it down.
+
+    Predictions are as written, so that a run gone on with has the same figures.
+    """
+    is_earlier = (folder / "predictions.tsv").exists()
+    kept = ("logs",) if parts.folder.exists() and not is_earlier else ()
+    with replacing(folder, kept) if is_first() else nullcontext(folder) as draft:
+        table, n_epochs = crossvalidate(models, scans, folds, "folds", parts)
+        again = crossvalidate_seeds(models, scans, folds, n_seeds, parts)
+        lacking = models.lacking(scans)
+        results = Results(scans, folds, as_written(table), n_epochs, lacking, again)
+        if is_first():
+            record = manifest(models.seed, scans.cohort.hashes, started)
+            write_record(results, draft, record, config_yaml)
+    return results
 
 
 def figures(pipeline: Pipeline, results: Results, predictions: pd.DataFrame) -> dict[str, Any]:
@@ -272,6 +266,18 @@ def figures(pipeline: Pipeline, results: Results, predictions: pd.DataFrame) -> 
         "n_epochs": results.n_epochs,
         "lacking": results.lacking,
     }
+
+
+def describe_finals(
+    models: Pipeline, scans: ScanSet, table: pd.DataFrame, facts: dict[str, Any], folder: Path
+) -> dict[str, Any]:
+    """Say which final model will be exported and how it is calibrated; and of the network's."""
+    exported = export_choice(models, scans, table, facts["models"], facts["titles"])
+    place = folder / (NETWORK_FOLDER if exported["model"] == NETWORK else LINEAR_FOLDER)
+    exported["calibration"] = asdict(read_calibration(place / "calibration.json"))
+    trained = read_record(folder / NETWORK_FOLDER)
+    shares, n_epochs = trained.get("path_shares", {}), trained["n_epochs"]
+    return {"exported": exported, "path_shares": shares, "final_epochs": n_epochs}
 
 
 def tracked(metrics: dict[str, Any]) -> dict[str, float]:

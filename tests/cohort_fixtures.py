@@ -10,8 +10,7 @@ from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Labels, Listing
-from fmnet.data.maps import StoredScan
-from fmnet.data.scans import Scan
+from fmnet.data.scans import Scan, StoredScan
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.training.scan_set import MapScans
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 
 from fmnet.data.grid import Grid
-from fmnet.data.maps import MapsOnGrid
+from fmnet.data.scans import MapsOnGrid
 from fmnet.data.store import ArrayStore
 
 # where a script finds its neighbour, also when a test runs it within this process

@@ -1,9 +1,13 @@
 """What earlier versions wrote is read, or refused by a sentence that says what to write instead."""
 
+from pathlib import Path
+
 import pytest
 from hydra.utils import get_object
+from omegaconf import OmegaConf
 
 from fmnet import earlier
+from fmnet.config.check import check_config
 from fmnet.earlier import (
     current_config,
     current_name,
@@ -11,6 +15,10 @@ from fmnet.earlier import (
     instead_of,
     instead_of_value,
 )
+from fmnet.errors import ConfigError
+from fmnet.study import run_study
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 #: What configurations, documents, run folders and bundles of the first year named.
 NAMED_BEFORE = """
@@ -45,7 +53,7 @@ fmnet.config.jobs.JobReport
 fmnet.data.bids.read_bids
 fmnet.data.folds.build_folds
 fmnet.data.folds.build_site_folds
-fmnet.data.folds_file.read_folds
+fmnet.data.folds.read_folds
 fmnet.data.image_table.read_image_table
 fmnet.data.injected.read_injected
 fmnet.data.synthetic.read_synthetic
@@ -134,6 +142,51 @@ def tables(monkeypatch):
 )
 def test_it_is_said_what_to_write_instead(tables, key, options, said):
     assert instead_of(key, options) == said
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("task=start", "a network that can be is fitted in closed form anyway"),
+        ("task=classification", "other networks are trained for up to 20 epochs anyway"),
+        ("task.max_epochs=5", "write trainer.max_epochs, and optimizer.lr=1e-5 for what"),
+        ("task.learning_rate=1e-4", "write optimizer.lr, which it is called now"),
+        ("task.weight_decay=0", "write optimizer.weight_decay, which it is called now"),
+        ("task.batch_size=4", "write batch_size, which it is called now"),
+        ("task._target_=x", "write trainer.max_epochs, optimizer.lr, optimizer.weight_decay or"),
+    ],
+)
+def test_what_task_held_has_other_keys(override, said):
+    with pytest.raises(ConfigError, match=said):
+        check_config(CONFIGS, "train", [override, "run_dir=out"], run_study)
+
+
+@pytest.mark.parametrize(
+    ("task", "command"),
+    [
+        ({"learning_rate": 1e-5, "max_epochs": 0}, []),
+        ({"learning_rate": 1e-3, "max_epochs": 20}, ["network=small_cnn"]),
+        (
+            {"learning_rate": 1e-4, "max_epochs": 5},
+            ["trainer.max_epochs=5", "optimizer.lr=1e-4"],
+        ),
+    ],
+)
+def test_training_of_an_earlier_run_is_that_of_the_same_command_now(task, command):
+    now = OmegaConf.to_container(check_config(CONFIGS, "train", command, run_study, False))
+    trainer = {
+        "_target_": "fmnet.training.trainer.build_trainer",
+        "_partial_": True,
+        "accelerator": "cpu",
+        "devices": 1,
+        "strategy": "auto",
+        "precision": "32-true",
+        "num_nodes": 1,
+    }
+    recipe = {"_target_": "fmnet.training.optimiser.Recipe", "weight_decay": 1e-2, "batch_size": 8}
+    run = {"network": now["network"], "task": recipe | task, "trainer": trainer}
+    names = ("network", "trainer", "optimizer", "callbacks", "batch_size")
+    assert current_config(run) == {name: now[name] for name in names}
 
 
 def test_settings_of_a_run_are_read_as_of_now(tables):

@@ -14,10 +14,7 @@ PATHS = "'focal', 'distributed', 'contrast_products', 'voxel_pairs'"
 @pytest.mark.parametrize(
     ("override", "accepted"),
     [
-        ("task.max_epochs=-1", "a whole number, at least 0"),
-        ("task.batch_size=1", "a whole number, at least 2"),
-        ("task.learning_rate=0", "a number, above 0"),
-        ("task.weight_decay=-1e-3", "a number, at least 0"),
+        ("batch_size=1", "a whole number, at least 2"),
         ("folds.n_splits=1", "a whole number, at least 2"),
         ("seed=-1", "a whole number, at least 0, below 2147483648"),
         ("preparation.voxel_size_mm=13", "a whole number, at least 1, at most 12"),

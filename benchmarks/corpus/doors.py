@@ -31,9 +31,8 @@ from benchmarks.corpus.case import CONTRAST, GROUPS, PEOPLE, STAT, Case, Materia
 from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort
 from fmnet.data.image_table import read_image_table
-from fmnet.data.listing import Listing, build_listing
-from fmnet.data.maps import MapsOnGrid
-from fmnet.data.scans import MapTable
+from fmnet.data.listing import Listing, MapTable, build_listing
+from fmnet.data.scans import MapsOnGrid
 from fmnet.data.store import ArrayStore
 from fmnet.errors import FmnetError
 from fmnet.synthetic.cohort_folder import SPACE

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.random import Generator, SeedSequence
 from numpy.typing import NDArray
 
-from fmnet.data.duplicates import duplicate_faults
+from fmnet.data.cohort_checks import duplicate_faults
 from fmnet.data.grid import Grid
 from fmnet.data.image_table import find_table_maps
-from fmnet.data.maps import MapsOnGrid, StoredScan
+from fmnet.data.listing import group_scans
 from fmnet.data.resample import place_on_grid
-from fmnet.data.scans import Scan, group_scans
+from fmnet.data.scans import MapsOnGrid, Scan, StoredScan
 from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray, Volume

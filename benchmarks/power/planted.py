@@ -17,8 +17,7 @@ from benchmarks.power.regions import Brain
 from fmnet.data.cohort import Cohort
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Labels, Listing
-from fmnet.data.maps import StoredScan
-from fmnet.data.scans import Scan
+from fmnet.data.scans import Scan, StoredScan
 from fmnet.data.volume import FloatArray
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.synthetic.effects import Effect

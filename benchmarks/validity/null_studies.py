@@ -50,7 +50,7 @@ from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.files import write_atomically
 from fmnet.data.folds import build_folds
-from fmnet.data.maps import MapsOnGrid
+from fmnet.data.scans import MapsOnGrid
 from fmnet.data.store import ArrayStore
 from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid

@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fmnet.bold.bold_file import LONGEST_T_R, SHORTEST_T_R
-from fmnet.bold.bold_run import BoldRun
-from fmnet.data.advice import SETTINGS, Advice
-from fmnet.data.bids_tree import BidsTree, read_entities, read_tree
-from fmnet.data.self_hashed import read_json
+from fmnet.bold.bold_file import LONGEST_T_R, SHORTEST_T_R, BoldRun
+from fmnet.data.bids import BidsTree, read_entities, read_tree
+from fmnet.data.files import read_json
+from fmnet.data.listing import SETTINGS, Advice
 from fmnet.data.tables import subject_key
 from fmnet.errors import Fault, VolumeError
 

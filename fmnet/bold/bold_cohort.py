@@ -14,9 +14,7 @@ from fmnet.bold.maps import parse_maps
 from fmnet.bold.scan_maps import ScanMaps
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.bids import find_participants, tree_origin
-from fmnet.data.listing import Listing, OnFault, build_listing
-from fmnet.data.map_selection import check_label_column
-from fmnet.data.scans import MapTable
+from fmnet.data.listing import Listing, MapTable, OnFault, build_listing, check_label_column
 from fmnet.data.tables import normal_text, read_table_file, subject_key
 from fmnet.errors import CohortError, Fault
 

@@ -1,23 +1,33 @@
-"""4-D NIfTI files of BOLD runs, read volume by volume."""
+"""BOLD runs as they lie on disk: read volume by volume, and checked before that."""
 
 import math
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnet.data.byte_stream import ByteStream, open_stream
 from fmnet.data.image_files import ACCEPTED as ACCEPTED_MAP
-from fmnet.data.image_files import SPARE_BYTES, SUFFIXES, damaged, is_packed, read_start, too_long
-from fmnet.data.nifti import Header, ras_order, read_header
-from fmnet.data.volume import Affine
+from fmnet.data.image_files import (
+    SPARE_BYTES,
+    SUFFIXES,
+    ByteStream,
+    damaged,
+    is_packed,
+    open_stream,
+    read_start,
+    too_long,
+)
+from fmnet.data.nifti import Header, ras_order, read_header, read_raw, read_volume
+from fmnet.data.scans import SAME_T_R
+from fmnet.data.values import blank_background, find_fill, inside_mask
+from fmnet.data.volume import Affine, Volume
 from fmnet.errors import Fault, VolumeError
 
 ACCEPTED = "one 4-D NIfTI file of a BOLD run (.nii, .nii.gz)"
@@ -32,6 +42,11 @@ MAX_VOXELS, MAX_VOLUME_BYTES = 1 << 24, 1 << 27
 MAX_RUN_BYTES, MAX_RATIO = 32 << 30, 1040
 #: Volumes that are unpacked ahead of the one in use; all that is held of a file at a time.
 N_AHEAD = 3
+Result = TypeVar("Result")
+#: How far voxels of a run and of its mask may lie apart, in mm.
+SAME_GRID_MM = 1e-2
+#: What stands in headers, as fMRIPrep 23.2 wrote them, where nobody stated it.
+UNTOLD_T_R = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,3 +201,212 @@ def _t_r(fields: Any) -> float | None:
         return None
     seconds = round(stated * SECONDS.get(unit, 0.0), 6)
     return seconds if SHORTEST_T_R <= seconds <= LONGEST_T_R else None
+
+
+@dataclass(frozen=True)
+class BoldRun:
+    """One BOLD run as it lies on disk.
+
+    Parameters
+    ----------
+    run_id, participant_id : str
+        The run's own name, and whose it is.
+    path : Path
+        4-D ``.nii`` or ``.nii.gz``.
+    space : str
+        One of `fmnet.data.volume.SPACES`.
+    mask : Path, optional
+        Brain mask on the run's own grid; inside is what lies above half of its largest value, see
+        `fmnet.data.values.inside_mask`.
+    t_r : float, optional
+        Repetition time in seconds, as a sidecar states it; by default the header's.
+    is_t_r_certain : bool
+        Whether somebody stated `t_r` who knows better than the header.
+    """
+
+    run_id: str
+    participant_id: str
+    path: Path
+    space: str
+    mask: Path | None = None
+    t_r: float | None = None
+    is_t_r_certain: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedRun:
+    """An open run with usable geometry, mask and repetition time.
+
+    Parameters
+    ----------
+    run : BoldRun
+        What was asked for.
+    file : BoldFile
+        Open; its volumes come once.
+    t_r : float
+        In seconds.
+    mask : ndarray of bool, shape (X, Y, Z)
+        On the run's own grid in RAS+; True throughout if the run has none.
+    mask_sha256 : str
+        Hash of the mask's file; empty if there is none.
+    """
+
+    run: BoldRun
+    file: BoldFile
+    t_r: float
+    mask: NDArray[np.bool_]
+    mask_sha256: str
+
+    @property
+    def header(self) -> BoldHeader:
+        """What the run's file says of itself."""
+        return self.file.header
+
+    def volumes(self) -> Generator[NDArray[Any], None, None]:
+        """Read the volumes, see `fmnet.bold.bold_file.BoldFile.volumes`."""
+        return self.file.volumes()
+
+    def finish(self) -> str:
+        """Read what is left of the file, and return the hash of the whole."""
+        return self.file.stream.finish(self.header.doubt)
+
+    def support(self, first: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell where the run has data at first: (X, Y, Z), in the mask, and no background.
+
+        Raises
+        ------
+        VolumeError
+            If it has none, or one value fills a good part of it.
+        """
+        header = self.header
+        half_step = abs(header.slope) / 2 if header.dtype.kind in "iu" else 0.0
+        with np.errstate(invalid="ignore", over="ignore"):
+            values = (first * header.slope + header.intercept).astype(np.float32)
+        values = blank_background(values[header.ras[0]], half_step)
+        support: NDArray[np.bool_] = np.isfinite(values) & self.mask
+        if (fill := find_fill(values[support])) is not None and (values[support] != fill).any():
+            raise self.refusal(
+                f"the value {fill:.6g} in a good part of the first volume",
+                "write 0 where the run has no data, or give the brain mask that belongs to it",
+            )
+        if not support.any():
+            place = "its mask" if self.run.mask else "the image"
+            raise self.refusal(
+                f"no value other than NaN and 0 in {place} in the first volume",
+                "write the run again, or give the mask that belongs to it",
+            )
+        return support
+
+    def refusal(self, found: str, action: str) -> VolumeError:
+        """Describe why the run can't be used."""
+        accepted = "a run with finite, varying values inside the mask"
+        return VolumeError(Fault(str(self.run.path), found, accepted, action))
+
+
+@contextmanager
+def check_run(run: BoldRun, needs_mask: bool) -> Iterator[CheckedRun]:
+    """Open a run and check all that can be known before its volumes are read.
+
+    Parameters
+    ----------
+    run : BoldRun
+        What to open.
+    needs_mask : bool
+        Whether a run without a mask is refused.
+
+    Raises
+    ------
+    VolumeError
+        With all that is wrong with the run's file, its mask and its repetition time.
+    """
+    faults: list[Fault] = []
+    if run.mask is None and needs_mask:
+        accepted, action = "a brain mask on the run's own grid", "give one, or a template grid"
+        faults.append(Fault(str(run.path), "no mask", accepted, action))
+    volume = _collect(faults, _read_mask, run)
+    try:
+        with open_bold(run.path) as file:
+            t_r = _collect(faults, resolve_t_r, run, file.header)
+            mask = _collect(faults, _match_mask, volume, file.header)
+            if t_r is not None and mask is not None and not faults:
+                yield CheckedRun(run, file, t_r, *mask)
+    except VolumeError as error:
+        raise VolumeError([*faults, *error.faults]) from error
+    if faults:
+        raise VolumeError(faults)
+
+
+def resolve_t_r(run: BoldRun, header: BoldHeader) -> float:
+    """Find a run's repetition time in seconds.
+
+    What a sidecar states overrules a header of exactly 1 s, which software writes that wasn't told;
+    with any other the two have to agree, unless the run's is certain.
+
+    Raises
+    ------
+    VolumeError
+        If it isn't known for sure.
+    """
+    accepted = f"{SHORTEST_T_R:g} to {LONGEST_T_R:g} s"
+    given, stated = run.t_r, header.t_r
+    if given is None and stated is None:
+        found, action = "no usable repetition time in the header", "give t_r, in seconds"
+    elif given is not None and not SHORTEST_T_R <= given <= LONGEST_T_R:
+        found, action = f"a repetition time of {given:g} s", "give t_r, in seconds"
+    elif differs_from_header(run, header) and not run.is_t_r_certain and stated != UNTOLD_T_R:
+        found = f"a repetition time of {stated:g} s in the header where {given:g} s is given"
+        accepted, action = "one repetition time", "find out which is right and correct the other"
+    else:
+        return float(stated if given is None else given)  # type: ignore[arg-type]
+    raise VolumeError(Fault(str(run.path), found, accepted, action))
+
+
+def differs_from_header(run: BoldRun, header: BoldHeader) -> bool:
+    """Tell whether the repetition time that is stated for a run isn't that of its header."""
+    given, stated = run.t_r, header.t_r
+    return given is not None and stated is not None and abs(given - stated) > SAME_T_R * stated
+
+
+def _read_mask(run: BoldRun) -> tuple[Volume, NDArray[np.bool_], str] | None:
+    if run.mask is None:
+        return None
+    raw = read_raw(run.mask)
+    volume = read_volume(raw, run.space)
+    return volume, inside_mask(volume), raw.sha256
+
+
+def _match_mask(
+    mask: tuple[Volume, NDArray[np.bool_], str] | None, header: BoldHeader
+) -> tuple[NDArray[np.bool_], str]:
+    """Turn a mask into booleans on the run's grid in RAS+; without one all is inside."""
+    order, affine = header.ras
+    if mask is None:
+        return np.ones(order.shape, dtype=bool), ""
+    volume, inside, sha256 = mask
+    corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(order.shape) - 1)
+    apart = corners @ (volume.affine - affine)[:3, :3].T + (volume.affine - affine)[:3, 3]
+    if inside.shape != order.shape or np.abs(apart).max() > SAME_GRID_MM:
+        raise VolumeError(
+            Fault(
+                volume.name,
+                f"a mask of {_words(inside.shape, volume.affine)}",
+                f"the run's own grid, {_words(order.shape, affine)}",
+                "give the mask that belongs to the run (desc-brain_mask), or resample it",
+            )
+        )
+    return inside, sha256
+
+
+def _words(shape: tuple[int, ...], affine: Affine) -> str:
+    edges = "x".join(f"{edge:.4g}" for edge in np.linalg.norm(affine[:3, :3], axis=0))
+    corner = ", ".join(f"{place:.4g}" for place in affine[:3, 3])
+    return f"{'x'.join(map(str, shape))} voxels of {edges} mm from ({corner})"
+
+
+def _collect(faults: list[Fault], work: Callable[..., Result], *arguments: Any) -> Result | None:
+    """Do one check of several; its faults join the others."""
+    try:
+        return work(*arguments)
+    except VolumeError as error:
+        faults += error.faults
+        return None

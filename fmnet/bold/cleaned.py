@@ -13,9 +13,9 @@ from fmnet.bold.cleaning import check_preprocessed, clean_values, signal_to_nois
 from fmnet.bold.confounds import MODELS, json_beside
 from fmnet.bold.decoded import BOLD_FORMAT, DecodedBold
 from fmnet.bold.settings import CleaningSettings
-from fmnet.data.byte_stream import hash_file
 from fmnet.data.grid import Grid
-from fmnet.data.maps import covered_fraction, low_coverage
+from fmnet.data.image_files import hash_file
+from fmnet.data.scans import covered_fraction, low_coverage
 from fmnet.data.store import Entry, Job, Stored
 from fmnet.data.volume import FloatArray
 from fmnet.errors import VolumeError

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.bold_file import open_bold
-from fmnet.bold.bold_run import check_run
+from fmnet.bold.bold_file import check_run, open_bold
 from fmnet.bold.confounds import Nuisance, read_nuisance
 from fmnet.bold.decoded import StoredRun
 from fmnet.bold.settings import Band, CleaningSettings, band_of

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.settings import CleaningSettings, Strategy
+from fmnet.data.covariates import Numbers, plain_texts, read_together, say_cells, sentinels
+from fmnet.data.files import ACCEPTED_JSON, MAX_JSON_BYTES, read_json
 from fmnet.data.image_files import check_is_no_pointer, read_file
-from fmnet.data.numbers import Numbers, plain_texts, read_together, say_cells, sentinels
-from fmnet.data.self_hashed import ACCEPTED_JSON, MAX_JSON_BYTES, read_json
 from fmnet.data.tables import read_table_file
 from fmnet.errors import CohortError, Fault, VolumeError
 

@@ -20,15 +20,14 @@ from fmnet.bold.bids_files import (
     read_sidecars,
     stated_t_r,
 )
-from fmnet.bold.bold_file import BoldHeader, open_bold
-from fmnet.bold.bold_run import SAME_T_R, BoldRun, check_run, resolve_t_r
+from fmnet.bold.bold_file import BoldHeader, BoldRun, check_run, open_bold, resolve_t_r
 from fmnet.bold.derivatives import is_usable, list_runs
 from fmnet.bold.findings import DatasetReport, Finding, Kind, RunSummary, file_finding
-from fmnet.data.advice import Advice
-from fmnet.data.covariates import number_faults
+from fmnet.data.covariates import number_faults, read_together
 from fmnet.data.image_files import check_is_there, read_start
+from fmnet.data.listing import Advice
 from fmnet.data.nifti import read_header
-from fmnet.data.numbers import read_together
+from fmnet.data.scans import SAME_T_R
 from fmnet.data.tables import read_table_file, subject_key
 from fmnet.errors import CohortError, Fault, FmnetError, VolumeError
 

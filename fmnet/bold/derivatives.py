@@ -19,11 +19,10 @@ from fmnet.bold.bids_files import (
     stated_start_time,
     stated_t_r,
 )
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.findings import Finding, Kind
-from fmnet.data.advice import SETTINGS, Advice
-from fmnet.data.bids import is_same, say_instead
-from fmnet.data.bids_tree import BidsTree, read_tree
+from fmnet.data.bids import BidsTree, is_same, read_tree, say_instead
+from fmnet.data.listing import SETTINGS, Advice
 from fmnet.data.volume import MNI_SPACES
 from fmnet.errors import CohortError, Fault, VolumeError
 

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmnet.bold.open_run import OpenRun
-from fmnet.data.numbers import Numbers, read_together, sentinels
+from fmnet.data.covariates import Numbers, read_together, sentinels
 from fmnet.data.tables import lines_of, read_table_file, say_lines
 from fmnet.data.volume import FloatArray
 from fmnet.errors import CohortError, Fault, VolumeError

@@ -9,15 +9,13 @@ from threading import Lock
 import numpy as np
 
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.bold_run import SAME_T_R
 from fmnet.bold.cleaned import CleanedBold, CleanedFacts, CleanedRun
 from fmnet.bold.maps import MapRecipe, compute_maps, parse_maps
 from fmnet.bold.open_run import AcquiredBold
 from fmnet.bold.settings import CleaningSettings
-from fmnet.data.byte_stream import hash_file
 from fmnet.data.grid import Grid
-from fmnet.data.maps import Series, StoredScan
-from fmnet.data.scans import Scan
+from fmnet.data.image_files import hash_file
+from fmnet.data.scans import SAME_T_R, Scan, Series, StoredScan
 from fmnet.data.store import Entry, Job, Stored
 from fmnet.errors import Fault, VolumeError
 

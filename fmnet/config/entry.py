@@ -24,7 +24,7 @@ from fmnet.config.jobs import (
     take_place,
 )
 from fmnet.earlier import current_targets
-from fmnet.errors import Fault, FmnetError, printable
+from fmnet.errors import ConfigError, Fault, FmnetError, printable
 
 #: Flags, as Hydra's parser names them, with which Hydra prints and runs nothing.
 PRINTS = ("help", "hydra_help", "cfg", "info", "shell_completion")
@@ -106,6 +106,12 @@ def build(config: DictConfig) -> dict[str, Any]:
     except InstantiationException as error:
         if isinstance(error.__cause__, (FmnetError, OSError)):
             raise error.__cause__ from None
+        if isinstance(error.__cause__, (ValueError, TypeError, AssertionError)):
+            target, *_, last = [line for line in str(error).splitlines() if line.strip()]
+            where = last.removeprefix("full_key:").strip()
+            found = f"{type(error.__cause__).__name__}: {error.__cause__} ({target.rstrip(':')})"
+            accepted = "settings with which the component can be made"
+            raise ConfigError(Fault(where, found, accepted, "correct them")) from error
         raise
     return built
 

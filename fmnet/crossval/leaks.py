@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fmnet.baselines.base import Baseline, score_fold
 from fmnet.data.covariates import covariate_numbers
 from fmnet.data.folds import Fold
-from fmnet.data.maps import Series
+from fmnet.data.scans import Series
 from fmnet.data.tables import subject_key
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, LeakError
@@ -51,7 +51,7 @@ def check_leaks(
     seed : int
         Of the noise.
     trainable : Trainable, optional
-        The network, which is fitted or trained for one epoch at most, inner folds and all.
+        The network, which is fitted in closed form or trained for one epoch.
 
     Raises
     ------
@@ -98,10 +98,9 @@ def _network_leaks(
     short = replace(trainable.quiet(), max_epochs=min(1, trainable.longest))
 
     def scores(one: ScanSet) -> NDArray[Any]:
-        (trained,) = train_on_folds(short, [FoldTask(one, fold, 0, "of the leak test")])
-        score = trained.scores(rows).astype(float)
-        assert trained.calibration is not None
-        return np.stack([score, trained.calibration.probability(score)])
+        task = FoldTask(one, fold, 0, "of the leak test")
+        (trained,) = train_on_folds(short, [task], is_calibrated=False)
+        return trained.scores(rows)
 
     before, after = scores(scans), scores(spoilt)
     if _is_same(before, after):

@@ -22,8 +22,7 @@ from fmnet.crossval.permutation import (
 )
 from fmnet.data.cohort import Cohort
 from fmnet.data.covariates import find_columns
-from fmnet.data.folds import Fold, build_site_folds
-from fmnet.data.folds_file import folds_table
+from fmnet.data.folds import Fold, build_site_folds, folds_table
 from fmnet.data.participants import read_participants
 from fmnet.data.volume import FloatArray
 from fmnet.errors import ConfigError, Fault, FmnetError

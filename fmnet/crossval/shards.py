@@ -11,8 +11,7 @@ from fmnet.crossval.permutation import (
 )
 from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan
 from fmnet.data.cohort import Cohort
-from fmnet.data.folds import Fold
-from fmnet.data.folds_file import folds_table
+from fmnet.data.folds import Fold, folds_table
 from fmnet.errors import ConfigError, Fault
 from fmnet.runs.checkpoints import FoldCheckpoints, Shard, digest_of
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER

@@ -9,17 +9,20 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fmnet.bold.bold_run import SAME_T_R
-from fmnet.data.duplicates import LookAlikes, duplicate_faults, look_alikes
+from fmnet.data.cohort_checks import (
+    LookAlikes,
+    duplicate_faults,
+    look_alikes,
+    stat_faults,
+    unit_faults,
+)
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Listing
-from fmnet.data.maps import Series, StoredScan
 from fmnet.data.nifti import notes_on
-from fmnet.data.scale import unit_faults
-from fmnet.data.scans import FILE_SEPARATOR, Scan
-from fmnet.data.statistic import stat_faults, usual_stat
+from fmnet.data.scans import FILE_SEPARATOR, SAME_T_R, Scan, Series, StoredScan
 from fmnet.data.store import ArrayStore
 from fmnet.data.tables import subject_key
+from fmnet.data.values import usual_stat
 from fmnet.data.volume import FloatArray
 from fmnet.errors import CohortError, Fault, VolumeError
 
@@ -253,15 +256,17 @@ def _store_all(
     bar = tqdm(outcomes, desc="reading scans", total=len(listing.scans), unit="scan", leave=False)
     for scan, outcome in zip(listing.scans, bar, strict=True):
         if isinstance(outcome, VolumeError):
-            faults += [_name_scan(fault, scan) for fault in outcome.faults]
+            faults += [
+                replace(
+                    fault,
+                    where=f"{scan.scan_id} ({fault.where})",
+                    participant_id=scan.participant_id,
+                )
+                for fault in outcome.faults
+            ]
         else:
             stored[scan.scan_id] = outcome
     return stored, faults
-
-
-def _name_scan(fault: Fault, scan: Scan) -> Fault:
-    where = f"{scan.scan_id} ({fault.where})"
-    return Fault(where, fault.found, fault.accepted, fault.action, scan.participant_id)
 
 
 def _class_faults(scans: list[Scan], listing: Listing) -> list[Fault]:

@@ -6,6 +6,8 @@ umask gives to any new file.
 """
 
 import errno
+import hashlib
+import json
 import os
 import shutil
 import uuid
@@ -14,11 +16,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from fmnet.data.image_files import read_file
+from fmnet.errors import Fault, VolumeError
+
 #: What a file is written from; text as UTF-8, a callable is given the open file.
 Content = bytes | memoryview | str | Callable[[IO[bytes]], object]
+SEAL = "sha256"
+#: Bytes of a JSON file of others'; the longest sidecars (of dcmstack) have a few million.
+MAX_JSON_BYTES = 1 << 24
+ACCEPTED_JSON = "a JSON object in UTF-8"
 
 
-def write_atomically(path: Path, content: Content) -> None:
+def write_atomically(path: Path, content: Content, is_synced: bool = True) -> None:
     """Write a file, in place of whatever has its name.
 
     Parameters
@@ -27,6 +36,9 @@ def write_atomically(path: Path, content: Content) -> None:
         Its folder has to be there.
     content : bytes, str or callable
         What it will hold; a callable writes it into the binary file that it is given.
+    is_synced : bool
+        Whether it is on disk before it has its name; without, it may be damaged when the power
+        fails, and whoever reads it has to notice.
 
     Raises
     ------
@@ -38,7 +50,7 @@ def write_atomically(path: Path, content: Content) -> None:
             content(draft)
         else:
             draft.write(encoded(content) if isinstance(content, str) else content)
-        keep_draft(draft, path)
+        keep_draft(draft, path, is_synced)
 
 
 def encoded(text: str) -> bytes:
@@ -71,10 +83,11 @@ def open_draft(folder: Path, name: str = "draft") -> Iterator[IO[bytes]]:
             part.unlink(missing_ok=True)
 
 
-def keep_draft(draft: IO[Any], path: Path) -> None:
+def keep_draft(draft: IO[Any], path: Path, is_synced: bool = True) -> None:
     """Bring an open file to disk and give it its name, in place of whatever had it."""
     draft.flush()
-    os.fsync(draft.fileno())
+    if is_synced:
+        os.fsync(draft.fileno())
     Path(draft.name).replace(path)
 
 
@@ -127,3 +140,61 @@ def why_not_written(error: OSError, folder: Path, n_bytes: int | None = None) ->
     free = shutil.disk_usage(folder).free if folder.exists() else 0
     needed = "" if n_bytes is None else f"{n_bytes / 1e6:.1f} MB to write, "
     return f"a full disk: {needed}{free / 1e6:.1f} MB free"
+
+
+def read_json(path: Path, what: str = "a JSON file") -> dict[str, Any]:
+    """Read a JSON object that somebody else wrote; its numbers are all floats.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+    what : str
+        What it is, for messages.
+
+    Raises
+    ------
+    VolumeError
+        If it is missing, no regular file, too large, damaged, or no object.
+    """
+    raw = read_file(path, MAX_JSON_BYTES, ACCEPTED_JSON)
+    try:
+        content = json.loads(raw.decode("utf-8-sig"), parse_int=float)
+        if isinstance(content, dict):
+            return content
+        reason = f"a JSON {type(content).__name__}"
+    except RecursionError:
+        reason = "objects or lists inside one another, too deep"
+    except ValueError as error:
+        reason = str(error)
+    found, action = f"{what} that can't be read ({reason})", "fetch or write the file again"
+    raise VolumeError(Fault(str(path), found, ACCEPTED_JSON, action))
+
+
+def seal(content: dict[str, Any]) -> dict[str, Any]:
+    """Add the hash of an object to it."""
+    return {SEAL: _digest(content)} | content
+
+
+def unseal(text: str | bytes, needs_seal: bool = True) -> dict[str, Any] | None:
+    """Read an object without its hash; None if it is damaged.
+
+    Parameters
+    ----------
+    text : str or bytes
+        JSON.
+    needs_seal : bool
+        Whether an object without a hash, of before they were kept, counts as damaged.
+    """
+    try:
+        content = json.loads(text)
+        if SEAL not in content and not needs_seal:
+            return dict(content)
+        is_whole = content.pop(SEAL) == _digest(content)
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return None
+    return content if is_whole else None
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -9,15 +9,18 @@ from unicodedata import normalize
 
 import pandas as pd
 
-from fmnet.data.advice import SETTINGS, Advice
-from fmnet.data.listing import Listing, OnFault, build_listing
-from fmnet.data.map_selection import (
+from fmnet.data.listing import (
+    SETTINGS,
     UNSAID_CONTRAST,
+    Advice,
+    Listing,
+    MapTable,
+    OnFault,
+    build_listing,
     check_has_label,
     check_label_column,
     choose_contrasts,
 )
-from fmnet.data.scans import MapTable
 from fmnet.data.tables import (
     lines_of,
     normal_text,

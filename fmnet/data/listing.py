@@ -1,26 +1,222 @@
-"""What a reader found on disk: scans, people and faults, before any image is opened."""
+"""What a reader found on disk: scans, participants and faults, before any image is opened."""
 
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
 from fmnet.data.covariates import number_faults
 from fmnet.data.grid import Grid
-from fmnet.data.maps import MapsOnGrid, StoredScan
-from fmnet.data.scans import MapTable, Scan, group_scans
+from fmnet.data.scans import MapsOnGrid, Scan, StoredScan
 from fmnet.data.store import Recipe
-from fmnet.data.tables import lines_of, normal_text, say_lines, subject_key, table_name
+from fmnet.data.tables import lines_of, normal_text, say_lines, say_some, subject_key, table_name
 from fmnet.data.volume import MNI_SPACES
-from fmnet.errors import Fault
+from fmnet.errors import CohortError, Fault
 
+#: What stands for a value that a name doesn't state.
+UNSAID = "n/a"
+#: What stands for any value: maps are read whatever they state.
+ANY = "any"
+#: The contrast of maps whose contrast nobody states.
+UNSAID_CONTRAST = "map"
 #: What to do about people with faults: stop, or go on without them.
 OnFault = Literal["raise", "exclude"]
 #: A grid and the smallest fraction of it that must be covered, to how scans are put on it.
 RecipeBuilder = Callable[[Grid, float], Recipe[Scan, StoredScan]]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The last part of a reader's messages; by default in the words of training's settings.
+
+    Parameters
+    ----------
+    root : str
+        Where the folder isn't there.
+    channels, contrasts : str
+        Where a choice of contrasts is missing, or names one that doesn't occur.
+    stat, space, task, desc : str
+        Where maps of several kinds are found, or none of the kind asked for.
+    naming : str
+        Where no map is named the BIDS way.
+    runs, sessions : str
+        Where runs of several tasks or sessions are found, or none of those asked for.
+    raw : str
+        Where a sidecar in the raw data set may help.
+    entity : str
+        Where files differ in an entity that has no setting of its own; with places for the
+        entity's ``name`` and a ``value``.
+    """
+
+    root: str = "correct cohort.root"
+    channels: str = "say which become channels: cohort.contrasts=[...]"
+    contrasts: str = "choose among the contrasts that are there (cohort.contrasts)"
+    stat: str = "choose one with cohort.stat"
+    space: str = "say which to read: cohort.space=NAME"
+    task: str = "choose among them (cohort.task)"
+    desc: str = "choose one with cohort.desc='NAME'"
+    naming: str = "rename the maps the BIDS way, or list them in a table and use cohort=table"
+    runs: str = "say which task to read: cohort.task=NAME"
+    sessions: str = "say which to read: cohort.sessions=[NAME,...]"
+    raw: str = "name the raw data set whose sidecars state it: cohort.raw=FOLDER"
+    entity: str = "choose with 'cohort.entities={{{name}: {value}}}'"
+
+    def choose(self, entity: str, value: str) -> str:
+        """Say how maps are chosen by an entity of their names."""
+        own = {"stat": self.stat, "space": self.space, "task": self.task, "desc": self.desc}
+        return own.get(entity) or self.entity.format(name=entity, value=value or UNSAID)
+
+    def choose_any(self, entity: str) -> str:
+        """Say how maps are read whatever their names say of an entity."""
+        return self.entity.format(name=entity, value=ANY)
+
+
+#: For the readers of cohorts.
+SETTINGS = Advice()
+
+
+def choose_contrasts(
+    asked: list[str] | None, names: list[str], source: Path, advice: Advice
+) -> tuple[str, ...]:
+    """Check the contrasts asked for; all of them, sorted as found, if none was.
+
+    Raises
+    ------
+    CohortError
+        If one is asked for twice or does not occur.
+    """
+    asked = None if asked is None else [normal_text(name) for name in asked]
+    if twice := [name for name, count in Counter(asked or ()).items() if count > 1]:
+        found = f"contrast {', '.join(twice)} asked for more than once"
+        raise CohortError(Fault(str(source), found, "each contrast once", advice.contrasts))
+    if absent := [name for name in asked or () if name not in names]:
+        found = f"no map of contrast {', '.join(absent)}"
+        raise CohortError(Fault(str(source), found, ", ".join(names), advice.contrasts))
+    return tuple(asked or names)
+
+
+def check_label_column(label: str, taken: tuple[str, ...]) -> None:
+    """Refuse a label column that means something else.
+
+    Raises
+    ------
+    CohortError
+        If it is one of those `taken`.
+    """
+    if label in taken:
+        accepted = f"a column other than {', '.join(taken)}"
+        action = "name the column that tells the groups apart, or copy it under another name"
+        raise CohortError(Fault("cohort.label", f"'{label}'", accepted, action))
+
+
+def check_has_label(columns: Iterable[str], label: str, source: Path) -> None:
+    """Raise `CohortError` if a table of people lacks the label column."""
+    names = [str(name) for name in columns]
+    if label not in names:
+        found = f"columns {say_some(map(repr, names))}"
+        accepted = f"a label column '{label}' (cohort.label)"
+        action = f"set cohort.label to the column with the groups, or add or rename: '{label}'"
+        raise CohortError(Fault(str(source), found, accepted, action))
+
+
+@dataclass
+class MapTable:
+    """The maps that a reader found, one row per file.
+
+    Columns of ``rows``: ``participant_id, scan_id, contrast, space, path`` and, where the label is
+    a property of the map, ``label``; ``entities``, a dict, where they are read off file names.
+    Columns of the user's table that make several scans of one person are ``told_apart_by``.
+    ``everyone`` names all people found, also those of whom no map was chosen; ``faults`` say why.
+    ``columns`` are those of the user's table.
+    """
+
+    rows: pd.DataFrame
+    contrasts: tuple[str, ...]
+    stat: str = "n/a"
+    origin: str = ""
+    faults: list[Fault] = field(default_factory=list)
+    told_apart_by: tuple[str, ...] = ()
+    everyone: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+
+
+def group_scans(maps: MapTable, advice: Advice = SETTINGS) -> tuple[list[Scan], list[Fault]]:
+    """Put the maps of each scan together; scans with too few or too many maps are faults."""
+    scans: list[Scan] = []
+    faults: list[Fault] = []
+    # in plain lists: cohorts of 100,000 scans would take pandas minutes
+    rows_of: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in maps.rows.to_dict("records"):
+        rows_of[str(row["scan_id"])].append({str(name): value for name, value in row.items()})
+    for scan_id, rows in sorted(rows_of.items()):
+        participant_id = str(rows[0]["participant_id"])
+        counts = Counter(row["contrast"] for row in rows)
+        if wrong := [name for name in maps.contrasts if counts[name] != 1]:
+            found = ", ".join(f"{counts[name]} of '{name}'" for name in wrong)
+            paths = say_some(str(row["path"]) for row in rows)
+            is_double = max(counts[name] for name in wrong) > 1
+            faults.append(
+                Fault(
+                    scan_id,
+                    f"{found} (files: {paths})",
+                    "one map per subject (and session, run, task) and contrast",
+                    _repair(rows, maps.told_apart_by, is_double, advice),
+                    participant_id,
+                )
+            )
+            continue
+        if len(spaces := sorted({str(row["space"]) for row in rows})) > 1:
+            faults.append(
+                Fault(
+                    scan_id,
+                    f"maps in several spaces: {', '.join(map(repr, spaces))}",
+                    "one space",
+                    "give all maps of the scan in the same space, or correct what is stated",
+                    participant_id,
+                )
+            )
+            continue
+        path_of = {row["contrast"]: str(row["path"]) for row in rows}
+        files = tuple(Path(path_of[name]) for name in maps.contrasts)
+        label = str(rows[0].get("label", ""))
+        scans.append(Scan(scan_id, participant_id, files, spaces[0], label))
+    return scans, faults
+
+
+def _repair(
+    rows: list[dict[str, Any]], told_apart_by: tuple[str, ...], is_double: bool, advice: Advice
+) -> str:
+    """Say what makes a scan whole."""
+    if is_double and "entities" in rows[0]:
+        held: dict[str, list[dict[str, str]]] = defaultdict(list)
+        for row in rows:
+            held[row["contrast"]].append(row["entities"])
+        choices = dict(choice for doubled in held.values() for choice in _differing(doubled))
+        said = [
+            f"{entity} is {' or '.join(map(repr, values))}: {advice.choose(entity, values[-1])}"
+            for entity, values in choices.items()
+        ]
+        if said:
+            return "; ".join(said)
+    action = (
+        "remove the duplicate or name what tells the maps apart in a column or in the file name; "
+        "supply or leave out a missing map"
+    )
+    if is_double or not told_apart_by:
+        return action
+    names = ", ".join(map(repr, told_apart_by))
+    return f"{action}; columns that tell scans apart ({names}) need one value for all of its maps"
+
+
+def _differing(held: list[dict[str, str]]) -> list[tuple[str, list[str]]]:
+    """Name the entities in which maps differ, each with its values."""
+    names = sorted({name for entities in held for name in entities})
+    values = {name: sorted({entities.get(name, "") for entities in held}) for name in names}
+    return [(name, found) for name, found in values.items() if len(found) > 1]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from fmnet.data.cohort import Cohort
 from fmnet.data.covariates import (
+    MOSTLY,
     covariate_numbers,
     is_age,
     is_date,
@@ -15,8 +16,8 @@ from fmnet.data.covariates import (
     is_name,
     is_usual_confound,
     missing_codes,
+    read_dates,
 )
-from fmnet.data.numbers import MOSTLY, read_dates
 from fmnet.data.tables import subject_key
 from fmnet.evaluation.audit import CovariateKind, Participants, Unread
 

@@ -182,12 +182,10 @@ def linear_weights(places: NDArray[np.float64], shape: tuple[int, ...]) -> Any:
     x, y, z = (np.stack([1 - one, one], axis=1).astype(np.float32) for one in upper.T)
     weights = x[:, :, None, None] * y[:, None, :, None] * z[:, None, None, :]
     kind = np.int32 if np.prod(shape) < 2**31 else np.int64
-    i, j, k = (
-        np.stack([one, np.minimum(one + 1, end)], axis=1).astype(kind)
-        for one, end in zip(low.T, last, strict=True)
-    )
+    first = low.astype(kind)
+    i, j, k = np.stack([first, np.minimum(first + 1, last)], axis=1).transpose(2, 0, 1)
     columns = (i[:, :, None, None] * shape[1] + j[:, None, :, None]) * shape[2]
-    columns = columns + k[:, None, None, :]
+    columns = (columns + k[:, None, None, :]).astype(kind)
     ends = np.concatenate([[0], np.cumsum(8 * inside)])
     size = (len(places), int(np.prod(shape)))
     matrix = csr_array((weights.ravel(), columns.ravel(), ends), shape=size)
@@ -208,9 +206,9 @@ def build_interpolation(
         As in `build_lookup`.
     """
     kept = weights[:, np.flatnonzero(support)]
-    share = np.asarray(kept.sum(axis=1)).ravel()
-    known = share >= MIN_VOXEL_COVERAGE
-    scale = np.divide(1, share, out=np.zeros_like(share), where=known)
+    fraction = np.asarray(kept.sum(axis=1)).ravel()
+    known = fraction >= MIN_VOXEL_COVERAGE
+    scale = np.divide(1, fraction, out=np.zeros_like(fraction), where=known)
     kept.data *= np.repeat(scale, np.diff(kept.indptr)).astype(np.float32)
     kept.eliminate_zeros()
     used = np.unique(kept.indices)

@@ -1,18 +1,35 @@
-"""Maps that belong together: one scan is one map per contrast."""
+"""One subject's scan: its files, and its maps as they are stored on one grid."""
 
-from collections import Counter, defaultdict
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
+from numpy.typing import NDArray
 
-from fmnet.data.advice import SETTINGS, Advice
-from fmnet.data.tables import say_some
-from fmnet.errors import Fault
+from fmnet.data.grid import Grid
+from fmnet.data.image_files import RawImage
+from fmnet.data.nifti import describe_grid, read_raw, read_volume, stated_stat
+from fmnet.data.resample import place_on_grid
+from fmnet.data.store import Entry, Job, Stored
+from fmnet.data.values import check_values
+from fmnet.data.volume import FloatArray, Volume
+from fmnet.errors import Fault, VolumeError
+
+#: How much the repetition times of the user and of the header may differ, as a share.
+SAME_T_R = 0.01
 
 #: Between the files of one scan in cohort.tsv; unlike a comma, hardly ever part of a name.
 FILE_SEPARATOR = " | "
+#: Part of every key: raise it when the stored values would change for the same input, or
+#: other maps are refused.
+MAPS_FORMAT = "maps 4"
+LOWER_COVERAGE = (
+    "give the unthresholded map, check its registration, or lower preparation.min_coverage"
+)
 
 
 @dataclass(frozen=True)
@@ -47,97 +64,186 @@ class Scan:
         return str(self.files[channel])
 
 
-@dataclass
-class MapTable:
-    """The maps that a reader found, one row per file.
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Cleaned time series of one scan: one file for each of its runs, as they were acquired.
 
-    Columns of ``rows``: ``participant_id, scan_id, contrast, space, path`` and, where the label is
-    a property of the map, ``label``; ``entities``, a dict, where they are read off file names.
-    Columns of the user's table that make several scans of one person are ``told_apart_by``.
-    ``everyone`` names all people found, also those of whom no map was chosen; ``faults`` say why.
-    ``columns`` are those of the user's table.
+    Parameters
+    ----------
+    paths : tuple of Path
+        ``.npy`` files, float32, shape (T_run, V), in percent of each voxel's mean over the run; NaN
+        where the run has no data, at all of its times alike.
+    lengths : tuple of int
+        T_run of each.
+    t_r : float
+        Repetition time in seconds, the same for all runs.
     """
 
-    rows: pd.DataFrame
-    contrasts: tuple[str, ...]
-    stat: str = "n/a"
-    origin: str = ""
-    faults: list[Fault] = field(default_factory=list)
-    told_apart_by: tuple[str, ...] = ()
-    everyone: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
+    paths: tuple[Path, ...]
+    lengths: tuple[int, ...]
+    t_r: float
+
+    @property
+    def n_volumes(self) -> int:
+        """Volumes of all runs."""
+        return sum(self.lengths)
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """Tell which voxels have data in all runs, and so at all times: (V,)."""
+        firsts = [np.load(path, mmap_mode="r", allow_pickle=False)[0] for path in self.paths]
+        return np.asarray(np.isfinite(firsts).all(axis=0))
+
+    def values(self) -> FloatArray:
+        """Read the runs one after the other: (T, V) float32, NaN where there are no data."""
+        runs = [np.load(path, mmap_mode="r", allow_pickle=False) for path in self.paths]
+        whole: FloatArray = runs[0] if len(runs) == 1 else np.concatenate(runs)
+        return whole
 
 
-def group_scans(maps: MapTable, advice: Advice = SETTINGS) -> tuple[list[Scan], list[Fault]]:
-    """Put the maps of each scan together; scans with too few or too many maps are faults."""
-    scans: list[Scan] = []
-    faults: list[Fault] = []
-    # in plain lists: cohorts of 100,000 scans would take pandas minutes
-    rows_of: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in maps.rows.to_dict("records"):
-        rows_of[str(row["scan_id"])].append({str(name): value for name, value in row.items()})
-    for scan_id, rows in sorted(rows_of.items()):
-        participant_id = str(rows[0]["participant_id"])
-        counts = Counter(row["contrast"] for row in rows)
-        if wrong := [name for name in maps.contrasts if counts[name] != 1]:
-            found = ", ".join(f"{counts[name]} of '{name}'" for name in wrong)
-            paths = say_some(str(row["path"]) for row in rows)
-            is_double = max(counts[name] for name in wrong) > 1
-            faults.append(
-                Fault(
-                    scan_id,
-                    f"{found} (files: {paths})",
-                    "one map per subject (and session, run, task) and contrast",
-                    _repair(rows, maps.told_apart_by, is_double, advice),
-                    participant_id,
-                )
-            )
-            continue
-        if len(spaces := sorted({str(row["space"]) for row in rows})) > 1:
-            faults.append(
-                Fault(
-                    scan_id,
-                    f"maps in several spaces: {', '.join(map(repr, spaces))}",
-                    "one space",
-                    "give all maps of the scan in the same space, or correct what is stated",
-                    participant_id,
-                )
-            )
-            continue
-        path_of = {row["contrast"]: str(row["path"]) for row in rows}
-        files = tuple(Path(path_of[name]) for name in maps.contrasts)
-        label = str(rows[0].get("label", ""))
-        scans.append(Scan(scan_id, participant_id, files, spaces[0], label))
-    return scans, faults
+@dataclass(frozen=True)
+class StoredScan:
+    """Where a scan's values lie and what they are made from.
+
+    Parameters
+    ----------
+    path : Path
+        ``.npy`` file, float32, shape (C, V), NaN where the map has no data.
+    source_sha256, values_sha256 : tuple of str
+        One hash per channel: of the files as they lie on disk, and of the values on the grid.
+        Of a scan of BOLD runs: of all files of the runs; of their images and of the maps.
+    file_grids : tuple of str
+        How each channel's file is written, see `fmnet.data.nifti.describe_grid`.
+    series : Series or None
+        Of a scan of BOLD runs: what the maps are computed from. Its file grids are then those of
+        the runs.
+    tsnr : tuple of float or None
+        Of BOLD runs: 10th, 50th and 90th percentile over voxels of mean over SD in time.
+    facts : dict
+        Of BOLD runs: covariates that the runs themselves state, by column of the participants
+        table.
+    mean_fd_mm : tuple of (float or None)
+        Mean framewise displacement of each BOLD run, in mm; None where nobody states it.
+    stats : tuple of str
+        Of maps: what each channel's header says its values are, empty where it doesn't; see
+        `fmnet.data.nifti.header_stat`.
+    """
+
+    path: Path
+    source_sha256: tuple[str, ...]
+    values_sha256: tuple[str, ...]
+    file_grids: tuple[str, ...]
+    series: Series | None = None
+    tsnr: tuple[float, float, float] | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+    mean_fd_mm: tuple[float | None, ...] = ()
+    stats: tuple[str, ...] = ()
+
+    def values(self) -> FloatArray:
+        """Map the values into memory: (C, V) float32, read-only."""
+        mapped: FloatArray = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return mapped
 
 
-def _repair(
-    rows: list[dict[str, Any]], told_apart_by: tuple[str, ...], is_double: bool, advice: Advice
-) -> str:
-    """Say what makes a scan whole."""
-    if is_double and "entities" in rows[0]:
-        held: dict[str, list[dict[str, str]]] = defaultdict(list)
-        for row in rows:
-            held[row["contrast"]].append(row["entities"])
-        choices = dict(choice for doubled in held.values() for choice in _differing(doubled))
-        said = [
-            f"{entity} is {' or '.join(map(repr, values))}: {advice.choose(entity, values[-1])}"
-            for entity, values in choices.items()
+@dataclass(frozen=True, eq=False)
+class MapsOnGrid:
+    """Recipe: decode the maps of a scan and put them on a grid.
+
+    Parameters
+    ----------
+    grid : Grid
+        Where maps are put.
+    min_coverage : float
+        Smallest fraction of the mask that a map must cover.
+    """
+
+    grid: Grid
+    min_coverage: float = 0.5
+
+    def store(self, scan: Scan, job: Job) -> StoredScan:
+        """Fetch the maps of a scan, (C, V)."""
+        settings = (MAPS_FORMAT, self.grid.digest)
+        stored = job.fetch(scan.files, settings, partial(self._compute, scan))
+        self._check_coverage(scan, stored.facts["coverage"])
+        return StoredScan(
+            stored.path,
+            stored.sources,
+            tuple(stored.facts["values_sha256"]),
+            tuple(stored.facts["file_grids"]),
+            stats=tuple(stored.facts["stats"]),
+        )
+
+    def _compute(self, scan: Scan, entry: Entry) -> Stored:
+        faults: list[Fault] = []
+        raws: list[RawImage] = []
+        for file in scan.files:
+            try:
+                raws.append(read_raw(file))
+            except VolumeError as error:
+                faults += error.faults
+        if faults:
+            raise VolumeError(faults)
+        hashes = [raw.sha256 for raw in raws]
+        if (stored := entry.find(hashes)) is not None:
+            return stored
+        channels: list[FloatArray] = []
+        for raw in raws:
+            try:
+                channels.append(place_checked(read_volume(raw, scan.space), self.grid)[0])
+            except VolumeError as error:
+                faults += error.faults
+        if faults:
+            raise VolumeError(faults)
+        facts: dict[str, Any] = {
+            "values_sha256": [hashlib.sha256(one.tobytes()).hexdigest() for one in channels],
+            "coverage": [covered_fraction(one) for one in channels],
+            "file_grids": [describe_grid(raw) for raw in raws],
+            "stats": [stated_stat(raw) for raw in raws],
+        }
+        self._check_coverage(scan, facts["coverage"])
+        return entry.write(hashes, {".npy": np.stack(channels)}, facts)
+
+    def _check_coverage(self, scan: Scan, fractions: list[float]) -> None:
+        faults = [
+            low_coverage(fraction, str(file), self.min_coverage, LOWER_COVERAGE)
+            for file, fraction in zip(scan.files, fractions, strict=True)
+            if fraction < self.min_coverage
         ]
-        if said:
-            return "; ".join(said)
-    action = (
-        "remove the duplicate or name what tells the maps apart in a column or in the file name; "
-        "supply or leave out a missing map"
-    )
-    if is_double or not told_apart_by:
-        return action
-    names = ", ".join(map(repr, told_apart_by))
-    return f"{action}; columns that tell scans apart ({names}) need one value for all of its maps"
+        if faults:
+            raise VolumeError(faults)
 
 
-def _differing(held: list[dict[str, str]]) -> list[tuple[str, list[str]]]:
-    """Name the entities in which maps differ, each with its values."""
-    names = sorted({name for entities in held for name in entities})
-    values = {name: sorted({entities.get(name, "") for entities in held}) for name in names}
-    return [(name, found) for name, found in values.items() if len(found) > 1]
+def place_checked(volume: Volume, grid: Grid) -> FloatArray:
+    """Put a map on the grid as `place_on_grid` does, (C, V), after a look at its values.
+
+    Raises
+    ------
+    VolumeError
+        If its values are none of a map (see `check_values`), or all outside the mask.
+    """
+    check_values(volume)
+    values = place_on_grid(volume, grid)
+    if np.isnan(values).all():
+        accepted = "a map with varying values inside the mask"
+        action = f"check that the map is in {volume.space} space and that its affine is right"
+        raise VolumeError(Fault(volume.name, "no overlap with the mask", accepted, action))
+    return values
+
+
+def coverage_fault(
+    values: FloatArray, name: str, min_coverage: float, action: str = LOWER_COVERAGE
+) -> Fault | None:
+    """Describe a map that covers too little of the mask; None if it covers enough."""
+    fraction = covered_fraction(values)
+    return None if fraction >= min_coverage else low_coverage(fraction, name, min_coverage, action)
+
+
+def covered_fraction(values: FloatArray) -> float:
+    """Fraction of in-mask values that are known."""
+    return float(np.isfinite(values).mean())
+
+
+def low_coverage(fraction: float, name: str, min_coverage: float, action: str) -> Fault:
+    """Describe an image with data in too small a part of the mask."""
+    found = f"values in {fraction:.0%} of the mask"
+    return Fault(name, found, f"at least {min_coverage:.0%}", action)

@@ -19,11 +19,9 @@ from typing import IO, Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnet.data.byte_stream import hash_file
-from fmnet.data.files import keep_draft, open_draft, why_not_written, write_atomically
+from fmnet.data.files import keep_draft, open_draft, seal, unseal, why_not_written, write_atomically
 from fmnet.data.grid import Grid
-from fmnet.data.image_files import SUFFIXES, image_files
-from fmnet.data.self_hashed import seal, unseal
+from fmnet.data.image_files import SUFFIXES, hash_file, image_files
 from fmnet.errors import Fault, StoreError, VolumeError
 
 Item = TypeVar("Item")
@@ -141,7 +139,7 @@ def write_index(index: FileIndex, folder: Path) -> None:
     }
     whole = json.dumps(seal({"format": INDEX_FORMAT, "sources": sources}))
     with suppress(StoreError), writing(folder, len(whole)):
-        write_atomically(folder / INDEX_NAME, whole)
+        write_atomically(folder / INDEX_NAME, whole, is_synced=False)
 
 
 @contextmanager
@@ -281,7 +279,8 @@ class Entry:
         content = {"arrays": sizes, "sources": list(hashes), "facts": facts}
         whole = json.dumps(seal(content), indent=1)
         with writing(self.folder, len(whole)):
-            write_atomically(path.with_suffix(FACTS), whole)
+            # small, sealed, and made again if lost: waiting for the disk would take longest
+            write_atomically(path.with_suffix(FACTS), whole, is_synced=False)
         return Stored(path, tuple(hashes), facts)
 
 
@@ -381,7 +380,7 @@ class ArrayStore(Generic[Item, Result]):
     folder : Path
         Made when first written to; stores of several recipes may share one.
     recipe : Recipe
-        How arrays are made: `fmnet.data.maps.MapsOnGrid`, or those of `fmnet.bold`.
+        How arrays are made: `fmnet.data.scans.MapsOnGrid`, or those of `fmnet.bold`.
     """
 
     folder: Path

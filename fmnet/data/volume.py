@@ -50,7 +50,7 @@ class Volume:
     name : str
         Where the data come from, for messages.
     stat : str
-        What the file's header says the values are, see `fmnet.data.statistic.header_stat`; empty if
+        What the file's header says the values are, see `fmnet.data.values.header_stat`; empty if
         it doesn't.
     note : str
         What a reader of the results should know about the file's geometry; empty if nothing.

@@ -302,7 +302,7 @@ def balance_table(people: pd.DataFrame) -> list[dict[str, Any]]:
     for name in people.columns.drop("label"):
         negative, positive = (group[name] for group in groups)
         smd = standardised_difference(negative, positive)
-        row = {"covariate": str(name), "smd": smd}
+        row: dict[str, Any] = {"covariate": str(name), "smd": smd}
         row |= {"negative": _describe(negative), "positive": _describe(positive)}
         row["missing"] = [int(column.isna().sum()) for column in (negative, positive)]
         rows.append(row | {"is_imbalanced": smd is not None and abs(smd) > LIMIT})

@@ -1,33 +1,60 @@
 """Turn a finished run into a bundle, refused unless every form of the network agrees."""
 
 import errno
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from fmnet.errors import BundleError, ExportError, Fault
-from fmnet.export.agreement import Agreement, check_agreement
+import numpy as np
+import torch
+
+import fmnet
+from fmnet.data.volume import FloatArray
+from fmnet.errors import BundleError, ExportError, Fault, FmnetError
 from fmnet.export.evidence import gather_evidence
-from fmnet.export.metadata import describe_input, write_metadata
 from fmnet.export.place import clear_remains, write_bundle_whole
 from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_task
-from fmnet.inference.bold import NewBoldScan
+from fmnet.inference.bold import NewBoldScan, read_scan
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
-from fmnet.inference.bundle import read_bundle
-from fmnet.inference.predict import NewScan
-from fmnet.inference.preparation import (
-    Preparation,
-    read_preparation,
-)
-from fmnet.inference.study_results import Evidence, count_red
+from fmnet.inference.bundle import FORMAT_VERSION, INTENDED_USE, Bundle, read_bundle
+from fmnet.inference.bundle_files import write_sums
+from fmnet.inference.model_card import model_card
+from fmnet.inference.predict import NewScan, read_values
+from fmnet.inference.preparation import Preparation, read_preparation
+from fmnet.inference.study_results import Evidence, count_red, warnings_of
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network, write_network_files, write_series_files
+from fmnet.networks.scale_space import ScaleSpace
 from fmnet.runs.final_models import Choice, ModelName, check_informative, choose_model, unfinished
 from fmnet.runs.run_folder import check_run_files
 
 COPIED = ("preparation.json", "preparation.safetensors", "calibration.json", "reference.json")
+#: Packages whose versions a bundle states.
+PACKAGES = ("torch", "monai", "onnx", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Largest absolute differences between scores, over real scans.
+
+    Parameters
+    ----------
+    n_scans : int
+        Scans compared.
+    onnx, torch_export : float
+        Against the network as trained, in units of the raw score; of the largest score where that
+        is beyond 1, since numbers of 32 bits have so many digits and no more.
+    """
+
+    n_scans: int
+    onnx: float
+    torch_export: float
 
 
 @dataclass(frozen=True)
@@ -109,21 +136,37 @@ def export_run(
         check_informative(choice)
     network, _ = read_network(choice.folder, (*TRUSTED, *(trusted_packages or ())))
     preparation = read_preparation(choice.folder)
-    contract = _read_contract(choice.folder, preparation)
-    scans, task = _read_scans(Path(run_dir), n_check, contract)
+    is_series = preparation.reads_series
+    contract = read_contract(choice.folder)
+    if contract is None:
+        if is_series:
+            lacking = FileNotFoundError(f"no {CONTRACT}, which says how runs are cleaned")
+            raise unfinished(choice.folder, lacking)
+        scans: Sequence[NewScan | NewBoldScan] = read_run_scans(Path(run_dir), n_check)
+        task = ""
+    else:
+        scans, task = read_run_bold_scans(Path(run_dir), n_check), read_task(Path(run_dir))
     described = describe_input(preparation, network, choice.record, contract, task)
-    kept = _read_kept(choice.folder, contract)
+    try:
+        names = COPIED if contract is None else (*COPIED, CONTRACT)
+        kept = {name: (choice.folder / name).read_bytes() for name in names}
+    except OSError as error:
+        raise unfinished(choice.folder, error) from error
     evidence = gather_evidence(Path(run_dir), choice)
 
     def write(folder: Path) -> Agreement:
-        write_programs(network, preparation, folder)
+        write_files = write_series_files if is_series else write_network_files
+        write_files(network, preparation.input_shape, folder)
         for name, content in kept.items():
             (folder / name).write_bytes(content)
         write_metadata(folder, choice, described, contract, evidence, None)
         try:
             bundle = read_bundle(folder)
         except BundleError as error:
-            raise ExportError([_unfit(target, fault) for fault in error.faults]) from error
+            accepted = "a network that makes a bundle which can be used"
+            action = "choose another network, or report this with the versions in manifest.json"
+            faults = [Fault(str(target), one.found, accepted, action) for one in error.faults]
+            raise ExportError(faults) from error
         agreement = check_agreement(network, preparation, bundle, scans, tolerance)
         write_metadata(folder, choice, described, contract, evidence, agreement)
         return agreement
@@ -132,32 +175,6 @@ def export_run(
         return Exported(choice, write_bundle_whole(write, target), evidence, unknown)
     except OSError as error:
         raise _unwritable(target, error) from error
-
-
-def write_programs(network: ScoreNetwork, preparation: Preparation, folder: Path) -> None:
-    """Write the network as programs, for maps or for series of any length."""
-    if preparation.reads_series:
-        write_series_files(network, preparation.input_shape, folder)
-    else:
-        write_network_files(network, preparation.input_shape, folder)
-
-
-def _read_contract(folder: Path, preparation: Preparation) -> BoldContract | None:
-    contract = read_contract(folder)
-    if contract is None and preparation.reads_series:
-        raise unfinished(
-            folder, FileNotFoundError(f"no {CONTRACT}, which says how runs are cleaned")
-        )
-    return contract
-
-
-def _read_scans(
-    run_dir: Path, n_check: int, contract: BoldContract | None
-) -> tuple[Sequence[NewScan | NewBoldScan], str]:
-    """Pick scans of the run, and find the task of those that are BOLD."""
-    if contract is None:
-        return read_run_scans(run_dir, n_check), ""
-    return read_run_bold_scans(run_dir, n_check), read_task(run_dir)
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
@@ -173,25 +190,129 @@ def _check_target(target: Path, overwrite: bool) -> None:
         )
 
 
-def _read_kept(folder: Path, contract: BoldContract | None) -> dict[str, bytes]:
-    """Read the small files of a run that go into the bundle as they are."""
-    names = COPIED if contract is None else (*COPIED, CONTRACT)
-    try:
-        return {name: (folder / name).read_bytes() for name in names}
-    except OSError as error:
-        raise unfinished(folder, error) from error
-
-
-def _unfit(target: Path, fault: Fault) -> Fault:
-    """Say that what was written can't be read as a bundle."""
-    accepted = "a network that makes a bundle which can be used"
-    action = "choose another network, or report this with the versions in manifest.json"
-    return Fault(str(target), fault.found, accepted, action)
-
-
 def _unwritable(target: Path, error: OSError) -> ExportError:
     accepted = "a place that can be written, with room for the bundle"
     full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     found = "a full disk" if full else f"{error.strerror or error}"
     action = "free some room, or choose another out" if full else "choose another out"
     return ExportError(Fault(str(target), found, accepted, action))
+
+
+def describe_input(
+    preparation: Preparation,
+    network: ScoreNetwork,
+    record: dict[str, Any],
+    contract: BoldContract | None,
+    task: str,
+) -> dict[str, Any]:
+    """Describe what goes into a bundle.
+
+    Parameters
+    ----------
+    preparation, network
+        Of the final model.
+    record : dict
+        What is said of its training, see `fmnet.runs.run_folder.TrainingRecord`.
+    contract : BoldContract or None
+        How BOLD runs are made into its input; None for maps.
+    task : str
+        Of those runs; empty if there are several.
+    """
+    grid = preparation.grid
+    described = {
+        "kind": preparation.kind,
+        "bold": None if contract is None else asdict(contract),
+        "t_r": None if contract is None else contract.t_r,
+        "task": task,
+        "contrasts": preparation.contrasts,
+        "stat": record["stat"],
+        "space": record["space"],
+        "orientation": "RAS+",
+        "shape": grid.shape,
+        "voxel_size_mm": grid.voxel_size_mm,
+        "affine": grid.affine.tolist(),
+        "smooths_itself": any(isinstance(part, ScaleSpace) for part in network.modules()),
+    }
+    return described | preparation.settings()
+
+
+def write_metadata(
+    folder: Path,
+    choice: Choice,
+    described: dict[str, Any],
+    contract: BoldContract | None,
+    evidence: Evidence,
+    agreement: Agreement | None,
+) -> None:
+    """Write ``metadata.json``, the model card and the hashes."""
+    record, calibration = choice.record, evidence.calibration or {}
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"fmnet": fmnet.__version__} | {name: version(name) for name in PACKAGES},
+        "intended_use": INTENDED_USE,
+        "input": described,
+        "output": {
+            "score": f"raw; larger means more like {record['positive']}",
+            "probability": f"of {record['positive']}, calibrated out of fold. "
+            f"{calibration.get('sentence', '')}".rstrip(),
+        },
+        "evidence": asdict(evidence),
+        "training": record,
+        "warnings": warnings_of(record),
+        "choice": {"asked": choice.asked, "why": choice.why, "n_models": choice.n_models},
+        "agreement": None if agreement is None else agreement.__dict__,
+    }
+    (folder / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
+    (folder / "MODEL_CARD.md").write_text(model_card(metadata, contract), "utf-8")
+    write_sums(folder)
+
+
+def check_agreement(
+    network: ScoreNetwork,
+    preparation: Preparation,
+    bundle: Bundle,
+    scans: Sequence[NewScan | NewBoldScan],
+    tolerance: float,
+) -> Agreement:
+    """Score scans, read afresh from disk, in every form through the whole preparation.
+
+    Raises
+    ------
+    ExportError
+        If two forms differ by more than `tolerance`, or a scan can't be read.
+    """
+    program = torch.export.load(bundle.folder / "model.pt2").module()
+    onnx, exported, size = [], [], 1.0
+    for scan in scans:
+        try:
+            if isinstance(scan, NewScan):
+                values = read_values(bundle, scan)
+            else:
+                values = read_scan(bundle, scan).values
+        except FmnetError as error:
+            raise ExportError(error.faults) from error
+        inputs = preparation.inputs(values)
+        eager = _score(network, inputs)
+        size = max(size, abs(eager))
+        exported.append(abs(eager - _score(program, inputs)))
+        onnx.append(abs(eager - bundle.score_scan(values)))
+    # unlike max, NumPy's gives NaN where one is
+    agreement = Agreement(len(scans), float(np.max(onnx)) / size, float(np.max(exported)) / size)
+    if not max(agreement.onnx, agreement.torch_export) <= tolerance:
+        raise ExportError(
+            Fault(
+                str(bundle.folder.parent),
+                f"scores that differ by {agreement.onnx:.2g} (ONNX Runtime) and "
+                f"{agreement.torch_export:.2g} (torch.export) from the network as trained",
+                f"at most {tolerance:g} over {len(scans)} scans",
+                "choose another network, or report this with the versions in manifest.json",
+            )
+        )
+    return agreement
+
+
+def _score(form: Callable[[torch.Tensor], torch.Tensor], inputs: FloatArray) -> float:
+    """Score the inputs of one scan one by one, as a bundle does."""
+    with torch.no_grad():
+        return float(np.mean([form(torch.from_numpy(one[None])).item() for one in inputs]))

@@ -21,14 +21,13 @@ from fmnet.bold.bids_files import (
     stated_start_time,
     stated_t_r,
 )
-from fmnet.bold.bold_file import open_bold
-from fmnet.bold.bold_run import SAME_T_R, BoldRun, differs_from_header, resolve_t_r
+from fmnet.bold.bold_file import BoldRun, differs_from_header, open_bold, resolve_t_r
 from fmnet.bold.cleaned import CleanedBold
 from fmnet.bold.derivatives import CONFOUNDS, MASKS
 from fmnet.bold.maps import compute_maps, parse_maps
 from fmnet.bold.open_run import AcquiredBold
-from fmnet.data.advice import Advice
-from fmnet.data.maps import coverage_fault, low_coverage
+from fmnet.data.listing import Advice
+from fmnet.data.scans import SAME_T_R, coverage_fault, low_coverage
 from fmnet.data.store import ArrayStore
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, FmnetError, VolumeError

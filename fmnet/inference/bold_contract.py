@@ -101,8 +101,7 @@ def read_contract(folder: Path) -> BoldContract | None:
     stated: dict[str, Any] = {
         each.name: held.get(each.name) for each in fields_of(CleaningSettings)
     }
-    cleaning = CleaningSettings(**stated)
-    return BoldContract(cleaning, tuple(fields["maps"]), float(fields["t_r"]))
+    return BoldContract(CleaningSettings(**stated), tuple(fields["maps"]), float(fields["t_r"]))
 
 
 def _band(cleaning: CleaningSettings) -> str:

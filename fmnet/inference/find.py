@@ -9,13 +9,11 @@ from pathlib import Path
 from fmnet.bold.bids_files import PreprocessedRun, bold_of, find_raw
 from fmnet.bold.derivatives import is_usable, keep_entities, list_runs
 from fmnet.bold.findings import Kind
-from fmnet.data.advice import Advice
-from fmnet.data.bids import STATMAP, absent_faults, choose_maps, no_maps
-from fmnet.data.bids_tree import read_tree
+from fmnet.data.bids import STATMAP, absent_faults, choose_maps, no_maps, read_tree
 from fmnet.data.image_table import find_table_maps
-from fmnet.data.scans import MapTable, group_scans
-from fmnet.data.statistic import UNSAID_STAT
+from fmnet.data.listing import Advice, MapTable, group_scans
 from fmnet.data.tables import read_table_file, subject_key
+from fmnet.data.values import UNSAID_STAT
 from fmnet.data.volume import check_space
 from fmnet.errors import CohortError, Fault, FmnetError, VolumeError
 from fmnet.inference.bold import NOTHING, NewBoldScan, Stated, contract_of, describe_run

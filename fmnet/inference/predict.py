@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from fmnet.data.bids_tree import read_entities
+from fmnet.data.bids import read_entities
 from fmnet.data.image_files import SUFFIXES
-from fmnet.data.maps import coverage_fault, place_checked
 from fmnet.data.nifti import read_volume
-from fmnet.data.statistic import UNSAID_STAT, name_stat, p_value_fault, same_stat, stat_fault
+from fmnet.data.scans import coverage_fault, place_checked
+from fmnet.data.values import UNSAID_STAT, name_stat, p_value_fault, same_stat, stat_fault
 from fmnet.data.volume import FloatArray, Volume, check_space
 from fmnet.errors import Fault, VolumeError
 from fmnet.inference.bundle import MAX_SCORE, Bundle

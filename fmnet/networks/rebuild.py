@@ -36,6 +36,8 @@ TRUSTED = ("fmnet.networks",)
 DAMAGE = (
     OSError, ValueError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError,
 )  # fmt: skip
+#: Modules whose networks are exported in tests, with all of their settings.
+KNOWN_TO_EXPORT = tuple(f"fmnet.networks.{name}" for name in ("backbones", "closed_form", "series"))
 MAX_BATCH = 4096
 MAX_VOLUMES = 100_000
 #: Volumes of the series that a network is tried and traced with.
@@ -118,20 +120,10 @@ def check_network(build: NetworkBuilder, input_shape: InputShape) -> None:
         accepted = "a network with one score for each scan"
         raise ConfigError(Fault("network", found, accepted, "choose another network"))
     if getattr(build, "func", build).__module__ not in KNOWN_TO_EXPORT:
-        _check_exportable(network, image)
-
-
-#: Modules whose networks are exported in tests, with all of their settings.
-KNOWN_TO_EXPORT = tuple(f"fmnet.networks.{name}" for name in ("backbones", "closed_form", "series"))
-
-
-def _check_exportable(network: ScoreNetwork, image: torch.Tensor) -> None:
-    try:
-        _export(network.eval(), image, {1: _volumes()} if _reads_series(network) else {})
-    except Exception as error:
-        found = f"a network that torch.export can't make a program of ({reason_of(error)})"
-        accepted = "a network that can be exported, as new scans are scored by its program"
-        raise ConfigError(Fault("network", found, accepted, "choose another network")) from error
+        try:
+            _programs(network.eval(), "image", image, _volumes() if _reads_series(network) else {})
+        except ExportError as error:
+            raise ConfigError(error.faults) from error
 
 
 def _reads_series(network: ScoreNetwork) -> bool:
@@ -142,7 +134,7 @@ def _example(network: ScoreNetwork, input_shape: InputShape) -> torch.Tensor:
     """Two empty scans of the form that a network reads."""
     n_first = input_shape[0]
     if _reads_series(network):
-        n_first = int(network.backbone.window_volumes) or EXAMPLE_VOLUMES
+        n_first = int(getattr(network.backbone, "window_volumes", 0)) or EXAMPLE_VOLUMES
     return torch.zeros(2, n_first, *input_shape[1:])
 
 
@@ -214,21 +206,48 @@ def write_series_files(network: ScoreNetwork, input_shape: InputShape, folder: P
         Where they go.
     """
     example = torch.zeros((2, EXAMPLE_VOLUMES, *input_shape[1:]))
-    _write(network, "series", example, {1: _volumes()}, folder)
+    _write(network, "series", example, _volumes(), folder)
 
 
-def _volumes() -> torch.export.Dim:
-    return torch.export.Dim("volumes", min=2, max=MAX_VOLUMES)
+def _volumes() -> dict[int, torch.export.Dim]:
+    return {1: torch.export.Dim("volumes", min=2, max=MAX_VOLUMES)}
 
 
-def _export(
-    network: ScoreNetwork, example: torch.Tensor, free_axes: dict[int, torch.export.Dim]
-) -> torch.export.ExportedProgram:
+def _programs(
+    network: ScoreNetwork, name: str, example: torch.Tensor, free_axes: dict[int, torch.export.Dim]
+) -> tuple[torch.export.ExportedProgram, torch.onnx.ONNXProgram]:
+    """Make both programs of a network, for any batch size.
+
+    Raises
+    ------
+    ExportError
+        If torch can't.
+    """
     shapes = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH), **free_axes}
-    with warnings.catch_warnings():
-        # Inside torch, about torch: nothing here that a user or we could change.
-        warnings.simplefilter("ignore", FutureWarning)
-        return torch.export.export(network, (example,), dynamic_shapes=(shapes,))
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # Inside torch, about torch: nothing here that a user or we could change.
+            warnings.simplefilter("ignore")
+            program = torch.export.export(network, (example,), dynamic_shapes=(shapes,))
+            for node in program.graph.nodes:
+                # Paths of this machine, and in them its users' names, are no part of a signature.
+                node.meta.pop("stack_trace", None)
+            onnx = torch.onnx.export(
+                program,
+                input_names=[name],
+                output_names=["score"],
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        if onnx is None:
+            raise RuntimeError("no ONNX program")
+    except Exception as error:  # whatever an exporter raises
+        found = f"a network that torch can't make a program of ({reason_of(error)})"
+        accepted = "one that torch.export and ONNX can hold, by which new scans are scored"
+        raise ExportError(Fault("network", found, accepted, "choose another network")) from error
+    return program, onnx
 
 
 def _write(
@@ -238,27 +257,11 @@ def _write(
     free_axes: dict[int, torch.export.Dim],
     folder: Path,
 ) -> None:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    program = _export(network, example, free_axes)
-    for node in program.graph.nodes:
-        # Paths of this machine, and in them its users' names, are no part of a signature.
-        node.meta.pop("stack_trace", None)
+    program, onnx = _programs(network, name, example, free_axes)
+    # Through memory: torch's own writing to a full disk ends in a C++ error without a reason.
+    whole = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        # Through memory: torch's own writing to a full disk ends in a C++ error without a reason.
-        whole = io.BytesIO()
         torch.export.save(program, whole)
-        (folder / "model.pt2").write_bytes(whole.getbuffer())
-        onnx = torch.onnx.export(
-            program,
-            input_names=[name],
-            output_names=["score"],
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    if onnx is None:
-        raise ExportError(
-            Fault("network", "no ONNX program", "a network that ONNX can hold", "change it")
-        )
+    (folder / "model.pt2").write_bytes(whole.getbuffer())
     (folder / "model.onnx").write_bytes(onnx.model_proto.SerializeToString())

@@ -7,8 +7,7 @@ import torch
 from annotated_types import MinLen
 from torch import nn
 
-from fmnet.bold.windows import window_starts
-from fmnet.inference.preparation import fit_standard
+from fmnet.inference.preparation import fit_standard, window_starts
 from fmnet.networks.backbones import (
     ClosedFormBackbone,
     InputShape,

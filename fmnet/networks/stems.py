@@ -335,4 +335,4 @@ def _variance_below(values: torch.Tensor, grid: NDArray[np.float64]) -> NDArray[
     centred = (values - values.mean(0)) * scale
     power = _power_spectrum(centred[None], 2 * len(values))[0].sum(1).double().numpy()
     frequencies = np.linspace(0, NYQUIST, len(power))
-    return np.interp(grid, frequencies, power.cumsum() / power.sum())
+    return np.asarray(np.interp(grid, frequencies, power.cumsum() / power.sum()))

@@ -8,7 +8,7 @@ import numpy as np
 from fmnet.bold.scan_maps import KEPT, MOTION, SCRUBBED
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.cohort import Cohort
-from fmnet.data.maps import StoredScan
+from fmnet.data.scans import StoredScan
 from fmnet.earlier import current_paths
 from fmnet.evaluation.conclusions import is_corrected
 from fmnet.inference.bold_contract import cleaning_words

@@ -21,8 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 import fmnet
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.cohort import Cohort
-from fmnet.data.folds import Fold
-from fmnet.data.folds_file import folds_table
+from fmnet.data.folds import Fold, folds_table
 from fmnet.data.tables import read_table_file, write_table
 from fmnet.earlier import EARLIER_NETWORK, current_config, rename_network
 from fmnet.errors import Fault, RunError

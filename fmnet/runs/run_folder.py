@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fmnet.data.files import draft_folder, encoded, keep_folder, write_atomically
-from fmnet.data.self_hashed import seal, unseal
+from fmnet.data.files import draft_folder, encoded, keep_folder, seal, unseal, write_atomically
 from fmnet.errors import Fault, RunError
 from fmnet.inference.bundle_files import SUMS, read_bounded, sha256_of
 
@@ -276,7 +275,7 @@ def read_sealed(path: Path, needs_seal: bool = True) -> dict[str, Any] | None:
     path : Path
         The file.
     needs_seal : bool
-        See `fmnet.data.self_hashed.unseal`.
+        See `fmnet.data.files.unseal`.
     """
     try:
         return unseal(read_bounded(path, MAX_BYTES), needs_seal)

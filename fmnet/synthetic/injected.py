@@ -15,10 +15,10 @@ from fmnet.data.files import draft_folder, keep_folder, why_not_written
 from fmnet.data.grid import Grid
 from fmnet.data.image_files import image_files
 from fmnet.data.image_table import find_table_maps, read_image_table
-from fmnet.data.listing import Listing
+from fmnet.data.listing import Listing, group_scans
 from fmnet.data.nifti import read_volume, write_volume
 from fmnet.data.resample import place_on_grid
-from fmnet.data.scans import Scan, group_scans
+from fmnet.data.scans import Scan
 from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray, Volume

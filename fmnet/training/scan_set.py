@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
 from fmnet.data.grid import Grid
-from fmnet.data.maps import Series
 from fmnet.data.resample import smooth_values
+from fmnet.data.scans import Series
 from fmnet.data.volume import FloatArray
 from fmnet.errors import ConfigError, Fault
 from fmnet.inference.preparation import (

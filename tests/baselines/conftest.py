@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fmnet.data.maps import Series
+from fmnet.data.scans import Series
 from fmnet.training.scan_set import MapScans
 
 N, V = 30, 210

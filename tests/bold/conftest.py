@@ -11,7 +11,7 @@ import pytest
 from run_tree import RunTree
 
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.confounds import MOTION6
 from fmnet.data.grid import Grid
 from fmnet.data.nifti import write_series, write_volume

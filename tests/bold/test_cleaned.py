@@ -9,7 +9,7 @@ import pytest
 import fmnet.bold.cleaned as cleaned_module
 import fmnet.data.store as store_module
 from fmnet.bold.bids_files import PreprocessedRun
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.cleaned import CleanedBold, CleanedRun
 from fmnet.bold.cleaning import clean_values
 from fmnet.bold.confounds import read_nuisance

@@ -4,8 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from fmnet.bold.bold_file import open_bold
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun, open_bold
 from fmnet.bold.decoded import DecodedBold
 from fmnet.data.store import ArrayStore
 from fmnet.errors import VolumeError

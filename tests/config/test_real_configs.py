@@ -7,9 +7,11 @@ from hydra import compose, initialize_config_dir
 
 from benchmarks.suite import run_suite
 from fmnet.config.check import check_config
+from fmnet.config.entry import build
 from fmnet.errors import ConfigError
 from fmnet.export.export import export_run
 from fmnet.lockbox import evaluate_lockbox
+from fmnet.networks.backbones import ScoreNetwork
 from fmnet.study import run_study
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -81,12 +83,12 @@ def test_experiments_name_their_command(path):
 
 
 def test_faults_across_groups_come_at_once():
-    wrong = ["network=resnt", "task.max_epoch=3", "preparation.mask=grey", "trainer.precision=8"]
+    wrong = ["network=resnt", "trainer.max_epoch=3", "preparation.mask=grey", "trainer.precision=8"]
     with pytest.raises(ConfigError, match="4 faults") as caught:
         check_config(CONFIGS, "train", wrong, run_study)
     accepted = {fault.where: fault.accepted for fault in caught.value.faults}
     assert "'brain', 'grey_matter'" in accepted["preparation.mask"]
-    assert "task.max_epochs" in accepted["task.max_epoch"]
+    assert "trainer.max_epochs" in accepted["trainer.max_epoch"]
 
 
 @pytest.mark.parametrize(
@@ -136,8 +138,8 @@ def test_word_alone_is_told_what_it_may_have_been_meant_for(primary, word, actio
     [
         ("network.widht=3", "network.bands_mm", "network.input_shape"),
         ("+network.widht=3", "network.bands_mm", "network.input_shape"),
-        ("trainer.device=2", "trainer.devices", "trainer.callbacks"),
-        ("+trainer.device=2", "trainer.devices", "trainer.callbacks"),
+        ("optimizer.lrr=2", "optimizer.lr", "optimizer.params"),
+        ("+optimizer.lrr=2", "optimizer.lr", "optimizer.params"),
         ("folds.n_fold=2", "folds.n_splits", "folds.cohort"),
         ("+config_yam=x", "run_dir", "config_yaml"),
     ],
@@ -148,3 +150,42 @@ def test_accepted_names_are_those_that_a_user_may_set(wrong, own, passed):
     (fault,) = caught.value.faults
     assert own in fault.accepted.split(", ")
     assert passed not in fault.accepted.split(", ")
+
+
+TRANSFORMS = (
+    "augmentation.transforms=[{_target_: monai.transforms.RandAffine, prob: 0.5, "
+    "rotate_range: [0.1, 0.1, 0.1], scale_range: [0.1, 0.1, 0.1], padding_mode: zeros}, "
+    "{_target_: monai.transforms.Compose, transforms: [{_target_: monai.transforms.RandBiasField}, "
+    "{_target_: monai.transforms.RandGaussianNoise, std: 0.2}, "
+    "{_target_: monai.transforms.RandCoarseDropout, holes: 2, spatial_size: 4}]}]"
+)
+
+
+def test_networks_and_transforms_of_monai_pass_and_are_built():
+    settings = "network.settings={layers: [1, 1, 1, 1], dropout_prob: 0.2, inplanes: 8}"
+    lines = ["network=monai", "network.name=SEResNet50", settings, TRANSFORMS, "run_dir=out"]
+    built = build(check_config(CONFIGS, "train", lines, run_study))
+    assert built["network"].keywords["settings"]["layers"] == [1, 1, 1, 1]
+    assert isinstance(built["network"]((2, 17, 18, 19)), ScoreNetwork)
+    assert [type(one).__name__ for one in built["augmentation"].transforms] == [
+        "RandAffine",
+        "Compose",
+    ]
+
+
+def test_mirror_and_transforms_that_can_not_be_made_are_refused_by_config():
+    for given, said in (
+        ("{_target_: monai.transforms.RandFlip, spatial_axis: 0}", "can mirror a brain"),
+        ("{_target_: torch.nn.Identity}", "found a torch.nn.modules.linear.Identity"),
+        ("{_target_: monai.transforms.RandZoom, min_zoom: [1, 2], max_zoom: 3}", "RandZoom"),
+    ):
+        lines = [f"augmentation.transforms=[{given}]", "run_dir=out"]
+        config = check_config(CONFIGS, "train", lines, run_study)
+        with pytest.raises(ConfigError, match=said):
+            build(config)
+
+
+def test_earlier_names_of_paths_are_refused_with_those_of_now():
+    said = r"network\.paths: found .*to do: write \[focal, voxel_pairs\], as they are"
+    with pytest.raises(ConfigError, match=said):
+        check_config(CONFIGS, "train", ["network.paths=[places,pairs]", "run_dir=out"], run_study)

@@ -1,4 +1,5 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,8 +14,12 @@ from fmnet.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
 from fmnet.baselines.shortcuts import Columns, Coverage, Roughness, Scale
 from fmnet.crossval.leaks import check_leaks
 from fmnet.crossval.reruns import SiteHarmoniser
-from fmnet.data.maps import Series
+from fmnet.data.scans import Series
 from fmnet.errors import LeakError
+from fmnet.networks.backbones import build_small_cnn
+from fmnet.networks.closed_form import build_scale_space
+from fmnet.training import fit
+from fmnet.training.fit import Trainable, fit_closed_form
 from fmnet.training.scan_set import MapScans
 
 SITES = [f"site-{row // 2 % 2}" for row in range(30)]
@@ -135,3 +140,24 @@ def test_connectivity_passes(bold_study, fold, monkeypatch):
         connectivity, "find_networks", lambda series, n, seed: np.nan_to_num(series[0][:n])
     )
     check_leaks({"tangent": Connectivity(n_networks=3)}, bold_study, fold, seed=0)
+
+
+FOCAL = partial(build_scale_space, paths=["focal"])
+
+
+@pytest.mark.parametrize("build", [partial(build_small_cnn, channels=[2]), FOCAL])
+def test_networks_pass(build_study, fold, build):
+    longest = 0 if build is FOCAL else 3
+    trainable = Trainable(build, max_epochs=longest, batch_size=8)
+    check_leaks({}, build_study(), fold, 0, trainable)
+
+
+def test_network_that_learns_from_test_scans_is_refused(build_study, fold, monkeypatch):
+    def fit_on_everybody(network, training):
+        everybody = np.arange(len(training.scans.values))
+        return fit_closed_form(network, replace(training, train=everybody))
+
+    monkeypatch.setattr(fit, "fit_closed_form", fit_on_everybody)
+    trainable = Trainable(FOCAL, max_epochs=0, batch_size=8)
+    with pytest.raises(LeakError, match="the network: found something that changes"):
+        check_leaks({}, build_study(), fold, 0, trainable)

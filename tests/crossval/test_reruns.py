@@ -1,16 +1,32 @@
+import re
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fmnet.baselines.base import Dummy
 from fmnet.baselines.linear import LinearSvm
 from fmnet.crossval.fold_loop import Pipeline
-from fmnet.crossval.reruns import SensitivityPlan, plan_reruns, run_once, run_reruns
-from fmnet.data.folds import build_folds
-from fmnet.data.maps import Series
+from fmnet.crossval.reruns import (
+    CALIPER,
+    LearningCurvePlan,
+    SensitivityPlan,
+    SiteHarmoniser,
+    folds_lack_sites,
+    harmonisation_lacks,
+    match_pairs,
+    plan_reruns,
+    run_once,
+    run_reruns,
+    thin_fold,
+)
+from fmnet.data.folds import Fold, build_folds
+from fmnet.data.scans import Series
+from fmnet.errors import ConfigError
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.training.fit import Trainable
 
@@ -119,3 +135,156 @@ def test_time_series_are_not_harmonised(build_study, pipeline):
         [],
         "a network that reads maps; time series are not harmonised",
     )
+
+
+pytest.importorskip("combatlearn", reason="combatlearn is not installed")
+
+#: Both groups at both sites; labels alternate from row to row.
+TWO_SITES = tuple(f"site-{row // 2 % 2}" for row in range(30))
+AT_SECOND = np.array([site == "site-1" for site in TWO_SITES])
+TRAIN = np.arange(20)
+
+
+@pytest.fixture
+def values():
+    """Two channels; the second site is shifted and louder."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(30, 2, 210)) + rng.normal(size=(1, 2, 210))
+    values[AT_SECOND] = 3 * values[AT_SECOND] + 2
+    return values.astype(np.float32)
+
+
+def test_shift_and_scale_between_sites_are_taken_out(values):
+    changed = SiteHarmoniser(TWO_SITES)(values, TRAIN)
+    assert changed.shape == values.shape
+    assert changed.dtype == np.float32
+    test = np.arange(30) >= 20
+    gap = changed[test & AT_SECOND].mean() - changed[test & ~AT_SECOND].mean()
+    assert abs(gap) < 0.3 < abs(values[test & AT_SECOND].mean() - values[test & ~AT_SECOND].mean())
+    ratio = (
+        changed[test & AT_SECOND].std(axis=0).mean() / changed[test & ~AT_SECOND].std(axis=0).mean()
+    )
+    assert 0.7 < ratio < 1.4
+
+
+def test_nothing_is_learned_from_other_scans(values):
+    spoilt = values.copy()
+    spoilt[25:] = 1e3
+    one, other = (SiteHarmoniser(TWO_SITES)(v, TRAIN)[:25] for v in (values, spoilt))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_missing_voxels_stay_missing_and_change_no_others(values):
+    holed = values.copy()
+    holed[3, 0, 7] = holed[25, 1, 9] = np.nan
+    holed[:, 0, 20] = np.nan
+    changed = SiteHarmoniser(TWO_SITES)(holed, TRAIN)
+    np.testing.assert_array_equal(np.isnan(changed), np.isnan(holed))
+
+
+def test_every_training_needs_two_people_of_each_site():
+    people = tuple(f"sub-{k}" for k in range(12))
+    fold = Fold(0, 0, people[:10], people[10:], (people[:5], people[5:10]))
+    alternating = {person: "AB"[k % 2] for k, person in enumerate(people)}
+    assert folds_lack_sites([fold], alternating) == ""
+    rare = {person: "B" if k in {4, 5, 6} else "A" for k, person in enumerate(people)}
+    found = folds_lack_sites([fold], rare)
+    assert found == "2 people of each site in every training (fewer of B)"
+
+
+@pytest.mark.parametrize(
+    ("sites", "lacking"),
+    [
+        (TWO_SITES, ""),
+        (("a",) * 30, "two or more sites"),
+        (("", *TWO_SITES[1:]), "known for everybody"),
+        (("c", "c", *TWO_SITES[2:]), "6 scans at each site .fewer at c"),
+        (("c", "b") * 6 + ("b", "b") * 9, "both groups at each site .one only at c"),
+        ((*"bbbb", *"ab" * 8, *"aabb" * 2, "a", "a"), r"chi-squared test, p = 0\.0"),
+    ],
+)
+def test_says_why_sites_can_not_be_harmonised(build_study, sites, lacking):
+    found = harmonisation_lacks(build_study(site=list(sites)).cohort)
+    assert re.fullmatch(lacking and f".*{lacking}.*", found)
+
+
+def people_of(values, labels):
+    index = [f"sub-{k}" for k in range(len(values))]
+    return pd.DataFrame({"label": labels, "fd": values}, index=index)
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=3, max_size=12),
+    st.lists(st.floats(0, 1), min_size=3, max_size=12),
+)
+def test_pairs_are_close_and_nobody_is_in_two(negative, positive):
+    people = people_of([*negative, *positive], [0] * len(negative) + [1] * len(positive))
+    pairs = match_pairs(people, "fd")
+    members = [person for pair in pairs for person in pair]
+    assert len(set(members)) == len(members)
+    spread = np.sqrt(np.mean([np.var(group, ddof=1) for group in (negative, positive)]))
+    for one, other in pairs:
+        assert people.at[one, "label"] == 0
+        assert people.at[other, "label"] == 1
+        assert abs(people.at[one, "fd"] - people.at[other, "fd"]) <= CALIPER * spread + 1e-12
+
+
+def test_more_pairs_are_better_than_closer_ones():
+    # The closest pair, 0.20 with 0.21, would leave the two others without anybody.
+    people = people_of([0.10, 0.20, 3.0, 0.21, 0.31, 3.0], [0, 0, 0, 1, 1, 1])
+    assert len(match_pairs(people, "fd")) == 3
+
+
+def test_groups_that_differ_have_few_pairs():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 20)
+    people = people_of(rng.normal(size=40) + 2 * labels, labels)
+    pairs = match_pairs(people, "fd")
+    assert 0 < len(pairs) < 15
+    one, other = (people.loc[[pair[k] for pair in pairs], "fd"].mean() for k in (0, 1))
+    assert abs(one - other) < 0.2
+
+
+def test_people_without_a_value_are_in_no_pair():
+    people = people_of([0.1, np.nan, 0.2, 0.1, 0.2, np.nan], [0, 0, 0, 1, 1, 1])
+    members = {person for pair in match_pairs(people, "fd") for person in pair}
+    assert members == {"sub-0", "sub-2", "sub-3", "sub-4"}
+
+
+PEOPLE = tuple(f"sub-{k:02}" for k in range(48))
+LABEL_OF = {person: k % 2 for k, person in enumerate(PEOPLE)}
+FOLD = Fold(1, 2, PEOPLE[:36], PEOPLE[36:], (PEOPLE[:12], PEOPLE[12:24], PEOPLE[24:36]))
+
+
+@given(st.floats(0.05, 0.95), st.floats(0.05, 0.95), st.integers(0, 50))
+def test_smaller_shares_are_parts_of_larger_ones(one, other, seed):
+    small, large = (thin_fold(FOLD, LABEL_OF, share, seed) for share in sorted([one, other]))
+    assert set(small.train) <= set(large.train) <= set(FOLD.train)
+    assert small.test == large.test == FOLD.test
+    for part in small.validation:
+        assert sum(LABEL_OF[person] for person in part) * 2 == len(part) >= 4
+
+
+def test_half_of_the_people_are_half_of_each_class_in_each_inner_fold():
+    thin = thin_fold(FOLD, LABEL_OF, 0.5, 0)
+    assert [len(part) for part in thin.validation] == [6, 6, 6]
+    assert sum(LABEL_OF[person] for person in thin.train) == 9
+
+
+def test_shares_that_rounding_in_each_inner_fold_would_make_equal_stay_apart():
+    people = tuple(f"sub-{k:02}" for k in range(24))
+    labels = {person: k % 2 for k, person in enumerate(people)}
+    fold = Fold(0, 0, people, ("x",), (people[:8], people[8:16], people[16:]))
+    sizes = [len(thin_fold(fold, labels, share, 0).train) for share in (0.4, 0.6, 0.8)]
+    assert sizes == [12, 14, 20]
+
+
+def test_other_repeats_leave_out_others():
+    other = Fold(2, 2, FOLD.train, FOLD.test, FOLD.validation)
+    assert thin_fold(FOLD, LABEL_OF, 0.5, 0).train != thin_fold(other, LABEL_OF, 0.5, 0).train
+
+
+@pytest.mark.parametrize("shares", [[0.5], [0.5, 0.5], [0.0, 0.5]])
+def test_a_curve_needs_different_shares(shares):
+    with pytest.raises(ConfigError, match=r"learning_curve\.shares: found"):
+        LearningCurvePlan(shares)

@@ -7,9 +7,8 @@ import pytest
 from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort, t_r_faults
 from fmnet.data.image_table import read_image_table
-from fmnet.data.maps import MapsOnGrid, Series, StoredScan
 from fmnet.data.nifti import ANALYZE_NOTE, read_volume
-from fmnet.data.scans import FILE_SEPARATOR, Scan
+from fmnet.data.scans import FILE_SEPARATOR, MapsOnGrid, Scan, Series, StoredScan
 from fmnet.data.store import ArrayStore
 from fmnet.data.tables import read_table_file, write_table
 from fmnet.data.template import build_grid
@@ -83,7 +82,7 @@ def test_second_opening_decodes_nothing(bids_tree, store, monkeypatch):
     def fail(*_):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("fmnet.data.maps.read_volume", fail)
+    monkeypatch.setattr("fmnet.data.scans.read_volume", fail)
     assert open_tree(tree, store).stored == first.stored
 
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnet.data.geometry import check_size
-from fmnet.data.nifti import describe_grid, notes_on, read_volume
+from fmnet.data.nifti import check_size, describe_grid, notes_on, read_volume
 from fmnet.errors import VolumeError
 
 SHAPE = (7, 8, 9)

@@ -1,8 +1,7 @@
 import pandas as pd
 import pytest
 
-from fmnet.data.listing import build_listing
-from fmnet.data.scans import MapTable, group_scans
+from fmnet.data.listing import MapTable, build_listing, group_scans
 
 
 def maps_of(*people, contrasts=("pain",), **columns):

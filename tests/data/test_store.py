@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import fmnet.data.maps as maps_module
+import fmnet.data.scans as maps_module
 import fmnet.data.store as store_module
-from fmnet.data.maps import MapsOnGrid
-from fmnet.data.scans import Scan
-from fmnet.data.self_hashed import seal
+from fmnet.data.files import seal
+from fmnet.data.scans import MapsOnGrid, Scan
 from fmnet.data.store import (
     INDEX_NAME,
     ArrayStore,

@@ -9,7 +9,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
 
 from fmnet.data.cohort import Cohort
-from fmnet.data.duplicates import LookAlikes
+from fmnet.data.cohort_checks import LookAlikes
 from fmnet.data.listing import Labels
 from fmnet.data.participants import read_participants
 from fmnet.data.scans import Scan

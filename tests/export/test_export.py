@@ -13,8 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import fmnet
 from fmnet.errors import ConfigError, ExportError, RunError
-from fmnet.export.agreement import check_agreement
-from fmnet.export.export import export_run
+from fmnet.export.export import check_agreement, export_run
 from fmnet.export.run_scans import read_run_scans
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.bundle_files import SUMS

@@ -5,7 +5,7 @@ import pytest
 
 from fmnet.bold.scan_maps import KEPT, MOTION, SCRUBBED
 from fmnet.bold.settings import CleaningSettings
-from fmnet.data.maps import Series
+from fmnet.data.scans import Series
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def test_surest_mistakes_come_first_and_lucky_scans_are_left_out():
         ({"n_splits": 5, "n_repeats": 1}, "5-fold cross-validation, once, split by subject"),
         ({"n_splits": 5, "n_repeats": 10}, "repeated 10 times"),
         ({"_target_": "fmnet.data.folds.build_site_folds"}, "Each site was tested by models"),
-        ({"_target_": "fmnet.data.folds_file.read_folds"}, "folds by subject that were given"),
+        ({"_target_": "fmnet.data.folds.read_folds"}, "folds by subject that were given"),
     ],
 )
 def test_methods_say_how_models_were_assessed(build_study, folds, said):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmnet.data.cohort import open_cohort
-from fmnet.data.maps import MapsOnGrid
+from fmnet.data.scans import MapsOnGrid
 from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import CohortError

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from nilearn.interfaces.fmriprep import load_confounds
 
-from fmnet.bold.bold_run import BoldRun
+from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.decoded import DecodedBold
 from fmnet.data.bids import SYNTHETIC_MARK
 from fmnet.data.store import ArrayStore

@@ -6,7 +6,7 @@ import numpy as np
 from cohort_fixtures import list_cohort
 
 from fmnet.data.grid import Grid
-from fmnet.data.maps import Series
+from fmnet.data.scans import Series
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.training.scan_set import SeriesScans
 

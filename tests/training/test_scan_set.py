@@ -7,8 +7,8 @@ import pytest
 from cohort_fixtures import with_labels
 from series_fixtures import fitted_series, make_grid, write_series
 
-from fmnet.data.maps import Series
 from fmnet.data.resample import smooth_values
+from fmnet.data.scans import Series
 from fmnet.errors import ConfigError
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import build_small_cnn

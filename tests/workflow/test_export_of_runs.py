@@ -10,7 +10,7 @@ from fmnet.baselines.base import unseen_scale
 from fmnet.baselines.linear import LinearSvm
 from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import build_inner_folds
-from fmnet.data.maps import MapsOnGrid
+from fmnet.data.scans import MapsOnGrid
 from fmnet.data.store import ArrayStore
 from fmnet.inference.calibration import read_calibration
 from fmnet.inference.predict import NewScan, predict_scan

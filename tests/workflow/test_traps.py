@@ -22,8 +22,8 @@ from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import build_folds
 from fmnet.data.image_table import read_image_table
-from fmnet.data.maps import MapsOnGrid
 from fmnet.data.participants import read_participants
+from fmnet.data.scans import MapsOnGrid
 from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import CohortError, LeakError

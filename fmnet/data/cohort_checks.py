@@ -1,17 +1,18 @@
-"""The same image, or the same person, under two names."""
+"""Compare the maps of a cohort with one another: copies, one person twice, units, statistics."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from scipy.stats import t as student_t
 
-from fmnet.data.maps import StoredScan
-from fmnet.data.scans import Scan
+from fmnet.data.listing import Listing
+from fmnet.data.scans import Scan, StoredScan
 from fmnet.data.tables import subject_key
+from fmnet.data.values import UNSAID_STAT, canonical, name_stat, same_stat, stat_fault, usual_stat
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault
 
@@ -32,6 +33,9 @@ ISOLATED = 2.0
 EXPECTED = 0.1
 #: Under how many names one person is looked for, and how many other people that takes.
 N_NAMES, N_OTHERS = 6, 4
+#: How many times larger or smaller than the median a scale may be. Real maps of one unit stay
+#: within a factor of 3; percent signal change against its fraction, the usual mistake, is 100.
+UNIT_FACTOR = 20.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def _identical(scans: list[Scan], stored: dict[str, StoredScan]) -> list[Fault]:
         for channel, digest in enumerate(hashes):
             owners[digest].append((scan, scan.source(channel)))
     faults = [
-        _fault(scan, file, [other for _, other in same if other != file] or [file])
+        _duplicate_fault(scan, file, [other for _, other in same if other != file] or [file])
         for same in owners.values()
         if len(same) > 1
         for scan, file in same
@@ -99,7 +103,7 @@ def _alike(scans: list[Scan], stored: dict[str, StoredScan]) -> list[Fault]:
         alike = (correlations(values) > SAME_IMAGE) & (people[:, None] != people)
         for row in np.flatnonzero(alike.any(axis=1)):
             others = [str(scans[k].files[channel]) for k in np.flatnonzero(alike[row])]
-            faults.append(_fault(scans[row], str(scans[row].files[channel]), others))
+            faults.append(_duplicate_fault(scans[row], str(scans[row].files[channel]), others))
     return faults
 
 
@@ -226,7 +230,7 @@ def _sample(stored: StoredScan, channel: int, n_voxels: int = N_COMPARED) -> Flo
     return np.array(values[:: max(1, len(values) // n_voxels)], dtype=np.float32)
 
 
-def _fault(scan: Scan, file: str, others: list[str]) -> Fault:
+def _duplicate_fault(scan: Scan, file: str, others: list[str]) -> Fault:
     return Fault(
         f"{scan.scan_id} ({file})",
         f"the same image as {', '.join(others)}",
@@ -234,3 +238,83 @@ def _fault(scan: Scan, file: str, others: list[str]) -> Fault:
         "find out whose image it is and correct the table or the files",
         scan.participant_id,
     )
+
+
+def image_scale(values: FloatArray) -> NDArray[np.float64]:
+    """Root mean square over known voxels: (..., V) to (...)."""
+    # The square of a large float32 is infinite.
+    return np.asarray(np.sqrt(np.nanmean(np.square(values, dtype=np.float64), axis=-1)))
+
+
+def has_usual_unit(scales: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which scales, (N, C), lie within `UNIT_FACTOR` of their channel's median."""
+    median = np.median(scales, axis=0)
+    return np.asarray((scales >= median / UNIT_FACTOR) & (scales <= median * UNIT_FACTOR))
+
+
+def unit_faults(listing: Listing, stored: dict[str, StoredScan]) -> list[Fault]:
+    """Find maps far larger or smaller than those of the same contrast in the rest of a cohort.
+
+    Parameters
+    ----------
+    listing : Listing
+        All scans of the cohort.
+    stored : dict
+        By scan id, as far as they could be read.
+    """
+    scans = [scan for scan in listing.scans if scan.scan_id in stored]
+    if not scans:
+        return []
+    scales = np.stack([image_scale(stored[scan.scan_id].values()) for scan in scans])
+    median = np.median(scales, axis=0)
+    return [
+        _scale_fault(scans[row], channel, listing.contrasts[channel], scales[row, channel], median)
+        for row, channel in np.argwhere(~has_usual_unit(scales))
+    ]
+
+
+def _scale_fault(
+    scan: Scan, channel: int, contrast: str, found: float, median: NDArray[np.float64]
+) -> Fault:
+    usual = median[channel]
+    return Fault(
+        f"{scan.scan_id} ({scan.source(channel)})",
+        f"root mean square {found:.3g} where the median of contrast '{contrast}' is {usual:.3g}",
+        f"{usual / UNIT_FACTOR:.3g} to {usual * UNIT_FACTOR:.3g}",
+        "give the map in the unit of the others, or leave the person out; another unit?",
+        scan.participant_id,
+    )
+
+
+def stat_faults(
+    scans: Sequence[Scan], stats: Mapping[str, Sequence[str]], listed: str
+) -> list[Fault]:
+    """Find maps whose header says another statistic than their listing, or than most say.
+
+    Parameters
+    ----------
+    scans : sequence of Scan
+        All scans of a cohort.
+    stats : mapping
+        What the header of each channel says, by scan id, as far as they could be read.
+    listed : str
+        The listing's statistic; ``n/a`` if it doesn't say.
+    """
+    said = [
+        stat or canonical(name_stat(file))
+        for scan in scans
+        for file, stat in zip(scan.files, stats.get(scan.scan_id, ()), strict=False)
+    ]
+    usual = usual_stat(said, listed)
+    faults = []
+    for scan in scans:
+        for file, stat in zip(scan.files, stats.get(scan.scan_id, ()), strict=False):
+            where = f"{scan.scan_id} ({file})"
+            named = name_stat(file)
+            fault = stat_fault(stat, usual, where) or stat_fault(stat, named, where)
+            if fault is None and named and listed != UNSAID_STAT and not same_stat(named, listed):
+                found, action = f"a map whose name says '{named}'", "correct the table or the name"
+                fault = Fault(where, found, f"'{listed}', as listed", action)
+            if fault is not None:
+                faults.append(replace(fault, participant_id=scan.participant_id))
+    return faults

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnet.bold.windows import window_starts
+from fmnet.inference.preparation import window_starts
 
 
 @given(window=st.integers(1, 60), more=st.integers(0, 300))

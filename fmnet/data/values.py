@@ -1,4 +1,4 @@
-"""Which numbers of an image are data: background, masks, and values that no map has.
+"""What the values of an image are: background, masks, what no map has, and which statistic.
 
 Background is found once, when a map is read, and is NaN from then on: NaN itself; 0, and in files
 of integers whatever lies within half a quantisation step of it; tiny values, such as resampling
@@ -6,6 +6,12 @@ leaves, where there are far more of them than of somewhat larger ones; and a tin
 a good part of the volume. A number that fills it and isn't tiny may be data as well as none: such a
 map is refused.
 """
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,21 +26,79 @@ MAX_MAGNITUDE = 1e6
 #: runs 1.3.
 SPIKE_FACTOR, SPIKE_FACTOR_BOLD = 50.0, 20.0
 #: Values that are larger than the largest usual one: two in a thousand, and 20 at least.
-FEW_SHARE, FEW_VOXELS = 2e-3, 20
+FEW_FRACTION, FEW_VOXELS = 2e-3, 20
 #: Real maps repeat no value other than 0 in more than 0.2 % of their voxels. In files of few
 #: different values each is about as frequent as the next one.
-FILL_SHARE, FILL_TO_NEXT = 0.05, 5
+FILL_FRACTION, FILL_TO_NEXT = 0.05, 5
 #: About how many values are looked at for such a number.
 N_LOOKED_AT = 300_000
-#: What is smaller than this share of a map's typical value is tiny.
-TINY_SHARE = 1e-3
-#: What is smaller than this share of a map's large values (all but one in a hundred are smaller) is
-#: noise, rounding of float32 or the ringing of splines, and no data, where it is more than this
-#: share of the voxels and not as many again are up to ten times as large. Of a statistic
-#: around 0 there are ten times as many (of its square three times), and 0.9 % at most are so small.
-FAINT, FAINT_SHARE, FAINT_GROWTH = 1e-3, 0.01, 2.0
-#: A mask's values are its largest one where they are nearer to it than this share of it.
+#: What is smaller than this fraction of a map's typical value is tiny.
+TINY_FRACTION = 1e-3
+#: What is smaller than this fraction of a map's large values (all but one in a hundred are smaller)
+#: is noise, rounding of float32 or the ringing of splines, and no data, where it is more than this
+#: fraction of the voxels and not as many again are up to ten times as large. Of a statistic around
+#: 0 there are ten times as many (of its square three times), and 0.9 % at most are so small.
+FAINT, FAINT_FRACTION, FAINT_GROWTH = 1e-3, 0.01, 2.0
+#: A mask's values are its largest one where they are nearer to it than this fraction of it.
 MASK_ROUNDING = 1e-3
+#: What a bundle or a listing says that doesn't know its statistic.
+UNSAID_STAT = "n/a"
+#: Statistics by NIfTI's intent code. Codes that aren't here say nothing of the values.
+INTENTS = {
+    2: "correlation",
+    3: "t",
+    4: "f",
+    5: "z",
+    6: "chi2",
+    **dict.fromkeys(range(7, 22), "distribution"),
+    22: "p",
+    23: "logp",
+    24: "logp",
+    1001: "effect",
+    1002: "labels",
+    1003: "labels",
+    **dict.fromkeys((1004, 1005, 1006, 1007, 1008, 1009, 1010), "vectors"),
+    **dict.fromkeys((2002, 2005), "surface"),
+    **dict.fromkeys((2003, 2004), "colours"),
+    **dict.fromkeys(range(2006, 2019), "warp"),
+}
+WORDS = {
+    "correlation": "correlations",
+    "t": "t values",
+    "f": "F values",
+    "z": "z values",
+    "chi2": "chi-squared values",
+    "distribution": "values of another distribution than z",
+    "p": "p values",
+    "logp": "logarithms of p values",
+    "effect": "estimates (effects)",
+    "labels": "labels",
+    "vectors": "vectors or matrices",
+    "surface": "data of a surface",
+    "colours": "colours",
+    "warp": "a warp or its coefficients",
+}
+#: Images that hold no statistic of a voxel.
+NO_STATISTIC = {"labels", "vectors", "surface", "colours", "warp"}
+#: No maps of signed evidence: refused unless they are asked for.
+PROBABILITIES = {"p", "logp"}
+#: Other names of a statistic, without hyphens, in small letters.
+ALIASES = {
+    "z": "zscore zstat zval zvalue zmap",
+    "t": "tscore tstat tval tvalue ttest tmap spmt",
+    "f": "fstat fscore fval fvalue ftest spmf",
+    "chi2": "chisq chisquare chisquared",
+    "p": "pval pvalue pvalues",
+    "logp": "log10p neglogp neglog10p logpval log10pval",
+    "correlation": "r correl corr",
+    "effect": "beta cope con contrast estimate effectsize effectestimate",
+    "variance": "var varcope effectvariance",
+}
+BY_NAME = {name: stat for stat, names in ALIASES.items() for name in (stat, *names.split())}
+#: Statistics that an estimate isn't.
+TESTS = {"z", "t", "f", "chi2", "correlation", *PROBABILITIES}
+#: How SPM describes its test statistics: ``SPM{T_[19.0]} - contrast 1: pain``.
+SPM_TEST = re.compile(r"SPM\{([TF])_")
 
 
 def blank_background(values: FloatArray, half_step: float = 0.0) -> FloatArray:
@@ -65,7 +129,7 @@ def blank_background(values: FloatArray, half_step: float = 0.0) -> FloatArray:
         near |= known & _equals(values, fill)
     known &= ~near
     is_coarse = (
-        near.any() and known.any() and size[near].max() > TINY_SHARE * np.median(size[known])
+        near.any() and known.any() and size[near].max() > TINY_FRACTION * np.median(size[known])
     )
     if is_coarse:
         near &= uniform_filter(known.astype(np.float32), 3, mode="constant") < 0.5
@@ -80,7 +144,7 @@ def find_fill(values: FloatArray) -> float | None:
     if not len(counts):
         return None
     top, second = [*np.sort(counts)[::-1][:2], 0][:2]
-    if top > len(sample) / 2 or top > max(FILL_SHARE * len(sample), FILL_TO_NEXT * second):
+    if top > len(sample) / 2 or top > max(FILL_FRACTION * len(sample), FILL_TO_NEXT * second):
         return float(sample[rounded == keys[counts.argmax()]][0])
     return None
 
@@ -93,7 +157,7 @@ def _faint_size(size: FloatArray) -> float:
     place = int(0.99 * (len(sample) - 1))
     limit = FAINT * float(np.partition(sample, place)[place])
     n_faint, n_more = (np.count_nonzero(sample < limit * factor) for factor in (1, 10))
-    is_much = n_faint > FAINT_SHARE * len(sample) and n_more < FAINT_GROWTH * n_faint
+    is_much = n_faint > FAINT_FRACTION * len(sample) and n_more < FAINT_GROWTH * n_faint
     return limit if is_much else 0.0
 
 
@@ -129,10 +193,10 @@ def check_values(volume: Volume) -> None:
         usual * SPIKE_FACTOR >= largest
         and (fill := find_fill(known)) is not None
         # a few voxels of a thresholded map may all have the value of the threshold
-        and np.count_nonzero(is_fill := _equals(known, fill)) > FILL_SHARE * volume.data.size
+        and np.count_nonzero(is_fill := _equals(known, fill)) > FILL_FRACTION * volume.data.size
     ):
-        share = float(is_fill.mean())
-        found = f"the value {fill:.6g} in {share:.0%} of the voxels other than NaN and 0"
+        fraction = float(is_fill.mean())
+        found = f"the value {fill:.6g} in {fraction:.0%} of the voxels other than NaN and 0"
         action = "write NaN or 0 where the map has no data, and check that the rest isn't shifted"
     elif largest > MAX_MAGNITUDE:
         found = f"values as large as {largest:.3g}, beyond {MAX_MAGNITUDE:.0e} in magnitude"
@@ -150,7 +214,7 @@ def largest_usual(values: NDArray[np.floating]) -> float:
     """
     if not len(values):
         return 0.0
-    few = max(FEW_VOXELS, int(FEW_SHARE * len(values))) if len(values) > 2 * FEW_VOXELS else 0
+    few = max(FEW_VOXELS, int(FEW_FRACTION * len(values))) if len(values) > 2 * FEW_VOXELS else 0
     return float(np.partition(np.abs(values), -few - 1)[-few - 1])
 
 
@@ -195,7 +259,7 @@ def _is_tiny(fill: float, values: FloatArray) -> bool:
     others = values[~_equals(values, fill)]
     if not len(others):
         return False
-    if abs(fill) <= TINY_SHARE * np.median(np.abs(others)):
+    if abs(fill) <= TINY_FRACTION * np.median(np.abs(others)):
         return True
     # a file of real numbers that was one of integers: its 0 is the step nearest to it
     steps = np.unique(np.append(others, np.float32(fill)))
@@ -214,3 +278,92 @@ def _describe_spikes(volume: Volume, usual: float) -> str:
         said.append(f"{value:.6g} at voxel ({voxel}), which is ({x:.4g}, {y:.4g}, {z:.4g}) mm")
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""
     return f"a spike: {'; '.join(said)}{more}, where other values reach {usual:.3g}"
+
+
+def header_stat(header: Any) -> str:
+    """Read off nibabel's header what the values are, see `INTENTS`; empty if it doesn't say."""
+    fields = header.keys()
+    code = int(header["intent_code"]) if "intent_code" in fields else 0
+    if code in INTENTS:
+        return INTENTS[code]
+    described = bytes(header["descrip"].item()) if "descrip" in fields else b""
+    match = SPM_TEST.match(described.decode("latin-1"))
+    return match[1].lower() if match else ""
+
+
+def name_stat(path: Path) -> str:
+    """Read the entity ``stat`` off a map's name; empty where unsaid."""
+    match = re.search(r"(?:^|_)stat-([^-_.]+)", path.name)
+    return match[1] if match else ""
+
+
+def same_stat(one: str, other: str) -> bool:
+    """Tell whether two names, of bundles, listings or files, mean one statistic."""
+    return canonical(one) == canonical(other)
+
+
+def canonical(name: str) -> str:
+    """Name a statistic as `INTENTS` does; names that aren't known stay, in small letters."""
+    return BY_NAME.get(name.lower(), name.lower())
+
+
+def stat_fault(stat: str, wanted: str, where: str) -> Fault | None:
+    """Describe a map whose header says that its values are something else than what is wanted.
+
+    Parameters
+    ----------
+    stat : str
+        What the header says, see `header_stat`.
+    wanted : str
+        The statistic of the bundle, the listing or the map's name; empty or ``n/a`` if unsaid.
+    where : str
+        For the message.
+    """
+    wanted = "" if wanted == UNSAID_STAT else wanted
+    asked = canonical(wanted)
+    accepted = f"'{wanted}'" if wanted else "a map of a statistic or effect"
+    if stat in NO_STATISTIC:
+        action = "give the statistic map"
+    elif stat in PROBABILITIES and asked != stat:
+        action = "give the map of the statistic itself, which has a sign"
+    elif (
+        stat == asked
+        or not stat
+        or not wanted
+        or asked not in BY_NAME.values()
+        or (stat == "effect" and asked not in TESTS)
+    ):
+        return None
+    else:
+        action = "give that statistic's maps, or correct the intent code of the header"
+    found = f"a map whose header says {WORDS[stat]} (intent code or description)"
+    return Fault(where, found, accepted, action)
+
+
+def p_value_fault(values: NDArray[np.floating], wanted: str, where: str) -> Fault | None:
+    """Describe a map that, by its values, holds p values where a statistic with a sign is wanted.
+
+    Parameters
+    ----------
+    values : ndarray of float
+        Of the map, NaN or 0 where it has no data.
+    wanted, where : str
+        As for `stat_fault`.
+    """
+    known = values[np.isfinite(values) & (values != 0)]
+    is_signed = canonical(wanted) in {"z", "t"}
+    if not is_signed or not known.size or known.min() < 0 or known.max() > 1:
+        return None
+    found = "values from 0 to 1 alone, as p values and probabilities have"
+    return Fault(where, found, f"'{wanted}', with a sign", "give the map of the statistic itself")
+
+
+def usual_stat(stats: Iterable[str], listed: str) -> str:
+    """Say what the maps of a listing hold: as listed, or what most headers and names say.
+
+    Where nobody listed it, what is no map of signed evidence doesn't count.
+    """
+    if listed != UNSAID_STAT:
+        return listed
+    said = Counter(stat for stat in stats if stat not in {"", *PROBABILITIES, *NO_STATISTIC})
+    return said.most_common(1)[0][0] if said else UNSAID_STAT
