@@ -241,3 +241,16 @@ def test_no_file_is_opened_by_the_targets(configs, monkeypatch):
 
     monkeypatch.setattr(parts_for_tests.Net, "__post_init__", refuse, raising=False)
     check(configs)
+
+
+def test_command_line_of_before_is_told_what_to_write(tmp_path):
+    (tmp_path / "main.yaml").write_text("seed: 0\ntrainer: {max_epochs: 3}\n")
+
+    def schema(seed: int, trainer: dict): ...
+
+    for given, action in (
+        ("task=classification", "to do: leave it out: a network that isn't fitted in closed form"),
+        ("task.max_epochs=3", r"to do: write trainer\.max_epochs"),
+    ):
+        with pytest.raises(ConfigError, match=action):
+            check_config(tmp_path, "main", [given], schema)

@@ -131,6 +131,16 @@ def test_other_primary_config_is_checked_too(script):
     assert "sed: found no such key" in done.stderr
 
 
+def test_target_that_moved_is_built_under_its_name_of_now(script):
+    (script.parent / "configs" / "old.yaml").write_text(
+        "data: {_target_: fmnet.study.baselines.constant.Dummy}\nseed: 0\n"
+        "hydra: {output_subdir: null, run: {dir: .}}\n"
+    )
+    done = call(script, "--config-name", "old")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "worked with Dummy() 0"
+
+
 def test_folder_of_own_configs_is_searched(script, tmp_path):
     own = tmp_path / "of our lab"
     (own / "experiment").mkdir(parents=True)

@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from fmnet.config.check import check_config
-from fmnet.errors import ConfigError, RunError
+from fmnet.errors import RunError
 from fmnet.runs.record import SCORED, changed_settings, read_predictions, read_probes, versions
 from fmnet.runs.run_folder import read_json, write_json
 
@@ -74,16 +73,3 @@ def test_further_trainings_of_an_earlier_run_name_the_network_as_now(tmp_path):
 def test_only_where_and_how_fast_a_trainer_works_may_change(tmp_path, now, changed):
     (tmp_path / "config.yaml").write_text("trainer: {devices: 1, max_epochs: 5}\nseed: 0\n")
     assert changed_settings(tmp_path, f"trainer: {now}\nseed: 0\n") == changed
-
-
-def test_command_line_of_before_is_told_what_to_write(tmp_path):
-    (tmp_path / "main.yaml").write_text("seed: 0\ntrainer: {max_epochs: 3}\n")
-
-    def schema(seed: int, trainer: dict): ...
-
-    for given, action in (
-        ("task=classification", "to do: leave it out: a network that isn't fitted in closed form"),
-        ("task.max_epochs=3", r"to do: write trainer\.max_epochs"),
-    ):
-        with pytest.raises(ConfigError, match=action):
-            check_config(tmp_path, "main", [given], schema)
