@@ -210,11 +210,9 @@ def evaluate_lockbox(
         [fold_rows(scans.cohort, fold, name, scores) for name, scores in scored.items()]
     )
     named = add_units(predictions, scans.cohort.unit_of)
-    metrics: dict[str, Any] = study_metrics(named, seed) | {
-        "opening": opening,
-        "titles": {name: one.describe(name)[1] for name, one in baselines.items()}
-        | {final.name: final.title for final in finals},
-    }
+    titles = {name: baselines[name].describe(name)[1] for name in scored if name in baselines}
+    titles |= {final.name: final.title for final in finals}
+    metrics: dict[str, Any] = study_metrics(named, seed) | {"opening": opening, "titles": titles}
     with holding(folder, is_shared=False):
         files = {"lockbox.tsv": table_text(predictions), "lockbox.json": as_json(metrics)}
         write_run_files(folder, files)

@@ -59,7 +59,10 @@ def test_box_is_scored_beside_its_baselines(run, study_root):
     assert set(cohort.loc[table["participant_id"], "used"]) == {"lock-box"}
     wanted = cohort.loc[table["participant_id"], "label"].eq("FM").astype(int).tolist()
     assert table["label"].tolist() == wanted
-    assert json.loads((run / "lockbox.json").read_text())["models"]["linear_svm"]["auc"] > 0.7
+    found = json.loads((run / "lockbox.json").read_text())
+    assert found["models"]["linear_svm"]["auc"] > 0.7
+    titles = {name: found["titles"][name] for name in ("dummy", "linear_svm")}
+    assert titles == {"dummy": "dummy", "linear_svm": "linear SVM"}
 
 
 def test_second_look_is_refused_or_counted(run, study_root):
