@@ -52,6 +52,8 @@ EARLIER_TITLE = "3D CNN"
 RENAMED: dict[str, str] = {
     "cohort.cleaning.scrub_mm": "cohort.cleaning.fd_threshold",
     "cleaning.scrub_mm": "cleaning.fd_threshold",
+    "learning_curve.shares": "learning_curve.fractions",
+    "baselines.*.share": "baselines.*.fraction",
 }
 
 #: Key, or ``group=option``, of which there is none now, and what to write in its place, as the end
@@ -65,7 +67,7 @@ REPLACED: dict[str, str] = {
     "task.learning_rate": "write optimizer.lr",
     "task.weight_decay": "write optimizer.weight_decay",
     "task.batch_size": "write batch_size",
-    "task.max_epochs": "write trainer.max_epochs",
+    "task.max_epochs": "write trainer.max_epochs, and optimizer.lr=1e-5 for what task=start had",
     "task": "write trainer.max_epochs, optimizer.lr, optimizer.weight_decay or batch_size",
 }
 

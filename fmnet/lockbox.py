@@ -43,7 +43,7 @@ from fmnet.training.fit import score_scans
 from fmnet.training.scan_set import MapScans, Rows, ScanSet
 from fmnet.types import PartialShare
 
-#: Part of the seed that people are drawn with.
+#: Part of the seed that participants are drawn with.
 LOCKBOX = 3_000_000
 
 
@@ -67,7 +67,7 @@ class LockBox:
 
 
 def set_aside(cohort: Cohort, lockbox: LockBox, seed: int) -> Cohort:
-    """Move people from the scans in use to ``cohort.set_aside``.
+    """Move participants from the scans in use to ``cohort.set_aside``.
 
     Raises
     ------
@@ -95,14 +95,14 @@ def set_aside(cohort: Cohort, lockbox: LockBox, seed: int) -> Cohort:
 
 
 def _named(cohort: Cohort, lockbox: LockBox) -> set[str]:
-    people = {subject_key(person) for person in cohort.participant_ids}
-    named = {subject_key(person) for person in lockbox.subjects}
+    participants = {subject_key(participant) for participant in cohort.participant_ids}
+    named = {subject_key(participant) for participant in lockbox.subjects}
     sites = cohort.covariate("site")
     if lockbox.site is not None and lockbox.site not in sites:
         found = f"no site '{lockbox.site}'"
         accepted = ", ".join(sorted(set(sites) - {""})) or "a column 'site' in participants.tsv"
         raise CohortError(Fault("lockbox.site", found, accepted, "correct lockbox.site"))
-    if absent := sorted(named - people):
+    if absent := sorted(named - participants):
         raise CohortError(
             Fault(
                 "lockbox.subjects",
@@ -112,24 +112,24 @@ def _named(cohort: Cohort, lockbox: LockBox) -> set[str]:
             )
         )
     of_site = {
-        subject_key(person)
-        for person, site in zip(cohort.participant_ids, sites, strict=True)
+        subject_key(participant)
+        for participant, site in zip(cohort.participant_ids, sites, strict=True)
         if lockbox.site is not None and site == lockbox.site
     }
     return named | of_site
 
 
 def _with_families(cohort: Cohort, chosen: set[str]) -> set[str]:
-    """Add the families of the people chosen: relatives in training would give them away."""
+    """Add the families of the participants chosen: relatives in training would give them away."""
     families = cohort.covariate("family")
-    people = [subject_key(person) for person in cohort.participant_ids]
-    pairs = list(zip(people, families, strict=True))
-    inside = {family for person, family in pairs if family and person in chosen}
-    return chosen | {person for person, family in pairs if family in inside}
+    participants = [subject_key(participant) for participant in cohort.participant_ids]
+    pairs = list(zip(participants, families, strict=True))
+    inside = {family for participant, family in pairs if family and participant in chosen}
+    return chosen | {participant for participant, family in pairs if family in inside}
 
 
 def _drawn(cohort: Cohort, fraction: float, seed: int) -> set[str]:
-    """Draw a share of the people of each class; whoever has scans of both counts for the first."""
+    """Draw a fraction of each class; whoever has scans of both counts for the first."""
     if not fraction:
         return set()
     rng = np.random.default_rng([seed, LOCKBOX])
@@ -138,8 +138,10 @@ def _drawn(cohort: Cohort, fraction: float, seed: int) -> set[str]:
         label_of.setdefault(subject_key(scan.participant_id), scan.label)
     drawn: set[str] = set()
     for label in sorted(set(label_of.values())):
-        people = sorted(person for person, own in label_of.items() if own == label)
-        drawn |= set(rng.choice(people, max(1, round(fraction * len(people))), replace=False))
+        participants = sorted(participant for participant, own in label_of.items() if own == label)
+        drawn |= set(
+            rng.choice(participants, max(1, round(fraction * len(participants))), replace=False)
+        )
     return drawn
 
 
@@ -158,7 +160,7 @@ def evaluate_lockbox(
     again: bool = False,
     trusted_packages: list[str] | None = None,
 ) -> list[str]:
-    """Score the people set aside by the final models and by baselines fitted on everybody else.
+    """Score the subjects set aside by the final models and by baselines fitted on everybody else.
 
     Each opening is recorded in ``manifest.json`` before anything is scored.
 
@@ -167,7 +169,7 @@ def evaluate_lockbox(
     run_dir : str
         A finished run with a lock-box.
     baselines : dict
-        By name; fitted on the people that the final models were trained on, which take the place
+        By name; fitted on those that the final models were trained on, which take the place
         of baselines of the same name.
     store_dir : str
         Where decoded scans are kept.
@@ -208,10 +210,9 @@ def evaluate_lockbox(
         [fold_rows(scans.cohort, fold, name, scores) for name, scores in scored.items()]
     )
     named = add_units(predictions, scans.cohort.unit_of)
-    metrics: dict[str, Any] = study_metrics(named, seed) | {
-        "opening": opening,
-        "titles": {final.name: final.title for final in finals},
-    }
+    titles = {name: baselines[name].describe(name)[1] for name in scored if name in baselines}
+    titles |= {final.name: final.title for final in finals}
+    metrics: dict[str, Any] = study_metrics(named, seed) | {"opening": opening, "titles": titles}
     with holding(folder, is_shared=False):
         files = {"lockbox.tsv": table_text(predictions), "lockbox.json": as_json(metrics)}
         write_run_files(folder, files)
@@ -293,7 +294,7 @@ def opening_line(opening: dict[str, Any], metrics: dict[str, Any]) -> str:
 
 
 def _marks(folder: Path) -> list[str]:
-    """Say first what a run is if it is no study of people."""
+    """Say first what a run is if it is no study of participants."""
     training = read_record(folder / NETWORK_FOLDER)
     said = (BANNERS.get(training["origin"], ""), training.get("control", ""))
     return [text for text in said if text]

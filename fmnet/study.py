@@ -24,7 +24,13 @@ from fmnet.crossval.fold_loop import (
 from fmnet.crossval.leaks import check_leaks
 from fmnet.crossval.permutation import PERMUTATION, PermutationPlan, permute_labels
 from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan, probe
-from fmnet.crossval.shards import PARTS, check_one_process, done_before, parts_of, work_on_shard
+from fmnet.crossval.shards import (
+    PARTS,
+    check_one_process,
+    checkpoints_of,
+    done_before,
+    work_on_shard,
+)
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold
 from fmnet.data.listing import Listing
@@ -130,7 +136,7 @@ def run_study(
     sensitivity : SensitivityPlan
         Which reruns with one thing changed are made.
     learning_curve : LearningCurvePlan
-        From how few people the models are made to learn as well.
+        From how few participants the models are made to learn as well.
     lockbox : LockBox
         Who is set aside before anything else.
     audit : AuditPlan
@@ -191,7 +197,7 @@ def run_study(
     scans, splits = read_scans(opened, preparation).for_network(network), folds(opened)
     trainable = plan_compute(Trainable(*how, *fed), compute, scans)
     models = Pipeline(trainable, baselines, folds, seed, n_jobs)
-    parts = parts_of(folder, config_yaml, opened, splits)
+    checkpoints = checkpoints_of(folder, config_yaml, opened, splits)
     if leads and not is_resumed:
         alone = trainable if built.world_size == 1 else None
         check_leaks(models.usable(scans), scans, splits[0], seed, alone)
@@ -203,15 +209,15 @@ def run_study(
             agreed(partial(settle, folder))
         is_resumed = agreed(claim)
         if not shard.is_whole:
-            work = (models, scans, splits, n_seeds, permutation, parts, is_resumed)
+            work = (models, scans, splits, n_seeds, permutation, checkpoints, is_resumed)
             return [*work_on_shard(shard, *work), str(folder)]
-        said = done_before(models, permutation, splits, parts, folder, is_resumed)
+        said = done_before(models, permutation, splits, checkpoints, folder, is_resumed)
         if is_resumed:
             said += [] if (folder / SUMS).exists() else [UNKNOWN]
             results = read_results(folder, scans, splits)
         else:
             results = run_crossvalidation(
-                models, scans, splits, n_seeds, parts, folder, started, config_yaml
+                models, scans, splits, n_seeds, checkpoints, folder, started, config_yaml
             )
         table = add_units(results.predictions, opened.unit_of)
         facts = figures(models, results, table)
@@ -220,7 +226,7 @@ def run_study(
             return []
         before = read_further_trainings(folder) if is_resumed else {}
         facts |= describe_finals(models, scans, table, facts, folder)
-        facts |= probe(plans, models, results, facts, before, folder, parts)
+        facts |= probe(plans, models, results, facts, before, folder, checkpoints)
         judge_choice(facts)
         if is_resumed:
             note_resumption(folder, started)
@@ -235,7 +241,7 @@ def run_crossvalidation(
     scans: ScanSet,
     folds: list[Fold],
     n_seeds: int,
-    parts: FoldCheckpoints,
+    checkpoints: FoldCheckpoints,
     folder: Path,
     started: datetime,
     config_yaml: str,
@@ -245,10 +251,10 @@ def run_crossvalidation(
     Predictions are as written, so that a run gone on with has the same figures.
     """
     is_earlier = (folder / "predictions.tsv").exists()
-    kept = ("logs",) if parts.folder.exists() and not is_earlier else ()
+    kept = ("logs",) if checkpoints.folder.exists() and not is_earlier else ()
     with replacing(folder, kept) if is_first() else nullcontext(folder) as draft:
-        table, n_epochs = crossvalidate(models, scans, folds, "folds", parts)
-        again = crossvalidate_seeds(models, scans, folds, n_seeds, parts)
+        table, n_epochs = crossvalidate(models, scans, folds, "folds", checkpoints)
+        again = crossvalidate_seeds(models, scans, folds, n_seeds, checkpoints)
         lacking = models.lacking(scans)
         results = Results(scans, folds, as_written(table), n_epochs, lacking, again)
         if is_first():

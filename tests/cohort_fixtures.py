@@ -1,6 +1,7 @@
 """Small cohorts without files; most of thirty people on a small grid, whose labels alternate."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,21 @@ def list_cohort(labels, grid, contrasts=("a",), **columns) -> Cohort:
     listing = Listing(scans, contrasts, "z", table, Labels("group", "FM", "HC"))
     stored = (StoredScan(None, (), (), ("grid",) * len(contrasts)),) * len(scans)
     return Cohort(scans, stored, listing, grid)
+
+
+def cohort_of_rows(rows, families=None) -> Cohort:
+    """Rows of (person, site, label), one scan each; families by person."""
+    scans = tuple(
+        Scan(f"scan-{number}", person, (), "MNI152", label)
+        for number, (person, _, label) in enumerate(rows)
+    )
+    people = pd.DataFrame(
+        {"participant_id": [row[0] for row in rows], "site": [row[1] for row in rows]}
+    ).drop_duplicates("participant_id")
+    if families:
+        people["family"] = [families.get(person, "") for person in people["participant_id"]]
+    listing = SimpleNamespace(participants=people, labels=Labels("group", "FM", "HC"))
+    return Cohort(scans, (), listing, None)
 
 
 def with_labels(scans, labels, **changes):

@@ -147,12 +147,12 @@ def test_it_is_said_what_to_write_instead(tables, key, options, said):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("task=start", "a network that can be is fitted in closed form anyway"),
-        ("task=classification", "other networks are trained for up to 20 epochs anyway"),
+        ("task=start", "a network that is fitted in closed form is trained no further"),
+        ("task=classification", "is trained for up to 20 epochs"),
         ("task.max_epochs=5", "write trainer.max_epochs, and optimizer.lr=1e-5 for what"),
-        ("task.learning_rate=1e-4", "write optimizer.lr, which it is called now"),
-        ("task.weight_decay=0", "write optimizer.weight_decay, which it is called now"),
-        ("task.batch_size=4", "write batch_size, which it is called now"),
+        ("task.learning_rate=1e-4", "to do: write optimizer.lr"),
+        ("task.weight_decay=0", "to do: write optimizer.weight_decay"),
+        ("task.batch_size=4", "to do: write batch_size"),
         ("task._target_=x", "write trainer.max_epochs, optimizer.lr, optimizer.weight_decay or"),
     ],
 )
@@ -186,7 +186,9 @@ def test_training_of_an_earlier_run_is_that_of_the_same_command_now(task, comman
     recipe = {"_target_": "fmnet.training.optimiser.Recipe", "weight_decay": 1e-2, "batch_size": 8}
     run = {"network": now["network"], "task": recipe | task, "trainer": trainer}
     names = ("network", "trainer", "optimizer", "callbacks", "batch_size")
-    assert current_config(run) == {name: now[name] for name in names}
+    found = current_config(run)
+    assert {name: found[name] for name in names} == {name: now[name] for name in names}
+    assert not found["loss"] and not found["scheduler"]  # noqa: PT018
 
 
 def test_settings_of_a_run_are_read_as_of_now(tables):

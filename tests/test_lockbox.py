@@ -3,8 +3,8 @@ import shutil
 
 import pandas as pd
 import pytest
+from cohort_fixtures import cohort_of_rows
 from run_fixtures import study_settings
-from test_permutation import make_cohort
 
 from fmnet.baselines.base import Dummy
 from fmnet.baselines.linear import LinearSvm
@@ -59,7 +59,10 @@ def test_box_is_scored_beside_its_baselines(run, study_root):
     assert set(cohort.loc[table["participant_id"], "used"]) == {"lock-box"}
     wanted = cohort.loc[table["participant_id"], "label"].eq("FM").astype(int).tolist()
     assert table["label"].tolist() == wanted
-    assert json.loads((run / "lockbox.json").read_text())["models"]["linear_svm"]["auc"] > 0.7
+    found = json.loads((run / "lockbox.json").read_text())
+    assert found["models"]["linear_svm"]["auc"] > 0.7
+    titles = {name: found["titles"][name] for name in ("dummy", "linear_svm")}
+    assert titles == {"dummy": "dummy", "linear_svm": "linear SVM"}
 
 
 def test_second_look_is_refused_or_counted(run, study_root):
@@ -107,7 +110,7 @@ ROWS = [(f"sub-{k:02}", "AB"[k % 3 == 0], "FM" if k < 12 else "HC") for k in ran
 
 @pytest.fixture
 def cohort():
-    made = make_cohort(ROWS)
+    made = cohort_of_rows(ROWS)
     return type(made)(made.scans, tuple(range(20)), made.listing, None)
 
 

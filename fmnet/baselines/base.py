@@ -77,15 +77,15 @@ def score_fold(
     parts = data.inner_rows(fold)
     held_out = np.concatenate([rows for _, rows in parts])
     inner = np.concatenate([baseline.scores(data, *rows, choice) for rows in parts])
-    people = [data.participant_ids[row] for row in held_out]
+    participants = [data.participant_ids[row] for row in held_out]
     # as if of one model: settings chosen on these scores flatter about as much as models of the
-    # inner folds, which learned from fewer people, fall short
-    calibration = fit_calibration(inner, data.labels[held_out], people)
+    # inner folds, which learned from fewer participants, fall short
+    calibration = fit_calibration(inner, data.labels[held_out], participants)
     return FoldScores(score, calibration.probability(score))
 
 
 def unseen_scale(baseline: Baseline, data: ScanSet, fold: Fold, choice: Any) -> ScoreScale:
-    """Find the scale on which a baseline of these settings scores people it has not seen."""
+    """Find the scale on which a baseline of these settings scores participants it has not seen."""
     parts = data.inner_rows(fold)
     scores = np.concatenate([baseline.scores(data, *rows, choice) for rows in parts])
     return score_scale(scores, data.labels[np.concatenate([rows for _, rows in parts])])

@@ -25,7 +25,7 @@ from fmnet.errors import ConfigError, Fault
 from fmnet.training.scan_set import Arrays, Rows, ScanSet
 from fmnet.types import Count, ModelKind, Positives, Seed
 
-Courses = NDArray[np.float64]
+TimeSeries = NDArray[np.float64]
 Regions = NDArray[np.int64]
 
 #: In percent of the mean; below it is rounding.
@@ -34,7 +34,7 @@ SMALLEST_SD = 1e-6
 MIN_REGIONS = 3
 
 
-def network_courses(values: FloatArray, maps: FloatArray) -> Courses:
+def network_series(values: FloatArray, maps: FloatArray) -> TimeSeries:
     """Fit each volume by maps and a constant, as the first stage of dual regression does.
 
     The constant takes up what all voxels share, such as what breathing and motion do to the whole
@@ -50,16 +50,16 @@ def network_courses(values: FloatArray, maps: FloatArray) -> Courses:
     Returns
     -------
     ndarray, shape (T, K)
-        See `standardise_courses`.
+        See `standardise_series`.
     """
     known = np.isfinite(values).all(axis=0) & maps.any(axis=0)
     design = maps[:, known].astype(np.float64)
     design -= design.mean(axis=1, keepdims=True)
     weights = np.linalg.pinv(design).astype(np.float32)  # (V_known, K)
-    return standardise_courses(values[:, known] @ weights)
+    return standardise_series(values[:, known] @ weights)
 
 
-def region_courses(values: FloatArray, regions: Regions) -> Courses:
+def region_series(values: FloatArray, regions: Regions) -> TimeSeries:
     """Average voxels by region.
 
     Parameters
@@ -72,22 +72,22 @@ def region_courses(values: FloatArray, regions: Regions) -> Courses:
     Returns
     -------
     ndarray, shape (T, R)
-        See `standardise_courses`; 0 for regions of which the scan has no voxel.
+        See `standardise_series`; 0 for regions of which the scan has no voxel.
     """
     known = np.isfinite(values).all(axis=0)
-    courses = np.zeros((len(values), int(regions.max()) + 1))
-    for region in range(courses.shape[1]):
+    series = np.zeros((len(values), int(regions.max()) + 1))
+    for region in range(series.shape[1]):
         if (inside := known & (regions == region)).any():
-            courses[:, region] = values[:, inside].mean(axis=1, dtype=np.float64)
-    return standardise_courses(courses)
+            series[:, region] = values[:, inside].mean(axis=1, dtype=np.float64)
+    return standardise_series(series)
 
 
-def standardise_courses(courses: NDArray[np.floating]) -> Courses:
-    """Give each course, (T, R), mean 0 and SD 1 over time; those that don't vary are 0.
+def standardise_series(series: NDArray[np.floating]) -> TimeSeries:
+    """Give each series, (T, R), mean 0 and SD 1 over time; those that don't vary are 0.
 
     How large signals are differs between scanners, and is no connection.
     """
-    centred = courses.astype(np.float64) - courses.mean(axis=0, dtype=np.float64)
+    centred = series.astype(np.float64) - series.mean(axis=0, dtype=np.float64)
     sd = centred.std(axis=0)
     return np.asarray(centred / np.where(sd > SMALLEST_SD, sd, np.inf))
 
@@ -215,9 +215,9 @@ class Connectivity(Baseline):
             fitted = ConnectivityMeasure(
                 kind=self.kind, vectorize=True, discard_diagonal=not has_diagonal
             )
-            courses = self._courses(data, train)
-            fitted.fit([courses[row] for row in train])
-            return [np.asarray(fitted.transform(courses), dtype=np.float32)]
+            series = self._series(data, train)
+            fitted.fit([series[row] for row in train])
+            return [np.asarray(fitted.transform(series), dtype=np.float32)]
 
         key = ("connections", self.kind, self._source, train.tobytes())
         found: FloatArray = data.memo.get(key, measure)[0]
@@ -225,24 +225,24 @@ class Connectivity(Baseline):
 
     @property
     def _source(self) -> tuple[Any, ...]:
-        """What courses depend on beside the training rows."""
+        """What series depend on beside the training rows."""
         return (self.n_networks, self.seed) if self.atlas is None else (self.atlas, self.space)
 
-    def _courses(self, data: ScanSet, train: Rows) -> Arrays:
-        """Tell the time courses of all scans: N of shape (T, R)."""
+    def _series(self, data: ScanSet, train: Rows) -> Arrays:
+        """Tell the time series of all scans: N of shape (T, R)."""
         if self.atlas is not None:
             regions = self._regions(data, self.atlas)
-            key: tuple[Any, ...] = ("courses", self._source)
+            key: tuple[Any, ...] = ("series", self._source)
             return data.memo.get(
-                key, lambda: [region_courses(one.values(), regions) for one in data.series]
+                key, lambda: [region_series(one.values(), regions) for one in data.series]
             )
-        key = ("courses", self._source, train.tobytes())
-        return data.memo.get(key, lambda: self._courses_of_networks(data, train))
+        key = ("series", self._source, train.tobytes())
+        return data.memo.get(key, lambda: self._network_series(data, train))
 
-    def _courses_of_networks(self, data: ScanSet, train: Rows) -> Arrays:
+    def _network_series(self, data: ScanSet, train: Rows) -> Arrays:
         scans: Sequence[FloatArray] = [data.series[row].values() for row in train]
         maps = find_networks(scans, self.n_networks, self.seed)
-        return [network_courses(one.values(), maps) for one in data.series]
+        return [network_series(one.values(), maps) for one in data.series]
 
     def _regions(self, data: ScanSet, atlas: str) -> Any:
         grid = data.cohort.grid

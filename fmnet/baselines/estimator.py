@@ -104,7 +104,7 @@ class Frem(Baseline):
     cv: Several = 5
 
     def lacks(self, data: ScanSet) -> str:
-        """Say that these decoders take one map per scan, of people enough to split."""
+        """Say that these decoders take one map per scan, of participants enough to split."""
         return one_contrast(data) or people_enough(data)
 
     def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
@@ -147,7 +147,7 @@ class SpaceNet(Baseline):
     cv: Several = 4
 
     def lacks(self, data: ScanSet) -> str:
-        """Say that these decoders take one map per scan, of people enough to split."""
+        """Say that these decoders take one map per scan, of participants enough to split."""
         return one_contrast(data) or people_enough(data)
 
     def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
@@ -169,8 +169,8 @@ def one_contrast(data: ScanSet) -> str:
 
 
 def people_enough(data: ScanSet) -> str:
-    """Say how many people a class lacks for the decoders' own splits, whatever the folds."""
-    units = [data.cohort.unit_of[person] for person in data.participant_ids]
+    """Say how many participants a class lacks for the decoders' own splits, whatever the folds."""
+    units = [data.cohort.unit_of[participant] for participant in data.participant_ids]
     counts = Counter(label for _, label in set(zip(units, data.labels.tolist(), strict=True)))
     return "" if min(counts.values()) >= LEAST else f"{LEAST} people or families of each class"
 

@@ -20,7 +20,7 @@ from fmnet.types import ModelKind, NonNegatives, Positives, Shares
 #: Weight of each feature, (F,), and bias: the score is ``features @ weight + bias``.
 Line = tuple[FloatArray, float]
 #: Least variance within groups that shrinkage LDA grants a feature, whose variance over all
-#: training scans is 1: two people who happen to be alike in it tell of none.
+#: training scans is 1: two participants who happen to be alike in it tell of none.
 LEAST_VARIANCE = 1e-3
 
 
@@ -191,8 +191,8 @@ class ShrinkageLda(VoxelModel):
     ----------
     fwhm_mm : list of float
         Smoothing widths to choose from.
-    share : list of float
-        Shares of the voxels to keep, to choose from; 1 for all of them.
+    fraction : list of float
+        Fractions of the voxels to keep, to choose from; 1 for all of them.
 
     References
     ----------
@@ -206,12 +206,12 @@ class ShrinkageLda(VoxelModel):
     title = "shrinkage LDA"
     setting_name = "screen"
 
-    share: Shares = (0.01, 0.1, 1.0)
+    fraction: Shares = (0.01, 0.1, 1.0)
 
     @property
     def settings(self) -> Sequence[float]:
-        """Shares of the voxels."""
-        return self.share
+        """Fractions of the voxels."""
+        return self.fraction
 
     def _fit(self, features: FloatArray, labels: Any, settings: Sequence[float]) -> list[Line]:
         groups = [features[labels == label].astype(float) for label in (1, 0)]
@@ -219,11 +219,11 @@ class ShrinkageLda(VoxelModel):
         difference = groups[0].mean(axis=0) - groups[1].mean(axis=0)
         within = sum(group.var(axis=0) * len(group) for group in groups) / len(features)
         # t without its factor of the group sizes, which all voxels share
-        evidence = np.abs(difference) / np.sqrt(np.maximum(within, LEAST_VARIANCE))
-        order = np.argsort(-evidence, kind="stable")
+        t_like = np.abs(difference) / np.sqrt(np.maximum(within, LEAST_VARIANCE))
+        order = np.argsort(-t_like, kind="stable")
         lines: list[Line] = []
-        for share in settings:
-            kept = np.sort(order[: max(1, round(share * n_features))])
+        for fraction in settings:
+            kept = np.sort(order[: max(1, round(fraction * n_features))])
             weight = np.zeros(n_features, np.float32)
             weight[kept], bias = fit_shrinkage_lda(*(group[:, kept] for group in groups))
             lines.append((weight, bias))

@@ -110,7 +110,7 @@ class Columns(FeatureModel):
     Parameters
     ----------
     columns : list of str
-        Columns to use, as far as the cohort has them and they differ between people. Case and
+        Columns to use, as far as the cohort has them and they differ between participants. Case and
         punctuation don't matter. A name of head motion stands for all columns of head motion where
         the cohort has none of those named.
     c : list of float

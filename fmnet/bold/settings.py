@@ -190,8 +190,8 @@ def parse_formula(formula: str) -> dict[str, float]:
             values = np.asarray(frame.eval(text, engine="python"), dtype=float)
     constant, *single, mixed = np.broadcast_to(values, len(points)).tolist()
     weights = {word: one - constant for word, one in zip(words, single, strict=True)}
-    expected = constant + points[-1] @ [*weights.values()]
-    if not np.isfinite(values).all() or not np.isclose(mixed, expected):
+    is_known = bool(np.isfinite(values).all())
+    if not is_known or not np.isclose(mixed, constant + points[-1] @ [*weights.values()]):
         raise ValueError(f"'{formula}', which is no weighted sum of conditions")
     if constant:
         raise ValueError(f"'{formula}', which adds a number to conditions")

@@ -110,7 +110,7 @@ def crossvalidate(
     scans: ScanSet,
     folds: list[Fold],
     title: str = "",
-    parts: FoldCheckpoints | None = None,
+    checkpoints: FoldCheckpoints | None = None,
 ) -> tuple[pd.DataFrame, list[int]]:
     """Let every model learn on each fold and score its test subjects once.
 
@@ -120,7 +120,7 @@ def crossvalidate(
         What learns, from what. Baselines that the cohort lacks something for are passed over.
     title : str
         Before the progress bar; empty for none.
-    parts : FoldCheckpoints or None
+    checkpoints : FoldCheckpoints or None
         Where folds are kept that are done, and not done again.
 
     Returns
@@ -129,8 +129,8 @@ def crossvalidate(
         Out-of-fold table, model by model, and the number of epochs that each fold chose.
     """
     done: dict[Fold, ScoredFold] = {}
-    if parts is not None:
-        done |= {fold: scored for fold in folds if (scored := parts.read(fold))}
+    if checkpoints is not None:
+        done |= {fold: scored for fold in folds if (scored := checkpoints.read(fold))}
     missing = [fold for fold in folds if fold not in done]
     size = pipeline.folds_together(folds)
     units = [missing[start : start + size] for start in range(0, len(missing), size)]
@@ -147,9 +147,9 @@ def crossvalidate(
     with bar:
         for unit, found in map_units(_score_unit, shared, units, pipeline.n_jobs):
             done |= dict(zip(unit, found, strict=True))
-            if parts is not None and is_first():
+            if checkpoints is not None and is_first():
                 for fold in unit:
-                    parts.write(fold, done[fold])
+                    checkpoints.write(fold, done[fold])
             bar.update(len(unit))
     rows = pd.concat([done[fold].rows for fold in folds], ignore_index=True)
     tables = [rows[rows["model"] == model] for model in (NETWORK, *pipeline.usable(scans))]
@@ -199,7 +199,7 @@ def crossvalidate_seeds(
     scans: ScanSet,
     folds: list[Fold],
     n_seeds: int,
-    parts: FoldCheckpoints | None,
+    checkpoints: FoldCheckpoints | None,
 ) -> pd.DataFrame:
     """Train the network again on those of these folds that are of the first repeat.
 
@@ -213,7 +213,10 @@ def crossvalidate_seeds(
     tables = []
     for number in range(1, n_seeds if first else 1):
         other = pipeline.rerun(seed=fold_seed(pipeline.seed, SEEDS, number))
-        title, kept = f"seed {number + 1} of {n_seeds}", parts and parts.below(f"seed-{number}")
+        title, kept = (
+            f"seed {number + 1} of {n_seeds}",
+            checkpoints and checkpoints.below(f"seed-{number}"),
+        )
         table, _ = crossvalidate(other, scans, first, title, kept)
         tables.append(table.assign(seed=number))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

@@ -111,15 +111,15 @@ def _network_leaks(
 
 def _spoil(data: ScanSet, fold: Fold, rng: np.random.Generator) -> tuple[ScanSet, NDArray[np.intp]]:
     """Spoil every other test subject; return also the rows of those that are left whole."""
-    people = set(sorted(fold.test)[::2])
+    participants = set(sorted(fold.test)[::2])
     test = data.rows(fold.test)
-    chosen = data.rows(tuple(people))
+    chosen = data.rows(tuple(participants))
     labels = data.cohort.listing.labels
     swap = {labels.positive: labels.negative, labels.negative: labels.positive}
     scans = list(data.cohort.scans)
     for row in test:
         scans[row] = replace(scans[row], label=swap[scans[row].label])
-    table = _other_numbers(data.cohort.listing.participants, people)
+    table = _other_numbers(data.cohort.listing.participants, participants)
     listing = replace(data.cohort.listing, participants=table)
     cohort = replace(data.cohort, scans=tuple(scans), listing=listing)
     noise = _noise(data.values, chosen, rng)
@@ -170,8 +170,8 @@ def _noisy_series(
     return tuple(spoilt)
 
 
-def _other_numbers(table: pd.DataFrame, people: set[str]) -> pd.DataFrame:
-    keys = {subject_key(person) for person in people}
+def _other_numbers(table: pd.DataFrame, participants: set[str]) -> pd.DataFrame:
+    keys = {subject_key(participant) for participant in participants}
     rows = table["participant_id"].map(subject_key).isin(keys)
     changed = table.copy()
     for name in table.columns.drop("participant_id"):

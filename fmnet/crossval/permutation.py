@@ -70,7 +70,7 @@ def _permute(
 ) -> tuple[ScanSet, list[Fold]]:
     """Shuffle labels and make folds for them.
 
-    Labels for which no folds can be made, as two people of one class at one site may be, are drawn
+    Labels for which no folds can be made, as two subjects of a class at one site may be, are drawn
     again: the same condition holds for the labels observed.
     """
     rng = np.random.default_rng([pipeline.seed, PERMUTATION, index + 1])
@@ -185,7 +185,7 @@ MIN_ORDERS = 20
 def permute_labels(cohort: Cohort, rng: np.random.Generator) -> Cohort:
     """Shuffle labels as the null hypothesis allows.
 
-    A person with scans of both classes keeps their labels, in another order among the scans. All
+    A participant with scans of both classes keeps them, in another order among the scans. All
     others exchange labels whole: within their site, and with families of the same size as a family.
     Within a family its members exchange labels too.
 
@@ -197,20 +197,20 @@ def permute_labels(cohort: Cohort, rng: np.random.Generator) -> Cohort:
         Where the randomness comes from.
     """
     labels = [scan.label for scan in cohort.scans]
-    rows_by_person: dict[str, list[int]] = defaultdict(list)
-    for row, person in enumerate(cohort.participant_ids):
-        rows_by_person[person].append(row)
+    rows_by_participant: dict[str, list[int]] = defaultdict(list)
+    for row, participant in enumerate(cohort.participant_ids):
+        rows_by_participant[participant].append(row)
     shuffled = list(labels)
     whole: dict[str, str] = {}
-    for person, rows in rows_by_person.items():
+    for participant, rows in rows_by_participant.items():
         own = [labels[row] for row in rows]
         if len(set(own)) == 1:
-            whole[person] = own[0]
+            whole[participant] = own[0]
             continue
         for row, source in zip(rows, rng.permutation(len(rows)), strict=True):
             shuffled[row] = own[source]
-    for person, label in _exchange(whole, cohort, rng).items():
-        for row in rows_by_person[person]:
+    for participant, label in _exchange_labels(whole, cohort, rng).items():
+        for row in rows_by_participant[participant]:
             shuffled[row] = label
     scans = tuple(
         replace(scan, label=label) for scan, label in zip(cohort.scans, shuffled, strict=True)
@@ -218,22 +218,26 @@ def permute_labels(cohort: Cohort, rng: np.random.Generator) -> Cohort:
     return replace(cohort, scans=scans)
 
 
-def _exchange(label_of: dict[str, str], cohort: Cohort, rng: np.random.Generator) -> dict[str, str]:
-    """Shuffle the labels of people within site and family size, families as a whole."""
+def _exchange_labels(
+    label_of: dict[str, str], cohort: Cohort, rng: np.random.Generator
+) -> dict[str, str]:
+    """Shuffle the labels of participants within site and family size, families as a whole."""
     site_of = dict(zip(cohort.participant_ids, cohort.covariate("site"), strict=True))
     unit_of = cohort.unit_of
     families: dict[str, list[str]] = defaultdict(list)
-    for person in label_of:
-        families[unit_of[person]].append(person)
+    for participant in label_of:
+        families[unit_of[participant]].append(participant)
     blocks: dict[tuple[str, ...], list[list[str]]] = defaultdict(list)
     for members in families.values():
-        blocks[tuple(site_of[person] for person in members)].append(members)
+        blocks[tuple(site_of[participant] for participant in members)].append(members)
     exchanged: dict[str, str] = {}
     for block in blocks.values():
         for members, source in zip(block, rng.permutation(len(block)), strict=True):
-            own = [label_of[person] for person in block[source]]
+            own = [label_of[participant] for participant in block[source]]
             order = rng.permutation(len(own)) if len(own) > 1 else [0]
-            exchanged |= {person: own[k] for person, k in zip(members, order, strict=True)}
+            exchanged |= {
+                participant: own[k] for participant, k in zip(members, order, strict=True)
+            }
     return exchanged
 
 

@@ -80,7 +80,7 @@ class Rerun:
     Parameters
     ----------
     name, title : str
-        For files and for people.
+        for files and for people.
     data : ScanSet
         Scans to run on.
     folds : list of Fold
@@ -103,10 +103,10 @@ def plan_reruns(plan: SensitivityPlan, pipeline: Pipeline, data: ScanSet) -> lis
         reruns.append(_site_rerun(pipeline, data))
     if plan.harmonise_sites:
         reruns.append(_harmonised_rerun(plan, pipeline, data))
-    people = read_participants(data.cohort).table
-    numbers = people.select_dtypes("number").columns.drop("label")
+    participants = read_participants(data.cohort).table
+    numbers = participants.select_dtypes("number").columns.drop("label")
     matched = find_columns(plan.match, map(str, numbers))
-    reruns += [_matched_rerun(plan, pipeline, data, people, column) for column in matched]
+    reruns += [_matched_rerun(plan, pipeline, data, participants, column) for column in matched]
     if plan.match and not matched:
         lacking = f"a number for each person in column {' or '.join(plan.match)}"
         reruns.append(Rerun("matched", "groups matched on motion", data, [], lacking))
@@ -142,10 +142,10 @@ def run_once(
     path = folder / f"{name}_{_digest(folds, sorted(pipeline.baselines))}.tsv"
     listed = f"{folder.name}/{path.name}"
     if not path.exists() or list_damaged(folder.parent, [listed]):
-        parts = FoldCheckpoints(path.with_suffix(".parts"))
-        predictions, _ = crossvalidate(pipeline, data, folds, title, parts)
+        checkpoints = FoldCheckpoints(path.with_suffix(".parts"))
+        predictions, _ = crossvalidate(pipeline, data, folds, title, checkpoints)
         write_run_files(folder.parent, {listed: table_text(predictions)})
-        parts.remove()
+        checkpoints.remove()
     return read_predictions(path)
 
 
@@ -178,12 +178,16 @@ def _harmonised_rerun(plan: SensitivityPlan, pipeline: Pipeline, data: ScanSet) 
 
 
 def _matched_rerun(
-    plan: SensitivityPlan, pipeline: Pipeline, data: ScanSet, people: pd.DataFrame, column: str
+    plan: SensitivityPlan,
+    pipeline: Pipeline,
+    data: ScanSet,
+    participants: pd.DataFrame,
+    column: str,
 ) -> Rerun:
     # the name becomes that of a file
     name, title = re.sub(r"\W+", "_", f"matched_{column}"), f"groups matched on {column}"
-    pairs = match_pairs(people, column)
-    members = tuple(sorted(person for pair in pairs for person in pair))
+    pairs = match_pairs(participants, column)
+    members = tuple(sorted(participant for pair in pairs for participant in pair))
     if not pairs:
         return Rerun(name, title, data, [], "people of both groups who are alike in it")
     try:
@@ -205,7 +209,7 @@ def _reasons(error: FmnetError) -> str:
 
 #: Fewest scans of a site: with five folds and three inner ones, two are left to learn from.
 MIN_PER_SITE = 6
-#: Fewest people of a site in a training: one has no spread.
+#: Fewest participants of a site in a training: one has no spread.
 LEAST = 2
 ALPHA = 0.05
 
@@ -233,12 +237,12 @@ def harmonisation_lacks(cohort: Cohort) -> str:
 
 
 def folds_lack_sites(folds: Sequence[Fold], site_of: Mapping[str, str]) -> str:
-    """Say if some training, inner ones included, has too few people of a site to learn from it."""
+    """Say if some training, inner ones included, has too few subjects of a site to learn it."""
     sites = set(site_of.values())
     for fold in folds:
         inner = [set(fold.train) - set(part) for part in fold.validation]
         for train in ({*fold.train}, *inner):
-            counts = Counter(site_of[person] for person in train)
+            counts = Counter(site_of[participant] for participant in train)
             if short := sorted(site for site in sites if counts[site] < LEAST):
                 return f"{LEAST} people of each site in every training (fewer of {short[0]})"
     return ""
@@ -288,12 +292,12 @@ class SiteHarmoniser:
 CALIPER = 0.2
 
 
-def match_pairs(people: pd.DataFrame, covariate: str) -> list[tuple[str, str]]:
-    """Pair as many people as possible, and among such pairings take the closest.
+def match_pairs(participants: pd.DataFrame, covariate: str) -> list[tuple[str, str]]:
+    """Pair as many participants as possible, and among such pairings take the closest.
 
     Parameters
     ----------
-    people : DataFrame
+    participants : DataFrame
         Index: participant id; ``label`` (0 or 1) and the covariate, a number or missing.
     covariate : str
         Column to match on.
@@ -301,14 +305,14 @@ def match_pairs(people: pd.DataFrame, covariate: str) -> list[tuple[str, str]]:
     Returns
     -------
     list of tuple
-        Negative and positive of each pair; people without a value are in none.
+        Negative and positive of each pair; participants without a value are in none.
 
     References
     ----------
     Austin, P. C. (2011). Optimal caliper widths for propensity-score matching. Pharmaceutical
     Statistics, 10.
     """
-    known = people[["label", covariate]].dropna()
+    known = participants[["label", covariate]].dropna()
     groups = [known[known["label"] == label][covariate] for label in (0, 1)]
     spread = np.sqrt(np.mean([group.var() for group in groups]))
     distance = np.abs(np.subtract.outer(groups[0].to_numpy(), groups[1].to_numpy()))
@@ -323,7 +327,7 @@ def match_pairs(people: pd.DataFrame, covariate: str) -> list[tuple[str, str]]:
     ]
 
 
-#: Part of the seed that people are left out with.
+#: Part of the seed that participants are left out with.
 THINNING = 6_000_000
 #: Fewest training subjects of a class in each inner fold.
 FEWEST = 2
@@ -335,30 +339,27 @@ class LearningCurvePlan:
 
     Parameters
     ----------
-    shares : list of float
-        Shares of the training subjects that are learned from, besides all of them; empty for no
-        curve.
+    fractions : list of float
+        Fractions of the training subjects that are learned from, besides all of them; empty for
+        no curve.
     n_repeats : int
         Repeats of the folds.
     """
 
-    shares: Sequence[PartialShare] = ()
+    fractions: Sequence[PartialShare] = ()
     n_repeats: Count = 1
 
     def __post_init__(self) -> None:
-        if len(set(self.shares)) == 1 or 0 in self.shares:
-            found, accepted = (
-                f"{list(self.shares)}",
-                "two or more different shares above 0, or none",
-            )
-            action = "for instance learning_curve.shares=[0.4,0.6,0.8]"
-            raise ConfigError(Fault("learning_curve.shares", found, accepted, action))
+        if len(set(self.fractions)) == 1 or 0 in self.fractions:
+            found, accepted = str(list(self.fractions)), "two or more above 0 that differ, or none"
+            action = "for instance learning_curve.fractions=[0.4,0.6,0.8]"
+            raise ConfigError(Fault("learning_curve.fractions", found, accepted, action))
 
 
-def thin_fold(fold: Fold, label_of: dict[str, int], share: float, seed: int) -> Fold:
-    """Keep a share of the training subjects of each class, dealt to the inner folds in turn.
+def thin_fold(fold: Fold, label_of: dict[str, int], fraction: float, seed: int) -> Fold:
+    """Keep a fraction of the training subjects of each class, dealt to the inner folds in turn.
 
-    The test stays. Smaller shares are parts of larger ones. `FEWEST` of a class are kept in each
+    The test stays. Smaller fractions are parts of larger ones. `FEWEST` of a class are kept in each
     inner fold.
     """
     rng = np.random.default_rng([seed, THINNING, fold.repeat, fold.fold])
@@ -369,12 +370,12 @@ def thin_fold(fold: Fold, label_of: dict[str, int], share: float, seed: int) -> 
             for part in fold.validation
         ]
         total = sum(map(len, parts))
-        n = min(total, max(FEWEST * len(parts), round(share * total)))
+        n = min(total, max(FEWEST * len(parts), round(fraction * total)))
         turns = [(k, part) for k in range(max(map(len, parts))) for part in range(len(parts))]
         dealt = [(part, parts[part][k]) for k, part in turns if k < len(parts[part])]
-        for part, person in dealt[:n]:
-            inner[part].append(person)
-    train = tuple(sorted(person for part in inner for person in part))
+        for part, participant in dealt[:n]:
+            inner[part].append(participant)
+    train = tuple(sorted(participant for part in inner for participant in part))
     return replace(fold, train=train, validation=tuple(tuple(sorted(part)) for part in inner))
 
 
@@ -388,12 +389,12 @@ def run_learning_curve(
     precision: Precision,
     folder: Path,
 ) -> dict[str, Any]:
-    """Learn from fewer people, test on the same, and say what more people would bring.
+    """Learn from fewer subjects, test on the same, and say what more of them would bring.
 
     Parameters
     ----------
     plan : LearningCurvePlan
-        Which shares.
+        Which fractions.
     pipeline, data, folds
         Of the study; test folds stay as they are.
     predictions : DataFrame
@@ -403,7 +404,7 @@ def run_learning_curve(
     precision : Precision
         Of this study.
     folder : Path
-        One out-of-fold table a share.
+        One out-of-fold table a fraction.
 
     Returns
     -------
@@ -417,13 +418,13 @@ def run_learning_curve(
     tables: dict[float, pd.DataFrame] = {}
     whole = predictions[predictions["repeat"] < plan.n_repeats]
     tables[_mean_size(chosen)] = whole[whole["model"].isin(models)]
-    for share in sorted(set(plan.shares)):
-        thin = [thin_fold(fold, label_of, share, pipeline.seed) for fold in chosen]
-        if _mean_size(thin) in tables:  # too few subjects to be told apart from another share
+    for fraction in sorted(set(plan.fractions)):
+        thin = [thin_fold(fold, label_of, fraction, pipeline.seed) for fold in chosen]
+        if _mean_size(thin) in tables:  # too few subjects to be told apart from another fraction
             continue
-        again = replace(quiet, seed=fold_seed(pipeline.seed, THINNING, round(1000 * share)))
-        title = f"{share:.0%} of people"
-        tables[_mean_size(thin)] = run_once(again, data, thin, title, folder, f"share-{share:g}")
+        again = replace(quiet, seed=fold_seed(pipeline.seed, THINNING, round(1000 * fraction)))
+        title = f"{fraction:.0%} of the subjects"
+        tables[_mean_size(thin)] = run_once(again, data, thin, title, folder, f"share-{fraction:g}")
     named = {n: add_units(table, data.cohort.unit_of) for n, table in tables.items()}
     positive = float(data.cohort.labels.mean())
     return learning_curve(named, models, positive, precision, pipeline.seed)
@@ -443,9 +444,9 @@ def probe(
     metrics: dict[str, Any],
     before: dict[str, Any],
     folder: Path,
-    parts: FoldCheckpoints,
+    checkpoints: FoldCheckpoints,
 ) -> dict[str, Any]:
-    """Train again as the plans ask: under shuffled labels, with one thing changed, on fewer people.
+    """Train again as asked: under shuffled labels, with one thing changed, on fewer subjects.
 
     What `folder` holds already is not run again, and what an earlier call found, `before`, stays.
     """
@@ -454,10 +455,10 @@ def probe(
     reruns = run_reruns(sensitivity, pipeline, data, folder / "sensitivity")
     found = before | {"sensitivity": before.get("sensitivity", {}) | reruns}
     if permutation.n:
-        given = parts.folder / PERMUTATIONS
+        given = checkpoints.folder / PERMUTATIONS
         null = run_permutations(pipeline, data, permutation, folder / PERMUTATIONS, given)
         found["permutation"] = summarise_permutations(null, predictions, permutation.n_repeats)
-    if curve.shares:
+    if curve.fractions:
         power = metrics["power"]
         precision = Precision(
             metrics["n_subjects"], power.get("inflation") or 1.0, power.get("difference")

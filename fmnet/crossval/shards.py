@@ -28,12 +28,14 @@ RERUNS = ("sensitivity", "learning_curve")
 MOST_NAMED = 5
 
 
-def parts_of(folder: Path, config_yaml: str, cohort: Cohort, folds: list[Fold]) -> FoldCheckpoints:
+def checkpoints_of(
+    folder: Path, config_yaml: str, cohort: Cohort, folds: list[Fold]
+) -> FoldCheckpoints:
     """Where folds are kept until all are done: apart for other settings, code, maps or labels."""
     fixed = sorted(fixed_settings(config_yaml).items())
-    people = [f"{scan.scan_id} {scan.label}" for scan in cohort.scans]
+    participants = [f"{scan.scan_id} {scan.label}" for scan in cohort.scans]
     text = "\n".join(
-        [repr(fixed), code_hash(), *people, *cohort.hashes, table_text(folds_table(folds))]
+        [repr(fixed), code_hash(), *participants, *cohort.hashes, table_text(folds_table(folds))]
     )
     return FoldCheckpoints(folder / PARTS / digest_of(text))
 
@@ -42,14 +44,14 @@ def done_before(
     pipeline: Pipeline,
     permutation: PermutationPlan,
     folds: list[Fold],
-    parts: FoldCheckpoints,
+    checkpoints: FoldCheckpoints,
     folder: Path,
     is_resumed: bool,
 ) -> list[str]:
     """Say what shards, or earlier calls, have done of the work."""
-    places = (folder / PERMUTATIONS, parts.folder / PERMUTATIONS)
+    places = (folder / PERMUTATIONS, checkpoints.folder / PERMUTATIONS)
     done = {
-        "folds": (len(folds) if is_resumed else parts.count(folds), len(folds)),
+        "folds": (len(folds) if is_resumed else checkpoints.count(folds), len(folds)),
         "permutations": (count_permutations(pipeline, permutation, *places), permutation.n),
     }
     lines = [
@@ -58,12 +60,12 @@ def done_before(
         for name, (n, total) in done.items()
         if n
     ]
-    return [*lines, *damaged_before(parts, folder)]
+    return [*lines, *damaged_before(checkpoints, folder)]
 
 
-def damaged_before(parts: FoldCheckpoints, folder: Path) -> list[str]:
+def damaged_before(checkpoints: FoldCheckpoints, folder: Path) -> list[str]:
     """Say what an earlier call has left that is damaged, and so is computed again."""
-    places = (parts.folder, folder / PERMUTATIONS, *(folder / name for name in RERUNS))
+    places = (checkpoints.folder, folder / PERMUTATIONS, *(folder / name for name in RERUNS))
     sealed = [
         path.relative_to(folder).as_posix()
         for place in places
@@ -85,20 +87,20 @@ def work_on_shard(
     folds: list[Fold],
     n_seeds: int,
     permutation: PermutationPlan,
-    parts: FoldCheckpoints,
+    checkpoints: FoldCheckpoints,
     is_crossvalidated: bool,
 ) -> list[str]:
-    """Compute one share of the folds and permutations into `parts`; say what was done."""
+    """Compute one share of the folds and permutations into `checkpoints`; say what was done."""
     n_folds = 0
     if not is_crossvalidated:
         own = shard.own(folds)
         again = shard.own([fold for fold in folds if fold.repeat == 0])
         if own:
-            crossvalidate(pipeline, data, own, "folds", parts)
-        crossvalidate_seeds(pipeline, data, again, n_seeds, parts)
+            crossvalidate(pipeline, data, own, "folds", checkpoints)
+        crossvalidate_seeds(pipeline, data, again, n_seeds, checkpoints)
         n_folds = len(own) + (n_seeds - 1) * len(again)
     if permutation.n:
-        folder = parts.folder / PERMUTATIONS
+        folder = checkpoints.folder / PERMUTATIONS
         run_permutations(pipeline, data, permutation, folder, shard=shard)
     n_permutations = len(shard.own(range(permutation.n)))
     return [
@@ -127,7 +129,7 @@ def check_one_process(
     asked = {
         "permutation.n": permutation.n > 0,
         "sensitivity": sensitivity.is_asked_for,
-        "learning_curve.shares": bool(learning_curve.shares),
+        "learning_curve.fractions": bool(learning_curve.fractions),
         "shard.n": not shard.is_whole,
         "compute.n_jobs": compute.n_jobs != 1,
     }

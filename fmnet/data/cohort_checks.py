@@ -12,7 +12,17 @@ from scipy.stats import t as student_t
 from fmnet.data.listing import Listing
 from fmnet.data.scans import Scan, StoredScan
 from fmnet.data.tables import subject_key
-from fmnet.data.values import UNSAID_STAT, canonical, name_stat, same_stat, stat_fault, usual_stat
+from fmnet.data.values import (
+    UNIT_FACTOR,
+    UNSAID_STAT,
+    canonical,
+    has_usual_unit,
+    image_scale,
+    name_stat,
+    same_stat,
+    stat_fault,
+    usual_stat,
+)
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault
 
@@ -33,9 +43,6 @@ ISOLATED = 2.0
 EXPECTED = 0.1
 #: Under how many names one person is looked for, and how many other people that takes.
 N_NAMES, N_OTHERS = 6, 4
-#: How many times larger or smaller than the median a scale may be. Real maps of one unit stay
-#: within a factor of 3; percent signal change against its fraction, the usual mistake, is 100.
-UNIT_FACTOR = 20.0
 
 
 @dataclass(frozen=True)
@@ -238,18 +245,6 @@ def _duplicate_fault(scan: Scan, file: str, others: list[str]) -> Fault:
         "find out whose image it is and correct the table or the files",
         scan.participant_id,
     )
-
-
-def image_scale(values: FloatArray) -> NDArray[np.float64]:
-    """Root mean square over known voxels: (..., V) to (...)."""
-    # The square of a large float32 is infinite.
-    return np.asarray(np.sqrt(np.nanmean(np.square(values, dtype=np.float64), axis=-1)))
-
-
-def has_usual_unit(scales: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which scales, (N, C), lie within `UNIT_FACTOR` of their channel's median."""
-    median = np.median(scales, axis=0)
-    return np.asarray((scales >= median / UNIT_FACTOR) & (scales <= median * UNIT_FACTOR))
 
 
 def unit_faults(listing: Listing, stored: dict[str, StoredScan]) -> list[Fault]:

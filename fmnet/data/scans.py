@@ -19,7 +19,7 @@ from fmnet.data.values import check_values
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import Fault, VolumeError
 
-#: How much the repetition times of the user and of the header may differ, as a share.
+#: How much the repetition times of the user and of the header may differ, as a fraction.
 SAME_T_R = 0.01
 
 #: Between the files of one scan in cohort.tsv; unlike a comma, hardly ever part of a name.

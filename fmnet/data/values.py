@@ -39,6 +39,9 @@ TINY_FRACTION = 1e-3
 #: fraction of the voxels and not as many again are up to ten times as large. Of a statistic around
 #: 0 there are ten times as many (of its square three times), and 0.9 % at most are so small.
 FAINT, FAINT_FRACTION, FAINT_GROWTH = 1e-3, 0.01, 2.0
+#: How many times larger or smaller than the median a scale may be. Real maps of one unit stay
+#: within a factor of 3; percent signal change against its fraction, the usual mistake, is 100.
+UNIT_FACTOR = 20.0
 #: A mask's values are its largest one where they are nearer to it than this fraction of it.
 MASK_ROUNDING = 1e-3
 #: What a bundle or a listing says that doesn't know its statistic.
@@ -216,6 +219,18 @@ def largest_usual(values: NDArray[np.floating]) -> float:
         return 0.0
     few = max(FEW_VOXELS, int(FEW_FRACTION * len(values))) if len(values) > 2 * FEW_VOXELS else 0
     return float(np.partition(np.abs(values), -few - 1)[-few - 1])
+
+
+def image_scale(values: FloatArray) -> NDArray[np.float64]:
+    """Root mean square over known voxels: (..., V) to (...)."""
+    # The square of a large float32 is infinite.
+    return np.asarray(np.sqrt(np.nanmean(np.square(values, dtype=np.float64), axis=-1)))
+
+
+def has_usual_unit(scales: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which scales, (N, C), lie within `UNIT_FACTOR` of their channel's median."""
+    median = np.median(scales, axis=0)
+    return np.asarray((scales >= median / UNIT_FACTOR) & (scales <= median * UNIT_FACTOR))
 
 
 def inside_mask(volume: Volume) -> NDArray[np.bool_]:

@@ -127,7 +127,7 @@ def audit_model(
     found["look_alikes"] = [dict(group) for group in participants.look_alikes]
     if people.empty or len(people.columns) < 2:
         return found
-    scores = person_scores(predictions, model).reindex(people.index)
+    scores = participant_scores(predictions, model).reindex(people.index)
     rows: list[dict[str, Any]] = [
         {"covariate": name}
         | label_auc(people, name, N_DRAWS, seed)
@@ -154,7 +154,7 @@ def reaches(row: Mapping[str, Any], floor: float) -> bool:
     return row["auc"] is not None and row["auc_ci"][0] > 0.5 and row["auc"] >= floor
 
 
-def person_scores(predictions: pd.DataFrame, model: str) -> pd.Series:
+def participant_scores(predictions: pd.DataFrame, model: str) -> pd.Series:
     """Standardise a model's scores within each test fold and average them by person."""
     rows = predictions[predictions["model"] == model]
     folds = rows.groupby(["repeat", "fold"])["score"]

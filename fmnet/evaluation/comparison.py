@@ -139,7 +139,8 @@ def corrected_t_test(
     scale, df = 0.0, 0.0
     if is_testable:
         variances, squares = zip(
-            *(_spread(known[own], weights[own] / weights[own].sum()) for own in rows), strict=True
+            *(_fold_variance(known[own], weights[own] / weights[own].sum()) for own in rows),
+            strict=True,
         )
         k, n_repeats = float(np.mean([len(own) for own in rows])), len(rows)
         factor = np.mean(squares) * (1 + 1 / n_repeats) / 2 + test_ratio * training_variance(auc)
@@ -161,7 +162,7 @@ def corrected_t_test(
     }
 
 
-def _spread(differences: Floats, weights: Floats) -> tuple[float, float]:
+def _fold_variance(differences: Floats, weights: Floats) -> tuple[float, float]:
     """Variance over the folds of a repeat, and the sum of their squared weights.
 
     Unbiased where folds vary alike; where large folds vary less, too large rather than too small.

@@ -107,7 +107,7 @@ def statement(finding: Mapping[str, Any]) -> str:
     values = dict(finding["values"])
     is_of_score = any(values.get(name) is not None for name in ("left_p", "partial_p"))
     if not is_of_score:
-        values = {name: one for name, one in values.items() if not name.startswith("model")}
+        values = {name: value for name, value in values.items() if not name.startswith("model")}
     return json.dumps([finding["kind"], finding["about"], values], sort_keys=True, default=float)
 
 
@@ -115,8 +115,8 @@ def not_said_before(
     findings: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
     """Keep the findings, as in ``metrics.json``, that state something else than those before."""
-    said = {statement(one) for one in before}
-    return [one for one in findings if statement(one) not in said]
+    said = set(map(statement, before))
+    return [finding for finding in findings if statement(finding) not in said]
 
 
 def exported_model(facts: Mapping[str, Any]) -> str:
@@ -171,31 +171,31 @@ def study_findings(
     What they are held against is the model that is exported; of reruns, the one studied as well.
     """
     exported = exported_model(facts)
-    found = [
+    conclusions = [
         *shortcut_findings(facts, exported),
         *of_audit,
         *(
-            one
+            finding
             for name in dict.fromkeys([exported, facts["studied"]])
-            for one in rerun_findings(facts, name)
+            for finding in rerun_findings(facts, name)
         ),
     ]
     explains: Kind = "motion explains result"
-    return sorted(found, key=lambda one: (one.severity != "red", one.kind != explains))
+    return sorted(conclusions, key=lambda each: (each.severity != "red", each.kind != explains))
 
 
 def shortcut_findings(facts: Mapping[str, Any], model: str) -> list[Conclusion]:
     """Find the models without brain activity that tell the groups apart, or reach one with it."""
     models, grave = facts["models"], rival_shortcuts(facts, model)
     own = {f"model_{name}": models[model][name] for name in ("auc", "auc_ci")}
-    found = []
+    conclusions = []
     for name in shortcuts_of(facts):
         values = {"model": model} | {key: models[name][key] for key in ("auc", "auc_ci")} | own
         if name in grave:
-            found.append(Conclusion("shortcut reaches model", "red", name, values))
+            conclusions.append(Conclusion("shortcut reaches model", "red", name, values))
         elif models[name]["auc_ci"][0] > CHANCE:
-            found.append(Conclusion("shortcut above chance", "amber", name, values))
-    return found
+            conclusions.append(Conclusion("shortcut above chance", "amber", name, values))
+    return conclusions
 
 
 def rerun_findings(facts: Mapping[str, Any], model: str) -> list[Conclusion]:
@@ -203,7 +203,7 @@ def rerun_findings(facts: Mapping[str, Any], model: str) -> list[Conclusion]:
     before = facts["models"][model]
     if before["auc_ci"][0] <= CHANCE:
         return []
-    found = []
+    conclusions = []
     for rerun in facts.get("sensitivity", {}).values():
         if rerun["lacking"] or model not in rerun["models"]:
             continue
@@ -214,8 +214,10 @@ def rerun_findings(facts: Mapping[str, Any], model: str) -> list[Conclusion]:
             values |= {f"model_{key}": again[key] for key in ("auc", "auc_ci")}
             values |= {f"model_{key}_before": before[key] for key in ("auc", "auc_ci")}
             kind: Kind = "lost in rerun" if is_lost else "weaker in rerun"
-            found.append(Conclusion(kind, "red" if is_lost else "amber", rerun["title"], values))
-    return found
+            conclusions.append(
+                Conclusion(kind, "red" if is_lost else "amber", rerun["title"], values)
+            )
+    return conclusions
 
 
 def audit_findings(
@@ -232,26 +234,28 @@ def audit_findings(
     balance = [row for row in audit["balance"] if row["covariate"] not in symptoms]
     floor, kinds = figures["auc_ci"][0], participants.kinds
     own = {"model": audit["model"], "model_auc": figures["auc"]}
-    found = motion_findings(
+    conclusions = motion_findings(
         [row for row in rows if kinds[row["covariate"]] == "motion"], floor, own
     )
     for row in rows:
         name = row["covariate"]
         if kinds[name] != "motion" and reaches(row, floor):
             alone = {key: row[key] for key in ("auc", "auc_ci")}
-            found.append(Conclusion("covariate reaches model", "red", name, alone | own))
+            conclusions.append(Conclusion("covariate reaches model", "red", name, alone | own))
         if kinds[name] != "motion" and is_followed(row):
             follows = {"partial_p": row["partial_p_holm"]} | own
-            found.append(Conclusion("score follows covariate", "red", name, follows))
+            conclusions.append(Conclusion("score follows covariate", "red", name, follows))
     named = {row["covariate"] for row in rows if reaches(row, floor) or is_followed(row)}
     for row in balance:
         name = row["covariate"]
         if row["is_imbalanced"] and name not in named:
             kind: Kind = "head sizes differ" if kinds[name] == "head size" else "groups differ"
-            found.append(Conclusion(kind, "amber", name, {"smd": row["smd"]}))
+            conclusions.append(Conclusion(kind, "amber", name, {"smd": row["smd"]}))
     if audit["look_alikes"]:
-        found.append(Conclusion("look-alikes", "red", values={"groups": audit["look_alikes"]}))
-    return found + unexamined(participants, symptoms)
+        conclusions.append(
+            Conclusion("look-alikes", "red", values={"groups": audit["look_alikes"]})
+        )
+    return conclusions + unexamined(participants, symptoms)
 
 
 def is_followed(row: Mapping[str, Any]) -> bool:
@@ -295,14 +299,16 @@ def unexamined(participants: Participants, symptoms: Sequence[str]) -> list[Conc
     all, and so have columns of which some cells were taken as missing.
     """
     kinds = participants.kinds
-    found, names, cells = [], {}, {}
+    conclusions: list[Conclusion] = []
+    names: dict[str, str] = {}
+    cells: dict[str, str] = {}
     together: dict[tuple[bool, str], list[str]] = defaultdict(list)
     for name, why in _unread(participants, symptoms).items():
         in_part, is_usual = name in participants.table, kinds[name] not in {"name", "other"}
         if is_usual and why.kind != "both groups":
             severity: Severity = "red" if kinds[name] in {"motion", "age"} else "amber"
             values = {"columns": [name], "in_part": in_part, "why": str(why)}
-            found.append(Conclusion("not examined", severity, name, values))
+            conclusions.append(Conclusion("not examined", severity, name, values))
         elif why.kind == "cells":
             cells[name] = why.words
         elif kinds[name] == "name":
@@ -311,14 +317,14 @@ def unexamined(participants: Participants, symptoms: Sequence[str]) -> list[Conc
             together[in_part, why.words].append(name)
     for (in_part, words), columns in together.items():
         values = {"columns": columns, "in_part": in_part, "why": words}
-        found.append(Conclusion("not examined", "amber", ", ".join(columns), values))
+        conclusions.append(Conclusion("not examined", "amber", ", ".join(columns), values))
     if names:
-        found.append(Conclusion("names not examined", "amber", values={"columns": names}))
+        conclusions.append(Conclusion("names not examined", "amber", values={"columns": names}))
     if cells:
-        found.append(Conclusion("cells missing", "amber", values={"columns": cells}))
+        conclusions.append(Conclusion("cells missing", "amber", values={"columns": cells}))
     if participants.lacks_motion:
-        found.append(Conclusion("motion not stated", "red"))
-    return found
+        conclusions.append(Conclusion("motion not stated", "red"))
+    return conclusions
 
 
 def _unread(participants: Participants, symptoms: Sequence[str]) -> dict[str, Unread]:
@@ -353,31 +359,31 @@ def verdict_conclusions(
     models, studied, exported = facts["models"], facts["studied"], exported_model(facts)
     is_choice = len(facts.get("exported", {}).get("among", [])) > 1
     first = (exported, "chosen") if is_choice else (studied, "planned")
-    found = [chance_of(facts, *first)]
-    for one in findings:
-        if one.kind == "motion explains result":
-            found.append(Conclusion("motion first", "red"))
-        if one.kind == "look-alikes":
-            people = {who for group in one.values["groups"] for who in group["people"]}
-            found.append(Conclusion("look-alikes first", "red", values={"n": len(people)}))
+    conclusions = [chance_of(facts, *first)]
+    for finding in findings:
+        if finding.kind == "motion explains result":
+            conclusions.append(Conclusion("motion first", "red"))
+        if finding.kind == "look-alikes":
+            people = {who for group in finding.values["groups"] for who in group["people"]}
+            conclusions.append(Conclusion("look-alikes first", "red", values={"n": len(people)}))
     if is_choice:
         alone = chance_of(facts, studied, "by itself" if exported != studied else "as well")
         if exported != studied or alone.kind in {"above chance", "not above chance"}:
-            found.append(alone)
+            conclusions.append(alone)
     below = [name for name in dict.fromkeys([exported, studied]) if is_below_chance(models[name])]
     if below:
-        found.append(Conclusion("below chance", "red", values={"models": below}))
-    found += _linear_part(facts)
+        conclusions.append(Conclusion("below chance", "red", values={"models": below}))
+    conclusions += _linear_part(facts)
     if rival := best_rival(models, facts.get("kinds", {})):
-        found.append(rival_conclusion(facts, studied, rival))
+        conclusions.append(rival_conclusion(facts, studied, rival))
     alarming = rival_shortcuts(facts, exported)
     if alarming:
         values = {name: {key: models[name][key] for key in ("auc", "auc_ci")} for name in alarming}
-        found.append(Conclusion("shortcuts first", "red", values={"models": values}))
-    found.append(warnings_conclusion(findings, alarming, n_of_network))
+        conclusions.append(Conclusion("shortcuts first", "red", values={"models": values}))
+    conclusions.append(warnings_conclusion(findings, alarming, n_of_network))
     if "exported" in facts:
-        found.append(export_conclusion(facts, rival))
-    return found
+        conclusions.append(export_conclusion(facts, rival))
+    return conclusions
 
 
 def _linear_part(facts: Mapping[str, Any]) -> list[Conclusion]:
@@ -447,13 +453,13 @@ def warnings_conclusion(
     `alarming`, and people who may be one.
     """
     grave = [
-        one
-        for one in findings
-        if one.severity == "red"
-        and one.kind != "look-alikes"
-        and not (one.kind == "shortcut reaches model" and one.about in alarming)
+        finding
+        for finding in findings
+        if finding.severity == "red"
+        and finding.kind != "look-alikes"
+        and not (finding.kind == "shortcut reaches model" and finding.about in alarming)
     ]
-    notes = [one for one in findings if one.severity == "amber"]
+    notes = [finding for finding in findings if finding.severity == "amber"]
     values = {"red": _counted(grave), "amber": _counted(notes), "n_of_network": n_of_network}
     return Conclusion("warnings", values=values)
 
@@ -461,9 +467,9 @@ def warnings_conclusion(
 def _counted(findings: Sequence[Conclusion]) -> dict[str, Any]:
     # how the groups differ comes first: that may carry the result
     ordered = sorted(
-        findings, key=lambda one: one.kind not in {"groups differ", "head sizes differ"}
+        findings, key=lambda finding: finding.kind not in {"groups differ", "head sizes differ"}
     )
-    about = [{"kind": one.kind, "about": one.about} for one in ordered]
+    about = [{"kind": finding.kind, "about": finding.about} for finding in ordered]
     return {"n": len(findings), "about": about}
 
 

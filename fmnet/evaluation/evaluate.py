@@ -116,16 +116,16 @@ def conclude(
     """
     exported, studied = exported_model(facts), facts["studied"]
     audited = {"audit": exported} | ({} if exported == studied else {"audit_network": studied})
-    found: dict[str, list[Conclusion]] = {}
+    of_model: dict[str, list[Conclusion]] = {}
     for key, name in audited.items():
         if participants is None:
             continue
         figures = facts["models"][name]
         facts[key] = audit_model(participants, table, name, figures["auc_ci"][0], seed)
-        found[key] = audit_findings(facts[key], participants, figures, symptoms)
-    of_audit, of_network = (found.get(key, []) for key in ("audit", "audit_network"))
+        of_model[key] = audit_findings(facts[key], participants, figures, symptoms)
+    of_audit, of_network = (of_model.get(key, []) for key in ("audit", "audit_network"))
     findings = study_findings(facts, of_audit)
     apart = not_said_before(list(map(vars, of_network)), list(map(vars, of_audit)))
-    n_grave = sum(one["severity"] == "red" for one in apart)
+    n_grave = sum(finding["severity"] == "red" for finding in apart)
     verdict = verdict_conclusions(facts, findings, n_grave)
     return Conclusions(verdict, findings, of_audit, of_network)

@@ -166,7 +166,7 @@ class Precision:
 
     Parameters
     ----------
-    n_people : int
+    n_participants : int
         Of this study.
     inflation : float
         See `inflation`.
@@ -174,7 +174,7 @@ class Precision:
         Difference to the rival that this study would see with 80 % power.
     """
 
-    n_people: int
+    n_participants: int
     inflation: float = 1.0
     difference: float | None = None
 
@@ -238,7 +238,7 @@ def learning_curve(
     dict
         ``points``: ``n_train`` and AUC with interval of each model; ``curves``, `Curve` of each;
         ``ahead``: the same as points for two and four times as many people; ``needed``, see
-        `people_needed`. All empty with fewer than `FEWEST_SIZES` sizes.
+        `participants_needed`. All empty with fewer than `FEWEST_SIZES` sizes.
     """
     sizes = np.array(sorted(tables))
     found: dict[str, Any] = {"points": [], "curves": {}, "ahead": [], "needed": {}}
@@ -264,11 +264,11 @@ def learning_curve(
                 {"model": model, "n_train": n, "auc": float(curve.auc(n)), "auc_ci": interval}
             )
     found["curves"] = {name: vars(curve) for name, curve in curves.items()}
-    found["needed"] = people_needed(curves, models, positive_fraction, precision)
+    found["needed"] = participants_needed(curves, models, positive_fraction, precision)
     return found
 
 
-def people_needed(
+def participants_needed(
     curves: dict[str, Curve], models: list[str], positive_fraction: float, precision: Precision
 ) -> dict[str, int | None]:
     """Find the smallest study that would show what is asked for with 80 % power.
@@ -290,7 +290,7 @@ def people_needed(
     needed = {"above_chance": _first_size(sizes, own, least)}
     if len(models) > 1 and precision.difference is not None:
         other = curves[models[1]].auc(0.8 * sizes)
-        gains = [precision.difference * np.sqrt(precision.n_people / n) for n in sizes]
+        gains = [precision.difference * np.sqrt(precision.n_participants / n) for n in sizes]
         needed["above_rival"] = _first_size(sizes, own - other, gains)
     return needed
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnet.data.cohort_checks import has_usual_unit, image_scale
+from fmnet.data.values import has_usual_unit, image_scale
 from fmnet.data.volume import FloatArray
 from fmnet.errors import BundleError, Fault
 from fmnet.inference.bundle_files import COUNT, NON_NEGATIVE, TEXT, list_of, optional, read_fields

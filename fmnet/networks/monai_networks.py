@@ -165,7 +165,7 @@ def build_monai(
 
 def _find(name: str) -> tuple[Callable[..., nn.Module], Mapping[str, inspect.Parameter]]:
     """Find a network by its name, and the named parameters of its constructor."""
-    known = [one for one in dir(nets) if _is_network(getattr(nets, one))]
+    known = [one for one in dir(nets) if _is_network(one)]
     if name not in known:
         by_lower = {one.lower(): one for one in known}  # MONAI has most under several spellings
         close = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
@@ -193,9 +193,10 @@ def _find(name: str) -> tuple[Callable[..., nn.Module], Mapping[str, inspect.Par
     return make, {key: one for key, one in parameters.items() if one.kind in kinds}
 
 
-def _is_network(found: Any) -> bool:
+def _is_network(name: str) -> bool:
+    found = getattr(nets, name)
     if inspect.isfunction(found):
-        return found.__name__.startswith("resnet") or found.__name__.lower().startswith("mednext")
+        return name.lower().startswith(("resnet", "mednext"))
     return inspect.isclass(found) and issubclass(found, nn.Module)
 
 

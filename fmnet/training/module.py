@@ -72,6 +72,10 @@ class ScoreModule(pl.LightningModule):
         self.metrics = MetricCollection(self.head.metrics(), prefix="val/")
         compute = self._compute_outputs
         self._outputs = torch.compile(compute) if is_compiled else compute
+        self.step_losses: list[torch.Tensor] = []
+        self.step_sizes: list[int] = []
+        self.val_outputs: list[torch.Tensor] = []
+        self.val_labels: list[torch.Tensor] = []
         settings = getattr(optimizer, "keywords", {})
         self.save_hyperparameters(
             {name: value for name, value in settings.items() if isinstance(value, int | float)}
@@ -98,7 +102,10 @@ class ScoreModule(pl.LightningModule):
         """Return the mean loss of a batch."""
         losses = self.scan_losses(self(batch["image"]), batch["label"])
         loss = (losses * batch["weight"]).mean()
-        self._log("train/loss", loss.detach(), len(losses))
+        self.step_losses.append(loss.detach())
+        self.step_sizes.append(len(losses))
+        if self.trainer.is_last_batch:  # once: a small network's step is as short as a log
+            self._log("train/loss", self.epoch_losses())
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> torch.Tensor:
@@ -109,10 +116,20 @@ class ScoreModule(pl.LightningModule):
             outputs = torch.cat([self(part) for part in parts])
             # a scan that comes in several windows counts by the mean of their outputs
             outputs = outputs.reshape(len(label), -1, outputs.shape[1]).mean(dim=1)
-            self._log("val/loss", self.scan_losses(outputs, label).mean(), len(label))
-            self.metrics.update(self.head(outputs), label)
-        self.log_dict(self.metrics, on_step=False, on_epoch=True, batch_size=len(label))
+        self.val_outputs.append(outputs)
+        self.val_labels.append(label)
         return outputs
+
+    def on_validation_epoch_end(self) -> None:
+        """Log loss and metrics of all validation scans."""
+        outputs, label = torch.cat(self.val_outputs), torch.cat(self.val_labels)
+        self.val_outputs.clear()
+        self.val_labels.clear()
+        self._log("val/loss", self.scan_losses(outputs, label).mean())
+        self.metrics.update(self.head(outputs), label)
+        for name, value in self.metrics.compute().items():
+            self._log(name, value)
+        self.metrics.reset()
 
     def scan_losses(self, outputs: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Compute the loss of each scan, weighted by class: (B,)."""
@@ -134,9 +151,17 @@ class ScoreModule(pl.LightningModule):
         outputs: torch.Tensor = self.network.outputs(image)
         return outputs
 
-    def _log(self, name: str, value: torch.Tensor, n: int) -> None:
-        is_shared = self.trainer.world_size > 1
-        self.log(name, value, on_step=False, on_epoch=True, batch_size=n, sync_dist=is_shared)
+    def epoch_losses(self) -> torch.Tensor:
+        """Average the losses of the epoch that ends over its scans, () or (M,); start the next."""
+        sizes = torch.tensor(self.step_sizes, dtype=torch.float32)
+        losses = torch.stack(self.step_losses, dim=-1).cpu() @ (sizes / sizes.sum())
+        self.step_losses.clear()
+        self.step_sizes.clear()
+        return losses
+
+    def _log(self, name: str, value: torch.Tensor) -> None:
+        is_shared, value = self.trainer.world_size > 1, value.to(self.device)
+        self.log(name, value, on_step=False, on_epoch=True, batch_size=1, sync_dist=is_shared)
 
 
 def monitored_by(scheduler: SchedulerBuilder) -> str:
@@ -205,11 +230,6 @@ class StackModule(ScoreModule):
 
     network: NetworkStack
 
-    def __init__(self, network: NetworkStack, *settings: Any, **more: Any) -> None:
-        super().__init__(network, *settings, **more)
-        self.step_losses: list[torch.Tensor] = []
-        self.step_sizes: list[int] = []
-
     def on_fit_start(self) -> None:
         """Leave networks as they are: what is fast for one alone is not for many."""
 
@@ -227,10 +247,5 @@ class StackModule(ScoreModule):
             outputs: torch.Tensor = self(batch["image"])
         return outputs
 
-    def epoch_losses(self) -> torch.Tensor:
-        """Mean training loss over the scans of the epoch that ends, (M,); starts the next."""
-        sizes = torch.tensor(self.step_sizes, dtype=torch.float32)
-        losses = torch.stack(self.step_losses, dim=1).cpu() @ (sizes / sizes.sum())
-        self.step_losses.clear()
-        self.step_sizes.clear()
-        return losses
+    def on_validation_epoch_end(self) -> None:
+        """Leave it to `fmnet.training.trainer.History`, which tells the trainings apart."""

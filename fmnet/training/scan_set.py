@@ -38,7 +38,7 @@ Scans = TypeVar("Scans", bound="ScanSet")
 
 #: What a cleaned series is called where a map has the name of its contrast.
 SERIES_CHANNEL = ("bold",)
-#: Bytes of all that a memo keeps: enough for what a fold needs of 200 people and 200 regions.
+#: Bytes of all that a memo keeps: enough for what a fold needs of 200 participants and 200 regions.
 LIMIT = 512 * 2**20
 
 

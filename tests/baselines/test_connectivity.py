@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from fmnet.baselines import connectivity
 from fmnet.baselines.base import score_fold
-from fmnet.baselines.connectivity import Connectivity, network_courses, read_regions, region_courses
+from fmnet.baselines.connectivity import Connectivity, network_series, read_regions, region_series
 from fmnet.data.grid import Grid
 from fmnet.errors import ConfigError
 
@@ -216,7 +216,7 @@ def test_network_courses_are_found_beside_what_all_voxels_share(rng):
     values[:, 30:40] = np.nan
     values[:25, 50:60] = np.nan
     maps[:, 70:80] = 0
-    np.testing.assert_allclose(network_courses(values, maps), standardised(courses), atol=1e-4)
+    np.testing.assert_allclose(network_series(values, maps), standardised(courses), atol=1e-4)
 
 
 def test_region_courses_are_means_of_what_is_known(rng):
@@ -225,7 +225,7 @@ def test_region_courses_are_means_of_what_is_known(rng):
     values[:, 1] = np.nan
     values[5, 4] = np.nan
     values[:, 8:] = np.nan
-    found = region_courses(values, regions)
+    found = region_series(values, regions)
     np.testing.assert_allclose(found[:, 0], standardised(values[:, [0, 2]].mean(axis=1)), atol=1e-5)
     np.testing.assert_allclose(found[:, 1], standardised(values[:, [5, 6]].mean(axis=1)), atol=1e-5)
     np.testing.assert_array_equal(found[:, 2], 0)

@@ -138,10 +138,10 @@ def test_lda_chooses_its_screen_on_inner_folds():
     broad = focal.copy()
     focal[1::2, :, :2] += 2
     broad[1::2] += rng.choice([-0.4, 0.4], 210).astype(np.float32)
-    model = ShrinkageLda(fwhm_mm=(0.0,), share=(1.0, 0.01))
+    model = ShrinkageLda(fwhm_mm=(0.0,), fraction=(1.0, 0.01))
     assert model.choose(make_data(focal), FOLD) == (0.0, 0.01)
     assert model.choose(make_data(broad), FOLD) == (0.0, 1.0)
-    alike = ShrinkageLda(fwhm_mm=(4.0, 0.0), share=(0.5, 0.1))
+    alike = ShrinkageLda(fwhm_mm=(4.0, 0.0), fraction=(0.5, 0.1))
     assert alike.choose(make_data(np.ones_like(focal)), FOLD) == (4.0, 0.5)
 
 

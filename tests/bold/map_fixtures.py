@@ -8,8 +8,9 @@ import numpy as np
 
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_file import BoldRun
-from fmnet.bold.confounds import CleaningSettings, Nuisance
+from fmnet.bold.confounds import Nuisance
 from fmnet.bold.open_run import MapSource, OpenRun
+from fmnet.bold.settings import CleaningSettings
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from nilearn.interfaces.fmriprep import load_confounds
 
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_file import BoldRun
-from fmnet.bold.confounds import MODELS, MOTION6, MOTION24, CleaningSettings, read_nuisance
+from fmnet.bold.confounds import MODELS, MOTION6, MOTION24, read_nuisance
+from fmnet.bold.settings import CleaningSettings
 from fmnet.errors import VolumeError
 
 T = 90

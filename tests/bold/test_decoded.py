@@ -180,6 +180,7 @@ def test_template_s_own_voxels_are_kept_number_by_number(tmp_path, write_bold, r
 
 def test_one_set_of_weights_serves_all_runs_of_a_grid(tmp_path, write_bold, on_grid, monkeypatch):
     calls = []
+    resample._weights_between.cache_clear()  # other tests have the same grids
     build = resample.linear_weights
     monkeypatch.setattr(resample, "linear_weights", lambda *a: calls.append(1) or build(*a))
     for number in range(3):

@@ -64,7 +64,7 @@ def test_honest_pipeline_passes(build_study, fold):
         "dummy": Dummy(),
         "svm": LinearSvm(fwhm_mm=(0.0, 8.0), c=(0.1,)),
         "ridge": LogisticRidge(fwhm_mm=(0.0,), c=(0.1,)),
-        "lda": ShrinkageLda(fwhm_mm=(0.0, 8.0), share=(0.1, 1.0)),
+        "lda": ShrinkageLda(fwhm_mm=(0.0, 8.0), fraction=(0.1, 1.0)),
         "columns": Columns(columns=["age", "site"]),
         "coverage": Coverage(),
         "scale": Scale(),

@@ -2,12 +2,11 @@ import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
-from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
-import pandas as pd
 import pytest
+from cohort_fixtures import cohort_of_rows
 from hypothesis import given
 from hypothesis import strategies as st
 from run_fixtures import study_settings
@@ -24,10 +23,7 @@ from fmnet.crossval.permutation import (
     run_permutations,
 )
 from fmnet.crossval.reruns import SensitivityPlan
-from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
-from fmnet.data.listing import Labels
-from fmnet.data.scans import Scan
 from fmnet.errors import CohortError, RunError
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.closed_form import build_scale_space
@@ -157,21 +153,6 @@ def test_shuffled_labels_are_studied_as_a_control(study_root):
     assert models["linear_svm"]["auc"] < 0.8
 
 
-def make_cohort(rows, families=None) -> Cohort:
-    """Rows of (person, site, label), one scan each; families by person."""
-    scans = tuple(
-        Scan(f"scan-{number}", person, (), "MNI152", label)
-        for number, (person, _, label) in enumerate(rows)
-    )
-    people = pd.DataFrame(
-        {"participant_id": [row[0] for row in rows], "site": [row[1] for row in rows]}
-    ).drop_duplicates("participant_id")
-    if families:
-        people["family"] = [families.get(person, "") for person in people["participant_id"]]
-    listing = SimpleNamespace(participants=people, labels=Labels("group", "FM", "HC"))
-    return Cohort(scans, (), listing, None)
-
-
 def labels_of(cohort) -> list[str]:
     return [scan.label for scan in cohort.scans]
 
@@ -182,7 +163,7 @@ def labels_of(cohort) -> list[str]:
 )
 def test_each_site_keeps_its_numbers(people, seed):
     rows = [(f"sub-{number}", site, label) for number, (site, label) in enumerate(people)]
-    cohort = make_cohort(rows)
+    cohort = cohort_of_rows(rows)
     shuffled = permute_labels(cohort, np.random.default_rng(seed))
     before = Counter(zip([row[1] for row in rows], labels_of(cohort), strict=True))
     after = Counter(zip([row[1] for row in rows], labels_of(shuffled), strict=True))
@@ -191,14 +172,14 @@ def test_each_site_keeps_its_numbers(people, seed):
 
 def test_scans_of_a_person_move_together():
     rows = [(f"sub-{k // 2}", "", "FM" if k < 10 else "HC") for k in range(20)]
-    shuffled = labels_of(permute_labels(make_cohort(rows), np.random.default_rng(1)))
+    shuffled = labels_of(permute_labels(cohort_of_rows(rows), np.random.default_rng(1)))
     assert shuffled[::2] == shuffled[1::2]
     assert shuffled != [row[2] for row in rows]
 
 
 def test_people_with_both_classes_keep_one_scan_of_each():
     rows = [(f"sub-{k // 2}", "", "FM" if k % 2 else "HC") for k in range(20)]
-    shuffled = labels_of(permute_labels(make_cohort(rows), np.random.default_rng(1)))
+    shuffled = labels_of(permute_labels(cohort_of_rows(rows), np.random.default_rng(1)))
     assert all(set(shuffled[k : k + 2]) == {"FM", "HC"} for k in range(0, 20, 2))
     assert shuffled != [row[2] for row in rows]
 
@@ -209,7 +190,7 @@ def test_families_keep_together_what_they_share():
     rows = [(f"sub-{k:02}", "", label) for k, label in enumerate(labels)]
     rows += [(f"sub-{k}", "", "FM" if k % 2 else "HC") for k in range(90, 96)]
     families = {f"sub-{k:02}": str(k // 2) for k in range(18)}
-    cohort = make_cohort(rows, families)
+    cohort = cohort_of_rows(rows, families)
     seen = set()
     for seed in range(20):
         shuffled = labels_of(permute_labels(cohort, np.random.default_rng(seed)))
@@ -225,7 +206,7 @@ def test_one_person_with_both_classes_holds_up_nobody_else():
     rows += [("sub-x", "", "FM"), ("sub-x", "", "HC")]
     orders = set()
     for seed in range(30):
-        shuffled = labels_of(permute_labels(make_cohort(rows), np.random.default_rng(seed)))
+        shuffled = labels_of(permute_labels(cohort_of_rows(rows), np.random.default_rng(seed)))
         assert set(shuffled[20:]) == {"FM", "HC"}
         orders.add(tuple(shuffled))
     assert len(orders) > 25
@@ -235,18 +216,18 @@ def test_labels_that_can_hardly_be_exchanged_are_refused():
     rows = [(f"sub-{k}", f"site-{k // 2}", "FM" if k % 2 else "HC") for k in range(4)]
     rows += [(f"sub-{k}", "site-pure", "FM") for k in range(10, 20)]
     with pytest.raises(CohortError, match="exchanged in 4 ways only"):
-        check_exchangeable(make_cohort(rows), 0)
+        check_exchangeable(cohort_of_rows(rows), 0)
 
 
 def test_all_orders_are_equally_likely():
-    cohort = make_cohort([("sub-0", "", "FM"), ("sub-1", "", "HC"), ("sub-2", "", "HC")])
+    cohort = cohort_of_rows([("sub-0", "", "FM"), ("sub-1", "", "HC"), ("sub-2", "", "HC")])
     rng = np.random.default_rng(0)
     counts = Counter(labels_of(permute_labels(cohort, rng)).index("FM") for _ in range(900))
     assert all(count == pytest.approx(300, abs=60) for count in counts.values())
 
 
 def test_permuting_changes_nothing_but_labels():
-    cohort = make_cohort([("sub-0", "", "FM"), ("sub-1", "", "HC")])
+    cohort = cohort_of_rows([("sub-0", "", "FM"), ("sub-1", "", "HC")])
     shuffled = permute_labels(cohort, np.random.default_rng(0))
     back = [replace(scan, label="") for scan in shuffled.scans]
     assert back == [replace(scan, label="") for scan in cohort.scans]

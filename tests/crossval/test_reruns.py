@@ -286,5 +286,5 @@ def test_other_repeats_leave_out_others():
 
 @pytest.mark.parametrize("shares", [[0.5], [0.5, 0.5], [0.0, 0.5]])
 def test_a_curve_needs_different_shares(shares):
-    with pytest.raises(ConfigError, match=r"learning_curve\.shares: found"):
+    with pytest.raises(ConfigError, match=r"learning_curve\.fractions: found"):
         LearningCurvePlan(shares)

@@ -26,7 +26,7 @@ def test_all_that_shared_trainings_can_not_do_is_refused_at_once():
     with pytest.raises(ConfigError, match="where 2 processes share each") as caught:
         check(2, plans, Shard(0, 2), Compute(n_jobs=2))
     assert [fault.where for fault in caught.value.faults] == [
-        "permutation.n", "sensitivity", "learning_curve.shares", "shard.n", "compute.n_jobs",
+        "permutation.n", "sensitivity", "learning_curve.fractions", "shard.n", "compute.n_jobs",
     ]  # fmt: skip
 
 

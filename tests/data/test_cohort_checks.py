@@ -11,11 +11,12 @@ from nilearn.image import resample_img
 
 from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort
-from fmnet.data.cohort_checks import correlations, has_usual_unit, image_scale, look_alikes
+from fmnet.data.cohort_checks import correlations, look_alikes
 from fmnet.data.image_table import read_image_table
 from fmnet.data.scans import MapsOnGrid, Scan
 from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
+from fmnet.data.values import has_usual_unit, image_scale
 from fmnet.errors import CohortError
 
 

@@ -395,3 +395,13 @@ def test_a_failure_ends_the_work(tmp_path):
 def test_values_on_grids_of_their_own_have_no_common_grid(tmp_path):
     with pytest.raises(ValueError, match="no common one"):
         _ = ArrayStore(tmp_path, Squares()).grid
+
+
+def test_folder_of_an_older_version_is_left_as_it_is(store, scans):
+    store.folder.mkdir()
+    old = {"index.json": '{"format": "2"}', f"{'0' * 64}.npy": "old", f"{'0' * 64}.json": "{}"}
+    for name, content in old.items():
+        (store.folder / name).write_text(content)
+    first = add_all(store, scans)
+    assert add_all(store, scans) == first
+    assert {name: (store.folder / name).read_text() for name in old} == old

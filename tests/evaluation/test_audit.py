@@ -22,7 +22,7 @@ from fmnet.evaluation.audit import (
     full_confounder_test,
     label_auc,
     partial_confounder_test,
-    person_scores,
+    participant_scores,
     predicted_fraction,
     score_association,
     standardised_difference,
@@ -587,7 +587,7 @@ def test_people_table_leaves_out_what_says_nothing():
 
 def test_scores_are_comparable_between_folds():
     score = np.arange(N) + 100 * (np.arange(N) % 4)
-    means = person_scores(make_predictions(score.astype(float)), "network")
+    means = participant_scores(make_predictions(score.astype(float)), "network")
     assert abs(np.corrcoef(means.reindex(PEOPLE), np.arange(N))[0, 1]) > 0.99
 
 

@@ -17,7 +17,7 @@ from fmnet.evaluation.power import (
     inflation,
     interval_width,
     learning_curve,
-    people_needed,
+    participants_needed,
     seed_variance,
     smallest_accuracy,
     smallest_auc,
@@ -180,7 +180,7 @@ def test_flat_curve_promises_nothing():
 
 def test_more_is_asked_of_a_small_difference_than_of_a_large_effect():
     curves = {"network": Curve(0.85, 0.5, 0.5), "linear_svm": Curve(0.80, 0.5, 0.5)}
-    needed = people_needed(curves, list(curves), 0.5, Precision(70, 1.0, 0.15))
+    needed = participants_needed(curves, list(curves), 0.5, Precision(70, 1.0, 0.15))
     # 0.05 is a third of what 70 people show: nine times as many.
     assert needed["above_rival"] == pytest.approx(630, rel=0.02)
     assert needed["above_chance"] < 60
@@ -188,13 +188,13 @@ def test_more_is_asked_of_a_small_difference_than_of_a_large_effect():
 
 def test_no_study_shows_a_difference_that_is_not_there():
     curves = {"network": Curve(0.5, 0.0, 0.5), "linear_svm": Curve(0.7, 0.1, 0.5)}
-    needed = people_needed(curves, list(curves), 0.5, Precision(70, 1.0, 0.15))
+    needed = participants_needed(curves, list(curves), 0.5, Precision(70, 1.0, 0.15))
     assert needed == {"above_chance": None, "above_rival": None}
 
 
 def test_untested_rival_is_left_out_of_the_look_ahead():
     curves = {"network": Curve(0.8, 0.5, 0.5), "linear_svm": Curve(0.7, 0.1, 0.5)}
-    assert set(people_needed(curves, list(curves), 0.5, Precision(70))) == {"above_chance"}
+    assert set(participants_needed(curves, list(curves), 0.5, Precision(70))) == {"above_chance"}
 
 
 def test_spread_over_splits_and_seeds_are_told_apart():

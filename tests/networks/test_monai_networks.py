@@ -84,6 +84,11 @@ def test_encoder_has_no_decoder_and_a_linear_layer(name):
     assert backbone.last.out_features == 1
 
 
+def test_sizes_of_a_network_are_known_by_name():
+    backbone = build_monai((2, 16, 16, 16), "MedNeXtS").backbone
+    assert backbone.last.in_features == 512
+
+
 def test_u_net_is_read_down_to_its_lowest_layer():
     network = build("UNet").backbone.network
     assert [network(torch.zeros(1, 2, 24, 24, 24)).shape[1], len(network)] == [8, 3]

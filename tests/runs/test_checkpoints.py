@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from fmnet.crossval import shards
-from fmnet.crossval.shards import parts_of
+from fmnet.crossval.shards import checkpoints_of
 from fmnet.data.folds import Fold
 from fmnet.errors import ConfigError
 from fmnet.runs.checkpoints import FoldCheckpoints, ScoredFold, Shard
@@ -25,11 +25,11 @@ def test_fold_comes_back_as_it_was(tmp_path):
 
 def test_folds_of_other_code_or_settings_are_kept_apart(tmp_path, build_study, monkeypatch):
     cohort = build_study().cohort
-    place = parts_of(tmp_path, "seed: 0\n", cohort, [FOLD]).folder
-    assert parts_of(tmp_path, "seed: 0\nshard: {n: 3}\n", cohort, [FOLD]).folder == place
-    assert parts_of(tmp_path, "seed: 1\n", cohort, [FOLD]).folder != place
+    place = checkpoints_of(tmp_path, "seed: 0\n", cohort, [FOLD]).folder
+    assert checkpoints_of(tmp_path, "seed: 0\nshard: {n: 3}\n", cohort, [FOLD]).folder == place
+    assert checkpoints_of(tmp_path, "seed: 1\n", cohort, [FOLD]).folder != place
     monkeypatch.setattr(shards, "code_hash", lambda: "other")
-    assert parts_of(tmp_path, "seed: 0\n", cohort, [FOLD]).folder != place
+    assert checkpoints_of(tmp_path, "seed: 0\n", cohort, [FOLD]).folder != place
 
 
 def test_shards_share_everything_out():

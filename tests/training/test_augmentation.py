@@ -203,3 +203,11 @@ def test_what_can_not_be_applied_is_refused():
     augmentation = build_augmentation(transforms=[RandSpatialCrop((50, 50, 50, 50))])
     with pytest.raises(ConfigError, match="can't be applied to a scan of shape"):
         check_augmentation(augmentation, (2, 7, 8, 9))
+
+
+def test_volumes_of_a_window_are_moved_alike():
+    volume = torch.rand(1, 2, 1, 17, 18, 19)
+    windows = volume.expand(1, 2, 12, 17, 18, 19)  # (M, B, T, X, Y, Z)
+    found = changed([USUAL["affine"]], windows, 0)
+    torch.testing.assert_close(found, found[:, :, :1].expand_as(found))
+    assert not torch.allclose(found, windows)

@@ -7,11 +7,14 @@ import pandas as pd
 import pytest
 import torch
 from cohort_fixtures import with_labels
+from monai.networks.nets import Classifier
 from pytorch_lightning import Trainer
 from sklearn.metrics import roc_auc_score
+from torchmetrics.classification import BinaryAccuracy
 from training_fixtures import make_cohort, make_training
 
-from fmnet.networks.backbones import build_densenet, build_resnet, build_small_cnn
+from fmnet.networks.backbones import ScoreNetwork, build_densenet, build_resnet, build_small_cnn
+from fmnet.networks.heads import Head
 from fmnet.training.augmentation import Augmentation
 from fmnet.training.fit import ADAMW, fit_networks, predict_scores
 from fmnet.training.loggers import build_csv_logger, build_tensorboard_logger
@@ -132,6 +135,51 @@ def test_trained_together_as_one_at_a_time(make_trainable, build_network, tolera
             predict_scores(alone.network, cohort.inputs(ALL)),
             atol=tolerance,
         )
+
+
+class Softmax(Head):
+    """Two logits, one for each class: all that another kind of outcome takes."""
+
+    n_outputs = 2
+
+    def forward(self, outputs):
+        return outputs[..., 1] - outputs[..., 0]
+
+    def loss(self, outputs, target, balance, function=None):
+        assert function is None
+        log_p = outputs.float().log_softmax(dim=-1)
+        picked = log_p.gather(-1, target[..., None])[..., 0]
+        return -picked * torch.where(target == 1, balance, 1.0)
+
+    def balance(self, target):
+        return torch.tensor(2.0 if target.float().mean() < 0.4 else 1.0)
+
+    def metrics(self):
+        return {"accuracy": BinaryAccuracy(threshold=0.0)}
+
+
+def build_softmax(input_shape) -> ScoreNetwork:
+    head = Softmax()
+    backbone = Classifier(input_shape, head.n_outputs, channels=(4, 6), strides=(2, 2))
+    return ScoreNetwork(backbone, head)
+
+
+@pytest.mark.parametrize("n_stacked", [1, 2])
+def test_another_head_is_one_class(make_trainable, tmp_path, n_stacked):
+    trainable = make_trainable(
+        build_network=build_softmax, build_loggers=(build_csv_logger,), n_stacked=n_stacked
+    )
+    cohort = make_cohort(n=20, effect=8.0)
+    trainings = [
+        make_training(cohort, np.arange(12, 20), 8, seed, str(seed), ALL) for seed in range(2)
+    ]
+    for fitted in fit_networks(trainable, trainings):
+        assert fitted.losses[-1] < fitted.losses[0]
+        scores = predict_scores(fitted.network, cohort.inputs(np.arange(12, 20)))
+        np.testing.assert_allclose(fitted.scores[-1], scores, atol=1e-5)
+        assert roc_auc_score(cohort.labels[12:], scores) == 1
+    table = pd.read_csv(tmp_path / "csv" / "1" / "metrics.csv")
+    assert table["val/accuracy"].dropna().between(0, 1).all()
 
 
 def test_augmentation_is_each_trainings_own(make_trainable):

@@ -170,6 +170,16 @@ def test_gradients_are_clipped_and_accumulated(tmp_path, watched):
     assert max(clipped) < 0.05 + 1e-4
 
 
+@pytest.mark.parametrize("limit", ["2", "0.5"])
+def test_epochs_may_be_cut_short(tmp_path, watched, limit):
+    options = ["batch_size=2", f"trainer.limit_train_batches={limit}"]
+    train(tmp_path, "trainer.max_epochs=2", *options, WATCH)
+    metrics = [found for found, _ in epochs_of(watched)]
+    assert all(np.isfinite(found["train/loss"]) for found in metrics)
+    n_steps = sum(one[0] == "norm" for one in watched)
+    assert n_steps < 2 * (5 + 4) + (len(metrics) - 4) * 9 - 3  # the first step has no gradient yet
+
+
 def test_rates_that_waited_for_a_loss_are_repeated_on_all_subjects(tmp_path, watched):
     """One inner fold halves after each epoch that isn't better; the whole training has no loss."""
     options = ["scheduler=plateau", "scheduler.patience=0", "+scheduler.threshold=0.5"]
