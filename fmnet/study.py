@@ -60,7 +60,7 @@ from fmnet.runs.record import (
     manifest,
     note_resumption,
     parse_settings,
-    read_probes,
+    read_further_trainings,
     read_results,
     write_record,
 )
@@ -224,7 +224,7 @@ def run_study(
         complete_finals(models, results, facts["models"], control(settings), folder)
         if not is_first():
             return []
-        before = read_probes(folder) if is_resumed else {}
+        before = read_further_trainings(folder) if is_resumed else {}
         facts |= describe_finals(models, scans, table, facts, folder)
         facts |= probe(plans, models, results, facts, before, folder, checkpoints)
         judge_choice(facts)

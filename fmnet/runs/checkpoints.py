@@ -35,12 +35,12 @@ class ScoredFold:
 
 @dataclass(frozen=True)
 class Shard:
-    """A share of the folds and permutations, for one of several machines or cluster jobs.
+    """A part of the folds and permutations, for one of several machines or cluster jobs.
 
     Parameters
     ----------
     index : int
-        Which share: 0 to n - 1.
+        Which part: 0 to n - 1.
     n : int
         How many shares there are; 1 for a run that does everything by itself.
     """

@@ -35,7 +35,7 @@ PACKAGES = (
     "scikit-learn", "pandas", "onnx", "onnxruntime", "safetensors",
 )  # fmt: skip
 #: Parts of metrics.json that come from further trainings.
-PROBES = ("permutation", "sensitivity", "learning_curve")
+FURTHER = ("permutation", "sensitivity", "learning_curve")
 #: Where the manifest keeps each opening of the lock-box.
 OPENINGS = "lockbox_openings"
 #: Columns of the out-of-fold table.
@@ -259,11 +259,11 @@ def manifest(seed: int, data_hashes: Sequence[str], started: datetime) -> dict[s
     }
 
 
-def read_probes(folder: Path) -> dict[str, Any]:
+def read_further_trainings(folder: Path) -> dict[str, Any]:
     """Read what earlier calls found by training again; empty if there is nothing."""
     path = folder / "metrics.json"
     metrics = read_json(path) if path.exists() else {}
-    found = {name: metrics[name] for name in PROBES if name in metrics}
+    found = {name: metrics[name] for name in FURTHER if name in metrics}
     return found if NETWORK in metrics.get("models", {}) else rename_network(found)
 
 

@@ -38,7 +38,7 @@ UNKNOWN = (
     "fmnet kept hashes didn't write"
 )
 #: Names of files, and the hashes that each may have: two while it is being replaced.
-Sums = dict[str, tuple[str, ...]]
+Hashes = dict[str, tuple[str, ...]]
 
 
 def write_run_files(run_dir: Path, contents: Mapping[str, str | bytes]) -> None:
@@ -54,19 +54,19 @@ def write_run_files(run_dir: Path, contents: Mapping[str, str | bytes]) -> None:
     contents : mapping
         By name, which may have a folder before it.
     """
-    sums = _read_sums(run_dir)
-    if sums is None:  # a run of before hashes were kept: from now on changes are seen
-        sums = {name: (sha256_of(run_dir / name),) for name in _present(run_dir)}
+    hashes = _read_hashes(run_dir)
+    if hashes is None:  # a run of before hashes were kept: from now on changes are seen
+        hashes = {name: (sha256_of(run_dir / name),) for name in _present(run_dir)}
     new = {
         name: hashlib.sha256(encoded(content) if isinstance(content, str) else content).hexdigest()
         for name, content in contents.items()
     }
-    both = {name: (*sums.get(name, ()), digest) for name, digest in new.items()}
-    _write_sums(run_dir, sums | both)
+    both = {name: (*hashes.get(name, ()), digest) for name, digest in new.items()}
+    _write_hashes(run_dir, hashes | both)
     for name, content in contents.items():
         (run_dir / name).parent.mkdir(exist_ok=True)
         write_atomically(run_dir / name, content)
-    _write_sums(run_dir, sums | {name: (digest,) for name, digest in new.items()})
+    _write_hashes(run_dir, hashes | {name: (digest,) for name, digest in new.items()})
 
 
 def write_run_folder(run_dir: Path, name: str, write: Callable[[Path], None]) -> None:
@@ -91,9 +91,9 @@ def write_run_folder(run_dir: Path, name: str, write: Callable[[Path], None]) ->
         else:
             place.unlink(missing_ok=True)
         write_run_files(run_dir, {})
-        sums = _read_sums(run_dir) or {}
-        others = {file: kept for file, kept in sums.items() if not file.startswith(f"{name}/")}
-        _write_sums(run_dir, others | own)
+        hashes = _read_hashes(run_dir) or {}
+        others = {file: kept for file, kept in hashes.items() if not file.startswith(f"{name}/")}
+        _write_hashes(run_dir, others | own)
         keep_folder(draft, place)
 
 
@@ -109,15 +109,15 @@ def list_damaged(run_dir: Path, names: Iterable[str]) -> dict[str, str]:
     names : iterable of str
         Files, and folders with all that is in them. One that is neither there nor listed is right.
     """
-    sums = _read_sums(run_dir)
-    if sums is None:
+    hashes = _read_hashes(run_dir)
+    if hashes is None:
         places = [
             place for name in names for place in (run_dir / name, *(run_dir / name).glob("*"))
         ]
         places = [one for one in places if os.path.lexists(one)]
         odd = [one for one in places if not (one.is_file() or one.is_dir())]
         return {one.relative_to(run_dir).as_posix(): "something that is no file" for one in odd}
-    known = {*sums, *_present(run_dir)}
+    known = {*hashes, *_present(run_dir)}
     damaged = {}
     for asked in names:
         own = sorted(one for one in known if one == asked or one.startswith(f"{asked}/"))
@@ -126,9 +126,9 @@ def list_damaged(run_dir: Path, names: Iterable[str]) -> dict[str, str]:
             continue
         for name in own:
             try:
-                if name not in sums:
+                if name not in hashes:
                     damaged[name] = f"a file that {SUMS} doesn't list"
-                elif sha256_of(run_dir / name) not in sums[name]:
+                elif sha256_of(run_dir / name) not in hashes[name]:
                     damaged[name] = f"another content than {SUMS} lists"
             except OSError as error:
                 damaged[name] = f"{error.strerror or error}, of a file that {SUMS} lists"
@@ -200,10 +200,10 @@ def _present(run_dir: Path) -> list[str]:
 
 def listed_files(run_dir: Path) -> list[str]:
     """Name the files that a run lists; empty where it lists none."""
-    return list(_read_sums(run_dir) or {})
+    return list(_read_hashes(run_dir) or {})
 
 
-def _read_sums(run_dir: Path) -> Sums | None:
+def _read_hashes(run_dir: Path) -> Hashes | None:
     """Read the hashes listed; None if the run is of before they were kept."""
     path = run_dir / SUMS
     try:
@@ -211,24 +211,24 @@ def _read_sums(run_dir: Path) -> Sums | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable_sums(path, str(error)) from error
-    sums: Sums = {}
+        raise _unreadable_hashes(path, str(error)) from error
+    hashes: Hashes = {}
     for line in lines:
         digest, separator, name = line.partition("  ")
         if not separator or len(digest) != 64 or not name:
-            raise _unreadable_sums(path, f"the line '{line[:80]}'")
-        sums[name] = (*sums.get(name, ()), digest)
-    return sums
+            raise _unreadable_hashes(path, f"the line '{line[:80]}'")
+        hashes[name] = (*hashes.get(name, ()), digest)
+    return hashes
 
 
-def _unreadable_sums(path: Path, found: str) -> RunError:
+def _unreadable_hashes(path: Path, found: str) -> RunError:
     accepted = "lines of a hash and a name, as sha256sum writes them"
     action = "restore it from a copy; without it the run's files are read unchecked"
     return RunError(Fault(str(path), found, accepted, action))
 
 
-def _write_sums(run_dir: Path, sums: Sums) -> None:
-    rows = [(name, digest) for name in sorted(sums) for digest in dict.fromkeys(sums[name])]
+def _write_hashes(run_dir: Path, hashes: Hashes) -> None:
+    rows = [(name, digest) for name in sorted(hashes) for digest in dict.fromkeys(hashes[name])]
     lines = "".join(f"{digest}  {name}\n" for name, digest in rows)
     write_atomically(run_dir / SUMS, lines)
 

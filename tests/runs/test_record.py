@@ -3,7 +3,13 @@ import json
 import pytest
 
 from fmnet.errors import RunError
-from fmnet.runs.record import SCORED, changed_settings, read_predictions, read_probes, versions
+from fmnet.runs.record import (
+    SCORED,
+    changed_settings,
+    read_further_trainings,
+    read_predictions,
+    versions,
+)
 from fmnet.runs.run_folder import read_json, write_json
 
 
@@ -56,7 +62,7 @@ def test_further_trainings_of_an_earlier_run_name_the_network_as_now(tmp_path):
         "learning_curve": {"points": [{"model": "cnn", "auc": 0.7}], "curves": {"cnn": {}}},
     }
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    assert read_probes(tmp_path) == {
+    assert read_further_trainings(tmp_path) == {
         "permutation": {"n": 1, "models": {"network": {"p": 0.5}}},
         "learning_curve": {"points": [{"model": "network", "auc": 0.7}], "curves": {"network": {}}},
     }
