@@ -61,17 +61,10 @@ MAX_NAMED = 5
 class BidsName:
     """An image as its name, and the folders that it lies in, describe it.
 
-    Parameters
-    ----------
-    path : Path
-        Of the image; of a pair, of its ``.img``.
-    entities : dict
-        Keys in small letters, in the order of the name, then of the folders; a name wins over a
-        folder.
-    suffix, extension : str
-        ``statmap`` and ``.nii.gz``, in small letters.
-    folder_sub : str
-        Whose folder it lies in, without ``sub-``; empty if in nobody's.
+    Of a pair, ``path`` is that of its ``.img``. Keys of ``entities`` are in small letters, in the
+    order of the name, then of the folders; a name wins over a folder. ``suffix`` and ``extension``
+    (``statmap``, ``.nii.gz``) are in small letters. ``folder_sub`` says in whose folder it lies,
+    without ``sub-``; empty if in nobody's.
     """
 
     path: Path
@@ -91,18 +84,9 @@ class BidsName:
 class BidsTree:
     """What a search of a folder found.
 
-    Parameters
-    ----------
-    root : Path
-        The folder.
-    images : tuple of BidsName
-        All images that fmnet can read, by their names, also those that belong to nobody.
-    others : tuple of BidsName
-        Images of formats that it can't read.
-    folders : tuple of str
-        Everyone with a folder of their own, with ``sub-``, sorted.
-    faults : tuple of Fault
-        Folders that could not be searched.
+    ``images`` are all that fmnet can read, by their names, also those that belong to nobody;
+    ``others`` are of formats that it can't read. ``folders`` are all subjects with a folder of
+    their own, with ``sub-``, sorted; ``faults`` name folders that could not be searched.
     """
 
     root: Path
@@ -112,7 +96,7 @@ class BidsTree:
     faults: tuple[Fault, ...]
 
     @cached_property
-    def people(self) -> dict[str, tuple[str, ...]]:
+    def subjects(self) -> dict[str, tuple[str, ...]]:
         """Everyone with a folder or an image, sorted, and the names of the images."""
         found: dict[str, list[str]] = {person: [] for person in self.folders}
         for image in (*self.images, *self.others):
@@ -121,29 +105,29 @@ class BidsTree:
         return {person: tuple(names) for person, names in sorted(found.items())}
 
 
-def read_tree(root: Path, only_people: bool = False) -> BidsTree:
+def read_tree(root: Path, only_subjects: bool = False) -> BidsTree:
     """Search a folder and all folders in it, also linked ones, for images; open none of them.
 
-    What begins with a dot is passed over: tools keep unfinished copies there.
-
-    Parameters
-    ----------
-    root : Path
-        The folder.
-    only_people : bool
-        Search `root` itself and the folders ``sub-*`` in it, no others.
+    What begins with a dot is passed over: tools keep unfinished copies there. With `only_subjects`,
+    only `root` itself and the folders ``sub-*`` in it are searched.
     """
     images: list[BidsName] = []
     others: list[BidsName] = []
     faults: list[Fault] = []
     top = os.path.basename(os.path.realpath(root))
-    people = {_person((top,))}
+    people = {_subject_of((top,))}
     known: set[tuple[str, str, str]] = set()
-    for place, names, files in _walk(root, only_people, faults):
+    for place, names, files in _walk(root, only_subjects, faults):
         is_source = SOURCES in place.parts
         if not is_source:
-            people |= {_person((*place.parts, name)) for name in names if "sub" in _entities(name)}
-        for path in _one_per_pair(files):
+            people |= {
+                _subject_of((*place.parts, name)) for name in names if "sub" in _entities(name)
+            }
+        there = {path.lower() for path in files}
+        for path in files:
+            partner = re.sub(r"\.hdr(\.gz)?$", r".img\1", path.lower())
+            if partner != path.lower() and partner in there:
+                continue  # the header of a pair
             image = describe(Path(path), (top, *place.parts))
             if image is None or (is_source and image.suffix != "statmap"):
                 continue
@@ -160,8 +144,8 @@ def read_tree(root: Path, only_people: bool = False) -> BidsTree:
     )
 
 
-class _Place(NamedTuple):
-    """A folder by name and in truth, its place below root, and where links on the way lie."""
+class _Folder(NamedTuple):
+    """A folder by name and in truth, its names below root, and where links on the way lie."""
 
     path: str
     real: str
@@ -170,12 +154,12 @@ class _Place(NamedTuple):
 
 
 def _walk(
-    root: Path, only_people: bool, faults: list[Fault]
-) -> Iterator[tuple[_Place, list[str], list[str]]]:
+    root: Path, only_subjects: bool, faults: list[Fault]
+) -> Iterator[tuple[_Folder, list[str], list[str]]]:
     """Go through all folders; give each with all names in it, and its files."""
     seen: set[str] = set()
     n_again = 0
-    waiting = deque([_Place(str(root), os.path.realpath(root), (), ())])
+    waiting = deque([_Folder(str(root), os.path.realpath(root), (), ())])
     while waiting:
         place = waiting.pop()
         is_again = place.real in seen
@@ -198,18 +182,21 @@ def _walk(
             inside = _enter(place, entry)
             if inside is None:
                 files.append(entry.path)
-            elif entry.is_symlink() and _is_above(inside.real, inside.links):
+            elif entry.is_symlink() and any(
+                f"{link}{os.sep}".startswith(inside.real.rstrip(os.sep) + os.sep)
+                for link in inside.links
+            ):
                 pass  # it leads in a circle: what it leads to is being searched
             elif len(inside.parts) > MAX_DEPTH or len(inside.links) > MAX_LINKS:
                 found = f"folders more than {MAX_DEPTH} deep, or {MAX_LINKS} links in one another"
                 faults.append(_unsearched(inside, found))
-            elif not only_people or place.parts or "sub" in _entities(entry.name):
+            elif not only_subjects or place.parts or "sub" in _entities(entry.name):
                 # links last, so that a file is known by its own place
                 (waiting.appendleft if entry.is_symlink() else waiting.append)(inside)
         yield place, [entry.name for entry in entries], files
 
 
-def _enter(place: _Place, entry: os.DirEntry[str]) -> _Place | None:
+def _enter(place: _Folder, entry: os.DirEntry[str]) -> _Folder | None:
     """Name the folder that an entry is or leads to; None of files."""
     try:
         if not entry.is_dir():
@@ -218,8 +205,8 @@ def _enter(place: _Place, entry: os.DirEntry[str]) -> _Place | None:
         return None
     parts = (*place.parts, entry.name)
     if not entry.is_symlink():
-        return _Place(entry.path, os.path.join(place.real, entry.name), parts, place.links)
-    return _Place(entry.path, os.path.realpath(entry.path), parts, (*place.links, place.real))
+        return _Folder(entry.path, os.path.join(place.real, entry.name), parts, place.links)
+    return _Folder(entry.path, os.path.realpath(entry.path), parts, (*place.links, place.real))
 
 
 def describe(path: Path, folders: Iterable[str] = ()) -> BidsName | None:
@@ -251,32 +238,16 @@ def _entities(folder: str) -> dict[str, str]:
     return read_entities(folder.split("_")) if FOLDER.fullmatch(folder) else {}
 
 
-def _person(parts: Iterable[str]) -> str:
+def _subject_of(parts: Iterable[str]) -> str:
     """Name whose folder a place lies in; empty if in nobody's."""
     named = [found["sub"] for part in parts if "sub" in (found := _entities(part))]
     return f"sub-{named[-1]}" if named else ""
 
 
-def _is_above(target: str, places: Iterable[str]) -> bool:
-    inside = target.rstrip(os.sep) + os.sep
-    return any(f"{place}{os.sep}".startswith(inside) for place in places)
-
-
-def _one_per_pair(paths: list[str]) -> list[str]:
-    """Leave out the header of each pair, ``.hdr``, whose ``.img`` is there too."""
-    there = {path.lower() for path in paths}
-    return [
-        path
-        for path in paths
-        if not re.search(r"\.hdr(\.gz)?$", path.lower())
-        or re.sub(r"\.hdr(\.gz)?$", r".img\1", path.lower()) not in there
-    ]
-
-
-def _unsearched(place: _Place, reason: str) -> Fault:
+def _unsearched(place: _Folder, reason: str) -> Fault:
     found = f"a folder that can't be searched ({reason})"
     action = "ask its owner for permission, repair it, or move it out of the data set"
-    return Fault(place.path, found, READABLE, action, _person(place.parts))
+    return Fault(place.path, found, READABLE, action, _subject_of(place.parts))
 
 
 def read_bids(
@@ -293,7 +264,7 @@ def read_bids(
     on_fault: OnFault = "raise",
     entities: Mapping[str, str | int] | None = None,
 ) -> Listing:
-    """List the statistic maps of a BIDS-derivatives tree.
+    """List the statistic maps of a BIDS-derivatives tree, with every fault.
 
     Parameters
     ----------
@@ -305,7 +276,7 @@ def read_bids(
     stat, space, task, desc : str, optional
         Which maps to read where there are several kinds; `stat` defaults to ``z`` if present.
     participants : Path, optional
-        Table of people; else ``participants.tsv`` in `root` or up to two folders above.
+        Table of participants; else ``participants.tsv`` in `root` or up to two folders above.
     label, positive, negative
         Column to predict and its two values; `negative` may be None where there are only two.
     on_fault : {"raise", "exclude"}
@@ -313,11 +284,6 @@ def read_bids(
     entities : dict, optional
         Which maps to read by further entities of names or folders,
         ``{node: subjectLevel, res: 2}``; ``n/a`` for those that don't state one, ``any`` for all.
-
-    Returns
-    -------
-    Listing
-        Everything found, and every fault.
 
     Raises
     ------
@@ -349,14 +315,14 @@ def find_maps(
 
     Everyone with a folder or an image but without a map that was chosen has a fault.
     """
-    check_folder(root, advice)
+    _check_folder(root, advice)
     tree = read_tree(root)
     wanted = {"space": space, "task": task, "desc": desc} | dict(entities or {})
     maps = choose_maps(tree, contrasts, stat, wanted, advice)
     _check_one_form(maps.rows, root, wanted, advice)
     present = maps.rows["participant_id"]
     accepted = f"{', '.join(maps.contrasts)} ({maps.stat}): {ACCEPTED}"
-    maps.faults += absent_faults(tree.people, present, "no map", accepted, maps.faults)
+    maps.faults += absent_faults(tree.subjects, present, "no map", accepted, maps.faults)
     return maps
 
 
@@ -369,70 +335,56 @@ def choose_maps(
     preferred_space: str | None = None,
     is_unsaid_accepted: bool = False,
 ) -> MapTable:
-    """Choose among the maps of a tree.
+    """Choose among the maps of a tree; raise `CohortError` if there is none, or a choice to make.
 
     Parameters
     ----------
-    tree : BidsTree
-        The folder, searched.
     contrasts, stat
         What is wanted; where None, all contrasts if there is one, and z if it is there.
     entities : dict
         What else names have to state; None for an entity of which nothing is asked, ``any`` for
         one that may differ from map to map.
-    advice : Advice
-        How faults name the settings.
     preferred_space : str, optional
         Of a map that is there in several spaces, the one in this is taken.
     is_unsaid_accepted : bool
         Whether a map whose name states no contrast or statistic is taken for the one wanted, if
         nobody has another that states it.
-
-    Raises
-    ------
-    CohortError
-        If there is no map, or a choice to make.
     """
     root = tree.root
-    maps = [image for image in tree.images if image.suffix == STATMAP and image.participant_id]
-    faults = [*tree.faults, *(_misplaced(image) for image in maps if _is_misplaced(image))]
-    maps = [image for image in maps if not _is_misplaced(image)]
-    if not maps:
+    rows, faults = _list_maps(tree)
+    if rows.empty:
         raise CohortError([no_maps(tree, advice), *faults])
-    rows = pd.DataFrame([_describe(image) for image in maps])
-    everyone = tuple(tree.people)
     for name, value in entities.items():
         if value is not None and value != ANY:
             rows = _keep(rows, name.lower(), str(value), root, advice)
     stat = stat or _default_stat(rows, root, advice)
-    rows = _keep(_say_stat(rows, stat) if is_unsaid_accepted else rows, "stat", stat, root, advice)
+    if is_unsaid_accepted:  # taken for the one wanted, unless their scan has it stated
+        is_stated = rows["stat"].map(lambda said: same_stat(said, stat))
+        has_stated = is_stated.groupby([rows["scan_id"], rows["contrast"]]).transform("any")
+        said_or_wanted = rows["stat"].mask(~has_stated & (rows["stat"] == UNSAID), stat)
+        rows = rows.assign(stat=said_or_wanted)
+    rows = _keep(rows, "stat", stat, root, advice)
     names = sorted(set(rows["contrast"]))
     if contrasts is not None and len(contrasts) == 1 and is_unsaid_accepted:
         rows = rows.assign(contrast=rows["contrast"].replace(UNSAID_CONTRAST, contrasts[0]))
         names = sorted(set(rows["contrast"]))
     if contrasts is None and len(names) > 1:
-        raise _fault(
-            root,
-            f"contrasts {', '.join(names)}",
-            "one contrast, or a choice",
-            advice.channels,
-        )
+        found = f"contrasts {', '.join(names)}"
+        raise _fault(root, found, "one contrast, or a choice", advice.channels)
     chosen = choose_contrasts(contrasts, names, root, advice)
     rows = rows[rows["contrast"].isin(chosen)]
-    rows = _prefer(rows, preferred_space)
-    _check_one_space(rows, root, advice)
+    is_preferred = rows["space"] == preferred_space
+    has_preferred = is_preferred.groupby([rows["scan_id"], rows["contrast"]]).transform("any")
+    rows = rows[is_preferred | ~has_preferred]
+    if (rows.groupby(["scan_id", "contrast"])["space"].nunique() > 1).any():
+        found = ", ".join(f"'{name}' ({n})" for name, n in sorted(Counter(rows["space"]).items()))
+        raise _fault(root, f"the same maps in several spaces: {found}", "one space", advice.space)
     _check_one_level(rows, root, advice)
     mixed = _mixed_faults(rows, advice)
     rows = rows[~rows["participant_id"].isin([fault.participant_id for fault in mixed])]
     _check_summed_alike(rows, root, entities, advice)
-    return MapTable(
-        rows.reset_index(drop=True),
-        chosen,
-        stat,
-        tree_origin(root),
-        [*faults, *mixed],
-        everyone=everyone,
-    )
+    rows, faults = rows.reset_index(drop=True), [*faults, *mixed]
+    return MapTable(rows, chosen, stat, tree_origin(root), faults, everyone=tuple(tree.subjects))
 
 
 def absent_faults(
@@ -443,18 +395,10 @@ def absent_faults(
     told: Iterable[Fault] = (),
     action: str = "supply the person's maps, or leave the person out",
 ) -> list[Fault]:
-    """Name everyone who has no image that was chosen, and what images each has instead.
+    """Name all subjects without an image that was chosen, and what images each has instead.
 
-    Parameters
-    ----------
-    people : dict
-        The names of everyone's images.
-    present : iterable of str
-        Those who have one that was chosen.
-    found, accepted, action : str
-        Of the faults.
-    told : iterable of Fault
-        Those of somebody else need no further one.
+    `people` holds the names of everyone's images, `present` those who have one that was chosen;
+    whom a fault in `told` is about needs no further one.
     """
     known = {subject_key(person) for person in present}
     known |= {subject_key(fault.participant_id) for fault in told if fault.participant_id}
@@ -472,8 +416,7 @@ def say_instead(names: Collection[str]) -> str:
     return f", but {', '.join(listed[:MAX_NAMED])}{more}" if listed else ""
 
 
-def check_folder(root: Path, advice: Advice) -> None:
-    """Raise `CohortError` if there is no such folder, or it may not be looked into."""
+def _check_folder(root: Path, advice: Advice) -> None:
     accepted = "a BIDS-derivatives folder"
     try:
         is_folder = root.is_dir()
@@ -485,34 +428,33 @@ def check_folder(root: Path, advice: Advice) -> None:
         raise _fault(root, "no such folder", accepted, advice.root)
 
 
-def _is_misplaced(image: BidsName) -> bool:
-    sub = image.entities["sub"]
-    return bool(image.folder_sub) and subject_key(sub) != subject_key(image.folder_sub)
-
-
-def _misplaced(image: BidsName) -> Fault:
-    return Fault(
-        str(image.path),
-        f"a map named {image.participant_id} in the folder of sub-{image.folder_sub}",
-        "maps in their own person's folder",
-        "find out whose map it is, and correct its name or its place",
-        f"sub-{image.folder_sub}",
-    )
-
-
-def _describe(image: BidsName) -> dict[str, object]:
-    """Read a map's entities from its name; repeated scans of a person get ids of their own."""
-    entities = image.entities
-    parts = [f"{key}-{entities[key]}" for key in ("sub", *SCAN_ENTITIES) if key in entities]
-    return {
-        "participant_id": image.participant_id,
-        "scan_id": "_".join(parts),
-        "contrast": entities.get("contrast", UNSAID_CONTRAST),
-        "stat": entities.get("stat", UNSAID),
-        "space": entities.get("space", "MNI152"),
-        "path": str(image.path),
-        "entities": entities,
-    }
+def _list_maps(tree: BidsTree) -> tuple[pd.DataFrame, list[Fault]]:
+    """List maps with their entities; repeated scans of a subject get ids of their own."""
+    rows, faults = [], list(tree.faults)
+    for image in tree.images:
+        subject, entities = image.participant_id, image.entities
+        if image.suffix != STATMAP or not subject:
+            continue
+        if image.folder_sub and subject_key(entities["sub"]) != subject_key(image.folder_sub):
+            owner = f"sub-{image.folder_sub}"
+            found = f"a map named {subject} in the folder of {owner}"
+            action = "find out whose map it is, and correct its name or its place"
+            accepted = "maps in their own person's folder"
+            faults.append(Fault(str(image.path), found, accepted, action, owner))
+            continue
+        parts = [f"{key}-{entities[key]}" for key in ("sub", *SCAN_ENTITIES) if key in entities]
+        rows.append(
+            {
+                "participant_id": subject,
+                "scan_id": "_".join(parts),
+                "contrast": entities.get("contrast", UNSAID_CONTRAST),
+                "stat": entities.get("stat", UNSAID),
+                "space": entities.get("space", "MNI152"),
+                "path": str(image.path),
+                "entities": entities,
+            }
+        )
+    return pd.DataFrame(rows), faults
 
 
 def _values(rows: pd.DataFrame, entity: str) -> pd.Series:
@@ -541,13 +483,6 @@ def is_same(value: str, wanted: str) -> bool:
     if value.isdecimal() and wanted.isdecimal():
         return int(value) == int(wanted)
     return value.lower() == wanted.lower() or (not value and wanted == UNSAID)
-
-
-def _say_stat(rows: pd.DataFrame, wanted: str) -> pd.DataFrame:
-    """Take maps that state no statistic for the one wanted, unless their scan has it stated."""
-    is_stated = rows["stat"].map(lambda stat: same_stat(stat, wanted))
-    has_stated = is_stated.groupby([rows["scan_id"], rows["contrast"]]).transform("any")
-    return rows.assign(stat=rows["stat"].mask(~has_stated & (rows["stat"] == UNSAID), wanted))
 
 
 def _check_one_level(rows: pd.DataFrame, root: Path, advice: Advice) -> None:
@@ -602,8 +537,8 @@ def _check_summed_alike(
         if (n_parts > 1).any() and (values == "").any():
             over, of_one = (rows[chosen] for chosen in (values == "", values != ""))
             found = (
-                f"maps of several levels: without {entity} of {_say_people(over)}, and several "
-                f"with {entity} of {_say_people(of_one)}"
+                f"maps of several levels: without {entity} of {_say_subjects(over)}, and several "
+                f"with {entity} of {_say_subjects(of_one)}"
             )
             action = (
                 f"{advice.choose(entity, UNSAID)}, which reads those without; if all are of one "
@@ -625,7 +560,7 @@ def _check_one_form(
         is_one = values.groupby(rows["participant_id"]).transform("nunique") == 1
         if values[is_one].nunique() > 1:
             found = ", ".join(
-                f"'{value or UNSAID}' of {_say_people(own)}"
+                f"'{value or UNSAID}' of {_say_subjects(own)}"
                 for value, own in rows[is_one].groupby(values[is_one])
             )
             usual = Counter(values).most_common(1)[0][0]
@@ -640,22 +575,8 @@ def _check_one_form(
         raise CohortError(faults)
 
 
-def _say_people(rows: pd.DataFrame) -> str:
+def _say_subjects(rows: pd.DataFrame) -> str:
     return say_some(sorted(set(rows["participant_id"])), MAX_NAMED)
-
-
-def _prefer(rows: pd.DataFrame, space: str | None) -> pd.DataFrame:
-    """Of each map that is there in several spaces, this one among them, keep this one."""
-    wanted = rows["space"] == space
-    has_wanted = wanted.groupby([rows["scan_id"], rows["contrast"]]).transform("any")
-    return rows[wanted | ~has_wanted]
-
-
-def _check_one_space(rows: pd.DataFrame, root: Path, advice: Advice) -> None:
-    """Refuse a tree that holds the same map in several spaces, of which none was chosen."""
-    if (rows.groupby(["scan_id", "contrast"])["space"].nunique() > 1).any():
-        found = ", ".join(f"'{space}' ({n})" for space, n in sorted(Counter(rows["space"]).items()))
-        raise _fault(root, f"the same maps in several spaces: {found}", "one space", advice.space)
 
 
 def _default_stat(rows: pd.DataFrame, root: Path, advice: Advice) -> str:

@@ -33,20 +33,18 @@ class Cohort:
 
     Parameters
     ----------
-    scans : tuple of Scan
-        The scans in use; N of them.
-    stored : tuple of StoredScan
-        Where their values lie, in the same order.
+    scans, stored : tuple of Scan, tuple of StoredScan
+        The N scans in use, and where their values lie, in the same order.
     listing : Listing
         What they were chosen from.
     grid : Grid
         The grid the values lie on.
     left_out : tuple of Fault
-        Why each other person is not here.
+        Why each other subject is not here.
     set_aside : tuple of Scan
-        Checked scans of people in the lock-box, which nothing may look at.
+        Checked scans of subjects in the lock-box, which nothing may look at.
     alike : tuple of LookAlikes
-        People, also in the lock-box, who may be one under several names and are not in one family.
+        Also in the lock-box: who may be one under several names and are not in one family.
     """
 
     scans: tuple[Scan, ...]
@@ -160,24 +158,15 @@ class Cohort:
 
     def _reason(self, participant_id: str) -> str:
         key = subject_key(participant_id)
-        reasons = [
-            str(fault) for fault in self.left_out if subject_key(fault.participant_id) == key
-        ]
-        return " | ".join(reasons)
+        faults = [one for one in self.left_out if subject_key(one.participant_id) == key]
+        return " | ".join(map(str, faults))
 
 
 def open_cohort(listing: Listing, store: ArrayStore[Scan, StoredScan], n_jobs: int = 1) -> Cohort:
     """Decode every scan once and check the cohort as a whole.
 
-    Parameters
-    ----------
-    listing : Listing
-        What a reader found, and what to do about people with faults.
-    store : ArrayStore[Scan, StoredScan]
-        Where decoded scans are kept.
-    n_jobs : int
-        Threads that read scans which the store doesn't know yet; each holds one scan's maps in
-        memory.
+    `n_jobs` threads read scans that the store doesn't know yet; each holds one scan's maps in
+    memory.
 
     Raises
     ------
@@ -212,12 +201,9 @@ def open_cohort(listing: Listing, store: ArrayStore[Scan, StoredScan], n_jobs: i
         store.grid,
         tuple(fault for fault in faults if fault.participant_id),
     )
-    unit_of = cohort.unit_of
-    alike = (
-        one
-        for one in look_alikes(scans, stored)
-        if len({unit_of[person] for person in one.people}) > 1
-    )
+    unit_of, alike = cohort.unit_of, look_alikes(scans, stored)
+    in_families = (len({unit_of[subject] for subject in one.people}) == 1 for one in alike)
+    alike = [one for one, is_family in zip(alike, in_families, strict=True) if not is_family]
     return replace(cohort, alike=tuple(alike))
 
 
@@ -256,12 +242,9 @@ def _store_all(
     bar = tqdm(outcomes, desc="reading scans", total=len(listing.scans), unit="scan", leave=False)
     for scan, outcome in zip(listing.scans, bar, strict=True):
         if isinstance(outcome, VolumeError):
+            subject = {"participant_id": scan.participant_id}
             faults += [
-                replace(
-                    fault,
-                    where=f"{scan.scan_id} ({fault.where})",
-                    participant_id=scan.participant_id,
-                )
+                replace(fault, where=f"{scan.scan_id} ({fault.where})", **subject)
                 for fault in outcome.faults
             ]
         else:
@@ -270,18 +253,10 @@ def _store_all(
 
 
 def _class_faults(scans: list[Scan], listing: Listing) -> list[Fault]:
-    present = {scan.label for scan in scans}
-    wanted = (listing.labels.positive, listing.labels.negative)
-    return [
-        Fault(
-            f"class '{label}'",
-            "no scan left",
-            "scans of both classes",
-            "repair the scans that were left out",
-        )
-        for label in wanted
-        if label not in present
-    ]
+    labels, present = listing.labels, {scan.label for scan in scans}
+    accepted, action = "scans of both classes", "repair the scans that were left out"
+    absent = [label for label in (labels.positive, labels.negative) if label not in present]
+    return [Fault(f"class '{label}'", "no scan left", accepted, action) for label in absent]
 
 
 def _site_faults(scans: list[Scan], listing: Listing) -> list[Fault]:
@@ -295,14 +270,9 @@ def _site_faults(scans: list[Scan], listing: Listing) -> list[Fault]:
     sites = {site for site, _ in pairs}
     if len(sites) < 2 or len(pairs) > len(sites):
         return []
-    return [
-        Fault(
-            "column 'site'",
-            ", ".join(f"{site}: only '{label}'" for site, label in sorted(pairs)),
-            "both classes at one site at least",
-            "add people of the other class; a network would learn the scanner",
-        )
-    ]
+    found = ", ".join(f"{site}: only '{label}'" for site, label in sorted(pairs))
+    action = "add people of the other class; a network would learn the scanner"
+    return [Fault("column 'site'", found, "both classes at one site at least", action)]
 
 
 def t_r_faults(scans: Sequence[Scan], stored: dict[str, StoredScan]) -> list[Fault]:

@@ -20,16 +20,10 @@ MAX_FOLD_LINES = 5_000_000
 
 @dataclass(frozen=True)
 class Fold:
-    """One split of the subjects.
+    """One split of the subjects into ``train`` and ``test``, by participant id.
 
-    Parameters
-    ----------
-    repeat, fold : int
-        Counted from 0.
-    train, test : tuple of str
-        Participant ids; nobody is in both.
-    validation : tuple of tuple of str
-        The training subjects once more, divided into inner folds: each is validation once.
+    ``repeat`` and ``fold`` are counted from 0. ``validation`` has the training subjects once more,
+    divided into inner folds: each is validation once.
 
     Raises
     ------
@@ -44,20 +38,16 @@ class Fold:
     validation: tuple[tuple[str, ...], ...]
 
     def __post_init__(self) -> None:
-        inner = [person for part in self.validation for person in part]
+        inner = [subject for part in self.validation for subject in part]
         shared = set(self.train) & set(self.test)
         counts = Counter(inner) if inner else Counter(set(self.train))
-        misplaced = {person for person in {*self.train, *inner} if counts[person] != 1}
+        misplaced = {subject for subject in {*self.train, *inner} if counts[subject] != 1}
         wrong = sorted(shared | misplaced | (set(inner) - set(self.train)))
         if wrong:
-            raise FoldsError(
-                Fault(
-                    f"repeat {self.repeat}, fold {self.fold}",
-                    "subjects on two sides, or not in one inner fold exactly: " + ", ".join(wrong),
-                    "each subject in train or in test, each training subject in one inner fold",
-                    "correct folds.tsv",
-                )
-            )
+            where = f"repeat {self.repeat}, fold {self.fold}"
+            found = "subjects on two sides, or not in one inner fold exactly: " + ", ".join(wrong)
+            accepted = "each subject in train or in test, each training subject in one inner fold"
+            raise FoldsError(Fault(where, found, accepted, "correct folds.tsv"))
 
 
 def rows_of(subjects: tuple[str, ...], participant_ids: list[str]) -> NDArray[np.intp]:
@@ -75,15 +65,8 @@ def build_folds(
 ) -> list[Fold]:
     """Repeated k-fold by subject, stratified by label and, where numbers allow, by site.
 
-    Parameters
-    ----------
-    cohort : Cohort
-        All scans of a subject, and of a family where the participants table has a ``family``
-        column, stay together.
-    n_splits, n_repeats, inner_splits : int
-        Outer folds, times they are drawn anew, inner folds for every choice.
-    seed : int
-        Same seed, same folds.
+    All scans of a subject, and of a family where the participants table has a ``family`` column,
+    stay together. The same seed gives the same folds.
 
     Raises
     ------
@@ -104,22 +87,15 @@ def build_folds(
 
 
 def build_site_folds(cohort: Cohort, inner_splits: Several = 3, seed: Seed = 0) -> list[Fold]:
-    """Leave one site out at a time: its people are tested by what all other sites teach.
+    """Leave one site out at a time: its subjects are tested by what all other sites teach.
 
-    Parameters
-    ----------
-    cohort : Cohort
-        With a column ``site`` in the participants table.
-    inner_splits : int
-        Inner folds of the people of the other sites, for every choice.
-    seed : int
-        Same seed, same inner folds.
+    The participants table needs a column ``site``; inner folds are of the subjects of other sites.
 
     Raises
     ------
     FoldsError
         If there are fewer than two sites, somebody's site is not known, a site lacks a class, or a
-        person or family belongs to several sites.
+        subject or family belongs to several sites.
     """
     sites, strata = cohort.covariate("site"), _strata(cohort)
     _check_sites(sites, strata, cohort.labels)
@@ -185,30 +161,19 @@ def _units(cohort: Cohort) -> list[str]:
 
 def _strata(cohort: Cohort) -> pd.DataFrame:
     """Tabulate label (``0``, ``1`` or ``0+1``) and site of each unit: subject or family."""
-    frame = pd.DataFrame(
-        {
-            "unit": _units(cohort),
-            "label": cohort.labels.astype(str),
-            "site": cohort.covariate("site"),
-        }
-    )
-
-    def join_distinct(values: pd.Series) -> str:
-        return "+".join(sorted(set(values)))
-
-    return frame.groupby("unit", sort=True).agg(join_distinct)
+    columns = {"label": cohort.labels.astype(str), "site": cohort.covariate("site")}
+    frame = pd.DataFrame({"unit": _units(cohort), **columns})
+    return frame.groupby("unit", sort=True).agg(lambda values: "+".join(sorted(set(values))))
 
 
 def _split(strata: pd.DataFrame, n_splits: int, seed: int | list[int]) -> list[pd.Index]:
     """Deal the units out like shuffled cards, label after label and site after site.
 
-    Each fold gets its share of every class and site, one more or less, however small the strata.
+    Each fold gets its part of every class and site, one more or less, however small the strata.
     Units with both labels lie between the two classes, so that each class is dealt in one go.
     """
-    order = np.random.default_rng(seed).permutation(len(strata))
-    dealt = (
-        strata.iloc[order].sort_values("site", kind="stable").sort_values("label", kind="stable")
-    )
+    shuffled = strata.iloc[np.random.default_rng(seed).permutation(len(strata))]
+    dealt = shuffled.sort_values("site", kind="stable").sort_values("label", kind="stable")
     return [dealt.index[fold::n_splits].sort_values() for fold in range(n_splits)]
 
 
@@ -243,31 +208,25 @@ def _check_sites(sites: list[str], strata: pd.DataFrame, labels: NDArray[np.int6
 def _check_enough(cohort: Cohort, n_splits: int | None, inner_splits: int) -> None:
     """Raise `FoldsError` if a class has too few units; no `n_splits`: nobody is tested."""
     asked = {"n_splits": n_splits, "inner_splits": inner_splits}
-    if few := {name: value for name, value in asked.items() if value is not None and value < 2}:
-        raise FoldsError(
-            [
-                Fault(f"folds.{name}", str(value), "2 or more", "ask for more folds")
-                for name, value in few.items()
-            ]
-        )
+    faults = [
+        Fault(f"folds.{name}", str(value), "2 or more", "ask for more folds")
+        for name, value in asked.items()
+        if value is not None and value < 2
+    ]
+    if faults:
+        raise FoldsError(faults)
     needed, wanted = inner_splits, f"{inner_splits} inner folds"
     if n_splits is not None:
-        # The largest test set takes its share of a class before the inner folds divide the rest.
+        # The largest test set takes its part of a class before the inner folds divide the rest.
         needed = max(n_splits, inner_splits + -(-inner_splits // (n_splits - 1)))
         wanted = f"{n_splits} folds with {wanted}"
     units = np.array(_units(cohort))
-    faults = []
+    action = "choose fewer folds (folds.n_splits, folds.inner_splits) or add subjects"
     for value, name in enumerate((cohort.listing.labels.negative, cohort.listing.labels.positive)):
-        count = len(set(units[cohort.labels == value]))
-        if count < needed:
-            faults.append(
-                Fault(
-                    f"class '{name}'",
-                    f"{count} subjects (or families) for {wanted}",
-                    f"at least {needed} in each class",
-                    "choose fewer folds (folds.n_splits, folds.inner_splits) or add subjects",
-                )
-            )
+        if (count := len(set(units[cohort.labels == value]))) < needed:
+            found = f"{count} subjects (or families) for {wanted}"
+            accepted = f"at least {needed} in each class"
+            faults.append(Fault(f"class '{name}'", found, accepted, action))
     if faults:
         raise FoldsError(faults)
 

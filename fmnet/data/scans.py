@@ -36,18 +36,9 @@ LOWER_COVERAGE = (
 class Scan:
     """One subject's input: one map per contrast, or BOLD runs that maps are computed from.
 
-    Parameters
-    ----------
-    scan_id, participant_id : str
-        The scan's own name, and whose it is; a person may have several scans.
-    files : tuple of Path
-        One map per channel, in the listing's order of contrasts; or the runs.
-    space : str
-        The space that the maps are said to be in.
-    label : str
-        Value of the label column; empty if missing.
-    is_series : bool
-        Whether the files are BOLD runs.
+    A subject may have several scans. ``files`` are one map per channel, in the listing's order of
+    contrasts, or, if ``is_series``, the runs; ``space`` is the one that they are said to be in;
+    ``label`` the value of the label column, empty if missing.
     """
 
     scan_id: str
@@ -68,15 +59,9 @@ class Scan:
 class Series:
     """Cleaned time series of one scan: one file for each of its runs, as they were acquired.
 
-    Parameters
-    ----------
-    paths : tuple of Path
-        ``.npy`` files, float32, shape (T_run, V), in percent of each voxel's mean over the run; NaN
-        where the run has no data, at all of its times alike.
-    lengths : tuple of int
-        T_run of each.
-    t_r : float
-        Repetition time in seconds, the same for all runs.
+    ``paths`` are ``.npy`` files, float32, shape (T_run, V), in percent of each voxel's mean over
+    the run; NaN where the run has no data, at all of its times alike. ``lengths`` are T_run of
+    each; ``t_r``, in seconds, is the same for all runs.
     """
 
     paths: tuple[Path, ...]
@@ -149,12 +134,7 @@ class StoredScan:
 class MapsOnGrid:
     """Recipe: decode the maps of a scan and put them on a grid.
 
-    Parameters
-    ----------
-    grid : Grid
-        Where maps are put.
-    min_coverage : float
-        Smallest fraction of the mask that a map must cover.
+    A map must cover ``min_coverage`` of the mask, a fraction.
     """
 
     grid: Grid
@@ -165,13 +145,9 @@ class MapsOnGrid:
         settings = (MAPS_FORMAT, self.grid.digest)
         stored = job.fetch(scan.files, settings, partial(self._compute, scan))
         self._check_coverage(scan, stored.facts["coverage"])
-        return StoredScan(
-            stored.path,
-            stored.sources,
-            tuple(stored.facts["values_sha256"]),
-            tuple(stored.facts["file_grids"]),
-            stats=tuple(stored.facts["stats"]),
-        )
+        names = ("values_sha256", "file_grids", "stats")
+        hashes, grids, stats = (tuple(stored.facts[name]) for name in names)
+        return StoredScan(stored.path, stored.sources, hashes, grids, stats=stats)
 
     def _compute(self, scan: Scan, entry: Entry) -> Stored:
         faults: list[Fault] = []

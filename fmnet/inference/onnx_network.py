@@ -61,15 +61,8 @@ REFUSED = {
 class OnnxNetwork:
     """A network in ONNX Runtime, on the CPU.
 
-    Parameters
-    ----------
-    folder : Path
-        The bundle, for messages.
-    session : onnxruntime.InferenceSession
-        The network.
-    give_up : callable, optional
-        Ends the program; called with the reason, from another thread, where one operator alone
-        takes far too long, which nothing else can interrupt.
+    `give_up` ends the program; it is called with the reason, from another thread, where one
+    operator alone takes far too long, which nothing else can interrupt.
     """
 
     folder: Path
@@ -100,9 +93,8 @@ class OnnxNetwork:
         except Exception as error:  # ONNX Runtime raises types of its own
             if options.terminate:
                 raise slow from error
-            raise refuse(
-                self.folder, f"a network that can't be run ({_first_line(error)})"
-            ) from error
+            text = f"a network that can't be run ({_first_line(error)})"
+            raise refuse(self.folder, text) from error
         finally:
             for timer in timers:
                 timer.cancel()

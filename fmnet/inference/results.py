@@ -53,10 +53,8 @@ def check_out(out: Path) -> None:
 def about_signature(bundle: Bundle) -> dict[str, Any]:
     """Say what predictions can't be read without: which signature, and what is known of it.
 
-    Returns
-    -------
-    dict
-        What a JSON document of predictions begins with; `evidence_note` where `evidence` is None.
+    A JSON document of predictions begins with it; ``evidence_note`` says something where
+    ``evidence`` is None.
     """
     metadata, evidence = bundle.metadata, bundle.evidence
     training, calibration = metadata["training"], bundle.calibration
@@ -86,7 +84,7 @@ class Results:
     As a context, it gives the file its name in the end: with all predictions, or, where the block
     is left by an exception, with those that came before it. What was there under that name stays
     until then, and for good if there is no prediction. Of a process that is killed, they stay in a
-    file beside, ``.NAME-....part``, until a later one has written all of them.
+    file next to it, ``.NAME-....part``, until a later one has written all of them.
 
     A JSON document says of each prediction what is known of the signature, so that one that is
     copied elsewhere keeps its warnings; ``complete`` is false where some are missing. It is whole
@@ -100,11 +98,6 @@ class Results:
     about : dict, optional
         What a JSON document says of the signature, see `about_signature`; it may be set later, but
         before the first prediction.
-
-    Attributes
-    ----------
-    counts : Counter
-        Of predictions, by status.
 
     Raises
     ------
@@ -126,8 +119,9 @@ class Results:
     def __enter__(self) -> "Results":
         try:
             self._file = self._open()
-            if self._is_json:
-                self._begin_document(self._file)
+            if self._is_json:  # all but the predictions, which are the last field but one
+                text = f"{_as_json(self.about).removesuffix('}').rstrip()},\n  {LIST}"
+                self._write_on(self._file, text)
             else:
                 write_table(predictions_table([]), self._file, self._separator)
             self._file.flush()
@@ -149,10 +143,6 @@ class Results:
         except OSError as error:
             raise self._failed(error) from error
         self.counts[prediction.status] += 1
-
-    def _begin_document(self, file: TextIO) -> None:
-        """Write all but the predictions, which are the last field but one."""
-        self._write_on(file, f"{_as_json(self.about).removesuffix('}').rstrip()},\n  {LIST}")
 
     def _add_record(self, file: TextIO, prediction: Prediction) -> None:
         known = self.about.get("evidence")
@@ -204,7 +194,7 @@ class Results:
         if is_whole or self.counts:
             target = self._part.with_name(Path(os.path.realpath(self.out or "")).name)
             keep_draft(file, target)
-            if is_whole:
+            if is_whole:  # of killed processes
                 _clear_remains(target)
         file.close()
         self._remove_part()

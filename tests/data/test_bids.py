@@ -52,7 +52,7 @@ def test_lists_a_tree(bids_tree):
     listing = read_bids(tree.root, contrasts=["visual", "pain"])
     assert listing.faults == ()
     assert (listing.contrasts, listing.stat) == (("visual", "pain"), "z")
-    assert [scan.participant_id for scan in listing.scans] == list(tree.people)
+    assert [scan.participant_id for scan in listing.scans] == list(tree.subjects)
     first = listing.scans[0]
     assert first.files == (tree.map("sub-01", "visual"), tree.map("sub-01", "pain"))
     assert (first.label, first.space) == ("FM", "MNI152")
@@ -259,7 +259,7 @@ def test_participants_table_without_a_row(bids_tree):
     tree = bids_tree()
     tree.participants.write_text("participant_id\tgroup\n")
     listing = read_bids(tree.root)
-    assert {fault.participant_id for fault in listing.faults} == {*tree.people, ""}
+    assert {fault.participant_id for fault in listing.faults} == {*tree.subjects, ""}
     assert any("found no value" in str(fault) for fault in listing.faults)
 
 
@@ -611,7 +611,7 @@ def test_everyone_is_named_with_what_there_is(tmp_path):
     touch(tmp_path / ".git" / "sub-05" / "a.nii", tmp_path / "sourcedata" / "sub-06" / "a.nii")
     (tmp_path / "sub-07").symlink_to("nowhere")
     (tmp_path / "sub-08").symlink_to("sub-08")
-    people = read_tree(tmp_path).people
+    people = read_tree(tmp_path).subjects
     assert people == {
         "sub-01": ("sub-01_zmap.nii",),
         "sub-02": ("a.func.gii",),
@@ -679,7 +679,7 @@ def test_two_spellings_of_a_name_are_one_person(tmp_path):
     for form in ("NFC", "NFD"):
         name = unicodedata.normalize(form, "sub-Mü")
         touch(tmp_path / name / f"{name}_statmap.nii")
-    (person,) = read_tree(tmp_path).people
+    (person,) = read_tree(tmp_path).subjects
     assert person == unicodedata.normalize("NFC", "sub-Mü")
 
 
