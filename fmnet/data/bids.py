@@ -36,7 +36,7 @@ OTHER_FORMATS = (".gii", ".mgz", ".mgh", ".brik", ".brik.gz", ".mnc", ".nii.bz2"
 #: Folders below one another, links within links, and folders and links met once more by another
 #: way, which no data set has and a tree of links without end does.
 MAX_DEPTH, MAX_LINKS, MAX_AGAIN = 64, 4, 5_000
-#: Where BIDS keeps what a data set was made from: its people are no people of this one.
+#: Where BIDS keeps what a data set was made from: its subjects are none of this one.
 SOURCES = "sourcedata"
 #: The name of a folder that states entities: ``sub-01``, ``sub-01_ses-1``, ``node-runLevel``.
 FOLDER = re.compile(r"[A-Za-z]+-[^_.]+(_[A-Za-z]+-[^_.]+)*")
@@ -45,13 +45,13 @@ SYNTHETIC_MARK = "fmnet synthetic cohort"
 #: What maps are called, after their entities.
 STATMAP = "statmap"
 ACCEPTED = "sub-*/func/sub-*_contrast-<name>_stat-<z|t|effect>_statmap.nii.gz"
-#: Entities that tell one scan of a person from another, in the order of their ids.
+#: Entities that tell one scan of a subject from another, in the order of their ids.
 SCAN_ENTITIES = ("ses", "task", "acq", "dir", "run")
 #: Those of them that the maps of a higher level lack: one map over all runs, or all sessions.
 SUMMED_OVER = ("ses", "task", "dir", "run")
 #: Entities of which a study reads one value throughout, unless told otherwise.
 LEVEL_ENTITIES = ("node", "level", "model")
-#: Entities that say in which form a map is, and so whether two people's can be compared.
+#: Entities that say in which form a map is, and so whether those of two subjects can be compared.
 FORM_ENTITIES = ("res", "den", "desc", "rec", "echo", "part", "hemi", "fwhm", "smooth")
 #: How many files of somebody are named in a message.
 MAX_NAMED = 5
@@ -98,11 +98,11 @@ class BidsTree:
     @cached_property
     def subjects(self) -> dict[str, tuple[str, ...]]:
         """Everyone with a folder or an image, sorted, and the names of the images."""
-        found: dict[str, list[str]] = {person: [] for person in self.folders}
+        found: dict[str, list[str]] = {subject: [] for subject in self.folders}
         for image in (*self.images, *self.others):
             if image.participant_id:
                 found.setdefault(image.participant_id, []).append(image.path.name)
-        return {person: tuple(names) for person, names in sorted(found.items())}
+        return {subject: tuple(names) for subject, names in sorted(found.items())}
 
 
 def read_tree(root: Path, only_subjects: bool = False) -> BidsTree:
@@ -115,23 +115,23 @@ def read_tree(root: Path, only_subjects: bool = False) -> BidsTree:
     others: list[BidsName] = []
     faults: list[Fault] = []
     top = os.path.basename(os.path.realpath(root))
-    people = {_subject_of((top,))}
+    subjects = {_subject_of((top,))}
     known: set[tuple[str, str, str]] = set()
-    for place, names, files in _walk(root, only_subjects, faults):
-        is_source = SOURCES in place.parts
+    for folder, names, files in _walk(root, only_subjects, faults):
+        is_source = SOURCES in folder.parts
         if not is_source:
-            people |= {
-                _subject_of((*place.parts, name)) for name in names if "sub" in _entities(name)
+            subjects |= {
+                _subject_of((*folder.parts, name)) for name in names if "sub" in _entities(name)
             }
         there = {path.lower() for path in files}
         for path in files:
             partner = re.sub(r"\.hdr(\.gz)?$", r".img\1", path.lower())
             if partner != path.lower() and partner in there:
                 continue  # the header of a pair
-            image = describe(Path(path), (top, *place.parts))
+            image = describe(Path(path), (top, *folder.parts))
             if image is None or (is_source and image.suffix != "statmap"):
                 continue
-            identity = (place.real, image.path.name, image.participant_id)
+            identity = (folder.real, image.path.name, image.participant_id)
             if identity not in known:  # or else the same file by way of a link
                 (images if image.extension in SUFFIXES else others).append(image)
             known.add(identity)
@@ -139,7 +139,7 @@ def read_tree(root: Path, only_subjects: bool = False) -> BidsTree:
         root,
         tuple(sorted(images, key=lambda name: str(name.path))),
         tuple(sorted(others, key=lambda name: str(name.path))),
-        tuple(sorted(people - {""})),
+        tuple(sorted(subjects - {""})),
         tuple(faults),
     )
 
@@ -161,14 +161,14 @@ def _walk(
     n_again = 0
     waiting = deque([_Folder(str(root), os.path.realpath(root), (), ())])
     while waiting:
-        place = waiting.pop()
-        is_again = place.real in seen
-        seen.add(place.real)
+        folder = waiting.pop()
+        is_again = folder.real in seen
+        seen.add(folder.real)
         try:
-            with os.scandir(place.path) as listed:
+            with os.scandir(folder.path) as listed:
                 entries = sorted(listed, key=lambda entry: entry.name)
         except OSError as error:
-            faults.append(_unsearched(place, error.strerror or str(error)))
+            faults.append(_unsearched(folder, error.strerror or str(error)))
             continue
         n_again += is_again * (1 + sum(entry.is_symlink() for entry in entries))
         if n_again > MAX_AGAIN:
@@ -179,7 +179,7 @@ def _walk(
         files = []
         entries = [entry for entry in entries if not entry.name.startswith(".")]
         for entry in entries:
-            inside = _enter(place, entry)
+            inside = _enter(folder, entry)
             if inside is None:
                 files.append(entry.path)
             elif entry.is_symlink() and any(
@@ -190,23 +190,23 @@ def _walk(
             elif len(inside.parts) > MAX_DEPTH or len(inside.links) > MAX_LINKS:
                 found = f"folders more than {MAX_DEPTH} deep, or {MAX_LINKS} links in one another"
                 faults.append(_unsearched(inside, found))
-            elif not only_subjects or place.parts or "sub" in _entities(entry.name):
-                # links last, so that a file is known by its own place
+            elif not only_subjects or folder.parts or "sub" in _entities(entry.name):
+                # links last, so that a file is known by its own folder
                 (waiting.appendleft if entry.is_symlink() else waiting.append)(inside)
-        yield place, [entry.name for entry in entries], files
+        yield folder, [entry.name for entry in entries], files
 
 
-def _enter(place: _Folder, entry: os.DirEntry[str]) -> _Folder | None:
+def _enter(folder: _Folder, entry: os.DirEntry[str]) -> _Folder | None:
     """Name the folder that an entry is or leads to; None of files."""
     try:
         if not entry.is_dir():
             return None
     except OSError:  # a link to itself
         return None
-    parts = (*place.parts, entry.name)
+    parts = (*folder.parts, entry.name)
     if not entry.is_symlink():
-        return _Folder(entry.path, os.path.join(place.real, entry.name), parts, place.links)
-    return _Folder(entry.path, os.path.realpath(entry.path), parts, (*place.links, place.real))
+        return _Folder(entry.path, os.path.join(folder.real, entry.name), parts, folder.links)
+    return _Folder(entry.path, os.path.realpath(entry.path), parts, (*folder.links, folder.real))
 
 
 def describe(path: Path, folders: Iterable[str] = ()) -> BidsName | None:
@@ -244,10 +244,10 @@ def _subject_of(parts: Iterable[str]) -> str:
     return f"sub-{named[-1]}" if named else ""
 
 
-def _unsearched(place: _Folder, reason: str) -> Fault:
+def _unsearched(folder: _Folder, reason: str) -> Fault:
     found = f"a folder that can't be searched ({reason})"
     action = "ask its owner for permission, repair it, or move it out of the data set"
-    return Fault(place.path, found, READABLE, action, _subject_of(place.parts))
+    return Fault(folder.path, found, READABLE, action, _subject_of(folder.parts))
 
 
 def read_bids(
@@ -296,9 +296,9 @@ def read_bids(
     maps = find_maps(root, contrasts, stat, space, task, desc, entities=entities)
     table = Path(participants) if participants else find_participants(root)
     meant = {label: [str(positive), str(negative)]}
-    people = read_table_file(table, ("participant_id",), meant)
-    check_has_label(people.columns, label, table)
-    return build_listing(maps, people, label, positive, negative, on_fault)
+    subjects = read_table_file(table, ("participant_id",), meant)
+    check_has_label(subjects.columns, label, table)
+    return build_listing(maps, subjects, label, positive, negative, on_fault)
 
 
 def find_maps(
@@ -388,7 +388,7 @@ def choose_maps(
 
 
 def absent_faults(
-    people: Mapping[str, Collection[str]],
+    subjects: Mapping[str, Collection[str]],
     present: Iterable[str],
     found: str,
     accepted: str,
@@ -397,15 +397,15 @@ def absent_faults(
 ) -> list[Fault]:
     """Name all subjects without an image that was chosen, and what images each has instead.
 
-    `people` holds the names of everyone's images, `present` those who have one that was chosen;
+    `subjects` holds the names of everyone's images, `present` those who have one that was chosen;
     whom a fault in `told` is about needs no further one.
     """
-    known = {subject_key(person) for person in present}
+    known = {subject_key(subject) for subject in present}
     known |= {subject_key(fault.participant_id) for fault in told if fault.participant_id}
     return [
-        Fault(person, f"{found}{say_instead(names)}", accepted, action, person)
-        for person, names in people.items()
-        if subject_key(person) not in known
+        Fault(subject, f"{found}{say_instead(names)}", accepted, action, subject)
+        for subject, names in subjects.items()
+        if subject_key(subject) not in known
     ]
 
 
@@ -503,9 +503,9 @@ def _check_one_level(rows: pd.DataFrame, root: Path, advice: Advice) -> None:
 
 
 def _mixed_faults(rows: pd.DataFrame, advice: Advice) -> list[Fault]:
-    """Name people of whom there are maps of single runs or sessions and maps over all of them."""
+    """Name subjects of whom there are maps of single runs or sessions and maps over all of them."""
     faults = []
-    for person, own in rows.groupby("participant_id"):
+    for subject, own in rows.groupby("participant_id"):
         for entity in SUMMED_OVER:
             values = _values(own, entity)
             per_contrast = (values == "").groupby(own["contrast"])
@@ -519,7 +519,7 @@ def _mixed_faults(rows: pd.DataFrame, advice: Advice) -> list[Fault]:
                 f"with {stated} ({', '.join(of_one[:MAX_NAMED])})"
             )
             action = f"{advice.choose(entity, UNSAID)}, which reads those without"
-            faults.append(Fault(str(person), found, "one level", action, str(person)))
+            faults.append(Fault(str(subject), found, "one level", action, str(subject)))
             break
     return faults
 
@@ -527,7 +527,7 @@ def _mixed_faults(rows: pd.DataFrame, advice: Advice) -> list[Fault]:
 def _check_summed_alike(
     rows: pd.DataFrame, root: Path, entities: Mapping[str, object], advice: Advice
 ) -> None:
-    """Refuse maps of single runs of some people beside maps over all runs of others."""
+    """Refuse maps of single runs of some subjects next to maps over all runs of others."""
     for entity in SUMMED_OVER:
         if entities.get(entity) == ANY:
             continue
@@ -550,7 +550,7 @@ def _check_summed_alike(
 def _check_one_form(
     rows: pd.DataFrame, root: Path, entities: Mapping[str, object], advice: Advice
 ) -> None:
-    """Refuse people whose maps are in one form beside people whose maps are in another."""
+    """Refuse subjects whose maps are in one form next to those with maps in another."""
     faults = []
     for entity in FORM_ENTITIES:
         values = _values(rows, entity)
@@ -588,11 +588,11 @@ def _default_stat(rows: pd.DataFrame, root: Path, advice: Advice) -> str:
 
 def find_participants(root: Path) -> Path:
     """Find ``participants.tsv`` in a tree or up to two folders above; raise `CohortError`."""
-    places = [folder / "participants.tsv" for folder in (root, *root.resolve().parents[:2])]
-    for place in places:
-        if place.exists() or place.is_symlink():
-            return place
-    looked = ", ".join(str(place) for place in places)
+    tables = [folder / "participants.tsv" for folder in (root, *root.resolve().parents[:2])]
+    for table in tables:
+        if table.exists() or table.is_symlink():
+            return table
+    looked = ", ".join(map(str, tables))
     raise _fault(
         root,
         f"no participants.tsv (looked for {looked})",

@@ -71,8 +71,8 @@ class Cohort:
         """Name who belongs together, by participant id: the family, or else the person."""
         families = self.covariate("family")
         return {
-            person: f"family-{family}" if family else person
-            for person, family in zip(self.participant_ids, families, strict=True)
+            subject: f"family-{family}" if family else subject
+            for subject, family in zip(self.participant_ids, families, strict=True)
         }
 
     @property
@@ -96,7 +96,7 @@ class Cohort:
     def covariate(self, column: str) -> list[str]:
         """Look up a column of the participants table, one text per scan, empty if missing."""
         values = _covariate(self.listing, column)
-        return [values.get(subject_key(person), "") for person in self.participant_ids]
+        return [values.get(subject_key(subject), "") for subject in self.participant_ids]
 
     def values(self) -> FloatArray:
         """Load the in-mask values of all scans: (N, C, V) float32, NaN where missing."""
@@ -129,8 +129,8 @@ class Cohort:
             subject_key(fault.participant_id): fault.participant_id for fault in self.left_out
         }
         rows += [
-            {"participant_id": person, "used": "no", "reason": self._reason(person)}
-            for key, person in sorted(others.items())
+            {"participant_id": subject, "used": "no", "reason": self._reason(subject)}
+            for key, subject in sorted(others.items())
             if key not in listed
         ]
         table = pd.DataFrame(rows)
@@ -151,7 +151,7 @@ class Cohort:
         notes = {note for file in scan.files if (note := notes_on(file))}
         key = subject_key(scan.participant_id)
         for group in self.alike:
-            others = [person for person in group.people if subject_key(person) != key]
+            others = [subject for subject in group.people if subject_key(subject) != key]
             if len(others) < len(group.people):
                 notes.add(f"as alike to {', '.join(others)} as if both were one person")
         return "; ".join(sorted(notes))

@@ -85,11 +85,11 @@ def _alike(scans: list[Scan], stored: dict[str, StoredScan]) -> list[Fault]:
     """Find maps of different people that are one image in another unit, type or grid."""
     # maps from BOLD (amplitudes, say) resemble each other from person to person far more
     scans = [scan for scan in scans if not scan.is_series]
-    people = np.array([subject_key(scan.participant_id) for scan in scans])
+    keys = np.array([subject_key(scan.participant_id) for scan in scans])
     faults = []
     for channel in range(len(scans[0].files) if scans else 0):
         values = np.stack([_sample(stored[scan.scan_id], channel) for scan in scans])
-        alike = (correlations(values) > SAME_IMAGE) & (people[:, None] != people)
+        alike = (correlations(values) > SAME_IMAGE) & (keys[:, None] != keys)
         for row in np.flatnonzero(alike.any(axis=1)):
             others = [str(scans[k].files[channel]) for k in np.flatnonzero(alike[row])]
             faults.append(_duplicate_fault(scans[row], str(scans[row].files[channel]), others))

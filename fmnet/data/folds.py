@@ -13,6 +13,7 @@ from fmnet.data.tables import read_table_file
 from fmnet.errors import Fault, FoldsError
 from fmnet.types import Count, Seed, Several
 
+COLUMNS = ("repeat", "fold", "participant_id", "role", "inner_fold")
 ROLES = ("train", "test")
 #: Of many repeats over a large cohort.
 MAX_FOLD_LINES = 5_000_000
@@ -53,7 +54,7 @@ class Fold:
 def rows_of(subjects: tuple[str, ...], participant_ids: list[str]) -> NDArray[np.intp]:
     """Find the scans of these subjects: indices in order."""
     wanted = set(subjects)
-    return np.array([row for row, person in enumerate(participant_ids) if person in wanted], int)
+    return np.array([row for row, subject in enumerate(participant_ids) if subject in wanted], int)
 
 
 def build_folds(
@@ -80,8 +81,7 @@ def build_folds(
         for fold, test in enumerate(_split(strata, n_splits, [seed, repeat])):
             train = strata.drop(list(test))
             inner = _split(train, inner_splits, [seed, repeat])
-            members = [_members(cohort, units) for units in (train.index, test, *inner)]
-            folds.append(Fold(repeat, fold, members[0], members[1], tuple(members[2:])))
+            folds.append(_fold_of(cohort, repeat, fold, train.index, test, inner))
     check_folds(folds, cohort)
     return folds
 
@@ -104,8 +104,7 @@ def build_site_folds(cohort: Cohort, inner_splits: Several = 3, seed: Seed = 0) 
         test = strata.index[strata["site"] == site]
         train = strata[strata["site"] != site]
         inner = _split(train, inner_splits, seed)
-        members = [_members(cohort, units) for units in (train.index, test, *inner)]
-        folds.append(Fold(0, number, members[0], members[1], tuple(members[2:])))
+        folds.append(_fold_of(cohort, 0, number, train.index, test, inner))
     check_folds(folds, cohort)
     return folds
 
@@ -114,8 +113,8 @@ def build_inner_folds(cohort: Cohort, inner_splits: int, seed: int) -> Fold:
     """Build the fold of the final model: all subjects train, inner folds serve its choices."""
     _check_enough(cohort, None, inner_splits)
     strata = _strata(cohort)
-    inner = [_members(cohort, units) for units in _split(strata, inner_splits, seed)]
-    return Fold(0, 0, _members(cohort, strata.index), (), tuple(inner))
+    inner = _split(strata, inner_splits, seed)
+    return _fold_of(cohort, 0, 0, strata.index, strata.index[:0], inner)
 
 
 def fewest_units(cohort: Cohort) -> int:
@@ -126,13 +125,13 @@ def fewest_units(cohort: Cohort) -> int:
 
 def check_folds(folds: list[Fold], cohort: Cohort) -> None:
     """Raise `FoldsError` unless each part of each fold holds both classes and whole families."""
-    labels, people = cohort.labels, cohort.participant_ids
-    units = dict(zip(people, _units(cohort), strict=True))
+    labels, ids = cohort.labels, cohort.participant_ids
+    units = dict(zip(ids, _units(cohort), strict=True))
     faults = []
     for fold in folds:
         where = f"repeat {fold.repeat}, fold {fold.fold}"
         sides = [fold.test, *(fold.validation or [fold.train])]
-        split = Counter(unit for side in sides for unit in {units[person] for person in side})
+        split = Counter(unit for side in sides for unit in {units[subject] for subject in side})
         faults += [
             Fault(where, f"{unit} on two sides", "families kept together", "correct folds.tsv")
             for unit in sorted(split)
@@ -148,7 +147,7 @@ def check_folds(folds: list[Fold], cohort: Cohort) -> None:
                 "choose fewer folds (folds.n_splits, folds.inner_splits)",
             )
             for name, part in parts.items()
-            if len(set(labels[rows_of(part, people)])) < 2
+            if len(set(labels[rows_of(part, ids)])) < 2
         ]
     if faults:
         raise FoldsError(faults)
@@ -156,14 +155,16 @@ def check_folds(folds: list[Fold], cohort: Cohort) -> None:
 
 def _units(cohort: Cohort) -> list[str]:
     unit_of = cohort.unit_of
-    return [unit_of[person] for person in cohort.participant_ids]
+    return [unit_of[subject] for subject in cohort.participant_ids]
 
 
 def _strata(cohort: Cohort) -> pd.DataFrame:
     """Tabulate label (``0``, ``1`` or ``0+1``) and site of each unit: subject or family."""
     columns = {"label": cohort.labels.astype(str), "site": cohort.covariate("site")}
     frame = pd.DataFrame({"unit": _units(cohort), **columns})
-    return frame.groupby("unit", sort=True).agg(lambda values: "+".join(sorted(set(values))))
+    units = frame.groupby("unit", sort=True)
+    joined = {name: units[name].agg(lambda held: "+".join(sorted(set(held)))) for name in columns}
+    return pd.DataFrame(joined)
 
 
 def _split(strata: pd.DataFrame, n_splits: int, seed: int | list[int]) -> list[pd.Index]:
@@ -177,10 +178,16 @@ def _split(strata: pd.DataFrame, n_splits: int, seed: int | list[int]) -> list[p
     return [dealt.index[fold::n_splits].sort_values() for fold in range(n_splits)]
 
 
-def _members(cohort: Cohort, units: pd.Index) -> tuple[str, ...]:
-    wanted = set(units)
-    pairs = zip(_units(cohort), cohort.participant_ids, strict=True)
-    return tuple(sorted({person for unit, person in pairs if unit in wanted}))
+def _fold_of(
+    cohort: Cohort, repeat: int, fold: int, train: pd.Index, test: pd.Index, inner: list[pd.Index]
+) -> Fold:
+    """Name the subjects of the units, or families, of a fold."""
+    pairs = list(zip(_units(cohort), cohort.participant_ids, strict=True))
+    sides = [
+        tuple(sorted({subject for unit, subject in pairs if unit in wanted}))
+        for wanted in map(set, (train, test, *inner))
+    ]
+    return Fold(repeat, fold, sides[0], sides[1], tuple(sides[2:]))
 
 
 def _check_sites(sites: list[str], strata: pd.DataFrame, labels: NDArray[np.int64]) -> None:
@@ -235,19 +242,13 @@ def folds_table(folds: list[Fold]) -> pd.DataFrame:
     """List folds with one row per repeat, fold and subject."""
     rows = []
     for fold in folds:
-        inner = {person: str(k) for k, part in enumerate(fold.validation) for person in part}
-        for role, people in zip(ROLES, (fold.train, fold.test), strict=True):
+        inner = {subject: str(k) for k, part in enumerate(fold.validation) for subject in part}
+        for role, subjects in zip(ROLES, (fold.train, fold.test), strict=True):
             rows += [
-                {
-                    "repeat": fold.repeat,
-                    "fold": fold.fold,
-                    "participant_id": person,
-                    "role": role,
-                    "inner_fold": inner.get(person, ""),
-                }
-                for person in people
+                (fold.repeat, fold.fold, subject, role, inner.get(subject, ""))
+                for subject in subjects
             ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def read_folds(cohort: Cohort, path: str | Path) -> list[Fold]:
@@ -258,8 +259,7 @@ def read_folds(cohort: Cohort, path: str | Path) -> list[Fold]:
     FoldsError
         If the table names other subjects than the cohort has, or splits them wrongly.
     """
-    columns = ("repeat", "fold", "participant_id", "role", "inner_fold")
-    table = read_table_file(Path(path), columns, max_lines=MAX_FOLD_LINES)
+    table = read_table_file(Path(path), COLUMNS, max_lines=MAX_FOLD_LINES)
     here, there = set(cohort.participant_ids), set(table["participant_id"])
     if here != there:
         only = f"only here: {sorted(here - there)}, only in the table: {sorted(there - here)}"
@@ -272,11 +272,11 @@ def read_folds(cohort: Cohort, path: str | Path) -> list[Fold]:
     count = {name: k for k, name in enumerate(sorted(set(table["repeat"]), key=int))}
     for key, rows in table.groupby(["repeat", "fold"], sort=False):
         repeat, number = map(str, key)
-        people = {role: tuple(rows.loc[rows["role"] == role, "participant_id"]) for role in ROLES}
+        sides = [tuple(rows.loc[rows["role"] == role, "participant_id"]) for role in ROLES]
         train = rows[rows["role"] == "train"]
         named = train[train["inner_fold"] != ""]
         inner = tuple(tuple(part) for _, part in named.groupby("inner_fold")["participant_id"])
-        folds.append(Fold(count[repeat], int(number), people["train"], people["test"], inner))
+        folds.append(Fold(count[repeat], int(number), sides[0], sides[1], inner))
     check_folds(folds, cohort)
     return folds
 
@@ -307,8 +307,8 @@ def _check_table(table: pd.DataFrame, path: str | Path) -> None:
 
 def _not_once(where: str, rows: pd.DataFrame, everybody: set[str], what: str) -> list[Fault]:
     counts = Counter(rows["participant_id"])
-    wrong = sorted(person for person in everybody if counts[person] != 1)
+    wrong = sorted(subject for subject in everybody if counts[subject] != 1)
     if not wrong:
         return []
-    found = ", ".join(f"{counts[person]} for {person}" for person in wrong)
+    found = ", ".join(f"{counts[subject]} for {subject}" for subject in wrong)
     return [Fault(where, f"{what}s: {found}", f"one {what} per subject", "correct folds.tsv")]

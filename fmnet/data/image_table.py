@@ -54,7 +54,7 @@ def read_image_table(
     """List the maps named in a table.
 
     Rows that agree in everything but ``contrast`` and ``path`` are one scan, their contrasts its
-    channels. Any further column (session, run, task) tells scans of the same person apart.
+    channels. Any further column (session, run, task) tells scans of the same subject apart.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def read_image_table(
         Table with ``participant_id`` and ``path`` (relative to the table), optionally
         ``contrast``, ``space`` and the label column.
     participants : Path, optional
-        Table of people; may be left out when `images` has the label column.
+        Table of participants; may be left out when `images` has the label column.
     contrasts : list of str, optional
         Channels, in this order; all contrasts of the table, sorted, if left out.
     stat, space : str
@@ -83,17 +83,17 @@ def read_image_table(
     named = [str(value) for value in (positive, negative) if value is not None]
     maps = find_table_maps(images, contrasts, stat, space, label, named)
     if participants is not None:
-        people = read_table_file(Path(participants), ("participant_id",), {label: named})
+        subjects = read_table_file(Path(participants), ("participant_id",), {label: named})
         if "label" not in maps.rows:
-            check_has_label(people.columns, label, Path(participants))
+            check_has_label(subjects.columns, label, Path(participants))
     elif "label" in maps.rows:
-        people = maps.rows[["participant_id"]].drop_duplicates()
+        subjects = maps.rows[["participant_id"]].drop_duplicates()
     else:
         found = f"no label column '{label}' among {say_some(map(repr, maps.columns))}"
         accepted = "a label column here or in a participants table"
         action = "set cohort.label to a column, or cohort.participants to a table that has it"
         raise _fault(images, found, accepted, action)
-    return build_listing(maps, people, label, positive, negative, on_fault)
+    return build_listing(maps, subjects, label, positive, negative, on_fault)
 
 
 def find_table_maps(
@@ -223,9 +223,9 @@ def _check_columns(table: pd.DataFrame, images: Path) -> None:
 def _varying(table: pd.DataFrame) -> list[str]:
     """Name the columns that differ within a person, and so tell scans apart."""
     names = [str(name) for name in table if name not in FIXED]
-    people = table["participant_id"]
-    row_of = dict(zip(people[::-1], range(len(people))[::-1], strict=True))
-    first = people.map(row_of).to_numpy(dtype=int)
+    ids = table["participant_id"]
+    row_of = dict(zip(ids[::-1], range(len(ids))[::-1], strict=True))
+    first = ids.map(row_of).to_numpy(dtype=int)
     values = {name: table[name].to_numpy(dtype=object) for name in names}
     return [name for name in names if (values[name] != values[name][first]).any()]
 

@@ -278,7 +278,7 @@ def build_listing(
     positive = _as_written(positive, known)
     negative = None if negative is None else _as_written(negative, known)
     labels, label_faults = _choose_labels(known, column, positive, negative)
-    named = {subject_key(person) for person in table["participant_id"]}
+    named = {subject_key(subject) for subject in table["participant_id"]}
     judged = [scan for scan in scans if subject_key(scan.participant_id) in named]
     faults += label_faults + _label_faults(judged, labels) + _space_faults(scans)
     faults = [*maps.faults, *faults]
@@ -306,14 +306,14 @@ def _contradictions(maps: MapTable, participants: pd.DataFrame, column: str) -> 
     keys = participants["participant_id"].map(subject_key)
     label_of = dict(zip(keys, participants[column], strict=True))
     faults = []
-    for person, labels in maps.rows.groupby("participant_id")["label"]:
-        own = label_of.get(subject_key(str(person)), "")
+    for subject, labels in maps.rows.groupby("participant_id")["label"]:
+        own = label_of.get(subject_key(str(subject)), "")
         stated = sorted(set(labels) - {""})
         if own and len(stated) == 1 and stated[0] != own:
             name = table_name(participants)
             found = f"label '{stated[0]}' in the table of maps and '{own}' in {name}"
             action = "correct one of them, or leave the person out"
-            faults.append(Fault(str(person), found, "one label", action, str(person)))
+            faults.append(Fault(str(subject), found, "one label", action, str(subject)))
     return faults
 
 

@@ -112,7 +112,12 @@ def write_table(
         if not pd.api.types.is_numeric_dtype(kind):
             cells = [change(one) if isinstance(one, str) else one for one in table.iloc[:, at]]
             table.isetitem(at, np.array(cells, dtype=object))
-    how = {"index": False, "na_rep": "n/a", "float_format": "%.9g", "lineterminator": "\n"}
+    how: dict[str, Any] = {
+        "index": False,
+        "na_rep": "n/a",
+        "float_format": "%.9g",
+        "lineterminator": "\n",
+    }
     table.replace("", "n/a").to_csv(path, sep=separator, header=header, **how)
 
 

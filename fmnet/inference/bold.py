@@ -184,7 +184,7 @@ def read_scan(bundle: Bundle, scan: NewBoldScan) -> ReadScan:
             runs = _store_runs(ArrayStore(Path(folder), AcquiredBold(recipe)), scan)
             values = compute_maps(runs, parse_maps(contract.maps))
             coverage = tuple(run.stored.facts.coverage for run in runs)
-            motion = tuple(run.nuisance.mean_fd_mm for run in runs)
+            motion: tuple[float | None, ...] = tuple(run.nuisance.mean_fd_mm for run in runs)
         else:
             cleaned = _store_runs(ArrayStore(Path(folder), recipe), scan)
             values = np.concatenate([run.values() for run in cleaned])

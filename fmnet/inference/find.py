@@ -170,8 +170,8 @@ def with_table(
         named = read_table_file(table, ("participant_id",))["participant_id"]
     except CohortError as error:
         return dict(subjects), list(error.faults)
-    known = {subject_key(person) for person in subjects}
-    others = {person: () for person in named if person and subject_key(person) not in known}
+    known = {subject_key(subject) for subject in subjects}
+    others = {subject: () for subject in named if subject and subject_key(subject) not in known}
     return {**subjects, **others}, []
 
 

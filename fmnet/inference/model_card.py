@@ -75,17 +75,17 @@ def _known(evidence: Evidence | None, training: Mapping[str, Any]) -> str:
     if evidence.amber:
         short = [text if len(text) <= SHORT else f"{text[:SHORT]}…" for text in evidence.amber]
         parts += ["To be known as well:", "\n".join(f"- {text}" for text in short), "Figures:"]
-    people = [
+    counts = [
         f"{'not recorded' if n is None else n} {training[group]}"
         for group, n in (("positive", evidence.n_positive), ("negative", evidence.n_negative))
     ]
     if evidence.n_positive is None:
-        people = ["how many of each group is not recorded"]
+        counts = ["how many of each group is not recorded"]
     probability = (evidence.calibration or {}).get("sentence")
     parts.append(
         f"- AUC out of fold with its 95 % interval over people: {say_auc(evidence)}.\n"
         f"- Permutation test: {say_p_of(evidence)}.\n"
-        f"- {evidence.n_subjects} people ({', '.join(people)}), {evidence.n_scans} scans.\n"
+        f"- {evidence.n_subjects} people ({', '.join(counts)}), {evidence.n_scans} scans.\n"
         f"- {probability or 'For which groups probabilities are stated is not recorded.'}"
     )
     return "\n\n".join(parts)

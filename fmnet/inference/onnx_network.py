@@ -218,13 +218,13 @@ def _varints(packed: memoryview) -> list[int]:
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
     """Read a number of seven bits a byte; returns it and where the next field begins."""
     number = 0
-    for place in range(10):
-        if at + place >= len(message):
+    for n_bytes in range(10):
+        if at + n_bytes >= len(message):
             break
-        byte = message[at + place]
-        number |= (byte & 127) << (7 * place)
+        byte = message[at + n_bytes]
+        number |= (byte & 127) << (7 * n_bytes)
         if byte < 128:
-            return number, at + place + 1
+            return number, at + n_bytes + 1
     raise ValueError("a number cut short, which is no ONNX")
 
 

@@ -43,7 +43,7 @@ def check_out(out: Path) -> None:
     if _is_device(out):
         return
     target = Path(os.path.realpath(out))
-    folder = next(place for place in target.parents if os.path.lexists(place))
+    folder = next(parent for parent in target.parents if os.path.lexists(parent))
     if not os.path.isdir(folder):
         raise _unwritable(out, f"'{folder}', which is no folder")
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -91,32 +91,13 @@ EVIDENCE = {
 class Evidence:
     """What a study found out about the model of a bundle; None is what it did not record.
 
-    Parameters
-    ----------
-    model : str
-        Name for people of the model that all this is about.
-    verdict : str
-        Of the study.
-    red, amber : list of str
-        Findings that explain or undo the result, and those that have to be known with it.
-    note : str
-        Whose findings they are, where they are not this model's.
-    auc, auc_ci
-        Out of fold, with the 95 % interval over people.
-    n_candidates : int
-        Of how many models it is the best by that AUC.
-    auc_corrected, auc_corrected_ci
-        The same, corrected for that choice.
-    p : float
-        Of a permutation test.
-    p_of : str
-        What was compared in it, or that nothing was.
-    n_permutations : int
-        Its number of permutations.
-    n_subjects, n_positive, n_negative, n_scans : int
-        People, those of either group, and scans.
-    calibration : dict
-        ``slope``, ``slope_ci``, ``base_rate``, and ``sentence``, which says what they mean.
+    ``model`` is the name for readers of the model that all this is about. ``red`` findings explain
+    or undo the result, ``amber`` ones have to be known with it; ``note`` says whose findings they
+    are, where they are not this model's. ``auc`` is out of fold, with the 95 % interval over
+    participants; of ``n_candidates`` models it is the best by that, and ``auc_corrected`` is
+    corrected for that choice. ``p`` is of a permutation test, in which ``p_of`` was compared, or
+    nothing. ``calibration`` has ``slope``, ``slope_ci``, ``base_rate``, and ``sentence``, which
+    says what they mean.
     """
 
     model: str | None = None
