@@ -19,7 +19,7 @@ from fmnet.inference.bundle_files import (
     MAX_BYTES_OF,
     SPACE,
     TEXT,
-    check_sums,
+    check_hashes,
     list_of,
     optional,
     read_bounded,
@@ -140,7 +140,7 @@ def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = No
     """
     if not os.path.lexists(folder / "metadata.json"):
         raise refuse(folder, "no readable metadata.json (there is no such file)")
-    with_hash = check_sums(folder)
+    with_hash = check_hashes(folder)
     metadata = read_metadata(folder)
     if missing := sorted(set(FILES) - with_hash):
         raise refuse(folder, ", ".join(f"{name} without a hash" for name in missing))

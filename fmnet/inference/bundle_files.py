@@ -18,7 +18,7 @@ from typing import Any
 from fmnet.data.volume import MNI_SPACES
 from fmnet.errors import BundleError, Fault
 
-SUMS = "SHA256SUMS"
+CHECKSUMS = "SHA256SUMS"
 #: Most bytes of a file, and of those that hold arrays.
 MAX_BYTES = 4 * 2**20
 MAX_BYTES_OF = {
@@ -35,14 +35,14 @@ O_MORE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
-def write_sums(folder: Path) -> None:
+def write_hashes(folder: Path) -> None:
     """Write the hash of every file, in the form that ``sha256sum -c`` reads."""
-    files = sorted(path for path in folder.iterdir() if path.name != SUMS)
+    files = sorted(path for path in folder.iterdir() if path.name != CHECKSUMS)
     lines = [f"{sha256_of(path)}  {path.name}\n" for path in files]
-    (folder / SUMS).write_text("".join(lines), "utf-8")
+    (folder / CHECKSUMS).write_text("".join(lines), "utf-8")
 
 
-def check_sums(folder: Path) -> set[str]:
+def check_hashes(folder: Path) -> set[str]:
     """Check the hash of every file of a bundle, before any of them is read for what it says.
 
     Returned are the files that have a hash, each of them there and as it was when it was exported.
@@ -54,25 +54,27 @@ def check_sums(folder: Path) -> set[str]:
         of the folder) or larger than those of bundles.
     """
     try:
-        text = read_bounded(folder / SUMS, MAX_BYTES).decode("utf-8")
+        text = read_bounded(folder / CHECKSUMS, MAX_BYTES).decode("utf-8")
         there = _list_files(folder)
     except (OSError, ValueError) as error:
-        raise refuse(folder, f"no readable {SUMS} ({error})") from error
+        raise refuse(folder, f"no readable {CHECKSUMS} ({error})") from error
     expected: dict[str, str] = {}
-    faults = [f"{SUMS} that is a link"] if (folder / SUMS).is_symlink() else []
+    faults = [f"{CHECKSUMS} that is a link"] if (folder / CHECKSUMS).is_symlink() else []
     lines = text.removesuffix("\n").split("\n")
     if "\r" in text:  # by an editor or by Git, which have then changed other files as well
-        raise refuse(folder, f"{SUMS} with line ends of Windows, as no export writes them")
+        raise refuse(folder, f"{CHECKSUMS} with line ends of Windows, as no export writes them")
     if len(lines) > MAX_FILES:
-        raise refuse(folder, f"{SUMS} of more than {MAX_FILES} lines")
+        raise refuse(folder, f"{CHECKSUMS} of more than {MAX_FILES} lines")
     for line in lines:
         match = LINE.fullmatch(line)
         if match is None or match[2] in expected:
-            faults.append(f"{SUMS} with a line that is no hash, or a file's second ({line:.99})")
+            faults.append(
+                f"{CHECKSUMS} with a line that is no hash, or a file's second ({line:.99})"
+            )
         else:
             expected[match[2]] = match[1]
     faults += filter(None, (_file_fault(folder, *one) for one in sorted(expected.items())))
-    faults += [f"{name} without a hash" for name in sorted(there - expected.keys() - {SUMS})]
+    faults += [f"{name} without a hash" for name in sorted(there - expected.keys() - {CHECKSUMS})]
     if faults:
         raise refuse(folder, ", ".join(faults))
     return set(expected)
@@ -198,7 +200,7 @@ TEXT = Kind(
 NUMBER = Kind("a finite number", is_number)
 NON_NEGATIVE = Kind("a number from 0", lambda value: is_number(value) and value >= 0)
 POSITIVE = Kind("a number above 0", lambda value: is_number(value) and value > 0)
-SHARE = Kind("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
+FRACTION = Kind("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
 COUNT_OR_NONE = Kind(
     "a whole number from 0", lambda value: type(value) is int and 0 <= value <= MAX_COUNT
 )

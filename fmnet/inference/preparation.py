@@ -17,9 +17,9 @@ from fmnet.data.volume import FloatArray, is_ras
 from fmnet.errors import BundleError, Fault, VolumeError
 from fmnet.inference.bundle_files import (
     COUNT_OR_NONE,
+    FRACTION,
     MAX_BYTES_OF,
     NUMBER,
-    SHARE,
     SPACE,
     TEXT,
     Kind,
@@ -30,10 +30,10 @@ from fmnet.inference.bundle_files import (
     read_bounded,
     read_fields,
 )
-from fmnet.types import NonNegative, Share, VoxelSize
+from fmnet.types import Fraction, NonNegative, VoxelSize
 
 #: A voxel that fewer of the training scans cover is left out: it would mostly show coverage.
-MIN_TRAINING_SHARE = 0.5
+MIN_TRAINING_FRACTION = 0.5
 #: Smallest standard deviation, as a fraction of the median one, that a voxel is divided by.
 SD_FLOOR = 0.1
 #: Most of a smoothing width or an edge of a voxel, in mm: no brain is larger.
@@ -49,7 +49,7 @@ FIELDS = {
     "contrasts": list_of(TEXT),
     "space": SPACE,
     "affine": list_of(list_of(NUMBER)),
-    "min_coverage": SHARE,
+    "min_coverage": FRACTION,
 }
 WIDTH = Kind(
     f"a number from 0 to {MAX_MM:g}", lambda value: is_number(value) and 0 <= value <= MAX_MM
@@ -72,7 +72,7 @@ class PreparationSettings:
     voxel_size_mm: VoxelSize = 4
     mask: MaskName = "brain"
     fwhm_mm: NonNegative = 8.0
-    min_coverage: Share = 0.5
+    min_coverage: Fraction = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +270,7 @@ def fit_standard(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     mean = np.where(known, values, 0).sum(axis=0, dtype=np.float64) / count
     deviation = np.where(known, values - mean, 0)
     sd = np.sqrt((deviation**2).sum(axis=0, dtype=np.float64) / count)
-    usable = known.mean(axis=0) >= MIN_TRAINING_SHARE
+    usable = known.mean(axis=0) >= MIN_TRAINING_FRACTION
     floor = [
         SD_FLOOR * np.median(row[use]) if use.any() else 1.0
         for row, use in zip(sd, usable, strict=True)

@@ -18,7 +18,7 @@ from fmnet.data.files import draft_path, keep_draft
 from fmnet.data.tables import write_table
 from fmnet.errors import Fault, OutputError, printable
 from fmnet.inference.bundle import Bundle
-from fmnet.inference.bundle_files import SUMS, sha256_of
+from fmnet.inference.bundle_files import CHECKSUMS, sha256_of
 from fmnet.inference.calibration import calibration_sentence
 from fmnet.inference.predict import Prediction, predictions_table
 from fmnet.inference.study_results import IN_SHORT, NOT_RECORDED
@@ -65,7 +65,7 @@ def about_signature(bundle: Bundle) -> dict[str, Any]:
             "name": Path(os.path.abspath(bundle.folder)).name,
             "path": str(bundle.folder),
             "format_version": metadata["format_version"],
-            "sha256": sha256_of(bundle.folder / SUMS),
+            "sha256": sha256_of(bundle.folder / CHECKSUMS),
             "positive": training["positive"],
             "negative": training["negative"],
         },

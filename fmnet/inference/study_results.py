@@ -7,7 +7,7 @@ from typing import Any
 from fmnet.earlier import EARLIER_NETWORK
 from fmnet.inference.bundle_files import (
     COUNT_OR_NONE,
-    SHARE,
+    FRACTION,
     TEXT,
     Kind,
     is_interval,
@@ -44,13 +44,13 @@ def _is_calibration(value: Any) -> bool:
     interval, rate, said = (value.get(name) for name in ("slope_ci", "base_rate", "sentence"))
     return (
         (interval is None or is_interval(interval, is_number))
-        and (rate is None or SHARE.accepts(rate))
+        and (rate is None or FRACTION.accepts(rate))
         and (said is None or TEXT.accepts(said))
     )
 
 
 _INTERVAL = Kind(
-    "an interval of numbers from 0 to 1", lambda value: is_interval(value, SHARE.accepts)
+    "an interval of numbers from 0 to 1", lambda value: is_interval(value, FRACTION.accepts)
 )
 _VERDICT = Kind(
     f"a text of up to {MAX_VERDICT} characters",
@@ -70,12 +70,12 @@ EVIDENCE = {
         "red": _FINDINGS,
         "amber": _FINDINGS,
         "note": TEXT,
-        "auc": SHARE,
+        "auc": FRACTION,
         "auc_ci": _INTERVAL,
         "n_candidates": COUNT_OR_NONE,
-        "auc_corrected": SHARE,
+        "auc_corrected": FRACTION,
         "auc_corrected_ci": _INTERVAL,
-        "p": SHARE,
+        "p": FRACTION,
         "p_of": TEXT,
         "n_permutations": COUNT_OR_NONE,
         "n_subjects": COUNT_OR_NONE,
