@@ -208,9 +208,9 @@ def open_cohort(listing: Listing, store: ArrayStore[Scan, StoredScan], n_jobs: i
 
 
 def _with_facts(listing: Listing, scans: Sequence[Scan], stored: dict[str, StoredScan]) -> Listing:
-    """Add what the scans state of themselves to the table of people, unless it is there.
+    """Add what the scans state of themselves to the table of participants, unless it is there.
 
-    Of several scans of one person the mean counts.
+    Of several scans of one subject the mean counts.
     """
     rows = [
         {"key": subject_key(scan.participant_id)} | dict(stored[scan.scan_id].facts)

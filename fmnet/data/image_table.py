@@ -119,7 +119,14 @@ def find_table_maps(
     table = read_table_file(images, ("participant_id", "path"), meant)
     if table.empty:
         raise _fault(images, "no row", "one row per map", "list the maps")
-    _check_filled(table, images)
+    faults = []
+    for name in (name for name in ("participant_id", "path", "contrast") if name in table):
+        if len(empty := table.index[table[name] == ""]):
+            found = f"no {name} in {say_lines(lines_of(table, empty))}"
+            accepted = f"a {name} in every row"
+            faults.append(Fault(str(images), found, accepted, "fill it in or remove the rows"))
+    if faults:
+        raise CohortError(faults)
     keys = table["participant_id"].map(subject_key)  # so that ``sub-01`` and ``01`` are one subject
     table["participant_id"] = keys.map(table["participant_id"].groupby(keys).first())
     columns = tuple(map(str, table.columns))
@@ -195,18 +202,6 @@ def _path_faults(rows: pd.DataFrame) -> list[Fault]:
             continue
         faults.append(Fault(scan_id, found, accepted, "correct the table", subject))
     return faults
-
-
-def _check_filled(table: pd.DataFrame, images: Path) -> None:
-    """Refuse rows without person, path or, where there is such a column, contrast."""
-    needed = [name for name in ("participant_id", "path", "contrast") if name in table]
-    faults, action = [], "fill it in or remove the rows"
-    for name in needed:
-        if len(rows := table.index[table[name] == ""]):
-            found = f"no {name} in {say_lines(lines_of(table, rows))}"
-            faults.append(Fault(str(images), found, f"a {name} in every row", action))
-    if faults:
-        raise CohortError(faults)
 
 
 def _check_columns(table: pd.DataFrame, images: Path) -> None:

@@ -118,8 +118,8 @@ class MapTable:
 
     Columns of ``rows``: ``participant_id, scan_id, contrast, space, path`` and, where the label is
     a property of the map, ``label``; ``entities``, a dict, where they are read off file names.
-    Columns of the user's table that make several scans of one person are ``told_apart_by``.
-    ``everyone`` names all people found, also those of whom no map was chosen; ``faults`` say why.
+    Columns of the user's table that make several scans of one subject are ``told_apart_by``.
+    ``everyone`` names all subjects found, also those of whom no map was chosen; ``faults`` say why.
     ``columns`` are those of the user's table.
     """
 

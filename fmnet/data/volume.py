@@ -45,15 +45,11 @@ class Volume:
     affine : ndarray of float64, shape (4, 4)
         From voxel index to world coordinates in mm; first axis to the right, second to the front,
         third upwards (RAS+).
-    space : str
-        One of `SPACES`.
-    name : str
-        Where the data come from, for messages.
-    stat : str
-        What the file's header says the values are, see `fmnet.data.values.header_stat`; empty if
-        it doesn't.
-    note : str
-        What a reader of the results should know about the file's geometry; empty if nothing.
+    space, name : str
+        One of `SPACES`; where the data come from, for messages.
+    stat, note : str
+        What the file's header says the values are, see `fmnet.data.values.header_stat`; what a
+        reader of the results should know about the file's geometry; empty if nothing.
 
     Raises
     ------

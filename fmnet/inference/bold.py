@@ -222,9 +222,9 @@ def _doubts(bundle: Bundle, scan: NewBoldScan, read: ReadScan) -> list[Fault]:
 
 def contract_of(bundle: Bundle, name: str) -> BoldContract:
     """Look up how runs are cleaned; raise `VolumeError` if the signature reads maps."""
-    if bundle.contract is not None:
-        return bundle.contract
-    raise VolumeError(run_instead_of_maps(bundle, name))
+    if bundle.contract is None:
+        raise VolumeError(run_instead_of_maps(bundle, name))
+    return bundle.contract
 
 
 def check_runs(

@@ -34,8 +34,8 @@ RESULTS = (*(name for name in FILES if name not in {"figure.png", "report.html",
 NEW, READY = ".new", ".ready"
 #: What is said of runs of before hashes were kept.
 UNKNOWN = (
-    f"nothing is known of the integrity of this run's files: it has no {CHECKSUMS}, which runs before "
-    "fmnet kept hashes didn't write"
+    f"nothing is known of the integrity of this run's files: it has no {CHECKSUMS}, which runs "
+    "before fmnet kept hashes didn't write"
 )
 #: Names of files, and the hashes that each may have: two while it is being replaced.
 Hashes = dict[str, tuple[str, ...]]
