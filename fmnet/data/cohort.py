@@ -31,20 +31,11 @@ from fmnet.errors import CohortError, Fault, VolumeError
 class Cohort:
     """Checked scans with labels, ready for folds.
 
-    Parameters
-    ----------
-    scans, stored : tuple of Scan, tuple of StoredScan
-        The N scans in use, and where their values lie, in the same order.
-    listing : Listing
-        What they were chosen from.
-    grid : Grid
-        The grid the values lie on.
-    left_out : tuple of Fault
-        Why each other subject is not here.
-    set_aside : tuple of Scan
-        Checked scans of subjects in the lock-box, which nothing may look at.
-    alike : tuple of LookAlikes
-        Also in the lock-box: who may be one under several names and are not in one family.
+    ``stored`` says where the values of ``scans`` lie, in the same order, on ``grid``; ``listing``
+    is what they were chosen from; ``left_out`` says why each other subject is not here.
+    ``set_aside`` are checked scans of subjects in the lock-box, which nothing may look at.
+    ``alike``, also of the lock-box, are those who may be one subject under several names and are
+    not in one family.
     """
 
     scans: tuple[Scan, ...]

@@ -466,18 +466,10 @@ def number_faults(
 ) -> list[Fault]:
     """Find cells in columns of numbers that are none, or that stand for a missing value.
 
-    There is one fault for each column and kind. Leaving people out cures none: it is the table that
-    is wrong.
-
-    Parameters
-    ----------
-    table : DataFrame
-        The participants table, as text.
-    not_these : iterable of str
-        Columns that may hold anything, the label for instance.
-    is_of_all : bool
-        Look at all columns; else only at those without which nobody knows what a result is about,
-        head motion and age, and for a site that is none.
+    There is one fault for each column and kind; leaving people out cures none: it is the table that
+    is wrong. Columns `not_these` may hold anything, the label for instance. Unless `is_of_all`,
+    only those are looked at without which nobody knows what a result is about, head motion and age,
+    and for a site that is none.
     """
     skipped = {"participant_id", "family", *not_these}
     faults = []

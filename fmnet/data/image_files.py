@@ -109,14 +109,8 @@ def image_files(path: Path) -> dict[str, Path]:
 def check_is_there(path: Path, accepted: str = ACCEPTED) -> None:
     """Raise `VolumeError` unless a path leads to a file with content; call it before opening one.
 
-    Pipes and devices are never opened: reading one would wait, or go on, for ever.
-
-    Parameters
-    ----------
-    path : Path
-        Of the file; links are followed.
-    accepted : str
-        What the file should be, for messages.
+    Links are followed. Pipes and devices are never opened: reading one would wait, or go on, for
+    ever. `accepted` is what the file should be, for messages.
 
     Raises
     ------

@@ -63,16 +63,9 @@ def read_geometry(fields: Any, shape: tuple[int, ...], name: str) -> tuple[Affin
     """Read where the voxels of a NIfTI image lie, in mm whatever the header's unit.
 
     Where sform and qform are both set, the one whose code names the more specific space holds: MNI
-    over Talairach over aligned over scanner. With one code for both they have to agree.
-
-    Returns
-    -------
-    affine : ndarray, shape (4, 4)
-        From voxel index to mm.
-    code : int
-        Of the form that it comes from.
-    note : str
-        What a reader of the results should know; empty if nothing.
+    over Talairach over aligned over scanner. With one code for both they have to agree. Returned
+    are the affine from voxel index to mm, the code of the form that it comes from, and what a
+    reader of the results should know, empty if nothing.
 
     Raises
     ------
@@ -223,20 +216,11 @@ def _distance(one: Affine, other: Affine, shape: tuple[int, ...]) -> float:
 
 
 def read_volume(source: Path | RawImage, space: str) -> Volume:
-    """Read one map, turned to RAS+.
+    """Read one map, turned to RAS+: shape (1, X, Y, Z), in the file's own units, not resampled.
 
-    Parameters
-    ----------
-    source : Path or RawImage
-        A NIfTI-1, NIfTI-2 or Analyze file, single or pair, compressed or not.
-    space : str
-        The space that the map is said to be in, see `fmnet.data.volume.SPACES`.
-
-    Returns
-    -------
-    Volume
-        One channel, shape (1, X, Y, Z), in the file's own units; no resampling has happened.
-        Background is NaN, see `fmnet.data.values.blank_background`.
+    `source` is a NIfTI-1, NIfTI-2 or Analyze file, single or pair, compressed or not; `space` the
+    one that the map is said to be in, see `fmnet.data.volume.SPACES`. Background is NaN, see
+    `fmnet.data.values.blank_background`.
 
     Raises
     ------
@@ -445,14 +429,8 @@ def _offset(stated: float, least: int, extension_end: int, path: Path) -> int:
 def ras_order(shape: tuple[int, ...], affine: Affine) -> tuple[NDArray[np.intp], Affine]:
     """Tell where in a file's volume each voxel of the same volume in RAS+ lies.
 
-    `shape` counts voxels along the file's three axes, the first of which runs fastest.
-
-    Returns
-    -------
-    order : ndarray of int, shape (X, Y, Z)
-        Index in the file's volume, counted from 0, of each voxel in RAS+.
-    affine : ndarray, shape (4, 4)
-        In RAS+.
+    `shape` counts voxels along the file's three axes, the first of which runs fastest. Returned are
+    the index in the file's volume of each voxel in RAS+, (X, Y, Z), and the affine in RAS+.
     """
     indices = np.arange(np.prod(shape), dtype=np.int64).reshape(shape, order="F")
     ras = nib.as_closest_canonical(nib.Nifti1Image(indices, affine, dtype=np.int64))

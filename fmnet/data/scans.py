@@ -1,11 +1,11 @@
 """One subject's scan: its files, and its maps as they are stored on one grid."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from fmnet.data.values import check_values
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import Fault, VolumeError
 
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 #: How much the repetition times of the user and of the header may differ, as a fraction.
 SAME_T_R = 0.01
 
@@ -150,26 +152,16 @@ class MapsOnGrid:
         return StoredScan(stored.path, stored.sources, hashes, grids, stats=stats)
 
     def _compute(self, scan: Scan, entry: Entry) -> Stored:
-        faults: list[Fault] = []
-        raws: list[RawImage] = []
-        for file in scan.files:
-            try:
-                raws.append(read_raw(file))
-            except VolumeError as error:
-                faults += error.faults
-        if faults:
-            raise VolumeError(faults)
+        raws = apply_to_all(read_raw, scan.files)
         hashes = [raw.sha256 for raw in raws]
         if (stored := entry.find(hashes)) is not None:
             return stored
-        channels: list[FloatArray] = []
-        for raw in raws:
-            try:
-                channels.append(place_checked(read_volume(raw, scan.space), self.grid)[0])
-            except VolumeError as error:
-                faults += error.faults
-        if faults:
-            raise VolumeError(faults)
+
+        def place(raw: RawImage) -> FloatArray:
+            values: FloatArray = place_checked(read_volume(raw, scan.space), self.grid)[0]
+            return values
+
+        channels = apply_to_all(place, raws)
         facts: dict[str, Any] = {
             "values_sha256": [hashlib.sha256(one.tobytes()).hexdigest() for one in channels],
             "coverage": [covered_fraction(one) for one in channels],
@@ -187,6 +179,19 @@ class MapsOnGrid:
         ]
         if faults:
             raise VolumeError(faults)
+
+
+def apply_to_all(function: Callable[[Given], Made], items: Iterable[Given]) -> list[Made]:
+    """Call a function on each item; raise `VolumeError` with the faults of all that fail."""
+    results, faults = list[Made](), list[Fault]()
+    for item in items:
+        try:
+            results.append(function(item))
+        except VolumeError as error:
+            faults += error.faults
+    if faults:
+        raise VolumeError(faults)
+    return results
 
 
 def place_checked(volume: Volume, grid: Grid) -> FloatArray:

@@ -280,15 +280,10 @@ class Job:
     ) -> Stored:
         """Find an entry, or compute it.
 
-        Parameters
-        ----------
-        files : sequence of (Path or None)
-            What it depends on; None stands for one that there isn't. Unchanged ones aren't read.
-        settings : iterable of str
-            All else that it depends on; the recipe's own name and format among them.
-        compute : callable
-            Reads the files, computes the arrays and writes the entry; where reading tells the
-            hashes before there is much to compute, it may ask `Entry.find` first.
+        `files`, None for one that there isn't, and `settings`, the recipe's own name and format
+        among them, are all that it depends on; unchanged files aren't read. `compute` reads the
+        files, computes the arrays and writes the entry; where reading tells the hashes before there
+        is much to compute, it may ask `Entry.find` first.
         """
         entry = Entry(self.folder, tuple(settings))
         now = [Source((), False) if file is None else take_stamp(file) for file in files]

@@ -67,17 +67,10 @@ def describe_run(
 ) -> PreprocessedRun:
     """Find mask, sidecar, confounds and events of a run by fMRIPrep's naming.
 
-    Parameters
-    ----------
-    image : Path
-        4-D NIfTI file, ``sub-01_task-rest_space-NAME_desc-preproc_bold.nii.gz`` for instance; for
-        another name, nothing is found.
-    space : str
-        The run's space, whatever the name says.
-    stated : Stated
-        What overrules the files that are found.
-    raw : Path, optional
-        The raw data set; by default looked for around the image's own.
+    `image` is a 4-D NIfTI file, ``sub-01_task-rest_space-NAME_desc-preproc_bold.nii.gz`` for
+    instance; for another name, nothing is found. `space` holds whatever the name says; `stated`
+    overrules the files that are found; the `raw` data set is by default looked for around the
+    image's own.
 
     Raises
     ------

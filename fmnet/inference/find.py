@@ -62,27 +62,14 @@ RUN_ACCEPTED = (
 def find_new_scans(
     source: str, bundle: Bundle, space: str = "", entities: Mapping[str, str] | None = None
 ) -> tuple[list[NewScan], list[Prediction]]:
-    """Find the scans that an argument names.
+    """Find the scans that an argument names, and say in predictions which can't be scored.
 
-    Parameters
-    ----------
-    source : str
-        A map; several maps of one scan joined by commas; a table (.tsv, .csv) of
-        ``participant_id, contrast, path``; or a BIDS-derivatives folder. Maps whose names state
-        their contrasts may come in any order, others in the bundle's.
-    bundle : Bundle
-        Says which contrasts, statistic and space are needed.
-    space : str
-        The maps' space, whatever their names say; empty to believe the names.
-    entities : dict, optional
-        Which maps of a folder to read, by entities of their names.
-
-    Returns
-    -------
-    tuple of list
-        Scans to be scored, and predictions with status ``error`` for those that can't be, also
-        for everyone in a folder of whom there is no map, and where the argument itself is of no
-        use.
+    `source` is a map; several maps of one scan joined by commas; a table (.tsv, .csv) of
+    ``participant_id, contrast, path``; or a BIDS-derivatives folder, of which `entities` choose
+    maps. Maps whose names state their contrasts may come in any order, others in the bundle's.
+    `space` is the maps', whatever their names say; empty to believe the names. Predictions, with
+    status ``error``, are also for everyone in a folder of whom there is no map, and where the
+    argument itself is of no use.
     """
     try:
         # os.path and not pathlib, which raises where a folder above may not be entered
@@ -220,22 +207,12 @@ def find_new_runs(
     stated: Stated = NOTHING,
     entities: Mapping[str, str] | None = None,
 ) -> tuple[list[NewBoldScan], list[Prediction]]:
-    """Find the scans that an argument names, with predictions as of `find_new_scans`.
+    """Find the scans of runs that an argument names, with predictions as of `find_new_scans`.
 
-    Parameters
-    ----------
-    source : str
-        A preprocessed run; several runs of one session joined by commas, in the order they were
-        acquired; or a folder that fMRIPrep wrote.
-    bundle : Bundle
-        Says which task and space are needed.
-    space : str
-        The runs' space, whatever their names say; of a folder, the one to read. Empty to believe
-        the names, and to read the bundle's.
-    stated : Stated
-        What is said of a single run.
-    entities : dict, optional
-        Which images of a folder to read, by entities of their names.
+    `source` is a preprocessed run; several runs of one session joined by commas, in the order they
+    were acquired; or a folder that fMRIPrep wrote, of which `entities` choose images. `space` is
+    the runs', whatever their names say; of a folder, the one to read; empty to believe the names,
+    and to read the bundle's. `stated` is what is said of a single run.
     """
     try:
         # os.path and not pathlib, which raises where a folder above may not be entered

@@ -12,7 +12,7 @@ import pandas as pd
 from fmnet.data.bids import read_entities
 from fmnet.data.image_files import SUFFIXES
 from fmnet.data.nifti import read_volume
-from fmnet.data.scans import coverage_fault, place_checked
+from fmnet.data.scans import apply_to_all, coverage_fault, place_checked
 from fmnet.data.values import UNSAID_STAT, name_stat, p_value_fault, same_stat, stat_fault
 from fmnet.data.volume import FloatArray, Volume, check_space
 from fmnet.errors import Fault, VolumeError
@@ -110,7 +110,7 @@ def read_values(bundle: Bundle, scan: NewScan) -> FloatArray:
     return _place_volumes(bundle, scan, _read_volumes(bundle, scan))
 
 
-def _read_volumes(bundle: Bundle, scan: NewScan) -> tuple[Volume, ...]:
+def _read_volumes(bundle: Bundle, scan: NewScan) -> list[Volume]:
     """Read a scan's maps, and check that names and headers say what the signature needs."""
     if bundle.contract is not None:
         accepted = bundle.contract.words(bundle.space, bundle.task)
@@ -124,32 +124,21 @@ def _read_volumes(bundle: Bundle, scan: NewScan) -> tuple[Volume, ...]:
         check_same_space(scan.space, bundle.space, scan.name)
     wanted = bundle.metadata["input"]["stat"]
     check_stat(scan.files, wanted, scan.name)
-    volumes, faults = [], list[Fault]()
-    for file in scan.files:
-        try:
-            volumes.append(read_volume(file, scan.space or bundle.space))
-        except VolumeError as error:
-            faults += error.faults
-            continue
-        said = volumes[-1].stat
-        fault = stat_fault(said, wanted, str(file)) or stat_fault(said, name_stat(file), str(file))
-        fault = fault or p_value_fault(volumes[-1].data, wanted, str(file))
-        faults += [fault] if fault is not None else []
-    if faults:
-        raise VolumeError(faults)
-    return tuple(volumes)
+
+    def read(file: Path) -> Volume:
+        volume, name = read_volume(file, scan.space or bundle.space), str(file)
+        fault = stat_fault(volume.stat, wanted, name)
+        fault = fault or stat_fault(volume.stat, name_stat(file), name)
+        if fault := fault or p_value_fault(volume.data, wanted, name):
+            raise VolumeError(fault)
+        return volume
+
+    return apply_to_all(read, scan.files)
 
 
-def _place_volumes(bundle: Bundle, scan: NewScan, volumes: tuple[Volume, ...]) -> FloatArray:
-    channels, faults = [], list[Fault]()
-    for volume in volumes:
-        try:
-            channels.append(place_checked(volume, bundle.preparation.grid))
-        except VolumeError as error:
-            faults += error.faults
-    if faults:
-        raise VolumeError(faults)
-    values = np.concatenate(channels)
+def _place_volumes(bundle: Bundle, scan: NewScan, volumes: list[Volume]) -> FloatArray:
+    grid = bundle.preparation.grid
+    values = np.concatenate(apply_to_all(lambda volume: place_checked(volume, grid), volumes))
     for one, other in combinations(range(len(values)), 2):
         if np.array_equal(values[one], values[other], equal_nan=True):
             found = f"the same map twice: {scan.files[one]} and {scan.files[other]}"
@@ -158,7 +147,7 @@ def _place_volumes(bundle: Bundle, scan: NewScan, volumes: tuple[Volume, ...]) -
     return values
 
 
-def _unstated(bundle: Bundle, scan: NewScan, volumes: tuple[Volume, ...]) -> str:
+def _unstated(bundle: Bundle, scan: NewScan, volumes: list[Volume]) -> str:
     """Say what the signature needs and neither name, table nor header states; else empty."""
     wanted = bundle.metadata["input"]
     says_contrast = scan.says_contrast or all(stated(scan.files, "contrast"))

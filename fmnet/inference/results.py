@@ -90,14 +90,9 @@ class Results:
     copied elsewhere keeps its warnings; ``complete`` is false where some are missing. It is whole
     after each prediction.
 
-    Parameters
-    ----------
-    out : Path or None
-        Where it goes: a table with commas if the name ends in ``.csv``, JSON if it ends in
-        ``.json``, else a table with tabs. None to print the table.
-    about : dict, optional
-        What a JSON document says of the signature, see `about_signature`; it may be set later, but
-        before the first prediction.
+    `out` of None prints the table; a name that ends in ``.csv`` gives commas, another tabs. `about`
+    is what a JSON document says of the signature, see `about_signature`; it may be set later, but
+    before the first prediction. ``counts`` are of predictions, by status.
 
     Raises
     ------
