@@ -52,7 +52,7 @@ def test_lists_a_tree(bids_tree):
     listing = read_bids(tree.root, contrasts=["visual", "pain"])
     assert listing.faults == ()
     assert (listing.contrasts, listing.stat) == (("visual", "pain"), "z")
-    assert [scan.participant_id for scan in listing.scans] == list(tree.subjects)
+    assert [scan.participant_id for scan in listing.scans] == list(tree.people)
     first = listing.scans[0]
     assert first.files == (tree.map("sub-01", "visual"), tree.map("sub-01", "pain"))
     assert (first.label, first.space) == ("FM", "MNI152")
@@ -259,7 +259,7 @@ def test_participants_table_without_a_row(bids_tree):
     tree = bids_tree()
     tree.participants.write_text("participant_id\tgroup\n")
     listing = read_bids(tree.root)
-    assert {fault.participant_id for fault in listing.faults} == {*tree.subjects, ""}
+    assert {fault.participant_id for fault in listing.faults} == {*tree.people, ""}
     assert any("found no value" in str(fault) for fault in listing.faults)
 
 
