@@ -98,8 +98,8 @@ def bold_of(tree: BidsTree) -> list[BoldName]:
 def parse_name(path: Path) -> BoldName:
     """Read the entities of a file's name."""
     stem, _, extension = path.name.partition(".")
-    *parts, suffix = stem.split("_")
-    entities = tuple(read_entities(parts).items())
+    *pairs, suffix = stem.split("_")
+    entities = tuple(read_entities(pairs).items())
     return BoldName(path, entities, extension.lower(), suffix.lower())
 
 

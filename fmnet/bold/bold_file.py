@@ -270,18 +270,14 @@ class CheckedRun:
         values = blank_background(values[header.ras[0]], half_step)
         support: NDArray[np.bool_] = np.isfinite(values) & self.mask
         if (fill := find_fill(values[support])) is not None and (values[support] != fill).any():
-            raise unusable_values(
-                self.run.path,
-                f"the value {fill:.6g} in a good part of the first volume",
-                "write 0 where the run has no data, or give the brain mask that belongs to it",
-            )
+            found = f"the value {fill:.6g} in a good part of the first volume"
+            action = "write 0 where the run has no data, or give the brain mask that belongs to it"
+            raise unusable_values(self.run.path, found, action)
         if not support.any():
             within = "its mask" if self.run.mask else "the image"
-            raise unusable_values(
-                self.run.path,
-                f"no value other than NaN and 0 in {within} in the first volume",
-                "write the run again, or give the mask that belongs to it",
-            )
+            found = f"no value other than NaN and 0 in {within} in the first volume"
+            action = "write the run again, or give the mask that belongs to it"
+            raise unusable_values(self.run.path, found, action)
         return support
 
 
@@ -368,14 +364,10 @@ def _match_mask(
     corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(order.shape) - 1)
     apart = corners @ (volume.affine - affine)[:3, :3].T + (volume.affine - affine)[:3, 3]
     if inside.shape != order.shape or np.abs(apart).max() > SAME_GRID_MM:
-        raise VolumeError(
-            Fault(
-                volume.name,
-                f"a mask of {_describe_grid(inside.shape, volume.affine)}",
-                f"the run's own grid, {_describe_grid(order.shape, affine)}",
-                "give the mask that belongs to the run (desc-brain_mask), or resample it",
-            )
-        )
+        found = f"a mask of {_describe_grid(inside.shape, volume.affine)}"
+        accepted = f"the run's own grid, {_describe_grid(order.shape, affine)}"
+        action = "give the mask that belongs to the run (desc-brain_mask), or resample it"
+        raise VolumeError(Fault(volume.name, found, accepted, action))
     return inside, sha256
 
 

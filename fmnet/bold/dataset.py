@@ -340,15 +340,14 @@ def compare_runs(runs: Sequence[RunSummary]) -> list[Finding]:
     """Find runs that differ from most others of their task in repetition time or task name."""
     findings: list[Finding] = []
     for task in sorted({run.task for run in runs}):
+        odd: list[tuple[Kind, RunSummary, str, str, str]] = []
         timed = [(run, run.t_r) for run in runs if run.task == task and run.t_r is not None]
         if timed:
             usual, n = Counter(round(t_r, 3) for _, t_r in timed).most_common(1)[0]
             accepted = f"{usual:g} s, as in {n} of {len(timed)} runs of task '{task}'"
             action = "leave the run out, or study runs of one repetition time only"
-            findings += [
-                _run_finding(
-                    Kind.OTHER_T_R, run, f"a repetition time of {t_r:g} s", accepted, action
-                )
+            odd += [
+                (Kind.OTHER_T_R, run, f"a repetition time of {t_r:g} s", accepted, action)
                 for run, t_r in timed
                 if abs(t_r - usual) > SAME_T_R * usual
             ]
@@ -357,16 +356,15 @@ def compare_runs(runs: Sequence[RunSummary]) -> list[Finding]:
             name, n = Counter(run.task_name for run in named).most_common(1)[0]
             accepted = f"'{name}', as in {n} of {len(named)} runs of task '{task}'"
             action = "find out which task was done, and correct the sidecar or the file's name"
-            findings += [
-                _run_finding(Kind.TASK_NAME, run, f"TaskName '{run.task_name}'", accepted, action)
+            odd += [
+                (Kind.TASK_NAME, run, f"TaskName '{run.task_name}'", accepted, action)
                 for run in named
                 if run.task_name != name
             ]
+        for kind, run, found, accepted, action in odd:
+            fault = Fault(run.run_id, found, accepted, action, run.participant_id)
+            findings.append(Finding(kind, fault))
     return findings
-
-
-def _run_finding(kind: Kind, run: RunSummary, found: str, accepted: str, action: str) -> Finding:
-    return Finding(kind, Fault(run.run_id, found, accepted, action, run.participant_id))
 
 
 def check_events(

@@ -1,7 +1,7 @@
 """BOLD runs decoded once, put in a mask, kept volume by volume."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -113,9 +113,18 @@ class RunValues:
     def _scale(self, volumes: Iterable[NDArray[Any]], draft: IO[bytes]) -> FloatArray:
         """Write twice: a voxel's range is known only once all volumes have been seen."""
         extent = _Extent(self, 1.0, 0.0)
-        width = len(self.placement.known)
+        width, unknown = len(self.placement.known), np.flatnonzero(~self.placement.known)
+        factor, offset = np.float32(self.header.slope), np.float32(self.header.intercept)
         with TemporaryFile(dir=Path(draft.name).parent) as wide:
-            for row in self._float_rows(volumes):
+            for number, volume in enumerate(volumes):
+                row = self.placement.apply(volume).astype(np.float32, copy=False)
+                row *= factor
+                row += offset
+                row[unknown] = 0
+                if lost := width - int(np.count_nonzero(np.isfinite(row))):
+                    found = f"{lost} values in volume {number} that are NaN or infinite"
+                    action = "mask the run to where it has data throughout, or write it again"
+                    raise unusable_values(self.path, found, action)
                 extent.see(row)
                 wide.write(row.data)
             extent.check()
@@ -125,26 +134,12 @@ class RunValues:
             divisor = np.where(slope > 0, slope, np.float32(1))
             wide.seek(0)
             for _ in range(self.header.n_volumes):
-                row = np.frombuffer(wide.read(4 * width), np.float32)
-                steps = np.clip(np.rint((row - middle) / divisor), -(STEPS // 2), STEPS // 2)
+                values = np.frombuffer(wide.read(4 * width), np.float32)
+                steps = np.clip(np.rint((values - middle) / divisor), -(STEPS // 2), STEPS // 2)
                 draft.write(steps.astype(np.int16).data)
         scale = np.stack([slope, middle])
         scale[:, ~self.placement.known] = np.nan
         return scale
-
-    def _float_rows(self, volumes: Iterable[NDArray[Any]]) -> Iterator[FloatArray]:
-        unknown = np.flatnonzero(~self.placement.known)
-        slope, intercept = np.float32(self.header.slope), np.float32(self.header.intercept)
-        for number, volume in enumerate(volumes):
-            row = self.placement.apply(volume).astype(np.float32, copy=False)
-            row *= slope
-            row += intercept
-            row[unknown] = 0
-            if lost := len(row) - int(np.count_nonzero(np.isfinite(row))):
-                found = f"{lost} values in volume {number} that are NaN or infinite"
-                action = "mask the run to where it has data throughout, or write it again"
-                raise unusable_values(self.path, found, action)
-            yield row
 
 
 class _Extent:
@@ -167,18 +162,16 @@ class _Extent:
         np.maximum(self.high, row, out=self.high)
 
     def check(self) -> None:
-        known = self._values.placement.known
+        path, known = self._values.path, self._values.placement.known
         low, high = self.low[known], self.high[known]
         if (low == high).all():
             action = "give the time series, not one volume repeated"
-            raise unusable_values(self._values.path, "no change from volume to volume", action)
+            raise unusable_values(path, "no change from volume to volume", action)
         ends = np.stack([low, high]).astype(np.float64) * self._slope + self._intercept
         ends = np.abs(ends).max(axis=0)
         if (largest := ends.max()) > MAX_MAGNITUDE:
             found = f"values as large as {largest:.3g}, beyond {MAX_MAGNITUDE:.0e} in magnitude"
-            raise unusable_values(
-                self._values.path, found, "check the run's data type and its scaling"
-            )
+            raise unusable_values(path, found, "check the run's data type and its scaling")
         if (usual := largest_usual(ends)) * SPIKE_FACTOR_BOLD < largest:
             placement, where = self._values.placement, ""
             if isinstance(placement, Lookup):  # it is a voxel of the file
@@ -186,17 +179,13 @@ class _Extent:
                 voxel = np.unravel_index(number, self._values.header.shape, order="F")
                 where = f" at voxel ({', '.join(map(str, voxel))})"
             found = f"a spike of {largest:.6g}{where}, where other voxels reach {usual:.3g}"
-            raise unusable_values(
-                self._values.path, found, "find out where it comes from; mask it out"
-            )
+            raise unusable_values(path, found, "find out where it comes from; mask it out")
         sizes = np.array(self._sizes)
         usual, largest = float(np.median(sizes)), float(sizes.max())
         if 0 < usual * SPIKE_FACTOR_BOLD < largest and len(ends) > 2 * FEW_VOXELS:
             found = f"values of {largest:.6g} on average in volume {sizes.argmax()}"
             found += f", where those of other volumes are of {usual:.3g}"
-            raise unusable_values(
-                self._values.path, found, "find out why, and leave that volume out"
-            )
+            raise unusable_values(path, found, "find out why, and leave that volume out")
 
 
 @dataclass(frozen=True)

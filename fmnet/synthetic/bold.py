@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def read_synthetic_bold(
 
 
 def write_bold_cohort(root: str | Path, **parameters: Any) -> Path:
-    """Write a synthetic BOLD cohort as fMRIPrep would leave it.
+    """Write a synthetic BOLD cohort as fMRIPrep would leave it, and return its folder.
 
     Parameters
     ----------
@@ -106,11 +107,6 @@ def write_bold_cohort(root: str | Path, **parameters: Any) -> Path:
         The folder to make; may be empty, or hold the same cohort, which is then left as it is.
     **parameters
         See `fmnet.synthetic.design.BoldDesign`; those left out or None keep their default.
-
-    Returns
-    -------
-    Path
-        The folder.
 
     Raises
     ------
@@ -123,14 +119,8 @@ def write_bold_cohort(root: str | Path, **parameters: Any) -> Path:
 def provide_bold_cohort(root: str | Path, design: BoldDesign, n_jobs: int = 1) -> Path:
     """Make a synthetic BOLD cohort below `root`, or take one made before from the same parameters.
 
-    Parameters
-    ----------
-    root : str or Path
-        Cohorts lie below it, each in a folder of its own, named after a hash of the parameters.
-    design : BoldDesign
-        What it is made of.
-    n_jobs : int
-        Processes, as joblib takes them; the data are the same however many there are.
+    Each has a folder of its own, named after a hash of the parameters. The data are the same for
+    any `n_jobs`, the number of processes as joblib takes it.
 
     Raises
     ------
@@ -152,9 +142,7 @@ def _provide(root: Path, design: BoldDesign, n_jobs: int) -> Path:
         names = run_names(design, participant_id)
         return [f"{participant_id}/func/{name}_{kind}" for name in names for kind in kinds]
 
-    def write(folder: Path) -> pd.DataFrame:
-        return _write_subjects(folder, design, n_jobs)
-
+    write = partial(_write_subjects, design=design, n_jobs=n_jobs)
     words = "Synthetic BOLD in the layout of fMRIPrep; nobody was scanned."
     return provide_cohort(root, design, words, README, files_of, write)
 

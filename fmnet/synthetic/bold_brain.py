@@ -149,13 +149,13 @@ def _tissues(grid: Grid, voxel_size_mm: int) -> tuple[FloatArray, FloatArray]:
     # Costs a second and is not needed where BOLD is only read.
     from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
 
-    parts = []
+    tissues = []
     for load in (load_mni152_gm_template, load_mni152_wm_template):
         image = load(resolution=voxel_size_mm)
         low = np.rint((grid.affine[:3, 3] - image.affine[:3, 3]) / voxel_size_mm).astype(int)
         box = tuple(slice(a, a + n) for a, n in zip(low, grid.shape, strict=True))
-        parts.append(np.clip(np.asarray(image.dataobj, np.float32)[box][grid.mask], 0, 1))
-    grey, white = parts
+        tissues.append(np.clip(np.asarray(image.dataobj, np.float32)[box][grid.mask], 0, 1))
+    grey, white = tissues
     total = np.maximum(grey + white, 1)
     return grey / total, white / total
 

@@ -135,7 +135,7 @@ def read_synthetic(
 
 
 def write_cohort(root: str | Path, **parameters: Any) -> Path:
-    """Write a synthetic cohort as a BIDS-derivatives tree.
+    """Write a synthetic cohort as a BIDS-derivatives tree, and return its folder.
 
     Parameters
     ----------
@@ -143,11 +143,6 @@ def write_cohort(root: str | Path, **parameters: Any) -> Path:
         The folder to make; may be empty, or hold the same cohort, which is then left as it is.
     **parameters
         See `fmnet.synthetic.design.Design`; those left out or None keep their default.
-
-    Returns
-    -------
-    Path
-        The folder.
 
     Raises
     ------
