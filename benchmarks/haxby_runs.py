@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fmnet.bold.acquired import AcquiredRun
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.confounds import Nuisance
 from fmnet.bold.decoded import DecodedBold, StoredRun, open_runs
 from fmnet.bold.maps import compute_maps, parse_maps
-from fmnet.bold.open_run import MapSource
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.cohort import Cohort
 from fmnet.data.grid import Grid
@@ -88,7 +88,7 @@ def make_run_maps(
     grid = Grid(inside_mask(volume), volume.affine, OWN_SPACE)
     stored = open_runs([run.bold for run in runs], ArrayStore(store, DecodedBold(grid)))
     sources = [
-        MapSource(run, one, read_motion(run, one.n_volumes), CleaningSettings("motion6"))
+        AcquiredRun(run, one, read_motion(run, one.n_volumes), CleaningSettings("motion6"))
         for run, one in zip(runs, stored, strict=True)
     ]
     recipes = parse_maps([f"contrast:{name}={name}" for name in conditions], "suite.conditions")
@@ -156,7 +156,7 @@ def _list_maps(names: Sequence[str], conditions: tuple[str, str], grid: Grid) ->
 
 
 def _describe(
-    names: Sequence[str], stored: Sequence[StoredRun], sources: Sequence[MapSource]
+    names: Sequence[str], stored: Sequence[StoredRun], sources: Sequence[AcquiredRun]
 ) -> pd.DataFrame:
     return pd.DataFrame(
         {

@@ -2,21 +2,20 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import installed  # noqa: F401 (it says what is missing)
 
 from fmnet.errors import FmnetError, printable
-from fmnet.synthetic.design import Design
+from fmnet.synthetic.design import Design, Parameters
 from fmnet.synthetic.maps import write_cohort
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description="Write a SYNTHETIC cohort (nobody was scanned) as a BIDS-derivatives tree.",
-    )
+def main(design: type[Parameters], write: Callable[..., Path], made: str, description: str) -> int:
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("out", type=Path, help="folder to make")
-    for name, default in Design().parameters.items():
+    for name, default in design().parameters.items():
         kind, count = (str, "+") if isinstance(default, list) else (type(default), None)
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(
@@ -24,14 +23,15 @@ def main() -> int:
         )
     parameters = vars(parser.parse_args())
     try:
-        folder = write_cohort(parameters.pop("out"), **parameters)
+        folder = write(parameters.pop("out"), **parameters)
     except FmnetError as error:
         print(error, file=sys.stderr)
         return 2
-    people = f"{parameters['n_subjects']} people, nobody was scanned"
-    print(f"{printable(str(folder))}: SYNTHETIC cohort of {people}")
+    whom = f"{parameters['n_subjects']} people, nobody was scanned"
+    print(f"{printable(str(folder))}: SYNTHETIC {made} of {whom}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    text = "Write a SYNTHETIC cohort (nobody was scanned) as a BIDS-derivatives tree."
+    sys.exit(main(Design, write_cohort, "cohort", text))

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from sd_network import build_sd_network
 
+from fmnet.bold.acquired import AcquiredBold
 from fmnet.bold.cleaned import CleanedBold
 from fmnet.bold.maps import compute_maps, parse_maps
-from fmnet.bold.open_run import AcquiredBold
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.store import ArrayStore
 from fmnet.export.export import export_run

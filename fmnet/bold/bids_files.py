@@ -68,17 +68,13 @@ class BoldName:
         """Join the entities of its name, but for those named."""
         return "_".join(f"{key}-{value}" for key, value in self.entities if key not in without)
 
-    def stem_of(self, kept: tuple[str, ...]) -> str:
-        """Join those entities of its name."""
-        return "_".join(f"{key}-{value}" for key, value in self.entities if key in kept)
-
-    def beside(self, name: str) -> Path | None:
+    def companion(self, name: str) -> Path | None:
         """Find a file in its folder, also one that is a link to content not fetched yet."""
         path = self.path.with_name(name)
         if path.exists() or path.is_symlink():
             return path
         lower = name.lower()  # SUB-01, .NII.GZ
-        return next((one for one in _listed(path.parent) if one.name.lower() == lower), None)
+        return next((each for each in _listed(path.parent) if each.name.lower() == lower), None)
 
 
 def find_bold(root: Path) -> list[BoldName]:
@@ -102,8 +98,8 @@ def bold_of(tree: BidsTree) -> list[BoldName]:
 def parse_name(path: Path) -> BoldName:
     """Read the entities of a file's name."""
     stem, _, extension = path.name.partition(".")
-    *parts, suffix = stem.split("_")
-    entities = tuple(read_entities(parts).items())
+    *pairs, suffix = stem.split("_")
+    entities = tuple(read_entities(pairs).items())
     return BoldName(path, entities, extension.lower(), suffix.lower())
 
 
@@ -121,34 +117,16 @@ def _listed(folder: Path) -> list[Path]:
         return []
 
 
-def _folder_of(root: Path, participant_id: str) -> Path:
-    """Find a subject's folder, also one that is written otherwise, ``SUB-01``."""
-    folder = root / participant_id
-    if folder.is_dir():
-        return folder
-    key = subject_key(participant_id)
-    named = (path for path in _listed(root) if path.name[:4].lower() == "sub-")
-    return next((path for path in named if subject_key(path.name) == key), folder)
-
-
 def inherited_files(root: Path, image: BoldName, ending: str) -> list[Path]:
     """Find the files that hold for an image by BIDS's inheritance, the nearest first.
 
-    Parameters
-    ----------
-    root : Path
-        Of the image's data set, or of the raw one that it comes from.
-    image : BoldName
-        What they are to hold for.
-    ending : str
-        Suffix and extension, ``bold.json``.
-
-    Returns
-    -------
-    list of Path
-        From the image's folder up to `root`; names hold none but entities of the image's.
+    They lie from the image's folder up to `root`, of its data set or the raw one that it comes
+    from; names end with `ending`, ``bold.json``, and hold no entities but the image's.
     """
-    subject = _folder_of(root, image.participant_id)
+    subject, key = root / image.participant_id, subject_key(image.participant_id)
+    if not subject.is_dir():  # it may be written otherwise, SUB-01
+        named = (path for path in _listed(root) if path.name[:4].lower() == "sub-")
+        subject = next((path for path in named if subject_key(path.name) == key), subject)
     session = [subject / f"ses-{image.get('ses')}"] if image.get("ses") else []
     own = [image.path.parent] if image.path.is_relative_to(root) else []
     folders = [*(folder / "func" for folder in session), subject / "func", *session, subject, root]
@@ -197,7 +175,7 @@ class PreprocessedRun:
     confounds : Path or None
         fMRIPrep's ``desc-confounds_timeseries.tsv``.
     events : Path or None
-        BIDS ``events.tsv``, beside the run or in the raw data set.
+        BIDS ``events.tsv``, in the run's folder or in the raw data set.
     start_time : float
         Seconds from the start of the events' clock to the first volume, as the sidecar states it:
         after slice timing correction, about half a repetition time.
@@ -223,11 +201,11 @@ def read_sidecars(image: BoldName, roots: Iterable[Path]) -> list[tuple[Path, di
     paths = [path for root in roots for path in inherited_files(root, image, "bold.json")]
     contents: list[tuple[Path, dict[str, Any]]] = []
     faults: list[Fault] = []
+    whose = image.participant_id
     for path in paths:
         try:
             contents.append((path, read_json(path, "a sidecar")))
         except VolumeError as error:
-            whose = image.participant_id
             faults += [replace(fault, participant_id=whose) for fault in error.faults]
     if faults:
         raise VolumeError(dict.fromkeys(faults))  # roots may lie inside one another
@@ -247,17 +225,21 @@ def stated_t_r(
     if not sidecars:
         return None
     stated = [(path, held["RepetitionTime"]) for path, held in sidecars if "RepetitionTime" in held]
+
+    def refused(path: Path, found: str, action: str) -> VolumeError:
+        return VolumeError(Fault(str(path), found, ACCEPTED_T_R, action, image.participant_id))
+
     if not stated:
         is_sparse = any("VolumeTiming" in held for _, held in sidecars)
         found = "no RepetitionTime" + (" but VolumeTiming (uneven)" if is_sparse else "")
-        raise _refused(image, sidecars[0][0], found, f"add it to the file, or {advice.raw}")
+        raise refused(sidecars[0][0], found, f"add it to the file, or {advice.raw}")
     path, value = stated[0]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _refused(image, path, f"RepetitionTime {value!r}, no number", "correct the file")
+        raise refused(path, f"RepetitionTime {value!r}, no number", "correct the file")
     if not SHORTEST_T_R <= value <= LONGEST_T_R:
         is_ms = SHORTEST_T_R <= value / 1000 <= LONGEST_T_R
         found = f"RepetitionTime {value:g}" + (", probably milliseconds" if is_ms else "")
-        raise _refused(image, path, found, "correct the file")
+        raise refused(path, found, "correct the file")
     return float(value)
 
 
@@ -283,7 +265,3 @@ def stated_start_time(image: BoldName, sidecars: list[tuple[Path, dict[str, Any]
         str(path), f"StartTime {value!r}", accepted, "correct the file", image.participant_id
     )
     raise VolumeError(fault)
-
-
-def _refused(image: BoldName, path: Path, found: str, action: str) -> VolumeError:
-    return VolumeError(Fault(str(path), found, ACCEPTED_T_R, action, image.participant_id))

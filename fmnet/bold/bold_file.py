@@ -179,6 +179,9 @@ def _check(found: Header, path: Path) -> BoldHeader:
         raise damaged(path, ValueError(found.doubt))
     if size > n_bytes + SPARE_BYTES:
         raise too_long(path, f"{size} bytes", n_bytes + SPARE_BYTES)
+    stated, unit = float(found.fields["pixdim"][4]), int(found.fields["xyzt_units"]) & 0x38
+    is_told = unit != 0 or stated != 1  # software that wasn't told writes 1 without a unit
+    t_r = round(stated * SECONDS.get(unit, 0.0), 6) if is_told else 0.0
     return BoldHeader(
         shape[:3],
         shape[3],
@@ -187,20 +190,11 @@ def _check(found: Header, path: Path) -> BoldHeader:
         found.intercept,
         found.offset,
         found.affine,
-        _t_r(found.fields),
+        t_r if SHORTEST_T_R <= t_r <= LONGEST_T_R else None,
         found.description,
         found.note,
         found.doubt,
     )
-
-
-def _t_r(fields: Any) -> float | None:
-    """Read the repetition time in seconds, unless it is none."""
-    stated, unit = float(fields["pixdim"][4]), int(fields["xyzt_units"]) & 0x38
-    if unit == 0 and stated == 1:  # what software writes that wasn't told
-        return None
-    seconds = round(stated * SECONDS.get(unit, 0.0), 6)
-    return seconds if SHORTEST_T_R <= seconds <= LONGEST_T_R else None
 
 
 @dataclass(frozen=True)
@@ -257,18 +251,9 @@ class CheckedRun:
     mask: NDArray[np.bool_]
     mask_sha256: str
 
-    @property
-    def header(self) -> BoldHeader:
-        """What the run's file says of itself."""
-        return self.file.header
-
-    def volumes(self) -> Generator[NDArray[Any], None, None]:
-        """Read the volumes, see `fmnet.bold.bold_file.BoldFile.volumes`."""
-        return self.file.volumes()
-
     def finish(self) -> str:
         """Read what is left of the file, and return the hash of the whole."""
-        return self.file.stream.finish(self.header.doubt)
+        return self.file.stream.finish(self.file.header.doubt)
 
     def support(self, first: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell where the run has data at first: (X, Y, Z), in the mask, and no background.
@@ -278,46 +263,39 @@ class CheckedRun:
         VolumeError
             If it has none, or one value fills a good part of it.
         """
-        header = self.header
+        header = self.file.header
         half_step = abs(header.slope) / 2 if header.dtype.kind in "iu" else 0.0
         with np.errstate(invalid="ignore", over="ignore"):
             values = (first * header.slope + header.intercept).astype(np.float32)
         values = blank_background(values[header.ras[0]], half_step)
         support: NDArray[np.bool_] = np.isfinite(values) & self.mask
         if (fill := find_fill(values[support])) is not None and (values[support] != fill).any():
-            raise self.refusal(
-                f"the value {fill:.6g} in a good part of the first volume",
-                "write 0 where the run has no data, or give the brain mask that belongs to it",
-            )
+            found = f"the value {fill:.6g} in a good part of the first volume"
+            action = "write 0 where the run has no data, or give the brain mask that belongs to it"
+            raise unusable_values(self.run.path, found, action)
         if not support.any():
-            place = "its mask" if self.run.mask else "the image"
-            raise self.refusal(
-                f"no value other than NaN and 0 in {place} in the first volume",
-                "write the run again, or give the mask that belongs to it",
-            )
+            within = "its mask" if self.run.mask else "the image"
+            found = f"no value other than NaN and 0 in {within} in the first volume"
+            action = "write the run again, or give the mask that belongs to it"
+            raise unusable_values(self.run.path, found, action)
         return support
 
-    def refusal(self, found: str, action: str) -> VolumeError:
-        """Describe why the run can't be used."""
-        accepted = "a run with finite, varying values inside the mask"
-        return VolumeError(Fault(str(self.run.path), found, accepted, action))
+
+def unusable_values(path: Path, found: str, action: str) -> VolumeError:
+    """Describe why a run can't be used for its values."""
+    accepted = "a run with finite, varying values inside the mask"
+    return VolumeError(Fault(str(path), found, accepted, action))
 
 
 @contextmanager
 def check_run(run: BoldRun, needs_mask: bool) -> Iterator[CheckedRun]:
     """Open a run and check all that can be known before its volumes are read.
 
-    Parameters
-    ----------
-    run : BoldRun
-        What to open.
-    needs_mask : bool
-        Whether a run without a mask is refused.
-
     Raises
     ------
     VolumeError
-        With all that is wrong with the run's file, its mask and its repetition time.
+        With all that is wrong with the run's file, its mask and its repetition time; also if it
+        `needs_mask` and has none.
     """
     faults: list[Fault] = []
     if run.mask is None and needs_mask:
@@ -386,20 +364,16 @@ def _match_mask(
     corners = np.array([*np.ndindex(2, 2, 2)]) * (np.array(order.shape) - 1)
     apart = corners @ (volume.affine - affine)[:3, :3].T + (volume.affine - affine)[:3, 3]
     if inside.shape != order.shape or np.abs(apart).max() > SAME_GRID_MM:
-        raise VolumeError(
-            Fault(
-                volume.name,
-                f"a mask of {_words(inside.shape, volume.affine)}",
-                f"the run's own grid, {_words(order.shape, affine)}",
-                "give the mask that belongs to the run (desc-brain_mask), or resample it",
-            )
-        )
+        found = f"a mask of {_describe_grid(inside.shape, volume.affine)}"
+        accepted = f"the run's own grid, {_describe_grid(order.shape, affine)}"
+        action = "give the mask that belongs to the run (desc-brain_mask), or resample it"
+        raise VolumeError(Fault(volume.name, found, accepted, action))
     return inside, sha256
 
 
-def _words(shape: tuple[int, ...], affine: Affine) -> str:
+def _describe_grid(shape: tuple[int, ...], affine: Affine) -> str:
     edges = "x".join(f"{edge:.4g}" for edge in np.linalg.norm(affine[:3, :3], axis=0))
-    corner = ", ".join(f"{place:.4g}" for place in affine[:3, 3])
+    corner = ", ".join(f"{mm:.4g}" for mm in affine[:3, 3])
     return f"{'x'.join(map(str, shape))} voxels of {edges} mm from ({corner})"
 
 

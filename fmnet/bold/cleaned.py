@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.cleaning import check_preprocessed, clean_values, signal_to_noise
-from fmnet.bold.confounds import MODELS, json_beside
+from fmnet.bold.confounds import MODELS
 from fmnet.bold.decoded import BOLD_FORMAT, DecodedBold
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
@@ -82,7 +82,7 @@ class CleanedRun:
     kept : ndarray of int, shape (T_kept,)
         Which of the acquired volumes they are.
     facts : CleanedFacts
-        From the file beside it.
+        From its companion file.
     grid : Grid
         Where the V voxels lie.
     """
@@ -94,8 +94,7 @@ class CleanedRun:
 
     def values(self) -> FloatArray:
         """Map the values into memory: (T_kept, V) float32, read-only."""
-        mapped: FloatArray = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return mapped
+        return np.asanyarray(np.load(self.path, mmap_mode="r", allow_pickle=False))
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +127,7 @@ class CleanedBold:
         """Fetch a cleaned run."""
         facts_file = None
         if run.confounds is not None and MODELS[self.cleaning.strategy].needs_json:
-            facts_file = json_beside(run.confounds)
+            facts_file = run.confounds.with_suffix(".json")
         files = (run.bold.path, run.bold.mask, run.confounds, facts_file)
         settings = map(repr, astuple(self.cleaning))
         stated = (run.bold.space, repr(run.bold.t_r))

@@ -12,7 +12,7 @@ from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_file import check_run, open_bold
 from fmnet.bold.confounds import Nuisance, read_nuisance
 from fmnet.bold.decoded import StoredRun
-from fmnet.bold.settings import Band, CleaningSettings, band_of
+from fmnet.bold.settings import CleaningSettings, band_of
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, VolumeError
 
@@ -35,7 +35,7 @@ def check_preprocessed(run: PreprocessedRun, settings: CleaningSettings) -> Nuis
     t_r = None
     try:
         with check_run(run.bold, needs_mask=False) as checked:
-            n_volumes, t_r = checked.header.n_volumes, checked.t_r
+            n_volumes, t_r = checked.file.header.n_volumes, checked.t_r
     except VolumeError as error:
         faults += error.faults
         try:  # a wrong mask or repetition time doesn't hinder counting
@@ -78,12 +78,29 @@ def cleaning_matrix(
     """
     if faults := cleaning_faults(nuisance, t_r, settings, "cleaning"):
         raise VolumeError(faults)
-    units, regressors = np.eye(len(nuisance.regressors)), nuisance.regressors
-    if band_of(settings) == (None, None):
-        return _regress(units[nuisance.kept], regressors[nuisance.kept], detrend=True)
-    filtered = _filter(np.hstack([units, regressors]), nuisance.kept, t_r, band_of(settings))
-    n = len(units)
-    return _regress(filtered[:, :n], filtered[:, n:], detrend=False)
+    # here, for importing these takes long and what cleans nothing need not wait for it
+    from nilearn.signal import clean
+    from scipy.interpolate import CubicSpline
+
+    kept, regressors = nuisance.kept, nuisance.regressors
+    units, n = np.eye(len(regressors)), len(regressors)
+    low_hz, high_hz = band_of(settings)
+    is_filtered = (low_hz, high_hz) != (None, None)
+    series, confounds = units[kept], regressors[kept]
+    if is_filtered:
+        times, filled = kept - kept[0], np.hstack([units, regressors])[kept]
+        if times[-1] >= len(kept):
+            filled = CubicSpline(times, filled)(np.arange(times[-1] + 1))
+        filtered = clean(filled, standardize=None, high_pass=low_hz, low_pass=high_hz, t_r=t_r)
+        series, confounds = np.split(filtered[times], [n], axis=1)
+    cleaned: NDArray[np.float64] = clean(
+        series,
+        detrend=not is_filtered,
+        standardize=None,
+        filter=False,
+        confounds=confounds if confounds.shape[1] else None,
+    )
+    return cleaned
 
 
 def cleaning_faults(
@@ -98,15 +115,17 @@ def cleaning_faults(
     low_hz, high_hz = band_of(settings)
     nyquist = 0.5 / t_r
     low, high = low_hz or 0.0, nyquist if high_hz is None else high_hz
+    action = "change low_hz and high_hz, or set them to null"
     if high_hz is not None and high >= nyquist:
         found = f"an upper limit of {high:g} Hz where volumes are {t_r:g} s apart"
-        return [_band_fault(where, found, f"less than {nyquist:g} Hz, half the sampling rate")]
+        return [Fault(where, found, f"less than {nyquist:g} Hz, half the sampling rate", action)]
     if low >= high:
-        return [_band_fault(where, f"a band from {low:g} to {high:g} Hz", "low_hz below high_hz")]
+        found = f"a band from {low:g} to {high:g} Hz"
+        return [Fault(where, found, "low_hz below high_hz", action)]
     n_span = int(nuisance.kept[-1] - nuisance.kept[0]) + 1
     if (low_hz or high_hz) and n_span <= FILTER_PADDING:
         accepted = f"more than {FILTER_PADDING} for a filter"
-        return [_band_fault(where, f"{n_span} volumes from first to last", accepted)]
+        return [Fault(where, f"{n_span} volumes from first to last", accepted, action)]
     n_regressors = int((np.ptp(nuisance.regressors, axis=0) > 0).sum())
     n_band = int(len(nuisance.kept) * (high - low) / nyquist) - 2 * (low_hz is None)
     if n_band > n_regressors:
@@ -148,25 +167,27 @@ def clean_values(stored: StoredRun, nuisance: Nuisance, settings: CleaningSettin
     return cleaned
 
 
-def signal_to_noise(stored: StoredRun, start: int) -> FloatArray:
-    """Divide mean by standard deviation in time, as stored, from volume `start` on: (V,).
+def signal_to_noise(stored: StoredRun, n_skipped: int) -> FloatArray:
+    """Divide mean by standard deviation in time, as stored, but for the first volumes: (V,).
 
     NaN where the run has no data or does not vary. Memory: blocks as in `clean_values`.
     """
     ratio = np.full(stored.facts.n_voxels, np.nan, np.float32)
     for columns, values in _blocks(stored):
-        deviation = values[start:].std(axis=0)
-        np.divide(values[start:].mean(axis=0), deviation, out=ratio[columns], where=deviation > 0)
+        deviation = values[n_skipped:].std(axis=0)
+        np.divide(
+            values[n_skipped:].mean(axis=0), deviation, out=ratio[columns], where=deviation > 0
+        )
     return ratio
 
 
 def _blocks(stored: StoredRun) -> Iterator[tuple[slice, FloatArray]]:
     """Read all volumes of some voxels at a time, (T, v) in the file's units; NaN without data."""
-    whole, (slope, intercept) = stored.mapped(), stored.scale
+    mapped, (slope, intercept) = stored.mapped(), stored.scale
     width = max(1, BLOCK_NUMBERS // stored.n_volumes)
     for start in range(0, stored.facts.n_voxels, width):
         columns = slice(start, min(start + width, stored.facts.n_voxels))
-        values = whole[:, columns].astype(np.float32)
+        values = mapped[:, columns].astype(np.float32)
         if np.ndim(slope):
             values *= slope[columns]
             values += intercept[columns]
@@ -174,37 +195,3 @@ def _blocks(stored: StoredRun) -> Iterator[tuple[slice, FloatArray]]:
             values *= slope
             values += intercept
         yield columns, values
-
-
-def _filter(
-    series: NDArray[np.float64], kept: NDArray[np.intp], t_r: float, band: Band
-) -> NDArray[np.float64]:
-    """Band-pass filter series, with the volumes that are left out interpolated meanwhile."""
-    # here, for importing these takes long and what cleans nothing need not wait for it
-    from nilearn.signal import clean
-    from scipy.interpolate import CubicSpline
-
-    low_hz, high_hz = band
-    places, filled = kept - kept[0], series[kept]
-    if places[-1] >= len(kept):
-        filled = CubicSpline(places, filled)(np.arange(places[-1] + 1))
-    filtered = clean(filled, standardize=None, high_pass=low_hz, low_pass=high_hz, t_r=t_r)
-    left: NDArray[np.float64] = filtered[places]
-    return left
-
-
-def _regress(
-    series: NDArray[np.float64], regressors: NDArray[np.float64], detrend: bool
-) -> NDArray[np.float64]:
-    """Regress confounds out; with `detrend`, a linear drift is taken out of both before."""
-    from nilearn.signal import clean  # as above
-
-    confounds = regressors if regressors.shape[1] else None
-    cleaned: NDArray[np.float64] = clean(
-        series, detrend=detrend, standardize=None, filter=False, confounds=confounds
-    )
-    return cleaned
-
-
-def _band_fault(where: str, found: str, accepted: str) -> Fault:
-    return Fault(where, found, accepted, "change low_hz and high_hz, or set them to null")

@@ -6,7 +6,6 @@ and makes zeros of NaN, so that voxels which a scan has no data for would count 
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,14 +53,30 @@ def find_networks(series: Sequence[FloatArray], n_networks: int, seed: int) -> F
         If scans have no more volumes than networks are looked for, or all scans together hold fewer
         independent components.
     """
-    scans = [_reduce(one, REDUCTION * n_networks) for one in series]
-    _check_lengths([one.n_volumes for one in scans], n_networks)
-    count = np.sum([one.is_known for one in scans], axis=0)
+    scans, known, faults = [], [], []
+    for number, values in enumerate(series, start=1):
+        components, is_known = _reduce(values, REDUCTION * n_networks)
+        scans.append(components)
+        known.append(is_known)
+        if len(values) <= n_networks:
+            where = f"training scan {number} of {len(series)}"
+            accepted = f"more than {n_networks} volumes, the number of networks looked for"
+            action = "look for fewer networks, or leave the scan out"
+            faults.append(Fault(where, f"{len(values)} volumes", accepted, action))
+    if not scans:
+        faults = [Fault("the series", "no scans", "at least one", "give the training scans")]
+    if faults:
+        raise CohortError(faults)
+    count = np.sum(known, axis=0)
     usable = count >= max(MIN_FRACTION * len(scans), 1)
-    stacked = np.concatenate([one.components[:, usable] for one in scans])
+    stacked = np.concatenate([components[:, usable] for components in scans])
     group = _principal_components(stacked, n_networks)
-    if len(group) < n_networks:
-        raise CohortError(_rank_fault(len(group), n_networks))
+    if (found := len(group)) < n_networks:
+        accepted = f"at least {n_networks}, the number of networks looked for"
+        fewer = f"look for {found} networks or fewer"
+        action = fewer if found else "check that the scans cover the mask"
+        told = f"{found} independent components"
+        raise CohortError(Fault("the series of the training scans", told, accepted, action))
     # where scans are missing, what the others show counts for all
     maps = _unmix(group * (len(scans) / count[usable]), n_networks, seed)
     networks = np.zeros((n_networks, len(count)), dtype=np.float32)
@@ -69,16 +84,8 @@ def find_networks(series: Sequence[FloatArray], n_networks: int, seed: int) -> F
     return networks
 
 
-@dataclass(frozen=True, eq=False)
-class _Reduced:
-    """Principal components of one scan, (n, V), which voxels it has data for, (V,), its length."""
-
-    components: FloatArray
-    is_known: NDArray[np.bool_]
-    n_volumes: int
-
-
-def _reduce(values: FloatArray, n_components: int) -> _Reduced:
+def _reduce(values: FloatArray, n_components: int) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Reduce a scan to principal components, (n, V), and tell which voxels have data: (V,)."""
     mean = values.mean(axis=0, dtype=np.float64)
     z = np.asarray(values - mean.astype(np.float32), dtype=np.float32)
     sd = np.sqrt(np.square(z).mean(axis=0, dtype=np.float64))
@@ -88,7 +95,7 @@ def _reduce(values: FloatArray, n_components: int) -> _Reduced:
         z = z[:, known] / sd[known].astype(np.float32) / np.float32(np.sqrt(len(z)))
         own = _principal_components(z, n_components)
         components[: len(own), known] = own
-    return _Reduced(components, known, len(values))
+    return components, known
 
 
 def _principal_components(rows: FloatArray, n_components: int) -> FloatArray:
@@ -127,30 +134,3 @@ def _longer_tail(maps: FloatArray) -> FloatArray:
     centred = maps - maps.mean(axis=1, keepdims=True)
     skewness = (centred**3).sum(axis=1, keepdims=True)
     return np.where(skewness < 0, -1, 1).astype(maps.dtype)
-
-
-def _check_lengths(lengths: list[int], n_networks: int) -> None:
-    if not lengths:
-        fault = Fault("the series", "no scans", "at least one", "give the training scans")
-        raise CohortError(fault)
-    faults = [
-        Fault(
-            f"training scan {number} of {len(lengths)}",
-            f"{length} volumes",
-            f"more than {n_networks} volumes, the number of networks looked for",
-            "look for fewer networks, or leave the scan out",
-        )
-        for number, length in enumerate(lengths, start=1)
-        if length <= n_networks
-    ]
-    if faults:
-        raise CohortError(faults)
-
-
-def _rank_fault(found: int, n_networks: int) -> Fault:
-    return Fault(
-        "the series of the training scans",
-        f"{found} independent components",
-        f"at least {n_networks}, the number of networks looked for",
-        f"look for {found} networks or fewer" if found else "check that the scans cover the mask",
-    )

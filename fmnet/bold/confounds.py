@@ -28,7 +28,7 @@ MOTION24 = tuple(
     for name in MOTION6
 )
 TISSUES = ("csf", "white_matter")
-#: Parts of the names of columns that come in any number.
+#: What is in the names of columns that come in any number.
 COSINE, COMPONENT = "cosine", "a_comp_cor"
 #: Columns of fMRIPrep's that tell which volumes to leave out.
 DISPLACEMENT, NON_STEADY = "framewise_displacement", "non_steady_state_outlier"
@@ -55,7 +55,7 @@ class Model:
     columns : tuple of str
         That the file must have at least.
     needs_json : bool
-        Whether the JSON file beside it is read as well.
+        Whether its JSON file is read as well.
     """
 
     options: Mapping[str, Any]
@@ -120,16 +120,9 @@ class Nuisance:
 
 
 def read_nuisance(run: PreprocessedRun, n_volumes: int, settings: CleaningSettings) -> Nuisance:
-    """Read a run's confounds through nilearn's ``load_confounds``.
+    """Read the confounds of a run of `n_volumes` through nilearn's ``load_confounds``.
 
-    Parameters
-    ----------
-    run : PreprocessedRun
-        Its confounds file may be missing only where the strategy is ``none``.
-    n_volumes : int
-        T, as the image has it.
-    settings : CleaningSettings
-        Strategy and scrubbing.
+    The file may be missing only where the strategy is ``none``.
 
     Raises
     ------
@@ -137,13 +130,13 @@ def read_nuisance(run: PreprocessedRun, n_volumes: int, settings: CleaningSettin
         If the file is missing, damaged, of another length, or lacks what the strategy needs; if
         fewer volumes are left than ``settings.min_volumes``.
     """
-    model = MODELS[settings.strategy]
-    parts = _open_parts(run, n_volumes, settings)
-    table, where = parts.table, str(run.confounds or run.bold.path)
-    more = (COSINE, COMPONENT) if model.needs_json else ()
+    model, where = MODELS[settings.strategy], str(run.confounds or run.bold.path)
+    table, raw, facts = _read_files(run, n_volumes, settings)
     columns = list(map(str, table.columns))
-    of_any_number = [name for name in columns if any(part in name for part in more)]
-    used = list(dict.fromkeys([*(n for n in model.columns if n in columns), *of_any_number]))
+    used = [name for name in model.columns if name in columns]
+    if model.needs_json:  # these come in any number
+        used += [name for name in columns if COSINE in name or COMPONENT in name]
+    used = list(dict.fromkeys(used))
     marks = [name for name in columns if name.startswith(NON_STEADY) or name == DISPLACEMENT]
     numbers = read_together(table, list(dict.fromkeys([*used, *marks])))
     is_short = n_volumes * (run.bold.t_r or np.inf) < SHORTEST_DRIFT
@@ -155,39 +148,53 @@ def read_nuisance(run: PreprocessedRun, n_volumes: int, settings: CleaningSettin
     ]
     if faults:
         raise VolumeError(faults)
-    regressors, names = (
-        _load(parts, numbers, where, settings.strategy) if used else (np.empty((n_volumes, 0)), ())
+    regressors = np.empty((n_volumes, 0))
+    names: tuple[str, ...] = ()
+    if used:
+        regressors, names = _load(table, facts, numbers, where, settings.strategy)
+    # leave out what is marked as non-steady, and what moved more than the threshold
+    is_non_steady = np.zeros(n_volumes, dtype=bool)
+    for name, found in numbers.items():
+        if name.startswith(NON_STEADY):
+            is_non_steady |= found.values > 0
+    displacement = np.full(n_volumes, np.nan)
+    if DISPLACEMENT in numbers:
+        displacement = numbers[DISPLACEMENT].values
+    limit = np.inf if settings.fd_threshold is None else settings.fd_threshold
+    is_scrubbed = (displacement > limit) & ~is_non_steady
+    kept = np.flatnonzero(~is_non_steady & ~is_scrubbed)
+    n_non_steady, n_scrubbed = int(is_non_steady.sum()), int(is_scrubbed.sum())
+    left = (
+        f"{len(kept)} of {n_volumes} volumes left without {n_non_steady} "
+        f"non-steady and {n_scrubbed} scrubbed ones"
     )
-    nuisance = _leave_out(parts, numbers, regressors, names, settings.fd_threshold)
-    if faults := list(_check_left(nuisance, where, settings.min_volumes)):
-        raise VolumeError(faults)
-    return nuisance
+    if len(kept) < settings.min_volumes:
+        accepted = f"at least {settings.min_volumes} (min_volumes)"
+        action = "leave the run out, or scrub less (raise fd_threshold)"
+        raise VolumeError(Fault(where, left, accepted, action))
+    if len(kept) <= len(names) + 2:
+        left = f"{len(names)} regressors, mean and drift, and {left}"
+        action = "leave the run out, or choose a strategy with fewer regressors"
+        raise VolumeError(Fault(where, left, "more volumes than regressors", action))
+    sha256 = hashlib.sha256(raw).hexdigest() if raw else ""
+    return Nuisance(regressors, names, kept, n_non_steady, n_scrubbed, displacement, sha256)
 
 
-@dataclass(frozen=True, eq=False)
-class _Parts:
-    """A confounds file as text, its bytes, and those of the JSON file beside it if needed."""
+def _read_files(
+    run: PreprocessedRun, n_volumes: int, settings: CleaningSettings
+) -> tuple[pd.DataFrame, bytes, bytes | None]:
+    """Read the confounds as text and bytes, and the bytes of their JSON file if needed.
 
-    table: pd.DataFrame
-    raw: bytes
-    facts: bytes | None
-
-
-def _open_parts(run: PreprocessedRun, n_volumes: int, settings: CleaningSettings) -> _Parts:
-    """Read the files of a run; without any, where none are needed, an empty table."""
-    model = MODELS[settings.strategy]
-    if run.confounds is not None:
-        return _read_parts(run.confounds, model.needs_json)
-    if not model.columns and settings.fd_threshold is None:
-        return _Parts(pd.DataFrame(index=range(n_volumes)), b"", None)
-    needed = settings.strategy if model.columns else "scrubbing"
-    action = "give it, or set strategy to none and fd_threshold to null"
-    found = f"no confounds file, which {needed} needs"
-    raise VolumeError(Fault(str(run.bold.path), found, CONFOUNDS, action))
-
-
-def _read_parts(path: Path, needs_json: bool) -> _Parts:
-    """Read table and JSON file, and raise what is wrong with both together."""
+    Without any, where none are needed, the table is empty.
+    """
+    model, path = MODELS[settings.strategy], run.confounds
+    if path is None:
+        if not model.columns and settings.fd_threshold is None:
+            return pd.DataFrame(index=range(n_volumes)), b"", None
+        needed = settings.strategy if model.columns else "scrubbing"
+        action = "give it, or set strategy to none and fd_threshold to null"
+        found = f"no confounds file, which {needed} needs"
+        raise VolumeError(Fault(str(run.bold.path), found, CONFOUNDS, action))
     faults: list[Fault] = []
     raw, facts, table = b"", None, pd.DataFrame()
     try:
@@ -196,10 +203,10 @@ def _read_parts(path: Path, needs_json: bool) -> _Parts:
         check_is_no_pointer(path, raw)
     except (CohortError, VolumeError) as error:
         faults += [replace(fault, accepted=CONFOUNDS) for fault in error.faults]
-    if needs_json:
+    if model.needs_json:
         try:
-            read_json(json_beside(path))
-            facts = read_file(json_beside(path), MAX_JSON_BYTES, ACCEPTED_JSON)
+            read_json(path.with_suffix(".json"))
+            facts = read_file(path.with_suffix(".json"), MAX_JSON_BYTES, ACCEPTED_JSON)
         except VolumeError as error:
             accepted = "the JSON file beside the confounds, which names fMRIPrep's components"
             faults += [
@@ -207,12 +214,7 @@ def _read_parts(path: Path, needs_json: bool) -> _Parts:
             ]
     if faults:
         raise VolumeError(faults)
-    return _Parts(table, raw, facts)
-
-
-def json_beside(confounds: Path) -> Path:
-    """Name the JSON file that describes the columns of a confounds file."""
-    return confounds.with_suffix(".json")
+    return table, raw, facts
 
 
 def _check_length(n_rows: int, where: str, n_volumes: int) -> Iterator[Fault]:
@@ -292,49 +294,34 @@ def _check_displacement(
         yield Fault(where, told, accepted, OTHER_STRATEGY)
 
 
-def _check_left(nuisance: Nuisance, where: str, min_volumes: int) -> Iterator[Fault]:
-    n_left, n_names = len(nuisance.kept), len(nuisance.names)
-    found = (
-        f"{n_left} of {len(nuisance.regressors)} volumes left without {nuisance.n_non_steady} "
-        f"non-steady and {nuisance.n_scrubbed} scrubbed ones"
-    )
-    if n_left < min_volumes:
-        action = "leave the run out, or scrub less (raise fd_threshold)"
-        yield Fault(where, found, f"at least {min_volumes} (min_volumes)", action)
-    elif n_left <= n_names + 2:
-        action = "leave the run out, or choose a strategy with fewer regressors"
-        found = f"{n_names} regressors, mean and drift, and {found}"
-        yield Fault(where, found, "more volumes than regressors", action)
-
-
 def _load(
-    parts: _Parts, numbers: Mapping[str, Numbers], where: str, strategy: Strategy
+    table: pd.DataFrame,
+    facts: bytes | None,
+    numbers: Mapping[str, Numbers],
+    where: str,
+    strategy: Strategy,
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Let nilearn's ``load_confounds`` choose among the columns that are used.
 
-    It looks for the file by the name of an image beside it, and takes any that might belong to
-    that. So that it reads this one and no other, whatever its name, it is given a copy.
+    It looks for the file by the name of an image in the same folder, and takes any that might
+    belong to that. So that it reads this one and no other, whatever its name, it is given a copy.
 
-    Returns
-    -------
-    values : ndarray of float64, shape (T, n)
-        The first volume, which derivatives have no value for, gets that of the second.
-    names : tuple of str
-        Of the n columns.
+    Gives the values, (T, n), and names of the columns; the first volume, which derivatives have no
+    value for, gets that of the second.
     """
     # here, for importing nilearn takes long and what has no confounds need not wait for it
     from nilearn.interfaces.fmriprep import load_confounds
 
     used = [name for name in numbers if name != DISPLACEMENT]
-    table = pd.DataFrame({name: plain_texts(parts.table[name], numbers[name]) for name in used})
+    plain = pd.DataFrame({name: plain_texts(table[name], numbers[name]) for name in used})
     # a name without "tsv", which nilearn would replace in it
     folder = Path(tempfile.gettempdir()) / f"fmnet-{uuid4().hex}"
     folder.mkdir(mode=0o700)
     try:
         confounds = folder / "sub-1_desc-confounds_timeseries.tsv"
-        table.to_csv(confounds, sep="\t", index=False)
-        if parts.facts is not None:
-            json_beside(confounds).write_bytes(parts.facts)
+        plain.to_csv(confounds, sep="\t", index=False)
+        if facts is not None:
+            confounds.with_suffix(".json").write_bytes(facts)
         image = str(folder / "sub-1_desc-preproc_bold.nii.gz")
         # means are taken out by cleaning, over the volumes that are kept
         found, _ = load_confounds(image, demean=False, **MODELS[strategy].options)
@@ -343,37 +330,9 @@ def _load(
         raise VolumeError(Fault(where, told, CONFOUNDS, OTHER_STRATEGY)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if faults := list(_check_length(len(found), where, len(parts.table))):
+    if faults := list(_check_length(len(found), where, len(table))):
         raise VolumeError(faults)
     return found.to_numpy(dtype=np.float64), tuple(map(str, found.columns))
-
-
-def _leave_out(
-    parts: _Parts,
-    numbers: Mapping[str, Numbers],
-    regressors: NDArray[np.float64],
-    names: tuple[str, ...],
-    fd_threshold: float | None,
-) -> Nuisance:
-    """Leave out what is marked as non-steady, and what moved more than `fd_threshold`."""
-    is_non_steady = np.zeros(len(parts.table), dtype=bool)
-    for name, found in numbers.items():
-        if name.startswith(NON_STEADY):
-            is_non_steady |= found.values > 0
-    displacement = np.full(len(parts.table), np.nan)
-    if DISPLACEMENT in numbers:
-        displacement = numbers[DISPLACEMENT].values
-    limit = np.inf if fd_threshold is None else fd_threshold
-    is_scrubbed = (displacement > limit) & ~is_non_steady
-    return Nuisance(
-        regressors,
-        names,
-        np.flatnonzero(~is_non_steady & ~is_scrubbed),
-        int(is_non_steady.sum()),
-        int(is_scrubbed.sum()),
-        displacement,
-        hashlib.sha256(parts.raw).hexdigest() if parts.raw else "",
-    )
 
 
 def _list(told: Sequence[str], noun: str = "") -> str:

@@ -62,49 +62,50 @@ def check_dataset(
         A raw data set, or fMRIPrep's output folder.
     derivatives : Path, optional
         fMRIPrep's output, if `root` is raw.
-    task : str, optional
-        Only runs of this task; by default of each.
-    space : str, optional
-        Of preprocessed images, see `fmnet.bold.derivatives.find_runs`.
+    task, space : optional
+        Only runs of this task, by default of each; see `fmnet.bold.derivatives.find_runs`.
 
     Raises
     ------
     CohortError
         If a folder is missing or holds no run.
     """
-    raw, preprocessed = _sort_out(Path(root), None if derivatives is None else Path(derivatives))
+    folders = [Path(folder) for folder in (root, derivatives) if folder is not None]
+    if missing := [folder for folder in folders if not folder.is_dir()]:
+        accepted = "a BIDS data set"
+        raise CohortError(
+            Fault(str(folder), "no such folder", accepted, VALIDATOR.root) for folder in missing
+        )
+    raw: Path | None = folders[0]
+    preprocessed = folders[1] if derivatives is not None else None
+    if preprocessed is None:
+        is_preprocessed = any(name.get("desc") == "preproc" for name in find_bold(folders[0]))
+        if is_preprocessed or is_derivative(folders[0]):
+            raw, preprocessed = None, folders[0]
     task = None if task is None else task.removeprefix("task-")
     findings: list[Finding] = []
     raw_runs: tuple[RunSummary, ...] = ()
     runs: tuple[RunSummary, ...] = ()
+    folders, subjects = [], set()
     if raw is not None:
         raw_runs, findings = check_raw(raw, task)
+        folders, subjects = [raw], {*find_subjects(raw)}
     if preprocessed is not None:
         runs, wrong = check_derivatives(preprocessed, raw, task, space)
-        findings += [*not_preprocessed(raw_runs, preprocessed), *wrong]
-    folders: tuple[Path, ...] = () if raw is None else (raw,)
-    subjects = set() if raw is None else {*find_subjects(raw)}
-    if preprocessed is not None:
-        folders += (preprocessed, *preprocessed.resolve().parents[:2])
+        there = {name.run_id for name in find_bold(preprocessed)}
+        accepted = "an image in fMRIPrep's output"
+        action = "look for errors in fMRIPrep's report (sub-*.html), and run it again"
+        for run in raw_runs:
+            if run.run_id not in there:
+                fault = Fault(run.run_id, "none", accepted, action, run.participant_id)
+                findings.append(Finding(Kind.NOT_PREPROCESSED, fault))
+        findings += wrong
+        folders += [preprocessed, *preprocessed.resolve().parents[:2]]
         subjects |= {*find_subjects(preprocessed)}
-    people = tuple(sorted(subjects))
-    table, wrong = check_participants(folders, people)
+    everyone = tuple(sorted(subjects))
+    table, wrong = check_participants(folders, everyone)
     found = tuple(dict.fromkeys([*findings, *wrong]))
-    return DatasetReport(raw, preprocessed, people, table, raw_runs, runs, found)
-
-
-def _sort_out(root: Path, derivatives: Path | None) -> tuple[Path | None, Path | None]:
-    """Tell raw data from preprocessed; raise if there is no such folder."""
-    missing = [path for path in (root, derivatives) if path is not None and not path.is_dir()]
-    if missing:
-        accepted = "a BIDS data set"
-        raise CohortError(
-            Fault(str(path), "no such folder", accepted, VALIDATOR.root) for path in missing
-        )
-    if derivatives is not None:
-        return root, derivatives
-    is_preprocessed = any(name.get("desc") == "preproc" for name in find_bold(root))
-    return (None, root) if is_preprocessed or is_derivative(root) else (root, None)
+    return DatasetReport(raw, preprocessed, everyone, table, raw_runs, runs, found)
 
 
 def check_raw(root: Path, task: str | None) -> tuple[tuple[RunSummary, ...], list[Finding]]:
@@ -187,7 +188,7 @@ def check_t_r(run: BoldRun, header: BoldHeader) -> list[Finding]:
 
 
 def _check_others(root: Path) -> list[Finding]:
-    """Check that images other than BOLD are there, and that each person has a T1w image."""
+    """Check that images other than BOLD are there, and that each subject has a T1w image."""
     findings: list[Finding] = []
     with_t1w: set[str] = set()
     paths = [path for end in VOLUMES for path in root.glob(f"sub-*/**/sub-*.{end}")]
@@ -216,20 +217,18 @@ def _absent_runs(
         with_task = {run.participant_id for run in of_task}
         n = len(with_task)
         if is_asked_for or 2 * n > len(everyone):
-            lacking += [(one, f"task '{task}'", n) for one in everyone if one not in with_task]
+            lacking += [(sub, f"task '{task}'", n) for sub in everyone if sub not in with_task]
         for session in sorted({run.session for run in of_task}):
             there = {run.participant_id for run in of_task if run.session == session}
             if 2 * len(there) > n:
                 words = f"task '{task}' in {f'session {session!r}' if session else 'no session'}"
-                lacking += [(one, words, len(there)) for one in sorted(with_task - there)]
+                lacking += [(sub, words, len(there)) for sub in sorted(with_task - there)]
     action = "fetch it, or leave the person out of this task"
-    return [
-        Finding(
-            Kind.NO_RUN,
-            Fault(subject, f"no run of {words}", f"one, as {n} others have", action, subject),
-        )
+    faults = [
+        Fault(subject, f"no run of {words}", f"one, as {n} others have", action, subject)
         for subject, words, n in lacking
     ]
+    return [Finding(Kind.NO_RUN, fault) for fault in faults]
 
 
 def _check_all_events(
@@ -277,9 +276,17 @@ def check_derivatives(
     findings: list[Finding] = []
     for each in [task] if task is not None else tasks:
         of_task = [name for name in names if name.get("task") == each]
-        found_runs, wrong = _list_task(of_task, root, raw, each, space)
-        n_people = len({name.participant_id for name in of_task})
-        if task is None and 2 * n_people <= len(find_subjects(root)):
+        sessions = sorted({name.get("ses") for name in of_task})
+        found_runs: tuple[PreprocessedRun, ...] = ()
+        try:
+            found_runs, wrong = list_runs(
+                of_task, root, each, sessions, space, raw, True, VALIDATOR
+            )
+        except CohortError as error:
+            kind = Kind.CHOICE if any(map(is_usable, of_task)) else Kind.UNUSABLE
+            wrong = [Finding(kind, replace(f, where=f"task '{each}'")) for f in error.faults]
+        n_subjects = len({name.participant_id for name in of_task})
+        if task is None and 2 * n_subjects <= len(find_subjects(root)):
             wrong = [finding for finding in wrong if finding.kind is not Kind.NO_RUN]
         findings += wrong
         for run in found_runs:
@@ -287,37 +294,6 @@ def check_derivatives(
             runs.append(summary)
             findings += wrong
     return tuple(runs), findings + compare_runs(runs)
-
-
-def not_preprocessed(raw_runs: Sequence[RunSummary], root: Path) -> list[Finding]:
-    """Find raw runs of which there is no image in fMRIPrep's output."""
-    there = {name.run_id for name in find_bold(root)}
-    accepted = "an image in fMRIPrep's output"
-    action = "look for errors in fMRIPrep's report (sub-*.html), and run it again"
-    return [
-        Finding(
-            Kind.NOT_PREPROCESSED,
-            Fault(run.run_id, "none", accepted, action, run.participant_id),
-        )
-        for run in raw_runs
-        if run.run_id not in there
-    ]
-
-
-def _list_task(
-    names: Sequence[BoldName],
-    root: Path,
-    raw: Path | None,
-    task: str,
-    space: str | None,
-) -> tuple[tuple[PreprocessedRun, ...], list[Finding]]:
-    """List the runs of one task, given its images."""
-    sessions = sorted({name.get("ses") for name in names})
-    try:
-        return list_runs(names, root, task, sessions, space, raw, True, VALIDATOR)
-    except CohortError as error:
-        kind = Kind.CHOICE if any(map(is_usable, names)) else Kind.UNUSABLE
-        return (), [Finding(kind, replace(f, where=f"task '{task}'")) for f in error.faults]
 
 
 def _check_run(run: PreprocessedRun) -> tuple[RunSummary, list[Finding]]:
@@ -331,8 +307,13 @@ def _check_run(run: PreprocessedRun) -> tuple[RunSummary, list[Finding]]:
         findings += [file_finding(fault) for fault in error.faults]
     if header is not None:
         findings += check_t_r(bold, header)
-        findings += _check_mask(run, header)
-        findings += _check_confounds(run, header.n_volumes)
+        try:  # the repetition time is reported by itself
+            with check_run(replace(bold, t_r=header.t_r or 1.0), needs_mask=True):
+                pass
+        except VolumeError as error:
+            findings += [file_finding(fault, Kind.MASK) for fault in error.faults]
+        if run.confounds is not None:
+            findings += _check_confounds(run.confounds, header.n_volumes)
     subject = bold.participant_id
     findings = [each.of_subject(subject) for each in findings]
     t_r = bold.t_r or (header.t_r if header else None)
@@ -340,19 +321,7 @@ def _check_run(run: PreprocessedRun) -> tuple[RunSummary, list[Finding]]:
     return RunSummary(bold.run_id, subject, run.task, run.session, t_r, n_volumes), findings
 
 
-def _check_mask(run: PreprocessedRun, header: BoldHeader) -> list[Finding]:
-    """Check the mask; the repetition time is reported by itself."""
-    try:
-        with check_run(replace(run.bold, t_r=header.t_r or 1.0), needs_mask=True):
-            return []
-    except VolumeError as error:
-        return [file_finding(fault, Kind.MASK) for fault in error.faults]
-
-
-def _check_confounds(run: PreprocessedRun, n_volumes: int) -> list[Finding]:
-    if run.confounds is None:
-        return []
-    path = run.confounds
+def _check_confounds(path: Path, n_volumes: int) -> list[Finding]:
     accepted = f"a row for each of the run's {n_volumes} volumes"
     try:
         check_is_there(path)
@@ -371,15 +340,14 @@ def compare_runs(runs: Sequence[RunSummary]) -> list[Finding]:
     """Find runs that differ from most others of their task in repetition time or task name."""
     findings: list[Finding] = []
     for task in sorted({run.task for run in runs}):
+        odd: list[tuple[Kind, RunSummary, str, str, str]] = []
         timed = [(run, run.t_r) for run in runs if run.task == task and run.t_r is not None]
         if timed:
             usual, n = Counter(round(t_r, 3) for _, t_r in timed).most_common(1)[0]
             accepted = f"{usual:g} s, as in {n} of {len(timed)} runs of task '{task}'"
             action = "leave the run out, or study runs of one repetition time only"
-            findings += [
-                _run_finding(
-                    Kind.OTHER_T_R, run, f"a repetition time of {t_r:g} s", accepted, action
-                )
+            odd += [
+                (Kind.OTHER_T_R, run, f"a repetition time of {t_r:g} s", accepted, action)
                 for run, t_r in timed
                 if abs(t_r - usual) > SAME_T_R * usual
             ]
@@ -388,16 +356,15 @@ def compare_runs(runs: Sequence[RunSummary]) -> list[Finding]:
             name, n = Counter(run.task_name for run in named).most_common(1)[0]
             accepted = f"'{name}', as in {n} of {len(named)} runs of task '{task}'"
             action = "find out which task was done, and correct the sidecar or the file's name"
-            findings += [
-                _run_finding(Kind.TASK_NAME, run, f"TaskName '{run.task_name}'", accepted, action)
+            odd += [
+                (Kind.TASK_NAME, run, f"TaskName '{run.task_name}'", accepted, action)
                 for run in named
                 if run.task_name != name
             ]
+        for kind, run, found, accepted, action in odd:
+            fault = Fault(run.run_id, found, accepted, action, run.participant_id)
+            findings.append(Finding(kind, fault))
     return findings
-
-
-def _run_finding(kind: Kind, run: RunSummary, found: str, accepted: str, action: str) -> Finding:
-    return Finding(kind, Fault(run.run_id, found, accepted, action, run.participant_id))
 
 
 def check_events(
@@ -469,47 +436,44 @@ def _event_finding(path: Path, found: str, subject: str) -> Finding:
 
 
 def check_participants(
-    folders: tuple[Path, ...], people: tuple[str, ...]
+    folders: Sequence[Path], subjects: Sequence[str]
 ) -> tuple[str, list[Finding]]:
-    """Compare the first participants.tsv of these folders with the people who have images.
+    """Compare the first participants.tsv of these folders with the subjects who have images.
 
     Returns
     -------
     description : str
-        The table's columns and how many people are in each group; empty without a table.
+        The table's columns and how many subjects are in each group; empty without a table.
     findings : list of Finding
-        One per person and fault, and one per column with cells that can't be right.
+        One per subject and fault, and one per column with cells that can't be right.
     """
-    places = [folder / TABLE for folder in folders]
-    path = next((place for place in places if place.exists() or place.is_symlink()), None)
+    paths = [folder / TABLE for folder in folders]
+    path = next((path for path in paths if path.exists() or path.is_symlink()), None)
     accepted = "participant_id, the column to predict (group), age, sex and other covariates"
     if path is None:
         action = "make one; the data set's README may say where its people are described"
-        fault = Fault(str(places[0]), "no such file", f"a table of {accepted}", action)
+        fault = Fault(str(paths[0]), "no such file", f"a table of {accepted}", action)
         return "", [Finding(Kind.NO_TABLE, fault)]
     try:
         table = read_table_file(path, ("participant_id",))
     except CohortError as error:
         return "", [Finding(Kind.NO_TABLE, fault) for fault in error.faults]
     odd = [Finding(Kind.NUMBERS, fault) for fault in number_faults(table)]
-    return _describe_table(table), _compare_subjects(list(table["participant_id"]), people) + odd
-
-
-def _describe_table(table: pd.DataFrame) -> str:
     columns: list[str] = []
     for name in table.columns:
         counts = Counter(value for value in table[name] if value)
         is_group = 1 < len(counts) <= MAX_GROUPS and name != "participant_id"
         groups = ", ".join(f"{value} {count}" for value, count in sorted(counts.items()))
         columns.append(f"{name} ({groups})" if is_group else str(name))
-    return f"{len(table)} rows; {', '.join(columns)}"
+    named = Counter(subject_key(subject) for subject in table["participant_id"])
+    there = {subject_key(subject): subject for subject in subjects}
 
+    def finding(kind: Kind, subject: str, found: str, action: str) -> Finding:
+        accepted = f"one row in {TABLE} and images"
+        return Finding(kind, Fault(subject, found, accepted, action, subject))
 
-def _compare_subjects(rows: list[str], people: tuple[str, ...]) -> list[Finding]:
-    named = Counter(subject_key(subject) for subject in rows)
-    there = {subject_key(subject): subject for subject in people}
     findings = [
-        _row_finding(Kind.NOT_IN_TABLE, subject, "no row", "add the person's row")
+        finding(Kind.NOT_IN_TABLE, subject, "no row", "add the person's row")
         for key, subject in there.items()
         if key not in named
     ]
@@ -517,14 +481,8 @@ def _compare_subjects(rows: list[str], people: tuple[str, ...]) -> list[Finding]
         subject = there.get(key, f"sub-{key}")
         if key not in there:
             action = "fetch the person's images, or take the row out"
-            findings.append(
-                _row_finding(Kind.NO_IMAGES, subject, "no folder of this person", action)
-            )
+            findings.append(finding(Kind.NO_IMAGES, subject, "no folder of this person", action))
         if count > 1:
             action = "remove the rows that are wrong"
-            findings.append(_row_finding(Kind.TWICE_IN_TABLE, subject, f"{count} rows", action))
-    return findings
-
-
-def _row_finding(kind: Kind, subject: str, found: str, action: str) -> Finding:
-    return Finding(kind, Fault(subject, found, f"one row in {TABLE} and images", action, subject))
+            findings.append(finding(Kind.TWICE_IN_TABLE, subject, f"{count} rows", action))
+    return f"{len(table)} rows; {', '.join(columns)}", findings + odd

@@ -1,7 +1,7 @@
 """BOLD runs decoded once, put in a mask, kept volume by volume."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fmnet.bold.bold_file import BoldHeader, BoldRun, CheckedRun, check_run
+from fmnet.bold.bold_file import BoldHeader, BoldRun, CheckedRun, check_run, unusable_values
 from fmnet.data.grid import Grid
 from fmnet.data.resample import (
     Interpolation,
@@ -113,9 +113,18 @@ class RunValues:
     def _scale(self, volumes: Iterable[NDArray[Any]], draft: IO[bytes]) -> FloatArray:
         """Write twice: a voxel's range is known only once all volumes have been seen."""
         extent = _Extent(self, 1.0, 0.0)
-        width = len(self.placement.known)
+        width, unknown = len(self.placement.known), np.flatnonzero(~self.placement.known)
+        factor, offset = np.float32(self.header.slope), np.float32(self.header.intercept)
         with TemporaryFile(dir=Path(draft.name).parent) as wide:
-            for row in self._float_rows(volumes):
+            for number, volume in enumerate(volumes):
+                row = self.placement.apply(volume).astype(np.float32, copy=False)
+                row *= factor
+                row += offset
+                row[unknown] = 0
+                if lost := width - int(np.count_nonzero(np.isfinite(row))):
+                    found = f"{lost} values in volume {number} that are NaN or infinite"
+                    action = "mask the run to where it has data throughout, or write it again"
+                    raise unusable_values(self.path, found, action)
                 extent.see(row)
                 wide.write(row.data)
             extent.check()
@@ -125,26 +134,12 @@ class RunValues:
             divisor = np.where(slope > 0, slope, np.float32(1))
             wide.seek(0)
             for _ in range(self.header.n_volumes):
-                row = np.frombuffer(wide.read(4 * width), np.float32)
-                steps = np.clip(np.rint((row - middle) / divisor), -(STEPS // 2), STEPS // 2)
+                values = np.frombuffer(wide.read(4 * width), np.float32)
+                steps = np.clip(np.rint((values - middle) / divisor), -(STEPS // 2), STEPS // 2)
                 draft.write(steps.astype(np.int16).data)
         scale = np.stack([slope, middle])
         scale[:, ~self.placement.known] = np.nan
         return scale
-
-    def _float_rows(self, volumes: Iterable[NDArray[Any]]) -> Iterator[FloatArray]:
-        unknown = np.flatnonzero(~self.placement.known)
-        slope, intercept = np.float32(self.header.slope), np.float32(self.header.intercept)
-        for number, volume in enumerate(volumes):
-            row = self.placement.apply(volume).astype(np.float32, copy=False)
-            row *= slope
-            row += intercept
-            row[unknown] = 0
-            if lost := len(row) - int(np.count_nonzero(np.isfinite(row))):
-                found = f"{lost} values in volume {number} that are NaN or infinite"
-                action = "mask the run to where it has data throughout, or write it again"
-                raise _refused(self.path, found, action)
-            yield row
 
 
 class _Extent:
@@ -167,40 +162,30 @@ class _Extent:
         np.maximum(self.high, row, out=self.high)
 
     def check(self) -> None:
-        known = self._values.placement.known
+        path, known = self._values.path, self._values.placement.known
         low, high = self.low[known], self.high[known]
         if (low == high).all():
             action = "give the time series, not one volume repeated"
-            raise _refused(self._values.path, "no change from volume to volume", action)
+            raise unusable_values(path, "no change from volume to volume", action)
         ends = np.stack([low, high]).astype(np.float64) * self._slope + self._intercept
         ends = np.abs(ends).max(axis=0)
         if (largest := ends.max()) > MAX_MAGNITUDE:
             found = f"values as large as {largest:.3g}, beyond {MAX_MAGNITUDE:.0e} in magnitude"
-            raise _refused(self._values.path, found, "check the run's data type and its scaling")
+            raise unusable_values(path, found, "check the run's data type and its scaling")
         if (usual := largest_usual(ends)) * SPIKE_FACTOR_BOLD < largest:
-            found = f"a spike of {largest:.6g}{self._place(int(ends.argmax()))}"
-            found += f", where other voxels reach {usual:.3g}"
-            raise _refused(self._values.path, found, "find out where it comes from; mask it out")
+            placement, where = self._values.placement, ""
+            if isinstance(placement, Lookup):  # it is a voxel of the file
+                number = placement.places[np.flatnonzero(known)[ends.argmax()]]
+                voxel = np.unravel_index(number, self._values.header.shape, order="F")
+                where = f" at voxel ({', '.join(map(str, voxel))})"
+            found = f"a spike of {largest:.6g}{where}, where other voxels reach {usual:.3g}"
+            raise unusable_values(path, found, "find out where it comes from; mask it out")
         sizes = np.array(self._sizes)
         usual, largest = float(np.median(sizes)), float(sizes.max())
         if 0 < usual * SPIKE_FACTOR_BOLD < largest and len(ends) > 2 * FEW_VOXELS:
             found = f"values of {largest:.6g} on average in volume {sizes.argmax()}"
             found += f", where those of other volumes are of {usual:.3g}"
-            raise _refused(self._values.path, found, "find out why, and leave that volume out")
-
-    def _place(self, known: int) -> str:
-        """Say in which voxel of the file, if it is one, a known value lies."""
-        placement = self._values.placement
-        if not isinstance(placement, Lookup):
-            return ""
-        place = placement.indices[np.flatnonzero(placement.known)[known]]
-        voxel = np.unravel_index(place, self._values.header.shape, order="F")
-        return f" at voxel ({', '.join(map(str, voxel))})"
-
-
-def _refused(path: Path, found: str, action: str) -> VolumeError:
-    accepted = "a run with finite, varying values inside the mask"
-    return VolumeError(Fault(str(path), found, accepted, action))
+            raise unusable_values(path, found, "find out why, and leave that volume out")
 
 
 @dataclass(frozen=True)
@@ -218,7 +203,7 @@ class RunFacts:
     slope, intercept : float
         What they are multiplied by and what is added then, unless that differs among voxels.
     is_scaled_by_voxel : bool
-        Whether it does; slopes and intercepts then lie beside the values.
+        Whether it does; slopes and intercepts then lie in a companion file.
     shape, affine, space
         Of the grid that the voxels lie on, RAS+.
     coverage : float
@@ -254,7 +239,7 @@ class StoredRun:
     path : Path
         ``.npy`` file, shape (T, V): integers, see `read_window` for values.
     facts : RunFacts
-        From the file beside it.
+        From its companion file.
     template : Grid, optional
         The grid that the run was put on; None if it is on its own.
     """
@@ -299,14 +284,10 @@ class StoredRun:
             If the stored file is gone or shorter than it was.
         """
         if n < 1 or start < 0 or start + n > self.n_volumes:
-            raise VolumeError(
-                Fault(
-                    str(self.path),
-                    f"{n} volumes from volume {start} on asked for",
-                    f"at least one, and none but volumes 0 to {self.n_volumes - 1}",
-                    "ask for volumes that the run has",
-                )
-            )
+            found = f"{n} volumes from volume {start} on asked for"
+            accepted = f"at least one, and none but volumes 0 to {self.n_volumes - 1}"
+            action = "ask for volumes that the run has"
+            raise VolumeError(Fault(str(self.path), found, accepted, action))
         width, dtype = self.facts.n_voxels, np.dtype(self.facts.dtype)
         head = io.BytesIO()
         described = {"descr": dtype.str, "fortran_order": False, "shape": (self.n_volumes, width)}
@@ -331,13 +312,12 @@ class StoredRun:
 
     def volume(self, number: int) -> FloatArray:
         """Read one volume, counted from 0: (V,) float32."""
-        values: FloatArray = self.read_window(number, 1)[0]
-        return values
+        return np.asarray(self.read_window(number, 1)[0])
 
     def mapped(self) -> NDArray[Any]:
         """Map the stored integers into memory: (T, V), read-only, without slope and intercept."""
-        whole: NDArray[Any] = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return whole
+        mapped: NDArray[Any] = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return mapped
 
     @cached_property
     def scale(self) -> tuple[Any, Any]:
@@ -383,8 +363,11 @@ class DecodedBold:
         return StoredRun(stored.path, facts, self.grid)
 
     def _decode(self, run: BoldRun, entry: Entry) -> Stored:
-        with check_run(run, self.grid is None) as checked, closing(checked.volumes()) as volumes:
-            header = checked.header
+        with (
+            check_run(run, self.grid is None) as checked,
+            closing(checked.file.volumes()) as volumes,
+        ):
+            header = checked.file.header
             first = next(volumes)
             support = checked.support(first)
             grid = self.grid or Grid(support, header.ras[1], run.space)
@@ -421,7 +404,7 @@ class DecodedBold:
     def _place(
         self, checked: CheckedRun, support: NDArray[np.bool_], grid: Grid
     ) -> Lookup | Interpolation:
-        order, affine = checked.header.ras
+        order, affine = checked.file.header.ras
         if self.grid is None:
             return Lookup(order[support], np.ones(grid.n_voxels, dtype=bool))
         places = coordinates(grid, affine)
@@ -432,7 +415,8 @@ class DecodedBold:
             weights = weights_between(self.grid, affine, order.shape)
             placement = build_interpolation(weights, order, support)
         if not placement.known.any():
-            raise checked.refusal(
+            raise unusable_values(
+                checked.run.path,
                 "no overlap with the mask",
                 f"check that the run is in {checked.run.space} space and that its affine is right",
             )
@@ -464,14 +448,9 @@ def open_runs(
         if isinstance(outcome, StoredRun):
             stored.append(outcome)
         else:
-            faults += [
-                replace(
-                    fault,
-                    where=f"{run.run_id} ({fault.where})",
-                    participant_id=run.participant_id,
-                )
-                for fault in outcome.faults
-            ]
+            for fault in outcome.faults:
+                where = f"{run.run_id} ({fault.where})"
+                faults.append(replace(fault, where=where, participant_id=run.participant_id))
     if faults:
         raise CohortError(faults)
     return stored

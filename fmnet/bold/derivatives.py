@@ -44,10 +44,10 @@ class RunListing:
     Parameters
     ----------
     runs : tuple of PreprocessedRun
-        Those without a fault of their own, also of people with other faults; by subject, then in
-        the order of their names.
+        Those without a fault of their own, also of subjects with other faults; by subject, then
+        in the order of their names.
     everyone : tuple of str
-        All people with a folder in the tree, sorted, with ``sub-``.
+        All subjects with a folder in the tree, sorted, with ``sub-``.
     faults : tuple of Fault
         Nothing is left out without one.
     """
@@ -55,25 +55,6 @@ class RunListing:
     runs: tuple[PreprocessedRun, ...]
     everyone: tuple[str, ...]
     faults: tuple[Fault, ...]
-
-
-@dataclass(frozen=True)
-class RunChoice:
-    """What to read of each subject.
-
-    Parameters
-    ----------
-    task : str
-        Without ``task-``.
-    sessions : tuple of str
-        Without ``ses-``; one empty name where the tree has no sessions.
-    output : str
-        Space, and resolution if names state one: ``MNI152NLin2009cAsym:res-2``.
-    """
-
-    task: str
-    sessions: tuple[str, ...]
-    output: str
 
 
 def find_runs(
@@ -88,21 +69,17 @@ def find_runs(
 ) -> RunListing:
     """Find the runs of one task in a tree that fMRIPrep wrote; no image is opened.
 
-    Where there are other variants beside ``desc-preproc`` (smoothed, AROMA), or single echoes
-    beside their combination, the ``desc-preproc`` image of the whole run is read.
+    Where there are variants other than ``desc-preproc`` (smoothed, AROMA), or single echoes
+    and their combination, the ``desc-preproc`` image of the whole run is read.
 
     Parameters
     ----------
     root : Path
         The folder that holds ``sub-*``.
-    task : str, optional
-        Without ``task-``; may be left out where there is only one.
-    sessions : sequence of str, optional
-        Without ``ses-``; a subject has to have a run in each. May be left out where there is only
-        one, or none is named.
-    space : str, optional
-        One of `fmnet.data.volume.MNI_SPACES`, with the resolution behind it where there are
-        several: ``MNI152NLin2009cAsym:res-2``. May be left out where there is only one.
+    task, sessions, space : optional
+        Without ``task-`` and ``ses-``; one of `fmnet.data.volume.MNI_SPACES`, with the resolution
+        behind it where there are several: ``MNI152NLin2009cAsym:res-2``. A subject has to have a
+        run in each session. May be left out where there is only one.
     raw : Path, optional
         The raw BIDS data set, which holds events, and sidecars for what the tree doesn't state; by
         default up to two folders above `root`.
@@ -111,23 +88,23 @@ def find_runs(
     advice : Advice
         How faults name the settings.
     entities : dict, optional
-        Which images to read by further entities of their names, ``{rec: magnitude}``; ``n/a`` for
-        those that don't state one.
+        See `fmnet.bold.bold_cohort.read_bold`.
 
     Raises
     ------
     CohortError
         If there is no such folder, nothing to read in it, or a choice to make.
     """
-    _check_folder(Path(root), advice)
-    tree = read_tree(Path(root), only_subjects=True)
+    root = Path(root)
+    _check_folder(root, advice)
+    tree = read_tree(root, only_subjects=True)
     runs, findings = list_runs(
-        keep_entities(bold_of(tree), entities or {}, Path(root), advice),
-        Path(root),
+        keep_entities(bold_of(tree), entities or {}, root, advice),
+        root,
         None if task is None else str(task).removeprefix("task-"),
         None if sessions is None else [str(name).removeprefix("ses-") for name in sessions],
         None if space is None else space.removeprefix("space-"),
-        find_raw(Path(root)) if raw is None else Path(raw),
+        find_raw(root) if raw is None else Path(raw),
         needs_confounds,
         advice,
         tree,
@@ -154,26 +131,31 @@ def list_runs(
     """
     if raw is not None:
         _check_folder(raw, advice)
-    choice = choose_runs(names, root, task, sessions, space, advice)
-    wanted = [
-        name
-        for name in names
-        if name.get("task") == choice.task and name.get("ses") in choice.sessions
-    ]
+    task, sessions, output = choose_runs(names, root, task, sessions, space, advice)
+    wanted = [n for n in names if n.get("task") == task and n.get("ses") in sessions]
     everyone = dict.fromkeys(find_subjects(root), ()) if tree is None else tree.subjects
     findings = [] if tree is None else [Finding(Kind.UNREADABLE, fault) for fault in tree.faults]
-    findings += _absent(wanted, everyone, choice)
+    there = {(name.participant_id, name.get("ses")) for name in wanted}
+    action = "preprocess the person's runs, or leave the person out"
+    for subject, images in everyone.items():
+        for session in sessions:
+            if (subject, session) not in there:
+                found = f"no run of task '{task}'" + (f" in session '{session}'" if session else "")
+                found += say_instead(images)
+                fault = Fault(subject, found, "one at least", action, subject)
+                findings.append(Finding(Kind.NO_RUN, fault))
     roots = (root,) if raw is None else (root, raw)
-    images: dict[str, list[BoldName]] = defaultdict(list)
+    by_run: dict[str, list[BoldName]] = defaultdict(list)
     for run_id in sorted({name.run_id for name in wanted}, key=_natural_order):
         variants = [name for name in wanted if name.run_id == run_id]
-        image = _choose_image(variants, choice, findings)
+        image = _choose_image(variants, output, findings)
         if image is not None:
-            images[image.stem_of(RUN_ENTITIES)].append(image)
+            stem = "_".join(f"{key}-{v}" for key, v in image.entities if key in RUN_ENTITIES)
+            by_run[stem].append(image)
     runs: list[PreprocessedRun] = []
-    for name, of_run in images.items():
+    for stem, of_run in by_run.items():
         if len(of_run) > 1:
-            findings.append(_repeated(name, of_run, advice))
+            findings.append(_repeated(stem, of_run, advice))
             continue
         wrong, run = _build_run(of_run[0], roots, needs_confounds, advice)
         findings += wrong
@@ -188,8 +170,14 @@ def choose_runs(
     sessions: Sequence[str] | None,
     space: str | None,
     advice: Advice,
-) -> RunChoice:
+) -> tuple[str, tuple[str, ...], str]:
     """Settle what is read; where nothing is asked for, only what leaves no choice.
+
+    Returns
+    -------
+    task, sessions, output
+        One task; sessions, one empty name where the tree has none; space, and resolution if names
+        state one: ``MNI152NLin2009cAsym:res-2``.
 
     Raises
     ------
@@ -202,7 +190,7 @@ def choose_runs(
     if not any(is_usable(name) for name in names):
         found = f"no preprocessed image in MNI space, but {_say_kinds(names)}"
         raise CohortError(Fault(str(root), found, PREPROCESSED, _advise(names)))
-    tasks, counted = {name.get("task") for name in names}, _count_people(names, "task")
+    tasks, counted = {name.get("task") for name in names}, _count_subjects(names, "task")
     if task is None and len(tasks) > 1:
         raise CohortError(Fault(str(root), f"tasks {counted}", "one task", advice.runs))
     if task is not None and task not in tasks:
@@ -210,17 +198,29 @@ def choose_runs(
     task = task or next(iter(tasks))
     of_task = [name for name in names if name.get("task") == task]
     faults: list[Fault] = []
-    chosen = _choose_sessions(of_task, root, sessions, advice, faults)
+    existing, found = sorted({name.get("ses") for name in of_task}), _count_subjects(of_task, "ses")
+    if sessions is None:
+        chosen = tuple(existing)
+        if len(chosen) > 1:
+            accepted = "one session, or a choice"
+            faults.append(Fault(str(root), f"sessions {found}", accepted, advice.sessions))
+    else:
+        asked = tuple(dict.fromkeys(sessions))
+        chosen = tuple(key for key in asked if key in existing)
+        absent = ", ".join(f"'{key}'" for key in asked if key not in existing)
+        if absent or not asked:
+            missing = f"no session {absent}" if absent else "an empty list of sessions"
+            faults.append(Fault(str(root), missing, found, advice.sessions))
     if chosen:  # another session's spaces are no choice for these
         of_task = [name for name in of_task if name.get("ses") in chosen]
     output = _choose_output(of_task, root, space, advice, faults)
     if faults:
         raise CohortError(faults)
-    return RunChoice(task, chosen, output)
+    return task, chosen, output
 
 
 def is_usable(name: BoldName) -> bool:
-    """Tell a preprocessed volume in MNI space from whatever else lies beside it."""
+    """Tell a preprocessed volume in MNI space from whatever else there is."""
     is_volume = name.extension in VOLUMES and name.get("desc") == "preproc"
     is_whole = not name.get("echo") and name.get("part") in {"", "mag"}
     return is_volume and is_whole and name.get("space") in MNI_SPACES
@@ -228,7 +228,7 @@ def is_usable(name: BoldName) -> bool:
 
 def _say_kinds(names: Sequence[BoldName]) -> str:
     """Say what kinds of images there are, where none is usable."""
-    kinds = Counter(_kind_of(name) for name in names)
+    kinds = Counter(map(_kind_of, names))
     return ", ".join(f"{kind} ({count})" for kind, count in sorted(kinds.items()))
 
 
@@ -253,36 +253,14 @@ def _advise(names: Sequence[BoldName]) -> str:
     return FMRIPREP_HINT
 
 
-def _count_people(names: Sequence[BoldName], entity: str) -> str:
-    """List the values of an entity, and how many people have images of each."""
+def _count_subjects(names: Sequence[BoldName], entity: str) -> str:
+    """List the values of an entity, and how many subjects have images of each."""
     pairs = {(name.get(entity), name.participant_id) for name in names}
     counts = sorted(Counter(value for value, _ in pairs).items())
     return ", ".join(
         f"{repr(value) if value else 'none'} ({n} {'person' if n == 1 else 'people'})"
         for value, n in counts
     )
-
-
-def _choose_sessions(
-    names: Sequence[BoldName],
-    root: Path,
-    asked: Sequence[str] | None,
-    advice: Advice,
-    faults: list[Fault],
-) -> tuple[str, ...]:
-    sessions = sorted({name.get("ses") for name in names})
-    found = _count_people(names, "ses")
-    if asked is None:
-        if len(sessions) > 1:
-            accepted = "one session, or a choice"
-            faults.append(Fault(str(root), f"sessions {found}", accepted, advice.sessions))
-        return tuple(sessions)
-    wanted = tuple(dict.fromkeys(asked))
-    absent = [f"'{key}'" for key in wanted if key not in sessions]
-    if absent or not wanted:
-        missing = f"no session {', '.join(absent)}" if absent else "an empty list of sessions"
-        faults.append(Fault(str(root), missing, found, advice.sessions))
-    return tuple(key for key in wanted if key in sessions)
 
 
 def _choose_output(
@@ -353,40 +331,15 @@ def _check_folder(root: Path, advice: Advice) -> None:
         raise CohortError(Fault(str(root), "no such folder", "a BIDS folder", advice.root))
 
 
-def _absent(
-    wanted: Sequence[BoldName], everyone: Mapping[str, Sequence[str]], choice: RunChoice
-) -> list[Finding]:
-    """Find subjects without any run of the task in one of the sessions."""
-    there = {(name.participant_id, name.get("ses")) for name in wanted}
-    action = "preprocess the person's runs, or leave the person out"
-    return [
-        Finding(
-            Kind.NO_RUN,
-            Fault(
-                subject,
-                f"no run of task '{choice.task}'"
-                + (f" in session '{session}'" if session else "")
-                + say_instead(images),
-                "one at least",
-                action,
-                subject,
-            ),
-        )
-        for subject, images in everyone.items()
-        for session in choice.sessions
-        if (subject, session) not in there
-    ]
-
-
 def _choose_image(
-    variants: Sequence[BoldName], choice: RunChoice, findings: list[Finding]
+    variants: Sequence[BoldName], output: str, findings: list[Finding]
 ) -> BoldName | None:
     """Of all that was made of one run, take the image that is wanted."""
     run_id, subject = variants[0].run_id, variants[0].participant_id
-    usable = [name for name in variants if is_usable(name) and name.output == choice.output]
+    usable = [name for name in variants if is_usable(name) and name.output == output]
     if len(usable) == 1:
         return usable[0]
-    accepted = f"one desc-preproc image in space {choice.output}"
+    accepted = f"one desc-preproc image in space {output}"
     if usable:
         found = f"several images: {', '.join(name.path.name for name in usable)}"
         action = "remove or rename all but one"
@@ -403,13 +356,20 @@ def _build_run(
 ) -> tuple[list[Finding], PreprocessedRun]:
     """Find the mask, confounds, times and events of an image."""
     findings: list[Finding] = []
-    mask = _beside(image, image.stem(("desc",)), MASKS)
-    confounds = _beside(image, image.stem(OUTPUT_ENTITIES), CONFOUNDS)
-    if mask is None:
-        findings.append(_lacks(image, Kind.MASK, f"{image.stem(('desc',))}_{MASKS[0]}"))
-    if confounds is None and needs_confounds:
-        expected = f"{image.stem(OUTPUT_ENTITIES)}_{CONFOUNDS[0]}"
-        findings.append(_lacks(image, Kind.CONFOUNDS, expected))
+
+    def companion(kind: Kind, stem: str, endings: Sequence[str], is_needed: bool) -> Path | None:
+        names = [f"{stem}_{ending}" for ending in endings]
+        path = next(filter(None, map(image.companion, names)), None)
+        if path is None and is_needed:
+            found = f"no {kind.name.lower()} beside the image"
+            action = "copy the file from fMRIPrep's output, or run fMRIPrep again"
+            fault = Fault(image.run_id, found, names[0], action, image.participant_id)
+            findings.append(Finding(kind, fault))
+        return path
+
+    mask = companion(Kind.MASK, image.stem(("desc",)), MASKS, True)
+    stem = image.stem(OUTPUT_ENTITIES)
+    confounds = companion(Kind.CONFOUNDS, stem, CONFOUNDS, needs_confounds)
     t_r, start_time = None, 0.0
     try:
         sidecars = read_sidecars(image, roots)
@@ -436,15 +396,3 @@ def _build_run(
         events[0] if events else None,
         start_time,
     )
-
-
-def _beside(image: BoldName, stem: str, endings: Sequence[str]) -> Path | None:
-    found = (image.beside(f"{stem}_{ending}") for ending in endings)
-    return next((path for path in found if path is not None), None)
-
-
-def _lacks(image: BoldName, kind: Kind, expected: str) -> Finding:
-    found = "no mask" if kind is Kind.MASK else "no confounds"
-    action = "copy the file from fMRIPrep's output, or run fMRIPrep again"
-    fault = Fault(image.run_id, f"{found} beside the image", expected, action, image.participant_id)
-    return Finding(kind, fault)

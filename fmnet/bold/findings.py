@@ -15,7 +15,7 @@ import pandas as pd
 from fmnet.data.image_files import POINTER
 from fmnet.errors import Fault
 
-#: Faults of a kind that are shown in full, and people that are named.
+#: Faults of a kind that are shown in full, and subjects that are named.
 N_EXAMPLES, N_NAMES = 3, 8
 WIDTH = 100
 
@@ -79,7 +79,7 @@ class RunSummary:
     Parameters
     ----------
     run_id, participant_id, task, session : str
-        ``sub-`` belongs to the person's id, ``task-`` and ``ses-`` don't to theirs.
+        ``sub-`` belongs to the subject's id, ``task-`` and ``ses-`` don't to theirs.
     t_r : float or None
         Repetition time in seconds, of the sidecar or else of the header; None if unknown.
     n_volumes : int or None
@@ -111,8 +111,8 @@ class DatasetReport:
     ----------
     raw, derivatives : Path or None
         What was checked.
-    people : tuple of str
-        Everyone with a folder, sorted, with ``sub-``.
+    subjects : tuple of str
+        All with a folder, sorted, with ``sub-``.
     table : str
         What participants.tsv holds; empty without a usable one.
     raw_runs, preprocessed_runs : tuple of RunSummary
@@ -123,7 +123,7 @@ class DatasetReport:
 
     raw: Path | None
     derivatives: Path | None
-    people: tuple[str, ...]
+    subjects: tuple[str, ...]
     table: str
     raw_runs: tuple[RunSummary, ...]
     preprocessed_runs: tuple[RunSummary, ...]
@@ -147,14 +147,14 @@ def describe(report: DatasetReport) -> list[str]:
         for title, folder in (("raw data", report.raw), ("preprocessed", report.derivatives))
         if folder is not None
     ]
-    lines += [f"people: {len(report.people)}; participants.tsv: {report.table or 'none'}", ""]
+    lines += [f"people: {len(report.subjects)}; participants.tsv: {report.table or 'none'}", ""]
     for title, runs in (("raw", report.raw_runs), ("preprocessed", report.preprocessed_runs)):
         lines += [*_run_table(title, runs), ""] if runs else []
-    people = {finding.fault.participant_id for finding in report.findings} - {""}
+    subjects = {finding.fault.participant_id for finding in report.findings} - {""}
     if not report.findings:
         return [*lines, "No fault found. Headers were read, volumes were not."]
     faults = _count(len(report.findings), "fault")
-    lines.append(f"{faults}, {_count(len(people), 'person')} concerned")
+    lines.append(f"{faults}, {_count(len(subjects), 'person')} concerned")
     for kind in Kind:
         if found := [finding for finding in report.findings if finding.kind is kind]:
             lines += ["", *_describe_kind(kind, found, report.folders)]
@@ -162,24 +162,17 @@ def describe(report: DatasetReport) -> list[str]:
 
 
 def fault_table(report: DatasetReport) -> pd.DataFrame:
-    """List all faults, by kind and person: one row each."""
+    """List all faults, by kind and subject: one row each."""
     order = list(Kind)
     found = sorted(
         report.findings, key=lambda each: (order.index(each.kind), each.fault.participant_id)
     )
+    columns = ["participant_id", "where", "found", "accepted", "action"]
     rows = [
-        {
-            "kind": str(finding.kind),
-            "participant_id": finding.fault.participant_id,
-            "where": finding.fault.where,
-            "found": finding.fault.found,
-            "accepted": finding.fault.accepted,
-            "action": finding.fault.action,
-        }
+        [str(finding.kind), *(getattr(finding.fault, column) for column in columns)]
         for finding in found
     ]
-    columns = ["kind", "participant_id", "where", "found", "accepted", "action"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=["kind", *columns])
 
 
 def _run_table(title: str, runs: Sequence[RunSummary]) -> Iterator[str]:
@@ -188,70 +181,51 @@ def _run_table(title: str, runs: Sequence[RunSummary]) -> Iterator[str]:
         of = [run for run in runs if (run.task, run.session) == (task, session)]
         t_rs = sorted({round(run.t_r, 3) for run in of if run.t_r is not None})
         volumes = sorted(run.n_volumes for run in of if run.n_volumes is not None)
-        people = len({run.participant_id for run in of})
-        rows.append(
-            (
-                f"task {task}",
-                session or "-",
-                str(people),
-                str(len(of)),
-                ", ".join(f"{t_r:g}" for t_r in t_rs) or "unknown",
-                _range(volumes, len(of) - len(volumes)),
-            )
-        )
+        n_volumes = "unknown"
+        if volumes:
+            low, high, n_unknown = volumes[0], volumes[-1], len(of) - len(volumes)
+            n_volumes = f"{low} to {high}" if low < high else f"{low}"
+            n_volumes += f", {n_unknown} unknown" if n_unknown else ""
+        n_subjects = len({run.participant_id for run in of})
+        t_r = ", ".join(f"{t_r:g}" for t_r in t_rs) or "unknown"
+        counts = (str(n_subjects), str(len(of)), t_r, n_volumes)
+        rows.append((f"task {task}", session or "-", *counts))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         yield "  ".join(cells).rstrip()
 
 
-def _range(volumes: list[int], n_unknown: int) -> str:
-    if not volumes:
-        return "unknown"
-    text = f"{volumes[0]} to {volumes[-1]}" if volumes[0] < volumes[-1] else str(volumes[0])
-    return f"{text}, {n_unknown} unknown" if n_unknown else text
-
-
 def _describe_kind(kind: Kind, found: list[Finding], folders: Sequence[Path]) -> Iterator[str]:
-    people = sorted({finding.fault.participant_id for finding in found} - {""})
+    subjects = sorted({finding.fault.participant_id for finding in found} - {""})
     yield f"{kind}: {len(found)}"
-    if people:
-        named = ", ".join(people[:N_NAMES])
-        more = f" and {len(people) - N_NAMES} more" if len(people) > N_NAMES else ""
-        yield f"    {_count(len(people), 'person')}: {named}{more}"
+    if subjects:
+        named = ", ".join(subjects[:N_NAMES])
+        more = f" and {len(subjects) - N_NAMES} more" if len(subjects) > N_NAMES else ""
+        yield f"    {_count(len(subjects), 'person')}: {named}{more}"
     accepted = {finding.fault.accepted for finding in found}
-    is_shared = len(accepted) == 1
     if kind is Kind.POINTER:
         suffixes = Counter(finding.fault.where.split("_")[-1] for finding in found)
-        yield from _wrap(", ".join(f"{n} {end}" for end, n in suffixes.most_common()), "    ")
+        yield from _wrap(", ".join(f"{n} {end}" for end, n in suffixes.most_common()))
     for finding in found[:N_EXAMPLES]:
-        yield from _wrap(_example(finding.fault, kind, folders, is_shared), "    ")
+        text = finding.fault.where
+        for folder in folders:
+            text = text.removeprefix(f"{folder}/")
+        if kind is not Kind.POINTER:  # whose headline says what was found
+            text += f": {finding.fault.found}"
+            text += f"; accepted: {finding.fault.accepted}" if len(accepted) > 1 else ""
+        yield from _wrap(text)
     if len(found) > N_EXAMPLES:
         yield f"    ... and {len(found) - N_EXAMPLES} more"
-    if is_shared and kind is not Kind.POINTER:
-        yield from _wrap(f"accepted: {accepted.pop()}", "    ")
-    yield from _wrap(f"to do: {CURES.get(kind, found[0].fault.action)}", "    ")
+    if len(accepted) == 1 and kind is not Kind.POINTER:
+        yield from _wrap(f"accepted: {accepted.pop()}")
+    yield from _wrap(f"to do: {CURES.get(kind, found[0].fault.action)}")
 
 
-def _example(fault: Fault, kind: Kind, folders: Sequence[Path], is_shared: bool) -> str:
-    where = fault.where
-    for folder in folders:
-        where = where.removeprefix(f"{folder}/")
-    if kind is Kind.POINTER:  # the headline says what was found
-        return where
-    accepted = "" if is_shared else f"; accepted: {fault.accepted}"
-    return f"{where}: {fault.found}{accepted}"
-
-
-def _wrap(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=indent,
-        subsequent_indent=f"{indent}  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+def _wrap(text: str) -> list[str]:
+    wrapper = textwrap.TextWrapper(WIDTH, " " * 4, " " * 6)
+    wrapper.break_long_words = wrapper.break_on_hyphens = False
+    return wrapper.wrap(text)
 
 
 def _count(n: int, noun: str) -> str:

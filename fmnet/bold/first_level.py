@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnet.bold.open_run import OpenRun
-from fmnet.data.covariates import Numbers, read_together, sentinels
+from fmnet.bold.acquired import AcquiredRun
+from fmnet.data.covariates import read_together, sentinels
 from fmnet.data.tables import lines_of, read_table_file, say_lines
 from fmnet.data.volume import FloatArray
 from fmnet.errors import CohortError, Fault, VolumeError
@@ -49,13 +49,8 @@ def condition_name(trial_type: str) -> str:
     return f"condition_{name}" if name.isdigit() else name
 
 
-def read_events(run: OpenRun) -> pd.DataFrame:
+def read_events(run: AcquiredRun) -> pd.DataFrame:
     """Read a run's events.
-
-    Parameters
-    ----------
-    run : OpenRun
-        Whose ``events.tsv`` is read.
 
     Returns
     -------
@@ -69,7 +64,7 @@ def read_events(run: OpenRun) -> pd.DataFrame:
         If there is no file, it can't be read, times are no times, two trial types have the same
         name in formulas, or no event lies within the run.
     """
-    path = run.source.run.events
+    path = run.source.events
     if path is None:
         action = "put it beside the run or in the raw data set, or ask for maps that need no events"
         raise run.refusal("no events", EVENTS, action)
@@ -82,13 +77,20 @@ def read_events(run: OpenRun) -> pd.DataFrame:
             for fault in run.refusal(one.found, one.accepted, one.action, path).faults
         ) from error
     table = table[table["trial_type"] != ""]
-    length = run.source.stored.n_volumes * run.source.t_r
-    events = pd.DataFrame(
-        {
-            name: _seconds(run, table, name, found, length)
-            for name, found in read_together(table, COLUMNS[:2]).items()
-        }
-    )
+    length = run.stored.n_volumes * run.stored.t_r
+    events = pd.DataFrame(index=table.index)
+    for column, numbers in read_together(table, COLUMNS[:2]).items():
+        # refuse what is no time, or stands for one that nobody knows
+        codes = [code for code in sentinels(numbers.values) if not 0 <= code <= length]
+        wrong = ~numbers.is_number | np.isin(numbers.values, codes)
+        if column == "duration":
+            wrong |= numbers.values < 0
+        if wrong.any():
+            first = ", ".join(f"'{text}'" for text in table.loc[wrong, column].unique()[:3])
+            lines = say_lines(lines_of(table, table.index[wrong])[:5])
+            action = "correct the table, or write n/a as the trial_type of what is no event"
+            raise run.refusal(f"{column} {first} in {lines}", EVENTS, action, path)
+        events[column] = numbers.values
     events["trial_type"] = table["trial_type"].map(condition_name)
     by_name = table["trial_type"].groupby(events["trial_type"]).unique()
     if same := [sorted(group) for group in by_name if len(group) > 1]:
@@ -104,24 +106,6 @@ def read_events(run: OpenRun) -> pd.DataFrame:
             path,
         )
     return events
-
-
-def _seconds(
-    run: OpenRun, table: pd.DataFrame, column: str, found: Numbers, length: float
-) -> pd.Series:
-    """Take a column as times; refuse what is none, or stands for one that nobody knows."""
-    wrong = ~found.is_number
-    if column == "duration":
-        wrong |= found.values < 0
-    codes = [code for code in sentinels(found.values) if not 0 <= code <= length]
-    wrong |= np.isin(found.values, codes)
-    if wrong.any():
-        first = ", ".join(f"'{text}'" for text in table.loc[wrong, column].unique()[:3])
-        lines = say_lines(lines_of(table, table.index[wrong])[:5])
-        told = f"{column} {first} in {lines}"
-        action = "correct the table, or write n/a as the trial_type of what is no event"
-        raise run.refusal(told, EVENTS, action, run.source.run.events)
-    return pd.Series(found.values, table.index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +152,7 @@ class RunEffect:
     dof: float
 
 
-def fit_run(run: OpenRun) -> RunModel:
+def fit_run(run: AcquiredRun) -> RunModel:
     """Fit the model of a run's conditions, drift and nuisance to each voxel.
 
     Raises
@@ -176,22 +160,16 @@ def fit_run(run: OpenRun) -> RunModel:
     VolumeError
         If the run has no usable events, or too few volumes for its regressors.
     """
-    source = run.source
-    kept = source.nuisance.kept
-    frame = build_design(
-        source.stored.n_volumes,
-        source.t_r,
-        read_events(run),
-        source.nuisance.regressors,
-        source.run.start_time,
-    )
+    stored, kept, regressors = run.stored, run.nuisance.kept, run.nuisance.regressors
+    events, start_time = read_events(run), run.source.start_time
+    frame = build_design(stored.n_volumes, stored.t_r, events, regressors, start_time)
     design = frame.to_numpy(dtype=float)[kept]
     rank = int(np.linalg.matrix_rank(design))
     if rank >= len(kept):
         found = f"{len(kept)} volumes for {rank} independent regressors"
         action = "choose a strategy with fewer regressors, scrub less, or leave the run out"
         raise run.refusal(found, "more volumes than regressors", action)
-    values = source.stored.read_window(0, source.stored.n_volumes)[kept]
+    values = stored.read_window(0, stored.n_volumes)[kept]
     blocks, known = fit_design(values, design)
     return RunModel(design, tuple(map(str, frame.columns)), known, blocks)
 
@@ -205,25 +183,12 @@ def build_design(
 ) -> pd.DataFrame:
     """Build the design of a run with nilearn: one row per volume as acquired.
 
-    Volumes count as acquired at multiples of `t_r` from `start_time` on. Nuisance regressors are
-    standardised, which changes no contrast of conditions.
-
-    Parameters
-    ----------
-    n_volumes : int
-        T.
-    t_r : float
-        Repetition time in seconds.
-    events : DataFrame
-        See `read_events`.
-    nuisance : ndarray of float64, shape (T, n)
-        Further regressors; n may be 0.
-    start_time : float
-        Of the first volume, in seconds.
+    Volumes count as acquired at multiples of `t_r` from `start_time` on, in seconds. Nuisance
+    regressors, (T, n), are standardised, which changes no contrast of conditions. Events are those
+    of `read_events`.
     """
-    from nilearn.glm.first_level import (
-        make_first_level_design_matrix,  # slow, and other maps need not wait
-    )
+    # slow, and other maps need not wait
+    from nilearn.glm.first_level import make_first_level_design_matrix
 
     centred = nuisance - nuisance.mean(axis=0)
     sd = centred.std(axis=0)
@@ -246,14 +211,7 @@ def build_design(
 def fit_design(
     values: FloatArray, design: NDArray[np.float64]
 ) -> tuple[tuple[tuple[Any, Any], ...], NDArray[np.bool_]]:
-    """Fit a design to series, in percent of their mean.
-
-    Parameters
-    ----------
-    values : ndarray of float32, shape (T_kept, V)
-        As acquired; NaN where there are no data.
-    design : ndarray of float64, shape (T_kept, P)
-        Columns of the model.
+    """Fit a design, (T_kept, P), to series as acquired, (T_kept, V), in percent of their mean.
 
     Returns
     -------
@@ -266,10 +224,10 @@ def fit_design(
 
     mean = values.mean(axis=0)
     known = np.isfinite(mean) & (mean > 0) & (values.std(axis=0) > 0)
-    places = np.flatnonzero(known)
+    voxels = np.flatnonzero(known)
     blocks = []
-    for start in range(0, len(places), BLOCK):
-        block = places[start : start + BLOCK]
+    for start in range(0, len(voxels), BLOCK):
+        block = voxels[start : start + BLOCK]
         percent = 100 * (values[:, block] / mean[block].astype(np.float64) - 1)
         labels, results = run_glm(percent, design, noise_model=NOISE)
         # without the series themselves
@@ -321,7 +279,7 @@ class RunContrast:
     name: str
     weights: tuple[tuple[str, float], ...]
 
-    def effect(self, run: OpenRun) -> RunEffect | Absent:
+    def effect(self, run: AcquiredRun) -> RunEffect | Absent:
         """Estimate the contrast in a run.
 
         Raises
@@ -332,7 +290,7 @@ class RunContrast:
         model: RunModel = run.once("model", lambda: fit_run(run))
         wanted, there = {name for name, _ in self.weights}, model.conditions
         if wanted.isdisjoint(there):
-            bold = run.source.run.bold
+            bold = run.source.bold
             return Absent(bold.run_id, bold.participant_id, tuple(there))
         if missing := sorted(wanted.difference(there)):
             raise run.refusal(
@@ -340,7 +298,7 @@ class RunContrast:
                 + ", ".join(map(repr, missing)),
                 f"all conditions of the contrast in a run, or none of them; there: {_list(there)}",
                 "correct the contrast's formula, or leave the run out",
-                run.source.run.events,
+                run.source.events,
             )
         row = np.zeros(len(model.columns))
         for condition, weight in self.weights:
@@ -351,32 +309,28 @@ class RunContrast:
                 "conditions that occur in the volumes that are left of the run, each at times of "
                 "its own",
                 "check onsets and durations, or leave the run out",
-                run.source.run.events,
+                run.source.events,
             )
         return estimate(model, row)
 
-    def combine(self, parts: Sequence[RunEffect | Absent], _: Sequence[int]) -> FloatArray:
+    def combine(self, of_runs: Sequence[RunEffect | Absent], _: Sequence[int]) -> FloatArray:
         """Combine runs by fixed effects: z of the contrast, (V,), NaN where a run has no data.
 
         Runs in which none of the conditions occurs are passed over.
         """
         from nilearn.glm.contrasts import Contrast  # slow, and other maps need not wait
 
-        effects = [part for part in parts if isinstance(part, RunEffect)]
+        effects = [each for each in of_runs if isinstance(each, RunEffect)]
         if not effects:
             found = f"no {_list([name for name, _ in self.weights])} for contrast '{self.name}'"
-            raise VolumeError(
-                Fault(
-                    part.run_id,
-                    found,
-                    f"conditions of the run's events: {_list(part.conditions)}",
-                    "correct the contrast's formula",
-                    part.participant_id,
-                )
-                for part in parts
-                if isinstance(part, Absent)
-            )
-        known = np.all([np.isfinite(part.effect) for part in effects], axis=0)
+            faults = []
+            for run in of_runs:
+                if isinstance(run, Absent):
+                    accepted = f"conditions of the run's events: {_list(run.conditions)}"
+                    action, whose = "correct the contrast's formula", run.participant_id
+                    faults.append(Fault(run.run_id, found, accepted, action, whose))
+            raise VolumeError(faults)
+        known = np.all([np.isfinite(each.effect) for each in effects], axis=0)
         runs = [Contrast(p.effect[known], p.variance[known], dof=p.dof) for p in effects]
         total = runs[0]
         for other in runs[1:]:

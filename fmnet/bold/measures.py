@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import rfft
 
-from fmnet.bold.open_run import OpenRun
+from fmnet.bold.acquired import AcquiredRun
 from fmnet.data.grid import Grid
 from fmnet.data.volume import MNI_SPACES, FloatArray
 
@@ -44,33 +44,28 @@ MIN_FRACTION = 0.5
 #: Below this fraction of the median one, a voxel's variation is rounding.
 LEAST_NORM = 1e-6
 
-Frequencies = NDArray[np.float64]
 
-
-def temporal_sd(run: OpenRun) -> FloatArray:
+def temporal_sd(run: AcquiredRun) -> FloatArray:
     """Compute the standard deviation of the cleaned series over time, in percent: (V,)."""
-    deviation: FloatArray = run.cleaned().std(axis=0)
-    return deviation
+    return np.asarray(run.cleaned().std(axis=0))
 
 
-def alff(run: OpenRun) -> FloatArray:
+def alff(run: AcquiredRun) -> FloatArray:
     """Average the amplitude within the run's band, in percent per root Hz: (V,)."""
-    band, _ = _amplitudes(run)
-    return band
+    return _amplitudes(run)[0]
 
 
-def falff(run: OpenRun) -> FloatArray:
+def falff(run: AcquiredRun) -> FloatArray:
     """Divide the amplitudes within the run's band by those of all frequencies: (V,)."""
-    _, fraction = _amplitudes(run)
-    return fraction
+    return _amplitudes(run)[1]
 
 
-def _amplitudes(run: OpenRun) -> tuple[FloatArray, FloatArray]:
-    """Work out both measures at once: (V,) each."""
-    source, kept = run.source, run.source.nuisance.kept
-    frequencies = list_frequencies(kept, source.t_r)
+def _amplitudes(run: AcquiredRun) -> tuple[FloatArray, FloatArray]:
+    """Compute both measures at once: (V,) each."""
+    kept, t_r = run.nuisance.kept, run.stored.t_r
+    frequencies = list_frequencies(kept, t_r)
     is_within = np.ones(len(frequencies), dtype=bool)
-    low, high = source.cleaning.low_hz, source.cleaning.high_hz
+    low, high = run.cleaning.low_hz, run.cleaning.high_hz
     if low is not None:
         is_within &= frequencies >= low
     if high is not None:
@@ -80,12 +75,10 @@ def _amplitudes(run: OpenRun) -> tuple[FloatArray, FloatArray]:
         raise run.refusal(
             f"no frequency in the band from {low or 0:g} Hz to {limit}",
             f"at least one of the {len(frequencies)} frequencies that a run of {len(kept)} "
-            f"volumes of {source.t_r:g} s has, up to {frequencies.max(initial=0):.3g} Hz",
+            f"volumes of {t_r:g} s has, up to {frequencies.max(initial=0):.3g} Hz",
             "widen the band, or leave out the run",
         )
-    return run.once(
-        "amplitudes", lambda: band_amplitudes(run.unfiltered(), kept, source.t_r, is_within)
-    )
+    return run.once("amplitudes", lambda: band_amplitudes(run.unfiltered(), kept, t_r, is_within))
 
 
 def band_amplitudes(
@@ -120,7 +113,7 @@ def band_amplitudes(
     return mean, fraction
 
 
-def list_frequencies(kept: NDArray[np.intp], t_r: float) -> Frequencies:
+def list_frequencies(kept: NDArray[np.intp], t_r: float) -> NDArray[np.float64]:
     """List the frequencies, in Hz, above 0 and below the Nyquist frequency: (F,)."""
     n = int(kept[-1] - kept[0]) + 1
     return np.arange(1, (n + 1) // 2) / (n * t_r)
@@ -134,74 +127,59 @@ def power_density(series: FloatArray, kept: NDArray[np.intp], t_r: float) -> Flo
         spectrum = rfft(centred, axis=0)[1 : (n + 1) // 2]
         power = spectrum.real**2 + spectrum.imag**2
     else:
-        power = _least_squares_power(centred, kept - kept[0], n)
+        # Power of the waves that fit best, one frequency at a time, as `rfft` scales it. Each has
+        # its own origin of time, at which sine and cosine are orthogonal (Lomb, 1976, Astrophys.
+        # Space Sci., 39).
+        phase = 2 * np.pi / n * np.arange(1, (n + 1) // 2)[:, None] * (kept - kept[0])  # (F, T)
+        shift = np.arctan2(np.sin(2 * phase).sum(axis=1), np.cos(2 * phase).sum(axis=1)) / 2
+        phase -= shift[:, None]
+        power = np.zeros((len(phase), centred.shape[1]), dtype=np.float32)
+        for wave in (np.cos(phase), np.sin(phase)):
+            scale = np.sqrt(n_kept / 2 / (wave**2).sum(axis=1))
+            power += ((wave * scale[:, None]).astype(np.float32) @ centred) ** 2
     density: FloatArray = power * np.float32(2 * t_r / n_kept)
     return density
 
 
-def _least_squares_power(centred: FloatArray, places: NDArray[np.intp], n: int) -> FloatArray:
-    """Power of the waves that fit best, one frequency at a time, as `rfft` scales it: (F, V).
-
-    Each frequency has its own origin of time, at which sine and cosine are orthogonal (Lomb, 1976,
-    Astrophys. Space Sci., 39).
-    """
-    phase = 2 * np.pi / n * np.arange(1, (n + 1) // 2)[:, None] * places  # (F, T_kept)
-    shift = np.arctan2(np.sin(2 * phase).sum(axis=1), np.cos(2 * phase).sum(axis=1)) / 2
-    phase -= shift[:, None]
-    power = np.zeros((len(phase), centred.shape[1]), dtype=np.float32)
-    for wave in (np.cos(phase), np.sin(phase)):
-        scale = np.sqrt(len(places) / 2 / (wave**2).sum(axis=1))
-        power += ((wave * scale[:, None]).astype(np.float32) @ centred) ** 2
-    return power
-
-
-def reho(run: OpenRun) -> FloatArray:
+def reho(run: AcquiredRun) -> FloatArray:
     """Regional homogeneity of the cleaned series: (V,), see `kendall_w`."""
-    return kendall_w(run.cleaned(), run.source.grid)
+    return kendall_w(run.cleaned(), run.stored.grid)
 
 
 def kendall_w(series: FloatArray, grid: Grid) -> FloatArray:
     """Kendall's coefficient of concordance of each voxel's series and its neighbours'.
 
     Neighbours are the up to 26 voxels that share a face, an edge or a corner with it and have data.
-    Equal values share a rank; there is no further correction for them.
+    Equal values have the same rank; there is no further correction for them.
 
     Parameters
     ----------
     series : ndarray of float32, shape (T, V)
         NaN where there are no data.
-    grid : Grid
-        Where the V voxels lie.
 
     Returns
     -------
     ndarray of float32, shape (V,)
         0 to 1; NaN where fewer than `MIN_VOXELS` voxels have data, the voxel among them.
     """
+    from scipy.stats import rankdata  # slow, and other maps need not wait
+
     n = len(series)
     known = np.asarray(np.isfinite(series).all(axis=0))
-    ranks = _centred_ranks(series, known)
+    # over time, with a mean of 0, so that the sum over a neighbourhood deviates from 0
+    ranks = np.zeros(series.shape, dtype=np.float32)
+    with_data = np.flatnonzero(known)
+    for start in range(0, len(with_data), BLOCK):
+        block = with_data[start : start + BLOCK]
+        ranks[:, block] = rankdata(series[:, block], axis=0) - (n + 1) / 2
     squares = np.zeros(grid.n_voxels)
-    for number in range(n):
-        # centred, so that the sum over a neighbourhood deviates from 0, not from its mean
-        squares += _sum_neighbours(ranks[number], grid).astype(np.float64) ** 2
+    for of_volume in ranks:
+        squares += _sum_neighbours(of_volume, grid).astype(np.float64) ** 2
     count = _sum_neighbours(known.astype(np.float32), grid)
     usable = known & (count >= MIN_VOXELS)
     w = np.full(grid.n_voxels, np.nan, dtype=np.float32)
     w[usable] = 12 * squares[usable] / (count[usable] ** 2 * float(n**3 - n))
     return w
-
-
-def _centred_ranks(series: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
-    """Rank each voxel's values over time: (T, V), with a mean of 0; 0 where nothing is known."""
-    from scipy.stats import rankdata  # slow, and other maps need not wait
-
-    ranks = np.zeros(series.shape, dtype=np.float32)
-    places = np.flatnonzero(known)
-    for start in range(0, len(places), BLOCK):
-        block = places[start : start + BLOCK]
-        ranks[:, block] = rankdata(series[:, block], axis=0) - (len(series) + 1) / 2
-    return ranks
 
 
 def _sum_neighbours(values: FloatArray, grid: Grid) -> FloatArray:
@@ -229,7 +207,7 @@ class Seed:
     name: str
     centre_mm: tuple[float, float, float]
 
-    def correlation(self, run: OpenRun) -> FloatArray:
+    def correlation(self, run: AcquiredRun) -> FloatArray:
         """Fisher's z of each voxel's correlation with the seed's mean series: (V,).
 
         Raises
@@ -238,8 +216,8 @@ class Seed:
             If the run isn't in MNI space, the seed lies outside the mask, or the run has no data
             there.
         """
-        grid = run.source.grid
-        centre = ", ".join(f"{place:g}" for place in self.centre_mm)
+        grid = run.stored.grid
+        centre = ", ".join(f"{mm:g}" for mm in self.centre_mm)
         where = f"seed '{self.name}' at ({centre}) mm"
         if grid.space not in MNI_SPACES:
             action = "normalise the run to MNI152, or leave the seed out"
@@ -263,8 +241,8 @@ def seed_voxels(grid: Grid, centre_mm: tuple[float, float, float]) -> NDArray[np
     They are those whose centre lies within `RADIUS_MM`. If there are none, as on a coarse grid,
     those nearest to the seed are taken, unless they are further away than a voxel's diagonal.
     """
-    places = np.argwhere(grid.mask) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
-    distance = np.linalg.norm(places - np.array(centre_mm), axis=1)
+    positions_mm = np.argwhere(grid.mask) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+    distance = np.linalg.norm(positions_mm - np.array(centre_mm), axis=1)
     nearest = float(distance.min(initial=np.inf))
     if nearest > max(RADIUS_MM, float(np.linalg.norm(grid.voxel_size_mm))):
         return np.empty(0, dtype=np.intp)

@@ -1,17 +1,17 @@
 """Scans of BOLD runs: cleaned once, with the maps that are computed from them."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from threading import Lock
 
 import numpy as np
 
+from fmnet.bold.acquired import AcquiredBold
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.cleaned import CleanedBold, CleanedFacts, CleanedRun
-from fmnet.bold.maps import MapRecipe, compute_maps, parse_maps
-from fmnet.bold.open_run import AcquiredBold
+from fmnet.bold.maps import compute_maps, parse_maps
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
 from fmnet.data.image_files import hash_file
@@ -66,69 +66,62 @@ class ScanMaps:
             try:
                 cleaned.append(self.cleaned.store(run, job))
             except VolumeError as error:
-                faults += [_name_run(fault, run) for fault in error.faults]
+                name = run.bold.run_id
+                for fault in error.faults:
+                    where = fault.where if name in fault.where else f"{name}: {fault.where}"
+                    faults.append(replace(fault, where=where))
         if faults:
             raise VolumeError(faults)
-        facts = [one.facts for one in cleaned]
-        found = sorted({one.t_r for one in facts})
-        if found[-1] - found[0] > SAME_T_R * found[0]:
-            words = ", ".join(f"{t_r:g} s" for t_r in found)
+        facts = [run.facts for run in cleaned]
+        times = sorted({run.t_r for run in facts})
+        if times[-1] - times[0] > SAME_T_R * times[0]:
+            found = f"runs with repetition times of {', '.join(f'{t_r:g} s' for t_r in times)}"
             action = "study the runs of one repetition time"
-            raise VolumeError(
-                Fault(scan.scan_id, f"runs with repetition times of {words}", "one", action)
-            )
+            raise VolumeError(Fault(scan.scan_id, found, "one", action))
         recipes = parse_maps(self.maps)
         needs_events = any(recipe.needs_events for recipe in recipes)
         events = [run.events if needs_events else None for run in runs]
+
+        def compute(entry: Entry) -> Stored:
+            hashes = [hash_file(path) if path else "" for path in events]
+            if (stored := entry.find(hashes)) is not None:
+                return stored
+            acquired = AcquiredBold(self.cleaned)
+            with COMPUTING:
+                maps = compute_maps([acquired.store(run, job) for run in runs], recipes)
+            of_maps = [hashlib.sha256(values.tobytes()).hexdigest() for values in maps]
+            return entry.write(hashes, {".npy": maps}, {"values_sha256": of_maps})
+
         # a cleaned run is named after all that it is made from
-        names = [one.path.stem for one in cleaned]
-        starts = [repr(run.start_time) for run in runs]
-        settings = (SCAN_MAPS_FORMAT, *self.maps, *names, *starts)
-        stored = job.fetch(events, settings, partial(self._compute, runs, recipes, job))
+        names = [run.path.stem for run in cleaned]
+        first = [repr(run.start_time) for run in runs]
+        stored = job.fetch(events, (SCAN_MAPS_FORMAT, *self.maps, *names, *first), compute)
         hashes = [
             digest
-            for one, of_events in zip(facts, stored.sources, strict=True)
-            for digest in (one.source_sha256, one.mask_sha256, one.confounds_sha256, of_events)
+            for run, of_events in zip(facts, stored.sources, strict=True)
+            for digest in (
+                run.source_sha256,
+                run.mask_sha256,
+                run.confounds_sha256,
+                of_events,
+            )
         ]
-        low, middle, high = np.mean([one.tsnr for one in facts], axis=0).tolist()
+        low, middle, high = np.mean([run.tsnr for run in facts], axis=0).tolist()
         return StoredScan(
             stored.path,
             tuple(hashes),
             # of images too: one of several runs may be somebody else's
-            (*(one.source_sha256 for one in facts), *stored.facts["values_sha256"]),
-            tuple(one.file_grid for one in facts),
+            (*(run.source_sha256 for run in facts), *stored.facts["values_sha256"]),
+            tuple(run.file_grid for run in facts),
             Series(
-                tuple(one.path for one in cleaned),
-                tuple(len(one.kept) for one in cleaned),
+                tuple(run.path for run in cleaned),
+                tuple(len(run.kept) for run in cleaned),
                 facts[0].t_r,
             ),
             (low, middle, high),
             _covariates(facts),
-            tuple(one.mean_fd_mm for one in facts),
+            tuple(run.mean_fd_mm for run in facts),
         )
-
-    def _compute(
-        self,
-        runs: Sequence[PreprocessedRun],
-        recipes: tuple[MapRecipe, ...],
-        job: Job,
-        entry: Entry,
-    ) -> Stored:
-        needs_events = any(recipe.needs_events for recipe in recipes)
-        events = [hash_file(run.events) if run.events and needs_events else "" for run in runs]
-        if (stored := entry.find(events)) is not None:
-            return stored
-        acquired = AcquiredBold(self.cleaned)
-        with COMPUTING:
-            maps = compute_maps([acquired.store(run, job) for run in runs], recipes)
-        hashes = [hashlib.sha256(one.tobytes()).hexdigest() for one in maps]
-        return entry.write(events, {".npy": maps}, {"values_sha256": hashes})
-
-
-def _name_run(fault: Fault, run: PreprocessedRun) -> Fault:
-    if run.bold.run_id in fault.where:
-        return fault
-    return replace(fault, where=f"{run.bold.run_id}: {fault.where}")
 
 
 def _covariates(facts: list[CleanedFacts]) -> dict[str, float]:

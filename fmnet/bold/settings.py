@@ -18,7 +18,7 @@ Strategy = Literal[
     "none", "motion6", "motion24", "motion24_wm_csf", "motion24_wm_csf_global", "compcor"
 ]
 Band = tuple[float | None, float | None]
-#: Strategies whose cosines take slow drift out: a high-pass filter beside them would do it twice.
+#: Strategies whose cosines take slow drift out: a high-pass filter would do it again.
 HAVE_COSINES = ("compcor",)
 #: Maps that need nothing but their name.
 MEASURES = ("temporal_sd", "alff", "falff", "reho")
@@ -31,7 +31,7 @@ FARTHEST_MM = 150.0
 NUMBER = re.compile(r"\d*\.?\d+")
 WORD = re.compile(rf"{NUMBER.pattern}(?!\w)|\w+")
 #: What Python's syntax tree of a formula may hold, and which operators.
-PARTS = (ast.Expression, ast.BinOp, ast.operator, ast.UnaryOp, ast.UAdd, ast.USub, ast.Name)
+NODES = (ast.Expression, ast.BinOp, ast.operator, ast.UnaryOp, ast.UAdd, ast.USub, ast.Name)
 OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 
 
@@ -121,7 +121,7 @@ def parse_map_names(names: Sequence[str], key: str = "cohort.maps") -> tuple[Map
             found.append(_parse(name))
         except ValueError as error:
             faults.append(Fault(key, str(error), ACCEPTED, "correct the name of the map"))
-    counts = Counter(one.name for one in found)
+    counts = Counter(each.name for each in found)
     if twice := [name for name, count in counts.items() if count > 1]:
         said = f"more than one map called {', '.join(map(repr, twice))}"
         faults.append(Fault(key, said, "each name once", "rename or remove all but one"))
@@ -178,7 +178,7 @@ def parse_formula(formula: str) -> dict[str, float]:
         raise ValueError(f"'{formula}', which is no formula") from error
     constants = {type(node.value) for node in nodes if isinstance(node, ast.Constant)}
     if constants - {int, float} or not all(
-        isinstance(node, (*PARTS, ast.Load, ast.Constant)) for node in nodes
+        isinstance(node, (*NODES, ast.Load, ast.Constant)) for node in nodes
     ):
         raise ValueError(f"'{formula}' with something other than names, numbers, + - * / and ()")
     n = len(words)  # all conditions are 0; each in turn is 1; all differ

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from fmnet.bold.acquired import AcquiredBold
 from fmnet.bold.bids_files import (
     OUTPUT_ENTITIES,
     BoldName,
@@ -25,7 +26,6 @@ from fmnet.bold.bold_file import BoldRun, differs_from_header, open_bold, resolv
 from fmnet.bold.cleaned import CleanedBold
 from fmnet.bold.derivatives import CONFOUNDS, MASKS
 from fmnet.bold.maps import compute_maps, parse_maps
-from fmnet.bold.open_run import AcquiredBold
 from fmnet.data.listing import Advice
 from fmnet.data.scans import SAME_T_R, coverage_fault, low_coverage
 from fmnet.data.store import ArrayStore
@@ -111,7 +111,7 @@ def describe_run(
 
 
 def _companion(image: BoldName, stem: str, endings: Sequence[str]) -> Path | None:
-    found = (image.beside(f"{stem}_{ending}") for ending in endings)
+    found = (image.companion(f"{stem}_{ending}") for ending in endings)
     return next((path for path in found if path is not None), None)
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.random import Generator, SeedSequence
+from numpy.random import SeedSequence
 
 from fmnet.bold.bold_cohort import read_bold
 from fmnet.bold.settings import CleaningSettings
@@ -24,15 +25,9 @@ from fmnet.synthetic.bold_brain import (
     group_correlations,
     network_maps,
 )
-from fmnet.synthetic.bold_run import (
-    Subject,
-    SyntheticRun,
-    build_confounds,
-    draw_run,
-    draw_subject,
-)
-from fmnet.synthetic.cohort_folder import SPACE, dataset_description, provide_cohort, write_json
-from fmnet.synthetic.design import BOLD_COHORT_FORMAT, BoldDesign, Design, Task, draw_participants
+from fmnet.synthetic.bold_run import build_confounds, draw_run, draw_subject
+from fmnet.synthetic.cohort_folder import SPACE, provide_cohort, write_json
+from fmnet.synthetic.design import BoldDesign, Design, Task, draw_participants
 
 #: SD of the logarithm of the sites' thermal noise.
 SITE_SD = 0.15
@@ -104,7 +99,7 @@ def read_synthetic_bold(
 
 
 def write_bold_cohort(root: str | Path, **parameters: Any) -> Path:
-    """Write a synthetic BOLD cohort as fMRIPrep would leave it.
+    """Write a synthetic BOLD cohort as fMRIPrep would leave it, and return its folder.
 
     Parameters
     ----------
@@ -113,31 +108,19 @@ def write_bold_cohort(root: str | Path, **parameters: Any) -> Path:
     **parameters
         See `fmnet.synthetic.design.BoldDesign`; those left out or None keep their default.
 
-    Returns
-    -------
-    Path
-        The folder.
-
     Raises
     ------
     CohortError
         If parameters are out of range, or the folder holds anything else or can't be written.
     """
-    given = {name: value for name, value in parameters.items() if value is not None}
-    return _provide(Path(root), BoldDesign(**given), 1)
+    return _provide(Path(root), BoldDesign.given(**parameters), 1)
 
 
 def provide_bold_cohort(root: str | Path, design: BoldDesign, n_jobs: int = 1) -> Path:
     """Make a synthetic BOLD cohort below `root`, or take one made before from the same parameters.
 
-    Parameters
-    ----------
-    root : str or Path
-        Cohorts lie below it, each in a folder of its own, named after a hash of the parameters.
-    design : BoldDesign
-        What it is made of.
-    n_jobs : int
-        Processes, as joblib takes them; the data are the same however many there are.
+    Each has a folder of its own, named after a hash of the parameters. The data are the same for
+    any `n_jobs`, the number of processes as joblib takes it.
 
     Raises
     ------
@@ -154,21 +137,14 @@ def run_names(design: BoldDesign, participant_id: str) -> list[str]:
 
 
 def _provide(root: Path, design: BoldDesign, n_jobs: int) -> Path:
-    description = dataset_description(
-        "Synthetic BOLD in the layout of fMRIPrep; nobody was scanned.",
-        BOLD_COHORT_FORMAT,
-        design.parameters,
-    )
-
     def files_of(participant_id: str) -> list[str]:
         kinds = f"space-{SPACE}_desc-preproc_bold.nii.gz", "desc-confounds_timeseries.tsv"
         names = run_names(design, participant_id)
         return [f"{participant_id}/func/{name}_{kind}" for name in names for kind in kinds]
 
-    def write(folder: Path) -> pd.DataFrame:
-        return _write_subjects(folder, design, n_jobs)
-
-    return provide_cohort(root, description, README, files_of, write)
+    write = partial(_write_subjects, design=design, n_jobs=n_jobs)
+    words = "Synthetic BOLD in the layout of fMRIPrep; nobody was scanned."
+    return provide_cohort(root, design, words, README, files_of, write)
 
 
 def _write_subjects(folder: Path, design: BoldDesign, n_jobs: int) -> pd.DataFrame:
@@ -215,40 +191,26 @@ def _write_subject(
         draw_seed, error_seed = run_seed.spawn(2)
         run = draw_run(design, anatomy, subject, draw_seed)
         runs.append(run)
-        _write_run(func, name, design, anatomy, run, np.random.default_rng(error_seed))
-    return _drawn(row["participant_id"], subject, runs)
-
-
-def _write_run(
-    func: Path,
-    name: str,
-    design: BoldDesign,
-    anatomy: Anatomy,
-    run: SyntheticRun,
-    rng: Generator,
-) -> None:
-    grid, stem = anatomy.grid, f"{name}_space-{SPACE}"
-    # what the file will hold, so that confounds and volumes agree to the last digit
-    written = np.clip(np.rint(run.values), 0, np.iinfo(np.int16).max)
-    volumes = np.moveaxis(grid.unmask(written), 0, -1).astype(np.int16)
-    write_series(volumes, grid.affine, design.t_r, func / f"{stem}_desc-preproc_bold.nii.gz")
-    sidecar = {"RepetitionTime": design.t_r, "SkullStripped": True, "TaskName": design.task}
-    write_json(sidecar, func / f"{stem}_desc-preproc_bold.json")
-    mask = Volume(grid.mask[None].astype(np.float32), grid.affine, SPACE)
-    write_volume(mask, func / f"{stem}_desc-brain_mask.nii.gz")
-    as_written = replace(run, values=written)
-    table, meta = build_confounds(as_written, anatomy, design.t_r, design.n_non_steady, rng)
-    write_table(table, func / f"{name}_desc-confounds_timeseries.tsv")
-    write_json(meta, func / f"{name}_desc-confounds_timeseries.json")
-    if run.events is not None:
-        write_table(run.events, func / f"{name}_events.tsv")
-
-
-def _drawn(participant_id: str, subject: Subject, runs: list[SyntheticRun]) -> dict[str, Any]:
+        grid, stem = anatomy.grid, f"{name}_space-{SPACE}"
+        # what the file will hold, so that confounds and volumes agree to the last digit
+        written = np.clip(np.rint(run.values), 0, np.iinfo(np.int16).max)
+        volumes = np.moveaxis(grid.unmask(written), 0, -1).astype(np.int16)
+        write_series(volumes, grid.affine, design.t_r, func / f"{stem}_desc-preproc_bold.nii.gz")
+        sidecar = {"RepetitionTime": design.t_r, "SkullStripped": True, "TaskName": design.task}
+        write_json(sidecar, func / f"{stem}_desc-preproc_bold.json")
+        mask = Volume(grid.mask[None].astype(np.float32), grid.affine, SPACE)
+        write_volume(mask, func / f"{stem}_desc-brain_mask.nii.gz")
+        errors = np.random.default_rng(error_seed)
+        as_written = replace(run, values=written)
+        table, meta = build_confounds(as_written, anatomy, design.t_r, design.n_non_steady, errors)
+        write_table(table, func / f"{name}_desc-confounds_timeseries.tsv")
+        write_json(meta, func / f"{name}_desc-confounds_timeseries.json")
+        if run.events is not None:
+            write_table(run.events, func / f"{name}_events.tsv")
     series = np.concatenate([run.time_series for run in runs])
     moved = np.concatenate([run.motion.displacement_mm[1:] for run in runs])
     return {
-        "participant_id": participant_id,
+        "participant_id": row["participant_id"],
         "coupling": subject.correlations[FIRST, SECOND],
         "realised_coupling": np.corrcoef(series[:, [FIRST, SECOND]].T)[0, 1],
         "response_percent": subject.response_percent,

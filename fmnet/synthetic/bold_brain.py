@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import gaussian_filter
 
 from fmnet.data.grid import Grid
 from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray
-from fmnet.synthetic.effects import FWHM_PER_SD, Point, both_sides, sum_blobs
+from fmnet.synthetic.effects import FWHM_PER_SD, Point, both_sides, depth_in_mm, sum_blobs
 
 #: Brightness of grey matter in the units of the scanner.
 BRIGHTNESS = 9000.0
@@ -98,7 +98,7 @@ class Anatomy:
         From 0 to 1: grey matter; nearness to the outside; ventricles and vessels.
     outward : ndarray of float32, shape (V, 3)
         Towards the outside, of length `rim`.
-    places_mm : ndarray of float32, shape (V, 3)
+    positions_mm : ndarray of float32, shape (V, 3)
         Where each voxel lies.
     csf, white : ndarray of bool, shape (V,)
         Voxels that confounds are taken from.
@@ -110,17 +110,16 @@ class Anatomy:
     rim: FloatArray
     pulse: FloatArray
     outward: FloatArray
-    places_mm: FloatArray
+    positions_mm: FloatArray
     csf: NDArray[np.bool_]
     white: NDArray[np.bool_]
 
 
 def build_anatomy(voxel_size_mm: int) -> Anatomy:
-    """Build it from the tissues of nilearn's template."""
+    """Build the anatomy from the tissues of nilearn's template."""
     grid = build_grid(voxel_size_mm)
     grey, white = _tissues(grid, voxel_size_mm)
-    padded = distance_transform_edt(np.pad(grid.mask, 1), sampling=voxel_size_mm)[1:-1, 1:-1, 1:-1]
-    depth_mm = padded[grid.mask].astype(np.float32)
+    depth_mm = depth_in_mm(grid)[grid.mask].astype(np.float32)
     fluid = np.clip(1 - grey - white, 0, 1)
     is_deep = depth_mm >= DEEP_MM
     brightness = grey + WHITE * white + fluid * np.where(is_deep, VENTRICLE, RIM)
@@ -132,7 +131,7 @@ def build_anatomy(voxel_size_mm: int) -> Anatomy:
     gradient = np.stack(slopes, axis=-1)
     length = np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-6)
     outward = (-gradient / length).astype(np.float32)
-    places = np.argwhere(grid.mask) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+    positions = np.argwhere(grid.mask) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
     return Anatomy(
         grid,
         (BRIGHTNESS * brightness).astype(np.float32),
@@ -140,7 +139,7 @@ def build_anatomy(voxel_size_mm: int) -> Anatomy:
         rim,
         np.clip(np.where(is_deep, fluid, 0.3 * fluid) + vessels, 0, 1).astype(np.float32),
         outward * rim[:, None],
-        places.astype(np.float32),
+        positions.astype(np.float32),
         _largest(np.where(is_deep, fluid, 0)),
         _largest(np.where(depth_mm > 1.5 * voxel_size_mm, white, 0)),
     )
@@ -150,13 +149,13 @@ def _tissues(grid: Grid, voxel_size_mm: int) -> tuple[FloatArray, FloatArray]:
     # Costs a second and is not needed where BOLD is only read.
     from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
 
-    parts = []
+    tissues = []
     for load in (load_mni152_gm_template, load_mni152_wm_template):
         image = load(resolution=voxel_size_mm)
         low = np.rint((grid.affine[:3, 3] - image.affine[:3, 3]) / voxel_size_mm).astype(int)
         box = tuple(slice(a, a + n) for a, n in zip(low, grid.shape, strict=True))
-        parts.append(np.clip(np.asarray(image.dataobj, np.float32)[box][grid.mask], 0, 1))
-    grey, white = parts
+        tissues.append(np.clip(np.asarray(image.dataobj, np.float32)[box][grid.mask], 0, 1))
+    grey, white = tissues
     total = np.maximum(grey + white, 1)
     return grey / total, white / total
 
@@ -194,14 +193,9 @@ def are_positive(coupling: float, coupling_sd: float) -> bool:
 def draw_correlations(rng: Generator, coupling: float, coupling_sd: float) -> Correlations:
     """Draw one subject's correlations around the group's.
 
-    Parameters
-    ----------
-    rng : Generator
-        Same state, same deviations from the group, whatever the coupling.
-    coupling : float
-        What the group adds to the two networks' correlation; it is kept in expectation.
-    coupling_sd : float
-        SD between subjects; half of it for the other pairs.
+    The group adds `coupling` to the two networks' correlation, which is kept in expectation; the SD
+    between subjects is `coupling_sd`, and half of it for the other pairs. The same random numbers
+    give the same deviations from the group, whatever the coupling.
     """
     z = np.clip(rng.standard_normal(), -MAX_SD, MAX_SD)
     centre = group_correlations(coupling + coupling_sd * float(z))
@@ -215,15 +209,7 @@ def draw_correlations(rng: Generator, coupling: float, coupling_sd: float) -> Co
 
 
 def network_maps(grid: Grid, shift_mm: NDArray[np.float64] | None = None) -> FloatArray:
-    """Draw the networks' maps, each with peaks of about 1: (K, V).
-
-    Parameters
-    ----------
-    grid : Grid
-        Where.
-    shift_mm : ndarray, shape (K, 3), optional
-        Moves each network.
-    """
+    """Draw the networks' maps, with peaks of about 1, moved by `shift_mm`, (K, 3): (K, V)."""
     shifts = np.zeros((len(NETWORKS), 3)) if shift_mm is None else shift_mm
     sd_mm = BLOB_FWHM_MM / FWHM_PER_SD
     maps = []

@@ -26,7 +26,7 @@ from fmnet.synthetic.design import BoldDesign
 from fmnet.synthetic.effects import HALF, Effect, draw_fields
 
 #: How far a subject's networks lie from the group's, per axis, and the SD of their log strength.
-JITTER_MM, STRENGTH_SPREAD = 3.0, 0.2
+JITTER_MM, STRENGTH_SD = 3.0, 0.2
 #: Height of the response to painful events in percent, and its SD between subjects; what part of
 #: it warmth gives.
 RESPONSE_PERCENT, RESPONSE_SD_PERCENT, WARM_FRACTION = 0.8, 0.25, 0.4
@@ -37,13 +37,13 @@ REFERENCE_MM = 0.12
 #: How much brighter the first non-steady volume is, and what is left of that in the next.
 FLASH, FLASH_LEFT = 0.35, 0.3
 #: Breathing and heartbeat in Hz, and their SD between subjects.
-BREATHING_HZ, HEARTBEAT_HZ, RATE_SPREAD = 0.28, 1.05, 0.1
+BREATHING_HZ, HEARTBEAT_HZ, RATE_SD = 0.28, 1.05, 0.1
 #: SD between voxels of the AR(1) coefficient.
 AUTOCORRELATION_SD = 0.15
 #: Repetition time in s to which the parameter `autocorrelation` refers.
 REFERENCE_T_R = 2.0
-#: Smoothness of the places where noise is stronger, and of drift.
-PLACES_FWHM_MM = 30.0
+#: Smoothness of how strong noise is in each voxel, and of drift.
+LEVEL_FWHM_MM = 30.0
 #: Cosines that make up drift.
 N_DRIFTS = 3
 #: Slow changes of breathing that reach the whole grey matter, relative to the pulse in CSF.
@@ -149,7 +149,7 @@ def draw_subject(
     (z_response,) = responding.plant(z[:1], [is_patient])
     (z_motion,) = moving.plant(z[1:], [is_patient])
     shift_mm = JITTER_MM * place_rng.standard_normal((len(NETWORKS), 3))
-    strength = np.exp(STRENGTH_SPREAD * place_rng.standard_normal((len(NETWORKS), 1)))
+    strength = np.exp(STRENGTH_SD * place_rng.standard_normal((len(NETWORKS), 1)))
     return Subject(
         draw_correlations(coupling_rng, coupled.added([is_patient])[0], design.coupling_sd),
         network_maps(anatomy.grid, shift_mm) * strength.astype(np.float32),
@@ -169,8 +169,9 @@ def draw_run(
     n, t_r = design.n_volumes, design.t_r
     signals = draw_time_series(signal_rng, subject.correlations, n, t_r)
     percent = (design.network_percent * signals).astype(np.float32) @ subject.maps
-    events = _draw_events(event_rng, n * t_r) if design.task == "pain" else None
-    if events is not None:
+    events = None
+    if design.task == "pain":
+        events = _draw_events(event_rng, n * t_r)
         percent += np.outer(_response(events, n, t_r, subject), response_map(anatomy.grid))
     spike_rate = design.spike_rate * subject.motion_mm / REFERENCE_MM
     motion = draw_motion(motion_rng, n, subject.motion_mm, spike_rate)
@@ -227,75 +228,53 @@ def _response(
 def draw_noise(rng: Generator, design: BoldDesign, anatomy: Anatomy, thermal: float) -> FloatArray:
     """Draw all noise but that of motion, in percent of a grey voxel's mean: (T, V).
 
-    Parameters
-    ----------
-    rng : Generator
-        Where the randomness comes from.
-    design : BoldDesign
-        How much of each.
-    anatomy : Anatomy
-        Where it shows.
-    thermal : float
-        What the site's scanner makes of thermal noise, 1 for the usual.
+    `thermal` is what the site's scanner makes of thermal noise, 1 for the usual.
     """
     shape = (design.n_volumes, anatomy.grid.n_voxels)
     # thermal noise knows nothing of tissue: in dark voxels it is the larger part
     noise = rng.standard_normal(shape, dtype=np.float32)
-    noise *= design.thermal_percent * thermal * _places(rng, anatomy.grid, design.noise_spread)
+    noise *= design.thermal_percent * thermal * _draw_levels(rng, anatomy.grid, design.noise_spread)
     smooth = draw_fields(rng, anatomy.grid, design.n_volumes, design.noise_fwhm_mm)
-    smooth = _autocorrelate(rng, smooth, design)
-    noise += design.smooth_percent * smooth * _places(rng, anatomy.grid, design.noise_spread)
-    noise += design.drift_percent * _drift(rng, anatomy.grid, design.n_volumes)
+    # each voxel AR(1), at an SD of 1
+    drawn = design.autocorrelation + AUTOCORRELATION_SD * rng.standard_normal(shape[1])
+    ar = (np.clip(drawn, 0, 0.95) ** (design.t_r / REFERENCE_T_R)).astype(np.float32)
+    fresh = np.sqrt(1 - ar**2)
+    for number in range(1, len(smooth)):
+        smooth[number] = ar * smooth[number - 1] + fresh * smooth[number]
+    noise += design.smooth_percent * smooth * _draw_levels(rng, anatomy.grid, design.noise_spread)
+    # drift: slow cosines with smooth weights, at an SD of 1
+    numbers = np.arange(1, N_DRIFTS + 1)
+    phase = math.pi * (np.arange(design.n_volumes) + 0.5) / design.n_volumes
+    waves = np.cos(np.outer(phase, numbers)) * (1 / numbers)
+    waves *= math.sqrt(2) / np.linalg.norm(1 / numbers)
+    weights = draw_fields(rng, anatomy.grid, N_DRIFTS, LEVEL_FWHM_MM)
+    noise += design.drift_percent * (waves.astype(np.float32) @ weights)
     noise += design.physio_percent * _physiology(rng, design, anatomy)
     return noise
 
 
-def _autocorrelate(rng: Generator, white: FloatArray, design: BoldDesign) -> FloatArray:
-    """Make each voxel AR(1), in place and at an SD of 1."""
-    drawn = design.autocorrelation + AUTOCORRELATION_SD * rng.standard_normal(white.shape[1])
-    ar = (np.clip(drawn, 0, 0.95) ** (design.t_r / REFERENCE_T_R)).astype(np.float32)
-    fresh = np.sqrt(1 - ar**2)
-    for number in range(1, len(white)):
-        white[number] = ar * white[number - 1] + fresh * white[number]
-    return white
-
-
-def _places(rng: Generator, grid: Grid, spread: float) -> FloatArray:
+def _draw_levels(rng: Generator, grid: Grid, sd: float) -> FloatArray:
     """Draw how strong noise is in each voxel: (V,), 1 in the median."""
-    field = draw_fields(rng, grid, 1, PLACES_FWHM_MM)[0]
+    field = draw_fields(rng, grid, 1, LEVEL_FWHM_MM)[0]
     fine = rng.standard_normal(grid.n_voxels, dtype=np.float32)
-    places: FloatArray = np.exp(np.float32(spread * math.sqrt(0.5)) * (field + fine))
-    return places
-
-
-def _drift(rng: Generator, grid: Grid, n_volumes: int) -> FloatArray:
-    """Draw slow cosines with smooth weights, at an SD of 1: (T, V)."""
-    phase = math.pi * (np.arange(n_volumes) + 0.5) / n_volumes
-    heights = 1 / np.arange(1, N_DRIFTS + 1)
-    waves = np.cos(np.outer(phase, np.arange(1, N_DRIFTS + 1))) * heights
-    waves *= math.sqrt(2) / np.linalg.norm(heights)
-    weights = draw_fields(rng, grid, N_DRIFTS, PLACES_FWHM_MM)
-    drift: FloatArray = waves.astype(np.float32) @ weights
-    return drift
+    levels: FloatArray = np.exp(np.float32(sd * math.sqrt(0.5)) * (field + fine))
+    return levels
 
 
 def _physiology(rng: Generator, design: BoldDesign, anatomy: Anatomy) -> FloatArray:
     """Draw breathing and heartbeat as they are sampled, and slow changes of breathing: (T, V)."""
-    waves = [_wave(rng, design, hz) for hz in (BREATHING_HZ, HEARTBEAT_HZ)]
+    waves = []
+    for hz in (BREATHING_HZ, HEARTBEAT_HZ):  # rhythms whose rate wanders, aliased, at an SD of 1
+        rate = hz * math.exp(RATE_SD * rng.standard_normal())
+        wander = np.cumsum(rng.standard_normal(design.n_volumes)) * 0.5 * math.sqrt(design.t_r)
+        phase = 2 * math.pi * (rate * design.t_r * np.arange(design.n_volumes) + rng.random())
+        waves.append(math.sqrt(2) * np.cos(phase + wander))
     slow = limit_band(rng.standard_normal((4 * design.n_volumes, 1)), design.t_r, 0.008, 0.06)
-    weights = draw_fields(rng, anatomy.grid, 2, PLACES_FWHM_MM)
+    weights = draw_fields(rng, anatomy.grid, 2, LEVEL_FWHM_MM)
     physiology = np.outer(GLOBAL_FRACTION * slow[: design.n_volumes, 0], anatomy.grey)
     for wave, weight in zip(waves, weights, strict=True):
         physiology += np.outer(wave, anatomy.pulse * (1 + 0.5 * weight))
     return physiology.astype(np.float32)
-
-
-def _wave(rng: Generator, design: BoldDesign, rate_hz: float) -> NDArray[np.float64]:
-    """Draw a rhythm whose rate wanders, at an SD of 1; what is too fast is aliased: (T,)."""
-    rate = rate_hz * math.exp(RATE_SPREAD * rng.standard_normal())
-    wander = np.cumsum(rng.standard_normal(design.n_volumes)) * 0.5 * math.sqrt(design.t_r)
-    phase = 2 * math.pi * (rate * design.t_r * np.arange(design.n_volumes) + rng.random())
-    return np.asarray(math.sqrt(2) * np.cos(phase + wander))
 
 
 def framewise_displacement(traces: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -307,16 +286,8 @@ def framewise_displacement(traces: NDArray[np.float64]) -> NDArray[np.float64]:
 def draw_motion(rng: Generator, n_volumes: int, mean_mm: float, spike_rate: float) -> HeadMotion:
     """Draw a wandering head that jerks now and then.
 
-    Parameters
-    ----------
-    rng : Generator
-        Same state, same path, whatever the amplitude.
-    n_volumes : int
-        T.
-    mean_mm : float
-        Expected framewise displacement without spikes.
-    spike_rate : float
-        Expected fraction of volumes with a jerk.
+    Expected are a framewise displacement of `mean_mm` without spikes, and a jerk in a fraction
+    `spike_rate` of volumes. The same random numbers give the same path, whatever the amplitude.
     """
     steps = rng.standard_normal((n_volumes, 6)) * mean_mm / SIX_STEPS
     is_spike = rng.random(n_volumes) < min(spike_rate, 0.5)
@@ -340,7 +311,11 @@ def motion_signal(rng: Generator, motion: HeadMotion, anatomy: Anatomy, t_r: flo
     moved = motion.displacement_mm.astype(np.float32)
     history = lfilter([1.0], [1.0, -math.exp(-t_r / T1_S)], moved).astype(np.float32)
     pattern = 0.4 + anatomy.rim
-    signal = _residual(motion.traces, anatomy) - history[:, None] * pattern
+    # displacement of each voxel towards the outside, weighted by the rim, in mm
+    translation, rotation = np.split(motion.traces.astype(np.float32), 2, axis=1)
+    lever = np.cross(anatomy.positions_mm, anatomy.outward)
+    towards: FloatArray = translation @ anatomy.outward.T + rotation @ lever.T
+    signal = RESIDUAL * towards - history[:, None] * pattern
     disturbance = draw_fields(rng, anatomy.grid, len(moved), DISTURBANCE_FWHM_MM)
     signal += moved[:, None] * disturbance * pattern
     slices = np.nonzero(anatomy.grid.mask)[2]
@@ -349,31 +324,12 @@ def motion_signal(rng: Generator, motion: HeadMotion, anatomy: Anatomy, t_r: flo
     return signal
 
 
-def _residual(traces: NDArray[np.float64], anatomy: Anatomy) -> FloatArray:
-    """Displacement of each voxel towards the outside, weighted by the rim: (T, V), mm."""
-    translation, rotation = np.split(traces.astype(np.float32), 2, axis=1)
-    lever = np.cross(anatomy.places_mm, anatomy.outward)
-    moved: FloatArray = translation @ anatomy.outward.T + rotation @ lever.T
-    return RESIDUAL * moved
-
-
 def build_confounds(
     run: SyntheticRun, anatomy: Anatomy, t_r: float, n_non_steady: int, rng: Generator
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Build the columns of ``desc-confounds_timeseries.tsv`` and the meta data of its JSON file.
 
-    Parameters
-    ----------
-    run : SyntheticRun
-        Its values as they are written.
-    anatomy : Anatomy
-        Masks of CSF and white matter.
-    t_r : float
-        Repetition time in seconds.
-    n_non_steady : int
-        Volumes at the start to mark.
-    rng : Generator
-        Of the errors that realignment makes.
+    The run's values are those that are written; the random numbers are realignment's errors.
 
     Returns
     -------
@@ -391,7 +347,10 @@ def build_confounds(
         "csf": run.values[:, anatomy.csf].mean(axis=1, dtype=float),
         "white_matter": run.values[:, anatomy.white].mean(axis=1, dtype=float),
     }
-    cosines = _cosines(len(fd), t_r)
+    # discrete cosines slower than 128 s, without the constant: (T, n)
+    order = np.arange(1, int(2 * len(fd) * t_r / DRIFT_S) + 1)
+    phase = np.pi * (np.arange(len(fd)) + 0.5) / len(fd)
+    cosines = math.sqrt(2 / len(fd)) * np.cos(np.outer(phase, order))
     components, meta = _anatomical_components(run.values, anatomy, cosines, n_non_steady)
     outlying = (np.nan_to_num(fd) > OUTLIER_FD_MM) | (np.nan_to_num(std_dvars) > OUTLIER_DVARS)
     outlying[: n_non_steady + (n_non_steady > 0)] = False
@@ -437,13 +396,6 @@ def _dvars(
     ar = (centred[1:] * centred[:-1]).sum(axis=0) / power
     expected = float((sd * np.sqrt(np.maximum(2 * (1 - ar), 0))).mean())
     return np.r_[math.nan, dvars], np.r_[math.nan, dvars / max(expected, 1e-12)]
-
-
-def _cosines(n_volumes: int, t_r: float) -> NDArray[np.float64]:
-    """Discrete cosines slower than 128 s, without the constant: (T, n)."""
-    order = int(2 * n_volumes * t_r / DRIFT_S)
-    phase = np.pi * (np.arange(n_volumes) + 0.5) / n_volumes
-    return np.asarray(math.sqrt(2 / n_volumes) * np.cos(np.outer(phase, np.arange(1, order + 1))))
 
 
 def _anatomical_components(

@@ -1,7 +1,7 @@
 """Folders of synthetic cohorts: marked as made up, and whole or not there at all."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from fmnet.data.bids import SYNTHETIC_MARK
 from fmnet.data.files import draft_folder, keep_folder, why_not_written
 from fmnet.data.tables import write_table
 from fmnet.errors import CohortError, Fault
+from fmnet.synthetic.design import Parameters
 
 #: The template that nilearn carries.
 SPACE = "MNI152NLin2009aSym"
@@ -32,7 +33,8 @@ COLUMNS: dict[str, dict[str, Any]] = {
 
 def provide_cohort(
     root: Path,
-    description: dict[str, Any],
+    design: Parameters,
+    words: str,
     readme: str,
     files_of: Callable[[str], Iterable[str]],
     write: Callable[[Path], pd.DataFrame],
@@ -43,10 +45,10 @@ def provide_cohort(
     ----------
     root : Path
         The folder; may be missing, empty, or hold the same cohort.
-    description : dict
-        Of `dataset_description`.
-    readme : str
-        What the folder says about itself.
+    design : Parameters
+        What the cohort is made of.
+    words, readme : str
+        What the folder says about itself, in one sentence and at length.
     files_of : callable
         Names the files of a subject, relative to the folder, without which it isn't complete.
     write : callable
@@ -57,6 +59,18 @@ def provide_cohort(
     CohortError
         If the folder holds anything else or can't be written.
     """
+    made_by = {
+        "Name": "fmnet",
+        "Description": words,
+        "Format": design.FORMAT,
+        "Parameters": design.parameters,
+    }
+    description = {
+        "Name": SYNTHETIC_MARK,
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [made_by],
+    }
     target = root.resolve()
     try:
         if _is_free(root):
@@ -86,22 +100,6 @@ def provide_cohort(
     raise CohortError(Fault(str(root), found, accepted, action))
 
 
-def dataset_description(words: str, data_format: int, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Describe a cohort as BIDS wants it, with all that it was made from."""
-    made_by = {
-        "Name": "fmnet",
-        "Description": words,
-        "Format": data_format,
-        "Parameters": parameters,
-    }
-    return {
-        "Name": SYNTHETIC_MARK,
-        "BIDSVersion": "1.10.0",
-        "DatasetType": "derivative",
-        "GeneratedBy": [made_by],
-    }
-
-
 def write_json(content: dict[str, Any], path: Path) -> None:
     """Write indented JSON."""
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -121,9 +119,9 @@ def _is_same(
         stated = json.loads(text.replace('"Knobs":', '"Parameters":'))  # of earlier versions
     except (OSError, ValueError):
         return False
-    ids: Sequence[str] = [str(subject) for subject in table.get("participant_id", ())]
-    n_subjects = description["GeneratedBy"][0]["Parameters"]["n_subjects"]
-    is_complete = len(ids) == n_subjects and all(
-        (root / file).is_file() for subject in ids for file in files_of(subject)
+    ids = [str(subject) for subject in table.get("participant_id", ())]
+    return (
+        stated == description
+        and len(ids) == description["GeneratedBy"][0]["Parameters"]["n_subjects"]
+        and all((root / file).is_file() for subject in ids for file in files_of(subject))
     )
-    return bool(stated == description) and is_complete

@@ -1,12 +1,12 @@
-"""The parameters of synthetic cohorts, of maps and of BOLD runs, and the people in them."""
+"""The parameters of synthetic cohorts, of maps and of BOLD runs, and their participants."""
 
 import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -66,7 +66,49 @@ BOLD_RULES: dict[str, Rule] = {
 
 
 @dataclass(frozen=True)
-class Design:
+class Parameters:
+    """What every synthetic cohort has: parameters in their ranges, and a hash of them."""
+
+    #: Ranges of the numbers, and what to raise when the same parameters would give other data.
+    RULES: ClassVar[Mapping[str, Rule]]
+    FORMAT: ClassVar[int]
+
+    @classmethod
+    def given(cls, **parameters: Any) -> Self:
+        """Take parameters; those left out or None keep their default."""
+        return cls(**{name: value for name, value in parameters.items() if value is not None})
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All parameters as plain values, alike for ``1`` and ``1.0``."""
+        numbers = {
+            name: int(getattr(self, name)) if kind is Integral else float(getattr(self, name))
+            for name, (kind, _, _) in self.RULES.items()
+        }
+        others = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in numbers}
+        return numbers | {
+            name: value if isinstance(value, str) else list(value) for name, value in others.items()
+        }
+
+    @property
+    def digest(self) -> str:
+        """Hash of the parameters and of the way in which data follow from them."""
+        text = json.dumps([self.FORMAT, self.parameters], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def faults(self) -> list[Fault]:
+        """List the numbers that are of another kind or out of their range."""
+        faults = []
+        for name, (kind, accepted, holds) in self.RULES.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or isinstance(value, bool) or not holds(value):
+                where = f"cohort.{name}"
+                faults.append(Fault(where, f"{value!r}", accepted, f"change {where}"))
+        return faults
+
+
+@dataclass(frozen=True)
+class Design(Parameters):
     """What a synthetic cohort is made of.
 
     Parameters
@@ -82,7 +124,7 @@ class Design:
         Maps per subject; the second and later carry a weaker effect, see
         `fmnet.synthetic.maps.LATER_EFFECT`.
     n_sites : int
-        Scanner sites, each with people of both groups.
+        Scanner sites, each with subjects of both groups.
     site_shift : float
         SD of the smooth pattern that each site adds to its maps.
     motion_effect : float
@@ -91,7 +133,7 @@ class Design:
     smoothness_mm : float
         FWHM of the finer half of the background; the coarser half is three times as smooth.
     missing_coverage : float
-        Fraction of people, whatever their group, whose maps lack a slab below or above.
+        Fraction of subjects, whatever their group, whose maps lack a slab below or above.
     voxel_size_mm : int
         Edge length of the voxels of the template grid.
     seed : int
@@ -102,6 +144,9 @@ class Design:
     CohortError
         With a fault for every parameter that is out of its range.
     """
+
+    RULES: ClassVar[Mapping[str, Rule]] = MAP_RULES
+    FORMAT: ClassVar[int] = SYNTHETIC_FORMAT
 
     n_subjects: int = 40
     effect_size: float = 2.5
@@ -116,7 +161,7 @@ class Design:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        faults = _range_faults(self, MAP_RULES)
+        faults = self.faults()
         is_list = isinstance(self.contrasts, Sequence) and not isinstance(self.contrasts, str)
         names = list(self.contrasts) if is_list else []
         plain = all(isinstance(name, str) and name.isascii() and name.isalnum() for name in names)
@@ -127,19 +172,9 @@ class Design:
         if faults := faults or _site_faults(self.n_sites, self.n_subjects):
             raise CohortError(faults)
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """All parameters as plain values, alike for ``1`` and ``1.0``."""
-        return {**_plain_numbers(self, MAP_RULES), "contrasts": list(self.contrasts)}
-
-    @property
-    def digest(self) -> str:
-        """Hash of the parameters and of the way in which data follow from them."""
-        return _digest(SYNTHETIC_FORMAT, self.parameters)
-
 
 @dataclass(frozen=True)
-class BoldDesign:
+class BoldDesign(Parameters):
     """What a synthetic BOLD cohort is made of; percentages are of a grey-matter voxel's mean.
 
     Parameters
@@ -187,7 +222,7 @@ class BoldDesign:
     n_non_steady : int
         Brighter volumes at the start.
     n_sites : int
-        Scanner sites, each with people of both groups; they differ in thermal noise.
+        Scanner sites, each with subjects of both groups; they differ in thermal noise.
     seed : int
         Same seed and parameters, same data; same seed and another effect, same noise.
 
@@ -196,6 +231,9 @@ class BoldDesign:
     CohortError
         With a fault for every parameter that is out of its range.
     """
+
+    RULES: ClassVar[Mapping[str, Rule]] = BOLD_RULES
+    FORMAT: ClassVar[int] = BOLD_COHORT_FORMAT
 
     n_subjects: int = 60
     task: Task = "rest"
@@ -224,25 +262,13 @@ class BoldDesign:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        faults = _range_faults(self, BOLD_RULES)
+        faults = self.faults()
         if self.task not in get_args(Task):
             accepted = " or ".join(get_args(Task))
             faults.append(Fault("cohort.task", f"{self.task!r}", accepted, "change cohort.task"))
-        if faults := faults or self._faults_together():
+        if faults:
             raise CohortError(faults)
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """All parameters as plain values, alike for ``1`` and ``1.0``."""
-        return _plain_numbers(self, BOLD_RULES) | {"task": self.task}
-
-    @property
-    def digest(self) -> str:
-        """Hash of the parameters and of the way in which data follow from them."""
-        return _digest(BOLD_COHORT_FORMAT, self.parameters)
-
-    def _faults_together(self) -> list[Fault]:
-        """Find parameters that are each in range but don't go together."""
+        # each in range, but do they go together?
         faults = _site_faults(self.n_sites, self.n_subjects)
         if self.task_effect and self.task == "rest":
             found = f"{self.task_effect} in a cohort at rest"
@@ -255,18 +281,12 @@ class BoldDesign:
             accepted = "correlations that go together with those of the other networks"
             action = "take a smaller coupling or coupling_sd"
             faults.append(Fault("cohort.coupling", found, accepted, action))
-        return faults
+        if faults:
+            raise CohortError(faults)
 
 
 def draw_participants(design: Design, seed: np.random.SeedSequence) -> pd.DataFrame:
-    """Draw the participants table.
-
-    Parameters
-    ----------
-    design : Design
-        The number of people, of sites and the motion are used here.
-    seed : SeedSequence
-        Where the randomness comes from.
+    """Draw the participants table, of which the numbers of subjects and sites and motion decide.
 
     Returns
     -------
@@ -291,7 +311,9 @@ def draw_participants(design: Design, seed: np.random.SeedSequence) -> pd.DataFr
             "sex": sex,
             "site": [f"site-{k + 1}" for k in rank % design.n_sites],
             "pain_score": np.clip(pain, 0, 100).round(1),
-            "mean_framewise_displacement": motion_in_mm(motion),
+            "mean_framewise_displacement": np.clip(
+                MOTION_MM + MOTION_SD_MM * motion, 0.02, None
+            ).round(4),
         }
     )
     # In random order, so that neither number nor seed of a subject tells the group.
@@ -300,25 +322,9 @@ def draw_participants(design: Design, seed: np.random.SeedSequence) -> pd.DataFr
     return participants
 
 
-def motion_in_mm(z: Any) -> Any:
-    """Turn SDs from the controls' mean into mean framewise displacement in mm."""
-    return np.clip(MOTION_MM + MOTION_SD_MM * z, 0.02, None).round(4)
-
-
 def motion_in_sd(mm: Any) -> Any:
     """Turn mean framewise displacement in mm into SDs from the controls' mean."""
     return (mm - MOTION_MM) / MOTION_SD_MM
-
-
-def _range_faults(design: Any, rules: Mapping[str, Rule]) -> list[Fault]:
-    """List the parameters that are of another kind or out of their range."""
-    faults = []
-    for name, (kind, accepted, holds) in rules.items():
-        value = getattr(design, name)
-        if not isinstance(value, kind) or isinstance(value, bool) or not holds(value):
-            where = f"cohort.{name}"
-            faults.append(Fault(where, f"{value!r}", accepted, f"change {where}"))
-    return faults
 
 
 def _site_faults(n_sites: int, n_subjects: int) -> list[Fault]:
@@ -327,15 +333,3 @@ def _site_faults(n_sites: int, n_subjects: int) -> list[Fault]:
     accepted = f"at most {n_subjects // 2}, so that each site has people of both groups"
     action = "take fewer sites or more subjects"
     return [Fault("cohort.n_sites", f"{n_sites}", accepted, action)]
-
-
-def _plain_numbers(design: Any, rules: Mapping[str, Rule]) -> dict[str, Any]:
-    return {
-        name: int(getattr(design, name)) if kind is Integral else float(getattr(design, name))
-        for name, (kind, _, _) in rules.items()
-    }
-
-
-def _digest(data_format: int, parameters: Mapping[str, Any]) -> str:
-    text = json.dumps([data_format, parameters], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, gaussian_filter1d
+from scipy.ndimage import distance_transform_edt, gaussian_filter, gaussian_filter1d
 
 from fmnet.data.grid import Grid
 from fmnet.data.volume import FloatArray
@@ -99,6 +99,12 @@ def both_sides(centre_mm: Point) -> tuple[Point, Point]:
     """Mirror a place on the right: the one on the left, and itself."""
     x, y, z = centre_mm
     return (-x, y, z), (x, y, z)
+
+
+def depth_in_mm(grid: Grid) -> NDArray[np.float64]:
+    """Measure how far each voxel lies from the outside of the mask: (X, Y, Z), 0 outside."""
+    padded = distance_transform_edt(np.pad(grid.mask, 1), sampling=grid.voxel_size_mm)
+    return np.asarray(padded[1:-1, 1:-1, 1:-1])
 
 
 def sum_blobs(grid: Grid, blobs: Sequence[tuple[Any, float]], sd_mm: float) -> FloatArray:

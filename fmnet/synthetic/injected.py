@@ -42,21 +42,21 @@ def read_injected(
     root: str | Path = "outputs/injected",
     seed: Seed = 0,
 ) -> Listing:
-    """Plant a template into the maps of a random half of the people, and list all of them.
+    """Plant a template into the maps of a random half of the subjects, and list all of them.
 
     To each voxel is added: amplitude x template (scaled to a root mean square of 1 in the brain) x
-    standard deviation of that voxel between people. Labels follow the draw and nothing else.
+    standard deviation of that voxel between subjects. Labels follow the draw and nothing else.
 
     Parameters
     ----------
     images : Path
-        Table of paths as `fmnet.data.image_table.read_image_table` takes it; one map per person.
+        Table of paths as `fmnet.data.image_table.read_image_table` takes it; one map per subject.
     template : Path
         NIfTI map of where the effect lies and which sign it has; any grid.
     amplitude : float
         Size of the effect in standard deviations; 0 plants nothing.
     n_subjects : int, optional
-        How many people are drawn; all if left out.
+        How many are drawn; all if left out.
     contrast : str, optional
         Which contrast of the table; may be left out where there is only one.
     space : str
@@ -80,16 +80,23 @@ def read_injected(
     """
     maps = find_table_maps(Path(images), [contrast] if contrast else None, space=space)
     scans, faults = group_scans(maps)
-    faults += _table_faults(scans, maps.contrasts, n_subjects)
+    if len(maps.contrasts) > 1:
+        action = "choose one: cohort.contrast=NAME"
+        faults.append(Fault("contrasts", ", ".join(maps.contrasts), "one contrast", action))
+    if len({scan.participant_id for scan in scans}) < len(scans):
+        action = "list one map per person"
+        faults.append(Fault("images", "several scans of one person", "one map per person", action))
+    if n_subjects is not None and n_subjects > len(scans):
+        action = "ask for fewer: cohort.n_subjects"
+        faults.append(Fault("n_subjects", str(n_subjects), f"at most {len(scans)}", action))
     if faults:
         raise CohortError(faults)
     rng = np.random.default_rng(seed)
     chosen = [scans[k] for k in sorted(rng.permutation(len(scans))[: n_subjects or len(scans)])]
     names = np.array([PLANTED, PLAIN])[np.arange(len(chosen)) % 2]
     groups = [str(name) for name in rng.permutation(names)]
-    folder = (
-        Path(root) / f"injected-{_digest(chosen, groups, Path(template), amplitude, voxel_size_mm)}"
-    )
+    digest = _digest(chosen, groups, Path(template), amplitude, voxel_size_mm)
+    folder = Path(root) / f"injected-{digest}"
     if not folder.exists():
         _write_whole(folder, chosen, groups, Path(template), amplitude, build_grid(voxel_size_mm))
     listing = read_image_table(
@@ -108,22 +115,6 @@ def plant(
     noise_sd = np.sqrt((deviation**2).sum(axis=0) / count)
     effect = Effect(unit_rms(np.nan_to_num(pattern))[None], amplitude, noise_sd)
     return effect.plant(values, is_planted).astype(np.float32)
-
-
-def _table_faults(
-    scans: list[Scan], contrasts: tuple[str, ...], n_subjects: int | None
-) -> list[Fault]:
-    faults = []
-    if len(contrasts) > 1:
-        action = "choose one: cohort.contrast=NAME"
-        faults.append(Fault("contrasts", ", ".join(contrasts), "one contrast", action))
-    if len({scan.participant_id for scan in scans}) < len(scans):
-        action = "list one map per person"
-        faults.append(Fault("images", "several scans of one person", "one map per person", action))
-    if n_subjects is not None and n_subjects > len(scans):
-        action = "ask for fewer: cohort.n_subjects"
-        faults.append(Fault("n_subjects", str(n_subjects), f"at most {len(scans)}", action))
-    return faults
 
 
 def _digest(

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.random import SeedSequence
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from fmnet.data.bids import read_bids
 from fmnet.data.grid import Grid
@@ -18,14 +17,15 @@ from fmnet.data.nifti import write_volume
 from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray, Volume
-from fmnet.synthetic.cohort_folder import SPACE, dataset_description, provide_cohort
-from fmnet.synthetic.design import SYNTHETIC_FORMAT, Design, draw_participants, motion_in_sd
+from fmnet.synthetic.cohort_folder import SPACE, provide_cohort
+from fmnet.synthetic.design import Design, draw_participants, motion_in_sd
 from fmnet.synthetic.effects import (
     FWHM_PER_SD,
     Effect,
     Point,
     Region,
     both_sides,
+    depth_in_mm,
     draw_field,
     sum_blobs,
 )
@@ -105,21 +105,19 @@ def read_synthetic(
     ----------
     root : str or Path
         Cohorts lie below it, each in a folder of its own, named after a hash of the parameters.
-    n_subjects, effect_size, jitter_mm, n_sites, site_shift, motion_effect
+    n_subjects, effect_size, jitter_mm, contrasts, n_sites, site_shift, motion_effect, seed
         See `fmnet.synthetic.design.Design`.
-    smoothness_mm, missing_coverage, voxel_size_mm, seed
+    smoothness_mm, missing_coverage, voxel_size_mm
         See there too.
-    contrasts : sequence of str, optional
-        Names of the channels, in this order; ``[pressure]`` if left out.
     on_fault : {"raise", "exclude"}
-        What opening the listing will do about people with faults; there are none.
+        What opening the listing will do about subjects with faults; there are none.
 
     Raises
     ------
     CohortError
         If parameters are out of range, all of them in one report, or the folder can't be written.
     """
-    design = _build_design(
+    design = Design.given(
         n_subjects=n_subjects,
         effect_size=effect_size,
         jitter_mm=jitter_mm,
@@ -137,7 +135,7 @@ def read_synthetic(
 
 
 def write_cohort(root: str | Path, **parameters: Any) -> Path:
-    """Write a synthetic cohort as a BIDS-derivatives tree.
+    """Write a synthetic cohort as a BIDS-derivatives tree, and return its folder.
 
     Parameters
     ----------
@@ -146,30 +144,18 @@ def write_cohort(root: str | Path, **parameters: Any) -> Path:
     **parameters
         See `fmnet.synthetic.design.Design`; those left out or None keep their default.
 
-    Returns
-    -------
-    Path
-        The folder.
-
     Raises
     ------
     CohortError
         If parameters are out of range, or the folder holds anything else or can't be written.
     """
-    return _provide(Path(root), _build_design(**parameters))
-
-
-def _build_design(**parameters: Any) -> Design:
-    return Design(**{name: value for name, value in parameters.items() if value is not None})
+    return _provide(Path(root), Design.given(**parameters))
 
 
 def _provide(root: Path, design: Design) -> Path:
-    description = dataset_description(
-        "Synthetic data; nobody was scanned.", SYNTHETIC_FORMAT, design.parameters
-    )
-
     def files_of(participant_id: str) -> list[str]:
-        return [_map_name(participant_id, name) for name in design.contrasts]
+        stem = f"{participant_id}/func/{participant_id}_task-pain_space-{SPACE}"
+        return [f"{stem}_contrast-{name}_stat-z_statmap.nii.gz" for name in design.contrasts]
 
     def write(folder: Path) -> pd.DataFrame:
         grid = build_grid(design.voxel_size_mm)
@@ -184,7 +170,8 @@ def _provide(root: Path, design: Design) -> Path:
         write_table(regions_table(), folder / "truth/regions.tsv")
         return participants
 
-    return provide_cohort(root, description, README, files_of, write)
+    words = "Synthetic data; nobody was scanned."
+    return provide_cohort(root, design, words, README, files_of, write)
 
 
 def _write_map(path: Path, values: FloatArray, grid: Grid) -> None:
@@ -192,27 +179,13 @@ def _write_map(path: Path, values: FloatArray, grid: Grid) -> None:
     write_volume(Volume(values[None], grid.affine, SPACE, str(path)), path)
 
 
-def _map_name(participant_id: str, contrast: str) -> str:
-    name = f"{participant_id}_task-pain_space-{SPACE}_contrast-{contrast}_stat-z_statmap.nii.gz"
-    return f"{participant_id}/func/{name}"
-
-
 def draw_maps(
     design: Design, grid: Grid, participants: pd.DataFrame, seed: SeedSequence
 ) -> Iterator[FloatArray]:
     """Draw the maps of every subject in the table, in its order.
 
-    Parameters
-    ----------
-    design : Design
-        The parameters.
-    grid : Grid
-        Where the maps lie.
-    participants : DataFrame
-        ``group``, ``site`` and ``mean_framewise_displacement`` (mm) of each.
-    seed : SeedSequence
-        Where the randomness comes from. A subject's background depends on nothing else but the
-        grid, the smoothness and the subject's place in the table.
+    Read are ``group``, ``site`` and ``mean_framewise_displacement`` (mm) of each. A subject's
+    background depends on nothing but the seed, the grid, the smoothness and the subject's row.
 
     Yields
     ------
@@ -227,7 +200,8 @@ def draw_maps(
         for k, child in enumerate(site_seed.spawn(design.n_sites))
     }
     common = sum_blobs(grid, ACTIVATION, ACTIVATION_FWHM_MM / FWHM_PER_SD)
-    rim = _rim(grid)
+    # where motion shows: 1 in the outermost voxels of the mask, falling off over 8 mm
+    rim = np.exp(-(depth_in_mm(grid) - min(grid.voxel_size_mm)) / 8).astype(np.float32)
     missing = _draw_missing(design, grid, coverage_seed)
     for k, child in enumerate(subject_seed.spawn(len(participants))):
         shift_seed, background_seed = child.spawn(2)
@@ -251,74 +225,53 @@ def expected_difference(design: Design, grid: Grid) -> FloatArray:
     ndarray of float32, shape (C, X, Y, Z)
         In SDs of the between-subject background; 0 outside the mask.
     """
-    difference = _planted(design, grid, spread_mm=design.jitter_mm).sized[0]
+    difference = _planted(design, grid, jitter_mm=design.jitter_mm).sized[0]
     return np.where(grid.mask, difference, np.float32(0))
 
 
 def _planted(
-    design: Design, grid: Grid, shift_mm: NDArray[np.float64] | float = 0.0, spread_mm: float = 0.0
+    design: Design, grid: Grid, shift_mm: NDArray[np.float64] | float = 0.0, jitter_mm: float = 0.0
 ) -> Effect:
     """Build the effect in the maps of patients, (1, C, X, Y, Z), of which each may be displaced."""
     later = np.arange(len(design.contrasts)) > 0
     size = (design.effect_size * LATER_EFFECT**later).astype(np.float32)
-    pattern = effect_pattern(grid, shift_mm, spread_mm)
+    pattern = effect_pattern(grid, shift_mm, jitter_mm)
     return Effect(pattern[None, None], size[:, None, None, None])
 
 
 def effect_pattern(
-    grid: Grid, shift_mm: NDArray[np.float64] | float = 0.0, spread_mm: float = 0.0
+    grid: Grid, shift_mm: NDArray[np.float64] | float = 0.0, jitter_mm: float = 0.0
 ) -> FloatArray:
-    """Add up the blobs of `REGIONS`, each of height 1 or -1.
+    """Add up the blobs of `REGIONS`, each of height 1 or -1: (X, Y, Z).
 
-    Parameters
-    ----------
-    grid : Grid
-        Where to look at them.
-    shift_mm : ndarray of float, shape (3,), or 0
-        Moves all blobs alike.
-    spread_mm : float
-        SD per axis of a random displacement to take the mean over.
-
-    Returns
-    -------
-    ndarray of float32, shape (X, Y, Z)
+    All are moved by `shift_mm`, (3,); the mean is taken over random displacements of SD `jitter_mm`
+    per axis.
     """
-    sd_mm = math.hypot(BLOB_FWHM_MM / FWHM_PER_SD, spread_mm)
+    sd_mm = math.hypot(BLOB_FWHM_MM / FWHM_PER_SD, jitter_mm)
     height = (BLOB_FWHM_MM / FWHM_PER_SD / sd_mm) ** 3
-    blobs = [
-        (np.array(region.centre_mm) + shift_mm, region.direction * height) for region in REGIONS
-    ]
-    return sum_blobs(grid, blobs, sd_mm)
+    return sum_blobs(
+        grid, [(np.array(r.centre_mm) + shift_mm, r.direction * height) for r in REGIONS], sd_mm
+    )
 
 
 def regions_table() -> pd.DataFrame:
     """Tabulate `REGIONS`: ``region, hemisphere, x_mm, y_mm, z_mm, direction``."""
     rows = [
-        (
-            region.name,
-            region.hemisphere,
-            *region.centre_mm,
-            "up" if region.direction > 0 else "down",
-        )
-        for region in REGIONS
+        (r.name, r.hemisphere, *r.centre_mm, "up" if r.direction > 0 else "down") for r in REGIONS
     ]
     return pd.DataFrame(rows, columns=["region", "hemisphere", "x_mm", "y_mm", "z_mm", "direction"])
 
 
 def _draw_background(design: Design, grid: Grid, seed: SeedSequence) -> FloatArray:
-    """Draw one subject's background of SD 1: (C, X, Y, Z)."""
-    shared, *own = [
-        _draw_texture(grid, design.smoothness_mm, child)
-        for child in seed.spawn(1 + len(design.contrasts))
-    ]
+    """Draw one subject's background of SD 1, half its variance fine, half coarse: (C, X, Y, Z)."""
+    fields: list[FloatArray] = []
+    for child in seed.spawn(1 + len(design.contrasts)):
+        fine, coarse = (np.random.default_rng(each) for each in child.spawn(2))
+        both = draw_field(fine, grid, design.smoothness_mm)
+        both = both + draw_field(coarse, grid, COARSER * design.smoothness_mm)
+        fields.append(math.sqrt(0.5) * both)
+    shared, *own = fields
     return math.sqrt(SHARED_BACKGROUND) * shared + math.sqrt(1 - SHARED_BACKGROUND) * np.stack(own)
-
-
-def _draw_texture(grid: Grid, fwhm_mm: float, seed: SeedSequence) -> FloatArray:
-    """Draw a field of SD 1, half of its variance fine and half coarse: (X, Y, Z)."""
-    fine, coarse = (np.random.default_rng(child) for child in seed.spawn(2))
-    both = draw_field(fine, grid, fwhm_mm) + draw_field(coarse, grid, COARSER * fwhm_mm)
-    return math.sqrt(0.5) * both
 
 
 def _draw_missing(design: Design, grid: Grid, seed: SeedSequence) -> NDArray[np.bool_]:
@@ -331,11 +284,3 @@ def _draw_missing(design: Design, grid: Grid, seed: SeedSequence) -> NDArray[np.
     height = np.arange(n_slices)
     from_end = np.where(is_below[:, None], height, height[::-1])
     return (lacking[:, None] & (from_end < thickness[:, None]))[:, None, None, :]
-
-
-def _rim(grid: Grid) -> FloatArray:
-    """Weight where motion shows: 1 in the outermost voxels of the mask, falling off over 8 mm."""
-    padded = np.pad(grid.mask, 1)
-    depth_mm = distance_transform_edt(padded, sampling=grid.voxel_size_mm)[1:-1, 1:-1, 1:-1]
-    rim: FloatArray = np.exp(-(depth_mm - min(grid.voxel_size_mm)) / 8).astype(np.float32)
-    return rim

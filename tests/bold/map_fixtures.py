@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from fmnet.bold.acquired import AcquiredRun
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.confounds import Nuisance
-from fmnet.bold.open_run import MapSource, OpenRun
 from fmnet.bold.settings import CleaningSettings
 
 
@@ -30,7 +30,7 @@ class HeldRun:
 
 
 @dataclass(frozen=True)
-class HeldSource(MapSource):
+class HeldSource(AcquiredRun):
     """A run whose cleaned series are given, and not limited to a band."""
 
     def cleaned(self):
@@ -64,7 +64,7 @@ def make_source(
 
 
 def open_source(grid, values, **more):
-    return OpenRun(make_source(grid, values, **more))
+    return make_source(grid, values, **more)
 
 
 def noise(rng, grid, n=60):

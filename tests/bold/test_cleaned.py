@@ -8,13 +8,13 @@ import pytest
 
 import fmnet.bold.cleaned as cleaned_module
 import fmnet.data.store as store_module
+from fmnet.bold.acquired import AcquiredBold
 from fmnet.bold.bids_files import PreprocessedRun
 from fmnet.bold.bold_file import BoldRun
 from fmnet.bold.cleaned import CleanedBold, CleanedRun
 from fmnet.bold.cleaning import clean_values
 from fmnet.bold.confounds import read_nuisance
 from fmnet.bold.decoded import DecodedBold
-from fmnet.bold.open_run import AcquiredBold
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.grid import Grid
 from fmnet.data.nifti import read_volume, write_series, write_volume

@@ -68,7 +68,7 @@ def run_script(monkeypatch, capsys):
 
 def test_raw_data_without_faults_are_summed_up(raw):
     report = check_dataset(raw.root)
-    assert (report.findings, report.people) == ((), PEOPLE)
+    assert (report.findings, report.subjects) == ((), PEOPLE)
     assert (report.raw, report.derivatives) == (raw.root, None)
     assert report.table == "4 rows; participant_id, group (FM 2, HC 2)"
     run = next(run for run in report.raw_runs if run.run_id == "sub-02_task-epr")
@@ -392,7 +392,7 @@ def test_real_data_set_as_it_is_right_after_installing(real_data, tmp_path):
         packed.extractall(tmp_path, filter=lambda member, _: member)  # links lead outside
     (description,) = tmp_path.rglob("dataset_description.json")
     report = check_dataset(description.parent)
-    assert len(report.people) == 66
+    assert len(report.subjects) == 66
     assert Counter(run.task for run in report.raw_runs) == {"rest": 66, "epr": 65}
     assert {run.t_r for run in report.raw_runs} == {2.0}
     kinds = Counter(finding.kind for finding in report.findings)

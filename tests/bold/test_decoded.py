@@ -347,7 +347,7 @@ def test_scaled_background_is_no_data(tmp_path, write_bold, run, own, rng):
         image.set_data_dtype(dtype)
         image.to_filename(tmp_path / f"{dtype.__name__}.nii")
         with check_run(replace(mask, path=tmp_path / f"{dtype.__name__}.nii"), False) as checked:
-            found[dtype] = checked.support(next(checked.volumes()))
+            found[dtype] = checked.support(next(checked.file.volumes()))
     expected = nib.as_closest_canonical(
         nib.Nifti1Image(inside.astype(int), BOLD_AFFINE, dtype="i4")
     )
@@ -361,7 +361,7 @@ def test_number_that_fills_a_run_is_refused(tmp_path, write_bold, run, own, rng)
     filled = replace(run, path=write_bold(tmp_path / "f.nii", data), mask=None)
     expected = r"f\.nii: found the value -1 in a good part"
     with check_run(filled, False) as checked, pytest.raises(VolumeError, match=expected):
-        checked.support(next(checked.volumes()))
+        checked.support(next(checked.file.volumes()))
 
 
 def test_own_grid_needs_a_mask(run, own):

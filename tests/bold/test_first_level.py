@@ -65,8 +65,7 @@ def by_nilearn(grid, runs, formula, events, regressors=None, kept=None):
 
 
 def compute(sources, formula):
-    (recipe,) = parse_maps([f"contrast:own={formula}"])
-    return recipe.compute(sources)
+    return compute_maps(sources, parse_maps([f"contrast:own={formula}"]))[0]
 
 
 @pytest.mark.parametrize("formula", ["face", "face - house", "face - (house + cat) / 2"])

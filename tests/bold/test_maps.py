@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from map_fixtures import HeldSource, make_source, noise
+from map_fixtures import make_source, noise
 
-import fmnet.bold.open_run as open_run
+from fmnet.bold import acquired
+from fmnet.bold.acquired import AcquiredRun
 from fmnet.bold.maps import compute_maps, parse_maps, weighted_mean
-from fmnet.bold.open_run import MapSource
 from fmnet.errors import ConfigError, VolumeError
 
 NAMES = [
@@ -66,15 +66,19 @@ def test_runs_count_by_their_volumes(rng, grid):
     (recipe,) = parse_maps(["temporal_sd"])
     sources = [make_source(grid, run) for run in runs]
     sds = [100 * run.std(axis=0) / run.mean(axis=0) for run in runs]
-    np.testing.assert_allclose(recipe.compute(sources), 0.25 * sds[0] + 0.75 * sds[1], rtol=1e-4)
+    np.testing.assert_allclose(
+        compute_maps(sources, [recipe])[0], 0.25 * sds[0] + 0.75 * sds[1], rtol=1e-4
+    )
 
 
 def test_volumes_left_out_do_not_count(rng, grid):
     runs = [noise(rng, grid, 60), noise(rng, grid, 60)]
     (recipe,) = parse_maps(["temporal_sd"])
     sources = [make_source(grid, runs[0], kept=np.arange(20)), make_source(grid, runs[1])]
-    parts = [recipe.compute([source]) for source in sources]
-    np.testing.assert_allclose(recipe.compute(sources), (parts[0] + 3 * parts[1]) / 4, rtol=1e-5)
+    parts = [compute_maps([source], [recipe])[0] for source in sources]
+    np.testing.assert_allclose(
+        compute_maps(sources, [recipe])[0], (parts[0] + 3 * parts[1]) / 4, rtol=1e-5
+    )
 
 
 def test_no_data_in_one_run_is_no_value():
@@ -94,23 +98,22 @@ def test_all_maps_of_all_runs(rng, grid, tmp_path, write_tsv):
     assert np.isfinite(maps[:3]).all()
     assert np.isfinite(maps[4:]).all()
     for recipe, row in zip(parse_maps(NAMES), maps, strict=True):
-        np.testing.assert_array_equal(recipe.compute(sources), row)
+        np.testing.assert_array_equal(compute_maps(sources, [recipe])[0], row)
 
 
-def test_each_run_is_cleaned_once(rng, grid):
+def test_each_run_is_cleaned_once(rng, grid, monkeypatch):
     calls = []
 
-    class Counted(HeldSource):
-        def cleaned(self):
-            calls.append(self.run.bold.run_id)
-            return super().cleaned()
+    def clean(stored, *_):
+        calls.append(stored)
+        return stored.read_window(0, stored.n_volumes) - 1000
 
-        unfiltered = HeldSource.cleaned
-
+    monkeypatch.setattr(acquired, "clean_values", clean)
     held = [make_source(grid, noise(rng, grid), run_id=name) for name in ("a", "b")]
-    sources = [Counted(one.run, one.stored, one.nuisance, one.cleaning) for one in held]
+    sources = [AcquiredRun(one.source, one.stored, one.nuisance, one.cleaning) for one in held]
     compute_maps(sources, parse_maps(NAMES[:5]))
-    assert calls == ["a", "b"]
+    # within the band and without its limits
+    assert calls == [held[0].stored] * 2 + [held[1].stored] * 2
 
 
 def test_all_faults_of_all_runs_come_at_once(rng, grid):
@@ -130,8 +133,9 @@ def test_cleaning_is_asked_for_with_and_without_the_band(rng, grid, monkeypatch)
         asked.append((settings.low_hz, settings.high_hz))
         return stored.read_window(0, stored.n_volumes) - 1000
 
-    monkeypatch.setattr(open_run, "clean_values", clean)
+    monkeypatch.setattr(acquired, "clean_values", clean)
     held = make_source(grid, noise(rng, grid))
-    source = MapSource(held.run, held.stored, held.nuisance, replace(held.cleaning, high_hz=0.2))
+    cleaning = replace(held.cleaning, high_hz=0.2)
+    source = AcquiredRun(held.source, held.stored, held.nuisance, cleaning)
     compute_maps([source], parse_maps(NAMES[:5]))
     assert asked == [(0.01, 0.2), (None, None)]

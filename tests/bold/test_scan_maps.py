@@ -6,10 +6,10 @@ import pytest
 from run_tree import CONFOUNDS
 
 from fmnet.bold import scan_maps
+from fmnet.bold.acquired import AcquiredBold
 from fmnet.bold.bold_cohort import read_bold
 from fmnet.bold.cleaned import CleanedBold
 from fmnet.bold.maps import compute_maps, parse_maps
-from fmnet.bold.open_run import AcquiredBold
 from fmnet.bold.settings import CleaningSettings
 from fmnet.data.store import ArrayStore
 from fmnet.errors import VolumeError

@@ -1,4 +1,5 @@
 import json
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_a_parameter_that_does_not_fit_is_named(parameters, match):
 
 
 def test_every_parameter_has_a_rule_and_a_default_in_range():
-    assert set(BoldDesign().parameters) == set(BoldDesign.__dataclass_fields__)
+    assert set(BoldDesign().parameters) == {field.name for field in fields(BoldDesign)}
 
 
 @given(coupling=st.sampled_from([0, 0.0, 0.25]), seed=st.integers(0, 2**70), runs=st.integers(1, 9))

@@ -184,5 +184,5 @@ def test_brain_is_bright_inside_and_dark_at_the_rim(anatomy):
         anatomy.brightness[anatomy.rim < 0.3].mean() > anatomy.brightness[anatomy.rim > 0.9].mean()
     )
     assert not (anatomy.csf & anatomy.white).any()
-    inside = np.abs(anatomy.places_mm[anatomy.csf])
+    inside = np.abs(anatomy.positions_mm[anatomy.csf])
     assert np.median(inside[:, 0]) < 30
