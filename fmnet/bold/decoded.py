@@ -175,7 +175,7 @@ class _Extent:
         if (usual := largest_usual(ends)) * SPIKE_FACTOR_BOLD < largest:
             placement, where = self._values.placement, ""
             if isinstance(placement, Lookup):  # it is a voxel of the file
-                number = placement.places[np.flatnonzero(known)[ends.argmax()]]
+                number = placement.indices[np.flatnonzero(known)[ends.argmax()]]
                 voxel = np.unravel_index(number, self._values.header.shape, order="F")
                 where = f" at voxel ({', '.join(map(str, voxel))})"
             found = f"a spike of {largest:.6g}{where}, where other voxels reach {usual:.3g}"
