@@ -1,4 +1,4 @@
-"""How a bundle gets to its place: whole or not at all, whatever ends the export."""
+"""Write a bundle whole or not at all, whatever ends the export."""
 
 import fcntl
 import os
@@ -28,13 +28,6 @@ def write_bundle_whole(write: Callable[[Path], Result], target: Path) -> Result:
 
     A bundle that is replaced is moved aside first. Whatever ends the process in between, the next
     export brings it back, see `clear_remains`.
-
-    Parameters
-    ----------
-    write : callable
-        Writes the bundle into a folder that it is given.
-    target : Path
-        Where it goes.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -62,11 +55,6 @@ def clear_remains(target: Path) -> None:
     """Clear away what exports to a place that were killed have left, but for what they moved aside.
 
     Folders of exports that are at work are left alone.
-
-    Parameters
-    ----------
-    target : Path
-        The bundle's folder.
     """
     name = re.compile(re.escape(f".{target.name}-") + r"([a-z0-9_]{8}|[0-9a-f]{32}\.part)")
     for entry in os.listdir(target.parent):
