@@ -239,13 +239,17 @@ class ReadFinal:
 def read_finals(folder: Path, trusted: tuple[str, ...]) -> list[ReadFinal]:
     """Read the final network and, where there is one, the final linear model."""
     finals = []
-    for place in (folder / NETWORK_FOLDER, folder / LINEAR_FOLDER):
-        if place.name == NETWORK_FOLDER or (place / RECORD).exists():
-            record, (network, _) = read_record(place), read_network(place, trusted)
-            calibration = read_calibration(place / "calibration.json")
-            preparation = read_preparation(place)
-            own = (record["model"], record["title"], network, preparation, calibration)
-            finals.append(ReadFinal(*own))
+    for name in (NETWORK_FOLDER, LINEAR_FOLDER):
+        if name == NETWORK_FOLDER or (folder / name / RECORD).exists():
+            record, (network, _) = read_record(folder / name), read_network(folder / name, trusted)
+            final = ReadFinal(
+                name=record["model"],
+                title=record["title"],
+                network=network,
+                preparation=read_preparation(folder / name),
+                calibration=read_calibration(folder / name / "calibration.json"),
+            )
+            finals.append(final)
     return finals
 
 

@@ -285,8 +285,8 @@ def describe_finals(
 ) -> dict[str, Any]:
     """Say which final model will be exported and how it is calibrated; and of the network's."""
     exported = export_choice(models, scans, table, facts["models"], facts["titles"])
-    place = folder / (NETWORK_FOLDER if exported["model"] == NETWORK else LINEAR_FOLDER)
-    exported["calibration"] = asdict(read_calibration(place / "calibration.json"))
+    name = NETWORK_FOLDER if exported["model"] == NETWORK else LINEAR_FOLDER
+    exported["calibration"] = asdict(read_calibration(folder / name / "calibration.json"))
     trained = read_record(folder / NETWORK_FOLDER)
     fractions, n_epochs = trained.get("path_shares", {}), trained["n_epochs"]
     return {"exported": exported, "path_shares": fractions, "final_epochs": n_epochs}

@@ -21,7 +21,7 @@ from fmnet.config.jobs import (
     is_submitted,
     register_resolvers,
     reporting_jobs,
-    take_place,
+    tell_lightning_rank,
 )
 from fmnet.earlier import current_targets
 from fmnet.errors import ConfigError, Fault, FmnetError, printable
@@ -69,7 +69,7 @@ def run_script(
         plain = OmegaConf.to_container(config, resolve=True)
         config = DictConfig(current_targets(plain))
         if is_submitted():
-            take_place()
+            tell_lightning_rank()
             return _work_as_job(work, config)
         try:
             work(config)

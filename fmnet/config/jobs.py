@@ -90,7 +90,7 @@ def is_submitted() -> bool:
     return HydraConfig.initialized() and _is_cluster(DictConfig({"hydra": HydraConfig.get()}))
 
 
-def take_place() -> None:
+def tell_lightning_rank() -> None:
     """Tell Lightning which of a local job's tasks this is; of those of SLURM it knows by itself."""
     n_tasks = os.environ.get("SUBMITIT_LOCAL_NTASKS", "1")
     if os.environ.get("SUBMITIT_EXECUTOR") == "local" and n_tasks != "1":

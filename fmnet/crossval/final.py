@@ -19,7 +19,6 @@ from fmnet.runs.final_models import (
     LINEAR_FOLDER,
     NETWORK_FOLDER,
     RECORD,
-    Candidate,
     FinalModel,
     choose,
     write_final,
@@ -137,26 +136,21 @@ def export_choice(
         the ``linear`` model, the best of fewer.
     """
     linear = list(exportable_linear(pipeline, data))
-    asked = {NETWORK: _chosen(NETWORK, [NETWORK], predictions, models, pipeline.seed)}
+
+    def chosen(name: str, among: list[str]) -> dict[str, Any]:
+        # of equals the network is the last to be taken, as `choose` has it
+        simplest_first = sorted(among, key=lambda one: one == NETWORK)
+        corrected = chosen_auc(predictions, simplest_first, models[name], pipeline.seed)
+        return {"model": name, "among": among} | corrected
+
+    asked = {NETWORK: chosen(NETWORK, [NETWORK])}
     if linear:
-        asked["linear"] = _chosen(
-            best_of(linear, models), linear, predictions, models, pipeline.seed
-        )
-    names = [one["model"] for one in asked.values()]
-    candidates = [Candidate(titles[name], float(models[name]["auc"])) for name in names]
-    best, why = choose(candidates[0], candidates[-1] if linear else None)
-    name = names[candidates.index(best)]
-    found = _chosen(name, [NETWORK, *linear], predictions, models, pipeline.seed)
+        asked["linear"] = chosen(best_of(linear, models), linear)
+    names = {key: one["model"] for key, one in asked.items()}
+    finals = {key: (titles[name], float(models[name]["auc"])) for key, name in names.items()}
+    best, why = choose(finals[NETWORK], finals.get("linear"))
+    found = chosen(names[best], [NETWORK, *linear])
     return found | {"why": why, "if_asked": asked}
-
-
-def _chosen(
-    name: str, among: list[str], predictions: pd.DataFrame, models: dict[str, Any], seed: int
-) -> dict[str, Any]:
-    # of equals the network is the last to be taken, as `choose` has it
-    simplest_first = sorted(among, key=lambda one: one == NETWORK)
-    corrected = chosen_auc(predictions, simplest_first, models[name], seed)
-    return {"model": name, "among": among} | corrected
 
 
 def judge_choice(metrics: dict[str, Any]) -> None:

@@ -31,21 +31,9 @@ SEEDS = 4_000_000
 class Pipeline:
     """Everything between labelled scans and out-of-fold scores, all choices included.
 
-    Parameters
-    ----------
-    trainable : Trainable
-        The network and how it is trained.
-    baselines : dict
-        By name.
-    build_folds : callable
-        Cohort to folds.
-    seed : int
-        Everything random derives from it.
-    n_jobs : int
-        Processes that folds and permutations are computed in.
-    is_calibrated : bool
-        Whether scores come with probabilities. Without, inner folds are trained only where
-        something is chosen on them, and scores are the same.
+    Everything random derives from `seed`; folds and permutations are computed in `n_jobs`
+    processes. With `is_calibrated`, scores come with probabilities; without, inner folds are
+    trained only where something is chosen on them, and scores are the same.
     """
 
     trainable: Trainable

@@ -135,9 +135,8 @@ def run_permutations(
 
 def count_permutations(pipeline: Pipeline, plan: PermutationPlan, *folders: Path) -> int:
     """Count the permutations of a plan that are in one of these folders."""
-    places = [folder / name for folder in folders for name in _folder_names(pipeline, plan)]
-    found = ((_read(place, index) for place in places) for index in range(plan.n))
-    return sum(any(aucs is not None for aucs in each) for each in found)
+    paths = [folder / name for folder in folders for name in _folder_names(pipeline, plan)]
+    return sum(any(_read(path, index) is not None for path in paths) for index in range(plan.n))
 
 
 def _permuted(pipeline: Pipeline, plan: PermutationPlan) -> list[str]:

@@ -81,16 +81,10 @@ class Conclusion:
 class Conclusions:
     """All that is concluded in a study.
 
-    Parameters
-    ----------
-    verdict : list of Conclusion
-        About the model that is exported, the one studied, its rival and what speaks against them.
-    findings : list of Conclusion
-        What has to be known before the result is read as one about the brain, the grave first.
-    of_audit : list of Conclusion
-        Those of `findings` that the audit of the exported model gave.
-    of_network : list of Conclusion
-        Those of the model studied, where that is not the one exported.
+    The `verdict` is about the model that is exported, the one studied, its rival and what speaks
+    against them; `findings` have to be known before the result is read as one about the brain, the
+    grave first. Of these the audit of the exported model gave those `of_audit`; `of_network` are of
+    the model studied, where that is another.
     """
 
     verdict: list[Conclusion]

@@ -92,9 +92,9 @@ class PairCounts:
             return 0.0
         auc = self.won.sum() / total
         member = np.eye(self.units.max() + 1)[self.units]  # (N, U)
-        sums = member.T @ ((self.won - auc * self.met) / total) @ member  # (U, U)
+        by_unit = member.T @ ((self.won - auc * self.met) / total) @ member  # (U, U)
         # pairs within a subject stand once
-        shared = sums + sums.T - np.diag(np.diag(sums))
+        shared = by_unit + by_unit.T - np.diag(np.diag(by_unit))
         twice = np.triu(shared, 1)
         counts = self.n_units()
         few = np.prod([n / max(n - 1, 1) for n in counts])

@@ -88,14 +88,12 @@ def name_of(model: str, titles: Titles | None = None) -> str:
     return (titles or {}).get(model) or model.replace("_", " ")
 
 
-def with_interval(figures: Values, metric: str, digits: int = 2) -> str:
+def with_interval(figures: Values, metric: str) -> str:
     """Write a figure with its interval: ``0.71 [0.59, 0.82]``."""
     value, interval = figures[metric], figures.get(f"{metric}_ci")
     if value is None:
         return "-"
-    if interval is None:
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
+    return f"{value:.2f}" if interval is None else figure(value, interval)
 
 
 def banners(listing: Listing, settings: Mapping[str, Any]) -> list[str]:

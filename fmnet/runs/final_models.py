@@ -205,31 +205,22 @@ def network_title(builder: str, settings: Mapping[str, Any], epochs: Collection[
     return f"{name} (fine-tuned)" if last == SCALE_SPACE else name
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A final model with what it reached."""
+def choose(network: tuple[str, float], linear: tuple[str, float] | None) -> tuple[str, str]:
+    """Choose the final model with the larger AUC, of equals the linear one, the simpler of the two.
 
-    title: str
-    auc: float
-
-
-def choose(network: Candidate, linear: Candidate | None) -> tuple[Candidate, str]:
-    """Choose the model with the larger AUC; a tie goes to the linear one, the simpler of the two.
-
-    `linear` is None where there is none. The text says why it is this one, for the end of a
-    sentence.
+    Each has a title and its out-of-fold AUC; there may be no linear one. The text says why it is
+    this one, for the end of a sentence.
     """
     if linear is None:
-        return network, "there is no linear model to choose instead"
-    if linear.auc == network.auc:
-        return linear, (
-            f"its out-of-fold AUC, {linear.auc:.3f}, is that of the {network.title} as well, and "
+        return NETWORK, "there is no linear model to choose instead"
+    if linear[1] == network[1]:
+        return "linear", (
+            f"its out-of-fold AUC, {linear[1]:.3f}, is that of the {network[0]} as well, and "
             "it is the simpler of the two"
         )
-    best, other = (linear, network) if linear.auc > network.auc else (network, linear)
-    return best, (
-        f"its out-of-fold AUC, {best.auc:.3f}, is larger than that of the {other.title}, "
-        f"{other.auc:.3f}"
+    (_, larger), (other, smaller) = sorted((linear, network), key=lambda one: -one[1])
+    return "linear" if linear[1] > network[1] else NETWORK, (
+        f"its out-of-fold AUC, {larger:.3f}, is larger than that of the {other}, {smaller:.3f}"
     )
 
 
@@ -237,19 +228,9 @@ def choose(network: Candidate, linear: Candidate | None) -> tuple[Candidate, str
 class Choice:
     """The final model of a run that is exported.
 
-    Parameters
-    ----------
-    folder : Path
-        Where it lies.
-    record : dict
-        What is said of its training, see `write_final`, and under ``chosen`` of the choice, see
-        `read_chosen`.
-    asked : str
-        As asked for: ``auto``, ``network`` or ``linear``.
-    why : str
-        Why it is this one, for the end of a sentence.
-    n_models : int
-        Of how many models it is the best by out-of-fold AUC.
+    `record` is that of its training, see `write_final`, and under ``chosen`` of the choice, see
+    `read_chosen`; it was `asked` for as ``auto``, ``network`` or ``linear``; `why` is for the end
+    of a sentence; it is the best of `n_models` by out-of-fold AUC.
     """
 
     folder: Path
@@ -300,12 +281,11 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
         folders = {asked: folders[asked]}
     records = {name: read_record(folder) for name, folder in folders.items()}
     if asked == "auto":
-        candidates = {
-            name: Candidate(one["title"], float(one["crossvalidation"][one["model"]]["auc"]))
+        finals = {
+            name: (one["title"], float(one["crossvalidation"][one["model"]]["auc"]))
             for name, one in records.items()
         }
-        best, why = choose(candidates[NETWORK], candidates.get("linear"))
-        name = next(name for name, one in candidates.items() if one is best)
+        name, why = choose(finals[NETWORK], finals.get("linear"))
     else:
         name, why = asked, f"model={asked} was asked for"
     record = records[name]

@@ -199,7 +199,7 @@ def settle(run_dir: Path) -> None:
     Whatever stops it, it comes to the same when it is called again.
     """
     if (run_dir / READY).is_dir():
-        _take_place(run_dir)
+        _install_new(run_dir)
     elif (run_dir / REPLACED).is_dir():
         _bring_back(run_dir)
     _remove(run_dir / NEW)
@@ -208,7 +208,7 @@ def settle(run_dir: Path) -> None:
             _remove(draft)
 
 
-def _take_place(run_dir: Path) -> None:
+def _install_new(run_dir: Path) -> None:
     """Put new results into the place of old ones; their list of hashes goes last."""
     ready = run_dir / READY
     if (ready / SUMS).exists():

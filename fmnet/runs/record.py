@@ -61,20 +61,8 @@ IDENTITY = ("scan_id", "label", "used", "source_sha256")
 class Results:
     """All that a study found in cross-validation.
 
-    Parameters
-    ----------
-    data : ScanSet
-        Who was in it.
-    folds : list of Fold
-        How they were split.
-    predictions : DataFrame
-        Out-of-fold scores of every model.
-    n_epochs : list of int
-        Length of training that each fold chose.
-    lacking : dict
-        What the cohort lacks for the baselines that were passed over.
-    again : DataFrame
-        The first repeat once more under other seeds; may be empty.
+    `lacking` says what the cohort lacks for the baselines that were passed over; `again` holds the
+    first repeat once more under other seeds, and may be empty.
     """
 
     data: ScanSet

@@ -71,20 +71,20 @@ def write_run_folder(run_dir: Path, name: str, write: Callable[[Path], None]) ->
 
     `write` is given an empty folder. Whatever has this name is replaced.
     """
-    place = run_dir / name
-    with draft_folder(place) as draft:
+    target = run_dir / name
+    with draft_folder(target) as draft:
         write(draft)
         files = [path for path in sorted(draft.rglob("*")) if path.is_file()]
         own = {f"{name}/{path.relative_to(draft).as_posix()}": (sha256_of(path),) for path in files}
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
         else:
-            place.unlink(missing_ok=True)
+            target.unlink(missing_ok=True)
         write_run_files(run_dir, {})
         hashes = _read_hashes(run_dir) or {}
         others = {file: kept for file, kept in hashes.items() if not file.startswith(f"{name}/")}
         _write_hashes(run_dir, others | own)
-        keep_folder(draft, place)
+        keep_folder(draft, target)
 
 
 def list_damaged(run_dir: Path, names: Iterable[str]) -> dict[str, str]:
