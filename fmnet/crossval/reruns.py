@@ -291,7 +291,7 @@ def match_pairs(participants: pd.DataFrame, covariate: str) -> list[tuple[str, s
     # A pair too far apart costs more than all pairs within the caliper together.
     cost = np.where(allowed, distance, (caliper + 1) * (len(known) + 1))
     return [
-        (str(groups[0].index[one]), str(groups[1].index[other]))
+        (str(groups[0].index[int(one)]), str(groups[1].index[int(other)]))
         for one, other in zip(*linear_sum_assignment(cost), strict=True)
         if allowed[one, other]
     ]

@@ -66,7 +66,6 @@ def study_power(
     row = comparison_of(metrics, model, rival) or {}
     n_tested = sum(one.get("p_holm_first") is not None for one in metrics["comparisons"])
     se, df = row.get("se"), row.get("df")
-    is_tested = se is not None and df is not None
     wider = inflation(n_positive, n_negative, n_repeats)
     is_alike = max(counts) <= BALANCED * n
     return {
@@ -81,7 +80,7 @@ def study_power(
         "rival": rival,
         "rival_auc": metrics["models"][rival]["auc"],
         "n_comparisons": n_tested,
-        "difference": smallest_difference(se, df, n_tested) if is_tested else None,
+        "difference": None if se is None or df is None else smallest_difference(se, df, n_tested),
     }
 
 
