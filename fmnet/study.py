@@ -210,12 +210,11 @@ def run_study(
     with ExitStack() as stack:
         stack.enter_context(joined(built))
         agreed(lambda: stack.enter_context(holding(folder, is_shared=not shard.is_whole)))
-        if shard.is_whole:
-            agreed(partial(settle, folder))
-        is_resumed = agreed(claim)
         if not shard.is_whole:
-            work = (models, scans, splits, n_seeds, permutation, checkpoints, is_resumed)
+            work = (models, scans, splits, n_seeds, permutation, checkpoints, agreed(claim))
             return [*work_on_shard(shard, *work), str(folder)]
+        agreed(partial(settle, folder))
+        is_resumed = agreed(claim)
         said = done_before(models, permutation, splits, checkpoints, folder, is_resumed)
         if is_resumed:
             said += [] if (folder / SUMS).exists() else [UNKNOWN]
@@ -224,15 +223,9 @@ def run_study(
             results = run_crossvalidation(
                 models, scans, splits, n_seeds, checkpoints, folder, started, config_yaml
             )
-        table = add_units(results.predictions, opened.unit_of)
-        facts = figures(models, results, table)
-        complete_finals(models, results, facts["models"], control(settings), folder)
+        facts = complete_results(models, results, plans, checkpoints, settings, folder, is_resumed)
         if not is_first():
             return []
-        before = read_further_trainings(folder) if is_resumed else {}
-        facts |= describe_finals(models, scans, table, facts, folder)
-        facts |= run_further_trainings(plans, models, results, facts, before, folder, checkpoints)
-        judge_choice(facts)
         if is_resumed:
             note_resumption(folder, started)
         finish(facts, results, audit, settings, seed, folder)
@@ -269,15 +262,31 @@ def run_crossvalidation(
     return results
 
 
-def figures(pipeline: Pipeline, results: Results, predictions: pd.DataFrame) -> dict[str, Any]:
-    """Compute what is said about the models from the out-of-fold table."""
-    kinds, titles = pipeline.describe(results.n_epochs)
-    scored = {name: kinds.get(name, "other") for name in map(str, predictions["model"].unique())}
-    return evaluate(predictions, NETWORK, scored, results.again, pipeline.seed) | {
-        "titles": titles,
-        "n_epochs": results.n_epochs,
-        "lacking": results.lacking,
-    }
+def complete_results(
+    models: Pipeline,
+    results: Results,
+    plans: tuple[PermutationPlan, SensitivityPlan, LearningCurvePlan],
+    checkpoints: FoldCheckpoints,
+    settings: dict[str, Any],
+    folder: Path,
+    is_resumed: bool,
+) -> dict[str, Any]:
+    """Compute the figures of a study, fit its final models and train further as asked.
+
+    Processes that only take part in trainings end with the final models.
+    """
+    table = add_units(results.predictions, results.data.cohort.unit_of)
+    kinds, titles = models.describe(results.n_epochs)
+    scored = {name: kinds.get(name, "other") for name in map(str, table["model"].unique())}
+    facts = evaluate(table, NETWORK, scored, results.again, models.seed)
+    facts |= {"titles": titles, "n_epochs": results.n_epochs, "lacking": results.lacking}
+    complete_finals(models, results, facts["models"], control(settings), folder)
+    if is_first():
+        before = read_further_trainings(folder) if is_resumed else {}
+        facts |= describe_finals(models, results.data, table, facts, folder)
+        facts |= run_further_trainings(plans, models, results, facts, before, folder, checkpoints)
+        judge_choice(facts)
+    return facts
 
 
 def describe_finals(
