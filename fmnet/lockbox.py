@@ -46,7 +46,7 @@ LOCKBOX = 3_000_000
 
 @dataclass(frozen=True)
 class LockBox:
-    """Which subjects are set aside; the three ways add up.
+    """Who is set aside; the three ways add up.
 
     Parameters
     ----------

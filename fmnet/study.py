@@ -245,7 +245,7 @@ def run_crossvalidation(
     started: datetime,
     config_yaml: str,
 ) -> Results:
-    """Score everybody out of fold, by the network and by each baseline, and write it down.
+    """Score all subjects out of fold, by the network and by each baseline, and write the record.
 
     Predictions are as written, so that a run gone on with has the same figures.
     """

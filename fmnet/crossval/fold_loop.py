@@ -1,4 +1,4 @@
-"""Cross-validation of the network and its baselines in the same folds."""
+"""Cross-validate the network and its baselines in the same folds."""
 
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -58,7 +58,7 @@ class Pipeline:
         return {name: lack for name, lack in found.items() if lack}
 
     def describe(self, n_epochs: Collection[int]) -> tuple[dict[str, ModelKind], dict[str, str]]:
-        """Say by name what the models are, and what they are called for people.
+        """Say by name what the models are, and what they are called in reports.
 
         `n_epochs` are the network's lengths of training, one for each fold.
         """
@@ -75,7 +75,7 @@ class Pipeline:
         return {name: kind for name, (kind, _) in described.items()}, titles
 
     def rerun(self, names: Collection[str] = (), seed: int | None = None) -> "Pipeline":
-        """Train again for another purpose: without loggers, beside some of the baselines."""
+        """Train again for another purpose: without loggers, with some of the baselines."""
         kept = {name: one for name, one in self.baselines.items() if name in names}
         seed = self.seed if seed is None else seed
         return replace(self, trainable=self.trainable.quiet(), baselines=kept, seed=seed)

@@ -1,4 +1,4 @@
-"""Refuse a pipeline in which test scans reach what is learned; tried, not taken on trust."""
+"""Test a pipeline for leaks: nothing that is learned may change with the test scans."""
 
 from dataclasses import dataclass, replace
 from typing import Any

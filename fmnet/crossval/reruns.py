@@ -1,4 +1,4 @@
-"""The pipeline once more: a site left out, sites harmonised, groups matched, fewer subjects."""
+"""Rerun the pipeline: a site left out, sites harmonised, groups matched, fewer subjects."""
 
 import re
 import warnings

@@ -30,7 +30,7 @@ class ScoredFold:
 
 @dataclass(frozen=True)
 class Shard:
-    """Every n-th fold and permutation, for one of several machines or cluster jobs.
+    """A part of the folds and permutations, for one of several machines or cluster jobs.
 
     Parameters
     ----------
