@@ -173,15 +173,12 @@ class Connectivity(Baseline):
 
     def choose(self, data: ScanSet, fold: Fold) -> float:
         """Choose C."""
-        return choose_c(self.c, data, fold, partial(self._fit, data))
+        return choose_c(self.c, data, fold, partial(self.scores, data))
 
     def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
         """Fit with the C chosen."""
-        return self._fit(data, train, test, choice)
-
-    def _fit(self, data: ScanSet, train: Rows, test: Rows, c: float) -> Scores:
         features = self.connections(data, train)
-        logistic = LogisticRegression(C=c, class_weight="balanced", max_iter=1000)
+        logistic = LogisticRegression(C=choice, class_weight="balanced", max_iter=1000)
         model = make_pipeline(StandardScaler(), logistic)
         model.fit(features[train], data.labels[train])
         return np.asarray(model.decision_function(features[test]))

@@ -74,10 +74,7 @@ class FeatureModel(Baseline):
 
 
 def choose_c(
-    c_values: Sequence[float],
-    data: ScanSet,
-    fold: Fold,
-    fit: Callable[[Rows, Rows, float], Scores],
+    c_values: Sequence[float], data: ScanSet, fold: Fold, fit: Callable[[Rows, Rows, float], Scores]
 ) -> float:
     """Choose C by AUC on the inner folds; ties go to the first named.
 

@@ -339,9 +339,7 @@ def _unread(participants: Participants, symptoms: Sequence[str]) -> dict[str, Un
 
 
 def verdict_conclusions(
-    facts: Mapping[str, Any],
-    findings: Sequence[Conclusion],
-    n_of_network: int = 0,
+    facts: Mapping[str, Any], findings: Sequence[Conclusion], n_of_network: int = 0
 ) -> list[Conclusion]:
     """Judge a study by its figures, claiming nothing that they don't show.
 

@@ -232,11 +232,9 @@ def learning_curve(
         draws[model] = [fit_curve(sizes, one) for one in known]
     for n in (2 * sizes[-1], 4 * sizes[-1]):
         for model, curve in curves.items():
-            low, high = np.quantile([float(one.auc(n)) for one in draws[model]], [0.025, 0.975])
-            interval = [float(low), float(high)]
-            found["ahead"].append(
-                {"model": model, "n_train": n, "auc": float(curve.auc(n)), "auc_ci": interval}
-            )
+            interval = np.quantile([float(one.auc(n)) for one in draws[model]], [0.025, 0.975])
+            row = {"model": model, "n_train": n, "auc": float(curve.auc(n))}
+            found["ahead"].append(row | {"auc_ci": interval.tolist()})
     found["curves"] = {name: vars(curve) for name, curve in curves.items()}
     found["needed"] = participants_needed(curves, models, positive_fraction, precision)
     return found

@@ -12,12 +12,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from fmnet.data.cohort import Cohort
 from fmnet.errors import printable
 from fmnet.evaluation.comparison import best_rival
-from fmnet.evaluation.conclusions import (
-    exported_model,
-    is_corrected,
-    not_said_before,
-    shortcuts_of,
-)
+from fmnet.evaluation.conclusions import exported_model, is_corrected, not_said_before, shortcuts_of
 from fmnet.evaluation.metrics import BASE_RATE
 from fmnet.inference.calibration import Calibration, calibration_sentence
 from fmnet.inference.study_results import say_p
@@ -30,13 +25,7 @@ from fmnet.report.figures import (
     draw_roc,
     draw_scores,
 )
-from fmnet.report.methods import (
-    input_line,
-    mean_sd,
-    methods_paragraphs,
-    tripod_rows,
-    volumes_words,
-)
+from fmnet.report.methods import input_line, mean_sd, methods_paragraphs, tripod_rows, volumes_words
 from fmnet.report.sentences import banners, name_of, with_interval
 from fmnet.runs.run_folder import write_run_files
 
