@@ -36,7 +36,7 @@ from fmnet.errors import Fault, RunError
 from fmnet.evaluation.audit import AuditPlan
 from fmnet.evaluation.evaluate import conclude, evaluate
 from fmnet.evaluation.metrics import add_units
-from fmnet.inference.bundle_files import SUMS
+from fmnet.inference.bundle_files import CHECKSUMS
 from fmnet.inference.calibration import read_calibration
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.lockbox import LockBox, set_aside
@@ -217,7 +217,7 @@ def run_study(
         is_resumed = agreed(claim)
         said = done_before(models, permutation, splits, checkpoints, folder, is_resumed)
         if is_resumed:
-            said += [] if (folder / SUMS).exists() else [UNKNOWN]
+            said += [] if (folder / CHECKSUMS).exists() else [UNKNOWN]
             results = read_results(folder, scans, splits)
         else:
             results = run_crossvalidation(

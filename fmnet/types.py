@@ -23,7 +23,7 @@ NonNegative = Annotated[float, Ge(0)]
 #: A rate or width that has to be there.
 Positive = Annotated[float, Gt(0)]
 #: A share or probability.
-Share = Annotated[float, Interval(ge=0, le=1)]
+Fraction = Annotated[float, Interval(ge=0, le=1)]
 #: A share or probability that may not be the whole.
 PartialShare = Annotated[float, Interval(ge=0, lt=1)]
 #: Edge length of template voxels in mm.

@@ -9,7 +9,7 @@ import pytest
 from run_fixtures import study_settings
 
 from fmnet.errors import ConfigError, RunError
-from fmnet.inference.bundle_files import SUMS
+from fmnet.inference.bundle_files import CHECKSUMS
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.runs.lock import MARKER
 from fmnet.runs.run_folder import FILES, FOLDERS
@@ -167,7 +167,7 @@ def test_scores_of_other_labels_are_not_gone_on_with(unfinished, study_root):
 
 
 def test_half_a_table_of_scores_is_not_gone_on_with(unfinished, study_root):
-    (unfinished / SUMS).unlink()  # as in runs of before hashes were kept
+    (unfinished / CHECKSUMS).unlink()  # as in runs of before hashes were kept
     path = unfinished / "predictions.tsv"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-20]))
     with pytest.raises(RunError, match="28 scores of linear_svm; accepted: 48 scores of each"):

@@ -41,7 +41,7 @@ from fmnet.errors import FmnetError
 from fmnet.inference.bold import Stated, describe_run
 from fmnet.inference.bold_contract import BoldContract, write_contract
 from fmnet.inference.bundle import FORMAT_VERSION, INTENDED_USE, write_plain
-from fmnet.inference.bundle_files import write_sums
+from fmnet.inference.bundle_files import write_hashes
 from fmnet.inference.calibration import Calibration
 from fmnet.inference.preparation import SeriesPreparation
 from fmnet.inference.quality import fit_reference, temporal_sd
@@ -220,7 +220,7 @@ def write_bold_bundle(folder: Path, grid: Grid, series: list[NDArray[np.float32]
                      "crossvalidation": {"variance": {"auc": 0.8, "auc_ci": [0.7, 0.9]}}},
     }  # fmt: skip
     (folder / "metadata.json").write_text(json.dumps(metadata), "utf-8")
-    write_sums(folder)
+    write_hashes(folder)
 
 
 def ask_bold(materials: Materials, case: Case, given: BoldInput, folder: Path) -> Answer:

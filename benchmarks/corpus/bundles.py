@@ -23,7 +23,7 @@ NEEDED = (
     "calibration.json", "metadata.json", "model.onnx", "preparation.json",
     "preparation.safetensors", "reference.json",
 )  # fmt: skip
-SUMS = "SHA256SUMS"
+CHECKSUMS = "SHA256SUMS"
 
 
 def bundle_cases() -> list[Case]:
@@ -50,9 +50,9 @@ def altered(
 
 def refresh_sums(folder: Path) -> None:
     """Write the hash of every file, as ``sha256sum *`` would."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != SUMS)
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != CHECKSUMS)
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
-    (folder / SUMS).write_text("".join(lines), "utf-8", "surrogateescape")
+    (folder / CHECKSUMS).write_text("".join(lines), "utf-8", "surrogateescape")
 
 
 def _files() -> Iterable[Case]:
@@ -173,8 +173,10 @@ def _sums() -> Iterable[Case]:
 
     def listed(name: str, change: Callable[[str], str | bytes], right: Answers = REFUSED) -> Case:
         def write(folder: Path) -> None:
-            content = change((folder / SUMS).read_text("utf-8"))
-            (folder / SUMS).write_bytes(content.encode() if isinstance(content, str) else content)
+            content = change((folder / CHECKSUMS).read_text("utf-8"))
+            (folder / CHECKSUMS).write_bytes(
+                content.encode() if isinstance(content, str) else content
+            )
 
         return altered(name, write, right, False, kind)
 
@@ -189,7 +191,7 @@ def _sums() -> Iterable[Case]:
     yield listed("a line with a path", lambda s: s + f"{zeros}  ../nosuch.txt\n")
     yield listed("a line with an absolute path", lambda s: s + f"{zeros}  /etc/passwd\n")
     yield listed("a line with control characters", lambda s: s + f"{zeros}  \x1b]0;owned\x07\n")
-    yield listed("a line for itself", lambda s: s + f"{zeros}  {SUMS}\n", EITHER)
+    yield listed("a line for itself", lambda s: s + f"{zeros}  {CHECKSUMS}\n", EITHER)
     yield listed("a line twice, once wrong", lambda s: s + f"{zeros}  metadata.json\n")
     yield listed(
         "a line twice, wrong one first", lambda s: f"{zeros}  metadata.json\n" + s, REFUSED
@@ -207,16 +209,16 @@ def _sums() -> Iterable[Case]:
         "short hashes", lambda s: "".join(line[:32] + line[64:] for line in s.splitlines(True))
     )
     yield listed("1,000,000 lines", lambda s: s + f"{zeros}  x\n" * 1_000_000)
-    yield altered("missing", lambda f: (f / SUMS).unlink(), REFUSED, False, kind)
-    yield altered("a FIFO", lambda f: _replaced(f / SUMS, os.mkfifo), REFUSED, False, kind)
+    yield altered("missing", lambda f: (f / CHECKSUMS).unlink(), REFUSED, False, kind)
+    yield altered("a FIFO", lambda f: _replaced(f / CHECKSUMS, os.mkfifo), REFUSED, False, kind)
     yield altered(
         "/dev/zero",
-        lambda f: _replaced(f / SUMS, lambda p: p.symlink_to("/dev/zero")),
+        lambda f: _replaced(f / CHECKSUMS, lambda p: p.symlink_to("/dev/zero")),
         REFUSED,
         False,
         kind,
     )
-    yield altered("a folder", lambda f: _replaced(f / SUMS, Path.mkdir), REFUSED, False, kind)
+    yield altered("a folder", lambda f: _replaced(f / CHECKSUMS, Path.mkdir), REFUSED, False, kind)
 
 
 def _without(text: str, name: str) -> str:

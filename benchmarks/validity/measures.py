@@ -22,7 +22,7 @@ from benchmarks.validity.people import (
 from fmnet.crossval.fold_loop import NETWORK
 from fmnet.evaluation.comparison import chosen_auc, compare_models
 from fmnet.evaluation.metrics import model_metrics
-from fmnet.types import Count, Share
+from fmnet.types import Count, Fraction
 
 #: Bootstrap draws; the interval of an AUC takes none, and that of old was as short with fewer.
 N_DRAWS = 500
@@ -128,7 +128,7 @@ class SizedMeasure(Measure):
     """A promise that is measured for cohorts of some sizes, with effects of some sizes."""
 
     n: Sequence[Count] = ()
-    aucs: Sequence[Share] = ()
+    aucs: Sequence[Fraction] = ()
 
     names: ClassVar = ("n", "auc")
 
@@ -154,7 +154,7 @@ class Coverage(SizedMeasure):
     """
 
     n: Sequence[Count] = (24, 40, 70)
-    aucs: Sequence[Share] = (0.5, 0.65, 0.8, 0.92)
+    aucs: Sequence[Fraction] = (0.5, 0.65, 0.8, 0.92)
     n_repeats: Sequence[Count] = (1, 10)
 
     title: ClassVar = "Coverage of the 95 % interval of an AUC (promised: .94 to .96)"
@@ -204,7 +204,7 @@ class TypeOne(SizedMeasure):
     """
 
     n: Sequence[Count] = (24, 40, 70)
-    aucs: Sequence[Share] = (0.5, 0.75)
+    aucs: Sequence[Fraction] = (0.5, 0.75)
     n_repeats: Sequence[Count] = (1, 10)
 
     title: ClassVar = "Two models worth the same, told apart at 5 % (promised: .04 to .06)"
@@ -262,7 +262,7 @@ class Optimism(SizedMeasure):
     """
 
     n: Sequence[Count] = (24, 40)
-    aucs: Sequence[Share] = (0.5, 0.65, 0.8)
+    aucs: Sequence[Fraction] = (0.5, 0.65, 0.8)
     n_repeats: Sequence[Count] = (1,)
 
     title: ClassVar = (

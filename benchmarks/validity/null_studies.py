@@ -63,7 +63,7 @@ from fmnet.training.compute import Compute, count_processes
 from fmnet.training.fit import Trainable
 from fmnet.training.scan_set import ScanSet, read_scans
 from fmnet.training.trainer import CPU_TRAINER, build_trainer
-from fmnet.types import Count, Jobs, NonNegativeCount, Several, Share, VoxelSize
+from fmnet.types import Count, Fraction, Jobs, NonNegativeCount, Several, VoxelSize
 
 #: Of studies of made-up features: models that see no brain, by how many columns of noise each sees.
 SHORTCUTS = {"covariates": 3, "roughness": 1}
@@ -95,7 +95,7 @@ class Sentences(Measure):
 
     n_cohorts: Count = 200
     n: Several = 40
-    aucs: Sequence[Share] = (0.5, 0.75)
+    aucs: Sequence[Fraction] = (0.5, 0.75)
     n_permutations: Count = 20
     n_audited: NonNegativeCount = 20
 

@@ -14,7 +14,7 @@ from benchmarks.validity.measures import Cell, Measure
 from benchmarks.validity.people import Floats, People, draw_cohort, fit, strength_for
 from fmnet.inference.calibration import Calibration
 from fmnet.training.calibration import fit_calibration
-from fmnet.types import Count, Share
+from fmnet.types import Count, Fraction
 
 #: What stands for the people of one group who are new: quantiles of their scores.
 QUANTILES = norm.ppf((np.arange(100) + 0.5) / 100)
@@ -37,7 +37,7 @@ class Calibrated(Measure):
     """
 
     n_cohorts: Count = 100
-    aucs: Sequence[Share] = (0.6, 0.7, 0.8, 0.9)
+    aucs: Sequence[Fraction] = (0.6, 0.7, 0.8, 0.9)
     groups: Sequence[Sequence[Count]] = ((12, 12), (20, 20), (35, 35), (20, 50))
     n_repeats: Sequence[Count] = (1, 10)
 

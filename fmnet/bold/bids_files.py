@@ -83,7 +83,7 @@ class BoldName:
 
 def find_bold(root: Path) -> list[BoldName]:
     """List the BOLD images in `root` and below its ``sub-*``: volumes, surfaces and CIFTI."""
-    return bold_of(read_tree(root, only_people=True))
+    return bold_of(read_tree(root, only_subjects=True))
 
 
 def bold_of(tree: BidsTree) -> list[BoldName]:

@@ -193,7 +193,7 @@ class _Extent:
         placement = self._values.placement
         if not isinstance(placement, Lookup):
             return ""
-        place = placement.places[np.flatnonzero(placement.known)[known]]
+        place = placement.indices[np.flatnonzero(placement.known)[known]]
         voxel = np.unravel_index(place, self._values.header.shape, order="F")
         return f" at voxel ({', '.join(map(str, voxel))})"
 

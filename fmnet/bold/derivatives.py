@@ -120,7 +120,7 @@ def find_runs(
         If there is no such folder, nothing to read in it, or a choice to make.
     """
     _check_folder(Path(root), advice)
-    tree = read_tree(Path(root), only_people=True)
+    tree = read_tree(Path(root), only_subjects=True)
     runs, findings = list_runs(
         keep_entities(bold_of(tree), entities or {}, Path(root), advice),
         Path(root),
@@ -133,7 +133,7 @@ def find_runs(
         tree,
     )
     faults = tuple(finding.fault for finding in findings)
-    return RunListing(runs, tuple(tree.people), faults)
+    return RunListing(runs, tuple(tree.subjects), faults)
 
 
 def list_runs(
@@ -160,7 +160,7 @@ def list_runs(
         for name in names
         if name.get("task") == choice.task and name.get("ses") in choice.sessions
     ]
-    everyone = dict.fromkeys(find_subjects(root), ()) if tree is None else tree.people
+    everyone = dict.fromkeys(find_subjects(root), ()) if tree is None else tree.subjects
     findings = [] if tree is None else [Finding(Kind.UNREADABLE, fault) for fault in tree.faults]
     findings += _absent(wanted, everyone, choice)
     roots = (root,) if raw is None else (root, raw)

@@ -26,7 +26,7 @@ from fmnet.evaluation.comparison import best_rival, summarise_permutations
 from fmnet.evaluation.evaluate import study_metrics
 from fmnet.evaluation.metrics import add_units
 from fmnet.evaluation.power import Precision, learning_curve
-from fmnet.inference.preparation import MIN_TRAINING_SHARE
+from fmnet.inference.preparation import MIN_TRAINING_FRACTION
 from fmnet.inference.study_results import say_p
 from fmnet.runs.checkpoints import FoldCheckpoints, digest_of
 from fmnet.runs.record import Results, read_predictions, table_text
@@ -245,7 +245,7 @@ class SiteHarmoniser:
         """Harmonise all scans, (N, C, V), as the training scans ask for; missing stays missing."""
         flat = values.reshape(len(values), -1)
         known = np.isfinite(flat)
-        usable = known[train].mean(axis=0) >= MIN_TRAINING_SHARE
+        usable = known[train].mean(axis=0) >= MIN_TRAINING_FRACTION
         count = np.maximum(known[train].sum(axis=0), 1)
         mean = np.where(known[train], flat[train], 0).sum(axis=0, dtype=np.float64) / count
         frame = pd.DataFrame(np.where(known, flat, mean)[:, usable])

@@ -36,7 +36,7 @@ OTHER_FORMATS = (".gii", ".mgz", ".mgh", ".brik", ".brik.gz", ".mnc", ".nii.bz2"
 #: Folders below one another, links within links, and folders and links met once more by another
 #: way, which no data set has and a tree of links without end does.
 MAX_DEPTH, MAX_LINKS, MAX_AGAIN = 64, 4, 5_000
-#: Where BIDS keeps what a data set was made from: its people are no people of this one.
+#: Where BIDS keeps what a data set was made from: its subjects are none of this one.
 SOURCES = "sourcedata"
 #: The name of a folder that states entities: ``sub-01``, ``sub-01_ses-1``, ``node-runLevel``.
 FOLDER = re.compile(r"[A-Za-z]+-[^_.]+(_[A-Za-z]+-[^_.]+)*")
@@ -45,13 +45,13 @@ SYNTHETIC_MARK = "fmnet synthetic cohort"
 #: What maps are called, after their entities.
 STATMAP = "statmap"
 ACCEPTED = "sub-*/func/sub-*_contrast-<name>_stat-<z|t|effect>_statmap.nii.gz"
-#: Entities that tell one scan of a person from another, in the order of their ids.
+#: Entities that tell one scan of a subject from another, in the order of their ids.
 SCAN_ENTITIES = ("ses", "task", "acq", "dir", "run")
 #: Those of them that the maps of a higher level lack: one map over all runs, or all sessions.
 SUMMED_OVER = ("ses", "task", "dir", "run")
 #: Entities of which a study reads one value throughout, unless told otherwise.
 LEVEL_ENTITIES = ("node", "level", "model")
-#: Entities that say in which form a map is, and so whether two people's can be compared.
+#: Entities that say in which form a map is, and so whether those of two subjects can be compared.
 FORM_ENTITIES = ("res", "den", "desc", "rec", "echo", "part", "hemi", "fwhm", "smooth")
 #: How many files of somebody are named in a message.
 MAX_NAMED = 5
@@ -61,17 +61,10 @@ MAX_NAMED = 5
 class BidsName:
     """An image as its name, and the folders that it lies in, describe it.
 
-    Parameters
-    ----------
-    path : Path
-        Of the image; of a pair, of its ``.img``.
-    entities : dict
-        Keys in small letters, in the order of the name, then of the folders; a name wins over a
-        folder.
-    suffix, extension : str
-        ``statmap`` and ``.nii.gz``, in small letters.
-    folder_sub : str
-        Whose folder it lies in, without ``sub-``; empty if in nobody's.
+    Of a pair, ``path`` is that of its ``.img``. Keys of ``entities`` are in small letters, in the
+    order of the name, then of the folders; a name wins over a folder. ``suffix`` and ``extension``
+    (``statmap``, ``.nii.gz``) are in small letters. ``folder_sub`` says in whose folder it lies,
+    without ``sub-``; empty if in nobody's.
     """
 
     path: Path
@@ -91,18 +84,9 @@ class BidsName:
 class BidsTree:
     """What a search of a folder found.
 
-    Parameters
-    ----------
-    root : Path
-        The folder.
-    images : tuple of BidsName
-        All images that fmnet can read, by their names, also those that belong to nobody.
-    others : tuple of BidsName
-        Images of formats that it can't read.
-    folders : tuple of str
-        Everyone with a folder of their own, with ``sub-``, sorted.
-    faults : tuple of Fault
-        Folders that could not be searched.
+    ``images`` are all that fmnet can read, by their names, also those that belong to nobody;
+    ``others`` are of formats that it can't read. ``folders`` are all subjects with a folder of
+    their own, with ``sub-``, sorted; ``faults`` name folders that could not be searched.
     """
 
     root: Path
@@ -112,42 +96,42 @@ class BidsTree:
     faults: tuple[Fault, ...]
 
     @cached_property
-    def people(self) -> dict[str, tuple[str, ...]]:
+    def subjects(self) -> dict[str, tuple[str, ...]]:
         """Everyone with a folder or an image, sorted, and the names of the images."""
-        found: dict[str, list[str]] = {person: [] for person in self.folders}
+        found: dict[str, list[str]] = {subject: [] for subject in self.folders}
         for image in (*self.images, *self.others):
             if image.participant_id:
                 found.setdefault(image.participant_id, []).append(image.path.name)
-        return {person: tuple(names) for person, names in sorted(found.items())}
+        return {subject: tuple(names) for subject, names in sorted(found.items())}
 
 
-def read_tree(root: Path, only_people: bool = False) -> BidsTree:
+def read_tree(root: Path, only_subjects: bool = False) -> BidsTree:
     """Search a folder and all folders in it, also linked ones, for images; open none of them.
 
-    What begins with a dot is passed over: tools keep unfinished copies there.
-
-    Parameters
-    ----------
-    root : Path
-        The folder.
-    only_people : bool
-        Search `root` itself and the folders ``sub-*`` in it, no others.
+    What begins with a dot is passed over: tools keep unfinished copies there. With `only_subjects`,
+    only `root` itself and the folders ``sub-*`` in it are searched.
     """
     images: list[BidsName] = []
     others: list[BidsName] = []
     faults: list[Fault] = []
     top = os.path.basename(os.path.realpath(root))
-    people = {_person((top,))}
+    subjects = {_subject_of((top,))}
     known: set[tuple[str, str, str]] = set()
-    for place, names, files in _walk(root, only_people, faults):
-        is_source = SOURCES in place.parts
+    for folder, names, files in _walk(root, only_subjects, faults):
+        is_source = SOURCES in folder.parts
         if not is_source:
-            people |= {_person((*place.parts, name)) for name in names if "sub" in _entities(name)}
-        for path in _one_per_pair(files):
-            image = describe(Path(path), (top, *place.parts))
+            subjects |= {
+                _subject_of((*folder.parts, name)) for name in names if "sub" in _entities(name)
+            }
+        there = {path.lower() for path in files}
+        for path in files:
+            partner = re.sub(r"\.hdr(\.gz)?$", r".img\1", path.lower())
+            if partner != path.lower() and partner in there:
+                continue  # the header of a pair
+            image = describe(Path(path), (top, *folder.parts))
             if image is None or (is_source and image.suffix != "statmap"):
                 continue
-            identity = (place.real, image.path.name, image.participant_id)
+            identity = (folder.real, image.path.name, image.participant_id)
             if identity not in known:  # or else the same file by way of a link
                 (images if image.extension in SUFFIXES else others).append(image)
             known.add(identity)
@@ -155,13 +139,13 @@ def read_tree(root: Path, only_people: bool = False) -> BidsTree:
         root,
         tuple(sorted(images, key=lambda name: str(name.path))),
         tuple(sorted(others, key=lambda name: str(name.path))),
-        tuple(sorted(people - {""})),
+        tuple(sorted(subjects - {""})),
         tuple(faults),
     )
 
 
-class _Place(NamedTuple):
-    """A folder by name and in truth, its place below root, and where links on the way lie."""
+class _Folder(NamedTuple):
+    """A folder by name and in truth, its names below root, and where links on the way lie."""
 
     path: str
     real: str
@@ -170,21 +154,21 @@ class _Place(NamedTuple):
 
 
 def _walk(
-    root: Path, only_people: bool, faults: list[Fault]
-) -> Iterator[tuple[_Place, list[str], list[str]]]:
+    root: Path, only_subjects: bool, faults: list[Fault]
+) -> Iterator[tuple[_Folder, list[str], list[str]]]:
     """Go through all folders; give each with all names in it, and its files."""
     seen: set[str] = set()
     n_again = 0
-    waiting = deque([_Place(str(root), os.path.realpath(root), (), ())])
+    waiting = deque([_Folder(str(root), os.path.realpath(root), (), ())])
     while waiting:
-        place = waiting.pop()
-        is_again = place.real in seen
-        seen.add(place.real)
+        folder = waiting.pop()
+        is_again = folder.real in seen
+        seen.add(folder.real)
         try:
-            with os.scandir(place.path) as listed:
+            with os.scandir(folder.path) as listed:
                 entries = sorted(listed, key=lambda entry: entry.name)
         except OSError as error:
-            faults.append(_unsearched(place, error.strerror or str(error)))
+            faults.append(_unsearched(folder, error.strerror or str(error)))
             continue
         n_again += is_again * (1 + sum(entry.is_symlink() for entry in entries))
         if n_again > MAX_AGAIN:
@@ -195,31 +179,34 @@ def _walk(
         files = []
         entries = [entry for entry in entries if not entry.name.startswith(".")]
         for entry in entries:
-            inside = _enter(place, entry)
+            inside = _enter(folder, entry)
             if inside is None:
                 files.append(entry.path)
-            elif entry.is_symlink() and _is_above(inside.real, inside.links):
+            elif entry.is_symlink() and any(
+                f"{link}{os.sep}".startswith(inside.real.rstrip(os.sep) + os.sep)
+                for link in inside.links
+            ):
                 pass  # it leads in a circle: what it leads to is being searched
             elif len(inside.parts) > MAX_DEPTH or len(inside.links) > MAX_LINKS:
                 found = f"folders more than {MAX_DEPTH} deep, or {MAX_LINKS} links in one another"
                 faults.append(_unsearched(inside, found))
-            elif not only_people or place.parts or "sub" in _entities(entry.name):
-                # links last, so that a file is known by its own place
+            elif not only_subjects or folder.parts or "sub" in _entities(entry.name):
+                # links last, so that a file is known by its own folder
                 (waiting.appendleft if entry.is_symlink() else waiting.append)(inside)
-        yield place, [entry.name for entry in entries], files
+        yield folder, [entry.name for entry in entries], files
 
 
-def _enter(place: _Place, entry: os.DirEntry[str]) -> _Place | None:
+def _enter(folder: _Folder, entry: os.DirEntry[str]) -> _Folder | None:
     """Name the folder that an entry is or leads to; None of files."""
     try:
         if not entry.is_dir():
             return None
     except OSError:  # a link to itself
         return None
-    parts = (*place.parts, entry.name)
+    parts = (*folder.parts, entry.name)
     if not entry.is_symlink():
-        return _Place(entry.path, os.path.join(place.real, entry.name), parts, place.links)
-    return _Place(entry.path, os.path.realpath(entry.path), parts, (*place.links, place.real))
+        return _Folder(entry.path, os.path.join(folder.real, entry.name), parts, folder.links)
+    return _Folder(entry.path, os.path.realpath(entry.path), parts, (*folder.links, folder.real))
 
 
 def describe(path: Path, folders: Iterable[str] = ()) -> BidsName | None:
@@ -251,32 +238,16 @@ def _entities(folder: str) -> dict[str, str]:
     return read_entities(folder.split("_")) if FOLDER.fullmatch(folder) else {}
 
 
-def _person(parts: Iterable[str]) -> str:
+def _subject_of(parts: Iterable[str]) -> str:
     """Name whose folder a place lies in; empty if in nobody's."""
     named = [found["sub"] for part in parts if "sub" in (found := _entities(part))]
     return f"sub-{named[-1]}" if named else ""
 
 
-def _is_above(target: str, places: Iterable[str]) -> bool:
-    inside = target.rstrip(os.sep) + os.sep
-    return any(f"{place}{os.sep}".startswith(inside) for place in places)
-
-
-def _one_per_pair(paths: list[str]) -> list[str]:
-    """Leave out the header of each pair, ``.hdr``, whose ``.img`` is there too."""
-    there = {path.lower() for path in paths}
-    return [
-        path
-        for path in paths
-        if not re.search(r"\.hdr(\.gz)?$", path.lower())
-        or re.sub(r"\.hdr(\.gz)?$", r".img\1", path.lower()) not in there
-    ]
-
-
-def _unsearched(place: _Place, reason: str) -> Fault:
+def _unsearched(folder: _Folder, reason: str) -> Fault:
     found = f"a folder that can't be searched ({reason})"
     action = "ask its owner for permission, repair it, or move it out of the data set"
-    return Fault(place.path, found, READABLE, action, _person(place.parts))
+    return Fault(folder.path, found, READABLE, action, _subject_of(folder.parts))
 
 
 def read_bids(
@@ -293,7 +264,7 @@ def read_bids(
     on_fault: OnFault = "raise",
     entities: Mapping[str, str | int] | None = None,
 ) -> Listing:
-    """List the statistic maps of a BIDS-derivatives tree.
+    """List the statistic maps of a BIDS-derivatives tree, with every fault.
 
     Parameters
     ----------
@@ -305,7 +276,7 @@ def read_bids(
     stat, space, task, desc : str, optional
         Which maps to read where there are several kinds; `stat` defaults to ``z`` if present.
     participants : Path, optional
-        Table of people; else ``participants.tsv`` in `root` or up to two folders above.
+        Table of participants; else ``participants.tsv`` in `root` or up to two folders above.
     label, positive, negative
         Column to predict and its two values; `negative` may be None where there are only two.
     on_fault : {"raise", "exclude"}
@@ -313,11 +284,6 @@ def read_bids(
     entities : dict, optional
         Which maps to read by further entities of names or folders,
         ``{node: subjectLevel, res: 2}``; ``n/a`` for those that don't state one, ``any`` for all.
-
-    Returns
-    -------
-    Listing
-        Everything found, and every fault.
 
     Raises
     ------
@@ -330,9 +296,9 @@ def read_bids(
     maps = find_maps(root, contrasts, stat, space, task, desc, entities=entities)
     table = Path(participants) if participants else find_participants(root)
     meant = {label: [str(positive), str(negative)]}
-    people = read_table_file(table, ("participant_id",), meant)
-    check_has_label(people.columns, label, table)
-    return build_listing(maps, people, label, positive, negative, on_fault)
+    subjects = read_table_file(table, ("participant_id",), meant)
+    check_has_label(subjects.columns, label, table)
+    return build_listing(maps, subjects, label, positive, negative, on_fault)
 
 
 def find_maps(
@@ -349,14 +315,14 @@ def find_maps(
 
     Everyone with a folder or an image but without a map that was chosen has a fault.
     """
-    check_folder(root, advice)
+    _check_folder(root, advice)
     tree = read_tree(root)
     wanted = {"space": space, "task": task, "desc": desc} | dict(entities or {})
     maps = choose_maps(tree, contrasts, stat, wanted, advice)
     _check_one_form(maps.rows, root, wanted, advice)
     present = maps.rows["participant_id"]
     accepted = f"{', '.join(maps.contrasts)} ({maps.stat}): {ACCEPTED}"
-    maps.faults += absent_faults(tree.people, present, "no map", accepted, maps.faults)
+    maps.faults += absent_faults(tree.subjects, present, "no map", accepted, maps.faults)
     return maps
 
 
@@ -369,99 +335,77 @@ def choose_maps(
     preferred_space: str | None = None,
     is_unsaid_accepted: bool = False,
 ) -> MapTable:
-    """Choose among the maps of a tree.
+    """Choose among the maps of a tree; raise `CohortError` if there is none, or a choice to make.
 
     Parameters
     ----------
-    tree : BidsTree
-        The folder, searched.
     contrasts, stat
         What is wanted; where None, all contrasts if there is one, and z if it is there.
     entities : dict
         What else names have to state; None for an entity of which nothing is asked, ``any`` for
         one that may differ from map to map.
-    advice : Advice
-        How faults name the settings.
     preferred_space : str, optional
         Of a map that is there in several spaces, the one in this is taken.
     is_unsaid_accepted : bool
         Whether a map whose name states no contrast or statistic is taken for the one wanted, if
         nobody has another that states it.
-
-    Raises
-    ------
-    CohortError
-        If there is no map, or a choice to make.
     """
     root = tree.root
-    maps = [image for image in tree.images if image.suffix == STATMAP and image.participant_id]
-    faults = [*tree.faults, *(_misplaced(image) for image in maps if _is_misplaced(image))]
-    maps = [image for image in maps if not _is_misplaced(image)]
-    if not maps:
+    rows, faults = _list_maps(tree)
+    if rows.empty:
         raise CohortError([no_maps(tree, advice), *faults])
-    rows = pd.DataFrame([_describe(image) for image in maps])
-    everyone = tuple(tree.people)
     for name, value in entities.items():
         if value is not None and value != ANY:
             rows = _keep(rows, name.lower(), str(value), root, advice)
     stat = stat or _default_stat(rows, root, advice)
-    rows = _keep(_say_stat(rows, stat) if is_unsaid_accepted else rows, "stat", stat, root, advice)
+    if is_unsaid_accepted:  # taken for the one wanted, unless their scan has it stated
+        is_stated = rows["stat"].map(lambda said: same_stat(said, stat))
+        has_stated = is_stated.groupby([rows["scan_id"], rows["contrast"]]).transform("any")
+        said_or_wanted = rows["stat"].mask(~has_stated & (rows["stat"] == UNSAID), stat)
+        rows = rows.assign(stat=said_or_wanted)
+    rows = _keep(rows, "stat", stat, root, advice)
     names = sorted(set(rows["contrast"]))
     if contrasts is not None and len(contrasts) == 1 and is_unsaid_accepted:
         rows = rows.assign(contrast=rows["contrast"].replace(UNSAID_CONTRAST, contrasts[0]))
         names = sorted(set(rows["contrast"]))
     if contrasts is None and len(names) > 1:
-        raise _fault(
-            root,
-            f"contrasts {', '.join(names)}",
-            "one contrast, or a choice",
-            advice.channels,
-        )
+        found = f"contrasts {', '.join(names)}"
+        raise _fault(root, found, "one contrast, or a choice", advice.channels)
     chosen = choose_contrasts(contrasts, names, root, advice)
     rows = rows[rows["contrast"].isin(chosen)]
-    rows = _prefer(rows, preferred_space)
-    _check_one_space(rows, root, advice)
+    is_preferred = rows["space"] == preferred_space
+    has_preferred = is_preferred.groupby([rows["scan_id"], rows["contrast"]]).transform("any")
+    rows = rows[is_preferred | ~has_preferred]
+    if (rows.groupby(["scan_id", "contrast"])["space"].nunique() > 1).any():
+        found = ", ".join(f"'{name}' ({n})" for name, n in sorted(Counter(rows["space"]).items()))
+        raise _fault(root, f"the same maps in several spaces: {found}", "one space", advice.space)
     _check_one_level(rows, root, advice)
     mixed = _mixed_faults(rows, advice)
     rows = rows[~rows["participant_id"].isin([fault.participant_id for fault in mixed])]
     _check_summed_alike(rows, root, entities, advice)
-    return MapTable(
-        rows.reset_index(drop=True),
-        chosen,
-        stat,
-        tree_origin(root),
-        [*faults, *mixed],
-        everyone=everyone,
-    )
+    rows, faults = rows.reset_index(drop=True), [*faults, *mixed]
+    return MapTable(rows, chosen, stat, tree_origin(root), faults, everyone=tuple(tree.subjects))
 
 
 def absent_faults(
-    people: Mapping[str, Collection[str]],
+    subjects: Mapping[str, Collection[str]],
     present: Iterable[str],
     found: str,
     accepted: str,
     told: Iterable[Fault] = (),
     action: str = "supply the person's maps, or leave the person out",
 ) -> list[Fault]:
-    """Name everyone who has no image that was chosen, and what images each has instead.
+    """Name all subjects without an image that was chosen, and what images each has instead.
 
-    Parameters
-    ----------
-    people : dict
-        The names of everyone's images.
-    present : iterable of str
-        Those who have one that was chosen.
-    found, accepted, action : str
-        Of the faults.
-    told : iterable of Fault
-        Those of somebody else need no further one.
+    `subjects` holds the names of everyone's images, `present` those who have one that was chosen;
+    whom a fault in `told` is about needs no further one.
     """
-    known = {subject_key(person) for person in present}
+    known = {subject_key(subject) for subject in present}
     known |= {subject_key(fault.participant_id) for fault in told if fault.participant_id}
     return [
-        Fault(person, f"{found}{say_instead(names)}", accepted, action, person)
-        for person, names in people.items()
-        if subject_key(person) not in known
+        Fault(subject, f"{found}{say_instead(names)}", accepted, action, subject)
+        for subject, names in subjects.items()
+        if subject_key(subject) not in known
     ]
 
 
@@ -472,8 +416,7 @@ def say_instead(names: Collection[str]) -> str:
     return f", but {', '.join(listed[:MAX_NAMED])}{more}" if listed else ""
 
 
-def check_folder(root: Path, advice: Advice) -> None:
-    """Raise `CohortError` if there is no such folder, or it may not be looked into."""
+def _check_folder(root: Path, advice: Advice) -> None:
     accepted = "a BIDS-derivatives folder"
     try:
         is_folder = root.is_dir()
@@ -485,34 +428,33 @@ def check_folder(root: Path, advice: Advice) -> None:
         raise _fault(root, "no such folder", accepted, advice.root)
 
 
-def _is_misplaced(image: BidsName) -> bool:
-    sub = image.entities["sub"]
-    return bool(image.folder_sub) and subject_key(sub) != subject_key(image.folder_sub)
-
-
-def _misplaced(image: BidsName) -> Fault:
-    return Fault(
-        str(image.path),
-        f"a map named {image.participant_id} in the folder of sub-{image.folder_sub}",
-        "maps in their own person's folder",
-        "find out whose map it is, and correct its name or its place",
-        f"sub-{image.folder_sub}",
-    )
-
-
-def _describe(image: BidsName) -> dict[str, object]:
-    """Read a map's entities from its name; repeated scans of a person get ids of their own."""
-    entities = image.entities
-    parts = [f"{key}-{entities[key]}" for key in ("sub", *SCAN_ENTITIES) if key in entities]
-    return {
-        "participant_id": image.participant_id,
-        "scan_id": "_".join(parts),
-        "contrast": entities.get("contrast", UNSAID_CONTRAST),
-        "stat": entities.get("stat", UNSAID),
-        "space": entities.get("space", "MNI152"),
-        "path": str(image.path),
-        "entities": entities,
-    }
+def _list_maps(tree: BidsTree) -> tuple[pd.DataFrame, list[Fault]]:
+    """List maps with their entities; repeated scans of a subject get ids of their own."""
+    rows, faults = [], list(tree.faults)
+    for image in tree.images:
+        subject, entities = image.participant_id, image.entities
+        if image.suffix != STATMAP or not subject:
+            continue
+        if image.folder_sub and subject_key(entities["sub"]) != subject_key(image.folder_sub):
+            owner = f"sub-{image.folder_sub}"
+            found = f"a map named {subject} in the folder of {owner}"
+            action = "find out whose map it is, and correct its name or its place"
+            accepted = "maps in their own person's folder"
+            faults.append(Fault(str(image.path), found, accepted, action, owner))
+            continue
+        parts = [f"{key}-{entities[key]}" for key in ("sub", *SCAN_ENTITIES) if key in entities]
+        rows.append(
+            {
+                "participant_id": subject,
+                "scan_id": "_".join(parts),
+                "contrast": entities.get("contrast", UNSAID_CONTRAST),
+                "stat": entities.get("stat", UNSAID),
+                "space": entities.get("space", "MNI152"),
+                "path": str(image.path),
+                "entities": entities,
+            }
+        )
+    return pd.DataFrame(rows), faults
 
 
 def _values(rows: pd.DataFrame, entity: str) -> pd.Series:
@@ -543,13 +485,6 @@ def is_same(value: str, wanted: str) -> bool:
     return value.lower() == wanted.lower() or (not value and wanted == UNSAID)
 
 
-def _say_stat(rows: pd.DataFrame, wanted: str) -> pd.DataFrame:
-    """Take maps that state no statistic for the one wanted, unless their scan has it stated."""
-    is_stated = rows["stat"].map(lambda stat: same_stat(stat, wanted))
-    has_stated = is_stated.groupby([rows["scan_id"], rows["contrast"]]).transform("any")
-    return rows.assign(stat=rows["stat"].mask(~has_stated & (rows["stat"] == UNSAID), wanted))
-
-
 def _check_one_level(rows: pd.DataFrame, root: Path, advice: Advice) -> None:
     """Refuse a tree with maps of several levels or models, of which none was chosen."""
     faults = []
@@ -568,9 +503,9 @@ def _check_one_level(rows: pd.DataFrame, root: Path, advice: Advice) -> None:
 
 
 def _mixed_faults(rows: pd.DataFrame, advice: Advice) -> list[Fault]:
-    """Name people of whom there are maps of single runs or sessions and maps over all of them."""
+    """Name subjects of whom there are maps of single runs or sessions and maps over all of them."""
     faults = []
-    for person, own in rows.groupby("participant_id"):
+    for subject, own in rows.groupby("participant_id"):
         for entity in SUMMED_OVER:
             values = _values(own, entity)
             per_contrast = (values == "").groupby(own["contrast"])
@@ -584,7 +519,7 @@ def _mixed_faults(rows: pd.DataFrame, advice: Advice) -> list[Fault]:
                 f"with {stated} ({', '.join(of_one[:MAX_NAMED])})"
             )
             action = f"{advice.choose(entity, UNSAID)}, which reads those without"
-            faults.append(Fault(str(person), found, "one level", action, str(person)))
+            faults.append(Fault(str(subject), found, "one level", action, str(subject)))
             break
     return faults
 
@@ -592,7 +527,7 @@ def _mixed_faults(rows: pd.DataFrame, advice: Advice) -> list[Fault]:
 def _check_summed_alike(
     rows: pd.DataFrame, root: Path, entities: Mapping[str, object], advice: Advice
 ) -> None:
-    """Refuse maps of single runs of some people beside maps over all runs of others."""
+    """Refuse maps of single runs of some subjects next to maps over all runs of others."""
     for entity in SUMMED_OVER:
         if entities.get(entity) == ANY:
             continue
@@ -602,8 +537,8 @@ def _check_summed_alike(
         if (n_parts > 1).any() and (values == "").any():
             over, of_one = (rows[chosen] for chosen in (values == "", values != ""))
             found = (
-                f"maps of several levels: without {entity} of {_say_people(over)}, and several "
-                f"with {entity} of {_say_people(of_one)}"
+                f"maps of several levels: without {entity} of {_say_subjects(over)}, and several "
+                f"with {entity} of {_say_subjects(of_one)}"
             )
             action = (
                 f"{advice.choose(entity, UNSAID)}, which reads those without; if all are of one "
@@ -615,7 +550,7 @@ def _check_summed_alike(
 def _check_one_form(
     rows: pd.DataFrame, root: Path, entities: Mapping[str, object], advice: Advice
 ) -> None:
-    """Refuse people whose maps are in one form beside people whose maps are in another."""
+    """Refuse subjects whose maps are in one form next to those with maps in another."""
     faults = []
     for entity in FORM_ENTITIES:
         values = _values(rows, entity)
@@ -625,7 +560,7 @@ def _check_one_form(
         is_one = values.groupby(rows["participant_id"]).transform("nunique") == 1
         if values[is_one].nunique() > 1:
             found = ", ".join(
-                f"'{value or UNSAID}' of {_say_people(own)}"
+                f"'{value or UNSAID}' of {_say_subjects(own)}"
                 for value, own in rows[is_one].groupby(values[is_one])
             )
             usual = Counter(values).most_common(1)[0][0]
@@ -640,22 +575,8 @@ def _check_one_form(
         raise CohortError(faults)
 
 
-def _say_people(rows: pd.DataFrame) -> str:
+def _say_subjects(rows: pd.DataFrame) -> str:
     return say_some(sorted(set(rows["participant_id"])), MAX_NAMED)
-
-
-def _prefer(rows: pd.DataFrame, space: str | None) -> pd.DataFrame:
-    """Of each map that is there in several spaces, this one among them, keep this one."""
-    wanted = rows["space"] == space
-    has_wanted = wanted.groupby([rows["scan_id"], rows["contrast"]]).transform("any")
-    return rows[wanted | ~has_wanted]
-
-
-def _check_one_space(rows: pd.DataFrame, root: Path, advice: Advice) -> None:
-    """Refuse a tree that holds the same map in several spaces, of which none was chosen."""
-    if (rows.groupby(["scan_id", "contrast"])["space"].nunique() > 1).any():
-        found = ", ".join(f"'{space}' ({n})" for space, n in sorted(Counter(rows["space"]).items()))
-        raise _fault(root, f"the same maps in several spaces: {found}", "one space", advice.space)
 
 
 def _default_stat(rows: pd.DataFrame, root: Path, advice: Advice) -> str:
@@ -667,11 +588,11 @@ def _default_stat(rows: pd.DataFrame, root: Path, advice: Advice) -> str:
 
 def find_participants(root: Path) -> Path:
     """Find ``participants.tsv`` in a tree or up to two folders above; raise `CohortError`."""
-    places = [folder / "participants.tsv" for folder in (root, *root.resolve().parents[:2])]
-    for place in places:
-        if place.exists() or place.is_symlink():
-            return place
-    looked = ", ".join(str(place) for place in places)
+    tables = [folder / "participants.tsv" for folder in (root, *root.resolve().parents[:2])]
+    for table in tables:
+        if table.exists() or table.is_symlink():
+            return table
+    looked = ", ".join(map(str, tables))
     raise _fault(
         root,
         f"no participants.tsv (looked for {looked})",

@@ -31,22 +31,11 @@ from fmnet.errors import CohortError, Fault, VolumeError
 class Cohort:
     """Checked scans with labels, ready for folds.
 
-    Parameters
-    ----------
-    scans : tuple of Scan
-        The scans in use; N of them.
-    stored : tuple of StoredScan
-        Where their values lie, in the same order.
-    listing : Listing
-        What they were chosen from.
-    grid : Grid
-        The grid the values lie on.
-    left_out : tuple of Fault
-        Why each other person is not here.
-    set_aside : tuple of Scan
-        Checked scans of people in the lock-box, which nothing may look at.
-    alike : tuple of LookAlikes
-        People, also in the lock-box, who may be one under several names and are not in one family.
+    ``stored`` says where the values of ``scans`` lie, in the same order, on ``grid``; ``listing``
+    is what they were chosen from; ``left_out`` says why each other subject is not here.
+    ``set_aside`` are checked scans of subjects in the lock-box, which nothing may look at.
+    ``alike``, also of the lock-box, are those who may be one subject under several names and are
+    not in one family.
     """
 
     scans: tuple[Scan, ...]
@@ -73,8 +62,8 @@ class Cohort:
         """Name who belongs together, by participant id: the family, or else the person."""
         families = self.covariate("family")
         return {
-            person: f"family-{family}" if family else person
-            for person, family in zip(self.participant_ids, families, strict=True)
+            subject: f"family-{family}" if family else subject
+            for subject, family in zip(self.participant_ids, families, strict=True)
         }
 
     @property
@@ -98,7 +87,7 @@ class Cohort:
     def covariate(self, column: str) -> list[str]:
         """Look up a column of the participants table, one text per scan, empty if missing."""
         values = _covariate(self.listing, column)
-        return [values.get(subject_key(person), "") for person in self.participant_ids]
+        return [values.get(subject_key(subject), "") for subject in self.participant_ids]
 
     def values(self) -> FloatArray:
         """Load the in-mask values of all scans: (N, C, V) float32, NaN where missing."""
@@ -131,8 +120,8 @@ class Cohort:
             subject_key(fault.participant_id): fault.participant_id for fault in self.left_out
         }
         rows += [
-            {"participant_id": person, "used": "no", "reason": self._reason(person)}
-            for key, person in sorted(others.items())
+            {"participant_id": subject, "used": "no", "reason": self._reason(subject)}
+            for key, subject in sorted(others.items())
             if key not in listed
         ]
         table = pd.DataFrame(rows)
@@ -153,31 +142,22 @@ class Cohort:
         notes = {note for file in scan.files if (note := notes_on(file))}
         key = subject_key(scan.participant_id)
         for group in self.alike:
-            others = [person for person in group.people if subject_key(person) != key]
+            others = [subject for subject in group.people if subject_key(subject) != key]
             if len(others) < len(group.people):
                 notes.add(f"as alike to {', '.join(others)} as if both were one person")
         return "; ".join(sorted(notes))
 
     def _reason(self, participant_id: str) -> str:
         key = subject_key(participant_id)
-        reasons = [
-            str(fault) for fault in self.left_out if subject_key(fault.participant_id) == key
-        ]
-        return " | ".join(reasons)
+        faults = [one for one in self.left_out if subject_key(one.participant_id) == key]
+        return " | ".join(map(str, faults))
 
 
 def open_cohort(listing: Listing, store: ArrayStore[Scan, StoredScan], n_jobs: int = 1) -> Cohort:
     """Decode every scan once and check the cohort as a whole.
 
-    Parameters
-    ----------
-    listing : Listing
-        What a reader found, and what to do about people with faults.
-    store : ArrayStore[Scan, StoredScan]
-        Where decoded scans are kept.
-    n_jobs : int
-        Threads that read scans which the store doesn't know yet; each holds one scan's maps in
-        memory.
+    `n_jobs` threads read scans that the store doesn't know yet; each holds one scan's maps in
+    memory.
 
     Raises
     ------
@@ -212,19 +192,16 @@ def open_cohort(listing: Listing, store: ArrayStore[Scan, StoredScan], n_jobs: i
         store.grid,
         tuple(fault for fault in faults if fault.participant_id),
     )
-    unit_of = cohort.unit_of
-    alike = (
-        one
-        for one in look_alikes(scans, stored)
-        if len({unit_of[person] for person in one.people}) > 1
-    )
+    unit_of, alike = cohort.unit_of, look_alikes(scans, stored)
+    in_families = (len({unit_of[subject] for subject in one.people}) == 1 for one in alike)
+    alike = [one for one, is_family in zip(alike, in_families, strict=True) if not is_family]
     return replace(cohort, alike=tuple(alike))
 
 
 def _with_facts(listing: Listing, scans: Sequence[Scan], stored: dict[str, StoredScan]) -> Listing:
-    """Add what the scans state of themselves to the table of people, unless it is there.
+    """Add what the scans state of themselves to the table of participants, unless it is there.
 
-    Of several scans of one person the mean counts.
+    Of several scans of one subject the mean counts.
     """
     rows = [
         {"key": subject_key(scan.participant_id)} | dict(stored[scan.scan_id].facts)
@@ -256,12 +233,9 @@ def _store_all(
     bar = tqdm(outcomes, desc="reading scans", total=len(listing.scans), unit="scan", leave=False)
     for scan, outcome in zip(listing.scans, bar, strict=True):
         if isinstance(outcome, VolumeError):
+            subject = {"participant_id": scan.participant_id}
             faults += [
-                replace(
-                    fault,
-                    where=f"{scan.scan_id} ({fault.where})",
-                    participant_id=scan.participant_id,
-                )
+                replace(fault, where=f"{scan.scan_id} ({fault.where})", **subject)
                 for fault in outcome.faults
             ]
         else:
@@ -270,18 +244,10 @@ def _store_all(
 
 
 def _class_faults(scans: list[Scan], listing: Listing) -> list[Fault]:
-    present = {scan.label for scan in scans}
-    wanted = (listing.labels.positive, listing.labels.negative)
-    return [
-        Fault(
-            f"class '{label}'",
-            "no scan left",
-            "scans of both classes",
-            "repair the scans that were left out",
-        )
-        for label in wanted
-        if label not in present
-    ]
+    labels, present = listing.labels, {scan.label for scan in scans}
+    accepted, action = "scans of both classes", "repair the scans that were left out"
+    absent = [label for label in (labels.positive, labels.negative) if label not in present]
+    return [Fault(f"class '{label}'", "no scan left", accepted, action) for label in absent]
 
 
 def _site_faults(scans: list[Scan], listing: Listing) -> list[Fault]:
@@ -295,14 +261,9 @@ def _site_faults(scans: list[Scan], listing: Listing) -> list[Fault]:
     sites = {site for site, _ in pairs}
     if len(sites) < 2 or len(pairs) > len(sites):
         return []
-    return [
-        Fault(
-            "column 'site'",
-            ", ".join(f"{site}: only '{label}'" for site, label in sorted(pairs)),
-            "both classes at one site at least",
-            "add people of the other class; a network would learn the scanner",
-        )
-    ]
+    found = ", ".join(f"{site}: only '{label}'" for site, label in sorted(pairs))
+    action = "add people of the other class; a network would learn the scanner"
+    return [Fault("column 'site'", found, "both classes at one site at least", action)]
 
 
 def t_r_faults(scans: Sequence[Scan], stored: dict[str, StoredScan]) -> list[Fault]:

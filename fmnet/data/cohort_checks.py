@@ -49,16 +49,9 @@ N_NAMES, N_OTHERS = 6, 4
 class LookAlikes:
     """People whose maps are so alike that they may be one person under several names.
 
-    Parameters
-    ----------
-    people : tuple of str
-        Two or more participant ids.
-    labels : tuple of str
-        The group of each, several joined by ``+``.
-    correlation : float
-        The smallest among them, of ranks, beyond what all maps of a group share.
-    next_correlation : float
-        The largest of any of them with anybody else.
+    ``people`` are two or more participant ids, ``labels`` the group of each, several joined by
+    ``+``. ``correlation`` is the smallest among them, of ranks, beyond what all maps of a group
+    share; ``next_correlation`` the largest of any of them with anybody else.
     """
 
     people: tuple[str, ...]
@@ -70,44 +63,33 @@ class LookAlikes:
 def duplicate_faults(scans: Sequence[Scan], stored: dict[str, StoredScan]) -> list[Fault]:
     """Find images that occur twice; which of the two names is right can't be known.
 
-    Parameters
-    ----------
-    scans : sequence of Scan
-        All scans of a cohort.
-    stored : dict
-        By scan id, as far as they could be read.
+    `stored` holds scans by id, as far as they could be read.
     """
     known = [scan for scan in scans if scan.scan_id in stored]
-    faults = _identical(known, stored)
-    named = {fault.where for fault in faults}
-    alike = _alike(known, stored)
-    return [*faults, *(fault for fault in alike if fault.where not in named)]
-
-
-def _identical(scans: list[Scan], stored: dict[str, StoredScan]) -> list[Fault]:
     owners: dict[str, list[tuple[Scan, str]]] = defaultdict(list)
-    for scan in scans:
-        hashes = stored[scan.scan_id].values_sha256
-        for channel, digest in enumerate(hashes):
+    for scan in known:
+        for channel, digest in enumerate(stored[scan.scan_id].values_sha256):
             owners[digest].append((scan, scan.source(channel)))
-    faults = [
+    identical = [
         _duplicate_fault(scan, file, [other for _, other in same if other != file] or [file])
         for same in owners.values()
         if len(same) > 1
         for scan, file in same
     ]
-    return list(dict.fromkeys(faults))  # of BOLD, an image and all of its maps say the same
+    named = {fault.where for fault in identical}
+    alike = [fault for fault in _alike(known, stored) if fault.where not in named]
+    return [*dict.fromkeys(identical), *alike]  # of BOLD, an image and all its maps say the same
 
 
 def _alike(scans: list[Scan], stored: dict[str, StoredScan]) -> list[Fault]:
     """Find maps of different people that are one image in another unit, type or grid."""
     # maps from BOLD (amplitudes, say) resemble each other from person to person far more
     scans = [scan for scan in scans if not scan.is_series]
-    people = np.array([subject_key(scan.participant_id) for scan in scans])
+    keys = np.array([subject_key(scan.participant_id) for scan in scans])
     faults = []
     for channel in range(len(scans[0].files) if scans else 0):
         values = np.stack([_sample(stored[scan.scan_id], channel) for scan in scans])
-        alike = (correlations(values) > SAME_IMAGE) & (people[:, None] != people)
+        alike = (correlations(values) > SAME_IMAGE) & (keys[:, None] != keys)
         for row in np.flatnonzero(alike.any(axis=1)):
             others = [str(scans[k].files[channel]) for k in np.flatnonzero(alike[row])]
             faults.append(_duplicate_fault(scans[row], str(scans[row].files[channel]), others))
@@ -121,21 +103,13 @@ def look_alikes(scans: Sequence[Scan], stored: dict[str, StoredScan]) -> list[Lo
     maps of a group share is taken out: unrelated people then correlate around 0. People are called
     alike if their correlations are above `SAME_PERSON`, `ISOLATED` times as large as any with
     somebody else, and larger than correlations of unrelated people get by chance. That chance is
-    of vectors in as many dimensions as give the spread of this cohort's correlations; it is taken
+    of vectors in as many dimensions as give the SD of this cohort's correlations; it is taken
     from the middle of their distribution, which stays as it is if everybody is there twice. Each
     contrast is looked at, and the mean of their correlations.
-
-    Parameters
-    ----------
-    scans : sequence of Scan
-        Of people who are studied.
-    stored : dict
-        By scan id.
     """
     ids = {subject_key(scan.participant_id): scan.participant_id for scan in scans}
-    keys, person = np.unique(
-        [subject_key(scan.participant_id) for scan in scans], return_inverse=True
-    )
+    owners = [subject_key(scan.participant_id) for scan in scans]
+    keys, subject = np.unique(owners, return_inverse=True)
     if len(keys) < 2 + N_OTHERS:
         return []
     labels = np.array([scan.label for scan in scans])
@@ -145,20 +119,16 @@ def look_alikes(scans: Sequence[Scan], stored: dict[str, StoredScan]) -> list[Lo
         views.append(_beyond_group(np.stack(values), labels))
     if len(views) > 1:
         views.append(np.mean(views, axis=0))
-    found: dict[tuple[int, ...], tuple[float, ...]] = {}
+    found: dict[tuple[int, ...], tuple[float, float]] = {}
     for view in views:
-        for members, between in _isolated(_by_person(view, person), len(views)).items():
+        for members, between in _isolated(_by_subject(view, subject), len(views)).items():
             found[members] = max(found.get(members, between), between)
     own = [
-        "+".join(sorted({scan.label for scan, k in zip(scans, person, strict=True) if k == row}))
+        "+".join(sorted({scan.label for scan, k in zip(scans, subject, strict=True) if k == row}))
         for row in range(len(keys))
     ]
     return [
-        LookAlikes(
-            tuple(ids[keys[row]] for row in members),
-            tuple(own[row] for row in members),
-            *between[:2],
-        )
+        LookAlikes(tuple(ids[keys[k]] for k in members), tuple(own[k] for k in members), *between)
         for members, between in sorted(found.items())
         if not any(set(members) < set(larger) for larger in found)
     ]
@@ -167,8 +137,8 @@ def look_alikes(scans: Sequence[Scan], stored: dict[str, StoredScan]) -> list[Lo
 def _beyond_group(values: FloatArray, labels: NDArray[np.str_]) -> NDArray[np.float64]:
     """Correlate the ranks of maps, (N, V), after the mean of each group was taken out: (N, N)."""
     ranks = rankdata(values, axis=1, nan_policy="omit")
-    spread = np.nanstd(ranks, axis=1, keepdims=True)
-    ranks = (ranks - np.nanmean(ranks, axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
+    sd = np.nanstd(ranks, axis=1, keepdims=True)
+    ranks = (ranks - np.nanmean(ranks, axis=1, keepdims=True)) / np.where(sd > 0, sd, 1)
     known = np.isfinite(ranks)
     for label in np.unique(labels):
         own = labels == label
@@ -180,23 +150,25 @@ def _beyond_group(values: FloatArray, labels: NDArray[np.str_]) -> NDArray[np.fl
     return np.asarray(left @ left.T, dtype=np.float64)
 
 
-def _by_person(scans: NDArray[np.float64], person: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Take the largest correlation of any scans of two people; -1 of a person with themselves."""
-    order = np.argsort(person, kind="stable")
-    starts = np.flatnonzero(np.diff(person[order], prepend=-1))
-    rows = np.maximum.reduceat(scans[np.ix_(order, order)], starts, axis=0)
-    people: NDArray[np.float64] = np.maximum.reduceat(rows, starts, axis=1)
-    np.fill_diagonal(people, -1)
-    return people
+def _by_subject(scans: NDArray[np.float64], subject: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Take the largest correlation of any scans of two subjects; -1 of one with themselves."""
+    order = np.argsort(subject, kind="stable")
+    firsts = np.flatnonzero(np.diff(subject[order], prepend=-1))
+    rows = np.maximum.reduceat(scans[np.ix_(order, order)], firsts, axis=0)
+    largest: NDArray[np.float64] = np.maximum.reduceat(rows, firsts, axis=1)
+    np.fill_diagonal(largest, -1)
+    return largest
 
 
-def _isolated(alike: NDArray[np.float64], n_views: int) -> dict[tuple[int, ...], tuple[float, ...]]:
+def _isolated(
+    alike: NDArray[np.float64], n_views: int
+) -> dict[tuple[int, ...], tuple[float, float]]:
     """Find the groups in a matrix of correlations (see `look_alikes`), with both correlations."""
     n = len(alike)
     others = alike[~np.eye(n, dtype=bool)].reshape(n, n - 1)
     low, high = np.quantile(others, [0.16, 0.84], axis=1)
-    spread = np.maximum((high - low) / 2, np.subtract(*np.quantile(others, [0.84, 0.16])) / 2)
-    found: dict[tuple[int, ...], tuple[float, ...]] = {}
+    sd = np.maximum((high - low) / 2, np.subtract(*np.quantile(others, [0.84, 0.16])) / 2)
+    found: dict[tuple[int, ...], tuple[float, float]] = {}
     for row in np.flatnonzero(alike.max(axis=1) >= SAME_PERSON):
         nearest = np.argsort(-alike[row])
         for size in range(2, min(N_NAMES, n - N_OTHERS) + 1):
@@ -206,16 +178,16 @@ def _isolated(alike: NDArray[np.float64], n_views: int) -> dict[tuple[int, ...],
                 break
             outer = np.delete(alike[members], members, axis=1).max()
             if np.arctanh(min(inner, 0.999)) >= ISOLATED * np.arctanh(np.clip(outer, 0, 0.999)):
-                chance = _chance(inner, spread[members].max()) * n * (n - 1) / 2 * n_views
+                chance = _chance(inner, sd[members].max()) * n * (n - 1) / 2 * n_views
                 if chance < EXPECTED:
                     found[tuple(map(int, members))] = (float(inner), float(outer))
                 break
     return found
 
 
-def _chance(correlation: float, spread: float) -> float:
+def _chance(correlation: float, sd: float) -> float:
     """How often unrelated vectors correlate as much, whose correlations have that SD."""
-    n_dimensions = max(1 / spread**2, 2.5)
+    n_dimensions = max(1 / sd**2, 2.5)
     known = min(correlation, 0.999)
     t = known * np.sqrt((n_dimensions - 1) / (1 - known**2))
     return float(student_t.sf(t, n_dimensions - 1))
@@ -248,37 +220,26 @@ def _duplicate_fault(scan: Scan, file: str, others: list[str]) -> Fault:
 
 
 def unit_faults(listing: Listing, stored: dict[str, StoredScan]) -> list[Fault]:
-    """Find maps far larger or smaller than those of the same contrast in the rest of a cohort.
-
-    Parameters
-    ----------
-    listing : Listing
-        All scans of the cohort.
-    stored : dict
-        By scan id, as far as they could be read.
-    """
+    """Find maps far larger or smaller than those of the same contrast in the rest of a cohort."""
     scans = [scan for scan in listing.scans if scan.scan_id in stored]
     if not scans:
         return []
     scales = np.stack([image_scale(stored[scan.scan_id].values()) for scan in scans])
     median = np.median(scales, axis=0)
-    return [
-        _scale_fault(scans[row], channel, listing.contrasts[channel], scales[row, channel], median)
-        for row, channel in np.argwhere(~has_usual_unit(scales))
-    ]
-
-
-def _scale_fault(
-    scan: Scan, channel: int, contrast: str, found: float, median: NDArray[np.float64]
-) -> Fault:
-    usual = median[channel]
-    return Fault(
-        f"{scan.scan_id} ({scan.source(channel)})",
-        f"root mean square {found:.3g} where the median of contrast '{contrast}' is {usual:.3g}",
-        f"{usual / UNIT_FACTOR:.3g} to {usual * UNIT_FACTOR:.3g}",
-        "give the map in the unit of the others, or leave the person out; another unit?",
-        scan.participant_id,
-    )
+    faults = []
+    for row, channel in np.argwhere(~has_usual_unit(scales)):
+        scan, usual, contrast = scans[row], median[channel], listing.contrasts[channel]
+        found = f"root mean square {scales[row, channel]:.3g} where the median of contrast "
+        faults.append(
+            Fault(
+                f"{scan.scan_id} ({scan.source(channel)})",
+                f"{found}'{contrast}' is {usual:.3g}",
+                f"{usual / UNIT_FACTOR:.3g} to {usual * UNIT_FACTOR:.3g}",
+                "give the map in the unit of the others, or leave the person out; another unit?",
+                scan.participant_id,
+            )
+        )
+    return faults
 
 
 def stat_faults(
@@ -286,14 +247,8 @@ def stat_faults(
 ) -> list[Fault]:
     """Find maps whose header says another statistic than their listing, or than most say.
 
-    Parameters
-    ----------
-    scans : sequence of Scan
-        All scans of a cohort.
-    stats : mapping
-        What the header of each channel says, by scan id, as far as they could be read.
-    listed : str
-        The listing's statistic; ``n/a`` if it doesn't say.
+    `stats` holds what the header of each channel says, by scan id, as far as they could be read;
+    `listed` is the listing's statistic, ``n/a`` if it doesn't say.
     """
     said = [
         stat or canonical(name_stat(file))

@@ -68,9 +68,9 @@ _CORES = (
     "motion", "movement", "movements", "displacement", "scrubbed", "rmsd",
     "translation", "translations", "rotation", "rotations",
 )  # fmt: skip
-#: Of motion too, with one of the other words beside it.
-_PARTS = ("rms", "trans", "rot")
-_BESIDE = (
+#: Of motion too, with one of the other words next to it.
+_MORE_CORES = ("rms", "trans", "rot")
+_FILLERS = (
     "mean", "avg", "average", "median", "max", "maximum", "min", "sd", "std", "total", "sum",
     "head", "rel", "relative", "abs", "absolute", "mm", "deg", "run", "rest", "task", "func",
     "bold", "fmri", "scan", "mri", "power", "jenkinson", "jenk", "fsl", "spm", "afni", "volumes",
@@ -78,7 +78,7 @@ _BESIDE = (
     "param", "params", "parameter", "parameters", "index", "score", "value", "fd", "x", "y", "z",
     "n", "of", "in",
 )  # fmt: skip
-_WORD = re.compile("|".join(sorted((*_CORES, *_PARTS, *_BESIDE), key=len, reverse=True)))
+_WORD = re.compile("|".join(sorted((*_CORES, *_MORE_CORES, *_FILLERS), key=len, reverse=True)))
 #: Of motion to either side, which may be negative.
 _SIDED = {"translation", "translations", "rotation", "rotations", "trans", "rot", "x", "y", "z"}
 #: Of somebody else's age, of age at something else than the scan, or in groups.
@@ -118,19 +118,12 @@ _NAMES = {
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """A column of a table as numbers.
+    """A column of N cells as numbers.
 
-    Parameters
-    ----------
-    values : ndarray of float, shape (N,)
-        NaN where nothing is stated, and where a cell is no number.
-    is_wrong : ndarray of bool, shape (N,)
-        Cells that state something, but no finite number.
-    is_almost : ndarray of bool, shape (N,)
-        Of them, those that hold a number with something else, as ``0.21 mm`` and ``<5`` do, or one
-        that can be read in two ways, as ``1,234``.
-    is_grouped : ndarray of bool, shape (N,)
-        Of them, those that can be read in two ways.
+    ``values`` are NaN where nothing is stated, and where a cell is no number. ``is_wrong``: cells
+    that state something, but no finite number; of them, ``is_almost``: those that hold a number
+    with something else, as ``0.21 mm`` and ``<5`` do, or one that can be read in two ways, as
+    ``1,234``; ``is_grouped``: those that can be read in two ways.
     """
 
     values: Values
@@ -154,15 +147,9 @@ def read_numbers(texts: Iterable[Any], has_commas: bool = False) -> Numbers:
     """Read a column of texts as numbers, each cell and all of them together.
 
     Read are decimal points; decimal commas, if no cell of the column has a point and some comma
-    can't separate thousands; one unit or per-cent sign, the same in all cells; any minus sign,
-    spaces around, digits of any script. Left to the caller are cells that aren't like that.
-
-    Parameters
-    ----------
-    texts : iterable
-        Cells; None and NaN are missing.
-    has_commas : bool
-        Whether commas are known to be decimal, from other columns of the same file.
+    can't separate thousands, or if `has_commas` says that other columns of the file have decimal
+    commas; one unit or per-cent sign, the same in all cells; any minus sign, spaces around, digits
+    of any script. None and NaN are missing. Left to the caller are cells that aren't like that.
     """
     cells = [text if isinstance(text, str) else _as_text(text) for text in texts]
     if all(not cell or _NUMBER.fullmatch(cell) for cell in cells):  # as in nearly all columns
@@ -174,11 +161,10 @@ def read_numbers(texts: Iterable[Any], has_commas: bool = False) -> Numbers:
     rows, each = pd.factorize(np.array(cells, dtype=object))
     cells = [_plain(cell) for cell in each]
     is_known = np.array([cell.casefold() not in MISSING_NUMBERS for cell in cells], dtype=bool)
-    cells = _without_unit(
-        [cell if known else "" for cell, known in zip(cells, is_known, strict=True)]
-    )
-    cells = _with_points(cells, has_commas)
-    values = np.array([_number(cell) for cell in cells], dtype=np.float64)
+    cells = [cell if known else "" for cell, known in zip(cells, is_known, strict=True)]
+    cells = _with_points(_without_unit(cells), has_commas)
+    numbers = [float(cell) if _NUMBER.fullmatch(cell) else np.nan for cell in cells]
+    values = np.where(np.isfinite(numbers), numbers, np.nan)
     is_wrong = is_known & np.isnan(values)
     grouped = [wrong and _is_grouped(cell) for cell, wrong in zip(cells, is_wrong, strict=True)]
     almost = [
@@ -192,17 +178,12 @@ def read_numbers(texts: Iterable[Any], has_commas: bool = False) -> Numbers:
 
 @dataclass(frozen=True, eq=False)
 class Dates:
-    """A column of a table as dates.
+    """A column of N cells as dates.
 
-    Parameters
-    ----------
-    days : ndarray of float, shape (N,)
-        Since the first date of the column, with the time of day as a fraction; NaN where none is
-        stated, and where a cell is no date.
-    is_wrong : ndarray of bool, shape (N,)
-        Cells that state something, but no date, or one that stands for a missing one.
-    is_open : bool
-        Whether the column holds dates that can be read day first or month first; none is read then.
+    ``days`` count from the first date of the column, with the time of day as a fraction; NaN where
+    none is stated, and where a cell is no date. ``is_wrong``: cells that state something, but no
+    date, or one that stands for a missing one. ``is_open``: whether the column holds dates that can
+    be read day first or month first; none is read then.
     """
 
     days: Values
@@ -214,14 +195,8 @@ def read_dates(texts: Iterable[Any], has_plain: bool = False) -> Dates | None:
     """Read a column of texts as dates; None if it isn't mostly one of dates.
 
     Read are ISO dates, with a time of day and its zone if they have one; and dates with the year
-    at the end, where only one order of day and month makes dates of all cells of the column.
-
-    Parameters
-    ----------
-    texts : iterable
-        Cells; None and NaN are missing.
-    has_plain : bool
-        Whether eight digits are a date, YYYYMMDD.
+    at the end, where only one order of day and month makes dates of all cells of the column. With
+    `has_plain`, eight digits are a date, YYYYMMDD.
     """
     cells = [_plain(_as_text(text)) for text in texts]
     is_known = np.array([cell.casefold() not in {*MISSING_NUMBERS, "none"} for cell in cells])
@@ -289,12 +264,6 @@ def _plain(text: str) -> str:
     ).strip()
 
 
-def _number(cell: str) -> float:
-    """Read a cell; NaN if it is no finite number."""
-    value = float(cell) if _NUMBER.fullmatch(cell) else np.nan
-    return value if np.isfinite(value) else np.nan
-
-
 def _without_unit(cells: list[str]) -> list[str]:
     """Take a unit off that stands in each cell."""
     found = [_WITH_UNIT.fullmatch(cell) for cell in cells if cell]
@@ -335,34 +304,19 @@ def read_together(table: pd.DataFrame, columns: Iterable[str]) -> dict[str, Numb
 
 def plain_texts(texts: Iterable[Any], found: Numbers) -> list[str]:
     """Write a column as any program reads it; cells that are so stay as they are."""
-    return [
-        str(text)
-        if _NUMBER.fullmatch(str(text))
-        else ("n/a" if np.isnan(value) else repr(float(value)))
-        for text, value in zip(texts, found.values, strict=True)
-    ]
+    pairs = [(str(text), value) for text, value in zip(texts, found.values, strict=True)]
+    numbers = ["n/a" if np.isnan(value) else repr(float(value)) for _, value in pairs]
+    plain = zip(pairs, numbers, strict=True)
+    return [text if _NUMBER.fullmatch(text) else number for (text, _), number in plain]
 
 
 def sentinels(values: Values, is_positive: bool = False, has_no_zero: bool = False) -> list[float]:
-    """Find numbers that stand for a missing value: -9999, 999, -1 and their like.
+    """Find numbers that stand for a missing value, ascending: -9999, 999, -1 and their like.
 
     Such a number is far outside all others, or the only one below 0. Columns of codes (1, 2), and
-    scales on which 99 is possible, have none.
-
-    Parameters
-    ----------
-    values : ndarray of float
-        A column, NaN where missing.
-    is_positive : bool
-        Whether what was measured can't be below 0: then no value may be, unless so many are that
-        the column must have been standardised.
-    has_no_zero : bool
-        Whether it can't be 0 either.
-
-    Returns
-    -------
-    list of float
-        Each once, ascending.
+    scales on which 99 is possible, have none. With `is_positive`, what was measured can't be below
+    0: then no value may be, unless so many are that the column must have been standardised. With
+    `has_no_zero`, it can't be 0 either.
     """
     known = values[np.isfinite(values)]
     each = np.unique(known)
@@ -400,14 +354,14 @@ def say_cells(table: pd.DataFrame, column: str, is_meant: NDArray[np.bool_]) -> 
     texts = table.loc[rows, column].map(lambda text: "" if pd.isna(text) else str(text))
     each = list(dict.fromkeys(texts))
     told = [
-        f"{repr(text[:40]) if text else 'nothing'}{_place(table, rows[texts == text])}"
+        f"{repr(text[:40]) if text else 'nothing'}{_say_rows(table, rows[texts == text])}"
         for text in each[:N_CELLS]
     ]
     more = f" and {len(each) - N_CELLS} other texts" if len(each) > N_CELLS else ""
     return f"column '{column}': {', '.join(told)}{more}"
 
 
-def _place(table: pd.DataFrame, rows: "pd.Index[int]") -> str:
+def _say_rows(table: pd.DataFrame, rows: "pd.Index[int]") -> str:
     """Say in which lines, or for whom where the table is from no file."""
     more = f" and {len(rows) - N_LINES} more" if len(rows) > N_LINES else ""
     if lines := lines_of(table, rows[:N_LINES]):
@@ -427,7 +381,7 @@ def is_motion(name: str) -> bool:
     if "".join(found) != "".join(word for word in words if not word.isdigit()):
         return False
     known = set(found)
-    is_part = len(found) > 1 and bool(known & {*_PARTS, "fd"})
+    is_part = len(found) > 1 and bool(known & {*_MORE_CORES, "fd"})
     return is_part or bool(known & set(_CORES))
 
 
@@ -460,10 +414,7 @@ def is_name(name: str) -> bool:
 
 
 def is_usual_confound(name: str) -> bool:
-    """Tell columns that can explain a result in any study.
-
-    Motion, age, head size, sex, site, medication and their like.
-    """
+    """Tell what can explain a result in any study: motion, age, head size, sex, site, drugs."""
     is_listed = bool(set(_words(name)) & _OTHERS)
     return is_motion(name) or is_age(name) or is_head_size(name) or is_listed
 
@@ -474,21 +425,15 @@ def find_columns(wanted: Sequence[str], present: Iterable[str]) -> list[str]:
     A name of head motion stands for all columns of head motion if none of those named is there.
     """
     names = list(present)
-    found = dict.fromkeys(name for one in wanted for name in names if _is_same(one, name))
+    plain = {name: "".join(_words(name)) or name for name in (*names, *wanted)}
+    found = dict.fromkeys(name for one in wanted for name in names if plain[one] == plain[name])
     if any(map(is_motion, wanted)) and not any(map(is_motion, found)):
         found |= dict.fromkeys(name for name in names if is_motion(name))
     return list(found)
 
 
-def _is_same(one: str, other: str) -> bool:
-    return one == other or "".join(_words(one)) == "".join(_words(other)) != ""
-
-
 def covariate_numbers(texts: Iterable[Any], name: str) -> Numbers:
-    """Read a column by `fmnet.data.covariates.read_numbers`.
-
-    ``None`` is a missing age; of other columns, a dose for instance, it may be a value.
-    """
+    """Read a column by `read_numbers`; ``None`` is a missing age, elsewhere maybe a value."""
     if is_motion(name) or is_age(name):
         texts = ["" if str(text).strip().casefold() == "none" else text for text in texts]
     return read_numbers(texts)
@@ -521,20 +466,10 @@ def number_faults(
 ) -> list[Fault]:
     """Find cells in columns of numbers that are none, or that stand for a missing value.
 
-    Parameters
-    ----------
-    table : DataFrame
-        The participants table, as text.
-    not_these : iterable of str
-        Columns that may hold anything, the label for instance.
-    is_of_all : bool
-        Look at all columns; else only at those without which nobody knows what a result is about,
-        head motion and age, and for a site that is none.
-
-    Returns
-    -------
-    list of Fault
-        One for each column and kind. Leaving people out cures none: it is the table that is wrong.
+    There is one fault for each column and kind; leaving people out cures none: it is the table that
+    is wrong. Columns `not_these` may hold anything, the label for instance. Unless `is_of_all`,
+    only those are looked at without which nobody knows what a result is about, head motion and age,
+    and for a site that is none.
     """
     skipped = {"participant_id", "family", *not_these}
     faults = []

@@ -1,7 +1,7 @@
 """Write files and folders that appear under their name only once they are whole and on disk.
 
 Whatever ends the process, a name never stands for a part of a file or folder. Until it is whole,
-what is written has a name of its own beside it, ``.NAME-....part``. Permissions are those that the
+what is written has a name of its own next to it, ``.NAME-....part``. Permissions are those that the
 umask gives to any new file.
 """
 
@@ -28,17 +28,10 @@ ACCEPTED_JSON = "a JSON object in UTF-8"
 
 
 def write_atomically(path: Path, content: Content, is_synced: bool = True) -> None:
-    """Write a file, in place of whatever has its name.
+    """Write a file, in place of whatever has its name; its folder has to be there.
 
-    Parameters
-    ----------
-    path : Path
-        Its folder has to be there.
-    content : bytes, str or callable
-        What it will hold; a callable writes it into the binary file that it is given.
-    is_synced : bool
-        Whether it is on disk before it has its name; without, it may be damaged when the power
-        fails, and whoever reads it has to notice.
+    A callable writes the content into the binary file that it is given. Without `is_synced` the
+    file may be damaged when the power fails, and whoever reads it has to notice.
 
     Raises
     ------
@@ -65,15 +58,7 @@ def draft_path(path: Path) -> Path:
 
 @contextmanager
 def open_draft(folder: Path, name: str = "draft") -> Iterator[IO[bytes]]:
-    """Open a new file that is gone after the block unless `keep_draft` gives it its name.
-
-    Parameters
-    ----------
-    folder : Path
-        Where it will lie; has to be there.
-    name : str
-        The name that it will have, as far as it is known already.
-    """
+    """Open a new file in a folder, gone after the block unless `keep_draft` gives it its name."""
     part = draft_path(folder / name)
     try:
         with part.open("x+b") as file:
@@ -95,10 +80,7 @@ def keep_draft(draft: IO[Any], path: Path, is_synced: bool = True) -> None:
 def draft_folder(path: Path) -> Iterator[Path]:
     """Make an empty folder that is gone after the block unless `keep_folder` gives it its name.
 
-    Parameters
-    ----------
-    path : Path
-        Where the folder will lie, which nothing is done to; the folders above it are made.
+    Nothing is done to `path`, where the folder will lie; the folders above it are made.
     """
     draft = draft_path(path)
     draft.mkdir(parents=True)
@@ -124,17 +106,7 @@ def keep_folder(draft: Path, path: Path) -> None:
 
 
 def why_not_written(error: OSError, folder: Path, n_bytes: int | None = None) -> str:
-    """Say why a file couldn't be written: what was found, for a `fmnet.errors.Fault`.
-
-    Parameters
-    ----------
-    error : OSError
-        What came of it.
-    folder : Path
-        Where it was to be written.
-    n_bytes : int, optional
-        How long it would have been.
-    """
+    """Say why a file of so many bytes couldn't be written into a folder, for a `Fault`."""
     if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
         return error.strerror or str(error)
     free = shutil.disk_usage(folder).free if folder.exists() else 0
@@ -143,14 +115,7 @@ def why_not_written(error: OSError, folder: Path, n_bytes: int | None = None) ->
 
 
 def read_json(path: Path, what: str = "a JSON file") -> dict[str, Any]:
-    """Read a JSON object that somebody else wrote; its numbers are all floats.
-
-    Parameters
-    ----------
-    path : Path
-        Of the file.
-    what : str
-        What it is, for messages.
+    """Read a JSON object that somebody else wrote, `what` in messages; its numbers are all floats.
 
     Raises
     ------
@@ -177,14 +142,9 @@ def seal(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def unseal(text: str | bytes, needs_seal: bool = True) -> dict[str, Any] | None:
-    """Read an object without its hash; None if it is damaged.
+    """Read a JSON object without its hash; None if it is damaged.
 
-    Parameters
-    ----------
-    text : str or bytes
-        JSON.
-    needs_seal : bool
-        Whether an object without a hash, of before they were kept, counts as damaged.
+    Unless it `needs_seal`, an object without a hash, of before they were kept, is read too.
     """
     try:
         content = json.loads(text)

@@ -13,6 +13,7 @@ from fmnet.data.tables import read_table_file
 from fmnet.errors import Fault, FoldsError
 from fmnet.types import Count, Seed, Several
 
+COLUMNS = ("repeat", "fold", "participant_id", "role", "inner_fold")
 ROLES = ("train", "test")
 #: Of many repeats over a large cohort.
 MAX_FOLD_LINES = 5_000_000
@@ -20,16 +21,10 @@ MAX_FOLD_LINES = 5_000_000
 
 @dataclass(frozen=True)
 class Fold:
-    """One split of the subjects.
+    """One split of the subjects into ``train`` and ``test``, by participant id.
 
-    Parameters
-    ----------
-    repeat, fold : int
-        Counted from 0.
-    train, test : tuple of str
-        Participant ids; nobody is in both.
-    validation : tuple of tuple of str
-        The training subjects once more, divided into inner folds: each is validation once.
+    ``repeat`` and ``fold`` are counted from 0. ``validation`` has the training subjects once more,
+    divided into inner folds: each is validation once.
 
     Raises
     ------
@@ -44,26 +39,22 @@ class Fold:
     validation: tuple[tuple[str, ...], ...]
 
     def __post_init__(self) -> None:
-        inner = [person for part in self.validation for person in part]
+        inner = [subject for part in self.validation for subject in part]
         shared = set(self.train) & set(self.test)
         counts = Counter(inner) if inner else Counter(set(self.train))
-        misplaced = {person for person in {*self.train, *inner} if counts[person] != 1}
+        misplaced = {subject for subject in {*self.train, *inner} if counts[subject] != 1}
         wrong = sorted(shared | misplaced | (set(inner) - set(self.train)))
         if wrong:
-            raise FoldsError(
-                Fault(
-                    f"repeat {self.repeat}, fold {self.fold}",
-                    "subjects on two sides, or not in one inner fold exactly: " + ", ".join(wrong),
-                    "each subject in train or in test, each training subject in one inner fold",
-                    "correct folds.tsv",
-                )
-            )
+            where = f"repeat {self.repeat}, fold {self.fold}"
+            found = "subjects on two sides, or not in one inner fold exactly: " + ", ".join(wrong)
+            accepted = "each subject in train or in test, each training subject in one inner fold"
+            raise FoldsError(Fault(where, found, accepted, "correct folds.tsv"))
 
 
 def rows_of(subjects: tuple[str, ...], participant_ids: list[str]) -> NDArray[np.intp]:
     """Find the scans of these subjects: indices in order."""
     wanted = set(subjects)
-    return np.array([row for row, person in enumerate(participant_ids) if person in wanted], int)
+    return np.array([row for row, subject in enumerate(participant_ids) if subject in wanted], int)
 
 
 def build_folds(
@@ -75,15 +66,8 @@ def build_folds(
 ) -> list[Fold]:
     """Repeated k-fold by subject, stratified by label and, where numbers allow, by site.
 
-    Parameters
-    ----------
-    cohort : Cohort
-        All scans of a subject, and of a family where the participants table has a ``family``
-        column, stay together.
-    n_splits, n_repeats, inner_splits : int
-        Outer folds, times they are drawn anew, inner folds for every choice.
-    seed : int
-        Same seed, same folds.
+    All scans of a subject, and of a family where the participants table has a ``family`` column,
+    stay together. The same seed gives the same folds.
 
     Raises
     ------
@@ -97,29 +81,21 @@ def build_folds(
         for fold, test in enumerate(_split(strata, n_splits, [seed, repeat])):
             train = strata.drop(list(test))
             inner = _split(train, inner_splits, [seed, repeat])
-            members = [_members(cohort, units) for units in (train.index, test, *inner)]
-            folds.append(Fold(repeat, fold, members[0], members[1], tuple(members[2:])))
+            folds.append(_fold_of(cohort, repeat, fold, train.index, test, inner))
     check_folds(folds, cohort)
     return folds
 
 
 def build_site_folds(cohort: Cohort, inner_splits: Several = 3, seed: Seed = 0) -> list[Fold]:
-    """Leave one site out at a time: its people are tested by what all other sites teach.
+    """Leave one site out at a time: its subjects are tested by what all other sites teach.
 
-    Parameters
-    ----------
-    cohort : Cohort
-        With a column ``site`` in the participants table.
-    inner_splits : int
-        Inner folds of the people of the other sites, for every choice.
-    seed : int
-        Same seed, same inner folds.
+    The participants table needs a column ``site``; inner folds are of the subjects of other sites.
 
     Raises
     ------
     FoldsError
         If there are fewer than two sites, somebody's site is not known, a site lacks a class, or a
-        person or family belongs to several sites.
+        subject or family belongs to several sites.
     """
     sites, strata = cohort.covariate("site"), _strata(cohort)
     _check_sites(sites, strata, cohort.labels)
@@ -128,8 +104,7 @@ def build_site_folds(cohort: Cohort, inner_splits: Several = 3, seed: Seed = 0) 
         test = strata.index[strata["site"] == site]
         train = strata[strata["site"] != site]
         inner = _split(train, inner_splits, seed)
-        members = [_members(cohort, units) for units in (train.index, test, *inner)]
-        folds.append(Fold(0, number, members[0], members[1], tuple(members[2:])))
+        folds.append(_fold_of(cohort, 0, number, train.index, test, inner))
     check_folds(folds, cohort)
     return folds
 
@@ -138,8 +113,8 @@ def build_inner_folds(cohort: Cohort, inner_splits: int, seed: int) -> Fold:
     """Build the fold of the final model: all subjects train, inner folds serve its choices."""
     _check_enough(cohort, None, inner_splits)
     strata = _strata(cohort)
-    inner = [_members(cohort, units) for units in _split(strata, inner_splits, seed)]
-    return Fold(0, 0, _members(cohort, strata.index), (), tuple(inner))
+    inner = _split(strata, inner_splits, seed)
+    return _fold_of(cohort, 0, 0, strata.index, strata.index[:0], inner)
 
 
 def fewest_units(cohort: Cohort) -> int:
@@ -150,13 +125,13 @@ def fewest_units(cohort: Cohort) -> int:
 
 def check_folds(folds: list[Fold], cohort: Cohort) -> None:
     """Raise `FoldsError` unless each part of each fold holds both classes and whole families."""
-    labels, people = cohort.labels, cohort.participant_ids
-    units = dict(zip(people, _units(cohort), strict=True))
+    labels, ids = cohort.labels, cohort.participant_ids
+    units = dict(zip(ids, _units(cohort), strict=True))
     faults = []
     for fold in folds:
         where = f"repeat {fold.repeat}, fold {fold.fold}"
         sides = [fold.test, *(fold.validation or [fold.train])]
-        split = Counter(unit for side in sides for unit in {units[person] for person in side})
+        split = Counter(unit for side in sides for unit in {units[subject] for subject in side})
         faults += [
             Fault(where, f"{unit} on two sides", "families kept together", "correct folds.tsv")
             for unit in sorted(split)
@@ -172,7 +147,7 @@ def check_folds(folds: list[Fold], cohort: Cohort) -> None:
                 "choose fewer folds (folds.n_splits, folds.inner_splits)",
             )
             for name, part in parts.items()
-            if len(set(labels[rows_of(part, people)])) < 2
+            if len(set(labels[rows_of(part, ids)])) < 2
         ]
     if faults:
         raise FoldsError(faults)
@@ -180,42 +155,39 @@ def check_folds(folds: list[Fold], cohort: Cohort) -> None:
 
 def _units(cohort: Cohort) -> list[str]:
     unit_of = cohort.unit_of
-    return [unit_of[person] for person in cohort.participant_ids]
+    return [unit_of[subject] for subject in cohort.participant_ids]
 
 
 def _strata(cohort: Cohort) -> pd.DataFrame:
     """Tabulate label (``0``, ``1`` or ``0+1``) and site of each unit: subject or family."""
-    frame = pd.DataFrame(
-        {
-            "unit": _units(cohort),
-            "label": cohort.labels.astype(str),
-            "site": cohort.covariate("site"),
-        }
-    )
-
-    def join_distinct(values: pd.Series) -> str:
-        return "+".join(sorted(set(values)))
-
-    return frame.groupby("unit", sort=True).agg(join_distinct)
+    columns = {"label": cohort.labels.astype(str), "site": cohort.covariate("site")}
+    frame = pd.DataFrame({"unit": _units(cohort), **columns})
+    units = frame.groupby("unit", sort=True)
+    joined = {name: units[name].agg(lambda held: "+".join(sorted(set(held)))) for name in columns}
+    return pd.DataFrame(joined)
 
 
 def _split(strata: pd.DataFrame, n_splits: int, seed: int | list[int]) -> list[pd.Index]:
     """Deal the units out like shuffled cards, label after label and site after site.
 
-    Each fold gets its share of every class and site, one more or less, however small the strata.
+    Each fold gets its part of every class and site, one more or less, however small the strata.
     Units with both labels lie between the two classes, so that each class is dealt in one go.
     """
-    order = np.random.default_rng(seed).permutation(len(strata))
-    dealt = (
-        strata.iloc[order].sort_values("site", kind="stable").sort_values("label", kind="stable")
-    )
+    shuffled = strata.iloc[np.random.default_rng(seed).permutation(len(strata))]
+    dealt = shuffled.sort_values("site", kind="stable").sort_values("label", kind="stable")
     return [dealt.index[fold::n_splits].sort_values() for fold in range(n_splits)]
 
 
-def _members(cohort: Cohort, units: pd.Index) -> tuple[str, ...]:
-    wanted = set(units)
-    pairs = zip(_units(cohort), cohort.participant_ids, strict=True)
-    return tuple(sorted({person for unit, person in pairs if unit in wanted}))
+def _fold_of(
+    cohort: Cohort, repeat: int, fold: int, train: pd.Index, test: pd.Index, inner: list[pd.Index]
+) -> Fold:
+    """Name the subjects of the units, or families, of a fold."""
+    pairs = list(zip(_units(cohort), cohort.participant_ids, strict=True))
+    sides = [
+        tuple(sorted({subject for unit, subject in pairs if unit in wanted}))
+        for wanted in map(set, (train, test, *inner))
+    ]
+    return Fold(repeat, fold, sides[0], sides[1], tuple(sides[2:]))
 
 
 def _check_sites(sites: list[str], strata: pd.DataFrame, labels: NDArray[np.int64]) -> None:
@@ -243,31 +215,25 @@ def _check_sites(sites: list[str], strata: pd.DataFrame, labels: NDArray[np.int6
 def _check_enough(cohort: Cohort, n_splits: int | None, inner_splits: int) -> None:
     """Raise `FoldsError` if a class has too few units; no `n_splits`: nobody is tested."""
     asked = {"n_splits": n_splits, "inner_splits": inner_splits}
-    if few := {name: value for name, value in asked.items() if value is not None and value < 2}:
-        raise FoldsError(
-            [
-                Fault(f"folds.{name}", str(value), "2 or more", "ask for more folds")
-                for name, value in few.items()
-            ]
-        )
+    faults = [
+        Fault(f"folds.{name}", str(value), "2 or more", "ask for more folds")
+        for name, value in asked.items()
+        if value is not None and value < 2
+    ]
+    if faults:
+        raise FoldsError(faults)
     needed, wanted = inner_splits, f"{inner_splits} inner folds"
     if n_splits is not None:
-        # The largest test set takes its share of a class before the inner folds divide the rest.
+        # The largest test set takes its part of a class before the inner folds divide the rest.
         needed = max(n_splits, inner_splits + -(-inner_splits // (n_splits - 1)))
         wanted = f"{n_splits} folds with {wanted}"
     units = np.array(_units(cohort))
-    faults = []
+    action = "choose fewer folds (folds.n_splits, folds.inner_splits) or add subjects"
     for value, name in enumerate((cohort.listing.labels.negative, cohort.listing.labels.positive)):
-        count = len(set(units[cohort.labels == value]))
-        if count < needed:
-            faults.append(
-                Fault(
-                    f"class '{name}'",
-                    f"{count} subjects (or families) for {wanted}",
-                    f"at least {needed} in each class",
-                    "choose fewer folds (folds.n_splits, folds.inner_splits) or add subjects",
-                )
-            )
+        if (count := len(set(units[cohort.labels == value]))) < needed:
+            found = f"{count} subjects (or families) for {wanted}"
+            accepted = f"at least {needed} in each class"
+            faults.append(Fault(f"class '{name}'", found, accepted, action))
     if faults:
         raise FoldsError(faults)
 
@@ -276,19 +242,13 @@ def folds_table(folds: list[Fold]) -> pd.DataFrame:
     """List folds with one row per repeat, fold and subject."""
     rows = []
     for fold in folds:
-        inner = {person: str(k) for k, part in enumerate(fold.validation) for person in part}
-        for role, people in zip(ROLES, (fold.train, fold.test), strict=True):
+        inner = {subject: str(k) for k, part in enumerate(fold.validation) for subject in part}
+        for role, subjects in zip(ROLES, (fold.train, fold.test), strict=True):
             rows += [
-                {
-                    "repeat": fold.repeat,
-                    "fold": fold.fold,
-                    "participant_id": person,
-                    "role": role,
-                    "inner_fold": inner.get(person, ""),
-                }
-                for person in people
+                (fold.repeat, fold.fold, subject, role, inner.get(subject, ""))
+                for subject in subjects
             ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def read_folds(cohort: Cohort, path: str | Path) -> list[Fold]:
@@ -299,8 +259,7 @@ def read_folds(cohort: Cohort, path: str | Path) -> list[Fold]:
     FoldsError
         If the table names other subjects than the cohort has, or splits them wrongly.
     """
-    columns = ("repeat", "fold", "participant_id", "role", "inner_fold")
-    table = read_table_file(Path(path), columns, max_lines=MAX_FOLD_LINES)
+    table = read_table_file(Path(path), COLUMNS, max_lines=MAX_FOLD_LINES)
     here, there = set(cohort.participant_ids), set(table["participant_id"])
     if here != there:
         only = f"only here: {sorted(here - there)}, only in the table: {sorted(there - here)}"
@@ -313,11 +272,11 @@ def read_folds(cohort: Cohort, path: str | Path) -> list[Fold]:
     count = {name: k for k, name in enumerate(sorted(set(table["repeat"]), key=int))}
     for key, rows in table.groupby(["repeat", "fold"], sort=False):
         repeat, number = map(str, key)
-        people = {role: tuple(rows.loc[rows["role"] == role, "participant_id"]) for role in ROLES}
+        sides = [tuple(rows.loc[rows["role"] == role, "participant_id"]) for role in ROLES]
         train = rows[rows["role"] == "train"]
         named = train[train["inner_fold"] != ""]
         inner = tuple(tuple(part) for _, part in named.groupby("inner_fold")["participant_id"])
-        folds.append(Fold(count[repeat], int(number), people["train"], people["test"], inner))
+        folds.append(Fold(count[repeat], int(number), sides[0], sides[1], inner))
     check_folds(folds, cohort)
     return folds
 
@@ -348,8 +307,8 @@ def _check_table(table: pd.DataFrame, path: str | Path) -> None:
 
 def _not_once(where: str, rows: pd.DataFrame, everybody: set[str], what: str) -> list[Fault]:
     counts = Counter(rows["participant_id"])
-    wrong = sorted(person for person in everybody if counts[person] != 1)
+    wrong = sorted(subject for subject in everybody if counts[subject] != 1)
     if not wrong:
         return []
-    found = ", ".join(f"{counts[person]} for {person}" for person in wrong)
+    found = ", ".join(f"{counts[subject]} for {subject}" for subject in wrong)
     return [Fault(where, f"{what}s: {found}", f"one {what} per subject", "correct folds.tsv")]

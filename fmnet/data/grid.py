@@ -8,13 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnet.data.volume import (
-    SPACES,
-    Affine,
-    FloatArray,
-    check_affine,
-    check_space,
-)
+from fmnet.data.volume import SPACES, Affine, FloatArray, check_affine, check_space
 
 MaskName = Literal["brain", "grey_matter", "non_grey", "background"]
 

@@ -51,12 +51,8 @@ PIECE_BYTES = 1 << 20
 class RawImage:
     """An image as it lies on disk, read once for all that is made from it.
 
-    Parameters
-    ----------
-    path : Path
-        As it was named.
-    parts : dict
-        Each of its files and what it holds, by role: ``image`` and, of a pair, ``header``, ``mat``.
+    ``parts`` holds each of its files and what it holds, by role: ``image`` and, of a pair,
+    ``header``, ``mat``.
     """
 
     path: Path
@@ -84,9 +80,14 @@ def image_files(path: Path) -> dict[str, Path]:
     VolumeError
         If one of them is missing, can't be opened or is a DataLad pointer.
     """
-    stem, suffix = _split_suffix(path)
+    ends = [suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)]
+    if not ends:
+        action = "convert the map to NIfTI"
+        raise VolumeError(Fault(str(path), f"a file named '{path.name}'", ACCEPTED, action))
+    suffix = max(ends, key=len)
+    stem = str(path)[: -len(suffix)]
 
-    def beside(ending: str) -> Path:
+    def companion(ending: str) -> Path:
         """Name another file of the pair, in small letters or, if there is only that, capitals."""
         names = [f"{stem}{ending}", f"{stem}{ending.upper()}"]
         return Path(next(filter(os.path.lexists, names), names[0]))
@@ -95,36 +96,21 @@ def image_files(path: Path) -> dict[str, Path]:
         files = {"image": path}
     else:
         gz = ".gz" if suffix.endswith(".gz") else ""
-        files = {"image": beside(f".img{gz}"), "header": beside(f".hdr{gz}")}
+        files = {"image": companion(f".img{gz}"), "header": companion(f".hdr{gz}")}
         files["image" if suffix.startswith(".img") else "header"] = path
         # not `is_file`: one that was not fetched says how x runs, and can't be passed over
-        if os.path.lexists(orientation := beside(".mat")):
+        if os.path.lexists(orientation := companion(".mat")):
             files["mat"] = orientation
     for file in files.values():
         check_is_there(file)
     return files
 
 
-def _split_suffix(path: Path) -> tuple[str, str]:
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if path.name.lower().endswith(suffix):
-            return str(path)[: -len(suffix)], suffix
-    raise VolumeError(
-        Fault(str(path), f"a file named '{path.name}'", ACCEPTED, "convert the map to NIfTI")
-    )
-
-
 def check_is_there(path: Path, accepted: str = ACCEPTED) -> None:
     """Raise `VolumeError` unless a path leads to a file with content; call it before opening one.
 
-    Pipes and devices are never opened: reading one would wait, or go on, for ever.
-
-    Parameters
-    ----------
-    path : Path
-        Of the file; links are followed.
-    accepted : str
-        What the file should be, for messages.
+    Links are followed. Pipes and devices are never opened: reading one would wait, or go on, for
+    ever. `accepted` is what the file should be, for messages.
 
     Raises
     ------
@@ -164,14 +150,8 @@ def _no_file(path: Path, error: Exception, accepted: str) -> VolumeError:
 
 
 def _pointer(path: Path) -> VolumeError:
-    return VolumeError(
-        Fault(
-            str(path),
-            POINTER,
-            "the image itself",
-            f"run 'datalad get {path.name}' in its folder",
-        )
-    )
+    action = f"run 'datalad get {path.name}' in its folder"
+    return VolumeError(Fault(str(path), POINTER, "the image itself", action))
 
 
 def unreadable(path: Path, error: OSError) -> VolumeError:
@@ -184,16 +164,12 @@ def unreadable(path: Path, error: OSError) -> VolumeError:
 
 
 def read_file(path: Path, most: int | None = None, accepted: str = ACCEPTED) -> bytes:
-    """Read a regular file; raise `VolumeError` if that fails.
+    """Read a regular file of at most `most` bytes, `accepted` in messages; a larger one isn't read.
 
-    Parameters
-    ----------
-    path : Path
-        Of the file.
-    most : int, optional
-        Bytes that it may have; a larger one is refused unread.
-    accepted : str
-        What the file should be, for messages.
+    Raises
+    ------
+    VolumeError
+        If that fails.
     """
     check_is_there(path, accepted)
     try:
@@ -271,27 +247,14 @@ def check_is_no_pointer(path: Path, raw: bytes) -> None:
 def damaged(path: Path, error: Exception) -> VolumeError:
     """Describe a file that ends early or holds what it shouldn't."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return VolumeError(
-        Fault(
-            str(path),
-            f"a damaged or truncated file ({reason})",
-            ACCEPTED,
-            "fetch or write the file again",
-        )
-    )
+    found, action = f"a damaged or truncated file ({reason})", "fetch or write the file again"
+    return VolumeError(Fault(str(path), found, ACCEPTED, action))
 
 
 class ByteStream:
     """The unpacked content of one file, in order.
 
-    Parameters
-    ----------
-    path : Path
-        For messages.
-    unpacked : binary file
-        What is read.
-    packed : binary file
-        What it is read from; equal to `unpacked` where nothing is packed.
+    It is read from `unpacked`, which reads `packed`; they are the same where nothing is packed.
     """
 
     def __init__(self, path: Path, unpacked: Any, packed: "_HashedFile") -> None:
@@ -326,10 +289,7 @@ class ByteStream:
     def finish(self, doubt: str = "") -> str:
         """Read to the end, where gzip keeps its checksum, and return the SHA-256 of the file.
 
-        Parameters
-        ----------
-        doubt : str
-            Why nothing more may come; empty if it may.
+        `doubt` says why nothing more may come; empty if it may.
 
         Raises
         ------
@@ -390,13 +350,9 @@ def open_stream(path: Path) -> Iterator[ByteStream]:
 
 def hash_file(path: Path) -> str:
     """Hash a file's bytes as they lie on disk: SHA-256; raise `VolumeError` if that fails."""
-    digest = hashlib.sha256()
-    buffer = bytearray(PIECE_BYTES)
     check_is_there(path, "a file")
     try:
         with path.open("rb", buffering=0) as file:
-            while n := file.readinto(buffer):
-                digest.update(memoryview(buffer)[:n])
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise unreadable(path, error) from error
-    return digest.hexdigest()

@@ -31,6 +31,7 @@ from fmnet.data.tables import (
 )
 from fmnet.errors import CohortError, Fault
 
+SUPPLY = "supply the person's maps, or leave the person out"
 #: Columns with a meaning of their own; all others tell scans of a person apart.
 FIXED = ("participant_id", "contrast", "path", "space")
 #: How SPM names a volume of a file: ``con_0001.nii,1``.
@@ -53,7 +54,7 @@ def read_image_table(
     """List the maps named in a table.
 
     Rows that agree in everything but ``contrast`` and ``path`` are one scan, their contrasts its
-    channels. Any further column (session, run, task) tells scans of the same person apart.
+    channels. Any further column (session, run, task) tells scans of the same subject apart.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def read_image_table(
         Table with ``participant_id`` and ``path`` (relative to the table), optionally
         ``contrast``, ``space`` and the label column.
     participants : Path, optional
-        Table of people; may be left out when `images` has the label column.
+        Table of participants; may be left out when `images` has the label column.
     contrasts : list of str, optional
         Channels, in this order; all contrasts of the table, sorted, if left out.
     stat, space : str
@@ -82,19 +83,17 @@ def read_image_table(
     named = [str(value) for value in (positive, negative) if value is not None]
     maps = find_table_maps(images, contrasts, stat, space, label, named)
     if participants is not None:
-        people = read_table_file(Path(participants), ("participant_id",), {label: named})
+        subjects = read_table_file(Path(participants), ("participant_id",), {label: named})
         if "label" not in maps.rows:
-            check_has_label(people.columns, label, Path(participants))
+            check_has_label(subjects.columns, label, Path(participants))
     elif "label" in maps.rows:
-        people = maps.rows[["participant_id"]].drop_duplicates()
+        subjects = maps.rows[["participant_id"]].drop_duplicates()
     else:
-        raise _fault(
-            images,
-            f"no label column '{label}' among {say_some(map(repr, maps.columns))}",
-            "a label column here or in a participants table",
-            "set cohort.label to a column, or cohort.participants to a table that has it",
-        )
-    return build_listing(maps, people, label, positive, negative, on_fault)
+        found = f"no label column '{label}' among {say_some(map(repr, maps.columns))}"
+        accepted = "a label column here or in a participants table"
+        action = "set cohort.label to a column, or cohort.participants to a table that has it"
+        raise _fault(images, found, accepted, action)
+    return build_listing(maps, subjects, label, positive, negative, on_fault)
 
 
 def find_table_maps(
@@ -106,21 +105,10 @@ def find_table_maps(
     groups: Sequence[str] = (),
     advice: Advice = SETTINGS,
 ) -> MapTable:
-    """Read the table of paths and tell scans and contrasts apart.
+    """Read the table of paths and tell scans and contrasts apart; see `read_image_table`.
 
-    Parameters
-    ----------
-    images : Path
-        The table.
-    contrasts : list of str, optional
-        Those that are wanted; maps of a table without a column ``contrast`` are taken for the one
-        that is.
-    stat, space, label
-        See `read_image_table`.
-    groups : sequence of str
-        Labels, also those that read like a missing value.
-    advice : Advice
-        How faults name the settings.
+    Maps of a table without a column ``contrast`` are taken for the one that is wanted. `groups` are
+    labels, also those that read like a missing value.
 
     Raises
     ------
@@ -131,17 +119,29 @@ def find_table_maps(
     table = read_table_file(images, ("participant_id", "path"), meant)
     if table.empty:
         raise _fault(images, "no row", "one row per map", "list the maps")
-    _check_filled(table, images)
-    table["participant_id"] = _one_spelling(table["participant_id"])
-    columns = tuple(str(name) for name in table.columns)
+    faults = []
+    for name in (name for name in ("participant_id", "path", "contrast") if name in table):
+        if len(empty := table.index[table[name] == ""]):
+            found = f"no {name} in {say_lines(lines_of(table, empty))}"
+            accepted = f"a {name} in every row"
+            faults.append(Fault(str(images), found, accepted, "fill it in or remove the rows"))
+    if faults:
+        raise CohortError(faults)
+    keys = table["participant_id"].map(subject_key)  # so that ``sub-01`` and ``01`` are one subject
+    table["participant_id"] = keys.map(table["participant_id"].groupby(keys).first())
+    columns = tuple(map(str, table.columns))
     if "contrast" not in table:
         is_said = contrasts is not None and len(contrasts) == 1
         table["contrast"] = contrasts[0] if contrasts and is_said else UNSAID_CONTRAST
     stated = table["space"] if "space" in table else pd.Series("", index=table.index)
+    varying = _varying(table)
+    scan_ids = table["participant_id"].copy()
+    for name in varying:
+        scan_ids += "_" + name + "-" + table[name].where(table[name] != "", "none")
     rows = pd.DataFrame(
         {
             "participant_id": table["participant_id"],
-            "scan_id": _scan_ids(table),
+            "scan_id": scan_ids,
             "contrast": table["contrast"],
             "space": stated.where(stated != "", space),
             "path": [_locate(images.parent, path) for path in table["path"]],
@@ -155,27 +155,13 @@ def find_table_maps(
     _check_columns(table[is_kept], images)
     kept = rows[is_kept].reset_index(drop=True)
     without = sorted(set(rows["participant_id"]) - set(kept["participant_id"]))
-    faults += [
-        Fault(
-            person,
-            "no map of any contrast asked for",
-            ", ".join(chosen),
-            "supply the person's maps, or leave the person out",
-            person,
-        )
-        for person in without
-    ]
+    found = "no map of any contrast asked for"
+    faults += [Fault(one, found, ", ".join(chosen), SUPPLY, one) for one in without]
     # a scan with a path that is of no use is no scan
     useless = {fault.where for fault in faults}
     kept = kept[~kept["scan_id"].isin(useless)].reset_index(drop=True)
-    return MapTable(
-        kept,
-        chosen,
-        stat,
-        faults=faults,
-        told_apart_by=tuple(_varying(table)),
-        columns=columns,
-    )
+    apart = tuple(varying)
+    return MapTable(kept, chosen, stat, faults=faults, told_apart_by=apart, columns=columns)
 
 
 def _locate(folder: Path, path: str) -> str:
@@ -198,9 +184,8 @@ def _locate(folder: Path, path: str) -> str:
 def _path_faults(rows: pd.DataFrame) -> list[Fault]:
     """Name paths that can't be a map's, whatever is on the disk."""
     faults = []
-    for person, scan_id, path in zip(
-        rows["participant_id"], rows["scan_id"], rows["path"], strict=True
-    ):
+    columns = (rows[name] for name in ("participant_id", "scan_id", "path"))
+    for subject, scan_id, path in zip(*columns, strict=True):
         raw = path.encode("utf-8", "surrogateescape")
         longest = max(map(len, raw.split(b"/")))
         if longest > MAX_NAME or len(raw) > MAX_PATH:
@@ -215,26 +200,8 @@ def _path_faults(rows: pd.DataFrame) -> list[Fault]:
             accepted = "a path as it is here, for instance relative to the table"
         else:
             continue
-        faults.append(Fault(scan_id, found, accepted, "correct the table", person))
+        faults.append(Fault(scan_id, found, accepted, "correct the table", subject))
     return faults
-
-
-def _check_filled(table: pd.DataFrame, images: Path) -> None:
-    """Refuse rows without person, path or, where there is such a column, contrast."""
-    needed = [name for name in ("participant_id", "path", "contrast") if name in table]
-    empty = {name: table.index[table[name] == ""] for name in needed}
-    faults = [
-        Fault(
-            str(images),
-            f"no {name} in {say_lines(lines_of(table, rows))}",
-            f"a {name} in every row",
-            "fill it in or remove the rows",
-        )
-        for name, rows in empty.items()
-        if len(rows)
-    ]
-    if faults:
-        raise CohortError(faults)
 
 
 def _check_columns(table: pd.DataFrame, images: Path) -> None:
@@ -243,36 +210,19 @@ def _check_columns(table: pd.DataFrame, images: Path) -> None:
         return
     for name in _varying(table):
         if table.groupby(["participant_id", name])["contrast"].nunique().max() == 1:
-            raise _fault(
-                images,
-                f"a column '{name}' that differs between the maps of each scan",
-                "columns with one value for all maps of a scan",
-                f"remove '{name}' from the table, or give it one value per scan",
-            )
+            found = f"a column '{name}' that differs between the maps of each scan"
+            action = f"remove '{name}' from the table, or give it one value per scan"
+            raise _fault(images, found, "columns with one value for all maps of a scan", action)
 
 
 def _varying(table: pd.DataFrame) -> list[str]:
     """Name the columns that differ within a person, and so tell scans apart."""
     names = [str(name) for name in table if name not in FIXED]
-    people = table["participant_id"]
-    row_of = dict(zip(people[::-1], range(len(people))[::-1], strict=True))
-    first = people.map(row_of).to_numpy(dtype=int)
+    ids = table["participant_id"]
+    row_of = dict(zip(ids[::-1], range(len(ids))[::-1], strict=True))
+    first = ids.map(row_of).to_numpy(dtype=int)
     values = {name: table[name].to_numpy(dtype=object) for name in names}
     return [name for name in names if (values[name] != values[name][first]).any()]
-
-
-def _one_spelling(people: pd.Series) -> pd.Series:
-    """Write each person as first written, so that ``sub-01`` and ``01`` stay one person."""
-    keys = people.map(subject_key)
-    return keys.map(people.groupby(keys).first())
-
-
-def _scan_ids(table: pd.DataFrame) -> pd.Series:
-    """Name each scan after its person and the columns that differ within a person."""
-    ids = table["participant_id"].copy()
-    for name in _varying(table):
-        ids += "_" + name + "-" + table[name].where(table[name] != "", "none")
-    return ids
 
 
 def _fault(path: Path, found: str, accepted: str, action: str) -> CohortError:

@@ -33,23 +33,12 @@ RecipeBuilder = Callable[[Grid, float], Recipe[Scan, StoredScan]]
 class Advice:
     """The last part of a reader's messages; by default in the words of training's settings.
 
-    Parameters
-    ----------
-    root : str
-        Where the folder isn't there.
-    channels, contrasts : str
-        Where a choice of contrasts is missing, or names one that doesn't occur.
-    stat, space, task, desc : str
-        Where maps of several kinds are found, or none of the kind asked for.
-    naming : str
-        Where no map is named the BIDS way.
-    runs, sessions : str
-        Where runs of several tasks or sessions are found, or none of those asked for.
-    raw : str
-        Where a sidecar in the raw data set may help.
-    entity : str
-        Where files differ in an entity that has no setting of its own; with places for the
-        entity's ``name`` and a ``value``.
+    They are for a folder that isn't there (``root``); a choice of contrasts that is missing
+    (``channels``) or names one that doesn't occur (``contrasts``); maps of several kinds, or none
+    of the kind asked for (``stat, space, task, desc``); maps that aren't named the BIDS way
+    (``naming``); runs of several tasks or sessions (``runs, sessions``); a sidecar of the raw data
+    set that may help (``raw``); and files that differ in an entity that has no setting of its own
+    (``entity``), with room for its ``name`` and a ``value``.
     """
 
     root: str = "correct cohort.root"
@@ -129,8 +118,8 @@ class MapTable:
 
     Columns of ``rows``: ``participant_id, scan_id, contrast, space, path`` and, where the label is
     a property of the map, ``label``; ``entities``, a dict, where they are read off file names.
-    Columns of the user's table that make several scans of one person are ``told_apart_by``.
-    ``everyone`` names all people found, also those of whom no map was chosen; ``faults`` say why.
+    Columns of the user's table that make several scans of one subject are ``told_apart_by``.
+    ``everyone`` names all subjects found, also those of whom no map was chosen; ``faults`` say why.
     ``columns`` are those of the user's table.
     """
 
@@ -159,26 +148,15 @@ def group_scans(maps: MapTable, advice: Advice = SETTINGS) -> tuple[list[Scan], 
             found = ", ".join(f"{counts[name]} of '{name}'" for name in wrong)
             paths = say_some(str(row["path"]) for row in rows)
             is_double = max(counts[name] for name in wrong) > 1
-            faults.append(
-                Fault(
-                    scan_id,
-                    f"{found} (files: {paths})",
-                    "one map per subject (and session, run, task) and contrast",
-                    _repair(rows, maps.told_apart_by, is_double, advice),
-                    participant_id,
-                )
-            )
+            accepted = "one map per subject (and session, run, task) and contrast"
+            action = _repair(rows, maps.told_apart_by, is_double, advice)
+            found = f"{found} (files: {paths})"
+            faults.append(Fault(scan_id, found, accepted, action, participant_id))
             continue
         if len(spaces := sorted({str(row["space"]) for row in rows})) > 1:
-            faults.append(
-                Fault(
-                    scan_id,
-                    f"maps in several spaces: {', '.join(map(repr, spaces))}",
-                    "one space",
-                    "give all maps of the scan in the same space, or correct what is stated",
-                    participant_id,
-                )
-            )
+            found = f"maps in several spaces: {', '.join(map(repr, spaces))}"
+            action = "give all maps of the scan in the same space, or correct what is stated"
+            faults.append(Fault(scan_id, found, "one space", action, participant_id))
             continue
         path_of = {row["contrast"]: str(row["path"]) for row in rows}
         files = tuple(Path(path_of[name]) for name in maps.contrasts)
@@ -192,16 +170,17 @@ def _repair(
 ) -> str:
     """Say what makes a scan whole."""
     if is_double and "entities" in rows[0]:
-        held: dict[str, list[dict[str, str]]] = defaultdict(list)
-        for row in rows:
-            held[row["contrast"]].append(row["entities"])
-        choices = dict(choice for doubled in held.values() for choice in _differing(doubled))
-        said = [
-            f"{entity} is {' or '.join(map(repr, values))}: {advice.choose(entity, values[-1])}"
-            for entity, values in choices.items()
-        ]
-        if said:
-            return "; ".join(said)
+        values: dict[str, list[str]] = {}
+        for contrast in dict.fromkeys(row["contrast"] for row in rows):
+            held = [row["entities"] for row in rows if row["contrast"] == contrast]
+            for name in sorted({name for entities in held for name in entities}):
+                if len(found := sorted({entities.get(name, "") for entities in held})) > 1:
+                    values[name] = found
+        if values:
+            return "; ".join(
+                f"{name} is {' or '.join(map(repr, found))}: {advice.choose(name, found[-1])}"
+                for name, found in values.items()
+            )
     action = (
         "remove the duplicate or name what tells the maps apart in a column or in the file name; "
         "supply or leave out a missing map"
@@ -210,13 +189,6 @@ def _repair(
         return action
     names = ", ".join(map(repr, told_apart_by))
     return f"{action}; columns that tell scans apart ({names}) need one value for all of its maps"
-
-
-def _differing(held: list[dict[str, str]]) -> list[tuple[str, list[str]]]:
-    """Name the entities in which maps differ, each with its values."""
-    names = sorted({name for entities in held for name in entities})
-    values = {name: sorted({entities.get(name, "") for entities in held}) for name in names}
-    return [(name, found) for name, found in values.items() if len(found) > 1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +213,7 @@ class Listing:
     stat : str
         What the voxel values are (``z``, ``t``, ``effect``, ...), their unit; ``n/a`` if not said.
     participants : DataFrame
-        One row per person, text columns, ``participant_id`` among them; may have no other.
+        One row per subject, text columns, ``participant_id`` among them; may have no other.
     labels : Labels
         What is predicted.
     faults : tuple of Fault
@@ -278,29 +250,26 @@ def build_listing(
 ) -> Listing:
     """Put maps together to scans, give each its label, and collect all faults.
 
-    Parameters
-    ----------
-    maps : MapTable
-        One row per file.
-    participants : DataFrame
-        Text columns, ``participant_id`` among them.
-    column, positive, negative
-        Label column and its two values; `negative` may be None where there are only two.
-    on_fault : {"raise", "exclude"}
-        What opening the listing will do about people with faults.
+    `participants` has text columns, ``participant_id`` among them; `column` is the label's,
+    `positive` and `negative` its two values; `negative` may be None where there are only two.
     """
     column = normal_text(column)
     scans, faults = group_scans(maps)
-    participants, unnamed = _named(participants)
+    is_named = participants["participant_id"] != ""
+    if not is_named.all():
+        lines = lines_of(participants, participants.index[~is_named])
+        found = f"no participant_id in {say_lines(lines) if lines else 'some rows'}"
+        accepted, action = "a participant_id in every row", "fill it in or remove the rows"
+        faults.append(Fault(table_name(participants), found, accepted, action))
+        participants = participants[is_named]
     table = participants.drop_duplicates("participant_id")
-    faults += unnamed + _person_faults(maps, participants)
+    faults += _subject_faults(maps, participants)
     faults += number_faults(participants, (column,), is_of_all=False)
     if "label" not in maps.rows:
-        by_person = dict(zip(table["participant_id"].map(subject_key), table[column], strict=True))
-        scans = [
-            replace(scan, label=by_person.get(subject_key(scan.participant_id), ""))
-            for scan in scans
-        ]
+        label_of = dict(zip(table["participant_id"].map(subject_key), table[column], strict=True))
+        keys = [subject_key(scan.participant_id) for scan in scans]
+        labelled = zip(scans, keys, strict=True)
+        scans = [replace(scan, label=label_of.get(key, "")) for scan, key in labelled]
         known = [str(value) for value in table[column]]
     else:
         # of incomplete scans too: that they are is reported by itself
@@ -309,19 +278,12 @@ def build_listing(
     positive = _as_written(positive, known)
     negative = None if negative is None else _as_written(negative, known)
     labels, label_faults = _choose_labels(known, column, positive, negative)
-    named = {subject_key(person) for person in table["participant_id"]}
+    named = {subject_key(subject) for subject in table["participant_id"]}
     judged = [scan for scan in scans if subject_key(scan.participant_id) in named]
     faults += label_faults + _label_faults(judged, labels) + _space_faults(scans)
-    return Listing(
-        tuple(scans),
-        maps.contrasts,
-        maps.stat,
-        table,
-        labels,
-        (*maps.faults, *faults),
-        maps.origin,
-        on_fault,
-    )
+    faults = [*maps.faults, *faults]
+    held = (maps.contrasts, maps.stat, table, labels, tuple(faults), maps.origin, on_fault)
+    return Listing(tuple(scans), *held)
 
 
 def _as_written(label: str | int, known: list[str]) -> str:
@@ -341,113 +303,60 @@ def _contradictions(maps: MapTable, participants: pd.DataFrame, column: str) -> 
     """Name people whose maps have another label than they have themselves."""
     if column not in participants:
         return []
-    label_of = dict(
-        zip(participants["participant_id"].map(subject_key), participants[column], strict=True)
-    )
+    keys = participants["participant_id"].map(subject_key)
+    label_of = dict(zip(keys, participants[column], strict=True))
     faults = []
-    for person, labels in maps.rows.groupby("participant_id")["label"]:
-        own = label_of.get(subject_key(str(person)), "")
+    for subject, labels in maps.rows.groupby("participant_id")["label"]:
+        own = label_of.get(subject_key(str(subject)), "")
         stated = sorted(set(labels) - {""})
         if own and len(stated) == 1 and stated[0] != own:
             name = table_name(participants)
             found = f"label '{stated[0]}' in the table of maps and '{own}' in {name}"
             action = "correct one of them, or leave the person out"
-            faults.append(Fault(str(person), found, "one label", action, str(person)))
+            faults.append(Fault(str(subject), found, "one label", action, str(subject)))
     return faults
 
 
-def _named(participants: pd.DataFrame) -> tuple[pd.DataFrame, list[Fault]]:
-    """Leave out rows that name nobody, with a fault."""
-    is_named = participants["participant_id"] != ""
-    if is_named.all():
-        return participants, []
-    lines = lines_of(participants, participants.index[~is_named])
-    fault = Fault(
-        table_name(participants),
-        f"no participant_id in {say_lines(lines) if lines else 'some rows'}",
-        "a participant_id in every row",
-        "fill it in or remove the rows",
-    )
-    return participants[is_named], [fault]
-
-
-def _person_faults(maps: MapTable, participants: pd.DataFrame) -> list[Fault]:
-    """People named twice in the table, people without a map, maps without a person."""
-    rows_of: dict[str, list[Any]] = {}
-    for row, person in participants["participant_id"].items():
-        rows_of.setdefault(subject_key(person), []).append(row)
-    named = {subject_key(person): str(person) for person in participants["participant_id"]}
-    faults = [
-        Fault(
-            named[key],
-            f"{len(rows)} rows in {table_name(participants)}{_places(participants, rows)}",
-            "one row per person",
-            "remove the rows that are wrong",
-            named[key],
-        )
-        for key, rows in rows_of.items()
-        if len(rows) > 1
-    ]
-    scanned = {subject_key(person): str(person) for person in maps.rows["participant_id"]}
-    like = _alike([*named.items(), *((key, scanned[key]) for key in scanned if key not in named)])
+def _subject_faults(maps: MapTable, participants: pd.DataFrame) -> list[Fault]:
+    """Name subjects with several rows, without a map or without a row."""
+    keys = participants["participant_id"].map(subject_key)
+    named = {subject_key(subject): str(subject) for subject in participants["participant_id"]}
+    scanned = {subject_key(subject): str(subject) for subject in maps.rows["participant_id"]}
     told = {subject_key(fault.participant_id) for fault in maps.faults if fault.participant_id}
-    faults += [
-        Fault(
-            named[key],
-            "no map",
-            f"at least one scan per person in {table_name(participants)}",
-            f"fetch the person's maps, or leave the person out{_ask_same(like, key)}",
-            named[key],
-        )
-        for key in named
-        if key not in scanned and key not in told
-    ]
-    faults += [
-        Fault(
-            person,
-            f"maps but no row in {table_name(participants)}",
-            "one row per person",
-            f"add the person's row, or leave the person out{_ask_same(like, key)}",
-            person,
-        )
-        for key, person in scanned.items()
-        if key not in named
-    ]
-    return faults + [
-        Fault(
-            person,
-            f"an id that differs from {', '.join(map(repr, like[key]))} in capitals alone",
-            "one spelling of each person's id",
-            "write it in one way, or give two people ids that differ in more than capitals",
-            person,
-        )
-        for key, person in scanned.items()
-        if key in named and any(subject_key(one).lower() == key.lower() for one in like[key])
-    ]
+    like: dict[str, list[tuple[str, str]]] = defaultdict(list)  # but for capitals and zeros
+    for key, subject in (named | scanned | named).items():  # as the table writes them, if it does
+        like[key.lower().lstrip("0")].append((key, subject))
 
+    def others(key: str) -> list[str]:
+        return [one for other, one in like[key.lower().lstrip("0")] if other != key]
 
-def _alike(people: list[tuple[str, str]]) -> dict[str, list[str]]:
-    """Find for each key the people with an id that differs in capitals or zeros alone."""
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for key, person in people:
-        groups.setdefault(key.lower().lstrip("0"), []).append((key, person))
-    return {
-        key: [other for own, other in same if own != key]
-        for same in groups.values()
-        for key, _ in same
-    }
+    def ask_same(key: str) -> str:
+        names = " or ".join(map(repr, others(key)))
+        return f"; is it {names}? capitals and zeros of ids matter" if names else ""
 
-
-def _ask_same(like: dict[str, list[str]], key: str) -> str:
-    """Ask whether somebody is the same person as others of almost the same id."""
-    if not like[key]:
-        return ""
-    return f"; is it {' or '.join(map(repr, like[key]))}? capitals and zeros of ids matter"
-
-
-def _places(participants: pd.DataFrame, rows: list[Any]) -> str:
-    lines = lines_of(participants, rows)
-    return f" ({say_lines(lines)})" if lines else ""
+    faults, table, one_row = [], table_name(participants), "one row per person"
+    for key, rows in keys.groupby(keys, sort=False):
+        if len(rows) > 1:
+            lines = lines_of(participants, rows.index)
+            found = f"{len(rows)} rows in {table}{f' ({say_lines(lines)})' if lines else ''}"
+            action, subject = "remove the rows that are wrong", named[str(key)]
+            faults.append(Fault(subject, found, one_row, action, subject))
+    for key in (key for key in named if key not in scanned and key not in told):
+        accepted = f"at least one scan per person in {table}"
+        action = f"fetch the person's maps, or leave the person out{ask_same(key)}"
+        faults.append(Fault(named[key], "no map", accepted, action, named[key]))
+    for key in (key for key in scanned if key not in named):
+        found = f"maps but no row in {table}"
+        action = f"add the person's row, or leave the person out{ask_same(key)}"
+        faults.append(Fault(scanned[key], found, one_row, action, scanned[key]))
+    for key in (key for key in scanned if key in named):
+        alike, subject = others(key), scanned[key]
+        if any(subject_key(one).lower() == key.lower() for one in alike):
+            found = f"an id that differs from {', '.join(map(repr, alike))} in capitals alone"
+            action = "write it in one way, or give two people ids that differ in more than capitals"
+            accepted = "one spelling of each person's id"
+            faults.append(Fault(subject, found, accepted, action, subject))
+    return faults
 
 
 def _choose_labels(
@@ -486,43 +395,29 @@ def _label_faults(scans: list[Scan], labels: Labels) -> list[Fault]:
         wrong = [scan for scan in scans if scan.label not in accepted]
         if len(wrong) == len(scans):  # it is the choice of labels that is wrong, which is told
             wrong = [scan for scan in scans if not scan.label]
-    return [
-        Fault(
-            scan.scan_id,
-            f"label '{scan.label}'" if scan.label else f"no label in column '{labels.column}'",
-            accepted_text,
-            "fill in or correct the label, or leave the person out",
-            scan.participant_id,
-        )
-        for scan in wrong
-    ]
+    faults, action = [], "fill in or correct the label, or leave the person out"
+    for scan in wrong:
+        found = f"label '{scan.label}'" if scan.label else f"no label in column '{labels.column}'"
+        faults.append(Fault(scan.scan_id, found, accepted_text, action, scan.participant_id))
+    return faults
 
 
 def _space_faults(scans: list[Scan]) -> list[Fault]:
-    faults = [
-        Fault(
-            scan.scan_id,
-            f"space '{scan.space}'",
-            ", ".join(MNI_SPACES),
-            "give maps normalised to MNI152, or correct the space stated for them",
-            scan.participant_id,
-        )
-        for scan in scans
-        if scan.space not in MNI_SPACES
-    ]
-    spaces = Counter(scan.space for scan in scans if scan.space in MNI_SPACES).most_common()
+    def faults_of(scans: list[Scan], accepted: str, action: str) -> list[Fault]:
+        return [
+            Fault(one.scan_id, f"space '{one.space}'", accepted, action, one.participant_id)
+            for one in scans
+        ]
+
+    in_mni = [scan for scan in scans if scan.space in MNI_SPACES]
+    others = [scan for scan in scans if scan.space not in MNI_SPACES]
+    action = "give maps normalised to MNI152, or correct the space stated for them"
+    faults = faults_of(others, ", ".join(MNI_SPACES), action)
+    spaces = Counter(scan.space for scan in in_mni).most_common()
     action = "normalise all maps to the same template, or correct the space stated for them"
     if len(spaces) > 1 and spaces[0][1] == spaces[1][1]:  # nobody knows which are wrong
         found = ", ".join(f"'{space}' ({n})" for space, n in spaces)
         return [*faults, Fault("cohort", f"maps in several spaces: {found}", "one space", action)]
-    return faults + [
-        Fault(
-            scan.scan_id,
-            f"space '{scan.space}'",
-            f"'{spaces[0][0]}', as for {spaces[0][1]} other scans",
-            action,
-            scan.participant_id,
-        )
-        for scan in scans
-        if scan.space in MNI_SPACES and scan.space != spaces[0][0]
-    ]
+    differing = [scan for scan in in_mni if scan.space != spaces[0][0]]
+    usual = f"'{spaces[0][0]}', as for {spaces[0][1]} other scans" if spaces else ""
+    return faults + faults_of(differing, usual, action)

@@ -63,25 +63,9 @@ def read_geometry(fields: Any, shape: tuple[int, ...], name: str) -> tuple[Affin
     """Read where the voxels of a NIfTI image lie, in mm whatever the header's unit.
 
     Where sform and qform are both set, the one whose code names the more specific space holds: MNI
-    over Talairach over aligned over scanner. With one code for both they have to agree.
-
-    Parameters
-    ----------
-    fields : mapping
-        Fields of the header, as nibabel names them.
-    shape : tuple of int
-        Voxels along x, y and z, and what follows.
-    name : str
-        For messages.
-
-    Returns
-    -------
-    affine : ndarray, shape (4, 4)
-        From voxel index to mm.
-    code : int
-        Of the form that it comes from.
-    note : str
-        What a reader of the results should know; empty if nothing.
+    over Talairach over aligned over scanner. With one code for both they have to agree. Returned
+    are the affine from voxel index to mm, the code of the form that it comes from, and what a
+    reader of the results should know, empty if nothing.
 
     Raises
     ------
@@ -117,16 +101,7 @@ def read_geometry(fields: Any, shape: tuple[int, ...], name: str) -> tuple[Affin
 def check_size(affine: Affine, shape: tuple[int, ...], name: str, unit: str = "") -> None:
     """Raise `VolumeError` if an image is far too small or too large for one of a human head.
 
-    Parameters
-    ----------
-    affine : ndarray, shape (4, 4)
-        From voxel index to mm.
-    shape : tuple of int
-        Voxels along x, y and z, and what follows.
-    name : str
-        For messages.
-    unit : str
-        The header's unit of length; empty if it states none.
+    `affine` is from voxel index to mm; `unit` the header's unit of length, empty if it states none.
     """
     edges = np.linalg.norm(affine[:3, :3], axis=0)
     sides = edges * shape[:3]
@@ -137,28 +112,19 @@ def check_size(affine: Affine, shape: tuple[int, ...], name: str, unit: str = ""
         return
     each, whole = (" x ".join(f"{length:.3g}" for length in some) for some in (edges, sides))
     stated = f"the header's unit is {unit}" if unit else "the header states no unit: mm"
-    raise VolumeError(
-        Fault(
-            name,
-            f"voxels of {each} mm, in all {whole} mm ({stated})",
-            f"voxel edges of {SHORTEST_EDGE:g} mm and more, and a longest side from "
-            f"{SHORTEST_LONGEST_SIDE:g} to {LONGEST_SIDE:g} mm",
-            "correct the unit (xyzt_units), the affine or the dimensions in the header",
-        )
-    )
+    found = f"voxels of {each} mm, in all {whole} mm ({stated})"
+    accepted = f"voxel edges of {SHORTEST_EDGE:g} mm and more, and a longest side from "
+    accepted += f"{SHORTEST_LONGEST_SIDE:g} to {LONGEST_SIDE:g} mm"
+    action = "correct the unit (xyzt_units), the affine or the dimensions in the header"
+    raise VolumeError(Fault(name, found, accepted, action))
 
 
 def _check_codes(codes: dict[str, int], name: str) -> None:
     if not any(codes.values()):
-        raise VolumeError(
-            Fault(
-                name,
-                "no stated orientation (qform_code and sform_code are 0)",
-                "a NIfTI header with one of the two set",
-                "write the header again with the software that made the map; left and right "
-                "can't be told apart without it",
-            )
-        )
+        found = "no stated orientation (qform_code and sform_code are 0)"
+        action = "write the header again with the software that made the map; left and right "
+        action += "can't be told apart without it"
+        raise VolumeError(Fault(name, found, "a NIfTI header with one of the two set", action))
     for form, code in codes.items():
         if code not in SPECIFIC:
             raise VolumeError(Fault(name, f"{form}_code {code}", "a code from 0 to 5", REWRITE))
@@ -250,20 +216,11 @@ def _distance(one: Affine, other: Affine, shape: tuple[int, ...]) -> float:
 
 
 def read_volume(source: Path | RawImage, space: str) -> Volume:
-    """Read one map, turned to RAS+.
+    """Read one map, turned to RAS+: shape (1, X, Y, Z), in the file's own units, not resampled.
 
-    Parameters
-    ----------
-    source : Path or RawImage
-        A NIfTI-1, NIfTI-2 or Analyze file, single or pair, compressed or not.
-    space : str
-        The space that the map is said to be in, see `fmnet.data.volume.SPACES`.
-
-    Returns
-    -------
-    Volume
-        One channel, shape (1, X, Y, Z), in the file's own units; no resampling has happened.
-        Background is NaN, see `fmnet.data.values.blank_background`.
+    `source` is a NIfTI-1, NIfTI-2 or Analyze file, single or pair, compressed or not; `space` the
+    one that the map is said to be in, see `fmnet.data.volume.SPACES`. Background is NaN, see
+    `fmnet.data.values.blank_background`.
 
     Raises
     ------
@@ -279,14 +236,9 @@ def volume_from_image(image: SpatialImage, space: str, name: str) -> Volume:
     """Turn a loaded 3-D image into a `Volume` in RAS+; faults carry `name`."""
     shape = image.shape[:3] if image.shape[3:] in {(), (1,)} else ()
     if len(shape) != 3 or 0 in shape:
-        raise VolumeError(
-            Fault(
-                name,
-                f"an image of shape {image.shape}",
-                "one 3-D map (X, Y, Z)",
-                "split a 4-D file into maps, or give the contrast map instead of the time series",
-            )
-        )
+        action = "split a 4-D file into maps, or give the contrast map instead of the time series"
+        found = f"an image of shape {image.shape}"
+        raise VolumeError(Fault(name, found, "one 3-D map (X, Y, Z)", action))
     check_affine(np.asarray(image.affine, dtype=float), name)
     data = _values(image, name).reshape(shape)
     ras = nib.as_closest_canonical(nib.Nifti1Image(data, image.affine))
@@ -312,7 +264,7 @@ def load_image(source: Path | RawImage) -> SpatialImage:
     note = _add_spare(header.note, spare)
     numbers = (header.shape, header.dtype, header.offset, header.slope, header.intercept)
     values = ArrayProxy(io.BytesIO(contents["image"]), numbers, mmap=False)
-    if not header.is_analyze:
+    if header.image_class is not nib.Spm99AnalyzeImage:
         return header.image_class(values, header.affine, header.fields, {"note": note})
     if contents.get("mat") == b"":
         raise damaged(raw.parts["mat"][0], EOFError("empty"))
@@ -364,14 +316,11 @@ class Header:
 
     Parameters
     ----------
-    fields : nibabel header
-        All that the file states; the form in use is its sform, in mm.
-    image_class : type
-        nibabel's, of the whole image.
-    shape : tuple of int
-        Voxels along the file's axes, none 0.
-    dtype : dtype
-        Of the numbers in the file, with its byte order.
+    fields, image_class
+        nibabel's header with all that the file states, the form in use as its sform, in mm; and
+        nibabel's class of the whole image.
+    shape, dtype
+        Voxels along the file's axes, none 0; type of its numbers, with its byte order.
     slope, intercept : float
         What they are multiplied by and what is added then.
     offset : int
@@ -397,11 +346,6 @@ class Header:
     note: str
 
     @property
-    def is_analyze(self) -> bool:
-        """Whether it is Analyze's, which states no handedness."""
-        return self.image_class is nib.Spm99AnalyzeImage
-
-    @property
     def n_bytes(self) -> int:
         """Bytes of the unpacked file up to the last voxel."""
         return self.offset + math.prod(self.shape) * self.dtype.itemsize
@@ -419,14 +363,8 @@ class Header:
 def read_header(start: bytes, path: Path, is_pair: bool = False) -> Header:
     """Read the header of an image from the first bytes of its file, and check that it holds.
 
-    Parameters
-    ----------
-    start : bytes
-        The header at least, unpacked; less is a damaged file.
-    path : Path
-        For messages.
-    is_pair : bool
-        Whether the voxels are in another file.
+    `start` is the header at least, unpacked; less is a damaged file. Of a pair, the voxels are in
+    another file.
 
     Raises
     ------
@@ -465,18 +403,8 @@ def read_header(start: bytes, path: Path, is_pair: bool = False) -> Header:
         fields.check_fix(logging.Logger("silent", logging.CRITICAL + 1))
     except HeaderDataError as error:
         raise damaged(path, error) from error
-    return Header(
-        fields,
-        image_class,
-        shape,
-        dtype,
-        1.0 if slope is None else float(slope),
-        0.0 if intercept is None else float(intercept),
-        offset,
-        doubt,
-        affine,
-        note,
-    )
+    scaling = (1.0 if slope is None else float(slope), float(intercept or 0.0))
+    return Header(fields, image_class, shape, dtype, *scaling, offset, doubt, affine, note)
 
 
 def _header_of(raw: RawImage) -> Header:
@@ -490,35 +418,22 @@ def _offset(stated: float, least: int, extension_end: int, path: Path) -> int:
         return least
     if least <= stated <= MAX_OFFSET and stated.is_integer():
         return int(stated)
-    raise VolumeError(
-        Fault(
-            str(path),
-            f"voxels said to start at byte {stated:g} (vox_offset)",
-            f"a whole number from {least} to {MAX_OFFSET}",
-            "write the image again with the software that made it",
-        )
+    found, action = (
+        f"voxels said to start at byte {stated:g} (vox_offset)",
+        "write the image again with the software that made it",
     )
+    accepted = f"a whole number from {least} to {MAX_OFFSET}"
+    raise VolumeError(Fault(str(path), found, accepted, action))
 
 
 def ras_order(shape: tuple[int, ...], affine: Affine) -> tuple[NDArray[np.intp], Affine]:
     """Tell where in a file's volume each voxel of the same volume in RAS+ lies.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Voxels along the file's three axes, the first of which runs fastest.
-    affine : ndarray, shape (4, 4)
-        Of the file.
-
-    Returns
-    -------
-    order : ndarray of int, shape (X, Y, Z)
-        Place in the file's volume, counted from 0, of each voxel in RAS+.
-    affine : ndarray, shape (4, 4)
-        In RAS+.
+    `shape` counts voxels along the file's three axes, the first of which runs fastest. Returned are
+    the index in the file's volume of each voxel in RAS+, (X, Y, Z), and the affine in RAS+.
     """
-    places = np.arange(np.prod(shape), dtype=np.int64).reshape(shape, order="F")
-    ras = nib.as_closest_canonical(nib.Nifti1Image(places, affine, dtype=np.int64))
+    indices = np.arange(np.prod(shape), dtype=np.int64).reshape(shape, order="F")
+    ras = nib.as_closest_canonical(nib.Nifti1Image(indices, affine, dtype=np.int64))
     order = np.ascontiguousarray(np.asarray(ras.dataobj)).astype(np.intp, copy=False)
     return order, np.asarray(ras.affine, dtype=float)
 
@@ -530,9 +445,8 @@ def describe_grid(source: Path | RawImage) -> str:
 
 def stated_stat(source: Path | RawImage) -> str:
     """Read off an image's header what its values are, see `fmnet.data.values.header_stat`."""
-    return header_stat(
-        _header_of(source if isinstance(source, RawImage) else read_raw(source)).fields
-    )
+    raw = source if isinstance(source, RawImage) else read_raw(source)
+    return header_stat(_header_of(raw).fields)
 
 
 def notes_on(path: Path) -> str:
@@ -560,18 +474,19 @@ def to_image(data: FloatArray, affine: Any) -> nib.Nifti1Image:
 def write_volume(volume: Volume, path: Path) -> None:
     """Write a `Volume` as NIfTI-1 with the MNI152 code set; channels become the fourth axis."""
     data = volume.data[0] if len(volume.data) == 1 else np.moveaxis(volume.data, 0, -1)
-    image = nib.Nifti1Image(data, volume.affine)
-    image.header.set_xyzt_units("mm")
-    image.set_sform(volume.affine, code="mni")
-    image.set_qform(volume.affine, code="mni")
-    nib.save(image, path)
+    _save_in_mni(nib.Nifti1Image(data, volume.affine), path, "mm")
 
 
 def write_series(data: NDArray[Any], affine: Affine, t_r: float, path: Path) -> None:
     """Write a time series, shape (X, Y, Z, T), with its repetition time in seconds as NIfTI-1."""
     image = nib.Nifti1Image(data, affine)
     image.header.set_zooms((*image.header.get_zooms()[:3], t_r))
-    image.header.set_xyzt_units("mm", "sec")
+    _save_in_mni(image, path, "mm", "sec")
+
+
+def _save_in_mni(image: nib.Nifti1Image, path: Path, *units: str) -> None:
+    affine = image.affine.copy()  # set_sform rounds the image's own
+    image.header.set_xyzt_units(*units)
     image.set_sform(affine, code="mni")
     image.set_qform(affine, code="mni")
     nib.save(image, path)
@@ -579,14 +494,11 @@ def write_series(data: NDArray[Any], affine: Affine, t_r: float, path: Path) -> 
 
 def _values(image: SpatialImage, name: str) -> FloatArray:
     if image.get_data_dtype().kind not in "iuf":
-        raise VolumeError(
-            Fault(
-                name,
-                f"values of type {image.get_data_dtype()}",
-                "integers or real numbers",
-                "write the map with one number per voxel",
-            )
+        found, action = (
+            f"values of type {image.get_data_dtype()}",
+            "write the map with one number per voxel",
         )
+        raise VolumeError(Fault(name, found, "integers or real numbers", action))
     try:
         with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
             values = np.asarray(image.dataobj, dtype=np.float32)
@@ -607,11 +519,6 @@ def _sniff(header: bytes, is_pair: bool, path: Path) -> tuple[Any, int, str]:
             return (nib.Nifti1Pair if is_pair else nib.Nifti1Image), size, byte_order
         if size == 348 <= len(header) and is_pair:
             return nib.Spm99AnalyzeImage, size, byte_order
-    raise VolumeError(
-        Fault(
-            str(path),
-            f"{len(header)} bytes that are no image header",
-            ACCEPTED,
-            "check that the file is what its name says",
-        )
-    )
+    found = f"{len(header)} bytes that are no image header"
+    action = "check that the file is what its name says"
+    raise VolumeError(Fault(str(path), found, ACCEPTED, action))

@@ -44,36 +44,32 @@ def read_participants(cohort: Cohort) -> Participants:
 
     People with scans of both classes have no label of their own, and no table.
     """
-    labels = pd.DataFrame({"person": cohort.participant_ids, "label": cohort.labels})
-    per_person = labels.groupby("person", sort=False)["label"]
-    is_paired = bool((per_person.nunique() > 1).any())
+    labels = pd.DataFrame({"subject": cohort.participant_ids, "label": cohort.labels})
+    per_subject = labels.groupby("subject", sort=False)["label"]
+    is_paired = bool((per_subject.nunique() > 1).any())
     listed = cohort.listing.participants
     rows = listed.set_index(listed["participant_id"].map(subject_key))
     rows = rows.reindex(list(dict.fromkeys(map(subject_key, cohort.participant_ids))))
     others = _NO_COVARIATES | {cohort.listing.labels.column: "the groups themselves"}
-    people = per_person.first()
-    found, unread = {"label": people.to_numpy()}, {}
+    label_of = per_subject.first()
+    found, unread = {"label": label_of.to_numpy()}, {}
     for name in map(str, rows.columns.drop(list(others), errors="ignore")):
         column, why = (None, BOTH_GROUPS) if is_paired else _covariate(rows[name], name)
         if column is not None:
             found[TAKEN.get(name, name)] = column.to_numpy()
         if why is not None:
             unread[name] = why
-    table = pd.DataFrame(found, index=people.index)
+    table = pd.DataFrame(found, index=label_of.index)
     if is_paired:
         table = pd.DataFrame({"label": pd.Series(dtype=int)})
     kinds = {name: covariate_kind(name) for name in [*found, *unread]}
     is_read = {*map(str, table.columns), *(n for n, why in unread.items() if why != CONSTANT)}
     is_stated = any(kinds[name] == "motion" for name in is_read - {SCRUBBED})
-    return Participants(
-        table,
-        kinds,
-        unread,
-        [f"{name}: {why}" for name, why in unread.items()]
-        + [f"{name}: {others[name]}" for name in map(str, rows.columns) if name in others],
-        [asdict(group) for group in cohort.alike],
-        bool(cohort.series) and not table.empty and not is_stated,
-    )
+    left = [f"{name}: {why}" for name, why in unread.items()]
+    left += [f"{name}: {others[name]}" for name in map(str, rows.columns) if name in others]
+    needs_motion = bool(cohort.series) and not table.empty and not is_stated
+    alike = [asdict(group) for group in cohort.alike]
+    return Participants(table, kinds, unread, left, alike, needs_motion)
 
 
 def covariate_kind(name: str) -> CovariateKind:
@@ -109,13 +105,8 @@ def _covariate(text: pd.Series, name: str) -> tuple[pd.Series | None, Unread | N
 def as_numbers(text: pd.Series, name: str) -> tuple[pd.Series | None, str]:
     """Read a text column as numbers, missing as NaN; None if it isn't one of numbers or dates.
 
-    Dates are days since the first one of the column.
-
-    Returns
-    -------
-    tuple
-        The column, and which cells are no numbers or stand for a missing value and were taken as
-        missing; empty if there are none.
+    Dates are days since the first one of the column. Returned too is which cells are no numbers or
+    stand for a missing value and were taken as missing; empty if there are none.
     """
     dates = read_dates(text, has_plain=is_date(name))
     if dates is not None and not dates.is_open:

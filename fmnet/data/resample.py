@@ -20,31 +20,20 @@ from fmnet.data.volume import OWN_SPACE, Affine, FloatArray, Volume, check_space
 #: A voxel of the template counts as covered when at least this fraction of it lies in the map.
 MIN_VOXEL_COVERAGE = 0.5
 #: Voxels of two grids that are nearer than this, in voxels, are one.
-SAME_PLACE = 1e-4
+SAME_POSITION = 1e-4
 
 
 def place_on_grid(volume: Volume, grid: Grid) -> FloatArray:
-    """Resample one map to the grid and keep what lies in the mask.
+    """Resample one map, (C, X, Y, Z) on any grid, to the in-mask values of a grid: (C, V) float32.
 
     Background is no data: NaN in what was read from a file (see `fmnet.data.volume`), NaN or
     exactly 0 in what was computed. Each value is the linear interpolation over the voxels that hold
-    data, so that a map looks the same however its background was written.
+    data, so that a map looks the same however its background was written; NaN where the map has
+    none.
 
     `nilearn.image.resample_img` gives the same values, and tests hold this to it. It isn't called
     here because importing it takes several times as long as all else that scoring a map does, and
     because it raises where a map lies wholly on one side of the grid.
-
-    Parameters
-    ----------
-    volume : Volume
-        The map, shape (C, X, Y, Z), any grid.
-    grid : Grid
-        Where it goes.
-
-    Returns
-    -------
-    ndarray of float32, shape (C, V)
-        In-mask values; NaN where the map has none.
 
     Raises
     ------
@@ -70,10 +59,10 @@ def nearest_on_grid(volume: Volume, grid: Grid) -> FloatArray:
     For labels, which have no means; 0 outside the image.
     """
     data = volume.data[0]
-    places = np.rint(coordinates(grid, volume.affine)).astype(np.intp)
-    inside = ((places >= 0) & (places < data.shape)).all(axis=1)
+    index = np.rint(coordinates(grid, volume.affine)).astype(np.intp)
+    inside = ((index >= 0) & (index < data.shape)).all(axis=1)
     found = np.zeros(grid.n_voxels, np.float32)
-    found[inside] = data[tuple(places[inside].T)]
+    found[inside] = data[tuple(index[inside].T)]
     return found
 
 
@@ -87,51 +76,42 @@ def weights_between(grid: Grid, affine: Affine, shape: tuple[int, ...]) -> Any:
 
 @lru_cache(maxsize=4)
 def _weights_between(grid: Grid, affine: bytes, shape: tuple[int, ...]) -> Any:
-    places = coordinates(grid, np.frombuffer(affine).reshape(4, 4))
-    return linear_weights(np.rint(places) if are_voxels(places) else places, shape)
+    points = coordinates(grid, np.frombuffer(affine).reshape(4, 4))
+    return linear_weights(np.rint(points) if are_voxels(points) else points, shape)
 
 
 @dataclass(frozen=True, eq=False)
 class Lookup:
     """Each in-mask value is one of the file's own.
 
-    Parameters
-    ----------
-    places : ndarray of int, shape (V,)
-        Where it lies in a volume of the file.
-    known : ndarray of bool, shape (V,)
-        Where the file has data.
+    ``indices``, (V,), say where it lies in a volume of the file; ``known``, (V,), where the file
+    has data.
     """
 
-    places: NDArray[np.intp]
+    indices: NDArray[np.intp]
     known: NDArray[np.bool_]
 
     def apply(self, volume: NDArray[Any]) -> NDArray[Any]:
         """Take the values out of a volume of the file: (V,), in its own type of numbers."""
-        return np.take(volume, self.places, mode="clip")
+        return np.take(volume, self.indices, mode="clip")
 
 
 @dataclass(frozen=True, eq=False)
 class Interpolation:
     """Each in-mask value is a weighted mean of the file's.
 
-    Parameters
-    ----------
-    weights : sparse array, shape (V, N)
-        Of the N voxels that are used; each row adds up to 1, or is empty where the file has none.
-    places : ndarray of int, shape (N,)
-        Where those lie in a volume of the file.
-    known : ndarray of bool, shape (V,)
-        Where the file has data.
+    ``weights``, sparse (V, N), are of the N voxels that are used; each row adds up to 1, or is
+    empty where the file has none. ``indices``, (N,), say where those lie in a volume of the file;
+    ``known``, (V,), where the file has data.
     """
 
     weights: Any
-    places: NDArray[np.intp]
+    indices: NDArray[np.intp]
     known: NDArray[np.bool_]
 
     def apply(self, volume: NDArray[Any]) -> FloatArray:
         """Interpolate a volume of the file: (V,) float32."""
-        used = np.take(volume, self.places, mode="clip").astype(np.float32)
+        used = np.take(volume, self.indices, mode="clip").astype(np.float32)
         values: FloatArray = self.weights @ used
         return values
 
@@ -142,41 +122,35 @@ def coordinates(grid: Grid, affine: Affine) -> NDArray[np.float64]:
     return np.asarray(np.argwhere(grid.mask) @ between[:3, :3].T + between[:3, 3])
 
 
-def are_voxels(places: NDArray[np.float64]) -> bool:
+def are_voxels(points: NDArray[np.float64]) -> bool:
     """Tell whether coordinates, (V, 3), fall on voxels, so that nothing has to be interpolated."""
-    return bool(np.abs(places - np.rint(places)).max(initial=0) < SAME_PLACE)
+    return bool(np.abs(points - np.rint(points)).max(initial=0) < SAME_POSITION)
 
 
 def build_lookup(
-    places: NDArray[np.float64], order: NDArray[np.intp], support: NDArray[np.bool_]
+    points: NDArray[np.float64], order: NDArray[np.intp], support: NDArray[np.bool_]
 ) -> Lookup:
-    """Build a `Lookup` for coordinates that fall on voxels.
+    """Build a `Lookup` for coordinates, (V, 3), in RAS+ voxels of the file, that fall on voxels.
 
-    Parameters
-    ----------
-    places : ndarray, shape (V, 3)
-        Coordinates in RAS+ voxels of the file.
-    order : ndarray of int, shape (X, Y, Z)
-        Where each of those lies in the file, see `fmnet.data.nifti.ras_order`.
-    support : ndarray of bool, shape (X, Y, Z)
-        Which of them hold data.
+    `order`, (X, Y, Z), tells where each of those lies in the file, see
+    `fmnet.data.nifti.ras_order`; `support`, (X, Y, Z), which of them hold data.
     """
-    index = np.rint(places).astype(np.intp)
+    index = np.rint(points).astype(np.intp)
     inside = ((index >= 0) & (index < order.shape)).all(axis=1)
     index[~inside] = 0
     at = tuple(index.T)
     return Lookup(order[at], inside & support[at])
 
 
-def linear_weights(places: NDArray[np.float64], shape: tuple[int, ...]) -> Any:
+def linear_weights(points: NDArray[np.float64], shape: tuple[int, ...]) -> Any:
     """Weights of trilinear interpolation at coordinates, (V, 3): sparse (V, X * Y * Z).
 
     Nothing is known beyond the centres of the outermost voxels. Coordinates that fall on these
     centres but for rounding are inside.
     """
     last = np.array(shape) - 1
-    inside = ((places > -SAME_PLACE) & (places < last + SAME_PLACE)).all(axis=1)
-    clipped = np.clip(places[inside], 0, last)
+    inside = ((points > -SAME_POSITION) & (points < last + SAME_POSITION)).all(axis=1)
+    clipped = np.clip(points[inside], 0, last)
     low = np.minimum(np.floor(clipped), np.maximum(last - 1, 0))
     upper = clipped - low  # (V_inside, 3): the weight of the upper neighbour along each axis
     x, y, z = (np.stack([1 - one, one], axis=1).astype(np.float32) for one in upper.T)
@@ -187,7 +161,7 @@ def linear_weights(places: NDArray[np.float64], shape: tuple[int, ...]) -> Any:
     columns = (i[:, :, None, None] * shape[1] + j[:, None, :, None]) * shape[2]
     columns = (columns + k[:, None, None, :]).astype(kind)
     ends = np.concatenate([[0], np.cumsum(8 * inside)])
-    size = (len(places), int(np.prod(shape)))
+    size = (len(points), int(np.prod(shape)))
     matrix = csr_array((weights.ravel(), columns.ravel(), ends), shape=size)
     matrix.eliminate_zeros()
     return matrix
@@ -198,12 +172,7 @@ def build_interpolation(
 ) -> Interpolation:
     """Keep of `linear_weights` what holds data, so that background never mixes into it.
 
-    Parameters
-    ----------
-    weights : sparse array, shape (V, X * Y * Z)
-        From `linear_weights`.
-    order, support : ndarray, shape (X, Y, Z)
-        As in `build_lookup`.
+    `order` and `support` are as in `build_lookup`.
     """
     kept = weights[:, np.flatnonzero(support)]
     fraction = np.asarray(kept.sum(axis=1)).ravel()
@@ -218,19 +187,8 @@ def build_interpolation(
 def smooth_values(values: FloatArray, grid: Grid, fwhm_mm: float) -> FloatArray:
     """Smooth in-mask values with a Gaussian that stays inside the mask and skips missing voxels.
 
-    Parameters
-    ----------
-    values : ndarray of float32, shape (..., V)
-        In-mask values, NaN where missing.
-    grid : Grid
-        The grid they lie on.
-    fwhm_mm : float
-        Full width at half maximum in mm; 0 leaves the values as they are.
-
-    Returns
-    -------
-    ndarray of float32, shape (..., V)
-        NaN stays NaN.
+    `values` are (..., V), NaN where missing, which they stay; `fwhm_mm` of 0 leaves them as they
+    are.
     """
     if fwhm_mm == 0:
         return values

@@ -1,11 +1,11 @@
 """One subject's scan: its files, and its maps as they are stored on one grid."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from fmnet.data.values import check_values
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import Fault, VolumeError
 
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 #: How much the repetition times of the user and of the header may differ, as a fraction.
 SAME_T_R = 0.01
 
@@ -36,18 +38,9 @@ LOWER_COVERAGE = (
 class Scan:
     """One subject's input: one map per contrast, or BOLD runs that maps are computed from.
 
-    Parameters
-    ----------
-    scan_id, participant_id : str
-        The scan's own name, and whose it is; a person may have several scans.
-    files : tuple of Path
-        One map per channel, in the listing's order of contrasts; or the runs.
-    space : str
-        The space that the maps are said to be in.
-    label : str
-        Value of the label column; empty if missing.
-    is_series : bool
-        Whether the files are BOLD runs.
+    A subject may have several scans. ``files`` are one map per channel, in the listing's order of
+    contrasts, or, if ``is_series``, the runs; ``space`` is the one that they are said to be in;
+    ``label`` the value of the label column, empty if missing.
     """
 
     scan_id: str
@@ -68,15 +61,9 @@ class Scan:
 class Series:
     """Cleaned time series of one scan: one file for each of its runs, as they were acquired.
 
-    Parameters
-    ----------
-    paths : tuple of Path
-        ``.npy`` files, float32, shape (T_run, V), in percent of each voxel's mean over the run; NaN
-        where the run has no data, at all of its times alike.
-    lengths : tuple of int
-        T_run of each.
-    t_r : float
-        Repetition time in seconds, the same for all runs.
+    ``paths`` are ``.npy`` files, float32, shape (T_run, V), in percent of each voxel's mean over
+    the run; NaN where the run has no data, at all of its times alike. ``lengths`` are T_run of
+    each; ``t_r``, in seconds, is the same for all runs.
     """
 
     paths: tuple[Path, ...]
@@ -149,12 +136,7 @@ class StoredScan:
 class MapsOnGrid:
     """Recipe: decode the maps of a scan and put them on a grid.
 
-    Parameters
-    ----------
-    grid : Grid
-        Where maps are put.
-    min_coverage : float
-        Smallest fraction of the mask that a map must cover.
+    A map must cover ``min_coverage`` of the mask, a fraction.
     """
 
     grid: Grid
@@ -165,35 +147,21 @@ class MapsOnGrid:
         settings = (MAPS_FORMAT, self.grid.digest)
         stored = job.fetch(scan.files, settings, partial(self._compute, scan))
         self._check_coverage(scan, stored.facts["coverage"])
-        return StoredScan(
-            stored.path,
-            stored.sources,
-            tuple(stored.facts["values_sha256"]),
-            tuple(stored.facts["file_grids"]),
-            stats=tuple(stored.facts["stats"]),
-        )
+        names = ("values_sha256", "file_grids", "stats")
+        hashes, grids, stats = (tuple(stored.facts[name]) for name in names)
+        return StoredScan(stored.path, stored.sources, hashes, grids, stats=stats)
 
     def _compute(self, scan: Scan, entry: Entry) -> Stored:
-        faults: list[Fault] = []
-        raws: list[RawImage] = []
-        for file in scan.files:
-            try:
-                raws.append(read_raw(file))
-            except VolumeError as error:
-                faults += error.faults
-        if faults:
-            raise VolumeError(faults)
+        raws = apply_to_all(read_raw, scan.files)
         hashes = [raw.sha256 for raw in raws]
         if (stored := entry.find(hashes)) is not None:
             return stored
-        channels: list[FloatArray] = []
-        for raw in raws:
-            try:
-                channels.append(place_checked(read_volume(raw, scan.space), self.grid)[0])
-            except VolumeError as error:
-                faults += error.faults
-        if faults:
-            raise VolumeError(faults)
+
+        def place(raw: RawImage) -> FloatArray:
+            values: FloatArray = place_checked(read_volume(raw, scan.space), self.grid)[0]
+            return values
+
+        channels = apply_to_all(place, raws)
         facts: dict[str, Any] = {
             "values_sha256": [hashlib.sha256(one.tobytes()).hexdigest() for one in channels],
             "coverage": [covered_fraction(one) for one in channels],
@@ -211,6 +179,19 @@ class MapsOnGrid:
         ]
         if faults:
             raise VolumeError(faults)
+
+
+def apply_to_all(function: Callable[[Given], Made], items: Iterable[Given]) -> list[Made]:
+    """Call a function on each item; raise `VolumeError` with the faults of all that fail."""
+    results, faults = list[Made](), list[Fault]()
+    for item in items:
+        try:
+            results.append(function(item))
+        except VolumeError as error:
+            faults += error.faults
+    if faults:
+        raise VolumeError(faults)
+    return results
 
 
 def place_checked(volume: Volume, grid: Grid) -> FloatArray:

@@ -1,7 +1,7 @@
 """`ArrayStore`: arrays computed once from files, kept under the hash of all that they depend on.
 
 A folder of a store may be shared by many runs and by other versions, and deleted at any time. Each
-entry is a few ``.npy`` files with a JSON file beside them, written last, which holds the facts and
+entry is a few ``.npy`` files with a JSON file next to them, written last, which holds the facts and
 the hash of every array: whatever isn't as it was written counts as absent, and is made again.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Generic, Protocol, TypeVar
 
@@ -34,7 +35,7 @@ Stamp = tuple[tuple[str, int, int, int, int], ...]
 STORE_FORMAT = "4"
 #: What is remembered of source files. Versions before had an ``index.json``, which they keep.
 INDEX_NAME, INDEX_FORMAT = "files.json", "3"
-#: The file beside the arrays of an entry.
+#: The file next to the arrays of an entry.
 FACTS = ".json"
 #: A file changed less than this before it was looked at may change again within the same tick of
 #: its file system's clock (2 s on FAT), as git's index knows; its hash isn't taken on trust.
@@ -45,16 +46,10 @@ SETTLING_NS = 2_000_000_000
 class Source:
     """A file that was read: what the file system said of it, and the hash of its content.
 
-    Parameters
-    ----------
-    stamp : tuple of tuple
-        Path, size in bytes, times of modification and of change in ns, and inode of each of the
-        files that an image consists of; empty if one couldn't be asked for. Equal stamps, unchanged
-        files.
-    is_settled : bool
-        Whether all had been left alone for a while when the stamp was taken.
-    sha256 : str
-        Hash of the content.
+    ``stamp`` has path, size in bytes, times of modification and of change in ns, and inode of each
+    of the files that an image consists of; it is empty if one couldn't be asked for. Equal stamps,
+    unchanged files. ``is_settled`` says whether all had been left alone for a while when it was
+    taken.
     """
 
     stamp: Stamp
@@ -146,12 +141,7 @@ def write_index(index: FileIndex, folder: Path) -> None:
 def writing(folder: Path, n_bytes: int) -> Iterator[None]:
     """Make a store's folder and turn what the disk refuses into a `StoreError`.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the store; made if it isn't there.
-    n_bytes : int
-        Bytes that will be written, for the message about a full disk.
+    `n_bytes` will be written, for the message about a full disk.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -167,17 +157,7 @@ def writing(folder: Path, n_bytes: int) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """An entry of a store.
-
-    Parameters
-    ----------
-    path : Path
-        Of its first array, ``.npy``.
-    sources : tuple of str
-        Hashes of the files that it was made from.
-    facts : dict
-        What its recipe says of it.
-    """
+    """An entry of a store: its first array, the hashes of its files, and what its recipe says."""
 
     path: Path
     sources: tuple[str, ...]
@@ -191,14 +171,9 @@ class Stored:
 
 @dataclass(frozen=True)
 class Entry:
-    """The place of an entry while it is looked for, computed and written.
+    """Where an entry is looked for, computed and written.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    settings : tuple of str
-        All that the arrays depend on besides files.
+    ``settings`` are all that the arrays depend on besides files.
     """
 
     folder: Path
@@ -251,16 +226,7 @@ class Entry:
         arrays: Mapping[str, NDArray[Any] | IO[bytes]],
         facts: dict[str, Any],
     ) -> Stored:
-        """Write an entry.
-
-        Parameters
-        ----------
-        hashes : sequence of str
-            Of its sources.
-        arrays : mapping
-            Arrays, or drafts of them, by suffix; the first one's is ``.npy``.
-        facts : dict
-            Whatever JSON can hold.
+        """Write arrays, or drafts of them, by suffix; the first one's is ``.npy``.
 
         Raises
         ------
@@ -272,7 +238,7 @@ class Entry:
             file = path.with_suffix(suffix)
             with writing(self.folder, getattr(array, "nbytes", 0)):
                 if isinstance(array, np.ndarray):
-                    write_atomically(file, _npy_writer(array))
+                    write_atomically(file, partial(_write_npy, np.ascontiguousarray(array)))
                 else:
                     keep_draft(array, file)
                 sizes[suffix] = (file.stat().st_size, _hash(file))
@@ -284,16 +250,11 @@ class Entry:
         return Stored(path, tuple(hashes), facts)
 
 
-def _npy_writer(array: NDArray[Any]) -> Callable[[IO[bytes]], None]:
+def _write_npy(array: NDArray[Any], file: IO[bytes]) -> None:
     """Write ``.npy`` not by numpy's own writing to a file, which hides why the disk refused."""
-
-    def write(file: IO[bytes]) -> None:
-        body = np.ascontiguousarray(array)
-        described = {"descr": body.dtype.str, "fortran_order": False, "shape": body.shape}
-        np.lib.format.write_array_header_1_0(file, described)
-        file.write(body.data)
-
-    return write
+    described = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
+    np.lib.format.write_array_header_1_0(file, described)
+    file.write(array.data)
 
 
 def _hash(path: Path) -> str:
@@ -305,12 +266,7 @@ def _hash(path: Path) -> str:
 class Job:
     """Work on one item; recipes hand it on to those that they build on.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the store.
-    index : FileIndex
-        What is known of source files, and is added to.
+    ``index`` is what is known of source files, and is added to.
     """
 
     folder: Path
@@ -324,15 +280,10 @@ class Job:
     ) -> Stored:
         """Find an entry, or compute it.
 
-        Parameters
-        ----------
-        files : sequence of (Path or None)
-            What it depends on; None stands for one that there isn't. Unchanged ones aren't read.
-        settings : iterable of str
-            All else that it depends on; the recipe's own name and format among them.
-        compute : callable
-            Reads the files, computes the arrays and writes the entry; where reading tells the
-            hashes before there is much to compute, it may ask `Entry.find` first.
+        `files`, None for one that there isn't, and `settings`, the recipe's own name and format
+        among them, are all that it depends on; unchanged files aren't read. `compute` reads the
+        files, computes the arrays and writes the entry; where reading tells the hashes before there
+        is much to compute, it may ask `Entry.find` first.
         """
         entry = Entry(self.folder, tuple(settings))
         now = [Source((), False) if file is None else take_stamp(file) for file in files]
@@ -375,12 +326,8 @@ class Recipe(Protocol[GivenItem, MadeResult]):
 class ArrayStore(Generic[Item, Result]):
     """Arrays made by one recipe, each computed once.
 
-    Parameters
-    ----------
-    folder : Path
-        Made when first written to; stores of several recipes may share one.
-    recipe : Recipe
-        How arrays are made: `fmnet.data.scans.MapsOnGrid`, or those of `fmnet.bold`.
+    The folder is made when first written to; stores of several recipes may share one. The recipe is
+    `fmnet.data.scans.MapsOnGrid`, or one of those of `fmnet.bold`.
     """
 
     folder: Path
@@ -400,8 +347,6 @@ class ArrayStore(Generic[Item, Result]):
         ------
         VolumeError
             With every fault of the item's files.
-        StoreError
-            If the store can't be read or written.
         """
         (outcome,) = self.add_all([item])
         if isinstance(outcome, VolumeError):
@@ -411,13 +356,9 @@ class ArrayStore(Generic[Item, Result]):
     def add_all(self, items: Iterable[Item], n_jobs: int = 1) -> Iterator[Result | VolumeError]:
         """Store items, and remember their files so that unchanged ones aren't read next time.
 
-        Parameters
-        ----------
-        items : iterable
-            Any number; what it takes to make `n_jobs` of them is in memory at a time.
-        n_jobs : int
-            Threads: unpacking, hashing and resampling let others run meanwhile. Results don't
-            depend on it. What has not begun when the caller stops is not done.
+        `n_jobs` threads unpack, hash and resample; results don't depend on it, and what it takes to
+        make so many items is in memory at a time. What has not begun when the caller stops is not
+        done.
 
         Yields
         ------

@@ -48,30 +48,17 @@ def read_table_file(
 ) -> pd.DataFrame:
     """Read a .tsv or .csv file as text.
 
-    Parameters
-    ----------
-    path : Path
-        The table; ``.csv`` is read with commas, everything else with tabs.
-    columns : tuple of str
-        Columns that must be there.
-    values : dict, optional
-        By column, what counts as a value there although it reads like a missing one: a group that
-        is called ``NA``, say.
-    max_lines : int
-        How long the table may be.
-
-    Returns
-    -------
-    DataFrame
-        All columns as stripped text; missing values are empty strings. Names of columns, ids and
-            labels are written one way, see `normal_text`; file names (`PATHS`) stay as they are.
-        `table_name` and `lines_of` tell where its rows come from.
+    ``.csv`` is read with commas, everything else with tabs. All columns become stripped text;
+    missing values are empty strings, but for those in `values`, by column, which count although
+    they read like missing ones: a group that is called ``NA``, say. Names of columns, ids and
+    labels are written one way, see `normal_text`; file names (`PATHS`) stay as they are.
+    `table_name` and `lines_of` tell where rows come from.
 
     Raises
     ------
     CohortError
-        If the file is missing, unreadable or too large for a table, a column is not there or there
-        twice, or a row is longer than the header.
+        If the file is missing, unreadable or longer than `max_lines`, one of `columns` is not
+        there or there twice, or a row is longer than the header.
     """
     separator = "," if path.suffix.lower() == ".csv" else "\t"
     kind = f"{SEPARATORS[separator]}-separated"
@@ -115,37 +102,23 @@ def write_table(
 ) -> None:
     """Write a table with tabs, ``n/a`` for what is missing and enough digits to read back.
 
-    Parameters
-    ----------
-    table : DataFrame
-        What is written.
-    path : Path or file
-        Where to.
-    separator : str
-        Between columns.
-    header : bool
-        Whether the columns' names are written first.
-    for_people : bool
-        Whether it goes to terminals and spreadsheets, and is not read back by fmnet: signs that
-        steer a terminal are spelt out, and text that a spreadsheet would compute begins with ``'``.
+    With `for_people` it goes to terminals and spreadsheets, and is not read back by fmnet: signs
+    that steer a terminal are spelt out, and text that a spreadsheet would compute begins with
+    ``'``.
     """
     change = inert if for_people else encodable
     table = table.copy()
-    for place, kind in enumerate(table.dtypes):
+    for at, kind in enumerate(table.dtypes):
         if not pd.api.types.is_numeric_dtype(kind):
-            cells = [
-                change(cell) if isinstance(cell, str) else cell for cell in table.iloc[:, place]
-            ]
-            table.isetitem(place, np.array(cells, dtype=object))
-    table.replace("", "n/a").to_csv(
-        path,
-        sep=separator,
-        header=header,
-        index=False,
-        na_rep="n/a",
-        float_format="%.9g",
-        lineterminator="\n",
-    )
+            cells = [change(one) if isinstance(one, str) else one for one in table.iloc[:, at]]
+            table.isetitem(at, np.array(cells, dtype=object))
+    how: dict[str, Any] = {
+        "index": False,
+        "na_rep": "n/a",
+        "float_format": "%.9g",
+        "lineterminator": "\n",
+    }
+    table.replace("", "n/a").to_csv(path, sep=separator, header=header, **how)
 
 
 def encodable(cell: str) -> str:
@@ -249,11 +222,10 @@ def _read_content(path: Path, kind: str) -> tuple[bytes, bool]:
 
 
 def _other_encoding(path: Path, content: bytes, accepted: str) -> CohortError:
-    what = "UTF-16"
+    what, position = "UTF-16", 0
     if content[:2] not in {b"\xff\xfe", b"\xfe\xff"}:
         try:
             content.decode("utf-8")
-            position = 0
         except UnicodeDecodeError as error:
             position = error.start
         what = f"byte 0x{content[position]:02x} in line {_line_at(content, position)}"
@@ -325,9 +297,8 @@ def _check_header(path: Path, header: list[str], columns: tuple[str, ...], separ
     others = [other for other in SEPARATORS if other != separator and other in header[0]]
     if len(header) == 1 and others:
         found += f", probably separated by {SEPARATORS[others[0]]}s"
-        action = (
-            f"save it with {SEPARATORS[separator]}s; .csv is read with commas, others with tabs"
-        )
+        by = SEPARATORS[separator]
+        action = f"save it with {by}s; .csv is read with commas, others with tabs"
     wanted = f"{accepted} with the columns {', '.join(map(repr, columns))}"
     raise CohortError(Fault(str(path), found, wanted, action))
 

@@ -14,34 +14,20 @@ MIN_GREY_MATTER = 0.2
 
 
 def build_grid(voxel_size_mm: int = 4, mask: MaskName = "brain") -> Grid:
-    """Build the default grid from the MNI152 template that nilearn carries.
+    """Build the default grid from the MNI152 template that nilearn carries, cropped to the mask.
 
-    Parameters
-    ----------
-    voxel_size_mm : int
-        Edge length of the cubic voxels.
-    mask : {"brain", "grey_matter", "non_grey", "background"}
-        What is looked at: nilearn's brain mask, or the grey matter in it. As negative controls: the
-        rest of the brain mask, or what lies 8 mm and more outside of it.
-
-    Returns
-    -------
-    Grid
-        Cropped to the mask; ``space`` is the generic ``MNI152``.
+    `mask` says what is looked at: nilearn's brain mask, or the grey matter in it. As negative
+    controls: the rest of the brain mask, or what lies 8 mm and more outside of it. ``space`` is the
+    generic ``MNI152``.
 
     References
     ----------
     The ICBM 152 2009a symmetric template: Fonov et al., NeuroImage 54 (2011) 313-327.
     """
     if not 1 <= voxel_size_mm <= 12:
-        raise VolumeError(
-            Fault(
-                "preparation.voxel_size_mm",
-                f"{voxel_size_mm}",
-                "a whole number from 1 to 12 (mm)",
-                "choose a voxel size in that range, 4 is the default",
-            )
-        )
+        accepted = "a whole number from 1 to 12 (mm)"
+        action = "choose a voxel size in that range, 4 is the default"
+        raise VolumeError(Fault("preparation.voxel_size_mm", f"{voxel_size_mm}", accepted, action))
     image = load_mni152_brain_mask(resolution=voxel_size_mm)
     inside = np.asarray(image.dataobj) > 0
     if mask in {"grey_matter", "non_grey"}:

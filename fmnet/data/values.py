@@ -48,18 +48,9 @@ MASK_ROUNDING = 1e-3
 UNSAID_STAT = "n/a"
 #: Statistics by NIfTI's intent code. Codes that aren't here say nothing of the values.
 INTENTS = {
-    2: "correlation",
-    3: "t",
-    4: "f",
-    5: "z",
-    6: "chi2",
+    **{2: "correlation", 3: "t", 4: "f", 5: "z", 6: "chi2", 22: "p", 23: "logp", 24: "logp"},
+    **{1001: "effect", 1002: "labels", 1003: "labels"},
     **dict.fromkeys(range(7, 22), "distribution"),
-    22: "p",
-    23: "logp",
-    24: "logp",
-    1001: "effect",
-    1002: "labels",
-    1003: "labels",
     **dict.fromkeys((1004, 1005, 1006, 1007, 1008, 1009, 1010), "vectors"),
     **dict.fromkeys((2002, 2005), "surface"),
     **dict.fromkeys((2003, 2004), "colours"),
@@ -105,21 +96,11 @@ SPM_TEST = re.compile(r"SPM\{([TF])_")
 
 
 def blank_background(values: FloatArray, half_step: float = 0.0) -> FloatArray:
-    """Write NaN where an image has no data.
+    """Write NaN where an image, (X, Y, Z), has no data; infinite values stay, for `check_values`.
 
-    Parameters
-    ----------
-    values : ndarray of float32, shape (X, Y, Z)
-        As they were read.
-    half_step : float
-        Half the distance of neighbouring values in a file of integers; 0 for real numbers. In a
-        coarse file (uint8) many voxels inside the brain are written as the value nearest to 0: they
-        are data where most of the voxels around them are. So are voxels of tiny values.
-
-    Returns
-    -------
-    ndarray of float32
-        Infinite values stay, for `check_values` to refuse.
+    `half_step` is half the distance of neighbouring values in a file of integers; 0 for real
+    numbers. In a coarse file (uint8) many voxels inside the brain are written as the value nearest
+    to 0: they are data where most of the voxels around them are. So are voxels of tiny values.
     """
     size = np.abs(values)
     nothing = size <= np.finfo(np.float32).tiny  # no data either: denormal numbers
@@ -157,8 +138,8 @@ def _faint_size(size: FloatArray) -> float:
     sample = size[:: max(1, len(size) // N_LOOKED_AT)]
     if not len(sample):
         return 0.0
-    place = int(0.99 * (len(sample) - 1))
-    limit = FAINT * float(np.partition(sample, place)[place])
+    rank = int(0.99 * (len(sample) - 1))
+    limit = FAINT * float(np.partition(sample, rank)[rank])
     n_faint, n_more = (np.count_nonzero(sample < limit * factor) for factor in (1, 10))
     is_much = n_faint > FAINT_FRACTION * len(sample) and n_more < FAINT_GROWTH * n_faint
     return limit if is_much else 0.0
@@ -174,14 +155,9 @@ def check_values(volume: Volume) -> None:
         spike.
     """
     if infinite := int(np.isinf(volume.data).sum()):
-        raise VolumeError(
-            Fault(
-                volume.name,
-                f"{infinite} infinite values",
-                "finite values, and NaN or 0 where there are none",
-                "find out where they come from (often a division by 0) and write the map again",
-            )
-        )
+        accepted = "finite values, and NaN or 0 where there are none"
+        action = "find out where they come from (often a division by 0) and write the map again"
+        raise VolumeError(Fault(volume.name, f"{infinite} infinite values", accepted, action))
     known = volume.data[np.isfinite(volume.data) & (volume.data != 0)]
     largest, usual = float(np.abs(known).max(initial=0)), largest_usual(known)
     if not known.size:
@@ -283,15 +259,15 @@ def _is_tiny(fill: float, values: FloatArray) -> bool:
 
 def _describe_spikes(volume: Volume, usual: float) -> str:
     size = np.where(np.isfinite(volume.data), np.abs(volume.data), 0)
-    places = np.argwhere(size > SPIKE_FACTOR * usual)
-    places = places[np.argsort(-size[tuple(places.T)], kind="stable")]
+    spikes = np.argwhere(size > SPIKE_FACTOR * usual)
+    spikes = spikes[np.argsort(-size[tuple(spikes.T)], kind="stable")]
     said = []
-    for place in places[:3]:
-        x, y, z = (volume.affine @ [*place[1:], 1])[:3]
-        voxel = ", ".join(map(str, place[1:]))
-        value = volume.data[tuple(place)]
+    for index in spikes[:3]:
+        x, y, z = (volume.affine @ [*index[1:], 1])[:3]
+        voxel = ", ".join(map(str, index[1:]))
+        value = volume.data[tuple(index)]
         said.append(f"{value:.6g} at voxel ({voxel}), which is ({x:.4g}, {y:.4g}, {z:.4g}) mm")
-    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    more = f" and {len(spikes) - 3} more" if len(spikes) > 3 else ""
     return f"a spike: {'; '.join(said)}{more}, where other values reach {usual:.3g}"
 
 
@@ -325,14 +301,8 @@ def canonical(name: str) -> str:
 def stat_fault(stat: str, wanted: str, where: str) -> Fault | None:
     """Describe a map whose header says that its values are something else than what is wanted.
 
-    Parameters
-    ----------
-    stat : str
-        What the header says, see `header_stat`.
-    wanted : str
-        The statistic of the bundle, the listing or the map's name; empty or ``n/a`` if unsaid.
-    where : str
-        For the message.
+    `stat` is what the header says, see `header_stat`; `wanted` the statistic of the bundle, the
+    listing or the map's name, empty or ``n/a`` if unsaid.
     """
     wanted = "" if wanted == UNSAID_STAT else wanted
     asked = canonical(wanted)
@@ -358,12 +328,7 @@ def stat_fault(stat: str, wanted: str, where: str) -> Fault | None:
 def p_value_fault(values: NDArray[np.floating], wanted: str, where: str) -> Fault | None:
     """Describe a map that, by its values, holds p values where a statistic with a sign is wanted.
 
-    Parameters
-    ----------
-    values : ndarray of float
-        Of the map, NaN or 0 where it has no data.
-    wanted, where : str
-        As for `stat_fault`.
+    `values` are NaN or 0 where it has no data.
     """
     known = values[np.isfinite(values) & (values != 0)]
     is_signed = canonical(wanted) in {"z", "t"}

@@ -45,15 +45,11 @@ class Volume:
     affine : ndarray of float64, shape (4, 4)
         From voxel index to world coordinates in mm; first axis to the right, second to the front,
         third upwards (RAS+).
-    space : str
-        One of `SPACES`.
-    name : str
-        Where the data come from, for messages.
-    stat : str
-        What the file's header says the values are, see `fmnet.data.values.header_stat`; empty if
-        it doesn't.
-    note : str
-        What a reader of the results should know about the file's geometry; empty if nothing.
+    space, name : str
+        One of `SPACES`; where the data come from, for messages.
+    stat, note : str
+        What the file's header says the values are, see `fmnet.data.values.header_stat`; what a
+        reader of the results should know about the file's geometry; empty if nothing.
 
     Raises
     ------
@@ -71,11 +67,11 @@ class Volume:
     def __post_init__(self) -> None:
         check_space(self.space, self.name, SPACES)
         if self.data.ndim != 4 or 0 in self.data.shape:
-            self._refuse(
-                f"an array of shape {self.data.shape}",
+            accepted, action = (
                 "four axes (C, X, Y, Z), none of length 0",
                 "give one 3-D map per contrast",
             )
+            self._refuse(f"an array of shape {self.data.shape}", accepted, action)
         if self.data.dtype != np.float32:
             self._refuse(f"values of type {self.data.dtype}", "float32", "convert the values")
         check_affine(self.affine, self.name)
@@ -90,14 +86,8 @@ def check_space(space: str, name: str, accepted: tuple[str, ...] = MNI_SPACES) -
     """Raise `VolumeError` unless `space` is one of those accepted."""
     if space not in accepted:
         named = [other for other in accepted if other != OWN_SPACE] or accepted
-        raise VolumeError(
-            Fault(
-                name,
-                f"space '{space}'",
-                ", ".join(named),
-                "normalise the map to MNI152 space, or correct the space stated for it",
-            )
-        )
+        action = "normalise the map to MNI152 space, or correct the space stated for it"
+        raise VolumeError(Fault(name, f"space '{space}'", ", ".join(named), action))
 
 
 def check_affine(affine: Affine, name: str) -> None:
@@ -105,14 +95,9 @@ def check_affine(affine: Affine, name: str) -> None:
     usable = affine.shape == (4, 4) and bool(np.isfinite(affine).all())
     # The condition number catches axes that all but coincide, whatever the voxel size.
     if not usable or not np.linalg.cond(affine[:3, :3]) <= MAX_CONDITION:
-        raise VolumeError(
-            Fault(
-                name,
-                f"a singular affine {np.asarray(affine).round(3).tolist()}",
-                "a finite, invertible (4, 4) matrix",
-                "write the image again with the software that made it",
-            )
-        )
+        found = f"a singular affine {np.asarray(affine).round(3).tolist()}"
+        action = "write the image again with the software that made it"
+        raise VolumeError(Fault(name, found, "a finite, invertible (4, 4) matrix", action))
 
 
 def is_ras(affine: Affine) -> bool:

@@ -23,7 +23,7 @@ from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_tas
 from fmnet.inference.bold import NewBoldScan, read_scan
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.inference.bundle import FORMAT_VERSION, INTENDED_USE, Bundle, read_bundle
-from fmnet.inference.bundle_files import write_sums
+from fmnet.inference.bundle_files import write_hashes
 from fmnet.inference.model_card import model_card
 from fmnet.inference.predict import NewScan, read_values
 from fmnet.inference.preparation import Preparation, read_preparation
@@ -235,7 +235,7 @@ def write_metadata(
     }
     (folder / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
     (folder / "MODEL_CARD.md").write_text(model_card(metadata, contract), "utf-8")
-    write_sums(folder)
+    write_hashes(folder)
 
 
 def check_agreement(

@@ -48,14 +48,9 @@ ADVICE = Advice(raw="state it with --t-r")
 
 @dataclass(frozen=True)
 class Stated:
-    """What somebody says of a run, which overrules what lies beside it.
+    """What somebody says of a run, which overrules what lies next to it.
 
-    Parameters
-    ----------
-    mask, confounds, events : Path or None
-        The run's files.
-    t_r : float or None
-        Repetition time in seconds; overrules the image's header too.
+    ``t_r``, the repetition time in seconds, overrules the image's header too.
     """
 
     mask: Path | None = None
@@ -72,17 +67,10 @@ def describe_run(
 ) -> PreprocessedRun:
     """Find mask, sidecar, confounds and events of a run by fMRIPrep's naming.
 
-    Parameters
-    ----------
-    image : Path
-        4-D NIfTI file, ``sub-01_task-rest_space-NAME_desc-preproc_bold.nii.gz`` for instance; for
-        another name, nothing is found.
-    space : str
-        The run's space, whatever the name says.
-    stated : Stated
-        What overrules the files that are found.
-    raw : Path, optional
-        The raw data set; by default looked for around the image's own.
+    `image` is a 4-D NIfTI file, ``sub-01_task-rest_space-NAME_desc-preproc_bold.nii.gz`` for
+    instance; for another name, nothing is found. `space` holds whatever the name says; `stated`
+    overrules the files that are found; the `raw` data set is by default looked for around the
+    image's own.
 
     Raises
     ------
@@ -95,45 +83,36 @@ def describe_run(
         bare = re.sub(r"\.nii(\.gz)?$", "", image.name, flags=re.IGNORECASE)
         bold = BoldRun(bare, bare, image, space, stated.mask, stated.t_r, is_certain)
         return PreprocessedRun(bold, "", "", "", stated.confounds, stated.events)
-    roots = _roots(image, raw)
+    # the image may have been copied out of its data set, to where only its own folder is left
+    own = image.absolute().parent
+    subjects = [folder for folder in (own, *own.parents) if folder.name.startswith("sub-")]
+    roots = [own, subjects[-1].parent] if subjects else [own]
+    if raw is None and subjects:
+        raw = find_raw(roots[-1])
+    roots += [] if raw is None else [raw]
     try:
         sidecars = read_sidecars(name, roots)
     except VolumeError:
         if stated.t_r is None:
             raise
         sidecars = []
-    t_r = stated.t_r
-    if t_r is None:
-        t_r = stated_t_r(name, sidecars, ADVICE)
-    mask = stated.mask or _beside(name, name.stem(("desc",)), MASKS)
+    t_r = stated_t_r(name, sidecars, ADVICE) if stated.t_r is None else stated.t_r
+    mask = stated.mask or _companion(name, name.stem(("desc",)), MASKS)
     events = (path for root in roots for path in inherited_files(root, name, "events.tsv"))
     return PreprocessedRun(
         BoldRun(name.run_id, name.participant_id, image, space, mask, t_r, is_certain),
         name.get("task"),
         name.get("ses"),
         name.get("run"),
-        stated.confounds or _beside(name, name.stem(OUTPUT_ENTITIES), CONFOUNDS),
+        stated.confounds or _companion(name, name.stem(OUTPUT_ENTITIES), CONFOUNDS),
         stated.events or next(events, None),
         stated_start_time(name, sidecars),
     )
 
 
-def _beside(image: BoldName, stem: str, endings: Sequence[str]) -> Path | None:
+def _companion(image: BoldName, stem: str, endings: Sequence[str]) -> Path | None:
     found = (image.beside(f"{stem}_{ending}") for ending in endings)
     return next((path for path in found if path is not None), None)
-
-
-def _roots(image: Path, raw: Path | None) -> list[Path]:
-    """Name the folders from which files are inherited: the image's own, its data set, the raw one.
-
-    An image may have been copied out of its data set, to where only its own folder is left.
-    """
-    own = image.absolute().parent
-    people = [folder for folder in (own, *own.parents) if folder.name.startswith("sub-")]
-    roots = [own, people[-1].parent] if people else [own]
-    if raw is None and people:
-        raw = find_raw(roots[-1])
-    return roots if raw is None else [*roots, raw]
 
 
 WHOLE_RUN = "check the run's registration and its mask"
@@ -142,15 +121,7 @@ SAME_CLEANING = "check that the run was preprocessed as the training runs were"
 
 @dataclass(frozen=True)
 class NewBoldScan:
-    """Runs of one session that are scored together.
-
-    Parameters
-    ----------
-    name : str
-        How it is called in the results.
-    runs : tuple of PreprocessedRun
-        In the order they were acquired.
-    """
+    """Runs of one session that are scored together, in the order they were acquired."""
 
     name: str
     runs: tuple[PreprocessedRun, ...]
@@ -160,14 +131,9 @@ class NewBoldScan:
 class ReadScan:
     """A scan as the preparation takes it, with what the gates look at.
 
-    Parameters
-    ----------
-    values : ndarray of float32, shape (C, V) or (T, V)
-        Maps, or the cleaned runs one after the other.
-    coverage : tuple of float
-        Share of the mask in which each run has data.
-    mean_fd_mm : tuple of (float or None)
-        Mean framewise displacement of each run, in mm; None if nobody states it.
+    ``values`` are maps, (C, V), or the cleaned runs one after the other, (T, V); ``coverage`` is
+    the fraction of the mask in which each run has data; ``mean_fd_mm`` the mean framewise
+    displacement of each run, in mm, None if nobody states it.
     """
 
     values: FloatArray
@@ -178,25 +144,14 @@ class ReadScan:
 def predict_run(bundle: Bundle, scan: NewBoldScan) -> Prediction:
     """Score one scan; several runs are joined in time, or make maps together.
 
-    Cleaned runs lie in a temporary folder meanwhile; ``TMPDIR`` says where.
-
-    Parameters
-    ----------
-    bundle : Bundle
-        A signature that reads BOLD.
-    scan : NewBoldScan
-        The scan.
-
-    Returns
-    -------
-    Prediction
-        With the reason where there is no score; bad input never raises.
+    Cleaned runs lie in a temporary folder meanwhile; ``TMPDIR`` says where. Bad input never raises:
+    the prediction has the reason why there is no score.
     """
     try:
         read = read_scan(bundle, scan)
     except FmnetError as error:
         return failed(scan.name, error.faults)
-    if doubts := _run_doubts(bundle, scan, read) or _value_doubts(bundle, scan, read.values):
+    if doubts := _doubts(bundle, scan, read):
         return failed(scan.name, doubts, "cannot_say")
     result = scored(bundle, scan.name, bundle.score_scan(read.values))
     notes = [result.reason, *header_notes(scan.runs)]
@@ -218,30 +173,18 @@ def read_scan(bundle: Bundle, scan: NewBoldScan) -> ReadScan:
     with tempfile.TemporaryDirectory(prefix="fmnet-") as folder:
         # runs that cover too little are no errors here, but none that something can be said of
         recipe = CleanedBold(bundle.preparation.grid, contract.cleaning, 0.0)
-        read = _read_maps if contract.maps else _read_series
-        result = read(recipe, Path(folder), scan, contract)
-    bundle.preparation.check_length(len(result.values), scan.name)
-    return result
-
-
-def _read_series(recipe: CleanedBold, folder: Path, scan: NewBoldScan, _: BoldContract) -> ReadScan:
-    cleaned = _store_runs(ArrayStore(folder, recipe), scan)
-    return ReadScan(
-        np.concatenate([one.values() for one in cleaned]),
-        tuple(one.facts.coverage for one in cleaned),
-        tuple(one.facts.mean_fd_mm for one in cleaned),
-    )
-
-
-def _read_maps(
-    recipe: CleanedBold, folder: Path, scan: NewBoldScan, contract: BoldContract
-) -> ReadScan:
-    sources = _store_runs(ArrayStore(folder, AcquiredBold(recipe)), scan)
-    return ReadScan(
-        compute_maps(sources, parse_maps(contract.maps)),
-        tuple(source.stored.facts.coverage for source in sources),
-        tuple(source.nuisance.mean_fd_mm for source in sources),
-    )
+        if contract.maps:
+            runs = _store_runs(ArrayStore(Path(folder), AcquiredBold(recipe)), scan)
+            values = compute_maps(runs, parse_maps(contract.maps))
+            coverage = tuple(run.stored.facts.coverage for run in runs)
+            motion: tuple[float | None, ...] = tuple(run.nuisance.mean_fd_mm for run in runs)
+        else:
+            cleaned = _store_runs(ArrayStore(Path(folder), recipe), scan)
+            values = np.concatenate([run.values() for run in cleaned])
+            coverage = tuple(run.facts.coverage for run in cleaned)
+            motion = tuple(run.facts.mean_fd_mm for run in cleaned)
+    bundle.preparation.check_length(len(values), scan.name)
+    return ReadScan(values, coverage, motion)
 
 
 def _store_runs(store: ArrayStore[PreprocessedRun, Result], scan: NewBoldScan) -> list[Result]:
@@ -252,24 +195,19 @@ def _store_runs(store: ArrayStore[PreprocessedRun, Result], scan: NewBoldScan) -
     return [one for one in outcomes if not isinstance(one, VolumeError)]
 
 
-def _run_doubts(bundle: Bundle, scan: NewBoldScan, read: ReadScan) -> list[Fault]:
-    """Say which runs cover too little or were moved too much in."""
+def _doubts(bundle: Bundle, scan: NewBoldScan, read: ReadScan) -> list[Fault]:
+    """Say what covers too little, was moved too much in, or is larger or smaller than usual."""
     least = bundle.preparation.min_coverage
     faults: list[Fault] = []
-    for run, share, motion in zip(scan.runs, read.coverage, read.mean_fd_mm, strict=True):
+    for run, fraction, motion in zip(scan.runs, read.coverage, read.mean_fd_mm, strict=True):
         name = str(run.bold.path)
-        if share < least:
-            faults.append(low_coverage(share, name, least, WHOLE_RUN))
+        if fraction < least:
+            faults.append(low_coverage(fraction, name, least, WHOLE_RUN))
         if fault := motion_fault(motion, bundle.reference, name):
             faults.append(fault)
-    return faults
-
-
-def _value_doubts(bundle: Bundle, scan: NewBoldScan, values: FloatArray) -> list[Fault]:
-    """Say what is missing in too many places, or larger or smaller than in training."""
-    if bundle.preparation.reads_series:
-        values = temporal_sd(values)
-    least = bundle.preparation.min_coverage
+    if faults:
+        return faults
+    values = temporal_sd(read.values) if bundle.preparation.reads_series else read.values
     sparse = [coverage_fault(channel, scan.name, least, WHOLE_RUN) for channel in values]
     faults = [fault for fault in sparse if fault is not None]
     return faults or scale_faults(values, bundle.reference, scan.name, SAME_CLEANING)
@@ -277,9 +215,9 @@ def _value_doubts(bundle: Bundle, scan: NewBoldScan, values: FloatArray) -> list
 
 def contract_of(bundle: Bundle, name: str) -> BoldContract:
     """Look up how runs are cleaned; raise `VolumeError` if the signature reads maps."""
-    if bundle.contract is not None:
-        return bundle.contract
-    raise VolumeError(run_instead_of_maps(bundle, name))
+    if bundle.contract is None:
+        raise VolumeError(run_instead_of_maps(bundle, name))
+    return bundle.contract
 
 
 def check_runs(
@@ -294,25 +232,25 @@ def check_runs(
     """
     faults = [] if runs else [Fault(name, "no run", "one at least", "give a preprocessed run")]
     counts = Counter(run.bold.path.absolute() for run in runs)
-    faults += [_twice(path, name) for path, count in counts.items() if count > 1]
+    for path in (path for path, count in counts.items() if count > 1):
+        found = f"the same run twice: {path}"
+        faults.append(Fault(name, found, "each run once", "remove one of them"))
     for run in runs:
-        faults += _space_faults(run, bundle.space) + _t_r_faults(run, contract.t_r)
+        try:
+            check_same_space(run.bold.space, bundle.space, str(run.bold.path))
+        except VolumeError as error:
+            faults += error.faults
+        faults += _t_r_faults(run, contract.t_r)
         if bundle.task and run.task and run.task != bundle.task:
             action = "give runs of the task that the signature was trained on"
             found = f"a run of task '{run.task}'"
             faults.append(Fault(str(run.bold.path), found, f"'{bundle.task}'", action))
         if contract.needs_confounds and run.confounds is None:
-            faults.append(_no_confounds(run))
+            accepted = "fMRIPrep's desc-confounds_timeseries.tsv, with which the run is cleaned"
+            action = "put it beside the run, or name it: --confounds FILE"
+            faults.append(Fault(str(run.bold.path), "no confounds", accepted, action))
     if faults:
         raise VolumeError(faults)
-
-
-def _space_faults(run: PreprocessedRun, wanted: str) -> list[Fault]:
-    try:
-        check_same_space(run.bold.space, wanted, str(run.bold.path))
-    except VolumeError as error:
-        return list(error.faults)
-    return []
 
 
 def header_notes(runs: Sequence[PreprocessedRun]) -> list[str]:
@@ -323,10 +261,8 @@ def header_notes(runs: Sequence[PreprocessedRun]) -> list[str]:
             if file.header.note:
                 notes.append(f"{run.bold.path}: {file.header.note}")
             if run.bold.is_t_r_certain and differs_from_header(run.bold, file.header):
-                notes.append(
-                    f"{run.bold.path}: a repetition time of {run.bold.t_r:g} s was stated, "
-                    f"the header says {file.header.t_r:g} s"
-                )
+                said = f"a repetition time of {run.bold.t_r:g} s was stated"
+                notes.append(f"{run.bold.path}: {said}, the header says {file.header.t_r:g} s")
     return notes
 
 
@@ -347,16 +283,3 @@ def _t_r_faults(run: PreprocessedRun, wanted: float) -> list[Fault]:
     accepted = f"{wanted:g} s, that of the training runs, give or take {SAME_T_R:.0%}"
     action = f"give a run of that repetition time, {overrule}"
     return [Fault(str(run.bold.path), found, accepted, action)]
-
-
-def _no_confounds(run: PreprocessedRun) -> Fault:
-    return Fault(
-        str(run.bold.path),
-        "no confounds",
-        "fMRIPrep's desc-confounds_timeseries.tsv, with which the run is cleaned",
-        "put it beside the run, or name it: --confounds FILE",
-    )
-
-
-def _twice(path: Path, name: str) -> Fault:
-    return Fault(name, f"the same run twice: {path}", "each run once", "remove one of them")

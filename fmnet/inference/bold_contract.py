@@ -47,15 +47,8 @@ TAKEN_OUT: dict[Strategy, str] = {
 class BoldContract:
     """What is done to runs before the preparation.
 
-    Parameters
-    ----------
-    cleaning : CleaningSettings
-        How they are cleaned.
-    maps : tuple of str
-        Maps that are made of them, see `fmnet.bold.settings.parse_map_names`; empty where the
-        network reads the cleaned series itself.
-    t_r : float
-        Repetition time in seconds that runs have to have.
+    ``maps`` are made of them, see `fmnet.bold.settings.parse_map_names`; they are empty where the
+    network reads the cleaned series itself. ``t_r``, in seconds, is what runs have to have.
     """
 
     cleaning: CleaningSettings
@@ -76,7 +69,19 @@ class BoldContract:
 
 def cleaning_words(cleaning: CleaningSettings) -> str:
     """Say what is done to a run, for the middle of a sentence: ``cleaned of drift, ...``."""
-    return f"cleaned of {TAKEN_OUT[cleaning.strategy]}{_band(cleaning)}{_scrubbing(cleaning)}"
+    said = f"cleaned of {TAKEN_OUT[cleaning.strategy]}"
+    low, high = band_of(cleaning)  # not all that is asked for with cosines
+    if low is not None and high is not None:
+        said += f", band-pass filtered from {low:g} to {high:g} Hz"
+    elif low is not None:
+        said += f", high-pass filtered at {low:g} Hz"
+    elif high is not None:
+        said += f", low-pass filtered at {high:g} Hz"
+    if cleaning.fd_threshold is None:
+        return said
+    return (
+        f"{said}, without volumes of more than {cleaning.fd_threshold:g} mm framewise displacement"
+    )
 
 
 def write_contract(contract: BoldContract, folder: Path) -> None:
@@ -98,23 +103,5 @@ def read_contract(folder: Path) -> BoldContract | None:
     fields = read_fields(folder / CONTRACT, FIELDS)
     held = current_cleaning(fields["cleaning"])
     # one that isn't stated stands for no limit, whatever the default
-    stated: dict[str, Any] = {
-        each.name: held.get(each.name) for each in fields_of(CleaningSettings)
-    }
+    stated: dict[str, Any] = {one.name: held.get(one.name) for one in fields_of(CleaningSettings)}
     return BoldContract(CleaningSettings(**stated), tuple(fields["maps"]), float(fields["t_r"]))
-
-
-def _band(cleaning: CleaningSettings) -> str:
-    """Name the filter that runs go through, which is not all that is asked for with cosines."""
-    low, high = band_of(cleaning)
-    if low is not None and high is not None:
-        return f", band-pass filtered from {low:g} to {high:g} Hz"
-    if low is not None:
-        return f", high-pass filtered at {low:g} Hz"
-    return "" if high is None else f", low-pass filtered at {high:g} Hz"
-
-
-def _scrubbing(cleaning: CleaningSettings) -> str:
-    if cleaning.fd_threshold is None:
-        return ""
-    return f", without volumes of more than {cleaning.fd_threshold:g} mm framewise displacement"

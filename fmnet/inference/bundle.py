@@ -19,7 +19,7 @@ from fmnet.inference.bundle_files import (
     MAX_BYTES_OF,
     SPACE,
     TEXT,
-    check_sums,
+    check_hashes,
     list_of,
     optional,
     read_bounded,
@@ -28,12 +28,7 @@ from fmnet.inference.bundle_files import (
 )
 from fmnet.inference.calibration import Calibration, read_calibration
 from fmnet.inference.onnx_network import OnnxNetwork, load_network
-from fmnet.inference.preparation import (
-    INPUT_KIND,
-    MAPS,
-    Preparation,
-    read_preparation,
-)
+from fmnet.inference.preparation import INPUT_KIND, MAPS, Preparation, read_preparation
 from fmnet.inference.quality import Reference, read_reference
 from fmnet.inference.study_results import EVIDENCE, Evidence, evidence_of, warnings_of
 
@@ -79,22 +74,10 @@ METADATA = {
 class Bundle:
     """A signature ready for use.
 
-    Parameters
-    ----------
-    folder : Path
-        Where it was read from.
-    metadata : dict
-        Versions, input contract, intended use, how it was trained.
-    preparation : Preparation
-        From maps, or from a cleaned series, to the network's input.
-    calibration : Calibration
-        From score to probability.
-    reference : Reference
-        What the training scans looked like.
-    network : OnnxNetwork
-        The network.
-    contract : BoldContract or None
-        How BOLD runs become the maps or the series; None where the maps themselves go in.
+    ``metadata`` has versions, input contract, intended use, how it was trained; ``preparation``
+    leads from maps, or from a cleaned series, to the network's input; ``calibration`` from score to
+    probability; ``reference`` says what the training scans looked like; ``contract`` how BOLD runs
+    become the maps or the series, None where the maps themselves go in.
     """
 
     folder: Path
@@ -147,13 +130,7 @@ class Bundle:
 def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = None) -> Bundle:
     """Read a bundle: first the hash of every file, then what they say, then an example's score.
 
-    Parameters
-    ----------
-    folder : Path
-        What ``scripts/export.py`` wrote.
-    give_up : callable, optional
-        Ends the program where the network can't be stopped otherwise, see
-        `fmnet.inference.onnx_network.OnnxNetwork`.
+    `give_up` ends the program where the network can't be stopped otherwise, see `OnnxNetwork`.
 
     Raises
     ------
@@ -163,21 +140,29 @@ def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = No
     """
     if not os.path.lexists(folder / "metadata.json"):
         raise refuse(folder, "no readable metadata.json (there is no such file)")
-    with_hash = check_sums(folder)
+    with_hash = check_hashes(folder)
     metadata = read_metadata(folder)
     if missing := sorted(set(FILES) - with_hash):
         raise refuse(folder, ", ".join(f"{name} without a hash" for name in missing))
+    try:  # read whole: given a path, ONNX Runtime would look around it for more
+        model = read_bounded(folder / "model.onnx", MAX_BYTES_OF["model.onnx"])
+    except OSError as error:
+        raise refuse(folder, f"a part that can't be read ({error})") from error
     bundle = Bundle(
         folder,
         metadata,
         read_preparation(folder),
         read_calibration(folder / "calibration.json"),
         read_reference(folder / "reference.json"),
-        load_network(_read_model(folder), folder, give_up),
+        load_network(model, folder, give_up),
         read_contract(folder) if CONTRACT in with_hash else None,
     )
-    _check_parts(bundle)
-    _check_example(bundle)
+    _check_consistent(bundle)
+    shape = (1, *bundle.preparation.example_shape)
+    noise = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    score = float(bundle.score(noise * bundle.preparation.grid.mask)[0])
+    if not abs(score) <= MAX_SCORE:
+        raise refuse(folder, f"model.onnx, which scores an example as {score:g}")
     return bundle
 
 
@@ -197,14 +182,9 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     if type(version) is not int or version != FORMAT_VERSION:
         versions = metadata.get("versions")
         wrote = versions.get("fmnet", "unknown") if isinstance(versions, dict) else "unknown"
-        raise BundleError(
-            Fault(
-                str(folder),
-                f"bundle format {json.dumps(version):.50}",
-                f"format {FORMAT_VERSION}",
-                f"use the fmnet version that wrote the bundle ({wrote!s:.50}), or export again",
-            )
-        )
+        found = f"bundle format {json.dumps(version):.50}"
+        action = f"use the fmnet version that wrote the bundle ({wrote!s:.50}), or export again"
+        raise BundleError(Fault(str(folder), found, f"format {FORMAT_VERSION}", action))
     return read_fields(path, METADATA)
 
 
@@ -213,31 +193,19 @@ def write_plain(value: Calibration | Reference, path: Path) -> None:
     path.write_text(json.dumps(asdict(value), indent=2, allow_nan=False) + "\n", "utf-8")
 
 
-def _read_model(folder: Path) -> bytes:
-    """Read the network whole; given a path, ONNX Runtime would look beside it for more."""
-    try:
-        return read_bounded(folder / "model.onnx", MAX_BYTES_OF["model.onnx"])
-    except OSError as error:
-        raise refuse(folder, f"a part that can't be read ({error})") from error
-
-
-def _check_parts(bundle: Bundle) -> None:
-    """Raise `BundleError` unless all parts speak of the same contrasts, kind and shape."""
+def _check_consistent(bundle: Bundle) -> None:
+    """Raise `BundleError` unless all files speak of the same contrasts, kind and shape."""
     contrasts, preparation = bundle.metadata["input"]["contrasts"], bundle.preparation
+    own = {"preparation.json": preparation.contrasts, "reference.json": bundle.reference.contrasts}
     faults = [
         f"{name} for contrasts {', '.join(found)}, not {', '.join(contrasts)}"
-        for name, found in (
-            ("preparation.json", preparation.contrasts),
-            ("reference.json", bundle.reference.contrasts),
-        )
+        for name, found in own.items()
         if list(found) != contrasts
     ]
+    grid = {"affine": preparation.grid.affine.tolist(), "shape": list(preparation.grid.shape)}
     faults += [
         f"preparation for another {name} than metadata.json's"
-        for name, found in (
-            ("affine", preparation.grid.affine.tolist()),
-            ("shape", list(preparation.grid.shape)),
-        )
+        for name, found in grid.items()
         if bundle.metadata["input"].get(name) not in (None, found)
     ]
     positive, negative = (bundle.metadata["training"][name] for name in ("positive", "negative"))
@@ -260,16 +228,6 @@ def _check_parts(bundle: Bundle) -> None:
         raise refuse(bundle.folder, ", ".join(faults))
 
 
-def _check_example(bundle: Bundle) -> None:
-    """Raise `BundleError` unless an input of usual values gets a usual score."""
-    preparation = bundle.preparation
-    shape = (1, *preparation.example_shape)
-    noise = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-    score = float(bundle.score(noise * preparation.grid.mask)[0])
-    if not abs(score) <= MAX_SCORE:
-        raise refuse(bundle.folder, f"model.onnx, which scores an example as {score:g}")
-
-
 def _kind_faults(bundle: Bundle) -> list[str]:
     """Say what of the contract doesn't fit what the metadata and the preparation speak of."""
     stated, contract = bundle.metadata["input"], bundle.contract
@@ -283,15 +241,12 @@ def _kind_faults(bundle: Bundle) -> list[str]:
     elif is_series == bool(contract.maps):
         faults.append(f"{CONTRACT} for maps ({', '.join(contract.maps) or 'none'}), not {kind}")
     elif contract.maps:
-        faults += _map_faults(contract, bundle.preparation.contrasts)
+        wanted = bundle.preparation.contrasts
+        try:
+            names = tuple(one.name for one in parse_map_names(contract.maps))
+        except FmnetError as error:
+            faults.append(f"{CONTRACT} with maps that this version doesn't know ({error})")
+        else:
+            if names != wanted:
+                faults.append(f"{CONTRACT} for maps {', '.join(names)}, not {', '.join(wanted)}")
     return faults
-
-
-def _map_faults(contract: BoldContract, contrasts: tuple[str, ...]) -> list[str]:
-    try:
-        names = tuple(one.name for one in parse_map_names(contract.maps))
-    except FmnetError as error:
-        return [f"{CONTRACT} with maps that this version doesn't know ({error})"]
-    if names == contrasts:
-        return []
-    return [f"{CONTRACT} for maps {', '.join(names)}, not {', '.join(contrasts)}"]

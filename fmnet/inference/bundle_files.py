@@ -10,7 +10,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from fmnet.data.volume import MNI_SPACES
 from fmnet.errors import BundleError, Fault
 
-SUMS = "SHA256SUMS"
+CHECKSUMS = "SHA256SUMS"
 #: Most bytes of a file, and of those that hold arrays.
 MAX_BYTES = 4 * 2**20
 MAX_BYTES_OF = {
@@ -35,20 +35,17 @@ O_MORE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
-def write_sums(folder: Path) -> None:
+def write_hashes(folder: Path) -> None:
     """Write the hash of every file, in the form that ``sha256sum -c`` reads."""
-    files = sorted(path for path in folder.iterdir() if path.name != SUMS)
+    files = sorted(path for path in folder.iterdir() if path.name != CHECKSUMS)
     lines = [f"{sha256_of(path)}  {path.name}\n" for path in files]
-    (folder / SUMS).write_text("".join(lines), "utf-8")
+    (folder / CHECKSUMS).write_text("".join(lines), "utf-8")
 
 
-def check_sums(folder: Path) -> set[str]:
+def check_hashes(folder: Path) -> set[str]:
     """Check the hash of every file of a bundle, before any of them is read for what it says.
 
-    Returns
-    -------
-    set of str
-        The files that have a hash, each of them there and as it was when it was exported.
+    Returned are the files that have a hash, each of them there and as it was when it was exported.
 
     Raises
     ------
@@ -57,26 +54,27 @@ def check_sums(folder: Path) -> set[str]:
         of the folder) or larger than those of bundles.
     """
     try:
-        text = read_bounded(folder / SUMS, MAX_BYTES).decode("utf-8")
+        text = read_bounded(folder / CHECKSUMS, MAX_BYTES).decode("utf-8")
         there = _list_files(folder)
     except (OSError, ValueError) as error:
-        raise refuse(folder, f"no readable {SUMS} ({error})") from error
+        raise refuse(folder, f"no readable {CHECKSUMS} ({error})") from error
     expected: dict[str, str] = {}
-    faults = [f"{SUMS} that is a link"] if (folder / SUMS).is_symlink() else []
+    faults = [f"{CHECKSUMS} that is a link"] if (folder / CHECKSUMS).is_symlink() else []
     lines = text.removesuffix("\n").split("\n")
     if "\r" in text:  # by an editor or by Git, which have then changed other files as well
-        raise refuse(folder, f"{SUMS} with line ends of Windows, as no export writes them")
+        raise refuse(folder, f"{CHECKSUMS} with line ends of Windows, as no export writes them")
     if len(lines) > MAX_FILES:
-        raise refuse(folder, f"{SUMS} of more than {MAX_FILES} lines")
+        raise refuse(folder, f"{CHECKSUMS} of more than {MAX_FILES} lines")
     for line in lines:
         match = LINE.fullmatch(line)
         if match is None or match[2] in expected:
-            faults.append(f"{SUMS} with a line that is no hash, or a file's second ({line:.99})")
+            faults.append(
+                f"{CHECKSUMS} with a line that is no hash, or a file's second ({line:.99})"
+            )
         else:
             expected[match[2]] = match[1]
-    for name, digest in sorted(expected.items()):
-        faults += _file_faults(folder, name, digest)
-    faults += [f"{name} without a hash" for name in sorted(there - expected.keys() - {SUMS})]
+    faults += filter(None, (_file_fault(folder, *one) for one in sorted(expected.items())))
+    faults += [f"{name} without a hash" for name in sorted(there - expected.keys() - {CHECKSUMS})]
     if faults:
         raise refuse(folder, ", ".join(faults))
     return set(expected)
@@ -95,14 +93,9 @@ def read_bounded(path: Path, limit: int) -> bytes:
 
 def refuse(folder: Path, found: str) -> BundleError:
     """Say what is wrong with the files of a bundle."""
-    return BundleError(
-        Fault(
-            str(folder),
-            found,
-            "a bundle folder exactly as scripts/export.py wrote it",
-            "copy it again from its source, or export again",
-        )
-    )
+    accepted = "a bundle folder exactly as scripts/export.py wrote it"
+    action = "copy it again from its source, or export again"
+    return BundleError(Fault(str(folder), found, accepted, action))
 
 
 def _list_files(folder: Path) -> set[str]:
@@ -116,17 +109,17 @@ def _list_files(folder: Path) -> set[str]:
     return names
 
 
-def _file_faults(folder: Path, name: str, digest: str) -> Iterable[str]:
+def _file_fault(folder: Path, name: str, digest: str) -> str:
     path = folder / name
     if Path(name).name != name or not os.path.lexists(path):
-        return [f"{name:.99} missing"]
+        return f"{name:.99} missing"
     if path.is_symlink():
-        return [f"{name} that is a link"]
+        return f"{name} that is a link"
     try:
-        altered = sha256_of(path, MAX_BYTES_OF.get(name, MAX_BYTES)) != digest
+        is_altered = sha256_of(path, MAX_BYTES_OF.get(name, MAX_BYTES)) != digest
     except OSError as error:
-        return [f"{name} that can't be read ({error.strerror or error})"]
-    return [f"{name} altered since export"] if altered else []
+        return f"{name} that can't be read ({error.strerror or error})"
+    return f"{name} altered since export" if is_altered else ""
 
 
 def sha256_of(path: Path, limit: int = 2**63) -> str:
@@ -173,23 +166,26 @@ def is_number(value: Any) -> bool:
     return abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)
 
 
+def is_interval(value: Any, accepts: Callable[[Any], bool]) -> bool:
+    """Tell whether a value is a list of two that are accepted, in ascending order."""
+    is_pair = isinstance(value, list) and len(value) == 2 and all(map(accepts, value))
+    return is_pair and bool(value[0] <= value[1])
+
+
 def list_of(kind: Kind, may_be_empty: bool = False) -> Kind:
     """Make the kind of a list that holds one kind."""
-    return Kind(
-        f"a list, each {kind.words}",
-        lambda value: (
-            isinstance(value, list)
-            and (bool(value) or may_be_empty)
-            and all(map(kind.accepts, value))
-        ),
-    )
+
+    def accepts(value: Any) -> bool:
+        is_filled = isinstance(value, list) and (bool(value) or may_be_empty)
+        return is_filled and all(map(kind.accepts, value))
+
+    return Kind(f"a list, each {kind.words}", accepts)
 
 
 def one_of(values: Sequence[str]) -> Kind:
     """Make the kind of a text that is one of a few."""
-    return Kind(
-        f"one of {', '.join(values)}", lambda value: isinstance(value, str) and value in values
-    )
+    words = f"one of {', '.join(values)}"
+    return Kind(words, lambda value: isinstance(value, str) and value in values)
 
 
 def optional(kind: Kind) -> Kind:
@@ -204,7 +200,7 @@ TEXT = Kind(
 NUMBER = Kind("a finite number", is_number)
 NON_NEGATIVE = Kind("a number from 0", lambda value: is_number(value) and value >= 0)
 POSITIVE = Kind("a number above 0", lambda value: is_number(value) and value > 0)
-SHARE = Kind("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
+FRACTION = Kind("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
 COUNT_OR_NONE = Kind(
     "a whole number from 0", lambda value: type(value) is int and 0 <= value <= MAX_COUNT
 )

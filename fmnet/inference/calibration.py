@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from fmnet.errors import BundleError, Fault
-from fmnet.inference.bundle_files import Kind, is_number, optional, read_fields
+from fmnet.inference.bundle_files import Kind, is_interval, is_number, optional, read_fields
 
 #: Most of either number, of any sign, with which no score overflows.
 MAX_VALUE = 1e12
@@ -32,12 +32,7 @@ FIELDS = {
     "slope_ci": optional(
         Kind(
             f"two numbers from 0 to {MAX_VALUE:g} in ascending order",
-            lambda value: (
-                isinstance(value, list)
-                and len(value) == 2
-                and all(map(_is_slope, value))
-                and value[0] <= value[1]
-            ),
+            lambda value: is_interval(value, _is_slope),
         )
     ),
 }
@@ -45,17 +40,11 @@ FIELDS = {
 
 @dataclass(frozen=True)
 class Calibration:
-    """Logistic map from score to probability.
+    """Logistic map from score to probability: ``1 / (1 + exp(-(slope * score + intercept)))``.
 
-    Parameters
-    ----------
-    slope, intercept : float
-        ``probability = 1 / (1 + exp(-(slope * score + intercept)))``; the slope is never negative.
-    base_rate : float or None
-        Share of the positive class for which probabilities are stated. None for that of the
-        training scans, as in files that don't name it.
-    slope_ci : (float, float) or None
-        95 % interval of the slope; None where unknown.
+    The slope is never negative. ``base_rate`` is the fraction of the positive class for which
+    probabilities are stated, None for that of the training scans, as in files that don't name it;
+    ``slope_ci`` the 95 % interval of the slope, None where unknown.
     """
 
     slope: float
@@ -84,12 +73,9 @@ def read_calibration(path: Path) -> Calibration:
     if interval is not None and not interval[0] <= slope <= interval[1]:
         accepted, action = "a slope within its interval", "export again"
         raise BundleError(Fault(str(path), f"slope {slope:g} outside {interval}", accepted, action))
-    return Calibration(
-        slope,
-        float(fields["intercept"]),
-        None if base_rate is None else float(base_rate),
-        None if interval is None else (float(interval[0]), float(interval[1])),
-    )
+    base_rate = None if base_rate is None else float(base_rate)
+    interval = None if interval is None else (float(interval[0]), float(interval[1]))
+    return Calibration(slope, float(fields["intercept"]), base_rate, interval)
 
 
 def calibration_sentence(calibration: Calibration) -> str:

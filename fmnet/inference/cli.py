@@ -231,12 +231,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="which images of a folder to read, by an entity of their names or folders "
         "(node=subjectLevel, res=2; run=n/a for those without); may be given several times",
     )
-    for name, what in (
-        ("confounds", "fMRIPrep's confounds of a single run"),
-        ("mask", "brain mask of a single run"),
-        ("events", "BIDS events of a single run"),
-    ):
-        text = f"{what}, where none lies beside it under the same name"
+    files = {"confounds": "fMRIPrep's confounds", "mask": "brain mask", "events": "BIDS events"}
+    for name, what in files.items():
+        text = f"{what} of a single run, where none lies beside it under the same name"
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=text)
     parser.add_argument(
         "--t-r",
@@ -248,13 +245,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def entities_of(options: argparse.Namespace) -> dict[str, str]:
-    """Read which entities images of a folder have to state.
-
-    Raises
-    ------
-    ConfigError
-        If one is not given as NAME=VALUE, or twice.
-    """
+    """Read which entities images of a folder have to state; `ConfigError` if they are none."""
     pairs = [text.partition("=")[::2] for text in options.entity]
     names = [name.strip().lower() for name, _ in pairs]
     wrong = [text for text in options.entity if not re.fullmatch(r"\s*[A-Za-z]+\s*=.*", text)]
@@ -269,13 +260,7 @@ def entities_of(options: argparse.Namespace) -> dict[str, str]:
 
 
 def stated_by(options: argparse.Namespace, bundle: Bundle) -> Stated:
-    """Gather what the options say of a run.
-
-    Raises
-    ------
-    ConfigError
-        If they are given where they can't hold.
-    """
+    """Gather what the options say of a run; `ConfigError` where that can't hold."""
     files = {name: getattr(options, name) for name in ("mask", "confounds", "events")}
     given = [f"--{name}" for name, value in files.items() if value is not None]
     is_one = len(options.scans) == 1 and not os.path.isdir(options.scans[0])

@@ -39,8 +39,8 @@ ACCEPTED = (
     "BIDS-derivatives folder"
 )
 SUPPLY = "supply the person's maps"
-#: Names a data set's people.
-PEOPLE = "participants.tsv"
+#: Names a data set's participants.
+PARTICIPANTS = "participants.tsv"
 Found = tuple[list[NewScan], list[Fault]]
 
 
@@ -62,30 +62,25 @@ RUN_ACCEPTED = (
 def find_new_scans(
     source: str, bundle: Bundle, space: str = "", entities: Mapping[str, str] | None = None
 ) -> tuple[list[NewScan], list[Prediction]]:
-    """Find the scans that an argument names.
+    """Find the scans that an argument names, and say in predictions which can't be scored.
 
-    Parameters
-    ----------
-    source : str
-        A map; several maps of one scan joined by commas; a table (.tsv, .csv) of
-        ``participant_id, contrast, path``; or a BIDS-derivatives folder. Maps whose names state
-        their contrasts may come in any order, others in the bundle's.
-    bundle : Bundle
-        Says which contrasts, statistic and space are needed.
-    space : str
-        The maps' space, whatever their names say; empty to believe the names.
-    entities : dict, optional
-        Which maps of a folder to read, by entities of their names.
-
-    Returns
-    -------
-    tuple of list
-        Scans to be scored, and predictions with status ``error`` for those that can't be, also
-        for everyone in a folder of whom there is no map, and where the argument itself is of no
-        use.
+    `source` is a map; several maps of one scan joined by commas; a table (.tsv, .csv) of
+    ``participant_id, contrast, path``; or a BIDS-derivatives folder, of which `entities` choose
+    maps. Maps whose names state their contrasts may come in any order, others in the bundle's.
+    `space` is the maps', whatever their names say; empty to believe the names. Predictions, with
+    status ``error``, are also for everyone in a folder of whom there is no map, and where the
+    argument itself is of no use.
     """
     try:
-        found, faults = _find(source, bundle, space, entities or {})
+        # os.path and not pathlib, which raises where a folder above may not be entered
+        if os.path.isdir(source):
+            found, faults = _from_folder(Path(source), bundle, space, entities or {})
+        elif Path(source).suffix.lower() in TABLES:
+            found, faults = _from_table(Path(source), bundle, space)
+        else:
+            files = split_names(source, ACCEPTED)
+            files = in_order(files, bundle.preparation.contrasts, source)
+            found, faults = [NewScan(source, files, space)], []
     except FmnetError as error:
         return [], [failed(source, error.faults)]
     except OSError as error:
@@ -94,29 +89,14 @@ def find_new_scans(
     scans, errors = [], [failed(fault.where, [fault]) for fault in faults]
     for scan in found:
         try:
-            _check_no_runs(scan, bundle)
+            if any(file.name.lower().endswith(RUNS) for file in scan.files):
+                raise VolumeError(run_instead_of_maps(bundle, scan.name))
             check_stat(scan.files, bundle.metadata["input"]["stat"], scan.name)
             known = scan.space or stated_space(scan.files, scan.name)
             scans.append(replace(scan, space=known))
         except VolumeError as error:
             errors.append(failed(scan.name, error.faults))
     return scans, errors
-
-
-def _find(source: str, bundle: Bundle, space: str, entities: Mapping[str, str]) -> Found:
-    # os.path and not pathlib, which raises where a folder above may not be entered
-    if os.path.isdir(source):
-        return _from_folder(Path(source), bundle, space, entities)
-    if Path(source).suffix.lower() in TABLES:
-        return _from_table(Path(source), bundle, space)
-    files = split_names(source, ACCEPTED)
-    return [NewScan(source, in_order(files, bundle.preparation.contrasts, source), space)], []
-
-
-def _check_no_runs(scan: NewScan, bundle: Bundle) -> None:
-    """Raise `VolumeError` where names say BOLD, before anything else is found wrong with it."""
-    if any(file.name.lower().endswith(RUNS) for file in scan.files):
-        raise VolumeError(run_instead_of_maps(bundle, scan.name))
 
 
 def _from_table(table: Path, bundle: Bundle, space: str) -> Found:
@@ -146,48 +126,40 @@ def _from_folder(folder: Path, bundle: Bundle, space: str, entities: Mapping[str
     check_readable(folder)
     wanted = bundle.metadata["input"]
     tree = read_tree(folder)
-    people, faults = with_table(folder, tree.people)
+    subjects, faults = with_table(folder, tree.subjects)
     in_space = f" in space '{space}'" if space else ""
-    lacks = (
-        f"no map that is needed{in_space}",
-        f"{', '.join(wanted['contrasts'])} ({wanted['stat']})",
-    )
-    if people and not any(image.suffix == STATMAP for image in tree.images):
+    needed = f"{', '.join(wanted['contrasts'])} ({wanted['stat']})"
+    lacks = (f"no map that is needed{in_space}", needed)
+    if subjects and not any(image.suffix == STATMAP for image in tree.images):
         action = no_maps(tree, _advice(bundle)).action
         faults += tree.faults
-        return [], faults + absent_faults(people, (), *lacks, told=faults, action=action)
-    maps = choose_maps(
-        tree,
-        _asked(bundle),
-        None if wanted["stat"] == UNSAID_STAT else wanted["stat"],
-        entities,
-        _advice(bundle),
-        space or wanted["space"],
-        is_unsaid_accepted=True,
-    )
+        return [], faults + absent_faults(subjects, (), *lacks, told=faults, action=action)
+    asked, stat = _asked(bundle), None if wanted["stat"] == UNSAID_STAT else wanted["stat"]
+    preferred = space or wanted["space"]
+    maps = choose_maps(tree, asked, stat, entities, _advice(bundle), preferred, True)
     if space:  # chooses where names state it, and overrules them where none does
         chosen = maps.rows["space"] == space
         maps.rows = maps.rows[chosen] if chosen.any() else maps.rows.assign(space=space)
     scans, wrong = _from_maps(maps, bundle)
     faults += wrong
     present = maps.rows["participant_id"]
-    return scans, faults + absent_faults(people, present, *lacks, told=faults, action=SUPPLY)
+    return scans, faults + absent_faults(subjects, present, *lacks, told=faults, action=SUPPLY)
 
 
 def with_table(
-    folder: Path, people: Mapping[str, tuple[str, ...]]
+    folder: Path, subjects: Mapping[str, tuple[str, ...]]
 ) -> tuple[dict[str, tuple[str, ...]], list[Fault]]:
     """Add those whom a folder's own participants.tsv names; a table of no use is a fault."""
-    table = folder / PEOPLE
+    table = folder / PARTICIPANTS
     if not os.path.lexists(table):
-        return dict(people), []
+        return dict(subjects), []
     try:
         named = read_table_file(table, ("participant_id",))["participant_id"]
     except CohortError as error:
-        return dict(people), list(error.faults)
-    known = {subject_key(person) for person in people}
-    others = {person: () for person in named if person and subject_key(person) not in known}
-    return {**people, **others}, []
+        return dict(subjects), list(error.faults)
+    known = {subject_key(subject) for subject in subjects}
+    others = {subject: () for subject in named if subject and subject_key(subject) not in known}
+    return {**subjects, **others}, []
 
 
 def check_readable(folder: Path) -> None:
@@ -235,36 +207,22 @@ def find_new_runs(
     stated: Stated = NOTHING,
     entities: Mapping[str, str] | None = None,
 ) -> tuple[list[NewBoldScan], list[Prediction]]:
-    """Find the scans that an argument names.
+    """Find the scans of runs that an argument names, with predictions as of `find_new_scans`.
 
-    Parameters
-    ----------
-    source : str
-        A preprocessed run; several runs of one session joined by commas, in the order they were
-        acquired; or a folder that fMRIPrep wrote.
-    bundle : Bundle
-        Says which task and space are needed.
-    space : str
-        The runs' space, whatever their names say; of a folder, the one to read. Empty to believe
-        the names, and to read the bundle's.
-    stated : Stated
-        What is said of a single run.
-    entities : dict, optional
-        Which images of a folder to read, by entities of their names.
-
-    Returns
-    -------
-    tuple of list
-        Scans to be scored, and predictions with status ``error`` for those that can't be, also
-        for everyone in a folder of whom there is no run, and where the argument itself is of no
-        use.
+    `source` is a preprocessed run; several runs of one session joined by commas, in the order they
+    were acquired; or a folder that fMRIPrep wrote, of which `entities` choose images. `space` is
+    the runs', whatever their names say; of a folder, the one to read; empty to believe the names,
+    and to read the bundle's. `stated` is what is said of a single run.
     """
     try:
         # os.path and not pathlib, which raises where a folder above may not be entered
         if os.path.isdir(source):
             contract = contract_of(bundle, source)
             return _runs_from_folder(Path(source), bundle, space, contract, entities or {})
-        return [_runs_from_files(source, bundle, space, stated)], []
+        files = split_names(source, RUN_ACCEPTED, has_volumes=True)
+        known = space or stated_space(files, source) or bundle.space
+        runs = tuple(describe_run(file, known, stated) for file in files)
+        return [NewBoldScan(source, runs)], []
     except FmnetError as error:
         return [], [failed(source, error.faults)]
     except OSError as error:
@@ -272,65 +230,45 @@ def find_new_runs(
         return [], [failed(source, [fault])]
 
 
-def _runs_from_files(source: str, bundle: Bundle, space: str, stated: Stated) -> NewBoldScan:
-    files = split_names(source, RUN_ACCEPTED, has_volumes=True)
-    known = space or stated_space(files, source) or bundle.space
-    return NewBoldScan(source, tuple(describe_run(file, known, stated) for file in files))
-
-
 def _runs_from_folder(
     folder: Path, bundle: Bundle, space: str, contract: BoldContract, entities: Mapping[str, str]
 ) -> tuple[list[NewBoldScan], list[Prediction]]:
     check_readable(folder)
-    tree = read_tree(folder, only_people=True)
-    people, faults = with_table(folder, tree.people)
+    tree = read_tree(folder, only_subjects=True)
+    subjects, faults = with_table(folder, tree.subjects)
     names = keep_entities(bold_of(tree), entities, folder, RUN_ADVICE)
     task, raw = bundle.task or None, find_raw(folder)
     of_task = [name for name in names if task in {None, name.get("task")}]
     sessions = sorted({name.get("ses") for name in of_task}) or None
     output = space or ("" if bundle.space == UNSAID_SPACE else bundle.space)
     wanted = (task, sessions, output or None, raw, contract.needs_confounds, RUN_ADVICE, tree)
-    lacks = (
-        f"no run{f' of task {task!r}' if task else ''}",
-        contract.words(bundle.space, bundle.task),
-    )
+    needed = contract.words(bundle.space, bundle.task)
+    lacks = (f"no run{f' of task {task!r}' if task else ''}", needed)
     try:
         runs, findings = list_runs(names, folder, *wanted)
     except CohortError as error:
         if not names or any(map(is_usable, names)):
             raise  # nothing to read, or a choice to make
         action = error.faults[0].action
-        lacking = absent_faults(people, (), *lacks, told=faults, action=action)
+        lacking = absent_faults(subjects, (), *lacks, told=faults, action=action)
         return [], [failed(fault.where, [fault]) for fault in [*faults, *lacking]]
     # nobody has to have been there at every session
     faults += [one.fault for one in findings if one.kind is not Kind.NO_RUN]
     there = [run.bold.participant_id for run in runs]
-    faults += absent_faults(people, there, *lacks, told=faults, action=SUPPLY)
-    return join_sessions(runs), [failed(fault.where, [fault]) for fault in faults]
-
-
-def join_sessions(runs: tuple[PreprocessedRun, ...]) -> list[NewBoldScan]:
-    """Put the runs of each person's session together, in the order given."""
-    sessions: dict[str, list[PreprocessedRun]] = defaultdict(list)
+    faults += absent_faults(subjects, there, *lacks, told=faults, action=SUPPLY)
+    scans: dict[str, list[PreprocessedRun]] = defaultdict(list)
     for run in runs:
         session = f"_ses-{run.session}" if run.session else ""
-        sessions[f"{run.bold.participant_id}{session}"].append(run)
-    return [NewBoldScan(name, tuple(members)) for name, members in sessions.items()]
+        scans[f"{run.bold.participant_id}{session}"].append(run)
+    found = [NewBoldScan(name, tuple(members)) for name, members in scans.items()]
+    return found, [failed(fault.where, [fault]) for fault in faults]
 
 
 def split_names(source: str, accepted: str, has_volumes: bool = False) -> tuple[Path, ...]:
     """Split names at commas, unless it is one file whose name holds some.
 
-    SPM's ``con_0001.nii,1``, the first volume of a file, is the file.
-
-    Parameters
-    ----------
-    source : str
-        The argument.
-    accepted : str
-        What it may be, for messages.
-    has_volumes : bool
-        Whether files hold several volumes, so that one of them is not the file.
+    SPM's ``con_0001.nii,1``, the first volume of a file, is the file, unless it `has_volumes`, so
+    that one of them is not the file. `accepted` is what the argument may be, for messages.
 
     Raises
     ------
@@ -342,18 +280,11 @@ def split_names(source: str, accepted: str, has_volumes: bool = False) -> tuple[
     names: list[str] = []
     for name in (part.strip() for part in source.split(",")):
         if name == "":
-            wanted, action = (
-                "names of files, each after the other's comma",
-                "remove the extra comma",
-            )
+            found, wanted = "an empty name between commas", "names of files, each after the other's"
             where = source if source.strip() else f"the argument '{source}'"
-            raise VolumeError(Fault(where, "an empty name between commas", wanted, action))
-        if (
-            name.isdecimal()
-            and names
-            and image_ending(Path(names[-1]))
-            and not os.path.lexists(name)
-        ):
+            raise VolumeError(Fault(where, found, f"{wanted} comma", "remove the extra comma"))
+        is_volume = name.isdecimal() and names and image_ending(Path(names[-1]))
+        if is_volume and not os.path.lexists(name):
             if int(name) != 1 or has_volumes:
                 found = f"volume {name} of a file ({names[-1]},{name})"
                 action = "write that volume into a file of its own, or give the file's name alone"
@@ -382,15 +313,9 @@ def in_order(files: tuple[Path, ...], contrasts: tuple[str, ...], name: str) -> 
         return tuple(files[found.index(contrast)] for contrast in contrasts)
     if all(said in {"", wanted} for said, wanted in zip(found, contrasts, strict=True)):
         return files
-    raise VolumeError(
-        Fault(
-            name,
-            f"maps of contrast {', '.join(said or '(not said)' for said in found)}",
-            ", ".join(contrasts),
-            "give one map of each; if names differ from the signature's, list the maps in a table "
-            "with a contrast column",
-        )
-    )
+    given = f"maps of contrast {', '.join(said or '(not said)' for said in found)}"
+    action = "give one map of each; if names differ from the signature's, list the maps in a table "
+    raise VolumeError(Fault(name, given, ", ".join(contrasts), f"{action}with a contrast column"))
 
 
 def check_contrasts(files: tuple[Path, ...], contrasts: tuple[str, ...], name: str) -> None:

@@ -1,4 +1,4 @@
-"""``MODEL_CARD.md``: a bundle described for people."""
+"""``MODEL_CARD.md``: a bundle described for readers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,27 +26,21 @@ SHORT = 200
 
 
 def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -> str:
-    """Describe a bundle for people.
-
-    Parameters
-    ----------
-    metadata : dict
-        As in ``metadata.json``.
-    contract : BoldContract or None
-        How BOLD runs are made into its input; None for maps.
-    """
+    """Describe a bundle for readers, from its metadata and, where it reads BOLD, its contract."""
     metadata = _inert(metadata)
     training, wanted, choice = metadata["training"], metadata["input"], metadata["choice"]
     warnings = [f"{text[0].upper()}{text[1:]}." for text in warnings_of(training)]
     marks = [training.get("control", ""), *warnings]
     if training["origin"] == "synthetic":
         marks.append("Trained on synthetic data: for demonstration only.")
+    alike = "coverage or scale" if contract is None else "coverage, scale or head motion"
+    gates = f"What is unlike the training scans in {alike} gets no score, but `cannot_say`."
     return (
         f"# Signature: {training['positive']} against {training['negative']}\n\n"
         + "".join(f"**{mark}**\n\n" for mark in marks if mark)
         + f"## What is known of it\n\n{_known(evidence_of(metadata), training)}\n\n"
         f"## Intended use\n\n{metadata['intended_use']}\n\n"
-        f"## Input\n\n{_input(wanted, contract)}\n\n{_gates(contract)}\n\n"
+        f"## Input\n\n{_input(wanted, contract)}\n\n{gates}\n\n"
         f"## Model\n\nThe {training['title']}, exported because {choice['why']}. "
         f"{linear_sentence(training, wanted.get('kind') == SERIES)}".rstrip()
         + "\n\n"
@@ -81,17 +75,17 @@ def _known(evidence: Evidence | None, training: Mapping[str, Any]) -> str:
     if evidence.amber:
         short = [text if len(text) <= SHORT else f"{text[:SHORT]}…" for text in evidence.amber]
         parts += ["To be known as well:", "\n".join(f"- {text}" for text in short), "Figures:"]
-    people = [
+    counts = [
         f"{'not recorded' if n is None else n} {training[group]}"
         for group, n in (("positive", evidence.n_positive), ("negative", evidence.n_negative))
     ]
     if evidence.n_positive is None:
-        people = ["how many of each group is not recorded"]
+        counts = ["how many of each group is not recorded"]
     probability = (evidence.calibration or {}).get("sentence")
     parts.append(
         f"- AUC out of fold with its 95 % interval over people: {say_auc(evidence)}.\n"
         f"- Permutation test: {say_p_of(evidence)}.\n"
-        f"- {evidence.n_subjects} people ({', '.join(people)}), {evidence.n_scans} scans.\n"
+        f"- {evidence.n_subjects} people ({', '.join(counts)}), {evidence.n_scans} scans.\n"
         f"- {probability or 'For which groups probabilities are stated is not recorded.'}"
     )
     return "\n\n".join(parts)
@@ -100,28 +94,25 @@ def _known(evidence: Evidence | None, training: Mapping[str, Any]) -> str:
 def linear_sentence(training: Mapping[str, Any], is_series: bool) -> str:
     """Say how much of a final model's score is a linear map; empty for a network without paths.
 
-    Parameters
-    ----------
-    training : dict
-        Its ``path_shares``, by name of the path, and ``n_epochs``.
-    is_series : bool
-        Whether it reads time series, of which its stem makes maps.
+    `training` has ``path_shares``, by name of the path, and ``n_epochs``; of a network that
+    `is_series` the stem makes maps of time series.
     """
-    shares = current_paths(training.get("path_shares") or {})
-    if not shares:
+    fractions = current_paths(training.get("path_shares") or {})
+    if not fractions:
         return ""
-    share = sum(shares.get(name, 0.0) for name in LINEAR_PATHS)
+    fraction = sum(fractions.get(name, 0.0) for name in LINEAR_PATHS)
     of = "a linear function of the stem's maps" if is_series else "a linear map"
     before = ", before the fine-tuning" if training.get("n_epochs") else ""
-    said = f"{percent(share)} of the final model's score is {of}{before}."
+    said = f"{percent(fraction)} of the final model's score is {of}{before}."
     return f"{said[0].upper()}{said[1:]}"
 
 
-def percent(share: float) -> str:
-    """Write a share; one that is nearly nothing or all is not rounded to it."""
-    if 0 < share < 0.005:
+def percent(fraction: float) -> str:
+    """Write a fraction; one that is nearly nothing or all is not rounded to it."""
+    if 0 < fraction < 0.005:
         return "less than 1 %"
-    return "more than 99 %" if 0.995 <= share < 1 - 1e-6 else f"{share:.0%}".replace("%", " %")
+    is_most = 0.995 <= fraction < 1 - 1e-6
+    return "more than 99 %" if is_most else f"{fraction:.0%}".replace("%", " %")
 
 
 def _input(wanted: dict[str, Any], contract: BoldContract | None) -> str:
@@ -132,27 +123,16 @@ def _input(wanted: dict[str, Any], contract: BoldContract | None) -> str:
         said = f"One map per contrast ({names}), statistic {wanted['stat']}, in {wanted['space']}"
         return f"{said} space; any grid, put on {voxel} mm voxels and {_smoothing(wanted)}."
     words = _inert(contract.words(wanted["space"], wanted.get("task", "")))
+    whole = "all volumes at once"
+    if wanted.get("window_volumes"):
+        whole = f"in windows of {wanted['window_volumes']} volumes, whose scores are averaged"
+    reading = f"The model reads the cleaned series, the runs joined in time, {whole}."
+    if contract.maps:
+        reading = f"The model reads maps that are made of all runs ({names}), {_smoothing(wanted)}."
     return (
         f"{words[0].upper()}{words[1:]}; any grid. Several runs of a session make one scan.\n\n"
-        f"Each run is put on {voxel} mm voxels and {cleaning_words(contract.cleaning)}. "
-        f"{_reading(wanted, contract, names)}"
+        f"Each run is put on {voxel} mm voxels and {cleaning_words(contract.cleaning)}. {reading}"
     )
-
-
-def _gates(contract: BoldContract | None) -> str:
-    """Say what gets no score."""
-    alike = "coverage or scale" if contract is None else "coverage, scale or head motion"
-    return f"What is unlike the training scans in {alike} gets no score, but `cannot_say`."
-
-
-def _reading(wanted: dict[str, Any], contract: BoldContract, names: str) -> str:
-    """Say what the model reads of cleaned runs."""
-    if contract.maps:
-        return f"The model reads maps that are made of all runs ({names}), {_smoothing(wanted)}."
-    whole = "all volumes at once"
-    if wanted["window_volumes"]:
-        whole = f"in windows of {wanted['window_volumes']} volumes, whose scores are averaged"
-    return f"The model reads the cleaned series, the runs joined in time, {whole}."
 
 
 def _smoothing(wanted: dict[str, Any]) -> str:

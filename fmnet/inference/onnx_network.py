@@ -61,15 +61,8 @@ REFUSED = {
 class OnnxNetwork:
     """A network in ONNX Runtime, on the CPU.
 
-    Parameters
-    ----------
-    folder : Path
-        The bundle, for messages.
-    session : onnxruntime.InferenceSession
-        The network.
-    give_up : callable, optional
-        Ends the program; called with the reason, from another thread, where one operator alone
-        takes far too long, which nothing else can interrupt.
+    `give_up` ends the program; it is called with the reason, from another thread, where one
+    operator alone takes far too long, which nothing else can interrupt.
     """
 
     folder: Path
@@ -100,9 +93,8 @@ class OnnxNetwork:
         except Exception as error:  # ONNX Runtime raises types of its own
             if options.terminate:
                 raise slow from error
-            raise refuse(
-                self.folder, f"a network that can't be run ({_first_line(error)})"
-            ) from error
+            text = f"a network that can't be run ({_first_line(error)})"
+            raise refuse(self.folder, text) from error
         finally:
             for timer in timers:
                 timer.cancel()
@@ -226,13 +218,13 @@ def _varints(packed: memoryview) -> list[int]:
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
     """Read a number of seven bits a byte; returns it and where the next field begins."""
     number = 0
-    for place in range(10):
-        if at + place >= len(message):
+    for n_bytes in range(10):
+        if at + n_bytes >= len(message):
             break
-        byte = message[at + place]
-        number |= (byte & 127) << (7 * place)
+        byte = message[at + n_bytes]
+        number |= (byte & 127) << (7 * n_bytes)
         if byte < 128:
-            return number, at + place + 1
+            return number, at + n_bytes + 1
     raise ValueError("a number cut short, which is no ONNX")
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from fmnet.data.bids import read_entities
 from fmnet.data.image_files import SUFFIXES
 from fmnet.data.nifti import read_volume
-from fmnet.data.scans import coverage_fault, place_checked
+from fmnet.data.scans import apply_to_all, coverage_fault, place_checked
 from fmnet.data.values import UNSAID_STAT, name_stat, p_value_fault, same_stat, stat_fault
 from fmnet.data.volume import FloatArray, Volume, check_space
 from fmnet.errors import Fault, VolumeError
@@ -30,18 +30,10 @@ UNSAID_SPACE = "MNI152"
 
 @dataclass(frozen=True)
 class NewScan:
-    """A scan to be scored.
+    """A scan to be scored: one map per contrast of the bundle, in its order.
 
-    Parameters
-    ----------
-    name : str
-        How it is called in the results.
-    files : tuple of Path
-        One map per contrast of the bundle, in its order.
-    space : str
-        Space the maps are said to be in; empty if nobody says.
-    says_contrast : bool
-        Whether a table or a folder states the contrast of each map; names may as well.
+    ``space`` is empty if nobody says it. ``says_contrast``: whether a table or a folder states the
+    contrast of each map; names may as well.
     """
 
     name: str
@@ -54,16 +46,10 @@ class NewScan:
 class Prediction:
     """What is said about one scan.
 
-    Parameters
-    ----------
-    scan : str
-        Its name.
-    score, probability : float or None
-        Raw score, and calibrated probability of the positive class; None unless status is ``ok``.
-    status : {"ok", "cannot_say", "error"}
-        ``cannot_say``: readable, but unlike what the signature was trained on; ``error``: unusable.
-    reason : str
-        Why there is no score; of one that there is, what it can't be read without; else empty.
+    ``score`` and the calibrated ``probability`` of the positive class are None unless status is
+    ``ok``; ``cannot_say``: readable, but unlike what the signature was trained on; ``error``:
+    unusable. ``reason`` says why there is no score; of one that there is, what it can't be read
+    without.
     """
 
     scan: str
@@ -74,20 +60,7 @@ class Prediction:
 
 
 def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
-    """Score one scan.
-
-    Parameters
-    ----------
-    bundle : Bundle
-        The signature.
-    scan : NewScan
-        The scan.
-
-    Returns
-    -------
-    Prediction
-        With the reason where there is no score; bad input never raises.
-    """
+    """Score one scan; bad input never raises, but gives the reason why there is no score."""
     try:
         volumes = _read_volumes(bundle, scan)
         values = _place_volumes(bundle, scan, volumes)
@@ -137,51 +110,49 @@ def read_values(bundle: Bundle, scan: NewScan) -> FloatArray:
     return _place_volumes(bundle, scan, _read_volumes(bundle, scan))
 
 
-def _read_volumes(bundle: Bundle, scan: NewScan) -> tuple[Volume, ...]:
+def _read_volumes(bundle: Bundle, scan: NewScan) -> list[Volume]:
     """Read a scan's maps, and check that names and headers say what the signature needs."""
-    _check_reads_maps(scan, bundle)
-    _check_count(scan, bundle.preparation.contrasts)
+    if bundle.contract is not None:
+        accepted = bundle.contract.words(bundle.space, bundle.task)
+        raise VolumeError(Fault(scan.name, "maps", accepted, "give the run and not its maps"))
+    contrasts = bundle.preparation.contrasts
+    if (n_files := len(scan.files)) != len(contrasts):
+        found, accepted = f"{n_files} map{'' if n_files == 1 else 's'}", ", ".join(contrasts)
+        action = "join the maps of one scan by commas, in that order"
+        raise VolumeError(Fault(scan.name, found, f"{len(contrasts)}: {accepted}", action))
     if scan.space:
         check_same_space(scan.space, bundle.space, scan.name)
     wanted = bundle.metadata["input"]["stat"]
     check_stat(scan.files, wanted, scan.name)
-    volumes, faults = [], list[Fault]()
-    for file in scan.files:
-        try:
-            volumes.append(read_volume(file, scan.space or bundle.space))
-        except VolumeError as error:
-            faults += error.faults
-            continue
-        said = volumes[-1].stat
-        fault = stat_fault(said, wanted, str(file)) or stat_fault(said, name_stat(file), str(file))
-        fault = fault or p_value_fault(volumes[-1].data, wanted, str(file))
-        faults += [fault] if fault is not None else []
-    if faults:
-        raise VolumeError(faults)
-    return tuple(volumes)
+
+    def read(file: Path) -> Volume:
+        volume, name = read_volume(file, scan.space or bundle.space), str(file)
+        fault = stat_fault(volume.stat, wanted, name)
+        fault = fault or stat_fault(volume.stat, name_stat(file), name)
+        if fault := fault or p_value_fault(volume.data, wanted, name):
+            raise VolumeError(fault)
+        return volume
+
+    return apply_to_all(read, scan.files)
 
 
-def _place_volumes(bundle: Bundle, scan: NewScan, volumes: tuple[Volume, ...]) -> FloatArray:
-    channels, faults = [], list[Fault]()
-    for volume in volumes:
-        try:
-            channels.append(place_checked(volume, bundle.preparation.grid))
-        except VolumeError as error:
-            faults += error.faults
-    if faults:
-        raise VolumeError(faults)
-    values = np.concatenate(channels)
-    _check_all_differ(scan, values)
+def _place_volumes(bundle: Bundle, scan: NewScan, volumes: list[Volume]) -> FloatArray:
+    grid = bundle.preparation.grid
+    values = np.concatenate(apply_to_all(lambda volume: place_checked(volume, grid), volumes))
+    for one, other in combinations(range(len(values)), 2):
+        if np.array_equal(values[one], values[other], equal_nan=True):
+            found = f"the same map twice: {scan.files[one]} and {scan.files[other]}"
+            accepted, action = "a map of its own for each contrast", "correct the files"
+            raise VolumeError(Fault(scan.name, found, accepted, action))
     return values
 
 
-def _unstated(bundle: Bundle, scan: NewScan, volumes: tuple[Volume, ...]) -> str:
+def _unstated(bundle: Bundle, scan: NewScan, volumes: list[Volume]) -> str:
     """Say what the signature needs and neither name, table nor header states; else empty."""
     wanted = bundle.metadata["input"]
     says_contrast = scan.says_contrast or all(stated(scan.files, "contrast"))
-    says_stat = all(
-        volume.stat or name_stat(file) for volume, file in zip(volumes, scan.files, strict=True)
-    )
+    pairs = zip(volumes, scan.files, strict=True)
+    says_stat = all(volume.stat or name_stat(file) for volume, file in pairs)
     missing = []
     if not says_contrast and tuple(wanted["contrasts"]) != UNSAID_CONTRASTS:
         missing.append("contrast")
@@ -194,9 +165,8 @@ def _unstated(bundle: Bundle, scan: NewScan, volumes: tuple[Volume, ...]) -> str
 def run_instead_of_maps(bundle: Bundle, name: str) -> Fault:
     """Describe a BOLD run that was given to a signature of maps."""
     wanted = bundle.metadata["input"]
-    accepted = (
-        f"3-D maps: {', '.join(wanted['contrasts'])} ({wanted['stat']}), {bundle.space} space"
-    )
+    names = ", ".join(wanted["contrasts"])
+    accepted = f"3-D maps: {names} ({wanted['stat']}), {bundle.space} space"
     action = "give first-level maps, or use a signature that reads BOLD"
     return Fault(name, "a BOLD run, 4-D", accepted, action)
 
@@ -205,33 +175,6 @@ def predictions_table(predictions: list[Prediction]) -> pd.DataFrame:
     """List predictions with one row per scan: scan, score, probability, status, reason."""
     columns = ["scan", "score", "probability", "status", "reason"]
     return pd.DataFrame([asdict(prediction) for prediction in predictions], columns=columns)
-
-
-def _check_reads_maps(scan: NewScan, bundle: Bundle) -> None:
-    if bundle.contract is not None:
-        accepted = bundle.contract.words(bundle.space, bundle.task)
-        action = "give the run and not its maps"
-        raise VolumeError(Fault(scan.name, "maps", accepted, action))
-
-
-def _check_count(scan: NewScan, contrasts: tuple[str, ...]) -> None:
-    if (found := len(scan.files)) != len(contrasts):
-        raise VolumeError(
-            Fault(
-                scan.name,
-                f"{found} map{'' if found == 1 else 's'}",
-                f"{len(contrasts)}: {', '.join(contrasts)}",
-                "join the maps of one scan by commas, in that order",
-            )
-        )
-
-
-def _check_all_differ(scan: NewScan, values: FloatArray) -> None:
-    for one, other in combinations(range(len(values)), 2):
-        if np.array_equal(values[one], values[other], equal_nan=True):
-            found = f"the same map twice: {scan.files[one]} and {scan.files[other]}"
-            accepted, action = "a map of its own for each contrast", "correct the files"
-            raise VolumeError(Fault(scan.name, found, accepted, action))
 
 
 def stated(files: Sequence[Path], entity: str) -> list[str]:

@@ -17,9 +17,9 @@ from fmnet.data.volume import FloatArray, is_ras
 from fmnet.errors import BundleError, Fault, VolumeError
 from fmnet.inference.bundle_files import (
     COUNT_OR_NONE,
+    FRACTION,
     MAX_BYTES_OF,
     NUMBER,
-    SHARE,
     SPACE,
     TEXT,
     Kind,
@@ -30,11 +30,11 @@ from fmnet.inference.bundle_files import (
     read_bounded,
     read_fields,
 )
-from fmnet.types import NonNegative, Share, VoxelSize
+from fmnet.types import Fraction, NonNegative, VoxelSize
 
 #: A voxel that fewer of the training scans cover is left out: it would mostly show coverage.
-MIN_TRAINING_SHARE = 0.5
-#: Smallest standard deviation, as a share of the median one, that a voxel is divided by.
+MIN_TRAINING_FRACTION = 0.5
+#: Smallest standard deviation, as a fraction of the median one, that a voxel is divided by.
 SD_FLOOR = 0.1
 #: Most of a smoothing width or an edge of a voxel, in mm: no brain is larger.
 MAX_MM = 1000.0
@@ -49,7 +49,7 @@ FIELDS = {
     "contrasts": list_of(TEXT),
     "space": SPACE,
     "affine": list_of(list_of(NUMBER)),
-    "min_coverage": SHARE,
+    "min_coverage": FRACTION,
 }
 WIDTH = Kind(
     f"a number from 0 to {MAX_MM:g}", lambda value: is_number(value) and 0 <= value <= MAX_MM
@@ -65,36 +65,22 @@ Array = TypeVar("Array", bound=Any)
 class PreparationSettings:
     """What is chosen about the preparation before any data are seen.
 
-    Parameters
-    ----------
-    voxel_size_mm : int
-        Edge length of the template's voxels.
-    mask : {"brain", "grey_matter"}
-        What is looked at.
-    fwhm_mm : float
-        Smoothing on the template grid, full width at half maximum.
-    min_coverage : float
-        Smallest share of the mask that a map must cover.
+    ``fwhm_mm`` is the smoothing on the template grid, full width at half maximum; ``min_coverage``
+    the smallest fraction of the mask that a map must cover.
     """
 
     voxel_size_mm: VoxelSize = 4
     mask: MaskName = "brain"
     fwhm_mm: NonNegative = 8.0
-    min_coverage: Share = 0.5
+    min_coverage: Fraction = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Preparation(ABC):
     """Transform from a scan, on the grid, to the network's inputs.
 
-    Parameters
-    ----------
-    grid : Grid
-        Template grid and mask; V voxels in the mask.
-    contrasts : tuple of str
-        Name of each of the C channels; one name for a series.
-    min_coverage : float
-        Smallest share of the mask in which a map, or each run of a series, must have data.
+    ``contrasts`` name each of the C channels; one name for a series. ``min_coverage`` is the
+    smallest fraction of the mask in which a map, or each run of a series, must have data.
     """
 
     #: What the network reads, `MAPS` or `SERIES`, and what its exported program calls that.
@@ -126,16 +112,9 @@ class Preparation(ABC):
 
     @abstractmethod
     def inputs(self, values: FloatArray) -> FloatArray:
-        """Turn one scan's values into all inputs whose mean score is the scan's.
+        """Turn one scan's values, (C, V) or (T, V), into all inputs whose mean score is the scan's.
 
-        Parameters
-        ----------
-        values : ndarray of float32, shape (C, V) or (T, V)
-            Maps, or a cleaned series.
-
-        Returns
-        -------
-        ndarray of float32, shape (1, C, X, Y, Z) or (W, T_w, X, Y, Z)
+        They are (1, C, X, Y, Z) or (W, T_w, X, Y, Z).
         """
 
     def check_length(self, n_volumes: int, name: str) -> None:  # noqa: B027 (maps have no length)
@@ -170,12 +149,7 @@ class Preparation(ABC):
 class MapPreparation(Preparation):
     """Fitted transform from the maps of a scan to the network's input.
 
-    Parameters
-    ----------
-    fwhm_mm : float
-        Smoothing on the grid.
-    mean, weight : ndarray of float32, shape (C, V)
-        See `fit_standard`.
+    ``mean`` and ``weight``, (C, V), are those of `fit_standard`.
     """
 
     kind = "maps"
@@ -218,10 +192,7 @@ class MapPreparation(Preparation):
 class SeriesPreparation(Preparation):
     """Transform from a cleaned series to the network's inputs; nothing of it is fitted.
 
-    Parameters
-    ----------
-    window_volumes : int
-        Volumes that the network reads at a time; 0 for all of a scan's.
+    ``window_volumes`` is how many the network reads at a time; 0 for all of a scan's.
     """
 
     kind = "series"
@@ -281,16 +252,8 @@ def fit_preparation(
 ) -> MapPreparation:
     """Fit mean and standard deviation of each voxel on the training scans.
 
-    Parameters
-    ----------
-    smoothed : ndarray of float32, shape (N, C, V)
-        The training scans, smoothed by ``settings.fwhm_mm``; NaN where missing.
-    grid : Grid
-        Where the values lie.
-    contrasts : tuple of str
-        Names of the channels.
-    settings : PreparationSettings
-        What was chosen beforehand.
+    `smoothed`, (N, C, V), are the training scans, smoothed by ``settings.fwhm_mm``; NaN where
+    missing.
     """
     mean, weight = fit_standard(smoothed)
     return MapPreparation(grid, contrasts, settings.min_coverage, settings.fwhm_mm, mean, weight)
@@ -299,40 +262,28 @@ def fit_preparation(
 def fit_standard(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Fit mean and weight, one over the standard deviation, of each voxel over scans.
 
-    Parameters
-    ----------
-    values : ndarray of float32, shape (N, C, V)
-        Of the training scans; NaN where missing.
-
-    Returns
-    -------
-    tuple of ndarray of float32, shape (C, V)
-        Mean and weight; 0 where too few scans have data.
+    `values` are (N, C, V), NaN where missing; mean and weight (C, V), 0 where too few scans have
+    data.
     """
     known = np.isfinite(values)
     count = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, values, 0).sum(axis=0, dtype=np.float64) / count
     deviation = np.where(known, values - mean, 0)
     sd = np.sqrt((deviation**2).sum(axis=0, dtype=np.float64) / count)
-    usable = known.mean(axis=0) >= MIN_TRAINING_SHARE
+    usable = known.mean(axis=0) >= MIN_TRAINING_FRACTION
     floor = [
         SD_FLOOR * np.median(row[use]) if use.any() else 1.0
         for row, use in zip(sd, usable, strict=True)
     ]
-    spread = np.maximum(np.maximum(sd, np.array(floor)[:, None]), np.finfo(np.float32).tiny)
-    return (
-        np.where(usable, mean, 0).astype(np.float32),
-        np.where(usable, 1 / spread, 0).astype(np.float32),
-    )
+    sd = np.maximum(np.maximum(sd, np.array(floor)[:, None]), np.finfo(np.float32).tiny)
+    mean, weight = np.where(usable, mean, 0), np.where(usable, 1 / sd, 0)
+    return mean.astype(np.float32), weight.astype(np.float32)
 
 
 def standardise(values: Array, mean: Array, weight: Array) -> Array:
-    """Standardise values by voxel; missing ones, NaN, become 0, the mean.
+    """Standardise values, (..., C, V), by voxel; missing ones, NaN, become 0, the mean.
 
-    Parameters
-    ----------
-    values, mean, weight : ndarray or Tensor, shape (..., C, V)
-        As `fit_standard` gives them; of one library, and on one device.
+    Arrays or tensors, of one library and on one device.
     """
     standard: Array = (values - mean) * weight
     standard[standard != standard] = 0
@@ -351,7 +302,11 @@ def read_preparation(folder: Path) -> Preparation:
     is_series = fields.get("kind") == SERIES
     own = {"window_volumes": COUNT_OR_NONE} if is_series else {"fwhm_mm": WIDTH}
     settings = read_fields(folder / "preparation.json", FIELDS | own)
-    arrays = _read_arrays(folder)
+    path = folder / "preparation.safetensors"
+    try:
+        arrays = load(read_bounded(path, MAX_BYTES_OF[path.name]))
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, SafetensorError) as error:
+        raise _damaged(folder, f"{type(error).__name__}: {error}") from error
     wanted = ("mask",) if is_series else ("mask", "mean", "weight")
     if lacking := [name for name in wanted if name not in arrays]:
         raise _damaged(folder, f"no array '{lacking[0]}'")
@@ -373,29 +328,8 @@ def read_preparation(folder: Path) -> Preparation:
     return MapPreparation(grid, contrasts, min_coverage, float(settings["fwhm_mm"]), mean, weight)
 
 
-def _read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
-    """Read ``preparation.safetensors``.
-
-    Raises
-    ------
-    BundleError
-        If it is missing, damaged, too large, or holds types that NumPy doesn't know.
-    """
-    path = folder / "preparation.safetensors"
-    try:
-        return load(read_bounded(path, MAX_BYTES_OF[path.name]))
-    except (OSError, LookupError, TypeError, ValueError, AttributeError, SafetensorError) as error:
-        raise _damaged(folder, f"{type(error).__name__}: {error}") from error
-
-
 def _read_grid(settings: dict[str, Any], mask: NDArray[Any], folder: Path) -> Grid:
-    """Make the grid of a preparation that was read.
-
-    Raises
-    ------
-    BundleError
-        If the mask is no volume of zeros and ones, or the affine that of no brain's voxels.
-    """
+    """Make the grid of a preparation that was read."""
     if mask.ndim != 3 or not mask.any():
         raise _damaged(folder, f"a mask of shape {mask.shape} with {np.count_nonzero(mask)} voxels")
     if mask.dtype not in (np.uint8, np.bool_) or mask.max() > 1:
@@ -413,31 +347,15 @@ def _read_grid(settings: dict[str, Any], mask: NDArray[Any], folder: Path) -> Gr
 
 
 def _damaged(folder: Path, reason: str) -> BundleError:
-    """Say why a preparation can't be used."""
-    return BundleError(
-        Fault(
-            str(folder),
-            f"a preparation that can't be read ({reason})",
-            "preparation.json and preparation.safetensors as fmnet wrote them",
-            "copy or export the folder again",
-        )
-    )
+    found = f"a preparation that can't be read ({reason})"
+    accepted = "preparation.json and preparation.safetensors as fmnet wrote them"
+    return BundleError(Fault(str(folder), found, accepted, "copy or export the folder again"))
 
 
 def window_starts(n_volumes: int, window: int) -> list[int]:
-    """Place as few windows as cover a whole run, evenly; neighbours may overlap.
+    """Give the first volume of as few windows as cover a run, evenly; neighbours may overlap.
 
-    Parameters
-    ----------
-    n_volumes : int
-        Volumes of the run.
-    window : int
-        Volumes of a window; 0 for one window as long as the run.
-
-    Returns
-    -------
-    list of int
-        First volume of each window, ascending, counted from 0.
+    A `window` of 0 volumes is one as long as the run.
 
     Raises
     ------

@@ -22,16 +22,9 @@ MOTION_MARGIN = 1.5
 class Reference:
     """What the training scans looked like.
 
-    Parameters
-    ----------
-    contrasts : tuple of str
-        Name of each channel.
-    scale_low, scale_high : tuple of float
-        Smallest and largest root mean square of in-mask values, per channel, in the maps' units.
-    n_scans : int
-        How many scans that is.
-    mean_fd_high_mm : float or None
-        Largest mean framewise displacement of a run, in mm; None for maps, and if nobody knows.
+    ``scale_low`` and ``scale_high`` are the smallest and largest root mean square of in-mask
+    values, per channel, in the maps' units, of ``n_scans`` scans; ``mean_fd_high_mm`` the largest
+    mean framewise displacement of a run, None for maps, and if nobody knows.
     """
 
     contrasts: tuple[str, ...]
@@ -70,15 +63,8 @@ def fit_reference(
     """Describe the training scans.
 
     Scans in what looks like another unit are passed over: one of them would open the gate to all.
-
-    Parameters
-    ----------
-    values : ndarray of float32, shape (N, C, V)
-        Their maps on the grid; for series, one map each, see `temporal_sd`.
-    contrasts : tuple of str
-        Name of each channel.
-    mean_fd_mm : sequence of (float or None)
-        Mean framewise displacement of each run, in mm; None or NaN where it isn't known.
+    `values` are (N, C, V) maps on the grid; for series, one map each, see `temporal_sd`.
+    `mean_fd_mm` of each run is None or NaN where it isn't known.
     """
     scales = np.stack([image_scale(scan) for scan in values])
     usual = has_usual_unit(scales)
@@ -94,8 +80,8 @@ def fit_reference(
 
 def temporal_sd(values: FloatArray) -> FloatArray:
     """Take the standard deviation in time of a cleaned series, (T, V), as one map: (1, V)."""
-    spread: FloatArray = np.std(values, axis=0, keepdims=True)
-    return spread
+    sd: FloatArray = np.std(values, axis=0, keepdims=True)
+    return sd
 
 
 def scale_faults(
@@ -106,16 +92,11 @@ def scale_faults(
     for channel, contrast in enumerate(reference.contrasts):
         found = float(image_scale(values[channel]))
         low, high = reference.scale_low[channel], reference.scale_high[channel]
-        if not low / SCALE_MARGIN <= found <= high * SCALE_MARGIN:
-            faults.append(
-                Fault(
-                    name,
-                    f"root mean square {found:.3g} in contrast '{contrast}'",
-                    f"{low / SCALE_MARGIN:.3g} to {high * SCALE_MARGIN:.3g}, "
-                    "twice the range of the training scans",
-                    action,
-                )
-            )
+        least, most = low / SCALE_MARGIN, high * SCALE_MARGIN
+        if not least <= found <= most:
+            said = f"root mean square {found:.3g} in contrast '{contrast}'"
+            accepted = f"{least:.3g} to {most:.3g}, twice the range of the training scans"
+            faults.append(Fault(name, said, accepted, action))
     return faults
 
 

@@ -18,7 +18,7 @@ from fmnet.data.files import draft_path, keep_draft
 from fmnet.data.tables import write_table
 from fmnet.errors import Fault, OutputError, printable
 from fmnet.inference.bundle import Bundle
-from fmnet.inference.bundle_files import SUMS, sha256_of
+from fmnet.inference.bundle_files import CHECKSUMS, sha256_of
 from fmnet.inference.calibration import calibration_sentence
 from fmnet.inference.predict import Prediction, predictions_table
 from fmnet.inference.study_results import IN_SHORT, NOT_RECORDED
@@ -43,7 +43,7 @@ def check_out(out: Path) -> None:
     if _is_device(out):
         return
     target = Path(os.path.realpath(out))
-    folder = next(place for place in target.parents if os.path.lexists(place))
+    folder = next(parent for parent in target.parents if os.path.lexists(parent))
     if not os.path.isdir(folder):
         raise _unwritable(out, f"'{folder}', which is no folder")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -53,10 +53,8 @@ def check_out(out: Path) -> None:
 def about_signature(bundle: Bundle) -> dict[str, Any]:
     """Say what predictions can't be read without: which signature, and what is known of it.
 
-    Returns
-    -------
-    dict
-        What a JSON document of predictions begins with; `evidence_note` where `evidence` is None.
+    A JSON document of predictions begins with it; ``evidence_note`` says something where
+    ``evidence`` is None.
     """
     metadata, evidence = bundle.metadata, bundle.evidence
     training, calibration = metadata["training"], bundle.calibration
@@ -67,7 +65,7 @@ def about_signature(bundle: Bundle) -> dict[str, Any]:
             "name": Path(os.path.abspath(bundle.folder)).name,
             "path": str(bundle.folder),
             "format_version": metadata["format_version"],
-            "sha256": sha256_of(bundle.folder / SUMS),
+            "sha256": sha256_of(bundle.folder / CHECKSUMS),
             "positive": training["positive"],
             "negative": training["negative"],
         },
@@ -86,25 +84,15 @@ class Results:
     As a context, it gives the file its name in the end: with all predictions, or, where the block
     is left by an exception, with those that came before it. What was there under that name stays
     until then, and for good if there is no prediction. Of a process that is killed, they stay in a
-    file beside, ``.NAME-....part``, until a later one has written all of them.
+    file next to it, ``.NAME-....part``, until a later one has written all of them.
 
     A JSON document says of each prediction what is known of the signature, so that one that is
     copied elsewhere keeps its warnings; ``complete`` is false where some are missing. It is whole
     after each prediction.
 
-    Parameters
-    ----------
-    out : Path or None
-        Where it goes: a table with commas if the name ends in ``.csv``, JSON if it ends in
-        ``.json``, else a table with tabs. None to print the table.
-    about : dict, optional
-        What a JSON document says of the signature, see `about_signature`; it may be set later, but
-        before the first prediction.
-
-    Attributes
-    ----------
-    counts : Counter
-        Of predictions, by status.
+    `out` of None prints the table; a name that ends in ``.csv`` gives commas, another tabs. `about`
+    is what a JSON document says of the signature, see `about_signature`; it may be set later, but
+    before the first prediction. ``counts`` are of predictions, by status.
 
     Raises
     ------
@@ -126,8 +114,9 @@ class Results:
     def __enter__(self) -> "Results":
         try:
             self._file = self._open()
-            if self._is_json:
-                self._begin_document(self._file)
+            if self._is_json:  # all but the predictions, which are the last field but one
+                text = f"{_as_json(self.about).removesuffix('}').rstrip()},\n  {LIST}"
+                self._write_on(self._file, text)
             else:
                 write_table(predictions_table([]), self._file, self._separator)
             self._file.flush()
@@ -149,10 +138,6 @@ class Results:
         except OSError as error:
             raise self._failed(error) from error
         self.counts[prediction.status] += 1
-
-    def _begin_document(self, file: TextIO) -> None:
-        """Write all but the predictions, which are the last field but one."""
-        self._write_on(file, f"{_as_json(self.about).removesuffix('}').rstrip()},\n  {LIST}")
 
     def _add_record(self, file: TextIO, prediction: Prediction) -> None:
         known = self.about.get("evidence")
@@ -204,7 +189,7 @@ class Results:
         if is_whole or self.counts:
             target = self._part.with_name(Path(os.path.realpath(self.out or "")).name)
             keep_draft(file, target)
-            if is_whole:
+            if is_whole:  # of killed processes
                 _clear_remains(target)
         file.close()
         self._remove_part()

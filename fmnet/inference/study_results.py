@@ -1,15 +1,16 @@
 """What a study found out about a signature: the warnings that go wherever its scores go."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from fmnet.earlier import EARLIER_NETWORK
 from fmnet.inference.bundle_files import (
     COUNT_OR_NONE,
-    SHARE,
+    FRACTION,
     TEXT,
     Kind,
+    is_interval,
     is_number,
     list_of,
     optional,
@@ -18,7 +19,7 @@ from fmnet.types import NETWORK
 
 #: AUC of a model that knows nothing.
 CHANCE = 0.5
-#: Permutations that come to more than this share of larger AUCs don't tell a model from chance.
+#: Permutations that come to more than this fraction of larger AUCs don't tell a model from chance.
 ALPHA = 0.05
 #: What three digits can say of a p-value.
 SMALLEST_P = 0.001
@@ -36,25 +37,20 @@ IN_SHORT = (
 )  # fmt: skip
 
 
-def _is_interval(value: Any, accepts: Callable[[Any], bool]) -> bool:
-    is_pair = isinstance(value, list) and len(value) == 2 and all(map(accepts, value))
-    return is_pair and bool(value[0] <= value[1])
-
-
 def _is_calibration(value: Any) -> bool:
     """Tell whether a value holds a slope, perhaps its interval, a base rate, and a sentence."""
     if not isinstance(value, dict) or not is_number(value.get("slope")):
         return False
     interval, rate, said = (value.get(name) for name in ("slope_ci", "base_rate", "sentence"))
     return (
-        (interval is None or _is_interval(interval, is_number))
-        and (rate is None or SHARE.accepts(rate))
+        (interval is None or is_interval(interval, is_number))
+        and (rate is None or FRACTION.accepts(rate))
         and (said is None or TEXT.accepts(said))
     )
 
 
 _INTERVAL = Kind(
-    "an interval of numbers from 0 to 1", lambda value: _is_interval(value, SHARE.accepts)
+    "an interval of numbers from 0 to 1", lambda value: is_interval(value, FRACTION.accepts)
 )
 _VERDICT = Kind(
     f"a text of up to {MAX_VERDICT} characters",
@@ -74,12 +70,12 @@ EVIDENCE = {
         "red": _FINDINGS,
         "amber": _FINDINGS,
         "note": TEXT,
-        "auc": SHARE,
+        "auc": FRACTION,
         "auc_ci": _INTERVAL,
         "n_candidates": COUNT_OR_NONE,
-        "auc_corrected": SHARE,
+        "auc_corrected": FRACTION,
         "auc_corrected_ci": _INTERVAL,
-        "p": SHARE,
+        "p": FRACTION,
         "p_of": TEXT,
         "n_permutations": COUNT_OR_NONE,
         "n_subjects": COUNT_OR_NONE,
@@ -95,32 +91,13 @@ EVIDENCE = {
 class Evidence:
     """What a study found out about the model of a bundle; None is what it did not record.
 
-    Parameters
-    ----------
-    model : str
-        Name for people of the model that all this is about.
-    verdict : str
-        Of the study.
-    red, amber : list of str
-        Findings that explain or undo the result, and those that have to be known with it.
-    note : str
-        Whose findings they are, where they are not this model's.
-    auc, auc_ci
-        Out of fold, with the 95 % interval over people.
-    n_candidates : int
-        Of how many models it is the best by that AUC.
-    auc_corrected, auc_corrected_ci
-        The same, corrected for that choice.
-    p : float
-        Of a permutation test.
-    p_of : str
-        What was compared in it, or that nothing was.
-    n_permutations : int
-        Its number of permutations.
-    n_subjects, n_positive, n_negative, n_scans : int
-        People, those of either group, and scans.
-    calibration : dict
-        ``slope``, ``slope_ci``, ``base_rate``, and ``sentence``, which says what they mean.
+    ``model`` is the name for readers of the model that all this is about. ``red`` findings explain
+    or undo the result, ``amber`` ones have to be known with it; ``note`` says whose findings they
+    are, where they are not this model's. ``auc`` is out of fold, with the 95 % interval over
+    participants; of ``n_candidates`` models it is the best by that, and ``auc_corrected`` is
+    corrected for that choice. ``p`` is of a permutation test, in which ``p_of`` was compared, or
+    nothing. ``calibration`` has ``slope``, ``slope_ci``, ``base_rate``, and ``sentence``, which
+    says what they mean.
     """
 
     model: str | None = None
@@ -214,22 +191,17 @@ def optimism(n_models: int) -> str:
 def correction(training: Mapping[str, Any], n_models: int) -> str:
     """Say what the choice among models does to a model's AUC, and its p-value if it has one.
 
-    Parameters
-    ----------
-    training : dict
-        What is said of its training, with ``chosen`` where the run had it worked out.
-    n_models : int
-        Among how many models it was chosen by these same folds.
+    `training` is what is said of its training, with ``chosen`` where the run had it worked out;
+    `n_models` among how many models it was chosen by these same folds.
     """
     chosen = training.get("chosen") or {}
     if not chosen:
         return optimism(n_models)
-    if n_models < 2:
-        said = (
-            "Its AUC is not corrected for a choice, and needs none where this model was settled on "
-            "before there were any figures"
-        )
-    else:
+    said = (
+        "Its AUC is not corrected for a choice, and needs none where this model was settled on "
+        "before there were any figures"
+    )
+    if n_models > 1:
         said = (
             f"Corrected for its having been chosen among {n_models} models by these same folds, "
             f"its AUC is {figure(chosen['auc_corrected'], chosen['auc_corrected_ci'])}"
@@ -254,12 +226,8 @@ def say_p(p: float) -> str:
 def warnings_of(training: Mapping[str, Any]) -> list[str]:
     """Say what a score of this signature can't be read without; nothing if it is above chance.
 
-    It is judged by its AUC corrected for the choice of the model, where that is known.
-
-    Parameters
-    ----------
-    training : dict
-        What a bundle or a final model says of its training, of whatever version.
+    It is judged by its AUC corrected for the choice of the model, where that is known; `training`
+    is what a bundle or a final model of whatever version says of its training.
     """
     try:
         models = training["crossvalidation"]

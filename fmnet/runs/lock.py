@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fmnet.errors import Fault, RunError
-from fmnet.inference.bundle_files import SUMS, read_bounded
+from fmnet.inference.bundle_files import CHECKSUMS, read_bounded
 from fmnet.runs.record import OPENINGS, added_baselines, changed_settings
 from fmnet.runs.run_folder import (
     FILES,
@@ -125,7 +125,7 @@ def claim_run_folder(run_dir: Path, config_yaml: str, overwrite: bool, resume: b
     if any((run_dir / name).is_dir() for name in (NEW, READY, REPLACED)):
         with holding(run_dir, is_shared=False):
             settle(run_dir)
-    if not ((run_dir / "predictions.tsv").exists() or (run_dir / SUMS).exists()):
+    if not ((run_dir / "predictions.tsv").exists() or (run_dir / CHECKSUMS).exists()):
         return False
     if overwrite and not resume:
         _openings(run_dir)
@@ -211,16 +211,16 @@ def settle(run_dir: Path) -> None:
 def _install_new(run_dir: Path) -> None:
     """Put new results into the place of old ones; their list of hashes goes last."""
     ready = run_dir / READY
-    if (ready / SUMS).exists():
+    if (ready / CHECKSUMS).exists():
         new = {name.split("/")[0] for name in listed_files(ready)}
         (run_dir / "metrics.json").unlink(missing_ok=True)  # first: it marks a run as finished
         for name in (*FILES, *FOLDERS):
-            if name not in {*new, "logs", SUMS}:
+            if name not in {*new, "logs", CHECKSUMS}:
                 _remove(run_dir / name)
         for name in [name for name in (*FILES, *FOLDERS) if name in new]:
             if (ready / name).exists():
                 (ready / name).replace(run_dir / name)
-        (ready / SUMS).replace(run_dir / SUMS)
+        (ready / CHECKSUMS).replace(run_dir / CHECKSUMS)
     _remove(run_dir / REPLACED)
     _remove(ready)
 

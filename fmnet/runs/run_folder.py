@@ -14,7 +14,7 @@ from typing import Any
 
 from fmnet.data.files import draft_folder, encoded, keep_folder, seal, unseal, write_atomically
 from fmnet.errors import Fault, RunError
-from fmnet.inference.bundle_files import SUMS, read_bounded, sha256_of
+from fmnet.inference.bundle_files import CHECKSUMS, read_bounded, sha256_of
 
 #: Most bytes of a file that is read back whole.
 MAX_BYTES = 2**30
@@ -22,7 +22,7 @@ MAX_BYTES = 2**30
 FILES = (
     "config.yaml", "manifest.json", "cohort.tsv", "bold.json", "participants.tsv", "folds.tsv",
     "predictions.tsv", "seeds.tsv", "crossvalidation.json", "metrics.json", "figure.png",
-    "report.html", "lockbox.tsv", "lockbox.json", SUMS,
+    "report.html", "lockbox.tsv", "lockbox.json", CHECKSUMS,
 )  # fmt: skip
 FOLDERS = ("logs", "model", "model_linear", "permutations", "sensitivity", "learning_curve")
 #: In the names of folders of checkpoints, see `fmnet.runs.checkpoints`, and of unfinished files.
@@ -30,14 +30,14 @@ CHECKPOINTS, DRAFT = ".parts/", ".part"
 #: Folders whose files aren't listed: logs grow as they like, permutations are sealed one by one.
 UNLISTED = ("logs", "permutations")
 #: What a study or a signature is made from; a page and a picture may be written on.
-RESULTS = (*(name for name in FILES if name not in {"figure.png", "report.html", SUMS}),
+RESULTS = (*(name for name in FILES if name not in {"figure.png", "report.html", CHECKSUMS}),
            "model", "model_linear")  # fmt: skip
 #: Where a new run's results wait until they are whole, and until they have taken their place.
 NEW, READY = ".new", ".ready"
 #: What is said of runs of before hashes were kept.
 UNKNOWN = (
-    f"nothing is known of the integrity of this run's files: it has no {SUMS}, which runs before "
-    "fmnet kept hashes didn't write"
+    f"nothing is known of the integrity of this run's files: it has no {CHECKSUMS}, which runs "
+    "before fmnet kept hashes didn't write"
 )
 #: Names of files, and the hashes that each may have: two while it is being replaced.
 Hashes = dict[str, tuple[str, ...]]
@@ -105,16 +105,16 @@ def list_damaged(run_dir: Path, names: Iterable[str]) -> dict[str, str]:
     for asked in names:
         own = sorted(one for one in known if one == asked or one.startswith(f"{asked}/"))
         if asked not in own and own and not (run_dir / asked).exists():
-            damaged[asked] = f"no such folder, though {SUMS} lists files in it"
+            damaged[asked] = f"no such folder, though {CHECKSUMS} lists files in it"
             continue
         for name in own:
             try:
                 if name not in hashes:
-                    damaged[name] = f"a file that {SUMS} doesn't list"
+                    damaged[name] = f"a file that {CHECKSUMS} doesn't list"
                 elif sha256_of(run_dir / name) not in hashes[name]:
-                    damaged[name] = f"another content than {SUMS} lists"
+                    damaged[name] = f"another content than {CHECKSUMS} lists"
             except OSError as error:
-                damaged[name] = f"{error.strerror or error}, of a file that {SUMS} lists"
+                damaged[name] = f"{error.strerror or error}, of a file that {CHECKSUMS} lists"
     return damaged
 
 
@@ -135,7 +135,7 @@ def check_run_files(run_dir: Path, names: Iterable[str] = RESULTS) -> str:
         accepted = "the folder of a finished run, which scripts/train.py prints last"
         found = "no such folder" if not os.path.lexists(run_dir) else "something that is no folder"
         raise RunError(Fault(str(run_dir), found, accepted, "correct run_dir"))
-    if (run_dir / READY / SUMS).is_file():
+    if (run_dir / READY / CHECKSUMS).is_file():
         raise RunError(
             Fault(
                 str(run_dir),
@@ -150,7 +150,7 @@ def check_run_files(run_dir: Path, names: Iterable[str] = RESULTS) -> str:
             Fault(str(run_dir / name), found, accepted, _remedy(name))
             for name, found in damaged.items()
         )
-    return "" if (run_dir / SUMS).exists() else UNKNOWN
+    return "" if (run_dir / CHECKSUMS).exists() else UNKNOWN
 
 
 def _remedy(name: str) -> str:
@@ -166,7 +166,7 @@ def _remedy(name: str) -> str:
 
 def _present(run_dir: Path) -> list[str]:
     """Name the files of a run that are listed, as far as they are there."""
-    files = [run_dir / name for name in FILES if name != SUMS]
+    files = [run_dir / name for name in FILES if name != CHECKSUMS]
     for folder in FOLDERS:
         if folder not in UNLISTED:
             files += sorted((run_dir / folder).rglob("*"))
@@ -181,7 +181,7 @@ def listed_files(run_dir: Path) -> list[str]:
 
 def _read_hashes(run_dir: Path) -> Hashes | None:
     """Read the hashes listed; None if the run is of before they were kept."""
-    path = run_dir / SUMS
+    path = run_dir / CHECKSUMS
     try:
         lines = read_bounded(path, MAX_BYTES).decode("utf-8").splitlines()
     except FileNotFoundError:
@@ -206,7 +206,7 @@ def _unreadable_hashes(path: Path, found: str) -> RunError:
 def _write_hashes(run_dir: Path, hashes: Hashes) -> None:
     rows = [(name, digest) for name in sorted(hashes) for digest in dict.fromkeys(hashes[name])]
     lines = "".join(f"{digest}  {name}\n" for name, digest in rows)
-    write_atomically(run_dir / SUMS, lines)
+    write_atomically(run_dir / CHECKSUMS, lines)
 
 
 def as_json(content: Any) -> str:

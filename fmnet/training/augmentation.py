@@ -19,7 +19,7 @@ from monai.transforms.utils import create_rotate
 from fmnet.errors import ConfigError, Fault, TrainingError
 from fmnet.networks.backbones import UNFIT, InputShape, reason_of
 from fmnet.networks.scale_space import gaussian_weights
-from fmnet.types import NonNegative, Share
+from fmnet.types import Fraction, NonNegative
 
 #: Transforms that change values where they are, and can't move left to right.
 IN_PLACE = "monai.transforms.intensity."
@@ -135,7 +135,7 @@ class Augmentation(BatchTransform):
         For images (C, X, Y, Z), in this order.
     """
 
-    probability: Share = 0.0
+    probability: Fraction = 0.0
     shift_voxels: NonNegative = 0.0
     rotation_deg: NonNegative = 0.0
     noise_sd: NonNegative = 0.0
@@ -175,7 +175,7 @@ class Augmentation(BatchTransform):
 
 
 def build_augmentation(
-    probability: Share = 0.0,
+    probability: Fraction = 0.0,
     shift_voxels: NonNegative = 0.0,
     rotation_deg: NonNegative = 0.0,
     noise_sd: NonNegative = 0.0,

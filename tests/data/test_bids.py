@@ -611,7 +611,7 @@ def test_everyone_is_named_with_what_there_is(tmp_path):
     touch(tmp_path / ".git" / "sub-05" / "a.nii", tmp_path / "sourcedata" / "sub-06" / "a.nii")
     (tmp_path / "sub-07").symlink_to("nowhere")
     (tmp_path / "sub-08").symlink_to("sub-08")
-    people = read_tree(tmp_path).people
+    people = read_tree(tmp_path).subjects
     assert people == {
         "sub-01": ("sub-01_zmap.nii",),
         "sub-02": ("a.func.gii",),
@@ -679,7 +679,7 @@ def test_two_spellings_of_a_name_are_one_person(tmp_path):
     for form in ("NFC", "NFD"):
         name = unicodedata.normalize(form, "sub-Mü")
         touch(tmp_path / name / f"{name}_statmap.nii")
-    (person,) = read_tree(tmp_path).people
+    (person,) = read_tree(tmp_path).subjects
     assert person == unicodedata.normalize("NFC", "sub-Mü")
 
 

@@ -16,7 +16,7 @@ from fmnet.errors import ConfigError, ExportError, RunError
 from fmnet.export.export import check_agreement, export_run
 from fmnet.export.run_scans import read_run_scans
 from fmnet.inference.bundle import read_bundle
-from fmnet.inference.bundle_files import SUMS
+from fmnet.inference.bundle_files import CHECKSUMS
 from fmnet.inference.cli import describe
 from fmnet.inference.predict import predict_scan
 from fmnet.networks.rebuild import read_network
@@ -27,7 +27,7 @@ from fmnet.runs.run_folder import UNKNOWN
 def run(finished, tmp_path):
     """Changed by hand below, which runs of before hashes were kept allow."""
     copy = shutil.copytree(finished.run_dir, tmp_path / "run")
-    (copy / SUMS).unlink()
+    (copy / CHECKSUMS).unlink()
     return copy
 
 

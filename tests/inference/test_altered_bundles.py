@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from fmnet.errors import BundleError
 from fmnet.inference.bundle import read_bundle
-from fmnet.inference.bundle_files import write_sums
+from fmnet.inference.bundle_files import write_hashes
 
 BUNDLE = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
 #: What the command prints has to come within this; loading and refusing take a fraction of it.
@@ -285,7 +285,7 @@ JSON = {
 def test_fields_that_say_something_else_are_refused(copy, example, name):
     alter, found = JSON[name]
     alter(copy)
-    write_sums(copy)
+    write_hashes(copy)
     assert found in refused_or_equal(copy, example)
 
 
@@ -345,7 +345,7 @@ ARRAYS = {
 def test_arrays_of_other_values_are_refused(copy, example, name):
     alter, found = ARRAYS[name]
     alter(copy)
-    write_sums(copy)
+    write_hashes(copy)
     assert found in refused_or_equal(copy, example)
 
 
@@ -531,13 +531,13 @@ NETWORKS = {
 def test_networks_that_do_what_none_does_are_refused(copy, example, name):
     model, found = NETWORKS[name]
     (copy / "model.onnx").write_bytes(model.SerializeToString())
-    write_sums(copy)
+    write_hashes(copy)
     assert found in refused_or_equal(copy, example)
 
 
 def test_network_of_other_weights_is_loaded_and_scores_its_own(copy):
     (copy / "model.onnx").write_bytes(times(2.0).SerializeToString())
-    write_sums(copy)
+    write_hashes(copy)
     images = np.full((1, 1, 36, 45, 39), 1.5, np.float32)
     assert read_bundle(copy).score(images)[0] == pytest.approx(3.0)
 
@@ -557,7 +557,7 @@ CONTENTS = {
 def test_contents_that_are_no_network_are_refused(copy, example, name):
     path = copy / "model.onnx"
     path.write_bytes(CONTENTS[name](path.read_bytes()))
-    write_sums(copy)
+    write_hashes(copy)
     assert "model" in refused_or_equal(copy, example)
 
 
@@ -574,7 +574,7 @@ def test_byte_changed_anywhere_in_the_programs_text_raises_nothing_else(copy, ex
     if not any(start <= at < start + length for start, length in places):
         content[at] = data.draw(st.integers(0, 255))
     (copy / "model.onnx").write_bytes(content)
-    write_sums(copy)
+    write_hashes(copy)
     try:
         read_bundle(copy)
     except BundleError as error:

@@ -8,7 +8,7 @@ from safetensors.numpy import load_file, save_file
 
 from fmnet.errors import BundleError
 from fmnet.inference.bundle import read_bundle
-from fmnet.inference.bundle_files import write_sums
+from fmnet.inference.bundle_files import write_hashes
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_hash_of_a_file_elsewhere_is_refused(copy):
 def test_other_format_version_is_refused(copy):
     metadata = json.loads((copy / "metadata.json").read_text())
     (copy / "metadata.json").write_text(json.dumps(metadata | {"format_version": 99}))
-    write_sums(copy)
+    write_hashes(copy)
     with pytest.raises(BundleError, match="found bundle format 99; accepted: format 1"):
         read_bundle(copy)
 
@@ -126,7 +126,7 @@ def replace_field(path, name, value):
 )
 def test_field_that_is_missing_or_wrong_is_named(copy, file, name, value, found):
     replace_field(copy / f"{file}.json", name, value)
-    write_sums(copy)
+    write_hashes(copy)
     with pytest.raises(BundleError, match=f"found .*{re.escape(found)}"):
         read_bundle(copy)
 
@@ -135,14 +135,14 @@ def test_field_that_is_missing_or_wrong_is_named(copy, file, name, value, found)
 @pytest.mark.parametrize("text", ["[]", "3", "null", "{", '{"format_version": 1}', "[" * 10**5])
 def test_file_that_holds_something_else_is_refused(copy, name, text):
     (copy / f"{name}.json").write_text(text)
-    write_sums(copy)
+    write_hashes(copy)
     with pytest.raises(BundleError, match=name):
         read_bundle(copy)
 
 
 def test_other_format_version_without_versions_is_refused(copy):
     (copy / "metadata.json").write_text('{"format_version": 2, "versions": 3}')
-    write_sums(copy)
+    write_hashes(copy)
     with pytest.raises(BundleError, match=r"found bundle format 2; .*\(unknown\)"):
         read_bundle(copy)
 
@@ -159,7 +159,7 @@ def test_other_format_version_without_versions_is_refused(copy):
 def test_arrays_that_can_not_be_used_are_refused(copy, name, change, found):
     arrays = load_file(copy / "preparation.safetensors")
     save_file(arrays | {name: change(arrays[name])}, copy / "preparation.safetensors")
-    write_sums(copy)
+    write_hashes(copy)
     with pytest.raises(BundleError, match=found):
         read_bundle(copy)
 
@@ -168,14 +168,14 @@ def test_preparation_of_another_shape_than_the_network_is_refused(copy):
     arrays = load_file(copy / "preparation.safetensors")
     arrays["mask"] = np.pad(arrays["mask"], ((0, 1), (0, 0), (0, 0)))
     save_file(arrays, copy / "preparation.safetensors")
-    write_sums(copy)
+    write_hashes(copy)
     with pytest.raises(BundleError, match=r"model\.onnx from .* to \['score'\], not from \(2, "):
         read_bundle(copy)
 
 
 def test_model_that_is_no_onnx_is_refused(copy):
     (copy / "model.onnx").write_bytes(b"not a model")
-    write_sums(copy)
+    write_hashes(copy)
     with pytest.raises(BundleError, match="a part that can't be read"):
         read_bundle(copy)
 

@@ -178,12 +178,12 @@ def test_names_neither_steer_terminals_nor_compute(scan, tmp_path, capsys, monke
 
 
 def test_metadata_do_not_steer_terminals(scan, tmp_path, capsys):
-    from fmnet.inference.bundle_files import write_sums
+    from fmnet.inference.bundle_files import write_hashes
 
     copy = shutil.copytree(BUNDLE, tmp_path / "copy")
     path = copy / "metadata.json"
     path.write_text(path.read_text().replace('"positive": "FM"', r'"positive": "\u001b[31mFM"'))
-    write_sums(copy)
+    write_hashes(copy)
     assert main([str(copy), str(scan)]) == 0
     assert r"signature \x1b[31mFM against HC" in capsys.readouterr().err
 
@@ -270,7 +270,7 @@ sys.exit(cli.main(sys.argv[1:]))
 def test_operator_that_does_not_end_is_given_up(scan, tmp_path):
     from onnx import TensorProto, helper, numpy_helper
 
-    from fmnet.inference.bundle_files import write_sums
+    from fmnet.inference.bundle_files import write_hashes
 
     nodes = [
         helper.make_node("ConstantOfShape", ["sizes"], ["a"]),
@@ -289,7 +289,7 @@ def test_operator_that_does_not_end_is_given_up(scan, tmp_path):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     copy = shutil.copytree(BUNDLE, tmp_path / "copy")
     (copy / "model.onnx").write_bytes(model.SerializeToString())
-    write_sums(copy)
+    write_hashes(copy)
     command = [sys.executable, "-c", STUCK, str(copy), str(scan)]
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment(), check=False, timeout=60

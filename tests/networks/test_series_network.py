@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 import torch
 
-from fmnet.inference.preparation import MIN_TRAINING_SHARE
+from fmnet.inference.preparation import MIN_TRAINING_FRACTION
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.closed_form import path_fractions
 from fmnet.networks.rebuild import describe_builder, read_network, write_network, write_series_files
@@ -166,7 +166,7 @@ def test_standard_is_fitted_where_scans_have_data():
     maps[:4, :, 2, 3, 5] = 0
     maps[:, 1, 4, 4, 4] = 2.5  # hardly varies
     maps[:, :, 0] = 0
-    assert 0.4 < MIN_TRAINING_SHARE <= 0.6
+    assert 0.4 < MIN_TRAINING_FRACTION <= 0.6
     standard = VoxelStandard((2, *SHAPE))
     standard.fit(maps)
     assert not standard.weight[:, 2, 3, 4].any()
@@ -174,7 +174,7 @@ def test_standard_is_fitted_where_scans_have_data():
     torch.testing.assert_close(standard.mean[:, 2, 3, 5], maps[4:, :, 2, 3, 5].mean(0))
     known = maps[:, 1, 1:].flatten(1).numpy()
     sd = np.array([column[column != 0].std() for column in known.T])
-    usable = (known != 0).mean(0) >= MIN_TRAINING_SHARE
+    usable = (known != 0).mean(0) >= MIN_TRAINING_FRACTION
     floor = 0.1 * np.median(sd[usable])
     assert float(standard.weight[1, 4, 4, 4]) == pytest.approx(1 / floor, rel=1e-4)
     scores = standard(maps)

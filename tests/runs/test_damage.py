@@ -17,7 +17,7 @@ from fmnet.data.folds import build_folds
 from fmnet.data.listing import Labels
 from fmnet.errors import ConfigError, RunError
 from fmnet.export.export import export_run
-from fmnet.inference.bundle_files import SUMS
+from fmnet.inference.bundle_files import CHECKSUMS
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.closed_form import build_scale_space
 from fmnet.runs.checkpoints import FoldCheckpoints
@@ -164,7 +164,7 @@ def test_damaged_parts_and_permutations_are_computed_again(light, study_root, tm
 
 
 def test_older_run_without_hashes_is_gone_on_with_and_that_is_said(copy, study_root):
-    (unfinish(copy) / SUMS).unlink()
+    (unfinish(copy) / CHECKSUMS).unlink()
     lines = run_study(**light_settings(study_root, copy))
     assert UNKNOWN in lines
     assert check_run_files(copy) == ""

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from fmnet.errors import RunError
-from fmnet.inference.bundle_files import SUMS
+from fmnet.inference.bundle_files import CHECKSUMS
 from fmnet.runs.lock import MARKER, REPLACED, claim_run_folder, holding, replacing, settle
 from fmnet.runs.run_folder import NEW, READY, check_run_files, write_run_files
 
@@ -169,14 +169,14 @@ def test_settling_that_is_killed_itself_comes_to_the_same(tmp_path, kill_at):
             is_killed = False
         except KilledError:
             is_killed = True
-        if (ready / SUMS).exists():
+        if (ready / CHECKSUMS).exists():
             with pytest.raises(RunError, match="stopped while it took the place of an earlier"):
                 check_run_files(run_dir)
         disarm()
         settle(run_dir)
         assert (run_dir / "predictions.tsv").read_text() == "0.8"
         assert {path.name for path in run_dir.iterdir()} == {
-            MARKER, SUMS, "manifest.json", "logs", "predictions.tsv",
+            MARKER, CHECKSUMS, "manifest.json", "logs", "predictions.tsv",
         }  # fmt: skip
         if not is_killed:
             break
@@ -206,7 +206,7 @@ def test_nothing_is_settled_while_another_process_is_at_work(tmp_path):
 
 def test_finished_run_put_aside_by_an_older_version_is_not_lost(tmp_path):
     run_dir = finish(tmp_path / "run")
-    (run_dir / SUMS).unlink()
+    (run_dir / CHECKSUMS).unlink()
     aside = run_dir / REPLACED
     aside.mkdir()
     for name in ("predictions.tsv", "metrics.json", "config.yaml"):
@@ -219,7 +219,7 @@ def test_finished_run_put_aside_by_an_older_version_is_not_lost(tmp_path):
 
 def test_run_of_an_older_version_with_results_wins_over_the_one_it_replaced(tmp_path):
     run_dir = finish(tmp_path / "run", "0.8")
-    (run_dir / SUMS).unlink()
+    (run_dir / CHECKSUMS).unlink()
     (run_dir / REPLACED).mkdir()
     (run_dir / REPLACED / "predictions.tsv").write_text("0.7")
     opened = {"lockbox_openings": OPENED}
@@ -236,7 +236,7 @@ def test_replaced_run_leaves_nothing_but_the_openings_of_its_lock_box(tmp_path):
     finish(run_dir, "0.8")
     assert json.loads((run_dir / "manifest.json").read_text()) == {"lockbox_openings": OPENED}
     assert {path.name for path in run_dir.iterdir()} == {
-        MARKER, SUMS, "config.yaml", "manifest.json", "logs", "model", "predictions.tsv",
+        MARKER, CHECKSUMS, "config.yaml", "manifest.json", "logs", "model", "predictions.tsv",
         "metrics.json", "notes.txt",
     }  # fmt: skip
     check_run_files(run_dir)
@@ -275,7 +275,7 @@ def test_damaged_run_is_not_gone_on_with(tmp_path, name, how):
 
 def test_settings_of_an_older_run_that_are_damaged_are_refused(tmp_path):
     run_dir = finish(tmp_path / "run")
-    (run_dir / SUMS).unlink()
+    (run_dir / CHECKSUMS).unlink()
     for text in ("a: [", "- a\n", "a: ${b"):
         (run_dir / "config.yaml").write_text(text)
         with pytest.raises(RunError, match=r"config\.yaml: found a damaged file"):

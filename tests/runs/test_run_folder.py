@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from fmnet.errors import RunError
-from fmnet.inference.bundle_files import SUMS
+from fmnet.inference.bundle_files import CHECKSUMS
 from fmnet.runs.run_folder import (
     UNKNOWN,
     check_run_files,
@@ -37,7 +37,7 @@ def write_model(folder, weights):
 
 def test_whole_run_passes_here_and_with_sha256sum(run_dir):
     assert check_run_files(run_dir) == ""
-    subprocess.run(["sha256sum", "-c", "--strict", SUMS], cwd=run_dir, check=True)
+    subprocess.run(["sha256sum", "-c", "--strict", CHECKSUMS], cwd=run_dir, check=True)
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "predictions.tsv", "model/weights.safetensors"])
@@ -59,7 +59,7 @@ def test_files_may_be_replaced(run_dir):
     write_run_files(run_dir, {"manifest.json": "[]"})
     write_model(run_dir, b"two")
     assert check_run_files(run_dir) == ""
-    assert len((run_dir / SUMS).read_text().splitlines()) == 4
+    assert len((run_dir / CHECKSUMS).read_text().splitlines()) == 4
 
 
 def test_stopped_at_any_step_every_file_is_the_one_listed(tmp_path, monkeypatch):
@@ -95,7 +95,7 @@ def test_stopped_at_any_step_every_file_is_the_one_listed(tmp_path, monkeypatch)
 
 
 def test_older_run_is_read_and_changes_are_seen_from_its_next_change_on(run_dir):
-    (run_dir / SUMS).unlink()
+    (run_dir / CHECKSUMS).unlink()
     (run_dir / "logs").mkdir()
     (run_dir / "logs" / "csv").write_text("grows")
     assert check_run_files(run_dir) == UNKNOWN
@@ -109,7 +109,7 @@ def test_older_run_is_read_and_changes_are_seen_from_its_next_change_on(run_dir)
 
 
 def test_list_of_hashes_that_is_damaged_itself_is_refused(run_dir):
-    path = run_dir / SUMS
+    path = run_dir / CHECKSUMS
     lines = path.read_text()
     path.write_text(lines[:-90])
     with pytest.raises(RunError, match="SHA256SUMS"):
@@ -157,11 +157,11 @@ def test_sealed_object_comes_back_or_not_at_all(tmp_path):
     assert read_sealed(tmp_path / "no.json") is None
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "model/training.json", SUMS])
+@pytest.mark.parametrize("name", ["manifest.json", "model/training.json", CHECKSUMS])
 @pytest.mark.parametrize("is_listed", [True, False])
 def test_pipe_in_the_place_of_a_file_is_named_and_not_waited_for(run_dir, name, is_listed):
     if not is_listed:  # as of a run of before hashes were kept
-        (run_dir / SUMS).unlink()
+        (run_dir / CHECKSUMS).unlink()
     (run_dir / name).unlink(missing_ok=True)
     os.mkfifo(run_dir / name)
     with pytest.raises(RunError, match=rf"{name}: found .*no (regular )?file"):
