@@ -1,4 +1,4 @@
-"""Subjects set aside before anything is looked at, and scored once at the end."""
+"""Set subjects aside before anything is looked at, and score them once at the end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from fmnet.bold.maps import parse_maps
 from fmnet.bold.scan_maps import ScanMaps
 from fmnet.crossval.fold_loop import fold_rows
 from fmnet.data.cohort import Cohort, open_cohort
-from fmnet.data.folds import Fold, build_inner_folds
+from fmnet.data.folds import build_inner_folds
 from fmnet.data.listing import Labels, Listing
 from fmnet.data.scans import FILE_SEPARATOR, Scan
 from fmnet.data.store import ArrayStore
@@ -25,12 +25,9 @@ from fmnet.evaluation.evaluate import study_metrics
 from fmnet.evaluation.metrics import add_units
 from fmnet.export.run_scans import read_raw
 from fmnet.inference.bold import describe_run
-from fmnet.inference.bold_contract import BoldContract, read_contract
+from fmnet.inference.bold_contract import read_contract
 from fmnet.inference.calibration import Calibration, read_calibration
-from fmnet.inference.preparation import (
-    Preparation,
-    read_preparation,
-)
+from fmnet.inference.preparation import Preparation, read_preparation
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network
 from fmnet.report.sentences import BANNERS
@@ -56,9 +53,9 @@ class LockBox:
     subjects : list of str
         Participant ids.
     site : str, optional
-        Everybody of this site.
+        All subjects of this site.
     fraction : float
-        Share of each class, drawn at random.
+        Fraction of each class, drawn at random.
     """
 
     subjects: Sequence[str] = ()
@@ -74,30 +71,31 @@ def set_aside(cohort: Cohort, lockbox: LockBox, seed: int) -> Cohort:
     CohortError
         If somebody named is not there, or a class has nobody left inside or outside of the box.
     """
-    chosen = _with_families(
-        cohort, _named(cohort, lockbox) | _drawn(cohort, lockbox.fraction, seed)
-    )
-    if not chosen:
+    chosen = _named(cohort, lockbox) | _drawn(cohort, lockbox.fraction, seed)
+    # relatives in training would give the subjects chosen away
+    keys, families = [*map(subject_key, cohort.participant_ids)], cohort.covariate("family")
+    pairs = list(zip(keys, families, strict=True))
+    inside_families = {family for key, family in pairs if family and key in chosen}
+    inside = [key in chosen or family in inside_families for key, family in pairs]
+    if not any(inside):
         return cohort
-    inside = [subject_key(scan.participant_id) in chosen for scan in cohort.scans]
-    pairs = list(zip(cohort.scans, cohort.stored, inside, strict=True))
-    for place, wanted in (("in the lock-box", True), ("outside the lock-box", False)):
-        if len({scan.label for scan, _, is_in in pairs if is_in is wanted}) < 2:
+    scans = list(zip(cohort.scans, cohort.stored, inside, strict=True))
+    for where, wanted in (("in the lock-box", True), ("outside the lock-box", False)):
+        if len({scan.label for scan, _, is_in in scans if is_in is wanted}) < 2:
             raise CohortError(
-                Fault("lockbox", f"one class only {place}", "both classes", "set others aside")
+                Fault("lockbox", f"one class only {where}", "both classes", "set others aside")
             )
     return replace(
         cohort,
-        scans=tuple(scan for scan, _, is_in in pairs if not is_in),
-        stored=tuple(stored for _, stored, is_in in pairs if not is_in),
-        set_aside=tuple(scan for scan, _, is_in in pairs if is_in),
+        scans=tuple(scan for scan, _, is_in in scans if not is_in),
+        stored=tuple(stored for _, stored, is_in in scans if not is_in),
+        set_aside=tuple(scan for scan, _, is_in in scans if is_in),
     )
 
 
 def _named(cohort: Cohort, lockbox: LockBox) -> set[str]:
-    participants = {subject_key(participant) for participant in cohort.participant_ids}
-    named = {subject_key(participant) for participant in lockbox.subjects}
-    sites = cohort.covariate("site")
+    participants = set(map(subject_key, cohort.participant_ids))
+    named, sites = set(map(subject_key, lockbox.subjects)), cohort.covariate("site")
     if lockbox.site is not None and lockbox.site not in sites:
         found = f"no site '{lockbox.site}'"
         accepted = ", ".join(sorted(set(sites) - {""})) or "a column 'site' in participants.tsv"
@@ -117,15 +115,6 @@ def _named(cohort: Cohort, lockbox: LockBox) -> set[str]:
         if lockbox.site is not None and site == lockbox.site
     }
     return named | of_site
-
-
-def _with_families(cohort: Cohort, chosen: set[str]) -> set[str]:
-    """Add the families of the participants chosen: relatives in training would give them away."""
-    families = cohort.covariate("family")
-    participants = [subject_key(participant) for participant in cohort.participant_ids]
-    pairs = list(zip(participants, families, strict=True))
-    inside = {family for participant, family in pairs if family and participant in chosen}
-    return chosen | {participant for participant, family in pairs if family in inside}
 
 
 def _drawn(cohort: Cohort, fraction: float, seed: int) -> set[str]:
@@ -160,7 +149,7 @@ def evaluate_lockbox(
     again: bool = False,
     trusted_packages: list[str] | None = None,
 ) -> list[str]:
-    """Score the subjects set aside by the final models and by baselines fitted on everybody else.
+    """Score the subjects set aside by the final models and by baselines fitted on all others.
 
     Each opening is recorded in ``manifest.json`` before anything is scored.
 
@@ -196,9 +185,12 @@ def evaluate_lockbox(
     finals = read_finals(folder, (*TRUSTED, *(trusted_packages or ())))
     scans = _load(folder, table, finals[0].preparation, store_dir)
     seed = int(read_json(folder / "manifest.json").get("seed", 0))
-    fold = _box_fold(
-        scans.cohort, set(table.loc[table["used"] == BOX, "scan_id"]), inner_splits, seed
-    )
+    # the subjects inside are tested, all others train
+    box = set(table.loc[table["used"] == BOX, "scan_id"])
+    others = tuple(scan for scan in scans.cohort.scans if scan.scan_id not in box)
+    inside = [scan.participant_id for scan in scans.cohort.scans if scan.scan_id in box]
+    fold = build_inner_folds(replace(scans.cohort, scans=others), inner_splits, seed)
+    fold = replace(fold, test=tuple(dict.fromkeys(inside)))
     opening = record_opening(folder, again)
     scored = {final.name: final.scores(scans, scans.rows(fold.test)) for final in finals}
     scored |= {
@@ -216,21 +208,21 @@ def evaluate_lockbox(
     with holding(folder, is_shared=False):
         files = {"lockbox.tsv": table_text(predictions), "lockbox.json": as_json(metrics)}
         write_run_files(folder, files)
-    head = " ".join([*_marks(folder), opening_line(opening, metrics)])
+    # said first of what is no study of participants
+    record = read_record(folder / NETWORK_FOLDER)
+    marks = (BANNERS.get(record["origin"], ""), record.get("control", ""))
+    times = "for the first time" if opening["count"] == 1 else f"{opening['count']} times by now"
+    said = (
+        f"lock-box of {metrics['n_scans']} scans of {metrics['n_subjects']} people, "
+        f"opened {times}, {opening['date']}; 95 % intervals over subjects:"
+    )
+    head = " ".join([*filter(None, marks), said])
     return [head, *model_lines(metrics), *([unknown] if unknown else []), str(folder)]
 
 
 @dataclass(frozen=True, eq=False)
 class ReadFinal:
-    """A final model as a run folder holds it.
-
-    Parameters
-    ----------
-    name, title : str
-        In the out-of-fold table, and for people.
-    network, preparation, calibration
-        Its parts.
-    """
+    """A final model as a run folder holds it."""
 
     name: str
     title: str
@@ -246,19 +238,19 @@ class ReadFinal:
 
 def read_finals(folder: Path, trusted: tuple[str, ...]) -> list[ReadFinal]:
     """Read the final network and, where there is one, the final linear model."""
-    places = [folder / NETWORK_FOLDER, folder / LINEAR_FOLDER]
-    return [
-        _read_final(place, trusted)
-        for place in places
-        if place == places[0] or (place / RECORD).exists()
-    ]
-
-
-def _read_final(place: Path, trusted: tuple[str, ...]) -> ReadFinal:
-    record, (network, _) = read_record(place), read_network(place, trusted)
-    calibration = read_calibration(place / "calibration.json")
-    parts = (network, read_preparation(place), calibration)
-    return ReadFinal(record["model"], record["title"], *parts)
+    finals = []
+    for name in (NETWORK_FOLDER, LINEAR_FOLDER):
+        if name == NETWORK_FOLDER or (folder / name / RECORD).exists():
+            record, (network, _) = read_record(folder / name), read_network(folder / name, trusted)
+            final = ReadFinal(
+                name=record["model"],
+                title=record["title"],
+                network=network,
+                preparation=read_preparation(folder / name),
+                calibration=read_calibration(folder / name / "calibration.json"),
+            )
+            finals.append(final)
+    return finals
 
 
 def record_opening(folder: Path, again: bool) -> dict[str, Any]:
@@ -283,23 +275,6 @@ def record_opening(folder: Path, again: bool) -> dict[str, Any]:
     return opening
 
 
-def opening_line(opening: dict[str, Any], metrics: dict[str, Any]) -> str:
-    """Say what was opened, and how often that has happened."""
-    count = opening["count"]
-    times = "for the first time" if count == 1 else f"{count} times by now"
-    return (
-        f"lock-box of {metrics['n_scans']} scans of {metrics['n_subjects']} people, "
-        f"opened {times}, {opening['date']}; 95 % intervals over subjects:"
-    )
-
-
-def _marks(folder: Path) -> list[str]:
-    """Say first what a run is if it is no study of participants."""
-    training = read_record(folder / NETWORK_FOLDER)
-    said = (BANNERS.get(training["origin"], ""), training.get("control", ""))
-    return [text for text in said if text]
-
-
 def _cohort_table(folder: Path) -> pd.DataFrame:
     if not (folder / "metrics.json").is_file():
         action = "name the folder that scripts/train.py printed last"
@@ -322,7 +297,7 @@ def _cohort_table(folder: Path) -> pd.DataFrame:
 
 
 def _load(folder: Path, table: pd.DataFrame, preparation: Preparation, store_dir: str) -> ScanSet:
-    """Read everybody's scans again, onto the grid that the final model knows."""
+    """Read all scans again, onto the grid that the final model knows."""
     training, contract = read_record(folder / NETWORK_FOLDER), read_contract(folder)
     scans = tuple(
         Scan(
@@ -343,27 +318,15 @@ def _load(folder: Path, table: pd.DataFrame, preparation: Preparation, store_dir
         Labels(training["label"], training["positive"], training["negative"]),
         origin=training["origin"],
     )
-    if contract is not None:
-        listing = _from_runs(listing, contract, read_raw(folder))
+    if contract is not None:  # scans are cleaned, and maps computed from them, as for training
+        raw = read_raw(folder)
+        runs = {
+            scan.scan_id: tuple(describe_run(file, scan.space, raw=raw) for file in scan.files)
+            for scan in scans
+        }
+        names = tuple(recipe.name for recipe in parse_maps(contract.maps))
+        build = partial(ScanMaps, cleaning=contract.cleaning, maps=contract.maps, runs=runs)
+        listing = replace(listing, contrasts=names, recipe=build)
     recipe = listing.recipe(preparation.grid, preparation.min_coverage)
     cohort = open_cohort(listing, ArrayStore(Path(store_dir), recipe))
     return MapScans(cohort, cohort.values(), series=cohort.series)
-
-
-def _from_runs(listing: Listing, contract: BoldContract, raw: Path | None) -> Listing:
-    """Let scans be cleaned, and maps be computed from them, as for training."""
-    runs = {
-        scan.scan_id: tuple(describe_run(file, scan.space, raw=raw) for file in scan.files)
-        for scan in listing.scans
-    }
-    names = tuple(recipe.name for recipe in parse_maps(contract.maps))
-    build = partial(ScanMaps, cleaning=contract.cleaning, maps=contract.maps, runs=runs)
-    return replace(listing, contrasts=names, recipe=build)
-
-
-def _box_fold(cohort: Cohort, box: set[str], inner_splits: int, seed: int) -> Fold:
-    """Put everybody outside of the box into training, everybody inside into test."""
-    outside = tuple(scan for scan in cohort.scans if scan.scan_id not in box)
-    fold = build_inner_folds(replace(cohort, scans=outside), inner_splits, seed)
-    inside = [scan.participant_id for scan in cohort.scans if scan.scan_id in box]
-    return replace(fold, test=tuple(dict.fromkeys(inside)))

@@ -15,17 +15,12 @@ from torch.nn import Module
 
 from fmnet.baselines.base import Baseline
 from fmnet.crossval.final import complete_finals, export_choice, judge_choice
-from fmnet.crossval.fold_loop import (
-    NETWORK,
-    Pipeline,
-    crossvalidate,
-    crossvalidate_seeds,
-)
+from fmnet.crossval.fold_loop import NETWORK, Pipeline, crossvalidate, crossvalidate_seeds
 from fmnet.crossval.leaks import check_leaks
 from fmnet.crossval.permutation import PERMUTATION, PermutationPlan, permute_labels
-from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan, probe
+from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan, run_further_trainings
 from fmnet.crossval.shards import (
-    PARTS,
+    CHECKPOINTS,
     check_one_process,
     checkpoints_of,
     done_before,
@@ -144,7 +139,7 @@ def run_study(
     compute : Compute
         How many trainings run at once, and how.
     shard : Shard
-        Which share of the folds and permutations is computed; results come from a run of the whole
+        Which part of the folds and permutations is computed; results come from a run of the whole
         thing, which takes over what the shards have done.
     shuffle_labels : bool
         Negative control: study labels that were shuffled once.
@@ -171,8 +166,8 @@ def run_study(
     list of str
         The results in a few lines for the terminal.
     """
-    started, folder = datetime.now(UTC), Path(run_dir)
-    settings, plans = parse_settings(config_yaml), (permutation, sensitivity, learning_curve)
+    started, folder, settings = datetime.now(UTC), Path(run_dir), parse_settings(config_yaml)
+    plans = (permutation, sensitivity, learning_curve)
     # what can be refused is refused before any scan is opened
     end_with_starter()
     built = check_training(trainer, optimizer, scheduler, tuple(callbacks.values()))
@@ -181,13 +176,23 @@ def run_study(
     shape = (len(cohort.contrasts), *grid.shape)
     check_network(network, shape)
     check_augmentation(augmentation, shape)
-    is_resuming, leads = resume or not shard.is_whole, built.global_rank == 0
-    claim = partial(claim_run_folder, folder, config_yaml, overwrite, is_resuming)
+    claim = partial(claim_run_folder, folder, config_yaml, overwrite, resume or not shard.is_whole)
+    leads = built.global_rank == 0
     is_resumed = leads and claim()
-    loggers = tuple(logger.values())
-    check_loggers(loggers)
-    how = (network, trainer, asked(trainer).get("max_epochs"), optimizer, scheduler, loss)
-    fed = (tuple(callbacks.values()), batch_size, augmentation, loggers, folder / "logs")
+    check_loggers(tuple(logger.values()))
+    trainable = Trainable(
+        build_network=network,
+        build_trainer=trainer,
+        max_epochs=asked(trainer).get("max_epochs"),
+        build_optimizer=optimizer,
+        build_scheduler=scheduler,
+        loss=loss,
+        callbacks=tuple(callbacks.values()),
+        batch_size=batch_size,
+        augmentation=augmentation,
+        build_loggers=tuple(logger.values()),
+        log_dir=folder / "logs",
+    )
 
     n_jobs = count_processes(compute, built)
     store = ArrayStore(Path(store_dir), cohort.recipe(grid, preparation.min_coverage))
@@ -195,7 +200,7 @@ def run_study(
     if shuffle_labels:
         opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))
     scans, splits = read_scans(opened, preparation).for_network(network), folds(opened)
-    trainable = plan_compute(Trainable(*how, *fed), compute, scans)
+    trainable = plan_compute(trainable, compute, scans)
     models = Pipeline(trainable, baselines, folds, seed, n_jobs)
     checkpoints = checkpoints_of(folder, config_yaml, opened, splits)
     if leads and not is_resumed:
@@ -205,12 +210,11 @@ def run_study(
     with ExitStack() as stack:
         stack.enter_context(joined(built))
         agreed(lambda: stack.enter_context(holding(folder, is_shared=not shard.is_whole)))
-        if shard.is_whole:
-            agreed(partial(settle, folder))
-        is_resumed = agreed(claim)
         if not shard.is_whole:
-            work = (models, scans, splits, n_seeds, permutation, checkpoints, is_resumed)
+            work = (models, scans, splits, n_seeds, permutation, checkpoints, agreed(claim))
             return [*work_on_shard(shard, *work), str(folder)]
+        agreed(partial(settle, folder))
+        is_resumed = agreed(claim)
         said = done_before(models, permutation, splits, checkpoints, folder, is_resumed)
         if is_resumed:
             said += [] if (folder / CHECKSUMS).exists() else [UNKNOWN]
@@ -219,20 +223,15 @@ def run_study(
             results = run_crossvalidation(
                 models, scans, splits, n_seeds, checkpoints, folder, started, config_yaml
             )
-        table = add_units(results.predictions, opened.unit_of)
-        facts = figures(models, results, table)
-        complete_finals(models, results, facts["models"], control(settings), folder)
+        facts = complete_results(models, results, plans, checkpoints, settings, folder, is_resumed)
         if not is_first():
             return []
-        before = read_further_trainings(folder) if is_resumed else {}
-        facts |= describe_finals(models, scans, table, facts, folder)
-        facts |= probe(plans, models, results, facts, before, folder, checkpoints)
-        judge_choice(facts)
         if is_resumed:
             note_resumption(folder, started)
         finish(facts, results, audit, settings, seed, folder)
         drawn = [folder / name for name in ("figure.png", "report.html")]
-        said += log_study(loggers, trainable.log_dir, tracked(facts), settings, drawn)
+        loggers, log_dir = trainable.build_loggers, trainable.log_dir
+        said += log_study(loggers, log_dir, tracked(facts), settings, drawn)
     return [*summary_lines(facts, cohort, settings), *said, str(folder)]
 
 
@@ -246,7 +245,7 @@ def run_crossvalidation(
     started: datetime,
     config_yaml: str,
 ) -> Results:
-    """Score everybody out of fold, by the network and by each baseline, and write it down.
+    """Score all subjects out of fold, by the network and by each baseline, and write the record.
 
     Predictions are as written, so that a run gone on with has the same figures.
     """
@@ -263,15 +262,31 @@ def run_crossvalidation(
     return results
 
 
-def figures(pipeline: Pipeline, results: Results, predictions: pd.DataFrame) -> dict[str, Any]:
-    """Compute what is said about the models from the out-of-fold table."""
-    kinds, titles = pipeline.describe(results.n_epochs)
-    scored = {name: kinds.get(name, "other") for name in map(str, predictions["model"].unique())}
-    return evaluate(predictions, NETWORK, scored, results.again, pipeline.seed) | {
-        "titles": titles,
-        "n_epochs": results.n_epochs,
-        "lacking": results.lacking,
-    }
+def complete_results(
+    models: Pipeline,
+    results: Results,
+    plans: tuple[PermutationPlan, SensitivityPlan, LearningCurvePlan],
+    checkpoints: FoldCheckpoints,
+    settings: dict[str, Any],
+    folder: Path,
+    is_resumed: bool,
+) -> dict[str, Any]:
+    """Compute the figures of a study, fit its final models and train further as asked.
+
+    Processes that only take part in trainings end with the final models.
+    """
+    table = add_units(results.predictions, results.data.cohort.unit_of)
+    kinds, titles = models.describe(results.n_epochs)
+    scored = {name: kinds.get(name, "other") for name in map(str, table["model"].unique())}
+    facts = evaluate(table, NETWORK, scored, results.again, models.seed)
+    facts |= {"titles": titles, "n_epochs": results.n_epochs, "lacking": results.lacking}
+    complete_finals(models, results, facts["models"], control(settings), folder)
+    if is_first():
+        before = read_further_trainings(folder) if is_resumed else {}
+        facts |= describe_finals(models, results.data, table, facts, folder)
+        facts |= run_further_trainings(plans, models, results, facts, before, folder, checkpoints)
+        judge_choice(facts)
+    return facts
 
 
 def describe_finals(
@@ -279,18 +294,16 @@ def describe_finals(
 ) -> dict[str, Any]:
     """Say which final model will be exported and how it is calibrated; and of the network's."""
     exported = export_choice(models, scans, table, facts["models"], facts["titles"])
-    place = folder / (NETWORK_FOLDER if exported["model"] == NETWORK else LINEAR_FOLDER)
-    exported["calibration"] = asdict(read_calibration(place / "calibration.json"))
+    name = NETWORK_FOLDER if exported["model"] == NETWORK else LINEAR_FOLDER
+    exported["calibration"] = asdict(read_calibration(folder / name / "calibration.json"))
     trained = read_record(folder / NETWORK_FOLDER)
-    shares, n_epochs = trained.get("path_shares", {}), trained["n_epochs"]
-    return {"exported": exported, "path_shares": shares, "final_epochs": n_epochs}
+    fractions, n_epochs = trained.get("path_shares", {}), trained["n_epochs"]
+    return {"exported": exported, "path_shares": fractions, "final_epochs": n_epochs}
 
 
 def tracked(metrics: dict[str, Any]) -> dict[str, float]:
     """Pick the figures that trackers are given: ``auc/network``, ``auc_low/network``, ..."""
-    found: dict[str, float] = {}
-    for name in ("n_scans", "n_subjects"):
-        found[name] = float(metrics[name])
+    found = {name: float(metrics[name]) for name in ("n_scans", "n_subjects")}
     for model, figures in metrics["models"].items():
         for name, value in figures.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
@@ -318,11 +331,10 @@ def finish(
     """Add to the figures what is to be said about them, and write the report."""
     cohort, predictions = results.data.cohort, results.predictions
     if cohort.listing.made_by is not None:
-        read = results.data
-        metrics["bold"] = describe_runs(cohort, read.reads_series, read.window_volumes)
+        scans = results.data
+        metrics["bold"] = describe_runs(cohort, scans.reads_series, scans.window_volumes)
     participants = read_participants(cohort)
-    concluded = conclude(metrics, predictions, participants, audit.symptoms, seed)
-    put_into_words(metrics, concluded)
+    put_into_words(metrics, conclude(metrics, predictions, participants, audit.symptoms, seed))
     failed: Exception | None = None
     try:
         write_report(metrics, predictions, cohort, settings, folder)
@@ -330,7 +342,7 @@ def finish(
         failed = error
     # last: it marks the run as finished
     write_run_files(folder, {"metrics.json": as_json(metrics)})
-    FoldCheckpoints(folder / PARTS).remove()
+    FoldCheckpoints(folder / CHECKPOINTS).remove()
     if failed is not None:
         raise RunError(
             Fault(

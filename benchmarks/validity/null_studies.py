@@ -293,7 +293,7 @@ class NullNetwork:
         for index in range(self.n_permutations):
             if ((reached + 1) / (self.n_permutations + 1) >= ALPHA).all():
                 break
-            aucs = run_permutations_together(pipeline, data, [index], 1)[0]
+            aucs = run_permutations_together((pipeline, data, 1), [index])[0]
             reached += [
                 aucs[NETWORK] >= observed[NETWORK] - 1e-9,
                 max(aucs.values()) >= best - 1e-9,

@@ -1,4 +1,4 @@
-"""What a baseline is, what it may see, and the one that knows nothing."""
+"""The base class of baselines, how one is scored on a fold, and the dummy."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Baseline(ABC):
     model_kind : str
         What it is, see `fmnet.types.ModelKind`.
     title : str
-        What it is called for people; empty for its name in the configuration.
+        What it is called in reports; empty for its name in the configuration.
     is_exportable : bool
         Whether it comes to a weight for each voxel, as `fmnet.baselines.linear.VoxelModel` does.
     """
@@ -33,7 +33,7 @@ class Baseline(ABC):
     is_exportable: ClassVar[bool] = False
 
     def describe(self, name: str) -> tuple[ModelKind, str]:
-        """Say what it is, and what it is called for people, under its name in a configuration."""
+        """Say what it is, and what it is called in reports, by its name in a configuration."""
         return self.model_kind, self.title or name.replace("_", " ")
 
     def lacks(self, data: ScanSet) -> str:
@@ -74,9 +74,7 @@ def score_fold(
     score = baseline.scores(data, data.rows(fold.train), data.rows(fold.test), choice)
     if not is_calibrated:
         return FoldScores(score, np.full(len(score), np.nan))
-    parts = data.inner_rows(fold)
-    held_out = np.concatenate([rows for _, rows in parts])
-    inner = np.concatenate([baseline.scores(data, *rows, choice) for rows in parts])
+    inner, held_out = _inner_scores(baseline, data, fold, choice)
     participants = [data.participant_ids[row] for row in held_out]
     # as if of one model: settings chosen on these scores flatter about as much as models of the
     # inner folds, which learned from fewer participants, fall short
@@ -86,9 +84,17 @@ def score_fold(
 
 def unseen_scale(baseline: Baseline, data: ScanSet, fold: Fold, choice: Any) -> ScoreScale:
     """Find the scale on which a baseline of these settings scores participants it has not seen."""
-    parts = data.inner_rows(fold)
-    scores = np.concatenate([baseline.scores(data, *rows, choice) for rows in parts])
-    return score_scale(scores, data.labels[np.concatenate([rows for _, rows in parts])])
+    scores, held_out = _inner_scores(baseline, data, fold, choice)
+    return score_scale(scores, data.labels[held_out])
+
+
+def _inner_scores(
+    baseline: Baseline, data: ScanSet, fold: Fold, choice: Any
+) -> tuple[Scores, Rows]:
+    """Score the scans held out of each inner fold, and give their rows."""
+    inner = data.inner_rows(fold)
+    scores = np.concatenate([baseline.scores(data, *rows, choice) for rows in inner])
+    return scores, np.concatenate([held_out for _, held_out in inner])
 
 
 @dataclass(frozen=True)

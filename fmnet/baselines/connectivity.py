@@ -1,6 +1,5 @@
-"""Connections between the time series of networks or regions."""
+"""Classify scans by the connectivity between the time series of networks or regions."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,17 +39,8 @@ def network_series(values: FloatArray, maps: FloatArray) -> TimeSeries:
     The constant takes up what all voxels share, such as what breathing and motion do to the whole
     brain.
 
-    Parameters
-    ----------
-    values : ndarray, shape (T, V)
-        NaN where there are no data.
-    maps : ndarray, shape (K, V)
-        One per network; all of them 0 where nothing is known of networks.
-
-    Returns
-    -------
-    ndarray, shape (T, K)
-        See `standardise_series`.
+    From `values`, (T, V), NaN where there are no data, and `maps`, (K, V), all of them 0 where
+    nothing is known of networks: (T, K), see `standardise_series`.
     """
     known = np.isfinite(values).all(axis=0) & maps.any(axis=0)
     design = maps[:, known].astype(np.float64)
@@ -62,17 +52,8 @@ def network_series(values: FloatArray, maps: FloatArray) -> TimeSeries:
 def region_series(values: FloatArray, regions: Regions) -> TimeSeries:
     """Average voxels by region.
 
-    Parameters
-    ----------
-    values : ndarray, shape (T, V)
-        NaN where there are no data.
-    regions : ndarray of int, shape (V,)
-        From 0 on; -1 for voxels of none.
-
-    Returns
-    -------
-    ndarray, shape (T, R)
-        See `standardise_series`; 0 for regions of which the scan has no voxel.
+    From `values`, (T, V), NaN where there are no data, and the number of each voxel's region, (V,),
+    -1 for none: (T, R), see `standardise_series`; 0 for regions of which the scan has no voxel.
     """
     known = np.isfinite(values).all(axis=0)
     series = np.zeros((len(values), int(regions.max()) + 1))
@@ -93,16 +74,14 @@ def standardise_series(series: NDArray[np.floating]) -> TimeSeries:
 
 
 def read_regions(path: Path, space: str, grid: Grid) -> Regions:
-    """Put an atlas of labels on the grid by nearest neighbour.
+    """Put an atlas, a NIfTI image of whole numbers, on the grid by nearest neighbour.
 
     Parameters
     ----------
-    path : Path
-        NIfTI image of whole numbers, 0 for no region, any grid.
+    path, grid
+        The image, whose grid may be any, and the grid it is put on.
     space : str
         One of `fmnet.data.volume.MNI_SPACES`.
-    grid : Grid
-        Where it goes.
 
     Returns
     -------
@@ -194,15 +173,12 @@ class Connectivity(Baseline):
 
     def choose(self, data: ScanSet, fold: Fold) -> float:
         """Choose C."""
-        return choose_c(self.c, data, fold, partial(self._fit, data))
+        return choose_c(self.c, data, fold, partial(self.scores, data))
 
     def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
         """Fit with the C chosen."""
-        return self._fit(data, train, test, choice)
-
-    def _fit(self, data: ScanSet, train: Rows, test: Rows, c: float) -> Scores:
         features = self.connections(data, train)
-        logistic = LogisticRegression(C=c, class_weight="balanced", max_iter=1000)
+        logistic = LogisticRegression(C=choice, class_weight="balanced", max_iter=1000)
         model = make_pipeline(StandardScaler(), logistic)
         model.fit(features[train], data.labels[train])
         return np.asarray(model.decision_function(features[test]))
@@ -225,24 +201,24 @@ class Connectivity(Baseline):
 
     @property
     def _source(self) -> tuple[Any, ...]:
-        """What series depend on beside the training rows."""
+        """What series depend on besides the training rows."""
         return (self.n_networks, self.seed) if self.atlas is None else (self.atlas, self.space)
 
     def _series(self, data: ScanSet, train: Rows) -> Arrays:
-        """Tell the time series of all scans: N of shape (T, R)."""
-        if self.atlas is not None:
-            regions = self._regions(data, self.atlas)
-            key: tuple[Any, ...] = ("series", self._source)
-            return data.memo.get(
-                key, lambda: [region_series(one.values(), regions) for one in data.series]
-            )
-        key = ("series", self._source, train.tobytes())
-        return data.memo.get(key, lambda: self._network_series(data, train))
+        """Compute the time series of all scans: N of shape (T, R)."""
 
-    def _network_series(self, data: ScanSet, train: Rows) -> Arrays:
-        scans: Sequence[FloatArray] = [data.series[row].values() for row in train]
-        maps = find_networks(scans, self.n_networks, self.seed)
-        return [network_series(one.values(), maps) for one in data.series]
+        def of_networks() -> Arrays:
+            scans = [data.series[row].values() for row in train]
+            maps = find_networks(scans, self.n_networks, self.seed)
+            return [network_series(one.values(), maps) for one in data.series]
+
+        if self.atlas is None:
+            return data.memo.get(("series", self._source, train.tobytes()), of_networks)
+        regions = self._regions(data, self.atlas)
+        return data.memo.get(
+            ("series", self._source),
+            lambda: [region_series(one.values(), regions) for one in data.series],
+        )
 
     def _regions(self, data: ScanSet, atlas: str) -> Any:
         grid = data.cohort.grid

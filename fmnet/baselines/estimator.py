@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from abc import abstractmethod
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +18,9 @@ from fmnet.data.nifti import to_image
 from fmnet.errors import ConfigError, Fault
 from fmnet.training.scan_set import Rows, ScanSet
 from fmnet.types import NonNegative, Several
+
+#: Methods of which a classifier needs one.
+SCORING = ("decision_function", "predict_proba")
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Estimator(Baseline):
     n_components: int | None = None
 
     def __post_init__(self) -> None:
-        if not (hasattr(self.estimator, "decision_function") or self._has_probabilities()):
+        if not any(hasattr(self.estimator, name) for name in SCORING):
             raise ConfigError(
                 Fault(
                     "baselines",
@@ -68,9 +72,6 @@ class Estimator(Baseline):
         probability = np.clip(fitted.predict_proba(features[test])[:, 1], 1e-6, 1 - 1e-6)
         return np.asarray(np.log(probability / (1 - probability)))
 
-    def _has_probabilities(self) -> bool:
-        return hasattr(self.estimator, "predict_proba")
-
 
 #: Smoothing of the maps, full width at half maximum.
 FWHM_MM = 8.0
@@ -79,13 +80,54 @@ LEAST = 8
 
 
 @dataclass(frozen=True)
-class Frem(Baseline):
+class Decoder(Baseline):
+    """A decoder of nilearn, which makes its choices among the training scans by itself.
+
+    Parameters
+    ----------
+    screening_percentile : float
+        Percent of the voxels kept by a univariate screen.
+    """
+
+    model_kind = "linear"
+
+    screening_percentile: float = 20.0
+
+    def lacks(self, data: ScanSet) -> str:
+        """Say that decoders take one map per scan, and enough participants for their own splits."""
+        if data.values.shape[1] != 1:
+            return "a cohort of one contrast"
+        units = [data.cohort.unit_of[participant] for participant in data.participant_ids]
+        counts = Counter(label for _, label in set(zip(units, data.labels.tolist(), strict=True)))
+        return "" if min(counts.values()) >= LEAST else f"{LEAST} people or families of each class"
+
+    @abstractmethod
+    def _build(self, mask: Any, labels: Any) -> Any:
+        """Build the decoder for a mask image and the labels of the training scans."""
+
+    def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
+        """Fit on the images of the training scans; all its choices are made among them."""
+        grid, labels = data.cohort.grid, data.labels[train]
+        model = self._build(to_image(grid.mask.astype(np.float32), grid.affine), labels)
+        # Standardised here: nilearn's masker would standardise the test scans by themselves.
+        volumes = np.moveaxis(grid.unmask(data.features(train, FWHM_MM)), 0, -1)
+        with warnings.catch_warnings():
+            # about masks and solvers inside nilearn: nothing that a user could change
+            warnings.simplefilter("ignore")
+            model.fit(to_image(volumes[..., train], grid.affine), labels)
+            scores = model.decision_function(to_image(volumes[..., test], grid.affine))
+        sign = 1.0 if model.classes_[-1] == 1 else -1.0
+        return np.asarray(scores, dtype=float).ravel() * sign
+
+
+@dataclass(frozen=True)
+class Frem(Decoder):
     """Ensemble of clustered linear models (fast regularised ensemble of models).
 
     Parameters
     ----------
     screening_percentile : float
-        Share of voxels, in percent of a standard brain, kept by a univariate screen.
+        Percent of a standard brain's voxels kept by a univariate screen.
     clustering_percentile : float
         Clusters, in percent of the voxels kept.
     cv : int
@@ -96,41 +138,32 @@ class Frem(Baseline):
     Hoyos-Idrobo et al. (2018). FReM: scalable and stable decoding. NeuroImage, 180.
     """
 
-    model_kind = "linear"
     title = "FREM"
 
-    screening_percentile: float = 20.0
     clustering_percentile: float = 10.0
     cv: Several = 5
 
-    def lacks(self, data: ScanSet) -> str:
-        """Say that these decoders take one map per scan, of participants enough to split."""
-        return one_contrast(data) or people_enough(data)
-
-    def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
-        """Fit on the images of the training scans; all its choices are made among them."""
-        model = FREMClassifier(
-            mask=mask_image(data),
+    def _build(self, mask: Any, labels: Any) -> Any:
+        n_test = max(2, math.ceil(0.2 * len(labels)))
+        return FREMClassifier(
+            mask=mask,
             screening_percentile=self.screening_percentile,
             clustering_percentile=self.clustering_percentile,
-            cv=StratifiedShuffleSplit(
-                self.cv, test_size=max(2, math.ceil(0.2 * len(train))), random_state=0
-            ),
+            cv=StratifiedShuffleSplit(self.cv, test_size=n_test, random_state=0),
             standardize=False,
         )
-        return fit_decoder(model, data, train, test)
 
 
 @dataclass(frozen=True)
-class SpaceNet(Baseline):
+class SpaceNet(Decoder):
     """Linear model with a spatial penalty on its weights.
 
     Parameters
     ----------
+    screening_percentile : float
+        Percent of the voxels kept by a univariate screen.
     penalty : {"graph-net", "tv-l1"}
         Smooth, or piecewise constant.
-    screening_percentile : float
-        Share of voxels kept by a univariate screen.
     cv : int
         Folds among the training scans for its own choices; fewer where a class has fewer scans.
 
@@ -139,57 +172,17 @@ class SpaceNet(Baseline):
     Grosenick et al. (2013). Interpretable whole-brain prediction with GraphNet. NeuroImage, 72.
     """
 
-    model_kind = "linear"
     title = "SpaceNet"
 
     penalty: Literal["graph-net", "tv-l1"] = "graph-net"
-    screening_percentile: float = 20.0
     cv: Several = 4
 
-    def lacks(self, data: ScanSet) -> str:
-        """Say that these decoders take one map per scan, of participants enough to split."""
-        return one_contrast(data) or people_enough(data)
-
-    def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
-        """Fit on the images of the training scans; all its choices are made among them."""
-        model = SpaceNetClassifier(
-            mask=mask_image(data),
+    def _build(self, mask: Any, labels: Any) -> Any:
+        return SpaceNetClassifier(
+            mask=mask,
             penalty=self.penalty,
             screening_percentile=self.screening_percentile,
-            cv=min(self.cv, np.bincount(data.labels[train]).min()),
+            cv=min(self.cv, np.bincount(labels).min()),
             standardize=False,
             verbose=0,
         )
-        return fit_decoder(model, data, train, test)
-
-
-def one_contrast(data: ScanSet) -> str:
-    """Say what is missing where a scan has several maps."""
-    return "" if data.values.shape[1] == 1 else "a cohort of one contrast"
-
-
-def people_enough(data: ScanSet) -> str:
-    """Say how many participants a class lacks for the decoders' own splits, whatever the folds."""
-    units = [data.cohort.unit_of[participant] for participant in data.participant_ids]
-    counts = Counter(label for _, label in set(zip(units, data.labels.tolist(), strict=True)))
-    return "" if min(counts.values()) >= LEAST else f"{LEAST} people or families of each class"
-
-
-def mask_image(data: ScanSet) -> Any:
-    """Turn the grid's mask into an image."""
-    grid = data.cohort.grid
-    return to_image(grid.mask.astype(np.float32), grid.affine)
-
-
-def fit_decoder(model: Any, data: ScanSet, train: Rows, test: Rows) -> Scores:
-    """Fit a nilearn decoder on images and score others."""
-    grid = data.cohort.grid
-    # Standardised here: nilearn's masker would standardise the test scans by themselves.
-    volumes = np.moveaxis(grid.unmask(data.features(train, FWHM_MM)), 0, -1)
-    with warnings.catch_warnings():
-        # about masks and solvers inside nilearn: nothing that a user could change
-        warnings.simplefilter("ignore")
-        model.fit(to_image(volumes[..., train], grid.affine), data.labels[train])
-        scores = model.decision_function(to_image(volumes[..., test], grid.affine))
-    sign = 1.0 if model.classes_[-1] == 1 else -1.0
-    return np.asarray(scores, dtype=float).ravel() * sign

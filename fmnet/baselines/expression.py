@@ -61,18 +61,19 @@ class Expression(Baseline):
         """Compare each test scan with the weights."""
         weights = self._weights(data)
         channel = data.cohort.listing.contrasts.index(self.contrast) if self.contrast else 0
-        return np.array([self._similarity(data.values[row, channel], weights) for row in test])
+        found = np.zeros(len(test))
+        for i, row in enumerate(test):
+            values = data.values[row, channel]
+            known = np.isfinite(values) & np.isfinite(weights)
+            one, other = values[known].astype(float), weights[known]
+            if self.measure == "correlation":
+                one, other = one - one.mean(), other - other.mean()
+            size = 1.0
+            if self.measure != "dot":
+                size = float(np.linalg.norm(one) * np.linalg.norm(other)) or 1.0
+            found[i] = float(one @ other) / size
+        return found
 
     def _weights(self, data: ScanSet) -> Any:
         volume = read_volume(Path(self.weights), self.space)
         return place_on_grid(volume, data.cohort.grid)[0].astype(float)
-
-    def _similarity(self, values: Any, weights: Any) -> float:
-        known = np.isfinite(values) & np.isfinite(weights)
-        one, other = values[known].astype(float), weights[known]
-        if self.measure == "correlation":
-            one, other = one - one.mean(), other - other.mean()
-        product = float(one @ other)
-        if self.measure == "dot":
-            return product
-        return product / (float(np.linalg.norm(one) * np.linalg.norm(other)) or 1.0)

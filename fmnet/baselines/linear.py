@@ -87,21 +87,8 @@ class VoxelModel(LinearModel):
 
     is_exportable = True
 
-    def weights(
-        self, data: ScanSet, train: Rows, choice: tuple[float, float]
-    ) -> tuple[FloatArray, float]:
-        """Fit with the width and setting chosen; what is scored is ``features @ weight + bias``.
-
-        Parameters
-        ----------
-        data, train, choice
-            As for `scores`.
-
-        Returns
-        -------
-        tuple
-            Weight of each standardised voxel, shape (C, V), and the bias.
-        """
+    def weights(self, data: ScanSet, train: Rows, choice: tuple[float, float]) -> Line:
+        """Fit with the width and setting chosen: weight of each voxel, (C, V), and the bias."""
         fwhm_mm, setting = choice
         features = self._features(data, train, fwhm_mm)[train]
         ((weight, bias),) = self._fit(features, data.labels[train], (setting,))
@@ -115,7 +102,7 @@ class KernelModel(LinearModel):
     Parameters
     ----------
     fwhm_mm : list of float
-        Smoothing widths to choose from.
+        See `LinearModel`.
     c : list of float
         Values of C to choose from, for features scaled to a mean squared norm of 1.
     """
@@ -236,15 +223,8 @@ def fit_shrinkage_lda(one: NDArray[Any], other: NDArray[Any]) -> tuple[NDArray[A
     The covariance is diagonal but for the span of the scans, so that its inverse takes no more than
     a matrix of scans by scans (Woodbury).
 
-    Parameters
-    ----------
-    one, other : ndarray, shapes (N_1, F) and (N_0, F)
-        Features of the groups; those of the first score above 0.
-
-    Returns
-    -------
-    tuple
-        Weight of each feature, (F,), and the bias.
+    From the features of the groups, (N_1, F) and (N_0, F), those of the first to score above 0: the
+    weight of each feature, (F,), and the bias.
     """
     diagonal, span = np.zeros(one.shape[1]), []
     for group in (one, other):

@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from fmnet.baselines.base import Baseline, Scores
@@ -52,55 +51,40 @@ class FeatureModel(Baseline):
     def choose(self, data: ScanSet, fold: Fold) -> float:
         """Choose C."""
         table = self.table(data)
-        return choose_c(self.c, data, fold, partial(_fit, table, data))
+        return choose_c(
+            self.c, data, fold, lambda train, test, c: self._fit(table, data.labels, train, test, c)
+        )
 
     def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
         """Fit with the C chosen."""
-        return _fit(self.table(data), data, train, test, choice)
+        return self._fit(self.table(data), data.labels, train, test, choice)
+
+    def _fit(self, table: pd.DataFrame, labels: Any, train: Rows, test: Rows, c: float) -> Scores:
+        numbers = make_pipeline(
+            SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+            StandardScaler(),
+        )
+        columns = make_column_transformer(
+            (numbers, make_column_selector(dtype_include="number")),
+            (OneHotEncoder(handle_unknown="ignore"), make_column_selector(dtype_exclude="number")),
+        )
+        logistic = LogisticRegression(C=c, class_weight="balanced", max_iter=1000)
+        model = make_pipeline(columns, logistic).fit(table.iloc[train], labels[train])
+        return np.asarray(model.decision_function(table.iloc[test]))
 
 
 def choose_c(
-    c_values: Sequence[float],
-    data: ScanSet,
-    fold: Fold,
-    fit: Callable[[Rows, Rows, float], Scores],
+    c_values: Sequence[float], data: ScanSet, fold: Fold, fit: Callable[[Rows, Rows, float], Scores]
 ) -> float:
     """Choose C by AUC on the inner folds; ties go to the first named.
 
-    Parameters
-    ----------
-    c_values : sequence of float
-        What to choose from.
-    data : ScanSet
-        Whose labels count.
-    fold : Fold
-        Its inner folds are used.
-    fit : callable
-        Takes the rows to train on, those to score, and C; gives the scores.
+    `fit` takes the rows to train on, those to score, and C; it gives the scores.
     """
     aucs = [
         [float(roc_auc_score(data.labels[held_out], fit(train, held_out, c))) for c in c_values]
         for train, held_out in data.inner_rows(fold)
     ]
     return c_values[int(np.mean(aucs, axis=0).argmax())]
-
-
-def _fit(table: pd.DataFrame, data: ScanSet, train: Rows, test: Rows, c: float) -> Scores:
-    model = _pipeline(c).fit(table.iloc[train], data.labels[train])
-    return np.asarray(model.decision_function(table.iloc[test]))
-
-
-def _pipeline(c: float) -> Pipeline:
-    numbers = make_pipeline(
-        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
-        StandardScaler(),
-    )
-    texts = OneHotEncoder(handle_unknown="ignore")
-    columns = make_column_transformer(
-        (numbers, make_column_selector(dtype_include="number")),
-        (texts, make_column_selector(dtype_exclude="number")),
-    )
-    return make_pipeline(columns, LogisticRegression(C=c, class_weight="balanced", max_iter=1000))
 
 
 @dataclass(frozen=True)
@@ -159,7 +143,7 @@ def covariate_values(cohort: Cohort, column: str) -> pd.Series:
 
 #: Columns that tell of the condition itself.
 SYMPTOMS = ("pain_score", "fiq", "fiqr", "bdi", "stai", "pcs", "wpi", "sss")
-#: How near to a map's largest or smallest value, as a share of its range, a voxel counts as there.
+#: Voxels count as at a map's largest or smallest value within this fraction of its range.
 AT_LIMIT = 0.01
 
 
@@ -198,7 +182,7 @@ class Coverage(KernelModel):
 class Scale(FeatureModel):
     """Sees only how large values are, and whether they end at a limit.
 
-    Log SD, log mean absolute value and mean over SD; and the log shares of voxels within
+    Log SD, log mean absolute value and mean over SD; and the log fractions of voxels within
     `AT_LIMIT` of the range from the largest and the smallest value, which are few in any map but
     one that was clipped.
     """
@@ -268,34 +252,20 @@ class TemporalSnr(FeatureModel):
 
     def lacks(self, data: ScanSet) -> str:
         """Say that maps have no time."""
-        rows = [_tsnr(stored) for stored in data.cohort.stored]
-        return "" if rows and None not in rows else "time series: a cohort of BOLD runs"
+        has_time = [getattr(stored, "tsnr", None) is not None for stored in data.cohort.stored]
+        return "" if has_time and all(has_time) else "time series: a cohort of BOLD runs"
 
     def table(self, data: ScanSet) -> pd.DataFrame:
         """Tabulate the logarithms of the 10th, 50th and 90th percentile."""
-        rows = np.array([_tsnr(stored) for stored in data.cohort.stored], dtype=float)
+        rows = np.array([stored.tsnr for stored in data.cohort.stored], dtype=float)
         known = np.where(rows > 0, rows, np.nan)
         return pd.DataFrame(np.log(known), columns=["log_tsnr_10", "log_tsnr_50", "log_tsnr_90"])
-
-
-def _tsnr(stored: Any) -> tuple[float, float, float] | None:
-    return getattr(stored, "tsnr", None)
 
 
 def roughness(values: FloatArray, grid: Grid) -> FloatArray:
     """Mean squared step between neighbouring voxels over variance.
 
-    Parameters
-    ----------
-    values : ndarray of float32, shape (N, C, V)
-        On the grid, NaN where missing.
-    grid : Grid
-        Where they lie.
-
-    Returns
-    -------
-    ndarray, shape (N, C, 3)
-        Along x, y and z.
+    From `values`, (N, C, V), NaN where missing: (N, C, 3), along x, y and z.
     """
     volumes = grid.unmask(values, np.nan)  # (N, C, X, Y, Z)
     variance = np.nanvar(values, axis=2)
@@ -304,12 +274,12 @@ def roughness(values: FloatArray, grid: Grid) -> FloatArray:
     return relative
 
 
-def _as_table(parts: dict[str, Any]) -> pd.DataFrame:
-    """Make one column of each part, (N, C), and channel."""
+def _as_table(features: dict[str, Any]) -> pd.DataFrame:
+    """Make one column of each feature, (N, C), and channel."""
     return pd.DataFrame(
         {
-            f"{name}_{channel}": part[:, channel]
-            for name, part in parts.items()
-            for channel in range(part.shape[1])
+            f"{name}_{channel}": values[:, channel]
+            for name, values in features.items()
+            for channel in range(values.shape[1])
         }
     )

@@ -40,20 +40,9 @@ def check_config(
 ) -> DictConfig:
     """Compose a configuration; no file but those in `config_dir` is opened.
 
-    Parameters
-    ----------
-    config_dir : Path
-        The ``configs`` folder, absolute.
-    config_name : str
-        Primary config.
-    overrides : list of str
-        As on the command line, sweeps included.
-    schema : callable
-        What the configuration is passed to: its signature names the top-level keys.
-    is_sweep : bool
-        Whether an override may stand for several values, as under ``--multirun``.
-    passed : tuple of str
-        Parameters of `schema` that are not the configuration's, since the script passes them.
+    Parameters of `schema` name the top-level keys, except those `passed` by the script. `overrides`
+    are those of the command line; with `is_sweep` they may stand for several values, as under
+    ``--multirun``.
 
     Returns
     -------
@@ -75,7 +64,14 @@ def check_config(
             raise ConfigError([*faults, _compose_fault(config_name, error)]) from error
         faults += more if is_sweep else [*more, *refuse_sweeps(good)]
         first: DictConfig | None = None
-        for lines in _each_value_once(good):
+        # the first values of all sweeps together, then each further value by itself
+        firsts = [single(item) for item in good]
+        variants = [firsts] + [
+            [*firsts[:i], single(item, value), *firsts[i + 1 :]]
+            for i, item in enumerate(good)
+            for value in values_of(item)[1:]
+        ]
+        for lines in variants:
             try:
                 composed = compose(config_name, overrides=lines)
             except CANT_COMPOSE as error:
@@ -105,16 +101,6 @@ def check_composed(config: DictConfig, schema: Schema, passed: tuple[str, ...] =
             action = f"don't remove {name}: nothing runs without it"
             faults.append(Fault(name, "nothing", options or f"{name}=VALUE", action))
     return faults + check_node(values, "", unjudged)
-
-
-def _each_value_once(overrides: list[Override]) -> list[list[str]]:
-    """One composition for the first values of all sweeps, one more for each further value."""
-    lines = [single(item) for item in overrides]
-    variants = [lines]
-    for place, item in enumerate(overrides):
-        for value in values_of(item)[1:]:
-            variants.append([*lines[:place], single(item, value), *lines[place + 1 :]])
-    return variants
 
 
 def _plain(
@@ -187,23 +173,11 @@ def check_overrides(
 ) -> tuple[list[Override], list[Fault]]:
     """Tell overrides that the configuration can take from those that it can't.
 
-    Parameters
-    ----------
-    config_name : str
-        Primary config; Hydra has to be initialised.
-    overrides : list of Override
-        As parsed.
-    needed : collection of str
-        Groups that can't be left out.
-
-    Returns
-    -------
-    tuple of list
-        Usable overrides, and the faults of the others.
+    Groups that are `needed` can't be left out. Hydra has to be initialised.
     """
     paths = [item for item in overrides if item.key_or_group == "hydra.searchpath"]
     groups = set(_list("", ObjectType.GROUP, paths))
-    chosen = [item for item in overrides if item.key_or_group in groups and not _is_deletion(item)]
+    chosen = [item for item in overrides if item.key_or_group in groups and not item.is_delete()]
     wrong = {id(item): _group_faults(item, paths, needed) for item in chosen}
     faults = [fault for found in wrong.values() for fault in found]
     free = [item for item in overrides if _is_free(item) and item not in chosen]
@@ -211,7 +185,7 @@ def check_overrides(
     first = [*paths, *(item for item in chosen if not wrong[id(item)])]
     good, more = _composable(config_name, [], [*first, *(i for i in free if i not in paths)])
     faults += more
-    base = compose(config_name, overrides=[single(item) for item in good if not _is_deletion(item)])
+    base = compose(config_name, overrides=[single(item) for item in good if not item.is_delete()])
     values = []
     for item in overrides:
         if item not in chosen and item not in free:
@@ -247,7 +221,7 @@ def _composing_fault(
 ) -> Fault:
     """Say why an override can't be composed; of Hydra's own, what there is in its place."""
     key = item.key_or_group
-    if _is_hydra(key) and not _is_deletion(item):
+    if _is_hydra(key) and not item.is_delete():
         if options := group_options(key):
             if set(map(str, values_of(item))) - set(options):
                 name = str(values_of(item)[0])
@@ -309,20 +283,12 @@ def single(override: Override, value: Any = None) -> str:
 
 def _is_free(override: Override) -> bool:
     """Tell overrides that need no place in the config: additions, deletions, Hydra's own."""
-    return (
-        _is_hydra(override.key_or_group)
-        or override.is_add()
-        or override.is_force_add()
-        or _is_deletion(override)
-    )
+    is_addition = override.is_add() or override.is_force_add()
+    return is_addition or _is_hydra(override.key_or_group) or bool(override.is_delete())
 
 
 def _is_hydra(key: str) -> bool:
     return key.split(".")[0].split("/")[0] == "hydra"
-
-
-def _is_deletion(override: Override) -> bool:
-    return bool(override.is_delete())
 
 
 def group_options(group: str, paths: Collection[Override] = ()) -> list[str]:
@@ -353,26 +319,24 @@ def _group_faults(
 
 def _key_fault(key: str, base: DictConfig) -> Fault | None:
     node: Any = base
-    parts = key.split(".")
-    for depth, part in enumerate(parts):
+    path = key.split(".")
+    for depth, step in enumerate(path):
+        stem = ".".join(path[:depth])
         if not isinstance(node, DictConfig):
-            stem = ".".join(parts[:depth])
             return Fault(key, "no such key", f"{stem}, which has no keys", f"set {stem}")
         listed = [str(name) for name in node if name != "hydra" and str(name)[0] != "_"]
-        if part not in node.keys():  # noqa: SIM118 ("in" denies keys whose value is missing)
+        if step not in node.keys():  # noqa: SIM118 ("in" denies keys whose value is missing)
             settable = _target_parameters(node, bool(node.get("_partial_")))
-            more = [name for name in settable if name not in listed]
-            names, stem = [*listed, *more], ".".join(parts[:depth])
+            names = [*listed, *(name for name in settable if name not in listed)]
             accepted = ", ".join(f"{stem}.{name}" if stem else name for name in names)
             if stem == "hydra.launcher" and not names:
-                return Fault(
-                    key, "no such key", "nothing here", "add hydra/launcher=submitit_slurm"
-                )
-            is_new = part in _target_parameters(node, False)
+                action = "add hydra/launcher=submitit_slurm"
+                return Fault(key, "no such key", "nothing here", action)
+            is_new = step in _target_parameters(node, False)
             found = "a key that the configuration doesn't list" if is_new else "no such key"
-            action = f"write +{key}=VALUE" if is_new else suggest(part, names)
+            action = f"write +{key}=VALUE" if is_new else suggest(step, names)
             return Fault(key, found, accepted or "nothing here", action)
-        node = node._get_node(part)
+        node = node._get_node(step)
     return None
 
 

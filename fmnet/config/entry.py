@@ -1,4 +1,4 @@
-"""What every script does around its work: check the configuration, report faults plainly."""
+"""Run a script: check its configuration, do its work, report faults plainly."""
 
 import io
 import os
@@ -21,7 +21,7 @@ from fmnet.config.jobs import (
     is_submitted,
     register_resolvers,
     reporting_jobs,
-    take_place,
+    tell_lightning_rank,
 )
 from fmnet.earlier import current_targets
 from fmnet.errors import ConfigError, Fault, FmnetError, printable
@@ -43,15 +43,7 @@ def run_script(
     error in the work, or a file that can't be read or written, ends the program with its message
     and status 2, without a traceback. Of jobs on a cluster, each failure is reported so.
 
-    Parameters
-    ----------
-    work : callable
-        Takes the composed configuration.
-    config_dir, config_name
-        Absolute folder, and primary config in it.
-    schema, passed
-        What the configuration is passed to, and which of its parameters the work adds, see
-        `fmnet.config.check.check_config`.
+    The other arguments are those of `fmnet.config.check.check_config`.
     """
     register_resolvers()
     for stream in (sys.stdout, sys.stderr):
@@ -77,7 +69,7 @@ def run_script(
         plain = OmegaConf.to_container(config, resolve=True)
         config = DictConfig(current_targets(plain))
         if is_submitted():
-            take_place()
+            tell_lightning_rank()
             return _work_as_job(work, config)
         try:
             work(config)
@@ -117,7 +109,7 @@ def build(config: DictConfig) -> dict[str, Any]:
 
 
 def show(lines: Iterable[str]) -> None:
-    """Print lines that hold names of people, groups and folders, which may steer no terminal."""
+    """Print lines that hold names of subjects, groups and folders, which may steer no terminal."""
     for line in "\n".join(lines).split("\n"):
         print(printable(line))
 

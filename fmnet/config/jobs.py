@@ -1,6 +1,7 @@
-"""Jobs of a multirun: their folders and command lines, and what became of those of a cluster."""
+"""Name, report and rerun the jobs of a multirun, on this machine or on a cluster."""
 
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,14 +36,7 @@ class JobFailure:
 class Job:
     """One job as its files show it.
 
-    Parameters
-    ----------
-    number : int
-        Place in the multirun.
-    overrides : tuple of str
-        What it was called with.
-    stem : Path
-        What the names of its files start with.
+    `stem` is what the names of its files start with.
     """
 
     number: int
@@ -96,7 +90,7 @@ def is_submitted() -> bool:
     return HydraConfig.initialized() and _is_cluster(DictConfig({"hydra": HydraConfig.get()}))
 
 
-def take_place() -> None:
+def tell_lightning_rank() -> None:
     """Tell Lightning which of a local job's tasks this is; of those of SLURM it knows by itself."""
     n_tasks = os.environ.get("SUBMITIT_LOCAL_NTASKS", "1")
     if os.environ.get("SUBMITIT_EXECUTOR") == "local" and n_tasks != "1":
@@ -135,7 +129,15 @@ def reporting_jobs() -> Iterator[None]:
         return
     jobs = find_jobs(JobReport.folder, JobReport.started)
     if problem is not None and not jobs:
-        raise _not_submitted(problem) from problem
+        raise JobError(
+            Fault(
+                "hydra/launcher",
+                " ".join(str(problem).split()),
+                "jobs that can be submitted from here",
+                "call this where sbatch and srun are found, correct hydra.launcher.*, or try "
+                "hydra/launcher=submitit_local",
+            )
+        ) from problem
     _report(jobs)
     if problem is not None:
         raise problem
@@ -145,7 +147,8 @@ def _report(jobs: list[Job]) -> None:
     shared = set.intersection(*(set(job.overrides) for job in jobs)) if jobs else set()
     faults = []
     for job in jobs:
-        name = f"job {job.number} ({' '.join(own)})" if (own := _own(job, shared)) else "the job"
+        own = [text for text in job.overrides if text not in shared]
+        name = f"job {job.number} ({' '.join(own)})" if own else "the job"
         if failure := job.failure():
             action = f"read {job.log}; the same command goes on with what is done"
             faults.append(Fault(name, failure, "a job that comes to its end", action))
@@ -153,10 +156,6 @@ def _report(jobs: list[Job]) -> None:
             print(f"{name}:\n{job.printed()}\n")
     if faults:
         raise JobError(faults)
-
-
-def _own(job: Job, shared: set[str]) -> list[str]:
-    return [text for text in job.overrides if text not in shared]
 
 
 def find_jobs(folder: Path, started: float) -> list[Job]:
@@ -176,18 +175,6 @@ def _load(path: Path) -> Any:
 
     with path.open("rb") as file:
         return cloudpickle.load(file)
-
-
-def _not_submitted(error: Exception) -> JobError:
-    return JobError(
-        Fault(
-            "hydra/launcher",
-            " ".join(str(error).split()),
-            "jobs that can be submitted from here",
-            "call this where sbatch and srun are found, correct hydra.launcher.*, or try "
-            "hydra/launcher=submitit_local",
-        )
-    )
 
 
 def job_part() -> str:
@@ -217,24 +204,16 @@ FOLDER = "run_dir"
 def arguments_alone(flags: Sequence[str], config: DictConfig) -> list[str]:
     """List the arguments that run a job of a multirun, or a run, by itself in the same folder.
 
-    Parameters
-    ----------
-    flags : sequence of str
-        What the program was called with, besides overrides.
-    config : DictConfig
-        Of the job.
+    `flags` are what the program was called with besides overrides.
     """
     overrides = HydraConfig.get().overrides
     hydra_own = [text for text in overrides.hydra if text.startswith(KEPT)]
     task = [text for text in overrides.task if text.split("=", 1)[0] != FOLDER]
     folder = OmegaConf.select(config, FOLDER)
-    place = [] if folder is None else [f"{FOLDER}={_quote(str(folder))}"]
-    return [*(flag for flag in flags if flag not in SEVERAL), *hydra_own, *task, *place]
-
-
-def _quote(text: str) -> str:
-    """Quote what Hydra's grammar would read as more than a name."""
-    if text.replace("/", "").replace("-", "").replace("_", "").replace(".", "").isalnum():
-        return text
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    own = []
+    if folder is not None:
+        text = str(folder)
+        if not re.sub(r"[/\-_.]", "", text).isalnum():  # more than a name to Hydra's grammar
+            text = "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        own = [f"{FOLDER}={text}"]
+    return [*(flag for flag in flags if flag not in SEVERAL), *hydra_own, *task, *own]

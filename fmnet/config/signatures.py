@@ -4,8 +4,8 @@ import inspect
 import json
 import logging
 import types
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ from fmnet.errors import Fault
 
 #: Keys that speak to Hydra, not to the target.
 RESERVED = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
+#: Types that a configuration can spell, in words.
 WORDS = {
     int: "a whole number",
     float: "a number",
@@ -47,14 +48,8 @@ Signature = tuple[dict[str, inspect.Parameter], dict[str, Any]]
 def check_node(node: Any, path: str, unjudged: set[str]) -> list[Fault]:
     """Check every target below a node of the configuration.
 
-    Parameters
-    ----------
-    node : object
-        Plain dicts, lists and values.
-    path : str
-        Dotted path to it.
-    unjudged : set of str
-        Dotted paths of values that are unknown here, or reported elsewhere.
+    `node` is of plain dicts, lists and values at a dotted `path`; values at `unjudged` paths are
+    unknown here, or reported elsewhere.
     """
     faults: list[Fault] = []
     if isinstance(node, dict):
@@ -77,18 +72,8 @@ def check_call(
 ) -> list[Fault]:
     """Check named values against the signature of a callable.
 
-    Parameters
-    ----------
-    target : callable
-        Function or class.
-    values : dict
-        What it is to be called with.
-    path : str
-        Dotted path, for messages.
-    is_partial : bool
-        Whether further arguments come later.
-    passed : collection of str
-        Parameters that the configuration can't set, since the caller does.
+    `path` is for messages; with `is_partial` further arguments come later; parameters `passed` by
+    the caller can't be set by the configuration.
     """
     parameters, hints = _signature(target)
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -131,7 +116,16 @@ def describe(annotation: Any) -> str:
     if annotation in WORDS:
         return WORDS[annotation]
     if origin is Annotated:
-        return ", ".join([describe(arguments[0]), *_limits(arguments[1:])])
+        metadata = [
+            one for item in arguments[1:] for one in (item if hasattr(item, "__iter__") else [item])
+        ]
+        limits = [
+            words.format(getattr(one, attribute))
+            for one in metadata
+            for attribute, words in LIMITS.items()
+            if hasattr(one, attribute)
+        ]
+        return ", ".join([describe(arguments[0]), *limits])
     if origin is Literal:
         return ", ".join(repr(value) for value in arguments)
     if origin in {Union, types.UnionType}:
@@ -139,16 +133,6 @@ def describe(annotation: Any) -> str:
     if origin in {list, tuple, Sequence} and arguments:
         return f"a list, each {describe(arguments[0])}"
     return getattr(annotation, "__name__", "a value")
-
-
-def _limits(metadata: Iterable[Any]) -> list[str]:
-    flat = [one for item in metadata for one in (item if hasattr(item, "__iter__") else [item])]
-    return [
-        words.format(getattr(one, attribute))
-        for one in flat
-        for attribute, words in LIMITS.items()
-        if hasattr(one, attribute)
-    ]
 
 
 def parameter_names(target: str, is_partial: bool = False) -> list[str]:
@@ -182,21 +166,15 @@ def suggest(name: str, names: Iterable[str]) -> str:
 
 
 def _locate(name: str) -> Any:
-    with _quiet(logging.getLogger("hydra.utils")):
+    logger = logging.getLogger("hydra.utils")  # would print what is reported as a fault
+    before, logger.disabled = logger.disabled, True
+    try:
         target = get_object(current_name(name))
+    finally:
+        logger.disabled = before
     if not callable(target):
         raise TypeError("it can't be called")
     return target
-
-
-@contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Keep Hydra from printing a failed import that is reported as a fault."""
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
 
 
 def _check_target(node: dict[str, Any], path: str, unjudged: set[str]) -> list[Fault]:
@@ -208,7 +186,10 @@ def _check_target(node: dict[str, Any], path: str, unjudged: set[str]) -> list[F
         found = f"'{name}', which can't be imported or called ({reason})"
         accepted = "a dotted name of a function or class"
         return [Fault(f"{path}._target_", found, accepted, "correct it or install its package")]
-    if lacking := _lacking_packages(target):
+    # a component may name packages of which it needs one
+    packages: tuple[str, ...] = getattr(target, "needs_package", ())
+    if packages and not any(find_spec(package) is not None for package in packages):
+        lacking = packages[0]
         options = f"another option for {path.split('.')[0]}"
         action = f"run 'pip install {lacking}' or choose {options}"
         found = f"{lacking}, which is not installed"
@@ -218,25 +199,10 @@ def _check_target(node: dict[str, Any], path: str, unjudged: set[str]) -> list[F
     return [fault for fault in faults if fault.where not in unjudged]
 
 
-def _lacking_packages(target: Any) -> str:
-    """Name the package that a component says it needs, if it can't be imported."""
-    packages: tuple[str, ...] = getattr(target, "needs_package", ())
-    is_there = not packages or any(find_spec(name) is not None for name in packages)
-    return "" if is_there else str(packages[0])
-
-
 def _signature(target: Callable[..., Any]) -> Signature:
     function = target.__init__ if inspect.isclass(target) else target
-    hints = _hints(function)
-    try:
-        return dict(inspect.signature(target).parameters), hints
-    except ValueError:  # written in C, without a signature: whatever is given is accepted
-        return {"settings": inspect.Parameter("settings", inspect.Parameter.VAR_KEYWORD)}, {}
-
-
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Resolve each annotation by itself, so that one that can't be resolved costs no other."""
     hints: dict[str, Any] = {}
+    # each annotation by itself, so that one that can't be resolved costs no other
     for name, annotation in getattr(function, "__annotations__", {}).items():
         one = types.SimpleNamespace(
             __annotations__={name: annotation}, __globals__=getattr(function, "__globals__", {})
@@ -244,27 +210,28 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         with suppress(NameError, TypeError):
             hints |= get_type_hints(one, include_extras=True)
     hints.pop("return", None)
-    return hints
+    try:
+        return dict(inspect.signature(target).parameters), hints
+    except ValueError:  # written in C, without a signature: whatever is given is accepted
+        return {"settings": inspect.Parameter("settings", inspect.Parameter.VAR_KEYWORD)}, {}
 
 
 def _value_faults(where: str, value: Any, annotation: Any) -> list[Fault]:
-    if faults := _part_faults(where, value, annotation) or _made_faults(where, value, annotation):
-        return faults
-    fault = _type_fault(where, value, annotation)
-    return [fault] if fault else []
+    checks = (_component_faults, _made_faults, _type_faults)
+    return next(filter(None, (check(where, value, annotation) for check in checks)), [])
 
 
-def _part_faults(where: str, value: Any, annotation: Any) -> list[Fault]:
+def _component_faults(where: str, value: Any, annotation: Any) -> list[Fault]:
     """Report nulls and plain values among named components."""
     members = [annotation, *get_args(annotation)]
-    parts = [get_args(one)[1] for one in members if get_origin(one) is dict]
-    if not isinstance(value, dict) or len(parts) != 1 or not _is_component(parts[0]):
+    wanted = [get_args(one)[1] for one in members if get_origin(one) is dict]
+    if not isinstance(value, dict) or len(wanted) != 1 or not _is_component(wanted[0]):
         return []
     accepted = "a component, which names its _target_"
     return [
-        Fault(path, json.dumps(part), accepted, f"leave it out with ~{path}")
-        for path, part in ((f"{where}.{name}", part) for name, part in value.items())
-        if not isinstance(part, dict)
+        Fault(f"{where}.{name}", json.dumps(one), accepted, f"leave it out with ~{where}.{name}")
+        for name, one in value.items()
+        if not isinstance(one, dict)
     ]
 
 
@@ -286,7 +253,9 @@ def _made_faults(where: str, value: Any, annotation: Any) -> list[Fault]:
     elif inspect.isclass(target):
         made = [target]
     else:
-        returned = _returned(target)
+        returned = Any
+        with suppress(NameError, TypeError, AttributeError):
+            returned = get_type_hints(target).get("return", Any)
         made = list(get_args(returned)) if _is_union(returned) else [returned]
     known = [one for one in made if _is_class(one)]
     if len(known) < len([one for one in made if one is not type(None)]):
@@ -312,13 +281,6 @@ def _is_class(annotation: Any) -> bool:
     return _is_component(annotation) and isinstance(annotation, type) and not is_protocol
 
 
-def _returned(function: Callable[..., Any]) -> Any:
-    try:
-        return get_type_hints(function).get("return", Any)
-    except (NameError, TypeError, AttributeError):
-        return Any
-
-
 def _is_component(annotation: Any) -> bool:
     """Tell what only a target can make from what a configuration can spell."""
     if isinstance(annotation, type):
@@ -326,23 +288,22 @@ def _is_component(annotation: Any) -> bool:
     return get_origin(annotation) is Callable
 
 
-def _type_fault(where: str, value: Any, annotation: Any) -> Fault | None:
+def _type_faults(where: str, value: Any, annotation: Any) -> list[Fault]:
     if _holds_target(value):
-        return None
+        return []
     try:
         adapter = TypeAdapter(annotation, config=STRICT)
         adapter.validate_json(json.dumps(value))
     except (PydanticUserError, SchemaError):  # a class of our own, a protocol: can't be judged
-        return None
+        return []
     except ValidationError as error:
-        if len(error.errors()) > 1 and any(
-            e["type"] == "needs_python_object" for e in error.errors()
-        ):
-            return None  # a union such as ArrayLike, with members that pydantic can't judge
+        kinds = [one["type"] for one in error.errors()]
+        if len(kinds) > 1 and "needs_python_object" in kinds:
+            return []  # a union such as ArrayLike, with members that pydantic can't judge
         accepted = describe(annotation)
         action = instead_of_value(value) or f"set {where} to {accepted}"
-        return Fault(where, json.dumps(value), accepted, action)
-    return None
+        return [Fault(where, json.dumps(value), accepted, action)]
+    return []
 
 
 def _holds_target(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The final models of a study, fitted on everybody: the network, and a linear model beside it."""
+"""The final models of a study, fitted on all subjects: the network and a linear model."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -9,12 +9,7 @@ import pandas as pd
 
 from fmnet.baselines.base import unseen_scale
 from fmnet.baselines.linear import VoxelModel
-from fmnet.crossval.fold_loop import (
-    NETWORK,
-    Pipeline,
-    fold_seed,
-    train_with_progress,
-)
+from fmnet.crossval.fold_loop import NETWORK, Pipeline, fold_seed, train_with_progress
 from fmnet.data.folds import Fold, build_inner_folds, fewest_units
 from fmnet.evaluation.comparison import chosen_auc, p_value, summarise_choice
 from fmnet.inference.preparation import fit_preparation
@@ -24,7 +19,6 @@ from fmnet.runs.final_models import (
     LINEAR_FOLDER,
     NETWORK_FOLDER,
     RECORD,
-    Candidate,
     FinalModel,
     choose,
     write_final,
@@ -37,8 +31,8 @@ from fmnet.training.scan_set import ScanSet
 
 #: Index of the final training among the seeds; no repeat has this number.
 FINAL = 1_000_000
-#: FoldCheckpoints left out in turn to see on what scale a final linear model scores.
-N_PARTS = 10
+#: Folds in which it is seen on what scale a final linear model scores.
+N_FOLDS = 10
 
 
 def complete_finals(
@@ -46,46 +40,37 @@ def complete_finals(
 ) -> None:
     """Fit and write the final models that a run folder lacks, or holds damaged.
 
-    Parameters
-    ----------
-    pipeline, results
-        What learns, from whom, and what it reached out of fold.
-    models : dict
-        Out-of-fold figures of each model.
-    control : str
-        What makes it a negative control; empty for a study.
-    folder : Path
-        The run folder.
+    `models` are the out-of-fold figures of each model; `control` says what makes the study a
+    negative control, or is empty.
     """
     data, seed = results.data, pipeline.seed
     _, titles = pipeline.describe(results.n_epochs)
     # as many inner folds as the outer folds had
     fold = build_inner_folds(data.cohort, len(results.folds[0].validation), seed)
-    if not agreed(lambda: is_there(folder, NETWORK_FOLDER)):
-        final = train_network(pipeline, data, fold)
+
+    def is_there(name: str) -> bool:
+        return (folder / name / RECORD).exists() and not list_damaged(folder, [name])
+
+    if not agreed(lambda: is_there(NETWORK_FOLDER)):
+        task = FoldTask(data, fold, fold_seed(seed, FINAL), "final")
+        (trained,) = train_with_progress(pipeline.trainable, [task], "final model")
+        shape = trained.preparation.input_shape
         if is_first():
+            final = FinalModel(
+                name=NETWORK,
+                title=pipeline.describe([trained.n_epochs])[1][NETWORK],
+                network=trained.network,
+                description=describe_builder(pipeline.trainable.build_network, shape),
+                preparation=trained.preparation,
+                n_epochs=trained.n_epochs,
+                chosen_among=(NETWORK,),
+            )
             write_final(results, models, titles, final, seed, control, folder / NETWORK_FOLDER)
     linear = exportable_linear(pipeline, data)
-    if linear and is_first() and not is_there(folder, LINEAR_FOLDER):
+    if linear and is_first() and not is_there(LINEAR_FOLDER):
         name = best_of(linear, models)
-        title, among = titles[name], tuple(linear)
-        found = fit_linear(name, linear[name], data, fold, title, among)
-        write_final(results, models, titles, found, seed, control, folder / LINEAR_FOLDER)
-
-
-def is_there(folder: Path, name: str) -> bool:
-    """Tell whether a run folder holds a final model, and as it was written."""
-    return (folder / name / RECORD).exists() and not list_damaged(folder, [name])
-
-
-def train_network(pipeline: Pipeline, data: ScanSet, fold: Fold) -> FinalModel:
-    """Train the network on everybody."""
-    task = FoldTask(data, fold, fold_seed(pipeline.seed, FINAL), "final")
-    (final,) = train_with_progress(pipeline.trainable, [task], "final model")
-    description = describe_builder(pipeline.trainable.build_network, final.preparation.input_shape)
-    parts = (final.network, description, final.preparation, final.n_epochs)
-    _, titles = pipeline.describe([final.n_epochs])
-    return FinalModel(NETWORK, titles[NETWORK], *parts, (NETWORK,))
+        final = fit_linear(name, linear[name], data, fold, titles[name], tuple(linear))
+        write_final(results, models, titles, final, seed, control, folder / LINEAR_FOLDER)
 
 
 def fit_linear(
@@ -96,7 +81,7 @@ def fit_linear(
     title: str = "",
     among: tuple[str, ...] = (),
 ) -> FinalModel:
-    """Fit a linear model on everybody, its width and other setting chosen on the inner folds."""
+    """Fit a linear model on all subjects, its width and other setting chosen on inner folds."""
     train = scans.rows(fold.train)
     fwhm_mm, setting = choice = model.choose(scans, fold)
     weight, bias = model.weights(scans, train, choice)
@@ -106,11 +91,20 @@ def fit_linear(
     network = linear_network(scans.grid.unmask(weight), bias)
     description = describe_builder(build_linear, preparation.input_shape)
     # the folds chose other settings, which score on other scales
-    nearly_all = build_inner_folds(scans.cohort, min(N_PARTS, fewest_units(scans.cohort)), 0)
+    nearly_all = build_inner_folds(scans.cohort, min(N_FOLDS, fewest_units(scans.cohort)), 0)
     scale = unseen_scale(model, scans, nearly_all, choice)
-    own: dict[str, Any] = {model.setting_name: setting, "scale": scale}
-    parts = (network, description, preparation, None, among or (name,))
-    return FinalModel(name, title or name, *parts, **own)
+    chosen: dict[str, Any] = {model.setting_name: setting}
+    return FinalModel(
+        name=name,
+        title=title or name,
+        network=network,
+        description=description,
+        preparation=preparation,
+        n_epochs=None,
+        chosen_among=among or (name,),
+        scale=scale,
+        **chosen,
+    )
 
 
 def exportable_linear(pipeline: Pipeline, data: ScanSet) -> dict[str, VoxelModel]:
@@ -133,17 +127,6 @@ def export_choice(
 ) -> dict[str, Any]:
     """Say which final model will be exported, and what its AUC is worth after that choice.
 
-    Parameters
-    ----------
-    pipeline, data
-        What learned, from whom.
-    predictions : DataFrame
-        Out-of-fold table, perhaps with a column ``unit``.
-    models : dict
-        Figures of each model.
-    titles : dict
-        Names of the models for people.
-
     Returns
     -------
     dict
@@ -153,26 +136,21 @@ def export_choice(
         the ``linear`` model, the best of fewer.
     """
     linear = list(exportable_linear(pipeline, data))
-    asked = {NETWORK: _chosen(NETWORK, [NETWORK], predictions, models, pipeline.seed)}
+
+    def chosen(name: str, among: list[str]) -> dict[str, Any]:
+        # of equals the network is the last to be taken, as `choose` has it
+        simplest_first = sorted(among, key=lambda one: one == NETWORK)
+        corrected = chosen_auc(predictions, simplest_first, models[name], pipeline.seed)
+        return {"model": name, "among": among} | corrected
+
+    asked = {NETWORK: chosen(NETWORK, [NETWORK])}
     if linear:
-        asked["linear"] = _chosen(
-            best_of(linear, models), linear, predictions, models, pipeline.seed
-        )
-    names = [one["model"] for one in asked.values()]
-    candidates = [Candidate(titles[name], float(models[name]["auc"])) for name in names]
-    best, why = choose(candidates[0], candidates[-1] if linear else None)
-    name = names[candidates.index(best)]
-    found = _chosen(name, [NETWORK, *linear], predictions, models, pipeline.seed)
+        asked["linear"] = chosen(best_of(linear, models), linear)
+    names = {key: one["model"] for key, one in asked.items()}
+    finals = {key: (titles[name], float(models[name]["auc"])) for key, name in names.items()}
+    best, why = choose(finals[NETWORK], finals.get("linear"))
+    found = chosen(names[best], [NETWORK, *linear])
     return found | {"why": why, "if_asked": asked}
-
-
-def _chosen(
-    name: str, among: list[str], predictions: pd.DataFrame, models: dict[str, Any], seed: int
-) -> dict[str, Any]:
-    # of equals the network is the last to be taken, as `choose` has it
-    simplest_first = sorted(among, key=lambda one: one == NETWORK)
-    corrected = chosen_auc(predictions, simplest_first, models[name], seed)
-    return {"model": name, "among": among} | corrected
 
 
 def judge_choice(metrics: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Cross-validation of the network and its baselines in the same folds."""
+"""Cross-validate the network and its baselines in the same folds."""
 
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -31,21 +31,9 @@ SEEDS = 4_000_000
 class Pipeline:
     """Everything between labelled scans and out-of-fold scores, all choices included.
 
-    Parameters
-    ----------
-    trainable : Trainable
-        The network and how it is trained.
-    baselines : dict
-        By name.
-    build_folds : callable
-        Cohort to folds.
-    seed : int
-        Everything random derives from it.
-    n_jobs : int
-        Processes among which folds and permutations are shared.
-    is_calibrated : bool
-        Whether scores come with probabilities. Without, inner folds are trained only where
-        something is chosen on them, and scores are the same.
+    Everything random derives from `seed`; folds and permutations are computed in `n_jobs`
+    processes. With `is_calibrated`, scores come with probabilities; without, inner folds are
+    trained only where something is chosen on them, and scores are the same.
     """
 
     trainable: Trainable
@@ -70,12 +58,9 @@ class Pipeline:
         return {name: lack for name, lack in found.items() if lack}
 
     def describe(self, n_epochs: Collection[int]) -> tuple[dict[str, ModelKind], dict[str, str]]:
-        """Say by name what the models are, and what they are called for people.
+        """Say by name what the models are, and what they are called in reports.
 
-        Parameters
-        ----------
-        n_epochs : collection of int
-            Lengths of training of the network, one for each fold.
+        `n_epochs` are the network's lengths of training, one for each fold.
         """
         built = describe_builder(self.trainable.build_network, ())
         title = network_title(built.builder, built.settings, n_epochs)
@@ -90,7 +75,7 @@ class Pipeline:
         return {name: kind for name, (kind, _) in described.items()}, titles
 
     def rerun(self, names: Collection[str] = (), seed: int | None = None) -> "Pipeline":
-        """Train again for another purpose: without loggers, beside some of the baselines."""
+        """Train again for another purpose: without loggers, with some of the baselines."""
         kept = {name: one for name, one in self.baselines.items() if name in names}
         seed = self.seed if seed is None else seed
         return replace(self, trainable=self.trainable.quiet(), baselines=kept, seed=seed)
@@ -114,14 +99,8 @@ def crossvalidate(
 ) -> tuple[pd.DataFrame, list[int]]:
     """Let every model learn on each fold and score its test subjects once.
 
-    Parameters
-    ----------
-    pipeline, scans, folds
-        What learns, from what. Baselines that the cohort lacks something for are passed over.
-    title : str
-        Before the progress bar; empty for none.
-    checkpoints : FoldCheckpoints or None
-        Where folds are kept that are done, and not done again.
+    Baselines that the cohort lacks something for are passed over; folds that `checkpoints` hold are
+    not done again. `title` is shown before the progress bar; empty for none.
 
     Returns
     -------
@@ -135,17 +114,11 @@ def crossvalidate(
     size = pipeline.folds_together(folds)
     units = [missing[start : start + size] for start in range(0, len(missing), size)]
     # several processes would write over each other's bars
-    shared = (pipeline, scans, title if pipeline.n_jobs == 1 else "")
-    bar = tqdm(
-        total=len(folds),
-        initial=len(done),
-        desc=title,
-        unit="fold",
-        leave=False,
-        disable=not (title and is_first()),
-    )
-    with bar:
-        for unit, found in map_units(_score_unit, shared, units, pipeline.n_jobs):
+    given = (pipeline, scans, title if pipeline.n_jobs == 1 else "")
+    is_hidden = not (title and is_first())
+    progress = {"total": len(folds), "initial": len(done)}
+    with tqdm(**progress, desc=title, unit="fold", leave=False, disable=is_hidden) as bar:
+        for unit, found in map_units(_score_unit, given, units, pipeline.n_jobs):
             done |= dict(zip(unit, found, strict=True))
             if checkpoints is not None and is_first():
                 for fold in unit:
@@ -156,8 +129,8 @@ def crossvalidate(
     return pd.concat(tables, ignore_index=True), [done[fold].n_epochs for fold in folds]
 
 
-def _score_unit(shared: tuple[Pipeline, ScanSet, str], folds: list[Fold]) -> list[ScoredFold]:
-    pipeline, scans, title = shared
+def _score_unit(given: tuple[Pipeline, ScanSet, str], folds: list[Fold]) -> list[ScoredFold]:
+    pipeline, scans, title = given
     return score_folds(pipeline, [(scans, fold) for fold in folds], title)
 
 
@@ -166,14 +139,7 @@ def score_folds(
 ) -> list[ScoredFold]:
     """Train the networks of several folds together, then fit the baselines of each.
 
-    Parameters
-    ----------
-    pipeline : Pipeline
-        What learns.
-    work : list of (ScanSet, Fold)
-        From what; the labels may differ from one to the next.
-    title : str
-        Before the progress bar; empty for none.
+    The labels of the scans may differ from one fold to the next.
     """
     tasks = []
     for scans, fold in work:
@@ -213,10 +179,8 @@ def crossvalidate_seeds(
     tables = []
     for number in range(1, n_seeds if first else 1):
         other = pipeline.rerun(seed=fold_seed(pipeline.seed, SEEDS, number))
-        title, kept = (
-            f"seed {number + 1} of {n_seeds}",
-            checkpoints and checkpoints.below(f"seed-{number}"),
-        )
+        title = f"seed {number + 1} of {n_seeds}"
+        kept = checkpoints and checkpoints.below(f"seed-{number}")
         table, _ = crossvalidate(other, scans, first, title, kept)
         tables.append(table.assign(seed=number))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

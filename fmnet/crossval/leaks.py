@@ -1,4 +1,4 @@
-"""Refuse a pipeline in which test scans reach what is learned; tried, not taken on trust."""
+"""Test a pipeline for leaks: nothing that is learned may change with the test scans."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -40,18 +40,8 @@ def check_leaks(
     others, and the labels of all test subjects are swapped. Whatever was learned from training
     subjects alone prepares and scores the other half of the test subjects as before.
 
-    Parameters
-    ----------
-    baselines : dict
-        By name; those that the cohort has what they need for.
-    scans : ScanSet
-        The study.
-    fold : Fold
-        Its test subjects are used.
-    seed : int
-        Of the noise.
-    trainable : Trainable, optional
-        The network, which is fitted in closed form or trained for one epoch.
+    `baselines` are those that the cohort has what they need for. The network, if it is given, is
+    fitted in closed form or trained for one epoch.
 
     Raises
     ------
@@ -68,25 +58,25 @@ def check_leaks(
 
     def score_baseline(baseline: Baseline, one: ScanSet) -> NDArray[Any]:
         found = score_fold(baseline, one, fold)
-        places = np.flatnonzero(np.isin(one.rows(fold.test), kept))
-        return np.stack([found.score[places], found.probability[places]])
+        is_kept = np.isin(one.rows(fold.test), kept)
+        return np.stack([found.score[is_kept], found.probability[is_kept]])
 
     faults = []
     if not _is_same(prepared(scans), prepared(spoilt)):
         faults.append(_leak("the preparation"))
-    # whose scores would change with the preparation
-    if (
-        trainable is not None
-        and not faults
-        and _network_leaks(trainable, scans, spoilt, fold, kept)
-    ):
+    # the scores of networks would change with the preparation
+    elif trainable is not None and _network_leaks(trainable, scans, spoilt, fold, kept):
         faults.append(_leak("the network"))
     for name, baseline in baselines.items():
         before = score_baseline(baseline, scans)
         if _is_same(before, score_baseline(baseline, spoilt)):
             continue
-        is_fixed = _is_same(before, score_baseline(baseline, scans))
-        faults.append(_leak(f"baseline '{name}'") if is_fixed else _not_reproducible(name))
+        if _is_same(before, score_baseline(baseline, scans)):
+            faults.append(_leak(f"baseline '{name}'"))
+            continue
+        found, accepted = "other scores each time it is fitted", "the same scores for the same data"
+        action = f"fix its random numbers, for instance baselines.{name}.estimator.random_state=0"
+        faults.append(Fault(f"baseline '{name}'", found, accepted, action))
     if faults:
         raise LeakError(faults)
 
@@ -122,31 +112,21 @@ def _spoil(data: ScanSet, fold: Fold, rng: np.random.Generator) -> tuple[ScanSet
     table = _other_numbers(data.cohort.listing.participants, participants)
     listing = replace(data.cohort.listing, participants=table)
     cohort = replace(data.cohort, scans=tuple(scans), listing=listing)
-    noise = _noise(data.values, chosen, rng)
-    series = data.series
-    noisy = _noisy_series(series, chosen, rng) if series else None
-    return data.replace(cohort, noise, noisy), np.setdiff1d(test, chosen)
-
-
-def _noise(values: FloatArray, rows: NDArray[np.intp], rng: np.random.Generator) -> FloatArray:
-    """Replace rows of values, (N, C, V), by loud noise in which other voxels are missing."""
+    values, series = data.values.copy(), list(data.series)
     scale = LOUDNESS * float(np.nanstd(values))
-    noise = rng.normal(0, scale, (len(rows), *values.shape[1:])).astype(np.float32)
+    noise = rng.normal(0, scale, (len(chosen), *values.shape[1:])).astype(np.float32)
     noise[rng.random(noise.shape) < 0.2] = np.nan
-    spoilt = values.copy()
-    spoilt[rows] = noise
-    return spoilt
+    values[chosen] = noise
+    if series:
+        for row, seed in zip(chosen, rng.integers(2**31, size=len(chosen)), strict=True):
+            one = series[row]
+            series[row] = NoisySeries(one.paths, one.lengths, one.t_r, int(seed))
+    return data.replace(cohort, values, tuple(series) or None), np.setdiff1d(test, chosen)
 
 
 @dataclass(frozen=True, eq=False)
 class NoisySeries(Series):
-    """Loud noise in the place of a scan's time series.
-
-    Parameters
-    ----------
-    seed : int
-        Of the noise, which is the same each time it is read.
-    """
+    """Loud noise in the place of a scan's time series."""
 
     seed: int = 0
 
@@ -158,16 +138,6 @@ class NoisySeries(Series):
         noise *= LOUDNESS * float(np.nanstd(real))
         noise[np.isnan(real)] = np.nan
         return noise
-
-
-def _noisy_series(
-    series: tuple[Series, ...], rows: NDArray[np.intp], rng: np.random.Generator
-) -> tuple[Series, ...]:
-    spoilt = list(series)
-    for row, seed in zip(rows, rng.integers(2**31, size=len(rows)), strict=True):
-        one = series[row]
-        spoilt[row] = NoisySeries(one.paths, one.lengths, one.t_r, int(seed))
-    return tuple(spoilt)
 
 
 def _other_numbers(table: pd.DataFrame, participants: set[str]) -> pd.DataFrame:
@@ -192,13 +162,4 @@ def _leak(what: str) -> Fault:
         "something that changes for some test subjects when others are changed",
         "what is learned from training subjects alone",
         "fit it on the rows named as training rows",
-    )
-
-
-def _not_reproducible(name: str) -> Fault:
-    return Fault(
-        f"baseline '{name}'",
-        "other scores each time it is fitted",
-        "the same scores for the same data",
-        f"fix its random numbers, for instance baselines.{name}.estimator.random_state=0",
     )

@@ -41,7 +41,7 @@ class PermutationPlan:
     n_repeats : int
         Repeats of the folds in each; the observed AUC that they are compared with uses the same.
     models : list of str
-        Baselines that are permuted beside those that always are: the network, and every linear
+        Baselines that are permuted besides those that always are: the network, and every linear
         model that could be exported in its place.
     """
 
@@ -51,12 +51,13 @@ class PermutationPlan:
 
 
 def run_permutations_together(
-    pipeline: Pipeline, data: ScanSet, indices: list[int], n_repeats: int
+    given: tuple[Pipeline, ScanSet, int], indices: list[int]
 ) -> list[dict[str, float]]:
-    """Shuffle labels, once for each index, and run the whole pipeline on them; AUC by model.
+    """Run the pipeline on labels shuffled once for each index; AUC by model.
 
     What serves probabilities alone is left out: no AUC needs it.
     """
+    pipeline, data, n_repeats = given
     pipeline = replace(pipeline, is_calibrated=False)
     permuted = [_permute(pipeline, data, index, n_repeats) for index in indices]
     work = [(relabelled, fold) for relabelled, folds in permuted for fold in folds]
@@ -91,23 +92,13 @@ def run_permutations(
     data: ScanSet,
     plan: PermutationPlan,
     folder: Path,
-    given: Path | None = None,
+    elsewhere: Path | None = None,
     shard: Shard = WHOLE,
 ) -> pd.DataFrame:
     """Run the permutations that `folder` doesn't hold yet; a killed run goes on where it was.
 
-    Parameters
-    ----------
-    pipeline, data
-        What was run on the labels observed; loggers are left out.
-    plan : PermutationPlan
-        How much.
-    folder : Path
-        One small file per permutation.
-    given : Path, optional
-        Another such folder, to which other processes or machines have written.
-    shard : Shard
-        Which of them are run here.
+    `folder` gets one small file per permutation; `elsewhere` is another such folder, to which other
+    processes or machines have written; only the permutations of `shard` are run here.
 
     Returns
     -------
@@ -123,7 +114,7 @@ def run_permutations(
     quiet = pipeline.rerun(_permuted(pipeline, plan))
     earlier, folder = (folder / name for name in _folder_names(pipeline, plan))
     folder.mkdir(parents=True, exist_ok=True)
-    for others in (earlier, *([given / folder.name] if given is not None else [])):
+    for others in (earlier, *([elsewhere / folder.name] if elsewhere else [])):
         for path in others.glob("[0-9]*.json"):
             path.replace(folder / path.name)
     own = shard.own(range(plan.n))
@@ -132,10 +123,10 @@ def run_permutations(
     n_folds = sum(fold.repeat < plan.n_repeats for fold in folds)
     size = -(-pipeline.folds_together(folds) // n_folds)
     units = [missing[start : start + size] for start in range(0, len(missing), size)]
-    shared = (quiet, data, plan.n_repeats)
+    given = (quiet, data, plan.n_repeats)
     bar = tqdm(total=len(own), initial=len(own) - len(missing), desc="permutations", unit="run")
     with bar:
-        for indices, found in map_units(_run_unit, shared, units, pipeline.n_jobs):
+        for indices, found in map_units(run_permutations_together, given, units, pipeline.n_jobs):
             for index, aucs in zip(indices, found, strict=True):
                 write_sealed(aucs, folder / f"{index:05d}.json")
             bar.update(len(indices))
@@ -144,14 +135,8 @@ def run_permutations(
 
 def count_permutations(pipeline: Pipeline, plan: PermutationPlan, *folders: Path) -> int:
     """Count the permutations of a plan that are in one of these folders."""
-    places = [folder / name for folder in folders for name in _folder_names(pipeline, plan)]
-    found = ((_read(place, index) for place in places) for index in range(plan.n))
-    return sum(any(aucs is not None for aucs in each) for each in found)
-
-
-def _run_unit(shared: tuple[Pipeline, ScanSet, int], indices: list[int]) -> list[dict[str, float]]:
-    pipeline, data, n_repeats = shared
-    return run_permutations_together(pipeline, data, indices, n_repeats)
+    paths = [folder / name for folder in folders for name in _folder_names(pipeline, plan)]
+    return sum(any(_read(path, index) is not None for path in paths) for index in range(plan.n))
 
 
 def _permuted(pipeline: Pipeline, plan: PermutationPlan) -> list[str]:
@@ -188,13 +173,6 @@ def permute_labels(cohort: Cohort, rng: np.random.Generator) -> Cohort:
     A participant with scans of both classes keeps them, in another order among the scans. All
     others exchange labels whole: within their site, and with families of the same size as a family.
     Within a family its members exchange labels too.
-
-    Parameters
-    ----------
-    cohort : Cohort
-        Scans with labels.
-    rng : Generator
-        Where the randomness comes from.
     """
     labels = [scan.label for scan in cohort.scans]
     rows_by_participant: dict[str, list[int]] = defaultdict(list)

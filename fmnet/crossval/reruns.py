@@ -1,4 +1,4 @@
-"""The pipeline once more: a site left out, sites harmonised, groups matched, fewer subjects."""
+"""Rerun the pipeline: a site left out, sites harmonised, groups matched, fewer subjects."""
 
 import re
 import warnings
@@ -15,11 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import chi2_contingency
 
 from fmnet.crossval.fold_loop import NETWORK, Pipeline, crossvalidate, fold_seed
-from fmnet.crossval.permutation import (
-    PERMUTATIONS,
-    PermutationPlan,
-    run_permutations,
-)
+from fmnet.crossval.permutation import PERMUTATIONS, PermutationPlan, run_permutations
 from fmnet.data.cohort import Cohort
 from fmnet.data.covariates import find_columns
 from fmnet.data.folds import Fold, build_site_folds, folds_table
@@ -56,7 +52,7 @@ class SensitivityPlan:
         Columns to match the groups on, one rerun for each that the cohort has, see
         `fmnet.data.covariates.find_columns`.
     models : list of str
-        Baselines that are run beside the network.
+        Baselines that are run as well as the network.
     n_repeats : int
         Repeats of the folds.
     """
@@ -77,16 +73,7 @@ class SensitivityPlan:
 class Rerun:
     """One thing changed; `lacking` says why it can't be, or is empty.
 
-    Parameters
-    ----------
-    name, title : str
-        for files and for people.
-    data : ScanSet
-        Scans to run on.
-    folds : list of Fold
-        Their folds; empty if something is lacking.
-    lacking : str
-        What the cohort would have to have.
+    `name` is that of its files, `title` that in reports.
     """
 
     name: str
@@ -100,7 +87,13 @@ def plan_reruns(plan: SensitivityPlan, pipeline: Pipeline, data: ScanSet) -> lis
     """Prepare every rerun asked for, and say of each that isn't possible why."""
     reruns = []
     if plan.leave_site_out:
-        reruns.append(_site_rerun(pipeline, data))
+        site = Rerun("leave_site_out", "leave one site out", data, [])
+        try:
+            inner_splits = len(pipeline.build_folds(data.cohort)[0].validation)
+            folds = build_site_folds(data.cohort, inner_splits, pipeline.seed)
+            reruns.append(replace(site, folds=folds))
+        except FmnetError as error:
+            reruns.append(replace(site, lacking=_reasons(error)))
     if plan.harmonise_sites:
         reruns.append(_harmonised_rerun(plan, pipeline, data))
     participants = read_participants(data.cohort).table
@@ -139,7 +132,9 @@ def run_once(
     pipeline: Pipeline, data: ScanSet, folds: list[Fold], title: str, folder: Path, name: str
 ) -> pd.DataFrame:
     """Cross-validate network and baselines, or read what an earlier call wrote for these folds."""
-    path = folder / f"{name}_{_digest(folds, sorted(pipeline.baselines))}.tsv"
+    models = ",".join(sorted(pipeline.baselines))
+    digest = digest_of(folds_table(folds).to_csv(index=False) + models)
+    path = folder / f"{name}_{digest}.tsv"
     listed = f"{folder.name}/{path.name}"
     if not path.exists() or list_damaged(folder.parent, [listed]):
         checkpoints = FoldCheckpoints(path.with_suffix(".parts"))
@@ -149,32 +144,16 @@ def run_once(
     return read_predictions(path)
 
 
-def _digest(folds: list[Fold], models: list[str]) -> str:
-    return digest_of(folds_table(folds).to_csv(index=False) + ",".join(models))
-
-
-def _site_rerun(pipeline: Pipeline, data: ScanSet) -> Rerun:
-    name, title = "leave_site_out", "leave one site out"
-    try:
-        inner_splits = len(pipeline.build_folds(data.cohort)[0].validation)
-        folds = build_site_folds(data.cohort, inner_splits, pipeline.seed)
-    except FmnetError as error:
-        return Rerun(name, title, data, [], _reasons(error))
-    return Rerun(name, title, data, folds)
-
-
 def _harmonised_rerun(plan: SensitivityPlan, pipeline: Pipeline, data: ScanSet) -> Rerun:
-    name, title = "harmonised", "sites harmonised by ComBat"
-    if data.reads_series:
-        return Rerun(name, title, data, [], NO_MAPS)
-    if lacking := harmonisation_lacks(data.cohort):
-        return Rerun(name, title, data, [], lacking)
+    rerun = Rerun("harmonised", "sites harmonised by ComBat", data, [])
+    if lacking := NO_MAPS if data.reads_series else harmonisation_lacks(data.cohort):
+        return replace(rerun, lacking=lacking)
     folds, sites = pipeline.build_folds(data.cohort), data.cohort.covariate("site")
     site_of = dict(zip(data.cohort.participant_ids, sites, strict=True))
     if lacking := folds_lack_sites(folds, site_of):
-        return Rerun(name, title, data, [], lacking)
+        return replace(rerun, lacking=lacking)
     harmonised = data.harmonised(SiteHarmoniser(tuple(sites)))
-    return Rerun(name, title, harmonised, _first(folds, plan))
+    return replace(rerun, data=harmonised, folds=_first(folds, plan))
 
 
 def _matched_rerun(
@@ -186,17 +165,17 @@ def _matched_rerun(
 ) -> Rerun:
     # the name becomes that of a file
     name, title = re.sub(r"\W+", "_", f"matched_{column}"), f"groups matched on {column}"
-    pairs = match_pairs(participants, column)
+    rerun, pairs = Rerun(name, title, data, []), match_pairs(participants, column)
     members = tuple(sorted(participant for pair in pairs for participant in pair))
     if not pairs:
-        return Rerun(name, title, data, [], "people of both groups who are alike in it")
+        return replace(rerun, lacking="people of both groups who are alike in it")
     try:
         matched = data.subset(members)
         folds = pipeline.build_folds(matched.cohort)
     except FmnetError as error:
         lacking = f"folds of the {len(pairs)} pairs that are alike in it: {_reasons(error)}"
-        return Rerun(name, title, data, [], lacking)
-    return Rerun(name, title, matched, _first(folds, plan))
+        return replace(rerun, lacking=lacking)
+    return replace(rerun, data=matched, folds=_first(folds, plan))
 
 
 def _first(folds: list[Fold], plan: SensitivityPlan) -> list[Fold]:
@@ -252,10 +231,7 @@ def folds_lack_sites(folds: Sequence[Fold], site_of: Mapping[str, str]) -> str:
 class SiteHarmoniser:
     """Location and scale of each site, with empirical Bayes shrinkage; labels are not looked at.
 
-    Parameters
-    ----------
-    sites : tuple of str
-        One per scan.
+    `sites` has one for each scan.
 
     References
     ----------
@@ -295,12 +271,7 @@ CALIPER = 0.2
 def match_pairs(participants: pd.DataFrame, covariate: str) -> list[tuple[str, str]]:
     """Pair as many participants as possible, and among such pairings take the closest.
 
-    Parameters
-    ----------
-    participants : DataFrame
-        Index: participant id; ``label`` (0 or 1) and the covariate, a number or missing.
-    covariate : str
-        Column to match on.
+    `participants` has columns ``label`` (0 or 1) and the covariate, a number or missing.
 
     Returns
     -------
@@ -314,15 +285,14 @@ def match_pairs(participants: pd.DataFrame, covariate: str) -> list[tuple[str, s
     """
     known = participants[["label", covariate]].dropna()
     groups = [known[known["label"] == label][covariate] for label in (0, 1)]
-    spread = np.sqrt(np.mean([group.var() for group in groups]))
+    caliper = CALIPER * np.sqrt(np.mean([group.var() for group in groups]))
     distance = np.abs(np.subtract.outer(groups[0].to_numpy(), groups[1].to_numpy()))
-    allowed = distance <= CALIPER * spread
+    allowed = distance <= caliper
     # A pair too far apart costs more than all pairs within the caliper together.
-    cost = np.where(allowed, distance, (CALIPER * spread + 1) * (len(known) + 1))
-    pairs = zip(*linear_sum_assignment(cost), strict=True)
+    cost = np.where(allowed, distance, (caliper + 1) * (len(known) + 1))
     return [
-        (str(groups[0].index[one]), str(groups[1].index[other]))
-        for one, other in ((int(one), int(other)) for one, other in pairs)
+        (str(groups[0].index[int(one)]), str(groups[1].index[int(other)]))
+        for one, other in zip(*linear_sum_assignment(cost), strict=True)
         if allowed[one, other]
     ]
 
@@ -359,24 +329,24 @@ class LearningCurvePlan:
 def thin_fold(fold: Fold, label_of: dict[str, int], fraction: float, seed: int) -> Fold:
     """Keep a fraction of the training subjects of each class, dealt to the inner folds in turn.
 
-    The test stays. Smaller fractions are parts of larger ones. `FEWEST` of a class are kept in each
+    The test stays. Smaller fractions lie within larger ones. `FEWEST` of a class are kept in each
     inner fold.
     """
     rng = np.random.default_rng([seed, THINNING, fold.repeat, fold.fold])
     inner: list[list[str]] = [[] for _ in fold.validation]
     for label in (0, 1):
-        parts = [
-            [str(one) for one in rng.permutation([p for p in sorted(part) if label_of[p] == label])]
-            for part in fold.validation
+        shuffled = [
+            [str(one) for one in rng.permutation([p for p in sorted(own) if label_of[p] == label])]
+            for own in fold.validation
         ]
-        total = sum(map(len, parts))
-        n = min(total, max(FEWEST * len(parts), round(fraction * total)))
-        turns = [(k, part) for k in range(max(map(len, parts))) for part in range(len(parts))]
-        dealt = [(part, parts[part][k]) for k, part in turns if k < len(parts[part])]
-        for part, participant in dealt[:n]:
-            inner[part].append(participant)
-    train = tuple(sorted(participant for part in inner for participant in part))
-    return replace(fold, train=train, validation=tuple(tuple(sorted(part)) for part in inner))
+        total = sum(map(len, shuffled))
+        n = min(total, max(FEWEST * len(shuffled), round(fraction * total)))
+        turns = range(max(map(len, shuffled)))
+        dealt = [(i, own[k]) for k in turns for i, own in enumerate(shuffled) if k < len(own)]
+        for i, participant in dealt[:n]:
+            inner[i].append(participant)
+    train = tuple(sorted(participant for own in inner for participant in own))
+    return replace(fold, train=train, validation=tuple(tuple(sorted(own)) for own in inner))
 
 
 def run_learning_curve(
@@ -391,25 +361,8 @@ def run_learning_curve(
 ) -> dict[str, Any]:
     """Learn from fewer subjects, test on the same, and say what more of them would bring.
 
-    Parameters
-    ----------
-    plan : LearningCurvePlan
-        Which fractions.
-    pipeline, data, folds
-        Of the study; test folds stay as they are.
-    predictions : DataFrame
-        The study's out-of-fold table, for all training subjects.
-    rival : str
-        Baseline that the network is compared with; empty for none.
-    precision : Precision
-        Of this study.
-    folder : Path
-        One out-of-fold table a fraction.
-
-    Returns
-    -------
-    dict
-        See `fmnet.evaluation.power.learning_curve`.
+    Test folds stay as they are; `rival` is a baseline, or empty for none. Returns what
+    `fmnet.evaluation.power.learning_curve` does.
     """
     chosen = [fold for fold in folds if fold.repeat < plan.n_repeats]
     label_of = dict(zip(data.cohort.participant_ids, map(int, data.cohort.labels), strict=True))
@@ -434,11 +387,8 @@ def _mean_size(folds: list[Fold]) -> float:
     return float(np.mean([len(fold.train) for fold in folds]))
 
 
-Plans = tuple[PermutationPlan, SensitivityPlan, LearningCurvePlan]
-
-
-def probe(
-    plans: Plans,
+def run_further_trainings(
+    plans: tuple[PermutationPlan, SensitivityPlan, LearningCurvePlan],
     pipeline: Pipeline,
     results: Results,
     metrics: dict[str, Any],

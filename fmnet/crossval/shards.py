@@ -1,4 +1,4 @@
-"""What the processes and machines that share a study have done, and the work of one of them."""
+"""The work of one shard of a study, and what shards or earlier calls have done of it."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from fmnet.runs.run_folder import list_damaged, read_sealed
 from fmnet.training.compute import Compute
 from fmnet.training.scan_set import ScanSet
 
-#: Folder of what is done while results are still to come.
-PARTS = "parts"
+#: Folder of the checkpoints of folds and permutations while results are still to come.
+CHECKPOINTS = "parts"
 #: Folders of the tables of reruns.
 RERUNS = ("sensitivity", "learning_curve")
 #: How many damaged files are named.
@@ -31,13 +31,13 @@ MOST_NAMED = 5
 def checkpoints_of(
     folder: Path, config_yaml: str, cohort: Cohort, folds: list[Fold]
 ) -> FoldCheckpoints:
-    """Where folds are kept until all are done: apart for other settings, code, maps or labels."""
+    """Give the checkpoints of these folds: others for other settings, code, maps or labels."""
     fixed = sorted(fixed_settings(config_yaml).items())
     participants = [f"{scan.scan_id} {scan.label}" for scan in cohort.scans]
     text = "\n".join(
         [repr(fixed), code_hash(), *participants, *cohort.hashes, table_text(folds_table(folds))]
     )
-    return FoldCheckpoints(folder / PARTS / digest_of(text))
+    return FoldCheckpoints(folder / CHECKPOINTS / digest_of(text))
 
 
 def done_before(
@@ -48,11 +48,11 @@ def done_before(
     folder: Path,
     is_resumed: bool,
 ) -> list[str]:
-    """Say what shards, or earlier calls, have done of the work."""
-    places = (folder / PERMUTATIONS, checkpoints.folder / PERMUTATIONS)
+    """Say what shards, or earlier calls, have done of the work, and what of it is damaged."""
+    permuted = (folder / PERMUTATIONS, checkpoints.folder / PERMUTATIONS)
     done = {
         "folds": (len(folds) if is_resumed else checkpoints.count(folds), len(folds)),
-        "permutations": (count_permutations(pipeline, permutation, *places), permutation.n),
+        "permutations": (count_permutations(pipeline, permutation, *permuted), permutation.n),
     }
     lines = [
         f"{n} of {total} {name} were done before, by shards or an earlier call; "
@@ -60,24 +60,20 @@ def done_before(
         for name, (n, total) in done.items()
         if n
     ]
-    return [*lines, *damaged_before(checkpoints, folder)]
-
-
-def damaged_before(checkpoints: FoldCheckpoints, folder: Path) -> list[str]:
-    """Say what an earlier call has left that is damaged, and so is computed again."""
-    places = (checkpoints.folder, folder / PERMUTATIONS, *(folder / name for name in RERUNS))
+    # what an earlier call has left that is damaged, and so is computed again
+    folders = (checkpoints.folder, folder / PERMUTATIONS, *(folder / name for name in RERUNS))
     sealed = [
         path.relative_to(folder).as_posix()
-        for place in places
-        for path in sorted(place.rglob("*.json"))
-        if read_sealed(path, needs_seal=place != folder / PERMUTATIONS) is None
+        for one in folders
+        for path in sorted(one.rglob("*.json"))
+        if read_sealed(path, needs_seal=one != folder / PERMUTATIONS) is None
     ]
     listed = list_damaged(folder, (*RERUNS, NETWORK_FOLDER, LINEAR_FOLDER))
     names = [*sealed, *(name for name in listed if (folder / name).exists())]
-    if not names:
-        return []
-    said = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
-    return [f"found damaged, and computed again where it is asked for: {said}"]
+    if names:
+        said = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+        lines.append(f"found damaged, and computed again where it is asked for: {said}")
+    return lines
 
 
 def work_on_shard(
@@ -90,7 +86,7 @@ def work_on_shard(
     checkpoints: FoldCheckpoints,
     is_crossvalidated: bool,
 ) -> list[str]:
-    """Compute one share of the folds and permutations into `checkpoints`; say what was done."""
+    """Compute one shard of the folds and permutations into `checkpoints`; say what was done."""
     n_folds = 0
     if not is_crossvalidated:
         own = shard.own(folds)

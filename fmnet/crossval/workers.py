@@ -1,4 +1,4 @@
-"""Units of work shared among processes that end when the one that started them does."""
+"""Map a function over units of work in several processes, which end with the one that began."""
 
 import os
 import pickle
@@ -32,21 +32,8 @@ def map_units(
 ) -> Iterator[tuple[Unit, Result]]:
     """Work on units in this process, or in several, which share its processors evenly.
 
-    Parameters
-    ----------
-    work : callable
-        A function of a module, which takes `shared` and one unit.
-    shared : object
-        Sent to each process once.
-    units : sequence
-        What is to be done.
-    n_jobs : int
-        Processes.
-
-    Yields
-    ------
-    tuple
-        A unit and what came of it, in the order in which they are done.
+    Yields each unit with its result, in the order in which they are done. `work` is a function of a
+    module; `shared` is sent to each process once.
 
     Raises
     ------
@@ -66,7 +53,14 @@ def map_units(
                 yield futures[future], future.result()
         except BrokenProcessPool as error:
             _end_pool(pool)
-            raise TrainingError(_ended()) from error
+            raise TrainingError(
+                Fault(
+                    "compute.n_jobs",
+                    "a process that was ended from outside, perhaps for want of memory",
+                    "processes that end by themselves",
+                    "use fewer processes, and give the command again: it goes on with what is done",
+                )
+            ) from error
         except BaseException:
             _end_pool(pool)
             raise
@@ -86,15 +80,6 @@ def _end_pool(pool: ProcessPoolExecutor) -> None:
     for worker in active_children():
         if isinstance(worker, SPAWNING.Process):  # joblib's own, say, are left alone
             worker.kill()
-
-
-def _ended() -> Fault:
-    return Fault(
-        "compute.n_jobs",
-        "a process that was ended from outside, perhaps for want of memory",
-        "processes that end by themselves",
-        "use fewer processes, and give the command again: it goes on with what is done",
-    )
 
 
 def _work_on(work: Callable[[Any, Any], Any], path: Path, unit: Any) -> Any:

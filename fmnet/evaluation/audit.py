@@ -1,4 +1,4 @@
-"""The confound audit: what covariates say about the label, about a model's score, and of both."""
+"""Audit confounds: relate covariates to the label, to a model's score, and to both."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from fmnet.evaluation.metrics import auc_draws, count_pairs
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 #: What a column of the participants table is, by its name. ``usual`` are other confounds that can
-#: explain a result in any study, ``name`` are columns that name or remark on people.
+#: explain a result in any study, ``name`` are columns that name or remark on participants.
 CovariateKind = Literal["motion", "age", "head size", "usual", "name", "other"]
 
 #: Bootstrap draws and permutations.
@@ -51,10 +51,10 @@ class Unread:
     Parameters
     ----------
     kind : str
-        ``constant``: the same for everybody; ``both groups``: people have scans of both, and no
+        ``constant``: the same for all; ``both groups``: participants have scans of both, and no
         label of their own; ``cells``: some were taken as missing; ``other``.
     words : str
-        The reason for people.
+        The reason in words.
     """
 
     kind: Literal["constant", "both groups", "cells", "other"]
@@ -66,13 +66,13 @@ class Unread:
 
 @dataclass(frozen=True, eq=False)
 class Participants:
-    """What is known of the people of a study.
+    """What is known of the participants of a study.
 
     Parameters
     ----------
     table : DataFrame
         Index: participant id; ``label`` (0 or 1) and one column per covariate, float where it holds
-        numbers, else text; missing is NaN or None. Empty where people have no label of their own.
+        numbers, else text; missing is NaN or None. Empty where they have no label of their own.
     kinds : dict
         What each covariate is, of those that could not be read as well.
     unread : dict
@@ -80,10 +80,10 @@ class Participants:
     passed_over : list of str
         The same in words, with columns that are no covariates.
     look_alikes : list of dict
-        People who may be one under several names: ``people``, ``labels``, ``correlation``,
-        ``next_correlation``.
+        Participants who may be one person under several names: ``people``, ``labels``,
+        ``correlation``, ``next_correlation``.
     lacks_motion : bool
-        Whether nothing says how much people moved though they were scanned by BOLD.
+        Whether nothing says how much they moved though they were scanned by BOLD.
     """
 
     table: pd.DataFrame
@@ -99,51 +99,40 @@ def audit_model(
 ) -> dict[str, Any]:
     """Ask of every covariate whether it could explain a model's result.
 
-    Parameters
-    ----------
-    participants : Participants
-        Who was in the study, with covariates.
-    predictions : DataFrame
-        Out-of-fold table.
-    model : str
-        Whose scores are audited.
-    floor : float
-        The lower end of the interval of its AUC.
-    seed : int
-        Of bootstrap and permutations.
+    `floor` is the lower end of the interval of its AUC.
 
     Returns
     -------
     dict
         ``model``; ``balance``; ``covariates``: name, AUC of the label from it, relation to the
         score, and the partial confounder test with its Holm-corrected p; for head motion that
-        reaches the model also ``left_p``, whether the score tells people apart who moved alike;
+        reaches the model also ``left_p``, whether the score tells those apart who moved alike;
         ``score_r2`` from all covariates; ``passed_over``: columns that were not looked at, and why;
-        ``look_alikes``: people who may be one under several names.
+        ``look_alikes``: participants who may be one person under several names.
     """
-    people = participants.table
+    table = participants.table
     found: dict[str, Any] = {"model": model, "balance": [], "covariates": [], "score_r2": None}
     found["passed_over"] = list(participants.passed_over)
     found["look_alikes"] = [dict(group) for group in participants.look_alikes]
-    if people.empty or len(people.columns) < 2:
+    if table.empty or len(table.columns) < 2:
         return found
-    scores = participant_scores(predictions, model).reindex(people.index)
+    scores = participant_scores(predictions, model).reindex(table.index)
     rows: list[dict[str, Any]] = [
         {"covariate": name}
-        | label_auc(people, name, N_DRAWS, seed)
-        | score_association(people, scores, name)
-        | {"partial_p": _tested_p(partial_confounder_test, people, scores, name, seed)}
-        for name in map(str, people.columns.drop("label"))
+        | label_auc(table, name, N_DRAWS, seed)
+        | score_association(table, scores, name)
+        | {"partial_p": _tested_p(partial_confounder_test, table, scores, name, seed)}
+        for name in map(str, table.columns.drop("label"))
     ]
     tested = [row for row in rows if row["partial_p"] is not None]
     for row, p in zip(tested, holm([row["partial_p"] for row in tested]), strict=True):
         row["partial_p_holm"] = p
     for row in rows:
         if participants.kinds[row["covariate"]] == "motion" and reaches(row, floor):
-            row["left_p"] = _tested_p(full_confounder_test, people, scores, row["covariate"], seed)
-    complete = people.dropna()
+            row["left_p"] = _tested_p(full_confounder_test, table, scores, row["covariate"], seed)
+    complete = table.dropna()
     design = pd.get_dummies(complete.drop(columns="label"), dtype=float)
-    found["balance"], found["covariates"] = balance_table(people), rows
+    found["balance"], found["covariates"] = balance_table(table), rows
     score = scores.reindex(complete.index).to_numpy(float)
     found["score_r2"] = predicted_fraction(design, score)
     return found
@@ -155,20 +144,20 @@ def reaches(row: Mapping[str, Any], floor: float) -> bool:
 
 
 def participant_scores(predictions: pd.DataFrame, model: str) -> pd.Series:
-    """Standardise a model's scores within each test fold and average them by person."""
+    """Standardise a model's scores within each test fold and average them by participant."""
     rows = predictions[predictions["model"] == model]
     folds = rows.groupby(["repeat", "fold"])["score"]
-    spread = folds.transform("std").replace(0, np.nan)
-    standard = ((rows["score"] - folds.transform("mean")) / spread).fillna(0.0)
+    sd = folds.transform("std").replace(0, np.nan)
+    standard = ((rows["score"] - folds.transform("mean")) / sd).fillna(0.0)
     means: pd.Series = standard.groupby(rows["participant_id"]).mean()
     return means
 
 
 def _tested_p(
-    test: Callable[..., float], people: pd.DataFrame, scores: pd.Series, name: str, seed: int
+    test: Callable[..., float], table: pd.DataFrame, scores: pd.Series, name: str, seed: int
 ) -> float | None:
-    """Test a model's scores, a covariate and the label; None where too few people are known."""
-    known = people[["label", name]].dropna()
+    """Test a model's scores, a covariate and the label; None where too few are known."""
+    known = table[["label", name]].dropna()
     label = known["label"].to_numpy()
     score = scores.reindex(known.index).to_numpy(float)
     if len(known) < 10 or len(set(label)) < 2 or score.std() == 0:
@@ -176,19 +165,19 @@ def _tested_p(
     return test(score, known[name], label, N_DRAWS, seed)
 
 
-def label_auc(people: pd.DataFrame, covariate: str, n_draws: int, seed: int) -> dict[str, Any]:
+def label_auc(table: pd.DataFrame, covariate: str, n_draws: int, seed: int) -> dict[str, Any]:
     """Tell the groups apart by one covariate alone.
 
     Numbers, and categories of two levels, are ranked as they are. More levels are ranked by their
-    fraction of the positive class among other people, so that small ones don't tell on themselves.
+    fraction of the positive class among others, so that small ones don't tell on themselves.
 
     Returns
     -------
     dict
         ``auc``, at least 0.5 for numbers because their direction is free, and ``auc_ci``, its 95 %
-        bootstrap interval over people; None where it can't be said.
+        bootstrap interval over participants; None where it can't be said.
     """
-    known = people[["label", covariate]].dropna()
+    known = table[["label", covariate]].dropna()
     label, column = known["label"].to_numpy(), known[covariate]
     if len(set(label)) < 2:
         return {"auc": None, "auc_ci": None}
@@ -197,20 +186,17 @@ def label_auc(people: pd.DataFrame, covariate: str, n_draws: int, seed: int) -> 
     if column.nunique() <= 2:
         codes = pd.factorize(column, sort=True)[0].astype(float)
         return _ranked_auc(codes, label, n_draws, seed)
-    table = _fractions_of_others(column, label, seed)
-    pairs = count_pairs(table)
-    draws = auc_draws(table, n_draws, seed)
-    return {
-        "auc": pairs.plain_auc(),
-        "auc_ci": _interval([float(one) for one in draws if np.isfinite(one)]),
-    }
+    fractions = _fractions_of_others(column, label, seed)
+    draws = auc_draws(fractions, n_draws, seed)
+    interval = _interval(draws[np.isfinite(draws)])
+    return {"auc": count_pairs(fractions).plain_auc(), "auc_ci": interval}
 
 
 def _ranked_auc(value: Floats, label: Labels, n_draws: int, seed: int) -> dict[str, Any]:
     plain = float(roc_auc_score(label, value))
     value, plain = (value, plain) if plain >= 0.5 else (-value, 1 - plain)
     rng = np.random.default_rng(seed)
-    # how often each person is drawn; a draw without one of the groups has no AUC
+    # how often each participant is drawn; a draw without one of the groups has no AUC
     n = len(label)
     drawn = np.stack(
         [np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(n_draws)]
@@ -219,14 +205,13 @@ def _ranked_auc(value: Floats, label: Labels, n_draws: int, seed: int) -> dict[s
     gap = value[label == 1][:, None] - value[label == 0]
     won = np.einsum("dp,pn,dn->d", one, (np.sign(gap) + 1) / 2, other, optimize=True)
     met = one.sum(axis=1) * other.sum(axis=1)
-    aucs = (won[met > 0] / met[met > 0]).tolist()
-    return {"auc": plain, "auc_ci": _interval(aucs)}
+    return {"auc": plain, "auc_ci": _interval(won[met > 0] / met[met > 0])}
 
 
 def _fractions_of_others(column: pd.Series, label: Labels, seed: int) -> pd.DataFrame:
-    """Give each person the positive fraction of their category among people of other folds.
+    """Give each participant the positive fraction of their category in other folds.
 
-    People are compared within a fold only: what a fold holds is missing from its own fractions.
+    They are compared within a fold only: what a fold holds is missing from its own fractions.
     """
     codes = pd.factorize(column)[0]
     fraction, fold = np.zeros(len(label)), np.zeros(len(label), dtype=int)
@@ -237,35 +222,27 @@ def _fractions_of_others(column: pd.Series, label: Labels, seed: int) -> pd.Data
         positives = np.bincount(codes[rows], label[rows], minlength=codes.max() + 1)
         fraction[left] = ((positives + label[rows].mean()) / (counts + 1))[codes[left]]
         fold[left] = number
-    people = [f"{row:05d}" for row in range(len(label))]
-    return pd.DataFrame(
-        {
-            "participant_id": people,
-            "scan_id": people,
-            "repeat": 0,
-            "fold": fold,
-            "label": label,
-            "score": fraction,
-        }
-    )
+    ids = [f"{row:05d}" for row in range(len(label))]
+    scores = {"repeat": 0, "fold": fold, "label": label, "score": fraction}
+    return pd.DataFrame({"participant_id": ids, "scan_id": ids} | scores)
 
 
-def _interval(aucs: list[float]) -> list[float]:
+def _interval(aucs: Floats) -> list[float]:
     low, high = np.quantile(aucs, [0.025, 0.975])
     return [float(low), float(high)]
 
 
-def score_association(people: pd.DataFrame, scores: pd.Series, covariate: str) -> dict[str, Any]:
+def score_association(table: pd.DataFrame, scores: pd.Series, covariate: str) -> dict[str, Any]:
     """Relate a model's scores to one covariate.
 
     Returns
     -------
     dict
-        ``r2``, cross-validated over people, of predicting the score; for numbers also ``rho`` and
-        ``p``, Spearman's correlation within groups (label's fraction taken out of the ranks), None
-        where one of them doesn't vary there.
+        ``r2``, cross-validated over participants, of predicting the score; for numbers also ``rho``
+        and ``p``, Spearman's correlation within groups (label's fraction taken out of the ranks),
+        None where one of them doesn't vary there.
     """
-    known = people[["label", covariate]].dropna()
+    known = table[["label", covariate]].dropna()
     score = scores.reindex(known.index).to_numpy(float)
     design = pd.get_dummies(known[[covariate]], dtype=float)
     found: dict[str, Any] = {"r2": predicted_fraction(design, score), "rho": None, "p": None}
@@ -288,7 +265,7 @@ def predicted_fraction(design: pd.DataFrame, score: Floats) -> float | None:
     return float(r2_score(score, cross_val_predict(model, design, score, cv=folds)))
 
 
-def balance_table(people: pd.DataFrame) -> list[dict[str, Any]]:
+def balance_table(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Compare the groups in each covariate.
 
     Returns
@@ -297,9 +274,9 @@ def balance_table(people: pd.DataFrame) -> list[dict[str, Any]]:
         ``covariate``; ``negative`` and ``positive``, mean (SD) or counts in words; ``missing``, how
         many of each group; ``smd``, see `standardised_difference`; ``is_imbalanced``.
     """
-    groups = [people[people["label"] == label] for label in (0, 1)]
+    groups = [table[table["label"] == label] for label in (0, 1)]
     rows = []
-    for name in people.columns.drop("label"):
+    for name in table.columns.drop("label"):
         negative, positive = (group[name] for group in groups)
         smd = standardised_difference(negative, positive)
         row: dict[str, Any] = {"covariate": str(name), "smd": smd}
@@ -330,7 +307,7 @@ def standardised_difference(negative: pd.Series, positive: pd.Series) -> float |
     fractions = [
         np.array([(column == level).mean() for level in levels]) for column in (one, other)
     ]
-    # Drawn together by half a person a level: fractions of 0 and 1 have no variance to divide by.
+    # Half a participant more a level: fractions of 0 and 1 have no variance to divide by.
     smooth = [
         (fraction * n + 0.5) / (n + 0.5 * (len(levels) + 1))
         for fraction, n in zip(fractions, (len(one), len(other)), strict=True)
@@ -359,24 +336,9 @@ def partial_confounder_test(
     Permutations of the covariate are drawn that keep how it depends on the label; the statistic is
     the fraction of the score's variance that the covariate explains.
 
-    Parameters
-    ----------
-    score : ndarray of float, shape (N,)
-        Out of fold, one per person.
-    covariate : Series of float or text, shape (N,)
-        Without missing values. Numbers are replaced by their normal scores, and those are taken as
-        normal around a mean for each class.
-    label : ndarray of int, shape (N,)
-        0 or 1.
-    n_draws : int
-        Permutations.
-    seed : int
-        Of the draws.
-
-    Returns
-    -------
-    float
-        ``p = (b + 1) / (m + 1)``.
+    `score`, one per participant, is out of fold; `covariate` has no missing values. Numbers are
+    replaced by their normal scores, and those are taken as normal around a mean for each class. The
+    p-value is ``(b + 1) / (m + 1)``.
 
     References
     ----------
@@ -397,7 +359,7 @@ def full_confounder_test(
 
     As `partial_confounder_test`, but scores and covariate are permuted together, in such a way that
     the covariate depends on the label as before; the statistic is the difference between the
-    groups' mean scores, one-sided: positive people score higher. A large p doesn't say that nothing
+    groups' mean scores, one-sided: positives score higher. A large p doesn't say that nothing
     is left, only that it can't be shown.
     """
     placed = score[_conditional_orders(covariate, label, n_draws, seed)]

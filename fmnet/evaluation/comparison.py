@@ -1,4 +1,4 @@
-"""Tests of models: against one another, against shuffled labels, and after a choice among them."""
+"""Test models against one another and against shuffled labels, and correct a choice of one."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 #: Differences of AUC below this are rounding: AUCs that differ by less are equal.
 SMALLEST = 1e-9
 NOT_TESTED = {"ci": None, "t": None, "df": None, "se": None, "p": None}
-#: Bootstrap draws: other draws change the figure by some 0.005 at 24 people, less at more.
+#: Bootstrap draws: other draws change the figure by some 0.005 at 24 subjects, less at more.
 N_DRAWS = 5000
 #: Kinds of models that the network has to be better than to be worth its effort.
 RIVALS = ("linear", "connectivity")
@@ -37,12 +37,8 @@ def compare_models(fold_aucs: pd.DataFrame, first: str) -> list[dict[str, Any]]:
     `corrected_t_test`. A model that scores everybody alike is not tested against: whether another
     is above chance is for permutations to say.
 
-    Parameters
-    ----------
-    fold_aucs : DataFrame
-        From `fold_aucs`: ``repeat, fold, n_test, n_train, n_pairs`` and one column a model.
-    first : str
-        The model whose comparisons are the question; they are corrected among themselves as well.
+    `fold_aucs` is the table of that name. The comparisons of the model `first` are the question,
+    and are corrected among themselves as well.
 
     Returns
     -------
@@ -52,7 +48,7 @@ def compare_models(fold_aucs: pd.DataFrame, first: str) -> list[dict[str, Any]]:
     """
     models = [name for name in fold_aucs.columns if name not in FOLD]
     n_pairs = fold_aucs["n_pairs"].to_numpy(float)
-    # NaN where the test people are all there are, as in a lock-box: then there is no test.
+    # NaN where the test subjects are all there are, as in a lock-box: then there is no test.
     ratio = float((fold_aucs["n_test"] / fold_aucs["n_train"].replace(0, np.nan)).mean())
     repeats = fold_aucs["repeat"].to_numpy()
     aucs = {name: float(np.average(fold_aucs[name], weights=n_pairs)) for name in models}
@@ -69,16 +65,12 @@ def compare_models(fold_aucs: pd.DataFrame, first: str) -> list[dict[str, Any]]:
         | (NOT_TESTED if constant & {one, other} else {})
         for one, other in combinations(models, 2)
     ]
-    _correct(rows, "p_holm")
-    _correct([row for row in rows if first in {row["one"], row["other"]}], "p_holm_first")
+    of_first = [row for row in rows if first in {row["one"], row["other"]}]
+    for name, family in (("p_holm", rows), ("p_holm_first", of_first)):
+        corrected = iter(holm([row["p"] for row in family if row["p"] is not None]))
+        for row in family:
+            row[name] = None if row["p"] is None else next(corrected)
     return rows
-
-
-def _correct(rows: list[dict[str, Any]], name: str) -> None:
-    tested = [row for row in rows if row["p"] is not None]
-    corrected = iter(holm([row["p"] for row in tested]))
-    for row in rows:
-        row[name] = None if row["p"] is None else next(corrected)
 
 
 def corrected_t_test(
@@ -99,8 +91,8 @@ def corrected_t_test(
         (1/k) (1 + 1/R) / 2 + n_test/n_train * training_variance(auc)
 
     A second deal of the folds is worth half a new one at best, which the first term has; the second
-    falls with the AUC, since models that are nearly perfect owe little to their training people,
-    see `training_variance`. Two folds of different repeats share 1/k of their people, so that R
+    falls with the AUC, since models that are nearly perfect owe little to whom they learned from,
+    see `training_variance`. Two folds of different repeats share 1/k of their subjects, so that R
     repeats are worth ``R / (1 + (R - 1) / k)`` independent ones: times k - 1, these are the
     degrees of freedom. With one repeat and no effect this is the test as published, and where
     repeats have a single fold each, that published for random splits.
@@ -138,15 +130,18 @@ def corrected_t_test(
     is_testable = len(rows) > 0 and np.isfinite(test_ratio)
     scale, df = 0.0, 0.0
     if is_testable:
-        variances, squares = zip(
-            *(_fold_variance(known[own], weights[own] / weights[own].sum()) for own in rows),
-            strict=True,
-        )
+        variances: list[float] = []
+        squares: list[float] = []
+        for own in rows:  # unbiased where folds vary alike, else too large rather than too small
+            fold_weights = weights[own] / weights[own].sum()
+            squares.append(float(fold_weights @ fold_weights))
+            deviations = known[own] - fold_weights @ known[own]
+            variances.append(float(fold_weights @ deviations**2 / (1 - squares[-1])))
         k, n_repeats = float(np.mean([len(own) for own in rows])), len(rows)
         factor = np.mean(squares) * (1 + 1 / n_repeats) / 2 + test_ratio * training_variance(auc)
         scale = float(np.sqrt(np.mean(variances) * factor))
         df = (k - 1) * n_repeats / (1 + (n_repeats - 1) / k)
-    # Folds that all differ by the same amount, as small ones may, say nothing about its spread.
+    # Folds that all differ by the same amount, as small ones may, say nothing about how it varies.
     if not scale > SMALLEST:
         is_same = n > 1 and abs(mean) < SMALLEST
         return {"difference": mean} | NOT_TESTED | ({"p": 1.0} if is_same else {})
@@ -160,16 +155,6 @@ def corrected_t_test(
         "se": scale,
         "p": float(2 * student.sf(abs(mean) / scale, df)),
     }
-
-
-def _fold_variance(differences: Floats, weights: Floats) -> tuple[float, float]:
-    """Variance over the folds of a repeat, and the sum of their squared weights.
-
-    Unbiased where folds vary alike; where large folds vary less, too large rather than too small.
-    """
-    squares = float(weights @ weights)
-    variance = weights @ (differences - weights @ differences) ** 2 / (1 - squares)
-    return float(variance), squares
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -262,16 +247,8 @@ def chosen_auc(
 ) -> dict[str, Any]:
     """Correct the AUC of the best of several models for its having been chosen by that AUC.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        Out-of-fold table, perhaps with a column ``unit``, see `add_units`.
-    among : list of str
-        Models that could have been chosen; of equals the first named is.
-    figures : dict
-        Figures of the one that was: ``auc``, ``auc_ci`` and ``auc_logit_se``.
-    seed : int
-        Of the bootstrap.
+    Models that could have been chosen are `among`, of equals the first named is; `figures` are
+    those of the one that was: ``auc``, ``auc_ci`` and ``auc_logit_se``.
 
     Returns
     -------
@@ -300,7 +277,7 @@ def bootstrap_corrected_auc(
     is judged by its AUC among the others, and the mean over draws is taken. No model is fitted
     again. What is drawn and what is left vary against each other around what was observed, which
     undoes the luck of the choice on average, however alike the models are. ``suite=validity``
-    measures how far the figure is from the AUC on new people. Draws in which no pair of scans is
+    measures how far the figure is from the AUC in new subjects. Draws in which no pair of scans is
     left on one of the two sides are dropped; NaN if all are.
 
     References

@@ -1,4 +1,4 @@
-"""What a study's figures allow to be said, as typed values; `fmnet.report` puts them into words."""
+"""Conclude from the figures of a study, as typed values; `fmnet.report` puts them into words."""
 
 import json
 from collections import defaultdict
@@ -81,16 +81,10 @@ class Conclusion:
 class Conclusions:
     """All that is concluded in a study.
 
-    Parameters
-    ----------
-    verdict : list of Conclusion
-        About the model that is exported, the one studied, its rival and what speaks against them.
-    findings : list of Conclusion
-        What has to be known before the result is read as one about the brain, the grave first.
-    of_audit : list of Conclusion
-        Those of `findings` that the audit of the exported model gave.
-    of_network : list of Conclusion
-        Those of the model studied, where that is not the one exported.
+    The `verdict` is about the model that is exported, the one studied, its rival and what speaks
+    against them; `findings` have to be known before the result is read as one about the brain, the
+    grave first. Of these the audit of the exported model gave those `of_audit`; `of_network` are of
+    the model studied, where that is another.
     """
 
     verdict: list[Conclusion]
@@ -298,13 +292,13 @@ def unexamined(participants: Participants, symptoms: Sequence[str]) -> list[Conc
     confounds have a conclusion each, other columns one for each reason, columns of names one in
     all, and so have columns of which some cells were taken as missing.
     """
-    kinds = participants.kinds
+    kinds, table = participants.kinds, participants.table
     conclusions: list[Conclusion] = []
     names: dict[str, str] = {}
     cells: dict[str, str] = {}
     together: dict[tuple[bool, str], list[str]] = defaultdict(list)
     for name, why in _unread(participants, symptoms).items():
-        in_part, is_usual = name in participants.table, kinds[name] not in {"name", "other"}
+        in_part, is_usual = name in table, kinds[name] not in {"name", "other"}
         if is_usual and why.kind != "both groups":
             severity: Severity = "red" if kinds[name] in {"motion", "age"} else "amber"
             values = {"columns": [name], "in_part": in_part, "why": str(why)}
@@ -329,26 +323,23 @@ def unexamined(participants: Participants, symptoms: Sequence[str]) -> list[Conc
 
 def _unread(participants: Participants, symptoms: Sequence[str]) -> dict[str, Unread]:
     """Say by column why it is not looked at, or only in part, whatever varies and is no symptom."""
-    people = participants.table
+    table = participants.table
     unread = {
         name: why
         for name, why in participants.unread.items()
         if why.kind != "constant" and name not in symptoms
     }
-    for name in map(str, people.columns.drop("label").difference(list(symptoms), sort=False)):
-        n_known = people[name].notna().groupby(people["label"]).sum()
+    for name in map(str, table.columns.drop("label").difference(list(symptoms), sort=False)):
+        n_known = table[name].notna().groupby(table["label"]).sum()
         if n_known.min() == 0:
             unread[name] = Unread("other", "known in one group only")
-        elif 2 * n_known.sum() < len(people):
-            words = f"known for {n_known.sum()} of {len(people)} people"
-            unread[name] = Unread("other", words)
+        elif 2 * n_known.sum() < len(table):
+            unread[name] = Unread("other", f"known for {n_known.sum()} of {len(table)} people")
     return unread
 
 
 def verdict_conclusions(
-    facts: Mapping[str, Any],
-    findings: Sequence[Conclusion],
-    n_of_network: int = 0,
+    facts: Mapping[str, Any], findings: Sequence[Conclusion], n_of_network: int = 0
 ) -> list[Conclusion]:
     """Judge a study by its figures, claiming nothing that they don't show.
 
@@ -364,8 +355,8 @@ def verdict_conclusions(
         if finding.kind == "motion explains result":
             conclusions.append(Conclusion("motion first", "red"))
         if finding.kind == "look-alikes":
-            people = {who for group in finding.values["groups"] for who in group["people"]}
-            conclusions.append(Conclusion("look-alikes first", "red", values={"n": len(people)}))
+            named = {one for group in finding.values["groups"] for one in group["people"]}
+            conclusions.append(Conclusion("look-alikes first", "red", values={"n": len(named)}))
     if is_choice:
         alone = chance_of(facts, studied, "by itself" if exported != studied else "as well")
         if exported != studied or alone.kind in {"above chance", "not above chance"}:

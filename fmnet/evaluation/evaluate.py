@@ -59,12 +59,7 @@ def evaluate(
 def study_metrics(table: pd.DataFrame, seed: int, model: str = "") -> dict[str, Any]:
     """Compute the figures of every model in an out-of-fold table, and their differences.
 
-    Parameters
-    ----------
-    table, seed
-        As for `evaluate`.
-    model : str
-        Whose comparisons are the question; the first of the table if not given.
+    The comparisons of `model`, by default the first of the table, are the question.
 
     Returns
     -------

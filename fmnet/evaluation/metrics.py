@@ -92,9 +92,9 @@ class PairCounts:
             return 0.0
         auc = self.won.sum() / total
         member = np.eye(self.units.max() + 1)[self.units]  # (N, U)
-        parts = member.T @ ((self.won - auc * self.met) / total) @ member
-        own = np.diag(parts)
-        shared = parts + parts.T - np.diag(own)  # (U, U); pairs within a subject stand once
+        by_unit = member.T @ ((self.won - auc * self.met) / total) @ member  # (U, U)
+        # pairs within a subject stand once
+        shared = by_unit + by_unit.T - np.diag(np.diag(by_unit))
         twice = np.triu(shared, 1)
         counts = self.n_units()
         few = np.prod([n / max(n - 1, 1) for n in counts])
@@ -113,7 +113,7 @@ class PairCounts:
 def count_pairs(predictions: pd.DataFrame) -> PairCounts:
     """Compare the scans of each test fold; `predictions` holds one model."""
     scans = pd.Index(sorted(predictions["scan_id"].unique()))
-    people = predictions.drop_duplicates("scan_id").set_index("scan_id")[_unit(predictions)]
+    units = predictions.drop_duplicates("scan_id").set_index("scan_id")[_unit(predictions)]
     won, met = np.zeros((2, len(scans), len(scans)))
     for _, fold in predictions.groupby(["repeat", "fold"]):
         rows = scans.get_indexer(fold["scan_id"])
@@ -123,12 +123,12 @@ def count_pairs(predictions: pd.DataFrame) -> PairCounts:
         cells = np.ix_(rows[positive], rows[negative])
         won[cells] += higher
         met[cells] += 1
-    return PairCounts(won, met, pd.factorize(people.loc[scans])[0])
+    return PairCounts(won, met, pd.factorize(units.loc[scans])[0])
 
 
 def add_units(predictions: pd.DataFrame, unit_of: Mapping[str, str]) -> pd.DataFrame:
-    """Say who is drawn together in a bootstrap: column ``unit``, the family where there is one."""
-    return predictions.assign(unit=[unit_of[person] for person in predictions["participant_id"]])
+    """Add what a bootstrap draws as one: column ``unit``, the family where there is one."""
+    return predictions.assign(unit=[unit_of[name] for name in predictions["participant_id"]])
 
 
 def _unit(predictions: pd.DataFrame) -> str:
@@ -152,14 +152,14 @@ def rates(called: Floats, label: Floats, weights: Floats) -> dict[str, Floats]:
     with np.errstate(invalid="ignore", divide="ignore"):
         sensitivity = true_positive / (true_positive + false_negative)
         specificity = true_negative / (true_negative + false_positive)
-        spread = np.sqrt(
+        scale = np.sqrt(
             (true_positive + false_positive)
             * (true_positive + false_negative)
             * (true_negative + false_positive)
             * (true_negative + false_negative)
         )
-        mcc = (true_positive * true_negative - false_positive * false_negative) / spread
-    mcc = np.where((spread == 0) & np.isfinite(sensitivity + specificity), 0.0, mcc)
+        mcc = (true_positive * true_negative - false_positive * false_negative) / scale
+    mcc = np.where((scale == 0) & np.isfinite(sensitivity + specificity), 0.0, mcc)
     return {
         "balanced_accuracy": (sensitivity + specificity) / 2,
         "sensitivity": sensitivity,
@@ -177,8 +177,7 @@ def probability_errors(probability: Floats, label: Floats, weights: Floats) -> d
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         one, other = (
-            part / part.sum(axis=1, keepdims=True)
-            for part in (weights * label, weights * (1 - label))
+            own / own.sum(axis=1, keepdims=True) for own in (weights * label, weights * (1 - label))
         )
     alike = (one + other) / 2  # (D, R), rows sum to 1
     kept = np.clip(probability, CLIP, 1 - CLIP)
@@ -206,16 +205,9 @@ def predictive_values(
 def model_metrics(predictions: pd.DataFrame, n_draws: int = 2000, seed: int = 0) -> dict[str, Any]:
     """Compute the figures of one model.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        Out-of-fold scores of one model: repeat, fold, participant_id, scan_id, label, score,
-        probability.
-    n_draws : int
-        Bootstrap draws for the intervals; all figures share them. Draws without one of the classes
-        are dropped.
-    seed : int
-        Of the draws.
+    All intervals share the bootstrap draws, of which those without one of the classes are dropped.
+    `predictions` are its out-of-fold scores: repeat, fold, participant_id, scan_id, label, score,
+    probability.
 
     Returns
     -------
@@ -265,8 +257,8 @@ def model_metrics(predictions: pd.DataFrame, n_draws: int = 2000, seed: int = 0)
     for prevalence in PREVALENCES:
         row: dict[str, Any] = {"prevalence": prevalence}
         both = predictive_values(sensitivity, specificity, prevalence)
-        for name, three in zip(("ppv", "npv"), both, strict=True):
-            middle, low, high = map(_number, three)
+        for name, values_of_rates in zip(("ppv", "npv"), both, strict=True):
+            middle, low, high = map(_number, values_of_rates)
             row |= {name: middle, f"{name}_ci": [low, high]}
         found["predictive_values"].append(row)
     return found
@@ -283,9 +275,9 @@ def fold_aucs(predictions: pd.DataFrame) -> pd.DataFrame:
     """Tabulate the AUC of each test fold: its place and sizes, `FOLD`, and one column a model."""
     n_subjects = predictions["participant_id"].nunique()
     rows = []
-    for (repeat, fold), part in predictions.groupby(["repeat", "fold"]):
-        n_test = part["participant_id"].nunique()
-        pairs = {str(name): count_pairs(one) for name, one in part.groupby("model")}
+    for (repeat, fold), tested in predictions.groupby(["repeat", "fold"]):
+        n_test = tested["participant_id"].nunique()
+        pairs = {str(name): count_pairs(one) for name, one in tested.groupby("model")}
         n_pairs = int(next(iter(pairs.values())).met.sum())
         known = (repeat, fold, n_test, n_subjects - n_test, n_pairs)
         aucs = {name: one.plain_auc() for name, one in pairs.items()}
@@ -360,20 +352,8 @@ def auc_interval(
     quantiles of Student's t. An AUC of 0 or 1 gets at least Wilson's interval of a fraction of the
     smaller class.
 
-    Parameters
-    ----------
-    auc : float or None
-        The AUC, perhaps corrected for a choice.
-    logit_se : float or None
-        Standard error of its logit, ``auc_logit_se`` of `model_metrics`. That
-        hardly depends on the AUC, so that it also serves for one that was corrected.
-    n_positive, n_negative : int
-        People, or families, of each class.
-
-    Returns
-    -------
-    list
-        Low and high; None, None where nothing is known.
+    `logit_se` is ``auc_logit_se`` of `model_metrics`, which hardly depends on the AUC, so that it
+    also serves for one that was corrected. Low and high are None where nothing is known.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""What a cohort of this size can show, what a larger one would, and how much is luck."""
+"""Compute statistical power, learning curves, and the variance over splits and seeds."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -42,16 +42,9 @@ FEWEST_SIZES = 3
 def study_power(
     predictions: pd.DataFrame, metrics: Mapping[str, Any], model: str, rival: str
 ) -> dict[str, Any]:
-    """Compute what this many people can show, above all against the best linear model.
+    """Compute what a study of this many subjects can show, above all against the best rival.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        Out-of-fold table, perhaps with a column ``unit``: families count once then.
-    metrics : dict
-        ``models`` and ``comparisons``.
-    model, rival : str
-        The model that the study is about, and the one it is held against; empty if there is none.
+    The `model` that the study is about is held against `rival`, empty if there is none.
 
     Returns
     -------
@@ -71,7 +64,7 @@ def study_power(
     n_positive, n_negative = counts = count_pairs(own).n_units()
     n, n_repeats = sum(counts), int(own["repeat"].nunique())
     row = comparison_of(metrics, model, rival) or {}
-    tested = [one for one in metrics["comparisons"] if one.get("p_holm_first") is not None]
+    n_tested = sum(one.get("p_holm_first") is not None for one in metrics["comparisons"])
     se, df = row.get("se"), row.get("df")
     wider = inflation(n_positive, n_negative, n_repeats)
     is_alike = max(counts) <= BALANCED * n
@@ -86,10 +79,8 @@ def study_power(
         "inflation": wider,
         "rival": rival,
         "rival_auc": metrics["models"][rival]["auc"],
-        "n_comparisons": len(tested),
-        "difference": None
-        if se is None or df is None
-        else smallest_difference(se, df, len(tested)),
+        "n_comparisons": n_tested,
+        "difference": None if se is None or df is None else smallest_difference(se, df, n_tested),
     }
 
 
@@ -164,14 +155,7 @@ def seed_variance(predictions: pd.DataFrame, again: pd.DataFrame, model: str) ->
 class Precision:
     """How precise this study was, taken to improve with the square root of the number of people.
 
-    Parameters
-    ----------
-    n_participants : int
-        Of this study.
-    inflation : float
-        See `inflation`.
-    difference : float or None
-        Difference to the rival that this study would see with 80 % power.
+    `difference`, to the rival, is the one that this study would see with 80 % power.
     """
 
     n_participants: int
@@ -205,9 +189,9 @@ def fit_curve(sizes: Floats, aucs: Floats) -> Curve:
         limit, height, rate = values
         return np.asarray(limit - height * (sizes / sizes[-1]) ** -rate - aucs)
 
-    start = np.array([min(max(float(aucs[-1]), 0.5) + 0.02, 0.99), 0.1, 0.5])
-    found = least_squares(gaps, start, bounds=([0.5, 0.0, 0.2], [1.0, 1.0, 1.0])).x
-    limit, height, rate = map(float, found)
+    guess = np.array([min(max(float(aucs[-1]), 0.5) + 0.02, 0.99), 0.1, 0.5])
+    fitted = least_squares(gaps, guess, bounds=([0.5, 0.0, 0.2], [1.0, 1.0, 1.0])).x
+    limit, height, rate = map(float, fitted)
     return Curve(limit, height * float(sizes[-1]) ** rate, rate)
 
 
@@ -220,18 +204,8 @@ def learning_curve(
 ) -> dict[str, Any]:
     """Fit a curve to each model's AUC over training sizes, and look ahead.
 
-    Parameters
-    ----------
-    tables : dict
-        Out-of-fold table by number of training subjects.
-    models : list of str
-        The model that the study is about, and its rival if there is one.
-    positive_fraction : float
-        Of the people of the next study as well.
-    precision : Precision
-        Of this study.
-    seed : int
-        Of the bootstrap over subjects.
+    `tables` are out-of-fold tables by number of training subjects; `models` the one that the study
+    is about, and its rival if there is one; `positive_fraction` that of the next study as well.
 
     Returns
     -------
@@ -258,11 +232,9 @@ def learning_curve(
         draws[model] = [fit_curve(sizes, one) for one in known]
     for n in (2 * sizes[-1], 4 * sizes[-1]):
         for model, curve in curves.items():
-            low, high = np.quantile([float(one.auc(n)) for one in draws[model]], [0.025, 0.975])
-            interval = [float(low), float(high)]
-            found["ahead"].append(
-                {"model": model, "n_train": n, "auc": float(curve.auc(n)), "auc_ci": interval}
-            )
+            interval = np.quantile([float(one.auc(n)) for one in draws[model]], [0.025, 0.975])
+            row = {"model": model, "n_train": n, "auc": float(curve.auc(n))}
+            found["ahead"].append(row | {"auc_ci": interval.tolist()})
     found["curves"] = {name: vars(curve) for name, curve in curves.items()}
     found["needed"] = participants_needed(curves, models, positive_fraction, precision)
     return found
@@ -287,17 +259,14 @@ def participants_needed(
     ]
     own = curves[models[0]].auc(0.8 * sizes)
     least = [smallest_auc(*group, precision.inflation) for group in groups]
-    needed = {"above_chance": _first_size(sizes, own, least)}
+
+    def first_size(reached: Floats, needed: Sequence[float | None]) -> int | None:
+        pairs = zip(sizes, reached, needed, strict=True)
+        return next((int(n) for n, value, one in pairs if one is not None and value >= one), None)
+
+    needed = {"above_chance": first_size(own, least)}
     if len(models) > 1 and precision.difference is not None:
         other = curves[models[1]].auc(0.8 * sizes)
         gains = [precision.difference * np.sqrt(precision.n_participants / n) for n in sizes]
-        needed["above_rival"] = _first_size(sizes, own - other, gains)
+        needed["above_rival"] = first_size(own - other, gains)
     return needed
-
-
-def _first_size(
-    sizes: NDArray[np.int64], reached: Floats, asked: Sequence[float | None]
-) -> int | None:
-    """Find the smallest size at which what is reached is what is asked for."""
-    pairs = zip(sizes, reached, asked, strict=True)
-    return next((int(n) for n, value, least in pairs if least is not None and value >= least), None)

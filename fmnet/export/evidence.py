@@ -1,4 +1,4 @@
-"""What a run found out about the model that is exported, gathered from its files."""
+"""Gather from the files of a run what it found out about the model that is exported."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,17 +24,8 @@ SAME_AUC = 1e-6
 def gather_evidence(run_dir: Path, choice: Choice) -> Evidence:
     """Gather what is known of the model that is exported: its own figures, and the warnings.
 
-    Parameters
-    ----------
-    run_dir : Path
-        A run whose files have been compared with their hashes.
-    choice : Choice
-        The model.
-
-    Returns
-    -------
-    Evidence
-        With None for what the run, perhaps one of an earlier version, didn't record.
+    The run's files have been compared with their hashes. None stands for what the run, perhaps one
+    of an earlier version, didn't record.
 
     Raises
     ------
@@ -50,11 +41,21 @@ def gather_evidence(run_dir: Path, choice: Choice) -> Evidence:
         figures = metrics.get("models", record["crossvalidation"])[own]
         stated = record["crossvalidation"][own]["auc"]
         if not abs(figures["auc"] - stated) <= SAME_AUC:
-            raise RunError(_other_run(path, figures["auc"], stated))
+            raise RunError(
+                Fault(
+                    str(path),
+                    f"an AUC of {figures['auc']:.3f} of the model that training.json states "
+                    f"{stated:.3f} of",
+                    "the figures of the run that the model is from",
+                    "restore both from a copy; or delete metrics.json and the model's folder, and "
+                    "repeat the training command with resume=true",
+                )
+            )
         titles = record.get("titles", {}) | metrics.get("titles", {}) | {own: record["title"]}
         corrected = (record.get("chosen") or {}) if choice.n_models > 1 else {}
         red, amber, note = _findings(metrics, own, titles)
-        n_positive, n_negative = _count_people(run_dir, record["positive"], record["negative"])
+        groups = (record["positive"], record["negative"])
+        n_positive, n_negative = _count_subjects(run_dir, groups)
         calibration = read_calibration(choice.folder / "calibration.json")
         return Evidence(
             model=record["title"],
@@ -128,10 +129,10 @@ def _stated(finding: Mapping[str, Any]) -> str:
 
 
 def _is_of(finding: Mapping[str, Any], model: str, title: str, own: str) -> bool:
-    """Tell whether a finding is of a model rather than of people or of the `own` one."""
+    """Tell whether a finding is of a model rather than of subjects or of the `own` one."""
     if "kind" in finding:
         return bool(finding["values"].get("model") == model)
-    # earlier runs called it that; what is said of people or of this model names neither
+    # earlier runs called it that; what is said of subjects or of this model names neither
     return names_model(finding["text"], {title} if own == NETWORK else {title, NETWORK})
 
 
@@ -147,22 +148,20 @@ def _permutation(
     own = choice.record["model"]
     if chosen.get("p") is not None:
         *others, last = [f"the {titles.get(name, name)}" for name in chosen["among"]]
-        of = f"the largest AUC among {', '.join(others)} and {last}" if others else _auc_of(last)
+        of = f"the AUC of {last}"
+        if others:
+            of = f"the largest AUC among {', '.join(others)} and {last}"
         return {"p": chosen["p"], "p_of": of, "n_permutations": chosen["n_permutations"]}
     if own not in tested.get("models", {}):
         return {"p": None, "p_of": "not tested by permutation", "n_permutations": None}
-    of = _auc_of(f"the {titles[own]}")
+    of = f"the AUC of the {titles[own]}"
     if choice.n_models > 1:
         of += f", without regard to its choice among {choice.n_models} models"
     return {"p": tested["models"][own]["p"], "p_of": of, "n_permutations": tested["n"]}
 
 
-def _auc_of(model: str) -> str:
-    return f"the AUC of {model}"
-
-
-def _count_people(run_dir: Path, *groups: str) -> tuple[int | None, ...]:
-    """Count the people of each group whose scans were used; None where that is not recorded."""
+def _count_subjects(run_dir: Path, groups: tuple[str, str]) -> tuple[int | None, ...]:
+    """Count the subjects of each group whose scans were used; None where that is not recorded."""
     columns = ("participant_id", "label", "used")
     try:
         table = read_table_file(run_dir / "cohort.tsv", columns, {"label": groups})
@@ -182,13 +181,3 @@ def _bounded(texts: Iterable[str]) -> list[str]:
 
 def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def _other_run(path: Path, found: float, stated: float) -> Fault:
-    return Fault(
-        str(path),
-        f"an AUC of {found:.3f} of the model that training.json states {stated:.3f} of",
-        "the figures of the run that the model is from",
-        "restore both from a copy; or delete metrics.json and the model's folder, and repeat the "
-        "training command with resume=true",
-    )

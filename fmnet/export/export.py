@@ -17,8 +17,8 @@ import torch
 import fmnet
 from fmnet.data.volume import FloatArray
 from fmnet.errors import BundleError, ExportError, Fault, FmnetError
+from fmnet.export.bundle_folder import clear_remains, write_bundle_whole
 from fmnet.export.evidence import gather_evidence
-from fmnet.export.place import clear_remains, write_bundle_whole
 from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_task
 from fmnet.inference.bold import NewBoldScan, read_scan
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
@@ -61,16 +61,7 @@ class Agreement:
 class Exported:
     """What an export came to.
 
-    Parameters
-    ----------
-    choice : Choice
-        Which model it is.
-    agreement : Agreement
-        How far its forms agree.
-    evidence : Evidence
-        What the run found out about it.
-    unknown : str
-        What has to be said of a run whose hashes aren't known; empty for all others.
+    `unknown` is what has to be said of a run whose hashes aren't known; empty for all others.
     """
 
     choice: Choice
@@ -129,7 +120,11 @@ def export_run(
     target = Path(out)
     with suppress(OSError):  # whatever can't be read there is named by who writes there
         clear_remains(target)
-    _check_target(target, overwrite)
+    # os.path and not pathlib, which raises where a folder above may not be entered
+    if os.path.lexists(target) and not (overwrite and (target / "metadata.json").is_file()):
+        found, accepted = "something there already", "a folder that does not exist, or a bundle"
+        action = "choose another out, or set overwrite=true"
+        raise ExportError(Fault(str(target), found, f"{accepted} with overwrite=true", action))
     unknown = check_run_files(Path(run_dir))
     choice = choose_model(Path(run_dir), model)
     if not allow_uninformative:
@@ -174,28 +169,11 @@ def export_run(
     try:
         return Exported(choice, write_bundle_whole(write, target), evidence, unknown)
     except OSError as error:
-        raise _unwritable(target, error) from error
-
-
-def _check_target(target: Path, overwrite: bool) -> None:
-    # os.path and not pathlib, which raises where a folder above may not be entered
-    if os.path.lexists(target) and not (overwrite and (target / "metadata.json").is_file()):
-        raise ExportError(
-            Fault(
-                str(target),
-                "something there already",
-                "a folder that does not exist, or a bundle with overwrite=true",
-                "choose another out, or set overwrite=true",
-            )
-        )
-
-
-def _unwritable(target: Path, error: OSError) -> ExportError:
-    accepted = "a place that can be written, with room for the bundle"
-    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-    found = "a full disk" if full else f"{error.strerror or error}"
-    action = "free some room, or choose another out" if full else "choose another out"
-    return ExportError(Fault(str(target), found, accepted, action))
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        found = "a full disk" if full else f"{error.strerror or error}"
+        accepted = "a place that can be written, with room for the bundle"
+        action = "free some room, or choose another out" if full else "choose another out"
+        raise ExportError(Fault(str(target), found, accepted, action)) from error
 
 
 def describe_input(
@@ -207,16 +185,8 @@ def describe_input(
 ) -> dict[str, Any]:
     """Describe what goes into a bundle.
 
-    Parameters
-    ----------
-    preparation, network
-        Of the final model.
-    record : dict
-        What is said of its training, see `fmnet.runs.run_folder.TrainingRecord`.
-    contract : BoldContract or None
-        How BOLD runs are made into its input; None for maps.
-    task : str
-        Of those runs; empty if there are several.
+    `contract` says how BOLD runs are made into its input, None for maps; `task` is that of the
+    runs, empty if there are several.
     """
     grid = preparation.grid
     described = {

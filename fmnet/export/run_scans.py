@@ -1,4 +1,4 @@
-"""Scans that a run used, to be read again from disk."""
+"""List the scans that a run used, to be read again from disk."""
 
 import re
 from pathlib import Path

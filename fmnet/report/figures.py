@@ -1,4 +1,4 @@
-"""Figures of the report, as PNG."""
+"""Draw the figures of the report, as PNG."""
 
 import io
 import warnings
@@ -92,7 +92,7 @@ def draw_scores(predictions: pd.DataFrame, model: str, labels: Labels, title: st
 
 @_as_figure
 def draw_roc(predictions: pd.DataFrame, models: Mapping[str, str]) -> bytes:
-    """Draw ROC curves, averaged over test folds, of models given with their names for people."""
+    """Draw ROC curves, averaged over test folds, of models with their names in reports."""
 
     def draw(axes: Axes) -> None:
         for rows, color, name in _rows_of(predictions, models):
@@ -107,7 +107,7 @@ def draw_roc(predictions: pd.DataFrame, models: Mapping[str, str]) -> bytes:
 
 @_as_figure
 def draw_calibration(predictions: pd.DataFrame, models: Mapping[str, str]) -> bytes:
-    """Draw the share of positives over the probabilities given, of models as for `draw_roc`."""
+    """Draw the fraction of positives over the probabilities given, of models as for `draw_roc`."""
 
     def draw(axes: Axes) -> None:
         for rows, color, name in _rows_of(predictions, models):
@@ -145,32 +145,24 @@ def draw_learning_curve(found: Mapping[str, Any], titles: Mapping[str, str]) -> 
     figure = Figure(figsize=(9, 3.6), layout="constrained", dpi=150)
     axes = figure.subplots()
     models = list(found["curves"])
-    for place, (model, color) in enumerate(zip(models, (POSITIVE, NEGATIVE), strict=False)):
+    sizes = sorted({row["n_train"] for key in ("points", "ahead") for row in found[key]})
+    for side, model, color in zip((-1, 1), models, (POSITIVE, NEGATIVE), strict=False):
         for key, marker in (("points", "o"), ("ahead", "s")):
             rows = [row for row in found[key] if row["model"] == model]
             # side by side, so that one interval doesn't hide the other
-            x = np.array([row["n_train"] for row in rows]) * (1 + 0.015 * (2 * place - 1))
+            x = np.array([row["n_train"] for row in rows]) * (1 + 0.015 * side)
             for n, row in zip(x, rows, strict=True):
                 axes.plot([n, n], row["auc_ci"], color=color, lw=1.5, alpha=0.7)
-            axes.plot(
-                x,
-                [row["auc"] for row in rows],
-                marker,
-                color=color,
-                mfc=color if key == "points" else "white",
-                ms=6,
-                label=_plain(name_of(model, titles))
-                + ("" if key == "points" else ", extrapolated"),
-            )
-        sizes = [row["n_train"] for key in ("points", "ahead") for row in found[key]]
-        n = np.geomspace(min(sizes), max(sizes), 100)
+            label = _plain(name_of(model, titles)) + ("" if key == "points" else ", extrapolated")
+            filling, y = color if key == "points" else "white", [row["auc"] for row in rows]
+            axes.plot(x, y, marker, color=color, mfc=filling, ms=6, label=label)
+        n = np.geomspace(sizes[0], sizes[-1], 100)
         curve = found["curves"][model]
         expected = np.maximum(curve["limit"] - curve["height"] * n ** -curve["rate"], 0.5)
         axes.plot(n, expected, color=color, ls="--", lw=1)
     axes.axhline(0.5, color=GREY, ls=":", lw=1)
     axes.set_xscale("log")
-    ticks = sorted({row["n_train"] for key in ("points", "ahead") for row in found[key]})
-    axes.set_xticks(ticks, [f"{n:.0f}" for n in ticks])
+    axes.set_xticks(sizes, [f"{n:.0f}" for n in sizes])
     axes.minorticks_off()
     axes.set(xlabel="people learned from", ylabel="AUC, out of fold")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -181,15 +173,7 @@ def draw_learning_curve(found: Mapping[str, Any], titles: Mapping[str, str]) -> 
 def mean_roc(rows: pd.DataFrame) -> NDArray[np.float64]:
     """Average the ROC curves of the test folds, weighted so that the area is the AUC.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Out-of-fold table of one model.
-
-    Returns
-    -------
-    ndarray of float, shape (201,)
-        Sensitivity at equally spaced false-positive rates.
+    Sensitivity at equally spaced false-positive rates, `RATES`.
     """
     curves, weights = [], []
     for _, fold in rows.groupby(["repeat", "fold"]):
@@ -202,17 +186,18 @@ def mean_roc(rows: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def calibration_points(rows: pd.DataFrame) -> tuple[list[float], list[float]]:
-    """Compare mean probability with the share of positives, in fifths of all scans.
+    """Compare mean probability with the fraction of positives, in fifths of all scans.
 
     Both groups count alike, as they do in the probabilities.
     """
     counts = rows["label"].value_counts()
     rows = rows.assign(weight=1 / rows["label"].map(counts))
     ordered = rows.sort_values("probability", kind="stable")
-    parts = [part for part in np.array_split(np.arange(len(ordered)), 5) if len(part)]
+    fifths = [ordered.iloc[rows] for rows in np.array_split(np.arange(len(ordered)), 5)]
     means = [
         np.average(fifth[["probability", "label"]].to_numpy(float), axis=0, weights=fifth["weight"])
-        for fifth in (ordered.iloc[part] for part in parts)
+        for fifth in fifths
+        if len(fifth)
     ]
     return [float(mean[0]) for mean in means], [float(mean[1]) for mean in means]
 
@@ -246,15 +231,20 @@ def _draw_unit_square(axes: Axes) -> None:
 
 def _draw_models(axes: Axes, metrics: Mapping[str, Any]) -> None:
     models, exported = metrics["models"], exported_model(metrics)
+    right = axes.get_yaxis_transform()
     for row, (name, figures) in enumerate(models.items()):
         low, high = figures["auc_ci"]
         color = POSITIVE if name == exported else DARK
         axes.plot([low, high], [row, row], color=color, lw=2, solid_capstyle="butt")
         axes.plot(figures["auc"], row, "o", color=color, ms=7)
         text = with_interval(figures, "auc")
-        axes.text(1.04, row, text, va="center", fontsize=8, transform=axes.get_yaxis_transform())
-        if name == exported and is_corrected(metrics):
-            _draw_corrected(axes, row, metrics["exported"], color)
+        axes.text(1.04, row, text, va="center", fontsize=8, transform=right)
+        if name == exported and is_corrected(metrics):  # what it is worth after the choice
+            below, worth = row + 0.32, metrics["exported"]
+            axes.plot(worth["auc_corrected_ci"], [below] * 2, color=color, lw=1, ls="--")
+            axes.plot(worth["auc_corrected"], below, "o", color=color, mfc="white", ms=6)
+            text = f"{with_interval(worth, 'auc_corrected')} corrected"
+            axes.text(1.04, below, text, va="center", fontsize=7, transform=right)
     axes.axvline(0.5, color=GREY, ls=":", lw=1)
     names = [_plain(name_of(name, metrics["titles"])) for name in models]
     axes.set_yticks(range(len(models)), names)
@@ -265,21 +255,12 @@ def _draw_models(axes: Axes, metrics: Mapping[str, Any]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_corrected(axes: Axes, row: int, exported: Mapping[str, Any], color: str) -> None:
-    """Draw, below a model's AUC, what it is worth after the choice of that model."""
-    below = row + 0.32
-    axes.plot(exported["auc_corrected_ci"], [below] * 2, color=color, lw=1, ls="--")
-    axes.plot(exported["auc_corrected"], below, "o", color=color, mfc="white", ms=6)
-    text = f"{with_interval(exported, 'auc_corrected')} corrected"
-    axes.text(1.04, below, text, va="center", fontsize=7, transform=axes.get_yaxis_transform())
-
-
 def _draw_scores(axes: Axes, scores: pd.DataFrame, labels: Labels, title: str) -> None:
     names = (_plain(labels.negative), _plain(labels.positive))
-    spread = np.random.default_rng(0)
+    jitter = np.random.default_rng(0)
     for label, (name, color) in enumerate(zip(names, (NEGATIVE, POSITIVE), strict=True)):
         values = scores.loc[scores["label"] == label, "score"].to_numpy()
-        x = label + spread.uniform(-0.13, 0.13, len(values))
+        x = label + jitter.uniform(-0.13, 0.13, len(values))
         axes.plot(x, values, "o", color=color, alpha=0.65, ms=5, mec="none", label=name)
         axes.plot([label - 0.24, label + 0.24], [np.median(values)] * 2, color="black", lw=1.5)
     axes.axhline(0, color=GREY, ls=":", lw=1)
@@ -288,9 +269,7 @@ def _draw_scores(axes: Axes, scores: pd.DataFrame, labels: Labels, title: str) -
     axes.set_ylabel("score, out of fold")
     name = _plain(title)
     said = f"{name[0].upper()}{name[1:]}, scans and medians"
-    axes.set_title(
-        fill(said, TITLE_WIDTH), fontsize=10
-    )  # beside another panel there is little room
+    axes.set_title(fill(said, TITLE_WIDTH), fontsize=10)  # there is little room
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -1,4 +1,4 @@
-"""What was done, for the methods section of a paper, filled in from the run."""
+"""Write what was done, for the methods section of a paper, from the record of a run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from fmnet.inference.preparation import MAPS, SERIES
 from fmnet.report.sentences import count, name_of
 
 AUTHORS = "to be written by the authors"
-#: Paths of the default network, for people.
+#: Paths of the default network, in words.
 PATHS = {
     "focal": "weights of single voxels",
     "distributed": "weights all over the brain",
@@ -57,14 +57,8 @@ def methods_paragraphs(
 ) -> list[str]:
     """Describe the analysis: the data, the models, and how they were judged.
 
-    Parameters
-    ----------
-    cohort : Cohort
-        Who was in the study.
-    metrics : dict
-        What ``metrics.json`` holds; ``bold`` of BOLD cohorts.
-    settings : dict
-        What ``config.yaml`` holds; parts that it lacks are left out of the text.
+    `metrics` and `settings` are what ``metrics.json`` and ``config.yaml`` hold; what the latter
+    lacks is left out of the text.
     """
     labels, studied, titles = cohort.listing.labels, metrics["studied"], metrics["titles"]
     n, n_positive = metrics["n_scans"], metrics["n_positive"]
@@ -161,7 +155,7 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
         )
         if not fractions:
             return said
-        each = ", ".join(f"{PATHS[path]} {percent(part)}" for path, part in fractions.items())
+        each = ", ".join(f"{PATHS[path]} {percent(own)}" for path, own in fractions.items())
         linear = linear_sentence(
             {"path_shares": fractions}, metrics.get("bold", {}).get("reads") == SERIES
         )
@@ -285,10 +279,16 @@ def _reading_sentences(
     if bold["reads"] == SERIES:
         window = bold["window_volumes"]
         how = f"in windows of {window} volumes, over which scores were averaged"
+        network, is_trained = settings.get("network", {}), max(metrics["n_epochs"]) > 0
+        builder = _last_part(network)
+        try:
+            stem = STEMS[builder].format(**network, **(TRAINED if is_trained else UNTRAINED))
+        except KeyError:
+            stem = builder.removeprefix("build_").replace("_", " ") or "see config.yaml"
         said = [
             "The network read the cleaned series themselves, "
             f"{how if window else 'all volumes of a scan at once'}, through a stem that turns them "
-            f"into maps: {_stem_words(settings, max(metrics['n_epochs']) > 0)}. These maps were "
+            f"into maps: {stem}. These maps were "
             "standardised by voxel on the training subjects."
         ]
         said += [f"The linear models on voxels read {maps}."] if "linear" in kinds else []
@@ -306,18 +306,19 @@ def _reading_sentences(
     return said
 
 
-def _stem_words(settings: Mapping[str, Any], is_trained: bool) -> str:
-    network = settings.get("network", {})
-    builder = _last_part(network)
-    try:
-        return STEMS[builder].format(**network, **(TRAINED if is_trained else UNTRAINED))
-    except KeyError:
-        return builder.removeprefix("build_").replace("_", " ") or "see config.yaml"
-
-
 def map_words(maps: Sequence[str]) -> str:
     """Name maps as a paper does, from what ``cohort.maps`` asked for."""
-    return ", ".join(map(_map_name, maps))
+    names = []
+    for asked in maps:
+        kind, _, rest = asked.partition(":")
+        name, _, value = rest.partition("=")
+        if not rest:
+            names.append(MAP_NAMES.get(asked, asked))
+        elif kind == "seed":
+            names.append(f"connectivity with seed {name} at {value.replace(',', ', ')} mm")
+        else:
+            names.append(f"z of contrast {name} = {value}")
+    return ", ".join(names)
 
 
 def input_line(bold: Mapping[str, Any]) -> str:
@@ -337,11 +338,11 @@ def motion_words(bold: Mapping[str, Any]) -> str:
     return " and ".join(said)
 
 
-def volumes_words(spread: Sequence[float] | None) -> str:
+def volumes_words(volumes: Sequence[float] | None) -> str:
     """Write a median with its range: ``148 (120 to 150)``, or one number where all are alike."""
-    if spread is None:
+    if volumes is None:
         return "-"
-    middle, low, high = (f"{value:g}" for value in spread)
+    middle, low, high = (f"{value:g}" for value in volumes)
     return middle if low == high else f"{middle} ({low} to {high})"
 
 
@@ -363,27 +364,11 @@ def mean_sd(pair: Sequence[float | None] | None, digits: int, unit: str = "") ->
     return f"{mean:.{digits}f}{unit}" + (f" (SD {sd:.{digits}f})" if sd is not None else "")
 
 
-def _map_name(spec: str) -> str:
-    kind, _, rest = spec.partition(":")
-    if not rest:
-        return MAP_NAMES.get(spec, spec)
-    name, _, value = rest.partition("=")
-    if kind == "seed":
-        return f"connectivity with seed {name} at {value.replace(',', ', ')} mm"
-    return f"z of contrast {name} = {value}"
-
-
 def describe_runs(cohort: Cohort, is_series: bool, window_volumes: int) -> dict[str, Any]:
-    """Say how runs were cleaned, how much was left of them, and how much people moved.
+    """Say how runs were cleaned, how much was left of them, and how much subjects moved.
 
-    Parameters
-    ----------
-    cohort : Cohort
-        Of BOLD runs.
-    is_series : bool
-        Whether the network reads the cleaned series; else it reads maps that are made of them.
-    window_volumes : int
-        Volumes that it reads at a time; 0 for all of a scan's.
+    `is_series` where the network reads the cleaned series, `window_volumes` at a time (0 for all);
+    else it reads maps that are made of them.
 
     Returns
     -------
@@ -425,14 +410,14 @@ def _summary(pairs: Sequence[tuple[Any, StoredScan]]) -> dict[str, Any]:
     return {
         "n_scans": len(pairs),
         "n_runs": sum(len(scan.files) for scan, _ in pairs),
-        "volumes": _spread([one.facts.get(KEPT) for one in stored]),
-        "share_scrubbed": _spread([one.facts.get(SCRUBBED) for one in stored]),
+        "volumes": _median_and_range([one.facts.get(KEPT) for one in stored]),
+        "share_scrubbed": _median_and_range([one.facts.get(SCRUBBED) for one in stored]),
         "mean_fd_mm": _mean_sd([one.facts.get(MOTION) for one in stored]),
         "tsnr": _mean_sd([None if one.tsnr is None else one.tsnr[MEDIAN] for one in stored]),
     }
 
 
-def _spread(values: Sequence[float | None]) -> list[float] | None:
+def _median_and_range(values: Sequence[float | None]) -> list[float] | None:
     known = [value for value in values if value is not None]
     return [float(np.median(known)), min(known), max(known)] if known else None
 

@@ -1,4 +1,4 @@
-"""``report.html``: one self-contained page."""
+"""Write the report of a run, ``report.html``: one self-contained page."""
 
 import base64
 from collections.abc import Mapping
@@ -12,12 +12,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from fmnet.data.cohort import Cohort
 from fmnet.errors import printable
 from fmnet.evaluation.comparison import best_rival
-from fmnet.evaluation.conclusions import (
-    exported_model,
-    is_corrected,
-    not_said_before,
-    shortcuts_of,
-)
+from fmnet.evaluation.conclusions import exported_model, is_corrected, not_said_before, shortcuts_of
 from fmnet.evaluation.metrics import BASE_RATE
 from fmnet.inference.calibration import Calibration, calibration_sentence
 from fmnet.inference.study_results import say_p
@@ -30,13 +25,7 @@ from fmnet.report.figures import (
     draw_roc,
     draw_scores,
 )
-from fmnet.report.methods import (
-    input_line,
-    mean_sd,
-    methods_paragraphs,
-    tripod_rows,
-    volumes_words,
-)
+from fmnet.report.methods import input_line, mean_sd, methods_paragraphs, tripod_rows, volumes_words
 from fmnet.report.sentences import banners, name_of, with_interval
 from fmnet.runs.run_folder import write_run_files
 
@@ -64,29 +53,22 @@ def write_report(
 ) -> None:
     """Write ``figure.png`` and ``report.html``.
 
-    Parameters
-    ----------
-    metrics : dict
-        What ``metrics.json`` holds.
-    predictions : DataFrame
-        Out-of-fold scores of every model.
-    cohort : Cohort
-        Who was in the study, and who was left out.
-    settings : dict
-        What ``config.yaml`` holds.
-    folder : Path
-        The run folder.
+    `metrics` and `settings` are what ``metrics.json`` and ``config.yaml`` hold.
     """
-    said, exported = banners(cohort.listing, settings), exported_model(metrics)
-    overview = draw_overview(metrics, predictions, cohort.listing.labels, " ".join(said))
-    titles = metrics["titles"]
+    titles, listing = metrics["titles"], cohort.listing
+    said, exported = banners(listing, settings), exported_model(metrics)
+    overview = draw_overview(metrics, predictions, listing.labels, " ".join(said))
+    stat = "" if listing.stat == "n/a" else f", {listing.stat} maps"
+    maps = f"{', '.join(listing.contrasts)}{stat}"
+    kept = metrics.get("exported", {}).get("calibration")
+    curve = metrics.get("learning_curve", {})
     shown = {name: titles[name] for name in shown_models(metrics)}
     table = cohort.table()
     page = _template(titles).render(
         metrics=metrics,
         banners=said,
-        labels=cohort.listing.labels,
-        input=_input(cohort, metrics),
+        labels=listing.labels,
+        input=input_line(metrics["bold"]) if "bold" in metrics else maps,
         columns=[(key, head) for key, head in COLUMNS if key in metrics["models"][exported]],
         forest=_inline(draw_forest(metrics)),
         exported=exported,
@@ -95,8 +77,11 @@ def write_report(
         network_findings=network_findings(metrics),
         studied=metrics["studied"],
         choices=choice_rows(metrics),
-        calibration_words=_calibration_words(metrics),
-        scores=_inline(draw_scores(predictions, exported, cohort.listing.labels, titles[exported])),
+        # who wrote no base rate meant that of the training scans
+        calibration_words=calibration_sentence(Calibration(**({"base_rate": None} | kept)))
+        if kept
+        else "",
+        scores=_inline(draw_scores(predictions, exported, listing.labels, titles[exported])),
         roc=_inline(draw_roc(predictions, shown)),
         calibration=_inline(draw_calibration(predictions, shown)),
         nulls=_nulls(metrics, shown),
@@ -104,7 +89,7 @@ def write_report(
         misjudged=misjudged(predictions, exported).to_dict("records"),
         has_shortcuts=bool(shortcuts_of(metrics)),
         rerun_models=rerun_models(metrics),
-        learning_curve=_learning_curve(metrics),
+        learning_curve=_inline(draw_learning_curve(curve, titles)) if curve.get("points") else "",
         methods=methods_paragraphs(cohort, metrics, settings),
         tripod=tripod_rows(cohort, metrics),
         left_out=table[table["used"] == "no"].to_dict("records"),
@@ -127,7 +112,7 @@ def shown_models(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def network_findings(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """List what the audit says of the network beside what it says of the exported model."""
+    """List what the audit says of the network and not of the exported model."""
     network = metrics.get("audit_network", {}).get("findings", [])
     return not_said_before(network, metrics.get("audit", {}).get("findings", []))
 
@@ -174,15 +159,11 @@ def misjudged(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
     """
     rows = predictions[predictions["model"] == model]
     wrong = (rows["probability"] > BASE_RATE) != (rows["label"] == 1)
-    means = (
-        rows.assign(fraction=wrong)
-        .groupby("scan_id", as_index=False)[["label", "probability", "fraction"]]
-        .mean()
-    )
+    by_scan = rows.assign(fraction=wrong).groupby("scan_id", as_index=False)
+    means = by_scan[["label", "probability", "fraction"]].mean()
     means = means[means["fraction"] > 0.5].astype({"label": int})
-    surest = (
-        (means["probability"] - means["label"]).abs().sort_values(ascending=False, kind="stable")
-    )
+    errors = (means["probability"] - means["label"]).abs()
+    surest = errors.sort_values(ascending=False, kind="stable")
     return means.loc[surest.index].head(MISJUDGED)
 
 
@@ -193,18 +174,13 @@ def _template(titles: Mapping[str, str]) -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"model": partial(name_of, titles=titles), "p_cell": _p_cell}
-    environment.globals |= {
-        "with_interval": with_interval,
-        "mean_sd": mean_sd,
-        "volumes_words": volumes_words,
+    environment.filters |= {
+        "model": partial(name_of, titles=titles),
+        "p_cell": lambda p: say_p(p).removeprefix("p ").removeprefix("= "),  # its heading says p
     }
+    for word in (with_interval, mean_sd, volumes_words):
+        environment.globals[word.__name__] = word
     return environment.get_template("report.html.j2")
-
-
-def _p_cell(p: float) -> str:
-    """Write a p-value below a heading that says it is one."""
-    return say_p(p).removeprefix("p ").removeprefix("= ")
 
 
 def _nulls(metrics: Mapping[str, Any], models: Mapping[str, str]) -> list[str]:
@@ -214,26 +190,6 @@ def _nulls(metrics: Mapping[str, Any], models: Mapping[str, str]) -> list[str]:
     if (chosen := found.get("chosen")) and len(chosen["among"]) > 1:
         drawn.insert(0, (chosen, f"largest of {len(chosen['among'])} models"))
     return [_inline(draw_null(*one)) for one in drawn]
-
-
-def _calibration_words(metrics: Mapping[str, Any]) -> str:
-    kept = metrics.get("exported", {}).get("calibration")
-    # who wrote no base rate meant that of the training scans
-    return calibration_sentence(Calibration(**({"base_rate": None} | kept))) if kept else ""
-
-
-def _learning_curve(metrics: Mapping[str, Any]) -> str:
-    if not metrics.get("learning_curve", {}).get("points"):
-        return ""
-    return _inline(draw_learning_curve(metrics["learning_curve"], metrics["titles"]))
-
-
-def _input(cohort: Cohort, metrics: Mapping[str, Any]) -> str:
-    """Say in one line what was read, for after "Input: "."""
-    if bold := metrics.get("bold"):
-        return input_line(bold)
-    stat = "" if cohort.listing.stat == "n/a" else f", {cohort.listing.stat} maps"
-    return f"{', '.join(cohort.listing.contrasts)}{stat}"
 
 
 def _inline(image: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Conclusions, power and learning curves of a study in sentences."""
+"""Put conclusions, power and learning curves of a study into sentences."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -84,18 +84,16 @@ def about(kind: Kind, name: str, titles: Titles) -> str:
 
 
 def name_of(model: str, titles: Titles | None = None) -> str:
-    """Name a model for people."""
+    """Name a model as reports do."""
     return (titles or {}).get(model) or model.replace("_", " ")
 
 
-def with_interval(figures: Values, metric: str, digits: int = 2) -> str:
+def with_interval(figures: Values, metric: str) -> str:
     """Write a figure with its interval: ``0.71 [0.59, 0.82]``."""
     value, interval = figures[metric], figures.get(f"{metric}_ci")
     if value is None:
         return "-"
-    if interval is None:
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
+    return f"{value:.2f}" if interval is None else figure(value, interval)
 
 
 def banners(listing: Listing, settings: Mapping[str, Any]) -> list[str]:
@@ -230,14 +228,14 @@ def _look_alikes(groups: Sequence[Values]) -> str:
     more = len(groups) - MOST_GROUPS
     rest = f"; and {more} more such groups, all in metrics.json" if more > 0 else ""
     n_within = sum(len(set(group["labels"])) == 1 for group in groups)
-    parts = {
+    counts = {
         "of one label, which raise the AUC": n_within,
         "across labels, which lower it": len(groups) - n_within,
     }
-    counted = ", ".join(f"{n} {what}" for what, n in parts.items() if n)
-    n_people = len({person for group in groups for person in group["people"]})
+    counted = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    n_named = len({name for group in groups for name in group["people"]})
     return (
-        f"{n_people} people have maps as alike as those of one person under several names: "
+        f"{n_named} people have maps as alike as those of one person under several names: "
         f"{'; '.join(named)}{rest} ({counted}). If they are, models were tested on people whom "
         "they were trained on, and neither AUC nor p-value holds: leave one of each out, or give "
         "them one value in a column 'family' of the participants table, which folds and "

@@ -28,6 +28,9 @@ def summary_lines(
     planned = (
         "; p of each model as if it alone had been planned" if "permutation" in metrics else ""
     )
+    lines = metrics.get("learning_curve", {}).get("lines", [])
+    curve = ["How many people would be enough:"] if lines else []
+    curve += [part for line in lines for part in _wrap(line, "  ", "    ")]
     return [
         " ".join([*banners(listing, settings), head]),
         *(_wrap(runs_line(metrics["bold"])) if "bold" in metrics else []),
@@ -38,7 +41,7 @@ def summary_lines(
         f"Out of fold, 95 % intervals over subjects{planned}:",
         *model_lines(metrics),
         *_rerun_lines(metrics),
-        *_curve_lines(metrics),
+        *curve,
         "",
     ]
 
@@ -75,12 +78,6 @@ def _rerun_lines(metrics: Mapping[str, Any]) -> list[str]:
             figure = with_interval(rerun["models"][metrics["studied"]], "auc")
             lines.append(f"  {rerun['title']} ({rerun['n_subjects']} people): AUC {figure}")
     return lines
-
-
-def _curve_lines(metrics: Mapping[str, Any]) -> list[str]:
-    lines = metrics.get("learning_curve", {}).get("lines", [])
-    wrapped = [part for line in lines for part in _wrap(line, "  ", "    ")]
-    return ["How many people would be enough:", *wrapped] if wrapped else []
 
 
 def _wrap(text: str, indent: str = "", hanging: str = "") -> list[str]:

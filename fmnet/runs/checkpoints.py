@@ -1,4 +1,4 @@
-"""What a run has finished before it has results: a file for each fold, whoever computed it."""
+"""Checkpoints of a run that has no results yet: a file for each fold, whoever computed it."""
 
 import hashlib
 import shutil
@@ -19,14 +19,9 @@ Unit = TypeVar("Unit")
 
 @dataclass(frozen=True, eq=False)
 class ScoredFold:
-    """What all models say about the test subjects of one fold.
+    """Scores of all models for the test subjects of one fold.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Part of the out-of-fold table.
-    n_epochs : int
-        Length of training that the network's inner folds chose.
+    `rows` are those of the out-of-fold table; `n_epochs` is the length of training chosen.
     """
 
     rows: pd.DataFrame
@@ -40,9 +35,9 @@ class Shard:
     Parameters
     ----------
     index : int
-        Which part: 0 to n - 1.
+        Which of the shards: 0 to n - 1.
     n : int
-        How many shares there are; 1 for a run that does everything by itself.
+        How many shards there are; 1 for a run that does everything by itself.
     """
 
     index: NonNegativeCount = 0
@@ -61,7 +56,7 @@ class Shard:
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether there is nobody else to do a part."""
+        """Tell whether there is no other shard."""
         return self.n == 1
 
     def own(self, units: Sequence[Unit]) -> list[Unit]:
@@ -75,13 +70,7 @@ WHOLE = Shard()
 
 @dataclass(frozen=True)
 class FoldCheckpoints:
-    """Folds that are done, in a folder of their own for other maps, labels, settings or code.
-
-    Parameters
-    ----------
-    folder : Path
-        Made when first written to.
-    """
+    """Scored folds in a folder, which is another for other maps, labels, settings or code."""
 
     folder: Path
 
@@ -107,7 +96,7 @@ class FoldCheckpoints:
         return FoldCheckpoints(self.folder / name)
 
     def remove(self) -> None:
-        """Remove what has become part of a whole."""
+        """Remove all, once a run has results."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, fold: Fold) -> Path:
@@ -115,5 +104,5 @@ class FoldCheckpoints:
 
 
 def digest_of(text: str) -> str:
-    """Name what scores depend on, shortly."""
+    """Hash the text of what scores depend on: 12 digits."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -40,18 +40,18 @@ ModelName = Literal["auto", "network", "linear", "cnn"]
 
 @dataclass(frozen=True, eq=False)
 class FinalModel:
-    """A model that learned from everybody, as a network.
+    """A model fitted on all subjects, as a network.
 
     Parameters
     ----------
     name, title : str
-        In the out-of-fold table, and for people.
+        In the out-of-fold table, and in reports.
     network : ScoreNetwork
         In evaluation mode.
     description : NetworkDescription
         How it is built.
     preparation : Preparation
-        Fitted on the same people.
+        Fitted on the same subjects.
     n_epochs : int or None
         Length of training; None for a linear model.
     chosen_among : tuple of str
@@ -59,9 +59,9 @@ class FinalModel:
     c : float or None
         Of a linear model's penalty.
     screen : float or None
-        Share of the voxels that a linear model keeps.
+        Fraction of the voxels that a linear model keeps.
     scale : ScoreScale or None
-        Of the scores it gives to people it has not seen; None if they are on the scale of the
+        Of the scores it gives to subjects it has not seen; None if they are on the scale of the
         models of the folds.
     """
 
@@ -90,25 +90,11 @@ def write_final(
 
     Its calibration is fitted on its own out-of-fold scores. What is known of its training goes into
     ``training.json``: figures of all models in the same folds (``crossvalidation``), the numbers of
-    people and scans, ``path_shares`` (what fraction of the score each path of the network was
+    subjects and scans, ``path_shares`` (what fraction of the score each path of the network was
     given), its setting if it is linear (``c``, the penalty; ``screen``, the fraction of voxels).
 
-    Parameters
-    ----------
-    results : Results
-        Of cross-validation.
-    models : dict
-        Out-of-fold figures of each model.
-    titles : dict
-        Names of those models for people.
-    final : FinalModel
-        What is written.
-    seed : int
-        Of the study.
-    control : str
-        What makes it a negative control; empty for a study.
-    folder : Path
-        Where to.
+    `models` and `titles` are of cross-validation; `control` says what makes the study a negative
+    control, or is empty.
     """
     data, preparation = results.data, final.preparation
     cohort, listing = data.cohort, data.cohort.listing
@@ -165,7 +151,7 @@ def write_final(
 
 
 def unfinished(folder: Path, error: Exception) -> RunError:
-    """Say that a final model lacks a part."""
+    """Say that a file of a final model is missing or damaged."""
     accepted = f"a finished run's folder '{folder.name}'"
     action = "correct run_dir, or give the command of the run once more"
     return RunError(Fault(str(folder), str(error), accepted, action))
@@ -189,82 +175,52 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise unfinished(folder, error) from error
     if NETWORK in record.get("crossvalidation", {}):
         return record
-    parts = ("model", "chosen_among", "crossvalidation", "titles")
-    record |= {name: rename_network(record[name]) for name in parts if name in record}
+    keys = ("model", "chosen_among", "crossvalidation", "titles")
+    record |= {key: rename_network(record[key]) for key in keys if key in record}
     if record.get("titles", {}).get(NETWORK) == EARLIER_TITLE:
         record["titles"][NETWORK] = record["title"] if record["model"] == NETWORK else NETWORK
     return record
 
 
 def network_title(builder: str, settings: Mapping[str, Any], epochs: Collection[int]) -> str:
-    """Name a network for people: what it is, and whether gradients had a part in it.
+    """Name a network in reports: what it is, and whether gradients had a part in it.
 
-    Parameters
-    ----------
-    builder : str
-        Dotted name of what builds it.
-    settings : dict
-        What the builder is called with; ``backbone`` names what follows a stem.
-    epochs : collection of int
-        Lengths of training that were chosen, one for each training.
+    `builder` is the dotted name of what builds it, called with `settings`, of which ``backbone``
+    names what follows a stem; `epochs` are the lengths of training chosen, one for each training.
     """
     module, _, function = builder.rpartition(".")
     kind = function.removeprefix("build_")
     kind = str(settings.get("name", "resnet10")) if kind == "monai" else kind
-    name, last = _spoken(module.rpartition(".")[2] if kind == "build" else kind), kind
+
+    def spoken(kind: str) -> str:
+        return TITLES.get(kind, kind.replace("_", " "))
+
+    name, last = spoken(module.rpartition(".")[2] if kind == "build" else kind), kind
     if module == "fmnet.networks.series":
         last = settings.get("backbone", "small_cnn" if kind == "frames" else SCALE_SPACE)
-        name += "" if last == SCALE_SPACE else f" + {_spoken(last)}"
+        name += "" if last == SCALE_SPACE else f" + {spoken(last)}"
     if not any(epochs):
         # other networks have nothing but the weights that they start from
         return f"{name} ({'closed form' if last == SCALE_SPACE else 'no gradient step'})"
     return f"{name} (fine-tuned)" if last == SCALE_SPACE else name
 
 
-def _spoken(kind: str) -> str:
-    return TITLES.get(kind, kind.replace("_", " "))
+def choose(network: tuple[str, float], linear: tuple[str, float] | None) -> tuple[str, str]:
+    """Choose the final model with the larger AUC, of equals the linear one, the simpler of the two.
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """A final model with what it reached.
-
-    Parameters
-    ----------
-    title : str
-        Its name for people.
-    auc : float
-        Out of fold, in the same folds as the other's.
-    """
-
-    title: str
-    auc: float
-
-
-def choose(network: Candidate, linear: Candidate | None) -> tuple[Candidate, str]:
-    """Choose the model with the larger AUC; a tie goes to the linear one, the simpler of the two.
-
-    Parameters
-    ----------
-    network, linear : Candidate
-        The second is None where there is none.
-
-    Returns
-    -------
-    tuple
-        The model, and why it is this one, for the end of a sentence.
+    Each has a title and its out-of-fold AUC; there may be no linear one. The text says why it is
+    this one, for the end of a sentence.
     """
     if linear is None:
-        return network, "there is no linear model to choose instead"
-    if linear.auc == network.auc:
-        return linear, (
-            f"its out-of-fold AUC, {linear.auc:.3f}, is that of the {network.title} as well, and "
+        return NETWORK, "there is no linear model to choose instead"
+    if linear[1] == network[1]:
+        return "linear", (
+            f"its out-of-fold AUC, {linear[1]:.3f}, is that of the {network[0]} as well, and "
             "it is the simpler of the two"
         )
-    best, other = (linear, network) if linear.auc > network.auc else (network, linear)
-    return best, (
-        f"its out-of-fold AUC, {best.auc:.3f}, is larger than that of the {other.title}, "
-        f"{other.auc:.3f}"
+    (_, larger), (other, smaller) = sorted((linear, network), key=lambda one: -one[1])
+    return "linear" if linear[1] > network[1] else NETWORK, (
+        f"its out-of-fold AUC, {larger:.3f}, is larger than that of the {other}, {smaller:.3f}"
     )
 
 
@@ -272,19 +228,9 @@ def choose(network: Candidate, linear: Candidate | None) -> tuple[Candidate, str
 class Choice:
     """The final model of a run that is exported.
 
-    Parameters
-    ----------
-    folder : Path
-        Where it lies.
-    record : dict
-        What is said of its training, see `write_final`, and under ``chosen`` of the choice, see
-        `read_chosen`.
-    asked : str
-        As asked for: ``auto``, ``network`` or ``linear``.
-    why : str
-        Why it is this one, for the end of a sentence.
-    n_models : int
-        Of how many models it is the best by out-of-fold AUC.
+    `record` is that of its training, see `write_final`, and under ``chosen`` of the choice, see
+    `read_chosen`; it was `asked` for as ``auto``, ``network`` or ``linear``; `why` is for the end
+    of a sentence; it is the best of `n_models` by out-of-fold AUC.
     """
 
     folder: Path
@@ -335,32 +281,31 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
         folders = {asked: folders[asked]}
     records = {name: read_record(folder) for name, folder in folders.items()}
     if asked == "auto":
-        candidates = {
-            name: Candidate(one["title"], float(one["crossvalidation"][one["model"]]["auc"]))
+        finals = {
+            name: (one["title"], float(one["crossvalidation"][one["model"]]["auc"]))
             for name, one in records.items()
         }
-        best, why = choose(candidates[NETWORK], candidates.get("linear"))
-        name = next(name for name, one in candidates.items() if one is best)
+        name, why = choose(finals[NETWORK], finals.get("linear"))
     else:
         name, why = asked, f"model={asked} was asked for"
     record = records[name]
     record["chosen"] = read_chosen(run_dir, asked, record["model"])
-    _restate(record, run_dir)
+    # figures of a run that a later version went on with, which has other intervals
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        own = record["crossvalidation"]
+        models = rename_network(json.loads((run_dir / "metrics.json").read_text("utf-8"))["models"])
+        same = {
+            name: models[name]
+            for name in own.keys() & models.keys()
+            if abs(models[name]["auc"] - own[name]["auc"]) <= 1e-6 and "auc_ci" in models[name]
+        }
+        record["crossvalidation"] = {name: same.get(name, own[name]) for name in own}
     n_models = sum(len(one["chosen_among"]) for one in records.values())
     return Choice(folders[name], record, asked, why, n_models)
 
 
 def read_chosen(run_dir: Path, asked: ModelName, model: str) -> dict[str, Any]:
     """Read what the AUC of the model that is exported is worth after the choice among models.
-
-    Parameters
-    ----------
-    run_dir : Path
-        A run.
-    asked : {"auto", "network", "linear"}
-        What export is asked for.
-    model : str
-        What it came to.
 
     Returns
     -------
@@ -380,19 +325,6 @@ def read_chosen(run_dir: Path, asked: ModelName, model: str) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return chosen
-
-
-def _restate(record: dict[str, Any], run_dir: Path) -> None:
-    """Take the figures of a run that a later version went on with, which has other intervals."""
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        own = record["crossvalidation"]
-        models = rename_network(json.loads((run_dir / "metrics.json").read_text("utf-8"))["models"])
-        same = {
-            name: models[name]
-            for name in own.keys() & models.keys()
-            if abs(models[name]["auc"] - own[name]["auc"]) <= 1e-6 and "auc_ci" in models[name]
-        }
-        record["crossvalidation"] = {name: same.get(name, own[name]) for name in own}
 
 
 def check_informative(choice: Choice) -> None:

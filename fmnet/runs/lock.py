@@ -1,4 +1,4 @@
-"""Who may write to the folder of a run, and what becomes of the run that was there before.
+"""Lock the folder of a run, and let a new run replace the one that was there before.
 
 One process at a time writes results; any number of shards prepare them. The lock is the system's
 own (flock) and ends with the process, however that ends. The package filelock does less: shards
@@ -43,7 +43,7 @@ LOCKLESS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 REPLACED = ".replaced"
 #: Folder of what is written one by one.
 PERMUTATIONS = "permutations"
-#: How cohort.tsv marks people who are set aside, see `fmnet.data.cohort.Cohort.table`.
+#: How cohort.tsv marks subjects who are set aside, see `fmnet.data.cohort.Cohort.table`.
 BOX = b"lock-box"
 
 
@@ -57,9 +57,8 @@ def mark_run_folder(run_dir: Path) -> None:
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / MARKER).write_text(
-            "Written by fmnet; a run may replace what is here.\n", "utf-8"
-        )
+        said = "Written by fmnet; a run may replace what is here.\n"
+        (run_dir / MARKER).write_text(said, "utf-8")
     except OSError as error:
         raise refuse(run_dir, str(error), "choose another run_dir") from error
 
@@ -68,12 +67,8 @@ def mark_run_folder(run_dir: Path) -> None:
 def holding(run_dir: Path, is_shared: bool) -> Iterator[None]:
     """Hold a run folder until the end of the block, or of the process, however it ends.
 
-    Parameters
-    ----------
-    run_dir : Path
-        Made and marked if it isn't yet.
-    is_shared : bool
-        Whether others that share may hold it as well: shards do, a whole run doesn't.
+    The folder is made and marked if it isn't yet. Shards share it (`is_shared`), a whole run
+    doesn't.
 
     Raises
     ------
@@ -110,17 +105,6 @@ def claim_run_folder(run_dir: Path, config_yaml: str, overwrite: bool, resume: b
     Nothing is changed, but that what a run that was killed had begun to replace is settled. A run
     that was stopped before its report is gone on with where the configuration is the same.
 
-    Parameters
-    ----------
-    run_dir : Path
-        Where results are to go.
-    config_yaml : str
-        The configuration.
-    overwrite : bool
-        Whether an earlier run may be replaced.
-    resume : bool
-        Whether an earlier run of this configuration is gone on with.
-
     Returns
     -------
     bool
@@ -132,11 +116,13 @@ def claim_run_folder(run_dir: Path, config_yaml: str, overwrite: bool, resume: b
         If the folder can't be written, is no run folder, holds another run, or one with files that
         are damaged.
     """
-    _check_writable(run_dir)
+    there = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise refuse(run_dir, f"'{there}', which can't be written into", "choose another run_dir")
     if run_dir.exists() and any(run_dir.iterdir()) and not (run_dir / MARKER).is_file():
         action = "choose another run_dir: a run replaces what its folder holds"
         raise refuse(run_dir, "files that no fmnet run has made", action)
-    if _is_unsettled(run_dir):
+    if any((run_dir / name).is_dir() for name in (NEW, READY, REPLACED)):
         with holding(run_dir, is_shared=False):
             settle(run_dir)
     if not ((run_dir / "predictions.tsv").exists() or (run_dir / CHECKSUMS).exists()):
@@ -144,7 +130,8 @@ def claim_run_folder(run_dir: Path, config_yaml: str, overwrite: bool, resume: b
     if overwrite and not resume:
         _openings(run_dir)
         return False
-    if (run_dir / "metrics.json").exists() and not resume:
+    is_finished = (run_dir / "metrics.json").exists()
+    if is_finished and not resume:
         action = (
             "choose another run_dir; resume=true adds to the results (permutations, reruns), "
             "overwrite=true replaces them"
@@ -161,16 +148,11 @@ def claim_run_folder(run_dir: Path, config_yaml: str, overwrite: bool, resume: b
             raise refuse(run_dir, f"a run {what}", action)
         action = "repeat the command as it was, choose another run_dir, or set overwrite=true"
         raise refuse(run_dir, f"an unfinished run {what}", action)
-    check_run_files(run_dir, _read_back(run_dir))
+    # what is gone on with: final models are fitted again, the lock-box isn't looked at
+    # nor the figures of a run that was stopped before its report
+    unread = ("lockbox.tsv", "lockbox.json", *(() if is_finished else ("metrics.json",)))
+    check_run_files(run_dir, [name for name in RESULTS if name in FILES and name not in unread])
     return True
-
-
-def _read_back(run_dir: Path) -> list[str]:
-    """Name what is gone on with: final models are fitted again, the lock-box isn't looked at."""
-    names = [name for name in RESULTS if name in FILES and not name.startswith("lockbox.")]
-    if not (run_dir / "metrics.json").exists():  # as of a run that was stopped before its report
-        names.remove("metrics.json")
-    return names
 
 
 @contextmanager
@@ -179,17 +161,8 @@ def replacing(run_dir: Path, kept: tuple[str, ...] = ()) -> Iterator[Path]:
 
     What is recorded about openings of its lock-box stays. The caller holds `run_dir`.
 
-    Parameters
-    ----------
-    run_dir : Path
-        The folder.
-    kept : tuple of str
-        What stays in its place, since the new run goes on with it: ``logs``, or nothing.
-
-    Yields
-    ------
-    Path
-        Where new results are written, by `fmnet.runs.run_folder.write_run_files`.
+    What is `kept` stays in its place, since the new run goes on with it: ``logs``, or nothing. New
+    results are written by `fmnet.runs.run_folder.write_run_files`.
 
     Raises
     ------
@@ -226,20 +199,16 @@ def settle(run_dir: Path) -> None:
     Whatever stops it, it comes to the same when it is called again.
     """
     if (run_dir / READY).is_dir():
-        _take_place(run_dir)
+        _install_new(run_dir)
     elif (run_dir / REPLACED).is_dir():
         _bring_back(run_dir)
     _remove(run_dir / NEW)
     for pattern in (".*.part", f"{PERMUTATIONS}/.*.part"):  # of files that were being written
-        for part in sorted(run_dir.glob(pattern)):
-            _remove(part)
+        for draft in sorted(run_dir.glob(pattern)):
+            _remove(draft)
 
 
-def _is_unsettled(run_dir: Path) -> bool:
-    return any((run_dir / name).is_dir() for name in (NEW, READY, REPLACED))
-
-
-def _take_place(run_dir: Path) -> None:
+def _install_new(run_dir: Path) -> None:
     """Put new results into the place of old ones; their list of hashes goes last."""
     ready = run_dir / READY
     if (ready / CHECKSUMS).exists():
@@ -309,9 +278,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _check_writable(run_dir: Path) -> None:
-    there = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise refuse(run_dir, f"'{there}', which can't be written into", "choose another run_dir")

@@ -1,4 +1,4 @@
-"""What a run keeps of itself: settings, out-of-fold table, what it was run with."""
+"""The record of a run: settings, out-of-fold table, versions, hashes and machine."""
 
 import hashlib
 import io
@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -34,7 +35,7 @@ PACKAGES = (
     "torch", "monai", "pytorch-lightning", "hydra-core", "nibabel", "nilearn", "numpy", "scipy",
     "scikit-learn", "pandas", "onnx", "onnxruntime", "safetensors",
 )  # fmt: skip
-#: Parts of metrics.json that come from further trainings.
+#: Keys of metrics.json that come from further trainings.
 FURTHER = ("permutation", "sensitivity", "learning_curve")
 #: Where the manifest keeps each opening of the lock-box.
 OPENINGS = "lockbox_openings"
@@ -60,20 +61,8 @@ IDENTITY = ("scan_id", "label", "used", "source_sha256")
 class Results:
     """All that a study found in cross-validation.
 
-    Parameters
-    ----------
-    data : ScanSet
-        Who was in it.
-    folds : list of Fold
-        How they were split.
-    predictions : DataFrame
-        Out-of-fold scores of every model.
-    n_epochs : list of int
-        Length of training that each fold chose.
-    lacking : dict
-        What the cohort lacks for the baselines that were passed over.
-    again : DataFrame
-        The first repeat once more under other seeds; may be empty.
+    `lacking` says what the cohort lacks for the baselines that were passed over; `again` holds the
+    first repeat once more under other seeds, and may be empty.
     """
 
     data: ScanSet
@@ -97,8 +86,12 @@ def read_results(folder: Path, data: ScanSet, folds: list[Fold]) -> Results:
     labels = data.cohort.listing.labels
     groups = {"label": (labels.positive, labels.negative)}  # one may be called NA
     subjects = read_table_file(folder / "cohort.tsv", IDENTITY, groups)
+    before, now = (
+        sorted("|".join(map(str, row)) for row in table[list(IDENTITY)].to_numpy())
+        for table in (subjects, data.cohort.table())
+    )
     changed = []
-    if _rows(subjects) != _rows(data.cohort.table()):
+    if before != now:
         changed.append("maps or labels")
     if (folder / "folds.tsv").read_text("utf-8") != table_text(folds_table(folds)):
         changed.append("folds")
@@ -127,10 +120,6 @@ def read_results(folder: Path, data: ScanSet, folds: list[Fold]) -> Results:
         ) from error
     again = read_predictions(seeds) if seeds.exists() else pd.DataFrame()
     return Results(data, folds, predictions, n_epochs, lacking, again)
-
-
-def _rows(subjects: pd.DataFrame) -> list[str]:
-    return sorted("|".join(map(str, row)) for row in subjects[list(IDENTITY)].to_numpy())
 
 
 def write_record(
@@ -176,7 +165,7 @@ def changed_settings(run_dir: Path, config_yaml: str) -> list[str]:
     try:
         before = fixed_settings(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         accepted = "the settings as the run wrote them"
         action = "restore it from a copy, or set overwrite=true to run the study again"
         raise RunError(Fault(str(path), f"a damaged file ({reason})", accepted, action)) from error
@@ -203,8 +192,7 @@ def fixed_settings(config_yaml: str) -> dict[str, Any]:
     """Read a configuration without what may change when a run is gone on with."""
     fixed = {key: value for key, value in parse_settings(config_yaml).items() if key not in FREE}
     if isinstance(trainer := fixed.get("trainer"), dict):
-        kept = {key: value for key, value in trainer.items() if key not in FREE_OF_TRAINER}
-        fixed["trainer"] = kept
+        fixed["trainer"] = {key: trainer[key] for key in trainer if key not in FREE_OF_TRAINER}
     return fixed
 
 
@@ -276,28 +264,24 @@ def note_resumption(folder: Path, started: datetime) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of fmnet and of what the result depends on."""
-    found = {"fmnet": fmnet.__version__}
+    """List the versions of fmnet and of what the result depends on."""
+    found = {"fmnet": fmnet.__version__} | dict.fromkeys(PACKAGES, "not installed")
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
     return found
 
 
 def describe_device() -> str:
     """Name the graphics cards that there are, or else the processor and its threads."""
     if torch.cuda.is_available():
-        return ", ".join(
-            torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())
-        )
+        return ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count())))
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
         lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    processor = next(iter(names), platform.processor() or "CPU")
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    processor = next(names, platform.processor() or "CPU")
     return f"{processor}, {torch.get_num_threads()} threads"
 
 

@@ -25,6 +25,8 @@ FILES = (
     "report.html", "lockbox.tsv", "lockbox.json", CHECKSUMS,
 )  # fmt: skip
 FOLDERS = ("logs", "model", "model_linear", "permutations", "sensitivity", "learning_curve")
+#: In the names of folders of checkpoints, see `fmnet.runs.checkpoints`, and of unfinished files.
+CHECKPOINTS, DRAFT = ".parts/", ".part"
 #: Folders whose files aren't listed: logs grow as they like, permutations are sealed one by one.
 UNLISTED = ("logs", "permutations")
 #: What a study or a signature is made from; a page and a picture may be written on.
@@ -47,12 +49,7 @@ def write_run_files(run_dir: Path, contents: Mapping[str, str | bytes]) -> None:
     Their hashes are listed beforehand beside those of the files that they replace: whenever this
     is stopped, each file is whole and is the one listed.
 
-    Parameters
-    ----------
-    run_dir : Path
-        The run folder.
-    contents : mapping
-        By name, which may have a folder before it.
+    A name may have a folder before it.
     """
     hashes = _read_hashes(run_dir)
     if hashes is None:  # a run of before hashes were kept: from now on changes are seen
@@ -72,29 +69,22 @@ def write_run_files(run_dir: Path, contents: Mapping[str, str | bytes]) -> None:
 def write_run_folder(run_dir: Path, name: str, write: Callable[[Path], None]) -> None:
     """Let a folder of a run be written beside its place, list its files and move it there.
 
-    Parameters
-    ----------
-    run_dir : Path
-        The run folder.
-    name : str
-        Of the folder; whatever is there is replaced.
-    write : callable
-        Writes into the empty folder that it is given.
+    `write` is given an empty folder. Whatever has this name is replaced.
     """
-    place = run_dir / name
-    with draft_folder(place) as draft:
+    target = run_dir / name
+    with draft_folder(target) as draft:
         write(draft)
         files = [path for path in sorted(draft.rglob("*")) if path.is_file()]
         own = {f"{name}/{path.relative_to(draft).as_posix()}": (sha256_of(path),) for path in files}
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
         else:
-            place.unlink(missing_ok=True)
+            target.unlink(missing_ok=True)
         write_run_files(run_dir, {})
         hashes = _read_hashes(run_dir) or {}
         others = {file: kept for file, kept in hashes.items() if not file.startswith(f"{name}/")}
         _write_hashes(run_dir, others | own)
-        keep_folder(draft, place)
+        keep_folder(draft, target)
 
 
 def list_damaged(run_dir: Path, names: Iterable[str]) -> dict[str, str]:
@@ -102,20 +92,13 @@ def list_damaged(run_dir: Path, names: Iterable[str]) -> dict[str, str]:
 
     Of older runs, whose hashes aren't known, it is said which are no files at all.
 
-    Parameters
-    ----------
-    run_dir : Path
-        The run folder.
-    names : iterable of str
-        Files, and folders with all that is in them. One that is neither there nor listed is right.
+    `names` are files, and folders with all that is in them. One that is neither there nor listed is
+    right.
     """
     hashes = _read_hashes(run_dir)
     if hashes is None:
-        places = [
-            place for name in names for place in (run_dir / name, *(run_dir / name).glob("*"))
-        ]
-        places = [one for one in places if os.path.lexists(one)]
-        odd = [one for one in places if not (one.is_file() or one.is_dir())]
+        paths = [path for name in names for path in (run_dir / name, *(run_dir / name).glob("*"))]
+        odd = [one for one in paths if os.path.lexists(one) and not (one.is_file() or one.is_dir())]
         return {one.relative_to(run_dir).as_posix(): "something that is no file" for one in odd}
     known = {*hashes, *_present(run_dir)}
     damaged = {}
@@ -137,13 +120,6 @@ def list_damaged(run_dir: Path, names: Iterable[str]) -> dict[str, str]:
 
 def check_run_files(run_dir: Path, names: Iterable[str] = RESULTS) -> str:
     """Compare files of a run with the hashes that the run has listed.
-
-    Parameters
-    ----------
-    run_dir : Path
-        The run folder.
-    names : iterable of str
-        Files, and folders with all that is in them.
 
     Returns
     -------
@@ -195,7 +171,7 @@ def _present(run_dir: Path) -> list[str]:
         if folder not in UNLISTED:
             files += sorted((run_dir / folder).rglob("*"))
     names = [path.relative_to(run_dir).as_posix() for path in files if path.is_file()]
-    return [name for name in names if ".parts/" not in name and not name.endswith(".part")]
+    return [name for name in names if CHECKPOINTS not in name and not name.endswith(DRAFT)]
 
 
 def listed_files(run_dir: Path) -> list[str]:
@@ -214,8 +190,8 @@ def _read_hashes(run_dir: Path) -> Hashes | None:
         raise _unreadable_hashes(path, str(error)) from error
     hashes: Hashes = {}
     for line in lines:
-        digest, separator, name = line.partition("  ")
-        if not separator or len(digest) != 64 or not name:
+        digest, _, name = line.partition("  ")
+        if len(digest) != 64 or not name:
             raise _unreadable_hashes(path, f"the line '{line[:80]}'")
         hashes[name] = (*hashes.get(name, ()), digest)
     return hashes
@@ -268,15 +244,7 @@ def write_sealed(content: dict[str, Any], path: Path) -> None:
 
 
 def read_sealed(path: Path, needs_seal: bool = True) -> dict[str, Any] | None:
-    """Read what `write_sealed` wrote; None if it isn't there or is damaged.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    needs_seal : bool
-        See `fmnet.data.files.unseal`.
-    """
+    """Read what `write_sealed` wrote, see `unseal`; None if it isn't there or is damaged."""
     try:
         return unseal(read_bounded(path, MAX_BYTES), needs_seal)
     except OSError:

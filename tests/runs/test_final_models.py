@@ -4,7 +4,6 @@ import pytest
 
 from fmnet.errors import RunError
 from fmnet.runs.final_models import (
-    Candidate,
     choose,
     choose_model,
     network_title,
@@ -13,7 +12,7 @@ from fmnet.runs.final_models import (
 )
 
 CORRECTED = {"auc_corrected": 0.6, "auc_corrected_ci": [0.51, 0.7]}
-NETWORK = Candidate("ResNet", 0.72)
+NETWORK = ("ResNet", 0.72)
 
 
 @pytest.mark.parametrize(
@@ -21,21 +20,21 @@ NETWORK = Candidate("ResNet", 0.72)
     [
         (
             0.71,
-            "ResNet",
+            "network",
             "its out-of-fold AUC, 0.720, is larger than that of the linear SVM, 0.7",
         ),
-        (0.73, "linear SVM", "AUC, 0.730, is larger than that of the ResNet, 0.720"),
-        (0.72, "linear SVM", "AUC, 0.720, is that of the ResNet as well, and it is the simpler"),
+        (0.73, "linear", "AUC, 0.730, is larger than that of the ResNet, 0.720"),
+        (0.72, "linear", "AUC, 0.720, is that of the ResNet as well, and it is the simpler"),
     ],
 )
 def test_larger_auc_is_chosen_and_a_tie_goes_to_the_linear_model(auc, chosen, why):
-    found, reason = choose(NETWORK, Candidate("linear SVM", auc))
-    assert found.title == chosen
+    found, reason = choose(NETWORK, ("linear SVM", auc))
+    assert found == chosen
     assert why in reason
 
 
 def test_network_is_chosen_where_there_is_nothing_else():
-    assert choose(NETWORK, None) == (NETWORK, "there is no linear model to choose instead")
+    assert choose(NETWORK, None) == ("network", "there is no linear model to choose instead")
 
 
 EARLIER = {

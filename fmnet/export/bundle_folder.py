@@ -1,4 +1,4 @@
-"""How a bundle gets to its place: whole or not at all, whatever ends the export."""
+"""Write a bundle whole or not at all, whatever ends the export."""
 
 import fcntl
 import os
@@ -28,23 +28,16 @@ def write_bundle_whole(write: Callable[[Path], Result], target: Path) -> Result:
 
     A bundle that is replaced is moved aside first. Whatever ends the process in between, the next
     export brings it back, see `clear_remains`.
-
-    Parameters
-    ----------
-    write : callable
-        Writes the bundle into a folder that it is given.
-    target : Path
-        Where it goes.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with (
         _ending_by_exception(),
-        draft_folder(target) as place,
-        (place / LOCK).open("x") as lock,
+        draft_folder(target) as working,
+        (working / LOCK).open("x") as lock,
     ):
         with suppress(OSError):  # where a file system knows no locks, see `_is_left`
             fcntl.flock(lock, fcntl.LOCK_EX)
-        folder, aside = place / "bundle", place / ASIDE
+        folder, aside = working / "bundle", working / ASIDE
         folder.mkdir()
         result = write(folder)
         try:
@@ -62,35 +55,30 @@ def clear_remains(target: Path) -> None:
     """Clear away what exports to a place that were killed have left, but for what they moved aside.
 
     Folders of exports that are at work are left alone.
-
-    Parameters
-    ----------
-    target : Path
-        The bundle's folder.
     """
     name = re.compile(re.escape(f".{target.name}-") + r"([a-z0-9_]{8}|[0-9a-f]{32}\.part)")
     for entry in os.listdir(target.parent):
-        place = target.parent / entry
-        if not name.fullmatch(entry) or place.is_symlink() or not place.is_dir():
+        working = target.parent / entry
+        if not name.fullmatch(entry) or working.is_symlink() or not working.is_dir():
             continue
-        if not _is_left(place):
+        if not _is_left(working):
             continue
-        if (place / ASIDE).is_dir() and not os.path.lexists(target):
-            (place / ASIDE).replace(target)
-        shutil.rmtree(place, ignore_errors=True)
+        if (working / ASIDE).is_dir() and not os.path.lexists(target):
+            (working / ASIDE).replace(target)
+        shutil.rmtree(working, ignore_errors=True)
 
 
-def _is_left(place: Path) -> bool:
+def _is_left(working: Path) -> bool:
     """Tell whether the export that made a folder has ended, by its lock, or by the folder's age."""
     try:
-        with (place / LOCK).open("r+") as lock:
+        with (working / LOCK).open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
     except BlockingIOError:
         return False
     except OSError:  # made before there were locks, or where the file system knows none
-        others = {entry.name for entry in place.iterdir()} - {"bundle", ASIDE, LOCK}
-        return not others and time.time() - place.stat().st_mtime > LEFT_SECONDS
+        others = {entry.name for entry in working.iterdir()} - {"bundle", ASIDE, LOCK}
+        return not others and time.time() - working.stat().st_mtime > LEFT_SECONDS
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnet.export.place import clear_remains
+from fmnet.export.bundle_folder import clear_remains
 from fmnet.inference.bundle import read_bundle
 
 BUNDLE = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
@@ -18,7 +18,7 @@ KILLED = """
 import os, signal, sys
 import shutil
 from pathlib import Path
-import fmnet.export.place as place
+import fmnet.export.bundle_folder as bundle_folder
 when, ending = sys.argv[3], int(sys.argv[4])
 replace, kill = Path.replace, lambda: os.kill(os.getpid(), ending)
 def replaced(path, to):
@@ -30,7 +30,7 @@ def write(folder):
     (folder / "model.onnx").write_text("half")
     if when == "writing": kill()
     shutil.copytree(sys.argv[1], folder, dirs_exist_ok=True)
-place.write_bundle_whole(write, Path(sys.argv[2]))
+bundle_folder.write_bundle_whole(write, Path(sys.argv[2]))
 """
 
 
