@@ -1,4 +1,4 @@
-"""Processes that share each training: started, joined, and of one mind."""
+"""The processes of a training on several devices: started, joined, and with one decision."""
 
 import os
 import subprocess
@@ -54,10 +54,7 @@ def joined(trainer: pl.Trainer) -> Iterator[None]:
 
     They are started here, by the command of this one, unless a cluster has done so.
 
-    Parameters
-    ----------
-    trainer : Trainer
-        One like those that will train.
+    The trainer is like those that will train.
     """
     strategy = trainer.strategy
     if trainer.world_size == 1 or not isinstance(strategy, DDPStrategy):
@@ -77,8 +74,10 @@ def joined(trainer: pl.Trainer) -> Iterator[None]:
         for other in others:
             other.wait()
     except RuntimeError as error:  # as lost connections are
-        if lost := [code for other in others if (code := _code(other))]:
-            raise TrainingError(_lost(lost[0])) from error
+        for other in others:
+            with suppress(subprocess.TimeoutExpired):
+                if code := other.wait(1.0):
+                    raise TrainingError(_lost(code)) from error
         raise
     finally:
         is_over.set()
@@ -104,12 +103,6 @@ def _start_others(
         subprocess.Popen([sys.executable, *sys.argv], env=own | {"LOCAL_RANK": str(rank)})
         for rank in range(1, trainer.num_devices)
     ]
-
-
-def _code(other: "subprocess.Popen[bytes]") -> int | None:
-    with suppress(subprocess.TimeoutExpired):
-        return other.wait(1.0)
-    return None
 
 
 def _lost(code: int) -> Fault:
