@@ -161,9 +161,9 @@ def _faults(trainable: Trainable, network: ScoreNetwork, trainer: pl.Trainer) ->
     if trainer.precision == "16-mixed" and is_clipped and is_fused:
         accepted = "optimizer.fused=false, where gradients are clipped in precision 16-mixed"
         faults.append(Fault("optimizer.fused", "true", accepted, "set it, or use bf16-mixed"))
-    if trainer.world_size > 1 and trainable.loss is not None:
+    if trainer.world_size > 1 and (loss := per_scan(trainable.loss)) is not None:
         example = torch.zeros(2, network.head.n_outputs)
-        if per_scan(trainable.loss)(example, example).ndim == 0:
+        if loss(example, example).ndim == 0:
             found = "one that averages over scans by itself, those that fill up a step included"
             accepted = "a loss for each scan, where several devices share a training"
             action = "give it a 'reduction' that can be 'none', or leave trainer.devices at 1"

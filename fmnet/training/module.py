@@ -66,9 +66,8 @@ class ScoreModule(pl.LightningModule):
         self.loss = per_scan(loss)
         self.register_buffer("balance", torch.ones(()) if balance is None else balance, False)
         self.metrics = MetricCollection(self.head.metrics(), prefix="val/")
-        self._outputs: Any = network.outputs
-        if is_compiled:
-            self._outputs = torch.compile(network.outputs)
+        compute: Any = network.outputs
+        self._outputs = torch.compile(compute) if is_compiled else compute
         self.step_losses: list[torch.Tensor] = []
         self.step_sizes: list[int] = []
         self.val_outputs: list[torch.Tensor] = []
@@ -160,7 +159,7 @@ class ScoreModule(pl.LightningModule):
 def per_scan(loss: LossFunction | None) -> LossFunction | None:
     """Copy a loss, which may hold buffers of its own, and let it not average if it has a choice."""
     loss = copy.deepcopy(loss)
-    if hasattr(loss, "reduction"):
+    if loss is not None and hasattr(loss, "reduction"):
         loss.reduction = "none"
     return loss
 
