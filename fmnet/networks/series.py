@@ -83,7 +83,7 @@ class SeriesBackbone(ClosedFormBackbone):
     shape : tuple of int
         (C, X, Y, Z).
     window_volumes : int
-        Volumes that the network sees at once; 0 for whole runs.
+        Volumes that the network sees at once; 0 for complete runs.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ def build_learned_seeds(
     bands_mm, paths : sequence
         Of the scale space, see `build_scale_space`; other backbones have none.
     window_volumes : int
-        Volumes that the network sees at once; 0 for whole runs.
+        Volumes that the network sees at once; 0 for complete runs.
     seed : int
         Of the random numbers of the search for networks.
     """

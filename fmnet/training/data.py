@@ -190,14 +190,10 @@ class ScanData(pl.LightningDataModule):
 
 
 class MapValues(Dataset[Batch]):
-    """In-mask values and labels of the rows of a step; lies wherever its tensors lie.
+    """Look up values and labels of the rows of a step, wherever the tensors lie.
 
-    Parameters
-    ----------
-    values : Tensor, shape (N, C, V) or (N, C, X, Y, Z)
-        Smoothed, or prepared.
-    labels : Tensor, shape (M, N)
-        As each training has them.
+    Values are smoothed ones, (N, C, V), or prepared ones, (N, C, X, Y, Z); labels, (M, N), are as
+    each training has them.
     """
 
     def __init__(self, values: torch.Tensor, labels: torch.Tensor) -> None:
@@ -259,16 +255,9 @@ class MapData(ScanData):
 
 
 class RandomWindows(Dataset[Batch]):
-    """Windows of the scans of a step, each from a random start.
+    """Cut a window out of each scan of a step, at random.
 
-    Parameters
-    ----------
-    scans : SeriesScans
-        All scans, with the labels of one training.
-    window_volumes : int
-        Length of a window; 0 for as many volumes as the shortest scan of a step has.
-    source : torch.Generator
-        Of the starts.
+    With 0 `window_volumes` it is as long as the shortest scan of the step.
     """
 
     def __init__(self, scans: SeriesScans, window_volumes: int, source: torch.Generator) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import pytorch_lightning as pl
 from lightning_fabric.plugins import ClusterEnvironment
@@ -34,27 +34,25 @@ def agreed(decide: Callable[[], Decision]) -> Decision:
     """Let the first process decide for all; what it raises, all raise."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return decide()
-    box: list[Decision | None] = [None]
-    errors: list[FmnetError | None] = [None]
+    both: list[Any] = [None, None]  # the decision, or what was raised in its place
     if is_first():
         try:
-            box = [decide()]
+            both[0] = decide()
         except FmnetError as error:
-            errors = [error]
-    distributed.broadcast_object_list(errors)
-    if errors[0] is not None:
-        raise errors[0]
-    distributed.broadcast_object_list(box)
-    return box[0]  # type: ignore[return-value]
+            both[1] = error
+    distributed.broadcast_object_list(both)
+    decision, raised = both
+    if raised is not None:
+        raise raised
+    return cast(Decision, decision)
 
 
 @contextmanager
 def joined(trainer: pl.Trainer) -> Iterator[None]:
     """Bring together the processes that share trainings, for as long as the block lasts.
 
-    They are started here, by the command of this one, unless a cluster has done so.
-
-    The trainer is like those that will train.
+    They are started here, by the command of this one, unless a cluster has done so. The trainer is
+    like those that will train.
     """
     strategy = trainer.strategy
     if trainer.world_size == 1 or not isinstance(strategy, DDPStrategy):
