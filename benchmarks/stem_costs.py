@@ -16,7 +16,7 @@ from benchmarks.fresh_process import measure_alone
 from benchmarks.race import write_results
 from benchmarks.reading import ThreeCounts
 from fmnet.networks.backbones import NetworkBuilder, ScoreNetwork
-from fmnet.networks.rebuild import write_series_files
+from fmnet.networks.rebuild import write_network_files
 from fmnet.types import Count, Several
 
 #: Bytes of a number.
@@ -55,7 +55,7 @@ class StemCosts:
                 folder = Path(place) / name
                 folder.mkdir()
                 network = build((2, x, y, z))
-                write_series_files(network.eval(), (2, x, y, z), folder)
+                write_network_files(network.eval(), (2, x, y, z), folder)
                 for length in self.n_volumes:
                     rows += self._measure(name, network, folder / "model.onnx", length)
         tables = {"stem_costs": pd.DataFrame(rows)}

@@ -105,7 +105,7 @@ def calibrate(people: People, out_of_fold: Floats, n_repeats: int) -> Calibratio
             fold_of[split.repeat, split.test] = number
     labels = np.tile(people.labels, n_repeats)
     whose = np.tile(np.arange(len(people.labels)), n_repeats)
-    return fit_calibration(scores, labels, people=whose, models=fold_of.ravel())
+    return fit_calibration(scores, labels, participants=whose, models=fold_of.ravel())
 
 
 def new_people(rows: pd.DataFrame) -> pd.DataFrame:

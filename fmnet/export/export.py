@@ -29,7 +29,7 @@ from fmnet.inference.predict import NewScan, read_values
 from fmnet.inference.preparation import Preparation, read_preparation
 from fmnet.inference.study_results import Evidence, count_red, warnings_of
 from fmnet.networks.backbones import ScoreNetwork
-from fmnet.networks.rebuild import TRUSTED, read_network, write_network_files, write_series_files
+from fmnet.networks.rebuild import TRUSTED, read_network, write_network_files
 from fmnet.networks.scale_space import ScaleSpace
 from fmnet.runs.final_models import Choice, ModelName, check_informative, choose_model, unfinished
 from fmnet.runs.run_folder import check_run_files
@@ -150,8 +150,7 @@ def export_run(
     evidence = gather_evidence(Path(run_dir), choice)
 
     def write(folder: Path) -> Agreement:
-        write_files = write_series_files if is_series else write_network_files
-        write_files(network, preparation.input_shape, folder)
+        write_network_files(network, preparation.input_shape, folder)
         for name, content in kept.items():
             (folder / name).write_bytes(content)
         write_metadata(folder, choice, described, contract, evidence, None)

@@ -112,8 +112,6 @@ def build_small_cnn(
 
     Parameters
     ----------
-    input_shape : tuple of int
-        (C, X, Y, Z).
     channels : sequence of int
         Feature maps after each convolution; each halves the grid.
     n_residual_units : int
@@ -142,8 +140,6 @@ def build_resnet(
 
     Parameters
     ----------
-    input_shape : tuple of int
-        (C, X, Y, Z).
     layers, channels : sequence of int
         Blocks and feature maps of the four stages.
     """
@@ -173,8 +169,6 @@ def build_densenet(
 
     Parameters
     ----------
-    input_shape : tuple of int
-        (C, X, Y, Z).
     init_features, growth_rate : int
         Feature maps at the start and added by each layer.
     layers : sequence of int
@@ -196,31 +190,17 @@ def build_densenet(
 
 
 def build_linear(input_shape: InputShape) -> ScoreNetwork:
-    """Build one weight for each voxel of each channel, and a bias.
-
-    Parameters
-    ----------
-    input_shape : tuple of int
-        (C, X, Y, Z).
-    """
+    """Build one weight for each voxel of each channel, (C, X, Y, Z), and a bias."""
     return ScoreNetwork(nn.Sequential(nn.Flatten(), nn.Linear(prod(input_shape), 1)))
 
 
 def linear_network(weight: NDArray[np.float32], bias: float) -> ScoreNetwork:
     """Build the network that scores an image by ``(image * weight).sum() + bias``.
 
-    Parameters
-    ----------
-    weight : ndarray of float32, shape (C, X, Y, Z)
-        Of each voxel.
-    bias : float
-        The score of an image of zeros.
+    The weight of each voxel has shape (C, X, Y, Z).
     """
     channels, x, y, z = weight.shape
     network = build_linear((channels, x, y, z))
-    state = {
-        "backbone.1.weight": torch.from_numpy(weight.reshape(1, -1).copy()),
-        "backbone.1.bias": torch.tensor([bias]),
-    }
-    network.load_state_dict(state)
+    flat = torch.from_numpy(weight.reshape(1, -1).copy())
+    network.load_state_dict({"backbone.1.weight": flat, "backbone.1.bias": torch.tensor([bias])})
     return network.eval()

@@ -1,7 +1,7 @@
 """The default network: a scale space, and paths from it to a score that are fitted in closed form.
 
-Whatever is fitted, is fitted on training scans alone: weights from group differences by voxel, and
-how much each path counts from participants who were left out of its fit.
+Input shapes are (C, X, Y, Z). All is fitted on training scans alone: weights from group differences
+by voxel, and how much each path counts from participants who were left out of its fit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ PathName = Literal["focal", "distributed", "contrast_products", "voxel_pairs"]
 #: The difference of the means of ``n_1`` and ``n_0`` participants, in standard deviations within
 #: groups, has the variance ``1 / n_1 + 1 / n_0`` where there is none: with equal groups a standard
 #: error of ``2 / sqrt(n)``. Were scores independent, a path that shows nothing would count in one
-#: fit of six whatever ``n`` is; as participants left out share what scores them, in one of five.
+#: fit of six whatever ``n`` is; as one fit scores many participants, it does in one of five.
 LEAST_SEPARATION = 1.0
 #: What the first path counts at least, so that there is always a score.
 LEAST_GATE = 0.05
@@ -42,7 +42,7 @@ WHITENING = tuple(field.name for field in fields(Whitening))
 
 
 class Path(nn.Module):
-    """One way from the bands of a scale space to a score."""
+    """Score the bands of a scale space in one way."""
 
     def fit(self, bands: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> None:
         """Set all weights from training scans.
@@ -60,18 +60,14 @@ class Path(nn.Module):
 
 
 class VoxelPath(Path):
-    """A weight for every voxel of every band: a linear map, which keeps location.
+    """Weigh every voxel of every band: a linear map, which keeps location.
 
     Parameters
     ----------
-    input_shape : tuple of int
-        (C, X, Y, Z).
-    n_bands : int
-        S.
     power : float
         How much is left to the voxels with the largest t-values, see `weigh`.
     whitening : float
-        Strength, see `fmnet.networks.feature_weighting.fit_whitening`.
+        Strength, see `fit_whitening`.
     """
 
     def __init__(
@@ -103,7 +99,7 @@ class VoxelPath(Path):
 
 @dataclass(frozen=True)
 class ProductForm:
-    """Which products a `ProductPath` looks at.
+    """Settings of which products a `ProductPath` looks at.
 
     Parameters
     ----------
@@ -114,7 +110,7 @@ class ProductForm:
     n_products : int
         How many products are kept in each band.
     power : float
-        See `fmnet.networks.feature_weighting.weigh`.
+        See `weigh`.
     """
 
     stride_mm: float
@@ -129,20 +125,14 @@ VOXEL_PAIRS = ProductForm(12, False, 500, 12)
 
 
 class ProductPath(Path):
-    """Weighted products of two values: of two contrasts at one voxel, or of any two voxels.
+    """Weigh products of two values: of two contrasts at one voxel, or of any two voxels.
 
     Parameters
     ----------
-    input_shape : tuple of int
-        (C, X, Y, Z).
     bands : tuple of int
         Which bands of the scale space are looked at.
-    form : ProductForm
-        Which products.
-    voxel_size_mm : float
-        Edge length of a voxel.
     whitening : float
-        See `fmnet.networks.feature_weighting.fit_whitening`.
+        Strength, see `fit_whitening`.
     """
 
     first: torch.Tensor
@@ -231,7 +221,7 @@ def _products_of_pairs(
 
 
 class PathSum(ClosedFormBackbone):
-    """Add up the scores of several paths, each by how well it told apart who was left out.
+    """Add up the scores of several paths, each by how well it told the groups left out apart.
 
     Parameters
     ----------
@@ -291,8 +281,7 @@ class PathSum(ClosedFormBackbone):
     def _set_gates(self, unseen: torch.Tensor, labels: torch.Tensor) -> None:
         """Set gates and bias from the scores, (N, P), of participants who had been left out.
 
-        Scores come out in standard deviations within groups; calibration makes probabilities of
-        them.
+        Summed scores are in standard deviations within groups.
         """
         one, other = unseen[labels == 1], unseen[labels == 0]
         sd = ((one.var(0) + other.var(0)) / 2).sqrt().clamp(min=1e-6)
@@ -307,10 +296,7 @@ class PathSum(ClosedFormBackbone):
 
 
 def path_fractions(network: ScoreNetwork) -> dict[str, float]:
-    """Say which fraction of the score each path was given; empty for a network without paths.
-
-    Paths may lie deeper in a network, as where they follow a stem.
-    """
+    """Say which fraction of the score each path was given; empty for a network without paths."""
     for module in network.modules():
         if isinstance(module, PathSum):
             return dict(zip(module.paths, module.fraction.tolist(), strict=True))
@@ -331,8 +317,6 @@ def build_scale_space(
 
     Parameters
     ----------
-    input_shape : tuple of int
-        (C, X, Y, Z).
     voxel_size_mm : float
         Edge length of a voxel.
     bands_mm : sequence of (float, float)

@@ -56,16 +56,11 @@ def fit_whitening(
     Parameters
     ----------
     features : Tensor, shape (N, V)
-        Of the training scans.
+        Of the training scans; they are returned whitened beside the whitening.
     strength : float
         0 for none.
     n_axes : int
         At most so many axes, A; those that N scans don't have are 0.
-
-    Returns
-    -------
-    tuple
-        The whitening, and the features whitened.
     """
     n, v = features.shape
     mean = features.mean(0)

@@ -16,8 +16,7 @@ LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 class Head(nn.Module, ABC):
     """Turns the outputs of a network into one score for each scan; knows its loss and metrics.
 
-    A regression or survival head derives from this. Leading axes may be several, (..., n_outputs):
-    networks that are trained side by side have one more.
+    Leading axes may be several, (..., n_outputs): networks that are trained together have one more.
     """
 
     #: How many outputs the network has to give.

@@ -66,7 +66,7 @@ ENCODERS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
 
 
 class MonaiBackbone(nn.Module):
-    """Scans filled up to a size that a network takes, the network, and a linear layer if needed.
+    """Fill scans up to a size that a network takes, apply it, and a linear layer if needed.
 
     Parameters
     ----------
@@ -110,12 +110,10 @@ def build_monai(
     settings: dict[str, Any] | None = None,
     multiple_of: Count = 1,
 ) -> ScoreNetwork:
-    """Build a network of `monai.networks.nets` for 3-D scans and one score.
+    """Build a network of `monai.networks.nets` for 3-D scans, (C, X, Y, Z), and one score.
 
     Parameters
     ----------
-    input_shape : tuple of int
-        (C, X, Y, Z).
     name : str
         A classifier, such as ``SEResNet50``, ``resnet10``, ``DenseNet121``, ``EfficientNetBN`` or
         ``ViT``; a network of features, such as ``ResNetFeatures``; or one for segmentation of which
@@ -165,7 +163,12 @@ def build_monai(
 
 def _find(name: str) -> tuple[Callable[..., nn.Module], Mapping[str, inspect.Parameter]]:
     """Find a network by its name, and the named parameters of its constructor."""
-    known = [one for one in dir(nets) if _is_network(one)]
+    known = [
+        one
+        for one, made in sorted(vars(nets).items())
+        if (inspect.isclass(made) and issubclass(made, nn.Module))
+        or (inspect.isfunction(made) and one.lower().startswith(("resnet", "mednext")))
+    ]
     if name not in known:
         by_lower = {one.lower(): one for one in known}  # MONAI has most under several spellings
         close = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
@@ -193,13 +196,6 @@ def _find(name: str) -> tuple[Callable[..., nn.Module], Mapping[str, inspect.Par
     return make, {key: one for key, one in parameters.items() if one.kind in kinds}
 
 
-def _is_network(name: str) -> bool:
-    found = getattr(nets, name)
-    if inspect.isfunction(found):
-        return name.lower().startswith(("resnet", "mednext"))
-    return inspect.isclass(found) and issubclass(found, nn.Module)
-
-
 def _arguments(
     name: str,
     parameters: Mapping[str, inspect.Parameter],
@@ -208,13 +204,7 @@ def _arguments(
     grid: tuple[int, ...],
     n_outputs: int,
 ) -> dict[str, Any]:
-    """Put together what a constructor is called with, or say all that is wrong with the settings.
-
-    Returns
-    -------
-    dict
-        Filled in, chosen by us, or set, in this order.
-    """
+    """Put together what a constructor is called with, or list the faults of the settings."""
     filled: dict[str, Any] = {"spatial_dims": 3, "pretrained": False}
     filled |= dict.fromkeys(CHANNELS, n_channels) | dict.fromkeys(OUTPUTS, n_outputs)
     filled |= {"in_shape": (n_channels, *grid), "out_shape": (n_outputs,)}
@@ -223,11 +213,15 @@ def _arguments(
     for key in SIZES:
         if key in filled and parameters[key].annotation in (int, "int"):
             filled[key] = max(grid)
+    why = dict.fromkeys(filled, " from the scans and the grid") | {
+        "pretrained": ": weights that are downloaded could not be downloaded again where a run is "
+        "exported"
+    }
     faults = [
         Fault(
             f"network.settings.{key}",
             f"{settings[key]!r}",
-            f"{filled[key]!r}, which is filled in" + _why(key),
+            f"{filled[key]!r}, which is filled in" + why[key],
             f"leave {key} out",
         )
         for key in settings.keys() & filled.keys()
@@ -256,12 +250,6 @@ def _arguments(
     if faults:
         raise ConfigError(faults)
     return arguments
-
-
-def _why(key: str) -> str:
-    if key == "pretrained":
-        return ": weights that are downloaded could not be downloaded again where a run is exported"
-    return " from the scans and the grid"
 
 
 def _check_patches(

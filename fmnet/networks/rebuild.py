@@ -46,7 +46,7 @@ EXAMPLE_VOLUMES = 50
 
 @dataclass(frozen=True)
 class NetworkDescription:
-    """What is needed to build a network again.
+    """How a network is built again.
 
     Parameters
     ----------
@@ -107,7 +107,10 @@ def check_network(build: NetworkBuilder, input_shape: InputShape) -> None:
         found = f"settings with which it can't be built ({reason_of(error)})"
         accepted = f"settings that {described.builder} takes"
         raise ConfigError(Fault("network", found, accepted, "correct them")) from error
-    image = _example(network, input_shape)
+    n_first = input_shape[0]
+    if _reads_series(network):
+        n_first = int(getattr(network.backbone, "window_volumes", 0)) or EXAMPLE_VOLUMES
+    image = torch.zeros(2, n_first, *input_shape[1:])
     try:
         with torch.no_grad():
             scores = copy.deepcopy(network).to("meta")(image.to("meta"))
@@ -121,21 +124,13 @@ def check_network(build: NetworkBuilder, input_shape: InputShape) -> None:
         raise ConfigError(Fault("network", found, accepted, "choose another network"))
     if getattr(build, "func", build).__module__ not in KNOWN_TO_EXPORT:
         try:
-            _programs(network.eval(), "image", image, _volumes() if _reads_series(network) else {})
+            _programs(network.eval(), image)
         except ExportError as error:
             raise ConfigError(error.faults) from error
 
 
 def _reads_series(network: ScoreNetwork) -> bool:
     return hasattr(network.backbone, "window_volumes")
-
-
-def _example(network: ScoreNetwork, input_shape: InputShape) -> torch.Tensor:
-    """Two empty scans of the form that a network reads."""
-    n_first = input_shape[0]
-    if _reads_series(network):
-        n_first = int(getattr(network.backbone, "window_volumes", 0)) or EXAMPLE_VOLUMES
-    return torch.zeros(2, n_first, *input_shape[1:])
 
 
 def write_network(network: ScoreNetwork, description: NetworkDescription, folder: Path) -> None:
@@ -189,41 +184,28 @@ def read_network(
 
 
 def write_network_files(network: ScoreNetwork, input_shape: InputShape, folder: Path) -> None:
-    """Write ``model.pt2`` (torch.export) and ``model.onnx``, both for any batch size."""
-    _write(network, "image", torch.zeros((2, *input_shape)), {}, folder)
+    """Write ``model.pt2`` (torch.export) and ``model.onnx``, both for any batch size.
 
-
-def write_series_files(network: ScoreNetwork, input_shape: InputShape, folder: Path) -> None:
-    """Write the same two files of a network that takes series, for any batch size and length.
-
-    Parameters
-    ----------
-    network : ScoreNetwork
-        See `fmnet.networks.series`.
-    input_shape : tuple of int
-        (T, X, Y, Z); T doesn't matter: series may have any number of volumes from 2 on.
-    folder : Path
-        Where they go.
+    Those of a network that reads series, (T, X, Y, Z), take any number of volumes from 2 on.
     """
-    example = torch.zeros((2, EXAMPLE_VOLUMES, *input_shape[1:]))
-    _write(network, "series", example, _volumes(), folder)
-
-
-def _volumes() -> dict[int, torch.export.Dim]:
-    return {1: torch.export.Dim("volumes", min=2, max=MAX_VOLUMES)}
+    n_first = EXAMPLE_VOLUMES if _reads_series(network) else input_shape[0]
+    program, onnx = _programs(network, torch.zeros(2, n_first, *input_shape[1:]))
+    # Through memory: torch's own writing to a full disk ends in a C++ error without a reason.
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        torch.export.save(program, content)
+    (folder / "model.pt2").write_bytes(content.getbuffer())
+    (folder / "model.onnx").write_bytes(onnx.model_proto.SerializeToString())
 
 
 def _programs(
-    network: ScoreNetwork, name: str, example: torch.Tensor, free_axes: dict[int, torch.export.Dim]
+    network: ScoreNetwork, example: torch.Tensor
 ) -> tuple[torch.export.ExportedProgram, torch.onnx.ONNXProgram]:
-    """Make both programs of a network, for any batch size.
-
-    Raises
-    ------
-    ExportError
-        If torch can't.
-    """
-    shapes = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH), **free_axes}
+    """Make both programs of a network; `ExportError` if torch can't."""
+    shapes, name = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)}, "image"
+    if _reads_series(network):
+        shapes[1], name = torch.export.Dim("volumes", min=2, max=MAX_VOLUMES), "series"
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
@@ -248,20 +230,3 @@ def _programs(
         accepted = "one that torch.export and ONNX can hold, by which new scans are scored"
         raise ExportError(Fault("network", found, accepted, "choose another network")) from error
     return program, onnx
-
-
-def _write(
-    network: ScoreNetwork,
-    name: str,
-    example: torch.Tensor,
-    free_axes: dict[int, torch.export.Dim],
-    folder: Path,
-) -> None:
-    program, onnx = _programs(network, name, example, free_axes)
-    # Through memory: torch's own writing to a full disk ends in a C++ error without a reason.
-    whole = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        torch.export.save(program, whole)
-    (folder / "model.pt2").write_bytes(whole.getbuffer())
-    (folder / "model.onnx").write_bytes(onnx.model_proto.SerializeToString())

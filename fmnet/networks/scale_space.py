@@ -11,25 +11,16 @@ FWHM_PER_SD = 2.354820045
 
 
 def gaussian_weights(size: int, sigma: torch.Tensor) -> torch.Tensor:
-    """Weights of every voxel of a line for every other, of Gaussians of unit sum.
+    """Compute Gaussian weights of all voxels of a line for all others: (...) to (..., size, size).
 
-    Parameters
-    ----------
-    size : int
-        Voxels of the line.
-    sigma : Tensor, shape (...)
-        Standard deviations in voxels; 0 smooths nothing.
-
-    Returns
-    -------
-    Tensor, shape (..., size, size)
-        Symmetric; the kernel is not cut off, and zeros lie beyond the line.
+    Each kernel sums to 1 and is not cut off; zeros lie beyond the line. `sigma` is in voxels; 0
+    smooths nothing.
     """
     sigma = sigma[..., None, None].clamp(min=1e-3)
-    place = torch.arange(size, device=sigma.device)
+    index = torch.arange(size, device=sigma.device)
     reach = torch.arange(-10 * size, 10 * size + 1, device=sigma.device)
-    whole = torch.exp(-0.5 * (reach / sigma) ** 2).sum(-1, keepdim=True)
-    return torch.exp(-0.5 * ((place[:, None] - place) / sigma) ** 2) / whole
+    total = torch.exp(-0.5 * (reach / sigma) ** 2).sum(-1, keepdim=True)
+    return torch.exp(-0.5 * ((index[:, None] - index) / sigma) ** 2) / total
 
 
 def smooth_axes(

@@ -19,7 +19,6 @@ from fmnet.networks.closed_form import PathName, build_scale_space
 from fmnet.networks.stems import (
     DualRegression,
     Frames,
-    GridShape,
     LearnedSeeds,
     Stem,
     TemporalFilters,
@@ -36,14 +35,9 @@ PATHS: tuple[PathName, ...] = ("focal", "distributed")
 
 
 class VoxelStandard(nn.Module):
-    """Maps less their mean over training scans, divided by their standard deviation.
+    """Standardise maps by voxel, with mean and standard deviation of the training scans.
 
-    What is missing, 0 in all maps of a scan, becomes 0, the mean.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (C, X, Y, Z).
+    What is missing, 0 in all maps of a scan, becomes 0, the mean. `shape` is (C, X, Y, Z).
     """
 
     mean: torch.Tensor
@@ -78,7 +72,7 @@ class VoxelStandard(nn.Module):
 
 
 class SeriesBackbone(ClosedFormBackbone):
-    """A stem, a standardisation of its maps by voxel, and a backbone that scores them.
+    """Make maps of series by a stem, standardise them by voxel and score them by a backbone.
 
     Parameters
     ----------
@@ -89,7 +83,7 @@ class SeriesBackbone(ClosedFormBackbone):
     shape : tuple of int
         (C, X, Y, Z).
     window_volumes : int
-        Volumes that the network sees at once; 0 for whole runs.
+        Volumes that the network sees at once; 0 for complete runs.
     """
 
     def __init__(
@@ -150,24 +144,10 @@ class SeriesBackbone(ClosedFormBackbone):
 
 
 class FrameBackbone(SeriesBackbone):
-    """Volumes of a scan as images of their own; their scores are averaged.
+    """Score volumes of a scan one by one, and average: ``shape`` is (1, X, Y, Z).
 
-    Parameters
-    ----------
-    stem : Frames
-        Which volumes.
-    inner : Module
-        From volumes, (B, 1, X, Y, Z), to scores, (B, 1).
-    grid_shape : tuple of int
-        (X, Y, Z).
-    window_volumes : int
-        See `SeriesBackbone`; the fit takes volumes of whole runs.
+    The fit takes volumes of complete runs, whatever ``window_volumes`` is.
     """
-
-    def __init__(
-        self, stem: Frames, inner: nn.Module, grid_shape: GridShape, window_volumes: int = 0
-    ) -> None:
-        super().__init__(stem, inner, (1, *grid_shape), window_volumes)
 
     def forward(self, series: torch.Tensor) -> torch.Tensor:
         """Score series: (B, T, X, Y, Z) to (B, 1)."""
@@ -208,12 +188,14 @@ def build_learned_seeds(
     bands_mm, paths : sequence
         Of the scale space, see `build_scale_space`; other backbones have none.
     window_volumes : int
-        Volumes that the network sees at once; 0 for whole runs.
+        Volumes that the network sees at once; 0 for complete runs.
     seed : int
         Of the random numbers of the search for networks.
     """
     stem = LearnedSeeds(input_shape[1:], n_seeds, seed)
-    return _on_maps(stem, input_shape, window_volumes, (backbone, voxel_size_mm, bands_mm, paths))
+    shape = (n_seeds, *input_shape[1:])
+    inner = _inner(shape, backbone, voxel_size_mm, bands_mm, paths)
+    return ScoreNetwork(SeriesBackbone(stem, inner, shape, window_volumes))
 
 
 def build_temporal_filters(
@@ -228,17 +210,13 @@ def build_temporal_filters(
 ) -> ScoreNetwork:
     """Build a network on the power that learned filters leave, see `TemporalFilters`.
 
-    Parameters
-    ----------
-    n_filters : int
-        Filters, at first side by side over the band in which the training scans fluctuate.
-    length : int
-        Volumes that a filter spans.
-    input_shape, backbone, voxel_size_mm, bands_mm, paths, window_volumes
-        See `build_learned_seeds`.
+    Its ``n_filters`` filters lie side by side, at first, over the band in which training scans
+    fluctuate, and span ``length`` volumes. For the others see `build_learned_seeds`.
     """
+    shape = (n_filters, *input_shape[1:])
+    inner = _inner(shape, backbone, voxel_size_mm, bands_mm, paths)
     stem = TemporalFilters(n_filters, length)
-    return _on_maps(stem, input_shape, window_volumes, (backbone, voxel_size_mm, bands_mm, paths))
+    return ScoreNetwork(SeriesBackbone(stem, inner, shape, window_volumes))
 
 
 def build_dual_regression(
@@ -251,17 +229,15 @@ def build_dual_regression(
     window_volumes: NonNegativeCount = 0,
     seed: Seed = 0,
 ) -> ScoreNetwork:
-    """Build a network on each scan's own form of group networks, see `DualRegression`.
+    """Build a network on each scan's own form of `n_networks` group networks, `DualRegression`.
 
-    Parameters
-    ----------
-    n_networks : int
-        Networks that are looked for in the training scans.
-    input_shape, backbone, voxel_size_mm, bands_mm, paths, window_volumes, seed
-        See `build_learned_seeds`.
+    So many networks are looked for in the training scans. For the others see
+    `build_learned_seeds`.
     """
     stem = DualRegression(input_shape[1:], n_networks, seed)
-    return _on_maps(stem, input_shape, window_volumes, (backbone, voxel_size_mm, bands_mm, paths))
+    shape = (n_networks, *input_shape[1:])
+    inner = _inner(shape, backbone, voxel_size_mm, bands_mm, paths)
+    return ScoreNetwork(SeriesBackbone(stem, inner, shape, window_volumes))
 
 
 def build_frames(
@@ -273,28 +249,14 @@ def build_frames(
     paths: Paths = PATHS,
     window_volumes: NonNegativeCount = 0,
 ) -> ScoreNetwork:
-    """Build a network that scores volumes one by one and averages, see `FrameBackbone`.
+    """Build a network that scores `n_frames` volumes one by one and averages, `FrameBackbone`.
 
-    Parameters
-    ----------
-    n_frames : int
-        Volumes that are taken, evenly spread over what the network sees.
-    input_shape, backbone, voxel_size_mm, bands_mm, paths, window_volumes
-        See `build_learned_seeds`.
+    So many are taken, evenly spaced over what the network sees. For the others see
+    `build_learned_seeds`.
     """
-    grid_shape = input_shape[1:]
-    inner = _inner((1, *grid_shape), backbone, voxel_size_mm, bands_mm, paths)
-    return ScoreNetwork(FrameBackbone(Frames(n_frames), inner, grid_shape, window_volumes))
-
-
-def _on_maps(
-    stem: Stem,
-    input_shape: InputShape,
-    window_volumes: int,
-    inner: tuple[BackboneName, float, Bands, Sequence[PathName]],
-) -> ScoreNetwork:
-    shape = (stem.n_maps, *input_shape[1:])
-    return ScoreNetwork(SeriesBackbone(stem, _inner(shape, *inner), shape, window_volumes))
+    shape = (1, *input_shape[1:])
+    inner = _inner(shape, backbone, voxel_size_mm, bands_mm, paths)
+    return ScoreNetwork(FrameBackbone(Frames(n_frames), inner, shape, window_volumes))
 
 
 def _inner(

@@ -5,9 +5,7 @@ or without data, are 0 at all times. Where a variance is divided by, an inner `t
 gradients finite as well.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import overload
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -52,12 +50,9 @@ class Stem(nn.Module):
 
 
 class Frames(Stem):
-    """Some of the volumes as they are, from the middles of equally long stretches of the series.
+    """Take some volumes as they are, from the middles of equally long stretches of the series.
 
-    Parameters
-    ----------
-    n_frames : int
-        How many; runs with fewer volumes give some of them more than once.
+    Runs with fewer volumes than `n_frames` give some of them more than once.
     """
 
     def __init__(self, n_frames: int) -> None:
@@ -74,7 +69,7 @@ class Frames(Stem):
 
 
 class LearnedSeeds(Stem):
-    """Connectivity of K learned seeds with every voxel, as Fisher's z.
+    """Correlate K learned seeds with every voxel, as Fisher's z.
 
     A seed is a weight for every voxel: its series is the weighted sum of the voxels' standardised
     series. Neither the scale nor the mean of a voxel counts, nor the norm of a seed's weights.
@@ -83,14 +78,7 @@ class LearnedSeeds(Stem):
     correlations, and means drop out because seeds are centred. They should lie around 0, as
     percent of the mean do, so that rounding stays small.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        (X, Y, Z).
-    n_seeds : int
-        K.
-    seed : int
-        Of the random numbers of the first weights and of the fit.
+    `shape` is (X, Y, Z); `seed` is that of the random first weights and of the fit.
     """
 
     def __init__(self, shape: GridShape, n_seeds: int, seed: int = 0) -> None:
@@ -116,20 +104,13 @@ class LearnedSeeds(Stem):
 
 
 class DualRegression(Stem):
-    """Maps of K networks by dual regression; nothing of it is learned by gradient.
+    """Make maps of K networks by dual regression; nothing of it is learned by gradient.
 
     First each volume is regressed on all networks together, over the voxels that the scan has data
     for: K time series. Then each voxel's series is regressed on all of them together: its betas,
     per standard deviation of a time series. Both with an intercept.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        (X, Y, Z).
-    n_networks : int
-        K.
-    seed : int
-        Of the random numbers of the fit.
+    `shape` is (X, Y, Z); `seed` is that of the fit.
     """
 
     networks: torch.Tensor
@@ -148,9 +129,9 @@ class DualRegression(Stem):
         mean = maps.sum(2, keepdim=True) / known.sum(2, keepdim=True).clamp(min=1)
         design = (maps - mean) * known  # centred, as an intercept leaves it
         projected = torch.bmm(values, design.transpose(1, 2))  # (B, T, K)
-        courses = standardised(projected @ ridged_inverse(design @ design.transpose(1, 2)))
-        inner = torch.bmm(courses.transpose(1, 2), courses)
-        betas = ridged_inverse(inner) @ torch.bmm(courses.transpose(1, 2), values)
+        time_series = standardised(projected @ ridged_inverse(design @ design.transpose(1, 2)))
+        inner = torch.bmm(time_series.transpose(1, 2), time_series)
+        betas = ridged_inverse(inner) @ torch.bmm(time_series.transpose(1, 2), values)
         return on_grid(betas * known, series)
 
     @torch.no_grad()
@@ -160,7 +141,7 @@ class DualRegression(Stem):
 
 
 class TemporalFilters(Stem):
-    """Logarithm of the power that each of K filters leaves of a voxel's series, in percent squared.
+    """Take the log power that each of K filters leaves of a voxel's series, in percent squared.
 
     Filters are finite impulse responses, the same for all voxels; there are zeros before and after
     a run. The norm of a filter does not count. The scale of a voxel does, as for ALFF: it adds the
@@ -169,12 +150,7 @@ class TemporalFilters(Stem):
     The power is taken from the Fourier transforms of series and filters: it hardly takes longer
     with more filters, and gradients need no more than a spectrum of each voxel.
 
-    Parameters
-    ----------
-    n_filters : int
-        K.
-    length : int
-        Volumes that a filter spans.
+    Each filter spans `length` volumes.
     """
 
     def __init__(self, n_filters: int, length: int) -> None:
@@ -232,16 +208,9 @@ def on_grid(maps: torch.Tensor, series: torch.Tensor) -> torch.Tensor:
 
 
 def networks_of(scans: Sequence[torch.Tensor], n_networks: int, seed: int) -> torch.Tensor:
-    """Find networks where at least half of the scans have data: (K, X, Y, Z), 0 elsewhere.
+    """Find K networks where at least half of the scans have data: (K, X, Y, Z), 0 elsewhere.
 
-    Parameters
-    ----------
-    scans : sequence of Tensor, shape (T, X, Y, Z)
-        Read twice, one at a time; T may differ.
-    n_networks : int
-        K.
-    seed : int
-        See `fmnet.bold.components.find_networks`.
+    Scans, (T, X, Y, Z), are read twice, one at a time. See `fmnet.bold.components.find_networks`.
     """
     covered = sum((scan != 0).any(0).int() for scan in scans)
     inside = torch.as_tensor(covered) >= max(MIN_FRACTION * len(scans), 1)
@@ -251,28 +220,18 @@ def networks_of(scans: Sequence[torch.Tensor], n_networks: int, seed: int) -> to
     return networks
 
 
-@dataclass(frozen=True, eq=False)
 class _InMask(Sequence[FloatArray]):
     """Series inside a mask, (T, V), each made when it is asked for."""
 
-    scans: Sequence[torch.Tensor]
-    inside: torch.Tensor
+    def __init__(self, scans: Sequence[torch.Tensor], inside: torch.Tensor) -> None:
+        self.scans, self.inside = scans, inside
 
     def __len__(self) -> int:
         return len(self.scans)
 
-    @overload
-    def __getitem__(self, place: int) -> FloatArray: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[FloatArray]: ...
-    def __getitem__(self, place: int | slice) -> FloatArray | Sequence[FloatArray]:
-        if isinstance(place, slice):
-            return [self[number] for number in range(len(self))[place]]
-        values: FloatArray = self.scans[place][:, self.inside].numpy()
+    def __getitem__(self, index: int) -> FloatArray:  # type: ignore[override]
+        values: FloatArray = self.scans[index][:, self.inside].numpy()
         return values
-
-    def __iter__(self) -> Iterator[FloatArray]:
-        return (self[number] for number in range(len(self)))
 
 
 def ridged_inverse(gram: torch.Tensor) -> torch.Tensor:
@@ -320,10 +279,9 @@ def _power_spectrum(values: torch.Tensor, size: int) -> torch.Tensor:
     """Power at each frequency: (B, T, V) to (B, size / 2 + 1, V); its sum is that of squares."""
     transformed = torch.fft.rfft(values, size, dim=1)
     power: torch.Tensor = transformed.real.square() + transformed.imag.square()
-    place = torch.arange(power.shape[1], device=power.device)
-    is_twice = (place > 0) & (2 * place < size)  # negative frequencies are left out
-    power = power * torch.where(is_twice, 2 / size, 1 / size)[:, None]
-    return power
+    index = torch.arange(power.shape[1], device=power.device)
+    is_twice = (index > 0) & (2 * index < size)  # negative frequencies are left out
+    return power * torch.where(is_twice, 2 / size, 1 / size)[:, None]
 
 
 def _variance_below(values: torch.Tensor, grid: NDArray[np.float64]) -> NDArray[np.float64]:

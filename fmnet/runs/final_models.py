@@ -103,7 +103,7 @@ def write_final(
     calibration = fit_calibration(
         unseen["score"],
         unseen["label"],
-        people=unseen["participant_id"],
+        participants=unseen["participant_id"],
         models=unseen.groupby(["repeat", "fold"]).ngroup(),
         scale=final.scale,
     )

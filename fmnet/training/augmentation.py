@@ -7,7 +7,7 @@ are given each scan by itself, (C, X, Y, Z); of BOLD windows, (T, X, Y, Z).
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,17 +24,11 @@ from fmnet.types import Fraction, NonNegative
 #: Transforms that change values where they are, and can't move left to right.
 IN_PLACE = "monai.transforms.intensity."
 #: Grid, draws and least slope with which it is tried whether a transform turns a brain around.
-PROBE_SHAPE, N_PROBES, LEAST_SLOPE = (24, 28, 32), 32, 0.05
+TRIAL_SHAPE, N_TRIALS, LEAST_SLOPE = (24, 28, 32), 32, 0.05
 
 
 class RandomSource:
-    """Random numbers of one training, the same wherever it computes and whatever runs beside it.
-
-    Parameters
-    ----------
-    seed : int
-        Where they start.
-    """
+    """Draws the random numbers of one training, the same on whatever device it computes."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -61,11 +55,10 @@ class RandomSource:
 
 
 class BatchTransform(ABC):
-    """What changes each scan of a batch by itself.
+    """Changes each scan of a batch by itself: the base class of augmentations.
 
-    Whoever writes an augmentation derives from this to say so. Transforms for one image at a time,
-    as MONAI's, would take the scans of a batch for an axis of the image: they go into
-    ``augmentation.transforms``.
+    Transforms for one image at a time, as MONAI's, would take the scans of a batch for an axis of
+    the image: they go into ``augmentation.transforms``.
     """
 
     @abstractmethod
@@ -102,22 +95,16 @@ def check_augmentation(augmentation: Any, input_shape: InputShape | None = None)
             raise ConfigError(error.faults) from error
         except UNFIT as error:
             found = f"transforms that can't be applied to a scan of shape {tuple(input_shape)} "
+            found += f"({reason_of(error)})"
             accepted = "transforms of MONAI for images (C, X, Y, Z)"
             raise ConfigError(
-                Fault(
-                    "augmentation.transforms",
-                    found + f"({reason_of(error)})",
-                    accepted,
-                    "change them",
-                )
+                Fault("augmentation.transforms", found, accepted, "change them")
             ) from error
 
 
 @dataclass(frozen=True)
 class Augmentation(BatchTransform):
-    """Random affine, smoothing, scaling and noise, then MONAI's transforms; each scan's its own.
-
-    All but MONAI's change a whole batch at once.
+    """Changes each scan: random affines, smoothing, scaling and noise, then MONAI's transforms.
 
     Parameters
     ----------
@@ -200,43 +187,50 @@ def build_augmentation(
     ConfigError
         If something else than MONAI's transforms of images is given, or one that mirrors.
     """
-    if faults := [
+    by_place = [
+        (f"augmentation.transforms[{index}]", one)
+        for index, transform in enumerate(transforms)
+        for one in _parts_of(transform)
+    ]
+    faults = [
         Fault(
-            f"augmentation.transforms[{place}]",
+            where,
             _named(one),
             "a transform of monai.transforms for images, without a 'd' at the end of its name",
             "take it out, or choose a transform of MONAI",
         )
-        for place, transform in enumerate(transforms)
-        for one in _parts_of(transform)
+        for where, one in by_place
         if not isinstance(one, Transform) or isinstance(one, MapTransform)
-    ]:
-        raise ConfigError(faults)
-    if not mirror and (
-        faults := [
+    ]
+    if not faults and not mirror:
+        faults = [
             Fault(
-                f"augmentation.transforms[{place}]",
+                where,
                 f"{type(one).__name__} with settings that can mirror a brain or turn it around",
                 "transforms that leave left on the left, front in front and top on top",
                 "take it out or change its settings; augmentation.mirror=true allows it",
             )
-            for place, transform in enumerate(transforms)
-            for one in _parts_of(transform)
+            for where, one in by_place
             if _turns_around(one)
         ]
-    ):
+    if faults:
         raise ConfigError(faults)
     if probability == 0 and not transforms:
         return None
-    built = Augmentation(
-        probability, shift_voxels, rotation_deg, noise_sd, scale_range, smooth_voxels
+    return Augmentation(
+        probability,
+        shift_voxels,
+        rotation_deg,
+        noise_sd,
+        scale_range,
+        smooth_voxels,
+        tuple(transforms),
     )
-    return replace(built, transforms=tuple(transforms))
 
 
-def _named(found: Any) -> str:
-    made = found if isinstance(found, type) else type(found)
-    return f"a {made.__module__}.{made.__qualname__}"
+def _named(given: Any) -> str:
+    kind = given if isinstance(given, type) else type(given)
+    return f"a {kind.__module__}.{kind.__qualname__}"
 
 
 def _parts_of(transform: Any) -> Iterator[Any]:
@@ -270,18 +264,17 @@ def _turns_around(transform: Transform) -> bool:
     if min(lowest, default=0) <= -1:  # MONAI adds 1 to what it draws
         return True
     sure = _always(transform)
-    axes = [1000 + torch.arange(size, dtype=torch.float32) for size in PROBE_SHAPE]
+    axes = [1000 + torch.arange(size, dtype=torch.float32) for size in TRIAL_SHAPE]
     coordinates = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-    for seed in range(N_PROBES if isinstance(sure, Randomizable) else 1):
+    for seed in range(N_TRIALS if isinstance(sure, Randomizable) else 1):
         try:
             changed = _apply((sure,), coordinates, seed)
         except UNFIT:  # `check_augmentation` says so, on the scans' own grid
             return False
         for axis, values in enumerate(changed):
             is_inside = values > 999.5  # what comes in at the edges is 0
-            both = is_inside.narrow(axis, 1, values.shape[axis] - 1) & is_inside.narrow(
-                axis, 0, values.shape[axis] - 1
-            )
+            n = values.shape[axis] - 1
+            both = is_inside.narrow(axis, 1, n) & is_inside.narrow(axis, 0, n)
             slopes = values.diff(dim=axis)[both]
             if len(slopes) and slopes.median() < LEAST_SLOPE:
                 return True

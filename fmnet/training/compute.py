@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytorch_lightning as pl
 import torch
-from joblib import cpu_count  # of this job, where a cluster gives it a share of a machine
+from joblib import cpu_count  # of this job, where a cluster gives it a part of a machine
 from torch.optim import (
     ASGD,
     SGD,
@@ -28,14 +28,14 @@ from torch.optim import (
 from fmnet.errors import ConfigError, Fault, TrainingError
 from fmnet.networks.backbones import InputShape, ScoreNetwork
 from fmnet.training.fit import Trainable, is_closed_form
-from fmnet.training.module import NetworkStack, monitored_by
+from fmnet.training.module import NetworkStack, monitored_by, per_scan
 from fmnet.training.scan_set import ScanSet
 from fmnet.training.trainer import asked, build_trainer, monitor_of, name_of
 from fmnet.types import Count, Jobs
 
 #: Epochs of a training where the user gives no number, of a network with random weights.
 USUAL_EPOCHS = 20
-#: Processes that one GPU is shared by; each has a context of its own in its memory.
+#: Most processes on one GPU; each has a context of its own in its memory.
 GPU_SHARERS = 4
 #: Fraction of the free memory that a cohort may take to be kept on the device.
 RESIDENT_FRACTION = 0.5
@@ -63,7 +63,7 @@ class Compute:
     Parameters
     ----------
     n_jobs : int
-        Processes among which folds and permutations are shared; -1 for one per processor, or as
+        Processes that work on folds and permutations at once; -1 for one per processor, or as
         many as can share a GPU.
     n_stacked : int or "auto"
         Networks trained side by side in one process, see `fmnet.training.module.NetworkStack`;
@@ -87,15 +87,6 @@ class Compute:
 def plan_compute(trainable: Trainable, compute: Compute, scans: ScanSet) -> Trainable:
     """Decide, before anything is trained, how long, how many at once and where scans lie.
 
-    Parameters
-    ----------
-    trainable : Trainable
-        What is trained.
-    compute : Compute
-        What is asked for.
-    scans : ScanSet
-        On what.
-
     Raises
     ------
     ConfigError
@@ -115,7 +106,18 @@ def plan_compute(trainable: Trainable, compute: Compute, scans: ScanSet) -> Trai
     if device.type != "cpu" or trainer.precision != "32-true":
         check_device(network, shape, device, str(trainer.precision))
     if scans.reads_series:
-        _check_alone(compute)
+        unused = {
+            "compute.n_stacked": compute.n_stacked not in {1, "auto"},
+            "compute.channels_last": compute.channels_last,
+            "compute.compile": compute.compile,
+        }
+        accepted = "the default, for a network that reads time series"
+        if faults := [
+            Fault(name, "another setting", accepted, f"leave {name} out")
+            for name, is_set in unused.items()
+            if is_set
+        ]:
+            raise ConfigError(faults)
         return replace(trainable, n_stacked=1, is_resident=False)
     free = free_bytes(device) // count_processes(compute, trainer)
     prepared = len(scans.values) * math.prod(shape) * scans.values.itemsize
@@ -128,7 +130,7 @@ def plan_compute(trainable: Trainable, compute: Compute, scans: ScanSet) -> Trai
         if device.type == "cuda" and not stacking_faults(trainable, network, shape, trainer):
             one = training_bytes(network.to("meta"), shape, trainable.batch_size)
             resident = prepared if is_resident else 0
-            n_stacked = choose_stack(one, resident, free, LARGEST_STACK, PLANNED_FRACTION)
+            n_stacked = choose_stack(one, resident, free)
     elif n_stacked > 1 and (reasons := stacking_faults(trainable, network, shape, trainer)):
         accepted = "what each network can do without the others, for stacked networks"
         action = "set compute.n_stacked=1, or leave that out"
@@ -155,52 +157,48 @@ def _faults(trainable: Trainable, network: ScoreNetwork, trainer: pl.Trainer) ->
             faults.append(Fault(f"{where}.monitor", monitor, accepted, "monitor one of these"))
     given = asked(trainable.build_trainer)
     is_clipped = given.get("gradient_clip_val") is not None
-    if trainer.precision == "16-mixed" and is_clipped and _is_fused(trainable):
+    is_fused = asked(trainable.build_optimizer).get("fused")
+    if trainer.precision == "16-mixed" and is_clipped and is_fused:
         accepted = "optimizer.fused=false, where gradients are clipped in precision 16-mixed"
         faults.append(Fault("optimizer.fused", "true", accepted, "set it, or use bf16-mixed"))
-    if trainable.longest > 0:
-        return faults
+    if trainer.world_size > 1 and (loss := per_scan(trainable.loss)) is not None:
+        example = torch.zeros(2, network.head.n_outputs)
+        if loss(example, example).ndim == 0:
+            found = "one that averages over scans by itself, those that fill up a step included"
+            accepted = "a loss for each scan, where several devices share a training"
+            action = "give it a 'reduction' that can be 'none', or leave trainer.devices at 1"
+            faults.append(Fault("loss", found, accepted, action))
+    if trainable.longest == 0:
+        faults += _faults_without_epochs(trainable, network, trainer)
+    return faults
+
+
+def _faults_without_epochs(
+    trainable: Trainable, network: ScoreNetwork, trainer: pl.Trainer
+) -> list[Fault]:
     if not is_closed_form(network):
         accepted = "1 epoch or more for a network whose weights are random at first"
         action = "leave trainer.max_epochs out, or choose network=scale_space"
-        return [*faults, Fault("trainer.max_epochs", "0", accepted, action)]
+        return [Fault("trainer.max_epochs", "0", accepted, action)]
     unused = {
         "augmentation": trainable.augmentation is not None,
         "callbacks": bool(trainable.callbacks),
         "scheduler": trainable.build_scheduler is not None,
-        "trainer.gradient_clip_val": is_clipped,
+        "trainer.gradient_clip_val": (
+            asked(trainable.build_trainer).get("gradient_clip_val") is not None
+        ),
     }
-    for where, is_there in unused.items():
-        if is_there:
-            accepted = "none where no epoch is trained: the network is fitted in closed form"
-            action = f"leave {where} out, or set trainer.max_epochs to 1 or more"
-            faults.append(Fault(where, "some", accepted, action))
+    accepted = "none where no epoch is trained: the network is fitted in closed form"
+    faults = [
+        Fault(where, "some", accepted, f"leave {where} out, or set trainer.max_epochs to 1 or more")
+        for where, is_there in unused.items()
+        if is_there
+    ]
     if trainer.world_size > 1:
         accepted = "one device where no epoch is trained (trainer.max_epochs=0)"
         action = "leave trainer.devices at 1; folds are shared by compute.n_jobs"
         faults.append(Fault("trainer.devices", str(trainer.world_size), accepted, action))
     return faults
-
-
-def _is_fused(trainable: Trainable) -> bool:
-    return bool(asked(trainable.build_optimizer).get("fused"))
-
-
-def _check_alone(compute: Compute) -> None:
-    """Raise `ConfigError` for settings that a network which reads time series has no use for."""
-    found = {
-        "compute.n_stacked": compute.n_stacked not in {1, "auto"},
-        "compute.channels_last": compute.channels_last,
-        "compute.compile": compute.compile,
-    }
-    accepted = "the default, for a network that reads time series"
-    faults = [
-        Fault(name, "another setting", accepted, f"leave {name} out")
-        for name, is_set in found.items()
-        if is_set
-    ]
-    if faults:
-        raise ConfigError(faults)
 
 
 def count_processes(compute: Compute, trainer: pl.Trainer) -> int:
@@ -249,20 +247,9 @@ def stacking_faults(
 def training_bytes(network: ScoreNetwork, input_shape: InputShape, batch_size: int) -> int:
     """Estimate the memory that training one network takes, without computing anything.
 
-    Parameters
-    ----------
-    network : ScoreNetwork
-        On the "meta" device, where tensors have a shape and no data.
-    input_shape : tuple of int
-        (C, X, Y, Z).
-    batch_size : int
-        Scans per step.
-
-    Returns
-    -------
-    int
-        Bytes: everything that is kept for the backward pass in float32, twice the input, and
-        parameters with their gradients and moments, with room to work in.
+    The network is on the "meta" device, where tensors have a shape and no data. Counted are bytes
+    of everything that is kept for the backward pass in float32, twice the input, and parameters
+    with their gradients and moments, with room to work in.
     """
     kept: dict[int, int] = {}
     alive: list[torch.UntypedStorage] = []
@@ -288,19 +275,10 @@ def free_bytes(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def choose_stack(one_training: int, cohort: int, free: int, largest: int, fraction: float) -> int:
-    """Say how many trainings fit beside the cohort in a fraction of the memory that is free.
-
-    Parameters
-    ----------
-    one_training, cohort, free : int
-        Bytes.
-    largest : int
-        No more than these.
-    fraction : float
-        Of the free memory that is planned with.
-    """
-    return max(1, min(largest, int((fraction * free - cohort) // one_training)))
+def choose_stack(one_training: int, cohort: int, free: int) -> int:
+    """Say how many trainings fit into the memory that is free, with the cohort; all in bytes."""
+    n_fitting = int((PLANNED_FRACTION * free - cohort) // one_training)
+    return max(1, min(LARGEST_STACK, n_fitting))
 
 
 def check_device(
@@ -309,18 +287,7 @@ def check_device(
     """Compare a network's scores and gradients on the device with those of the CPU in float32.
 
     Releases of cuDNN have given wrong results for some 3-D convolutions in reduced precision
-    without a word; a network trained on them learns noise.
-
-    Parameters
-    ----------
-    network : ScoreNetwork
-        The one to be trained.
-    input_shape : tuple of int
-        (C, X, Y, Z).
-    device : torch.device
-        Where it will be trained.
-    precision : str
-        As Lightning names it.
+    without a word; a network trained on them learns noise. Precisions are as Lightning names them.
 
     Raises
     ------
@@ -352,7 +319,7 @@ def check_device(
 def _scores_and_gradients(
     network: ScoreNetwork, image: torch.Tensor, dtype: torch.dtype | None
 ) -> list[torch.Tensor]:
-    """Scores, and the gradient of their sum by all parameters in one piece."""
+    """Compute scores, and the gradient of their sum by all parameters in one piece."""
     with torch.autocast(image.device.type, dtype, enabled=dtype is not None):
         scores = network.eval()(image)
     scores.float().sum().backward()

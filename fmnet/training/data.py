@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fmnet.data.volume import FloatArray
 from fmnet.inference.preparation import standardise
 from fmnet.training.augmentation import BatchTransform, RandomSource, check_augmentation
 from fmnet.training.scan_set import Rows, ScanSet, SeriesScans
@@ -21,7 +20,7 @@ Batch = dict[str, torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """One training: on what, how long, with which random numbers.
+    """One training: its scans, its length and its random numbers.
 
     Parameters
     ----------
@@ -56,7 +55,7 @@ class Training:
 
 
 class Step(NamedTuple):
-    """What one process learns from in one step.
+    """Scans that one process learns from in one step.
 
     Parameters
     ----------
@@ -101,26 +100,16 @@ class EpochOrder(Sampler[Step]):
             # torch's DataLoader draws a number before each order; the same seed, the same order
             torch.empty((), dtype=torch.int64).random_(generator=source)
             orders.append(rows[torch.randperm(len(rows), generator=source)])
-        yield from map(self._own, torch.split(torch.stack(orders), self.batch_size, dim=1))
-
-    def _own(self, rows: torch.Tensor) -> Step:
-        n, n_each = rows.shape[1], -(-rows.shape[1] // self.n_ranks)
-        filled = torch.cat([rows, rows[:, :1].expand(-1, n_each * self.n_ranks - n)], dim=1)
-        # exactly 1 where scans come out even
-        weight = (torch.arange(filled.shape[1]) < n) * (n_each * self.n_ranks / n)
-        return Step(filled[:, self.rank :: self.n_ranks], weight[self.rank :: self.n_ranks])
+        for rows in torch.split(torch.stack(orders), self.batch_size, dim=1):
+            n, n_filled = rows.shape[1], -(-rows.shape[1] // self.n_ranks) * self.n_ranks
+            filled = torch.cat([rows, rows[:, :1].expand(-1, n_filled - n)], dim=1)
+            # exactly 1 where scans come out even
+            weight = (torch.arange(n_filled) < n) * (n_filled / n)
+            yield Step(filled[:, self.rank :: self.n_ranks], weight[self.rank :: self.n_ranks])
 
 
 class Loaded:
-    """Batches of a dataset without a loader: nothing is moved or waited for.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Of batches, by step.
-    steps : sequence of Step, or EpochOrder
-        Asked for anew each epoch.
-    """
+    """Batches of a dataset by step, without a loader: nothing is moved or waited for."""
 
     def __init__(self, dataset: Dataset[Batch], steps: Sequence[Any] | EpochOrder) -> None:
         self.dataset, self.steps = dataset, steps
@@ -201,14 +190,10 @@ class ScanData(pl.LightningDataModule):
 
 
 class MapValues(Dataset[Batch]):
-    """In-mask values and labels of the rows of a step; lies wherever its tensors lie.
+    """Look up values and labels of the rows of a step, wherever the tensors lie.
 
-    Parameters
-    ----------
-    values : Tensor, shape (N, C, V) or (N, C, X, Y, Z)
-        Smoothed, or prepared.
-    labels : Tensor, shape (M, N)
-        As each training has them.
+    Values are smoothed ones, (N, C, V), or prepared ones, (N, C, X, Y, Z); labels, (M, N), are as
+    each training has them.
     """
 
     def __init__(self, values: torch.Tensor, labels: torch.Tensor) -> None:
@@ -270,16 +255,9 @@ class MapData(ScanData):
 
 
 class RandomWindows(Dataset[Batch]):
-    """Windows of the scans of a step, each from a random start.
+    """Cut a window out of each scan of a step, at random.
 
-    Parameters
-    ----------
-    scans : SeriesScans
-        All scans, with the labels of one training.
-    window_volumes : int
-        Length of a window; 0 for as many volumes as the shortest scan of a step has.
-    source : torch.Generator
-        Of the starts.
+    With 0 `window_volumes` it is as long as the shortest scan of the step.
     """
 
     def __init__(self, scans: SeriesScans, window_volumes: int, source: torch.Generator) -> None:
@@ -288,22 +266,24 @@ class RandomWindows(Dataset[Batch]):
     def __getitem__(self, step: tuple[torch.Tensor, torch.Tensor]) -> Batch:
         rows, weight = step
         (own,) = rows.tolist()  # of the one training
-        shortest = min(self.scans.series[row].n_volumes for row in own)
-        length = self.window_volumes or shortest
-        values = np.stack([self._window(row, length) for row in own])[None]
+        scans = [self.scans.series[row] for row in own]
+        length = self.window_volumes or min(series.n_volumes for series in scans)
+        windows = []
+        for series in scans:
+            last = series.n_volumes - length
+            start = int(torch.randint(last + 1, (1,), generator=self.source))
+            values = series.values()[start : start + length]  # (length, V)
+            # 0 where any of its runs has no data
+            windows.append(np.where(series.known, values, np.float32(0)))
         label = torch.from_numpy(self.scans.labels[np.array(own)])[None]
-        return {"values": torch.from_numpy(values), "label": label, "weight": weight}
-
-    def _window(self, row: int, length: int) -> FloatArray:
-        """Cut (length, V) volumes out of a scan; 0 where any of its runs has no data."""
-        series = self.scans.series[row]
-        last = series.n_volumes - length
-        start = int(torch.randint(last + 1, (1,), generator=self.source))
-        values = series.values()[start : start + length]
-        return np.where(series.known, values, np.float32(0))
+        return {
+            "values": torch.from_numpy(np.stack(windows)[None]),
+            "label": label,
+            "weight": weight,
+        }
 
 
-class WholeScans(Dataset[Batch]):
+class AllWindows(Dataset[Batch]):
     """Series of one training as all of their windows, each scan read when it is asked for."""
 
     def __init__(self, scans: ScanSet) -> None:
@@ -315,10 +295,10 @@ class WholeScans(Dataset[Batch]):
 
 
 class SeriesData(ScanData):
-    """Time series of one training, read from disk as needed: windows, or whole scans."""
+    """Time series of one training, read from disk as needed: one window of a scan, or all."""
 
     def dataset(self, seed: int) -> RandomWindows:
-        """Make one random window of each training scan; volumes of one are augmented alike."""
+        """Draw one random window of each training scan; volumes of one are augmented alike."""
         scans = self.trainings[0].scans
         assert isinstance(scans, SeriesScans)
         return RandomWindows(scans, scans.window_volumes, torch.Generator().manual_seed(seed))
@@ -327,25 +307,17 @@ class SeriesData(ScanData):
         """Give validation scans in order, all windows of one at a time."""
         training = self.trainings[0]
         assert training.validation is not None
-        return Loaded(WholeScans(training.scans), [int(row) for row in training.validation])
+        return Loaded(AllWindows(training.scans), [int(row) for row in training.validation])
 
     def on_after_batch_transfer(self, batch: Batch, index: int) -> Batch:
-        """Put windows, (1, B, T, V), on the grid; whole scans are there already."""
+        """Put windows, (1, B, T, V), on the grid; those of validation scans are there already."""
         if "values" in batch:
             return super().on_after_batch_transfer(batch, index)
         return {"image": batch["image"][0], "label": batch["label"][0]}
 
 
 class SeriesVolumes(Sequence[torch.Tensor]):
-    """Whole scans as volumes, (T, X, Y, Z), each read when it is asked for.
-
-    Parameters
-    ----------
-    scans : ScanSet
-        A fitted set of series.
-    rows : ndarray of int
-        Which of them.
-    """
+    """Scans of a fitted set as volumes, (T, X, Y, Z), each read when it is asked for."""
 
     def __init__(self, scans: ScanSet, rows: NDArray[np.intp]) -> None:
         self.scans, self.rows = scans, rows

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,19 +35,21 @@ from fmnet.training.module import (
     ScoreModule,
     StackModule,
     monitored_by,
+    per_scan,
 )
 from fmnet.training.scan_set import Rows, ScanSet
 from fmnet.training.trainer import (
     CPU_TRAINER,
     WATCHING,
+    Fitted,
     History,
     TrainerBuilder,
     build_trainer,
     own_callbacks,
 )
 
-#: Parts of the training people, each of which is left out once while choices are made.
-N_PARTS = 3
+#: Folds of the training subjects, each left out once while a closed form makes its choices.
+N_FOLDS = 3
 #: The usual optimiser.
 ADAMW: OptimizerBuilder = partial(AdamW, lr=1e-3, weight_decay=1e-2, fused=True)
 
@@ -120,29 +122,6 @@ class Trainable:
         return replace(self, build_loggers=(), callbacks=changing)
 
 
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """A trained network; what its validation set, if there was one, got after each epoch.
-
-    Parameters
-    ----------
-    network : ScoreNetwork
-        In evaluation mode.
-    losses, scores : list
-        Mean loss and scores, (N,), after each epoch from the first one that counts.
-    rates : list of float
-        Learning rate of each epoch.
-    first_epoch : int
-        0 where a network was fitted in closed form, which is worth a look before any epoch; else 1.
-    """
-
-    network: ScoreNetwork
-    losses: list[float] = field(default_factory=list)
-    scores: list[NDArray[np.float32]] = field(default_factory=list)
-    rates: list[float] = field(default_factory=list)
-    first_epoch: int = 1
-
-
 @torch.no_grad()
 def predict_scores(
     network: ScoreNetwork, images: FloatArray, batch_size: int = 8
@@ -166,30 +145,23 @@ def fit_networks(
 
     Results are the same as one at a time, up to rounding; dropout alone draws other numbers.
 
-    Parameters
-    ----------
-    trainable : Trainable
-        What and how.
-    trainings : list of Training
-        On what; in any order.
-    on_epoch : callable
-        Called after each epoch with the number of trainings that it belonged to.
+    After each epoch `on_epoch` is called with the number of trainings that it belonged to.
     """
     alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-    for place, one in enumerate(trainings):
+    for number, one in enumerate(trainings):
         # together go those that take the same steps: equally many scans of the same values
-        key = place if trainable.n_stacked == 1 else 0
+        key = number if trainable.n_stacked == 1 else 0
         values = id(one.scans.values)
-        alike[key, len(one.train), values, one.validation is None, one.n_epochs > 0].append(place)
+        alike[key, len(one.train), values, one.validation is None, one.n_epochs > 0].append(number)
     fitted: dict[int, Fitted] = {}
-    for places in alike.values():
+    for numbers in alike.values():
         # of about the same length: the longest holds up the others
-        places.sort(key=lambda place: trainings[place].n_epochs)
-        for start in range(0, len(places), trainable.n_stacked):
-            group = places[start : start + trainable.n_stacked]
-            done = _fit_together(trainable, [trainings[place] for place in group], on_epoch)
+        numbers.sort(key=lambda number: trainings[number].n_epochs)
+        for first in range(0, len(numbers), trainable.n_stacked):
+            group = numbers[first : first + trainable.n_stacked]
+            done = _fit_together(trainable, [trainings[number] for number in group], on_epoch)
             fitted |= dict(zip(group, done, strict=True))
-    return [fitted[place] for place in range(len(trainings))]
+    return [fitted[number] for number in range(len(trainings))]
 
 
 def _fit_together(
@@ -209,13 +181,9 @@ def _fit_together(
         [build(trainable.log_dir, one.name) for build in trainable.build_loggers]
         for one in trainings
     ]
-    history = History(trainings, loggers, on_epoch)
-    callbacks: list[Callback] = [history]
-    settings: dict[str, Any] = {
-        "loss": trainable.loss,
-        "batch_size": trainable.batch_size,
-        "is_compiled": trainable.is_compiled,
-    }
+    callbacks: list[Callback] = [History(trainings, fitted, loggers, on_epoch)]
+    optimizer, loss, batch_size = trainable.build_optimizer, trainable.loss, trainable.batch_size
+    settings: dict[str, Any] = {"batch_size": batch_size, "is_compiled": trainable.is_compiled}
     balances = [_balance(*pair) for pair in zip(networks, trainings, strict=True)]
     module: ScoreModule
     if len(trainings) == 1:
@@ -223,37 +191,27 @@ def _fit_together(
         callbacks += own_callbacks(
             trainable.callbacks, training, trainable.log_dir, bool(loggers[0])
         )
-        scheduler, is_last = trainable.build_scheduler, trainable.is_channels_last
+        scheduler = trainable.build_scheduler
         if training.rate_factors:
             scheduler = partial(_repeat_rates, factors=training.rate_factors)
-        settings |= {"scheduler": scheduler, "is_channels_last": is_last, "balance": balances[0]}
-        module = ScoreModule(networks[0], trainable.build_optimizer, **settings)
+        settings["is_channels_last"] = trainable.is_channels_last
+        module = ScoreModule(networks[0], optimizer, scheduler, loss, balances[0], **settings)
     else:
-        settings["balance"] = torch.stack(balances)[:, None]
-        stack = NetworkStack(networks)
-        module = StackModule(stack, trainable.build_optimizer, **settings)
-    every_logger = [one for own in loggers for one in own]
-    without = {"limit_val_batches": 0} if trainings[0].validation is None else {}
+        balance = torch.stack(balances)[:, None]
+        module = StackModule(NetworkStack(networks), optimizer, None, loss, balance, **settings)
     trainer = build_trainer(
         trainable.build_trainer,
         longest,
         callbacks,
-        every_logger,
+        [logger for own in loggers for logger in own],
         default_root_dir=trainable.log_dir,
-        **without,
+        **({"limit_val_batches": 0} if trainings[0].validation is None else {}),
     )
-    data = build_data(
-        trainings, trainable.batch_size, trainable.augmentation, trainable.is_resident
-    )
+    data = build_data(trainings, batch_size, trainable.augmentation, trainable.is_resident)
     trainer.fit(module, datamodule=data)
-    for number, done in enumerate(fitted):
+    for done in fitted:
         done.network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        if len(trainings) > 1:
-            done.network.load_state_dict(history.states[number])
         done.network.eval()
-        done.losses.extend(history.losses[number])
-        done.scores.extend(history.scores[number])
-        done.rates.extend(history.rates[number])
     return fitted
 
 
@@ -277,35 +235,34 @@ def fit_closed_form(network: ScoreNetwork, training: Training) -> ScoreNetwork:
         return network
     labels = scans.labels[training.train]
     units = [scans.units[row] for row in training.train]
-    parts = torch.from_numpy(split_units(labels, units, training.seed))
+    targets = torch.from_numpy(labels)
+    folds = torch.from_numpy(split_units(labels, units, training.seed))
     if scans.reads_series:
         assert isinstance(backbone, SeriesBackbone)
-        volumes = SeriesVolumes(scans, training.train)
-        backbone.fit_series(volumes, torch.from_numpy(labels), parts)
+        backbone.fit_series(SeriesVolumes(scans, training.train), targets, folds)
     else:
-        images = torch.from_numpy(scans.inputs(training.train))
-        backbone.fit(images, torch.from_numpy(labels), parts)
+        backbone.fit(torch.from_numpy(scans.inputs(training.train)), targets, folds)
     return network
 
 
 def split_units(labels: NDArray[np.int64], units: list[str], seed: int) -> NDArray[np.int64]:
-    """Part training people, stratified: the number of each scan's part, (N,).
+    """Divide training subjects into folds, stratified: the number of each scan's fold, (N,).
 
-    All are in one part where some part would leave no people of a class to the others.
+    All are in one fold where some fold would leave no subjects of a class to the others.
     """
-    parts = np.zeros(len(labels), dtype=np.int64)
+    folds = np.zeros(len(labels), dtype=np.int64)
     fewest = min(
         len({unit for unit, own in zip(units, labels, strict=True) if own == label})
         for label in np.unique(labels)
     )
-    if fewest < N_PARTS:
-        return parts
-    splitter = StratifiedGroupKFold(N_PARTS, shuffle=True, random_state=seed % 2**32)
+    if fewest < N_FOLDS:
+        return folds
+    splitter = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=seed % 2**32)
     for number, (others, held_out) in enumerate(splitter.split(labels, labels, units)):
         if len(set(labels[others])) < len(set(labels)):  # large families can take a class along
             return np.zeros(len(labels), dtype=np.int64)
-        parts[held_out] = number
-    return parts
+        folds[held_out] = number
+    return folds
 
 
 @torch.no_grad()
@@ -320,7 +277,7 @@ def _judge_closed_form(
         scores = score_scans(network, training.scans, rows)
         outputs = torch.from_numpy(scores)[:, None]
         balance = _balance(network, training)
-        losses = network.head.loss(outputs, training.label(rows), balance, loss)
+        losses = network.head.loss(outputs, training.label(rows), balance, per_scan(loss))
         fitted.losses.append(float(losses.mean()))
         fitted.scores.append(scores)
     return fitted
@@ -328,19 +285,7 @@ def _judge_closed_form(
 
 @dataclass(frozen=True, eq=False)
 class FoldTask:
-    """One fold to train on.
-
-    Parameters
-    ----------
-    scans : ScanSet
-        All scans, not fitted; those of ``fold.test`` are not touched.
-    fold : Fold
-        Who trains.
-    seed : int
-        Of this fold.
-    name : str
-        Of this fold in the logs.
-    """
+    """One fold to train on; its scans are not fitted, and those of ``fold.test`` not touched."""
 
     scans: ScanSet
     fold: Fold
@@ -348,7 +293,7 @@ class FoldTask:
     name: str
 
     def inner_trainings(self, max_epochs: int) -> list[Training]:
-        """One training for each inner fold, at full length."""
+        """Set up one training for each inner fold, at full length."""
         return [
             Training(
                 self.scans.fit(train),
@@ -361,8 +306,8 @@ class FoldTask:
             for number, (train, held_out) in enumerate(self.scans.inner_rows(self.fold))
         ]
 
-    def whole_training(self, n_epochs: int, rate_factors: tuple[float, ...] = ()) -> Training:
-        """Train on all training subjects."""
+    def outer_training(self, n_epochs: int, rate_factors: tuple[float, ...] = ()) -> Training:
+        """Set up the training on all training subjects."""
         rows, seed = self.scans.rows(self.fold.train), self.seed
         scans = self.scans.fit(rows)
         return Training(scans, rows, None, n_epochs, seed, self.name, rate_factors)
@@ -420,21 +365,12 @@ def train_on_folds(
 
     The number is the one with the smallest mean loss over the inner folds. A callback that stops
     the training on one inner fold ends the choice there: only epochs that all inner folds reached
-    are compared, so that every number is judged by the same people. Where the scheduler waits for
+    are compared, so that every number is judged by the same subjects. Where the scheduler waits for
     a validation loss, which the training on all subjects doesn't have, that training repeats the
     (geometric) mean of the inner folds' learning rates.
 
-    Parameters
-    ----------
-    trainable : Trainable
-        What and how; of all trainings here, as many as it says run side by side.
-    tasks : list of FoldTask
-        On what.
-    on_epoch : callable
-        Called after each epoch with the number of trainings that it belonged to.
-    is_calibrated : bool
-        Whether a calibration is fitted. Where it isn't, and there are no epochs to choose from,
-        inner folds are not trained at all.
+    After each epoch `on_epoch` is called with the number of trainings that it belonged to. Where no
+    calibration is fitted, and there are no epochs to choose from, inner folds are not trained.
 
     Raises
     ------
@@ -450,17 +386,16 @@ def train_on_folds(
         choices = [_Choice(0, np.empty(0), None, np.empty((0, 0)))] * len(tasks)
     scheduler = trainable.build_scheduler
     is_waiting = scheduler is not None and monitored_by(scheduler).startswith("val/")
-    whole = [
-        task.whole_training(choice.n_epochs, choice.rate_factors() if is_waiting else ())
+    outer = [
+        task.outer_training(choice.n_epochs, choice.rate_factors() if is_waiting else ())
         for task, choice in zip(tasks, choices, strict=True)
     ]
+    fits = fit_networks(trainable, outer, on_epoch)
     trained = []
-    for one, choice, done in zip(
-        whole, choices, fit_networks(trainable, whole, on_epoch), strict=True
-    ):
-        check_finite(one.name, *(part.detach().numpy() for part in done.network.parameters()))
-        parts = (choice.n_epochs, choice.inner_loss, choice.calibration)
-        trained.append(TrainedFold(done.network, one.scans, *parts, one.name))
+    for one, choice, done in zip(outer, choices, fits, strict=True):
+        check_finite(one.name, *(weight.detach().numpy() for weight in done.network.parameters()))
+        chosen = (choice.n_epochs, choice.inner_loss, choice.calibration)
+        trained.append(TrainedFold(done.network, one.scans, *chosen, one.name))
     return trained
 
 
@@ -488,21 +423,15 @@ def _choose(task: FoldTask, inner: list[Fitted]) -> _Choice:
     n_epochs = inner[0].first_epoch + best
     held_out = np.concatenate([rows for _, rows in task.scans.inner_rows(task.fold)])
     unseen = np.concatenate([done.scores[best] for done in inner])
-    people = [task.scans.participant_ids[row] for row in held_out]
-    calibration = fit_calibration(unseen, task.scans.labels[held_out], people)
+    participants = [task.scans.participant_ids[row] for row in held_out]
+    calibration = fit_calibration(unseen, task.scans.labels[held_out], participants)
     rates = np.array([done.rates[:n_epochs] for done in inner])
     return _Choice(n_epochs, inner_loss, calibration, rates)
 
 
-def check_finite(name: str, *found: ArrayLike) -> None:
-    """Refuse what a training came to where it holds anything but finite numbers.
-
-    Raises
-    ------
-    TrainingError
-        With the name of the training.
-    """
-    if not all(np.isfinite(values).all() for values in found):
+def check_finite(name: str, *arrays: ArrayLike) -> None:
+    """Raise `TrainingError` if numbers of the training of this name are not all finite."""
+    if not all(np.isfinite(values).all() for values in arrays):
         raise TrainingError(
             Fault(
                 f"training {name}",

@@ -21,7 +21,7 @@ from fmnet.errors import ConfigError, Fault
 #: A folder for logs and the name of one training, or of the study, to a Lightning logger.
 LoggerBuilder = Callable[[Path, str], Logger]
 Builder = TypeVar("Builder", bound=Callable[..., Logger])
-#: Name of the logger that takes what a study found.
+#: Name of the logger that takes a study's results.
 STUDY = "study"
 
 
@@ -54,25 +54,10 @@ def log_study(
     settings: Mapping[str, Any],
     files: Sequence[Path],
 ) -> list[str]:
-    """Give what a study found to each tracker, as a run of the name ``study``.
+    """Log a study's results to each tracker, as a run of the name ``study``; return what failed.
 
-    Parameters
-    ----------
-    builders : sequence of callable
-        See `LoggerBuilder`.
-    log_dir : Path
-        Where logs go.
-    figures : mapping
-        Numbers, by name.
-    settings : mapping
-        The configuration.
-    files : sequence of Path
-        Pictures and the report, for trackers that take files.
-
-    Returns
-    -------
-    list of str
-        What went wrong: a tracker that can't be reached costs no results.
+    Logged are numbers by name, the configuration, and pictures and the report where trackers take
+    files. A tracker that can't be reached costs no results.
     """
     lines = []
     for build in builders:
@@ -127,9 +112,9 @@ def build_mlflow_logger(
         If mlflow is not installed.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
-    place = tracking_uri or f"sqlite:///{(log_dir / 'mlflow.db').absolute()}"
+    uri = tracking_uri or f"sqlite:///{(log_dir / 'mlflow.db').absolute()}"
     try:
-        return MLFlowLogger(experiment, run_name=name, tracking_uri=place)
+        return MLFlowLogger(experiment, run_name=name, tracking_uri=uri)
     except ModuleNotFoundError as error:
         raise ConfigError(_not_installed("mlflow", str(error))) from error
 

@@ -28,16 +28,14 @@ PER_STEP = (OneCycleLR, CyclicLR)
 
 
 class ScoreModule(pl.LightningModule):
-    """One network in training; logs ``train/loss``, ``val/loss`` and the head's ``val/...``.
+    """Trains one network; logs ``train/loss``, ``val/loss`` and the head's ``val/...``.
 
     Parameters
     ----------
     network : ScoreNetwork
         Scores scans: (B, C, X, Y, Z) to (B,).
-    optimizer : callable
-        See `OptimizerBuilder`.
-    scheduler : callable, optional
-        See `SchedulerBuilder`.
+    optimizer, scheduler : callable
+        See `OptimizerBuilder` and `SchedulerBuilder`.
     loss : callable, optional
         In place of the head's own: ``(outputs, target)`` to a number for each scan, or to a mean.
     balance : Tensor, optional
@@ -65,12 +63,10 @@ class ScoreModule(pl.LightningModule):
         self.layout = torch.channels_last_3d if is_channels_last else torch.contiguous_format
         self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.optimizer, self.scheduler, self.batch_size = optimizer, scheduler, batch_size
-        self.loss = copy.deepcopy(loss)  # which may hold weights or buffers of its own
-        if hasattr(self.loss, "reduction"):
-            self.loss.reduction = "none"  # type: ignore[union-attr]
+        self.loss = per_scan(loss)
         self.register_buffer("balance", torch.ones(()) if balance is None else balance, False)
         self.metrics = MetricCollection(self.head.metrics(), prefix="val/")
-        compute = self._compute_outputs
+        compute: Any = network.outputs
         self._outputs = torch.compile(compute) if is_compiled else compute
         self.step_losses: list[torch.Tensor] = []
         self.step_sizes: list[int] = []
@@ -112,8 +108,8 @@ class ScoreModule(pl.LightningModule):
         """Log loss and metrics of a batch, computed in float32; return the outputs of its scans."""
         label = batch["label"]
         with torch.autocast(self.device.type, enabled=False):
-            parts = torch.split(batch["image"], self.batch_size)
-            outputs = torch.cat([self(part) for part in parts])
+            images = torch.split(batch["image"], self.batch_size)
+            outputs = torch.cat([self(some) for some in images])
             # a scan that comes in several windows counts by the mean of their outputs
             outputs = outputs.reshape(len(label), -1, outputs.shape[1]).mean(dim=1)
         self.val_outputs.append(outputs)
@@ -147,10 +143,6 @@ class ScoreModule(pl.LightningModule):
             found["monitor"] = monitor
         return {"optimizer": optimizer, "lr_scheduler": found}
 
-    def _compute_outputs(self, image: torch.Tensor) -> torch.Tensor:
-        outputs: torch.Tensor = self.network.outputs(image)
-        return outputs
-
     def epoch_losses(self) -> torch.Tensor:
         """Average the losses of the epoch that ends over its scans, () or (M,); start the next."""
         sizes = torch.tensor(self.step_sizes, dtype=torch.float32)
@@ -160,8 +152,16 @@ class ScoreModule(pl.LightningModule):
         return losses
 
     def _log(self, name: str, value: torch.Tensor) -> None:
-        is_shared, value = self.trainer.world_size > 1, value.to(self.device)
-        self.log(name, value, on_step=False, on_epoch=True, batch_size=1, sync_dist=is_shared)
+        is_ddp, value = self.trainer.world_size > 1, value.to(self.device)
+        self.log(name, value, on_step=False, on_epoch=True, batch_size=1, sync_dist=is_ddp)
+
+
+def per_scan(loss: LossFunction | None) -> LossFunction | None:
+    """Copy a loss, which may hold buffers of its own, and let it not average if it has a choice."""
+    loss = copy.deepcopy(loss)
+    if loss is not None and hasattr(loss, "reduction"):
+        loss.reduction = "none"
+    return loss
 
 
 def monitored_by(scheduler: SchedulerBuilder) -> str:
@@ -190,8 +190,8 @@ class NetworkStack(nn.Module):
         parameters, buffers = stack_module_state(networks)
         self.names, self.buffer_names = list(parameters), list(buffers)
         self.stacked = nn.ParameterList(nn.Parameter(parameters[name]) for name in self.names)
-        for place, name in enumerate(self.buffer_names):
-            self.register_buffer(f"stacked_buffer_{place}", buffers[name])
+        for index, name in enumerate(self.buffer_names):
+            self.register_buffer(f"stacked_buffer_{index}", buffers[name])
         form = copy.deepcopy(networks[0]).to("meta")
         form.forward = form.outputs  # type: ignore[method-assign]
         # In a tuple: a module without data must not move to the device with the rest.
@@ -203,7 +203,11 @@ class NetworkStack(nn.Module):
         if self._form[0].training != self.training:  # Lightning sets the mode of what it knows
             self._form[0].train(self.training)
         parameters = dict(zip(self.names, self.stacked, strict=True))
-        outputs: torch.Tensor = vmap(self._outputs_of_one, randomness="different")(
+
+        def compute(parameters: State, buffers: State, image: torch.Tensor) -> Any:
+            return functional_call(self._form[0], (parameters, buffers), (image,))
+
+        outputs: torch.Tensor = vmap(compute, randomness="different")(
             parameters, self._buffers_by_name(), image
         )
         return outputs
@@ -216,9 +220,6 @@ class NetworkStack(nn.Module):
     def _buffers_by_name(self) -> State:
         found = (getattr(self, f"stacked_buffer_{n}") for n in range(len(self.buffer_names)))
         return dict(zip(self.buffer_names, found, strict=True))
-
-    def _outputs_of_one(self, parameters: Any, buffers: Any, image: torch.Tensor) -> Any:
-        return functional_call(self._form[0], (parameters, buffers), (image,))
 
 
 class StackModule(ScoreModule):

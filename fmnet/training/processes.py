@@ -1,4 +1,4 @@
-"""Processes that share each training: started, joined, and of one mind."""
+"""The processes of a training on several devices: started, joined, and with one decision."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import pytorch_lightning as pl
 from lightning_fabric.plugins import ClusterEnvironment
@@ -34,30 +34,25 @@ def agreed(decide: Callable[[], Decision]) -> Decision:
     """Let the first process decide for all; what it raises, all raise."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return decide()
-    box: list[Decision | None] = [None]
-    errors: list[FmnetError | None] = [None]
+    both: list[Any] = [None, None]  # the decision, or what was raised in its place
     if is_first():
         try:
-            box = [decide()]
+            both[0] = decide()
         except FmnetError as error:
-            errors = [error]
-    distributed.broadcast_object_list(errors)
-    if errors[0] is not None:
-        raise errors[0]
-    distributed.broadcast_object_list(box)
-    return box[0]  # type: ignore[return-value]
+            both[1] = error
+    distributed.broadcast_object_list(both)
+    decision, raised = both
+    if raised is not None:
+        raise raised
+    return cast(Decision, decision)
 
 
 @contextmanager
 def joined(trainer: pl.Trainer) -> Iterator[None]:
     """Bring together the processes that share trainings, for as long as the block lasts.
 
-    They are started here, by the command of this one, unless a cluster has done so.
-
-    Parameters
-    ----------
-    trainer : Trainer
-        One like those that will train.
+    They are started here, by the command of this one, unless a cluster has done so. The trainer is
+    like those that will train.
     """
     strategy = trainer.strategy
     if trainer.world_size == 1 or not isinstance(strategy, DDPStrategy):
@@ -77,8 +72,10 @@ def joined(trainer: pl.Trainer) -> Iterator[None]:
         for other in others:
             other.wait()
     except RuntimeError as error:  # as lost connections are
-        if lost := [code for other in others if (code := _code(other))]:
-            raise TrainingError(_lost(lost[0])) from error
+        for other in others:
+            with suppress(subprocess.TimeoutExpired):
+                if code := other.wait(1.0):
+                    raise TrainingError(_lost(code)) from error
         raise
     finally:
         is_over.set()
@@ -104,12 +101,6 @@ def _start_others(
         subprocess.Popen([sys.executable, *sys.argv], env=own | {"LOCAL_RANK": str(rank)})
         for rank in range(1, trainer.num_devices)
     ]
-
-
-def _code(other: "subprocess.Popen[bytes]") -> int | None:
-    with suppress(subprocess.TimeoutExpired):
-        return other.wait(1.0)
-    return None
 
 
 def _lost(code: int) -> Fault:

@@ -1,4 +1,4 @@
-"""`ScanSet`: the scans of a cohort as models learn from them, maps or time series alike."""
+"""The scans of a cohort as models learn from them, maps or time series alike: `ScanSet`."""
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -29,7 +29,7 @@ from fmnet.inference.preparation import (
 
 Rows = NDArray[np.intp]
 Arrays = Sequence[NDArray[Any]]
-#: All scans, (N, C, V), and the rows of those that may be learned from, to all scans harmonised.
+#: All scans, (N, C, V), and the rows of the training scans, to all scans harmonised.
 Harmoniser = Callable[[FloatArray, Rows], FloatArray]
 #: Network inputs, (B, C, X, Y, Z), to their scores, (B,).
 ScoreFunction = Callable[[FloatArray], NDArray[np.float32]]
@@ -43,12 +43,9 @@ LIMIT = 512 * 2**20
 
 
 class Memo:
-    """Results that are dear to compute, kept while there is room; other processes get none of them.
+    """Results that take long to compute, kept up to `limit` bytes; other processes get none.
 
-    Parameters
-    ----------
-    limit : int
-        Bytes; the result used last is kept whatever its size.
+    The result used last is kept whatever its size.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -64,17 +61,16 @@ class Memo:
         if key not in self._kept:
             self._kept[key] = compute()
         self._kept.move_to_end(key)
-        while len(self._kept) > 1 and self._size() > self.limit:
+        sizes = [sum(np.asarray(one).nbytes for one in kept) for kept in self._kept.values()]
+        while len(sizes) > 1 and sum(sizes) > self.limit:
             self._kept.popitem(last=False)
+            sizes.pop(0)
         return self._kept[key]
-
-    def _size(self) -> int:
-        return sum(int(np.asarray(one).nbytes) for kept in self._kept.values() for one in kept)
 
 
 @dataclass(frozen=True, eq=False)
 class ScanSet(ABC):
-    """All scans of a cohort, for the network and for every baseline.
+    """The scans of a cohort as the network and every baseline learn from them.
 
     Parameters
     ----------
@@ -187,19 +183,16 @@ class ScanSet(ABC):
 
     def relabel(self, cohort: Cohort) -> Self:
         """Take the same scans under the labels of another cohort; the smoothed ones are shared."""
-        return self._share(replace(self, cohort=cohort))
+        return self._with_results(replace(self, cohort=cohort))
 
     def harmonised(self, harmonise: Harmoniser) -> Self:
         """Take the same scans, harmonised as the training scans of each fold ask for."""
-        return self._share(replace(self, harmonise=harmonise))
+        return self._with_results(replace(self, harmonise=harmonise))
 
     def replace(
         self, cohort: Cohort, values: FloatArray, series: tuple[Series, ...] | None = None
     ) -> Self:
-        """Take other maps, (N, C, V), for the scans of a cohort in the same order.
-
-        Other series too, if they are given.
-        """
+        """Take other maps, (N, C, V), and perhaps series, for a cohort's scans in their order."""
         series = self.series if series is None else series
         return replace(self, cohort=cohort, values=values, series=series)
 
@@ -213,13 +206,7 @@ class ScanSet(ABC):
         return chosen
 
     def for_network(self, build_network: Callable[[tuple[int, int, int, int]], Any]) -> "ScanSet":
-        """Let the network read time series if it is one that does.
-
-        Raises
-        ------
-        ConfigError
-            If the cohort has no time series, or some are shorter than the network's window.
-        """
+        """Let the network read time series if it is one that does; see `reading_series`."""
         window = getattr(build_network(self.input_shape).backbone, "window_volumes", None)
         return self if window is None else self.reading_series(window)
 
@@ -249,7 +236,7 @@ class ScanSet(ABC):
         if short:
             raise ConfigError(short)
         same = (self.cohort, self.values, self.settings, self.series)
-        return self._share(SeriesScans(*same, None, self.harmonise, window_volumes))
+        return self._with_results(SeriesScans(*same, None, self.harmonise, window_volumes))
 
     def prepared_by(self, preparation: Preparation) -> "ScanSet":
         """Prepare the scans as a model that was fitted elsewhere asks for."""
@@ -260,8 +247,8 @@ class ScanSet(ABC):
         same = (self.cohort, self.smoothed(preparation.fwhm_mm), self.settings, self.series)
         return MapScans(*same, preparation=preparation)
 
-    def _share(self, other: "Scans") -> "Scans":
-        """Let a set of the same values and series use what has been computed of them."""
+    def _with_results(self, other: "Scans") -> "Scans":
+        """Let a set of the same values and series use what was computed of them."""
         object.__setattr__(other, "memo", self.memo)
         object.__setattr__(other, "_smoothed", self._smoothed)
         return other

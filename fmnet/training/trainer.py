@@ -4,6 +4,7 @@ import copy
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,13 @@ from pytorch_lightning.callbacks import (
 from pytorch_lightning.loggers import Logger
 
 from fmnet.errors import ConfigError, Fault
+from fmnet.networks.backbones import ScoreNetwork
 from fmnet.training.data import Training
 from fmnet.training.module import (
-    NetworkStack,
     OptimizerBuilder,
     SchedulerBuilder,
     ScoreModule,
     StackModule,
-    State,
 )
 
 #: `pytorch_lightning.Trainer`, or a partial of it with what the user asks for.
@@ -97,16 +97,7 @@ def build_trainer(
 ) -> pl.Trainer:
     """Build a trainer, quiet and reproducible where the user asked for nothing else.
 
-    Parameters
-    ----------
-    build : callable
-        See `TrainerBuilder`.
-    max_epochs : int
-        Longest training, whatever the user's limit is.
-    callbacks, loggers : sequence
-        As Lightning takes them.
-    **more
-        Further arguments.
+    `max_epochs` and `more` count whatever the user's limits are; the rest is as Lightning takes it.
     """
     given = {name for name, value in asked(build).items() if value is not None}
     is_on_cpu = asked(build).get("accelerator", "cpu") == "cpu"
@@ -125,7 +116,7 @@ def build_trainer(
         max_epochs=max_epochs,
         callbacks=list(callbacks),
         logger=list(loggers) or False,
-        use_distributed_sampler=False,  # EpochOrder shares scans out
+        use_distributed_sampler=False,  # EpochOrder divides the scans of a step
         **{name: value for name, value in usual.items() if name not in given},
         **more,
     )
@@ -213,7 +204,7 @@ def _optimizer_faults(
 
 
 def _callback_faults(callback: Callback) -> list[Fault]:
-    """Say what is wrong with a callback before any scan is read."""
+    """Say what is wrong with a callback."""
     where, faults = f"callbacks, {name_of(callback)}", []
     monitor = monitor_of(callback)
     if monitor and not monitor.startswith(("val/", "train/")):
@@ -249,39 +240,46 @@ def own_callbacks(
     return copies
 
 
-class History(Callback):
-    """Keeps loss and scores of the validation scans after each epoch, and networks at their end.
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A trained network, and what its validation set, if there was one, got after each epoch.
 
     Parameters
     ----------
-    trainings : list of Training
-        The ones that run; of several, each logs by itself.
-    loggers : list of list of Logger
-        Of each training; of one alone Lightning itself logs to them.
-    on_epoch : callable
-        Called after each epoch with the number of trainings that it belonged to.
+    network : ScoreNetwork
+        In evaluation mode.
+    losses, scores : list
+        Mean loss and scores, (N,), after each epoch from the first one that counts.
+    rates : list of float
+        Learning rate of each epoch.
+    first_epoch : int
+        0 where a network was fitted in closed form, which is worth a look before any epoch; else 1.
+    """
 
-    Attributes
-    ----------
-    losses, scores, rates : list of list
-        Of each training after each of its epochs: mean loss and scores, (N,), of its validation
-        scans; the learning rate of the epoch.
-    states : list of dict
-        Of a stack: parameters and buffers of each network at the end of its own training.
+    network: ScoreNetwork
+    losses: list[float] = field(default_factory=list)
+    scores: list[NDArray[np.float32]] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    first_epoch: int = 1
+
+
+class History(Callback):
+    """Notes loss and scores of validation scans after each epoch, in the `Fitted` of each training.
+
+    Of several trainings, each logs to its own loggers, and its network takes its weights from the
+    stack after its last epoch; of one alone Lightning sees to both. After each epoch `on_epoch` is
+    called with the number of trainings that it belonged to.
     """
 
     def __init__(
         self,
         trainings: list[Training],
+        fitted: list[Fitted],
         loggers: list[list[Logger]],
         on_epoch: Callable[[int], Any],
     ) -> None:
-        self.trainings, self.loggers, self.on_epoch = trainings, loggers, on_epoch
-        n = len(trainings)
-        self.losses: list[list[float]] = [[] for _ in range(n)]
-        self.scores: list[list[NDArray[np.float32]]] = [[] for _ in range(n)]
-        self.rates: list[list[float]] = [[] for _ in range(n)]
-        self.states: list[State] = [{} for _ in range(n)]
+        self.trainings, self.fitted = trainings, fitted
+        self.loggers, self.on_epoch = loggers, on_epoch
         self.outputs: list[torch.Tensor] = []
 
     def on_validation_epoch_start(self, *_: Any) -> None:
@@ -306,7 +304,7 @@ class History(Callback):
             for number in running:
                 self._note(module, number, outputs if len(self.trainings) == 1 else outputs[number])
         for number in running:
-            self.rates[number].append(float(trainer.optimizers[0].param_groups[0]["lr"]))
+            self.fitted[number].rates.append(float(trainer.optimizers[0].param_groups[0]["lr"]))
         if isinstance(module, StackModule):
             self._follow_stack(module, epoch, running, trainer.global_step)
         self.on_epoch(len(running))
@@ -319,23 +317,21 @@ class History(Callback):
         label = training.label(training.validation).to(own.device)
         balance = module.balance if module.balance.ndim == 0 else module.balance[number]
         losses = module.head.loss(own, label, balance.to(own.device), module.loss)
-        self.losses[number].append(float(losses.mean()))
-        self.scores[number].append(module.head(own).float().cpu().numpy())
+        self.fitted[number].losses.append(float(losses.mean()))
+        self.fitted[number].scores.append(module.head(own).float().cpu().numpy())
 
     def _follow_stack(self, module: StackModule, epoch: int, running: list[int], step: int) -> None:
         train_losses = module.epoch_losses()
         for number in running:
-            training = self.trainings[number]
-            found = {"epoch": float(epoch - 1), "train/loss": float(train_losses[number])}
+            training, fitted = self.trainings[number], self.fitted[number]
+            logged = {"epoch": float(epoch - 1), "train/loss": float(train_losses[number])}
             if self.loggers[number] and training.validation is not None:
-                score = torch.from_numpy(self.scores[number][-1])
-                found["val/loss"] = self.losses[number][-1]
-                metrics = module.head.metrics()
-                for name, metric in metrics.items():
-                    found[f"val/{name}"] = float(metric(score, training.label(training.validation)))
+                score = torch.from_numpy(fitted.scores[-1])
+                label = training.label(training.validation)
+                logged["val/loss"] = fitted.losses[-1]
+                for name, metric in module.head.metrics().items():
+                    logged[f"val/{name}"] = float(metric(score, label))
             for logger in self.loggers[number]:
-                logger.log_metrics(found, step)
+                logger.log_metrics(logged, step)
             if epoch == training.n_epochs:
-                network = module.network
-                assert isinstance(network, NetworkStack)
-                self.states[number] = network.state(number)
+                fitted.network.load_state_dict(module.network.state(number))

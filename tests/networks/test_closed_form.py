@@ -3,7 +3,15 @@ import torch
 
 from fmnet.errors import ConfigError
 from fmnet.networks.backbones import build_small_cnn
-from fmnet.networks.closed_form import build_scale_space, path_fractions
+from fmnet.networks.closed_form import (
+    CONTRAST_PRODUCTS,
+    VOXEL_PAIRS,
+    ProductForm,
+    ProductPath,
+    VoxelPath,
+    build_scale_space,
+    path_fractions,
+)
 
 SHAPE = (2, 9, 10, 11)
 
@@ -14,7 +22,7 @@ def labels():
 
 
 @pytest.fixture
-def parts():
+def folds():
     return torch.arange(36) // 12
 
 
@@ -26,40 +34,40 @@ def images():
     return images
 
 
-def started(images, labels, parts, **settings):
+def fitted(images, labels, folds, **settings):
     network = build_scale_space(SHAPE, **settings)
-    network.backbone.fit(images, labels, parts)
+    network.backbone.fit(images, labels, folds)
     return network.eval()
 
 
-def test_a_difference_is_learned(images, labels, parts):
+def test_a_difference_is_learned(images, labels, folds):
     images[labels == 1, 0, 3:6, 3:6, 3:6] += 1
-    network = started(images[:30], labels[:30], parts[:30])
+    network = fitted(images[:30], labels[:30], folds[:30])
     with torch.no_grad():
         scores = network(images[30:])
     assert scores[labels[30:] == 1].min() > scores[labels[30:] == 0].max()
 
 
-def test_a_path_counts_as_far_as_it_proves_itself(images, labels, parts):
+def test_a_path_counts_as_far_as_it_proves_itself(images, labels, folds):
     images[labels == 1, 0, 3:6, 3:6, 3:6] += 2
-    gates = started(images, labels, parts).backbone.gate
-    places, _, channels, pairs = gates.tolist()
-    assert places > 10 * max(channels, pairs, 1e-6)
+    gates = fitted(images, labels, folds).backbone.gate
+    focal, _, products, pairs = gates.tolist()
+    assert focal > 10 * max(products, pairs, 1e-6)
 
 
-def test_products_of_contrasts_count_where_only_they_differ(images, labels, parts):
+def test_products_of_contrasts_count_where_only_they_differ(images, labels, folds):
     sign = torch.randint(0, 2, (36, 1, 1, 1), generator=torch.Generator().manual_seed(1)) * 2.0 - 1
     other = sign * (2 * labels - 1)[:, None, None, None]
     images[:, 0, 2:7, 2:7, 2:7] += 3 * sign
     images[:, 1, 2:7, 2:7, 2:7] += 3 * other
-    backbone = started(images, labels, parts, bands_mm=[[8.0, 24.0]]).backbone
+    backbone = fitted(images, labels, folds, bands_mm=[[8.0, 24.0]]).backbone
     names = list(backbone.paths)
-    spread = backbone.gate / backbone.gate.sum()
-    assert spread[names.index("contrast_products")] + spread[names.index("voxel_pairs")] > 0.8
+    relative = backbone.gate / backbone.gate.sum()
+    assert relative[names.index("contrast_products")] + relative[names.index("voxel_pairs")] > 0.8
 
 
-def test_gates_are_what_paths_reached_beyond_chance(images, labels, parts):
-    network = started(images, labels, parts)
+def test_gates_are_what_paths_reached_beyond_chance(images, labels, folds):
+    network = fitted(images, labels, folds)
     backbone = network.backbone
     unseen = torch.randn(36, 4, generator=torch.Generator().manual_seed(0))
     for group in (0, 1):  # exactly alike but for what is added
@@ -75,9 +83,9 @@ def test_gates_are_what_paths_reached_beyond_chance(images, labels, parts):
     error = 2 / 36**0.5
     assert first / (10 * second) == pytest.approx((2 - error) / (1 - error), rel=1e-3)
     assert (third, fourth) == (0, 0)
-    shares = path_fractions(network)
-    assert list(shares) == ["focal", "distributed", "contrast_products", "voxel_pairs"]
-    assert shares["focal"] == pytest.approx((2 - error) / (3 - 2 * error), rel=1e-3)
+    fractions = path_fractions(network)
+    assert list(fractions) == ["focal", "distributed", "contrast_products", "voxel_pairs"]
+    assert fractions["focal"] == pytest.approx((2 - error) / (3 - 2 * error), rel=1e-3)
     scores = unseen @ backbone.gate.detach() + backbone.bias.detach()
     assert scores[labels == 1].mean().item() == pytest.approx(-scores[labels == 0].mean().item())
 
@@ -97,26 +105,26 @@ def test_paths_that_show_nothing_count_as_rarely_with_many_people(n_one, n_other
     assert 0.10 < counted / 600 < 0.22
 
 
-def test_where_nobody_can_be_left_out_the_first_path_counts(images, labels, parts):
-    gates = started(images, labels, torch.zeros_like(parts)).backbone.gate
+def test_where_nobody_can_be_left_out_the_first_path_counts(images, labels, folds):
+    gates = fitted(images, labels, torch.zeros_like(folds)).backbone.gate
     assert gates.tolist() == [1, 0, 0, 0]
 
 
-def test_the_same_scans_start_the_same_network(images, labels, parts):
-    one, other = (started(images, labels, parts).state_dict() for _ in range(2))
+def test_the_same_scans_give_the_same_network(images, labels, folds):
+    one, other = (fitted(images, labels, folds).state_dict() for _ in range(2))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_weights_are_written_and_read(images, labels, parts):
-    network = started(images, labels, parts)
+def test_weights_are_written_and_read(images, labels, folds):
+    network = fitted(images, labels, folds)
     again = build_scale_space(SHAPE)
     again.load_state_dict(network.state_dict())
     with torch.no_grad():
         torch.testing.assert_close(again.eval()(images), network(images), rtol=0, atol=0)
 
 
-def test_every_weight_gets_a_gradient(images, labels, parts):
-    network = started(images, labels, parts)
+def test_every_weight_gets_a_gradient(images, labels, folds):
+    network = fitted(images, labels, folds)
     network(images[:4]).sum().backward()
     assert all(weight.grad is not None for weight in network.parameters())
 
@@ -141,3 +149,116 @@ def test_no_path_is_refused():
 def test_bands_the_wrong_way_round_are_refused():
     with pytest.raises(ConfigError, match=r"\[16, 6\]"):
         build_scale_space(SHAPE, bands_mm=[[16.0, 6.0]])
+
+
+GRID = (9, 10, 11)
+EVERY_VOXEL = ProductForm(4, False, 50, 5)
+
+
+@pytest.fixture
+def path_labels():
+    return torch.arange(40) % 2
+
+
+@pytest.fixture
+def bands():
+    """Two bands of two contrasts without any difference between groups."""
+    return torch.randn(40, 2, 2, *GRID, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def mask():
+    mask = torch.ones(GRID)
+    mask[0] = 0
+    return mask
+
+
+def separation(path, bands, path_labels):
+    with torch.no_grad():
+        scores = path(bands)
+    return float(scores[path_labels == 1].mean() - scores[path_labels == 0].mean())
+
+
+def fitted_path(path, bands, path_labels, mask):
+    path.fit(bands, path_labels, mask)
+    return path
+
+
+def test_voxels_find_where_groups_differ(bands, path_labels, mask):
+    bands[path_labels == 1, 1, 0, 4, 5, 6] += 6
+    path = fitted_path(VoxelPath((2, *GRID), 2, 3.0, 0.0), bands, path_labels, mask)
+    largest = path.weight[1].abs().flatten().argmax()
+    assert torch.unravel_index(largest, (2, *GRID)) == (0, 4, 5, 6)
+    assert path.weight[1, 0, 4, 5, 6] > 0
+
+
+def test_voxels_outside_the_mask_have_no_weight(bands, path_labels, mask):
+    bands[path_labels == 1, :, :, 0] += 3
+    path = fitted_path(VoxelPath((2, *GRID), 2, 3.0, 10.0), bands, path_labels, mask)
+    assert not path.weight[..., 0, :, :].any()
+
+
+def test_voxels_score_the_mean_training_scan_by_nothing(bands, path_labels, mask):
+    path = fitted_path(VoxelPath((2, *GRID), 2, 3.0, 10.0), bands + 7, path_labels, mask)
+    assert path((bands + 7).mean(0, keepdim=True)).abs().item() < 1e-3
+
+
+def test_pairs_find_what_no_voxel_shows(bands, path_labels, mask):
+    sign = torch.randint(0, 2, (40,), generator=torch.Generator().manual_seed(1)) * 2.0 - 1
+    bands[:, 1, 0, 2, 3, 4] += 3 * sign
+    bands[:, 1, 0, 6, 7, 8] += 3 * sign * (2 * path_labels - 1)
+    path = fitted_path(
+        ProductPath((2, *GRID), (1,), EVERY_VOXEL, 4.0, 0.0), bands, path_labels, mask
+    )
+    n_voxels = 9 * 10 * 11
+    best = path.weight[0].abs().argmax()
+    voxels = {int(path.first[0, best]), int(path.second[0, best])}
+    expected = {2 * 110 + 3 * 11 + 4, 6 * 110 + 7 * 11 + 8}
+    assert voxels == expected
+    assert max(voxels) < n_voxels  # in the first contrast
+    assert separation(path, bands, path_labels) > 0
+
+
+def test_contrasts_are_compared_at_one_voxel(bands, path_labels, mask):
+    sign = torch.randint(0, 2, (40,), generator=torch.Generator().manual_seed(1)) * 2.0 - 1
+    bands[:, 0, 0, 3, 3, 3] += 3 * sign
+    bands[:, 0, 1, 3, 3, 3] += 3 * sign * (2 * path_labels - 1)
+    form = ProductForm(8, True, 20, 5)
+    path = fitted_path(ProductPath((2, *GRID), (0,), form, 4.0, 0.0), bands, path_labels, mask)
+    best = path.weight[0].abs().argmax()
+    n_voxels = 4 * 5 * 5  # every second voxel from the second on
+    assert (path.second - path.first == n_voxels).all()
+    assert int(path.first[0, best]) == 1 * 25 + 1 * 5 + 1
+
+
+def test_scores_are_the_same_whatever_else_is_scored(bands, path_labels, mask):
+    path = fitted_path(
+        ProductPath((2, *GRID), (0, 1), CONTRAST_PRODUCTS, 4.0, 10.0), bands, path_labels, mask
+    )
+    torch.testing.assert_close(path(bands)[5:6], path(bands[5:6]), atol=1e-5, rtol=1e-4)
+
+
+def test_fewer_pairs_than_asked_for_are_enough(bands, path_labels, mask):
+    few, inside = bands[..., :3, :4], mask[:, :3, :4]
+    path = fitted_path(
+        ProductPath((2, 9, 3, 4), (0,), VOXEL_PAIRS, 4.0, 10.0), few, path_labels, inside
+    )
+    assert torch.isfinite(path(few)).all()
+    assert 0 < (path.weight != 0).sum() < VOXEL_PAIRS.n_products
+
+
+def test_one_slice_is_enough(bands, path_labels, mask):
+    """Of an axis that is thinner than the distance between voxels, one voxel is looked at."""
+    thin, inside = bands[..., :1], mask[..., :1]
+    path = fitted_path(
+        ProductPath((2, 9, 10, 1), (0,), VOXEL_PAIRS, 4.0, 10.0), thin, path_labels, inside
+    )
+    assert torch.isfinite(path(thin)).all()
+    assert (path.weight != 0).any()
+
+
+def test_fitting_again_leaves_nothing_of_the_first_fit(bands, path_labels, mask):
+    path = ProductPath((2, *GRID), (1,), EVERY_VOXEL, 4.0, 10.0)
+    expected = fitted_path(path, bands, path_labels, mask)(bands)
+    fitted_path(path, bands.flip(0) * 3, path_labels.flip(0), mask)
+    torch.testing.assert_close(fitted_path(path, bands, path_labels, mask)(bands), expected)

@@ -9,7 +9,12 @@ import torch
 from fmnet.inference.preparation import MIN_TRAINING_FRACTION
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.closed_form import path_fractions
-from fmnet.networks.rebuild import describe_builder, read_network, write_network, write_series_files
+from fmnet.networks.rebuild import (
+    describe_builder,
+    read_network,
+    write_network,
+    write_network_files,
+)
 from fmnet.networks.series import (
     VoxelStandard,
     build_dual_regression,
@@ -208,7 +213,7 @@ def test_trained_side_by_side_they_score_the_same(name, scans, labels, parts):
 @NETWORKS
 def test_exported_it_scores_the_same_at_any_length(name, scans, labels, parts, tmp_path):
     network = started(ALL[name], scans, labels, parts)
-    write_series_files(network, (1, *SHAPE), tmp_path)
+    write_network_files(network, (1, *SHAPE), tmp_path)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     program = torch.export.load(tmp_path / "model.pt2").module()
     for n_scans, n_volumes in ((1, 20), (3, 31), (2, 150)):

@@ -19,7 +19,7 @@ def cohort():
     return make_cohort(n=24, effect=1.0)
 
 
-def test_networks_without_a_start_stay_as_they_are(cohort):
+def test_networks_without_a_closed_form_stay_as_they_are(cohort):
     network = build_small_cnn(cohort.preparation.input_shape, channels=[4, 6])
     before = {name: values.clone() for name, values in network.state_dict().items()}
     fit_closed_form(network, make_training(cohort))
@@ -45,22 +45,22 @@ def test_only_training_scans_are_looked_at(cohort):
 def test_scans_of_one_family_are_left_out_together():
     labels = np.arange(24) // 2 % 2
     units = [f"family-{number // 2}" for number in range(24)]
-    parts = split_units(labels, units, 0)
-    assert (parts[::2] == parts[1::2]).all()
-    assert [set(labels[parts == number]) for number in range(3)] == [{0, 1}] * 3
+    folds = split_units(labels, units, 0)
+    assert (folds[::2] == folds[1::2]).all()
+    assert [set(labels[folds == number]) for number in range(3)] == [{0, 1}] * 3
 
 
-def test_parts_depend_on_the_seed_alone():
+def test_folds_depend_on_the_seed_alone():
     labels, units = np.arange(24) % 2, [str(number) for number in range(24)]
     np.testing.assert_array_equal(split_units(labels, units, 5), split_units(labels, units, 5))
     assert (split_units(labels, units, 5) != split_units(labels, units, 6)).any()
 
 
-def test_too_few_people_to_leave_any_out():
+def test_too_few_subjects_to_leave_any_out():
     assert not split_units(np.array([0, 0, 0, 1, 1]), list("abcde"), 0).any()
 
 
-def test_without_epochs_the_network_is_what_it_started_as(make_trainable, cohort):
+def test_without_epochs_the_network_is_as_fitted(make_trainable, cohort):
     trainable = make_trainable(build_network=BUILD, max_epochs=0)
     rounds = []
     training = make_training(cohort, np.arange(16, 24), n_epochs=0, train=np.arange(16))
@@ -73,7 +73,7 @@ def test_without_epochs_the_network_is_what_it_started_as(make_trainable, cohort
     assert not done.network.training
 
 
-def test_epochs_go_on_from_the_start(make_trainable, cohort):
+def test_epochs_go_on_from_the_fit(make_trainable, cohort):
     build_optimizer = partial(ADAMW, lr=1e-5)
     trainable = make_trainable(build_network=BUILD, build_optimizer=build_optimizer)
     training = make_training(cohort, np.arange(16, 24), n_epochs=2, train=np.arange(16))
@@ -83,7 +83,7 @@ def test_epochs_go_on_from_the_start(make_trainable, cohort):
     assert 0 < moved < 0.1
 
 
-def test_started_networks_are_trained_together_as_one_at_a_time(make_trainable, cohort):
+def test_fitted_networks_are_trained_together_as_one_at_a_time(make_trainable, cohort):
     build_optimizer = partial(ADAMW, lr=1e-4)
     trainings = [
         make_training(cohort, np.arange(16, 24), n_epochs=2, seed=seed, train=np.arange(16))
@@ -93,3 +93,13 @@ def test_started_networks_are_trained_together_as_one_at_a_time(make_trainable, 
     alone, together = (fit_networks(replace(trainable, n_stacked=n), trainings) for n in (1, 2))
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(one.scores[2], other.scores[2], atol=1e-5)
+
+
+def test_a_loss_of_ones_own_is_weighted_before_the_first_epoch_too(make_trainable, cohort):
+    train = np.r_[np.arange(12), 12, 14]  # more of one class
+    training = make_training(cohort, np.arange(16, 24), n_epochs=0, train=train)
+    by_loss = [
+        fit_networks(make_trainable(build_network=BUILD, max_epochs=0, loss=loss), [training])[0]
+        for loss in (None, torch.nn.BCEWithLogitsLoss())
+    ]
+    assert by_loss[0].losses == pytest.approx(by_loss[1].losses)

@@ -14,8 +14,10 @@ from fmnet.networks.closed_form import build_scale_space
 from fmnet.training.fit import ADAMW, FoldTask, Trainable, train_on_folds
 from fmnet.training.scan_set import MapScans
 
-PEOPLE = [f"sub-{number:02}" for number in range(12)]
-FOLD = Fold(0, 0, tuple(PEOPLE[:8]), tuple(PEOPLE[8:]), (tuple(PEOPLE[:4]), tuple(PEOPLE[4:8])))
+SUBJECTS = [f"sub-{number:02}" for number in range(12)]
+FOLD = Fold(
+    0, 0, tuple(SUBJECTS[:8]), tuple(SUBJECTS[8:]), (tuple(SUBJECTS[:4]), tuple(SUBJECTS[4:8]))
+)
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_probability_comes_from_its_own_scores_out_of_fold(finished, chosen, stu
     expected = fit_calibration(
         own["score"],
         own["label"],
-        people=own["participant_id"],
+        participants=own["participant_id"],
         models=own["repeat"] * 100 + own["fold"],
         scale=scale,
     )
