@@ -66,7 +66,7 @@ from fmnet.runs.record import (
 )
 from fmnet.runs.run_folder import UNKNOWN, as_json, write_run_files
 from fmnet.training.augmentation import BatchTransform, check_augmentation
-from fmnet.training.compute import Compute, count_processes, plan_compute
+from fmnet.training.compute import Compute, check_plan, count_processes, plan_compute
 from fmnet.training.fit import Trainable
 from fmnet.training.loggers import LoggerBuilder, check_loggers, log_study
 from fmnet.training.module import OptimizerBuilder, SchedulerBuilder
@@ -179,15 +179,18 @@ def run_study(
     check_one_process(built.world_size, plans, shard, compute, batch_size)
     grid = build_grid(preparation.voxel_size_mm, preparation.mask)
     shape = (len(cohort.contrasts), *grid.shape)
-    check_network(network, shape)
+    empty = check_network(network, shape)
+    if loss is not None:
+        empty.head.check_loss(loss)
     check_augmentation(augmentation, shape)
+    loggers = tuple(logger.values())
+    how = (network, trainer, asked(trainer).get("max_epochs"), optimizer, scheduler, loss)
+    fed = (tuple(callbacks.values()), batch_size, augmentation, loggers, folder / "logs")
+    trainable = check_plan(Trainable(*how, *fed), compute, empty, shape)
     is_resuming, leads = resume or not shard.is_whole, built.global_rank == 0
     claim = partial(claim_run_folder, folder, config_yaml, overwrite, is_resuming)
     is_resumed = leads and claim()
-    loggers = tuple(logger.values())
     check_loggers(loggers)
-    how = (network, trainer, asked(trainer).get("max_epochs"), optimizer, scheduler, loss)
-    fed = (tuple(callbacks.values()), batch_size, augmentation, loggers, folder / "logs")
 
     n_jobs = count_processes(compute, built)
     store = ArrayStore(Path(store_dir), cohort.recipe(grid, preparation.min_coverage))
@@ -195,7 +198,7 @@ def run_study(
     if shuffle_labels:
         opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))
     scans, splits = read_scans(opened, preparation).for_network(network), folds(opened)
-    trainable = plan_compute(Trainable(*how, *fed), compute, scans)
+    trainable = plan_compute(trainable, compute, scans)
     models = Pipeline(trainable, baselines, folds, seed, n_jobs)
     checkpoints = checkpoints_of(folder, config_yaml, opened, splits)
     if leads and not is_resumed:

@@ -107,15 +107,10 @@ def plan_compute(trainable: Trainable, compute: Compute, scans: ScanSet) -> Trai
     trainer = build_trainer(trainable.build_trainer)
     device, shape = trainer.strategy.root_device, scans.input_shape
     network = trainable.build_network(shape)
-    if trainable.max_epochs is None:
-        n_epochs = 0 if is_closed_form(network) else USUAL_EPOCHS
-        trainable = replace(trainable, max_epochs=n_epochs)
-    if faults := _faults(trainable, network, trainer):
-        raise ConfigError(faults)
+    trainable = check_plan(trainable, compute, network, shape)
     if device.type != "cpu" or trainer.precision != "32-true":
         check_device(network, shape, device, str(trainer.precision))
     if scans.reads_series:
-        _check_alone(compute)
         return replace(trainable, n_stacked=1, is_resident=False)
     free = free_bytes(device) // count_processes(compute, trainer)
     prepared = len(scans.values) * math.prod(shape) * scans.values.itemsize
@@ -129,10 +124,6 @@ def plan_compute(trainable: Trainable, compute: Compute, scans: ScanSet) -> Trai
             one = training_bytes(network.to("meta"), shape, trainable.batch_size)
             resident = prepared if is_resident else 0
             n_stacked = choose_stack(one, resident, free, LARGEST_STACK, PLANNED_FRACTION)
-    elif n_stacked > 1 and (reasons := stacking_faults(trainable, network, shape, trainer)):
-        accepted = "what each network can do without the others, for stacked networks"
-        action = "set compute.n_stacked=1, or leave that out"
-        raise ConfigError(Fault("compute.n_stacked", " and ".join(reasons), accepted, action))
     return replace(
         trainable,
         n_stacked=n_stacked,
@@ -140,6 +131,45 @@ def plan_compute(trainable: Trainable, compute: Compute, scans: ScanSet) -> Trai
         is_channels_last=compute.channels_last,
         is_compiled=compute.compile,
     )
+
+
+def check_plan(
+    trainable: Trainable, compute: Compute, network: ScoreNetwork, shape: InputShape
+) -> Trainable:
+    """Decide how long trainings are; refuse what can't be served, without looking at any scan.
+
+    Parameters
+    ----------
+    trainable, compute
+        What is trained, and what is asked for.
+    network : ScoreNetwork
+        As `trainable` builds it for scans of a shape.
+    shape : tuple of int
+        (C, X, Y, Z).
+
+    Raises
+    ------
+    ConfigError
+        If settings would have no effect, or can't be served, or networks are to be stacked that
+        can't be.
+    """
+    trainer = build_trainer(trainable.build_trainer)
+    if trainable.max_epochs is None:
+        n_epochs = 0 if is_closed_form(network) else USUAL_EPOCHS
+        trainable = replace(trainable, max_epochs=n_epochs)
+    if faults := _faults(trainable, network, trainer):
+        raise ConfigError(faults)
+    if hasattr(network.backbone, "window_volumes"):
+        _check_alone(compute)
+    elif (
+        compute.n_stacked != "auto"
+        and compute.n_stacked > 1
+        and (reasons := stacking_faults(trainable, network, shape, trainer))
+    ):
+        accepted = "what each network can do without the others, for stacked networks"
+        action = "set compute.n_stacked=1, or leave that out"
+        raise ConfigError(Fault("compute.n_stacked", " and ".join(reasons), accepted, action))
+    return trainable
 
 
 def _faults(trainable: Trainable, network: ScoreNetwork, trainer: pl.Trainer) -> list[Fault]:

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLR
 from torchmetrics import MetricCollection
 
 from fmnet.networks.backbones import ScoreNetwork
-from fmnet.networks.heads import Head, LossFunction
+from fmnet.networks.heads import Head, LossFunction, per_scan
 from fmnet.networks.residual import learn_on_cpu
 from fmnet.training.data import Batch
 
@@ -65,9 +65,7 @@ class ScoreModule(pl.LightningModule):
         self.layout = torch.channels_last_3d if is_channels_last else torch.contiguous_format
         self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.optimizer, self.scheduler, self.batch_size = optimizer, scheduler, batch_size
-        self.loss = copy.deepcopy(loss)  # which may hold weights or buffers of its own
-        if hasattr(self.loss, "reduction"):
-            self.loss.reduction = "none"  # type: ignore[union-attr]
+        self.loss = loss and per_scan(loss)
         self.register_buffer("balance", torch.ones(()) if balance is None else balance, False)
         self.metrics = MetricCollection(self.head.metrics(), prefix="val/")
         compute = self._compute_outputs

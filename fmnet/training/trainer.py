@@ -14,12 +14,16 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import (
+    BatchSizeFinder,
     Callback,
     Checkpoint,
     DeviceStatsMonitor,
+    LearningRateFinder,
     LearningRateMonitor,
     ModelCheckpoint,
     ProgressBar,
+    StochasticWeightAveraging,
+    Timer,
 )
 from pytorch_lightning.loggers import Logger
 
@@ -80,6 +84,13 @@ HARMLESS = {
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 #: Callbacks that show or keep what happens in a training, and change nothing of it.
 WATCHING = (ProgressBar, LearningRateMonitor, Checkpoint, DeviceStatsMonitor)
+#: Callbacks that can't go with a length that is chosen on inner folds, and what to do instead.
+UNSERVED: dict[type[Callback], str] = {
+    StochasticWeightAveraging: "use EMAWeightAveraging: its mean weights are those that are judged",
+    LearningRateFinder: "compare values of optimizer.lr: -m optimizer.lr=1e-4,1e-3",
+    BatchSizeFinder: "set batch_size",
+    Timer: ELSEWHERE["max_time"],
+}
 
 
 def asked(builder: Callable[..., Any]) -> Mapping[str, Any]:
@@ -215,6 +226,10 @@ def _optimizer_faults(
 def _callback_faults(callback: Callback) -> list[Fault]:
     """Say what is wrong with a callback before any scan is read."""
     where, faults = f"callbacks, {name_of(callback)}", []
+    for kind, action in UNSERVED.items():
+        if isinstance(callback, kind):
+            accepted = "callbacks that suit trainings whose length is chosen on inner folds"
+            faults.append(Fault(where, "a callback that fmnet can't serve", accepted, action))
     monitor = monitor_of(callback)
     if monitor and not monitor.startswith(("val/", "train/")):
         accepted = "train/loss, val/loss or val/auroc"

@@ -191,6 +191,12 @@ def test_rates_that_waited_for_a_loss_are_repeated_on_all_subjects(tmp_path, wat
     np.testing.assert_allclose(whole, np.exp(np.log(inner).mean(axis=0))[: len(whole)])
 
 
+@pytest.mark.parametrize(("overrides", "expected"), [([], 20), (["trainer.max_epochs=40"], 40)])
+def test_cosine_ends_with_the_longest_training(overrides, expected):
+    found = settings_of(*NETWORK, "scheduler=cosine", *overrides)
+    assert found["scheduler"].keywords["T_max"] == expected
+
+
 class Doubled(torch.nn.Module):
     """Twice the usual loss, averaged by itself."""
 
@@ -234,6 +240,17 @@ def test_other_optimisers(tmp_path):
         (
             ["callbacks=early_stopping", "callbacks.early_stopping.monitor=val/auc"],
             r"monitor: found val/auc; accepted: train/loss, val/loss, val/auroc",
+        ),
+        (
+            ["+callbacks.f._target_=pytorch_lightning.callbacks.LearningRateFinder"],
+            r"callbacks, LearningRateFinder: found .*compare values of optimizer\.lr",
+        ),
+        (
+            [
+                "+callbacks.f._target_=pytorch_lightning.callbacks.StochasticWeightAveraging",
+                "+callbacks.f.swa_lrs=0.01",
+            ],
+            "use EMAWeightAveraging",
         ),
         (
             ["callbacks=model_checkpoint", "+callbacks.model_checkpoint.dirpath=/tmp/elsewhere"],
