@@ -21,6 +21,7 @@ from pytorch_lightning.callbacks import (
     LearningRateFinder,
     LearningRateMonitor,
     ModelCheckpoint,
+    ModelPruning,
     ProgressBar,
     StochasticWeightAveraging,
     Timer,
@@ -70,6 +71,7 @@ ELSEWHERE = {
     "max_time": "set trainer.max_epochs: results must not depend on how fast a machine is",
     "reload_dataloaders_every_n_epochs": "leave it out: each epoch has an order of its own anyway",
     "barebones": "leave it out",
+    "num_sanity_val_steps": "leave it out: each network is tried before scans are read",
 }
 #: The same, with the value that is no other than the default.
 HARMLESS = {
@@ -78,6 +80,7 @@ HARMLESS = {
     "max_steps": -1,
     "reload_dataloaders_every_n_epochs": 0,
     "barebones": False,
+    "num_sanity_val_steps": 0,
     "limit_val_batches": 1.0,
     "val_check_interval": 1.0,
 }
@@ -89,6 +92,7 @@ UNSERVED: dict[type[Callback], str] = {
     StochasticWeightAveraging: "use EMAWeightAveraging: its mean weights are those that are judged",
     LearningRateFinder: "compare values of optimizer.lr: -m optimizer.lr=1e-4,1e-3",
     BatchSizeFinder: "set batch_size",
+    ModelPruning: "leave it out: a bundle holds whole networks",
     Timer: ELSEWHERE["max_time"],
 }
 

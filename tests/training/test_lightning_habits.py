@@ -226,6 +226,7 @@ def test_other_optimisers(tmp_path):
     [
         (["trainer.max_epochs=-1"], r"trainer\.max_epochs: found -1; accepted: a whole number"),
         (["+trainer.max_steps=5"], r"trainer\.max_steps: found 5.*set trainer\.max_epochs"),
+        (["+trainer.num_sanity_val_steps=2"], r"num_sanity_val_steps: found 2.*leave it out"),
         (["+trainer.limit_val_batches=2"], r"trainer\.limit_val_batches: found 2"),
         (["+trainer.check_val_every_n_epoch=2"], r"check_val_every_n_epoch: found 2; accepted: 1"),
         (["+trainer.default_root_dir=x"], r"trainer\.default_root_dir: .*set run_dir"),
