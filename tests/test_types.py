@@ -31,7 +31,7 @@ PATHS = "'focal', 'distributed', 'contrast_products', 'voxel_pairs'"
         ),
         ("baselines.linear_svm.c=[0.0]", "a list, each a number, above 0, 1 or more of them"),
         (
-            "baselines.shrinkage_lda.share=[0.0,1.0]",
+            "baselines.shrinkage_lda.fraction=[0.0,1.0]",
             "a list, each a number, above 0, at most 1, 1 or more of them",
         ),
         ("augmentation.probability=1.5", "a number, at least 0, at most 1"),

@@ -29,7 +29,7 @@ from fmnet.errors import ConfigError
 from fmnet.runs.record import describe_device, versions
 from fmnet.runs.run_folder import write_json
 from fmnet.training.compute import Compute, count_processes
-from fmnet.training.trainer import CPU_TRAINER, TrainerBuilder
+from fmnet.training.trainer import CPU_TRAINER, TrainerBuilder, build_trainer
 from fmnet.types import Count, Jobs, NonNegative, Positive, Seed, Several, VoxelSize
 
 
@@ -118,7 +118,7 @@ class PowerBenchmark:
         work = self._work()
         for n in self.n:
             work.planter.backgrounds.check_enough(n)
-        compute, trainer = self._compute(), self.trainer(1, [], [])
+        compute, trainer = self._compute(), build_trainer(self.trainer)
         n_jobs = count_processes(compute, trainer)
         units = score_missing(work, self._units(list(work.racers)), out / "units", n_jobs)
         write_json(self._account(), out / "settings.json")

@@ -61,7 +61,7 @@ def test_goes_on_with_what_is_done_and_recomputes_what_changed(tmp_path, scored)
     scored.clear()
     assert SUITE.run(tmp_path) == lines
     assert scored == []
-    more = {"tiny": contender(), "other": contender(learning_rate=1e-2)}
+    more = {"tiny": contender(), "other": contender(lr=1e-2)}
     replace(SUITE, contenders=more, regimes=("aligned",)).run(tmp_path)
     assert scored == [("aligned", 0, "other")]
     scored.clear()
