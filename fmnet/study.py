@@ -61,7 +61,7 @@ from fmnet.runs.record import (
 )
 from fmnet.runs.run_folder import UNKNOWN, as_json, write_run_files
 from fmnet.training.augmentation import BatchTransform, check_augmentation
-from fmnet.training.compute import Compute, count_processes, plan_compute
+from fmnet.training.compute import Compute, check_plan, count_processes, plan_compute
 from fmnet.training.fit import Trainable
 from fmnet.training.loggers import LoggerBuilder, check_loggers, log_study
 from fmnet.training.module import OptimizerBuilder, SchedulerBuilder
@@ -174,13 +174,11 @@ def run_study(
     check_one_process(built.world_size, plans, shard, compute, batch_size)
     grid = build_grid(preparation.voxel_size_mm, preparation.mask)
     shape = (len(cohort.contrasts), *grid.shape)
-    check_network(network, shape)
+    empty = check_network(network, shape)
+    if loss is not None:
+        empty.head.check_loss(loss)
     check_augmentation(augmentation, shape)
-    claim = partial(claim_run_folder, folder, config_yaml, overwrite, resume or not shard.is_whole)
-    leads = built.global_rank == 0
-    is_resumed = leads and claim()
-    check_loggers(tuple(logger.values()))
-    trainable = Trainable(
+    asked_for = Trainable(
         build_network=network,
         build_trainer=trainer,
         max_epochs=asked(trainer).get("max_epochs"),
@@ -193,6 +191,11 @@ def run_study(
         build_loggers=tuple(logger.values()),
         log_dir=folder / "logs",
     )
+    trainable = check_plan(asked_for, compute, empty, shape)
+    claim = partial(claim_run_folder, folder, config_yaml, overwrite, resume or not shard.is_whole)
+    leads = built.global_rank == 0
+    is_resumed = leads and claim()
+    check_loggers(tuple(logger.values()))
 
     n_jobs = count_processes(compute, built)
     store = ArrayStore(Path(store_dir), cohort.recipe(grid, preparation.min_coverage))

@@ -301,13 +301,16 @@ def _group_faults(
 ) -> list[Fault]:
     group = override.key_or_group
     options = group_options(group, paths)
+    if any(value.startswith("{") for value in values_of(override)):
+        action = f"write key by key, +{group}._target_=..., or choose an option"
+        return [Fault(group, "settings in place of an option", ", ".join(options), action)]
     # a group takes several options as a list: logger=[csv,tensorboard]
     texts = [text for value in values_of(override) for text in value.strip("[]").split(",")]
     faults = []
     for name in (text.strip(" '\"") for text in texts):
         if name in options:
             continue
-        if name != "null":
+        if name not in {"null", "none"}:
             action = instead_of(group, [name]) or suggest(name, options)
         elif group not in needed:
             action = f"leave the group out with ~{group}"

@@ -189,8 +189,14 @@ def job_part() -> str:
 
 
 def register_resolvers() -> None:
-    """Make ``${job_part:}`` known to configurations."""
+    """Make ``${job_part:}`` and ``${first_of:...}`` known to configurations."""
     OmegaConf.register_new_resolver("job_part", job_part, replace=True)
+    OmegaConf.register_new_resolver("first_of", first_of, replace=True)
+
+
+def first_of(*values: Any) -> Any:
+    """Pick the first value that isn't null."""
+    return next((one for one in values if one is not None), None)
 
 
 #: Flags that ask for several jobs.

@@ -92,7 +92,7 @@ def check_call(
             f"{prefix}{key}",
             "no such key",
             ", ".join(f"{prefix}{name}" for name in settable),
-            instead_of(f"{prefix}{key}") or suggest(key, settable),
+            instead_of(f"{prefix}{key}") or _suggest_key(key, settable, path),
         )
         for key in values
         if key not in names and not takes_any
@@ -165,6 +165,13 @@ def suggest(name: str, names: Iterable[str]) -> str:
     return f"did you mean '{close[0]}'?" if close else "choose one of these"
 
 
+def _suggest_key(key: str, names: list[str], path: str) -> str:
+    """Propose a key; one that is like none was perhaps left over from another target."""
+    action = suggest(key, names)
+    is_left_over = path and action == "choose one of these"
+    return f"{action}, or take it out with ~{path}.{key}" if is_left_over else action
+
+
 def _locate(name: str) -> Any:
     logger = logging.getLogger("hydra.utils")  # would print what is reported as a fault
     before, logger.disabled = logger.disabled, True
@@ -229,9 +236,14 @@ def _component_faults(where: str, value: Any, annotation: Any) -> list[Fault]:
         return []
     accepted = "a component, which names its _target_"
     return [
-        Fault(f"{where}.{name}", json.dumps(one), accepted, f"leave it out with ~{where}.{name}")
-        for name, one in value.items()
-        if not isinstance(one, dict)
+        Fault(
+            path,
+            json.dumps(part),
+            accepted,
+            f"set {path}._target_" if isinstance(part, dict) else f"leave it out with ~{path}",
+        )
+        for path, part in ((f"{where}.{name}", part) for name, part in value.items())
+        if not isinstance(part, dict) or "_target_" not in part
     ]
 
 
@@ -241,6 +253,8 @@ def _made_faults(where: str, value: Any, annotation: Any) -> list[Fault]:
     Where a base class of our own is asked for, what a target makes has to derive from it.
     """
     members = get_args(annotation) if _is_union(annotation) else (annotation,)
+    if fault := _partial_fault(where, value, members):
+        return [fault]
     wanted = [one for one in members if one is not type(None)]
     if not isinstance(value, dict) or "_target_" not in value or not all(map(_is_class, wanted)):
         return []
@@ -269,6 +283,27 @@ def _made_faults(where: str, value: Any, annotation: Any) -> list[Fault]:
     described = (inspect.getdoc(wanted[0]) or "").split("\n")[0].rstrip(".")
     accepted = f"a {names} ({described[:1].lower()}{described[1:]})"
     return [Fault(f"{where}._target_", found, accepted, f"choose one of the options for {where}")]
+
+
+def _partial_fault(where: str, value: Any, members: Iterable[Any]) -> Fault | None:
+    """Report a class that lacks arguments where something is asked for that is called later."""
+    is_called = any(get_origin(one) is Callable for one in members)
+    if not is_called or not isinstance(value, dict) or "_partial_" in value:
+        return None
+    try:
+        target = _locate(str(value["_target_"]))
+        parameters, _ = _signature(target)
+    except Exception:  # noqa: BLE001 (reported when the target itself is checked)
+        return None
+    empty = inspect.Parameter.empty
+    lacks = any(
+        p.kind in NAMED and p.default is empty and name not in value
+        for name, p in parameters.items()
+    )
+    if not (inspect.isclass(target) and lacks):
+        return None
+    action = f"write +{where}._partial_=true"
+    return Fault(f"{where}._partial_", "nothing", "true: what it lacks comes later", action)
 
 
 def _is_union(annotation: Any) -> bool:

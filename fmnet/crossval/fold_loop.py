@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from pytorch_lightning.callbacks import ProgressBar
 from tqdm import tqdm
 
 from fmnet import types
@@ -194,7 +195,9 @@ def train_with_progress(
     needs_inner = is_calibrated or n_epochs > 0
     n_trainings = sum(needs_inner * len(task.fold.validation) + 1 for task in tasks)
     unit, total = ("epoch", n_trainings * n_epochs) if n_epochs else ("training", n_trainings)
-    is_hidden = not (title and is_first())
+    # two bars at once would write over each other
+    shows_own = any(isinstance(one, ProgressBar) for one in trainable.callbacks)
+    is_hidden = shows_own or not (title and is_first())
     with tqdm(total=total, desc=title, unit=unit, leave=False, disable=is_hidden) as bar:
         return train_on_folds(trainable, tasks, bar.update, is_calibrated)
 

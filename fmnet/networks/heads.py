@@ -1,5 +1,6 @@
 """Heads: what the last layer's outputs mean, the loss they learn by and how they are judged."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -9,8 +10,18 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics import Metric
 from torchmetrics.classification import BinaryAUROC
 
+from fmnet.errors import ConfigError, Fault
+
 #: ``(outputs, target)`` to one number for each scan, or to their mean.
 LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def per_scan(function: LossFunction) -> LossFunction:
+    """Copy a loss, which may hold weights or buffers of its own, so that it doesn't average."""
+    own = copy.deepcopy(function)
+    if hasattr(own, "reduction"):
+        own.reduction = "none"
+    return own
 
 
 class Head(nn.Module, ABC):
@@ -61,6 +72,9 @@ class Head(nn.Module, ABC):
     def metrics(self) -> dict[str, Metric]:
         """Build the metrics of scores and targets, by name."""
 
+    def check_loss(self, function: LossFunction) -> None:
+        """Raise `ConfigError` unless a user's loss can be learned by; by default all can."""
+
 
 class BinaryHead(Head):
     """Reads one output as the logit of the positive class."""
@@ -97,3 +111,26 @@ class BinaryHead(Head):
     def metrics(self) -> dict[str, Metric]:
         """Build the area under the ROC curve."""
         return {"auroc": BinaryAUROC(validate_args=False)}
+
+    def check_loss(self, function: LossFunction) -> None:
+        """Raise `ConfigError` unless a loss is smaller for right logits than for wrong ones.
+
+        A loss for several classes, as `torch.nn.CrossEntropyLoss`, is always 0 where there is one
+        logit: nothing would be learned, without a word.
+        """
+        label, balance = torch.tensor([0, 0, 1, 1]), torch.ones(())
+        right, low, high = [-1.0, -1.0, 2.0, 2.0], [-1.0] * 4, [2.0] * 4
+        try:
+            own = per_scan(function)
+            best, *others = (
+                float(self.loss(torch.tensor(one)[:, None], label, balance, own).mean())
+                for one in (right, low, high)
+            )
+            found = "" if best < min(others) else "a loss that isn't smaller for right logits"
+        except Exception as error:  # noqa: BLE001 (whatever a user's function raises)
+            reason = " ".join(str(error).split())[:200]
+            found = f"a loss that can't be computed ({type(error).__name__}: {reason})"
+        if found:
+            accepted = "a loss of logits and labels 0 or 1, both (B, 1)"
+            action = "use loss=focal, torch.nn.BCEWithLogitsLoss, or none for the usual one"
+            raise ConfigError(Fault("loss", found, accepted, action))

@@ -73,7 +73,7 @@ def describe_builder(build: NetworkBuilder, input_shape: tuple[int, ...]) -> Net
     )
 
 
-def check_network(build: NetworkBuilder, input_shape: InputShape) -> None:
+def check_network(build: NetworkBuilder, input_shape: InputShape) -> ScoreNetwork:
     """Build a network and try it on a grid, so that nothing is read for one that can't be used.
 
     It is tried on the "meta" device, where tensors have a shape and no data; and those of other
@@ -85,6 +85,11 @@ def check_network(build: NetworkBuilder, input_shape: InputShape) -> None:
         Input shape to network.
     input_shape : tuple of int
         (C, X, Y, Z).
+
+    Returns
+    -------
+    ScoreNetwork
+        As it was built.
 
     Raises
     ------
@@ -127,6 +132,7 @@ def check_network(build: NetworkBuilder, input_shape: InputShape) -> None:
             _programs(network.eval(), image)
         except ExportError as error:
             raise ConfigError(error.faults) from error
+    return network
 
 
 def _reads_series(network: ScoreNetwork) -> bool:

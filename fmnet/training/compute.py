@@ -27,8 +27,9 @@ from torch.optim import (
 
 from fmnet.errors import ConfigError, Fault, TrainingError
 from fmnet.networks.backbones import InputShape, ScoreNetwork
+from fmnet.networks.heads import per_scan
 from fmnet.training.fit import Trainable, is_closed_form
-from fmnet.training.module import NetworkStack, monitored_by, per_scan
+from fmnet.training.module import NetworkStack, monitored_by
 from fmnet.training.scan_set import ScanSet
 from fmnet.training.trainer import asked, build_trainer, monitor_of, name_of
 from fmnet.types import Count, Jobs
@@ -98,26 +99,10 @@ def plan_compute(trainable: Trainable, compute: Compute, scans: ScanSet) -> Trai
     trainer = build_trainer(trainable.build_trainer)
     device, shape = trainer.strategy.root_device, scans.input_shape
     network = trainable.build_network(shape)
-    if trainable.max_epochs is None:
-        n_epochs = 0 if is_closed_form(network) else USUAL_EPOCHS
-        trainable = replace(trainable, max_epochs=n_epochs)
-    if faults := _faults(trainable, network, trainer):
-        raise ConfigError(faults)
+    trainable = check_plan(trainable, compute, network, shape)
     if device.type != "cpu" or trainer.precision != "32-true":
         check_device(network, shape, device, str(trainer.precision))
     if scans.reads_series:
-        unused = {
-            "compute.n_stacked": compute.n_stacked not in {1, "auto"},
-            "compute.channels_last": compute.channels_last,
-            "compute.compile": compute.compile,
-        }
-        accepted = "the default, for a network that reads time series"
-        if faults := [
-            Fault(name, "another setting", accepted, f"leave {name} out")
-            for name, is_set in unused.items()
-            if is_set
-        ]:
-            raise ConfigError(faults)
         return replace(trainable, n_stacked=1, is_resident=False)
     free = free_bytes(device) // count_processes(compute, trainer)
     prepared = len(scans.values) * math.prod(shape) * scans.values.itemsize
@@ -131,10 +116,6 @@ def plan_compute(trainable: Trainable, compute: Compute, scans: ScanSet) -> Trai
             one = training_bytes(network.to("meta"), shape, trainable.batch_size)
             resident = prepared if is_resident else 0
             n_stacked = choose_stack(one, resident, free)
-    elif n_stacked > 1 and (reasons := stacking_faults(trainable, network, shape, trainer)):
-        accepted = "what each network can do without the others, for stacked networks"
-        action = "set compute.n_stacked=1, or leave that out"
-        raise ConfigError(Fault("compute.n_stacked", " and ".join(reasons), accepted, action))
     return replace(
         trainable,
         n_stacked=n_stacked,
@@ -142,6 +123,56 @@ def plan_compute(trainable: Trainable, compute: Compute, scans: ScanSet) -> Trai
         is_channels_last=compute.channels_last,
         is_compiled=compute.compile,
     )
+
+
+def check_plan(
+    trainable: Trainable, compute: Compute, network: ScoreNetwork, shape: InputShape
+) -> Trainable:
+    """Decide how long trainings are; refuse what can't be served, without looking at any scan.
+
+    Parameters
+    ----------
+    trainable, compute
+        What is trained, and what is asked for.
+    network : ScoreNetwork
+        As `trainable` builds it for scans of a shape.
+    shape : tuple of int
+        (C, X, Y, Z).
+
+    Raises
+    ------
+    ConfigError
+        If settings would have no effect, or can't be served, or networks are to be stacked that
+        can't be.
+    """
+    trainer = build_trainer(trainable.build_trainer)
+    if trainable.max_epochs is None:
+        n_epochs = 0 if is_closed_form(network) else USUAL_EPOCHS
+        trainable = replace(trainable, max_epochs=n_epochs)
+    if faults := _faults(trainable, network, trainer):
+        raise ConfigError(faults)
+    if hasattr(network.backbone, "window_volumes"):
+        unused = {
+            "compute.n_stacked": compute.n_stacked not in {1, "auto"},
+            "compute.channels_last": compute.channels_last,
+            "compute.compile": compute.compile,
+        }
+        accepted = "the default, for a network that reads time series"
+        if faults := [
+            Fault(name, "another setting", accepted, f"leave {name} out")
+            for name, is_set in unused.items()
+            if is_set
+        ]:
+            raise ConfigError(faults)
+    elif (
+        compute.n_stacked != "auto"
+        and compute.n_stacked > 1
+        and (reasons := stacking_faults(trainable, network, shape, trainer))
+    ):
+        accepted = "what each network can do without the others, for stacked networks"
+        action = "set compute.n_stacked=1, or leave that out"
+        raise ConfigError(Fault("compute.n_stacked", " and ".join(reasons), accepted, action))
+    return trainable
 
 
 def _faults(trainable: Trainable, network: ScoreNetwork, trainer: pl.Trainer) -> list[Fault]:
@@ -161,7 +192,7 @@ def _faults(trainable: Trainable, network: ScoreNetwork, trainer: pl.Trainer) ->
     if trainer.precision == "16-mixed" and is_clipped and is_fused:
         accepted = "optimizer.fused=false, where gradients are clipped in precision 16-mixed"
         faults.append(Fault("optimizer.fused", "true", accepted, "set it, or use bf16-mixed"))
-    if trainer.world_size > 1 and (loss := per_scan(trainable.loss)) is not None:
+    if trainer.world_size > 1 and (loss := trainable.loss and per_scan(trainable.loss)) is not None:
         example = torch.zeros(2, network.head.n_outputs)
         if loss(example, example).ndim == 0:
             found = "one that averages over scans by itself, those that fill up a step included"

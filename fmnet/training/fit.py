@@ -22,7 +22,7 @@ from fmnet.errors import Fault, TrainingError
 from fmnet.inference.calibration import Calibration
 from fmnet.inference.preparation import Preparation
 from fmnet.networks.backbones import ClosedFormBackbone, NetworkBuilder, ScoreNetwork
-from fmnet.networks.heads import LossFunction
+from fmnet.networks.heads import LossFunction, per_scan
 from fmnet.networks.series import SeriesBackbone
 from fmnet.training.augmentation import BatchTransform, check_augmentation
 from fmnet.training.calibration import fit_calibration
@@ -35,7 +35,6 @@ from fmnet.training.module import (
     ScoreModule,
     StackModule,
     monitored_by,
-    per_scan,
 )
 from fmnet.training.scan_set import Rows, ScanSet
 from fmnet.training.trainer import (
@@ -277,7 +276,7 @@ def _judge_closed_form(
         scores = score_scans(network, training.scans, rows)
         outputs = torch.from_numpy(scores)[:, None]
         balance = _balance(network, training)
-        losses = network.head.loss(outputs, training.label(rows), balance, per_scan(loss))
+        losses = network.head.loss(outputs, training.label(rows), balance, loss and per_scan(loss))
         fitted.losses.append(float(losses.mean()))
         fitted.scores.append(scores)
     return fitted

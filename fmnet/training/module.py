@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLR
 from torchmetrics import MetricCollection
 
 from fmnet.networks.backbones import ScoreNetwork
-from fmnet.networks.heads import Head, LossFunction
+from fmnet.networks.heads import Head, LossFunction, per_scan
 from fmnet.networks.residual import learn_on_cpu
 from fmnet.training.data import Batch
 
@@ -63,7 +63,7 @@ class ScoreModule(pl.LightningModule):
         self.layout = torch.channels_last_3d if is_channels_last else torch.contiguous_format
         self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.optimizer, self.scheduler, self.batch_size = optimizer, scheduler, batch_size
-        self.loss = per_scan(loss)
+        self.loss = loss and per_scan(loss)
         self.register_buffer("balance", torch.ones(()) if balance is None else balance, False)
         self.metrics = MetricCollection(self.head.metrics(), prefix="val/")
         compute: Any = network.outputs
@@ -154,14 +154,6 @@ class ScoreModule(pl.LightningModule):
     def _log(self, name: str, value: torch.Tensor) -> None:
         is_ddp, value = self.trainer.world_size > 1, value.to(self.device)
         self.log(name, value, on_step=False, on_epoch=True, batch_size=1, sync_dist=is_ddp)
-
-
-def per_scan(loss: LossFunction | None) -> LossFunction | None:
-    """Copy a loss, which may hold buffers of its own, and let it not average if it has a choice."""
-    loss = copy.deepcopy(loss)
-    if loss is not None and hasattr(loss, "reduction"):
-        loss.reduction = "none"
-    return loss
 
 
 def monitored_by(scheduler: SchedulerBuilder) -> str:

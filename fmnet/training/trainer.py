@@ -15,12 +15,17 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import (
+    BatchSizeFinder,
     Callback,
     Checkpoint,
     DeviceStatsMonitor,
+    LearningRateFinder,
     LearningRateMonitor,
     ModelCheckpoint,
+    ModelPruning,
     ProgressBar,
+    StochasticWeightAveraging,
+    Timer,
 )
 from pytorch_lightning.loggers import Logger
 
@@ -66,6 +71,7 @@ ELSEWHERE = {
     "max_time": "set trainer.max_epochs: results must not depend on how fast a machine is",
     "reload_dataloaders_every_n_epochs": "leave it out: each epoch has an order of its own anyway",
     "barebones": "leave it out",
+    "num_sanity_val_steps": "leave it out: each network is tried before scans are read",
 }
 #: The same, with the value that is no other than the default.
 HARMLESS = {
@@ -74,12 +80,21 @@ HARMLESS = {
     "max_steps": -1,
     "reload_dataloaders_every_n_epochs": 0,
     "barebones": False,
+    "num_sanity_val_steps": 0,
     "limit_val_batches": 1.0,
     "val_check_interval": 1.0,
 }
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 #: Callbacks that show or keep what happens in a training, and change nothing of it.
 WATCHING = (ProgressBar, LearningRateMonitor, Checkpoint, DeviceStatsMonitor)
+#: Callbacks that can't go with a length that is chosen on inner folds, and what to do instead.
+UNSERVED: dict[type[Callback], str] = {
+    StochasticWeightAveraging: "use EMAWeightAveraging: its mean weights are those that are judged",
+    LearningRateFinder: "compare values of optimizer.lr: -m optimizer.lr=1e-4,1e-3",
+    BatchSizeFinder: "set batch_size",
+    ModelPruning: "leave it out: a bundle holds whole networks",
+    Timer: ELSEWHERE["max_time"],
+}
 
 
 def asked(builder: Callable[..., Any]) -> Mapping[str, Any]:
@@ -206,6 +221,10 @@ def _optimizer_faults(
 def _callback_faults(callback: Callback) -> list[Fault]:
     """Say what is wrong with a callback."""
     where, faults = f"callbacks, {name_of(callback)}", []
+    for kind, action in UNSERVED.items():
+        if isinstance(callback, kind):
+            accepted = "callbacks that suit trainings whose length is chosen on inner folds"
+            faults.append(Fault(where, "a callback that fmnet can't serve", accepted, action))
     monitor = monitor_of(callback)
     if monitor and not monitor.startswith(("val/", "train/")):
         accepted = "train/loss, val/loss or val/auroc"

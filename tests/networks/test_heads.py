@@ -1,7 +1,9 @@
 import pytest
 import torch
+from monai.losses import FocalLoss
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from fmnet.errors import ConfigError
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.heads import BinaryHead
 
@@ -32,6 +34,25 @@ def test_function_in_place_of_its_own_loss(reduction):
     own = head.loss(LOGITS, LABELS, balance if reduction == "none" else torch.tensor(1.0))
     expected = own if reduction == "none" else own.mean().expand(5)
     torch.testing.assert_close(losses, expected)
+
+
+@pytest.mark.parametrize("loss", [torch.nn.BCEWithLogitsLoss(), FocalLoss(), torch.nn.MSELoss()])
+def test_losses_that_tell_right_from_wrong_pass(loss):
+    BinaryHead().check_loss(loss)
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (torch.nn.CrossEntropyLoss(), "isn't smaller for right logits"),  # 0 for a single logit
+        (torch.nn.SoftMarginLoss(), "isn't smaller for right logits"),  # of labels -1 and 1
+        (torch.nn.BCELoss(), r"can't be computed \(RuntimeError"),
+    ],
+)
+def test_loss_by_which_nothing_would_be_learned_is_refused(loss, said):
+    with pytest.raises(ConfigError, match=f"loss: found a loss that {said}"):
+        BinaryHead().check_loss(loss)
+    assert loss.reduction == "mean"
 
 
 def test_metrics_are_those_of_ranks():

@@ -147,7 +147,7 @@ def test_learning_rates_are_logged_where_there_is_a_logger(tmp_path):
     options = ["trainer.max_epochs=2", "callbacks=learning_rate", "scheduler=cosine"]
     train(tmp_path, *options, build_loggers=(build_csv_logger,))
     table = pd.read_csv(tmp_path / "logs" / "csv" / "fold_inner-0" / "metrics.csv")
-    rates = 0.01 * (1 + np.cos(np.pi * np.arange(2) / 20)) / 2
+    rates = 0.01 * (1 + np.cos(np.pi * np.arange(2) / 2)) / 2
     np.testing.assert_allclose(table["lr-AdamW"].dropna(), rates)
     train(tmp_path, *options)  # without one it has nothing to do
 
@@ -191,6 +191,12 @@ def test_rates_that_waited_for_a_loss_are_repeated_on_all_subjects(tmp_path, wat
     np.testing.assert_allclose(whole, np.exp(np.log(inner).mean(axis=0))[: len(whole)])
 
 
+@pytest.mark.parametrize(("overrides", "expected"), [([], 20), (["trainer.max_epochs=40"], 40)])
+def test_cosine_ends_with_the_longest_training(overrides, expected):
+    found = settings_of(*NETWORK, "scheduler=cosine", *overrides)
+    assert found["scheduler"].keywords["T_max"] == expected
+
+
 class Doubled(torch.nn.Module):
     """Twice the usual loss, averaged by itself."""
 
@@ -220,6 +226,7 @@ def test_other_optimisers(tmp_path):
     [
         (["trainer.max_epochs=-1"], r"trainer\.max_epochs: found -1; accepted: a whole number"),
         (["+trainer.max_steps=5"], r"trainer\.max_steps: found 5.*set trainer\.max_epochs"),
+        (["+trainer.num_sanity_val_steps=2"], r"num_sanity_val_steps: found 2.*leave it out"),
         (["+trainer.limit_val_batches=2"], r"trainer\.limit_val_batches: found 2"),
         (["+trainer.check_val_every_n_epoch=2"], r"check_val_every_n_epoch: found 2; accepted: 1"),
         (["+trainer.default_root_dir=x"], r"trainer\.default_root_dir: .*set run_dir"),
@@ -234,6 +241,17 @@ def test_other_optimisers(tmp_path):
         (
             ["callbacks=early_stopping", "callbacks.early_stopping.monitor=val/auc"],
             r"monitor: found val/auc; accepted: train/loss, val/loss, val/auroc",
+        ),
+        (
+            ["+callbacks.f._target_=pytorch_lightning.callbacks.LearningRateFinder"],
+            r"callbacks, LearningRateFinder: found .*compare values of optimizer\.lr",
+        ),
+        (
+            [
+                "+callbacks.f._target_=pytorch_lightning.callbacks.StochasticWeightAveraging",
+                "+callbacks.f.swa_lrs=0.01",
+            ],
+            "use EMAWeightAveraging",
         ),
         (
             ["callbacks=model_checkpoint", "+callbacks.model_checkpoint.dirpath=/tmp/elsewhere"],
