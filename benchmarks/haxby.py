@@ -19,7 +19,7 @@ from benchmarks.power.describe import describe
 from benchmarks.race import Goal, write_results
 from fmnet.baselines.base import Baseline, FoldScores
 from fmnet.baselines.linear import LinearSvm, ShrinkageLda
-from fmnet.crossval.fold_loop import NETWORK, Pipeline, crossvalidate, fold_rows
+from fmnet.crossval.fold_loop import Pipeline, crossvalidate, fold_rows
 from fmnet.data.folds import Fold, build_folds, rows_of
 from fmnet.data.nifti import to_image
 from fmnet.data.tables import write_table
@@ -32,7 +32,7 @@ from fmnet.training.compute import Compute, plan_compute
 from fmnet.training.fit import Trainable
 from fmnet.training.scan_set import MapScans
 from fmnet.training.trainer import CPU_TRAINER, TrainerBuilder
-from fmnet.types import NonNegative, NonNegativeCount, NonNegatives, Seed, Several
+from fmnet.types import NETWORK, NonNegative, NonNegativeCount, NonNegatives, Seed, Several
 
 SVM, LDA, DECODER = "linear_svm", "shrinkage_lda", "nilearn_decoder"
 #: Figures of a model that are reported.

@@ -15,7 +15,7 @@ from torch.nn import Module
 
 from fmnet.baselines.base import Baseline
 from fmnet.crossval.final import complete_finals, export_choice, judge_choice
-from fmnet.crossval.fold_loop import NETWORK, Pipeline, crossvalidate, crossvalidate_seeds
+from fmnet.crossval.fold_loop import Pipeline, crossvalidate, crossvalidate_seeds
 from fmnet.crossval.leaks import check_leaks
 from fmnet.crossval.permutation import PERMUTATION, PermutationPlan, permute_labels
 from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan, run_further_trainings
@@ -68,7 +68,7 @@ from fmnet.training.module import OptimizerBuilder, SchedulerBuilder
 from fmnet.training.processes import agreed, end_with_starter, is_first, joined
 from fmnet.training.scan_set import ScanSet, read_scans
 from fmnet.training.trainer import TrainerBuilder, asked, check_training
-from fmnet.types import Count, Seed, Several
+from fmnet.types import NETWORK, Count, Seed, Several
 
 
 def run_study(

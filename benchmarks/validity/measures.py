@@ -19,10 +19,9 @@ from benchmarks.validity.people import (
     draw_cohort,
     strength_for,
 )
-from fmnet.crossval.fold_loop import NETWORK
 from fmnet.evaluation.comparison import chosen_auc, compare_models
 from fmnet.evaluation.metrics import model_metrics
-from fmnet.types import Count, Fraction
+from fmnet.types import NETWORK, Count, Fraction
 
 #: Bootstrap draws; the interval of an AUC takes none, and that of old was as short with fewer.
 N_DRAWS = 500

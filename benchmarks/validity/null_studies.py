@@ -44,7 +44,7 @@ from benchmarks.validity.sentences import (
     shape,
 )
 from fmnet.baselines.base import Baseline
-from fmnet.crossval.fold_loop import NETWORK, Pipeline, crossvalidate
+from fmnet.crossval.fold_loop import Pipeline, crossvalidate
 from fmnet.crossval.permutation import permute_labels, run_permutations_together
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort, open_cohort
@@ -63,7 +63,7 @@ from fmnet.training.compute import Compute, count_processes
 from fmnet.training.fit import Trainable
 from fmnet.training.scan_set import ScanSet, read_scans
 from fmnet.training.trainer import CPU_TRAINER, build_trainer
-from fmnet.types import Count, Fraction, Jobs, NonNegativeCount, Several, VoxelSize
+from fmnet.types import NETWORK, Count, Fraction, Jobs, NonNegativeCount, Several, VoxelSize
 
 #: Of studies of made-up features: models that see no brain, by how many columns of noise each sees.
 SHORTCUTS = {"covariates": 3, "roughness": 1}

@@ -23,7 +23,7 @@ from fmnet.baselines.base import Dummy
 from fmnet.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
 from fmnet.baselines.shortcuts import Columns, Coverage, FileGrid, Roughness, Scale
 from fmnet.crossval.final import export_choice, judge_choice
-from fmnet.crossval.fold_loop import NETWORK, Pipeline
+from fmnet.crossval.fold_loop import Pipeline
 from fmnet.data.cohort import Cohort
 from fmnet.data.files import write_atomically
 from fmnet.data.participants import read_participants
@@ -33,7 +33,7 @@ from fmnet.evaluation.evaluate import evaluate
 from fmnet.evaluation.metrics import add_units
 from fmnet.inference.study_results import CHANCE
 from fmnet.report.sentences import put_into_words
-from fmnet.types import ModelKind
+from fmnet.types import NETWORK, ModelKind
 
 #: What sentences follow from, below the package.
 SOURCES = (

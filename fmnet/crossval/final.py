@@ -9,7 +9,7 @@ import pandas as pd
 
 from fmnet.baselines.base import unseen_scale
 from fmnet.baselines.linear import VoxelModel
-from fmnet.crossval.fold_loop import NETWORK, Pipeline, fold_seed, train_with_progress
+from fmnet.crossval.fold_loop import Pipeline, fold_seed, train_with_progress
 from fmnet.data.folds import Fold, build_inner_folds, fewest_units
 from fmnet.evaluation.comparison import chosen_auc, p_value, summarise_choice
 from fmnet.inference.preparation import fit_preparation
@@ -28,6 +28,7 @@ from fmnet.runs.run_folder import list_damaged
 from fmnet.training.fit import FoldTask
 from fmnet.training.processes import agreed, is_first
 from fmnet.training.scan_set import ScanSet
+from fmnet.types import NETWORK
 
 #: Index of the final training among the seeds; no repeat has this number.
 FINAL = 1_000_000

@@ -9,7 +9,6 @@ import pandas as pd
 from pytorch_lightning.callbacks import ProgressBar
 from tqdm import tqdm
 
-from fmnet import types
 from fmnet.baselines.base import Baseline, FoldScores, score_fold
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort
@@ -21,9 +20,8 @@ from fmnet.runs.final_models import network_title
 from fmnet.training.fit import FoldTask, Trainable, TrainedFold, train_on_folds
 from fmnet.training.processes import is_first
 from fmnet.training.scan_set import ScanSet
-from fmnet.types import ModelKind
+from fmnet.types import NETWORK, ModelKind
 
-NETWORK = types.NETWORK
 #: Part of the seeds of trainings that differ in nothing but random numbers.
 SEEDS = 4_000_000
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fmnet.crossval.fold_loop import NETWORK, Pipeline, score_folds
+from fmnet.crossval.fold_loop import Pipeline, score_folds
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
@@ -20,7 +20,7 @@ from fmnet.evaluation.comparison import study_aucs
 from fmnet.runs.checkpoints import WHOLE, Shard
 from fmnet.runs.run_folder import read_sealed, write_sealed
 from fmnet.training.scan_set import ScanSet
-from fmnet.types import Count, NonNegativeCount
+from fmnet.types import NETWORK, Count, NonNegativeCount
 
 #: Part of every seed, so that permutations share no random numbers with the study itself.
 PERMUTATION = 2_000_000

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import chi2_contingency
 
-from fmnet.crossval.fold_loop import NETWORK, Pipeline, crossvalidate, fold_seed
+from fmnet.crossval.fold_loop import Pipeline, crossvalidate, fold_seed
 from fmnet.crossval.permutation import PERMUTATIONS, PermutationPlan, run_permutations
 from fmnet.data.cohort import Cohort
 from fmnet.data.covariates import find_columns
@@ -32,7 +32,7 @@ from fmnet.runs.checkpoints import FoldCheckpoints, digest_of
 from fmnet.runs.record import Results, read_predictions, table_text
 from fmnet.runs.run_folder import list_damaged, write_run_files
 from fmnet.training.scan_set import Rows, ScanSet
-from fmnet.types import Count, PartialShare
+from fmnet.types import NETWORK, Count, PartialShare
 
 #: Why ComBat can't be run where the network would not read what it changes.
 NO_MAPS = "a network that reads maps; time series are not harmonised"
