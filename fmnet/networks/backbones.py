@@ -69,6 +69,12 @@ class ScoreNetwork(nn.Module):
         self.backbone = backbone
         self.head = BinaryHead() if head is None else head
 
+    @property
+    def window_volumes(self) -> int | None:
+        """Volumes of time series that are read at a time, 0 for all; None where maps are read."""
+        window: int | None = getattr(self.backbone, "window_volumes", None)
+        return window
+
     def outputs(self, image: torch.Tensor) -> torch.Tensor:
         """Compute what the head reads: (B, C, X, Y, Z) to (B, n_outputs)."""
         outputs: torch.Tensor = self.backbone(image)

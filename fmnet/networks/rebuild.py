@@ -112,9 +112,9 @@ def check_network(build: NetworkBuilder, input_shape: InputShape) -> ScoreNetwor
         found = f"settings with which it can't be built ({reason_of(error)})"
         accepted = f"settings that {described.builder} takes"
         raise ConfigError(Fault("network", found, accepted, "correct them")) from error
-    n_first = input_shape[0]
-    if _reads_series(network):
-        n_first = int(getattr(network.backbone, "window_volumes", 0)) or EXAMPLE_VOLUMES
+    window, n_first = network.window_volumes, input_shape[0]
+    if window is not None:
+        n_first = window or EXAMPLE_VOLUMES
     image = torch.zeros(2, n_first, *input_shape[1:])
     try:
         with torch.no_grad():
@@ -133,10 +133,6 @@ def check_network(build: NetworkBuilder, input_shape: InputShape) -> ScoreNetwor
         except ExportError as error:
             raise ConfigError(error.faults) from error
     return network
-
-
-def _reads_series(network: ScoreNetwork) -> bool:
-    return hasattr(network.backbone, "window_volumes")
 
 
 def write_network(network: ScoreNetwork, description: NetworkDescription, folder: Path) -> None:
@@ -194,7 +190,7 @@ def write_network_files(network: ScoreNetwork, input_shape: InputShape, folder: 
 
     Those of a network that reads series, (T, X, Y, Z), take any number of volumes from 2 on.
     """
-    n_first = EXAMPLE_VOLUMES if _reads_series(network) else input_shape[0]
+    n_first = input_shape[0] if network.window_volumes is None else EXAMPLE_VOLUMES
     program, onnx = _programs(network, torch.zeros(2, n_first, *input_shape[1:]))
     # Through memory: torch's own writing to a full disk ends in a C++ error without a reason.
     content = io.BytesIO()
@@ -210,7 +206,7 @@ def _programs(
 ) -> tuple[torch.export.ExportedProgram, torch.onnx.ONNXProgram]:
     """Make both programs of a network; `ExportError` if torch can't."""
     shapes, name = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)}, "image"
-    if _reads_series(network):
+    if network.window_volumes is not None:
         shapes[1], name = torch.export.Dim("volumes", min=2, max=MAX_VOLUMES), "series"
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:

@@ -151,7 +151,7 @@ def check_plan(
         trainable = replace(trainable, max_epochs=n_epochs)
     if faults := _faults(trainable, network, trainer):
         raise ConfigError(faults)
-    if hasattr(network.backbone, "window_volumes"):
+    if network.window_volumes is not None:
         unused = {
             "compute.n_stacked": compute.n_stacked not in {1, "auto"},
             "compute.channels_last": compute.channels_last,

@@ -273,6 +273,7 @@ def _judge_closed_form(
         return Fitted(network)
     fitted, rows = Fitted(network, first_epoch=0), training.validation
     if rows is not None:
+        assert network.head.n_outputs == 1, "of other heads a score doesn't tell the outputs"
         scores = score_scans(network, training.scans, rows)
         outputs = torch.from_numpy(scores)[:, None]
         balance = _balance(network, training)

@@ -207,7 +207,7 @@ class ScanSet(ABC):
 
     def for_network(self, build_network: Callable[[tuple[int, int, int, int]], Any]) -> "ScanSet":
         """Let the network read time series if it is one that does; see `reading_series`."""
-        window = getattr(build_network(self.input_shape).backbone, "window_volumes", None)
+        window = build_network(self.input_shape).window_volumes
         return self if window is None else self.reading_series(window)
 
     def reading_series(self, window_volumes: int) -> "SeriesScans":
