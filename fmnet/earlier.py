@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+from fmnet.types import NETWORK
+
 Value = TypeVar("Value")
 
 #: Earlier package, module, function or class, and what it is now; the longest that fits counts.
@@ -42,8 +44,8 @@ MOVED = {
     "fmnet.benchmark": "benchmarks",
 }
 
-#: What earlier versions called the network among the models of a study, and what it is called now.
-EARLIER_NETWORK, NETWORK = "cnn", "network"
+#: What earlier versions called the network among the models of a study, now `fmnet.types.NETWORK`.
+EARLIER_NETWORK = "cnn"
 #: What they called every network, for people.
 EARLIER_TITLE = "3D CNN"
 
