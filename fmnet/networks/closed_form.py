@@ -6,7 +6,7 @@ by voxel, and how much each path counts from participants who were left out of i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from annotated_types import Ge, MinLen
@@ -41,22 +41,67 @@ N_AXES = 64
 WHITENING = tuple(field.name for field in fields(Whitening))
 
 
-class Path(nn.Module):
-    """Score the bands of a scale space in one way."""
+class Views(NamedTuple):
+    """Scans as paths see them: prepared, (N, C, X, Y, Z), and filtered, (N, S, C, X, Y, Z)."""
 
-    def fit(self, bands: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> None:
+    image: torch.Tensor
+    bands: torch.Tensor
+
+    def rows(self, chosen: torch.Tensor) -> "Views":
+        """Take some of the scans."""
+        return Views(self.image[chosen], self.bands[chosen])
+
+
+class Path(nn.Module):
+    """Score scans, by their voxels or by the bands of their scale space, in one way."""
+
+    def forward(self, views: Views) -> torch.Tensor:
+        """Score scans: B of them to (B,)."""
+        raise NotImplementedError
+
+    def fit(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
         """Set all weights from training scans.
 
         Parameters
         ----------
-        bands : Tensor, shape (N, S, C, X, Y, Z)
-            The scale space of each scan.
+        views : Views
+            Of N scans.
         labels : Tensor, shape (N,)
             0 or 1.
         mask : Tensor, shape (X, Y, Z)
             1 inside the brain, else 0.
         """
         raise NotImplementedError
+
+    @torch.no_grad()
+    def scores_of_labelings(
+        self,
+        train: Views,
+        labelings: torch.Tensor,
+        mask: torch.Tensor,
+        unseen: Views,
+    ) -> torch.Tensor:
+        """Fit to the same scans under many labelings, and score others by each fit.
+
+        Parameters
+        ----------
+        train, unseen : Views
+            Of N and of M scans.
+        labelings : Tensor, shape (L, N)
+            0 or 1.
+        mask : Tensor, shape (X, Y, Z)
+            1 inside the brain, else 0.
+
+        Returns
+        -------
+        Tensor, shape (L, M)
+            What `fit` and `forward` give, labeling by labeling.
+        """
+        scores = []
+        for labels in labelings:
+            self.fit(train, labels, mask)
+            scores.append(self(unseen))
+        return torch.stack(scores)
 
 
 class VoxelPath(Path):
@@ -78,13 +123,14 @@ class VoxelPath(Path):
         self.weight = nn.Parameter(torch.zeros(n_bands, *input_shape))
         self.bias = nn.Parameter(torch.zeros(()))
 
-    def forward(self, bands: torch.Tensor) -> torch.Tensor:
-        """Score scans: (B, S, C, X, Y, Z) to (B,)."""
-        return bands.flatten(1) @ self.weight.flatten() + self.bias
+    def forward(self, views: Views) -> torch.Tensor:
+        """Score scans. See `Path.forward`."""
+        return views.bands.flatten(1) @ self.weight.flatten() + self.bias
 
     @torch.no_grad()
-    def fit(self, bands: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> None:
+    def fit(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
         """Weigh voxels by their t-values; no weight outside the mask. See `Path.fit`."""
+        bands = views.bands
         inside = mask.bool().expand(bands.shape[2:])
         self.weight.zero_()
         self.bias.zero_()
@@ -159,8 +205,9 @@ class ProductPath(Path):
             self.register_buffer(name, torch.zeros(s, n, dtype=torch.int64))
         self.weight = nn.Parameter(torch.zeros(s, n))
 
-    def forward(self, bands: torch.Tensor) -> torch.Tensor:
-        """Score scans: (B, S, C, X, Y, Z) to (B,)."""
+    def forward(self, views: Views) -> torch.Tensor:
+        """Score scans. See `Path.forward`."""
+        bands = views.bands
         scores = []
         for n, band in enumerate(self.bands):
             whitening = Whitening(*(getattr(self, name)[n] for name in WHITENING))
@@ -170,8 +217,9 @@ class ProductPath(Path):
         return torch.stack(scores).mean(0)
 
     @torch.no_grad()
-    def fit(self, bands: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> None:
+    def fit(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
         """Choose the products with the largest t-values and weigh them. See `Path.fit`."""
+        bands = views.bands
         for n, band in enumerate(self.bands):
             values = _lattice(bands[:, band] * mask, self.stride)
             whitening, z = fit_whitening(values, self.whitening, N_AXES)
@@ -243,12 +291,12 @@ class PathSum(ClosedFormBackbone):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Score prepared scans: (B, C, X, Y, Z) to (B, 1)."""
-        score: torch.Tensor = self._scores(self.stem(image)) @ self.gate + self.bias
+        score: torch.Tensor = self._scores(Views(image, self.stem(image))) @ self.gate + self.bias
         return score[:, None]
 
-    def _scores(self, bands: torch.Tensor) -> torch.Tensor:
-        """Score scans by each path: (B, S, C, X, Y, Z) to (B, P)."""
-        return torch.stack([path(bands) for path in self.paths.values()], dim=1)
+    def _scores(self, views: Views) -> torch.Tensor:
+        """Score scans by each path: B of them to (B, P)."""
+        return torch.stack([path(views) for path in self.paths.values()], dim=1)
 
     @torch.no_grad()
     def fit(self, images: torch.Tensor, labels: torch.Tensor, folds: torch.Tensor) -> None:
@@ -259,40 +307,65 @@ class PathSum(ClosedFormBackbone):
         mask = (images != 0).any(0).any(0).float()
         self.stem.mask.copy_(mask)
         bands = torch.cat([self.stem(some) for some in torch.split(images, BATCH)])
+        views = Views(images, bands)
         numbers = torch.unique(folds)
         if len(numbers) > 1:
             unseen = torch.zeros(len(images), len(self.paths))
             for number in numbers:
                 held_out = folds == number
-                self._fit_paths(bands[~held_out], labels[~held_out], mask)
-                unseen[held_out] = self._scores(bands[held_out])
-            self._set_gates(unseen, labels)
+                self._fit_paths(views.rows(~held_out), labels[~held_out], mask)
+                unseen[held_out] = self._scores(views.rows(held_out))
+            for own, value in zip(
+                (self.fraction, self.gate, self.bias), weigh_paths(unseen, labels), strict=True
+            ):
+                own.copy_(value)
         else:  # too few participants to leave any out
             self.fraction.copy_(torch.eye(len(self.paths))[0])
             self.gate.copy_(self.fraction)
             self.bias.zero_()
-        self._fit_paths(bands, labels, mask)
+        self._fit_paths(views, labels, mask)
 
-    def _fit_paths(self, bands: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> None:
+    def _fit_paths(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
         for path in self.paths.values():
             assert isinstance(path, Path)
-            path.fit(bands, labels, mask)
+            path.fit(views, labels, mask)
 
-    def _set_gates(self, unseen: torch.Tensor, labels: torch.Tensor) -> None:
-        """Set gates and bias from the scores, (N, P), of participants who had been left out.
 
-        Summed scores are in standard deviations within groups.
-        """
-        one, other = unseen[labels == 1], unseen[labels == 0]
-        sd = ((one.var(0) + other.var(0)) / 2).sqrt().clamp(min=1e-6)
-        separation = (one.mean(0) - other.mean(0)) / sd
-        error = (1 / len(one) + 1 / len(other)) ** 0.5
-        worth = (separation - LEAST_SEPARATION * error).clamp(min=0)
-        worth[0] = worth[0].clamp(min=LEAST_GATE)
-        self.fraction.copy_(worth / worth.sum())
-        self.gate.copy_(self.fraction / sd)
-        middle = (one.mean(0) + other.mean(0)) / 2
-        self.bias.copy_(-middle @ self.gate)
+def weigh_paths(
+    unseen: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Weigh paths by how well they told apart participants who had been left out.
+
+    Parameters
+    ----------
+    unseen : Tensor, shape (..., N, P)
+        Scores of the participants by each path.
+    labels : Tensor, shape (..., N)
+        0 or 1.
+
+    Returns
+    -------
+    tuple of Tensor, shapes (..., P), (..., P) and (...)
+        Fraction of the summed score, which is in standard deviations within groups, that each path
+        has; its factor; and what is added to the sum.
+    """
+    means, squares, counts = [], [], []
+    for value in (1, 0):
+        own = (labels == value).to(unseen.dtype)[..., None]
+        counts.append(count := own.sum(-2))
+        means.append(mean := (unseen * own).sum(-2) / count)
+        away = (unseen - mean[..., None, :]) * own
+        squares.append(away.square().sum(-2) / (count - 1))
+    sd = ((squares[0] + squares[1]) / 2).sqrt().clamp(min=1e-6)
+    separation = (means[0] - means[1]) / sd
+    error = (1 / counts[0] + 1 / counts[1]).sqrt()
+    worth = (separation - LEAST_SEPARATION * error).clamp(min=0)
+    first = worth[..., :1].clamp(min=LEAST_GATE)
+    worth = torch.cat([first, worth[..., 1:]], dim=-1)
+    fraction = worth / worth.sum(-1, keepdim=True)
+    gate = fraction / sd
+    bias = -((means[0] + means[1]) / 2 * gate).sum(-1)
+    return fraction, gate, bias
 
 
 def path_fractions(network: ScoreNetwork) -> dict[str, float]:

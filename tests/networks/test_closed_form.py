@@ -8,9 +8,11 @@ from fmnet.networks.closed_form import (
     VOXEL_PAIRS,
     ProductForm,
     ProductPath,
+    Views,
     VoxelPath,
     build_scale_space,
     path_fractions,
+    weigh_paths,
 )
 
 SHAPE = (2, 9, 10, 11)
@@ -68,7 +70,6 @@ def test_products_of_contrasts_count_where_only_they_differ(images, labels, fold
 
 def test_gates_are_what_paths_reached_beyond_chance(images, labels, folds):
     network = fitted(images, labels, folds)
-    backbone = network.backbone
     unseen = torch.randn(36, 4, generator=torch.Generator().manual_seed(0))
     for group in (0, 1):  # exactly alike but for what is added
         unseen[labels == group] -= unseen[labels == group].mean(0)
@@ -77,31 +78,30 @@ def test_gates_are_what_paths_reached_beyond_chance(images, labels, folds):
     unseen[:, 1] = 10 * (unseen[:, 1] + 1.0 * labels)
     unseen[:, 2] += 0.2 * labels  # no more than chance would do
     unseen[:, 3] -= 3.0 * labels
-    with torch.no_grad():
-        backbone._set_gates(unseen, labels)
-    first, second, third, fourth = backbone.gate.tolist()
+    fraction, gate, bias = weigh_paths(unseen, labels)
+    first, second, third, fourth = gate.tolist()
     error = 2 / 36**0.5
     assert first / (10 * second) == pytest.approx((2 - error) / (1 - error), rel=1e-3)
     assert (third, fourth) == (0, 0)
-    fractions = path_fractions(network)
-    assert list(fractions) == ["focal", "distributed", "contrast_products", "voxel_pairs"]
-    assert fractions["focal"] == pytest.approx((2 - error) / (3 - 2 * error), rel=1e-3)
-    scores = unseen @ backbone.gate.detach() + backbone.bias.detach()
+    assert list(path_fractions(network)) == [
+        "focal", "distributed", "contrast_products", "voxel_pairs",
+    ]  # fmt: skip
+    assert fraction[0].item() == pytest.approx((2 - error) / (3 - 2 * error), rel=1e-3)
+    scores = unseen @ gate + bias
     assert scores[labels == 1].mean().item() == pytest.approx(-scores[labels == 0].mean().item())
 
 
 @pytest.mark.parametrize(("n_one", "n_other"), [(12, 12), (60, 20), (150, 150)])
 def test_paths_that_show_nothing_count_as_rarely_with_many_people(n_one, n_other):
     """By one standard error: 0.16 of them; here 0.10 to 0.22, with 600 a width of +- 4 SE."""
-    backbone = build_scale_space(SHAPE).backbone
     generator = torch.Generator().manual_seed(n_one)
     labels = torch.arange(n_one + n_other) < n_one
     counted = 0
     for _ in range(200):
         unseen = torch.randn(len(labels), 4, generator=generator)
-        with torch.no_grad():
-            backbone._set_gates(unseen, labels.long())
-        counted += int((backbone.gate[1:] > 0).sum())  # the first counts in any case
+        counted += int(
+            (weigh_paths(unseen, labels.long())[1][1:] > 0).sum()
+        )  # the first counts in any case
     assert 0.10 < counted / 600 < 0.22
 
 
@@ -175,12 +175,12 @@ def mask():
 
 def separation(path, bands, path_labels):
     with torch.no_grad():
-        scores = path(bands)
+        scores = path(Views(bands[:, 0], bands))
     return float(scores[path_labels == 1].mean() - scores[path_labels == 0].mean())
 
 
 def fitted_path(path, bands, path_labels, mask):
-    path.fit(bands, path_labels, mask)
+    path.fit(Views((bands[:, 0], bands)), path_labels, mask)
     return path
 
 
@@ -200,7 +200,7 @@ def test_voxels_outside_the_mask_have_no_weight(bands, path_labels, mask):
 
 def test_voxels_score_the_mean_training_scan_by_nothing(bands, path_labels, mask):
     path = fitted_path(VoxelPath((2, *GRID), 2, 3.0, 10.0), bands + 7, path_labels, mask)
-    assert path((bands + 7).mean(0, keepdim=True)).abs().item() < 1e-3
+    assert path(Views(bands[:1, 0], (bands + 7).mean(0, keepdim=True))).abs().item() < 1e-3
 
 
 def test_pairs_find_what_no_voxel_shows(bands, path_labels, mask):
@@ -235,7 +235,12 @@ def test_scores_are_the_same_whatever_else_is_scored(bands, path_labels, mask):
     path = fitted_path(
         ProductPath((2, *GRID), (0, 1), CONTRAST_PRODUCTS, 4.0, 10.0), bands, path_labels, mask
     )
-    torch.testing.assert_close(path(bands)[5:6], path(bands[5:6]), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        path(Views(bands[:, 0], bands))[5:6],
+        path(Views(bands[5:6, 0], bands[5:6])),
+        atol=1e-5,
+        rtol=1e-4,
+    )
 
 
 def test_fewer_pairs_than_asked_for_are_enough(bands, path_labels, mask):
@@ -243,7 +248,7 @@ def test_fewer_pairs_than_asked_for_are_enough(bands, path_labels, mask):
     path = fitted_path(
         ProductPath((2, 9, 3, 4), (0,), VOXEL_PAIRS, 4.0, 10.0), few, path_labels, inside
     )
-    assert torch.isfinite(path(few)).all()
+    assert torch.isfinite(path(Views(few[:, 0], few))).all()
     assert 0 < (path.weight != 0).sum() < VOXEL_PAIRS.n_products
 
 
@@ -253,12 +258,14 @@ def test_one_slice_is_enough(bands, path_labels, mask):
     path = fitted_path(
         ProductPath((2, 9, 10, 1), (0,), VOXEL_PAIRS, 4.0, 10.0), thin, path_labels, inside
     )
-    assert torch.isfinite(path(thin)).all()
+    assert torch.isfinite(path(Views(thin[:, 0], thin))).all()
     assert (path.weight != 0).any()
 
 
 def test_fitting_again_leaves_nothing_of_the_first_fit(bands, path_labels, mask):
     path = ProductPath((2, *GRID), (1,), EVERY_VOXEL, 4.0, 10.0)
-    expected = fitted_path(path, bands, path_labels, mask)(bands)
+    expected = fitted_path(path, bands, path_labels, mask)(Views(bands[:, 0], bands))
     fitted_path(path, bands.flip(0) * 3, path_labels.flip(0), mask)
-    torch.testing.assert_close(fitted_path(path, bands, path_labels, mask)(bands), expected)
+    torch.testing.assert_close(
+        fitted_path(path, bands, path_labels, mask)(Views(bands[:, 0], bands)), expected
+    )
