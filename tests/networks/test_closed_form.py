@@ -180,7 +180,7 @@ def separation(path, bands, path_labels):
 
 
 def fitted_path(path, bands, path_labels, mask):
-    path.fit(Views((bands[:, 0], bands)), path_labels, mask)
+    path.fit(Views(bands[:, 0], bands), path_labels, mask)
     return path
 
 
