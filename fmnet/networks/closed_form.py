@@ -6,7 +6,7 @@ by voxel, and how much each path counts from participants who were left out of i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, MinLen
@@ -21,10 +21,12 @@ from fmnet.networks.feature_weighting import (
     t_values,
     weigh,
 )
+from fmnet.networks.fine_path import FinePath
+from fmnet.networks.paths import Path, Views
 from fmnet.networks.scale_space import ScaleSpace
 from fmnet.types import Bands, NonNegative, Positive
 
-PathName = Literal["focal", "distributed", "contrast_products", "voxel_pairs"]
+PathName = Literal["focal", "distributed", "fine", "contrast_products", "voxel_pairs"]
 
 #: What a path must show on participants left out before it counts, in standard errors of it.
 #: The difference of the means of ``n_1`` and ``n_0`` participants, in standard deviations within
@@ -39,69 +41,6 @@ BATCH = 16
 #: Principal axes of the voxels of a lattice that a network keeps.
 N_AXES = 64
 WHITENING = tuple(field.name for field in fields(Whitening))
-
-
-class Views(NamedTuple):
-    """Scans as paths see them: prepared, (N, C, X, Y, Z), and filtered, (N, S, C, X, Y, Z)."""
-
-    image: torch.Tensor
-    bands: torch.Tensor
-
-    def rows(self, chosen: torch.Tensor) -> "Views":
-        """Take some of the scans."""
-        return Views(self.image[chosen], self.bands[chosen])
-
-
-class Path(nn.Module):
-    """Score scans, by their voxels or by the bands of their scale space, in one way."""
-
-    def forward(self, views: Views) -> torch.Tensor:
-        """Score scans: B of them to (B,)."""
-        raise NotImplementedError
-
-    def fit(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
-        """Set all weights from training scans.
-
-        Parameters
-        ----------
-        views : Views
-            Of N scans.
-        labels : Tensor, shape (N,)
-            0 or 1.
-        mask : Tensor, shape (X, Y, Z)
-            1 inside the brain, else 0.
-        """
-        raise NotImplementedError
-
-    @torch.no_grad()
-    def scores_of_labelings(
-        self,
-        train: Views,
-        labelings: torch.Tensor,
-        mask: torch.Tensor,
-        unseen: Views,
-    ) -> torch.Tensor:
-        """Fit to the same scans under many labelings, and score others by each fit.
-
-        Parameters
-        ----------
-        train, unseen : Views
-            Of N and of M scans.
-        labelings : Tensor, shape (L, N)
-            0 or 1.
-        mask : Tensor, shape (X, Y, Z)
-            1 inside the brain, else 0.
-
-        Returns
-        -------
-        Tensor, shape (L, M)
-            What `fit` and `forward` give, labeling by labeling.
-        """
-        scores = []
-        for labels in labelings:
-            self.fit(train, labels, mask)
-            scores.append(self(unseen))
-        return torch.stack(scores)
 
 
 class VoxelPath(Path):
@@ -395,10 +334,11 @@ def build_scale_space(
     bands_mm : sequence of (float, float)
         Full widths at half maximum of the two Gaussians of each band; scans should come without
         further smoothing. Products are looked for in all bands but the last.
-    paths : sequence of {"focal", "distributed", "contrast_products", "voxel_pairs"}
+    paths : sequence of {"focal", "distributed", "fine", "contrast_products", "voxel_pairs"}
         A weight for every voxel, for few and focal differences; the same for differences all over
-        the brain, without whitening and with a power of 1; products of contrasts at one voxel,
-        where there are several contrasts; products of any two voxels.
+        the brain, without whitening and with a power of 1; the same at the voxels' own resolution,
+        see `FinePath`; products of contrasts at one voxel, where there are several contrasts;
+        products of any two voxels.
     power : float
         1: all voxels count, as for a linear support vector machine; larger: the few with the
         largest t-values do. See `fmnet.networks.feature_weighting.weigh`.
@@ -422,11 +362,13 @@ def build_scale_space(
             built[name] = VoxelPath(input_shape, len(bands_mm), power, whitening)
         elif name == "distributed":
             built[name] = VoxelPath(input_shape, len(bands_mm), 1, 0)
+        elif name == "fine":
+            built[name] = FinePath(input_shape)
         elif name == "voxel_pairs" or input_shape[0] > 1:
             form = VOXEL_PAIRS if name == "voxel_pairs" else CONTRAST_PRODUCTS
             built[name] = ProductPath(input_shape, product_bands, form, voxel_size_mm, whitening)
     if not built:
-        accepted = "'focal', 'distributed' or 'voxel_pairs', which one contrast has as well"
+        accepted = "'focal', 'distributed', 'fine' or 'voxel_pairs', as one contrast has them too"
         found = "only 'contrast_products' with a single contrast"
         action = "set network.paths=[focal,distributed,contrast_products,voxel_pairs]"
         raise ConfigError(Fault("network.paths", found, accepted, action))
