@@ -66,9 +66,9 @@ class BackgroundPrior:
     concentration: float = 1.0
     n_patterns: tuple[int, int] = (1, 24)
     pattern_fwhm_mm: Range = (8.0, 60.0)
-    pattern_fraction: Range = (0.05, 0.6)
-    log_sd: Range = (0.0, 0.5)
-    log_scale: Range = (0.0, 0.4)
+    pattern_fraction: Range = (0.03, 0.5)
+    log_sd: Range = (0.0, 0.7)
+    log_scale: Range = (0.0, 0.5)
     local_sd: Range = (0.0, 0.4)
     missing: float = 0.3
 
