@@ -22,6 +22,7 @@ from fmnet.networks.feature_weighting import (
     weigh,
 )
 from fmnet.networks.fine_path import FinePath
+from fmnet.networks.labelings import read_labelings, scores_of_features, scores_of_products
 from fmnet.networks.paths import Path, Views
 from fmnet.networks.scale_space import ScaleSpace
 from fmnet.types import Bands, NonNegative, Positive
@@ -80,6 +81,20 @@ class VoxelPath(Path):
                 weigh(t_values(z, labels), self.power) / bands.shape[1]
             )
             self.bias.sub_(whitening.mean @ raw)
+
+    @torch.no_grad()
+    def scores_of_labelings(
+        self, train: Views, labelings: torch.Tensor, mask: torch.Tensor, unseen: Views
+    ) -> torch.Tensor:
+        """Whiten once for all labelings. See `Path.scores_of_labelings`."""
+        inside = mask.bool().expand(train.bands.shape[2:])
+        read = read_labelings(labelings)
+        scores = []
+        for band, others in zip(train.bands.unbind(1), unseen.bands.unbind(1), strict=True):
+            features = band[:, inside]
+            whitening, z = fit_whitening(features, self.whitening, len(features))
+            scores.append(scores_of_features(z, read, whitening(others[:, inside]), self.power))
+        return torch.stack(scores).mean(0)
 
 
 @dataclass(frozen=True)
@@ -175,6 +190,25 @@ class ProductPath(Path):
             self.weight[filled] = weigh(t[best], self.form.power)
             self.first[filled], self.second[filled] = first[best], second[best]
 
+    @torch.no_grad()
+    def scores_of_labelings(
+        self, train: Views, labelings: torch.Tensor, mask: torch.Tensor, unseen: Views
+    ) -> torch.Tensor:
+        """Whiten and multiply once for all labelings. See `Path.scores_of_labelings`."""
+        read = read_labelings(labelings)
+        scores = []
+        for band in self.bands:
+            values = _lattice(train.bands[:, band] * mask, self.stride)
+            whitening, z = fit_whitening(values, self.whitening, N_AXES)
+            others = whitening(_lattice(unseen.bands[:, band], self.stride))
+            if self.form.is_within_voxel:
+                first, second = _pairs_within_voxels(z, train.bands.shape[2])
+            else:
+                first, second = _all_pairs(z)
+            n, power = self.form.n_products, self.form.power
+            scores.append(scores_of_products(z, first, second, read, others, n, power))
+        return torch.stack(scores).mean(0)
+
 
 def _lattice(image: torch.Tensor, stride: int) -> torch.Tensor:
     """Take every so many voxels, one along a thin axis: (B, C, X, Y, Z) to (B, C * voxels)."""
@@ -182,16 +216,29 @@ def _lattice(image: torch.Tensor, stride: int) -> torch.Tensor:
     return image[:, :, x, y, z].flatten(1)
 
 
-def _products_within_voxels(
-    z: torch.Tensor, labels: torch.Tensor, n_channels: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Compare the products of different channels at one voxel: first, second, t."""
+def _pairs_within_voxels(z: torch.Tensor, n_channels: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pair different channels at one voxel: indices of the first and second values."""
     n_voxels = z.shape[1] // n_channels
     one, other = torch.triu_indices(n_channels, n_channels, 1, device=z.device)
     voxel = torch.arange(n_voxels, device=z.device)
     first = (one[:, None] * n_voxels + voxel).flatten()
     second = (other[:, None] * n_voxels + voxel).flatten()
+    return first, second
+
+
+def _products_within_voxels(
+    z: torch.Tensor, labels: torch.Tensor, n_channels: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Compare the products of different channels at one voxel: first, second, t."""
+    first, second = _pairs_within_voxels(z, n_channels)
     return first, second, t_values(z[:, first] * z[:, second], labels)
+
+
+def _all_pairs(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pair all values inside the brain: indices of the first and second ones."""
+    inside = z.any(dim=0).nonzero()[:, 0]
+    first, second = torch.triu_indices(len(inside), len(inside), 1, device=z.device)
+    return inside[first], inside[second]
 
 
 def _products_of_pairs(
@@ -243,10 +290,8 @@ class PathSum(ClosedFormBackbone):
 
         See `ClosedFormBackbone.fit`; with one fold alone only the first path counts.
         """
-        mask = (images != 0).any(0).any(0).float()
-        self.stem.mask.copy_(mask)
-        bands = torch.cat([self.stem(some) for some in torch.split(images, BATCH)])
-        views = Views(images, bands)
+        mask = self._take_mask(images)
+        views = self._views(images, mask)
         numbers = torch.unique(folds)
         if len(numbers) > 1:
             unseen = torch.zeros(len(images), len(self.paths))
@@ -263,6 +308,66 @@ class PathSum(ClosedFormBackbone):
             self.gate.copy_(self.fraction)
             self.bias.zero_()
         self._fit_paths(views, labels, mask)
+
+    @torch.no_grad()
+    def scores_of_labelings(
+        self,
+        train: torch.Tensor,
+        labelings: torch.Tensor,
+        folds: torch.Tensor,
+        unseen: torch.Tensor,
+    ) -> torch.Tensor:
+        """Fit to the same scans under many labelings, and score others by each fit.
+
+        Filters and whitening need no labels, and are computed once.
+
+        Parameters
+        ----------
+        train, unseen : Tensor, shapes (N, C, X, Y, Z) and (M, C, X, Y, Z)
+            Prepared scans.
+        labelings : Tensor, shape (L, N)
+            0 or 1.
+        folds : Tensor, shape (N,)
+            See `ClosedFormBackbone.fit`.
+
+        Returns
+        -------
+        Tensor, shape (L, M)
+            What `fit` and `forward` give, labeling by labeling.
+        """
+        mask = self._take_mask(train)
+        views, others = self._views(train, mask), self._views(unseen, mask)
+        scores = self._path_scores(views, labelings, mask, others)
+        numbers = torch.unique(folds)
+        if len(numbers) < 2:
+            return scores[..., 0]
+        left_out = scores.new_zeros(*labelings.shape, len(self.paths))
+        for number in numbers:
+            held_out = folds == number
+            learned, labels = views.rows(~held_out), labelings[:, ~held_out]
+            left_out[:, held_out] = self._path_scores(learned, labels, mask, views.rows(held_out))
+        _, gate, bias = weigh_paths(left_out, labelings)
+        return (scores @ gate[..., None])[..., 0] + bias[:, None]
+
+    def _path_scores(
+        self, train: Views, labelings: torch.Tensor, mask: torch.Tensor, unseen: Views
+    ) -> torch.Tensor:
+        """Score scans by each path under each labeling: (L, M, P)."""
+        paths = [path for path in self.paths.values() if isinstance(path, Path)]
+        scores = [path.scores_of_labelings(train, labelings, mask, unseen) for path in paths]
+        return torch.stack(scores, dim=-1)
+
+    def _take_mask(self, images: torch.Tensor) -> torch.Tensor:
+        mask = (images != 0).any(0).any(0).float()
+        self.stem.mask.copy_(mask)
+        return mask
+
+    def _views(self, images: torch.Tensor, mask: torch.Tensor) -> Views:
+        bands = [self.stem(some) for some in torch.split(images, BATCH)]
+        paths = [path for path in self.paths.values() if isinstance(path, Path)]
+        looks = (path.look(images, mask) for path in paths)
+        own = next((one for one in looks if one is not None), None)
+        return Views(images, torch.cat(bands), own)
 
     def _fit_paths(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
         for path in self.paths.values():

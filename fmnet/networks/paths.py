@@ -7,14 +7,19 @@ from torch import nn
 
 
 class Views(NamedTuple):
-    """Scans as paths see them: prepared, (N, C, X, Y, Z), and filtered, (N, S, C, X, Y, Z)."""
+    """Scans as paths see them: prepared, (N, C, X, Y, Z), and filtered, (N, S, C, X, Y, Z).
+
+    ``own`` is what a path's `look` makes of them, (N, ...), so that it is done once.
+    """
 
     image: torch.Tensor
     bands: torch.Tensor
+    own: torch.Tensor | None = None
 
     def rows(self, chosen: torch.Tensor) -> "Views":
         """Take some of the scans."""
-        return Views(self.image[chosen], self.bands[chosen])
+        own = None if self.own is None else self.own[chosen]
+        return Views(self.image[chosen], self.bands[chosen], own)
 
 
 class Path(nn.Module):
@@ -23,6 +28,10 @@ class Path(nn.Module):
     def forward(self, views: Views) -> torch.Tensor:
         """Score scans: B of them to (B,)."""
         raise NotImplementedError
+
+    def look(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor | None:
+        """Compute what only this path sees of scans, (N, C, X, Y, Z); None for nothing."""
+        return None
 
     def fit(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
         """Set all weights from training scans.

@@ -263,6 +263,9 @@ def pool(image: torch.Tensor, mask: torch.Tensor, factor: int) -> torch.Tensor:
     return coarse.view(*lead, *coarse.shape[-3:])
 
 
-def coarse_space(shape: tuple[int, int, int]) -> ScaleSpace:
-    """Build the scale space of the coarse grid."""
-    return ScaleSpace((1, *shape), BANDS_MM, GRID_MM)
+def coarse_space(mask: torch.Tensor) -> ScaleSpace:
+    """Build the scale space of the CNN's grid, (X, Y, Z), with the voxels of a mask."""
+    x, y, z = mask.shape
+    space = ScaleSpace((1, x, y, z), BANDS_MM, GRID_MM).to(mask.device)
+    space.mask.copy_(mask)
+    return space
