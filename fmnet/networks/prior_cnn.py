@@ -200,8 +200,12 @@ class SignatureCnn(nn.Module):
 
     def forward(self, support: Support, mask: torch.Tensor) -> torch.Tensor:
         """Write signatures: (E, L) cohorts to weights of their bands, (E, L, S, V)."""
+        features = self.backbone(support.maps.flatten(0, 1)).float()
+        with torch.autocast(features.device.type, enabled=False):  # small sums of large numbers
+            return self._weigh(features, support, mask)
+
+    def _weigh(self, features: torch.Tensor, support: Support, mask: torch.Tensor) -> torch.Tensor:
         sets, n_labelings = support.maps.shape[:2]
-        features = self.backbone(support.maps.flatten(0, 1))
         inside = mask.bool()
         learned = self.last(features)[..., inside]
         learned = learned.view(sets, n_labelings, self.n_bands, N_LEARNED, -1)
