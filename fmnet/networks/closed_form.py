@@ -24,10 +24,11 @@ from fmnet.networks.feature_weighting import (
 from fmnet.networks.fine_path import FinePath
 from fmnet.networks.labelings import read_labelings, scores_of_features, scores_of_products
 from fmnet.networks.paths import Path, Views
+from fmnet.networks.prior_path import PriorPath
 from fmnet.networks.scale_space import ScaleSpace
 from fmnet.types import Bands, NonNegative, Positive
 
-PathName = Literal["focal", "distributed", "fine", "contrast_products", "voxel_pairs"]
+PathName = Literal["prior", "focal", "distributed", "fine", "contrast_products", "voxel_pairs"]
 
 #: What a path must show on participants left out before it counts, in standard errors of it.
 #: The difference of the means of ``n_1`` and ``n_0`` participants, in standard deviations within
@@ -429,6 +430,7 @@ def build_scale_space(
     ),
     power: Annotated[float, Ge(1)] = 3.0,
     whitening: NonNegative = 10.0,
+    weights: str | None = None,
 ) -> ScoreNetwork:  # fmt: skip
     """Build a scale space and the paths from it to a score, fitted in closed form.
 
@@ -439,17 +441,20 @@ def build_scale_space(
     bands_mm : sequence of (float, float)
         Full widths at half maximum of the two Gaussians of each band; scans should come without
         further smoothing. Products are looked for in all bands but the last.
-    paths : sequence of {"focal", "distributed", "fine", "contrast_products", "voxel_pairs"}
-        A weight for every voxel, for few and focal differences; the same for differences all over
-        the brain, without whitening and with a power of 1; the same at the voxels' own resolution,
-        see `FinePath`; products of contrasts at one voxel, where there are several contrasts;
-        products of any two voxels.
+    paths : sequence of str
+        ``prior``: what a pretrained CNN writes, see `PriorPath`; ``focal``: a weight for every
+        voxel of every band, for few and focal differences; ``distributed``: the same for
+        differences all over the brain, without whitening and with a power of 1; ``fine``: the same
+        at the voxels' own resolution, see `FinePath`; ``contrast_products``: products of contrasts
+        at one voxel, where there are several contrasts; ``voxel_pairs``: of any two voxels.
     power : float
         1: all voxels count, as for a linear support vector machine; larger: the few with the
         largest t-values do. See `fmnet.networks.feature_weighting.weigh`.
     whitening : float
         How much less broad patterns count in which all participants differ; 0 for no less. See
         `fmnet.networks.feature_weighting.fit_whitening`.
+    weights : str, optional
+        File of the pretrained CNN; the one that fmnet brings along if there is none.
 
     Raises
     ------
@@ -467,6 +472,8 @@ def build_scale_space(
             built[name] = VoxelPath(input_shape, len(bands_mm), power, whitening)
         elif name == "distributed":
             built[name] = VoxelPath(input_shape, len(bands_mm), 1, 0)
+        elif name == "prior":
+            built[name] = PriorPath(input_shape, voxel_size_mm, weights)
         elif name == "fine":
             built[name] = FinePath(input_shape)
         elif name == "voxel_pairs" or input_shape[0] > 1:
@@ -478,3 +485,29 @@ def build_scale_space(
         action = "set network.paths=[focal,distributed,contrast_products,voxel_pairs]"
         raise ConfigError(Fault("network.paths", found, accepted, action))
     return ScoreNetwork(PathSum(ScaleSpace(input_shape, bands_mm, voxel_size_mm), built))
+
+
+def build_prior_cnn(
+    input_shape: InputShape,
+    voxel_size_mm: Positive = 4.0,
+    weights: str | None = None,
+    bands_mm: Bands = ((8.0, 24.0), (12.0, 32.0), (16.0, 48.0)),
+    paths: Annotated[Sequence[PathName], MinLen(1)] = (
+        "prior", "fine", "focal", "distributed", "contrast_products", "voxel_pairs",
+    ),
+    power: Annotated[float, Ge(1)] = 3.0,
+    whitening: NonNegative = 10.0,
+) -> ScoreNetwork:  # fmt: skip
+    """Build a signature that a pretrained CNN writes, and the paths of `build_scale_space` beside.
+
+    Parameters
+    ----------
+    voxel_size_mm, bands_mm, paths, power, whitening, weights
+        See `build_scale_space`.
+
+    Raises
+    ------
+    ConfigError
+        As there.
+    """
+    return build_scale_space(input_shape, voxel_size_mm, bands_mm, paths, power, whitening, weights)

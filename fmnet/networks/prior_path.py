@@ -18,7 +18,7 @@ BATCH, LABELINGS = 32, 16
 
 
 @lru_cache(maxsize=4)
-def _cnn(weights: str, device: torch.device) -> SignatureCnn:
+def _cnn(weights: str | None, device: torch.device) -> SignatureCnn:
     return read_signature_cnn(weights or OWN).to(device)
 
 
@@ -33,12 +33,14 @@ class PriorPath(Path):
         (C, X, Y, Z).
     voxel_size_mm : float
         Edge length of a voxel; 8 mm at most.
-    weights : str
-        File of the CNN, see `fmnet.networks.signature_file.read_signature_cnn`; empty for the one
+    weights : str, optional
+        File of the CNN, see `fmnet.networks.signature_file.read_signature_cnn`; by default the one
         that fmnet brings along.
     """
 
-    def __init__(self, input_shape: InputShape, voxel_size_mm: float, weights: str = "") -> None:
+    def __init__(
+        self, input_shape: InputShape, voxel_size_mm: float, weights: str | None = None
+    ) -> None:
         super().__init__()
         self.weights = weights
         self.factor = max(1, round(GRID_MM / voxel_size_mm))
