@@ -6,7 +6,7 @@ by voxel, and how much each path counts from participants who were left out of i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, MinLen
@@ -21,11 +21,14 @@ from fmnet.networks.feature_weighting import (
     t_values,
     weigh,
 )
+from fmnet.networks.fine_path import FinePath
 from fmnet.networks.labelings import read_labelings, scores_of_features, scores_of_products
+from fmnet.networks.paths import Path, Views
+from fmnet.networks.prior_path import PriorPath
 from fmnet.networks.scale_space import ScaleSpace
 from fmnet.types import Bands, NonNegative, Positive
 
-PathName = Literal["focal", "distributed", "contrast_products", "voxel_pairs"]
+PathName = Literal["prior", "focal", "distributed", "fine", "contrast_products", "voxel_pairs"]
 
 #: What a path must show on participants left out before it counts, in standard errors of it.
 #: The difference of the means of ``n_1`` and ``n_0`` participants, in standard deviations within
@@ -40,69 +43,6 @@ BATCH = 16
 #: Principal axes of the voxels of a lattice that a network keeps.
 N_AXES = 64
 WHITENING = tuple(field.name for field in fields(Whitening))
-
-
-class Views(NamedTuple):
-    """Scans as paths see them: prepared, (N, C, X, Y, Z), and filtered, (N, S, C, X, Y, Z)."""
-
-    image: torch.Tensor
-    bands: torch.Tensor
-
-    def rows(self, chosen: torch.Tensor) -> "Views":
-        """Take some of the scans."""
-        return Views(self.image[chosen], self.bands[chosen])
-
-
-class Path(nn.Module):
-    """Score scans, by their voxels or by the bands of their scale space, in one way."""
-
-    def forward(self, views: Views) -> torch.Tensor:
-        """Score scans: B of them to (B,)."""
-        raise NotImplementedError
-
-    def fit(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
-        """Set all weights from training scans.
-
-        Parameters
-        ----------
-        views : Views
-            Of N scans.
-        labels : Tensor, shape (N,)
-            0 or 1.
-        mask : Tensor, shape (X, Y, Z)
-            1 inside the brain, else 0.
-        """
-        raise NotImplementedError
-
-    @torch.no_grad()
-    def scores_of_labelings(
-        self,
-        train: Views,
-        labelings: torch.Tensor,
-        mask: torch.Tensor,
-        unseen: Views,
-    ) -> torch.Tensor:
-        """Fit to the same scans under many labelings, and score others by each fit.
-
-        Parameters
-        ----------
-        train, unseen : Views
-            Of N and of M scans.
-        labelings : Tensor, shape (L, N)
-            0 or 1.
-        mask : Tensor, shape (X, Y, Z)
-            1 inside the brain, else 0.
-
-        Returns
-        -------
-        Tensor, shape (L, M)
-            What `fit` and `forward` give, labeling by labeling.
-        """
-        scores = []
-        for labels in labelings:
-            self.fit(train, labels, mask)
-            scores.append(self(unseen))
-        return torch.stack(scores)
 
 
 class VoxelPath(Path):
@@ -351,7 +291,8 @@ class PathSum(ClosedFormBackbone):
 
         See `ClosedFormBackbone.fit`; with one fold alone only the first path counts.
         """
-        mask, views = self._take_mask(images), self._views(images)
+        mask = self._take_mask(images)
+        views = self._views(images, mask)
         numbers = torch.unique(folds)
         if len(numbers) > 1:
             unseen = torch.zeros(len(images), len(self.paths))
@@ -396,7 +337,7 @@ class PathSum(ClosedFormBackbone):
             What `fit` and `forward` give, labeling by labeling.
         """
         mask = self._take_mask(train)
-        views, others = self._views(train), self._views(unseen)
+        views, others = self._views(train, mask), self._views(unseen, mask)
         scores = self._path_scores(views, labelings, mask, others)
         numbers = torch.unique(folds)
         if len(numbers) < 2:
@@ -422,9 +363,12 @@ class PathSum(ClosedFormBackbone):
         self.stem.mask.copy_(mask)
         return mask
 
-    def _views(self, images: torch.Tensor) -> Views:
+    def _views(self, images: torch.Tensor, mask: torch.Tensor) -> Views:
         bands = [self.stem(some) for some in torch.split(images, BATCH)]
-        return Views(images, torch.cat(bands))
+        paths = [path for path in self.paths.values() if isinstance(path, Path)]
+        looks = (path.look(images, mask) for path in paths)
+        own = next((one for one in looks if one is not None), None)
+        return Views(images, torch.cat(bands), own)
 
     def _fit_paths(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
         for path in self.paths.values():
@@ -486,6 +430,7 @@ def build_scale_space(
     ),
     power: Annotated[float, Ge(1)] = 3.0,
     whitening: NonNegative = 10.0,
+    weights: str | None = None,
 ) -> ScoreNetwork:  # fmt: skip
     """Build a scale space and the paths from it to a score, fitted in closed form.
 
@@ -496,16 +441,20 @@ def build_scale_space(
     bands_mm : sequence of (float, float)
         Full widths at half maximum of the two Gaussians of each band; scans should come without
         further smoothing. Products are looked for in all bands but the last.
-    paths : sequence of {"focal", "distributed", "contrast_products", "voxel_pairs"}
-        A weight for every voxel, for few and focal differences; the same for differences all over
-        the brain, without whitening and with a power of 1; products of contrasts at one voxel,
-        where there are several contrasts; products of any two voxels.
+    paths : sequence of str
+        ``prior``: what a pretrained CNN writes, see `PriorPath`; ``focal``: a weight for every
+        voxel of every band, for few and focal differences; ``distributed``: the same for
+        differences all over the brain, without whitening and with a power of 1; ``fine``: the same
+        at the voxels' own resolution, see `FinePath`; ``contrast_products``: products of contrasts
+        at one voxel, where there are several contrasts; ``voxel_pairs``: of any two voxels.
     power : float
         1: all voxels count, as for a linear support vector machine; larger: the few with the
         largest t-values do. See `fmnet.networks.feature_weighting.weigh`.
     whitening : float
         How much less broad patterns count in which all participants differ; 0 for no less. See
         `fmnet.networks.feature_weighting.fit_whitening`.
+    weights : str, optional
+        File of the pretrained CNN; the one that fmnet brings along if there is none.
 
     Raises
     ------
@@ -523,12 +472,42 @@ def build_scale_space(
             built[name] = VoxelPath(input_shape, len(bands_mm), power, whitening)
         elif name == "distributed":
             built[name] = VoxelPath(input_shape, len(bands_mm), 1, 0)
+        elif name == "prior":
+            built[name] = PriorPath(input_shape, voxel_size_mm, weights)
+        elif name == "fine":
+            built[name] = FinePath(input_shape)
         elif name == "voxel_pairs" or input_shape[0] > 1:
             form = VOXEL_PAIRS if name == "voxel_pairs" else CONTRAST_PRODUCTS
             built[name] = ProductPath(input_shape, product_bands, form, voxel_size_mm, whitening)
     if not built:
-        accepted = "'focal', 'distributed' or 'voxel_pairs', which one contrast has as well"
+        accepted = "'focal', 'distributed', 'fine' or 'voxel_pairs', as one contrast has them too"
         found = "only 'contrast_products' with a single contrast"
         action = "set network.paths=[focal,distributed,contrast_products,voxel_pairs]"
         raise ConfigError(Fault("network.paths", found, accepted, action))
     return ScoreNetwork(PathSum(ScaleSpace(input_shape, bands_mm, voxel_size_mm), built))
+
+
+def build_prior_cnn(
+    input_shape: InputShape,
+    voxel_size_mm: Positive = 4.0,
+    weights: str | None = None,
+    bands_mm: Bands = ((8.0, 24.0), (12.0, 32.0), (16.0, 48.0)),
+    paths: Annotated[Sequence[PathName], MinLen(1)] = (
+        "prior", "fine", "focal", "distributed", "contrast_products", "voxel_pairs",
+    ),
+    power: Annotated[float, Ge(1)] = 3.0,
+    whitening: NonNegative = 10.0,
+) -> ScoreNetwork:  # fmt: skip
+    """Build a signature that a pretrained CNN writes, and the paths of `build_scale_space` beside.
+
+    Parameters
+    ----------
+    voxel_size_mm, bands_mm, paths, power, whitening, weights
+        See `build_scale_space`.
+
+    Raises
+    ------
+    ConfigError
+        As there.
+    """
+    return build_scale_space(input_shape, voxel_size_mm, bands_mm, paths, power, whitening, weights)
