@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnet.data.cohort import relabel
 from fmnet.data.folds import Fold
 from fmnet.training.calibration import ScoreScale, fit_calibration, score_scale
 from fmnet.training.scan_set import Rows, ScanSet
@@ -47,6 +48,20 @@ class Baseline(ABC):
     @abstractmethod
     def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
         """Fit on the training scans with the settings chosen and score others: (N_test,)."""
+
+    def scores_of_labelings(
+        self, data: ScanSet, fold: Fold, labelings: NDArray[np.int64]
+    ) -> Scores:
+        """Learn a fold under many labelings of its scans, (L, N), every choice made anew.
+
+        Returns
+        -------
+        ndarray, shape (L, N_test)
+            What `score_fold` gives, labeling by labeling.
+        """
+        cohorts = (relabel(data.cohort, own) for own in labelings)
+        each = (score_fold(self, data.relabel(one), fold, is_calibrated=False) for one in cohorts)
+        return np.stack([one.score for one in each])
 
 
 @dataclass(frozen=True, eq=False)
