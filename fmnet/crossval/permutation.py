@@ -8,19 +8,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fmnet.baselines.base import Scores
+from fmnet.baselines.base import Model
 from fmnet.crossval.exchange import Exchange, check_exchangeable, exchange, find_cells
-from fmnet.crossval.fold_loop import Pipeline, fold_seed, score_folds
+from fmnet.crossval.fold_loop import Pipeline, TrainedNetwork, score_folds
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import relabel
 from fmnet.data.folds import Fold
 from fmnet.evaluation.comparison import count_reached, pooled_aucs, study_aucs
 from fmnet.runs.checkpoints import WHOLE, Shard
 from fmnet.runs.run_folder import read_sealed, write_sealed
-from fmnet.training.fit import FoldTask, scores_of_labelings, train_on_folds
 from fmnet.training.scan_set import ScanSet
 from fmnet.types import NETWORK, Count, NonNegativeCount
 
@@ -75,49 +73,26 @@ def run_permutations_together(
         exchange(data.cohort, np.random.default_rng([pipeline.seed, PERMUTATION, k + 1]), cells)
         for k in indices
     ]
-    if cells is None:
-        return _score_moved(pipeline, data, folds, orders)
+    if cells is None or pipeline.trainable.longest > 0:  # gradients share nothing
+        return _score_one_by_one(pipeline, data, folds, orders)
     labelings = np.stack([order.labels for order in orders])
-    tests = [data.rows(fold.test) for fold in folds]
-    scores = [score_labelings(pipeline, data, fold, labelings) for fold in folds]
-    labels = [labelings[:, rows] for rows in tests]
-    aucs = {name: pooled_aucs([one[name] for one in scores], labels) for name in scores[0]}
+    labels = [labelings[:, data.rows(fold.test)] for fold in folds]
+    network: Model = TrainedNetwork(pipeline.trainable, pipeline.seed)
+    aucs = {}
+    for name, model in {NETWORK: network, **pipeline.usable(data)}.items():
+        scores = [model.scores_of_labelings(data, fold, labelings) for fold in folds]
+        aucs[name] = pooled_aucs(scores, labels)
     return [{name: float(own[k]) for name, own in aucs.items()} for k in range(len(indices))]
 
 
-def score_labelings(
-    pipeline: Pipeline, data: ScanSet, fold: Fold, labelings: NDArray[np.int64]
-) -> dict[str, Scores]:
-    """Let every model learn a fold under many labelings, (L, N), and score its test scans.
-
-    Returns
-    -------
-    dict
-        Scores by model, (L, N_test).
-    """
-    trainable = pipeline.trainable
-    task = FoldTask(data, fold, fold_seed(pipeline.seed, fold.repeat, fold.fold), "permutation")
-    scores = scores_of_labelings(trainable, task, labelings)
-    if scores is None:  # it learns by gradient: one after the other, or stacked
-        relabelled = [data.relabel(relabel(data.cohort, own)) for own in labelings]
-        tasks = [replace(task, scans=one) for one in relabelled]
-        trained = train_on_folds(trainable, tasks, is_calibrated=False)
-        rows = data.rows(fold.test)
-        scores = np.stack([one.scores(rows) for one in trained]).astype(float)
-    found = {NETWORK: scores}
-    for name, baseline in pipeline.usable(data).items():
-        found[name] = baseline.scores_of_labelings(data, fold, labelings)
-    return found
-
-
-def _score_moved(
+def _score_one_by_one(
     pipeline: Pipeline, data: ScanSet, folds: list[Fold], orders: list[Exchange]
 ) -> list[dict[str, float]]:
-    """Score orders one by one, with folds that moved along with the labels."""
+    """Score orders one by one, with folds that moved along with labels where they do."""
     work = []
     for order in orders:
         relabelled = data.relabel(relabel(data.cohort, order.labels))
-        work += [(relabelled, order.moved(fold)) for fold in folds]
+        work += [(relabelled, order.moved(fold)) for fold in folds]  # (labelings x folds)
     scored = score_folds(pipeline, work)
     tables = [
         pd.concat([one.rows for one in scored[start : start + len(folds)]])
