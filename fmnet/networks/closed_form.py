@@ -6,7 +6,7 @@ by voxel, and how much each path counts from participants who were left out of i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, MinLen
@@ -281,6 +281,12 @@ class PathSum(ClosedFormBackbone):
         score: torch.Tensor = self._scores(Views(image, self.stem(image))) @ self.gate + self.bias
         return score[:, None]
 
+    def check(self, input_shape: InputShape) -> None:
+        """See `ClosedFormBackbone.check`."""
+        for path in self.paths.values():
+            assert isinstance(path, Path)
+            path.check(input_shape)
+
     def _scores(self, views: Views) -> torch.Tensor:
         """Score scans by each path: B of them to (B, P)."""
         return torch.stack([path(views) for path in self.paths.values()], dim=1)
@@ -419,6 +425,15 @@ def path_fractions(network: ScoreNetwork) -> dict[str, float]:
         if isinstance(module, PathSum):
             return dict(zip(module.paths, module.fraction.tolist(), strict=True))
     return {}
+
+
+def pretraining_of(network: ScoreNetwork) -> dict[str, Any]:
+    """Say which pretrained CNN wrote a part of a network, see `fmnet.networks.prior_path.facts_of`.
+
+    Empty for a network without such a part, and for one that wasn't fitted in this process.
+    """
+    paths = (module for module in network.modules() if isinstance(module, PriorPath))
+    return next((path.written_by for path in paths), {})
 
 
 def build_scale_space(
