@@ -16,7 +16,7 @@ import torch
 from fmnet.networks.feature_weighting import VARIANCE_FLOOR, raise_t
 
 #: Numbers, labelings times features, that are computed at once: what a processor's cache holds.
-BLOCK = 2**19
+BLOCK = 2**18
 #: Products among which the best are sorted out, in those kept: how many a bound lets pass varies.
 CANDIDATES = 2
 #: Products that a bound is drawn up on.
@@ -204,12 +204,13 @@ def _above(
         products = across[first[block]] * across[second[block]]
         t = labelings.t_values(products.T)
         # most groups have none: what is left to be compared one by one is little
-        grouped = torch.nn.functional.pad(t, (0, -t.shape[1] % GROUP)).view(len(bound), -1, GROUP)
-        largest = torch.maximum(grouped.amax(2), grouped.amin(2).neg_())
+        padded = torch.nn.functional.pad(t, (0, -t.shape[1] % GROUP))
+        grouped = padded.view(len(bound), GROUP, -1)
+        largest = torch.maximum(grouped.amax(1), grouped.amin(1).neg_())
         row, group = (largest >= bound[:, None]).nonzero(as_tuple=True)
-        values = grouped[row, group]
+        values = grouped[row, :, group]  # (groups, GROUP)
         which, within = (values.abs() >= bound[row, None]).nonzero(as_tuple=True)
-        product = block.start + group[which] * GROUP + within
+        product = block.start + within * grouped.shape[2] + group[which]
         kept = product < block.stop
         found.append((row[which][kept], product[kept], values[which, within][kept]))
     labeling, product, t = (torch.cat(one) for one in zip(*found, strict=True))

@@ -112,12 +112,10 @@ class PriorPath(Path):
         """Filter scans on the grid of the CNN: (N, C, X, Y, Z) to (N, C, S, X', Y', Z')."""
         pretrained = self._read(image)
         factor = self._factor(pretrained)
-        space = coarse_space(
-            self._inside(mask), pretrained.bands_mm, factor * self.voxel_size_mm
-        )
+        space = coarse_space(self._inside(mask), pretrained.bands_mm, factor * self.voxel_size_mm)
         coarse = pool(image, mask, factor).flatten(0, 1)[:, None]
-        bands = torch.cat([space(some) for some in torch.split(coarse, BATCH)])
-        return bands[:, :, 0].unflatten(0, image.shape[:2])
+        bands = torch.cat([space(some) for some in torch.split(coarse, BATCH)])[:, :, 0]
+        return bands.view(*image.shape[:2], *bands.shape[1:])
 
     def _read(self, image: torch.Tensor) -> Pretrained:
         return _pretrained(self.weights, image.device)

@@ -152,7 +152,7 @@ class EpisodeData(pl.LightningDataModule):
         maker, prepare = self._maker(self.episodes)
 
         def numbers() -> Iterable[int]:
-            first = trainer.current_epoch * self.n_batches
+            first = trainer.global_step * trainer.accumulate_grad_batches
             return range(first, first + self.n_batches)
 
         def draw(generator: torch.Generator, _: int) -> Prepared:
