@@ -99,6 +99,8 @@ def test_says_what_the_figures_show(given, said):
         ({"focal": 1.0}, 0, "100 % of the final model's score is a linear map."),
         ({"voxel_pairs": 1.0}, 0, "0 % of the final model's score is a linear map."),
         ({"focal": 1.0}, 3, "100 % of the final model's score is a linear map, before the fine-"),
+        ({"prior": 0.25, "fine": 0.5, "voxel_pairs": 0.25}, 0,
+         "75 % of the final model's score is a linear map; a pretrained CNN wrote 25 % of the"),
         ({}, 3, ""),
     ],
 )  # fmt: skip
