@@ -1,7 +1,7 @@
-"""A 3D CNN that turns the statistics of a small training cohort into the weights of a signature.
+"""A 3D CNN that turns statistics of a small training cohort into the weights of a signature.
 
-It is pretrained on simulated cohorts (`fmnet.training.pretraining`): how a group difference looks in
-maps of t-values of 30 to 100 participants is learned there, from as many cohorts as are asked for.
+It is pretrained on simulated cohorts (`fmnet.training.pretraining`): how a group difference looks
+in t-values of 20 to 110 participants is learned there, from as many cohorts as are asked for.
 In a study it reads the statistics of the training participants alone, once, and no gradient is
 needed. The signature that it writes is a linear map of a scan.
 """
@@ -44,8 +44,8 @@ def n_input_channels(n_bands: int) -> int:
 class Whitened(NamedTuple):
     """Training scans in one band, standardised and whitened, without a label; E sets at once.
 
-    ``plain`` and ``white`` are (E, N, V), ``scale`` and ``last`` (E, V), ``dual`` (E, N, N): weights
-    ``w`` of whitened voxels are those of the band's voxels after ``u = w * last`` and
+    ``plain`` and ``white`` are (E, N, V), ``scale``, ``last`` and ``sd`` (E, V), ``dual`` is
+    (E, N, N): weights ``w`` of whitened voxels are those of the band's voxels after ``u = w * last``,
     ``(u - plain.T @ dual @ plain @ u) * scale``.
     """
 
@@ -143,7 +143,7 @@ def support_statistics(bands: torch.Tensor, labelings: torch.Tensor, mask: torch
         1 inside the brain, else 0; the same for all sets.
     """
     inside = mask.bool()
-    sets, n_labelings, n = labelings.shape
+    n_labelings, n = labelings.shape[1:]
     count = torch.stack([labelings.sum(-1), n - labelings.sum(-1)]).to(bands.dtype)  # (2, E, L)
     by_chance = (2 / count).sum(0).sqrt()[..., None]
     whitened, white_t, plain_t, channels = [], [], [], []
@@ -267,6 +267,9 @@ def pool(image: torch.Tensor, mask: torch.Tensor, factor: int) -> torch.Tensor:
     return coarse.view(*lead, *coarse.shape[-3:])
 
 
-def coarse_space(shape: tuple[int, int, int]) -> ScaleSpace:
-    """Build the scale space of the coarse grid."""
-    return ScaleSpace((1, *shape), BANDS_MM, GRID_MM)
+def coarse_space(mask: torch.Tensor) -> ScaleSpace:
+    """Build the scale space of the CNN's grid, (X, Y, Z), with the voxels of a mask."""
+    x, y, z = mask.shape
+    space = ScaleSpace((1, x, y, z), BANDS_MM, GRID_MM).to(mask.device)
+    space.mask.copy_(mask)
+    return space

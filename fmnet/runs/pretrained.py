@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint
 
 from fmnet.data.files import write_atomically
@@ -102,9 +101,7 @@ def run_pretraining(
     last = _claim(folder, resume, config_yaml)
     maker = episodes(mask)
     record |= {"episodes": _plain(maker), "held_out": _plain(held_out(mask))}
-    data = EpisodeData(
-        mask, episodes, held_out, seed, validate_every * n_accumulated, n_validation
-    )
+    data = EpisodeData(mask, episodes, held_out, seed, validate_every * n_accumulated, n_validation)
     module = SignatureModule(network, optimizer, scheduler, data.kinds)
     keeper = WeightsKeeper(folder, backbone, voxel_size_mm, 0, record)
     for one in callbacks.values():

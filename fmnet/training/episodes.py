@@ -150,7 +150,7 @@ class EpisodeMaker:
     background : BackgroundPrior
     effect : EffectPrior
     n_support : (int, int)
-        Range of the number of training participants.
+        Range of the number of training participants, evenly on a logarithmic scale.
     n_query : int
     n_together : int
         Episodes with the same background, E.
@@ -160,15 +160,14 @@ class EpisodeMaker:
     voxel_size_mm: float = 8.0
     background: BackgroundPrior = field(default_factory=BackgroundPrior)
     effect: EffectPrior = field(default_factory=EffectPrior)
-    n_support: tuple[int, int] = (36, 64)
+    n_support: tuple[int, int] = (20, 110)
     n_query: int = 24
     n_unseen: int = 12
     n_together: int = 4
 
     def draw(self, generator: torch.Generator) -> Episodes:
         """Make one background, and several differences between its participants."""
-        low, high = self.n_support
-        n = int(torch.randint(low, high + 1, (), generator=generator, device=generator.device))
+        n = round(float(log_uniform(generator, self.n_support)))
         mask = self._coverage(generator)
         maps, sd = self.draw_background(n + self.n_query, mask, generator)
         n_one = round(n * float(uniform(generator, (0.38, 0.62))))
