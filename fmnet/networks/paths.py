@@ -29,7 +29,7 @@ class Path(nn.Module):
         """Score scans: B of them to (B,)."""
         raise NotImplementedError
 
-    def look(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor | None:
+    def look(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor | None:  # noqa: ARG002
         """Compute what only this path sees of scans, (N, C, X, Y, Z); None for nothing."""
         return None
 

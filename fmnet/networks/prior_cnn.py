@@ -45,7 +45,7 @@ class Whitened(NamedTuple):
     """Training scans in one band, standardised and whitened, without a label; E sets at once.
 
     ``plain`` and ``white`` are (E, N, V), ``scale``, ``last`` and ``sd`` (E, V), ``dual`` is
-    (E, N, N): weights ``w`` of whitened voxels are those of the band's voxels after ``u = w * last``,
+    (E, N, N): weights ``w`` of whitened voxels are those of the band's after ``u = w * last``,
     ``(u - plain.T @ dual @ plain @ u) * scale``.
     """
 
@@ -187,14 +187,11 @@ class SignatureCnn(nn.Module):
         self.backbone, self.n_bands = backbone, n_bands
         self.last = nn.Conv3d(features, n_bands * N_LEARNED, 1)
         # of each band: third power and first of whitened and of plain t, whitened, plain
-        self.mixture = nn.Sequential(
-            nn.Linear(n_bands * 2 * N_MOMENTS + features + 1, 48),
-            nn.ReLU(),
-            nn.Linear(48, n_bands * 6),
-        )
-        for layer in (self.last, self.mixture[-1]):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        first = nn.Linear(n_bands * 2 * N_MOMENTS + features + 1, 48)
+        mixed = nn.Linear(48, n_bands * 6)
+        self.mixture = nn.Sequential(first, nn.ReLU(), mixed)
+        for weight in (*self.last.parameters(), *mixed.parameters()):
+            nn.init.zeros_(weight)
         start = torch.tensor([0.54, -4.0, 0.54, -4.0, 0.54, -3.0]).repeat(n_bands)
         self.register_buffer("start", start)
 

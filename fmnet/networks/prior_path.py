@@ -56,8 +56,8 @@ class PriorPath(Path):
         inside = self._inside(mask)
         space = coarse_space(inside)
         coarse = pool(image, mask, self.factor).flatten(0, 1)[:, None]
-        bands = torch.cat([space(some) for some in torch.split(coarse, BATCH)])
-        return bands[:, :, 0].unflatten(0, image.shape[:2])
+        bands = torch.cat([space(some) for some in torch.split(coarse, BATCH)])[:, :, 0]
+        return bands.view(*image.shape[:2], *bands.shape[1:])
 
     def _inside(self, mask: torch.Tensor) -> torch.Tensor:
         return pool(mask[None], mask, self.factor)[0]

@@ -28,8 +28,8 @@ def smooth_axes(
 ) -> torch.Tensor:
     """Smooth along each axis by the weights of its line: (..., X, Y, Z) to the same."""
     image = y.mT @ (image @ z)
-    # the last axis last, in one product for both others
-    smoothed: torch.Tensor = (x.mT @ image.flatten(-2)).unflatten(-1, image.shape[-2:])
+    # one large product for the first axis instead of many small ones
+    smoothed: torch.Tensor = (x.mT @ image.flatten(-2)).view(image.shape)
     return smoothed
 
 

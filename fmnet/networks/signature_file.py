@@ -37,7 +37,7 @@ class Backbone:
     Parameters
     ----------
     name : str
-        Of `monai.networks.nets`: ``UNet``, ``BasicUNet``, ``DynUNet``, ``SwinUNETR`` and their like.
+        Of `monai.networks.nets`: ``UNet``, ``BasicUNet``, ``DynUNet`` and their like.
     features : int
         Channels that it gives.
     settings : dict

@@ -179,7 +179,7 @@ class EpisodeMaker:
         kinds = [names[number] for number in chosen.tolist()]
         drawn = [self.draw_effects(kind, n_one + self.n_unseen, generator) for kind in kinds]
         planted = torch.stack(drawn) * (sd * mask)
-        shown, unseen = planted.split((n_one, self.n_unseen), dim=1)
+        shown, unseen = torch.split(planted, [n_one, self.n_unseen], dim=1)
         return Episodes(maps[:n], maps[n:], labels, shown, unseen, mask, kinds)
 
     def _coverage(self, generator: torch.Generator) -> torch.Tensor:
