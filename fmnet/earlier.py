@@ -7,7 +7,8 @@ that says what to write instead. What that takes is one table for each kind of n
 - `RENAMED`: keys of configurations that hold the same under another name;
 - `REPLACED`: keys and options of configurations in whose place something else is to be written;
 - `ADDED`: keys that configurations hadn't, with the value that does what was done without;
-- `PATHS`: paths of the default network, in its settings, its weights and what is said of it.
+- `PATHS`: paths of the default network, in its settings, its weights and what is said of it;
+- `CONTENDERS`: models of the benchmark of power.
 """
 
 import re
@@ -56,6 +57,7 @@ RENAMED: dict[str, str] = {
     "cleaning.scrub_mm": "cleaning.fd_threshold",
     "learning_curve.shares": "learning_curve.fractions",
     "baselines.*.share": "baselines.*.fraction",
+    "suite.contenders.recipe": "suite.contenders.closed_form",
 }
 
 #: Key, or ``group=option``, of which there is none now, and what to write in its place, as the end
@@ -93,6 +95,9 @@ PATHS = {
     "pairs": "voxel_pairs",
 }
 
+#: Earlier names of models of the benchmark of power.
+CONTENDERS = {"recipe": "closed_form"}
+
 
 def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Give the paths in a network's settings the names that they have now."""
@@ -120,6 +125,11 @@ def current_state(state: Mapping[str, Value]) -> dict[str, Value]:
 def current_cleaning(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Give the settings of how runs are cleaned, as a bundle states them, their names of now."""
     return {"fd_threshold" if key == "scrub_mm" else key: settings[key] for key in settings}
+
+
+def current_contender(name: str) -> str:
+    """Say what a model of the benchmark of power is called now."""
+    return CONTENDERS.get(name, name)
 
 
 def current_name(dotted: str) -> str:

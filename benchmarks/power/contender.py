@@ -1,6 +1,7 @@
 """Models that race: networks by name, and baselines, all in the same folds."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -85,7 +86,8 @@ class NetworkRacer:
             augmentation=one.augmentation,
         )
         planned = plan_compute(trainable, self.compute, data)
-        pipeline = Pipeline(planned, {}, build_folds, planted.seed)
+        # probabilities would take three trainings more for each fold, and change no score
+        pipeline = Pipeline(planned, {}, build_folds, planted.seed, is_calibrated=False)
         return crossvalidate(pipeline, data, folds)[0]
 
 
@@ -101,7 +103,7 @@ class BaselineRacer:
         if self.baseline.lacks(data):
             return pd.DataFrame(columns=["fold", "label", "score"])
         tables = [
-            fold_rows(data.cohort, fold, "baseline", score_fold(self.baseline, data, fold))
+            fold_rows(data.cohort, fold, "baseline", score_fold(self.baseline, data, fold, False))
             for fold in folds
         ]
         return pd.concat(tables, ignore_index=True)

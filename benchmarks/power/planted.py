@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,15 @@ from numpy.random import Generator, SeedSequence
 from numpy.typing import NDArray
 
 from benchmarks.power.backgrounds import Backgrounds
-from benchmarks.power.regimes import REGIMES, RegimeName, Scene
+from benchmarks.power.regimes import (
+    RADIUS_MM,
+    REGIMES,
+    REGIONAL,
+    TEMPLATED,
+    Condition,
+    RegimeName,
+    Scene,
+)
 from benchmarks.power.regions import Brain
 from fmnet.data.cohort import Cohort
 from fmnet.data.grid import Grid
@@ -89,16 +97,31 @@ class Planter:
         See `benchmarks.power.regimes.Scene`.
     templates : ndarray of float32, shape (T, V), or None
         What is planted all over the brain, one after another; None for random fields.
+    template_names : tuple of str
+        What they are called.
     seed : int
         Same seed, same cohorts.
     """
 
     backgrounds: Backgrounds
     amplitudes: dict[str, float]
-    radius_mm: float = 9.0
+    radius_mm: float = RADIUS_MM
     jitter_mm: float = 8.0
     templates: FloatArray | None = None
+    template_names: tuple[str, ...] = ()
     seed: int = 0
+
+    def under(self, condition: Condition) -> "Planter":
+        """Plant regions of the size, and effects of the strength, that a condition asks for."""
+        regime, radius_mm, scale = condition
+        scaled = self.amplitudes | {regime: scale * self.amplitudes[regime]}
+        return replace(self, amplitudes=scaled, radius_mm=radius_mm)
+
+    def template_of(self, regime: RegimeName, number: int) -> str:
+        """Name the template that the cohort of this number has; empty for none."""
+        if regime not in TEMPLATED or not self.template_names:
+            return ""
+        return self.template_names[number % len(self.template_names)]
 
     def draw(self, regime: RegimeName, n: int, number: int) -> PlantedCohort:
         """Draw the cohort of this number: `n` people, half of them patients.
@@ -118,9 +141,11 @@ class Planter:
     def describe(self, regime: RegimeName) -> list[Any]:
         """List all that decides what the cohorts of a regime look like, as JSON can hold it."""
         own: list[Any] = [self.backgrounds.digest, self.seed, self.amplitudes[regime]]
-        if regime == "widespread" and self.templates is not None:
-            return [*own, hashlib.sha256(self.templates.tobytes()).hexdigest()]
-        return [*own, self.radius_mm, *([self.jitter_mm] if regime == "shifted" else [])]
+        if regime in TEMPLATED and self.templates is not None:
+            own.append(hashlib.sha256(self.templates.tobytes()).hexdigest())
+        if regime in REGIONAL:
+            own.append(self.radius_mm)
+        return [*own, self.jitter_mm] if regime == "shifted" else own
 
     def _scene(self, regime: RegimeName, number: int) -> Scene:
         templates, noise_sd = self.templates, self.backgrounds.spread

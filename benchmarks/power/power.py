@@ -3,26 +3,36 @@
 import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.power.backgrounds import draw_backgrounds, read_backgrounds
 from benchmarks.power.checks import (
     baseline_faults,
+    ceiling_faults,
+    linear_names,
     model_name_faults,
     preparation_faults,
     unknown_names,
 )
 from benchmarks.power.contender import BaselineRacer, Contender, NetworkRacer, Racer
-from benchmarks.power.describe import describe
+from benchmarks.power.describe import code_digest, describe, source_files
 from benchmarks.power.oracle import LEAST_SD, REST, Oracle
 from benchmarks.power.planted import Planter
-from benchmarks.power.regimes import AMPLITUDES, NAMES, RegimeName
-from benchmarks.power.summary import ORACLE
+from benchmarks.power.regimes import (
+    AMPLITUDES,
+    NAMES,
+    RADIUS_MM,
+    Condition,
+    RegimeName,
+    list_conditions,
+)
+from benchmarks.power.summary import CEILING, DEFAULT, ORACLE
 from benchmarks.power.tables import write_tables
-from benchmarks.power.templates import read_templates
+from benchmarks.power.templates import name_templates, read_templates
 from benchmarks.power.units import Unit, Work, score_missing
 from fmnet.baselines.base import Baseline
 from fmnet.errors import ConfigError
@@ -30,8 +40,19 @@ from fmnet.runs.record import describe_device, versions
 from fmnet.runs.run_folder import write_json
 from fmnet.training.compute import Compute, count_processes
 from fmnet.training.trainer import CPU_TRAINER, TrainerBuilder, build_trainer
-from fmnet.types import Count, Jobs, NonNegative, Positive, Seed, Several, VoxelSize
+from fmnet.types import Count, Jobs, NonNegative, Positive, Positives, Seed, Several, VoxelSize
 
+ROOT = Path(__file__).resolve().parents[2]
+#: What stands for all linear baselines in `PowerBenchmark.only`.
+LINEAR = "linear"
+#: Code that decides what cohorts and folds are.
+COHORT_CODE = (
+    *("benchmarks/power/backgrounds.py", "benchmarks/power/planted.py"),
+    *("benchmarks/power/regimes.py", "benchmarks/power/regions.py", "benchmarks/power/cortex.py"),
+    *("fmnet/synthetic/effects.py", "fmnet/data/folds.py", "fmnet/data/resample.py"),
+)
+#: Code, and weights that come with it, that decide what a network learns.
+NETWORK_CODE = ("fmnet/networks", "fmnet/training", "fmnet/inference/preparation.py")
 
 @dataclass(frozen=True)
 class PowerBenchmark:
@@ -43,7 +64,8 @@ class PowerBenchmark:
     Parameters
     ----------
     contenders : dict
-        By name, networks.
+        By name, networks; ``default`` is that of a study, ``closed_form`` the one that learns
+        nothing beforehand.
     baselines : dict
         By name; a linear one among them.
     images : Path or None
@@ -55,7 +77,8 @@ class PowerBenchmark:
     voxel_size_mm : int
         Of the template grid.
     templates : list of Path
-        Maps that regime ``widespread`` plants, one after another; a random field if there are none.
+        Maps that the widespread regimes plant, draw by draw one after another; a random field if
+        there are none.
     regimes : list of str
         See `benchmarks.power.regimes`.
     n : list of int
@@ -64,10 +87,18 @@ class PowerBenchmark:
         Cohorts of each regime and size.
     amplitudes : dict
         By regime, in between-subject SDs of each voxel; the others keep their default.
-    radius_mm, jitter_mm : float
-        Of regions, and root mean square length of their shift.
+    amplitude_scale : float or list of float
+        What all amplitudes are multiplied by; of several, one after another.
+    radius_mm : float or list of float
+        Of regions; of several, one after another. Crossed with `amplitude_scale`.
+    jitter_mm : float
+        Root mean square length of a shift.
     only : list of str or None
-        Contenders that race this time; all of them if None.
+        Contenders and baselines that race this time, ``linear`` for all linear baselines; all of
+        them if None.
+    ceilings : dict
+        By regime, or by condition as tables name it: file of weights for the default network,
+        trained on that regime's own prior. There it races as ``ceiling``.
     trainer : callable
         See `fmnet.training.trainer.TrainerBuilder`.
     n_jobs, n_stacked
@@ -93,25 +124,36 @@ class PowerBenchmark:
     n: Sequence[Several] = (40, 70, 140)
     n_draws: Count = 10
     amplitudes: dict[str, NonNegative] = field(default_factory=dict)
-    radius_mm: Positive = 9.0
+    amplitude_scale: Positive | Positives = 1.0
+    radius_mm: Positive | Positives = RADIUS_MM
     jitter_mm: NonNegative = 8.0
     only: Sequence[str] | None = None
+    ceilings: dict[str, str | Path] = field(default_factory=dict)
     trainer: TrainerBuilder = CPU_TRAINER
     n_jobs: Jobs = 1
     n_stacked: Count | Literal["auto"] = "auto"
     seed: Seed = 0
 
     def __post_init__(self) -> None:
+        models = [*self.contenders, *self.baselines]
+        unknown = unknown_names("suite.regimes", self.regimes, NAMES)
+        labels = [] if unknown else [one.label for one in self.conditions]
         faults = [
-            *unknown_names("suite.regimes", self.regimes, NAMES),
+            *unknown,
             *unknown_names("suite.amplitudes", self.amplitudes, NAMES),
-            *unknown_names("suite.only", self.only or (), self.contenders),
-            *model_name_faults([ORACLE, *self.baselines, *self.contenders]),
+            *unknown_names("suite.only", self.only or (), [*models, LINEAR]),
+            *model_name_faults([ORACLE, LINEAR, *models]),
             *baseline_faults(self.baselines),
             *preparation_faults(self.contenders, self.voxel_size_mm),
+            *ceiling_faults(self.ceilings, list(dict.fromkeys([*NAMES, *labels])), self.contenders),
         ]
         if faults:
             raise ConfigError(faults)
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """List the regimes with each radius and strength that means something in them."""
+        return list_conditions(self.regimes, _several(self.radius_mm), _several(self.amplitude_scale))
 
     def run(self, out: Path) -> list[str]:
         """Score whatever `out` doesn't hold yet; write the tables of what was asked for."""
@@ -120,29 +162,50 @@ class PowerBenchmark:
             work.planter.backgrounds.check_enough(n)
         compute, trainer = self._compute(), build_trainer(self.trainer)
         n_jobs = count_processes(compute, trainer)
-        units = score_missing(work, self._units(list(work.racers)), out / "units", n_jobs)
+        units = score_missing(work, self._units(work), out / "units", n_jobs)
         write_json(self._account(), out / "settings.json")
-        return write_tables(units, out)
+        return write_tables(units, out, linear_names(self.baselines))
 
-    def _units(self, models: list[str]) -> list[Unit]:
+    def _units(self, work: Work) -> list[Unit]:
         """List all units, draw by draw, so that a few draws of everything are done first."""
+        models = dict.fromkeys(key.partition(":")[0] for key in work.racers)
         return [
-            Unit(regime, n, number, model)
+            Unit(condition, n, number, model)
             for number in range(self.n_draws)
             for n in self.n
-            for regime in self.regimes
+            for condition in self.conditions
             for model in models
+            if work.find(condition, model)
         ]
 
+    def _chosen(self) -> list[str]:
+        """Name the models that race, in the order of the tables."""
+        named = [*self.baselines, *self.contenders] if self.only is None else self.only
+        linear = linear_names(self.baselines) if LINEAR in named else []
+        baselines = [name for name in self.baselines if name in {*named, *linear}]
+        return [*baselines, *(name for name in dict.fromkeys(named) if name in self.contenders)]
+
     def _work(self) -> Work:
-        names = self.contenders if self.only is None else self.only
-        chosen = {name: self.contenders[name] for name in names}
-        compute = self._compute()
+        compute, chosen = self._compute(), self._chosen()
         racers: dict[str, Racer] = {ORACLE: Oracle()}
-        racers |= {name: BaselineRacer(one) for name, one in self.baselines.items()}
-        racers |= {name: NetworkRacer(one, self.trainer, compute) for name, one in chosen.items()}
-        about = {ORACLE: [REST, LEAST_SD], **self.baselines, **chosen}
-        return Work(self._planter(), racers, {name: describe(one) for name, one in about.items()})
+        about: dict[str, Any] = {ORACLE: [REST, LEAST_SD, code_digest(*source_files(Oracle))]}
+        for name in chosen:
+            if name in self.baselines:
+                baseline = self.baselines[name]
+                racers[name] = BaselineRacer(baseline)
+                about[name] = [baseline, code_digest(*source_files(type(baseline)))]
+        networks = {name: self.contenders[name] for name in chosen if name in self.contenders}
+        for name, file in self.ceilings.items():
+            default = self.contenders[DEFAULT]
+            builder = partial(default.build_network, weights=str(file))
+            networks[f"{CEILING}:{name}"] = replace(default, build_network=builder)
+        for name, network in networks.items():
+            racers[name] = NetworkRacer(network, self.trainer, compute)
+            code = [*map(ROOT.joinpath, NETWORK_CODE), *source_files(network.build_network)]
+            about[name] = [network, code_digest(*code)]
+        described = {name: describe(one) for name, one in about.items()}
+        cohorts = code_digest(*map(ROOT.joinpath, COHORT_CODE))
+        return Work(self._planter(), racers, described, cohorts)
 
     def _planter(self) -> Planter:
         if self.images is None:
@@ -152,7 +215,15 @@ class PowerBenchmark:
             given = read_backgrounds(images, self.voxel_size_mm, self.contrast, self.space)
         fields = read_templates(self.templates, given.grid, self.space)
         sizes = AMPLITUDES | self.amplitudes
-        return Planter(given, sizes, self.radius_mm, self.jitter_mm, fields, self.seed)
+        names = name_templates(self.templates)
+        return Planter(
+            given,
+            sizes,
+            jitter_mm=self.jitter_mm,
+            templates=fields,
+            template_names=names,
+            seed=self.seed,
+        )
 
     def _compute(self) -> Compute:
         return Compute(n_jobs=self.n_jobs, n_stacked=self.n_stacked)
@@ -166,3 +237,7 @@ class PowerBenchmark:
             "amplitudes": AMPLITUDES | self.amplitudes,
             "settings": describe(self),
         }
+
+
+def _several(given: float | Sequence[float]) -> Sequence[float]:
+    return given if isinstance(given, Sequence) else [given]

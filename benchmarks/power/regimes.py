@@ -1,14 +1,15 @@
 """Ways in which patients can differ from controls, and all that is true about them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, product
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from benchmarks.power.cortex import find_cortex
 from benchmarks.power.regions import Brain, Points
 from fmnet.data.resample import smooth_values
 from fmnet.data.volume import FloatArray
@@ -17,7 +18,15 @@ from fmnet.synthetic.effects import HIDDEN, SHOWN, Effect, unit_rms
 Strengths = NDArray[np.float32]
 
 RegimeName = Literal[
-    "null", "aligned", "shifted", "varied", "interaction", "widespread", "two_contrasts"
+    "null",
+    "aligned",
+    "shifted",
+    "varied",
+    "interaction",
+    "widespread",
+    "two_contrasts",
+    "widespread_strong",
+    "cortical_sheets",
 ]
 NAMES: tuple[RegimeName, ...] = get_args(RegimeName)
 #: Size of the effect in each voxel's between-subject SD, unless asked otherwise.
@@ -29,13 +38,62 @@ AMPLITUDES: dict[str, float] = {
     "interaction": 1.0,
     "widespread": 0.06,
     "two_contrasts": 0.5,
+    "widespread_strong": 0.1,
+    "cortical_sheets": 0.8,
 }
+#: Regimes that plant a template, and regimes whose effect sits in regions of a size.
+TEMPLATED: frozenset[RegimeName] = frozenset({"widespread", "widespread_strong"})
+REGIONAL: frozenset[RegimeName] = frozenset(NAMES) - TEMPLATED - {"null"}
+#: Radius of regions unless asked otherwise; a patch of cortex, which is thin, is as much wider.
+RADIUS_MM, PATCH_RADII = 9.0, 1.5
 #: Regions of the brain, and how many of them one patient shows where they vary.
 N_REGIONS, N_SHOWN = 9, 5
 #: Shifts that stand for all shifts where the effect's likelihood is worked out.
 N_SHIFTS = 200
 #: Width of the random field that is planted where no template is given.
 FIELD_FWHM_MM = 20.0
+
+
+class Condition(NamedTuple):
+    """A regime with regions of one size and an effect of one strength.
+
+    Attributes
+    ----------
+    regime : str
+        See `REGIMES`.
+    radius_mm : float
+        Of regions.
+    amplitude_scale : float
+        What the regime's amplitude is multiplied by.
+    """
+
+    regime: RegimeName
+    radius_mm: float = RADIUS_MM
+    amplitude_scale: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """Name it: ``aligned``, and what is not the usual: ``aligned_5mm_x0.6``."""
+        radius = "" if self.radius_mm == RADIUS_MM else f"_{self.radius_mm:g}mm"
+        scale = "" if self.amplitude_scale == 1 else f"_x{self.amplitude_scale:g}"
+        return f"{self.regime}{radius}{scale}"
+
+
+def list_conditions(
+    regimes: Sequence[RegimeName], radii_mm: Sequence[float], scales: Sequence[float]
+) -> list[Condition]:
+    """Cross regimes with the radii and strengths that mean something in them, each once."""
+    crossed = [
+        Condition(
+            regime,
+            float(radius) if regime in REGIONAL else RADIUS_MM,
+            1.0 if regime == "null" else float(scale),
+        )
+        for regime in regimes
+        for radius in radii_mm
+        for scale in scales
+    ]
+    return list(dict.fromkeys(crossed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +117,7 @@ class Scene:
     brain: Brain
     noise_sd: FloatArray
     amplitude: float
-    radius_mm: float = 9.0
+    radius_mm: float = RADIUS_MM
     jitter_mm: float = 8.0
     template: FloatArray | None = None
 
@@ -151,6 +209,12 @@ def _widespread(scene: Scene, rng: Generator) -> Effect:
     return _one_pattern(scene, unit_rms(values))
 
 
+def _cortical_sheets(scene: Scene, rng: Generator) -> Effect:
+    radius_mm = PATCH_RADII * scene.radius_mm
+    sheets = find_cortex().sheets(N_REGIONS, radius_mm, scene.brain.grid, rng)
+    return _one_pattern(scene, _signs(N_REGIONS, rng) @ sheets)
+
+
 def _two_contrasts(scene: Scene, rng: Generator) -> Effect:
     balls = scene.brain.balls(scene.brain.draw_centres(N_REGIONS, rng), scene.radius_mm)
     one, none = balls[:, None], np.zeros_like(balls[:, None])
@@ -168,6 +232,8 @@ REGIMES: dict[RegimeName, Callable[[Scene, Generator], Effect]] = {
     "interaction": _interaction,
     "widespread": _widespread,
     "two_contrasts": _two_contrasts,
+    "widespread_strong": _widespread,
+    "cortical_sheets": _cortical_sheets,
 }
 
 

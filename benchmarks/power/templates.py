@@ -35,3 +35,9 @@ def read_templates(files: Sequence[str | Path], grid: Grid, space: str) -> Float
     if faults:
         raise CohortError(faults)
     return np.stack(rows) if rows else None
+
+
+def name_templates(files: Sequence[str | Path]) -> tuple[str, ...]:
+    """Name templates after their files, and after their folders too where names would be alike."""
+    short = [Path(file).name.removesuffix(".gz").removesuffix(".nii") for file in files]
+    return tuple(short if len(set(short)) == len(short) else map(str, files))

@@ -12,19 +12,19 @@ from tqdm import tqdm
 from benchmarks.power.contender import FOLDS, Racer, draw_folds, mean_auc
 from benchmarks.power.describe import digest
 from benchmarks.power.planted import Planter
-from benchmarks.power.regimes import RegimeName
+from benchmarks.power.regimes import Condition
 from fmnet.crossval.workers import map_units
 from fmnet.data.files import write_atomically
 from fmnet.runs.record import describe_device, table_text
 
 #: Part of every file's name: raise it when the same settings would give other figures.
-POWER_FORMAT = 1
+POWER_FORMAT = 2
 
 
 class Unit(NamedTuple):
-    """One model on one cohort: `number` counts the cohorts of a regime and size."""
+    """One model on one cohort: `number` counts the cohorts of a condition and size."""
 
-    regime: RegimeName
+    condition: Condition
     n: int
     number: int
     model: str
@@ -39,20 +39,32 @@ class Work:
     planter : Planter
         Draws the cohorts.
     racers : dict
-        Models by name.
+        Models by name; one that is another in each regime by ``name:regime``, or by
+        ``name:condition``, which goes before.
     about : dict
-        What each of them was built with: with other settings it has other files.
+        What each of them was built with and what it runs: with other settings or other code it has
+        other files.
+    about_cohorts : str
+        The same of the code that draws cohorts.
     """
 
     planter: Planter
     racers: dict[str, Racer]
     about: dict[str, Any]
+    about_cohorts: str = ""
+
+    def find(self, condition: Condition, model: str) -> str:
+        """Find the key of a model in a condition; empty if it has none there."""
+        keys = [model, f"{model}:{condition.label}", f"{model}:{condition.regime}"]
+        return next((key for key in keys if key in self.racers), "")
 
     def path(self, unit: Unit, folder: Path) -> Path:
         """Name the file of a unit after all that its figures depend on."""
-        cohort = [POWER_FORMAT, FOLDS, *self.planter.describe(unit.regime)]
-        name = f"{unit.regime}_n-{unit.n}_draw-{unit.number:03d}_{unit.model}"
-        return folder / f"{name}-{digest(cohort, self.about[unit.model])}.tsv"
+        described = self.planter.under(unit.condition).describe(unit.condition.regime)
+        cohort = [POWER_FORMAT, FOLDS, self.about_cohorts, *described]
+        about = self.about[self.find(unit.condition, unit.model)]
+        name = f"{unit.condition.label}_n-{unit.n}_draw-{unit.number:03d}_{unit.model}"
+        return folder / f"{name}-{digest(cohort, about)}.tsv"
 
 
 def score_missing(work: Work, units: Iterable[Unit], folder: Path, n_jobs: int) -> pd.DataFrame:
@@ -72,18 +84,22 @@ def score_missing(work: Work, units: Iterable[Unit], folder: Path, n_jobs: int) 
 def read_unit(path: Path) -> pd.DataFrame:
     """Read what one unit left: one row."""
     # a regime is called null, which pandas takes for missing by default
-    return pd.read_csv(path, sep="\t", keep_default_na=False, na_values=["n/a"])
+    return pd.read_csv(path, sep="\t", keep_default_na=False, na_values={"auc": ["n/a"]})
 
 
 def score_unit(work: Work, unit: Unit) -> dict[str, Any]:
     """Draw a cohort and let one model work on it."""
-    planted = work.planter.draw(unit.regime, unit.n, unit.number)
+    regime = unit.condition.regime
+    planted = work.planter.under(unit.condition).draw(regime, unit.n, unit.number)
     folds = draw_folds(planted)
+    racer = work.racers[work.find(unit.condition, unit.model)]
     started = perf_counter()
-    predictions = work.racers[unit.model].predict(planted, folds)
+    predictions = racer.predict(planted, folds)
     seconds = perf_counter() - started
     return {
-        **{"regime": unit.regime, "n": unit.n, "draw": unit.number, "model": unit.model},
+        "regime": unit.condition.label,
+        **{"n": unit.n, "draw": unit.number, "model": unit.model},
+        "template": work.planter.template_of(regime, unit.number),
         "auc": mean_auc(predictions),
         "seconds": seconds,
         "device": describe_device(),

@@ -21,6 +21,7 @@ AUTHORS = "to be written by the authors"
 PATHS = {
     "focal": "weights of single voxels",
     "distributed": "weights all over the brain",
+    "fine": "weights all over the brain without any filter",
     "contrast_products": "products of two maps at one voxel",
     "voxel_pairs": "products of two voxels",
 }
