@@ -16,6 +16,7 @@ from torch.nn import Module
 from fmnet.baselines.base import Baseline
 from fmnet.crossval.final import complete_finals, export_choice, judge_choice
 from fmnet.crossval.fold_loop import Pipeline, crossvalidate, crossvalidate_seeds
+from fmnet.crossval.further_networks import FurtherNetwork, check_networks, plan_networks
 from fmnet.crossval.leaks import check_leaks
 from fmnet.crossval.permutation import PERMUTATION, PermutationPlan, permute_labels
 from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan, run_further_trainings
@@ -41,7 +42,6 @@ from fmnet.inference.calibration import read_calibration
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.lockbox import LockBox, set_aside
 from fmnet.networks.backbones import NetworkBuilder
-from fmnet.networks.rebuild import check_network
 from fmnet.report.methods import describe_runs
 from fmnet.report.page import write_report
 from fmnet.report.sentences import control, put_into_words
@@ -61,7 +61,7 @@ from fmnet.runs.record import (
 )
 from fmnet.runs.run_folder import UNKNOWN, as_json, write_run_files
 from fmnet.training.augmentation import BatchTransform, check_augmentation
-from fmnet.training.compute import Compute, check_plan, count_processes, plan_compute
+from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import Trainable
 from fmnet.training.loggers import LoggerBuilder, check_loggers, log_study
 from fmnet.training.module import OptimizerBuilder, SchedulerBuilder
@@ -99,6 +99,7 @@ def run_study(
     resume: bool,
     loss: Module | None = None,
     scheduler: SchedulerBuilder | None = None,
+    models: dict[str, FurtherNetwork] | None = None,
     config_yaml: str = "",
 ) -> list[str]:
     """Cross-validate, fit the final models, permute, write the run folder.
@@ -158,6 +159,9 @@ def run_study(
         In place of the head's own.
     scheduler : callable, optional
         See `fmnet.training.module.SchedulerBuilder`.
+    models : dict, optional
+        Further networks by name, which stand in the same folds; one that is built as `network` is
+        isn't trained twice.
     config_yaml : str
         The configuration as text, kept with the results.
 
@@ -174,9 +178,6 @@ def run_study(
     check_one_process(built.world_size, plans, shard, compute, batch_size)
     grid = build_grid(preparation.voxel_size_mm, preparation.mask)
     shape = (len(cohort.contrasts), *grid.shape)
-    empty = check_network(network, shape)
-    if loss is not None:
-        empty.head.check_loss(loss)
     check_augmentation(augmentation, shape)
     asked_for = Trainable(
         build_network=network,
@@ -191,7 +192,7 @@ def run_study(
         build_loggers=tuple(logger.values()),
         log_dir=folder / "logs",
     )
-    trainable = check_plan(asked_for, compute, empty, shape)
+    networks = check_networks(models or {}, asked_for, baselines, compute, shape)
     claim = partial(claim_run_folder, folder, config_yaml, overwrite, resume or not shard.is_whole)
     leads = built.global_rank == 0
     is_resumed = leads and claim()
@@ -203,30 +204,34 @@ def run_study(
     if shuffle_labels:
         opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))
     scans, splits = read_scans(opened, preparation).for_network(network), folds(opened)
-    trainable = plan_compute(trainable, compute, scans)
-    models = Pipeline(trainable, baselines, folds, seed, n_jobs)
+    trainable = plan_compute(networks.own, compute, scans)
+    further = plan_networks(models or {}, networks, compute, scans, seed)
+    pipeline = Pipeline(trainable, {**further, **baselines}, folds, seed, n_jobs)
     checkpoints = checkpoints_of(folder, config_yaml, opened, splits)
     if leads and not is_resumed:
         alone = trainable if built.world_size == 1 else None
-        check_leaks(models.usable(scans), scans, splits[0], seed, alone)
+        check_leaks(pipeline.usable(scans), scans, splits[0], seed, alone)
 
     with ExitStack() as stack:
         stack.enter_context(joined(built))
         agreed(lambda: stack.enter_context(holding(folder, is_shared=not shard.is_whole)))
         if not shard.is_whole:
-            work = (models, scans, splits, n_seeds, permutation, checkpoints, agreed(claim))
+            work = (pipeline, scans, splits, n_seeds, permutation, checkpoints, agreed(claim))
             return [*work_on_shard(shard, *work), str(folder)]
         agreed(partial(settle, folder))
         is_resumed = agreed(claim)
-        said = done_before(models, permutation, splits, checkpoints, folder, is_resumed)
+        said = networks.said()
+        said += done_before(pipeline, permutation, splits, checkpoints, folder, is_resumed)
         if is_resumed:
             said += [] if (folder / CHECKSUMS).exists() else [UNKNOWN]
             results = read_results(folder, scans, splits)
         else:
             results = run_crossvalidation(
-                models, scans, splits, n_seeds, checkpoints, folder, started, config_yaml
+                pipeline, scans, splits, n_seeds, checkpoints, folder, started, config_yaml
             )
-        facts = complete_results(models, results, plans, checkpoints, settings, folder, is_resumed)
+        facts = complete_results(
+            pipeline, results, plans, checkpoints, settings, folder, is_resumed
+        )
         if not is_first():
             return []
         if is_resumed:
@@ -255,10 +260,11 @@ def run_crossvalidation(
     is_earlier = (folder / "predictions.tsv").exists()
     kept = ("logs",) if checkpoints.folder.exists() and not is_earlier else ()
     with replacing(folder, kept) if is_first() else nullcontext(folder) as draft:
-        table, n_epochs = crossvalidate(models, scans, folds, "folds", checkpoints)
+        table, epochs = crossvalidate(models, scans, folds, "folds", checkpoints)
         again = crossvalidate_seeds(models, scans, folds, n_seeds, checkpoints)
         lacking = models.lacking(scans)
-        results = Results(scans, folds, as_written(table), n_epochs, lacking, again)
+        n_epochs, written = epochs.pop(NETWORK), as_written(table)
+        results = Results(scans, folds, written, n_epochs, lacking, again, epochs)
         if is_first():
             record = manifest(models.seed, scans.cohort.hashes, started)
             write_record(results, draft, record, config_yaml)
@@ -283,6 +289,7 @@ def complete_results(
     scored = {name: kinds.get(name, "other") for name in map(str, table["model"].unique())}
     facts = evaluate(table, NETWORK, scored, results.again, models.seed)
     facts |= {"titles": titles, "n_epochs": results.n_epochs, "lacking": results.lacking}
+    facts["further"] = {name: {"n_epochs": own} for name, own in results.further_epochs.items()}
     complete_finals(models, results, facts["models"], control(settings), folder)
     if is_first():
         before = read_further_trainings(folder) if is_resumed else {}

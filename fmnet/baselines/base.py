@@ -1,8 +1,9 @@
-"""The base class of baselines, how one is scored on a fold, and the dummy."""
+"""What a study holds beside its network: models, baselines among them, and the dummy."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,25 @@ from fmnet.types import ModelKind
 Scores = NDArray[np.float64]
 
 
-class Baseline(ABC):
-    """Whatever learns from some scans of a cohort and scores others.
+@dataclass(frozen=True, eq=False)
+class FoldScores:
+    """What a model says about the scans of one test fold.
+
+    Parameters
+    ----------
+    score, probability : ndarray of float, shape (N_test,)
+        Raw, and calibrated on the inner folds of the training subjects, for groups equally common.
+    n_epochs : int, optional
+        Of a network, the length of training that the inner folds chose.
+    """
+
+    score: Scores
+    probability: Scores
+    n_epochs: int | None = None
+
+
+class Model(ABC):
+    """Whatever learns from the training subjects of folds and scores their test subjects.
 
     Attributes
     ----------
@@ -32,6 +50,11 @@ class Baseline(ABC):
     title: ClassVar[str] = ""
     is_exportable: ClassVar[bool] = False
 
+    @property
+    def n_stacked(self) -> int:
+        """How many trainings it does side by side."""
+        return 1
+
     def describe(self, name: str) -> tuple[ModelKind, str]:
         """Say what it is, and what it is called in reports, by its name in a configuration."""
         return self.model_kind, self.title or name.replace("_", " ")
@@ -39,6 +62,25 @@ class Baseline(ABC):
     def lacks(self, data: ScanSet) -> str:
         """Say what the cohort would have to have; empty if nothing is missing."""
         return ""
+
+    def quiet(self) -> Self:
+        """Leave out what only a study's own trainings need, as loggers."""
+        return self
+
+    @abstractmethod
+    def score_folds(
+        self, work: Sequence[tuple[ScanSet, Fold]], is_calibrated: bool = True, title: str = ""
+    ) -> list[FoldScores]:
+        """Make all choices on the inner folds, fit on ``fold.train``, score ``fold.test`` once.
+
+        The labels of the scans may differ from one fold to the next. Probabilities, which take fits
+        of their own, are NaN unless they are asked for. `title` is shown before a progress bar, if
+        there is one; empty for none.
+        """
+
+
+class Baseline(Model):
+    """A model that chooses its settings, then fits and scores any scans with them."""
 
     def choose(self, data: ScanSet, fold: Fold) -> Any:
         """Choose settings on the inner folds of ``fold.train``; None if there is no choice."""
@@ -48,38 +90,32 @@ class Baseline(ABC):
     def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
         """Fit on the training scans with the settings chosen and score others: (N_test,)."""
 
+    def score_folds(
+        self,
+        work: Sequence[tuple[ScanSet, Fold]],
+        is_calibrated: bool = True,
+        title: str = "",
+    ) -> list[FoldScores]:
+        """Score folds one after the other, see `Model`."""
+        return [self._score_fold(data, fold, is_calibrated) for data, fold in work]
 
-@dataclass(frozen=True, eq=False)
-class FoldScores:
-    """What a model says about the scans of one test fold.
+    def _score_fold(self, data: ScanSet, fold: Fold, is_calibrated: bool) -> FoldScores:
+        choice = self.choose(data, fold)
+        score = self.scores(data, data.rows(fold.train), data.rows(fold.test), choice)
+        if not is_calibrated:
+            return FoldScores(score, np.full(len(score), np.nan))
+        inner, held_out = _inner_scores(self, data, fold, choice)
+        participants = [data.participant_ids[row] for row in held_out]
+        # as if of one model: settings chosen on these scores flatter about as much as models of the
+        # inner folds, which learned from fewer participants, fall short
+        calibration = fit_calibration(inner, data.labels[held_out], participants)
+        return FoldScores(score, calibration.probability(score))
 
-    Parameters
-    ----------
-    score, probability : ndarray of float, shape (N_test,)
-        Raw, and calibrated on the inner folds of the training subjects, for groups equally common.
-    """
 
-    score: Scores
-    probability: Scores
-
-
-def score_fold(
-    baseline: Baseline, data: ScanSet, fold: Fold, is_calibrated: bool = True
-) -> FoldScores:
-    """Make all choices on the inner folds, fit on ``fold.train``, score ``fold.test`` once.
-
-    Probabilities, which take fits of their own, are NaN unless they are asked for.
-    """
-    choice = baseline.choose(data, fold)
-    score = baseline.scores(data, data.rows(fold.train), data.rows(fold.test), choice)
-    if not is_calibrated:
-        return FoldScores(score, np.full(len(score), np.nan))
-    inner, held_out = _inner_scores(baseline, data, fold, choice)
-    participants = [data.participant_ids[row] for row in held_out]
-    # as if of one model: settings chosen on these scores flatter about as much as models of the
-    # inner folds, which learned from fewer participants, fall short
-    calibration = fit_calibration(inner, data.labels[held_out], participants)
-    return FoldScores(score, calibration.probability(score))
+def score_fold(model: Model, data: ScanSet, fold: Fold, is_calibrated: bool = True) -> FoldScores:
+    """Let a model learn on one fold and score its test subjects, see `Model.score_folds`."""
+    (scores,) = model.score_folds([(data, fold)], is_calibrated)
+    return scores
 
 
 def unseen_scale(baseline: Baseline, data: ScanSet, fold: Fold, choice: Any) -> ScoreScale:

@@ -312,10 +312,11 @@ def _group_faults(
             continue
         if name not in {"null", "none"}:
             action = instead_of(group, [name]) or suggest(name, options)
-        elif group not in needed:
-            action = f"leave the group out with ~{group}"
+        elif "none" in options:
+            action = f"write {group}=none"
         else:
-            action = f"write {group}=none" if "none" in options else "choose one of these"
+            is_needed = group in needed
+            action = "choose one of these" if is_needed else f"leave the group out with ~{group}"
         faults.append(Fault(group, f"option '{name}'", ", ".join(options), action))
     return faults
 

@@ -1,15 +1,16 @@
-"""Cross-validate the network and its baselines in the same folds."""
+"""Cross-validate networks and baselines in the same folds."""
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import pandas as pd
 from pytorch_lightning.callbacks import ProgressBar
 from tqdm import tqdm
 
-from fmnet.baselines.base import Baseline, FoldScores, score_fold
+from fmnet.baselines.base import FoldScores, Model
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
@@ -24,6 +25,81 @@ from fmnet.types import NETWORK, ModelKind
 
 #: Part of the seeds of trainings that differ in nothing but random numbers.
 SEEDS = 4_000_000
+#: Why sites can't be harmonised where a network would not read what that changes.
+NO_MAPS = "a network that reads maps; time series are not harmonised"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork(Model):
+    """A network that is trained on each fold, its length of training chosen on inner folds.
+
+    Parameters
+    ----------
+    trainable : Trainable
+        What is trained.
+    seed : int
+        Everything random derives from it.
+    name : str
+        What its trainings are called in logs; empty for the network of the study.
+    fwhm_mm : float, optional
+        Smoothing of the maps that it reads, where that isn't the study's.
+    """
+
+    trainable: Trainable
+    seed: int
+    name: str = ""
+    fwhm_mm: float | None = None
+
+    @property
+    def n_stacked(self) -> int:
+        """How many trainings it does side by side."""
+        return self.trainable.n_stacked
+
+    def describe(self, name: str) -> tuple[ModelKind, str]:  # noqa: ARG002 (its title is its own)
+        """Say what it is, and what it is called in reports."""
+        return describe_network(self.trainable, [self.trainable.longest])
+
+    def lacks(self, data: ScanSet) -> str:
+        """Say that it doesn't read what is harmonised."""
+        is_unchanged = data.harmonise is not None and self.own_scans(data).reads_series
+        return NO_MAPS if is_unchanged else ""
+
+    def quiet(self) -> Self:
+        """Leave out loggers, and callbacks that only watch."""
+        return replace(self, trainable=self.trainable.quiet())
+
+    def own_scans(self, scans: ScanSet) -> ScanSet:
+        """Let it read the scans in its own way, where that isn't the study's."""
+        if not self.name:
+            return scans
+        return scans.with_smoothing(self.fwhm_mm).for_network(self.trainable.build_network)
+
+    def score_folds(
+        self, work: Sequence[tuple[ScanSet, Fold]], is_calibrated: bool = True, title: str = ""
+    ) -> list[FoldScores]:
+        """Train on several folds together, see `Model`."""
+        prefix, tasks = self.name and f"{self.name}_", []
+        for scans, fold in work:
+            name = f"{prefix}repeat-{fold.repeat}_fold-{fold.fold}"
+            seed = fold_seed(self.seed, fold.repeat, fold.fold)
+            tasks.append(FoldTask(self.own_scans(scans), fold, seed, name))
+        said = title and " ".join(filter(None, [f"{title}: training", self.name.replace("_", " ")]))
+        found = []
+        for task, one in zip(
+            tasks, train_with_progress(self.trainable, tasks, said, is_calibrated), strict=True
+        ):
+            score = one.scores(task.scans.rows(task.fold.test)).astype(float)
+            unknown = np.full(len(score), np.nan)
+            probability = one.calibration.probability(score) if one.calibration else unknown
+            found.append(FoldScores(score, probability, one.n_epochs))
+        return found
+
+
+def describe_network(trainable: Trainable, n_epochs: Collection[int]) -> tuple[ModelKind, str]:
+    """Say what a network is, and what it is called in reports, by its lengths of training."""
+    built = describe_builder(trainable.build_network, ())
+    title = network_title(built.builder, built.settings, n_epochs)
+    return "gradient" if any(n_epochs) else "closed form", title
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +108,12 @@ class Pipeline:
 
     Everything random derives from `seed`; folds and permutations are computed in `n_jobs`
     processes. With `is_calibrated`, scores come with probabilities; without, inner folds are
-    trained only where something is chosen on them, and scores are the same.
+    trained only where something is chosen on them, and scores are the same. `baselines` are all
+    models but the network of the study, further networks among them.
     """
 
     trainable: Trainable
-    baselines: dict[str, Baseline]
+    baselines: Mapping[str, Model]
     build_folds: Callable[[Cohort], list[Fold]]
     seed: int
     n_jobs: int = 1
@@ -47,7 +124,7 @@ class Pipeline:
             accepted, action = f"any name but '{NETWORK}'", f"give baselines.{NETWORK} another name"
             raise ConfigError(Fault("baselines", f"one named '{NETWORK}'", accepted, action))
 
-    def usable(self, scans: ScanSet) -> dict[str, Baseline]:
+    def usable(self, scans: ScanSet) -> dict[str, Model]:
         """Pick the baselines that the cohort has what they need for."""
         return {name: one for name, one in self.baselines.items() if not one.lacks(scans)}
 
@@ -61,10 +138,7 @@ class Pipeline:
 
         `n_epochs` are the network's lengths of training, one for each fold.
         """
-        built = describe_builder(self.trainable.build_network, ())
-        title = network_title(built.builder, built.settings, n_epochs)
-        network: tuple[ModelKind, str] = "gradient" if any(n_epochs) else "closed form", title
-        described = {NETWORK: network}
+        described = {NETWORK: describe_network(self.trainable, n_epochs)}
         described |= {name: one.describe(name) for name, one in self.baselines.items()}
         often = Counter(title for _, title in described.values())
         titles = {
@@ -75,13 +149,14 @@ class Pipeline:
 
     def rerun(self, names: Collection[str] = (), seed: int | None = None) -> "Pipeline":
         """Train again for another purpose: without loggers, with some of the baselines."""
-        kept = {name: one for name, one in self.baselines.items() if name in names}
+        kept = {name: one.quiet() for name, one in self.baselines.items() if name in names}
         seed = self.seed if seed is None else seed
         return replace(self, trainable=self.trainable.quiet(), baselines=kept, seed=seed)
 
     def folds_together(self, folds: list[Fold]) -> int:
         """Count the folds whose inner trainings fill the networks that are trained at once."""
-        return -(-self.trainable.n_stacked // len(folds[0].validation))
+        n_stacked = [self.trainable.n_stacked, *(one.n_stacked for one in self.baselines.values())]
+        return -(-max(n_stacked) // len(folds[0].validation))
 
 
 def fold_seed(seed: int, *path: int) -> int:
@@ -95,7 +170,7 @@ def crossvalidate(
     folds: list[Fold],
     title: str = "",
     checkpoints: FoldCheckpoints | None = None,
-) -> tuple[pd.DataFrame, list[int]]:
+) -> tuple[pd.DataFrame, dict[str, list[int]]]:
     """Let every model learn on each fold and score its test subjects once.
 
     Baselines that the cohort lacks something for are passed over; folds that `checkpoints` hold are
@@ -104,7 +179,7 @@ def crossvalidate(
     Returns
     -------
     tuple
-        Out-of-fold table, model by model, and the number of epochs that each fold chose.
+        Out-of-fold table, model by model; and of each network the epochs that each fold chose.
     """
     done: dict[Fold, ScoredFold] = {}
     if checkpoints is not None:
@@ -125,7 +200,12 @@ def crossvalidate(
             bar.update(len(unit))
     rows = pd.concat([done[fold].rows for fold in folds], ignore_index=True)
     tables = [rows[rows["model"] == model] for model in (NETWORK, *pipeline.usable(scans))]
-    return pd.concat(tables, ignore_index=True), [done[fold].n_epochs for fold in folds]
+    return pd.concat(tables, ignore_index=True), _epochs_by_network([done[one] for one in folds])
+
+
+def _epochs_by_network(scored: list[ScoredFold]) -> dict[str, list[int]]:
+    each = [{NETWORK: one.n_epochs, **one.further_epochs} for one in scored]
+    return {name: [epochs[name] for epochs in each] for name in each[0]}
 
 
 def _score_unit(given: tuple[Pipeline, ScanSet, str], folds: list[Fold]) -> list[ScoredFold]:
@@ -136,27 +216,26 @@ def _score_unit(given: tuple[Pipeline, ScanSet, str], folds: list[Fold]) -> list
 def score_folds(
     pipeline: Pipeline, work: list[tuple[ScanSet, Fold]], title: str = ""
 ) -> list[ScoredFold]:
-    """Train the networks of several folds together, then fit the baselines of each.
+    """Let every model learn on several folds, networks on all of them together.
 
     The labels of the scans may differ from one fold to the next.
     """
-    tasks = []
-    for scans, fold in work:
-        seed = fold_seed(pipeline.seed, fold.repeat, fold.fold)
-        tasks.append(FoldTask(scans, fold, seed, f"repeat-{fold.repeat}_fold-{fold.fold}"))
-    is_calibrated, said = pipeline.is_calibrated, title and f"{title}: training"
-    trained = train_with_progress(pipeline.trainable, tasks, said, is_calibrated)
-    scored = []
-    for (scans, fold), one in zip(work, trained, strict=True):
-        score = one.scores(scans.rows(fold.test)).astype(float)
-        unknown = np.full(len(score), np.nan)
-        probability = one.calibration.probability(score) if one.calibration else unknown
-        found = {NETWORK: FoldScores(score, probability)}
-        for name, baseline in pipeline.usable(scans).items():
-            found[name] = score_fold(baseline, scans, fold, is_calibrated)
-        tables = [fold_rows(scans.cohort, fold, name, scores) for name, scores in found.items()]
-        scored.append(ScoredFold(pd.concat(tables, ignore_index=True), one.n_epochs))
-    return scored
+    network = TrainedNetwork(pipeline.trainable, pipeline.seed)
+    models: dict[str, Model] = {NETWORK: network} | pipeline.usable(work[0][0])
+    scored = {
+        name: model.score_folds(work, pipeline.is_calibrated, title)
+        for name, model in models.items()
+    }
+    found = []
+    for number, (scans, fold) in enumerate(work):
+        own = {name: scores[number] for name, scores in scored.items()}
+        rows = pd.concat(
+            [fold_rows(scans.cohort, fold, name, scores) for name, scores in own.items()],
+            ignore_index=True,
+        )
+        n_epochs = {name: one.n_epochs for name, one in own.items() if one.n_epochs is not None}
+        found.append(ScoredFold(rows, n_epochs.pop(NETWORK), n_epochs))
+    return found
 
 
 def crossvalidate_seeds(

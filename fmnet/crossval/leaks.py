@@ -1,5 +1,6 @@
 """Test a pipeline for leaks: nothing that is learned may change with the test scans."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -7,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnet.baselines.base import Baseline, score_fold
+from fmnet.baselines.base import Model, score_fold
+from fmnet.crossval.fold_loop import TrainedNetwork
 from fmnet.data.covariates import covariate_numbers
 from fmnet.data.folds import Fold
 from fmnet.data.scans import Series
@@ -28,7 +30,7 @@ TOLERANCE = 1e-5
 
 
 def check_leaks(
-    baselines: dict[str, Baseline],
+    baselines: Mapping[str, Model],
     scans: ScanSet,
     fold: Fold,
     seed: int,
@@ -40,8 +42,8 @@ def check_leaks(
     others, and the labels of all test subjects are swapped. Whatever was learned from training
     subjects alone prepares and scores the other half of the test subjects as before.
 
-    `baselines` are those that the cohort has what they need for. The network, if it is given, is
-    fitted in closed form or trained for one epoch.
+    `baselines` are those that the cohort has what they need for. The network, if it is given, and
+    then further networks among the baselines, are fitted in closed form or trained for one epoch.
 
     Raises
     ------
@@ -56,18 +58,24 @@ def check_leaks(
         fitted = one.fit(train)
         return np.concatenate([fitted.inputs(np.array([row])).ravel() for row in rows])
 
-    def score_baseline(baseline: Baseline, one: ScanSet) -> NDArray[Any]:
+    def score_baseline(baseline: Model, one: ScanSet) -> NDArray[Any]:
         found = score_fold(baseline, one, fold)
         is_kept = np.isin(one.rows(fold.test), kept)
         return np.stack([found.score[is_kept], found.probability[is_kept]])
 
     faults = []
+    further = {name: one for name, one in baselines.items() if isinstance(one, TrainedNetwork)}
     if not _is_same(prepared(scans), prepared(spoilt)):
         faults.append(_leak("the preparation"))
     # the scores of networks would change with the preparation
-    elif trainable is not None and _network_leaks(trainable, scans, spoilt, fold, kept):
-        faults.append(_leak("the network"))
+    elif trainable is not None:
+        networks = {"the network": TrainedNetwork(trainable, seed)}
+        networks |= {f"network '{name}'": one for name, one in further.items()}
+        leaking = [n for n, one in networks.items() if _leaks(one, scans, spoilt, fold, kept)]
+        faults += map(_leak, leaking)
     for name, baseline in baselines.items():
+        if name in further:
+            continue
         before = score_baseline(baseline, scans)
         if _is_same(before, score_baseline(baseline, spoilt)):
             continue
@@ -81,14 +89,15 @@ def check_leaks(
         raise LeakError(faults)
 
 
-def _network_leaks(
-    trainable: Trainable, scans: ScanSet, spoilt: ScanSet, fold: Fold, rows: NDArray[np.intp]
+def _leaks(
+    network: TrainedNetwork, scans: ScanSet, spoilt: ScanSet, fold: Fold, rows: NDArray[np.intp]
 ) -> bool:
-    """Tell whether the network scores these test scans otherwise where others are spoilt."""
-    short = replace(trainable.quiet(), max_epochs=min(1, trainable.longest))
+    """Tell whether a network scores these test scans otherwise where others are spoilt."""
+    quiet = network.quiet().trainable
+    short = replace(quiet, max_epochs=min(1, quiet.longest))
 
     def scores(one: ScanSet) -> NDArray[Any]:
-        task = FoldTask(one, fold, 0, "of the leak test")
+        task = FoldTask(network.own_scans(one), fold, 0, "of the leak test")
         (trained,) = train_on_folds(short, [task], is_calibrated=False)
         return trained.scores(rows)
 

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import chi2_contingency
 
-from fmnet.crossval.fold_loop import Pipeline, crossvalidate, fold_seed
+from fmnet.crossval.fold_loop import NO_MAPS, Pipeline, crossvalidate, fold_seed
 from fmnet.crossval.permutation import PERMUTATIONS, PermutationPlan, run_permutations
 from fmnet.data.cohort import Cohort
 from fmnet.data.covariates import find_columns
@@ -33,9 +33,6 @@ from fmnet.runs.record import Results, read_predictions, table_text
 from fmnet.runs.run_folder import list_damaged, write_run_files
 from fmnet.training.scan_set import Rows, ScanSet
 from fmnet.types import NETWORK, Count, PartialShare
-
-#: Why ComBat can't be run where the network would not read what it changes.
-NO_MAPS = "a network that reads maps; time series are not harmonised"
 
 
 @dataclass(frozen=True)

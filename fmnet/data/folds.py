@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from math import gcd, lcm
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,9 @@ def build_folds(
     """Repeated k-fold by subject, stratified by label and, where numbers allow, by site.
 
     All scans of a subject, and of a family where the participants table has a ``family`` column,
-    stay together. The same seed gives the same folds.
+    stay together. Folds and inner folds of a repeat are rows and columns of one table: who shares
+    an inner fold while one fold is tested does so while any other is. Labels can then be permuted
+    within its cells, which leaves all folds as they are. The same seed gives the same folds.
 
     Raises
     ------
@@ -78,9 +81,14 @@ def build_folds(
     strata = _strata(cohort)
     folds = []
     for repeat in range(n_repeats):
-        for fold, test in enumerate(_split(strata, n_splits, [seed, repeat])):
+        dealt = _deal(strata, [seed, repeat])
+        rows, columns = _cells(len(dealt), n_splits, inner_splits)
+        for fold in range(n_splits):
+            others, test = rows != fold, dealt[rows == fold]
+            inner = [dealt[others & (columns == k)] for k in range(inner_splits)]
             train = strata.drop(list(test))
-            inner = _split(train, inner_splits, [seed, repeat])
+            if not all(_has_both(strata, part) for part in inner):  # for want of subjects
+                inner = _split(train, inner_splits, [seed, repeat])
             folds.append(_fold_of(cohort, repeat, fold, train.index, test, inner))
     check_folds(folds, cohort)
     return folds
@@ -168,14 +176,34 @@ def _strata(cohort: Cohort) -> pd.DataFrame:
 
 
 def _split(strata: pd.DataFrame, n_splits: int, seed: int | list[int]) -> list[pd.Index]:
-    """Deal the units out like shuffled cards, label after label and site after site.
+    """Deal the units out like shuffled cards.
 
     Each fold gets its part of every class and site, one more or less, however small the strata.
+    """
+    dealt = _deal(strata, seed)
+    return [dealt[fold::n_splits] for fold in range(n_splits)]
+
+
+def _deal(strata: pd.DataFrame, seed: int | list[int]) -> pd.Index:
+    """Shuffle the units, and put them in order label after label and site after site.
+
     Units with both labels lie between the two classes, so that each class is dealt in one go.
     """
     shuffled = strata.iloc[np.random.default_rng(seed).permutation(len(strata))]
-    dealt = shuffled.sort_values("site", kind="stable").sort_values("label", kind="stable")
-    return [dealt.index[fold::n_splits].sort_values() for fold in range(n_splits)]
+    return shuffled.sort_values("site", kind="stable").sort_values("label", kind="stable").index
+
+
+def _cells(n: int, n_rows: int, n_columns: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Deal `n` places to the cells of a table: row and column of each, cells in turn."""
+    place = np.arange(n)
+    column = place
+    if gcd(n_rows, n_columns) > 1:  # otherwise rows and columns meet by themselves
+        column = place + place // lcm(n_rows, n_columns)
+    return place % n_rows, column % n_columns
+
+
+def _has_both(strata: pd.DataFrame, units: pd.Index) -> bool:
+    return {"0", "1"} <= {label for joined in strata.loc[units, "label"] for label in joined}
 
 
 def _fold_of(

@@ -27,9 +27,13 @@ NOT_TESTED = {"ci": None, "t": None, "df": None, "se": None, "p": None}
 N_DRAWS = 5000
 #: Kinds of models that the network has to be better than to be worth its effort.
 RIVALS = ("linear", "connectivity")
+#: Kinds of networks.
+NETWORKS = ("gradient", "closed form")
 
 
-def compare_models(fold_aucs: pd.DataFrame, first: str) -> list[dict[str, Any]]:
+def compare_models(
+    fold_aucs: pd.DataFrame, first: str, further: Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """Compare every pair of models by the corrected resampled t-test, Holm-corrected.
 
     What is tested is the difference of the two AUCs that are stated, over all pairs of scans within
@@ -38,13 +42,15 @@ def compare_models(fold_aucs: pd.DataFrame, first: str) -> list[dict[str, Any]]:
     is above chance is for permutations to say.
 
     `fold_aucs` is the table of that name. The comparisons of the model `first` are the question,
-    and are corrected among themselves as well.
+    and are corrected among themselves as well; so are those of all `further` models with a question
+    of their own, together, so that few of many such models are told apart by luck.
 
     Returns
     -------
     list of dict
         ``one, other, difference, ci, t, df, se, p``; ``p_holm``, corrected for all pairs; for
-        pairs with `first`, ``p_holm_first``, corrected for those. None where no test is possible.
+        pairs with `first`, ``p_holm_first``, corrected for those; for pairs with any of `further`,
+        ``p_holm_further``. None where no test is possible.
     """
     models = [name for name in fold_aucs.columns if name not in FOLD]
     n_pairs = fold_aucs["n_pairs"].to_numpy(float)
@@ -65,8 +71,12 @@ def compare_models(fold_aucs: pd.DataFrame, first: str) -> list[dict[str, Any]]:
         | (NOT_TESTED if constant & {one, other} else {})
         for one, other in combinations(models, 2)
     ]
-    of_first = [row for row in rows if first in {row["one"], row["other"]}]
-    for name, family in (("p_holm", rows), ("p_holm_first", of_first)):
+    of_first, of_further = (
+        [row for row in rows if {*asked} & {row["one"], row["other"]}]
+        for asked in ((first,), further)
+    )
+    families = {"p_holm": rows, "p_holm_first": of_first, "p_holm_further": of_further}
+    for name, family in families.items():
         corrected = iter(holm([row["p"] for row in family if row["p"] is not None]))
         for row in family:
             row[name] = None if row["p"] is None else next(corrected)
@@ -176,6 +186,11 @@ def best_rival(models: Mapping[str, Any], kinds: Mapping[str, ModelKind]) -> str
     """Name the model of the kinds `RIVALS` with the largest AUC; empty if there is none."""
     rivals = {name: one["auc"] for name, one in models.items() if kinds.get(name) in RIVALS}
     return max(rivals, key=lambda name: rivals[name]) if rivals else ""
+
+
+def networks_among(kinds: Mapping[str, ModelKind]) -> list[str]:
+    """Name the models that are networks, trained by gradients or fitted in closed form."""
+    return [name for name, kind in kinds.items() if kind in NETWORKS]
 
 
 def comparison_of(metrics: Mapping[str, Any], one: str, other: str) -> Mapping[str, Any] | None:

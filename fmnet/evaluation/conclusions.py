@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fmnet.evaluation.audit import Participants, Unread, reaches
-from fmnet.evaluation.comparison import best_rival, comparison_of
+from fmnet.evaluation.comparison import best_rival, comparison_of, networks_among
 
 #: AUC of a model that knows nothing, and the error of the first kind of all tests.
 CHANCE, ALPHA = 0.5, 0.05
@@ -84,13 +84,15 @@ class Conclusions:
     The `verdict` is about the model that is exported, the one studied, its rival and what speaks
     against them; `findings` have to be known before the result is read as one about the brain, the
     grave first. Of these the audit of the exported model gave those `of_audit`; `of_network` are of
-    the model studied, where that is another.
+    the model studied, where that is another. `of_further` are the verdicts on further networks, by
+    name.
     """
 
     verdict: list[Conclusion]
     findings: list[Conclusion]
     of_audit: list[Conclusion]
     of_network: list[Conclusion]
+    of_further: Mapping[str, list[Conclusion]] = field(default_factory=dict)
 
 
 def statement(finding: Mapping[str, Any]) -> str:
@@ -133,6 +135,11 @@ def is_below_chance(figures: Mapping[str, Any]) -> bool:
     """Tell whether the interval of a model's AUC lies wholly below 0.5: worse than guessing."""
     high = figures["auc_ci"][1]
     return high is not None and high < CHANCE
+
+
+def further_networks(facts: Mapping[str, Any]) -> list[str]:
+    """Name the networks that stand in a study's folds besides the one that it is about."""
+    return [name for name in networks_among(facts.get("kinds", {})) if name != facts["studied"]]
 
 
 def shortcuts_of(facts: Mapping[str, Any]) -> list[str]:
@@ -368,13 +375,35 @@ def verdict_conclusions(
     if rival := best_rival(models, facts.get("kinds", {})):
         conclusions.append(rival_conclusion(facts, studied, rival))
     alarming = rival_shortcuts(facts, exported)
-    if alarming:
-        values = {name: {key: models[name][key] for key in ("auc", "auc_ci")} for name in alarming}
-        conclusions.append(Conclusion("shortcuts first", "red", values={"models": values}))
+    conclusions += _shortcuts_first(models, alarming)
     conclusions.append(warnings_conclusion(findings, alarming, n_of_network))
     if "exported" in facts:
         conclusions.append(export_conclusion(facts, rival))
     return conclusions
+
+
+def _shortcuts_first(models: Mapping[str, Any], alarming: Sequence[str]) -> list[Conclusion]:
+    if not alarming:
+        return []
+    values = {name: {key: models[name][key] for key in ("auc", "auc_ci")} for name in alarming}
+    return [Conclusion("shortcuts first", "red", values={"models": values})]
+
+
+def further_verdicts(facts: Mapping[str, Any]) -> dict[str, list[Conclusion]]:
+    """Judge each further network as the one studied is: chance, the best linear model, shortcuts.
+
+    Its comparisons are corrected together with those of all further networks.
+    """
+    models, rival = facts["models"], best_rival(facts["models"], facts.get("kinds", {}))
+    found = {}
+    for name in further_networks(facts):
+        conclusions = [chance_of(facts, name, "further")]
+        if is_below_chance(models[name]):
+            conclusions.append(Conclusion("below chance", "red", values={"models": [name]}))
+        if rival:
+            conclusions.append(rival_conclusion(facts, name, rival, "p_holm_further"))
+        found[name] = [*conclusions, *_shortcuts_first(models, rival_shortcuts(facts, name))]
+    return found
 
 
 def _linear_part(facts: Mapping[str, Any]) -> list[Conclusion]:
@@ -392,7 +421,7 @@ def chance_of(facts: Mapping[str, Any], model: str, role: str) -> Conclusion:
 
     Its `role` is ``chosen``: it is exported, as the best of several, and has the p-value of that
     choice; ``planned``: it is what the study is about; ``by itself``: so it was, but another model
-    is exported; ``as well``: it is both.
+    is exported; ``as well``: it is both; ``further``: it is a further network.
     """
     permutation, exported = facts.get("permutation"), facts.get("exported", {})
     figures = facts["models"][model]
@@ -418,19 +447,22 @@ def chance_of(facts: Mapping[str, Any], model: str, role: str) -> Conclusion:
     return Conclusion(kind, about=model, values=values)
 
 
-def rival_conclusion(facts: Mapping[str, Any], model: str, rival: str) -> Conclusion:
-    """Conclude whether a model adds anything to the best linear one."""
+def rival_conclusion(
+    facts: Mapping[str, Any], model: str, rival: str, corrected: str = "p_holm_first"
+) -> Conclusion:
+    """Conclude whether a model adds anything to the best linear one, by the p of that name."""
     models, row = facts["models"], comparison_of(facts, model, rival)
     values = {"model": model, "auc": models[rival]["auc"], "auc_ci": models[rival]["auc_ci"]}
-    if row is None or row["p_holm_first"] is None:
+    p = None if row is None else row[corrected]
+    if row is None or p is None:
         return Conclusion("rival not tested", about=rival, values=values)
     sign = 1 if row["one"] == model else -1
     difference = sign * row["difference"] + 0.0  # 0.0 for -0.0
     interval = None if row.get("ci") is None else sorted(sign * edge for edge in row["ci"])
-    values |= {"difference": difference, "ci": interval, "p": row["p_holm_first"]}
+    values |= {"difference": difference, "ci": interval, "p": p}
     values["model_auc"] = models[model]["auc"]
     kind: Kind = "better than rival" if difference > 0 else "worse than rival"
-    if row["p_holm_first"] >= ALPHA:
+    if p >= ALPHA:
         kind = "no gain over rival"
     return Conclusion(kind, about=rival, values=values)
 
@@ -470,14 +502,16 @@ def export_conclusion(facts: Mapping[str, Any], rival: str) -> Conclusion:
     name, n_permutations = exported["model"], facts.get("permutation", {}).get("n", 0)
     low, _ = exported.get("auc_corrected_ci", models[name]["auc_ci"])
     is_clear = exported.get("p", 0.0) < ALPHA or not can_tell(n_permutations)
-    is_better = rival and models[rival]["auc"] > models[name]["auc"]
+    further = further_networks(facts)
+    best = max([rival, *further] if rival else [name, *further], key=lambda n: models[n]["auc"])
+    is_better = models[best]["auc"] > models[name]["auc"] and best not in exported["among"]
     values = {
         "why": exported["why"],
         "is_corrected": is_corrected(facts),
         "reaches_chance": low <= CHANCE,
         "is_clear": is_clear,
-        "better": rival if is_better and rival not in exported["among"] else None,
+        "better": best if is_better else None,
     }
-    if values["better"]:
-        values["better_auc"] = models[rival]["auc"]
+    if is_better:
+        values |= {"better_auc": models[best]["auc"], "is_further": best in further}
     return Conclusion("exported", about=name, values=values)

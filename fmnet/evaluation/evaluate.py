@@ -6,12 +6,13 @@ from typing import Any
 import pandas as pd
 
 from fmnet.evaluation.audit import Participants, audit_model
-from fmnet.evaluation.comparison import best_rival, compare_models
+from fmnet.evaluation.comparison import best_rival, compare_models, networks_among
 from fmnet.evaluation.conclusions import (
     Conclusion,
     Conclusions,
     audit_findings,
     exported_model,
+    further_verdicts,
     not_said_before,
     study_findings,
     verdict_conclusions,
@@ -50,16 +51,20 @@ def evaluate(
         ``studied`` and ``kinds`` as given; those of `study_metrics`; ``spread``, see
         `fmnet.evaluation.power.seed_variance`; ``power``, see `fmnet.evaluation.power.study_power`.
     """
-    facts = study_metrics(table, seed, model) | {"studied": model, "kinds": dict(kinds)}
+    further = [name for name in networks_among(kinds) if name != model]
+    facts = study_metrics(table, seed, model, further) | {"studied": model, "kinds": dict(kinds)}
     facts["spread"] = seed_variance(table, pd.DataFrame() if again is None else again, model)
     facts["power"] = study_power(table, facts, model, best_rival(facts["models"], kinds))
     return facts
 
 
-def study_metrics(table: pd.DataFrame, seed: int, model: str = "") -> dict[str, Any]:
+def study_metrics(
+    table: pd.DataFrame, seed: int, model: str = "", further: Sequence[str] = ()
+) -> dict[str, Any]:
     """Compute the figures of every model in an out-of-fold table, and their differences.
 
-    The comparisons of `model`, by default the first of the table, are the question.
+    The comparisons of `model`, by default the first of the table, are the question; those of
+    `further` models are others.
 
     Returns
     -------
@@ -79,7 +84,7 @@ def study_metrics(table: pd.DataFrame, seed: int, model: str = "") -> dict[str, 
             str(name): model_metrics(own, seed=seed)
             for name, own in table.groupby("model", sort=False)
         },
-        "comparisons": compare_models(fold_aucs(table), model or first),
+        "comparisons": compare_models(fold_aucs(table), model or first, further),
     }
 
 
@@ -123,4 +128,4 @@ def conclude(
     apart = not_said_before(list(map(vars, of_network)), list(map(vars, of_audit)))
     n_grave = sum(finding["severity"] == "red" for finding in apart)
     verdict = verdict_conclusions(facts, findings, n_grave)
-    return Conclusions(verdict, findings, of_audit, of_network)
+    return Conclusions(verdict, findings, of_audit, of_network, further_verdicts(facts))

@@ -20,7 +20,7 @@ from fmnet.inference.study_results import (
 )
 
 #: Paths of a network that are linear in maps.
-LINEAR_PATHS = ("focal", "distributed")
+LINEAR_PATHS = ("focal", "distributed", "fine")
 #: Most characters of an amber finding; all of it is in metadata.json.
 SHORT = 200
 

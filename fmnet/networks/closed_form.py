@@ -6,7 +6,7 @@ by voxel, and how much each path counts from participants who were left out of i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, MinLen
@@ -21,10 +21,14 @@ from fmnet.networks.feature_weighting import (
     t_values,
     weigh,
 )
+from fmnet.networks.fine_path import FinePath
+from fmnet.networks.labelings import read_labelings, scores_of_features, scores_of_products
+from fmnet.networks.paths import Path, Views
+from fmnet.networks.prior_path import PriorPath
 from fmnet.networks.scale_space import ScaleSpace
 from fmnet.types import Bands, NonNegative, Positive
 
-PathName = Literal["focal", "distributed", "contrast_products", "voxel_pairs"]
+PathName = Literal["prior", "focal", "distributed", "fine", "contrast_products", "voxel_pairs"]
 
 #: What a path must show on participants left out before it counts, in standard errors of it.
 #: The difference of the means of ``n_1`` and ``n_0`` participants, in standard deviations within
@@ -39,69 +43,6 @@ BATCH = 16
 #: Principal axes of the voxels of a lattice that a network keeps.
 N_AXES = 64
 WHITENING = tuple(field.name for field in fields(Whitening))
-
-
-class Views(NamedTuple):
-    """Scans as paths see them: prepared, (N, C, X, Y, Z), and filtered, (N, S, C, X, Y, Z)."""
-
-    image: torch.Tensor
-    bands: torch.Tensor
-
-    def rows(self, chosen: torch.Tensor) -> "Views":
-        """Take some of the scans."""
-        return Views(self.image[chosen], self.bands[chosen])
-
-
-class Path(nn.Module):
-    """Score scans, by their voxels or by the bands of their scale space, in one way."""
-
-    def forward(self, views: Views) -> torch.Tensor:
-        """Score scans: B of them to (B,)."""
-        raise NotImplementedError
-
-    def fit(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
-        """Set all weights from training scans.
-
-        Parameters
-        ----------
-        views : Views
-            Of N scans.
-        labels : Tensor, shape (N,)
-            0 or 1.
-        mask : Tensor, shape (X, Y, Z)
-            1 inside the brain, else 0.
-        """
-        raise NotImplementedError
-
-    @torch.no_grad()
-    def scores_of_labelings(
-        self,
-        train: Views,
-        labelings: torch.Tensor,
-        mask: torch.Tensor,
-        unseen: Views,
-    ) -> torch.Tensor:
-        """Fit to the same scans under many labelings, and score others by each fit.
-
-        Parameters
-        ----------
-        train, unseen : Views
-            Of N and of M scans.
-        labelings : Tensor, shape (L, N)
-            0 or 1.
-        mask : Tensor, shape (X, Y, Z)
-            1 inside the brain, else 0.
-
-        Returns
-        -------
-        Tensor, shape (L, M)
-            What `fit` and `forward` give, labeling by labeling.
-        """
-        scores = []
-        for labels in labelings:
-            self.fit(train, labels, mask)
-            scores.append(self(unseen))
-        return torch.stack(scores)
 
 
 class VoxelPath(Path):
@@ -141,6 +82,20 @@ class VoxelPath(Path):
                 weigh(t_values(z, labels), self.power) / bands.shape[1]
             )
             self.bias.sub_(whitening.mean @ raw)
+
+    @torch.no_grad()
+    def scores_of_labelings(
+        self, train: Views, labelings: torch.Tensor, mask: torch.Tensor, unseen: Views
+    ) -> torch.Tensor:
+        """Whiten once for all labelings. See `Path.scores_of_labelings`."""
+        inside = mask.bool().expand(train.bands.shape[2:])
+        read = read_labelings(labelings)
+        scores = []
+        for band, others in zip(train.bands.unbind(1), unseen.bands.unbind(1), strict=True):
+            features = band[:, inside]
+            whitening, z = fit_whitening(features, self.whitening, len(features))
+            scores.append(scores_of_features(z, read, whitening(others[:, inside]), self.power))
+        return torch.stack(scores).mean(0)
 
 
 @dataclass(frozen=True)
@@ -236,6 +191,25 @@ class ProductPath(Path):
             self.weight[filled] = weigh(t[best], self.form.power)
             self.first[filled], self.second[filled] = first[best], second[best]
 
+    @torch.no_grad()
+    def scores_of_labelings(
+        self, train: Views, labelings: torch.Tensor, mask: torch.Tensor, unseen: Views
+    ) -> torch.Tensor:
+        """Whiten and multiply once for all labelings. See `Path.scores_of_labelings`."""
+        read = read_labelings(labelings)
+        scores = []
+        for band in self.bands:
+            values = _lattice(train.bands[:, band] * mask, self.stride)
+            whitening, z = fit_whitening(values, self.whitening, N_AXES)
+            others = whitening(_lattice(unseen.bands[:, band], self.stride))
+            if self.form.is_within_voxel:
+                first, second = _pairs_within_voxels(z, train.bands.shape[2])
+            else:
+                first, second = _all_pairs(z)
+            n, power = self.form.n_products, self.form.power
+            scores.append(scores_of_products(z, first, second, read, others, n, power))
+        return torch.stack(scores).mean(0)
+
 
 def _lattice(image: torch.Tensor, stride: int) -> torch.Tensor:
     """Take every so many voxels, one along a thin axis: (B, C, X, Y, Z) to (B, C * voxels)."""
@@ -243,16 +217,29 @@ def _lattice(image: torch.Tensor, stride: int) -> torch.Tensor:
     return image[:, :, x, y, z].flatten(1)
 
 
-def _products_within_voxels(
-    z: torch.Tensor, labels: torch.Tensor, n_channels: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Compare the products of different channels at one voxel: first, second, t."""
+def _pairs_within_voxels(z: torch.Tensor, n_channels: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pair different channels at one voxel: indices of the first and second values."""
     n_voxels = z.shape[1] // n_channels
     one, other = torch.triu_indices(n_channels, n_channels, 1, device=z.device)
     voxel = torch.arange(n_voxels, device=z.device)
     first = (one[:, None] * n_voxels + voxel).flatten()
     second = (other[:, None] * n_voxels + voxel).flatten()
+    return first, second
+
+
+def _products_within_voxels(
+    z: torch.Tensor, labels: torch.Tensor, n_channels: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Compare the products of different channels at one voxel: first, second, t."""
+    first, second = _pairs_within_voxels(z, n_channels)
     return first, second, t_values(z[:, first] * z[:, second], labels)
+
+
+def _all_pairs(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pair all values inside the brain: indices of the first and second ones."""
+    inside = z.any(dim=0).nonzero()[:, 0]
+    first, second = torch.triu_indices(len(inside), len(inside), 1, device=z.device)
+    return inside[first], inside[second]
 
 
 def _products_of_pairs(
@@ -304,10 +291,8 @@ class PathSum(ClosedFormBackbone):
 
         See `ClosedFormBackbone.fit`; with one fold alone only the first path counts.
         """
-        mask = (images != 0).any(0).any(0).float()
-        self.stem.mask.copy_(mask)
-        bands = torch.cat([self.stem(some) for some in torch.split(images, BATCH)])
-        views = Views(images, bands)
+        mask = self._take_mask(images)
+        views = self._views(images, mask)
         numbers = torch.unique(folds)
         if len(numbers) > 1:
             unseen = torch.zeros(len(images), len(self.paths))
@@ -324,6 +309,66 @@ class PathSum(ClosedFormBackbone):
             self.gate.copy_(self.fraction)
             self.bias.zero_()
         self._fit_paths(views, labels, mask)
+
+    @torch.no_grad()
+    def scores_of_labelings(
+        self,
+        train: torch.Tensor,
+        labelings: torch.Tensor,
+        folds: torch.Tensor,
+        unseen: torch.Tensor,
+    ) -> torch.Tensor:
+        """Fit to the same scans under many labelings, and score others by each fit.
+
+        Filters and whitening need no labels, and are computed once.
+
+        Parameters
+        ----------
+        train, unseen : Tensor, shapes (N, C, X, Y, Z) and (M, C, X, Y, Z)
+            Prepared scans.
+        labelings : Tensor, shape (L, N)
+            0 or 1.
+        folds : Tensor, shape (N,)
+            See `ClosedFormBackbone.fit`.
+
+        Returns
+        -------
+        Tensor, shape (L, M)
+            What `fit` and `forward` give, labeling by labeling.
+        """
+        mask = self._take_mask(train)
+        views, others = self._views(train, mask), self._views(unseen, mask)
+        scores = self._path_scores(views, labelings, mask, others)
+        numbers = torch.unique(folds)
+        if len(numbers) < 2:
+            return scores[..., 0]
+        left_out = scores.new_zeros(*labelings.shape, len(self.paths))
+        for number in numbers:
+            held_out = folds == number
+            learned, labels = views.rows(~held_out), labelings[:, ~held_out]
+            left_out[:, held_out] = self._path_scores(learned, labels, mask, views.rows(held_out))
+        _, gate, bias = weigh_paths(left_out, labelings)
+        return (scores @ gate[..., None])[..., 0] + bias[:, None]
+
+    def _path_scores(
+        self, train: Views, labelings: torch.Tensor, mask: torch.Tensor, unseen: Views
+    ) -> torch.Tensor:
+        """Score scans by each path under each labeling: (L, M, P)."""
+        paths = [path for path in self.paths.values() if isinstance(path, Path)]
+        scores = [path.scores_of_labelings(train, labelings, mask, unseen) for path in paths]
+        return torch.stack(scores, dim=-1)
+
+    def _take_mask(self, images: torch.Tensor) -> torch.Tensor:
+        mask = (images != 0).any(0).any(0).float()
+        self.stem.mask.copy_(mask)
+        return mask
+
+    def _views(self, images: torch.Tensor, mask: torch.Tensor) -> Views:
+        bands = [self.stem(some) for some in torch.split(images, BATCH)]
+        paths = [path for path in self.paths.values() if isinstance(path, Path)]
+        looks = (path.look(images, mask) for path in paths)
+        own = next((one for one in looks if one is not None), None)
+        return Views(images, torch.cat(bands), own)
 
     def _fit_paths(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
         for path in self.paths.values():
@@ -385,6 +430,7 @@ def build_scale_space(
     ),
     power: Annotated[float, Ge(1)] = 3.0,
     whitening: NonNegative = 10.0,
+    weights: str | None = None,
 ) -> ScoreNetwork:  # fmt: skip
     """Build a scale space and the paths from it to a score, fitted in closed form.
 
@@ -395,16 +441,20 @@ def build_scale_space(
     bands_mm : sequence of (float, float)
         Full widths at half maximum of the two Gaussians of each band; scans should come without
         further smoothing. Products are looked for in all bands but the last.
-    paths : sequence of {"focal", "distributed", "contrast_products", "voxel_pairs"}
-        A weight for every voxel, for few and focal differences; the same for differences all over
-        the brain, without whitening and with a power of 1; products of contrasts at one voxel,
-        where there are several contrasts; products of any two voxels.
+    paths : sequence of str
+        ``prior``: what a pretrained CNN writes, see `PriorPath`; ``focal``: a weight for every
+        voxel of every band, for few and focal differences; ``distributed``: the same for
+        differences all over the brain, without whitening and with a power of 1; ``fine``: the same
+        at the voxels' own resolution, see `FinePath`; ``contrast_products``: products of contrasts
+        at one voxel, where there are several contrasts; ``voxel_pairs``: of any two voxels.
     power : float
         1: all voxels count, as for a linear support vector machine; larger: the few with the
         largest t-values do. See `fmnet.networks.feature_weighting.weigh`.
     whitening : float
         How much less broad patterns count in which all participants differ; 0 for no less. See
         `fmnet.networks.feature_weighting.fit_whitening`.
+    weights : str, optional
+        File of the pretrained CNN; the one that fmnet brings along if there is none.
 
     Raises
     ------
@@ -422,12 +472,42 @@ def build_scale_space(
             built[name] = VoxelPath(input_shape, len(bands_mm), power, whitening)
         elif name == "distributed":
             built[name] = VoxelPath(input_shape, len(bands_mm), 1, 0)
+        elif name == "prior":
+            built[name] = PriorPath(input_shape, voxel_size_mm, weights)
+        elif name == "fine":
+            built[name] = FinePath(input_shape)
         elif name == "voxel_pairs" or input_shape[0] > 1:
             form = VOXEL_PAIRS if name == "voxel_pairs" else CONTRAST_PRODUCTS
             built[name] = ProductPath(input_shape, product_bands, form, voxel_size_mm, whitening)
     if not built:
-        accepted = "'focal', 'distributed' or 'voxel_pairs', which one contrast has as well"
+        accepted = "'focal', 'distributed', 'fine' or 'voxel_pairs', as one contrast has them too"
         found = "only 'contrast_products' with a single contrast"
         action = "set network.paths=[focal,distributed,contrast_products,voxel_pairs]"
         raise ConfigError(Fault("network.paths", found, accepted, action))
     return ScoreNetwork(PathSum(ScaleSpace(input_shape, bands_mm, voxel_size_mm), built))
+
+
+def build_prior_cnn(
+    input_shape: InputShape,
+    voxel_size_mm: Positive = 4.0,
+    weights: str | None = None,
+    bands_mm: Bands = ((8.0, 24.0), (12.0, 32.0), (16.0, 48.0)),
+    paths: Annotated[Sequence[PathName], MinLen(1)] = (
+        "prior", "fine", "focal", "distributed", "contrast_products", "voxel_pairs",
+    ),
+    power: Annotated[float, Ge(1)] = 3.0,
+    whitening: NonNegative = 10.0,
+) -> ScoreNetwork:  # fmt: skip
+    """Build a signature that a pretrained CNN writes, and the paths of `build_scale_space` beside.
+
+    Parameters
+    ----------
+    voxel_size_mm, bands_mm, paths, power, whitening, weights
+        See `build_scale_space`.
+
+    Raises
+    ------
+    ConfigError
+        As there.
+    """
+    return build_scale_space(input_shape, voxel_size_mm, bands_mm, paths, power, whitening, weights)

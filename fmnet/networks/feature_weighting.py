@@ -117,9 +117,17 @@ def weigh(t: torch.Tensor, power: float) -> torch.Tensor:
     With a power of 1 all count, as they do for a linear support vector machine; a larger one
     relies on the few that stand out, as a prior of few and focal effects does.
     """
-    weight: torch.Tensor = t.sign() * (t.abs() / USUAL_T) ** power
+    weight = raise_t(t, power)
     weight /= torch.linalg.vector_norm(weight).clamp(min=1e-12)
     return weight
+
+
+def raise_t(t: torch.Tensor, power: float) -> torch.Tensor:
+    """Raise t-values to a power, signs kept; those of `USUAL_T` come to 1."""
+    if power in (1, 3):  # odd ones keep signs by themselves, and these are fast
+        return (t / USUAL_T) ** power
+    raised: torch.Tensor = t.sign() * (t.abs() / USUAL_T) ** power
+    return raised
 
 
 def _variance(features: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:

@@ -129,10 +129,12 @@ def build_monai(
         If there is no such network, a setting is unknown, missing or filled in already, or patches
         would leave a part of the grid out.
     """
-    make, parameters = _find(name)
+    make, parameters = find_network(name)
     grid = tuple(-(-size // multiple_of) * multiple_of for size in input_shape[1:])
     n_outputs = BinaryHead.n_outputs
-    arguments = _arguments(name, parameters, dict(settings or {}), input_shape[0], grid, n_outputs)
+    arguments = fill_arguments(
+        name, parameters, dict(settings or {}), input_shape[0], grid, n_outputs
+    )
     _check_patches(name, arguments, grid, multiple_of)
     network = make(**arguments)
     encoder = next((ENCODERS[kind] for kind in ENCODERS if isinstance(network, kind)), None)
@@ -161,8 +163,16 @@ def build_monai(
     return ScoreNetwork(MonaiBackbone(network, padding, last))
 
 
-def _find(name: str) -> tuple[Callable[..., nn.Module], Mapping[str, inspect.Parameter]]:
-    """Find a network by its name, and the named parameters of its constructor."""
+def find_network(
+    name: str, where: str = "network"
+) -> tuple[Callable[..., nn.Module], Mapping[str, inspect.Parameter]]:
+    """Find a network of MONAI by its name, and the named parameters of its constructor.
+
+    Raises
+    ------
+    ConfigError
+        If `monai.networks.nets` has none of that name; `where` is the key that named it.
+    """
     known = [
         one
         for one, made in sorted(vars(nets).items())
@@ -175,7 +185,7 @@ def _find(name: str) -> tuple[Callable[..., nn.Module], Mapping[str, inspect.Par
         action = f"did you mean {' or '.join(by_lower[one] for one in close)}?"
         accepted = "the name of a network in monai.networks.nets"
         fallback = "choose one, for instance resnet10, SEResNet50, DenseNet121 or ViT"
-        raise ConfigError(Fault("network.name", name, accepted, action if close else fallback))
+        raise ConfigError(Fault(f"{where}.name", name, accepted, action if close else fallback))
     make = getattr(nets, name)
     made: Any = make
     if inspect.isfunction(make):  # resnet10 and its like pass on what ResNet takes
@@ -196,15 +206,22 @@ def _find(name: str) -> tuple[Callable[..., nn.Module], Mapping[str, inspect.Par
     return make, {key: one for key, one in parameters.items() if one.kind in kinds}
 
 
-def _arguments(
+def fill_arguments(
     name: str,
     parameters: Mapping[str, inspect.Parameter],
     settings: dict[str, Any],
     n_channels: int,
     grid: tuple[int, ...],
     n_outputs: int,
+    where: str = "network",
 ) -> dict[str, Any]:
-    """Put together what a constructor is called with, or list the faults of the settings."""
+    """Put together what a constructor is called with.
+
+    Raises
+    ------
+    ConfigError
+        With all faults of the settings; `where` is the key that they are below.
+    """
     filled: dict[str, Any] = {"spatial_dims": 3, "pretrained": False}
     filled |= dict.fromkeys(CHANNELS, n_channels) | dict.fromkeys(OUTPUTS, n_outputs)
     filled |= {"in_shape": (n_channels, *grid), "out_shape": (n_outputs,)}
@@ -219,7 +236,7 @@ def _arguments(
     }
     faults = [
         Fault(
-            f"network.settings.{key}",
+            f"{where}.settings.{key}",
             f"{settings[key]!r}",
             f"{filled[key]!r}, which is filled in" + why[key],
             f"leave {key} out",
@@ -233,16 +250,16 @@ def _arguments(
         action = f"did you mean '{close[0]}'?" if close else "choose one of these"
         accepted = ", ".join(free)
         faults.append(
-            Fault(f"network.settings.{key}", f"no such setting of {name}", accepted, action)
+            Fault(f"{where}.settings.{key}", f"no such setting of {name}", accepted, action)
         )
     chosen = {key: value for key, value in CHOSEN.items() if key in parameters}
     arguments = chosen | settings | filled
     faults += [
         Fault(
-            f"network.settings.{key}",
+            f"{where}.settings.{key}",
             "nothing",
             f"a value, which {name} can't be built without",
-            f"set network.settings={{{key}: ...}}",
+            f"set {where}.settings={{{key}: ...}}",
         )
         for key, one in parameters.items()
         if one.default is inspect.Parameter.empty and key not in arguments

@@ -27,9 +27,9 @@ def smooth_axes(
     image: torch.Tensor, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor
 ) -> torch.Tensor:
     """Smooth along each axis by the weights of its line: (..., X, Y, Z) to the same."""
-    image = image @ z
-    image = (image.transpose(-1, -2) @ y).transpose(-1, -2)
-    smoothed: torch.Tensor = (image.transpose(-1, -3) @ x).transpose(-1, -3)
+    image = y.mT @ (image @ z)
+    # one large product for the first axis instead of many small ones
+    smoothed: torch.Tensor = (x.mT @ image.flatten(-2)).view(image.shape)
     return smoothed
 
 

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from fmnet.data.listing import Labels
-from fmnet.evaluation.conclusions import exported_model, is_corrected
+from fmnet.evaluation.conclusions import exported_model, further_networks, is_corrected
 from fmnet.inference.study_results import say_p
 from fmnet.report.sentences import name_of, with_interval
 
 POSITIVE, NEGATIVE, GREY, DARK = "#b2405a", "#31688e", "#777777", "#333333"
+#: Of curves: two models, their rival, and a few further networks.
+CURVES = (POSITIVE, NEGATIVE, GREY, "#c98a1b", "#4f8a5b", "#8a5fa8")
 #: False-positive rates at which ROC curves of folds are averaged.
 RATES = np.linspace(0, 1, 201)
 #: Names are drawn as they are written: a dollar sign starts no formula.
@@ -205,10 +207,9 @@ def calibration_points(rows: pd.DataFrame) -> tuple[list[float], list[float]]:
 def _rows_of(
     predictions: pd.DataFrame, models: Mapping[str, str]
 ) -> list[tuple[pd.DataFrame, str, str]]:
-    colors = (POSITIVE, NEGATIVE, GREY)
     return [
         (predictions[predictions["model"] == model], color, _plain(title))
-        for (model, title), color in zip(models.items(), colors, strict=False)
+        for (model, title), color in zip(models.items(), CURVES, strict=False)
     ]
 
 
@@ -251,7 +252,8 @@ def _draw_models(axes: Axes, metrics: Mapping[str, Any]) -> None:
     axes.set_ylim(len(models) - 0.5, -0.5)
     axes.set_xlim(min(0.2, *(f["auc_ci"][0] - 0.05 for f in models.values())), 1.02)
     axes.set_xlabel("AUC, out of fold, 95 % interval over subjects")
-    axes.set_title("Network and baselines, same folds", fontsize=10)
+    several = "s" if further_networks(metrics) else ""
+    axes.set_title(f"Network{several} and baselines, same folds", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
 
 

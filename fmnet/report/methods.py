@@ -21,6 +21,7 @@ AUTHORS = "to be written by the authors"
 PATHS = {
     "focal": "weights of single voxels",
     "distributed": "weights all over the brain",
+    "fine": "weights all over the brain without any filter",
     "contrast_products": "products of two maps at one voxel",
     "voxel_pairs": "products of two voxels",
 }
@@ -70,6 +71,7 @@ def methods_paragraphs(
     models = [_network_sentence(settings, metrics)]
     if others := [name_of(name, titles) for name in metrics["models"] if name != studied]:
         models.append(f"In the same folds stood: {', '.join(others)}.")
+    models += _further_sentences(settings, metrics)
     own_splits = {"frem", "space_net"} & set(metrics["models"])
     models.append(
         "Everything that is learned, standardisation, smoothing width, penalties, length of "
@@ -166,6 +168,23 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
         f"A {name} was trained{' together with it' if has_stem else ''}{_optimiser(settings)} for "
         f"a number of epochs chosen on inner folds ({chosen})."
     )
+
+
+def _further_sentences(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    """Say of each further network what it read and how it got its weights."""
+    said = []
+    for name, own in metrics.get("further", {}).items():
+        asked, n_epochs = settings.get("models", {}).get(name, {}), own.get("n_epochs", [])
+        width = asked.get("fwhm_mm")
+        read = f"read maps smoothed by {width:g} mm and " if width else ""
+        how = "was fitted to the training scans in closed form"
+        if any(n_epochs):
+            few, many = min(n_epochs), max(n_epochs)
+            chosen = f"{few}" if few == many else f"between {few} and {many}"
+            optimiser = _optimiser({**settings, "optimizer": asked.get("optimizer")})
+            how = f"was trained{optimiser} for a number of epochs chosen on inner folds ({chosen})"
+        said.append(f"The {name_of(name, metrics['titles'])} {read}{how}.")
+    return said
 
 
 def _optimiser(settings: Mapping[str, Any]) -> str:

@@ -12,7 +12,13 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from fmnet.data.cohort import Cohort
 from fmnet.errors import printable
 from fmnet.evaluation.comparison import best_rival
-from fmnet.evaluation.conclusions import exported_model, is_corrected, not_said_before, shortcuts_of
+from fmnet.evaluation.conclusions import (
+    exported_model,
+    further_networks,
+    is_corrected,
+    not_said_before,
+    shortcuts_of,
+)
 from fmnet.evaluation.metrics import BASE_RATE
 from fmnet.inference.calibration import Calibration, calibration_sentence
 from fmnet.inference.study_results import say_p
@@ -26,7 +32,7 @@ from fmnet.report.figures import (
     draw_scores,
 )
 from fmnet.report.methods import input_line, mean_sd, methods_paragraphs, tripod_rows, volumes_words
-from fmnet.report.sentences import banners, name_of, with_interval
+from fmnet.report.sentences import banners, further_verdicts, name_of, with_interval
 from fmnet.runs.run_folder import write_run_files
 
 #: Columns of the table of models: metric and heading.
@@ -67,6 +73,7 @@ def write_report(
     page = _template(titles).render(
         metrics=metrics,
         banners=said,
+        further_verdicts=further_verdicts(metrics),
         labels=listing.labels,
         input=input_line(metrics["bold"]) if "bold" in metrics else maps,
         columns=[(key, head) for key, head in COLUMNS if key in metrics["models"][exported]],
@@ -103,12 +110,14 @@ def write_report(
 def shown_models(metrics: Mapping[str, Any]) -> list[str]:
     """Choose what is drawn as curves.
 
-    The exported model, the one studied, and the best linear model or else any that knows anything.
+    The exported model, the one studied, the best linear model or else any that knows anything, and
+    further networks.
     """
     models, kinds, studied = metrics["models"], metrics["kinds"], metrics["studied"]
     others = [name for name in models if name != studied and kinds.get(name) != "chance"]
     rival = best_rival(models, kinds) or next(iter(others), studied)
-    return list(dict.fromkeys([exported_model(metrics), studied, rival]))
+    further = further_networks(metrics)
+    return list(dict.fromkeys([exported_model(metrics), studied, rival, *further]))
 
 
 def network_findings(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -19,7 +19,7 @@ MOST_NAMED = 4
 MOST_GROUPS = 5
 #: What a p-value of the network's own holds for.
 ALONE = "as if it alone had been planned"
-NOT_TESTED = "whether that is above chance was not tested (permutation.n=100 would)"
+NOT_TESTED = "whether that is above chance was not tested ({asked} would)"
 #: What findings without a column, model or rerun are about.
 ABOUT: dict[Kind, str] = {
     "look-alikes": "people who may be one",
@@ -50,7 +50,8 @@ def put_into_words(facts: dict[str, Any], found: Conclusions) -> None:
     facts : dict
         From `fmnet.evaluation.evaluate`, with ``titles``. ``verdict``, ``findings``,
         ``conclusions`` (the verdict's, typed), ``audit.findings``, perhaps
-        ``audit_network.findings``, and the ``lines`` of ``power`` and ``learning_curve`` are added.
+        ``audit_network.findings``, both of each network in ``further``, and the ``lines`` of
+        ``power`` and ``learning_curve`` are added.
     found : Conclusions
         Of the same study.
     """
@@ -61,6 +62,9 @@ def put_into_words(facts: dict[str, Any], found: Conclusions) -> None:
             facts[key]["findings"] = [written(one, titles) for one in of_model]
     facts["conclusions"] = [vars(one) for one in found.verdict]
     facts["verdict"] = verdict(found.verdict, titles)
+    for name, own in found.of_further.items():
+        said = {"verdict": verdict(own, titles), "conclusions": [vars(one) for one in own]}
+        facts.setdefault("further", {}).setdefault(name, {}).update(said)
     if facts.get("power"):
         facts["power"]["lines"] = power_lines(facts["power"], titles)
     if "learning_curve" in facts:
@@ -248,6 +252,11 @@ def verdict(conclusions: Iterable[Conclusion], titles: Titles) -> str:
     return " ".join(filter(None, (_verdict_sentence(one, titles) for one in conclusions)))
 
 
+def further_verdicts(metrics: Values) -> list[str]:
+    """List the verdicts on further networks, as ``metrics.json`` holds them."""
+    return [one["verdict"] for one in metrics.get("further", {}).values() if "verdict" in one]
+
+
 def _verdict_sentence(one: Conclusion, titles: Titles) -> str:
     values = one.values
     match one.kind:
@@ -293,29 +302,42 @@ def _verdict_sentence(one: Conclusion, titles: Titles) -> str:
             return _chance(one, titles)
 
 
+def _reached(one: Conclusion, name: str) -> str:
+    """Begin the sentence on chance with the model's AUC, and what its p-value will hold for."""
+    values, reached = one.values, f"AUC {with_interval(one.values, 'auc')}"
+    match values["role"]:
+        case "chosen":
+            head = f"{name}, which export takes by default: {reached}"
+            if "auc_corrected" not in values:
+                return head
+            return (
+                f"{head}, or {with_interval(values, 'auc_corrected')} corrected for its having "
+                f"been chosen among {values['n_models']} models"
+            )
+        case "by itself":
+            return f"{name} by itself, {ALONE}: {reached}"
+        case "further" if one.kind != "chance not tested":
+            return f"{name}, {ALONE}: {reached}"
+        case _:
+            return f"{name}: {reached}"
+
+
 def _chance(one: Conclusion, titles: Titles) -> str:
     """Say what a model reaches, and whether that is above chance by its p-value."""
     values, name = one.values, name_of(one.about, titles)
     if values["role"] == "as well":
         verb = "is" if one.kind == "above chance" else "is not"
         return f"By itself, {ALONE}, the {name} {verb} above chance ({say_p(values['p'])})."
-    reached = f"AUC {with_interval(values, 'auc')}"
-    if values["role"] == "chosen":
-        head = f"{capital(name)}, which export takes by default: {reached}"
-        if "auc_corrected" in values:
-            head += (
-                f", or {with_interval(values, 'auc_corrected')} corrected for its having been "
-                f"chosen among {values['n_models']} models"
-            )
-    elif values["role"] == "planned":
-        head = f"{capital(name)}: {reached}"
-    elif not values["is_permuted"]:
+    if values["role"] == "by itself" and not values["is_permuted"]:
         # the exported model's sentence says then that nothing was tested
-        return f"{capital(name)} by itself: {reached}."
-    else:
-        head = f"{capital(name)} by itself, {ALONE}: {reached}"
+        return f"{capital(name)} by itself: AUC {with_interval(values, 'auc')}."
+    head = _reached(one, capital(name))
     if one.kind == "chance not tested":
-        return f"{head}; {NOT_TESTED}."
+        asked = "permutation.n=100"
+        if values["role"] == "further":
+            more = "with resume=true" if values["is_permuted"] else asked
+            asked = f"permutation.models=[{one.about}] {more}"
+        return f"{head}; {NOT_TESTED.format(asked=asked)}."
     if one.kind == "chance not known":
         lacking = " and ".join(name_of(other, titles) for other in values["not_permuted"])
         return (
@@ -396,7 +418,8 @@ def _exported(one: Conclusion, titles: Titles) -> str:
         said += f" Permutations don't tell it from chance, {permitted}"
     if values["better"]:
         other = capital(name_of(values["better"], titles))
-        said += f" {other} reaches more, {values['better_auc']:.3f}, but can't be exported."
+        why = "is not the study's network" if values.get("is_further") else "can't be exported"
+        said += f" {other} reaches more, {values['better_auc']:.3f}, but {why}."
     return said
 
 

@@ -8,7 +8,7 @@ from fmnet.data.listing import Listing
 from fmnet.evaluation.conclusions import is_corrected
 from fmnet.inference.study_results import say_p
 from fmnet.report.methods import runs_line
-from fmnet.report.sentences import banners, name_of, with_interval
+from fmnet.report.sentences import banners, further_verdicts, name_of, with_interval
 
 #: Of lines.
 WIDTH = 100
@@ -37,6 +37,7 @@ def summary_lines(
         "",
         *_wrap(metrics["verdict"]),
         *(line for text in grave for line in _wrap(f"! {text}", hanging="  ")),
+        *(line for text in further_verdicts(metrics) for line in ("", *_wrap(text))),
         "",
         f"Out of fold, 95 % intervals over subjects{planned}:",
         *model_lines(metrics),

@@ -2,8 +2,8 @@
 
 import hashlib
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,11 +21,13 @@ Unit = TypeVar("Unit")
 class ScoredFold:
     """Scores of all models for the test subjects of one fold.
 
-    `rows` are those of the out-of-fold table; `n_epochs` is the length of training chosen.
+    `rows` are those of the out-of-fold table; `n_epochs` is the length of training chosen for the
+    network, `further_epochs` that of each further network, by name.
     """
 
     rows: pd.DataFrame
     n_epochs: int
+    further_epochs: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,14 @@ class FoldCheckpoints:
         content = read_sealed(self._path(fold))
         if content is None:
             return None
-        return ScoredFold(pd.DataFrame(content["rows"]), content["n_epochs"])
+        rows, further = pd.DataFrame(content["rows"]), content["further_epochs"]
+        return ScoredFold(rows, content["n_epochs"], further)
 
     def write(self, fold: Fold, scored: ScoredFold) -> None:
         """Write a fold; its name appears only once it is whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        content = {"n_epochs": scored.n_epochs, "rows": scored.rows.to_dict("records")}
+        content = {"n_epochs": scored.n_epochs, "further_epochs": dict(scored.further_epochs)}
+        content["rows"] = scored.rows.to_dict("records")
         write_sealed(content, self._path(fold))
 
     def count(self, folds: Sequence[Fold]) -> int:

@@ -5,9 +5,9 @@ import io
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -62,7 +62,8 @@ class Results:
     """All that a study found in cross-validation.
 
     `lacking` says what the cohort lacks for the baselines that were passed over; `again` holds the
-    first repeat once more under other seeds, and may be empty.
+    first repeat once more under other seeds, and may be empty. `n_epochs` are the lengths of
+    training that the folds chose for the network, `further_epochs` those for each further one.
     """
 
     data: ScanSet
@@ -71,6 +72,7 @@ class Results:
     n_epochs: list[int]
     lacking: dict[str, str]
     again: pd.DataFrame
+    further_epochs: Mapping[str, list[int]] = field(default_factory=dict)
 
 
 def read_results(folder: Path, data: ScanSet, folds: list[Fold]) -> Results:
@@ -109,6 +111,7 @@ def read_results(folder: Path, data: ScanSet, folds: list[Fold]) -> Results:
         raise RunError(Fault(where, found, accepted, action))
     try:
         n_epochs, lacking = list(metrics["n_epochs"]), dict(metrics["lacking"])
+        further = dict(metrics.get("further_epochs", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
             Fault(
@@ -119,7 +122,7 @@ def read_results(folder: Path, data: ScanSet, folds: list[Fold]) -> Results:
             )
         ) from error
     again = read_predictions(seeds) if seeds.exists() else pd.DataFrame()
-    return Results(data, folds, predictions, n_epochs, lacking, again)
+    return Results(data, folds, predictions, n_epochs, lacking, again, further)
 
 
 def write_record(
@@ -138,6 +141,7 @@ def write_record(
         assert cohort.listing.made_by is not None
         files[CONTRACT] = as_json(asdict(contract) | {"raw": cohort.listing.made_by["raw"]})
     kept = {"n_epochs": results.n_epochs, "lacking": results.lacking}
+    kept |= {"further_epochs": dict(results.further_epochs)}
     files["crossvalidation.json"] = as_json(kept)
     if len(results.again):
         files["seeds.tsv"] = table_text(results.again)
@@ -191,6 +195,8 @@ def parse_settings(config_yaml: str) -> dict[str, Any]:
 def fixed_settings(config_yaml: str) -> dict[str, Any]:
     """Read a configuration without what may change when a run is gone on with."""
     fixed = {key: value for key, value in parse_settings(config_yaml).items() if key not in FREE}
+    if not fixed.get("models"):  # runs of before there were any had no such key
+        fixed.pop("models", None)
     if isinstance(trainer := fixed.get("trainer"), dict):
         fixed["trainer"] = {key: trainer[key] for key in trainer if key not in FREE_OF_TRAINER}
     return fixed

@@ -39,6 +39,9 @@ class Training:
     rate_factors : tuple of float
         What the first learning rate is multiplied by in each epoch, where a scheduler waits for a
         validation loss and there is no validation set; empty for the scheduler itself.
+    folds : ndarray of int, shape (N_train,), optional
+        Which inner fold a row that is learned from is in, where a fit in closed form leaves each
+        out once; by default it divides them itself.
     """
 
     scans: ScanSet
@@ -48,6 +51,7 @@ class Training:
     seed: int
     name: str
     rate_factors: tuple[float, ...] = ()
+    folds: NDArray[np.int64] | None = None
 
     def label(self, rows: Rows) -> torch.Tensor:
         """Look up labels: (N_rows,)."""

@@ -47,7 +47,8 @@ from fmnet.training.trainer import (
     own_callbacks,
 )
 
-#: Folds of the training subjects, each left out once while a closed form makes its choices.
+#: Folds of the subjects of an inner training, each left out once while a closed form makes its
+#: choices; where all training subjects of a fold are learned from, its inner folds are.
 N_FOLDS = 3
 #: The usual optimiser.
 ADAMW: OptimizerBuilder = partial(AdamW, lr=1e-3, weight_decay=1e-2, fused=True)
@@ -232,10 +233,11 @@ def fit_closed_form(network: ScoreNetwork, training: Training) -> ScoreNetwork:
     backbone, scans = network.backbone, training.scans
     if not isinstance(backbone, ClosedFormBackbone):
         return network
-    labels = scans.labels[training.train]
-    units = [scans.units[row] for row in training.train]
-    targets = torch.from_numpy(labels)
-    folds = torch.from_numpy(split_units(labels, units, training.seed))
+    labels, divided = scans.labels[training.train], training.folds
+    if divided is None:
+        units = [scans.units[row] for row in training.train]
+        divided = split_units(labels, units, training.seed)
+    targets, folds = torch.from_numpy(labels), torch.from_numpy(divided)
     if scans.reads_series:
         assert isinstance(backbone, SeriesBackbone)
         backbone.fit_series(SeriesVolumes(scans, training.train), targets, folds)
@@ -310,7 +312,20 @@ class FoldTask:
         """Set up the training on all training subjects."""
         rows, seed = self.scans.rows(self.fold.train), self.seed
         scans = self.scans.fit(rows)
-        return Training(scans, rows, None, n_epochs, seed, self.name, rate_factors)
+        folds = number_inner_folds(scans, self.fold)
+        return Training(scans, rows, None, n_epochs, seed, self.name, rate_factors, folds)
+
+
+def number_inner_folds(scans: ScanSet, fold: Fold) -> NDArray[np.int64] | None:
+    """Say of each scan of the training subjects which inner fold it is in: (N_train,).
+
+    None where there are no inner folds.
+    """
+    if not fold.validation:
+        return None
+    number_of = {one: number for number, part in enumerate(fold.validation) for one in part}
+    rows = scans.rows(fold.train)
+    return np.array([number_of[scans.participant_ids[row]] for row in rows], dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -210,6 +210,16 @@ class ScanSet(ABC):
         window = build_network(self.input_shape).window_volumes
         return self if window is None else self.reading_series(window)
 
+    def with_smoothing(self, fwhm_mm: float | None) -> "MapScans":
+        """Take the same maps, not fitted, for a network of its own smoothing; None for that of now.
+
+        What was computed of them is shared.
+        """
+        width = self.settings.fwhm_mm if fwhm_mm is None else fwhm_mm
+        settings = replace(self.settings, fwhm_mm=width)
+        same = (self.cohort, self.values, settings, self.series)
+        return self._with_results(MapScans(*same, harmonise=self.harmonise))
+
     def reading_series(self, window_volumes: int) -> "SeriesScans":
         """Let the network read `window_volumes` of the time series at a time; 0 for all.
 

@@ -8,12 +8,12 @@ from fmnet.networks.closed_form import (
     VOXEL_PAIRS,
     ProductForm,
     ProductPath,
-    Views,
     VoxelPath,
     build_scale_space,
     path_fractions,
     weigh_paths,
 )
+from fmnet.networks.paths import Views
 
 SHAPE = (2, 9, 10, 11)
 

@@ -1,0 +1,214 @@
+"""The file of a pretrained `SignatureCnn`: weights, and a description that rebuilds the network.
+
+Both are in one safetensors file, the description as JSON in its header. Nothing is unpickled, and
+no class but those of `monai.networks.nets` is looked up by a name that the file holds.
+"""
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from fmnet.data.files import write_atomically
+from fmnet.errors import ConfigError, Fault, FmnetError
+from fmnet.networks.backbones import UNFIT
+from fmnet.networks.monai_networks import fill_arguments, find_network
+from fmnet.networks.prior_cnn import BANDS_MM, GRID_MM, MULTIPLE, SignatureCnn, n_input_channels
+from fmnet.types import Bands, Count
+
+#: Name of the description in the file's header, and the version of its form.
+HEADER, FORMAT = "fmnet_signature_cnn", 1
+#: Weights that take more than this in float32 are kept in float16.
+LARGEST_BYTES = 5_000_000
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network of MONAI that turns an image into an image of the same size.
+
+    Parameters
+    ----------
+    name : str
+        Of `monai.networks.nets`: ``UNet``, ``BasicUNet``, ``DynUNet`` and their like.
+    features : int
+        Channels that it gives.
+    settings : dict
+        Further arguments of its constructor: plain values. Dimensions, channels and size are filled
+        in.
+    channels_last : bool
+        Whether its weights have channels innermost, which is faster on most processors.
+    """
+
+    name: str = "UNet"
+    features: Count = 16
+    settings: dict[str, Any] = field(default_factory=dict)
+    channels_last: bool = True
+
+    def build(self, n_channels: int, shape: tuple[int, int, int]) -> nn.Module:
+        """Build the network, and see that it gives what is asked for.
+
+        Parameters
+        ----------
+        n_channels : int
+            Channels in.
+        shape : tuple of int
+            Size of the grid.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such network, its settings are wrong, or it gives something else than an
+            image of this size.
+        """
+        make, parameters = find_network(self.name, "backbone")
+        arguments = fill_arguments(
+            self.name, parameters, dict(self.settings), n_channels, shape, self.features, "backbone"
+        )
+        expected, found = (1, self.features, *shape), ""
+        try:
+            network = make(**arguments)
+            with torch.no_grad():
+                example = torch.empty(1, n_channels, *shape, device="meta")
+                given = copy.deepcopy(network).to("meta").eval()(example)
+            if not isinstance(given, torch.Tensor):
+                found = f"{type(given).__name__} of images or features"
+            elif tuple(given.shape) != expected:
+                found = f"an output of shape {tuple(given.shape)}"
+        except (*UNFIT, KeyError, AssertionError, AttributeError) as error:
+            found = f"a network that can't be applied ({' '.join(str(error).split())[:300]})"
+        if found:
+            raise ConfigError(
+                Fault(
+                    "backbone",
+                    f"{self.name}: {found}",
+                    f"a network that turns an image of {n_channels} channels and "
+                    f"{' x '.join(map(str, shape))} voxels into one of shape {expected}",
+                    "choose one that gives an image at the size of its input, such as UNet, or "
+                    "correct backbone.settings",
+                )
+            )
+        layout = torch.channels_last_3d if self.channels_last else torch.contiguous_format
+        network.to(memory_format=layout)  # type: ignore[call-overload]
+        return network
+
+
+def build_signature_cnn(
+    backbone: Backbone, shape: tuple[int, int, int], n_bands: int = len(BANDS_MM)
+) -> SignatureCnn:
+    """Build a network that hasn't learned anything, for a grid of `shape`."""
+    return SignatureCnn(
+        backbone.build(n_input_channels(n_bands), shape), n_bands, backbone.features
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Pretrained:
+    """A pretrained network, and what its file says of it.
+
+    Parameters
+    ----------
+    network : SignatureCnn
+        In evaluation mode.
+    backbone : Backbone
+    voxel_size_mm : float
+        Of the grid that it was trained on.
+    bands_mm : Bands
+    record : dict
+        How it was trained: priors, episodes seen, command, versions, hashes of participants.
+    sha256 : str
+        Of the file.
+    """
+
+    network: SignatureCnn
+    backbone: Backbone
+    voxel_size_mm: float
+    bands_mm: Bands
+    record: dict[str, Any]
+    sha256: str
+
+
+def write_signature_cnn(
+    path: Path,
+    weights: Mapping[str, torch.Tensor],
+    backbone: Backbone,
+    record: Mapping[str, Any],
+    voxel_size_mm: float = GRID_MM,
+    bands_mm: Bands = BANDS_MM,
+) -> str:
+    """Write weights of a `SignatureCnn` with its description; return the file's SHA-256."""
+    plain = {name: value.detach().cpu().float().contiguous() for name, value in weights.items()}
+    n_bytes = sum(value.numel() * 4 for value in plain.values())
+    if n_bytes > LARGEST_BYTES:
+        plain = {name: value.half() for name, value in plain.items()}
+    description = {
+        "format": FORMAT,
+        "backbone": asdict(backbone),
+        "voxel_size_mm": voxel_size_mm,
+        "bands_mm": [list(band) for band in bands_mm],
+        "record": dict(record),
+    }
+    content = save(plain, {HEADER: json.dumps(description, sort_keys=True)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_signature_cnn(path: Path | str) -> SignatureCnn:
+    """Read the network of a file that `write_signature_cnn` wrote, see `read_pretrained`."""
+    return read_pretrained(path).network
+
+
+def read_pretrained(path: Path | str) -> Pretrained:
+    """Read a pretrained network and what is known of it.
+
+    Raises
+    ------
+    FmnetError
+        If the file is of another kind or form, or its weights don't fit its description.
+    """
+    path = Path(path)
+    try:
+        with safe_open(path, "pt") as file:
+            header = dict(file.metadata() or {})
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        description = json.loads(header[HEADER])
+        form = description["format"]
+        if form != FORMAT:
+            raise _unlike(path, f"form {form} of the description")
+        backbone = Backbone(**description["backbone"])
+        bands_mm = tuple((float(low), float(high)) for low, high in description["bands_mm"])
+        voxel_size_mm = float(description["voxel_size_mm"])
+        # any size that all networks can halve: weights don't depend on it
+        shape = (32, 32, 32) if "Swin" in backbone.name else (MULTIPLE * 4,) * 3
+        network = build_signature_cnn(backbone, shape, len(bands_mm))
+        network.load_state_dict(weights)
+    except FileNotFoundError as error:
+        raise _unlike(path, "no such file") from error
+    except ConfigError as error:
+        raise _unlike(path, f"a network that can't be built ({error.faults[0]})") from error
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise _unlike(path, f"something else ({type(error).__name__}: {reason})") from error
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Pretrained(
+        network.eval(), backbone, voxel_size_mm, bands_mm, dict(description["record"]), digest
+    )
+
+
+def _unlike(path: Path, found: str) -> FmnetError:
+    return FmnetError(
+        Fault(
+            str(path),
+            found,
+            f"a safetensors file, form {FORMAT}, that scripts/pretrain.py wrote",
+            "give the path of such a file, or make one with python scripts/pretrain.py",
+        )
+    )

@@ -1,0 +1,230 @@
+"""The job that pretrains a network on simulated cohorts, and the folder that it writes."""
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint
+
+from fmnet.data.files import write_atomically
+from fmnet.data.template import build_grid
+from fmnet.errors import ConfigError, Fault, RunError
+from fmnet.networks.signature_file import (
+    Backbone,
+    Pretrained,
+    build_signature_cnn,
+    read_pretrained,
+)
+from fmnet.runs.record import describe_device, versions
+from fmnet.training.episodes import EpisodeMaker
+from fmnet.training.loggers import LoggerBuilder, check_loggers
+from fmnet.training.module import OptimizerBuilder, SchedulerBuilder
+from fmnet.training.pretraining import EpisodeData, SignatureModule, WeightsKeeper, padded_mask
+from fmnet.training.trainer import TrainerBuilder, asked, build_trainer
+from fmnet.types import Count, Seed
+
+#: Files of a folder of pretraining beside those of `WeightsKeeper`.
+CONFIG, CARD, DESCRIPTION = "config.yaml", "card.md", "signature_cnn.json"
+CHECKPOINTS = "checkpoints"
+
+
+def run_pretraining(
+    episodes: Callable[..., EpisodeMaker],
+    held_out: Callable[..., EpisodeMaker],
+    backbone: Backbone,
+    optimizer: OptimizerBuilder,
+    trainer: TrainerBuilder,
+    callbacks: dict[str, Callback],
+    logger: dict[str, LoggerBuilder],
+    validate_every: Count,
+    n_validation: Count,
+    seed: Seed,
+    run_dir: str,
+    resume: bool,
+    scheduler: SchedulerBuilder | None = None,
+    start_from: str | None = None,
+    config_yaml: str = "",
+    command: str = "",
+) -> list[str]:
+    """Pretrain a network, and write weights, curve and card into the run folder.
+
+    Parameters
+    ----------
+    episodes, held_out : callable
+        A mask to what makes episodes, for training and for validation.
+    backbone : Backbone
+    optimizer, scheduler : callable
+        See `fmnet.training.module`.
+    trainer : callable
+        See `fmnet.training.trainer.TrainerBuilder`; with ``max_steps``.
+    callbacks, logger : dict
+        By name.
+    validate_every : int
+        Steps between validations, after which weights and a checkpoint are written.
+    n_validation : int
+        Backgrounds in validation for each kind of difference.
+    seed : int
+        Everything random derives from it.
+    run_dir : str
+    resume : bool
+        Whether what a run in `run_dir` has done is gone on with.
+    start_from : str, optional
+        File of weights to start from, for instance those of a coarser grid.
+    config_yaml, command : str
+        Kept with the weights.
+
+    Returns
+    -------
+    list of str
+        For the terminal; the last line is the file of the best weights.
+    """
+    folder = Path(run_dir)
+    check_loggers(list(logger.values()))
+    max_steps, n_accumulated = _steps(trainer, validate_every)
+    voxel_size_mm = _voxel_size(episodes, held_out)
+    mask = padded_mask(build_grid(int(voxel_size_mm)).mask)
+    pl.seed_everything(seed, verbose=False)
+    network = build_signature_cnn(backbone, (mask.shape[0], mask.shape[1], mask.shape[2]))
+    record: dict[str, Any] = {"command": command, "versions": versions(), "seed": seed}
+    if start_from is not None:
+        first = read_pretrained(start_from)
+        if first.backbone != backbone:
+            accepted = f"weights of the backbone that is asked for, {backbone.name}"
+            found = f"weights of {first.backbone}"
+            raise ConfigError(Fault("start_from", found, accepted, "choose that backbone"))
+        network.load_state_dict(first.network.state_dict())
+        record["started_from"] = {"sha256": first.sha256, "record": first.record}
+    last = _claim(folder, resume, config_yaml)
+    maker = episodes(mask)
+    record |= {"episodes": _plain(maker), "held_out": _plain(held_out(mask))}
+    data = EpisodeData(mask, episodes, held_out, seed, validate_every * n_accumulated, n_validation)
+    module = SignatureModule(network, optimizer, scheduler, data.kinds)
+    keeper = WeightsKeeper(folder, backbone, voxel_size_mm, 0, record)
+    for one in callbacks.values():
+        if isinstance(one, ModelCheckpoint):
+            one.dirpath = str((folder / CHECKPOINTS).absolute())
+    ordered = [one for one in callbacks.values() if not isinstance(one, Checkpoint)]
+    built = build_trainer(
+        trainer,
+        max_epochs=-1,
+        callbacks=[keeper, *ordered, *(set(callbacks.values()) - set(ordered))],
+        loggers=[build(folder / "logs", "pretraining") for build in logger.values()],
+    )
+    keeper.n_episodes = maker.n_together * n_accumulated * built.world_size
+    record["device"] = describe_device()
+    keeper.record = record
+    built.fit(module, data, ckpt_path=last, weights_only=False if last else None)
+    if not built.is_global_zero:
+        return []
+    best = read_pretrained(folder / keeper.BEST)
+    write_atomically(folder / DESCRIPTION, json.dumps(_description(best), indent=2) + "\n")
+    write_atomically(folder / CARD, card(best, max_steps))
+    return [*_rows(folder / keeper.CURVE), str(folder / keeper.BEST)]
+
+
+def _steps(trainer: TrainerBuilder, validate_every: int) -> tuple[int, int]:
+    """Look up the number of steps, and of batches in a step."""
+    given = asked(trainer)
+    max_steps = given.get("max_steps") or -1
+    if max_steps < 1 or max_steps % validate_every:
+        accepted = f"a multiple of validate_every ({validate_every})"
+        action = "change one of them: the last steps would never be validated"
+        raise ConfigError(Fault("trainer.max_steps", f"{max_steps}", accepted, action))
+    return max_steps, int(given.get("accumulate_grad_batches") or 1)
+
+
+def _voxel_size(episodes: Callable[..., Any], held_out: Callable[..., Any]) -> float:
+    sizes = [
+        float(getattr(one, "keywords", {}).get("voxel_size_mm", EpisodeMaker.voxel_size_mm))
+        for one in (episodes, held_out)
+    ]
+    if sizes[0] != sizes[1]:
+        found, accepted = f"{sizes[1]:g}", f"that of episodes, {sizes[0]:g}"
+        action = "leave held_out.voxel_size_mm out"
+        raise ConfigError(Fault("held_out.voxel_size_mm", found, accepted, action))
+    return sizes[0]
+
+
+def _claim(folder: Path, resume: bool, config_yaml: str) -> str | None:
+    """Make the folder, and find the checkpoint that is gone on with."""
+    last = folder / CHECKPOINTS / "last.ckpt"
+    is_used = folder.is_dir() and any(folder.iterdir())
+    if is_used and not resume:
+        raise RunError(
+            Fault(
+                str(folder),
+                "a folder that is not empty",
+                "a new folder, or resume=true",
+                "choose another run_dir, or go on with what is there: resume=true",
+            )
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / CONFIG, config_yaml)
+    return str(last) if last.is_file() else None
+
+
+def _plain(maker: EpisodeMaker) -> dict[str, Any]:
+    """Take what describes the priors."""
+    kept = {name: value for name, value in vars(maker).items() if name != "mask"}
+    return {
+        name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in kept.items()
+    }
+
+
+def _description(pretrained: Pretrained) -> dict[str, Any]:
+    return {
+        "sha256": pretrained.sha256,
+        "backbone": asdict(pretrained.backbone),
+        "voxel_size_mm": pretrained.voxel_size_mm,
+        "bands_mm": pretrained.bands_mm,
+        "n_parameters": sum(one.numel() for one in pretrained.network.parameters()),
+        **pretrained.record,
+    }
+
+
+def card(pretrained: Pretrained, max_steps: int) -> str:
+    """Write what a reader has to know of pretrained weights, as Markdown."""
+    record, figures = pretrained.record, pretrained.record["figures"]
+    gains = "\n".join(
+        f"| {name.removeprefix('val/gain_')} | {value:+.4f} |"
+        for name, value in figures.items()
+        if name.startswith("val/gain_")
+    )
+    n_parameters = sum(one.numel() for one in pretrained.network.parameters())
+    return f"""# Pretrained signature network
+
+**For research use only.** It is no medical device and says nothing of a person by itself.
+
+- What it does: turns the statistics of a small training cohort (t-values of two groups in bands of
+  a scale space, {pretrained.voxel_size_mm:g} mm) into a linear signature. It is given no scan of
+  the people who are scored.
+- Trained on simulated cohorts alone: {figures["episodes"]:,.0f} episodes
+  ({figures["step"]:,.0f} of at most {max_steps:,} steps), none of them twice. No scan of a person
+  was used unless `backgrounds` is named in `signature_cnn.json`.
+- Network: `{pretrained.backbone.name}` of MONAI, {n_parameters:,} parameters.
+- SHA-256 of `signature_cnn.safetensors`: `{pretrained.sha256}`
+- Command: `{record["command"]}`
+- Device: {record["device"]}
+
+AUROC above the closed form, from which it started, on simulated cohorts from priors that training
+didn't draw from (validation chose these weights among those of the run):
+
+| kind of difference | AUROC |
+|---|---|
+{gains}
+| all | {figures["val/gain"]:+.4f} |
+
+Limits: simulated maps are not real ones. What is gained on real maps has to be measured on real
+maps.
+"""
+
+
+def _rows(path: Path) -> list[str]:
+    with path.open(encoding="utf-8") as file:
+        rows: list[Mapping[str, str]] = list(csv.DictReader(file))
+    return [f"step {one['step']}: AUROC {float(one['val/gain']):+.4f}" for one in rows[-5:]]
