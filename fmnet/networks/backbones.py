@@ -82,6 +82,11 @@ class ScoreNetwork(nn.Module):
         window: int | None = getattr(self.backbone, "window_volumes", None)
         return window
 
+    def check(self, input_shape: InputShape) -> None:
+        """See `ClosedFormBackbone.check`."""
+        if isinstance(self.backbone, ClosedFormBackbone):
+            self.backbone.check(input_shape)
+
     def outputs(self, image: torch.Tensor) -> torch.Tensor:
         """Compute what the head reads: (B, C, X, Y, Z) to (B, n_outputs)."""
         outputs: torch.Tensor = self.backbone(image)

@@ -1,7 +1,8 @@
-"""The default network: a scale space, and paths from it to a score that are fitted in closed form.
+"""The default network: paths from a scan to a score, fitted without a gradient step.
 
-Input shapes are (C, X, Y, Z). All is fitted on training scans alone: weights from group differences
-by voxel, and how much each path counts from participants who were left out of its fit.
+Input shapes are (C, X, Y, Z). A pretrained CNN writes the weights of one path, those of the others
+have a closed form. All is fitted on training scans alone: weights from group differences by voxel,
+and how much each path counts from participants who were left out of its fit.
 """
 
 from collections.abc import Mapping, Sequence

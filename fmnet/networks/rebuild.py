@@ -23,7 +23,6 @@ from fmnet.earlier import current_name, current_settings, current_state
 from fmnet.errors import ConfigError, ExportError, Fault, FmnetError, RunError
 from fmnet.networks.backbones import (
     UNFIT,
-    ClosedFormBackbone,
     InputShape,
     NetworkBuilder,
     ScoreNetwork,
@@ -130,8 +129,7 @@ def check_network(build: NetworkBuilder, input_shape: InputShape) -> ScoreNetwor
         found = f"output of shape {tuple(scores.shape)} for 2 scans"
         accepted = "a network with one score for each scan"
         raise ConfigError(Fault("network", found, accepted, "choose another network"))
-    if isinstance(network.backbone, ClosedFormBackbone):
-        network.backbone.check(input_shape)
+    network.check(input_shape)
     if getattr(build, "func", build).__module__ not in KNOWN_TO_EXPORT:
         try:
             _programs(network.eval(), image)
