@@ -121,7 +121,7 @@ def run_study(
         Changes training images.
     trainer : callable
         See `fmnet.training.trainer.TrainerBuilder`; its ``max_epochs`` is the longest training
-        considered, by default none for a network fitted in closed form and 20 for others.
+        considered, by default none for a network fitted without gradient steps and 20 for others.
     callbacks : dict
         Of Lightning, by name; each training gets copies.
     batch_size : int
@@ -309,7 +309,8 @@ def describe_finals(
     exported["calibration"] = asdict(read_calibration(folder / name / "calibration.json"))
     trained = read_record(folder / NETWORK_FOLDER)
     fractions, n_epochs = trained.get("path_shares", {}), trained["n_epochs"]
-    return {"exported": exported, "path_shares": fractions, "final_epochs": n_epochs}
+    found = {"exported": exported, "path_shares": fractions, "final_epochs": n_epochs}
+    return found | {"pretrained": trained.get("pretrained", {})}
 
 
 def tracked(metrics: dict[str, Any]) -> dict[str, float]:

@@ -44,9 +44,11 @@ Shares = Annotated[Sequence[Annotated[float, Interval(gt=0, le=1)]], MinLen(1)]
 Band = Annotated[Sequence[NonNegative], Len(2, 2)]
 #: At least one pair of widths.
 Bands = Annotated[Sequence[Band], MinLen(1)]
-#: What a model is: a network trained by gradients or fitted in closed form, a linear model of
-#: voxels or of connections, one that sees no region of the brain, one that reads the condition's
-#: own symptoms, one that knows nothing, or anything else.
+#: What a model is: a network trained by gradients on the cohort, one whose signature a CNN that was
+#: pretrained elsewhere writes without a gradient step on the cohort, or one fitted in closed form;
+#: a linear model of voxels or of connections, one that sees no region of the brain, one that reads
+#: the condition's own symptoms, one that knows nothing, or anything else.
 ModelKind = Literal[
-    "gradient", "closed form", "linear", "connectivity", "shortcut", "symptoms", "chance", "other"
-]
+    "gradient", "pretrained", "closed form",
+    "linear", "connectivity", "shortcut", "symptoms", "chance", "other",
+]  # fmt: skip

@@ -18,7 +18,7 @@ from fmnet.data.folds import Fold, rows_of
 from fmnet.errors import ConfigError, Fault
 from fmnet.networks.rebuild import describe_builder
 from fmnet.runs.checkpoints import FoldCheckpoints, ScoredFold
-from fmnet.runs.final_models import network_title
+from fmnet.runs.final_models import network_kind, network_title
 from fmnet.training.fit import (
     FoldTask,
     Trainable,
@@ -114,8 +114,8 @@ class TrainedNetwork(Model):
 def describe_network(trainable: Trainable, n_epochs: Collection[int]) -> tuple[ModelKind, str]:
     """Say what a network is, and what it is called in reports, by its lengths of training."""
     built = describe_builder(trainable.build_network, ())
-    title = network_title(built.builder, built.settings, n_epochs)
-    return "gradient" if any(n_epochs) else "closed form", title
+    described = (built.builder, built.settings, n_epochs)
+    return network_kind(*described), network_title(*described)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,9 @@ from fmnet.inference.study_results import (
 )
 
 #: Paths of a network that are linear in maps.
-LINEAR_PATHS = ("focal", "distributed", "fine")
+LINEAR_PATHS = ("prior", "fine", "focal", "distributed")
+#: The one of them whose weights a pretrained CNN writes.
+PRIOR_PATH = "prior"
 #: Most characters of an amber finding; all of it is in metadata.json.
 SHORT = 200
 
@@ -42,7 +44,8 @@ def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -
         f"## Intended use\n\n{metadata['intended_use']}\n\n"
         f"## Input\n\n{_input(wanted, contract)}\n\n{gates}\n\n"
         f"## Model\n\nThe {training['title']}, exported because {choice['why']}. "
-        f"{linear_sentence(training, wanted.get('kind') == SERIES)}".rstrip()
+        f"{linear_sentence(training, wanted.get('kind') == SERIES)} "
+        f"{pretraining_sentence(training.get('pretrained'))}".rstrip()
         + "\n\n"
         f"## Training\n\n{training['n_scans']} scans of {training['n_subjects']} people.\n\n"
         + _figures(training, correction(training, choice["n_models"]))
@@ -103,8 +106,36 @@ def linear_sentence(training: Mapping[str, Any], is_series: bool) -> str:
     fraction = sum(fractions.get(name, 0.0) for name in LINEAR_PATHS)
     of = "a linear function of the stem's maps" if is_series else "a linear map"
     before = ", before the fine-tuning" if training.get("n_epochs") else ""
-    said = f"{percent(fraction)} of the final model's score is {of}{before}."
-    return f"{said[0].upper()}{said[1:]}"
+    said = f"{percent(fraction)} of the final model's score is {of}{before}"
+    if PRIOR_PATH in fractions:
+        said += f"; a pretrained CNN wrote {percent(fractions[PRIOR_PATH])} of the score"
+    return f"{said[0].upper()}{said[1:]}."
+
+
+def pretraining_sentence(pretrained: Mapping[str, Any] | None) -> str:
+    """Say what a CNN that wrote a part of a network was trained on, and which weights it has.
+
+    `pretrained` is as `fmnet.networks.prior_path.facts_of` gives it; the sentence is empty for a
+    network without such a part, or of which that is not known.
+    """
+    if not pretrained:
+        return ""
+    return (
+        f"The CNN is {pretrained['network']} of MONAI with {pretrained['n_parameters']:,} "
+        f"parameters, pretrained by gradient on {pretraining_words(pretrained)} (SHA-256 of its "
+        f"weights: {pretrained['sha256']}); it read group statistics of the training participants, "
+        "and took no gradient step on their scans."
+    )
+
+
+def pretraining_words(pretrained: Mapping[str, Any]) -> str:
+    """Say what a CNN was pretrained on: ``100,000 simulated cohorts``."""
+    record = pretrained["record"]
+    n_episodes = record.get("figures", {}).get("episodes")
+    counted = f"{n_episodes:,.0f} " if n_episodes else ""
+    if record.get("backgrounds") or record.get("episodes", {}).get("backgrounds"):
+        return f"{counted}cohorts of people's maps, with group differences planted into them"
+    return f"{counted}simulated cohorts"
 
 
 def percent(fraction: float) -> str:

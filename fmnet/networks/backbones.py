@@ -37,6 +37,13 @@ class ClosedFormBackbone(nn.Module):
         """Whether the fit sets all weights, so that a score means something after it."""
         return True
 
+    def check(self, input_shape: InputShape) -> None:
+        """Raise `FmnetError` unless scans of a shape, (C, X, Y, Z), can be fitted to.
+
+        Nothing that only the fit needs is looked for when a network is built, as one that was
+        fitted before has no need of it.
+        """
+
     def fit(self, images: torch.Tensor, labels: torch.Tensor, folds: torch.Tensor) -> None:
         """Set the weights.
 
@@ -104,6 +111,11 @@ class ScoreNetwork(nn.Module):
         """Volumes of time series that are read at a time, 0 for all; None where maps are read."""
         window: int | None = getattr(self.backbone, "window_volumes", None)
         return window
+
+    def check(self, input_shape: InputShape) -> None:
+        """See `ClosedFormBackbone.check`."""
+        if isinstance(self.backbone, ClosedFormBackbone):
+            self.backbone.check(input_shape)
 
     def outputs(self, image: torch.Tensor) -> torch.Tensor:
         """Compute what the head reads: (B, C, X, Y, Z) to (B, n_outputs)."""

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from fmnet.networks.backbones import InputShape
+
 
 class Views(NamedTuple):
     """Scans as paths see them: prepared, (N, C, X, Y, Z), and filtered, (N, S, C, X, Y, Z).
@@ -32,6 +34,12 @@ class Path(nn.Module):
     def look(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor | None:  # noqa: ARG002
         """Compute what only this path sees of scans, (N, C, X, Y, Z); None for nothing."""
         return None
+
+    def check(self, input_shape: InputShape) -> None:
+        """Raise `FmnetError` unless scans of a shape, (C, X, Y, Z), can be fitted to."""
+
+    def prepare(self, images: torch.Tensor, mask: torch.Tensor) -> None:
+        """Learn of training scans, (N, C, X, Y, Z), what needs no labels, before all fits."""
 
     def fit(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
         """Set all weights from training scans.

@@ -264,9 +264,11 @@ def pool(image: torch.Tensor, mask: torch.Tensor, factor: int) -> torch.Tensor:
     return coarse.view(*lead, *coarse.shape[-3:])
 
 
-def coarse_space(mask: torch.Tensor) -> ScaleSpace:
+def coarse_space(
+    mask: torch.Tensor, bands_mm: Bands = BANDS_MM, voxel_size_mm: float = GRID_MM
+) -> ScaleSpace:
     """Build the scale space of the CNN's grid, (X, Y, Z), with the voxels of a mask."""
     x, y, z = mask.shape
-    space = ScaleSpace((1, x, y, z), BANDS_MM, GRID_MM).to(mask.device)
+    space = ScaleSpace((1, x, y, z), bands_mm, voxel_size_mm).to(mask.device)
     space.mask.copy_(mask)
     return space

@@ -95,6 +95,8 @@ def check_network(build: NetworkBuilder, input_shape: InputShape) -> ScoreNetwor
     ------
     ConfigError
         If it can't be built for this grid, rebuilt from plain settings, or exported.
+    FmnetError
+        If a file of weights that it starts from can't be read.
     """
     described = describe_builder(build, input_shape)
     try:
@@ -127,6 +129,7 @@ def check_network(build: NetworkBuilder, input_shape: InputShape) -> ScoreNetwor
         found = f"output of shape {tuple(scores.shape)} for 2 scans"
         accepted = "a network with one score for each scan"
         raise ConfigError(Fault("network", found, accepted, "choose another network"))
+    network.check(input_shape)
     if getattr(build, "func", build).__module__ not in KNOWN_TO_EXPORT:
         try:
             _programs(network.eval(), image)

@@ -91,12 +91,17 @@ class SeriesBackbone(ClosedFormBackbone):
     ) -> None:
         super().__init__()
         self.stem, self.inner, self.window_volumes = stem, inner, window_volumes
-        self.standard = VoxelStandard(shape)
+        self.standard, self.n_channels = VoxelStandard(shape), shape[0]
 
     @property
     def is_complete(self) -> bool:
         """Whether the backbone is fitted as well, and is not left random."""
         return isinstance(self.inner, ClosedFormBackbone)
+
+    def check(self, input_shape: InputShape) -> None:
+        """See `ClosedFormBackbone.check`; what is fitted to is maps."""
+        if isinstance(self.inner, ClosedFormBackbone):
+            self.inner.check((self.n_channels, *input_shape[1:]))
 
     def forward(self, series: torch.Tensor) -> torch.Tensor:
         """Score series: (B, T, X, Y, Z) to (B, 1)."""

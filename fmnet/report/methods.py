@@ -12,13 +12,14 @@ from fmnet.data.scans import StoredScan
 from fmnet.earlier import current_paths
 from fmnet.evaluation.conclusions import is_corrected
 from fmnet.inference.bold_contract import cleaning_words
-from fmnet.inference.model_card import linear_sentence, percent
+from fmnet.inference.model_card import linear_sentence, percent, pretraining_words
 from fmnet.inference.preparation import MAPS, SERIES
 from fmnet.report.sentences import count, name_of
 
 AUTHORS = "to be written by the authors"
 #: Paths of the default network, in words.
 PATHS = {
+    "prior": "the signature that the CNN wrote",
     "focal": "weights of single voxels",
     "distributed": "weights all over the brain",
     "fine": "weights all over the brain without any filter",
@@ -157,31 +158,50 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
     builder = _last_part(network).removeprefix("build_")
     kind = str(network.get("backbone", builder)).replace("_", " ") or "3D convolutional"
     kind = str(network["name"]) if builder == "monai" else kind
-    has_stem = "backbone" in network
+    has_stem, pretrained = "backbone" in network, metrics.get("pretrained", {})
+    kind = "prior CNN" if pretrained or kind == "prior cnn" else kind
     name = f"3D network ({kind}){' behind the stem' if has_stem else ''}"
     few, many = min(metrics["n_epochs"]), max(metrics["n_epochs"])
     fractions = current_paths(metrics.get("path_shares", {}))
-    if many == 0 and kind != "scale space" and not fractions:
-        return f"A {name} was used with the weights that it starts from: no gradient step followed."
-    if many == 0:
+    if many:
+        chosen = f"{few}" if few == many else f"between {few} and {many}"
         said = (
-            f"A {name} got its weights from the training scans in closed form: "
-            "filters of several widths, weights by the evidence for a difference between groups, "
-            "and a share for each of its paths by what it reached on training people left out "
-            "meanwhile. No gradient step followed."
+            f"A {name} was trained{' together with it' if has_stem else ''}{_optimiser(settings)} "
+            f"for a number of epochs chosen on inner folds ({chosen})."
         )
-        if not fractions:
-            return said
-        each = ", ".join(f"{PATHS[path]} {percent(own)}" for path, own in fractions.items())
-        linear = linear_sentence(
-            {"path_shares": fractions}, metrics.get("bold", {}).get("reads") == SERIES
+        return f"{said} Before that, {_cnn_words(pretrained)}." if pretrained else said
+    if kind not in {"scale space", "prior CNN"} and not fractions:
+        return f"A {name} was used with the weights that it starts from: no gradient step followed."
+    closed = (
+        "filters of several widths, weights by the evidence for a difference between groups, and a "
+        "share for each of its paths by what it reached on training people left out meanwhile"
+    )
+    said = f"A {name} got its weights from the training scans in closed form: {closed}."
+    if kind == "prior CNN":
+        cnn = _cnn_words(pretrained) if pretrained else "a pretrained CNN wrote a linear signature"
+        said = (
+            f"A {name} got its weights from the training scans without a gradient step on them: "
+            f"{cnn}. Beside that, in closed form: {closed}."
         )
-        linear = linear.replace("final model's", "final network's")
-        return f"{said} In the final network: {each}. {linear}"
-    chosen = f"{few}" if few == many else f"between {few} and {many}"
+    else:
+        said += " No gradient step followed."
+    if not fractions:
+        return said
+    each = ", ".join(f"{PATHS[path]} {percent(own)}" for path, own in fractions.items())
+    linear = linear_sentence(
+        {"path_shares": fractions}, metrics.get("bold", {}).get("reads") == SERIES
+    )
+    linear = linear.replace("final model's", "final network's")
+    return f"{said} In the final network: {each}. {linear}"
+
+
+def _cnn_words(pretrained: Mapping[str, Any]) -> str:
+    """Say what a pretrained CNN is and did, for the middle of a sentence."""
     return (
-        f"A {name} was trained{' together with it' if has_stem else ''}{_optimiser(settings)} for "
-        f"a number of epochs chosen on inner folds ({chosen})."
+        f"a CNN ({pretrained['network']} of MONAI, {pretrained['n_parameters']:,} parameters) that "
+        f"had been pretrained by gradient on {pretraining_words(pretrained)} (SHA-256 of its "
+        f"weights: {pretrained['sha256']}) read t-values of the training scans in several bands, "
+        f"on a grid of about {pretrained['voxel_size_mm']:g} mm, and wrote a linear signature"
     )
 
 
@@ -193,6 +213,11 @@ def _further_sentences(settings: Mapping[str, Any], metrics: Mapping[str, Any]) 
         width = asked.get("fwhm_mm")
         read = f"read maps smoothed by {width:g} mm and " if width else ""
         how = "was fitted to the training scans in closed form"
+        if metrics["kinds"].get(name) == "pretrained":
+            how = (
+                "got its weights from the training scans without a gradient step, a part of them "
+                "from a pretrained CNN"
+            )
         if any(n_epochs):
             few, many = min(n_epochs), max(n_epochs)
             chosen = f"{few}" if few == many else f"between {few} and {many}"

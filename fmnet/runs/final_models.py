@@ -17,12 +17,12 @@ from fmnet.inference.preparation import Preparation
 from fmnet.inference.quality import fit_reference, temporal_sd
 from fmnet.inference.study_results import correction, warnings_of
 from fmnet.networks.backbones import ScoreNetwork
-from fmnet.networks.closed_form import path_fractions
+from fmnet.networks.closed_form import path_fractions, pretraining_of
 from fmnet.networks.rebuild import NetworkDescription, write_network
 from fmnet.runs.record import Results, bold_contract
 from fmnet.runs.run_folder import as_json, write_run_folder
 from fmnet.training.calibration import ScoreScale, fit_calibration
-from fmnet.types import NETWORK
+from fmnet.types import NETWORK, ModelKind
 
 #: Where the final network and the final linear model lie in a run folder.
 NETWORK_FOLDER, LINEAR_FOLDER = "model", "model_linear"
@@ -31,9 +31,12 @@ RECORD = "training.json"
 #: What is said by runs of before there were two final models.
 NETWORK_ALONE = {"model": NETWORK, "chosen_among": [NETWORK]}
 #: Networks that aren't called by the name of their builder.
-TITLES = {"small_cnn": "small CNN", "resnet": "ResNet", "densenet": "DenseNet"}
-#: The network whose weights come from the training scans in closed form.
-SCALE_SPACE = "scale_space"
+TITLES = {
+    "prior_cnn": "prior CNN", "small_cnn": "small CNN", "resnet": "ResNet", "densenet": "DenseNet",
+}  # fmt: skip
+#: The network whose weights come from the training scans in closed form, and the same with a
+#: signature beside it that a pretrained CNN writes, which is the path of that name.
+SCALE_SPACE, PRIOR_CNN, PRIOR_PATH = "scale_space", "prior_cnn", "prior"
 #: What can be asked for; the last is the earlier name of the network.
 ModelName = Literal["auto", "network", "linear", "cnn"]
 
@@ -91,7 +94,8 @@ def write_final(
     Its calibration is fitted on its own out-of-fold scores. What is known of its training goes into
     ``training.json``: figures of all models in the same folds (``crossvalidation``), the numbers of
     subjects and scans, ``path_shares`` (what fraction of the score each path of the network was
-    given), its setting if it is linear (``c``, the penalty; ``screen``, the fraction of voxels).
+    given), ``pretrained`` (which CNN wrote a part of the network, see `pretraining_of`; empty where
+    none did), its setting if it is linear (``c``, the penalty; ``screen``, the fraction of voxels).
 
     `models` and `titles` are of cross-validation; `control` says what makes the study a negative
     control, or is empty.
@@ -134,6 +138,7 @@ def write_final(
         "crossvalidation": models,
         "control": control,
         "path_shares": path_fractions(final.network),
+        "pretrained": pretraining_of(final.network),
         "titles": titles,
         "screen": final.screen,
     }
@@ -182,6 +187,32 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
+def scorer_of(builder: str, settings: Mapping[str, Any]) -> str:
+    """Name what gives the score: the network, or the backbone behind a stem for time series.
+
+    A scale space with a path that a pretrained CNN writes is ``prior_cnn``, by whichever name it
+    was asked for. See `network_title`.
+    """
+    module, _, function = builder.rpartition(".")
+    kind = function.removeprefix("build_")
+    if kind == "monai":
+        return str(settings.get("name", "resnet10"))
+    if module == "fmnet.networks.series":
+        usual = "small_cnn" if kind == "frames" else SCALE_SPACE
+        kind = str(settings.get("backbone", usual))
+    if kind not in {SCALE_SPACE, PRIOR_CNN}:
+        return kind
+    usual_paths = (PRIOR_PATH,) if kind == PRIOR_CNN else ()
+    return PRIOR_CNN if PRIOR_PATH in settings.get("paths", usual_paths) else SCALE_SPACE
+
+
+def network_kind(builder: str, settings: Mapping[str, Any], epochs: Collection[int]) -> ModelKind:
+    """Say how a network gets its weights; for the arguments see `network_title`."""
+    if any(epochs):
+        return "gradient"
+    return "pretrained" if scorer_of(builder, settings) == PRIOR_CNN else "closed form"
+
+
 def network_title(builder: str, settings: Mapping[str, Any], epochs: Collection[int]) -> str:
     """Name a network in reports: what it is, and whether gradients had a part in it.
 
@@ -189,20 +220,22 @@ def network_title(builder: str, settings: Mapping[str, Any], epochs: Collection[
     names what follows a stem; `epochs` are the lengths of training chosen, one for each training.
     """
     module, _, function = builder.rpartition(".")
-    kind = function.removeprefix("build_")
-    kind = str(settings.get("name", "resnet10")) if kind == "monai" else kind
+    last = scorer_of(builder, settings)
 
     def spoken(kind: str) -> str:
         return TITLES.get(kind, kind.replace("_", " "))
 
-    name, last = spoken(module.rpartition(".")[2] if kind == "build" else kind), kind
+    name = spoken(module.rpartition(".")[2] if last == "build" else last)
     if module == "fmnet.networks.series":
-        last = settings.get("backbone", "small_cnn" if kind == "frames" else SCALE_SPACE)
-        name += "" if last == SCALE_SPACE else f" + {spoken(last)}"
+        stem = spoken(function.removeprefix("build_"))
+        name = stem if last == SCALE_SPACE else f"{stem} + {name}"
+    # other networks have nothing but the weights that they start from
+    fitted = {SCALE_SPACE: "closed form", PRIOR_CNN: "pretrained"}.get(last, "")
     if not any(epochs):
-        # other networks have nothing but the weights that they start from
-        return f"{name} ({'closed form' if last == SCALE_SPACE else 'no gradient step'})"
-    return f"{name} (fine-tuned)" if last == SCALE_SPACE else name
+        return f"{name} ({fitted or 'no gradient step'})"
+    if last == PRIOR_CNN:
+        return f"{name} ({fitted}, fine-tuned)"
+    return f"{name} (fine-tuned)" if fitted else name
 
 
 def choose(network: tuple[str, float], linear: tuple[str, float] | None) -> tuple[str, str]:

@@ -209,7 +209,7 @@ def _faults_without_epochs(
 ) -> list[Fault]:
     if not is_closed_form(network):
         accepted = "1 epoch or more for a network whose weights are random at first"
-        action = "leave trainer.max_epochs out, or choose network=scale_space"
+        action = "leave trainer.max_epochs out, or choose network=prior_cnn"
         return [Fault("trainer.max_epochs", "0", accepted, action)]
     unused = {
         "augmentation": trainable.augmentation is not None,
@@ -219,7 +219,7 @@ def _faults_without_epochs(
             asked(trainable.build_trainer).get("gradient_clip_val") is not None
         ),
     }
-    accepted = "none where no epoch is trained: the network is fitted in closed form"
+    accepted = "none where no epoch is trained: the network is fitted without gradient steps"
     faults = [
         Fault(where, "some", accepted, f"leave {where} out, or set trainer.max_epochs to 1 or more")
         for where, is_there in unused.items()

@@ -66,8 +66,8 @@ class Trainable:
         See `fmnet.training.trainer.TrainerBuilder`.
     max_epochs : int or None
         Longest training considered; how many epochs are used is chosen on inner folds. With 0 a
-        network is used as it was fitted in closed form; others need 1 at least. None: 0 or 20,
-        decided by `fmnet.training.compute.plan_compute`.
+        network is used as it was fitted without gradient steps; others need 1 at least. None: 0 or
+        20, decided by `fmnet.training.compute.plan_compute`.
     build_optimizer, build_scheduler
         See `OptimizerBuilder` and `SchedulerBuilder`.
     loss : callable, optional
@@ -224,7 +224,11 @@ def _repeat_rates(optimizer: Optimizer, factors: tuple[float, ...]) -> LambdaLR:
 
 
 def is_closed_form(network: ScoreNetwork) -> bool:
-    """Tell whether a network has scores to give once it was fitted in closed form."""
+    """Tell whether a network has scores to give once it was fitted, without a gradient step.
+
+    Its weights come from the training scans in closed form, or by a network that was pretrained
+    elsewhere and reads what they show.
+    """
     return isinstance(network.backbone, ClosedFormBackbone) and network.backbone.is_complete
 
 

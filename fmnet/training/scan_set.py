@@ -230,7 +230,7 @@ class ScanSet(ABC):
         """
         if not self.series:
             accepted = "a network of maps, for a cohort of maps"
-            action = "choose another network, for instance scale_space, or cohort=bold"
+            action = "choose another network, for instance prior_cnn, or cohort=bold"
             raise ConfigError(Fault("network", "one that reads time series", accepted, action))
         short = [
             Fault(

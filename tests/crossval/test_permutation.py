@@ -100,7 +100,8 @@ BASELINES = {
 
 
 @pytest.mark.parametrize(
-    ("build_network", "epochs"), [(build_scale_space, 0), (partial(build_small_cnn, channels=[2]), 1)]
+    ("build_network", "epochs"),
+    [(build_scale_space, 0), (partial(build_small_cnn, channels=[2]), 1)],
 )
 def test_permutations_are_those_of_one_at_a_time(build_network, epochs, build_study):
     """Whatever is shared: each gives what a study of those labels in those folds would."""
