@@ -452,7 +452,7 @@ def _choose(task: FoldTask, inner: list[Fitted]) -> _Choice:
 def scores_of_labelings(
     trainable: Trainable, task: FoldTask, labelings: NDArray[np.int64]
 ) -> NDArray[np.float64] | None:
-    """Fit a network in closed form under many labelings of all scans, (L, N).
+    """Fit a network in closed form under many labelings of all scans, (L, N), on the device.
 
     Returns
     -------
@@ -469,9 +469,13 @@ def scores_of_labelings(
     if not isinstance(network.backbone, ClosedFormBackbone) or training.folds is None:
         return None
     inputs = [training.scans.inputs(rows) for rows in (training.train, scans.rows(fold.test))]
-    train, unseen = map(torch.from_numpy, inputs)
-    labels, folds = torch.from_numpy(labelings[:, training.train]), torch.from_numpy(training.folds)
-    scores = network.backbone.scores_of_labelings(train, labels, folds, unseen).numpy()
+    device = build_trainer(trainable.build_trainer).strategy.root_device
+    train, unseen, labels, folds = (
+        torch.from_numpy(one).to(device)
+        for one in (*inputs, labelings[:, training.train], training.folds)
+    )
+    backbone = network.backbone.to(device)
+    scores = backbone.scores_of_labelings(train, labels, folds, unseen).cpu().numpy()
     check_finite(task.name, scores)
     return np.asarray(scores, dtype=np.float64)
 
