@@ -328,24 +328,7 @@ class PathSum(ClosedFormBackbone):
         folds: torch.Tensor,
         unseen: torch.Tensor,
     ) -> torch.Tensor:
-        """Fit to the same scans under many labelings, and score others by each fit.
-
-        Filters and whitening need no labels, and are computed once.
-
-        Parameters
-        ----------
-        train, unseen : Tensor, shapes (N, C, X, Y, Z) and (M, C, X, Y, Z)
-            Prepared scans.
-        labelings : Tensor, shape (L, N)
-            0 or 1.
-        folds : Tensor, shape (N,)
-            See `ClosedFormBackbone.fit`.
-
-        Returns
-        -------
-        Tensor, shape (L, M)
-            What `fit` and `forward` give, labeling by labeling.
-        """
+        """Filter and whiten once for all. See `ClosedFormBackbone.scores_of_labelings`."""
         mask = self._prepare(train)
         views, others = self._views(train, mask), self._views(unseen, mask)
         scores = self._path_scores(views, labelings, mask, others)

@@ -134,3 +134,18 @@ def test_findings_steer_neither_terminals_nor_viewers(bundle):
     known = known_of(bundle, KNOWN | {"red": [text], "verdict": text, "p_of": text})
     assert known.count(r"\x1b[31m\n# age ![x]&#40;http://a/b.png) &lt;img> tells") == 3
     assert all(line.isprintable() for line in known.splitlines())
+
+
+def test_pretrained_cnn_is_named_with_its_weights_and_what_it_learned_on(bundle):
+    card = model_card(bundle.metadata)
+    assert "pretrained" not in card
+    shares = {"prior": 0.4, "focal": 0.6}
+    facts = {"sha256": "ab12", "network": "UNet", "n_parameters": 285123, "record": {}}
+    training = bundle.metadata["training"] | {"path_shares": shares, "pretrained": facts}
+    card = model_card(bundle.metadata | {"training": training})
+    assert "a pretrained CNN wrote 40 % of the score." in card
+    assert (
+        "The CNN is UNet of MONAI with 285,123 parameters, pretrained by gradient on simulated "
+        "cohorts (SHA-256 of its weights: ab12); it read group statistics of the training" in card
+    )
+    assert "took no gradient step on their scans" in card

@@ -33,14 +33,14 @@ def say(build_bold_study):
 
     def build(
         network=SEEDS, window_volumes=0, epochs=0, models=MODELS, shares=None, maps=("alff",),
-        fwhm_mm=0.0, is_series=True, **cleaning,
+        fwhm_mm=0.0, is_series=True, pretrained=None, **cleaning,
     ):  # fmt: skip
         cohort = build_bold_study(maps, **cleaning).cohort
         metrics = {
             "n_scans": 30, "n_subjects": 30, "n_positive": 15, "n_epochs": [epochs, epochs],
             "models": models, "kinds": models, "titles": {}, "studied": "network",
             "bold": describe_runs(cohort, is_series, window_volumes),
-            "path_shares": shares or {},
+            "path_shares": shares or {}, "pretrained": pretrained or {},
         }  # fmt: skip
         settings = {"network": network, "preparation": {"fwhm_mm": fwhm_mm}}
         return " ".join(methods_paragraphs(cohort, metrics, settings))
@@ -104,6 +104,40 @@ def test_network_of_maps_is_said_to_read_them(say):
     assert read in text
     assert "stem" not in text
     assert "general linear model" not in text
+
+
+PRETRAINED = {
+    "sha256": "ab12", "is_shipped": True, "network": "UNet", "n_parameters": 285123,
+    "voxel_size_mm": 8.0, "record": {"figures": {"episodes": 100000.0}},
+}  # fmt: skip
+PRIOR = {"_target_": "fmnet.networks.closed_form.build_prior_cnn"}
+
+
+def test_pretrained_cnn_is_said_to_have_learned_elsewhere(say):
+    shares = {"prior": 0.25, "focal": 0.5, "voxel_pairs": 0.25}
+    text = say(PRIOR, is_series=False, shares=shares, pretrained=PRETRAINED)
+    assert (
+        "A 3D network (prior CNN) got its weights from the training scans without a gradient step "
+        "on them: a CNN (UNet of MONAI, 285,123 parameters) that had been pretrained by gradient "
+        "on 100,000 simulated cohorts (SHA-256 of its weights: ab12) read t-values" in text
+    )
+    assert "wrote a linear signature. Beside that, in closed form: filters of" in text
+    assert "the signature that the CNN wrote 25 %, weights of single voxels 50 %" in text
+    assert "75 % of the final network's score is a linear map; a pretrained CNN wrote 25 %" in text
+
+
+def test_pretrained_cnn_that_was_trained_on_is_said_to_be(say):
+    text = say(PRIOR, is_series=False, epochs=2, pretrained=PRETRAINED)
+    assert (
+        "was trained for a number of epochs chosen on inner folds (2). Before that, a CNN" in text
+    )
+    assert "got its weights" not in text
+
+
+def test_weights_that_learned_on_maps_of_people_are_not_called_simulated(say):
+    record = {"episodes": {"backgrounds": "maps.tsv"}}
+    text = say(PRIOR, is_series=False, pretrained=PRETRAINED | {"record": record})
+    assert "on cohorts of people's maps, with group differences planted into them (SHA-256" in text
 
 
 def test_contrasts_are_said_to_come_from_a_model_before_any_filter(say):

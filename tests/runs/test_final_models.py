@@ -6,6 +6,7 @@ from fmnet.errors import RunError
 from fmnet.runs.final_models import (
     choose,
     choose_model,
+    network_kind,
     network_title,
     read_chosen,
     read_record,
@@ -45,6 +46,7 @@ EARLIER = {
 
 
 SIGNATURE = "fmnet.networks.closed_form.build_scale_space"
+PRIOR = "fmnet.networks.closed_form.build_prior_cnn"
 
 
 def write_record(run, folder, builder=SIGNATURE, n_epochs=0, **record):
@@ -59,11 +61,21 @@ def write_record(run, folder, builder=SIGNATURE, n_epochs=0, **record):
     [
         (SIGNATURE, {}, [0, 0, 0], "scale space (closed form)"),
         (SIGNATURE, {}, [0, 3, 0], "scale space (fine-tuned)"),
+        (PRIOR, {}, [0, 0], "prior CNN (pretrained)"),
+        (PRIOR, {"paths": ["prior", "focal"]}, [0, 2], "prior CNN (pretrained, fine-tuned)"),
+        (PRIOR, {"paths": ["focal"]}, [0], "scale space (closed form)"),
+        (SIGNATURE, {"paths": ["focal", "prior"]}, [0], "prior CNN (pretrained)"),
         ("fmnet.networks.backbones.build_small_cnn", {}, [8, 9], "small CNN"),
         ("fmnet.networks.backbones.build_small_cnn", {}, [0, 0], "small CNN (no gradient step)"),
         ("fmnet.networks.backbones.build_resnet", {}, [1], "ResNet"),
         ("fmnet.networks.backbones.build_densenet", {}, [1], "DenseNet"),
         ("fmnet.networks.series.build_learned_seeds", {}, [0], "learned seeds (closed form)"),
+        (
+            "fmnet.networks.series.build_learned_seeds",
+            {"paths": ["prior"]},
+            [0],
+            "learned seeds + prior CNN (pretrained)",
+        ),
         (
             "fmnet.networks.series.build_dual_regression",
             {"backbone": "scale_space"},
@@ -84,6 +96,21 @@ def write_record(run, folder, builder=SIGNATURE, n_epochs=0, **record):
 )
 def test_network_is_called_what_it_is_and_how_it_came_about(builder, settings, epochs, title):
     assert network_title(builder, settings, epochs) == title
+
+
+@pytest.mark.parametrize(
+    ("builder", "settings", "epochs", "kind"),
+    [
+        (SIGNATURE, {}, [0, 0], "closed form"),
+        (PRIOR, {}, [0, 0], "pretrained"),
+        (PRIOR, {"paths": ["fine"]}, [0], "closed form"),
+        (PRIOR, {}, [0, 1], "gradient"),
+        ("fmnet.networks.series.build_frames", {"backbone": "scale_space"}, [0], "closed form"),
+        ("fmnet.networks.backbones.build_resnet", {}, [2], "gradient"),
+    ],
+)
+def test_network_is_of_the_kind_that_says_how_it_got_its_weights(builder, settings, epochs, kind):
+    assert network_kind(builder, settings, epochs) == kind
 
 
 def test_run_folder_that_is_not_there_is_named_as_such(tmp_path):

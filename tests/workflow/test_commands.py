@@ -41,7 +41,7 @@ def test_from_maps_to_predictions(tree, tmp_path):
     given = ("run_dir=run", "out=bundle", "allow_uninformative=true")
     exported = call("export", *given, cwd=tmp_path)
     assert exported.returncode == 0, exported.stderr
-    titles = r"(linear SVM|logistic ridge|shrinkage LDA|scale space \(closed form\))"
+    titles = r"(linear SVM|logistic ridge|shrinkage LDA|prior CNN \(pretrained\))"
     title = re.match(rf"the {titles} is exported: its out-of-fold AUC, ", exported.stdout)
     assert title, exported.stdout
     assert f"The {title[1]}, exported" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
