@@ -169,10 +169,10 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
     )
     said = f"A {name} got its weights from the training scans in closed form: {closed}."
     if kind == "prior CNN":
+        taken = "their labels" if pretrained.get("adapted_steps") else "them"
         cnn = _cnn_words(pretrained) if pretrained else "a pretrained CNN wrote a linear signature"
         said = (
-            f"A {name} got its weights from the training scans without a gradient step on their "
-            "labels: "
+            f"A {name} got its weights from the training scans without a gradient step on {taken}: "
             f"{cnn}. Beside that, in closed form: {closed}."
         )
     else:

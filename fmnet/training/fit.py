@@ -468,6 +468,7 @@ def scores_of_labelings(
         return None
     pl.seed_everything(task.seed, verbose=False)
     network = trainable.build_network(scans.input_shape).eval()
+    give_adapter(network, trainable.build_trainer, task.seed)
     training = task.outer_training(0)
     if not isinstance(network.backbone, ClosedFormBackbone) or training.folds is None:
         return None
