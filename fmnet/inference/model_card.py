@@ -23,6 +23,9 @@ from fmnet.inference.study_results import (
 LINEAR_PATHS = ("prior", "fine", "focal", "distributed")
 #: The one of them whose weights a pretrained CNN writes.
 PRIOR_PATH = "prior"
+#: What names of paths begin with whose CNN was trained on with the training scans; its number of
+#: steps follows.
+ADAPTED = "adapted_"
 #: Most characters of an amber finding; all of it is in metadata.json.
 SHORT = 200
 
@@ -103,13 +106,20 @@ def linear_sentence(training: Mapping[str, Any], is_series: bool) -> str:
     fractions = current_paths(training.get("path_shares") or {})
     if not fractions:
         return ""
-    fraction = sum(fractions.get(name, 0.0) for name in LINEAR_PATHS)
+    written = {name: own for name, own in fractions.items() if is_written(name)}
+    others = {name: own for name, own in fractions.items() if name in LINEAR_PATHS}
+    fraction = sum((others | written).values())
     of = "a linear function of the stem's maps" if is_series else "a linear map"
     before = ", before the fine-tuning" if training.get("n_epochs") else ""
     said = f"{percent(fraction)} of the final model's score is {of}{before}"
-    if PRIOR_PATH in fractions:
-        said += f"; a pretrained CNN wrote {percent(fractions[PRIOR_PATH])} of the score"
+    if written:
+        said += f"; a pretrained CNN wrote {percent(sum(written.values()))} of the score"
     return f"{said[0].upper()}{said[1:]}."
+
+
+def is_written(path: str) -> bool:
+    """Tell whether a pretrained CNN writes the weights of a path."""
+    return path == PRIOR_PATH or path.startswith(ADAPTED)
 
 
 def pretraining_sentence(pretrained: Mapping[str, Any] | None) -> str:
@@ -124,7 +134,18 @@ def pretraining_sentence(pretrained: Mapping[str, Any] | None) -> str:
         f"The CNN is {pretrained['network']} of MONAI with {pretrained['n_parameters']:,} "
         f"parameters, pretrained by gradient on {pretraining_words(pretrained)} (SHA-256 of its "
         f"weights: {pretrained['sha256']}); it read group statistics of the training participants, "
-        "and took no gradient step on their scans."
+        f"{adaptation_words(pretrained)}."
+    )
+
+
+def adaptation_words(pretrained: Mapping[str, Any]) -> str:
+    """Say which steps a CNN took on the training scans, for the end of a sentence."""
+    n_steps = " or ".join(f"{one:,}" for one in pretrained.get("adapted_steps", ()))
+    if not n_steps:
+        return "and took no gradient step on their scans"
+    return (
+        f"as it was pretrained and after {n_steps} gradient steps on differences that were planted "
+        "into their scans under labels drawn at random"
     )
 
 

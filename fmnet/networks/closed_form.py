@@ -7,6 +7,7 @@ and how much each path counts from participants who were left out of its fit.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -427,10 +428,13 @@ def path_fractions(network: ScoreNetwork) -> dict[str, float]:
 def pretraining_of(network: ScoreNetwork) -> dict[str, Any]:
     """Say which pretrained CNN wrote a part of a network, see `fmnet.networks.prior_path.facts_of`.
 
+    Where it was trained on with the training scans, ``adapted_steps`` has the numbers of steps.
     Empty for a network without such a part, and for one that wasn't fitted in this process.
     """
-    paths = (module for module in network.modules() if isinstance(module, PriorPath))
-    return next((path.written_by for path in paths), {})
+    paths = [module for module in network.modules() if isinstance(module, PriorPath)]
+    n_steps = [path.n_steps for path in paths if isinstance(path, AdaptedPath)]
+    facts = next((path.written_by for path in paths), {})
+    return facts | {"adapted_steps": n_steps} if facts and n_steps else facts
 
 
 def build_scale_space(
@@ -491,9 +495,8 @@ def build_scale_space(
         elif name == "prior":
             built[name] = PriorPath(input_shape, voxel_size_mm, weights)
         elif name == "adapted":
-            for n_steps in dict.fromkeys(adaptation_steps):
-                own = AdaptedPath(input_shape, voxel_size_mm, weights, n_steps, adaptation_rate)
-                built[f"adapted_{n_steps}"] = own
+            written = partial(AdaptedPath, input_shape, voxel_size_mm, weights)
+            built |= {f"adapted_{n}": written(n, adaptation_rate) for n in adaptation_steps}
         elif name == "fine":
             built[name] = FinePath(input_shape)
         elif name == "voxel_pairs" or input_shape[0] > 1:

@@ -35,8 +35,9 @@ TITLES = {
     "prior_cnn": "prior CNN", "small_cnn": "small CNN", "resnet": "ResNet", "densenet": "DenseNet",
 }  # fmt: skip
 #: The network whose weights come from the training scans in closed form, and the same with a
-#: signature beside it that a pretrained CNN writes, which is the path of that name.
-SCALE_SPACE, PRIOR_CNN, PRIOR_PATH = "scale_space", "prior_cnn", "prior"
+#: signature beside it that a pretrained CNN writes, which is the path of that name, or the other
+#: one where the CNN was trained on.
+SCALE_SPACE, PRIOR_CNN, PRIOR_PATH, ADAPTED_PATH = "scale_space", "prior_cnn", "prior", "adapted"
 #: What can be asked for; the last is the earlier name of the network.
 ModelName = Literal["auto", "network", "linear", "cnn"]
 
@@ -202,8 +203,8 @@ def scorer_of(builder: str, settings: Mapping[str, Any]) -> str:
         kind = str(settings.get("backbone", usual))
     if kind not in {SCALE_SPACE, PRIOR_CNN}:
         return kind
-    usual_paths = (PRIOR_PATH,) if kind == PRIOR_CNN else ()
-    return PRIOR_CNN if PRIOR_PATH in settings.get("paths", usual_paths) else SCALE_SPACE
+    paths = settings.get("paths", (PRIOR_PATH,) if kind == PRIOR_CNN else ())
+    return PRIOR_CNN if {PRIOR_PATH, ADAPTED_PATH} & set(paths) else SCALE_SPACE
 
 
 def network_kind(builder: str, settings: Mapping[str, Any], epochs: Collection[int]) -> ModelKind:

@@ -24,6 +24,7 @@ from fmnet.inference.preparation import Preparation
 from fmnet.networks.backbones import ClosedFormBackbone, NetworkBuilder, ScoreNetwork
 from fmnet.networks.heads import LossFunction, per_scan
 from fmnet.networks.series import SeriesBackbone
+from fmnet.training.adaptation import give_adapter
 from fmnet.training.augmentation import BatchTransform, check_augmentation
 from fmnet.training.calibration import fit_calibration
 from fmnet.training.data import SeriesVolumes, Training, build_data
@@ -170,7 +171,9 @@ def _fit_together(
     fitted = []
     for one in trainings:
         pl.seed_everything(one.seed, verbose=False)
-        network = fit_closed_form(trainable.build_network(one.scans.input_shape), one).eval()
+        network = trainable.build_network(one.scans.input_shape)
+        give_adapter(network, trainable.build_trainer, one.seed)
+        network = fit_closed_form(network, one).eval()
         fitted.append(_judge_closed_form(network, one, trainable.loss))
     longest = max(one.n_epochs for one in trainings)
     if longest == 0:
@@ -465,6 +468,7 @@ def scores_of_labelings(
         return None
     pl.seed_everything(task.seed, verbose=False)
     network = trainable.build_network(scans.input_shape).eval()
+    give_adapter(network, trainable.build_trainer, task.seed)
     training = task.outer_training(0)
     if not isinstance(network.backbone, ClosedFormBackbone) or training.folds is None:
         return None
