@@ -302,7 +302,7 @@ class PathSum(ClosedFormBackbone):
         views = self._views(images, mask)
         numbers = torch.unique(folds)
         if len(numbers) > 1:
-            unseen = torch.zeros(len(images), len(self.paths))
+            unseen = images.new_zeros(len(images), len(self.paths))
             for number in numbers:
                 held_out = folds == number
                 self._fit_paths(views.rows(~held_out), labels[~held_out], mask)
@@ -312,7 +312,7 @@ class PathSum(ClosedFormBackbone):
             ):
                 own.copy_(value)
         else:  # too few participants to leave any out
-            self.fraction.copy_(torch.eye(len(self.paths))[0])
+            self.fraction.copy_(torch.arange(len(self.paths), device=images.device) == 0)
             self.gate.copy_(self.fraction)
             self.bias.zero_()
         self._fit_paths(views, labels, mask)

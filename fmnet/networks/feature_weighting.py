@@ -88,7 +88,7 @@ def t_values(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Compare the two groups in each feature: Welch's t of features (N, V) with labels (N,)."""
     groups = features[labels == 1], features[labels == 0]
     one, other = (group.mean(0) for group in groups)
-    error = torch.zeros(())
+    error = torch.zeros_like(one)
     for group, mean in zip(groups, (one, other), strict=True):
         error = error + (_variance(group, mean) + VARIANCE_FLOOR) / len(group)
     return (one - other) / error.sqrt()
