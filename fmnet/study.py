@@ -14,11 +14,12 @@ from pytorch_lightning.callbacks import Callback
 from torch.nn import Module
 
 from fmnet.baselines.base import Baseline
+from fmnet.crossval.exchange import permute_labels
 from fmnet.crossval.final import complete_finals, export_choice, judge_choice
 from fmnet.crossval.fold_loop import Pipeline, crossvalidate, crossvalidate_seeds
 from fmnet.crossval.further_networks import FurtherNetwork, check_networks, plan_networks
 from fmnet.crossval.leaks import check_leaks
-from fmnet.crossval.permutation import PERMUTATION, PermutationPlan, permute_labels
+from fmnet.crossval.permutation import PERMUTATION, PermutationPlan
 from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan, run_further_trainings
 from fmnet.crossval.shards import (
     CHECKPOINTS,

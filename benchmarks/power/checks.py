@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.power.contender import Contender
-from benchmarks.power.summary import CEILING, DEFAULT
+from benchmarks.power.summary import CEILING, DEFAULT, LINEAR
 from fmnet.baselines.base import Baseline
 from fmnet.earlier import current_contender
 from fmnet.errors import Fault
@@ -40,6 +40,18 @@ def model_name_faults(names: Sequence[str]) -> list[Fault]:
 def linear_names(baselines: Mapping[str, Baseline]) -> list[str]:
     """Name the linear ones among baselines."""
     return [name for name, one in baselines.items() if one.model_kind == "linear"]
+
+
+def chosen_models(
+    only: Sequence[str] | None,
+    contenders: Mapping[str, Contender],
+    baselines: Mapping[str, Baseline],
+) -> list[str]:
+    """Name the models that race in the order of the tables: baselines, then networks as named."""
+    named = [*baselines, *contenders] if only is None else list(only)
+    wanted = {*named, *(linear_names(baselines) if LINEAR in named else [])}
+    networks = [name for name in dict.fromkeys(named) if name in contenders]
+    return [*(name for name in baselines if name in wanted), *networks]
 
 
 def baseline_faults(baselines: Mapping[str, Baseline]) -> list[Fault]:

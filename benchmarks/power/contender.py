@@ -1,7 +1,6 @@
 """Models that race: networks by name, and baselines, all in the same folds."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.power.planted import PlantedCohort
 from fmnet.baselines.base import Baseline, score_fold
 from fmnet.crossval.fold_loop import Pipeline, crossvalidate, fold_rows
+from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, build_folds
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
@@ -18,6 +18,7 @@ from fmnet.training.augmentation import Augmentation
 from fmnet.training.compute import Compute, plan_compute
 from fmnet.training.fit import ADAMW, Trainable
 from fmnet.training.module import OptimizerBuilder
+from fmnet.training.scan_set import ScanSet
 from fmnet.training.trainer import TrainerBuilder
 from fmnet.types import NonNegativeCount
 
@@ -25,10 +26,36 @@ from fmnet.types import NonNegativeCount
 FOLDS = {"n_splits": 5, "n_repeats": 1, "inner_splits": 3}
 
 
-class Racer(Protocol):
-    """Whatever scores the test people of folds."""
+class Maps(Protocol):
+    """People whose maps models learn from: planted cohorts, and real ones with labels."""
 
-    def predict(self, planted: PlantedCohort, folds: list[Fold]) -> pd.DataFrame:
+    @property
+    def cohort(self) -> Cohort:
+        """Who they are."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of what is learned from them."""
+        ...
+
+    def prepare(self, settings: PreparationSettings) -> ScanSet:
+        """Smooth the maps for a model."""
+        ...
+
+
+class LabelledRacer(Protocol):
+    """Whatever learns from labelled maps of folds and scores the test people."""
+
+    def predict(self, maps: Maps, folds: list[Fold]) -> pd.DataFrame:
+        """Learn on each fold, score its test people; empty if it can't."""
+        ...
+
+
+class Racer(Protocol):
+    """Whatever scores the test people of folds, be it that it knows what was planted."""
+
+    def predict(self, maps: PlantedCohort, folds: list[Fold]) -> pd.DataFrame:
         """Learn on each fold, score its test people: ``fold, label, score``; empty if it can't."""
         ...
 
@@ -74,10 +101,10 @@ class NetworkRacer:
     build_trainer: TrainerBuilder
     compute: Compute
 
-    def predict(self, planted: PlantedCohort, folds: list[Fold]) -> pd.DataFrame:
+    def predict(self, maps: Maps, folds: list[Fold]) -> pd.DataFrame:
         """Cross-validate as a study does."""
         one = self.contender
-        data = planted.prepare(one.preparation)
+        data = maps.prepare(one.preparation)
         trainable = Trainable(
             one.build_network,
             self.build_trainer,
@@ -87,7 +114,7 @@ class NetworkRacer:
         )
         planned = plan_compute(trainable, self.compute, data)
         # probabilities would take three trainings more for each fold, and change no score
-        pipeline = Pipeline(planned, {}, build_folds, planted.seed, is_calibrated=False)
+        pipeline = Pipeline(planned, {}, build_folds, maps.seed, is_calibrated=False)
         return crossvalidate(pipeline, data, folds)[0]
 
 
@@ -97,9 +124,9 @@ class BaselineRacer:
 
     baseline: Baseline
 
-    def predict(self, planted: PlantedCohort, folds: list[Fold]) -> pd.DataFrame:
+    def predict(self, maps: Maps, folds: list[Fold]) -> pd.DataFrame:
         """Cross-validate as a study does."""
-        data = planted.prepare(PreparationSettings(fwhm_mm=0.0))
+        data = maps.prepare(PreparationSettings(fwhm_mm=0.0))
         if self.baseline.lacks(data):
             return pd.DataFrame(columns=["fold", "label", "score"])
         tables = [

@@ -28,7 +28,7 @@ MIN_GREY_MATTER = 0.3
 MAX_DEPTH_MM = 30.0
 #: The cerebellum lies below and behind.
 CEREBELLUM_MM = (-40.0, -15.0)
-#: Smoothing of the distance from the white matter before its direction is taken.
+#: Smoothing of the tissues' probabilities before the direction of the cortex is taken.
 SMOOTHING_MM = 1.5
 #: A patch ends where the cortex has turned away from its middle by more than this cosine, so that
 #: the other bank of a sulcus, a millimetre away, is no part of it.
@@ -118,27 +118,33 @@ def filled_part(points: Points, grid: Grid) -> FloatArray:
 @lru_cache(maxsize=1)
 def find_cortex() -> Cortex:
     """Find the cortex of the MNI152 template: up to 3.5 mm from the white matter."""
-    grey, white, brain = (
-        load(resolution=1)
-        for load in (load_mni152_gm_template, load_mni152_wm_template, load_mni152_brain_mask)
+    grey, white = (
+        load(resolution=1) for load in (load_mni152_gm_template, load_mni152_wm_template)
     )
-    brain_mask = np.asarray(brain.dataobj) > 0
-    corners = np.argwhere(brain_mask)
-    low, high = np.maximum(corners.min(axis=0) - 1, 0), corners.max(axis=0) + 2
-    box = tuple(map(slice, low, high))  # half of the template lies outside
-    affine = np.array(grey.affine, dtype=float)
-    affine[:3, 3] += affine[:3, :3] @ low
-    brain_mask, probability = brain_mask[box], np.asarray(grey.dataobj)[box]
-    is_white = np.asarray(white.dataobj)[box] > probability
-    distance = distance_transform_edt(~is_white).astype(np.float32)
+    affine = np.asarray(grey.affine, dtype=float)
+    probability, of_white = np.asarray(grey.dataobj), np.asarray(white.dataobj)
+    distance = distance_transform_edt(of_white <= probability)
     is_cortex = (distance > 0) & (distance <= THICKNESS_MM) & (probability > MIN_GREY_MATTER)
-    is_cortex &= distance_transform_edt(brain_mask) <= MAX_DEPTH_MM
+    is_cortex[[0, -1]] = is_cortex[:, [0, -1]] = is_cortex[:, :, [0, -1]] = False
     voxels = np.argwhere(is_cortex)
     points = voxels @ affine[:3, :3].T + affine[:3, 3]
-    kept = (points[:, 1] > CEREBELLUM_MM[0]) | (points[:, 2] > CEREBELLUM_MM[1])
-    # signed, so that the direction is known up to the border
-    signed = gaussian_filter(distance - distance_transform_edt(is_white), SMOOTHING_MM)
-    slopes = [np.gradient(signed, axis=axis)[is_cortex] for axis in range(3)]
+    is_behind = (points[:, 1] <= CEREBELLUM_MM[0]) & (points[:, 2] <= CEREBELLUM_MM[1])
+    kept = ~is_behind & (_depth_mm(points) <= MAX_DEPTH_MM)
+    voxels, points = voxels[kept], points[kept]
+    # away from the white matter, which gets less in that direction
+    smooth = gaussian_filter(of_white - probability, SMOOTHING_MM)
+    steps = np.eye(3, dtype=int)
+    slopes = [smooth[tuple((voxels - k).T)] - smooth[tuple((voxels + k).T)] for k in steps]
     normals = np.stack(slopes, axis=1) * np.sign(np.diag(affine)[:3])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
-    return Cortex(points[kept], normals[kept].astype(np.float32))
+    return Cortex(points, normals.astype(np.float32))
+
+
+def _depth_mm(points: Points) -> NDArray[np.float64]:
+    """Measure how deep points, (P, 3) in mm, lie in the brain, to a few millimetres: (P,)."""
+    brain = load_mni152_brain_mask(resolution=4)
+    depth = distance_transform_edt(np.asarray(brain.dataobj) > 0, sampling=4.0)
+    inverse = np.linalg.inv(brain.affine)
+    voxels = np.rint(points @ inverse[:3, :3].T + inverse[:3, 3]).astype(int)
+    voxels = np.clip(voxels, 0, np.array(depth.shape) - 1)
+    return np.asarray(depth[tuple(voxels.T)])

@@ -91,10 +91,10 @@ def source_files(*things: Any) -> list[Path]:
 def _what_runs(path: Path) -> str:
     tree = ast.parse(path.read_text("utf-8"))
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            if isinstance(getattr(body[0].value, "value", None), str):
-                del body[0]  # a docstring
+        body = getattr(node, "body", [])
+        first = next(iter(body), None) if isinstance(body, list) else None
+        if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str):
+            body.pop(0)  # a docstring
     return ast.dump(tree)
 
 

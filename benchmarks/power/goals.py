@@ -1,5 +1,6 @@
 """What the default network was made to reach on planted effects, beside what it reached."""
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.power.summary import BEST_LINEAR, CEILING, CLOSED_FORM, DEFAULT
@@ -36,17 +37,19 @@ def judge_goals(summary: pd.DataFrame, pairs: pd.DataFrame) -> list[Goal]:
     differences = pairs[
         (pairs["model"] == DEFAULT) & (pairs["n"] == N_PEOPLE) & (pairs["template"] == "")
     ].set_index(["regime", "rival"])["difference"]
+    n_draws = own["n_draws"].to_dict()
     goals = [
         Goal(
-            f"{regime}, {own.at[regime, 'n_draws']} draws: {DEFAULT} minus {rival}",
+            f"{regime}, {n_draws[regime]} draws: {DEFAULT} minus {rival}",
             float(differences[regime, rival]),
             wanted,
         )
         for regime, (rival, wanted) in LEAST_DIFFERENCE.items()
         if (regime, rival) in differences.dropna().index
     ]
-    if "null" in own.index and pd.notna(low := own.at["null", "ci_low"]):
-        outside = max(low - 0.5, 0.5 - own.at["null", "ci_high"], 0.0)
+    low, high = (own[end].get("null", np.nan) for end in ("ci_low", "ci_high"))
+    if not np.isnan(low):
+        outside = float(max(low - 0.5, 0.5 - high, 0.0))
         goals.append(Goal("null: how far 0.5 lies outside the interval", outside, 0.0, False))
     shares = own["to_ceiling"].dropna()
     if len(shares):

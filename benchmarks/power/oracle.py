@@ -105,13 +105,13 @@ def _log_likelihood(states: Strengths, with_maps: Floats, among: Floats) -> Floa
 class Oracle:
     """A contender that is told the truth."""
 
-    def predict(self, planted: PlantedCohort, folds: list[Fold]) -> pd.DataFrame:
+    def predict(self, maps: PlantedCohort, folds: list[Fold]) -> pd.DataFrame:
         """Score the test people of each fold: ``fold, label, score``."""
-        people = planted.cohort.participant_ids
+        people = maps.cohort.participant_ids
         tables = []
         for fold in folds:
             train, test = rows_of(fold.train, people), rows_of(fold.test, people)
-            score = score_by_truth(planted, train, test)
-            columns = {"fold": fold.fold, "label": planted.labels[test], "score": score}
+            score = score_by_truth(maps, train, test)
+            columns = {"fold": fold.fold, "label": maps.labels[test], "score": score}
             tables.append(pd.DataFrame(columns))
         return pd.concat(tables, ignore_index=True)

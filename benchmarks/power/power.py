@@ -13,6 +13,7 @@ from benchmarks.power.backgrounds import draw_backgrounds, read_backgrounds
 from benchmarks.power.checks import (
     baseline_faults,
     ceiling_faults,
+    chosen_models,
     linear_names,
     model_name_faults,
     preparation_faults,
@@ -30,7 +31,7 @@ from benchmarks.power.regimes import (
     RegimeName,
     list_conditions,
 )
-from benchmarks.power.summary import CEILING, DEFAULT, ORACLE
+from benchmarks.power.summary import CEILING, DEFAULT, LINEAR, ORACLE
 from benchmarks.power.tables import write_tables
 from benchmarks.power.templates import name_templates, read_templates
 from benchmarks.power.units import Unit, Work, score_missing
@@ -43,8 +44,6 @@ from fmnet.training.trainer import CPU_TRAINER, TrainerBuilder, build_trainer
 from fmnet.types import Count, Jobs, NonNegative, Positive, Positives, Seed, Several, VoxelSize
 
 ROOT = Path(__file__).resolve().parents[2]
-#: What stands for all linear baselines in `PowerBenchmark.only`.
-LINEAR = "linear"
 #: Code that decides what cohorts and folds are.
 COHORT_CODE = (
     *("benchmarks/power/backgrounds.py", "benchmarks/power/planted.py"),
@@ -53,6 +52,7 @@ COHORT_CODE = (
 )
 #: Code, and weights that come with it, that decide what a network learns.
 NETWORK_CODE = ("fmnet/networks", "fmnet/training", "fmnet/inference/preparation.py")
+
 
 @dataclass(frozen=True)
 class PowerBenchmark:
@@ -153,7 +153,9 @@ class PowerBenchmark:
     @property
     def conditions(self) -> list[Condition]:
         """List the regimes with each radius and strength that means something in them."""
-        return list_conditions(self.regimes, _several(self.radius_mm), _several(self.amplitude_scale))
+        return list_conditions(
+            self.regimes, _several(self.radius_mm), _several(self.amplitude_scale)
+        )
 
     def run(self, out: Path) -> list[str]:
         """Score whatever `out` doesn't hold yet; write the tables of what was asked for."""
@@ -178,15 +180,9 @@ class PowerBenchmark:
             if work.find(condition, model)
         ]
 
-    def _chosen(self) -> list[str]:
-        """Name the models that race, in the order of the tables."""
-        named = [*self.baselines, *self.contenders] if self.only is None else self.only
-        linear = linear_names(self.baselines) if LINEAR in named else []
-        baselines = [name for name in self.baselines if name in {*named, *linear}]
-        return [*baselines, *(name for name in dict.fromkeys(named) if name in self.contenders)]
-
     def _work(self) -> Work:
-        compute, chosen = self._compute(), self._chosen()
+        compute = self._compute()
+        chosen = chosen_models(self.only, self.contenders, self.baselines)
         racers: dict[str, Racer] = {ORACLE: Oracle()}
         about: dict[str, Any] = {ORACLE: [REST, LEAST_SD, code_digest(*source_files(Oracle))]}
         for name in chosen:
@@ -197,8 +193,9 @@ class PowerBenchmark:
         networks = {name: self.contenders[name] for name in chosen if name in self.contenders}
         for name, file in self.ceilings.items():
             default = self.contenders[DEFAULT]
-            builder = partial(default.build_network, weights=str(file))
-            networks[f"{CEILING}:{name}"] = replace(default, build_network=builder)
+            builder: Any = default.build_network
+            weighted = partial(builder, weights=str(file))
+            networks[f"{CEILING}:{name}"] = replace(default, build_network=weighted)
         for name, network in networks.items():
             racers[name] = NetworkRacer(network, self.trainer, compute)
             code = [*map(ROOT.joinpath, NETWORK_CODE), *source_files(network.build_network)]

@@ -11,6 +11,8 @@ from scipy.stats import t as student
 #: Names of the model that knows the truth, of the one that learned the regime's own prior, of the
 #: network that a study has by default, and of the one that is fitted in closed form alone.
 ORACLE, CEILING, DEFAULT, CLOSED_FORM = "oracle", "ceiling", "default", "closed_form"
+#: What stands for all linear baselines where models are chosen.
+LINEAR = "linear"
 #: Fewest AUC between best linear baseline and oracle or ceiling of which a share is worth stating.
 LEAST_ROOM = 0.02
 #: What the best linear baseline is called among the rivals of a model.
@@ -123,12 +125,10 @@ def _groups(units: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:
     groups = []
     for (regime, n), cohorts in units.groupby(["regime", "n"], sort=False):
         groups.append(({"regime": regime, "template": "", "n": n}, cohorts))
-        templates = cohorts["template"].unique() if "template" in cohorts else []
-        if len(templates) > 1:
-            groups += [
-                ({"regime": regime, "template": name, "n": n}, cohorts[cohorts["template"] == name])
-                for name in templates
-            ]
+        if "template" not in cohorts or cohorts["template"].nunique() < 2:
+            continue
+        for template, own in cohorts.groupby("template", sort=False):
+            groups.append(({"regime": regime, "template": template, "n": n}, own))
     return groups
 
 

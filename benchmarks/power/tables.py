@@ -24,10 +24,10 @@ from fmnet.data.tables import write_table
 #: Characters of a line in the terminal.
 WIDTH = 110
 
-HEAD = """AUC: mean within test folds, then over draws, with a 95 % t-interval over draws. The best linear
-baseline is, for each regime and n, the one with the largest mean AUC over these same draws, which
-favours it. Where several templates were planted in turn, a row with the template's name has its
-draws alone.
+HEAD = """AUC: mean within test folds, then over draws, with a 95 % t-interval over draws. The best
+linear baseline is, for each regime and n, the one with the largest mean AUC over these same draws,
+which favours it. Where several templates were planted in turn, a row with the template's name has
+its draws alone.
 """
 
 
@@ -84,9 +84,7 @@ def _names(rows: pd.DataFrame) -> list[str]:
     return [f"{regime}: {template}" if template else regime for regime, template in pairs]
 
 
-def _spread(
-    rows: pd.DataFrame, say: Callable[[Any], str], columns: str = "model"
-) -> pd.DataFrame:
+def _spread(rows: pd.DataFrame, say: Callable[[Any], str], columns: str = "model") -> pd.DataFrame:
     said = rows.assign(said=[say(row) for row in rows.itertuples()], row=_names(rows))
     table = said.pivot_table(
         index="row", columns=columns, values="said", aggfunc="first", sort=False
@@ -162,6 +160,7 @@ def write_tables(
 ) -> list[str]:
     """Write ``power.tsv``, ``differences.tsv`` and ``power.md``; return their figures in lines."""
     summary, pairs = summarise(units, linear), compare_pairs(units, linear)
+    out.mkdir(parents=True, exist_ok=True)
     write_table(summary, out / "power.tsv")
     write_table(pairs, out / "differences.tsv")
     write_atomically(out / "power.md", markdown(summary, pairs, linear, head))

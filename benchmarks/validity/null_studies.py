@@ -44,8 +44,9 @@ from benchmarks.validity.sentences import (
     shape,
 )
 from fmnet.baselines.base import Baseline
+from fmnet.crossval.exchange import permute_labels
 from fmnet.crossval.fold_loop import Pipeline, crossvalidate
-from fmnet.crossval.permutation import permute_labels, run_permutations_together
+from fmnet.crossval.permutation import run_permutations_together
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.files import write_atomically

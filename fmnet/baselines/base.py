@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnet.data.cohort import relabel
 from fmnet.data.folds import Fold
 from fmnet.training.calibration import ScoreScale, fit_calibration, score_scale
 from fmnet.training.scan_set import Rows, ScanSet
@@ -77,6 +78,19 @@ class Model(ABC):
         of their own, are NaN unless they are asked for. `title` is shown before a progress bar, if
         there is one; empty for none.
         """
+
+    def scores_of_labelings(
+        self, data: ScanSet, fold: Fold, labelings: NDArray[np.int64]
+    ) -> Scores:
+        """Learn a fold under many labelings of all scans, (L, N), every choice made anew.
+
+        Returns
+        -------
+        ndarray, shape (L, N_test)
+            Scores of the test scans, those of `score_folds` labeling by labeling.
+        """
+        work = [(data.relabel(relabel(data.cohort, own)), fold) for own in labelings]
+        return np.stack([one.score for one in self.score_folds(work, is_calibrated=False)])
 
 
 class Baseline(Model):

@@ -7,11 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
 from fmnet.baselines.base import Baseline, Scores
+from fmnet.baselines.labelings import aucs_of_labelings, fit_logistic, lda_scores
 from fmnet.data.folds import Fold
 from fmnet.data.volume import FloatArray
 from fmnet.training.scan_set import Rows, ScanSet
@@ -54,28 +53,58 @@ class LinearModel(Baseline):
 
     def choose(self, data: ScanSet, fold: Fold) -> tuple[float, float]:
         """Choose smoothing width and setting."""
-        aucs = [
-            [
-                float(roc_auc_score(data.labels[held_out], scores))
-                for fwhm_mm in self.fwhm_mm
-                for scores in self._score(data, train, held_out, fwhm_mm, self.settings)
-            ]
-            for train, held_out in data.inner_rows(fold)
-        ]
-        options = [(fwhm_mm, one) for fwhm_mm in self.fwhm_mm for one in self.settings]
-        return options[int(np.mean(aucs, axis=0).argmax())]
+        return self._options[int(self._inner_aucs(data, fold, data.labels[None])[0].argmax())]
 
     def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
         """Fit with the width and setting chosen."""
         fwhm_mm, setting = choice
-        return self._score(data, train, test, fwhm_mm, (setting,))[0]
+        features, labels = self._features(data, train, fwhm_mm), data.labels[None, train]
+        return self._score(features[train], labels, features[test], (setting,))[0, 0]
+
+    def scores_of_labelings(
+        self, data: ScanSet, fold: Fold, labelings: NDArray[np.int64]
+    ) -> Scores:
+        """Smooth and multiply scans once for all. See `Baseline.scores_of_labelings`."""
+        best = self._inner_aucs(data, fold, labelings).argmax(axis=1)
+        train, test = data.rows(fold.train), data.rows(fold.test)
+        scores = np.empty((len(labelings), len(test)))
+        for n, (fwhm_mm, setting) in enumerate(self._options):
+            own = np.flatnonzero(best == n)
+            if len(own):
+                features = self._features(data, train, fwhm_mm)
+                labels = labelings[np.ix_(own, train)]
+                scores[own] = self._score(features[train], labels, features[test], (setting,))[0]
+        return scores
+
+    @property
+    def _options(self) -> list[tuple[float, float]]:
+        return [(fwhm_mm, one) for fwhm_mm in self.fwhm_mm for one in self.settings]
+
+    def _inner_aucs(self, data: ScanSet, fold: Fold, labelings: NDArray[np.int64]) -> Scores:
+        """AUC on inner folds, their mean, under each labeling with each option: (L, options)."""
+        total = []
+        for train, held_out in data.inner_rows(fold):
+            aucs = []
+            for fwhm_mm in self.fwhm_mm:
+                features = self._features(data, train, fwhm_mm)
+                given = features[train], labelings[:, train], features[held_out], self.settings
+                aucs.append(aucs_of_labelings(self._score(*given), labelings[:, held_out]))
+            total.append(np.concatenate(aucs))
+        return np.asarray(np.mean(total, axis=0).T)
 
     def _score(
-        self, data: ScanSet, train: Rows, test: Rows, fwhm_mm: float, settings: Sequence[float]
-    ) -> list[Scores]:
-        features = self._features(data, train, fwhm_mm)
-        lines = self._fit(features[train], data.labels[train], settings)
-        return [(features[test] @ weight + bias).astype(float) for weight, bias in lines]
+        self,
+        features: FloatArray,
+        labelings: NDArray[np.int64],
+        others: FloatArray,
+        settings: Sequence[float],
+    ) -> Scores:
+        """Fit to scans, (N, F), under each labeling, (L, N), and score others: (S, L, M)."""
+        scores = np.empty((len(settings), len(labelings), len(others)))
+        for n, labels in enumerate(labelings):
+            lines = self._fit(features, labels, settings)
+            scores[:, n] = [others @ weight + bias for weight, bias in lines]
+        return scores
 
     def _features(self, data: ScanSet, train: Rows, fwhm_mm: float) -> FloatArray:
         return data.features(train, fwhm_mm)
@@ -123,6 +152,29 @@ class KernelModel(LinearModel):
         solved = [self._solve(kernel / scale, labels, c) for c in settings]
         return [((each / scale).astype(np.float32) @ features, bias) for each, bias in solved]
 
+    def _score(
+        self,
+        features: FloatArray,
+        labelings: NDArray[np.int64],
+        others: FloatArray,
+        settings: Sequence[float],
+    ) -> Scores:
+        kernel, across = features @ features.T, others @ features.T
+        scale = float(np.diag(kernel).mean()) or 1.0
+        kernel, across = kernel / scale, (across / scale).astype(float)
+        scores = np.empty((len(settings), len(labelings), len(others)))
+        for n, c in enumerate(settings):
+            each, bias = self._solve_all(kernel, labelings, c)
+            scores[n] = each @ across.T + bias[:, None]
+        return scores
+
+    def _solve_all(
+        self, kernel: Any, labelings: NDArray[np.int64], c: float
+    ) -> tuple[Scores, Scores]:
+        """Solve for each labeling, (L, N): weights of scans, (L, N), and biases, (L,)."""
+        solved = [self._solve(kernel, labels, c) for labels in labelings]
+        return np.stack([each for each, _ in solved]), np.array([bias for _, bias in solved])
+
     @abstractmethod
     def _solve(self, kernel: Any, labels: Any, c: float) -> tuple[Scores, float]:
         """Fit on a kernel, (N_train, N_train): weight of each training scan, and the bias."""
@@ -150,19 +202,20 @@ def solve_svm(kernel: Any, labels: Any, c: float) -> tuple[Scores, float]:
 class LogisticRidge(KernelModel, VoxelModel):
     """Logistic regression with an L2 penalty.
 
-    With more voxels than scans the solution lies in the span of the training scans, so it is found
-    on the principal axes of their kernel, and is the same as on the voxels themselves.
+    With more voxels than scans the solution lies in the span of the training scans, so that their
+    kernel is all it takes; it is the same as on the voxels themselves.
     """
 
     title = "logistic ridge"
 
     def _solve(self, kernel: Any, labels: Any, c: float) -> tuple[Scores, float]:
-        variance, axes = np.linalg.eigh(np.asarray(kernel, dtype=float))
-        kept = variance > variance.max() * 1e-6
-        axes = axes[:, kept] / np.sqrt(variance[kept])
-        model = LogisticRegression(C=c, class_weight="balanced", max_iter=1000)
-        model.fit(kernel @ axes, labels)
-        return axes @ model.coef_[0], float(model.intercept_[0])
+        each, bias = self._solve_all(kernel, np.asarray(labels)[None], c)
+        return each[0], float(bias[0])
+
+    def _solve_all(
+        self, kernel: Any, labelings: NDArray[np.int64], c: float
+    ) -> tuple[Scores, Scores]:
+        return fit_logistic(np.asarray(kernel, dtype=float), labelings, c)
 
 
 @dataclass(frozen=True)
@@ -199,6 +252,17 @@ class ShrinkageLda(VoxelModel):
     def settings(self) -> Sequence[float]:
         """Fractions of the voxels."""
         return self.fraction
+
+    def _score(
+        self,
+        features: FloatArray,
+        labelings: NDArray[np.int64],
+        others: FloatArray,
+        settings: Sequence[float],
+    ) -> Scores:
+        if len(labelings) == 1:  # in double precision, as what is exported
+            return super()._score(features, labelings, others, settings)
+        return lda_scores(features, labelings, others, settings, LEAST_VARIANCE)
 
     def _fit(self, features: FloatArray, labels: Any, settings: Sequence[float]) -> list[Line]:
         groups = [features[labels == label].astype(float) for label in (1, 0)]

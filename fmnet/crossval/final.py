@@ -166,10 +166,10 @@ def judge_choice(metrics: dict[str, Any]) -> None:
     if permutation is None:
         return
     permutation.pop("chosen", None)
-    tested = permutation["models"]
+    tested, h = permutation["models"], permutation.get("stop_after", 0)
     for one in (exported, *exported["if_asked"].values()):
-        if (chosen := summarise_choice(tested, one["among"])) is not None:
-            one["p"] = p_value(chosen["null"], float(tested[one["model"]]["observed"]))
+        if (chosen := summarise_choice(tested, one["among"], h)) is not None:
+            one["p"] = p_value(chosen["null"], float(tested[one["model"]]["observed"]), h)
             if one is exported:
                 permutation["chosen"] = chosen
     exported["not_permuted"] = [name for name in exported["among"] if name not in tested]

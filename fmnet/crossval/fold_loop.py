@@ -7,10 +7,11 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pytorch_lightning.callbacks import ProgressBar
 from tqdm import tqdm
 
-from fmnet.baselines.base import FoldScores, Model
+from fmnet.baselines.base import FoldScores, Model, Scores
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
@@ -18,7 +19,13 @@ from fmnet.errors import ConfigError, Fault
 from fmnet.networks.rebuild import describe_builder
 from fmnet.runs.checkpoints import FoldCheckpoints, ScoredFold
 from fmnet.runs.final_models import network_kind, network_title
-from fmnet.training.fit import FoldTask, Trainable, TrainedFold, train_on_folds
+from fmnet.training.fit import (
+    FoldTask,
+    Trainable,
+    TrainedFold,
+    scores_of_labelings,
+    train_on_folds,
+)
 from fmnet.training.processes import is_first
 from fmnet.training.scan_set import ScanSet
 from fmnet.types import NETWORK, ModelKind
@@ -93,6 +100,15 @@ class TrainedNetwork(Model):
             probability = one.calibration.probability(score) if one.calibration else unknown
             found.append(FoldScores(score, probability, one.n_epochs))
         return found
+
+    def scores_of_labelings(
+        self, data: ScanSet, fold: Fold, labelings: NDArray[np.int64]
+    ) -> Scores:
+        """Fit a closed form to all labelings at once, see `Model`."""
+        seed = fold_seed(self.seed, fold.repeat, fold.fold)
+        task = FoldTask(self.own_scans(data), fold, seed, self.name or NETWORK)
+        scores = scores_of_labelings(self.trainable, task, labelings)
+        return super().scores_of_labelings(data, fold, labelings) if scores is None else scores
 
 
 def describe_network(trainable: Trainable, n_epochs: Collection[int]) -> tuple[ModelKind, str]:

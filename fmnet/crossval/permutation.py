@@ -1,8 +1,8 @@
-"""Permutation test of the whole pipeline: labels shuffled, folds and choices made anew."""
+"""Permutation test of the whole pipeline: labels exchanged, every choice made anew."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fmnet.crossval.fold_loop import Pipeline, score_folds
+from fmnet.baselines.base import Model
+from fmnet.crossval.exchange import Exchange, check_exchangeable, exchange, find_cells
+from fmnet.crossval.fold_loop import Pipeline, TrainedNetwork, score_folds
 from fmnet.crossval.workers import map_units
-from fmnet.data.cohort import Cohort
+from fmnet.data.cohort import relabel
 from fmnet.data.folds import Fold
-from fmnet.earlier import EARLIER_NETWORK, rename_network
-from fmnet.errors import CohortError, Fault, FoldsError
-from fmnet.evaluation.comparison import study_aucs
+from fmnet.evaluation.comparison import count_reached, pooled_aucs, study_aucs
 from fmnet.runs.checkpoints import WHOLE, Shard
 from fmnet.runs.run_folder import read_sealed, write_sealed
 from fmnet.training.scan_set import ScanSet
@@ -26,8 +26,10 @@ from fmnet.types import NETWORK, Count, NonNegativeCount
 PERMUTATION = 2_000_000
 #: Folder of permutations, in the run's and in that of the shards.
 PERMUTATIONS = "permutations"
-#: How often labels are drawn again where folds can't be made for them.
-TRIES = 100
+#: Permutations that share what needs no labels; so many are lost at most where a run is killed.
+TOGETHER = 200
+#: Permutations after which it is first asked whether to stop, then twice as many each time.
+FIRST = 20
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,16 @@ class PermutationPlan:
     models : list of str
         Baselines that are permuted besides those that always are: the network, and every linear
         model that could be exported in its place.
+    stop_after : int
+        Stop before `n` once so many permutations have reached the AUC observed, for every model
+        and for the largest AUC of all: few more wouldn't make a large p-value small. 0 to run all.
+        See `fmnet.evaluation.comparison.p_value`.
     """
 
     n: NonNegativeCount = 0
     n_repeats: Count = 1
     models: Sequence[str] = ()
+    stop_after: NonNegativeCount = 0
 
 
 def run_permutations_together(
@@ -55,36 +62,43 @@ def run_permutations_together(
 ) -> list[dict[str, float]]:
     """Run the pipeline on labels shuffled once for each index; AUC by model.
 
-    What serves probabilities alone is left out: no AUC needs it.
+    Every choice is made anew. What serves probabilities alone is left out: no AUC needs it. Where
+    labels are shuffled within the cells of the folds, what needs no labels is computed once.
     """
     pipeline, data, n_repeats = given
     pipeline = replace(pipeline, is_calibrated=False)
-    permuted = [_permute(pipeline, data, index, n_repeats) for index in indices]
-    work = [(relabelled, fold) for relabelled, folds in permuted for fold in folds]
-    scored = iter(score_folds(pipeline, work))
-    tables = [pd.concat([next(scored).rows for _ in folds]) for _, folds in permuted]
-    return [study_aucs(table, n_repeats) for table in tables]
+    folds = [fold for fold in pipeline.build_folds(data.cohort) if fold.repeat < n_repeats]
+    cells = find_cells(data.cohort, folds, pipeline.seed)
+    orders = [
+        exchange(data.cohort, np.random.default_rng([pipeline.seed, PERMUTATION, k + 1]), cells)
+        for k in indices
+    ]
+    if cells is None or pipeline.trainable.longest > 0:  # gradients share nothing
+        return _score_one_by_one(pipeline, data, folds, orders)
+    labelings = np.stack([order.labels for order in orders])
+    labels = [labelings[:, data.rows(fold.test)] for fold in folds]
+    network: Model = TrainedNetwork(pipeline.trainable, pipeline.seed)
+    aucs = {}
+    for name, model in {NETWORK: network, **pipeline.usable(data)}.items():
+        scores = [model.scores_of_labelings(data, fold, labelings) for fold in folds]
+        aucs[name] = pooled_aucs(scores, labels)
+    return [{name: float(own[k]) for name, own in aucs.items()} for k in range(len(indices))]
 
 
-def _permute(
-    pipeline: Pipeline, data: ScanSet, index: int, n_repeats: int
-) -> tuple[ScanSet, list[Fold]]:
-    """Shuffle labels and make folds for them.
-
-    Labels for which no folds can be made, as two subjects of a class at one site may be, are drawn
-    again: the same condition holds for the labels observed.
-    """
-    rng = np.random.default_rng([pipeline.seed, PERMUTATION, index + 1])
-    for _ in range(TRIES):
-        cohort = permute_labels(data.cohort, rng)
-        try:
-            folds = pipeline.build_folds(cohort)
-        except FoldsError:
-            continue
-        return data.relabel(cohort), [fold for fold in folds if fold.repeat < n_repeats]
-    found, accepted = f"no folds for {TRIES} random orders", "folds with both classes in each part"
-    action = "use fewer folds (folds.n_splits), or more people per site"
-    raise FoldsError(Fault("permutation", f"{found} of the labels", accepted, action))
+def _score_one_by_one(
+    pipeline: Pipeline, data: ScanSet, folds: list[Fold], orders: list[Exchange]
+) -> list[dict[str, float]]:
+    """Score orders one by one, with folds that moved along with labels where they do."""
+    work = []
+    for order in orders:
+        relabelled = data.relabel(relabel(data.cohort, order.labels))
+        work += [(relabelled, order.moved(fold)) for fold in folds]  # (labelings x folds)
+    scored = score_folds(pipeline, work)
+    tables = [
+        pd.concat([one.rows for one in scored[start : start + len(folds)]])
+        for start in range(0, len(scored), len(folds))
+    ]
+    return [study_aucs(table, len(folds)) for table in tables]
 
 
 def run_permutations(
@@ -94,49 +108,99 @@ def run_permutations(
     folder: Path,
     elsewhere: Path | None = None,
     shard: Shard = WHOLE,
+    observed: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """Run the permutations that `folder` doesn't hold yet; a killed run goes on where it was.
 
     `folder` gets one small file per permutation; `elsewhere` is another such folder, to which other
-    processes or machines have written; only the permutations of `shard` are run here.
+    processes or machines have written; only the permutations of `shard` are run here. With
+    `observed`, the AUC of each model under the labels observed, it stops as the plan says; shards,
+    which don't see each other's, run all of theirs.
 
     Returns
     -------
     DataFrame
-        AUC under the null: one row per permutation of this shard, one column per model.
+        AUC under the null: one row per permutation of this shard, in order, one column per model.
 
     Raises
     ------
-    FoldsError
-        If random labels hardly ever allow folds.
+    CohortError
+        If labels can hardly be exchanged.
     """
     check_exchangeable(data.cohort, pipeline.seed)
-    quiet = pipeline.rerun(_permuted(pipeline, plan))
-    earlier, folder = (folder / name for name in _folder_names(pipeline, plan))
+    names = _permuted(pipeline, plan)
+    quiet = pipeline.rerun(names)
+    folder = folder / _folder_name(pipeline, plan)
     folder.mkdir(parents=True, exist_ok=True)
-    for others in (earlier, *([elsewhere / folder.name] if elsewhere else [])):
-        for path in others.glob("[0-9]*.json"):
+    if elsewhere:
+        for path in (elsewhere / folder.name).glob("[0-9]*.json"):
             path.replace(folder / path.name)
-    own = shard.own(range(plan.n))
-    missing = [index for index in own if _read(folder, index) is None]
-    folds = pipeline.build_folds(data.cohort)
-    n_folds = sum(fold.repeat < plan.n_repeats for fold in folds)
-    size = -(-pipeline.folds_together(folds) // n_folds)
-    units = [missing[start : start + size] for start in range(0, len(missing), size)]
+    own = list(shard.own(range(plan.n)))
+    found = {index: aucs for index in own if (aucs := _read(folder, index)) is not None}
+    is_stopped = partial(_is_enough, observed or {}, plan.stop_after)
+    size = _together(pipeline, data, plan)
+    waves = [own]
+    if plan.stop_after and observed:
+        waves = _growing(own, size, pipeline.n_jobs)
     given = (quiet, data, plan.n_repeats)
-    bar = tqdm(total=len(own), initial=len(own) - len(missing), desc="permutations", unit="run")
-    with bar:
-        for indices, found in map_units(run_permutations_together, given, units, pipeline.n_jobs):
-            for index, aucs in zip(indices, found, strict=True):
-                write_sealed(aucs, folder / f"{index:05d}.json")
-            bar.update(len(indices))
-    return pd.DataFrame([_read(folder, index) for index in own])
+    with tqdm(total=len(own), initial=len(found), desc="permutations", unit="run") as bar:
+        for wave in waves:
+            missing = [index for index in wave if index not in found]
+            each = min(size, -(-len(missing) // pipeline.n_jobs)) or 1
+            units = [missing[start : start + each] for start in range(0, len(missing), each)]
+            work = map_units(run_permutations_together, given, units, pipeline.n_jobs)
+            for indices, aucs in work:
+                for index, one in zip(indices, aucs, strict=True):
+                    write_sealed(one, folder / f"{index:05d}.json")
+                    found[index] = one
+                bar.update(len(indices))
+            if is_stopped([found[index] for index in own if index <= wave[-1]]):
+                own = [index for index in own if index <= wave[-1]]
+                break
+    return pd.DataFrame([found[index] for index in own])
+
+
+def _together(pipeline: Pipeline, data: ScanSet, plan: PermutationPlan) -> int:
+    """Count the permutations that are worth running at once."""
+    folds = [one for one in pipeline.build_folds(data.cohort) if one.repeat < plan.n_repeats]
+    if find_cells(data.cohort, folds, pipeline.seed) and pipeline.trainable.longest == 0:
+        return TOGETHER
+    return -(-pipeline.folds_together(folds) // len(folds))
+
+
+def _growing(own: list[int], size: int, n_jobs: int) -> list[list[int]]:
+    """Cut permutations into parts, the first ones small."""
+    waves, start, n = [], 0, min(FIRST, size)
+    while start < len(own):
+        waves.append(own[start : start + n * n_jobs])
+        start, n = start + n * n_jobs, min(2 * n, size)
+    return waves
+
+
+def _is_enough(
+    observed: Mapping[str, float], stop_after: int, found: Sequence[Mapping[str, float]]
+) -> bool:
+    """Tell whether every model, and the largest AUC of all, was reached often enough."""
+    if not stop_after or not found:
+        return False
+    null = pd.DataFrame(found)
+    pairs = [(null[name], observed[name]) for name in null if name in observed]
+    pairs.append((null.max(axis=1), max(observed[name] for name in null if name in observed)))
+    return all(count_reached(one, auc) >= stop_after for one, auc in pairs)
 
 
 def count_permutations(pipeline: Pipeline, plan: PermutationPlan, *folders: Path) -> int:
     """Count the permutations of a plan that are in one of these folders."""
-    paths = [folder / name for folder in folders for name in _folder_names(pipeline, plan)]
+    paths = [folder / _folder_name(pipeline, plan) for folder in folders]
     return sum(any(_read(path, index) is not None for path in paths) for index in range(plan.n))
+
+
+def count_earlier(*folders: Path) -> int:
+    """Count permutations of versions that made folds anew for each order of the labels.
+
+    They are of another scheme: mixed with those of this one they would be of none.
+    """
+    return sum(len(list(folder.glob("repeats-*/[0-9]*.json"))) for folder in folders)
 
 
 def _permuted(pipeline: Pipeline, plan: PermutationPlan) -> list[str]:
@@ -145,96 +209,12 @@ def _permuted(pipeline: Pipeline, plan: PermutationPlan) -> list[str]:
     return [name for name, one in models if name in plan.models or one.is_exportable]
 
 
-def _folder_names(pipeline: Pipeline, plan: PermutationPlan) -> list[str]:
-    """Name the folder of permutations as earlier versions did, and as this one does."""
-    models = "_".join(sorted(_permuted(pipeline, plan)))
-    joint = "_" if models else ""
-    return [
-        f"repeats-{plan.n_repeats}_{network}{joint}{models}"
-        for network in (EARLIER_NETWORK, NETWORK)
-    ]
+def _folder_name(pipeline: Pipeline, plan: PermutationPlan) -> str:
+    """Name the folder of permutations after what their figures depend on, the scheme among it."""
+    models = "_".join([NETWORK, *sorted(_permuted(pipeline, plan))])
+    return f"exchanged_repeats-{plan.n_repeats}_{models}"
 
 
 def _read(folder: Path, index: int) -> dict[str, Any] | None:
-    """Read a permutation; None if it isn't done or is damaged. Older ones hold no hash."""
-    aucs = read_sealed(folder / f"{index:05d}.json", needs_seal=False)
-    return aucs if aucs is None or NETWORK in aucs else rename_network(aucs)
-
-
-#: How many orders are drawn to see how many there are.
-DRAWS = 100
-#: Fewest orders of the labels that are worth a test at 5 %.
-MIN_ORDERS = 20
-
-
-def permute_labels(cohort: Cohort, rng: np.random.Generator) -> Cohort:
-    """Shuffle labels as the null hypothesis allows.
-
-    A participant with scans of both classes keeps them, in another order among the scans. All
-    others exchange labels whole: within their site, and with families of the same size as a family.
-    Within a family its members exchange labels too.
-    """
-    labels = [scan.label for scan in cohort.scans]
-    rows_by_participant: dict[str, list[int]] = defaultdict(list)
-    for row, participant in enumerate(cohort.participant_ids):
-        rows_by_participant[participant].append(row)
-    shuffled = list(labels)
-    whole: dict[str, str] = {}
-    for participant, rows in rows_by_participant.items():
-        own = [labels[row] for row in rows]
-        if len(set(own)) == 1:
-            whole[participant] = own[0]
-            continue
-        for row, source in zip(rows, rng.permutation(len(rows)), strict=True):
-            shuffled[row] = own[source]
-    for participant, label in _exchange_labels(whole, cohort, rng).items():
-        for row in rows_by_participant[participant]:
-            shuffled[row] = label
-    scans = tuple(
-        replace(scan, label=label) for scan, label in zip(cohort.scans, shuffled, strict=True)
-    )
-    return replace(cohort, scans=scans)
-
-
-def _exchange_labels(
-    label_of: dict[str, str], cohort: Cohort, rng: np.random.Generator
-) -> dict[str, str]:
-    """Shuffle the labels of participants within site and family size, families as a whole."""
-    site_of = dict(zip(cohort.participant_ids, cohort.covariate("site"), strict=True))
-    unit_of = cohort.unit_of
-    families: dict[str, list[str]] = defaultdict(list)
-    for participant in label_of:
-        families[unit_of[participant]].append(participant)
-    blocks: dict[tuple[str, ...], list[list[str]]] = defaultdict(list)
-    for members in families.values():
-        blocks[tuple(site_of[participant] for participant in members)].append(members)
-    exchanged: dict[str, str] = {}
-    for block in blocks.values():
-        for members, source in zip(block, rng.permutation(len(block)), strict=True):
-            own = [label_of[participant] for participant in block[source]]
-            order = rng.permutation(len(own)) if len(own) > 1 else [0]
-            exchanged |= {
-                participant: own[k] for participant, k in zip(members, order, strict=True)
-            }
-    return exchanged
-
-
-def check_exchangeable(cohort: Cohort, seed: int) -> None:
-    """Refuse a cohort whose labels can hardly be exchanged: no p-value could be small.
-
-    Raises
-    ------
-    CohortError
-        Saying how many orders there are.
-    """
-    rng = np.random.default_rng([seed, PERMUTATION])
-    orders = {tuple(permute_labels(cohort, rng).labels.tolist()) for _ in range(DRAWS)}
-    if len(orders) < MIN_ORDERS:
-        raise CohortError(
-            Fault(
-                "permutation",
-                f"labels that can be exchanged in {len(orders)} ways only",
-                f"{MIN_ORDERS} or more, within sites, families and people",
-                "have both classes at each site, or leave permutations out: permutation.n=0",
-            )
-        )
+    """Read a permutation; None if it isn't done or is damaged."""
+    return read_sealed(folder / f"{index:05d}.json")

@@ -22,7 +22,7 @@ from fmnet.data.folds import Fold, build_site_folds, folds_table
 from fmnet.data.participants import read_participants
 from fmnet.data.volume import FloatArray
 from fmnet.errors import ConfigError, Fault, FmnetError
-from fmnet.evaluation.comparison import best_rival, summarise_permutations
+from fmnet.evaluation.comparison import best_rival, study_aucs, summarise_permutations
 from fmnet.evaluation.evaluate import study_metrics
 from fmnet.evaluation.metrics import add_units
 from fmnet.evaluation.power import Precision, learning_curve
@@ -403,8 +403,13 @@ def run_further_trainings(
     found = before | {"sensitivity": before.get("sensitivity", {}) | reruns}
     if permutation.n:
         given = checkpoints.folder / PERMUTATIONS
-        null = run_permutations(pipeline, data, permutation, folder / PERMUTATIONS, given)
-        found["permutation"] = summarise_permutations(null, predictions, permutation.n_repeats)
+        n_repeats, h = permutation.n_repeats, permutation.stop_after
+        observed = study_aucs(predictions, n_repeats)
+        place = folder / PERMUTATIONS
+        null = run_permutations(pipeline, data, permutation, place, given, observed=observed)
+        found["permutation"] = summarise_permutations(
+            null, predictions, n_repeats, h, permutation.n
+        )
     if curve.fractions:
         power = metrics["power"]
         precision = Precision(

@@ -153,6 +153,13 @@ class Cohort:
         return " | ".join(map(str, faults))
 
 
+def relabel(cohort: Cohort, labels: NDArray[np.int64]) -> Cohort:
+    """Give scans other labels, 0 or 1: (N,)."""
+    names = cohort.listing.labels.negative, cohort.listing.labels.positive
+    pairs = zip(cohort.scans, labels, strict=True)
+    return replace(cohort, scans=tuple(replace(scan, label=names[own]) for scan, own in pairs))
+
+
 def open_cohort(listing: Listing, store: ArrayStore[Scan, StoredScan], n_jobs: int = 1) -> Cohort:
     """Decode every scan once and check the cohort as a whole.
 

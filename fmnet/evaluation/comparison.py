@@ -206,12 +206,17 @@ def study_aucs(predictions: pd.DataFrame, n_repeats: int) -> dict[str, float]:
 
 
 def summarise_permutations(
-    null: pd.DataFrame, predictions: pd.DataFrame, n_repeats: int
+    null: pd.DataFrame,
+    predictions: pd.DataFrame,
+    n_repeats: int,
+    stop_after: int = 0,
+    n_planned: int | None = None,
 ) -> dict[str, Any]:
-    """Compare the AUC of each model with its own null: ``p = (b + 1) / (m + 1)``.
+    """Compare the AUC of each model with its own null, see `p_value`.
 
     `null` has one row per permutation of the labels and one column per model; the AUC observed is
     over the `n_repeats` first repeats of the out-of-fold table, as many as each permutation had.
+    `n_planned` permutations were to be run, unless `stop_after` ended them.
 
     References
     ----------
@@ -219,21 +224,63 @@ def summarise_permutations(
     """
     observed = study_aucs(predictions, n_repeats)
     models = {
-        name: {"observed": auc, "p": p_value(null[name], auc), "null": null[name].tolist()}
+        name: {
+            "observed": auc,
+            "p": p_value(null[name], auc, stop_after),
+            "null": null[name].tolist(),
+        }
         for name, auc in observed.items()
         if name in null
     }
-    return {"n": len(null), "n_repeats": n_repeats, "models": models}
+    planned = len(null) if n_planned is None else n_planned
+    found = {"n": len(null), "n_planned": planned, "stop_after": stop_after}
+    return found | {"n_repeats": n_repeats, "models": models}
 
 
-def p_value(null: ArrayLike, observed: float) -> float:
-    """Compute the fraction of AUCs, the observed one among them, as large as it; ties count."""
-    values = np.asarray(null, dtype=float)
-    return (int((~(values < observed - SMALLEST)).sum()) + 1) / (len(values) + 1)
+def p_value(null: ArrayLike, observed: float, stop_after: int = 0) -> float:
+    """Compute the fraction of AUCs, the observed one among them, as large as it; ties count.
+
+    With `stop_after`, the p-value of a test that stops at the permutation which is the so many-th
+    to reach the AUC observed: ``h / l`` after ``l`` permutations, and as without where fewer do.
+    It is as valid, and the same whether or not more permutations were run after that.
+
+    References
+    ----------
+    Besag, J., & Clifford, P. (1991). Sequential Monte Carlo p-values. Biometrika, 78.
+    """
+    reached = _reached(null, observed)
+    if stop_after and reached.sum() >= stop_after:
+        return stop_after / int(np.flatnonzero(reached)[stop_after - 1] + 1)
+    return (int(reached.sum()) + 1) / (len(reached) + 1)
+
+
+def count_reached(null: ArrayLike, observed: float) -> int:
+    """Count the AUCs under the null that are as large as the one observed."""
+    return int(_reached(null, observed).sum())
+
+
+def _reached(null: ArrayLike, observed: float) -> NDArray[np.bool_]:
+    return np.asarray(~(np.asarray(null, dtype=float) < observed - SMALLEST))
+
+
+def pooled_aucs(
+    scores: Sequence[NDArray[np.float64]], labels: Sequence[NDArray[np.int64]]
+) -> NDArray[np.float64]:
+    """AUC over pairs of scans within test folds, as `study_aucs`, under each of L labelings: (L,).
+
+    Scores and labels, 0 or 1, have one array for each fold, (L, N_test).
+    """
+    won, met = np.zeros((2, len(scores[0])))
+    for own, label in zip(scores, labels, strict=True):
+        higher = np.sign(own[:, :, None] - own[:, None]) / 2 + 0.5
+        pair = (label[:, :, None] == 1) & (label[:, None] == 0)
+        won += (higher * pair).sum(axis=(1, 2))
+        met += pair.sum(axis=(1, 2))
+    return np.asarray(won / met)
 
 
 def summarise_choice(
-    models: Mapping[str, Mapping[str, Any]], among: Sequence[str]
+    models: Mapping[str, Mapping[str, Any]], among: Sequence[str], stop_after: int = 0
 ) -> dict[str, Any] | None:
     """Compare the largest AUC of several models with the largest in each permutation.
 
@@ -252,7 +299,7 @@ def summarise_choice(
     return {
         "among": list(among),
         "observed": observed,
-        "p": p_value(null, observed),
+        "p": p_value(null, observed, stop_after),
         "null": null.tolist(),
     }
 

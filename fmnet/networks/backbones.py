@@ -59,6 +59,36 @@ class ClosedFormBackbone(nn.Module):
         """
         raise NotImplementedError
 
+    @torch.no_grad()
+    def scores_of_labelings(
+        self,
+        train: torch.Tensor,
+        labelings: torch.Tensor,
+        folds: torch.Tensor,
+        unseen: torch.Tensor,
+    ) -> torch.Tensor:
+        """Fit to the same scans under many labelings, and score others by each fit.
+
+        Parameters
+        ----------
+        train, unseen : Tensor, shapes (N, C, X, Y, Z) and (M, C, X, Y, Z)
+            Prepared scans.
+        labelings : Tensor, shape (L, N)
+            0 or 1.
+        folds : Tensor, shape (N,)
+            See `fit`.
+
+        Returns
+        -------
+        Tensor, shape (L, M)
+            What `fit` and `forward` give, labeling by labeling.
+        """
+        scores = []
+        for labels in labelings:
+            self.fit(train, labels, folds)
+            scores.append(self(unseen)[:, 0])
+        return torch.stack(scores)
+
 
 class ScoreNetwork(nn.Module):
     """A backbone and the head that turns its outputs into one score for each scan.

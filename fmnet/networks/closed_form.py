@@ -25,11 +25,13 @@ from fmnet.networks.feature_weighting import (
 from fmnet.networks.fine_path import FinePath
 from fmnet.networks.labelings import read_labelings, scores_of_features, scores_of_products
 from fmnet.networks.paths import Path, Views
-from fmnet.networks.prior_path import PriorPath
+from fmnet.networks.prior_path import AdaptedPath, PriorPath
 from fmnet.networks.scale_space import ScaleSpace
-from fmnet.types import Bands, NonNegative, Positive
+from fmnet.types import Bands, Count, NonNegative, Positive
 
-PathName = Literal["prior", "focal", "distributed", "fine", "contrast_products", "voxel_pairs"]
+PathName = Literal[
+    "prior", "adapted", "focal", "distributed", "fine", "contrast_products", "voxel_pairs"
+]
 
 #: What a path must show on participants left out before it counts, in standard errors of it.
 #: The difference of the means of ``n_1`` and ``n_0`` participants, in standard deviations within
@@ -298,7 +300,7 @@ class PathSum(ClosedFormBackbone):
 
         See `ClosedFormBackbone.fit`; with one fold alone only the first path counts.
         """
-        mask = self._take_mask(images)
+        mask = self._prepare(images)
         views = self._views(images, mask)
         numbers = torch.unique(folds)
         if len(numbers) > 1:
@@ -325,25 +327,8 @@ class PathSum(ClosedFormBackbone):
         folds: torch.Tensor,
         unseen: torch.Tensor,
     ) -> torch.Tensor:
-        """Fit to the same scans under many labelings, and score others by each fit.
-
-        Filters and whitening need no labels, and are computed once.
-
-        Parameters
-        ----------
-        train, unseen : Tensor, shapes (N, C, X, Y, Z) and (M, C, X, Y, Z)
-            Prepared scans.
-        labelings : Tensor, shape (L, N)
-            0 or 1.
-        folds : Tensor, shape (N,)
-            See `ClosedFormBackbone.fit`.
-
-        Returns
-        -------
-        Tensor, shape (L, M)
-            What `fit` and `forward` give, labeling by labeling.
-        """
-        mask = self._take_mask(train)
+        """Filter and whiten once for all. See `ClosedFormBackbone.scores_of_labelings`."""
+        mask = self._prepare(train)
         views, others = self._views(train, mask), self._views(unseen, mask)
         scores = self._path_scores(views, labelings, mask, others)
         numbers = torch.unique(folds)
@@ -365,9 +350,13 @@ class PathSum(ClosedFormBackbone):
         scores = [path.scores_of_labelings(train, labelings, mask, unseen) for path in paths]
         return torch.stack(scores, dim=-1)
 
-    def _take_mask(self, images: torch.Tensor) -> torch.Tensor:
+    def _prepare(self, images: torch.Tensor) -> torch.Tensor:
+        """Take from training scans what needs no labels: the mask, and what paths make of them."""
         mask = (images != 0).any(0).any(0).float()
         self.stem.mask.copy_(mask)
+        for path in self.paths.values():
+            assert isinstance(path, Path)
+            path.prepare(images, mask)
         return mask
 
     def _views(self, images: torch.Tensor, mask: torch.Tensor) -> Views:
@@ -447,6 +436,8 @@ def build_scale_space(
     power: Annotated[float, Ge(1)] = 3.0,
     whitening: NonNegative = 10.0,
     weights: str | None = None,
+    adaptation_steps: Annotated[Sequence[Count], MinLen(1)] = (100,),
+    adaptation_rate: Positive = 1e-3,
 ) -> ScoreNetwork:  # fmt: skip
     """Build a scale space and the paths from it to a score, fitted in closed form.
 
@@ -458,7 +449,8 @@ def build_scale_space(
         Full widths at half maximum of the two Gaussians of each band; scans should come without
         further smoothing. Products are looked for in all bands but the last.
     paths : sequence of str
-        ``prior``: what a pretrained CNN writes, see `PriorPath`; ``focal``: a weight for every
+        ``prior``: what a pretrained CNN writes, see `PriorPath`; ``adapted``: what it writes after
+        further training on the training scans, see `AdaptedPath`; ``focal``: a weight for every
         voxel of every band, for few and focal differences; ``distributed``: the same for
         differences all over the brain, without whitening and with a power of 1; ``fine``: the same
         at the voxels' own resolution, see `FinePath`; ``contrast_products``: products of contrasts
@@ -471,6 +463,10 @@ def build_scale_space(
         `fmnet.networks.feature_weighting.fit_whitening`.
     weights : str, optional
         File of the pretrained CNN; the one that fmnet brings along if there is none.
+    adaptation_steps : sequence of int
+        Numbers of steps of that further training; each has a path of its own, ``adapted_STEPS``.
+    adaptation_rate : float
+        Its largest learning rate.
 
     Raises
     ------
@@ -490,6 +486,10 @@ def build_scale_space(
             built[name] = VoxelPath(input_shape, len(bands_mm), 1, 0)
         elif name == "prior":
             built[name] = PriorPath(input_shape, voxel_size_mm, weights)
+        elif name == "adapted":
+            for n_steps in dict.fromkeys(adaptation_steps):
+                own = AdaptedPath(input_shape, voxel_size_mm, weights, n_steps, adaptation_rate)
+                built[f"adapted_{n_steps}"] = own
         elif name == "fine":
             built[name] = FinePath(input_shape)
         elif name == "voxel_pairs" or input_shape[0] > 1:
@@ -513,12 +513,14 @@ def build_prior_cnn(
     ),
     power: Annotated[float, Ge(1)] = 3.0,
     whitening: NonNegative = 10.0,
+    adaptation_steps: Annotated[Sequence[Count], MinLen(1)] = (100,),
+    adaptation_rate: Positive = 1e-3,
 ) -> ScoreNetwork:  # fmt: skip
     """Build a signature that a pretrained CNN writes, and the paths of `build_scale_space` beside.
 
     Parameters
     ----------
-    voxel_size_mm, bands_mm, paths, power, whitening, weights
+    voxel_size_mm, weights, bands_mm, paths, power, whitening, adaptation_steps, adaptation_rate
         See `build_scale_space`.
 
     Raises
@@ -526,4 +528,7 @@ def build_prior_cnn(
     ConfigError
         As there.
     """
-    return build_scale_space(input_shape, voxel_size_mm, bands_mm, paths, power, whitening, weights)
+    return build_scale_space(
+        input_shape, voxel_size_mm, bands_mm, paths, power, whitening, weights, adaptation_steps,
+        adaptation_rate,
+    )  # fmt: skip

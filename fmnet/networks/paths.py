@@ -38,6 +38,9 @@ class Path(nn.Module):
     def check(self, input_shape: InputShape) -> None:
         """Raise `FmnetError` unless scans of a shape, (C, X, Y, Z), can be fitted to."""
 
+    def prepare(self, images: torch.Tensor, mask: torch.Tensor) -> None:
+        """Learn of training scans, (N, C, X, Y, Z), what needs no labels, before all fits."""
+
     def fit(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
         """Set all weights from training scans.
 

@@ -1,6 +1,8 @@
 """The path whose weights a pretrained CNN writes; of the CNN nothing is kept but what it wrote."""
 
 import copy
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path as FilePath
 from typing import Any
@@ -11,7 +13,13 @@ from torch import nn
 from fmnet.errors import ConfigError, Fault
 from fmnet.networks.backbones import UNFIT, InputShape, grid_fault
 from fmnet.networks.paths import Path, Views
-from fmnet.networks.prior_cnn import coarse_space, n_input_channels, pool, support_statistics
+from fmnet.networks.prior_cnn import (
+    SignatureCnn,
+    coarse_space,
+    n_input_channels,
+    pool,
+    support_statistics,
+)
 from fmnet.networks.signature_file import Pretrained, read_pretrained
 
 #: The network that fmnet brings along.
@@ -117,6 +125,10 @@ class PriorPath(Path):
         bands = torch.cat([space(some) for some in torch.split(coarse, BATCH)])[:, :, 0]
         return bands.view(*image.shape[:2], *bands.shape[1:])
 
+    def cnn(self, device: torch.device) -> SignatureCnn:
+        """Take the CNN that writes."""
+        return _pretrained(self.weights, device).network
+
     def _read(self, image: torch.Tensor) -> Pretrained:
         return _pretrained(self.weights, image.device)
 
@@ -162,7 +174,7 @@ class PriorPath(Path):
         self, bands: torch.Tensor, labelings: torch.Tensor, inside: torch.Tensor
     ) -> torch.Tensor:
         """Write a signature for each labeling, (L, N), and contrast: (C, L, S, V)."""
-        cnn = self._read(bands).network
+        cnn = self.cnn(bands.device)
         each = labelings.expand(bands.shape[1], *labelings.shape)
         support = support_statistics(bands.transpose(0, 1), each, inside)
         weights: torch.Tensor = cnn(support, inside)
@@ -170,3 +182,84 @@ class PriorPath(Path):
         cubes = (support.white_t**3).flatten(2).square().mean(-1)
         weights = weights * (cubes / cubes.mean(0).clamp(min=1e-12)).sqrt()[..., None, None]
         return weights
+
+
+@dataclass(frozen=True, eq=False)
+class Adaptation:
+    """What a CNN is trained on with: maps of training participants, and for how long.
+
+    Parameters
+    ----------
+    cnn : SignatureCnn
+        A copy, which may be changed.
+    maps : Tensor, shape (C, N, X', Y', Z')
+        Of each contrast, on the grid of the CNN.
+    mask : Tensor, shape (X', Y', Z')
+    voxel_size_mm : float
+        Of that grid.
+    n_steps : int
+    rate : float
+        Largest learning rate.
+    """
+
+    cnn: SignatureCnn
+    maps: torch.Tensor
+    mask: torch.Tensor
+    voxel_size_mm: float
+    n_steps: int
+    rate: float
+
+
+#: Trains a CNN on; `fmnet.training.adaptation` has it.
+Adapter = Callable[[Adaptation], SignatureCnn]
+
+
+class AdaptedPath(PriorPath):
+    """The same, by a CNN that was first trained on for some steps on the training scans.
+
+    That takes no labels, so it is done once for a set of training scans, whatever their labels and
+    whoever of them is left out afterwards.
+
+    Parameters
+    ----------
+    input_shape, voxel_size_mm, weights
+        See `PriorPath`.
+    n_steps : int
+    rate : float
+        Largest learning rate.
+    """
+
+    def __init__(
+        self,
+        input_shape: InputShape,
+        voxel_size_mm: float,
+        weights: str | None,
+        n_steps: int,
+        rate: float,
+    ) -> None:
+        super().__init__(input_shape, voxel_size_mm, weights)
+        self.n_steps, self.rate = n_steps, rate
+        self.adapter: Adapter | None = None
+        # in a tuple, so that it is no part of the network that is kept
+        self._adapted: tuple[SignatureCnn, ...] = ()
+
+    def cnn(self, device: torch.device) -> SignatureCnn:
+        """Take the CNN as it was trained on."""
+        assert self._adapted, "prepare comes first"
+        return self._adapted[0].to(device)
+
+    @torch.no_grad()
+    def prepare(self, images: torch.Tensor, mask: torch.Tensor) -> None:
+        """Train the CNN on. See `Path.prepare`."""
+        assert self.adapter is not None, "fmnet.training.adaptation.give_adapter comes first"
+        pretrained = self._read(images)
+        factor, inside = self._factor(pretrained), self._inside(mask)
+        maps = pool(images, mask, factor).transpose(0, 1)
+        asked = (inside, factor * self.voxel_size_mm, self.n_steps, self.rate)
+        cnn = self.adapter(Adaptation(copy.deepcopy(pretrained.network), maps, *asked))
+        self._adapted = (cnn.eval(),)
+
+    def fit(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
+        """Let the CNN read the statistics of the training scans. See `Path.fit`."""
+        super().fit(views, labels, mask)
+        self.written_by |= {"adapted_steps": self.n_steps}

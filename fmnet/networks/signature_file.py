@@ -7,7 +7,7 @@ no class but those of `monai.networks.nets` is looked up by a name that the file
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import nn
 
 from fmnet.data.files import write_atomically
-from fmnet.errors import ConfigError, Fault, FmnetError
+from fmnet.errors import ConfigError, Fault, FmnetError, LeakError
 from fmnet.networks.backbones import UNFIT
 from fmnet.networks.monai_networks import fill_arguments, find_network
 from fmnet.networks.prior_cnn import BANDS_MM, GRID_MM, MULTIPLE, SignatureCnn, n_input_channels
@@ -26,6 +26,8 @@ from fmnet.types import Bands, Count
 
 #: Name of the description in the file's header, and the version of its form.
 HEADER, FORMAT = "fmnet_signature_cnn", 1
+#: Where a record has the hashes of the files whose maps were seen.
+PEOPLE = "people_sha256"
 #: Weights that take more than this in float32 are kept in float16.
 LARGEST_BYTES = 5_000_000
 
@@ -201,6 +203,35 @@ def read_pretrained(path: Path | str) -> Pretrained:
     return Pretrained(
         network.eval(), backbone, voxel_size_mm, bands_mm, dict(description["record"]), digest
     )
+
+
+def check_unseen(pretrained: Pretrained, hashes: Iterable[str], where: str) -> None:
+    """Refuse people whose maps a network was pretrained on: it may know them.
+
+    Parameters
+    ----------
+    pretrained : Pretrained
+    hashes : iterable of str
+        SHA-256 of the contents of a study's files.
+    where : str
+        For the message.
+
+    Raises
+    ------
+    LeakError
+        If any of the files is among them.
+    """
+    shared = set(pretrained.record.get(PEOPLE, ())) & set(hashes)
+    if shared:
+        raise LeakError(
+            Fault(
+                where,
+                f"weights that were pretrained on {len(shared)} of this study's files "
+                f"(SHA-256 {sorted(shared)[0][:12]}...)",
+                "weights of people who are in no fold",
+                "pretrain on others, or leave these people out of the study",
+            )
+        )
 
 
 def _unlike(path: Path, found: str) -> FmnetError:

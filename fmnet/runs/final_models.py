@@ -206,9 +206,7 @@ def scorer_of(builder: str, settings: Mapping[str, Any]) -> str:
     return PRIOR_CNN if PRIOR_PATH in settings.get("paths", usual_paths) else SCALE_SPACE
 
 
-def network_kind(
-    builder: str, settings: Mapping[str, Any], epochs: Collection[int]
-) -> ModelKind:
+def network_kind(builder: str, settings: Mapping[str, Any], epochs: Collection[int]) -> ModelKind:
     """Say how a network gets its weights; for the arguments see `network_title`."""
     if any(epochs):
         return "gradient"

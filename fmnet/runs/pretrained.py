@@ -3,33 +3,36 @@
 import csv
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from fmnet.data.files import write_atomically
-from fmnet.data.template import build_grid
 from fmnet.errors import ConfigError, Fault, RunError
+from fmnet.networks.prior_cnn import SignatureCnn
 from fmnet.networks.signature_file import (
+    PEOPLE,
     Backbone,
     Pretrained,
     build_signature_cnn,
     read_pretrained,
 )
-from fmnet.runs.record import describe_device, versions
+from fmnet.runs.record import code_hash, describe_device, versions
 from fmnet.training.episodes import EpisodeMaker
 from fmnet.training.loggers import LoggerBuilder, check_loggers
 from fmnet.training.module import OptimizerBuilder, SchedulerBuilder
-from fmnet.training.pretraining import EpisodeData, SignatureModule, WeightsKeeper, padded_mask
+from fmnet.training.own_maps import OwnMapsEpisodeMaker, coarse_mask
+from fmnet.training.pretraining import EpisodeData, SignatureModule, WeightsKeeper
+from fmnet.training.processes import agreed, end_with_starter, is_first, joined
 from fmnet.training.trainer import TrainerBuilder, asked, build_trainer
 from fmnet.types import Count, Seed
 
 #: Files of a folder of pretraining beside those of `WeightsKeeper`.
 CONFIG, CARD, DESCRIPTION = "config.yaml", "card.md", "signature_cnn.json"
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, LAST = "checkpoints", "last.ckpt"
 
 
 def run_pretraining(
@@ -82,44 +85,35 @@ def run_pretraining(
     list of str
         For the terminal; the last line is the file of the best weights.
     """
+    end_with_starter()
     folder = Path(run_dir)
     check_loggers(list(logger.values()))
     max_steps, n_accumulated = _steps(trainer, validate_every)
     voxel_size_mm = _voxel_size(episodes, held_out)
-    mask = padded_mask(build_grid(int(voxel_size_mm)).mask)
+    mask = coarse_mask(voxel_size_mm)
     pl.seed_everything(seed, verbose=False)
     network = build_signature_cnn(backbone, (mask.shape[0], mask.shape[1], mask.shape[2]))
-    record: dict[str, Any] = {"command": command, "versions": versions(), "seed": seed}
+    record = _describe(episodes(mask), held_out(mask)) | {"seed": seed, "command": command}
     if start_from is not None:
-        first = read_pretrained(start_from)
-        if first.backbone != backbone:
-            accepted = f"weights of the backbone that is asked for, {backbone.name}"
-            found = f"weights of {first.backbone}"
-            raise ConfigError(Fault("start_from", found, accepted, "choose that backbone"))
-        network.load_state_dict(first.network.state_dict())
-        record["started_from"] = {"sha256": first.sha256, "record": first.record}
-    last = _claim(folder, resume, config_yaml)
-    maker = episodes(mask)
-    record |= {"episodes": _plain(maker), "held_out": _plain(held_out(mask))}
-    data = EpisodeData(mask, episodes, held_out, seed, validate_every * n_accumulated, n_validation)
+        record["started_from"] = _load(network, backbone, start_from)
+    n_batches = validate_every * n_accumulated
+    data = EpisodeData(mask, episodes, held_out, seed, n_batches, n_validation)
     module = SignatureModule(network, optimizer, scheduler, data.kinds)
-    keeper = WeightsKeeper(folder, backbone, voxel_size_mm, 0, record)
-    for one in callbacks.values():
-        if isinstance(one, ModelCheckpoint):
-            one.dirpath = str((folder / CHECKPOINTS).absolute())
-    ordered = [one for one in callbacks.values() if not isinstance(one, Checkpoint)]
-    built = build_trainer(
-        trainer,
-        max_epochs=-1,
-        callbacks=[keeper, *ordered, *(set(callbacks.values()) - set(ordered))],
-        loggers=[build(folder / "logs", "pretraining") for build in logger.values()],
-    )
-    keeper.n_episodes = maker.n_together * n_accumulated * built.world_size
-    record["device"] = describe_device()
-    keeper.record = record
-    built.fit(module, data, ckpt_path=last, weights_only=False if last else None)
-    if not built.is_global_zero:
-        return []
+    first = build_trainer(trainer, max_epochs=-1)
+    n_episodes = record["episodes"]["n_together"] * n_accumulated * first.world_size
+    keeper = WeightsKeeper(folder, backbone, voxel_size_mm, n_episodes, record)
+    with joined(first):
+        last = agreed(lambda: _claim(folder, resume, config_yaml, backbone))
+        built = build_trainer(
+            trainer,
+            max_epochs=-1,
+            callbacks=[keeper, *_placed(callbacks, folder)],
+            loggers=[build(folder / "logs", "pretraining") for build in logger.values()],
+        )
+        # the checkpoint is this run's own, and holds more than weights
+        built.fit(module, data, ckpt_path=last, weights_only=False if last else None)
+        if not is_first():
+            return []
     best = read_pretrained(folder / keeper.BEST)
     write_atomically(folder / DESCRIPTION, json.dumps(_description(best), indent=2) + "\n")
     write_atomically(folder / CARD, card(best, max_steps))
@@ -137,23 +131,43 @@ def _steps(trainer: TrainerBuilder, validate_every: int) -> tuple[int, int]:
     return max_steps, int(given.get("accumulate_grad_batches") or 1)
 
 
-def _voxel_size(episodes: Callable[..., Any], held_out: Callable[..., Any]) -> float:
+def _voxel_size(episodes: Callable[..., Any], held_out: Callable[..., Any]) -> int:
     sizes = [
-        float(getattr(one, "keywords", {}).get("voxel_size_mm", EpisodeMaker.voxel_size_mm))
-        for one in (episodes, held_out)
+        asked(one).get("voxel_size_mm", EpisodeMaker.voxel_size_mm) for one in (episodes, held_out)
     ]
     if sizes[0] != sizes[1]:
         found, accepted = f"{sizes[1]:g}", f"that of episodes, {sizes[0]:g}"
         action = "leave held_out.voxel_size_mm out"
         raise ConfigError(Fault("held_out.voxel_size_mm", found, accepted, action))
-    return sizes[0]
+    if sizes[0] != int(sizes[0]):
+        accepted, action = "a whole number of mm", "round it"
+        raise ConfigError(Fault("episodes.voxel_size_mm", f"{sizes[0]:g}", accepted, action))
+    return int(sizes[0])
 
 
-def _claim(folder: Path, resume: bool, config_yaml: str) -> str | None:
+def _load(network: SignatureCnn, backbone: Backbone, path: str) -> dict[str, Any]:
+    """Start from weights that were learned before; return what is known of them."""
+    first = read_pretrained(path)
+    if first.backbone != backbone:
+        found, accepted = f"weights of {first.backbone}", f"weights of {backbone}"
+        action = "choose the backbone that they are of"
+        raise ConfigError(Fault("start_from", found, accepted, action))
+    network.load_state_dict(first.network.state_dict())
+    return {"sha256": first.sha256, "record": first.record}
+
+
+def _placed(callbacks: dict[str, Callback], folder: Path) -> list[Callback]:
+    """Give checkpoints their folder."""
+    for one in callbacks.values():
+        if isinstance(one, ModelCheckpoint):
+            one.dirpath = str((folder / CHECKPOINTS).absolute())
+    return list(callbacks.values())
+
+
+def _claim(folder: Path, resume: bool, config_yaml: str, backbone: Backbone) -> str | None:
     """Make the folder, and find the checkpoint that is gone on with."""
-    last = folder / CHECKPOINTS / "last.ckpt"
-    is_used = folder.is_dir() and any(folder.iterdir())
-    if is_used and not resume:
+    last, latest = folder / CHECKPOINTS / LAST, folder / WeightsKeeper.LATEST
+    if folder.is_dir() and any(folder.iterdir()) and not resume:
         raise RunError(
             Fault(
                 str(folder),
@@ -162,14 +176,34 @@ def _claim(folder: Path, resume: bool, config_yaml: str) -> str | None:
                 "choose another run_dir, or go on with what is there: resume=true",
             )
         )
+    if last.is_file() and latest.is_file():
+        before = read_pretrained(latest).backbone
+        if before != backbone:
+            found, accepted = f"a run that trains {before}", f"one of {backbone}"
+            action = "go on with its backbone, or choose another run_dir"
+            raise RunError(Fault(str(folder), found, accepted, action))
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / CONFIG, config_yaml)
     return str(last) if last.is_file() else None
 
 
+def _describe(episodes: EpisodeMaker, held_out: EpisodeMaker) -> dict[str, Any]:
+    """Describe what a training draws from, and with what it is made."""
+    record = {
+        "versions": versions(),
+        "code_sha256": code_hash(),
+        "device": describe_device(),
+        "episodes": _plain(episodes),
+        "held_out": _plain(held_out),
+    }
+    if isinstance(episodes, OwnMapsEpisodeMaker) and episodes.hashes:
+        record[PEOPLE] = list(episodes.hashes)
+    return record
+
+
 def _plain(maker: EpisodeMaker) -> dict[str, Any]:
     """Take what describes the priors."""
-    kept = {name: value for name, value in vars(maker).items() if name != "mask"}
+    kept = {one.name: getattr(maker, one.name) for one in fields(maker) if one.name != "mask"}
     return {
         name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
         for name, value in kept.items()

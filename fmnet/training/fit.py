@@ -501,6 +501,34 @@ def _choose(task: FoldTask, inner: list[Fitted]) -> _Choice:
     return _Choice(n_epochs, inner_loss, calibration, rates)
 
 
+@torch.no_grad()
+def scores_of_labelings(
+    trainable: Trainable, task: FoldTask, labelings: NDArray[np.int64]
+) -> NDArray[np.float64] | None:
+    """Fit a network in closed form under many labelings of all scans, (L, N).
+
+    Returns
+    -------
+    ndarray of float, shape (L, N_test), or None
+        What networks of `train_on_folds` give for the scans of the test fold, labeling by labeling;
+        None where networks take gradient steps, or read series.
+    """
+    scans, fold = task.scans, task.fold
+    if trainable.longest > 0 or scans.reads_series:
+        return None
+    pl.seed_everything(task.seed, verbose=False)
+    network = trainable.build_network(scans.input_shape).eval()
+    training = task.outer_training(0)
+    if not isinstance(network.backbone, ClosedFormBackbone) or training.folds is None:
+        return None
+    inputs = [training.scans.inputs(rows) for rows in (training.train, scans.rows(fold.test))]
+    train, unseen = map(torch.from_numpy, inputs)
+    labels, folds = torch.from_numpy(labelings[:, training.train]), torch.from_numpy(training.folds)
+    scores = network.backbone.scores_of_labelings(train, labels, folds, unseen).numpy()
+    check_finite(task.name, scores)
+    return np.asarray(scores, dtype=np.float64)
+
+
 def check_finite(name: str, *arrays: ArrayLike) -> None:
     """Raise `TrainingError` if numbers of the training of this name are not all finite."""
     if not all(np.isfinite(values).all() for values in arrays):

@@ -15,7 +15,6 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.random import SeedSequence
-from numpy.typing import NDArray
 from pytorch_lightning.callbacks import Callback
 from torch import nn
 from torch.nn.functional import softplus
@@ -23,7 +22,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, IterableDataset
 
-from fmnet.networks.prior_cnn import BANDS_MM, MULTIPLE, SignatureCnn, Support, support_statistics
+from fmnet.networks.prior_cnn import BANDS_MM, SignatureCnn, Support, support_statistics
 from fmnet.networks.scale_space import ScaleSpace
 from fmnet.networks.signature_file import Backbone, write_signature_cnn
 from fmnet.training.episodes import EpisodeMaker, Episodes
@@ -54,8 +53,9 @@ class Prepared(NamedTuple):
 class Preparer:
     """Turns episodes into statistics, on their device."""
 
-    def __init__(self, shape: tuple[int, ...], voxel_size_mm: float, device: torch.device) -> None:
-        self.space = ScaleSpace((1, *shape), BANDS_MM, voxel_size_mm).to(device)
+    def __init__(self, mask: torch.Tensor, voxel_size_mm: float) -> None:
+        x, y, z = mask.shape
+        self.space = ScaleSpace((1, x, y, z), BANDS_MM, voxel_size_mm).to(mask.device)
 
     @torch.no_grad()
     def __call__(self, episodes: Episodes) -> Prepared:
@@ -67,19 +67,12 @@ class Preparer:
         statistics = support_statistics(support, episodes.labels[:, None], episodes.mask)
         query = self._bands(episodes.query)[..., inside].flatten(1)
         unseen = self._bands(episodes.unseen.flatten(0, 1))[..., inside].flatten(1)
-        return Prepared(
-            statistics, query, unseen.unflatten(0, (n_sets, -1)), episodes.mask, episodes.kinds
-        )
+        unseen = unseen.view(n_sets, -1, unseen.shape[-1])
+        return Prepared(statistics, query, unseen, episodes.mask, episodes.kinds)
 
     def _bands(self, maps: torch.Tensor) -> torch.Tensor:
         bands: torch.Tensor = self.space(maps[:, None])
         return bands[:, :, 0]
-
-
-def padded_mask(mask: NDArray[np.bool_]) -> torch.Tensor:
-    """Fill a mask up at its far sides, so that networks can halve it: (X, Y, Z) to floats."""
-    more = [(0, -size % MULTIPLE) for size in mask.shape]
-    return torch.from_numpy(np.pad(mask, more)).float()
 
 
 class EpisodeStream(IterableDataset[Prepared]):
@@ -180,7 +173,7 @@ class EpisodeData(pl.LightningDataModule):
     def _maker(self, build: MakerBuilder) -> tuple[EpisodeMaker, Preparer]:
         mask = self.mask.to(self._device())
         maker = build(mask)
-        return maker, Preparer(tuple(mask.shape), maker.voxel_size_mm, mask.device)
+        return maker, Preparer(mask, maker.voxel_size_mm)
 
     def _trainer(self) -> pl.Trainer:
         assert self.trainer is not None
@@ -278,7 +271,8 @@ def separation(network: SignatureCnn, batch: Prepared) -> torch.Tensor:
         shift = torch.einsum("ekv,ev->ek", batch.unseen, weight)
         # patients differ among themselves by what they show, too
         spread = (scores.var(1) + shift.var(1) / 2).sqrt().clamp(min=1e-9)
-        return shift.mean(1) / spread
+        found: torch.Tensor = shift.mean(1) / spread
+        return found
 
 
 def normal_auroc(separations: torch.Tensor) -> torch.Tensor:

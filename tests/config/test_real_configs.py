@@ -189,3 +189,49 @@ def test_earlier_names_of_paths_are_refused_with_those_of_now():
     said = r"network\.paths: found .*to do: write \[focal, voxel_pairs\], as they are"
     with pytest.raises(ConfigError, match=said):
         check_config(CONFIGS, "train", ["network.paths=[places,pairs]", "run_dir=out"], run_study)
+
+
+def composed(*lines):
+    return check_config(CONFIGS, "train", ["run_dir=out", *lines], run_study, False)
+
+
+def test_several_networks_are_named_in_a_list():
+    models = composed("models=[scale_space,small_cnn,resnet]").models
+    assert list(models) == ["scale_space", "small_cnn", "resnet"]
+    assert (models.small_cnn.max_epochs, models.small_cnn.fwhm_mm) == (20, 8.0)
+    assert composed().models == {}
+    study = composed("experiment=study", "optimizer@models.small_cnn.optimizer=sgd").models
+    assert list(study) == ["small_cnn"]
+    assert study.small_cnn.optimizer._target_ == "torch.optim.SGD"
+    assert list(composed("experiment=study", "models=[resnet]").models) == ["resnet"]
+    assert composed("experiment=study", "models=none").models == {}
+
+
+def test_networks_of_a_list_are_those_of_the_group_of_the_study():
+    names = {path.stem for path in CONFIGS.glob("models/*.yaml")} - {"none"}
+    assert names == {path.stem for path in CONFIGS.glob("network/*.yaml")}
+    for name in names:
+        config = composed(f"models=[{name}]", f"network={name}")
+        assert config.models[name].network == config.network
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["models=[smal_cnn]"], r"models: found option 'smal_cnn'; .*did you mean 'small_cnn'\?"),
+        (["models=null"], r"models: found option 'null'; .*to do: write models=none"),
+        (
+            ["models=[small_cnn]", "models.small_cnn.epochs=3"],
+            r"models\.small_cnn\.epochs: found no such key; .*did you mean 'max_epochs'\?",
+        ),
+        (["models=[small_cnn]", "models.small_cnn.fwhm_mm=-2"], r"fwhm_mm: found -2; accepted: a"),
+        (
+            ["models=[small_cnn]", "models.small_cnn.network.channel=[2]"],
+            r"network\.channel: found",
+        ),
+        (["+models.mine=3"], r"models\.mine: found 3; accepted: a component"),
+    ],
+)
+def test_what_is_wrong_in_a_list_of_networks_is_refused(lines, said):
+    with pytest.raises(ConfigError, match=said):
+        composed(*lines)

@@ -1,32 +1,33 @@
 import json
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
 import pytest
-from cohort_fixtures import cohort_of_rows
-from hypothesis import given
-from hypothesis import strategies as st
 from run_fixtures import study_settings
 
 from fmnet.baselines.base import Dummy
 from fmnet.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
+from fmnet.crossval.exchange import exchange, find_cells
 from fmnet.crossval.fold_loop import Pipeline, score_folds
 from fmnet.crossval.permutation import (
+    PERMUTATION,
     PermutationPlan,
     _permuted,
-    check_exchangeable,
+    count_earlier,
     count_permutations,
-    permute_labels,
-    run_permutations,
+    run_permutations_together,
 )
 from fmnet.crossval.reruns import SensitivityPlan
-from fmnet.data.folds import Fold
-from fmnet.errors import CohortError, RunError
+from fmnet.data.cohort import relabel
+from fmnet.data.folds import build_folds
+from fmnet.errors import RunError
+from fmnet.evaluation.comparison import study_aucs
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.closed_form import build_scale_space
+from fmnet.runs.run_folder import write_sealed
 from fmnet.study import run_study
 from fmnet.training.compute import Compute
 from fmnet.training.fit import Trainable, fit_networks
@@ -41,14 +42,17 @@ def test_every_linear_model_that_can_be_exported_is_permuted():
     ]  # fmt: skip
 
 
-def test_permutations_of_fewer_models_are_not_taken_for_those_of_all(build_study, tmp_path):
-    earlier = tmp_path / "repeats-1_network_linear_svm"
-    earlier.mkdir()
-    (earlier / "00000.json").write_text('{"network": 0.25, "linear_svm": 0.75}')
-    svm = {"linear_svm": LinearSvm()}
-    now = Pipeline(Quiet(), svm | {"shrinkage_lda": ShrinkageLda()}, None, 0)
-    assert count_permutations(Pipeline(Quiet(), svm, None, 0), PermutationPlan(1), tmp_path) == 1
-    assert count_permutations(now, PermutationPlan(1), tmp_path) == 0
+def test_permutations_of_fewer_models_or_of_another_scheme_are_not_taken_for_those_of_all(tmp_path):
+    for name in ("repeats-1_network_linear_svm", "exchanged_repeats-1_network_linear_svm"):
+        (tmp_path / name).mkdir()
+        write_sealed({"network": 0.25, "linear_svm": 0.75}, tmp_path / name / "00000.json")
+        svm = {"linear_svm": LinearSvm()}
+        pipeline, plan = Pipeline(Quiet(), svm, None, 0), PermutationPlan(1)
+        n_found = int(name.startswith("exchanged"))
+        assert count_permutations(pipeline, plan, tmp_path) == n_found
+    now = replace(pipeline, baselines=svm | {"shrinkage_lda": ShrinkageLda()})
+    assert count_permutations(now, plan, tmp_path) == 0
+    assert count_earlier(tmp_path) == 1
 
 
 def test_inner_folds_that_nothing_is_chosen_on_change_no_score(build_study, fold):
@@ -88,16 +92,35 @@ class Quiet:
         return self
 
 
-def test_permutations_of_an_earlier_run_are_taken_over(build_study, tmp_path):
-    earlier = tmp_path / "repeats-1_cnn"
-    earlier.mkdir()
-    (earlier / "00000.json").write_text('{"cnn": 0.25}')
-    pipeline = Pipeline(Quiet(), {}, None, 0)
-    assert count_permutations(pipeline, PermutationPlan(1), tmp_path) == 1
-    no_folds = [Fold(0, 0, (), (), ((), ()))]
-    pipeline = replace(pipeline, build_folds=lambda _: no_folds)
-    null = run_permutations(pipeline, build_study(), PermutationPlan(1), tmp_path)
-    assert null.to_dict("records") == [{"network": 0.25}]
+BASELINES = {
+    "svm": LinearSvm((0.0, 8.0), (0.1, 1.0)),
+    "ridge": LogisticRidge((0.0, 8.0), (0.1, 1.0)),
+    "lda": ShrinkageLda((0.0, 8.0), (0.05, 1.0)),
+}
+
+
+@pytest.mark.parametrize(
+    ("build_network", "epochs"),
+    [(build_scale_space, 0), (partial(build_small_cnn, channels=[2]), 1)],
+)
+def test_permutations_are_those_of_one_at_a_time(build_network, epochs, build_study):
+    """Whatever is shared: each gives what a study of those labels in those folds would."""
+    data = build_study()
+    trainable = Trainable(build_network, max_epochs=epochs)
+    build = partial(build_folds, n_splits=3, n_repeats=1, inner_splits=2)
+    pipeline = Pipeline(trainable, {} if epochs else BASELINES, build, 0)
+    folds = build(data.cohort)
+    cells = find_cells(data.cohort, folds, 0)
+    assert cells is not None
+    found = run_permutations_together((pipeline, data, 1), [4, 7])
+    quiet = replace(pipeline, is_calibrated=False)
+    for index, aucs in zip([4, 7], found, strict=True):
+        rng = np.random.default_rng([0, PERMUTATION, index + 1])
+        labels = exchange(data.cohort, rng, cells).labels
+        relabelled = data.relabel(relabel(data.cohort, labels))
+        scored = score_folds(quiet, [(relabelled, fold) for fold in folds])
+        assert aucs == pytest.approx(study_aucs(pd.concat([one.rows for one in scored]), 1))
+    assert found[0] != found[1]
 
 
 @pytest.fixture(scope="module")
@@ -151,83 +174,3 @@ def test_shuffled_labels_are_studied_as_a_control(study_root):
     run_study(**study_settings(study_root, run_dir, shuffle_labels=True))
     models = json.loads((run_dir / "metrics.json").read_text())["models"]
     assert models["linear_svm"]["auc"] < 0.8
-
-
-def labels_of(cohort) -> list[str]:
-    return [scan.label for scan in cohort.scans]
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from("AB"), st.sampled_from(["FM", "HC"])), min_size=2),
-    st.integers(0, 99),
-)
-def test_each_site_keeps_its_numbers(people, seed):
-    rows = [(f"sub-{number}", site, label) for number, (site, label) in enumerate(people)]
-    cohort = cohort_of_rows(rows)
-    shuffled = permute_labels(cohort, np.random.default_rng(seed))
-    before = Counter(zip([row[1] for row in rows], labels_of(cohort), strict=True))
-    after = Counter(zip([row[1] for row in rows], labels_of(shuffled), strict=True))
-    assert before == after
-
-
-def test_scans_of_a_person_move_together():
-    rows = [(f"sub-{k // 2}", "", "FM" if k < 10 else "HC") for k in range(20)]
-    shuffled = labels_of(permute_labels(cohort_of_rows(rows), np.random.default_rng(1)))
-    assert shuffled[::2] == shuffled[1::2]
-    assert shuffled != [row[2] for row in rows]
-
-
-def test_people_with_both_classes_keep_one_scan_of_each():
-    rows = [(f"sub-{k // 2}", "", "FM" if k % 2 else "HC") for k in range(20)]
-    shuffled = labels_of(permute_labels(cohort_of_rows(rows), np.random.default_rng(1)))
-    assert all(set(shuffled[k : k + 2]) == {"FM", "HC"} for k in range(0, 20, 2))
-    assert shuffled != [row[2] for row in rows]
-
-
-def test_families_keep_together_what_they_share():
-    """Pairs of one class stay pairs of one class; pairs of both stay pairs of both."""
-    labels = ["FM", "FM", "HC", "HC"] * 3 + ["FM", "HC"] * 3
-    rows = [(f"sub-{k:02}", "", label) for k, label in enumerate(labels)]
-    rows += [(f"sub-{k}", "", "FM" if k % 2 else "HC") for k in range(90, 96)]
-    families = {f"sub-{k:02}": str(k // 2) for k in range(18)}
-    cohort = cohort_of_rows(rows, families)
-    seen = set()
-    for seed in range(20):
-        shuffled = labels_of(permute_labels(cohort, np.random.default_rng(seed)))
-        pairs = Counter(tuple(sorted(shuffled[k : k + 2])) for k in range(0, 18, 2))
-        assert pairs == {("FM", "FM"): 3, ("HC", "HC"): 3, ("FM", "HC"): 3}
-        assert Counter(shuffled[18:]) == {"FM": 3, "HC": 3}
-        seen.add(tuple(shuffled))
-    assert len(seen) > 15
-
-
-def test_one_person_with_both_classes_holds_up_nobody_else():
-    rows = [(f"sub-{k}", "", "FM" if k % 2 else "HC") for k in range(20)]
-    rows += [("sub-x", "", "FM"), ("sub-x", "", "HC")]
-    orders = set()
-    for seed in range(30):
-        shuffled = labels_of(permute_labels(cohort_of_rows(rows), np.random.default_rng(seed)))
-        assert set(shuffled[20:]) == {"FM", "HC"}
-        orders.add(tuple(shuffled))
-    assert len(orders) > 25
-
-
-def test_labels_that_can_hardly_be_exchanged_are_refused():
-    rows = [(f"sub-{k}", f"site-{k // 2}", "FM" if k % 2 else "HC") for k in range(4)]
-    rows += [(f"sub-{k}", "site-pure", "FM") for k in range(10, 20)]
-    with pytest.raises(CohortError, match="exchanged in 4 ways only"):
-        check_exchangeable(cohort_of_rows(rows), 0)
-
-
-def test_all_orders_are_equally_likely():
-    cohort = cohort_of_rows([("sub-0", "", "FM"), ("sub-1", "", "HC"), ("sub-2", "", "HC")])
-    rng = np.random.default_rng(0)
-    counts = Counter(labels_of(permute_labels(cohort, rng)).index("FM") for _ in range(900))
-    assert all(count == pytest.approx(300, abs=60) for count in counts.values())
-
-
-def test_permuting_changes_nothing_but_labels():
-    cohort = cohort_of_rows([("sub-0", "", "FM"), ("sub-1", "", "HC")])
-    shuffled = permute_labels(cohort, np.random.default_rng(0))
-    back = [replace(scan, label="") for scan in shuffled.scans]
-    assert back == [replace(scan, label="") for scan in cohort.scans]

@@ -137,6 +137,18 @@ def test_pairs_with_the_first_model_are_also_corrected_among_themselves(table):
     assert [row["p_holm_first"] for row in rows[:2]] == pytest.approx(own)
 
 
+def test_pairs_with_further_models_are_corrected_together(table):
+    table = table.assign(cnn=table["roughness"] + [0.1, 0.2, 0.3, 0.1, 0.2], resnet=0.9)
+    rows = compare_models(table, "network", ["cnn", "resnet"])
+    asked = [row for row in rows if {"cnn", "resnet"} & {row["one"], row["other"]}]
+    assert len(asked) == 7
+    assert [row["p_holm_further"] for row in asked] == pytest.approx(holm([r["p"] for r in asked]))
+    assert sum("p_holm_further" in row for row in rows) == 7
+    # what is asked of the first is asked as before, with two pairs more
+    first = [row for row in rows if "network" in (row["one"], row["other"])]
+    assert [row["p_holm_first"] for row in first] == pytest.approx(holm([r["p"] for r in first]))
+
+
 def test_model_that_scores_everybody_alike_is_not_tested_against(table):
     rows = compare_models(table.assign(dummy=0.5), "network")
     against = [row for row in rows if "dummy" in (row["one"], row["other"])]

@@ -8,7 +8,9 @@ from fmnet.evaluation.audit import Participants
 from fmnet.evaluation.conclusions import (
     Conclusion,
     audit_findings,
+    export_conclusion,
     exported_model,
+    further_verdicts,
     is_below_chance,
     not_said_before,
     rival_shortcuts,
@@ -215,3 +217,63 @@ def test_interval_below_chance_is_recognised():
     assert is_below_chance({"auc_ci": [0.16, 0.47]})
     assert not is_below_chance({"auc_ci": [0.16, 0.51]})
     assert not is_below_chance({"auc_ci": [None, None]})
+
+
+def further_study(cnn=(0.6, 0.45, 0.75), p=0.4, difference=-0.1, permutation=None, **more):
+    """A study with a CNN beside its network, and the test of the CNN against a linear SVM."""
+    facts = study(small_cnn=cnn, linear_svm=(0.7, 0.6, 0.8), **more)
+    facts["kinds"] = KINDS | {"small_cnn": "gradient"}
+    # as if the SVM had come first; p of other families must not be taken
+    row = {"one": "linear_svm", "other": "small_cnn", "difference": -difference, "ci": [-0.1, 0.3]}
+    facts["comparisons"] = [row | {"p_holm": 0.9, "p_holm_further": p}]
+    return facts | ({"permutation": permutation} if permutation else {})
+
+
+def test_each_further_network_has_a_verdict_of_its_own():
+    (verdict,) = further_verdicts(further_study()).values()
+    assert [one.kind for one in verdict] == ["chance not tested", "no gain over rival"]
+    values = verdict[1].values
+    assert (verdict[1].about, values["model"], values["p"]) == ("linear_svm", "small_cnn", 0.4)
+    assert (values["difference"], values["ci"]) == (-0.1, [-0.3, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("difference", "kind"), [(0.1, "better than rival"), (-0.1, "worse than rival")]
+)
+def test_further_network_is_held_against_the_best_linear_model(difference, kind):
+    found = further_verdicts(further_study(p=0.01, difference=difference))["small_cnn"]
+    assert found[1].kind == kind
+
+
+@pytest.mark.parametrize(
+    ("p", "kind"), [(0.01, "above chance"), (0.2, "not above chance"), (None, "chance not tested")]
+)
+def test_further_network_is_above_chance_by_its_own_permutations(p, kind):
+    tested = {} if p is None else {"small_cnn": {"p": p, "observed": 0.7, "null": []}}
+    permutation = {"n": 100, "n_repeats": 1, "models": {"network": {}} | tested}
+    (one, *_) = further_verdicts(further_study(permutation=permutation))["small_cnn"]
+    assert (one.kind, one.about) == (kind, "small_cnn")
+
+
+def test_shortcuts_and_worse_than_guessing_are_said_of_further_networks():
+    found = further_verdicts(further_study(cnn=(0.2, 0.1, 0.4), motion=(0.7, 0.6, 0.8)))
+    kinds = [one.kind for one in found["small_cnn"]]
+    expected = ["chance not tested", "below chance", "no gain over rival", "shortcuts first"]
+    assert kinds == expected
+
+
+def test_studies_of_one_network_have_no_further_verdicts():
+    assert further_verdicts(study(linear_svm=(0.7, 0.6, 0.8))) == {}
+
+
+def test_further_network_that_reaches_more_is_named_beside_the_exported_one():
+    facts = further_study(cnn=(0.9, 0.8, 0.95))
+    facts["exported"] = {"model": "network", "why": "", "among": ["network", "linear_svm"]}
+    values = export_conclusion(facts, "linear_svm").values
+    assert (values["better"], values["better_auc"], values["is_further"]) == (
+        "small_cnn",
+        0.9,
+        True,
+    )
+    facts["models"]["small_cnn"]["auc"] = 0.75
+    assert export_conclusion(facts, "linear_svm").values["better"] is None

@@ -128,7 +128,9 @@ def test_pretrained_cnn_is_said_to_have_learned_elsewhere(say):
 
 def test_pretrained_cnn_that_was_trained_on_is_said_to_be(say):
     text = say(PRIOR, is_series=False, epochs=2, pretrained=PRETRAINED)
-    assert "was trained for a number of epochs chosen on inner folds (2). Before that, a CNN" in text
+    assert (
+        "was trained for a number of epochs chosen on inner folds (2). Before that, a CNN" in text
+    )
     assert "got its weights" not in text
 
 

@@ -37,6 +37,9 @@ def test_curves_show_the_network_and_the_best_linear_model():
     assert shown_models(facts | {"models": {"network": {"auc": 0.7}}}) == ["network"]
     exported = {"model": "linear_svm"}
     assert shown_models(facts | {"exported": exported}) == ["linear_svm", "network", "frem"]
+    further = {"kinds": kinds | {"small_cnn": "gradient"}}
+    further["models"] = models | {"small_cnn": {"auc": 0.5}}
+    assert shown_models(facts | further) == ["network", "frem", "small_cnn"]
     others = {name: models[name] for name in ("network", "dummy", "questionnaires")}
     assert shown_models(facts | {"models": others}) == ["network", "questionnaires"]
 
@@ -143,4 +146,25 @@ def test_methods_say_how_weights_were_learned(build_study, optimizer, said):
     settings = {"network": {"_target_": "fmnet.networks.backbones.build_small_cnn"}}
     settings |= {"optimizer": optimizer, "batch_size": 8}
     metrics = FIGURES | {"n_epochs": [2, 5]}
+    assert said in " ".join(methods_paragraphs(build_study().cohort, metrics, settings))
+
+
+@pytest.mark.parametrize(
+    ("n_epochs", "fwhm_mm", "said"),
+    [
+        (
+            [3, 12], 8.0,
+            "The small CNN read maps smoothed by 8 mm and was trained with SGD (learning rate 0.1, "
+            "batches of 4) for a number of epochs chosen on inner folds (between 3 and 12).",
+        ),
+        ([5, 5], None, "The small CNN was trained with SGD (learning rate 0.1, batches of 4) for"),
+        ([0, 0], None, "The small CNN was fitted to the training scans in closed form."),
+    ],
+)  # fmt: skip
+def test_methods_say_what_is_different_about_further_networks(build_study, n_epochs, fwhm_mm, said):
+    optimizer = {"_target_": "torch.optim.SGD", "lr": 0.1}
+    asked = {"optimizer": optimizer, "fwhm_mm": fwhm_mm}
+    settings = {"models": {"small_cnn": asked}, "batch_size": 4}
+    further = {"small_cnn": {"n_epochs": n_epochs}}
+    metrics = FIGURES | {"further": further, "titles": {"small_cnn": "small CNN"}}
     assert said in " ".join(methods_paragraphs(build_study().cohort, metrics, settings))

@@ -1,6 +1,6 @@
 import pytest
 
-from fmnet.evaluation.conclusions import Conclusion, verdict_conclusions
+from fmnet.evaluation.conclusions import Conclusion, further_verdicts, verdict_conclusions
 from fmnet.report import sentences
 from fmnet.report.sentences import MOTION_ALONE, NO_EFFECT, control
 
@@ -397,3 +397,40 @@ def test_shortcuts_are_held_against_the_model_that_is_exported():
 )
 def test_cohorts_without_an_effect_are_controls(cohort, said):
     assert control({"cohort": cohort}) == said
+
+
+def further_text(p=None, permutation=None, **more):
+    """What is said of a CNN beside the network of a study."""
+    facts = metrics(small_cnn=(0.6, 0.45, 0.75), **more)
+    facts["kinds"] = KINDS | {"small_cnn": "gradient"}
+    tested = {} if p is None else {"small_cnn": {"p": p, "observed": 0.62}}
+    if permutation is not None:
+        facts["permutation"] = {"n": permutation, "n_repeats": 1, "models": tested}
+    (verdict,) = further_verdicts(facts).values()
+    return sentences.verdict(verdict, {"small_cnn": "small CNN", "linear_svm": "linear SVM"})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {},
+            "Small CNN: AUC 0.60 [0.45, 0.75]; whether that is above chance was not tested "
+            "(permutation.models=[small_cnn] permutation.n=100 would).",
+        ),
+        ({"permutation": 99}, "(permutation.models=[small_cnn] with resume=true would)."),
+        (
+            {"permutation": 99, "p": 0.02},
+            "Small CNN, as if it alone had been planned: AUC 0.60 [0.45, 0.75], above chance "
+            "(first repeat: AUC 0.62 against 99 permutations, p = 0.020).",
+        ),
+        ({"permutation": 99, "p": 0.3}, "[0.45, 0.75], not distinguishable from chance (first"),
+        ({"permutation": 9, "p": 0.1}, "9 permutations are too few to tell it from chance"),
+    ],
+)
+def test_further_network_is_said_to_be_above_chance_or_not(given, said):
+    assert said in further_text(**given)
+
+
+def test_further_network_that_could_not_be_tested_is_said_to_stand_there():
+    assert "The linear SVM (0.65 [0.55, 0.75]) stands in the same folds" in further_text()

@@ -14,10 +14,10 @@ def test_fold_comes_back_as_it_was(tmp_path):
     parts = FoldCheckpoints(tmp_path / "parts")
     rows = pd.DataFrame({"participant_id": ["c"], "label": [1], "score": [0.1 + 0.2]})
     assert parts.read(FOLD) is None
-    parts.write(FOLD, ScoredFold(rows, 7))
+    parts.write(FOLD, ScoredFold(rows, 7, {"small_cnn": 12}))
     found = parts.read(FOLD)
     pd.testing.assert_frame_equal(found.rows, rows, check_exact=True)
-    assert found.n_epochs == 7
+    assert (found.n_epochs, found.further_epochs) == (7, {"small_cnn": 12})
     assert parts.below("seed-1").read(FOLD) is None
     parts.remove()
     assert parts.read(FOLD) is None

@@ -16,8 +16,8 @@ from scipy.ndimage import affine_transform, gaussian_filter
 from fmnet.baselines.base import Baseline, Dummy, score_fold
 from fmnet.baselines.linear import LinearSvm
 from fmnet.baselines.shortcuts import Columns, Coverage, FileGrid, Roughness, Scale
+from fmnet.crossval.exchange import permute_labels
 from fmnet.crossval.fold_loop import fold_rows
-from fmnet.crossval.permutation import permute_labels
 from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import build_folds

@@ -6,7 +6,7 @@ from benchmarks.power.backgrounds import draw_backgrounds
 from benchmarks.power.contender import draw_folds, mean_auc
 from benchmarks.power.oracle import REST, Oracle, fit_noise, score_by_truth
 from benchmarks.power.planted import PlantedCohort, Planter
-from benchmarks.power.regimes import AMPLITUDES, NAMES
+from benchmarks.power.regimes import AMPLITUDES, NAMES, TEMPLATED
 from fmnet.synthetic.effects import Effect
 
 
@@ -22,7 +22,7 @@ def auc(made, regime, amplitude, number=0):
 
 @pytest.mark.parametrize("regime", [name for name in NAMES if name != "null"])
 def test_finds_a_strong_effect(made, regime):
-    amplitude = 0.4 if regime == "widespread" else 2.5
+    amplitude = 0.4 if regime in TEMPLATED else 2.5
     assert auc(made, regime, amplitude) > 0.9
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.power.contender import draw_folds
 from benchmarks.power.planted import Planter, pair_up
-from benchmarks.power.regimes import AMPLITUDES, NAMES
+from benchmarks.power.regimes import AMPLITUDES, NAMES, REGIONAL, TEMPLATED, Condition
 from fmnet.inference.preparation import PreparationSettings
 
 
@@ -112,7 +112,36 @@ def test_description_holds_what_a_regime_depends_on(planter, backgrounds):
         for name, other in changed.items()
     }
     assert touched["jitter"] == {"shifted"}
-    assert touched["templates"] == {"widespread"}
+    assert touched["templates"] == TEMPLATED == {"widespread", "widespread_strong"}
     assert touched["amplitude"] == {"varied"}
-    assert touched["radius"] >= {"aligned", "shifted", "varied", "interaction", "two_contrasts"}
+    assert touched["radius"] == REGIONAL == set(NAMES) - TEMPLATED - {"null"}
     assert touched["seed"] == set(NAMES)
+
+
+def test_condition_changes_size_and_strength_and_nobody_else(planter):
+    usual = planter.draw("aligned", 10, 0)
+    weaker = planter.under(Condition("aligned", amplitude_scale=0.5)).draw("aligned", 10, 0)
+    wider = planter.under(Condition("aligned", 30.0)).draw("aligned", 10, 0)
+    for other in (weaker, wider):
+        assert np.array_equal(other.background, usual.background)
+        assert np.array_equal(other.labels, usual.labels)
+    np.testing.assert_allclose(
+        weaker.values - usual.background, (usual.values - usual.background) / 2, atol=1e-5
+    )
+    assert (wider.effect.patterns != 0).sum() > (usual.effect.patterns != 0).sum()
+    assert planter.under(Condition("aligned")).describe("aligned") == planter.describe("aligned")
+
+
+def test_templates_are_planted_in_turn(planter, backgrounds, rng):
+    size = backgrounds.values.shape[1]
+    fields = rng.normal(size=(2, size)).astype(np.float32)
+    with_two = replace(planter, templates=fields, template_names=("hot", "loud"))
+    assert [with_two.template_of("widespread_strong", k) for k in range(3)] == [
+        "hot",
+        "loud",
+        "hot",
+    ]
+    assert with_two.template_of("aligned", 0) == planter.template_of("widespread", 0) == ""
+    shown = [with_two.draw("widespread", 8, k).effect.patterns[0, 0] for k in range(3)]
+    matched = [[np.corrcoef(one, field)[0, 1] > 0.99 for field in fields] for one in shown]
+    assert matched == [[True, False], [False, True], [True, False]]

@@ -3,7 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.power.regimes import AMPLITUDES, NAMES, REGIMES, Scene
+from benchmarks.power.regimes import (
+    AMPLITUDES,
+    NAMES,
+    REGIMES,
+    Condition,
+    Scene,
+    list_conditions,
+)
 from fmnet.data.resample import smooth_values
 
 LABELS = np.repeat([1, 0], [60, 50])
@@ -141,3 +148,34 @@ def test_two_contrasts_agree_in_patients_and_differ_in_controls(planted):
         patient, control = effect.patient[:, contrast], effect.control[:, contrast]
         assert np.array_equal(np.unique(patient, axis=0), np.unique(control, axis=0))
         assert len(np.unique(patient, axis=0)) == 512
+
+
+def test_conditions_are_named_by_what_is_not_usual():
+    assert Condition("aligned").label == "aligned"
+    assert Condition("shifted", 5.0, 1.6).label == "shifted_5mm_x1.6"
+    assert Condition("widespread", amplitude_scale=0.6).label == "widespread_x0.6"
+
+
+def test_regimes_are_crossed_with_what_means_something_in_them():
+    found = list_conditions(["null", "widespread", "cortical_sheets"], [5, 9], [1, 0.6])
+    assert [one.label for one in found] == [
+        "null",
+        "widespread",
+        "widespread_x0.6",
+        "cortical_sheets_5mm",
+        "cortical_sheets_5mm_x0.6",
+        "cortical_sheets",
+        "cortical_sheets_x0.6",
+    ]
+
+
+def test_sheets_are_raised_or_lowered_where_they_fill_a_voxel(planted):
+    _, added = planted("cortical_sheets")
+    assert not added[LABELS == 0].any()
+    assert (added[LABELS == 1] == added[0]).all()
+    assert added.max() <= 0.8001
+    assert added.min() >= -0.8001
+    filled = np.abs(added[0, 0]) / 0.8
+    # nine discs of 13.5 mm radius and 3.5 mm thickness, in voxels of 64 cubic mm
+    assert filled.sum() == pytest.approx(9 * np.pi * 13.5**2 * 3.5 / 64, rel=0.5)
+    assert ((filled > 0) & (filled < 0.9)).sum() > (filled > 0.9).sum()

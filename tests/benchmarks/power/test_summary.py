@@ -4,7 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.power.summary import Interval, best_linear, summarise, t_interval
+from benchmarks.power.summary import Interval, best_linear, compare_pairs, t_interval
+from benchmarks.power.summary import summarise as summarise_units
+
+LINEAR = ("linear_svm", "logistic_ridge", "shrinkage_lda")
+
+
+def summarise(units):
+    return summarise_units(units, LINEAR)
 
 
 @pytest.fixture
@@ -48,6 +55,7 @@ def test_intervals_are_said_as_far_as_they_are_known():
     nan = float("nan")
     assert Interval(0.714, 0.6, 0.856).say() == "0.71 [0.60, 0.86]"
     assert Interval(0.1, -0.05, 0.25).say("+") == "+0.10 [-0.05, +0.25]"
+    assert Interval(0.1, -0.0512, 0.25).say("+", 3) == "+0.100 [-0.051, +0.250]"
     assert Interval(0.7, nan, nan).say() == "0.70"
     assert Interval(nan, nan, nan).say() == "n/a"
 
@@ -68,23 +76,77 @@ def test_difference_is_paired_by_draw(units):
     assert row["difference"] == pytest.approx(0.2 / 3)
     assert row["difference_low"] == pytest.approx(0.2 / 3 - half)
     assert row["difference_high"] == pytest.approx(0.2 / 3 + half)
-    assert row["closed"] == pytest.approx((0.2 / 3) / 0.25)
+    assert row["to_oracle"] == pytest.approx((0.2 / 3) / 0.25)
+    assert math.isnan(row["to_ceiling"])
 
 
 def test_best_linear_baseline_is_chosen_for_each_regime(units):
     summary = summarise(units)
     assert row_of(summary, "null", "plain")["best_linear"] == "logistic_ridge"
-    assert row_of(summary, "aligned", "oracle")["closed"] == pytest.approx(1)
+    assert math.isnan(row_of(summary, "aligned", "oracle")["to_oracle"])
     assert row_of(summary, "aligned", "linear_svm")["difference"] == 0
 
 
-def test_difference_to_lda_is_paired_by_draw(units):
-    summary = summarise(units)
-    row = row_of(summary, "aligned", "plain")
+def pair(units, model, rival, regime="aligned"):
+    rows = compare_pairs(units, LINEAR)
+    at = (rows["regime"] == regime) & (rows["model"] == model) & (rows["rival"] == rival)
+    (row,) = rows[at].to_dict("records")
+    return row
+
+
+def test_difference_to_each_rival_is_paired_by_draw(units):
+    row = pair(units, "plain", "shrinkage_lda")
     half = 4.302652730 * np.std([0.1, 0.1, 0.25], ddof=1) / math.sqrt(3)
-    found = row["minus_lda"], row["minus_lda_low"], row["minus_lda_high"]
+    found = row["difference"], row["low"], row["high"]
     assert found == pytest.approx((0.15, 0.15 - half, 0.15 + half))
-    assert math.isnan(row_of(summary, "null", "plain")["minus_lda"])  # where it did not race
+    assert row["n_draws"] == 3
+    assert pair(units, "plain", "best linear")["difference"] == pytest.approx(0.2 / 3)
+    rivals = compare_pairs(units, LINEAR).query("model == 'plain'").groupby("regime")["rival"]
+    assert set(rivals.get_group("null")) == {"linear_svm", "logistic_ridge", "best linear"}
+
+
+def test_networks_are_compared_with_the_closed_form_on_the_draws_of_both(units):
+    more = units[(units["model"] == "plain") & (units["draw"] < 2)]
+    units = pd.concat([units, more.assign(model="closed_form", auc=more["auc"] - 0.05)])
+    row = pair(units, "plain", "closed_form")
+    assert (row["difference"], row["n_draws"]) == (pytest.approx(0.05), 2)
+    rows = compare_pairs(units, LINEAR)
+    assert not ((rows["model"] == "closed_form") & (rows["rival"] == "closed_form")).any()
+    assert set(rows["model"]) == {"plain", "closed_form"}
+
+
+def test_nothing_to_compare_with_is_an_empty_table(units):
+    alone = units[units["model"].isin(["oracle", "plain"])]
+    assert len(compare_pairs(alone, LINEAR)) == 0
+    row = row_of(summarise(alone), "aligned", "plain")
+    assert row["best_linear"] == ""
+    assert math.isnan(row["difference"])
+
+
+def test_share_of_the_way_to_a_ceiling_is_over_the_draws_that_have_one(units):
+    raced = units.query("model == 'plain' and regime == 'aligned' and draw > 0")
+    units = pd.concat([units, raced.assign(model="ceiling", auc=0.95)])
+    row = row_of(summarise(units), "aligned", "plain")
+    # the SVM has 0.7 and 0.8 there, so that the ceiling is 0.2 above it on average
+    assert row["to_ceiling"] == pytest.approx((0.0 + 0.1) / 2 / 0.2)
+    assert row["to_oracle"] == pytest.approx((0.2 / 3) / 0.25)
+    assert math.isnan(row_of(summarise(units), "null", "plain")["to_ceiling"])
+    own = row_of(summarise(units), "aligned", "ceiling")
+    assert math.isnan(own["to_ceiling"])
+    assert own["to_oracle"] == pytest.approx(0.2 / (0.975 - 0.75))
+
+
+def test_templates_have_rows_of_their_own(units):
+    units["template"] = np.where(units["draw"] == 1, "loud", "hot")
+    units.loc[units["regime"] == "null", "template"] = "n/a"
+    summary = summarise(units)
+    assert summary.groupby("regime")["template"].unique().map(list).to_dict() == {
+        "aligned": ["", *units.loc[units["regime"] == "aligned", "template"].unique()],
+        "null": [""],
+    }
+    (loud,) = summary.query("template == 'loud' and model == 'plain'").to_dict("records")
+    assert (loud["mean_auc"], loud["n_draws"]) == (0.7, 1)
+    assert math.isnan(loud["ci_low"])
 
 
 def test_lda_may_be_the_best_linear_baseline(units):
@@ -93,9 +155,9 @@ def test_lda_may_be_the_best_linear_baseline(units):
 
 
 def test_share_is_not_stated_where_nothing_is_planted(units):
-    assert math.isnan(row_of(summarise(units), "null", "plain")["closed"])
+    assert math.isnan(row_of(summarise(units), "null", "plain")["to_oracle"])
     units.loc[units["model"] == "oracle", "auc"] = 0.71
-    assert math.isnan(row_of(summarise(units), "aligned", "plain")["closed"])
+    assert math.isnan(row_of(summarise(units), "aligned", "plain")["to_oracle"])
 
 
 def test_model_that_could_not_take_part_has_no_figures(units):
@@ -104,4 +166,4 @@ def test_model_that_could_not_take_part_has_no_figures(units):
     assert math.isnan(row_of(summary, "aligned", "linear_svm")["mean_auc"])
     assert row_of(summary, "aligned", "linear_svm")["n_draws"] == 0
     assert row_of(summary, "aligned", "plain")["best_linear"] == "logistic_ridge"
-    assert best_linear(pd.DataFrame({"plain": [0.7]})) == ""
+    assert best_linear(pd.DataFrame({"plain": [0.7]}), LINEAR) == ""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.power.templates import read_templates
+from benchmarks.power.templates import name_templates, read_templates
 from fmnet.errors import CohortError
 
 
@@ -20,3 +20,9 @@ def test_all_faults_come_in_one_report(grid, tmp_path, write_map):
     match = r"(?s)2 faults.*no\.nii\.gz: found no such file.*empty\.nii\.gz: found no value in"
     with pytest.raises(CohortError, match=match):
         read_templates([tmp_path / "no.nii.gz", empty], grid, "MNI152")
+
+
+def test_templates_are_called_after_their_files():
+    assert name_templates(["a/hot.nii.gz", "b/loud.nii"]) == ("hot", "loud")
+    assert name_templates(["a/hot.nii", "b/hot.nii.gz"]) == ("a/hot.nii", "b/hot.nii.gz")
+    assert name_templates([]) == ()
