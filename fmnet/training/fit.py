@@ -522,9 +522,13 @@ def scores_of_labelings(
     if not isinstance(network.backbone, ClosedFormBackbone) or training.folds is None:
         return None
     inputs = [training.scans.inputs(rows) for rows in (training.train, scans.rows(fold.test))]
-    train, unseen = map(torch.from_numpy, inputs)
-    labels, folds = torch.from_numpy(labelings[:, training.train]), torch.from_numpy(training.folds)
-    scores = network.backbone.scores_of_labelings(train, labels, folds, unseen).numpy()
+    device, own = trainable.device, labelings[:, training.train]
+    train, labels, folds, unseen = (
+        torch.from_numpy(one).to(device) for one in (inputs[0], own, training.folds, inputs[1])
+    )
+    with full_precision():
+        backbone = network.to(device).backbone
+        scores = backbone.scores_of_labelings(train, labels, folds, unseen).cpu().numpy()
     check_finite(task.name, scores)
     return np.asarray(scores, dtype=np.float64)
 
