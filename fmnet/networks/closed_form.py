@@ -422,8 +422,11 @@ def pretraining_of(network: ScoreNetwork) -> dict[str, Any]:
 
     Empty for a network without such a part, and for one that wasn't fitted in this process.
     """
-    paths = (module for module in network.modules() if isinstance(module, PriorPath))
-    return next((path.written_by for path in paths), {})
+    paths = [module for module in network.modules() if isinstance(module, PriorPath)]
+    if not paths or not (found := dict(paths[0].written_by)):
+        return {}
+    steps = [path.n_steps for path in paths if isinstance(path, AdaptedPath)]
+    return found | ({"adapted_steps": steps} if steps else {})
 
 
 def build_scale_space(
@@ -487,9 +490,10 @@ def build_scale_space(
         elif name == "prior":
             built[name] = PriorPath(input_shape, voxel_size_mm, weights)
         elif name == "adapted":
-            for n_steps in dict.fromkeys(adaptation_steps):
-                own = AdaptedPath(input_shape, voxel_size_mm, weights, n_steps, adaptation_rate)
-                built[f"adapted_{n_steps}"] = own
+            settings = (input_shape, voxel_size_mm, weights)
+            built |= {
+                f"adapted_{n}": AdaptedPath(*settings, n, adaptation_rate) for n in adaptation_steps
+            }
         elif name == "fine":
             built[name] = FinePath(input_shape)
         elif name == "voxel_pairs" or input_shape[0] > 1:

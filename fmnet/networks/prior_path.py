@@ -258,8 +258,3 @@ class AdaptedPath(PriorPath):
         asked = (inside, factor * self.voxel_size_mm, self.n_steps, self.rate)
         cnn = self.adapter(Adaptation(copy.deepcopy(pretrained.network), maps, *asked))
         self._adapted = (cnn.eval(),)
-
-    def fit(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
-        """Let the CNN read the statistics of the training scans. See `Path.fit`."""
-        super().fit(views, labels, mask)
-        self.written_by |= {"adapted_steps": self.n_steps}
