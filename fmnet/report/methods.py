@@ -196,7 +196,8 @@ def _cnn_words(pretrained: Mapping[str, Any]) -> str:
         f"a CNN ({pretrained['network']} of MONAI, {pretrained['n_parameters']:,} parameters) that "
         f"had been pretrained by gradient on {pretraining_words(pretrained)} (SHA-256 of its "
         f"weights: {pretrained['sha256']}) read t-values of the training scans in several bands, "
-        f"on a grid of about {pretrained['voxel_size_mm']:g} mm, and wrote a linear signature{steps}"
+        f"on a grid of about {pretrained['voxel_size_mm']:g} mm, and wrote a linear signature"
+        f"{steps}"
     )
 
 

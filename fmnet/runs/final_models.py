@@ -36,7 +36,7 @@ TITLES = {
     "prior_cnn": "prior CNN", "small_cnn": "small CNN", "resnet": "ResNet", "densenet": "DenseNet",
 }  # fmt: skip
 #: The network whose weights come from the training scans in closed form, and the same with a
-#: signature beside it that a pretrained CNN writes, which are paths of the model card's `CNN_PATHS`.
+#: signature beside it that a pretrained CNN writes: by one of the model card's `CNN_PATHS`.
 SCALE_SPACE, PRIOR_CNN = "scale_space", "prior_cnn"
 #: What can be asked for; the last is the earlier name of the network.
 ModelName = Literal["auto", "network", "linear", "cnn"]
