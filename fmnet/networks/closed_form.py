@@ -17,6 +17,7 @@ from fmnet.errors import ConfigError, Fault
 from fmnet.networks.backbones import ClosedFormBackbone, InputShape, ScoreNetwork
 from fmnet.networks.feature_weighting import (
     Whitening,
+    fit_scan_whitening,
     fit_whitening,
     product_t_values,
     t_values,
@@ -24,7 +25,7 @@ from fmnet.networks.feature_weighting import (
 )
 from fmnet.networks.fine_path import FinePath
 from fmnet.networks.labelings import read_labelings, scores_of_features, scores_of_products
-from fmnet.networks.paths import Path, Views
+from fmnet.networks.paths import Path, Views, take_inside
 from fmnet.networks.prior_path import AdaptedPath, PriorPath
 from fmnet.networks.scale_space import ScaleSpace
 from fmnet.types import Bands, Count, NonNegative, Positive
@@ -79,8 +80,7 @@ class VoxelPath(Path):
         self.weight.zero_()
         self.bias.zero_()
         for band, weight in zip(bands.unbind(1), self.weight, strict=True):
-            features = band[:, inside]
-            whitening, z = fit_whitening(features, self.whitening, len(features))
+            whitening, z = fit_scan_whitening(take_inside(band, inside), self.whitening)
             weight[inside] = raw = whitening.unwhitened(
                 weigh(t_values(z, labels), self.power) / bands.shape[1]
             )
@@ -95,9 +95,9 @@ class VoxelPath(Path):
         read = read_labelings(labelings)
         scores = []
         for band, others in zip(train.bands.unbind(1), unseen.bands.unbind(1), strict=True):
-            features = band[:, inside]
-            whitening, z = fit_whitening(features, self.whitening, len(features))
-            scores.append(scores_of_features(z, read, whitening(others[:, inside]), self.power))
+            whitening, z = fit_scan_whitening(take_inside(band, inside), self.whitening)
+            new = whitening(take_inside(others, inside))
+            scores.append(scores_of_features(z, read, new, self.power))
         return torch.stack(scores).mean(0)
 
 
