@@ -17,6 +17,7 @@ from fmnet.errors import ConfigError, Fault
 from fmnet.networks.backbones import ClosedFormBackbone, InputShape, ScoreNetwork
 from fmnet.networks.feature_weighting import (
     Whitening,
+    fit_scan_whitening,
     fit_whitening,
     product_t_values,
     t_values,
@@ -24,7 +25,7 @@ from fmnet.networks.feature_weighting import (
 )
 from fmnet.networks.fine_path import FinePath
 from fmnet.networks.labelings import read_labelings, scores_of_features, scores_of_products
-from fmnet.networks.paths import Path, Views
+from fmnet.networks.paths import Path, Views, take_inside
 from fmnet.networks.prior_path import AdaptedPath, PriorPath
 from fmnet.networks.scale_space import ScaleSpace
 from fmnet.types import Bands, Count, NonNegative, Positive
@@ -83,8 +84,7 @@ class VoxelPath(Path):
         self.weight.zero_()
         self.bias.zero_()
         for band, weight in zip(bands.unbind(1), self.weight, strict=True):
-            features = band[:, inside]
-            whitening, z = fit_whitening(features, self.whitening, len(features))
+            whitening, z = fit_scan_whitening(take_inside(band, inside), self.whitening)
             weight[inside] = raw = whitening.unwhitened(
                 weigh(t_values(z, labels), self.power) / bands.shape[1]
             )
@@ -99,9 +99,9 @@ class VoxelPath(Path):
         read = read_labelings(labelings)
         scores = []
         for band, others in zip(train.bands.unbind(1), unseen.bands.unbind(1), strict=True):
-            features = band[:, inside]
-            whitening, z = fit_whitening(features, self.whitening, len(features))
-            scores.append(scores_of_features(z, read, whitening(others[:, inside]), self.power))
+            whitening, z = fit_scan_whitening(take_inside(band, inside), self.whitening)
+            new = whitening(take_inside(others, inside))
+            scores.append(scores_of_features(z, read, new, self.power))
         return torch.stack(scores).mean(0)
 
 
@@ -308,7 +308,7 @@ class PathSum(ClosedFormBackbone):
         views = self._views(images, mask)
         numbers = torch.unique(folds)
         if len(numbers) > 1:
-            unseen = torch.zeros(len(images), len(self.paths))
+            unseen = images.new_zeros(len(images), len(self.paths))
             for number in numbers:
                 held_out = folds == number
                 self._fit_paths(views.rows(~held_out), labels[~held_out], mask)
@@ -318,7 +318,7 @@ class PathSum(ClosedFormBackbone):
             ):
                 own.copy_(value)
         else:  # too few participants to leave any out
-            self.fraction.copy_(torch.eye(len(self.paths))[0])
+            self.fraction.copy_(torch.arange(len(self.paths), device=images.device) == 0)
             self.gate.copy_(self.fraction)
             self.bias.zero_()
         self._fit_paths(views, labels, mask)
@@ -427,10 +427,14 @@ def path_fractions(network: ScoreNetwork) -> dict[str, float]:
 def pretraining_of(network: ScoreNetwork) -> dict[str, Any]:
     """Say which pretrained CNN wrote a part of a network, see `fmnet.networks.prior_path.facts_of`.
 
+    Where it was trained on with the training scans, ``adapted_steps`` has the numbers of steps.
     Empty for a network without such a part, and for one that wasn't fitted in this process.
     """
-    paths = (module for module in network.modules() if isinstance(module, PriorPath))
-    return next((path.written_by for path in paths), {})
+    paths = [module for module in network.modules() if isinstance(module, PriorPath)]
+    if not paths or not (found := dict(paths[0].written_by)):
+        return {}
+    steps = [path.n_steps for path in paths if isinstance(path, AdaptedPath)]
+    return found | ({"adapted_steps": steps} if steps else {})
 
 
 def build_scale_space(
@@ -491,9 +495,10 @@ def build_scale_space(
         elif name == "prior":
             built[name] = PriorPath(input_shape, voxel_size_mm, weights)
         elif name == "adapted":
-            for n_steps in dict.fromkeys(adaptation_steps):
-                own = AdaptedPath(input_shape, voxel_size_mm, weights, n_steps, adaptation_rate)
-                built[f"adapted_{n_steps}"] = own
+            settings = (input_shape, voxel_size_mm, weights)
+            built |= {
+                f"adapted_{n}": AdaptedPath(*settings, n, adaptation_rate) for n in adaptation_steps
+            }
         elif name == "fine":
             built[name] = FinePath(input_shape)
         elif name == "voxel_pairs" or input_shape[0] > 1:

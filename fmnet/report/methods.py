@@ -12,7 +12,13 @@ from fmnet.data.scans import StoredScan
 from fmnet.earlier import current_paths
 from fmnet.evaluation.conclusions import is_corrected
 from fmnet.inference.bold_contract import cleaning_words
-from fmnet.inference.model_card import linear_sentence, percent, pretraining_words
+from fmnet.inference.model_card import (
+    adaptation_words,
+    kind_of_path,
+    linear_sentence,
+    percent,
+    pretraining_words,
+)
 from fmnet.inference.preparation import MAPS, SERIES
 from fmnet.report.sentences import count, name_of
 
@@ -20,6 +26,7 @@ AUTHORS = "to be written by the authors"
 #: Paths of the default network, in words.
 PATHS = {
     "prior": "the signature that the CNN wrote",
+    "adapted": "the signature that it wrote after steps on the training scans without their labels",
     "focal": "weights of single voxels",
     "distributed": "weights all over the brain",
     "fine": "weights all over the brain without any filter",
@@ -178,16 +185,19 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
     )
     said = f"A {name} got its weights from the training scans in closed form: {closed}."
     if kind == "prior CNN":
+        taken = "their labels" if pretrained.get("adapted_steps") else "them"
         cnn = _cnn_words(pretrained) if pretrained else "a pretrained CNN wrote a linear signature"
         said = (
-            f"A {name} got its weights from the training scans without a gradient step on them: "
+            f"A {name} got its weights from the training scans without a gradient step on {taken}: "
             f"{cnn}. Beside that, in closed form: {closed}."
         )
     else:
         said += " No gradient step followed."
     if not fractions:
         return said
-    each = ", ".join(f"{PATHS[path]} {percent(own)}" for path, own in fractions.items())
+    each = ", ".join(
+        f"{PATHS[kind_of_path(path)]} {percent(own)}" for path, own in fractions.items()
+    )
     linear = linear_sentence(
         {"path_shares": fractions}, metrics.get("bold", {}).get("reads") == SERIES
     )
@@ -197,11 +207,13 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
 
 def _cnn_words(pretrained: Mapping[str, Any]) -> str:
     """Say what a pretrained CNN is and did, for the middle of a sentence."""
+    steps = f"; it {adaptation_words(pretrained)}" if pretrained.get("adapted_steps") else ""
     return (
         f"a CNN ({pretrained['network']} of MONAI, {pretrained['n_parameters']:,} parameters) that "
         f"had been pretrained by gradient on {pretraining_words(pretrained)} (SHA-256 of its "
         f"weights: {pretrained['sha256']}) read t-values of the training scans in several bands, "
         f"on a grid of about {pretrained['voxel_size_mm']:g} mm, and wrote a linear signature"
+        f"{steps}"
     )
 
 
