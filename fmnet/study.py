@@ -201,7 +201,9 @@ def run_study(
 
     n_jobs = count_processes(compute, built)
     store = ArrayStore(Path(store_dir), cohort.recipe(grid, preparation.min_coverage))
-    opened = set_aside(open_cohort(cohort, store, n_jobs), lockbox, seed)
+    everybody = open_cohort(cohort, store, n_jobs)
+    networks.check_people(everybody.hashes, shape)
+    opened = set_aside(everybody, lockbox, seed)
     if shuffle_labels:
         opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))
     scans, splits = read_scans(opened, preparation).for_network(network), folds(opened)

@@ -40,8 +40,12 @@ PathName = Literal[
 #: error of ``2 / sqrt(n)``. Were scores independent, a path that shows nothing would count in one
 #: fit of six whatever ``n`` is; as one fit scores many participants, it does in one of five.
 LEAST_SEPARATION = 1.0
-#: What the first path counts at least, so that there is always a score.
-LEAST_GATE = 0.05
+#: What the first path is taken to have shown at least. It is trusted beforehand, so that what it
+#: shows counts from the first bit on.
+LEAST_SHOWN = 0.05
+#: A path counts by this power of what it has shown: those that are far better than the others are
+#: left nearly alone, those that are about as good share the score.
+PATH_POWER = 3
 #: Scans that go through the scale space at once.
 BATCH = 16
 #: Principal axes of the voxels of a lattice that a network keeps.
@@ -380,6 +384,9 @@ def weigh_paths(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Weigh paths by how well they told apart participants who had been left out.
 
+    The first is the one to fall back on: it always counts, the others do where they have shown more
+    than chance would.
+
     Parameters
     ----------
     unseen : Tensor, shape (..., N, P)
@@ -403,9 +410,9 @@ def weigh_paths(
     sd = ((squares[0] + squares[1]) / 2).sqrt().clamp(min=1e-6)
     separation = (means[0] - means[1]) / sd
     error = (1 / counts[0] + 1 / counts[1]).sqrt()
-    worth = (separation - LEAST_SEPARATION * error).clamp(min=0)
-    first = worth[..., :1].clamp(min=LEAST_GATE)
-    worth = torch.cat([first, worth[..., 1:]], dim=-1)
+    first = separation[..., :1].clamp(min=LEAST_SHOWN)
+    others = (separation[..., 1:] - LEAST_SEPARATION * error).clamp(min=0)
+    worth = torch.cat([first, others], dim=-1) ** PATH_POWER
     fraction = worth / worth.sum(-1, keepdim=True)
     gate = fraction / sd
     bias = -((means[0] + means[1]) / 2 * gate).sum(-1)
@@ -423,6 +430,7 @@ def path_fractions(network: ScoreNetwork) -> dict[str, float]:
 def pretraining_of(network: ScoreNetwork) -> dict[str, Any]:
     """Say which pretrained CNN wrote a part of a network, see `fmnet.networks.prior_path.facts_of`.
 
+    Where it was trained on with the training scans, ``adapted_steps`` has the numbers of steps.
     Empty for a network without such a part, and for one that wasn't fitted in this process.
     """
     paths = [module for module in network.modules() if isinstance(module, PriorPath)]
@@ -479,10 +487,7 @@ def build_scale_space(
     ConfigError
         If a band's first width is not the smaller one, or no path is left.
     """
-    if wrong := [band for band in bands_mm if not band[0] < band[1]]:
-        found = ", ".join(f"[{narrow:g}, {broad:g}]" for narrow, broad in wrong)
-        accepted = "the narrower width first, and a broader one"
-        raise ConfigError(Fault("network.bands_mm", found, accepted, "swap or change them"))
+    _check_bands(bands_mm)
     product_bands = tuple(range(len(bands_mm)))[:-1] or (0,)
     built: dict[str, Path] = {}
     for name in dict.fromkeys(paths):
@@ -508,6 +513,13 @@ def build_scale_space(
         action = "set network.paths=[focal,distributed,contrast_products,voxel_pairs]"
         raise ConfigError(Fault("network.paths", found, accepted, action))
     return ScoreNetwork(PathSum(ScaleSpace(input_shape, bands_mm, voxel_size_mm), built))
+
+
+def _check_bands(bands_mm: Bands) -> None:
+    if wrong := [band for band in bands_mm if not band[0] < band[1]]:
+        found = ", ".join(f"[{narrow:g}, {broad:g}]" for narrow, broad in wrong)
+        accepted = "the narrower width first, and a broader one"
+        raise ConfigError(Fault("network.bands_mm", found, accepted, "swap or change them"))
 
 
 def build_prior_cnn(

@@ -93,11 +93,7 @@ def methods_paragraphs(
         "training subjects, those of other figures are percentiles of a bootstrap over subjects.",
     ]
     if "permutation" in metrics:
-        judged.append(
-            f"The null distribution comes from {metrics['permutation']['n']} permutations of the "
-            "labels (within site and family; of people with scans of both groups, within the "
-            "person) through the whole pipeline; p = (b + 1) / (m + 1)."
-        )
+        judged.append(_permutation_sentences(metrics["permutation"]))
     if is_corrected(metrics):
         among = ", ".join(name_of(name, titles) for name in metrics["exported"]["among"])
         judged.append(
@@ -110,6 +106,25 @@ def methods_paragraphs(
             )
         )
     return [" ".join(sentences) for sentences in (data, models, judged)]
+
+
+def _permutation_sentences(permutation: Mapping[str, Any]) -> str:
+    n, stop_after = permutation["n"], permutation.get("stop_after", 0)
+    cells = {True: "; among people of the same test fold and inner folds", False: ""}
+    where = cells[permutation.get("within_folds", False)]
+    said = (
+        f"The null distribution comes from {n} permutations of the labels (within site and family; "
+        f"of people with scans of both groups, within the person{where}) through the whole "
+        "pipeline, every choice made anew; "
+    )
+    if not stop_after:
+        return f"{said}p = (b + 1) / (m + 1)."
+    return (
+        f"{said}of {permutation['n_planned']} planned they were to end once {stop_after} had "
+        "reached the AUC observed, for every model and for the largest AUC of all. Where the "
+        f"{stop_after}th to do so was the l-th, p = {stop_after} / l (Besag and Clifford 1991), "
+        "else p = (b + 1) / (m + 1)."
+    )
 
 
 def _folds_sentence(folds: Mapping[str, Any]) -> str:
@@ -170,9 +185,10 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
     )
     said = f"A {name} got its weights from the training scans in closed form: {closed}."
     if kind == "prior CNN":
+        taken = "their labels" if pretrained.get("adapted_steps") else "them"
         cnn = _cnn_words(pretrained) if pretrained else "a pretrained CNN wrote a linear signature"
         said = (
-            f"A {name} got its weights from the training scans without a gradient step on them: "
+            f"A {name} got its weights from the training scans without a gradient step on {taken}: "
             f"{cnn}. Beside that, in closed form: {closed}."
         )
     else:

@@ -25,6 +25,7 @@ from fmnet.inference.preparation import Preparation
 from fmnet.networks.backbones import ClosedFormBackbone, NetworkBuilder, ScoreNetwork
 from fmnet.networks.heads import LossFunction, per_scan
 from fmnet.networks.series import SeriesBackbone
+from fmnet.training.adaptation import give_adapter
 from fmnet.training.augmentation import BatchTransform, check_augmentation
 from fmnet.training.calibration import fit_calibration
 from fmnet.training.data import SeriesVolumes, Training, build_data
@@ -177,6 +178,7 @@ def _fit_together(
     for one in trainings:
         pl.seed_everything(one.seed, verbose=False)
         network = trainable.build_network(one.scans.input_shape).eval()
+        give_adapter(network, trainable.build_trainer, one.seed)
         with placed(network, trainable.device) if is_closed_form(network) else nullcontext():
             fit_closed_form(network, one)
             fitted.append(_judge_closed_form(network, one, trainable.loss))
@@ -518,6 +520,7 @@ def scores_of_labelings(
         return None
     pl.seed_everything(task.seed, verbose=False)
     network = trainable.build_network(scans.input_shape).eval()
+    give_adapter(network, trainable.build_trainer, task.seed)
     training = task.outer_training(0)
     if not isinstance(network.backbone, ClosedFormBackbone) or training.folds is None:
         return None

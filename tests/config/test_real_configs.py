@@ -1,8 +1,10 @@
 """Every primary config composes and passes the check with every option of every group."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 
 from benchmarks.suite import run_suite
@@ -12,8 +14,9 @@ from fmnet.errors import ConfigError
 from fmnet.export.export import export_run
 from fmnet.lockbox import evaluate_lockbox
 from fmnet.networks.backbones import ScoreNetwork
-from fmnet.runs.pretrained import run_pretraining
+from fmnet.runs.pretrained import _plain, run_pretraining
 from fmnet.study import run_study
+from fmnet.training.own_maps import OwnMapsEpisodeMaker
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SCHEMAS = {
@@ -265,3 +268,22 @@ def test_what_is_wrong_in_a_list_of_networks_is_refused(lines, said):
 def test_unknown_keys_and_wrong_values_of_pretraining_are_refused(wrong, message):
     with pytest.raises(ConfigError, match=message):
         check_config(CONFIGS, "pretrain", ["run_dir=out", wrong], run_pretraining)
+
+
+def test_pretraining_draws_from_the_priors_that_the_code_has():
+    config = check_config(CONFIGS, "pretrain", ["run_dir=out"], run_pretraining)
+    mask = torch.zeros(4, 4, 8)
+
+    def plain(one):
+        return json.loads(json.dumps(_plain(one)))
+
+    assert plain(build(config)["episodes"](mask)) == plain(OwnMapsEpisodeMaker(mask))
+
+
+def test_validation_draws_from_elsewhere():
+    built = build(check_config(CONFIGS, "pretrain", ["run_dir=out"], run_pretraining))
+    mask = torch.zeros(4, 4, 8)
+    train, held_out = (built[key](mask).background for key in ("episodes", "held_out"))
+    for name in ("n_patterns", "pattern_fraction", "log_sd", "log_scale", "local_sd"):
+        assert getattr(held_out, name)[0] >= getattr(train, name)[1], name
+    assert len(held_out.fwhm_mm) != len(train.fwhm_mm)
