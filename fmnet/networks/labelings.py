@@ -132,7 +132,7 @@ def scores_of_products(
     if len(first) <= CANDIDATES * n:
         products = across[first] * across[second]
         numbers = torch.arange(len(labelings.plain), device=z.device)
-        for few in numbers.split(max(1, 8 * BLOCK // len(first))):
+        for few in torch.split(numbers, max(1, 8 * BLOCK // len(first))):
             t = labelings.rows(few).t_values(products.T)
             best = t.abs().topk(n).indices
             weight = torch.zeros_like(t).scatter_(1, best, raise_t(t.gather(1, best), power))
@@ -142,7 +142,7 @@ def scores_of_products(
     best, t = _largest_products(across, first, second, labelings, n)
     weight = raise_t(t, power)
     weight /= torch.linalg.vector_norm(weight, dim=1, keepdim=True).clamp(min=1e-12)
-    for few, some in zip(best.split(64), weight.split(64), strict=True):
+    for few, some in zip(torch.split(best, 64), torch.split(weight, 64), strict=True):
         products = across_unseen[first[few]] * across_unseen[second[few]]  # (L, n, M)
         scores.append((some[:, None] @ products)[:, 0])
     return torch.cat(scores)
@@ -163,7 +163,7 @@ def _largest_products(
         counts = torch.bincount(labeling, minlength=len(waiting))
         starts = counts.cumsum(0) - counts
         is_done = counts >= n
-        for few in is_done.nonzero()[:, 0].split(64):
+        for few in torch.split(is_done.nonzero()[:, 0], 64):
             offset = torch.arange(int(counts[few].max()), device=across.device)
             place = (starts[few, None] + offset).clamp_(max=len(product) - 1)
             size = torch.where(offset < counts[few, None], own_t[place].abs(), -1)
@@ -187,7 +187,7 @@ def _draw_bound(
         return across.new_zeros(len(labelings.plain))
     products, bounds = across[few] * across[others], []
     numbers = torch.arange(len(labelings.plain), device=across.device)
-    for some in numbers.split(max(1, 8 * BLOCK // len(few))):
+    for some in torch.split(numbers, max(1, 8 * BLOCK // len(few))):
         size = labelings.rows(some).t_values(products.T).abs_()
         bounds.append(size.topk(rank).values[:, -1])
     return torch.cat(bounds)

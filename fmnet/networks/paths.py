@@ -23,7 +23,9 @@ class Views(NamedTuple):
 
     def rows(self, chosen: torch.Tensor) -> "Views":
         """Take some of the scans."""
-        return Views(*(None if one is None else one[chosen] for one in self))
+        own = None if self.own is None else self.own[chosen]
+        inside = None if self.inside is None else self.inside[chosen]
+        return Views(self.image[chosen], self.bands[chosen], own, inside)
 
     def features(self, band: int, mask: torch.Tensor) -> torch.Tensor:
         """Take the voxels of a band inside a mask, (X, Y, Z): (N, V)."""
