@@ -90,7 +90,7 @@ class LabelingSpeed:
         return pd.DataFrame(rows)
 
     def _models(self) -> dict[str, Model]:
-        network = self.setting.network
+        network: Any = self.setting.network
         models: dict[str, Model] = {NETWORK: TrainedNetwork(_closed(network), 0), **self.baselines}
         for path in getattr(network, "keywords", {}).get("paths", ()):
             models[f"path {path}"] = TrainedNetwork(_closed(partial(network, paths=[path])), 0)

@@ -1,6 +1,7 @@
 """Linear models fitted to the same scans under many labelings, sharing what needs no labels."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -171,7 +172,7 @@ def _score_all(
         return square
 
     shrinkage = [
-        _shrinkage(products(lambda block, own=own: _inverse(own[:, block])), *member, x.shape[1])
+        _shrinkage(products(partial(_inverse_of, own)), *member, x.shape[1])
         for own, member in zip(variances, groups.members(), strict=True)
     ]
     diagonal = _diagonal(variances, shrinkage, least_variance)
@@ -212,6 +213,10 @@ def _score_kept(
 
 def _inverse(variance: torch.Tensor) -> torch.Tensor:
     return torch.where(variance > CONSTANT, 1 / variance, 0)
+
+
+def _inverse_of(variance: torch.Tensor, block: slice) -> torch.Tensor:
+    return _inverse(variance[:, block])
 
 
 def _diagonal(
@@ -260,4 +265,5 @@ def _discriminate(
     onto = rows @ within @ difference[..., None]
     each = difference - (rows.mT @ torch.linalg.solve(inner, onto))[..., 0]
     middle = (one / n_1 + other / n_0)[:, None] @ within @ each[..., None] / 2
-    return (each[:, None] @ across)[:, 0] - middle[:, 0]
+    scores: torch.Tensor = (each[:, None] @ across)[:, 0] - middle[:, 0]
+    return scores

@@ -60,7 +60,8 @@ class LinearModel(Baseline):
         """Fit with the width and setting chosen."""
         fwhm_mm, setting = choice
         features, labels = self._features(data, train, fwhm_mm), data.labels[None, train]
-        return self._score(features[train], labels, features[test], (setting,))[0, 0]
+        scores: Scores = self._score(features[train], labels, features[test], (setting,))[0, 0]
+        return scores
 
     def scores_of_labelings(
         self, data: ScanSet, fold: Fold, labelings: NDArray[np.int64]

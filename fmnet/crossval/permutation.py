@@ -149,8 +149,8 @@ def run_permutations(
             each = min(size, -(-len(missing) // pipeline.n_jobs)) or 1
             units = [missing[start : start + each] for start in range(0, len(missing), each)]
             work = map_units(run_permutations_together, given, units, pipeline.n_jobs)
-            for indices, aucs in work:
-                for index, one in zip(indices, aucs, strict=True):
+            for indices, run in work:
+                for index, one in zip(indices, run, strict=True):
                     write_sealed(one, folder / f"{index:05d}.json")
                     found[index] = one
                 bar.update(len(indices))
@@ -183,10 +183,11 @@ def _is_enough(
     """Tell whether every model, and the largest AUC of all, was reached often enough."""
     if not stop_after or not found:
         return False
-    null = pd.DataFrame(found)
-    pairs = [(null[name], observed[name]) for name in null if name in observed]
-    pairs.append((null.max(axis=1), max(observed[name] for name in null if name in observed)))
-    return all(count_reached(one, auc) >= stop_after for one, auc in pairs)
+    names = [name for name in found[0] if name in observed]
+    pairs = [([one[name] for one in found], observed[name]) for name in names]
+    largest = [max(one[name] for name in names) for one in found]
+    pairs.append((largest, max(observed[name] for name in names)))
+    return all(count_reached(null, auc) >= stop_after for null, auc in pairs)
 
 
 def count_permutations(pipeline: Pipeline, plan: PermutationPlan, *folders: Path) -> int:

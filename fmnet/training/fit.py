@@ -507,7 +507,7 @@ def _choose(task: FoldTask, inner: list[Fitted]) -> _Choice:
 def scores_of_labelings(
     trainable: Trainable, task: FoldTask, labelings: NDArray[np.int64]
 ) -> NDArray[np.float64] | None:
-    """Fit a network in closed form under many labelings of all scans, (L, N).
+    """Fit a network in closed form under many labelings of all scans, (L, N), on the device.
 
     Returns
     -------
