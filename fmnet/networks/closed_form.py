@@ -83,8 +83,8 @@ class VoxelPath(Path):
         inside = mask.bool().expand(bands.shape[2:])
         self.weight.zero_()
         self.bias.zero_()
-        for band, weight in zip(bands.unbind(1), self.weight, strict=True):
-            whitening, z = fit_scan_whitening(take_inside(band, inside), self.whitening)
+        for band, weight in enumerate(self.weight):
+            whitening, z = fit_scan_whitening(views.features(band, mask), self.whitening)
             weight[inside] = raw = whitening.unwhitened(
                 weigh(t_values(z, labels), self.power) / bands.shape[1]
             )
@@ -95,12 +95,11 @@ class VoxelPath(Path):
         self, train: Views, labelings: torch.Tensor, mask: torch.Tensor, unseen: Views
     ) -> torch.Tensor:
         """Whiten once for all labelings. See `Path.scores_of_labelings`."""
-        inside = mask.bool().expand(train.bands.shape[2:])
         read = read_labelings(labelings)
         scores = []
-        for band, others in zip(train.bands.unbind(1), unseen.bands.unbind(1), strict=True):
-            whitening, z = fit_scan_whitening(take_inside(band, inside), self.whitening)
-            new = whitening(take_inside(others, inside))
+        for band in range(train.bands.shape[1]):
+            whitening, z = fit_scan_whitening(train.features(band, mask), self.whitening)
+            new = whitening(unseen.features(band, mask))
             scores.append(scores_of_features(z, read, new, self.power))
         return torch.stack(scores).mean(0)
 
@@ -364,11 +363,15 @@ class PathSum(ClosedFormBackbone):
         return mask
 
     def _views(self, images: torch.Tensor, mask: torch.Tensor) -> Views:
-        bands = [self.stem(some) for some in torch.split(images, BATCH)]
+        inside, bands, features = mask.bool().expand(images.shape[1:]), [], []
+        for some in torch.split(images, BATCH):
+            bands.append(filtered := self.stem(some))
+            each = take_inside(filtered.flatten(0, 1), inside)
+            features.append(each.view(*filtered.shape[:2], -1))
         paths = [path for path in self.paths.values() if isinstance(path, Path)]
         looks = (path.look(images, mask) for path in paths)
         own = next((one for one in looks if one is not None), None)
-        return Views(images, torch.cat(bands), own)
+        return Views(images, torch.cat(bands), own, torch.cat(features))
 
     def _fit_paths(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
         for path in self.paths.values():

@@ -86,8 +86,9 @@ def blocks(n_features: int, n_labelings: int) -> Iterator[slice]:
 
 
 def _parts(labelings: Labelings, size: int) -> tuple[torch.Tensor, ...]:
-    plain = labelings.plain
-    return torch.split(torch.arange(len(plain), device=plain.device), max(1, size))
+    """Number labelings, some at a time."""
+    rows = torch.arange(len(labelings.plain), device=labelings.plain.device)
+    return torch.split(rows, size)
 
 
 def scores_of_features(
@@ -136,7 +137,7 @@ def scores_of_products(
     across, across_unseen = z.T.contiguous(), unseen.T.contiguous()  # a product is of two rows
     if len(first) <= CANDIDATES * n:
         products = across[first] * across[second]
-        for few in _parts(labelings, 8 * BLOCK // len(first)):
+        for few in _parts(labelings, max(1, 8 * BLOCK // len(first))):
             t = labelings.rows(few).t_values(products.T)
             best = t.abs().topk(n).indices
             weight = torch.zeros_like(t).scatter_(1, best, raise_t(t.gather(1, best), power))
@@ -190,7 +191,7 @@ def _draw_bound(
     if rank >= len(few):
         return across.new_zeros(len(labelings.plain))
     products, bounds = across[few] * across[others], []
-    for some in _parts(labelings, 8 * BLOCK // len(few)):
+    for some in _parts(labelings, max(1, 8 * BLOCK // len(few))):
         size = labelings.rows(some).t_values(products.T).abs_()
         bounds.append(size.topk(rank).values[:, -1])
     return torch.cat(bounds)

@@ -11,17 +11,28 @@ from fmnet.networks.backbones import InputShape
 class Views(NamedTuple):
     """Scans as paths see them: prepared, (N, C, X, Y, Z), and filtered, (N, S, C, X, Y, Z).
 
-    ``own`` is what a path's `look` makes of them, (N, ...), so that it is done once.
+    Both of the others are there so that they are made once for many fits: ``own`` is what a path's
+    `look` makes of scans, (N, ...), and ``inside`` the voxels of each band inside the mask,
+    (N, S, V).
     """
 
     image: torch.Tensor
     bands: torch.Tensor
     own: torch.Tensor | None = None
+    inside: torch.Tensor | None = None
 
     def rows(self, chosen: torch.Tensor) -> "Views":
         """Take some of the scans."""
         own = None if self.own is None else self.own[chosen]
-        return Views(self.image[chosen], self.bands[chosen], own)
+        inside = None if self.inside is None else self.inside[chosen]
+        return Views(self.image[chosen], self.bands[chosen], own, inside)
+
+    def features(self, band: int, mask: torch.Tensor) -> torch.Tensor:
+        """Take the voxels of a band inside a mask, (X, Y, Z): (N, V)."""
+        if self.inside is not None:
+            return self.inside[:, band]
+        bands = self.bands[:, band]
+        return take_inside(bands, mask.bool().expand(bands.shape[1:]))
 
 
 def take_inside(image: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:

@@ -182,6 +182,7 @@ def test_without_a_gpu_all_is_computed_on_the_processor(make_trainable, cohort):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_gpu_fits_as_the_processor_does(make_trainable, cohort):
     trainable = make_trainable(build_network=build_prior_cnn, max_epochs=0)
     training = make_training(cohort, np.arange(16, 24), n_epochs=0, train=np.arange(16))
