@@ -18,7 +18,7 @@ from fmnet.crossval.exchange import permute_labels
 from fmnet.crossval.final import complete_finals, export_choice, judge_choice
 from fmnet.crossval.fold_loop import Pipeline, crossvalidate, crossvalidate_seeds
 from fmnet.crossval.further_networks import FurtherNetwork, check_networks, plan_networks
-from fmnet.crossval.leaks import check_leaks, check_pretraining
+from fmnet.crossval.leaks import check_leaks
 from fmnet.crossval.permutation import PERMUTATION, PermutationPlan
 from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan, run_further_trainings
 from fmnet.crossval.shards import (
@@ -201,10 +201,9 @@ def run_study(
 
     n_jobs = count_processes(compute, built)
     store = ArrayStore(Path(store_dir), cohort.recipe(grid, preparation.min_coverage))
-    everyone = open_cohort(cohort, store, n_jobs)
-    named = {f"models.{name}.network": one.network for name, one in (models or {}).items()}
-    check_pretraining({"network": network, **named}, everyone.hashes)
-    opened = set_aside(everyone, lockbox, seed)
+    everybody = open_cohort(cohort, store, n_jobs)
+    networks.check_people(everybody.hashes, shape)
+    opened = set_aside(everybody, lockbox, seed)
     if shuffle_labels:
         opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))
     scans, splits = read_scans(opened, preparation).for_network(network), folds(opened)

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -7,13 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from run_fixtures import study_settings
+from signature_fixtures import write_small_cnn
 
-from fmnet.errors import ConfigError, RunError
+from fmnet.crossval.further_networks import FurtherNetwork
+from fmnet.errors import ConfigError, LeakError, RunError
 from fmnet.inference.bundle_files import CHECKSUMS
 from fmnet.networks.backbones import build_small_cnn
+from fmnet.networks.closed_form import build_prior_cnn
 from fmnet.runs.lock import MARKER
 from fmnet.runs.run_folder import FILES, FOLDERS
 from fmnet.study import run_study
+from fmnet.training.trainer import CPU_TRAINER
 
 
 def read(path) -> pd.DataFrame:
@@ -108,6 +113,25 @@ def test_run_folder_that_cannot_be_made(study_root, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="choose another run_dir"):
         run_study(**study_settings(study_root, tmp_path / "file" / "run"))
+
+
+def test_people_whom_the_network_was_pretrained_on_are_refused_before_training(
+    study_root, tmp_path, monkeypatch
+):
+    settings = study_settings(study_root, tmp_path / "run")
+    one = settings["cohort"].scans[3].files[0]
+    known = hashlib.sha256(one.read_bytes()).hexdigest()
+    file = tmp_path / "own.safetensors"
+    write_small_cnn(file, record={"people_sha256": [known]})
+    network = partial(build_prior_cnn, voxel_size_mm=8, weights=str(file))
+    monkeypatch.setattr("fmnet.study.check_leaks", None)
+    settings["trainer"] = CPU_TRAINER
+    said = r"network\.weights: found weights that were pretrained on 1 of this study's files"
+    with pytest.raises(LeakError, match=said):
+        run_study(**settings | {"network": network})
+    further = {"known": FurtherNetwork(network)}
+    with pytest.raises(LeakError, match=said):
+        run_study(**settings | {"models": further, "trainer": partial(CPU_TRAINER, max_epochs=1)})
 
 
 @pytest.fixture

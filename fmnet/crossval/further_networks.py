@@ -8,6 +8,7 @@ from functools import partial
 from fmnet.crossval.fold_loop import TrainedNetwork
 from fmnet.errors import ConfigError, Fault
 from fmnet.networks.backbones import InputShape, NetworkBuilder
+from fmnet.networks.prior_path import check_people
 from fmnet.networks.rebuild import check_network, describe_builder
 from fmnet.training.compute import Compute, check_plan, plan_compute
 from fmnet.training.fit import ADAMW, Trainable, is_closed_form
@@ -68,6 +69,24 @@ class StudyNetworks:
     own: Trainable
     further: Mapping[str, Trainable]
     same: tuple[str, ...] = ()
+
+    def check_people(self, hashes: Collection[str], shape: InputShape) -> None:
+        """Refuse people whose maps a network was pretrained on.
+
+        Parameters
+        ----------
+        hashes : collection of str
+            Of the contents of all files of the study, those of the lock-box too.
+        shape : tuple of int
+            (C, X, Y, Z) of a scan.
+
+        Raises
+        ------
+        LeakError
+            If there are some.
+        """
+        for one in (self.own, *self.further.values()):
+            check_people(one.build_network(shape), hashes)
 
     def said(self) -> list[str]:
         """Say which networks were named twice."""

@@ -1,6 +1,6 @@
 """Test a pipeline for leaks: nothing that is learned may change with the test scans."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +16,6 @@ from fmnet.data.scans import Series
 from fmnet.data.tables import subject_key
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, LeakError
-from fmnet.networks.backbones import NetworkBuilder
-from fmnet.networks.signature_file import check_unseen, read_pretrained
 from fmnet.training.fit import FoldTask, Trainable, train_on_folds
 from fmnet.training.scan_set import ScanSet
 
@@ -89,27 +87,6 @@ def check_leaks(
         faults.append(Fault(f"baseline '{name}'", found, accepted, action))
     if faults:
         raise LeakError(faults)
-
-
-def check_pretraining(networks: Mapping[str, NetworkBuilder], hashes: Collection[str]) -> None:
-    """Refuse networks that were pretrained on maps of a study's people, in whatever fold they are.
-
-    Parameters
-    ----------
-    networks : dict
-        Configuration key to network.
-    hashes : collection of str
-        SHA-256 of the contents of the study's files, of the lock-box too.
-
-    Raises
-    ------
-    LeakError
-        If weights say that one of these files was among those that they were made from.
-    """
-    for where, build in networks.items():
-        weights = getattr(build, "keywords", {}).get("weights")
-        if isinstance(weights, str):
-            check_unseen(read_pretrained(weights), hashes, f"{where}.weights")
 
 
 def _leaks(

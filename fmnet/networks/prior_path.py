@@ -1,7 +1,7 @@
 """The path whose weights a pretrained CNN writes; of the CNN nothing is kept but what it wrote."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path as FilePath
@@ -20,7 +20,7 @@ from fmnet.networks.prior_cnn import (
     pool,
     support_statistics,
 )
-from fmnet.networks.signature_file import Pretrained, read_pretrained
+from fmnet.networks.signature_file import Pretrained, check_unseen, read_pretrained
 
 #: The network that fmnet brings along.
 OWN = FilePath(__file__).with_name("signature_cnn.safetensors")
@@ -56,6 +56,22 @@ def facts_of(pretrained: Pretrained, is_shipped: bool) -> dict[str, Any]:
         "voxel_size_mm": pretrained.voxel_size_mm,
         "record": pretrained.record,
     }
+
+
+def check_people(network: nn.Module, hashes: Collection[str]) -> None:
+    """Refuse a study with people whose maps a network's CNN was pretrained on.
+
+    `hashes` are of the contents of the study's files, see `check_unseen`.
+
+    Raises
+    ------
+    LeakError
+        If there are some.
+    """
+    for module in network.modules():
+        if isinstance(module, PriorPath):
+            pretrained = _pretrained(module.weights, torch.device("cpu"))
+            check_unseen(pretrained, hashes, "network.weights")
 
 
 class PriorPath(Path):
@@ -258,8 +274,3 @@ class AdaptedPath(PriorPath):
         asked = (inside, factor * self.voxel_size_mm, self.n_steps, self.rate)
         cnn = self.adapter(Adaptation(copy.deepcopy(pretrained.network), maps, *asked))
         self._adapted = (cnn.eval(),)
-
-    def fit(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
-        """Let the CNN read the statistics of the training scans. See `Path.fit`."""
-        super().fit(views, labels, mask)
-        self.written_by |= {"adapted_steps": self.n_steps}

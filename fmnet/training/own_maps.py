@@ -127,7 +127,7 @@ class OwnMapsEpisodeMaker(EpisodeMaker):
     space: str = "MNI152"
 
     def __post_init__(self) -> None:
-        self._own: _OfPeople | None = None
+        self._own: PeopleEpisodeMaker | None = None
         if self.backgrounds is None:
             return
         people = read_people(self.backgrounds, int(self.voxel_size_mm), self.space)
@@ -144,7 +144,7 @@ class OwnMapsEpisodeMaker(EpisodeMaker):
                 )
             )
         given = {name: getattr(self, name) for name in EpisodeMaker.__dataclass_fields__}
-        own = _OfPeople(**given, people=people.maps.to(self.mask.device))
+        own = PeopleEpisodeMaker(**given, people=people.maps.to(self.mask.device))
         low, high = self.n_support
         self._own = replace(own, n_support=(low, min(high, most)))
 
@@ -165,7 +165,7 @@ class OwnMapsEpisodeMaker(EpisodeMaker):
 
 
 @dataclass(eq=False, kw_only=True)
-class _OfPeople(EpisodeMaker):
+class PeopleEpisodeMaker(EpisodeMaker):
     """Draws people, (C, P, X, Y, Z), in one of their contrasts; half the time with signs turned."""
 
     people: torch.Tensor
@@ -173,6 +173,7 @@ class _OfPeople(EpisodeMaker):
     def draw_background(
         self, n: int, mask: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Choose n people's maps, (n, X, Y, Z), and the voxels' SD, (X, Y, Z)."""
         contrasts, n_people = self.people.shape[:2]
         contrast = int(torch.randint(contrasts, (), generator=generator, device=generator.device))
         chosen = torch.rand(n_people, generator=generator, device=generator.device).argsort()[:n]

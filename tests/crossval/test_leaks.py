@@ -12,18 +12,12 @@ from fmnet.baselines.connectivity import Connectivity
 from fmnet.baselines.estimator import Estimator, Frem, SpaceNet
 from fmnet.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
 from fmnet.baselines.shortcuts import Columns, Coverage, Roughness, Scale
-from fmnet.crossval.leaks import check_leaks, check_pretraining
+from fmnet.crossval.leaks import check_leaks
 from fmnet.crossval.reruns import SiteHarmoniser
 from fmnet.data.scans import Series
 from fmnet.errors import LeakError
 from fmnet.networks.backbones import build_small_cnn
-from fmnet.networks.closed_form import build_prior_cnn, build_scale_space
-from fmnet.networks.signature_file import (
-    PEOPLE,
-    Backbone,
-    build_signature_cnn,
-    write_signature_cnn,
-)
+from fmnet.networks.closed_form import build_scale_space
 from fmnet.training import fit
 from fmnet.training.fit import Trainable, fit_closed_form
 from fmnet.training.scan_set import MapScans
@@ -167,18 +161,3 @@ def test_network_that_learns_from_test_scans_is_refused(build_study, fold, monke
     trainable = Trainable(FOCAL, max_epochs=0, batch_size=8)
     with pytest.raises(LeakError, match="the network: found something that changes"):
         check_leaks({}, build_study(), fold, 0, trainable)
-
-
-def test_networks_pretrained_on_people_of_the_study_are_refused(tmp_path):
-    small = Backbone(
-        "UNet", 2, {"channels": [2, 3], "strides": [2], "num_res_units": 0, "norm": None}
-    )
-    weights = build_signature_cnn(small, (8, 8, 8)).state_dict()
-    path = tmp_path / "own.safetensors"
-    write_signature_cnn(path, weights, small, {PEOPLE: ["aa", "bb"]})
-    build = partial(build_prior_cnn, voxel_size_mm=20.0, weights=str(path))
-    check_pretraining({"network": build, "models.cnn.network": build_small_cnn}, ["cc"])
-    with pytest.raises(
-        LeakError, match=r"network\.weights: found weights that were pretrained on 1"
-    ):
-        check_pretraining({"network": build}, ["cc", "aa"])

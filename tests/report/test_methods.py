@@ -126,6 +126,16 @@ def test_pretrained_cnn_is_said_to_have_learned_elsewhere(say):
     assert "75 % of the final network's score is a linear map; a pretrained CNN wrote 25 %" in text
 
 
+def test_steps_on_the_training_scans_are_told(say):
+    shares = {"prior": 0.25, "adapted_100": 0.5, "voxel_pairs": 0.25}
+    facts = PRETRAINED | {"adapted_steps": [100]}
+    text = say(PRIOR, is_series=False, shares=shares, pretrained=facts)
+    assert "without a gradient step on their labels: a CNN (UNet of MONAI" in text
+    assert "signature, as it was pretrained and after 100 gradient steps on differences" in text
+    assert "the signature that it wrote after 100 steps on the training scans 50 %" in text
+    assert "75 % of the final network's score is a linear map; a pretrained CNN wrote 75 %" in text
+
+
 def test_pretrained_cnn_that_was_trained_on_is_said_to_be(say):
     text = say(PRIOR, is_series=False, epochs=2, pretrained=PRETRAINED)
     assert (
