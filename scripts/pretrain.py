@@ -18,7 +18,9 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 def work(config: DictConfig) -> None:
     text = OmegaConf.to_yaml(config, resolve=True)
-    command = shlex.join(["python", "scripts/pretrain.py", *sys.argv[1:]])
+    # where the files lie is left out: it is no part of what makes the weights
+    said = [one for one in sys.argv[1:] if not one.startswith(("run_dir=", "resume="))]
+    command = shlex.join(["python", "scripts/pretrain.py", *said])
     show(run_pretraining(**build(config), config_yaml=text, command=command))
 
 

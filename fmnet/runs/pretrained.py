@@ -96,6 +96,8 @@ def run_pretraining(
     record = _describe(episodes(mask), held_out(mask)) | {"seed": seed, "command": command}
     if start_from is not None:
         record["started_from"] = _load(network, backbone, start_from)
+    people = {*_people(start_from), *_people(folder / WeightsKeeper.LATEST), *record[PEOPLE]}
+    record[PEOPLE] = sorted(people)
     n_batches = validate_every * n_accumulated
     data = EpisodeData(mask, episodes, held_out, seed, n_batches, n_validation)
     module = SignatureModule(network, optimizer, scheduler, data.kinds)
@@ -196,14 +198,22 @@ def _describe(episodes: EpisodeMaker, held_out: EpisodeMaker) -> dict[str, Any]:
         "episodes": _plain(episodes),
         "held_out": _plain(held_out),
     }
-    if isinstance(episodes, OwnMapsEpisodeMaker) and episodes.hashes:
-        record[PEOPLE] = list(episodes.hashes)
-    return record
+    own = episodes.hashes if isinstance(episodes, OwnMapsEpisodeMaker) else ()
+    return record | {PEOPLE: list(own)}
+
+
+def _people(path: Path | str | None) -> list[str]:
+    """Look up the files that weights were trained on, which stay known to those that go on."""
+    if path is None or not Path(path).is_file():
+        return []
+    return list(read_pretrained(path).record.get(PEOPLE, []))
 
 
 def _plain(maker: EpisodeMaker) -> dict[str, Any]:
     """Take what describes the priors."""
     kept = {one.name: getattr(maker, one.name) for one in fields(maker) if one.name != "mask"}
+    if kept.get("backgrounds"):  # where it lies is nobody's business
+        kept["backgrounds"] = Path(kept["backgrounds"]).name
     return {
         name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
         for name, value in kept.items()
@@ -230,6 +240,13 @@ def card(pretrained: Pretrained, max_steps: int) -> str:
         if name.startswith("val/gain_")
     )
     n_parameters = sum(one.numel() for one in pretrained.network.parameters())
+    n_files = len(record[PEOPLE])
+    origin = (
+        f"and on cohorts planted into {n_files} unlabelled maps of people, whose hashes are in "
+        "`signature_cnn.json`; studies that hold one of them are refused"
+        if n_files
+        else "alone; no scan of a person was used"
+    )
     return f"""# Pretrained signature network
 
 **For research use only.** It is no medical device and says nothing of a person by itself.
@@ -237,9 +254,9 @@ def card(pretrained: Pretrained, max_steps: int) -> str:
 - What it does: turns the statistics of a small training cohort (t-values of two groups in bands of
   a scale space, {pretrained.voxel_size_mm:g} mm) into a linear signature. It is given no scan of
   the people who are scored.
-- Trained on simulated cohorts alone: {figures["episodes"]:,.0f} episodes
-  ({figures["step"]:,.0f} of at most {max_steps:,} steps), none of them twice. No scan of a person
-  was used unless `backgrounds` is named in `signature_cnn.json`.
+- Trained on simulated cohorts {origin}.
+- {figures["episodes"]:,.0f} episodes, none of them twice ({figures["step"]:,.0f} of at most
+  {max_steps:,} steps).
 - Network: `{pretrained.backbone.name}` of MONAI, {n_parameters:,} parameters.
 - SHA-256 of `signature_cnn.safetensors`: `{pretrained.sha256}`
 - Command: `{record["command"]}`

@@ -9,7 +9,13 @@ import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 
 from fmnet.errors import ConfigError, RunError
-from fmnet.networks.signature_file import Backbone, read_signature_cnn
+from fmnet.networks.signature_file import (
+    PEOPLE,
+    Backbone,
+    read_pretrained,
+    read_signature_cnn,
+    write_signature_cnn,
+)
 from fmnet.runs.pretrained import run_pretraining
 from fmnet.training.episodes import EffectPrior
 from fmnet.training.held_out import ObliqueEpisodeMaker
@@ -90,6 +96,17 @@ def test_a_run_starts_from_weights(whole: Path, tmp_path: Path) -> None:
     other = Backbone("UNet", 2, SMALL.settings)
     with pytest.raises(ConfigError, match=r"start_from.*choose the backbone that they are of"):
         run(tmp_path / "other", 1, start_from=start, backbone=other)
+
+
+def test_people_that_weights_were_trained_on_stay_named(whole: Path, tmp_path: Path) -> None:
+    first = read_pretrained(whole / "latest.safetensors")
+    path = tmp_path / "people.safetensors"
+    write_signature_cnn(path, first.network.state_dict(), SMALL, first.record | {PEOPLE: ["aa"]})
+    run(tmp_path / "run", 1, start_from=str(path))
+    run(tmp_path / "run", 2, resume=True)
+    assert read_pretrained(tmp_path / "run/latest.safetensors").record[PEOPLE] == ["aa"]
+    assert "1 unlabelled maps of people" in (tmp_path / "run/card.md").read_text()
+    assert "no scan of a person was used" in (whole / "card.md").read_text()
 
 
 def test_folders_in_use_are_refused(whole: Path) -> None:
