@@ -1,26 +1,124 @@
-"""How long a permutation of the network takes, and how many make a night."""
+"""How long permutations take: of models that share what needs no labels, and of networks."""
 
 import logging
 import tempfile
 import warnings
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from time import perf_counter
-from typing import Literal
+from time import perf_counter, process_time
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.race import Goal, describe_settings, growth, race_table, write_results
 from benchmarks.setting import Setting
 from benchmarks.usual import usual_form
+from fmnet.baselines.base import Baseline, Model
+from fmnet.crossval.exchange import exchange, find_cells
+from fmnet.crossval.fold_loop import TrainedNetwork
 from fmnet.crossval.permutation import PermutationPlan, run_permutations
+from fmnet.data.folds import Fold
+from fmnet.networks.backbones import NetworkBuilder
 from fmnet.training.compute import Compute
+from fmnet.training.fit import Trainable
 from fmnet.training.scan_set import ScanSet
-from fmnet.types import Count, Counts
+from fmnet.types import NETWORK, Count, Counts
 
 #: As many permutations as p-values of 0.001 need.
 MANY = 1000
+
+
+@dataclass(frozen=True)
+class LabelingSpeed:
+    """All models of a study that are permuted, under many labelings at once and one at a time.
+
+    Seconds are of this process alone (`time.process_time`), so that others on the machine count
+    little.
+
+    Parameters
+    ----------
+    setting : Setting
+        The study; its network is fitted in closed form.
+    baselines : dict
+        Models beside the network, by name.
+    n : int
+        Labelings at once.
+    n_single : int
+        Labelings one at a time.
+    n_processes : int
+        Processors that the minutes are of.
+    minutes : float
+        Hoped for 1,000 permutations of all models.
+    """
+
+    setting: Setting = field(default_factory=Setting)
+    baselines: dict[str, Baseline] = field(default_factory=dict)
+    n: Count = 200
+    n_single: Count = 1
+    n_processes: Count = 2
+    minutes: float = 10.0
+
+    def run(self, out: Path) -> list[str]:
+        """Time each model on the same labelings and folds; write a table."""
+        with tempfile.TemporaryDirectory(prefix="fmnet-permute-") as place:
+            data = self.setting.open(self.setting.make_maps(Path(place)), Path(place))
+            table = self.race(data)
+        total = table[~table["model"].str.startswith("path ")].sum(numeric_only=True)
+        minutes = float(total["seconds"]) / 60 / self.n_processes
+        what = f"minutes for 1,000 permutations of all models on {self.n_processes} processors"
+        goals = [
+            Goal(what, minutes, self.minutes, is_floor=False),
+            Goal("times faster than one at a time", total["single"] / total["seconds"], 1.0),
+            Goal("largest difference of a score", float(table["differ"].max()), 1e-5, False),
+        ]
+        return write_results(out, {"labelings": table}, goals, describe_settings(self))
+
+    def race(self, data: ScanSet) -> pd.DataFrame:
+        """Compare, for each model and path: seconds for 1,000 permutations, and the ratio."""
+        folds = self.setting.pipeline(data, Compute()).build_folds(data.cohort)
+        cells = find_cells(data.cohort, folds, 0)
+        orders = [exchange(data.cohort, np.random.default_rng(k), cells) for k in range(self.n)]
+        labelings = np.stack([order.labels for order in orders])
+        rows = [
+            self._time(name, model, data, folds, labelings)
+            for name, model in tqdm(self._models().items(), desc="models", leave=False)
+        ]
+        return pd.DataFrame(rows)
+
+    def _models(self) -> dict[str, Model]:
+        network = self.setting.network
+        models: dict[str, Model] = {NETWORK: TrainedNetwork(_closed(network), 0), **self.baselines}
+        for path in getattr(network, "keywords", {}).get("paths", ()):
+            models[f"path {path}"] = TrainedNetwork(_closed(partial(network, paths=[path])), 0)
+        return models
+
+    def _time(
+        self,
+        name: str,
+        model: Model,
+        data: ScanSet,
+        folds: list[Fold],
+        labelings: NDArray[np.int64],
+    ) -> dict[str, Any]:
+        started = process_time()
+        found = [model.scores_of_labelings(data, fold, labelings) for fold in folds]
+        seconds, started = (process_time() - started) / self.n, process_time()
+        few = labelings[: self.n_single]
+        single = [Model.scores_of_labelings(model, data, fold, few) for fold in folds]
+        one = (process_time() - started) / self.n_single
+        pairs = zip(found, single, strict=True)
+        differ = max(np.abs(all_[: len(few)] - own).max() / own.std() for all_, own in pairs)
+        at_once, alone = seconds * MANY, one * MANY
+        times = {"seconds": at_once, "single": alone, "ratio": alone / at_once}
+        return {"model": name, **times, "differ": float(differ)}
+
+
+def _closed(network: NetworkBuilder) -> Trainable:
+    return Trainable(network, max_epochs=0)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def judge_goals(summary: pd.DataFrame, pairs: pd.DataFrame) -> list[Goal]:
     n_draws = own["n_draws"].to_dict()
     goals = [
         Goal(
-            f"{regime}, {n_draws[regime]} draws: {DEFAULT} minus {rival}",
+            f"{regime}, draws: {n_draws[regime]}, {DEFAULT} minus {rival}",
             float(differences[regime, rival]),
             wanted,
         )

@@ -69,7 +69,9 @@ from fmnet.types import NETWORK, Count, Fraction, Jobs, NonNegativeCount, Severa
 #: Of studies of made-up features: models that see no brain, by how many columns of noise each sees.
 SHORTCUTS = {"covariates": 3, "roughness": 1}
 #: Raise it when the same settings would train something else.
-NULL_FORMAT = 1
+NULL_FORMAT = 2
+#: Permutations after which it is asked whether any more can change a verdict.
+FIRST = 6
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ class NullNetwork:
     n_subjects: Several = 30
     n_splits: Several = 3
     inner_splits: Several = 2
-    voxel_size_mm: VoxelSize = 12
+    voxel_size_mm: VoxelSize = 8
     n_jobs: Jobs = 1
 
     def run(self, out: Path) -> list[str]:
@@ -291,15 +293,18 @@ class NullNetwork:
         best = max(observed[name] for name in among)
         null: list[dict[str, float]] = []
         reached = np.zeros(2, dtype=int)
-        for index in range(self.n_permutations):
-            if ((reached + 1) / (self.n_permutations + 1) >= ALPHA).all():
+        # the first decide most of it; those after them share what needs no labels
+        few = min(FIRST, self.n_permutations)
+        for indices in (range(few), range(few, self.n_permutations)):
+            if ((reached + 1) / (self.n_permutations + 1) >= ALPHA).all() or not indices:
                 break
-            aucs = run_permutations_together((pipeline, data, 1), [index])[0]
-            reached += [
-                aucs[NETWORK] >= observed[NETWORK] - 1e-9,
-                max(aucs.values()) >= best - 1e-9,
-            ]
-            null.append(aucs)
+            found = run_permutations_together((pipeline, data, 1), list(indices))
+            for aucs in found:
+                reached += [
+                    aucs[NETWORK] >= observed[NETWORK] - 1e-9,
+                    max(aucs.values()) >= best - 1e-9,
+                ]
+            null += found
         return null
 
     def _write_said(self, paths: dict[int, Path], out: Path, n_jobs: int) -> list[str]:

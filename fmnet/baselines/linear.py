@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.svm import SVC
 
 from fmnet.baselines.base import Baseline, Scores
@@ -192,7 +193,8 @@ class LinearSvm(KernelModel, VoxelModel):
 
 def solve_svm(kernel: Any, labels: Any, c: float) -> tuple[Scores, float]:
     """Fit a linear SVM on a kernel, (N_train, N_train): weight of each scan, and the bias."""
-    machine = SVC(kernel="precomputed", C=c, class_weight="balanced").fit(kernel, labels)
+    with config_context(assume_finite=True, skip_parameter_validation=True):  # saves a sixth
+        machine = SVC(kernel="precomputed", C=c, class_weight="balanced").fit(kernel, labels)
     each = np.zeros(len(kernel))
     each[machine.support_] = machine.dual_coef_[0]
     return each, float(machine.intercept_[0])

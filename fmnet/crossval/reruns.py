@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import chi2_contingency
 
+from fmnet.crossval.exchange import find_cells
 from fmnet.crossval.fold_loop import NO_MAPS, Pipeline, crossvalidate, fold_seed
 from fmnet.crossval.permutation import PERMUTATIONS, PermutationPlan, run_permutations
 from fmnet.data.cohort import Cohort
@@ -407,9 +408,10 @@ def run_further_trainings(
         observed = study_aucs(predictions, n_repeats)
         place = folder / PERMUTATIONS
         null = run_permutations(pipeline, data, permutation, place, given, observed=observed)
-        found["permutation"] = summarise_permutations(
-            null, predictions, n_repeats, h, permutation.n
-        )
+        summary = summarise_permutations(null, predictions, n_repeats, h, permutation.n)
+        kept = [fold for fold in results.folds if fold.repeat < n_repeats]
+        is_within = find_cells(data.cohort, kept, pipeline.seed) is not None
+        found["permutation"] = summary | {"within_folds": is_within}
     if curve.fractions:
         power = metrics["power"]
         precision = Precision(

@@ -6,6 +6,7 @@ from fmnet.crossval.fold_loop import Pipeline, crossvalidate, crossvalidate_seed
 from fmnet.crossval.permutation import (
     PERMUTATIONS,
     PermutationPlan,
+    count_earlier,
     count_permutations,
     run_permutations,
 )
@@ -60,6 +61,11 @@ def done_before(
         for name, (n, total) in done.items()
         if n
     ]
+    if permutation.n and (n := count_earlier(*permuted)):
+        lines.append(
+            f"{n} permutations of an earlier version are not used: it made folds anew for each, "
+            "and those of two schemes can't be mixed"
+        )
     # what an earlier call has left that is damaged, and so is computed again
     folders = (checkpoints.folder, folder / PERMUTATIONS, *(folder / name for name in RERUNS))
     sealed = [

@@ -28,7 +28,7 @@ N_DRAWS = 5000
 #: Kinds of models that the network has to be better than to be worth its effort.
 RIVALS = ("linear", "connectivity")
 #: Kinds of networks.
-NETWORKS = ("gradient", "closed form")
+NETWORKS = ("gradient", "pretrained", "closed form")
 
 
 def compare_models(

@@ -441,6 +441,7 @@ def chance_of(facts: Mapping[str, Any], model: str, role: str) -> Conclusion:
         return Conclusion("chance not tested", about=model, values=values)
     values |= {"p": p, "observed": tested["observed"]}
     values |= {key: permutation[key] for key in ("n", "n_repeats")}
+    values["is_stopped"] = permutation["n"] < permutation.get("n_planned", 0)
     kind: Kind = "above chance" if p < ALPHA and tested["observed"] > CHANCE else "not above chance"
     if not can_tell(permutation["n"]):
         kind = "too few permutations"

@@ -19,13 +19,10 @@ from fmnet.inference.study_results import (
     warnings_of,
 )
 
-#: Paths of a network that are linear in maps.
-LINEAR_PATHS = ("prior", "fine", "focal", "distributed")
-#: The one of them whose weights a pretrained CNN writes.
-PRIOR_PATH = "prior"
-#: What names of paths begin with whose CNN was trained on with the training scans; its number of
-#: steps follows.
-ADAPTED = "adapted_"
+#: Paths of a network that are linear in maps, by the first part of their names; the weights of the
+#: first are those that a pretrained CNN writes.
+CNN_PATHS = ("prior", "adapted")
+LINEAR_PATHS = (*CNN_PATHS, "fine", "focal", "distributed")
 #: Most characters of an amber finding; all of it is in metadata.json.
 SHORT = 200
 
@@ -106,20 +103,19 @@ def linear_sentence(training: Mapping[str, Any], is_series: bool) -> str:
     fractions = current_paths(training.get("path_shares") or {})
     if not fractions:
         return ""
-    written = {name: own for name, own in fractions.items() if is_written(name)}
-    others = {name: own for name, own in fractions.items() if name in LINEAR_PATHS}
-    fraction = sum((others | written).values())
+    fraction = sum(own for name, own in fractions.items() if kind_of_path(name) in LINEAR_PATHS)
+    written = [own for name, own in fractions.items() if kind_of_path(name) in CNN_PATHS]
     of = "a linear function of the stem's maps" if is_series else "a linear map"
     before = ", before the fine-tuning" if training.get("n_epochs") else ""
     said = f"{percent(fraction)} of the final model's score is {of}{before}"
-    if written:
-        said += f"; a pretrained CNN wrote {percent(sum(written.values()))} of the score"
+    said += f"; a pretrained CNN wrote {percent(sum(written))} of the score" if written else ""
     return f"{said[0].upper()}{said[1:]}."
 
 
-def is_written(path: str) -> bool:
-    """Tell whether a pretrained CNN writes the weights of a path."""
-    return path == PRIOR_PATH or path.startswith(ADAPTED)
+def kind_of_path(name: str) -> str:
+    """Leave out of a path's name the number that tells it from others: ``adapted_100``."""
+    kind, _, number = name.rpartition("_")
+    return kind if number.isdecimal() else name
 
 
 def pretraining_sentence(pretrained: Mapping[str, Any] | None) -> str:
@@ -134,18 +130,18 @@ def pretraining_sentence(pretrained: Mapping[str, Any] | None) -> str:
         f"The CNN is {pretrained['network']} of MONAI with {pretrained['n_parameters']:,} "
         f"parameters, pretrained by gradient on {pretraining_words(pretrained)} (SHA-256 of its "
         f"weights: {pretrained['sha256']}); it read group statistics of the training participants, "
-        f"{adaptation_words(pretrained)}."
+        f"and {adaptation_words(pretrained)}."
     )
 
 
 def adaptation_words(pretrained: Mapping[str, Any]) -> str:
-    """Say which steps a CNN took on the training scans, for the end of a sentence."""
-    n_steps = " or ".join(f"{one:,}" for one in pretrained.get("adapted_steps", ()))
-    if not n_steps:
-        return "and took no gradient step on their scans"
+    """Say which gradient steps a CNN took in a study, for the middle of a sentence."""
+    if not (steps := pretrained.get("adapted_steps")):
+        return "took no gradient step on their scans"
+    counted = " or ".join(map(str, steps))
     return (
-        f"as it was pretrained and after {n_steps} gradient steps on differences that were planted "
-        "into their scans under labels drawn at random"
+        f"took {counted} gradient steps on their scans without the labels: on differences planted "
+        "into them under labels drawn at random"
     )
 
 

@@ -7,7 +7,6 @@ and how much each path counts from participants who were left out of its fit.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -18,6 +17,7 @@ from fmnet.errors import ConfigError, Fault
 from fmnet.networks.backbones import ClosedFormBackbone, InputShape, ScoreNetwork
 from fmnet.networks.feature_weighting import (
     Whitening,
+    fit_scan_whitening,
     fit_whitening,
     product_t_values,
     t_values,
@@ -25,7 +25,7 @@ from fmnet.networks.feature_weighting import (
 )
 from fmnet.networks.fine_path import FinePath
 from fmnet.networks.labelings import read_labelings, scores_of_features, scores_of_products
-from fmnet.networks.paths import Path, Views
+from fmnet.networks.paths import Path, Views, take_inside
 from fmnet.networks.prior_path import AdaptedPath, PriorPath
 from fmnet.networks.scale_space import ScaleSpace
 from fmnet.types import Bands, Count, NonNegative, Positive
@@ -40,8 +40,12 @@ PathName = Literal[
 #: error of ``2 / sqrt(n)``. Were scores independent, a path that shows nothing would count in one
 #: fit of six whatever ``n`` is; as one fit scores many participants, it does in one of five.
 LEAST_SEPARATION = 1.0
-#: What the first path counts at least, so that there is always a score.
-LEAST_GATE = 0.05
+#: What the first path is taken to have shown at least. It is trusted beforehand, so that what it
+#: shows counts from the first bit on.
+LEAST_SHOWN = 0.05
+#: A path counts by this power of what it has shown: those that are far better than the others are
+#: left nearly alone, those that are about as good share the score.
+PATH_POWER = 3
 #: Scans that go through the scale space at once.
 BATCH = 16
 #: Principal axes of the voxels of a lattice that a network keeps.
@@ -80,8 +84,7 @@ class VoxelPath(Path):
         self.weight.zero_()
         self.bias.zero_()
         for band, weight in zip(bands.unbind(1), self.weight, strict=True):
-            features = band[:, inside]
-            whitening, z = fit_whitening(features, self.whitening, len(features))
+            whitening, z = fit_scan_whitening(take_inside(band, inside), self.whitening)
             weight[inside] = raw = whitening.unwhitened(
                 weigh(t_values(z, labels), self.power) / bands.shape[1]
             )
@@ -96,9 +99,9 @@ class VoxelPath(Path):
         read = read_labelings(labelings)
         scores = []
         for band, others in zip(train.bands.unbind(1), unseen.bands.unbind(1), strict=True):
-            features = band[:, inside]
-            whitening, z = fit_whitening(features, self.whitening, len(features))
-            scores.append(scores_of_features(z, read, whitening(others[:, inside]), self.power))
+            whitening, z = fit_scan_whitening(take_inside(band, inside), self.whitening)
+            new = whitening(take_inside(others, inside))
+            scores.append(scores_of_features(z, read, new, self.power))
         return torch.stack(scores).mean(0)
 
 
@@ -305,7 +308,7 @@ class PathSum(ClosedFormBackbone):
         views = self._views(images, mask)
         numbers = torch.unique(folds)
         if len(numbers) > 1:
-            unseen = torch.zeros(len(images), len(self.paths))
+            unseen = images.new_zeros(len(images), len(self.paths))
             for number in numbers:
                 held_out = folds == number
                 self._fit_paths(views.rows(~held_out), labels[~held_out], mask)
@@ -315,7 +318,7 @@ class PathSum(ClosedFormBackbone):
             ):
                 own.copy_(value)
         else:  # too few participants to leave any out
-            self.fraction.copy_(torch.eye(len(self.paths))[0])
+            self.fraction.copy_(torch.arange(len(self.paths), device=images.device) == 0)
             self.gate.copy_(self.fraction)
             self.bias.zero_()
         self._fit_paths(views, labels, mask)
@@ -378,6 +381,9 @@ def weigh_paths(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Weigh paths by how well they told apart participants who had been left out.
 
+    The first is the one to fall back on: it always counts, the others do where they have shown more
+    than chance would.
+
     Parameters
     ----------
     unseen : Tensor, shape (..., N, P)
@@ -401,9 +407,9 @@ def weigh_paths(
     sd = ((squares[0] + squares[1]) / 2).sqrt().clamp(min=1e-6)
     separation = (means[0] - means[1]) / sd
     error = (1 / counts[0] + 1 / counts[1]).sqrt()
-    worth = (separation - LEAST_SEPARATION * error).clamp(min=0)
-    first = worth[..., :1].clamp(min=LEAST_GATE)
-    worth = torch.cat([first, worth[..., 1:]], dim=-1)
+    first = separation[..., :1].clamp(min=LEAST_SHOWN)
+    others = (separation[..., 1:] - LEAST_SEPARATION * error).clamp(min=0)
+    worth = torch.cat([first, others], dim=-1) ** PATH_POWER
     fraction = worth / worth.sum(-1, keepdim=True)
     gate = fraction / sd
     bias = -((means[0] + means[1]) / 2 * gate).sum(-1)
@@ -425,9 +431,10 @@ def pretraining_of(network: ScoreNetwork) -> dict[str, Any]:
     Empty for a network without such a part, and for one that wasn't fitted in this process.
     """
     paths = [module for module in network.modules() if isinstance(module, PriorPath)]
-    n_steps = [path.n_steps for path in paths if isinstance(path, AdaptedPath)]
-    facts = next((path.written_by for path in paths), {})
-    return facts | {"adapted_steps": n_steps} if facts and n_steps else facts
+    if not paths or not (found := dict(paths[0].written_by)):
+        return {}
+    steps = [path.n_steps for path in paths if isinstance(path, AdaptedPath)]
+    return found | ({"adapted_steps": steps} if steps else {})
 
 
 def build_scale_space(
@@ -477,10 +484,7 @@ def build_scale_space(
     ConfigError
         If a band's first width is not the smaller one, or no path is left.
     """
-    if wrong := [band for band in bands_mm if not band[0] < band[1]]:
-        found = ", ".join(f"[{narrow:g}, {broad:g}]" for narrow, broad in wrong)
-        accepted = "the narrower width first, and a broader one"
-        raise ConfigError(Fault("network.bands_mm", found, accepted, "swap or change them"))
+    _check_bands(bands_mm)
     product_bands = tuple(range(len(bands_mm)))[:-1] or (0,)
     built: dict[str, Path] = {}
     for name in dict.fromkeys(paths):
@@ -491,8 +495,10 @@ def build_scale_space(
         elif name == "prior":
             built[name] = PriorPath(input_shape, voxel_size_mm, weights)
         elif name == "adapted":
-            written = partial(AdaptedPath, input_shape, voxel_size_mm, weights)
-            built |= {f"adapted_{n}": written(n, adaptation_rate) for n in adaptation_steps}
+            settings = (input_shape, voxel_size_mm, weights)
+            built |= {
+                f"adapted_{n}": AdaptedPath(*settings, n, adaptation_rate) for n in adaptation_steps
+            }
         elif name == "fine":
             built[name] = FinePath(input_shape)
         elif name == "voxel_pairs" or input_shape[0] > 1:
@@ -504,6 +510,13 @@ def build_scale_space(
         action = "set network.paths=[focal,distributed,contrast_products,voxel_pairs]"
         raise ConfigError(Fault("network.paths", found, accepted, action))
     return ScoreNetwork(PathSum(ScaleSpace(input_shape, bands_mm, voxel_size_mm), built))
+
+
+def _check_bands(bands_mm: Bands) -> None:
+    if wrong := [band for band in bands_mm if not band[0] < band[1]]:
+        found = ", ".join(f"[{narrow:g}, {broad:g}]" for narrow, broad in wrong)
+        accepted = "the narrower width first, and a broader one"
+        raise ConfigError(Fault("network.bands_mm", found, accepted, "swap or change them"))
 
 
 def build_prior_cnn(

@@ -1,6 +1,7 @@
 """Weights of features from few scans: whitening, and t-values of group differences."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -45,6 +46,50 @@ class Whitening:
         return (u - self.axes @ (self.shrink * (self.axes.T @ u))) * self.scale
 
 
+@dataclass(frozen=True, eq=False)
+class ScanWhitening:
+    """The same as `Whitening` with all axes, which are kept as combinations of the training scans.
+
+    For a fit that is over once weights are set: axes by feature would take as long as all else.
+
+    Parameters
+    ----------
+    mean, scale, last : Tensor, shape (V,)
+        See `Whitening`.
+    plain : Tensor, shape (N, V)
+        Standardised training scans.
+    dual : Tensor, shape (N, N)
+        ``plain.T @ dual @ plain`` is what the axes take away.
+    """
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+    last: torch.Tensor
+    plain: torch.Tensor
+    dual: torch.Tensor
+
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        """Whiten features, (N, V)."""
+        return self._toned_down((features - self.mean) * self.scale) * self.last
+
+    def unwhitened(self, weight: torch.Tensor) -> torch.Tensor:
+        """Turn weights of whitened features, (V,), into weights of features, up to a constant."""
+        return self._toned_down(weight * self.last) * self.scale
+
+    def _toned_down(self, u: torch.Tensor) -> torch.Tensor:
+        if not self.dual.any():
+            return u
+        return u - u @ self.plain.T @ self.dual @ self.plain
+
+
+class _Axes(NamedTuple):
+    """Principal axes of scans: of A of them the variance, in scans (N, A), and what is taken."""
+
+    variance: torch.Tensor
+    across: torch.Tensor
+    shrink: torch.Tensor
+
+
 def fit_whitening(
     features: torch.Tensor, strength: float, n_axes: int
 ) -> tuple[Whitening, torch.Tensor]:
@@ -62,33 +107,66 @@ def fit_whitening(
     n_axes : int
         At most so many axes, A; those that N scans don't have are 0.
     """
-    n, v = features.shape
+    mean, scale, plain = _standardise(features)
+    axes, shrink = plain.new_zeros(features.shape[1], n_axes), plain.new_zeros(n_axes)
+    found = _axes(plain, strength, n_axes)
+    kept = len(found.variance)
+    axes[:, :kept] = plain.T @ (found.across / found.variance.sqrt()).float()
+    shrink[:kept] = found.shrink.float()
+    last, z = _last(plain, found)
+    return Whitening(mean, scale, axes, shrink, last), z
+
+
+def fit_scan_whitening(
+    features: torch.Tensor, strength: float
+) -> tuple[ScanWhitening, torch.Tensor]:
+    """Do the same with as many axes as there are scans. See `fit_whitening`."""
+    mean, scale, plain = _standardise(features)
+    found = _axes(plain, strength, len(features))
+    dual = (found.across * (found.shrink / found.variance) @ found.across.T).float()
+    last, z = _last(plain, found)
+    return ScanWhitening(mean, scale, last, plain, dual), z
+
+
+def _standardise(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Give mean and factor of each feature, and the features standardised."""
     mean = features.mean(0)
     sd = _variance(features, mean).sqrt()
     known = sd[sd > 0]
     floor = SD_FLOOR * known.median() if len(known) else sd.new_ones(())
     scale = torch.where(sd > 0, 1 / torch.maximum(sd, floor), 0)
-    z = (features - mean).mul_(scale)
-    axes, shrink = z.new_zeros(v, n_axes), z.new_zeros(n_axes)
-    if strength > 0:
-        variance, across = torch.linalg.eigh((z @ z.T).double())
-        kept = min(n_axes, int((variance > variance.max() * 1e-6).sum()))
-        variance, across = variance.flip(0)[:kept], across.flip(1)[:, :kept]
-        axes[:, :kept] = z.T @ (across / variance.sqrt()).float()
-        typical = variance.sum() / max(n - 1, 1) / strength
-        shrink[:kept] = (1 - (typical / (typical + variance)).sqrt()).float()
+    return mean, scale, (features - mean).mul_(scale)
+
+
+def _axes(plain: torch.Tensor, strength: float, n_axes: int) -> _Axes:
+    """Find the largest axes, in double precision; none where nothing is toned down."""
+    n = len(plain)
+    if strength <= 0:
+        none = plain.new_zeros(0, dtype=torch.float64)
+        return _Axes(none, none.new_zeros(n, 0), none)
+    variance, across = torch.linalg.eigh((plain @ plain.T).double())
+    kept = min(n_axes, int((variance > variance.max() * 1e-6).sum()))
+    variance, across = variance.flip(0)[:kept], across.flip(1)[:, :kept]
+    typical = variance.sum() / max(n - 1, 1) / strength
+    return _Axes(variance, across, 1 - (typical / (typical + variance)).sqrt())
+
+
+def _last(plain: torch.Tensor, axes: _Axes) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tone down scans and give all features one spread again: the factor of each, and scans."""
+    z = plain
+    if len(axes.variance):
         # what the axes would take away from the scans that they come from, in fewer operations
-        z = z - (across * shrink[:kept] @ across.T).float() @ z
+        z = plain - (axes.across * axes.shrink @ axes.across.T).float() @ plain
     sd = _variance(z, z.mean(0)).sqrt()
     last = torch.where(sd > 0, 1 / sd.clamp(min=1e-6), 0)
-    return Whitening(mean, scale, axes, shrink, last), z * last
+    return last, z * last
 
 
 def t_values(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Compare the two groups in each feature: Welch's t of features (N, V) with labels (N,)."""
     groups = features[labels == 1], features[labels == 0]
     one, other = (group.mean(0) for group in groups)
-    error = torch.zeros(())
+    error = torch.zeros_like(one)
     for group, mean in zip(groups, (one, other), strict=True):
         error = error + (_variance(group, mean) + VARIANCE_FLOOR) / len(group)
     return (one - other) / error.sqrt()

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from fmnet.networks.backbones import InputShape
-from fmnet.networks.feature_weighting import fit_whitening
-from fmnet.networks.paths import Path, Views
+from fmnet.networks.feature_weighting import fit_scan_whitening
+from fmnet.networks.paths import Path, Views, take_inside
 
 #: Strength of the whitening after which voxels are given equal spread: a voxel counts by what is
 #: left of it beside the broad patterns, which hide a difference least where they are weak.
@@ -71,7 +71,7 @@ class FinePath(Path):
     ) -> torch.Tensor:
         """Score scans by the fit to each labeling. See `Path.scores_of_labelings`."""
         known = _fit_unlabelled(train, mask)
-        new = (unseen.image[:, known.inside] - known.mean) * known.scale
+        new = (take_inside(unseen.image, known.inside) - known.mean) * known.scale
         return _contrast(labelings) @ known.solver @ (known.rescaled @ new.T)
 
 
@@ -90,8 +90,8 @@ def _bounded(scale: torch.Tensor) -> torch.Tensor:
 
 def _fit_unlabelled(views: Views, mask: torch.Tensor) -> _Fit:
     inside = mask.bool().expand(views.image.shape[1:])
-    features = views.image[:, inside]
-    whitening, _ = fit_whitening(features, WHITENING, len(features))
+    features = take_inside(views.image, inside)
+    whitening, _ = fit_scan_whitening(features, WHITENING)
     scale = _bounded(whitening.scale * whitening.last)
     rescaled = (features - whitening.mean) * scale
     variance, axes = torch.linalg.eigh((rescaled @ rescaled.T).double())

@@ -131,7 +131,8 @@ def scores_of_products(
     across, across_unseen = z.T.contiguous(), unseen.T.contiguous()  # a product is of two rows
     if len(first) <= CANDIDATES * n:
         products = across[first] * across[second]
-        for few in torch.arange(len(labelings.plain)).split(max(1, 8 * BLOCK // len(first))):
+        numbers = torch.arange(len(labelings.plain), device=z.device)
+        for few in numbers.split(max(1, 8 * BLOCK // len(first))):
             t = labelings.rows(few).t_values(products.T)
             best = t.abs().topk(n).indices
             weight = torch.zeros_like(t).scatter_(1, best, raise_t(t.gather(1, best), power))
@@ -185,7 +186,8 @@ def _draw_bound(
     if rank >= len(few):
         return across.new_zeros(len(labelings.plain))
     products, bounds = across[few] * across[others], []
-    for some in torch.arange(len(labelings.plain)).split(max(1, 8 * BLOCK // len(few))):
+    numbers = torch.arange(len(labelings.plain), device=across.device)
+    for some in numbers.split(max(1, 8 * BLOCK // len(few))):
         size = labelings.rows(some).t_values(products.T).abs_()
         bounds.append(size.topk(rank).values[:, -1])
     return torch.cat(bounds)

@@ -24,6 +24,12 @@ class Views(NamedTuple):
         return Views(self.image[chosen], self.bands[chosen], own)
 
 
+def take_inside(image: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """Take the voxels inside a mask, (C, X, Y, Z), of scans: (N, C, X, Y, Z) to (N, V)."""
+    # by their numbers, which takes a quarter of the time that a mask does
+    return image.flatten(1).index_select(1, inside.flatten().nonzero()[:, 0])
+
+
 class Path(nn.Module):
     """Score scans, by their voxels or by the bands of their scale space, in one way."""
 

@@ -269,6 +269,7 @@ def coarse_space(
 ) -> ScaleSpace:
     """Build the scale space of the CNN's grid, (X, Y, Z), with the voxels of a mask."""
     x, y, z = mask.shape
-    space = ScaleSpace((1, x, y, z), bands_mm, voxel_size_mm).to(mask.device)
+    with mask.device:
+        space = ScaleSpace((1, x, y, z), bands_mm, voxel_size_mm)
     space.mask.copy_(mask)
     return space

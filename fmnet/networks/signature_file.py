@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
+from torch.nn.functional import pad
 
 from fmnet.data.files import write_atomically
 from fmnet.errors import ConfigError, Fault, FmnetError, LeakError
@@ -47,12 +48,16 @@ class Backbone:
         in.
     channels_last : bool
         Whether its weights have channels innermost, which is faster on most processors.
+    multiple_of : int
+        Images are filled up with zeros to multiples of so many voxels, and what it gives is cut to
+        their size: for networks that can't halve all grids, such as ``SwinUNETR`` (32).
     """
 
     name: str = "UNet"
     features: Count = 16
     settings: dict[str, Any] = field(default_factory=dict)
     channels_last: bool = True
+    multiple_of: Count = 1
 
     def build(self, n_channels: int, shape: tuple[int, int, int]) -> nn.Module:
         """Build the network, and see that it gives what is asked for.
@@ -71,12 +76,15 @@ class Backbone:
             image of this size.
         """
         make, parameters = find_network(self.name, "backbone")
+        grid = tuple(-(-size // self.multiple_of) * self.multiple_of for size in shape)
         arguments = fill_arguments(
-            self.name, parameters, dict(self.settings), n_channels, shape, self.features, "backbone"
+            self.name, parameters, dict(self.settings), n_channels, grid, self.features, "backbone"
         )
         expected, found = (1, self.features, *shape), ""
         try:
             network = make(**arguments)
+            if self.multiple_of > 1:
+                network = _Filled(network, self.multiple_of)
             with torch.no_grad():
                 example = torch.empty(1, n_channels, *shape, device="meta")
                 given = copy.deepcopy(network).to("meta").eval()(example)
@@ -100,6 +108,20 @@ class Backbone:
         layout = torch.channels_last_3d if self.channels_last else torch.contiguous_format
         network.to(memory_format=layout)  # type: ignore[call-overload]
         return network
+
+
+class _Filled(nn.Module):
+    """Fills images up at their far sides, applies a network, and cuts what it gives."""
+
+    def __init__(self, network: nn.Module, multiple_of: int) -> None:
+        super().__init__()
+        self.network, self.multiple_of = network, multiple_of
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x, y, z = image.shape[2:]
+        more = [-size % self.multiple_of for size in (z, y, x)]
+        given: torch.Tensor = self.network(pad(image, (0, more[0], 0, more[1], 0, more[2])))
+        return given[:, :, :x, :y, :z]
 
 
 def build_signature_cnn(
@@ -146,10 +168,12 @@ def write_signature_cnn(
     bands_mm: Bands = BANDS_MM,
 ) -> str:
     """Write weights of a `SignatureCnn` with its description; return the file's SHA-256."""
-    plain = {name: value.detach().cpu().float().contiguous() for name, value in weights.items()}
+    own = _shared_names(_rebuild(backbone, len(bands_mm))).values()
+    plain = {name: weights[name].detach().cpu().contiguous() for name in dict.fromkeys(own)}
     n_bytes = sum(value.numel() * 4 for value in plain.values())
-    if n_bytes > LARGEST_BYTES:
-        plain = {name: value.half() for name, value in plain.items()}
+    kind = torch.float16 if n_bytes > LARGEST_BYTES else torch.float32
+    # indices, which some networks keep among their weights, stay what they are
+    plain = {k: v.to(kind) if v.is_floating_point() else v for k, v in plain.items()}
     description = {
         "format": FORMAT,
         "backbone": asdict(backbone),
@@ -180,7 +204,7 @@ def read_pretrained(path: Path | str) -> Pretrained:
     try:
         with safe_open(path, "pt") as file:
             header = dict(file.metadata() or {})
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         description = json.loads(header[HEADER])
         form = description["format"]
         if form != FORMAT:
@@ -188,10 +212,11 @@ def read_pretrained(path: Path | str) -> Pretrained:
         backbone = Backbone(**description["backbone"])
         bands_mm = tuple((float(low), float(high)) for low, high in description["bands_mm"])
         voxel_size_mm = float(description["voxel_size_mm"])
-        # any size that all networks can halve: weights don't depend on it
-        shape = (32, 32, 32) if "Swin" in backbone.name else (MULTIPLE * 4,) * 3
-        network = build_signature_cnn(backbone, shape, len(bands_mm))
-        network.load_state_dict(weights)
+        network = _rebuild(backbone, len(bands_mm))
+        stored_as = _shared_names(network)
+        if extra := sorted(weights.keys() - set(stored_as.values())):
+            raise _unlike(path, f"weights that are not of this network ({extra[0]})")
+        network.load_state_dict({name: weights[own] for name, own in stored_as.items()})
     except FileNotFoundError as error:
         raise _unlike(path, "no such file") from error
     except ConfigError as error:
@@ -203,6 +228,21 @@ def read_pretrained(path: Path | str) -> Pretrained:
     return Pretrained(
         network.eval(), backbone, voxel_size_mm, bands_mm, dict(description["record"]), digest
     )
+
+
+def _rebuild(backbone: Backbone, n_bands: int) -> SignatureCnn:
+    """Build a network for a grid that each can halve: its weights don't depend on the size."""
+    size = MULTIPLE * 8
+    return build_signature_cnn(backbone, (size, size, size), n_bands)
+
+
+def _shared_names(network: SignatureCnn) -> dict[str, str]:
+    """Name the first of each weight's names: networks such as DynUNet have some under two."""
+    first: dict[int, str] = {}
+    return {
+        name: first.setdefault(value.data_ptr(), name)
+        for name, value in network.state_dict().items()
+    }
 
 
 def check_unseen(pretrained: Pretrained, hashes: Iterable[str], where: str) -> None:

@@ -13,8 +13,8 @@ from fmnet.earlier import current_paths
 from fmnet.evaluation.conclusions import is_corrected
 from fmnet.inference.bold_contract import cleaning_words
 from fmnet.inference.model_card import (
-    ADAPTED,
     adaptation_words,
+    kind_of_path,
     linear_sentence,
     percent,
     pretraining_words,
@@ -26,6 +26,7 @@ AUTHORS = "to be written by the authors"
 #: Paths of the default network, in words.
 PATHS = {
     "prior": "the signature that the CNN wrote",
+    "adapted": "the signature that it wrote after steps on the training scans without their labels",
     "focal": "weights of single voxels",
     "distributed": "weights all over the brain",
     "fine": "weights all over the brain without any filter",
@@ -92,11 +93,7 @@ def methods_paragraphs(
         "training subjects, those of other figures are percentiles of a bootstrap over subjects.",
     ]
     if "permutation" in metrics:
-        judged.append(
-            f"The null distribution comes from {metrics['permutation']['n']} permutations of the "
-            "labels (within site and family; of people with scans of both groups, within the "
-            "person) through the whole pipeline; p = (b + 1) / (m + 1)."
-        )
+        judged.append(_permutation_sentences(metrics["permutation"]))
     if is_corrected(metrics):
         among = ", ".join(name_of(name, titles) for name in metrics["exported"]["among"])
         judged.append(
@@ -109,6 +106,25 @@ def methods_paragraphs(
             )
         )
     return [" ".join(sentences) for sentences in (data, models, judged)]
+
+
+def _permutation_sentences(permutation: Mapping[str, Any]) -> str:
+    n, stop_after = permutation["n"], permutation.get("stop_after", 0)
+    cells = {True: "; among people of the same test fold and inner folds", False: ""}
+    where = cells[permutation.get("within_folds", False)]
+    said = (
+        f"The null distribution comes from {n} permutations of the labels (within site and family; "
+        f"of people with scans of both groups, within the person{where}) through the whole "
+        "pipeline, every choice made anew; "
+    )
+    if not stop_after:
+        return f"{said}p = (b + 1) / (m + 1)."
+    return (
+        f"{said}of {permutation['n_planned']} planned they were to end once {stop_after} had "
+        "reached the AUC observed, for every model and for the largest AUC of all. Where the "
+        f"{stop_after}th to do so was the l-th, p = {stop_after} / l (Besag and Clifford 1991), "
+        "else p = (b + 1) / (m + 1)."
+    )
 
 
 def _folds_sentence(folds: Mapping[str, Any]) -> str:
@@ -179,7 +195,9 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
         said += " No gradient step followed."
     if not fractions:
         return said
-    each = ", ".join(f"{_path_words(path)} {percent(own)}" for path, own in fractions.items())
+    each = ", ".join(
+        f"{PATHS[kind_of_path(path)]} {percent(own)}" for path, own in fractions.items()
+    )
     linear = linear_sentence(
         {"path_shares": fractions}, metrics.get("bold", {}).get("reads") == SERIES
     )
@@ -189,21 +207,14 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
 
 def _cnn_words(pretrained: Mapping[str, Any]) -> str:
     """Say what a pretrained CNN is and did, for the middle of a sentence."""
+    steps = f"; it {adaptation_words(pretrained)}" if pretrained.get("adapted_steps") else ""
     return (
         f"a CNN ({pretrained['network']} of MONAI, {pretrained['n_parameters']:,} parameters) that "
         f"had been pretrained by gradient on {pretraining_words(pretrained)} (SHA-256 of its "
         f"weights: {pretrained['sha256']}) read t-values of the training scans in several bands, "
         f"on a grid of about {pretrained['voxel_size_mm']:g} mm, and wrote a linear signature"
-        + (f", {adaptation_words(pretrained)}" if pretrained.get("adapted_steps") else "")
+        f"{steps}"
     )
-
-
-def _path_words(path: str) -> str:
-    """Say what a path is."""
-    if path.startswith(ADAPTED):
-        n_steps = path.removeprefix(ADAPTED)
-        return f"the signature that it wrote after {n_steps} steps on the training scans"
-    return PATHS[path]
 
 
 def _further_sentences(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:

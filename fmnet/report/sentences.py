@@ -346,7 +346,8 @@ def _chance(one: Conclusion, titles: Titles) -> str:
             "others)."
         )
     n, repeats = values["n"], values["n_repeats"]
-    against = f"{n} permutations, {say_p(values['p'])}"
+    ended = " (which ended early)" if values["is_stopped"] else ""
+    against = f"{n} permutations{ended}, {say_p(values['p'])}"
     if values["role"] == "chosen":
         against = f"the largest of the {values['n_models']} in each of {against}"
     where = "first repeat" if repeats == 1 else f"first {repeats} repeats"

@@ -13,6 +13,7 @@ from fmnet.earlier import EARLIER_NETWORK, EARLIER_TITLE, rename_network
 from fmnet.errors import ConfigError, ExportError, Fault, RunError
 from fmnet.inference.bold_contract import write_contract
 from fmnet.inference.bundle import write_plain
+from fmnet.inference.model_card import CNN_PATHS
 from fmnet.inference.preparation import Preparation
 from fmnet.inference.quality import fit_reference, temporal_sd
 from fmnet.inference.study_results import correction, warnings_of
@@ -35,9 +36,8 @@ TITLES = {
     "prior_cnn": "prior CNN", "small_cnn": "small CNN", "resnet": "ResNet", "densenet": "DenseNet",
 }  # fmt: skip
 #: The network whose weights come from the training scans in closed form, and the same with a
-#: signature beside it that a pretrained CNN writes, which is the path of that name, or the other
-#: one where the CNN was trained on.
-SCALE_SPACE, PRIOR_CNN, PRIOR_PATH, ADAPTED_PATH = "scale_space", "prior_cnn", "prior", "adapted"
+#: signature beside it that a pretrained CNN writes: by one of the model card's `CNN_PATHS`.
+SCALE_SPACE, PRIOR_CNN = "scale_space", "prior_cnn"
 #: What can be asked for; the last is the earlier name of the network.
 ModelName = Literal["auto", "network", "linear", "cnn"]
 
@@ -203,8 +203,8 @@ def scorer_of(builder: str, settings: Mapping[str, Any]) -> str:
         kind = str(settings.get("backbone", usual))
     if kind not in {SCALE_SPACE, PRIOR_CNN}:
         return kind
-    paths = settings.get("paths", (PRIOR_PATH,) if kind == PRIOR_CNN else ())
-    return PRIOR_CNN if {PRIOR_PATH, ADAPTED_PATH} & set(paths) else SCALE_SPACE
+    paths = settings.get("paths", CNN_PATHS if kind == PRIOR_CNN else ())
+    return SCALE_SPACE if set(CNN_PATHS).isdisjoint(paths) else PRIOR_CNN
 
 
 def network_kind(builder: str, settings: Mapping[str, Any], epochs: Collection[int]) -> ModelKind:

@@ -102,6 +102,8 @@ def plan_compute(trainable: Trainable, compute: Compute, scans: ScanSet) -> Trai
     trainable = check_plan(trainable, compute, network, shape)
     if device.type != "cpu" or trainer.precision != "32-true":
         check_device(network, shape, device, str(trainer.precision))
+    # of other devices some lack numbers of 64 bits, in which variances are decomposed
+    trainable = replace(trainable, device=device if device.type == "cuda" else torch.device("cpu"))
     if scans.reads_series:
         return replace(trainable, n_stacked=1, is_resident=False)
     free = free_bytes(device) // count_processes(compute, trainer)

@@ -94,12 +94,14 @@ class EffectPrior:
         Of regions in one patient where they vary.
     field_fwhm_mm, field_amplitude : (float, float)
         Of widespread differences.
+    along_maps : (float, float)
+        How much of these lies along differences between participants; below 0 none does.
     """
 
     kinds: dict[str, float] = field(
         default_factory=lambda: {
-            "aligned": 0.15, "shifted": 0.2, "moved": 0.15, "varied": 0.2, "widespread": 0.15,
-            "mixed": 0.15,
+            "aligned": 0.12, "shifted": 0.25, "moved": 0.12, "varied": 0.2, "widespread": 0.2,
+            "mixed": 0.11,
         }
     )  # fmt: skip
     n_regions: tuple[int, int] = (2, 20)
@@ -109,6 +111,7 @@ class EffectPrior:
     fraction_shown: Range = (0.25, 0.9)
     field_fwhm_mm: Range = (4.0, 60.0)
     field_amplitude: Range = (0.05, 0.35)
+    along_maps: Range = (-0.6, 0.9)
 
 
 class Episodes(NamedTuple):
@@ -177,7 +180,9 @@ class EpisodeMaker:
         chances = torch.tensor(weights, device=generator.device)
         chosen = torch.multinomial(chances, self.n_together, True, generator=generator)
         kinds = [names[number] for number in chosen.tolist()]
-        drawn = [self.draw_effects(kind, n_one + self.n_unseen, generator) for kind in kinds]
+        own = (maps - maps.mean(0)) / sd.clamp(min=1e-6)
+        n_shown = n_one + self.n_unseen
+        drawn = [self.draw_effects(kind, n_shown, generator, own) for kind in kinds]
         planted = torch.stack(drawn) * (sd * mask)
         shown, unseen = torch.split(planted, [n_one, self.n_unseen], dim=1)
         return Episodes(maps[:n], maps[n:], labels, shown, unseen, mask, kinds)
@@ -259,13 +264,19 @@ class EpisodeMaker:
             patterns.append(drawn / drawn.flatten(1).std(1)[:, None, None, None])
         return torch.cat(patterns)
 
-    def draw_effects(self, kind: str, n: int, generator: torch.Generator) -> torch.Tensor:
-        """Draw what n patients show, in SD of each voxel: (n, X, Y, Z)."""
+    def draw_effects(
+        self, kind: str, n: int, generator: torch.Generator, maps: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Draw what n patients show, in SD of each voxel: (n, X, Y, Z).
+
+        Widespread differences may lie along those of `maps`, (P, X, Y, Z), as they do where a
+        condition changes what differs between healthy people already.
+        """
         if kind == "widespread":
-            return self._draw_field(n, generator)
+            return self._draw_field(n, generator, maps)
         if kind == "mixed":
             effects = self._draw_regions(n, generator, is_varied=True, is_moved=True)
-            return effects + self._draw_field(n, generator) * 0.7
+            return effects + self._draw_field(n, generator, maps) * 0.7
         return self._draw_regions(
             n,
             generator,
@@ -274,12 +285,20 @@ class EpisodeMaker:
             is_moved=kind == "moved",
         )
 
-    def _draw_field(self, n: int, generator: torch.Generator) -> torch.Tensor:
+    def _draw_field(
+        self, n: int, generator: torch.Generator, maps: torch.Tensor | None
+    ) -> torch.Tensor:
+        inside = self.mask.bool()
         width = float(log_uniform(generator, self.effect.field_fwhm_mm))
         one = self._fields(1, width, generator)
+        along = float(uniform(generator, self.effect.along_maps))
+        if maps is not None and along > 0:
+            mixed = torch.einsum("p,pxyz->xyz", normal(generator, len(maps)), maps)[None]
+            mixed = mixed / mixed[:, inside].square().mean().sqrt().clamp(min=1e-6)
+            one = one * (1 - along) + mixed * along
         power = float(uniform(generator, (0.7, 2.0)))
         one = one.sign() * one.abs() ** power
-        one = one / one[:, self.mask.bool()].square().mean().sqrt()
+        one = one / one[:, inside].square().mean().sqrt()
         size = float(log_uniform(generator, self.effect.field_amplitude))
         strength = 1 + 0.3 * normal(generator, n, 1, 1, 1)
         return one * size * strength

@@ -1,7 +1,8 @@
 """Train fresh networks on the subjects of folds, every choice made on their inner folds."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,7 @@ from fmnet.training.trainer import (
 #: Folds of the subjects of an inner training, each left out once while a closed form makes its
 #: choices; where all training subjects of a fold are learned from, its inner folds are.
 N_FOLDS = 3
+CPU = torch.device("cpu")
 #: The usual optimiser.
 ADAMW: OptimizerBuilder = partial(AdamW, lr=1e-3, weight_decay=1e-2, fused=True)
 
@@ -87,6 +89,9 @@ class Trainable:
         Trainings side by side.
     is_resident, is_channels_last, is_compiled : bool
         See `fmnet.training.compute.Compute`.
+    device : torch.device
+        Where networks are fitted without gradient steps, and score; those that read series are
+        fitted on the CPU. Gradient steps are taken where the trainer has them.
     """
 
     build_network: NetworkBuilder
@@ -104,6 +109,7 @@ class Trainable:
     is_resident: bool = True
     is_channels_last: bool = False
     is_compiled: bool = False
+    device: torch.device = CPU
 
     def __post_init__(self) -> None:
         check_augmentation(self.augmentation)
@@ -128,7 +134,7 @@ def predict_scores(
     network: ScoreNetwork, images: FloatArray, batch_size: int = 8
 ) -> NDArray[np.float32]:
     """Score prepared scans, (N, C, X, Y, Z), in float32 where the network lies: (N,)."""
-    device = next(network.parameters()).device
+    device = device_of(network)
     batches = torch.split(torch.from_numpy(images), batch_size)
     scores = [network(batch.to(device)).cpu() for batch in batches]
     return np.asarray(torch.cat(scores).numpy(), dtype=np.float32)
@@ -171,10 +177,11 @@ def _fit_together(
     fitted = []
     for one in trainings:
         pl.seed_everything(one.seed, verbose=False)
-        network = trainable.build_network(one.scans.input_shape)
+        network = trainable.build_network(one.scans.input_shape).eval()
         give_adapter(network, trainable.build_trainer, one.seed)
-        network = fit_closed_form(network, one).eval()
-        fitted.append(_judge_closed_form(network, one, trainable.loss))
+        with placed(network, trainable.device) if is_closed_form(network) else nullcontext():
+            fit_closed_form(network, one)
+            fitted.append(_judge_closed_form(network, one, trainable.loss))
     longest = max(one.n_epochs for one in trainings)
     if longest == 0:
         on_epoch(len(trainings))
@@ -247,10 +254,50 @@ def fit_closed_form(network: ScoreNetwork, training: Training) -> ScoreNetwork:
     targets, folds = torch.from_numpy(labels), torch.from_numpy(divided)
     if scans.reads_series:
         assert isinstance(backbone, SeriesBackbone)
+        device = device_of(network)
+        network.to(CPU)  # scans lie on disk, and networks of a brain are found by other libraries
         backbone.fit_series(SeriesVolumes(scans, training.train), targets, folds)
+        network.to(device)
     else:
-        backbone.fit(torch.from_numpy(scans.inputs(training.train)), targets, folds)
+        images = torch.from_numpy(scans.inputs(training.train))
+        fit_on_device(network, images, targets, folds)
     return network
+
+
+def fit_on_device(
+    network: ScoreNetwork, images: torch.Tensor, labels: torch.Tensor, folds: torch.Tensor
+) -> None:
+    """Fit a network to prepared scans where it lies. See `ClosedFormBackbone.fit`."""
+    assert isinstance(network.backbone, ClosedFormBackbone)
+    device = device_of(network)
+    with full_precision():
+        network.backbone.fit(images.to(device), labels.to(device), folds.to(device))
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Let a GPU compute convolutions in float32, so that a fit is what it is on a CPU."""
+    cudnn = torch.backends.cudnn
+    with cudnn.flags(
+        enabled=cudnn.enabled,
+        benchmark=cudnn.benchmark,
+        deterministic=cudnn.deterministic,
+        allow_tf32=False,
+    ):
+        yield
+
+
+def device_of(network: ScoreNetwork) -> torch.device:
+    """Say where a network lies."""
+    return next(network.parameters()).device
+
+
+@contextmanager
+def placed(network: ScoreNetwork, device: torch.device) -> Iterator[None]:
+    """Let a network lie on a device for a while; afterwards it is on the CPU."""
+    network.to(device)
+    yield
+    network.to(CPU)
 
 
 def split_units(labels: NDArray[np.int64], units: list[str], seed: int) -> NDArray[np.int64]:
@@ -355,6 +402,8 @@ class TrainedFold:
         None where it was not asked for.
     name : str
         Of this training, for messages.
+    device : torch.device
+        Where scores are computed; the network itself is on the CPU.
     """
 
     network: ScoreNetwork
@@ -363,6 +412,7 @@ class TrainedFold:
     inner_loss: NDArray[np.float64]
     calibration: Calibration | None
     name: str = "the network"
+    device: torch.device = CPU
 
     @property
     def preparation(self) -> Preparation:
@@ -372,7 +422,8 @@ class TrainedFold:
 
     def scores(self, rows: Rows) -> NDArray[np.float32]:
         """Score scans of the cohort: (N_rows,)."""
-        scores = score_scans(self.network, self.scans, rows)
+        with placed(self.network, self.device):
+            scores = score_scans(self.network, self.scans, rows)
         check_finite(self.name, scores)
         return scores
 
@@ -417,7 +468,8 @@ def train_on_folds(
     for one, choice, done in zip(outer, choices, fits, strict=True):
         check_finite(one.name, *(weight.detach().numpy() for weight in done.network.parameters()))
         chosen = (choice.n_epochs, choice.inner_loss, choice.calibration)
-        trained.append(TrainedFold(done.network, one.scans, *chosen, one.name))
+        device = trainable.device if is_closed_form(done.network) else CPU
+        trained.append(TrainedFold(done.network, one.scans, *chosen, one.name, device))
     return trained
 
 
@@ -473,9 +525,13 @@ def scores_of_labelings(
     if not isinstance(network.backbone, ClosedFormBackbone) or training.folds is None:
         return None
     inputs = [training.scans.inputs(rows) for rows in (training.train, scans.rows(fold.test))]
-    train, unseen = map(torch.from_numpy, inputs)
-    labels, folds = torch.from_numpy(labelings[:, training.train]), torch.from_numpy(training.folds)
-    scores = network.backbone.scores_of_labelings(train, labels, folds, unseen).numpy()
+    device, own = trainable.device, labelings[:, training.train]
+    train, labels, folds, unseen = (
+        torch.from_numpy(one).to(device) for one in (inputs[0], own, training.folds, inputs[1])
+    )
+    with full_precision():
+        backbone = network.to(device).backbone
+        scores = backbone.scores_of_labelings(train, labels, folds, unseen).cpu().numpy()
     check_finite(task.name, scores)
     return np.asarray(scores, dtype=np.float64)
 

@@ -237,7 +237,7 @@ class SignatureModule(pl.LightningModule):
             self._sums[kind].append(row)
 
     def on_validation_epoch_end(self) -> None:
-        """Log means over all processes."""
+        """Log means over all processes, which are the same in each."""
         table = torch.zeros(len(self.kinds), 4, device=self.device)
         for row, kind in zip(table, self.kinds, strict=True):
             for found in self._sums[kind]:
@@ -246,7 +246,7 @@ class SignatureModule(pl.LightningModule):
         means = table[:, :3] / table[:, 3:]
         logged = dict(zip(("val/loss", "val/auroc", "val/gain"), means.mean(0), strict=True))
         logged |= {f"val/gain_{kind}": row[2] for kind, row in zip(self.kinds, means, strict=True)}
-        self.log_dict(logged, batch_size=1)
+        self.log_dict(logged, batch_size=1, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser, and the scheduler where there is one."""

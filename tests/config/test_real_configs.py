@@ -1,8 +1,10 @@
 """Every primary config composes and passes the check with every option of every group."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 
 from benchmarks.suite import run_suite
@@ -12,7 +14,9 @@ from fmnet.errors import ConfigError
 from fmnet.export.export import export_run
 from fmnet.lockbox import evaluate_lockbox
 from fmnet.networks.backbones import ScoreNetwork
+from fmnet.runs.pretrained import _plain, run_pretraining
 from fmnet.study import run_study
+from fmnet.training.own_maps import OwnMapsEpisodeMaker
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SCHEMAS = {
@@ -20,11 +24,13 @@ SCHEMAS = {
     "export": export_run,
     "benchmark": run_suite,
     "evaluate": evaluate_lockbox,
+    "pretrain": run_pretraining,
 }
 GIVEN = {
     "train": ["run_dir=out"],
     "benchmark": ["out=there"],
     "evaluate": ["run_dir=run"],
+    "pretrain": ["run_dir=out"],
     "export": ["run_dir=run", "out=bundle"],
     "cohort=bids": ["cohort.root=maps"],
     "cohort=bold": ["cohort.root=fmriprep"],
@@ -36,7 +42,13 @@ GIVEN = {
 }
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONFIGS.glob("*/*.yaml"))
 #: Groups that another primary config than train takes its options from.
-OWN_GROUPS = {"suite": "benchmark"}
+OWN_GROUPS = {"suite": "benchmark", "episodes": "pretrain", "backbone": "pretrain"}
+#: The same of single options, and how they are chosen there.
+OWN_OPTIONS = {
+    "callbacks=pretraining": ("pretrain", "callbacks=pretraining"),
+    "scheduler=warmup_cosine": ("pretrain", "scheduler=warmup_cosine"),
+    "episodes=held_out": ("pretrain", "episodes@held_out=held_out"),
+}
 
 
 def test_every_primary_config_has_a_schema():
@@ -69,7 +81,8 @@ def test_types_at_the_top_are_checked(key):
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_passes(option, monkeypatch):
     monkeypatch.setattr("fmnet.config.signatures.find_spec", lambda _: "as if it were installed")
-    primary = OWN_GROUPS.get(option.split("=")[0], "train")
+    group = option.split("=")[0]
+    primary, option = OWN_OPTIONS.get(option, (OWN_GROUPS.get(group, "train"), option))
     overrides = [option, *GIVEN[primary], *GIVEN.get(option, [])]
     assert check_config(CONFIGS, primary, overrides, SCHEMAS[primary])
 
@@ -235,3 +248,42 @@ def test_networks_of_a_list_are_those_of_the_group_of_the_study():
 def test_what_is_wrong_in_a_list_of_networks_is_refused(lines, said):
     with pytest.raises(ConfigError, match=said):
         composed(*lines)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("+episodes.n_suport=[10,20]", r"episodes\.n_suport.*did you mean"),
+        ("+episodes.effect.radius=[1,2]", r"episodes\.effect\.radius.*did you mean"),
+        ("+held_out.background.fwhm=3", r"held_out\.background\.fwhm.*did you mean"),
+        (
+            "backbone.features=0",
+            r"backbone\.features: found 0; accepted: a whole number, at least 1",
+        ),
+        ("+warmup=3", r"warmup: found no such key"),
+        ("scheduler.warmup=soon", r"scheduler\.warmup.*a whole number"),
+        ("episodes.backgrounds_fraction=2", r"backgrounds_fraction: found 2"),
+    ],
+)
+def test_unknown_keys_and_wrong_values_of_pretraining_are_refused(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        check_config(CONFIGS, "pretrain", ["run_dir=out", wrong], run_pretraining)
+
+
+def test_pretraining_draws_from_the_priors_that_the_code_has():
+    config = check_config(CONFIGS, "pretrain", ["run_dir=out"], run_pretraining)
+    mask = torch.zeros(4, 4, 8)
+
+    def plain(one):
+        return json.loads(json.dumps(_plain(one)))
+
+    assert plain(build(config)["episodes"](mask)) == plain(OwnMapsEpisodeMaker(mask))
+
+
+def test_validation_draws_from_elsewhere():
+    built = build(check_config(CONFIGS, "pretrain", ["run_dir=out"], run_pretraining))
+    mask = torch.zeros(4, 4, 8)
+    train, held_out = (built[key](mask).background for key in ("episodes", "held_out"))
+    for name in ("n_patterns", "pattern_fraction", "log_sd", "log_scale", "local_sd"):
+        assert getattr(held_out, name)[0] >= getattr(train, name)[1], name
+    assert len(held_out.fwhm_mm) != len(train.fwhm_mm)

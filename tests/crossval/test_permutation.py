@@ -18,6 +18,7 @@ from fmnet.crossval.permutation import (
     _permuted,
     count_earlier,
     count_permutations,
+    run_permutations,
     run_permutations_together,
 )
 from fmnet.crossval.reruns import SensitivityPlan
@@ -121,6 +122,29 @@ def test_permutations_are_those_of_one_at_a_time(build_network, epochs, build_st
         scored = score_folds(quiet, [(relabelled, fold) for fold in folds])
         assert aucs == pytest.approx(study_aucs(pd.concat([one.rows for one in scored]), 1))
     assert found[0] != found[1]
+
+
+@pytest.mark.parametrize(("stop_after", "n_run"), [(0, 100), (3, 60), (40, 100)])
+def test_permutations_end_once_enough_have_reached_every_model(
+    stop_after, n_run, build_study, tmp_path
+):
+    """Of ten, one reaches the network, one the SVM and two the larger of the two."""
+    build = partial(build_folds, n_splits=3, n_repeats=1, inner_splits=2)
+    pipeline = Pipeline(Trainable(build_scale_space, max_epochs=0), {"svm": LinearSvm()}, build, 0)
+    data, plan = build_study(), PermutationPlan(100, stop_after=stop_after)
+    asked = []
+
+    def run(_, indices):
+        asked.extend(indices)
+        return [{"network": float(k % 10 == 3), "svm": 0.1 + 0.8 * (k % 10 == 5)} for k in indices]
+
+    observed = {"network": 0.9, "svm": 0.9, "other": 0.2}
+    with patch("fmnet.crossval.permutation.run_permutations_together", run):
+        null = run_permutations(pipeline, data, plan, tmp_path, observed=observed)
+        again = run_permutations(pipeline, data, plan, tmp_path, observed=observed)
+    assert asked == list(range(n_run))  # nothing twice, and nothing left out
+    assert len(null) == n_run
+    pd.testing.assert_frame_equal(null, again)
 
 
 @pytest.fixture(scope="module")

@@ -284,3 +284,20 @@ def test_best_rival_is_the_best_of_the_linear_kinds_whatever_its_name():
     assert best_rival(models, kinds) == "connections"
     assert best_rival(models, {"mine": "linear"}) == "mine"
     assert best_rival(models, {}) == ""
+
+
+def test_a_sequential_test_ends_with_the_permutation_that_decides_it():
+    """Besag and Clifford: h / l, whatever was run after it; and as usual where fewer reach it."""
+    null = [0.5, 0.7, 0.4, 0.6, 0.9, 0.3, 0.8]
+    assert p_value(null, 0.6, stop_after=3) == 3 / 5
+    assert p_value(null[:5], 0.6, stop_after=3) == 3 / 5
+    assert p_value(null, 0.6, stop_after=5) == p_value(null, 0.6) == 5 / 8
+    assert p_value(null, 0.95, stop_after=1) == 1 / 8
+
+
+def test_sequential_p_values_are_as_small_as_chance_allows():
+    rng = np.random.default_rng(0)
+    p = [p_value(own[1:], own[0], stop_after=4) for own in rng.normal(size=(4000, 60))]
+    for level in (0.05, 0.1, 0.3):
+        assert np.mean(np.array(p) <= level) < level + 3 * np.sqrt(level / 4000)
+    assert np.mean(np.array(p) <= 0.1) > 0.07

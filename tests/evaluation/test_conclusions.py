@@ -262,6 +262,13 @@ def test_shortcuts_and_worse_than_guessing_are_said_of_further_networks():
     assert kinds == expected
 
 
+@pytest.mark.parametrize("kind", ["gradient", "pretrained", "closed form"])
+def test_networks_have_verdicts_however_they_got_their_weights(kind):
+    facts = further_study()
+    facts["kinds"] |= {"small_cnn": kind}
+    assert list(further_verdicts(facts)) == ["small_cnn"]
+
+
 def test_studies_of_one_network_have_no_further_verdicts():
     assert further_verdicts(study(linear_svm=(0.7, 0.6, 0.8))) == {}
 

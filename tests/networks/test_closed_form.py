@@ -68,27 +68,54 @@ def test_products_of_contrasts_count_where_only_they_differ(images, labels, fold
     assert relative[names.index("contrast_products")] + relative[names.index("voxel_pairs")] > 0.8
 
 
+def uncorrelated(labels, separations):
+    """Scores whose groups are so far apart, in standard deviations, and that don't correlate."""
+    unseen = torch.randn(len(labels), len(separations), generator=torch.Generator().manual_seed(0))
+    for group in (0, 1):
+        own = unseen[labels == group]
+        unseen[labels == group] = torch.linalg.qr(own - own.mean(0))[0] * (len(own) - 1) ** 0.5
+    return unseen + torch.tensor(separations) * labels[:, None]
+
+
 def test_gates_are_what_paths_reached_beyond_chance(images, labels, folds):
     network = fitted(images, labels, folds)
-    unseen = torch.randn(36, 4, generator=torch.Generator().manual_seed(0))
-    for group in (0, 1):  # exactly alike but for what is added
-        unseen[labels == group] -= unseen[labels == group].mean(0)
-        unseen[labels == group] /= unseen[labels == group].std(0)
-    unseen[:, 0] += 2.0 * labels
-    unseen[:, 1] = 10 * (unseen[:, 1] + 1.0 * labels)
-    unseen[:, 2] += 0.2 * labels  # no more than chance would do
-    unseen[:, 3] -= 3.0 * labels
-    fraction, gate, bias = weigh_paths(unseen, labels)
-    first, second, third, fourth = gate.tolist()
-    error = 2 / 36**0.5
-    assert first / (10 * second) == pytest.approx((2 - error) / (1 - error), rel=1e-3)
-    assert (third, fourth) == (0, 0)
     assert list(path_fractions(network)) == [
         "focal", "distributed", "contrast_products", "voxel_pairs",
     ]  # fmt: skip
-    assert fraction[0].item() == pytest.approx((2 - error) / (3 - 2 * error), rel=1e-3)
+    # the second in another unit; the third is no more than chance would do
+    unseen = uncorrelated(labels, [2.0, 1.0, 0.2, -3.0]) * torch.tensor([1.0, 10, 1, 1])
+    fraction, gate, bias = weigh_paths(unseen, labels)
+    first, second, third, fourth = gate.tolist()
+    error = 2 / 36**0.5
+    assert first / (10 * second) == pytest.approx((2 / (1 - error)) ** 3, rel=1e-3)
+    assert (third, fourth) == (0, 0)
+    assert fraction[0].item() == pytest.approx(8 / (8 + (1 - error) ** 3), rel=1e-3)
     scores = unseen @ gate + bias
     assert scores[labels == 1].mean().item() == pytest.approx(-scores[labels == 0].mean().item())
+
+
+def test_the_first_path_need_not_prove_itself(labels):
+    fraction = weigh_paths(uncorrelated(labels, [-1.0, 0.3, 0.3]), labels)[0]
+    assert fraction.tolist() == [1, 0, 0]
+
+
+def test_a_path_that_is_twice_as_good_is_left_nearly_alone(labels):
+    error = 2 / 36**0.5
+    fraction = weigh_paths(uncorrelated(labels, [1.0, 2.0 + error, 1.0 + error]), labels)[0]
+    assert fraction.tolist() == pytest.approx([0.1, 0.8, 0.1], rel=1e-3)
+
+
+def test_paths_of_many_labelings_are_weighed_as_one_by_one(labels):
+    generator = torch.Generator().manual_seed(5)
+    unseen = torch.randn(7, 36, 4, generator=generator)
+    unseen[..., 1] += 0.8 * unseen[..., 0]
+    many = torch.stack([labels[torch.randperm(36, generator=generator)] for _ in range(7)])
+    for found, expected in zip(
+        weigh_paths(unseen, many),
+        zip(*(weigh_paths(*one) for one in zip(unseen, many, strict=True)), strict=True),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("n_one", "n_other"), [(12, 12), (60, 20), (150, 150)])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from signature_fixtures import write_small_cnn
 
-from fmnet.errors import ConfigError, FmnetError
+from fmnet.errors import ConfigError, FmnetError, LeakError
 from fmnet.networks import prior_path
 from fmnet.networks.closed_form import build_prior_cnn, build_scale_space, pretraining_of
 from fmnet.networks.rebuild import (
@@ -16,6 +16,12 @@ from fmnet.networks.rebuild import (
     write_network_files,
 )
 from fmnet.networks.series import build_learned_seeds
+from fmnet.networks.signature_file import (
+    PEOPLE,
+    Backbone,
+    build_signature_cnn,
+    write_signature_cnn,
+)
 
 SHAPE = (2, 7, 8, 9)
 N = 24
@@ -165,3 +171,18 @@ def test_bands_are_as_wide_in_mm_whatever_the_voxels(weights):
     repeated = image.repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4)
     one, other = fine.look(repeated, mask), coarse.look(image, torch.ones(4, 4, 4))
     torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_networks_pretrained_on_people_of_the_study_are_refused(tmp_path):
+    small = Backbone(
+        "UNet", 2, {"channels": [2, 3], "strides": [2], "num_res_units": 0, "norm": None}
+    )
+    weights = build_signature_cnn(small, (8, 8, 8)).state_dict()
+    path = tmp_path / "own.safetensors"
+    write_signature_cnn(path, weights, small, {PEOPLE: ["aa", "bb"]})
+    network = build_prior_cnn((1, 9, 8, 7), voxel_size_mm=20.0, weights=str(path))
+    prior_path.check_people(network, ["cc"])
+    with pytest.raises(
+        LeakError, match=r"network\.weights: found weights that were pretrained on 1"
+    ):
+        prior_path.check_people(network, ["cc", "aa"])

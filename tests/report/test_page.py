@@ -166,5 +166,6 @@ def test_methods_say_what_is_different_about_further_networks(build_study, n_epo
     asked = {"optimizer": optimizer, "fwhm_mm": fwhm_mm}
     settings = {"models": {"small_cnn": asked}, "batch_size": 4}
     further = {"small_cnn": {"n_epochs": n_epochs}}
-    metrics = FIGURES | {"further": further, "titles": {"small_cnn": "small CNN"}}
+    named = {"titles": {"small_cnn": "small CNN"}, "kinds": {"small_cnn": "gradient"}}
+    metrics = FIGURES | named | {"further": further}
     assert said in " ".join(methods_paragraphs(build_study().cohort, metrics, settings))

@@ -7,9 +7,18 @@ import torch
 from cohort_fixtures import with_labels
 from training_fixtures import make_cohort, make_training
 
-from fmnet.networks.backbones import build_small_cnn
-from fmnet.networks.closed_form import build_scale_space
-from fmnet.training.fit import ADAMW, fit_closed_form, fit_networks, is_closed_form, split_units
+from fmnet.networks.backbones import ClosedFormBackbone, ScoreNetwork, build_small_cnn
+from fmnet.networks.closed_form import build_prior_cnn, build_scale_space
+from fmnet.networks.rebuild import check_network
+from fmnet.training.compute import Compute, plan_compute
+from fmnet.training.fit import (
+    ADAMW,
+    TrainedFold,
+    fit_closed_form,
+    fit_networks,
+    is_closed_form,
+    split_units,
+)
 
 BUILD = partial(build_scale_space, bands_mm=[[0.0, 12.0], [8.0, 24.0]])
 
@@ -103,3 +112,82 @@ def test_a_loss_of_ones_own_is_weighted_before_the_first_epoch_too(make_trainabl
         for loss in (None, torch.nn.BCEWithLogitsLoss())
     ]
     assert by_loss[0].losses == pytest.approx(by_loss[1].losses)
+
+
+def test_no_tensor_of_a_fit_lies_elsewhere_than_its_scans(cohort):
+    """Whatever is made without saying where would lie where there is no data."""
+    training = make_training(cohort)
+    images = torch.from_numpy(cohort.inputs(training.train))
+    labels, folds = torch.from_numpy(cohort.labels), torch.arange(24) % 3
+    one, other = (build_prior_cnn(cohort.preparation.input_shape).backbone for _ in range(2))
+    check_network(build_prior_cnn, cohort.preparation.input_shape)  # which reads the CNN
+    one.fit(images, labels, folds)
+    labelings = torch.stack([labels, labels.roll(1), labels.roll(2)])
+    with torch.no_grad(), torch.device("meta"):
+        other.fit(images, labels, folds)
+        scores = other(images)
+        many = other.scores_of_labelings(images, labelings, folds, images)
+    for name, values in one.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], values)
+    torch.testing.assert_close(many[0], scores[:, 0], atol=1e-4, rtol=1e-4)
+
+
+class Spy(ClosedFormBackbone):
+    """Notes where it is fitted and where it scores."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.fitted_on, self.scored_on = [], []
+
+    def fit(self, images, labels, folds):
+        self.fitted_on.append({images.device.type, labels.device.type, folds.device.type})
+
+    def forward(self, image):
+        self.scored_on.append(image.device.type)
+        return torch.zeros(len(image), 1)
+
+
+class SpyNetwork(ScoreNetwork):
+    """Says that it lies where it was last sent, and stays where it is."""
+
+    lies_on = "cpu"
+
+    def to(self, device, **settings):
+        self.lies_on = torch.device(device).type
+        return self
+
+    def parameters(self, recurse=True):
+        return iter([torch.empty(1, device=self.lies_on)])
+
+
+def test_fit_and_scores_are_computed_on_the_device_of_the_trainer(make_trainable, cohort):
+    network = SpyNetwork(Spy())
+    trainable = make_trainable(
+        build_network=lambda _: network, max_epochs=0, device=torch.device("meta")
+    )
+    training = make_training(cohort, np.arange(16, 24), n_epochs=0, train=np.arange(16))
+    fit_networks(trainable, [training])
+    assert network.backbone.fitted_on == [{"meta"}]
+    assert (set(network.backbone.scored_on), network.lies_on) == ({"meta"}, "cpu")
+    network.backbone.scored_on.clear()
+    fold = TrainedFold(network, cohort, 0, np.zeros(1), None, device=torch.device("meta"))
+    fold.scores(np.arange(3))
+    assert (set(network.backbone.scored_on), network.lies_on) == ({"meta"}, "cpu")
+
+
+def test_without_a_gpu_all_is_computed_on_the_processor(make_trainable, cohort):
+    trainable = make_trainable(build_network=BUILD, max_epochs=0)
+    assert plan_compute(trainable, Compute(), cohort).device.type == "cpu"
+
+
+@pytest.mark.gpu
+def test_gpu_fits_as_the_processor_does(make_trainable, cohort):
+    trainable = make_trainable(build_network=build_prior_cnn, max_epochs=0)
+    training = make_training(cohort, np.arange(16, 24), n_epochs=0, train=np.arange(16))
+    here, there = (
+        fit_networks(replace(trainable, device=torch.device(name)), [training])[0]
+        for name in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(here.scores[0], there.scores[0], atol=1e-3, rtol=1e-3)
+    assert {one.device.type for one in there.network.parameters()} == {"cpu"}

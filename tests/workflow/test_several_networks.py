@@ -14,7 +14,8 @@ from fmnet.study import run_study
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SMALL = [
     "experiment=quick", "cohort.n_subjects=16", "cohort.effect_size=6.0",
-    "preparation.voxel_size_mm=12", "folds.n_splits=2", "models=[scale_space,small_cnn]",
+    "preparation.voxel_size_mm=12", "folds.n_splits=2", "network=scale_space",
+    "models=[scale_space,small_cnn]",
     "models.small_cnn.network.channels=[2,4]", "models.small_cnn.max_epochs=2", "baselines=linear",
     "baselines.linear_svm.fwhm_mm=[12.0]", "baselines.linear_svm.c=[0.1]",
     "~baselines.shrinkage_lda", "logger=csv", "callbacks=early_stopping",

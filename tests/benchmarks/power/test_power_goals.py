@@ -22,9 +22,9 @@ def goals_of(n=70, regimes=("shifted", "varied", "widespread"), **aucs):
 def test_goals_are_told_as_far_as_they_were_measured():
     goals = {goal.what: goal for goal in goals_of()}
     assert list(goals) == [
-        "varied, 2 draws: default minus closed_form",
-        "shifted, 2 draws: default minus closed_form",
-        "widespread, 2 draws: default minus best linear",
+        "varied, draws: 2, default minus closed_form",
+        "shifted, draws: 2, default minus closed_form",
+        "widespread, draws: 2, default minus best linear",
     ]
     varied, shifted, widespread = goals.values()
     assert varied.measured == shifted.measured == pytest.approx(0.035)
