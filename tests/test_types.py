@@ -8,7 +8,7 @@ from fmnet.study import run_study
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 COUNTS = "a list, each a whole number, at least 1"
-PATHS = "'focal', 'distributed', 'fine', 'contrast_products', 'voxel_pairs'"
+PATHS = "'prior', 'adapted', 'focal', 'distributed', 'fine', 'contrast_products', 'voxel_pairs'"
 
 
 @pytest.mark.parametrize(

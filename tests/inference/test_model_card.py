@@ -151,4 +151,4 @@ def test_pretrained_cnn_is_named_with_its_weights_and_what_it_learned_on(bundle)
     assert "took no gradient step on their scans" in card
     training["pretrained"] = facts | {"adapted_steps": [50, 100]}
     card = model_card(bundle.metadata | {"training": training})
-    assert "as it was pretrained and after 50 or 100 gradient steps on differences" in card
+    assert "and took 50 or 100 gradient steps on their scans without the labels: on" in card

@@ -131,8 +131,8 @@ def test_steps_on_the_training_scans_are_told(say):
     facts = PRETRAINED | {"adapted_steps": [100]}
     text = say(PRIOR, is_series=False, shares=shares, pretrained=facts)
     assert "without a gradient step on their labels: a CNN (UNet of MONAI" in text
-    assert "signature, as it was pretrained and after 100 gradient steps on differences" in text
-    assert "the signature that it wrote after 100 steps on the training scans 50 %" in text
+    assert "it took 100 gradient steps on their scans without the labels: on differences" in text
+    assert "the signature that it wrote after steps on the training scans without their" in text
     assert "75 % of the final network's score is a linear map; a pretrained CNN wrote 75 %" in text
 
 
