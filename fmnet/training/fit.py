@@ -530,8 +530,8 @@ def scores_of_labelings(
         torch.from_numpy(one).to(device) for one in (inputs[0], own, training.folds, inputs[1])
     )
     with full_precision():
-        network.to(device)
-        scores = network.backbone.scores_of_labelings(train, labels, folds, unseen).cpu().numpy()
+        backbone = network.backbone.to(device)
+        scores = backbone.scores_of_labelings(train, labels, folds, unseen).cpu().numpy()
     check_finite(task.name, scores)
     return np.asarray(scores, dtype=np.float64)
 
