@@ -1,3 +1,4 @@
+import pickle
 from dataclasses import replace
 from functools import partial
 
@@ -102,6 +103,7 @@ def test_a_study_has_a_path_for_each_number_of_steps(make_trainable, cohort, bui
     assert (weight[1] - weight[2]).abs().max() > 0
     assert not any("cnn" in name for name in done.network.state_dict())
     assert pretraining_of(done.network)["adapted_steps"] == [1, 2]
+    pickle.loads(pickle.dumps(done.network))  # as it comes back from another process
 
 
 def test_neither_labels_nor_scans_left_out_change_what_is_learned(
