@@ -86,7 +86,7 @@ def blocks(n_features: int, n_labelings: int) -> Iterator[slice]:
 
 
 def _parts(labelings: Labelings, size: int) -> tuple[torch.Tensor, ...]:
-    """Number labelings, some at a time."""
+    """Give the numbers of labelings, some at a time."""
     rows = torch.arange(len(labelings.plain), device=labelings.plain.device)
     return torch.split(rows, size)
 

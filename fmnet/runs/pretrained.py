@@ -95,7 +95,9 @@ def run_pretraining(
     network = build_signature_cnn(backbone, (mask.shape[0], mask.shape[1], mask.shape[2]))
     record = _describe(episodes(mask), held_out(mask)) | {"seed": seed, "command": command}
     if start_from is not None:
-        record["started_from"] = _load(network, backbone, start_from)
+        record["started_from"] = before = _load(network, backbone, start_from)
+        if seen := {*record.get(PEOPLE, ()), *before["record"].get(PEOPLE, ())}:
+            record[PEOPLE] = sorted(seen)  # what was learned of people stays learned
     n_batches = validate_every * n_accumulated
     data = EpisodeData(mask, episodes, held_out, seed, n_batches, n_validation)
     module = SignatureModule(network, optimizer, scheduler, data.kinds)
