@@ -1,6 +1,8 @@
 """The work of one shard of a study, and what shards or earlier calls have done of it."""
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 from fmnet.crossval.fold_loop import Pipeline, crossvalidate, crossvalidate_seeds
 from fmnet.crossval.permutation import (
@@ -32,13 +34,30 @@ MOST_NAMED = 5
 def checkpoints_of(
     folder: Path, config_yaml: str, cohort: Cohort, folds: list[Fold]
 ) -> FoldCheckpoints:
-    """Give the checkpoints of these folds: others for other settings, code, maps or labels."""
-    fixed = sorted(fixed_settings(config_yaml).items())
+    """Give the checkpoints of these folds: others for other settings, code, maps or labels.
+
+    Other weights that a network starts from are other settings, though in a file of the same name.
+    """
+    settings = fixed_settings(config_yaml)
+    fixed = [*sorted(settings.items()), *map(_hash_of_weights, _networks(settings))]
     participants = [f"{scan.scan_id} {scan.label}" for scan in cohort.scans]
     text = "\n".join(
         [repr(fixed), code_hash(), *participants, *cohort.hashes, table_text(folds_table(folds))]
     )
     return FoldCheckpoints(folder / CHECKPOINTS / digest_of(text))
+
+
+def _networks(settings: dict[str, Any]) -> list[Any]:
+    further = (settings.get("models") or {}).values()
+    return [settings.get("network"), *(one.get("network") for one in further)]
+
+
+def _hash_of_weights(network: Any) -> str:
+    """Hash the file of weights that a network's settings name; empty where they name none."""
+    path = network.get("weights") if isinstance(network, dict) else None
+    if not isinstance(path, str) or not Path(path).is_file():
+        return ""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def done_before(

@@ -24,7 +24,7 @@ from fmnet.inference.bold import NewBoldScan, read_scan
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.inference.bundle import FORMAT_VERSION, INTENDED_USE, Bundle, read_bundle
 from fmnet.inference.bundle_files import write_hashes
-from fmnet.inference.model_card import model_card
+from fmnet.inference.model_card import is_of_people, model_card
 from fmnet.inference.predict import NewScan, read_values
 from fmnet.inference.preparation import Preparation, read_preparation
 from fmnet.inference.study_results import Evidence, count_red, warnings_of
@@ -214,7 +214,7 @@ def write_metadata(
     agreement: Agreement | None,
 ) -> None:
     """Write ``metadata.json``, the model card and the hashes."""
-    record, calibration = choice.record, evidence.calibration or {}
+    record, calibration = without_commands(choice.record), evidence.calibration or {}
     metadata = {
         "format_version": FORMAT_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -235,6 +235,20 @@ def write_metadata(
     (folder / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
     (folder / "MODEL_CARD.md").write_text(model_card(metadata, contract), "utf-8")
     write_hashes(folder)
+
+
+def without_commands(record: dict[str, Any]) -> dict[str, Any]:
+    """Leave out how a user's own CNN was pretrained, word by word: that names files and people.
+
+    Of the weights that fmnet brings along everybody may know it.
+    """
+    pretrained = record.get("pretrained") or {}
+    if not pretrained or pretrained.get("is_shipped"):
+        return record
+    kept: dict[str, Any] = {"figures": pretrained["record"].get("figures", {})}
+    if is_of_people(pretrained):
+        kept["people_sha256"] = "left out"
+    return record | {"pretrained": pretrained | {"record": kept}}
 
 
 def check_agreement(

@@ -150,8 +150,11 @@ def pretraining_words(pretrained: Mapping[str, Any]) -> str:
     record = pretrained["record"]
     n_episodes = record.get("figures", {}).get("episodes")
     counted = f"{n_episodes:,.0f} " if n_episodes else ""
-    if record.get("backgrounds") or record.get("episodes", {}).get("backgrounds"):
-        return f"{counted}cohorts of people's maps, with group differences planted into them"
+    if is_of_people(pretrained):
+        return (
+            f"{counted}cohorts, of simulated maps and of people's, with group differences planted "
+            "into them"
+        )
     return f"{counted}simulated cohorts"
 
 
@@ -161,6 +164,11 @@ def percent(fraction: float) -> str:
         return "less than 1 %"
     is_most = 0.995 <= fraction < 1 - 1e-6
     return "more than 99 %" if is_most else f"{fraction:.0%}".replace("%", " %")
+
+
+def is_of_people(pretrained: Mapping[str, Any]) -> bool:
+    """Tell whether a CNN was pretrained on maps of people, into which differences were planted."""
+    return bool(pretrained["record"].get("people_sha256"))
 
 
 def _input(wanted: dict[str, Any], contract: BoldContract | None) -> str:

@@ -292,10 +292,11 @@ def describe_device() -> str:
 
 
 def code_hash() -> str:
-    """Hash of fmnet's own source."""
+    """Hash of fmnet's own source, and of the weights that it brings along."""
     digest = hashlib.sha256()
-    for path in sorted(Path(fmnet.__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
+    for path in sorted(Path(fmnet.__file__).parent.rglob("*")):
+        if path.suffix in {".py", ".safetensors"}:
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

@@ -13,11 +13,12 @@ from safetensors.torch import load_file, save_file
 
 import fmnet
 from fmnet.errors import ConfigError, ExportError, RunError
-from fmnet.export.export import check_agreement, export_run
+from fmnet.export.export import check_agreement, export_run, without_commands
 from fmnet.export.run_scans import read_run_scans
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.bundle_files import CHECKSUMS
 from fmnet.inference.cli import describe
+from fmnet.inference.model_card import is_of_people
 from fmnet.inference.predict import predict_scan
 from fmnet.networks.rebuild import read_network
 from fmnet.runs.run_folder import UNKNOWN
@@ -265,3 +266,15 @@ def test_run_without_metrics_is_exported_and_says_what_is_not_recorded(run):
     exported = export_run(str(run), str(run.parent / "bundle"), n_check=1)
     assert exported.known == "red findings not recorded in its model card"
     assert "Red findings not recorded" in (run.parent / "bundle" / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize("is_shipped", [True, False])
+def test_words_of_a_users_pretraining_stay_in_the_lab(is_shipped):
+    record = {"command": "pretrain.py x=/home/ann", "figures": {"step": 3}, "people_sha256": ["ab"]}
+    pretrained = {"sha256": "cd", "is_shipped": is_shipped, "record": record}
+    found = without_commands({"seed": 1, "pretrained": pretrained})
+    assert ("ann" in str(found)) == is_shipped
+    assert found["pretrained"]["record"]["figures"] == {"step": 3}
+    assert is_of_people(found["pretrained"])
+    assert (found["seed"], found["pretrained"]["sha256"]) == (1, "cd")
+    assert without_commands({"seed": 1}) == {"seed": 1}

@@ -145,9 +145,9 @@ def test_pretrained_cnn_that_was_trained_on_is_said_to_be(say):
 
 
 def test_weights_that_learned_on_maps_of_people_are_not_called_simulated(say):
-    record = {"episodes": {"backgrounds": "maps.tsv"}}
+    record = {"people_sha256": ["ab", "cd"]}
     text = say(PRIOR, is_series=False, pretrained=PRETRAINED | {"record": record})
-    assert "on cohorts of people's maps, with group differences planted into them (SHA-256" in text
+    assert "on cohorts, of simulated maps and of people's, with group differences planted" in text
 
 
 def test_contrasts_are_said_to_come_from_a_model_before_any_filter(say):

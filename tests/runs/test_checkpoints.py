@@ -28,6 +28,13 @@ def test_folds_of_other_code_or_settings_are_kept_apart(tmp_path, build_study, m
     place = checkpoints_of(tmp_path, "seed: 0\n", cohort, [FOLD]).folder
     assert checkpoints_of(tmp_path, "seed: 0\nshard: {n: 3}\n", cohort, [FOLD]).folder == place
     assert checkpoints_of(tmp_path, "seed: 1\n", cohort, [FOLD]).folder != place
+    weights = tmp_path / "weights"
+    named = f"network: {{weights: {weights}}}\n"
+    places = set()
+    for content in ("one", "other"):
+        weights.write_text(content)
+        places.add(checkpoints_of(tmp_path, named, cohort, [FOLD]).folder)
+    assert len(places) == 2
     monkeypatch.setattr(shards, "code_hash", lambda: "other")
     assert checkpoints_of(tmp_path, "seed: 0\n", cohort, [FOLD]).folder != place
 
