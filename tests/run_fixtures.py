@@ -32,7 +32,7 @@ def study_settings(root: Path, run_dir: Path, **changes) -> dict:
     """A study that takes seconds: two contrasts, 8 mm voxels, two folds."""
     settings = {
         "cohort": read_synthetic(
-            root / "cohorts", n_subjects=24, contrasts=CONTRASTS, effect_size=8.0, voxel_size_mm=8
+            root / "cohorts", n_subjects=24, contrasts=CONTRASTS, effect_size=12.0, voxel_size_mm=8
         ),
         "preparation": PreparationSettings(voxel_size_mm=8, fwhm_mm=12.0),
         "folds": partial(build_folds, n_splits=2, n_repeats=2, inner_splits=2, seed=0),
