@@ -451,7 +451,7 @@ def build_scale_space(
     whitening: NonNegative = 10.0,
     weights: str | None = None,
     adaptation_steps: Annotated[Sequence[Count], MinLen(1)] = (100,),
-    adaptation_rate: Positive = 1e-3,
+    adaptation_rate: Positive = 2e-4,
 ) -> ScoreNetwork:  # fmt: skip
     """Build a scale space and the paths from it to a score, fitted in closed form.
 
@@ -533,7 +533,7 @@ def build_prior_cnn(
     power: Annotated[float, Ge(1)] = 3.0,
     whitening: NonNegative = 10.0,
     adaptation_steps: Annotated[Sequence[Count], MinLen(1)] = (100,),
-    adaptation_rate: Positive = 1e-3,
+    adaptation_rate: Positive = 2e-4,
 ) -> ScoreNetwork:  # fmt: skip
     """Build a signature that a pretrained CNN writes, and the paths of `build_scale_space` beside.
 

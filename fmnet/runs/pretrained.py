@@ -247,6 +247,12 @@ def card(pretrained: Pretrained, max_steps: int) -> str:
         if n_files
         else "alone; no scan of a person was used"
     )
+    before, started = record.get("started_from"), "from the closed form"
+    if before:
+        n_before = before["record"]["figures"]["episodes"]
+        started = (
+            f"from weights that had seen {n_before:,.0f} others (`{before['record']['command']}`)"
+        )
     return f"""# Pretrained signature network
 
 **For research use only.** It is no medical device and says nothing of a person by itself.
@@ -256,13 +262,13 @@ def card(pretrained: Pretrained, max_steps: int) -> str:
   the people who are scored.
 - Trained on simulated cohorts {origin}.
 - {figures["episodes"]:,.0f} episodes, none of them twice ({figures["step"]:,.0f} of at most
-  {max_steps:,} steps).
+  {max_steps:,} steps), {started}.
 - Network: `{pretrained.backbone.name}` of MONAI, {n_parameters:,} parameters.
 - SHA-256 of `signature_cnn.safetensors`: `{pretrained.sha256}`
 - Command: `{record["command"]}`
 - Device: {record["device"]}
 
-AUROC above the closed form, from which it started, on simulated cohorts from priors that training
+AUROC above the closed form on simulated cohorts from priors that training
 didn't draw from (validation chose these weights among those of the run):
 
 | kind of difference | AUROC |
