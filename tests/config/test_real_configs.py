@@ -37,6 +37,7 @@ GIVEN = {
     "cohort=injected": ["cohort.images=images.tsv", "cohort.template=pain.nii.gz"],
     "cohort=table": ["cohort.images=images.tsv"],
     "folds=file": ["folds.path=folds.tsv"],
+    "suite=langloc": ["suite.images=images.tsv"],
     "suite=haxby": ["suite.data=haxby"],
     "suite=haxby_slice": ["suite.data=haxby"],
 }
