@@ -177,7 +177,7 @@ class EpisodeMaker:
         order = torch.rand(self.n_together, n, generator=generator, device=generator.device)
         labels = (order.argsort(1) < n_one).long()
         names, weights = zip(*self.effect.kinds.items(), strict=True)
-        chances = torch.tensor(weights, device=generator.device)
+        chances = torch.tensor(weights, dtype=torch.float32, device=generator.device)
         chosen = torch.multinomial(chances, self.n_together, True, generator=generator)
         kinds = [names[number] for number in chosen.tolist()]
         own = (maps - maps.mean(0)) / sd.clamp(min=1e-6)
