@@ -164,11 +164,11 @@ def test_what_task_held_has_other_keys(override, said):
 @pytest.mark.parametrize(
     ("task", "command"),
     [
-        ({"learning_rate": 1e-5, "max_epochs": 0}, []),
+        ({"learning_rate": 1e-5, "max_epochs": 0}, ["network=scale_space"]),
         ({"learning_rate": 1e-3, "max_epochs": 20}, ["network=small_cnn"]),
         (
             {"learning_rate": 1e-4, "max_epochs": 5},
-            ["trainer.max_epochs=5", "optimizer.lr=1e-4"],
+            ["network=scale_space", "trainer.max_epochs=5", "optimizer.lr=1e-4"],
         ),
     ],
 )
