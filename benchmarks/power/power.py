@@ -194,7 +194,9 @@ class PowerBenchmark:
         for name, file in self.ceilings.items():
             default = self.contenders[DEFAULT]
             builder: Any = default.build_network
-            weighted = partial(builder, weights=str(file))
+            # not a partial of Hydra's own kind of partial, whose code would not be found
+            given = getattr(builder, "keywords", {}) | {"weights": str(file)}
+            weighted = partial(getattr(builder, "func", builder), **given)
             networks[f"{CEILING}:{name}"] = replace(default, build_network=weighted)
         for name, network in networks.items():
             racers[name] = NetworkRacer(network, self.trainer, compute)
