@@ -85,14 +85,18 @@ class LabelingSpeed:
         labelings = np.stack([order.labels for order in orders])
         rows = [
             self._time(name, model, data, folds, labelings)
-            for name, model in tqdm(self._models().items(), desc="models", leave=False)
+            for name, model in tqdm(
+                self._models(data.input_shape[0]).items(), desc="models", leave=False
+            )
         ]
         return pd.DataFrame(rows)
 
-    def _models(self) -> dict[str, Model]:
+    def _models(self, n_contrasts: int) -> dict[str, Model]:
         network: Any = self.setting.network
         models: dict[str, Model] = {NETWORK: TrainedNetwork(_closed(network), 0), **self.baselines}
         for path in getattr(network, "keywords", {}).get("paths", ()):
+            if path == "contrast_products" and n_contrasts == 1:  # there is nothing to multiply
+                continue
             models[f"path {path}"] = TrainedNetwork(_closed(partial(network, paths=[path])), 0)
         return models
 
@@ -111,7 +115,10 @@ class LabelingSpeed:
         single = [Model.scores_of_labelings(model, data, fold, few) for fold in folds]
         one = (process_time() - started) / self.n_single
         pairs = zip(found, single, strict=True)
-        differ = max(np.abs(all_[: len(few)] - own).max() / own.std() for all_, own in pairs)
+        differ = max(
+            np.abs(all_[: len(few)] - own).max() / (own.std() or 1.0)  # the dummy scores all alike
+            for all_, own in pairs
+        )
         at_once, alone = seconds * MANY, one * MANY
         times = {"seconds": at_once, "single": alone, "ratio": alone / at_once}
         return {"model": name, **times, "differ": float(differ)}
