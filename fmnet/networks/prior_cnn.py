@@ -12,7 +12,13 @@ import torch
 from torch import nn
 from torch.nn.functional import avg_pool3d, pad, softplus
 
-from fmnet.networks.feature_weighting import SD_FLOOR, VARIANCE_FLOOR
+from fmnet.networks.feature_weighting import (
+    SD_FLOOR,
+    VARIANCE_FLOOR,
+    ScanWhitening,
+    fit_scan_whitening,
+)
+from fmnet.networks.labelings import read_labelings
 from fmnet.networks.scale_space import ScaleSpace
 from fmnet.types import Bands
 
@@ -41,93 +47,18 @@ def n_input_channels(n_bands: int) -> int:
     return n_bands * N_MAPS + N_COMMON
 
 
-class Whitened(NamedTuple):
-    """Training scans in one band, standardised and whitened, without a label; E sets at once.
-
-    ``plain`` and ``white`` are (E, N, V), ``scale``, ``last`` and ``sd`` (E, V), ``dual`` is
-    (E, N, N): weights ``w`` of whitened voxels are those of the band's after ``u = w * last``,
-    ``(u - plain.T @ dual @ plain @ u) * scale``.
-    """
-
-    plain: torch.Tensor
-    white: torch.Tensor
-    scale: torch.Tensor
-    last: torch.Tensor
-    dual: torch.Tensor
-    sd: torch.Tensor
-
-    def unwhitened(self, weight: torch.Tensor) -> torch.Tensor:
-        """Turn weights of whitened voxels, (E, L, V), into weights of the band's voxels."""
-        u = weight * self.last[:, None]
-        away = (u @ self.plain.mT) @ self.dual @ self.plain
-        return (u - away) * self.scale[:, None]
-
-
-def whiten(features: torch.Tensor, strength: float = WHITENING) -> Whitened:
-    """Whiten sets of scans, (E, N, V), as `fit_whitening` does, in the space of the scans."""
-    n = features.shape[1]
-    centred = features - features.mean(1, keepdim=True)
-    sd = centred.square().mean(1).sqrt()
-    known = torch.where(sd > 0, sd, torch.nan)
-    floor = SD_FLOOR * known.nanmedian(-1, keepdim=True).values.nan_to_num(1.0)
-    scale = torch.where(sd > 0, 1 / torch.maximum(sd, floor), 0)
-    plain = centred * scale[:, None]
-    variance, across = torch.linalg.eigh((plain @ plain.mT).double())
-    largest = variance[:, -1:].clamp(min=1e-12)
-    is_kept = variance > largest * 1e-6
-    variance = torch.where(is_kept, variance, torch.inf)
-    total = torch.where(is_kept, variance, 0).sum(-1, keepdim=True)
-    typical = total / max(n - 1, 1) / max(strength, 1e-12)
-    shrink = torch.where(is_kept, 1 - (typical / (typical + variance)).sqrt(), 0)
-    across_t = across.mT
-    taken = ((across * shrink[:, None]) @ across_t).to(features.dtype)
-    dual = ((across * (shrink / variance)[:, None]) @ across_t).to(features.dtype)
-    white = plain - taken @ plain
-    spread = (white - white.mean(1, keepdim=True)).square().mean(1).sqrt()
-    last = torch.where(spread > 0, 1 / spread.clamp(min=1e-6), 0)
-    return Whitened(plain, white * last[:, None], scale, last, dual, sd)
-
-
-def group_t(features: torch.Tensor, labelings: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compare groups under many labelings by two matrix products.
-
-    Parameters
-    ----------
-    features : Tensor, shape (E, N, V)
-        With a mean of 0 over the N scans.
-    labelings : Tensor, shape (E, L, N)
-        0 or 1.
-
-    Returns
-    -------
-    tuple of Tensor, shape (E, L, V)
-        Welch's t as `fmnet.networks.feature_weighting.t_values` has it, and the logarithm of the
-        ratio of variances.
-    """
-    one = labelings.to(features.dtype)
-    n_one = one.sum(-1, keepdim=True)
-    n_other = one.shape[-1] - n_one
-    squared = features.square()
-    first, second = one @ features, one @ squared
-    total, total_squared = features.sum(1, keepdim=True), squared.sum(1, keepdim=True)
-    mean, mean_other = first / n_one, (total - first) / n_other
-    variance = (second / n_one - mean.square()).clamp(min=0) + VARIANCE_FLOOR
-    other = ((total_squared - second) / n_other - mean_other.square()).clamp(min=0) + VARIANCE_FLOOR
-    t = (mean - mean_other) / (variance / n_one + other / n_other).sqrt()
-    return t, (variance / other).log()
-
-
 class Support(NamedTuple):
     """What the network is shown of training cohorts: (E, L) of them on a grid.
 
     ``maps`` are its input, (E, L, channels, X, Y, Z); ``white_t`` and ``plain_t`` the t-values of
-    the voxels inside the mask, (E, L, S, V); ``bands`` what takes weights back to the bands.
+    the voxels inside the mask, (E, L, S, V); ``whitening``, of each band and set, takes weights
+    back to the band's voxels.
     """
 
     maps: torch.Tensor
     white_t: torch.Tensor
     plain_t: torch.Tensor
-    bands: list[Whitened]
+    whitening: list[list[ScanWhitening]]
 
 
 def support_statistics(bands: torch.Tensor, labelings: torch.Tensor, mask: torch.Tensor) -> Support:
@@ -144,26 +75,41 @@ def support_statistics(bands: torch.Tensor, labelings: torch.Tensor, mask: torch
     """
     inside = mask.bool()
     n_labelings, n = labelings.shape[1:]
-    count = torch.stack([labelings.sum(-1), n - labelings.sum(-1)]).to(bands.dtype)  # (2, E, L)
-    by_chance = (2 / count).sum(0).sqrt()[..., None]
-    whitened, white_t, plain_t, channels = [], [], [], []
+    read = [read_labelings(own) for own in labelings]
+    whitening, white_t, plain_t, channels = [], [], [], []
     for band in bands.unbind(2):
-        one = whiten(band[:, :, inside])
-        t, _ = group_t(one.white, labelings)
-        plain, ratio = group_t(one.plain, labelings)
-        whitened.append(one)
-        white_t.append(t)
-        plain_t.append(plain)
-        ratio = ratio / by_chance
-        channels += [t * T_UNIT, plain * T_UNIT, ratio * T_UNIT, t**3 * CUBE_UNIT]
-    sd = whitened[0].sd
+        fits = [fit_scan_whitening(features, WHITENING) for features in band[:, :, inside]]
+        whitening.append([one for one, _ in fits])
+        pairs = list(zip(read, fits, strict=True))
+        white_t.append(torch.stack([own.t_values(z) for own, (_, z) in pairs]))
+        plain_t.append(torch.stack([own.t_values(one.plain) for own, (one, _) in pairs]))
+        plain = torch.stack([one.plain for one, _ in fits])
+        ratio = log_variance_ratio(plain, labelings) * T_UNIT
+        t = white_t[-1]
+        channels += [t * T_UNIT, plain_t[-1] * T_UNIT, ratio, t**3 * CUBE_UNIT]
+    sd = bands[:, :, 0, inside].var(1, correction=0).sqrt()
     middle = sd.median(-1, keepdim=True).values.clamp(min=1e-12)
     log_sd = (sd / middle).clamp(min=SD_FLOOR).log()[:, None].expand(-1, n_labelings, -1)
     channels += [log_sd, torch.ones_like(log_sd), torch.ones_like(log_sd) * (n / 56) ** 0.5]
     values = torch.stack(channels, 2)  # (E, L, channels, V)
     maps = values.new_zeros(*values.shape[:3], *mask.shape)
     maps[..., inside] = values
-    return Support(maps, torch.stack(white_t, 2), torch.stack(plain_t, 2), whitened)
+    return Support(maps, torch.stack(white_t, 2), torch.stack(plain_t, 2), whitening)
+
+
+def log_variance_ratio(features: torch.Tensor, labelings: torch.Tensor) -> torch.Tensor:
+    """Compare variances: log of one group's over the other's, in units of what it is by chance.
+
+    Of standardised features, (E, N, V), under labelings of 0 and 1, (E, L, N): (E, L, V).
+    """
+    logs, by_chance = [], torch.zeros(())
+    squares = features.square()
+    for member in (labelings.to(features.dtype), 1 - labelings.to(features.dtype)):
+        n = member.sum(-1, keepdim=True)
+        variance = member @ squares / n - (member @ features / n).square()
+        logs.append((variance.clamp(min=0) + VARIANCE_FLOOR).log())
+        by_chance = by_chance + 2 / n
+    return (logs[0] - logs[1]) / by_chance.sqrt()
 
 
 class SignatureCnn(nn.Module):
@@ -211,15 +157,14 @@ class SignatureCnn(nn.Module):
             moment
             for t in (support.white_t, support.plain_t)
             for moment in (
-                t.square().mean(-1).log(),
+                _log_mean(t.square()),
                 t.abs().amax(-1) * 0.2,
-                (t**4).mean(-1).log() * 0.5 - t.square().mean(-1).log(),
+                _log_mean(t**4) * 0.5 - _log_mean(t.square()),
                 (t.mean(-1).square() + 1e-3).log() * 0.3,
             )
         ]
-        count = support.maps.new_full(
-            (sets, n_labelings, 1), (support.bands[0].plain.shape[1] / 56) ** 0.5
-        )
+        n = len(support.whitening[0][0].plain)
+        count = support.maps.new_full((sets, n_labelings, 1), (n / 56) ** 0.5)
         summary = torch.cat([*moments, pooled, count], -1)
         mixture = softplus(self.mixture(summary) + self.start)
         mixture = mixture.view(sets, n_labelings, self.n_bands, 6, 1)
@@ -239,11 +184,18 @@ class SignatureCnn(nn.Module):
             norm = torch.linalg.vector_norm(weight, dim=-1, keepdim=True).clamp(min=1e-6)
             weights.append(weight / norm)
         total = []
-        for number, band in enumerate(support.bands):
-            from_white = band.unwhitened(weights[0][:, :, number])
-            from_plain = weights[1][:, :, number] * band.scale[:, None]
+        for number, fits in enumerate(support.whitening):
+            from_white, from_plain = (own[:, :, number] for own in weights)
+            pairs = list(zip(fits, from_white, from_plain, strict=True))
+            from_white = torch.stack([one.unwhitened(own) for one, own, _ in pairs])
+            from_plain = torch.stack([own * one.scale for one, _, own in pairs])
             total.append(from_white * white[:, :, number] + from_plain * plain[:, :, number])
         return torch.stack(total, 2)
+
+
+def _log_mean(values: torch.Tensor) -> torch.Tensor:
+    """Average over voxels, of which a tiny grid may have none that varies, and take the log."""
+    return values.mean(-1).clamp(min=1e-12).log()
 
 
 def pool(image: torch.Tensor, mask: torch.Tensor, factor: int) -> torch.Tensor:

@@ -170,6 +170,11 @@ class EpisodeData(pl.LightningDataModule):
         stream = EpisodeStream(draw, numbers, (HELD_OUT,), device)
         return DataLoader(stream, batch_size=None)
 
+    def transfer_batch_to_device(self, batch: Prepared, device: torch.device, _: int) -> Prepared:
+        """Leave episodes where they were made: on the device."""
+        del device
+        return batch
+
     def _maker(self, build: MakerBuilder) -> tuple[EpisodeMaker, Preparer]:
         mask = self.mask.to(self._device())
         maker = build(mask)
