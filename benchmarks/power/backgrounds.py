@@ -1,7 +1,6 @@
 """Maps without an effect, into which effects are planted."""
 
 import hashlib
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,16 +9,15 @@ import numpy as np
 from numpy.random import Generator, SeedSequence
 from numpy.typing import NDArray
 
-from fmnet.data.cohort_checks import duplicate_faults
+from fmnet.data.cohort import read_unlabelled
 from fmnet.data.grid import Grid
 from fmnet.data.image_table import find_table_maps
 from fmnet.data.listing import group_scans
 from fmnet.data.resample import place_on_grid
-from fmnet.data.scans import MapsOnGrid, Scan, StoredScan
-from fmnet.data.store import ArrayStore
+from fmnet.data.scans import Scan
 from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray, Volume
-from fmnet.errors import CohortError, ConfigError, Fault, VolumeError
+from fmnet.errors import CohortError, ConfigError, Fault
 from fmnet.synthetic.design import Design, draw_participants
 from fmnet.synthetic.maps import draw_maps
 
@@ -130,12 +128,9 @@ def read_backgrounds(
     if faults := [*maps.faults, *faults, *_table_faults(scans, maps.contrasts)]:
         raise CohortError(faults)
     grid = build_grid(voxel_size_mm)
-    with tempfile.TemporaryDirectory(prefix="fmnet-power-") as folder:
-        stored = _store(scans, ArrayStore(Path(folder), MapsOnGrid(grid)))
-        values = np.concatenate([one.values() for one in stored])
-    hashes = [digest for one in stored for digest in one.source_sha256]
+    values, hashes = read_unlabelled(scans, grid)
     digest = hashlib.sha256("\n".join([grid.digest, *hashes]).encode()).hexdigest()
-    return Backgrounds(fill(values), grid, digest)
+    return Backgrounds(fill(values[:, 0]), grid, digest)
 
 
 def _table_faults(scans: list[Scan], contrasts: tuple[str, ...]) -> list[Fault]:
@@ -147,17 +142,3 @@ def _table_faults(scans: list[Scan], contrasts: tuple[str, ...]) -> list[Fault]:
         action = "list one map per person"
         faults.append(Fault("images", "several scans of one person", "one map per person", action))
     return faults
-
-
-def _store(scans: list[Scan], store: ArrayStore[Scan, StoredScan]) -> list[StoredScan]:
-    stored: dict[str, StoredScan] = {}
-    faults: list[Fault] = []
-    for scan, outcome in zip(scans, store.add_all(scans), strict=True):
-        if isinstance(outcome, VolumeError):
-            faults += outcome.faults
-        else:
-            stored[scan.scan_id] = outcome
-    # one person's map under two names could be learned by heart
-    if faults := [*faults, *duplicate_faults(scans, stored)]:
-        raise CohortError(faults)
-    return [stored[scan.scan_id] for scan in scans]

@@ -1,8 +1,10 @@
 """`Cohort`: scans that passed every check, and those that were left out, with the reason."""
 
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,14 @@ from fmnet.data.cohort_checks import (
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Listing
 from fmnet.data.nifti import notes_on
-from fmnet.data.scans import FILE_SEPARATOR, SAME_T_R, Scan, Series, StoredScan
+from fmnet.data.scans import (
+    FILE_SEPARATOR,
+    SAME_T_R,
+    MapsOnGrid,
+    Scan,
+    Series,
+    StoredScan,
+)
 from fmnet.data.store import ArrayStore
 from fmnet.data.tables import subject_key
 from fmnet.data.values import usual_stat
@@ -203,6 +212,35 @@ def open_cohort(listing: Listing, store: ArrayStore[Scan, StoredScan], n_jobs: i
     in_families = (len({unit_of[subject] for subject in one.people}) == 1 for one in alike)
     alike = [one for one, is_family in zip(alike, in_families, strict=True) if not is_family]
     return replace(cohort, alike=tuple(alike))
+
+
+def read_unlabelled(scans: Sequence[Scan], grid: Grid) -> tuple[FloatArray, tuple[str, ...]]:
+    """Read maps of people of whom no label is asked.
+
+    Returns
+    -------
+    tuple
+        Values, (P, C, V), NaN where one is missing, and the SHA-256 of the content of each file.
+
+    Raises
+    ------
+    CohortError
+        With all faults of all maps, and those of one person under two names.
+    """
+    stored: dict[str, StoredScan] = {}
+    faults: list[Fault] = []
+    with tempfile.TemporaryDirectory(prefix="fmnet-unlabelled-") as folder:
+        store = ArrayStore(Path(folder), MapsOnGrid(grid))
+        for scan, outcome in zip(scans, store.add_all(scans), strict=True):
+            if isinstance(outcome, VolumeError):
+                faults += outcome.faults
+            else:
+                stored[scan.scan_id] = outcome
+        # one person's map under two names could be learned by heart
+        if faults := [*faults, *duplicate_faults(list(scans), stored)]:
+            raise CohortError(faults)
+        values = np.stack([np.array(stored[scan.scan_id].values()) for scan in scans])
+    return values, tuple(one for scan in scans for one in stored[scan.scan_id].source_sha256)
 
 
 def _with_facts(listing: Listing, scans: Sequence[Scan], stored: dict[str, StoredScan]) -> Listing:

@@ -313,12 +313,10 @@ class EpisodeMaker:
     ) -> torch.Tensor:
         """Draw smooth blocks and balls, (n, X, Y, Z), as products of a profile along each axis."""
         prior, device = self.effect, self.mask.device
-        low, high = prior.n_regions
-        count = int(log_uniform(generator, (low, high + 1)))
-        places = self.mask.nonzero()
-        picked = torch.randint(len(places), (count,), generator=generator, device=generator.device)
+        places = self._draw_places(generator)
+        count = len(places)
         jitter = uniform(generator, (-0.5, 0.5), count, 3)
-        centres = (places[picked] + jitter) * self.voxel_size_mm  # (R, 3)
+        centres = (places + jitter) * self.voxel_size_mm  # (R, 3)
         radius = log_uniform(generator, prior.radius_mm, count, 1) * torch.ones(1, 3, device=device)
         if float(uniform(generator, (0, 1))) < 0.3:  # flat or long ones
             radius = radius * (0.35 * normal(generator, count, 3)).exp()
@@ -327,14 +325,8 @@ class EpisodeMaker:
         if is_shifted or is_moved:
             length = float(uniform(generator, prior.shift_mm)) / 3**0.5
             moves = length * normal(generator, n, count if is_moved else 1, 3)
-        size = float(log_uniform(generator, prior.amplitude))
-        strength = size * uniform(generator, (0.6, 1.4), count)
-        if float(uniform(generator, (0, 1))) < 0.75:
-            strength = strength * (normal(generator, count)).sign()
-        shown = strength.expand(n, count)
-        if is_varied:
-            chance = float(uniform(generator, prior.fraction_shown))
-            shown = shown * (uniform(generator, (0, 1), n, count) < chance)
+        signed = float(uniform(generator, (0, 1))) < 0.75
+        shown = self._draw_strengths(n, count, generator, signed, is_varied)
         profiles = []
         for axis, length in enumerate(self.mask.shape):
             place = torch.arange(length, device=device) * self.voxel_size_mm
@@ -344,3 +336,26 @@ class EpisodeMaker:
         plane = (x[..., None] * y[:, :, None]).flatten(2)  # (n, R, X * Y)
         effects = (plane * shown[..., None]).mT @ z
         return effects.view(n, *self.mask.shape)
+
+    def _draw_places(self, generator: torch.Generator) -> torch.Tensor:
+        """Choose voxels for a number of regions: (R, 3)."""
+        low, high = self.effect.n_regions
+        count = int(log_uniform(generator, (low, high + 1)))
+        places = self.mask.nonzero()
+        return places[
+            torch.randint(len(places), (count,), generator=generator, device=generator.device)
+        ]
+
+    def _draw_strengths(
+        self, n: int, count: int, generator: torch.Generator, signed: bool, is_varied: bool
+    ) -> torch.Tensor:
+        """Draw how strongly each patient shows each region, in SD: (n, R)."""
+        size = float(log_uniform(generator, self.effect.amplitude))
+        strength = size * uniform(generator, (0.6, 1.4), count)
+        if signed:
+            strength = strength * normal(generator, count).sign()
+        shown = strength.expand(n, count)
+        if is_varied:
+            chance = float(uniform(generator, self.effect.fraction_shown))
+            shown = shown * (uniform(generator, (0, 1), n, count) < chance)
+        return shown

@@ -23,27 +23,19 @@ class ObliqueEpisodeMaker(EpisodeMaker):
         is_moved: bool = False,
     ) -> torch.Tensor:
         prior, device = self.effect, self.mask.device
-        low, high = prior.n_regions
-        count = int(log_uniform(generator, (low, high + 1)))
-        places = self.mask.nonzero().float()
-        picked = torch.randint(len(places), (count,), generator=generator, device=generator.device)
-        radius = log_uniform(generator, prior.radius_mm, count)
-        size = float(log_uniform(generator, prior.amplitude))
-        strength = size * uniform(generator, (0.6, 1.4), count) * normal(generator, count).sign()
-        shown = strength.expand(n, count)
-        if is_varied:
-            chance = float(uniform(generator, prior.fraction_shown))
-            shown = shown * (uniform(generator, (0, 1), n, count) < chance)
+        places = self._draw_places(generator)
+        radius = log_uniform(generator, prior.radius_mm, len(places))
+        shown = self._draw_strengths(n, len(places), generator, True, is_varied)
         length = float(uniform(generator, prior.shift_mm)) / 3**0.5
         together = normal(generator, n, 3) * (length if is_shifted else 0.0)
         axes = [torch.arange(size, device=device) for size in self.mask.shape]
         voxels = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).view(-1, 3).float()
         effects = torch.zeros(n, len(voxels), device=device)
-        for region in range(count):  # one at a time, since all together take much memory
+        for region, place in enumerate(places):
             turned = torch.linalg.qr(normal(generator, 3, 3)).Q
             stretched = turned * (0.4 * normal(generator, 3)).exp()
             moves = together + normal(generator, n, 3) * (length if is_moved else 0.0)
-            away = (voxels - places[picked[region]]) * self.voxel_size_mm
+            away = (voxels - place) * self.voxel_size_mm
             inner = torch.cdist(moves @ stretched, away @ stretched) / radius[region]
             # the edge is a third of a voxel wide, so that small regions keep their volume
             edge = self.voxel_size_mm / 3 / radius[region]

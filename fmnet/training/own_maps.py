@@ -5,7 +5,6 @@ learned of these people is how their maps differ from one another. Hashes of the
 weights' file, and a study that has one of them is refused.
 """
 
-import tempfile
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,14 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fmnet.data.cohort_checks import duplicate_faults
+from fmnet.data.cohort import read_unlabelled
 from fmnet.data.grid import Grid
 from fmnet.data.image_table import find_table_maps
 from fmnet.data.listing import group_scans
-from fmnet.data.scans import MapsOnGrid, StoredScan
-from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
-from fmnet.errors import CohortError, Fault, VolumeError
+from fmnet.errors import CohortError, Fault
 from fmnet.networks.prior_cnn import pool
 from fmnet.training.episodes import EpisodeMaker, Episodes, normal, uniform
 from fmnet.types import Fraction
@@ -89,23 +86,13 @@ def read_people(images: str, voxel_size_mm: int, space: str = "MNI152") -> Peopl
         raise CohortError(faults)
     grid, factor = coarse_grid(voxel_size_mm)
     mask = torch.from_numpy(grid.mask).float()
-    stored: dict[str, StoredScan] = {}
-    with tempfile.TemporaryDirectory(prefix="fmnet-pretrain-") as folder:
-        store = ArrayStore(Path(folder), MapsOnGrid(grid))
-        for scan, outcome in zip(scans, store.add_all(scans), strict=True):
-            if isinstance(outcome, VolumeError):
-                faults += outcome.faults
-            else:
-                stored[scan.scan_id] = outcome
-        if faults := [*faults, *duplicate_faults(scans, stored)]:
-            raise CohortError(faults)
-        values = np.stack([np.array(stored[scan.scan_id].values()) for scan in scans])  # (P, C, V)
+    values, hashes = read_unlabelled(scans, grid)
     known = np.isfinite(values)
     mean = np.where(known, values, 0).sum(0) / np.maximum(known.sum(0), 1)
     values = np.where(known, values - mean, 0).astype(np.float32)
     placed = torch.from_numpy(np.stack([grid.unmask(one) for one in values]))
-    hashes = sorted({one for scan in stored.values() for one in scan.source_sha256})
-    return People(pool(placed, mask, factor).transpose(0, 1).contiguous(), tuple(hashes))
+    coarse = pool(placed, mask, factor).transpose(0, 1).contiguous()
+    return People(coarse, tuple(sorted(set(hashes))))
 
 
 @dataclass(eq=False)
