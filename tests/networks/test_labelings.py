@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from fmnet.networks import labelings as module
-from fmnet.networks.closed_form import PathSum, ProductForm, Views, build_scale_space
+from fmnet.networks.closed_form import PathSum, build_scale_space
 from fmnet.networks.feature_weighting import t_values
 from fmnet.networks.labelings import read_labelings
+from fmnet.networks.paths import Views
+from fmnet.networks.product_path import ProductForm
 
 PATHS = ("focal", "distributed", "contrast_products", "voxel_pairs")
 SHAPE = (2, 7, 8, 9)
