@@ -1,4 +1,4 @@
-"""The ceiling: a model that knows what was planted, and learns only what backgrounds are like."""
+"""The oracle: a model that knows what was planted, and learns only what backgrounds are like."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from fmnet.data.volume import FloatArray
 
 #: Variance in every direction, beside that along the principal axes, relative to the mean over all
 #: directions. Relative to the mean along the axes, which is hundreds of times as much, the same
-#: share would be a lower ceiling where patients differ from one another.
+#: share would be a lower bound where patients differ from one another.
 REST = 0.1
 #: Smallest standard deviation of a value that is looked at, relative to the median of all.
 LEAST_SD = 1e-3
