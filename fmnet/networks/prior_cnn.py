@@ -102,7 +102,7 @@ def log_variance_ratio(features: torch.Tensor, labelings: torch.Tensor) -> torch
 
     Of standardised features, (E, N, V), under labelings of 0 and 1, (E, L, N): (E, L, V).
     """
-    logs, by_chance = [], torch.zeros(())
+    logs, by_chance = [], features.new_zeros(())
     squares = features.square()
     for member in (labelings.to(features.dtype), 1 - labelings.to(features.dtype)):
         n = member.sum(-1, keepdim=True)
