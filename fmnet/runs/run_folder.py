@@ -24,7 +24,9 @@ FILES = (
     "predictions.tsv", "seeds.tsv", "crossvalidation.json", "metrics.json", "figure.png",
     "report.html", "lockbox.tsv", "lockbox.json", CHECKSUMS,
 )  # fmt: skip
-FOLDERS = ("logs", "model", "model_linear", "permutations", "sensitivity", "learning_curve")
+FOLDERS = (
+    "logs", "model", "model_linear", "permutations", "sensitivity", "learning_curve", "signature",
+)  # fmt: skip
 #: In the names of folders of checkpoints, see `fmnet.runs.checkpoints`, and of unfinished files.
 CHECKPOINTS, DRAFT = ".parts/", ".part"
 #: Folders whose files aren't listed: logs grow as they like, permutations are sealed one by one.

@@ -1,0 +1,1 @@
+"""Which regions carry a signature, and whether that is to be believed."""
