@@ -1,7 +1,8 @@
 """The files of a bundle: which there are, whether they are as exported, and what their fields hold.
 
-They lie side by side, but for those of one folder, `SIGNATURE`, which holds no other. Nothing of a file is believed before its hash is compared, no file is read beyond what bundles have,
-and every field of a JSON file is checked before anything relies on it.
+They lie side by side, but for those of one folder, `SIGNATURE`, which holds no other. Nothing of a
+file is believed before its hash is compared, no file is read beyond what bundles have, and every
+field of a JSON file is checked before anything relies on it.
 """
 
 import hashlib
@@ -113,10 +114,10 @@ def _list_files(folder: Path) -> set[str]:
                 raise ValueError(f"more than {MAX_FILES} files beside it")
             if not LITTER.fullmatch(entry.name):
                 names.add(entry.name)
-    if SIGNATURE in names and not (folder / SIGNATURE).is_symlink():
-        if own := _list_signature(folder):
-            names = names - {SIGNATURE} | own
-    return names
+    if SIGNATURE not in names or (folder / SIGNATURE).is_symlink():
+        return names
+    own = _list_signature(folder)
+    return names - {SIGNATURE} | own if own else names
 
 
 def _list_signature(folder: Path) -> set[str]:

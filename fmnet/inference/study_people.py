@@ -18,7 +18,6 @@ from fmnet.inference.bundle_files import (
     NUMBER,
     SIGNATURE,
     TEXT,
-    is_number,
     list_of,
     one_of,
     read_fields,
@@ -39,7 +38,7 @@ FIELDS = {
     "source": one_of(("final", "out-of-fold")),
     "regions.label": list_of(COUNT),
     "regions.name": list_of(TEXT),
-    **{f"scores.{group}": list_of(NUMBER) for group in GROUPS},
+    **{f"scores.{group}": list_of(NUMBER, may_be_empty=True) for group in GROUPS},
     **{f"regions.{group}.{name}": list_of(NUMBER) for group in GROUPS for name in PERCENTILES},
 }
 
@@ -70,12 +69,12 @@ class StudyPeople:
     @property
     def low(self) -> Floats:
         """Lower end of the range of both groups together: (R,)."""
-        return np.minimum(*(self.ranges[group][0] for group in GROUPS))
+        return np.asarray(np.minimum(*(self.ranges[group][0] for group in GROUPS)))
 
     @property
     def high(self) -> Floats:
         """Upper end of the range of both groups together: (R,)."""
-        return np.maximum(*(self.ranges[group][2] for group in GROUPS))
+        return np.asarray(np.maximum(*(self.ranges[group][2] for group in GROUPS)))
 
 
 def region_reference(
@@ -113,7 +112,9 @@ def region_reference(
     """
     values, y = np.asarray(effects, dtype=float), np.asarray(labels, dtype=int)
     if values.shape != (len(y), len(regions)):
-        raise ValueError(f"effects of shape {values.shape} for {len(y)} scans, {len(regions)} areas")
+        raise ValueError(
+            f"effects of shape {values.shape} for {len(y)} scans and {len(regions)} regions"
+        )
     x = np.full(len(y), np.nan) if scores is None else np.asarray(scores, dtype=float)
     if scores is not None and models is not None:
         x = _on_one_scale(x, y, np.asarray(models), scale)
@@ -174,10 +175,7 @@ def read_people(bundle: Path) -> StudyPeople:
         If it is missing, damaged, or its lists don't belong together.
     """
     path = bundle / SIGNATURE / PEOPLE
-    kinds = dict(FIELDS)
-    for group in GROUPS:
-        kinds[f"scores.{group}"] = list_of(NUMBER, may_be_empty=True)
-    content = read_fields(path, kinds)
+    content = read_fields(path, FIELDS)
     regions = content["regions"]
     labels = tuple(regions["label"])
     lists = [regions["name"], *(regions[group][name] for group in GROUPS for name in PERCENTILES)]
