@@ -269,7 +269,7 @@ def explain_scan(
 def score_with_values(
     bundle: Bundle, scan: NewScan | NewBoldScan
 ) -> tuple[Prediction, FloatArray | None]:
-    """Score a scan of either kind, and give what the preparation takes of it, None unless scored."""
+    """Score a scan of either kind; give what the preparation takes of it too, if it has a score."""
     if isinstance(scan, NewScan):
         return predict_with_values(bundle, scan)
     return predict_run_with_values(bundle, scan)

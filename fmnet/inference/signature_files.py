@@ -1,4 +1,4 @@
-"""The files of a bundle's signature: regions, and weights of what is linear; boxes in their stead."""
+"""What lies in a bundle's `signature/`: regions, and weights of what is linear."""
 
 from collections.abc import Mapping
 
