@@ -150,14 +150,13 @@ def export_run(
         raise unfinished(choice.folder, error) from error
     evidence = gather_evidence(Path(run_dir), choice)
     signature = gather_signature(Path(run_dir), choice.record["model"])
+    kept |= {f"{SIGNATURE}/{name}": content for name, content in signature.files.items()}
 
     def write(folder: Path) -> Agreement:
         write_network_files(network, preparation.input_shape, folder)
         for name, content in kept.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
-        for name, content in signature.files.items():
-            (folder / SIGNATURE).mkdir(exist_ok=True)
-            (folder / SIGNATURE / name).write_bytes(content)
         write_metadata(folder, choice, described, contract, evidence, signature, None)
         try:
             bundle = read_bundle(folder)
