@@ -222,7 +222,7 @@ def contributions_of(
     values : ndarray, shape (C, V)
         One person's maps on the grid; where there is no data, NaN, nothing is added.
     weights : SignatureMap
-        In units of score per unit of the map; ``about["intercept"]`` completes the score.
+        In units of score per unit of the map; ``about["Intercept"]`` completes the score.
     mean : ndarray, shape (C, V)
         Of the training scans, as smooth as the model reads them.
 
@@ -236,7 +236,7 @@ def contributions_of(
     """
     above = np.where(np.isfinite(values), values - mean, np.float32(0))
     contributions = (weights.values * above).astype(np.float32)
-    intercept = weights.about.get("intercept")
+    intercept = weights.about.get("Intercept")
     if not is_number(intercept):
         return contributions, None
     at_mean = float((weights.values.astype(np.float64) * mean).sum())
@@ -300,7 +300,7 @@ def read_explainer(bundle: Bundle, is_forced: bool = False) -> Explainer:
                 str(bundle.folder),
                 words,
                 "a stable signature",
-                "read the score without a map, or say --force, which marks all that it writes",
+                "read the score without a map, or force one, marked as such: scripts/explain.py --force",
             )
         regions, names = coordinate_boxes(preparation.grid)
         mark = f"{FORCED} ({words}). What follows may be chance."
