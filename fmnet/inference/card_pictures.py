@@ -7,7 +7,7 @@ of the head. No colour stands for good or bad: purple raises a score, orange low
 import base64
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 import numpy as np
@@ -42,14 +42,15 @@ def draw_slices(values: FloatArray, grid: Grid, limit: float) -> list[str]:
         z = (grid.affine @ [grid.shape[0] / 2, grid.shape[1] / 2, k, 1])[2]
         pixels = colour_slice(volume[..., k], grid.mask[..., k], limit)
         data = base64.b64encode(encode_png(pixels)).decode()
-        drawn.append(
-            f'<svg viewBox="0 0 {width:g} {height + 14:.0f}" role="img" aria-label="Slice at '
-            f'z = {z:g} mm, the left of the head on the left"><image href="data:image/png;base64,'
-            f'{data}" width="{width:g}" height="{height:.1f}" preserveAspectRatio="none"/>'
-            f'<text x="1" y="9">L</text><text x="{width - 1:g}" y="9" text-anchor="end">R</text>'
-            f'<text x="{width / 2:g}" y="{height + 10:.1f}" text-anchor="middle">z = {z:g} mm'
-            "</text></svg>"
-        )
+        parts = [
+            f'<image href="data:image/png;base64,{data}" width="{width:g}" height="{height:.1f}" '
+            'preserveAspectRatio="none"/>',
+            _words(1, 9, "L"),
+            _words(width - 1, 9, "R", "end"),
+            _words(width / 2, height + 10, f"z = {number(z, 'g')} mm", "middle"),
+        ]
+        label = f"Slice at z = {z:g} mm, the left of the head on the left"
+        drawn.append(_svg("slice", width, height + 14, label, parts))
     return drawn
 
 
@@ -112,16 +113,17 @@ def draw_colour_bar(limit: float) -> str:
         f'<stop offset="{offset}" stop-color="rgb{colour}"/>'
         for offset, colour in (("0", LOWERS), ("0.5", BRAIN), ("1", RAISES))
     )
-    return (
-        '<svg class="bar" viewBox="0 0 420 34" role="img" aria-label="Orange lowers the score, '
-        f'purple raises it; colours are full at {limit:.2g}"><defs><linearGradient id="both">'
-        f'{stops}</linearGradient></defs><rect x="110" y="2" width="200" height="12" '
-        'fill="url(#both)"/><text x="104" y="12" text-anchor="end">lowers the score</text>'
-        '<text x="316" y="12">raises the score</text>'
-        f'<text x="110" y="28" text-anchor="middle">{-limit:.2g}</text>'
-        '<text x="210" y="28" text-anchor="middle">0</text>'
-        f'<text x="310" y="28" text-anchor="middle">{limit:.2g}</text></svg>'
-    )
+    parts = [
+        f'<defs><linearGradient id="both">{stops}</linearGradient></defs>',
+        '<rect x="110" y="4" width="200" height="12" fill="url(#both)"/>',
+        _words(104, 14, "lowers the score", "end"),
+        _words(316, 14, "raises the score"),
+        _words(110, 30, number(-limit), "middle"),
+        _words(210, 30, "0", "middle"),
+        _words(310, 30, number(limit), "middle"),
+    ]
+    label = f"Orange lowers the score, purple raises it; colours are full at {limit:.2g}"
+    return _svg("bar", 420, 36, label, parts)
 
 
 def draw_scores(groups: Sequence[tuple[str, NDArray[np.float64]]], score: float) -> str:
@@ -136,36 +138,26 @@ def draw_scores(groups: Sequence[tuple[str, NDArray[np.float64]]], score: float)
         return left + (right - left) * (value - low) / (high - low)
 
     parts, bottom = [], top + row * len(groups)
-    for number, (name, scores) in enumerate(groups):
-        base = top + row * (number + 1) - 12
-        parts.append(
-            f'<text x="{left - 8:g}" y="{base - 8:g}" text-anchor="end">{_short(name)}</text>'
-        )
-        parts.append(
-            f'<line class="thin" x1="{left}" x2="{right}" y1="{base + 6}" y2="{base + 6}"/>'
-        )
-        levels: list[float] = []  # the last dot of each level, so that none hides another
+    for position, (name, scores) in enumerate(groups, start=1):
+        base = top + row * position - 12
+        parts += [_words(left - 8, base - 8, _short(name), "end"), _line(left, right, base + 6)]
+        ends: list[float] = []  # the last dot of each level, so that none hides another
         for x in (place(float(value)) for value in np.sort(scores)):
-            level = next((k for k, last in enumerate(levels) if x - last >= 7), len(levels))
-            levels[level : level + 1] = [x]
+            level = next((k for k, last in enumerate(ends) if x - last >= 7), len(ends))
+            ends[level : level + 1] = [x]
             y = base - 7 * (level % 6)
             parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
+    parts += [
+        _words(place(tick), bottom + 14, number(tick), "middle") for tick in _ticks(low, high)
+    ]
+    parts.append(_words((left + right) / 2, bottom + 32, "score", "middle"))
     x = place(score)
     anchor = "start" if x < left + 60 else "end" if x > right - 60 else "middle"
-    parts.append(f'<line class="own" x1="{x:.1f}" x2="{x:.1f}" y1="20" y2="{bottom:g}"/>')
-    parts.append(
-        f'<text class="strong" x="{x:.1f}" y="14" text-anchor="{anchor}">this scan {score:.2f}</text>'
-    )
-    for value in np.linspace(low + room, high - room, 5):
-        parts.append(
-            f'<text x="{place(value):.1f}" y="{bottom + 12:g}" text-anchor="middle">{value:.2g}</text>'
-        )
-    parts.append(
-        f'<text x="{(left + right) / 2:g}" y="{bottom + 26:g}" text-anchor="middle">score</text>'
-    )
+    parts.append(f'<path class="own" d="M{x:.1f} 20V{bottom:g}"/>')
+    parts.append(_words(x, 14, f"this scan {number(score, '.2f')}", anchor, "strong"))
     said = "; ".join(f"{name}: {len(scores)} dots" for name, scores in groups)
-    label = escape(f"Scores of the study's people by group, {said}. This scan: {score:.2f}.")
-    return f'<svg class="strip" viewBox="0 0 600 {bottom + 30:g}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    label = f"Scores of the study's people by group, {said}. This scan: {score:.2f}."
+    return _svg("strip", 600, bottom + 38, label, parts)
 
 
 def draw_effect(
@@ -174,22 +166,50 @@ def draw_effect(
     """Draw a region's effect on one score as a diamond, above bars of each group's range."""
 
     def place(value: float) -> float:
-        return 100.0 + 96.0 * float(np.clip(value / limit, -1, 1))
+        return 100.0 + 92.0 * float(np.clip(value / limit, -1, 1))
 
-    parts = ['<line class="thin" x1="100" x2="100" y1="0" y2="26"/>']
-    for number, (low, middle, high) in enumerate(ranges):
-        y = 5 + 10 * number
-        width = max(place(high) - place(low), 1.0)
-        parts.append(
-            f'<rect class="range{number}" x="{place(low):.1f}" y="{y}" width="{width:.1f}" height="6"/>'
-        )
-        parts.append(f'<rect x="{place(middle) - 0.75:.1f}" y="{y - 1}" width="1.5" height="8"/>')
-    x = place(effect)
-    colour = RAISES if effect > 0 else LOWERS
+    parts = ['<path class="thin" d="M100 0V26"/>']
+    for position, (low, middle, high) in enumerate(ranges):
+        start, y = place(low), 5 + 10 * position
+        width = max(place(high) - start, 1.0)
+        size = f'width="{width:.1f}" height="6"'
+        parts += [
+            f'<rect class="range{position}" x="{start:.1f}" y="{y}" {size}/>',
+            f'<rect x="{place(middle) - 0.75:.1f}" y="{y - 1}" width="1.5" height="8"/>',
+        ]
+    x, colour = place(effect), RAISES if effect > 0 else LOWERS
     points = f"{x - 5:.1f},13 {x:.1f},5 {x + 5:.1f},13 {x:.1f},21"
     parts.append(f'<polygon points="{points}" fill="rgb{colour}" stroke="#fff"/>')
-    return f'<svg class="effect" viewBox="0 0 200 26" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+    return _svg("effect", 200, 26, label, parts)
+
+
+def number(value: float, form: str = ".2g") -> str:
+    """Write a number with a true minus sign."""
+    return f"{value:{form}}".replace("-", "\N{MINUS SIGN}")
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Choose round numbers within a range, some three to six."""
+    size = (high - low) / 6
+    power = 10.0 ** np.floor(np.log10(size))
+    step = float(power * next(factor for factor in (1, 2, 5, 10) if factor * power >= size))
+    return [step * k for k in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
+
+
+def _svg(name: str, width: float, height: float, label: str, parts: Iterable[str]) -> str:
+    box = f"0 0 {width:g} {height:.0f}"
+    start = f'<svg class="{name}" viewBox="{box}" role="img" aria-label="{escape(label)}">'
+    return f"{start}{''.join(parts)}</svg>"
+
+
+def _words(x: float, y: float, words: str, anchor: str = "start", name: str = "") -> str:
+    kind = f' class="{name}"' if name else ""
+    return f'<text{kind} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def _line(left: float, right: float, y: float) -> str:
+    return f'<path class="thin" d="M{left:g} {y:g}H{right:g}"/>'
 
 
 def _short(name: str) -> str:
-    return escape(name if len(name) <= 12 else f"{name[:11]}…")
+    return name if len(name) <= 12 else f"{name[:11]}…"

@@ -13,7 +13,8 @@ from fmnet.data.volume import FloatArray
 from fmnet.errors import ExplanationError, Fault
 from fmnet.inference.bold import NewBoldScan, predict_run_with_values
 from fmnet.inference.bundle import Bundle
-from fmnet.inference.bundle_files import is_number
+from fmnet.inference.contributions import contributions_of, effects_of_regions
+from fmnet.inference.model_card import percent
 from fmnet.inference.predict import NewScan, Prediction, predict_with_values
 from fmnet.inference.preparation import MapPreparation
 from fmnet.inference.signature_files import (
@@ -24,8 +25,6 @@ from fmnet.inference.signature_files import (
 )
 from fmnet.inference.study_people import GROUPS, PERCENTILES, StudyPeople, read_people
 
-#: Inputs that are scored at a time.
-N_AT_ONCE = 8
 #: What stands across everything that was asked for although the signature is not stable.
 FORCED = "Forced: this signature is not stable"
 #: Words for what a positive value means.
@@ -105,7 +104,7 @@ class Explainer:
         """Explain a score that was given to maps on the grid, (C, V)."""
         if prediction.score is None:
             raise ValueError("what has no score can't be explained")
-        effects = self.effects(values)
+        effects = effects_of_regions(self.bundle, values, self.regions, self.labels)
         table = self._table(effects)
         about = {"Scan": prediction.scan, "Score": prediction.score, "Mark": self.mark}
         start = total = None
@@ -128,22 +127,6 @@ class Explainer:
             self.mark,
             tuple(self._notes(values)),
         )
-
-    def effects(self, values: FloatArray) -> NDArray[np.float64]:
-        """Compute each region's effect: the score less that with the region at the mean, (R,).
-
-        `values` are one scan's maps on the grid, (C, V). A region at the mean of the training scans
-        is 0 in the network's input, in all contrasts at once.
-        """
-        (image,) = self.preparation.inputs(values)  # (C, X, Y, Z)
-        placed = self.preparation.grid.unmask(self.regions.astype(np.float32))
-        (whole,) = self.bundle.score(image[None])
-        scores = []
-        for first in range(0, len(self.labels), N_AT_ONCE):
-            some = self.labels[first : first + N_AT_ONCE]
-            batch = np.stack([np.where(placed == label, np.float32(0), image) for label in some])
-            scores.append(self.bundle.score(batch))
-        return np.asarray(whole - np.concatenate(scores), dtype=np.float64)
 
     def _map(
         self, description: Description, values: FloatArray, units: str, about: dict[str, Any]
@@ -200,6 +183,12 @@ class Explainer:
                 f"{100 * missing:.2g} % of the mask holds no data in this scan; it counts as the "
                 "mean of the training scans there, and is shown as adding nothing"
             )
+        fraction = None if self.weights is None else self.weights.about.get("LinearFractionOfScore")
+        if isinstance(fraction, float) and 0 <= fraction < 1:
+            yield (
+                f"{percent(fraction)} of this model's score is linear, and the map shows that; "
+                "effects of regions are of the whole score"
+            )
         if self.weights is not None and self.weights.description == "surrogate":
             yield (
                 "the map is of the linear map that comes nearest to the network, and not of the "
@@ -210,37 +199,6 @@ class Explainer:
                 "ranges of regions are of people whom this model learned from; a new person's "
                 "effects tend to be smaller"
             )
-
-
-def contributions_of(
-    values: FloatArray, weights: SignatureMap, mean: FloatArray
-) -> tuple[FloatArray, float | None]:
-    """Compute what each voxel adds to the linear part of the score, and the score that it adds to.
-
-    Parameters
-    ----------
-    values : ndarray, shape (C, V)
-        One person's maps on the grid; where there is no data, NaN, nothing is added.
-    weights : SignatureMap
-        In units of score per unit of the map; ``about["Intercept"]`` completes the score.
-    mean : ndarray, shape (C, V)
-        Of the training scans, as smooth as the model reads them.
-
-    Returns
-    -------
-    contributions : ndarray, shape (C, V)
-        Weights times what lies above the mean.
-    start : float or None
-        The linear part at the mean; with the sum of the contributions it is that of the scan. None
-        where no intercept is known.
-    """
-    above = np.where(np.isfinite(values), values - mean, np.float32(0))
-    contributions = (weights.values * above).astype(np.float32)
-    intercept = weights.about.get("Intercept")
-    if not is_number(intercept):
-        return contributions, None
-    at_mean = float((weights.values.astype(np.float64) * mean).sum())
-    return contributions, float(intercept) + at_mean  # type: ignore[arg-type]
 
 
 def explain_scan(
@@ -300,7 +258,7 @@ def read_explainer(bundle: Bundle, is_forced: bool = False) -> Explainer:
                 str(bundle.folder),
                 words,
                 "a stable signature",
-                "read the score without a map, or force one, marked as such: scripts/explain.py --force",
+                "read the score without a map, or force a marked one: scripts/explain.py --force",
             )
         regions, names = coordinate_boxes(preparation.grid)
         mark = f"{FORCED} ({words}). What follows may be chance."

@@ -1,10 +1,11 @@
 """``scripts/explain.py``: say what raised and what lowered the score of one scan."""
+# ruff: noqa: T201 (commands print)
 
 import argparse
 import sys
 from pathlib import Path
 
-from fmnet.errors import ConfigError, ExplanationError, Fault, FmnetError, printable
+from fmnet.errors import ConfigError, Fault, FmnetError, printable
 from fmnet.inference.bundle import INTENDED_USE, read_bundle
 from fmnet.inference.cli import (
     Stopped,
