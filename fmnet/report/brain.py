@@ -4,8 +4,10 @@ Left is left. nilearn is imported where something is drawn, since that takes sec
 """
 
 import io
+import itertools
+import re
 from collections.abc import Mapping, Sequence
-from textwrap import fill
+from textwrap import fill, wrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,15 +26,21 @@ from fmnet.report.drawing import DARK, GREY, Drawn, drawn_as, plain
 #: From blue to red, which people who don't see all colours tell apart; neither is good or bad.
 DIVERGING, COUNTS = "RdBu_r", "viridis"
 RED, BLUE, NOT_DRAWN = "#b2182b", "#2166ac", "#ebebeb"
-#: Slices in a picture, and in a row of it.
-N_SLICES, IN_A_ROW = 8, 4
+#: Slices in a picture, in a row of it, and between which heights in mm.
+N_SLICES, IN_A_ROW, LOWEST, HIGHEST = 8, 4, -46, 70
 #: Where the gallery is cut, in mm.
 CUTS = (0, -20, 8)
 #: Voxel size of the template behind slices, in mm.
 TEMPLATE_MM = 2
 #: Inches, dots per inch, and the fraction of the width that brains have beside the colour bar.
-WIDTH, DPI, BRAINS = 7.6, 135, 0.86
+WIDTH, HEIGHT, DPI, BRAINS = 6.4, 4.9, 155, 0.86
+#: Letters in a line.
+LINE = 74
 RESEARCH = "Research use only: about groups, not about any one person."
+
+
+#: Where the largest values lie, the largest first, by ``positive`` and ``negative``.
+Regions = Mapping[str, Sequence[str]]
 
 
 class SignWords(NamedTuple):
@@ -73,6 +81,7 @@ def draw_slices(
     words: SignWords,
     said: str = "",
     across: str = "",
+    regions: Regions | None = None,
 ) -> Drawn:
     """Draw axial slices of one contrast over the MNI template, values above a threshold.
 
@@ -88,26 +97,28 @@ def draw_slices(
         What red and blue mean.
     across : str
         Written across the picture of a map that is drawn although it isn't to be believed.
+    regions : mapping, optional
+        For the text that stands in for the picture, see `alt_text`.
 
     Returns
     -------
     Picture
-        A PNG of about 1000 x 700 pixels and 0.1 MB, with a text that says the finding.
+        A PNG of about 1000 x 760 pixels and 0.1 MB, with a text that says the finding.
     """
     from nilearn.datasets import load_mni152_template
-    from nilearn.plotting import find_cut_slices, plot_stat_map
+    from nilearn.plotting import plot_stat_map
 
     image, largest = image_of(signature, contrast)
-    cuts = find_cut_slices(image, direction="z", n_cuts=N_SLICES)
+    cuts = choose_cuts(signature, contrast, threshold)
     template = load_mni152_template(resolution=TEMPLATE_MM)
-    figure, bottom, height = _sheet(5.3, title, words, said)
+    figure, bottom, height = _sheet(HEIGHT, title, words, said)
     n_rows = N_SLICES // IN_A_ROW
     for row in range(n_rows):
         plot_stat_map(
             image,
             bg_img=template,
             display_mode="z",
-            cut_coords=list(cuts[row * IN_A_ROW : (row + 1) * IN_A_ROW]),
+            cut_coords=cuts[row * IN_A_ROW : (row + 1) * IN_A_ROW],
             figure=figure,
             axes=(0.0, bottom + height * (1 - (row + 1) / n_rows), BRAINS, height / n_rows),
             threshold=drawn_above(threshold),
@@ -118,7 +129,8 @@ def draw_slices(
         )
     _add_colors(figure, largest, threshold, signature.units)
     _write_across(figure, across)
-    return figure, alt_text(signature, contrast, threshold, words), f"slices_{contrast}"
+    alt = alt_text(signature, contrast, threshold, title, words, regions)
+    return figure, alt, _file_name("slices", signature, contrast)
 
 
 @drawn_as(as_small_png)
@@ -130,31 +142,32 @@ def draw_glass(
     words: SignWords,
     said: str = "",
     across: str = "",
+    regions: Regions | None = None,
 ) -> Drawn:
-    """Draw a glass brain of one contrast, seen from the left, front, right and above.
+    """Draw a glass brain of one contrast, seen from the left, the right, behind and above.
 
-    Each point shows the value of largest size behind it. Parameters as of `draw_slices`; a PNG of
-    about 1000 x 450 pixels.
+    Each point shows the value of largest size behind it. Parameters and size as of `draw_slices`.
     """
     from nilearn.plotting import plot_glass_brain
 
     image, largest = image_of(signature, contrast)
-    figure, bottom, height = _sheet(3.4, title, words, said)
-    plot_glass_brain(
-        image,
-        display_mode="lyrz",
-        figure=figure,
-        axes=(0.0, bottom, BRAINS, height),
-        threshold=drawn_above(threshold),
-        vmax=largest,
-        colorbar=False,
-        plot_abs=False,
-        cmap=DIVERGING,
-    )
-    _add_colors(figure, largest, threshold, signature.units, (0.88, 0.18, 0.02, 0.52))
+    figure, bottom, height = _sheet(HEIGHT, title, words, said)
+    for row, views in enumerate(("lr", "yz")):
+        plot_glass_brain(
+            image,
+            display_mode=views,
+            figure=figure,
+            axes=(0.0, bottom + height * (0.5 - 0.5 * row), BRAINS, height / 2),
+            threshold=drawn_above(threshold),
+            vmax=largest,
+            colorbar=False,
+            plot_abs=False,
+            cmap=DIVERGING,
+        )
+    _add_colors(figure, largest, threshold, signature.units)
     _write_across(figure, across)
-    alt = alt_text(signature, contrast, threshold, words)
-    return figure, alt.replace("Map", "Glass brain", 1), f"glass_{contrast}"
+    alt = alt_text(signature, contrast, threshold, f"Glass brain, {title}", words, regions)
+    return figure, alt, _file_name("glass", signature, contrast)
 
 
 @drawn_as(as_small_png)
@@ -179,9 +192,10 @@ def draw_gallery(
     each, told = height / len(rows), []
     for row, (title, signature, name) in enumerate(rows):
         image, largest = image_of(signature, name)
+        values = signature.values[signature.contrasts.index(name)]
         is_count = signature.description == "coverage"
         low = bottom + height - (row + 1) * each
-        plot_stat_map(
+        display = plot_stat_map(
             image,
             bg_img=template,
             display_mode="ortho",
@@ -196,13 +210,29 @@ def draw_gallery(
             draw_cross=False,
             cmap=COUNTS if is_count else DIVERGING,
         )
-        figure.text(0.02, low + each * 0.88, plain(title, 95), size=10, color=DARK)
+        if is_count:
+            mask = to_image(signature.grid.mask.astype(np.float32), signature.grid.affine)
+            display.add_contours(mask, levels=[0.5], colors=[DARK], linewidths=0.8)
+        figure.text(0.02, low + each * 0.88, plain(title, LINE + 8), size=9, color=DARK)
         room = (0.88, low + each * 0.1, 0.02, each * 0.62)
         _add_colors(figure, largest, 0.0, signature.units, room, is_count)
-        values = signature.values[signature.contrasts.index(name)]
         told.append(f"{title}: {values.min():.3g} to {values.max():.3g} {signature.units}")
     _write_across(figure, across)
-    return figure, f"Maps of {contrast}, {'; '.join(told)}.", f"cohort_{contrast}"
+    alt = plain(f"Maps of {contrast}. {'; '.join(told)}.", 1000)
+    return figure, alt, _file_name("cohort", signature, contrast)
+
+
+def choose_cuts(signature: SignatureMap, contrast: str, threshold: float) -> list[float]:
+    """Choose heights of slices in mm: in each of as many equal parts, where most is drawn."""
+    values = np.abs(signature.volume[signature.contrasts.index(contrast)])
+    drawn = np.where(values > threshold, values, 0).sum(axis=(0, 1))  # (Z,)
+    heights = signature.grid.affine[2, 3] + signature.grid.affine[2, 2] * np.arange(len(drawn))
+    edges = np.linspace(LOWEST, HIGHEST, N_SLICES + 1)
+    cuts = []
+    for low, high in itertools.pairwise(edges):
+        size = np.where((heights >= low) & (heights < high), drawn, 0)
+        cuts.append(float(heights[size.argmax()]) if size.any() else round((low + high) / 2))
+    return cuts
 
 
 def peaks(signature: SignatureMap, contrast: str, threshold: float) -> dict[str, Peak]:
@@ -222,13 +252,14 @@ def alt_text(
     signature: SignatureMap,
     contrast: str,
     threshold: float,
+    title: str,
     words: SignWords,
-    regions: Mapping[str, Sequence[str]] | None = None,
+    regions: Regions | None = None,
 ) -> str:
     """Say what a picture of a map shows to those who don't see it.
 
-    `regions` names, for ``positive`` and ``negative``, where the largest values lie, the largest
-    first; without it the part of the brain is told. Coordinates are told either way.
+    `regions` names where the largest values lie; without it the part of the brain is told.
+    Coordinates are told either way.
     """
     parts = []
     for name, peak in peaks(signature, contrast, threshold).items():
@@ -241,7 +272,8 @@ def alt_text(
             f"{percent:.2g} % of the voxels, largest in the {where}, {peak.value:.3g} at "
             f"({x:.0f}, {y:.0f}, {z:.0f})"
         )
-    return f"Map of {contrast}: {'; '.join(parts) or 'no voxel exceeds the threshold'}."
+    shown = "; ".join(parts) or "no voxel exceeds the threshold"
+    return plain(f"{title}. {shown[:1].upper()}{shown[1:]}.", 1000)
 
 
 def side_of(place: Sequence[float]) -> str:
@@ -263,20 +295,29 @@ def drawn_above(threshold: float) -> float:
     return threshold or 1e-12
 
 
+def _file_name(kind: str, signature: SignatureMap, contrast: str) -> str:
+    """Name the file that a picture is kept as, of letters that every system takes."""
+    return re.sub(r"[^a-zA-Z0-9]+", "_", f"{kind} {signature.description} {contrast[:40]}").strip(
+        "_"
+    )
+
+
 def _sheet(
     height: float, title: str, words: SignWords | None, said: str
 ) -> tuple[Figure, float, float]:
     """Begin a figure with its texts; give the bottom and the height of what is left of it."""
     figure = Figure(figsize=(WIDTH, height), facecolor="white")
-    line, top = 0.21 / height, 1.0
-    texts = [(title, {"size": 11, "weight": "bold", "color": DARK})] if title else []
+    line, top = 0.2 / height, 1.0
+    texts = [(title, {"size": 10.5, "weight": "bold", "color": DARK})]
     if words:
         texts += [(f"red: {words.positive}", {"size": 10, "color": RED})]
         texts += [(f"blue: {words.negative}", {"size": 10, "color": BLUE})]
-    texts += [(said, {"size": 9, "color": DARK})] if said else []
+    texts += [(said, {"size": 9, "color": DARK})]
     for text, look in texts:
-        top -= line
-        figure.text(0.02, top, plain(text, 88), **look)
+        width = LINE - 10 if "weight" in look else LINE
+        for part in wrap(plain(text, 2 * width), width):
+            top -= line
+            figure.text(0.02, top, part, **look)
     figure.text(0.02, 0.35 * line, RESEARCH, size=8, color=GREY)
     bottom = 1.3 * line
     return figure, bottom, top - 0.5 * line - bottom
@@ -314,10 +355,10 @@ def _write_across(figure: Figure, sentence: str) -> None:
     figure.text(
         0.45,
         0.47,
-        fill(plain(sentence, 170), 48),
+        fill(plain(sentence, 170), 46),
         ha="center",
         va="center",
-        size=15 if figure.get_figheight() > 4 else 13,
+        size=13,
         rotation=16,
         color=DARK,
         weight="bold",

@@ -218,10 +218,10 @@ def _nested(folds: Values) -> dict[str, Any]:
 
 def _agreed(found: Any) -> str:
     if not isinstance(found, Mapping):
-        return f"{found:.2f}"
-    parts = [_null(found)] if _null(found) else []
-    parts += [say_p(found["p"])] if found.get("p") is not None else []
-    return f"{found['observed']:.2f}" + (f" (null {', '.join(parts)})" if parts else "")
+        return _two(found)
+    p = "" if found.get("p") is None else f", {say_p(found['p'])}"
+    null = f" (by chance {_null(found)})" if _null(found) else ""
+    return f"{_two(found['observed'])}{p}{null}"
 
 
 def _bracket(name: str, one: Values) -> str:
@@ -236,7 +236,7 @@ def _figure(measure: str, one: Values) -> str:
     between = " = " if measure == "r" else " "
     interval = "" if one.get("ci") is None else " [{:.2f}, {:.2f}]".format(*one["ci"])
     p = "" if one.get("p") is None else f", {say_p(one['p'])}"
-    return f"{measure}{between}{one['observed']:.2f}{interval}{p}".strip()
+    return f"{measure}{between}{_two(one['observed'])}{interval}{p}".strip()
 
 
 def _null(one: Values) -> str:
@@ -245,6 +245,10 @@ def _null(one: Values) -> str:
     if null is None or (isinstance(null, Sequence) and not len(null)):
         return ""
     if not isinstance(null, Sequence):
-        return f"{null:.2f}"
-    mean, high = np.mean(null), np.quantile(null, 0.95)
-    return f"{mean:.2f}, 95 % below {high:.2f}"
+        return _two(null)
+    return f"{_two(np.mean(null))}, 95 % below {_two(np.quantile(null, 0.95))}"
+
+
+def _two(value: Any) -> str:
+    """Write a number to two decimals, and 0 without a sign."""
+    return f"{round(float(value), 2) + 0.0:.2f}"
