@@ -1,0 +1,150 @@
+"""The model of a study that a signature is of, and the same model without the people of a fold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fmnet.baselines.base import Model
+from fmnet.baselines.linear import VoxelModel
+from fmnet.crossval.final import final_fold, fit_linear
+from fmnet.crossval.fold_loop import Pipeline, TrainedNetwork, fold_seed
+from fmnet.data.folds import Fold
+from fmnet.data.volume import FloatArray
+from fmnet.inference.preparation import Preparation, read_preparation
+from fmnet.networks.backbones import ScoreNetwork
+from fmnet.networks.rebuild import TRUSTED, read_network
+from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER
+from fmnet.runs.record import Results
+from fmnet.training.fit import FoldTask, fit_networks
+from fmnet.training.scan_set import Rows, ScanSet
+from fmnet.types import NETWORK
+
+
+@dataclass(frozen=True, eq=False)
+class FittedModel:
+    """A network with its preparation, and the people whom it didn't learn from.
+
+    Parameters
+    ----------
+    network : ScoreNetwork
+        In evaluation mode; of a linear model, its weights as a network.
+    preparation : Preparation
+        Fitted on the same people.
+    train, test : ndarray of int
+        Rows of the scans it learned from, and of those it did not; the latter may be empty.
+    """
+
+    network: ScoreNetwork
+    preparation: Preparation
+    train: Rows
+    test: Rows
+
+    def inputs(self, scans: ScanSet, rows: Rows) -> FloatArray:
+        """Prepare scans of maps: (N_rows, C, X, Y, Z)."""
+        return scans.prepared_by(self.preparation).inputs(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class StudiedModel:
+    """The exported model of a study.
+
+    Parameters
+    ----------
+    name, title : str
+        In the out-of-fold table, and in reports.
+    model : Model
+        Learns it from any people.
+    data : ScanSet
+        The scans of the study, as this model reads them.
+    final : FittedModel
+        Learned from everybody.
+    fold : Fold
+        Of the final training: everybody, and the inner folds on which choices were made.
+    folds : list of Fold
+        Of the first repeat.
+    n_epochs : list of int
+        Lengths of training that these folds chose.
+    seed : int
+        Everything random derives from it.
+    """
+
+    name: str
+    title: str
+    model: Model
+    data: ScanSet
+    final: FittedModel
+    fold: Fold
+    folds: list[Fold]
+    n_epochs: Sequence[int]
+    seed: int
+
+    def filled(self) -> FloatArray:
+        """Fill in the mean over scans where one has no data: maps as they are, (N, C, V)."""
+        values = self.data.values
+        known = np.isfinite(values)
+        count = np.maximum(known.sum(axis=0), 1)
+        mean = np.where(known, values, 0).sum(axis=0, dtype=np.float64) / count
+        return np.where(known, values, mean).astype(np.float32)
+
+    def without_test_people(self) -> list[FittedModel]:
+        """Learn it on each fold of the first repeat, with the length of training chosen there."""
+        if isinstance(self.model, TrainedNetwork):
+            return self._networks(self.model)
+        assert isinstance(self.model, VoxelModel)
+        found = []
+        for fold in self.folds:
+            one = fit_linear(self.name, self.model, self.data, fold)
+            rows = (self.data.rows(fold.train), self.data.rows(fold.test))
+            found.append(FittedModel(one.network, one.preparation, *rows))
+        return found
+
+    def _networks(self, model: TrainedNetwork) -> list[FittedModel]:
+        trainings = []
+        for fold, n_epochs in zip(self.folds, self.n_epochs, strict=True):
+            seed = fold_seed(self.seed, fold.repeat, fold.fold)
+            task = FoldTask(self.data, fold, seed, f"signature_fold-{fold.fold}")
+            trainings.append(task.outer_training(n_epochs))
+        found = []
+        for one, done, fold in zip(
+            trainings, fit_networks(model.trainable, trainings), self.folds, strict=True
+        ):
+            assert one.scans.preparation is not None
+            rows = (one.train, self.data.rows(fold.test))
+            found.append(FittedModel(done.network, one.scans.preparation, *rows))
+        return found
+
+
+def studied_model(
+    pipeline: Pipeline, results: Results, facts: dict[str, Any], folder: Path
+) -> StudiedModel:
+    """Take the model of a study that export takes by default, with its final network."""
+    name = facts["exported"]["model"]
+    is_network = name == NETWORK
+    own = folder / (NETWORK_FOLDER if is_network else LINEAR_FOLDER)
+    package = _package_of(pipeline)
+    network, _ = read_network(own, (*TRUSTED, package))
+    data = results.data
+    first = [number for number, fold in enumerate(results.folds) if fold.repeat == 0]
+    everybody = np.arange(len(data.cohort.scans))
+    return StudiedModel(
+        name=name,
+        title=facts["titles"][name],
+        model=TrainedNetwork(pipeline.trainable.quiet(), pipeline.seed)
+        if is_network
+        else pipeline.baselines[name],
+        data=data,
+        final=FittedModel(network, read_preparation(own), everybody, everybody[:0]),
+        fold=final_fold(results, pipeline.seed),
+        folds=[results.folds[number] for number in first],
+        n_epochs=[results.n_epochs[number] for number in first],
+        seed=pipeline.seed,
+    )
+
+
+def _package_of(pipeline: Pipeline) -> str:
+    """Name the package that the network comes from: a study has already run it."""
+    build: Any = pipeline.trainable.build_network
+    return str(getattr(build, "func", build).__module__).partition(".")[0]
