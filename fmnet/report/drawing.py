@@ -44,8 +44,9 @@ class Picture(NamedTuple):
 
     @property
     def uri(self) -> str:
-        """The image, if it is SVG, as an address that holds all of it."""
-        return f"data:image/svg+xml;base64,{base64.b64encode(self.image).decode()}"
+        """The image as an address that holds all of it."""
+        kind = "png" if self.image.startswith(b"\x89PNG") else "svg+xml"
+        return f"data:image/{kind};base64,{base64.b64encode(self.image).decode()}"
 
 
 def drawn_as(

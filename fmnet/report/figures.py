@@ -65,7 +65,7 @@ def forest_height(metrics: Mapping[str, Any]) -> float:
 @drawn_as(as_svg)
 def draw_roc(predictions: pd.DataFrame, models: Mapping[str, str]) -> Drawn:
     """Draw ROC curves, averaged over test folds, of models with their names in reports."""
-    curves = [(mean_roc(rows), *shown) for rows, *shown in _rows_of(predictions, models)]
+    curves = [(mean_roc(rows), color, name) for rows, color, name in _rows_of(predictions, models)]
 
     def draw(axes: Axes) -> None:
         for curve, color, name in curves:
@@ -86,7 +86,10 @@ def draw_roc(predictions: pd.DataFrame, models: Mapping[str, str]) -> Drawn:
 @drawn_as(as_svg)
 def draw_calibration(predictions: pd.DataFrame, models: Mapping[str, str]) -> Drawn:
     """Draw the fraction of positives over the probabilities given, of models as for `draw_roc`."""
-    curves = [(calibration_points(rows), *shown) for rows, *shown in _rows_of(predictions, models)]
+    curves = [
+        (calibration_points(rows), color, name)
+        for rows, color, name in _rows_of(predictions, models)
+    ]
 
     def draw(axes: Axes) -> None:
         for points, color, name in curves:

@@ -39,7 +39,8 @@ class Calls:
     def fractions(self) -> NDArray[np.float64]:
         """Fractions of each group: shape (2, 2), NaN for a group without scans."""
         sums = self.counts.sum(axis=1, keepdims=True)
-        return np.divide(self.counts, sums, out=np.full((2, 2), np.nan), where=sums > 0)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.counts / sums)
 
 
 def count_calls(predictions: pd.DataFrame, model: str) -> Calls:

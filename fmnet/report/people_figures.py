@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import MaxNLocator
 
 from fmnet.data.listing import Labels
 from fmnet.evaluation.metrics import BASE_RATE
@@ -47,7 +48,7 @@ def draw_scores(people: pd.DataFrame, labels: Labels, title: str, height: float 
 def draw_calls(calls: Calls, labels: Labels, title: str) -> Drawn:
     """Draw the confusion matrix: counts, and the fraction of each group."""
     names = [labels.positive, labels.negative]
-    shown = [[f"{n:.3g}" for n in row] for row in calls.counts]
+    shown = [[_count(n) for n in row] for row in calls.counts]
 
     def draw(axes: Axes) -> None:
         axes.imshow(np.nan_to_num(calls.fractions), cmap=SHADES, vmin=0, vmax=1, aspect="auto")
@@ -62,7 +63,7 @@ def draw_calls(calls: Calls, labels: Labels, title: str) -> Drawn:
         axes.set_title(fill(f"Calls of the {plain(title)}", 44), fontsize=10)
 
     said = "; ".join(
-        f"of {sum(counts):.3g} {name} {text[0]} ({_percent(own[0])}) called {names[0]}, "
+        f"of {_count(sum(counts))} {name} {text[0]} ({_percent(own[0])}) called {names[0]}, "
         f"{text[1]} ({_percent(own[1])}) called {names[1]}"
         for name, counts, text, own in zip(names, calls.counts, shown, calls.fractions, strict=True)
     )
@@ -84,7 +85,7 @@ def draw_probabilities(people: pd.DataFrame, labels: Labels, title: str) -> Draw
         axes.axvline(BASE_RATE, color=GREY, ls=":", lw=1)
         axes.set(xlabel=f"probability of {shown[1]}, out of fold", ylabel="scans", xlim=(0, 1))
         axes.set_title(fill(f"Probabilities of the {plain(title)}", 44), fontsize=10)
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
 
@@ -115,6 +116,10 @@ def draw_scores_on(axes: Axes, people: pd.DataFrame, labels: Labels, title: str)
     said = f"{name[0].upper()}{name[1:]}, scans and medians"
     axes.set_title(fill(said, TITLE_WIDTH), fontsize=10)  # there is little room
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _count(n: float) -> str:
+    return f"{n:.1f}".removesuffix(".0")
 
 
 def _percent(fraction: float) -> str:
