@@ -46,8 +46,7 @@ def complete_finals(
     """
     data, seed = results.data, pipeline.seed
     _, titles = pipeline.describe(results.n_epochs)
-    # as many inner folds as the outer folds had
-    fold = build_inner_folds(data.cohort, len(results.folds[0].validation), seed)
+    fold = final_fold(results, seed)
 
     def is_there(name: str) -> bool:
         return (folder / name / RECORD).exists() and not list_damaged(folder, [name])
@@ -72,6 +71,11 @@ def complete_finals(
         name = best_of(linear, models)
         final = fit_linear(name, linear[name], data, fold, titles[name], tuple(linear))
         write_final(results, models, titles, final, seed, control, folder / LINEAR_FOLDER)
+
+
+def final_fold(results: Results, seed: int) -> Fold:
+    """Build the fold of the final models: everybody, with as many inner folds as the others had."""
+    return build_inner_folds(results.data.cohort, len(results.folds[0].validation), seed)
 
 
 def fit_linear(

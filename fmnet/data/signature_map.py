@@ -25,7 +25,7 @@ Description = Literal[
     "z",  # weights against those under permuted labels
     "thresholded",  # z, where it survives its threshold
     "seed",  # a learned seed or network of a model of time series
-    "groupmean", "groupdifference", "coverage",
+    "positivemean", "negativemean", "groupdifference", "coverage",
 ]  # fmt: skip
 DESCRIPTIONS: tuple[str, ...] = get_args(Description)
 #: From whom: the model fitted on everybody, or people out of fold, each by a model without them.
