@@ -1,0 +1,139 @@
+"""Random maps as smooth as a given one, and the p value of two maps' correlation beside them.
+
+Neighbouring voxels of a smooth map hold nearly the same value, so that the correlation of two maps
+rests on far fewer than V of them, and a p value that counts voxels calls most unrelated maps alike.
+Here a map is compared with random fields of its own autocovariance, drawn by FFT: nothing of size
+V x V is built.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import fftn, ifftn, irfftn, next_fast_len, rfftn
+
+from fmnet.data.grid import Grid
+from fmnet.data.volume import FloatArray
+
+#: Beyond this distance in mm pairs of voxels are few and their mean product is mostly chance; the
+#: autocovariance goes to 0 there.
+REACH_MM = 100.0
+
+
+class SpatialTest(NamedTuple):
+    """Correlation of two maps beside that of random maps as smooth as the first.
+
+    ``r`` is the correlation over the ``n_voxels`` that both have, ``p`` two-sided, ``null`` the
+    correlations of the random maps, (n,).
+    """
+
+    r: float
+    p: float
+    null: NDArray[np.float64]
+    n_voxels: int
+
+
+def surrogate_maps(
+    values: NDArray[Any], grid: Grid, n: int, seed: int, n_at_once: int = 16
+) -> Iterator[FloatArray]:
+    """Draw random maps with the autocovariance, the mean and the SD of a map.
+
+    The autocovariance is that of the voxels which are known, lag by lag: sums of products over the
+    number of pairs (Wiener and Khinchin, with missing data). Negative power, which the division can
+    leave, becomes 0. Fields are drawn on a box twice as long as the grid, so that its ends don't
+    meet inside the brain.
+
+    Parameters
+    ----------
+    values : ndarray, shape (V,)
+        In-mask values; NaN where the map has none.
+    grid : Grid
+        Where.
+    n, seed : int
+        How many maps, and what they are drawn from.
+    n_at_once : int
+        Maps in one array.
+
+    Yields
+    ------
+    ndarray of float32, shape (n_at_once or fewer, V)
+        Everywhere in the mask, with mean and SD of the map over all of it.
+    """
+    known = np.isfinite(values)
+    mean, sd = float(values[known].mean()), float(values[known].std())
+    gain = _gain(np.asarray(values, float), grid)
+    inside = tuple(slice(0, length) for length in grid.shape)
+    generator = np.random.default_rng(seed)
+    drawn = np.empty((n_at_once, grid.n_voxels), np.float32)
+    for start in range(0, n, n_at_once):
+        n_here = min(n_at_once, n - start)
+        for row in range(0, n_here, 2):
+            noise = np.empty(gain.shape, np.complex64)
+            noise.real = generator.standard_normal(gain.shape, dtype=np.float32)
+            noise.imag = generator.standard_normal(gain.shape, dtype=np.float32)
+            # real and imaginary part are two independent fields
+            field = ifftn(noise * gain, overwrite_x=True)[inside][grid.mask]
+            drawn[row] = field.real
+            if row + 1 < n_here:
+                drawn[row + 1] = field.imag
+        batch = drawn[:n_here] - drawn[:n_here].mean(axis=1, keepdims=True)
+        spread = batch.std(axis=1, keepdims=True)
+        yield batch * (np.float32(sd) / np.where(spread > 0, spread, 1)) + np.float32(mean)
+
+
+def spatial_p(
+    one: NDArray[np.floating], other: NDArray[np.floating], grid: Grid, n: int = 1000, seed: int = 0
+) -> SpatialTest:
+    """Test the correlation of two maps against random maps as smooth as the first.
+
+    Parameters
+    ----------
+    one, other : ndarray, shape (V,)
+        In-mask values, NaN where there are none. Random maps are drawn for `one`: give the map
+        that has values in most of the mask first, a thresholded one second.
+    grid : Grid
+        Where.
+    n, seed : int
+        How many random maps, and what they are drawn from.
+    """
+    both = np.isfinite(one) & np.isfinite(other)
+    fixed = _standard(np.asarray(other, float)[both])
+    r = float(_standard(np.asarray(one, float)[both]) @ fixed)
+    batches = surrogate_maps(one, grid, n, seed)
+    null = np.concatenate([_standard(batch[:, both]) @ fixed for batch in batches])
+    # an equal size but for rounding counts
+    p = (1 + int((np.abs(null) >= abs(r) - 1e-7).sum())) / (n + 1)
+    return SpatialTest(r, p, null, int(both.sum()))
+
+
+def _gain(values: NDArray[np.float64], grid: Grid) -> FloatArray:
+    """Find the size of each wave on the padded box: its squared inverse FFT is the covariance."""
+    known = np.isfinite(values)
+    box = tuple(next_fast_len(2 * length - 1, real=True) for length in grid.shape)
+    mask = np.zeros(grid.shape)
+    mask[grid.mask] = known
+    centred = np.zeros(grid.shape)
+    centred[grid.mask] = np.where(known, values - values[known].mean(), 0)
+    pairs = irfftn(np.abs(rfftn(mask, box)) ** 2, box)
+    products = irfftn(np.abs(rfftn(centred, box)) ** 2, box)
+    covariance = products / np.maximum(np.rint(pairs), 1) * _taper(box, grid)
+    power = np.maximum(fftn(covariance).real, 0)
+    gain: FloatArray = np.sqrt(power).astype(np.float32)
+    return gain
+
+
+def _taper(box: tuple[int, ...], grid: Grid) -> NDArray[np.float64]:
+    """Weight lags by their length: 1 at none, 0 from `REACH_MM` on."""
+    lags = np.meshgrid(*(np.fft.fftfreq(length, 1 / length) for length in box), indexing="ij")
+    lengths = np.linalg.norm(np.stack(lags, axis=-1) @ grid.affine[:3, :3].T, axis=-1)
+    return np.asarray(
+        np.where(lengths < REACH_MM, 0.5 + 0.5 * np.cos(np.pi * lengths / REACH_MM), 0)
+    )
+
+
+def _standard(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Centre the last axis and give it length 1; 0 where it is constant."""
+    centred = values - values.mean(axis=-1, keepdims=True, dtype=float)
+    length = np.linalg.norm(centred, axis=-1, keepdims=True)
+    return np.asarray(centred / np.where(length > 0, length, np.inf))
