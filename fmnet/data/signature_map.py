@@ -25,7 +25,7 @@ Description = Literal[
     "z",  # weights against those under permuted labels
     "thresholded",  # z, where it survives its threshold
     "seed",  # a learned seed or network of a model of time series
-    "groupmean", "groupdifference", "coverage",
+    "positivemean", "negativemean", "groupdifference", "coverage",
 ]  # fmt: skip
 DESCRIPTIONS: tuple[str, ...] = get_args(Description)
 #: From whom: the model fitted on everybody, or people out of fold, each by a model without them.
@@ -143,7 +143,7 @@ def read_signature_map(
         if not is_same:
             accepted = "the grid of the signature that it belongs to"
             raise VolumeError(Fault(str(path), "another grid", accepted, "copy the folder again"))
-        rows.append(volume.data[0][grid.mask])
+        rows.append(np.nan_to_num(volume.data[0][grid.mask], posinf=np.inf, neginf=-np.inf))
         said = read_json(folder / f"{stem}.json", "the sidecar of a map")
     known = {"Description", "Contrast", "Space", "VoxelSizeMm", "Orientation", "Units", "Sign",
              "Model", "Source", "NumberOfSubjects", "IntendedUse"}  # fmt: skip
