@@ -1,0 +1,28 @@
+// Tables are sorted by a button in each heading; without scripts they stay as they were written.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const headings = [...table.tHead.rows[0].cells];
+  const compare = (one, other) => {
+    if (one === "" || other === "") return (one === "") - (other === "");
+    const difference = Number(one) - Number(other);
+    return Number.isNaN(difference) ? one.localeCompare(other, "en", { numeric: true }) : difference;
+  };
+  headings.forEach((heading, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...heading.childNodes);
+    heading.append(button);
+    button.addEventListener("click", () => {
+      const isDescending = heading.getAttribute("aria-sort") === "ascending";
+      for (const other of headings) other.removeAttribute("aria-sort");
+      heading.setAttribute("aria-sort", isDescending ? "descending" : "ascending");
+      const valueOf = (row) => {
+        const cell = row.cells[column];
+        return cell.dataset.value ?? cell.textContent.trim();
+      };
+      const rows = [...table.tBodies[0].rows].map((row) => [valueOf(row), row]);
+      rows.sort(([one], [other]) => (isDescending ? compare(other, one) : compare(one, other)));
+      table.tBodies[0].append(...rows.map(([, row]) => row));
+    });
+  });
+}
+for (const hint of document.querySelectorAll("[data-needs-script]")) hint.hidden = false;
