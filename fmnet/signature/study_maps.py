@@ -263,7 +263,6 @@ class MapMaker:
             randomised["is_passed"],
             randomised["r_permuted"],
             randomised["r_refitted"],
-            randomised["fraction"],
         )
 
     def _check(self, fitted: Sequence[FittedModel], standard: Floats) -> Iterator[Check]:
