@@ -26,7 +26,7 @@ Description = Literal[
     "thresholded",  # z, where it survives its threshold
     "seed",  # a learned seed or network of a model of time series
     "contribution",  # of one person: weights times what lies above the training mean
-    "groupmean", "groupdifference", "coverage",
+    "positivemean", "negativemean", "groupdifference", "coverage",
 ]  # fmt: skip
 DESCRIPTIONS: tuple[str, ...] = get_args(Description)
 #: From whom: the model fitted on everybody, or people out of fold, each by a model without them.
