@@ -14,6 +14,7 @@ from fmnet.export.run_scans import read_run_scans
 from fmnet.export.signature import gather_signature, stability_words
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.explain import explain_scan
+from fmnet.inference.model_card import model_card
 from fmnet.inference.preparation import read_preparation
 from fmnet.inference.signature_files import coordinate_boxes
 from fmnet.inference.study_people import region_reference, write_people
@@ -62,11 +63,22 @@ def run(finished, tmp_path):
     return shutil.copytree(finished.run_dir, tmp_path / "run")
 
 
-def test_bundle_holds_maps_regions_and_ranges_but_no_people(run, tmp_path):
-    write_signature(run)
-    export_run(str(run), str(tmp_path / "bundle"), "network", n_check=1)
-    bundle = read_bundle(tmp_path / "bundle")
-    names = {path.name for path in (bundle.folder / "signature").iterdir()}
+@pytest.fixture(scope="module")
+def exported(finished, tmp_path_factory):
+    """Export a run that found a signature."""
+    root = tmp_path_factory.mktemp("exported")
+    run_dir = shutil.copytree(finished.run_dir, root / "run")
+    write_signature(run_dir)
+    export_run(str(run_dir), str(root / "bundle"), "network", n_check=1)
+    return read_bundle(root / "bundle")
+
+
+def card_with(bundle, facts):
+    return model_card(bundle.metadata | {"signature": facts}, bundle.contract)
+
+
+def test_bundle_holds_maps_regions_and_ranges_but_no_people(exported, finished):
+    names = {path.name for path in (exported.folder / "signature").iterdir()}
     stems = [
         f"contrast-{contrast}_space-MNI152_desc-{name}_statmap"
         for contrast in ("pressure", "visual")
@@ -76,36 +88,36 @@ def test_bundle_holds_maps_regions_and_ranges_but_no_people(run, tmp_path):
         "signature.json", "regions_dseg.nii.gz", "reference_people.json", "clusters.tsv",
         *(f"{stem}.nii.gz" for stem in stems), *(f"{stem}.json" for stem in stems),
     }  # fmt: skip
-    everything = b"".join(path.read_bytes() for path in (bundle.folder / "signature").iterdir())
+    everything = b"".join(path.read_bytes() for path in (exported.folder / "signature").iterdir())
     assert b"sub-01" not in everything
     assert b"/home/someone" not in everything
-    assert bundle.signature.is_stable
-    assert bundle.signature.files == tuple(sorted(f"signature/{name}" for name in names))
-    card = (bundle.folder / "MODEL_CARD.md").read_text()
+    assert exported.signature.is_stable
+    assert exported.signature.files == tuple(sorted(f"signature/{name}" for name in names))
+    scan = read_run_scans(finished.run_dir, 1)[0]
+    assert explain_scan(exported, scan).map.description == "contribution"
+
+
+def test_card_says_which_checks_were_passed(exported):
+    card = (exported.folder / "MODEL_CARD.md").read_text()
     assert "## Which regions carry it\n\nChecks passed: the model is above chance; " in card
     assert "disjoint halves of the cohort agree. Not examined: without its voxels" in card
-    scan = read_run_scans(run, 1)[0]
-    assert explain_scan(bundle, scan).map.description == "contribution"
 
 
-def test_hashes_of_the_folder_are_checked_with_sha256sum(run, tmp_path):
-    write_signature(run)
-    export_run(str(run), str(tmp_path / "bundle"), "network", n_check=1)
-    lines = (tmp_path / "bundle" / "SHA256SUMS").read_text().splitlines()
+def test_hashes_of_the_folder_stand_where_sha256sum_finds_them(exported):
+    lines = (exported.folder / "SHA256SUMS").read_text().splitlines()
     names = [line.split("  ")[1] for line in lines]
     assert "signature/signature.json" in names
     assert names == sorted(names)
+    assert all((exported.folder / name).is_file() for name in names)
 
 
-def test_signature_that_is_not_stable_leaves_its_reason_alone(run, tmp_path):
+def test_signature_that_is_not_stable_leaves_its_reason_alone(run, exported):
     write_signature(run, FACTS | {"is_drawn": False, "failed": ["halves"]})
-    export_run(str(run), str(tmp_path / "bundle"), "network", n_check=1)
-    bundle = read_bundle(tmp_path / "bundle")
-    assert not bundle.signature.is_stable
-    assert bundle.signature.failed == ("halves",)
-    assert bundle.signature.files == ("signature/signature.json",)
+    facts, files = gather_signature(run, "network")
+    assert (facts["is_stable"], facts["failed"]) == (False, ["halves"])
+    assert set(files) == {"signature.json"}
     said = "**No stable signature: it did not hold that disjoint halves of the cohort agree.**"
-    assert said in (bundle.folder / "MODEL_CARD.md").read_text()
+    assert said in card_with(exported, facts)
 
 
 def test_signature_that_was_forced_is_not_stable(run):
@@ -115,15 +127,11 @@ def test_signature_that_was_forced_is_not_stable(run):
     assert set(gathered.files) == {"signature.json"}
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-def test_signature_of_another_model_stays_behind(run, tmp_path, is_there):
-    if is_there:
-        write_signature(run, FACTS | {"model": "linear_svm"})
+def test_signature_of_another_model_stays_behind(run, bundle):
+    write_signature(run, FACTS | {"model": "linear_svm"})
     assert gather_signature(run, "network") == (None, {})
-    export_run(str(run), str(tmp_path / "bundle"), "network", n_check=1)
-    bundle = read_bundle(tmp_path / "bundle")
+    assert gather_signature(run, "linear_svm").facts["is_stable"]
     assert bundle.signature is None
-    assert not (bundle.folder / "signature").exists()
     card = (bundle.folder / "MODEL_CARD.md").read_text()
     assert "## Which regions carry it\n\nNot recorded: " in card
 
