@@ -26,7 +26,7 @@ ALPHA = 0.05
 #: Steps of shuffling a network from its top downwards.
 N_STAGES = 6
 #: Most steps of integrated gradients of a network whose parameters are shuffled.
-N_STEPS = 16
+N_STEPS = 8
 
 Floats = NDArray[np.float64]
 #: Prepared scans, (N, C, X, Y, Z), to their scores, (N,).
