@@ -28,7 +28,7 @@ TOLERANCE = 0.01
 STEPS_EACH = 4
 #: Where a stretch is divided: networks that normalise each scan change all of a sudden near the
 #: baseline, where there is nothing to normalise.
-NEAR_BASELINE, MIDDLE = 0.25, 0.5
+NEAR_BASELINE, MIDDLE = 0.1, 0.5
 #: Random halves of the regions without which a score is looked at, to see whether it is linear.
 N_HALVES = 3
 #: How far a linear score may be from the sum of its parts, as a fraction of its mean size.
