@@ -29,7 +29,8 @@ STEPS_EACH = 4
 #: Where a stretch is divided: networks that normalise each scan change all of a sudden near the
 #: baseline, where there is nothing to normalise.
 NEAR_BASELINE, MIDDLE = 0.1, 0.5
-#: Random halves of the regions without which a score is looked at, to see whether it is linear.
+#: Random halves of the regions, beside all of them, without which a score is looked at, to see
+#: whether it is linear.
 N_HALVES = 3
 #: How far a linear score may be from the sum of its parts, as a fraction of its mean size.
 ROUNDING = 1e-5
@@ -271,8 +272,8 @@ def _added_up(
     rng = np.random.default_rng(0)
     with frozen(network):
         scores = predict_scores(network, inputs)
-        for _ in range(N_HALVES):
-            is_off = rng.permutation(n_regions) < n_regions // 2
+        for number in range(1 + N_HALVES):
+            is_off = rng.permutation(n_regions) < n_regions / (2 if number else 1)
             kept = np.where(is_off[dense], np.float32(0), inputs)
             lost = scores - predict_scores(network, kept)
             missed = np.abs(added[:, is_off].sum(1) - lost).max()
