@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fmnet.data.cohort import relabel
 from fmnet.data.folds import Fold
+from fmnet.data.volume import FloatArray
 from fmnet.training.calibration import ScoreScale, fit_calibration, score_scale
 from fmnet.training.scan_set import Rows, ScanSet
 from fmnet.types import ModelKind
@@ -91,6 +92,23 @@ class Model(ABC):
         """
         work = [(data.relabel(relabel(data.cohort, own)), fold) for own in labelings]
         return np.stack([one.score for one in self.score_folds(work, is_calibrated=False)])
+
+    def weights_of_labelings(
+        self,
+        data: ScanSet,
+        fold: Fold,
+        labelings: NDArray[np.int64],
+    ) -> FloatArray | None:
+        """Learn a fold under many labelings of all scans, (L, N), and weigh voxels in each.
+
+        Every choice is made anew on the inner folds; test scans have no part in it.
+
+        Returns
+        -------
+        ndarray of float32, shape (L, C, V), or None
+            In units of score per unit of the unsmoothed map. None of what has no such weights.
+        """
+        return None
 
 
 class Baseline(Model):

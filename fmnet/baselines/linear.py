@@ -13,7 +13,9 @@ from sklearn.svm import SVC
 from fmnet.baselines.base import Baseline, Scores
 from fmnet.baselines.labelings import aucs_of_labelings, fit_logistic, lda_scores
 from fmnet.data.folds import Fold
+from fmnet.data.resample import weights_before_smoothing
 from fmnet.data.volume import FloatArray
+from fmnet.inference.preparation import fit_standard
 from fmnet.training.scan_set import Rows, ScanSet
 from fmnet.types import ModelKind, NonNegatives, Positives, Shares
 
@@ -125,6 +127,33 @@ class VoxelModel(LinearModel):
         ((weight, bias),) = self._fit(features, data.labels[train], (setting,))
         return weight.reshape(data.values.shape[1], -1), bias
 
+    def weights_of_labelings(
+        self, data: ScanSet, fold: Fold, labelings: NDArray[np.int64]
+    ) -> FloatArray:
+        """Smooth and multiply scans once for all. See `Model.weights_of_labelings`."""
+        best = self._inner_aucs(data, fold, labelings).argmax(axis=1)
+        train, shape = data.rows(fold.train), data.values.shape[1:]
+        weights = np.empty((len(labelings), *shape), np.float32)
+        for n, (fwhm_mm, setting) in enumerate(self._options):
+            own = np.flatnonzero(best == n)
+            if len(own):
+                features = self._features(data, train, fwhm_mm)[train]
+                found = self._weigh(features, labelings[np.ix_(own, train)], setting)
+                values = data.smoothed(fwhm_mm)
+                if data.harmonise is not None:
+                    values = data.harmonise(values, train)
+                _, scale = fit_standard(values[train])
+                found = found.reshape(-1, *shape) * scale
+                weights[own] = weights_before_smoothing(found, data.grid, fwhm_mm)
+        return weights
+
+    def _weigh(
+        self, features: FloatArray, labelings: NDArray[np.int64], setting: float
+    ) -> FloatArray:
+        """Fit to scans, (N, F), under each labeling, (L, N): weights of features, (L, F)."""
+        lines = [self._fit(features, labels, (setting,))[0] for labels in labelings]
+        return np.stack([weight for weight, _ in lines])
+
 
 @dataclass(frozen=True)
 class KernelModel(LinearModel):
@@ -169,6 +198,14 @@ class KernelModel(LinearModel):
             each, bias = self._solve_all(kernel, labelings, c)
             scores[n] = each @ across.T + bias[:, None]
         return scores
+
+    def _weigh(
+        self, features: FloatArray, labelings: NDArray[np.int64], setting: float
+    ) -> FloatArray:
+        kernel = features @ features.T
+        scale = float(np.diag(kernel).mean()) or 1.0
+        each, _ = self._solve_all(kernel / scale, labelings, setting)
+        return (each / scale).astype(np.float32) @ features
 
     def _solve_all(
         self, kernel: Any, labelings: NDArray[np.int64], c: float

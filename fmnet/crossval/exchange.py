@@ -116,7 +116,9 @@ def _blocks(
     return list(blocks.values())
 
 
-def find_cells(cohort: Cohort, folds: Sequence[Fold], seed: int) -> dict[str, Hashable] | None:
+def find_cells(
+    cohort: Cohort, folds: Sequence[Fold], seed: int, max_fixed: float = MAX_FIXED
+) -> dict[str, Hashable] | None:
     """Find the cells of people who are in the same test folds and in the same inner folds.
 
     None where labels vary too little within them, as with few people at each of many sites, or in
@@ -131,7 +133,7 @@ def find_cells(cohort: Cohort, folds: Sequence[Fold], seed: int) -> dict[str, Ha
     sites = dict(zip(cohort.participant_ids, cohort.covariate("site"), strict=True))
     free = _spread(cohort, sites)
     left = _spread(cohort, {one: (sites[one], cell) for one, cell in cell_of.items()})
-    if free == 0 or 1 - left / free > MAX_FIXED:
+    if free == 0 or 1 - left / free > max_fixed:
         return None
     return cell_of if _count_orders(cohort, seed, cell_of) >= MIN_WITHIN_CELLS else None
 

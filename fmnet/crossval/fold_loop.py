@@ -15,6 +15,7 @@ from fmnet.baselines.base import FoldScores, Model, Scores
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
+from fmnet.data.volume import FloatArray
 from fmnet.errors import ConfigError, Fault
 from fmnet.networks.rebuild import describe_builder
 from fmnet.runs.checkpoints import FoldCheckpoints, ScoredFold
@@ -28,6 +29,7 @@ from fmnet.training.fit import (
 )
 from fmnet.training.processes import is_first
 from fmnet.training.scan_set import ScanSet
+from fmnet.training.voxel_weights import weights_of_labelings
 from fmnet.types import NETWORK, ModelKind
 
 #: Part of the seeds of trainings that differ in nothing but random numbers.
@@ -109,6 +111,14 @@ class TrainedNetwork(Model):
         task = FoldTask(self.own_scans(data), fold, seed, self.name or NETWORK)
         scores = scores_of_labelings(self.trainable, task, labelings)
         return super().scores_of_labelings(data, fold, labelings) if scores is None else scores
+
+    def weights_of_labelings(
+        self, data: ScanSet, fold: Fold, labelings: NDArray[np.int64]
+    ) -> FloatArray | None:
+        """Fit a closed form to all labelings at once, train others on each, see `Model`."""
+        seed = fold_seed(self.seed, fold.repeat, fold.fold)
+        task = FoldTask(self.own_scans(data), fold, seed, self.name or NETWORK)
+        return weights_of_labelings(self.trainable, task, labelings)
 
 
 def describe_network(trainable: Trainable, n_epochs: Collection[int]) -> tuple[ModelKind, str]:

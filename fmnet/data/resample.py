@@ -201,3 +201,20 @@ def smooth_values(values: FloatArray, grid: Grid, fwhm_mm: float) -> FloatArray:
         blurred = gaussian_filter(data, sigma, mode="constant")[grid.mask][known]
         smoothed[index][known] = blurred / weight[grid.mask][known]
     return smoothed
+
+
+def weights_before_smoothing(weights: FloatArray, grid: Grid, fwhm_mm: float) -> FloatArray:
+    """Turn weights of smoothed values, (..., V), into weights of the values before smoothing.
+
+    It is the transpose of `smooth_values` where no voxel is missing: smoothed values times
+    `weights` come to the values times what is returned.
+    """
+    if fwhm_mm == 0:
+        return weights
+    sigma = fwhm_mm / (np.sqrt(8 * np.log(2)) * np.array(grid.voxel_size_mm))
+    total = gaussian_filter(grid.mask.astype(np.float32), sigma, mode="constant")[grid.mask]
+    before = np.empty_like(weights)
+    for index in np.ndindex(weights.shape[:-1]):
+        divided = grid.unmask(weights[index] / total)
+        before[index] = gaussian_filter(divided, sigma, mode="constant")[grid.mask]
+    return before

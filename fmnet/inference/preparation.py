@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from fmnet.data.grid import Grid, MaskName
-from fmnet.data.resample import smooth_values
+from fmnet.data.resample import smooth_values, weights_before_smoothing
 from fmnet.data.volume import FloatArray, is_ras
 from fmnet.errors import BundleError, Fault, VolumeError
 from fmnet.inference.bundle_files import (
@@ -179,6 +179,18 @@ class MapPreparation(Preparation):
     def inputs(self, values: FloatArray) -> FloatArray:
         """Turn the maps of one scan, (C, V), into the network's one input: (1, C, X, Y, Z)."""
         return self.prepare(values[None])
+
+    def weights_of_maps(self, weights: FloatArray) -> FloatArray:
+        """Turn weights of the network's input, (..., C, V), into weights of maps as they come.
+
+        For a map that is complete in the mask, prepared voxels times `weights` come to the map
+        times what is returned, and `intercept_of_maps`.
+        """
+        return weights_before_smoothing(weights * self.weight, self.grid, self.fwhm_mm)
+
+    def intercept_of_maps(self, weights: FloatArray) -> NDArray[np.float64]:
+        """Compute what those weights leave out, (...): what the mean map costs."""
+        return -np.sum(weights.astype(float) * self.weight * self.mean, axis=(-2, -1))
 
     def settings(self) -> dict[str, Any]:
         """Say what was chosen beforehand."""

@@ -22,11 +22,30 @@ from fmnet.networks.residual import FastClassifier
 from fmnet.types import Count, Counts, FourCounts, PartialShare
 
 InputShape = tuple[int, int, int, int]
+#: Scans that gradients are computed of at once.
+GRADIENTS = 8
 #: What building and computing raise where settings or the grid don't suit a network.
 UNFIT = (
     ValueError, TypeError, AttributeError, ImportError, RuntimeError, LookupError, ArithmeticError,
     AssertionError, OSError,
 )  # fmt: skip
+
+
+def mean_gradient(
+    score: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor
+) -> torch.Tensor:
+    """Average the gradient of scores over scans: (N, C, X, Y, Z) to (C, X, Y, Z).
+
+    Of a linear `score`, from (B, C, X, Y, Z) to (B,), that is the weight of each voxel, whichever
+    scans are given.
+    """
+    total = torch.zeros_like(images[0])
+    for some in torch.split(images, GRADIENTS):
+        with torch.enable_grad():
+            image = some.detach().clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(score(image).sum(), image)
+        total += gradient.sum(0)
+    return total / len(images)
 
 
 class ClosedFormBackbone(nn.Module):
@@ -88,6 +107,44 @@ class ClosedFormBackbone(nn.Module):
             self.fit(train, labels, folds)
             scores.append(self(unseen)[:, 0])
         return torch.stack(scores)
+
+    def voxel_weights(self, images: torch.Tensor) -> torch.Tensor | None:
+        """Say what each voxel of a fitted network's input weighs: (C, X, Y, Z).
+
+        Exact for what is linear; otherwise the mean gradient of the score over `images`,
+        (N, C, X, Y, Z). None where nothing can be said.
+        """
+        return mean_gradient(lambda image: self(image)[:, 0], images)
+
+    @torch.no_grad()
+    def weights_of_labelings(
+        self,
+        train: torch.Tensor,
+        labelings: torch.Tensor,
+        folds: torch.Tensor,
+        inside: torch.Tensor,
+    ) -> torch.Tensor | None:
+        """Fit to the same scans under many labelings, and say what voxels weigh in each fit.
+
+        Parameters
+        ----------
+        train, labelings, folds
+            See `scores_of_labelings`.
+        inside : Tensor of bool, shape (X, Y, Z)
+            The V voxels that weights are wanted of.
+
+        Returns
+        -------
+        Tensor, shape (L, C, V), or None
+            What `fit` and `voxel_weights` give, labeling by labeling.
+        """
+        weights = []
+        for labels in labelings:
+            self.fit(train, labels, folds)
+            if (own := self.voxel_weights(train)) is None:
+                return None
+            weights.append(own[:, inside])
+        return torch.stack(weights)
 
 
 class ScoreNetwork(nn.Module):

@@ -13,14 +13,19 @@ from annotated_types import Ge, MinLen
 from torch import nn
 
 from fmnet.errors import ConfigError, Fault
-from fmnet.networks.backbones import ClosedFormBackbone, InputShape, ScoreNetwork
+from fmnet.networks.backbones import (
+    ClosedFormBackbone,
+    InputShape,
+    ScoreNetwork,
+    mean_gradient,
+)
 from fmnet.networks.feature_weighting import (
     fit_scan_whitening,
     t_values,
     weigh,
 )
 from fmnet.networks.fine_path import FinePath
-from fmnet.networks.labelings import read_labelings, scores_of_features
+from fmnet.networks.labelings import read_labelings, scores_of_features, weights_of_features
 from fmnet.networks.paths import Path, Views, take_inside
 from fmnet.networks.prior_path import AdaptedPath, PriorPath
 from fmnet.networks.product_path import CONTRAST_PRODUCTS, VOXEL_PAIRS, ProductPath
@@ -57,6 +62,8 @@ class VoxelPath(Path):
     whitening : float
         Strength, see `fit_whitening`.
     """
+
+    is_linear = True
 
     def __init__(
         self, input_shape: InputShape, n_bands: int, power: float, whitening: float
@@ -96,6 +103,24 @@ class VoxelPath(Path):
             new = whitening(unseen.features(band, mask))
             scores.append(scores_of_features(z, read, new, self.power))
         return torch.stack(scores).mean(0)
+
+    @torch.no_grad()
+    def weights_of_labelings(
+        self, train: Views, labelings: torch.Tensor, mask: torch.Tensor, stem: ScaleSpace
+    ) -> torch.Tensor:
+        """Whiten once for all labelings. See `Path.weights_of_labelings`."""
+        read, inside = read_labelings(labelings), mask.bool()
+        n_bands, n_channels = train.bands.shape[1:3]
+        total = train.image.new_zeros(len(labelings), n_channels, int(inside.sum()))
+        for band in range(n_bands):
+            whitening, z = fit_scan_whitening(train.features(band, mask), self.whitening)
+            of_band = whitening.unwhitened(weights_of_features(z, read, self.power) / n_bands)
+            for start in range(0, len(labelings), BATCH):
+                own = of_band[start : start + BATCH].view(-1, n_channels, total.shape[2])
+                on_grid = own.new_zeros(*own.shape[:2], *mask.shape)
+                on_grid[..., inside] = own
+                total[start : start + BATCH] += stem.weights_of_image(on_grid, band)[..., inside]
+        return total
 
 
 class PathSum(ClosedFormBackbone):
@@ -171,16 +196,64 @@ class PathSum(ClosedFormBackbone):
         mask = self._prepare(train)
         views, others = self._views(train, mask), self._views(unseen, mask)
         scores = self._path_scores(views, labelings, mask, others)
-        numbers = torch.unique(folds)
+        _, gate, bias = self._weigh_labelings(views, labelings, folds, mask)
+        return (scores @ gate[..., None])[..., 0] + bias[:, None]
+
+    @property
+    def linear_paths(self) -> dict[int, Path]:
+        """The paths whose scores are weighted sums of voxels, by their numbers."""
+        paths = enumerate(self.paths.values())
+        return {n: path for n, path in paths if isinstance(path, Path) and path.is_linear}
+
+    def linear_scores(self, image: torch.Tensor) -> torch.Tensor:
+        """Score prepared scans by the linear paths alone: (B, C, X, Y, Z) to (B,)."""
+        views, score = Views(image, self.stem(image)), image.new_zeros(len(image)) + self.bias
+        for number, path in self.linear_paths.items():
+            score = score + path(views) * self.gate[number]
+        return score
+
+    def voxel_weights(self, images: torch.Tensor) -> torch.Tensor | None:
+        """Weigh voxels as the linear paths do. See `ClosedFormBackbone.voxel_weights`."""
+        if not self.linear_paths:
+            return None
+        return mean_gradient(self.linear_scores, torch.zeros_like(images[:1]))
+
+    @torch.no_grad()
+    def weights_of_labelings(
+        self,
+        train: torch.Tensor,
+        labelings: torch.Tensor,
+        folds: torch.Tensor,
+        inside: torch.Tensor,
+    ) -> torch.Tensor | None:
+        """Filter and whiten once for all. See `ClosedFormBackbone.weights_of_labelings`."""
+        if not self.linear_paths:
+            return None
+        mask = self._prepare(train)
+        views = self._views(train, mask)
+        _, gate, _ = self._weigh_labelings(views, labelings, folds, mask)
+        weights = train.new_zeros(len(labelings), train.shape[1], int(inside.sum()))
+        used, kept = mask.bool()[inside].nonzero()[:, 0], inside[mask.bool()]
+        for number, path in self.linear_paths.items():
+            own = path.weights_of_labelings(views, labelings, mask, self.stem)
+            weights.index_add_(2, used, own[..., kept] * gate[:, number, None, None])
+        return weights
+
+    def _weigh_labelings(
+        self, views: Views, labelings: torch.Tensor, folds: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Weigh paths under each labeling as `fit` does: what `weigh_paths` gives."""
+        numbers, n_paths = torch.unique(folds), len(self.paths)
         if len(numbers) < 2:
-            return scores[..., 0]
-        left_out = scores.new_zeros(*labelings.shape, len(self.paths))
+            first = (torch.arange(n_paths, device=labelings.device) == 0).to(views.image.dtype)
+            alone = first.expand(len(labelings), -1)
+            return alone, alone, torch.zeros_like(alone[:, 0])
+        left_out = views.image.new_zeros(*labelings.shape, n_paths)
         for number in numbers:
             held_out = folds == number
             learned, labels = views.rows(~held_out), labelings[:, ~held_out]
             left_out[:, held_out] = self._path_scores(learned, labels, mask, views.rows(held_out))
-        _, gate, bias = weigh_paths(left_out, labelings)
-        return (scores @ gate[..., None])[..., 0] + bias[:, None]
+        return weigh_paths(left_out, labelings)
 
     def _path_scores(
         self, train: Views, labelings: torch.Tensor, mask: torch.Tensor, unseen: Views

@@ -8,6 +8,7 @@ from torch import nn
 from fmnet.networks.backbones import InputShape
 from fmnet.networks.feature_weighting import fit_scan_whitening
 from fmnet.networks.paths import Path, Views, take_inside
+from fmnet.networks.scale_space import ScaleSpace
 
 #: Strength of the whitening after which voxels are given equal spread: a voxel counts by what is
 #: left of it beside the broad patterns, which hide a difference least where they are weak.
@@ -47,6 +48,8 @@ class FinePath(Path):
         (C, X, Y, Z).
     """
 
+    is_linear = True
+
     def __init__(self, input_shape: InputShape) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(input_shape))
@@ -73,6 +76,19 @@ class FinePath(Path):
         known = _fit_unlabelled(train, mask)
         new = (take_inside(unseen.image, known.inside) - known.mean) * known.scale
         return _contrast(labelings) @ known.solver @ (known.rescaled @ new.T)
+
+    @torch.no_grad()
+    def weights_of_labelings(
+        self,
+        train: Views,
+        labelings: torch.Tensor,
+        mask: torch.Tensor,
+        stem: ScaleSpace,  # noqa: ARG002
+    ) -> torch.Tensor:
+        """Weigh voxels by the fit to each labeling. See `Path.weights_of_labelings`."""
+        known = _fit_unlabelled(train, mask)
+        raw = (_contrast(labelings) @ known.solver) @ known.rescaled * known.scale
+        return raw.view(len(labelings), train.image.shape[1], -1)
 
 
 def _contrast(labels: torch.Tensor) -> torch.Tensor:

@@ -104,6 +104,15 @@ def scores_of_features(
     return total / square.sqrt_().clamp_(min=1e-12)
 
 
+def weights_of_features(z: torch.Tensor, labelings: Labelings, power: float) -> torch.Tensor:
+    """Weigh features, (N, V), by their t-values under each labeling, to a norm of 1: (L, V)."""
+    weight = z.new_empty(len(labelings.difference), z.shape[1])
+    for block in blocks(z.shape[1], len(weight)):
+        weight[:, block] = raise_t(labelings.t_values(z[:, block]), power)
+    weight /= torch.linalg.vector_norm(weight, dim=1, keepdim=True).clamp(min=1e-12)
+    return weight
+
+
 def scores_of_products(
     z: torch.Tensor,
     first: torch.Tensor,

@@ -1,11 +1,12 @@
 """What a path is: one way from scans to a score that is fitted in closed form."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import nn
 
-from fmnet.networks.backbones import InputShape
+from fmnet.networks.backbones import InputShape, mean_gradient
+from fmnet.networks.scale_space import ScaleSpace
 
 
 class Views(NamedTuple):
@@ -43,6 +44,9 @@ def take_inside(image: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
 
 class Path(nn.Module):
     """Score scans, by their voxels or by the bands of their scale space, in one way."""
+
+    #: Whether the score is a weighted sum of voxels.
+    is_linear: ClassVar[bool] = False
 
     def forward(self, views: Views) -> torch.Tensor:
         """Score scans: B of them to (B,)."""
@@ -101,3 +105,32 @@ class Path(nn.Module):
             self.fit(train, labels, mask)
             scores.append(self(unseen))
         return torch.stack(scores)
+
+    @torch.no_grad()
+    def weights_of_labelings(
+        self, train: Views, labelings: torch.Tensor, mask: torch.Tensor, stem: ScaleSpace
+    ) -> torch.Tensor:
+        """Fit a linear path to the same scans under many labelings, and write down each fit.
+
+        Parameters
+        ----------
+        train : Views
+            Of N scans.
+        labelings : Tensor, shape (L, N)
+            0 or 1.
+        mask : Tensor, shape (X, Y, Z)
+            1 inside the brain, else 0.
+        stem : ScaleSpace
+            What made the bands.
+
+        Returns
+        -------
+        Tensor, shape (L, C, V)
+            Weight of each voxel inside the mask, as `fit` sets it, labeling by labeling.
+        """
+        weights, nothing = [], torch.zeros_like(train.image[:1])
+        for labels in labelings:
+            self.fit(train, labels, mask)
+            whole = mean_gradient(lambda image: self(Views(image, stem(image))), nothing)
+            weights.append(whole[:, mask.bool()])
+        return torch.stack(weights)

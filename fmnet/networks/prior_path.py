@@ -20,6 +20,7 @@ from fmnet.networks.prior_cnn import (
     pool,
     support_statistics,
 )
+from fmnet.networks.scale_space import ScaleSpace
 from fmnet.networks.signature_file import Pretrained, check_unseen, read_pretrained
 
 #: The network that fmnet brings along.
@@ -91,6 +92,7 @@ class PriorPath(Path):
         that fmnet brings along.
     """
 
+    is_linear = True
     #: Which CNN wrote the weights, see `facts_of`; empty before a fit, and once read from disk.
     written_by: dict[str, Any]
 
@@ -158,14 +160,8 @@ class PriorPath(Path):
     def fit(self, views: Views, labels: torch.Tensor, mask: torch.Tensor) -> None:
         """Let the CNN read the statistics of the training scans. See `Path.fit`."""
         inside = self._inside(mask)
-        weights = self._write(self._seen(views, mask), labels[None], inside)[:, 0]  # (C, S, V)
-        on_grid = weights.new_zeros(*weights.shape[:2], *inside.shape)
-        on_grid[..., inside.bool()] = weights
-        with torch.enable_grad():
-            image = torch.zeros_like(self.weight)[None].requires_grad_()
-            score = (self.look(image, mask)[0] * on_grid).sum()
-            (gradient,) = torch.autograd.grad(score, image)
-        self.weight.copy_(gradient[0])
+        weights = self._write(self._seen(views, mask), labels[None], inside)
+        self.weight.copy_(self._on_voxels(weights, mask)[0])
         self.bias.copy_(-(views.image.mean(0) * self.weight).sum())
         self.written_by = facts_of(self._read(mask), self.weights is None)
 
@@ -182,6 +178,36 @@ class PriorPath(Path):
             weights = self._write(bands, some, inside)  # (C, L, S, V)
             scores.append(torch.einsum("clsv,mcsv->lm", weights, others))
         return torch.cat(scores)
+
+    @torch.no_grad()
+    def weights_of_labelings(
+        self,
+        train: Views,
+        labelings: torch.Tensor,
+        mask: torch.Tensor,
+        stem: ScaleSpace,  # noqa: ARG002
+    ) -> torch.Tensor:
+        """Show the CNN many labelings at once. See `Path.weights_of_labelings`."""
+        inside, bands, weights = self._inside(mask), self._seen(train, mask), []
+        for some in torch.split(labelings, LABELINGS):
+            written = self._on_voxels(self._write(bands, some, inside), mask)
+            weights.append(written[..., mask.bool()])
+        return torch.cat(weights)
+
+    def _on_voxels(self, weights: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Turn weights that the CNN wrote, (C, L, S, V'), into weights of voxels: (L, C, X, Y, Z).
+
+        Those are the gradient of a score that is linear in the scan.
+        """
+        inside = self._inside(mask)
+        on_grid = weights.new_zeros(*weights.shape[:3], *inside.shape)
+        on_grid[..., inside.bool()] = weights
+        with torch.enable_grad():
+            shape = weights.shape[1], weights.shape[0], *mask.shape
+            image = weights.new_zeros(shape).requires_grad_()
+            score = (self.look(image, mask) * on_grid.transpose(0, 1)).sum()
+            (gradient,) = torch.autograd.grad(score, image)
+        return gradient
 
     def _seen(self, views: Views, mask: torch.Tensor) -> torch.Tensor:
         return self.look(views.image, mask) if views.own is None else views.own

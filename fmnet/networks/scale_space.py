@@ -71,3 +71,19 @@ class ScaleSpace(nn.Module):
         x, y, z = (getattr(self, f"blur_{axis}")[width] for axis in range(3))
         weight = smooth_axes(self.mask, x, y, z)
         return smooth_axes(image, x, y, z) * self.mask / weight.clamp(min=1e-6)
+
+    def weights_of_image(self, weights: torch.Tensor, band: int) -> torch.Tensor:
+        """Turn weights of the voxels of one band into weights of the scan's voxels.
+
+        A filtered scan times `weights`, (..., X, Y, Z), comes to the scan times what is returned.
+        """
+        narrow, broad = self.bands[band]
+        return (self._transposed(weights, narrow) - self._transposed(weights, broad)) * self.mask
+
+    def _transposed(self, weights: torch.Tensor, width: int) -> torch.Tensor:
+        """Apply the transpose of `_smooth`."""
+        if self.widths[width] == 0:
+            return weights
+        x, y, z = (getattr(self, f"blur_{axis}")[width] for axis in range(3))
+        divided = weights * self.mask / smooth_axes(self.mask, x, y, z).clamp(min=1e-6)
+        return smooth_axes(divided, x.mT, y.mT, z.mT)

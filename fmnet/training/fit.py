@@ -348,6 +348,11 @@ class FoldTask:
     seed: int
     name: str
 
+    @property
+    def test_rows(self) -> Rows:
+        """Rows of the scans of the test fold."""
+        return self.scans.rows(self.fold.test)
+
     def inner_trainings(self, max_epochs: int) -> list[Training]:
         """Set up one training for each inner fold, at full length."""
         return [
@@ -515,7 +520,28 @@ def scores_of_labelings(
         What networks of `train_on_folds` give for the scans of the test fold, labeling by labeling;
         None where networks take gradient steps, or read series.
     """
-    scans, fold = task.scans, task.fold
+    if (fresh := fresh_closed_form(trainable, task)) is None:
+        return None
+    backbone, training, folds = fresh
+    inputs = [training.scans.inputs(rows) for rows in (training.train, task.test_rows)]
+    own = labelings[:, training.train]
+    train, labels, numbers, unseen = (
+        torch.from_numpy(one).to(trainable.device) for one in (inputs[0], own, folds, inputs[1])
+    )
+    with full_precision():
+        scores = backbone.scores_of_labelings(train, labels, numbers, unseen).cpu().numpy()
+    check_finite(task.name, scores)
+    return np.asarray(scores, dtype=np.float64)
+
+
+def fresh_closed_form(
+    trainable: Trainable, task: FoldTask
+) -> tuple[ClosedFormBackbone, Training, NDArray[np.int64]] | None:
+    """Build what is fitted in closed form, on the device, and its training with inner folds.
+
+    None where networks take gradient steps, read series, or there are no inner folds.
+    """
+    scans = task.scans
     if trainable.longest > 0 or scans.reads_series:
         return None
     pl.seed_everything(task.seed, verbose=False)
@@ -524,16 +550,7 @@ def scores_of_labelings(
     training = task.outer_training(0)
     if not isinstance(network.backbone, ClosedFormBackbone) or training.folds is None:
         return None
-    inputs = [training.scans.inputs(rows) for rows in (training.train, scans.rows(fold.test))]
-    device, own = trainable.device, labelings[:, training.train]
-    train, labels, folds, unseen = (
-        torch.from_numpy(one).to(device) for one in (inputs[0], own, training.folds, inputs[1])
-    )
-    with full_precision():
-        backbone = network.backbone.to(device)
-        scores = backbone.scores_of_labelings(train, labels, folds, unseen).cpu().numpy()
-    check_finite(task.name, scores)
-    return np.asarray(scores, dtype=np.float64)
+    return network.backbone.to(trainable.device), training, training.folds
 
 
 def check_finite(name: str, *arrays: ArrayLike) -> None:
