@@ -5,10 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fmnet.data.listing import Labels
 from fmnet.inference.study_results import say_p
-from fmnet.report.brain import SignWords
-from fmnet.report.drawing import plain
 
 Values = Mapping[str, Any]
 
@@ -91,30 +88,6 @@ COMPARED = {
     "repeats": "repeats",
     "seeds": "seeds",
 }
-#: What a picture of a map is called.
-TITLES: dict[str, str] = {
-    "thresholded": "where weights survive the test",
-    "z": "weights against shuffled labels",
-    "pattern": "what goes with the score (activation pattern)",
-    "weights": "what the score is made of (weights)",
-    "surrogate": "the linear map nearest to the network (surrogate)",
-    "attribution": "what moved people's scores (integrated gradients)",
-    "occlusion": "what the score loses without a region (occlusion)",
-    "seed": "learned seed",
-}
-
-
-def sign_words(description: str, labels: Labels) -> SignWords:
-    """Say what positive and negative values of a kind of map mean, in the study's own labels."""
-    positive, negative = plain(labels.positive), plain(labels.negative)
-    if description in {"pattern", "groupdifference"}:
-        return SignWords(f"more in {positive}", f"more in {negative}")
-    if description in {"attribution", "occlusion"}:
-        return SignWords(f"moves scores towards {positive}", f"moves scores towards {negative}")
-    if description == "seed":
-        return SignWords("above 0", "below 0")
-    said = "a higher value speaks for"
-    return SignWords(f"{said} {positive}", f"{said} {negative}")
 
 
 def signature_verdict(facts: Values) -> str:
@@ -156,7 +129,7 @@ def forced_sentence(facts: Values) -> str:
     if not facts["is_drawn"] or not reasons:
         return ""
     more = len(reasons) - 1
-    rest = f", and {more} more doubt{'s' if more > 1 else ''}" if more else ""
+    rest = f", and {more} more reason{'s' if more > 1 else ''}" if more else ""
     return f"{NO_SIGNATURE}: {reasons[0]}{rest}"
 
 
@@ -197,24 +170,6 @@ def agreement_rows(facts: Values) -> list[dict[str, str]]:
         cells = {key: _agreed(one[key]) if key in one else "" for key in MEASURES}
         rows.append({"of": f"{title} ({n})"} | cells)
     return rows
-
-
-def threshold_words(tested: Values) -> str:
-    """Say what the voxels of a thresholded map have survived; `tested` is ``z`` of the facts."""
-    orders = f"{tested['n_permutations']} orders of the labels"
-    match tested["threshold"]:
-        case "fwe":
-            said = f"|z| above {tested['threshold_fwe']:.2f}, p < 0.05 family-wise over all voxels"
-        case "cluster":
-            said = f"clusters of |z| above {tested['cluster_z']:g}, p < 0.05 family-wise by mass"
-        case _:
-            said = "false discovery rate below 5 % of the voxels drawn"
-    return f"Drawn: {said}; {orders}"
-
-
-def top_words(threshold: float, fraction: float) -> str:
-    """Say that a map is drawn where it is largest, which is no test."""
-    return f"Drawn: the largest {100 * fraction:g} % by size, above {threshold:.2g}; not a test"
 
 
 def _agreed(found: Any) -> str:
