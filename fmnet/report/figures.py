@@ -1,6 +1,7 @@
 """Draw the figures of models: all side by side, curves, null distributions."""
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,7 @@ def draw_null(found: Mapping[str, Any], title: str) -> Drawn:
         axes.hist(found["null"], bins=np.linspace(0, 1, 31).tolist(), color="#c9c9c9")
         axes.axvline(found["observed"], color=POSITIVE, lw=2)
         said = f"{plain(title)}: {found['observed']:.2f}, {say_p(found['p'])}"
-        axes.set_title(said, fontsize=10)
+        axes.set_title(fill(said, 40), fontsize=10)
         axes.set_xlabel("AUC with shuffled labels")
         axes.set_yticks([])
         axes.spines[["top", "right", "left"]].set_visible(False)
@@ -132,7 +133,7 @@ def draw_null(found: Mapping[str, Any], title: str) -> Drawn:
         f"shuffled median {np.median(found['null']):.2f}, largest {max(found['null']):.2f}, "
         f"of {len(found['null'])}."
     )
-    return one_panel(draw, 2.6), alt, f"shuffled_labels_{plain(title).replace(' ', '_')}"
+    return one_panel(draw, 2.4, 3.8), alt, f"shuffled_labels_{plain(title).replace(' ', '_')}"
 
 
 @drawn_as(as_svg)

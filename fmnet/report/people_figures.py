@@ -60,7 +60,7 @@ def draw_calls(calls: Calls, labels: Labels, title: str) -> Drawn:
         axes.set_yticks([0, 1], [f"is {plain(name, 16)}" for name in names])
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
-        axes.set_title(fill(f"Calls of the {plain(title)}", 44), fontsize=10)
+        axes.set_title(fill(f"Calls of the {plain(title)}", 44), fontsize=10, pad=14)
 
     said = "; ".join(
         f"of {_count(sum(counts))} {name} {text[0]} ({_percent(own[0])}) called {names[0]}, "

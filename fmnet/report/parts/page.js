@@ -1,10 +1,11 @@
 // Tables are sorted by a button in each heading; without scripts they stay as they were written.
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];
-  const compare = (one, other) => {
-    if (one === "" || other === "") return (one === "") - (other === "");
+  const compare = (one, other, sign) => {
+    if (one === "" || other === "") return (one === "") - (other === ""); // these come last
     const difference = Number(one) - Number(other);
-    return Number.isNaN(difference) ? one.localeCompare(other, "en", { numeric: true }) : difference;
+    const isText = Number.isNaN(difference);
+    return sign * (isText ? one.localeCompare(other, "en", { numeric: true }) : difference);
   };
   headings.forEach((heading, column) => {
     const button = document.createElement("button");
@@ -20,7 +21,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
         return cell.dataset.value ?? cell.textContent.trim();
       };
       const rows = [...table.tBodies[0].rows].map((row) => [valueOf(row), row]);
-      rows.sort(([one], [other]) => (isDescending ? compare(other, one) : compare(one, other)));
+      rows.sort(([one], [other]) => compare(one, other, isDescending ? -1 : 1));
       table.tBodies[0].append(...rows.map(([, row]) => row));
     });
   });
