@@ -65,7 +65,8 @@ def draw_halves(found: Mapping[str, Any]) -> Drawn:
         _draw_squares(left, found["histogram"])
     else:
         right = figure.subplots()
-    _draw_null_on(right, agreed["null"], agreed["observed"], "correlation of the maps of halves")
+    drawn = "random maps" if found.get("null_from") == "spatial" else "shuffled labels"
+    _draw_null_on(right, agreed["null"], agreed["observed"], drawn)
     people = " to ".join(f"{n}" for n in dict.fromkeys(found.get("n_per_half", ())))
     p = f", {say_p(agreed['p'])}" if agreed.get("p") is not None else ""
     said = f"r = {agreed['observed']:.2f}{p}"
@@ -157,13 +158,13 @@ def _draw_squares(axes: Axes, found: Mapping[str, Any]) -> None:
     axes.locator_params(nbins=4)
 
 
-def _draw_null_on(axes: Axes, null: Sequence[float], observed: float, label: str) -> None:
+def _draw_null_on(axes: Axes, null: Sequence[float], observed: float, drawn: str) -> None:
     values = [*null, observed]
     edges = np.linspace(min(-0.1, *values) - 0.05, max(0.1, *values) + 0.05, 41)
     if len(null):
-        axes.hist(null, bins=edges.tolist(), color="#c9c9c9", label="labels permuted")
+        axes.hist(null, bins=edges.tolist(), color="#c9c9c9", label=drawn)
     axes.axvline(observed, color=POSITIVE, lw=2, label="observed")
-    axes.set_xlabel(label)
+    axes.set_xlabel("correlation of the maps of halves")
     axes.set_yticks([])
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)

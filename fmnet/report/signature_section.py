@@ -21,6 +21,7 @@ from fmnet.report.signature_words import (
     agreement_rows,
     check_rows,
     forced_sentence,
+    notes,
     signature_verdict,
 )
 from fmnet.report.viewer import build_viewer
@@ -104,8 +105,7 @@ def signature_section(facts: Mapping[str, Any], cohort: Cohort, folder: Path) ->
             )
             if is_drawn and facts.get(key)
         ],
-        "surrogate": facts.get("surrogate", {}),
-        "linear_fraction": facts.get("linear_fraction"),
+        "notes": notes(facts),
         "files": sorted(path.name for path in folder.glob("*.nii.gz")) if is_drawn else [],
     }
 
