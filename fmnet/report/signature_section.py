@@ -88,7 +88,7 @@ def signature_section(facts: Mapping[str, Any], cohort: Cohort, folder: Path) ->
             *([draw_deletion(deletion)] if deletion else []),
         ],
         "curves": [
-            draw_region_curve(one["factors"], one["scores"], one["region"], labels.positive)
+            draw_region_curve(one["factors"], one["effects"], one["region"], labels.positive)
             for one in facts.get("region_curves", ())[:MOST_CURVES]
         ]
         if is_drawn
