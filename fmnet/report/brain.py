@@ -130,7 +130,7 @@ def draw_slices(
     _add_colors(figure, largest, threshold, signature.units)
     _write_across(figure, across)
     alt = alt_text(signature, contrast, threshold, title, words, regions)
-    return figure, alt, _file_name("slices", signature, contrast)
+    return figure, alt, _file_name("slices", signature.description, contrast)
 
 
 @drawn_as(as_small_png)
@@ -167,32 +167,34 @@ def draw_glass(
     _add_colors(figure, largest, threshold, signature.units)
     _write_across(figure, across)
     alt = alt_text(signature, contrast, threshold, f"Glass brain, {title}", words, regions)
-    return figure, alt, _file_name("glass", signature, contrast)
+    return figure, alt, _file_name("glass", signature.description, contrast)
 
 
 @drawn_as(as_small_png)
 def draw_gallery(
-    rows: Sequence[tuple[str, SignatureMap, str]], contrast: str, across: str = ""
+    rows: Sequence[tuple[str, SignatureMap]], contrast: str, across: str = ""
 ) -> Drawn:
     """Draw maps of the cohort below one another: group means, their difference, people with data.
 
     Parameters
     ----------
-    rows : sequence of (title, SignatureMap, contrast)
+    rows : sequence of (title, SignatureMap)
         Each is drawn at the same three cuts with a colour bar of its own; counts of people
         (``coverage``) in other colours than maps with a sign.
     contrast : str
-        What they are of, for the text that stands in for the picture.
+        Which one.
     """
     from nilearn.datasets import load_mni152_template
     from nilearn.plotting import plot_stat_map
 
     template = load_mni152_template(resolution=TEMPLATE_MM)
-    figure, bottom, height = _sheet(0.4 + 1.75 * len(rows), "", None, "")
+    figure, bottom, height = _sheet(
+        0.75 + 1.6 * len(rows), f"{contrast}: the cohort's maps", None, ""
+    )
     each, told = height / len(rows), []
-    for row, (title, signature, name) in enumerate(rows):
-        image, largest = image_of(signature, name)
-        values = signature.values[signature.contrasts.index(name)]
+    for row, (title, signature) in enumerate(rows):
+        image, largest = image_of(signature, contrast)
+        values = signature.values[signature.contrasts.index(contrast)]
         is_count = signature.description == "coverage"
         low = bottom + height - (row + 1) * each
         display = plot_stat_map(
@@ -213,13 +215,13 @@ def draw_gallery(
         if is_count:
             mask = to_image(signature.grid.mask.astype(np.float32), signature.grid.affine)
             display.add_contours(mask, levels=[0.5], colors=[DARK], linewidths=0.8)
-        figure.text(0.02, low + each * 0.88, plain(title, LINE + 8), size=9, color=DARK)
+        figure.text(0.02, low + each * 0.88, plain(title, LINE + 6), size=9, color=DARK)
         room = (0.88, low + each * 0.1, 0.02, each * 0.62)
         _add_colors(figure, largest, 0.0, signature.units, room, is_count)
         told.append(f"{title}: {values.min():.3g} to {values.max():.3g} {signature.units}")
     _write_across(figure, across)
     alt = plain(f"Maps of {contrast}. {'; '.join(told)}.", 1000)
-    return figure, alt, _file_name("cohort", signature, contrast)
+    return figure, alt, _file_name("cohort", contrast)
 
 
 def choose_cuts(signature: SignatureMap, contrast: str, threshold: float) -> list[float]:
@@ -295,11 +297,9 @@ def drawn_above(threshold: float) -> float:
     return threshold or 1e-12
 
 
-def _file_name(kind: str, signature: SignatureMap, contrast: str) -> str:
+def _file_name(*parts: str) -> str:
     """Name the file that a picture is kept as, of letters that every system takes."""
-    return re.sub(r"[^a-zA-Z0-9]+", "_", f"{kind} {signature.description} {contrast[:40]}").strip(
-        "_"
-    )
+    return re.sub(r"[^a-zA-Z0-9]+", "_", " ".join(part[:40] for part in parts)).strip("_")
 
 
 def _sheet(
@@ -314,7 +314,7 @@ def _sheet(
         texts += [(f"blue: {words.negative}", {"size": 10, "color": BLUE})]
     texts += [(said, {"size": 9, "color": DARK})]
     for text, look in texts:
-        width = LINE - 10 if "weight" in look else LINE
+        width = LINE - 8 if "weight" in look else LINE + 6
         for part in wrap(plain(text, 2 * width), width):
             top -= line
             figure.text(0.02, top, part, **look)

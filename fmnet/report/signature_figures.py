@@ -11,7 +11,6 @@ from fmnet.data.volume import FloatArray
 from fmnet.inference.study_results import say_p
 from fmnet.report.drawing import (
     CURVES,
-    DARK,
     GREY,
     NEGATIVE,
     POSITIVE,
@@ -83,22 +82,20 @@ def draw_deletion(found: Mapping[str, Any]) -> Drawn:
     Parameters
     ----------
     found : mapping
-        ``fractions``, (F,), of the voxels deleted, and for ``deletion`` and perhaps ``insertion``
-        the AUC at each: ``signature`` and further maps by name, (F,), and ``random``, (M, F).
+        Of `fmnet.signature.checks.deletion_insertion`.
     """
-    kinds = [kind for kind in ("deletion", "insertion") if kind in found]
-    figure = Figure(figsize=(WHOLE if len(kinds) > 1 else WHOLE * 0.62, 3.6), layout="constrained")
+    figure = Figure(figsize=(WHOLE, 3.6), layout="constrained")
     percent, told = 100 * np.asarray(found["fractions"], float), []
-    for axes, kind in zip(np.ravel(figure.subplots(1, len(kinds))), kinds, strict=True):
-        curves = {name: one for name, one in found[kind].items() if name != "random"}
-        if "random" in found[kind]:
-            random = np.atleast_2d(np.asarray(found[kind]["random"], float))
+    maps = {"this map": found["map"]} | dict(found["rivals"])
+    for axes, kind in zip(figure.subplots(1, 2), ("deletion", "insertion"), strict=True):
+        random = np.array([one[kind] for one in found["random"]], float)
+        if len(random):
             low, middle, high = np.quantile(random, (0.05, 0.5, 0.95), axis=0)
             axes.fill_between(percent, low, high, color=GREY, alpha=0.2, lw=0)
-            axes.plot(percent, middle, color=GREY, lw=1.5, ls="--", label="random maps, 90 %")
-        for (name, curve), color in zip(curves.items(), CURVES, strict=False):
-            axes.plot(percent, curve, "o-", color=color, ms=4, lw=1.8, label=plain(name))
-            told.append(f"{kind} by {name}, {curve[0]:.2f} to {curve[-1]:.2f}")
+            axes.plot(percent, middle, color=GREY, ls="--", label="random maps, 90 % of them")
+        for (name, one), color in zip(maps.items(), CURVES, strict=False):
+            axes.plot(percent, one[kind], "o-", color=color, ms=4, lw=1.8, label=plain(name))
+            told.append(f"{kind} by {name}, {one[kind][0]:.2f} to {one[kind][-1]:.2f}")
         axes.axhline(0.5, color=GREY, ls=":", lw=1)
         verb = "deleted" if kind == "deletion" else "inserted"
         axes.set(xlabel=f"% of voxels {verb}, the largest first", ylabel="AUC, out of fold")
@@ -109,44 +106,42 @@ def draw_deletion(found: Mapping[str, Any]) -> Drawn:
 
 
 @drawn_as(as_svg)
-def draw_region_curve(factors: Sequence[float], effects: Any, region: str, positive: str) -> Drawn:
+def draw_region_curve(factors: Sequence[float], scores: Any, region: str, positive: str) -> Drawn:
     """Draw how the score changes with the value of one region.
 
     Parameters
     ----------
     factors : sequence of float, length F
-        By how many SDs of the people the region was shifted.
-    effects : array of float, shape (N, F)
-        Change of the score of each of N people, or of its quantiles.
+        How far the region's value lies from its mean, in SDs of the people.
+    scores : array of float, shape (N, F)
+        Of N people, see `fmnet.signature.attribution.region_curve`.
     region, positive : str
         Name of the region, and of the class that a larger score speaks for.
     """
-    changes = np.atleast_2d(np.asarray(effects, float))  # (N, F)
-    low, middle, high = np.quantile(changes, (0.1, 0.5, 0.9), axis=0)
+    given = np.atleast_2d(np.asarray(scores, float))  # (N, F)
+    middle = int(np.argmin(np.abs(factors)))
+    changes = given - given[:, [middle]]
+    low, median, high = np.quantile(changes, (0.1, 0.5, 0.9), axis=0)
 
     def draw(axes: Axes) -> None:
         axes.fill_between(
             factors, low, high, color=NEGATIVE, alpha=0.2, lw=0, label="80 % of people"
         )
-        axes.plot(factors, middle, "o-", color=NEGATIVE, ms=4, lw=2, label="median")
+        axes.plot(factors, median, "o-", color=NEGATIVE, ms=4, lw=2, label="median")
         axes.axhline(0, color=GREY, ls=":", lw=1)
-        axes.axvline(0, color=GREY, ls=":", lw=1)
-        axes.set(xlabel="region shifted by, SDs of the people", ylabel="change of the score")
+        axes.set(xlabel="value of the region, SDs of the people from their mean")
+        axes.set_ylabel(f"change of the score\n(up: towards {plain(positive, 24)})")
         axes.set_title(plain(region, 46), fontsize=10)
-        axes.text(
-            0.02, 0.98, f"upwards: towards {plain(positive, 28)}", transform=axes.transAxes,
-            va="top", fontsize=8, color=DARK,
-        )  # fmt: skip
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
+        axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
 
-    change = middle[-1] - middle[0]
+    change = median[-1] - median[0]
     verb = "rises" if change > 0 else "falls"
     alt = (
-        f"The score {verb} by {abs(change):.2g} (median) as {region} goes from {factors[0]:g} to "
-        f"{factors[-1]:g} SDs."
+        f"The score {verb} by {abs(change):.2g} (median) as the value of {region} goes from "
+        f"{factors[0]:g} to {factors[-1]:g} SDs."
     )
-    return one_panel(draw, 3.4), alt, f"region_{region}"
+    return one_panel(draw, 3.4), plain(alt, 400), "region_curve"
 
 
 def _draw_squares(axes: Axes, found: Mapping[str, Any]) -> None:

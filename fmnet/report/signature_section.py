@@ -11,7 +11,7 @@ from fmnet.data.files import read_json
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Labels
 from fmnet.data.signature_map import DESCRIPTIONS, SignatureMap, read_signature_map
-from fmnet.report.brain import draw_gallery, draw_glass, draw_slices
+from fmnet.report.brain import Regions, draw_gallery, draw_glass, draw_slices
 from fmnet.report.drawing import Picture
 from fmnet.report.signature_figures import draw_deletion, draw_halves, draw_region_curve
 from fmnet.report.signature_words import (
@@ -61,21 +61,20 @@ def signature_section(facts: Mapping[str, Any], cohort: Cohort, folder: Path) ->
     maps = read_maps(folder, grid, contrasts)
     is_drawn = bool(facts["is_drawn"])
     across = forced_sentence(facts)
-    pictures, viewers = _draw_maps(maps, facts, labels, across) if is_drawn else ([], [])
-    halves, deletion = facts.get("halves", {}), facts.get("deletion", {})
+    pictures, viewers = _draw_maps(maps, facts, labels, across)
+    halves, deletion = facts.get("halves", {}), facts.get("deletion") or {}
     return {
-        "verdict": facts.get("verdict") or signature_verdict(facts),
-        "is_drawn": is_drawn,
-        "is_stable": is_drawn and not facts.get("failed"),
+        "verdict": signature_verdict(facts),
+        "is_stable": is_drawn and not facts["is_forced"],
         "pictures": pictures,
         "viewers": viewers,
-        "gallery": _draw_galleries(maps, labels, is_drawn, across),
+        "gallery": _draw_galleries(maps, labels, across),
         "evidence": [
             *([draw_halves(halves)] if "voxel_r" in halves else []),
-            *([draw_deletion(deletion)] if deletion.get("fractions") else []),
+            *([draw_deletion(deletion)] if deletion else []),
         ],
         "curves": [
-            draw_region_curve(one["factors"], one["effects"], one["region"], labels.positive)
+            draw_region_curve(one["factors"], one["scores"], one["region"], labels.positive)
             for one in facts.get("region_curves", ())[:MOST_CURVES]
         ]
         if is_drawn
@@ -90,7 +89,7 @@ def signature_section(facts: Mapping[str, Any], cohort: Cohort, folder: Path) ->
                 ("regions", "Regions", "signature/regions.tsv"),
                 ("published", "Beside published maps", "metrics.json"),
             )
-            if facts.get(key) and (is_drawn or key == "published")
+            if is_drawn and facts.get(key)
         ],
         "surrogate": facts.get("surrogate", {}),
         "linear_fraction": facts.get("linear_fraction"),
@@ -134,63 +133,64 @@ def table_of(title: str, rows: Sequence[Mapping[str, Any]], where: str) -> dict[
 def _draw_maps(
     maps: Mapping[str, SignatureMap], facts: Mapping[str, Any], labels: Labels, across: str
 ) -> tuple[list[Picture], list[dict[str, str]]]:
-    """Draw what survives its test, and the pattern; build viewers of the first of them."""
-    pictures, viewers = [], []
-    tested = maps.get("thresholded")
-    if tested is not None and tested.values.any():
-        threshold = float(facts.get("z", {}).get("threshold_fwe") or _least(tested.values))
-        for contrast in _drawn_contrasts(tested):
-            said = threshold_words(threshold, facts)
-            given = _texts(tested, contrast, labels)
-            pictures.append(draw_slices(tested, contrast, 0.0, *given, said, across))
-            pictures.append(draw_glass(tested, contrast, 0.0, *given, said, across))
-    kinds = ("pattern", "weights", "surrogate", "attribution")
-    other = next((maps[one] for one in kinds if one in maps), None)
-    if other is not None and other.values.any():
-        threshold = float(np.quantile(np.abs(other.values), 1 - TOP))
-        said = top_words(threshold, other.units, TOP)
-        for contrast in _drawn_contrasts(other):
-            given = _texts(other, contrast, labels)
-            pictures.append(draw_slices(other, contrast, threshold, *given, said, across))
-            if len(viewers) < MOST_VIEWERS and not across:
-                viewers.append(
-                    {
-                        "title": given[0],
-                        "html": build_viewer(other, contrast, threshold),
-                        "words": f"{given[1]}; {said}",
-                    }
-                )
+    """Draw what survives its test, and the pattern; build viewers of the latter."""
+    pictures = list[Picture]()
+    viewers = list[dict[str, str]]()
+    for kind in ("thresholded", *([first] if (first := _first_of(maps)) else [])):
+        one = maps.get(kind)
+        if one is None or not one.values.any():
+            continue
+        sizes = np.abs(one.values)
+        is_tested = kind == "thresholded"
+        # what isn't 0 has survived
+        threshold = float(
+            0.999 * sizes[sizes > 0].min() if is_tested else np.quantile(sizes, 1 - TOP)
+        )
+        said = threshold_words(facts["z"]) if is_tested else top_words(threshold, TOP)
+        words = sign_words(kind, labels)
+        for contrast in _drawn_contrasts(one):
+            title = f"{contrast}: {TITLES[kind]}, {one.model}"
+            regions = _largest_regions(facts.get("clusters") or (), contrast) if is_tested else None
+            asked = (one, contrast, threshold, title, words, said, across, regions)
+            pictures += [draw_slices(*asked), draw_glass(*asked)]
+            # a sentence can't be written across a viewer
+            if not is_tested and not across and len(viewers) < MOST_VIEWERS:
+                page = build_viewer(one, contrast, threshold)
+                viewers.append({"title": title, "html": page, "words": f"{words}. {said}"})
     return pictures, viewers
 
 
-def _draw_galleries(
-    maps: Mapping[str, SignatureMap], labels: Labels, is_drawn: bool, across: str
-) -> list[Picture]:
-    """Draw group means, their difference and coverage; no difference where no map is drawn."""
-    shown = [one for one in ("groupmean", "groupdifference", "coverage") if one in maps]
-    if not is_drawn and "groupdifference" in shown:
-        shown.remove("groupdifference")
-    words = sign_words("groupdifference", labels)
-    titles = {
-        "groupmean": "mean of {name}",
-        "groupdifference": f"{labels.positive} minus {labels.negative} ({words})",
-        "coverage": "people with data",
+def _first_of(maps: Mapping[str, SignatureMap]) -> str:
+    """Name the map that shows best what goes with the score, of those that there are."""
+    kinds = ("pattern", "weights", "surrogate", "attribution")
+    return next((kind for kind in kinds if kind in maps), "")
+
+
+def _largest_regions(clusters: Sequence[Mapping[str, Any]], contrast: str) -> Regions:
+    """Name the regions of the largest clusters of a contrast, by the sign of their peak."""
+    own = [one for one in clusters if one["contrast"] == contrast]
+    own = sorted(own, key=lambda one: -abs(one["peak"]))
+    return {
+        name: list(dict.fromkeys(str(one["region"]) for one in own if sign * one["peak"] > 0))
+        for name, sign in (("positive", 1), ("negative", -1))
     }
-    contrasts = maps[shown[-1]].contrasts if shown else ()
-    pictures = []
-    for contrast in contrasts[:MOST_DRAWN]:
-        rows = [
-            (
-                titles[kind].format(name=name) if kind == "groupmean" else titles[kind],
-                maps[kind],
-                name,
-            )
-            for kind in shown
-            for name in maps[kind].contrasts
-            if name == contrast or name.endswith(f" {contrast}")
-        ]
-        pictures.append(draw_gallery(rows, contrast, across))
-    return pictures
+
+
+def _draw_galleries(maps: Mapping[str, SignatureMap], labels: Labels, across: str) -> list[Picture]:
+    """Draw group means, their difference and coverage of each contrast."""
+    titles = {
+        "positivemean": f"mean of {labels.positive}",
+        "negativemean": f"mean of {labels.negative}",
+        "groupdifference": f"{labels.positive} minus {labels.negative} "
+        f"({sign_words('groupdifference', labels)})",
+        "coverage": "scans with data, and the outline of the mask",
+    }
+    shown = {kind: title for kind, title in titles.items() if kind in maps}
+    contrasts = maps[next(iter(shown))].contrasts if shown else ()
+    return [
+        draw_gallery([(title, maps[kind]) for kind, title in shown.items()], contrast, across)
+        for contrast in contrasts[:MOST_DRAWN]
+    ]
 
 
 def _drawn_contrasts(signature: SignatureMap) -> list[str]:
@@ -198,16 +198,6 @@ def _drawn_contrasts(signature: SignatureMap) -> list[str]:
     largest = np.abs(signature.values).max(axis=1)
     best = sorted(np.argsort(-largest, kind="stable")[:MOST_DRAWN])
     return [signature.contrasts[row] for row in best if largest[row] > 0]
-
-
-def _texts(signature: SignatureMap, contrast: str, labels: Labels) -> tuple[str, Any]:
-    title = f"{contrast}: {TITLES[signature.description]}, {signature.model}"
-    return title, sign_words(signature.description, labels)
-
-
-def _least(values: Any) -> float:
-    sizes = np.abs(values)
-    return float(sizes[sizes > 0].min())
 
 
 def _is_number(value: Any) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fmnet.baselines.base import Model
 from fmnet.baselines.linear import VoxelModel
-from fmnet.crossval.final import final_fold, fit_linear
+from fmnet.crossval.final import best_of, exportable_linear, final_fold, fit_linear
 from fmnet.crossval.fold_loop import Pipeline, TrainedNetwork, fold_seed
 from fmnet.data.folds import Fold
 from fmnet.data.volume import FloatArray
@@ -71,6 +71,8 @@ class StudiedModel:
         How many of the folds are of the first repeat, in which everybody is tested once.
     seed : int
         Everything random derives from it.
+    rival : (str, VoxelModel), optional
+        Title of the best linear model, where that isn't the one studied, and what learns it.
     """
 
     name: str
@@ -83,6 +85,7 @@ class StudiedModel:
     n_epochs: Sequence[int]
     n_first: int
     seed: int
+    rival: tuple[str, VoxelModel] | None = None
 
     @property
     def takes_gradients(self) -> bool:
@@ -153,7 +156,18 @@ def studied_model(
         n_epochs=results.n_epochs[:n_folds],
         n_first=n_first,
         seed=pipeline.seed,
+        rival=_rival(pipeline, results, facts) if is_network else None,
     )
+
+
+def _rival(
+    pipeline: Pipeline, results: Results, facts: dict[str, Any]
+) -> tuple[str, VoxelModel] | None:
+    linear = exportable_linear(pipeline, results.data)
+    if not linear:
+        return None
+    name = best_of(linear, facts["models"])
+    return facts["titles"][name], linear[name]
 
 
 def _package_of(pipeline: Pipeline) -> str:

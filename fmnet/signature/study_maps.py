@@ -10,17 +10,30 @@ from numpy.typing import NDArray
 
 from fmnet.data.signature_map import Description, SignatureMap
 from fmnet.data.volume import FloatArray
+from fmnet.errors import FmnetError
 from fmnet.inference.preparation import MapPreparation
+from fmnet.inference.study_people import region_reference
 from fmnet.networks.backbones import mean_gradient
-from fmnet.signature.attribution import group_attribution, integrated_gradients, occlusion
+from fmnet.signature.attribution import (
+    group_attribution,
+    integrated_gradients,
+    occlusion,
+    region_curve,
+)
+from fmnet.signature.checks import randomise_model
 from fmnet.signature.fold_agreement import compare_folds, label_randomisation
-from fmnet.signature.judge import Check, not_examined
+from fmnet.signature.judge import Check, check_p, not_examined
 from fmnet.signature.linear import haufe_pattern, linear_part
 from fmnet.signature.map_agreement import Floats, standard_weights
 from fmnet.signature.regions import Atlas
 from fmnet.signature.studied import FittedModel, StudiedModel
+from fmnet.signature.study_checks import deletion_of_folds
+from fmnet.signature.surrogate import fit_surrogate
 from fmnet.signature.z_map import permuted_labelings, test_by_labels, thresholded
+from fmnet.training.fit import predict_scores
 
+#: Regions whose effect on the score is shown, and at which values, in SDs of the people.
+N_CURVES, FACTORS = 4, (-2.0, -1.0, 0.0, 1.0, 2.0)
 Threshold = Literal["fwe", "cluster", "fdr"]
 #: How values of each kind are measured.
 UNITS: Mapping[Description, str] = {
@@ -64,14 +77,14 @@ class StudyMaps:
     facts : dict
         Plain values: ``linear_fraction``; ``folds``, how far their maps agree; ``z``, what the
         weights were tested against.
-    effects : ndarray of float, shape (N, R)
-        What each scan's score loses without a region, by models that had not seen the person.
+    people : dict
+        What a new person is shown beside, see `region_reference`.
     """
 
     maps: dict[Description, SignatureMap]
     checks: list[Check]
     facts: dict[str, Any]
-    effects: FloatArray
+    people: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +123,23 @@ class MapMaker:
         standard = np.stack([self._standard_weights(one) for one in fitted])
         self._facts["folds"] = compare_folds(standard, studied.folds, data, self.atlas.regions)
         effects = self._add_out_of_fold(fitted)
-        checks = list(self._test(standard))
+        checks = [*self._test(standard), *self._check(fitted, standard)]
+        self._add_curves(effects)
         self._add_groups()
         maps = {name: self._map(name) for name in self._values}
-        return StudyMaps(maps, checks, self._facts, effects)
+        return StudyMaps(maps, checks, self._facts, self._people(effects))
+
+    def _people(self, effects: FloatArray) -> dict[str, Any]:
+        """Gather what a new person is shown beside; each fold scores on its own scale."""
+        studied, data = self.studied, self.studied.data
+        fold_of = np.zeros(len(data.labels), int)
+        for fold in studied.folds[: studied.n_first]:
+            fold_of[data.rows(fold.test)] = fold.fold
+        numbers = sorted(self.atlas.names)
+        return region_reference(
+            effects, data.labels, numbers, self.atlas.names, self.scores, fold_of,
+            source="out-of-fold",
+        )  # fmt: skip
 
     def _map(self, name: Description) -> SignatureMap:
         data, labels = self.studied.data, self.studied.data.cohort.listing.labels
@@ -136,12 +162,26 @@ class MapMaker:
         final = self.studied.final
         linear = linear_part(final.network, final.preparation)
         self._facts["linear_fraction"] = 0.0 if linear is None else linear.fraction
+        if linear is None or linear.fraction < 1:
+            self._add_surrogate()
         if linear is None:
             return
         self._values["weights"] = linear.weights
         self._about["weights"] = {
             "Intercept": linear.intercept, "LinearFractionOfScore": linear.fraction
         }  # fmt: skip
+
+    def _add_surrogate(self) -> None:
+        """Add the linear map that comes nearest to what isn't linear, or not altogether."""
+        final, data = self.studied.final, self.studied.data
+        assert isinstance(final.preparation, MapPreparation)
+        found = fit_surrogate(
+            final.network, final.preparation, data.values, data.units, self.studied.seed
+        )
+        self._values["surrogate"] = found.weights
+        facts = {"r2": found.r2, "slope": found.slope, "kind": found.kind}
+        self._facts["surrogate"] = facts
+        self._about["surrogate"] = {"Intercept": found.intercept, "R2OnPeopleHeldOut": found.r2}
 
     def _standard_weights(self, fitted: FittedModel) -> Floats:
         """Take the weights of a fitted model, or the mean gradient of its score: (C, V)."""
@@ -220,11 +260,45 @@ class MapMaker:
         self._facts["label_randomisation"] = randomised
         yield Check(
             "label_randomisation",
-            "passed" if randomised["is_passed"] else "failed",
+            randomised["is_passed"],
             randomised["r_permuted"],
             randomised["r_refitted"],
-            randomised["fraction"],
         )
+
+    def _check(self, fitted: Sequence[FittedModel], standard: Floats) -> Iterator[Check]:
+        """Ask whether the map needs the parameters, and whether its voxels matter."""
+        studied, final = self.studied, self.studied.final
+        first = fitted[: studied.n_first]
+        deletion = deletion_of_folds(studied, first, standard[: studied.n_first])
+        self._facts["deletion"] = deletion
+        yield check_p("deletion", deletion["gap"], deletion["gap_random"], deletion["p"])
+        inputs = final.inputs(studied.data, final.train)
+        try:
+            found = randomise_model(
+                final.network, inputs, studied.data.labels, studied.data.grid, studied.seed
+            )
+        except FmnetError as error:
+            yield not_examined("model_randomisation", str(error.faults[0].found))
+            return
+        self._facts["model_randomisation"] = {
+            "draws": list(found.draws), "limit": found.limit, "cascade": dict(found.cascade)
+        }  # fmt: skip
+        yield Check("model_randomisation", found.passes, found.similarity, found.limit, None)
+
+    def _add_curves(self, effects: FloatArray) -> None:
+        """Show what the value of the few regions that matter most does to the score."""
+        final, data = self.studied.final, self.studied.data
+        positive, negative = (effects[data.labels == label].mean(axis=0) for label in (1, 0))
+        numbers = sorted(self.atlas.names)
+        inputs, curves = final.inputs(data, final.train), []
+        plain = predict_scores(final.network, inputs)[:, None]
+        for index in np.argsort(-np.abs(positive - negative), kind="stable")[:N_CURVES]:
+            region = self.atlas.regions == numbers[index]
+            change = region_curve(final.network, inputs, region, FACTORS) - plain
+            spread = np.quantile(change, (0.1, 0.5, 0.9), axis=0)
+            name = self.atlas.names[numbers[index]]
+            curves.append({"region": name, "factors": list(FACTORS), "effects": spread.tolist()})
+        self._facts["region_curves"] = curves
 
     def _add_groups(self) -> None:
         """Add means of the groups and their difference, and how many scans have data."""

@@ -5,32 +5,42 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fmnet.crossval.fold_loop import Pipeline
 from fmnet.data.grid import Grid
 from fmnet.data.nifti import write_volume
+from fmnet.data.signature_map import Description
+from fmnet.data.tables import write_table
 from fmnet.data.volume import Volume
-from fmnet.errors import ConfigError, FmnetError, RunError
+from fmnet.errors import ConfigError, Fault, FmnetError, RunError
+from fmnet.inference.signature_files import REGIONS
+from fmnet.inference.study_people import write_people
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER
 from fmnet.runs.record import Results
 from fmnet.runs.run_folder import as_json, read_json, write_run_folder
 from fmnet.signature.agreement import agreement_of_halves
 from fmnet.signature.judge import Check, check_above_chance, check_p, is_believed, not_examined
+from fmnet.signature.published import compare_with_published, read_published
 from fmnet.signature.regions import Atlas, coordinate_regions, name_places, read_atlas
 from fmnet.signature.studied import StudiedModel, studied_model
 from fmnet.signature.study_maps import MapMaker, StudyMaps, Threshold
+from fmnet.signature.tables import cluster_table, region_table
 from fmnet.types import NETWORK, Count, NonNegativeCount, Several
 
 #: Folder of a run, and in it the file that says what is in the others.
 FOLDER, RECORD = "signature", "signature.json"
-#: Numbers of the regions on the grid.
-REGIONS = "regions_dseg.nii.gz"
+#: Which map is summed up by region and set beside published ones: the first that there is.
+SUMMED: tuple[Description, ...] = ("weights", "surrogate")
+#: Tables that are written as files too.
+TABLES = ("clusters", "regions", "published")
 
 
 @dataclass(frozen=True)
@@ -79,10 +89,14 @@ def check_plan(plan: SignaturePlan, grid: Grid) -> None:
     ConfigError
         With all that is wrong with them.
     """
-    try:
-        choose_regions(plan, grid)
-    except FmnetError as error:
-        raise ConfigError(error.faults) from error
+    faults: list[Fault] = []
+    for read in (partial(choose_regions, plan, grid), partial(read_published, plan.maps, grid)):
+        try:
+            read()
+        except FmnetError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(faults)
 
 
 def choose_regions(plan: SignaturePlan, grid: Grid) -> Atlas:
@@ -141,6 +155,8 @@ def make_signature(
             checks += made.checks
             facts_of |= made.facts
             bar.update()
+            facts_of |= _tables(plan, made, atlas, studied)
+            bar.update()
     is_stable = is_believed(checks)
     found = {
         "asked": asked,
@@ -148,13 +164,37 @@ def make_signature(
         "title": studied.title,
         "is_drawn": is_stable or plan.force,
         "is_forced": plan.force and not is_stable,
-        "failed": [check.name for check in checks if check.outcome == "failed"],
+        "failed": [check.name for check in checks if check.passed is False],
         "checks": {check.name: check.as_facts() for check in checks},
         "n_regions": len(atlas.names),
         "atlas": plan.atlas or "coordinates",
     } | facts_of
     _write(folder, found, made if found["is_drawn"] else None, studied, atlas)
     return found
+
+
+def _tables(
+    plan: SignaturePlan, made: StudyMaps, atlas: Atlas, studied: StudiedModel
+) -> dict[str, Any]:
+    """Sum maps up by clusters and regions, and set them beside published ones."""
+    labels = studied.data.cohort.listing.labels
+    words = (f"speaks for {labels.positive}", f"speaks for {labels.negative}")
+    shown = next(made.maps[name] for name in SUMMED if name in made.maps)
+    tables = {"regions": region_table(shown, atlas, words)}
+    if "thresholded" in made.maps:
+        tables["clusters"] = cluster_table(made.maps["thresholded"], 0.0, atlas, directions=words)
+    if plan.maps:
+        published = read_published(plan.maps, studied.data.grid)
+        tables["published"] = compare_with_published(
+            shown, published, plan.n_random_maps, studied.seed
+        )
+    return {name: _rows(table) for name, table in tables.items()}
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give a table in plain values, what isn't known as None."""
+    known = table.astype(object).where(table.notna(), None)
+    return [{str(key): value for key, value in row.items()} for row in known.to_dict("records")]
 
 
 def _check_halves(halves: Mapping[str, Any]) -> Check:
@@ -185,6 +225,10 @@ def _write(
         if made is not None:
             for one in made.maps.values():
                 one.write(draft)
+            for name in TABLES:
+                if name in found:
+                    write_table(pd.DataFrame(found[name]), draft / f"{name}.tsv")
+            write_people(made.people, draft)
             regions = Volume(atlas.regions[None].astype(np.float32), grid.affine, grid.space)
             write_volume(regions, draft / REGIONS)
         (draft / RECORD).write_text(as_json(found), "utf-8")

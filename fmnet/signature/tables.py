@@ -56,7 +56,7 @@ def cluster_table(
     rows = list[dict[str, Any]]()
     for channel, contrast in enumerate(signature.contrasts):
         values = signature.volume[channel]
-        p = None if p_values is None else signature.grid.unmask(p_values[channel], 1.0)
+        p = None if p_values is None else p_values[channel]
         found = _clusters(values, threshold, min_voxels)
         for number, (peak, index, inside) in enumerate(found, start=1):
             x, y, z = (signature.grid.affine @ [*index, 1])[:3]
@@ -72,7 +72,7 @@ def cluster_table(
                     **{"x_mm": float(x), "y_mm": float(y), "z_mm": float(z)},
                     "n_voxels": int(inside.sum()),
                     "size_mm3": float(inside.sum() * np.prod(signature.grid.voxel_size_mm)),
-                    "p": np.nan if p is None else float(p[inside].min()),
+                    "p": np.nan if p is None else float(p[inside[signature.grid.mask]].min()),
                     "region": region,
                     "regions": regions,
                 }
