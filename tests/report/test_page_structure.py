@@ -147,9 +147,8 @@ def test_everybody_is_in_the_table_and_who_stands_out_is_told(single):
     text, page = single, Page(single)
     rows = text.split('<table class="sortable">')[1].split("</table>")[0].count("<tr")
     assert rows == 31
-    (far,) = (
-        " ".join(one["text"].split()) for one in page.all("li") if "check the scan" in one["text"]
-    )
+    items = [" ".join(one["text"].split()) for one in page.all("li")]
+    (far,) = (text for text in items if "check the scan" in text)
     assert "robust standard deviations below the median of FM; check the scan." in far
     assert "diagnos" not in text.split("</nav>")[1].split("<footer>")[0]
 
