@@ -32,23 +32,19 @@ from fmnet.crossval.exchange import Exchange, check_exchangeable, exchange, find
 from fmnet.crossval.fold_loop import TrainedNetwork
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, build_inner_folds, fewest_units
-from fmnet.errors import CohortError
+from fmnet.errors import CohortError, Fault
 from fmnet.evaluation.comparison import p_value
-from fmnet.signature.map_agreement import (
-    NO_WEIGHTS,
-    Floats,
-    compare_maps,
-    standard_weights,
-)
+from fmnet.signature.map_agreement import NO_WEIGHTS, Floats, compare_maps, standard_weights
+from fmnet.signature.spatial_null import spatial_p
 from fmnet.training.scan_set import ScanSet
 
-#: Parts of seeds.
-SPLITS, ORDERS = 5_000_000, 5_000_001
+#: Parts of the seeds of splits, and of orders of the labels.
+SPLITS, ORDERS = 7_000_000, 8_000_000
 #: How many blocks there may be, the first that numbers allow.
 BLOCKS = (8, 4)
-#: Largest fraction of the labels' variance within sites that may lie between blocks. Labels of
-#: both halves then resemble those observed by as much, and null maps of both halves what there is
-#: to find by the square of it at most.
+#: Largest fraction of the labels' variance within sites that may lie between blocks. Permuted
+#: labels then resemble those observed by as much, and null maps of both halves have in common what
+#: there is to find by the square of it.
 MAX_FIXED = 0.25
 #: Labelings that a model learns together.
 TOGETHER = 100
@@ -56,12 +52,25 @@ TOGETHER = 100
 N_FIELDS = 1000
 
 
-@dataclass(frozen=True)
-class _Design:
-    """How a cohort is halved: pairs of folds, in each of which all of a half are trained on."""
+@dataclass(frozen=True, eq=False)
+class Halving:
+    """Ways to halve a cohort, and orders of its labels for a permutation test of what comes of it.
 
-    splits: list[tuple[Fold, Fold]]
-    orders: list[Exchange]  # the observed one first
+    Parameters
+    ----------
+    splits : tuple of (Fold, Fold)
+        Of each way the two halves: a fold trains on one, in blocks as inner folds, and leaves the
+        other.
+    orders : tuple of Exchange
+        The labels observed, then random orders of them.
+    is_moving : bool
+        Whether blocks move along with labels.
+    n_blocks, n_ways : int
+        How many blocks, and how many ways to halve them there are.
+    """
+
+    splits: tuple[tuple[Fold, Fold], ...]
+    orders: tuple[Exchange, ...]
     is_moving: bool
     n_blocks: int
     n_ways: int
@@ -81,6 +90,48 @@ def deal_blocks(cohort: Cohort, seed: int, n_blocks: int = 8) -> list[tuple[str,
         If a class has fewer units than there are blocks.
     """
     return list(build_inner_folds(cohort, n_blocks, seed).validation)
+
+
+def halve(cohort: Cohort, seed: int, n_splits: int, n_permutations: int) -> Halving:
+    """Halve a cohort in up to `n_splits` ways, and permute its labels as all of them allow.
+
+    Raises
+    ------
+    CohortError
+        If people are too few for blocks of both classes, or labels can hardly be exchanged.
+    """
+    fewest = fewest_units(cohort)
+    allowed = [n for n in BLOCKS if fewest >= n]
+    if not allowed:
+        found = f"{fewest} people (or families) in the smaller group"
+        raise CohortError(Fault("halves", found, f"{BLOCKS[-1]} or more", "halve a larger cohort"))
+    for n_blocks in allowed:
+        blocks = deal_blocks(cohort, seed, n_blocks)
+        ways = [chosen for chosen in combinations(range(n_blocks), n_blocks // 2) if 0 in chosen]
+        drawn = np.random.default_rng([seed, SPLITS]).permutation(len(ways))[:n_splits]
+        splits = [_split(blocks, ways[way], number) for number, way in enumerate(drawn)]
+        cells = find_cells(cohort, splits[0], seed, MAX_FIXED)
+        if cells is not None:
+            break
+    else:
+        if n_permutations:
+            check_exchangeable(cohort, seed)
+        splits = splits[:1]
+    observed = Exchange(cohort.labels, {one: one for one in cohort.participant_ids})
+    generators = [np.random.default_rng([seed, ORDERS, k]) for k in range(n_permutations)]
+    orders = (observed, *(exchange(cohort, one, cells) for one in generators))
+    return Halving(tuple(splits), orders, cells is None, n_blocks, len(ways))
+
+
+def _split(
+    blocks: list[tuple[str, ...]], chosen: tuple[int, ...], number: int
+) -> tuple[Fold, Fold]:
+    parts = [
+        tuple(block for k, block in enumerate(blocks) if (k in chosen) == is_first)
+        for is_first in (True, False)
+    ]
+    one, other = (tuple(sorted(person for block in part for person in block)) for part in parts)
+    return Fold(number, 0, one, other, parts[0]), Fold(number, 1, other, one, parts[1])
 
 
 def agreement_of_halves(
@@ -122,43 +173,41 @@ def agreement_of_halves(
         For each measure of `compare_maps` ``observed``, the mean over splits, its ``null`` (list)
         and ``p``; ``per_split`` of ``voxel_r``; ``n_splits`` of ``n_ways``, ``n_blocks``,
         ``n_permutations``, ``n_per_half`` (fewest and most people); ``null_from``: "labels" or
-        "spatial"; ``maps``, ndarray (2, C, V), standard weights of the first split. Or only a
-        ``reason`` why there is no such figure.
+        "spatial", then for ``voxel_r`` alone; ``maps``, ndarray (2, C, V), standard weights of the
+        first split. Or only a ``reason`` why there is no such figure.
     """
-    is_trained = isinstance(model, TrainedNetwork) and model.trainable.longest > 0
-    if is_trained:
+    if isinstance(model, TrainedNetwork) and model.trainable.longest > 0:
         n_splits, n_permutations = 1, n_trained
-    design = _design(data.cohort, seed, n_splits, n_permutations)
-    if isinstance(design, str):
-        return {"reason": design}
+    try:
+        halving = halve(data.cohort, seed, n_splits, n_permutations)
+    except CohortError as error:
+        return {"reason": "; ".join(f"{one.found}, not {one.accepted}" for one in error.faults)}
     places = None if regions is None else np.asarray(regions)[data.grid.mask]
-    found, first = [], None
-    for split in design.splits:
-        compared = []
-        for start in range(0, len(design.orders), TOGETHER):
-            orders = design.orders[start : start + TOGETHER]
-            halves = [_maps(model, data, fold, orders, design.is_moving) for fold in split]
-            if halves[0] is None or halves[1] is None:
+    splits, first = [], None
+    for split in halving.splits:
+        parts = []
+        for start in range(0, len(halving.orders), TOGETHER):
+            orders = halving.orders[start : start + TOGETHER]
+            one, other = (_maps(model, data, fold, orders, halving.is_moving) for fold in split)
+            if one is None or other is None:
                 return {"reason": NO_WEIGHTS}
-            first = np.stack([halves[0][0], halves[1][0]]) if first is None else first
-            compared.append(compare_maps(halves[0], halves[1], places))
-        found.append(
-            {name: np.concatenate([one[name] for one in compared]) for name in compared[0]}
-        )
+            first = np.stack([one[0], other[0]]) if first is None else first
+            parts.append(compare_maps(one, other, places))
+        splits.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     assert first is not None
-    sizes = [len(fold.train) for split in design.splits for fold in split]
+    sizes = [len(fold.train) for split in halving.splits for fold in split]
     result: dict[str, Any] = {
-        "n_splits": len(design.splits),
-        "n_ways": design.n_ways,
-        "n_blocks": design.n_blocks,
+        "n_splits": len(splits),
+        "n_ways": halving.n_ways,
+        "n_blocks": halving.n_blocks,
         "n_permutations": n_permutations,
         "n_per_half": [min(sizes), max(sizes)],
         "null_from": "labels" if n_permutations else "spatial",
-        "per_split": [float(one["voxel_r"][0]) for one in found],
+        "per_split": [float(one["voxel_r"][0]) for one in splits],
         "maps": first,
     }
-    for name in found[0]:
-        mean = np.mean([one[name] for one in found], axis=0)  # (1 + n_permutations,)
+    for name in splits[0]:
+        mean = np.mean([one[name] for one in splits], axis=0)  # (1 + n_permutations,)
         p = p_value(mean[1:], mean[0]) if n_permutations else None
         result[name] = {"observed": float(mean[0]), "null": mean[1:].tolist(), "p": p}
     if not n_permutations:
@@ -166,81 +215,27 @@ def agreement_of_halves(
     return result
 
 
-def _design(cohort: Cohort, seed: int, n_splits: int, n_permutations: int) -> _Design | str:
-    """Halve a cohort and draw orders of its labels, or say why not."""
-    fewest = fewest_units(cohort)
-    allowed = [n for n in BLOCKS if fewest >= n]
-    if not allowed:
-        return f"{fewest} people (or families) in the smaller group, {BLOCKS[-1]} are needed"
-    if n_permutations:
-        try:
-            check_exchangeable(cohort, seed)
-        except CohortError as error:
-            return "; ".join(fault.found for fault in error.faults)
-    for n_blocks in allowed:
-        splits, n_ways = _halve(cohort, seed, n_blocks, n_splits)
-        cells = find_cells(cohort, splits[0], seed, MAX_FIXED)
-        if cells is not None or not n_permutations:
-            break
-    else:
-        splits = splits[:1]
-    people = {one: one for one in cohort.participant_ids}
-    orders = [Exchange(cohort.labels, people)]
-    for k in range(n_permutations):
-        orders.append(exchange(cohort, np.random.default_rng([seed, ORDERS, k]), cells))
-    return _Design(splits, orders, cells is None, n_blocks, n_ways)
-
-
-def _halve(
-    cohort: Cohort, seed: int, n_blocks: int, n_splits: int
-) -> tuple[list[tuple[Fold, Fold]], int]:
-    """Halve a cohort in different ways: pairs of folds, and how many ways there are."""
-    blocks = deal_blocks(cohort, seed, n_blocks)
-    ways = [chosen for chosen in combinations(range(n_blocks), n_blocks // 2) if 0 in chosen]
-    order = np.random.default_rng([seed, SPLITS]).permutation(len(ways))
-    splits = []
-    for number, way in enumerate(order[:n_splits]):
-        parts = [
-            tuple(block for k, block in enumerate(blocks) if (k in ways[way]) == is_first)
-            for is_first in (True, False)
-        ]
-        one, other = (tuple(sorted(sum(part, ()))) for part in parts)
-        halves = Fold(number, 0, one, other, parts[0]), Fold(number, 1, other, one, parts[1])
-        splits.append(halves)
-    return splits, len(ways)
-
-
 def _maps(
-    model: Model, data: ScanSet, fold: Fold, orders: list[Exchange], is_moving: bool
+    model: Model, data: ScanSet, fold: Fold, orders: tuple[Exchange, ...], is_moving: bool
 ) -> Floats | None:
     """Learn a half under some orders of the labels: standard weights, (L, C, V)."""
-    if not is_moving:
-        labelings = np.stack([order.labels for order in orders])
-        weights = model.weights_of_labelings(data, fold, labelings)
-        return (
-            None
-            if weights is None
-            else standard_weights(weights, data.values[data.rows(fold.train)])
-        )
-    maps = []
-    for order in orders:
-        moved = order.moved(fold)
-        own = _maps(model, data, moved, [order], is_moving=False)
-        if own is None:
-            return None
-        maps.append(own[0])
-    return np.stack(maps)
+    if is_moving:
+        each = [_maps(model, data, one.moved(fold), (one,), False) for one in orders]
+        known = [maps for maps in each if maps is not None]
+        return np.concatenate(known) if known else None
+    weights = model.weights_of_labelings(data, fold, np.stack([one.labels for one in orders]))
+    if weights is None:
+        return None
+    return standard_weights(weights, data.values[data.rows(fold.train)])
 
 
 def _spatial_null(halves: Floats, data: ScanSet, seed: int) -> dict[str, Any]:
     """Compare the maps of both halves, (2, C, V), with random fields, contrast by contrast.
 
-    The null and p of the contrast whose p is smallest, times the number of contrasts.
+    The null of the contrast that agrees best beside its own, and its p times their number.
     """
-    from fmnet.signature.spatial_null import spatial_p
-
     tests = [
         spatial_p(one, other, data.grid, N_FIELDS, seed) for one, other in zip(*halves, strict=True)
     ]
-    _, p, null = min(tests, key=lambda test: float(test[1]))
-    return {"p": min(1.0, float(p) * len(tests)), "null": np.asarray(null).tolist()}
+    p, null = min((p_value(one.null, one.r), one.null.tolist()) for one in tests)
+    return {"p": min(1.0, p * len(tests)), "null": null}

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pytest
 from cohort_fixtures import list_cohort
 
 from fmnet.baselines.base import Dummy
 from fmnet.data.grid import Grid
 from fmnet.inference.preparation import PreparationSettings
-from fmnet.signature.agreement import agreement_of_halves, deal_blocks
 from fmnet.training.scan_set import MapScans
 
 GRID = Grid(np.ones((4, 5, 6), dtype=bool), np.diag([4.0, 4.0, 4.0, 1.0]), "MNI152")
