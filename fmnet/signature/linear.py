@@ -90,3 +90,29 @@ def haufe_pattern(values: FloatArray, scores: FloatArray) -> FloatArray:
         return np.zeros(values.shape[1:], np.float32)
     standard = (away / norm / np.sqrt(max(len(away) - 1, 1))).astype(np.float32)
     return np.tensordot(standard, values - values.mean(axis=0), axes=1).astype(np.float32)
+
+
+def variance_shares(weights: FloatArray, values: FloatArray) -> FloatArray:
+    """Divide what a linear score varies between people among voxels: fractions that sum to 1.
+
+    A voxel's is its weight times its covariance with the score, over the score's variance: large
+    where a voxel both weighs and varies with the score, so that neither noise that is cancelled nor
+    a voxel that is merely correlated stands out. Negative where a voxel lessens the variance.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (C, V)
+        In units of score per unit of the map.
+    values : ndarray, shape (N, C, V)
+        Maps of the people the weights were learned from, missing voxels filled.
+
+    Returns
+    -------
+    ndarray of float32, shape (C, V)
+        0 everywhere where people score alike.
+    """
+    scores = np.tensordot(values, weights, axes=2)
+    sd = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
+    if sd == 0:
+        return np.zeros(weights.shape, np.float32)
+    return np.asarray(weights * haufe_pattern(values, scores) / sd, dtype=np.float32)

@@ -14,7 +14,7 @@ from fmnet.inference.preparation import (
 from fmnet.networks import prior_path
 from fmnet.networks.backbones import ScoreNetwork, build_linear, build_small_cnn, linear_network
 from fmnet.networks.closed_form import build_prior_cnn
-from fmnet.signature.linear import haufe_pattern, linear_part
+from fmnet.signature.linear import haufe_pattern, linear_part, variance_shares
 from fmnet.training.fit import predict_scores
 
 N, CONTRASTS = 24, ("pain", "rest")
@@ -118,3 +118,17 @@ def test_pattern_leaves_out_a_voxel_that_only_cancels_noise(rng):
 
 def test_scores_that_are_alike_have_no_pattern(rng):
     assert not haufe_pattern(rng.normal(size=(5, 1, 3)), np.ones(5)).any()
+
+
+def test_variance_of_the_score_is_divided_among_voxels(rng):
+    values = rng.normal(3, 2, size=(400, 2, 5)).astype(np.float32)
+    values[:, 0, 0] += values[:, 0, 1]  # whose noise the second voxel cancels
+    weights = np.zeros((2, 5), np.float32)
+    weights[0, :2], weights[1, 3] = [1, -1], 2
+    shares = variance_shares(weights, values)
+    assert shares.sum() == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(shares[0, :2], [0.2, 0], atol=0.06)
+    assert shares[1, 3] == pytest.approx(0.8, abs=0.06)
+    assert not shares[weights == 0].any()
+    assert not variance_shares(weights, values[:1]).any()
+    assert not variance_shares(0 * weights, values).any()
