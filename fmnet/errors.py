@@ -160,6 +160,12 @@ class BundleError(FmnetError):
     title = "the bundle can't be used"
 
 
+class ExplanationError(FmnetError):
+    """What raised and what lowered a score can't be said."""
+
+    title = "the score can't be explained"
+
+
 class BenchmarkError(FmnetError):
     """What was to be timed did not come to its end."""
 

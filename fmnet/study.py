@@ -61,6 +61,7 @@ from fmnet.runs.record import (
     write_record,
 )
 from fmnet.runs.run_folder import UNKNOWN, as_json, write_run_files
+from fmnet.signature.study_signature import SignaturePlan, check_plan, make_signature
 from fmnet.training.augmentation import BatchTransform, check_augmentation
 from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import Trainable
@@ -101,6 +102,7 @@ def run_study(
     loss: Module | None = None,
     scheduler: SchedulerBuilder | None = None,
     models: dict[str, FurtherNetwork] | None = None,
+    signature: SignaturePlan | None = None,
     config_yaml: str = "",
 ) -> list[str]:
     """Cross-validate, fit the final models, permute, write the run folder.
@@ -163,6 +165,8 @@ def run_study(
     models : dict, optional
         Further networks by name, which stand in the same folds; one that is built as `network` is
         isn't trained twice.
+    signature : SignaturePlan, optional
+        How the regions that carry the exported model are looked for; without it they aren't.
     config_yaml : str
         The configuration as text, kept with the results.
 
@@ -180,6 +184,8 @@ def run_study(
     grid = build_grid(preparation.voxel_size_mm, preparation.mask)
     shape = (len(cohort.contrasts), *grid.shape)
     check_augmentation(augmentation, shape)
+    if signature is not None:
+        check_plan(signature, grid)
     asked_for = Trainable(
         build_network=network,
         build_trainer=trainer,
@@ -233,7 +239,7 @@ def run_study(
                 pipeline, scans, splits, n_seeds, checkpoints, folder, started, config_yaml
             )
         facts = complete_results(
-            pipeline, results, plans, checkpoints, settings, folder, is_resumed
+            pipeline, results, plans, signature, checkpoints, settings, folder, is_resumed
         )
         if not is_first():
             return []
@@ -278,12 +284,13 @@ def complete_results(
     models: Pipeline,
     results: Results,
     plans: tuple[PermutationPlan, SensitivityPlan, LearningCurvePlan],
+    signature: SignaturePlan | None,
     checkpoints: FoldCheckpoints,
     settings: dict[str, Any],
     folder: Path,
     is_resumed: bool,
 ) -> dict[str, Any]:
-    """Compute the figures of a study, fit its final models and train further as asked.
+    """Compute the figures of a study, fit its final models, train further and look for regions.
 
     Processes that only take part in trainings end with the final models.
     """
@@ -299,6 +306,8 @@ def complete_results(
         facts |= describe_finals(models, results.data, table, facts, folder)
         facts |= run_further_trainings(plans, models, results, facts, before, folder, checkpoints)
         judge_choice(facts)
+        if signature is not None:
+            facts["signature"] = make_signature(signature, models, results, facts, folder)
     return facts
 
 

@@ -89,7 +89,7 @@ def test_report_is_self_contained_and_says_synthetic(finished):
     page = (finished.run_dir / "report.html").read_text()
     assert "SYNTHETIC DATA, nobody was scanned." in page
     assert "Research use only." in page
-    assert 'src="data:image/png;base64,' in page
+    assert 'src="data:image/svg+xml;base64,' in page
     assert "http" not in page.replace("http-equiv", "")
 
 

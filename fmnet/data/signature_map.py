@@ -25,7 +25,8 @@ Description = Literal[
     "z",  # weights against those under permuted labels
     "thresholded",  # z, where it survives its threshold
     "seed",  # a learned seed or network of a model of time series
-    "groupmean", "groupdifference", "coverage",
+    "contribution",  # of one person: weights times what lies above the training mean
+    "positivemean", "negativemean", "groupdifference", "coverage",
 ]  # fmt: skip
 DESCRIPTIONS: tuple[str, ...] = get_args(Description)
 #: From whom: the model fitted on everybody, or people out of fold, each by a model without them.
@@ -143,7 +144,8 @@ def read_signature_map(
         if not is_same:
             accepted = "the grid of the signature that it belongs to"
             raise VolumeError(Fault(str(path), "another grid", accepted, "copy the folder again"))
-        rows.append(volume.data[0][grid.mask])
+        # who reads images takes 0 for no data
+        rows.append(np.nan_to_num(volume.data[0][grid.mask], posinf=np.inf, neginf=-np.inf))
         said = read_json(folder / f"{stem}.json", "the sidecar of a map")
     known = {"Description", "Contrast", "Space", "VoxelSizeMm", "Orientation", "Units", "Sign",
              "Model", "Source", "NumberOfSubjects", "IntendedUse"}  # fmt: skip

@@ -20,10 +20,11 @@ from fmnet.errors import BundleError, ExportError, Fault, FmnetError
 from fmnet.export.bundle_folder import clear_remains, write_bundle_whole
 from fmnet.export.evidence import gather_evidence
 from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_task
+from fmnet.export.signature import GatheredSignature, gather_signature
 from fmnet.inference.bold import NewBoldScan, read_scan
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.inference.bundle import FORMAT_VERSION, INTENDED_USE, Bundle, read_bundle
-from fmnet.inference.bundle_files import write_hashes
+from fmnet.inference.bundle_files import SIGNATURE, write_hashes
 from fmnet.inference.model_card import is_of_people, model_card
 from fmnet.inference.predict import NewScan, read_values
 from fmnet.inference.preparation import Preparation, read_preparation
@@ -148,12 +149,15 @@ def export_run(
     except OSError as error:
         raise unfinished(choice.folder, error) from error
     evidence = gather_evidence(Path(run_dir), choice)
+    signature = gather_signature(Path(run_dir), choice.record["model"])
+    kept |= {f"{SIGNATURE}/{name}": content for name, content in signature.files.items()}
 
     def write(folder: Path) -> Agreement:
         write_network_files(network, preparation.input_shape, folder)
         for name, content in kept.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
-        write_metadata(folder, choice, described, contract, evidence, None)
+        write_metadata(folder, choice, described, contract, evidence, signature, None)
         try:
             bundle = read_bundle(folder)
         except BundleError as error:
@@ -162,7 +166,7 @@ def export_run(
             faults = [Fault(str(target), one.found, accepted, action) for one in error.faults]
             raise ExportError(faults) from error
         agreement = check_agreement(network, preparation, bundle, scans, tolerance)
-        write_metadata(folder, choice, described, contract, evidence, agreement)
+        write_metadata(folder, choice, described, contract, evidence, signature, agreement)
         return agreement
 
     try:
@@ -211,6 +215,7 @@ def write_metadata(
     described: dict[str, Any],
     contract: BoldContract | None,
     evidence: Evidence,
+    signature: GatheredSignature,
     agreement: Agreement | None,
 ) -> None:
     """Write ``metadata.json``, the model card and the hashes."""
@@ -231,7 +236,7 @@ def write_metadata(
         "warnings": warnings_of(record),
         "choice": {"asked": choice.asked, "why": choice.why, "n_models": choice.n_models},
         "agreement": None if agreement is None else agreement.__dict__,
-    }
+    } | ({} if signature.facts is None else {"signature": signature.facts})
     (folder / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
     (folder / "MODEL_CARD.md").write_text(model_card(metadata, contract), "utf-8")
     write_hashes(folder)

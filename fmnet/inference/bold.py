@@ -147,15 +147,25 @@ def predict_run(bundle: Bundle, scan: NewBoldScan) -> Prediction:
     Cleaned runs lie in a temporary folder meanwhile; ``TMPDIR`` says where. Bad input never raises:
     the prediction has the reason why there is no score.
     """
+    return predict_run_with_values(bundle, scan)[0]
+
+
+def predict_run_with_values(
+    bundle: Bundle, scan: NewBoldScan
+) -> tuple[Prediction, FloatArray | None]:
+    """Score one scan as `predict_run` does, and give what the preparation takes of it too.
+
+    That is None where there is no score.
+    """
     try:
         read = read_scan(bundle, scan)
     except FmnetError as error:
-        return failed(scan.name, error.faults)
+        return failed(scan.name, error.faults), None
     if doubts := _doubts(bundle, scan, read):
-        return failed(scan.name, doubts, "cannot_say")
+        return failed(scan.name, doubts, "cannot_say"), None
     result = scored(bundle, scan.name, bundle.score_scan(read.values))
     notes = [result.reason, *header_notes(scan.runs)]
-    return replace(result, reason=" | ".join(filter(None, notes)))
+    return replace(result, reason=" | ".join(filter(None, notes))), read.values
 
 
 def read_scan(bundle: Bundle, scan: NewBoldScan) -> ReadScan:

@@ -17,6 +17,7 @@ from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.inference.bundle_files import (
     COUNT,
     MAX_BYTES_OF,
+    SIGNATURE,
     SPACE,
     TEXT,
     check_hashes,
@@ -30,7 +31,15 @@ from fmnet.inference.calibration import Calibration, read_calibration
 from fmnet.inference.onnx_network import OnnxNetwork, load_network
 from fmnet.inference.preparation import INPUT_KIND, MAPS, Preparation, read_preparation
 from fmnet.inference.quality import Reference, read_reference
-from fmnet.inference.study_results import EVIDENCE, Evidence, evidence_of, warnings_of
+from fmnet.inference.study_results import (
+    EVIDENCE,
+    SIGNATURE_FACTS,
+    Evidence,
+    SignatureFacts,
+    evidence_of,
+    signature_facts_of,
+    warnings_of,
+)
 
 FORMAT_VERSION = 1
 #: Largest score, of any sign, that a network gives: those of training are of the order of 1.
@@ -67,6 +76,7 @@ METADATA = {
     "training.control": optional(TEXT),
     "training.n_scans": COUNT,
     **EVIDENCE,
+    **SIGNATURE_FACTS,
 }
 
 
@@ -122,6 +132,11 @@ class Bundle:
         return evidence_of(self.metadata)
 
     @property
+    def signature(self) -> SignatureFacts | None:
+        """Whether it is known which regions carry the signature; None if nobody has looked."""
+        return signature_facts_of(self.metadata)
+
+    @property
     def is_synthetic(self) -> bool:
         """Tell whether the signature was trained on made-up data."""
         return bool(self.metadata["training"]["origin"] == "synthetic")
@@ -144,6 +159,13 @@ def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = No
     metadata = read_metadata(folder)
     if missing := sorted(set(FILES) - with_hash):
         raise refuse(folder, ", ".join(f"{name} without a hash" for name in missing))
+    facts = signature_facts_of(metadata)
+    there = {name for name in with_hash if name.startswith(f"{SIGNATURE}/")}
+    stated = set() if facts is None else set(facts.files)
+    if there != stated:
+        faults = [f"{name:.99} missing, of which metadata.json speaks" for name in stated - there]
+        faults += [f"{name}, of which metadata.json doesn't speak" for name in there - stated]
+        raise refuse(folder, ", ".join(sorted(faults)))
     try:  # read whole: given a path, ONNX Runtime would look around it for more
         model = read_bounded(folder / "model.onnx", MAX_BYTES_OF["model.onnx"])
     except OSError as error:

@@ -1,7 +1,8 @@
 """The files of a bundle: which there are, whether they are as exported, and what their fields hold.
 
-Nothing of a file is believed before its hash is compared, no file is read beyond what bundles have,
-and every field of a JSON file is checked before anything relies on it.
+They lie side by side, but for those of one folder, `SIGNATURE`, which holds no other. Nothing of a
+file is believed before its hash is compared, no file is read beyond what bundles have, and every
+field of a JSON file is checked before anything relies on it.
 """
 
 import hashlib
@@ -26,8 +27,12 @@ MAX_BYTES_OF = {
     "model.pt2": 2 * 2**30,
     "preparation.safetensors": 512 * 2**20,
 }
-#: Most files of a bundle.
-MAX_FILES = 100
+#: The one folder of a bundle: the maps and tables that say which regions carry the signature.
+SIGNATURE = "signature"
+#: Most files of a bundle, and of its folder; most bytes of a file in there, and of all of them.
+MAX_FILES, MAX_SIGNATURE_FILES = 100, 300
+MAX_MAP_BYTES, MAX_SIGNATURE_BYTES = 16 * 2**20, 256 * 2**20
+MAX_LINES = MAX_FILES + MAX_SIGNATURE_FILES
 #: What file managers and network drives leave in any folder; it is never read.
 LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.nfs[0-9a-f]+")
 #: What keeps an opening from waiting for who writes to a pipe, where there is such a thing.
@@ -37,8 +42,10 @@ LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 def write_hashes(folder: Path) -> None:
     """Write the hash of every file, in the form that ``sha256sum -c`` reads."""
-    files = sorted(path for path in folder.iterdir() if path.name != CHECKSUMS)
-    lines = [f"{sha256_of(path)}  {path.name}\n" for path in files]
+    files = [path for path in folder.iterdir() if path.name not in {CHECKSUMS, SIGNATURE}]
+    files += (folder / SIGNATURE).glob("*")
+    names = sorted(path.relative_to(folder).as_posix() for path in files)
+    lines = [f"{sha256_of(folder / name)}  {name}\n" for name in names]
     (folder / CHECKSUMS).write_text("".join(lines), "utf-8")
 
 
@@ -63,8 +70,8 @@ def check_hashes(folder: Path) -> set[str]:
     lines = text.removesuffix("\n").split("\n")
     if "\r" in text:  # by an editor or by Git, which have then changed other files as well
         raise refuse(folder, f"{CHECKSUMS} with line ends of Windows, as no export writes them")
-    if len(lines) > MAX_FILES:
-        raise refuse(folder, f"{CHECKSUMS} of more than {MAX_FILES} lines")
+    if len(lines) > MAX_LINES:
+        raise refuse(folder, f"{CHECKSUMS} of more than {MAX_LINES} lines")
     for line in lines:
         match = LINE.fullmatch(line)
         if match is None or match[2] in expected:
@@ -76,7 +83,7 @@ def check_hashes(folder: Path) -> set[str]:
     faults += filter(None, (_file_fault(folder, *one) for one in sorted(expected.items())))
     faults += [f"{name} without a hash" for name in sorted(there - expected.keys() - {CHECKSUMS})]
     if faults:
-        raise refuse(folder, ", ".join(faults))
+        raise refuse(folder, ", ".join(dict.fromkeys(faults)))
     return set(expected)
 
 
@@ -99,6 +106,7 @@ def refuse(folder: Path, found: str) -> BundleError:
 
 
 def _list_files(folder: Path) -> set[str]:
+    """Name what lies in a bundle; its folder stands for itself unless it is one with files."""
     names = set[str]()
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -106,17 +114,40 @@ def _list_files(folder: Path) -> set[str]:
                 raise ValueError(f"more than {MAX_FILES} files beside it")
             if not LITTER.fullmatch(entry.name):
                 names.add(entry.name)
+    if SIGNATURE not in names or (folder / SIGNATURE).is_symlink():
+        return names
+    own = _list_signature(folder)
+    return names - {SIGNATURE} | own if own else names
+
+
+def _list_signature(folder: Path) -> set[str]:
+    """Name what lies in the folder of a bundle; empty for what is no folder, or has no files."""
+    names, n_bytes = set[str](), 0
+    try:
+        entries = os.scandir(folder / SIGNATURE)
+    except NotADirectoryError:
+        return names
+    with entries:
+        for entry in entries:
+            n_bytes += entry.stat(follow_symlinks=False).st_size
+            if len(names) > MAX_SIGNATURE_FILES or n_bytes > MAX_SIGNATURE_BYTES:
+                most = f"{MAX_SIGNATURE_FILES} files or {MAX_SIGNATURE_BYTES >> 20} MiB"
+                raise ValueError(f"more than {most} in {SIGNATURE}/")
+            if not LITTER.fullmatch(entry.name):
+                names.add(f"{SIGNATURE}/{entry.name}")
     return names
 
 
 def _file_fault(folder: Path, name: str, digest: str) -> str:
-    path = folder / name
-    if Path(name).name != name or not os.path.lexists(path):
+    path, plain = folder / name, name.removeprefix(f"{SIGNATURE}/")
+    if Path(plain).name != plain or not os.path.lexists(path):
         return f"{name:.99} missing"
-    if path.is_symlink():
-        return f"{name} that is a link"
+    is_behind_link = plain != name and path.parent.is_symlink()
+    if path.is_symlink() or is_behind_link:
+        return f"{SIGNATURE if is_behind_link else name} that is a link"
+    limit = MAX_BYTES_OF.get(name, MAX_BYTES) if plain == name else MAX_MAP_BYTES
     try:
-        is_altered = sha256_of(path, MAX_BYTES_OF.get(name, MAX_BYTES)) != digest
+        is_altered = sha256_of(path, limit) != digest
     except OSError as error:
         return f"{name} that can't be read ({error.strerror or error})"
     return f"{name} altered since export" if is_altered else ""

@@ -15,11 +15,13 @@ from types import FrameType
 from tqdm import tqdm
 
 from fmnet.errors import BundleError, ConfigError, Fault, FmnetError, printable
-from fmnet.inference.bold import NewBoldScan, Stated, predict_run
+from fmnet.inference.bold import NewBoldScan, Stated
 from fmnet.inference.bundle import INTENDED_USE, Bundle, read_bundle
 from fmnet.inference.calibration import calibration_sentence
+from fmnet.inference.explain import score_with_values
+from fmnet.inference.explanation_files import Cards, open_cards
 from fmnet.inference.find import find_new_runs, find_new_scans
-from fmnet.inference.predict import NewScan, Prediction, failed, predict_scan
+from fmnet.inference.predict import NewScan, Prediction, failed
 from fmnet.inference.results import Results, about_signature, check_out
 from fmnet.inference.study_results import summary
 
@@ -64,11 +66,12 @@ def main(arguments: list[str] | None = None) -> int:
             bundle = read_bundle(options.bundle, give_up)
             results.about = about_signature(bundle)
             print(f"{describe(bundle)}\n{INTENDED_USE}", file=sys.stderr)
+            cards = None if options.cards is None else open_cards(bundle, options.cards)
             stated, entities = stated_by(options, bundle), entities_of(options)
             for source in options.scans:
-                listed += _find(bundle, source, options.space, stated, entities)
+                listed += find_scans(bundle, source, options.space, stated, entities)
             with results:
-                unscored = _predict_all(bundle, listed, results)
+                unscored = _predict_all(bundle, listed, results, cards)
             _summarise(results, unscored, bundle)
             sys.stdout.flush()
     except FmnetError as error:
@@ -131,7 +134,7 @@ def _input(bundle: Bundle) -> str:
     return f"{', '.join(wanted['contrasts'])} ({wanted['stat']}) in {bundle.space} space"
 
 
-def _find(
+def find_scans(
     bundle: Bundle, source: str, space: str, stated: Stated, entities: Mapping[str, str]
 ) -> list[NewScan | NewBoldScan | Prediction]:
     """Find the scans that an argument names; what can't be scored is a row already."""
@@ -147,29 +150,38 @@ def _find(
 
 
 def _predict_all(
-    bundle: Bundle, listed: list[NewScan | NewBoldScan | Prediction], results: Results
+    bundle: Bundle,
+    listed: list[NewScan | NewBoldScan | Prediction],
+    results: Results,
+    cards: Cards | None,
 ) -> list[Prediction]:
     """Score all, a row as soon as there is one; returns those without a score."""
     # runs take seconds each, maps do not
     is_short = len(listed) < (10 if bundle.contract is None else 2)
     unscored = []
     for one in tqdm(listed, desc="scans", unit="scan", disable=is_short, leave=False):
-        prediction = one if isinstance(one, Prediction) else _predict(bundle, one)
+        prediction = one if isinstance(one, Prediction) else _predict(bundle, one, cards)
         results.add(prediction)
         if prediction.status != "ok":
             unscored.append(prediction)
     return unscored
 
 
-def _predict(bundle: Bundle, scan: NewScan | NewBoldScan) -> Prediction:
+def _predict(bundle: Bundle, scan: NewScan | NewBoldScan, cards: Cards | None) -> Prediction:
     try:
-        if isinstance(scan, NewScan):
-            return predict_scan(bundle, scan)
-        return predict_run(bundle, scan)
+        prediction, values = score_with_values(bundle, scan)
     except FmnetError as error:
         return failed(scan.name, error.faults)
     except Exception as error:  # noqa: BLE001 (one scan never costs the others)
         return failed(scan.name, [_unforeseen(scan.name, error)])
+    if cards is None or values is None or prediction.score is None:
+        return prediction
+    try:
+        cards.add(prediction, values)
+    except Exception as error:  # noqa: BLE001 (a card never costs a score)
+        said = error if isinstance(error, FmnetError) else _unforeseen(scan.name, error)
+        print(f"fmnet-predict: no card of {printable(scan.name)}: {said}", file=sys.stderr)
+    return prediction
 
 
 def _unforeseen(name: str, error: Exception) -> Fault:
@@ -218,6 +230,18 @@ def build_parser() -> argparse.ArgumentParser:
         "table, .csv with commas; without it, the table is printed",
     )
     parser.add_argument(
+        "--cards",
+        type=Path,
+        metavar="DIR",
+        help="folder for a page on each scan that has a score: what raised and what lowered it",
+    )
+    add_scan_options(parser)
+    return parser
+
+
+def add_scan_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how scans are found and read."""
+    parser.add_argument(
         "--space",
         default="",
         help="space of the maps or runs: overrules what file names say (space-NAME), but not the "
@@ -241,7 +265,6 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="repetition time of single runs, whatever sidecars and headers say",
     )
-    return parser
 
 
 def entities_of(options: argparse.Namespace) -> dict[str, str]:

@@ -16,6 +16,7 @@ from fmnet.inference.study_results import (
     figure,
     say_auc,
     say_p_of,
+    signature_facts_of,
     warnings_of,
 )
 
@@ -41,6 +42,7 @@ def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -
         f"# Signature: {training['positive']} against {training['negative']}\n\n"
         + "".join(f"**{mark}**\n\n" for mark in marks if mark)
         + f"## What is known of it\n\n{_known(evidence_of(metadata), training)}\n\n"
+        f"## Which regions carry it\n\n{_carried(metadata)}\n\n"
         f"## Intended use\n\n{metadata['intended_use']}\n\n"
         f"## Input\n\n{_input(wanted, contract)}\n\n{gates}\n\n"
         f"## Model\n\nThe {training['title']}, exported because {choice['why']}. "
@@ -92,6 +94,21 @@ def _known(evidence: Evidence | None, training: Mapping[str, Any]) -> str:
         f"- {probability or 'For which groups probabilities are stated is not recorded.'}"
     )
     return "\n\n".join(parts)
+
+
+def _carried(metadata: Mapping[str, Any]) -> str:
+    """Say whether it is known which regions carry the signature."""
+    facts = signature_facts_of(metadata)
+    if facts is None:
+        return "Not recorded: this bundle explains no score by regions."
+    said = f"{facts.words[:1].upper()}{facts.words[1:]}."
+    if not facts.is_stable:
+        return f"**{said}** No map of it is part of this bundle, and no score is explained by one."
+    return (
+        f"{said} The folder `signature/` has the maps; `scripts/explain.py` says what raised and "
+        "what lowered the score of one scan. Such a map is of a score, and no finding about a "
+        "person."
+    )
 
 
 def linear_sentence(training: Mapping[str, Any], is_series: bool) -> str:

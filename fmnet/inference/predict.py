@@ -61,11 +61,16 @@ class Prediction:
 
 def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
     """Score one scan; bad input never raises, but gives the reason why there is no score."""
+    return predict_with_values(bundle, scan)[0]
+
+
+def predict_with_values(bundle: Bundle, scan: NewScan) -> tuple[Prediction, FloatArray | None]:
+    """Score one scan, and give its maps on the grid, (C, V), too; None where it has no score."""
     try:
         volumes = _read_volumes(bundle, scan)
         values = _place_volumes(bundle, scan, volumes)
     except VolumeError as error:
-        return failed(scan.name, error.faults)
+        return failed(scan.name, error.faults), None
     least = bundle.preparation.min_coverage
     doubts = [
         fault
@@ -74,10 +79,10 @@ def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
     ]
     doubts = doubts or scale_faults(values, bundle.reference, scan.name)
     if doubts:
-        return failed(scan.name, doubts, "cannot_say")
+        return failed(scan.name, doubts, "cannot_say"), None
     notes = dict.fromkeys([_unstated(bundle, scan, volumes), *(volume.note for volume in volumes)])
     note = "; ".join(filter(None, notes))
-    return scored(bundle, scan.name, bundle.score_scan(values), note)
+    return scored(bundle, scan.name, bundle.score_scan(values), note), values
 
 
 def scored(bundle: Bundle, name: str, score: float, note: str = "") -> Prediction:

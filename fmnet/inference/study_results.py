@@ -85,6 +85,36 @@ EVIDENCE = {
         "calibration": _CALIBRATION,
     }.items()
 }
+#: What is relied on of what the metadata say of the folder of the signature, which they may lack.
+SIGNATURE_FACTS = {
+    "signature.is_stable": optional(Kind("true or false", lambda value: isinstance(value, bool))),
+    "signature.words": optional(_VERDICT),
+    "signature.failed": optional(_FINDINGS),
+    "signature.files": optional(_FINDINGS),
+}
+
+
+@dataclass(frozen=True)
+class SignatureFacts:
+    """Whether a study could say which regions carry the signature.
+
+    ``words`` say so to readers; ``failed`` are the checks that it did not pass; ``files`` what the
+    bundle holds of it, by name within the bundle.
+    """
+
+    is_stable: bool
+    words: str
+    failed: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+def signature_facts_of(metadata: Mapping[str, Any]) -> SignatureFacts | None:
+    """Read off a bundle's metadata which regions carry it; None where nobody has looked."""
+    found = metadata.get("signature")
+    if not isinstance(found, dict):
+        return None
+    lists = (tuple(found.get(name) or ()) for name in ("failed", "files"))
+    return SignatureFacts(bool(found.get("is_stable")), found.get("words") or "", *lists)
 
 
 @dataclass(frozen=True)

@@ -115,10 +115,11 @@ class VoxelPath(Path):
         for band in range(n_bands):
             whitening, z = fit_scan_whitening(train.features(band, mask), self.whitening)
             of_band = whitening.unwhitened(weights_of_features(z, read, self.power) / n_bands)
-            for rows in torch.split(torch.arange(len(labelings)), BATCH):
-                on_grid = total.new_zeros(len(rows), n_channels, *mask.shape)
-                on_grid[..., inside] = of_band[rows].view(len(rows), n_channels, -1)
-                total[rows] += stem.weights_of_image(on_grid, band)[..., inside]
+            for start in range(0, len(labelings), BATCH):
+                own = of_band[start : start + BATCH].view(-1, n_channels, total.shape[2])
+                on_grid = own.new_zeros(*own.shape[:2], *mask.shape)
+                on_grid[..., inside] = own
+                total[start : start + BATCH] += stem.weights_of_image(on_grid, band)[..., inside]
         return total
 
 
@@ -232,10 +233,10 @@ class PathSum(ClosedFormBackbone):
         views = self._views(train, mask)
         _, gate, _ = self._weigh_labelings(views, labelings, folds, mask)
         weights = train.new_zeros(len(labelings), train.shape[1], int(inside.sum()))
-        used = mask.bool()[inside].nonzero()[:, 0]
+        used, kept = mask.bool()[inside].nonzero()[:, 0], inside[mask.bool()]
         for number, path in self.linear_paths.items():
             own = path.weights_of_labelings(views, labelings, mask, self.stem)
-            weights.index_add_(2, used, own * gate[:, number, None, None])
+            weights.index_add_(2, used, own[..., kept] * gate[:, number, None, None])
         return weights
 
     def _weigh_labelings(

@@ -1,15 +1,11 @@
-"""Draw the figures of the report, as PNG."""
+"""Draw the figures of models: all side by side, curves, null distributions."""
 
-import io
-import warnings
-from collections.abc import Callable, Mapping
-from functools import wraps
+from collections.abc import Mapping
 from textwrap import fill
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -18,133 +14,132 @@ from sklearn.metrics import roc_curve
 from fmnet.data.listing import Labels
 from fmnet.evaluation.conclusions import exported_model, further_networks, is_corrected
 from fmnet.inference.study_results import say_p
+from fmnet.report.drawing import (
+    CURVES,
+    DARK,
+    GREY,
+    NEGATIVE,
+    POSITIVE,
+    WHOLE,
+    Drawn,
+    as_png,
+    as_svg,
+    draw_unit_square,
+    drawn_as,
+    one_panel,
+    plain,
+)
+from fmnet.report.people_figures import draw_scores_on
 from fmnet.report.sentences import name_of, with_interval
 
-POSITIVE, NEGATIVE, GREY, DARK = "#b2405a", "#31688e", "#777777", "#333333"
-#: Of curves: two models, their rival, and a few further networks.
-CURVES = (POSITIVE, NEGATIVE, GREY, "#c98a1b", "#4f8a5b", "#8a5fa8")
 #: False-positive rates at which ROC curves of folds are averaged.
 RATES = np.linspace(0, 1, 201)
-#: Names are drawn as they are written: a dollar sign starts no formula.
-PLAIN: Any = {
-    "text.parse_math": False, "text.usetex": False, "axes.formatter.use_mathtext": False,
-}  # fmt: skip
-#: Characters of a name that there is room for.
-ROOM = 40
-#: Letters in a line of a title.
-TITLE_WIDTH = 26
 
 
-def _as_figure(draw: Callable[..., bytes]) -> Callable[..., bytes]:
-    """Draw with names as they are written; a figure that fails costs nothing but itself."""
-
-    @wraps(draw)
-    def drawn(*given: Any) -> bytes:
-        with rc_context(PLAIN), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
-            try:
-                return draw(*given)
-            except Exception as error:  # noqa: BLE001 (whatever it is, the results are worth more)
-                reason = f"This figure could not be drawn ({type(error).__name__}: {error})."
-        warnings.warn(reason, stacklevel=2)
-        with rc_context(PLAIN):
-            figure = Figure(figsize=(5.2, 2.6), dpi=150)
-            text = fill(_plain(reason, 400), 60)
-            figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=8, color=GREY)
-            return _as_png(figure)
-
-    return drawn
-
-
-def _plain(name: str, room: int = ROOM) -> str:
-    """Write a name in the room that there is, without what has no glyph."""
-    shown = " ".join("".join(sign if sign.isprintable() else " " for sign in name).split())
-    return shown if len(shown) <= room else f"{shown[: room - 3]}..."
-
-
-@_as_figure
+@drawn_as(as_png)
 def draw_overview(
-    metrics: Mapping[str, Any], predictions: pd.DataFrame, labels: Labels, banner: str
-) -> bytes:
+    metrics: Mapping[str, Any], people: pd.DataFrame, labels: Labels, banner: str
+) -> Drawn:
     """Draw all models side by side, and out-of-fold scores by group of the one exported."""
-    models = metrics["models"]
-    figure = Figure(figsize=(9, _height(models)), layout="constrained", dpi=150)
+    figure = Figure(figsize=(WHOLE, forest_height(metrics)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
     _draw_models(left, metrics)
-    model = exported_model(metrics)
-    title = name_of(model, metrics["titles"])
-    _draw_scores(right, mean_scores(predictions, model), labels, title)
+    title = name_of(exported_model(metrics), metrics["titles"])
+    draw_scores_on(right, people, labels, title)
     if banner:
-        figure.suptitle(_plain(banner, 160), fontsize=10, color=POSITIVE)
-    return _as_png(figure)
+        figure.suptitle(plain(banner, 160), fontsize=10, color=POSITIVE)
+    return figure, _forest_words(metrics), "figure"
 
 
-@_as_figure
-def draw_forest(metrics: Mapping[str, Any]) -> bytes:
+@drawn_as(as_svg)
+def draw_forest(metrics: Mapping[str, Any]) -> Drawn:
     """Draw the AUC of all models with its interval."""
-    return _one_panel(lambda axes: _draw_models(axes, metrics), _height(metrics["models"]))
+    figure = one_panel(lambda axes: _draw_models(axes, metrics), forest_height(metrics))
+    return figure, _forest_words(metrics), "auc_of_models"
 
 
-@_as_figure
-def draw_scores(predictions: pd.DataFrame, model: str, labels: Labels, title: str) -> bytes:
-    """Draw a model's out-of-fold scores by group."""
-    scores = mean_scores(predictions, model)
-    return _one_panel(lambda axes: _draw_scores(axes, scores, labels, title))
+def forest_height(metrics: Mapping[str, Any]) -> float:
+    """Choose the height of a figure with a row for each model, in inches."""
+    return max(3.4, 1.1 + 0.42 * len(metrics["models"]))
 
 
-@_as_figure
-def draw_roc(predictions: pd.DataFrame, models: Mapping[str, str]) -> bytes:
+@drawn_as(as_svg)
+def draw_roc(predictions: pd.DataFrame, models: Mapping[str, str]) -> Drawn:
     """Draw ROC curves, averaged over test folds, of models with their names in reports."""
+    curves = [(mean_roc(rows), color, name) for rows, color, name in _rows_of(predictions, models)]
 
     def draw(axes: Axes) -> None:
-        for rows, color, name in _rows_of(predictions, models):
-            axes.plot(RATES, mean_roc(rows), color=color, lw=2, label=name)
-        _draw_unit_square(axes)
+        for curve, color, name in curves:
+            axes.plot(RATES, curve, color=color, lw=2, label=name)
+        draw_unit_square(axes)
         axes.set(xlabel="1 - specificity", ylabel="sensitivity")
         axes.set_title("ROC, mean over test folds", fontsize=10)
         axes.legend(frameon=False, fontsize=8, loc="lower right")
 
-    return _one_panel(draw)
+    said = "; ".join(
+        f"{name}, area {np.trapezoid(curve, RATES):.2f}, sensitivity "
+        f"{np.interp(0.2, RATES, curve):.2f} where specificity is 0.8"
+        for curve, _, name in curves
+    )
+    return one_panel(draw), f"ROC curves, mean over test folds: {said}.", "roc"
 
 
-@_as_figure
-def draw_calibration(predictions: pd.DataFrame, models: Mapping[str, str]) -> bytes:
+@drawn_as(as_svg)
+def draw_calibration(predictions: pd.DataFrame, models: Mapping[str, str]) -> Drawn:
     """Draw the fraction of positives over the probabilities given, of models as for `draw_roc`."""
+    curves = [
+        (calibration_points(rows), color, name)
+        for rows, color, name in _rows_of(predictions, models)
+    ]
 
     def draw(axes: Axes) -> None:
-        for rows, color, name in _rows_of(predictions, models):
-            axes.plot(*calibration_points(rows), "o-", color=color, ms=5, lw=1.5, label=name)
-        _draw_unit_square(axes)
+        for points, color, name in curves:
+            axes.plot(*points, "o-", color=color, ms=5, lw=1.5, label=name)
+        draw_unit_square(axes)
         axes.set(
             xlabel="probability given, out of fold",
-            ylabel="share of the positive class, groups alike",
+            ylabel="fraction of the positive class, groups alike",
         )
         axes.set_title("Calibration, fifths of all scans", fontsize=10)
         axes.legend(frameon=False, fontsize=8, loc="upper left")
 
-    return _one_panel(draw)
+    said = "; ".join(
+        f"{name}: "
+        + ", ".join(
+            f"{given:.2f} given, {seen:.2f} seen" for given, seen in zip(*points, strict=True)
+        )
+        for points, _, name in curves
+    )
+    alt = f"Calibration, fifths of all scans by probability: {said}."
+    return one_panel(draw), alt, "calibration"
 
 
-@_as_figure
-def draw_null(found: Mapping[str, Any], title: str) -> bytes:
+@drawn_as(as_svg)
+def draw_null(found: Mapping[str, Any], title: str) -> Drawn:
     """Draw AUCs under shuffled labels, and what was observed."""
 
     def draw(axes: Axes) -> None:
         axes.hist(found["null"], bins=np.linspace(0, 1, 31).tolist(), color="#c9c9c9")
         axes.axvline(found["observed"], color=POSITIVE, lw=2)
-        said = f"{_plain(title)}: {found['observed']:.2f}, {say_p(found['p'])}"
-        axes.set_title(said, fontsize=10)
+        said = f"{plain(title)}: {found['observed']:.2f}, {say_p(found['p'])}"
+        axes.set_title(fill(said, 40), fontsize=10)
         axes.set_xlabel("AUC with shuffled labels")
         axes.set_yticks([])
         axes.spines[["top", "right", "left"]].set_visible(False)
 
-    return _one_panel(draw, 2.6)
+    alt = (
+        f"AUC with shuffled labels, {title}: observed {found['observed']:.2f}, "
+        f"{say_p(found['p'])}; "
+        f"shuffled median {np.median(found['null']):.2f}, largest {max(found['null']):.2f}, "
+        f"of {len(found['null'])}."
+    )
+    return one_panel(draw, 2.4, 3.8), alt, f"shuffled_labels_{plain(title).replace(' ', '_')}"
 
 
-@_as_figure
-def draw_learning_curve(found: Mapping[str, Any], titles: Mapping[str, str]) -> bytes:
+@drawn_as(as_svg)
+def draw_learning_curve(found: Mapping[str, Any], titles: Mapping[str, str]) -> Drawn:
     """Draw AUC over the number of people learned from, and what is expected of more."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained", dpi=150)
+    figure = Figure(figsize=(WHOLE, 3.6), layout="constrained")
     axes = figure.subplots()
     models = list(found["curves"])
     sizes = sorted({row["n_train"] for key in ("points", "ahead") for row in found[key]})
@@ -155,7 +150,7 @@ def draw_learning_curve(found: Mapping[str, Any], titles: Mapping[str, str]) -> 
             x = np.array([row["n_train"] for row in rows]) * (1 + 0.015 * side)
             for n, row in zip(x, rows, strict=True):
                 axes.plot([n, n], row["auc_ci"], color=color, lw=1.5, alpha=0.7)
-            label = _plain(name_of(model, titles)) + ("" if key == "points" else ", extrapolated")
+            label = plain(name_of(model, titles)) + ("" if key == "points" else ", extrapolated")
             filling, y = color if key == "points" else "white", [row["auc"] for row in rows]
             axes.plot(x, y, marker, color=color, mfc=filling, ms=6, label=label)
         n = np.geomspace(sizes[0], sizes[-1], 100)
@@ -169,7 +164,8 @@ def draw_learning_curve(found: Mapping[str, Any], titles: Mapping[str, str]) -> 
     axes.set(xlabel="people learned from", ylabel="AUC, out of fold")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.spines[["top", "right"]].set_visible(False)
-    return _as_png(figure)
+    said = " ".join(found.get("lines", []))
+    return figure, f"AUC over the number of people learned from. {said}", "learning_curve"
 
 
 def mean_roc(rows: pd.DataFrame) -> NDArray[np.float64]:
@@ -208,26 +204,23 @@ def _rows_of(
     predictions: pd.DataFrame, models: Mapping[str, str]
 ) -> list[tuple[pd.DataFrame, str, str]]:
     return [
-        (predictions[predictions["model"] == model], color, _plain(title))
+        (predictions[predictions["model"] == model], color, plain(title))
         for (model, title), color in zip(models.items(), CURVES, strict=False)
     ]
 
 
-def _height(models: Mapping[str, Any]) -> float:
-    return max(3.4, 1.1 + 0.42 * len(models))
-
-
-def _one_panel(draw: Callable[[Axes], None], height: float = 3.8) -> bytes:
-    figure = Figure(figsize=(5.2, height), layout="constrained", dpi=150)
-    draw(figure.subplots())
-    return _as_png(figure)
-
-
-def _draw_unit_square(axes: Axes) -> None:
-    axes.plot([0, 1], [0, 1], color=GREY, ls=":", lw=1)
-    axes.set_aspect("equal")
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    axes.spines[["top", "right"]].set_visible(False)
+def _forest_words(metrics: Mapping[str, Any]) -> str:
+    """List the AUCs in words, that of the exported model first."""
+    models, titles = metrics["models"], metrics["titles"]
+    names = sorted(models, key=lambda name: name != exported_model(metrics))
+    said = "; ".join(
+        f"{name_of(name, titles)} {with_interval(models[name], 'auc')}" for name in names
+    )
+    worth = ""
+    if is_corrected(metrics):
+        figures = with_interval(metrics["exported"], "auc_corrected")
+        worth = f" Corrected for its choice, the first is worth {figures}."
+    return f"AUC out of fold with its 95 % interval: {said}.{worth}"
 
 
 def _draw_models(axes: Axes, metrics: Mapping[str, Any]) -> None:
@@ -237,17 +230,19 @@ def _draw_models(axes: Axes, metrics: Mapping[str, Any]) -> None:
         low, high = figures["auc_ci"]
         color = POSITIVE if name == exported else DARK
         axes.plot([low, high], [row, row], color=color, lw=2, solid_capstyle="butt")
-        axes.plot(figures["auc"], row, "o", color=color, ms=7)
+        axes.plot(figures["auc"], row, "o", color=color, ms=7, clip_on=False)
         text = with_interval(figures, "auc")
         axes.text(1.04, row, text, va="center", fontsize=8, transform=right)
         if name == exported and is_corrected(metrics):  # what it is worth after the choice
             below, worth = row + 0.32, metrics["exported"]
             axes.plot(worth["auc_corrected_ci"], [below] * 2, color=color, lw=1, ls="--")
-            axes.plot(worth["auc_corrected"], below, "o", color=color, mfc="white", ms=6)
+            axes.plot(
+                worth["auc_corrected"], below, "o", color=color, mfc="white", ms=6, clip_on=False
+            )
             text = f"{with_interval(worth, 'auc_corrected')} corrected"
             axes.text(1.04, below, text, va="center", fontsize=7, transform=right)
     axes.axvline(0.5, color=GREY, ls=":", lw=1)
-    names = [_plain(name_of(name, metrics["titles"])) for name in models]
+    names = [plain(name_of(name, metrics["titles"])) for name in models]
     axes.set_yticks(range(len(models)), names)
     axes.set_ylim(len(models) - 0.5, -0.5)
     axes.set_xlim(min(0.2, *(f["auc_ci"][0] - 0.05 for f in models.values())), 1.02)
@@ -255,33 +250,3 @@ def _draw_models(axes: Axes, metrics: Mapping[str, Any]) -> None:
     several = "s" if further_networks(metrics) else ""
     axes.set_title(f"Network{several} and baselines, same folds", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _draw_scores(axes: Axes, scores: pd.DataFrame, labels: Labels, title: str) -> None:
-    names = (_plain(labels.negative), _plain(labels.positive))
-    jitter = np.random.default_rng(0)
-    for label, (name, color) in enumerate(zip(names, (NEGATIVE, POSITIVE), strict=True)):
-        values = scores.loc[scores["label"] == label, "score"].to_numpy()
-        x = label + jitter.uniform(-0.13, 0.13, len(values))
-        axes.plot(x, values, "o", color=color, alpha=0.65, ms=5, mec="none", label=name)
-        axes.plot([label - 0.24, label + 0.24], [np.median(values)] * 2, color="black", lw=1.5)
-    axes.axhline(0, color=GREY, ls=":", lw=1)
-    axes.set_xticks([0, 1], names)
-    axes.set_xlim(-0.6, 1.6)
-    axes.set_ylabel("score, out of fold")
-    name = _plain(title)
-    said = f"{name[0].upper()}{name[1:]}, scans and medians"
-    axes.set_title(fill(said, TITLE_WIDTH), fontsize=10)  # there is little room
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _as_png(figure: Figure) -> bytes:
-    target = io.BytesIO()
-    figure.savefig(target, format="png", metadata={"Software": None})
-    return target.getvalue()
-
-
-def mean_scores(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Average a model's out-of-fold scores over repeats: one row per scan."""
-    rows = predictions[predictions["model"] == model]
-    return rows.groupby(["participant_id", "scan_id"], as_index=False)[["label", "score"]].mean()

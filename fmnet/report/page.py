@@ -1,6 +1,5 @@
 """Write the report of a run, ``report.html``: one self-contained page."""
 
-import base64
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from fmnet.evaluation.conclusions import (
 from fmnet.evaluation.metrics import BASE_RATE
 from fmnet.inference.calibration import Calibration, calibration_sentence
 from fmnet.inference.study_results import say_p
+from fmnet.report.drawing import Picture
 from fmnet.report.figures import (
     draw_calibration,
     draw_forest,
@@ -29,9 +29,12 @@ from fmnet.report.figures import (
     draw_null,
     draw_overview,
     draw_roc,
-    draw_scores,
+    forest_height,
 )
 from fmnet.report.methods import input_line, mean_sd, methods_paragraphs, tripod_rows, volumes_words
+from fmnet.report.people import FAR, count_calls, listed_people, misjudged, people_table
+from fmnet.report.people_figures import draw_calls, draw_probabilities, draw_scores
+from fmnet.report.run_facts import run_facts
 from fmnet.report.sentences import banners, further_verdicts, name_of, with_interval
 from fmnet.runs.run_folder import write_run_files
 
@@ -46,8 +49,6 @@ COLUMNS = (
     ("log_loss", "log loss"),
     ("ece", "calibration error"),
 )
-#: How many misjudged scans are listed.
-MISJUDGED = 10
 
 
 def write_report(
@@ -59,44 +60,55 @@ def write_report(
 ) -> None:
     """Write ``figure.png`` and ``report.html``.
 
-    `metrics` and `settings` are what ``metrics.json`` and ``config.yaml`` hold.
+    `metrics` and `settings` are what ``metrics.json`` and ``config.yaml`` hold; `folder` is the
+    run's, whose ``manifest.json`` says when and how it was made.
     """
     titles, listing = metrics["titles"], cohort.listing
     said, exported = banners(listing, settings), exported_model(metrics)
-    overview = draw_overview(metrics, predictions, listing.labels, " ".join(said))
+    people = people_table(predictions, exported)
+    overview = draw_overview(metrics, people, listing.labels, " ".join(said))
     stat = "" if listing.stat == "n/a" else f", {listing.stat} maps"
     maps = f"{', '.join(listing.contrasts)}{stat}"
     kept = metrics.get("exported", {}).get("calibration")
     curve = metrics.get("learning_curve", {})
     shown = {name: titles[name] for name in shown_models(metrics)}
     table = cohort.table()
+    of_exported = (listing.labels, name_of(exported, titles))
     page = _template(titles).render(
         metrics=metrics,
         banners=said,
+        run_facts=run_facts(cohort, settings, folder),
         further_verdicts=further_verdicts(metrics),
         labels=listing.labels,
         input=input_line(metrics["bold"]) if "bold" in metrics else maps,
         columns=[(key, head) for key, head in COLUMNS if key in metrics["models"][exported]],
-        forest=_inline(draw_forest(metrics)),
+        forest=draw_forest(metrics),
         exported=exported,
         base_rate=BASE_RATE,
         is_corrected=is_corrected(metrics),
         network_findings=network_findings(metrics),
         studied=metrics["studied"],
         choices=choice_rows(metrics),
+        signature=None,
         # who wrote no base rate meant that of the training scans
         calibration_words=calibration_sentence(Calibration(**({"base_rate": None} | kept)))
         if kept
         else "",
-        scores=_inline(draw_scores(predictions, exported, listing.labels, titles[exported])),
-        roc=_inline(draw_roc(predictions, shown)),
-        calibration=_inline(draw_calibration(predictions, shown)),
+        scores=draw_scores(people, *of_exported, forest_height(metrics)),
+        roc=draw_roc(predictions, shown),
+        calibration=draw_calibration(predictions, shown),
         nulls=_nulls(metrics, shown),
-        is_repeated=predictions["repeat"].nunique() > 1,
-        misjudged=misjudged(predictions, exported).to_dict("records"),
+        n_repeats=predictions["repeat"].nunique(),
+        calls=draw_calls(count_calls(predictions, exported), *of_exported),
+        probabilities=draw_probabilities(people, *of_exported),
+        people=listed_people(people).to_dict("records"),
+        n_listed=len(people),
+        far=people[people["is_far"]].to_dict("records"),
+        far_from=FAR,
+        misjudged=misjudged(people).to_dict("records"),
         has_shortcuts=bool(shortcuts_of(metrics)),
         rerun_models=rerun_models(metrics),
-        learning_curve=_inline(draw_learning_curve(curve, titles)) if curve.get("points") else "",
+        learning_curve=draw_learning_curve(curve, titles) if curve.get("points") else None,
         methods=methods_paragraphs(cohort, metrics, settings),
         tripod=tripod_rows(cohort, metrics),
         left_out=table[table["used"] == "no"].to_dict("records"),
@@ -104,7 +116,7 @@ def write_report(
         notes=table[table["notes"] != ""].to_dict("records"),
     )
     page = "\n".join(map(printable, page.split("\n")))  # it may be read in a terminal
-    write_run_files(folder, {"figure.png": overview, "report.html": page})
+    write_run_files(folder, {"figure.png": overview.image, "report.html": page})
 
 
 def shown_models(metrics: Mapping[str, Any]) -> list[str]:
@@ -157,25 +169,6 @@ def rerun_models(metrics: Mapping[str, Any]) -> list[str]:
     return [name for name in metrics["models"] if done and all(name in models for models in done)]
 
 
-def misjudged(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
-    """List the scans that a model put on the wrong side, the surest first.
-
-    Returns
-    -------
-    DataFrame
-        ``scan_id, label, probability`` (mean over repeats) and ``fraction``, of repeats with a
-        wrong call.
-    """
-    rows = predictions[predictions["model"] == model]
-    wrong = (rows["probability"] > BASE_RATE) != (rows["label"] == 1)
-    by_scan = rows.assign(fraction=wrong).groupby("scan_id", as_index=False)
-    means = by_scan[["label", "probability", "fraction"]].mean()
-    means = means[means["fraction"] > 0.5].astype({"label": int})
-    errors = (means["probability"] - means["label"]).abs()
-    surest = errors.sort_values(ascending=False, kind="stable")
-    return means.loc[surest.index].head(MISJUDGED)
-
-
 def _template(titles: Mapping[str, str]) -> Any:
     environment = Environment(
         loader=PackageLoader("fmnet.report", package_path=""),
@@ -192,14 +185,10 @@ def _template(titles: Mapping[str, str]) -> Any:
     return environment.get_template("report.html.j2")
 
 
-def _nulls(metrics: Mapping[str, Any], models: Mapping[str, str]) -> list[str]:
+def _nulls(metrics: Mapping[str, Any], models: Mapping[str, str]) -> list[Picture]:
     found = metrics.get("permutation", {})
     tested = found.get("models", {})
     drawn = [(tested[name], title) for name, title in models.items() if name in tested]
     if (chosen := found.get("chosen")) and len(chosen["among"]) > 1:
         drawn.insert(0, (chosen, f"largest of {len(chosen['among'])} models"))
-    return [_inline(draw_null(*one)) for one in drawn]
-
-
-def _inline(image: bytes) -> str:
-    return base64.b64encode(image).decode()
+    return [draw_null(*one) for one in drawn]

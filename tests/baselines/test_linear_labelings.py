@@ -54,3 +54,24 @@ def test_logistic_regression_is_that_of_scikit_learn(c, labelings):
         model.fit(features, labels)
         np.testing.assert_allclose(each[n] @ features, model.coef_[0], atol=1e-5)
         assert bias[n] == pytest.approx(model.intercept_[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.title)
+@pytest.mark.parametrize("is_harmonised", [False, True])
+def test_weights_of_labelings_give_the_scores_of_the_model(
+    model, is_harmonised, build_data, fold, rng
+):
+    """Up to a constant; every setting is chosen anew, and several widths are among those chosen."""
+    values = rng.normal(1, 2, size=(30, 2, 210))
+    values[1::2, 0, 40:70] += 1.5
+    data = build_data(values)
+    if is_harmonised:
+        data = data.harmonised(lambda values, train: values - values[train].mean(axis=0))
+    labelings = np.stack([data.labels, *(rng.permutation(data.labels) for _ in range(5))])
+    found = model.weights_of_labelings(data, fold, labelings)
+    scores = model.scores_of_labelings(data, fold, labelings)
+    maps = data.values[data.rows(fold.test)]
+    expected = np.tensordot(found, maps, axes=([1, 2], [1, 2]))
+    assert found.shape == (6, 2, 210)
+    for own, score in zip(expected, scores, strict=True):
+        np.testing.assert_allclose(own - own[0], score - score[0], atol=1e-4 * score.std())

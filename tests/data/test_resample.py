@@ -15,6 +15,7 @@ from fmnet.data.resample import (
     linear_weights,
     place_on_grid,
     smooth_values,
+    weights_before_smoothing,
 )
 from fmnet.data.volume import Volume
 
@@ -305,3 +306,11 @@ def test_smoothing_leaves_its_input_alone(grid, rng):
     smoothed = smooth_values(values, grid, 30)
     np.testing.assert_array_equal(values, before)
     assert smoothed.std() < 0.8 * values.std()
+
+
+@pytest.mark.parametrize("fwhm_mm", [0.0, 30.0])
+def test_weights_of_smoothed_maps_become_those_of_maps(grid, rng, fwhm_mm):
+    weights, values = rng.normal(size=(2, 3, 2, grid.n_voxels)).astype(np.float32)
+    expected = (smooth_values(values, grid, fwhm_mm) * weights).sum(axis=-1)
+    found = (values * weights_before_smoothing(weights, grid, fwhm_mm)).sum(axis=-1)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file, save_file
+from signature_bundle_fixtures import add_signature, planted_weights
 
 from fmnet.errors import BundleError
 from fmnet.inference.bundle import read_bundle
@@ -116,7 +117,7 @@ FILES = {
     ),
     "sums of 60,000 lines": (
         lambda c: (c / "SHA256SUMS").write_text(f"{'0' * 64}  x\n" * 60_000),
-        "SHA256SUMS of more than 100 lines",
+        "SHA256SUMS of more than 400 lines",
     ),
     "sums of a long name": (
         lambda c: (c / "SHA256SUMS").write_text(f"{'0' * 64}  {'x' * 3_000_000}\n"),
@@ -166,6 +167,108 @@ def test_flipped_byte_is_refused(copy, example, name):
     assert f"{name}" in refused_or_equal(copy, example)
 
 
+# --- the one folder
+
+
+@pytest.fixture
+def with_folder(copy):
+    """Give the bundle a signature of a map and a table."""
+    grid = read_bundle(copy).preparation.grid
+    add_signature(copy, planted_weights(grid))
+    return copy
+
+
+def in_another_place(copy):
+    """Let the folder be a link to where it has gone."""
+    (copy / "signature").rename(copy.parent / "elsewhere")
+    (copy / "signature").symlink_to(copy.parent / "elsewhere")
+
+
+def with_more_in_it(copy, name, content=b"x"):
+    """Add a file whose hash fits."""
+    (copy / "signature" / name).write_bytes(content)
+    write_hashes(copy)
+
+
+def listed_outside(copy, name):
+    sums = copy / "SHA256SUMS"
+    sums.write_text(sums.read_text() + f"{'0' * 64}  {name}\n")
+
+
+PEOPLE = "signature/reference_people.json"
+FOLDER = {
+    "file flipped": (lambda c: (c / PEOPLE).write_bytes(b"{}"), f"{PEOPLE} altered since export"),
+    "file gone": (lambda c: (c / PEOPLE).unlink(), f"{PEOPLE} missing"),
+    "folder gone": (lambda c: shutil.rmtree(c / "signature"), f"{PEOPLE} missing"),
+    "folder as a file": (
+        lambda c: (shutil.rmtree(c / "signature"), (c / "signature").write_text("x")),
+        "signature without a hash",
+    ),
+    "folder elsewhere": (in_another_place, "signature that is a link"),
+    "file elsewhere": (lambda c: as_link(c / PEOPLE, "/dev/zero"), f"{PEOPLE} that is a link"),
+    "file as a pipe": (lambda c: as_pipe(c / PEOPLE), "is no regular file"),
+    "file of 4 TiB": (lambda c: as_sparse(c / PEOPLE), "256 MiB in signature/"),
+    "file of 17 MiB": (
+        lambda c: os.truncate(c / PEOPLE, 17 * 2**20),
+        f"{PEOPLE} that can't be read",
+    ),
+    "file without a hash": (lambda c: without_line(c, PEOPLE), f"{PEOPLE} without a hash"),
+    "more than is stated": (
+        lambda c: with_more_in_it(c, "more.tsv"),
+        "signature/more.tsv, of which metadata.json doesn't speak",
+    ),
+    "folder within": (
+        lambda c: (c / "signature" / "deep").mkdir(),
+        "signature/deep without a hash",
+    ),
+    "file within a folder within": (
+        lambda c: (
+            (c / "signature" / "deep").mkdir(),
+            (c / "signature" / "deep" / "x").write_text("x"),
+            listed_outside(c, "signature/deep/x"),
+        ),
+        "signature/deep/x missing",
+    ),
+    "file above": (lambda c: listed_outside(c, "signature/../x"), "signature/../x missing"),
+    "the folder as a file of its own": (
+        lambda c: listed_outside(c, "signature/."),
+        "signature/. missing",
+    ),
+    "301 more files": (
+        lambda c: [(c / "signature" / f"x{n}").write_text("") for n in range(301)],
+        "more than 300 files",
+    ),
+    "another folder": (
+        lambda c: (c / "signature").rename(c / "signatures"),
+        "signatures without a hash",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOLDER)
+def test_folder_that_is_not_as_exported_is_refused(with_folder, example, name):
+    alter, found = FOLDER[name]
+    alter(with_folder)
+    assert found in refused_or_equal(with_folder, example)
+
+
+def test_folder_costs_no_score(with_folder, example):
+    (with_folder / "signature" / ".DS_Store").write_bytes(b"x")
+    assert refused_or_equal(with_folder, example) == ""
+
+
+def test_signature_that_is_stated_and_not_there_is_refused(with_folder, example):
+    shutil.rmtree(with_folder / "signature")
+    write_hashes(with_folder)
+    found = refused_or_equal(with_folder, example)
+    assert f"{PEOPLE} missing, of which metadata.json speaks" in found
+
+
+def test_empty_folder_is_refused(copy, example):
+    (copy / "signature").mkdir()
+    assert "signature without a hash" in refused_or_equal(copy, example)
+
+
 # --- what JSON says, with hashes that fit
 
 
@@ -193,6 +296,18 @@ JSON = {
     "version that steers": (
         set_field("metadata.json", "format_version", "\x1b[2J"),
         "bundle format",
+    ),
+    "stability in words": (
+        set_field("metadata.json", "signature", {"is_stable": "yes"}),
+        "'signature.is_stable' that is not true or false",
+    ),
+    "a signature of nothing": (
+        set_field("metadata.json", "signature", None),
+        "no 'signature.is_stable'",
+    ),
+    "files of 501 names": (
+        set_field("metadata.json", "signature", {"files": ["x"] * 501}),
+        "'signature.files' that is not a list",
     ),
     "scans huge": (set_field("metadata.json", "training.n_scans", HUGE), "training.n_scans"),
     "contrast huge": (set_field("metadata.json", "input.contrasts", ["x" * 10**6]), "contrasts"),

@@ -64,3 +64,12 @@ def test_axes_are_not_mixed_up(mask):
     assert np.unravel_index(int(found.argmax()), SHAPE) == (4, 5, 6)
     assert found[3, 5, 6] < found[2, 5, 6] < 0
     torch.testing.assert_close(found[3, 5, 6], found[4, 4, 6], rtol=0.2, atol=1e-3)
+
+
+@pytest.mark.parametrize("band", [0, 1])
+def test_weights_of_a_band_become_those_of_the_scan(band, mask, images):
+    stem, weights = build(mask, [(0, 12), (8, 16)]), torch.randn(3, *SHAPE)
+    image = torch.from_numpy(images)
+    expected = (stem(image)[:, band] * weights).flatten(1).sum(1)
+    found = (image * stem.weights_of_image(weights, band)).flatten(1).sum(1)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)

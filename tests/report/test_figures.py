@@ -1,4 +1,5 @@
 import warnings
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,11 @@ from fmnet.report.figures import (
     draw_null,
     draw_overview,
     draw_roc,
-    draw_scores,
 )
+from fmnet.report.people import count_calls, people_table
+from fmnet.report.people_figures import draw_calls, draw_probabilities, draw_scores
 
+SVG = "{http://www.w3.org/2000/svg}svg"
 ODD = [
     "FM$_x", "a$b$c", "$\\frac{1}{$", "x^{", "\\unknown{", "{}}{", "_hidden", "%s %(a)s",
     "<script>alert(1)</script>", "\U0001f9e0 pain", "a\nb\tc", "\x1b]0;title\x07", "\udce9",
@@ -59,10 +62,13 @@ def study_of(models):
 
 
 def draw_all(metrics, predictions, labels, models):
+    people, calls = people_table(predictions, models[-1]), count_calls(predictions, models[-1])
     return [
-        draw_overview(metrics, predictions, labels, labels.positive),
+        draw_overview(metrics, people, labels, labels.positive),
         draw_forest(metrics),
-        draw_scores(predictions, models[-1], labels, models[-1]),
+        draw_scores(people, labels, models[-1]),
+        draw_calls(calls, labels, models[-1]),
+        draw_probabilities(people, labels, models[-1]),
         draw_roc(predictions, metrics["titles"]),
         draw_calibration(predictions, metrics["titles"]),
         draw_null(metrics["permutation"]["models"][models[-1]], models[-1]),
@@ -75,21 +81,24 @@ def test_names_are_drawn_whatever_they_hold():
     labels = [Labels("group", *pair) for pair in zip(ODD[::2], ODD[1::2], strict=True)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        images = draw_all(metrics, predictions, labels[0], ["network", "$\\frac{1}{$"])
-        images.append(
+        pictures = draw_all(metrics, predictions, labels[0], ["network", "$\\frac{1}{$"])
+        pictures.append(
             draw_forest(metrics | {"models": dict.fromkeys(ODD, metrics["models"]["network"])})
         )
-        images += [draw_scores(predictions, "network", one, ODD[0]) for one in labels[1:]]
-    assert all(image.startswith(b"\x89PNG") for image in images)
+        people, calls = people_table(predictions, "network"), count_calls(predictions, "network")
+        pictures += [draw_scores(people, one, ODD[0]) for one in labels[1:]]
+        pictures += [draw_calls(calls, one, ODD[0]) for one in labels[1:]]
+        pictures += [draw_probabilities(people, one, ODD[0]) for one in labels[1:]]
+    overview, *others = pictures
+    assert overview.image.startswith(b"\x89PNG")
+    assert {ElementTree.fromstring(one.image).tag for one in others} == {SVG}
+    assert all(one.alt for one in pictures)
 
 
 def test_dollar_signs_start_no_formula():
-    _, predictions = study_of(["network"])
-    plain, dollars = (
-        draw_scores(predictions, "network", Labels("group", name, "HC"), "ResNet")
-        for name in ("FM", "$FM$")
-    )
-    assert plain != dollars
+    people = people_table(study_of(["network"])[1], "network")
+    picture = draw_scores(people, Labels("group", "$FM$", "HC"), "ResNet")
+    assert b">$FM$<" in picture.image
 
 
 def test_figure_that_fails_is_replaced_by_a_note(monkeypatch):
@@ -99,8 +108,58 @@ def test_figure_that_fails_is_replaced_by_a_note(monkeypatch):
     monkeypatch.setattr(figures, "roc_curve", fail)
     _, predictions = study_of(["network"])
     with pytest.warns(UserWarning, match=r"could not be drawn \(ValueError: no \$such\$ curve\)"):
-        image = draw_roc(predictions, {"network": "ResNet"})
-    assert image.startswith(b"\x89PNG")
+        picture = draw_roc(predictions, {"network": "ResNet"})
+    assert picture.alt.startswith("This figure could not be drawn (ValueError")
+    assert ElementTree.fromstring(picture.image).tag == SVG
+
+
+def test_same_figure_is_the_same_file():
+    metrics, predictions = study_of(["network", "linear_svm"])
+    labels = Labels("group", "FM", "HC")
+    one, other = (
+        draw_all(metrics, predictions, labels, ["network", "linear_svm"]) for _ in range(2)
+    )
+    assert one == other
+    assert not any(b"<dc:date>" in picture.image for picture in one)
+
+
+def test_texts_in_place_of_figures_say_what_is_found():
+    metrics, predictions = study_of(["network", "linear_svm"])
+    metrics["titles"] = {"network": "prior CNN", "linear_svm": "linear SVM"}
+    figure = metrics["models"]["network"]
+    metrics["models"] = {
+        "network": figure | {"auc": 0.78}, "linear_svm": figure | {"auc": 0.81, "auc_ci": None},
+    }  # fmt: skip
+    metrics["models"]["linear_svm"]["auc_ci"] = [0.6, 0.9]
+    metrics["exported"] = {"model": "linear_svm", "among": ["network"]}
+    said = draw_forest(metrics).alt
+    assert said == (
+        "AUC out of fold with its 95 % interval: linear SVM 0.81 [0.60, 0.90]; "
+        "prior CNN 0.78 [0.40, 0.80]."
+    )
+    null = metrics["permutation"]["models"]["network"]
+    assert "observed 0.60, p = 0.25" in draw_null(null, "prior CNN").alt
+    # everybody of the positive class before all others
+    sorted_well = predictions.assign(score=predictions["label"] + 0.5)
+    said = draw_roc(sorted_well, {"network": "prior CNN"}).alt
+    assert "prior CNN, area 1.00, sensitivity 1.00 where specificity is 0.8" in said
+    people = people_table(sorted_well, "network")
+    said = draw_scores(people, Labels("group", "FM", "HC"), "prior CNN").alt
+    assert "Median 1.50 of 6 scans FM, 0.50 of 6 scans HC. 100% of FM lie above" in said
+
+
+def test_confusion_matrix_is_drawn_with_its_groups_the_right_way_round():
+    rows = pd.DataFrame(
+        {"model": "network", "repeat": 0, "label": [1, 1, 1, 1, 0, 0],
+         "probability": [0.9, 0.9, 0.9, 0.1, 0.2, 0.2]}
+    )  # fmt: skip
+    picture = draw_calls(count_calls(rows, "network"), Labels("group", "FM", "HC"), "prior CNN")
+    assert picture.alt == (
+        "Confusion matrix of the prior CNN, scans out of fold: of 4 FM 3 (75%) called FM, 1 (25%) "
+        "called HC; of 2 HC 0 (0%) called FM, 2 (100%) called HC."
+    )
+    for text in (b"75% of FM", b"100% of HC", b"called FM", b"is HC"):
+        assert text in picture.image
 
 
 def test_calibration_counts_both_groups_alike():

@@ -14,9 +14,9 @@ FIGURES = {"auc": 0.8, "auc_ci": [0.7, 0.9]}
 def test_the_corrected_figure_decides_where_a_model_was_chosen():
     exported = {"among": ["network", "linear_svm"], "auc_corrected": 0.6}
     low = check_above_chance(exported | {"auc_corrected_ci": [0.49, 0.7]}, FIGURES)
-    assert (low.outcome, low.value) == ("failed", 0.6)
+    assert (low.outcome, low.observed) == ("failed", 0.6)
     high = check_above_chance(exported | {"auc_corrected_ci": [0.51, 0.7]}, FIGURES)
-    assert (high.outcome, high.interval) == ("passed", (0.51, 0.7))
+    assert (high.outcome, high.ci) == ("passed", (0.51, 0.7))
 
 
 def test_a_permutation_test_has_its_say():
@@ -45,6 +45,6 @@ def test_nothing_is_drawn_without_what_has_to_hold(above, halves, other, believe
 
 
 def test_facts_are_plain():
-    found = Check("halves", "passed", 0.4, 0.0, 0.01, (0.1, 0.7)).as_facts()
-    assert found["interval"] == [0.1, 0.7]
-    assert found["name"] == "halves"
+    found = Check("halves", True, 0.4, 0.0, 0.01, (0.1, 0.7)).as_facts()
+    assert found["ci"] == [0.1, 0.7]
+    assert (found["name"], found["outcome"]) == ("halves", "passed")

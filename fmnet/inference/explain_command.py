@@ -1,0 +1,91 @@
+"""``scripts/explain.py``: say what raised and what lowered the score of one scan."""
+# ruff: noqa: T201 (commands print)
+
+import argparse
+import sys
+from pathlib import Path
+
+from fmnet.errors import ConfigError, Fault, FmnetError, printable
+from fmnet.inference.bundle import INTENDED_USE, read_bundle
+from fmnet.inference.cli import (
+    Stopped,
+    add_scan_options,
+    describe,
+    entities_of,
+    find_scans,
+    stated_by,
+    stopping,
+)
+from fmnet.inference.explain import explain_scan
+from fmnet.inference.explanation_files import write_explanation
+from fmnet.inference.predict import Prediction
+from fmnet.inference.study_results import summary
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command.
+
+    Returns
+    -------
+    int
+        0 if the score was explained, 2 if not; 128 and the signal's number if it was stopped.
+    """
+    options = build_parser().parse_args(arguments)
+    options.scans = [options.scan]
+    try:
+        with stopping():
+            bundle = read_bundle(options.bundle)
+            print(f"{describe(bundle)}\n{INTENDED_USE}", file=sys.stderr)
+            stated, entities = stated_by(options, bundle), entities_of(options)
+            found = find_scans(bundle, options.scan, options.space, stated, entities)
+            scans = [one for one in found if not isinstance(one, Prediction)]
+            if len(scans) != 1:
+                errors = [one.reason for one in found if isinstance(one, Prediction)]
+                said = f"{len(scans)} scans" + "".join(f"; {text}" for text in errors[:3])
+                accepted, action = "one scan", "name its map or maps, or its runs"
+                raise ConfigError(Fault(options.scan, said, accepted, action))
+            explanation = explain_scan(bundle, scans[0], options.force)
+            written = write_explanation(bundle, explanation, options.out)
+    except FmnetError as error:
+        print(f"explain: {error}", file=sys.stderr)
+        return 2
+    except Stopped as stop:
+        print(f"explain: stopped by {stop.signal.name}", file=sys.stderr)
+        return 128 + stop.signal
+    told = [
+        explanation.mark,
+        explanation.prediction.reason,
+        *explanation.notes,
+        summary(bundle.evidence),
+    ]
+    for line in filter(None, told):
+        print(printable(line), file=sys.stderr)
+    for path in written:
+        print(printable(str(path)))
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command."""
+    parser = argparse.ArgumentParser(
+        prog="explain",
+        description="Say what raised and what lowered the score of one scan: a map, a table of "
+        "regions and a page, beside the study's people. " + INTENDED_USE,
+    )
+    parser.add_argument("bundle", type=Path, help="folder that scripts/export.py wrote")
+    parser.add_argument("scan", help="one scan, named as for fmnet-predict")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("explanation"),
+        metavar="DIR",
+        help="folder to write into; files of an earlier explanation are replaced",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="also explain a score of a signature that is not stable, by boxes of the brain; all "
+        "that is written says so",
+    )
+    add_scan_options(parser)
+    return parser

@@ -1,0 +1,367 @@
+"""Draw a signature on the brain: slices, glass brains, and a gallery of the cohort's maps, as PNG.
+
+Left is left. nilearn is imported where something is drawn, since that takes seconds.
+"""
+
+import io
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from textwrap import fill, wrap
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize, to_rgba
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from fmnet.data.nifti import to_image
+from fmnet.data.signature_map import SignatureMap
+from fmnet.data.volume import FloatArray
+from fmnet.report.drawing import DARK, GREY, Drawn, drawn_as, plain
+
+#: From blue to red, which people who don't see all colours tell apart; neither is good or bad.
+DIVERGING, COUNTS = "RdBu_r", "viridis"
+RED, BLUE, NOT_DRAWN = "#b2182b", "#2166ac", "#ebebeb"
+#: Slices in a picture, in a row of it, and between which heights in mm.
+N_SLICES, IN_A_ROW, LOWEST, HIGHEST = 8, 4, -46, 70
+#: Where the gallery is cut, in mm.
+CUTS = (0, -20, 8)
+#: Voxel size of the template behind slices, in mm.
+TEMPLATE_MM = 2
+#: Inches, dots per inch, and the fraction of the width that brains have beside the colour bar.
+WIDTH, HEIGHT, DPI, BRAINS = 6.4, 4.9, 155, 0.86
+#: Letters in a line.
+LINE = 74
+RESEARCH = "Research use only: about groups, not about any one person."
+
+
+#: Where the largest values lie, the largest first, by ``positive`` and ``negative``.
+Regions = Mapping[str, Sequence[str]]
+
+
+class SignWords(NamedTuple):
+    """What positive and negative values of a map mean, in words."""
+
+    positive: str
+    negative: str
+
+    def __str__(self) -> str:
+        return f"red: {self.positive}; blue: {self.negative}"
+
+
+class Peak(NamedTuple):
+    """The largest value of one sign, where it is in mm of the template, and how many are drawn."""
+
+    value: float
+    place: tuple[float, float, float]
+    n_drawn: int
+
+
+def as_small_png(figure: Figure) -> bytes:
+    """Write a figure as PNG of 256 colours, a third of the size."""
+    target, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(target, format="png", dpi=DPI, metadata={"Software": None})
+    picture = Image.open(target).convert("RGB")
+    # most pixels are grey: the rarer colours of a bar have to keep theirs
+    picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    picture.save(small, format="PNG", optimize=True)
+    return small.getvalue()
+
+
+@drawn_as(as_small_png)
+def draw_slices(
+    signature: SignatureMap,
+    contrast: str,
+    threshold: float,
+    title: str,
+    words: SignWords,
+    said: str = "",
+    across: str = "",
+    regions: Regions | None = None,
+) -> Drawn:
+    """Draw axial slices of one contrast over the MNI template, values above a threshold.
+
+    Parameters
+    ----------
+    signature : SignatureMap
+        Values of C contrasts, of which `contrast` is drawn.
+    threshold : float
+        Size, in the map's units, that a value has to exceed to be drawn; 0 draws all but zeros.
+    title, said : str
+        Above the picture: what it is, and how the threshold was chosen.
+    words : SignWords
+        What red and blue mean.
+    across : str
+        Written across the picture of a map that is drawn although it isn't to be believed.
+    regions : mapping, optional
+        For the text that stands in for the picture, see `alt_text`.
+
+    Returns
+    -------
+    Picture
+        A PNG of about 1000 x 760 pixels and 0.1 MB, with a text that says the finding.
+    """
+    from nilearn.datasets import load_mni152_template
+    from nilearn.plotting import plot_stat_map
+
+    image, largest = image_of(signature, contrast)
+    cuts = choose_cuts(signature, contrast, threshold)
+    template = load_mni152_template(resolution=TEMPLATE_MM)
+    figure, bottom, height = _sheet(HEIGHT, title, words, said)
+    n_rows = N_SLICES // IN_A_ROW
+    for row in range(n_rows):
+        plot_stat_map(
+            image,
+            bg_img=template,
+            display_mode="z",
+            cut_coords=cuts[row * IN_A_ROW : (row + 1) * IN_A_ROW],
+            figure=figure,
+            axes=(0.0, bottom + height * (1 - (row + 1) / n_rows), BRAINS, height / n_rows),
+            threshold=drawn_above(threshold),
+            vmax=largest,
+            colorbar=False,
+            black_bg=False,
+            cmap=DIVERGING,
+        )
+    _add_colors(figure, largest, threshold, signature.units)
+    _write_across(figure, across)
+    alt = alt_text(signature, contrast, threshold, title, words, regions)
+    return figure, alt, _file_name("slices", signature.description, contrast)
+
+
+@drawn_as(as_small_png)
+def draw_glass(
+    signature: SignatureMap,
+    contrast: str,
+    threshold: float,
+    title: str,
+    words: SignWords,
+    said: str = "",
+    across: str = "",
+    regions: Regions | None = None,
+) -> Drawn:
+    """Draw a glass brain of one contrast, seen from the left, the right, behind and above.
+
+    Each point shows the value of largest size behind it. Parameters and size as of `draw_slices`.
+    """
+    from nilearn.plotting import plot_glass_brain
+
+    image, largest = image_of(signature, contrast)
+    figure, bottom, height = _sheet(HEIGHT, title, words, said)
+    for row, views in enumerate(("lr", "yz")):
+        plot_glass_brain(
+            image,
+            display_mode=views,
+            figure=figure,
+            axes=(0.0, bottom + height * (0.5 - 0.5 * row), BRAINS, height / 2),
+            threshold=drawn_above(threshold),
+            vmax=largest,
+            colorbar=False,
+            plot_abs=False,
+            cmap=DIVERGING,
+        )
+    _add_colors(figure, largest, threshold, signature.units)
+    _write_across(figure, across)
+    alt = alt_text(signature, contrast, threshold, f"Glass brain, {title}", words, regions)
+    return figure, alt, _file_name("glass", signature.description, contrast)
+
+
+@drawn_as(as_small_png)
+def draw_gallery(
+    rows: Sequence[tuple[str, SignatureMap]], contrast: str, across: str = ""
+) -> Drawn:
+    """Draw maps of the cohort below one another: group means, their difference, people with data.
+
+    Parameters
+    ----------
+    rows : sequence of (title, SignatureMap)
+        Each is drawn at the same three cuts with a colour bar of its own; counts of people
+        (``coverage``) in other colours than maps with a sign.
+    contrast : str
+        Which one.
+    """
+    from nilearn.datasets import load_mni152_template
+    from nilearn.plotting import plot_stat_map
+
+    template = load_mni152_template(resolution=TEMPLATE_MM)
+    figure, bottom, height = _sheet(
+        0.75 + 1.6 * len(rows), f"{contrast}: the cohort's maps", None, ""
+    )
+    each, told = height / len(rows), []
+    for row, (title, signature) in enumerate(rows):
+        image, largest = image_of(signature, contrast)
+        values = signature.values[signature.contrasts.index(contrast)]
+        is_count = signature.description == "coverage"
+        low = bottom + height - (row + 1) * each
+        display = plot_stat_map(
+            image,
+            bg_img=template,
+            display_mode="ortho",
+            cut_coords=CUTS,
+            figure=figure,
+            axes=(0.0, low, BRAINS, each * 0.84),
+            threshold=drawn_above(0.0),
+            vmin=0 if is_count else -largest,
+            vmax=largest,
+            colorbar=False,
+            black_bg=False,
+            draw_cross=False,
+            cmap=COUNTS if is_count else DIVERGING,
+        )
+        if is_count:
+            mask = to_image(signature.grid.mask.astype(np.float32), signature.grid.affine)
+            display.add_contours(mask, levels=[0.5], colors=[DARK], linewidths=0.8)
+        figure.text(0.02, low + each * 0.88, plain(title, LINE + 6), size=9, color=DARK)
+        room = (0.88, low + each * 0.1, 0.02, each * 0.62)
+        _add_colors(figure, largest, 0.0, signature.units, room, is_count)
+        told.append(f"{title}: {values.min():.3g} to {values.max():.3g} {signature.units}")
+    _write_across(figure, across)
+    alt = plain(f"Maps of {contrast}. {'; '.join(told)}.", 1000)
+    return figure, alt, _file_name("cohort", contrast)
+
+
+def choose_cuts(signature: SignatureMap, contrast: str, threshold: float) -> list[float]:
+    """Choose heights of slices in mm: in each of as many equal parts, where most is drawn."""
+    values = np.abs(signature.volume[signature.contrasts.index(contrast)])
+    drawn = np.where(values > threshold, values, 0).sum(axis=(0, 1))  # (Z,)
+    heights = signature.grid.affine[2, 3] + signature.grid.affine[2, 2] * np.arange(len(drawn))
+    edges = np.linspace(LOWEST, HIGHEST, N_SLICES + 1)
+    cuts = []
+    for low, high in itertools.pairwise(edges):
+        size = np.where((heights >= low) & (heights < high), drawn, 0)
+        cuts.append(float(heights[size.argmax()]) if size.any() else round((low + high) / 2))
+    return cuts
+
+
+def peaks(signature: SignatureMap, contrast: str, threshold: float) -> dict[str, Peak]:
+    """Find the largest positive and negative value that is drawn: ``positive``, ``negative``."""
+    values = signature.values[signature.contrasts.index(contrast)]
+    places = np.argwhere(signature.grid.mask)
+    found = {}
+    for name, sign in (("positive", 1), ("negative", -1)):
+        best, n_drawn = int(np.argmax(sign * values)), int((sign * values > threshold).sum())
+        if n_drawn:
+            x, y, z = (signature.grid.affine @ [*places[best], 1])[:3]
+            found[name] = Peak(float(values[best]), (float(x), float(y), float(z)), n_drawn)
+    return found
+
+
+def alt_text(
+    signature: SignatureMap,
+    contrast: str,
+    threshold: float,
+    title: str,
+    words: SignWords,
+    regions: Regions | None = None,
+) -> str:
+    """Say what a picture of a map shows to those who don't see it.
+
+    `regions` names where the largest values lie; without it the part of the brain is told.
+    Coordinates are told either way.
+    """
+    parts = []
+    for name, peak in peaks(signature, contrast, threshold).items():
+        is_positive = name == "positive"
+        where = " and ".join((regions or {}).get(name, ())[:2]) or side_of(peak.place)
+        x, y, z = peak.place
+        percent = 100 * peak.n_drawn / signature.grid.n_voxels
+        parts.append(
+            f"{'red' if is_positive else 'blue'} ({words[0] if is_positive else words[1]}) in "
+            f"{percent:.2g} % of the voxels, largest in the {where}, {peak.value:.3g} at "
+            f"({x:.0f}, {y:.0f}, {z:.0f})"
+        )
+    shown = "; ".join(parts) or "no voxel exceeds the threshold"
+    return plain(f"{title}. {shown[:1].upper()}{shown[1:]}.", 1000)
+
+
+def side_of(place: Sequence[float]) -> str:
+    """Name the part of the brain that a place in mm lies in: ``left, front, upper part``."""
+    x, y, z = place
+    side = "midline" if abs(x) < 4 else "left" if x < 0 else "right"
+    depth = "front" if y > 10 else "back" if y < -50 else "middle"
+    return f"{side}, {depth}, {'upper' if z > 10 else 'lower'} part"
+
+
+def image_of(signature: SignatureMap, contrast: str) -> tuple[Any, float]:
+    """Give a contrast as an image for nilearn, and its largest size."""
+    volume: FloatArray = signature.volume[signature.contrasts.index(contrast)]
+    return to_image(volume, signature.grid.affine), float(np.abs(volume).max()) or 1.0
+
+
+def drawn_above(threshold: float) -> float:
+    """Give the threshold to nilearn, which without one draws the zeros around a brain as well."""
+    return threshold or 1e-12
+
+
+def _file_name(*parts: str) -> str:
+    """Name the file that a picture is kept as, of letters that every system takes."""
+    return re.sub(r"[^a-zA-Z0-9]+", "_", " ".join(part[:40] for part in parts)).strip("_")
+
+
+def _sheet(
+    height: float, title: str, words: SignWords | None, said: str
+) -> tuple[Figure, float, float]:
+    """Begin a figure with its texts; give the bottom and the height of what is left of it."""
+    figure = Figure(figsize=(WIDTH, height), facecolor="white")
+    line, top = 0.2 / height, 1.0
+    texts = [(title, {"size": 10.5, "weight": "bold", "color": DARK})]
+    if words:
+        texts += [(f"red: {words.positive}", {"size": 10, "color": RED})]
+        texts += [(f"blue: {words.negative}", {"size": 10, "color": BLUE})]
+    texts += [(said, {"size": 9, "color": DARK})]
+    for text, look in texts:
+        width = LINE - 8 if "weight" in look else LINE + 6
+        for part in wrap(plain(text, 2 * width), width):
+            top -= line
+            figure.text(0.02, top, part, **look)
+    figure.text(0.02, 0.35 * line, RESEARCH, size=8, color=GREY)
+    bottom = 1.3 * line
+    return figure, bottom, top - 0.5 * line - bottom
+
+
+def _add_colors(
+    figure: Figure,
+    largest: float,
+    threshold: float,
+    units: str,
+    room: tuple[float, float, float, float] = (0.88, 0.2, 0.02, 0.5),
+    is_count: bool = False,
+) -> None:
+    """Add a colour bar, pale where values are too small to be drawn."""
+    low = 0.0 if is_count else -largest
+    colors: NDArray[Any] = colormaps[COUNTS if is_count else DIVERGING](np.linspace(0, 1, 256))
+    if threshold:
+        is_small = np.abs(np.linspace(low, largest, 256)) < threshold
+        colors[is_small] = to_rgba(NOT_DRAWN)
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(low, largest), ListedColormap(colors)), cax=figure.add_axes(room)
+    )
+    has_marks = 0.15 * largest < threshold < 0.9 * largest
+    values = [low, *([-threshold] if has_marks else []), 0.0]
+    values = sorted({*values, *([threshold] if has_marks else []), largest})
+    bar.set_ticks(values, labels=[f"{value:.3g}" for value in values])
+    bar.ax.tick_params(labelsize=9)
+    bar.ax.set_title(plain(units, 20), size=8, color=DARK, pad=6)
+
+
+def _write_across(figure: Figure, sentence: str) -> None:
+    """Write a sentence over the whole picture, so that a copy of it carries the sentence."""
+    if not sentence:
+        return
+    figure.text(
+        0.45,
+        0.47,
+        fill(plain(sentence, 170), 46),
+        ha="center",
+        va="center",
+        size=13,
+        rotation=16,
+        color=DARK,
+        weight="bold",
+        zorder=1000,
+        bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 4},
+    )

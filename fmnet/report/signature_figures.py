@@ -1,0 +1,169 @@
+"""Draw what a signature is believed by: halves and their null, deletion curves, region curves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fmnet.data.volume import FloatArray
+from fmnet.inference.study_results import say_p
+from fmnet.report.drawing import (
+    CURVES,
+    GREY,
+    NEGATIVE,
+    POSITIVE,
+    WHOLE,
+    Drawn,
+    as_svg,
+    drawn_as,
+    one_panel,
+    plain,
+)
+
+#: Squares along each axis of the histogram of two maps, which reach to this quantile of their size.
+N_SQUARES, REACH = 41, 0.999
+
+
+def half_histogram(one: FloatArray, other: FloatArray) -> dict[str, Any]:
+    """Count how often voxels of two maps have which values, for `draw_halves`.
+
+    Parameters
+    ----------
+    one, other : ndarray of float, shape (C, V)
+        Standard weights of two halves of a cohort.
+
+    Returns
+    -------
+    dict
+        Plain values: ``edges``, (E + 1,), of both axes alike, and ``counts``, E x E, whose first
+        axis is that of `one`. Values beyond the edges count in the outermost squares.
+    """
+    both = np.abs(np.concatenate([np.ravel(one), np.ravel(other)]))
+    reach = float(np.quantile(both, REACH)) or 1.0
+    edges = np.linspace(-reach, reach, N_SQUARES + 1)
+    clipped = (np.clip(np.ravel(one), -reach, reach), np.clip(np.ravel(other), -reach, reach))
+    counts = np.histogram2d(*clipped, bins=(edges, edges))[0]
+    return {"edges": edges.tolist(), "counts": counts.astype(int).tolist()}
+
+
+@drawn_as(as_svg)
+def draw_halves(found: Mapping[str, Any]) -> Drawn:
+    """Draw the maps of two halves of a cohort against each other, and what chance would give.
+
+    Parameters
+    ----------
+    found : mapping
+        Of `fmnet.signature.agreement.agreement_of_halves`: ``voxel_r`` with ``observed``, ``null``
+        and ``p``; ``n_per_half``; perhaps ``histogram`` as of `half_histogram`.
+    """
+    figure = Figure(figsize=(WHOLE, 3.9), layout="constrained")
+    agreed = found["voxel_r"]
+    if "histogram" in found:
+        left, right = figure.subplots(1, 2, width_ratios=(1, 1.4))
+        _draw_squares(left, found["histogram"])
+    else:
+        right = figure.subplots()
+    _draw_null_on(right, agreed["null"], agreed["observed"], "correlation of the maps of halves")
+    people = " to ".join(f"{n}" for n in dict.fromkeys(found.get("n_per_half", ())))
+    p = f", {say_p(agreed['p'])}" if agreed.get("p") is not None else ""
+    said = f"r = {agreed['observed']:.2f}{p}"
+    right.set_title(f"Halves{f' of {people} people' if people else ''}: {said}", fontsize=10)
+    mean = float(np.mean(agreed["null"])) if len(agreed["null"]) else 0.0
+    alt = f"Voxel weights of two halves of the cohort correlate with {said}; {mean:.2f} by chance."
+    return figure, alt, "halves"
+
+
+@drawn_as(as_svg)
+def draw_deletion(found: Mapping[str, Any]) -> Drawn:
+    """Draw the AUC of people out of fold after voxels were deleted or inserted.
+
+    Parameters
+    ----------
+    found : mapping
+        Of `fmnet.signature.checks.deletion_insertion`.
+    """
+    figure = Figure(figsize=(WHOLE, 3.6), layout="constrained")
+    percent, told = 100 * np.asarray(found["fractions"], float), []
+    maps = {"this map": found["map"]} | dict(found["rivals"])
+    for axes, kind in zip(figure.subplots(1, 2), ("deletion", "insertion"), strict=True):
+        random = np.array([one[kind] for one in found["random"]], float)
+        if len(random):
+            low, middle, high = np.quantile(random, (0.05, 0.5, 0.95), axis=0)
+            axes.fill_between(percent, low, high, color=GREY, alpha=0.2, lw=0)
+            axes.plot(percent, middle, color=GREY, ls="--", label="random maps, 90 % of them")
+        for (name, one), color in zip(maps.items(), CURVES, strict=False):
+            axes.plot(percent, one[kind], "o-", color=color, ms=4, lw=1.8, label=plain(name))
+            told.append(f"{kind} by {name}, {one[kind][0]:.2f} to {one[kind][-1]:.2f}")
+        axes.axhline(0.5, color=GREY, ls=":", lw=1)
+        verb = "deleted" if kind == "deletion" else "inserted"
+        axes.set(xlabel=f"% of voxels {verb}, the largest first", ylabel="AUC, out of fold")
+        axes.set_title(f"{kind.capitalize()} of voxels", fontsize=10)
+        axes.legend(frameon=False, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, f"AUC of people out of fold: {'; '.join(told)}.", "deletion"
+
+
+@drawn_as(as_svg)
+def draw_region_curve(factors: Sequence[float], scores: Any, region: str, positive: str) -> Drawn:
+    """Draw how the score changes with the value of one region.
+
+    Parameters
+    ----------
+    factors : sequence of float, length F
+        How far the region's value lies from its mean, in SDs of the people.
+    scores : array of float, shape (N, F)
+        Of N people, see `fmnet.signature.attribution.region_curve`.
+    region, positive : str
+        Name of the region, and of the class that a larger score speaks for.
+    """
+    given = np.atleast_2d(np.asarray(scores, float))  # (N, F)
+    middle = int(np.argmin(np.abs(factors)))
+    changes = given - given[:, [middle]]
+    low, median, high = np.quantile(changes, (0.1, 0.5, 0.9), axis=0)
+
+    def draw(axes: Axes) -> None:
+        axes.fill_between(
+            factors, low, high, color=NEGATIVE, alpha=0.2, lw=0, label="80 % of people"
+        )
+        axes.plot(factors, median, "o-", color=NEGATIVE, ms=4, lw=2, label="median")
+        axes.axhline(0, color=GREY, ls=":", lw=1)
+        axes.set(xlabel="value of the region, SDs of the people from their mean")
+        axes.set_ylabel(f"change of the score\n(up: towards {plain(positive, 24)})")
+        axes.set_title(plain(region, 46), fontsize=10)
+        axes.legend(frameon=False, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+
+    change = median[-1] - median[0]
+    verb = "rises" if change > 0 else "falls"
+    alt = (
+        f"The score {verb} by {abs(change):.2g} (median) as the value of {region} goes from "
+        f"{factors[0]:g} to {factors[-1]:g} SDs."
+    )
+    return one_panel(draw, 3.4), plain(alt, 400), "region_curve"
+
+
+def _draw_squares(axes: Axes, found: Mapping[str, Any]) -> None:
+    """Draw a histogram of two maps' values, darker where there are more voxels."""
+    edges, counts = np.asarray(found["edges"]), np.asarray(found["counts"], float)
+    reach = (edges[0], edges[-1], edges[0], edges[-1])
+    # many voxels lie near 0, and what agrees lies far from it
+    shown = np.log1p(counts).T
+    axes.imshow(shown, origin="lower", extent=reach, cmap="Greys", interpolation="nearest")
+    axes.plot(reach[:2], reach[:2], color=NEGATIVE, ls=":", lw=1)
+    axes.set(xlabel="standard weight, one half", ylabel="standard weight, other half")
+    axes.set_title("Voxels in two halves", fontsize=10)
+    axes.locator_params(nbins=4)
+
+
+def _draw_null_on(axes: Axes, null: Sequence[float], observed: float, label: str) -> None:
+    values = [*null, observed]
+    edges = np.linspace(min(-0.1, *values) - 0.05, max(0.1, *values) + 0.05, 41)
+    if len(null):
+        axes.hist(null, bins=edges.tolist(), color="#c9c9c9", label="labels permuted")
+    axes.axvline(observed, color=POSITIVE, lw=2, label="observed")
+    axes.set_xlabel(label)
+    axes.set_yticks([])
+    axes.legend(frameon=False, fontsize=8)
+    axes.spines[["top", "right", "left"]].set_visible(False)

@@ -1,0 +1,139 @@
+"""Maps of networks of time series: what their stems have learned, and what of it counts."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fmnet.data.grid import Grid
+from fmnet.data.signature_map import SignatureMap, Source
+from fmnet.data.volume import FloatArray
+from fmnet.networks.backbones import ScoreNetwork
+from fmnet.networks.series import SeriesBackbone
+from fmnet.networks.stems import DualRegression, LearnedSeeds, TemporalFilters
+from fmnet.signature.attribution import frozen
+from fmnet.training.fit import device_of
+
+#: Frequencies at which the gain of a filter is told.
+N_FREQUENCIES = 65
+
+
+def seed_maps(
+    network: ScoreNetwork, grid: Grid, model: str, source: Source, n_subjects: int
+) -> SignatureMap | None:
+    """Show the learned seeds, or the networks, of a network of time series: a map for each.
+
+    Each is scaled to a mean square of 1 in the mask, as its scale doesn't count. The share of a
+    seed in the score is not in it, see `maps_network`.
+
+    Returns
+    -------
+    SignatureMap or None
+        With the seeds in the place of contrasts. None for networks without them: those of maps, of
+        volumes, and of temporal filters, which are the same everywhere (see `filter_gains`).
+    """
+    stem = network.backbone.stem if isinstance(network.backbone, SeriesBackbone) else None
+    if isinstance(stem, LearnedSeeds):
+        values, word = stem.weight, "seed"
+        units = "weight of a voxel's standardised series, root mean square 1"
+        sign = "positive: the seed's series follows the voxel's"
+    elif isinstance(stem, DualRegression):
+        values, word = stem.networks, "network"
+        units = "size of a voxel in the network, root mean square 1"
+        sign = "positive: the network's series follows the voxel's; the sign of a network is free"
+    else:
+        return None
+    inside = values.detach().cpu().numpy()[:, grid.mask].astype(np.float32)
+    scale = np.sqrt(np.square(inside).mean(1, keepdims=True))
+    names = tuple(f"{word}{number}" for number in range(1, len(inside) + 1))
+    shown = inside / np.where(scale > 0, scale, 1)
+    return SignatureMap(shown, grid, names, "seed", units, sign, model, source, n_subjects)
+
+
+def filter_gains(network: ScoreNetwork) -> tuple[FloatArray, FloatArray] | None:
+    """Tell what part of the power at each frequency the filters of a network let through.
+
+    Returns
+    -------
+    tuple of ndarray, shapes (F,) and (K, F), or None
+        Frequencies in cycles per volume, and gains of the K filters, the largest of each 1. None
+        for networks without temporal filters.
+    """
+    stem = network.backbone.stem if isinstance(network.backbone, SeriesBackbone) else None
+    if not isinstance(stem, TemporalFilters):
+        return None
+    size = max(2 * (N_FREQUENCIES - 1), stem.length)
+    power = torch.fft.rfft(stem.weight.detach().cpu(), size, dim=1).abs().square().numpy()
+    largest = power.max(1, keepdims=True)
+    frequencies = np.fft.rfftfreq(size).astype(np.float32)
+    return frequencies, (power / np.where(largest > 0, largest, 1)).astype(np.float32)
+
+
+def maps_network(network: ScoreNetwork) -> ScoreNetwork | None:
+    """Take what scores the maps that a stem makes of time series, as a network of its own.
+
+    It shares the parameters of the network. Its inputs are those of `stem_maps`, in which 0 is the
+    mean of the training people, so that all of `fmnet.signature.attribution` holds for it.
+
+    Returns
+    -------
+    ScoreNetwork or None
+        From (B, K, X, Y, Z), one channel for each seed, network or filter, to (B,). None for
+        networks of maps.
+    """
+    backbone = network.backbone
+    if not isinstance(backbone, SeriesBackbone):
+        return None
+    return ScoreNetwork(backbone.inner, network.head)
+
+
+@torch.no_grad()
+def stem_maps(
+    network: ScoreNetwork, scans: Iterable[FloatArray]
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Make the standardised maps that a network of time series scores, window by window.
+
+    Parameters
+    ----------
+    network : ScoreNetwork
+        Of time series.
+    scans : iterable of ndarray of float32, shape (W, T, X, Y, Z)
+        All windows of each person's scan; W may differ.
+
+    Returns
+    -------
+    tuple of ndarray, shapes (M, K, X, Y, Z) and (M,)
+        Maps of all windows (of networks of volumes: of all their volumes), and the number of the
+        scan that each belongs to.
+    """
+    backbone = network.backbone
+    assert isinstance(backbone, SeriesBackbone), "a network of time series"
+    maps, owners = [], []
+    with frozen(network):
+        for number, windows in enumerate(scans):
+            for window in windows:  # one by one, for the memory that series take
+                series = torch.from_numpy(window[None]).to(device_of(network))
+                maps.append(backbone.standard(backbone.maps(series)).cpu())
+                owners += [number] * len(maps[-1])
+    return torch.cat(maps).numpy(), np.array(owners)
+
+
+def mean_by_scan(values: FloatArray, owners: NDArray[np.int64]) -> FloatArray:
+    """Average what was computed of each window over the windows of a scan.
+
+    Of attributions: what each voxel of the stem's maps adds to the score of the person, which is
+    the mean of their windows' scores.
+
+    Parameters
+    ----------
+    values : ndarray, shape (M, ...)
+    owners : ndarray of int, shape (M,)
+        Numbers of scans, from 0 on; see `stem_maps`.
+
+    Returns
+    -------
+    ndarray of float32, shape (N, ...)
+    """
+    scans = range(int(owners.max()) + 1)
+    return np.stack([values[owners == scan].mean(0) for scan in scans]).astype(np.float32)

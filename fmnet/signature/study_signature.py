@@ -1,0 +1,256 @@
+"""The signature of a study: its maps, whether they are to be believed, and their files."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from fmnet.crossval.fold_loop import Pipeline
+from fmnet.data.grid import Grid
+from fmnet.data.nifti import write_volume
+from fmnet.data.signature_map import Description
+from fmnet.data.tables import write_table
+from fmnet.data.volume import Volume
+from fmnet.errors import ConfigError, Fault, FmnetError, RunError
+from fmnet.inference.signature_files import REGIONS
+from fmnet.inference.study_people import write_people
+from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER
+from fmnet.runs.record import Results
+from fmnet.runs.run_folder import as_json, read_json, write_run_folder
+from fmnet.signature.agreement import agreement_of_halves
+from fmnet.signature.judge import Check, check_above_chance, check_p, is_believed, not_examined
+from fmnet.signature.published import compare_with_published, read_published
+from fmnet.signature.regions import Atlas, coordinate_regions, name_places, read_atlas
+from fmnet.signature.studied import StudiedModel, studied_model
+from fmnet.signature.study_maps import MapMaker, StudyMaps, Threshold
+from fmnet.signature.tables import cluster_table, region_table
+from fmnet.types import NETWORK, Count, NonNegativeCount, Several
+
+#: Folder of a run, and in it the file that says what is in the others.
+FOLDER, RECORD = "signature", "signature.json"
+#: Which map is summed up by region and set beside published ones: the first that there is.
+SUMMED: tuple[Description, ...] = ("weights", "surrogate")
+#: Tables that are written as files too.
+TABLES = ("clusters", "regions", "published")
+
+
+@dataclass(frozen=True)
+class SignaturePlan:
+    """How the regions that carry a model are looked for, and what is asked before they are shown.
+
+    Parameters
+    ----------
+    n_permutations : int
+        Orders of the labels that the map is tested against; 0 for no z map.
+    n_halves : int
+        Ways of cutting the cohort in two whose maps are compared.
+    n_permutations_of_halves : int
+        Orders of the labels that this agreement is compared with.
+    n_random_maps : int
+        Random maps that the likeness to published ones is compared with.
+    n_regions : int
+        Regions by coordinates, where there is no atlas.
+    threshold : {"fwe", "cluster", "fdr"}
+        What a voxel has to survive to be drawn in the thresholded map.
+    maps : dict
+        Published maps by name, files on any grid in MNI space.
+    atlas, atlas_labels : str, optional
+        Regions and their names, see `fmnet.signature.regions.read_atlas`.
+    force : bool
+        Whether a map is drawn that isn't to be believed; it is marked as such wherever it goes.
+    """
+
+    n_permutations: NonNegativeCount = 200
+    n_halves: Count = 5
+    n_permutations_of_halves: NonNegativeCount = 59
+    n_random_maps: Several = 1000
+    n_regions: Several = 100
+    threshold: Threshold = "fwe"
+    maps: Mapping[str, str] = field(default_factory=dict)
+    atlas: str | None = None
+    atlas_labels: str | None = None
+    force: bool = False
+
+
+def check_plan(plan: SignaturePlan, grid: Grid) -> None:
+    """Read the atlas and the published maps once, before anything is trained.
+
+    Raises
+    ------
+    ConfigError
+        With all that is wrong with them.
+    """
+    faults: list[Fault] = []
+    for read in (partial(choose_regions, plan, grid), partial(read_published, plan.maps, grid)):
+        try:
+            read()
+        except FmnetError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(faults)
+
+
+def choose_regions(plan: SignaturePlan, grid: Grid) -> Atlas:
+    """Take the regions of the atlas that was named, or else regions by coordinates."""
+    if plan.atlas:
+        return read_atlas(plan.atlas, plan.atlas_labels, grid)
+    regions = coordinate_regions(grid, plan.n_regions)
+    return Atlas(regions, name_places(regions, grid))
+
+
+def make_signature(
+    plan: SignaturePlan, pipeline: Pipeline, results: Results, facts: dict[str, Any], folder: Path
+) -> dict[str, Any]:
+    """Look for the regions that carry the exported model, and write what may be shown of them.
+
+    Parameters
+    ----------
+    plan : SignaturePlan
+        What is asked.
+    pipeline : Pipeline
+        Of the study.
+    results : Results
+        Of its cross-validation.
+    facts : dict
+        The study's figures so far; the exported model is among them.
+    folder : Path
+        Of the run; the signature gets a folder in it.
+
+    Returns
+    -------
+    dict
+        Plain values: ``model``, ``title``; ``is_drawn``, ``is_forced``; ``checks``, see `Check`;
+        ``halves``, ``folds`` (agreement); and where a map is drawn what its files hold.
+    """
+    asked = _digest(plan, facts, folder)
+    if (done := _read_done(folder, asked)) is not None:
+        return done
+    studied = studied_model(pipeline, results, facts, folder)
+    figures = facts["models"][studied.name]
+    checks, facts_of = [check_above_chance(facts["exported"], figures)], dict[str, Any]()
+    with tqdm(total=3, desc="signature", unit="step", leave=False) as bar:
+        atlas = choose_regions(plan, studied.data.grid)
+        halves = agreement_of_halves(
+            studied.model, studied.data, studied.seed, plan.n_halves,
+            plan.n_permutations_of_halves, atlas.regions,
+        )  # fmt: skip
+        halves.pop("maps", None)
+        facts_of["halves"] = halves
+        checks.append(_check_halves(halves))
+        bar.update()
+        made = None
+        if plan.force or is_believed(checks):
+            scores = _out_of_fold_scores(studied, results)
+            asked_of = (atlas, scores, plan.threshold, plan.n_permutations)
+            made = MapMaker(studied, *asked_of).make()
+            checks += made.checks
+            facts_of |= made.facts
+            bar.update()
+            facts_of |= _tables(plan, made, atlas, studied)
+            bar.update()
+    is_stable = is_believed(checks)
+    found = {
+        "asked": asked,
+        "model": studied.name,
+        "title": studied.title,
+        "is_drawn": is_stable or plan.force,
+        "is_forced": plan.force and not is_stable,
+        "failed": [check.name for check in checks if check.passed is False],
+        "checks": {check.name: check.as_facts() for check in checks},
+        "n_regions": len(atlas.names),
+        "atlas": plan.atlas or "coordinates",
+    } | facts_of
+    _write(folder, found, made if found["is_drawn"] else None, studied, atlas)
+    return found
+
+
+def _tables(
+    plan: SignaturePlan, made: StudyMaps, atlas: Atlas, studied: StudiedModel
+) -> dict[str, Any]:
+    """Sum maps up by clusters and regions, and set them beside published ones."""
+    labels = studied.data.cohort.listing.labels
+    words = (f"speaks for {labels.positive}", f"speaks for {labels.negative}")
+    shown = next(made.maps[name] for name in SUMMED if name in made.maps)
+    tables = {"regions": region_table(shown, atlas, words)}
+    if "thresholded" in made.maps:
+        tables["clusters"] = cluster_table(made.maps["thresholded"], 0.0, atlas, directions=words)
+    if plan.maps:
+        published = read_published(plan.maps, studied.data.grid)
+        tables["published"] = compare_with_published(
+            shown, published, plan.n_random_maps, studied.seed
+        )
+    return {name: _rows(table) for name, table in tables.items()}
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give a table in plain values, what isn't known as None."""
+    known = table.astype(object).where(table.notna(), None)
+    return [{str(key): value for key, value in row.items()} for row in known.to_dict("records")]
+
+
+def _check_halves(halves: Mapping[str, Any]) -> Check:
+    if "reason" in halves:
+        return not_examined("halves", halves["reason"])
+    found = halves["voxel_r"]
+    return check_p("halves", found["observed"], float(np.mean(found["null"])), found["p"])
+
+
+def _out_of_fold_scores(studied: StudiedModel, results: Results) -> NDArray[np.float64]:
+    """Average the scores of each scan over repeats, in the order of the cohort: (N,)."""
+    rows = results.predictions[results.predictions["model"] == studied.name]
+    means = rows.groupby("scan_id")["score"].mean()
+    return np.array([means[scan.scan_id] for scan in studied.data.cohort.scans], dtype=float)
+
+
+def _write(
+    folder: Path,
+    found: dict[str, Any],
+    made: StudyMaps | None,
+    studied: StudiedModel,
+    atlas: Atlas,
+) -> None:
+    """Write what is known, and the maps where they may be drawn."""
+    grid = studied.data.grid
+
+    def write(draft: Path) -> None:
+        if made is not None:
+            outcomes = {name: one["outcome"] for name, one in found["checks"].items()}
+            marks = {"Stable": not found["failed"], "Checks": outcomes}
+            for one in made.maps.values():
+                replace(one, about={**one.about, **marks}).write(draft)
+            for name in TABLES:
+                if name in found:
+                    write_table(pd.DataFrame(found[name]), draft / f"{name}.tsv")
+            write_people(made.people, draft)
+            regions = Volume(atlas.regions[None].astype(np.float32), grid.affine, grid.space)
+            write_volume(regions, draft / REGIONS)
+        (draft / RECORD).write_text(as_json(found), "utf-8")
+
+    write_run_folder(folder, FOLDER, write)
+
+
+def _digest(plan: SignaturePlan, facts: Mapping[str, Any], folder: Path) -> str:
+    """Hash all that a signature depends on: what is asked, and the model."""
+    name = facts["exported"]["model"]
+    own = folder / (NETWORK_FOLDER if name == NETWORK else LINEAR_FOLDER)
+    weights = hashlib.sha256((own / "weights.safetensors").read_bytes()).hexdigest()
+    exported = {key: facts["exported"].get(key) for key in ("model", "auc_corrected_ci", "p")}
+    text = json.dumps([asdict(plan), exported, weights], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _read_done(folder: Path, asked: str) -> dict[str, Any] | None:
+    """Read the signature that a run has already; None if it is of something else."""
+    with suppress(RunError):
+        found = read_json(folder / FOLDER / RECORD)
+        return found if found.get("asked") == asked else None
+    return None
