@@ -91,7 +91,7 @@ def write_report(
         studied=metrics["studied"],
         choices=choice_rows(metrics),
         signature=signature_section(metrics["signature"], cohort, folder / "signature")
-        if "signature" in metrics
+        if metrics.get("signature")
         else None,
         # who wrote no base rate meant that of the training scans
         calibration_words=calibration_sentence(Calibration(**({"base_rate": None} | kept)))

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -225,8 +225,10 @@ def _write(
 
     def write(draft: Path) -> None:
         if made is not None:
+            outcomes = {name: one["outcome"] for name, one in found["checks"].items()}
+            marks = {"Stable": not found["failed"], "Checks": outcomes}
             for one in made.maps.values():
-                one.write(draft)
+                replace(one, about={**one.about, **marks}).write(draft)
             for name in TABLES:
                 if name in found:
                     write_table(pd.DataFrame(found[name]), draft / f"{name}.tsv")
