@@ -81,7 +81,7 @@ def test_every_contrast_with_something_to_show_is_drawn(folder, monkeypatch):
     tested, pattern = given[0][1], given[2][1]
     assert tested[2] == pytest.approx(3.0, rel=0.01)  # what is left is drawn, all of it
     assert tested[-1]["positive"] == ["left, front, mid-height"]
-    assert 0 < (np.abs(pattern[0].values) > pattern[2]).mean() <= 0.3
+    assert 0 < (np.abs(pattern[0].values) > pattern[2]).mean() < 0.5
     assert [[kind for kind, _ in asked[0]] for _, asked in given[6:]] == [
         ["mean of F<M>", "mean of HC", "F<M> minus HC (red: more in F<M>; blue: more in HC)",
          "scans with data, and the outline of the mask"],
