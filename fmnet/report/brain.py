@@ -6,7 +6,8 @@ Left is left. nilearn is imported where something is drawn, since that takes sec
 import io
 import itertools
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from textwrap import fill, wrap
 from typing import Any
 
@@ -93,7 +94,8 @@ def draw_slices(
     figure, bottom, height = _sheet(HEIGHT, title, words, said)
     n_rows = N_SLICES // IN_A_ROW
     for row in range(n_rows):
-        plot_stat_map(
+        _quietly(
+            plot_stat_map,
             image,
             bg_img=template,
             display_mode="z",
@@ -132,7 +134,8 @@ def draw_glass(
     image, largest = image_of(signature, contrast)
     figure, bottom, height = _sheet(HEIGHT, title, words, said)
     for row, views in enumerate(("lr", "yz")):
-        plot_glass_brain(
+        _quietly(
+            plot_glass_brain,
             image,
             display_mode=views,
             figure=figure,
@@ -176,7 +179,8 @@ def draw_gallery(
         values = signature.values[signature.contrasts.index(contrast)]
         is_count = signature.description == "coverage"
         low = bottom + height - (row + 1) * each
-        display = plot_stat_map(
+        display = _quietly(
+            plot_stat_map,
             image,
             bg_img=template,
             display_mode="ortho",
@@ -220,6 +224,13 @@ def image_of(signature: SignatureMap, contrast: str) -> tuple[Any, float]:
     """Give a contrast as an image for nilearn, and its largest size."""
     volume: FloatArray = signature.volume[signature.contrasts.index(contrast)]
     return to_image(volume, signature.grid.affine), float(np.abs(volume).max()) or 1.0
+
+
+def _quietly(draw: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """Draw without nilearn's warnings of maps with nothing to draw, which is said elsewhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return draw(*given, **named)
 
 
 def drawn_above(threshold: float) -> float:
@@ -283,16 +294,7 @@ def _write_across(figure: Figure, sentence: str) -> None:
     """Write a sentence over the whole picture, so that a copy of it carries the sentence."""
     if not sentence:
         return
-    figure.text(
-        0.45,
-        0.47,
-        fill(plain(sentence, 170), 46),
-        ha="center",
-        va="center",
-        size=13,
-        rotation=16,
-        color=DARK,
-        weight="bold",
-        zorder=1000,
-        bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 4},
-    )
+    box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 4}
+    look = {"ha": "center", "va": "center", "size": 13, "weight": "bold", "color": DARK}
+    text = fill(plain(sentence, 170), 46)
+    figure.text(0.45, 0.47, text, rotation=16, zorder=1000, bbox=box, **look)

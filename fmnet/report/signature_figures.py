@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fmnet.data.volume import FloatArray
 from fmnet.inference.study_results import say_p
 from fmnet.report.drawing import (
     CURVES,
@@ -22,31 +21,6 @@ from fmnet.report.drawing import (
     plain,
 )
 
-#: Squares along each axis of the histogram of two maps, which reach to this quantile of their size.
-N_SQUARES, REACH = 41, 0.999
-
-
-def half_histogram(one: FloatArray, other: FloatArray) -> dict[str, Any]:
-    """Count how often voxels of two maps have which values, for `draw_halves`.
-
-    Parameters
-    ----------
-    one, other : ndarray of float, shape (C, V)
-        Standard weights of two halves of a cohort.
-
-    Returns
-    -------
-    dict
-        Plain values: ``edges``, (E + 1,), of both axes alike, and ``counts``, E x E, whose first
-        axis is that of `one`. Values beyond the edges count in the outermost squares.
-    """
-    both = np.abs(np.concatenate([np.ravel(one), np.ravel(other)]))
-    reach = float(np.quantile(both, REACH)) or 1.0
-    edges = np.linspace(-reach, reach, N_SQUARES + 1)
-    clipped = (np.clip(np.ravel(one), -reach, reach), np.clip(np.ravel(other), -reach, reach))
-    counts = np.histogram2d(*clipped, bins=(edges, edges))[0]
-    return {"edges": edges.tolist(), "counts": counts.astype(int).tolist()}
-
 
 @drawn_as(as_svg)
 def draw_halves(found: Mapping[str, Any]) -> Drawn:
@@ -56,7 +30,8 @@ def draw_halves(found: Mapping[str, Any]) -> Drawn:
     ----------
     found : mapping
         Of `fmnet.signature.agreement.agreement_of_halves`: ``voxel_r`` with ``observed``, ``null``
-        and ``p``; ``n_per_half``; perhaps ``histogram`` as of `half_histogram`.
+        and ``p``; ``n_per_half``; perhaps ``histogram``, see
+        `fmnet.signature.map_agreement.count_pairs`.
     """
     figure = Figure(figsize=(WHOLE, 3.9), layout="constrained")
     agreed = found["voxel_r"]

@@ -176,10 +176,9 @@ def _draw_maps(
             continue
         sizes = np.abs(one.values)
         is_tested = kind == "thresholded"
-        # what isn't 0 has survived
-        threshold = float(
-            0.999 * sizes[sizes > 0].min() if is_tested else np.quantile(sizes, 1 - TOP)
-        )
+        # what isn't 0 has survived; equal values, as those of one region, are drawn together
+        limit = sizes[sizes > 0].min() if is_tested else np.quantile(sizes, 1 - TOP)
+        threshold = 0.999 * float(limit)
         said = threshold_words(facts["z"]) if is_tested else top_words(threshold, TOP)
         words = sign_words(kind, labels)
         for contrast in _drawn_contrasts(one):

@@ -158,7 +158,8 @@ def check_rows(facts: Values) -> list[dict[str, str]]:
 
 def agreement_rows(facts: Values) -> list[dict[str, str]]:
     """List how far maps of halves, folds, repeats and seeds agree, by each of `MEASURES`."""
-    found = {"halves": facts.get("halves")} | dict(facts.get("folds") or {})
+    folds = dict(facts.get("folds") or {})
+    found = {"halves": facts.get("halves")} | ({"folds": folds} if "reason" in folds else folds)
     rows = []
     for name, title in COMPARED.items():
         one = found.get(name)
