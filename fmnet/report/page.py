@@ -36,6 +36,7 @@ from fmnet.report.people import FAR, count_calls, listed_people, misjudged, peop
 from fmnet.report.people_figures import draw_calls, draw_probabilities, draw_scores
 from fmnet.report.run_facts import run_facts
 from fmnet.report.sentences import banners, further_verdicts, name_of, with_interval
+from fmnet.report.signature_section import signature_section
 from fmnet.runs.run_folder import write_run_files
 
 #: Columns of the table of models: metric and heading.
@@ -89,7 +90,9 @@ def write_report(
         network_findings=network_findings(metrics),
         studied=metrics["studied"],
         choices=choice_rows(metrics),
-        signature=None,
+        signature=signature_section(metrics["signature"], cohort, folder / "signature")
+        if metrics.get("signature")
+        else None,
         # who wrote no base rate meant that of the training scans
         calibration_words=calibration_sentence(Calibration(**({"base_rate": None} | kept)))
         if kept

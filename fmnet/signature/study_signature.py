@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from fmnet.runs.record import Results
 from fmnet.runs.run_folder import as_json, read_json, write_run_folder
 from fmnet.signature.agreement import agreement_of_halves
 from fmnet.signature.judge import Check, check_above_chance, check_p, is_believed, not_examined
+from fmnet.signature.map_agreement import count_pairs
 from fmnet.signature.published import compare_with_published, read_published
 from fmnet.signature.regions import Atlas, coordinate_regions, name_places, read_atlas
 from fmnet.signature.studied import StudiedModel, studied_model
@@ -143,7 +144,8 @@ def make_signature(
             studied.model, studied.data, studied.seed, plan.n_halves,
             plan.n_permutations_of_halves, atlas.regions,
         )  # fmt: skip
-        halves.pop("maps", None)
+        if (pair := halves.pop("maps", None)) is not None:
+            halves["histogram"] = count_pairs(*pair)
         facts_of["halves"] = halves
         checks.append(_check_halves(halves))
         bar.update()
@@ -223,8 +225,10 @@ def _write(
 
     def write(draft: Path) -> None:
         if made is not None:
+            outcomes = {name: one["outcome"] for name, one in found["checks"].items()}
+            marks = {"Stable": not found["failed"], "Checks": outcomes}
             for one in made.maps.values():
-                one.write(draft)
+                replace(one, about={**one.about, **marks}).write(draft)
             for name in TABLES:
                 if name in found:
                     write_table(pd.DataFrame(found[name]), draft / f"{name}.tsv")
