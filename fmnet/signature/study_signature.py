@@ -28,6 +28,7 @@ from fmnet.runs.record import Results
 from fmnet.runs.run_folder import as_json, read_json, write_run_folder
 from fmnet.signature.agreement import agreement_of_halves
 from fmnet.signature.judge import Check, check_above_chance, check_p, is_believed, not_examined
+from fmnet.signature.map_agreement import count_pairs
 from fmnet.signature.published import compare_with_published, read_published
 from fmnet.signature.regions import Atlas, coordinate_regions, name_places, read_atlas
 from fmnet.signature.studied import StudiedModel, studied_model
@@ -143,7 +144,8 @@ def make_signature(
             studied.model, studied.data, studied.seed, plan.n_halves,
             plan.n_permutations_of_halves, atlas.regions,
         )  # fmt: skip
-        halves.pop("maps", None)
+        if (pair := halves.pop("maps", None)) is not None:
+            halves["histogram"] = count_pairs(*pair)
         facts_of["halves"] = halves
         checks.append(_check_halves(halves))
         bar.update()
