@@ -1,6 +1,7 @@
 """Draw what a signature is believed by: halves and their null, deletion curves, region curves."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ from matplotlib.figure import Figure
 from fmnet.inference.study_results import say_p
 from fmnet.report.drawing import (
     CURVES,
+    DARK,
     GREY,
     NEGATIVE,
     POSITIVE,
     WHOLE,
     Drawn,
+    as_png,
     as_svg,
     drawn_as,
     one_panel,
@@ -142,3 +145,12 @@ def _draw_null_on(axes: Axes, null: Sequence[float], observed: float, drawn: str
     axes.set_yticks([])
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+@drawn_as(as_png)
+def draw_words(said: str) -> Drawn:
+    """Write a sentence in the place of a picture."""
+    figure = Figure(figsize=(WHOLE, 2.6), facecolor="white")
+    text = fill(plain(said, 600), 70)
+    figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=11, color=DARK)
+    return figure, said, "signature"
