@@ -79,7 +79,7 @@ def test_a_constant_map_is_like_no_other(grid, rng):
 def test_unrelated_smooth_maps_are_rarely_called_alike(coarse, rng):
     widths = [18, 30, (20, 40, 20)]
     p, naive = [], []
-    for number in range(80):
+    for number in range(60):
         one = smooth_field(coarse, rng, widths[number % 3])
         others = np.array([smooth_field(coarse, rng, width) for width in widths])
         p += [test.p for test in spatial_tests(one, others, coarse, n=19, seed=number)]
