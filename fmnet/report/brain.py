@@ -31,10 +31,8 @@ RED, BLUE, NOT_DRAWN = "#b2182b", "#2166ac", "#ebebeb"
 PALEST = 0.35
 #: Slices in a picture, in a row of it, and between which heights in mm.
 N_SLICES, IN_A_ROW, LOWEST, HIGHEST = 8, 4, -46, 70
-#: Where the gallery is cut, in mm.
-CUTS = (0, -20, 8)
-#: Voxel size of the template behind slices, in mm.
-TEMPLATE_MM = 2
+#: Where the gallery is cut, and voxel size of the template behind slices, in mm.
+CUTS, TEMPLATE_MM = (0, -20, 8), 2
 #: Inches, dots per inch, and the fraction of the width that brains have beside the colour bar.
 WIDTH, HEIGHT, DPI, BRAINS = 6.4, 4.9, 155, 0.85
 #: Letters in a line: of the title, of what colours mean, and of the rest.
@@ -297,7 +295,7 @@ def _write_across(figure: Figure, sentence: str) -> None:
     """Write a sentence over the whole picture, so that a copy of it carries the sentence."""
     if not sentence:
         return
-    box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 4}
-    look = {"ha": "center", "va": "center", "size": 13, "weight": "bold", "color": DARK}
+    look: dict[str, Any] = {"size": 13, "weight": "bold", "color": DARK, "rotation": 16}
+    look |= {"bbox": {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 4}}
     text = fill(plain(sentence, 170), 46)
-    figure.text(0.45, 0.47, text, rotation=16, zorder=1000, bbox=box, **look)
+    figure.text(0.45, 0.47, text, ha="center", va="center", zorder=1000, **look)
