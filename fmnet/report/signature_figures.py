@@ -126,8 +126,9 @@ def _draw_squares(axes: Axes, found: Mapping[str, Any]) -> None:
     """Draw a histogram of two maps' values, darker where there are more voxels."""
     edges, counts = np.asarray(found["edges"]), np.asarray(found["counts"], float)
     reach = (edges[0], edges[-1], edges[0], edges[-1])
-    # many voxels lie near 0, and what agrees lies far from it
-    shown = np.log1p(counts).T
+    # most voxels lie near 0, and those that agree far from it: one is seen as well
+    sizes = np.log1p(counts) / max(np.log1p(counts.max()), 1e-12)
+    shown = np.where(counts > 0, 0.25 + 0.75 * sizes, 0).T
     axes.imshow(shown, origin="lower", extent=reach, cmap="Greys", interpolation="nearest")
     axes.plot(reach[:2], reach[:2], color=NEGATIVE, ls=":", lw=1)
     axes.set(xlabel="standard weight, one half", ylabel="standard weight, other half")
