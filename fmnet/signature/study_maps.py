@@ -139,7 +139,7 @@ class MapMaker:
         numbers = sorted(self.atlas.names)
         return region_reference(
             effects, data.labels, numbers, self.atlas.names, self.scores, fold_of,
-            source="out-of-fold",
+            studied.scale, source="out-of-fold",
         )  # fmt: skip
 
     def _map(self, name: Description) -> SignatureMap:
