@@ -198,7 +198,7 @@ def notes(facts: Values) -> list[str]:
     if surrogate := facts.get("surrogate"):
         found.append(
             f"One linear map comes as near to the whole score as R2 = {surrogate['r2']:.2f} in "
-            "people whom it wasn't fitted to."
+            "people whom neither learned from."
         )
     return found
 

@@ -29,7 +29,7 @@ from fmnet.signature.regions import Atlas
 from fmnet.signature.series_maps import maps_network, mean_by_scan, seed_maps, stem_maps
 from fmnet.signature.studied import FittedModel, StudiedModel
 from fmnet.signature.study_checks import deletion_of_folds
-from fmnet.signature.surrogate import fit_surrogate
+from fmnet.signature.surrogate import Surrogate, explained_variance, fit_surrogate
 from fmnet.signature.z_map import permuted_labelings, test_by_labels, thresholded
 from fmnet.training.fit import predict_scores
 
@@ -121,6 +121,8 @@ class MapMaker:
         self._add_linear()
         self._values["pattern"] = haufe_pattern(studied.filled(), self.scores.astype(np.float32))
         fitted = studied.without_test_people()
+        if self._facts["linear_fraction"] < 1:
+            self._add_surrogate(fitted)
         standard = np.stack([self._standard_weights(one) for one in fitted])
         self._facts["folds"] = compare_folds(standard, studied.folds, data, self.atlas.regions)
         effects = self._add_out_of_fold(fitted)
@@ -163,8 +165,6 @@ class MapMaker:
         final = self.studied.final
         linear = linear_part(final.network, final.preparation)
         self._facts["linear_fraction"] = 0.0 if linear is None else linear.fraction
-        if linear is None or linear.fraction < 1:
-            self._add_surrogate()
         if linear is None:
             return
         self._values["weights"] = linear.weights
@@ -172,17 +172,25 @@ class MapMaker:
             "Intercept": linear.intercept, "LinearFractionOfScore": linear.fraction
         }  # fmt: skip
 
-    def _add_surrogate(self) -> None:
-        """Add the linear map that comes nearest to what isn't linear, or not altogether."""
-        final, data = self.studied.final, self.studied.data
-        assert isinstance(final.preparation, MapPreparation)
-        found = fit_surrogate(
-            final.network, final.preparation, data.values, data.units, self.studied.seed
-        )
+    def _add_surrogate(self, fitted: Sequence[FittedModel]) -> None:
+        """Add the linear map nearest to the whole, and how near such maps are in people unseen."""
+        data, fits = self.studied.data, []
+
+        def fit(one: FittedModel) -> Surrogate:
+            assert isinstance(one.preparation, MapPreparation)
+            units = [data.units[row] for row in one.train]
+            values = data.values[one.train]
+            return fit_surrogate(one.network, one.preparation, values, units, self.studied.seed)
+
+        for one in fitted[: self.studied.n_first]:
+            fits.append((fit(one), one.network, one.inputs(data, one.test)))
+        r2, found = explained_variance(fits, data.grid.mask), fit(self.studied.final)
         self._values["surrogate"] = found.weights
-        facts = {"r2": found.r2, "slope": found.slope, "kind": found.kind}
+        facts = {"r2": r2, "r2_learned": found.r2, "slope": found.slope, "kind": found.kind}
         self._facts["surrogate"] = facts
-        self._about["surrogate"] = {"Intercept": found.intercept, "R2OnPeopleHeldOut": found.r2}
+        self._about["surrogate"] = {
+            "Intercept": found.intercept, "R2OutOfFold": r2, "R2OnPeopleLearned": found.r2
+        }  # fmt: skip
 
     def _standard_weights(self, fitted: FittedModel) -> Floats:
         """Take the weights of a fitted model, or the mean gradient of its score: (C, V)."""
