@@ -9,7 +9,7 @@ from benchmarks.power.contender import FOLDS, Contender
 from benchmarks.power.planted import PlantedCohort
 from fmnet.baselines.base import Baseline, Model
 from fmnet.crossval.fold_loop import TrainedNetwork
-from fmnet.data.folds import build_inner_folds
+from fmnet.data.folds import Fold, build_inner_folds
 from fmnet.data.resample import smooth_values
 from fmnet.data.volume import FloatArray
 from fmnet.inference.preparation import MapPreparation, PreparationSettings
@@ -144,8 +144,10 @@ class Learned:
         return fit_surrogate(self.network, self.preparation, data.values, data.units, seed)
 
 
-def learn(contender: Contender, data: ScanSet, seed: int) -> Learned:
-    """Train a network on everybody, as the final one of a study."""
+def learn(
+    contender: Contender, data: ScanSet, seed: int, fold: Fold | None = None
+) -> Learned:
+    """Train a network on a fold, or on everybody, as the final one of a study."""
     trainable = Trainable(
         contender.build_network,
         CPU_TRAINER,
@@ -154,8 +156,8 @@ def learn(contender: Contender, data: ScanSet, seed: int) -> Learned:
         augmentation=contender.augmentation,
     )
     planned = plan_compute(trainable, Compute(), data)
-    fold = build_inner_folds(data.cohort, FOLDS["inner_splits"], seed)
-    task = FoldTask(data, fold, seed, "everybody")
+    fold = fold or build_inner_folds(data.cohort, FOLDS["inner_splits"], seed)
+    task = FoldTask(data, fold, seed, "signature")
     (trained,) = train_on_folds(planned, [task], is_calibrated=False)
     assert isinstance(trained.preparation, MapPreparation)
     return Learned(TrainedNetwork(planned, seed), trained.network, trained.preparation)

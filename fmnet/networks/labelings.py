@@ -177,7 +177,8 @@ def _largest_products(
         counts = torch.bincount(labeling, minlength=len(waiting))
         starts = counts.cumsum(0) - counts
         is_done = counts >= n
-        for few in torch.split(is_done.nonzero()[:, 0], 64):
+        # of no labeling that is done, a split would still give one empty part
+        for few in torch.split(is_done.nonzero()[:, 0], 64) if is_done.any() else ():
             offset = torch.arange(int(counts[few].max()), device=across.device)
             place = (starts[few, None] + offset).clamp_(max=len(product) - 1)
             size = torch.where(offset < counts[few, None], own_t[place].abs(), -1)

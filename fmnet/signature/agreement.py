@@ -182,6 +182,20 @@ def agreement_of_halves(
         halving = halve(data.cohort, seed, n_splits, n_permutations)
     except CohortError as error:
         return {"reason": "; ".join(f"{one.found}, not {one.accepted}" for one in error.faults)}
+    return compare_halves(model, data, halving, regions, seed)
+
+
+def compare_halves(
+    model: Model,
+    data: ScanSet,
+    halving: Halving,
+    regions: NDArray[np.integer[Any]] | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Learn a model on the halves of a halved cohort and compare, see `agreement_of_halves`.
+
+    Where only the labels observed are among the orders, beside random fields.
+    """
     places = None if regions is None else np.asarray(regions)[data.grid.mask]
     splits, first = [], None
     for split in halving.splits:
@@ -195,6 +209,7 @@ def agreement_of_halves(
             parts.append(compare_maps(one, other, places))
         splits.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     assert first is not None
+    n_permutations = len(halving.orders) - 1
     sizes = [len(fold.train) for split in halving.splits for fold in split]
     result: dict[str, Any] = {
         "n_splits": len(splits),

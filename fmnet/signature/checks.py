@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from fmnet.baselines.labelings import aucs_of_labelings
 from fmnet.data.grid import Grid
 from fmnet.data.volume import FloatArray
 from fmnet.networks.backbones import ScoreNetwork
@@ -26,7 +26,7 @@ ALPHA = 0.05
 #: Steps of shuffling a network from its top downwards.
 N_STAGES = 6
 #: Most steps of integrated gradients of a network whose parameters are shuffled.
-N_STEPS = 16
+N_STEPS = 8
 
 Floats = NDArray[np.float64]
 #: Prepared scans, (N, C, X, Y, Z), to their scores, (N,).
@@ -227,6 +227,10 @@ def deletion_insertion(
             chosen[order[: round(fraction * one.size)]] = True
             is_chosen = np.zeros(inputs.shape[1:], bool)
             is_chosen[:, grid.mask] = chosen.reshape(one.shape)
+            if not chosen.any():  # the same for all maps
+                deleted.append(whole)
+                inserted.append(nothing)
+                continue
             deleted.append(_auc(score, np.where(is_chosen, np.float32(0), inputs), labels))
             inserted.append(_auc(score, np.where(is_chosen, inputs, np.float32(0)), labels))
         above = np.asarray(fractions) > 0
@@ -239,6 +243,7 @@ def deletion_insertion(
             "gap": areas[1] - areas[0],
         }
 
+    whole, nothing = (_auc(score, scans, labels) for scans in (inputs, np.zeros_like(inputs)))
     own = curves(values)
     random = [curves(one) for one in _random_maps(values, grid, n_random, seed)]
     n_better = sum(one["gap"] >= own["gap"] for one in random)
@@ -252,4 +257,4 @@ def deletion_insertion(
 
 
 def _auc(score: Score, inputs: FloatArray, labels: NDArray[np.int64]) -> float:
-    return float(roc_auc_score(labels, score(inputs)))
+    return float(aucs_of_labelings(np.asarray(score(inputs))[None], labels[None])[0])

@@ -129,8 +129,11 @@ def label_randomisation(observed: Floats, permuted: Floats, refitted: Floats) ->
         ``is_passed``; ``fraction``, of the permuted maps that are as alike; mean |r| of the
         observed map with the ``r_permuted`` and the ``r_refitted``, and of the permuted ones
         ``r_among`` each other; ``p_unlike``, exact: of all labelings, the observed one counted, the
-        part whose map is as little like those of all others; ``n_permutations``.
+        part whose map is as little like those of all others; ``n_permutations``. Or only a
+        ``reason``.
     """
+    if not len(permuted):
+        return {"reason": "no maps under permuted labels"}
     r = np.abs(correlation_matrix(np.concatenate([observed[None], permuted])))
     with_refitted = np.abs(correlation_matrix(np.concatenate([observed[None], refitted])))[0, 1:]
     n = len(permuted)

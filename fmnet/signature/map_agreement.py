@@ -9,6 +9,9 @@ from scipy.sparse import csr_array
 
 from fmnet.data.volume import FloatArray
 
+#: Squares along each axis where two maps are counted, up to this quantile of their sizes.
+N_SQUARES, REACH = 41, 0.999
+
 Floats = NDArray[np.float64]
 
 #: Part of the voxels, of all contrasts together, that counts as the top of a map.
@@ -114,6 +117,28 @@ def compare_maps(
     found["dice"] = 2 * shared / np.maximum(size, 1)
     found["icc"], found["icc_agreement"] = _intraclass(flat)
     return found
+
+
+def count_pairs(one: FloatArray | Floats, other: FloatArray | Floats) -> dict[str, Any]:
+    """Count how often voxels of two maps have which values, so that they can be drawn as squares.
+
+    Parameters
+    ----------
+    one, other : ndarray of float, shape (C, V)
+        Standard weights of two halves of a cohort.
+
+    Returns
+    -------
+    dict
+        Plain values: ``edges``, (E + 1,), of both axes alike, and ``counts``, E x E, whose first
+        axis is that of `one`. Values beyond the edges count in the outermost squares.
+    """
+    both = np.abs(np.concatenate([np.ravel(one), np.ravel(other)]))
+    reach = float(np.quantile(both, REACH)) or 1.0
+    edges = np.linspace(-reach, reach, N_SQUARES + 1)
+    clipped = (np.clip(np.ravel(one), -reach, reach), np.clip(np.ravel(other), -reach, reach))
+    counts = np.histogram2d(*clipped, bins=(edges, edges))[0]
+    return {"edges": edges.tolist(), "counts": counts.astype(int).tolist()}
 
 
 def correlation_matrix(maps: FloatArray | Floats) -> Floats:

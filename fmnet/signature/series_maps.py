@@ -35,7 +35,7 @@ def seed_maps(
     """
     stem = network.backbone.stem if isinstance(network.backbone, SeriesBackbone) else None
     if isinstance(stem, LearnedSeeds):
-        values, word = stem.weight, "seed"
+        values, word = stem.weight.detach(), "seed"
         units = "weight of a voxel's standardised series, root mean square 1"
         sign = "positive: the seed's series follows the voxel's"
     elif isinstance(stem, DualRegression):
@@ -44,10 +44,10 @@ def seed_maps(
         sign = "positive: the network's series follows the voxel's; the sign of a network is free"
     else:
         return None
-    inside = values.detach().cpu().numpy()[:, grid.mask].astype(np.float32)
+    inside = values.cpu().numpy()[:, grid.mask].astype(np.float32)
     scale = np.sqrt(np.square(inside).mean(1, keepdims=True))
     names = tuple(f"{word}{number}" for number in range(1, len(inside) + 1))
-    shown = inside / np.where(scale > 0, scale, 1)
+    shown = (inside / np.where(scale > 0, scale, 1)).astype(np.float32)
     return SignatureMap(shown, grid, names, "seed", units, sign, model, source, n_subjects)
 
 

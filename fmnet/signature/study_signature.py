@@ -28,10 +28,11 @@ from fmnet.runs.record import Results
 from fmnet.runs.run_folder import as_json, read_json, write_run_folder
 from fmnet.signature.agreement import agreement_of_halves
 from fmnet.signature.judge import Check, check_above_chance, check_p, is_believed, not_examined
+from fmnet.signature.map_agreement import count_pairs
 from fmnet.signature.published import compare_with_published, read_published
 from fmnet.signature.regions import Atlas, coordinate_regions, name_places, read_atlas
 from fmnet.signature.studied import StudiedModel, studied_model
-from fmnet.signature.study_maps import MapMaker, StudyMaps, Threshold
+from fmnet.signature.study_maps import MapMaker, StudyMaps, Threshold, maps_of_series
 from fmnet.signature.tables import cluster_table, region_table
 from fmnet.types import NETWORK, Count, NonNegativeCount, Several
 
@@ -143,12 +144,15 @@ def make_signature(
             studied.model, studied.data, studied.seed, plan.n_halves,
             plan.n_permutations_of_halves, atlas.regions,
         )  # fmt: skip
-        halves.pop("maps", None)
+        if (pair := halves.pop("maps", None)) is not None:
+            halves["histogram"] = count_pairs(*pair)
         facts_of["halves"] = halves
         checks.append(_check_halves(halves))
         bar.update()
         made = None
-        if plan.force or is_believed(checks):
+        if studied.reads_series:
+            made = maps_of_series(studied) if plan.force else None
+        elif plan.force or is_believed(checks):
             scores = _out_of_fold_scores(studied, results)
             asked_of = (atlas, scores, plan.threshold, plan.n_permutations)
             made = MapMaker(studied, *asked_of).make()
@@ -230,7 +234,8 @@ def _write(
             for name in TABLES:
                 if name in found:
                     write_table(pd.DataFrame(found[name]), draft / f"{name}.tsv")
-            write_people(made.people, draft)
+            if made.people:
+                write_people(made.people, draft)
             regions = Volume(atlas.regions[None].astype(np.float32), grid.affine, grid.space)
             write_volume(regions, draft / REGIONS)
         (draft / RECORD).write_text(as_json(found), "utf-8")
