@@ -75,4 +75,9 @@ def study_facts(is_stable=True, is_forced=False):
              "y_mm": 12.0, "z_mm": 20.0, "n_voxels": 7, "size_mm3": 12096.0, "p": 0.005,
              "region": "left, front, mid-height; -38 12 20", "regions": ""},
         ],
+        "regions": [
+            {"contrast": "pressure", "label": k, "region": f"region {k}", "x_mm": 0.0, "y_mm": 0.0,
+             "z_mm": 0.0, "n_voxels": 9, "mean": 0.25, "direction": "more in FM", "share": share}
+            for k, share in enumerate((0.4, 0.0), start=1)
+        ],
     }  # fmt: skip

@@ -86,6 +86,8 @@ def test_every_contrast_with_something_to_show_is_drawn(folder, monkeypatch):
         ["mean of F<M>", "mean of HC", "F<M> minus HC (red: more in F<M>; blue: more in HC)",
          "scans with data, and the outline of the mask"],
     ] * 2  # fmt: skip
+    assert [table["title"] for table in section["tables"]] == ["Clusters", "Regions"]
+    assert section["tables"][1]["rows"] == [["region 1", "more in FM", "0.25", "40.0 %"]]
     page = render(section)
     assert "None" not in page
     assert "nan" not in page
