@@ -17,7 +17,7 @@ from fmnet.data.grid import Grid
 #: Points of the cortex that may be the middle of a patch; all of them are too many.
 N_PATCHES = 6000
 #: Beyond so many standard deviations of a shift nothing of a shifted ball is looked for.
-REACH_SDS = 2.5
+REACH_SDS = 2.0
 
 
 @dataclass(frozen=True, eq=False)

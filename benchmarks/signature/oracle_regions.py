@@ -8,7 +8,7 @@ from benchmarks.signature.candidates import Candidates
 from benchmarks.signature.noise import Evidence, Floats
 
 #: Chains, sweeps of each through all regions, and sweeps that don't count.
-N_CHAINS, N_SWEEPS, N_FIRST = 4, 60, 15
+N_CHAINS, N_SWEEPS, N_FIRST = 2, 45, 10
 
 
 def sample_regions(evidence: Evidence, candidates: Candidates, rng: Generator) -> Floats:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 from tqdm import tqdm
@@ -137,7 +137,11 @@ class SignatureBenchmark:
         settings = {k: v for k, v in describe(part).items() if k not in part.counts}
         given = world.planter
         cohorts = [given.backgrounds.digest, given.amplitudes, given.radius_mm, given.jitter_mm]
-        templates = None if given.templates is None else hashlib.sha256(given.templates.tobytes()).hexdigest()
+        templates = (
+            None
+            if given.templates is None
+            else hashlib.sha256(given.templates.tobytes()).hexdigest()
+        )
         code = code_digest(*(ROOT / one for one in (*COHORT_CODE, *part.code(unit.cell))))
         models = [describe(self.contender), describe(self.baselines)]
         known = [SIGNATURE_FORMAT, settings, list(unit.cell), cohorts, templates, self.seed]

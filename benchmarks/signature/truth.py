@@ -12,8 +12,8 @@ from sklearn.metrics import average_precision_score
 from benchmarks.power.planted import PlantedCohort
 from benchmarks.power.regimes import TEMPLATED, RegimeName, ShiftedEffect
 from benchmarks.power.regions import Brain
-from benchmarks.race import Goal
 from benchmarks.power.summary import ORACLE
+from benchmarks.race import Goal
 from benchmarks.signature.maps import DifferenceMaps, LinearMaps, MapMaker, NetworkMaps
 from benchmarks.signature.oracle_maps import OracleMaps
 from benchmarks.signature.part import SIGNATURE_CODE, Cell, Part, World, spread_of
@@ -59,12 +59,19 @@ def read_truth(regime: RegimeName, planted: PlantedCohort, radius_mm: float) -> 
 
 
 def score_map(values: FloatArray, truth: Truth) -> dict[str, float]:
-    """Compare a map, (C, V), with the truth: ``average_precision`` and ``correlation``."""
+    """Compare a map, (C, V), with the truth.
+
+    Returns
+    -------
+    dict
+        ``average_precision`` of its size; ``correlation`` with the difference of the groups, NaN
+        where either is the same everywhere or where the map is of sizes alone.
+    """
     ranked = np.abs(np.nan_to_num(values)).ravel()
     precision = average_precision_score(truth.mask.ravel(), ranked)
     one, other = values.ravel().astype(float), truth.difference.ravel().astype(float)
-    both = one.std() * other.std()
-    related = float(np.corrcoef(one, other)[0, 1]) if both > 0 else np.nan
+    is_signed = one.min() < 0 < one.max() and other.any()
+    related = float(np.corrcoef(one, other)[0, 1]) if is_signed else np.nan
     return {"average_precision": float(precision), "correlation": related}
 
 
@@ -95,7 +102,7 @@ class TruthPart(Part):
     n_draws: Count = 10
     n_permutations: NonNegativeCount = 99
     makers: Sequence[str] = (ORACLE, "difference", NETWORK, "linear_svm")
-    drawn: str = "z"
+    drawn: str = "standard_weights"
     wanted: Fraction = 0.9
 
     title = "Average precision of maps against the planted voxels"
@@ -115,7 +122,14 @@ class TruthPart(Part):
         """Name the code that decides a cell's figures."""
         own = ("benchmarks/signature/truth.py",)
         if cell[2] == ORACLE:
-            files = ("oracle_maps", "oracle_regions", "oracle_people", "oracle_field", "noise", "candidates")
+            files = (
+                "oracle_maps",
+                "oracle_regions",
+                "oracle_people",
+                "oracle_field",
+                "noise",
+                "candidates",
+            )
             return (*own, *(f"benchmarks/signature/{name}.py" for name in files))
         if cell[2] == "difference":
             return (*own, "benchmarks/signature/maps.py")

@@ -1,6 +1,7 @@
 """Draw what a signature is believed by: halves and their null, deletion curves, region curves."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ from matplotlib.figure import Figure
 from fmnet.inference.study_results import say_p
 from fmnet.report.drawing import (
     CURVES,
+    DARK,
     GREY,
     NEGATIVE,
     POSITIVE,
     WHOLE,
     Drawn,
+    as_png,
     as_svg,
     drawn_as,
     one_panel,
@@ -123,8 +126,9 @@ def _draw_squares(axes: Axes, found: Mapping[str, Any]) -> None:
     """Draw a histogram of two maps' values, darker where there are more voxels."""
     edges, counts = np.asarray(found["edges"]), np.asarray(found["counts"], float)
     reach = (edges[0], edges[-1], edges[0], edges[-1])
-    # many voxels lie near 0, and what agrees lies far from it
-    shown = np.log1p(counts).T
+    # most voxels lie near 0, and those that agree far from it: one is seen as well
+    sizes = np.log1p(counts) / max(np.log1p(counts.max()), 1e-12)
+    shown = np.where(counts > 0, 0.25 + 0.75 * sizes, 0).T
     axes.imshow(shown, origin="lower", extent=reach, cmap="Greys", interpolation="nearest")
     axes.plot(reach[:2], reach[:2], color=NEGATIVE, ls=":", lw=1)
     axes.set(xlabel="standard weight, one half", ylabel="standard weight, other half")
@@ -142,3 +146,12 @@ def _draw_null_on(axes: Axes, null: Sequence[float], observed: float, drawn: str
     axes.set_yticks([])
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+@drawn_as(as_png)
+def draw_words(said: str) -> Drawn:
+    """Write a sentence in the place of a picture."""
+    figure = Figure(figsize=(WHOLE, 2.6), facecolor="white")
+    text = fill(plain(said, 600), 70)
+    figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=11, color=DARK)
+    return figure, said, "signature"

@@ -40,7 +40,7 @@ CLUSTERS = {
 }  # fmt: skip
 REGIONS = {
     "contrast": "contrast", "region": "region", "direction": "direction", "mean": "mean",
-    "share": "share of the map", "place": "x, y, z in mm",
+    "share": "share of the map",
 }  # fmt: skip
 PUBLISHED = {
     "contrast": "contrast", "map": "published map", "correlation": "correlation",

@@ -47,9 +47,9 @@ CHECKS = {
         "Does the map show what was learned?",
         "|r| =",
         "at most, with 95 % of random maps",
-        "The same network with shuffled parameters gives another map.",
-        "The same network with shuffled parameters gives much the same map: it shows the scans or "
-        "the network's build.",
+        "The same model with shuffled parameters gives another map.",
+        "The same model with shuffled parameters gives much the same map: it shows the scans or "
+        "the model's build.",
         "the map stays the same when the model's parameters are shuffled",
     ),
     "label_randomisation": CheckWords(

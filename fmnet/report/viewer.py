@@ -5,7 +5,7 @@ import warnings
 
 from fmnet.data.signature_map import SignatureMap
 from fmnet.errors import printable
-from fmnet.report.brain import DIVERGING, drawn_above, image_of
+from fmnet.report.brain import colors_of, drawn_above, image_of
 
 #: Voxel size of the template behind the map, in mm: a coarse one keeps the page light.
 VIEWER_MM = 3
@@ -39,7 +39,7 @@ def build_viewer(signature: SignatureMap, contrast: str, threshold: float) -> st
             bg_img=load_mni152_template(resolution=VIEWER_MM),
             threshold=drawn_above(threshold),
             vmax=largest,
-            cmap=DIVERGING,
+            cmap=colors_of(largest, threshold),
             black_bg=False,
         )
     page = re.sub(r"<link\b[^>]*>", "", view.get_standalone())

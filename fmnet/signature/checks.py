@@ -227,6 +227,10 @@ def deletion_insertion(
             chosen[order[: round(fraction * one.size)]] = True
             is_chosen = np.zeros(inputs.shape[1:], bool)
             is_chosen[:, grid.mask] = chosen.reshape(one.shape)
+            if not chosen.any():  # the same for all maps
+                deleted.append(whole)
+                inserted.append(nothing)
+                continue
             deleted.append(_auc(score, np.where(is_chosen, np.float32(0), inputs), labels))
             inserted.append(_auc(score, np.where(is_chosen, inputs, np.float32(0)), labels))
         above = np.asarray(fractions) > 0
@@ -239,6 +243,7 @@ def deletion_insertion(
             "gap": areas[1] - areas[0],
         }
 
+    whole, nothing = (_auc(score, scans, labels) for scans in (inputs, np.zeros_like(inputs)))
     own = curves(values)
     random = [curves(one) for one in _random_maps(values, grid, n_random, seed)]
     n_better = sum(one["gap"] >= own["gap"] for one in random)

@@ -32,7 +32,7 @@ from fmnet.signature.map_agreement import count_pairs
 from fmnet.signature.published import compare_with_published, read_published
 from fmnet.signature.regions import Atlas, coordinate_regions, name_places, read_atlas
 from fmnet.signature.studied import StudiedModel, studied_model
-from fmnet.signature.study_maps import MapMaker, StudyMaps, Threshold
+from fmnet.signature.study_maps import MapMaker, StudyMaps, Threshold, maps_of_series
 from fmnet.signature.tables import cluster_table, region_table
 from fmnet.types import NETWORK, Count, NonNegativeCount, Several
 
@@ -150,7 +150,9 @@ def make_signature(
         checks.append(_check_halves(halves))
         bar.update()
         made = None
-        if plan.force or is_believed(checks):
+        if studied.reads_series:
+            made = maps_of_series(studied) if plan.force else None
+        elif plan.force or is_believed(checks):
             scores = _out_of_fold_scores(studied, results)
             asked_of = (atlas, scores, plan.threshold, plan.n_permutations)
             made = MapMaker(studied, *asked_of).make()
@@ -232,7 +234,8 @@ def _write(
             for name in TABLES:
                 if name in found:
                     write_table(pd.DataFrame(found[name]), draft / f"{name}.tsv")
-            write_people(made.people, draft)
+            if made.people:
+                write_people(made.people, draft)
             regions = Volume(atlas.regions[None].astype(np.float32), grid.affine, grid.space)
             write_volume(regions, draft / REGIONS)
         (draft / RECORD).write_text(as_json(found), "utf-8")
