@@ -90,7 +90,7 @@ def draw_probabilities(people: pd.DataFrame, labels: Labels, title: str) -> Draw
         axes.set_title(fill(f"Probabilities of the {plain(title)}", 44), fontsize=10)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.margins(y=0.2)  # the legend lies above all bars
-        axes.legend(frameon=False, fontsize=8, loc="upper center", ncols=2)
+        axes.legend(edgecolor="none", framealpha=1, fontsize=8, loc="upper center", ncols=2)
         axes.spines[["top", "right"]].set_visible(False)
 
     low, middle, high = zip(*(np.quantile(own, [0.05, 0.5, 0.95]) for own in values), strict=True)
