@@ -106,7 +106,7 @@ def signature_section(facts: Mapping[str, Any], cohort: Cohort, folder: Path) ->
             )
             if is_drawn and rows
         ],
-        "notes": notes(facts),
+        "notes": notes(facts) + _left_undrawn(contrasts, bool(pictures)),
         "kinds": list(maps),
     }
 
@@ -192,6 +192,16 @@ def _draw_maps(
                 page = build_viewer(one, contrast, threshold)
                 viewers.append({"title": title, "html": page, "words": f"{words}. {said}"})
     return pictures, viewers
+
+
+def _left_undrawn(contrasts: Sequence[str], is_drawn: bool) -> list[str]:
+    """Say that there are more contrasts than a page has room for."""
+    if not is_drawn or len(contrasts) <= MOST_DRAWN:
+        return []
+    return [
+        f"Of {len(contrasts)} contrasts, the {MOST_DRAWN} with the largest values are drawn; the "
+        "maps of all are in signature/."
+    ]
 
 
 def _first_of(maps: Mapping[str, SignatureMap]) -> str:

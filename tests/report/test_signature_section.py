@@ -130,6 +130,19 @@ def test_forced_maps_have_the_sentence_across_and_no_viewer(folder, monkeypatch)
     assert all(any("No stable signature" in str(part) for part in asked) for asked in given)
 
 
+def test_page_says_that_it_has_no_room_for_all_contrasts(tmp_path, monkeypatch):
+    given = stub_drawing(monkeypatch)
+    names = ("one", "two", "three", "four")
+    values = np.random.default_rng(0).normal(size=(4, COHORT.grid.n_voxels))
+    values[1] *= 0.1
+    build_map(values, contrasts=names).write(tmp_path)
+    listing = SimpleNamespace(contrasts=names, labels=COHORT.listing.labels)
+    cohort = SimpleNamespace(grid=COHORT.grid, listing=listing)
+    section = signature_section(study_facts(), cohort, tmp_path)
+    assert [asked[1] for _, asked in given[::2]] == ["one", "three", "four"]
+    assert section["notes"][-1].startswith("Of 4 contrasts, the 3 with the largest values")
+
+
 def test_tables_have_the_columns_that_say_something():
     rows = [
         {"contrast": "pain", "peak": 5.126, "x_mm": -38.0, "y_mm": 12.0, "z_mm": 20.0,

@@ -38,9 +38,12 @@ def settings(
     root: Path, run_dir: Path, effect: float, plan: SignaturePlan, contrasts=CONTRASTS
 ) -> dict:
     cohort = read_synthetic(
-        root / f"cohorts-{effect:g}-{len(contrasts)}", n_subjects=32, contrasts=contrasts, effect_size=effect,
+        root / f"cohorts-{effect:g}-{len(contrasts)}",
+        n_subjects=32,
+        contrasts=contrasts,
+        effect_size=effect,
         voxel_size_mm=12,
-    )  # fmt: skip
+    )
     folds = partial(build_folds, n_splits=4, n_repeats=1, inner_splits=2, seed=0)
     own = {"cohort": cohort, "folds": folds, "signature": plan}
     own["preparation"] = PreparationSettings(voxel_size_mm=12, fwhm_mm=0.0)
