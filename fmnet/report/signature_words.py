@@ -62,7 +62,7 @@ CHECKS = {
     ),
     "deletion": CheckWords(
         "Does the model need the voxels that the map points to?",
-        "AUC with them alone less that without them:",
+        "correlation with the whole score, with them alone less without them:",
         "with random maps",
         "They matter more to the score than as many voxels of random maps as smooth.",
         "They matter no more to the score than as many voxels of random maps as smooth.",

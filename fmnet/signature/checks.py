@@ -254,7 +254,8 @@ def deletion_insertion(
     random = [curves(one) for one in _random_maps(values, grid, n_random, seed)]
 
     def p_of(name: str) -> float:
-        return (1 + sum(one[name] >= own[name] for one in random)) / (1 + n_random)
+        n_as_large = sum(bool(one[name] >= own[name]) for one in random)
+        return (1 + n_as_large) / (1 + n_random)
 
     return {
         "fractions": list(fractions),

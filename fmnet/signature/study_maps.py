@@ -280,7 +280,8 @@ class MapMaker:
         first = fitted[: studied.n_first]
         deletion = deletion_of_folds(studied, first, standard[: studied.n_first])
         self._facts["deletion"] = deletion
-        yield check_p("deletion", deletion["gap"], deletion["gap_random"], deletion["p"])
+        gaps = deletion["faithful_gap"], deletion["faithful_gap_random"]
+        yield check_p("deletion", *gaps, deletion["p_faithful"])
         inputs = final.inputs(studied.data, final.train)
         try:
             found = randomise_model(
