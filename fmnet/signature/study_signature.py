@@ -239,7 +239,7 @@ def _write(
     def write(draft: Path) -> None:
         if made is not None:
             outcomes = {name: one["outcome"] for name, one in found["checks"].items()}
-            marks = {"Stable": not found["failed"], "Checks": outcomes}
+            marks = {"Stable": not found["is_forced"], "Checks": outcomes}
             for one in made.maps.values():
                 replace(one, about={**one.about, **marks}).write(draft)
             for name in TABLES:
