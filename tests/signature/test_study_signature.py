@@ -176,6 +176,9 @@ def test_a_network_trained_by_gradients_is_compared_once(root):
     facts = facts_of(root / "gradients")
     assert facts["model"] == "network"
     assert facts["halves"]["null_from"] == "spatial"
+    assert facts["checks"]["halves"]["passed"] is None
+    assert "n_trained_permutations=20" in facts["checks"]["halves"]["reason"]
+    assert facts["is_forced"]
     assert facts["checks"]["label_randomisation"]["passed"] is None
     assert facts["linear_fraction"] == 0
     written = {path.name for path in (root / "gradients" / "signature").iterdir()}
