@@ -69,6 +69,7 @@ def stem_attribution(
     labels: NDArray[np.int64],
     grid: Grid,
     model: str,
+    n_subjects: int,
     classes: tuple[str, str] = ("the positive class", "the negative class"),
 ) -> SignatureMap | None:
     """Divide the difference of the groups' mean scores among the maps that a stem makes.
@@ -88,6 +89,8 @@ def stem_attribution(
         Of the scans.
     model : str
         Title of the model.
+    n_subjects : int
+        How many people, who may have several scans.
     classes : (str, str)
         Names of the positive and the negative class.
 
@@ -115,7 +118,7 @@ def stem_attribution(
         sign="positive: speaks for {}; negative: speaks for {}".format(*classes),
         model=model,
         source="final",
-        n_subjects=len(labels),
+        n_subjects=n_subjects,
         about={
             "PartOfDifference": [float(part / total) if total else 0.0 for part in parts],
             "Incompleteness": incompleteness(inner, maps, each),

@@ -26,7 +26,7 @@ from fmnet.signature.judge import Check, check_p, not_examined
 from fmnet.signature.linear import haufe_pattern, linear_part
 from fmnet.signature.map_agreement import Floats, standard_weights
 from fmnet.signature.regions import Atlas
-from fmnet.signature.series_maps import maps_network, mean_by_scan, seed_maps, stem_maps
+from fmnet.signature.series_maps import seed_maps, stem_attribution
 from fmnet.signature.studied import FittedModel, StudiedModel
 from fmnet.signature.study_checks import deletion_of_folds
 from fmnet.signature.surrogate import Surrogate, explained_variance, fit_surrogate
@@ -338,20 +338,15 @@ def maps_of_series(studied: StudiedModel) -> StudyMaps:
     labels = data.cohort.listing.labels
     maps: dict[Description, SignatureMap] = {}
     n_subjects = len(set(data.participant_ids))
-    inner = maps_network(final.network)
     seeds = seed_maps(final.network, data.grid, studied.title, "final", n_subjects)
     if seeds is not None:
         maps["seed"] = seeds
-    if inner is not None:
-        scans = data.prepared_by(final.preparation)
-        windows = (scans.inputs(np.array([row])) for row in range(len(data.labels)))
-        inputs, owners = stem_maps(final.network, windows)
-        each = mean_by_scan(integrated_gradients(inner, inputs), owners)
-        shown = group_attribution(each, data.labels)[:, data.grid.mask]
-        names = tuple(f"map{number}" for number in range(1, len(shown) + 1))
-        words = SIGNS["attribution"].format(positive=labels.positive, negative=labels.negative)
-        maps["attribution"] = SignatureMap(
-            shown, data.grid, names if seeds is None else seeds.contrasts, "attribution",
-            UNITS["attribution"], words, studied.title, "final", n_subjects,
-        )  # fmt: skip
+    scans = data.prepared_by(final.preparation)
+    windows = (scans.inputs(np.array([row])) for row in range(len(data.labels)))
+    shown = stem_attribution(
+        final.network, windows, data.labels, data.grid, studied.title, n_subjects,
+        (labels.positive, labels.negative),
+    )  # fmt: skip
+    if shown is not None:
+        maps["attribution"] = shown
     return StudyMaps(maps, [], {"linear_fraction": 0.0}, {})

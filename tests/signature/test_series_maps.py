@@ -81,13 +81,13 @@ def test_what_seeds_add_makes_up_the_score(scans):
 @pytest.mark.parametrize("name", ["seeds", "filters"])
 def test_parts_of_seeds_add_up_to_the_difference_of_groups(name, scans, grid):
     network, labels = fitted(name, scans), np.arange(9) % 2
-    found = stem_attribution(network, scans, labels, grid, "a network", ("FM", "HC"))
+    found = stem_attribution(network, scans, labels, grid, "a network", 9, ("FM", "HC"))
     with torch.no_grad():
         scores = np.array([float(network(torch.from_numpy(scan)).mean()) for scan in scans])
     difference = scores[labels == 1].mean() - scores[labels == 0].mean()
     missed = found.about["Incompleteness"] * np.abs(scores).mean() + 1e-4
     everywhere = Grid(np.ones(SHAPE, bool), grid.affine, grid.space)
-    whole = stem_attribution(network, scans, labels, everywhere, "a network")
+    whole = stem_attribution(network, scans, labels, everywhere, "a network", 9)
     assert whole.values.sum() == pytest.approx(difference, abs=2 * missed)
     assert found.contrasts[0] == ("seed1" if name == "seeds" else "filter1")
     assert np.allclose(found.volume[:, grid.mask], whole.volume[:, grid.mask])
@@ -132,6 +132,6 @@ def test_networks_of_maps_have_none(grid: Grid):
     network = build_small_cnn((1, *SHAPE))
     assert seed_maps(network, grid, "a network", "final", 9) is None
     assert maps_network(network) is None
-    assert stem_attribution(network, [], np.array([0, 1]), grid, "a network") is None
+    assert stem_attribution(network, [], np.array([0, 1]), grid, "a network", 2) is None
     assert filter_gains(network) is None
     assert filter_gains(build_frames((20, *SHAPE))) is None
