@@ -62,7 +62,8 @@ def t_map(values: FloatArray, labels: Any) -> FloatArray:
     within = (one.var(axis=0) * len(one) + other.var(axis=0) * len(other)) / freedom
     error = np.sqrt(within * (1 / len(one) + 1 / len(other)))
     difference = one.mean(axis=0) - other.mean(axis=0)
-    return np.divide(difference, error, out=np.zeros_like(error), where=error > 0)
+    t = np.divide(difference, error, out=np.zeros_like(error), where=error > 0)
+    return np.asarray(t, dtype=np.float32)
 
 
 @dataclass(frozen=True)

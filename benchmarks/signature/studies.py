@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from benchmarks.power.planted import PlantedCohort
+from benchmarks.power.regimes import Condition
 from benchmarks.race import Goal
 from benchmarks.signature.maps import trainable_of
 from benchmarks.signature.part import SIGNATURE_CODE, Cell, Part, World
@@ -27,7 +28,7 @@ from fmnet.runs.record import Results, as_written
 from fmnet.signature.study_signature import SignaturePlan
 from fmnet.study import complete_results
 from fmnet.training.compute import Compute, plan_compute
-from fmnet.types import NETWORK, Count, Fraction, NonNegativeCount, Several
+from fmnet.types import NETWORK, Count, Fraction, NonNegativeCount, Positive, Several
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,6 +47,8 @@ class DrawnPart(Part):
         People in each.
     n_splits, inner_splits : int
         Folds, of one repeat.
+    amplitude_scale : float
+        What the amplitudes of the benchmark of power, which are for 70 people, are multiplied by.
     n_permutations : int
         Of the labels, through the whole pipeline; 0 as in a study that asks for none.
     baselines : list of str
@@ -59,6 +62,7 @@ class DrawnPart(Part):
     n: Several = 36
     n_splits: Several = 3
     inner_splits: Several = 2
+    amplitude_scale: Positive = 1.0
     n_permutations: NonNegativeCount = 0
     baselines: Sequence[str] = ("linear_svm",)
     wanted: Fraction = 0.95
@@ -83,7 +87,8 @@ class DrawnPart(Part):
     def measure(self, world: World, cell: Cell) -> list[dict[str, Any]]:
         """Run a study of a cohort; say whether a map is drawn, and which checks failed."""
         regime, number = cell
-        planted = world.planter.draw(regime, self.n, number)
+        scaled = Condition(regime, world.planter.radius_mm, self.amplitude_scale)
+        planted = world.planter.under(scaled).draw(regime, self.n, number)
         with tempfile.TemporaryDirectory(prefix="fmnet-signature-") as place:
             facts = self._study(world, planted, Path(place))
         found = facts["signature"]
@@ -124,10 +129,10 @@ class DrawnPart(Part):
             low, high = binomtest(drawn, len(own)).proportion_ci()
             entry: dict[str, Any] = {"regime": regime, "cohorts": len(own), "drawn": drawn}
             entry |= {"share": drawn / len(own), "low": float(low), "high": float(high)}
-            for name in (name for name in own if str(name).endswith("_passed")):
+            for name in (name for name in map(str, own) if name.endswith("_passed")):
                 known = own[name].dropna().astype(str)
                 entry[name] = float((known == "True").mean()) if len(known) else float("nan")
-                entry[str(name).replace("_passed", "_examined")] = len(known)
+                entry[name.replace("_passed", "_examined")] = len(known)
             table.append(entry)
         return {"drawn": pd.DataFrame(table)}
 

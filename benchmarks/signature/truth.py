@@ -23,6 +23,11 @@ from fmnet.types import Count, Fraction, NonNegativeCount, Several
 #: Of an effect that is all over the brain, the fraction of voxels that count as planted: those in
 #: which it is largest.
 TOP = 0.1
+#: Code that decides what the oracle makes of a cohort.
+ORACLE_FILES = (
+    *("oracle_maps", "oracle_regions", "oracle_people", "oracle_field"),
+    *("noise", "candidates"),
+)
 #: Which networks' maps a goal is about.
 NETWORK = "network"
 
@@ -51,10 +56,10 @@ def read_truth(regime: RegimeName, planted: PlantedCohort, radius_mm: float) -> 
     if regime in TEMPLATED:
         size = np.abs(difference)
         return Truth(size > np.quantile(size, 1 - TOP), difference)
-    mask = (effect.patterns != 0).any(axis=0)
+    mask: NDArray[np.bool_] = (effect.patterns != 0).any(axis=0)
     if isinstance(effect, ShiftedEffect):
         brain = Brain(planted.grid)
-        mask = brain.balls(effect.centres, radius_mm).any(axis=0)[None]
+        mask = np.atleast_2d(brain.balls(effect.centres, radius_mm).any(axis=0))
     return Truth(mask, difference)
 
 
@@ -122,15 +127,7 @@ class TruthPart(Part):
         """Name the code that decides a cell's figures."""
         own = ("benchmarks/signature/truth.py",)
         if cell[2] == ORACLE:
-            files = (
-                "oracle_maps",
-                "oracle_regions",
-                "oracle_people",
-                "oracle_field",
-                "noise",
-                "candidates",
-            )
-            return (*own, *(f"benchmarks/signature/{name}.py" for name in files))
+            return (*own, *(f"benchmarks/signature/{name}.py" for name in ORACLE_FILES))
         if cell[2] == "difference":
             return (*own, "benchmarks/signature/maps.py")
         return (*own, "benchmarks/signature/maps.py", *SIGNATURE_CODE)
