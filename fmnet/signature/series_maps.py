@@ -14,6 +14,7 @@ from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.series import SeriesBackbone
 from fmnet.networks.stems import DualRegression, LearnedSeeds, TemporalFilters
 from fmnet.signature.attribution import (
+    BASELINE,
     frozen,
     group_attribution,
     incompleteness,
@@ -120,6 +121,7 @@ def stem_attribution(
         source="final",
         n_subjects=n_subjects,
         about={
+            "Baseline": BASELINE,
             "PartOfDifference": [float(part / total) if total else 0.0 for part in parts],
             "Incompleteness": incompleteness(inner, maps, each),
         },

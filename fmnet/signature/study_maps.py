@@ -15,7 +15,9 @@ from fmnet.inference.preparation import MapPreparation
 from fmnet.inference.study_people import region_reference
 from fmnet.networks.backbones import mean_gradient
 from fmnet.signature.attribution import (
+    BASELINE,
     group_attribution,
+    incompleteness,
     integrated_gradients,
     occlusion,
     region_curve,
@@ -210,12 +212,15 @@ class MapMaker:
         data = self.studied.data
         attributions = np.zeros((len(data.values), *data.input_shape), np.float32)
         n_regions = len(self.atlas.names)
-        effects = np.zeros((len(data.values), n_regions), np.float32)
+        effects, missed = np.zeros((len(data.values), n_regions), np.float32), [0.0]
         for one in fitted[: self.studied.n_first]:
             inputs = one.inputs(data, one.test)
-            attributions[one.test] = integrated_gradients(one.network, inputs)
+            each = attributions[one.test] = integrated_gradients(one.network, inputs)
+            missed.append(incompleteness(one.network, inputs, each))
             effects[one.test] = occlusion(one.network, inputs, self.atlas.regions)
         shown = group_attribution(attributions, data.labels)
+        self._about["attribution"] = {"Baseline": BASELINE, "Incompleteness": max(missed)}
+        self._about["occlusion"] = {"Baseline": BASELINE}
         self._values["attribution"] = shown[:, data.grid.mask]
         means = effects[data.labels == 1].mean(axis=0) - effects[data.labels == 0].mean(axis=0)
         painted = np.zeros(data.grid.n_voxels, np.float32)
