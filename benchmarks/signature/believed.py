@@ -1,5 +1,4 @@
-"""Parts *halves* and *surrogate*: does a signature come out again, and does a linear map do for it.
-"""
+"""Parts *halves* and *surrogate*: does a signature come out again, is it a linear map."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ from fmnet.data.grid import Grid
 #: Points of the cortex that may be the middle of a patch; all of them are too many.
 N_PATCHES = 6000
 #: Beyond so many standard deviations of a shift nothing of a shifted ball is looked for.
-REACH_SDS = 2.5
+REACH_SDS = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,8 @@ def list_candidates(
 def _kernel(brain: Brain, middles: Points, radius_mm: float, sd_mm: float) -> Any:
     """Mark voxels by the probability that a ball around each middle, shifted, has them: (M, V)."""
     tree = KDTree(brain.places)
-    near = tree.query_ball_point(middles, radius_mm + REACH_SDS * sd_mm, return_sorted=True)
+    reach_mm = radius_mm + REACH_SDS * sd_mm
+    near = [tree.query_ball_point(middle, reach_mm) for middle in middles]
     lengths = [len(one) for one in near]
     columns = np.concatenate(near).astype(np.intp)
     rows = np.repeat(np.arange(len(middles)), lengths)

@@ -27,8 +27,9 @@ from fmnet.training.trainer import CPU_TRAINER
 
 Maps = dict[str, FloatArray]
 
-#: Smoothing of the second t map, as usual in group studies.
-FWHM_MM = 8.0
+#: Smoothing of t maps, as usual in group studies, and of weights, beside those that are not; and of
+#: what voxels add to the difference of the groups.
+FWHM_MM, NARROW_MM = 8.0, 6.0
 #: Regions that are occluded, about 2.5 cm across.
 N_REGIONS = 100
 
@@ -61,7 +62,8 @@ def t_map(values: FloatArray, labels: Any) -> FloatArray:
     within = (one.var(axis=0) * len(one) + other.var(axis=0) * len(other)) / freedom
     error = np.sqrt(within * (1 / len(one) + 1 / len(other)))
     difference = one.mean(axis=0) - other.mean(axis=0)
-    return np.divide(difference, error, out=np.zeros_like(error), where=error > 0)
+    t = np.divide(difference, error, out=np.zeros_like(error), where=error > 0)
+    return np.asarray(t, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,18 @@ class LinearMaps:
     n_permutations: int
 
     def make(self, planted: PlantedCohort) -> Maps:
-        """Learn everybody; write ``weights``, ``standard_weights``, patterns and ``z``."""
+        """Learn everybody; make maps of weights and patterns.
+
+        ``weights``; ``standard_weights``, also smoothed; ``z``; ``difference_6mm``, what voxels add
+        to the difference of the groups' mean scores, smoothed; ``pattern`` and, over the voxels'
+        SDs, ``standard_pattern``.
+        """
         data = planted.prepare(PreparationSettings(fwhm_mm=0.0))
         maps = weight_maps(self.baseline, data, planted.seed, self.n_permutations)
         scores = np.tensordot(data.values, maps["weights"], axes=2)
+        one, other = (data.values[data.labels == label].mean(axis=0) for label in (1, 0))
+        added = maps["weights"] * (one - other)
+        maps["difference_6mm"] = smooth_values(added, data.grid, NARROW_MM)
         return maps | pattern_maps(data.values, scores)
 
 
@@ -103,10 +113,11 @@ class NetworkMaps:
     n_permutations: int
 
     def make(self, planted: PlantedCohort) -> Maps:
-        """Learn everybody; write what `LinearMaps` does, and maps that any network has.
+        """Learn everybody; make what `LinearMaps` does, and maps that any network has.
 
-        ``surrogate`` and ``attribution``, the mean size of integrated gradients, with the groups'
-        difference of them and the same of the occlusion of regions.
+        ``surrogate``, in SDs; ``attribution``, the mean size of integrated gradients;
+        ``difference``, what they are in the positive group less the other, also smoothed; and the
+        same of the occlusion of regions.
         """
         data = planted.prepare(self.contender.preparation)
         learned = learn(self.contender, data, planted.seed)
@@ -115,14 +126,17 @@ class NetworkMaps:
         maps |= pattern_maps(data.values, predict_scores(network, inputs))
         maps["surrogate"] = _standard(learned.surrogate(data, planted.seed).weights, data)
         inside, labels = data.grid.mask, data.labels
-        attributions = integrated_gradients(network, inputs)
-        maps["attribution"] = np.abs(attributions).mean(axis=0)[:, inside]
-        maps["attribution_difference"] = group_attribution(attributions, labels)[:, inside]
+        attributions = integrated_gradients(network, inputs)[:, :, inside]
+        maps["attribution"] = np.abs(attributions).mean(axis=0)
+        maps["difference"] = group_attribution(attributions, labels)
+        maps["difference_6mm"] = smooth_values(maps["difference"], data.grid, NARROW_MM)
         regions = coordinate_regions(data.grid, N_REGIONS)
         lost = occlusion(network, inputs, regions)  # (N, R)
         numbers = np.unique(regions[inside], return_inverse=True)[1]
-        by_group = lost[labels == 1].mean(axis=0) - lost[labels == 0].mean(axis=0)
-        for name, each in (("occlusion", np.abs(lost).mean(axis=0)), ("occlusion_difference", by_group)):
+        for name, each in (
+            ("occlusion", np.abs(lost).mean(axis=0)),
+            ("occlusion_difference", group_attribution(lost, labels)),
+        ):
             maps[name] = np.tile(each[numbers], (len(data.contrasts), 1))
         return maps
 
@@ -144,23 +158,25 @@ class Learned:
         return fit_surrogate(self.network, self.preparation, data.values, data.units, seed)
 
 
-def learn(
-    contender: Contender, data: ScanSet, seed: int, fold: Fold | None = None
-) -> Learned:
+def learn(contender: Contender, data: ScanSet, seed: int, fold: Fold | None = None) -> Learned:
     """Train a network on a fold, or on everybody, as the final one of a study."""
-    trainable = Trainable(
+    planned = plan_compute(trainable_of(contender), Compute(), data)
+    fold = fold or build_inner_folds(data.cohort, FOLDS["inner_splits"], seed)
+    task = FoldTask(data, fold, seed, "signature")
+    (trained,) = train_on_folds(planned, [task], is_calibrated=False)
+    assert isinstance(trained.preparation, MapPreparation)
+    return Learned(TrainedNetwork(planned, seed), trained.network, trained.preparation)
+
+
+def trainable_of(contender: Contender) -> Trainable:
+    """Say how a contender is trained, on the CPU."""
+    return Trainable(
         contender.build_network,
         CPU_TRAINER,
         contender.max_epochs,
         contender.optimizer,
         augmentation=contender.augmentation,
     )
-    planned = plan_compute(trainable, Compute(), data)
-    fold = fold or build_inner_folds(data.cohort, FOLDS["inner_splits"], seed)
-    task = FoldTask(data, fold, seed, "signature")
-    (trained,) = train_on_folds(planned, [task], is_calibrated=False)
-    assert isinstance(trained.preparation, MapPreparation)
-    return Learned(TrainedNetwork(planned, seed), trained.network, trained.preparation)
 
 
 def weight_maps(model: Model, data: ScanSet, seed: int, n_permutations: int) -> Maps:
@@ -169,11 +185,13 @@ def weight_maps(model: Model, data: ScanSet, seed: int, n_permutations: int) -> 
     observed = model.weights_of_labelings(data, fold, data.labels[None])
     if observed is None:
         return {}
-    maps = {"weights": observed[0], "standard_weights": _standard(observed[0], data)}
+    standard = _standard(observed[0], data)
+    maps = {"weights": observed[0], "standard_weights": standard}
+    maps["standard_weights_8mm"] = smooth_values(standard, data.grid, FWHM_MM)
     if n_permutations:
         orders = permuted_labelings(data.cohort, fold, n_permutations, seed)
         draws = (_standard(block, data) for block in orders.weights(model, data, fold))
-        maps["z"] = test_by_labels(maps["standard_weights"], draws, data.grid).z
+        maps["z"] = test_by_labels(standard, draws, data.grid).z
     return maps
 
 

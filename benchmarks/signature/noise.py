@@ -1,11 +1,13 @@
 """How backgrounds vary, and how strongly the maps of a cohort speak for each candidate place."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from sklearn.model_selection import GroupKFold
 
 from benchmarks.power.oracle import LEAST_SD
 from benchmarks.power.planted import PlantedCohort
@@ -17,8 +19,9 @@ Floats = NDArray[np.float64]
 #: relative to the mean over all directions. Of 0.1, 0.5, 1 and 2, the one with which a region of
 #: 9 mm stands out most from backgrounds under random labels (see docs/signature_benchmark.md).
 REST = 0.5
-#: Random labelings that show by how much more candidates fit than such a model of noise has it.
-N_LABELINGS = 20
+#: Parts of the cohort whose backgrounds are looked at by noise learned from the others, and how
+#: many candidates it is tried with: they fit better than such a model of noise has it.
+N_FOLDS, N_TRIED = 5, 1500
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +87,15 @@ def center_groups(background: FloatArray, labels: NDArray[np.int64]) -> FloatArr
 def contrast_of(labels: NDArray[np.int64]) -> FloatArray:
     """Weigh people so that their sum is the difference of the groups' means: (N,)."""
     is_one = labels == 1
-    return np.where(is_one, 1 / is_one.sum(), -1 / (~is_one).sum()).astype(np.float32)
+    weights = np.where(is_one, 1 / is_one.sum(), -1 / (~is_one).sum())
+    return np.asarray(weights, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What a cohort says of each of M candidates for the difference of the groups, and of pairs.
 
-    Products are about the noise, whose size is calibrated on the backgrounds under random labels.
+    Products are about the noise, whose size is calibrated on backgrounds that it isn't of.
 
     Parameters
     ----------
@@ -143,25 +147,35 @@ def weigh_difference(planted: PlantedCohort, shapes: Any, rng: Generator) -> Evi
     shapes : sparse or dense array, shape (M, V)
         What candidates add to the mean of the patients, in SDs of the voxels times the amplitude.
     rng : Generator
-        Of the random labels.
+        Chooses candidates that noise is tried with.
     """
     labels, background = planted.labels, planted.background[:, 0]
     centred = center_groups(background, labels)
     spread = fit_spread(centred, n_means=2)
     contrast = contrast_of(labels)
-    precision = np.float32(1 / (contrast**2).sum())
+    root = np.float32(1 / np.sqrt((contrast**2).sum()))
     scale = np.asarray(planted.effect.size * planted.effect.noise_sd, dtype=np.float32)
-    whitened, along = spread.whitened(shapes * (scale.ravel() * np.sqrt(precision))[None])
-    size = product_with_itself(whitened, along)
+    scaled = shapes * scale.ravel()[None]
+    scaled = scaled.tocsr() if hasattr(scaled, "tocsr") else scaled
+    whitened, along = spread.whitened(scaled * root)
+    seen, seen_along = spread.whitened((contrast @ planted.values[:, 0])[None] * root)
+    fit = np.asarray(whitened @ seen[0] - along @ seen_along[0], dtype=float)
+    tried = rng.permutation(scaled.shape[0])[:N_TRIED]
+    inflation = _inflation(background, planted.families, scaled[tried])
+    size = np.float32(np.sqrt(inflation))
+    variance = inflation / float(root) ** 2
+    return Evidence(fit / inflation, whitened / size, along / size, spread, variance)
 
-    def fits(values: FloatArray) -> Floats:
-        seen, seen_along = spread.whitened(values * np.sqrt(precision))
-        return np.asarray(whitened @ seen.T - along @ seen_along.T, dtype=float).T
 
-    others = np.stack([contrast_of(rng.permutation(labels)) for _ in range(N_LABELINGS)])
-    by_chance = fits(others @ centred) / np.sqrt(np.maximum(size, 1e-12))
-    inflation = np.float32(max(1.0, float((by_chance**2).mean())))
-    (fit,) = fits((contrast @ planted.values[:, 0])[None])
-    root = np.sqrt(inflation)
-    variance = float(inflation / precision)
-    return Evidence(fit / inflation, whitened / root, along / root, spread, variance)
+def _inflation(background: FloatArray, families: Sequence[str], shapes: Any) -> float:
+    """Say how many times as large as it is taken for the noise of unseen people is: 1 or more."""
+    sizes = []
+    for train, test in GroupKFold(N_FOLDS).split(background, groups=families):
+        mean = background[train].mean(axis=0)
+        spread = fit_spread(background[train] - mean, n_means=1)
+        whitened, along = spread.whitened(shapes)
+        seen, seen_along = spread.whitened(background[test] - mean)
+        fit = np.asarray(whitened @ seen.T - along @ seen_along.T)  # (M, N_test)
+        size = np.maximum(product_with_itself(whitened, along), 1e-12)
+        sizes.append(float((fit**2 / size[:, None]).mean()))
+    return max(1.0, float(np.mean(sizes)))

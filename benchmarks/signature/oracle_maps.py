@@ -57,7 +57,7 @@ class OracleMaps:
         """Work out ``oracle`` and, where the groups' means differ, ``matched_filter``: (C, V)."""
         rng = np.random.default_rng(planted.seed)
         if self.regime in TEMPLATED:
-            return {ORACLE: expect_field(planted, rng)[None]}
+            return {ORACLE: expect_field(planted, rng)[None].astype(np.float32)}
         candidates = _candidates(self.regime, planted.grid, self.radius_mm, self.jitter_mm)
         if self.regime in ("interaction", "two_contrasts"):
             fits = weigh_people(planted, candidates)

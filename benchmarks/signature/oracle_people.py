@@ -45,9 +45,7 @@ def weigh_people(planted: PlantedCohort, candidates: Candidates) -> Fits:
     """Compare each person's map with a region at each place, by noise learned from the others."""
     n, n_contrasts, n_voxels = planted.values.shape
     flat = planted.background.reshape(n, -1)
-    scale = planted.effect.size * np.broadcast_to(
-        planted.effect.noise_sd, (n_contrasts, n_voxels)
-    )
+    scale = planted.effect.size * np.broadcast_to(planted.effect.noise_sd, (n_contrasts, n_voxels))
     each = np.zeros((n_contrasts, n, len(candidates.middles)), dtype=np.float32)
     sizes, alongs = [], []
     splitter = GroupKFold(N_FOLDS)

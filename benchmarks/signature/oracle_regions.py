@@ -6,9 +6,10 @@ from scipy.special import expit, logsumexp, softmax
 
 from benchmarks.signature.candidates import Candidates
 from benchmarks.signature.noise import Evidence, Floats
+from fmnet.data.volume import FloatArray
 
 #: Chains, sweeps of each through all regions, and sweeps that don't count.
-N_CHAINS, N_SWEEPS, N_FIRST = 4, 60, 15
+N_CHAINS, N_SWEEPS, N_FIRST = 2, 45, 10
 
 
 def sample_regions(evidence: Evidence, candidates: Candidates, rng: Generator) -> Floats:
@@ -68,6 +69,6 @@ def pick_regions(log_odds: Floats, candidates: Candidates) -> Floats:
     return total
 
 
-def paint(candidates: Candidates, probability: Floats) -> Floats:
+def paint(candidates: Candidates, probability: Floats) -> FloatArray:
     """Sum over the places whose region has a voxel: how probable it is that one has it, (V,)."""
-    return np.asarray(candidates.painted.T @ probability, dtype=float)
+    return np.asarray(candidates.painted.T @ probability, dtype=np.float32)

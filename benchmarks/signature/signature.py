@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 from tqdm import tqdm
@@ -137,7 +137,8 @@ class SignatureBenchmark:
         settings = {k: v for k, v in describe(part).items() if k not in part.counts}
         given = world.planter
         cohorts = [given.backgrounds.digest, given.amplitudes, given.radius_mm, given.jitter_mm]
-        templates = None if given.templates is None else hashlib.sha256(given.templates.tobytes()).hexdigest()
+        fields = b"" if given.templates is None else given.templates.tobytes()
+        templates = hashlib.sha256(fields).hexdigest()
         code = code_digest(*(ROOT / one for one in (*COHORT_CODE, *part.code(unit.cell))))
         models = [describe(self.contender), describe(self.baselines)]
         known = [SIGNATURE_FORMAT, settings, list(unit.cell), cohorts, templates, self.seed]

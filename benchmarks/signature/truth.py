@@ -12,8 +12,8 @@ from sklearn.metrics import average_precision_score
 from benchmarks.power.planted import PlantedCohort
 from benchmarks.power.regimes import TEMPLATED, RegimeName, ShiftedEffect
 from benchmarks.power.regions import Brain
-from benchmarks.race import Goal
 from benchmarks.power.summary import ORACLE
+from benchmarks.race import Goal
 from benchmarks.signature.maps import DifferenceMaps, LinearMaps, MapMaker, NetworkMaps
 from benchmarks.signature.oracle_maps import OracleMaps
 from benchmarks.signature.part import SIGNATURE_CODE, Cell, Part, World, spread_of
@@ -23,6 +23,11 @@ from fmnet.types import Count, Fraction, NonNegativeCount, Several
 #: Of an effect that is all over the brain, the fraction of voxels that count as planted: those in
 #: which it is largest.
 TOP = 0.1
+#: Code that decides what the oracle makes of a cohort.
+ORACLE_FILES = (
+    *("oracle_maps", "oracle_regions", "oracle_people", "oracle_field"),
+    *("noise", "candidates"),
+)
 #: Which networks' maps a goal is about.
 NETWORK = "network"
 
@@ -51,20 +56,27 @@ def read_truth(regime: RegimeName, planted: PlantedCohort, radius_mm: float) -> 
     if regime in TEMPLATED:
         size = np.abs(difference)
         return Truth(size > np.quantile(size, 1 - TOP), difference)
-    mask = (effect.patterns != 0).any(axis=0)
+    mask: NDArray[np.bool_] = (effect.patterns != 0).any(axis=0)
     if isinstance(effect, ShiftedEffect):
         brain = Brain(planted.grid)
-        mask = brain.balls(effect.centres, radius_mm).any(axis=0)[None]
+        mask = np.atleast_2d(brain.balls(effect.centres, radius_mm).any(axis=0))
     return Truth(mask, difference)
 
 
 def score_map(values: FloatArray, truth: Truth) -> dict[str, float]:
-    """Compare a map, (C, V), with the truth: ``average_precision`` and ``correlation``."""
+    """Compare a map, (C, V), with the truth.
+
+    Returns
+    -------
+    dict
+        ``average_precision`` of its size; ``correlation`` with the difference of the groups, NaN
+        where either is the same everywhere or where the map is of sizes alone.
+    """
     ranked = np.abs(np.nan_to_num(values)).ravel()
     precision = average_precision_score(truth.mask.ravel(), ranked)
     one, other = values.ravel().astype(float), truth.difference.ravel().astype(float)
-    both = one.std() * other.std()
-    related = float(np.corrcoef(one, other)[0, 1]) if both > 0 else np.nan
+    is_signed = one.min() < 0 < one.max() and other.any()
+    related = float(np.corrcoef(one, other)[0, 1]) if is_signed else np.nan
     return {"average_precision": float(precision), "correlation": related}
 
 
@@ -95,7 +107,7 @@ class TruthPart(Part):
     n_draws: Count = 10
     n_permutations: NonNegativeCount = 99
     makers: Sequence[str] = (ORACLE, "difference", NETWORK, "linear_svm")
-    drawn: str = "z"
+    drawn: str = "standard_weights"
     wanted: Fraction = 0.9
 
     title = "Average precision of maps against the planted voxels"
@@ -115,8 +127,7 @@ class TruthPart(Part):
         """Name the code that decides a cell's figures."""
         own = ("benchmarks/signature/truth.py",)
         if cell[2] == ORACLE:
-            files = ("oracle_maps", "oracle_regions", "oracle_people", "oracle_field", "noise", "candidates")
-            return (*own, *(f"benchmarks/signature/{name}.py" for name in files))
+            return (*own, *(f"benchmarks/signature/{name}.py" for name in ORACLE_FILES))
         if cell[2] == "difference":
             return (*own, "benchmarks/signature/maps.py")
         return (*own, "benchmarks/signature/maps.py", *SIGNATURE_CODE)

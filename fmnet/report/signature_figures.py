@@ -1,51 +1,28 @@
 """Draw what a signature is believed by: halves and their null, deletion curves, region curves."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fmnet.data.volume import FloatArray
 from fmnet.inference.study_results import say_p
 from fmnet.report.drawing import (
     CURVES,
+    DARK,
     GREY,
     NEGATIVE,
     POSITIVE,
     WHOLE,
     Drawn,
+    as_png,
     as_svg,
     drawn_as,
     one_panel,
     plain,
 )
-
-#: Squares along each axis of the histogram of two maps, which reach to this quantile of their size.
-N_SQUARES, REACH = 41, 0.999
-
-
-def half_histogram(one: FloatArray, other: FloatArray) -> dict[str, Any]:
-    """Count how often voxels of two maps have which values, for `draw_halves`.
-
-    Parameters
-    ----------
-    one, other : ndarray of float, shape (C, V)
-        Standard weights of two halves of a cohort.
-
-    Returns
-    -------
-    dict
-        Plain values: ``edges``, (E + 1,), of both axes alike, and ``counts``, E x E, whose first
-        axis is that of `one`. Values beyond the edges count in the outermost squares.
-    """
-    both = np.abs(np.concatenate([np.ravel(one), np.ravel(other)]))
-    reach = float(np.quantile(both, REACH)) or 1.0
-    edges = np.linspace(-reach, reach, N_SQUARES + 1)
-    clipped = (np.clip(np.ravel(one), -reach, reach), np.clip(np.ravel(other), -reach, reach))
-    counts = np.histogram2d(*clipped, bins=(edges, edges))[0]
-    return {"edges": edges.tolist(), "counts": counts.astype(int).tolist()}
 
 
 @drawn_as(as_svg)
@@ -56,7 +33,8 @@ def draw_halves(found: Mapping[str, Any]) -> Drawn:
     ----------
     found : mapping
         Of `fmnet.signature.agreement.agreement_of_halves`: ``voxel_r`` with ``observed``, ``null``
-        and ``p``; ``n_per_half``; perhaps ``histogram`` as of `half_histogram`.
+        and ``p``; ``n_per_half``; perhaps ``histogram``, see
+        `fmnet.signature.map_agreement.count_pairs`.
     """
     figure = Figure(figsize=(WHOLE, 3.9), layout="constrained")
     agreed = found["voxel_r"]
@@ -148,8 +126,9 @@ def _draw_squares(axes: Axes, found: Mapping[str, Any]) -> None:
     """Draw a histogram of two maps' values, darker where there are more voxels."""
     edges, counts = np.asarray(found["edges"]), np.asarray(found["counts"], float)
     reach = (edges[0], edges[-1], edges[0], edges[-1])
-    # many voxels lie near 0, and what agrees lies far from it
-    shown = np.log1p(counts).T
+    # most voxels lie near 0, and those that agree far from it: one is seen as well
+    sizes = np.log1p(counts) / max(np.log1p(counts.max()), 1e-12)
+    shown = np.where(counts > 0, 0.25 + 0.75 * sizes, 0).T
     axes.imshow(shown, origin="lower", extent=reach, cmap="Greys", interpolation="nearest")
     axes.plot(reach[:2], reach[:2], color=NEGATIVE, ls=":", lw=1)
     axes.set(xlabel="standard weight, one half", ylabel="standard weight, other half")
@@ -167,3 +146,12 @@ def _draw_null_on(axes: Axes, null: Sequence[float], observed: float, drawn: str
     axes.set_yticks([])
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+@drawn_as(as_png)
+def draw_words(said: str) -> Drawn:
+    """Write a sentence in the place of a picture."""
+    figure = Figure(figsize=(WHOLE, 2.6), facecolor="white")
+    text = fill(plain(said, 600), 70)
+    figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=11, color=DARK)
+    return figure, said, "signature"

@@ -30,8 +30,8 @@ from fmnet.report.viewer import build_viewer
 MOST_DRAWN, MOST_VIEWERS = 3, 2
 #: Regions whose effect is drawn.
 MOST_CURVES = 4
-#: Rows of tables that are printed.
-MOST_ROWS = 20
+#: Rows of tables that are printed, and the least share of the map that a region has in them.
+MOST_ROWS, LEAST_SHARE = 20, 0.001
 #: Columns of tables and their headings: those of `fmnet.signature.tables` and of
 #: `fmnet.signature.published` that a page has room for.
 CLUSTERS = {
@@ -40,7 +40,7 @@ CLUSTERS = {
 }  # fmt: skip
 REGIONS = {
     "contrast": "contrast", "region": "region", "direction": "direction", "mean": "mean",
-    "share": "share of the map", "place": "x, y, z in mm",
+    "share": "share of the map",
 }  # fmt: skip
 PUBLISHED = {
     "contrast": "contrast", "map": "published map", "correlation": "correlation",
@@ -76,6 +76,7 @@ def signature_section(facts: Mapping[str, Any], cohort: Cohort, folder: Path) ->
     is_drawn = bool(facts["is_drawn"])
     across = forced_sentence(facts)
     pictures, viewers = _draw_maps(maps, facts, labels, across)
+    regions = [one for one in facts.get("regions") or () if one["share"] >= LEAST_SHARE]
     halves, deletion = facts.get("halves", {}), facts.get("deletion") or {}
     return {
         "verdict": signature_verdict(facts),
@@ -97,16 +98,16 @@ def signature_section(facts: Mapping[str, Any], cohort: Cohort, folder: Path) ->
         "agreement": agreement_rows(facts),
         "measures": MEASURES,
         "tables": [
-            table_of(title, facts[key], heads)
-            for key, title, heads in (
-                ("clusters", "Clusters", CLUSTERS),
-                ("regions", "Regions", REGIONS),
-                ("published", "Beside published maps", PUBLISHED),
+            table_of(title, rows, heads)
+            for rows, title, heads in (
+                (facts.get("clusters"), "Clusters", CLUSTERS),
+                (regions, "Regions", REGIONS),
+                (facts.get("published"), "Beside published maps", PUBLISHED),
             )
-            if is_drawn and facts.get(key)
+            if is_drawn and rows
         ],
-        "notes": notes(facts),
-        "files": sorted(path.name for path in folder.glob("*.nii.gz")) if is_drawn else [],
+        "notes": notes(facts) + _left_undrawn(contrasts, bool(pictures)),
+        "kinds": list(maps),
     }
 
 
@@ -170,16 +171,15 @@ def _draw_maps(
     """Draw what survives its test, and the pattern; build viewers of the latter."""
     pictures = list[Picture]()
     viewers = list[dict[str, str]]()
-    for kind in ("thresholded", *([first] if (first := _first_of(maps)) else [])):
+    for kind in ("thresholded", _first_of(maps), "seed"):
         one = maps.get(kind)
         if one is None or not one.values.any():
             continue
         sizes = np.abs(one.values)
         is_tested = kind == "thresholded"
-        # what isn't 0 has survived
-        threshold = float(
-            0.999 * sizes[sizes > 0].min() if is_tested else np.quantile(sizes, 1 - TOP)
-        )
+        # what isn't 0 has survived; equal values, as those of one region, are drawn together
+        limit = sizes[sizes > 0].min() if is_tested else np.quantile(sizes, 1 - TOP)
+        threshold = 0.999 * float(limit)
         said = threshold_words(facts["z"]) if is_tested else top_words(threshold, TOP)
         words = sign_words(kind, labels)
         for contrast in _drawn_contrasts(one):
@@ -192,6 +192,16 @@ def _draw_maps(
                 page = build_viewer(one, contrast, threshold)
                 viewers.append({"title": title, "html": page, "words": f"{words}. {said}"})
     return pictures, viewers
+
+
+def _left_undrawn(contrasts: Sequence[str], is_drawn: bool) -> list[str]:
+    """Say that there are more contrasts than a page has room for."""
+    if not is_drawn or len(contrasts) <= MOST_DRAWN:
+        return []
+    return [
+        f"Of {len(contrasts)} contrasts, the {MOST_DRAWN} with the largest values are drawn; the "
+        "maps of all are in signature/."
+    ]
 
 
 def _first_of(maps: Mapping[str, SignatureMap]) -> str:

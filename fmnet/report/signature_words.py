@@ -47,9 +47,9 @@ CHECKS = {
         "Does the map show what was learned?",
         "|r| =",
         "at most, with 95 % of random maps",
-        "The same network with shuffled parameters gives another map.",
-        "The same network with shuffled parameters gives much the same map: it shows the scans or "
-        "the network's build.",
+        "The same model with shuffled parameters gives another map.",
+        "The same model with shuffled parameters gives much the same map: it shows the scans or "
+        "the model's build.",
         "the map stays the same when the model's parameters are shuffled",
     ),
     "label_randomisation": CheckWords(
@@ -62,7 +62,7 @@ CHECKS = {
     ),
     "deletion": CheckWords(
         "Does the model need the voxels that the map points to?",
-        "AUC with them alone less that without them:",
+        "correlation with the whole score, with them alone less without them:",
         "with random maps",
         "They matter more to the score than as many voxels of random maps as smooth.",
         "They matter no more to the score than as many voxels of random maps as smooth.",
@@ -158,7 +158,8 @@ def check_rows(facts: Values) -> list[dict[str, str]]:
 
 def agreement_rows(facts: Values) -> list[dict[str, str]]:
     """List how far maps of halves, folds, repeats and seeds agree, by each of `MEASURES`."""
-    found = {"halves": facts.get("halves")} | dict(facts.get("folds") or {})
+    folds = dict(facts.get("folds") or {})
+    found = {"halves": facts.get("halves")} | ({"folds": folds} if "reason" in folds else folds)
     rows = []
     for name, title in COMPARED.items():
         one = found.get(name)
@@ -197,7 +198,7 @@ def notes(facts: Values) -> list[str]:
     if surrogate := facts.get("surrogate"):
         found.append(
             f"One linear map comes as near to the whole score as R2 = {surrogate['r2']:.2f} in "
-            "people whom it wasn't fitted to."
+            "people whom neither learned from."
         )
     return found
 

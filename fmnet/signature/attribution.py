@@ -19,6 +19,8 @@ from fmnet.errors import Fault, FmnetError
 from fmnet.networks.backbones import UNFIT, ScoreNetwork, reason_of
 from fmnet.training.fit import device_of, predict_scores
 
+#: What voxels are compared with where nothing else is given, in words.
+BASELINE = "mean of the training people"
 #: People whose scans go through a network at once.
 BATCH = 8
 #: Most that attributions of a person may miss of the score, as a fraction of the mean difference

@@ -51,7 +51,8 @@ def write_signature(run_dir, facts=FACTS, more=()):
         effects = np.zeros((4, len(names)))
         write_people(region_reference(effects, [0, 1, 0, 1], list(names), names), folder)
         (folder / "people.tsv").write_text("participant_id\tscore\nsub-01\t1.0\n")
-        (folder / "clusters.tsv").write_text("contrast\tpeak\n")
+        for name in ("clusters", "regions"):
+            (folder / f"{name}.tsv").write_text("contrast\tpeak\n")
         for name in more:
             (folder / name).unlink()
 
@@ -86,6 +87,7 @@ def test_bundle_holds_maps_regions_and_ranges_but_no_people(exported, finished):
     ]
     assert names == {
         "signature.json", "regions_dseg.nii.gz", "reference_people.json", "clusters.tsv",
+        "regions.tsv",
         *(f"{stem}.nii.gz" for stem in stems), *(f"{stem}.json" for stem in stems),
     }  # fmt: skip
     everything = b"".join(path.read_bytes() for path in (exported.folder / "signature").iterdir())
@@ -116,7 +118,9 @@ def test_signature_that_is_not_stable_leaves_its_reason_alone(run, exported):
     facts, files = gather_signature(run, "network")
     assert (facts["is_stable"], facts["failed"]) == (False, ["halves"])
     assert set(files) == {"signature.json"}
-    said = "**No stable signature: it did not hold that disjoint halves of the cohort agree.**"
+    said = (
+        "**No stable signature: it did not hold that disjoint halves of the cohort agree. Also, it"
+    )
     assert said in card_with(exported, facts)
 
 
@@ -154,6 +158,9 @@ def test_signature_without_regions_is_not_exported(run):
 def test_stability_is_said_in_words():
     assert stability_words(False, [], {}) == "no stable signature"
     assert stability_words(True, [], CHECKS).startswith("checks passed: the model is above chance;")
+    assert stability_words(False, [], {"halves": {"outcome": "not examined"}}) == (
+        "no stable signature: it was not examined whether disjoint halves of the cohort agree"
+    )
     assert stability_words(False, ["new_check"], {}) == (
         "no stable signature: it did not hold that new check"
     )

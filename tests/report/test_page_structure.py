@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from cohort_fixtures import make_cohort
 
+from fmnet.report.methods import describe_runs
 from fmnet.report.page import write_report
 
 #: Elements without an end.
@@ -162,3 +163,10 @@ def test_signature_stands_between_result_and_confounds(write):
     facts = {"is_drawn": False, "is_forced": False, "failed": ["above_chance"], "checks": {}}
     page = Page(write(signature=facts | {"title": "prior CNN", "model": "network"}))
     assert [one["id"] for one in page.all("section")][:3] == ["result", "signature", "confounds"]
+
+
+def test_runs_of_bold_have_a_section(write, build_bold_study):
+    bold = describe_runs(build_bold_study().cohort, is_series=False, window_volumes=0)
+    page = Page(write(bold=bold))
+    assert [one["id"] for one in page.all("section")][2] == "bold"
+    assert "#bold" in [one["href"] for one in page.all("a") if "nav" in one["in"]]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fmnet.signature import map_agreement
 from fmnet.signature.map_agreement import (
     agreement_of_maps,
     compare_maps,
@@ -89,6 +90,16 @@ def test_a_map_that_is_the_same_everywhere_agrees_with_nothing(rng):
     assert found["region_r"] == [0]
     both = compare_maps(flat * 0, flat * 0, np.arange(30) // 5)
     assert all(values == [0] for values in both.values())
+
+
+def test_correlations_of_many_voxels_are_summed_up_in_blocks(rng, monkeypatch):
+    maps = 50 + rng.normal(size=(4, 2, 21)) + rng.normal(size=(2, 21))
+    maps[3] = 0.1
+    monkeypatch.setattr(map_agreement, "BLOCK", 10)
+    found = correlation_matrix(maps)
+    expected = np.corrcoef(maps[:3].reshape(3, -1))
+    np.testing.assert_allclose(found[:3, :3], expected, rtol=1e-9)
+    assert (found[3] == 0).all()
 
 
 def test_several_maps_agree_by_the_mean_over_pairs(rng):

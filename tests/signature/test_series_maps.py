@@ -18,6 +18,7 @@ from fmnet.signature.series_maps import (
     maps_network,
     mean_by_scan,
     seed_maps,
+    stem_attribution,
     stem_maps,
 )
 
@@ -25,7 +26,7 @@ SHAPE = (7, 8, 9)
 BUILT = {
     "seeds": (partial(build_learned_seeds, n_seeds=3, bands_mm=[[8.0, 24.0]]), 3),
     "regression": (partial(build_dual_regression, n_networks=2, backbone="small_cnn"), 2),
-    "filters": (partial(build_temporal_filters, n_filters=4, length=6, backbone="small_cnn"), 4),
+    "filters": (partial(build_temporal_filters, n_filters=4, length=6, bands_mm=[[8.0, 24.0]]), 4),
     "frames": (partial(build_frames, n_frames=3), 1),
 }
 
@@ -77,6 +78,24 @@ def test_what_seeds_add_makes_up_the_score(scans):
     assert np.allclose(found.sum((1, 2, 3, 4)), scores - at_mean, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["seeds", "filters"])
+def test_parts_of_seeds_add_up_to_the_difference_of_groups(name, scans, grid):
+    network, labels = fitted(name, scans), np.arange(9) % 2
+    found = stem_attribution(network, scans, labels, grid, "a network", 9, ("FM", "HC"))
+    with torch.no_grad():
+        scores = np.array([float(network(torch.from_numpy(scan)).mean()) for scan in scans])
+    difference = scores[labels == 1].mean() - scores[labels == 0].mean()
+    missed = found.about["Incompleteness"] * np.abs(scores).mean() + 1e-4
+    everywhere = Grid(np.ones(SHAPE, bool), grid.affine, grid.space)
+    whole = stem_attribution(network, scans, labels, everywhere, "a network", 9)
+    assert whole.values.sum() == pytest.approx(difference, abs=2 * missed)
+    assert found.contrasts[0] == ("seed1" if name == "seeds" else "filter1")
+    assert np.allclose(found.volume[:, grid.mask], whole.volume[:, grid.mask])
+    assert sum(found.about["PartOfDifference"]) == pytest.approx(1)
+    assert found.sign == "positive: speaks for FM; negative: speaks for HC"
+    assert found.n_subjects == 9
+
+
 @pytest.mark.parametrize(("name", "word"), [("seeds", "seed"), ("regression", "network")])
 def test_learned_seeds_are_maps(name, word, scans, grid):
     network = fitted(name, scans)
@@ -113,5 +132,6 @@ def test_networks_of_maps_have_none(grid: Grid):
     network = build_small_cnn((1, *SHAPE))
     assert seed_maps(network, grid, "a network", "final", 9) is None
     assert maps_network(network) is None
+    assert stem_attribution(network, [], np.array([0, 1]), grid, "a network", 2) is None
     assert filter_gains(network) is None
     assert filter_gains(build_frames((20, *SHAPE))) is None

@@ -79,13 +79,14 @@ def test_a_true_map_leaves_less_and_carries_more_than_random_ones(grid, inputs, 
     found = deletion_insertion(
         score, inputs, labels, values, grid, {"other contrast": rival}, 0, n_random=19
     )
-    assert found["p"] == pytest.approx(0.05)
+    assert found["p"] == found["p_faithful"] == pytest.approx(0.05)
     own, other = found["map"], found["rivals"]["other contrast"]
     assert own["deletion"][0] == own["insertion"][-1] > 0.8
     assert own["insertion"][0] == own["deletion"][-1] == 0.5
     assert own["gap"] > 0.2 > other["gap"]
     assert own["gap"] == pytest.approx(own["insertion_area"] - own["deletion_area"])
     assert own["deletion_area"] == pytest.approx(np.mean(own["deletion"][1:]))
+    assert own["faithful_gap"] > 0.5 > other["faithful_gap"]
     assert len(found["random"]) == 19
     assert np.std([one["gap"] for one in found["random"]]) > 0
 
@@ -97,8 +98,18 @@ def test_a_map_of_nothing_is_no_better_than_random_ones(grid, inputs, labels, ef
     values = rng.normal(size=(2, grid.n_voxels)).astype(np.float32)
     values[effect[:, grid.mask] > 0] /= 100  # last where it matters
     found = deletion_insertion(score, inputs, labels, values, grid, {}, 0, n_random=19)
-    assert found["p"] > 0.2
+    assert min(found["p"], found["p_faithful"]) > 0.2
     assert found["rivals"] == {}
+
+
+def test_a_map_is_true_to_a_model_that_is_wrong(grid, inputs, labels, effect):
+    def score(scans):  # of the contrast that tells nothing
+        return scans[:, effect[::-1] > 0].mean(1)
+
+    values = effect[::-1][:, grid.mask] * np.float32(1)
+    found = deletion_insertion(score, inputs, labels, values, grid, {}, 0, n_random=19)
+    assert found["p_faithful"] == pytest.approx(0.05)
+    assert found["map"]["faithful_gap"] > 0.5 > abs(found["map"]["gap"])
 
 
 def test_shuffling_takes_any_network_of_scores(inputs, labels, grid):

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from run_fixtures import CONTRASTS, study_settings
 
+from fmnet.baselines.base import Dummy
 from fmnet.data.cohort import FILE_SEPARATOR
 from fmnet.data.folds import build_folds
 from fmnet.data.template import build_grid
@@ -26,16 +27,23 @@ from fmnet.synthetic.effects import Region
 from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.trainer import CPU_TRAINER
 
+#: Where one contrast is enough.
+ONE = CONTRASTS[:1]
 PLAN = SignaturePlan(
     n_permutations=39, n_halves=4, n_permutations_of_halves=39, n_random_maps=50, n_regions=20
 )
 
 
-def settings(root: Path, run_dir: Path, effect: float, plan: SignaturePlan) -> dict:
+def settings(
+    root: Path, run_dir: Path, effect: float, plan: SignaturePlan, contrasts=CONTRASTS
+) -> dict:
     cohort = read_synthetic(
-        root / f"cohorts-{effect:g}", n_subjects=32, contrasts=CONTRASTS, effect_size=effect,
+        root / f"cohorts-{effect:g}-{len(contrasts)}",
+        n_subjects=32,
+        contrasts=contrasts,
+        effect_size=effect,
         voxel_size_mm=12,
-    )  # fmt: skip
+    )
     folds = partial(build_folds, n_splits=4, n_repeats=1, inner_splits=2, seed=0)
     own = {"cohort": cohort, "folds": folds, "signature": plan}
     own["preparation"] = PreparationSettings(voxel_size_mm=12, fwhm_mm=0.0)
@@ -142,12 +150,12 @@ def test_another_plan_makes_it_anew_beside_published_maps(run, root, tmp_path):
 
 def test_without_an_effect_no_map_is_drawn_unless_forced(root):
     run_dir = root / "null"
-    run_study(**settings(root, run_dir, 0.0, PLAN))
+    run_study(**settings(root, run_dir, 0.0, PLAN, ONE))
     facts = facts_of(run_dir)
     assert not facts["is_drawn"]
     assert facts["failed"]
     assert [path.name for path in (run_dir / "signature").iterdir()] == ["signature.json"]
-    run_study(**settings(root, run_dir, 0.0, replace(PLAN, force=True)) | {"resume": True})
+    run_study(**settings(root, run_dir, 0.0, replace(PLAN, force=True), ONE) | {"resume": True})
     facts = facts_of(run_dir)
     assert facts["is_drawn"]
     assert facts["is_forced"]
@@ -159,3 +167,20 @@ def test_what_cant_be_read_is_refused_before_any_scan(root, tmp_path):
     plan = replace(PLAN, maps={"nps": str(tmp_path / "nps.nii")}, atlas=str(tmp_path / "atlas.nii"))
     with pytest.raises(ConfigError, match=r"(?s)atlas\.nii.*nps\.nii"):
         run_study(**settings(root, tmp_path / "run", 40.0, plan))
+
+
+def test_a_network_trained_by_gradients_is_compared_once(root):
+    """A training for each order of the labels would be too much: random maps are the null."""
+    asked = settings(root, root / "gradients", 40.0, replace(PLAN, force=True), ONE)
+    run_study(**asked | {"baselines": {"dummy": Dummy()}})
+    facts = facts_of(root / "gradients")
+    assert facts["model"] == "network"
+    assert facts["halves"]["null_from"] == "spatial"
+    assert facts["checks"]["halves"]["passed"] is None
+    assert "n_trained_permutations=20" in facts["checks"]["halves"]["reason"]
+    assert facts["is_forced"]
+    assert facts["checks"]["label_randomisation"]["passed"] is None
+    assert facts["linear_fraction"] == 0
+    written = {path.name for path in (root / "gradients" / "signature").iterdir()}
+    assert "contrast-pressure_space-MNI152_desc-surrogate_statmap.nii.gz" in written
+    assert "contrast-pressure_space-MNI152_desc-z_statmap.nii.gz" not in written

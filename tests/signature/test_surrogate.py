@@ -56,7 +56,7 @@ def test_of_a_linear_network_it_is_the_network(preparation, values, weight, unit
     inputs = preparation.prepare(values[:5])
     mask = preparation.grid.mask
     assert np.allclose(found.scores(inputs, mask), scores[:5], atol=1e-3)
-    assert explained_variance(found, network, inputs, mask) == pytest.approx(1, abs=1e-5)
+    assert explained_variance([(found, network, inputs)], mask) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_bent_score_is_followed_as_far_as_a_line_can(preparation, values, weight, units):
@@ -78,6 +78,19 @@ def test_networks_without_gradients_get_a_ridge(preparation, values, weight, uni
     found = fit_surrogate(network, preparation, values, units, 0)
     assert found.kind == "ridge"
     assert found.r2 > 0.5
+
+
+def test_people_unseen_tell_what_is_explained_fold_by_fold(preparation, values, weight, units):
+    bent = ScoreNetwork(Scored(weight / 30, torch.tanh))
+    found = fit_surrogate(bent, preparation, values[:20], units[:20], 0)
+    mask, inputs = preparation.grid.mask, preparation.prepare(values[20:])
+    scores, guessed = predict_scores(bent, inputs), found.scores(inputs, mask)
+    expected = 1 - np.square(scores - guessed).mean() / scores.var()
+    assert explained_variance([(found, bent, inputs)], mask) == pytest.approx(expected, rel=1e-5)
+    # a second fold whose network scores upside down, which its surrogate knows nothing of
+    other = ScoreNetwork(Scored(-weight / 30, torch.tanh))
+    both = explained_variance([(found, bent, inputs), (found, other, inputs)], mask)
+    assert both < 0 < expected
 
 
 def test_families_are_never_split(preparation, values, weight):
