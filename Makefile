@@ -1,4 +1,4 @@
-# make demo: train on a synthetic cohort, export, predict three new scans.
+# make demo: train on a synthetic cohort, export, predict three new scans, explain one of them.
 # make test: all tests. Each sets up what it needs; only python3 (3.11 or later), pip and make are
 # expected on the machine.
 
@@ -12,7 +12,7 @@ DEMO   := outputs/demo
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   train on a synthetic cohort, export, predict three new scans"
+	@echo "make demo   train on a synthetic cohort, export, predict three new scans, explain one"
 	@echo "make test   run the tests"
 	@echo "make lint   style, types and import contracts"
 
@@ -26,18 +26,23 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY)
-	@echo "1/4 training on a SYNTHETIC cohort (nobody was scanned)"
+	@echo "1/5 training on a SYNTHETIC cohort (nobody was scanned)"
 	@$(BIN)/python scripts/train.py run_dir=$(DEMO)/run overwrite=true
-	@echo "2/4 exporting"
+	@echo "2/5 exporting"
 	@$(BIN)/python scripts/export.py run_dir=$(DEMO)/run out=checkpoints/demo overwrite=true
-	@echo "3/4 making new people whom no model ever saw, with the same effect"
+	@echo "3/5 making new people whom no model ever saw, with the same effect"
 	@$(BIN)/python scripts/make_cohort.py $(DEMO)/new-people --n-subjects 4 --effect-size 2.5 --seed 1
-	@echo "4/4 predicting three of them"
+	@echo "4/5 predicting three of them"
 	@$(BIN)/python scripts/predict.py checkpoints/demo --out $(DEMO)/predictions.tsv \
 		$(DEMO)/new-people/sub-synthetic00[1-3]/func/*_statmap.nii.gz
 	@$(BIN)/python -c 'import pandas; read = lambda name: pandas.read_csv("$(DEMO)/" + name, sep="\t", keep_default_na=False); table = read("predictions.tsv"); people = table["scan"].str.extract("(sub-[^_/]+)")[0]; truth = read("new-people/participants.tsv").set_index("participant_id")["group"]; print(table.assign(person=people, truth=people.map(truth))[["person", "truth", "score", "probability", "status"]].to_string(index=False))'
+	@echo "5/5 explaining one of them"
+	@$(BIN)/python scripts/explain.py checkpoints/demo --out $(DEMO)/explained \
+		$(DEMO)/new-people/sub-synthetic001/func/*_statmap.nii.gz
 	@echo
 	@echo "report      $(DEMO)/run/report.html"
+	@echo "brain       $(DEMO)/run/brain.png"
+	@echo "explained   $(DEMO)/explained"
 	@echo "signature   checkpoints/demo"
 	@echo "predictions $(DEMO)/predictions.tsv"
 

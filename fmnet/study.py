@@ -246,7 +246,8 @@ def run_study(
         if is_resumed:
             note_resumption(folder, started)
         finish(facts, results, audit, settings, seed, folder)
-        drawn = [folder / name for name in ("figure.png", "report.html")]
+        names = ("figure.png", "brain.png", "report.html")
+        drawn = [path for path in (folder / name for name in names) if path.exists()]
         loggers, log_dir = trainable.build_loggers, trainable.log_dir
         said += log_study(loggers, log_dir, tracked(facts), settings, drawn)
     return [*summary_lines(facts, cohort, settings), *said, str(folder)]

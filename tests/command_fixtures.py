@@ -12,6 +12,7 @@ QUICK = [
     "baselines.linear_svm.fwhm_mm=[8.0]",
     "baselines.linear_svm.c=[0.1]",
     "logger=none",
+    "signature=null",
 ]
 
 

@@ -23,7 +23,7 @@ NEEDED = (
     "calibration.json", "metadata.json", "model.onnx", "preparation.json",
     "preparation.safetensors", "reference.json",
 )  # fmt: skip
-CHECKSUMS = "SHA256SUMS"
+CHECKSUMS, SIGNATURE = "SHA256SUMS", "signature"
 
 
 def bundle_cases() -> list[Case]:
@@ -49,9 +49,13 @@ def altered(
 
 
 def refresh_sums(folder: Path) -> None:
-    """Write the hash of every file, as ``sha256sum *`` would."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != CHECKSUMS)
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    """Write the hash of every file, as ``sha256sum * signature/*`` would."""
+    files = [path for path in folder.iterdir() if path.is_file() and path.name != CHECKSUMS]
+    files += [path for path in (folder / SIGNATURE).glob("*") if path.is_file()]
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n"
+        for path in sorted(files)
+    ]
     (folder / CHECKSUMS).write_text("".join(lines), "utf-8", "surrogateescape")
 
 
@@ -282,6 +286,36 @@ def _extra() -> Iterable[Case]:
         False,
         kind,
     )
+    yield from _in_folder()
+
+
+def _in_folder() -> Iterable[Case]:
+    """List cases of the one folder that bundles may have, of which this one's metadata say none."""
+    kind = "bundle, folder"
+    yield altered("an unlisted file in it", _holding(), REFUSED, False, kind)
+    yield altered("a listed file in it", _holding(), kind=kind)
+    yield altered("it is empty", lambda f: (f / SIGNATURE).mkdir(), REFUSED, False, kind)
+    yield altered("it is a file", lambda f: (f / SIGNATURE).write_text("x"), EITHER, True, kind)
+    link = _holding(lambda f: (f / "link").symlink_to("/etc/passwd"))
+    yield altered("a link in it", link, kind=kind)
+    yield altered(
+        "it is a link", lambda f: (f / SIGNATURE).symlink_to("/etc"), REFUSED, False, kind
+    )
+    yield altered("a FIFO in it", _holding(lambda f: os.mkfifo(f / "pipe")), kind=kind)
+    yield altered("a folder in it", _holding(lambda f: (f / "more").mkdir()), kind=kind)
+    large = _holding(lambda f: os.truncate(f / "x.tsv", 2**36))
+    yield altered("64 GiB in it", large, REFUSED, False, kind)
+
+
+def _holding(change: Change = lambda _: None) -> Change:
+    """Make a change that puts a file into the folder, and then changes what is in there."""
+
+    def put(folder: Path) -> None:
+        (folder / SIGNATURE).mkdir()
+        (folder / SIGNATURE / "x.tsv").write_bytes(b"x")
+        change(folder / SIGNATURE)
+
+    return put
 
 
 def _many(folder: Path) -> None:

@@ -20,7 +20,9 @@ from fmnet.runs.run_folder import as_json, check_run_files, read_json
 #: What a study says of its signature, in its folder and in a bundle's.
 FACTS = "signature.json"
 #: What goes into a bundle as it is; whatever else a study writes there may name files or people.
-TAKEN = re.compile(r"[\w.-]+_statmap\.(nii\.gz|json)|regions_dseg\.(nii\.gz|json)|clusters\.tsv")
+TAKEN = re.compile(
+    r"[\w.-]+_statmap\.(nii\.gz|json)|regions_dseg\.(nii\.gz|json)|(clusters|regions)\.tsv"
+)
 #: What is needed to explain a score.
 NEEDED = (REGIONS, PEOPLE)
 #: What of the facts goes into a bundle.
@@ -88,12 +90,15 @@ def stability_words(is_stable: bool, failed: list[str], checks: Mapping[str, Any
     `checks` have an ``outcome`` each, by name.
     """
     named = {name: CHECKS.get(name, name.replace("_", " ")) for name in (*checks, *failed)}
-    if not is_stable:
-        why = "; ".join(named[name] for name in failed)
-        return f"no stable signature: it did not hold that {why}" if why else "no stable signature"
     outcomes = {name: (check or {}).get("outcome") for name, check in checks.items()}
     passed = [named[name] for name, outcome in outcomes.items() if outcome == "passed"]
     skipped = [named[name] for name, outcome in outcomes.items() if outcome == "not examined"]
+    if not is_stable:
+        whys = (
+            [f"it did not hold that {'; '.join(named[name] for name in failed)}"] if failed else []
+        )
+        whys += [f"it was not examined whether {'; '.join(skipped)}"] if skipped else []
+        return f"no stable signature: {'. Also, '.join(whys)}" if whys else "no stable signature"
     words = f"checks passed: {'; '.join(passed) or 'those of the study'}"
     return f"{words}. Not examined: {'; '.join(skipped)}" if skipped else words
 

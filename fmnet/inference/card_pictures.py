@@ -154,9 +154,9 @@ def draw_scores(groups: Sequence[tuple[str, NDArray[np.float64]]], score: float)
     x = place(score)
     anchor = "start" if x < left + 60 else "end" if x > right - 60 else "middle"
     parts.append(f'<path class="own" d="M{x:.1f} 20V{bottom:g}"/>')
-    parts.append(_words(x, 14, f"this scan {number(score, '.2f')}", anchor, "strong"))
+    parts.append(_words(x, 14, f"this scan {number(score, '.3g')}", anchor, "strong"))
     said = "; ".join(f"{name}: {len(scores)} dots" for name, scores in groups)
-    label = f"Scores of the study's people by group, {said}. This scan: {score:.2f}."
+    label = f"Scores of the study's people by group, {said}. This scan: {score:.3g}."
     return _svg("strip", 600, bottom + 38, label, parts)
 
 

@@ -194,11 +194,14 @@ class Explainer:
                 "the map is of the linear map that comes nearest to the network, and not of the "
                 "network itself; effects of regions are of the network"
             )
-        if self.people is not None and self.people.source == "final":
-            yield (
-                "ranges of regions are of people whom this model learned from; a new person's "
-                "effects tend to be smaller"
-            )
+        if self.people is not None:
+            told = {
+                "final": "people whom this model learned from; a new person's effects tend to be "
+                "smaller",
+                "out-of-fold": "effects by models that had not seen the person and learned from "
+                "fewer people, whose scores may be spread less or more than this model's",
+            }
+            yield f"ranges of regions are of {told[self.people.source]}"
 
 
 def explain_scan(

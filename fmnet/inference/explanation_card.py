@@ -28,12 +28,15 @@ from fmnet.inference.study_results import summary
 
 #: Regions of a card: those of the largest effects, and of those outside the range as many more.
 N_REGIONS, N_OUTSIDE = 12, 6
+#: Red findings that are told one by one.
+N_FINDINGS = 5
 STYLE = """
 :root{color-scheme:light}*{box-sizing:border-box}
 body{margin:0 auto;max-width:1080px;padding:1.2rem;color:#222;font:16px/1.5 system-ui,sans-serif}
 h1{font-size:1.6rem;line-height:1.25;margin:.2em 0}h2{font-size:1.15rem;margin:1.8em 0 .4em}
 h3{font-size:1rem;margin:1em 0 .2em}p,li{overflow-wrap:anywhere}.use{font-weight:600}
 .box{border-left:4px solid #888;background:#f4f4f6;padding:.6em 1em;margin:1em 0}
+.box ul{margin:.3em 0}
 .mark{border:3px double #222;padding:.6em 1em;margin:1em 0;font-weight:600}
 .figures{display:flex;flex-wrap:wrap;gap:.4em 2.5em;margin:.6em 0}
 .figures b{display:block;font-size:1.5rem;line-height:1.3}
@@ -86,7 +89,7 @@ def build_card(bundle: Bundle, explanation: Explanation) -> str:
     if prediction.probability is not None:
         percent = f"{100 * prediction.probability:.0f} %"
         probability = f"<div><b>{percent}</b>probability of {_text(groups[0])}</div>"
-    score = number(prediction.score or 0.0, ".2f")
+    score = number(prediction.score or 0.0, ".3g")
     than = f"score; larger is more like {groups[0]} than {groups[1]}"
     known = "".join(f"<li>{_text(line)}</li>" for line in known_lines(bundle))
     parts = [
@@ -95,7 +98,7 @@ def build_card(bundle: Bundle, explanation: Explanation) -> str:
         f'<p class="mark">{_text(explanation.mark)}</p>' if explanation.mark else "",
         f'<div class="figures"><div><b>{score}</b>{_text(than)}</div>{probability}</div>',
         f"<ul>{known}</ul>",
-        f'<p class="box">{_text(prediction.reason)}</p>' if prediction.reason else "",
+        _remarks(bundle, prediction.reason),
         _scores(explanation, groups),
         _pictures(explanation),
         _regions(explanation, groups),
@@ -133,6 +136,15 @@ def known_lines(bundle: Bundle) -> list[str]:
     return [_capital(line) for line in lines if line]
 
 
+def _remarks(bundle: Bundle, reason: str) -> str:
+    """Give what the score can't be read without, and the red findings themselves."""
+    red = [] if bundle.evidence is None else bundle.evidence.red or []
+    items = "".join(f"<li>{_text(finding)}</li>" for finding in red[:N_FINDINGS])
+    more = f"<li>and {len(red) - N_FINDINGS} more</li>" if len(red) > N_FINDINGS else ""
+    said = f"{_text(_capital(reason))}{f'<ul>{items}{more}</ul>' if red else ''}"
+    return f'<div class="box">{said}</div>' if said else ""
+
+
 def _scores(explanation: Explanation, groups: tuple[str, str]) -> str:
     people, score = explanation.people, explanation.prediction.score or 0.0
     scores = [] if people is None else [people.scores[group] for group in GROUPS]
@@ -167,8 +179,8 @@ def _pictures(explanation: Explanation) -> str:
     if explanation.start is not None and explanation.total is not None:
         start, total = explanation.start, explanation.total
         said += (
-            f" At that mean the linear part is {number(start, '.2f')}; the map adds "
-            f"{number(total - start, '+.2f')}, which makes {number(total, '.2f')}."
+            f" At that mean the linear part is {number(start, '.3g')}; the map adds "
+            f"{number(total - start, '+.3g')}, which makes {number(total, '.3g')}."
         )
     return (
         f'<h2>Where</h2><div role="group" aria-label="{_text(_finding(explanation.regions))}">'
@@ -228,7 +240,7 @@ def _row(row: Mapping[Any, Any], limit: float, has_people: bool, groups: tuple[s
     place = ", ".join(number(row[axis], ".0f") for axis in "xyz")
     return (
         f'<tr><td>{_text(row["region"])}{odd}</td><td class="place">{place}</td>'
-        f'<td class="number">{number(row["effect"], "+.2f")}</td><td>{picture}</td></tr>'
+        f'<td class="number">{number(row["effect"], "+.2g")}</td><td>{picture}</td></tr>'
     )
 
 

@@ -190,7 +190,8 @@ class MapPreparation(Preparation):
 
     def intercept_of_maps(self, weights: FloatArray) -> NDArray[np.float64]:
         """Compute what those weights leave out, (...): what the mean map costs."""
-        return -np.sum(weights.astype(float) * self.weight * self.mean, axis=(-2, -1))
+        costs = weights.astype(float) * self.weight * self.mean
+        return np.asarray(-costs.sum(axis=(-2, -1)))
 
     def settings(self) -> dict[str, Any]:
         """Say what was chosen beforehand."""

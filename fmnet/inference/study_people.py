@@ -102,7 +102,8 @@ def region_reference(
     scores : array-like, shape (N,), optional
         Out-of-fold scores of the same scans, NaN where there is none.
     models : array-like, shape (N,), optional
-        Which model, fold by fold, gave each score: they are standardised within each.
+        Which model, fold by fold, gave each score: each has its own scale, and all are brought
+        onto one, effects too where they are by the same models (``source`` of "out-of-fold").
     scale : (float, float), optional
         Half-way between the groups, and SD within them, of the scores of the exported model; else
         the mean of the models'.
@@ -117,7 +118,9 @@ def region_reference(
         )
     x = np.full(len(y), np.nan) if scores is None else np.asarray(scores, dtype=float)
     if scores is not None and models is not None:
-        x = _on_one_scale(x, y, np.asarray(models), scale)
+        x, factors = _on_one_scale(x, y, np.asarray(models), scale)
+        if source == "out-of-fold":
+            values = values * factors[:, None]
     names = names or {}
     content: dict[str, Any] = {
         "source": source,
@@ -138,9 +141,12 @@ def region_reference(
 
 def _on_one_scale(
     x: Floats, y: NDArray[np.int_], models: NDArray[Any], scale: tuple[float, float] | None
-) -> Floats:
-    """Standardise scores within models, then give all of them one middle and spread: (N,)."""
-    standard, scales = np.full(len(x), np.nan), []
+) -> tuple[Floats, Floats]:
+    """Give scores of several models one middle and spread: (N,), and what each was multiplied by.
+
+    Of a model that scored too few people the scale isn't known; its scores are left out.
+    """
+    standard, sds, scales = np.full(len(x), np.nan), np.full(len(x), np.nan), []
     for name in np.unique(models):
         own = (models == name) & np.isfinite(x)
         if len(set(y[own].tolist())) < 2 or own.sum() < 4:
@@ -148,12 +154,13 @@ def _on_one_scale(
         means = np.array([x[own & (y == label)].mean() for label in (0, 1)])
         sd = float(np.sqrt(((x[own] - means[y[own]]) ** 2).sum() / (own.sum() - 2)))
         if sd > 0:
-            standard[own] = (x[own] - means.mean()) / sd
+            standard[own], sds[own] = (x[own] - means.mean()) / sd, sd
             scales.append((means.mean(), sd))
     if not scales:
-        return x
+        return x, np.ones(len(x))
     middle, spread = np.mean(scales, axis=0) if scale is None else scale
-    return np.asarray(middle + spread * standard)
+    factors = spread / np.where(np.isnan(sds), np.nanmedian(sds), sds)
+    return np.asarray(middle + spread * standard), np.asarray(factors)
 
 
 def _short(value: float) -> float:

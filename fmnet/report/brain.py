@@ -6,59 +6,38 @@ Left is left. nilearn is imported where something is drawn, since that takes sec
 import io
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from textwrap import fill, wrap
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize, to_rgba
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from PIL import Image
 
 from fmnet.data.nifti import to_image
 from fmnet.data.signature_map import SignatureMap
 from fmnet.data.volume import FloatArray
 from fmnet.report.drawing import DARK, GREY, Drawn, drawn_as, plain
+from fmnet.report.map_words import Regions, SignWords, alt_text
 
 #: From blue to red, which people who don't see all colours tell apart; neither is good or bad.
 DIVERGING, COUNTS = "RdBu_r", "viridis"
 RED, BLUE, NOT_DRAWN = "#b2182b", "#2166ac", "#ebebeb"
+#: How strong the colour of the smallest value is that is drawn, from 0 to 1.
+PALEST = 0.35
 #: Slices in a picture, in a row of it, and between which heights in mm.
 N_SLICES, IN_A_ROW, LOWEST, HIGHEST = 8, 4, -46, 70
-#: Where the gallery is cut, in mm.
-CUTS = (0, -20, 8)
-#: Voxel size of the template behind slices, in mm.
-TEMPLATE_MM = 2
+#: Where the gallery is cut, and voxel size of the template behind slices, in mm.
+CUTS, TEMPLATE_MM = (0, -20, 8), 2
 #: Inches, dots per inch, and the fraction of the width that brains have beside the colour bar.
-WIDTH, HEIGHT, DPI, BRAINS = 6.4, 4.9, 155, 0.86
-#: Letters in a line.
-LINE = 74
+WIDTH, HEIGHT, DPI, BRAINS = 6.4, 4.9, 155, 0.85
+#: Letters in a line: of the title, of what colours mean, and of the rest.
+TITLE_LINE, COLOR_LINE, LINE = 66, 76, 86
 RESEARCH = "Research use only: about groups, not about any one person."
-
-
-#: Where the largest values lie, the largest first, by ``positive`` and ``negative``.
-Regions = Mapping[str, Sequence[str]]
-
-
-class SignWords(NamedTuple):
-    """What positive and negative values of a map mean, in words."""
-
-    positive: str
-    negative: str
-
-    def __str__(self) -> str:
-        return f"red: {self.positive}; blue: {self.negative}"
-
-
-class Peak(NamedTuple):
-    """The largest value of one sign, where it is in mm of the template, and how many are drawn."""
-
-    value: float
-    place: tuple[float, float, float]
-    n_drawn: int
 
 
 def as_small_png(figure: Figure) -> bytes:
@@ -85,6 +64,8 @@ def draw_slices(
 ) -> Drawn:
     """Draw axial slices of one contrast over the MNI template, values above a threshold.
 
+    A PNG of about 1000 x 760 pixels and 0.06 MB, with a text that says the finding.
+
     Parameters
     ----------
     signature : SignatureMap
@@ -99,11 +80,6 @@ def draw_slices(
         Written across the picture of a map that is drawn although it isn't to be believed.
     regions : mapping, optional
         For the text that stands in for the picture, see `alt_text`.
-
-    Returns
-    -------
-    Picture
-        A PNG of about 1000 x 760 pixels and 0.1 MB, with a text that says the finding.
     """
     from nilearn.datasets import load_mni152_template
     from nilearn.plotting import plot_stat_map
@@ -114,7 +90,8 @@ def draw_slices(
     figure, bottom, height = _sheet(HEIGHT, title, words, said)
     n_rows = N_SLICES // IN_A_ROW
     for row in range(n_rows):
-        plot_stat_map(
+        _quietly(
+            plot_stat_map,
             image,
             bg_img=template,
             display_mode="z",
@@ -125,7 +102,7 @@ def draw_slices(
             vmax=largest,
             colorbar=False,
             black_bg=False,
-            cmap=DIVERGING,
+            cmap=colors_of(largest, threshold),
         )
     _add_colors(figure, largest, threshold, signature.units)
     _write_across(figure, across)
@@ -153,7 +130,8 @@ def draw_glass(
     image, largest = image_of(signature, contrast)
     figure, bottom, height = _sheet(HEIGHT, title, words, said)
     for row, views in enumerate(("lr", "yz")):
-        plot_glass_brain(
+        _quietly(
+            plot_glass_brain,
             image,
             display_mode=views,
             figure=figure,
@@ -162,7 +140,7 @@ def draw_glass(
             vmax=largest,
             colorbar=False,
             plot_abs=False,
-            cmap=DIVERGING,
+            cmap=colors_of(largest, threshold),
         )
     _add_colors(figure, largest, threshold, signature.units)
     _write_across(figure, across)
@@ -197,7 +175,8 @@ def draw_gallery(
         values = signature.values[signature.contrasts.index(contrast)]
         is_count = signature.description == "coverage"
         low = bottom + height - (row + 1) * each
-        display = plot_stat_map(
+        display = _quietly(
+            plot_stat_map,
             image,
             bg_img=template,
             display_mode="ortho",
@@ -215,8 +194,8 @@ def draw_gallery(
         if is_count:
             mask = to_image(signature.grid.mask.astype(np.float32), signature.grid.affine)
             display.add_contours(mask, levels=[0.5], colors=[DARK], linewidths=0.8)
-        figure.text(0.02, low + each * 0.88, plain(title, LINE + 6), size=9, color=DARK)
-        room = (0.88, low + each * 0.1, 0.02, each * 0.62)
+        figure.text(0.02, low + each * 0.88, plain(title, LINE), size=9, color=DARK)
+        room = (0.86, low + each * 0.1, 0.02, each * 0.62)
         _add_colors(figure, largest, 0.0, signature.units, room, is_count)
         told.append(f"{title}: {values.min():.3g} to {values.max():.3g} {signature.units}")
     _write_across(figure, across)
@@ -237,59 +216,27 @@ def choose_cuts(signature: SignatureMap, contrast: str, threshold: float) -> lis
     return cuts
 
 
-def peaks(signature: SignatureMap, contrast: str, threshold: float) -> dict[str, Peak]:
-    """Find the largest positive and negative value that is drawn: ``positive``, ``negative``."""
-    values = signature.values[signature.contrasts.index(contrast)]
-    places = np.argwhere(signature.grid.mask)
-    found = {}
-    for name, sign in (("positive", 1), ("negative", -1)):
-        best, n_drawn = int(np.argmax(sign * values)), int((sign * values > threshold).sum())
-        if n_drawn:
-            x, y, z = (signature.grid.affine @ [*places[best], 1])[:3]
-            found[name] = Peak(float(values[best]), (float(x), float(y), float(z)), n_drawn)
-    return found
-
-
-def alt_text(
-    signature: SignatureMap,
-    contrast: str,
-    threshold: float,
-    title: str,
-    words: SignWords,
-    regions: Regions | None = None,
-) -> str:
-    """Say what a picture of a map shows to those who don't see it.
-
-    `regions` names where the largest values lie; without it the part of the brain is told.
-    Coordinates are told either way.
-    """
-    parts = []
-    for name, peak in peaks(signature, contrast, threshold).items():
-        is_positive = name == "positive"
-        where = " and ".join((regions or {}).get(name, ())[:2]) or side_of(peak.place)
-        x, y, z = peak.place
-        percent = 100 * peak.n_drawn / signature.grid.n_voxels
-        parts.append(
-            f"{'red' if is_positive else 'blue'} ({words[0] if is_positive else words[1]}) in "
-            f"{percent:.2g} % of the voxels, largest in the {where}, {peak.value:.3g} at "
-            f"({x:.0f}, {y:.0f}, {z:.0f})"
-        )
-    shown = "; ".join(parts) or "no voxel exceeds the threshold"
-    return plain(f"{title}. {shown[:1].upper()}{shown[1:]}.", 1000)
-
-
-def side_of(place: Sequence[float]) -> str:
-    """Name the part of the brain that a place in mm lies in: ``left, front, upper part``."""
-    x, y, z = place
-    side = "midline" if abs(x) < 4 else "left" if x < 0 else "right"
-    depth = "front" if y > 10 else "back" if y < -50 else "middle"
-    return f"{side}, {depth}, {'upper' if z > 10 else 'lower'} part"
-
-
 def image_of(signature: SignatureMap, contrast: str) -> tuple[Any, float]:
     """Give a contrast as an image for nilearn, and its largest size."""
     volume: FloatArray = signature.volume[signature.contrasts.index(contrast)]
     return to_image(volume, signature.grid.affine), float(np.abs(volume).max()) or 1.0
+
+
+def colors_of(largest: float, threshold: float) -> ListedColormap:
+    """Spread blue and red over the sizes that are drawn, so that the smallest are seen as well."""
+    values = np.linspace(-largest, largest, 512)
+    size = (np.abs(values) - threshold) / max(largest - threshold, 1e-12)
+    shown = np.sign(values) * (PALEST + (1 - PALEST) * size if threshold else size)
+    colors = colormaps[DIVERGING](0.5 + 0.5 * shown)
+    colors[np.abs(values) < threshold] = to_rgba(NOT_DRAWN)
+    return ListedColormap(colors)
+
+
+def _quietly(draw: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """Draw without nilearn's warnings of maps with nothing to draw, which is said elsewhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return draw(*given, **named)
 
 
 def drawn_above(threshold: float) -> float:
@@ -308,13 +255,14 @@ def _sheet(
     """Begin a figure with its texts; give the bottom and the height of what is left of it."""
     figure = Figure(figsize=(WIDTH, height), facecolor="white")
     line, top = 0.2 / height, 1.0
-    texts = [(title, {"size": 10.5, "weight": "bold", "color": DARK})]
-    if words:
-        texts += [(f"red: {words.positive}", {"size": 10, "color": RED})]
-        texts += [(f"blue: {words.negative}", {"size": 10, "color": BLUE})]
-    texts += [(said, {"size": 9, "color": DARK})]
-    for text, look in texts:
-        width = LINE - 8 if "weight" in look else LINE + 6
+    red, blue = (words.positive, words.negative) if words else ("", "")
+    texts: list[tuple[str, int, dict[str, Any]]] = [
+        (title, TITLE_LINE, {"size": 10.5, "weight": "bold", "color": DARK}),
+        (red and f"red: {red}", COLOR_LINE, {"size": 10, "color": RED}),
+        (blue and f"blue: {blue}", COLOR_LINE, {"size": 10, "color": BLUE}),
+        (said, LINE, {"size": 9, "color": DARK}),
+    ]
+    for text, width, look in texts:
         for part in wrap(plain(text, 2 * width), width):
             top -= line
             figure.text(0.02, top, part, **look)
@@ -328,40 +276,26 @@ def _add_colors(
     largest: float,
     threshold: float,
     units: str,
-    room: tuple[float, float, float, float] = (0.88, 0.2, 0.02, 0.5),
+    room: tuple[float, float, float, float] = (0.86, 0.2, 0.02, 0.5),
     is_count: bool = False,
 ) -> None:
     """Add a colour bar, pale where values are too small to be drawn."""
     low = 0.0 if is_count else -largest
-    colors: NDArray[Any] = colormaps[COUNTS if is_count else DIVERGING](np.linspace(0, 1, 256))
-    if threshold:
-        is_small = np.abs(np.linspace(low, largest, 256)) < threshold
-        colors[is_small] = to_rgba(NOT_DRAWN)
-    bar = figure.colorbar(
-        ScalarMappable(Normalize(low, largest), ListedColormap(colors)), cax=figure.add_axes(room)
-    )
-    has_marks = 0.15 * largest < threshold < 0.9 * largest
-    values = [low, *([-threshold] if has_marks else []), 0.0]
-    values = sorted({*values, *([threshold] if has_marks else []), largest})
+    colors = colormaps[COUNTS] if is_count else colors_of(largest, threshold)
+    scale = ScalarMappable(Normalize(low, largest), colors)
+    bar = figure.colorbar(scale, cax=figure.add_axes(room))
+    marks = [threshold] if 0.15 * largest < threshold < 0.9 * largest else []
+    values = sorted({low, 0.0, largest, *marks, *(-mark for mark in marks)})
     bar.set_ticks(values, labels=[f"{value:.3g}" for value in values])
     bar.ax.tick_params(labelsize=9)
-    bar.ax.set_title(plain(units, 20), size=8, color=DARK, pad=6)
+    bar.set_label(plain(units, 56), size=7.5, color=DARK)
 
 
 def _write_across(figure: Figure, sentence: str) -> None:
     """Write a sentence over the whole picture, so that a copy of it carries the sentence."""
     if not sentence:
         return
-    figure.text(
-        0.45,
-        0.47,
-        fill(plain(sentence, 170), 46),
-        ha="center",
-        va="center",
-        size=13,
-        rotation=16,
-        color=DARK,
-        weight="bold",
-        zorder=1000,
-        bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 4},
-    )
+    look: dict[str, Any] = {"size": 13, "weight": "bold", "color": DARK, "rotation": 16}
+    look |= {"bbox": {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 4}}
+    text = fill(plain(sentence, 170), 46)
+    figure.text(0.45, 0.47, text, ha="center", va="center", zorder=1000, **look)

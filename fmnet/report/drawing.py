@@ -96,6 +96,16 @@ def draw_unit_square(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def with_legend_below(figure: Figure) -> Figure:
+    """Put the legend of a figure's only panel below it, where it covers no curve."""
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    columns = 2 if max(map(len, names), default=0) <= ROOM * 3 // 4 else 1
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
+    )
+    return figure
+
+
 def as_svg(figure: Figure) -> bytes:
     """Write a figure as SVG without date or maker, so that the same one is the same file."""
     target = io.BytesIO()

@@ -28,12 +28,15 @@ from fmnet.report.drawing import (
     drawn_as,
     one_panel,
     plain,
+    with_legend_below,
 )
 from fmnet.report.people_figures import draw_scores_on
 from fmnet.report.sentences import name_of, with_interval
 
 #: False-positive rates at which ROC curves of folds are averaged.
 RATES = np.linspace(0, 1, 201)
+#: Inches, of figures of a square with a legend below.
+SQUARE = 4.3
 
 
 @drawn_as(as_png)
@@ -74,14 +77,14 @@ def draw_roc(predictions: pd.DataFrame, models: Mapping[str, str]) -> Drawn:
         draw_unit_square(axes)
         axes.set(xlabel="1 - specificity", ylabel="sensitivity")
         axes.set_title("ROC, mean over test folds", fontsize=10)
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
 
     said = "; ".join(
         f"{name}, area {np.trapezoid(curve, RATES):.2f}, sensitivity "
         f"{np.interp(0.2, RATES, curve):.2f} where specificity is 0.8"
         for curve, _, name in curves
     )
-    return one_panel(draw), f"ROC curves, mean over test folds: {said}.", "roc"
+    figure = with_legend_below(one_panel(draw, SQUARE))
+    return figure, f"ROC curves, mean over test folds: {said}.", "roc"
 
 
 @drawn_as(as_svg)
@@ -98,10 +101,9 @@ def draw_calibration(predictions: pd.DataFrame, models: Mapping[str, str]) -> Dr
         draw_unit_square(axes)
         axes.set(
             xlabel="probability given, out of fold",
-            ylabel="fraction of the positive class, groups alike",
+            ylabel="fraction of the positive class",
         )
-        axes.set_title("Calibration, fifths of all scans", fontsize=10)
-        axes.legend(frameon=False, fontsize=8, loc="upper left")
+        axes.set_title("Calibration, fifths of all scans, groups alike", fontsize=10)
 
     said = "; ".join(
         f"{name}: "
@@ -111,7 +113,7 @@ def draw_calibration(predictions: pd.DataFrame, models: Mapping[str, str]) -> Dr
         for points, _, name in curves
     )
     alt = f"Calibration, fifths of all scans by probability: {said}."
-    return one_panel(draw), alt, "calibration"
+    return with_legend_below(one_panel(draw, SQUARE)), alt, "calibration"
 
 
 @drawn_as(as_svg)

@@ -36,6 +36,8 @@ from fmnet.report.people import FAR, count_calls, listed_people, misjudged, peop
 from fmnet.report.people_figures import draw_calls, draw_probabilities, draw_scores
 from fmnet.report.run_facts import run_facts
 from fmnet.report.sentences import banners, further_verdicts, name_of, with_interval
+from fmnet.report.signature_figures import draw_words
+from fmnet.report.signature_section import signature_section
 from fmnet.runs.run_folder import write_run_files
 
 #: Columns of the table of models: metric and heading.
@@ -58,7 +60,7 @@ def write_report(
     settings: Mapping[str, Any],
     folder: Path,
 ) -> None:
-    """Write ``figure.png`` and ``report.html``.
+    """Write ``figure.png``, ``report.html`` and, where regions were looked for, ``brain.png``.
 
     `metrics` and `settings` are what ``metrics.json`` and ``config.yaml`` hold; `folder` is the
     run's, whose ``manifest.json`` says when and how it was made.
@@ -74,6 +76,9 @@ def write_report(
     shown = {name: titles[name] for name in shown_models(metrics)}
     table = cohort.table()
     of_exported = (listing.labels, name_of(exported, titles))
+    signature = None
+    if metrics.get("signature"):
+        signature = signature_section(metrics["signature"], cohort, folder / "signature")
     page = _template(titles).render(
         metrics=metrics,
         banners=said,
@@ -89,7 +94,7 @@ def write_report(
         network_findings=network_findings(metrics),
         studied=metrics["studied"],
         choices=choice_rows(metrics),
-        signature=None,
+        signature=signature,
         # who wrote no base rate meant that of the training scans
         calibration_words=calibration_sentence(Calibration(**({"base_rate": None} | kept)))
         if kept
@@ -116,7 +121,11 @@ def write_report(
         notes=table[table["notes"] != ""].to_dict("records"),
     )
     page = "\n".join(map(printable, page.split("\n")))  # it may be read in a terminal
-    write_run_files(folder, {"figure.png": overview.image, "report.html": page})
+    files: dict[str, str | bytes] = {"figure.png": overview.image}
+    if signature:  # where there is no map to be drawn, that is said instead
+        brains = [*signature["pictures"], draw_words(signature["verdict"])]
+        files["brain.png"] = brains[0].image
+    write_run_files(folder, files | {"report.html": page})
 
 
 def shown_models(metrics: Mapping[str, Any]) -> list[str]:

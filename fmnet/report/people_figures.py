@@ -21,6 +21,7 @@ from fmnet.report.drawing import (
     plain,
 )
 from fmnet.report.people import Calls
+from fmnet.report.sentences import count
 
 #: Letters in a line of a title.
 TITLE_WIDTH = 26
@@ -41,6 +42,8 @@ def draw_scores(people: pd.DataFrame, labels: Labels, title: str, height: float 
         f"{labels.negative}. {beyond[0]:.0%} of {labels.positive} lie above the median of "
         f"{labels.negative}, {beyond[1]:.0%} of {labels.negative} below that of {labels.positive}."
     )
+    if n_far := int(people["is_far"].sum()):
+        alt += f" {count(n_far, 'scan')} far from the own group, ringed."
     return figure, alt, "scores"
 
 
@@ -86,7 +89,8 @@ def draw_probabilities(people: pd.DataFrame, labels: Labels, title: str) -> Draw
         axes.set(xlabel=f"probability of {shown[1]}, out of fold", ylabel="scans", xlim=(0, 1))
         axes.set_title(fill(f"Probabilities of the {plain(title)}", 44), fontsize=10)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(frameon=False, fontsize=8)
+        axes.margins(y=0.2)  # the legend lies above all bars
+        axes.legend(edgecolor="none", framealpha=1, fontsize=8, loc="upper center", ncols=2)
         axes.spines[["top", "right"]].set_visible(False)
 
     low, middle, high = zip(*(np.quantile(own, [0.05, 0.5, 0.95]) for own in values), strict=True)
@@ -100,13 +104,15 @@ def draw_probabilities(people: pd.DataFrame, labels: Labels, title: str) -> Draw
 
 
 def draw_scores_on(axes: Axes, people: pd.DataFrame, labels: Labels, title: str) -> None:
-    """Draw scores by group, a dot per scan, with medians."""
+    """Draw scores by group, a dot per scan, with medians; scans far from their group are ringed."""
     names = (plain(labels.negative), plain(labels.positive))
     jitter = np.random.default_rng(0)
     for label, (name, color) in enumerate(zip(names, (NEGATIVE, POSITIVE), strict=True)):
-        values = people.loc[people["label"] == label, "score"].to_numpy()
+        own = people[people["label"] == label]
+        values, is_far = own["score"].to_numpy(), own["is_far"].to_numpy(bool)
         x = label + jitter.uniform(-0.13, 0.13, len(values))
         axes.plot(x, values, "o", color=color, alpha=0.65, ms=5, mec="none", label=name)
+        axes.plot(x[is_far], values[is_far], "o", mfc="none", mec="black", ms=9)
         axes.plot([label - 0.24, label + 0.24], [np.median(values)] * 2, color="black", lw=1.5)
     axes.axhline(0, color=GREY, ls=":", lw=1)
     axes.set_xticks([0, 1], names)

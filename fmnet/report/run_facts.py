@@ -90,6 +90,11 @@ def data_lines(cohort: Cohort, settings: Mapping[str, Any]) -> list[str]:
         people.setdefault(scan.label, set()).add(scan.participant_id)
     groups = ", ".join(f"{len(members)} {label}" for label, members in people.items())
     stat = "" if listing.stat == "n/a" else f" ({listing.stat})"
+    others = [
+        f"{n} {'person' if n == 1 else 'people'} {where}"
+        for those, where in ((cohort.set_aside, "in the lock-box"), (cohort.left_out, "left out"))
+        if (n := len({one.participant_id for one in those}))
+    ]
     grid = cohort.grid
     size = " x ".join(map(str, grid.shape))
     edges = " x ".join(f"{edge:g}" for edge in dict.fromkeys(grid.voxel_size_mm))
@@ -97,6 +102,7 @@ def data_lines(cohort: Cohort, settings: Mapping[str, Any]) -> list[str]:
         *filter(None, [source]),
         f"{groups} (people; column “{listing.labels.column}”); {count(len(cohort.scans), 'scan')} "
         f"of {', '.join(listing.contrasts)}{stat}",
+        *filter(None, [", ".join(others)]),
         f"grid of {size} voxels of {edges} mm, {grid.n_voxels} in the mask",
     ]
 

@@ -1,51 +1,28 @@
 """Draw what a signature is believed by: halves and their null, deletion curves, region curves."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fmnet.data.volume import FloatArray
 from fmnet.inference.study_results import say_p
 from fmnet.report.drawing import (
     CURVES,
+    DARK,
     GREY,
     NEGATIVE,
     POSITIVE,
     WHOLE,
     Drawn,
+    as_png,
     as_svg,
     drawn_as,
     one_panel,
     plain,
 )
-
-#: Squares along each axis of the histogram of two maps, which reach to this quantile of their size.
-N_SQUARES, REACH = 41, 0.999
-
-
-def half_histogram(one: FloatArray, other: FloatArray) -> dict[str, Any]:
-    """Count how often voxels of two maps have which values, for `draw_halves`.
-
-    Parameters
-    ----------
-    one, other : ndarray of float, shape (C, V)
-        Standard weights of two halves of a cohort.
-
-    Returns
-    -------
-    dict
-        Plain values: ``edges``, (E + 1,), of both axes alike, and ``counts``, E x E, whose first
-        axis is that of `one`. Values beyond the edges count in the outermost squares.
-    """
-    both = np.abs(np.concatenate([np.ravel(one), np.ravel(other)]))
-    reach = float(np.quantile(both, REACH)) or 1.0
-    edges = np.linspace(-reach, reach, N_SQUARES + 1)
-    clipped = (np.clip(np.ravel(one), -reach, reach), np.clip(np.ravel(other), -reach, reach))
-    counts = np.histogram2d(*clipped, bins=(edges, edges))[0]
-    return {"edges": edges.tolist(), "counts": counts.astype(int).tolist()}
 
 
 @drawn_as(as_svg)
@@ -56,7 +33,8 @@ def draw_halves(found: Mapping[str, Any]) -> Drawn:
     ----------
     found : mapping
         Of `fmnet.signature.agreement.agreement_of_halves`: ``voxel_r`` with ``observed``, ``null``
-        and ``p``; ``n_per_half``; perhaps ``histogram`` as of `half_histogram`.
+        and ``p``; ``n_per_half``; perhaps ``histogram``, see
+        `fmnet.signature.map_agreement.count_pairs`.
     """
     figure = Figure(figsize=(WHOLE, 3.9), layout="constrained")
     agreed = found["voxel_r"]
@@ -65,7 +43,8 @@ def draw_halves(found: Mapping[str, Any]) -> Drawn:
         _draw_squares(left, found["histogram"])
     else:
         right = figure.subplots()
-    _draw_null_on(right, agreed["null"], agreed["observed"], "correlation of the maps of halves")
+    drawn = "random maps" if found.get("null_from") == "spatial" else "shuffled labels"
+    _draw_null_on(right, agreed["null"], agreed["observed"], drawn)
     people = " to ".join(f"{n}" for n in dict.fromkeys(found.get("n_per_half", ())))
     p = f", {say_p(agreed['p'])}" if agreed.get("p") is not None else ""
     said = f"r = {agreed['observed']:.2f}{p}"
@@ -82,20 +61,20 @@ def draw_deletion(found: Mapping[str, Any]) -> Drawn:
     Parameters
     ----------
     found : mapping
-        Of `fmnet.signature.checks.deletion_insertion`.
+        Of `fmnet.signature.study_checks.deletion_of_folds`.
     """
     figure = Figure(figsize=(WHOLE, 3.6), layout="constrained")
     percent, told = 100 * np.asarray(found["fractions"], float), []
-    maps = {"this map": found["map"]} | dict(found["rivals"])
     for axes, kind in zip(figure.subplots(1, 2), ("deletion", "insertion"), strict=True):
-        random = np.array([one[kind] for one in found["random"]], float)
-        if len(random):
+        curves = {name: one for name, one in found[kind].items() if name != "random"}
+        if len(found[kind]["random"]):
+            random = np.asarray(found[kind]["random"], float)  # (M, F)
             low, middle, high = np.quantile(random, (0.05, 0.5, 0.95), axis=0)
             axes.fill_between(percent, low, high, color=GREY, alpha=0.2, lw=0)
             axes.plot(percent, middle, color=GREY, ls="--", label="random maps, 90 % of them")
-        for (name, one), color in zip(maps.items(), CURVES, strict=False):
-            axes.plot(percent, one[kind], "o-", color=color, ms=4, lw=1.8, label=plain(name))
-            told.append(f"{kind} by {name}, {one[kind][0]:.2f} to {one[kind][-1]:.2f}")
+        for (name, curve), color in zip(curves.items(), CURVES, strict=False):
+            axes.plot(percent, curve, "o-", color=color, ms=4, lw=1.8, label=plain(name))
+            told.append(f"{kind} by {name}, {curve[0]:.2f} to {curve[-1]:.2f}")
         axes.axhline(0.5, color=GREY, ls=":", lw=1)
         verb = "deleted" if kind == "deletion" else "inserted"
         axes.set(xlabel=f"% of voxels {verb}, the largest first", ylabel="AUC, out of fold")
@@ -106,22 +85,21 @@ def draw_deletion(found: Mapping[str, Any]) -> Drawn:
 
 
 @drawn_as(as_svg)
-def draw_region_curve(factors: Sequence[float], scores: Any, region: str, positive: str) -> Drawn:
+def draw_region_curve(
+    factors: Sequence[float], effects: Sequence[Sequence[float]], region: str, positive: str
+) -> Drawn:
     """Draw how the score changes with the value of one region.
 
     Parameters
     ----------
     factors : sequence of float, length F
         How far the region's value lies from its mean, in SDs of the people.
-    scores : array of float, shape (N, F)
-        Of N people, see `fmnet.signature.attribution.region_curve`.
+    effects : array of float, shape (3, F)
+        Change of people's scores: what 10 % of them stay below, the median, what 90 % stay below.
     region, positive : str
         Name of the region, and of the class that a larger score speaks for.
     """
-    given = np.atleast_2d(np.asarray(scores, float))  # (N, F)
-    middle = int(np.argmin(np.abs(factors)))
-    changes = given - given[:, [middle]]
-    low, median, high = np.quantile(changes, (0.1, 0.5, 0.9), axis=0)
+    low, median, high = np.asarray(effects, float)
 
     def draw(axes: Axes) -> None:
         axes.fill_between(
@@ -148,8 +126,9 @@ def _draw_squares(axes: Axes, found: Mapping[str, Any]) -> None:
     """Draw a histogram of two maps' values, darker where there are more voxels."""
     edges, counts = np.asarray(found["edges"]), np.asarray(found["counts"], float)
     reach = (edges[0], edges[-1], edges[0], edges[-1])
-    # many voxels lie near 0, and what agrees lies far from it
-    shown = np.log1p(counts).T
+    # most voxels lie near 0, and those that agree far from it: one is seen as well
+    sizes = np.log1p(counts) / max(np.log1p(counts.max()), 1e-12)
+    shown = np.where(counts > 0, 0.25 + 0.75 * sizes, 0).T
     axes.imshow(shown, origin="lower", extent=reach, cmap="Greys", interpolation="nearest")
     axes.plot(reach[:2], reach[:2], color=NEGATIVE, ls=":", lw=1)
     axes.set(xlabel="standard weight, one half", ylabel="standard weight, other half")
@@ -157,13 +136,22 @@ def _draw_squares(axes: Axes, found: Mapping[str, Any]) -> None:
     axes.locator_params(nbins=4)
 
 
-def _draw_null_on(axes: Axes, null: Sequence[float], observed: float, label: str) -> None:
+def _draw_null_on(axes: Axes, null: Sequence[float], observed: float, drawn: str) -> None:
     values = [*null, observed]
     edges = np.linspace(min(-0.1, *values) - 0.05, max(0.1, *values) + 0.05, 41)
     if len(null):
-        axes.hist(null, bins=edges.tolist(), color="#c9c9c9", label="labels permuted")
+        axes.hist(null, bins=edges.tolist(), color="#c9c9c9", label=drawn)
     axes.axvline(observed, color=POSITIVE, lw=2, label="observed")
-    axes.set_xlabel(label)
+    axes.set_xlabel("correlation of the maps of halves")
     axes.set_yticks([])
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+@drawn_as(as_png)
+def draw_words(said: str) -> Drawn:
+    """Write a sentence in the place of a picture."""
+    figure = Figure(figsize=(WHOLE, 2.6), facecolor="white")
+    text = fill(plain(said, 600), 70)
+    figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=11, color=DARK)
+    return figure, said, "signature"

@@ -10,20 +10,19 @@ from fmnet.data.cohort import Cohort
 from fmnet.data.files import read_json
 from fmnet.data.grid import Grid
 from fmnet.data.listing import Labels
-from fmnet.data.signature_map import DESCRIPTIONS, SignatureMap, read_signature_map
-from fmnet.report.brain import Regions, draw_gallery, draw_glass, draw_slices
+from fmnet.data.signature_map import DESCRIPTIONS, Description, SignatureMap, read_signature_map
+from fmnet.inference.study_results import say_p
+from fmnet.report.brain import draw_gallery, draw_glass, draw_slices
 from fmnet.report.drawing import Picture
+from fmnet.report.map_words import TITLES, Regions, sign_words, threshold_words, top_words
 from fmnet.report.signature_figures import draw_deletion, draw_halves, draw_region_curve
 from fmnet.report.signature_words import (
     MEASURES,
-    TITLES,
     agreement_rows,
     check_rows,
     forced_sentence,
-    sign_words,
+    notes,
     signature_verdict,
-    threshold_words,
-    top_words,
 )
 from fmnet.report.viewer import build_viewer
 
@@ -31,8 +30,23 @@ from fmnet.report.viewer import build_viewer
 MOST_DRAWN, MOST_VIEWERS = 3, 2
 #: Regions whose effect is drawn.
 MOST_CURVES = 4
-#: Rows of tables that are printed.
-MOST_ROWS = 20
+#: Rows of tables that are printed, and the least share of the map that a region has in them.
+MOST_ROWS, LEAST_SHARE = 20, 0.001
+#: Columns of tables and their headings: those of `fmnet.signature.tables` and of
+#: `fmnet.signature.published` that a page has room for.
+CLUSTERS = {
+    "contrast": "contrast", "direction": "direction", "peak": "peak", "place": "x, y, z in mm",
+    "size_mm3": "size, mm³", "p": "p", "region": "region of the peak",
+}  # fmt: skip
+REGIONS = {
+    "contrast": "contrast", "region": "region", "direction": "direction", "mean": "mean",
+    "share": "share of the map",
+}  # fmt: skip
+PUBLISHED = {
+    "contrast": "contrast", "map": "published map", "correlation": "correlation",
+    "null": "95 % of random maps", "p": "p", "p_holm": "p, Holm-corrected", "cosine": "cosine",
+    "dot": "dot product", "n_voxels": "voxels", "note": "note",
+}  # fmt: skip
 #: Fraction of the voxels that is drawn of a map without a test.
 TOP = 0.05
 
@@ -62,6 +76,7 @@ def signature_section(facts: Mapping[str, Any], cohort: Cohort, folder: Path) ->
     is_drawn = bool(facts["is_drawn"])
     across = forced_sentence(facts)
     pictures, viewers = _draw_maps(maps, facts, labels, across)
+    regions = [one for one in facts.get("regions") or () if one["share"] >= LEAST_SHARE]
     halves, deletion = facts.get("halves", {}), facts.get("deletion") or {}
     return {
         "verdict": signature_verdict(facts),
@@ -74,7 +89,7 @@ def signature_section(facts: Mapping[str, Any], cohort: Cohort, folder: Path) ->
             *([draw_deletion(deletion)] if deletion else []),
         ],
         "curves": [
-            draw_region_curve(one["factors"], one["scores"], one["region"], labels.positive)
+            draw_region_curve(one["factors"], one["effects"], one["region"], labels.positive)
             for one in facts.get("region_curves", ())[:MOST_CURVES]
         ]
         if is_drawn
@@ -83,51 +98,71 @@ def signature_section(facts: Mapping[str, Any], cohort: Cohort, folder: Path) ->
         "agreement": agreement_rows(facts),
         "measures": MEASURES,
         "tables": [
-            table_of(title, facts[key], what)
-            for key, title, what in (
-                ("clusters", "Clusters", "signature/clusters.tsv"),
-                ("regions", "Regions", "signature/regions.tsv"),
-                ("published", "Beside published maps", "metrics.json"),
+            table_of(title, rows, heads)
+            for rows, title, heads in (
+                (facts.get("clusters"), "Clusters", CLUSTERS),
+                (regions, "Regions", REGIONS),
+                (facts.get("published"), "Beside published maps", PUBLISHED),
             )
-            if is_drawn and facts.get(key)
+            if is_drawn and rows
         ],
-        "surrogate": facts.get("surrogate", {}),
-        "linear_fraction": facts.get("linear_fraction"),
-        "files": sorted(path.name for path in folder.glob("*.nii.gz")) if is_drawn else [],
+        "notes": notes(facts) + _left_undrawn(contrasts, bool(pictures)),
+        "kinds": list(maps),
     }
 
 
 def read_maps(folder: Path, grid: Grid, contrasts: Sequence[str]) -> dict[str, SignatureMap]:
     """Read all maps of a folder by their description; those of contrasts in the order given."""
-    found: dict[str, list[str]] = {}
+    found: dict[Description, list[str]] = {}
     for path in sorted(folder.glob("*_statmap.json")):
         said = read_json(path, "the sidecar of a map")
         if said.get("Description") in DESCRIPTIONS:
             found.setdefault(said["Description"], []).append(str(said["Contrast"]))
-    order = {name: place for place, name in enumerate(contrasts)}
-    return {
-        one: read_signature_map(
-            folder, one, grid, tuple(sorted(names, key=lambda name: order.get(name, len(order))))
-        )  # type: ignore[arg-type]
-        for one, names in found.items()
-    }
+    place = {name: number for number, name in enumerate(contrasts)}
+    maps = dict[str, SignatureMap]()
+    for kind, names in found.items():
+        own = sorted(names, key=lambda name: place.get(name, len(place)))
+        maps[kind] = read_signature_map(folder, kind, grid, tuple(own))
+    return maps
 
 
-def table_of(title: str, rows: Sequence[Mapping[str, Any]], where: str) -> dict[str, Any]:
-    """Write a table of plain values as texts; long ones end with where the rest stands."""
-    heads = list(rows[0])
+def table_of(
+    title: str, rows: Sequence[Mapping[str, Any]], heads: Mapping[str, str]
+) -> dict[str, Any]:
+    """Write rows of plain values as texts, in the columns of `heads` that say anything."""
+    written = [{key: _cell(key, row) for key in heads} for row in rows]
+    shown = [key for key in heads if any(row[key] for row in written)]
+    if len({row.get("contrast") for row in rows}) == 1:
+        shown.remove("contrast")
+    more = len(rows) - MOST_ROWS
     return {
         "title": title,
-        "heads": [head.replace("_", " ") for head in heads],
-        "rows": [
-            [
-                {"text": _cell(row.get(head)), "is_number": _is_number(row.get(head))}
-                for head in heads
-            ]
-            for row in rows[:MOST_ROWS]
-        ],
-        "rest": f"{len(rows) - MOST_ROWS} more are in {where}." if len(rows) > MOST_ROWS else "",
+        "heads": [heads[key] for key in shown],
+        "rows": [[row[key] for key in shown] for row in written[:MOST_ROWS]],
+        "rest": f"{more} more rows are in signature/." if more > 0 else "",
     }
+
+
+def _cell(key: str, row: Mapping[str, Any]) -> str:
+    """Write one cell: p as p, shares in percent, counts whole, other numbers to three digits."""
+    value = row.get(key)
+    match key:
+        case "place":
+            return ", ".join(f"{row[f'{axis}_mm']:.0f}" for axis in "xyz")
+        case "null":
+            return f"{row['null_low']:.2f} to {row['null_high']:.2f}"
+        case _ if value is None or value != value:  # NaN
+            return ""
+        case "p" | "p_holm":
+            return say_p(value).removeprefix("p ").removeprefix("= ")
+        case "share":
+            return f"{100 * value:.1f} %"
+        case "size_mm3" | "n_voxels":
+            return f"{value:,.0f}"
+        case "correlation" | "cosine" | "peak":
+            return f"{value:.2f}"
+        case _:
+            return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _draw_maps(
@@ -136,16 +171,15 @@ def _draw_maps(
     """Draw what survives its test, and the pattern; build viewers of the latter."""
     pictures = list[Picture]()
     viewers = list[dict[str, str]]()
-    for kind in ("thresholded", *([first] if (first := _first_of(maps)) else [])):
+    for kind in ("thresholded", _first_of(maps), "seed"):
         one = maps.get(kind)
         if one is None or not one.values.any():
             continue
         sizes = np.abs(one.values)
         is_tested = kind == "thresholded"
-        # what isn't 0 has survived
-        threshold = float(
-            0.999 * sizes[sizes > 0].min() if is_tested else np.quantile(sizes, 1 - TOP)
-        )
+        # what isn't 0 has survived; equal values, as those of one region, are drawn together
+        limit = sizes[sizes > 0].min() if is_tested else np.quantile(sizes, 1 - TOP)
+        threshold = 0.999 * float(limit)
         said = threshold_words(facts["z"]) if is_tested else top_words(threshold, TOP)
         words = sign_words(kind, labels)
         for contrast in _drawn_contrasts(one):
@@ -160,6 +194,16 @@ def _draw_maps(
     return pictures, viewers
 
 
+def _left_undrawn(contrasts: Sequence[str], is_drawn: bool) -> list[str]:
+    """Say that there are more contrasts than a page has room for."""
+    if not is_drawn or len(contrasts) <= MOST_DRAWN:
+        return []
+    return [
+        f"Of {len(contrasts)} contrasts, the {MOST_DRAWN} with the largest values are drawn; the "
+        "maps of all are in signature/."
+    ]
+
+
 def _first_of(maps: Mapping[str, SignatureMap]) -> str:
     """Name the map that shows best what goes with the score, of those that there are."""
     kinds = ("pattern", "weights", "surrogate", "attribution")
@@ -171,7 +215,10 @@ def _largest_regions(clusters: Sequence[Mapping[str, Any]], contrast: str) -> Re
     own = [one for one in clusters if one["contrast"] == contrast]
     own = sorted(own, key=lambda one: -abs(one["peak"]))
     return {
-        name: list(dict.fromkeys(str(one["region"]) for one in own if sign * one["peak"] > 0))
+        # without an atlas coordinates follow, which are told anyway
+        name: list(
+            dict.fromkeys(one["region"].partition(";")[0] for one in own if sign * one["peak"] > 0)
+        )
         for name, sign in (("positive", 1), ("negative", -1))
     }
 
@@ -198,20 +245,3 @@ def _drawn_contrasts(signature: SignatureMap) -> list[str]:
     largest = np.abs(signature.values).max(axis=1)
     best = sorted(np.argsort(-largest, kind="stable")[:MOST_DRAWN])
     return [signature.contrasts[row] for row in best if largest[row] > 0]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _cell(value: Any) -> str:
-    """Write a value of a table: counts whole, other numbers to three digits, lists with commas."""
-    if value is None or value != value:  # NaN
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.0f}" if value.is_integer() and abs(value) >= 1 else f"{value:.3g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(_cell(one) for one in value)
-    return str(value)

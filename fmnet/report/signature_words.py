@@ -5,10 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fmnet.data.listing import Labels
 from fmnet.inference.study_results import say_p
-from fmnet.report.brain import SignWords
-from fmnet.report.drawing import plain
 
 Values = Mapping[str, Any]
 
@@ -42,17 +39,17 @@ CHECKS = {
         "Do other people give the same map?",
         "r =",
         "with shuffled labels",
-        "Maps learned from two halves of the cohort agree beyond what shuffled labels give.",
-        "Maps learned from two halves of the cohort agree no better than with shuffled labels.",
+        "Maps learned from two halves of the cohort agree beyond what chance gives.",
+        "Maps learned from two halves of the cohort agree no better than by chance.",
         "two halves of the cohort don't agree beyond their null",
     ),
     "model_randomisation": CheckWords(
         "Does the map show what was learned?",
         "|r| =",
-        "with random maps",
-        "The same network with shuffled parameters gives another map.",
-        "The same network with shuffled parameters gives much the same map: it shows the scans or "
-        "the network's build.",
+        "at most, with 95 % of random maps",
+        "The same model with shuffled parameters gives another map.",
+        "The same model with shuffled parameters gives much the same map: it shows the scans or "
+        "the model's build.",
         "the map stays the same when the model's parameters are shuffled",
     ),
     "label_randomisation": CheckWords(
@@ -65,18 +62,18 @@ CHECKS = {
     ),
     "deletion": CheckWords(
         "Does the model need the voxels that the map points to?",
-        "AUC",
+        "correlation with the whole score, with them alone less without them:",
         "with random maps",
-        "Deleting them costs more than deleting as many by random maps of the same smoothness.",
-        "Deleting them costs no more than deleting as many by random maps of the same smoothness.",
-        "deleting what the map points to costs the model no more than deleting anything else",
+        "They matter more to the score than as many voxels of random maps as smooth.",
+        "They matter no more to the score than as many voxels of random maps as smooth.",
+        "what the map points to matters no more to the score than anything else",
     ),
 }  # fmt: skip
 #: Checks without which there is no signature.
 NEEDED = ("above_chance", "halves")
-#: Checks whose ``p`` is a fraction of maps and no p-value.
-NO_P_VALUE = ("label_randomisation",)
 
+#: What the agreement of halves is compared with.
+NULLS = {"labels": "with shuffled labels", "spatial": "between random maps as smooth"}
 #: What is compared of maps, and its heading.
 MEASURES = {
     "voxel_r": "r over voxels",
@@ -91,30 +88,6 @@ COMPARED = {
     "repeats": "repeats",
     "seeds": "seeds",
 }
-#: What a picture of a map is called.
-TITLES: dict[str, str] = {
-    "thresholded": "where weights survive the test",
-    "z": "weights against shuffled labels",
-    "pattern": "what goes with the score (activation pattern)",
-    "weights": "what the score is made of (weights)",
-    "surrogate": "the linear map nearest to the network (surrogate)",
-    "attribution": "what moved people's scores (integrated gradients)",
-    "occlusion": "what the score loses without a region (occlusion)",
-    "seed": "learned seed",
-}
-
-
-def sign_words(description: str, labels: Labels) -> SignWords:
-    """Say what positive and negative values of a kind of map mean, in the study's own labels."""
-    positive, negative = plain(labels.positive), plain(labels.negative)
-    if description in {"pattern", "groupdifference"}:
-        return SignWords(f"more in {positive}", f"more in {negative}")
-    if description in {"attribution", "occlusion"}:
-        return SignWords(f"moves scores towards {positive}", f"moves scores towards {negative}")
-    if description == "seed":
-        return SignWords("above 0", "below 0")
-    said = "a higher value speaks for"
-    return SignWords(f"{said} {positive}", f"{said} {negative}")
 
 
 def signature_verdict(facts: Values) -> str:
@@ -156,23 +129,24 @@ def forced_sentence(facts: Values) -> str:
     if not facts["is_drawn"] or not reasons:
         return ""
     more = len(reasons) - 1
-    rest = f", and {more} more doubt{'s' if more > 1 else ''}" if more else ""
+    rest = f", and {more} more reason{'s' if more > 1 else ''}" if more else ""
     return f"{NO_SIGNATURE}: {reasons[0]}{rest}"
 
 
 def check_rows(facts: Values) -> list[dict[str, str]]:
     """List the checks: ``question``, ``figure``, ``expected``, ``outcome`` and ``sentence``."""
-    rows = []
+    rows, halves = [], facts.get("halves", {})
     for name, one in facts["checks"].items():
         words, outcome = CHECKS[name], one["outcome"]
         said = {"passed": words.holds, "failed": words.fails}
-        null = facts.get("halves", {}).get("voxel_r", {}).get("null") if name == "halves" else None
-        expected = _null(null) if null else _two(one.get("expected"))
+        compared, expected = words.expected, _two(one.get("null"))
+        if name == "halves" and (null := halves.get("voxel_r", {}).get("null")):
+            compared, expected = NULLS[halves.get("null_from", "labels")], _null(null)
         rows.append(
             {
                 "question": words.question,
                 "figure": _figure(name, one),
-                "expected": f"{expected} {words.expected}" if expected else "",
+                "expected": f"{expected} {compared}" if expected else "",
                 "outcome": {"passed": "holds", "failed": "fails"}.get(outcome, outcome),
                 "sentence": said.get(
                     outcome, f"{one.get('reason', '')[:1].upper()}{one.get('reason', '')[1:]}."
@@ -184,7 +158,8 @@ def check_rows(facts: Values) -> list[dict[str, str]]:
 
 def agreement_rows(facts: Values) -> list[dict[str, str]]:
     """List how far maps of halves, folds, repeats and seeds agree, by each of `MEASURES`."""
-    found = {"halves": facts.get("halves")} | dict(facts.get("folds") or {})
+    folds = dict(facts.get("folds") or {})
+    found = {"halves": facts.get("halves")} | ({"folds": folds} if "reason" in folds else folds)
     rows = []
     for name, title in COMPARED.items():
         one = found.get(name)
@@ -194,34 +169,45 @@ def agreement_rows(facts: Values) -> list[dict[str, str]]:
             rows.append({"of": title, "reason": one["reason"]})
             continue
         n = f"{one['n_splits']} splits" if "n_splits" in one else f"{one['n_maps']} maps"
-        cells = {key: _agreed(one[key]) if key in one else "" for key in MEASURES}
+        draws = NULLS[one.get("null_from", "labels")]
+        cells = {key: _agreed(one[key], draws) if key in one else "" for key in MEASURES}
         rows.append({"of": f"{title} ({n})"} | cells)
     return rows
 
 
-def threshold_words(tested: Values) -> str:
-    """Say what the voxels of a thresholded map have survived; `tested` is ``z`` of the facts."""
-    orders = f"{tested['n_permutations']} orders of the labels"
-    match tested["threshold"]:
-        case "fwe":
-            said = f"|z| above {tested['threshold_fwe']:.2f}, p < 0.05 family-wise over all voxels"
-        case "cluster":
-            said = f"clusters of |z| above {tested['cluster_z']:g}, p < 0.05 family-wise by mass"
-        case _:
-            said = "false discovery rate below 5 % of the voxels drawn"
-    return f"Drawn: {said}; {orders}"
+def notes(facts: Values) -> list[str]:
+    """List what else a reader has to know: what survives, and what of the score maps show."""
+    found, tested = [], facts.get("z")
+    if facts["is_drawn"] and tested:
+        n = tested["n_voxels"]
+        found.append(
+            f"Tested against {tested['n_permutations']} orders of the labels, {n['fwe']} voxels "
+            f"survive family-wise, {n['cluster']} lie in clusters that do, and {n['fdr']} survive "
+            "a false discovery rate of 5 %."
+        )
+        if not n[tested["threshold"]]:
+            found.append(
+                "No place survives the test that was chosen: the map as a whole comes out again "
+                "from other people, and no region of it may be named by itself."
+            )
+    fraction = facts.get("linear_fraction")
+    if fraction is not None and fraction < 1:
+        found.append(
+            f"{100 * fraction:.0f} % of the score is linear; weights show that part of it alone."
+        )
+    if surrogate := facts.get("surrogate"):
+        found.append(
+            f"One linear map comes as near to the whole score as R2 = {surrogate['r2']:.2f} in "
+            "people whom neither learned from."
+        )
+    return found
 
 
-def top_words(threshold: float, fraction: float) -> str:
-    """Say that a map is drawn where it is largest, which is no test."""
-    return f"Drawn: the largest {100 * fraction:g} % by size, above {threshold:.2g}; not a test"
-
-
-def _agreed(found: Any) -> str:
+def _agreed(found: Any, draws: str) -> str:
     if not isinstance(found, Mapping):
         return _two(found)
     p = "" if found.get("p") is None else f", {say_p(found['p'])}"
-    null = f" ({_null(found['null'])} with shuffled labels)" if found.get("null") else ""
+    null = f" ({_null(found['null'])} {draws})" if found.get("null") else ""
     return f"{_two(found['observed'])}{p}{null}"
 
 
@@ -232,11 +218,11 @@ def _bracket(name: str, one: Values) -> str:
 
 def _figure(name: str, one: Values) -> str:
     """Write a check's figure with its interval and p-value."""
-    if one.get("value") is None:
+    if one.get("observed") is None:
         return ""
-    interval = " [{:.2f}, {:.2f}]".format(*one["interval"]) if one.get("interval") else ""
-    p = "" if one.get("p") is None or name in NO_P_VALUE else f", {say_p(one['p'])}"
-    return f"{CHECKS[name].measure} {_two(one['value'])}{interval}{p}"
+    interval = " [{:.2f}, {:.2f}]".format(*one["ci"]) if one.get("ci") else ""
+    p = "" if one.get("p") is None else f", {say_p(one['p'])}"
+    return f"{CHECKS[name].measure} {_two(one['observed'])}{interval}{p}"
 
 
 def _null(null: Sequence[float]) -> str:

@@ -1,10 +1,11 @@
 """Build a viewer of a map that is turned through by hand, as a page that asks nothing outside."""
 
 import re
+import warnings
 
 from fmnet.data.signature_map import SignatureMap
 from fmnet.errors import printable
-from fmnet.report.brain import DIVERGING, drawn_above, image_of
+from fmnet.report.brain import colors_of, drawn_above, image_of
 
 #: Voxel size of the template behind the map, in mm: a coarse one keeps the page light.
 VIEWER_MM = 3
@@ -31,17 +32,16 @@ def build_viewer(signature: SignatureMap, contrast: str, threshold: float) -> st
     from nilearn.plotting import view_img
 
     image, largest = image_of(signature, contrast)
-    view = view_img(
-        image,
-        bg_img=load_mni152_template(resolution=VIEWER_MM),
-        threshold=drawn_above(threshold),
-        vmax=largest,
-        cmap=DIVERGING,
-        black_bg=False,
-        colorbar=True,
-        draw_cross=True,
-        width_view=900,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of masked arrays, inside nilearn
+        view = view_img(
+            image,
+            bg_img=load_mni152_template(resolution=VIEWER_MM),
+            threshold=drawn_above(threshold),
+            vmax=largest,
+            cmap=colors_of(largest, threshold),
+            black_bg=False,
+        )
     page = re.sub(r"<link\b[^>]*>", "", view.get_standalone())
     page = re.sub(r"(?<=-)[0-9a-f]{32}\b", "brain", page)  # a random name, in every identifier
     head = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><style>{STYLE}</style>'

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,7 +96,8 @@ def write_final(
     ``training.json``: figures of all models in the same folds (``crossvalidation``), the numbers of
     subjects and scans, ``path_shares`` (what fraction of the score each path of the network was
     given), ``pretrained`` (which CNN wrote a part of the network, see `pretraining_of`; empty where
-    none did), its setting if it is linear (``c``, the penalty; ``screen``, the fraction of voxels).
+    none did), its setting if it is linear (``c``, the penalty; ``screen``, the fraction of voxels),
+    and the scale of its scores of new people if that is known (``score_scale``).
 
     `models` and `titles` are of cross-validation; `control` says what makes the study a negative
     control, or is empty.
@@ -142,6 +143,7 @@ def write_final(
         "pretrained": pretraining_of(final.network),
         "titles": titles,
         "screen": final.screen,
+        "score_scale": None if final.scale is None else asdict(final.scale),
     }
 
     def write(draft: Path) -> None:

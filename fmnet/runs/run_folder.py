@@ -22,7 +22,7 @@ MAX_BYTES = 2**30
 FILES = (
     "config.yaml", "manifest.json", "cohort.tsv", "bold.json", "participants.tsv", "folds.tsv",
     "predictions.tsv", "seeds.tsv", "crossvalidation.json", "metrics.json", "figure.png",
-    "report.html", "lockbox.tsv", "lockbox.json", CHECKSUMS,
+    "brain.png", "report.html", "lockbox.tsv", "lockbox.json", CHECKSUMS,
 )  # fmt: skip
 FOLDERS = (
     "logs", "model", "model_linear", "permutations", "sensitivity", "learning_curve", "signature",
@@ -32,8 +32,8 @@ CHECKPOINTS, DRAFT = ".parts/", ".part"
 #: Folders whose files aren't listed: logs grow as they like, permutations are sealed one by one.
 UNLISTED = ("logs", "permutations")
 #: What a study or a signature is made from; a page and a picture may be written on.
-RESULTS = (*(name for name in FILES if name not in {"figure.png", "report.html", CHECKSUMS}),
-           "model", "model_linear")  # fmt: skip
+_DRAWN = {"figure.png", "brain.png", "report.html", CHECKSUMS}
+RESULTS = (*(name for name in FILES if name not in _DRAWN), "model", "model_linear")
 #: Where a new run's results wait until they are whole, and until they have taken their place.
 NEW, READY = ".new", ".ready"
 #: What is said of runs of before hashes were kept.

@@ -7,6 +7,7 @@ they are: afterwards their mode, their parameters and what gradients these take 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,14 +19,20 @@ from fmnet.errors import Fault, FmnetError
 from fmnet.networks.backbones import UNFIT, ScoreNetwork, reason_of
 from fmnet.training.fit import device_of, predict_scores
 
+#: What voxels are compared with where nothing else is given, in words.
+BASELINE = "mean of the training people"
 #: People whose scans go through a network at once.
 BATCH = 8
 #: Most that attributions of a person may miss of the score, as a fraction of the mean difference
 #: of scores from the baseline's; more steps are taken until they don't, see `integrated_gradients`.
 TOLERANCE = 0.01
-#: How many times as many steps are tried next. One is exact where a score is quadratic.
-MORE_STEPS = 4
-#: Random halves of the regions without which a score is looked at, to see whether it is linear.
+#: Steps in each stretch of the way from the baseline to a scan, where one in all is too few.
+STEPS_EACH = 4
+#: Where a stretch is divided: networks that normalise each scan change all of a sudden near the
+#: baseline, where there is nothing to normalise.
+NEAR_BASELINE, MIDDLE = 0.1, 0.5
+#: Random halves of the regions, beside all of them, without which a score is looked at, to see
+#: whether it is linear.
 N_HALVES = 3
 #: How far a linear score may be from the sum of its parts, as a fraction of its mean size.
 ROUNDING = 1e-5
@@ -52,14 +59,14 @@ def integrated_gradients(
     network: ScoreNetwork,
     inputs: FloatArray,
     baseline: FloatArray | None = None,
-    n_steps: int = 64,
+    n_steps: int = 128,
 ) -> FloatArray:
     """Divide each person's score, less that of the baseline, among the voxels of their scan.
 
     Gradients are integrated from the baseline to the scan by Gauss and Legendre's rule. One step
-    is exact for scores that are linear or quadratic in the scan; where the parts don't add up to
-    the score within `TOLERANCE`, four times as many are taken, up to `n_steps`. See
-    `incompleteness` for what is missing then.
+    is exact for scores that are linear or quadratic in the scan. Where the parts don't add up to
+    the score within `TOLERANCE`, the way is divided where most is missing, again and again, until
+    they do or `n_steps` are taken. See `incompleteness` for what is missing then.
 
     Parameters
     ----------
@@ -107,29 +114,54 @@ def gradients(network: ScoreNetwork, inputs: FloatArray) -> FloatArray:
         method, parts = Saliency(network), []
         for batch in torch.split(torch.from_numpy(inputs), BATCH):
             with _asking():
-                found = method.attribute(batch.to(device), abs=False)
+                scans = batch.to(device, copy=True).requires_grad_()
+                found = method.attribute(scans, abs=False)
             parts.append(_finite(found))
     return np.asarray(torch.cat(parts).numpy())
+
+
+class _Stretch(NamedTuple):
+    """A part of the way from a baseline, 0, to scans, 1; what it adds and misses for each."""
+
+    low: float
+    high: float
+    attributions: torch.Tensor  # (B, C, X, Y, Z)
+    missing: torch.Tensor  # (B,)
 
 
 def _integrate(
     method: IntegratedGradients, batch: torch.Tensor, start: torch.Tensor, n_steps: int
 ) -> torch.Tensor:
-    n = 1
-    while True:
+    whole = batch - start
+
+    def stretch(low: float, high: float, n: int) -> _Stretch:
         with _asking():
             attributions, missing = method.attribute(
-                batch,
-                start,
+                start + high * whole,
+                start + low * whole,
                 n_steps=n,
                 method="gausslegendre",
                 internal_batch_size=len(batch),
                 return_convergence_delta=True,
             )
-        total = attributions.flatten(1).sum(1) - missing
-        if n >= n_steps or missing.abs().max() <= TOLERANCE * total.abs().mean():
-            return _finite(attributions)
-        n = min(n * MORE_STEPS, n_steps)
+        return _Stretch(low, high, attributions.detach(), missing)
+
+    stretches, n_taken = [stretch(0, 1, 1)], 1
+    while True:
+        missing = torch.stack([one.missing for one in stretches])
+        found = torch.stack([one.attributions for one in stretches]).sum(0)
+        total = found.flatten(1).sum(1) - missing.sum(0)
+        is_complete = missing.sum(0).abs().max() <= TOLERANCE * total.abs().mean()
+        n_more = STEPS_EACH * (1 if n_taken == 1 else 2)
+        if is_complete or n_taken + n_more > n_steps:
+            return _finite(found)
+        n_taken += n_more
+        if len(stretches) == 1 and n_more == STEPS_EACH:
+            stretches = [stretch(0, 1, STEPS_EACH)]
+            continue
+        low, high, *_ = stretches.pop(int(missing.abs().amax(1).argmax()))
+        middle = low + (high - low) * (NEAR_BASELINE if low == 0 else MIDDLE)
+        stretches += [stretch(low, middle, STEPS_EACH), stretch(middle, high, STEPS_EACH)]
 
 
 @contextmanager
@@ -242,8 +274,8 @@ def _added_up(
     rng = np.random.default_rng(0)
     with frozen(network):
         scores = predict_scores(network, inputs)
-        for _ in range(N_HALVES):
-            is_off = rng.permutation(n_regions) < n_regions // 2
+        for number in range(1 + N_HALVES):
+            is_off = rng.permutation(n_regions) < n_regions / (2 if number else 1)
             kept = np.where(is_off[dense], np.float32(0), inputs)
             lost = scores - predict_scores(network, kept)
             missed = np.abs(added[:, is_off].sum(1) - lost).max()

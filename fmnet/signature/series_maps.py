@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from fmnet.data.grid import Grid
 from fmnet.data.signature_map import SignatureMap, Source
@@ -12,11 +13,23 @@ from fmnet.data.volume import FloatArray
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.series import SeriesBackbone
 from fmnet.networks.stems import DualRegression, LearnedSeeds, TemporalFilters
-from fmnet.signature.attribution import frozen
+from fmnet.signature.attribution import (
+    BASELINE,
+    frozen,
+    group_attribution,
+    incompleteness,
+    integrated_gradients,
+)
 from fmnet.training.fit import device_of
 
 #: Frequencies at which the gain of a filter is told.
 N_FREQUENCIES = 65
+#: What the maps of each stem are of.
+WORDS: dict[type[nn.Module], str] = {
+    LearnedSeeds: "seed",
+    DualRegression: "network",
+    TemporalFilters: "filter",
+}
 
 
 def seed_maps(
@@ -24,8 +37,8 @@ def seed_maps(
 ) -> SignatureMap | None:
     """Show the learned seeds, or the networks, of a network of time series: a map for each.
 
-    Each is scaled to a mean square of 1 in the mask, as its scale doesn't count. The share of a
-    seed in the score is not in it, see `maps_network`.
+    Each is scaled to a mean square of 1 in the mask, as its scale doesn't count. What part of the
+    score a seed has is not in it, see `stem_attribution`.
 
     Returns
     -------
@@ -35,20 +48,88 @@ def seed_maps(
     """
     stem = network.backbone.stem if isinstance(network.backbone, SeriesBackbone) else None
     if isinstance(stem, LearnedSeeds):
-        values, word = stem.weight, "seed"
+        values = stem.weight.detach()
         units = "weight of a voxel's standardised series, root mean square 1"
         sign = "positive: the seed's series follows the voxel's"
     elif isinstance(stem, DualRegression):
-        values, word = stem.networks, "network"
+        values = stem.networks
         units = "size of a voxel in the network, root mean square 1"
         sign = "positive: the network's series follows the voxel's; the sign of a network is free"
     else:
         return None
-    inside = values.detach().cpu().numpy()[:, grid.mask].astype(np.float32)
+    inside = values.cpu().numpy()[:, grid.mask].astype(np.float32)
     scale = np.sqrt(np.square(inside).mean(1, keepdims=True))
-    names = tuple(f"{word}{number}" for number in range(1, len(inside) + 1))
-    shown = inside / np.where(scale > 0, scale, 1)
+    shown = (inside / np.where(scale > 0, scale, 1)).astype(np.float32)
+    names = _numbered(WORDS[type(stem)], len(shown))
     return SignatureMap(shown, grid, names, "seed", units, sign, model, source, n_subjects)
+
+
+def stem_attribution(
+    network: ScoreNetwork,
+    scans: Iterable[FloatArray],
+    labels: NDArray[np.int64],
+    grid: Grid,
+    model: str,
+    n_subjects: int,
+    classes: tuple[str, str] = ("the positive class", "the negative class"),
+) -> SignatureMap | None:
+    """Divide the difference of the groups' mean scores among the maps that a stem makes.
+
+    Of the final network, as seeds of different fits don't belong to one another. ``about`` says
+    what part of the difference each seed, network or filter has, and what is incomplete.
+
+    Parameters
+    ----------
+    network : ScoreNetwork
+        Of time series.
+    scans : iterable of ndarray of float32, shape (W, T, X, Y, Z)
+        All windows of each person's scan.
+    labels : ndarray of int, shape (N,)
+        0 or 1.
+    grid : Grid
+        Of the scans.
+    model : str
+        Title of the model.
+    n_subjects : int
+        How many people, who may have several scans.
+    classes : (str, str)
+        Names of the positive and the negative class.
+
+    Returns
+    -------
+    SignatureMap or None
+        With the stem's maps in the place of contrasts; None for networks of maps.
+    """
+    inner = maps_network(network)
+    if inner is None:
+        return None
+    maps, owners = stem_maps(network, scans)
+    each = integrated_gradients(inner, maps)
+    shown = group_attribution(mean_by_scan(each, owners), labels)
+    parts = shown.sum((1, 2, 3), dtype=float)
+    total = float(parts.sum())
+    stem = network.backbone.stem
+    word = next((word for kind, word in WORDS.items() if isinstance(stem, kind)), "map")
+    return SignatureMap(
+        values=shown[:, grid.mask],
+        grid=grid,
+        contrasts=_numbered(word, len(shown)),
+        description="attribution",
+        units="score, difference of the groups' means",
+        sign="positive: speaks for {}; negative: speaks for {}".format(*classes),
+        model=model,
+        source="final",
+        n_subjects=n_subjects,
+        about={
+            "Baseline": BASELINE,
+            "PartOfDifference": [float(part / total) if total else 0.0 for part in parts],
+            "Incompleteness": incompleteness(inner, maps, each),
+        },
+    )
+
+
+def _numbered(word: str, n: int) -> tuple[str, ...]:
+    return tuple(f"{word}{number}" for number in range(1, n + 1))
 
 
 def filter_gains(network: ScoreNetwork) -> tuple[FloatArray, FloatArray] | None:

@@ -16,7 +16,7 @@ from fmnet.data.volume import FloatArray
 from fmnet.inference.preparation import Preparation, read_preparation
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network
-from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER
+from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, read_record
 from fmnet.runs.record import Results
 from fmnet.training.fit import FoldTask, fit_networks
 from fmnet.training.scan_set import Rows, ScanSet
@@ -73,6 +73,8 @@ class StudiedModel:
         Everything random derives from it.
     rival : (str, VoxelModel), optional
         Title of the best linear model, where that isn't the one studied, and what learns it.
+    scale : (float, float), optional
+        Half-way between the groups, and SD within them, of the final model's scores of new people.
     """
 
     name: str
@@ -86,6 +88,7 @@ class StudiedModel:
     n_first: int
     seed: int
     rival: tuple[str, VoxelModel] | None = None
+    scale: tuple[float, float] | None = None
 
     @property
     def takes_gradients(self) -> bool:
@@ -144,6 +147,7 @@ def studied_model(
     folds, everybody = results.folds, np.arange(len(results.data.cohort.scans))
     n_first = sum(fold.repeat == folds[0].repeat for fold in folds)
     n_folds = n_first if is_network and pipeline.trainable.longest > 0 else len(folds)
+    scale = read_record(own).get("score_scale")
     model = TrainedNetwork(pipeline.trainable.quiet(), pipeline.seed)
     return StudiedModel(
         name=name,
@@ -157,6 +161,7 @@ def studied_model(
         n_first=n_first,
         seed=pipeline.seed,
         rival=_rival(pipeline, results, facts) if is_network else None,
+        scale=(scale["middle"], scale["sd"]) if scale else None,
     )
 
 

@@ -42,7 +42,8 @@ def deletion_of_folds(
         ``fractions`` of the voxels; ``deletion`` and ``insertion``: AUC at each by map, that of the
         ``signature``, of the rival by its title, and ``random`` ones, a list for each; ``gap``, by
         how much inserting is better than deleting, and ``gap_random``, the mean of random maps';
-        ``p``.
+        ``p``. ``faithful_gap``, ``faithful_gap_random`` and ``p_faithful`` are the same of the
+        correlation with the model's own scores: labels of few people hide much in AUC.
     """
     data, found = studied.data, []
     for one, values, fold in zip(fitted, standard, studied.folds, strict=False):
@@ -74,10 +75,13 @@ def deletion_of_folds(
         curves["signature"] = curves.pop("map")
         random = np.mean([[draw[kind] for draw in one["random"]] for one in found], axis=0)
         result[kind] = {"signature": curves.pop("signature"), **curves, "random": random.tolist()}
-    gap = float(np.mean([one["map"]["gap"] for one in found]))
-    random_gaps = np.mean([[draw["gap"] for draw in one["random"]] for one in found], axis=0)
-    p = (1 + int((random_gaps >= gap).sum())) / (1 + len(random_gaps))
-    return result | {"gap": gap, "gap_random": float(random_gaps.mean()), "p": p}
+    for gap, p in (("gap", "p"), ("faithful_gap", "p_faithful")):
+        own = float(np.mean([one["map"][gap] for one in found]))
+        random_gaps = np.mean([[draw[gap] for draw in one["random"]] for one in found], axis=0)
+        n_as_large = int((random_gaps >= own).sum())
+        result |= {gap: own, f"{gap}_random": float(random_gaps.mean())}
+        result[p] = (1 + n_as_large) / (1 + len(random_gaps))
+    return result
 
 
 def _part(one: dict[str, Any], name: str) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from fmnet.inference.preparation import MapPreparation
 from fmnet.inference.study_people import region_reference
 from fmnet.networks.backbones import mean_gradient
 from fmnet.signature.attribution import (
+    BASELINE,
     group_attribution,
+    incompleteness,
     integrated_gradients,
     occlusion,
     region_curve,
@@ -26,9 +28,10 @@ from fmnet.signature.judge import Check, check_p, not_examined
 from fmnet.signature.linear import haufe_pattern, linear_part
 from fmnet.signature.map_agreement import Floats, standard_weights
 from fmnet.signature.regions import Atlas
+from fmnet.signature.series_maps import seed_maps, stem_attribution
 from fmnet.signature.studied import FittedModel, StudiedModel
 from fmnet.signature.study_checks import deletion_of_folds
-from fmnet.signature.surrogate import fit_surrogate
+from fmnet.signature.surrogate import Surrogate, explained_variance, fit_surrogate
 from fmnet.signature.z_map import permuted_labelings, test_by_labels, thresholded
 from fmnet.training.fit import predict_scores
 
@@ -120,6 +123,8 @@ class MapMaker:
         self._add_linear()
         self._values["pattern"] = haufe_pattern(studied.filled(), self.scores.astype(np.float32))
         fitted = studied.without_test_people()
+        if self._facts["linear_fraction"] < 1:
+            self._add_surrogate(fitted)
         standard = np.stack([self._standard_weights(one) for one in fitted])
         self._facts["folds"] = compare_folds(standard, studied.folds, data, self.atlas.regions)
         effects = self._add_out_of_fold(fitted)
@@ -138,7 +143,7 @@ class MapMaker:
         numbers = sorted(self.atlas.names)
         return region_reference(
             effects, data.labels, numbers, self.atlas.names, self.scores, fold_of,
-            source="out-of-fold",
+            studied.scale, source="out-of-fold",
         )  # fmt: skip
 
     def _map(self, name: Description) -> SignatureMap:
@@ -162,8 +167,6 @@ class MapMaker:
         final = self.studied.final
         linear = linear_part(final.network, final.preparation)
         self._facts["linear_fraction"] = 0.0 if linear is None else linear.fraction
-        if linear is None or linear.fraction < 1:
-            self._add_surrogate()
         if linear is None:
             return
         self._values["weights"] = linear.weights
@@ -171,17 +174,25 @@ class MapMaker:
             "Intercept": linear.intercept, "LinearFractionOfScore": linear.fraction
         }  # fmt: skip
 
-    def _add_surrogate(self) -> None:
-        """Add the linear map that comes nearest to what isn't linear, or not altogether."""
-        final, data = self.studied.final, self.studied.data
-        assert isinstance(final.preparation, MapPreparation)
-        found = fit_surrogate(
-            final.network, final.preparation, data.values, data.units, self.studied.seed
-        )
+    def _add_surrogate(self, fitted: Sequence[FittedModel]) -> None:
+        """Add the linear map nearest to the whole, and how near such maps are in people unseen."""
+        data, fits = self.studied.data, []
+
+        def fit(one: FittedModel) -> Surrogate:
+            assert isinstance(one.preparation, MapPreparation)
+            units = [data.units[row] for row in one.train]
+            values = data.values[one.train]
+            return fit_surrogate(one.network, one.preparation, values, units, self.studied.seed)
+
+        for one in fitted[: self.studied.n_first]:
+            fits.append((fit(one), one.network, one.inputs(data, one.test)))
+        r2, found = explained_variance(fits, data.grid.mask), fit(self.studied.final)
         self._values["surrogate"] = found.weights
-        facts = {"r2": found.r2, "slope": found.slope, "kind": found.kind}
+        facts = {"r2": r2, "r2_learned": found.r2, "slope": found.slope, "kind": found.kind}
         self._facts["surrogate"] = facts
-        self._about["surrogate"] = {"Intercept": found.intercept, "R2OnPeopleHeldOut": found.r2}
+        self._about["surrogate"] = {
+            "Intercept": found.intercept, "R2OutOfFold": r2, "R2OnPeopleLearned": found.r2
+        }  # fmt: skip
 
     def _standard_weights(self, fitted: FittedModel) -> Floats:
         """Take the weights of a fitted model, or the mean gradient of its score: (C, V)."""
@@ -201,12 +212,15 @@ class MapMaker:
         data = self.studied.data
         attributions = np.zeros((len(data.values), *data.input_shape), np.float32)
         n_regions = len(self.atlas.names)
-        effects = np.zeros((len(data.values), n_regions), np.float32)
+        effects, missed = np.zeros((len(data.values), n_regions), np.float32), [0.0]
         for one in fitted[: self.studied.n_first]:
             inputs = one.inputs(data, one.test)
-            attributions[one.test] = integrated_gradients(one.network, inputs)
+            each = attributions[one.test] = integrated_gradients(one.network, inputs)
+            missed.append(incompleteness(one.network, inputs, each))
             effects[one.test] = occlusion(one.network, inputs, self.atlas.regions)
         shown = group_attribution(attributions, data.labels)
+        self._about["attribution"] = {"Baseline": BASELINE, "Incompleteness": max(missed)}
+        self._about["occlusion"] = {"Baseline": BASELINE}
         self._values["attribution"] = shown[:, data.grid.mask]
         means = effects[data.labels == 1].mean(axis=0) - effects[data.labels == 0].mean(axis=0)
         painted = np.zeros(data.grid.n_voxels, np.float32)
@@ -271,7 +285,8 @@ class MapMaker:
         first = fitted[: studied.n_first]
         deletion = deletion_of_folds(studied, first, standard[: studied.n_first])
         self._facts["deletion"] = deletion
-        yield check_p("deletion", deletion["gap"], deletion["gap_random"], deletion["p"])
+        gaps = deletion["faithful_gap"], deletion["faithful_gap_random"]
+        yield check_p("deletion", *gaps, deletion["p_faithful"])
         inputs = final.inputs(studied.data, final.train)
         try:
             found = randomise_model(
@@ -317,3 +332,26 @@ class MapMaker:
                 "coverage": known.sum(axis=0),
             }
         )
+
+
+def maps_of_series(studied: StudiedModel) -> StudyMaps:
+    """Make the maps of a network of time series: its seeds or networks, and what counts of them.
+
+    They are of the final model and the people it learned from: nothing of them is out of fold.
+    """
+    data, final = studied.data, studied.final
+    labels = data.cohort.listing.labels
+    maps: dict[Description, SignatureMap] = {}
+    n_subjects = len(set(data.participant_ids))
+    seeds = seed_maps(final.network, data.grid, studied.title, "final", n_subjects)
+    if seeds is not None:
+        maps["seed"] = seeds
+    scans = data.prepared_by(final.preparation)
+    windows = (scans.inputs(np.array([row])) for row in range(len(data.labels)))
+    shown = stem_attribution(
+        final.network, windows, data.labels, data.grid, studied.title, n_subjects,
+        (labels.positive, labels.negative),
+    )  # fmt: skip
+    if shown is not None:
+        maps["attribution"] = shown
+    return StudyMaps(maps, [], {"linear_fraction": 0.0}, {})

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,20 @@ from fmnet.runs.record import Results
 from fmnet.runs.run_folder import as_json, read_json, write_run_folder
 from fmnet.signature.agreement import agreement_of_halves
 from fmnet.signature.judge import Check, check_above_chance, check_p, is_believed, not_examined
+from fmnet.signature.map_agreement import count_pairs
 from fmnet.signature.published import compare_with_published, read_published
 from fmnet.signature.regions import Atlas, coordinate_regions, name_places, read_atlas
 from fmnet.signature.studied import StudiedModel, studied_model
-from fmnet.signature.study_maps import MapMaker, StudyMaps, Threshold
+from fmnet.signature.study_maps import MapMaker, StudyMaps, Threshold, maps_of_series
 from fmnet.signature.tables import cluster_table, region_table
 from fmnet.types import NETWORK, Count, NonNegativeCount, Several
 
 #: Folder of a run, and in it the file that says what is in the others.
 FOLDER, RECORD = "signature", "signature.json"
+#: Why halves of a network that is trained by gradients aren't told from chance.
+UNTRAINED = (
+    "each order of the labels takes two trainings; signature.n_trained_permutations=20 makes them"
+)
 #: Which map is summed up by region and set beside published ones: the first that there is.
 SUMMED: tuple[Description, ...] = ("weights", "surrogate")
 #: Tables that are written as files too.
@@ -55,6 +60,9 @@ class SignaturePlan:
         Ways of cutting the cohort in two whose maps are compared.
     n_permutations_of_halves : int
         Orders of the labels that this agreement is compared with.
+    n_trained_permutations : int
+        The same for a network trained by gradients, which learns both halves anew for each; with
+        fewer than 20 its halves are compared, but can't be told from chance, and no map is drawn.
     n_random_maps : int
         Random maps that the likeness to published ones is compared with.
     n_regions : int
@@ -72,6 +80,7 @@ class SignaturePlan:
     n_permutations: NonNegativeCount = 200
     n_halves: Count = 5
     n_permutations_of_halves: NonNegativeCount = 59
+    n_trained_permutations: NonNegativeCount = 0
     n_random_maps: Several = 1000
     n_regions: Several = 100
     threshold: Threshold = "fwe"
@@ -141,14 +150,17 @@ def make_signature(
         atlas = choose_regions(plan, studied.data.grid)
         halves = agreement_of_halves(
             studied.model, studied.data, studied.seed, plan.n_halves,
-            plan.n_permutations_of_halves, atlas.regions,
+            plan.n_permutations_of_halves, atlas.regions, plan.n_trained_permutations,
         )  # fmt: skip
-        halves.pop("maps", None)
+        if (pair := halves.pop("maps", None)) is not None:
+            halves["histogram"] = count_pairs(*pair)
         facts_of["halves"] = halves
         checks.append(_check_halves(halves))
         bar.update()
         made = None
-        if plan.force or is_believed(checks):
+        if studied.reads_series:
+            made = maps_of_series(studied) if plan.force else None
+        elif plan.force or is_believed(checks):
             scores = _out_of_fold_scores(studied, results)
             asked_of = (atlas, scores, plan.threshold, plan.n_permutations)
             made = MapMaker(studied, *asked_of).make()
@@ -201,7 +213,10 @@ def _check_halves(halves: Mapping[str, Any]) -> Check:
     if "reason" in halves:
         return not_examined("halves", halves["reason"])
     found = halves["voxel_r"]
-    return check_p("halves", found["observed"], float(np.mean(found["null"])), found["p"])
+    null = float(np.mean(found["null"]))
+    if halves["null_from"] == "spatial":  # too lenient: null halves of one study look alike
+        return Check("halves", None, found["observed"], null, reason=UNTRAINED)
+    return check_p("halves", found["observed"], null, found["p"])
 
 
 def _out_of_fold_scores(studied: StudiedModel, results: Results) -> NDArray[np.float64]:
@@ -223,12 +238,15 @@ def _write(
 
     def write(draft: Path) -> None:
         if made is not None:
+            outcomes = {name: one["outcome"] for name, one in found["checks"].items()}
+            marks = {"Stable": not found["is_forced"], "Checks": outcomes}
             for one in made.maps.values():
-                one.write(draft)
+                replace(one, about={**one.about, **marks}).write(draft)
             for name in TABLES:
                 if name in found:
                     write_table(pd.DataFrame(found[name]), draft / f"{name}.tsv")
-            write_people(made.people, draft)
+            if made.people:
+                write_people(made.people, draft)
             regions = Volume(atlas.regions[None].astype(np.float32), grid.affine, grid.space)
             write_volume(regions, draft / REGIONS)
         (draft / RECORD).write_text(as_json(found), "utf-8")

@@ -1,6 +1,6 @@
 """The linear map whose dot product with a person's map comes nearest to a network's score."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -99,12 +99,11 @@ def fit_surrogate(
 ) -> Surrogate:
     """Fit the linear map that comes nearest to the score of a whole network.
 
-    It is the mean gradient of the score over the people, scaled; a ridge regression of the score on
-    their scans; or the first with the second for what it leaves. Which, and how strong a ridge, is
-    chosen by squared error in people left out; R2 is that of others, left out of the choice too.
-
-    The network has seen them all where it was trained on them. For R2 in people whom it hasn't
-    seen, see `explained_variance`.
+    The map is the mean gradient of the score over the people, scaled; a ridge regression of the
+    score on their scans; or the first, and the second for what it leaves. Which, and how strong a
+    ridge, is chosen by squared error in people left out; R2 is that of others, left out of the
+    choice too. Where the network was trained on all of them, `explained_variance` in people whom it
+    hasn't seen is what counts.
 
     Parameters
     ----------
@@ -157,15 +156,32 @@ def fit_surrogate(
 
 
 def explained_variance(
-    surrogate: Surrogate, network: ScoreNetwork, inputs: FloatArray, mask: NDArray[np.bool_]
+    fits: Iterable[tuple[Surrogate, ScoreNetwork, FloatArray]], mask: NDArray[np.bool_]
 ) -> float:
-    """Tell which fraction of the variance of a network's scores a surrogate explains.
+    """Tell which part of the variance of networks' scores surrogates explain in people unseen.
 
-    `inputs`, (N, C, X, Y, Z), are those of people whom neither has seen; `mask` is the grid's.
+    Of people whom a network has learned from, R2 flatters: what their scores owe to chance, a line
+    along the labels follows.
+
+    Parameters
+    ----------
+    fits : iterable of (Surrogate, ScoreNetwork, ndarray of shape (N, C, X, Y, Z))
+        Of each fold: both, fitted on its training people, and prepared scans of others.
+    mask : ndarray of bool, shape (X, Y, Z)
+        Of the grid.
+
+    Returns
+    -------
+    float
+        R2 over all folds, scores of each taken from their mean; below 0 where the mean is nearer.
     """
-    with frozen(network):
-        scores = predict_scores(network, inputs).astype(float)
-    return _r2(scores, surrogate.scores(inputs, mask), scores.mean())
+    missed, total = 0.0, 0.0
+    for surrogate, network, inputs in fits:
+        with frozen(network):
+            scores = predict_scores(network, inputs).astype(float)
+        missed += float(np.square(scores - surrogate.scores(inputs, mask)).sum())
+        total += float(np.square(scores - scores.mean()).sum())
+    return 1 - missed / total if total > 0 else 0.0
 
 
 def _folds(

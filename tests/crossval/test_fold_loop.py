@@ -1,12 +1,13 @@
 from functools import partial
 
+import numpy as np
 import pytest
 
 from fmnet.baselines.base import Dummy
 from fmnet.baselines.connectivity import Connectivity
 from fmnet.baselines.linear import LinearSvm, ShrinkageLda
 from fmnet.baselines.shortcuts import Columns, Coverage
-from fmnet.crossval.fold_loop import Pipeline
+from fmnet.crossval.fold_loop import Pipeline, TrainedNetwork
 from fmnet.errors import ConfigError
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.closed_form import build_scale_space
@@ -67,3 +68,15 @@ def test_another_model_is_no_network():
 def test_reruns_keep_the_baselines_asked_for():
     again = pipeline_of().rerun(["lda", "absent"], seed=7)
     assert (list(again.baselines), again.seed) == (["lda"], 7)
+
+
+def test_network_weighs_voxels_of_maps_whatever_its_own_smoothing(build_data, fold, rng):
+    """Weights give its scores, up to a constant, from maps that nobody has smoothed."""
+    data, build = build_data(), partial(build_scale_space, paths=["focal", "fine"])
+    labelings = np.stack([data.labels, rng.permutation(data.labels)])
+    network = TrainedNetwork(Trainable(build, max_epochs=0), 3, "further", fwhm_mm=6.0)
+    weights = network.weights_of_labelings(data, fold, labelings)
+    scores = network.scores_of_labelings(data, fold, labelings)
+    found = np.tensordot(weights, data.values[data.rows(fold.test)], axes=([1, 2], [1, 2]))
+    away, expected = (one - one.mean(axis=1, keepdims=True) for one in (found, scores))
+    np.testing.assert_allclose(away, expected, atol=1e-4 * expected.std())

@@ -42,6 +42,7 @@ def test_linear_model_is_exported_where_it_wins(chosen):
     metadata = chosen.bundle.metadata
     assert metadata["training"]["model"] == "linear_svm"
     assert metadata["training"]["n_epochs"] is None
+    assert metadata["training"]["score_scale"]["sd"] > 0
     assert metadata["choice"]["n_models"] == 2
     assert chosen.exported.choice.line.startswith("the linear SVM is exported: its out-of-fold AUC")
     assert max(chosen.exported.agreement.onnx, chosen.exported.agreement.torch_export) <= 1e-4

@@ -67,7 +67,7 @@ def test_help_says_research_use(capsys):
 
 
 def test_unusable_out_is_noticed_before_scoring(finished, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("fmnet.inference.cli.predict_scan", None)
+    monkeypatch.setattr("fmnet.inference.cli.score_with_values", None)
     scan = joined(finished.listing.scans[0])
     assert main([str(finished.bundle_dir), scan, "--out", str(tmp_path)]) == 2
     assert "the results can't be written" in capsys.readouterr().err

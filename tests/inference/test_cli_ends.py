@@ -27,11 +27,11 @@ SLOW = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 import fmnet.inference.cli as cli
-score = cli.predict_scan
-def predict_scan(bundle, scan):
+score = cli.score_with_values
+def score_with_values(bundle, scan):
     time.sleep(0.05)
     return score(bundle, scan)
-cli.predict_scan = predict_scan
+cli.score_with_values = score_with_values
 sys.exit(cli.main(sys.argv[1:]))
 """
 
@@ -112,7 +112,7 @@ def test_stopped_before_the_first_scan_leaves_older_results(scan, tmp_path, caps
     out = tmp_path / "results.tsv"
     out.write_text("older results")
     monkeypatch.setattr(
-        "fmnet.inference.cli.predict_scan", lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+        "fmnet.inference.cli.score_with_values", lambda *_: os.kill(os.getpid(), signal.SIGTERM)
     )
     assert main([str(BUNDLE), str(scan), "--out", str(out)]) == 143
     assert "stopped by SIGTERM after 0 of 1 scans" in capsys.readouterr().err
@@ -127,8 +127,8 @@ def test_whatever_happens_to_one_scan_is_its_row(scan, tmp_path, monkeypatch, er
             return real(bundle, given)
         raise error
 
-    real = __import__("fmnet.inference.cli", fromlist=["cli"]).predict_scan
-    monkeypatch.setattr("fmnet.inference.cli.predict_scan", fail)
+    real = __import__("fmnet.inference.cli", fromlist=["cli"]).score_with_values
+    monkeypatch.setattr("fmnet.inference.cli.score_with_values", fail)
     other = shutil.copy(scan, tmp_path / "other.nii")
     out = tmp_path / "results.tsv"
     assert main([str(BUNDLE), str(scan), str(other), str(scan), "--out", str(out)]) == 0

@@ -39,6 +39,20 @@ def test_scores_of_models_of_other_scales_are_brought_onto_one(rng):
     assert np.abs(together).max() < 4
 
 
+def test_effects_of_models_of_other_scales_are_brought_onto_one(rng):
+    labels, models = np.tile([0, 1], 30), np.repeat([0, 1], 30)
+    size = np.where(models == 0, 50.0, 1.0)
+    scores = size * (rng.normal(size=60) + labels)
+    effects = (size * np.where(labels, 0.3, -0.2))[:, None]
+    given = {"scores": scores, "models": models, "scale": (0.0, 2.0)}
+    found = region_reference(effects, labels, [1], **given, source="out-of-fold")["regions"]
+    low, high = found["positive"]["low"][0], found["positive"]["high"][0]
+    assert high / low == pytest.approx(1.0, abs=0.5)  # spreads are estimated from 30 scores each
+    assert 0.3 < low < high < 1.2
+    as_is = region_reference(effects, labels, [1], **given, source="final")["regions"]
+    assert as_is["positive"]["high"] == [15.0]
+
+
 def test_model_that_scored_one_group_alone_is_left_out(rng):
     labels = np.array([0, 1] * 4 + [1, 1, 1, 1])
     models = np.repeat([0, 1], [8, 4])

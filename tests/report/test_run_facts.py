@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 import fmnet
+from fmnet.errors import Fault
 from fmnet.report.run_facts import command_line, data_lines, duration, run_facts, without_home
 
 RECORD = {
@@ -62,6 +64,9 @@ def test_data_say_where_scans_come_from_and_whose_they_are(build_study):
     n = sum(scan.label == labels.positive for scan in cohort.scans)
     assert people.startswith(f"{n} {labels.positive}, {len(cohort.scans) - n} {labels.negative}")
     assert grid.endswith(f"{cohort.grid.n_voxels} in the mask")
+    gone = tuple(Fault(name, "no map", "one", "supply it", name) for name in ("x", "x", "y"))
+    cohort = replace(cohort, left_out=gone, set_aside=cohort.scans[:1])
+    assert data_lines(cohort, {})[1] == "1 person in the lock-box, 2 people left out"
 
 
 @pytest.mark.parametrize(

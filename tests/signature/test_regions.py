@@ -127,15 +127,20 @@ def test_a_frequent_small_label_is_no_background(grid, write_atlas):
     assert (regions[:4][grid.mask[:4]] == 1).all()
 
 
-def test_probabilities_give_the_most_probable_region(grid, write_atlas):
+@pytest.mark.parametrize("scale", [1, 0.01])
+def test_probabilities_give_the_most_probable_region(grid, write_atlas, scale):
     percent = np.zeros((*grid.shape, 2), np.uint8)
-    percent[:4, ..., 0], percent[4:, ..., 1], percent[4:, ..., 0] = 60, 25, 20
+    percent[:4, ..., 0], percent[4:, ..., 1], percent[4:, ..., 0] = 60, 26, 20
     percent[6, ..., 1] = 24
-    names = "index\tname\n0\tOne\n1\tOther\n"
-    regions, named, _ = read_atlas(*write_atlas(percent, names), grid)
+    percent = percent if scale == 1 else (percent * scale).astype(np.float32)
+    image, table = write_atlas(percent, "index\tname\n0\tOne\n1\tOther\n")
+    regions, named, _ = read_atlas(image, table, grid)
     assert named == {1: "One", 2: "Other"}
     expected = np.repeat([1, 1, 1, 1, 2, 2, 0], 72).reshape(grid.shape)
     np.testing.assert_array_equal(regions, np.where(grid.mask, expected, 0))
+    image.write_bytes(image.read_bytes()[:-30])
+    with pytest.raises(ConfigError, match=r"atlas\.nii\.gz: found a damaged"):
+        read_atlas(image, table, grid)
 
 
 def test_all_that_is_wrong_is_said_at_once(grid, write_atlas, halves, tmp_path):

@@ -123,13 +123,17 @@ def test_no_tensor_of_a_fit_lies_elsewhere_than_its_scans(cohort):
     check_network(build_prior_cnn, cohort.preparation.input_shape)  # which reads the CNN
     one.fit(images, labels, folds)
     labelings = torch.stack([labels, labels.roll(1), labels.roll(2)])
+    inside = torch.ones(images.shape[2:], dtype=torch.bool)
     with torch.no_grad(), torch.device("meta"):
         other.fit(images, labels, folds)
         scores = other(images)
         many = other.scores_of_labelings(images, labelings, folds, images)
+        weights = other.weights_of_labelings(images, labelings, folds, inside)
     for name, values in one.state_dict().items():
         torch.testing.assert_close(other.state_dict()[name], values)
     torch.testing.assert_close(many[0], scores[:, 0], atol=1e-4, rtol=1e-4)
+    own, largest = one.voxel_weights(images)[:, inside], weights[0].abs().max()
+    torch.testing.assert_close(weights[0], own, atol=float(largest) * 1e-4, rtol=1e-4)
 
 
 class Spy(ClosedFormBackbone):

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -100,3 +101,8 @@ def test_a_closed_form_of_ones_own_is_fitted_one_labeling_at_a_time(
         trained = trained_on(trainable, task, labels)
         expected = weights_of_trained(trained, task.scans.rows(task.fold.train))
         np.testing.assert_allclose(weights, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_networks_of_series_have_no_weights(make_trainable, task, labelings):
+    series = replace(task, scans=SimpleNamespace(reads_series=True))
+    assert weights_of_labelings(make_trainable(), series, labelings) is None

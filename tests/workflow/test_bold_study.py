@@ -32,7 +32,7 @@ TINY = [
     "cohort.cleaning.strategy=motion6", "network.n_seeds=3", "baselines=bold_quick",
     "baselines.linear_svm.c=[0.1]", "baselines.connectivity_correlation.n_networks=3",
     "folds.n_splits=2", "folds.n_repeats=1", "folds.inner_splits=2", "lockbox.fraction=0.25",
-    "logger=none", "store_dir=store", "run_dir=run",
+    "logger=none", "signature=null", "store_dir=store", "run_dir=run",
 ]  # fmt: skip
 MAPS = ["alff", "falff", "reho"]
 BASELINES = {

@@ -13,7 +13,7 @@ from command_fixtures import PLAIN, QUICK, call, command_of
 
 LOCAL = ["-m", "hydra/launcher=submitit_local"]
 RUN = ["experiment=quick", *QUICK, *PLAIN, "permutation.n=2", "n_seeds=2"]
-ALONE = ["experiment=quick", *QUICK[:3], *PLAIN, "logger=none", "baselines=none"]
+ALONE = ["experiment=quick", *QUICK[:3], *PLAIN, "logger=none", "baselines=none", "signature=null"]
 SHARED = [*ALONE, "trainer.devices=2", "trainer.strategy=ddp"]
 #: Sums are taken in another order; ten steps of AdamW make no more of it.
 TOLERANCE = 1e-4

@@ -1,7 +1,13 @@
 """The inference path runs where torch, Lightning and Hydra can't be imported."""
 
+import shutil
 import subprocess
 import sys
+
+import pytest
+from signature_bundle_fixtures import add_signature, planted_weights
+
+from fmnet.inference.bundle import read_bundle
 
 BLOCKER = """
 import sys
@@ -44,6 +50,28 @@ def test_scores_bold_without_torch(series_export, bold_tree, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert out.read_text().splitlines()[1].split("\t")[3] == "ok"
+
+
+@pytest.fixture
+def explained(finished, tmp_path):
+    """Give a copy of the bundle a signature."""
+    folder = shutil.copytree(finished.bundle_dir, tmp_path / "bundle")
+    grid = read_bundle(folder).preparation.grid
+    return add_signature(folder, planted_weights(grid, 2)).folder
+
+
+def test_explains_without_torch_and_without_plotting(finished, explained, tmp_path):
+    scan = ",".join(map(str, finished.listing.scans[0].files))
+    code = LISTER.replace("inference.cli", "inference.explain_command")
+    blocked = BLOCKER.partition("from fmnet")[0] + code
+    given = [str(explained), scan, "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-c", blocked, *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    imported = set(done.stdout.splitlines()[-1].split())
+    assert "fmnet.inference.card_pictures" in imported
+    assert not (SLOW | {"torch", "captum"}) & imported
+    assert "What raised and what lowered" in (tmp_path / "out" / "card.html").read_text()
 
 
 def test_the_blocker_blocks():

@@ -18,7 +18,7 @@ SMALL = [
     "models=[scale_space,small_cnn]",
     "models.small_cnn.network.channels=[2,4]", "models.small_cnn.max_epochs=2", "baselines=linear",
     "baselines.linear_svm.fwhm_mm=[12.0]", "baselines.linear_svm.c=[0.1]",
-    "~baselines.shrinkage_lda", "logger=csv", "callbacks=early_stopping",
+    "~baselines.shrinkage_lda", "logger=csv", "callbacks=early_stopping", "signature=null",
 ]  # fmt: skip
 
 

@@ -27,3 +27,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 for (const hint of document.querySelectorAll("[data-needs-script]")) hint.hidden = false;
+// Large pictures stand in the page once: what keeps one takes it from the picture.
+for (const link of document.querySelectorAll("a.of-image")) {
+  link.href = link.closest("figure").querySelector("img").src;
+  link.hidden = false;
+}
