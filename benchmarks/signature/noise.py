@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -15,12 +15,8 @@ from fmnet.data.volume import FloatArray
 
 Floats = NDArray[np.float64]
 
-#: Variance in every direction, beside that along the axes in which the cohort's backgrounds differ,
-#: relative to the mean over all directions. Of 0.1, 0.5, 1 and 2, the one with which a region of
-#: 9 mm stands out most from backgrounds under random labels (see docs/signature_benchmark.md).
-REST = 0.5
-#: Parts of the cohort whose backgrounds are looked at by noise learned from the others, and how
-#: many candidates it is tried with: they fit better than such a model of noise has it.
+#: Parts of the cohort whose backgrounds are looked at along axes learned from the others, and how
+#: many candidates they are compared with.
 N_FOLDS, N_TRIED = 5, 1500
 
 
@@ -37,7 +33,7 @@ class Spread:
     share : ndarray of float32, shape (R,)
         Of the variance along each axis, how much is beyond `rest`.
     rest : float
-        Variance in every direction, the axes included.
+        Variance in every direction, the axes included, of what has the form of candidates.
     """
 
     weight: FloatArray
@@ -60,20 +56,61 @@ class Spread:
         return scaled, np.asarray(scaled @ self.axes.T * np.sqrt(self.share), dtype=np.float32)
 
 
-def fit_spread(centred: FloatArray, n_means: int) -> Spread:
-    """Learn how backgrounds, (N, D), vary about `n_means` means that were taken off."""
+class _Axes(NamedTuple):
+    """Directions, (R, D), in which standardised people differ, the largest first; `weight` (D,)."""
+
+    weight: FloatArray
+    axes: FloatArray
+
+
+def _find_axes(centred: FloatArray) -> _Axes:
     sd = centred.std(axis=0)
     # where nobody has data, the mean that is filled in varies by rounding alone
     varies = sd > LEAST_SD * np.median(sd)
     weight = np.divide(1, sd, out=np.zeros_like(sd), where=varies)
     standard = centred * weight
-    eigenvalues, vectors = np.linalg.eigh(np.asarray(standard @ standard.T, dtype=float))
-    kept = eigenvalues > eigenvalues.max() * 1e-6
-    axes = (vectors[:, kept] / np.sqrt(eigenvalues[kept])).T @ standard
-    variance = eigenvalues[kept] / (len(centred) - n_means)
-    rest = REST * float(variance.sum() / centred.shape[1])
-    share = variance / (variance + rest)  # Woodbury
-    return Spread(weight, axes.astype(np.float32), share.astype(np.float32), rest)
+    variance, vectors = np.linalg.eigh(np.asarray(standard @ standard.T, dtype=float))
+    variance, vectors = variance[::-1], vectors[:, ::-1]
+    kept = variance > variance[0] * 1e-6
+    axes = (vectors[:, kept] / np.sqrt(variance[kept])).T @ standard
+    return _Axes(weight, axes.astype(np.float32))
+
+
+def fit_spread(
+    background: FloatArray, centred: FloatArray, families: Sequence[str], shapes: Any
+) -> Spread:
+    """Learn how backgrounds, (N, D), vary: along axes of people, and otherwise by unseen people.
+
+    People differ along their own axes by more than others do along these, and by nothing beside
+    them. So variances, along axes as along all other directions, are those of people left out.
+
+    Parameters
+    ----------
+    background, centred : ndarray, shape (N, D)
+        As they are, and with means taken off, of which the axes are.
+    families : sequence of str
+        Who is left out together.
+    shapes : sparse or dense array, shape (M, D)
+        What is looked for. Backgrounds are smooth, and so vary more in its form than in others.
+    """
+    along, beside = [], []
+    whole = _find_axes(centred)
+    for train, test in GroupKFold(N_FOLDS).split(background, groups=families):
+        mean = background[train].mean(axis=0)
+        weight, axes = _find_axes(background[train] - mean)
+        unseen = (background[test] - mean) * weight
+        parts = unseen @ axes.T
+        own = shapes * weight[None]
+        own = own.tocsr() if hasattr(own, "tocsr") else own
+        left = own @ (unseen - parts @ axes).T  # (M, N_test)
+        size = product_with_itself(own, own @ axes.T)
+        known = size > 1e-3 * np.median(size)
+        beside.append(float((left[known] ** 2 / size[known, None]).mean()))
+        ranks = np.linspace(0, 1, len(axes)), np.linspace(0, 1, len(whole.axes))
+        along.append(np.interp(ranks[1], ranks[0], (parts**2).mean(axis=0)))
+    rest, variance = float(np.mean(beside)), np.mean(along, axis=0)
+    share = np.maximum(1 - rest / variance, 0)  # Woodbury
+    return Spread(*whole, share.astype(np.float32), rest)
 
 
 def center_groups(background: FloatArray, labels: NDArray[np.int64]) -> FloatArray:
@@ -95,7 +132,7 @@ def contrast_of(labels: NDArray[np.int64]) -> FloatArray:
 class Evidence:
     """What a cohort says of each of M candidates for the difference of the groups, and of pairs.
 
-    Products are about the noise, whose size is calibrated on backgrounds that it isn't of.
+    Products are about the noise.
 
     Parameters
     ----------
@@ -150,32 +187,15 @@ def weigh_difference(planted: PlantedCohort, shapes: Any, rng: Generator) -> Evi
         Chooses candidates that noise is tried with.
     """
     labels, background = planted.labels, planted.background[:, 0]
-    centred = center_groups(background, labels)
-    spread = fit_spread(centred, n_means=2)
     contrast = contrast_of(labels)
     root = np.float32(1 / np.sqrt((contrast**2).sum()))
     scale = np.asarray(planted.effect.size * planted.effect.noise_sd, dtype=np.float32)
     scaled = shapes * scale.ravel()[None]
     scaled = scaled.tocsr() if hasattr(scaled, "tocsr") else scaled
+    tried = rng.permutation(scaled.shape[0])[:N_TRIED]
+    centred = center_groups(background, labels)
+    spread = fit_spread(background, centred, planted.families, scaled[tried])
     whitened, along = spread.whitened(scaled * root)
     seen, seen_along = spread.whitened((contrast @ planted.values[:, 0])[None] * root)
     fit = np.asarray(whitened @ seen[0] - along @ seen_along[0], dtype=float)
-    tried = rng.permutation(scaled.shape[0])[:N_TRIED]
-    inflation = _inflation(background, planted.families, scaled[tried])
-    size = np.float32(np.sqrt(inflation))
-    variance = inflation / float(root) ** 2
-    return Evidence(fit / inflation, whitened / size, along / size, spread, variance)
-
-
-def _inflation(background: FloatArray, families: Sequence[str], shapes: Any) -> float:
-    """Say how many times as large as it is taken for the noise of unseen people is: 1 or more."""
-    sizes = []
-    for train, test in GroupKFold(N_FOLDS).split(background, groups=families):
-        mean = background[train].mean(axis=0)
-        spread = fit_spread(background[train] - mean, n_means=1)
-        whitened, along = spread.whitened(shapes)
-        seen, seen_along = spread.whitened(background[test] - mean)
-        fit = np.asarray(whitened @ seen.T - along @ seen_along.T)  # (M, N_test)
-        size = np.maximum(product_with_itself(whitened, along), 1e-12)
-        sizes.append(float((fit**2 / size[:, None]).mean()))
-    return max(1.0, float(np.mean(sizes)))
+    return Evidence(fit, whitened, along, spread, 1 / float(root) ** 2)

@@ -4,12 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, hstack
 from scipy.special import softmax
 from sklearn.model_selection import GroupKFold
 
 from benchmarks.power.planted import PlantedCohort
 from benchmarks.signature.candidates import Candidates
-from benchmarks.signature.noise import Floats, fit_spread, product_with_itself
+from benchmarks.signature.noise import N_TRIED, Floats, fit_spread, product_with_itself
 from fmnet.data.volume import FloatArray
 
 #: Parts of the cohort whose noise is learned from the others: a background that the model of noise
@@ -48,11 +49,16 @@ def weigh_people(planted: PlantedCohort, candidates: Candidates) -> Fits:
     scale = planted.effect.size * np.broadcast_to(planted.effect.noise_sd, (n_contrasts, n_voxels))
     each = np.zeros((n_contrasts, n, len(candidates.middles)), dtype=np.float32)
     sizes, alongs = [], []
+    # of the first contrast alone: the others are as smooth
+    chosen = np.random.default_rng(planted.seed).permutation(len(candidates.middles))[:N_TRIED]
+    first = candidates.shapes[chosen] * scale[0][None]
+    tried = hstack([first, csr_array((len(chosen), (n_contrasts - 1) * n_voxels))], format="csr")
     splitter = GroupKFold(N_FOLDS)
     for train, test in splitter.split(flat, groups=planted.families):
         mean = flat[train].mean(axis=0)
-        spread = fit_spread(flat[train] - mean, n_means=1)
-        rows = np.concatenate([planted.values[test].reshape(len(test), -1), flat[test]]) - mean
+        own = [planted.families[row] for row in train]
+        spread = fit_spread(flat[train], flat[train] - mean, own, tried)
+        rows = planted.values[test].reshape(len(test), -1) - mean
         seen, seen_along = spread.whitened(rows)
         own_sizes, own_alongs = [], []
         for k in range(n_contrasts):
@@ -61,13 +67,9 @@ def weigh_people(planted: PlantedCohort, candidates: Candidates) -> Fits:
             shapes = (candidates.shapes * (scale[k] * weight)[None]).tocsr()
             along = shapes @ spread.axes[:, inside].T * np.sqrt(spread.share)
             size = product_with_itself(shapes, along)
-            fit = shapes @ seen[:, inside].T - along @ seen_along.T  # (M, 2 N_test)
-            with_effect, without = np.split(fit, 2, axis=1)
-            # backgrounds of others are less alike than the model of noise has it
-            inflation = max(1.0, float((without**2 / np.maximum(size, 1e-12)[:, None]).mean()))
-            each[k, test] = (with_effect / inflation).T
-            own_sizes.append(size / inflation)
-            own_alongs.append(along / np.sqrt(inflation))
+            each[k, test] = (shapes @ seen[:, inside].T - along @ seen_along.T).T
+            own_sizes.append(size)
+            own_alongs.append(along)
         sizes.append(own_sizes)
         alongs.append(np.stack(own_alongs))
     along = np.concatenate(alongs, axis=2) / np.sqrt(N_FOLDS)

@@ -58,7 +58,7 @@ class DrawnPart(Part):
     """
 
     plan: SignaturePlan = field(default_factory=SignaturePlan)
-    n_cohorts: dict[str, Count] = field(default_factory=lambda: {"null": 100})
+    n_cohorts: dict[str, NonNegativeCount] = field(default_factory=lambda: {"null": 100})
     n: Several = 36
     n_splits: Several = 3
     inner_splits: Several = 2

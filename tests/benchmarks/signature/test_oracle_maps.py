@@ -7,10 +7,9 @@ from benchmarks.power.summary import ORACLE
 from benchmarks.signature.candidates import list_candidates
 from benchmarks.signature.maps import DifferenceMaps
 from benchmarks.signature.noise import (
-    REST,
+    Spread,
     center_groups,
     contrast_of,
-    fit_spread,
     product_with_itself,
     weigh_difference,
 )
@@ -73,16 +72,14 @@ def test_smoothness_is_that_of_a_field(made, rng):
 
 def test_products_are_about_the_covariance(rng):
     """Beside the inverse of the whole covariance matrix."""
-    centred = rng.normal(size=(9, 6)).astype(np.float32) * np.arange(1, 7, dtype=np.float32)
-    centred -= centred.mean(axis=0)
-    spread = fit_spread(centred, n_means=1)
-    standard = centred / centred.std(axis=0)
-    sample = standard.T @ standard / 8
-    inverse = np.linalg.inv(sample + REST * np.trace(sample) / 6 * np.eye(6))
+    axes = np.linalg.qr(rng.normal(size=(6, 2)))[0].T.astype(np.float32)
+    weight, variance = np.arange(1, 7, dtype=np.float32), np.array([9.0, 4.0])
+    spread = Spread(weight, axes, (1 - 0.5 / variance).astype(np.float32), 0.5)
+    inverse = np.linalg.inv(axes.T * (variance - 0.5) @ axes + 0.5 * np.eye(6))
     rows = rng.normal(size=(3, 6)).astype(np.float32)
-    scaled = rows / centred.std(axis=0)
     found = product_with_itself(*spread.whitened(rows))
-    np.testing.assert_allclose(found, np.diag(scaled @ inverse @ scaled.T), rtol=1e-3)
+    expected = np.diag(rows * weight @ inverse @ (rows * weight).T)
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
 def test_difference_of_backgrounds_is_not_known(made, plant):
