@@ -3,7 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
-from map_fixtures import build_map, left_map
+from brain_fixtures import build_map, left_map
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 

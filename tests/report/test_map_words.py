@@ -1,5 +1,5 @@
 import numpy as np
-from map_fixtures import build_map, left_map
+from brain_fixtures import build_map, left_map
 
 from fmnet.data.listing import Labels
 from fmnet.report.map_words import SignWords, alt_text, peaks, sign_words, threshold_words

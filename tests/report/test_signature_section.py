@@ -3,8 +3,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from brain_fixtures import CONTRASTS, build_map, grid_of_12_mm, left_map, study_facts
 from jinja2 import Environment, PackageLoader
-from map_fixtures import CONTRASTS, build_map, grid_of_12_mm, left_map, study_facts
 
 from fmnet.data.listing import Labels
 from fmnet.report.drawing import Picture

@@ -1,5 +1,5 @@
 import pytest
-from map_fixtures import check, study_facts
+from brain_fixtures import check, study_facts
 
 from fmnet.report.signature_words import (
     CHECKS,

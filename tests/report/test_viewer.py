@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from map_fixtures import left_map
+from brain_fixtures import left_map
 from PIL import Image
 
 from fmnet.errors import printable

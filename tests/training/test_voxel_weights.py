@@ -45,7 +45,9 @@ def trained_on(trainable, task, labels):
 
 
 @pytest.mark.parametrize(
-    ("build", "max_epochs"), [(BUILD, 0), (BUILD, 1), (build_linear, 2)], ids=str
+    ("build", "max_epochs"),
+    [(BUILD, 0), (BUILD, 1), (build_linear, 2)],
+    ids=["closed_form", "fine_tuned", "linear"],
 )
 def test_weights_give_the_scores_of_what_is_linear(
     build, max_epochs, task, labelings, make_trainable
