@@ -168,10 +168,11 @@ def _cell(key: str, row: Mapping[str, Any]) -> str:
 def _draw_maps(
     maps: Mapping[str, SignatureMap], facts: Mapping[str, Any], labels: Labels, across: str
 ) -> tuple[list[Picture], list[dict[str, str]]]:
-    """Draw what survives its test, and the pattern; build viewers of the latter."""
+    """Draw what survives its test, attribution and pattern; build viewers of what isn't tested."""
     pictures = list[Picture]()
     viewers = list[dict[str, str]]()
-    for kind in ("thresholded", _first_of(maps), "seed"):
+    others = [kind for kind in ("attribution", "pattern") if kind in maps] or [_first_of(maps)]
+    for kind in ("thresholded", *others, "seed"):
         one = maps.get(kind)
         if one is None or not one.values.any():
             continue
@@ -206,7 +207,7 @@ def _left_undrawn(contrasts: Sequence[str], is_drawn: bool) -> list[str]:
 
 def _first_of(maps: Mapping[str, SignatureMap]) -> str:
     """Name the map that shows best what goes with the score, of those that there are."""
-    kinds = ("pattern", "weights", "surrogate", "attribution")
+    kinds = ("weights", "surrogate")
     return next((kind for kind in kinds if kind in maps), "")
 
 

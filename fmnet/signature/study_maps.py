@@ -42,7 +42,7 @@ Threshold = Literal["fwe", "cluster", "fdr"]
 UNITS: Mapping[Description, str] = {
     "weights": "score per unit of the map",
     "surrogate": "score per unit of the map",
-    "pattern": "units of the map per SD of the out-of-fold score",
+    "pattern": "units of the map per SD of the score",
     "attribution": "score, difference of the groups' means",
     "occlusion": "score of the region, difference of the groups' means",
     "z": "z of the weight, against exchanged labels",
@@ -64,7 +64,7 @@ SIGNS: Mapping[Description, str] = {
     "coverage": "number of scans with data",
 }
 #: Kinds of people whom no model is made from: what they show is of the cohort.
-OUT_OF_FOLD: frozenset[Description] = frozenset({"pattern", "attribution", "occlusion"})
+OUT_OF_FOLD: frozenset[Description] = frozenset({"attribution", "occlusion"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,9 @@ class MapMaker:
         """Fit the folds again, and make all maps and checks from these fits."""
         studied, data = self.studied, self.studied.data
         self._add_linear()
-        self._values["pattern"] = haufe_pattern(studied.filled(), self.scores.astype(np.float32))
+        final = studied.final
+        learned = predict_scores(final.network, final.inputs(data, final.train))
+        self._values["pattern"] = haufe_pattern(studied.filled(), learned)
         fitted = studied.without_test_people()
         if self._facts["linear_fraction"] < 1:
             self._add_surrogate(fitted)

@@ -163,23 +163,28 @@ def make_signature(
         elif plan.force or is_believed(checks):
             scores = _out_of_fold_scores(studied, results)
             asked_of = (atlas, scores, plan.threshold, plan.n_permutations)
-            made = MapMaker(studied, *asked_of).make()
-            checks += made.checks
-            facts_of |= made.facts
-            bar.update()
-            facts_of |= _tables(plan, made, atlas, studied)
-            bar.update()
-    is_stable = is_believed(checks)
+            try:
+                made = MapMaker(studied, *asked_of).make()
+            except FmnetError as error:  # a network without gradients
+                facts_of["reason"] = "; ".join(fault.found for fault in error.faults)
+            else:
+                checks += made.checks
+                facts_of |= made.facts
+                bar.update()
+                facts_of |= _tables(plan, made, atlas, studied)
+                bar.update()
+    is_stable = made is not None and is_believed(checks)
     found = {
         "asked": asked,
         "model": studied.name,
         "title": studied.title,
-        "is_drawn": is_stable or plan.force,
+        "is_drawn": is_stable or (plan.force and made is not None),
         "is_forced": plan.force and not is_stable,
         "failed": [check.name for check in checks if check.passed is False],
         "checks": {check.name: check.as_facts() for check in checks},
         "n_regions": len(atlas.names),
         "atlas": plan.atlas or "coordinates",
+        "atlas_note": atlas.note,
     } | facts_of
     _write(folder, found, made if found["is_drawn"] else None, studied, atlas)
     return found
