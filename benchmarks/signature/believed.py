@@ -1,6 +1,6 @@
 """Parts *halves* and *surrogate*: does a signature come out again, is it a linear map."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,11 @@ from benchmarks.power.regimes import RegimeName
 from benchmarks.signature.maps import learn
 from benchmarks.signature.part import SIGNATURE_CODE, Cell, Part, World, spread_of
 from fmnet.data.folds import build_folds
+from fmnet.data.volume import FloatArray
+from fmnet.networks.backbones import ScoreNetwork
 from fmnet.signature.agreement import agreement_of_halves
 from fmnet.signature.regions import coordinate_regions
-from fmnet.signature.surrogate import explained_variance, fit_surrogate
+from fmnet.signature.surrogate import Surrogate, explained_variance, fit_surrogate
 from fmnet.types import Count, Several
 
 #: Level of a test.
@@ -112,32 +114,27 @@ class SurrogatePart(PlantedPart):
         regime, number = cell
         planted = world.planter.draw(regime, self.n, number)
         data = planted.prepare(world.contender.preparation)
-        units, rows = np.array(data.units), []
-        for fold in build_folds(planted.cohort, **FOLDS, seed=planted.seed):
-            train, test = data.rows(fold.train), data.rows(fold.test)
-            learned = learn(world.contender, data, planted.seed, fold)
-            surrogate = fit_surrogate(
-                learned.network,
-                learned.preparation,
-                data.values[train],
-                list(units[train]),
-                planted.seed,
-            )
-            unseen = learned.preparation.prepare(data.values[test])
-            explained = explained_variance(surrogate, learned.network, unseen, data.grid.mask)
-            rows.append(
-                {"fold": fold.fold, "kind": surrogate.kind, "slope": surrogate.slope}
-                | {"r2_seen_by_network": surrogate.r2, "r2": explained}
-            )
-        return rows
+        units, seen = np.array(data.units), []
+
+        def fits() -> Iterator[tuple[Surrogate, ScoreNetwork, FloatArray]]:
+            for fold in build_folds(planted.cohort, **FOLDS, seed=planted.seed):
+                train, test = data.rows(fold.train), data.rows(fold.test)
+                learned = learn(world.contender, data, planted.seed, fold)
+                network, preparation = learned.network, learned.preparation
+                given = (data.values[train], list(units[train]), planted.seed)
+                surrogate = fit_surrogate(network, preparation, *given)
+                seen.append(surrogate.r2)
+                yield surrogate, network, preparation.prepare(data.values[test])
+
+        explained = explained_variance(fits(), data.grid.mask)
+        return [{"r2": explained, "r2_seen_by_network": float(np.mean(seen))}]
 
     def summarise(self, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-        """Mean over draws of the mean over folds, with its interval."""
-        each = rows.groupby(["regime", "draw"], sort=False)[["r2", "r2_seen_by_network"]].mean()
+        """Mean over draws with its interval."""
         table = []
-        for regime, own in each.groupby("regime", sort=False):
+        for regime, own in rows.groupby("regime", sort=False):
             entry: dict[str, Any] = {"regime": regime, "draws": len(own)}
-            for name in own:
+            for name in ("r2", "r2_seen_by_network"):
                 entry |= {f"{name}{end}": value for end, value in spread_of(own[name]).items()}
             table.append(entry)
         return {"surrogate": pd.DataFrame(table)}

@@ -15,7 +15,7 @@ from fmnet.data.volume import FloatArray
 from fmnet.inference.preparation import MapPreparation, PreparationSettings
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.signature.attribution import group_attribution, integrated_gradients, occlusion
-from fmnet.signature.linear import haufe_pattern
+from fmnet.signature.linear import haufe_pattern, variance_shares
 from fmnet.signature.map_agreement import standard_weights
 from fmnet.signature.regions import coordinate_regions
 from fmnet.signature.surrogate import Surrogate, fit_surrogate
@@ -85,8 +85,9 @@ class LinearMaps:
         """Learn everybody; make maps of weights and patterns.
 
         ``weights``; ``standard_weights``, also smoothed; ``z``; ``difference_6mm``, what voxels add
-        to the difference of the groups' mean scores, smoothed; ``pattern`` and, over the voxels'
-        SDs, ``standard_pattern``.
+        to the difference of the groups' mean scores, smoothed; ``variance_shares``, what they add
+        to the variance of the scores, also smoothed; ``pattern`` and, over the voxels' SDs,
+        ``standard_pattern``.
         """
         data = planted.prepare(PreparationSettings(fwhm_mm=0.0))
         maps = weight_maps(self.baseline, data, planted.seed, self.n_permutations)
@@ -188,6 +189,8 @@ def weight_maps(model: Model, data: ScanSet, seed: int, n_permutations: int) -> 
     standard = _standard(observed[0], data)
     maps = {"weights": observed[0], "standard_weights": standard}
     maps["standard_weights_8mm"] = smooth_values(standard, data.grid, FWHM_MM)
+    maps["variance_shares"] = variance_shares(observed[0], data.values)
+    maps["variance_shares_6mm"] = smooth_values(maps["variance_shares"], data.grid, NARROW_MM)
     if n_permutations:
         orders = permuted_labelings(data.cohort, fold, n_permutations, seed)
         draws = (_standard(block, data) for block in orders.weights(model, data, fold))

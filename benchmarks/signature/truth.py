@@ -23,6 +23,8 @@ from fmnet.types import Count, Fraction, NonNegativeCount, Several
 #: Of an effect that is all over the brain, the fraction of voxels that count as planted: those in
 #: which it is largest.
 TOP = 0.1
+#: Kinds of maps whose sign is that of the score that is added, not of the difference of values.
+UNSIGNED = ("attribution", "difference", "occlusion", "variance")
 #: Code that decides what the oracle makes of a cohort.
 ORACLE_FILES = (
     *("oracle_maps", "oracle_regions", "oracle_people", "oracle_field"),
@@ -138,7 +140,11 @@ class TruthPart(Part):
         planted = world.planter.draw(regime, self.n, number)
         truth = read_truth(regime, planted, world.planter.radius_mm)
         maps = self._maker(world, name, regime).make(planted)
-        return [{"map": kind} | score_map(values, truth) for kind, values in maps.items()]
+        rows = [{"map": kind} | score_map(values, truth) for kind, values in maps.items()]
+        for row in rows:
+            if str(row["map"]).startswith(UNSIGNED):
+                row["correlation"] = np.nan
+        return rows
 
     def _maker(self, world: World, name: str, regime: RegimeName) -> MapMaker:
         if name == ORACLE:

@@ -61,6 +61,25 @@ def test_scores_of_labelings_are_those_of_one_at_a_time(name, block, n_positive,
     assert expected.std(0).min() > 0.01
 
 
+def test_products_are_looked_for_again_where_none_was_found_at_first():
+    z = torch.randn(18, 30, generator=torch.Generator().manual_seed(2))
+    first, second = torch.triu_indices(30, 30, 1)
+    labels, n_calls = read_labelings(labelings_of(18, 1, 9)), 0
+    draw_bound = module._draw_bound
+
+    def too_high_at_first(*given):
+        nonlocal n_calls
+        n_calls += 1
+        return draw_bound(*given) + (1e6 if n_calls == 1 else 0)
+
+    with patch.object(module, "_draw_bound", too_high_at_first):
+        best, t = module._largest_products(z.T.contiguous(), first, second, labels, 5)
+    expected = labels.t_values(z[:, first] * z[:, second])
+    assert set(best[0].tolist()) == set(expected[0].abs().topk(5).indices.tolist())
+    torch.testing.assert_close(t, expected.gather(1, best))
+    assert n_calls > 1
+
+
 @pytest.mark.parametrize("n_folds", [1, 3])
 def test_sums_of_paths_are_fitted_for_all_labelings_at_once(n_folds, scans):
     network = build_scale_space(SHAPE, 6.0)
