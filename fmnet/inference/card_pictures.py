@@ -156,7 +156,7 @@ def draw_scores(groups: Sequence[tuple[str, NDArray[np.float64]]], score: float)
     parts.append(f'<path class="own" d="M{x:.1f} 20V{bottom:g}"/>')
     parts.append(_words(x, 14, f"this scan {number(score, '.3g')}", anchor, "strong"))
     said = "; ".join(f"{name}: {len(scores)} dots" for name, scores in groups)
-    label = f"Scores of the study's people by group, {said}. This scan: {score:.3g}."
+    label = f"Scores of the study's people by group, {said}. This scan: {number(score, '.3g')}."
     return _svg("strip", 600, bottom + 38, label, parts)
 
 
@@ -184,8 +184,11 @@ def draw_effect(
 
 
 def number(value: float, form: str = ".2g") -> str:
-    """Write a number with a true minus sign."""
-    return f"{value:{form}}".replace("-", "\N{MINUS SIGN}")
+    """Write a number with a true minus sign, a large one without an exponent."""
+    text = f"{value:{form}}"
+    if "e+" in text:
+        text = f"{float(text):{'+' if form.startswith('+') else ''}.0f}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _ticks(low: float, high: float) -> list[float]:
