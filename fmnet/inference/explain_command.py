@@ -1,5 +1,4 @@
-"""``scripts/explain.py``: say what raised and what lowered the score of one scan."""
-# ruff: noqa: T201 (commands print)
+"""``fmnet-explain``: say what raised and what lowered the score of one scan."""
 
 import argparse
 import sys
@@ -47,10 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
             explanation = explain_scan(bundle, scans[0], options.force)
             written = write_explanation(bundle, explanation, options.out)
     except FmnetError as error:
-        print(f"explain: {error}", file=sys.stderr)
+        print(f"fmnet-explain: {error}", file=sys.stderr)
         return 2
     except Stopped as stop:
-        print(f"explain: stopped by {stop.signal.name}", file=sys.stderr)
+        print(f"fmnet-explain: stopped by {stop.signal.name}", file=sys.stderr)
         return 128 + stop.signal
     told = [
         explanation.mark,
@@ -68,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command."""
     parser = argparse.ArgumentParser(
-        prog="explain",
+        prog="fmnet-explain",
         description="Say what raised and what lowered the score of one scan: a map, a table of "
         "regions and a page, beside the study's people. " + INTENDED_USE,
     )

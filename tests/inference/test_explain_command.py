@@ -70,7 +70,7 @@ def test_signature_that_is_not_stable_is_refused_by_a_sentence(finished, scan, t
     add_signature(folder, facts=UNSTABLE)
     out = tmp_path / "out"
     assert main([str(folder), scan, "--out", str(out)]) == 2
-    assert "explain: the score can't be explained: " in capsys.readouterr().err
+    assert "fmnet-explain: the score can't be explained: " in capsys.readouterr().err
     assert not out.exists()
     assert main([str(folder), scan, "--out", str(out), "--force"]) == 0
     paths = list(out.iterdir())
