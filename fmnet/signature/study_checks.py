@@ -21,7 +21,7 @@ N_RANDOM = 20
 
 def deletion_of_folds(
     studied: StudiedModel, fitted: Sequence[FittedModel], standard: Floats
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Delete and insert voxels in people out of fold, in the order of their own fold's map.
 
     Each fold has its own map, so that no order of voxels knows the people it is tried on; curves
@@ -38,12 +38,13 @@ def deletion_of_folds(
 
     Returns
     -------
-    dict
-        ``fractions`` of the voxels; ``deletion`` and ``insertion``: AUC at each by map, that of the
-        ``signature``, of the rival by its title, and ``random`` ones, a list for each; ``gap``, by
-        how much inserting is better than deleting, and ``gap_random``, the mean of random maps';
-        ``p``. ``faithful_gap``, ``faithful_gap_random`` and ``p_faithful`` are the same of the
-        correlation with the model's own scores: labels of few people hide much in AUC.
+    dict or None
+        None where no test fold holds both groups. ``fractions`` of the voxels; ``deletion`` and
+        ``insertion``: AUC at each by map, that of the ``signature``, of the rival by its title, and
+        ``random`` ones, a list for each; ``gap``, by how much inserting is better than deleting,
+        and ``gap_random``, the mean of random maps'; ``p``. ``faithful_gap``,
+        ``faithful_gap_random`` and ``p_faithful`` are the same of the correlation with the model's
+        own scores: labels of few people hide much in AUC.
     """
     data, found = studied.data, []
     for one, values, fold in zip(fitted, standard, studied.folds, strict=False):
@@ -65,6 +66,8 @@ def deletion_of_folds(
                 {name: rival.astype(np.float32) for name, rival in rivals.items()}, seed, N_RANDOM,
             )
         )  # fmt: skip
+    if not found:
+        return None
     result: dict[str, Any] = {"fractions": list(FRACTIONS)}
     names = ["map", *found[0]["rivals"]]
     for kind in ("deletion", "insertion"):

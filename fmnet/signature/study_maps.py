@@ -143,9 +143,10 @@ class MapMaker:
         for fold in studied.folds[: studied.n_first]:
             fold_of[data.rows(fold.test)] = fold.fold
         numbers = sorted(self.atlas.names)
+        tested = np.isfinite(effects).all(axis=1)
         return region_reference(
-            effects, data.labels, numbers, self.atlas.names, self.scores, fold_of,
-            studied.scale, source="out-of-fold",
+            effects[tested], data.labels[tested], numbers, self.atlas.names, self.scores[tested],
+            fold_of[tested], studied.scale, source="out-of-fold",
         )  # fmt: skip
 
     def _map(self, name: Description) -> SignatureMap:
@@ -210,21 +211,25 @@ class MapMaker:
         return standard_weights(weights, data.values[fitted.train])
 
     def _add_out_of_fold(self, fitted: Sequence[FittedModel]) -> FloatArray:
-        """Explain each person's score by a model of the first repeat that had not seen them."""
+        """Explain scores by models of the first repeat that had not seen the person: (N, R).
+
+        NaN for scans that are in no test fold.
+        """
         data = self.studied.data
-        attributions = np.zeros((len(data.values), *data.input_shape), np.float32)
-        n_regions = len(self.atlas.names)
-        effects, missed = np.zeros((len(data.values), n_regions), np.float32), [0.0]
+        shape = (len(data.values), len(data.contrasts), *data.grid.shape)
+        attributions = np.zeros(shape, np.float32)
+        effects, missed = np.full((len(data.values), len(self.atlas.names)), np.nan), [0.0]
         for one in fitted[: self.studied.n_first]:
             inputs = one.inputs(data, one.test)
             each = attributions[one.test] = integrated_gradients(one.network, inputs)
             missed.append(incompleteness(one.network, inputs, each))
             effects[one.test] = occlusion(one.network, inputs, self.atlas.regions)
-        shown = group_attribution(attributions, data.labels)
+        tested = np.isfinite(effects).all(axis=1)
+        shown = group_attribution(attributions[tested], data.labels[tested])
         self._about["attribution"] = {"Baseline": BASELINE, "Incompleteness": max(missed)}
         self._about["occlusion"] = {"Baseline": BASELINE}
         self._values["attribution"] = shown[:, data.grid.mask]
-        means = effects[data.labels == 1].mean(axis=0) - effects[data.labels == 0].mean(axis=0)
+        means = _group_difference(effects, data.labels)
         painted = np.zeros(data.grid.n_voxels, np.float32)
         inside = self.atlas.regions[data.grid.mask]
         for number, mean in zip(np.unique(inside[inside > 0]), means, strict=True):
@@ -239,7 +244,7 @@ class MapMaker:
             reason = (
                 "each order of the labels would take a training"
                 if self.n_permutations
-                else ("signature.n_permutations is 0")
+                else "signature.n_permutations is 0"
             )
             yield not_examined("label_randomisation", reason)
             return
@@ -286,9 +291,12 @@ class MapMaker:
         studied, final = self.studied, self.studied.final
         first = fitted[: studied.n_first]
         deletion = deletion_of_folds(studied, first, standard[: studied.n_first])
-        self._facts["deletion"] = deletion
-        gaps = deletion["faithful_gap"], deletion["faithful_gap_random"]
-        yield check_p("deletion", *gaps, deletion["p_faithful"])
+        if deletion is None:
+            yield not_examined("deletion", "no test fold holds both groups")
+        else:
+            self._facts["deletion"] = deletion
+            gaps = deletion["faithful_gap"], deletion["faithful_gap_random"]
+            yield check_p("deletion", *gaps, deletion["p_faithful"])
         inputs = final.inputs(studied.data, final.train)
         try:
             found = randomise_model(
@@ -305,11 +313,10 @@ class MapMaker:
     def _add_curves(self, effects: FloatArray) -> None:
         """Show what the value of the few regions that matter most does to the score."""
         final, data = self.studied.final, self.studied.data
-        positive, negative = (effects[data.labels == label].mean(axis=0) for label in (1, 0))
-        numbers = sorted(self.atlas.names)
+        means, numbers = _group_difference(effects, data.labels), sorted(self.atlas.names)
         inputs, curves = final.inputs(data, final.train), []
         plain = predict_scores(final.network, inputs)[:, None]
-        for index in np.argsort(-np.abs(positive - negative), kind="stable")[:N_CURVES]:
+        for index in np.argsort(-np.abs(means), kind="stable")[:N_CURVES]:
             region = self.atlas.regions == numbers[index]
             change = region_curve(final.network, inputs, region, FACTORS) - plain
             spread = np.quantile(change, (0.1, 0.5, 0.9), axis=0)
@@ -334,6 +341,12 @@ class MapMaker:
                 "coverage": known.sum(axis=0),
             }
         )
+
+
+def _group_difference(effects: FloatArray, labels: NDArray[np.int64]) -> FloatArray:
+    """Average effects of regions, (N, R), in the positive group less the other: (R,)."""
+    positive, negative = (np.nanmean(effects[labels == label], axis=0) for label in (1, 0))
+    return np.asarray(positive - negative)
 
 
 def maps_of_series(studied: StudiedModel) -> StudyMaps:

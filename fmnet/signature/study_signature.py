@@ -225,10 +225,11 @@ def _check_halves(halves: Mapping[str, Any]) -> Check:
 
 
 def _out_of_fold_scores(studied: StudiedModel, results: Results) -> NDArray[np.float64]:
-    """Average the scores of each scan over repeats, in the order of the cohort: (N,)."""
+    """Average the scores of each scan over repeats: (N,), NaN for those in no test fold."""
     rows = results.predictions[results.predictions["model"] == studied.name]
     means = rows.groupby("scan_id")["score"].mean()
-    return np.array([means[scan.scan_id] for scan in studied.data.cohort.scans], dtype=float)
+    scans = [scan.scan_id for scan in studied.data.cohort.scans]
+    return means.reindex(scans).to_numpy(float)
 
 
 def _write(
