@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ class SignaturePlan:
         Regions by coordinates, where there is no atlas.
     threshold : {"fwe", "cluster", "fdr"}
         What a voxel has to survive to be drawn in the thresholded map.
-    maps : dict
+    maps : dict, optional
         Published maps by name, files on any grid in MNI space.
     atlas, atlas_labels : str, optional
         Regions and their names, see `fmnet.signature.regions.read_atlas`.
@@ -84,7 +84,7 @@ class SignaturePlan:
     n_random_maps: Several = 1000
     n_regions: Several = 100
     threshold: Threshold = "fwe"
-    maps: Mapping[str, str] = field(default_factory=dict)
+    maps: Mapping[str, str] | None = None
     atlas: str | None = None
     atlas_labels: str | None = None
     force: bool = False
@@ -99,7 +99,7 @@ def check_plan(plan: SignaturePlan, grid: Grid) -> None:
         With all that is wrong with them.
     """
     faults: list[Fault] = []
-    for read in (partial(choose_regions, plan, grid), partial(read_published, plan.maps, grid)):
+    for read in (partial(choose_regions, plan, grid), partial(read_published, plan.maps or {}, grid)):
         try:
             read()
         except FmnetError as error:
