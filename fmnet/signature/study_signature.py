@@ -99,7 +99,8 @@ def check_plan(plan: SignaturePlan, grid: Grid) -> None:
         With all that is wrong with them.
     """
     faults: list[Fault] = []
-    for read in (partial(choose_regions, plan, grid), partial(read_published, plan.maps or {}, grid)):
+    asked = (partial(choose_regions, plan, grid), partial(read_published, plan.maps or {}, grid))
+    for read in asked:
         try:
             read()
         except FmnetError as error:
