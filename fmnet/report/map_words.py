@@ -48,10 +48,16 @@ class Peak(NamedTuple):
 def sign_words(description: str, labels: Labels) -> SignWords:
     """Say what positive and negative values of a kind of map mean, in the study's own labels."""
     positive, negative = plain(labels.positive), plain(labels.negative)
-    if description in {"pattern", "groupdifference"}:
+    if description == "groupdifference":
         return SignWords(f"more in {positive}", f"more in {negative}")
+    if description == "pattern":  # of all people, within groups as well
+        said = "more where scores are towards"
+        return SignWords(f"{said} {positive}", f"{said} {negative}")
     if description in {"attribution", "occlusion"}:
-        return SignWords(f"moves scores towards {positive}", f"moves scores towards {negative}")
+        return SignWords(
+            f"sets scores of {positive} above those of {negative}",
+            f"sets scores of {negative} above those of {positive}",
+        )
     if description == "seed":
         return SignWords("above 0", "below 0")
     said = "a higher value speaks for"

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fmnet.inference.study_results import say_p
+from fmnet.inference.study_results import ALPHA, say_p
 
 Values = Mapping[str, Any]
 
@@ -185,7 +185,9 @@ def notes(facts: Values) -> list[str]:
             f"survive family-wise, {n['cluster']} lie in clusters that do, and {n['fdr']} survive "
             "a false discovery rate of 5 %."
         )
-        if not n[tested["threshold"]]:
+        if 1 / (tested["n_permutations"] + 1) > ALPHA:
+            found.append("With fewer than 19 orders nothing could survive family-wise.")
+        elif not n[tested["threshold"]]:
             found.append(
                 "No place survives the test that was chosen: the map as a whole comes out again "
                 "from other people, and no region of it may be named by itself."

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from fmnet.inference.study_results import ALPHA, CHANCE
+from fmnet.inference.study_results import ALPHA, CHANCE, can_tell
 
 CheckName = Literal[
     "above_chance", "halves", "label_randomisation", "model_randomisation", "deletion"
@@ -51,16 +51,18 @@ class Check:
         return asdict(self) | {"outcome": self.outcome, "ci": ci}
 
 
-def check_above_chance(exported: Mapping[str, Any], figures: Mapping[str, Any]) -> Check:
+def check_above_chance(
+    exported: Mapping[str, Any], figures: Mapping[str, Any], n_permutations: int = 0
+) -> Check:
     """Ask whether the model is above chance, corrected for its choice among several.
 
     `exported` is what the study says of the model that is exported; `figures` are its own out of
-    fold.
+    fold. Its p-value counts unless there were too few permutations for a small one.
     """
     is_corrected = "auc_corrected" in exported and len(exported["among"]) > 1
     source, name = (exported, "auc_corrected") if is_corrected else (figures, "auc")
     low, high = source[f"{name}_ci"]
-    p = exported.get("p")
+    p = exported.get("p") if can_tell(n_permutations) else None
     is_above = low is not None and low > CHANCE and (p is None or p < ALPHA)
     ci = None if low is None or high is None else (float(low), float(high))
     return Check("above_chance", is_above, float(source[name]), CHANCE, p, ci)

@@ -53,17 +53,24 @@ UNITS: Mapping[Description, str] = {
     "coverage": "scans",
 }
 #: What positive values of each kind mean, and negative ones; of others, more and less of them.
-SIGNS: Mapping[Description, str] = {
-    name: "positive: speaks for {positive}; negative: speaks for {negative}"
-    for name in ("weights", "surrogate", "attribution", "occlusion", "z", "thresholded")
-} | {
-    "pattern": "positive: larger where the score is larger, towards {positive}",
-    "groupdifference": "positive: larger in {positive}; negative: larger in {negative}",
-    "positivemean": "mean of {positive}",
-    "negativemean": "mean of {negative}",
-    "coverage": "number of scans with data",
-}
-#: Kinds of people whom no model is made from: what they show is of the cohort.
+SIGNS: Mapping[Description, str] = (
+    {
+        name: "positive: speaks for {positive}; negative: speaks for {negative}"
+        for name in ("weights", "surrogate", "z", "thresholded")
+    }
+    | {
+        name: "positive: sets {positive} above {negative}; negative: sets {negative} above {positive}"
+        for name in ("attribution", "occlusion")
+    }
+    | {
+        "pattern": "positive: larger where the score is larger, towards {positive}",
+        "groupdifference": "positive: larger in {positive}; negative: larger in {negative}",
+        "positivemean": "mean of {positive}",
+        "negativemean": "mean of {negative}",
+        "coverage": "number of scans with data",
+    }
+)
+#: Kinds that come from people out of fold, each by a model without them.
 OUT_OF_FOLD: frozenset[Description] = frozenset({"attribution", "occlusion"})
 
 
@@ -153,6 +160,10 @@ class MapMaker:
         data, labels = self.studied.data, self.studied.data.cohort.listing.labels
         is_of_cohort = name in {"positivemean", "negativemean", "groupdifference", "coverage"}
         words = SIGNS[name].format(positive=labels.positive, negative=labels.negative)
+        is_out_of_fold, people = name in OUT_OF_FOLD, set(data.participant_ids)
+        if is_out_of_fold:
+            first = self.studied.folds[: self.studied.n_first]
+            people = {one for fold in first for one in fold.test}
         return SignatureMap(
             values=self._values[name].astype(np.float32),
             grid=data.grid,
@@ -161,8 +172,8 @@ class MapMaker:
             units=UNITS[name],
             sign=words,
             model="none: of the cohort" if is_of_cohort else self.studied.title,
-            source="out-of-fold" if name in OUT_OF_FOLD else "final",
-            n_subjects=len(set(data.participant_ids)),
+            source="out-of-fold" if is_out_of_fold else "final",
+            n_subjects=len(people),
             about=self._about.get(name, {}),
         )
 
@@ -250,7 +261,9 @@ class MapMaker:
             return
         fold, labels = studied.fold, data.labels[None]
         observed = studied.model.weights_of_labelings(data, fold, labels)
-        assert observed is not None
+        if observed is None:
+            yield not_examined("label_randomisation", "no part of the model is linear")
+            return
         orders = permuted_labelings(data.cohort, fold, self.n_permutations, studied.seed)
         drawn: list[FloatArray] = []
 

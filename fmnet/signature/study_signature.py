@@ -21,8 +21,10 @@ from fmnet.data.signature_map import Description
 from fmnet.data.tables import write_table
 from fmnet.data.volume import Volume
 from fmnet.errors import ConfigError, Fault, FmnetError, RunError
+from fmnet.inference.bundle_files import sha256_of
 from fmnet.inference.signature_files import REGIONS
 from fmnet.inference.study_people import write_people
+from fmnet.inference.study_results import can_tell
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER
 from fmnet.runs.record import Results
 from fmnet.runs.run_folder import as_json, read_json, write_run_folder
@@ -42,6 +44,8 @@ FOLDER, RECORD = "signature", "signature.json"
 UNTRAINED = (
     "each order of the labels takes two trainings; signature.n_trained_permutations=20 makes them"
 )
+#: The same of models that learn many orders of the labels at once.
+UNTESTED = "signature.n_permutations_of_halves is too small for a small p-value; 59 is usual"
 #: Which map is summed up by region and set beside published ones: the first that there is.
 SUMMED: tuple[Description, ...] = ("weights", "surrogate")
 #: Tables that are written as files too.
@@ -141,12 +145,14 @@ def make_signature(
         Plain values: ``model``, ``title``; ``is_drawn``, ``is_forced``; ``checks``, see `Check`;
         ``halves``, ``folds`` (agreement); and where a map is drawn what its files hold.
     """
-    asked = _digest(plan, facts, folder)
+    asked = digest(plan, facts, folder)
     if (done := _read_done(folder, asked)) is not None:
         return done
     studied = studied_model(pipeline, results, facts, folder)
     figures = facts["models"][studied.name]
-    checks, facts_of = [check_above_chance(facts["exported"], figures)], dict[str, Any]()
+    n_permutations = facts.get("permutation", {}).get("n", 0)
+    above = check_above_chance(facts["exported"], figures, n_permutations)
+    checks, facts_of = [above], dict[str, Any]()
     with tqdm(total=3, desc="signature", unit="step", leave=False) as bar:
         atlas = choose_regions(plan, studied.data.grid)
         halves = agreement_of_halves(
@@ -156,7 +162,7 @@ def make_signature(
         if (pair := halves.pop("maps", None)) is not None:
             halves["histogram"] = count_pairs(*pair)
         facts_of["halves"] = halves
-        checks.append(_check_halves(halves))
+        checks.append(check_halves(halves, studied.takes_gradients))
         bar.update()
         made = None
         if studied.reads_series:
@@ -215,13 +221,16 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in known.to_dict("records")]
 
 
-def _check_halves(halves: Mapping[str, Any]) -> Check:
+def check_halves(halves: Mapping[str, Any], takes_gradients: bool) -> Check:
+    """Ask whether halves agree beyond permuted labels, if there were enough of these to tell."""
     if "reason" in halves:
         return not_examined("halves", halves["reason"])
     found = halves["voxel_r"]
     null = float(np.mean(found["null"]))
-    if halves["null_from"] == "spatial":  # too lenient: null halves of one study look alike
-        return Check("halves", None, found["observed"], null, reason=UNTRAINED)
+    # random maps are too lenient a null: null halves of one study look alike
+    if halves["null_from"] == "spatial" or not can_tell(halves["n_permutations"]):
+        reason = UNTRAINED if takes_gradients else UNTESTED
+        return Check("halves", None, found["observed"], null, reason=reason)
     return check_p("halves", found["observed"], null, found["p"])
 
 
@@ -261,13 +270,15 @@ def _write(
     write_run_folder(folder, FOLDER, write)
 
 
-def _digest(plan: SignaturePlan, facts: Mapping[str, Any], folder: Path) -> str:
-    """Hash all that a signature depends on: what is asked, and the model."""
+def digest(plan: SignaturePlan, facts: Mapping[str, Any], folder: Path) -> str:
+    """Hash all that a signature depends on: what is asked, with its files, and the model."""
     name = facts["exported"]["model"]
     own = folder / (NETWORK_FOLDER if name == NETWORK else LINEAR_FOLDER)
-    weights = hashlib.sha256((own / "weights.safetensors").read_bytes()).hexdigest()
+    weights = sha256_of(own / "weights.safetensors")
     exported = {key: facts["exported"].get(key) for key in ("model", "auc_corrected_ci", "p")}
-    text = json.dumps([asdict(plan), exported, weights], sort_keys=True, default=str)
+    named = filter(None, (plan.atlas, plan.atlas_labels, *(plan.maps or {}).values()))
+    files = [sha256_of(Path(one)) for one in named if Path(one).is_file()]
+    text = json.dumps([asdict(plan), exported, weights, files], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

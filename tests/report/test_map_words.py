@@ -36,6 +36,9 @@ def test_colours_are_explained_in_the_labels_of_the_study():
     assert str(sign_words("groupdifference", LABELS)) == "red: more in FM; blue: more in HC"
     assert sign_words("weights", LABELS).negative == "a higher value speaks for HC"
     assert sign_words("pattern", Labels("g", "p" * 90, "HC")).positive.endswith("...")
+    # of those in a group, not of those who vary with the score
+    assert "more in" not in str(sign_words("pattern", LABELS))
+    assert sign_words("attribution", LABELS).negative == "sets scores of HC above those of FM"
 
 
 def test_thresholds_are_stated():

@@ -83,6 +83,9 @@ def test_notes_say_what_survives_where_maps_are_drawn(is_drawn):
     assert any("7 voxels survive family-wise" in line for line in said) == is_drawn
     facts["z"]["n_voxels"]["fwe"] = 0
     assert any("No place survives" in line for line in notes(facts)) == is_drawn
+    facts["z"]["n_permutations"] = 18
+    assert not any("No place survives" in line for line in notes(facts))
+    assert any("nothing could survive" in line for line in notes(facts)) == is_drawn
 
 
 def test_notes_say_how_much_of_the_score_maps_show():

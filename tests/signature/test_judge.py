@@ -21,7 +21,9 @@ def test_the_corrected_figure_decides_where_a_model_was_chosen():
 
 def test_a_permutation_test_has_its_say():
     exported = {"among": ["network"], "p": 0.2}
-    assert check_above_chance(exported, FIGURES).outcome == "failed"
+    assert check_above_chance(exported, FIGURES, 99).outcome == "failed"
+    few = check_above_chance(exported, FIGURES, 10)  # of which no p is small
+    assert (few.outcome, few.p) == ("passed", None)
     assert check_above_chance({"among": ["network"]}, FIGURES).outcome == "passed"
 
 

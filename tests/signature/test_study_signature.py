@@ -21,7 +21,8 @@ from fmnet.export.export import export_run
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.predict import NewScan, predict_scan
 from fmnet.inference.preparation import PreparationSettings
-from fmnet.signature.study_signature import SignaturePlan
+from fmnet.runs.final_models import LINEAR_FOLDER
+from fmnet.signature.study_signature import SignaturePlan, check_halves, digest
 from fmnet.study import run_study
 from fmnet.synthetic.effects import Region
 from fmnet.synthetic.maps import read_synthetic
@@ -184,3 +185,32 @@ def test_a_network_trained_by_gradients_is_compared_once(root):
     written = {path.name for path in (root / "gradients" / "signature").iterdir()}
     assert "contrast-pressure_space-MNI152_desc-surrogate_statmap.nii.gz" in written
     assert "contrast-pressure_space-MNI152_desc-z_statmap.nii.gz" not in written
+
+
+def test_another_file_of_the_same_name_is_another_question(tmp_path):
+    (tmp_path / LINEAR_FOLDER).mkdir()
+    (tmp_path / LINEAR_FOLDER / "weights.safetensors").write_bytes(b"weights")
+    published, facts = tmp_path / "nps.nii", {"exported": {"model": "linear_svm"}}
+    plan, found = replace(PLAN, maps={"nps": str(published)}), []
+    for content in (b"one", b"other", b"one"):
+        published.write_bytes(content)
+        found.append(digest(plan, facts, tmp_path))
+    assert found[0] == found[2] != found[1]
+
+
+@pytest.mark.parametrize(
+    ("n", "p", "outcome"),
+    [
+        (0, 0.001, "not examined"),
+        (10, 1 / 11, "not examined"),
+        (39, 1 / 40, "passed"),
+        (39, 0.2, "failed"),
+    ],
+)
+def test_halves_are_judged_by_enough_orders_of_the_labels(n, p, outcome):
+    voxel_r = {"observed": 0.4, "null": [0.0, 0.1], "p": p}
+    halves = {"voxel_r": voxel_r, "n_permutations": n, "null_from": "labels" if n else "spatial"}
+    found = check_halves(halves, takes_gradients=False)
+    assert found.outcome == outcome
+    assert ("n_permutations_of_halves" in found.reason) == (outcome == "not examined")
+    assert "n_trained" not in found.reason
