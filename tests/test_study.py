@@ -28,7 +28,7 @@ def read(path) -> pd.DataFrame:
 def test_run_folder_is_complete(finished):
     made_on_demand = {
         "permutations", "sensitivity", "learning_curve", "seeds.tsv", "lockbox.tsv", "lockbox.json",
-        "bold.json",
+        "bold.json", "signature", "brain.png",
     }  # fmt: skip
     expected = {*FILES, *FOLDERS, MARKER} - made_on_demand
     assert {path.name for path in finished.run_dir.iterdir()} == expected
