@@ -162,7 +162,8 @@ def _scores(explanation: Explanation, groups: tuple[str, str]) -> str:
     picture = draw_scores(list(zip(groups, scores, strict=True)), score)
     return (
         f"<h2>Among the study's people</h2>{picture}<p>People with a smaller score: "
-        f"{_text(counted)}. Each was scored by a model that had not seen them.{odd}</p>"
+        f"{_text(counted)}. Each was scored by a model that had not seen them; scores of different "
+        f"models are brought onto one scale.{odd}</p>"
     )
 
 

@@ -116,7 +116,7 @@ def stem_attribution(
         contrasts=_numbered(word, len(shown)),
         description="attribution",
         units="score, difference of the groups' means",
-        sign="positive: sets {0} above {1}; negative: sets {1} above {0}".format(*classes),
+        sign="positive: sets {} above {}; negative: the other way round".format(*classes),
         model=model,
         source="final",
         n_subjects=n_subjects,

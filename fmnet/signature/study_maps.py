@@ -59,7 +59,7 @@ SIGNS: Mapping[Description, str] = (
         for name in ("weights", "surrogate", "z", "thresholded")
     }
     | {
-        name: "positive: sets {positive} above {negative}; negative: sets {negative} above {positive}"
+        name: "positive: sets {positive} above {negative}; negative: the other way round"
         for name in ("attribution", "occlusion")
     }
     | {

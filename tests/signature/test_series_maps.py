@@ -92,7 +92,7 @@ def test_parts_of_seeds_add_up_to_the_difference_of_groups(name, scans, grid):
     assert found.contrasts[0] == ("seed1" if name == "seeds" else "filter1")
     assert np.allclose(found.volume[:, grid.mask], whole.volume[:, grid.mask])
     assert sum(found.about["PartOfDifference"]) == pytest.approx(1)
-    assert found.sign == "positive: sets FM above HC; negative: sets HC above FM"
+    assert found.sign == "positive: sets FM above HC; negative: the other way round"
     assert found.n_subjects == 9
 
 
