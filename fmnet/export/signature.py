@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fmnet.errors import ExportError, Fault
+from fmnet.export.evidence import METRICS
 from fmnet.inference.bundle_files import (
     MAX_MAP_BYTES,
     MAX_SIGNATURE_BYTES,
@@ -66,7 +67,7 @@ def gather_signature(run_dir: Path, model: str) -> GatheredSignature:
         return GatheredSignature(None, {})
     check_run_files(run_dir, [SIGNATURE])
     found = read_json(folder / FACTS)
-    if found.get("model") != model:
+    if found.get("model") != model or _is_outdated(run_dir, found):
         return GatheredSignature(None, {})
     failed = [str(name) for name in found.get("failed") or ()]
     is_stable = bool(found.get("is_drawn")) and not failed and not found.get("is_forced")
@@ -82,6 +83,13 @@ def gather_signature(run_dir: Path, model: str) -> GatheredSignature:
         files |= _read_taken(folder)
     facts["files"] = [f"{SIGNATURE}/{name}" for name in sorted(files)]
     return GatheredSignature(facts, files)
+
+
+def _is_outdated(run_dir: Path, found: Mapping[str, Any]) -> bool:
+    """Tell whether the run was gone on with since, without looking at its signature again."""
+    path = run_dir / METRICS
+    metrics = read_json(path) if path.exists() else {"signature": found}
+    return bool((metrics.get("signature") or {}).get("asked") != found.get("asked"))
 
 
 def stability_words(is_stable: bool, failed: list[str], checks: Mapping[str, Any]) -> str:

@@ -140,6 +140,14 @@ def test_signature_of_another_model_stays_behind(run, bundle):
     assert "## Which regions carry it\n\nNot recorded: " in card
 
 
+def test_a_signature_of_before_the_run_was_gone_on_with_is_left_out(run):
+    write_signature(run, FACTS | {"asked": "0123"})
+    assert gather_signature(run, "network") == (None, {})  # metrics.json has no signature
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps(metrics | {"signature": {"asked": "0123"}}))
+    assert gather_signature(run, "network").facts["is_stable"]
+
+
 def test_damaged_signature_is_not_exported(run):
     write_signature(run)
     (run / "signature" / "clusters.tsv").write_text("other")
