@@ -125,7 +125,8 @@ def write_report(
     if signature:  # where there is no map to be drawn, that is said instead
         brains = [*signature["pictures"], draw_words(signature["verdict"])]
         files["brain.png"] = brains[0].image
-    write_run_files(folder, files | {"report.html": page})
+    obsolete = () if signature else ("brain.png",)  # of an earlier call
+    write_run_files(folder, files | {"report.html": page}, obsolete)
 
 
 def shown_models(metrics: Mapping[str, Any]) -> list[str]:

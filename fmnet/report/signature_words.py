@@ -102,7 +102,8 @@ def signature_verdict(facts: Values) -> str:
     checks, reasons = facts["checks"], doubts(facts)
     if reasons or not facts["is_drawn"]:
         forced = "Maps are drawn all the same, as signature.force=true asked for."
-        what = "; ".join(reasons) or "no map could be made"
+        why = f" ({facts['reason']})" if facts.get("reason") else ""
+        what = "; ".join(reasons) or f"no map could be made{why}"
         return f"{NO_SIGNATURE}: {what}. {forced if facts['is_drawn'] else 'No map is drawn.'}"
     n = sum(one["outcome"] == "passed" for one in checks.values())
     halves = _bracket("halves", checks.get("halves", {}))

@@ -45,8 +45,10 @@ UNKNOWN = (
 Hashes = dict[str, tuple[str, ...]]
 
 
-def write_run_files(run_dir: Path, contents: Mapping[str, str | bytes]) -> None:
-    """Write files of a run, in order.
+def write_run_files(
+    run_dir: Path, contents: Mapping[str, str | bytes], obsolete: Iterable[str] = ()
+) -> None:
+    """Write files of a run, in order, and remove those that are `obsolete`.
 
     Their hashes are listed beforehand beside those of the files that they replace: whenever this
     is stopped, each file is whole and is the one listed.
@@ -65,7 +67,11 @@ def write_run_files(run_dir: Path, contents: Mapping[str, str | bytes]) -> None:
     for name, content in contents.items():
         (run_dir / name).parent.mkdir(exist_ok=True)
         write_atomically(run_dir / name, content)
-    _write_hashes(run_dir, hashes | {name: (digest,) for name, digest in new.items()})
+    hashes = hashes | {name: (digest,) for name, digest in new.items()}
+    for name in obsolete:
+        (run_dir / name).unlink(missing_ok=True)
+        hashes.pop(name, None)
+    _write_hashes(run_dir, hashes)
 
 
 def write_run_folder(run_dir: Path, name: str, write: Callable[[Path], None]) -> None:

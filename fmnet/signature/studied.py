@@ -10,7 +10,7 @@ import numpy as np
 from fmnet.baselines.base import Model
 from fmnet.baselines.linear import VoxelModel
 from fmnet.crossval.final import best_of, exportable_linear, final_fold, fit_linear
-from fmnet.crossval.fold_loop import Pipeline, TrainedNetwork, fold_seed
+from fmnet.crossval.fold_loop import SEEDS, Pipeline, TrainedNetwork, fold_seed
 from fmnet.data.folds import Fold
 from fmnet.data.volume import FloatArray
 from fmnet.inference.preparation import Preparation, read_preparation
@@ -71,6 +71,8 @@ class StudiedModel:
         How many of the folds are of the first repeat, in which everybody is tested once.
     seed : int
         Everything random derives from it.
+    n_seeds : int
+        How many seeds the study trains its network under.
     rival : (str, VoxelModel), optional
         Title of the best linear model, where that isn't the one studied, and what learns it.
     scale : (float, float), optional
@@ -87,6 +89,7 @@ class StudiedModel:
     n_epochs: Sequence[int]
     n_first: int
     seed: int
+    n_seeds: int = 1
     rival: tuple[str, VoxelModel] | None = None
     scale: tuple[float, float] | None = None
 
@@ -111,7 +114,7 @@ class StudiedModel:
     def without_test_people(self) -> list[FittedModel]:
         """Learn it on each of the folds again, with the length of training chosen there."""
         if isinstance(self.model, TrainedNetwork):
-            return self._networks(self.model)
+            return self._networks(self.model, self.folds, self.seed)
         assert isinstance(self.model, VoxelModel)
         found = []
         for fold in self.folds:
@@ -120,15 +123,29 @@ class StudiedModel:
             found.append(FittedModel(one.network, one.preparation, *rows))
         return found
 
-    def _networks(self, model: TrainedNetwork) -> list[FittedModel]:
+    def reseeded(self) -> list[list[FittedModel]]:
+        """Train a network on the folds of the first repeat again, once for each further seed.
+
+        Of a model that is fitted without gradient steps, which depends on no seed, nothing.
+        """
+        if not self.takes_gradients:
+            return []
+        assert isinstance(self.model, TrainedNetwork)
+        first = self.folds[: self.n_first]
+        seeds = [fold_seed(self.seed, SEEDS, number) for number in range(1, self.n_seeds)]
+        return [self._networks(self.model, first, seed) for seed in seeds]
+
+    def _networks(
+        self, model: TrainedNetwork, folds: Sequence[Fold], seed: int
+    ) -> list[FittedModel]:
         trainings = []
-        for fold, n_epochs in zip(self.folds, self.n_epochs, strict=True):
-            seed = fold_seed(self.seed, fold.repeat, fold.fold)
-            task = FoldTask(self.data, fold, seed, f"signature_fold-{fold.fold}")
+        for fold, n_epochs in zip(folds, self.n_epochs, strict=False):
+            own = fold_seed(seed, fold.repeat, fold.fold)
+            task = FoldTask(self.data, fold, own, f"signature_fold-{fold.fold}")
             trainings.append(task.outer_training(n_epochs))
         found = []
         for one, done, fold in zip(
-            trainings, fit_networks(model.trainable, trainings), self.folds, strict=True
+            trainings, fit_networks(model.trainable, trainings), folds, strict=True
         ):
             assert one.scans.preparation is not None
             rows = (one.train, self.data.rows(fold.test))
@@ -160,6 +177,7 @@ def studied_model(
         n_epochs=results.n_epochs[:n_folds],
         n_first=n_first,
         seed=pipeline.seed,
+        n_seeds=1 + (results.again["seed"].nunique() if len(results.again) else 0),
         rival=_rival(pipeline, results, facts) if is_network else None,
         scale=(scale["middle"], scale["sd"]) if scale else None,
     )

@@ -135,7 +135,13 @@ class MapMaker:
         if self._facts["linear_fraction"] < 1:
             self._add_surrogate(fitted)
         standard = np.stack([self._standard_weights(one) for one in fitted])
-        self._facts["folds"] = compare_folds(standard, studied.folds, data, self.atlas.regions)
+        again = [
+            np.mean([self._standard_weights(one) for one in models], axis=0)
+            for models in studied.reseeded()
+        ]
+        self._facts["folds"] = compare_folds(
+            standard, studied.folds, data, self.atlas.regions, again
+        )
         effects = self._add_out_of_fold(fitted)
         checks = [*self._test(standard), *self._check(fitted, standard)]
         self._add_curves(effects)

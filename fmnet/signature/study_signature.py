@@ -235,11 +235,12 @@ def check_halves(halves: Mapping[str, Any], takes_gradients: bool) -> Check:
 
 
 def _out_of_fold_scores(studied: StudiedModel, results: Results) -> NDArray[np.float64]:
-    """Average the scores of each scan over repeats: (N,), NaN for those in no test fold."""
-    rows = results.predictions[results.predictions["model"] == studied.name]
-    means = rows.groupby("scan_id")["score"].mean()
+    """Take the scores of the first repeat: (N,), NaN for scans that are in no test fold."""
+    rows = results.predictions
+    is_own = (rows["model"] == studied.name) & (rows["repeat"] == studied.folds[0].repeat)
+    scores = rows[is_own].groupby("scan_id")["score"].mean()
     scans = [scan.scan_id for scan in studied.data.cohort.scans]
-    return means.reindex(scans).to_numpy(float)
+    return scores.reindex(scans).to_numpy(float)
 
 
 def _write(

@@ -182,3 +182,11 @@ def test_folder_takes_the_place_of_a_file_of_its_name(run_dir, tmp_path, is_link
     assert check_run_files(run_dir) == ""
     assert not (run_dir / "model").is_symlink()
     assert (tmp_path / "elsewhere" / "weights.safetensors").read_bytes() == b"one"
+
+
+def test_what_is_obsolete_is_neither_there_nor_listed(tmp_path):
+    write_run_files(tmp_path, {"brain.png": b"drawn", "report.html": "one"})
+    write_run_files(tmp_path, {"report.html": "two"}, obsolete=("brain.png",))
+    assert not (tmp_path / "brain.png").exists()
+    assert "brain.png" not in (tmp_path / "SHA256SUMS").read_text()
+    write_run_files(tmp_path, {"report.html": "three"}, obsolete=("brain.png",))
