@@ -189,9 +189,12 @@ def notes(facts: Values) -> list[str]:
         if 1 / (tested["n_permutations"] + 1) > ALPHA:
             found.append("With fewer than 19 orders nothing could survive family-wise.")
         elif not n[tested["threshold"]]:
+            again = "the map as a whole comes out again from other people, and "
+            if doubts(facts):
+                again = ""
             found.append(
-                "No place survives the test that was chosen: the map as a whole comes out again "
-                "from other people, and no region of it may be named by itself."
+                f"No place survives the test that was chosen: {again}no region of it may be named "
+                "by itself."
             )
     fraction = facts.get("linear_fraction")
     if fraction is not None and fraction < 1:

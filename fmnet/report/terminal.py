@@ -9,6 +9,7 @@ from fmnet.evaluation.conclusions import is_corrected
 from fmnet.inference.study_results import say_p
 from fmnet.report.methods import runs_line
 from fmnet.report.sentences import banners, further_verdicts, name_of, with_interval
+from fmnet.report.signature_words import signature_verdict
 
 #: Of lines.
 WIDTH = 100
@@ -31,6 +32,8 @@ def summary_lines(
     lines = metrics.get("learning_curve", {}).get("lines", [])
     curve = ["How many people would be enough:"] if lines else []
     curve += [part for line in lines for part in _wrap(line, "  ", "    ")]
+    signature = metrics.get("signature")
+    where = ["", *_wrap(signature_verdict(signature))] if signature else []
     return [
         " ".join([*banners(listing, settings), head]),
         *(_wrap(runs_line(metrics["bold"])) if "bold" in metrics else []),
@@ -38,6 +41,7 @@ def summary_lines(
         *_wrap(metrics["verdict"]),
         *(line for text in grave for line in _wrap(f"! {text}", hanging="  ")),
         *(line for text in further_verdicts(metrics) for line in ("", *_wrap(text))),
+        *where,
         "",
         f"Out of fold, 95 % intervals over subjects{planned}:",
         *model_lines(metrics),

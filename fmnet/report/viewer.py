@@ -15,6 +15,15 @@ STYLE = (
     "html,body{margin:0;background:#fff;font:14px system-ui,'DejaVu Sans',sans-serif;color:#333}"
     "canvas{max-width:100%}.hidden{display:none}p{margin:.3rem 0}"
 )
+#: The slices take the size that the page has when they are drawn, which may be none yet: each time
+#: that it changes they are drawn again, by what the slider of the opacity does.
+REDRAW = (
+    '<script>(function(){var slider=document.getElementById("opacity-brain"),width=-1;'
+    "function redraw(){var now=document.body.clientWidth;"
+    "if(now&&now!==width&&slider.oninput){width=now;slider.oninput();}}"
+    'addEventListener("load",redraw);new ResizeObserver(redraw).observe(document.body);'
+    "})();</script>"
+)
 
 
 def build_viewer(signature: SignatureMap, contrast: str, threshold: float) -> str:
@@ -46,4 +55,5 @@ def build_viewer(signature: SignatureMap, contrast: str, threshold: float) -> st
     page = re.sub(r"(?<=-)[0-9a-f]{32}\b", "brain", page)  # a random name, in every identifier
     head = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><style>{STYLE}</style>'
     page = page.replace("<head>", f"<head>{head}", 1)
+    page = page.replace("</body>", f"{REDRAW}</body>", 1)
     return "\n".join(printable(line) for line in page.replace("\t", " ").split("\n"))

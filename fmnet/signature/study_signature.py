@@ -35,7 +35,7 @@ from fmnet.signature.published import compare_with_published, read_published
 from fmnet.signature.regions import Atlas, coordinate_regions, name_places, read_atlas
 from fmnet.signature.studied import StudiedModel, studied_model
 from fmnet.signature.study_maps import MapMaker, StudyMaps, Threshold, maps_of_series
-from fmnet.signature.tables import cluster_table, region_table
+from fmnet.signature.tables import CLUSTER_COLUMNS, cluster_table, region_table
 from fmnet.types import NETWORK, Count, NonNegativeCount, Several
 
 #: Folder of a run, and in it the file that says what is in the others.
@@ -103,6 +103,11 @@ def check_plan(plan: SignaturePlan, grid: Grid) -> None:
         With all that is wrong with them.
     """
     faults: list[Fault] = []
+    if plan.atlas_labels and not plan.atlas:
+        accepted, action = "labels of an atlas that is named too", "set signature.atlas"
+        faults.append(
+            Fault("signature.atlas_labels", "no signature.atlas beside it", accepted, action)
+        )
     asked = (partial(choose_regions, plan, grid), partial(read_published, plan.maps or {}, grid))
     for read in asked:
         try:
@@ -261,7 +266,8 @@ def _write(
                 replace(one, about={**one.about, **marks}).write(draft)
             for name in TABLES:
                 if name in found:
-                    write_table(pd.DataFrame(found[name]), draft / f"{name}.tsv")
+                    columns = CLUSTER_COLUMNS if name == "clusters" else None  # there may be none
+                    write_table(pd.DataFrame(found[name], columns=columns), draft / f"{name}.tsv")
             if made.people:
                 write_people(made.people, draft)
             regions = Volume(atlas.regions[None].astype(np.float32), grid.affine, grid.space)

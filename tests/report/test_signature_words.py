@@ -88,6 +88,15 @@ def test_notes_say_what_survives_where_maps_are_drawn(is_drawn):
     assert any("nothing could survive" in line for line in notes(facts)) == is_drawn
 
 
+def test_notes_on_forced_maps_do_not_say_that_other_people_give_the_same():
+    for forced in (False, True):
+        facts = study_facts(is_stable=not forced, is_forced=forced)
+        facts["z"] = study_facts()["z"]
+        facts["z"]["n_voxels"]["fwe"] = 0
+        (said,) = (line for line in notes(facts) if "No place survives" in line)
+        assert ("comes out again" in said) != forced
+
+
 def test_notes_say_how_much_of_the_score_maps_show():
     said = notes(study_facts() | {"linear_fraction": 0.714, "surrogate": {"r2": 0.826}})
     assert any("71 % of the score is linear" in line for line in said)

@@ -9,7 +9,7 @@ from brain_fixtures import left_map
 from PIL import Image
 
 from fmnet.errors import printable
-from fmnet.report.viewer import build_viewer
+from fmnet.report.viewer import REDRAW, build_viewer
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,11 @@ def test_viewer_asks_nothing_outside(page):
 def test_viewer_is_light_and_the_same_for_the_same_map(page):
     assert len(page) < 500_000
     assert page == build_viewer(left_map(), "visual", 1.0)
+
+
+def test_viewer_is_drawn_again_where_its_page_changes_width(page):
+    assert page.count(REDRAW) == 1
+    assert page.index("slider.oninput = ") < page.index(REDRAW) < page.index("</body>")
 
 
 def test_viewer_survives_a_page_that_spells_out_odd_characters(page):

@@ -22,7 +22,8 @@ from fmnet.inference.bundle import read_bundle
 from fmnet.inference.predict import NewScan, predict_scan
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.runs.final_models import LINEAR_FOLDER
-from fmnet.signature.study_signature import SignaturePlan, check_halves, digest
+from fmnet.signature.study_signature import SignaturePlan, check_halves, check_plan, digest
+from fmnet.signature.tables import CLUSTER_COLUMNS
 from fmnet.study import run_study
 from fmnet.synthetic.effects import Region
 from fmnet.synthetic.maps import read_synthetic
@@ -140,13 +141,16 @@ def test_another_plan_makes_it_anew_beside_published_maps(run, root, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     own = run / "signature" / "contrast-visual_space-MNI152_desc-weights_statmap.nii.gz"
-    plan = replace(PLAN, maps={"own": str(own)}, threshold="cluster")
+    plan = replace(PLAN, maps={"own": str(own)}, n_permutations=9)
     run_study(**settings(root, copy, 40.0, plan) | {"resume": True})
     published = pd.read_csv(copy / "signature" / "published.tsv", sep="\t")
     itself = published.set_index("contrast").loc["visual"]
     assert itself["correlation"] == pytest.approx(1, abs=1e-3)
     assert itself["p"] < 0.05
     assert "own" in (copy / "report.html").read_text()
+    clusters = pd.read_csv(copy / "signature" / "clusters.tsv", sep="\t")
+    assert clusters.empty  # 9 orders of the labels can't tell at 5 %
+    assert list(clusters) == CLUSTER_COLUMNS
 
 
 def test_without_an_effect_no_map_is_drawn_unless_forced(root):
@@ -168,6 +172,12 @@ def test_what_cant_be_read_is_refused_before_any_scan(root, tmp_path):
     plan = replace(PLAN, maps={"nps": str(tmp_path / "nps.nii")}, atlas=str(tmp_path / "atlas.nii"))
     with pytest.raises(ConfigError, match=r"(?s)atlas\.nii.*nps\.nii"):
         run_study(**settings(root, tmp_path / "run", 40.0, plan))
+
+
+def test_labels_without_their_atlas_are_refused(tmp_path):
+    plan = replace(PLAN, atlas_labels=str(tmp_path / "atlas.tsv"))
+    with pytest.raises(ConfigError, match=r"atlas_labels: found no signature\.atlas beside it"):
+        check_plan(plan, build_grid(12))
 
 
 def test_a_network_trained_by_gradients_is_compared_once(root):
