@@ -181,8 +181,8 @@ def _pictures(explanation: Explanation) -> str:
         start, total = explanation.start, explanation.total
         said += (
             f" At that mean the linear part is {number(start, '.3g')}; the map adds "
-            f"{number(total - start, '+.3g')}, which makes {number(total, '.3g')}. Where a scan has "
-            "no data, and the model smooths, neighbours stand in: its score then differs from that."
+            f"{number(total - start, '+.3g')}, which makes {number(total, '.3g')}. Where a scan "
+            "has no data, and the model smooths, neighbours stand in: its score then is another."
         )
     return (
         f'<h2>Where</h2><div role="group" aria-label="{_text(_finding(explanation.regions))}">'
