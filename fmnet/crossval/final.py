@@ -85,8 +85,12 @@ def fit_linear(
     fold: Fold,
     title: str = "",
     among: tuple[str, ...] = (),
+    needs_scale: bool = True,
 ) -> FinalModel:
-    """Fit a linear model on all subjects, its width and other setting chosen on inner folds."""
+    """Fit a linear model on the subjects of a fold, all settings chosen on its inner folds.
+
+    With `needs_scale` it is fitted some times more, to see on what scale it scores new people.
+    """
     train = scans.rows(fold.train)
     fwhm_mm, setting = choice = model.choose(scans, fold)
     weight, bias = model.weights(scans, train, choice)
@@ -95,9 +99,10 @@ def fit_linear(
     preparation = fit_preparation(smoothed, scans.grid, scans.contrasts, settings)
     network = linear_network(scans.grid.unmask(weight), bias)
     description = describe_builder(build_linear, preparation.input_shape)
-    # the folds chose other settings, which score on other scales
-    nearly_all = build_inner_folds(scans.cohort, min(N_FOLDS, fewest_units(scans.cohort)), 0)
-    scale = unseen_scale(model, scans, nearly_all, choice)
+    scale = None
+    if needs_scale:  # the folds chose other settings, which score on other scales
+        nearly_all = build_inner_folds(scans.cohort, min(N_FOLDS, fewest_units(scans.cohort)), 0)
+        scale = unseen_scale(model, scans, nearly_all, choice)
     chosen: dict[str, Any] = {model.setting_name: setting}
     return FinalModel(
         name=name,

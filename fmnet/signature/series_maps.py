@@ -22,8 +22,6 @@ from fmnet.signature.attribution import (
 )
 from fmnet.training.fit import device_of
 
-#: Frequencies at which the gain of a filter is told.
-N_FREQUENCIES = 65
 #: What the maps of each stem are of.
 WORDS: dict[type[nn.Module], str] = {
     LearnedSeeds: "seed",
@@ -44,7 +42,7 @@ def seed_maps(
     -------
     SignatureMap or None
         With the seeds in the place of contrasts. None for networks without them: those of maps, of
-        volumes, and of temporal filters, which are the same everywhere (see `filter_gains`).
+        volumes, and of temporal filters, which are the same everywhere.
     """
     stem = network.backbone.stem if isinstance(network.backbone, SeriesBackbone) else None
     if isinstance(stem, LearnedSeeds):
@@ -130,25 +128,6 @@ def stem_attribution(
 
 def _numbered(word: str, n: int) -> tuple[str, ...]:
     return tuple(f"{word}{number}" for number in range(1, n + 1))
-
-
-def filter_gains(network: ScoreNetwork) -> tuple[FloatArray, FloatArray] | None:
-    """Tell what part of the power at each frequency the filters of a network let through.
-
-    Returns
-    -------
-    tuple of ndarray, shapes (F,) and (K, F), or None
-        Frequencies in cycles per volume, and gains of the K filters, the largest of each 1. None
-        for networks without temporal filters.
-    """
-    stem = network.backbone.stem if isinstance(network.backbone, SeriesBackbone) else None
-    if not isinstance(stem, TemporalFilters):
-        return None
-    size = max(2 * (N_FREQUENCIES - 1), stem.length)
-    power = torch.fft.rfft(stem.weight.detach().cpu(), size, dim=1).abs().square().numpy()
-    largest = power.max(1, keepdims=True)
-    frequencies = np.fft.rfftfreq(size).astype(np.float32)
-    return frequencies, (power / np.where(largest > 0, largest, 1)).astype(np.float32)
 
 
 def maps_network(network: ScoreNetwork) -> ScoreNetwork | None:

@@ -118,7 +118,7 @@ class StudiedModel:
         assert isinstance(self.model, VoxelModel)
         found = []
         for fold in self.folds:
-            one = fit_linear(self.name, self.model, self.data, fold)
+            one = fit_linear(self.name, self.model, self.data, fold, needs_scale=False)
             rows = (self.data.rows(fold.train), self.data.rows(fold.test))
             found.append(FittedModel(one.network, one.preparation, *rows))
         return found

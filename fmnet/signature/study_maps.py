@@ -89,12 +89,15 @@ class StudyMaps:
         weights were tested against.
     people : dict
         What a new person is shown beside, see `region_reference`.
+    p_values : ndarray, shape (C, V), optional
+        Of the voxels of the thresholded map, or of the clusters that they lie in.
     """
 
     maps: dict[Description, SignatureMap]
     checks: list[Check]
     facts: dict[str, Any]
     people: dict[str, Any]
+    p_values: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +126,7 @@ class MapMaker:
     _values: dict[Description, FloatArray] = field(default_factory=dict, init=False)
     _about: dict[Description, dict[str, Any]] = field(default_factory=dict, init=False)
     _facts: dict[str, Any] = field(default_factory=dict, init=False)
+    _tested: dict[str, FloatArray] = field(default_factory=dict, init=False)
 
     def make(self) -> StudyMaps:
         """Fit the folds again, and make all maps and checks from these fits."""
@@ -147,7 +151,7 @@ class MapMaker:
         self._add_curves(effects)
         self._add_groups()
         maps = {name: self._map(name) for name in self._values}
-        return StudyMaps(maps, checks, self._facts, self._people(effects))
+        return StudyMaps(maps, checks, self._facts, self._people(effects), self._tested.get("p"))
 
     def _people(self, effects: FloatArray) -> dict[str, Any]:
         """Gather what a new person is shown beside; each fold scores on its own scale."""
@@ -281,6 +285,8 @@ class MapMaker:
         test = test_by_labels(observed[0], blocks(), data.grid)
         kept = thresholded(test, by=self.threshold)
         self._values.update({"z": test.z, "thresholded": kept})
+        of_voxels = {"fwe": test.p_fwe, "cluster": test.cluster_p, "fdr": test.p_fdr}
+        self._tested["p"] = of_voxels[self.threshold]
         self._facts["z"] = {
             "n_permutations": test.n_permutations,
             "threshold": self.threshold,
@@ -289,9 +295,7 @@ class MapMaker:
             "largest": float(np.abs(test.z).max()),
             "n_voxels": {
                 name: int((values <= 0.05).sum())
-                for name, values in (
-                    ("fwe", test.p_fwe), ("cluster", test.cluster_p), ("fdr", test.p_fdr)
-                )
+                for name, values in of_voxels.items()
             },
         }  # fmt: skip
         self._about.update({"z": self._facts["z"], "thresholded": self._facts["z"]})

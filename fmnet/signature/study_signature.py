@@ -211,7 +211,9 @@ def _tables(
     shown = next(made.maps[name] for name in SUMMED if name in made.maps)
     tables = {"regions": region_table(shown, atlas, words)}
     if "thresholded" in made.maps:
-        tables["clusters"] = cluster_table(made.maps["thresholded"], 0.0, atlas, directions=words)
+        tables["clusters"] = cluster_table(
+            made.maps["thresholded"], 0.0, atlas, made.p_values, words
+        )
     if plan.maps:
         published = read_published(plan.maps, studied.data.grid)
         tables["published"] = compare_with_published(

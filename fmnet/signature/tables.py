@@ -26,7 +26,6 @@ def cluster_table(
     threshold: float = 0.0,
     atlas: Atlas | None = None,
     p_values: NDArray[np.floating] | None = None,
-    min_voxels: int = 1,
     directions: tuple[str, str] = DIRECTIONS,
 ) -> pd.DataFrame:
     """List the clusters of a map: peak, size, direction and where they lie.
@@ -43,8 +42,6 @@ def cluster_table(
         Names the region of the peak, and of the cluster; words and coordinates without one.
     p_values : ndarray, shape (C, V), optional
         Of each voxel or its cluster; the smallest in a cluster is told.
-    min_voxels : int
-        Smaller clusters are left out.
     directions : (str, str)
         Words for positive and for negative values: ``more in FM``, ``less in FM``.
 
@@ -57,7 +54,7 @@ def cluster_table(
     for channel, contrast in enumerate(signature.contrasts):
         values = signature.volume[channel]
         p = None if p_values is None else p_values[channel]
-        found = _clusters(values, threshold, min_voxels)
+        found = _clusters(values, threshold)
         for number, (peak, index, inside) in enumerate(found, start=1):
             x, y, z = (signature.grid.affine @ [*index, 1])[:3]
             region, regions = say_place(x, y, z), ""
@@ -127,7 +124,7 @@ def region_table(
 
 
 def _clusters(
-    values: FloatArray, threshold: float, min_voxels: int
+    values: FloatArray, threshold: float
 ) -> list[tuple[float, tuple[int, ...], NDArray[np.bool_]]]:
     """Find clusters of a volume, (X, Y, Z): value and voxel of the peak, and all voxels.
 
@@ -140,10 +137,9 @@ def _clusters(
         clusters = []
         for number in range(1, n_clusters + 1):
             inside = labels == number
-            if inside.sum() >= min_voxels:
-                flat = int(np.argmax(np.where(inside, sign * values, -np.inf)))
-                index = tuple(map(int, np.unravel_index(flat, inside.shape)))
-                clusters.append((float(values[index]), index, inside))
+            flat = int(np.argmax(np.where(inside, sign * values, -np.inf)))
+            index = tuple(map(int, np.unravel_index(flat, inside.shape)))
+            clusters.append((float(values[index]), index, inside))
         found += sorted(clusters, key=lambda cluster: -abs(cluster[0]))
     return found
 

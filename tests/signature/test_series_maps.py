@@ -14,7 +14,6 @@ from fmnet.networks.series import (
 )
 from fmnet.signature.attribution import integrated_gradients, occlusion
 from fmnet.signature.series_maps import (
-    filter_gains,
     maps_network,
     mean_by_scan,
     seed_maps,
@@ -117,15 +116,8 @@ def test_seeds_have_files(scans, grid, tmp_path):
     assert names[2] == "contrast-seed3_space-MNI152_desc-seed_statmap.nii.gz"
 
 
-def test_filters_have_gains_in_the_place_of_maps(scans, grid):
-    network = fitted("filters", scans)
-    assert seed_maps(network, grid, "a network", "final", 9) is None
-    frequencies, gains = filter_gains(network)
-    assert gains.shape == (4, len(frequencies))
-    assert np.allclose(gains.max(1), 1)
-    assert (frequencies[0], frequencies[-1]) == (0, 0.5)
-    peaks = frequencies[gains.argmax(1)]
-    assert (np.diff(peaks) > 0).all()  # side by side, from slow to fast
+def test_filters_have_no_maps(scans, grid):
+    assert seed_maps(fitted("filters", scans), grid, "a network", "final", 9) is None
 
 
 def test_networks_of_maps_have_none(grid: Grid):
@@ -133,5 +125,3 @@ def test_networks_of_maps_have_none(grid: Grid):
     assert seed_maps(network, grid, "a network", "final", 9) is None
     assert maps_network(network) is None
     assert stem_attribution(network, [], np.array([0, 1]), grid, "a network", 2) is None
-    assert filter_gains(network) is None
-    assert filter_gains(build_frames((20, *SHAPE))) is None

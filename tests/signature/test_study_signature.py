@@ -91,6 +91,8 @@ def test_a_stable_signature_is_written_with_all_that_was_asked(run):
             assert said["Stable"] is True
             assert said["NumberOfSubjects"] == 32
             assert nib.load(f"{stem}.nii.gz").shape == build_grid(12).shape
+    clusters = pd.read_csv(run / "signature" / "clusters.tsv", sep="\t")
+    assert (clusters["p"] <= 0.05).all()
     assert len(pd.read_csv(run / "signature" / "regions.tsv", sep="\t")) == 2 * facts["n_regions"]
     assert "signature/regions_dseg.nii.gz" in (run / "SHA256SUMS").read_text()
 
