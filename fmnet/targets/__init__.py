@@ -1,0 +1,1 @@
+"""What a study predicts: groups, numbers, times to an event, effects of a drug."""
