@@ -1,6 +1,6 @@
 """A head of several targets: outputs side by side, each learned from those of whom it is known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,9 +12,10 @@ from fmnet.networks.heads import Head, LossFunction
 class SeveralHead(Head):
     """Reads the outputs of several heads side by side; what isn't known of a scan is left out.
 
-    Targets have, for each task one after the other, how much the scan counts in it (0 where its
-    outcome isn't known), how its groups weigh (see `Head.balance`) and what the task's own head
-    reads. The loss of a scan is the sum over its tasks, each times what it counts.
+    Targets begin with how many numbers each task's own head reads. Then follow, for each task, how
+    much the scan counts in it (0 where its outcome isn't known), how its groups weigh (see
+    `Head.balance`), and these numbers. The loss of a scan is the sum over its tasks, each times
+    what it counts.
 
     Parameters
     ----------
@@ -22,33 +23,31 @@ class SeveralHead(Head):
         Of the tasks.
     heads : list of Head
         One for each.
-    n_targets : list of int
-        How many numbers the loss of each head reads.
     """
 
-    def __init__(
-        self, names: Sequence[str], heads: Sequence[Head], n_targets: Sequence[int]
-    ) -> None:
+    def __init__(self, names: Sequence[str], heads: Sequence[Head]) -> None:
         super().__init__()
-        self.names, self.n_targets = list(names), list(n_targets)
-        self.heads = torch.nn.ModuleList(heads)
+        self.names, self.heads = list(names), torch.nn.ModuleList(heads)
         self.n_outputs = sum(head.n_outputs for head in heads)
+        # some heads give (N,) in the place of (N, 1)
         self.is_flat = [head(torch.zeros(2, head.n_outputs)).ndim == 1 for head in heads]
 
     def forward(self, outputs: torch.Tensor) -> torch.Tensor:
         """Put the scores of all side by side: (..., n_outputs) to (..., K)."""
-        return torch.cat([scores for scores, _ in self._scores(outputs)], dim=-1)
+        return torch.cat([self._score(n, part) for n, part in enumerate(self._split(outputs))], -1)
 
-    def _scores(self, outputs: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Give scores, (..., K_t), and outputs, (..., n_t), of each task."""
-        parts = torch.split(outputs, [head.n_outputs for head in self._heads()], dim=-1)
-        return [
-            (head(part)[..., None] if flat else head(part), part)
-            for head, part, flat in zip(self._heads(), parts, self.is_flat, strict=True)
-        ]
+    def _head(self, number: int) -> Head:
+        head = self.heads[number]
+        assert isinstance(head, Head)
+        return head
 
-    def _heads(self) -> list[Head]:
-        return [head for head in self.heads if isinstance(head, Head)]
+    def _split(self, outputs: torch.Tensor) -> Sequence[torch.Tensor]:
+        sizes = [self._head(n).n_outputs for n in range(len(self.names))]
+        return torch.split(outputs, sizes, dim=-1)
+
+    def _score(self, number: int, outputs: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self._head(number)(outputs)
+        return scores[..., None] if self.is_flat[number] else scores
 
     def loss(
         self,
@@ -59,35 +58,35 @@ class SeveralHead(Head):
     ) -> torch.Tensor:
         """Sum the losses of a scan over the tasks that it is known for."""
         total = outputs.new_zeros(outputs.shape[:-1])
-        parts = torch.split(target, [2 + n for n in self.n_targets], dim=-1)
-        for head, (_, own), part in zip(self._heads(), self._scores(outputs), parts, strict=True):
-            counts, weighs = part[..., 0], part[..., 1]
-            total = total + counts * head.loss(own, part[..., 2:], weighs)
+        parts = split_targets(target, len(self.names))
+        for n, (own, part) in enumerate(zip(self._split(outputs), parts, strict=True)):
+            every = self._head(n).loss(own, part[..., 2:], part[..., 1])
+            total = total + torch.where(part[..., 0] > 0, part[..., 0] * every, 0.0)
         return total * balance
 
     def metrics(self) -> dict[str, Metric]:
         """Build the metrics of each task, ``TASK_METRIC``, of those it is known for."""
         found: dict[str, Metric] = {}
-        first_score = first_target = 0
-        sizes = [scores.shape[-1] for scores, _ in self._scores(torch.zeros(1, self.n_outputs))]
-        for n, head in enumerate(self._heads()):
-            columns = (first_score, first_score + sizes[n]), (first_target, self.n_targets[n])
-            for name, metric in head.metrics().items():
-                one = TaskMetric(metric, *columns, self.is_flat[n])
-                found[f"{self.names[n]}_{name}"] = one
-            first_score += sizes[n]
-            first_target += 2 + self.n_targets[n]
+        first = 0
+        for n, part in enumerate(self._split(torch.zeros(2, self.n_outputs))):
+            size = self._score(n, part).shape[-1]
+            for name, metric in self._head(n).metrics().items():
+                place = (n, len(self.names), first, size)
+                found[f"{self.names[n]}_{name}"] = TaskMetric(metric, place, self.is_flat[n])
+            first += size
         return found
 
     def describe(self) -> dict[str, Any]:
         """Say how it is built again: its class, and the same of each of its heads."""
-        settings: Mapping[str, Any] = {
-            "names": self.names,
-            "heads": [head.describe() for head in self._heads()],
-            "n_targets": self.n_targets,
-        }
+        heads = [self._head(n).describe() for n in range(len(self.names))]
         name = f"{type(self).__module__}.{type(self).__qualname__}"
-        return {"name": name, "settings": dict(settings)}
+        return {"name": name, "settings": {"names": self.names, "heads": heads}}
+
+
+def split_targets(target: torch.Tensor, n_tasks: int) -> Sequence[torch.Tensor]:
+    """Take what each task reads out of targets, (..., D): what it counts, how groups weigh, ..."""
+    sizes = [2 + int(n) for n in target.reshape(-1, target.shape[-1])[0, :n_tasks].tolist()]
+    return torch.split(target[..., n_tasks : n_tasks + sum(sizes)], sizes, dim=-1)
 
 
 class TaskMetric(Metric):  # type: ignore[misc]
@@ -97,31 +96,26 @@ class TaskMetric(Metric):  # type: ignore[misc]
     ----------
     metric : Metric
         Of the task's own scores and targets.
-    scores : tuple of int
-        First and one past the last of its scores.
-    targets : tuple of int
-        First of its columns (how much a scan counts), and number of those its head reads.
+    place : tuple of int
+        Number of the task, and of how many; its first score, and how many it has.
     is_flat : bool
         Whether its head gives (N,) in the place of (N, 1).
     """
 
     full_state_update = False
 
-    def __init__(
-        self, metric: Metric, scores: tuple[int, int], targets: tuple[int, int], is_flat: bool
-    ) -> None:
+    def __init__(self, metric: Metric, place: tuple[int, int, int, int], is_flat: bool) -> None:
         super().__init__()
-        self.metric, self.columns, self.targets, self.is_flat = metric, scores, targets, is_flat
+        self.metric, self.place, self.is_flat = metric, place, is_flat
 
     def update(self, scores: torch.Tensor, target: torch.Tensor) -> None:
         """Take scores of all tasks, (N, K), and targets, (N, D)."""
-        first, n = self.targets
-        known = target[:, first] > 0
-        own = scores[known, slice(*self.columns)]
+        number, n_tasks, first, size = self.place
+        part = split_targets(target, n_tasks)[number]
+        known = part[:, 0] > 0
+        own = scores[known, first : first + size]
         if len(own):
-            self.metric.update(
-                own[:, 0] if self.is_flat else own, target[known, first + 2 :][:, :n]
-            )
+            self.metric.update(own[:, 0] if self.is_flat else own, part[known, 2:])
 
     def compute(self) -> Any:
         """Compute the metric of the task."""

@@ -141,25 +141,23 @@ class Change(Target):
 
         Each person counts once, by the mean over repeats and over pairs of scans.
         """
-        accuracy = _by_person(rows, "score", lambda change: np.sign(change) / 2 + 0.5)
-        found = {"paired_accuracy": float(accuracy.mean()) if len(accuracy) else np.nan}
-        if "log_odds" in rows:
-            found["d_z"] = standardised(_by_person(rows, "log_odds", lambda change: change))
-        return found
+        accuracy = _by_person(rows, "score", is_sign=True)["change"].to_numpy(float)
+        return {
+            "paired_accuracy": float(accuracy.mean()) if len(accuracy) else np.nan,
+            "d_z": standardised(_by_person(rows, "log_odds")["change"].to_numpy(float)),
+        }
 
     def details(self, rows: pd.DataFrame) -> dict[str, Any]:
         """List the change of each person, and the interval of ``d_z`` as if they were a sample."""
-        if "log_odds" not in rows:
-            return {}
-        people = sorted(rows["participant_id"].unique())
-        changes = _by_person(rows, "log_odds", lambda change: change)
+        table = _by_person(rows, "log_odds")
+        changes = table["change"].to_numpy(float)
         value = standardised(changes)
         return {
-            "people": people,
+            "people": list(map(str, table["participant_id"])),
             "changes": changes.tolist(),
             "d_z": value,
             "d_z_ci": list(interval_of_d_z(value, len(changes))),
-            "n_people": len(people),
+            "n_people": len(changes),
         }
 
     def statistic(
@@ -246,16 +244,22 @@ def _paired_accuracy(score: Numbers, after: Numbers, people: tuple[str, ...]) ->
     return float((np.sign(changes) / 2 + 0.5).mean()) if len(changes) else np.nan
 
 
-def _by_person(rows: pd.DataFrame, column: str, read: Any) -> Numbers:
-    """Average what is read off each repeat's change of a person: (P,), people drawn twice twice."""
+def _by_person(rows: pd.DataFrame, column: str, is_sign: bool = False) -> pd.DataFrame:
+    """Subtract scores before from those after, or tell how often they are higher, by person.
+
+    The mean over repeats, and over all pairs of scans.
+    """
     keys = ["participant_id", "repeat"]
-    sides = [rows[rows["outcome_after"] == side].groupby(keys)[column].mean() for side in (0, 1)]
-    change = (sides[1] - sides[0]).dropna()
-    each = pd.Series(read(change.to_numpy(float)), change.index).groupby("participant_id").mean()
-    often = rows.groupby("participant_id")["scan_id"].agg(lambda own: own.value_counts().max())
-    n_repeats = max(rows["repeat"].nunique(), 1)
-    times = np.maximum((often.loc[each.index] / n_repeats).round().astype(int), 1)
-    return np.repeat(each.to_numpy(float), times)
+    one, other = (
+        rows[rows["outcome_after"] == side].groupby(keys)[column].mean().rename(name)
+        for side, name in ((1, "after"), (0, "before"))
+    )
+    both = pd.concat([one, other], axis=1).dropna()
+    change = both["after"] - both["before"]
+    if is_sign:
+        change = (change > 0) / 2 + (change >= 0) / 2
+    found: pd.DataFrame = change.groupby("participant_id").mean().rename("change").reset_index()
+    return found
 
 
 def standardised(changes: Numbers) -> float:
@@ -274,6 +278,7 @@ def interval_of_d_z(value: float, n: int, level: float = 0.95) -> tuple[float, f
     t, wide = value * np.sqrt(n), 10 + 2 * abs(value) * np.sqrt(n)
 
     def end(share: float) -> float:
-        return float(brentq(lambda d: nct.cdf(t, n - 1, d) - share, t - wide, t + wide))
+        found = brentq(lambda d: nct.cdf(t, n - 1, d) - share, t - wide, t + wide)
+        return float(found / np.sqrt(n))
 
-    return end(0.5 + level / 2) / np.sqrt(n), end(0.5 - level / 2) / np.sqrt(n)
+    return end(0.5 + level / 2), end(0.5 - level / 2)

@@ -188,9 +188,7 @@ class Several(Target):
 
     def head(self) -> Head:
         """Put the heads of all side by side."""
-        heads = [one.head() for one in self.targets.values()]
-        sizes = [int(getattr(head, "n_targets", 1)) for head in heads]
-        return SeveralHead(list(self.targets), heads, sizes)
+        return SeveralHead(list(self.targets), [one.head() for one in self.targets.values()])
 
     def fit_null(self, outcomes: Outcomes, train: NDArray[np.intp]) -> Null:
         """Learn each from the training scans that it is known for; each counts alike."""
@@ -210,7 +208,9 @@ class Several(Target):
             loss[:, 1] = float(balance) if balance.numel() == 1 else 1.0
             loss[known, 2:] = null.losses
             losses.append(loss)
-        return Null(np.concatenate(responses, axis=1), np.concatenate(losses, axis=1))
+        sizes = np.array([one.shape[1] - 2 for one in losses], np.float32)
+        every = [np.tile(sizes, (len(outcomes), 1)), *losses]
+        return Null(np.concatenate(responses, axis=1), np.concatenate(every, axis=1))
 
     def fit_link(self, scores: Numbers, outcomes: Outcomes) -> Link:
         """Learn what the scores of each mean."""
