@@ -58,6 +58,36 @@ class LinearLink(Link):
 
 
 @dataclass(frozen=True)
+class LogisticLink(Link):
+    """Probability of one group against another: ``expit(slope * score + intercept)``."""
+
+    kind: ClassVar[str] = "logistic"
+
+    slope: float
+    intercept: float
+    group: str
+
+    def outputs(self, scores: Numbers) -> dict[str, Numbers]:
+        """Give the probability of the group, ``p_GROUP``."""
+        return {f"p_{self.group}": expit(self.slope * scores[:, 0] + self.intercept)}
+
+
+@dataclass(frozen=True)
+class LogOddsLink(Link):
+    """Log odds that grow with the score: ``slope * (score - centre)``; differences have meaning."""
+
+    kind: ClassVar[str] = "log_odds"
+
+    slope: float
+    centre: float
+    name: str = "log_odds"
+
+    def outputs(self, scores: Numbers) -> dict[str, Numbers]:
+        """Give the log odds, NAME."""
+        return {self.name: self.slope * (scores[:, 0] - self.centre)}
+
+
+@dataclass(frozen=True)
 class CumulativeLink(Link):
     """Probabilities of ordered levels: ``P(level > k) = expit(slope * score - threshold_k)``."""
 
@@ -164,7 +194,16 @@ class SeveralLinks(Link):
 
 LINKS: dict[str, type[Link]] = {
     one.kind: one
-    for one in (LinearLink, CumulativeLink, SoftmaxLink, HazardLink, EffectLink, SeveralLinks)
+    for one in (
+        LinearLink,
+        LogisticLink,
+        LogOddsLink,
+        CumulativeLink,
+        SoftmaxLink,
+        HazardLink,
+        EffectLink,
+        SeveralLinks,
+    )
 }
 
 
