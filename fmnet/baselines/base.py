@@ -1,8 +1,8 @@
 """What a study holds beside its network: models, baselines among them, and the dummy."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fmnet.data.cohort import relabel
 from fmnet.data.folds import Fold
+from fmnet.data.outcomes import Outcomes
 from fmnet.data.volume import FloatArray
 from fmnet.training.calibration import ScoreScale, fit_calibration, score_scale
 from fmnet.training.scan_set import Rows, ScanSet
@@ -26,13 +27,17 @@ class FoldScores:
     ----------
     score, probability : ndarray of float, shape (N_test,)
         Raw, and calibrated on the inner folds of the training subjects, for groups equally common.
+        Of targets other than two groups scores are (N_test, K), and probabilities NaN.
     n_epochs : int, optional
         Of a network, the length of training that the inner folds chose.
+    outputs : dict of ndarray of float, shape (N_test,)
+        What the scores of such targets mean, by a link that was fitted on the inner folds.
     """
 
     score: Scores
     probability: Scores
     n_epochs: int | None = None
+    outputs: Mapping[str, Scores] = field(default_factory=dict)
 
 
 class Model(ABC):
@@ -46,11 +51,14 @@ class Model(ABC):
         What it is called in reports; empty for its name in the configuration.
     is_exportable : bool
         Whether it comes to a weight for each voxel, as `fmnet.baselines.linear.VoxelModel` does.
+    is_for_outcomes : bool
+        Whether it serves targets other than two groups, and only those.
     """
 
     model_kind: ClassVar[ModelKind] = "other"
     title: ClassVar[str] = ""
     is_exportable: ClassVar[bool] = False
+    is_for_outcomes: ClassVar[bool] = False
 
     @property
     def n_stacked(self) -> int:
@@ -93,6 +101,17 @@ class Model(ABC):
         work = [(data.relabel(relabel(data.cohort, own)), fold) for own in labelings]
         return np.stack([one.score for one in self.score_folds(work, is_calibrated=False)])
 
+    def scores_of_responses(self, data: ScanSet, fold: Fold, orders: Sequence[Outcomes]) -> Scores:
+        """Learn a fold under many outcomes of all scans, every choice made anew.
+
+        Returns
+        -------
+        ndarray, shape (L, N_test, K)
+            Scores of the test scans, those of `score_folds` one after the other.
+        """
+        work = [(data.with_outcomes(own), fold) for own in orders]
+        return np.stack([one.score for one in self.score_folds(work, is_calibrated=False)])
+
     def weights_of_labelings(
         self,
         data: ScanSet,
@@ -120,7 +139,13 @@ class Baseline(Model):
 
     @abstractmethod
     def scores(self, data: ScanSet, train: Rows, test: Rows, choice: Any) -> Scores:
-        """Fit on the training scans with the settings chosen and score others: (N_test,)."""
+        """Fit on the training scans with the settings chosen and score others.
+
+        Returns
+        -------
+        ndarray, shape (N_test,) or (N_test, K)
+            K scores for targets other than two groups.
+        """
 
     def score_folds(
         self,
@@ -134,9 +159,13 @@ class Baseline(Model):
     def _score_fold(self, data: ScanSet, fold: Fold, is_calibrated: bool) -> FoldScores:
         choice = self.choose(data, fold)
         score = self.scores(data, data.rows(fold.train), data.rows(fold.test), choice)
+        unknown = np.full(len(score), np.nan)
         if not is_calibrated:
-            return FoldScores(score, np.full(len(score), np.nan))
+            return FoldScores(score, unknown)
         inner, held_out = _inner_scores(self, data, fold, choice)
+        if data.target is not None:
+            link = data.target.fit_link(inner, data.outcomes.take(held_out))
+            return FoldScores(score, unknown, outputs=link.outputs(score))
         participants = [data.participant_ids[row] for row in held_out]
         # as if of one model: settings chosen on these scores flatter about as much as models of the
         # inner folds, which learned from fewer participants, fall short

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,14 @@ from fmnet.baselines.base import FoldScores, Model, Scores
 from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
+from fmnet.data.outcomes import Outcomes, outcomes_of
 from fmnet.data.volume import FloatArray
 from fmnet.errors import ConfigError, Fault
+from fmnet.inference.calibration import Calibration
 from fmnet.networks.rebuild import describe_builder
 from fmnet.runs.checkpoints import FoldCheckpoints, ScoredFold
 from fmnet.runs.final_models import network_kind, network_title
+from fmnet.targets.base import Target
 from fmnet.training.fit import (
     FoldTask,
     Trainable,
@@ -98,9 +101,12 @@ class TrainedNetwork(Model):
             tasks, train_with_progress(self.trainable, tasks, said, is_calibrated), strict=True
         ):
             score = one.scores(task.scans.rows(task.fold.test)).astype(float)
-            unknown = np.full(len(score), np.nan)
-            probability = one.calibration.probability(score) if one.calibration else unknown
-            found.append(FoldScores(score, probability, one.n_epochs))
+            probability, outputs = np.full(len(score), np.nan), {}
+            if isinstance(one.calibration, Calibration):
+                probability = one.calibration.probability(score)
+            elif one.calibration is not None:
+                outputs = one.calibration.outputs(score)
+            found.append(FoldScores(score, probability, one.n_epochs, outputs))
         return found
 
     def scores_of_labelings(
@@ -111,6 +117,20 @@ class TrainedNetwork(Model):
         task = FoldTask(self.own_scans(data), fold, seed, self.name or NETWORK)
         scores = scores_of_labelings(self.trainable, task, labelings)
         return super().scores_of_labelings(data, fold, labelings) if scores is None else scores
+
+    def scores_of_responses(self, data: ScanSet, fold: Fold, orders: Sequence[Outcomes]) -> Scores:
+        """Fit a closed form to all outcomes at once, see `Model`."""
+        seed = fold_seed(self.seed, fold.repeat, fold.fold)
+        task = FoldTask(self.own_scans(data), fold, seed, self.name or NETWORK)
+        assert data.target is not None
+        train = data.rows(fold.train)
+        learned = np.zeros(
+            (len(orders), len(data.participant_ids), data.target.n_scores), np.float32
+        )
+        for number, own in enumerate(orders):
+            learned[number, train] = data.target.fit_null(own, train).responses[train]
+        scores = scores_of_labelings(self.trainable, task, learned)
+        return super().scores_of_responses(data, fold, orders) if scores is None else scores
 
     def weights_of_labelings(
         self, data: ScanSet, fold: Fold, labelings: NDArray[np.int64]
@@ -152,11 +172,11 @@ class Pipeline:
 
     def usable(self, scans: ScanSet) -> dict[str, Model]:
         """Pick the baselines that the cohort has what they need for."""
-        return {name: one for name, one in self.baselines.items() if not one.lacks(scans)}
+        return {name: one for name, one in self.baselines.items() if not _lack_of(one, scans)}
 
     def lacking(self, scans: ScanSet) -> dict[str, str]:
         """Say of the others what the cohort lacks."""
-        found = {name: one.lacks(scans) for name, one in self.baselines.items()}
+        found = {name: _lack_of(one, scans) for name, one in self.baselines.items()}
         return {name: lack for name, lack in found.items() if lack}
 
     def describe(self, n_epochs: Collection[int]) -> tuple[dict[str, ModelKind], dict[str, str]]:
@@ -183,6 +203,13 @@ class Pipeline:
         """Count the folds whose inner trainings fill the networks that are trained at once."""
         n_stacked = [self.trainable.n_stacked, *(one.n_stacked for one in self.baselines.values())]
         return -(-max(n_stacked) // len(folds[0].validation))
+
+
+def _lack_of(model: Model, scans: ScanSet) -> str:
+    """Say what a cohort lacks for a model; empty if nothing is missing."""
+    if model.is_for_outcomes == (scans.target is None) and not isinstance(model, TrainedNetwork):
+        return "a target other than two groups" if model.is_for_outcomes else "two groups"
+    return model.lacks(scans)
 
 
 def fold_seed(seed: int, *path: int) -> int:
@@ -256,7 +283,10 @@ def score_folds(
     for number, (scans, fold) in enumerate(work):
         own = {name: scores[number] for name, scores in scored.items()}
         rows = pd.concat(
-            [fold_rows(scans.cohort, fold, name, scores) for name, scores in own.items()],
+            [
+                fold_rows(scans.cohort, fold, name, scores, scans.target)
+                for name, scores in own.items()
+            ],
             ignore_index=True,
         )
         n_epochs = {name: one.n_epochs for name, one in own.items() if one.n_epochs is not None}
@@ -305,18 +335,29 @@ def train_with_progress(
         return train_on_folds(trainable, tasks, bar.update, is_calibrated)
 
 
-def fold_rows(cohort: Cohort, fold: Fold, model: str, scores: FoldScores) -> pd.DataFrame:
+def fold_rows(
+    cohort: Cohort, fold: Fold, model: str, scores: FoldScores, target: Target | None = None
+) -> pd.DataFrame:
     """List what a model says about a test fold: one row per scan of the out-of-fold table."""
     rows = rows_of(fold.test, cohort.participant_ids)
-    return pd.DataFrame(
-        {
-            "participant_id": [cohort.participant_ids[row] for row in rows],
-            "scan_id": [cohort.scans[row].scan_id for row in rows],
-            "repeat": fold.repeat,
-            "fold": fold.fold,
-            "model": model,
-            "label": cohort.labels[rows],
-            "score": scores.score,
-            "probability": scores.probability,
-        }
-    )
+    scan: dict[str, Any] = {
+        "participant_id": [cohort.participant_ids[row] for row in rows],
+        "scan_id": [cohort.scans[row].scan_id for row in rows],
+        "repeat": fold.repeat,
+        "fold": fold.fold,
+        "model": model,
+    }
+    if target is None:
+        own = {"score": scores.score, "probability": scores.probability}
+        return pd.DataFrame({**scan, "label": cohort.labels[rows], **own})
+    outcomes = outcomes_of(cohort).take(rows).values
+    columns = score_columns(target)
+    found = {f"outcome_{role}": values for role, values in outcomes.items()}
+    found |= {column: scores.score[:, k] for k, column in enumerate(columns)}
+    return pd.DataFrame({**scan, **found, **scores.outputs})
+
+
+def score_columns(target: Target) -> tuple[str, ...]:
+    """Name the columns of the out-of-fold table that hold a target's scores."""
+    names = target.score_names
+    return ("score",) if len(names) == 1 else tuple(f"score_{name}" for name in names)

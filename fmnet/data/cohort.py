@@ -121,6 +121,10 @@ class Cohort:
         used |= {scan.scan_id: "lock-box" for scan in self.set_aside}
         # as they were studied: a negative control shuffles them
         labels = {scan.scan_id: scan.label for scan in (*self.scans, *self.set_aside)}
+        outcomes = {
+            scan.scan_id: [(f"outcome_{role}", f"{value:.12g}") for role, value in scan.outcome]
+            for scan in (*self.scans, *self.set_aside)
+        }
         rows = [
             {
                 "participant_id": scan.participant_id,
@@ -131,6 +135,7 @@ class Cohort:
                 "files": FILE_SEPARATOR.join(str(file.absolute()) for file in scan.files),
                 "space": scan.space,
             }
+            | dict(outcomes.get(scan.scan_id, ()))
             for scan in self.listing.scans
         ]
         listed = {subject_key(row["participant_id"]) for row in rows}

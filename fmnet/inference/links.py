@@ -144,7 +144,7 @@ class SeveralLinks(Link):
 
     def outputs(self, scores: Numbers) -> dict[str, Numbers]:
         """Give the outputs of each, ``NAME_OUTPUT``."""
-        found = {}
+        found: dict[str, Numbers] = {}
         for name, columns, link in zip(self.names, self.columns, self.links, strict=True):
             own = link.outputs(scores[:, list(columns)])
             found |= {f"{name}_{output}": values for output, values in own.items()}

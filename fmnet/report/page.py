@@ -1,15 +1,12 @@
 """Write the report of a run, ``report.html``: one self-contained page."""
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, select_autoescape
 
 from fmnet.data.cohort import Cohort
-from fmnet.errors import printable
 from fmnet.evaluation.comparison import best_rival
 from fmnet.evaluation.conclusions import (
     exported_model,
@@ -20,7 +17,6 @@ from fmnet.evaluation.conclusions import (
 )
 from fmnet.evaluation.metrics import BASE_RATE
 from fmnet.inference.calibration import Calibration, calibration_sentence
-from fmnet.inference.study_results import say_p
 from fmnet.report.drawing import Picture
 from fmnet.report.figures import (
     draw_calibration,
@@ -31,11 +27,11 @@ from fmnet.report.figures import (
     draw_roc,
     forest_height,
 )
-from fmnet.report.methods import input_line, mean_sd, methods_paragraphs, tripod_rows, volumes_words
+from fmnet.report.methods import input_line, methods_paragraphs, tripod_rows
 from fmnet.report.people import FAR, count_calls, listed_people, misjudged, people_table
 from fmnet.report.people_figures import draw_calls, draw_probabilities, draw_scores
-from fmnet.report.run_facts import run_facts
-from fmnet.report.sentences import banners, further_verdicts, name_of, with_interval
+from fmnet.report.sentences import banners, further_verdicts, name_of
+from fmnet.report.shell import render_page
 from fmnet.report.signature_figures import draw_words
 from fmnet.report.signature_section import signature_section
 from fmnet.runs.run_folder import write_run_files
@@ -74,15 +70,27 @@ def write_report(
     kept = metrics.get("exported", {}).get("calibration")
     curve = metrics.get("learning_curve", {})
     shown = {name: titles[name] for name in shown_models(metrics)}
-    table = cohort.table()
     of_exported = (listing.labels, name_of(exported, titles))
     signature = None
     if metrics.get("signature"):
         signature = signature_section(metrics["signature"], cohort, folder / "signature")
-    page = _template(titles).render(
-        metrics=metrics,
-        banners=said,
-        run_facts=run_facts(cohort, settings, folder),
+    parts = {
+        "result": "Result",
+        **({"signature": "Signature"} if signature else {}),
+        "confounds": "Confounds",
+        **({"bold": "BOLD runs"} if "bold" in metrics else {}),
+        "models": "Models",
+        "people": "People",
+        "robustness": "Robustness",
+    }
+    page = render_page(
+        f"{listing.labels.positive} against {listing.labels.negative}",
+        parts,
+        ["signature.html.j2" if name == "signature" else f"parts/{name}.html.j2" for name in parts],
+        metrics,
+        cohort,
+        settings,
+        folder,
         further_verdicts=further_verdicts(metrics),
         labels=listing.labels,
         input=input_line(metrics["bold"]) if "bold" in metrics else maps,
@@ -116,11 +124,7 @@ def write_report(
         learning_curve=draw_learning_curve(curve, titles) if curve.get("points") else None,
         methods=methods_paragraphs(cohort, metrics, settings),
         tripod=tripod_rows(cohort, metrics),
-        left_out=table[table["used"] == "no"].to_dict("records"),
-        set_aside=table[table["used"] == "lock-box"].to_dict("records"),
-        notes=table[table["notes"] != ""].to_dict("records"),
     )
-    page = "\n".join(map(printable, page.split("\n")))  # it may be read in a terminal
     files: dict[str, str | bytes] = {"figure.png": overview.image}
     if signature:  # where there is no map to be drawn, that is said instead
         brains = [*signature["pictures"], draw_words(signature["verdict"])]
@@ -177,22 +181,6 @@ def rerun_models(metrics: Mapping[str, Any]) -> list[str]:
         rerun["models"] for rerun in metrics.get("sensitivity", {}).values() if "models" in rerun
     ]
     return [name for name in metrics["models"] if done and all(name in models for models in done)]
-
-
-def _template(titles: Mapping[str, str]) -> Any:
-    environment = Environment(
-        loader=PackageLoader("fmnet.report", package_path=""),
-        autoescape=select_autoescape(default=True),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "model": partial(name_of, titles=titles),
-        "p_cell": lambda p: say_p(p).removeprefix("p ").removeprefix("= "),  # its heading says p
-    }
-    for word in (with_interval, mean_sd, volumes_words):
-        environment.globals[word.__name__] = word
-    return environment.get_template("report.html.j2")
 
 
 def _nulls(metrics: Mapping[str, Any], models: Mapping[str, str]) -> list[Picture]:

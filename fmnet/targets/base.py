@@ -131,7 +131,7 @@ class Target(ABC):
 
     def is_known(self, outcomes: Outcomes) -> NDArray[np.bool_]:
         """Tell of whom enough is known to be studied, (N,): by default all roles."""
-        return ~np.isnan(np.stack([outcomes[role] for role in outcomes.values])).any(axis=0)
+        return np.asarray(outcomes.table().notna().all(axis=1), dtype=bool)
 
     def check(self, outcomes: Outcomes) -> list[Fault]:  # noqa: ARG002 (of those that lack nothing)
         """Find what a cohort lacks for this target, as a group of controls, or enough events."""
@@ -248,4 +248,5 @@ class Target(ABC):
 def unit_responses(responses: Numbers, train: NDArray[np.intp]) -> NDArray[np.float32]:
     """Centre responses, (N, K), and give them unit variance over the training scans."""
     mean, sd = np.nanmean(responses[train], axis=0), np.nanstd(responses[train], axis=0)
-    return ((responses - mean) / np.where(sd > 0, sd, 1)).astype(np.float32)
+    scaled: NDArray[np.float32] = ((responses - mean) / np.where(sd > 0, sd, 1)).astype(np.float32)
+    return scaled

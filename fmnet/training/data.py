@@ -54,8 +54,13 @@ class Training:
     folds: NDArray[np.int64] | None = None
 
     def label(self, rows: Rows) -> torch.Tensor:
-        """Look up labels: (N_rows,)."""
-        return torch.from_numpy(self.scans.labels[rows])
+        """Look up what the loss reads: labels, (N_rows,), or of other targets (N_rows, D)."""
+        return torch.from_numpy(losses_of(self.scans)[rows])
+
+
+def losses_of(scans: ScanSet) -> NDArray[Any]:
+    """Take what the loss reads of all scans of a fitted set: (N,) labels, or (N, D) numbers."""
+    return scans.labels if scans.null is None else scans.null.losses
 
 
 class Step(NamedTuple):
@@ -196,8 +201,8 @@ class ScanData(pl.LightningDataModule):
 class MapValues(Dataset[Batch]):
     """Look up values and labels of the rows of a step, wherever the tensors lie.
 
-    Values are smoothed ones, (N, C, V), or prepared ones, (N, C, X, Y, Z); labels, (M, N), are as
-    each training has them.
+    Values are smoothed ones, (N, C, V), or prepared ones, (N, C, X, Y, Z); labels, (M, N) or
+    (M, N, D), are as each training has them.
     """
 
     def __init__(self, values: torch.Tensor, labels: torch.Tensor) -> None:
@@ -205,7 +210,9 @@ class MapValues(Dataset[Batch]):
 
     def __getitem__(self, step: Step | torch.Tensor) -> Batch:
         rows = (step.rows if isinstance(step, Step) else step).to(self.values.device)
-        batch = {"values": self.values[rows], "label": self.labels.gather(1, rows)}
+        index = rows.view(*rows.shape, *[1] * (self.labels.ndim - 2))
+        index = index.expand(-1, -1, *self.labels.shape[2:])
+        batch = {"values": self.values[rows], "label": self.labels.gather(1, index)}
         return batch | {"weight": step.weight.to(rows.device)} if isinstance(step, Step) else batch
 
 
@@ -221,7 +228,7 @@ class MapData(ScanData):
     ) -> None:
         super().__init__(trainings, batch_size, augmentation, is_resident)
         self.is_prepared = False
-        labels = torch.from_numpy(np.stack([one.scans.labels for one in trainings]))
+        labels = torch.from_numpy(np.stack([losses_of(one.scans) for one in trainings]))
         self.maps = MapValues(torch.from_numpy(trainings[0].scans.values), labels)
         fitted: list[Any] = [one.scans.preparation for one in trainings]
         self.mean = torch.from_numpy(np.stack([one.mean for one in fitted])[:, None])
@@ -279,7 +286,7 @@ class RandomWindows(Dataset[Batch]):
             values = series.values()[start : start + length]  # (length, V)
             # 0 where any of its runs has no data
             windows.append(np.where(series.known, values, np.float32(0)))
-        label = torch.from_numpy(self.scans.labels[np.array(own)])[None]
+        label = torch.from_numpy(losses_of(self.scans)[np.array(own)])[None]
         return {
             "values": torch.from_numpy(np.stack(windows)[None]),
             "label": label,
@@ -295,7 +302,7 @@ class AllWindows(Dataset[Batch]):
 
     def __getitem__(self, row: int) -> Batch:
         windows = torch.from_numpy(self.scans.inputs(np.array([row])))[None]
-        return {"image": windows, "label": torch.from_numpy(self.scans.labels[[row]])[None]}
+        return {"image": windows, "label": torch.from_numpy(losses_of(self.scans)[[row]])[None]}
 
 
 class SeriesData(ScanData):

@@ -21,6 +21,7 @@ from fmnet.data.folds import Fold, deal_units
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, TrainingError
 from fmnet.inference.calibration import Calibration
+from fmnet.inference.links import Link
 from fmnet.inference.preparation import Preparation
 from fmnet.networks.backbones import ClosedFormBackbone, NetworkBuilder, ScoreNetwork
 from fmnet.networks.heads import LossFunction, per_scan
@@ -247,13 +248,10 @@ def fit_closed_form(network: ScoreNetwork, training: Training) -> ScoreNetwork:
     backbone, scans = network.backbone, training.scans
     if not isinstance(backbone, ClosedFormBackbone):
         return network
-    labels, divided = scans.labels[training.train], training.folds
+    labels, divided = scans.learned(training.train), training.folds
     if divided is None:
         units = [scans.units[row] for row in training.train]
-        strata = labels
-        if not scans.cohort.listing.labels.is_given:
-            strata = np.array(scans.cohort.strata)[training.train]
-        divided = split_units(strata, units, training.seed)
+        divided = split_units(scans.strata[training.train], units, training.seed)
     targets, folds = torch.from_numpy(labels), torch.from_numpy(divided)
     if scans.reads_series:
         assert isinstance(backbone, SeriesBackbone)
@@ -409,9 +407,9 @@ class TrainedFold:
     inner_loss : ndarray of float, shape (max_epochs,) or (max_epochs + 1,)
         Validation loss after each epoch, mean over inner folds, as far as all of them were trained;
         where the network was fitted in closed form, the first is from before any epoch.
-    calibration : Calibration or None
+    calibration : Calibration or Link or None
         Fitted on the scores that the networks of the inner folds gave to the subjects held out;
-        None where it was not asked for.
+        a link for targets other than two groups. None where it was not asked for.
     name : str
         Of this training, for messages.
     device : torch.device
@@ -422,7 +420,7 @@ class TrainedFold:
     scans: ScanSet
     n_epochs: int
     inner_loss: NDArray[np.float64]
-    calibration: Calibration | None
+    calibration: Calibration | Link | None
     name: str = "the network"
     device: torch.device = CPU
 
@@ -491,7 +489,7 @@ class _Choice:
 
     n_epochs: int
     inner_loss: NDArray[np.float64]
-    calibration: Calibration | None
+    calibration: Calibration | Link | None
     rates: NDArray[np.float64]
 
     def rate_factors(self) -> tuple[float, ...]:
@@ -509,21 +507,30 @@ def _choose(task: FoldTask, inner: list[Fitted]) -> _Choice:
     n_epochs = inner[0].first_epoch + best
     held_out = np.concatenate([rows for _, rows in task.scans.inner_rows(task.fold)])
     unseen = np.concatenate([done.scores[best] for done in inner])
-    participants = [task.scans.participant_ids[row] for row in held_out]
-    calibration = fit_calibration(unseen, task.scans.labels[held_out], participants)
+    calibration: Calibration | Link
+    if task.scans.target is None:
+        participants = [task.scans.participant_ids[row] for row in held_out]
+        calibration = fit_calibration(unseen, task.scans.labels[held_out], participants)
+    else:
+        calibration = task.scans.target.fit_link(unseen, task.scans.outcomes.take(held_out))
     rates = np.array([done.rates[:n_epochs] for done in inner])
     return _Choice(n_epochs, inner_loss, calibration, rates)
 
 
 @torch.no_grad()
 def scores_of_labelings(
-    trainable: Trainable, task: FoldTask, labelings: NDArray[np.int64]
+    trainable: Trainable, task: FoldTask, labelings: NDArray[Any]
 ) -> NDArray[np.float64] | None:
-    """Fit a network in closed form under many labelings of all scans, (L, N), on the device.
+    """Fit a network in closed form under many labelings of all scans, on the device.
+
+    Parameters
+    ----------
+    labelings : ndarray, shape (L, N) of int, or (L, N, K) of float
+        Labels, 0 or 1; or responses.
 
     Returns
     -------
-    ndarray of float, shape (L, N_test), or None
+    ndarray of float, shape (L, N_test) or (L, N_test, K), or None
         What networks of `train_on_folds` give for the scans of the test fold, labeling by labeling;
         None where networks take gradient steps, or read series.
     """

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, rows_of
 from fmnet.data.grid import Grid
+from fmnet.data.outcomes import Outcomes, outcomes_of, with_outcomes
 from fmnet.data.resample import smooth_values
 from fmnet.data.scans import Series
 from fmnet.data.volume import FloatArray
@@ -26,6 +27,7 @@ from fmnet.inference.preparation import (
     fit_standard,
     standardise,
 )
+from fmnet.targets.base import Null, Target
 
 Rows = NDArray[np.intp]
 Arrays = Sequence[NDArray[Any]]
@@ -89,6 +91,10 @@ class ScanSet(ABC):
         See `Harmoniser`.
     window_volumes : int
         How many volumes of a series the network reads at a time; 0 for all.
+    target : Target, optional
+        What is predicted; None for two groups.
+    null : Null, optional
+        Of a fitted set: what the training scans' people show without them; None for two groups.
 
     Attributes
     ----------
@@ -106,6 +112,8 @@ class ScanSet(ABC):
     preparation: Preparation | None = None
     harmonise: Harmoniser | None = None
     window_volumes: int = 0
+    target: Target | None = None
+    null: Null | None = None
     # not taken over by `dataclasses.replace`, which may change what they were computed from
     memo: Memo = field(default_factory=Memo, init=False, repr=False)
     _smoothed: dict[float, FloatArray] = field(default_factory=dict, init=False, repr=False)
@@ -114,6 +122,18 @@ class ScanSet(ABC):
     def labels(self) -> NDArray[np.int64]:
         """1 for the positive class, 0 for the negative: (N,)."""
         return self.cohort.labels
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """What is predicted of the people of each scan, where that isn't one of two groups."""
+        return outcomes_of(self.cohort)
+
+    @property
+    def strata(self) -> NDArray[Any]:
+        """What parts of the cohort have to be alike in, one value per scan: (N,)."""
+        if self.target is None:
+            return self.labels
+        return np.array(self.target.strata(self.outcomes))
 
     @cached_property
     def participant_ids(self) -> list[str]:
@@ -154,7 +174,7 @@ class ScanSet(ABC):
 
     @abstractmethod
     def scores(self, score: ScoreFunction, rows: Rows) -> NDArray[np.float32]:
-        """Score scans of a fitted set, (N_rows,); a series by the mean over its windows."""
+        """Score scans of a fitted set, (N_rows,) or (N_rows, K); a series by its windows' mean."""
 
     def rows(self, subjects: tuple[str, ...]) -> Rows:
         """Find the scans of these subjects."""
@@ -184,6 +204,36 @@ class ScanSet(ABC):
     def relabel(self, cohort: Cohort) -> Self:
         """Take the same scans under the labels of another cohort; the smoothed ones are shared."""
         return self._with_results(replace(self, cohort=cohort))
+
+    def with_outcomes(self, outcomes: Outcomes) -> Self:
+        """Take the same scans with other outcomes, in their order."""
+        return self.relabel(with_outcomes(self.cohort, outcomes))
+
+    def fit_null(self, train: Rows) -> Null | None:
+        """Learn what these people show without their scans; None where two groups are told apart.
+
+        Raises
+        ------
+        ConfigError
+            If the target can't be learned from them.
+        """
+        if self.target is None:
+            return None
+        return self.target.fit_null(self.outcomes, train)
+
+    def learned(self, train: Rows) -> NDArray[Any]:
+        """Say what models fitted in closed form learn from these scans.
+
+        Returns
+        -------
+        ndarray, shape (N_train,) or (N_train, K)
+            Labels, 0 or 1, as whole numbers; of other targets the responses, float32.
+        """
+        if self.target is None:
+            return self.labels[train]
+        found = self.null or self.fit_null(train)
+        assert found is not None
+        return found.responses[train]
 
     def harmonised(self, harmonise: Harmoniser) -> Self:
         """Take the same scans, harmonised as the training scans of each fold ask for."""
@@ -218,7 +268,7 @@ class ScanSet(ABC):
         width = self.settings.fwhm_mm if fwhm_mm is None else fwhm_mm
         settings = replace(self.settings, fwhm_mm=width)
         same = (self.cohort, self.values, settings, self.series)
-        return self._with_results(MapScans(*same, harmonise=self.harmonise))
+        return self._with_results(MapScans(*same, harmonise=self.harmonise, target=self.target))
 
     def reading_series(self, window_volumes: int) -> "SeriesScans":
         """Let the network read `window_volumes` of the time series at a time; 0 for all.
@@ -246,7 +296,8 @@ class ScanSet(ABC):
         if short:
             raise ConfigError(short)
         same = (self.cohort, self.values, self.settings, self.series)
-        return self._with_results(SeriesScans(*same, None, self.harmonise, window_volumes))
+        own = (None, self.harmonise, window_volumes, self.target)
+        return self._with_results(SeriesScans(*same, *own))
 
     def prepared_by(self, preparation: Preparation) -> "ScanSet":
         """Prepare the scans as a model that was fitted elsewhere asks for."""
@@ -255,7 +306,7 @@ class ScanSet(ABC):
             return replace(scans, preparation=preparation)
         assert isinstance(preparation, MapPreparation)
         same = (self.cohort, self.smoothed(preparation.fwhm_mm), self.settings, self.series)
-        return MapScans(*same, preparation=preparation)
+        return MapScans(*same, preparation=preparation, target=self.target)
 
     def _with_results(self, other: "Scans") -> "Scans":
         """Let a set of the same values and series use what was computed of them."""
@@ -282,7 +333,8 @@ class MapScans(ScanSet):
             values = self.harmonise(values, train)
         fitted = fit_preparation(values[train], self.grid, self.contrasts, self.settings)
         # the smoothed values are one array for all fits: trainings on the same ones share it
-        return replace(self, values=values, preparation=fitted, harmonise=None)
+        null = self.fit_null(train)
+        return replace(self, values=values, preparation=fitted, harmonise=None, null=null)
 
     def inputs(self, rows: Rows) -> FloatArray:
         """Prepare these scans for the network: (N_rows, C, X, Y, Z) float32."""
@@ -305,9 +357,9 @@ class SeriesScans(ScanSet):
         """Shape of a window of volumes: (T, X, Y, Z)."""
         return self._unfitted().input_shape
 
-    def fit(self, train: Rows) -> Self:  # noqa: ARG002 (nothing is fitted before the network is)
-        """Say how series are cut into windows; nothing of it depends on the training scans."""
-        return replace(self, preparation=self._unfitted())
+    def fit(self, train: Rows) -> Self:
+        """Say how series are cut into windows; nothing of that depends on the training scans."""
+        return replace(self, preparation=self._unfitted(), null=self.fit_null(train))
 
     def inputs(self, rows: Rows) -> FloatArray:
         """Cut the whole of one scan into windows: (W, T, X, Y, Z) float32."""
@@ -317,7 +369,7 @@ class SeriesScans(ScanSet):
 
     def scores(self, score: ScoreFunction, rows: Rows) -> NDArray[np.float32]:
         """Score scans one after the other, each by the mean over its windows: (N_rows,)."""
-        each = [score(self.inputs(np.array([row]))).mean() for row in rows]
+        each = [score(self.inputs(np.array([row]))).mean(axis=0) for row in rows]
         return np.array(each, dtype=np.float32)
 
     def _unfitted(self) -> SeriesPreparation:
@@ -326,8 +378,10 @@ class SeriesScans(ScanSet):
         )
 
 
-def read_scans(cohort: Cohort, settings: PreparationSettings) -> MapScans:
+def read_scans(
+    cohort: Cohort, settings: PreparationSettings, target: Target | None = None
+) -> MapScans:
     """Load all maps of a cohort, and smooth them once for all models and processes."""
-    scans = MapScans(cohort, cohort.values(), settings, cohort.series)
+    scans = MapScans(cohort, cohort.values(), settings, cohort.series, target=target)
     scans.smoothed(settings.fwhm_mm)
     return scans
