@@ -34,7 +34,8 @@ class Link(ABC):
 class LinearLink(Link):
     """A number and its interval: ``value = intercept + slope * score``, plus quantiles of errors.
 
-    ``below`` and ``above`` are added for the ends of the 90 % prediction interval.
+    ``below`` and ``above`` are added for the ends of the 90 % prediction interval. No number is
+    below ``lowest`` or above ``highest``, the ends of the scale, where it has them.
     """
 
     kind: ClassVar[str] = "linear"
@@ -44,12 +45,16 @@ class LinearLink(Link):
     below: float
     above: float
     name: str = "value"
+    lowest: float | None = None
+    highest: float | None = None
 
     def outputs(self, scores: Numbers) -> dict[str, Numbers]:
         """Predict the number: NAME, NAME_low, NAME_high."""
         value = self.intercept + self.slope * scores[:, 0]
-        ends = {f"{self.name}_low": value + self.below, f"{self.name}_high": value + self.above}
-        return {self.name: value} | ends
+        every = {"": value, "_low": value + self.below, "_high": value + self.above}
+        if self.lowest is not None or self.highest is not None:
+            every = {end: np.clip(own, self.lowest, self.highest) for end, own in every.items()}
+        return {f"{self.name}{end}": own for end, own in every.items()}
 
 
 @dataclass(frozen=True)
