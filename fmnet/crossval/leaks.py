@@ -61,15 +61,6 @@ def check_leaks(
         fitted = one.fit(train)
         return np.concatenate([fitted.inputs(np.array([row])).ravel() for row in rows])
 
-    def score_baseline(baseline: Model, one: ScanSet) -> list[NDArray[Any]]:
-        found = score_fold(baseline, one, fold)
-        is_kept = np.isin(one.rows(fold.test), kept)
-        said = [found.score, found.probability, *found.outputs.values()]
-        return [np.nan_to_num(own[is_kept]) for own in said]
-
-    def is_alike(before: list[NDArray[Any]], after: list[NDArray[Any]]) -> bool:
-        return all(_is_same(*pair) for pair in zip(before, after, strict=True))
-
     faults = []
     further = {name: one for name, one in baselines.items() if isinstance(one, TrainedNetwork)}
     if not _is_same(prepared(scans), prepared(spoilt)):
@@ -83,10 +74,10 @@ def check_leaks(
     for name, baseline in baselines.items():
         if name in further:
             continue
-        before = score_baseline(baseline, scans)
-        if is_alike(before, score_baseline(baseline, spoilt)):
+        before = _scores_of(baseline, scans, fold, kept)
+        if _are_same(before, _scores_of(baseline, spoilt, fold, kept)):
             continue
-        if is_alike(before, score_baseline(baseline, scans)):
+        if _are_same(before, _scores_of(baseline, scans, fold, kept)):
             faults.append(_leak(f"baseline '{name}'"))
             continue
         found, accepted = "other scores each time it is fitted", "the same scores for the same data"
@@ -94,6 +85,15 @@ def check_leaks(
         faults.append(Fault(f"baseline '{name}'", found, accepted, action))
     if faults:
         raise LeakError(faults)
+
+
+def _scores_of(
+    model: Model, scans: ScanSet, fold: Fold, rows: NDArray[np.intp]
+) -> list[NDArray[Any]]:
+    """Let a model learn, and take all it says of these test scans."""
+    found, is_kept = score_fold(model, scans, fold), np.isin(scans.rows(fold.test), rows)
+    said = [found.score, found.probability, *found.outputs.values()]
+    return [np.nan_to_num(own[is_kept]) for own in said]
 
 
 def _leaks(
@@ -168,6 +168,10 @@ def _other_numbers(table: pd.DataFrame, participants: set[str]) -> pd.DataFrame:
         if found.is_number.any() and not found.is_wrong.any():
             changed.loc[rows, name] = [f"{x:g}" for x in 1000 + 7 * np.arange(rows.sum())]
     return changed
+
+
+def _are_same(some: list[NDArray[Any]], others: list[NDArray[Any]]) -> bool:
+    return all(_is_same(*pair) for pair in zip(some, others, strict=True))
 
 
 def _is_same(one: NDArray[Any], other: NDArray[Any]) -> bool:

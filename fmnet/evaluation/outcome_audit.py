@@ -85,9 +85,9 @@ def audit_outcomes(
         found |= {f"{side}_r2": r2, f"{side}_p": p}
         found[f"{side}_r2_cv"] = _predicted(values, given) if is_told else None
     if is_enough:
-        nothing = np.zeros((len(scores), 0))
-        found["plain"] = partial_correlation(*pairs.values(), nothing, rng, n_permutations)
-        found["partial"] = partial_correlation(*pairs.values(), given, rng, n_permutations)
+        nothing, (one, other) = np.zeros((len(scores), 0)), pairs.values()
+        found["plain"] = partial_correlation(one, other, nothing, rng, n_permutations)
+        found["partial"] = partial_correlation(one, other, given, rng, n_permutations)
         found["confounds"] = _each(pairs, designs, rng, n_permutations)
     else:
         found["plain"] = found["partial"] = {"r": None, "p": None}
