@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -60,17 +60,21 @@ class FeatureModel(Baseline):
         return self._fit(self.table(data), data.labels, train, test, choice)
 
     def _fit(self, table: pd.DataFrame, labels: Any, train: Rows, test: Rows, c: float) -> Scores:
-        numbers = make_pipeline(
-            SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
-            StandardScaler(),
-        )
-        columns = make_column_transformer(
-            (numbers, make_column_selector(dtype_include="number")),
-            (OneHotEncoder(handle_unknown="ignore"), make_column_selector(dtype_exclude="number")),
-        )
         logistic = LogisticRegression(C=c, class_weight="balanced", max_iter=1000)
-        model = make_pipeline(columns, logistic).fit(table.iloc[train], labels[train])
+        model = make_pipeline(encoder(), logistic).fit(table.iloc[train], labels[train])
         return np.asarray(model.decision_function(table.iloc[test]))
+
+
+def encoder() -> ColumnTransformer:
+    """Turn a table into features: numbers imputed and standardised, texts as indicators."""
+    numbers = make_pipeline(
+        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+        StandardScaler(),
+    )
+    return make_column_transformer(
+        (numbers, make_column_selector(dtype_include="number")),
+        (OneHotEncoder(handle_unknown="ignore"), make_column_selector(dtype_exclude="number")),
+    )
 
 
 def choose_c(
@@ -116,8 +120,8 @@ class Columns(FeatureModel):
 
     def lacks(self, data: ScanSet) -> str:
         """Say which columns would be needed where there is none."""
-        label = data.cohort.listing.labels.column
-        if label in self.columns:
+        label = "" if data.target else data.cohort.listing.labels.column
+        if label and label in self.columns:
             action = "leave it out of the baseline's columns"
             fault = Fault("baselines", f"the label column '{label}'", "other columns", action)
             raise ConfigError(fault)
@@ -128,8 +132,12 @@ class Columns(FeatureModel):
     def table(self, data: ScanSet) -> pd.DataFrame:
         """Tabulate the columns, one row per scan; numbers where the audit reads numbers."""
         listing = data.cohort.listing
-        present = listing.participants.columns.drop(listing.labels.column, errors="ignore")
-        found = find_columns(self.columns, map(str, present))
+        present = listing.participants.columns
+        if data.target is None:
+            predicted = [listing.labels.column]
+        else:  # nothing may be predicted from itself
+            predicted = find_columns([*data.target.columns.values()], map(str, present))
+        found = find_columns(self.columns, map(str, present.drop(predicted, errors="ignore")))
         columns = {name: covariate_values(data.cohort, name) for name in found}
         return pd.DataFrame({name: v for name, v in columns.items() if v.nunique(dropna=True) > 1})
 
@@ -170,12 +178,17 @@ class Coverage(KernelModel):
         return "" if (missing != missing[:1]).any() else "scans that differ in coverage"
 
     def _features(self, data: ScanSet, train: Any, fwhm_mm: float) -> FloatArray:
-        missing = np.isnan(data.values).reshape(len(data.values), -1).astype(np.float32)
-        centred: FloatArray = missing - missing[train].mean(axis=0)
-        return centred
+        return missing_voxels(data.values, train)
 
     def _solve(self, kernel: Any, labels: Any, c: float) -> Any:
         return solve_svm(kernel, labels, c)
+
+
+def missing_voxels(values: FloatArray, train: Rows) -> FloatArray:
+    """Mark missing voxels, (N, C, V), less how often training scans lack them: (N, C * V)."""
+    missing = np.isnan(values).reshape(len(values), -1).astype(np.float32)
+    centred: FloatArray = missing - missing[train].mean(axis=0)
+    return centred
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from fmnet.baselines.linear import VoxelModel
 from fmnet.crossval.fold_loop import Pipeline, fold_seed, train_with_progress
 from fmnet.data.folds import Fold, build_inner_folds, fewest_units
 from fmnet.evaluation.comparison import chosen_auc, p_value, summarise_choice
+from fmnet.inference.links import Link
 from fmnet.inference.preparation import fit_preparation
 from fmnet.networks.backbones import build_linear, linear_network
 from fmnet.networks.rebuild import describe_builder
@@ -64,9 +65,10 @@ def complete_finals(
                 preparation=trained.preparation,
                 n_epochs=trained.n_epochs,
                 chosen_among=(NETWORK,),
+                link=trained.calibration if isinstance(trained.calibration, Link) else None,
             )
             write_final(results, models, titles, final, seed, control, folder / NETWORK_FOLDER)
-    linear = exportable_linear(pipeline, data)
+    linear = exportable_linear(pipeline, data) if data.target is None else {}
     if linear and is_first() and not is_there(LINEAR_FOLDER):
         name = best_of(linear, models)
         final = fit_linear(name, linear[name], data, fold, titles[name], tuple(linear))

@@ -40,7 +40,10 @@ def checkpoints_of(
     """
     settings = fixed_settings(config_yaml)
     fixed = [*sorted(settings.items()), *map(_hash_of_weights, _networks(settings))]
-    participants = [f"{scan.scan_id} {scan.label}" for scan in cohort.scans]
+    participants = [
+        " ".join([scan.scan_id, scan.label, *(f"{value:.12g}" for _, value in scan.outcome)])
+        for scan in cohort.scans
+    ]
     text = "\n".join(
         [repr(fixed), code_hash(), *participants, *cohort.hashes, table_text(folds_table(folds))]
     )

@@ -35,6 +35,8 @@ from fmnet.report.sentences import name_of, with_interval
 
 #: False-positive rates at which ROC curves of folds are averaged.
 RATES = np.linspace(0, 1, 201)
+#: What is drawn of a study of two groups whose labels were shuffled.
+SHUFFLED_AUC = "AUC with shuffled labels"
 #: Inches, of figures of a square with a legend below.
 SQUARE = 4.3
 
@@ -117,20 +119,21 @@ def draw_calibration(predictions: pd.DataFrame, models: Mapping[str, str]) -> Dr
 
 
 @drawn_as(as_svg)
-def draw_null(found: Mapping[str, Any], title: str) -> Drawn:
-    """Draw AUCs under shuffled labels, and what was observed."""
+def draw_null(found: Mapping[str, Any], title: str, what: str = SHUFFLED_AUC) -> Drawn:
+    """Draw what figures are under shuffled labels or outcomes, and what was observed."""
+    bins = np.linspace(0, 1, 31).tolist() if what == SHUFFLED_AUC else 30
 
     def draw(axes: Axes) -> None:
-        axes.hist(found["null"], bins=np.linspace(0, 1, 31).tolist(), color="#c9c9c9")
+        axes.hist(found["null"], bins=bins, color="#c9c9c9")
         axes.axvline(found["observed"], color=POSITIVE, lw=2)
         said = f"{plain(title)}: {found['observed']:.2f}, {say_p(found['p'])}"
         axes.set_title(fill(said, 40), fontsize=10)
-        axes.set_xlabel("AUC with shuffled labels")
+        axes.set_xlabel(what)
         axes.set_yticks([])
         axes.spines[["top", "right", "left"]].set_visible(False)
 
     alt = (
-        f"AUC with shuffled labels, {title}: observed {found['observed']:.2f}, "
+        f"{what}, {title}: observed {found['observed']:.2f}, "
         f"{say_p(found['p'])}; "
         f"shuffled median {np.median(found['null']):.2f}, largest {max(found['null']):.2f}, "
         f"of {len(found['null'])}."

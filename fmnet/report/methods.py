@@ -1,5 +1,6 @@
 """Write what was done, for the methods section of a paper, from the record of a run."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ from fmnet.inference.model_card import (
 from fmnet.inference.preparation import MAPS, SERIES
 from fmnet.report.sentences import count, name_of
 
+#: Item of TRIPOD+AI, what it asks for, and what is said.
+TripodItem = tuple[str, str, str]
 AUTHORS = "to be written by the authors"
 #: Paths of the default network, in words.
 PATHS = {
@@ -53,6 +56,8 @@ STEMS = {
         "{n_frames} single volumes, evenly spread, each scored by itself; scores were averaged"
     ),
 }
+#: What weights of a study of two groups give evidence for.
+DIFFERENCE = "a difference between groups"
 #: What gradient steps do to them.
 TRAINED = {"are": "started from", "lie": "started"}
 UNTRAINED = {"are": "are", "lie": "lie"}
@@ -74,12 +79,12 @@ def methods_paragraphs(
     data = [
         f"{n} scans of {metrics['n_subjects']} people ({n_positive} {labels.positive}, "
         f"{n - n_positive} {labels.negative}) were analysed.",
-        *_input_sentences(cohort, metrics, settings),
+        *input_sentences(cohort, metrics, settings),
     ]
-    models = [_network_sentence(settings, metrics)]
+    models = [network_sentence(settings, metrics)]
     if others := [name_of(name, titles) for name in metrics["models"] if name != studied]:
         models.append(f"In the same folds stood: {', '.join(others)}.")
-    models += _further_sentences(settings, metrics)
+    models += further_sentences(settings, metrics)
     own_splits = {"frem", "space_net"} & set(metrics["models"])
     models.append(
         "Everything that is learned, standardisation, smoothing width, penalties, length of "
@@ -87,7 +92,7 @@ def methods_paragraphs(
         + (" (by FREM and SpaceNet on splits of their own)." if own_splits else ".")
     )
     judged = [
-        _folds_sentence(settings.get("folds", {})),
+        folds_sentence(settings.get("folds", {})),
         "Areas under the ROC curve (AUC) compare scans within test folds; their 95 % intervals are "
         "made on the logit scale and allow for other test subjects (Aronow et al. 2015) and other "
         "training subjects, those of other figures are percentiles of a bootstrap over subjects.",
@@ -127,22 +132,24 @@ def _permutation_sentences(permutation: Mapping[str, Any]) -> str:
     )
 
 
-def _folds_sentence(folds: Mapping[str, Any]) -> str:
+def folds_sentence(folds: Mapping[str, Any], strata: str = "group") -> str:
+    """Say how people were split; `strata` is what all folds have alike, besides the site."""
     if "n_splits" in folds:
         n = folds["n_repeats"]
         repeated = "once" if n == 1 else f"repeated {n} times"
         return (
             f"Models were assessed by {folds['n_splits']}-fold cross-validation, {repeated}, split "
-            "by subject and stratified by group and site."
+            f"by subject and stratified by {strata} and site."
         )
     if "build_site_folds" in str(folds.get("_target_", "")):
         return "Each site was tested by models that learned from all other sites."
     return "Models were assessed in folds by subject that were given beforehand (folds.tsv)."
 
 
-def _input_sentences(
+def input_sentences(
     cohort: Cohort, metrics: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> list[str]:
+    """Say what scans were read, and what was done to them before anything was learned."""
     edge, fwhm_mm = cohort.grid.voxel_size_mm[0], settings.get("preparation", {}).get("fwhm_mm")
     if "bold" in metrics:
         smoothing = f"smoothed by {fwhm_mm:g} mm and " if fwhm_mm else ""
@@ -159,7 +166,7 @@ def _input_sentences(
     ]
 
 
-def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+def network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """Say what the network is, and how it got its weights."""
     network = settings.get("network", {})
     builder = _last_part(network).removeprefix("build_")
@@ -179,8 +186,9 @@ def _network_sentence(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -
         return f"{said} Before that, {_cnn_words(pretrained)}." if pretrained else said
     if kind not in {"scale space", "prior CNN"} and not fractions:
         return f"A {name} was used with the weights that it starts from: no gradient step followed."
+    what = "a relation with what is predicted" if "target" in metrics else DIFFERENCE
     closed = (
-        "filters of several widths, weights by the evidence for a difference between groups, and a "
+        f"filters of several widths, weights by the evidence for {what}, and a "
         "share for each of its paths by what it reached on training people left out meanwhile"
     )
     said = f"A {name} got its weights from the training scans in closed form: {closed}."
@@ -217,7 +225,7 @@ def _cnn_words(pretrained: Mapping[str, Any]) -> str:
     )
 
 
-def _further_sentences(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+def further_sentences(settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
     """Say of each further network what it read and how it got its weights."""
     said = []
     for name, own in metrics.get("further", {}).items():
@@ -253,8 +261,8 @@ def _last_part(component: Mapping[str, Any]) -> str:
     return str(component.get("_target_", "")).rsplit(".", 1)[-1]
 
 
-def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Fill in the TRIPOD+AI checklist as far as a run can know it.
+def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[TripodItem]:
+    """Fill in the TRIPOD+AI checklist as far as a run of two groups can know it.
 
     Returns
     -------
@@ -265,50 +273,68 @@ def tripod_rows(cohort: Cohort, metrics: Mapping[str, Any]) -> list[tuple[str, s
     ----------
     Collins et al. (2024). TRIPOD+AI statement. BMJ, 385, e078378.
     """
+    labels, n_positive = cohort.listing.labels, metrics["n_positive"]
+    n_negative = metrics["n_scans"] - n_positive
+    asked = f"column “{labels.column}”: {labels.positive} against {labels.negative}"
+    given = "score; probability at a base rate of 50 %, calibrated on inner folds"
+    counted = f"{n_positive} {labels.positive}, {n_negative} {labels.negative} scans"
+    own = [
+        ("8", "outcome", asked),
+        ("13", "class imbalance", "loss and linear models weighted by class"),
+        ("15", "model output", given),
+        ("21", "numbers in each analysis", counted),
+    ]
+    return tripod_of_all(cohort, metrics, own)
+
+
+def tripod_of_all(
+    cohort: Cohort, metrics: Mapping[str, Any], own: Sequence[TripodItem]
+) -> list[TripodItem]:
+    """Fill in what TRIPOD+AI asks of any study, and what a study says by itself.
+
+    An item of `own` stands in the place of that of the same number, or after the one before it.
+    """
     table = cohort.table()
     n_out = table[table["used"] == "no"]["participant_id"].nunique()
     left_out = f"{n_out} people left out, see “Left out”" if n_out else "nobody left out"
-    labels = cohort.listing.labels
-    n_negative = metrics["n_scans"] - metrics["n_positive"]
     models = ", ".join(name_of(name, metrics.get("titles")) for name in metrics["models"])
     predictors = f"brain maps: {', '.join(cohort.listing.contrasts)}"
     evaluation = "cross-validation in one cohort; no external evaluation"
     if cohort.set_aside:
         n_aside = len(cohort.set_aside)
         evaluation = f"lock-box of {n_aside} scans, apart from all that is shown here"
-    return [
+    power = "; see “What this n can show”" if metrics.get("power") else ""
+    rows = [
         ("1-4", "title, abstract, background, objectives", AUTHORS),
         ("5", "source and dates of the data", AUTHORS),
         ("6", "setting, eligibility, treatments", AUTHORS),
         ("7", "data preparation", "“Methods”; config.yaml"),
-        ("8", "outcome", f"column “{labels.column}”: {labels.positive} against {labels.negative}"),
         ("9", "predictors", input_line(metrics["bold"]) if "bold" in metrics else predictors),
-        ("10", "sample size", f"{metrics['n_subjects']} people; see “What this n can show”"),
+        ("10", "sample size", f"{metrics['n_subjects']} people{power}"),
         ("11", "missing data", f"{left_out}; voxels by their mean"),
         ("12", "analytical methods", "“Methods”; folds.tsv"),
-        ("13", "class imbalance", "loss and linear models weighted by class"),
         ("14", "fairness", "confound audit; groups beyond it: " + AUTHORS),
-        (
-            "15",
-            "model output",
-            "score; probability at a base rate of 50 %, calibrated on inner folds",
-        ),
         ("16", "differences between development and evaluation", evaluation),
         ("17", "ethical approval", AUTHORS),
         ("18", "funding, conflicts, protocol, registration", AUTHORS),
         ("18e-f", "sharing of data and code", "manifest.json: versions, hashes, commit"),
         ("19", "patient and public involvement", AUTHORS),
         ("20", "participants", "cohort.tsv; balance table"),
-        (
-            "21",
-            "numbers in each analysis",
-            f"{metrics['n_positive']} {labels.positive}, {n_negative} {labels.negative} scans",
-        ),
         ("22", "full model", "model/, model_linear/; scripts/export.py writes the bundle"),
         ("23", "performance", f"table above, each with its interval: {models}"),
         ("24", "updating", "none"),
         ("25-27", "interpretation, limitations, usability", AUTHORS),
     ]
+    said = {item for item, _, _ in own}
+    rows = [row for row in rows if row[0] not in said]
+    return sorted([*rows, *own], key=lambda row: _place(row[0]))
+
+
+def _place(item: str) -> tuple[int, str]:
+    """Order items by their first number, then by what follows it."""
+    number = re.match(r"\d*", item)
+    first = number[0] if number else ""
+    return int(first or 0), item[len(first) :]
 
 
 def _runs_sentences(bold: Mapping[str, Any], voxel_size_mm: float) -> list[str]:

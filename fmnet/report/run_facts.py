@@ -85,10 +85,15 @@ def data_lines(cohort: Cohort, settings: Mapping[str, Any]) -> list[str]:
     reader = str(asked.get("_target_", "")).rsplit(".", 1)[-1]
     places = [without_home(str(asked[name])) for name in PLACES if asked.get(name)]
     source = ": ".join(filter(None, [READERS.get(reader, ""), ", ".join(places)]))
-    people: dict[str, set[str]] = {listing.labels.positive: set(), listing.labels.negative: set()}
-    for scan in cohort.scans:
-        people.setdefault(scan.label, set()).add(scan.participant_id)
-    groups = ", ".join(f"{len(members)} {label}" for label, members in people.items())
+    if listing.labels is None:  # of a target, which says below who was studied
+        groups = f"{len(set(cohort.participant_ids))} people"
+    else:
+        labels = listing.labels
+        people: dict[str, set[str]] = {labels.positive: set(), labels.negative: set()}
+        for scan in cohort.scans:
+            people.setdefault(scan.label, set()).add(scan.participant_id)
+        groups = ", ".join(f"{len(members)} {label}" for label, members in people.items())
+        groups += f" (people; column “{labels.column}”)"
     stat = "" if listing.stat == "n/a" else f" ({listing.stat})"
     others = [
         f"{n} {'person' if n == 1 else 'people'} {where}"
@@ -100,8 +105,7 @@ def data_lines(cohort: Cohort, settings: Mapping[str, Any]) -> list[str]:
     edges = " x ".join(f"{edge:g}" for edge in dict.fromkeys(grid.voxel_size_mm))
     return [
         *filter(None, [source]),
-        f"{groups} (people; column “{listing.labels.column}”); {count(len(cohort.scans), 'scan')} "
-        f"of {', '.join(listing.contrasts)}{stat}",
+        f"{groups}; {count(len(cohort.scans), 'scan')} of {', '.join(listing.contrasts)}{stat}",
         *filter(None, [", ".join(others)]),
         f"grid of {size} voxels of {edges} mm, {grid.n_voxels} in the mask",
     ]

@@ -4,11 +4,19 @@ from collections.abc import Mapping
 from textwrap import wrap
 from typing import Any
 
+from fmnet.data.cohort import Cohort
 from fmnet.data.listing import Listing
 from fmnet.evaluation.conclusions import is_corrected
 from fmnet.inference.study_results import say_p
 from fmnet.report.methods import runs_line
-from fmnet.report.sentences import banners, further_verdicts, name_of, with_interval
+from fmnet.report.sentences import (
+    banners,
+    capital,
+    count,
+    further_verdicts,
+    name_of,
+    with_interval,
+)
 from fmnet.report.signature_words import signature_verdict
 
 #: Of lines.
@@ -47,6 +55,43 @@ def summary_lines(
         *model_lines(metrics),
         *_rerun_lines(metrics),
         *curve,
+        "",
+    ]
+
+
+def target_summary_lines(
+    facts: Mapping[str, Any], cohort: Cohort, settings: Mapping[str, Any]
+) -> list[str]:
+    """Say the results of a study of a target in a few lines: verdict first, then each model."""
+    target, titles = facts["target"], facts["titles"]
+    primary, models = target["primary"], facts["models"]
+    head = (
+        f"{capital(target['title'])}: {count(facts['n_scans'], 'scan')} of "
+        f"{facts['n_subjects']} people."
+    )
+    said = " ".join(filter(None, [*banners(cohort.listing, settings), head, facts.get("summary")]))
+    tested = facts.get("permutation", {}).get("models", {})
+    planned = "; p of each model as if it alone had been planned" if tested else ""
+    width = max(len(name_of(name, titles)) for name in models)
+    lines = [
+        f"  {name_of(name, titles):<{width}}  {with_interval(figures, primary['name'])}"
+        + (f"   {say_p(tested[name]['p'])}" if name in tested else "")
+        for name, figures in models.items()
+    ]
+    marks = {"red": "! ", "amber": "- "}
+    return [
+        *_wrap(said),
+        *(_wrap(runs_line(facts["bold"])) if "bold" in facts else []),
+        "",
+        *(
+            line
+            for one in facts["verdict"]
+            for line in _wrap(f"{marks.get(one['severity'], '')}{one['text']}", hanging="  ")
+        ),
+        "",
+        f"{capital(primary['title'])}, out of fold, 95 % intervals over people{planned} "
+        f"(who knows nothing: {primary['chance']:g}):",
+        *lines,
         "",
     ]
 

@@ -13,6 +13,7 @@ from fmnet.earlier import EARLIER_NETWORK, EARLIER_TITLE, rename_network
 from fmnet.errors import ConfigError, ExportError, Fault, RunError
 from fmnet.inference.bold_contract import write_contract
 from fmnet.inference.bundle import write_plain
+from fmnet.inference.links import Link
 from fmnet.inference.model_card import CNN_PATHS
 from fmnet.inference.preparation import Preparation
 from fmnet.inference.quality import fit_reference, temporal_sd
@@ -68,6 +69,8 @@ class FinalModel:
     scale : ScoreScale or None
         Of the scores it gives to subjects it has not seen; None if they are on the scale of the
         models of the folds.
+    link : Link or None
+        What its scores mean, where they don't tell two groups apart.
     """
 
     name: str
@@ -80,6 +83,7 @@ class FinalModel:
     c: float | None = None
     screen: float | None = None
     scale: ScoreScale | None = None
+    link: Link | None = None
 
 
 def write_final(
@@ -93,27 +97,43 @@ def write_final(
 ) -> None:
     """Write a final model's folder: all that export needs besides the scans.
 
-    Its calibration is fitted on its own out-of-fold scores. What is known of its training goes into
-    ``training.json``: figures of all models in the same folds (``crossvalidation``), the numbers of
-    subjects and scans, ``path_shares`` (what fraction of the score each path of the network was
-    given), ``pretrained`` (which CNN wrote a part of the network, see `pretraining_of`; empty where
-    none did), its setting if it is linear (``c``, the penalty; ``screen``, the fraction of voxels),
-    and the scale of its scores of new people if that is known (``score_scale``).
+    Its calibration is fitted on its own out-of-fold scores; of targets other than two groups there
+    are ``target.json`` and ``link.json`` in the place of ``calibration.json``. What is known of its
+    training goes into ``training.json``: figures of all models in the same folds
+    (``crossvalidation``), the numbers of subjects and scans, ``path_shares`` (what fraction of the
+    score each path of the network was given), ``pretrained`` (which CNN wrote a part of the
+    network, see `pretraining_of`; empty where none did), its setting if it is linear (``c``, the
+    penalty; ``screen``, the fraction of voxels), and the scale of its scores of new people if that
+    is known (``score_scale``).
 
     `models` and `titles` are of cross-validation; `control` says what makes the study a negative
     control, or is empty.
     """
     data, preparation = results.data, final.preparation
     cohort, listing = data.cohort, data.cohort.listing
-    # Scores of one model at a time, as the exported one gives: a mean over repeats is surer.
-    unseen = results.predictions[results.predictions["model"] == final.name]
-    calibration = fit_calibration(
-        unseen["score"],
-        unseen["label"],
-        participants=unseen["participant_id"],
-        models=unseen.groupby(["repeat", "fold"]).ngroup(),
-        scale=final.scale,
-    )
+    meaning: dict[str, Any] = {}
+    predicted: dict[str, Any]
+    if data.target is None:
+        # Scores of one model at a time, as the exported one gives: a mean over repeats is surer.
+        unseen = results.predictions[results.predictions["model"] == final.name]
+        calibration = fit_calibration(
+            unseen["score"],
+            unseen["label"],
+            participants=unseen["participant_id"],
+            models=unseen.groupby(["repeat", "fold"]).ngroup(),
+            scale=final.scale,
+        )
+        meaning["calibration.json"] = asdict(calibration)
+        predicted = {
+            "label": listing.labels.column,
+            "positive": listing.labels.positive,
+            "negative": listing.labels.negative,
+        }
+    else:
+        assert final.link is not None
+        meaning["link.json"] = final.link.to_json()
+        meaning["target.json"] = data.target.describe()
+        predicted = {"target": data.target.describe()}
     values = data.values
     if preparation.reads_series:
         values = np.stack([temporal_sd(series.values()) for series in data.series])
@@ -126,9 +146,7 @@ def write_final(
         "model": final.name,
         "title": final.title,
         "chosen_among": final.chosen_among,
-        "label": listing.labels.column,
-        "positive": listing.labels.positive,
-        "negative": listing.labels.negative,
+        **predicted,
         "contrasts": preparation.contrasts,
         "stat": listing.stat,
         "space": cohort.scans[0].space,
@@ -150,7 +168,8 @@ def write_final(
     def write(draft: Path) -> None:
         write_network(final.network, final.description, draft)
         preparation.write(draft)
-        write_plain(calibration, draft / "calibration.json")
+        for name, content in meaning.items():
+            (draft / name).write_text(as_json(content), "utf-8")
         write_plain(reference, draft / "reference.json")
         if contract is not None:
             write_contract(contract, draft)
@@ -317,7 +336,9 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
     if asked != "auto":
         folders = {asked: folders[asked]}
     records = {name: read_record(folder) for name, folder in folders.items()}
-    if asked == "auto":
+    if asked == "auto" and "target" in records[NETWORK]:
+        name, why = NETWORK, "it is what a study of a target exports"
+    elif asked == "auto":
         finals = {
             name: (one["title"], float(one["crossvalidation"][one["model"]]["auc"]))
             for name, one in records.items()
@@ -326,6 +347,9 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
     else:
         name, why = asked, f"model={asked} was asked for"
     record = records[name]
+    if "target" in record:
+        record["tested"] = read_tested(run_dir, record["model"])
+        return Choice(folders[name], record, asked, why, 1)
     record["chosen"] = read_chosen(run_dir, asked, record["model"])
     # figures of a run that a later version went on with, which has other intervals
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -364,9 +388,32 @@ def read_chosen(run_dir: Path, asked: ModelName, model: str) -> dict[str, Any]:
     return chosen
 
 
+def read_tested(run_dir: Path, model: str) -> dict[str, Any]:
+    """Read ``p`` and ``n`` of the permutation test of a model with a target; empty if untested."""
+    try:
+        metrics = json.loads((run_dir / "metrics.json").read_text("utf-8"))
+        one = metrics["permutation"]["models"][model]
+        return {"p": float(one["p"]), "n": int(one["n"])}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+
+
 def check_informative(choice: Choice) -> None:
     """Raise `ExportError` unless the model is above chance out of fold, see `warnings_of`."""
-    if found := warnings_of(choice.record):
+    found, target = warnings_of(choice.record), choice.record.get("target")
+    if found and target is not None:
+        primary = target["primary"]
+        raise ExportError(
+            Fault(
+                f"the {choice.record['title']} in '{choice.folder}'",
+                "; ".join(found),
+                f"a model whose {primary['title']} out of fold has an interval above "
+                f"{primary['chance']:g}, and p < 0.05 where outcomes were permuted often enough",
+                "more people, or another contrast; allow_uninformative=true exports it marked, in "
+                "its card and with each prediction",
+            )
+        )
+    if found:
         raise ExportError(
             Fault(
                 f"the {choice.record['title']} in '{choice.folder}'",

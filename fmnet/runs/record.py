@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TextIO
 
 import pandas as pd
@@ -39,11 +40,10 @@ PACKAGES = (
 FURTHER = ("permutation", "sensitivity", "learning_curve")
 #: Where the manifest keeps each opening of the lock-box.
 OPENINGS = "lockbox_openings"
-#: Columns of the out-of-fold table.
-SCORED = {
-    "participant_id": str, "scan_id": str, "repeat": int, "fold": int, "model": str, "label": int,
-    "score": float, "probability": float,
-}  # fmt: skip
+#: Columns of every out-of-fold table, and further ones of those about two groups. Of other targets
+#: all further ones are numbers.
+SCANNED = {"participant_id": str, "scan_id": str, "repeat": int, "fold": int, "model": str}
+SCORED = SCANNED | {"label": int, "score": float, "probability": float}
 #: Settings that may change when a run is gone on with, and those of its trainer.
 FREE = (
     "permutation", "sensitivity", "learning_curve", "signature", "audit", "overwrite", "resume",
@@ -84,13 +84,16 @@ def read_results(folder: Path, data: ScanSet, folds: list[Fold]) -> Results:
         If maps, labels or folds are no longer the same, or a score is missing.
     """
     metrics, seeds = read_json(folder / "crossvalidation.json"), folder / "seeds.tsv"
-    predictions = read_predictions(folder / "predictions.tsv")
+    columns = SCORED if data.target is None else SCANNED
+    predictions = read_predictions(folder / "predictions.tsv", columns)
     labels = data.cohort.listing.labels
     groups = {"label": (labels.positive, labels.negative)}  # one may be called NA
-    subjects = read_table_file(folder / "cohort.tsv", IDENTITY, groups)
+    current = data.cohort.table()
+    identity = (*IDENTITY, *(one for one in current.columns if one.startswith("outcome_")))
+    subjects = read_table_file(folder / "cohort.tsv", identity, groups)
     before, now = (
-        sorted("|".join(map(str, row)) for row in table[list(IDENTITY)].to_numpy())
-        for table in (subjects, data.cohort.table())
+        sorted("|".join(map(str, row)) for row in table[list(identity)].to_numpy())
+        for table in (subjects, current)
     )
     changed = []
     if before != now:
@@ -121,7 +124,7 @@ def read_results(folder: Path, data: ScanSet, folds: list[Fold]) -> Results:
                 "restore it from a copy, or set overwrite=true to run the study again",
             )
         ) from error
-    again = read_predictions(seeds) if seeds.exists() else pd.DataFrame()
+    again = read_predictions(seeds, columns) if seeds.exists() else pd.DataFrame()
     return Results(data, folds, predictions, n_epochs, lacking, again, further)
 
 
@@ -202,8 +205,12 @@ def fixed_settings(config_yaml: str) -> dict[str, Any]:
     return fixed
 
 
-def read_predictions(table: Path | TextIO) -> pd.DataFrame:
+def read_predictions(
+    table: Path | TextIO, columns: Mapping[str, type] = MappingProxyType(SCORED)
+) -> pd.DataFrame:
     """Read the out-of-fold table, which everything after cross-validation is computed from.
+
+    `columns` are those it has to have; all further ones hold numbers.
 
     Raises
     ------
@@ -211,8 +218,12 @@ def read_predictions(table: Path | TextIO) -> pd.DataFrame:
         If it is damaged, as far as that shows.
     """
     try:
-        found = pd.read_csv(table, sep="\t", dtype=SCORED, keep_default_na=False)
-        if lacking := sorted(SCORED.keys() - set(found.columns)):
+        # outcomes of several targets may be missing; scores and probabilities may not
+        missing = [] if "probability" in columns else ["n/a"]
+        found = pd.read_csv(
+            table, sep="\t", dtype=dict(columns), keep_default_na=False, na_values=missing
+        )
+        if lacking := sorted(columns.keys() - set(found.columns)):
             raise ValueError(f"no column {', '.join(lacking)}")
     except (OSError, ValueError, RecursionError) as error:
         accepted = "the out-of-fold scores as the run wrote them"
@@ -232,7 +243,8 @@ def table_text(table: pd.DataFrame) -> str:
 
 def as_written(predictions: pd.DataFrame) -> pd.DataFrame:
     """Round as a file does, so that a run gone on with has the same figures as an undisturbed."""
-    return read_predictions(io.StringIO(table_text(predictions)))
+    columns = SCORED if "probability" in predictions else SCANNED
+    return read_predictions(io.StringIO(table_text(predictions)), columns)
 
 
 def manifest(seed: int, data_hashes: Sequence[str], started: datetime) -> dict[str, Any]:

@@ -1,0 +1,288 @@
+"""Figures of studies of any target, with intervals and differences, from out-of-fold tables."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from fmnet.evaluation.comparison import corrected_t_test, holm
+from fmnet.evaluation.metrics import training_variance
+from fmnet.types import ModelKind
+
+Floats = NDArray[np.float64]
+#: Rows of one model to its figures, as `fmnet.targets.base.Target.figures`.
+Figures = Callable[[pd.DataFrame], Mapping[str, float]]
+#: Rows of one model to plain values, as `fmnet.targets.base.Target.details`.
+Details = Callable[[pd.DataFrame], Mapping[str, Any]]
+
+#: Names that people drawn several times get anew: each copy is somebody else.
+NAMES = ("participant_id", "unit", "scan_id")
+#: Fewest bootstrap draws in which a figure is known for it to have an interval.
+MIN_DRAWS = 20
+#: Draws are at least so many, however many repeats share the work.
+LEAST_DRAWS = 100
+
+
+def evaluate_outcomes(
+    table: pd.DataFrame,
+    studied: str,
+    kinds: Mapping[str, ModelKind],
+    figures: Figures,
+    details: Details,
+    primary: Mapping[str, Any],
+    seed: int,
+    n_bootstrap: int = 500,
+) -> dict[str, Any]:
+    """Compute the figures of a study of any target from its out-of-fold table.
+
+    Figures are computed repeat by repeat and averaged. Intervals come from a bootstrap of people,
+    or families, with all their scans and repeats; those who are drawn several times count as so
+    many people. The interval of the primary figure is widened by what other training people would
+    add, see `widened`, those of others aren't. See `compare` for differences between models.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per scan, repeat and model, see `fmnet.targets.base.Target.figures`, and ``model``;
+        perhaps ``unit``, see `add_outcome_units`.
+    studied : str
+        The model that the study is about; it is compared with all others.
+    kinds : dict
+        What each model is.
+    figures, details : callable
+        Of the rows of one model, see `fmnet.targets.base.Target`.
+    primary : dict
+        ``name``, ``title`` and ``chance`` of the figure that the study is about.
+    seed : int
+        Of the bootstrap; all models get the same draws.
+    n_bootstrap : int
+        Draws; with R repeats ``2 / R`` of them beyond two, but at least `LEAST_DRAWS`.
+
+    Returns
+    -------
+    dict
+        ``studied``, ``kinds`` and ``primary`` as given; ``n_subjects``, ``n_units``, ``n_scans``,
+        ``n_repeats`` and ``n_bootstrap``, the draws made; ``models``: of each its figures, with
+        ``<name>_ci`` for each, None where it can't be told, and ``<primary>_by_repeat``;
+        ``comparisons``, see `compare`; ``details`` of each model.
+    """
+    if "unit" not in table:
+        table = table.assign(unit=table["participant_id"])
+    name, names = str(primary["name"]), list(dict.fromkeys(map(str, table["model"])))
+    by_model = {one: table[table["model"] == one] for one in names}
+    rows = by_model[studied]
+    n_repeats = int(rows["repeat"].nunique())
+    n_draws = max(min(LEAST_DRAWS, n_bootstrap), n_bootstrap * 2 // max(n_repeats, 2))
+    units = np.array(sorted(set(rows["unit"])))
+    drawn = np.random.default_rng(seed).integers(0, len(units), (n_draws, len(units)))
+    found: dict[str, Any] = {
+        "studied": studied,
+        "kinds": dict(kinds),
+        "primary": dict(primary),
+        "n_subjects": int(rows["participant_id"].nunique()),
+        "n_units": len(units),
+        "n_scans": int(rows["scan_id"].nunique()),
+        "n_repeats": n_repeats,
+        "n_bootstrap": n_draws,
+    }
+    models, draws = {}, {}
+    for one, own in by_model.items():
+        repeats = [_Draws(part, units) for _, part in own.groupby("repeat", sort=True)]
+        each = pd.DataFrame([figures(part.rows) for part in repeats])
+        again = _mean([pd.DataFrame(list(part.figures(figures, drawn))) for part in repeats])
+        models[one] = _with_intervals(each.mean(), again, name, float(primary["chance"]))
+        models[one][f"{name}_by_repeat"] = [_number(value) for value in each[name]]
+        draws[one] = again[name].to_numpy(float)
+    found["models"] = models
+    found["comparisons"] = compare(by_model, studied, figures, primary, models, draws, len(units))
+    found["details"] = {one: dict(details(own)) for one, own in by_model.items()}
+    return found
+
+
+def add_outcome_units(
+    table: pd.DataFrame, unit_of: Mapping[str, str], site_of: Mapping[str, str]
+) -> pd.DataFrame:
+    """Add to an out-of-fold table what a bootstrap draws as one, ``unit``, and the ``site``."""
+    people = table["participant_id"]
+    units = [unit_of[person] for person in people]
+    return table.assign(unit=units, site=[site_of.get(person, "") for person in people])
+
+
+def compare(
+    by_model: Mapping[str, pd.DataFrame],
+    studied: str,
+    figures: Figures,
+    primary: Mapping[str, Any],
+    models: Mapping[str, Mapping[str, Any]],
+    draws: Mapping[str, Floats],
+    n_units: int,
+) -> list[dict[str, Any]]:
+    """Test by how much the model studied differs from each other in the primary figure.
+
+    A paired bootstrap of people leaves trained models as they are, so that it doesn't see what
+    other training people would change, and finds too many differences. A resampled t-test over
+    folds and repeats does, corrected for the training people that folds share, see
+    `fmnet.evaluation.comparison.corrected_t_test`; but few folds tell a variance poorly. The larger
+    p of the two is taken, and the interval that holds both.
+
+    What the t-test sees of a fold are pseudo-values: the figure times the number of folds, less
+    that of all other folds together times one less. They average to the figure that is stated, also
+    where it can't be told from one fold alone.
+
+    Returns
+    -------
+    list of dict
+        ``model``, ``rival``, ``difference``, ``ci``, ``p``, ``p_bootstrap``, ``p_folds`` and
+        ``p_holm``, corrected for all rivals. None where a difference, or its variance, isn't known.
+    """
+    name, chance = str(primary["name"]), float(primary["chance"])
+    values = {one: _pseudo_values(rows, figures, name) for one, rows in by_model.items()}
+    found = []
+    for rival in by_model:
+        if rival == studied:
+            continue
+        own, other = models[studied][name], models[rival][name]
+        row: dict[str, Any] = {"model": studied, "rival": rival, "difference": None, "ci": None}
+        row |= {"p": None, "p_bootstrap": None, "p_folds": None}
+        found.append(row)
+        if own is None or other is None:
+            continue
+        row["difference"] = difference = own - other
+        drawn = draws[studied] - draws[rival]
+        spread = drawn[np.isfinite(drawn)]
+        tests = []
+        if len(spread) >= MIN_DRAWS:
+            tests.append(("p_bootstrap", float(spread.std(ddof=1)), float(n_units - 1)))
+        joint = values[studied].join(values[rival][["value"]], rsuffix="_rival")
+        ratio = float((joint["n_test"] / (n_units - joint["n_test"]).replace(0, np.nan)).mean())
+        resampled = corrected_t_test(
+            (joint["value"] - joint["value_rival"]).to_numpy(float),
+            ratio,
+            None,
+            joint.index.get_level_values("repeat").to_numpy(),
+            scale_of((own + other) / 2, chance),
+        )
+        if resampled["se"] is not None:
+            tests.append(("p_folds", float(resampled["se"]), float(resampled["df"])))
+        edges = []
+        for test, se, df in tests:
+            row[test] = float(2 * student.sf(abs(difference) / se, df)) if se > 0 else 1.0
+            half = float(student.ppf(0.975, df)) * se
+            edges += [difference - half, difference + half]
+        if tests:
+            row["p"] = max(row[test] for test, _, _ in tests)
+            row["ci"] = [min(edges), max(edges)]
+    tested = [row for row in found if row["p"] is not None]
+    for row in found:
+        row["p_holm"] = None
+    for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
+        row["p_holm"] = p
+    return found
+
+
+def widened(interval: list[float], value: float, chance: float) -> list[float]:
+    """Widen a bootstrap interval by what other training people would change.
+
+    They add `fmnet.evaluation.metrics.training_variance` to the variance that is due to who is
+    tested: as much again at chance, nothing where the figure is perfect.
+    """
+    factor = float(np.sqrt(1 + training_variance(scale_of(value, chance))))
+    return [value + factor * (edge - value) for edge in interval]
+
+
+def scale_of(value: float, chance: float) -> float:
+    """Put a figure that is 1 at best on the scale of an AUC, from 0.5 for chance to 1.
+
+    Those below chance count as chance, and so do figures without a best value, which may be above
+    1: training is then taken to change as much as it ever does.
+    """
+    if not chance < value <= 1:
+        return 0.5
+    return 0.5 + 0.5 * (value - chance) / (1 - chance)
+
+
+class _Draws:
+    """The rows of one model and repeat, ready to be drawn by unit many times."""
+
+    def __init__(self, rows: pd.DataFrame, units: NDArray[Any]) -> None:
+        self.rows = rows
+        self._columns = {str(name): rows[name].to_numpy() for name in rows.columns}
+        codes = np.searchsorted(units, rows["unit"].to_numpy())
+        self._rows_of = [np.flatnonzero(codes == number) for number in range(len(units))]
+        self._copies: list[dict[str, NDArray[Any]]] = []
+
+    def figures(self, figures: Figures, drawn: NDArray[np.intp]) -> Iterator[Mapping[str, float]]:
+        """Compute figures for each draw of units, (D, U)."""
+        for units in drawn:
+            order = np.sort(units)
+            # the so many-th time that each unit stands in the draw
+            copy = np.arange(len(order)) - np.searchsorted(order, order)
+            rows = [self._rows_of[unit] for unit in order]
+            chosen = np.concatenate(rows)
+            times = np.repeat(copy, [len(own) for own in rows])
+            columns = {name: values[chosen] for name, values in self._columns.items()}
+            for number in range(1, int(times.max(initial=0)) + 1):
+                again = times == number
+                for name in NAMES:
+                    columns[name][again] = self._names(number)[name][chosen[again]]
+            yield figures(pd.DataFrame(columns))
+
+    def _names(self, number: int) -> dict[str, NDArray[Any]]:
+        """Name everybody for the so many-th time."""
+        while len(self._copies) < number:
+            suffix = f" ({len(self._copies) + 2})"
+            own = {
+                name: np.array([f"{one}{suffix}" for one in self._columns[name]], dtype=object)
+                for name in NAMES
+            }
+            self._copies.append(own)
+        return self._copies[number - 1]
+
+
+def _mean(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Average the same draws over repeats: (D, figures); NaN where one of them isn't known."""
+    total = tables[0]
+    for table in tables[1:]:
+        total = total + table
+    return total / len(tables)
+
+
+def _with_intervals(
+    values: pd.Series, again: pd.DataFrame, primary: str, chance: float
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        drawn = again[name].to_numpy(float)
+        known = drawn[np.isfinite(drawn)]
+        found[str(name)], interval = _number(value), None
+        if np.isfinite(value) and len(known) >= MIN_DRAWS:
+            interval = [float(edge) for edge in np.quantile(known, [0.025, 0.975])]
+            # resampled people lie about other values where ties or small folds matter
+            interval = [min(interval[0], float(value)), max(interval[1], float(value))]
+            if name == primary:
+                highest = max(float(known.max()), 1.0)
+                low, high = widened(interval, float(value), chance)
+                interval = [low, min(high, highest)]
+        found[f"{name}_ci"] = interval
+    return found
+
+
+def _pseudo_values(rows: pd.DataFrame, figures: Figures, name: str) -> pd.DataFrame:
+    """Compute jackknife pseudo-values of folds: ``value`` and ``n_test``, by repeat and fold."""
+    found = []
+    for repeat, own in rows.groupby("repeat", sort=True):
+        numbers = sorted(set(own["fold"]))
+        whole, n = float(figures(own)[name]), len(numbers)
+        for fold in numbers:
+            is_fold = own["fold"] == fold
+            n_test = int(own.loc[is_fold, "unit"].nunique())
+            value = n * whole - (n - 1) * float(figures(own[~is_fold])[name]) if n > 1 else np.nan
+            found.append({"repeat": repeat, "fold": fold, "value": value, "n_test": n_test})
+    return pd.DataFrame(found).set_index(["repeat", "fold"])
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None

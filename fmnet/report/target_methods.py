@@ -1,0 +1,71 @@
+"""Write what was done in a study of a target, for the methods section of a paper."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fmnet.data.cohort import Cohort
+from fmnet.report.methods import (
+    TripodItem,
+    folds_sentence,
+    further_sentences,
+    input_sentences,
+    network_sentence,
+    tripod_of_all,
+)
+from fmnet.report.sentences import capital, count, name_of
+
+
+def target_methods(
+    cohort: Cohort, facts: Mapping[str, Any], settings: Mapping[str, Any]
+) -> list[str]:
+    """Describe the analysis: the data, the models, and how they were judged.
+
+    `facts` and `settings` are what ``metrics.json`` and ``config.yaml`` hold.
+    """
+    target, titles = facts["target"], facts["titles"]
+    read = ", ".join(f"{role} from “{column}”" for role, column in target["columns"].items())
+    data = [
+        f"{count(facts['n_scans'], 'scan')} of {facts['n_subjects']} people were analysed. "
+        f"Predicted is {target['title']} ({read}).",
+        *filter(None, [facts.get("summary", "")]),
+        *input_sentences(cohort, facts, settings),
+    ]
+    models = [network_sentence(settings, facts)]
+    if others := [name_of(name, titles) for name in facts["models"] if name != facts["studied"]]:
+        models.append(f"In the same folds stood: {', '.join(others)}.")
+    models += further_sentences(settings, facts)
+    models.append(
+        "Everything that is learned, standardisation, smoothing width, penalties, length of "
+        "training and what turns scores into outputs, was learned on training subjects, every "
+        "choice on inner folds. Models that are fitted in closed form learn what is left of the "
+        "outcome by a model without scans, which was fitted on the training subjects too."
+    )
+    primary = target["primary"]
+    judged = [
+        folds_sentence(settings.get("folds", {}), "outcome"),
+        f"{capital(primary['title'])} was the figure that the study is about, settled on before "
+        f"any was seen; {primary['chance']:g} is what a model that knows nothing reaches. "
+        "Intervals are percentiles of a bootstrap over people (families whole) for these trained "
+        "models; differences between models are of the same draws, corrected after Holm.",
+    ]
+    if tested := facts.get("permutation", {}).get("models"):
+        n = max(one["n"] for one in tested.values())
+        judged.append(
+            f"The null distribution comes from {n} permutations of the outcomes, within site and "
+            "fold, families whole, through the whole pipeline; p = (b + 1) / (m + 1)."
+        )
+    return [" ".join(sentences) for sentences in (data, models, judged)]
+
+
+def target_tripod(cohort: Cohort, facts: Mapping[str, Any]) -> list[TripodItem]:
+    """Fill in the TRIPOD+AI checklist; the target's own items stand in ``facts["tripod"]``."""
+    target = facts["target"]
+    read = ", ".join(f"“{column}” ({role})" for role, column in target["columns"].items())
+    outputs = ", ".join(f"{one['name']} ({one['unit']})" for one in target["outputs"])
+    own = {
+        "8": ("8", "outcome", f"{target['title']}: {read}"),
+        "15": ("15", "model output", f"{outputs}; see “What the numbers mean”"),
+        "21": ("21", "numbers in each analysis", facts.get("summary", "see “Result”")),
+    }
+    own |= {item: (item, asks, says) for item, asks, says in facts.get("tripod", [])}
+    return tripod_of_all(cohort, facts, list(own.values()))
