@@ -76,7 +76,7 @@ class ScoredTrial:
         if self.arm is None:
             return len(np.unique(self.unit)) > n_columns + 3
         counts = [len(np.unique(self.unit[self.arm == one])) for one in (0, 1)]
-        return min(counts) >= 3 and sum(counts) > n_columns + 5
+        return bool(min(counts) >= 3 and sum(counts) > n_columns + 5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +186,7 @@ def _regress(
     weights = np.zeros((design.shape[1], len(contrasts)))
     for column, contrast in enumerate(contrasts.values()):
         weights[list(contrast), column] = list(contrast.values())
-    by_unit = np.stack([np.bincount(unit, own) for own in (shares @ weights).T])
+    by_unit: Floats = np.stack([np.bincount(unit, own) for own in (shares @ weights).T])
     n_columns = int(is_there[0].sum())
     n_left = len(gain) - n_repeats * n_columns
     sd = float(np.sqrt(residual @ residual / n_left)) if n_left > 0 else float("nan")
