@@ -129,14 +129,12 @@ def _people_said(details: Mapping[str, Any]) -> list[Said]:
     found = f"{power['interaction']:.2f} SD for one SD of the score"
     if "n" in power:
         return [*said, Said(f"{power['n']} people show a slope of {found} with 80 % power")]
-    said.append(
-        Said(
-            f"{power['n_active']} and {power['n_control']} people show an interaction of"
-            f" {found} with 80 % power, as a correlation of {power['correlation']:.2f} in one arm and 0 in the"
-            f" other; {CORRELATION:g} and 0 would need {power['needed']} people in each arm"
-        )
+    found = (
+        f"{power['n_active']} and {power['n_control']} people show an interaction of {found} with"
+        f" 80 % power, as a correlation of {power['correlation']:.2f} in one arm and 0 in the other;"
+        f" {CORRELATION:g} and 0 would need {power['needed']} people in each arm"
     )
-    return said
+    return [*said, Said(found)]
 
 
 def response_tripod(
