@@ -204,6 +204,13 @@ class Target(ABC):
         repeat. It may learn nothing that calibration would need.
         """
 
+    def exchange_blocks(self, outcomes: Outcomes) -> list[str]:
+        """Name the block of each scan, (N,): only people of one block take each other's places.
+
+        By default all are in one, beside their site. It may depend on nothing that is exchanged.
+        """
+        return [""] * len(outcomes)
+
     def exchanged(self, outcomes: Outcomes, order: NDArray[np.intp]) -> Outcomes:
         """Give scans the outcomes of others, (N,), as the null hypothesis says makes no difference.
 
