@@ -14,14 +14,14 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAUROC
 
 from fmnet.data.outcomes import Numbers, Outcomes
-from fmnet.data.tables import normal_text, say_some
+from fmnet.data.tables import say_some
 from fmnet.errors import Fault
 from fmnet.evaluation.graded import auc_within, fold_numbers, held_out_means, once_a_person
 from fmnet.evaluation.grouped import called_groups, nearest_groups, pairs_of_groups
 from fmnet.evaluation.metrics import CLIP
 from fmnet.inference.links import SoftmaxLink
-from fmnet.networks.heads import Head, LossFunction
-from fmnet.targets.base import Meaning, Null, Primary, Said, Target, unit_responses
+from fmnet.networks.heads import Head, LossFunction, Trial, losses_by
+from fmnet.targets.base import Meaning, Null, Primary, Said, Target, plain_value, unit_responses
 from fmnet.targets.sentences import answer, beside
 from fmnet.targets.shrinkage import SLOPES, believed_slope, person_weights
 from fmnet.types import Several
@@ -38,9 +38,12 @@ class ClassesHead(Head):
         How many groups there are.
     """
 
+    accepted_loss = "a loss of logits (B, K) and numbers of groups (B,)"
+    usual_losses = "torch.nn.CrossEntropyLoss, torch.nn.MultiMarginLoss, "
+
     def __init__(self, n_groups: int) -> None:
         super().__init__()
-        self.n_outputs = n_groups
+        self.n_outputs = self.n_groups = n_groups
 
     def forward(self, outputs: torch.Tensor) -> torch.Tensor:
         """Take their mean from the logits, which probabilities don't depend on: (..., K)."""
@@ -64,8 +67,15 @@ class ClassesHead(Head):
         if function is None:
             every = cross_entropy(flat, number, reduction="none")
         else:
-            every = function(flat, number)
-        return every.expand(number.shape).reshape(group.shape) * weight * torch.isfinite(group)
+            every = losses_by(function, flat, number)
+        return every.reshape(group.shape) * weight * torch.isfinite(group)
+
+    def trial(self) -> Trial:
+        """Make up two scans of each group."""
+        group = torch.arange(self.n_groups).repeat(2)
+        target = torch.stack([group.float(), torch.ones(len(group))], dim=-1)
+        right = 3 * torch.eye(self.n_groups)[group]
+        return Trial(target, right, [torch.zeros_like(right), -right])
 
     def metrics(self) -> dict[str, Metric]:
         """Build the mean of the areas under the ROC curves, each group against the rest."""
@@ -117,11 +127,11 @@ class Classes(Target):
 
         Where no groups were named, those found are, in alphabetical order.
         """
-        cells = [normal_text(str(text)) for text in texts[self.column]]
+        cells = [plain_value(text) for text in texts[self.column]]
         found = sorted(set(cells) - {""})
         chosen = {name: [name] for name in found} if self.groups is None else self.groups
         groups = {
-            str(name): [normal_text(str(value)) for value in _listed(values)]
+            str(name): [plain_value(value) for value in _listed(values)]
             for name, values in chosen.items()
         }
         every = [value for values in groups.values() for value in values]

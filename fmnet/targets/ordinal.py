@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 from torch.nn.functional import logsigmoid
 
 from fmnet.data.outcomes import Numbers, Outcomes
-from fmnet.data.tables import normal_text, say_some
+from fmnet.data.tables import say_some
 from fmnet.errors import Fault
 from fmnet.evaluation.graded import (
     by_tenths,
@@ -25,7 +25,7 @@ from fmnet.evaluation.graded import (
 )
 from fmnet.inference.links import CumulativeLink
 from fmnet.networks.heads import Head, LossFunction
-from fmnet.targets.base import Meaning, Null, Primary, Said, Target, unit_responses
+from fmnet.targets.base import Meaning, Null, Primary, Said, Target, plain_value, unit_responses
 from fmnet.targets.sentences import answer, beside
 from fmnet.targets.severity import GradedHead, calibration_said, check_varies
 from fmnet.targets.shrinkage import SLOPES, believed_slope, person_weights
@@ -40,16 +40,16 @@ class OrdinalHead(GradedHead):
     how far apart they should be once scans tell something, the link finds.
     """
 
+    accepted_loss = ""
+
     def loss(
         self,
         outputs: torch.Tensor,
         target: torch.Tensor,
-        balance: torch.Tensor,
-        function: LossFunction | None = None,
+        balance: torch.Tensor,  # noqa: ARG002 (all scans alike)
+        function: LossFunction | None = None,  # noqa: ARG002 (none is accepted)
     ) -> torch.Tensor:
-        """Compute the negative log-likelihood of the level; a function gets output and level."""
-        if function is not None:
-            return super().loss(outputs, target[..., :1], balance, function)
+        """Compute the negative log-likelihood of the level; 0 where it isn't known."""
         is_known = torch.isfinite(target[..., 0])
         level = torch.nan_to_num(target[..., :1]).long()
         edges = torch.nan_to_num(target[..., 1:]).float()
@@ -94,8 +94,8 @@ class Ordinal(Target):
 
     def read(self, texts: pd.DataFrame) -> tuple[Self, dict[str, Numbers], list[Fault]]:
         """Turn levels into numbers from 0; other texts are faults of the person."""
-        place = {normal_text(str(name)): k for k, name in enumerate(self.levels)}
-        cells = [normal_text(str(text)) for text in texts[self.column]]
+        place = {plain_value(name): k for k, name in enumerate(self.levels)}
+        cells = [plain_value(text) for text in texts[self.column]]
         values = np.array([place.get(cell, np.nan) for cell in cells], dtype=float)
         accepted = f"one of target.levels: {say_some(place)}; n/a if missing"
         action = "correct the cell, or complete target.levels"
@@ -105,7 +105,7 @@ class Ordinal(Target):
             for person, cell in zip(people, cells, strict=True)
             if cell and cell not in place
         ]
-        return self, {"level": values}, faults
+        return self, {"level": values}, list(dict.fromkeys(faults))
 
     def check(self, outcomes: Outcomes) -> list[Fault]:
         """Find levels that nobody, or hardly anybody, is at."""

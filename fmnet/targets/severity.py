@@ -28,7 +28,7 @@ from fmnet.evaluation.graded import (
     split_variance,
 )
 from fmnet.inference.links import LinearLink
-from fmnet.networks.heads import Head, LossFunction
+from fmnet.networks.heads import Head, LossFunction, Trial, losses_by
 from fmnet.targets.base import Meaning, Null, Primary, Said, Target, unit_responses
 from fmnet.targets.sentences import answer, beside
 from fmnet.targets.shrinkage import SLOPES, believed_slope, person_weights
@@ -47,9 +47,8 @@ N_STRATA = 4
 class GradedHead(Head):
     """One output is the score; learned by squared error, or the function given."""
 
-    def forward(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Take the outputs as they are: (..., 1) to (..., 1)."""
-        return outputs
+    accepted_loss = "a loss of scores and standardised numbers, both (B, 1)"
+    usual_losses = "torch.nn.HuberLoss, torch.nn.L1Loss, "
 
     def loss(
         self,
@@ -64,8 +63,14 @@ class GradedHead(Head):
         """
         is_known = torch.isfinite(target[..., 0])
         score, number = self(outputs).float(), torch.nan_to_num(target).float()
-        every = (score - number) ** 2 if function is None else function(score, number)
-        return every.expand(score.shape)[..., 0] * is_known
+        if function is None:
+            return torch.square(score - number)[..., 0] * is_known
+        return losses_by(function, score, number) * is_known
+
+    def trial(self) -> Trial:
+        """Make up numbers, and scores that are the same, all alike, or the other way round."""
+        number = torch.tensor([[-1.5], [-0.5], [0.5], [2.0]])
+        return Trial(number, number, [torch.zeros_like(number), -number])
 
     def metrics(self) -> dict[str, Metric]:
         """Build Spearman's correlation."""
@@ -140,7 +145,8 @@ class Severity(Target):
                 numbers.is_wrong | is_off, ["participant_id", self.column]
             ].itertuples(index=False)
         ]
-        return self, {"value": np.where(is_off, np.nan, numbers.values)}, faults
+        values = np.where(is_off, np.nan, numbers.values)
+        return self, {"value": values}, list(dict.fromkeys(faults))
 
     @property
     def _ends(self) -> tuple[float, float]:
