@@ -47,7 +47,9 @@ def cohort_of_rows(rows, families=None) -> Cohort:
     ).drop_duplicates("participant_id")
     if families:
         people["family"] = [families.get(person, "") for person in people["participant_id"]]
-    listing = SimpleNamespace(participants=people, labels=Labels("group", "FM", "HC"))
+    listing = SimpleNamespace(
+        participants=people, labels=Labels("group", "FM", "HC"), outcome_columns=(), check=None
+    )
     return Cohort(scans, (), listing, None)
 
 

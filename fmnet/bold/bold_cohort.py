@@ -12,7 +12,7 @@ from fmnet.bold.derivatives import find_runs
 from fmnet.bold.maps import parse_maps
 from fmnet.bold.scan_maps import ScanMaps
 from fmnet.bold.settings import CleaningSettings
-from fmnet.data.bids import find_participants, tree_origin
+from fmnet.data.bids import find_participants, tree_origin, with_sessions
 from fmnet.data.listing import Listing, MapTable, OnFault, build_listing, check_label_column
 from fmnet.data.tables import normal_text, read_table_file, subject_key
 from fmnet.errors import CohortError
@@ -28,8 +28,8 @@ def read_bold(
     task: str | None = None,
     sessions: Sequence[str] | None = None,
     space: str | None = None,
-    label: str = "group",
-    positive: str | int = "FM",
+    label: str | None = "group",
+    positive: str | int | None = "FM",
     negative: str | int | None = "HC",
     cleaning: CleaningSettings | None = None,
     maps: Sequence[str] = ("alff", "falff", "reho"),
@@ -50,7 +50,9 @@ def read_bold(
         Which runs; may be left out where there is one choice. A resolution is written as fMRIPrep
         does, ``MNI152NLin2009cAsym:res-2``.
     label, positive, negative
-        Column to predict and its two values; `negative` may be None where there are only two.
+        Column to predict and its two values; `negative` may be None where there are only two, and
+        `label` where no groups are told apart but a target is predicted, whose columns may also be
+        in ``sub-*/sub-*_sessions.tsv``.
     cleaning : CleaningSettings
         How runs are cleaned.
     maps : sequence of str
@@ -67,7 +69,7 @@ def read_bold(
     CohortError
         If there is no such folder, no run, no participants table, or a map that fmnet doesn't know.
     """
-    label = normal_text(label)
+    label = None if label is None else normal_text(label)
     check_label_column(label, ("participant_id",))
     recipes, cleaning = parse_maps(maps), cleaning or CleaningSettings()
     found = find_runs(root, task, sessions, space, raw, cleaning.needs_confounds, entities=entities)
@@ -76,11 +78,9 @@ def read_bold(
     if not participants and raw is not None:
         in_raw = Path(raw) / "participants.tsv"
         participants = in_raw if in_raw.exists() else None
-    table = read_table_file(
-        Path(participants or find_participants(Path(root))),
-        ("participant_id", label),
-        {label: [str(positive), str(negative)]},
-    )
+    people = Path(participants or find_participants(Path(root)))
+    meant = {} if label is None else {label: [str(positive), str(negative)]}
+    table = read_table_file(people, ("participant_id", *meant), meant)
     # the runs of each subject and session together, in the order that they are named
     scans: dict[str, tuple[PreprocessedRun, ...]] = {}
     for run in found.runs:
@@ -100,6 +100,10 @@ def read_bold(
         list(found.faults),
         everyone=found.everyone,
     )
+    if label is None:
+        above = Path(root).resolve().parents[:2]
+        places = [Path(root), *([] if raw is None else [Path(raw)]), *above, people.parent]
+        listed = with_sessions(listed, places)
     listing = build_listing(listed, table, label, positive, negative, on_fault)
     # subjects whose runs all have faults of their own have no scan; that goes without saying
     explained = {subject_key(f.participant_id) for f in found.faults if f.participant_id}

@@ -3,8 +3,8 @@
 import os
 import re
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -258,8 +258,8 @@ def read_bids(
     task: str | None = None,
     desc: str | None = None,
     participants: str | Path | None = None,
-    label: str = "group",
-    positive: str | int = "FM",
+    label: str | None = "group",
+    positive: str | int | None = "FM",
     negative: str | int | None = "HC",
     on_fault: OnFault = "raise",
     entities: Mapping[str, str | int] | None = None,
@@ -278,7 +278,9 @@ def read_bids(
     participants : Path, optional
         Table of participants; else ``participants.tsv`` in `root` or up to two folders above.
     label, positive, negative
-        Column to predict and its two values; `negative` may be None where there are only two.
+        Column to predict and its two values; `negative` may be None where there are only two, and
+        `label` where no groups are told apart but a target is predicted, whose columns may also be
+        in ``sub-*/sub-*_sessions.tsv``.
     on_fault : {"raise", "exclude"}
         Stop at faults, all of them in one report, or go on without the people concerned.
     entities : dict, optional
@@ -290,14 +292,16 @@ def read_bids(
     CohortError
         If there is no tree, no map or no participants table to begin with.
     """
-    label = normal_text(label)
+    label = None if label is None else normal_text(label)
     check_label_column(label, ("participant_id",))
     root = Path(root)
     maps = find_maps(root, contrasts, stat, space, task, desc, entities=entities)
     table = Path(participants) if participants else find_participants(root)
-    meant = {label: [str(positive), str(negative)]}
+    meant = {} if label is None else {label: [str(positive), str(negative)]}
     subjects = read_table_file(table, ("participant_id",), meant)
     check_has_label(subjects.columns, label, table)
+    if label is None:
+        maps = with_sessions(maps, [root, *root.resolve().parents[:2], table.parent])
     return build_listing(maps, subjects, label, positive, negative, on_fault)
 
 
@@ -599,6 +603,35 @@ def find_participants(root: Path) -> Path:
         "a table with participant_id and the label column",
         "put it there or name it: cohort.participants=FILE",
     )
+
+
+def with_sessions(maps: MapTable, folders: Sequence[Path]) -> MapTable:
+    """Add what ``sub-*/sub-*_sessions.tsv`` in any of some data sets says of each scan's session.
+
+    A table that can't be read is a fault of its person.
+    """
+    rows, faults = list[dict[str, str]](), list(maps.faults)
+    for subject, of_subject in maps.rows.groupby("participant_id", sort=True):
+        name = f"{subject}/{subject}_sessions.tsv"
+        path = next((folder / name for folder in folders if (folder / name).exists()), None)
+        if path is None:
+            continue
+        try:
+            table = read_table_file(path, ("session_id",))
+        except CohortError as error:
+            faults += [replace(fault, participant_id=str(subject)) for fault in error.faults]
+            continue
+        keys = [re.sub("^ses-", "", text) for text in table["session_id"]]
+        for key in sorted({key for key in keys if keys.count(key) > 1}):
+            found, accepted = f"several rows of session '{key}'", "one row per session"
+            faults.append(Fault(str(path), found, accepted, "remove all but one", str(subject)))
+        held = dict(zip(keys, table.drop(columns="session_id").to_dict("records"), strict=True))
+        for scan_id in dict.fromkeys(map(str, of_subject["scan_id"])):
+            if (session := re.search(r"_ses-([^_]+)", scan_id)) and session[1] in held:
+                cells = {str(column): str(cell) for column, cell in held[session[1]].items()}
+                rows.append({**cells, "scan_id": scan_id})
+    found_rows = pd.DataFrame(rows).fillna("") if rows else None
+    return replace(maps, faults=faults, of_scans=found_rows)
 
 
 def tree_origin(root: Path) -> str:

@@ -57,9 +57,18 @@ class Cohort:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """1 for the positive class, 0 for the negative: shape (N,)."""
+        """1 for the positive class, 0 for the negative: shape (N,); all 0 where there are none."""
+        if not self.listing.labels.is_given:
+            return np.zeros(len(self.scans), dtype=np.int64)
         positive = self.listing.labels.positive
         return np.array([int(scan.label == positive) for scan in self.scans], dtype=np.int64)
+
+    @property
+    def strata(self) -> list[str]:
+        """Of which kind each scan is, (N,), so that folds have alike: its label or its outcome."""
+        if self.listing.labels.is_given:
+            return [str(label) for label in self.labels]
+        return [scan.stratum for scan in self.scans]
 
     @property
     def participant_ids(self) -> list[str]:
@@ -149,6 +158,10 @@ class Cohort:
             for name in table["scan_id"]
         ]
         notes = {scan.scan_id: self._notes(scan) for scan in self.scans}
+        outcomes = {scan.scan_id: scan for scan in (*self.scans, *self.set_aside) if scan.outcome}
+        for role in dict.fromkeys(name for one in outcomes.values() for name, _ in one.outcome):
+            held = {scan_id: dict(one.outcome).get(role) for scan_id, one in outcomes.items()}
+            table[f"outcome_{role}"] = [held.get(name, "") for name in table["scan_id"]]
         table["notes"] = [notes.get(name, "") for name in table["scan_id"]]
         return table.fillna("")
 
@@ -187,6 +200,7 @@ def open_cohort(listing: Listing, store: ArrayStore[Scan, StoredScan], n_jobs: i
     StoreError
         If the store can't be written.
     """
+    everybody, listing = listing, replace(listing, scans=listing.studied)
     stored, faults = _store_all(listing, store, n_jobs)
     faults = [*listing.faults, *faults, *duplicate_faults(listing.scans, stored)]
     faults += unit_faults(listing, stored)
@@ -204,14 +218,17 @@ def open_cohort(listing: Listing, store: ArrayStore[Scan, StoredScan], n_jobs: i
         scans, fatal = list(listing.scans), faults
     if not fatal and (lost := _class_faults(scans, listing)):
         fatal = [*lost, *faults]
+    if not fatal and listing.check is not None:
+        fatal = list(listing.check(scans))
     if fatal := [*fatal, *_site_faults(scans, listing)]:
         raise CohortError(fatal)
+    left_out = (*(fault for fault in faults if fault.participant_id), *listing.passed_over)
     cohort = Cohort(
         tuple(scans),
         tuple(stored[scan.scan_id] for scan in scans),
-        _with_facts(listing, scans, stored),
+        replace(_with_facts(listing, scans, stored), scans=everybody.scans),
         store.grid,
-        tuple(fault for fault in faults if fault.participant_id),
+        left_out,
     )
     unit_of, alike = cohort.unit_of, look_alikes(scans, stored)
     in_families = (len({unit_of[subject] for subject in one.people}) == 1 for one in alike)
@@ -295,23 +312,33 @@ def _store_all(
 
 def _class_faults(scans: list[Scan], listing: Listing) -> list[Fault]:
     labels, present = listing.labels, {scan.label for scan in scans}
+    if not labels.is_given:
+        if scans and all(scan.outcome for scan in scans):
+            return []
+        found = "neither a label column nor a target" if scans else "no scan left"
+        action = "name what is predicted: cohort.label=COLUMN or target=NAME"
+        return [Fault("cohort", found, "scans of which something is known", action)]
     accepted, action = "scans of both classes", "repair the scans that were left out"
     absent = [label for label in (labels.positive, labels.negative) if label not in present]
     return [Fault(f"class '{label}'", "no scan left", accepted, action) for label in absent]
 
 
 def _site_faults(scans: list[Scan], listing: Listing) -> list[Fault]:
-    """Refuse a cohort whose scanner site gives the label away."""
+    """Refuse a cohort whose scanner site gives the label, or the kind of outcome, away."""
     sites_of = _covariate(listing, "site")
     pairs = {
-        (site, scan.label)
+        (site, kind)
         for scan in scans
-        if (site := sites_of.get(subject_key(scan.participant_id), "")) and scan.label
+        if (site := sites_of.get(subject_key(scan.participant_id), ""))
+        and (kind := scan.label if listing.labels.is_given else scan.stratum)
     }
     sites = {site for site, _ in pairs}
-    if len(sites) < 2 or len(pairs) > len(sites):
+    if len(sites) < 2 or len(pairs) > len(sites) or len({kind for _, kind in pairs}) < 2:
         return []
-    found = ", ".join(f"{site}: only '{label}'" for site, label in sorted(pairs))
+    found = ", ".join(f"{site}: only '{kind}'" for site, kind in sorted(pairs))
+    if not listing.labels.is_given:
+        action = "add people with other outcomes at each site; a network would learn the scanner"
+        return [Fault("column 'site'", found, "several kinds of outcome at one site", action)]
     action = "add people of the other class; a network would learn the scanner"
     return [Fault("column 'site'", found, "both classes at one site at least", action)]
 

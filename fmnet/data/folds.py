@@ -1,6 +1,7 @@
 """Folds of a cohort: who is trained on, validated and tested; saved as a table."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd, lcm
 from pathlib import Path
@@ -65,7 +66,7 @@ def build_folds(
     inner_splits: Several = 3,
     seed: Seed = 0,
 ) -> list[Fold]:
-    """Repeated k-fold by subject, stratified by label and, where numbers allow, by site.
+    """Repeated k-fold by subject, stratified by label or outcome and, where numbers allow, by site.
 
     All scans of a subject, and of a family where the participants table has a ``family`` column,
     stay together. Folds and inner folds of a repeat are rows and columns of one table: who shares
@@ -75,7 +76,7 @@ def build_folds(
     Raises
     ------
     FoldsError
-        If a class has fewer subjects than folds.
+        If there are fewer subjects than folds, of two groups in either.
     """
     _check_enough(cohort, n_splits, inner_splits)
     strata = _strata(cohort)
@@ -87,7 +88,8 @@ def build_folds(
             others, test = rows != fold, dealt[rows == fold]
             inner = [dealt[others & (columns == k)] for k in range(inner_splits)]
             train = strata.drop(list(test))
-            if not all(_has_both(strata, part) for part in inner):  # for want of subjects
+            # for want of subjects
+            if not all(_is_complete(cohort, strata, part) for part in inner):
                 inner = _split(train, inner_splits, [seed, repeat])
             folds.append(_fold_of(cohort, repeat, fold, train.index, test, inner))
     check_folds(folds, cohort)
@@ -106,7 +108,7 @@ def build_site_folds(cohort: Cohort, inner_splits: Several = 3, seed: Seed = 0) 
         subject or family belongs to several sites.
     """
     sites, strata = cohort.covariate("site"), _strata(cohort)
-    _check_sites(sites, strata, cohort.labels)
+    _check_sites(sites, strata, cohort)
     folds = []
     for number, site in enumerate(sorted(set(sites))):
         test = strata.index[strata["site"] == site]
@@ -126,14 +128,23 @@ def build_inner_folds(cohort: Cohort, inner_splits: int, seed: int) -> Fold:
 
 
 def fewest_units(cohort: Cohort) -> int:
-    """Count the subjects, or families, of the smaller class: the most folds there can be."""
+    """Count the subjects, or families, of the smaller class: the most folds there can be.
+
+    All of them, where no two groups are told apart.
+    """
     units = np.array(_units(cohort))
+    if not cohort.listing.labels.is_given:
+        return len(set(units))
     return min(len(set(units[cohort.labels == label])) for label in (0, 1))
 
 
 def check_folds(folds: list[Fold], cohort: Cohort) -> None:
-    """Raise `FoldsError` unless each part of each fold holds both classes and whole families."""
-    labels, ids = cohort.labels, cohort.participant_ids
+    """Raise `FoldsError` unless each part of each fold holds both classes and whole families.
+
+    Where no two groups are told apart, each part has to hold somebody.
+    """
+    kinds, ids = np.array(cohort.strata, dtype=object), cohort.participant_ids
+    needed, what = (2, "both classes") if cohort.listing.labels.is_given else (1, "somebody")
     units = dict(zip(ids, _units(cohort), strict=True))
     faults = []
     for fold in folds:
@@ -150,12 +161,12 @@ def check_folds(folds: list[Fold], cohort: Cohort) -> None:
         faults += [
             Fault(
                 f"{where}, {name}",
-                f"{len(part)} subjects, not both classes",
-                "both classes in every part",
+                f"{len(part)} subjects, not {what}",
+                f"{what} in every part",
                 "choose fewer folds (folds.n_splits, folds.inner_splits)",
             )
             for name, part in parts.items()
-            if len(set(labels[rows_of(part, ids)])) < 2
+            if len(set(kinds[rows_of(part, ids)])) < needed
         ]
     if faults:
         raise FoldsError(faults)
@@ -167,8 +178,8 @@ def _units(cohort: Cohort) -> list[str]:
 
 
 def _strata(cohort: Cohort) -> pd.DataFrame:
-    """Tabulate label (``0``, ``1`` or ``0+1``) and site of each unit: subject or family."""
-    columns = {"label": cohort.labels.astype(str), "site": cohort.covariate("site")}
+    """Tabulate stratum (``0``, ``1`` or ``0+1``) and site of each unit: subject or family."""
+    columns = {"label": cohort.strata, "site": cohort.covariate("site")}
     frame = pd.DataFrame({"unit": _units(cohort), **columns})
     units = frame.groupby("unit", sort=True)
     joined = {name: units[name].agg(lambda held: "+".join(sorted(set(held)))) for name in columns}
@@ -202,8 +213,25 @@ def _cells(n: int, n_rows: int, n_columns: int) -> tuple[NDArray[np.intp], NDArr
     return place % n_rows, column % n_columns
 
 
-def _has_both(strata: pd.DataFrame, units: pd.Index) -> bool:
+def _is_complete(cohort: Cohort, strata: pd.DataFrame, units: pd.Index) -> bool:
+    """Tell whether both classes are among units; of other targets, whether there is anybody."""
+    if not cohort.listing.labels.is_given:
+        return len(units) > 0
     return {"0", "1"} <= {label for joined in strata.loc[units, "label"] for label in joined}
+
+
+def deal_units(strata: Sequence[str], units: Sequence[str], n: int, seed: int) -> NDArray[np.int64]:
+    """Divide scans into n folds, stratified, scans of a unit together: each scan's fold, (N,).
+
+    However rare a stratum, each fold gets its part, one more or less.
+    """
+    held: dict[str, set[str]] = {unit: set() for unit in sorted(set(units))}
+    for unit, stratum in zip(units, strata, strict=True):
+        held[unit].add(stratum)
+    labels = ["+".join(sorted(kinds)) for kinds in held.values()]
+    joined = pd.DataFrame({"label": labels, "site": ""}, index=list(held))
+    fold_of = {unit: fold for fold, part in enumerate(_split(joined, n, seed)) for unit in part}
+    return np.array([fold_of[unit] for unit in units], dtype=np.int64)
 
 
 def _fold_of(
@@ -218,7 +246,7 @@ def _fold_of(
     return Fold(repeat, fold, sides[0], sides[1], tuple(sides[2:]))
 
 
-def _check_sites(sites: list[str], strata: pd.DataFrame, labels: NDArray[np.int64]) -> None:
+def _check_sites(sites: list[str], strata: pd.DataFrame, cohort: Cohort) -> None:
     """Raise `FoldsError` unless each site can be left out whole and tested by itself."""
     known = sorted(set(sites) - {""})
     faults = []
@@ -232,8 +260,8 @@ def _check_sites(sites: list[str], strata: pd.DataFrame, labels: NDArray[np.int6
         action = "correct the column, or leave the person or family out"
         faults.append(Fault(unit, found, "one site", action))
     for site in known:
-        own = labels[np.array(sites) == site]
-        if len(set(own)) < 2:
+        own = cohort.labels[np.array(sites) == site]
+        if cohort.listing.labels.is_given and len(set(own)) < 2:
             found, action = f"one class only in {len(own)} scans", "merge sites or leave it out"
             faults.append(Fault(f"site '{site}'", found, "both classes", action))
     if faults:
@@ -257,6 +285,11 @@ def _check_enough(cohort: Cohort, n_splits: int | None, inner_splits: int) -> No
         wanted = f"{n_splits} folds with {wanted}"
     units = np.array(_units(cohort))
     action = "choose fewer folds (folds.n_splits, folds.inner_splits) or add subjects"
+    if not cohort.listing.labels.is_given:
+        if (count := len(set(units))) < needed:
+            found = f"{count} subjects (or families) for {wanted}"
+            raise FoldsError(Fault("cohort", found, f"at least {needed}", action))
+        return
     for value, name in enumerate((cohort.listing.labels.negative, cohort.listing.labels.positive)):
         if (count := len(set(units[cohort.labels == value]))) < needed:
             found = f"{count} subjects (or families) for {wanted}"

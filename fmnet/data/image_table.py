@@ -46,8 +46,8 @@ def read_image_table(
     contrasts: list[str] | None = None,
     stat: str = "n/a",
     space: str = "MNI152",
-    label: str = "group",
-    positive: str | int = "FM",
+    label: str | None = "group",
+    positive: str | int | None = "FM",
     negative: str | int | None = None,
     on_fault: OnFault = "raise",
 ) -> Listing:
@@ -68,7 +68,8 @@ def read_image_table(
     stat, space : str
         What the values are, and the space of maps whose row does not say it.
     label, positive, negative
-        Column to predict and its two values; `negative` may be None where there are only two.
+        Column to predict and its two values; `negative` may be None where there are only two, and
+        `label` where no groups are told apart but a target is predicted.
     on_fault : {"raise", "exclude"}
         Stop at faults, all of them in one report, or go on without the people concerned.
 
@@ -77,16 +78,17 @@ def read_image_table(
     CohortError
         If a table is missing or lacks a column, or a contrast does not occur.
     """
-    label = normal_text(label)
+    label = None if label is None else normal_text(label)
     check_label_column(label, FIXED)
     images = Path(images)
     named = [str(value) for value in (positive, negative) if value is not None]
     maps = find_table_maps(images, contrasts, stat, space, label, named)
     if participants is not None:
-        subjects = read_table_file(Path(participants), ("participant_id",), {label: named})
+        meant = {} if label is None else {label: named}
+        subjects = read_table_file(Path(participants), ("participant_id",), meant)
         if "label" not in maps.rows:
             check_has_label(subjects.columns, label, Path(participants))
-    elif "label" in maps.rows:
+    elif "label" in maps.rows or label is None:
         subjects = maps.rows[["participant_id"]].drop_duplicates()
     else:
         found = f"no label column '{label}' among {say_some(map(repr, maps.columns))}"
@@ -160,8 +162,16 @@ def find_table_maps(
     # a scan with a path that is of no use is no scan
     useless = {fault.where for fault in faults}
     kept = kept[~kept["scan_id"].isin(useless)].reset_index(drop=True)
-    apart = tuple(varying)
-    return MapTable(kept, chosen, stat, faults=faults, told_apart_by=apart, columns=columns)
+    of_scans = table[[name for name in columns if name not in FIXED]].assign(scan_id=scan_ids)
+    return MapTable(
+        kept,
+        chosen,
+        stat,
+        faults=faults,
+        told_apart_by=tuple(varying),
+        columns=columns,
+        of_scans=of_scans.drop_duplicates("scan_id"),
+    )
 
 
 def _locate(folder: Path, path: str) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -88,8 +88,8 @@ def choose_contrasts(
     return tuple(asked or names)
 
 
-def check_label_column(label: str, taken: tuple[str, ...]) -> None:
-    """Refuse a label column that means something else.
+def check_label_column(label: str | None, taken: tuple[str, ...]) -> None:
+    """Refuse a label column that means something else; None for no label is fine.
 
     Raises
     ------
@@ -102,10 +102,10 @@ def check_label_column(label: str, taken: tuple[str, ...]) -> None:
         raise CohortError(Fault("cohort.label", f"'{label}'", accepted, action))
 
 
-def check_has_label(columns: Iterable[str], label: str, source: Path) -> None:
-    """Raise `CohortError` if a table of people lacks the label column."""
+def check_has_label(columns: Iterable[str], label: str | None, source: Path) -> None:
+    """Raise `CohortError` if a table of people lacks the label column, unless none is wanted."""
     names = [str(name) for name in columns]
-    if label not in names:
+    if label is not None and label not in names:
         found = f"columns {say_some(map(repr, names))}"
         accepted = f"a label column '{label}' (cohort.label)"
         action = f"set cohort.label to the column with the groups, or add or rename: '{label}'"
@@ -120,7 +120,8 @@ class MapTable:
     a property of the map, ``label``; ``entities``, a dict, where they are read off file names.
     Columns of the user's table that make several scans of one subject are ``told_apart_by``.
     ``everyone`` names all subjects found, also those of whom no map was chosen; ``faults`` say why.
-    ``columns`` are those of the user's table.
+    ``columns`` are those of the user's table. ``of_scans`` is what is stated of each scan and not
+    of the person: ``scan_id`` and text columns.
     """
 
     rows: pd.DataFrame
@@ -131,6 +132,7 @@ class MapTable:
     told_apart_by: tuple[str, ...] = ()
     everyone: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    of_scans: pd.DataFrame | None = None
 
 
 def group_scans(maps: MapTable, advice: Advice = SETTINGS) -> tuple[list[Scan], list[Fault]]:
@@ -193,11 +195,23 @@ def _repair(
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Which column tells the groups apart and which of its values is the positive class."""
+    """Which column tells the groups apart and which of its values is the positive class.
+
+    All are empty where no two groups are told apart, but something else is predicted.
+    """
 
     column: str
     positive: str
     negative: str
+
+    @property
+    def is_given(self) -> bool:
+        """Whether two groups are told apart."""
+        return bool(self.column)
+
+
+#: Of a listing whose readers were asked for no groups.
+NO_LABELS = Labels("", "", "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +229,7 @@ class Listing:
     participants : DataFrame
         One row per subject, text columns, ``participant_id`` among them; may have no other.
     labels : Labels
-        What is predicted.
+        Which two groups are told apart, if any are.
     faults : tuple of Fault
         Everything found so far; none is raised here so that all come in one report.
     origin : str
@@ -226,6 +240,14 @@ class Listing:
         See `RecipeBuilder`.
     made_by : dict or None
         How maps are computed from BOLD runs, in plain values; None if the scans are maps.
+    of_scans : DataFrame or None
+        What is stated of each scan and not of the person: ``scan_id`` and text columns.
+    outcome_columns : tuple of str
+        Of the tables, which a target is read from; no covariates.
+    passed_over : tuple of Fault
+        Scans that aren't studied although nothing is wrong with them, by ``where``, and why.
+    check : callable or None
+        Names what those scans lack for the target that are left of the listing's.
     """
 
     scans: tuple[Scan, ...]
@@ -238,22 +260,32 @@ class Listing:
     on_fault: OnFault = "raise"
     recipe: RecipeBuilder = MapsOnGrid
     made_by: Mapping[str, Any] | None = None
+    of_scans: pd.DataFrame | None = None
+    outcome_columns: tuple[str, ...] = ()
+    passed_over: tuple[Fault, ...] = ()
+    check: Callable[[Sequence[Scan]], Sequence[Fault]] | None = None
+
+    @property
+    def studied(self) -> tuple[Scan, ...]:
+        """The scans that aren't passed over."""
+        over = {fault.where for fault in self.passed_over}
+        return tuple(scan for scan in self.scans if scan.scan_id not in over)
 
 
 def build_listing(
     maps: MapTable,
     participants: pd.DataFrame,
-    column: str,
-    positive: str | int,
+    column: str | None,
+    positive: str | int | None,
     negative: str | int | None,
     on_fault: OnFault = "raise",
 ) -> Listing:
     """Put maps together to scans, give each its label, and collect all faults.
 
     `participants` has text columns, ``participant_id`` among them; `column` is the label's,
-    `positive` and `negative` its two values; `negative` may be None where there are only two.
+    `positive` and `negative` its two values; `negative` may be None where there are only two, and
+    `column` where no groups are told apart.
     """
-    column = normal_text(column)
     scans, faults = group_scans(maps)
     is_named = participants["participant_id"] != ""
     if not is_named.all():
@@ -264,6 +296,13 @@ def build_listing(
         participants = participants[is_named]
     table = participants.drop_duplicates("participant_id")
     faults += _subject_faults(maps, participants)
+    named = set(table["participant_id"].map(subject_key))
+    if column is None:
+        faults = [*maps.faults, *faults, *number_faults(participants, is_of_all=False)]
+        faults += _space_faults([one for one in scans if subject_key(one.participant_id) in named])
+        held = (maps.contrasts, maps.stat, table, NO_LABELS, tuple(faults), maps.origin, on_fault)
+        return Listing(tuple(scans), *held, of_scans=maps.of_scans)
+    column = normal_text(column)
     faults += number_faults(participants, (column,), is_of_all=False)
     if "label" not in maps.rows:
         label_of = dict(zip(table["participant_id"].map(subject_key), table[column], strict=True))
@@ -275,10 +314,9 @@ def build_listing(
         # of incomplete scans too: that they are is reported by itself
         known = [str(label) for label in maps.rows.drop_duplicates("scan_id")["label"]]
         faults += _contradictions(maps, table, column)
-    positive = _as_written(positive, known)
+    positive = _as_written("" if positive is None else positive, known)
     negative = None if negative is None else _as_written(negative, known)
     labels, label_faults = _choose_labels(known, column, positive, negative)
-    named = {subject_key(subject) for subject in table["participant_id"]}
     judged = [scan for scan in scans if subject_key(scan.participant_id) in named]
     faults += label_faults + _label_faults(judged, labels) + _space_faults(scans)
     faults = [*maps.faults, *faults]

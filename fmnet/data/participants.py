@@ -51,6 +51,7 @@ def read_participants(cohort: Cohort) -> Participants:
     rows = listed.set_index(listed["participant_id"].map(subject_key))
     rows = rows.reindex(list(dict.fromkeys(map(subject_key, cohort.participant_ids))))
     others = _NO_COVARIATES | {cohort.listing.labels.column: "the groups themselves"}
+    others |= dict.fromkeys(cohort.listing.outcome_columns, "what is predicted")
     label_of = per_subject.first()
     found, unread = {"label": label_of.to_numpy()}, {}
     for name in map(str, rows.columns.drop(list(others), errors="ignore")):

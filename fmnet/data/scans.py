@@ -41,7 +41,8 @@ class Scan:
     A subject may have several scans. ``files`` are one map per channel, in the listing's order of
     contrasts, or, if ``is_series``, the runs; ``space`` is the one that they are said to be in;
     ``label`` the value of the label column, empty if missing; ``outcome`` what else is predicted of
-    the person, a number for each role of the target (`fmnet.data.outcomes.Outcomes`).
+    the person, a number for each role of the target (`fmnet.data.outcomes.Outcomes`), and
+    ``stratum`` the kind of that outcome, of which all folds get their part.
     """
 
     scan_id: str
@@ -51,6 +52,7 @@ class Scan:
     label: str = ""
     is_series: bool = False
     outcome: tuple[tuple[str, float], ...] = ()
+    stratum: str = ""
 
     def source(self, channel: int) -> str:
         """Name the file that a channel comes from, or all runs that it is computed from."""

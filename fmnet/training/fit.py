@@ -17,7 +17,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from fmnet.data.folds import Fold
+from fmnet.data.folds import Fold, deal_units
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, TrainingError
 from fmnet.inference.calibration import Calibration
@@ -301,11 +301,15 @@ def placed(network: ScoreNetwork, device: torch.device) -> Iterator[None]:
     network.to(CPU)
 
 
-def split_units(labels: NDArray[np.int64], units: list[str], seed: int) -> NDArray[np.int64]:
+def split_units(labels: NDArray[Any], units: list[str], seed: int) -> NDArray[np.int64]:
     """Divide training subjects into folds, stratified: the number of each scan's fold, (N,).
 
-    All are in one fold where some fold would leave no subjects of a class to the others.
+    All are in one fold where some fold would leave no subjects of a class to the others. Labels
+    that are texts are strata of another target than two groups; of those, any may be rare.
     """
+    if labels.dtype.kind == "U":
+        n_units = len(set(units))
+        return deal_units([str(one) for one in labels], units, min(N_FOLDS, n_units), seed)
     folds = np.zeros(len(labels), dtype=np.int64)
     fewest = min(
         len({unit for unit, own in zip(units, labels, strict=True) if own == label})

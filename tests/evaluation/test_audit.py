@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from fmnet.data.cohort import Cohort
 from fmnet.data.cohort_checks import LookAlikes
-from fmnet.data.listing import Labels
+from fmnet.data.listing import Labels, Listing
 from fmnet.data.participants import read_participants
 from fmnet.data.scans import Scan
 from fmnet.evaluation import audit
@@ -247,9 +247,7 @@ def make_cohort(**columns) -> Cohort:
         for person, label in zip(PEOPLE, LABEL, strict=True)
     )
     table = pd.DataFrame({"participant_id": PEOPLE, "group": [s.label for s in scans]} | columns)
-    return Cohort(
-        scans, (), SimpleNamespace(participants=table, labels=Labels("group", "FM", "HC")), None
-    )
+    return Cohort(scans, (), Listing(scans, (), "z", table, Labels("group", "FM", "HC")), None)
 
 
 def make_predictions(score) -> pd.DataFrame:
