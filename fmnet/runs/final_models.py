@@ -19,7 +19,8 @@ from fmnet.inference.preparation import Preparation
 from fmnet.inference.quality import fit_reference, temporal_sd
 from fmnet.inference.study_results import correction, warnings_of
 from fmnet.networks.backbones import ScoreNetwork
-from fmnet.networks.closed_form import path_fractions, pretraining_of
+from fmnet.networks.closed_form import pretraining_of
+from fmnet.networks.path_sums import path_fractions
 from fmnet.networks.rebuild import NetworkDescription, write_network
 from fmnet.runs.record import Results, bold_contract
 from fmnet.runs.run_folder import as_json, write_run_folder
