@@ -1,4 +1,4 @@
-"""Learn each of several targets alone, in the same folds: what does it gain, what is shared?"""
+"""Learn each of several targets alone, in the same folds: what it gains, and what is shared."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
