@@ -1,6 +1,5 @@
 """Before or after, within persons: ``target=change``."""
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -43,7 +42,6 @@ class Change(Target):
 
     kind: ClassVar[str] = "change"
     title: ClassVar[str] = "what changed within persons"
-    #: Each person's mean map is taken out before anything is learned.
     is_within: ClassVar[bool] = True
 
     before: str = "before"
@@ -160,22 +158,6 @@ class Change(Target):
     ) -> float:
         """Compute how often the scan made after has the higher score, mean over people."""
         return _paired_accuracy(scores[:, 0], outcomes["after"], outcomes.participants)
-
-    def exchanged(self, outcomes: Outcomes, order: NDArray[np.intp]) -> Outcomes:
-        """Exchange before and after within some of the people, by a throw of a coin for each.
-
-        The order only says which coins were thrown: nobody gets the sessions of another.
-        """
-        if (order == np.arange(len(order))).all():
-            return outcomes
-        seed = zlib.crc32(np.ascontiguousarray(order, dtype=np.int64).tobytes())
-        rng = np.random.default_rng(seed)
-        people = sorted(set(outcomes.participants))
-        flips = dict(zip(people, rng.random(len(people)) < 0.5, strict=True))
-        is_flipped = np.array([flips[one] for one in outcomes.participants])
-        return outcomes.replace(
-            after=np.where(is_flipped, 1 - outcomes["after"], outcomes["after"])
-        )
 
     @property
     def meanings(self) -> tuple[Meaning, ...]:

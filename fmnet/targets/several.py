@@ -52,7 +52,7 @@ class Several(Target):
             if not name.isidentifier() or "__" in name:
                 action = "choose another name: it becomes part of names of columns"
                 faults.append(Fault(where, f"'{name}'", "letters, digits and single _", action))
-            if type(one).exchanged is not Target.exchanged:
+            if type(one).exchanged is not Target.exchanged or one.is_within:
                 found = f"target={one.kind}, whose null hypothesis exchanges something of its own"
                 action = "study it by itself"
                 faults.append(Fault(where, found, "targets of whole outcomes", action))
