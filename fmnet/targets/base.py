@@ -103,6 +103,9 @@ class Target(ABC):
     kind: ClassVar[str]
     #: What reports call it: "how severe it is".
     title: ClassVar[str]
+    #: Whether scans of one person are compared with each other alone; each person's mean map is
+    #: then taken out before anything is learned.
+    is_within: ClassVar[bool] = False
 
     among: Mapping[str, Sequence[str]] = field(default_factory=dict, kw_only=True)
 
