@@ -10,18 +10,25 @@ from fmnet.errors import BundleError, CohortError, Fault, RunError
 from fmnet.evaluation.conclusions import statement
 from fmnet.inference.bundle_files import MAX_LENGTH
 from fmnet.inference.calibration import calibration_sentence, read_calibration
-from fmnet.inference.study_results import MAX_FINDINGS, MAX_VERDICT, Evidence
+from fmnet.inference.study_results import (
+    MAX_FINDINGS,
+    MAX_VERDICT,
+    Evidence,
+    TargetEvidence,
+)
 from fmnet.runs.final_models import Choice
 from fmnet.runs.run_folder import read_json
 from fmnet.types import NETWORK
 
 #: Where a run keeps what it found.
 METRICS = "metrics.json"
+#: The figure by which models of two groups are judged.
+AUC = {"name": "auc", "title": "an AUC"}
 #: Largest difference between the two files in which a run states the AUC of a final model.
 SAME_AUC = 1e-6
 
 
-def gather_evidence(run_dir: Path, choice: Choice) -> Evidence:
+def gather_evidence(run_dir: Path, choice: Choice) -> Evidence | TargetEvidence:
     """Gather what is known of the model that is exported: its own figures, and the warnings.
 
     The run's files have been compared with their hashes. None stands for what the run, perhaps one
@@ -37,20 +44,23 @@ def gather_evidence(run_dir: Path, choice: Choice) -> Evidence:
     if EARLIER_NETWORK in metrics.get("models", {}):
         metrics = rename_network(metrics)
     try:
-        own = record["model"]
+        own, primary = record["model"], record.get("target", {}).get("primary", AUC)
         figures = metrics.get("models", record["crossvalidation"])[own]
-        stated = record["crossvalidation"][own]["auc"]
-        if not abs(figures["auc"] - stated) <= SAME_AUC:
+        stated = record["crossvalidation"][own][primary["name"]]
+        reached = figures[primary["name"]]
+        if reached != stated and not abs(reached - stated) <= SAME_AUC:  # both may be None
             raise RunError(
                 Fault(
                     str(path),
-                    f"an AUC of {figures['auc']:.3f} of the model that training.json states "
+                    f"{primary['title']} of {reached:.3f} of the model that training.json states "
                     f"{stated:.3f} of",
                     "the figures of the run that the model is from",
                     "restore both from a copy; or delete metrics.json and the model's folder, and "
                     "repeat the training command with resume=true",
                 )
             )
+        if "target" in record:
+            return _of_target(metrics, record, figures)
         titles = record.get("titles", {}) | metrics.get("titles", {}) | {own: record["title"]}
         corrected = (record.get("chosen") or {}) if choice.n_models > 1 else {}
         red, amber, note = _findings(metrics, own, titles)
@@ -86,6 +96,36 @@ def gather_evidence(run_dir: Path, choice: Choice) -> Evidence:
         raise RunError(Fault(str(path), found, "JSON as the run wrote it", action)) from error
     except BundleError as error:
         raise RunError(error.faults) from error
+
+
+def _of_target(
+    metrics: Mapping[str, Any], record: Mapping[str, Any], figures: Mapping[str, Any]
+) -> TargetEvidence:
+    """Gather what is known of a model with a target, which export takes whatever it reaches."""
+    own, primary = record["model"], record["target"]["primary"]
+    said = [*metrics.get("verdict", []), *metrics.get("audit", {}).get("findings", [])]
+    texts = {
+        severity: list(dict.fromkeys(one["text"] for one in said if one["severity"] == severity))
+        for severity in ("red", "amber")
+    }
+    verdict = " ".join(one["text"] for one in metrics.get("verdict", []))
+    tested = metrics.get("permutation", {}).get("models", {}).get(own, {})
+    interval = figures.get(f"{primary['name']}_ci")
+    return TargetEvidence(
+        model=record["title"],
+        verdict=_cut(verdict, MAX_VERDICT) if "verdict" in metrics else None,
+        red=_bounded(texts["red"]) if metrics else None,
+        amber=_bounded(texts["amber"]) if metrics else None,
+        figure=primary["title"],
+        value=figures[primary["name"]],
+        value_ci=None if interval is None else list(interval),
+        chance=primary["chance"],
+        p=tested.get("p"),
+        p_of=f"of the {record['title']}" if tested else "not tested by permutation",
+        n_permutations=tested.get("n"),
+        n_subjects=record["n_subjects"],
+        n_scans=record["n_scans"],
+    )
 
 
 def _findings(

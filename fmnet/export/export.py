@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import fmnet
 from fmnet.data.volume import FloatArray
@@ -23,19 +24,29 @@ from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_tas
 from fmnet.export.signature import GatheredSignature, gather_signature
 from fmnet.inference.bold import NewBoldScan, read_scan
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
-from fmnet.inference.bundle import FORMAT_VERSION, INTENDED_USE, Bundle, read_bundle
+from fmnet.inference.bundle import (
+    CALIBRATION,
+    FORMAT_VERSION,
+    INTENDED_USE,
+    LINK,
+    TARGET_VERSION,
+    Bundle,
+    read_bundle,
+)
 from fmnet.inference.bundle_files import SIGNATURE, write_hashes
 from fmnet.inference.model_card import is_of_people, model_card
 from fmnet.inference.predict import NewScan, read_values
 from fmnet.inference.preparation import Preparation, read_preparation
-from fmnet.inference.study_results import Evidence, count_red, warnings_of
+from fmnet.inference.study_results import Evidence, TargetEvidence, count_red, warnings_of
+from fmnet.inference.target_bundle import TARGET_USE
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network, write_network_files
 from fmnet.networks.scale_space import ScaleSpace
 from fmnet.runs.final_models import Choice, ModelName, check_informative, choose_model, unfinished
 from fmnet.runs.run_folder import check_run_files
 
-COPIED = ("preparation.json", "preparation.safetensors", "calibration.json", "reference.json")
+COPIED = ("preparation.json", "preparation.safetensors", "reference.json")
+Floats = NDArray[np.float64]
 #: Packages whose versions a bundle states.
 PACKAGES = ("torch", "monai", "onnx", "onnxruntime", "numpy")
 
@@ -67,7 +78,7 @@ class Exported:
 
     choice: Choice
     agreement: Agreement
-    evidence: Evidence
+    evidence: Evidence | TargetEvidence
     unknown: str = ""
 
     @property
@@ -144,7 +155,8 @@ def export_run(
         scans, task = read_run_bold_scans(Path(run_dir), n_check), read_task(Path(run_dir))
     described = describe_input(preparation, network, choice.record, contract, task)
     try:
-        names = COPIED if contract is None else (*COPIED, CONTRACT)
+        names = [*COPIED, LINK if "target" in choice.record else CALIBRATION]
+        names += [] if contract is None else [CONTRACT]
         kept = {name: (choice.folder / name).read_bytes() for name in names}
     except OSError as error:
         raise unfinished(choice.folder, error) from error
@@ -214,23 +226,20 @@ def write_metadata(
     choice: Choice,
     described: dict[str, Any],
     contract: BoldContract | None,
-    evidence: Evidence,
+    evidence: Evidence | TargetEvidence,
     signature: GatheredSignature,
     agreement: Agreement | None,
 ) -> None:
     """Write ``metadata.json``, the model card and the hashes."""
-    record, calibration = without_commands(choice.record), evidence.calibration or {}
+    record = without_commands(choice.record)
+    is_of_groups = isinstance(evidence, Evidence)
     metadata = {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if is_of_groups else TARGET_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"fmnet": fmnet.__version__} | {name: version(name) for name in PACKAGES},
-        "intended_use": INTENDED_USE,
+        "intended_use": INTENDED_USE if is_of_groups else TARGET_USE,
         "input": described,
-        "output": {
-            "score": f"raw; larger means more like {record['positive']}",
-            "probability": f"of {record['positive']}, calibrated out of fold. "
-            f"{calibration.get('sentence', '')}".rstrip(),
-        },
+        "output": describe_output(record, evidence),
         "evidence": asdict(evidence),
         "training": record,
         "warnings": warnings_of(record),
@@ -240,6 +249,18 @@ def write_metadata(
     (folder / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
     (folder / "MODEL_CARD.md").write_text(model_card(metadata, contract), "utf-8")
     write_hashes(folder)
+
+
+def describe_output(record: dict[str, Any], evidence: Evidence | TargetEvidence) -> dict[str, Any]:
+    """Describe what a bundle gives: a probability, or by name and unit the outputs of a target."""
+    if isinstance(evidence, Evidence):
+        sentence = (evidence.calibration or {}).get("sentence", "")
+        return {
+            "score": f"raw; larger means more like {record['positive']}",
+            "probability": f"of {record['positive']}, calibrated out of fold. {sentence}".rstrip(),
+        }
+    scores = {name: "raw, without a unit" for name in record["target"]["scores"]}
+    return scores | {one["name"]: one["unit"] for one in record["target"]["outputs"]}
 
 
 def without_commands(record: dict[str, Any]) -> dict[str, Any]:
@@ -282,9 +303,9 @@ def check_agreement(
             raise ExportError(error.faults) from error
         inputs = preparation.inputs(values)
         eager = _score(network, inputs)
-        size = max(size, abs(eager))
-        exported.append(abs(eager - _score(program, inputs)))
-        onnx.append(abs(eager - bundle.score_scan(values)))
+        size = max(size, float(np.abs(eager).max()))
+        exported.append(np.abs(eager - _score(program, inputs)).max())
+        onnx.append(np.abs(eager - bundle.scores_of_scan(values)).max())
     # unlike max, NumPy's gives NaN where one is
     agreement = Agreement(len(scans), float(np.max(onnx)) / size, float(np.max(exported)) / size)
     if not max(agreement.onnx, agreement.torch_export) <= tolerance:
@@ -300,7 +321,8 @@ def check_agreement(
     return agreement
 
 
-def _score(form: Callable[[torch.Tensor], torch.Tensor], inputs: FloatArray) -> float:
-    """Score the inputs of one scan one by one, as a bundle does."""
+def _score(form: Callable[[torch.Tensor], torch.Tensor], inputs: FloatArray) -> Floats:
+    """Score the inputs of one scan one by one, as a bundle does: to (K,)."""
     with torch.no_grad():
-        return float(np.mean([form(torch.from_numpy(one[None])).item() for one in inputs]))
+        scores = [form(torch.from_numpy(one[None])).numpy().reshape(-1) for one in inputs]
+    return np.asarray(np.mean(np.asarray(scores, dtype=np.float64), axis=0))

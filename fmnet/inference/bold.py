@@ -163,7 +163,7 @@ def predict_run_with_values(
         return failed(scan.name, error.faults), None
     if doubts := _doubts(bundle, scan, read):
         return failed(scan.name, doubts, "cannot_say"), None
-    result = scored(bundle, scan.name, bundle.score_scan(read.values))
+    result = scored(bundle, scan.name, bundle.scores_of_scan(read.values))
     notes = [result.reason, *header_notes(scan.runs)]
     return replace(result, reason=" | ".join(filter(None, notes))), read.values
 

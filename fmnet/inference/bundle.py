@@ -27,7 +27,8 @@ from fmnet.inference.bundle_files import (
     read_fields,
     refuse,
 )
-from fmnet.inference.calibration import Calibration, read_calibration
+from fmnet.inference.calibration import Calibration, calibration_sentence, read_calibration
+from fmnet.inference.links import Link, read_link
 from fmnet.inference.onnx_network import OnnxNetwork, load_network
 from fmnet.inference.preparation import INPUT_KIND, MAPS, Preparation, read_preparation
 from fmnet.inference.quality import Reference, read_reference
@@ -36,20 +37,24 @@ from fmnet.inference.study_results import (
     SIGNATURE_FACTS,
     Evidence,
     SignatureFacts,
+    TargetEvidence,
     evidence_of,
     signature_facts_of,
     warnings_of,
 )
+from fmnet.inference.target_bundle import TARGET_METADATA, link_contradictions, meanings_sentences
 
-FORMAT_VERSION = 1
+#: Of bundles whose scores tell two groups apart, and of those with a target.
+FORMAT_VERSION, TARGET_VERSION = 1, 2
 #: Largest score, of any sign, that a network gives: those of training are of the order of 1.
 MAX_SCORE = 1e6
 #: Volumes of the example that a network of series has to score.
 EXAMPLE_VOLUMES = 20
-#: What every bundle holds besides the hashes; others may lie beside them, bold.json among them, if
-#: they have a hash.
+#: What scores mean: of two groups, and of a target.
+CALIBRATION, LINK = "calibration.json", "link.json"
+#: What every bundle holds besides the hashes and one of these; others may lie beside them,
+#: bold.json among them, if they have a hash.
 FILES = (
-    "calibration.json",
     "metadata.json",
     "model.onnx",
     "preparation.json",
@@ -62,7 +67,7 @@ INTENDED_USE = (
     "diagnosis and must not be used for any decision about a person's care."
 )
 
-#: What is relied on of the metadata.
+#: What is relied on of the metadata of all bundles, and of those of two groups.
 METADATA = {
     "intended_use": TEXT,
     "input.kind": INPUT_KIND,
@@ -70,14 +75,12 @@ METADATA = {
     "input.contrasts": list_of(TEXT),
     "input.stat": TEXT,
     "input.space": SPACE,
-    "training.positive": TEXT,
-    "training.negative": TEXT,
     "training.origin": TEXT,
     "training.control": optional(TEXT),
     "training.n_scans": COUNT,
-    **EVIDENCE,
     **SIGNATURE_FACTS,
 }
+GROUP_METADATA = {"training.positive": TEXT, "training.negative": TEXT, **EVIDENCE}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,30 +89,61 @@ class Bundle:
 
     ``metadata`` has versions, input contract, intended use, how it was trained; ``preparation``
     leads from maps, or from a cleaned series, to the network's input; ``calibration`` from score to
-    probability; ``reference`` says what the training scans looked like; ``contract`` how BOLD runs
-    become the maps or the series, None where the maps themselves go in.
+    probability, or else, of a target, ``link`` from scores to its outputs: one of the two is None;
+    ``reference`` says what the training scans looked like; ``contract`` how BOLD runs become the
+    maps or the series, None where the maps themselves go in.
     """
 
     folder: Path
     metadata: dict[str, Any]
     preparation: Preparation
-    calibration: Calibration
+    calibration: Calibration | None
     reference: Reference
     network: OnnxNetwork
     contract: BoldContract | None = None
+    link: Link | None = None
 
     def score(self, images: FloatArray) -> NDArray[np.float32]:
-        """Run the network on N inputs, (N, C, X, Y, Z) or (N, T, X, Y, Z), to raw scores (N,)."""
+        """Run the network on N inputs, (N, C, X, Y, Z) or (N, T, X, Y, Z), to raw scores.
+
+        They are (N,), or (N, K) of a target.
+        """
         return self.network.score(self.preparation.input_name, images)
 
     def score_scan(self, values: FloatArray) -> float:
-        """Score one scan: its maps on the grid, (C, V), or its cleaned series, (T, V)."""
+        """Score one scan, where there is a single score: see `scores_of_scan`."""
+        return float(self.scores_of_scan(values)[0])
+
+    def scores_of_scan(self, values: FloatArray) -> NDArray[np.float32]:
+        """Score one scan: its maps on the grid, (C, V), or its cleaned series, (T, V): to (K,)."""
         if not self.preparation.reads_series and len(values) != len(self.preparation.contrasts):
             names = ", ".join(self.preparation.contrasts)
             found = f"a network that reads maps ({names}) where a series is given"
             raise refuse(self.folder, f"{found}, or other maps: {len(values)} of them")
         inputs = self.preparation.inputs(values)  # the network has one in memory at a time
-        return float(np.mean([self.score(one[None])[0] for one in inputs]))
+        scores = [np.atleast_1d(self.score(one[None])[0]) for one in inputs]
+        return np.array([np.mean(column) for column in zip(*scores, strict=True)], np.float32)
+
+    @property
+    def target(self) -> dict[str, Any] | None:
+        """What is predicted, as `fmnet.targets.base.Target.describe` gives it; None: two groups."""
+        found: dict[str, Any] | None = self.metadata["training"].get("target")
+        return found
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Name the numbers that a scan of a target gets: its scores, then its outputs."""
+        if self.link is None or self.target is None:
+            return ()
+        outputs = self.link.outputs(np.zeros((1, self.link.n_scores)))
+        return (*self.target["scores"], *outputs)
+
+    @property
+    def meaning(self) -> str:
+        """Say what the numbers mean that scans get."""
+        if self.calibration is not None:
+            return calibration_sentence(self.calibration)
+        return meanings_sentences(self.target or {"outputs": []})
 
     @property
     def space(self) -> str:
@@ -127,7 +161,7 @@ class Bundle:
         return warnings_of(self.metadata["training"])
 
     @property
-    def evidence(self) -> Evidence | None:
+    def evidence(self) -> Evidence | TargetEvidence | None:
         """What the study found out about the signature; None if that is not recorded."""
         return evidence_of(self.metadata)
 
@@ -157,7 +191,9 @@ def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = No
         raise refuse(folder, "no readable metadata.json (there is no such file)")
     with_hash = check_hashes(folder)
     metadata = read_metadata(folder)
-    if missing := sorted(set(FILES) - with_hash):
+    target = metadata["training"].get("target")
+    needed = {*FILES, CALIBRATION if target is None else LINK}
+    if missing := sorted(needed - with_hash):
         raise refuse(folder, ", ".join(f"{name} without a hash" for name in missing))
     facts = signature_facts_of(metadata)
     there = {name for name in with_hash if name.startswith(f"{SIGNATURE}/")}
@@ -174,17 +210,18 @@ def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = No
         folder,
         metadata,
         read_preparation(folder),
-        read_calibration(folder / "calibration.json"),
+        read_calibration(folder / CALIBRATION) if target is None else None,
         read_reference(folder / "reference.json"),
-        load_network(model, folder, give_up),
+        load_network(model, folder, give_up, None if target is None else len(target["scores"])),
         read_contract(folder) if CONTRACT in with_hash else None,
+        None if target is None else read_link(folder / LINK),
     )
     _check_consistent(bundle)
     shape = (1, *bundle.preparation.example_shape)
     noise = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-    score = float(bundle.score(noise * bundle.preparation.grid.mask)[0])
-    if not abs(score) <= MAX_SCORE:
-        raise refuse(folder, f"model.onnx, which scores an example as {score:g}")
+    for score in map(float, np.ravel(bundle.score(noise * bundle.preparation.grid.mask))):
+        if not abs(score) <= MAX_SCORE:
+            raise refuse(folder, f"model.onnx, which scores an example as {score:g}")
     return bundle
 
 
@@ -201,13 +238,18 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     if not isinstance(metadata, dict) or "format_version" not in metadata:
         raise refuse(folder, "a metadata.json without format_version")
     version = metadata["format_version"]
-    if type(version) is not int or version != FORMAT_VERSION:
+    if type(version) is not int or version not in (FORMAT_VERSION, TARGET_VERSION):
         versions = metadata.get("versions")
         wrote = versions.get("fmnet", "unknown") if isinstance(versions, dict) else "unknown"
         found = f"bundle format {json.dumps(version):.50}"
         action = f"use the fmnet version that wrote the bundle ({wrote!s:.50}), or export again"
-        raise BundleError(Fault(str(folder), found, f"format {FORMAT_VERSION}", action))
-    return read_fields(path, METADATA)
+        accepted = f"format {FORMAT_VERSION} or {TARGET_VERSION}"
+        raise BundleError(Fault(str(folder), found, accepted, action))
+    own = GROUP_METADATA if version == FORMAT_VERSION else TARGET_METADATA
+    fields = read_fields(path, {**METADATA, **own})
+    if ("target" in fields["training"]) != (version == TARGET_VERSION):
+        raise refuse(folder, f"a metadata.json of format {version} with a target")
+    return fields
 
 
 def write_plain(value: Calibration | Reference, path: Path) -> None:
@@ -230,9 +272,13 @@ def _check_consistent(bundle: Bundle) -> None:
         for name, found in grid.items()
         if bundle.metadata["input"].get(name) not in (None, found)
     ]
-    positive, negative = (bundle.metadata["training"][name] for name in ("positive", "negative"))
-    if not (positive.strip() and negative.strip()) or positive == negative:
-        faults.append(f"metadata.json for groups '{positive:.99}' and '{negative:.99}'")
+    training = bundle.metadata["training"]
+    if bundle.link is not None:
+        faults += link_contradictions(bundle.link, training["target"])
+    else:
+        positive, negative = training["positive"], training["negative"]
+        if not (positive.strip() and negative.strip()) or positive == negative:
+            faults.append(f"metadata.json for groups '{positive:.99}' and '{negative:.99}'")
     faults += _kind_faults(bundle)
     session = bundle.network.session
     taken = {node.name: node.shape[1:] for node in session.get_inputs()}

@@ -17,13 +17,13 @@ from tqdm import tqdm
 from fmnet.errors import BundleError, ConfigError, Fault, FmnetError, printable
 from fmnet.inference.bold import NewBoldScan, Stated
 from fmnet.inference.bundle import INTENDED_USE, Bundle, read_bundle
-from fmnet.inference.calibration import calibration_sentence
 from fmnet.inference.explain import score_with_values
 from fmnet.inference.explanation_files import Cards, open_cards
 from fmnet.inference.find import find_new_runs, find_new_scans
 from fmnet.inference.predict import NewScan, Prediction, failed
 from fmnet.inference.results import Results, about_signature, check_out
 from fmnet.inference.study_results import summary
+from fmnet.inference.target_bundle import TARGET_USE, target_line
 
 #: What asks a program to end.
 ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -64,8 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
             if options.out is not None:
                 check_out(options.out)
             bundle = read_bundle(options.bundle, give_up)
-            results.about = about_signature(bundle)
-            print(f"{describe(bundle)}\n{INTENDED_USE}", file=sys.stderr)
+            results.about, results.columns = about_signature(bundle), bundle.columns
+            use = INTENDED_USE if bundle.target is None else TARGET_USE
+            print(f"{describe(bundle)}\n{use}", file=sys.stderr)
             cards = None if options.cards is None else open_cards(bundle, options.cards)
             stated, entities = stated_by(options, bundle), entities_of(options)
             for source in options.scans:
@@ -116,13 +117,18 @@ def stopping() -> Iterator[None]:
 
 
 def describe(bundle: Bundle) -> str:
-    """Say in one line what the signature tells apart and what it was trained on."""
+    """Say in one line what the signature tells and what it was trained on."""
     training = bundle.metadata["training"]
     origin = "SYNTHETIC data, for demonstration" if bundle.is_synthetic else "research data"
-    control = training.get("control") or ""
+    control, target = training.get("control") or "", bundle.target
+    predicted = (
+        f"{training['positive']} against {training['negative']}"
+        if target is None
+        else f"of {target_line(target)}"
+    )
     return printable(
-        f"{control}{' ' if control else ''}signature {training['positive']} against "
-        f"{training['negative']}, trained on {training['n_scans']} scans ({origin}); "
+        f"{control}{' ' if control else ''}signature {predicted}, "
+        f"trained on {training['n_scans']} scans ({origin}); "
         f"input: {_input(bundle)}" + "".join(f"; beware: {text}" for text in bundle.warnings)
     )
 
@@ -199,7 +205,7 @@ def _summarise(results: Results, unscored: list[Prediction], bundle: Bundle) -> 
         print(", ".join(f"{n} {status}" for status, n in results.counts.items()), file=sys.stderr)
         for prediction in unscored:
             print(f"  {prediction.status}: {prediction.reason}", file=sys.stderr)
-    known = f"{summary(bundle.evidence)}. {calibration_sentence(bundle.calibration)}"
+    known = f"{summary(bundle.evidence)}. {bundle.meaning}"
     print(printable(known), file=sys.stderr)
     if results.out is not None:
         print(printable(str(results.out)))

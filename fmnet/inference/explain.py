@@ -247,6 +247,13 @@ def read_explainer(bundle: Bundle, is_forced: bool = False) -> Explainer:
         If a file of it is damaged.
     """
     facts, preparation = bundle.signature, bundle.preparation
+    if bundle.target is not None:
+        raise _unexplained(
+            str(bundle.folder),
+            f"a signature of {bundle.target['title']}",
+            "a signature that tells two groups apart, whose study looked for its regions",
+            "score the scan without an explanation: fmnet-predict",
+        )
     if not isinstance(preparation, MapPreparation):
         raise _unexplained(
             str(bundle.folder),

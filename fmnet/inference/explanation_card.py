@@ -13,7 +13,6 @@ import pandas as pd
 
 from fmnet.errors import printable
 from fmnet.inference.bundle import Bundle
-from fmnet.inference.calibration import calibration_sentence
 from fmnet.inference.card_pictures import (
     draw_colour_bar,
     draw_effect,
@@ -130,7 +129,7 @@ def known_lines(bundle: Bundle) -> list[str]:
         f"Signature {training['positive']} against {training['negative']}, trained on "
         f"{training['n_scans']} scans ({origin})",
         *(f"Beware: {text}" for text in bundle.warnings),
-        f"{summary(bundle.evidence)}. {calibration_sentence(bundle.calibration)}",
+        f"{summary(bundle.evidence)}. {bundle.meaning}",
         "" if bundle.signature is None else f"Which regions carry it: {bundle.signature.words}",
     ]
     return [_capital(line) for line in lines if line]

@@ -10,6 +10,7 @@ from fmnet.inference.preparation import SERIES
 from fmnet.inference.study_results import (
     NOT_RECORDED,
     Evidence,
+    TargetEvidence,
     correction,
     count_red,
     evidence_of,
@@ -38,11 +39,14 @@ def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -
         marks.append("Trained on synthetic data: for demonstration only.")
     alike = "coverage or scale" if contract is None else "coverage, scale or head motion"
     gates = f"What is unlike the training scans in {alike} gets no score, but `cannot_say`."
+    target = training.get("target")
+    heading = f"{training.get('positive')} against {training.get('negative')}"
     return (
-        f"# Signature: {training['positive']} against {training['negative']}\n\n"
+        f"# Signature: {heading if target is None else target['title']}\n\n"
         + "".join(f"**{mark}**\n\n" for mark in marks if mark)
         + f"## What is known of it\n\n{_known(evidence_of(metadata), training)}\n\n"
-        f"## Which regions carry it\n\n{_carried(metadata)}\n\n"
+        + ("" if target is None else f"## What its numbers mean\n\n{_meanings(target)}\n\n")
+        + f"## Which regions carry it\n\n{_carried(metadata)}\n\n"
         f"## Intended use\n\n{metadata['intended_use']}\n\n"
         f"## Input\n\n{_input(wanted, contract)}\n\n{gates}\n\n"
         f"## Model\n\nThe {training['title']}, exported because {choice['why']}. "
@@ -67,12 +71,32 @@ def _inert(value: Any) -> Any:
     return printable(value).replace("<", "&lt;").replace("](", "]&#40;")  # no links, no images
 
 
-def _known(evidence: Evidence | None, training: Mapping[str, Any]) -> str:
+def _meanings(target: Mapping[str, Any]) -> str:
+    """Tabulate what each output of a target means, and what it doesn't."""
+    read = ", ".join(f"{role} from `{column}`" for role, column in target["columns"].items())
+    rows = [
+        f"| `{_cell(one['name'])}` | {_cell(one['unit'])} | {_cell(one['means'])} | "
+        f"{_cell(one['means_not'])} |\n"
+        for one in target["outputs"]
+    ]
+    scores = ", ".join(f"`{_cell(name)}`" for name in target["scores"])
+    return (
+        f"Learned from the columns of the study: {read}. Raw scores ({scores}) have no unit.\n\n"
+        "| number | unit | means | does not mean |\n|---|---|---|---|\n" + "".join(rows).rstrip()
+    )
+
+
+def _cell(text: str) -> str:
+    """Keep a text within its cell of a table."""
+    return " ".join(text.split()).replace("|", "/").replace("`", "'")
+
+
+def _known(evidence: Evidence | TargetEvidence | None, training: Mapping[str, Any]) -> str:
     """Say what a score of the signature can't be read without: verdict, warnings, figures."""
     if evidence is None:
         return f"{NOT_RECORDED[0].upper()}{NOT_RECORDED[1:]}."
     parts = [f"**Verdict of the study:** {evidence.verdict or 'not recorded'}"]
-    parts += [evidence.note] if evidence.note else []
+    parts += [evidence.note] if isinstance(evidence, Evidence) and evidence.note else []
     red = count_red(evidence)
     why = ", which may explain the result without the brain, or undo it:"
     parts.append(f"**{red[0].upper()}{red[1:]}**{why if evidence.red else '.'}")
@@ -80,6 +104,13 @@ def _known(evidence: Evidence | None, training: Mapping[str, Any]) -> str:
     if evidence.amber:
         short = [text if len(text) <= SHORT else f"{text[:SHORT]}…" for text in evidence.amber]
         parts += ["To be known as well:", "\n".join(f"- {text}" for text in short), "Figures:"]
+    if isinstance(evidence, TargetEvidence):
+        parts.append(
+            f"- Out of fold, with its 95 % interval over people: {evidence.reached}.\n"
+            f"- Permutation test: {say_p_of(evidence)}.\n"
+            f"- {evidence.n_subjects} people, {evidence.n_scans} scans."
+        )
+        return "\n\n".join(parts)
     counts = [
         f"{'not recorded' if n is None else n} {training[group]}"
         for group, n in (("positive", evidence.n_positive), ("negative", evidence.n_negative))
@@ -219,6 +250,8 @@ def _smoothing(wanted: dict[str, Any]) -> str:
 
 def _figures(training: dict[str, Any], remark: str) -> str:
     """Say what this model reached, and tabulate it beside the others."""
+    if "target" in training:
+        return _target_figures(training)
     models, own = training["crossvalidation"], training["model"]
     titles = training.get("titles", {})
     reached = {name: figure(one["auc"], one["auc_ci"]) for name, one in models.items()}
@@ -231,4 +264,21 @@ def _figures(training: dict[str, Any], remark: str) -> str:
     return (
         f"{said}\n\nAll models in the same folds (AUC with its 95 % interval over subjects):\n\n"
         "| model | AUC | balanced accuracy |\n|---|---|---|\n" + "".join(rows) + "\n"
+    )
+
+
+def _target_figures(training: Mapping[str, Any]) -> str:
+    """Tabulate the figure that the study was about for all models."""
+    models, own, titles = training["crossvalidation"], training["model"], training.get("titles", {})
+    primary = training["target"]["primary"]
+    name, rows = primary["name"], []
+    for one, figures in models.items():
+        value, interval = figures.get(name), figures.get(f"{name}_ci")
+        said = "not known" if value is None else f"{value:.2f}"
+        said = figure(value, interval) if value is not None and interval else said
+        rows.append(f"| {titles.get(one, one)}{' (this model)' if one == own else ''} | {said} |\n")
+    return (
+        f"All models in the same folds ({primary['title']} with its 95 % interval over people; "
+        f"{primary['chance']:g} knows nothing):\n\n"
+        f"| model | {_cell(primary['title'])} |\n|---|---|\n" + "".join(rows) + "\n"
     )

@@ -61,16 +61,18 @@ REFUSED = {
 class OnnxNetwork:
     """A network in ONNX Runtime, on the CPU.
 
-    `give_up` ends the program; it is called with the reason, from another thread, where one
-    operator alone takes far too long, which nothing else can interrupt.
+    It gives one score for each input or, where `n_scores` is set, so many. `give_up` ends the
+    program; it is called with the reason, from another thread, where one operator alone takes far
+    too long, which nothing else can interrupt.
     """
 
     folder: Path
     session: ort.InferenceSession
     give_up: Callable[[BundleError], None] | None = None
+    n_scores: int | None = None
 
     def score(self, name: str, images: FloatArray) -> NDArray[np.float32]:
-        """Run it on N inputs to raw scores, (N,).
+        """Run it on N inputs to raw scores, (N,), or (N, K) where `n_scores` is set.
 
         Raises
         ------
@@ -99,14 +101,22 @@ class OnnxNetwork:
             for timer in timers:
                 timer.cancel()
         found = np.asarray(scores)
-        if found.shape != (len(images),):
+        wanted: tuple[int, ...] = (len(images),)
+        if self.n_scores is not None:
+            # a single score may stand without an axis of its own
+            found = found[:, None] if self.n_scores == 1 and found.ndim == 1 else found
+            wanted = (*wanted, self.n_scores)
+        if found.shape != wanted:
             text = f"a network that gives an array of shape {found.shape} for {len(images)} inputs"
             raise refuse(self.folder, text)
         return found.astype(np.float32)
 
 
 def load_network(
-    content: bytes, folder: Path, give_up: Callable[[BundleError], None] | None = None
+    content: bytes,
+    folder: Path,
+    give_up: Callable[[BundleError], None] | None = None,
+    n_scores: int | None = None,
 ) -> OnnxNetwork:
     """Load a network from the content of ``model.onnx``, which is looked through beforehand.
 
@@ -134,7 +144,7 @@ def load_network(
     except Exception as error:  # ONNX Runtime raises types of its own for a model it can't load
         text = f"a part that can't be read (model.onnx: {_first_line(error)})"
         raise refuse(folder, text) from error
-    return OnnxNetwork(folder, session, give_up)
+    return OnnxNetwork(folder, session, give_up, n_scores)
 
 
 def check_program(content: bytes) -> None:

@@ -1,13 +1,14 @@
 """Score new scans with a bundle; what can't be scored honestly is said, not guessed."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from fmnet.data.bids import read_entities
 from fmnet.data.image_files import SUFFIXES
@@ -49,7 +50,9 @@ class Prediction:
     ``score`` and the calibrated ``probability`` of the positive class are None unless status is
     ``ok``; ``cannot_say``: readable, but unlike what the signature was trained on; ``error``:
     unusable. ``reason`` says why there is no score; of one that there is, what it can't be read
-    without.
+    without. Of a signature with a target, ``numbers`` holds its scores and outputs instead, by the
+    names of `Bundle.columns`; ``score`` is then the first of the scores, and there is no
+    probability.
     """
 
     scan: str
@@ -57,6 +60,14 @@ class Prediction:
     probability: float | None
     status: Status
     reason: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    def record(self, columns: Sequence[str] = ()) -> dict[str, Any]:
+        """List what is written of it: score and probability, or else the columns of a target."""
+        told: dict[str, Any] = {"score": self.score, "probability": self.probability}
+        if columns:
+            told = {name: self.numbers.get(name) for name in columns}
+        return {"scan": self.scan, **told, "status": self.status, "reason": self.reason}
 
 
 def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
@@ -82,20 +93,32 @@ def predict_with_values(bundle: Bundle, scan: NewScan) -> tuple[Prediction, Floa
         return failed(scan.name, doubts, "cannot_say"), None
     notes = dict.fromkeys([_unstated(bundle, scan, volumes), *(volume.note for volume in volumes)])
     note = "; ".join(filter(None, notes))
-    return scored(bundle, scan.name, bundle.score_scan(values), note), values
+    return scored(bundle, scan.name, bundle.scores_of_scan(values), note), values
 
 
-def scored(bundle: Bundle, name: str, score: float, note: str = "") -> Prediction:
-    """Give a score with its probability, and with what it can't be read without.
+def scored(bundle: Bundle, name: str, scores: ArrayLike, note: str = "") -> Prediction:
+    """Give a score, or K of a target, with what they mean and what they can't be read without.
 
-    A score that no network gives is an error.
+    A score that no network gives is an error, and so is one that leads to no finite output.
     """
-    if not abs(score) <= MAX_SCORE:
+    given = np.atleast_1d(np.asarray(scores, dtype=float))
+    numbers = dict[str, float]()
+    if bundle.link is not None and bundle.target is not None:
+        with np.errstate(all="ignore"):
+            outputs = bundle.link.outputs(given[None])
+        numbers = dict(zip(bundle.target["scores"], map(float, given), strict=True))
+        numbers |= {output: float(value[0]) for output, value in outputs.items()}
+    wrong = [score for score in given if not abs(score) <= MAX_SCORE]
+    wrong = wrong or [value for value in numbers.values() if not np.isfinite(value)]
+    if wrong:
         accepted = f"a finite score, of at most {MAX_SCORE:g}"
         action = "check the map or run, and where the signature comes from"
-        return failed(name, [Fault(name, f"a score of {score:g}", accepted, action)])
+        return failed(name, [Fault(name, f"a score of {wrong[0]:g}", accepted, action)])
     notes = " | ".join(filter(None, [note, *bundle.warnings, red_note(bundle.evidence)]))
-    return Prediction(name, score, float(bundle.calibration.probability(score)), "ok", notes)
+    score, probability = float(given[0]), None
+    if bundle.calibration is not None:
+        probability = float(bundle.calibration.probability(score))
+    return Prediction(name, score, probability, "ok", notes, numbers)
 
 
 def failed(name: str, faults: Iterable[Fault], status: Status = "error") -> Prediction:
@@ -176,10 +199,15 @@ def run_instead_of_maps(bundle: Bundle, name: str) -> Fault:
     return Fault(name, "a BOLD run, 4-D", accepted, action)
 
 
-def predictions_table(predictions: list[Prediction]) -> pd.DataFrame:
-    """List predictions with one row per scan: scan, score, probability, status, reason."""
-    columns = ["scan", "score", "probability", "status", "reason"]
-    return pd.DataFrame([asdict(prediction) for prediction in predictions], columns=columns)
+def predictions_table(predictions: list[Prediction], columns: Sequence[str] = ()) -> pd.DataFrame:
+    """List predictions with one row per scan: scan, score, probability, status, reason.
+
+    Of a signature with a target there are its `columns`, `Bundle.columns`, in the place of score
+    and probability.
+    """
+    names = ["scan", *(columns or ("score", "probability")), "status", "reason"]
+    rows = [prediction.record(columns) for prediction in predictions]
+    return pd.DataFrame(rows, columns=names)
 
 
 def stated(files: Sequence[Path], entity: str) -> list[str]:

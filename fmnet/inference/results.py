@@ -19,7 +19,6 @@ from fmnet.data.tables import write_table
 from fmnet.errors import Fault, OutputError, printable
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.bundle_files import CHECKSUMS, sha256_of
-from fmnet.inference.calibration import calibration_sentence
 from fmnet.inference.predict import Prediction, predictions_table
 from fmnet.inference.study_results import IN_SHORT, NOT_RECORDED
 
@@ -33,7 +32,7 @@ except ImportError:  # there is none on Windows
 LIST, END = '"predictions": [', '\n  ],\n  "complete": {}\n}}\n'
 
 #: What is said of a signature with each prediction, besides its evidence in short.
-WITH_EACH = ("evidence_note", "base_rate", "warnings", "intended_use")
+WITH_EACH = ("evidence_note", "base_rate", "outputs", "warnings", "intended_use")
 
 
 def check_out(out: Path) -> None:
@@ -57,7 +56,16 @@ def about_signature(bundle: Bundle) -> dict[str, Any]:
     ``evidence`` is None.
     """
     metadata, evidence = bundle.metadata, bundle.evidence
-    training, calibration = metadata["training"], bundle.calibration
+    training, target = metadata["training"], bundle.target
+    told_apart: dict[str, Any]
+    meaning: dict[str, Any]
+    if target is None:
+        told_apart = {name: training[name] for name in ("positive", "negative")}
+        rate = None if bundle.calibration is None else bundle.calibration.base_rate
+        meaning = {"probability": f"of {training['positive']}. {bundle.meaning}", "base_rate": rate}
+    else:
+        told_apart = {"target": target["kind"], "predicts": target["title"]}
+        meaning = {"outputs": target["outputs"]}
     synthetic = "trained on synthetic data: for demonstration only" if bundle.is_synthetic else ""
     warnings = [training.get("control"), synthetic, *bundle.warnings]
     return {
@@ -66,13 +74,11 @@ def about_signature(bundle: Bundle) -> dict[str, Any]:
             "path": str(bundle.folder),
             "format_version": metadata["format_version"],
             "sha256": sha256_of(bundle.folder / CHECKSUMS),
-            "positive": training["positive"],
-            "negative": training["negative"],
+            **told_apart,
         },
         "intended_use": metadata["intended_use"],
         "warnings": list(filter(None, warnings)),
-        "probability": f"of {training['positive']}. {calibration_sentence(calibration)}",
-        "base_rate": calibration.base_rate,
+        **meaning,
         "evidence": None if evidence is None else asdict(evidence),
         "evidence_note": f"{NOT_RECORDED} in its bundle" if evidence is None else None,
     }
@@ -91,8 +97,9 @@ class Results:
     after each prediction.
 
     `out` of None prints the table; a name that ends in ``.csv`` gives commas, another tabs. `about`
-    is what a JSON document says of the signature, see `about_signature`; it may be set later, but
-    before the first prediction. ``counts`` are of predictions, by status.
+    is what a JSON document says of the signature, see `about_signature`, and ``columns`` what its
+    scans get, `Bundle.columns`; both may be set later, but before the block is entered. ``counts``
+    are of predictions, by status.
 
     Raises
     ------
@@ -103,6 +110,7 @@ class Results:
     def __init__(self, out: Path | None, about: Mapping[str, Any] | None = None) -> None:
         self.out = out
         self.about = dict(about or {})
+        self.columns: tuple[str, ...] = ()
         self.counts: Counter[str] = Counter()
         suffix = "" if out is None else out.suffix.lower()
         self._is_json = suffix == ".json"
@@ -118,7 +126,7 @@ class Results:
                 text = f"{_as_json(self.about).removesuffix('}').rstrip()},\n  {LIST}"
                 self._write_on(self._file, text)
             else:
-                write_table(predictions_table([]), self._file, self._separator)
+                write_table(predictions_table([], self.columns), self._file, self._separator)
             self._file.flush()
         except OSError as error:
             raise self._failed(error) from error
@@ -132,7 +140,7 @@ class Results:
             if self._is_json:
                 self._add_record(self._file, prediction)
             else:
-                row = predictions_table([prediction])
+                row = predictions_table([prediction], self.columns)
                 write_table(row, self._file, self._separator, header=False, for_people=True)
             self._file.flush()
         except OSError as error:
@@ -142,8 +150,8 @@ class Results:
     def _add_record(self, file: TextIO, prediction: Prediction) -> None:
         known = self.about.get("evidence")
         record = {
-            **asdict(prediction),
-            "evidence": known and {name: known[name] for name in IN_SHORT},
+            **prediction.record(self.columns),
+            "evidence": known and {name: known[name] for name in IN_SHORT if name in known},
             **{name: self.about[name] for name in WITH_EACH if name in self.about},
         }
         if self._part is not None:  # over the end of what is there

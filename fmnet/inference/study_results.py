@@ -31,9 +31,9 @@ CARD = "MODEL_CARD.md"
 NOT_RECORDED = "what is known of the signature is not recorded"
 #: The part of the evidence that goes with each single score.
 IN_SHORT = (
-    "model", "verdict", "red", "note", "auc", "auc_ci", "n_candidates", "auc_corrected",
-    "auc_corrected_ci", "p", "p_of", "n_permutations", "n_subjects", "n_positive", "n_negative",
-    "n_scans",
+    "model", "verdict", "red", "note", "figure", "value", "value_ci", "chance", "auc", "auc_ci",
+    "n_candidates", "auc_corrected", "auc_corrected_ci", "p", "p_of", "n_permutations",
+    "n_subjects", "n_positive", "n_negative", "n_scans",
 )  # fmt: skip
 
 
@@ -52,11 +52,11 @@ def _is_calibration(value: Any) -> bool:
 _INTERVAL = Kind(
     "an interval of numbers from 0 to 1", lambda value: is_interval(value, FRACTION.accepts)
 )
-_VERDICT = Kind(
+VERDICT = Kind(
     f"a text of up to {MAX_VERDICT} characters",
     lambda value: isinstance(value, str) and len(value) <= MAX_VERDICT,
 )
-_FINDINGS = Kind(
+FINDINGS = Kind(
     f"a list of up to {MAX_FINDINGS}, each {TEXT.words}",
     lambda value: list_of(TEXT, True).accepts(value) and len(value) <= MAX_FINDINGS,
 )
@@ -66,9 +66,9 @@ EVIDENCE = {
     f"evidence.{name}": optional(kind)
     for name, kind in {
         "model": TEXT,
-        "verdict": _VERDICT,
-        "red": _FINDINGS,
-        "amber": _FINDINGS,
+        "verdict": VERDICT,
+        "red": FINDINGS,
+        "amber": FINDINGS,
         "note": TEXT,
         "auc": FRACTION,
         "auc_ci": _INTERVAL,
@@ -88,9 +88,9 @@ EVIDENCE = {
 #: What is relied on of what the metadata say of the folder of the signature, which they may lack.
 SIGNATURE_FACTS = {
     "signature.is_stable": optional(Kind("true or false", lambda value: isinstance(value, bool))),
-    "signature.words": optional(_VERDICT),
-    "signature.failed": optional(_FINDINGS),
-    "signature.files": optional(_FINDINGS),
+    "signature.words": optional(VERDICT),
+    "signature.failed": optional(FINDINGS),
+    "signature.files": optional(FINDINGS),
 }
 
 
@@ -149,16 +149,52 @@ class Evidence:
     n_scans: int | None = None
     calibration: dict[str, Any] | None = None
 
+    @property
+    def reached(self) -> str:
+        """The AUC with its interval, see `say_auc`."""
+        return f"AUC {say_auc(self)}"
 
-def evidence_of(metadata: Mapping[str, Any]) -> Evidence | None:
+
+@dataclass(frozen=True)
+class TargetEvidence:
+    """What a study found out about a bundle's model that doesn't tell two groups apart.
+
+    ``value`` is that of the ``figure`` that the study was about, out of fold, with the 95 %
+    interval over participants; ``chance`` is what a model that knows nothing reaches. All others
+    are as in `Evidence`.
+    """
+
+    model: str | None = None
+    verdict: str | None = None
+    red: list[str] | None = None
+    amber: list[str] | None = None
+    figure: str | None = None
+    value: float | None = None
+    value_ci: list[float] | None = None
+    chance: float | None = None
+    p: float | None = None
+    p_of: str | None = None
+    n_permutations: int | None = None
+    n_subjects: int | None = None
+    n_scans: int | None = None
+
+    @property
+    def reached(self) -> str:
+        """The figure with its interval, and what knows nothing."""
+        said = f"{self.figure or 'figure'} {_figure(self.value, self.value_ci)}"
+        return said if self.chance is None else f"{said} ({self.chance:g} knows nothing)"
+
+
+def evidence_of(metadata: Mapping[str, Any]) -> Evidence | TargetEvidence | None:
     """Read the evidence off a bundle's metadata; None for bundles of before it was recorded."""
     found = metadata.get("evidence")
     if not isinstance(found, dict):
         return None
-    return Evidence(**{field.name: found.get(field.name) for field in fields(Evidence)})
+    kind = TargetEvidence if "target" in metadata["training"] else Evidence
+    return kind(**{field.name: found.get(field.name) for field in fields(kind)})
 
 
-def count_red(evidence: Evidence) -> str:
+def count_red(evidence: Evidence | TargetEvidence) -> str:
     """Say how many red findings there are: ``2 red findings``."""
     if evidence.red is None:
         return "red findings not recorded"
@@ -166,7 +202,7 @@ def count_red(evidence: Evidence) -> str:
     return f"{n or 'no'} red finding{'s' if n > 1 else ''}"
 
 
-def red_note(evidence: Evidence | None) -> str:
+def red_note(evidence: Evidence | TargetEvidence | None) -> str:
     """Say with a score that its signature has red findings; empty if it has none."""
     if evidence is None or not evidence.red:
         return ""
@@ -190,7 +226,7 @@ def _figure(value: float | None, interval: list[float] | None) -> str:
     return figure(value, interval) if interval else f"{value:.2f}"
 
 
-def say_p_of(evidence: Evidence) -> str:
+def say_p_of(evidence: Evidence | TargetEvidence) -> str:
     """Write the p-value with what it is of, or say that there is none."""
     if evidence.p is None:
         return evidence.p_of or "p not recorded"
@@ -198,12 +234,12 @@ def say_p_of(evidence: Evidence) -> str:
     return f"{say_p(evidence.p)} ({evidence.p_of or 'not recorded of what'}{n})"
 
 
-def summary(evidence: Evidence | None) -> str:
+def summary(evidence: Evidence | TargetEvidence | None) -> str:
     """Say in one line what a signature's scores can't be read without."""
     if evidence is None:
         return f"{NOT_RECORDED} in its bundle"
     return (
-        f"known of the signature: {count_red(evidence)} (see {CARD}); AUC {say_auc(evidence)}; "
+        f"known of the signature: {count_red(evidence)} (see {CARD}); {evidence.reached}; "
         f"{say_p_of(evidence)}"
     )
 
@@ -256,9 +292,12 @@ def say_p(p: float) -> str:
 def warnings_of(training: Mapping[str, Any]) -> list[str]:
     """Say what a score of this signature can't be read without; nothing if it is above chance.
 
-    It is judged by its AUC corrected for the choice of the model, where that is known; `training`
-    is what a bundle or a final model of whatever version says of its training.
+    It is judged by its AUC corrected for the choice of the model, where that is known, or by the
+    figure that its study was about where that has a ``target``; `training` is what a bundle or a
+    final model of whatever version says of its training.
     """
+    if "target" in training:
+        return _target_warnings(training)
     try:
         models = training["crossvalidation"]
         network = NETWORK if NETWORK in models else EARLIER_NETWORK
@@ -279,6 +318,25 @@ def warnings_of(training: Mapping[str, Any]) -> list[str]:
     if p is not None and p < ALPHA:
         return [f"the interval of the signature's out-of-fold AUC reaches 0.5 ({reached})"]
     return [f"the signature is not above chance out of fold ({reached})"]
+
+
+def _target_warnings(training: Mapping[str, Any]) -> list[str]:
+    try:
+        primary, tested = training["target"]["primary"], training.get("tested") or {}
+        figures = training["crossvalidation"][training["model"]]
+        value, chance = float(figures[primary["name"]]), float(primary["chance"])
+        low, high = map(float, figures[f"{primary['name']}_ci"])
+        reached = f"{primary['title']} {figure(value, (low, high))}"
+        p = float(tested["p"]) if can_tell(tested.get("n", 0)) else None
+        reached += "" if p is None else f"; {say_p(p)}"
+    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
+        return ["what the signature reaches out of fold is not known"]
+    if low > chance and (p is None or p < ALPHA):
+        return []
+    knows = f"{chance:g}, which is what knows nothing"
+    if p is not None and p < ALPHA:
+        return [f"the interval of the signature's figure out of fold reaches {knows} ({reached})"]
+    return [f"the signature is not above {knows}, out of fold ({reached})"]
 
 
 def can_tell(n_permutations: int) -> bool:

@@ -1,11 +1,15 @@
-"""3D networks that turn a prepared scan into one score; the layers are MONAI's.
+"""3D networks that turn a prepared scan into a score, or several; the layers are MONAI's.
 
 Each builder takes the input's shape, ``(C, X, Y, Z)``, and plain settings, and returns a
-`ScoreNetwork`. A new network is a new builder, here or in a package of one's own, named in a
-config file; `fmnet.networks.monai_networks` builds what MONAI has.
+`ScoreNetwork`. With a keyword ``head`` it gives as many outputs as that head asks for; without one
+the score is the logit of the positive one of two groups. A new network is a new builder, here or in
+a package of one's own, named in a config file; `fmnet.networks.monai_networks` builds what MONAI
+has.
 """
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from typing import Annotated, Literal
 
@@ -70,8 +74,9 @@ class ClosedFormBackbone(nn.Module):
         ----------
         images : Tensor, shape (N, C, X, Y, Z)
             Prepared training scans.
-        labels : Tensor, shape (N,)
-            0 or 1.
+        labels : Tensor, shape (N,) or (N, K)
+            0 or 1, of an integer type; or K numeric responses, one for each score, of a
+            floating-point type, NaN where not known.
         folds : Tensor, shape (N,)
             Which inner fold a scan belongs to: choices that the scans of one fold must not see
             themselves are made on the others.
@@ -92,29 +97,38 @@ class ClosedFormBackbone(nn.Module):
         ----------
         train, unseen : Tensor, shapes (N, C, X, Y, Z) and (M, C, X, Y, Z)
             Prepared scans.
-        labelings : Tensor, shape (L, N)
-            0 or 1.
+        labelings : Tensor, shape (L, N) or (L, N, K)
+            See `fit`.
         folds : Tensor, shape (N,)
             See `fit`.
 
         Returns
         -------
-        Tensor, shape (L, M)
+        Tensor, shape (L, M) or (L, M, K)
             What `fit` and `forward` give, labeling by labeling.
         """
         scores = []
         for labels in labelings:
             self.fit(train, labels, folds)
-            scores.append(self(unseen)[:, 0])
+            scores.append(self(unseen)[:, 0] if labels.ndim == 1 else self(unseen))
         return torch.stack(scores)
 
     def voxel_weights(self, images: torch.Tensor) -> torch.Tensor | None:
         """Say what each voxel of a fitted network's input weighs: (C, X, Y, Z).
 
         Exact for what is linear; otherwise the mean gradient of the score over `images`,
-        (N, C, X, Y, Z). None where nothing can be said.
+        (N, C, X, Y, Z). None where nothing can be said. Of K > 1 scores, (K, C, X, Y, Z).
         """
-        return mean_gradient(lambda image: self(image)[:, 0], images)
+        with torch.no_grad():
+            n_scores = self(images[:1]).shape[1]
+
+        def score(image: torch.Tensor, number: int) -> torch.Tensor:
+            own: torch.Tensor = self(image)[:, number]
+            return own
+
+        each = range(n_scores)
+        weights = [mean_gradient(partial(score, number=number), images) for number in each]
+        return weights[0] if n_scores == 1 else torch.stack(weights)
 
     @torch.no_grad()
     def weights_of_labelings(
@@ -135,7 +149,7 @@ class ClosedFormBackbone(nn.Module):
 
         Returns
         -------
-        Tensor, shape (L, C, V), or None
+        Tensor, shape (L, C, V), or (L, K, C, V) of labelings with K responses; or None
             What `fit` and `voxel_weights` give, labeling by labeling.
         """
         weights = []
@@ -143,25 +157,27 @@ class ClosedFormBackbone(nn.Module):
             self.fit(train, labels, folds)
             if (own := self.voxel_weights(train)) is None:
                 return None
-            weights.append(own[:, inside])
+            own = own[..., inside]
+            is_alone = labels.ndim == 2 and labels.shape[1] == 1
+            weights.append(own[None] if is_alone else own)
         return torch.stack(weights)
 
 
 class ScoreNetwork(nn.Module):
-    """A backbone and the head that turns its outputs into one score for each scan.
+    """A backbone and the head that turns its outputs into the scores of each scan.
 
     Parameters
     ----------
     backbone : Module
         From prepared scans, (B, C, X, Y, Z), to outputs, (B, ``head.n_outputs``).
     head : Head, optional
-        By default a `BinaryHead`: the score is the logit of the positive class.
+        A copy is taken. By default a `BinaryHead`: the score is the logit of the positive class.
     """
 
     def __init__(self, backbone: nn.Module, head: Head | None = None) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = BinaryHead() if head is None else head
+        self.head = BinaryHead() if head is None else copy.deepcopy(head)
 
     @property
     def window_volumes(self) -> int | None:
@@ -180,12 +196,18 @@ class ScoreNetwork(nn.Module):
         return outputs
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Score prepared scans: (B, C, X, Y, Z) to (B,)."""
+        """Score prepared scans: (B, C, X, Y, Z) to (B,) for two groups, else to (B, K)."""
         score: torch.Tensor = self.head(self.outputs(image))
         return score
 
 
-NetworkBuilder = Callable[[InputShape], ScoreNetwork]
+#: Input shape to a network; those for targets other than two groups take a keyword ``head``.
+NetworkBuilder = Callable[..., ScoreNetwork]
+
+
+def count_outputs(head: Head | None) -> int:
+    """Say how many outputs a head reads; for two groups, without a head, 1."""
+    return BinaryHead.n_outputs if head is None else head.n_outputs
 
 
 def grid_fault(input_shape: InputShape, error: Exception) -> Fault:
@@ -212,6 +234,7 @@ def build_small_cnn(
     channels: Counts = (8, 16, 32),
     n_residual_units: Annotated[int, Ge(0)] = 1,
     dropout: PartialShare = 0.0,
+    head: Head | None = None,
 ) -> ScoreNetwork:
     """Build a few strided convolutions and a flattened linear layer, which keeps location.
 
@@ -223,16 +246,19 @@ def build_small_cnn(
         Residual units per stage; 0 for plain convolutions.
     dropout : float
         Probability, in [0, 1).
+    head : Head, optional
+        See `ScoreNetwork`.
     """
     return ScoreNetwork(
         FastClassifier(
             in_shape=input_shape,
-            classes=1,
+            classes=count_outputs(head),
             channels=tuple(channels),
             strides=(2,) * len(channels),
             num_res_units=n_residual_units,
             dropout=dropout or None,
-        )
+        ),
+        head,
     )
 
 
@@ -240,6 +266,7 @@ def build_resnet(
     input_shape: InputShape,
     layers: FourCounts = (1, 1, 1, 1),
     channels: FourCounts = (32, 64, 128, 256),
+    head: Head | None = None,
 ) -> ScoreNetwork:
     """Build a 3D residual network with global pooling; ``layers=(1, 1, 1, 1)`` is ResNet-10.
 
@@ -247,6 +274,8 @@ def build_resnet(
     ----------
     layers, channels : sequence of int
         Blocks and feature maps of the four stages.
+    head : Head, optional
+        See `ScoreNetwork`.
     """
     return ScoreNetwork(
         ResNet(
@@ -257,9 +286,10 @@ def build_resnet(
             n_input_channels=input_shape[0],
             conv1_t_size=3,
             conv1_t_stride=2,
-            num_classes=1,
+            num_classes=count_outputs(head),
             norm=("instance", {"affine": True}),
-        )
+        ),
+        head,
     )
 
 
@@ -269,6 +299,7 @@ def build_densenet(
     growth_rate: Count = 8,
     layers: Counts = (2, 2, 2),
     norm: Literal["instance", "batch"] = "instance",
+    head: Head | None = None,
 ) -> ScoreNetwork:
     """Build a small 3D DenseNet with global pooling.
 
@@ -280,32 +311,42 @@ def build_densenet(
         Layers in each dense block.
     norm : {"instance", "batch"}
         Normalisation; batch statistics are poor with batches of a few scans.
+    head : Head, optional
+        See `ScoreNetwork`.
     """
     return ScoreNetwork(
         DenseNet(
             spatial_dims=3,
             in_channels=input_shape[0],
-            out_channels=1,
+            out_channels=count_outputs(head),
             init_features=init_features,
             growth_rate=growth_rate,
             block_config=tuple(layers),
             norm=norm,
-        )
+        ),
+        head,
     )
 
 
-def build_linear(input_shape: InputShape) -> ScoreNetwork:
-    """Build one weight for each voxel of each channel, (C, X, Y, Z), and a bias."""
-    return ScoreNetwork(nn.Sequential(nn.Flatten(), nn.Linear(prod(input_shape), 1)))
+def build_linear(input_shape: InputShape, head: Head | None = None) -> ScoreNetwork:
+    """Build one weight for each voxel of each channel, (C, X, Y, Z), and a bias, for each score."""
+    layer = nn.Linear(prod(input_shape), count_outputs(head))
+    return ScoreNetwork(nn.Sequential(nn.Flatten(), layer), head)
 
 
-def linear_network(weight: NDArray[np.float32], bias: float) -> ScoreNetwork:
+def linear_network(
+    weight: NDArray[np.float32], bias: float | Sequence[float], head: Head | None = None
+) -> ScoreNetwork:
     """Build the network that scores an image by ``(image * weight).sum() + bias``.
 
-    The weight of each voxel has shape (C, X, Y, Z).
+    The weight of each voxel has shape (C, X, Y, Z), or (K, C, X, Y, Z) with a head of K outputs,
+    for which there are K biases.
     """
-    channels, x, y, z = weight.shape
-    network = build_linear((channels, x, y, z))
-    flat = torch.from_numpy(weight.reshape(1, -1).copy())
-    network.load_state_dict({"backbone.1.weight": flat, "backbone.1.bias": torch.tensor([bias])})
+    each = weight if head is not None else weight[None]
+    channels, x, y, z = each.shape[1:]
+    network = build_linear((channels, x, y, z), head)
+    state = network.state_dict()
+    state["backbone.1.weight"] = torch.from_numpy(each.reshape(len(each), -1).copy())
+    state["backbone.1.bias"] = torch.tensor(np.atleast_1d(bias), dtype=torch.float32)
+    network.load_state_dict(state)
     return network.eval()

@@ -1,4 +1,8 @@
-"""Weights of features from few scans: whitening, and t-values of group differences."""
+"""Weights of features from few scans: whitening, and t-values of what they are to tell.
+
+That is one of two groups, with labels 0 or 1 of an integer type, or a numeric response, of a
+floating-point type, with NaN where it isn't known.
+"""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -162,8 +166,48 @@ def _last(plain: torch.Tensor, axes: _Axes) -> tuple[torch.Tensor, torch.Tensor]
     return last, z * last
 
 
+class Slopes(NamedTuple):
+    """What makes slopes and their errors of features, for numeric responses, (..., N).
+
+    With features centred, ``weights @ features`` is how much they rise with the response. Scans
+    whose response isn't known weigh nothing, but count where the spread of features is estimated.
+    Of two equal groups all is what Welch's t is made of.
+
+    Parameters
+    ----------
+    weights : Tensor, shape (..., N)
+    plain : Tensor, shape (..., 1)
+        Factor from a feature's variance that is left to its squared error: 1 over the sum of
+        squares of the response.
+    curved : Tensor, shape (..., 1)
+        Factor from its squared slope to what that takes from the squared error.
+    """
+
+    weights: torch.Tensor
+    plain: torch.Tensor
+    curved: torch.Tensor
+
+
+def read_responses(responses: torch.Tensor) -> Slopes:
+    """Prepare numeric responses, (..., N), NaN where not known."""
+    n_known = responses.isfinite().sum(-1, keepdim=True).clamp(min=1)
+    away = (responses - responses.nanmean(-1, keepdim=True)).nan_to_num(0)
+    squares = away.square().sum(-1, keepdim=True).clamp(min=1e-12)
+    return Slopes(away / squares, 1 / squares, 1 / n_known)
+
+
 def t_values(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Compare the two groups in each feature: Welch's t of features (N, V) with labels (N,)."""
+    """Compare features, (N, V), between two groups, or with a response, (N,): t of each, (V,).
+
+    Welch's t of groups, and t of the slope of a regression on the response.
+    """
+    if labels.is_floating_point():
+        weights, plain, curved = read_responses(labels)
+        centred = features - features.mean(0)
+        slope = weights @ centred
+        variance = centred.square_().mean(0).clamp_(min=0)
+        error = (plain * variance - curved * slope.square()).clamp_(min=0)
+        return slope / (error + plain * VARIANCE_FLOOR).sqrt()
     groups = features[labels == 1], features[labels == 0]
     one, other = (group.mean(0) for group in groups)
     error = torch.zeros_like(one)
@@ -173,11 +217,20 @@ def t_values(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def product_t_values(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Compare the two groups in each product of two features, (N, L): (L, L), 0 on the diagonal.
+    """Compare each product of two features, (N, L), with labels: (L, L), 0 on the diagonal.
 
     What `t_values` would give for all products, without making them.
     """
     n_features = features.shape[1]
+    if labels.is_floating_point():
+        weights, plain, curved = read_responses(labels)
+        square = features**2
+        mean = features.T @ features / len(features)
+        variance = torch.addmm(mean.square(), square.T, square, beta=-1, alpha=1 / len(features))
+        slope = (features * weights[:, None]).T @ features
+        error = (plain * variance).sub_(curved * slope.square()).clamp_(min=0)
+        of_slope: torch.Tensor = slope.mul_(error.add_(plain * VARIANCE_FLOOR).rsqrt_())
+        return of_slope.fill_diagonal_(0)
     difference, error = features.new_zeros(2, n_features, n_features)
     for group, sign in ((features[labels == 1], 1), (features[labels == 0], -1)):
         mean = group.T @ group / len(group)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from fmnet.networks.backbones import InputShape
-from fmnet.networks.feature_weighting import fit_scan_whitening
+from fmnet.networks.feature_weighting import fit_scan_whitening, read_responses
 from fmnet.networks.paths import Path, Views, take_inside
 from fmnet.networks.scale_space import ScaleSpace
 
@@ -38,9 +38,10 @@ class _Fit(NamedTuple):
 class FinePath(Path):
     """Weigh all voxels at once by a shrunken discriminant, without any filter.
 
-    With means ``d`` apart and covariance ``S`` of the training scans, both in voxels that have the
-    same spread beside the broad patterns, weights are ``(S + r) ** -2 d``. Labels enter linearly,
-    through ``d`` alone: all else is done once for any number of labelings.
+    With means ``d`` apart, or slopes ``d`` on a response, and covariance ``S`` of the training
+    scans, both in voxels that have the same spread beside the broad patterns, weights are
+    ``(S + r) ** -2 d``. Labels enter linearly, through ``d`` alone: all else is done once for any
+    number of labelings.
 
     Parameters
     ----------
@@ -92,7 +93,12 @@ class FinePath(Path):
 
 
 def _contrast(labels: torch.Tensor) -> torch.Tensor:
-    """Weigh scans so that their sum is the difference of the groups' means: (..., N) to same."""
+    """Weigh scans so that their sum is the difference of the groups' means: (..., N) to same.
+
+    Of numeric responses the sum is the slope.
+    """
+    if labels.is_floating_point():
+        return read_responses(labels).weights
     one = labels.float()
     other = 1 - one
     return one / one.sum(-1, keepdim=True) - other / other.sum(-1, keepdim=True)

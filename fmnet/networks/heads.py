@@ -1,8 +1,10 @@
 """Heads: what the last layer's outputs mean, the loss they learn by and how they are judged."""
 
 import copy
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import nn
@@ -24,18 +26,44 @@ def per_scan(function: LossFunction) -> LossFunction:
     return own
 
 
-class Head(nn.Module, ABC):
-    """Turns the outputs of a network into one score for each scan; knows its loss and metrics.
+def losses_by(function: LossFunction, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Compute a user's loss of each scan: (..., n) outputs and (..., D) targets to (...).
 
-    Leading axes may be several, (..., n_outputs): networks that are trained together have one more.
+    The mean of what it gives for a scan; of a function that averages by itself, its mean for each.
+    """
+    every = function(outputs, target)
+    scans = outputs.shape[:-1]
+    if every.ndim == 0:
+        return every.expand(scans)
+    return every.reshape(*scans, -1).mean(-1)
+
+
+class Trial(NamedTuple):
+    """Targets with outputs that fit them, and outputs that don't: what a loss must tell apart."""
+
+    target: torch.Tensor
+    right: torch.Tensor
+    wrong: Sequence[torch.Tensor]
+
+
+class Head(nn.Module, ABC):
+    """Turns the outputs of a network into the scores of each scan; knows its loss and metrics.
+
+    Leading axes may be several, (..., B, n_outputs): networks that are trained together have one
+    more, and the scans of a batch are always the last of them. D numbers of each scan are what the
+    loss reads: `fmnet.targets.base.Null.losses`, or a label, which has no axis of its own.
     """
 
     #: How many outputs the network has to give.
     n_outputs: int = 1
+    #: What a user's loss has to take in place of the head's own; empty where none can.
+    accepted_loss: ClassVar[str] = ""
+    #: Some that do, each followed by a comma.
+    usual_losses: ClassVar[str] = ""
 
-    @abstractmethod
     def forward(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Turn outputs into scores: (..., n_outputs) to (...)."""
+        """Turn outputs into K scores, (..., n_outputs) to (..., K): by default they are these."""
+        return outputs
 
     @abstractmethod
     def loss(
@@ -49,10 +77,10 @@ class Head(nn.Module, ABC):
 
         Parameters
         ----------
-        outputs : Tensor, shape (..., n_outputs)
+        outputs : Tensor, shape (..., B, n_outputs)
             Of the network.
-        target : Tensor, shape (...)
-            What should come out.
+        target : Tensor, shape (..., B, D)
+            What should come out, NaN where it isn't known; (..., B) of labels.
         balance : Tensor
             See `balance`; broadcast against the targets.
         function : callable, optional
@@ -60,24 +88,71 @@ class Head(nn.Module, ABC):
 
         Returns
         -------
-        Tensor, shape (...)
-            Not averaged; of a function that averages by itself, its mean for every scan.
+        Tensor, shape (..., B)
+            Not averaged; of a function that averages by itself, its mean for every scan. It may
+            depend on the other scans of the batch. 0, not NaN, for what isn't known.
         """
 
     def balance(self, target: torch.Tensor) -> torch.Tensor:
-        """Say how training targets, (N,), weigh in the loss; by default all scans alike."""
+        """Say how training targets, (N,) or (N, D), weigh in the loss; by default all alike."""
         return torch.ones((), device=target.device)
 
     @abstractmethod
     def metrics(self) -> dict[str, Metric]:
         """Build the metrics of scores and targets, by name."""
 
+    def trial(self) -> Trial:
+        """Make up what a user's loss is tried on; asked for where `accepted_loss` says something.
+
+        Outputs are (n, n_outputs), targets (n,) or (n, D).
+        """
+        raise NotImplementedError
+
     def check_loss(self, function: LossFunction) -> None:
-        """Raise `ConfigError` unless a user's loss can be learned by; by default all can."""
+        """Raise `ConfigError` unless a user's loss is smaller for right outputs than for others.
+
+        Else nothing would be learned, without a word: a loss for several classes, as
+        `torch.nn.CrossEntropyLoss`, is always 0 where there is one logit.
+        """
+        if not self.accepted_loss:
+            accepted = "none: what is predicted here has a loss of its own"
+            raise ConfigError(Fault("loss", "a loss", accepted, "set loss=null"))
+        (target, right, wrong), balance = self.trial(), torch.ones(())
+        try:
+            own = per_scan(function)
+            best, *others = (
+                float(self.loss(one, target, balance, own).mean()) for one in (right, *wrong)
+            )
+            found = "" if best < min(others) else "a loss that isn't smaller for right outputs"
+        except Exception as error:  # noqa: BLE001 (whatever a user's function raises)
+            reason = " ".join(str(error).split())[:200]
+            found = f"a loss that can't be computed ({type(error).__name__}: {reason})"
+        if found:
+            action = f"use {self.usual_losses}or none for the usual one"
+            raise ConfigError(Fault("loss", found, self.accepted_loss, action))
+
+    def describe(self) -> dict[str, Any]:
+        """Say how it is built again: dotted ``name`` of its class and plain ``settings``.
+
+        Settings are the arguments of its constructor, which it keeps under their own names.
+        """
+        given = inspect.signature(type(self)).parameters.values()
+        names = [one.name for one in given if one.kind not in {one.VAR_POSITIONAL, one.VAR_KEYWORD}]
+        settings = {name: getattr(self, name) for name in names}
+        return {
+            "name": f"{type(self).__module__}.{type(self).__qualname__}",
+            "settings": {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in settings.items()
+            },
+        }
 
 
 class BinaryHead(Head):
-    """Reads one output as the logit of the positive class."""
+    """Reads one output as the logit of the positive class, which is a scan's one score."""
+
+    accepted_loss = "a loss of logits and labels 0 or 1, both (B, 1)"
+    usual_losses = "loss=focal, torch.nn.BCEWithLogitsLoss, "
 
     def forward(self, outputs: torch.Tensor) -> torch.Tensor:
         """Take the logit: (..., 1) to (...)."""
@@ -112,25 +187,8 @@ class BinaryHead(Head):
         """Build the area under the ROC curve."""
         return {"auroc": BinaryAUROC(validate_args=False)}
 
-    def check_loss(self, function: LossFunction) -> None:
-        """Raise `ConfigError` unless a loss is smaller for right logits than for wrong ones.
-
-        A loss for several classes, as `torch.nn.CrossEntropyLoss`, is always 0 where there is one
-        logit: nothing would be learned, without a word.
-        """
-        label, balance = torch.tensor([0, 0, 1, 1]), torch.ones(())
-        right, low, high = [-1.0, -1.0, 2.0, 2.0], [-1.0] * 4, [2.0] * 4
-        try:
-            own = per_scan(function)
-            best, *others = (
-                float(self.loss(torch.tensor(one)[:, None], label, balance, own).mean())
-                for one in (right, low, high)
-            )
-            found = "" if best < min(others) else "a loss that isn't smaller for right logits"
-        except Exception as error:  # noqa: BLE001 (whatever a user's function raises)
-            reason = " ".join(str(error).split())[:200]
-            found = f"a loss that can't be computed ({type(error).__name__}: {reason})"
-        if found:
-            accepted = "a loss of logits and labels 0 or 1, both (B, 1)"
-            action = "use loss=focal, torch.nn.BCEWithLogitsLoss, or none for the usual one"
-            raise ConfigError(Fault("loss", found, accepted, action))
+    def trial(self) -> Trial:
+        """Make up two scans of each group."""
+        right, low, high = ([-1.0, -1.0, 2.0, 2.0], [-1.0] * 4, [2.0] * 4)
+        outputs = [torch.tensor(one)[:, None] for one in (right, low, high)]
+        return Trial(torch.tensor([0, 0, 1, 1]), outputs[0], outputs[1:])

@@ -4,7 +4,8 @@ Sums over groups are matrix products of labelings and features. With features ce
 ``Q`` is the sum of squares over ``n`` scans, and ``d`` the difference of the groups' means, the
 squared error of Welch's t is ``(Q / n + floor) (1 / n_1 + 1 / n_0) - c d ** 2 + u q``: ``c`` and
 ``u`` depend on the numbers in the groups alone, and ``u`` is 0 for equal groups, whose t-values
-take one matrix product. ``q`` is the covariance of labels and squares.
+take one matrix product. ``q`` is the covariance of labels and squares. The t of a slope on numeric
+responses has the same form, with ``u`` 0, see `fmnet.networks.feature_weighting.Slopes`.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from math import ceil
 
 import torch
 
-from fmnet.networks.feature_weighting import VARIANCE_FLOOR, raise_t
+from fmnet.networks.feature_weighting import VARIANCE_FLOOR, raise_t, read_responses
 
 #: Numbers, labelings times features, that are computed at once: what a processor's cache holds.
 BLOCK = 2**18
@@ -27,14 +28,14 @@ GROUP = 16
 
 @dataclass(frozen=True, eq=False)
 class Labelings:
-    """Labels of the same N scans in L ways, as factors of matrix products.
+    """Labels, or responses, of the same N scans in L ways, as factors of matrix products.
 
     Parameters
     ----------
     difference : Tensor, shape (L, N)
-        What gives the difference of the groups' means.
+        What gives the difference of the groups' means, or the slope on the response.
     deviation : Tensor, shape (L, N)
-        Labels less their mean.
+        Labels less their mean; of no use for responses.
     plain, curved, uneven : Tensor, shape (L, 1)
         Factors of the squared error: of the variance, of ``d ** 2`` and of ``q``.
     """
@@ -50,7 +51,7 @@ class Labelings:
         return Labelings(*(one[chosen] for one in vars(self).values()))
 
     def t_values(self, features: torch.Tensor) -> torch.Tensor:
-        """Compare the groups in each feature, (N, V): (L, V), see `feature_weighting.t_values`."""
+        """Compare labels with each feature, (N, V): (L, V), see `feature_weighting.t_values`."""
         centred = features - features.mean(0)
         squares = centred.square()
         d = self.difference @ centred
@@ -64,7 +65,10 @@ class Labelings:
 
 
 def read_labelings(labelings: torch.Tensor) -> Labelings:
-    """Prepare labels of 0 and 1, (L, N)."""
+    """Prepare labels of 0 and 1, or numeric responses of a floating-point type, (L, N)."""
+    if labelings.is_floating_point():
+        weights, plain, curved = read_responses(labelings)
+        return Labelings(weights, weights, plain, curved, torch.zeros_like(plain))
     labels = labelings.float()
     n = labels.shape[1]
     n_1 = labels.sum(1, keepdim=True)

@@ -19,8 +19,8 @@ from torch import nn
 from torch.nn.functional import batch_norm, pad
 
 from fmnet.errors import ConfigError, Fault
-from fmnet.networks.backbones import UNFIT, InputShape, ScoreNetwork, grid_fault
-from fmnet.networks.heads import BinaryHead
+from fmnet.networks.backbones import UNFIT, InputShape, ScoreNetwork, count_outputs, grid_fault
+from fmnet.networks.heads import Head
 from fmnet.types import Count
 
 #: Names of parameters for what a study knows, as MONAI's constructors spell them.
@@ -109,8 +109,9 @@ def build_monai(
     name: str = "resnet10",
     settings: dict[str, Any] | None = None,
     multiple_of: Count = 1,
+    head: Head | None = None,
 ) -> ScoreNetwork:
-    """Build a network of `monai.networks.nets` for 3-D scans, (C, X, Y, Z), and one score.
+    """Build a network of `monai.networks.nets` for 3-D scans, (C, X, Y, Z).
 
     Parameters
     ----------
@@ -122,6 +123,8 @@ def build_monai(
         Further arguments of its constructor: plain values.
     multiple_of : int
         The grid is filled up with zeros, evenly on both sides, to multiples of so many voxels.
+    head : Head, optional
+        See `ScoreNetwork`.
 
     Raises
     ------
@@ -131,7 +134,7 @@ def build_monai(
     """
     make, parameters = find_network(name)
     grid = tuple(-(-size // multiple_of) * multiple_of for size in input_shape[1:])
-    n_outputs = BinaryHead.n_outputs
+    n_outputs = count_outputs(head)
     arguments = fill_arguments(
         name, parameters, dict(settings or {}), input_shape[0], grid, n_outputs
     )
@@ -160,7 +163,7 @@ def build_monai(
         for size, full in zip(reversed(input_shape[1:]), reversed(grid), strict=True)
         for side in ((full - size) // 2, full - size - (full - size) // 2)
     ]
-    return ScoreNetwork(MonaiBackbone(network, padding, last))
+    return ScoreNetwork(MonaiBackbone(network, padding, last), head)
 
 
 def find_network(

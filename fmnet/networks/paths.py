@@ -8,6 +8,9 @@ from torch import nn
 from fmnet.networks.backbones import InputShape, mean_gradient
 from fmnet.networks.scale_space import ScaleSpace
 
+#: Scans that go through the scale space, or labelings through its transpose, at once.
+BATCH = 16
+
 
 class Views(NamedTuple):
     """Scans as paths see them: prepared, (N, C, X, Y, Z), and filtered, (N, S, C, X, Y, Z).
@@ -70,7 +73,7 @@ class Path(nn.Module):
         views : Views
             Of N scans.
         labels : Tensor, shape (N,)
-            0 or 1.
+            0 or 1, of an integer type; or numeric responses, NaN where not known.
         mask : Tensor, shape (X, Y, Z)
             1 inside the brain, else 0.
         """
@@ -91,7 +94,7 @@ class Path(nn.Module):
         train, unseen : Views
             Of N and of M scans.
         labelings : Tensor, shape (L, N)
-            0 or 1.
+            As those of `fit`.
         mask : Tensor, shape (X, Y, Z)
             1 inside the brain, else 0.
 
@@ -117,7 +120,7 @@ class Path(nn.Module):
         train : Views
             Of N scans.
         labelings : Tensor, shape (L, N)
-            0 or 1.
+            As those of `fit`.
         mask : Tensor, shape (X, Y, Z)
             1 inside the brain, else 0.
         stem : ScaleSpace

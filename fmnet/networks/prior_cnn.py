@@ -69,7 +69,7 @@ def support_statistics(bands: torch.Tensor, labelings: torch.Tensor, mask: torch
     bands : Tensor, shape (E, N, S, X, Y, Z)
         The scale space of the N scans of each of E sets, one contrast.
     labelings : Tensor, shape (E, L, N)
-        0 or 1.
+        0 or 1, or numeric responses.
     mask : Tensor, shape (X, Y, Z)
         1 inside the brain, else 0; the same for all sets.
     """
@@ -100,8 +100,11 @@ def support_statistics(bands: torch.Tensor, labelings: torch.Tensor, mask: torch
 def log_variance_ratio(features: torch.Tensor, labelings: torch.Tensor) -> torch.Tensor:
     """Compare variances: log of one group's over the other's, in units of what it is by chance.
 
-    Of standardised features, (E, N, V), under labelings of 0 and 1, (E, L, N): (E, L, V).
+    Of standardised features, (E, N, V), under labelings of 0 and 1, (E, L, N): (E, L, V). 0 for
+    numeric responses, which have no two groups.
     """
+    if labelings.is_floating_point():
+        return features.new_zeros(*labelings.shape[:2], features.shape[2])
     logs, by_chance = [], features.new_zeros(())
     squares = features.square()
     for member in (labelings.to(features.dtype), 1 - labelings.to(features.dtype)):

@@ -29,9 +29,10 @@ from fmnet.networks.backbones import (
     grid_fault,
     reason_of,
 )
+from fmnet.networks.heads import Head
 
-#: Packages whose builders are run when a saved network is rebuilt.
-TRUSTED = ("fmnet.networks",)
+#: Packages whose builders and heads are run when a saved network is rebuilt.
+TRUSTED = ("fmnet.networks", "fmnet.targets")
 #: What reading and rebuilding raise when a file is missing, damaged or doesn't fit.
 DAMAGE = (
     OSError, ValueError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError,
@@ -53,7 +54,7 @@ class NetworkDescription:
     builder : str
         Dotted name of the builder.
     settings : dict
-        Its plain settings.
+        Its plain settings; a ``head`` as `fmnet.networks.heads.Head.describe` says it.
     input_shape : tuple of int
         (C, X, Y, Z).
     """
@@ -68,6 +69,10 @@ def describe_builder(build: NetworkBuilder, input_shape: tuple[int, ...]) -> Net
     function, settings = (
         (build.func, dict(build.keywords)) if isinstance(build, partial) else (build, {})
     )
+    if isinstance(head := settings.get("head"), Head):
+        settings["head"] = head.describe()
+    elif "head" in settings and head is None:
+        del settings["head"]
     return NetworkDescription(
         f"{function.__module__}.{function.__qualname__}", settings, input_shape
     )
@@ -120,14 +125,14 @@ def check_network(build: NetworkBuilder, input_shape: InputShape) -> ScoreNetwor
     image = torch.zeros(2, n_first, *input_shape[1:])
     try:
         with torch.no_grad():
-            scores = copy.deepcopy(network).to("meta")(image.to("meta"))
+            outputs = copy.deepcopy(network).to("meta").outputs(image.to("meta"))
     except NotImplementedError:  # something that can't be told without data
-        scores = image.new_empty(2)
+        outputs = image.new_empty(2, network.head.n_outputs)
     except UNFIT as error:
         raise ConfigError(grid_fault(input_shape, error)) from error
-    if scores.shape != (2,):
-        found = f"output of shape {tuple(scores.shape)} for 2 scans"
-        accepted = "a network with one score for each scan"
+    if outputs.shape != (2, n_outputs := network.head.n_outputs):
+        found = f"output of shape {tuple(outputs.shape)} for 2 scans"
+        accepted = f"a network with {n_outputs} output(s) for each scan: (2, {n_outputs})"
         raise ConfigError(Fault("network", found, accepted, "choose another network"))
     network.check(input_shape)
     if getattr(build, "func", build).__module__ not in KNOWN_TO_EXPORT:
@@ -167,14 +172,15 @@ def read_network(
         builder = current_name(found.builder)
         settings = current_settings(found.settings)
         description = NetworkDescription(builder, settings, found.input_shape)
-        module, _, name = builder.rpartition(".")
-        if not any(module == one or module.startswith(f"{one}.") for one in trusted):
-            accepted = f"builders from {', '.join(trusted)}"
-            action = "if you trust that package, name it: trusted_packages=[...]"
-            where = str(folder / "network.json")
-            raise RunError(Fault(where, f"a network built by '{module}'", accepted, action))
-        build = getattr(importlib.import_module(module), name)
-        network = build(tuple(description.input_shape), **settings)
+        where = str(folder / "network.json")
+        build = _find(builder, trusted, where, "a network built by")
+        arguments = dict(settings)
+        if (head := settings.get("head")) is not None:
+            kind = _find(current_name(head["name"]), trusted, where, "a head of")
+            if not (isinstance(kind, type) and issubclass(kind, Head)):
+                raise TypeError(f"{head['name']} is no head of a network")
+            arguments["head"] = kind(**head["settings"])
+        network = build(tuple(description.input_shape), **arguments)
         network.load_state_dict(current_state(load_file(folder / "weights.safetensors")))
     except DAMAGE as error:
         raise RunError(
@@ -188,10 +194,21 @@ def read_network(
     return network.eval(), description
 
 
+def _find(dotted: str, trusted: tuple[str, ...], where: str, what: str) -> Any:
+    """Import what is to be called, if it is from a trusted module or package."""
+    module, _, name = dotted.rpartition(".")
+    if not any(module == one or module.startswith(f"{one}.") for one in trusted):
+        accepted = f"builders from {', '.join(trusted)}"
+        action = "if you trust that package, name it: trusted_packages=[...]"
+        raise RunError(Fault(where, f"{what} '{module}'", accepted, action))
+    return getattr(importlib.import_module(module), name)
+
+
 def write_network_files(network: ScoreNetwork, input_shape: InputShape, folder: Path) -> None:
     """Write ``model.pt2`` (torch.export) and ``model.onnx``, both for any batch size.
 
-    Those of a network that reads series, (T, X, Y, Z), take any number of volumes from 2 on.
+    The output is called ``score``: (B,) for two groups, else (B, K). Those of a network that reads
+    series, (T, X, Y, Z), take any number of volumes from 2 on.
     """
     n_first = input_shape[0] if network.window_volumes is None else EXAMPLE_VOLUMES
     program, onnx = _programs(network, torch.zeros(2, n_first, *input_shape[1:]))

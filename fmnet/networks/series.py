@@ -16,6 +16,7 @@ from fmnet.networks.backbones import (
     build_small_cnn,
 )
 from fmnet.networks.closed_form import PathName, build_scale_space
+from fmnet.networks.heads import Head
 from fmnet.networks.stems import (
     DualRegression,
     Frames,
@@ -79,7 +80,7 @@ class SeriesBackbone(ClosedFormBackbone):
     stem : Stem
         From series to C maps.
     inner : Module
-        From maps, (B, C, X, Y, Z), to scores, (B, 1).
+        From maps, (B, C, X, Y, Z), to outputs, (B, K).
     shape : tuple of int
         (C, X, Y, Z).
     window_volumes : int
@@ -104,7 +105,7 @@ class SeriesBackbone(ClosedFormBackbone):
             self.inner.check((self.n_channels, *input_shape[1:]))
 
     def forward(self, series: torch.Tensor) -> torch.Tensor:
-        """Score series: (B, T, X, Y, Z) to (B, 1)."""
+        """Score series: (B, T, X, Y, Z) to (B, K)."""
         score: torch.Tensor = self.inner(self.standard(self.maps(series)))
         return score
 
@@ -128,7 +129,7 @@ class SeriesBackbone(ClosedFormBackbone):
         scans : sequence of Tensor, shape (T, X, Y, Z)
             Training scans; T may differ but is at least ``window_volumes``; 0 where there are no
             data. Asked for one at a time, and more than once, so that they may lie on disk.
-        labels, folds : Tensor, shape (N,)
+        labels, folds : Tensor, shape (N,) or (N, K), and (N,)
             See `ClosedFormBackbone.fit`; a backbone without closed form keeps its random weights.
         """
         self.stem.fit(scans)
@@ -137,7 +138,7 @@ class SeriesBackbone(ClosedFormBackbone):
         self.standard.fit(maps)
         if isinstance(self.inner, ClosedFormBackbone):
             n_each = torch.tensor([len(one) for one in each])
-            labels, folds = (values.repeat_interleave(n_each) for values in (labels, folds))
+            labels, folds = (values.repeat_interleave(n_each, dim=0) for values in (labels, folds))
             self.inner.fit(self.standard(maps), labels, folds)
 
     def scan_maps(self, scan: torch.Tensor) -> torch.Tensor:
@@ -155,9 +156,10 @@ class FrameBackbone(SeriesBackbone):
     """
 
     def forward(self, series: torch.Tensor) -> torch.Tensor:
-        """Score series: (B, T, X, Y, Z) to (B, 1)."""
+        """Score series: (B, T, X, Y, Z) to (B, K)."""
         scores = super().forward(series)
-        return scores.reshape(series.shape[0], self.stem.n_maps).mean(1, keepdim=True)
+        each = scores.reshape(series.shape[0], self.stem.n_maps, -1)  # (B, n_frames, K)
+        return each.mT.mean(2)
 
     def maps(self, series: torch.Tensor) -> torch.Tensor:
         """Take volumes: (B, T, X, Y, Z) to (B * n_frames, 1, X, Y, Z)."""
@@ -177,6 +179,7 @@ def build_learned_seeds(
     paths: Paths = PATHS,
     window_volumes: NonNegativeCount = 0,
     seed: Seed = 0,
+    head: Head | None = None,
 ) -> ScoreNetwork:
     """Build a network on the connectivity of learned seeds, see `LearnedSeeds`.
 
@@ -196,11 +199,13 @@ def build_learned_seeds(
         Volumes that the network sees at once; 0 for complete runs.
     seed : int
         Of the random numbers of the search for networks.
+    head : Head, optional
+        See `ScoreNetwork`.
     """
     stem = LearnedSeeds(input_shape[1:], n_seeds, seed)
     shape = (n_seeds, *input_shape[1:])
-    inner = _inner(shape, backbone, voxel_size_mm, bands_mm, paths)
-    return ScoreNetwork(SeriesBackbone(stem, inner, shape, window_volumes))
+    inner = _inner(shape, backbone, voxel_size_mm, bands_mm, paths, head)
+    return ScoreNetwork(SeriesBackbone(stem, inner, shape, window_volumes), head)
 
 
 def build_temporal_filters(
@@ -212,6 +217,7 @@ def build_temporal_filters(
     bands_mm: Bands = BANDS_MM,
     paths: Paths = PATHS,
     window_volumes: NonNegativeCount = 0,
+    head: Head | None = None,
 ) -> ScoreNetwork:
     """Build a network on the power that learned filters leave, see `TemporalFilters`.
 
@@ -219,9 +225,9 @@ def build_temporal_filters(
     fluctuate, and span ``length`` volumes. For the others see `build_learned_seeds`.
     """
     shape = (n_filters, *input_shape[1:])
-    inner = _inner(shape, backbone, voxel_size_mm, bands_mm, paths)
+    inner = _inner(shape, backbone, voxel_size_mm, bands_mm, paths, head)
     stem = TemporalFilters(n_filters, length)
-    return ScoreNetwork(SeriesBackbone(stem, inner, shape, window_volumes))
+    return ScoreNetwork(SeriesBackbone(stem, inner, shape, window_volumes), head)
 
 
 def build_dual_regression(
@@ -233,6 +239,7 @@ def build_dual_regression(
     paths: Paths = PATHS,
     window_volumes: NonNegativeCount = 0,
     seed: Seed = 0,
+    head: Head | None = None,
 ) -> ScoreNetwork:
     """Build a network on each scan's own form of `n_networks` group networks, `DualRegression`.
 
@@ -241,8 +248,8 @@ def build_dual_regression(
     """
     stem = DualRegression(input_shape[1:], n_networks, seed)
     shape = (n_networks, *input_shape[1:])
-    inner = _inner(shape, backbone, voxel_size_mm, bands_mm, paths)
-    return ScoreNetwork(SeriesBackbone(stem, inner, shape, window_volumes))
+    inner = _inner(shape, backbone, voxel_size_mm, bands_mm, paths, head)
+    return ScoreNetwork(SeriesBackbone(stem, inner, shape, window_volumes), head)
 
 
 def build_frames(
@@ -253,6 +260,7 @@ def build_frames(
     bands_mm: Bands = BANDS_MM,
     paths: Paths = PATHS,
     window_volumes: NonNegativeCount = 0,
+    head: Head | None = None,
 ) -> ScoreNetwork:
     """Build a network that scores `n_frames` volumes one by one and averages, `FrameBackbone`.
 
@@ -260,8 +268,8 @@ def build_frames(
     `build_learned_seeds`.
     """
     shape = (1, *input_shape[1:])
-    inner = _inner(shape, backbone, voxel_size_mm, bands_mm, paths)
-    return ScoreNetwork(FrameBackbone(Frames(n_frames), inner, shape, window_volumes))
+    inner = _inner(shape, backbone, voxel_size_mm, bands_mm, paths, head)
+    return ScoreNetwork(FrameBackbone(Frames(n_frames), inner, shape, window_volumes), head)
 
 
 def _inner(
@@ -270,7 +278,8 @@ def _inner(
     voxel_size_mm: float,
     bands_mm: Bands,
     paths: Sequence[PathName],
+    head: Head | None,
 ) -> nn.Module:
     if backbone == "scale_space":
-        return build_scale_space(shape, voxel_size_mm, bands_mm, paths).backbone
-    return (build_small_cnn if backbone == "small_cnn" else build_resnet)(shape).backbone
+        return build_scale_space(shape, voxel_size_mm, bands_mm, paths, head=head).backbone
+    return (build_small_cnn if backbone == "small_cnn" else build_resnet)(shape, head=head).backbone

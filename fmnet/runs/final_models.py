@@ -19,7 +19,8 @@ from fmnet.inference.preparation import Preparation
 from fmnet.inference.quality import fit_reference, temporal_sd
 from fmnet.inference.study_results import correction, warnings_of
 from fmnet.networks.backbones import ScoreNetwork
-from fmnet.networks.closed_form import path_fractions, pretraining_of
+from fmnet.networks.closed_form import pretraining_of
+from fmnet.networks.path_sums import path_fractions
 from fmnet.networks.rebuild import NetworkDescription, write_network
 from fmnet.runs.record import Results, bold_contract
 from fmnet.runs.run_folder import as_json, write_run_folder
@@ -335,7 +336,9 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
     if asked != "auto":
         folders = {asked: folders[asked]}
     records = {name: read_record(folder) for name, folder in folders.items()}
-    if asked == "auto":
+    if asked == "auto" and "target" in records[NETWORK]:
+        name, why = NETWORK, "it is what a study of a target exports"
+    elif asked == "auto":
         finals = {
             name: (one["title"], float(one["crossvalidation"][one["model"]]["auc"]))
             for name, one in records.items()
@@ -344,6 +347,9 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
     else:
         name, why = asked, f"model={asked} was asked for"
     record = records[name]
+    if "target" in record:
+        record["tested"] = read_tested(run_dir, record["model"])
+        return Choice(folders[name], record, asked, why, 1)
     record["chosen"] = read_chosen(run_dir, asked, record["model"])
     # figures of a run that a later version went on with, which has other intervals
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -382,9 +388,32 @@ def read_chosen(run_dir: Path, asked: ModelName, model: str) -> dict[str, Any]:
     return chosen
 
 
+def read_tested(run_dir: Path, model: str) -> dict[str, Any]:
+    """Read ``p`` and ``n`` of the permutation test of a model with a target; empty if untested."""
+    try:
+        metrics = json.loads((run_dir / "metrics.json").read_text("utf-8"))
+        one = metrics["permutation"]["models"][model]
+        return {"p": float(one["p"]), "n": int(one["n"])}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+
+
 def check_informative(choice: Choice) -> None:
     """Raise `ExportError` unless the model is above chance out of fold, see `warnings_of`."""
-    if found := warnings_of(choice.record):
+    found, target = warnings_of(choice.record), choice.record.get("target")
+    if found and target is not None:
+        primary = target["primary"]
+        raise ExportError(
+            Fault(
+                f"the {choice.record['title']} in '{choice.folder}'",
+                "; ".join(found),
+                f"a model whose {primary['title']} out of fold has an interval above "
+                f"{primary['chance']:g}, and p < 0.05 where outcomes were permuted often enough",
+                "more people, or another contrast; allow_uninformative=true exports it marked, in "
+                "its card and with each prediction",
+            )
+        )
+    if found:
         raise ExportError(
             Fault(
                 f"the {choice.record['title']} in '{choice.folder}'",

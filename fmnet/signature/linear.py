@@ -9,8 +9,8 @@ from torch import nn
 from fmnet.data.volume import FloatArray
 from fmnet.inference.preparation import MapPreparation, Preparation
 from fmnet.networks.backbones import ScoreNetwork, mean_gradient
-from fmnet.networks.closed_form import PathSum
 from fmnet.networks.heads import BinaryHead
+from fmnet.networks.path_sums import PathSum
 
 
 class LinearPart(NamedTuple):

@@ -141,9 +141,9 @@ def test_file_that_holds_something_else_is_refused(copy, name, text):
 
 
 def test_other_format_version_without_versions_is_refused(copy):
-    (copy / "metadata.json").write_text('{"format_version": 2, "versions": 3}')
+    (copy / "metadata.json").write_text('{"format_version": 3, "versions": 3}')
     write_hashes(copy)
-    with pytest.raises(BundleError, match=r"found bundle format 2; .*\(unknown\)"):
+    with pytest.raises(BundleError, match=r"found bundle format 3; .*\(unknown\)"):
         read_bundle(copy)
 
 

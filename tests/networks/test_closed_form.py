@@ -3,7 +3,8 @@ import torch
 
 from fmnet.errors import ConfigError
 from fmnet.networks.backbones import build_small_cnn
-from fmnet.networks.closed_form import VoxelPath, build_scale_space, path_fractions, weigh_paths
+from fmnet.networks.closed_form import VoxelPath, build_scale_space
+from fmnet.networks.path_sums import path_fractions, weigh_paths
 from fmnet.networks.paths import Views
 from fmnet.networks.product_path import CONTRAST_PRODUCTS, VOXEL_PAIRS, ProductForm, ProductPath
 

@@ -44,8 +44,8 @@ def test_losses_that_tell_right_from_wrong_pass(loss):
 @pytest.mark.parametrize(
     ("loss", "said"),
     [
-        (torch.nn.CrossEntropyLoss(), "isn't smaller for right logits"),  # 0 for a single logit
-        (torch.nn.SoftMarginLoss(), "isn't smaller for right logits"),  # of labels -1 and 1
+        (torch.nn.CrossEntropyLoss(), "isn't smaller for right outputs"),  # 0 for a single logit
+        (torch.nn.SoftMarginLoss(), "isn't smaller for right outputs"),  # of labels -1 and 1
         (torch.nn.BCELoss(), r"can't be computed \(RuntimeError"),
     ],
 )

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from fmnet.networks import labelings as module
-from fmnet.networks.closed_form import PathSum, build_scale_space
+from fmnet.networks.closed_form import build_scale_space
 from fmnet.networks.feature_weighting import t_values
 from fmnet.networks.labelings import read_labelings
+from fmnet.networks.path_sums import PathSum
 from fmnet.networks.paths import Views
 from fmnet.networks.product_path import ProductForm
 

@@ -8,7 +8,7 @@ import torch
 
 from fmnet.inference.preparation import MIN_TRAINING_FRACTION
 from fmnet.networks.backbones import build_small_cnn
-from fmnet.networks.closed_form import path_fractions
+from fmnet.networks.path_sums import path_fractions
 from fmnet.networks.rebuild import (
     describe_builder,
     read_network,

@@ -10,7 +10,8 @@ from signature_fixtures import write_small_cnn
 from training_fixtures import make_cohort, make_training
 
 from fmnet.networks import prior_path
-from fmnet.networks.closed_form import build_prior_cnn, path_fractions, pretraining_of
+from fmnet.networks.closed_form import build_prior_cnn, pretraining_of
+from fmnet.networks.path_sums import path_fractions
 from fmnet.networks.signature_file import read_signature_cnn
 from fmnet.training import adaptation
 from fmnet.training.adaptation import Adapter, give_adapter

@@ -1,0 +1,284 @@
+"""Before or after, within persons: ``target=change``."""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.optimize import brentq, minimize_scalar
+from scipy.stats import nct
+
+from fmnet.data.outcomes import Numbers, Outcomes
+from fmnet.errors import Fault
+from fmnet.evaluation.retest import sessions_of
+from fmnet.inference.links import Link, LogOddsLink
+from fmnet.networks.heads import Head
+from fmnet.targets.base import Meaning, Null, Primary, Said, Target, unit_responses
+from fmnet.targets.contrast import DEPENDENCE, PRIOR_SD, ContrastHead
+from fmnet.types import NETWORK
+
+#: Fewest people with scans of both sessions.
+FEWEST = 8
+
+
+@dataclass(frozen=True)
+class Change(Target):
+    """Which of a person's scans was made after: change within persons.
+
+    Folds are by person, as always, so that both scans of somebody are tested together, by a model
+    that has seen neither. A person's own level is taken out of scores by comparing them within the
+    person alone.
+
+    Parameters
+    ----------
+    before, after : str
+        Names of the two sessions. People without scans of both are left out.
+    session : str, optional
+        Column that has them, scan by scan; by default the name of the scan has (``ses-NAME``).
+    """
+
+    kind: ClassVar[str] = "change"
+    title: ClassVar[str] = "what changed within persons"
+    #: Each person's mean map is taken out before anything is learned.
+    is_within: ClassVar[bool] = True
+
+    before: str = "before"
+    after: str = "after"
+    session: str | None = None
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Column that the session is read from, if one was named."""
+        return {} if self.session is None else {"session": self.session}
+
+    def read(self, texts: pd.DataFrame) -> tuple[Self, dict[str, Numbers], list[Fault]]:
+        """Give 1 to scans made after and 0 to those before, of people who have both; else NaN."""
+        if self.session is None:
+            of_scan = sessions_of(texts)
+            names = [of_scan[str(scan)] for scan in texts["scan_id"]]
+        else:
+            names = [str(one) for one in texts[self.session]]
+        number_of = {
+            key: value
+            for name, value in ((self.before, 0.0), (self.after, 1.0))
+            for key in (name, f"ses-{name}")
+        }
+        after = np.array([number_of.get(name, np.nan) for name in names])
+        whose = texts["participant_id"].to_numpy(str)
+        both = {
+            one for one in set(whose.tolist()) if {0.0, 1.0} <= set(after[whose == one].tolist())
+        }
+        after[~np.isin(whose, sorted(both))] = np.nan
+        faults = []
+        if not both:
+            found = ", ".join(sorted(set(names))) or "nothing"
+            accepted = f"scans of '{self.before}' and of '{self.after}' of the same people"
+            action = "name the sessions as the data set does (target.before, target.after)"
+            where = "sessions" if self.session is None else f"column '{self.session}'"
+            faults.append(Fault(where, found, accepted, action))
+        return self, {"after": after}, faults
+
+    def check(self, outcomes: Outcomes) -> list[Fault]:
+        """Find fewer people with both than a change is told from."""
+        n = len(set(outcomes.participants))
+        if n >= FEWEST:
+            return []
+        accepted = f"{FEWEST} or more people with scans before and after"
+        return [Fault("target.change", f"{n}", accepted, "scan more people twice")]
+
+    def strata(self, outcomes: Outcomes) -> list[str]:
+        """All people are alike: each has scans of both."""
+        return ["both"] * len(outcomes)
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """One score."""
+        return ("score",)
+
+    def head(self) -> Head:
+        """Read one output as the logit of having been made after."""
+        return ContrastHead()
+
+    def fit_null(self, outcomes: Outcomes, train: NDArray[np.intp]) -> Null:
+        """Take each person's mean out: nothing is known but that one of two scans came later.
+
+        It is the derivative of the conditional likelihood (of which scan is which, given that one
+        of them is) by the score.
+        """
+        after = outcomes["after"]
+        within = after - _person_means(after, outcomes.participants)
+        return Null(unit_responses(within[:, None], train), after[:, None].astype(np.float32))
+
+    def fit_link(self, scores: Numbers, outcomes: Outcomes) -> Link:
+        """Fit log odds to differences within persons, without an intercept; 0 at chance."""
+        score, after = scores[:, 0], outcomes["after"]
+        change = _changes(score, after, outcomes.participants)
+        sd = float(np.sqrt(np.mean(change**2))) if len(change) else 0.0
+        if sd <= 1e-12 * max(float(np.abs(score).max(initial=0)), 1e-300):
+            return LogOddsLink(0.0, 0.0)
+        x = change / sd
+
+        def loss(slope: float) -> float:
+            return float(
+                np.logaddexp(0, -slope * x).sum() / DEPENDENCE + slope**2 / PRIOR_SD**2 / 2
+            )
+
+        slope = float(minimize_scalar(loss, bounds=(0, 20), method="bounded").x)
+        if loss(0.0) <= loss(slope):
+            slope = 0.0
+        return LogOddsLink(slope / sd, float(score.mean()))
+
+    @property
+    def primary(self) -> Primary:
+        """How often the scan made after has the higher score."""
+        return Primary("paired_accuracy", "paired accuracy", 0.5)
+
+    def figures(self, rows: pd.DataFrame) -> dict[str, float]:
+        """Compute ``paired_accuracy``, and ``d_z`` of the log odds: mean change over its SD.
+
+        Each person counts once, by the mean over repeats and over pairs of scans.
+        """
+        accuracy = _by_person(rows, "score", is_sign=True)["change"].to_numpy(float)
+        return {
+            "paired_accuracy": float(accuracy.mean()) if len(accuracy) else np.nan,
+            "d_z": standardised(_by_person(rows, "log_odds")["change"].to_numpy(float)),
+        }
+
+    def details(self, rows: pd.DataFrame) -> dict[str, Any]:
+        """List the change of each person, and the interval of ``d_z`` as if they were a sample."""
+        table = _by_person(rows, "log_odds")
+        changes = table["change"].to_numpy(float)
+        value = standardised(changes)
+        return {
+            "people": list(map(str, table["participant_id"])),
+            "changes": changes.tolist(),
+            "d_z": value,
+            "d_z_ci": list(interval_of_d_z(value, len(changes))),
+            "n_people": len(changes),
+        }
+
+    def statistic(
+        self,
+        scores: Numbers,
+        outcomes: Outcomes,
+        fold: NDArray[np.intp],  # noqa: ARG002 (people are in one fold whole)
+    ) -> float:
+        """Compute how often the scan made after has the higher score, mean over people."""
+        return _paired_accuracy(scores[:, 0], outcomes["after"], outcomes.participants)
+
+    def exchanged(self, outcomes: Outcomes, order: NDArray[np.intp]) -> Outcomes:
+        """Exchange before and after within some of the people, by a throw of a coin for each.
+
+        The order only says which coins were thrown: nobody gets the sessions of another.
+        """
+        if (order == np.arange(len(order))).all():
+            return outcomes
+        seed = zlib.crc32(np.ascontiguousarray(order, dtype=np.int64).tobytes())
+        rng = np.random.default_rng(seed)
+        people = sorted(set(outcomes.participants))
+        flips = dict(zip(people, rng.random(len(people)) < 0.5, strict=True))
+        is_flipped = np.array([flips[one] for one in outcomes.participants])
+        return outcomes.replace(
+            after=np.where(is_flipped, 1 - outcomes["after"], outcomes["after"])
+        )
+
+    @property
+    def meanings(self) -> tuple[Meaning, ...]:
+        """The log odds."""
+        return (
+            Meaning(
+                "log_odds",
+                "log odds",
+                "Of two scans of one person, how much more of it one has is the log odds that it "
+                f"was made {self.after} rather than {self.before}.",
+                "Nothing by itself: only differences within a person mean something. And no effect "
+                "of a treatment: whatever else differs between sessions, as habituation, the time "
+                "of the year or the scanner, changes it as well.",
+            ),
+        )
+
+    def summary(self, outcomes: Outcomes) -> str:
+        """Count people and scans."""
+        n = len(set(outcomes.participants))
+        return f"{n} people with {len(outcomes)} scans, {self.before} and {self.after}"
+
+    def verdict(self, facts: Mapping[str, Any]) -> list[Said]:
+        """Say whether anything changed, and that a change is no effect of a treatment."""
+        one = facts["models"][NETWORK]
+        low, high = one["paired_accuracy_ci"]
+        p = (facts.get("permutation") or {}).get("models", {}).get(NETWORK, {}).get("p")
+        is_told = p < 0.05 if p is not None else low > 0.5
+        tail = "" if p is None else f", p = {p:.3g} by exchanging sessions within people"
+        verb = "could" if is_told else "could not"
+        return [
+            Said(
+                f"Which of a person's scans was made {self.after} {verb} be told: right in "
+                f"{one['paired_accuracy']:.0%} of people [{low:.0%}, {high:.0%}]{tail}."
+            ),
+            Said(
+                "Without people who were scanned twice and not treated, a change is not an effect "
+                "of the treatment.",
+                "amber" if is_told else "none",
+            ),
+        ]
+
+
+def _person_means(values: Numbers, people: tuple[str, ...]) -> Numbers:
+    return pd.Series(values).groupby(list(people)).transform("mean").to_numpy(float)
+
+
+def _changes(score: Numbers, after: Numbers, people: tuple[str, ...]) -> Numbers:
+    """Subtract the mean score before from that after, (P,), of the people who have both."""
+    table = pd.DataFrame({"who": list(people), "after": after, "score": score})
+    wide = table.pivot_table(index="who", columns="after", values="score", aggfunc="mean")
+    if not {0.0, 1.0} <= set(wide.columns):
+        return np.empty(0)
+    return (wide[1.0] - wide[0.0]).dropna().to_numpy(float)
+
+
+def _paired_accuracy(score: Numbers, after: Numbers, people: tuple[str, ...]) -> float:
+    changes = _changes(score, after, people)
+    return float((np.sign(changes) / 2 + 0.5).mean()) if len(changes) else np.nan
+
+
+def _by_person(rows: pd.DataFrame, column: str, is_sign: bool = False) -> pd.DataFrame:
+    """Subtract scores before from those after, or tell how often they are higher, by person.
+
+    The mean over repeats, and over all pairs of scans.
+    """
+    keys = ["participant_id", "repeat"]
+    one, other = (
+        rows[rows["outcome_after"] == side].groupby(keys)[column].mean().rename(name)
+        for side, name in ((1, "after"), (0, "before"))
+    )
+    both = pd.concat([one, other], axis=1).dropna()
+    change = both["after"] - both["before"]
+    if is_sign:
+        change = (change > 0) / 2 + (change >= 0) / 2
+    found: pd.DataFrame = change.groupby("participant_id").mean().rename("change").reset_index()
+    return found
+
+
+def standardised(changes: Numbers) -> float:
+    """Divide the mean change by the standard deviation of changes: Cohen's d_z."""
+    sd = float(changes.std(ddof=1)) if len(changes) > 1 else 0.0
+    return float(changes.mean()) / sd if sd > 0 else np.nan
+
+
+def interval_of_d_z(value: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Compute the exact interval of a standardised mean change of n independent people.
+
+    By inverting the noncentral t distribution (Cumming and Finch 2001).
+    """
+    if not np.isfinite(value) or n < 3:
+        return np.nan, np.nan
+    t, wide = value * np.sqrt(n), 10 + 2 * abs(value) * np.sqrt(n)
+
+    def end(share: float) -> float:
+        found = brentq(lambda d: nct.cdf(t, n - 1, d) - share, t - wide, t + wide)
+        return float(found / np.sqrt(n))
+
+    return end(0.5 + level / 2), end(0.5 - level / 2)

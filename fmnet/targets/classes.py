@@ -1,0 +1,473 @@
+"""Target: which of several groups a person belongs to, and which other group is nearest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+from torch.nn.functional import cross_entropy
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAUROC
+
+from fmnet.data.outcomes import Numbers, Outcomes
+from fmnet.data.tables import normal_text, say_some
+from fmnet.errors import Fault
+from fmnet.evaluation.graded import auc_within, fold_numbers, held_out_means, once_a_person
+from fmnet.evaluation.metrics import CLIP, draw_weights, training_variance
+from fmnet.inference.links import SoftmaxLink
+from fmnet.networks.heads import Head, LossFunction
+from fmnet.targets.base import Meaning, Null, Primary, Said, Target, unit_responses
+from fmnet.targets.sentences import answer, beside
+from fmnet.targets.shrinkage import SLOPES, believed_slope, person_weights
+from fmnet.types import Several
+
+#: Probabilities over shares that differ by less than this fraction are equal.
+TIE = 1e-6
+#: Draws of people for the intervals of details.
+N_DRAWS = 400
+
+
+class ClassesHead(Head):
+    """One output a group is its logit; learned by cross-entropy in which groups count alike.
+
+    Targets hold the number of the group and the weight of the scan.
+
+    Parameters
+    ----------
+    n_groups : int
+        How many groups there are.
+    """
+
+    def __init__(self, n_groups: int) -> None:
+        super().__init__()
+        self.n_outputs = n_groups
+
+    def forward(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Take their mean from the logits, which probabilities don't depend on: (..., K)."""
+        return outputs - outputs.mean(dim=-1, keepdim=True)
+
+    def loss(
+        self,
+        outputs: torch.Tensor,
+        target: torch.Tensor,
+        balance: torch.Tensor,  # noqa: ARG002 (weights are part of the target)
+        function: LossFunction | None = None,
+    ) -> torch.Tensor:
+        """Compute the cross-entropy, or the function given, times the weight of the scan.
+
+        A function gets logits (B, K) and the numbers of groups (B,). It is 0 where the group isn't
+        known.
+        """
+        group, weight = target[..., 0], torch.nan_to_num(target[..., 1])
+        flat = outputs.float().reshape(-1, self.n_outputs)
+        number = torch.nan_to_num(group).long().reshape(-1)
+        if function is None:
+            every = cross_entropy(flat, number, reduction="none")
+        else:
+            every = function(flat, number)
+        return every.expand(number.shape).reshape(group.shape) * weight * torch.isfinite(group)
+
+    def metrics(self) -> dict[str, Metric]:
+        """Build the mean of the areas under the ROC curves, each group against the rest."""
+        return {"macro_auroc": _MacroAuroc(num_classes=self.n_outputs, validate_args=False)}
+
+
+class _MacroAuroc(MulticlassAUROC):  # type: ignore[misc]
+    def update(self, scores: torch.Tensor, target: torch.Tensor) -> None:
+        """Take scores, (B, K), and targets, (B, 2), of which the group is known."""
+        is_known = torch.isfinite(target[:, 0])
+        super().update(scores[is_known], target[is_known, 0].long())
+
+
+@dataclass(frozen=True)
+class Classes(Target):
+    """Which group a person belongs to, of any number.
+
+    Parameters
+    ----------
+    column : str
+        Of the tables.
+    groups : dict of list of str, optional
+        Values of the column that make up each group, in the order of the scores; several put
+        together, as ``{OA: [kneeOA, hipOA]}``. People with other values are left out. By default
+        each value found is a group.
+    min_people : int
+        Fewest people in a group.
+    """
+
+    kind: ClassVar[str] = "classes"
+    title: ClassVar[str] = "which group it is"
+
+    column: str = "group"
+    groups: Mapping[str, Sequence[str]] | None = None
+    min_people: Several = 10
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the K groups."""
+        return tuple(str(name) for name in self.groups or {})
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Take the group from its column."""
+        return {"group": self.column}
+
+    def read(self, texts: pd.DataFrame) -> tuple[Self, dict[str, Numbers], list[Fault]]:
+        """Turn values into numbers of groups, from 0; those that belong to none have no number.
+
+        Where no groups were named, those found are, in alphabetical order.
+        """
+        cells = [normal_text(str(text)) for text in texts[self.column]]
+        found = sorted(set(cells) - {""})
+        chosen = {name: [name] for name in found} if self.groups is None else self.groups
+        groups = {
+            str(name): [normal_text(str(value)) for value in _listed(values)]
+            for name, values in chosen.items()
+        }
+        every = [value for values in groups.values() for value in values]
+        where, faults = f"target.groups, {self.column}", []
+        if unmet := [value for value in every if value not in found]:
+            accepted = f"values of the column: {say_some(found)}"
+            told = f"{', '.join(map(repr, unmet))}, which nobody has"
+            faults.append(Fault(where, told, accepted, "correct target.groups"))
+        if twice := sorted({value for value in every if every.count(value) > 1}):
+            told = f"{', '.join(map(repr, twice))} more than once"
+            faults.append(Fault(where, told, "each value in one group", "correct target.groups"))
+        place = {value: k for k, values in enumerate(groups.values()) for value in values}
+        numbers = np.array([place.get(cell, np.nan) for cell in cells], dtype=float)
+        return replace(self, groups=groups), {"group": numbers}, faults
+
+    def check(self, outcomes: Outcomes) -> list[Fault]:
+        """Find groups of hardly any people, and fewer than two groups."""
+        where, people = f"target, {self.column}", np.array(outcomes.participants)
+        counts = [len(set(people[outcomes["group"] == k])) for k in range(len(self.names))]
+        if len(counts) < 2:
+            found = f"{len(counts)} groups"
+            return [Fault(where, found, "two groups or more", "name them in target.groups")]
+        few = {name: n for name, n in zip(self.names, counts, strict=True) if n < self.min_people}
+        if not few:
+            return []
+        found = ", ".join(f"{n} people in '{name}'" for name, n in few.items())
+        accepted = f"{self.min_people} people or more in each (target.min_people)"
+        action = "put groups together or leave some out in target.groups"
+        return [Fault(where, found, accepted, action)]
+
+    def check_training(self, train: Outcomes, where: str) -> list[Fault]:
+        """Find groups that nobody of the training people is in."""
+        held = set(train["group"].tolist())
+        if not (absent := [name for k, name in enumerate(self.names) if k not in held]):
+            return []
+        found, action = f"nobody of {', '.join(absent)}", "choose fewer folds (folds.n_splits)"
+        return [Fault(where, found, "people of every group", action)]
+
+    def strata(self, outcomes: Outcomes) -> list[str]:
+        """Name the group of each scan."""
+        return [self.names[int(group)] for group in outcomes["group"]]
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """One score a group."""
+        return self.names
+
+    def head(self) -> Head:
+        """Build a head that learns groups by cross-entropy."""
+        return ClassesHead(len(self.names))
+
+    def fit_null(self, outcomes: Outcomes, train: NDArray[np.intp]) -> Null:
+        """Take its share from the indicator of each group.
+
+        Losses are the number of the group and a weight with which all groups count alike.
+        """
+        group = outcomes["group"]
+        is_known = np.isfinite(group)
+        member = np.where(is_known[:, None], group[:, None] == np.arange(len(self.names)), np.nan)
+        counts = np.nansum(member[train], axis=0)
+        weights = counts.sum() / (np.maximum(counts, 1) * max((counts > 0).sum(), 1))
+        own = np.where(is_known, weights[np.where(is_known, group, 0).astype(int)], np.nan)
+        losses = np.stack([group, own], axis=1).astype(np.float32)
+        return Null(unit_responses(member.astype(float), train), losses)
+
+    def fit_link(self, scores: Numbers, outcomes: Outcomes) -> SoftmaxLink:
+        """Fit a softmax whose slope is shrunken and whose mean probabilities are the shares.
+
+        People count once each. Scores that tell nothing give everybody the shares of the groups.
+        """
+        x, group = np.asarray(scores, dtype=float), outcomes["group"]
+        is_known = np.isfinite(x).all(axis=1) & np.isfinite(group)
+        x, group = x[is_known], group[is_known].astype(int)
+        weights = person_weights(tuple(np.array(outcomes.participants)[is_known]))
+        shares = np.bincount(group, weights, len(self.names))
+        shares = np.maximum(shares, 0.5) / np.maximum(shares, 0.5).sum()
+        x = x - x.mean(axis=1, keepdims=True)
+        middle = np.average(x, axis=0, weights=weights)
+        within = (
+            x
+            - np.stack([np.bincount(group, one)[group] for one in x.T], axis=1)
+            / (np.bincount(group)[group][:, None])
+        )
+        sd = max(float(within.std()), float(1e-3 * (x - middle).std()))
+        if sd <= 1e-9 * np.abs(x).max(initial=0):
+            return SoftmaxLink(0.0, np.log(shares).tolist(), list(self.names))
+        standard = (x - middle) / sd
+        steps = SLOPES[:, None, None] * standard  # (S, N, K)
+        logits = steps + _intercepts(steps, weights, shares, 40)[:, None]
+        p = softmax(logits, axis=2)[:, np.arange(len(group)), group]
+        slope = believed_slope(np.log(np.maximum(p, 1e-12)) @ weights)
+        intercepts = _intercepts(slope * standard[None], weights, shares, 400)[0]
+        own = intercepts - slope / sd * middle
+        return SoftmaxLink(slope / sd, own.tolist(), list(self.names))
+
+    @property
+    def primary(self) -> Primary:
+        """Area under the ROC curve of each group against the rest, their mean."""
+        return Primary("macro_auc", "macro AUC", 0.5)
+
+    def _scores(self, rows: pd.DataFrame) -> Numbers:
+        return rows[[f"score_{name}" for name in self.names]].to_numpy(float)
+
+    def _probabilities(self, rows: pd.DataFrame) -> Numbers:
+        return rows[[f"p_{name}" for name in self.names]].to_numpy(float)
+
+    def _shares(self, rows: pd.DataFrame) -> Numbers:
+        """Share of each group among the people of the other folds of the repeat, (N, K)."""
+        member = rows["outcome_group"].to_numpy(float)[:, None] == np.arange(len(self.names))
+        repeat, fold = rows["repeat"].to_numpy(np.intp), rows["fold"].to_numpy(np.intp)
+        return held_out_means(member.astype(float), repeat, fold, once_a_person(rows))
+
+    def figures(self, rows: pd.DataFrame) -> dict[str, float]:
+        """Compute how well groups are told apart, and how near probabilities come.
+
+        Returns
+        -------
+        dict
+            ``auc_GROUP``, the area under the ROC curve against the rest, over pairs of scans within
+            folds, and their mean ``macro_auc``; ``balanced_accuracy``, the mean part of the groups
+            that is called rightly, where the group is called whose probability is largest beside
+            its share; ``log_loss``, and ``log_loss_shares`` of the other folds' shares.
+        """
+        group, names = rows["outcome_group"].to_numpy(np.intp), self.names
+        scores, p = self._scores(rows), self._probabilities(rows)
+        folds, shares = fold_numbers(rows), self._shares(rows)
+        aucs = [auc_within(scores[:, k], group == k, folds) for k in range(len(names))]
+        called = _calls(p, shares)
+        own = np.arange(len(group))
+        n = np.bincount(group, minlength=len(names))
+        right = np.bincount(group, called[own, group], len(names))[n > 0] / n[n > 0]
+        losses = (-np.log(np.clip(one[own, group], CLIP, 1)).mean() for one in (p, shares))
+        known = [auc for auc in aucs if np.isfinite(auc)]
+        return {
+            "macro_auc": float(np.mean(known)) if known else np.nan,
+            **{f"auc_{name}": auc for name, auc in zip(names, aucs, strict=True)},
+            "balanced_accuracy": float(right.mean()),
+            **dict(zip(("log_loss", "log_loss_shares"), map(float, losses), strict=True)),
+        }
+
+    def details(self, rows: pd.DataFrame) -> dict[str, Any]:
+        """Tabulate calls, pairs of groups and which group is nearest, and list people.
+
+        Returns
+        -------
+        dict
+            ``groups``; ``confusion``, how many scans of each group (rows) were called which
+            (columns), the mean over repeats; ``pairs``, for each two groups the ``auc`` within
+            folds of the difference of their scores, with its interval ``ci``; ``nearest``, see
+            `nearest_groups`; ``people``.
+        """
+        group, names = rows["outcome_group"].to_numpy(np.intp), self.names
+        p, shares = self._probabilities(rows), self._shares(rows)
+        counts = np.zeros((len(names), len(names)))
+        np.add.at(counts, group, _calls(p, shares) / rows["repeat"].nunique())
+        outputs = [f"p_{name}" for name in names]
+        keys = ["participant_id", "scan_id", "outcome_group"]
+        people = rows.groupby(keys, sort=True)[outputs].mean().reset_index()
+        listed = [
+            {"participant_id": row["participant_id"], "scan_id": row["scan_id"]}
+            | {"observed": names[int(row["outcome_group"])]}
+            | {name: float(row[name]) for name in outputs}
+            for row in people.to_dict("records")
+        ]
+        return {
+            "groups": list(names),
+            "confusion": counts.tolist(),
+            "pairs": self._pairs(rows),
+            "nearest": nearest_groups(
+                p / shares,
+                group,
+                pd.factorize(rows["unit"].to_numpy())[0],
+                names,
+                self.figures(rows)["macro_auc"],
+            ),
+            "people": listed,
+        }
+
+    def _pairs(self, rows: pd.DataFrame) -> list[dict[str, Any]]:
+        """Compute the AUC of each two groups, and draw families for its interval."""
+        group, scores = rows["outcome_group"].to_numpy(np.intp), self._scores(rows)
+        folds, unit = fold_numbers(rows), pd.factorize(rows["unit"].to_numpy())[0]
+        draws = draw_weights(int(unit.max()) + 1, N_DRAWS, 0)
+        found = []
+        for one, other in combinations(range(len(self.names)), 2):
+            own = np.isin(group, (one, other))
+            score, is_one = (scores[:, one] - scores[:, other])[own], (group == one)[own]
+            auc = auc_within(score, is_one, folds[own])
+            values = []
+            for weights in draws[:, unit[own]]:
+                drawn = np.repeat(np.arange(len(score)), weights.astype(int))
+                if len(drawn):
+                    values.append(auc_within(score[drawn], is_one[drawn], folds[own][drawn]))
+            widen = np.sqrt(1 + training_variance(auc)) if np.isfinite(auc) else 1.0
+            low, high = auc + widen * (np.nanquantile(values, [0.025, 0.975]) - auc)
+            ci = [float(max(low, 0)), float(min(high, 1))]
+            found.append({"one": self.names[one], "other": self.names[other], "auc": auc, "ci": ci})
+        return found
+
+    def statistic(self, scores: Numbers, outcomes: Outcomes, fold: NDArray[np.intp]) -> float:
+        """Average the AUCs within folds of each group against the rest."""
+        group = outcomes["group"]
+        aucs = [auc_within(scores[:, k], group == k, fold) for k in range(len(self.names))]
+        return float(np.nanmean(aucs))
+
+    @property
+    def meanings(self) -> tuple[Meaning, ...]:
+        """Say what the probability of each group is."""
+        return tuple(
+            Meaning(
+                f"p_{name}",
+                "probability",
+                f"how many of 100 people with such a scan belong to {name}, among people of these"
+                f" groups ({', '.join(self.names)}) alone and with their shares in the study",
+                "no diagnosis, and nothing about people of other groups or of the population",
+            )
+            for name in self.names
+        )
+
+    def summary(self, outcomes: Outcomes) -> str:
+        """Say how many people are in each group."""
+        group, people = outcomes["group"], np.array(outcomes.participants)
+        counts = [f"{len(set(people[group == k]))} {name}" for k, name in enumerate(self.names)]
+        return f"{len(set(outcomes.participants))} people: {', '.join(counts)}"
+
+    def verdict(self, facts: Mapping[str, Any]) -> list[Said]:
+        """Say whether groups are told apart, beside what, which aren't, and which are near."""
+        said = [answer(facts, self.primary, "scans tell the groups apart")]
+        said += beside(facts, self.primary)
+        details = facts.get("details", {}).get(facts["studied"], {})
+        pairs = details.get("pairs", [])
+        if alike := [pair for pair in pairs if pair["ci"][0] <= 0.5]:
+            listed = "; ".join(
+                f"{pair['one']} and {pair['other']}, AUC {pair['auc']:.2f}"
+                f" [{pair['ci'][0]:.2f}, {pair['ci'][1]:.2f}]"
+                for pair in alike
+            )
+            said.append(Said(f"Not shown to be told apart from each other: {listed}", "amber"))
+        for row in details.get("nearest", []):
+            if row["is_told"]:
+                low, high = row["ci"][row["nearest"]]
+                said.append(
+                    Said(
+                        f"Among the other groups, scans of {row['group']} are nearest to those of"
+                        f" {row['nearest']} ({row['closeness'][row['nearest']]:.0%}"
+                        f" [{low:.0%}, {high:.0%}], chance {1 / (len(self.names) - 1):.0%})"
+                    )
+                )
+        return said
+
+
+def nearest_groups(
+    odds: Numbers,
+    group: NDArray[np.intp],
+    unit: NDArray[np.intp],
+    names: Sequence[str],
+    auc: float,
+) -> list[dict[str, Any]]:
+    """Tell which other group the people of each group are nearest to.
+
+    The closeness to another group is its probability over its share, as a part of the sum of these
+    over all other groups: all are equally close where nothing is told. Intervals are those of
+    drawn families, widened by what other training people add, see
+    `fmnet.evaluation.metrics.training_variance`. Nothing where there are two groups.
+
+    Parameters
+    ----------
+    odds : ndarray of float, shape (N, K)
+        Probabilities out of fold over shares.
+    group, unit : ndarray of int, shape (N,)
+        Group and family of each row.
+    names : list of str, length K
+        Of the groups.
+    auc : float
+        Macro AUC of the model.
+
+    Returns
+    -------
+    list of dict
+        For each ``group``: ``closeness`` to each other one, and ``ci``; the ``nearest``, in which
+        ``part`` of the draws it is so, and whether that ``is_told``: the interval of its advantage
+        over the next lies above 0.
+    """
+    if len(names) < 3:
+        return []
+    widen = np.sqrt(1 + training_variance(auc)) if np.isfinite(auc) else 1.0
+    found = []
+    for k, name in enumerate(names):
+        others = [other for other in range(len(names)) if other != k]
+        rows = np.flatnonzero(group == k)
+        if not len(rows):
+            continue
+        close = odds[rows][:, others]
+        close = close / close.sum(axis=1, keepdims=True)
+        number = np.unique(unit[rows], return_inverse=True)[1]
+        sums = np.stack([np.bincount(number, one) for one in close.T], axis=1)  # (U, K - 1)
+        draws = draw_weights(len(sums), N_DRAWS, k)
+        counts = np.bincount(number)
+        drawn, means = draws @ sums / (draws @ counts)[:, None], close.mean(axis=0)
+        low, high = means + widen * (np.quantile(drawn, [0.025, 0.975], axis=0) - means)
+        order = np.argsort(-means, kind="stable")
+        first, second = order[0], order[1]
+        ahead = drawn[:, first] - drawn[:, second]
+        least = (means[first] - means[second]) * (1 - widen) + widen * np.quantile(ahead, 0.025)
+        labels = [names[other] for other in others]
+        ends = zip(np.maximum(low, 0).tolist(), np.minimum(high, 1).tolist(), strict=True)
+        found.append(
+            {
+                "group": name,
+                "closeness": dict(zip(labels, means.tolist(), strict=True)),
+                "ci": {label: list(pair) for label, pair in zip(labels, ends, strict=True)},
+                "nearest": labels[first],
+                "part": float((drawn.argmax(axis=1) == first).mean()),
+                "is_told": bool(least > TIE),
+            }
+        )
+    return found
+
+
+def _listed(values: Any) -> list[Any]:
+    return [values] if isinstance(values, str | int | float) else list(values)
+
+
+def _intercepts(steps: Numbers, weights: Numbers, shares: Numbers, n: int) -> Numbers:
+    """Find intercepts, (S, K), with which groups have their shares on average.
+
+    By proportional fitting, for each of S arrays of log odds, (S, N, K).
+    """
+    part = weights / weights.sum()
+    intercepts = np.tile(np.log(shares), (len(steps), 1))
+    for _ in range(n):
+        mean = np.einsum("snk,n->sk", softmax(steps + intercepts[:, None], axis=2), part)
+        change = np.log(shares) - np.log(np.maximum(mean, 1e-12))
+        intercepts += change
+        if np.abs(change).max() < 1e-9:
+            break
+    return intercepts
+
+
+def _calls(p: Numbers, shares: Numbers) -> Numbers:
+    """Call for each row, (N, K), the group most probable beside its share; ties are parted."""
+    odds = p / np.maximum(shares, CLIP)
+    is_top = odds >= odds.max(axis=1, keepdims=True) * (1 - TIE)
+    return np.asarray(is_top / is_top.sum(axis=1, keepdims=True))

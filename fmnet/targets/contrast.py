@@ -1,0 +1,238 @@
+"""One group against another, out of any number: ``target=contrast``, or one of several."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
+from torchmetrics import Metric
+from torchmetrics.classification import BinaryAUROC
+
+from fmnet.data.outcomes import Numbers, Outcomes
+from fmnet.errors import Fault
+from fmnet.inference.links import Link, LogisticLink
+from fmnet.networks.heads import BinaryHead, Head, LossFunction
+from fmnet.targets.base import Meaning, Null, Primary, Said, Target, unit_responses
+from fmnet.types import NETWORK
+
+#: How much surer scores of inner folds seem than they are, and the prior of the slope, in log odds
+#: per standard deviation of the score; as for two groups (`fmnet.training.calibration`).
+DEPENDENCE, PRIOR_SD = 2.0, 1.5
+#: Fewest people of each group.
+FEWEST = 5
+
+
+@dataclass(frozen=True)
+class Contrast(Target):
+    """One group against another; whoever belongs to neither is not studied.
+
+    Parameters
+    ----------
+    positive, negative : str
+        Values of the column: scores are higher for the first.
+    column : str
+        Of the table of participants.
+    """
+
+    kind: ClassVar[str] = "contrast"
+    title: ClassVar[str] = "one group against another"
+
+    positive: str
+    negative: str
+    column: str = "group"
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Column that the group is read from."""
+        return {"group": self.column}
+
+    def read(self, texts: pd.DataFrame) -> tuple[Self, dict[str, Numbers], list[Fault]]:
+        """Give 1 to the positive group and 0 to the negative one; NaN to all others."""
+        number_of = {self.positive: 1.0, self.negative: 0.0}
+        group = np.array([number_of.get(str(one), np.nan) for one in texts[self.column]])
+        found = ", ".join(sorted({str(one) for one in texts[self.column] if str(one)}))
+        missing = [name for name, one in number_of.items() if not (group == one).any()]
+        faults = [
+            Fault(
+                f"column '{self.column}'",
+                f"{found or 'nothing'}; nobody of '{name}'",
+                f"'{self.positive}' and '{self.negative}'",
+                "name groups as the table does (target.positive, target.negative)",
+            )
+            for name in missing
+        ]
+        return self, {"group": group}, faults
+
+    def check(self, outcomes: Outcomes) -> list[Fault]:
+        """Find a group of fewer than 5 people."""
+        return self._few(outcomes, f"{self.positive} against {self.negative}", FEWEST)
+
+    def check_training(self, train: Outcomes, where: str) -> list[Fault]:
+        """Find a group without people to learn from."""
+        return self._few(train, where, 2)
+
+    def _few(self, outcomes: Outcomes, where: str, fewest: int) -> list[Fault]:
+        faults = []
+        for name, number in ((self.positive, 1.0), (self.negative, 0.0)):
+            rows = np.flatnonzero(outcomes["group"] == number)
+            if (n := len({outcomes.units[row] for row in rows})) < fewest:
+                action = f"add people of '{name}', or compare other groups"
+                faults.append(Fault(where, f"{n} of '{name}'", f"{fewest} or more", action))
+        return faults
+
+    def strata(self, outcomes: Outcomes) -> list[str]:
+        """Name the group of each scan."""
+        names = {1.0: self.positive, 0.0: self.negative}
+        return [names.get(float(one), "") for one in outcomes["group"]]
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """One score."""
+        return ("score",)
+
+    def head(self) -> Head:
+        """Read one output as the logit of the positive group."""
+        return ContrastHead()
+
+    def fit_null(self, outcomes: Outcomes, train: NDArray[np.intp]) -> Null:
+        """Subtract the fraction of the positive group among the training scans."""
+        group = outcomes["group"][:, None]
+        return Null(unit_responses(group, train), group.astype(np.float32))
+
+    def fit_link(self, scores: Numbers, outcomes: Outcomes) -> Link:
+        """Fit a logistic curve with a shrunken slope, both groups counting alike; 0 at chance."""
+        slope, intercept = fit_logistic(scores[:, 0], outcomes["group"])
+        return LogisticLink(slope, intercept, self.positive)
+
+    @property
+    def primary(self) -> Primary:
+        """The area under the ROC curve, within test folds."""
+        return Primary("auc", f"AUC, {self.positive} against {self.negative}", 0.5)
+
+    def figures(self, rows: pd.DataFrame) -> dict[str, float]:
+        """Compute ``auc`` within folds and the ``brier`` score, both groups counting alike."""
+        group = rows["outcome_group"].to_numpy(float)
+        fold = pd.factorize(rows["repeat"].astype(str) + "." + rows["fold"].astype(str))[0]
+        found = {"auc": auc_within(rows["score"].to_numpy(float), group, fold)}
+        name = f"p_{self.positive}"
+        if name in rows:
+            wrong = (rows[name].to_numpy(float) - group) ** 2
+            both = [
+                wrong[group == one].mean() if (group == one).any() else np.nan for one in (0, 1)
+            ]
+            found["brier"] = float(np.mean(both))
+        return found
+
+    def statistic(self, scores: Numbers, outcomes: Outcomes, fold: NDArray[np.intp]) -> float:
+        """Compute the AUC over pairs within test folds."""
+        return auc_within(scores[:, 0], outcomes["group"], fold)
+
+    @property
+    def meanings(self) -> tuple[Meaning, ...]:
+        """The probability."""
+        return (
+            Meaning(
+                f"p_{self.positive}",
+                "probability",
+                f"How probable '{self.positive}' is against '{self.negative}', were both groups "
+                "equally common.",
+                "Not how probable the condition is in anybody's case: only these two groups were "
+                "compared, others may score alike, and most people have neither.",
+            ),
+        )
+
+    def summary(self, outcomes: Outcomes) -> str:
+        """Count the people of both groups."""
+        counts = []
+        for name, number in ((self.positive, 1.0), (self.negative, 0.0)):
+            rows = np.flatnonzero(outcomes["group"] == number)
+            counts.append(f"{len({outcomes.participants[row] for row in rows})} {name}")
+        return f"{counts[0]} against {counts[1]}"
+
+    def verdict(self, facts: Mapping[str, Any]) -> list[Said]:
+        """Say whether the groups are told apart."""
+        one = facts["models"][NETWORK]
+        low, high = one["auc_ci"]
+        p = (facts.get("permutation") or {}).get("models", {}).get(NETWORK, {}).get("p")
+        said = "are" if (p is not None and p < 0.05) or (p is None and low > 0.5) else "are not"
+        tail = "" if p is None else f", permutation p = {p:.3g}"
+        return [
+            Said(
+                f"{self.positive} and {self.negative} {said} told apart: AUC {one['auc']:.2f} "
+                f"[{low:.2f}, {high:.2f}]{tail}."
+            )
+        ]
+
+
+def auc_within(score: Numbers, group: Numbers, fold: NDArray[np.intp]) -> float:
+    """Compute the AUC over pairs of a 1 and a 0 in the same fold, (N,) each; NaN without any."""
+    won = met = 0.0
+    for number in np.unique(fold):
+        own = fold == number
+        one, other = score[own & (group == 1)], score[own & (group == 0)]
+        won += float((np.sign(one[:, None] - other[None]) / 2 + 0.5).sum())
+        met += len(one) * len(other)
+    return won / met if met else np.nan
+
+
+def fit_logistic(score: Numbers, group: Numbers) -> tuple[float, float]:
+    """Fit slope and intercept of a logistic curve, both groups counting alike; slope from 0 up."""
+    centre, sd = float(np.mean(score)), float(np.std(score))
+    if sd <= 1e-9 * max(abs(centre), 1e-300) or len(set(group.tolist())) < 2:
+        return 0.0, 0.0
+    x = (score - centre) / sd
+    weight = np.where(group == 1, 0.5 / (group == 1).sum(), 0.5 / (group == 0).sum()) * len(x)
+
+    def loss(both: Numbers) -> float:
+        logit = both[0] * x + both[1]
+        likelihood = weight @ (np.logaddexp(0, logit) - group * logit) / DEPENDENCE
+        return float(likelihood + both[0] ** 2 / (2 * PRIOR_SD**2))
+
+    def slope_of(both: Numbers) -> Numbers:
+        wrong = weight * (expit(both[0] * x + both[1]) - group) / DEPENDENCE
+        return np.array([wrong @ x + both[0] / PRIOR_SD**2, wrong.sum()])
+
+    found = minimize(loss, np.zeros(2), jac=slope_of, bounds=[(0, None), (None, None)])
+    slope, shift = map(float, found.x)
+    if slope == 0:
+        return 0.0, 0.0
+    return slope / sd, shift - slope * centre / sd
+
+
+class ContrastHead(BinaryHead):
+    """Reads one output as a logit; targets are (..., 1), NaN where the group isn't known."""
+
+    def loss(
+        self,
+        outputs: torch.Tensor,
+        target: torch.Tensor,
+        balance: torch.Tensor,
+        function: LossFunction | None = None,
+    ) -> torch.Tensor:
+        """Compute the cross-entropy of each scan, weighted by group; 0 of those not known."""
+        label = target[..., 0]
+        known = ~torch.isnan(label)
+        every = super().loss(outputs, torch.where(known, label, 0.0), balance, function)
+        return torch.where(known, every, 0.0)
+
+    def balance(self, target: torch.Tensor) -> torch.Tensor:
+        """Weigh positive scans by negatives over positives, so that both groups count alike."""
+        return super().balance(target[..., 0])
+
+    def metrics(self) -> dict[str, Metric]:
+        """Build the area under the ROC curve of scans whose group is known."""
+        return {"auroc": KnownAuroc(validate_args=False)}
+
+
+class KnownAuroc(BinaryAUROC):  # type: ignore[misc]
+    """AUC of those whose group is known; targets are (N, 1)."""
+
+    def update(self, preds: torch.Tensor, target: torch.Tensor) -> None:
+        """Take scores, (N,) or (N, 1)."""
+        known = ~torch.isnan(target[:, 0])
+        super().update(preds.reshape(-1)[known], target[known, 0].int())
