@@ -45,7 +45,7 @@ class ClassesHead(Head):
 
     def __init__(self, n_groups: int) -> None:
         super().__init__()
-        self.n_outputs = n_groups
+        self.n_outputs = self.n_groups = n_groups
 
     def forward(self, outputs: torch.Tensor) -> torch.Tensor:
         """Take their mean from the logits, which probabilities don't depend on: (..., K)."""

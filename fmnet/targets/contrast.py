@@ -207,6 +207,10 @@ def fit_logistic(score: Numbers, group: Numbers) -> tuple[float, float]:
 class ContrastHead(BinaryHead):
     """Reads one output as a logit; targets are (..., 1), NaN where the group isn't known."""
 
+    def forward(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Take the logit as the one score of several targets: (..., 1) to the same."""
+        return outputs
+
     def loss(
         self,
         outputs: torch.Tensor,
