@@ -15,7 +15,7 @@ freely as they could: see `find_cells`.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,13 +53,18 @@ class Exchange:
 
     def moved(self, fold: Fold) -> Fold:
         """Put people into the folds of the places in which they stand."""
-        taker = {place: person for person, place in self.place_of.items()}
+        return moved(fold, self.place_of)
 
-        def move(part: Sequence[str]) -> tuple[str, ...]:
-            return tuple(sorted(taker[place] for place in part))
 
-        inner = tuple(move(part) for part in fold.validation)
-        return replace(fold, train=move(fold.train), test=move(fold.test), validation=inner)
+def moved(fold: Fold, place_of: Mapping[str, str]) -> Fold:
+    """Put people into the folds of the places in which they stand."""
+    taker = {place: person for person, place in place_of.items()}
+
+    def move(part: Sequence[str]) -> tuple[str, ...]:
+        return tuple(sorted(taker[place] for place in part))
+
+    inner = tuple(move(part) for part in fold.validation)
+    return replace(fold, train=move(fold.train), test=move(fold.test), validation=inner)
 
 
 def permute_labels(cohort: Cohort, rng: np.random.Generator) -> Cohort:
@@ -124,18 +129,24 @@ def find_cells(
     None where labels vary too little within them, as with few people at each of many sites, or in
     folds of several repeats; folds must move along with labels then. Scans have no say in it.
     """
-    cell_of: dict[str, Hashable] = {}
-    for participant in cohort.participant_ids:
-        cell_of[participant] = tuple(
-            next((k for k, part in enumerate(fold.validation) if participant in part), -1)
-            for fold in folds
-        )
+    cell_of = cells_of(cohort.participant_ids, folds)
     sites = dict(zip(cohort.participant_ids, cohort.covariate("site"), strict=True))
     free = _spread(cohort, sites)
     left = _spread(cohort, {one: (sites[one], cell) for one, cell in cell_of.items()})
     if free == 0 or 1 - left / free > max_fixed:
         return None
     return cell_of if _count_orders(cohort, seed, cell_of) >= MIN_WITHIN_CELLS else None
+
+
+def cells_of(participants: Iterable[str], folds: Sequence[Fold]) -> dict[str, Hashable]:
+    """Name the cell of each participant: the test folds and inner folds that hold them."""
+    return {
+        participant: tuple(
+            next((k for k, part in enumerate(fold.validation) if participant in part), -1)
+            for fold in folds
+        )
+        for participant in participants
+    }
 
 
 def _spread(cohort: Cohort, group_of: Mapping[str, Hashable]) -> float:

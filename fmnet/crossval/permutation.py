@@ -1,6 +1,6 @@
 """Permutation test of the whole pipeline: labels exchanged, every choice made anew."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -128,7 +128,27 @@ def run_permutations(
         If labels can hardly be exchanged.
     """
     check_exchangeable(data.cohort, pipeline.seed)
-    names = _permuted(pipeline, plan)
+    size = _together(pipeline, data, plan)
+    held = (folder, elsewhere, shard, observed)
+    return run_missing(run_permutations_together, size, pipeline, data, plan, *held)
+
+
+def run_missing(
+    run_together: Callable[[tuple[Pipeline, ScanSet, int], list[int]], list[dict[str, float]]],
+    size: int,
+    pipeline: Pipeline,
+    data: ScanSet,
+    plan: PermutationPlan,
+    folder: Path,
+    elsewhere: Path | None = None,
+    shard: Shard = WHOLE,
+    observed: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """Run permutations of any scheme that `folder` doesn't hold yet, see `run_permutations`.
+
+    `run_together` runs those of some indices; `size` of them are worth running at once.
+    """
+    names = permuted_models(pipeline, plan)
     quiet = pipeline.rerun(names)
     folder = folder / _folder_name(pipeline, plan)
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +158,6 @@ def run_permutations(
     own = list(shard.own(range(plan.n)))
     found = {index: aucs for index in own if (aucs := _read(folder, index)) is not None}
     is_stopped = partial(_is_enough, observed or {}, plan.stop_after)
-    size = _together(pipeline, data, plan)
     waves = [own]
     if plan.stop_after and observed:
         waves = _growing(own, size, pipeline.n_jobs)
@@ -148,7 +167,7 @@ def run_permutations(
             missing = [index for index in wave if index not in found]
             each = min(size, -(-len(missing) // pipeline.n_jobs)) or 1
             units = [missing[start : start + each] for start in range(0, len(missing), each)]
-            work = map_units(run_permutations_together, given, units, pipeline.n_jobs)
+            work = map_units(run_together, given, units, pipeline.n_jobs)
             for indices, run in work:
                 for index, one in zip(indices, run, strict=True):
                     write_sealed(one, folder / f"{index:05d}.json")
@@ -204,7 +223,7 @@ def count_earlier(*folders: Path) -> int:
     return sum(len(list(folder.glob("repeats-*/[0-9]*.json"))) for folder in folders)
 
 
-def _permuted(pipeline: Pipeline, plan: PermutationPlan) -> list[str]:
+def permuted_models(pipeline: Pipeline, plan: PermutationPlan) -> list[str]:
     """Name the baselines that are permuted: those asked for, and all that can be exported."""
     models = pipeline.baselines.items()
     return [name for name, one in models if name in plan.models or one.is_exportable]
@@ -212,7 +231,7 @@ def _permuted(pipeline: Pipeline, plan: PermutationPlan) -> list[str]:
 
 def _folder_name(pipeline: Pipeline, plan: PermutationPlan) -> str:
     """Name the folder of permutations after what their figures depend on, the scheme among it."""
-    models = "_".join([NETWORK, *sorted(_permuted(pipeline, plan))])
+    models = "_".join([NETWORK, *sorted(permuted_models(pipeline, plan))])
     return f"exchanged_repeats-{plan.n_repeats}_{models}"
 
 

@@ -6,11 +6,9 @@ only. Censoring has one distribution, that of all people given, whatever the sco
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -45,7 +43,7 @@ def remaining(time: Floats, event: Flags, at: ArrayLike) -> Floats:
     By Kaplan-Meier with the roles exchanged; events come before censorings of the same time.
     """
     times, n_events, n_left = _counts(time, event)
-    censored = np.bincount(np.searchsorted(times, time), ~event, len(times))
+    censored = np.bincount(np.searchsorted(times, time), ~event, len(times)).astype(float)
     return _product_limit(times, censored, n_left - n_events, at)
 
 
@@ -62,8 +60,8 @@ def median_follow_up(time: Floats, event: Flags) -> float:
 def _counts(time: Floats, event: Flags) -> tuple[Floats, Floats, Floats]:
     """Count events, and who was still followed, at each different time: (U,) each."""
     times, inverse, counts = np.unique(time, return_inverse=True, return_counts=True)
-    n_events = np.bincount(inverse, event, len(times))
-    return times, n_events, len(time) - np.cumsum(counts) + counts.astype(float)
+    n_left = np.asarray(len(time) - np.cumsum(counts) + counts, dtype=float)
+    return times, np.bincount(inverse, event, len(times)).astype(float), n_left
 
 
 def _product_limit(times: Floats, n_events: Floats, n_left: Floats, at: ArrayLike) -> Floats:
@@ -118,10 +116,10 @@ class FollowUp:
         return np.append(self.time, -np.inf)[self.members]
 
     def higher(self, score: Floats) -> Floats:
-        """Tell which of two people of a fold scored higher, case and member: (F, e, n), ties 0.5."""
+        """Tell whether a case scored higher than a member of its fold: (F, e, n), ties 0.5."""
         known = np.append(score, 0.0)
         gaps = known[self.cases][:, :, None] - known[self.members][:, None]
-        return 0.5 + 0.5 * (gaps > TIED) - 0.5 * (gaps < -TIED)
+        return np.asarray(0.5 + 0.5 * (gaps > TIED) - 0.5 * (gaps < -TIED))
 
     @cached_property
     def comparable(self) -> Flags:
@@ -163,7 +161,7 @@ class FollowUp:
         control = (self._member_time[:, :, None] > times).astype(float)  # (F, n, T)
         won = (weight * (higher @ control)).sum(axis=(0, 1))
         met = (weight.sum(axis=1) * control.sum(axis=1)).sum(axis=0)
-        return np.divide(won, met, out=np.full(len(times), np.nan), where=met > 0)
+        return np.asarray(np.divide(won, met, out=np.full(len(times), np.nan), where=met > 0))
 
     def briers(self, risk: Floats, at: ArrayLike) -> Floats:
         """Compute the Brier score of risks, (N, T), by each of T times: (T,).
@@ -258,22 +256,6 @@ def _within(fold: NDArray[np.intp], score: Floats) -> Floats:
     centred = score - (np.bincount(fold, score) / counts)[fold]
     sd = np.sqrt(np.bincount(fold, centred**2) / counts)[fold]
     return np.divide(centred, sd, out=np.zeros(len(score)), where=sd > TIED)
-
-
-def log_rank(time: Floats, event: Flags, group: NDArray[np.intp]) -> dict[str, Any]:
-    """Test whether groups, (N,) of numbers from 0, differ in their hazards: chi2, its df and p."""
-    n_groups = int(group.max()) + 1
-    member = np.eye(n_groups)[group]  # (N, G)
-    times = np.unique(time[event])
-    left = (time[:, None] >= times).astype(float)  # (N, U)
-    had = (time[:, None] == times) & event[:, None]
-    n, d = left.sum(axis=0), had.sum(axis=0)
-    share = (member.T @ left) / np.maximum(n, 1)  # (G, U)
-    gap = (member.T @ had - share * d).sum(axis=1)[:-1]
-    factor = d * (n - d) / np.maximum(n - 1, 1)
-    covariance = np.diag((share * factor).sum(axis=1)) - (share * factor) @ share.T
-    value = float(gap @ np.linalg.pinv(covariance[:-1, :-1]) @ gap)
-    return {"chi2": value, "df": n_groups - 1, "p": float(chi2.sf(value, n_groups - 1))}
 
 
 def integrated(values: Floats, at: ArrayLike) -> float:

@@ -81,6 +81,10 @@ class LinearLink(Link):
             every = {end: np.clip(own, self.lowest, self.highest) for end, own in every.items()}
         return {f"{self.name}{end}": own for end, own in every.items()}
 
+    def contradictions(self) -> list[str]:
+        """Find ends of the interval on the wrong side."""
+        return [] if self.below <= self.above else ["'below' that is above 'above'"]
+
 
 @dataclass(frozen=True)
 class LogisticLink(Link):
@@ -110,10 +114,6 @@ class LogOddsLink(Link):
     def outputs(self, scores: Numbers) -> dict[str, Numbers]:
         """Give the log odds, NAME."""
         return {self.name: self.slope * (scores[:, 0] - self.centre)}
-
-    def contradictions(self) -> list[str]:
-        """Find ends of the interval on the wrong side."""
-        return [] if self.below <= self.above else ["'below' that is above 'above'"]
 
 
 @dataclass(frozen=True)

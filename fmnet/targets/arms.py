@@ -1,12 +1,13 @@
-"""Read arms, strata and crossover periods of a trial from texts."""
+"""Read arms, strata and periods of a trial: who was in which, and how likely that was."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fmnet.data.covariates import ACCEPTED_NUMBERS, read_numbers
-from fmnet.data.outcomes import Numbers
+from fmnet.data.outcomes import Numbers, Outcomes
 from fmnet.data.tables import normal_text, say_some
 from fmnet.errors import Fault
 
@@ -15,6 +16,10 @@ CONTROLS = (
     "0", "control", "placebo", "sham", "pbo", "plc", "no treatment", "waitlist", "wait-list",
     "usual care", "tau",
 )  # fmt: skip
+#: What a table of a trial has to hold.
+TWO_ARMS = "two arms, one of them a control"
+#: Fewest people in a part of the baseline's range.
+PART = 20
 NO_CONTROL = (
     "who responds can't be told without a control arm: those who improve under a treatment may have"
     " improved without it. Name the column of the arm (target.arm=COLUMN), or ask who improves,"
@@ -54,63 +59,132 @@ def name_arms(texts: pd.Series, named: Sequence[str] | None) -> tuple[tuple[str,
         return wanted, []
     if len(present) < 2:
         found = f"one arm, {present[0]!r}" if present else "no arm"
-        return (), [Fault(where, found, "two arms, one of them a control", NO_CONTROL)]
+        return (), [Fault(where, found, TWO_ARMS, NO_CONTROL)]
     controls = [one for one in present if one.casefold() in CONTROLS]
     if len(present) > 2 or len(controls) != 1:
         found = f"arms {say_some(map(repr, present))}, and it isn't told which is the control"
         action = "name both, the control first: 'target.arms=[CONTROL,ACTIVE]'"
-        return (), [Fault(where, found, "two arms, one of them a control", action)]
+        return (), [Fault(where, found, TWO_ARMS, action)]
     return (controls[0], next(one for one in present if one != controls[0])), []
 
 
 def number_names(texts: pd.Series, names: Sequence[str]) -> Numbers:
-    """Number texts by their place among names, (N,); NaN for others."""
+    """Give texts numbers: their place among names, (N,); NaN for others."""
     place = {name: float(k) for k, name in enumerate(names)}
     return np.array([place.get(str(text), np.nan) for text in texts])
 
 
 def pair_periods(
-    people: Sequence[str], outcome: Numbers, arm: Numbers, period: Numbers | None
+    texts: pd.DataFrame, values: Mapping[str, Numbers], order: str | None, arms: Sequence[str]
 ) -> tuple[dict[str, Numbers], list[Fault]]:
-    """Put together the outcomes of both periods of a crossover, for each row of a person.
+    """Put together both periods of a crossover, each in a row of its own.
 
     Parameters
     ----------
-    people : sequence of str
-        Whose row it is.
-    outcome, arm, period : ndarray of float, shape (N,)
-        Of each row; who has several rows of one arm counts with their mean.
+    texts : DataFrame
+        One row for each scan, with ``participant_id``.
+    values : dict of ndarray of float, shape (N,)
+        ``outcome`` and ``arm`` of each row; several rows of an arm count with their mean.
+    order : str, optional
+        Column with the number of the period.
+    arms : sequence of str
+        Names of control and active arm.
 
     Returns
     -------
     tuple
-        ``control`` and ``active``, the outcomes under either arm, and, with periods, ``order``: 1
-        where the active arm came first, else 0; (N,) each, NaN where an arm is missing. A fault for
-        each person who had both arms in the same period.
+        By role, (N,) each, alike for all rows of a person and NaN where an arm is missing:
+        ``control`` and ``active``, the outcomes under either arm, their difference ``outcome``,
+        and ``order``: 1 where the active arm came first, else 0. And faults.
     """
-    columns = {"person": people, "outcome": outcome, "arm": arm}
-    table = pd.DataFrame(columns if period is None else columns | {"period": period})
+    people = texts["participant_id"].astype(str)
+    table = pd.DataFrame({"person": people, "outcome": values["outcome"], "arm": values["arm"]})
+    faults = list[Fault]()
+    if order:
+        table["period"], faults = read_column(texts, order)
     means = table.dropna().groupby(["person", "arm"]).mean().unstack("arm")
-    values, faults = dict[str, Numbers](), list[Fault]()
-    missing = pd.Series(np.nan, index=means.index)
 
-    def of(name: str, which: float) -> Numbers:
-        held = means[name].get(which, missing) if name in means else missing
-        return held.reindex(list(people)).to_numpy(float)
+    def of(name: str, arm: float) -> Numbers:
+        held = means.get((name, arm), pd.Series(dtype=float))
+        return held.reindex(people).to_numpy(float)
 
-    values |= {"control": of("outcome", 0.0), "active": of("outcome", 1.0)}
-    if period is not None:
+    found = {"control": of("outcome", 0.0), "active": of("outcome", 1.0)}
+    found["outcome"] = found["active"] - found["control"]
+    if order:
         gap = of("period", 0.0) - of("period", 1.0)
-        values["order"] = np.where(np.isnan(gap) | (gap == 0), np.nan, (gap > 0).astype(float))
-        for person in sorted({people[row] for row in np.flatnonzero(gap == 0)}):
-            found, action = "both arms in one period", "number the periods, the first one lower"
-            faults.append(Fault(str(person), found, "one arm in each", action, str(person)))
-    return values, faults
+        found["order"] = np.where(np.isnan(gap), np.nan, (gap > 0).astype(float))
+        for person in sorted(set(people[gap == 0])):
+            action = "number the periods of a person, the first one lower"
+            accepted = f"{' and '.join(arms)} in different periods"
+            faults.append(Fault(f"{person}, {order}", "one period", accepted, action, person))
+    return found, faults
 
 
-def shares_of(
-    arm: Numbers, stratum: Numbers, known: "np.ndarray[tuple[int], np.dtype[np.intp]]"
-) -> Numbers:
+def pair_columns(
+    texts: pd.DataFrame, values: Mapping[str, Numbers], order: str | None, arms: Sequence[str]
+) -> tuple[dict[str, Numbers], list[Fault]]:
+    """Put together both periods of a crossover, both in one row; see `pair_periods`.
+
+    Of values ``outcome``, under control, and ``active``; `order` is the column with the name of the
+    arm that came first.
+    """
+    found = {"control": values["outcome"], "outcome": values["active"] - values["outcome"]}
+    if not order:
+        return found, []
+    first = number_names(texts[order], arms)
+    is_wrong = np.isnan(first) & (texts[order] != "").to_numpy()
+    faults = [
+        Fault(
+            f"{person}, {order}",
+            repr(str(text)),
+            f"the arm that came first: {' or '.join(arms)}",
+            "correct the cell, or name the arms: 'target.arms=[CONTROL,ACTIVE]'",
+            str(person),
+        )
+        for person, text in texts.loc[is_wrong, ["participant_id", order]].itertuples(index=False)
+    ]
+    return found | {"order": first}, faults
+
+
+def check_propensity(
+    propensity: float | Mapping[str, float] | None, strata: Sequence[str]
+) -> list[Fault]:
+    """Find a known propensity that can't be, or that lacks for a stratum."""
+    if propensity is None:
+        return []
+    has_each, where, faults = isinstance(propensity, Mapping), "target.propensity", list[Fault]()
+    shares = list(propensity.values()) if isinstance(propensity, Mapping) else [propensity]
+    if not all(0 < share < 1 for share in shares):
+        accepted = "how likely the active arm was, between 0 and 1"
+        faults.append(Fault(where, str(propensity), accepted, "correct it, or set it to null"))
+    if has_each and (lacking := [one for one in strata or [""] if one not in dict(propensity)]):
+        found = f"none for {say_some(map(repr, lacking))}" if strata else "several, but no strata"
+        action = "correct it, name target.stratum, or set it to null for the share of the arm"
+        faults.append(Fault(where, found, "one for each stratum", action))
+    return faults
+
+
+def too_few(found: str, fewest: int) -> Fault:
+    """Refuse a trial with too few people."""
+    action = "add people; lower target.min_people only with a reason: an interaction needs many"
+    return Fault("cohort", found, f"{fewest} or more", action)
+
+
+def baseline_parts(outcomes: Outcomes, kind: Numbers) -> NDArray[np.intp]:
+    """Cut each kind of people by baseline into up to three parts alike in size, (N,)."""
+    part = np.zeros(len(outcomes), dtype=np.intp)
+    if "baseline" not in outcomes.values:
+        return part
+    people, baseline = np.array(outcomes.participants), outcomes["baseline"]
+    for one in np.unique(kind):
+        rows = np.flatnonzero((kind == one) & ~np.isnan(baseline))
+        n_parts = int(np.clip(len(set(people[rows])) // PART, 1, 3))
+        cuts = np.quantile(baseline[rows], np.arange(1, n_parts) / n_parts) if len(rows) else []
+        part[rows] = np.searchsorted(cuts, baseline[rows])
+    return part
+
+
+def shares_of(arm: Numbers, stratum: Numbers, known: NDArray[np.intp]) -> Numbers:
     """Tell how common the active arm is in the stratum of each row, (N,), among rows `known`.
 
     Shares of small strata are drawn a little to that of all, so that none is 0 or 1.

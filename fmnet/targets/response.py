@@ -10,77 +10,47 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torchmetrics import MeanSquaredError, Metric
 
 from fmnet.data.outcomes import Numbers, Outcomes
 from fmnet.data.tables import say_some
 from fmnet.errors import Fault
-from fmnet.evaluation import moderation
-from fmnet.evaluation.moderation import Trial, fit_slopes
-from fmnet.inference.links import EffectLink, Link
-from fmnet.networks.heads import Head, LossFunction
+from fmnet.evaluation.moderation import (
+    ScoredTrial,
+    effect_by_thirds,
+    fit_slopes,
+    gain_left,
+    ranked_within,
+)
+from fmnet.evaluation.rank_effects import (
+    arm_concordance,
+    pseudo_effects,
+    rank_weighted_effects,
+    rate_curves,
+)
+from fmnet.inference.links import EffectLink
+from fmnet.networks.heads import Head
 from fmnet.targets.arms import (
     NO_CONTROL,
+    TWO_ARMS,
+    baseline_parts,
+    check_propensity,
     given_shares,
     name_arms,
     number_names,
+    pair_columns,
     pair_periods,
     read_column,
     shares_of,
+    too_few,
 )
 from fmnet.targets.base import Meaning, Null, Primary, Said, Target, unit_responses
-from fmnet.targets.response_words import response_verdict
+from fmnet.targets.effect import EffectHead, dr_learner, effect_link, r_learner
+from fmnet.targets.response_words import describe_people, response_tripod, response_verdict
+from fmnet.types import Fraction, Several
 
-#: Parts that training people are cut into for what is expected of each by others.
-N_PARTS = 5
-#: Standard errors that a slope has to be beyond before a link makes use of it.
-BEYOND = 1.645
 #: Fewest people of each arm that a fold may learn from.
 FEWEST_TRAINING = 8
-
-
-class EffectHead(Head):
-    """Reads one output as the effect of an arm, in excess of the average.
-
-    Labels are (..., 2): what is left of a gain, and of the arm (see `Response.fit_null`); the loss
-    is the square of ``left - score * arm``.
-    """
-
-    def forward(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Take the effect as it is: (..., 1)."""
-        return outputs
-
-    def loss(
-        self,
-        outputs: torch.Tensor,
-        target: torch.Tensor,
-        balance: torch.Tensor,  # noqa: ARG002
-        function: LossFunction | None = None,  # noqa: ARG002 (it has no place for the arm)
-    ) -> torch.Tensor:
-        """Compute the loss of the R-learner (or DR-learner) of each scan; 0 where nothing is known.
-
-        Of outputs (..., 1) and labels (..., 2): (...).
-        """
-        left, arm = target[..., 0].float(), target[..., 1].float()
-        is_known = ~(left.isnan() | arm.isnan())
-        error = left.nan_to_num() - outputs[..., 0].float() * arm.nan_to_num()
-        return error.square() * is_known
-
-    def metrics(self) -> dict[str, Metric]:
-        """Build the mean loss."""
-        return {"effect_loss": EffectLoss()}
-
-
-class EffectLoss(MeanSquaredError):
-    """Mean of ``(left - score * arm) ** 2`` over the scans that are known."""
-
-    def update(self, preds: torch.Tensor, target: torch.Tensor) -> None:
-        """Take scores, (B, 1) or (B,), and labels, (B, 2)."""
-        known = ~target.isnan().any(dim=-1)
-        left, arm = target[known].float().unbind(-1)
-        super().update(preds.reshape(len(target))[known].float() * arm, left)
 
 
 @dataclass(frozen=True)
@@ -90,34 +60,36 @@ class Response(Target):
     Parameters
     ----------
     outcome : str
-        Column with the outcome after treatment; in crossover designs with a single row for each
-        person, that under control.
+        Column with the outcome after treatment; of a crossover with a single row for each person,
+        that under control.
     benefit : str
         Whether ``lower`` or ``higher`` outcomes are better.
     arm : str, optional
-        Column with the arm of each person (of each row, in crossover designs). None where there is
-        one arm only, which is refused.
+        Column with the arm of each person, or of each row of a crossover.
     arms : list of str, optional
         How control and active arm are written, control first; people of other arms are left out.
+        By default there are two, one of which has a name that says control.
     baseline : str, optional
         Column with the outcome before treatment.
     covariates : list of str
-        Further columns with numbers from before the arm was drawn, that gains are adjusted for.
+        Further columns of numbers, known before arms were drawn, that gains are adjusted for.
     stratum : str, optional
         Column with the stratum within which arms were drawn.
     propensity : float or dict of float, optional
-        How likely the active arm was, or by stratum; by default its share in the training fold.
+        How likely the active arm was, or by stratum; by default its share among training people.
     learner : str
         ``r`` (R-learner) or ``dr`` (doubly robust).
     design : str
-        ``parallel``, or ``crossover``: everybody was in both arms.
+        ``parallel``, or ``crossover`` where everybody was in both arms.
     outcome_active : str, optional
-        Crossover: column with the outcome under the active arm, where both stand in one row.
+        Crossover: column with the outcome under the active arm, where both are in one row.
     order : str, optional
-        Crossover: column that tells which arm came first (its name), or the number of the period
-        where each stands in a row of its own.
-    fewest : int
-        People of each arm that a study needs at least (crossover: people).
+        Crossover: column with the arm that came first; or, where each period has a row of its own,
+        with the number of the period.
+    min_people : int
+        Fewest people in each arm.
+    strata_names : list of str
+        Found by `read`: names of the strata.
     """
 
     kind: ClassVar[str] = "response"
@@ -130,20 +102,26 @@ class Response(Target):
     baseline: str | None = "baseline"
     covariates: Sequence[str] = ()
     stratum: str | None = None
-    strata_names: Sequence[str] = ()
-    propensity: float | Mapping[str, float] | None = None
+    propensity: Fraction | Mapping[str, Fraction] | None = None
     learner: Literal["r", "dr"] = "r"
     design: Literal["parallel", "crossover"] = "parallel"
     outcome_active: str | None = None
     order: str | None = None
-    fewest: int = 15
-
-    # --- what is read -----------------------------------------------------------------------------
+    min_people: Several = 15
+    strata_names: Sequence[str] = ()
 
     @property
     def is_crossover(self) -> bool:
         """Tell whether everybody was in both arms."""
         return self.design == "crossover"
+
+    @property
+    def both_arms(self) -> tuple[str, str]:
+        """Name control and active arm."""
+        control, active = self.arms or ("control", "active")
+        return control, active
+
+    # --- what is read -----------------------------------------------------------------------------
 
     @property
     def columns(self) -> dict[str, str]:
@@ -160,91 +138,55 @@ class Response(Target):
     def read(self, texts: pd.DataFrame) -> tuple[Self, dict[str, Numbers], list[Fault]]:
         """Turn texts into numbers: arms become 0 (control) and 1 (active), strata are numbered."""
         columns, faults, values = self.columns, list[Fault](), dict[str, Numbers]()
-        names = {"outcome", "baseline", "active"} | {
-            f"covariate_{name}" for name in self.covariates
-        }
-        for role in (one for one in columns if one in names):
+        has_two = "arm" in columns or "active" in columns
+        if not has_two:
+            return self, {}, [Fault("target.arm", "no column", TWO_ARMS, NO_CONTROL)]
+        for role in (one for one in columns if one not in {"arm", "stratum", "order"}):
             values[role], own = read_column(texts, columns[role])
             faults += own
-        if not self.is_crossover and "arm" not in columns:
-            accepted = "two arms, one of them a control"
-            return self, {}, [Fault("target.arm", "no column", accepted, NO_CONTROL)]
-        arms, own = tuple(self.arms or ("control", "active")), list[Fault]()
+        read = self
         if "arm" in columns:
             arms, own = name_arms(texts[columns["arm"]], self.arms)
-            values["arm"] = number_names(texts[columns["arm"]], arms)
-        if faults_of_all := [one for one in own if not one.participant_id]:
-            return self, {}, [*faults, *faults_of_all]
-        read = replace(self, arms=arms)
+            if own:
+                return self, {}, faults + own
+            values["arm"], read = (
+                number_names(texts[columns["arm"]], arms),
+                replace(self, arms=arms),
+            )
         if self.is_crossover:
-            values, own = self._read_crossover(texts, values, arms)
-            return read, values, faults + own
-        if "stratum" in columns:
-            strata = texts[columns["stratum"]]
-            levels = tuple(sorted({str(text) for text in strata} - {""}))
-            values["stratum"] = number_names(strata, levels)
+            pair = pair_columns if self.outcome_active else pair_periods
+            paired, own = pair(texts, values, self.order, read.both_arms)
+            kept = {role: held for role, held in values.items() if role != "arm"}
+            return read, kept | paired, faults + own
+        if self.stratum:
+            levels = tuple(sorted({str(text) for text in texts[self.stratum]} - {""}))
+            values["stratum"] = number_names(texts[self.stratum], levels)
             read = replace(read, strata_names=levels)
-        return read, values, faults + self._propensity_faults(read.strata_names)
-
-    def _read_crossover(
-        self, texts: pd.DataFrame, values: dict[str, Numbers], arms: Sequence[str]
-    ) -> tuple[dict[str, Numbers], list[Fault]]:
-        faults, order = list[Fault](), None
-        if self.outcome_active:
-            values["control"] = values["outcome"]
-            if self.order:
-                first = number_names(texts[self.order], arms)
-                values["order"] = first
-                for row in np.flatnonzero(np.isnan(first) & (texts[self.order] != "").to_numpy()):
-                    person, text = (
-                        str(texts[one].iloc[row]) for one in ("participant_id", self.order)
-                    )
-                    action = "correct the cell, or name the arms: 'target.arms=[CONTROL,ACTIVE]'"
-                    accepted = f"the arm that came first: {' or '.join(arms)}"
-                    faults.append(Fault(f"{person}, {self.order}", text, accepted, action, person))
-        else:
-            if self.order:
-                order, faults = read_column(texts, self.order)
-            people = list(map(str, texts["participant_id"]))
-            paired, own = pair_periods(people, values["outcome"], values.pop("arm"), order)
-            values, faults = values | paired, faults + own
-        values["outcome"] = values["active"] - values["control"]
-        return values, faults
-
-    def _propensity_faults(self, strata: Sequence[str]) -> list[Fault]:
-        if self.propensity is None:
-            return []
-        given = self.propensity
-        shares = list(given.values()) if isinstance(given, Mapping) else [given]
-        faults, where = list[Fault](), "target.propensity"
-        if not all(0 < share < 1 for share in shares):
-            accepted = "how likely the active arm was, between 0 and 1"
-            faults.append(Fault(where, str(given), accepted, "correct it, or set it to null"))
-        if isinstance(given, Mapping) and (lacking := [one for one in strata if one not in given]):
-            action = f"give one for each, or null for the share of the arm in {self.stratum}"
-            found = f"none for {say_some(map(repr, lacking))}"
-            faults.append(Fault(where, found, "one for each stratum", action))
-        return faults
+        return read, values, faults + check_propensity(self.propensity, read.strata_names)
 
     def check(self, outcomes: Outcomes) -> list[Fault]:
         """Find a lack of people in an arm, people in two of them, and strata of one arm only."""
         people = np.array(outcomes.participants)
         if self.is_crossover:
             n = len(set(people))
-            return [] if n >= self.fewest else [_too_few(f"{n} people in both arms", self.fewest)]
-        arm, (control, active) = outcomes["arm"], self.arms or ("control", "active")
+            return (
+                []
+                if n >= self.min_people
+                else [too_few(f"{n} people in both arms", self.min_people)]
+            )
+        arm, (control, active) = outcomes["arm"], self.both_arms
         groups = [set(people[arm == value]) for value in (0, 1)]
         if not all(groups):
             found = f"nobody in arm '{active if groups[0] else control}' whose outcome is known"
-            return [Fault("target.arm", found, "two arms, one of them a control", NO_CONTROL)]
+            return [Fault("target.arm", found, TWO_ARMS, NO_CONTROL)]
         faults = []
         if both := sorted(groups[0] & groups[1]):
             found = f"people in both arms: {say_some(both)}"
             action = "correct the table, or set target.design=crossover"
             faults.append(Fault("target.arm", found, "one arm for each person", action))
         for name, group in zip((control, active), groups, strict=True):
-            if len(group) < self.fewest:
-                faults.append(_too_few(f"{len(group)} people in arm '{name}'", self.fewest))
+            if len(group) < self.min_people:
+                faults.append(too_few(f"{len(group)} people in arm '{name}'", self.min_people))
         for number, name in enumerate(self.strata_names):
             own = arm[outcomes["stratum"] == number]
             if len(own) and own.min() == own.max():
@@ -259,9 +201,9 @@ class Response(Target):
         people = np.array(train.participants)[known]
         arms = {"people": np.ones(len(people), dtype=bool)}
         if not self.is_crossover:
-            named = self.arms or ("control", "active")
             arms = {
-                f"people in arm '{one}'": train["arm"][known] == k for k, one in enumerate(named)
+                f"people in arm '{one}'": train["arm"][known] == k
+                for k, one in enumerate(self.both_arms)
             }
         counts = {name: len(set(people[chosen])) for name, chosen in arms.items()}
         action = "have fewer folds, or more people"
@@ -272,12 +214,11 @@ class Response(Target):
         ]
 
     def strata(self, outcomes: Outcomes) -> list[str]:
-        """Name arm (or order), stratum and part of the baseline's range of each scan."""
-        values = outcomes.values
-        kind = values.get("order" if self.is_crossover else "arm", np.zeros(len(outcomes)))
-        kind = kind + 2 * values.get("stratum", 0)
-        part = _parts(outcomes, kind)
-        return [f"{int(one)}/{third}" for one, third in zip(kind, part, strict=True)]
+        """Name arm, stratum (or order of periods) and part of the baseline's range of each scan."""
+        blocks = self.exchange_blocks(outcomes)
+        if self.is_crossover:
+            return blocks
+        return [f"arm {arm:g}, {own}" for arm, own in zip(outcomes["arm"], blocks, strict=True)]
 
     # --- what is learned --------------------------------------------------------------------------
 
@@ -287,71 +228,39 @@ class Response(Target):
         return ("score",)
 
     def head(self) -> Head:
-        """Build the head with the loss of the learner."""
+        """Build the head with the loss of the learners."""
         return EffectHead()
 
     def fit_null(self, outcomes: Outcomes, train: NDArray[np.intp]) -> Null:
         """Learn what is expected of people without their scans, and the effect of the arm on all.
 
-        Gains are held against what other training people lead to expect, from baseline, covariates
-        and stratum; arms against how likely they were; then the average effect is taken out. What
-        is left of a gain, times what is left of the arm, points to people for whom the arm did
-        more than on average.
+        What is left of a gain, times what is left of the arm, points to people for whom the arm did
+        more than on average. In crossover designs differences within persons are all there is; the
+        effect of periods is taken out.
         """
         values = outcomes.values
         known = train[self.is_known(outcomes)[train]]
-        gain, adjusted, one = self.gain(values), self.adjusted(values), np.ones((len(outcomes), 1))
+        gain, adjusted = self.gain(values), self.adjusted(values)
         if self.is_crossover:
-            design = np.hstack([one, adjusted[:, : int("order" in values)]])
+            design = np.column_stack([np.ones(len(gain)), adjusted[:, : int("order" in values)]])
             left = gain - design @ np.linalg.lstsq(design[known], gain[known], rcond=None)[0]
             arm = np.ones(len(gain))
         else:
+            learn = r_learner if self.learner == "r" else dr_learner
             share = self.shares(values, known)
-            arm, units = values["arm"] - share, outcomes.units
-            if self.learner == "r":
-                design = np.hstack([one, adjusted, arm[:, None]])
-                design_of = np.hstack([one, adjusted, 0 * one])
-                left = gain - _cross_fitted(design, [design_of], gain, units, known)[0]
-                left = left - (left[known] @ arm[known]) / (arm[known] @ arm[known]) * arm
-            else:
-                designs = [
-                    np.hstack([one, adjusted, own, own * adjusted])
-                    for own in (values["arm"][:, None], 0 * one, one)
-                ]
-                taken, control, active = _cross_fitted(designs[0], designs, gain, units, known)
-                left = active - control + arm / (share * (1 - share)) * (gain - taken)
-                left, arm = left - left[known].mean(), np.ones(len(gain))
-        scales = left[known].std() or 1.0, np.sqrt((arm[known] ** 2).mean())
-        losses = np.stack([left / scales[0], arm / scales[1]], axis=1).astype(np.float32)
-        return Null(unit_responses((left * arm)[:, None], train), losses)
+            left, arm = learn(gain, values["arm"], share, adjusted, outcomes.units, known)
+        scales = left[known].std() or 1.0, np.sqrt((arm[known] ** 2).mean()) or 1.0
+        losses = np.stack([left / scales[0], arm / scales[1]], axis=1)
+        return Null(unit_responses((left * arm)[:, None], train), losses.astype(np.float32))
 
-    def fit_link(self, scores: Numbers, outcomes: Outcomes) -> Link:
-        """Learn the effect of the arm as a line of the score, from people left out of the fit.
-
-        The slope is drawn to 0, and is 0 unless it is `BEYOND` standard errors: in 95 of 100 cases
-        a model that knows nothing gives everybody the average effect. The variance of the slope is
-        drawn in alike.
-        """
-        score = scores[:, 0].astype(float)
-        nothing = np.zeros(len(score), dtype=np.intp)
-        trial = self._trial(outcomes.values, score, nothing, nothing, outcomes.units)
-        slopes, own = fit_slopes(trial), trial.score
-        sd, t = float(own.std()), slopes.t("interaction")
-        kept = max(0.0, 1 - (BEYOND / t) ** 2) if t > 0 else 0.0
-        slope = kept * slopes.estimate["interaction"] / sd if kept else 0.0
-        names = list(slopes.estimate)
-        places = [names.index("arm"), names.index("interaction")]
-        variance = slopes.covariance[np.ix_(places, places)]
-        per_sd = 1 / sd if kept else 0.0
-        of_mean, both, of_slope = (
-            float(variance[0, 0]),
-            float(kept * variance[0, 1] * per_sd),
-            float(kept * variance[1, 1] * per_sd**2),
-        )
-        centre = float(own.mean())
-        at_zero = of_mean - 2 * both * centre + of_slope * centre**2
-        intercept = slopes.estimate["arm"] - slope * centre
-        return EffectLink(slope, intercept, (at_zero, both - of_slope * centre, of_slope))
+    def fit_link(self, scores: Numbers, outcomes: Outcomes) -> EffectLink:
+        """Learn the effect of the arm as a line of the score; one that isn't shown is flat."""
+        nothing = np.zeros(len(outcomes), dtype=np.intp)
+        score, units = scores[:, 0].astype(float), np.array(outcomes.units, dtype=object)
+        trial = self._trial(outcomes.values, score, nothing, nothing, units)
+        if not trial.is_enough():
+            return EffectLink(0.0, float("nan"), (float("nan"), 0.0, 0.0))
+        return effect_link(trial)
 
     def gain(self, values: Mapping[str, Numbers]) -> Numbers:
         """Give outcomes, (N,), the sign that makes larger ones better."""
@@ -359,14 +268,17 @@ class Response(Target):
 
     def adjusted(self, values: Mapping[str, Numbers]) -> Numbers:
         """Tabulate what gains are adjusted for, (N, P): order, baseline, covariates, strata."""
-        roles = ["order", "baseline", *(f"covariate_{name}" for name in self.covariates)]
-        n = len(values["outcome"])
+        roles = ["order", "baseline", *self._covariates]
         columns = [values[role] for role in roles if role in values]
         columns += [
             (values["stratum"] == number).astype(float)
             for number in range(1, len(self.strata_names))
         ]
-        return np.stack(columns, axis=1) if columns else np.zeros((n, 0))
+        return np.stack(columns, axis=1) if columns else np.zeros((len(values["outcome"]), 0))
+
+    @property
+    def _covariates(self) -> list[str]:
+        return [f"covariate_{name}" for name in self.covariates]
 
     def shares(self, values: Mapping[str, Numbers], known: NDArray[np.intp]) -> Numbers:
         """Tell how likely each row was to be in the active arm, (N,)."""
@@ -381,39 +293,41 @@ class Response(Target):
         score: Numbers,
         repeat: NDArray[np.intp],
         fold: NDArray[np.intp],
-        units: Sequence[str] | NDArray[Any],
+        units: NDArray[Any],
         is_beyond: bool = False,
-    ) -> Trial:
+    ) -> ScoredTrial:
         """Put together what is known of an out-of-fold table, sorted by repeat.
 
-        Of differences within persons only the order of periods is taken; with `is_beyond`, also
+        Of differences within persons only the order of periods is taken out; with `is_beyond`, also
         what the effect may depend on.
         """
-        every = np.stack([values[role] for role in values] + [score])
-        known = np.flatnonzero(~np.isnan(every).any(axis=0))
+        known = np.flatnonzero(~np.isnan(np.stack([*values.values(), score])).any(axis=0))
         known = known[np.argsort(repeat[known], kind="stable")]
         own = {role: held[known] for role, held in values.items()}
-        unit = pd.factorize(np.asarray(units, dtype=object)[known])[0].astype(np.intp)
-        folds = pd.factorize(repeat[known] * (int(fold.max(initial=0)) + 1) + fold[known])[0]
+        adjusted = self.adjusted(own)
         arm, share = None, None
         if not self.is_crossover:
             arm, share = own["arm"], self.shares(own, np.arange(len(known)))
-        place = (repeat[known], folds.astype(np.intp), unit)
-        adjusted = self.adjusted(own)
-        if self.is_crossover and not is_beyond:
+        elif not is_beyond:
             adjusted = adjusted[:, : int("order" in own)]
-        return Trial(self.gain(own), arm, share, adjusted, score[known], *place)
+        folds = pd.factorize(repeat[known] * (int(fold.max(initial=0)) + 1) + fold[known])[0]
+        unit = pd.factorize(units[known])[0]
+        place = (repeat[known], folds.astype(np.intp), unit.astype(np.intp))
+        return ScoredTrial(self.gain(own), arm, share, adjusted, score[known], *place)
 
-    def _trial_of(self, rows: pd.DataFrame, is_beyond: bool = False) -> Trial:
-        """Put together the out-of-fold table of one model."""
+    def _trial_of(
+        self, rows: pd.DataFrame, is_beyond: bool = False, of: Sequence[str] = ("outcome",)
+    ) -> ScoredTrial:
+        """Put together the out-of-fold table of one model; the outcome is the mean of roles."""
         values = {
-            str(name).removeprefix("outcome_"): rows[name].to_numpy(float)
-            for name in rows.columns
-            if str(name).startswith("outcome_")
+            name.removeprefix("outcome_"): rows[name].to_numpy(float)
+            for name in map(str, rows.columns)
+            if name.startswith("outcome_")
         }
+        values["outcome"] = np.mean([values[role] for role in of], axis=0)
         repeat, fold = (rows[name].to_numpy(np.intp) for name in ("repeat", "fold"))
-        score = rows["score"].to_numpy(float)
-        return self._trial(values, score, repeat, fold, rows["unit"].to_numpy(), is_beyond)
+        score, units = rows["score"].to_numpy(float), rows["unit"].to_numpy(object)
+        return self._trial(values, score, repeat, fold, units, is_beyond)
 
     # --- how it is judged -------------------------------------------------------------------------
 
@@ -422,8 +336,8 @@ class Response(Target):
         """The interaction of arm and score.
 
         It uses everybody, holds the arms against each other at the same scores, and allows for
-        scores that foretell the outcome in both arms. AUTOC rests on the few with the highest
-        scores, and is the less certain of the two with some dozens of people.
+        scores that foretell outcomes in both arms. AUTOC rests on the few with the highest scores,
+        and is the less certain of the two with some dozens of people.
         """
         return Primary("interaction", "Interaction of arm and score", 0.0)
 
@@ -438,8 +352,7 @@ class Response(Target):
         dict
             ``interaction``: change of the effect of the arm for one SD of the score, in SD of what
             is left of gains; ``interaction_estimate`` and ``interaction_se`` (HC3) in units of the
-            outcome, and their ratio ``interaction_t``; ``beyond_t``, the same where the effect may
-            vary with baseline and covariates as well; ``average_effect``; ``effect_low_third``,
+            outcome, and their ratio ``interaction_t``; ``average_effect``; ``effect_low_third``,
             ``effect_middle_third`` and ``effect_high_third``, of people by score; ``autoc`` and
             ``qini``, in units of the outcome; ``prognostic``, slope of gain on score in the control
             arm in the same SDs, and its ``prognostic_t``; ``main_t``, of the mean slope in both
@@ -448,57 +361,46 @@ class Response(Target):
             first less the second (crossover: of differences within persons, less 0.5).
         """
         trial = self._trial_of(rows)
-        if not _is_enough(trial):
-            return {"interaction": float("nan")}
+        if not trial.is_enough():
+            return {self.primary.name: float("nan")}
         slopes = fit_slopes(trial)
-        beyond = fit_slopes(
-            self._trial_of(rows, is_beyond=True) if self.is_crossover else trial, True
-        )
-        starts, rank = trial.starts(), moderation.ranked_within(trial.score, trial.fold)
-        effects, (left, _) = moderation.pseudo_effects(trial), moderation.gain_left(trial)
-        autoc, qini = moderation.rank_weighted_effects(effects, rank, starts)
-        thirds = moderation.effect_by_thirds(trial)
-        sd = slopes.sd if slopes.sd > 0 else float("nan")
+        starts, rank = trial.starts(), ranked_within(trial.score, trial.fold)
+        autoc, qini = rank_weighted_effects(pseudo_effects(trial), rank, starts)
+        thirds = zip(("low", "middle", "high"), effect_by_thirds(trial), strict=True)
         found = {
-            "interaction": slopes.estimate["interaction"] / sd,
+            "interaction": slopes.standardised("interaction"),
             "interaction_estimate": slopes.estimate["interaction"],
             "interaction_se": slopes.se("interaction"),
             "interaction_t": slopes.t("interaction"),
-            "beyond_t": beyond.t("interaction"),
             "average_effect": slopes.estimate["arm"],
-            **{
-                f"effect_{name}_third": third["effect"]
-                for name, third in zip(("low", "middle", "high"), thirds, strict=True)
-            },
+            **{f"effect_{name}_third": own["effect"] for name, own in thirds},
             "autoc": autoc,
             "qini": qini,
         }
+        left, _ = gain_left(trial)
         if trial.arm is None:
-            everybody = np.ones(len(left), dtype=bool)
-            agreed = moderation.arm_concordance(left, rank, everybody, starts)
-            return found | self._prognosis(rows) | {"benefit_concordance": agreed - 0.5}
-        active, control = (
-            moderation.arm_concordance(left, rank, trial.arm == arm, starts) for arm in (1, 0)
+            control, main = (
+                fit_slopes(self._trial_of(rows, True, of))
+                for of in (("control",), ("control", "active"))
+            )
+            agreed = arm_concordance(left, rank, np.ones(len(left)), starts)
+            return found | {
+                "prognostic": control.standardised("interaction"),
+                "prognostic_t": control.t("interaction"),
+                "main_t": main.t("interaction"),
+                "benefit_concordance": agreed - 0.5,
+            }
+        active, control_arm = (
+            arm_concordance(left, rank, own, starts) for own in (trial.arm, 1 - trial.arm)
         )
         return found | {
-            "prognostic": slopes.estimate["control"] / sd,
+            "prognostic": slopes.standardised("control"),
             "prognostic_t": slopes.t("control"),
             "main_t": slopes.t("main"),
             "concordance_active": active,
-            "concordance_control": control,
-            "benefit_concordance": active - control,
+            "concordance_control": control_arm,
+            "benefit_concordance": active - control_arm,
         }
-
-    def _prognosis(self, rows: pd.DataFrame) -> dict[str, float]:
-        """Tell how scores go with outcomes themselves, in crossover designs."""
-        both = (rows["outcome_control"] + rows["outcome_active"]) / 2
-        control, main = (
-            fit_slopes(self._trial_of(rows.assign(outcome_outcome=values), is_beyond=True))
-            for values in (rows["outcome_control"], both)
-        )
-        standardised = control.estimate["interaction"] / control.sd if control.sd > 0 else 0.0
-        times = {"prognostic_t": control.t("interaction"), "main_t": main.t("interaction")}
-        return {"prognostic": standardised, **times}
 
     def details(self, rows: pd.DataFrame) -> dict[str, Any]:
         """Compute what effects by thirds and curves are drawn from, and tables hold.
@@ -506,73 +408,41 @@ class Response(Target):
         Returns
         -------
         dict
-            ``thirds``, see `fmnet.evaluation.moderation.effect_by_thirds`; ``curve``: ``fraction``
-            of people, those with the highest scores first, and ``toc``, ``qini`` there, with
-            ``_low`` and ``_high``; ``autoc_ci`` and ``qini_ci``; ``slopes``: estimate, interval and
-            t of each; ``arms``: ``name``, ``n``, mean outcome and baseline of each; ``balance``:
-            standardised difference and p of what was known before; ``power``.
+            ``outcome`` (its column), ``benefit`` and ``arm_names``, control first; ``thirds``, see
+            `fmnet.evaluation.moderation.effect_by_thirds`; ``autoc``, ``qini`` and ``curve``, see
+            `fmnet.evaluation.rank_effects.rate_curves`; ``slopes``: ``estimate``, ``ci`` and ``t``
+            of each, and of ``beyond``, the interaction where the effect may vary with baseline and
+            covariates too; ``arms``, ``balance`` and ``power``, see
+            `fmnet.targets.response_words.describe_people`.
         """
         trial = self._trial_of(rows)
-        if not _is_enough(trial):
+        if not trial.is_enough():
             return {}
-        slopes = fit_slopes(trial)
-        table = {
-            name: {
-                "estimate": slopes.estimate[name],
-                "ci": list(slopes.interval(name)),
-                "t": slopes.t(name),
-            }
-            for name in slopes.estimate
-        }
-        return {
-            "unit": self.outcome,
-            "benefit": self.benefit,
-            "arm_names": list(self.arms or ("control", "active")),
-            "thirds": moderation.effect_by_thirds(trial),
-            **moderation.rate_curves(trial),
-            "slopes": table,
-            **self._people(rows),
-        }
-
-    def _people(self, rows: pd.DataFrame) -> dict[str, Any]:
-        """Count and compare the people of both arms."""
-        people = rows.drop_duplicates("participant_id")
-        control, active = self.arms or ("control", "active")
-        if self.is_crossover:
-            power = {"n": len(people), "interaction": moderation.smallest_slope(len(people))}
-            return {"arms": [], "balance": [], "power": power}
-        arm = people["outcome_arm"].to_numpy(float)
+        slopes, beyond = (
+            fit_slopes(trial),
+            fit_slopes(self._trial_of(rows, is_beyond=True), is_beyond=True),
+        )
+        shown = {name: (slopes, name) for name in slopes.estimate}
+        shown["beyond"] = (beyond, "interaction")
         roles = [
-            name for name in ("baseline", *self._covariate_roles) if f"outcome_{name}" in people
+            role for role in ("outcome", "baseline", *self._covariates) if role in self.columns
         ]
-        arms = [
-            {
-                "name": name,
-                "n": int((arm == value).sum()),
-                **{
-                    role: float(people.loc[arm == value, f"outcome_{role}"].mean())
-                    for role in ("outcome", *roles)
-                },
-            }
-            for value, name in enumerate((control, active))
-        ]
-        balance = []
-        for role in roles:
-            gap, p = moderation.standardised_difference(people[f"outcome_{role}"].to_numpy(), arm)
-            balance.append({"column": self.columns[role], "difference": gap, "p": p})
-        counts = arms[0]["n"], arms[1]["n"]
-        power = {
-            "n_control": counts[0],
-            "n_active": counts[1],
-            "interaction": moderation.smallest_interaction(*counts),
-            "correlation": moderation.smallest_correlation(*counts),
-            "for_correlation_of_0.4": moderation.people_for_correlations(0.4),
+        return {
+            "outcome": self.outcome,
+            "benefit": self.benefit,
+            "arm_names": list(self.both_arms),
+            "thirds": effect_by_thirds(trial),
+            **rate_curves(trial),
+            "slopes": {
+                name: {
+                    "estimate": own.estimate[key],
+                    "ci": list(own.interval(key)),
+                    "t": own.t(key),
+                }
+                for name, (own, key) in shown.items()
+            },
+            **describe_people(rows, self.both_arms, {role: self.columns[role] for role in roles}),
         }
-        return {"arms": arms, "balance": balance, "power": power}
-
-    @property
-    def _covariate_roles(self) -> list[str]:
-        return [f"covariate_{name}" for name in self.covariates]
 
     def statistic(self, scores: Numbers, outcomes: Outcomes, fold: NDArray[np.intp]) -> float:
         """Divide the interaction of arm and score by its HC3 standard error.
@@ -581,19 +451,29 @@ class Response(Target):
         an outcome that varies more in one arm than in the other doesn't pass for an interaction.
         """
         score, once = scores[:, 0].astype(float), np.zeros(len(outcomes), dtype=np.intp)
-        trial = self._trial(outcomes.values, score, once, fold, outcomes.units)
-        return fit_slopes(trial).t("interaction") if _is_enough(trial) else 0.0
+        units = np.array(outcomes.units, dtype=object)
+        trial = self._trial(outcomes.values, score, once, fold, units)
+        return fit_slopes(trial).t("interaction") if trial.is_enough() else 0.0
+
+    def exchange_blocks(self, outcomes: Outcomes) -> list[str]:
+        """Name stratum (or order of periods) and part of the baseline's range of each scan."""
+        values, nothing = outcomes.values, np.zeros(len(outcomes))
+        kind = values.get("order" if self.is_crossover else "stratum", nothing)
+        part = baseline_parts(outcomes, kind)
+        return [f"{one:g}, part {own}" for one, own in zip(kind, part, strict=True)]
 
     def exchanged(self, outcomes: Outcomes, order: NDArray[np.intp]) -> Outcomes:
         """Draw arms anew, with the average effect of the arm taken from and given to outcomes.
 
-        Under the null hypothesis the arm adds the same to everybody: without it, outcomes, baseline
-        and scans are what they would be in any allotment of arms, and all allotments within strata
-        are equally likely. So the permutation test is exact for a known average effect, keeps the
-        main effects of arm, baseline and a marker that foretells outcomes in both arms, and is
-        asymptotically valid with the effect estimated here; the regression that is tested takes the
-        rest out again. People exchange arms within strata and parts of the baseline's range. Of a
-        crossover, differences within persons are exchanged, within the order of periods: exact.
+        Under the null hypothesis the arm adds the same to everybody: but for that, outcomes,
+        baseline and scans would be what they are in any allotment of arms, and all allotments
+        within `exchange_blocks` are equally likely. So the permutation test is exact for a known
+        average effect, and keeps the main effects of arm, baseline and of a score that foretells
+        outcomes in both arms. With the effect estimated, as here, it is so asymptotically; the
+        regressions that learn and test take out again what it is off. Where arms also differ in
+        other respects, as in variance, it is the studentised statistic that makes it valid, again
+        asymptotically. Of a crossover, all that is known of people is exchanged within the order
+        of periods: exact.
 
         References
         ----------
@@ -602,34 +482,21 @@ class Response(Target):
         Wu, J., & Ding, P. (2021). Randomization tests for weak null hypotheses in randomized
         experiments. Journal of the American Statistical Association, 116.
         """
-        values = outcomes.values
-        known = np.flatnonzero(self.is_known(outcomes))
-        taken = order_within(outcomes, order, self.exchange_blocks(outcomes))
         if self.is_crossover:
-            return super().exchanged(outcomes, taken)
-        arm, one = values["arm"], np.ones((len(outcomes), 1))
-        design = np.hstack([one, arm[:, None], self.adjusted(values)])
+            return super().exchanged(outcomes, order)
+        values = outcomes.values
+        known, arm = np.flatnonzero(self.is_known(outcomes)), values["arm"]
+        design = np.column_stack([np.ones(len(arm)), arm, self.adjusted(values)])
         effect = np.linalg.lstsq(design[known], values["outcome"][known], rcond=None)[0][1]
-        drawn = arm[taken]
+        drawn = arm[order]
         return outcomes.replace(arm=drawn, outcome=values["outcome"] + effect * (drawn - arm))
-
-    def exchange_blocks(self, outcomes: Outcomes) -> list[str]:
-        """Name the block of each scan, (N,), within which arms (or differences) are exchanged."""
-        values = outcomes.values
-        if self.is_crossover:
-            kind = values.get("order", np.zeros(len(outcomes)))
-            return [str(one) for one in kind]
-        kind = values.get("stratum", np.zeros(len(outcomes)))
-        part = _parts(outcomes, kind, 10)
-        known = self.is_known(outcomes)
-        return [f"{one}/{third}/{yes}" for one, third, yes in zip(kind, part, known, strict=True)]
 
     # --- what is said -----------------------------------------------------------------------------
 
     @property
     def meanings(self) -> tuple[Meaning, ...]:
         """Say what the effect and the ends of its interval are."""
-        control, active = self.arms or ("control", "active")
+        control, active = self.both_arms
         unit = f"{self.outcome}, {self.benefit} is better"
         means = (
             f"by how much people with such a score fare better under {active} than under {control},"
@@ -659,7 +526,7 @@ class Response(Target):
 
     def summary(self, outcomes: Outcomes) -> str:
         """Say who was studied: how many in each arm, and the outcome on average."""
-        control, active = self.arms or ("control", "active")
+        control, active = self.both_arms
         people = np.array(outcomes.participants)
         if self.is_crossover:
             n = len(set(people))
@@ -679,76 +546,18 @@ class Response(Target):
         """Say whether the score is a moderator; if not, whether it is prognostic."""
         return response_verdict(facts)
 
+    def tripod(self, facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        """List items of TRIPOD+AI, and of the PATH statement, that this target answers."""
+        return response_tripod(self.describe(), facts, self.both_arms)
 
-def _is_enough(trial: Trial) -> bool:
-    """Tell whether a regression has people to stand on, in both arms."""
-    if trial.arm is None:
-        return len(np.unique(trial.unit)) > trial.adjusted.shape[1] + 3
-    return all(len(np.unique(trial.unit[trial.arm == one])) >= 3 for one in (0, 1))
-
-
-def _parts(outcomes: Outcomes, kind: Numbers, least: int = 5) -> NDArray[np.intp]:
-    """Cut each kind by baseline into up to three parts of `least` people or more: (N,)."""
-    part = np.zeros(len(outcomes), dtype=np.intp)
-    if "baseline" not in outcomes.values:
-        return part
-    people, baseline = np.array(outcomes.participants), outcomes["baseline"]
-    for one in np.unique(kind[~np.isnan(kind)]):
-        rows = np.flatnonzero((kind == one) & ~np.isnan(baseline))
-        n_parts = int(np.clip(len(set(people[rows])) // least, 1, 3))
-        cuts = np.quantile(baseline[rows], np.arange(1, n_parts) / n_parts) if len(rows) else []
-        part[rows] = np.searchsorted(cuts, baseline[rows])
-    return part
-
-
-def order_within(
-    outcomes: Outcomes, order: NDArray[np.intp], blocks: Sequence[str]
-) -> NDArray[np.intp]:
-    """Turn an order of scans, (N,), into one that exchanges people of the same block only.
-
-    Each person takes the place of the next one of their block that the order leads to, from place
-    to place. Orders that are equally likely lead to such that are equally likely within blocks.
-    """
-    number, people = pd.factorize(np.array(outcomes.participants, dtype=object))
-    first = np.zeros(len(people), dtype=np.intp)
-    first[number[::-1]] = np.arange(len(number))[::-1]
-    place, block = number[np.asarray(order)[first]], np.array(blocks, dtype=object)[first]
-    taken = place.copy()
-    for _ in range(len(people)):
-        is_off = block[taken] != block
-        if not is_off.any():
-            break
-        taken[is_off] = place[taken[is_off]]
-    taken = np.where(block[taken] == block, taken, np.arange(len(people)))
-    return first[taken[number]]
-
-
-def _cross_fitted(
-    design: Numbers,
-    others: Sequence[Numbers],
-    gain: Numbers,
-    units: Sequence[str],
-    known: NDArray[np.intp],
-) -> list[Numbers]:
-    """Predict gains by least squares on rows `known`, of each of them from other units' rows.
-
-    For each of `others`, designs of the same columns, predictions for all rows, (N,); rows that
-    aren't `known` are predicted from all that are.
-    """
-    names, unit = np.unique(np.array(units)[known], return_inverse=True)
-    part = np.random.default_rng(0).permutation(len(names))[unit] % N_PARTS
-
-    def predict(rows: NDArray[np.intp]) -> Numbers:
-        beta = np.linalg.lstsq(design[rows], gain[rows], rcond=None)[0]
-        return np.stack([one @ beta for one in others])
-
-    found = predict(known)
-    for one in np.unique(part):
-        if (rows := known[part != one]).size:
-            found[:, known[part == one]] = predict(rows)[:, known[part == one]]
-    return list(found)
-
-
-def _too_few(found: str, fewest: int) -> Fault:
-    action = "lower target.fewest only with a reason: an interaction needs many people"
-    return Fault("cohort", found, f"{fewest} or more", action)
+    def describe(self) -> dict[str, Any]:
+        """Say what it is as plain values: with design, arms, learner and propensity."""
+        given = self.propensity
+        own = {
+            "design": self.design,
+            "arms": list(self.both_arms),
+            "benefit": self.benefit,
+            "learner": "" if self.is_crossover else self.learner,
+            "propensity": dict(given) if isinstance(given, Mapping) else given,
+        }
+        return super().describe() | own

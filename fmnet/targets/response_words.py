@@ -1,30 +1,86 @@
-"""Sentences and reporting items of a study of who responds."""
+"""What is said of a study of who responds: its people, the answer, and reporting items."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
+from fmnet.evaluation.trial_power import (
+    people_for_correlations,
+    smallest_correlation,
+    smallest_interaction,
+    smallest_slope,
+    standardised_difference,
+)
 from fmnet.targets.base import Said
 
 #: Below this a p-value counts.
 ALPHA = 0.05
-#: Beyond so many standard errors a slope counts.
-BEYOND = 1.96
+#: Standard errors beyond which a slope counts, two-sided and one-sided.
+TWO_SIDED, ONE_SIDED = 1.96, 1.645
 #: Standardised difference between arms from which on it is mentioned.
 IMBALANCE = 0.25
+#: Correlation of which it is said how many people it would need.
+CORRELATION = 0.4
+
+
+def describe_people(
+    rows: pd.DataFrame, arms: Sequence[str], columns: Mapping[str, str]
+) -> dict[str, Any]:
+    """Compare the people of both arms, and compute what so many can find.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Out-of-fold table of one model.
+    arms : sequence of str
+        Names of control and active arm.
+    columns : dict
+        By role, what people are described by, of which ``outcome`` came after treatment.
+
+    Returns
+    -------
+    dict
+        ``arms``: ``name``, ``n`` and the mean of each role, in either arm; ``balance``: ``column``,
+        ``difference`` in SD and its ``p`` of what was known before treatment; ``power``, see
+        `fmnet.evaluation.trial_power`. Of a crossover, ``n`` and ``interaction`` of ``power`` only.
+    """
+    people = rows.drop_duplicates("participant_id")
+    if "outcome_arm" not in people:
+        power: dict[str, Any] = {"n": len(people), "interaction": smallest_slope(len(people))}
+        return {"arms": [], "balance": [], "power": power}
+    arm = people["outcome_arm"].to_numpy(float)
+    values = {role: people[f"outcome_{role}"].to_numpy(float) for role in columns}
+    described = []
+    for number, name in enumerate(arms):
+        means = {role: float(own[arm == number].mean()) for role, own in values.items()}
+        described.append({"name": name, "n": int((arm == number).sum()), **means})
+    balance = []
+    for role in (one for one in columns if one != "outcome"):
+        gap, p = standardised_difference(values[role], arm)
+        balance.append({"column": columns[role], "difference": gap, "p": p})
+    n_control, n_active = (int(own["n"]) for own in described)
+    power = {
+        "n_control": n_control,
+        "n_active": n_active,
+        "interaction": smallest_interaction(n_control, n_active),
+        "correlation": smallest_correlation(n_control, n_active),
+        "needed": people_for_correlations(CORRELATION),
+    }
+    return {"arms": described, "balance": balance, "power": power}
 
 
 def is_moderator(figures: Mapping[str, Any], p: float | None) -> bool:
-    """Tell whether the interaction is beyond chance: its interval, and the permutations if any."""
-    interval = figures.get("interaction_ci")
-    is_beyond = bool(interval) and interval[0] is not None and interval[0] > 0
-    return is_beyond and (p is None or p < ALPHA)
+    """Tell whether the interaction is beyond chance: by its interval, and permutations if any."""
+    low = (figures.get("interaction_ci") or [None])[0]
+    return low is not None and low > 0 and (p is None or p < ALPHA)
 
 
 def response_verdict(facts: Mapping[str, Any]) -> list[Said]:
     """Say whether a score tells who responds; if not, whether it tells who improves in any arm.
 
-    A moderator needs an interaction whose 95 % interval lies above 0 and, where labels were
-    permuted, p < 0.05. Scores that go with gains in both arms are called prognostic.
+    A moderator needs an interaction whose 95 % interval lies above 0 and, where arms were permuted,
+    p < 0.05. Else a score that goes with gains in both arms is called prognostic.
     """
     name = facts["studied"]
     figures = facts["models"][name]
@@ -33,69 +89,93 @@ def response_verdict(facts: Mapping[str, Any]) -> list[Said]:
     p, value = permuted.get("p"), figures.get("interaction")
     if value is None:
         return [Said("Whether the score tells who responds can't be computed", "red")]
-    ends = figures.get("interaction_ci")
+    ends, main = figures.get("interaction_ci"), figures.get("main_t") or 0.0
     shown = f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends and None not in ends else ""
-    by_p = f", p = {p:.3g} by permutation of arms" if p is not None else ", arms not permuted"
-    words = f"(interaction {value:.2f}{shown} SD for one SD of the score, chance 0{by_p})"
-    is_prognostic = abs(figures.get("main_t") or 0.0) > BEYOND
+    by_p = f"p = {p:.3g} by permutation of arms" if p is not None else "arms not permuted"
+    words = f"(interaction {value:.2f}{shown} SD for one SD of the score, chance 0; {by_p})"
     if is_moderator(figures, p):
-        said = [
-            Said(
-                f"The score is a moderator in this cohort: the arm does more for people with"
-                f" larger scores {words}"
-            )
-        ]
-        if is_prognostic:
+        more = "in this cohort the arm does more for people with larger scores"
+        said = [Said(f"The score is a moderator: {more} {words}")]
+        if abs(main) > TWO_SIDED:
             said.append(Said("It is prognostic as well: it goes with the outcome in both arms"))
-        if (figures.get("beyond_t") or 0.0) < 1.645:
-            said.append(
-                Said(
-                    "Beyond what baseline and covariates tell of the effect, it isn't"
-                    " shown to tell more",
-                    "amber",
-                )
-            )
-    elif is_prognostic:
-        better = "improvement" if figures["main_t"] > 0 else "a worse outcome"
-        said = [
-            Said(
-                f"The score is not a moderator (prognostic: it goes with {better} in both arms"
-                f" alike); it doesn't tell who responds {words}",
-                "amber",
-            )
-        ]
+        beyond = ((details.get("slopes") or {}).get("beyond") or {}).get("t")
+        if beyond is not None and beyond < ONE_SIDED:
+            more = "than baseline and covariates tell as well, it isn't shown to tell"
+            said.append(Said(f"More of the effect {more} (t = {beyond:.1f})", "amber"))
+    elif abs(main) > TWO_SIDED:
+        with_what = "improvement" if main > 0 else "a worse outcome"
+        alike = f"prognostic: it goes with {with_what} in both arms alike, t = {main:.1f}"
+        text = f"The score is not a moderator ({alike}), and doesn't tell who responds {words}"
+        said = [Said(text, "amber")]
     else:
-        said = [Said(f"The score is not a moderator {words}", "amber")]
-    return said + _beside(details)
+        said = [Said(f"The score is not a moderator: who responds isn't told {words}", "amber")]
+    return [*said, *_people_said(details)]
 
 
-def _beside(details: Mapping[str, Any]) -> list[Said]:
-    """Say what this number of people could find, and where arms differ."""
-    said = []
-    for row in details.get("balance", []):
-        if abs(row["difference"]) >= IMBALANCE:
-            said.append(
-                Said(
-                    f"The arms differ in {row['column']} before treatment, by"
-                    f" {row['difference']:.2f} SD (p = {row['p']:.2g})",
-                    "amber",
-                )
-            )
-    power = details.get("power") or {}
-    if "n_control" in power:
-        said.append(
-            Said(
-                f"With {power['n_active']} and {power['n_control']} people an interaction of"
-                f" {power['interaction']:.2f} SD for one SD of the score is found with 80 % power, as a"
-                f" correlation of {power['correlation']:.2f} in one arm and 0 in the other; 0.4 and 0"
-                f" would need {power['for_correlation_of_0.4']} people in each arm"
-            )
+def _people_said(details: Mapping[str, Any]) -> list[Said]:
+    """Say where arms differ, and what this number of people could find."""
+    said = [
+        Said(
+            f"The arms differ in {own['column']} before treatment, by {own['difference']:.2f} SD"
+            f" (p = {own['p']:.2g}); gains are adjusted for it",
+            "amber",
         )
-    elif power:
-        said.append(
-            Said(
-                f"With {power['n']} people a slope of {power['interaction']:.2f} SD for one"
-                " SD of the score is found with 80 % power"
-            )
+        for own in details.get("balance", [])
+        if abs(own["difference"]) >= IMBALANCE
+    ]
+    power = details.get("power")
+    if not power:
+        return said
+    found = f"{power['interaction']:.2f} SD for one SD of the score"
+    if "n" in power:
+        return [*said, Said(f"{power['n']} people show a slope of {found} with 80 % power")]
+    said.append(
+        Said(
+            f"{power['n_active']} and {power['n_control']} people show an interaction of {found}"
+            f" with 80 % power, as a correlation of {power['correlation']:.2f} in one arm and 0 in the"
+            f" other; {CORRELATION:g} and 0 would need {power['needed']} people in each arm"
         )
+    )
     return said
+
+
+def response_tripod(
+    described: Mapping[str, Any], facts: Mapping[str, Any], arms: Sequence[str]
+) -> list[tuple[str, str, str]]:
+    """List items of TRIPOD+AI as they apply to predictions of the effect of an arm."""
+    columns, control, active = described["columns"], *arms
+    is_crossover = described["design"] == "crossover"
+    design = "a crossover, everybody in both arms" if is_crossover else "a trial of parallel arms"
+    details = (facts.get("details") or {}).get(facts.get("studied")) or {}
+    known = ", ".join(one for role, one in columns.items() if role not in {"outcome", "active"})
+    learner = {"r": "the R-learner", "dr": "a doubly robust learner"}.get(described["learner"])
+    given = described["propensity"]
+    how_likely = "its share among training people" if given is None else f"known, {given}"
+    fitted = f"{learner}, propensity of {active} {how_likely}" if learner else "within persons"
+    alike = "; ".join(
+        f"{own['column']} by {own['difference']:.2f} SD" for own in details.get("balance", [])
+    )
+    power = details.get("power") or {}
+    n_found = f"{power['interaction']:.2f} SD for one SD of the score" if power else "not computed"
+    return [
+        ("5a", "Source of data", f"{design}, {active} against {control}"),
+        (
+            "8a",
+            "Outcome",
+            f"{columns['outcome']}, {described['benefit']} is better; predicted is the difference"
+            f" that {active} makes, not the outcome itself",
+        ),
+        ("9a", "Predictors", f"the scan; beside it, without a scan: {known}"),
+        ("10", "Sample size", f"an interaction of {n_found} is found with 80 % power"),
+        (
+            "12a",
+            "Analysis",
+            f"effects learned by {fitted}; tested in people left out by outcome on arm, score,"
+            " arm x score and baseline, HC3",
+        ),
+        (
+            "20b",
+            "Participants",
+            f"arms differ before treatment in {alike}" if alike else "as above",
+        ),
+    ]

@@ -15,9 +15,9 @@ from fmnet.crossval.fold_loop import Pipeline, score_folds
 from fmnet.crossval.permutation import (
     PERMUTATION,
     PermutationPlan,
-    _permuted,
     count_earlier,
     count_permutations,
+    permuted_models,
     run_permutations,
     run_permutations_together,
 )
@@ -34,11 +34,11 @@ from fmnet.training.compute import Compute
 from fmnet.training.fit import Trainable, fit_networks
 
 
-def test_every_linear_model_that_can_be_exported_is_permuted():
+def test_every_linear_model_that_can_be_exported_ispermuted_models():
     svm, ridge, dummy = LinearSvm(), LogisticRidge(), Dummy()
     pipeline = Pipeline(Quiet(), {"svm": svm, "dummy": dummy, "ridge": ridge}, None, 0)
-    assert list(_permuted(pipeline, PermutationPlan(1))) == ["svm", "ridge"]
-    assert list(_permuted(pipeline, PermutationPlan(1, models=["dummy"]))) == [
+    assert list(permuted_models(pipeline, PermutationPlan(1))) == ["svm", "ridge"]
+    assert list(permuted_models(pipeline, PermutationPlan(1, models=["dummy"]))) == [
         "svm", "dummy", "ridge",
     ]  # fmt: skip
 
