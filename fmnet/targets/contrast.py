@@ -212,6 +212,10 @@ def _shifts(steps: Numbers, share: Numbers) -> Numbers:
 class ContrastHead(BinaryHead):
     """Reads one output as a logit; targets are (..., 1), NaN where the group isn't known."""
 
+    def forward(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Take the logit as the one score of several targets: (..., 1) to the same."""
+        return outputs
+
     def loss(
         self,
         outputs: torch.Tensor,
