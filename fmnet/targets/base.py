@@ -103,6 +103,9 @@ class Target(ABC):
     kind: ClassVar[str]
     #: What reports call it: "how severe it is".
     title: ClassVar[str]
+    #: Whether scans of one person are compared with each other alone; each person's mean map is
+    #: then taken out before anything is learned.
+    is_within: ClassVar[bool] = False
 
     among: Mapping[str, Sequence[str]] = field(default_factory=dict, kw_only=True)
 
@@ -205,6 +208,13 @@ class Target(ABC):
         Of scores (N, K), outcomes and the number of the test fold of each scan, (N,), of one
         repeat. It may learn nothing that calibration would need.
         """
+
+    def exchange_blocks(self, outcomes: Outcomes) -> list[str]:
+        """Name the block of each scan, (N,): only people of one block take each other's places.
+
+        By default all are in one, beside their site. It may depend on nothing that is exchanged.
+        """
+        return [""] * len(outcomes)
 
     def exchanged(self, outcomes: Outcomes, order: NDArray[np.intp]) -> Outcomes:
         """Give scans the outcomes of others, (N,), as the null hypothesis says makes no difference.
