@@ -303,7 +303,12 @@ class Onset(Target):
         }
 
     def statistic(self, scores: Numbers, outcomes: Outcomes, fold: NDArray[np.intp]) -> float:
-        """Compute z of the Cox score test within folds: the log-rank test of a graded score."""
+        """Compute z of the Cox score test within folds: the log-rank test of a graded score.
+
+        Not C, which leans on a few late events where many left before: of 100 simulated people,
+        half of them gone within two years, it finds a marker of 10 of 200 features in 38 % of
+        studies, and z in 57 %. Where few leave both find as many.
+        """
         known = np.isfinite(outcomes["time"]) & np.isfinite(outcomes["event"])
         follow = FollowUp(outcomes["time"][known], outcomes["event"][known] > 0, fold[known])
         return follow.score_test(scores[known, 0])
@@ -312,25 +317,25 @@ class Onset(Target):
 
     @property
     def meanings(self) -> tuple[Meaning, ...]:
-        """What the risks and the relative hazard mean."""
+        """Say what the risks and the relative hazard are."""
         risks = tuple(
             Meaning(
                 f"risk_{time:g}",
                 "probability",
-                f"Probability of having had the event by {time:g} {self.unit} after the scan, of "
-                "people like those of the study, as long as nothing else comes first.",
-                "Not when it will happen, nor that it won't: no single person's future. It holds "
-                "where the event is as common as in the study.",
+                f"how many of 100 people with such a scan have had the event by {time:g} "
+                f"{self.unit} after it, among people like those studied, if nothing else comes "
+                "first",
+                "what will happen to this person, or when; nor a risk among people in whom the "
+                "event is more or less common",
             )
             for time in self.stated
         )
         relative = Meaning(
             "relative_hazard",
             "times",
-            "How many times as likely the event is at any moment, for those who haven't had it, as "
-            "for somebody with the mean score of the study.",
-            "No risk: three times a small risk is small. Nor a cause: what goes with the score may "
-            "be what brings the event.",
+            "how many times as likely the event is at any moment, for those who haven't had it, as "
+            "with the mean score of the people studied",
+            "a risk: three times a small risk is small; nor a cause of the event",
         )
         return (*risks, relative)
 
@@ -348,7 +353,8 @@ class Onset(Target):
         """Say whether scans tell who has the event earlier, and whether risks can be believed."""
         name = facts["studied"]
         figures, details = facts["models"][name], facts["details"][name]
-        said = [answer(facts, self.primary, "scans tell who has the event earlier")]
+        claim = f"scans tell which of new people has the event ({self.event}) earlier"
+        said = [answer(facts, self.primary, claim)]
         said += beside(facts, self.primary)
         skill = figures["integrated_brier_skill"]
         if skill is not None:

@@ -173,6 +173,20 @@ def test_figures_tell_a_marker_from_none():
     assert np.isnan(nothing["calibration_slope"])
 
 
+@pytest.mark.parametrize("loss", ["cox", "discrete"])
+@pytest.mark.filterwarnings("error")
+def test_nobody_with_the_event_is_no_error(loss):
+    target = Onset(times=(1.0, 3.0), loss=loss)
+    score, outcomes = drawn()
+    nobody = outcomes.replace(event=np.zeros(70))
+    assert not target.fit_null(nobody, np.arange(60)).responses.any()
+    figures = target.figures(out_of_fold(target, score, nobody, 1))
+    assert np.isnan(figures["uno_c"])
+    assert figures["integrated_brier"] == 0
+    assert target.statistic(score[:, None], nobody, np.arange(70) % 5) == 0
+    assert target.details(out_of_fold(target, score, nobody))["log_rank"] is None
+
+
 def test_primary_is_among_the_figures():
     score, outcomes = drawn()
     assert TARGET.primary.name in TARGET.figures(out_of_fold(TARGET, score, outcomes, 1))
@@ -236,7 +250,7 @@ def facts_of(slope=1.0, skill=0.1, n_events=40, p=0.01):
 
 def test_verdict_says_what_is_shown_and_what_is_not():
     said = TARGET.verdict(facts_of())
-    assert said[0].text.startswith("In this cohort scans tell who has the event earlier")
+    assert said[0].text.startswith("In this cohort scans tell which of new people has")
     assert {one.severity for one in said} == {"none"}
     said = TARGET.verdict(facts_of(slope=0.2, skill=-0.1, n_events=12, p=0.4))
     assert said[0].text.startswith("It is not shown that scans tell")
