@@ -58,24 +58,28 @@ class Reordering:
 
 
 def reorder(
-    data: ScanSet, rng: np.random.Generator, cell_of: Mapping[str, Hashable] | None = None
+    target: Target,
+    outcomes: Outcomes,
+    rng: np.random.Generator,
+    cell_of: Mapping[str, Hashable] | None = None,
 ) -> Reordering:
     """Draw an order of people that is as likely as the observed one under the null hypothesis.
 
-    People take each other's places within their site, and with families of the same size as a
-    family; members of a family do as well. With `cell_of`, only people of the same cell do. Those
+    People take each other's places within their site and block, see
+    `fmnet.targets.base.Target.exchange_blocks`, and with families of the same size as a family;
+    members of a family do as well. With `cell_of`, only people of the same cell do. Those
     whose scans have different outcomes take places of people with as many scans only, and their
     scans are put in another order too.
     """
-    outcomes, people = data.outcomes, data.participant_ids
+    people = outcomes.participants
     rows_of: dict[str, list[int]] = defaultdict(list)
     for row, person in enumerate(people):
         rows_of[person].append(row)
     table = outcomes.table().fillna(np.inf).to_numpy()
     varies = {one: bool((table[rows] != table[rows[0]]).any()) for one, rows in rows_of.items()}
-    cells = cell_of or {}
+    cells, kept = cell_of or {}, _kept(target, outcomes)
     key_of = {
-        one: (outcomes.sites[rows[0]], cells.get(one), len(rows) if varies[one] else 0)
+        one: (*kept[rows[0]], cells.get(one), len(rows) if varies[one] else 0)
         for one, rows in rows_of.items()
     }
     families: dict[str, list[str]] = defaultdict(list)
@@ -111,13 +115,19 @@ def find_outcome_cells(
     None where outcomes vary too little within them, as with few people at each of many sites, or in
     folds of several repeats; folds must move along with outcomes then. Scans have no say in it.
     """
-    cell_of, sites = cells_of(data.participant_ids, folds), data.outcomes.sites
-    free = _spread(data.outcomes, sites)
-    cells = [(site, cell_of[one]) for site, one in zip(sites, data.participant_ids, strict=True)]
+    assert data.target is not None
+    cell_of, kept = cells_of(data.participant_ids, folds), _kept(data.target, data.outcomes)
+    free = _spread(data.outcomes, kept)
+    cells = [(*own, cell_of[one]) for own, one in zip(kept, data.participant_ids, strict=True)]
     left = _spread(data.outcomes, cells)
     if not (free > 0).any() or 1 - float((left / free)[free > 0].mean()) > MAX_FIXED:
         return None
     return cell_of if _count_orders(data, seed, cell_of) >= MIN_WITHIN_CELLS else None
+
+
+def _kept(target: Target, outcomes: Outcomes) -> list[tuple[str, str]]:
+    """Name site and block of each scan, (N,), which no order changes."""
+    return list(zip(outcomes.sites, target.exchange_blocks(outcomes), strict=True))
 
 
 def _spread(outcomes: Outcomes, groups: Sequence[Hashable]) -> Numbers:
@@ -132,7 +142,9 @@ def _count_orders(data: ScanSet, seed: int, cell_of: Mapping[str, Hashable] | No
     assert data.target is not None
     rng, found = np.random.default_rng([seed, COUNTED]), set()
     for _ in range(DRAWS):
-        given = data.target.exchanged(data.outcomes, reorder(data, rng, cell_of).order)
+        given = data.target.exchanged(
+            data.outcomes, reorder(data.target, data.outcomes, rng, cell_of).order
+        )
         found.add(given.table().to_numpy().tobytes())
     return len(found)
 
@@ -195,7 +207,12 @@ def run_outcomes_together(
     folds = [fold for fold in pipeline.build_folds(data.cohort) if fold.repeat < n_repeats]
     cells = find_outcome_cells(data, folds, pipeline.seed)
     drawn = [
-        reorder(data, np.random.default_rng([pipeline.seed, PERMUTATION, k + 1]), cells)
+        reorder(
+            data.target,
+            data.outcomes,
+            np.random.default_rng([pipeline.seed, PERMUTATION, k + 1]),
+            cells,
+        )
         for k in indices
     ]
     orders = [data.target.exchanged(data.outcomes, one.order) for one in drawn]
