@@ -356,18 +356,20 @@ class Onset(Target):
         claim = f"scans tell which of new people has the event ({self.event}) earlier"
         said = [answer(facts, self.primary, claim)]
         said += beside(facts, self.primary)
-        skill = figures["integrated_brier_skill"]
-        if skill is not None:
-            beats = "less" if skill > 0 else "no less"
-            curve = f"its risks are off by {beats} than the same Kaplan-Meier risk for everybody"
-            told = f"Up to {self.tau:g} {self.unit} {curve} (Brier skill {skill:.2f})"
-            said.append(Said(told, "none" if skill > 0 else "amber"))
-        slope = figures["calibration_slope"]
-        if slope is None:
+        curve = "than the same Kaplan-Meier risk for everybody"
+        told = _stated(figures, "integrated_brier_skill", "Brier skill")
+        if _ends(figures, "integrated_brier_skill")[0] > 0:
+            said.append(Said(f"Its risks are nearer to what happens {curve} ({told})"))
+        elif told:
+            doubt = f"Its risks aren't shown to be nearer to what happens {curve} ({told})"
+            said.append(Said(doubt, "amber"))
+        told = _stated(figures, "calibration_slope", "calibration slope")
+        if not told:
             said.append(Said("Its risks hardly differ between people: it claims to know little"))
-        elif not 0.5 <= slope <= 2:
-            words = "too extreme" if slope < 0.5 else "too much alike"
-            said.append(Said(f"Its risks are {words} (calibration slope {slope:.2f})", "amber"))
+        elif _ends(figures, "calibration_slope")[0] > 1:
+            said.append(Said(f"Its risks are too much alike ({told})", "amber"))
+        elif _ends(figures, "calibration_slope")[1] < 1:
+            said.append(Said(f"Its risks are too far apart ({told})", "amber"))
         n_events = details["n_events"]
         if n_events < ENOUGH_EVENTS:
             few = f"There are {n_events} events: C has wide intervals below {ENOUGH_EVENTS}"
@@ -421,6 +423,19 @@ def _people(outcomes: Outcomes) -> pd.DataFrame:
     """List each person once, with the time and event of the first scan where both are known."""
     table = outcomes.table().assign(person=outcomes.participants).dropna()
     return table.drop_duplicates("person")
+
+
+def _stated(figures: Mapping[str, Any], name: str, title: str) -> str:
+    """Write a figure with its interval; empty where it isn't known."""
+    value, interval = figures.get(name), figures.get(f"{name}_ci")
+    if value is None:
+        return ""
+    return f"{title} {value:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
+
+
+def _ends(figures: Mapping[str, Any], name: str) -> tuple[float, float]:
+    interval = figures.get(f"{name}_ci")
+    return (interval[0], interval[1]) if interval else (-np.inf, np.inf)
 
 
 def _calibration_slope(follow: FollowUp, relative: pd.Series) -> float:
