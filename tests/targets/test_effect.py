@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from trial_fixtures import people_of_trial
 
 from fmnet.evaluation.moderation import ScoredTrial
 from fmnet.targets.effect import EffectHead, dr_learner, effect_link, r_learner
-from trial_fixtures import people_of_trial
 
 LEARNERS = {"r": r_learner, "dr": dr_learner}
 

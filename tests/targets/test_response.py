@@ -24,7 +24,7 @@ def table(n=6, **columns):
 
 def test_texts_become_numbers():
     target = Response(stratum="site", covariates=["age"])
-    texts = table(site=list("BABAB") + [""], age=["50", "", "31", "44", "52", "60"])
+    texts = table(site=[*list("BABAB"), ""], age=["50", "", "31", "44", "52", "60"])
     read, values, faults = target.read(texts)
     assert not faults
     assert read.arms == ("placebo", "drug")
