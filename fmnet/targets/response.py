@@ -166,7 +166,7 @@ class Response(Target):
 
     def is_known(self, outcomes: Outcomes) -> NDArray[np.bool_]:
         """Tell of whom all is known, (N,)."""
-        return ~np.isnan(np.stack(list(outcomes.values.values()))).any(axis=0)
+        return np.asarray(~np.isnan(np.stack(list(outcomes.values.values()))).any(axis=0))
 
     def check(self, outcomes: Outcomes) -> list[Fault]:
         """Find a lack of people in an arm, people in two of them, and strata of one arm only."""
