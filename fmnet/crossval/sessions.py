@@ -100,9 +100,9 @@ def study_sessions(
         values = data.smoothed(data.settings.fwhm_mm)[:, number]
         maps[contrast] = retest_of_maps(values[table])[1]
     for name, model in models.items():
-        each = _weights_by_session(data, model, table, seed)
-        if each is not None:
-            weights[name] = retest_of_weights(each)
+        learned = _weights_by_session(data, model, table, seed)
+        if learned is not None:
+            weights[name] = retest_of_weights(learned)
     return found
 
 

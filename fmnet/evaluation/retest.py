@@ -78,6 +78,9 @@ def retest_of_scores(
         "minutes": minutes,
         "reason": "",
     }
+    if not any(one["value"].any() for one in found):
+        facts["reason"] = "everybody scores alike"
+        return facts
     several = found[0].groupby("participant_id").filter(lambda own: len(own) > 1)
     if several["participant_id"].nunique() >= FEWEST:
         people = found[0].groupby("participant_id")["value"]
