@@ -11,11 +11,11 @@ from fmnet.evaluation.retest import (
 )
 
 
-def build_table(icc=0.6, n=40, k=2, seed=0, n_repeats=2, gap=0.0) -> pd.DataFrame:
+def build_table(icc=0.6, n=40, k=2, seed=0, n_repeats=2, gap=0.0, shift=0.0) -> pd.DataFrame:
     """Out-of-fold scores of a known ICC; each fold's model has a scale of its own."""
     rng = np.random.default_rng(seed)
     person = rng.normal(0, np.sqrt(icc), n) + gap * (np.arange(n) % 2)
-    value = person[:, None] + rng.normal(0, np.sqrt(1 - icc), (n, k))
+    value = person[:, None] + rng.normal(0, np.sqrt(1 - icc), (n, k)) + shift * np.arange(k)
     rows = []
     for repeat in range(n_repeats):
         fold = rng.permutation(np.arange(n) % 4)
@@ -45,6 +45,20 @@ def test_a_difference_of_groups_is_taken_out():
     facts = retest_of_scores(build_table(icc=0.5, gap=6.0), group="label")
     assert facts["agreement"]["value"] > 0.85
     assert facts["within_groups"]["agreement"]["value"] == pytest.approx(0.5, abs=0.25)
+
+
+def test_a_shift_of_all_is_no_agreement():
+    facts = retest_of_scores(build_table(n=80, shift=2.0))
+    assert facts["consistency"]["value"] == pytest.approx(0.6, abs=0.15)
+    # 2 standard deviations between two sessions are a variance of 2
+    assert facts["variance"]["sessions"] == pytest.approx(2 / 3, abs=0.1)
+    assert facts["agreement"]["value"] < 0.35
+    assert facts["standard_error_of_measurement"] == pytest.approx(np.sqrt(2.4 / 3), abs=0.05)
+
+
+def test_reliability_is_not_too_small_in_small_folds():
+    values = [retest_of_scores(build_table(seed=seed, n=24))["consistency"] for seed in range(25)]
+    assert np.mean([one["value"] for one in values]) == pytest.approx(0.6, abs=0.07)
 
 
 def test_people_without_all_sessions_are_named():
