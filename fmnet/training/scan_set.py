@@ -134,7 +134,10 @@ class ScanSet(ABC):
         """What parts of the cohort have to be alike in, one value per scan: (N,)."""
         if self.target is None:
             return self.labels
-        return np.array(self.target.strata(self.outcomes))
+        known = np.flatnonzero(self.target.is_known(self.outcomes))
+        found = np.full(len(self.outcomes), "", dtype=object)
+        found[known] = self.target.strata(self.outcomes.take(known))
+        return found.astype(str)
 
     @cached_property
     def participant_ids(self) -> list[str]:
