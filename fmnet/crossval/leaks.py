@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from fmnet.baselines.base import Model, score_fold
 from fmnet.crossval.fold_loop import TrainedNetwork
+from fmnet.data.cohort import relabel
 from fmnet.data.covariates import covariate_numbers
 from fmnet.data.folds import Fold
+from fmnet.data.outcomes import with_outcomes
 from fmnet.data.scans import Series
 from fmnet.data.tables import subject_key
 from fmnet.data.volume import FloatArray
@@ -39,8 +41,9 @@ def check_leaks(
     """Spoil half of a fold's test subjects, and see that nothing else changes.
 
     Their maps and time series are replaced by noise, their numbers in the participants table by
-    others, and the labels of all test subjects are swapped. Whatever was learned from training
-    subjects alone prepares and scores the other half of the test subjects as before.
+    others, and the labels of all test subjects are swapped; of targets other than two groups all
+    get the outcome of one training subject. Whatever was learned from training subjects alone
+    prepares and scores the other half of the test subjects as before.
 
     `baselines` are those that the cohort has what they need for. The network, if it is given, and
     then further networks among the baselines, are fitted in closed form or trained for one epoch.
@@ -58,11 +61,6 @@ def check_leaks(
         fitted = one.fit(train)
         return np.concatenate([fitted.inputs(np.array([row])).ravel() for row in rows])
 
-    def score_baseline(baseline: Model, one: ScanSet) -> NDArray[Any]:
-        found = score_fold(baseline, one, fold)
-        is_kept = np.isin(one.rows(fold.test), kept)
-        return np.stack([found.score[is_kept], found.probability[is_kept]])
-
     faults = []
     further = {name: one for name, one in baselines.items() if isinstance(one, TrainedNetwork)}
     if not _is_same(prepared(scans), prepared(spoilt)):
@@ -76,10 +74,10 @@ def check_leaks(
     for name, baseline in baselines.items():
         if name in further:
             continue
-        before = score_baseline(baseline, scans)
-        if _is_same(before, score_baseline(baseline, spoilt)):
+        before = _scores_of(baseline, scans, fold, kept)
+        if _are_same(before, _scores_of(baseline, spoilt, fold, kept)):
             continue
-        if _is_same(before, score_baseline(baseline, scans)):
+        if _are_same(before, _scores_of(baseline, scans, fold, kept)):
             faults.append(_leak(f"baseline '{name}'"))
             continue
         found, accepted = "other scores each time it is fitted", "the same scores for the same data"
@@ -87,6 +85,15 @@ def check_leaks(
         faults.append(Fault(f"baseline '{name}'", found, accepted, action))
     if faults:
         raise LeakError(faults)
+
+
+def _scores_of(
+    model: Model, scans: ScanSet, fold: Fold, rows: NDArray[np.intp]
+) -> list[NDArray[Any]]:
+    """Let a model learn, and take all it says of these test scans."""
+    found, is_kept = score_fold(model, scans, fold), np.isin(scans.rows(fold.test), rows)
+    said = [found.score, found.probability, *found.outputs.values()]
+    return [np.nan_to_num(own[is_kept]) for own in said]
 
 
 def _leaks(
@@ -113,14 +120,17 @@ def _spoil(data: ScanSet, fold: Fold, rng: np.random.Generator) -> tuple[ScanSet
     participants = set(sorted(fold.test)[::2])
     test = data.rows(fold.test)
     chosen = data.rows(tuple(participants))
-    labels = data.cohort.listing.labels
-    swap = {labels.positive: labels.negative, labels.negative: labels.positive}
-    scans = list(data.cohort.scans)
-    for row in test:
-        scans[row] = replace(scans[row], label=swap[scans[row].label])
+    if data.target is None:
+        labels = data.labels.copy()
+        labels[test] = 1 - labels[test]
+        scans = relabel(data.cohort, labels).scans
+    else:  # the most extreme, so that whatever is learned of all would change
+        train, order = data.rows(fold.train), np.arange(len(data.participant_ids))
+        order[test] = train[np.nanargmax(data.learned(train)[:, 0])]
+        scans = with_outcomes(data.cohort, data.outcomes.take(order)).scans
     table = _other_numbers(data.cohort.listing.participants, participants)
     listing = replace(data.cohort.listing, participants=table)
-    cohort = replace(data.cohort, scans=tuple(scans), listing=listing)
+    cohort = replace(data.cohort, scans=scans, listing=listing)
     values, series = data.values.copy(), list(data.series)
     scale = LOUDNESS * float(np.nanstd(values))
     noise = rng.normal(0, scale, (len(chosen), *values.shape[1:])).astype(np.float32)
@@ -158,6 +168,10 @@ def _other_numbers(table: pd.DataFrame, participants: set[str]) -> pd.DataFrame:
         if found.is_number.any() and not found.is_wrong.any():
             changed.loc[rows, name] = [f"{x:g}" for x in 1000 + 7 * np.arange(rows.sum())]
     return changed
+
+
+def _are_same(some: list[NDArray[Any]], others: list[NDArray[Any]]) -> bool:
+    return all(_is_same(*pair) for pair in zip(some, others, strict=True))
 
 
 def _is_same(one: NDArray[Any], other: NDArray[Any]) -> bool:
