@@ -288,7 +288,7 @@ class VoxelRidge(ResponseRidge):
             values = data.smoothed(fwhm_mm)
             if data.harmonise is not None:
                 values = data.harmonise(values, train)
-            _, scale = fit_standard(values[train])
+            _, scale = fit_standard(data.within_people(values)[train])
             weights[own] = weights_before_smoothing(found * scale, data.grid, fwhm_mm)
         return weights
 
@@ -324,7 +324,8 @@ class TableRidge(ResponseRidge):
         )
         table = pd.DataFrame(dict(enumerate(columns)))
         encoded = encoder().fit(table.iloc[train]).transform(table)
-        return np.asarray(encoded.toarray() if hasattr(encoded, "toarray") else encoded, float)
+        dense = encoded.toarray() if hasattr(encoded, "toarray") else encoded
+        return data.within_people(np.asarray(dense, float))
 
 
 @dataclass(frozen=True)
@@ -383,4 +384,4 @@ class OutcomeCoverage(ResponseRidge):
 
     def features(self, data: ScanSet, train: Rows, fwhm_mm: float) -> FloatArray:
         """Mark the missing voxels: (N, C * V)."""
-        return missing_voxels(data.values, train)
+        return data.within_people(missing_voxels(data.values, train))

@@ -62,8 +62,9 @@ def reorder(
 ) -> Reordering:
     """Draw an order of people that is as likely as the observed one under the null hypothesis.
 
-    People take each other's places within their site, and with families of the same size as a
-    family; members of a family do as well. With `cell_of`, only people of the same cell do. Those
+    People take each other's places within their site and block, see
+    `fmnet.targets.base.Target.exchange_blocks`, and with families of the same size as a family;
+    members of a family do as well. With `cell_of`, only people of the same cell do. Those
     whose scans have different outcomes take places of people with as many scans only, and their
     scans are put in another order too.
     """
@@ -73,9 +74,9 @@ def reorder(
         rows_of[person].append(row)
     table = outcomes.table().fillna(np.inf).to_numpy()
     varies = {one: bool((table[rows] != table[rows[0]]).any()) for one, rows in rows_of.items()}
-    cells = cell_of or {}
+    cells, kept = cell_of or {}, _kept(data)
     key_of = {
-        one: (outcomes.sites[rows[0]], cells.get(one), len(rows) if varies[one] else 0)
+        one: (*kept[rows[0]], cells.get(one), len(rows) if varies[one] else 0)
         for one, rows in rows_of.items()
     }
     families: dict[str, list[str]] = defaultdict(list)
@@ -111,13 +112,20 @@ def find_outcome_cells(
     None where outcomes vary too little within them, as with few people at each of many sites, or in
     folds of several repeats; folds must move along with outcomes then. Scans have no say in it.
     """
-    cell_of, sites = cells_of(data.participant_ids, folds), data.outcomes.sites
-    free = _spread(data.outcomes, sites)
-    cells = [(site, cell_of[one]) for site, one in zip(sites, data.participant_ids, strict=True)]
+    cell_of, kept = cells_of(data.participant_ids, folds), _kept(data)
+    free = _spread(data.outcomes, kept)
+    cells = [(*own, cell_of[one]) for own, one in zip(kept, data.participant_ids, strict=True)]
     left = _spread(data.outcomes, cells)
     if not (free > 0).any() or 1 - float((left / free)[free > 0].mean()) > MAX_FIXED:
         return None
     return cell_of if _count_orders(data, seed, cell_of) >= MIN_WITHIN_CELLS else None
+
+
+def _kept(data: ScanSet) -> list[tuple[str, str]]:
+    """Name site and block of each scan, (N,), which no order changes."""
+    assert data.target is not None
+    blocks = data.target.exchange_blocks(data.outcomes)
+    return list(zip(data.outcomes.sites, blocks, strict=True))
 
 
 def _spread(outcomes: Outcomes, groups: Sequence[Hashable]) -> Numbers:

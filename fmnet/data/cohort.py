@@ -158,10 +158,6 @@ class Cohort:
             for name in table["scan_id"]
         ]
         notes = {scan.scan_id: self._notes(scan) for scan in self.scans}
-        outcomes = {scan.scan_id: scan for scan in (*self.scans, *self.set_aside) if scan.outcome}
-        for role in dict.fromkeys(name for one in outcomes.values() for name, _ in one.outcome):
-            held = {scan_id: dict(one.outcome).get(role) for scan_id, one in outcomes.items()}
-            table[f"outcome_{role}"] = [held.get(name, "") for name in table["scan_id"]]
         table["notes"] = [notes.get(name, "") for name in table["scan_id"]]
         return table.fillna("")
 

@@ -5,7 +5,9 @@ that were tested together. Arrays in, numbers out, without loops over folds: a b
 some thousand times.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,10 @@ Places = NDArray[np.intp]
 LARGEST = 1 - 1e-6
 #: What varies less than this fraction of its size doesn't vary.
 ROUNDING = 1e-9
+#: Predictions that vary less than this fraction of the outcomes say the same of everybody.
+ALIKE = 0.02
+#: Fewest scans in a part of a calibration plot.
+LEAST_IN_TENTH = 5
 
 
 def fold_numbers(rows: pd.DataFrame) -> Places:
@@ -165,3 +171,93 @@ def split_variance(values: Floats, person: Places, scan: Places) -> Variances:
     weights, counts = people[is_there] * n_scans[is_there], n_scans[is_there]
     square = float(weights @ means[is_there] ** 2 / weights.sum())
     return Variances(square - within * float(weights @ (1 / counts) / weights.sum()), within)
+
+
+def explained_between_and_within(
+    rows: pd.DataFrame, known: Floats, error: Floats
+) -> dict[str, float]:
+    """Split R2 into what is explained between people and within them.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        ``participant_id`` and ``scan_id`` of N rows of an out-of-fold table.
+    known, error : ndarray of float, shape (N,)
+        Outcomes less what a model without scans says, and less what the model says.
+
+    Returns
+    -------
+    dict
+        ``share_between``, that of the variance between people in all of it; ``r2_between`` and
+        ``r2_within``, the fraction by which errors vary less than outcomes do between people and
+        within them; ``r2_from_between`` and ``r2_from_within``, by sums of squares of people's
+        means and of what is left, which add up to R2. NaN where nobody has several scans.
+    """
+    person = pd.factorize(rows["participant_id"].to_numpy())[0]
+    scan = pd.factorize(rows["scan_id"].to_numpy())[0]
+    of_known, of_error = (split_variance(own, person, scan) for own in (known, error))
+    total, n = known @ known, np.bincount(person)
+    between = max(of_known.between, 0.0)
+    if np.isnan(of_known.within) or not total:
+        names = ("share_between", "r2_between", "r2_within", "r2_from_between", "r2_from_within")
+        return dict.fromkeys(names, np.nan)
+    sums = [np.bincount(person, own) for own in (known, error)]
+    squares = [float((own**2 / np.maximum(n, 1)).sum()) for own in sums]
+    from_between = float((squares[0] - squares[1]) / total)
+    within = of_known.within
+    return {
+        "share_between": between / (between + within) if between + within else np.nan,
+        "r2_between": 1 - max(of_error.between, 0.0) / between if between else np.nan,
+        "r2_within": 1 - of_error.within / within if within else np.nan,
+        "r2_from_between": from_between,
+        "r2_from_within": float(1 - error @ error / total) - from_between,
+    }
+
+
+def slope_within(predicted: Floats, y: Floats, group: Places) -> float:
+    """Fit the slope of outcomes on predictions, (N,), within folds: 1 where these are calibrated.
+
+    NaN where predictions hardly differ: those say the same of everybody.
+    """
+    left = centred_within(predicted, group)
+    square = left @ left
+    return float(left @ y / square) if square > len(y) * (ALIKE * y.std()) ** 2 else np.nan
+
+
+def held_out_medians(y: Floats, repeat: Places, fold: Places) -> Floats:
+    """Compute the median of the other folds of the repeat, (N,); of all where there is one fold."""
+    medians = np.empty(len(y))
+    for one in np.unique(repeat):
+        rows = np.flatnonzero(repeat == one)
+        folds = np.unique(fold[rows])
+        for tested in folds:
+            own = fold[rows] == tested
+            medians[rows[own]] = np.median(y[rows] if len(folds) == 1 else y[rows[~own]])
+    return medians
+
+
+def means_over_repeats(rows: pd.DataFrame, outcome: str, outputs: Sequence[str]) -> pd.DataFrame:
+    """List scans once: ``participant_id``, ``scan_id``, ``observed``, and the mean outputs."""
+    keys = ["participant_id", "scan_id"]
+    means = rows.groupby(keys, sort=True)[[outcome, *outputs]].mean().reset_index()
+    return means.rename(columns={outcome: "observed"})
+
+
+def by_tenths(predicted: Floats, observed: Floats) -> list[dict[str, Any]]:
+    """Compare means of what was predicted, (N,), and observed, by parts of the predictions.
+
+    Returns
+    -------
+    list of dict
+        ``predicted``, ``observed`` with its 95 % interval ``ci``, and the number ``n``, for each of
+        ten parts, of fewer where they would hold fewer than `LEAST_IN_TENTH`.
+    """
+    n_parts = max(1, min(10, len(predicted) // LEAST_IN_TENTH))
+    found = []
+    for part in np.array_split(np.argsort(predicted, kind="stable"), n_parts):
+        x, y = float(predicted[part].mean()), float(observed[part].mean())
+        n = len(part)
+        half = 1.96 * float(observed[part].std(ddof=1)) / np.sqrt(n) if n > 1 else np.nan
+        ci = [y - half, y + half] if n > 1 else None
+        found.append({"predicted": x, "observed": y, "ci": ci, "n": n})
+    return found

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from fmnet.evaluation.graded import centred_within, ranks_within
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
 
@@ -74,9 +76,9 @@ class ScoredTrial:
         """Tell whether a regression has people to stand on, in both arms."""
         n_columns = self.adjusted.shape[1]
         if self.arm is None:
-            return len(np.unique(self.unit)) > n_columns + 3
+            return bool(len(np.unique(self.unit)) > n_columns + 3)
         counts = [len(np.unique(self.unit[self.arm == one])) for one in (0, 1)]
-        return min(counts) >= 3 and sum(counts) > n_columns + 5
+        return bool(min(counts) >= 3 and sum(counts) > n_columns + 5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +126,7 @@ class Slopes:
 
 def standardised_within(score: Floats, fold: Integers) -> Floats:
     """Give scores, (N,), mean 0 and SD 1 within each test fold; 0 where they are all alike."""
-    n = np.maximum(np.bincount(fold), 1)
-    centred = score - (np.bincount(fold, score) / n)[fold]
+    n, centred = np.maximum(np.bincount(fold), 1), centred_within(score, fold)
     sd = np.sqrt(np.bincount(fold, centred**2) / n)[fold]
     is_flat = sd <= 1e-9 * np.abs(score).max(initial=0.0)
     return np.asarray(np.where(is_flat, 0.0, centred) / np.where(is_flat, 1.0, sd))
@@ -133,17 +134,7 @@ def standardised_within(score: Floats, fold: Integers) -> Floats:
 
 def ranked_within(score: Floats, fold: Integers) -> Floats:
     """Rank scores, (N,), within each test fold, as fractions between 0 and 1; ties share theirs."""
-    order = np.lexsort((score, fold))
-    ordered, folds = score[order], fold[order]
-    is_first = np.r_[True, (np.diff(ordered) != 0) | (np.diff(folds) != 0)]
-    starts = np.flatnonzero(is_first)
-    sizes = np.diff(np.r_[starts, len(score)])
-    middle = (starts + (sizes - 1) / 2)[np.cumsum(is_first) - 1]
-    n = np.bincount(fold)
-    first = np.cumsum(n) - n
-    ranks = np.empty(len(score))
-    ranks[order] = (middle - first[folds] + 0.5) / n[folds]
-    return ranks
+    return np.asarray((ranks_within(score, fold) - 0.5) / np.bincount(fold)[fold])
 
 
 def fit_slopes(trial: ScoredTrial, is_beyond: bool = False) -> Slopes:
@@ -186,7 +177,7 @@ def _regress(
     weights = np.zeros((design.shape[1], len(contrasts)))
     for column, contrast in enumerate(contrasts.values()):
         weights[list(contrast), column] = list(contrast.values())
-    by_unit = np.stack([np.bincount(unit, own) for own in (shares @ weights).T])
+    by_unit: Floats = np.stack([np.bincount(unit, own) for own in (shares @ weights).T])
     n_columns = int(is_there[0].sum())
     n_left = len(gain) - n_repeats * n_columns
     sd = float(np.sqrt(residual @ residual / n_left)) if n_left > 0 else float("nan")

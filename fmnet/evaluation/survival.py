@@ -220,6 +220,7 @@ class FollowUp:
         penalty : float, optional
             Half of it times the sum of squared coefficients is taken off the log likelihood.
         """
+        design = design - design.mean(axis=0)
         scale = design.std(axis=0)
         limit = LARGEST / np.where(scale > 0, scale, 1.0)
         slope = np.zeros(design.shape[1])

@@ -169,7 +169,7 @@ class BinaryHead(Head):
 
         A function gets logits and labels as floats of shape (..., 1).
         """
-        logit, label = self(outputs).float(), target.float()
+        logit, label = outputs.squeeze(-1).float(), target.float()
         if function is None:
             return binary_cross_entropy_with_logits(
                 logit, label, reduction="none", pos_weight=balance

@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -176,10 +177,7 @@ def read_network(
         build = _find(builder, trusted, where, "a network built by")
         arguments = dict(settings)
         if (head := settings.get("head")) is not None:
-            kind = _find(current_name(head["name"]), trusted, where, "a head of")
-            if not (isinstance(kind, type) and issubclass(kind, Head)):
-                raise TypeError(f"{head['name']} is no head of a network")
-            arguments["head"] = kind(**head["settings"])
+            arguments["head"] = _build_head(head, trusted, where)
         network = build(tuple(description.input_shape), **arguments)
         network.load_state_dict(current_state(load_file(folder / "weights.safetensors")))
     except DAMAGE as error:
@@ -194,6 +192,17 @@ def read_network(
     return network.eval(), description
 
 
+def _build_head(described: Mapping[str, Any], trusted: tuple[str, ...], where: str) -> Head:
+    """Build a head that `Head.describe` described, and the heads that it holds, if any."""
+    kind = _find(current_name(described["name"]), trusted, where, "a head of")
+    if not (isinstance(kind, type) and issubclass(kind, Head)):
+        raise TypeError(f"{described['name']} is no head of a network")
+    settings = dict(described["settings"])
+    if "heads" in settings:
+        settings["heads"] = [_build_head(one, trusted, where) for one in settings["heads"]]
+    return kind(**settings)
+
+
 def _find(dotted: str, trusted: tuple[str, ...], where: str, what: str) -> Any:
     """Import what is to be called, if it is from a trusted module or package."""
     module, _, name = dotted.rpartition(".")
@@ -202,6 +211,22 @@ def _find(dotted: str, trusted: tuple[str, ...], where: str, what: str) -> Any:
         action = "if you trust that package, name it: trusted_packages=[...]"
         raise RunError(Fault(where, f"{what} '{module}'", accepted, action))
     return getattr(importlib.import_module(module), name)
+
+
+def _build_head(described: dict[str, Any], trusted: tuple[str, ...], where: str) -> Head:
+    """Build a head, and the heads among its settings, as `Head.describe` said them."""
+
+    def built(value: Any) -> Any:
+        if isinstance(value, list):
+            return [built(one) for one in value]
+        is_head = isinstance(value, dict) and value.keys() == {"name", "settings"}
+        return _build_head(value, trusted, where) if is_head else value
+
+    kind = _find(current_name(described["name"]), trusted, where, "a head of")
+    if not (isinstance(kind, type) and issubclass(kind, Head)):
+        raise TypeError(f"{described['name']} is no head of a network")
+    settings = {name: built(value) for name, value in described["settings"].items()}
+    return kind(**settings)
 
 
 def write_network_files(network: ScoreNetwork, input_shape: InputShape, folder: Path) -> None:

@@ -60,6 +60,7 @@ def read_synthetic_bold(
     seed: int = 0,
     cleaning: CleaningSettings | None = None,
     maps: Sequence[str] = ("alff", "falff", "reho"),
+    label: str | None = "group",
     on_fault: OnFault = "raise",
 ) -> Listing:
     """Make a synthetic cohort of BOLD runs, or take the one made before from the same parameters.
@@ -72,7 +73,7 @@ def read_synthetic_bold(
         See `fmnet.synthetic.design.BoldDesign`.
     task_effect, motion_effect, n_sites, seed
         See there too.
-    cleaning, maps, on_fault
+    cleaning, maps, label, on_fault
         See `fmnet.bold.bold_cohort.read_bold`.
 
     Raises
@@ -95,7 +96,7 @@ def read_synthetic_bold(
         seed=seed,
     )
     folder = provide_bold_cohort(Path(root), design)
-    return read_bold(folder, cleaning=cleaning, maps=maps, on_fault=on_fault)
+    return read_bold(folder, label=label, cleaning=cleaning, maps=maps, on_fault=on_fault)
 
 
 def write_bold_cohort(root: str | Path, **parameters: Any) -> Path:

@@ -97,6 +97,7 @@ def read_synthetic(
     missing_coverage: float = 0.0,
     voxel_size_mm: int = 4,
     seed: int = 0,
+    label: str | None = "group",
     on_fault: OnFault = "raise",
 ) -> Listing:
     """Make a synthetic cohort, or take the one made before from the same parameters, and list it.
@@ -109,6 +110,8 @@ def read_synthetic(
         See `fmnet.synthetic.design.Design`.
     smoothness_mm, missing_coverage, voxel_size_mm
         See there too.
+    label : str, optional
+        Column of the groups; None where a target is predicted.
     on_fault : {"raise", "exclude"}
         What opening the listing will do about subjects with faults; there are none.
 
@@ -131,7 +134,7 @@ def read_synthetic(
         seed=seed,
     )
     folder = _provide(Path(root) / f"synthetic-{design.digest[:16]}", design)
-    return read_bids(folder, list(design.contrasts), on_fault=on_fault)
+    return read_bids(folder, list(design.contrasts), label=label, on_fault=on_fault)
 
 
 def write_cohort(root: str | Path, **parameters: Any) -> Path:

@@ -152,12 +152,13 @@ def check_propensity(
     """Find a known propensity that can't be, or that lacks for a stratum."""
     if propensity is None:
         return []
-    has_each, where, faults = isinstance(propensity, Mapping), "target.propensity", list[Fault]()
-    shares = list(propensity.values()) if isinstance(propensity, Mapping) else [propensity]
-    if not all(0 < share < 1 for share in shares):
+    where, faults = "target.propensity", list[Fault]()
+    named = strata or [""]
+    each = propensity if isinstance(propensity, Mapping) else dict.fromkeys(named, propensity)
+    if not all(0 < share < 1 for share in each.values()):
         accepted = "how likely the active arm was, between 0 and 1"
         faults.append(Fault(where, str(propensity), accepted, "correct it, or set it to null"))
-    if has_each and (lacking := [one for one in strata or [""] if one not in dict(propensity)]):
+    if lacking := [one for one in named if one not in each]:
         found = f"none for {say_some(map(repr, lacking))}" if strata else "several, but no strata"
         action = "correct it, name target.stratum, or set it to null for the share of the arm"
         faults.append(Fault(where, found, "one for each stratum", action))
@@ -179,8 +180,8 @@ def baseline_parts(outcomes: Outcomes, kind: Numbers) -> NDArray[np.intp]:
     for one in np.unique(kind):
         rows = np.flatnonzero((kind == one) & ~np.isnan(baseline))
         n_parts = int(np.clip(len(set(people[rows])) // PART, 1, 3))
-        cuts = np.quantile(baseline[rows], np.arange(1, n_parts) / n_parts) if len(rows) else []
-        part[rows] = np.searchsorted(cuts, baseline[rows])
+        ends = np.quantile(baseline[rows], np.arange(1, n_parts) / n_parts) if n_parts > 1 else ()
+        part[rows] = np.searchsorted(np.asarray(ends), baseline[rows])
     return part
 
 
@@ -203,5 +204,5 @@ def given_shares(
     """Look up a known propensity for each row, (N,)."""
     if not isinstance(propensity, Mapping):
         return np.full(len(stratum), float(propensity))
-    by_number = np.array([float(propensity[name]) for name in names])
-    return by_number[np.nan_to_num(stratum).astype(int)]
+    shares = {float(number): propensity[name] for number, name in enumerate(names)}
+    return np.array([shares.get(one, np.nan) for one in stratum])

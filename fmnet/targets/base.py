@@ -1,5 +1,6 @@
 """What a target is: everything of a study that depends on what is predicted, in one place."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmnet.data.outcomes import Numbers, Outcomes
+from fmnet.data.tables import normal_text
 from fmnet.errors import Fault
 from fmnet.inference.links import Link
 from fmnet.networks.heads import Head
@@ -101,6 +103,9 @@ class Target(ABC):
     kind: ClassVar[str]
     #: What reports call it: "how severe it is".
     title: ClassVar[str]
+    #: Whether scans of one person are compared with each other alone; each person's mean map is
+    #: then taken out before anything is learned.
+    is_within: ClassVar[bool] = False
 
     among: Mapping[str, Sequence[str]] = field(default_factory=dict, kw_only=True)
 
@@ -204,6 +209,13 @@ class Target(ABC):
         repeat. It may learn nothing that calibration would need.
         """
 
+    def exchange_blocks(self, outcomes: Outcomes) -> list[str]:
+        """Name the block of each scan, (N,): only people of one block take each other's places.
+
+        By default all are in one, beside their site. It may depend on nothing that is exchanged.
+        """
+        return [""] * len(outcomes)
+
     def exchanged(self, outcomes: Outcomes, order: NDArray[np.intp]) -> Outcomes:
         """Give scans the outcomes of others, (N,), as the null hypothesis says makes no difference.
 
@@ -243,6 +255,12 @@ class Target(ABC):
             "outputs": [vars(one) for one in self.meanings],
             "primary": vars(self.primary),
         }
+
+
+def plain_value(text: Any) -> str:
+    """Write a name or code in one way, so that configs mean what tables say: 1.0 is 1."""
+    found = normal_text(str(text))
+    return re.sub(r"\.0+$", "", found) if re.fullmatch(r"-?\d+\.0+", found) else found
 
 
 def unit_responses(responses: Numbers, train: NDArray[np.intp]) -> NDArray[np.float32]:

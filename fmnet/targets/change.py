@@ -1,6 +1,5 @@
 """Before or after, within persons: ``target=change``."""
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -8,7 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import brentq
 from scipy.stats import nct
 
 from fmnet.data.outcomes import Numbers, Outcomes
@@ -17,8 +16,9 @@ from fmnet.evaluation.retest import sessions_of
 from fmnet.inference.links import Link, LogOddsLink
 from fmnet.networks.heads import Head
 from fmnet.targets.base import Meaning, Null, Primary, Said, Target, unit_responses
-from fmnet.targets.contrast import DEPENDENCE, PRIOR_SD, ContrastHead
-from fmnet.types import NETWORK
+from fmnet.targets.contrast import ContrastHead
+from fmnet.targets.sentences import answer, beside
+from fmnet.targets.shrinkage import SLOPES, believed_slope
 
 #: Fewest people with scans of both sessions.
 FEWEST = 8
@@ -42,7 +42,6 @@ class Change(Target):
 
     kind: ClassVar[str] = "change"
     title: ClassVar[str] = "what changed within persons"
-    #: Each person's mean map is taken out before anything is learned.
     is_within: ClassVar[bool] = True
 
     before: str = "before"
@@ -119,17 +118,8 @@ class Change(Target):
         sd = float(np.sqrt(np.mean(change**2))) if len(change) else 0.0
         if sd <= 1e-12 * max(float(np.abs(score).max(initial=0)), 1e-300):
             return LogOddsLink(0.0, 0.0)
-        x = change / sd
-
-        def loss(slope: float) -> float:
-            return float(
-                np.logaddexp(0, -slope * x).sum() / DEPENDENCE + slope**2 / PRIOR_SD**2 / 2
-            )
-
-        slope = float(minimize_scalar(loss, bounds=(0, 20), method="bounded").x)
-        if loss(0.0) <= loss(slope):
-            slope = 0.0
-        return LogOddsLink(slope / sd, float(score.mean()))
+        likelihood = -np.logaddexp(0, -SLOPES[:, None] * (change / sd)).sum(axis=1)
+        return LogOddsLink(believed_slope(likelihood) / sd, float(score.mean()))
 
     @property
     def primary(self) -> Primary:
@@ -169,22 +159,6 @@ class Change(Target):
         """Compute how often the scan made after has the higher score, mean over people."""
         return _paired_accuracy(scores[:, 0], outcomes["after"], outcomes.participants)
 
-    def exchanged(self, outcomes: Outcomes, order: NDArray[np.intp]) -> Outcomes:
-        """Exchange before and after within some of the people, by a throw of a coin for each.
-
-        The order only says which coins were thrown: nobody gets the sessions of another.
-        """
-        if (order == np.arange(len(order))).all():
-            return outcomes
-        seed = zlib.crc32(np.ascontiguousarray(order, dtype=np.int64).tobytes())
-        rng = np.random.default_rng(seed)
-        people = sorted(set(outcomes.participants))
-        flips = dict(zip(people, rng.random(len(people)) < 0.5, strict=True))
-        is_flipped = np.array([flips[one] for one in outcomes.participants])
-        return outcomes.replace(
-            after=np.where(is_flipped, 1 - outcomes["after"], outcomes["after"])
-        )
-
     @property
     def meanings(self) -> tuple[Meaning, ...]:
         """The log odds."""
@@ -207,23 +181,32 @@ class Change(Target):
 
     def verdict(self, facts: Mapping[str, Any]) -> list[Said]:
         """Say whether anything changed, and that a change is no effect of a treatment."""
-        one = facts["models"][NETWORK]
-        low, high = one["paired_accuracy_ci"]
-        p = (facts.get("permutation") or {}).get("models", {}).get(NETWORK, {}).get("p")
-        is_told = p < 0.05 if p is not None else low > 0.5
-        tail = "" if p is None else f", p = {p:.3g} by exchanging sessions within people"
-        verb = "could" if is_told else "could not"
-        return [
-            Said(
-                f"Which of a person's scans was made {self.after} {verb} be told: right in "
-                f"{one['paired_accuracy']:.0%} of people [{low:.0%}, {high:.0%}]{tail}."
-            ),
-            Said(
-                "Without people who were scanned twice and not treated, a change is not an effect "
-                "of the treatment.",
-                "amber" if is_told else "none",
-            ),
-        ]
+        claim = f"scans tell which of a person's sessions was {self.after}"
+        first = answer(facts, self.primary, claim)
+        said = [first, *beside(facts, self.primary)]
+        if first.severity == "none":
+            own = facts.get("details", {}).get(facts["studied"], {})
+            low, high = own.get("d_z_ci", (np.nan, np.nan))
+            said.append(
+                Said(
+                    f"The score changed by {own.get('d_z', np.nan):.2f} standard deviations of "
+                    f"changes [{low:.2f}, {high:.2f}] (d_z, out of fold)"
+                )
+            )
+            said.append(
+                Said(
+                    "Without people who were scanned as often and not treated, a change is no "
+                    "effect of a treatment: order, habituation, season and scanner change too",
+                    "amber",
+                )
+            )
+        return said
+
+    def tripod(self, facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:  # noqa: ARG002
+        """Say what the outcome is, and how people were split."""
+        outcome = f"which of a person's scans was made {self.after} rather than {self.before}"
+        split = "by person: both scans of somebody are tested by a model that saw neither"
+        return [("8a", "Outcome", outcome), ("12b", "Data splitting", split)]
 
 
 def _person_means(values: Numbers, people: tuple[str, ...]) -> Numbers:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,21 +14,17 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAUROC
 
 from fmnet.data.outcomes import Numbers, Outcomes
-from fmnet.data.tables import normal_text, say_some
+from fmnet.data.tables import say_some
 from fmnet.errors import Fault
 from fmnet.evaluation.graded import auc_within, fold_numbers, held_out_means, once_a_person
-from fmnet.evaluation.metrics import CLIP, draw_weights, training_variance
+from fmnet.evaluation.grouped import called_groups, nearest_groups, pairs_of_groups
+from fmnet.evaluation.metrics import CLIP
 from fmnet.inference.links import SoftmaxLink
-from fmnet.networks.heads import Head, LossFunction
-from fmnet.targets.base import Meaning, Null, Primary, Said, Target, unit_responses
+from fmnet.networks.heads import Head, LossFunction, Trial, losses_by
+from fmnet.targets.base import Meaning, Null, Primary, Said, Target, plain_value, unit_responses
 from fmnet.targets.sentences import answer, beside
 from fmnet.targets.shrinkage import SLOPES, believed_slope, person_weights
 from fmnet.types import Several
-
-#: Probabilities over shares that differ by less than this fraction are equal.
-TIE = 1e-6
-#: Draws of people for the intervals of details.
-N_DRAWS = 400
 
 
 class ClassesHead(Head):
@@ -43,9 +38,12 @@ class ClassesHead(Head):
         How many groups there are.
     """
 
+    accepted_loss = "a loss of logits (B, K) and numbers of groups (B,)"
+    usual_losses = "torch.nn.CrossEntropyLoss, torch.nn.MultiMarginLoss, "
+
     def __init__(self, n_groups: int) -> None:
         super().__init__()
-        self.n_outputs = n_groups
+        self.n_outputs = self.n_groups = n_groups
 
     def forward(self, outputs: torch.Tensor) -> torch.Tensor:
         """Take their mean from the logits, which probabilities don't depend on: (..., K)."""
@@ -69,8 +67,15 @@ class ClassesHead(Head):
         if function is None:
             every = cross_entropy(flat, number, reduction="none")
         else:
-            every = function(flat, number)
-        return every.expand(number.shape).reshape(group.shape) * weight * torch.isfinite(group)
+            every = losses_by(function, flat, number)
+        return every.reshape(group.shape) * weight * torch.isfinite(group)
+
+    def trial(self) -> Trial:
+        """Make up two scans of each group."""
+        group = torch.arange(self.n_groups).repeat(2)
+        target = torch.stack([group.float(), torch.ones(len(group))], dim=-1)
+        right = 3 * torch.eye(self.n_groups)[group]
+        return Trial(target, right, [torch.zeros_like(right), -right])
 
     def metrics(self) -> dict[str, Metric]:
         """Build the mean of the areas under the ROC curves, each group against the rest."""
@@ -122,11 +127,11 @@ class Classes(Target):
 
         Where no groups were named, those found are, in alphabetical order.
         """
-        cells = [normal_text(str(text)) for text in texts[self.column]]
+        cells = [plain_value(text) for text in texts[self.column]]
         found = sorted(set(cells) - {""})
         chosen = {name: [name] for name in found} if self.groups is None else self.groups
         groups = {
-            str(name): [normal_text(str(value)) for value in _listed(values)]
+            str(name): [plain_value(value) for value in _listed(values)]
             for name, values in chosen.items()
         }
         every = [value for values in groups.values() for value in values]
@@ -254,7 +259,7 @@ class Classes(Target):
         scores, p = self._scores(rows), self._probabilities(rows)
         folds, shares = fold_numbers(rows), self._shares(rows)
         aucs = [auc_within(scores[:, k], group == k, folds) for k in range(len(names))]
-        called = _calls(p, shares)
+        called = called_groups(p, shares)
         own = np.arange(len(group))
         n = np.bincount(group, minlength=len(names))
         right = np.bincount(group, called[own, group], len(names))[n > 0] / n[n > 0]
@@ -280,8 +285,9 @@ class Classes(Target):
         """
         group, names = rows["outcome_group"].to_numpy(np.intp), self.names
         p, shares = self._probabilities(rows), self._shares(rows)
+        unit = pd.factorize(rows["unit"].to_numpy())[0]
         counts = np.zeros((len(names), len(names)))
-        np.add.at(counts, group, _calls(p, shares) / rows["repeat"].nunique())
+        np.add.at(counts, group, called_groups(p, shares) / rows["repeat"].nunique())
         outputs = [f"p_{name}" for name in names]
         keys = ["participant_id", "scan_id", "outcome_group"]
         people = rows.groupby(keys, sort=True)[outputs].mean().reset_index()
@@ -294,37 +300,16 @@ class Classes(Target):
         return {
             "groups": list(names),
             "confusion": counts.tolist(),
-            "pairs": self._pairs(rows),
+            "pairs": pairs_of_groups(self._scores(rows), group, fold_numbers(rows), unit, names),
             "nearest": nearest_groups(
                 p / shares,
                 group,
-                pd.factorize(rows["unit"].to_numpy())[0],
+                unit,
                 names,
                 self.figures(rows)["macro_auc"],
             ),
             "people": listed,
         }
-
-    def _pairs(self, rows: pd.DataFrame) -> list[dict[str, Any]]:
-        """Compute the AUC of each two groups, and draw families for its interval."""
-        group, scores = rows["outcome_group"].to_numpy(np.intp), self._scores(rows)
-        folds, unit = fold_numbers(rows), pd.factorize(rows["unit"].to_numpy())[0]
-        draws = draw_weights(int(unit.max()) + 1, N_DRAWS, 0)
-        found = []
-        for one, other in combinations(range(len(self.names)), 2):
-            own = np.isin(group, (one, other))
-            score, is_one = (scores[:, one] - scores[:, other])[own], (group == one)[own]
-            auc = auc_within(score, is_one, folds[own])
-            values = []
-            for weights in draws[:, unit[own]]:
-                drawn = np.repeat(np.arange(len(score)), weights.astype(int))
-                if len(drawn):
-                    values.append(auc_within(score[drawn], is_one[drawn], folds[own][drawn]))
-            widen = np.sqrt(1 + training_variance(auc)) if np.isfinite(auc) else 1.0
-            low, high = auc + widen * (np.nanquantile(values, [0.025, 0.975]) - auc)
-            ci = [float(max(low, 0)), float(min(high, 1))]
-            found.append({"one": self.names[one], "other": self.names[other], "auc": auc, "ci": ci})
-        return found
 
     def statistic(self, scores: Numbers, outcomes: Outcomes, fold: NDArray[np.intp]) -> float:
         """Average the AUCs within folds of each group against the rest."""
@@ -354,96 +339,67 @@ class Classes(Target):
 
     def verdict(self, facts: Mapping[str, Any]) -> list[Said]:
         """Say whether groups are told apart, beside what, which aren't, and which are near."""
+        own = facts["models"][facts["studied"]]
         said = [answer(facts, self.primary, "scans tell the groups apart")]
         said += beside(facts, self.primary)
         details = facts.get("details", {}).get(facts["studied"], {})
-        pairs = details.get("pairs", [])
-        if alike := [pair for pair in pairs if pair["ci"][0] <= 0.5]:
+        if alike := [
+            pair for pair in details.get("pairs", []) if pair["ci"] and pair["ci"][0] <= 0.5
+        ]:
             listed = "; ".join(
                 f"{pair['one']} and {pair['other']}, AUC {pair['auc']:.2f}"
                 f" [{pair['ci'][0]:.2f}, {pair['ci'][1]:.2f}]"
                 for pair in alike
             )
-            said.append(Said(f"Not shown to be told apart from each other: {listed}", "amber"))
-        for row in details.get("nearest", []):
-            if row["is_told"]:
-                low, high = row["ci"][row["nearest"]]
-                said.append(
-                    Said(
-                        f"Among the other groups, scans of {row['group']} are nearest to those of"
-                        f" {row['nearest']} ({row['closeness'][row['nearest']]:.0%}"
-                        f" [{low:.0%}, {high:.0%}], chance {1 / (len(self.names) - 1):.0%})"
-                    )
-                )
-        return said
-
-
-def nearest_groups(
-    odds: Numbers,
-    group: NDArray[np.intp],
-    unit: NDArray[np.intp],
-    names: Sequence[str],
-    auc: float,
-) -> list[dict[str, Any]]:
-    """Tell which other group the people of each group are nearest to.
-
-    The closeness to another group is its probability over its share, as a part of the sum of these
-    over all other groups: all are equally close where nothing is told. Intervals are those of
-    drawn families, widened by what other training people add, see
-    `fmnet.evaluation.metrics.training_variance`. Nothing where there are two groups.
-
-    Parameters
-    ----------
-    odds : ndarray of float, shape (N, K)
-        Probabilities out of fold over shares.
-    group, unit : ndarray of int, shape (N,)
-        Group and family of each row.
-    names : list of str, length K
-        Of the groups.
-    auc : float
-        Macro AUC of the model.
-
-    Returns
-    -------
-    list of dict
-        For each ``group``: ``closeness`` to each other one, and ``ci``; the ``nearest``, in which
-        ``part`` of the draws it is so, and whether that ``is_told``: the interval of its advantage
-        over the next lies above 0.
-    """
-    if len(names) < 3:
-        return []
-    widen = np.sqrt(1 + training_variance(auc)) if np.isfinite(auc) else 1.0
-    found = []
-    for k, name in enumerate(names):
-        others = [other for other in range(len(names)) if other != k]
-        rows = np.flatnonzero(group == k)
-        if not len(rows):
-            continue
-        close = odds[rows][:, others]
-        close = close / close.sum(axis=1, keepdims=True)
-        number = np.unique(unit[rows], return_inverse=True)[1]
-        sums = np.stack([np.bincount(number, one) for one in close.T], axis=1)  # (U, K - 1)
-        draws = draw_weights(len(sums), N_DRAWS, k)
-        counts = np.bincount(number)
-        drawn, means = draws @ sums / (draws @ counts)[:, None], close.mean(axis=0)
-        low, high = means + widen * (np.quantile(drawn, [0.025, 0.975], axis=0) - means)
-        order = np.argsort(-means, kind="stable")
-        first, second = order[0], order[1]
-        ahead = drawn[:, first] - drawn[:, second]
-        least = (means[first] - means[second]) * (1 - widen) + widen * np.quantile(ahead, 0.025)
-        labels = [names[other] for other in others]
-        ends = zip(np.maximum(low, 0).tolist(), np.minimum(high, 1).tolist(), strict=True)
-        found.append(
-            {
-                "group": name,
-                "closeness": dict(zip(labels, means.tolist(), strict=True)),
-                "ci": {label: list(pair) for label, pair in zip(labels, ends, strict=True)},
-                "nearest": labels[first],
-                "part": float((drawn.argmax(axis=1) == first).mean()),
-                "is_told": bool(least > TIE),
-            }
+            said.append(Said(f"Not shown to be told apart from each other: {listed}.", "amber"))
+        said += [self._say_nearest(row) for row in details.get("nearest", []) if row["is_told"]]
+        gain = own["log_loss_shares"] - own["log_loss"]
+        told = (
+            f"Of each group {own['balanced_accuracy']:.0%} are called rightly on average, chance"
+            f" {1 / len(self.names):.0%}; probabilities say"
+            f" {'more' if gain > 0 else 'no more'} than the groups' shares in the study (log loss"
+            f" {own['log_loss']:.3f}, that of shares {own['log_loss_shares']:.3f})."
         )
-    return found
+        return [*said, Said(told, "none" if gain > 0 else "amber")]
+
+    def _say_nearest(self, row: Mapping[str, Any]) -> Said:
+        name, others = row["nearest"], len(self.names) - 1
+        low, high = row["ci"][name]
+        return Said(
+            f"Of the other groups, {name} is the one that scans of {row['group']} are nearest to"
+            f" ({row['closeness'][name]:.0%} [{low:.0%}, {high:.0%}] of what goes to other groups,"
+            f" chance {1 / others:.0%}); that they share a cause doesn't follow."
+        )
+
+    def tripod(self, facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        """List items of TRIPOD+AI on outcome, class balance and performance."""
+        members = "; ".join(
+            name if [name] == list(values) else f"{name} ({', '.join(map(str, values))})"
+            for name, values in (self.groups or {}).items()
+        )
+        return [
+            (
+                "8a",
+                "Outcome",
+                f"The group in column {self.column}: {members}. People with other values were left"
+                " out. Groups were assigned beforehand, not by the model.",
+            ),
+            (
+                "12d",
+                "Class imbalance",
+                "Groups count alike in the loss of networks. Probabilities have the groups' shares"
+                " among training people on average; the group is called whose probability is"
+                " largest beside its share.",
+            ),
+            (
+                "12e",
+                "Performance measures",
+                "Area under the ROC curve of each group against the rest, over pairs of scans"
+                " within folds, and their mean; of each two groups, by the difference of their"
+                " scores; balanced accuracy, confusion matrix, log loss beside that of shares.",
+            ),
+            ("20a", "Participants", f"{facts['n_subjects']} people, {facts['n_scans']} scans."),
+        ]
 
 
 def _listed(values: Any) -> list[Any]:
@@ -464,10 +420,3 @@ def _intercepts(steps: Numbers, weights: Numbers, shares: Numbers, n: int) -> Nu
         if np.abs(change).max() < 1e-9:
             break
     return intercepts
-
-
-def _calls(p: Numbers, shares: Numbers) -> Numbers:
-    """Call for each row, (N, K), the group most probable beside its share; ties are parted."""
-    odds = p / np.maximum(shares, CLIP)
-    is_top = odds >= odds.max(axis=1, keepdims=True) * (1 - TIE)
-    return np.asarray(is_top / is_top.sum(axis=1, keepdims=True))

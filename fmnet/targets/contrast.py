@@ -8,21 +8,19 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import expit
 from torchmetrics import Metric
 from torchmetrics.classification import BinaryAUROC
 
 from fmnet.data.outcomes import Numbers, Outcomes
 from fmnet.errors import Fault
+from fmnet.evaluation.graded import auc_within, fold_numbers
 from fmnet.inference.links import Link, LogisticLink
 from fmnet.networks.heads import BinaryHead, Head, LossFunction
 from fmnet.targets.base import Meaning, Null, Primary, Said, Target, unit_responses
-from fmnet.types import NETWORK
+from fmnet.targets.sentences import answer, beside
+from fmnet.targets.shrinkage import SLOPES, believed_slope, person_weights
 
-#: How much surer scores of inner folds seem than they are, and the prior of the slope, in log odds
-#: per standard deviation of the score; as for two groups (`fmnet.training.calibration`).
-DEPENDENCE, PRIOR_SD = 2.0, 1.5
 #: Fewest people of each group.
 FEWEST = 5
 
@@ -106,7 +104,8 @@ class Contrast(Target):
 
     def fit_link(self, scores: Numbers, outcomes: Outcomes) -> Link:
         """Fit a logistic curve with a shrunken slope, both groups counting alike; 0 at chance."""
-        slope, intercept = fit_logistic(scores[:, 0], outcomes["group"])
+        score = scores[:, 0].astype(float)
+        slope, intercept = fit_logistic(score, outcomes["group"], outcomes.participants)
         return LogisticLink(slope, intercept, self.positive)
 
     @property
@@ -117,20 +116,27 @@ class Contrast(Target):
     def figures(self, rows: pd.DataFrame) -> dict[str, float]:
         """Compute ``auc`` within folds and the ``brier`` score, both groups counting alike."""
         group = rows["outcome_group"].to_numpy(float)
-        fold = pd.factorize(rows["repeat"].astype(str) + "." + rows["fold"].astype(str))[0]
-        found = {"auc": auc_within(rows["score"].to_numpy(float), group, fold)}
+        score, p = (rows[name].to_numpy(float) for name in ("score", f"p_{self.positive}"))
+        wrong = (p - group) ** 2
+        both = [wrong[group == one].mean() if (group == one).any() else np.nan for one in (0, 1)]
+        auc = auc_within(score, group == 1, fold_numbers(rows))
+        return {"auc": auc, "brier": float(np.mean(both))}
+
+    def details(self, rows: pd.DataFrame) -> dict[str, Any]:
+        """List the probability of each scan, the mean over repeats."""
         name = f"p_{self.positive}"
-        if name in rows:
-            wrong = (rows[name].to_numpy(float) - group) ** 2
-            both = [
-                wrong[group == one].mean() if (group == one).any() else np.nan for one in (0, 1)
-            ]
-            found["brier"] = float(np.mean(both))
-        return found
+        keys = ["participant_id", "scan_id", "outcome_group"]
+        people = rows.groupby(keys, sort=True)[name].mean().reset_index()
+        listed = [
+            {"participant_id": row["participant_id"], "scan_id": row["scan_id"]}
+            | {"observed": int(row["outcome_group"]), "p": float(row[name])}
+            for row in people.to_dict("records")
+        ]
+        return {"groups": [self.negative, self.positive], "people": listed}
 
     def statistic(self, scores: Numbers, outcomes: Outcomes, fold: NDArray[np.intp]) -> float:
         """Compute the AUC over pairs within test folds."""
-        return auc_within(scores[:, 0], outcomes["group"], fold)
+        return auc_within(scores[:, 0].astype(float), outcomes["group"] == 1, fold)
 
     @property
     def meanings(self) -> tuple[Meaning, ...]:
@@ -155,57 +161,60 @@ class Contrast(Target):
         return f"{counts[0]} against {counts[1]}"
 
     def verdict(self, facts: Mapping[str, Any]) -> list[Said]:
-        """Say whether the groups are told apart."""
-        one = facts["models"][NETWORK]
-        low, high = one["auc_ci"]
-        p = (facts.get("permutation") or {}).get("models", {}).get(NETWORK, {}).get("p")
-        said = "are" if (p is not None and p < 0.05) or (p is None and low > 0.5) else "are not"
-        tail = "" if p is None else f", permutation p = {p:.3g}"
-        return [
-            Said(
-                f"{self.positive} and {self.negative} {said} told apart: AUC {one['auc']:.2f} "
-                f"[{low:.2f}, {high:.2f}]{tail}."
-            )
-        ]
+        """Say whether the groups are told apart, and beside what."""
+        claim = f"scans tell {self.positive} from {self.negative}"
+        return [answer(facts, self.primary, claim), *beside(facts, self.primary)]
+
+    def tripod(self, facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:  # noqa: ARG002
+        """Say what the outcome is, and what the probability is of."""
+        outcome = f"'{self.positive}' against '{self.negative}' in column '{self.column}'"
+        groups = "people of neither group were not studied; both count alike in probabilities"
+        return [("8a", "Outcome", outcome), ("12g", "Class imbalance", groups)]
 
 
-def auc_within(score: Numbers, group: Numbers, fold: NDArray[np.intp]) -> float:
-    """Compute the AUC over pairs of a 1 and a 0 in the same fold, (N,) each; NaN without any."""
-    won = met = 0.0
-    for number in np.unique(fold):
-        own = fold == number
-        one, other = score[own & (group == 1)], score[own & (group == 0)]
-        won += float((np.sign(one[:, None] - other[None]) / 2 + 0.5).sum())
-        met += len(one) * len(other)
-    return won / met if met else np.nan
+def fit_logistic(
+    score: Numbers, group: Numbers, participants: tuple[str, ...]
+) -> tuple[float, float]:
+    """Fit slope and intercept of a logistic curve on out-of-fold scores, (N,), of 0 and 1.
 
-
-def fit_logistic(score: Numbers, group: Numbers) -> tuple[float, float]:
-    """Fit slope and intercept of a logistic curve, both groups counting alike; slope from 0 up."""
-    centre, sd = float(np.mean(score)), float(np.std(score))
-    if sd <= 1e-9 * max(abs(centre), 1e-300) or len(set(group.tolist())) < 2:
+    Both groups count alike, and each person once. The slope is shrunken, and 0 where scores tell
+    nothing: then all get one half.
+    """
+    share = person_weights(participants)
+    for one in (0, 1):
+        share[group == one] /= 2 * max(share[group == one].sum(), 1e-12)
+    middle = float(share @ score)
+    sd = float(np.sqrt(share @ (score - middle) ** 2))
+    if sd <= 1e-9 * np.abs(score).max(initial=0) or len(set(group.tolist())) < 2:
         return 0.0, 0.0
-    x = (score - centre) / sd
-    weight = np.where(group == 1, 0.5 / (group == 1).sum(), 0.5 / (group == 0).sum()) * len(x)
-
-    def loss(both: Numbers) -> float:
-        logit = both[0] * x + both[1]
-        likelihood = weight @ (np.logaddexp(0, logit) - group * logit) / DEPENDENCE
-        return float(likelihood + both[0] ** 2 / (2 * PRIOR_SD**2))
-
-    def slope_of(both: Numbers) -> Numbers:
-        wrong = weight * (expit(both[0] * x + both[1]) - group) / DEPENDENCE
-        return np.array([wrong @ x + both[0] / PRIOR_SD**2, wrong.sum()])
-
-    found = minimize(loss, np.zeros(2), jac=slope_of, bounds=[(0, None), (None, None)])
-    slope, shift = map(float, found.x)
-    if slope == 0:
+    standard = (score - middle) / sd
+    steps = SLOPES[:, None] * standard  # (S, N)
+    logits = steps + _shifts(steps, share)[:, None]
+    likelihood = np.where(group == 1, -np.logaddexp(0, -logits), -np.logaddexp(0, logits))
+    slope = believed_slope(likelihood @ share * len(set(participants)))
+    if not slope:
         return 0.0, 0.0
-    return slope / sd, shift - slope * centre / sd
+    shift = float(_shifts(slope * standard[None], share)[0])
+    return slope / sd, shift - slope * middle / sd
+
+
+def _shifts(steps: Numbers, share: Numbers) -> Numbers:
+    """Find what to add to log odds, (S, N), for a mean probability of one half: (S,)."""
+    high = np.full(len(steps), np.abs(steps).max() + 1)
+    low = -high
+    for _ in range(45):
+        middle = (low + high) / 2
+        is_low = expit(steps + middle[:, None]) @ share < 0.5
+        low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
+    return np.asarray((low + high) / 2)
 
 
 class ContrastHead(BinaryHead):
     """Reads one output as a logit; targets are (..., 1), NaN where the group isn't known."""
+
+    def forward(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Take the logit as the one score of several targets: (..., 1) to the same."""
+        return outputs
 
     def loss(
         self,

@@ -25,6 +25,10 @@ class EffectHead(Head):
     both have unit variance over the training scans.
     """
 
+    def forward(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Take the output as it is: (..., 1)."""
+        return outputs
+
     def loss(
         self,
         outputs: torch.Tensor,
@@ -38,14 +42,15 @@ class EffectHead(Head):
         """
         is_known = torch.isfinite(target).all(dim=-1)
         left, arm = torch.nan_to_num(target).float().unbind(-1)
-        return (left - self(outputs)[..., 0].float() * arm).square() * is_known
+        loss: torch.Tensor = (left - self(outputs)[..., 0].float() * arm).square() * is_known
+        return loss
 
     def metrics(self) -> dict[str, Metric]:
         """Build the mean loss."""
         return {"effect_loss": EffectLoss()}
 
 
-class EffectLoss(MeanSquaredError):
+class EffectLoss(MeanSquaredError):  # type: ignore[misc]
     """Mean of ``(left - score * arm) ** 2`` over the scans that are known."""
 
     def update(self, preds: torch.Tensor, target: torch.Tensor) -> None:

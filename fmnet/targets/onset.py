@@ -304,7 +304,7 @@ class Onset(Target):
 
     def statistic(self, scores: Numbers, outcomes: Outcomes, fold: NDArray[np.intp]) -> float:
         """Compute z of the Cox score test within folds: the log-rank test of a graded score."""
-        known = self.is_known(outcomes)
+        known = np.isfinite(outcomes["time"]) & np.isfinite(outcomes["event"])
         follow = FollowUp(outcomes["time"][known], outcomes["event"][known] > 0, fold[known])
         return follow.score_test(scores[known, 0])
 

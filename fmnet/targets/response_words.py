@@ -59,7 +59,7 @@ def describe_people(
     for role in (one for one in columns if one != "outcome"):
         gap, p = standardised_difference(values[role], arm)
         balance.append({"column": columns[role], "difference": gap, "p": p})
-    n_control, n_active = (int(own["n"]) for own in described)
+    n_control, n_active = (int((arm == number).sum()) for number in (0, 1))
     power = {
         "n_control": n_control,
         "n_active": n_active,
@@ -129,14 +129,12 @@ def _people_said(details: Mapping[str, Any]) -> list[Said]:
     found = f"{power['interaction']:.2f} SD for one SD of the score"
     if "n" in power:
         return [*said, Said(f"{power['n']} people show a slope of {found} with 80 % power")]
-    said.append(
-        Said(
-            f"{power['n_active']} and {power['n_control']} people show an interaction of {found}"
-            f" with 80 % power, as a correlation of {power['correlation']:.2f} in one arm and 0 in the"
-            f" other; {CORRELATION:g} and 0 would need {power['needed']} people in each arm"
-        )
+    found = (
+        f"{power['n_active']} and {power['n_control']} people show an interaction of {found} with"
+        f" 80 % power, as a correlation of {power['correlation']:.2f} in one arm and 0 in the other;"
+        f" {CORRELATION:g} and 0 would need {power['needed']} people in each arm"
     )
-    return said
+    return [*said, Said(found)]
 
 
 def response_tripod(

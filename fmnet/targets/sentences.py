@@ -11,6 +11,11 @@ ALPHA = 0.05
 NO_BRAIN = {"shortcut": "which sees no region of the brain", "symptoms": "which reads symptoms"}
 
 
+def name_of(facts: Mapping[str, Any], model: str) -> str:
+    """Name a model as reports do."""
+    return str(facts.get("titles", {}).get(model) or model.replace("_", " "))
+
+
 def stated(figures: Mapping[str, Any], primary: Primary) -> str:
     """Write the primary figure with its interval: ``R² 0.21 [0.05, 0.34]``."""
     value, interval = figures.get(primary.name), figures.get(f"{primary.name}_ci")
@@ -33,10 +38,10 @@ def answer(facts: Mapping[str, Any], primary: Primary, claim: str) -> Said:
     by_p = f", p = {p:.3g} by permutation" if p is not None else ", not permuted"
     is_above = figures.get(primary.name) is not None and figures[primary.name] > primary.chance
     shown = is_above and (p < ALPHA if p is not None else low is not None and low > primary.chance)
-    words = f"({name}: {stated(figures, primary)}, chance {primary.chance:g}{by_p})"
+    words = f"({name_of(facts, name)}: {stated(figures, primary)}, chance {primary.chance:g}{by_p})"
     if shown:
-        return Said(f"In this cohort {claim} {words}")
-    return Said(f"It is not shown that {claim} {words}", "amber")
+        return Said(f"In this cohort {claim} {words}.")
+    return Said(f"It is not shown that {claim} {words}.", "amber")
 
 
 def beside(facts: Mapping[str, Any], primary: Primary) -> list[Said]:
@@ -61,18 +66,18 @@ def beside(facts: Mapping[str, Any], primary: Primary) -> list[Said]:
         None,
     )
     p = row and (row["p"] if row.get("p_holm") is None else row["p_holm"])
-    other = f"{best} ({stated(models[best], primary)})"
+    other = f"{name_of(facts, best)} ({stated(models[best], primary)})"
     if p is None or p >= ALPHA:
-        said.append(Said(f"It is not distinguishable from {other}, the best of the others"))
+        said.append(Said(f"It is not distinguishable from {other}, the best of the others."))
     elif own > values[best]:
-        said.append(Said(f"It is better than {other}, the best of the others"))
+        said.append(Said(f"It is better than {other}, the best of the others."))
     else:
-        said.append(Said(f"{other} is better", "amber"))
+        said.append(Said(f"{other[0].upper()}{other[1:]} is better.", "amber"))
     for kind, words in NO_BRAIN.items():
         as_good = {one: value for one, value in values.items() if kinds.get(one) == kind}
         as_good = {one: value for one, value in as_good.items() if value >= own > primary.chance}
         if as_good:
             top = max(as_good, key=lambda one: as_good[one])
-            told = f"{top} ({stated(models[top], primary)}), {words}, does as well"
+            told = f"{name_of(facts, top)} ({stated(models[top], primary)}), {words}, does as well."
             said.append(Said(told[0].upper() + told[1:], "red"))
     return said

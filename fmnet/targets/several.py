@@ -1,7 +1,7 @@
 """Several targets at once, each known of some people: ``target=several``."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from fmnet.data.outcomes import Numbers, Outcomes
 from fmnet.errors import ConfigError, Fault
+from fmnet.evaluation.shared_signature import shared_sentences
 from fmnet.inference.links import Link, SeveralLinks
 from fmnet.networks.heads import Head
 from fmnet.networks.several_heads import SeveralHead
 from fmnet.targets.base import Meaning, Null, Primary, Said, Target
-from fmnet.types import NETWORK
+from fmnet.targets.sentences import ALPHA, answer, beside, stated
 
 #: Fewest scans of a stratum; smaller ones are told apart by fewer of the targets.
 FEWEST = 6
@@ -51,7 +52,7 @@ class Several(Target):
             if not name.isidentifier() or "__" in name:
                 action = "choose another name: it becomes part of names of columns"
                 faults.append(Fault(where, f"'{name}'", "letters, digits and single _", action))
-            if type(one).exchanged is not Target.exchanged:
+            if type(one).exchanged is not Target.exchanged or one.is_within:
                 found = f"target={one.kind}, whose null hypothesis exchanges something of its own"
                 action = "study it by itself"
                 faults.append(Fault(where, found, "targets of whole outcomes", action))
@@ -291,18 +292,31 @@ class Several(Target):
 
     def verdict(self, facts: Mapping[str, Any]) -> list[Said]:
         """Say how far each is predicted, what it gains by the others, and what they share."""
-        one = facts["models"][NETWORK]
-        low, high = one["mean_skill_ci"]
-        said = [
-            Said(
-                f"Over {len(self.targets)} targets the network reached a mean skill of "
-                f"{one['mean_skill']:.2f} [{low:.2f}, {high:.2f}] (0 is chance, 1 perfect)."
-            )
-        ]
+        said = [answer(facts, self.primary, "scans tell something of these outcomes")]
+        own = facts["models"][facts["studied"]]
         for name, target in self.targets.items():
-            value = one[f"{name}_{target.primary.name}"]
-            said.append(Said(f"{name}: {target.primary.title} {value:.2f}."))
+            title, figure = f"{name}: {target.primary.title}", f"{name}_{target.primary.name}"
+            said.append(Said(stated(own, Primary(figure, title, target.primary.chance))))
+        said += beside(facts, self.primary)
+        found = facts.get("several") or {}
+        for row in found.get("gains", []):
+            said.append(_said_gain(row))
+        if transfer := found.get("transfer"):
+            said += [Said(text) for text in shared_sentences(transfer)]
         return said
+
+    def tripod(self, facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        """List the items of each target, and how missing outcomes were handled."""
+        missing = (
+            "Each outcome was learned from, and tested in, the people it was known for; none was "
+            "imputed."
+        )
+        details = facts.get("details", {}).get(facts["studied"], {}).get("targets", {})
+        own = [("11", "Missing data", missing)]
+        for name, one in self.targets.items():
+            mine = {**facts, "details": {facts["studied"]: details.get(name, {})}}
+            own += [(item, f"{name}: {asks}", text) for item, asks, text in one.tripod(mine)]
+        return own
 
     def describe(self) -> dict[str, Any]:
         """Say what it is as plain values, with the same of each target."""
@@ -315,6 +329,16 @@ def skill(primary: Primary, value: float) -> float:
     return (value - primary.chance) / (1 - primary.chance)
 
 
-def task_names(target: Target) -> Sequence[str]:
-    """Name the targets of which a study has several; empty for one alone."""
-    return list(target.targets) if isinstance(target, Several) else []
+def _said_gain(row: Mapping[str, Any]) -> Said:
+    """Say what a target gained by being learned together with the others."""
+    if row["gain"] is None or row["ci"] is None:
+        return Said(f"{row['task']}: what it gains by the other targets can't be told")
+    low, high = row["ci"]
+    verb = "neither gains nor loses by"
+    if row["p_holm"] is not None and row["p_holm"] < ALPHA:
+        verb = "gains by" if row["gain"] > 0 else "loses by"
+    return Said(
+        f"{row['task']} {verb} being learned together with the others: {row['figure']} "
+        f"{row['gain']:+.3f} [{low:+.3f}, {high:+.3f}] beside its own model",
+        "amber" if verb == "loses by" else "none",
+    )

@@ -195,8 +195,8 @@ def _faults(trainable: Trainable, network: ScoreNetwork, trainer: pl.Trainer) ->
         accepted = "optimizer.fused=false, where gradients are clipped in precision 16-mixed"
         faults.append(Fault("optimizer.fused", "true", accepted, "set it, or use bf16-mixed"))
     if trainer.world_size > 1 and (loss := trainable.loss and per_scan(trainable.loss)) is not None:
-        example = torch.zeros(2, network.head.n_outputs)
-        if loss(example, example).ndim == 0:
+        target, outputs, _ = network.head.trial()
+        if loss(outputs, target.float().view(len(target), -1)).ndim == 0:
             found = "one that averages over scans by itself, those that fill up a step included"
             accepted = "a loss for each scan, where several devices share a training"
             action = "give it a 'reduction' that can be 'none', or leave trainer.devices at 1"
@@ -267,6 +267,8 @@ def stacking_faults(
         "by itself": optimizer not in ELEMENTWISE,
     }
     found = [reason for reason, holds in reasons.items() if holds]
+    if any(True for _ in network.head.parameters()):
+        found.append("a head that learns numbers of its own")
     try:  # without computing anything
         pair = [copy.deepcopy(network).to("meta").train() for _ in range(2)]
         outputs = NetworkStack(pair).outputs(torch.empty((2, 2, *shape), device="meta"))

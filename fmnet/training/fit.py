@@ -132,17 +132,20 @@ class Trainable:
 
 @torch.no_grad()
 def predict_scores(
-    network: ScoreNetwork, images: FloatArray, batch_size: int = 8
+    network: ScoreNetwork, images: FloatArray, batch_size: int = 8, is_for_head: bool = False
 ) -> NDArray[np.float32]:
-    """Score prepared scans, (N, C, X, Y, Z), in float32 where the network lies: (N,)."""
-    device = device_of(network)
+    """Score prepared scans, (N, C, X, Y, Z), in float32 where the network lies: (N,) or (N, K).
+
+    With `is_for_head`, compute the outputs that the head makes scores of: (N, n_outputs).
+    """
+    device, compute = device_of(network), network.outputs if is_for_head else network
     batches = torch.split(torch.from_numpy(images), batch_size)
-    scores = [network(batch.to(device)).cpu() for batch in batches]
+    scores = [compute(batch.to(device)).cpu() for batch in batches]
     return np.asarray(torch.cat(scores).numpy(), dtype=np.float32)
 
 
 def score_scans(network: ScoreNetwork, scans: ScanSet, rows: Rows) -> NDArray[np.float32]:
-    """Score scans of a fitted set, each by all of its inputs: (N_rows,)."""
+    """Score scans of a fitted set, each by all of its inputs: (N_rows,) or (N_rows, K)."""
     return scans.scores(partial(predict_scores, network), rows)
 
 
@@ -334,13 +337,13 @@ def _judge_closed_form(
         return Fitted(network)
     fitted, rows = Fitted(network, first_epoch=0), training.validation
     if rows is not None:
-        assert network.head.n_outputs == 1, "of other heads a score doesn't tell the outputs"
-        scores = score_scans(network, training.scans, rows)
-        outputs = torch.from_numpy(scores)[:, None]
-        balance = _balance(network, training)
-        losses = network.head.loss(outputs, training.label(rows), balance, loss and per_scan(loss))
+        compute = partial(predict_scores, network, is_for_head=True)
+        outputs = torch.from_numpy(training.scans.scores(compute, rows)).to(device_of(network))
+        label, balance = training.label(rows).to(outputs.device), _balance(network, training)
+        own = loss and per_scan(loss)
+        losses = network.head.loss(outputs, label, balance.to(outputs.device), own)
         fitted.losses.append(float(losses.mean()))
-        fitted.scores.append(scores)
+        fitted.scores.append(network.head(outputs).cpu().numpy())
     return fitted
 
 

@@ -33,7 +33,7 @@ class ScoreModule(pl.LightningModule):
     Parameters
     ----------
     network : ScoreNetwork
-        Scores scans: (B, C, X, Y, Z) to (B,).
+        Scores scans: (B, C, X, Y, Z) to (B,) or (B, K).
     optimizer, scheduler : callable
         See `OptimizerBuilder` and `SchedulerBuilder`.
     loss : callable, optional
@@ -188,7 +188,8 @@ class NetworkStack(nn.Module):
         form.forward = form.outputs  # type: ignore[method-assign]
         # In a tuple: a module without data must not move to the device with the rest.
         self._form = (form,)
-        self.head = form.head
+        # its loss is computed outside of the stack, and with numbers of its own if it has some
+        self.head = copy.deepcopy(networks[0].head)
 
     def outputs(self, image: torch.Tensor) -> torch.Tensor:
         """Compute what the heads read: (M, B, C, X, Y, Z) to (M, B, n_outputs)."""
@@ -218,7 +219,7 @@ class StackModule(ScoreModule):
     """Networks side by side, each with the gradient of its own loss; batches have one more axis.
 
     Callbacks and schedulers see one training where there are many, so that none can be served:
-    `fmnet.training.compute.plan_compute` refuses them. ``balance`` has shape (M, 1).
+    `fmnet.training.compute.plan_compute` refuses them. ``balance`` has one more axis as well.
     """
 
     network: NetworkStack

@@ -1,5 +1,6 @@
 """The scans of a cohort as models learn from them, maps or time series alike: `ScanSet`."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -198,8 +199,24 @@ class ScanSet(ABC):
         values = self.smoothed(fwhm_mm)
         if self.harmonise is not None:
             values = self.harmonise(values, train)
+        values = self.within_people(values)
         mean, weight = fit_standard(values[train])
         return standardise(values, mean, weight).reshape(len(values), -1)
+
+    def within_people(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Take each person's mean out of values, (N, ...), where the target is about change.
+
+        It is a mean over the person's own scans, those to test as well: nothing is learned from it.
+        """
+        if self.target is None or not self.target.is_within:
+            return values
+        found = np.empty_like(values)
+        for person in dict.fromkeys(self.participant_ids):
+            rows = self.rows((person,))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # of voxels without any data
+                found[rows] = values[rows] - np.nanmean(values[rows], axis=0)
+        return found
 
     def relabel(self, cohort: Cohort) -> Self:
         """Take the same scans under the labels of another cohort; the smoothed ones are shared."""
@@ -331,6 +348,7 @@ class MapScans(ScanSet):
         values = self.smoothed(self.settings.fwhm_mm)
         if self.harmonise is not None:
             values = self.harmonise(values, train)
+        values = self.within_people(values)
         fitted = fit_preparation(values[train], self.grid, self.contrasts, self.settings)
         # the smoothed values are one array for all fits: trainings on the same ones share it
         null = self.fit_null(train)

@@ -268,7 +268,7 @@ class Fitted:
     network : ScoreNetwork
         In evaluation mode.
     losses, scores : list
-        Mean loss and scores, (N,), after each epoch from the first one that counts.
+        Mean loss and scores, (N,) or (N, K), after each epoch from the first one that counts.
     rates : list of float
         Learning rate of each epoch.
     first_epoch : int
@@ -334,7 +334,7 @@ class History(Callback):
         assert training.validation is not None
         own = outputs[: len(training.validation)]
         label = training.label(training.validation).to(own.device)
-        balance = module.balance if module.balance.ndim == 0 else module.balance[number]
+        balance = module.balance[number] if isinstance(module, StackModule) else module.balance
         losses = module.head.loss(own, label, balance.to(own.device), module.loss)
         self.fitted[number].losses.append(float(losses.mean()))
         self.fitted[number].scores.append(module.head(own).float().cpu().numpy())

@@ -100,7 +100,7 @@ def test_passes_over_whoever_lacks_a_value_and_says_so(listed, store):
     table = cohort.table().set_index("participant_id")
     assert table.loc[listed.people[1], "used"] == "no"
     assert "nothing in column 'pain' (value)" in table.loc[listed.people[1], "reason"]
-    assert table.loc[listed.people[0], "outcome_value"] == 3
+    assert table.loc[listed.people[0], "outcome_value"] == "3"
 
 
 @pytest.mark.parametrize("cell", ["much", "-999"])
