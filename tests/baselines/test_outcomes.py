@@ -196,15 +196,19 @@ def test_what_was_multiplied_is_kept_for_other_outcomes(two_numbers, monkeypatch
 
 
 def test_configured_ones_serve_targets_and_no_two_groups(build_data):
-    configured = instantiate(
-        OmegaConf.load("configs/baselines/outcomes.yaml"), _convert_="object"
-    )
+    configured = instantiate(OmegaConf.load("configs/baselines/outcomes.yaml"), _convert_="object")
     assert all(one.is_for_outcomes for one in configured.values())
     usual = set(OmegaConf.load("configs/baselines/default.yaml"))
     assert set(configured) - usual == {"voxel_ridge"}
     pipeline = Pipeline(None, configured, None, 0)
     data = severity_with_signal(age=[str(30 + k) for k in range(30)])
-    assert set(pipeline.usable(data)) == {"dummy", "covariates", "voxel_ridge", "scale", "roughness"}
+    assert set(pipeline.usable(data)) == {
+        "dummy",
+        "covariates",
+        "voxel_ridge",
+        "scale",
+        "roughness",
+    }
     assert not pipeline.usable(build_data())
     exportable = [name for name, one in configured.items() if one.is_exportable]
     assert exportable == ["voxel_ridge"]
