@@ -93,23 +93,25 @@ class Places:
         return Reordering(order, place_of)
 
 
-def find_places(data: ScanSet, cell_of: Mapping[str, Hashable] | None = None) -> Places:
+def find_places(
+    target: Target, outcomes: Outcomes, cell_of: Mapping[str, Hashable] | None = None
+) -> Places:
     """Find who can take whose place under the null hypothesis.
 
-    People take each other's places within their site, and with families of the same size as a
-    family; members of a family do as well. With `cell_of`, only people of the same cell do. Those
+    People take each other's places within their site and block, see
+    `fmnet.targets.base.Target.exchange_blocks`, and with families of the same size as a family;
+    members of a family do as well. With `cell_of`, only people of the same cell do. Those
     whose scans have different outcomes take places of people with as many scans only, and their
     scans are put in another order too.
     """
-    outcomes = data.outcomes
     rows: dict[str, list[int]] = defaultdict(list)
     for row, person in enumerate(outcomes.participants):
         rows[person].append(row)
     table = outcomes.table().fillna(np.inf).to_numpy()
     varies = {one: bool((table[own] != table[own[0]]).any()) for one, own in rows.items()}
-    cells = cell_of or {}
+    cells, kept = cell_of or {}, _kept(target, outcomes)
     kind_of: dict[str, Hashable] = {
-        one: (outcomes.sites[own[0]], cells.get(one), len(own) if varies[one] else 0)
+        one: (*kept[own[0]], cells.get(one), len(own) if varies[one] else 0)
         for one, own in rows.items()
     }
     families: dict[str, list[str]] = defaultdict(list)
@@ -130,7 +132,8 @@ def find_outcome_cells(
     None where outcomes vary too little within them, as with few people at each of many sites, or in
     folds of several repeats; folds must move along with outcomes then. Scans have no say in it.
     """
-    cell_of, kept = cells_of(data.participant_ids, folds), _kept(data)
+    assert data.target is not None
+    cell_of, kept = cells_of(data.participant_ids, folds), _kept(data.target, data.outcomes)
     free = _spread(data.outcomes, kept)
     cells = [(*own, cell_of[one]) for own, one in zip(kept, data.participant_ids, strict=True)]
     left = _spread(data.outcomes, cells)
@@ -139,11 +142,9 @@ def find_outcome_cells(
     return cell_of if _count_orders(data, seed, cell_of) >= MIN_WITHIN_CELLS else None
 
 
-def _kept(data: ScanSet) -> list[tuple[str, str]]:
+def _kept(target: Target, outcomes: Outcomes) -> list[tuple[str, str]]:
     """Name site and block of each scan, (N,), which no order changes."""
-    assert data.target is not None
-    blocks = data.target.exchange_blocks(data.outcomes)
-    return list(zip(data.outcomes.sites, blocks, strict=True))
+    return list(zip(outcomes.sites, target.exchange_blocks(outcomes), strict=True))
 
 
 def _spread(outcomes: Outcomes, groups: Sequence[Hashable]) -> Numbers:
@@ -156,7 +157,8 @@ def _spread(outcomes: Outcomes, groups: Sequence[Hashable]) -> Numbers:
 
 def _count_orders(data: ScanSet, seed: int, cell_of: Mapping[str, Hashable] | None) -> int:
     assert data.target is not None
-    rng, places, found = np.random.default_rng([seed, COUNTED]), find_places(data, cell_of), set()
+    places = find_places(data.target, data.outcomes, cell_of)
+    rng, found = np.random.default_rng([seed, COUNTED]), set()
     for _ in range(DRAWS):
         given = data.target.exchanged(data.outcomes, places.draw(rng).order)
         found.add(np.stack([*given.values.values()]).tobytes())
@@ -220,7 +222,7 @@ def run_outcomes_together(
     assert data.target is not None
     folds = [fold for fold in pipeline.build_folds(data.cohort) if fold.repeat < n_repeats]
     cells = find_outcome_cells(data, folds, pipeline.seed)
-    all_places = find_places(data, cells)
+    all_places = find_places(data.target, data.outcomes, cells)
     generators = (np.random.default_rng([pipeline.seed, PERMUTATION, k + 1]) for k in indices)
     drawn = [all_places.draw(rng) for rng in generators]
     orders = [data.target.exchanged(data.outcomes, one.order) for one in drawn]

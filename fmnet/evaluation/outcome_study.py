@@ -1,6 +1,6 @@
 """Figures of studies of any target, with intervals and differences, from out-of-fold tables."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from fmnet.evaluation.comparison import corrected_t_test, holm, p_value, summarise_choice
+from fmnet.evaluation.comparison import corrected_t_test, holm
 from fmnet.evaluation.metrics import training_variance
 from fmnet.types import ModelKind
 
@@ -293,38 +293,3 @@ def _pseudo_values(rows: pd.DataFrame, figures: Figures, name: str) -> pd.DataFr
 
 def _number(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def summarise_outcome_permutations(
-    null: pd.DataFrame,
-    observed: Mapping[str, float],
-    n_repeats: int,
-    among: Sequence[str] = (),
-    stop_after: int = 0,
-    n_planned: int | None = None,
-) -> dict[str, Any]:
-    """Compare the statistic of each model with its own null, see `p_value`.
-
-    `null` has one row per permutation and one column per model; `among` are models whose largest
-    statistic is compared with the largest in each permutation.
-
-    Returns
-    -------
-    dict
-        ``n``, ``n_planned``, ``stop_after``, ``n_repeats``; ``models``: ``observed``, ``p``, ``n``
-        and ``null`` of each; ``chosen``, see `summarise_choice`, or None.
-    """
-    models = {
-        name: {
-            "observed": _number(value),
-            "p": p_value(null[name], value, stop_after),
-            "n": len(null),
-            "null": null[name].tolist(),
-        }
-        for name, value in observed.items()
-        if name in null
-    }
-    planned = len(null) if n_planned is None else n_planned
-    found = {"n": len(null), "n_planned": planned, "stop_after": stop_after}
-    chosen = summarise_choice(models, among, stop_after) if among else None
-    return found | {"n_repeats": n_repeats, "models": models, "chosen": chosen}

@@ -71,7 +71,7 @@ def test_people_stay_in_their_site_and_families_together():
     data = scans_with({"value": np.arange(24.0)}, family=family, site=site)
     seen = set()
     for seed in range(20):
-        found = find_places(data).draw(np.random.default_rng(seed))
+        found = find_places(data.target, data.outcomes).draw(np.random.default_rng(seed))
         assert sorted(found.order) == list(range(24))
         assert [site[k] for k in found.order] == site
         pairs = [frozenset(found.order[2 * k : 2 * k + 2] // 2) for k in range(4)]
@@ -88,14 +88,16 @@ def test_people_of_several_scans_take_places_of_others_whole():
     same = np.repeat(np.arange(9.0), [2] * 6 + [1] * 3)
     alike = scans_with({"value": same}, people=people)
     for seed in range(10):
-        order = find_places(alike).draw(np.random.default_rng(seed)).order
+        order = find_places(alike.target, alike.outcomes).draw(np.random.default_rng(seed)).order
         given = same[order]
         assert (given[0:12:2] == given[1:12:2]).all()
         assert len(set(given)) == 9
     varying = scans_with({"value": np.arange(15.0)}, people=people)
     turned = Counter()
     for seed in range(20):
-        order = find_places(varying).draw(np.random.default_rng(seed)).order
+        order = (
+            find_places(varying.target, varying.outcomes).draw(np.random.default_rng(seed)).order
+        )
         assert sorted(order) == list(range(15))
         assert (order[12:] >= 12).all()
         assert (order[0:12:2] // 2 == order[1:12:2] // 2).all()
@@ -108,11 +110,11 @@ def test_within_cells_all_folds_stay_as_they_are():
     folds = DEAL(data.cohort)
     cells = find_outcome_cells(data, folds, 0)
     assert cells == cells_of(data.participant_ids, folds)
-    found = find_places(data, cells).draw(np.random.default_rng(1))
+    found = find_places(data.target, data.outcomes, cells).draw(np.random.default_rng(1))
     assert (found.order != np.arange(60)).mean() > 0.6
     for fold in folds:
         assert moved(fold, found.place_of) == fold
-    free = find_places(data).draw(np.random.default_rng(1))
+    free = find_places(data.target, data.outcomes).draw(np.random.default_rng(1))
     assert all(moved(fold, free.place_of) != fold for fold in folds)
 
 
@@ -129,7 +131,10 @@ def test_both_ways_of_computing_are_one():
     data = severity_with_signal(n=40)
     folds = DEAL(data.cohort)
     cells = cells_of(data.participant_ids, folds)
-    drawn = [find_places(data, cells).draw(np.random.default_rng(k)) for k in range(4)]
+    drawn = [
+        find_places(data.target, data.outcomes, cells).draw(np.random.default_rng(k))
+        for k in range(4)
+    ]
     orders = [data.outcomes.take(one.order) for one in drawn]
     given = (VoxelRidge(fwhm_mm=(0.0, 8.0)), data, folds, orders)
     together = permuted_statistics(*given, [None] * 4)
@@ -230,7 +235,7 @@ def test_a_network_in_closed_form_is_fitted_to_all_orders_at_once(tmp_path):
     cells = find_outcome_cells(data, DEAL(data.cohort), 3)
     assert cells is not None
     rng = np.random.default_rng([3, outcome_permutation.PERMUTATION, 5])
-    drawn = find_places(data, cells).draw(rng)
+    drawn = find_places(data.target, data.outcomes, cells).draw(rng)
     network = outcome_permutation.TrainedNetwork(pipeline.trainable, 3)
     orders = [data.outcomes.take(drawn.order)]
     (alone,) = permuted_statistics(network, data, DEAL(data.cohort), orders, [drawn.place_of])

@@ -11,7 +11,6 @@ from fmnet.evaluation.outcome_study import (
     count_draws,
     evaluate_outcomes,
     scale_of,
-    summarise_outcome_permutations,
     widened,
 )
 
@@ -174,17 +173,3 @@ def test_models_alone_in_one_fold_are_compared_by_the_bootstrap_alone():
     assert row["p_folds"] is None
     alone = table.assign(unit=table["participant_id"])
     assert compare({"network": alone}, "network", figures, PRIMARY, {}, {}, 40) == []
-
-
-def test_permutations_are_summarised_for_each_model_and_the_best():
-    null = pd.DataFrame({"network": [0.1, 0.3, -0.2, 0.0], "ridge": [0.5, 0.0, 0.1, np.nan]})
-    observed = {"network": 0.25, "ridge": 0.4, "scale": 0.9}
-    found = summarise_outcome_permutations(null, observed, 1, ["network", "ridge"], 0, 99)
-    assert (found["n"], found["n_planned"], found["n_repeats"]) == (4, 99, 1)
-    assert {name: one["p"] for name, one in found["models"].items()} == {
-        "network": 2 / 5,
-        "ridge": 3 / 5,  # what isn't known counts as reached
-    }
-    assert found["chosen"]["observed"] == 0.4
-    assert found["chosen"]["p"] == 3 / 5
-    assert summarise_outcome_permutations(null, observed, 1)["chosen"] is None

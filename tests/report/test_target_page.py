@@ -110,7 +110,7 @@ def test_people_are_listed_with_outputs_instead_of_scores():
 
 def test_terminal_says_the_verdict_before_the_models():
     _, cohort = predictions()
-    lines = target_summary_lines(FACTS, cohort, {})
+    lines = target_summary_lines(FACTS, cohort.listing, {})
     text = "\n".join(lines)
     assert lines[0].startswith("How severe it is: 30 scans of 30 people. 30 people, FIQ-R 12")
     assert text.index("Severity can be told") < text.index("- Motion explains")
