@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from textwrap import wrap
 from typing import Any
 
-from fmnet.data.cohort import Cohort
 from fmnet.data.listing import Listing
 from fmnet.evaluation.conclusions import is_corrected
 from fmnet.inference.study_results import say_p
@@ -60,7 +59,7 @@ def summary_lines(
 
 
 def target_summary_lines(
-    facts: Mapping[str, Any], cohort: Cohort, settings: Mapping[str, Any]
+    facts: Mapping[str, Any], listing: Listing, settings: Mapping[str, Any]
 ) -> list[str]:
     """Say the results of a study of a target in a few lines: verdict first, then each model."""
     target, titles = facts["target"], facts["titles"]
@@ -69,7 +68,7 @@ def target_summary_lines(
         f"{capital(target['title'])}: {count(facts['n_scans'], 'scan')} of "
         f"{facts['n_subjects']} people."
     )
-    said = " ".join(filter(None, [*banners(cohort.listing, settings), head, facts.get("summary")]))
+    said = " ".join(filter(None, [*banners(listing, settings), head, facts.get("summary")]))
     tested = facts.get("permutation", {}).get("models", {})
     planned = "; p of each model as if it alone had been planned" if tested else ""
     width = max(len(name_of(name, titles)) for name in models)

@@ -39,8 +39,20 @@ FACTS = {
             "p": 0.4, "p_holm": 0.8,
         },
     ],
-    "permutation": {"models": {"network": {"p": 0.02, "observed": 0.4, "n": 99}}},
-    "audit": {}, "exported": {"model": "network"}, "studied": "network", "primary": "r2",
+    "permutation": {
+        "n": 99, "n_planned": 99, "stop_after": 0,
+        "models": {"network": {"p": 0.02, "observed": 0.4, "null": [0.1, -0.2, 0.3]}},
+    },
+    "audit": {
+        "n": 30, "passed_over": ["site"],
+        "confounds": [
+            {
+                "confound": "age", "score_r2": 0.04, "score_p_holm": 0.3, "outcome_r2": 0.1,
+                "outcome_p_holm": None,
+            },
+        ],
+        "said": [{"text": "Together, age explains 4 % of the scores.", "severity": "none"}],
+    }, "exported": {"model": "network"}, "studied": "network", "primary": "r2",
     "kinds": {"network": "closed form", "voxel_ridge": "linear", "dummy": "chance"},
     "titles": TITLES, "n_epochs": [0, 0], "n_scans": 30, "n_subjects": 30, "lacking": {},
     "verdict": [
@@ -110,7 +122,7 @@ def test_people_are_listed_with_outputs_instead_of_scores():
 
 def test_terminal_says_the_verdict_before_the_models():
     _, cohort = predictions()
-    lines = target_summary_lines(FACTS, cohort, {})
+    lines = target_summary_lines(FACTS, cohort.listing, {})
     text = "\n".join(lines)
     assert lines[0].startswith("How severe it is: 30 scans of 30 people. 30 people, FIQ-R 12")
     assert text.index("Severity can be told") < text.index("- Motion explains")
