@@ -2,25 +2,21 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from pytorch_lightning.callbacks import Callback
 from torch.nn import Module
 
 from fmnet.baselines.base import Baseline
-from fmnet.crossval.exchange import permute_labels
-from fmnet.crossval.final import complete_finals, export_choice, judge_choice
 from fmnet.crossval.fold_loop import Pipeline, crossvalidate, crossvalidate_seeds
 from fmnet.crossval.further_networks import FurtherNetwork, check_networks, plan_networks
 from fmnet.crossval.leaks import check_leaks
-from fmnet.crossval.permutation import PERMUTATION, PermutationPlan
-from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan, run_further_trainings
+from fmnet.crossval.permutation import PermutationPlan
+from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan
 from fmnet.crossval.shards import (
     CHECKPOINTS,
     check_one_process,
@@ -31,24 +27,16 @@ from fmnet.crossval.shards import (
 from fmnet.data.cohort import Cohort, open_cohort
 from fmnet.data.folds import Fold
 from fmnet.data.listing import Listing
-from fmnet.data.participants import read_participants
 from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import Fault, RunError
 from fmnet.evaluation.audit import AuditPlan
-from fmnet.evaluation.evaluate import conclude, evaluate
-from fmnet.evaluation.metrics import add_units
+from fmnet.group_study import StudyOfGroups
 from fmnet.inference.bundle_files import CHECKSUMS
-from fmnet.inference.calibration import read_calibration
 from fmnet.inference.preparation import PreparationSettings
-from fmnet.lockbox import LockBox, set_aside
+from fmnet.lockbox import LockBox
 from fmnet.networks.backbones import NetworkBuilder
-from fmnet.report.methods import describe_runs
-from fmnet.report.page import write_report
-from fmnet.report.sentences import control, put_into_words
-from fmnet.report.terminal import summary_lines
 from fmnet.runs.checkpoints import FoldCheckpoints, Shard
-from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, read_record
 from fmnet.runs.lock import claim_run_folder, holding, replacing, settle
 from fmnet.runs.record import (
     Results,
@@ -56,12 +44,13 @@ from fmnet.runs.record import (
     manifest,
     note_resumption,
     parse_settings,
-    read_further_trainings,
     read_results,
     write_record,
 )
 from fmnet.runs.run_folder import UNKNOWN, as_json, write_run_files
-from fmnet.signature.study_signature import SignaturePlan, check_plan, make_signature
+from fmnet.signature.study_signature import SignaturePlan, check_plan
+from fmnet.target_study import StudyOfTarget, read_study
+from fmnet.targets.base import Target
 from fmnet.training.augmentation import BatchTransform, check_augmentation
 from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import Trainable
@@ -103,6 +92,7 @@ def run_study(
     scheduler: SchedulerBuilder | None = None,
     models: dict[str, FurtherNetwork] | None = None,
     signature: SignaturePlan | None = None,
+    target: Target | None = None,
     config_yaml: str = "",
 ) -> list[str]:
     """Cross-validate, fit the final models, permute, write the run folder.
@@ -167,6 +157,8 @@ def run_study(
         isn't trained twice.
     signature : SignaturePlan, optional
         How the regions that carry the exported model are looked for; without it they aren't.
+    target : Target, optional
+        What is predicted; without it, which of two groups somebody belongs to.
     config_yaml : str
         The configuration as text, kept with the results.
 
@@ -183,6 +175,10 @@ def run_study(
     check_one_process(built.world_size, plans, shard, compute, batch_size)
     grid = build_grid(preparation.voxel_size_mm, preparation.mask)
     shape = (len(cohort.contrasts), *grid.shape)
+    study: StudyOfGroups | StudyOfTarget = StudyOfGroups(plans, signature, audit, lockbox)
+    if target is not None:
+        study, cohort = read_study(target, cohort, plans, lockbox)
+    network, models = study.networks(network, models or {})
     check_augmentation(augmentation, shape)
     if signature is not None:
         check_plan(signature, grid)
@@ -199,7 +195,7 @@ def run_study(
         build_loggers=tuple(logger.values()),
         log_dir=folder / "logs",
     )
-    networks = check_networks(models or {}, asked_for, baselines, compute, shape)
+    networks = check_networks(models, asked_for, baselines, compute, shape)
     claim = partial(claim_run_folder, folder, config_yaml, overwrite, resume or not shard.is_whole)
     leads = built.global_rank == 0
     is_resumed = leads and claim()
@@ -209,12 +205,12 @@ def run_study(
     store = ArrayStore(Path(store_dir), cohort.recipe(grid, preparation.min_coverage))
     everybody = open_cohort(cohort, store, n_jobs)
     networks.check_people(everybody.hashes, shape)
-    opened = set_aside(everybody, lockbox, seed)
-    if shuffle_labels:
-        opened = permute_labels(opened, np.random.default_rng([seed, PERMUTATION]))
-    scans, splits = read_scans(opened, preparation).for_network(network), folds(opened)
+    opened = study.opened(everybody, seed, shuffle_labels)
+    read = read_scans(opened, preparation, study.target)
+    scans, splits = read.for_network(network), folds(opened)
+    study.check_trainings(scans, splits)
     trainable = plan_compute(networks.own, compute, scans)
-    further = plan_networks(models or {}, networks, compute, scans, seed)
+    further = plan_networks(models, networks, compute, scans, seed)
     pipeline = Pipeline(trainable, {**further, **baselines}, folds, seed, n_jobs)
     checkpoints = checkpoints_of(folder, config_yaml, opened, splits)
     if leads and not is_resumed:
@@ -238,19 +234,17 @@ def run_study(
             results = run_crossvalidation(
                 pipeline, scans, splits, n_seeds, checkpoints, folder, started, config_yaml
             )
-        facts = complete_results(
-            pipeline, results, plans, signature, checkpoints, settings, folder, is_resumed
-        )
+        facts = study.complete(pipeline, results, checkpoints, settings, folder, is_resumed)
         if not is_first():
             return []
         if is_resumed:
             note_resumption(folder, started)
-        finish(facts, results, audit, settings, seed, folder)
+        finish(facts, results, settings, folder, study.write_report)
         names = ("figure.png", "brain.png", "report.html")
         drawn = [path for path in (folder / name for name in names) if path.exists()]
         loggers, log_dir = trainable.build_loggers, trainable.log_dir
         said += log_study(loggers, log_dir, tracked(facts), settings, drawn)
-    return [*summary_lines(facts, cohort, settings), *said, str(folder)]
+    return [*study.summary_lines(facts, cohort, settings), *said, str(folder)]
 
 
 def run_crossvalidation(
@@ -281,50 +275,6 @@ def run_crossvalidation(
     return results
 
 
-def complete_results(
-    models: Pipeline,
-    results: Results,
-    plans: tuple[PermutationPlan, SensitivityPlan, LearningCurvePlan],
-    signature: SignaturePlan | None,
-    checkpoints: FoldCheckpoints,
-    settings: dict[str, Any],
-    folder: Path,
-    is_resumed: bool,
-) -> dict[str, Any]:
-    """Compute the figures of a study, fit its final models, train further and look for regions.
-
-    Processes that only take part in trainings end with the final models.
-    """
-    table = add_units(results.predictions, results.data.cohort.unit_of)
-    kinds, titles = models.describe(results.n_epochs)
-    scored = {name: kinds.get(name, "other") for name in map(str, table["model"].unique())}
-    facts = evaluate(table, NETWORK, scored, results.again, models.seed)
-    facts |= {"titles": titles, "n_epochs": results.n_epochs, "lacking": results.lacking}
-    facts["further"] = {name: {"n_epochs": own} for name, own in results.further_epochs.items()}
-    complete_finals(models, results, facts["models"], control(settings), folder)
-    if is_first():
-        before = read_further_trainings(folder) if is_resumed else {}
-        facts |= describe_finals(models, results.data, table, facts, folder)
-        facts |= run_further_trainings(plans, models, results, facts, before, folder, checkpoints)
-        judge_choice(facts)
-        if signature is not None:
-            facts["signature"] = make_signature(signature, models, results, facts, folder)
-    return facts
-
-
-def describe_finals(
-    models: Pipeline, scans: ScanSet, table: pd.DataFrame, facts: dict[str, Any], folder: Path
-) -> dict[str, Any]:
-    """Say which final model will be exported and how it is calibrated; and of the network's."""
-    exported = export_choice(models, scans, table, facts["models"], facts["titles"])
-    name = NETWORK_FOLDER if exported["model"] == NETWORK else LINEAR_FOLDER
-    exported["calibration"] = asdict(read_calibration(folder / name / "calibration.json"))
-    trained = read_record(folder / NETWORK_FOLDER)
-    fractions, n_epochs = trained.get("path_shares", {}), trained["n_epochs"]
-    found = {"exported": exported, "path_shares": fractions, "final_epochs": n_epochs}
-    return found | {"pretrained": trained.get("pretrained", {})}
-
-
 def tracked(metrics: dict[str, Any]) -> dict[str, float]:
     """Pick the figures that trackers are given: ``auc/network``, ``auc_low/network``, ..."""
     found = {name: float(metrics[name]) for name in ("n_scans", "n_subjects")}
@@ -347,21 +297,14 @@ def tracked(metrics: dict[str, Any]) -> dict[str, float]:
 def finish(
     metrics: dict[str, Any],
     results: Results,
-    audit: AuditPlan,
     settings: dict[str, Any],
-    seed: int,
     folder: Path,
+    write: Callable[[dict[str, Any], pd.DataFrame, Cohort, dict[str, Any], Path], None],
 ) -> None:
-    """Add to the figures what is to be said about them, and write the report."""
-    cohort, predictions = results.data.cohort, results.predictions
-    if cohort.listing.made_by is not None:
-        scans = results.data
-        metrics["bold"] = describe_runs(cohort, scans.reads_series, scans.window_volumes)
-    participants = read_participants(cohort)
-    put_into_words(metrics, conclude(metrics, predictions, participants, audit.symptoms, seed))
+    """Write the report by `write`, and the figures, which mark a run as finished."""
     failed: Exception | None = None
     try:
-        write_report(metrics, predictions, cohort, settings, folder)
+        write(metrics, results.predictions, results.data.cohort, settings, folder)
     except Exception as error:  # noqa: BLE001 (a page that fails must not cost the results)
         failed = error
     # last: it marks the run as finished

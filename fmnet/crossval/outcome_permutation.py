@@ -58,7 +58,10 @@ class Reordering:
 
 
 def reorder(
-    data: ScanSet, rng: np.random.Generator, cell_of: Mapping[str, Hashable] | None = None
+    target: Target,
+    outcomes: Outcomes,
+    rng: np.random.Generator,
+    cell_of: Mapping[str, Hashable] | None = None,
 ) -> Reordering:
     """Draw an order of people that is as likely as the observed one under the null hypothesis.
 
@@ -68,13 +71,13 @@ def reorder(
     whose scans have different outcomes take places of people with as many scans only, and their
     scans are put in another order too.
     """
-    outcomes, people = data.outcomes, data.participant_ids
+    people = outcomes.participants
     rows_of: dict[str, list[int]] = defaultdict(list)
     for row, person in enumerate(people):
         rows_of[person].append(row)
     table = outcomes.table().fillna(np.inf).to_numpy()
     varies = {one: bool((table[rows] != table[rows[0]]).any()) for one, rows in rows_of.items()}
-    cells, kept = cell_of or {}, _kept(data)
+    cells, kept = cell_of or {}, _kept(target, outcomes)
     key_of = {
         one: (*kept[rows[0]], cells.get(one), len(rows) if varies[one] else 0)
         for one, rows in rows_of.items()
@@ -112,7 +115,8 @@ def find_outcome_cells(
     None where outcomes vary too little within them, as with few people at each of many sites, or in
     folds of several repeats; folds must move along with outcomes then. Scans have no say in it.
     """
-    cell_of, kept = cells_of(data.participant_ids, folds), _kept(data)
+    assert data.target is not None
+    cell_of, kept = cells_of(data.participant_ids, folds), _kept(data.target, data.outcomes)
     free = _spread(data.outcomes, kept)
     cells = [(*own, cell_of[one]) for own, one in zip(kept, data.participant_ids, strict=True)]
     left = _spread(data.outcomes, cells)
@@ -121,11 +125,9 @@ def find_outcome_cells(
     return cell_of if _count_orders(data, seed, cell_of) >= MIN_WITHIN_CELLS else None
 
 
-def _kept(data: ScanSet) -> list[tuple[str, str]]:
+def _kept(target: Target, outcomes: Outcomes) -> list[tuple[str, str]]:
     """Name site and block of each scan, (N,), which no order changes."""
-    assert data.target is not None
-    blocks = data.target.exchange_blocks(data.outcomes)
-    return list(zip(data.outcomes.sites, blocks, strict=True))
+    return list(zip(outcomes.sites, target.exchange_blocks(outcomes), strict=True))
 
 
 def _spread(outcomes: Outcomes, groups: Sequence[Hashable]) -> Numbers:
@@ -140,7 +142,9 @@ def _count_orders(data: ScanSet, seed: int, cell_of: Mapping[str, Hashable] | No
     assert data.target is not None
     rng, found = np.random.default_rng([seed, COUNTED]), set()
     for _ in range(DRAWS):
-        given = data.target.exchanged(data.outcomes, reorder(data, rng, cell_of).order)
+        given = data.target.exchanged(
+            data.outcomes, reorder(data.target, data.outcomes, rng, cell_of).order
+        )
         found.add(given.table().to_numpy().tobytes())
     return len(found)
 
@@ -203,7 +207,12 @@ def run_outcomes_together(
     folds = [fold for fold in pipeline.build_folds(data.cohort) if fold.repeat < n_repeats]
     cells = find_outcome_cells(data, folds, pipeline.seed)
     drawn = [
-        reorder(data, np.random.default_rng([pipeline.seed, PERMUTATION, k + 1]), cells)
+        reorder(
+            data.target,
+            data.outcomes,
+            np.random.default_rng([pipeline.seed, PERMUTATION, k + 1]),
+            cells,
+        )
         for k in indices
     ]
     orders = [data.target.exchanged(data.outcomes, one.order) for one in drawn]

@@ -212,24 +212,35 @@ def summarise_permutations(
     stop_after: int = 0,
     n_planned: int | None = None,
 ) -> dict[str, Any]:
-    """Compare the AUC of each model with its own null, see `p_value`.
+    """Compare the AUC of each model with its own null, see `summarise_null`."""
+    observed = study_aucs(predictions, n_repeats)
+    return summarise_null(null, observed, n_repeats, stop_after, n_planned)
 
-    `null` has one row per permutation of the labels and one column per model; the AUC observed is
-    over the `n_repeats` first repeats of the out-of-fold table, as many as each permutation had.
+
+def summarise_null(
+    null: pd.DataFrame,
+    observed: Mapping[str, float],
+    n_repeats: int,
+    stop_after: int = 0,
+    n_planned: int | None = None,
+) -> dict[str, Any]:
+    """Compare what was observed of each model with its own null, see `p_value`.
+
+    `null` has one row per permutation and one column per model; what was `observed` is over the
+    `n_repeats` first repeats of the out-of-fold table, as many as each permutation had.
     `n_planned` permutations were to be run, unless `stop_after` ended them.
 
     References
     ----------
     Phipson, B., & Smyth, G. K. (2010). Permutation p-values should never be zero.
     """
-    observed = study_aucs(predictions, n_repeats)
     models = {
         name: {
-            "observed": auc,
-            "p": p_value(null[name], auc, stop_after),
+            "observed": value,
+            "p": p_value(null[name], value, stop_after),
             "null": null[name].tolist(),
         }
-        for name, auc in observed.items()
+        for name, value in observed.items()
         if name in null
     }
     planned = len(null) if n_planned is None else n_planned

@@ -10,7 +10,6 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -190,17 +189,6 @@ def read_network(
             )
         ) from error
     return network.eval(), description
-
-
-def _build_head(described: Mapping[str, Any], trusted: tuple[str, ...], where: str) -> Head:
-    """Build a head that `Head.describe` described, and the heads that it holds, if any."""
-    kind = _find(current_name(described["name"]), trusted, where, "a head of")
-    if not (isinstance(kind, type) and issubclass(kind, Head)):
-        raise TypeError(f"{described['name']} is no head of a network")
-    settings = dict(described["settings"])
-    if "heads" in settings:
-        settings["heads"] = [_build_head(one, trusted, where) for one in settings["heads"]]
-    return kind(**settings)
 
 
 def _find(dotted: str, trusted: tuple[str, ...], where: str, what: str) -> Any:

@@ -1,5 +1,6 @@
 """What of a model is linear: its exact weight for each voxel, and what that comes from."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +45,7 @@ def linear_part(network: ScoreNetwork, preparation: Preparation) -> LinearPart |
     ]
     if not isinstance(preparation, MapPreparation) or not isinstance(network.head, BinaryHead):
         return None
+    score: Callable[[torch.Tensor], torch.Tensor]
     if isinstance(backbone, PathSum) and backbone.linear_paths:
         score, numbers = backbone.linear_scores, list(backbone.linear_paths)
         fraction = float(backbone.fraction[numbers].sum())

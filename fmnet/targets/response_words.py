@@ -131,7 +131,8 @@ def _people_said(details: Mapping[str, Any]) -> list[Said]:
         return [*said, Said(f"{power['n']} people show a slope of {found} with 80 % power")]
     found = (
         f"{power['n_active']} and {power['n_control']} people show an interaction of {found} with"
-        f" 80 % power, as a correlation of {power['correlation']:.2f} in one arm and 0 in the other;"
+        f" 80 % power, as a correlation of {power['correlation']:.2f} in one arm and 0 in the"
+        f" other;"
         f" {CORRELATION:g} and 0 would need {power['needed']} people in each arm"
     )
     return [*said, Said(found)]
