@@ -70,8 +70,10 @@ def confusion_panel(
         axes.set_title(f"Calls of the {plain(title)}", fontsize=10)
 
     said = "; ".join(
-        f"of {_count(float(row.sum()))} scans of {name}, "
-        + ", ".join(f"{_count(n)} called {other}" for n, other in zip(row, names, strict=True))
+        f"of {_count(float(np.sum(row)))} scans of {name}, "
+        + ", ".join(
+            f"{_count(float(n))} called {other}" for n, other in zip(row, names, strict=True)
+        )
         for name, row in zip(names, table, strict=True)
     )
     return Panel(draw, f"Calls of the {title}, mean over repeats: {said}.", "calls")

@@ -130,8 +130,8 @@ def _thirds_panel(details: Details, title: str) -> Panel:
 
     said = "; ".join(
         f"{name} third: "
-        + ", ".join(f"{arm} {one[key]:.3g} (SE {one[f'{key}_se']:.2g})" for key, arm, _ in series)
-        + (f", effect {one['effect']:.3g} (SE {one['effect_se']:.2g})" if has_arms else "")
+        + ", ".join(f"{arm} {_with_se(one, key)}" for key, arm, _ in series)
+        + (f", effect {_with_se(one, 'effect')}" if has_arms else "")
         for name, one in zip(THIRDS, thirds, strict=True)
     )
     return Panel(
@@ -139,6 +139,13 @@ def _thirds_panel(details: Details, title: str) -> Panel:
         f"Gain in {details['outcome']} by thirds of the score, {title}: {said}.",
         "effect_by_thirds",
     )
+
+
+def _with_se(third: Mapping[str, float | None], key: str) -> str:
+    value, error = third[key], third[f"{key}_se"]
+    if value is None:
+        return "not told"
+    return f"{value:.3g}" if error is None else f"{value:.3g} (SE {error:.2g})"
 
 
 def _rate_panels(details: Details) -> list[Panel]:
