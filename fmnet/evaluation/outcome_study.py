@@ -98,7 +98,7 @@ def evaluate_outcomes(
         draws[one] = again[name].to_numpy(float)
     found["models"] = models
     found["comparisons"] = compare(by_model, studied, figures, primary, models, draws, len(units))
-    found["details"] = {one: dict(details(own)) for one, own in by_model.items()}
+    found["details"] = {one: plain_values(dict(details(own))) for one, own in by_model.items()}
     return found
 
 
@@ -289,6 +289,15 @@ def _pseudo_values(rows: pd.DataFrame, figures: Figures, name: str) -> pd.DataFr
             value = n * whole - (n - 1) * float(figures(own[~is_fold])[name]) if n > 1 else np.nan
             found.append({"repeat": repeat, "fold": fold, "value": value, "n_test": n_test})
     return pd.DataFrame(found).set_index(["repeat", "fold"])
+
+
+def plain_values(value: Any) -> Any:
+    """Put None in the place of every number in plain values that isn't finite, as JSON has none."""
+    if isinstance(value, Mapping):
+        return {key: plain_values(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_values(one) for one in value]
+    return _number(value) if isinstance(value, float) else value
 
 
 def _number(value: Any) -> float | None:
