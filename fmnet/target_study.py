@@ -140,6 +140,7 @@ class StudyOfTarget:
         cohort = data.cohort
         site_of = dict(zip(cohort.participant_ids, cohort.covariate("site"), strict=True))
         table = add_outcome_units(results.predictions, cohort.unit_of, site_of)
+        table = target.with_null(table)
         kinds, titles = models.describe(results.n_epochs)
         scored = {name: kinds.get(name, "other") for name in map(str, table["model"].unique())}
         primary = vars(target.primary)
