@@ -111,7 +111,8 @@ def response_verdict(facts: Mapping[str, Any]) -> list[Said]:
             text = f"The score is not a moderator ({goes}), and doesn't tell who responds {words}"
         else:
             goes = f"it goes with {with_what}, t = {main:.1f}"
-            text = f"The score isn't shown to be a moderator, and {goes}; in which arms is open {words}"
+            text = f"The score isn't shown to be a moderator, and {goes}; in which arms is open"
+            text = f"{text} {words}"
         said = [Said(text, "amber")]
     else:
         said = [Said(f"The score is not a moderator: who responds isn't told {words}", "amber")]
