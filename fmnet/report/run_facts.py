@@ -85,7 +85,7 @@ def data_lines(cohort: Cohort, settings: Mapping[str, Any]) -> list[str]:
     reader = str(asked.get("_target_", "")).rsplit(".", 1)[-1]
     places = [without_home(str(asked[name])) for name in PLACES if asked.get(name)]
     source = ": ".join(filter(None, [READERS.get(reader, ""), ", ".join(places)]))
-    if listing.labels is None:  # of a target, which says below who was studied
+    if not listing.labels.is_given:  # of a target, which says by itself who was studied
         groups = f"{len(set(cohort.participant_ids))} people"
     else:
         labels = listing.labels

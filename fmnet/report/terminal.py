@@ -88,8 +88,10 @@ def target_summary_lines(
             for line in _wrap(f"{marks.get(one['severity'], '')}{one['text']}", hanging="  ")
         ),
         "",
-        f"{capital(primary['title'])}, out of fold, 95 % intervals over people{planned} "
-        f"(who knows nothing: {primary['chance']:g}):",
+        *_wrap(
+            f"{capital(primary['title'])}, out of fold, 95 % intervals over people{planned}; "
+            f"{primary['chance']:g} is what knows nothing:"
+        ),
         *lines,
         "",
     ]
