@@ -151,8 +151,8 @@ class TargetDesign(Parameters):
     kind: Kind = "severity"
     planted: Planted = "effect"
     n_subjects: int = 80
-    target_effect: float = 0.6
-    pattern_size: float = 1.0
+    target_effect: float = 0.7
+    pattern_size: float = 2.0
     n_sites: int = 2
     site_shift: float = 0.5
     n_groups: int = 4
@@ -201,8 +201,8 @@ def read_synthetic_target(
     kind: Kind,
     planted: Planted = "effect",
     n_subjects: int = 80,
-    target_effect: float = 0.6,
-    pattern_size: float = 1.0,
+    target_effect: float = 0.7,
+    pattern_size: float = 2.0,
     n_sites: int = 2,
     site_shift: float = 0.5,
     n_groups: int = 4,
