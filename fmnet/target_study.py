@@ -13,8 +13,8 @@ from fmnet.crossval.final import complete_finals
 from fmnet.crossval.fold_loop import Pipeline, score_columns
 from fmnet.crossval.further_networks import FurtherNetwork
 from fmnet.crossval.outcome_permutation import (
+    find_places,
     observed_statistics,
-    reorder,
     run_outcome_permutations,
 )
 from fmnet.crossval.permutation import PERMUTATION, PERMUTATIONS, PermutationPlan
@@ -25,7 +25,7 @@ from fmnet.data.listing import Listing
 from fmnet.data.outcomes import outcomes_of, with_outcomes
 from fmnet.data.participants import read_participants
 from fmnet.errors import ConfigError, Fault, FoldsError
-from fmnet.evaluation.comparison import summarise_null
+from fmnet.evaluation.comparison import summarise_choice, summarise_null
 from fmnet.evaluation.outcome_audit import audit_outcomes, person_scores
 from fmnet.evaluation.outcome_study import add_outcome_units, evaluate_outcomes
 from fmnet.lockbox import LockBox
@@ -107,7 +107,7 @@ class StudyOfTarget:
         if not is_shuffled:
             return everybody
         outcomes, rng = outcomes_of(everybody), np.random.default_rng([seed, PERMUTATION])
-        order = reorder(self.target, outcomes, rng).order
+        order = find_places(self.target, outcomes).draw(rng).order
         return with_outcomes(everybody, self.target.exchanged(outcomes, order))
 
     def check_trainings(self, scans: ScanSet, folds: Sequence[Fold]) -> None:
@@ -178,7 +178,10 @@ class StudyOfTarget:
         observed = observed_statistics(data, results.predictions, plan.n_repeats)
         places = (folder / PERMUTATIONS, checkpoints.folder / PERMUTATIONS)
         null = run_outcome_permutations(models, data, plan, *places, observed=observed)
-        return summarise_null(null, observed, plan.n_repeats, plan.stop_after, plan.n)
+        found = summarise_null(null, observed, plan.n_repeats, plan.stop_after, plan.n)
+        # whichever of them is looked at
+        permuted = list(found["models"])
+        return found | {"chosen": summarise_choice(found["models"], permuted, plan.stop_after)}
 
     def _audit(self, results: Results, table: pd.DataFrame) -> dict[str, Any]:
         """Ask whether what is usually to blame explains the network's scores."""

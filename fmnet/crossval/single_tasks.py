@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from fmnet.data.folds import Fold
 from fmnet.errors import ConfigError
 from fmnet.evaluation.outcome_study import add_outcome_units
 from fmnet.evaluation.shared_signature import Task, gains, transfer_matrix
+from fmnet.networks.backbones import NetworkBuilder
+from fmnet.networks.heads import Head
 from fmnet.targets.contrast import Contrast
 from fmnet.targets.several import Several
 from fmnet.training.scan_set import ScanSet
@@ -68,7 +71,10 @@ def run_single_tasks(
             raise ConfigError(faults)
         data = replace(scans.with_outcomes(own), target=one)
         said = title and f"{title}: {name} alone"
-        found[name], _ = crossvalidate(pipeline.rerun(), data, reduced, said)
+        again = pipeline.rerun()
+        build = _with_head(again.trainable.build_network, one.head())
+        again = replace(again, trainable=replace(again.trainable, build_network=build))
+        found[name], _ = crossvalidate(again, data, reduced, said)
     return found
 
 
@@ -133,6 +139,13 @@ def _transfer(
         renamed = own.rename(columns={"score": f"score_{name}", "outcome_group": f"label_{name}"})
         joined = joined.merge(renamed, on=keys, validate="one_to_one")
     return transfer_matrix(joined, names, seed)
+
+
+def _with_head(build: NetworkBuilder, head: Head) -> NetworkBuilder:
+    """Let the same network end in another head."""
+    if isinstance(build, partial):
+        return partial(build.func, *build.args, **{**build.keywords, "head": head})
+    return partial(build, head=head)
 
 
 def _among(fold: Fold, people: set[str]) -> Fold:

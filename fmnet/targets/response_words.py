@@ -129,11 +129,11 @@ def _people_said(details: Mapping[str, Any]) -> list[Said]:
     found = f"{power['interaction']:.2f} SD for one SD of the score"
     if "n" in power:
         return [*said, Said(f"{power['n']} people show a slope of {found} with 80 % power")]
+    who = f"{power['n_active']} and {power['n_control']} people"
     found = (
-        f"{power['n_active']} and {power['n_control']} people show an interaction of {found} with"
-        f" 80 % power, as a correlation of {power['correlation']:.2f} in one arm and 0 in the"
-        f" other;"
-        f" {CORRELATION:g} and 0 would need {power['needed']} people in each arm"
+        f"{who} show an interaction of {found} with 80 % power, as a correlation of"
+        f" {power['correlation']:.2f} in one arm and 0 in the other; {CORRELATION:g} and 0 would"
+        f" need {power['needed']} people in each arm"
     )
     return [*said, Said(found)]
 

@@ -1,5 +1,6 @@
 """Target: how much of something a person has, a number with a unit."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -31,7 +32,7 @@ from fmnet.inference.links import LinearLink
 from fmnet.networks.heads import Head, LossFunction, Trial, losses_by
 from fmnet.targets.base import Meaning, Null, Primary, Said, Target, unit_responses
 from fmnet.targets.sentences import answer, beside
-from fmnet.targets.shrinkage import SLOPES, believed_slope, person_weights
+from fmnet.targets.shrinkage import believed_slope, person_weights
 from fmnet.types import Several
 
 #: Fewest people whose errors tell the 5th and the 95th percentile.
@@ -74,7 +75,9 @@ class GradedHead(Head):
 
     def metrics(self) -> dict[str, Metric]:
         """Build Spearman's correlation."""
-        return {"spearman": OfKnown(SpearmanCorrCoef())}
+        with warnings.catch_warnings():  # that it keeps all scores, which are few
+            warnings.simplefilter("ignore", UserWarning)
+            return {"spearman": OfKnown(SpearmanCorrCoef())}
 
 
 class OfKnown(Metric):  # type: ignore[misc]
@@ -200,10 +203,10 @@ class Severity(Target):
             likeliest = share @ (x_left * y_left) / x_square
             error = np.sqrt(share @ (y_left - likeliest * x_left) ** 2)
             error = max(error, 1e-3 * np.sqrt(share @ y_left**2))
-            slopes = SLOPES * error / np.sqrt(x_square) / LOGISTIC
-            squares = share @ (y_left[:, None] - x_left[:, None] * slopes) ** 2
-            shrunken = believed_slope(-n / 2 * np.log(np.maximum(squares, error**2) / error**2))
-            slope = shrunken * error / np.sqrt(x_square) / LOGISTIC
+            unit = error / np.sqrt(x_square) / LOGISTIC  # of slopes, as that of log odds
+            off = np.linspace(-8, 8, 201) * LOGISTIC / np.sqrt(n)
+            log_likelihood = -n / 2 * np.log1p((off / LOGISTIC) ** 2)
+            slope = unit * believed_slope(log_likelihood, likeliest / unit + off)
         leverage = share + (share * x_left**2 / x_square if slope else 0)
         errors = (y_left - slope * x_left) / (1 - np.minimum(leverage, 0.5))
         below, above = _ninety_percent(errors, share, n)
@@ -373,11 +376,9 @@ def calibration_said(slope: float, interval: Sequence[float] | None) -> list[Sai
     """Say that predictions are too extreme or too cautious, where the interval is beyond 1."""
     if interval is None or interval[0] <= 1 <= interval[1]:
         return []
-    words = "differ too much between people" if slope < 1 else "differ too little between people"
-    ends = f"[{interval[0]:.2f}, {interval[1]:.2f}]"
-    return [
-        Said(f"Predictions {words} (calibration slope {slope:.2f} {ends}, 1 is right).", "amber")
-    ]
+    words = "too much" if interval[1] < 1 else "too little"
+    told = f"calibration slope {slope:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+    return [Said(f"Predictions differ {words} between people ({told}, 1 is right).", "amber")]
 
 
 def _ninety_percent(errors: Numbers, share: Numbers, n: int) -> tuple[float, float]:

@@ -53,9 +53,7 @@ def test_intervals_hold_families_together(rng):
     odds = np.exp(np.repeat(rng.normal(size=(9, 3)), 10, axis=0))  # ten alike in each family
     alone = nearest_groups(odds, group, np.arange(90), NAMES[:3], 0.7)
     families = nearest_groups(odds, group, np.arange(90) // 10, NAMES[:3], 0.7)
-    widths = [
-        np.diff(rows[0]["ci"][rows[0]["nearest"]])[0] for rows in (alone, families)
-    ]
+    widths = [np.diff(rows[0]["ci"][rows[0]["nearest"]])[0] for rows in (alone, families)]
     assert widths[1] > 1.5 * widths[0]
 
 
