@@ -15,7 +15,7 @@ from fmnet.report.sentences import count
 
 Details = Mapping[str, Any]
 #: Of steps on a scale, from the lowest to the highest: one hue, so that no end looks better.
-STEPS = ("#c3d3df", "#7fa3bf", "#31688e")
+STEPS = ("#9db8cb", "#5f8db0", "#1f4e79")
 #: Letters of a group's name that there is room for beside a cell.
 CELL = 16
 
