@@ -111,8 +111,8 @@ class StudyOfGroups:
         facts |= run_further_trainings(self.plans, *work)
         judge_choice(facts)
         sessions = (data, results.predictions, models.usable(data), models.seed)
-        if found := study_sessions(*sessions):
-            facts["retest"] = found
+        if repeated := study_sessions(*sessions):
+            facts["retest"] = repeated
         if self.signature is not None:
             facts["signature"] = make_signature(self.signature, models, results, facts, folder)
         participants, symptoms = read_participants(data.cohort), self.audit.symptoms
