@@ -19,6 +19,8 @@ from fmnet.crossval.outcome_permutation import (
 )
 from fmnet.crossval.permutation import PERMUTATION, PERMUTATIONS, PermutationPlan
 from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan
+from fmnet.crossval.sessions import study_sessions
+from fmnet.crossval.single_tasks import study_tasks
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.listing import Listing
@@ -40,6 +42,7 @@ from fmnet.runs.final_models import NETWORK_FOLDER, read_record
 from fmnet.runs.record import Results
 from fmnet.targets.base import Target
 from fmnet.targets.reading import read_target
+from fmnet.targets.several import Several
 from fmnet.training.processes import is_first
 from fmnet.training.scan_set import ScanSet
 from fmnet.types import NETWORK
@@ -140,6 +143,7 @@ class StudyOfTarget:
         cohort = data.cohort
         site_of = dict(zip(cohort.participant_ids, cohort.covariate("site"), strict=True))
         table = add_outcome_units(results.predictions, cohort.unit_of, site_of)
+        table = target.with_null(table)
         kinds, titles = models.describe(results.n_epochs)
         scored = {name: kinds.get(name, "other") for name in map(str, table["model"].unique())}
         primary = vars(target.primary)
@@ -166,6 +170,12 @@ class StudyOfTarget:
         if permutation.n:
             facts["permutation"] = self._permute(models, results, checkpoints, folder)
         facts["audit"] = self._audit(results, table)
+        if isinstance(target, Several):
+            work = (models, data, results.folds, results.predictions, "single targets")
+            facts["several"] = study_tasks(*work)
+        sessions = (data, results.predictions, models.usable(data), models.seed)
+        if found := study_sessions(*sessions):
+            facts["retest"] = found
         facts["verdict"] = [vars(one) for one in target.verdict(facts)]
         facts["tripod"] = [list(row) for row in target.tripod(facts)]
         return facts
