@@ -30,6 +30,7 @@ class Kind(StrEnum):
     NO_IMAGES = "people in participants.tsv without images"
     TWICE_IN_TABLE = "people with several rows in participants.tsv"
     NUMBERS = "cells of participants.tsv that are no numbers, or stand for a missing one"
+    OUTCOME = "what the target lacks"
     NO_ANATOMY = "people without a T1w image, which fMRIPrep needs"
     NO_RUN = "people without a run that is wanted or that most people have"
     NOT_PREPROCESSED = "raw runs that fMRIPrep left nothing of"
@@ -119,6 +120,8 @@ class DatasetReport:
         All raw runs, and those preprocessed ones of which all files are there.
     findings : tuple of Finding
         Every fault with its kind.
+    target : str
+        What a target finds in the tables; empty if none was asked about.
     """
 
     raw: Path | None
@@ -128,6 +131,7 @@ class DatasetReport:
     raw_runs: tuple[RunSummary, ...]
     preprocessed_runs: tuple[RunSummary, ...]
     findings: tuple[Finding, ...]
+    target: str = ""
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -147,7 +151,8 @@ def describe(report: DatasetReport) -> list[str]:
         for title, folder in (("raw data", report.raw), ("preprocessed", report.derivatives))
         if folder is not None
     ]
-    lines += [f"people: {len(report.subjects)}; participants.tsv: {report.table or 'none'}", ""]
+    lines += [f"people: {len(report.subjects)}; participants.tsv: {report.table or 'none'}"]
+    lines += [*([report.target] if report.target else []), ""]
     for title, runs in (("raw", report.raw_runs), ("preprocessed", report.preprocessed_runs)):
         lines += [*_run_table(title, runs), ""] if runs else []
     subjects = {finding.fault.participant_id for finding in report.findings} - {""}

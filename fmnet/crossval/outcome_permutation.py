@@ -9,7 +9,7 @@ null model is fitted again to the training people of each fold.
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +35,10 @@ from fmnet.training.scan_set import Rows, ScanSet
 from fmnet.types import NETWORK
 
 #: Largest fraction of the outcomes' variance within sites that may lie between cells, where it
-#: can't be permuted. More than for two groups, whose folds are stratified by all there is.
-MAX_FIXED = 0.25
+#: can't be permuted: that is what cells of three people have by chance. The test is as valid, and
+#: loses power as if an effect were smaller by this fraction. More than for two groups, whose folds
+#: are stratified by all there is.
+MAX_FIXED = 1 / 3
 #: Part of the seeds of orders that are drawn to be counted.
 COUNTED = 100
 
@@ -57,13 +59,46 @@ class Reordering:
     place_of: dict[str, str]
 
 
-def reorder(
-    target: Target,
-    outcomes: Outcomes,
-    rng: np.random.Generator,
-    cell_of: Mapping[str, Hashable] | None = None,
-) -> Reordering:
-    """Draw an order of people that is as likely as the observed one under the null hypothesis.
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Who can take whose place under the null hypothesis, see `find_places`.
+
+    Parameters
+    ----------
+    blocks : list of tuple
+        The kinds of places in a family (or of a single person's), and the families that are alike.
+    rows : dict
+        Scans of each participant, by number.
+    varies : dict
+        Whether a participant's scans have different outcomes.
+    """
+
+    blocks: Sequence[tuple[tuple[Hashable, ...], Sequence[Sequence[str]]]]
+    rows: Mapping[str, Sequence[int]]
+    varies: Mapping[str, bool]
+
+    def draw(self, rng: np.random.Generator) -> Reordering:
+        """Draw an order that is as likely as the observed one under the null hypothesis."""
+        order = np.empty(sum(map(len, self.rows.values())), np.intp)
+        place_of: dict[str, str] = {}
+        for kinds, families in self.blocks:
+            for members, source in zip(families, rng.permutation(len(families)), strict=True):
+                places = families[source]
+                for kind in dict.fromkeys(kinds):
+                    alike = [k for k, own in enumerate(kinds) if own == kind]
+                    taken = rng.permutation(alike) if len(alike) > 1 else alike
+                    pairs = zip(alike, taken, strict=True)
+                    place_of |= {members[k]: places[other] for k, other in pairs}
+        for person, place in place_of.items():
+            theirs = self.rows[place]
+            order[self.rows[person]] = rng.permutation(theirs) if self.varies[place] else theirs[0]
+        return Reordering(order, place_of)
+
+
+def find_places(
+    target: Target, outcomes: Outcomes, cell_of: Mapping[str, Hashable] | None = None
+) -> Places:
+    """Find who can take whose place under the null hypothesis.
 
     People take each other's places within their site and block, see
     `fmnet.targets.base.Target.exchange_blocks`, and with families of the same size as a family;
@@ -71,40 +106,24 @@ def reorder(
     whose scans have different outcomes take places of people with as many scans only, and their
     scans are put in another order too.
     """
-    people = outcomes.participants
-    rows_of: dict[str, list[int]] = defaultdict(list)
-    for row, person in enumerate(people):
-        rows_of[person].append(row)
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, person in enumerate(outcomes.participants):
+        rows[person].append(row)
     table = outcomes.table().fillna(np.inf).to_numpy()
-    varies = {one: bool((table[rows] != table[rows[0]]).any()) for one, rows in rows_of.items()}
+    varies = {one: bool((table[own] != table[own[0]]).any()) for one, own in rows.items()}
     cells, kept = cell_of or {}, _kept(target, outcomes)
-    key_of = {
-        one: (*kept[rows[0]], cells.get(one), len(rows) if varies[one] else 0)
-        for one, rows in rows_of.items()
+    kind_of: dict[str, Hashable] = {
+        one: (*kept[own[0]], cells.get(one), len(own) if varies[one] else 0)
+        for one, own in rows.items()
     }
     families: dict[str, list[str]] = defaultdict(list)
-    for one, rows in rows_of.items():
-        families[outcomes.units[rows[0]]].append(one)
-    blocks: dict[Hashable, list[list[str]]] = defaultdict(list)
+    for one, own in rows.items():
+        families[outcomes.units[own[0]]].append(one)
+    blocks: dict[tuple[Hashable, ...], list[list[str]]] = defaultdict(list)
     for members in families.values():
-        members.sort(key=lambda one: repr(key_of[one]))
-        blocks[tuple(key_of[one] for one in members)].append(members)
-    order, place_of = np.arange(len(people)), {}
-    for keys, block in blocks.items():
-        assert isinstance(keys, tuple)
-        for members, source in zip(block, rng.permutation(len(block)), strict=True):
-            for key in dict.fromkeys(keys):
-                alike = [k for k, own in enumerate(keys) if own == key]
-                taken = rng.permutation(alike) if len(alike) > 1 else alike
-                for k, other in zip(alike, taken, strict=True):
-                    place = block[source][other]
-                    place_of[members[k]] = place
-                    own, theirs = rows_of[members[k]], rows_of[place]
-                    if varies[place]:
-                        order[own] = rng.permutation(theirs)
-                    else:
-                        order[own] = theirs[0]
-    return Reordering(order, place_of)
+        members.sort(key=lambda one: repr(kind_of[one]))
+        blocks[tuple(kind_of[one] for one in members)].append(members)
+    return Places(list(blocks.items()), rows, varies)
 
 
 def find_outcome_cells(
@@ -117,9 +136,10 @@ def find_outcome_cells(
     """
     assert data.target is not None
     cell_of, kept = cells_of(data.participant_ids, folds), _kept(data.target, data.outcomes)
-    free = _spread(data.outcomes, kept)
+    moved_along = _moved(data, seed)
+    free = _spread(moved_along, kept)
     cells = [(*own, cell_of[one]) for own, one in zip(kept, data.participant_ids, strict=True)]
-    left = _spread(data.outcomes, cells)
+    left = _spread(moved_along, cells)
     if not (free > 0).any() or 1 - float((left / free)[free > 0].mean()) > MAX_FIXED:
         return None
     return cell_of if _count_orders(data, seed, cell_of) >= MIN_WITHIN_CELLS else None
@@ -128,6 +148,21 @@ def find_outcome_cells(
 def _kept(target: Target, outcomes: Outcomes) -> list[tuple[str, str]]:
     """Name site and block of each scan, (N,), which no order changes."""
     return list(zip(outcomes.sites, target.exchange_blocks(outcomes), strict=True))
+
+
+def _moved(data: ScanSet, seed: int) -> Outcomes:
+    """Keep of the outcomes what an order hands on, as the arm alone: the rest needs no freedom."""
+    assert data.target is not None
+    outcomes, rng = data.outcomes, np.random.default_rng([seed, COUNTED])
+    order = find_places(data.target, outcomes).draw(rng).order
+    given = data.target.exchanged(outcomes, order)
+    handed = {
+        role: own
+        for role, own in outcomes.values.items()
+        if np.array_equal(given[role], own[order], equal_nan=True)
+        and not np.array_equal(given[role], own, equal_nan=True)
+    }
+    return replace(outcomes, values=handed) if handed else outcomes
 
 
 def _spread(outcomes: Outcomes, groups: Sequence[Hashable]) -> Numbers:
@@ -140,12 +175,11 @@ def _spread(outcomes: Outcomes, groups: Sequence[Hashable]) -> Numbers:
 
 def _count_orders(data: ScanSet, seed: int, cell_of: Mapping[str, Hashable] | None) -> int:
     assert data.target is not None
+    places = find_places(data.target, data.outcomes, cell_of)
     rng, found = np.random.default_rng([seed, COUNTED]), set()
     for _ in range(DRAWS):
-        given = data.target.exchanged(
-            data.outcomes, reorder(data.target, data.outcomes, rng, cell_of).order
-        )
-        found.add(given.table().to_numpy().tobytes())
+        given = data.target.exchanged(data.outcomes, places.draw(rng).order)
+        found.add(np.stack([*given.values.values()]).tobytes())
     return len(found)
 
 
@@ -206,15 +240,9 @@ def run_outcomes_together(
     assert data.target is not None
     folds = [fold for fold in pipeline.build_folds(data.cohort) if fold.repeat < n_repeats]
     cells = find_outcome_cells(data, folds, pipeline.seed)
-    drawn = [
-        reorder(
-            data.target,
-            data.outcomes,
-            np.random.default_rng([pipeline.seed, PERMUTATION, k + 1]),
-            cells,
-        )
-        for k in indices
-    ]
+    all_places = find_places(data.target, data.outcomes, cells)
+    generators = (np.random.default_rng([pipeline.seed, PERMUTATION, k + 1]) for k in indices)
+    drawn = [all_places.draw(rng) for rng in generators]
     orders = [data.target.exchanged(data.outcomes, one.order) for one in drawn]
     places = [one.place_of if cells is None else None for one in drawn]
     models: dict[str, Model] = {NETWORK: TrainedNetwork(pipeline.trainable, pipeline.seed)}

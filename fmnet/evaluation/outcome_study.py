@@ -1,6 +1,6 @@
 """Figures of studies of any target, with intervals and differences, from out-of-fold tables."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from fmnet.evaluation.comparison import corrected_t_test, holm, p_value, summarise_choice
+from fmnet.evaluation.comparison import corrected_t_test, holm
 from fmnet.evaluation.metrics import training_variance
 from fmnet.types import ModelKind
 
@@ -59,7 +59,7 @@ def evaluate_outcomes(
     seed : int
         Of the bootstrap; all models get the same draws.
     n_bootstrap : int
-        Draws; with R repeats ``2 / R`` of them beyond two, but at least `LEAST_DRAWS`.
+        Draws asked for, see `count_draws`.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def evaluate_outcomes(
     by_model = {one: table[table["model"] == one] for one in names}
     rows = by_model[studied]
     n_repeats = int(rows["repeat"].nunique())
-    n_draws = max(min(LEAST_DRAWS, n_bootstrap), n_bootstrap * 2 // max(n_repeats, 2))
+    n_draws = count_draws(n_bootstrap, n_repeats)
     units = np.array(sorted(set(rows["unit"])))
     drawn = np.random.default_rng(seed).integers(0, len(units), (n_draws, len(units)))
     found: dict[str, Any] = {
@@ -98,8 +98,16 @@ def evaluate_outcomes(
         draws[one] = again[name].to_numpy(float)
     found["models"] = models
     found["comparisons"] = compare(by_model, studied, figures, primary, models, draws, len(units))
-    found["details"] = {one: dict(details(own)) for one, own in by_model.items()}
+    found["details"] = {one: plain_values(dict(details(own))) for one, own in by_model.items()}
     return found
+
+
+def count_draws(n_bootstrap: int, n_repeats: int) -> int:
+    """Count the draws that take no longer than those asked for of two repeats.
+
+    At least `LEAST_DRAWS`, if as many were asked for: those tell a standard error to 7 %.
+    """
+    return max(min(LEAST_DRAWS, n_bootstrap), n_bootstrap * 2 // max(n_repeats, 2))
 
 
 def add_outcome_units(
@@ -156,13 +164,12 @@ def compare(
         tests = []
         if len(spread) >= MIN_DRAWS:
             tests.append(("p_bootstrap", float(spread.std(ddof=1)), float(n_units - 1)))
-        joint = values[studied].join(values[rival][["value"]], rsuffix="_rival")
-        ratio = float((joint["n_test"] / (n_units - joint["n_test"]).replace(0, np.nan)).mean())
+        n_test = values[studied]["n_test"]
         resampled = corrected_t_test(
-            (joint["value"] - joint["value_rival"]).to_numpy(float),
-            ratio,
+            (values[studied]["value"] - values[rival]["value"]).to_numpy(float),
+            float((n_test / (n_units - n_test).replace(0, np.nan)).mean()),
             None,
-            joint.index.get_level_values("repeat").to_numpy(),
+            n_test.index.get_level_values("repeat").to_numpy(),
             scale_of((own + other) / 2, chance),
         )
         if resampled["se"] is not None:
@@ -284,40 +291,14 @@ def _pseudo_values(rows: pd.DataFrame, figures: Figures, name: str) -> pd.DataFr
     return pd.DataFrame(found).set_index(["repeat", "fold"])
 
 
+def plain_values(value: Any) -> Any:
+    """Put None in the place of every number in plain values that isn't finite, as JSON has none."""
+    if isinstance(value, Mapping):
+        return {key: plain_values(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_values(one) for one in value]
+    return _number(value) if isinstance(value, float) else value
+
+
 def _number(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def summarise_outcome_permutations(
-    null: pd.DataFrame,
-    observed: Mapping[str, float],
-    n_repeats: int,
-    among: Sequence[str] = (),
-    stop_after: int = 0,
-    n_planned: int | None = None,
-) -> dict[str, Any]:
-    """Compare the statistic of each model with its own null, see `p_value`.
-
-    `null` has one row per permutation and one column per model; `among` are models whose largest
-    statistic is compared with the largest in each permutation.
-
-    Returns
-    -------
-    dict
-        ``n``, ``n_planned``, ``stop_after``, ``n_repeats``; ``models``: ``observed``, ``p``, ``n``
-        and ``null`` of each; ``chosen``, see `summarise_choice`, or None.
-    """
-    models = {
-        name: {
-            "observed": _number(value),
-            "p": p_value(null[name], value, stop_after),
-            "n": len(null),
-            "null": null[name].tolist(),
-        }
-        for name, value in observed.items()
-        if name in null
-    }
-    planned = len(null) if n_planned is None else n_planned
-    found = {"n": len(null), "n_planned": planned, "stop_after": stop_after}
-    chosen = summarise_choice(models, among, stop_after) if among else None
-    return found | {"n_repeats": n_repeats, "models": models, "chosen": chosen}

@@ -103,7 +103,7 @@ def _of_target(
 ) -> TargetEvidence:
     """Gather what is known of a model with a target, which export takes whatever it reaches."""
     own, primary = record["model"], record["target"]["primary"]
-    said = [*metrics.get("verdict", []), *metrics.get("audit", {}).get("findings", [])]
+    said = [*metrics.get("verdict", []), *metrics.get("audit", {}).get("said", [])]
     texts = {
         severity: list(dict.fromkeys(one["text"] for one in said if one["severity"] == severity))
         for severity in ("red", "amber")
@@ -122,7 +122,7 @@ def _of_target(
         chance=primary["chance"],
         p=tested.get("p"),
         p_of=f"of the {record['title']}" if tested else "not tested by permutation",
-        n_permutations=tested.get("n"),
+        n_permutations=metrics["permutation"]["n"] if tested else None,
         n_subjects=record["n_subjects"],
         n_scans=record["n_scans"],
     )

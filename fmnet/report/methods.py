@@ -476,10 +476,12 @@ def describe_runs(cohort: Cohort, is_series: bool, window_volumes: int) -> dict[
     """
     made_by, labels = cohort.listing.made_by or {}, cohort.listing.labels
     pairs = list(zip(cohort.scans, cohort.stored, strict=True))
+    named = (labels.negative, labels.positive) if labels.is_given else ()
     groups = [
         {"label": label} | _summary([pair for pair in pairs if pair[0].label == label])
-        for label in (labels.negative, labels.positive)
+        for label in named
     ]
+    groups = groups or [{"label": "all"} | _summary(pairs)]
     return {
         "reads": SERIES if is_series else MAPS,
         "window_volumes": window_volumes,

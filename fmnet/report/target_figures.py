@@ -1,8 +1,11 @@
 """Draw the figures of a study of a target: models side by side, and what each kind shows."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from textwrap import fill
 from typing import Any
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,19 +23,65 @@ from fmnet.report.drawing import (
 )
 from fmnet.report.figures import forest_height
 from fmnet.report.sentences import name_of, with_interval
-from fmnet.report.target_panels import Panel
+from fmnet.report.sharing_panels import gains_panel, retest_panels, transfer_panel
+from fmnet.report.target_panels import (
+    Panel,
+    change_panels,
+    class_panels,
+    ordinal_panels,
+    severity_panels,
+)
+from fmnet.report.trial_panels import onset_panels, response_panels
 
 #: From a target's details of a model, and the model's title, to what is drawn, by kind.
-PANELS: dict[str, Callable[[Mapping[str, Any], str], list[Panel]]] = {}
+PANELS: dict[str, Callable[[Mapping[str, Any], str], list[Panel]]] = {
+    "classes": class_panels,
+    "severity": severity_panels,
+    "improvement": severity_panels,
+    "ordinal": ordinal_panels,
+    "response": response_panels,
+    "change": change_panels,
+}
 
 
-def panels_of(target: Mapping[str, Any], details: Mapping[str, Any], title: str) -> list[Panel]:
+def panels_of(facts: Mapping[str, Any], model: str, rows: pd.DataFrame) -> list[Panel]:
     """List what is drawn of a model, what matters most first; empty for a kind that draws nothing.
 
-    `details` are those of `fmnet.targets.base.Target.details`, as ``metrics.json`` holds them.
+    `facts` are what ``metrics.json`` holds, with ``retest`` (`retest_of_scores`) and ``several``
+    (``gains`` and ``transfer`` of `fmnet.evaluation.shared_signature`) where they were looked for;
+    `rows` those of the model in the out-of-fold table.
     """
+    details = facts.get("details", {}).get(model) or {}
+    title, figures = name_of(model, facts["titles"]), facts["models"][model]
+    shared = facts.get("several") or {}
+    panels = [transfer_panel(shared["transfer"])] if shared.get("transfer") else []
+    panels += [gains_panel(shared["gains"])] if shared.get("gains") else []
+    panels += _panels_of_kind(facts["target"], details, title, figures)
+    if facts.get("retest") and "score" in rows:
+        panels += retest_panels(facts["retest"], rows)
+    return panels
+
+
+def _panels_of_kind(
+    target: Mapping[str, Any], details: Mapping[str, Any], title: str, figures: Mapping[str, Any]
+) -> list[Panel]:
+    if not details:
+        return []
+    if target["kind"] == "onset":
+        return onset_panels(details, title, figures)
+    if target["kind"] == "several":
+        found = []
+        for name, own in target["targets"].items():
+            mine = {
+                figure.removeprefix(f"{name}_"): value
+                for figure, value in figures.items()
+                if figure.startswith(f"{name}_")
+            }
+            panels = _panels_of_kind(own, details["targets"][name], f"{title}, {name}", mine)
+            found += [replace(panel, name=f"{name}_{panel.name}") for panel in panels]
+        return found
     build = PANELS.get(target["kind"])
-    return build(details, title) if build is not None and details else []
+    return [] if build is None else build(details, title)
 
 
 @drawn_as(as_svg)
@@ -94,6 +143,6 @@ def _draw_models_on(axes: Axes, facts: Mapping[str, Any]) -> None:
     names = [plain(name_of(name, facts["titles"])) for name in models]
     axes.set_yticks(range(len(models)), names)
     axes.set_ylim(len(models) - 0.5, -0.5)
-    axes.set_xlabel(f"{primary['title']}, out of fold, 95 % interval over people")
+    axes.set_xlabel(fill(f"{primary['title']}, out of fold, 95 % interval over people", 44))
     axes.set_title("Models in the same folds; dotted: knows nothing", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)

@@ -45,14 +45,20 @@ def target_methods(
         folds_sentence(settings.get("folds", {}), "outcome"),
         f"{capital(primary['title'])} was the figure that the study is about, settled on before "
         f"any was seen; {primary['chance']:g} is what a model that knows nothing reaches. "
-        "Intervals are percentiles of a bootstrap over people (families whole) for these trained "
-        "models; differences between models are of the same draws, corrected after Holm.",
+        "Intervals are percentiles of a bootstrap over people, families whole; that of this figure "
+        "is widened by what other training people would change. Differences between models have "
+        "the larger p of that bootstrap and of a corrected resampled t-test over folds (Nadeau and "
+        "Bengio 2003), corrected after Holm.",
     ]
-    if tested := facts.get("permutation", {}).get("models"):
-        n = max(one["n"] for one in tested.values())
+    if permuted := facts.get("permutation"):
+        planned = ""
+        if permuted["n"] < permuted["n_planned"]:
+            planned = f", of {permuted['n_planned']} planned"
         judged.append(
-            f"The null distribution comes from {n} permutations of the outcomes, within site and "
-            "fold, families whole, through the whole pipeline; p = (b + 1) / (m + 1)."
+            f"The null distribution comes from {permuted['n']} permutations{planned} of what the "
+            "target says makes no difference under the null hypothesis, within site and fold, "
+            "families whole, through the whole pipeline; p = (b + 1) / (m + 1), or where they "
+            "ended early that of Besag and Clifford (1991)."
         )
     return [" ".join(sentences) for sentences in (data, models, judged)]
 
@@ -62,10 +68,11 @@ def target_tripod(cohort: Cohort, facts: Mapping[str, Any]) -> list[TripodItem]:
     target = facts["target"]
     read = ", ".join(f"“{column}” ({role})" for role, column in target["columns"].items())
     outputs = ", ".join(f"{one['name']} ({one['unit']})" for one in target["outputs"])
-    own = {
-        "8": ("8", "outcome", f"{target['title']}: {read}"),
-        "15": ("15", "model output", f"{outputs}; see “What the numbers mean”"),
-        "21": ("21", "numbers in each analysis", facts.get("summary", "see “Result”")),
-    }
-    own |= {item: (item, asks, says) for item, asks, says in facts.get("tripod", [])}
-    return tripod_of_all(cohort, facts, list(own.values()))
+    given = [(str(item), str(asks), str(says)) for item, asks, says in facts.get("tripod", [])]
+    said = {item for item, _, _ in given}
+    own = [
+        ("8", "outcome", f"{target['title']}: {read}"),
+        ("15", "model output", f"{outputs}; see “What the numbers mean”"),
+        ("21", "numbers in each analysis", facts.get("summary", "see “Result”")),
+    ]
+    return tripod_of_all(cohort, facts, [*(row for row in own if row[0] not in said), *given])

@@ -1,5 +1,6 @@
 """Write the report of a study of a target, ``report.html``: one self-contained page."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,17 @@ from fmnet.runs.run_folder import write_run_files
 
 #: Columns of the out-of-fold table that say whose row it is, and by which model.
 ABOUT = {"participant_id", "unit", "site", "scan_id", "repeat", "fold", "model"}
+#: Roles whose values are names, and numbers in tables.
+NUMBERED = {"group", "level", "arm", "stratum"}
 #: What figures are called where their names don't say it.
 HEADS = {
-    "r2": "R²", "mae": "mean absolute error", "mae_median": "that of the median", "auc": "AUC",
-    "macro_auc": "macro AUC", "uno_c": "Uno's C", "c": "C", "ibs": "integrated Brier score",
-    "icc": "ICC", "autoc": "AUTOC", "qini": "Qini",
+    "mae": "mean absolute error", "mae_median": "that of the median", "slope": "calibration slope",
+    "intercept": "calibration intercept", "coverage": "coverage of 90 % intervals",
+    "width": "width of intervals", "uno_c": "Uno's C", "harrell_c": "Harrell's C", "icc": "ICC",
+    "autoc": "AUTOC", "qini": "Qini", "kappa": "weighted kappa",
 }  # fmt: skip
+#: Words of names that are written otherwise.
+CAPITALS = {"auc": "AUC", "r2": "R²", "mae": "MAE", "icc": "ICC"}
 
 
 def write_target_report(
@@ -46,7 +52,8 @@ def write_target_report(
     facts : dict
         What ``metrics.json`` holds: see `fmnet.evaluation.outcome_study.evaluate_outcomes`; with
         ``titles``, ``n_epochs``, ``lacking``, and, where the lead of the study adds them,
-        ``summary`` (who was studied, in a sentence), ``tripod`` (`Target.tripod`) and ``bold``.
+        ``summary`` (who was studied, in a sentence), ``tripod`` (`Target.tripod`) and ``bold``; for
+        what else is drawn see `panels_of`.
     predictions : DataFrame
         The out-of-fold table.
     cohort : Cohort
@@ -56,10 +63,9 @@ def write_target_report(
     folder : Path
         The run's, whose ``manifest.json`` says when and how it was made.
     """
-    target, titles = facts["target"], facts["titles"]
+    target = facts["target"]
     shown = facts["exported"]["model"]
-    title = name_of(shown, titles)
-    panels = panels_of(target, facts.get("details", {}).get(shown, {}), title)
+    panels = panels_of(facts, shown, predictions[predictions["model"] == shown])
     overview = draw_target_overview(facts, panels[:1], " ".join(banners(cohort.listing, settings)))
     parts = {
         "result": "Result",
@@ -85,12 +91,14 @@ def write_target_report(
         summary=facts.get("summary", ""),
         input=input_line(facts["bold"]) if "bold" in facts else maps,
         exported=shown,
+        studied=facts["studied"],
         forest=draw_models(facts),
         pictures=[draw_panel(one) for one in panels],
         columns=figure_columns(facts),
         people=people[:LISTED],
         people_columns=list(people[0]) if people else [],
         n_listed=len(people),
+        is_numbered=any(role.rpartition(".")[2] in NUMBERED for role in target["columns"]),
         nulls=_nulls(facts),
         methods=target_methods(cohort, facts, settings),
         tripod=target_tripod(cohort, facts),
@@ -116,7 +124,8 @@ def figure_columns(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def head_of(name: str) -> str:
     """Write the name of a figure for readers."""
-    return HEADS.get(name, name.replace("_", " "))
+    words = HEADS.get(name, name.replace("_", " "))
+    return re.sub(r"\b(auc|r2|mae|icc)\b", lambda word: CAPITALS[word[0]], words)
 
 
 def people_rows(predictions: pd.DataFrame, model: str) -> list[dict[str, Any]]:
@@ -151,9 +160,8 @@ def _known(name: str) -> str:
 
 def _nulls(facts: Mapping[str, Any]) -> list[Picture]:
     found = facts.get("permutation", {}).get("models", {})
-    what = facts["target"]["primary"]["title"]
     return [
-        draw_null(one, name_of(name, facts["titles"]), f"{what} with permuted outcomes")
+        draw_null(one, name_of(name, facts["titles"]), "statistic with permuted outcomes")
         for name, one in found.items()
         if one.get("null")
     ]

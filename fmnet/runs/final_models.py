@@ -392,8 +392,8 @@ def read_tested(run_dir: Path, model: str) -> dict[str, Any]:
     """Read ``p`` and ``n`` of the permutation test of a model with a target; empty if untested."""
     try:
         metrics = json.loads((run_dir / "metrics.json").read_text("utf-8"))
-        one = metrics["permutation"]["models"][model]
-        return {"p": float(one["p"]), "n": int(one["n"])}
+        tested = metrics["permutation"]
+        return {"p": float(tested["models"][model]["p"]), "n": int(tested["n"])}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 

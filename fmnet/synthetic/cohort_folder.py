@@ -1,7 +1,7 @@
 """Folders of synthetic cohorts: marked as made up, and whole or not there at all."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ def provide_cohort(
     readme: str,
     files_of: Callable[[str], Iterable[str]],
     write: Callable[[Path], pd.DataFrame],
+    described: Mapping[str, Mapping[str, Any]] = COLUMNS,
 ) -> Path:
     """Write a cohort's folder, or leave the one that is there if it holds the same.
 
@@ -53,6 +54,8 @@ def provide_cohort(
         Names the files of a subject, relative to the folder, without which it isn't complete.
     write : callable
         Writes the files of all subjects into an empty folder; returns the participants table.
+    described : dict
+        What each of its columns means, for participants.json.
 
     Raises
     ------
@@ -77,7 +80,7 @@ def provide_cohort(
             with draft_folder(target) as draft:
                 participants = write(draft)
                 write_table(participants, draft / "participants.tsv")
-                columns = {name: COLUMNS[name] for name in participants.columns[1:]}
+                columns = {name: dict(described[name]) for name in participants.columns[1:]}
                 write_json(columns, draft / "participants.json")
                 (draft / "README").write_text(readme, encoding="utf-8")
                 write_json(description, draft / DESCRIPTION)

@@ -167,9 +167,9 @@ def _provide(root: Path, design: Design) -> Path:
         subject_maps = draw_maps(design, grid, participants, map_seed)
         for subject, maps in zip(participants["participant_id"], subject_maps, strict=True):
             for name, values in zip(files_of(subject), maps, strict=True):
-                _write_map(folder / name, values, grid)
+                write_map(folder / name, values, grid)
         for name, values in zip(design.contrasts, expected_difference(design, grid), strict=True):
-            _write_map(folder / f"truth/contrast-{name}_desc-truth_statmap.nii.gz", values, grid)
+            write_map(folder / f"truth/contrast-{name}_desc-truth_statmap.nii.gz", values, grid)
         write_table(regions_table(), folder / "truth/regions.tsv")
         return participants
 
@@ -177,7 +177,8 @@ def _provide(root: Path, design: Design) -> Path:
     return provide_cohort(root, design, words, README, files_of, write)
 
 
-def _write_map(path: Path, values: FloatArray, grid: Grid) -> None:
+def write_map(path: Path, values: FloatArray, grid: Grid) -> None:
+    """Write a map, (X, Y, Z), and the folders that it lies in."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_volume(Volume(values[None], grid.affine, SPACE, str(path)), path)
 
@@ -209,7 +210,11 @@ def draw_maps(
     for k, child in enumerate(subject_seed.spawn(len(participants))):
         shift_seed, background_seed = child.spawn(2)
         subject = participants.iloc[k]
-        maps = common + offsets[subject["site"]] + _draw_background(design, grid, background_seed)
+        maps = (
+            common
+            + offsets[subject["site"]]
+            + draw_background(grid, design.smoothness_mm, len(design.contrasts), background_seed)
+        )
         z = motion_in_sd(subject["mean_framewise_displacement"])
         maps += float(design.motion_effect * z) * rim
         if subject["group"] == "FM":
@@ -265,13 +270,15 @@ def regions_table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["region", "hemisphere", "x_mm", "y_mm", "z_mm", "direction"])
 
 
-def _draw_background(design: Design, grid: Grid, seed: SeedSequence) -> FloatArray:
+def draw_background(
+    grid: Grid, smoothness_mm: float, n_contrasts: int, seed: SeedSequence
+) -> FloatArray:
     """Draw one subject's background of SD 1, half its variance fine, half coarse: (C, X, Y, Z)."""
     fields: list[FloatArray] = []
-    for child in seed.spawn(1 + len(design.contrasts)):
+    for child in seed.spawn(1 + n_contrasts):
         fine, coarse = (np.random.default_rng(each) for each in child.spawn(2))
-        both = draw_field(fine, grid, design.smoothness_mm)
-        both = both + draw_field(coarse, grid, COARSER * design.smoothness_mm)
+        both = draw_field(fine, grid, smoothness_mm)
+        both = both + draw_field(coarse, grid, COARSER * smoothness_mm)
         fields.append(math.sqrt(0.5) * both)
     shared, *own = fields
     return math.sqrt(SHARED_BACKGROUND) * shared + math.sqrt(1 - SHARED_BACKGROUND) * np.stack(own)

@@ -261,7 +261,9 @@ def interval_of_d_z(value: float, n: int, level: float = 0.95) -> tuple[float, f
     t, wide = value * np.sqrt(n), 10 + 2 * abs(value) * np.sqrt(n)
 
     def end(share: float) -> float:
-        found = brentq(lambda d: nct.cdf(t, n - 1, d) - share, t - wide, t + wide)
-        return float(found / np.sqrt(n))
+        def gap(d: float) -> float:  # scipy gives NaN where almost nothing, or all, lies below t
+            return float(np.nan_to_num(nct.cdf(t, n - 1, d), nan=float(d < t))) - share
+
+        return float(brentq(gap, t - wide, t + wide) / np.sqrt(n))
 
     return end(0.5 + level / 2), end(0.5 - level / 2)

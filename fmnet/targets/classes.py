@@ -26,6 +26,10 @@ from fmnet.targets.sentences import answer, beside
 from fmnet.targets.shrinkage import SLOPES, believed_slope, person_weights
 from fmnet.types import Several
 
+#: Least standard deviation within groups, as a fraction of that of all scores: logits stay finite
+#: where groups are told apart without an error.
+LEAST_WITHIN = 0.1
+
 
 class ClassesHead(Head):
     """One output a group is its logit; learned by cross-entropy in which groups count alike.
@@ -215,7 +219,7 @@ class Classes(Target):
             - np.stack([np.bincount(group, one)[group] for one in x.T], axis=1)
             / (np.bincount(group)[group][:, None])
         )
-        sd = max(float(within.std()), float(1e-3 * (x - middle).std()))
+        sd = max(float(within.std()), LEAST_WITHIN * float((x - middle).std()))
         if sd <= 1e-9 * np.abs(x).max(initial=0):
             return SoftmaxLink(0.0, np.log(shares).tolist(), list(self.names))
         standard = (x - middle) / sd
@@ -238,11 +242,16 @@ class Classes(Target):
     def _probabilities(self, rows: pd.DataFrame) -> Numbers:
         return rows[[f"p_{name}" for name in self.names]].to_numpy(float)
 
+    def with_null(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Add the share of each group among the people of other folds."""
+        member = table["outcome_group"].to_numpy(float)[:, None] == np.arange(len(self.names))
+        repeat, fold = (table[name].to_numpy(np.intp) for name in ("repeat", "fold"))
+        shares = held_out_means(member.astype(float), repeat, fold, once_a_person(table))
+        return table.assign(**{f"null_{k}": own for k, own in enumerate(shares.T)})
+
     def _shares(self, rows: pd.DataFrame) -> Numbers:
-        """Share of each group among the people of the other folds of the repeat, (N, K)."""
-        member = rows["outcome_group"].to_numpy(float)[:, None] == np.arange(len(self.names))
-        repeat, fold = rows["repeat"].to_numpy(np.intp), rows["fold"].to_numpy(np.intp)
-        return held_out_means(member.astype(float), repeat, fold, once_a_person(rows))
+        rows = rows if "null_0" in rows else self.with_null(rows)
+        return rows[[f"null_{k}" for k in range(len(self.names))]].to_numpy(float)
 
     def figures(self, rows: pd.DataFrame) -> dict[str, float]:
         """Compute how well groups are told apart, and how near probabilities come.
@@ -409,14 +418,15 @@ def _listed(values: Any) -> list[Any]:
 def _intercepts(steps: Numbers, weights: Numbers, shares: Numbers, n: int) -> Numbers:
     """Find intercepts, (S, K), with which groups have their shares on average.
 
-    By proportional fitting, for each of S arrays of log odds, (S, N, K).
+    By `n` rounds of proportional fitting, for each of S arrays of log odds, (S, N, K).
     """
-    part = weights / weights.sum()
-    intercepts = np.tile(np.log(shares), (len(steps), 1))
+    odds = np.exp(steps - steps.max(axis=2, keepdims=True))
+    part, factors = weights / weights.sum(), np.tile(shares, (len(steps), 1))
     for _ in range(n):
-        mean = np.einsum("snk,n->sk", softmax(steps + intercepts[:, None], axis=2), part)
-        change = np.log(shares) - np.log(np.maximum(mean, 1e-12))
-        intercepts += change
-        if np.abs(change).max() < 1e-9:
+        total = np.einsum("snk,sk->sn", odds, factors)
+        mean = factors * np.einsum("snk,sn->sk", odds, part / total)
+        ratio = shares / np.maximum(mean, 1e-12)
+        factors = factors * ratio / (factors * ratio).sum(axis=1, keepdims=True)
+        if np.abs(ratio - 1).max() < 1e-9:
             break
-    return intercepts
+    return np.asarray(np.log(factors))

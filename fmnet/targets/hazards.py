@@ -9,7 +9,6 @@ from torchmetrics import Metric
 from torchsurv.loss.cox import neg_partial_log_likelihood
 
 from fmnet.data.outcomes import Numbers
-from fmnet.errors import ConfigError, Fault
 from fmnet.evaluation.survival import FollowUp
 from fmnet.inference.links import HazardLink
 from fmnet.networks.heads import Head, LossFunction
@@ -28,16 +27,12 @@ class HazardHead(Head):
     1992). The loss of a batch stands for each of its scans.
     """
 
-    def forward(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Take the outputs as they are: (..., 1) to (..., 1)."""
-        return outputs
-
     def loss(
         self,
         outputs: torch.Tensor,
         target: torch.Tensor,
         balance: torch.Tensor,  # noqa: ARG002 (all scans alike)
-        function: LossFunction | None = None,  # noqa: ARG002 (refused by `check_loss`)
+        function: LossFunction | None = None,  # noqa: ARG002 (refused, as all are)
     ) -> torch.Tensor:
         """Compute the negative log partial likelihood per scan, the same for all of a batch: (...).
 
@@ -52,12 +47,6 @@ class HazardHead(Head):
     def metrics(self) -> dict[str, Metric]:
         """Build Harrell's C."""
         return {"concordance": Concordance()}
-
-    def check_loss(self, function: LossFunction) -> None:  # noqa: ARG002 (whatever it is)
-        """Raise `ConfigError`: losses for labels know nothing of those who left early."""
-        found = "a loss of its own for times to an event"
-        action = "leave it out: loss=null, and choose target.loss"
-        raise ConfigError(Fault("loss", found, "target.loss=cox or target.loss=discrete", action))
 
 
 def _partial_likelihood(score: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -90,7 +79,7 @@ class DiscreteHazardHead(HazardHead):
         outputs: torch.Tensor,
         target: torch.Tensor,
         balance: torch.Tensor,  # noqa: ARG002 (all scans alike)
-        function: LossFunction | None = None,  # noqa: ARG002 (refused by `check_loss`)
+        function: LossFunction | None = None,  # noqa: ARG002 (refused, as all are)
     ) -> torch.Tensor:
         """Compute minus the log likelihood of each scan: (...), 0 where it isn't known."""
         score = self(outputs)[..., 0].float()
@@ -169,6 +158,8 @@ class HazardWithoutScans:
         Intervals have about as many events each. Of those without the event it is the hazard up to
         their own time, and 0.
         """
+        if not len(self.case_times):
+            return np.zeros((len(time), 2), np.float32)
         inner = np.quantile(self.case_times, np.arange(1, n_intervals) / n_intervals)
         # an interval ends with the event it is named by
         edges = np.concatenate([[0.0], np.unique(inner), [np.inf]])

@@ -17,6 +17,8 @@ from fmnet.errors import CohortError, Fault
 from fmnet.targets.base import Target
 
 Kind = TypeVar("Kind", bound=Target)
+#: Roles of columns that outcomes are adjusted for, and that stay covariates.
+COVARIATE = "covariate_"
 SUPPLY = "fill it in if it is known; the study goes on without the scan"
 
 
@@ -57,7 +59,11 @@ def read_target(target: Kind, listing: Listing) -> tuple[Kind, Listing]:
         listing,
         labels=NO_LABELS,
         faults=(*listing.faults, *faults),
-        outcome_columns=tuple(dict.fromkeys(target.columns.values())),
+        outcome_columns=tuple(
+            dict.fromkeys(
+                column for role, column in target.columns.items() if not role.startswith(COVARIATE)
+            )
+        ),
         passed_over=tuple(passed_over),
     )
     if any(not fault.participant_id for fault in faults):

@@ -164,6 +164,10 @@ class Response(Target):
             read = replace(read, strata_names=levels)
         return read, values, faults + check_propensity(self.propensity, read.strata_names)
 
+    def is_known(self, outcomes: Outcomes) -> NDArray[np.bool_]:
+        """Tell of whom all is known, (N,)."""
+        return np.asarray(~np.isnan(np.stack(list(outcomes.values.values()))).any(axis=0))
+
     def check(self, outcomes: Outcomes) -> list[Fault]:
         """Find a lack of people in an arm, people in two of them, and strata of one arm only."""
         people = np.array(outcomes.participants)

@@ -1,5 +1,6 @@
 """Target: how much of something a person has, a number with a unit."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -31,7 +32,7 @@ from fmnet.inference.links import LinearLink
 from fmnet.networks.heads import Head, LossFunction, Trial, losses_by
 from fmnet.targets.base import Meaning, Null, Primary, Said, Target, unit_responses
 from fmnet.targets.sentences import answer, beside
-from fmnet.targets.shrinkage import SLOPES, believed_slope, person_weights
+from fmnet.targets.shrinkage import believed_slope, person_weights
 from fmnet.types import Several
 
 #: Fewest people whose errors tell the 5th and the 95th percentile.
@@ -74,7 +75,9 @@ class GradedHead(Head):
 
     def metrics(self) -> dict[str, Metric]:
         """Build Spearman's correlation."""
-        return {"spearman": OfKnown(SpearmanCorrCoef())}
+        with warnings.catch_warnings():  # that it keeps all scores, which are few
+            warnings.simplefilter("ignore", UserWarning)
+            return {"spearman": OfKnown(SpearmanCorrCoef())}
 
 
 class OfKnown(Metric):  # type: ignore[misc]
@@ -200,10 +203,10 @@ class Severity(Target):
             likeliest = share @ (x_left * y_left) / x_square
             error = np.sqrt(share @ (y_left - likeliest * x_left) ** 2)
             error = max(error, 1e-3 * np.sqrt(share @ y_left**2))
-            slopes = SLOPES * error / np.sqrt(x_square) / LOGISTIC
-            squares = share @ (y_left[:, None] - x_left[:, None] * slopes) ** 2
-            shrunken = believed_slope(-n / 2 * np.log(np.maximum(squares, error**2) / error**2))
-            slope = shrunken * error / np.sqrt(x_square) / LOGISTIC
+            unit = error / np.sqrt(x_square) / LOGISTIC  # of slopes, as that of log odds
+            off = np.linspace(-8, 8, 201) * LOGISTIC / np.sqrt(n)
+            log_likelihood = -n / 2 * np.log1p((off / LOGISTIC) ** 2)
+            slope = unit * believed_slope(log_likelihood, likeliest / unit + off)
         leverage = share + (share * x_left**2 / x_square if slope else 0)
         errors = (y_left - slope * x_left) / (1 - np.minimum(leverage, 0.5))
         below, above = _ninety_percent(errors, share, n)
@@ -214,6 +217,13 @@ class Severity(Target):
     def primary(self) -> Primary:
         """R2 of people who were left out."""
         return Primary("r2", "R²", 0.0)
+
+    def with_null(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Add mean and median of the other folds: ``null_mean`` and ``null_median``."""
+        y = table["outcome_value"].to_numpy(float)
+        repeat, fold = (table[name].to_numpy(np.intp) for name in ("repeat", "fold"))
+        mean, median = held_out_means(y, repeat, fold), held_out_medians(y, repeat, fold)
+        return table.assign(null_mean=mean, null_median=median)
 
     def figures(self, rows: pd.DataFrame) -> dict[str, float]:
         """Compute how near predicted numbers come, and how they go along with the true ones.
@@ -230,17 +240,17 @@ class Severity(Target):
             numbers; ``r2_between`` and ``r2_within``, by what part errors vary less between people
             and within them; ``r2_from_between`` and ``r2_from_within``, whose sum is ``r2``.
         """
+        rows = rows if "null_mean" in rows else self.with_null(rows)
         y, predicted = rows["outcome_value"].to_numpy(float), rows["value"].to_numpy(float)
         score, group = rows["score"].to_numpy(float), fold_numbers(rows)
-        repeat, fold = rows["repeat"].to_numpy(np.intp), rows["fold"].to_numpy(np.intp)
         low, high = rows["value_low"].to_numpy(float), rows["value_high"].to_numpy(float)
-        known = y - held_out_means(y, repeat, fold)
+        known = y - rows["null_mean"].to_numpy(float)
         error, total = y - predicted, known @ known
         slope = slope_within(predicted, y, group)
         found = {
             "r2": 1 - float(error @ error / total) if total else np.nan,
             "mae": float(np.abs(error).mean()),
-            "mae_median": float(np.abs(y - held_out_medians(y, repeat, fold)).mean()),
+            "mae_median": float(np.abs(y - rows["null_median"].to_numpy(float)).mean()),
             "spearman": rank_correlation_within(score, y, group),
             "pearson": correlation_within(score, y, group),
             "slope": slope,
@@ -328,7 +338,7 @@ class Severity(Target):
         low, high = own.get("coverage_ci") or (0, 1)
         if not low <= COVERED <= high:
             told = f"Intervals meant to hold {COVERED:.0%} of people hold {own['coverage']:.0%}."
-            said.append(Said(told, "amber"))
+            said.append(Said(told, "amber" if high < COVERED else "none"))
         if own["r2_from_within"] is not None:
             between, within = own["r2_from_between"], own["r2_from_within"]
             told = (
@@ -373,11 +383,9 @@ def calibration_said(slope: float, interval: Sequence[float] | None) -> list[Sai
     """Say that predictions are too extreme or too cautious, where the interval is beyond 1."""
     if interval is None or interval[0] <= 1 <= interval[1]:
         return []
-    words = "differ too much between people" if slope < 1 else "differ too little between people"
-    ends = f"[{interval[0]:.2f}, {interval[1]:.2f}]"
-    return [
-        Said(f"Predictions {words} (calibration slope {slope:.2f} {ends}, 1 is right).", "amber")
-    ]
+    words = "too much" if interval[1] < 1 else "too little"
+    told = f"calibration slope {slope:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+    return [Said(f"Predictions differ {words} between people ({told}, 1 is right).", "amber")]
 
 
 def _ninety_percent(errors: Numbers, share: Numbers, n: int) -> tuple[float, float]:

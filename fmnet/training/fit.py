@@ -1,5 +1,6 @@
 """Train fresh networks on the subjects of folds, every choice made on their inner folds."""
 
+import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -338,12 +339,11 @@ def _judge_closed_form(
     fitted, rows = Fitted(network, first_epoch=0), training.validation
     if rows is not None:
         compute = partial(predict_scores, network, is_for_head=True)
-        outputs = torch.from_numpy(training.scans.scores(compute, rows)).to(device_of(network))
-        label, balance = training.label(rows).to(outputs.device), _balance(network, training)
-        own = loss and per_scan(loss)
-        losses = network.head.loss(outputs, label, balance.to(outputs.device), own)
+        outputs = torch.from_numpy(training.scans.scores(compute, rows))
+        head, own = copy.deepcopy(network.head).to(CPU), loss and per_scan(loss)
+        losses = head.loss(outputs, training.label(rows), _balance(network, training), own)
         fitted.losses.append(float(losses.mean()))
-        fitted.scores.append(network.head(outputs).cpu().numpy())
+        fitted.scores.append(head(outputs).numpy())
     return fitted
 
 

@@ -54,6 +54,7 @@ class Memo:
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
         self._kept: OrderedDict[Hashable, Arrays] = OrderedDict()
+        self._size = 0
 
     def __reduce__(self) -> tuple[type["Memo"], tuple[int]]:
         """Reach another process empty: it works on other folds."""
@@ -62,13 +63,16 @@ class Memo:
     def get(self, key: Hashable, compute: Callable[[], Arrays]) -> Arrays:
         """Look up arrays, or compute and keep them, at the cost of those not used for longest."""
         if key not in self._kept:
-            self._kept[key] = compute()
+            self._kept[key] = own = compute()
+            self._size += _size_of(own)
         self._kept.move_to_end(key)
-        sizes = [sum(np.asarray(one).nbytes for one in kept) for kept in self._kept.values()]
-        while len(sizes) > 1 and sum(sizes) > self.limit:
-            self._kept.popitem(last=False)
-            sizes.pop(0)
+        while len(self._kept) > 1 and self._size > self.limit:
+            self._size -= _size_of(self._kept.popitem(last=False)[1])
         return self._kept[key]
+
+
+def _size_of(arrays: Arrays) -> int:
+    return sum(np.asarray(one).nbytes for one in arrays)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from outcome_fixtures import severity_with_signal
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
@@ -11,13 +12,16 @@ from fmnet.baselines.base import Baseline, Dummy
 from fmnet.baselines.connectivity import Connectivity
 from fmnet.baselines.estimator import Estimator, Frem, SpaceNet
 from fmnet.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
+from fmnet.baselines.outcomes import OutcomeColumns, OutcomeDummy, OutcomeShortcut, VoxelRidge
 from fmnet.baselines.shortcuts import Columns, Coverage, Roughness, Scale
 from fmnet.crossval.leaks import check_leaks
 from fmnet.crossval.reruns import SiteHarmoniser
+from fmnet.data.folds import build_folds
 from fmnet.data.scans import Series
 from fmnet.errors import LeakError
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.closed_form import build_scale_space
+from fmnet.targets.severity import Severity
 from fmnet.training import fit
 from fmnet.training.fit import Trainable, fit_closed_form
 from fmnet.training.scan_set import MapScans
@@ -161,3 +165,54 @@ def test_network_that_learns_from_test_scans_is_refused(build_study, fold, monke
     trainable = Trainable(FOCAL, max_epochs=0, batch_size=8)
     with pytest.raises(LeakError, match="the network: found something that changes"):
         check_leaks({}, build_study(), fold, 0, trainable)
+
+
+@dataclass(frozen=True)
+class NullOfEverybody(OutcomeDummy):
+    """Scores all alike, by the mean outcome of all scans, test scans included."""
+
+    def scores(self, data, train, test, choice):
+        return np.full((len(test), 1), data.outcomes["value"].mean())
+
+
+@dataclass(frozen=True)
+class BestVoxelsOfOutcomes(OutcomeDummy):
+    """Sums the voxels that go with the outcomes of all scans, test scans included."""
+
+    def scores(self, data, train, test, choice):
+        values = np.nan_to_num(data.values[:, 0])
+        outcome = data.outcomes["value"] - data.outcomes["value"].mean()
+        return (values[test] @ np.sign(outcome @ values))[:, None]
+
+
+def test_honest_models_of_outcomes_pass():
+    data = severity_with_signal(age=[str(30 + row) for row in range(30)], site=SITES)
+    baselines = {
+        "dummy": OutcomeDummy(),
+        "columns": OutcomeColumns(columns=["age", "site"]),
+        "ridge": VoxelRidge(fwhm_mm=(0.0, 8.0)),
+        "scale": OutcomeShortcut(shortcut=Scale()),
+    }
+    build = partial(build_scale_space, paths=["distributed"], head=data.target.head())
+    fold = build_folds(data.cohort, n_repeats=1)[0]
+    check_leaks(baselines, data, fold, seed=0, trainable=Trainable(build, max_epochs=0))
+
+
+@pytest.mark.parametrize("leaking", [NullOfEverybody(), BestVoxelsOfOutcomes()])
+def test_models_that_see_outcomes_of_test_people_are_named(leaking):
+    data = severity_with_signal()
+    fold = build_folds(data.cohort, n_repeats=1)[0]
+    with pytest.raises(LeakError, match="baseline 'leaking'"):
+        check_leaks({"leaking": leaking, "dummy": OutcomeDummy()}, data, fold, seed=0)
+
+
+def test_a_null_model_of_everybody_is_found():
+    @dataclass(frozen=True)
+    class Careless(Severity):
+        def fit_null(self, outcomes, train):
+            return super().fit_null(outcomes, np.arange(len(outcomes)))
+
+    data = severity_with_signal(target=Careless(column="fiqr"))
+    fold = build_folds(data.cohort, n_repeats=1)[0]
+    with pytest.raises(LeakError, match="baseline 'ridge'"):
+        check_leaks({"ridge": VoxelRidge(fwhm_mm=(0.0,))}, data, fold, seed=0)

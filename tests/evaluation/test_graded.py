@@ -80,12 +80,10 @@ def test_pairs_of_different_folds_do_not_count(rng):
     score = rng.normal(size=19).round(1)
     shifted = score + 50 * group
     assert auc_within(shifted, is_positive, group) == auc_within(score, is_positive, group)
-    won = [
-        roc_auc_score(is_positive[own], score[own]) * is_positive[own].sum() * (~is_positive[own]).sum()
-        for own in (group == 0, group == 1)
-    ]  # fmt: skip
-    met = [is_positive[own].sum() * (~is_positive[own]).sum() for own in (group == 0, group == 1)]
-    expected = sum(won) / sum(met)
+    sides = [is_positive[group == number] for number in (0, 1)]
+    met = [own.sum() * (~own).sum() for own in sides]
+    aucs = [roc_auc_score(own, score[group == number]) for number, own in enumerate(sides)]
+    expected = np.average(aucs, weights=met)
     assert auc_within(score, is_positive, group) == pytest.approx(expected)
     got = concordance_within(score, is_positive.astype(float), group)
     assert got == pytest.approx(expected)

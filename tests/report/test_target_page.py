@@ -39,8 +39,20 @@ FACTS = {
             "p": 0.4, "p_holm": 0.8,
         },
     ],
-    "permutation": {"models": {"network": {"p": 0.02, "observed": 0.4, "n": 99}}},
-    "audit": {}, "exported": {"model": "network"}, "studied": "network", "primary": "r2",
+    "permutation": {
+        "n": 99, "n_planned": 99, "stop_after": 0,
+        "models": {"network": {"p": 0.02, "observed": 0.4, "null": [0.1, -0.2, 0.3]}},
+    },
+    "audit": {
+        "n": 30, "passed_over": ["site"],
+        "confounds": [
+            {
+                "confound": "age", "score_r2": 0.04, "score_p_holm": 0.3, "outcome_r2": 0.1,
+                "outcome_p_holm": None,
+            },
+        ],
+        "said": [{"text": "Together, age explains 4 % of the scores.", "severity": "none"}],
+    }, "exported": {"model": "network"}, "studied": "network", "primary": "r2",
     "kinds": {"network": "closed form", "voxel_ridge": "linear", "dummy": "chance"},
     "titles": TITLES, "n_epochs": [0, 0], "n_scans": 30, "n_subjects": 30, "lacking": {},
     "verdict": [

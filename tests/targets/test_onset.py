@@ -173,6 +173,20 @@ def test_figures_tell_a_marker_from_none():
     assert np.isnan(nothing["calibration_slope"])
 
 
+@pytest.mark.parametrize("loss", ["cox", "discrete"])
+@pytest.mark.filterwarnings("error")
+def test_nobody_with_the_event_is_no_error(loss):
+    target = Onset(times=(1.0, 3.0), loss=loss)
+    score, outcomes = drawn()
+    nobody = outcomes.replace(event=np.zeros(70))
+    assert not target.fit_null(nobody, np.arange(60)).responses.any()
+    figures = target.figures(out_of_fold(target, score, nobody, 1))
+    assert np.isnan(figures["uno_c"])
+    assert figures["integrated_brier"] == 0
+    assert target.statistic(score[:, None], nobody, np.arange(70) % 5) == 0
+    assert target.details(out_of_fold(target, score, nobody))["log_rank"] is None
+
+
 def test_primary_is_among_the_figures():
     score, outcomes = drawn()
     assert TARGET.primary.name in TARGET.figures(out_of_fold(TARGET, score, outcomes, 1))
@@ -216,12 +230,14 @@ def test_details_hold_curves_and_calibration():
     assert 3 < details["median_follow_up"] < 6
 
 
-def facts_of(slope=1.0, skill=0.1, n_events=40, p=0.01):
+def facts_of(slope=(0.6, 1.4), skill=(0.05, 0.15), n_events=40, p=0.01):
     figures = {
         "uno_c": 0.7,
         "uno_c_ci": [0.6, 0.8],
-        "integrated_brier_skill": skill,
-        "calibration_slope": slope,
+        "integrated_brier_skill": np.mean(skill),
+        "integrated_brier_skill_ci": list(skill),
+        "calibration_slope": np.mean(slope),
+        "calibration_slope_ci": list(slope),
     }
     return {
         "studied": "network",
@@ -236,14 +252,16 @@ def facts_of(slope=1.0, skill=0.1, n_events=40, p=0.01):
 
 def test_verdict_says_what_is_shown_and_what_is_not():
     said = TARGET.verdict(facts_of())
-    assert said[0].text.startswith("In this cohort scans tell who has the event earlier")
+    assert said[0].text.startswith("In this cohort scans tell which of new people has")
     assert {one.severity for one in said} == {"none"}
-    said = TARGET.verdict(facts_of(slope=0.2, skill=-0.1, n_events=12, p=0.4))
+    said = TARGET.verdict(facts_of((0.1, 0.7), (-0.1, 0.2), n_events=12, p=0.4))
     assert said[0].text.startswith("It is not shown that scans tell")
     text = " ".join(one.text for one in said)
-    assert "no less than the same Kaplan-Meier risk" in text
-    assert "too extreme (calibration slope 0.20)" in text
+    assert "aren't shown to be nearer to what happens than the same Kaplan-Meier risk" in text
+    assert "too far apart (calibration slope 0.40 [0.10, 0.70])" in text
     assert "There are 12 events" in text
+    said = TARGET.verdict(facts_of(slope=(1.2, 3.0)))
+    assert "too much alike" in " ".join(one.text for one in said)
 
 
 def test_outputs_and_meanings_have_one_order():
