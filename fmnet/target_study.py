@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,7 @@ from fmnet.evaluation.comparison import summarise_choice, summarise_null
 from fmnet.evaluation.outcome_audit import audit_outcomes, person_scores
 from fmnet.evaluation.outcome_study import add_outcome_units, evaluate_outcomes
 from fmnet.lockbox import LockBox
-from fmnet.networks.backbones import NetworkBuilder
-from fmnet.networks.heads import Head
+from fmnet.networks.backbones import NetworkBuilder, with_head
 from fmnet.report.methods import describe_runs
 from fmnet.report.sentences import control
 from fmnet.report.target_page import write_target_report
@@ -100,10 +98,9 @@ class StudyOfTarget:
         """Let networks end in what the target's loss and scores need."""
         head = self.target.head()
         built = {
-            name: replace(one, network=_with_head(one.network, head))
-            for name, one in models.items()
+            name: replace(one, network=with_head(one.network, head)) for name, one in models.items()
         }
-        return _with_head(network, head), built
+        return with_head(network, head), built
 
     def opened(self, everybody: Cohort, seed: int, is_shuffled: bool) -> Cohort:
         """Shuffle outcomes as the null hypothesis allows, for a negative control."""
@@ -229,9 +226,3 @@ class StudyOfTarget:
     ) -> list[str]:
         """Say for the terminal what came out."""
         return list(target_summary_lines(facts, listing, settings))
-
-
-def _with_head(build: NetworkBuilder, head: Head) -> NetworkBuilder:
-    if isinstance(build, partial):  # one partial of the builder itself, which can be described
-        return partial(build.func, *build.args, **build.keywords, head=head)
-    return partial(build, head=head)
