@@ -125,6 +125,11 @@ def capital(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}"
 
 
+def stopped(text: str) -> str:
+    """End a sentence with a full stop, if nothing ends it."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def finding_text(finding: Conclusion, titles: Titles) -> str:
     """Put a finding into a sentence or two."""
     values, name = finding.values, finding.about

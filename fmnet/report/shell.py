@@ -12,7 +12,7 @@ from fmnet.errors import printable
 from fmnet.inference.study_results import say_p
 from fmnet.report.methods import mean_sd, volumes_words
 from fmnet.report.run_facts import run_facts
-from fmnet.report.sentences import banners, name_of, with_interval
+from fmnet.report.sentences import banners, name_of, stopped, with_interval
 
 #: Sections that every page ends with: id and what the navigation calls it.
 ACCOUNT = {"left-out": "Left out", "methods": "Methods", "tripod": "TRIPOD+AI"}
@@ -72,6 +72,7 @@ def _template(titles: Mapping[str, str]) -> Any:
     )
     environment.filters |= {
         "model": partial(name_of, titles=titles),
+        "stopped": stopped,
         "p_cell": lambda p: say_p(p).removeprefix("p ").removeprefix("= "),  # its heading says p
     }
     for word in (with_interval, mean_sd, volumes_words):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from textwrap import fill
 from typing import Any
 
 import pandas as pd
@@ -142,6 +143,6 @@ def _draw_models_on(axes: Axes, facts: Mapping[str, Any]) -> None:
     names = [plain(name_of(name, facts["titles"])) for name in models]
     axes.set_yticks(range(len(models)), names)
     axes.set_ylim(len(models) - 0.5, -0.5)
-    axes.set_xlabel(f"{primary['title']}, out of fold, 95 % interval over people")
+    axes.set_xlabel(fill(f"{primary['title']}, out of fold, 95 % interval over people", 44))
     axes.set_title("Models in the same folds; dotted: knows nothing", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)

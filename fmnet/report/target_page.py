@@ -25,6 +25,8 @@ from fmnet.runs.run_folder import write_run_files
 
 #: Columns of the out-of-fold table that say whose row it is, and by which model.
 ABOUT = {"participant_id", "unit", "site", "scan_id", "repeat", "fold", "model"}
+#: Roles whose values are names, and numbers in tables.
+NUMBERED = {"group", "level", "arm", "stratum"}
 #: What figures are called where their names don't say it.
 HEADS = {
     "mae": "mean absolute error", "mae_median": "that of the median", "slope": "calibration slope",
@@ -96,6 +98,7 @@ def write_target_report(
         people=people[:LISTED],
         people_columns=list(people[0]) if people else [],
         n_listed=len(people),
+        is_numbered=any(role.rpartition(".")[2] in NUMBERED for role in target["columns"]),
         nulls=_nulls(facts),
         methods=target_methods(cohort, facts, settings),
         tripod=target_tripod(cohort, facts),

@@ -15,7 +15,7 @@ from fmnet.report.sentences import count
 
 Details = Mapping[str, Any]
 #: Of steps on a scale, from the lowest to the highest: one hue, so that no end looks better.
-STEPS = ("#c3d3df", "#7fa3bf", "#31688e")
+STEPS = ("#9db8cb", "#5f8db0", "#1f4e79")
 #: Letters of a group's name that there is room for beside a cell.
 CELL = 16
 
@@ -60,7 +60,9 @@ def confusion_panel(
     def draw(axes: Axes) -> None:
         axes.imshow(np.nan_to_num(fractions), cmap=SHADES, vmin=0, vmax=1, aspect="auto")
         for (row, column), fraction in np.ndenumerate(fractions):
-            axes.text(column, row - 0.1, _count(table[row, column]), ha="center", va="center")
+            axes.text(
+                column, row - 0.1, _count(float(table[row, column])), ha="center", va="center"
+            )
             said = "" if np.isnan(fraction) else f"{fraction:.0%}"
             axes.text(column, row + 0.25, said, ha="center", va="center", fontsize=8)
         axes.set_xticks(range(len(short)), short)

@@ -14,6 +14,7 @@ from fmnet.report.sentences import (
     count,
     further_verdicts,
     name_of,
+    stopped,
     with_interval,
 )
 from fmnet.report.signature_words import signature_verdict
@@ -68,7 +69,8 @@ def target_summary_lines(
         f"{capital(target['title'])}: {count(facts['n_scans'], 'scan')} of "
         f"{facts['n_subjects']} people."
     )
-    said = " ".join(filter(None, [*banners(listing, settings), head, facts.get("summary")]))
+    summary = stopped(facts["summary"]) if facts.get("summary") else ""
+    said = " ".join(filter(None, [*banners(listing, settings), head, summary]))
     tested = facts.get("permutation", {}).get("models", {})
     planned = "; p of each model as if it alone had been planned" if tested else ""
     width = max(len(name_of(name, titles)) for name in models)
@@ -85,7 +87,9 @@ def target_summary_lines(
         *(
             line
             for one in facts["verdict"]
-            for line in _wrap(f"{marks.get(one['severity'], '')}{one['text']}", hanging="  ")
+            for line in _wrap(
+                f"{marks.get(one['severity'], '')}{stopped(one['text'])}", hanging="  "
+            )
         ),
         "",
         *_wrap(

@@ -13,6 +13,11 @@ from fmnet.report.target_panels import STEPS, Details, Panel, calibration_panel,
 #: Control and active arm.
 ARMS = (GREY, CURVES[5])
 THIRDS = ("lowest", "middle", "highest")
+#: Slopes of a model of gains by arm and score, in words.
+SLOPES = {
+    "arm": "active arm", "interaction": "arm by score", "control": "score, control arm",
+    "active": "score, active arm", "main": "score, both arms", "beyond": "arm by score, adjusted",
+}  # fmt: skip
 #: Normal quantile of a 95 % interval.
 Z = 1.96
 
@@ -93,10 +98,11 @@ def _survival_panel(details: Details, title: str) -> Panel:
 def response_panels(details: Details, title: str) -> list[Panel]:
     """Draw gains of both arms by thirds, the curves of effects, and slopes."""
     rows = [
-        (name.replace("_", " "), one["estimate"], one["ci"])
+        (SLOPES.get(name, name.replace("_", " ")), one["estimate"], one["ci"])
         for name, one in details["slopes"].items()
     ]
-    slopes = forest_panel(rows, "slope, 95 % interval", "Slopes of gains", 0.0, "slopes")
+    label = f"gain in {plain(details['outcome'], 20)}, 95 % interval"
+    slopes = forest_panel(rows, label, "What gains go with; score for one SD", 0.0, "slopes")
     return [_thirds_panel(details, title), *_rate_panels(details), slopes]
 
 
@@ -105,22 +111,28 @@ def _thirds_panel(details: Details, title: str) -> Panel:
     names = [f"{name}\nthird" for name in THIRDS]
     has_arms = "control" in thirds[0]
     series = [("control", arms[0], ARMS[0]), ("active", arms[1], ARMS[1])] if has_arms else []
+    # gains are outcomes turned so that more is better: both arms are shown as what was measured
+    sign = -1.0 if has_arms and details["benefit"] == "lower" else 1.0
+    outcome = plain(details["outcome"], 20)
+    label = (
+        f"{outcome}, adjusted ({details['benefit']} is better)"
+        if has_arms
+        else f"gain in {outcome}"
+    )
     series = series or [("effect", f"{arms[-1]} less {arms[0]}", ARMS[1])]
 
     def draw(axes: Axes) -> None:
         for shift, (key, name, color) in zip((-0.08, 0.08), series, strict=False):
             x = np.arange(3) + (shift if has_arms else 0)
-            y = np.array([one[key] for one in thirds], dtype=float)
+            y = sign * np.array([one[key] for one in thirds], dtype=float)
             half = Z * np.array([one[f"{key}_se"] for one in thirds], dtype=float)
             axes.errorbar(
                 x, y, half, fmt="o-", color=color, ms=6, lw=1.5, capsize=0, label=plain(name)
             )
-        axes.axhline(0, color=GREY, ls=":", lw=1)
+        if not has_arms:
+            axes.axhline(0, color=GREY, ls=":", lw=1)
         axes.set_xticks(range(3), names)
-        axes.set(
-            xlabel="by the model's score, out of fold",
-            ylabel=f"gain in {plain(details['outcome'])}",
-        )
+        axes.set(xlabel="by the model's score, out of fold", ylabel=label)
         axes.legend(frameon=False, fontsize=8)
         axes.set_title(
             f"{plain(title)}: both arms by thirds" if has_arms else f"{plain(title)}: effect",
@@ -130,21 +142,22 @@ def _thirds_panel(details: Details, title: str) -> Panel:
 
     said = "; ".join(
         f"{name} third: "
-        + ", ".join(f"{arm} {_with_se(one, key)}" for key, arm, _ in series)
+        + ", ".join(f"{arm} {_with_se(one, key, sign)}" for key, arm, _ in series)
         + (f", effect {_with_se(one, 'effect')}" if has_arms else "")
         for name, one in zip(THIRDS, thirds, strict=True)
     )
     return Panel(
         draw,
-        f"Gain in {details['outcome']} by thirds of the score, {title}: {said}.",
+        f"{label} by thirds of the score, {title}: {said}.",
         "effect_by_thirds",
     )
 
 
-def _with_se(third: Mapping[str, float | None], key: str) -> str:
+def _with_se(third: Mapping[str, float | None], key: str, sign: float = 1.0) -> str:
     value, error = third[key], third[f"{key}_se"]
     if value is None:
         return "not told"
+    value *= sign
     return f"{value:.3g}" if error is None else f"{value:.3g} (SE {error:.2g})"
 
 
