@@ -14,6 +14,7 @@ from fmnet.crossval.fold_loop import Pipeline
 from fmnet.crossval.further_networks import FurtherNetwork
 from fmnet.crossval.permutation import PERMUTATION, PermutationPlan
 from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan, run_further_trainings
+from fmnet.crossval.sessions import study_sessions
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.listing import Listing
@@ -109,6 +110,9 @@ class StudyOfGroups:
         work = (models, results, facts, before, folder, checkpoints)
         facts |= run_further_trainings(self.plans, *work)
         judge_choice(facts)
+        sessions = (data, results.predictions, models.usable(data), models.seed)
+        if repeated := study_sessions(*sessions):
+            facts["retest"] = repeated
         if self.signature is not None:
             facts["signature"] = make_signature(self.signature, models, results, facts, folder)
         participants, symptoms = read_participants(data.cohort), self.audit.symptoms

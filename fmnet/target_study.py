@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from fmnet.crossval.outcome_permutation import (
 )
 from fmnet.crossval.permutation import PERMUTATION, PERMUTATIONS, PermutationPlan
 from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan
+from fmnet.crossval.sessions import study_sessions
+from fmnet.crossval.single_tasks import study_tasks
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
 from fmnet.data.listing import Listing
@@ -29,8 +30,7 @@ from fmnet.evaluation.comparison import summarise_choice, summarise_null
 from fmnet.evaluation.outcome_audit import audit_outcomes, person_scores
 from fmnet.evaluation.outcome_study import add_outcome_units, evaluate_outcomes
 from fmnet.lockbox import LockBox
-from fmnet.networks.backbones import NetworkBuilder
-from fmnet.networks.heads import Head
+from fmnet.networks.backbones import NetworkBuilder, with_head
 from fmnet.report.methods import describe_runs
 from fmnet.report.sentences import control
 from fmnet.report.target_page import write_target_report
@@ -40,6 +40,7 @@ from fmnet.runs.final_models import NETWORK_FOLDER, read_record
 from fmnet.runs.record import Results
 from fmnet.targets.base import Target
 from fmnet.targets.reading import read_target
+from fmnet.targets.several import Several
 from fmnet.training.processes import is_first
 from fmnet.training.scan_set import ScanSet
 from fmnet.types import NETWORK
@@ -97,10 +98,9 @@ class StudyOfTarget:
         """Let networks end in what the target's loss and scores need."""
         head = self.target.head()
         built = {
-            name: replace(one, network=_with_head(one.network, head))
-            for name, one in models.items()
+            name: replace(one, network=with_head(one.network, head)) for name, one in models.items()
         }
-        return _with_head(network, head), built
+        return with_head(network, head), built
 
     def opened(self, everybody: Cohort, seed: int, is_shuffled: bool) -> Cohort:
         """Shuffle outcomes as the null hypothesis allows, for a negative control."""
@@ -140,6 +140,7 @@ class StudyOfTarget:
         cohort = data.cohort
         site_of = dict(zip(cohort.participant_ids, cohort.covariate("site"), strict=True))
         table = add_outcome_units(results.predictions, cohort.unit_of, site_of)
+        table = target.with_null(table)
         kinds, titles = models.describe(results.n_epochs)
         scored = {name: kinds.get(name, "other") for name in map(str, table["model"].unique())}
         primary = vars(target.primary)
@@ -166,6 +167,12 @@ class StudyOfTarget:
         if permutation.n:
             facts["permutation"] = self._permute(models, results, checkpoints, folder)
         facts["audit"] = self._audit(results, table)
+        if isinstance(target, Several):
+            work = (models, data, results.folds, results.predictions, "single targets")
+            facts["several"] = study_tasks(*work)
+        sessions = (data, results.predictions, models.usable(data), models.seed)
+        if found := study_sessions(*sessions):
+            facts["retest"] = found
         facts["verdict"] = [vars(one) for one in target.verdict(facts)]
         facts["tripod"] = [list(row) for row in target.tripod(facts)]
         return facts
@@ -219,9 +226,3 @@ class StudyOfTarget:
     ) -> list[str]:
         """Say for the terminal what came out."""
         return list(target_summary_lines(facts, listing, settings))
-
-
-def _with_head(build: NetworkBuilder, head: Head) -> NetworkBuilder:
-    if isinstance(build, partial):  # one partial of the builder itself, which can be described
-        return partial(build.func, *build.args, **build.keywords, head=head)
-    return partial(build, head=head)

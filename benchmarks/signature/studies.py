@@ -23,10 +23,12 @@ from fmnet.crossval.fold_loop import Pipeline, crossvalidate
 from fmnet.crossval.permutation import PermutationPlan
 from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan
 from fmnet.data.folds import build_folds
+from fmnet.evaluation.audit import AuditPlan
+from fmnet.group_study import StudyOfGroups
+from fmnet.lockbox import LockBox
 from fmnet.runs.checkpoints import FoldCheckpoints
 from fmnet.runs.record import Results, as_written
 from fmnet.signature.study_signature import SignaturePlan
-from fmnet.study import complete_results
 from fmnet.training.compute import Compute, plan_compute
 from fmnet.types import NETWORK, Count, Fraction, NonNegativeCount, Positive, Several
 
@@ -117,9 +119,8 @@ class DrawnPart(Part):
         plans = (PermutationPlan(self.n_permutations), SensitivityPlan(), LearningCurvePlan())
         checkpoints = FoldCheckpoints(folder / "checkpoints")
         folder.mkdir(exist_ok=True)
-        return complete_results(
-            pipeline, results, plans, self.plan, checkpoints, {}, folder, is_resumed=False
-        )
+        study = StudyOfGroups(plans, self.plan, AuditPlan(), LockBox())
+        return study.complete(pipeline, results, checkpoints, {}, folder, is_resumed=False)
 
     def summarise(self, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """Share with a map and its exact interval; how often each check passed."""

@@ -126,7 +126,8 @@ class ResponseRidge(Baseline):
             features = self.features(data, train, fwhm_mm)
             return [(features @ features.T).astype(float)]
 
-        return data.memo.get((repr(self), fwhm_mm, train.tobytes(), data.harmonise), multiply)[0]
+        key = (repr(self), repr(data.target), data.harmonise, fwhm_mm, train.tobytes())
+        return data.memo.get(key, multiply)[0]
 
 
 def _target(data: ScanSet) -> Any:
@@ -319,7 +320,7 @@ class TableRidge(ResponseRidge):
         """Encode the table: (N, F)."""
         # kept, as it takes long to compute from many voxels
         columns = data.memo.get(
-            repr(self.source),
+            (repr(self.source), repr(data.target)),
             lambda: [own.to_numpy() for _, own in self.source.table(data).items()],
         )
         table = pd.DataFrame(dict(enumerate(columns)))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnet.crossval.fold_loop import Pipeline, crossvalidate, crossvalidate_seeds
+from fmnet.crossval.outcome_permutation import run_outcome_permutations
 from fmnet.crossval.permutation import (
     PERMUTATIONS,
     PermutationPlan,
@@ -125,7 +126,8 @@ def work_on_shard(
         n_folds = len(own) + (n_seeds - 1) * len(again)
     if permutation.n:
         folder = checkpoints.folder / PERMUTATIONS
-        run_permutations(pipeline, data, permutation, folder, shard=shard)
+        run = run_permutations if data.target is None else run_outcome_permutations
+        run(pipeline, data, permutation, folder, shard=shard)
     n_permutations = len(shard.own(range(permutation.n)))
     return [
         f"share {shard.index + 1} of {shard.n} is done: {n_folds} folds"

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,7 @@ from fmnet.data.folds import Fold
 from fmnet.errors import ConfigError
 from fmnet.evaluation.outcome_study import add_outcome_units
 from fmnet.evaluation.shared_signature import Task, gains, transfer_matrix
-from fmnet.networks.backbones import NetworkBuilder
-from fmnet.networks.heads import Head
+from fmnet.networks.backbones import with_head
 from fmnet.targets.contrast import Contrast
 from fmnet.targets.several import Several
 from fmnet.training.scan_set import ScanSet
@@ -72,7 +70,7 @@ def run_single_tasks(
         data = replace(scans.with_outcomes(own), target=one)
         said = title and f"{title}: {name} alone"
         again = pipeline.rerun()
-        build = _with_head(again.trainable.build_network, one.head())
+        build = with_head(again.trainable.build_network, one.head())
         again = replace(again, trainable=replace(again.trainable, build_network=build))
         found[name], _ = crossvalidate(again, data, reduced, said)
     return found
@@ -139,13 +137,6 @@ def _transfer(
         renamed = own.rename(columns={"score": f"score_{name}", "outcome_group": f"label_{name}"})
         joined = joined.merge(renamed, on=keys, validate="one_to_one")
     return transfer_matrix(joined, names, seed)
-
-
-def _with_head(build: NetworkBuilder, head: Head) -> NetworkBuilder:
-    """Let the same network end in another head."""
-    if isinstance(build, partial):
-        return partial(build.func, *build.args, **{**build.keywords, "head": head})
-    return partial(build, head=head)
 
 
 def _among(fold: Fold, people: set[str]) -> Fold:

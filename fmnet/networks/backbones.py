@@ -205,6 +205,13 @@ class ScoreNetwork(nn.Module):
 NetworkBuilder = Callable[..., ScoreNetwork]
 
 
+def with_head(build: NetworkBuilder, head: Head) -> NetworkBuilder:
+    """Let the same network end in a head, whatever it ends in by itself."""
+    if isinstance(build, partial):  # one partial of the builder itself, which can be described
+        return partial(build.func, *build.args, **{**build.keywords, "head": head})
+    return partial(build, head=head)
+
+
 def count_outputs(head: Head | None) -> int:
     """Say how many outputs a head reads; for two groups, without a head, 1."""
     return BinaryHead.n_outputs if head is None else head.n_outputs

@@ -95,10 +95,11 @@ def data_lines(cohort: Cohort, settings: Mapping[str, Any]) -> list[str]:
         groups = ", ".join(f"{len(members)} {label}" for label, members in people.items())
         groups += f" (people; column “{labels.column}”)"
     stat = "" if listing.stat == "n/a" else f" ({listing.stat})"
+    used = set(cohort.participant_ids)  # some of somebody's scans may be left out
     others = [
         f"{n} {'person' if n == 1 else 'people'} {where}"
         for those, where in ((cohort.set_aside, "in the lock-box"), (cohort.left_out, "left out"))
-        if (n := len({one.participant_id for one in those}))
+        if (n := len({one.participant_id for one in those} - used))
     ]
     grid = cohort.grid
     size = " x ".join(map(str, grid.shape))

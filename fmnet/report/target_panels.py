@@ -60,7 +60,9 @@ def confusion_panel(
     def draw(axes: Axes) -> None:
         axes.imshow(np.nan_to_num(fractions), cmap=SHADES, vmin=0, vmax=1, aspect="auto")
         for (row, column), fraction in np.ndenumerate(fractions):
-            axes.text(column, row - 0.1, _count(table[row, column]), ha="center", va="center")
+            axes.text(
+                column, row - 0.1, _count(float(table[row, column])), ha="center", va="center"
+            )
             said = "" if np.isnan(fraction) else f"{fraction:.0%}"
             axes.text(column, row + 0.25, said, ha="center", va="center", fontsize=8)
         axes.set_xticks(range(len(short)), short)

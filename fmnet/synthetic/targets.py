@@ -1,11 +1,9 @@
 """Synthetic cohorts for targets other than two groups, with what is to be found beside them."""
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from numbers import Integral, Real
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,13 +11,12 @@ from numpy.random import SeedSequence
 
 from fmnet.data.bids import read_bids
 from fmnet.data.grid import Grid
-from fmnet.data.listing import Listing, OnFault
+from fmnet.data.listing import NO_LABELS, Listing, OnFault
+from fmnet.data.scans import Scan
 from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray
-from fmnet.errors import CohortError, Fault
-from fmnet.synthetic.cohort_folder import COLUMNS, SPACE, provide_cohort, write_json
-from fmnet.synthetic.design import MAP_RULES, Parameters, Rule
+from fmnet.synthetic.cohort_folder import SPACE, provide_cohort, write_json
 from fmnet.synthetic.effects import FWHM_PER_SD, both_sides, draw_field, sum_blobs
 from fmnet.synthetic.maps import (
     ACTIVATION,
@@ -30,18 +27,9 @@ from fmnet.synthetic.maps import (
     effect_pattern,
     write_map,
 )
-from fmnet.synthetic.outcomes import (
-    LEVELS,
-    PATTERNS,
-    DrawnPeople,
-    Kind,
-    OutcomePlan,
-    Planted,
-    draw_people,
-)
+from fmnet.synthetic.outcomes import PATTERNS, DrawnPeople, Kind, Planted, draw_people
+from fmnet.synthetic.target_design import DESCRIBED, README, TargetDesign
 
-#: Part of every folder's name: raise it when the same parameters would give other data.
-TARGET_FORMAT = 1
 CONTRAST = "pressure"
 #: Centres in mm of what one pain alone shows, besides what all share.
 OWN_PLACES = {
@@ -49,151 +37,6 @@ OWN_PLACES = {
     "oa": (*both_sides((12, -18, 6)), *both_sides((10, -38, 66)), *both_sides((48, -60, 8))),
     "pp": (*both_sides((26, -62, -30)), (0, -4, 62), *both_sides((30, 44, -8))),
 }
-FRACTION = "a number from 0 to 1"
-RULES: dict[str, Rule] = {
-    **{name: MAP_RULES[name] for name in ("site_shift", "smoothness_mm", "voxel_size_mm", "seed")},
-    "n_subjects": (Integral, "a whole number from 8 upwards", lambda n: n >= 8),
-    "target_effect": (Real, "a number from 0 to 5", lambda x: 0 <= x <= 5),
-    "pattern_size": (Real, "a number from 0 to 10 (SDs)", lambda x: 0 <= x <= 10),
-    "n_sites": (Integral, "a whole number from 1 upwards", lambda n: n >= 1),
-    "n_groups": (Integral, "a whole number from 2 to 4", lambda n: 2 <= n <= 4),
-    "shared": (Real, FRACTION, lambda x: 0 <= x <= 1),
-    "missing": (Real, "a number from 0 to 0.9", lambda x: 0 <= x <= 0.9),
-    "n_sessions": (Integral, "a whole number from 2 to 9", lambda n: 2 <= n <= 9),
-    "icc": (Real, FRACTION, lambda x: 0 <= x <= 1),
-}
-#: Kinds whose effect is a correlation.
-CORRELATED = ("severity", "onset", "response", "sessions")
-README = """SYNTHETIC DATA: made by fmnet's random number generator; nobody was scanned.
-
-For trying out and testing fmnet: it is known what a method ought to find (truth/truth.json).
-Nothing here says anything about pain, its course or its treatment.
-
-sub-*/           contrast maps, in SDs of the background between subjects; of several sessions, a
-                 table of what was asked at each
-participants.*   what is known of the people, and what each column means
-truth/           patterns, how strongly each scan shows each, and what there is to be found
-
-dataset_description.json holds the parameters; the same parameters give the same data.
-"""
-FIQR = {
-    "Description": "SYNTHETIC severity, FIQ-R total from 0 (no symptoms) to 100 (worst)",
-    "Units": "FIQ-R points",
-}
-DESCRIBED: dict[str, dict[str, Any]] = {
-    **COLUMNS,
-    "group": {
-        "Description": "SYNTHETIC group",
-        "Levels": {
-            "FM": "fibromyalgia",
-            "OA": "osteoarthritis of the knee",
-            "PP": "pelvic pain",
-            "HC": "healthy control",
-        },
-    },
-    "age": {"Description": "age", "Units": "years"},
-    "sex": {"Description": "sex", "Levels": {"F": "female", "M": "male"}},
-    "fiqr": FIQR,
-    "severity": {
-        "Description": "SYNTHETIC severity of pain, ordered",
-        "Levels": {
-            name: f"level {number} of {len(LEVELS)}" for number, name in enumerate(LEVELS, 1)
-        },
-    },
-    "time": {
-        "Description": "SYNTHETIC time from the scan to the onset of pain, or to the last visit",
-        "Units": "years",
-    },
-    "event": {
-        "Description": "SYNTHETIC whether pain began at that time",
-        "Levels": {"1": "pain began", "0": "last seen without pain"},
-    },
-    "arm": {
-        "Description": "SYNTHETIC arm of a trial, drawn at random within sites",
-        "Levels": {"placebo": "control", "drug": "active"},
-    },
-    "baseline": {
-        "Description": "SYNTHETIC pain before treatment, from 0 (none) to 100 (worst imaginable)",
-        "Units": "points",
-    },
-    "outcome": {
-        "Description": "SYNTHETIC pain after treatment, from 0 (none) to 100 (worst imaginable)",
-        "Units": "points",
-    },
-}
-
-
-@dataclass(frozen=True)
-class TargetDesign(Parameters):
-    """What a synthetic cohort with outcomes is made of.
-
-    Parameters
-    ----------
-    kind, planted, target_effect, n_sites, n_groups, shared, missing, n_sessions, icc
-        See `fmnet.synthetic.outcomes.OutcomePlan`, where ``target_effect`` is called ``effect``.
-    n_subjects : int
-        People; each has a scan, or one for each session.
-    pattern_size : float
-        How high a pattern is at its peaks where it is shown by one SD more than usual, in SDs of
-        the background between subjects.
-    site_shift, smoothness_mm, voxel_size_mm, seed
-        See `fmnet.synthetic.design.Design`.
-
-    Raises
-    ------
-    CohortError
-        With a fault for every parameter that is out of its range.
-    """
-
-    RULES: ClassVar[Mapping[str, Rule]] = RULES
-    FORMAT: ClassVar[int] = TARGET_FORMAT
-
-    kind: Kind = "severity"
-    planted: Planted = "effect"
-    n_subjects: int = 80
-    target_effect: float = 0.6
-    pattern_size: float = 1.0
-    n_sites: int = 2
-    site_shift: float = 0.5
-    n_groups: int = 4
-    shared: float = 0.5
-    missing: float = 0.3
-    n_sessions: int = 2
-    icc: float = 0.6
-    smoothness_mm: float = 8.0
-    voxel_size_mm: int = 4
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        faults = self.faults()
-        allowed: dict[str, tuple[str, ...]] = {
-            "response": ("moderator", "prognostic", "site", "baseline", "none"),
-            "change": ("effect", "none"),
-        }
-        choices = allowed.get(self.kind, ("effect", "site", "baseline", "none"))
-        if self.kind not in get_args(Kind):
-            accepted = ", ".join(get_args(Kind))
-            faults.append(Fault("cohort.kind", f"{self.kind!r}", accepted, "change cohort.kind"))
-        elif self.planted not in choices:
-            accepted, action = f"{', '.join(choices)} for {self.kind}", "change cohort.planted"
-            faults.append(Fault("cohort.planted", f"{self.planted!r}", accepted, action))
-        if not faults and self.kind in CORRELATED and self.target_effect > 0.95:
-            accepted = f"a correlation from 0 to 0.95 for {self.kind}"
-            found, action = f"{self.target_effect}", "change cohort.target_effect"
-            faults.append(Fault("cohort.target_effect", found, accepted, action))
-        if not faults and self.planted == "site" and self.n_sites < 2:
-            action = "change cohort.n_sites"
-            faults.append(Fault("cohort.n_sites", "1", "2 or more where sites matter", action))
-        if faults:
-            raise CohortError(faults)
-
-    @property
-    def plan(self) -> OutcomePlan:
-        """What outcomes are drawn from."""
-        shared = {
-            f.name: getattr(self, f.name) for f in fields(OutcomePlan) if hasattr(self, f.name)
-        }
-        return OutcomePlan(**shared, effect=self.target_effect, n_people=self.n_subjects)
 
 
 def read_synthetic_target(
@@ -201,8 +44,8 @@ def read_synthetic_target(
     kind: Kind,
     planted: Planted = "effect",
     n_subjects: int = 80,
-    target_effect: float = 0.6,
-    pattern_size: float = 1.0,
+    target_effect: float = 0.7,
+    pattern_size: float = 2.0,
     n_sites: int = 2,
     site_shift: float = 0.5,
     n_groups: int = 4,
@@ -253,13 +96,45 @@ def read_synthetic_target(
         voxel_size_mm=voxel_size_mm,
         seed=seed,
     )
-    folder = write_target_cohort(Path(root) / f"{kind}-{design.digest[:16]}", design)
+    folder = _provide(Path(root) / f"{kind}-{design.digest[:16]}", design)
     return read_bids(folder, [CONTRAST], label=label, on_fault=on_fault)
 
 
-def write_target_cohort(root: Path, design: TargetDesign) -> Path:
-    """Write the cohort as a BIDS-derivatives tree, or leave it if it is there; its folder."""
+def write_target_cohort(root: str | Path, **parameters: Any) -> Path:
+    """Write a cohort for a target as a BIDS-derivatives tree, and return its folder.
 
+    Parameters
+    ----------
+    root : str or Path
+        The folder to make; may be empty, or hold the same cohort, which is then left as it is.
+    **parameters
+        See `TargetDesign`; those left out or None keep their default.
+
+    Raises
+    ------
+    CohortError
+        If parameters are out of range, or the folder holds anything else or can't be written.
+    """
+    return _provide(Path(root), TargetDesign.given(**parameters))
+
+
+def list_drawn(drawn: DrawnPeople) -> Listing:
+    """List people who were drawn, without files, so that a target can read their outcomes."""
+
+    def as_text(table: pd.DataFrame) -> pd.DataFrame:
+        return table.map(lambda cell: "" if pd.isna(cell) else str(cell))
+
+    scans, table = [], as_text(drawn.scans)
+    for subject, session in zip(table["participant_id"], table["session"], strict=True):
+        name = f"{subject}_ses-{session}" if session else str(subject)
+        scans.append(Scan(name, str(subject), (), SPACE))
+    of_scans = table.drop(columns=["participant_id", "session"])
+    of_scans = of_scans.assign(scan_id=[scan.scan_id for scan in scans])
+    held = (as_text(drawn.people), NO_LABELS)
+    return Listing(tuple(scans), (CONTRAST,), "z", *held, origin="synthetic", of_scans=of_scans)
+
+
+def _provide(root: Path, design: TargetDesign) -> Path:
     def file_of(participant_id: str, session: str) -> str:
         folder, stem = (participant_id, participant_id)
         if session:

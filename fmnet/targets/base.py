@@ -184,6 +184,14 @@ class Target(ABC):
     def primary(self) -> Primary:
         """The figure that the study is about; larger is better."""
 
+    def with_null(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Add what a model without scans says of each row of an out-of-fold table, as ``null_...``.
+
+        By default nothing. It is learned from people of other folds and, like the models, stays as
+        it is when people are drawn for intervals; `figures` work it out where it isn't there.
+        """
+        return table
+
     @abstractmethod
     def figures(self, rows: pd.DataFrame) -> dict[str, float]:
         """Compute figures of one model, the primary among them.

@@ -242,11 +242,16 @@ class Classes(Target):
     def _probabilities(self, rows: pd.DataFrame) -> Numbers:
         return rows[[f"p_{name}" for name in self.names]].to_numpy(float)
 
+    def with_null(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Add the share of each group among the people of other folds."""
+        member = table["outcome_group"].to_numpy(float)[:, None] == np.arange(len(self.names))
+        repeat, fold = (table[name].to_numpy(np.intp) for name in ("repeat", "fold"))
+        shares = held_out_means(member.astype(float), repeat, fold, once_a_person(table))
+        return table.assign(**{f"null_{k}": own for k, own in enumerate(shares.T)})
+
     def _shares(self, rows: pd.DataFrame) -> Numbers:
-        """Share of each group among the people of the other folds of the repeat, (N, K)."""
-        member = rows["outcome_group"].to_numpy(float)[:, None] == np.arange(len(self.names))
-        repeat, fold = rows["repeat"].to_numpy(np.intp), rows["fold"].to_numpy(np.intp)
-        return held_out_means(member.astype(float), repeat, fold, once_a_person(rows))
+        rows = rows if "null_0" in rows else self.with_null(rows)
+        return rows[[f"null_{k}" for k in range(len(self.names))]].to_numpy(float)
 
     def figures(self, rows: pd.DataFrame) -> dict[str, float]:
         """Compute how well groups are told apart, and how near probabilities come.

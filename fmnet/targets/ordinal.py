@@ -195,6 +195,14 @@ class Ordinal(Target):
     def _probabilities(self, rows: pd.DataFrame) -> Numbers:
         return rows[[f"p_{name}" for name in self.levels]].to_numpy(float)
 
+    def with_null(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Add the share of people of other folds at or below each level but the last."""
+        level = table["outcome_level"].to_numpy(float)
+        repeat, fold = (table[name].to_numpy(np.intp) for name in ("repeat", "fold"))
+        is_within = (level[:, None] <= np.arange(len(self.levels) - 1)).astype(float)
+        shares = held_out_means(is_within, repeat, fold)
+        return table.assign(**{f"null_{k}": own for k, own in enumerate(shares.T)})
+
     def figures(self, rows: pd.DataFrame) -> dict[str, float]:
         """Compute how well scores order people, and how near probabilities come.
 
@@ -209,12 +217,13 @@ class Ordinal(Target):
             ``slope`` of levels on expected levels within folds, 1 where they are neither too
             extreme nor too cautious.
         """
+        rows = rows if "null_0" in rows else self.with_null(rows)
         level, score = rows["outcome_level"].to_numpy(float), rows["score"].to_numpy(float)
         group, p = fold_numbers(rows), self._probabilities(rows)
-        repeat, fold = rows["repeat"].to_numpy(np.intp), rows["fold"].to_numpy(np.intp)
         steps = np.arange(len(self.levels) - 1)
         is_within = (level[:, None] <= steps).astype(float)  # (N, L - 1)
-        reached, shares = p.cumsum(axis=1)[:, :-1], held_out_means(is_within, repeat, fold)
+        reached = p.cumsum(axis=1)[:, :-1]
+        shares = rows[[f"null_{k}" for k in steps]].to_numpy(float)
         concordance = concordance_within(score, level, group)
         predicted = (reached < 0.5 - 1e-9).sum(axis=1)
         usual = (shares < 0.5 - 1e-9).sum(axis=1)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fmnet.evaluation.trial_power import (
@@ -80,7 +81,7 @@ def response_verdict(facts: Mapping[str, Any]) -> list[Said]:
     """Say whether a score tells who responds; if not, whether it tells who improves in any arm.
 
     A moderator needs an interaction whose 95 % interval lies above 0 and, where arms were permuted,
-    p < 0.05. Else a score that goes with gains in both arms is called prognostic.
+    p < 0.05. Else a score that goes with gains, in the control arm as well, is called prognostic.
     """
     name = facts["studied"]
     figures = facts["models"][name]
@@ -104,8 +105,14 @@ def response_verdict(facts: Mapping[str, Any]) -> list[Said]:
             said.append(Said(f"More of the effect {more} (t = {beyond:.1f})", "amber"))
     elif abs(main) > TWO_SIDED:
         with_what = "improvement" if main > 0 else "a worse outcome"
-        alike = f"prognostic: it goes with {with_what} in both arms alike, t = {main:.1f}"
-        text = f"The score is not a moderator ({alike}), and doesn't tell who responds {words}"
+        in_control = (figures.get("prognostic_t") or 0.0) * np.sign(main)
+        if in_control > ONE_SIDED:
+            goes = f"prognostic: it goes with {with_what} in both arms alike, t = {main:.1f}"
+            text = f"The score is not a moderator ({goes}), and doesn't tell who responds {words}"
+        else:
+            goes = f"it goes with {with_what}, t = {main:.1f}"
+            text = f"The score isn't shown to be a moderator, and {goes}; in which arms is open"
+            text = f"{text} {words}"
         said = [Said(text, "amber")]
     else:
         said = [Said(f"The score is not a moderator: who responds isn't told {words}", "amber")]

@@ -1,14 +1,19 @@
 """Sentences that targets share: whether a model is above chance, and what it is beside others."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
+from fmnet.evaluation.comparison import RIVALS
 from fmnet.targets.base import Primary, Said
 
 #: Below this a p-value counts.
 ALPHA = 0.05
-#: Kinds of models that look at no region of the brain, or at symptoms.
-NO_BRAIN = {"shortcut": "which sees no region of the brain", "symptoms": "which reads symptoms"}
+#: Kinds of models that look at no region of the brain, or at symptoms, and how grave it is where
+#: they do as well.
+NO_BRAIN: dict[str, tuple[str, Literal["red", "amber"]]] = {
+    "shortcut": ("which sees no region of the brain", "red"),
+    "symptoms": ("which reads symptoms", "amber"),
+}
 
 
 def name_of(facts: Mapping[str, Any], model: str) -> str:
@@ -45,7 +50,10 @@ def answer(facts: Mapping[str, Any], primary: Primary, claim: str) -> Said:
 
 
 def beside(facts: Mapping[str, Any], primary: Primary) -> list[Said]:
-    """Compare the model studied with the best of the others, and with those without a brain."""
+    """Compare the model studied with the best linear one, and with those without a brain.
+
+    Where none is linear, with the best of the others.
+    """
     name, models, kinds = facts["studied"], facts["models"], facts["kinds"]
     values = {
         one: figures[primary.name]
@@ -56,7 +64,8 @@ def beside(facts: Mapping[str, Any], primary: Primary) -> list[Said]:
     if own is None or not values:
         return []
     said = []
-    best = max(values, key=lambda one: values[one])
+    linear = {one: value for one, value in values.items() if kinds.get(one) in RIVALS}
+    best = max(linear or values, key=lambda one: values[one])
     row = next(
         (
             one
@@ -67,17 +76,21 @@ def beside(facts: Mapping[str, Any], primary: Primary) -> list[Said]:
     )
     p = row and (row["p"] if row.get("p_holm") is None else row["p_holm"])
     other = f"{name_of(facts, best)} ({stated(models[best], primary)})"
+    which = "the best linear model" if linear else "the best of the others"
     if p is None or p >= ALPHA:
-        said.append(Said(f"It is not distinguishable from {other}, the best of the others."))
+        said.append(Said(f"It is not distinguishable from {other}, {which}."))
     elif own > values[best]:
-        said.append(Said(f"It is better than {other}, the best of the others."))
+        said.append(Said(f"It is better than {other}, {which}."))
     else:
-        said.append(Said(f"{other[0].upper()}{other[1:]} is better.", "amber"))
-    for kind, words in NO_BRAIN.items():
-        as_good = {one: value for one, value in values.items() if kinds.get(one) == kind}
-        as_good = {one: value for one, value in as_good.items() if value >= own > primary.chance}
-        if as_good:
-            top = max(as_good, key=lambda one: as_good[one])
+        said.append(Said(f"{_capital(other)}, {which}, is better.", "amber"))
+    for kind, (words, severity) in NO_BRAIN.items():
+        as_good = [one for one, value in values.items() if kinds.get(one) == kind and value >= own]
+        if as_good and own > primary.chance:
+            top = max(as_good, key=lambda one: values[one])
             told = f"{name_of(facts, top)} ({stated(models[top], primary)}), {words}, does as well."
-            said.append(Said(told[0].upper() + told[1:], "red"))
+            said.append(Said(_capital(told), severity))
     return said
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

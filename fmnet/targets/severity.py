@@ -218,6 +218,13 @@ class Severity(Target):
         """R2 of people who were left out."""
         return Primary("r2", "R²", 0.0)
 
+    def with_null(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Add mean and median of the other folds: ``null_mean`` and ``null_median``."""
+        y = table["outcome_value"].to_numpy(float)
+        repeat, fold = (table[name].to_numpy(np.intp) for name in ("repeat", "fold"))
+        mean, median = held_out_means(y, repeat, fold), held_out_medians(y, repeat, fold)
+        return table.assign(null_mean=mean, null_median=median)
+
     def figures(self, rows: pd.DataFrame) -> dict[str, float]:
         """Compute how near predicted numbers come, and how they go along with the true ones.
 
@@ -233,17 +240,17 @@ class Severity(Target):
             numbers; ``r2_between`` and ``r2_within``, by what part errors vary less between people
             and within them; ``r2_from_between`` and ``r2_from_within``, whose sum is ``r2``.
         """
+        rows = rows if "null_mean" in rows else self.with_null(rows)
         y, predicted = rows["outcome_value"].to_numpy(float), rows["value"].to_numpy(float)
         score, group = rows["score"].to_numpy(float), fold_numbers(rows)
-        repeat, fold = rows["repeat"].to_numpy(np.intp), rows["fold"].to_numpy(np.intp)
         low, high = rows["value_low"].to_numpy(float), rows["value_high"].to_numpy(float)
-        known = y - held_out_means(y, repeat, fold)
+        known = y - rows["null_mean"].to_numpy(float)
         error, total = y - predicted, known @ known
         slope = slope_within(predicted, y, group)
         found = {
             "r2": 1 - float(error @ error / total) if total else np.nan,
             "mae": float(np.abs(error).mean()),
-            "mae_median": float(np.abs(y - held_out_medians(y, repeat, fold)).mean()),
+            "mae_median": float(np.abs(y - rows["null_median"].to_numpy(float)).mean()),
             "spearman": rank_correlation_within(score, y, group),
             "pearson": correlation_within(score, y, group),
             "slope": slope,
@@ -331,7 +338,7 @@ class Severity(Target):
         low, high = own.get("coverage_ci") or (0, 1)
         if not low <= COVERED <= high:
             told = f"Intervals meant to hold {COVERED:.0%} of people hold {own['coverage']:.0%}."
-            said.append(Said(told, "amber"))
+            said.append(Said(told, "amber" if high < COVERED else "none"))
         if own["r2_from_within"] is not None:
             between, within = own["r2_from_between"], own["r2_from_within"]
             told = (

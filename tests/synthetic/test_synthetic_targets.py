@@ -8,8 +8,8 @@ from numpy.random import SeedSequence
 from fmnet.data.template import build_grid
 from fmnet.errors import CohortError
 from fmnet.synthetic.outcomes import draw_people
+from fmnet.synthetic.target_design import TargetDesign
 from fmnet.synthetic.targets import (
-    TargetDesign,
     draw_patterns,
     draw_scan_maps,
     read_synthetic_target,

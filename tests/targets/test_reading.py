@@ -12,6 +12,8 @@ from fmnet.data.image_table import read_image_table
 from fmnet.data.outcomes import outcomes_of
 from fmnet.errors import CohortError, Fault
 from fmnet.lockbox import LockBox, set_aside
+from fmnet.synthetic.outcomes import OutcomePlan, draw_people
+from fmnet.synthetic.targets import list_drawn
 from fmnet.targets.base import Target
 from fmnet.targets.reading import read_target
 
@@ -200,3 +202,11 @@ def test_folds_and_lockbox_follow_strata(listed, store):
     assert sorted(scan.stratum for scan in boxed.set_aside) == ["high", "low"]
     with pytest.raises(CohortError, match="1 person"):
         set_aside(cohort, LockBox(subjects=listed.people[:3]), seed=1)
+
+
+def test_people_who_were_drawn_are_read_without_files():
+    plan = OutcomePlan("sessions", n_people=9, n_sessions=2)
+    drawn = draw_people(plan, np.random.default_rng(0))
+    _, listing = read_target(Toy(column="fiqr"), list_drawn(drawn))
+    values = [dict(scan.outcome)["value"] for scan in listing.studied]
+    np.testing.assert_allclose(values, drawn.scans["fiqr"])

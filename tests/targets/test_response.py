@@ -327,3 +327,24 @@ def test_summary_and_description_name_the_arms():
     described = replace(PARALLEL, propensity={"a": 0.5}).describe()
     assert described["arms"] == ["placebo", "drug"]
     assert described["propensity"] == {"a": 0.5}
+
+
+def test_verdict_leaves_open_what_a_weak_moderator_is():
+    figures = {
+        "interaction": 0.4,
+        "interaction_ci": [-0.1, 0.9],
+        "main_t": 2.4,
+        "prognostic_t": 0.2,
+    }
+    facts = {"studied": "network", "models": {"network": figures}}
+    (said,) = PARALLEL.verdict(facts)
+    assert said.text.startswith(
+        "The score isn't shown to be a moderator, and it goes with improvement"
+    )
+    assert "in which arms is open" in said.text
+    figures |= {"main_t": -3.0, "prognostic_t": -2.2}
+    assert (
+        "(prognostic: it goes with a worse outcome in both arms" in PARALLEL.verdict(facts)[0].text
+    )
+    figures["interaction"] = None
+    assert PARALLEL.verdict(facts)[0].severity == "red"

@@ -8,6 +8,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_absolute_error, r2_score
 
 from fmnet.errors import ConfigError
+from fmnet.evaluation.outcome_study import evaluate_outcomes
 from fmnet.inference.links import link_from_json
 from fmnet.targets.severity import GradedHead, Severity
 
@@ -299,3 +300,14 @@ def test_target_says_what_it_is(rng):
     assert {one["unit"] for one in said["outputs"]} == {"FIQ-R points"}
     told = TARGET.summary(outcomes_with(n_scans=2, value=[12, 20, 51, 88, 60, 30]))
     assert told == "3 people (6 scans), fiqr 12 to 88 FIQ-R points, median 40.5"
+
+
+def test_a_model_that_knows_nothing_is_at_0_whoever_is_drawn(rng):
+    outcomes = people(rng)
+    table = out_of_fold(TARGET, outcomes, np.zeros((1, 60, 1)), rng).assign(model="dummy")
+    primary = vars(TARGET.primary)
+    given = ("dummy", {"dummy": "chance"}, TARGET.figures, TARGET.details, primary)
+    facts = evaluate_outcomes(TARGET.with_null(table), *given, seed=0, n_bootstrap=50)
+    own = facts["models"]["dummy"]
+    assert [own["r2"], *own["r2_ci"]] == pytest.approx([0, 0, 0], abs=1e-9)
+    assert own["spearman"] == 0

@@ -1,0 +1,1 @@
+"""Whether targets are found where they were planted, and only there."""
