@@ -17,6 +17,7 @@ from fmnet.data.template import build_grid
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder, with_head
 from fmnet.synthetic.outcomes import DrawnPeople, draw_people
+from fmnet.synthetic.target_design import TargetDesign
 from fmnet.synthetic.targets import draw_scan_maps
 from fmnet.targets.base import Target
 from fmnet.targets.reading import read_target

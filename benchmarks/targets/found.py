@@ -17,7 +17,7 @@ from benchmarks.targets.trials import (
     p_values,
     with_oracle,
 )
-from fmnet.synthetic.targets import TargetDesign
+from fmnet.synthetic.target_design import TargetDesign
 from fmnet.types import NETWORK, Count, Fraction, NonNegativeCount, Several
 
 ALPHA = 0.05
@@ -154,9 +154,9 @@ class TrapPart(Part):
 
     def goals(self, tables: Mapping[str, pd.DataFrame]) -> list[Goal]:
         """Compare the traps with the fraction wanted."""
-        row = tables["trap"].set_index("planted").loc["prognostic"]
-        what = "traps called not a moderator"
-        return [Goal(what, float(row["not_moderator"]), self.wanted)]
+        rows = {row["planted"]: row for row in tables["trap"].to_dict("records")}
+        measured = float(rows["prognostic"]["not_moderator"])
+        return [Goal("traps called not a moderator", measured, self.wanted)]
 
 
 @dataclass(frozen=True)
