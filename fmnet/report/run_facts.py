@@ -24,6 +24,7 @@ READERS = {
     "read_synthetic": "made-up maps",
     "read_synthetic_target": "made-up maps",
     "read_synthetic_bold": "made-up BOLD runs",
+    "read_synthetic_target": "made-up maps with planted outcomes",
     "read_injected": "real maps with a planted effect",
 }
 #: Settings of a reader that say where its files lie.
