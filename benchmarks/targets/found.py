@@ -28,14 +28,17 @@ NULL, TRAP, TRUTH = 1, 2, 3
 
 
 def study_of(
-    world: World, kind: str, number: Sequence[int], settings: Mapping[str, Any]
+    world: World,
+    kind: str,
+    number: Sequence[int],
+    settings: Mapping[str, Any],
+    folds: tuple[int, int] = (5, 3),
 ) -> DrawnStudy:
     """Draw a study of one site, in which outcomes can be exchanged within cells of the folds."""
     own = {"n_sites": 1, "voxel_size_mm": world.voxel_size_mm, **settings}
     design = TargetDesign(kind=kind, **own)  # type: ignore[arg-type]
-    return draw_study(
-        design, world.targets[kind], world.build_network, world.baselines, [world.seed, *number]
-    )
+    models = (world.build_network, world.baselines)
+    return draw_study(design, world.targets[kind], *models, [world.seed, *number], *folds)
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class NullPart(Part):
         Of outcomes.
     n_trials : int
         Cohorts of each.
-    n_people, n_permutations : int
+    n_people, n_permutations, n_splits, inner_splits : int
         Of each.
     """
 
@@ -56,8 +59,10 @@ class NullPart(Part):
 
     kinds: Sequence[str]
     n_trials: Count = 200
-    n_people: Several = 60
-    n_permutations: Count = 99
+    n_people: Several = 48
+    n_permutations: Count = 59
+    n_splits: Several = 3
+    inner_splits: Several = 2
 
     def units(self) -> list[Unit]:
         """List trials, kind after kind in each round."""
@@ -67,7 +72,8 @@ class NullPart(Part):
         """Compute p of each model, and what the report would say."""
         kind, number = unit
         settings = {"planted": "none", "n_subjects": self.n_people}
-        study = study_of(world, kind, [NULL, number], settings)
+        folds = (self.n_splits, self.inner_splits)
+        study = study_of(world, kind, [NULL, number], settings, folds)
         table = crossvalidated(study)
         p, figures = p_values(study, table, self.n_permutations), figures_of(study, table)
         return [{"model": name, "p": p[name], "figure": figures[name]} for name in p]
