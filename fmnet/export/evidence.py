@@ -108,7 +108,8 @@ def _of_target(
         severity: list(dict.fromkeys(one["text"] for one in said if one["severity"] == severity))
         for severity in ("red", "amber")
     }
-    verdict = " ".join(one["text"] for one in metrics.get("verdict", []))
+    sentences = [str(one["text"]) for one in metrics.get("verdict", [])]
+    verdict = " ".join(f"{one.rstrip('.')}." for one in sentences)
     tested = metrics.get("permutation", {}).get("models", {}).get(own, {})
     interval = figures.get(f"{primary['name']}_ci")
     return TargetEvidence(

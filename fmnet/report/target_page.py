@@ -32,7 +32,8 @@ HEADS = {
     "mae": "mean absolute error", "mae_median": "that of the median", "slope": "calibration slope",
     "intercept": "calibration intercept", "coverage": "coverage of 90 % intervals",
     "width": "width of intervals", "uno_c": "Uno's C", "harrell_c": "Harrell's C", "icc": "ICC",
-    "autoc": "AUTOC", "qini": "Qini", "kappa": "weighted kappa",
+    "interaction_estimate": "interaction, units of the outcome", "interaction_se": "its SE",
+    "interaction_t": "its t", "autoc": "AUTOC", "qini": "Qini", "kappa": "weighted kappa",
 }  # fmt: skip
 #: Words of names that are written otherwise.
 CAPITALS = {"auc": "AUC", "r2": "R²", "mae": "MAE", "icc": "ICC"}

@@ -104,6 +104,7 @@ def forest_panel(
         axes.set_yticks(range(len(rows)), [plain(one, 34) for one, _, _ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
 
