@@ -17,14 +17,12 @@ from fmnet.data.template import build_grid
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder, with_head
 from fmnet.synthetic.outcomes import DrawnPeople, draw_people
-from fmnet.synthetic.targets import TargetDesign, draw_scan_maps
+from fmnet.synthetic.target_design import TargetDesign
+from fmnet.synthetic.targets import draw_scan_maps
 from fmnet.targets.base import Target
 from fmnet.targets.reading import read_target
 from fmnet.training.fit import Trainable
 from fmnet.training.scan_set import MapScans, Rows
-
-#: Of all studies here.
-FOLDS = {"n_splits": 5, "n_repeats": 1, "inner_splits": 3}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +59,8 @@ def draw_study(
     build_network: NetworkBuilder,
     baselines: Mapping[str, Model],
     seed: Sequence[int],
+    n_splits: int = 5,
+    inner_splits: int = 3,
 ) -> DrawnStudy:
     """Draw people and maps, and read what the target predicts of them, as a study would."""
     grid, sequence = build_grid(design.voxel_size_mm), np.random.SeedSequence(list(seed))
@@ -89,7 +89,7 @@ def draw_study(
     own = tuple(listing.scans[row] for row in rows)
     cohort = Cohort(own, (), listing, grid)
     number = int(sequence.generate_state(1)[0] % 2**31)
-    folds = build_folds(cohort, seed=number, **FOLDS)
+    folds = build_folds(cohort, n_splits, 1, inner_splits, number)
     settings = PreparationSettings(voxel_size_mm=design.voxel_size_mm)
     data = MapScans(cohort, maps[rows][:, None].astype(np.float32), settings, target=whole)
     trainable = Trainable(with_head(build_network, whole.head()), max_epochs=0)

@@ -1,11 +1,12 @@
 """Figures of studies of any target, with intervals and differences, from out-of-fold tables."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from fmnet.evaluation.comparison import corrected_t_test, holm
@@ -40,8 +41,10 @@ def evaluate_outcomes(
 
     Figures are computed repeat by repeat and averaged. Intervals come from a bootstrap of people,
     or families, with all their scans and repeats; those who are drawn several times count as so
-    many people. The interval of the primary figure is widened by what other training people would
-    add, see `widened`, those of others aren't. See `compare` for differences between models.
+    many people. They are widened by `narrowness`, and that of the primary figure as well by what
+    other training people would add: `fmnet.evaluation.metrics.training_variance`, in units of the
+    variance of one repeat, as more repeats don't lessen it. See `compare` for differences between
+    models.
 
     Parameters
     ----------
@@ -77,6 +80,7 @@ def evaluate_outcomes(
     n_repeats = int(rows["repeat"].nunique())
     n_draws = count_draws(n_bootstrap, n_repeats)
     units = np.array(sorted(set(rows["unit"])))
+    factor = narrowness(len(units), int(rows.groupby("repeat")["fold"].nunique().max()))
     drawn = np.random.default_rng(seed).integers(0, len(units), (n_draws, len(units)))
     found: dict[str, Any] = {
         "studied": studied,
@@ -92,8 +96,12 @@ def evaluate_outcomes(
     for one, own in by_model.items():
         repeats = [_Draws(part, units) for _, part in own.groupby("repeat", sort=True)]
         each = pd.DataFrame([figures(part.rows) for part in repeats])
-        again = _mean([pd.DataFrame(list(part.figures(figures, drawn))) for part in repeats])
-        models[one] = _with_intervals(each.mean(), again, name, float(primary["chance"]))
+        apart = [pd.DataFrame(list(part.figures(figures, drawn))) for part in repeats]
+        again = _mean(apart)
+        variance = again[name].var()
+        of_one = float(np.mean([drawn_once[name].var() for drawn_once in apart]))
+        ratio = max(of_one / variance, 1.0) if variance > 0 else 1.0
+        models[one] = _with_intervals(each.mean(), again, primary, factor, ratio)
         models[one][f"{name}_by_repeat"] = [_number(value) for value in each[name]]
         draws[one] = again[name].to_numpy(float)
     found["models"] = models
@@ -190,14 +198,26 @@ def compare(
     return found
 
 
-def widened(interval: list[float], value: float, chance: float) -> list[float]:
-    """Widen a bootstrap interval by what other training people would change.
-
-    They add `fmnet.evaluation.metrics.training_variance` to the variance that is due to who is
-    tested: as much again at chance, nothing where the figure is perfect.
-    """
-    factor = float(np.sqrt(1 + training_variance(scale_of(value, chance))))
+def widened(interval: Sequence[float], value: float, factor: float) -> list[float]:
+    """Move the ends of an interval away from its value by a factor."""
     return [value + factor * (edge - value) for edge in interval]
+
+
+def narrowness(n_units: int, n_folds: int) -> float:
+    """Say by how much bootstrap percentiles of few people are too narrow, as a factor.
+
+    A draw varies around its own mean, so that a variance of n people is too small by 1/n; where
+    people are compared within folds, n are those of a fold. And percentiles are those of a normal
+    distribution where Student's t would be due.
+
+    References
+    ----------
+    Hesterberg, T. C. (2015). What teachers should know about the bootstrap. Am. Stat., 69.
+    """
+    df = n_units - n_folds
+    if df < 1:
+        return 1.0
+    return float(np.sqrt(n_units / df) * student.ppf(0.975, df) / norm.ppf(0.975))
 
 
 def scale_of(value: float, chance: float) -> float:
@@ -258,21 +278,31 @@ def _mean(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _with_intervals(
-    values: pd.Series, again: pd.DataFrame, primary: str, chance: float
+    values: pd.Series,
+    again: pd.DataFrame,
+    primary: Mapping[str, Any],
+    factor: float,
+    ratio: float,
 ) -> dict[str, Any]:
+    """Add the interval of each figure; `ratio` is the variance of one repeat to that of all."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         drawn = again[name].to_numpy(float)
         known = drawn[np.isfinite(drawn)]
         found[str(name)], interval = _number(value), None
         if np.isfinite(value) and len(known) >= MIN_DRAWS:
-            interval = [float(edge) for edge in np.quantile(known, [0.025, 0.975])]
+            low, high = (float(edge) for edge in np.quantile(known, [0.025, 0.975]))
             # resampled people lie about other values where ties or small folds matter
-            interval = [min(interval[0], float(value)), max(interval[1], float(value))]
-            if name == primary:
-                highest = max(float(known.max()), 1.0)
-                low, high = widened(interval, float(value), chance)
-                interval = [low, min(high, highest)]
+            interval = [min(low, float(value)), max(high, float(value))]
+            by_training = 1.0
+            if name == primary["name"]:
+                scale = scale_of(float(value), float(primary["chance"]))
+                by_training = float(np.sqrt(1 + ratio * training_variance(scale)))
+            interval = widened(interval, float(value), factor * by_training)
+            if known.max() <= 1:  # as of whatever is 1 at best
+                interval[1] = min(interval[1], 1.0)
+            if known.min() >= 0 and name != primary["name"]:  # as of errors and fractions
+                interval[0] = max(interval[0], 0.0)
         found[f"{name}_ci"] = interval
     return found
 

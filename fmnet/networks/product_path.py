@@ -18,6 +18,9 @@ from fmnet.networks.paths import Path, Views
 
 #: Principal axes of the voxels of a lattice that a network keeps.
 N_AXES = 64
+#: Responses from which on all products are made, for all of them; for fewer that takes longer than
+#: to look for the best of each.
+FEWEST_TOGETHER = 8
 WHITENING = tuple(field.name for field in fields(Whitening))
 
 
@@ -119,6 +122,8 @@ class ProductPath(Path):
         self, train: Views, labelings: torch.Tensor, mask: torch.Tensor, unseen: Views
     ) -> torch.Tensor:
         """Whiten and multiply once for all labelings. See `Path.scores_of_labelings`."""
+        if labelings.is_floating_point() and len(labelings) < FEWEST_TOGETHER:
+            return super().scores_of_labelings(train, labelings, mask, unseen)
         read = read_labelings(labelings)
         scores = []
         for band in self.bands:

@@ -22,6 +22,7 @@ READERS = {
     "read_image_table": "images listed in a table",
     "read_bold": "preprocessed BOLD runs of BIDS derivatives",
     "read_synthetic": "made-up maps",
+    "read_synthetic_target": "made-up maps",
     "read_synthetic_bold": "made-up BOLD runs",
     "read_synthetic_target": "made-up maps with planted outcomes",
     "read_injected": "real maps with a planted effect",
@@ -96,11 +97,13 @@ def data_lines(cohort: Cohort, settings: Mapping[str, Any]) -> list[str]:
         groups = ", ".join(f"{len(members)} {label}" for label, members in people.items())
         groups += f" (people; column “{labels.column}”)"
     stat = "" if listing.stat == "n/a" else f" ({listing.stat})"
-    used = set(cohort.participant_ids)  # some of somebody's scans may be left out
+    used = set(cohort.participant_ids)
+    # of somebody who is studied, some scans may be left out
+    gone = [fault for fault in cohort.left_out if fault.participant_id not in used]
     others = [
         f"{n} {'person' if n == 1 else 'people'} {where}"
-        for those, where in ((cohort.set_aside, "in the lock-box"), (cohort.left_out, "left out"))
-        if (n := len({one.participant_id for one in those} - used))
+        for those, where in ((cohort.set_aside, "in the lock-box"), (gone, "left out"))
+        if (n := len({one.participant_id for one in those}))
     ]
     grid = cohort.grid
     size = " x ".join(map(str, grid.shape))

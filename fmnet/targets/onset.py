@@ -353,7 +353,8 @@ class Onset(Target):
         """Say whether scans tell who has the event earlier, and whether risks can be believed."""
         name = facts["studied"]
         figures, details = facts["models"][name], facts["details"][name]
-        claim = f"scans tell which of new people has the event ({self.event}) earlier"
+        which = "the event" if self.event == "event" else f"the event ({self.event})"
+        claim = f"scans tell which of new people has {which} earlier"
         said = [answer(facts, self.primary, claim)]
         said += beside(facts, self.primary)
         curve = "than the same Kaplan-Meier risk for everybody"

@@ -354,7 +354,7 @@ def _thresholds(steps: Numbers, weights: Numbers, at_or_below: Numbers) -> Numbe
     low = np.full((len(steps), len(at_or_below)), -reach)
     high = -low
     share = weights / weights.sum()
-    for _ in range(45):
+    for _ in range(40):
         middle = (low + high) / 2
         mean = np.einsum("snk,n->sk", expit(middle[:, None] - steps[..., None]), share)
         is_low = mean < at_or_below

@@ -172,7 +172,8 @@ def _unknown(target: Target, row: "pd.Series[str]") -> Fault:
     """Say of whom too little is known."""
     empty = {column: role for role, column in target.columns.items() if not row[column]}
     named = ", ".join(f"'{column}' ({role})" for column, role in empty.items())
-    found = f"nothing in column {named}" if empty else "an outcome that isn't known"
+    cells = ", ".join(f"'{row[column]}' in column '{column}'" for column in target.columns.values())
+    found = f"nothing in column {named}" if empty else f"{cells}, which isn't studied"
     accepted = f"what target.{target.kind} needs"
     return Fault(str(row["scan_id"]), found, accepted, SUPPLY, str(row["participant_id"]))
 

@@ -90,6 +90,8 @@ class Response(Target):
         Fewest people in each arm.
     strata_names : list of str
         Found by `read`: names of the strata.
+    lacking : list of int
+        Found by `read`: people of the control and of the active arm of whom something isn't known.
     """
 
     kind: ClassVar[str] = "response"
@@ -109,6 +111,7 @@ class Response(Target):
     order: str | None = None
     min_people: Several = 15
     strata_names: Sequence[str] = ()
+    lacking: Sequence[int] = ()
 
     @property
     def is_crossover(self) -> bool:
@@ -162,6 +165,10 @@ class Response(Target):
             levels = tuple(sorted({str(text) for text in texts[self.stratum]} - {""}))
             values["stratum"] = number_names(texts[self.stratum], levels)
             read = replace(read, strata_names=levels)
+        lacks = np.isnan(np.stack(list(values.values()))).any(axis=0)
+        people = texts["participant_id"].to_numpy()
+        lacking = [len(set(people[lacks & (values["arm"] == arm)])) for arm in (0, 1)]
+        read = replace(read, lacking=tuple(lacking))
         return read, values, faults + check_propensity(self.propensity, read.strata_names)
 
     def is_known(self, outcomes: Outcomes) -> NDArray[np.bool_]:
@@ -548,7 +555,7 @@ class Response(Target):
 
     def verdict(self, facts: Mapping[str, Any]) -> list[Said]:
         """Say whether the score is a moderator; if not, whether it is prognostic."""
-        return response_verdict(facts)
+        return response_verdict(facts, self.lacking)
 
     def tripod(self, facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         """List items of TRIPOD+AI, and of the PATH statement, that this target answers."""
@@ -563,5 +570,6 @@ class Response(Target):
             "benefit": self.benefit,
             "learner": "" if self.is_crossover else self.learner,
             "propensity": dict(given) if isinstance(given, Mapping) else given,
+            "lacking": list(self.lacking),
         }
         return super().describe() | own

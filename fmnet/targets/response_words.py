@@ -21,6 +21,8 @@ ALPHA = 0.05
 TWO_SIDED, ONE_SIDED = 1.96, 1.645
 #: Standardised difference between arms from which on it is mentioned.
 IMBALANCE = 0.25
+#: Fraction of people of whom too little is known from which on it is mentioned.
+DROPPED = 0.05
 #: Correlation of which it is said how many people it would need.
 CORRELATION = 0.4
 
@@ -77,7 +79,7 @@ def is_moderator(figures: Mapping[str, Any], p: float | None) -> bool:
     return low is not None and low > 0 and (p is None or p < ALPHA)
 
 
-def response_verdict(facts: Mapping[str, Any]) -> list[Said]:
+def response_verdict(facts: Mapping[str, Any], lacking: Sequence[int] = ()) -> list[Said]:
     """Say whether a score tells who responds; if not, whether it tells who improves in any arm.
 
     A moderator needs an interaction whose 95 % interval lies above 0 and, where arms were permuted,
@@ -116,11 +118,11 @@ def response_verdict(facts: Mapping[str, Any]) -> list[Said]:
         said = [Said(text, "amber")]
     else:
         said = [Said(f"The score is not a moderator: who responds isn't told {words}", "amber")]
-    return [*said, *_people_said(details)]
+    return [*said, *_people_said(details, lacking)]
 
 
-def _people_said(details: Mapping[str, Any]) -> list[Said]:
-    """Say where arms differ, and what this number of people could find."""
+def _people_said(details: Mapping[str, Any], lacking: Sequence[int]) -> list[Said]:
+    """Say where arms differ, whose outcome isn't known, and what so many people could find."""
     said = [
         Said(
             f"The arms differ in {own['column']} before treatment, by {own['difference']:.2f} SD"
@@ -130,6 +132,14 @@ def _people_said(details: Mapping[str, Any]) -> list[Said]:
         for own in details.get("balance", [])
         if abs(own["difference"]) >= IMBALANCE
     ]
+    arms = details.get("arms") or []
+    if arms and sum(lacking) > DROPPED * (sum(own["n"] for own in arms) + sum(lacking)):
+        each = [
+            f"{n} of {n + own['n']} people in {own['name']}"
+            for n, own in zip(lacking, arms, strict=True)
+        ]
+        text = f"Too little is known of {' and '.join(each)}: who dropped out may be others"
+        said.append(Said(text, "amber"))
     power = details.get("power")
     if not power:
         return said
@@ -163,7 +173,7 @@ def response_tripod(
     )
     power = details.get("power") or {}
     n_found = f"{power['interaction']:.2f} SD for one SD of the score" if power else "not computed"
-    return [
+    items = [
         ("5a", "Source of data", f"{design}, {active} against {control}"),
         (
             "8a",
@@ -185,3 +195,7 @@ def response_tripod(
             f"arms differ before treatment in {alike}" if alike else "as above",
         ),
     ]
+    if lacking := described.get("lacking") or ():
+        left_out = f"left out: {lacking[0]} in {control}, {lacking[1]} in {active}"
+        items.append(("11", "Missing data", left_out))
+    return items

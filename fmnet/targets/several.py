@@ -161,7 +161,7 @@ class Several(Target):
         return self.outcomes_for(name, outcomes).take(self.known_for(name, outcomes))
 
     def strata(self, outcomes: Outcomes) -> list[str]:
-        """Join the strata of all; of strata with few scans, those of the first targets alone."""
+        """Join the strata of all; of the first targets alone where some would have few scans."""
         each = []
         for name, one in self.targets.items():
             known = np.flatnonzero(self.known_for(name, outcomes))
@@ -170,9 +170,11 @@ class Several(Target):
             each.append(own)
         found = [list(map(str, parts)) for parts in zip(*each, strict=True)]
         for n in range(len(each), 1, -1):
-            counts = Counter(" ".join(parts[:n]) for parts in found)
+            counts = Counter(tuple(parts[:n]) for parts in found if len(parts) == n)
+            small = {whole[:-1] for whole, count in counts.items() if count < FEWEST}
             found = [
-                parts[: n - 1] if counts[" ".join(parts[:n])] < FEWEST else parts for parts in found
+                parts[: n - 1] if len(parts) == n and tuple(parts[: n - 1]) in small else parts
+                for parts in found
             ]
         return [" ".join(parts) for parts in found]
 

@@ -335,6 +335,12 @@ class Severity(Target):
         )
         if first.severity == "none" and own["slope"] is not None:
             said += calibration_said(own["slope"], own.get("slope_ci"))
+        if first.severity == "none" and not self.among:
+            told = (
+                "Everybody with a number was studied: if people with and without the condition are"
+                " among them, scans that tell these apart tell the number too (target.among)."
+            )
+            said.append(Said(told, "amber"))
         low, high = own.get("coverage_ci") or (0, 1)
         if not low <= COVERED <= high:
             told = f"Intervals meant to hold {COVERED:.0%} of people hold {own['coverage']:.0%}."

@@ -5,14 +5,15 @@ from scipy.interpolate import CubicSpline
 
 from fmnet.data.outcomes import Numbers
 
-#: How much surer out-of-fold scores seem than they are, see `fmnet.training.calibration`.
+#: How much surer out-of-fold scores seem than they are, as a factor of the log likelihood: models
+#: of different folds share most of their training subjects, and settings may be chosen on the same
+#: scores. Set by simulation.
 DEPENDENCE = 2.0
-#: Prior of the slope, in log odds per standard deviation of the scores: a generalised double Pareto
+#: Prior of the slope, in log odds per standard deviation within groups: a generalised double Pareto
 #: distribution with a normal tail, which pulls weak slopes to 0 and leaves strong ones.
 PARETO_POWER, PARETO_SCALE, NORMAL_SD = 3.0, 0.7, 3.0
 #: Slopes that are tried, in log odds per standard deviation; closer where they are small.
 SLOPES = np.sinh(np.linspace(-3.0, 3.0, 51)) * 0.6
-
 #: Points at which the posterior distribution is computed, between those that were tried.
 N_FINE = 2001
 

@@ -11,15 +11,11 @@ from sklearn.linear_model import LogisticRegression
 
 from fmnet.evaluation.metrics import BASE_RATE
 from fmnet.inference.calibration import Calibration
+from fmnet.targets.shrinkage import DEPENDENCE, NORMAL_SD, PARETO_POWER, PARETO_SCALE
 
 Floats = NDArray[np.float64]
-#: How much surer out-of-fold scores seem than they are, as a factor of the log likelihood: models
-#: of different folds share most of their training subjects, and settings may be chosen on the same
-#: scores. The second is for the interval of the slope. Both set by simulation.
-DEPENDENCE, DEPENDENCE_INTERVAL = 2.0, 2.5
-#: Prior of the slope, in log odds per standard deviation within groups: a generalised double Pareto
-#: distribution with a normal tail, which pulls weak slopes to 0 and leaves strong ones.
-PARETO_POWER, PARETO_SCALE, NORMAL_SD = 3.0, 0.7, 3.0
+#: As `DEPENDENCE`, for the interval of the slope; set by simulation.
+DEPENDENCE_INTERVAL = 2.5
 #: How a model's separation of the groups grows with its training subjects, as a power of their
 #: number: where weights are mostly noise, as its root.
 GROWTH = 0.5

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 
 from fmnet.evaluation.comparison import holm
 from fmnet.evaluation.outcome_study import (
@@ -10,6 +11,7 @@ from fmnet.evaluation.outcome_study import (
     compare,
     count_draws,
     evaluate_outcomes,
+    narrowness,
     scale_of,
     widened,
 )
@@ -114,9 +116,18 @@ def test_interval_of_the_primary_figure_is_wider_than_people_alone_make_it():
     own = facts["models"]["network"]
     factor = np.diff(own["r_ci"])[0] / np.diff(own["again_ci"])[0]
     assert 1.2 < factor < np.sqrt(2) + 1e-9
-    assert widened([0.2, 0.6], 0.4, 0.4) == pytest.approx(
-        [0.4 - 0.2 * np.sqrt(2), 0.4 + 0.2 * np.sqrt(2)]
-    )
+    often = table_of(network=0.3, n_repeats=4)
+    own = evaluate(often, lambda rows: figures(rows) | {"again": figures(rows)["r"]}, 120)
+    both = (np.diff(own["models"]["network"][f"{name}_ci"])[0] for name in ("r", "again"))
+    assert np.divide(*both) > factor  # repeats average over people drawn, not over those trained on
+    assert widened([0.2, 0.5], 0.4, 1.5) == pytest.approx([0.1, 0.55])
+
+
+def test_small_cohorts_have_wider_intervals():
+    assert narrowness(2000, 1) == pytest.approx(1.0, abs=2e-3)
+    expected = np.sqrt(30 / 25) * student.ppf(0.975, 25) / 1.959964
+    assert narrowness(30, 5) == pytest.approx(expected)
+    assert narrowness(5, 5) == 1.0
 
 
 def test_scales_lie_between_chance_and_best():

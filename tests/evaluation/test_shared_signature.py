@@ -13,7 +13,7 @@ from fmnet.evaluation.shared_signature import (
 )
 
 
-def build_rows(likeness, seed=0, n=24, strength=0.5) -> pd.DataFrame:
+def build_rows(likeness, seed=0, n=24, strength=0.25) -> pd.DataFrame:
     """Scores of mean differences in 60 voxels: two pains whose patterns are that much alike."""
     rng = np.random.default_rng(seed)
     first, other = np.linalg.qr(rng.normal(size=(60, 2)))[0].T * np.sqrt(60)
@@ -93,7 +93,7 @@ def auc_of(rows):
 def test_a_gain_is_told_from_none(rng):
     group = np.tile([0.0, 1.0], 40)
     table = pd.DataFrame({"participant_id": [f"sub-{n:02}" for n in range(80)]})
-    table = table.assign(repeat=0, fold=np.arange(80) % 4, outcome_group=group)
+    table = table.assign(repeat=0, fold=np.arange(80) // 2 % 4, outcome_group=group)
     table = table.assign(scan_id=table["participant_id"], unit=table["participant_id"])
     noise = rng.normal(size=(2, 80))
     poor, good = table.assign(score=noise[0]), table.assign(score=noise[0] + 3 * group)

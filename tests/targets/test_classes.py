@@ -212,7 +212,7 @@ def test_null_cohorts_give_chance(rng):
     outcomes = people()
     found = pd.DataFrame(
         TARGET.figures(out_of_fold(TARGET, outcomes, scores_of(outcomes, 0, rng), rng))
-        for _ in range(25)
+        for _ in range(16)
     )
     errors = found.std() / np.sqrt(len(found))
     assert abs(found["macro_auc"].mean() - 0.5) < 3.5 * errors["macro_auc"]

@@ -120,12 +120,12 @@ def test_probabilities_have_the_shares_on_average_and_no_scale(rng):
 
 
 def test_the_link_finds_the_slope_of_many_people(rng):
-    x = rng.normal(size=4000)
-    latent = 1.3 * x + logit(rng.random(4000))
+    x = rng.normal(size=2000)
+    latent = 1.3 * x + logit(rng.random(2000))
     outcomes = outcomes_with(level=np.digitize(latent, [-1.5, 0.4, 2.0]))
     link = TARGET.fit_link(x[:, None], outcomes)
-    assert link.slope == pytest.approx(1.3, rel=0.05)
-    assert np.allclose(link.thresholds, [-1.5, 0.4, 2.0], atol=0.15)
+    assert link.slope == pytest.approx(1.3, rel=0.08)
+    assert np.allclose(link.thresholds, [-1.5, 0.4, 2.0], atol=0.2)
 
 
 def test_figures_are_those_of_other_packages(rng):
@@ -156,7 +156,7 @@ def test_figures_are_those_of_other_packages(rng):
 
 def test_null_cohorts_give_chance(rng):
     found = []
-    for _ in range(25):
+    for _ in range(16):
         outcomes = people(rng)
         rows = out_of_fold(TARGET, outcomes, scores_of(outcomes, 0.0, rng), rng)
         found.append(TARGET.figures(rows))

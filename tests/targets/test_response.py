@@ -29,6 +29,7 @@ def test_texts_become_numbers():
     assert not faults
     assert read.arms == ("placebo", "drug")
     assert read.strata_names == ("A", "B")
+    assert read.lacking == (2, 0)
     np.testing.assert_array_equal(values["arm"], [1, 0, 1, 0, 1, 0])
     np.testing.assert_array_equal(values["stratum"], [1, 0, 1, 0, 1, np.nan])
     assert np.isnan(values["covariate_age"]).tolist() == [False, True, *[False] * 4]
@@ -277,7 +278,17 @@ def test_verdict_calls_a_moderator_one():
     assert said[0].severity == "none"
     assert "p = 0.005 by permutation of arms" in said[0].text
     assert "would need 91 people in each arm" in said[-1].text
-    assert PARALLEL.tripod(facts)
+    assert [number for number, _, _ in PARALLEL.tripod(facts)] == [
+        "5a",
+        "8a",
+        "9a",
+        "10",
+        "12a",
+        "20b",
+    ]
+    assert replace(PARALLEL, lacking=(1, 0)).tripod(facts)[-1][2] == (
+        "left out: 1 in placebo, 0 in drug"
+    )
     assert judged(PARALLEL, people, marker, 0.2)[0][0].text.startswith("The score is not a mod")
     assert "arms not permuted" in judged(PARALLEL, people, marker)[0][0].text
 
@@ -297,7 +308,9 @@ def test_verdict_says_where_arms_differ_and_baseline_tells_as_much():
     gain = people["arm"] * 0.8 * (baseline - baseline.mean())
     people = people.replace(baseline=baseline, outcome=people["outcome"] - gain)
     noise = np.random.default_rng(0).normal(size=140)
-    texts = " ".join(one.text for one in judged(PARALLEL, people, baseline + 3 * noise)[0])
+    target = replace(PARALLEL, lacking=(2, 9))
+    texts = " ".join(one.text for one in judged(target, people, baseline + 3 * noise)[0])
+    assert "2 of 72 people in placebo and 9 of 79 people in drug" in texts
     assert "The arms differ in baseline before treatment" in texts
     assert "More of the effect than baseline and covariates tell" in texts
 

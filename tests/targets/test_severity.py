@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -276,6 +278,9 @@ def test_verdict_answers_first_and_tells_what_stands_beside_it(rng):
     text = " ".join(one.text for one in said)
     for words in ("by 1", "differ too little", "Intervals meant to hold 90% of people hold"):
         assert words in text
+    assert "with and without the condition" in text
+    among = replace(TARGET, among={"group": ["FM"]}).verdict(facts)
+    assert len(among) == len(said) - 1
     facts["kinds"]["voxel_ridge"] = "shortcut"
     red = [one.text for one in TARGET.verdict(facts) if one.severity == "red"]
     assert len(red) == 1
