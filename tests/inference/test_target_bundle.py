@@ -265,3 +265,21 @@ def test_any_value_in_any_field_is_refused_or_gives_numbers(kind, place, value):
         with np.errstate(all="ignore"):
             outputs = link.outputs(np.zeros((2, link.n_scores)))
         assert all(values.shape == (2,) for values in outputs.values())
+
+
+#: Computed from the formulas by hand.
+GOLDEN = {
+    "severity": {"value": 55.00000000, "value_low": 35.00000000, "value_high": 77.00000000},
+    "ordinal": {"p_none": 0.19781611, "p_some": 0.32716308, "p_much": 0.47502081},
+    "classes": {"p_FM": 0.41331160, "p_OA": 0.27705105, "p_HC": 0.30963735},
+    "onset": {"risk_2": 0.23250703, "risk_5": 0.54791176, "relative_hazard": 1.32312981},
+    "response": {"effect": 2.00000000, "effect_low": 0.41979748, "effect_high": 3.58020252},
+}
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_outputs_of_a_score_stay_as_they_are(kind):
+    scores = np.array([[0.5, 0.0, 0.426]])[:, : LINKS[kind].n_scores]
+    outputs = LINKS[kind].outputs(scores)
+    for name, value in GOLDEN[kind].items():
+        assert float(outputs[name][0]) == pytest.approx(value, abs=1e-7)

@@ -1,6 +1,7 @@
 """The page of a study of a target."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -127,3 +128,14 @@ def test_terminal_says_the_verdict_before_the_models():
     assert lines[0].startswith("How severe it is: 30 scans of 30 people. 30 people, FIQ-R 12")
     assert text.index("Severity can be told") < text.index("- Motion explains")
     assert "  scale space (closed form)  0.21 [0.02, 0.40]   p = 0.020" in lines
+
+
+def test_every_section_can_be_gone_to(write):
+    page = write()
+    sections = re.findall(r'<section id="([^"]+)"', page)
+    assert re.findall(r'<li><a href="#([^"]+)"', page) == sections
+    assert sections == [
+        "result", "meaning", "confounds", "models", "people", "robustness", "left-out", "methods",
+        "tripod",
+    ]  # fmt: skip
+    assert "robustness" not in re.findall(r'<section id="([^"]+)"', write(permutation={}))
