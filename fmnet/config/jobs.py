@@ -189,20 +189,14 @@ def job_part() -> str:
 
 
 def register_resolvers() -> None:
-    """Let configurations use ``${job_part:}``, ``${first_of:...}`` and ``${of_groups:...}``."""
+    """Make ``${job_part:}`` and ``${first_of:...}`` known to configurations."""
     OmegaConf.register_new_resolver("job_part", job_part, replace=True)
-    OmegaConf.register_new_resolver("of_groups", of_groups, replace=True)
     OmegaConf.register_new_resolver("first_of", first_of, replace=True)
 
 
 def first_of(*values: Any) -> Any:
     """Pick the first value that isn't null."""
     return next((one for one in values if one is not None), None)
-
-
-def of_groups(value: Any, *, _root_: Any) -> Any:
-    """Take a value where two groups are told apart, and null where there is another target."""
-    return None if _root_.get("target") else value
 
 
 #: Flags that ask for several jobs.
