@@ -43,8 +43,8 @@ def evaluate_outcomes(
     or families, with all their scans and repeats; those who are drawn several times count as so
     many people. They are widened by `narrowness`, and that of the primary figure as well by what
     other training people would add: `fmnet.evaluation.metrics.training_variance`, in units of the
-    variance of one repeat, as more repeats don't lessen it. See `compare` for differences between
-    models.
+    variance of one repeat, as more repeats don't lessen it; or by more where figures of folds vary
+    more than that, as in `compare`, which is about differences between models.
 
     Parameters
     ----------
