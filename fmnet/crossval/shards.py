@@ -73,7 +73,9 @@ def done_before(
     is_resumed: bool,
 ) -> list[str]:
     """Say what shards, or earlier calls, have done of the work, and what of it is damaged."""
-    permuted = (folder / PERMUTATIONS, checkpoints.folder / PERMUTATIONS)
+    # those of a run that is replaced are not gone on with
+    own = (folder / PERMUTATIONS,) if is_resumed else ()
+    permuted = (*own, checkpoints.folder / PERMUTATIONS)
     done = {
         "folds": (len(folds) if is_resumed else checkpoints.count(folds), len(folds)),
         "permutations": (count_permutations(pipeline, permutation, *permuted), permutation.n),

@@ -92,20 +92,25 @@ def evaluate_outcomes(
         "n_repeats": n_repeats,
         "n_bootstrap": n_draws,
     }
+    values = {one: _pseudo_values(own, figures, name) for one, own in by_model.items()}
     models, draws = {}, {}
     for one, own in by_model.items():
         repeats = [_Draws(part, units) for _, part in own.groupby("repeat", sort=True)]
         each = pd.DataFrame([figures(part.rows) for part in repeats])
         apart = [pd.DataFrame(list(part.figures(figures, drawn))) for part in repeats]
-        again = _mean(apart)
-        variance = again[name].var()
-        of_one = float(np.mean([drawn_once[name].var() for drawn_once in apart]))
-        ratio = max(of_one / variance, 1.0) if variance > 0 else 1.0
-        models[one] = _with_intervals(each.mean(), again, primary, factor, ratio)
+        again = sum(apart[1:], apart[0]) / len(apart)  # NaN where one of them isn't known
+        scale, sd = scale_of(float(each[name].mean()), float(primary["chance"])), again[name].std()
+        by_training = 1.0
+        if sd > 0:
+            of_one = float(np.mean([part[name].var() for part in apart]))
+            added = max(of_one / sd**2, 1.0) * training_variance(scale)
+            se = _resampled(values[one]["value"], values[one], len(units), scale)["se"]
+            by_training = max(float(np.sqrt(1 + added)), (se or 0.0) / sd)
+        models[one] = _with_intervals(each.mean(), again, name, factor, factor * by_training)
         models[one][f"{name}_by_repeat"] = [_number(value) for value in each[name]]
         draws[one] = again[name].to_numpy(float)
     found["models"] = models
-    found["comparisons"] = compare(by_model, studied, figures, primary, models, draws, len(units))
+    found["comparisons"] = compare(values, studied, primary, models, draws, len(units))
     found["details"] = {one: plain_values(dict(details(own))) for one, own in by_model.items()}
     return found
 
@@ -128,9 +133,8 @@ def add_outcome_units(
 
 
 def compare(
-    by_model: Mapping[str, pd.DataFrame],
+    values: Mapping[str, pd.DataFrame],
     studied: str,
-    figures: Figures,
     primary: Mapping[str, Any],
     models: Mapping[str, Mapping[str, Any]],
     draws: Mapping[str, Floats],
@@ -155,9 +159,8 @@ def compare(
         ``p_holm``, corrected for all rivals. None where a difference, or its variance, isn't known.
     """
     name, chance = str(primary["name"]), float(primary["chance"])
-    values = {one: _pseudo_values(rows, figures, name) for one, rows in by_model.items()}
     found = []
-    for rival in by_model:
+    for rival in values:
         if rival == studied:
             continue
         own, other = models[studied][name], models[rival][name]
@@ -172,14 +175,9 @@ def compare(
         tests = []
         if len(spread) >= MIN_DRAWS:
             tests.append(("p_bootstrap", float(spread.std(ddof=1)), float(n_units - 1)))
-        n_test = values[studied]["n_test"]
-        resampled = corrected_t_test(
-            (values[studied]["value"] - values[rival]["value"]).to_numpy(float),
-            float((n_test / (n_units - n_test).replace(0, np.nan)).mean()),
-            None,
-            n_test.index.get_level_values("repeat").to_numpy(),
-            scale_of((own + other) / 2, chance),
-        )
+        gaps = values[studied]["value"] - values[rival]["value"]
+        scale = scale_of((own + other) / 2, chance)
+        resampled = _resampled(gaps, values[studied], n_units, scale)
         if resampled["se"] is not None:
             tests.append(("p_folds", float(resampled["se"]), float(resampled["df"])))
         edges = []
@@ -269,22 +267,10 @@ class _Draws:
         return self._copies[number - 1]
 
 
-def _mean(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """Average the same draws over repeats: (D, figures); NaN where one of them isn't known."""
-    total = tables[0]
-    for table in tables[1:]:
-        total = total + table
-    return total / len(tables)
-
-
 def _with_intervals(
-    values: pd.Series,
-    again: pd.DataFrame,
-    primary: Mapping[str, Any],
-    factor: float,
-    ratio: float,
+    values: pd.Series, again: pd.DataFrame, primary: str, factor: float, of_primary: float
 ) -> dict[str, Any]:
-    """Add the interval of each figure; `ratio` is the variance of one repeat to that of all."""
+    """Add the interval of each figure, widened by a factor, which is another for the primary."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         drawn = again[name].to_numpy(float)
@@ -294,17 +280,24 @@ def _with_intervals(
             low, high = (float(edge) for edge in np.quantile(known, [0.025, 0.975]))
             # resampled people lie about other values where ties or small folds matter
             interval = [min(low, float(value)), max(high, float(value))]
-            by_training = 1.0
-            if name == primary["name"]:
-                scale = scale_of(float(value), float(primary["chance"]))
-                by_training = float(np.sqrt(1 + ratio * training_variance(scale)))
-            interval = widened(interval, float(value), factor * by_training)
+            own = of_primary if name == primary else factor
+            interval = widened(interval, float(value), own)
             if known.max() <= 1:  # as of whatever is 1 at best
                 interval[1] = min(interval[1], 1.0)
-            if known.min() >= 0 and name != primary["name"]:  # as of errors and fractions
+            if known.min() >= 0 and name != primary:  # as of errors and fractions
                 interval[0] = max(interval[0], 0.0)
         found[f"{name}_ci"] = interval
     return found
+
+
+def _resampled(
+    differences: pd.Series, values: pd.DataFrame, n_units: int, scale: float
+) -> dict[str, Any]:
+    """Test pseudo-values of folds, or their differences, against 0: ``se`` and ``df``."""
+    n_test = values["n_test"]
+    ratio = float((n_test / (n_units - n_test).replace(0, np.nan)).mean())
+    repeats = values.index.get_level_values("repeat").to_numpy()
+    return corrected_t_test(differences.to_numpy(float), ratio, None, repeats, scale)
 
 
 def _pseudo_values(rows: pd.DataFrame, figures: Figures, name: str) -> pd.DataFrame:

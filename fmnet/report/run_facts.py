@@ -22,7 +22,6 @@ READERS = {
     "read_image_table": "images listed in a table",
     "read_bold": "preprocessed BOLD runs of BIDS derivatives",
     "read_synthetic": "made-up maps",
-    "read_synthetic_target": "made-up maps",
     "read_synthetic_bold": "made-up BOLD runs",
     "read_synthetic_target": "made-up maps with planted outcomes",
     "read_injected": "real maps with a planted effect",

@@ -182,5 +182,4 @@ def test_models_alone_in_one_fold_are_compared_by_the_bootstrap_alone():
     (row,) = evaluate(table)["comparisons"]
     assert row["p"] == row["p_bootstrap"] < 0.05
     assert row["p_folds"] is None
-    alone = table.assign(unit=table["participant_id"])
-    assert compare({"network": alone}, "network", figures, PRIMARY, {}, {}, 40) == []
+    assert compare({"network": table}, "network", PRIMARY, {}, {}, 40) == []

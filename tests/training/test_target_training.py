@@ -44,9 +44,11 @@ class Toy(SimpleNamespace):
         del outcomes, train
         return Null(self.responses, self.losses)
 
+    def is_known(self, outcomes):
+        return np.ones(len(outcomes), dtype=bool)
+
     def strata(self, outcomes):
-        del outcomes
-        return ["all"] * len(self.losses)
+        return ["all"] * len(outcomes)
 
     def fit_link(self, scores, outcomes):
         del outcomes
