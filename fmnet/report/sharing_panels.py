@@ -57,7 +57,7 @@ def retest_panels(retest: Mapping[str, Any], rows: pd.DataFrame) -> list[Panel]:
     if retest.get("reason"):
         return []
     panels = [_bland_altman_panel(retest, rows)]
-    kinds = [("agreement", "whole"), ("consistency", "order alone")]
+    kinds = [("agreement", "values kept"), ("consistency", "order kept")]
     shown = [(retest[name], words) for name, words in kinds if name in retest]
     shown += [(retest["one_way"], "all people")] if "one_way" in retest else []
     within = retest.get("within_groups")
@@ -69,7 +69,7 @@ def retest_panels(retest: Mapping[str, Any], rows: pd.DataFrame) -> list[Panel]:
         forest_panel(icc, "of single scans, 95 % interval", "Reliability of the score", 0.0, "icc")
     )
     needed = [
-        (f"for {goal}", one["factor"], [one["low"], one["high"]])
+        (f"reliability {goal}", one["factor"], [one["low"], one["high"]])
         for goal, one in retest.get("needed", {}).items()
     ]
     if any(value is not None for _, value, _ in needed):

@@ -108,6 +108,7 @@ def draw_target_overview(facts: Mapping[str, Any], panels: Sequence[Panel], bann
     _draw_models_on(first, facts)
     for axes, panel in zip(others, panels, strict=True):
         panel.draw(axes)
+        axes.set_title(fill(axes.get_title(), 34), fontsize=10)
     if banner:
         figure.suptitle(plain(banner, 160), fontsize=10, color=POSITIVE)
     said = " ".join([_models_words(facts), *(panel.alt for panel in panels)])

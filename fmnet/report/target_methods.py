@@ -26,7 +26,7 @@ def target_methods(
     read = ", ".join(f"{role} from “{column}”" for role, column in target["columns"].items())
     data = [
         f"{count(facts['n_scans'], 'scan')} of {facts['n_subjects']} people were analysed. "
-        f"Predicted is {target['title']} ({read}).",
+        f"Predicted is {target['title']}{f' ({read})' if read else ''}.",
         *filter(None, [facts.get("summary", "")]),
         *input_sentences(cohort, facts, settings),
     ]
@@ -71,7 +71,7 @@ def target_tripod(cohort: Cohort, facts: Mapping[str, Any]) -> list[TripodItem]:
     given = [(str(item), str(asks), str(says)) for item, asks, says in facts.get("tripod", [])]
     said = {item for item, _, _ in given}
     own = [
-        ("8", "outcome", f"{target['title']}: {read}"),
+        ("8", "outcome", f"{target['title']}{f': {read}' if read else ''}"),
         ("15", "model output", f"{outputs}; see “What the numbers mean”"),
         ("21", "numbers in each analysis", facts.get("summary", "see “Result”")),
     ]
