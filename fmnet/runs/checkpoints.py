@@ -82,13 +82,16 @@ class FoldCheckpoints:
         if content is None:
             return None
         rows, further = pd.DataFrame(content["rows"]), content["further_epochs"]
-        return ScoredFold(rows, content["n_epochs"], further)
+        unknown = [name for name in rows if rows[name].isna().all()]
+        return ScoredFold(rows.astype(dict.fromkeys(unknown, float)), content["n_epochs"], further)
 
     def write(self, fold: Fold, scored: ScoredFold) -> None:
         """Write a fold; its name appears only once it is whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
         content = {"n_epochs": scored.n_epochs, "further_epochs": dict(scored.further_epochs)}
-        content["rows"] = scored.rows.to_dict("records")
+        # null for an outcome that isn't known
+        known = scored.rows.astype(object).where(scored.rows.notna(), None)
+        content["rows"] = known.to_dict("records")
         write_sealed(content, self._path(fold))
 
     def count(self, folds: Sequence[Fold]) -> int:
