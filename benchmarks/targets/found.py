@@ -53,6 +53,8 @@ class NullPart(Part):
         Cohorts of each.
     n_people, n_permutations, n_splits, inner_splits : int
         Of each.
+    n_groups : int
+        Of classes.
     """
 
     title: ClassVar[str] = "outcomes that depend on nothing: how often p < 0.05 or smaller"
@@ -60,7 +62,8 @@ class NullPart(Part):
     kinds: Sequence[str]
     n_trials: Count = 200
     n_people: Several = 48
-    n_permutations: Count = 59
+    n_permutations: Count = 39
+    n_groups: Several = 3
     n_splits: Several = 3
     inner_splits: Several = 2
 
@@ -71,7 +74,7 @@ class NullPart(Part):
     def measure(self, world: World, unit: Unit) -> list[dict[str, Any]]:
         """Compute p of each model, and what the report would say."""
         kind, number = unit
-        settings = {"planted": "none", "n_subjects": self.n_people}
+        settings = {"planted": "none", "n_subjects": self.n_people, "n_groups": self.n_groups}
         folds = (self.n_splits, self.inner_splits)
         study = study_of(world, kind, [NULL, number], settings, folds)
         table = crossvalidated(study)
@@ -175,7 +178,7 @@ class TruthPart(Part):
         Of each kind of outcome, see `fmnet.synthetic.outcomes.OutcomePlan`.
     sizes : list of int
         People.
-    n_draws : int
+    n_trials : int
         Cohorts of each kind and size.
     settings : dict of dict
         Further settings of cohorts by kind, see `fmnet.synthetic.targets.TargetDesign`.
@@ -185,12 +188,12 @@ class TruthPart(Part):
 
     effects: Mapping[str, float]
     sizes: Sequence[Several] = (70, 140)
-    n_draws: Count = 20
+    n_trials: Count = 20
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def units(self) -> list[Unit]:
         """List kinds and sizes, one draw after the other."""
-        return draws([f"{kind}, n={n}" for kind in self.effects for n in self.sizes], self.n_draws)
+        return draws([f"{kind}, n={n}" for kind in self.effects for n in self.sizes], self.n_trials)
 
     def measure(self, world: World, unit: Unit) -> list[dict[str, Any]]:
         """Compute the primary figure of each model."""

@@ -27,7 +27,7 @@ class TasksPart(Part):
 
     Parameters
     ----------
-    n_draws, n_people : int
+    n_trials, n_people : int
         Cohorts of each kind, and people of each.
     effect : float
         Difference of groups in the patterns, in SDs.
@@ -37,14 +37,14 @@ class TasksPart(Part):
 
     title: ClassVar[str] = "several targets: gain by learning together, and transfer between them"
 
-    n_draws: Count = 10
+    n_trials: Count = 10
     n_people: Several = 90
     effect: Positive = 2.0
     wanted: float = -0.01
 
     def units(self) -> list[Unit]:
         """List pains that share all of their pattern, half of its square, or nothing."""
-        return draws(["1.0", "0.5", "0.0"], self.n_draws)
+        return draws(["1.0", "0.5", "0.0"], self.n_trials)
 
     def measure(self, world: World, unit: Unit) -> list[dict[str, Any]]:
         """Train together and alone; test each task's model on the other's people."""

@@ -23,6 +23,8 @@ from fmnet.training.trainer import CPU_TRAINER, build_trainer
 from fmnet.types import Jobs, Seed, VoxelSize
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Settings of parts that no figure of a draw depends on.
+COUNTS = ("n_trials", "wanted")
 #: Code that decides figures.
 CODE = (
     *("benchmarks/targets", "fmnet/targets", "fmnet/networks", "fmnet/training", "fmnet/baselines"),
@@ -90,7 +92,8 @@ class TargetsBenchmark:
         world = World(
             self.build_network, self.baselines, self.targets, self.voxel_size_mm, self.seed
         )
-        fixed = [describe(part), describe(self.build_network), describe(self.targets)]
+        settings = {key: own for key, own in describe(part).items() if key not in COUNTS}
+        fixed = [settings, describe(self.build_network), describe(self.targets)]
         fixed += [describe(self.baselines), self.voxel_size_mm, self.seed]
         key = digest(*fixed, code_digest(*(ROOT / one for one in CODE)))
         paths = {unit: folder / f"{name}_{unit[0]}_{unit[1]}_{key}.tsv" for unit in part.units()}
