@@ -23,7 +23,6 @@ READERS = {
     "read_bold": "preprocessed BOLD runs of BIDS derivatives",
     "read_synthetic": "made-up maps",
     "read_synthetic_bold": "made-up BOLD runs",
-    "read_synthetic_target": "made-up maps with planted outcomes",
     "read_injected": "real maps with a planted effect",
 }
 #: Settings of a reader that say where its files lie.
