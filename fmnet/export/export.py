@@ -139,6 +139,7 @@ def export_run(
         raise ExportError(Fault(str(target), found, f"{accepted} with overwrite=true", action))
     unknown = check_run_files(Path(run_dir))
     choice = choose_model(Path(run_dir), model)
+    _check_single_scans(choice)
     if not allow_uninformative:
         check_informative(choice)
     network, _ = read_network(choice.folder, (*TRUSTED, *(trusted_packages or ())))
@@ -189,6 +190,19 @@ def export_run(
         accepted = "a place that can be written, with room for the bundle"
         action = "free some room, or choose another out" if full else "choose another out"
         raise ExportError(Fault(str(target), found, accepted, action)) from error
+
+
+def _check_single_scans(choice: Choice) -> None:
+    """Raise `ExportError` if a model says nothing of one scan by itself."""
+    if choice.record.get("target", {}).get("is_within"):
+        raise ExportError(
+            Fault(
+                f"'{choice.folder}'",
+                "a model that compares scans of one person with each other",
+                "a model that scores a scan by itself",
+                "study outcomes of single scans instead, as target=severity",
+            )
+        )
 
 
 def describe_input(

@@ -262,6 +262,7 @@ class Target(ABC):
             "scores": list(self.score_names),
             "outputs": [vars(one) for one in self.meanings],
             "primary": vars(self.primary),
+            "is_within": self.is_within,
         }
 
 

@@ -263,7 +263,7 @@ def judged(target, people, score, p=None):
 
 
 def test_study_of_a_moderator_is_judged_by_its_bootstrap():
-    people, marker = people_of_trial(60, 1, moderates=1.5)
+    people, marker = people_of_trial(120, 2, moderates=1.5)
     rows = scored(people, marker).assign(model="network")
     of = (PARALLEL.figures, PARALLEL.details, vars(PARALLEL.primary))
     facts = evaluate_outcomes(rows, "network", {"network": "other"}, *of, 0, 40)
