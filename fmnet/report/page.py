@@ -81,6 +81,7 @@ def write_report(
         **({"bold": "BOLD runs"} if "bold" in metrics else {}),
         "models": "Models",
         "people": "People",
+        **({"sessions": "Sessions"} if metrics.get("retest") else {}),
         "robustness": "Robustness",
     }
     page = render_page(

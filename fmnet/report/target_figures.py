@@ -47,9 +47,9 @@ PANELS: dict[str, Callable[[Mapping[str, Any], str], list[Panel]]] = {
 def panels_of(facts: Mapping[str, Any], model: str, rows: pd.DataFrame) -> list[Panel]:
     """List what is drawn of a model, what matters most first; empty for a kind that draws nothing.
 
-    `facts` are what ``metrics.json`` holds, with ``retest`` (`retest_of_scores`) and ``several``
-    (``gains`` and ``transfer`` of `fmnet.evaluation.shared_signature`) where they were looked for;
-    `rows` those of the model in the out-of-fold table.
+    `facts` are what ``metrics.json`` holds, with ``retest`` (`fmnet.crossval.sessions`) and
+    ``several`` (``gains`` and ``transfer`` of `fmnet.evaluation.shared_signature`) where they were
+    looked for; `rows` those of the model in the out-of-fold table.
     """
     details = facts.get("details", {}).get(model) or {}
     title, figures = name_of(model, facts["titles"]), facts["models"][model]
@@ -58,7 +58,7 @@ def panels_of(facts: Mapping[str, Any], model: str, rows: pd.DataFrame) -> list[
     panels += [gains_panel(shared["gains"])] if shared.get("gains") else []
     panels += _panels_of_kind(facts["target"], details, title, figures)
     if facts.get("retest") and "score" in rows:
-        panels += retest_panels(facts["retest"], rows)
+        panels += retest_panels(facts["retest"]["scores"][model], rows)
     return panels
 
 

@@ -75,9 +75,10 @@ def write_target_report(
         **({"bold": "BOLD runs"} if "bold" in facts else {}),
         "models": "Models",
         "people": "People",
+        **({"sessions": "Sessions"} if facts.get("retest") else {}),
         **({"robustness": "Robustness"} if facts.get("permutation") else {}),
     }
-    shared = {"bold"}
+    shared = {"bold", "sessions"}
     maps = ", ".join(cohort.listing.contrasts)
     people = people_rows(predictions, shown)
     page = render_page(
