@@ -50,13 +50,15 @@ def study_sessions(
     Returns
     -------
     dict
-        Empty where fewer than five people have been scanned twice. ``scores``: by model,
+        Empty where fewer than five people have been scanned twice, or a target compares scans of
+        one person alone, whose scores say nothing of differences between people. ``scores``: by model,
         `fmnet.evaluation.retest.retest_of_scores`, of several scores by name in the place of one;
         ``weights``: by model, `retest_of_weights` of the first score; ``maps``: by contrast, the
         summary of `retest_of_maps`; ``sentences`` on the first model.
     """
     counts = pd.Series(data.participant_ids).value_counts()
-    if (counts > 1).sum() < FEWEST:
+    is_within = data.target is not None and data.target.is_within
+    if (counts > 1).sum() < FEWEST or is_within:
         return {}
     scans = pd.DataFrame(
         {
@@ -111,11 +113,9 @@ def _weights_by_session(
 ) -> NDArray[np.float64] | None:
     """Learn a map from each session of the same people, (S, V); None of models without any.
 
-    Settings are chosen once, on all scans. What can't be told from one session alone, as which of
-    two it is, comes to nothing.
+    Settings are chosen once, on all scans.
     """
-    is_within = data.target is not None and data.target.is_within
-    if not model.is_exportable or not isinstance(model, Baseline) or is_within:
+    if not model.is_exportable or not isinstance(model, Baseline):
         return None
     choice = model.choose(data, build_inner_folds(data.cohort, INNER_SPLITS, seed))
     each = []

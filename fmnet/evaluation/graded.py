@@ -249,8 +249,9 @@ def by_tenths(predicted: Floats, observed: Floats) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``predicted``, ``observed`` with its 95 % interval ``ci``, and the number ``n``, for each of
-        ten parts, of fewer where they would hold fewer than `LEAST_IN_TENTH`.
+        ``predicted``, ``observed`` with the ends of its 95 % interval, ``low`` and ``high`` (None
+        of a single one), and the number ``n``, for each of ten parts, of fewer where they would
+        hold fewer than `LEAST_IN_TENTH`.
     """
     n_parts = max(1, min(10, len(predicted) // LEAST_IN_TENTH))
     found = []
@@ -258,6 +259,6 @@ def by_tenths(predicted: Floats, observed: Floats) -> list[dict[str, Any]]:
         x, y = float(predicted[part].mean()), float(observed[part].mean())
         n = len(part)
         half = 1.96 * float(observed[part].std(ddof=1)) / np.sqrt(n) if n > 1 else np.nan
-        ci = [y - half, y + half] if n > 1 else None
-        found.append({"predicted": x, "observed": y, "ci": ci, "n": n})
+        low, high = (y - half, y + half) if n > 1 else (None, None)
+        found.append({"predicted": x, "observed": y, "low": low, "high": high, "n": n})
     return found

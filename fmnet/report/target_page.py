@@ -163,7 +163,7 @@ def _known(name: str) -> str:
 def _nulls(facts: Mapping[str, Any]) -> list[Picture]:
     found = facts.get("permutation", {}).get("models", {})
     return [
-        draw_null(one, name_of(name, facts["titles"]), "statistic with permuted outcomes")
+        draw_null(one, name_of(name, facts["titles"]), "permutation statistic, outcomes exchanged")
         for name, one in found.items()
         if one.get("null")
     ]

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from fmnet.data.covariates import ACCEPTED_NUMBERS, read_numbers
 from fmnet.data.outcomes import Numbers, Outcomes
-from fmnet.data.tables import normal_text, say_some
+from fmnet.data.tables import say_some
 from fmnet.errors import Fault
+from fmnet.targets.base import plain_value
 
 #: Words for an arm that people are compared with.
 CONTROLS = (
@@ -44,10 +45,10 @@ def name_arms(texts: pd.Series, named: Sequence[str] | None) -> tuple[tuple[str,
 
     They are those `named`, or else the only two, of which one has a name that says control.
     """
-    present = sorted({str(text) for text in texts} - {""})
+    present = sorted({plain_value(text) for text in texts} - {""})
     where = str(texts.name)
     if named is not None:
-        wanted = tuple(normal_text(str(one)) for one in named)
+        wanted = tuple(plain_value(one) for one in named)
         if len(set(wanted)) != 2:
             return wanted, [
                 Fault("target.arms", str(list(named)), "[CONTROL, ACTIVE]", "name both")
@@ -70,8 +71,8 @@ def name_arms(texts: pd.Series, named: Sequence[str] | None) -> tuple[tuple[str,
 
 def number_names(texts: pd.Series, names: Sequence[str]) -> Numbers:
     """Give texts numbers: their place among names, (N,); NaN for others."""
-    place = {name: float(k) for k, name in enumerate(names)}
-    return np.array([place.get(str(text), np.nan) for text in texts])
+    place = {plain_value(name): float(k) for k, name in enumerate(names)}
+    return np.array([place.get(plain_value(text), np.nan) for text in texts])
 
 
 def pair_periods(

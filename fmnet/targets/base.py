@@ -47,7 +47,8 @@ class Meaning:
     unit : str
         Of the number: ``probability``, ``FIQ-R points``, ...
     means, means_not : str
-        One sentence each. The second says what a reader could take it for, and would be wrong.
+        What it is, and what a reader could take it for and would be wrong, without a "not" of its
+        own: it stands after one.
     """
 
     name: str

@@ -166,11 +166,11 @@ class Change(Target):
             Meaning(
                 "log_odds",
                 "log odds",
-                "Of two scans of one person, how much more of it one has is the log odds that it "
-                f"was made {self.after} rather than {self.before}.",
-                "Nothing by itself: only differences within a person mean something. And no effect "
-                "of a treatment: whatever else differs between sessions, as habituation, the time "
-                "of the year or the scanner, changes it as well.",
+                "of two scans of one person, how much more of it one has is the log odds that it "
+                f"was made {self.after} rather than {self.before}",
+                "anything by itself: only differences within a person mean something; nor an "
+                "effect of a treatment: whatever else differs between sessions, as habituation, "
+                "the time of the year or the scanner, changes it as well",
             ),
         )
 

@@ -333,9 +333,9 @@ class Classes(Target):
             Meaning(
                 f"p_{name}",
                 "probability",
-                f"how many of 100 people with such a scan belong to {name}, among people of these"
-                f" groups ({', '.join(self.names)}) alone and with their shares in the study",
-                "no diagnosis, and nothing about people of other groups or of the population",
+                f"what fraction of people with such a scan belongs to {name}, among people of"
+                f" these groups ({', '.join(self.names)}) alone and with their shares in the study",
+                "a diagnosis, or anything about people of other groups or of the population",
             )
             for name in self.names
         )

@@ -17,7 +17,7 @@ from fmnet.errors import Fault
 from fmnet.evaluation.graded import auc_within, fold_numbers
 from fmnet.inference.links import Link, LogisticLink
 from fmnet.networks.heads import BinaryHead, Head, LossFunction
-from fmnet.targets.base import Meaning, Null, Primary, Said, Target, unit_responses
+from fmnet.targets.base import Meaning, Null, Primary, Said, Target, plain_value, unit_responses
 from fmnet.targets.sentences import answer, beside
 from fmnet.targets.shrinkage import SLOPES, believed_slope, person_weights
 
@@ -51,9 +51,10 @@ class Contrast(Target):
 
     def read(self, texts: pd.DataFrame) -> tuple[Self, dict[str, Numbers], list[Fault]]:
         """Give 1 to the positive group and 0 to the negative one; NaN to all others."""
-        number_of = {self.positive: 1.0, self.negative: 0.0}
-        group = np.array([number_of.get(str(one), np.nan) for one in texts[self.column]])
-        found = ", ".join(sorted({str(one) for one in texts[self.column] if str(one)}))
+        number_of = {plain_value(self.positive): 1.0, plain_value(self.negative): 0.0}
+        cells = [plain_value(text) for text in texts[self.column]]
+        group = np.array([number_of.get(cell, np.nan) for cell in cells])
+        found = ", ".join(sorted(set(cells) - {""}))
         missing = [name for name, one in number_of.items() if not (group == one).any()]
         faults = [
             Fault(
@@ -145,10 +146,10 @@ class Contrast(Target):
             Meaning(
                 f"p_{self.positive}",
                 "probability",
-                f"How probable '{self.positive}' is against '{self.negative}', were both groups "
-                "equally common.",
-                "Not how probable the condition is in anybody's case: only these two groups were "
-                "compared, others may score alike, and most people have neither.",
+                f"how probable '{self.positive}' is against '{self.negative}', were both groups "
+                "equally common",
+                "how probable the condition is in anybody's case: only these two groups were "
+                "compared, others may score alike, and most people are in neither",
             ),
         )
 

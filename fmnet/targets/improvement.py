@@ -14,13 +14,13 @@ from fmnet.evaluation.graded import correlation_within
 from fmnet.inference.links import LinearLink
 from fmnet.networks.heads import Head
 from fmnet.targets.arms import number_names, read_column
-from fmnet.targets.base import Meaning, Null, Primary, Said, Target, unit_responses
+from fmnet.targets.base import Meaning, Null, Primary, Said, Target, plain_value, unit_responses
 from fmnet.targets.sentences import answer, beside
 from fmnet.targets.severity import Severity
 from fmnet.types import Several
 
 #: Said wherever a number of this target is shown.
-NO_RESPONSE = "not a response to treatment: they may have improved without it"
+NO_RESPONSE = "a response to treatment: they may have improved without it"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Improvement(Target):
         faults, values, read = list[Fault](), dict[str, Numbers](), self
         for role, column in self.columns.items():
             if role == "arm":
-                names = tuple(sorted({str(text) for text in texts[column]} - {""}))
+                names = tuple(sorted({plain_value(text) for text in texts[column]} - {""}))
                 values["arm"], read = number_names(texts[column], names), replace(self, arms=names)
                 continue
             values[role], own = read_column(texts, column)
@@ -145,8 +145,21 @@ class Improvement(Target):
         """R2 of people who were left out, beyond what is known without scans."""
         return Primary("r2", "R² beyond baseline" if self.baseline else "R²", 0.0)
 
+    def with_null(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Add what is left of gains beside what people of the other folds lead to expect.
+
+        It stands in ``null_left``, and of itself mean and median of the other folds beside it.
+        """
+        table = self._with_left(table)
+        return self._graded.with_null(table.assign(outcome_value=table["null_left"])).drop(
+            columns="outcome_value"
+        )
+
     def _with_value(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Add what is left of gains beside what people of the other folds lead to expect."""
+        rows = rows if "null_left" in rows else self._with_left(rows)
+        return rows.assign(outcome_value=rows["null_left"])
+
+    def _with_left(self, rows: pd.DataFrame) -> pd.DataFrame:
         values = {
             name.removeprefix("outcome_"): rows[name].to_numpy(float)
             for name in map(str, rows.columns)
@@ -160,7 +173,7 @@ class Improvement(Target):
                 others = np.flatnonzero((repeat == one) & ~is_test)
                 known = others if len(others) else np.flatnonzero(is_test)  # a lock-box is alone
                 left[is_test] = self._left(values, known)[is_test]
-        return rows.assign(outcome_value=left)
+        return rows.assign(null_left=left)
 
     def figures(self, rows: pd.DataFrame) -> dict[str, float]:
         """Compute how near predicted gains come, beyond expectation; see `Severity.figures`."""

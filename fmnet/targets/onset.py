@@ -322,7 +322,7 @@ class Onset(Target):
             Meaning(
                 f"risk_{time:g}",
                 "probability",
-                f"how many of 100 people with such a scan have had the event by {time:g} "
+                f"what fraction of people with such a scan has had the event by {time:g} "
                 f"{self.unit} after it, among people like those studied, if nothing else comes "
                 "first",
                 "what will happen to this person, or when; nor a risk among people in whom the "

@@ -81,7 +81,7 @@ class Ordinal(Target):
     """
 
     kind: ClassVar[str] = "ordinal"
-    title: ClassVar[str] = "which level it has"
+    title: ClassVar[str] = "which level it is"
 
     column: str
     levels: Sequence[str] = field(default_factory=tuple)
@@ -280,8 +280,8 @@ class Ordinal(Target):
                 Meaning(
                     f"p_{name}",
                     "probability",
-                    f"how many of 100 people with such a scan are at '{name}', {shares}",
-                    "no certainty about this person, and no diagnosis",
+                    f"what fraction of people with such a scan is at '{name}', {shares}",
+                    "a certainty about this person, or a diagnosis",
                 )
                 for name in self.levels
             ),
@@ -289,7 +289,7 @@ class Ordinal(Target):
                 "expected_level",
                 f"levels above '{self.levels[0]}'",
                 f"the mean level of people with such a scan, {shares}",
-                "no level that anybody has: it lies between levels, which needn't be equally far",
+                "a level that anybody has: it lies between levels, whose distances needn't be equal",
             ),
         )
 

@@ -44,7 +44,7 @@ from fmnet.targets.arms import (
     shares_of,
     too_few,
 )
-from fmnet.targets.base import Meaning, Null, Primary, Said, Target, unit_responses
+from fmnet.targets.base import Meaning, Null, Primary, Said, Target, plain_value, unit_responses
 from fmnet.targets.effect import EffectHead, dr_learner, effect_link, r_learner
 from fmnet.targets.response_words import describe_people, response_tripod, response_verdict
 from fmnet.types import Fraction, Several
@@ -162,7 +162,7 @@ class Response(Target):
             kept = {role: held for role, held in values.items() if role != "arm"}
             return read, kept | paired, faults + own
         if self.stratum:
-            levels = tuple(sorted({str(text) for text in texts[self.stratum]} - {""}))
+            levels = tuple(sorted({plain_value(text) for text in texts[self.stratum]} - {""}))
             values["stratum"] = number_names(texts[self.stratum], levels)
             read = replace(read, strata_names=levels)
         lacks = np.isnan(np.stack(list(values.values()))).any(axis=0)
@@ -514,13 +514,11 @@ class Response(Target):
             " on average, by this model; below 0: worse"
         )
         means_not = (
-            f"not how this person will fare, nor what this person would have done under {control}:"
+            f"how this person will fare, or what this person would have done under {control}:"
             " nobody is in both arms, and a person's own effect can't be seen"
         )
         if self.is_crossover:
-            means_not = (
-                "not how this person will fare, nor a reason to give or withhold a treatment"
-            )
+            means_not = "how this person will fare, or a reason to give or withhold a treatment"
         ends = {"low": "lower", "high": "upper"}
         return (
             Meaning("effect", unit, means, means_not),
@@ -529,7 +527,7 @@ class Response(Target):
                     f"effect_{end}",
                     unit,
                     f"{name} end of the 95 % interval of that average effect",
-                    "not a range that holds the effects of persons, which differ by more",
+                    "a range that holds the effects of persons, which differ by more",
                 )
                 for end, name in ends.items()
             ),

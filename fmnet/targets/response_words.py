@@ -110,14 +110,17 @@ def response_verdict(facts: Mapping[str, Any], lacking: Sequence[int] = ()) -> l
         in_control = (figures.get("prognostic_t") or 0.0) * np.sign(main)
         if in_control > ONE_SIDED:
             goes = f"prognostic: it goes with {with_what} in both arms alike, t = {main:.1f}"
-            text = f"The score is not a moderator ({goes}), and doesn't tell who responds {words}"
+            text = (
+                f"The score isn't shown to be a moderator ({goes}): who responds isn't told {words}"
+            )
         else:
             goes = f"it goes with {with_what}, t = {main:.1f}"
             text = f"The score isn't shown to be a moderator, and {goes}; in which arms is open"
             text = f"{text} {words}"
         said = [Said(text, "amber")]
     else:
-        said = [Said(f"The score is not a moderator: who responds isn't told {words}", "amber")]
+        text = f"The score isn't shown to be a moderator: who responds isn't told {words}"
+        said = [Said(text, "amber")]
     return [*said, *_people_said(details, lacking)]
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from fmnet.data.outcomes import Numbers, Outcomes
+from fmnet.data.tables import normal_text
 from fmnet.errors import ConfigError, Fault
 from fmnet.evaluation.shared_signature import shared_sentences
 from fmnet.inference.links import Link, SeveralLinks
@@ -128,7 +129,9 @@ class Several(Target):
         for name, one in self.targets.items():
             is_about = np.ones(len(texts), bool)
             for column, accepted in one.among.items():
-                is_about &= texts[column].isin([str(text) for text in accepted]).to_numpy()
+                is_about &= (
+                    texts[column].isin([normal_text(str(text)) for text in accepted]).to_numpy()
+                )
             read[name], own, found = one.read(texts[is_about].reset_index(drop=True))
             for role, numbers in own.items():
                 values[f"{name}.{role}"] = np.full(len(texts), np.nan)

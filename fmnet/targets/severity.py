@@ -296,14 +296,14 @@ class Severity(Target):
         """Say what the number and the ends of its interval are."""
         means = f"the {self.column} that people with such a scan have on average, by this model"
         return (
-            Meaning("value", self.unit, means, "no measurement of this person, who may differ"),
+            Meaning("value", self.unit, means, "a measurement of this person, who may differ"),
             *(
                 Meaning(
                     f"value_{end}",
                     self.unit,
                     f"{side} end of the interval that holds the {self.column} of 90 % of new people"
                     " like those studied",
-                    "no range in which this person would vary from day to day",
+                    "a range in which this person would vary from day to day",
                 )
                 for end, side in (("low", "lower"), ("high", "upper"))
             ),

@@ -141,6 +141,8 @@ def test_people_are_taken_out_where_change_is_studied():
     folds = build_folds(data.cohort, 2, 1, 2, 0)
     table, _ = crossvalidate(build_pipeline(data.target), data, folds)
     assert data.target.figures(table)["paired_accuracy"] > 0.8
+    # without a level of their own people can't be told from each other
+    assert study_sessions(data, table, {}, 0) == {}
 
 
 def test_sessions_are_compared_by_score_weights_and_maps():

@@ -176,4 +176,4 @@ def test_tenths_are_in_order_and_hold_five_at_least(rng):
     assert np.all(np.diff([part["predicted"] for part in parts]) > 0)
     for part in parts:
         assert part["observed"] == pytest.approx(part["predicted"] + 1)
-        assert part["ci"][0] < part["observed"] < part["ci"][1]
+        assert part["low"] < part["observed"] < part["high"]

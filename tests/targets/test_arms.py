@@ -22,6 +22,7 @@ def column(*texts):
     [
         (["drug", "Placebo", "", "drug"], None, ("Placebo", "drug")),
         (["1", "0"], None, ("0", "1")),
+        (["1.0", "0.0", "1"], None, ("0", "1")),
         (["A", "B", "C"], ["B", "A"], ("B", "A")),
     ],
 )
@@ -45,6 +46,11 @@ def test_arms_that_leave_the_control_open_are_refused(texts, named, words):
     _, faults = name_arms(column(*texts), named)
     assert len(faults) == 1
     assert pd.Series([str(faults[0])]).str.contains(words).all(), str(faults[0])
+
+
+def test_numbers_of_codes_are_those_of_their_names():
+    found = number_names(column("1.0", "0", "2", ""), ("0", "1"))
+    np.testing.assert_array_equal(found, [1, 0, np.nan, np.nan])
 
 
 def test_periods_of_a_person_are_put_together():

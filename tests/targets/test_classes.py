@@ -282,5 +282,5 @@ def test_target_says_what_it_is():
     said = TARGET.describe()
     assert said["scores"] == ["FM", "OA", "HC"]
     assert [one["name"] for one in said["outputs"]] == ["p_FM", "p_OA", "p_HC"]
-    assert "no diagnosis" in said["outputs"][0]["means_not"]
+    assert "a diagnosis" in said["outputs"][0]["means_not"]
     assert TARGET.summary(people()) == "60 people: 30 FM, 20 OA, 10 HC"

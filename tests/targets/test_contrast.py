@@ -29,6 +29,12 @@ def test_others_belong_to_neither_group():
     assert [fault.found for fault in faults] == ["FM, OA; nobody of 'HC'"]
 
 
+def test_codes_mean_what_tables_say():
+    _, values, faults = Contrast("1", "2").read(texts_of(["1.0", "2", "3", "2.0"]))
+    np.testing.assert_array_equal(values["group"], [1, 0, np.nan, 0])
+    assert not faults
+
+
 def test_small_groups_are_refused():
     faults = TARGET.check(outcomes_of_groups([1] * 7 + [0] * 4))
     assert [fault.found for fault in faults] == ["4 of 'HC'"]

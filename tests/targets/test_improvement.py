@@ -94,6 +94,18 @@ def test_strata_hold_arm_and_quarter():
     assert len(set(Improvement().strata(single_arm()[0]))) == 4
 
 
+def test_null_stays_as_it_is_when_people_are_drawn():
+    people, marker = single_arm()
+    rows = Improvement().with_null(predicted(Improvement(), people, marker, n_repeats=2))
+    assert "outcome_value" not in rows
+    whole = Improvement().figures(rows)
+    assert whole == Improvement().figures(rows.drop(columns=["null_left", "null_mean"]))
+    few = rows[rows["fold"] == rows["fold"].min()]
+    error = few["null_left"] - few["value"]
+    known = few["null_left"] - few["null_mean"]
+    assert Improvement().figures(few)["r2"] == pytest.approx(1 - error @ error / (known @ known))
+
+
 def test_cohorts_without_differences_are_refused():
     people, _ = single_arm(24)
     assert not Improvement().check(people)

@@ -289,12 +289,12 @@ def test_verdict_calls_a_moderator_one():
     assert replace(PARALLEL, lacking=(1, 0)).tripod(facts)[-1][2] == (
         "left out: 1 in placebo, 0 in drug"
     )
-    assert judged(PARALLEL, people, marker, 0.2)[0][0].text.startswith("The score is not a mod")
+    assert judged(PARALLEL, people, marker, 0.2)[0][0].text.startswith("The score isn't shown")
     assert "arms not permuted" in judged(PARALLEL, people, marker)[0][0].text
 
 
 def test_verdict_names_a_prognostic_marker():
-    words = "not a moderator (prognostic: it goes with improvement in both arms alike"
+    words = "isn't shown to be a moderator (prognostic: it goes with improvement in both arms alike"
     called = []
     for seed in range(20):
         people, marker = people_of_trial(70, seed, foretells=1.0)
