@@ -132,7 +132,7 @@ def test_gains_and_transfer_of_several_stand_first():
 
 def test_retest_is_drawn_with_limits_of_agreement():
     facts, rows = facts_of("change")
-    facts["retest"] = {"scores": {facts["studied"]: plain_values(retest_of_scores(rows))}}
+    facts["retest"] = {"scores": {"network": plain_values(retest_of_scores(rows))}}
     panels = {panel.name: panel for panel in panels_of(facts, "network", rows)}
     assert "95 % limits of agreement" in panels["two_sessions"].alt
     assert "ICC(2,1)" in panels["icc"].alt
