@@ -26,8 +26,8 @@ def stated(figures: Mapping[str, Any], primary: Primary) -> str:
     value, interval = figures.get(primary.name), figures.get(f"{primary.name}_ci")
     if value is None:
         return f"{primary.title} unknown"
-    ends = "" if not interval or None in interval else f" [{interval[0]:.2f}, {interval[1]:.2f}]"
-    return f"{primary.title} {value:.2f}{ends}"
+    ends = "" if not interval or None in interval else f" [{interval[0]:z.2f}, {interval[1]:z.2f}]"
+    return f"{primary.title} {value:z.2f}{ends}"
 
 
 def answer(facts: Mapping[str, Any], primary: Primary, claim: str) -> Said:
@@ -46,7 +46,9 @@ def answer(facts: Mapping[str, Any], primary: Primary, claim: str) -> Said:
     words = f"({name_of(facts, name)}: {stated(figures, primary)}, chance {primary.chance:g}{by_p})"
     if shown:
         return Said(f"In this cohort {claim} {words}.")
-    return Said(f"It is not shown that {claim} {words}.", "amber")
+    least = 1 / (permuted["n"] + 1) if p is not None and permuted.get("n") else 0.0
+    few = f" {permuted['n']} permutations can't give p below {least:.2g}." if least >= ALPHA else ""
+    return Said(f"It is not shown that {claim} {words}.{few}", "amber")
 
 
 def beside(facts: Mapping[str, Any], primary: Primary) -> list[Said]:
