@@ -79,7 +79,12 @@ def _survival_panel(details: Details, title: str) -> Panel:
             fontsize=8,
         )
         axes.legend(
-            frameon=False, fontsize=8, loc="lower left", title="by predicted risk", title_fontsize=8
+            loc="lower left",
+            title="by predicted risk",
+            fontsize=8,
+            title_fontsize=8,
+            edgecolor="none",
+            framealpha=0.85,
         )
         said = "" if test is None else f", log-rank {say_p(test['p'])}"
         axes.set_title(f"{plain(title)}: thirds of the score{said}", fontsize=10)
@@ -133,7 +138,9 @@ def _thirds_panel(details: Details, title: str) -> Panel:
             axes.axhline(0, color=GREY, ls=":", lw=1)
         axes.set_xticks(range(3), names)
         axes.set(xlabel="by the model's score, out of fold", ylabel=label)
-        axes.legend(frameon=False, fontsize=8)
+        bottom, top = axes.get_ylim()
+        axes.set_ylim(bottom, top + 0.12 * (top - bottom))  # room for the legend above all
+        axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=2)
         axes.set_title(
             f"{plain(title)}: both arms by thirds" if has_arms else f"{plain(title)}: effect",
             fontsize=10,
