@@ -35,6 +35,14 @@ def test_permutations_decide_where_there_are_some(p, low, is_shown):
     assert ("not permuted" in said.text) == (p is None)
 
 
+def test_of_few_permutations_nothing_is_said():
+    facts = facts_of(p=0.1)
+    facts["permutation"]["n"] = 9
+    said = answer(facts, AUC, "scans tell")
+    assert said.text.startswith("Too few permutations (9) to tell whether scans tell")
+    assert said.severity == "amber"
+
+
 def test_below_chance_nothing_is_shown():
     assert answer(facts_of(p=0.01, network=0.45), AUC, "scans tell").severity == "amber"
 
