@@ -297,6 +297,10 @@ def _cohort_table(folder: Path) -> pd.DataFrame:
         found = "no finished run" if folder.is_dir() else "no such folder"
         raise RunError(Fault(str(folder), found, "a run folder with model/", action))
     training = read_record(folder / NETWORK_FOLDER)
+    if "positive" not in training:
+        found, accepted = "a run with a target, which sets nobody aside", "a run of two groups"
+        action = "see its figures out of fold (report.html), or score other people: fmnet-predict"
+        raise RunError(Fault(str(folder), found, accepted, action))
     groups = {"label": (training["positive"], training["negative"])}  # one may be called NA
     columns = ("scan_id", "participant_id", "label", "used")
     table = read_table_file(folder / "cohort.tsv", columns, groups)

@@ -108,7 +108,7 @@ class PeopleByRisk:
         """
         if self.third is None:
             return None
-        ticks = np.linspace(0, float(self.time.max()), N_TICKS + 1)
+        ticks = _round_ticks(float(self.time.max()))
         groups = []
         for number, name in enumerate(THIRDS):
             own = self.third == number
@@ -200,3 +200,11 @@ def thirds_of(values: Floats) -> NDArray[np.intp] | None:
     rank = pd.Series(values).rank(method="first").to_numpy(float)
     found: NDArray[np.intp] = ((rank - 1) * len(THIRDS) // len(values)).astype(int)
     return found
+
+
+def _round_ticks(longest: float) -> np.ndarray:
+    """Place about `N_TICKS` round times from 0 up to `longest`."""
+    least = longest / N_TICKS
+    unit = 10.0 ** np.floor(np.log10(least))
+    step = next(unit * one for one in (1, 2, 2.5, 5, 10, 20) if unit * one >= least)
+    return np.arange(0.0, longest + step / 1e6, step)

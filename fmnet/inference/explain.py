@@ -252,7 +252,7 @@ def read_explainer(bundle: Bundle, is_forced: bool = False) -> Explainer:
             str(bundle.folder),
             f"a signature of {bundle.target['title']}",
             "a signature that tells two groups apart, whose study looked for its regions",
-            "score the scan without an explanation: fmnet-predict",
+            "score the scan without an explanation: fmnet-predict without --cards",
         )
     if not isinstance(preparation, MapPreparation):
         raise _unexplained(

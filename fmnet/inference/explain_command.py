@@ -19,6 +19,7 @@ from fmnet.inference.explain import explain_scan
 from fmnet.inference.explanation_files import write_explanation
 from fmnet.inference.predict import Prediction
 from fmnet.inference.study_results import summary
+from fmnet.inference.target_bundle import TARGET_USE
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with stopping():
             bundle = read_bundle(options.bundle)
-            print(f"{describe(bundle)}\n{INTENDED_USE}", file=sys.stderr)
+            use = INTENDED_USE if bundle.target is None else TARGET_USE
+            print(f"{describe(bundle)}\n{use}", file=sys.stderr)
             stated, entities = stated_by(options, bundle), entities_of(options)
             found = find_scans(bundle, options.scan, options.space, stated, entities)
             scans = [one for one in found if not isinstance(one, Prediction)]

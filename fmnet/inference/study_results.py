@@ -281,7 +281,7 @@ def correction(training: Mapping[str, Any], n_models: int) -> str:
 def figure(auc: float, interval: Sequence[float]) -> str:
     """Write an AUC with its interval: ``0.71 [0.59, 0.82]``."""
     low, high = interval
-    return f"{auc:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{auc:z.2f} [{low:z.2f}, {high:z.2f}]"  # z: no -0.00
 
 
 def say_p(p: float) -> str:

@@ -12,7 +12,7 @@ from fmnet.report.methods import (
     network_sentence,
     tripod_of_all,
 )
-from fmnet.report.sentences import capital, count, name_of
+from fmnet.report.sentences import capital, count, name_of, stopped
 
 
 def target_methods(
@@ -27,7 +27,7 @@ def target_methods(
     data = [
         f"{count(facts['n_scans'], 'scan')} of {facts['n_subjects']} people were analysed. "
         f"Predicted is {target['title']}{f' ({read})' if read else ''}.",
-        *filter(None, [facts.get("summary", "")]),
+        *([stopped(facts["summary"])] if facts.get("summary") else []),
         *input_sentences(cohort, facts, settings),
     ]
     models = [network_sentence(settings, facts)]
@@ -73,6 +73,8 @@ def target_tripod(cohort: Cohort, facts: Mapping[str, Any]) -> list[TripodItem]:
     own = [
         ("8", "outcome", f"{target['title']}{f': {read}' if read else ''}"),
         ("15", "model output", f"{outputs}; see “What the numbers mean”"),
+        ("20", "participants", "cohort.tsv: who was used or left out, and why"),
+        ("22", "full model", "model/; scripts/export.py writes the bundle"),
         ("21", "numbers in each analysis", facts.get("summary", "see “Result”")),
     ]
     return tripod_of_all(cohort, facts, [*(row for row in own if row[0] not in said), *given])

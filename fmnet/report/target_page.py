@@ -29,6 +29,7 @@ ABOUT = {"participant_id", "unit", "site", "scan_id", "repeat", "fold", "model"}
 NUMBERED = {"group", "level", "arm", "stratum"}
 #: What figures are called where their names don't say it.
 HEADS = {
+    "spearman": "Spearman's correlation", "pearson": "Pearson's correlation",
     "mae": "mean absolute error", "mae_median": "that of the median", "slope": "calibration slope",
     "intercept": "calibration intercept", "coverage": "coverage of 90 % intervals",
     "width": "width of intervals", "uno_c": "Uno's C", "harrell_c": "Harrell's C", "icc": "ICC",
@@ -36,7 +37,7 @@ HEADS = {
     "interaction_t": "its t", "autoc": "AUTOC", "qini": "Qini", "kappa": "weighted kappa",
 }  # fmt: skip
 #: Words of names that are written otherwise.
-CAPITALS = {"auc": "AUC", "r2": "R²", "mae": "MAE", "icc": "ICC"}
+CAPITALS = {"auc": "AUC", "r2": "R²", "mae": "MAE", "icc": "ICC", "brier": "Brier"}
 
 
 def write_target_report(
@@ -127,7 +128,7 @@ def figure_columns(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 def head_of(name: str) -> str:
     """Write the name of a figure for readers."""
     words = HEADS.get(name, name.replace("_", " "))
-    return re.sub(r"\b(auc|r2|mae|icc)\b", lambda word: CAPITALS[word[0]], words)
+    return re.sub(r"\b(auc|r2|mae|icc|brier)\b", lambda word: CAPITALS[word[0]], words)
 
 
 def people_rows(predictions: pd.DataFrame, model: str) -> list[dict[str, Any]]:

@@ -264,9 +264,9 @@ def _with_ends(value: float | None, interval: Sequence[float | None] | None) -> 
     if value is None or not np.isfinite(value):
         return "not told"
     if interval is None or None in interval:
-        return f"{value:.2f}"
+        return f"{value:z.2f}"
     low, high = interval
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{value:z.2f} [{low:z.2f}, {high:z.2f}]"
 
 
 def _count(n: float) -> str:

@@ -66,7 +66,7 @@ def _survival_panel(details: Details, title: str) -> Panel:
                 alpha=0.25,
                 lw=0,
             )
-            name = f"{group['name']} third, {group['n_events']} of {group['n']}"
+            name = f"{group['name']} third, {group['n_events']} events of {group['n']}"
             axes.step(
                 group["time"], group["free"], where="post", color=color, ls=style, lw=2, label=name
             )

@@ -111,6 +111,12 @@ class Onset(Target):
         faults: list[Fault] = []
         wrong = is_told & np.isnan(event)
         is_code = np.array([cell.isdecimal() for cell in plain], dtype=bool)
+        competing = (
+            "write 0 for a competing event, with its time: risks are then those there would be "
+            "without it; or leave these people out"
+        )
+        if not (event == 0).any():
+            competing = "if 1 stands for no event and 2 for one, write 0 and 1"
         times = f"{ACCEPTED_NUMBERS}; {self.unit} from the scan to the event, or to when somebody"
         times += " was last seen without it"
         for rows, column, accepted, action in (
@@ -145,8 +151,7 @@ class Onset(Target):
                 wrong & is_code,
                 self.event,
                 f"one kind of event: {ACCEPTED_EVENTS}",
-                "write 0 for a competing event, with its time: risks are then those there would be "
-                "without it; or leave these people out",
+                competing,
             ),
             (wrong & ~is_code, self.event, ACCEPTED_EVENTS, "correct the cell, or write n/a"),
         ):

@@ -19,6 +19,7 @@ from fmnet.targets.base import Target
 Kind = TypeVar("Kind", bound=Target)
 #: Roles of columns that outcomes are adjusted for, and that stay covariates.
 COVARIATE = "covariate_"
+NOT_STUDIED = "nothing, unless the person is to be studied"
 SUPPLY = "fill it in if it is known; the study goes on without the scan"
 
 
@@ -45,8 +46,10 @@ def read_target(target: Kind, listing: Listing) -> tuple[Kind, Listing]:
     Raises
     ------
     CohortError
-        If no table has a column that the target names.
+        If no table has a column that the target names, or two roles share one.
     """
+    if doubled := _doubled(target):
+        raise CohortError(doubled)
     texts = _look_up(target, listing)
     is_among, passed_over, faults = _choose(target, texts)
     rows = texts[is_among].reset_index(drop=True)
@@ -142,9 +145,8 @@ def _choose(
         for row in texts.index[is_among & ~texts[column].isin(wanted)]:
             cell, subject = (str(texts.at[row, name]) for name in (column, "participant_id"))
             found = f"'{cell}' in column '{column}'" if cell else f"nothing in column '{column}'"
-            action = "nothing, unless the person is to be studied"
             passed_over.append(
-                Fault(str(texts.at[row, "scan_id"]), found, accepted, action, subject)
+                Fault(str(texts.at[row, "scan_id"]), found, accepted, NOT_STUDIED, subject)
             )
         is_among &= texts[column].isin(wanted)
     return is_among, passed_over, faults
@@ -174,8 +176,28 @@ def _unknown(target: Target, row: "pd.Series[str]") -> Fault:
     named = ", ".join(f"'{column}' ({role})" for column, role in empty.items())
     cells = ", ".join(f"'{row[column]}' in column '{column}'" for column in target.columns.values())
     found = f"nothing in column {named}" if empty else f"{cells}, which isn't studied"
-    accepted = f"what target.{target.kind} needs"
-    return Fault(str(row["scan_id"]), found, accepted, SUPPLY, str(row["participant_id"]))
+    accepted = f"what target.{target.kind} needs" if empty else f"what target.{target.kind} names"
+    action = SUPPLY if empty else NOT_STUDIED
+    return Fault(str(row["scan_id"]), found, accepted, action, str(row["participant_id"]))
+
+
+def _doubled(target: Target) -> list[Fault]:
+    """Find columns that two roles of a target read: what is adjusted for itself is gone."""
+    if target.kind == "several":
+        return []
+    roles: dict[str, list[str]] = {}
+    for role, column in target.columns.items():
+        roles.setdefault(normal_text(column), []).append(f"'{role}'")
+    return [
+        Fault(
+            f"target.{target.kind}",
+            f"column '{column}' for {' and '.join(own)}",
+            "another column for each",
+            "name the columns as the table does, or set what there is no column for to null",
+        )
+        for column, own in roles.items()
+        if len(own) > 1
+    ]
 
 
 def _outcomes(rows: pd.DataFrame, values: dict[str, Numbers], listing: Listing) -> Outcomes:

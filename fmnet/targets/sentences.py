@@ -26,8 +26,8 @@ def stated(figures: Mapping[str, Any], primary: Primary) -> str:
     value, interval = figures.get(primary.name), figures.get(f"{primary.name}_ci")
     if value is None:
         return f"{primary.title} unknown"
-    ends = "" if not interval or None in interval else f" [{interval[0]:.2f}, {interval[1]:.2f}]"
-    return f"{primary.title} {value:.2f}{ends}"
+    ends = "" if not interval or None in interval else f" [{interval[0]:z.2f}, {interval[1]:z.2f}]"
+    return f"{primary.title} {value:z.2f}{ends}"
 
 
 def answer(facts: Mapping[str, Any], primary: Primary, claim: str) -> Said:

@@ -408,18 +408,20 @@ def _ninety_percent(errors: Numbers, share: Numbers, n: int) -> tuple[float, flo
     return float(low), float(high)
 
 
-def check_varies(column: str, values: Numbers, where: str) -> list[Fault]:
+def check_varies(
+    column: str, values: Numbers, where: str, action: str = "choose fewer folds (folds.n_splits)"
+) -> list[Fault]:
     """Find that all scans have the same value."""
     known = values[np.isfinite(values)]
     if len(known) and known.min() < known.max():
         return []
     found = f"{len(known)} scans that all have the same {column}"
-    return [Fault(where, found, "values that differ", "choose fewer folds (folds.n_splits)")]
+    return [Fault(where, found, "values that differ", action)]
 
 
 def _check_graded(column: str, outcomes: Outcomes, values: Numbers, least: int) -> list[Fault]:
     where, n = f"target, {column}", len(set(outcomes.participants))
-    faults = check_varies(column, values, where)
+    faults = check_varies(column, values, where, "correct the column, or name another")
     if n < least:
         accepted = f"{least} people or more (target.min_people)"
         found = f"{n} people with a number"

@@ -49,10 +49,17 @@ def test_events_are_read_as_they_are_written():
     ],
 )
 def test_what_cannot_be_read_is_a_fault_of_the_person(time, event, said):
-    _, _, faults = read(["1.5", time], ["1", event])
+    _, _, faults = read(["1.5", time, "3"], ["1", event, "0"])
     (fault,) = faults
     assert fault.participant_id == "sub-1"
     assert said in str(fault)
+
+
+def test_events_coded_1_and_2_are_not_called_competing():
+    _, _, faults = read(["1.5", "2.5", "3"], ["1", "2", "2"])
+    assert [fault.action for fault in faults] == [
+        "if 1 stands for no event and 2 for one, write 0 and 1"
+    ] * 2
 
 
 def test_other_units_allow_larger_numbers():

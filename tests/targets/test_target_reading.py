@@ -142,6 +142,18 @@ def test_names_columns_that_are_missing(listed):
         read_target(Toy(among={"sex": ["F"]}), listed(age=list("3214")))
 
 
+def test_refuses_one_column_for_two_roles(listed):
+    @dataclass(frozen=True)
+    class Adjusted(Toy):
+        @property
+        def columns(self):
+            return {"value": "pain", "baseline": "pain"}
+
+    Adjusted.__abstractmethods__ = frozenset()
+    with pytest.raises(CohortError, match="column 'pain' for 'value' and 'baseline'"):
+        read_target(Adjusted(), listed(pain=list("3214")))
+
+
 def test_looks_up_sessions_first(tmp_path, write_tsv):
     for subject, session in [("01", "1"), ("01", "2"), ("02", "1")]:
         name = f"sub-{subject}_ses-{session}_contrast-a_stat-z_space-MNI152_statmap.nii.gz"
