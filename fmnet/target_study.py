@@ -193,6 +193,9 @@ class StudyOfTarget:
     def _audit(self, results: Results, table: pd.DataFrame) -> dict[str, Any]:
         """Ask whether what is usually to blame explains the network's scores."""
         data = results.data
+        if self.target.is_within:
+            said = "Scans of one person are compared: what differs between people explains nothing."
+            return {"n": 0, "confounds": [], "said": [{"text": said, "severity": "none"}]}
         participants = read_participants(data.cohort)
         usual = [
             name for name in map(str, participants.table) if participants.kinds[name] in CONFOUNDS

@@ -136,8 +136,17 @@ def test_folds_with_too_few_events_are_refused(root):
 def test_model_that_compares_a_persons_scans_is_not_exported(root):
     run_dir = root / "change"
     run_study(**settings(root, run_dir, "change", Change(), permutation=PermutationPlan(0)))
-    retest = metrics_of(run_dir)["retest"]
-    assert retest["scores"]["network"]["n_people"] == 24
-    assert "Sessions" in (run_dir / "report.html").read_text()
+    assert "retest" not in metrics_of(run_dir)  # scores within persons say nothing between them
     with pytest.raises(ExportError, match="scans of one person with each other"):
         export_run(str(run_dir), str(root / "bundle"), allow_uninformative=True)
+
+
+def test_sessions_are_compared(root):
+    run_dir = root / "sessions"
+    run_study(**settings(root, run_dir, "sessions", FIQR, permutation=PermutationPlan(0)))
+    retest = metrics_of(run_dir)["retest"]
+    assert retest["scores"]["network"]["n_people"] == 24
+    assert set(retest["weights"]) == {"voxel_ridge"}
+    page = (run_dir / "report.html").read_text()
+    assert "Weights learned from one session alone" in page
+    assert retest["sentences"][0] in page

@@ -51,10 +51,10 @@ def study_sessions(
     -------
     dict
         Empty where fewer than five people have been scanned twice, or a target compares scans of
-        one person alone, whose scores say nothing of differences between people. ``scores``: by model,
-        `fmnet.evaluation.retest.retest_of_scores`, of several scores by name in the place of one;
-        ``weights``: by model, `retest_of_weights` of the first score; ``maps``: by contrast, the
-        summary of `retest_of_maps`; ``sentences`` on the first model.
+        one person alone, whose scores say nothing of differences between people. ``scores``: by
+        model, `fmnet.evaluation.retest.retest_of_scores`, of several scores by name in the place of
+        one; ``weights``: by model, `retest_of_weights` of the first score; ``maps``: by contrast,
+        the summary of `retest_of_maps`; ``sentences`` on the first model.
     """
     counts = pd.Series(data.participant_ids).value_counts()
     is_within = data.target is not None and data.target.is_within

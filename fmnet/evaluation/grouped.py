@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 
 from fmnet.evaluation.graded import Floats, Places, auc_within
-from fmnet.evaluation.metrics import CLIP, draw_weights, training_variance
+from fmnet.evaluation.metrics import (
+    CLIP,
+    Interval,
+    draw_weights,
+    training_variance,
+    widen,
+    wilson,
+)
 
 #: Probabilities over shares that differ by less than this fraction are equal.
 TIE = 1e-6
@@ -40,8 +47,8 @@ def pairs_of_groups(
 
     That is the area under the ROC curve of the difference of their scores, over pairs of scans
     within folds. Intervals, at 95 %, are those of drawn families, widened by what other training
-    people add, see `fmnet.evaluation.metrics.training_variance`; no other groups or corrections
-    for the number of pairs come in.
+    people add, see `fmnet.evaluation.metrics.training_variance`, and of an AUC of 0 or 1 at least
+    Wilson's; no other groups or corrections for the number of pairs come in.
 
     Parameters
     ----------
@@ -72,7 +79,11 @@ def pairs_of_groups(
         low, high = auc + np.sqrt(1 + training_variance(auc)) * (
             np.nanquantile(values, [0.025, 0.975]) - auc
         )
-        row |= {"auc": auc, "ci": [float(max(low, 0)), float(min(high, 1))]}
+        ci: Interval = [float(max(low, 0)), float(min(high, 1))]
+        if auc in {0.0, 1.0}:  # whoever is drawn then: it is known no better than so few tell
+            people = [len(set(unit[group == k])) for k in (one, other)]
+            ci = widen(ci, wilson(auc, min(people)))
+        row |= {"auc": auc, "ci": ci}
     return found
 
 

@@ -82,8 +82,10 @@ class LinearLink(Link):
         return {f"{self.name}{end}": own for end, own in every.items()}
 
     def contradictions(self) -> list[str]:
-        """Find ends of the interval on the wrong side."""
-        return [] if self.below <= self.above else ["'below' that is above 'above'"]
+        """Find ends of the interval, or of the scale, on the wrong side."""
+        found = [] if self.below <= self.above else ["'below' that is above 'above'"]
+        ends = [end for end in (self.lowest, self.highest) if end is not None]
+        return found if ends == sorted(ends) else [*found, "'lowest' that is above 'highest'"]
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,8 @@ def target_methods(
         judged.append(
             f"The null distribution comes from {permuted['n']} permutations{planned} of what the "
             "target says makes no difference under the null hypothesis, within sites, families "
-            "whole, and within folds or with folds that move along, through the whole pipeline; p = (b + 1) / (m + 1), or where they "
-            "ended early that of Besag and Clifford (1991)."
+            "whole, and within folds or with folds that move along, through the whole pipeline; "
+            "p = (b + 1) / (m + 1), or where they ended early that of Besag and Clifford (1991)."
         )
     return [" ".join(sentences) for sentences in (data, models, judged)]
 

@@ -289,7 +289,7 @@ class Ordinal(Target):
                 "expected_level",
                 f"levels above '{self.levels[0]}'",
                 f"the mean level of people with such a scan, {shares}",
-                "a level that anybody has: it lies between levels, whose distances needn't be equal",
+                "a level that anybody has: it lies between levels, which needn't be equally far",
             ),
         )
 

@@ -109,10 +109,9 @@ def response_verdict(facts: Mapping[str, Any], lacking: Sequence[int] = ()) -> l
         with_what = "improvement" if main > 0 else "a worse outcome"
         in_control = (figures.get("prognostic_t") or 0.0) * np.sign(main)
         if in_control > ONE_SIDED:
-            goes = f"prognostic: it goes with {with_what} in both arms alike, t = {main:.1f}"
-            text = (
-                f"The score isn't shown to be a moderator ({goes}): who responds isn't told {words}"
-            )
+            goes = f"prognostic: it goes with {with_what} in both arms, t = {main:.1f}"
+            text = f"The score isn't shown to be a moderator ({goes}): who responds isn't told"
+            text = f"{text} {words}"
         else:
             goes = f"it goes with {with_what}, t = {main:.1f}"
             text = f"The score isn't shown to be a moderator, and {goes}; in which arms is open"

@@ -44,11 +44,12 @@ def answer(facts: Mapping[str, Any], primary: Primary, claim: str) -> Said:
     is_above = figures.get(primary.name) is not None and figures[primary.name] > primary.chance
     shown = is_above and (p < ALPHA if p is not None else low is not None and low > primary.chance)
     words = f"({name_of(facts, name)}: {stated(figures, primary)}, chance {primary.chance:g}{by_p})"
+    n = (facts.get("permutation") or {}).get("n")
+    if p is not None and n is not None and 1 / (n + 1) >= ALPHA:
+        return Said(f"Too few permutations ({n}) to tell whether {claim} {words}.", "amber")
     if shown:
         return Said(f"In this cohort {claim} {words}.")
-    least = 1 / (permuted["n"] + 1) if p is not None and permuted.get("n") else 0.0
-    few = f" {permuted['n']} permutations can't give p below {least:.2g}." if least >= ALPHA else ""
-    return Said(f"It is not shown that {claim} {words}.{few}", "amber")
+    return Said(f"It is not shown that {claim} {words}.", "amber")
 
 
 def beside(facts: Mapping[str, Any], primary: Primary) -> list[Said]:

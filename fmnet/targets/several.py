@@ -129,9 +129,8 @@ class Several(Target):
         for name, one in self.targets.items():
             is_about = np.ones(len(texts), bool)
             for column, accepted in one.among.items():
-                is_about &= (
-                    texts[column].isin([normal_text(str(text)) for text in accepted]).to_numpy()
-                )
+                wanted = [normal_text(str(text)) for text in accepted]
+                is_about &= texts[column].isin(wanted).to_numpy()
             read[name], own, found = one.read(texts[is_about].reset_index(drop=True))
             for role, numbers in own.items():
                 values[f"{name}.{role}"] = np.full(len(texts), np.nan)

@@ -234,13 +234,7 @@ class ScanSet(ABC):
         return self.relabel(with_outcomes(self.cohort, outcomes))
 
     def fit_null(self, train: Rows) -> Null | None:
-        """Learn what these people show without their scans; None where two groups are told apart.
-
-        Raises
-        ------
-        ConfigError
-            If the target can't be learned from them.
-        """
+        """Learn what these people show without their scans; None where there are two groups."""
         if self.target is None:
             return None
         return self.target.fit_null(self.outcomes, train)

@@ -3,6 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from fmnet.evaluation.grouped import called_groups, nearest_groups, pairs_of_groups
+from fmnet.evaluation.metrics import wilson
 
 NAMES = ("FM", "OA", "pelvic", "HC")
 
@@ -59,3 +60,12 @@ def test_intervals_hold_families_together(rng):
 
 def test_two_groups_have_no_nearest():
     assert nearest_groups(np.ones((9, 2)), np.arange(9) % 2, np.arange(9), NAMES[:2], 0.5) == []
+
+
+def test_perfect_pairs_are_known_no_better_than_few_people_tell():
+    group, fold = np.repeat([0, 1], 6), np.tile([0, 1], 6)
+    scores = np.stack([1.0 - group, 1.0 * group], axis=1)
+    (pair,) = pairs_of_groups(scores, group, fold, np.arange(12), ["A", "B"])
+    assert pair["auc"] == 1
+    assert pair["ci"] == pytest.approx([wilson(1.0, 6)[0], 1])
+    assert pair["ci"][0] < 0.7

@@ -219,18 +219,18 @@ def plain(kind):
     return json.loads(json.dumps(LINKS[kind].to_json()))
 
 
-CONTRADICTIONS = {
-    "severity": ({"below": 5.0, "above": 1.0}, "above 'above'"),
-    "ordinal": ({"thresholds": [0.5, -1.0]}, "don't ascend"),
-    "onset": ({"times": [5.0, 2.0]}, "don't ascend"),
-    "response": ({"variance": [1.0, 5.0, 1.0]}, "'variance' that is none"),
-    "several": ({"columns": [[0], [0, 1]]}, "not each of the scores once"),
-}
+CONTRADICTIONS = [
+    ("severity", {"below": 5.0, "above": 1.0}, "above 'above'"),
+    ("severity", {"lowest": 5.0, "highest": 1.0}, "'lowest' that is above 'highest'"),
+    ("ordinal", {"thresholds": [0.5, -1.0]}, "don't ascend"),
+    ("onset", {"times": [5.0, 2.0]}, "don't ascend"),
+    ("response", {"variance": [1.0, 5.0, 1.0]}, "'variance' that is none"),
+    ("several", {"columns": [[0], [0, 1]]}, "not each of the scores once"),
+]
 
 
-@pytest.mark.parametrize("kind", CONTRADICTIONS)
-def test_numbers_that_contradict_each_other_are_named(kind):
-    changed, said = CONTRADICTIONS[kind]
+@pytest.mark.parametrize(("kind", "changed", "said"), CONTRADICTIONS)
+def test_numbers_that_contradict_each_other_are_named(kind, changed, said):
     assert link_faults(plain(kind)) == []
     assert said in " ".join(link_faults(plain(kind) | changed))
 

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from outcome_tables import out_of_fold, outcomes_with
 
 from fmnet.evaluation.outcome_study import plain_values
@@ -107,6 +108,18 @@ def test_every_kind_is_drawn_with_words(kind, knows):
     assert len({picture.name for picture in pictures}) == len(pictures)
     assert not [picture.alt for picture in pictures if "nan" in picture.alt.split()]
     assert overview.image.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("kind", ["severity", "ordinal", "onset"])
+def test_calibration_is_drawn_with_intervals(kind):
+    facts, rows = facts_of(kind)
+    panels = [one for one in panels_of(facts, "network", rows) if "calibration" in one.name]
+    for panel in panels:
+        axes = Figure().subplots()
+        panel.draw(axes)
+        low, high = axes.collections[0].get_segments()[0][:, 1]
+        assert low < high
+    assert panels
 
 
 def test_every_kind_that_is_drawn_is_tested():

@@ -294,7 +294,7 @@ def test_verdict_calls_a_moderator_one():
 
 
 def test_verdict_names_a_prognostic_marker():
-    words = "isn't shown to be a moderator (prognostic: it goes with improvement in both arms alike"
+    words = "isn't shown to be a moderator (prognostic: it goes with improvement in both arms, t"
     called = []
     for seed in range(20):
         people, marker = people_of_trial(70, seed, foretells=1.0)
