@@ -100,6 +100,16 @@ def test_run_without_a_box_is_refused(finished, study_root):
         evaluate(finished.run_dir, study_root)
 
 
+def test_run_with_a_target_is_refused(run, study_root):
+    path = run / "model" / "training.json"
+    record = json.loads(path.read_text())
+    del record["positive"]
+    path.write_text(json.dumps(record))
+    (run / "SHA256SUMS").unlink()
+    with pytest.raises(RunError, match="a run with a target, which sets nobody aside"):
+        evaluate(run, study_root)
+
+
 def test_folder_without_a_run_is_refused(tmp_path, study_root):
     with pytest.raises(RunError, match="no finished run"):
         evaluate(tmp_path, study_root)

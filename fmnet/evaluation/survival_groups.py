@@ -202,7 +202,7 @@ def thirds_of(values: Floats) -> NDArray[np.intp] | None:
     return found
 
 
-def _round_ticks(longest: float) -> np.ndarray:
+def _round_ticks(longest: float) -> Floats:
     """Place about `N_TICKS` round times from 0 up to `longest`."""
     least = longest / N_TICKS
     unit = 10.0 ** np.floor(np.log10(least))
