@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -170,7 +171,7 @@ def conclude(
     linear = {name: one for name, one in LINEAR.items() if name in models}
     # what can be exported is asked of the baselines, and nothing else of these two
     pipeline: Any = Pipeline(None, linear, lambda _: [], seed)  # type: ignore[arg-type]
-    data: Any = None
+    data: Any = SimpleNamespace(target=None)
     metrics["exported"] = export_choice(pipeline, data, named, models, metrics["titles"])
     if len(study.null):
         metrics["permutation"] = summarise_permutations(study.null, predictions, 1)

@@ -117,6 +117,8 @@ def _weights_by_session(
     """
     if not model.is_exportable or not isinstance(model, Baseline):
         return None
+    if data.target is None and any(len(set(data.labels[rows])) < 2 for rows in table.T):
+        return None  # groups are told apart by session, within persons
     choice = model.choose(data, build_inner_folds(data.cohort, INNER_SPLITS, seed))
     each = []
     for rows in table.T:

@@ -73,8 +73,9 @@ def done_before(
     is_resumed: bool,
 ) -> list[str]:
     """Say what shards, or earlier calls, have done of the work, and what of it is damaged."""
-    # those of a run that is replaced are not gone on with
-    own = (folder / PERMUTATIONS,) if is_resumed else ()
+    # those of a run that has results and is replaced are not gone on with
+    is_replaced = not is_resumed and (folder / "predictions.tsv").exists()
+    own = () if is_replaced else (folder / PERMUTATIONS,)
     permuted = (*own, checkpoints.folder / PERMUTATIONS)
     done = {
         "folds": (len(folds) if is_resumed else checkpoints.count(folds), len(folds)),

@@ -232,17 +232,26 @@ def _by_person(rows: pd.DataFrame, column: str, is_sign: bool = False) -> pd.Dat
 
     The mean over repeats, and over all pairs of scans.
     """
-    keys = ["participant_id", "repeat"]
-    one, other = (
-        rows[rows["outcome_after"] == side].groupby(keys)[column].mean().rename(name)
-        for side, name in ((1, "after"), (0, "before"))
-    )
-    both = pd.concat([one, other], axis=1).dropna()
-    change = both["after"] - both["before"]
+    people, names = pd.factorize(rows["participant_id"], sort=True)
+    repeats, each = pd.factorize(rows["repeat"], sort=True)
+    after = rows["outcome_after"].to_numpy(float)
+    cell, n_cells = people * len(each) + repeats, len(names) * len(each)
+    sums, counts = np.zeros((2, n_cells)), np.zeros((2, n_cells))
+    for side in (0, 1):  # by bincount: it is asked for hundreds of draws of people
+        own = after == side
+        counts[side] = np.bincount(cell[own], minlength=n_cells)
+        sums[side] = np.bincount(cell[own], rows[column].to_numpy(float)[own], n_cells)
+    is_known = (counts > 0).all(axis=0)
+    means = sums / np.maximum(counts, 1)
+    change = means[1] - means[0]
     if is_sign:
-        change = (change > 0) / 2 + (change >= 0) / 2
-    found: pd.DataFrame = change.groupby("participant_id").mean().rename("change").reset_index()
-    return found
+        change = np.sign(change) / 2 + 0.5
+    table = np.where(is_known, change, np.nan).reshape(len(names), len(each))
+    n = is_known.reshape(table.shape).sum(axis=1)
+    found = pd.DataFrame(
+        {"participant_id": names, "change": np.nansum(table, axis=1) / np.maximum(n, 1)}
+    )
+    return pd.DataFrame(found[n > 0]).reset_index(drop=True)
 
 
 def standardised(changes: Numbers) -> float:
