@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fmnet.baselines.base import Baseline
 from fmnet.crossval.fold_loop import score_columns
 from fmnet.data.folds import build_inner_folds
+from fmnet.evaluation.outcome_study import plain_values
 from fmnet.evaluation.retest import (
     FEWEST,
     retest_of_maps,
@@ -50,14 +51,17 @@ def study_sessions(
     Returns
     -------
     dict
-        Empty where fewer than five people have been scanned twice, or a target compares scans of
-        one person alone, whose scores say nothing of differences between people. ``scores``: by
+        Empty where fewer than five people have been scanned twice, or scans of one person are told
+        apart, whose scores say nothing of differences between people. ``scores``: by
         model, `fmnet.evaluation.retest.retest_of_scores`, of several scores by name in the place of
         one; ``weights``: by model, `retest_of_weights` of the first score; ``maps``: by contrast,
         the summary of `retest_of_maps`; ``sentences`` on the first model.
     """
     counts = pd.Series(data.participant_ids).value_counts()
-    is_within = data.target is not None and data.target.is_within
+    if data.target is None:
+        is_within = bool(pd.Series(data.labels).groupby(data.participant_ids).nunique().gt(1).any())
+    else:
+        is_within = data.target.is_within
     if (counts > 1).sum() < FEWEST or is_within:
         return {}
     scans = pd.DataFrame(
@@ -90,7 +94,7 @@ def study_sessions(
         "sentences": retest_sentences(only),
     }
     if len(sessions) < 2 or len(people) < FEWEST:
-        return found
+        return dict(plain_values(found))
     row_of = {
         (person, session): row
         for row, person, session in zip(
@@ -105,7 +109,7 @@ def study_sessions(
         learned = _weights_by_session(data, model, table, seed)
         if learned is not None:
             weights[name] = retest_of_weights(learned)
-    return found
+    return dict(plain_values(found))
 
 
 def _weights_by_session(
@@ -117,8 +121,6 @@ def _weights_by_session(
     """
     if not model.is_exportable or not isinstance(model, Baseline):
         return None
-    if data.target is None and any(len(set(data.labels[rows])) < 2 for rows in table.T):
-        return None  # groups are told apart by session, within persons
     choice = model.choose(data, build_inner_folds(data.cohort, INNER_SPLITS, seed))
     each = []
     for rows in table.T:
