@@ -95,7 +95,7 @@ class Target(ABC):
 
     Parameters
     ----------
-    among : dict of list of str
+    among : dict of list of str, optional
         Only people with one of these values in each of these columns are studied; others are left
         out, and named.
     """
@@ -108,7 +108,12 @@ class Target(ABC):
     #: then taken out before anything is learned.
     is_within: ClassVar[bool] = False
 
-    among: Mapping[str, Sequence[str]] = field(default_factory=dict, kw_only=True)
+    among: Mapping[str, Sequence[str]] | None = field(default=None, kw_only=True)
+
+    @property
+    def restrictions(self) -> Mapping[str, Sequence[str]]:
+        """Values by column that people have to have, see ``among``; empty for none."""
+        return self.among or {}
 
     # --- what is read -----------------------------------------------------------------------------
 

@@ -111,7 +111,7 @@ def _look_up(target: Target, listing: Listing) -> pd.DataFrame:
     roles = {column: f"'{role}'" for role, column in target.columns.items()}
     there = [*map(str, of_people.columns), *map(str, of_scans.columns.drop("scan_id"))]
     faults = []
-    for column in dict.fromkeys([*target.columns.values(), *target.among]):
+    for column in dict.fromkeys([*target.columns.values(), *target.restrictions]):
         name = normal_text(column)
         if name in of_scans:
             held, wanted = dict(zip(of_scans["scan_id"], of_scans[name], strict=True)), ids
@@ -135,7 +135,7 @@ def _choose(
     """Tell which scans are of people studied, why others aren't, and what is wrong about that."""
     is_among = pd.Series(True, index=texts.index)
     passed_over, faults = list[Fault](), list[Fault]()
-    for column, values in target.among.items():
+    for column, values in target.restrictions.items():
         wanted, where = [normal_text(str(value)) for value in values], f"target.among.{column}"
         accepted = f"{' or '.join(map(repr, wanted))} ({where})"
         present = sorted(set(texts[column]) - {""})

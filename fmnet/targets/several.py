@@ -118,7 +118,7 @@ class Several(Target):
         found: dict[str, str] = {}
         for name, one in self.targets.items():
             found |= {f"{name}.{role}": column for role, column in one.columns.items()}
-            found |= {f"{name}.among.{column}": column for column in one.among}
+            found |= {f"{name}.among.{column}": column for column in one.restrictions}
         return found
 
     def read(self, texts: pd.DataFrame) -> tuple[Self, dict[str, Numbers], list[Fault]]:
@@ -128,7 +128,7 @@ class Several(Target):
         read = {}
         for name, one in self.targets.items():
             is_about = np.ones(len(texts), bool)
-            for column, accepted in one.among.items():
+            for column, accepted in one.restrictions.items():
                 wanted = [normal_text(str(text)) for text in accepted]
                 is_about &= texts[column].isin(wanted).to_numpy()
             read[name], own, found = one.read(texts[is_about].reset_index(drop=True))

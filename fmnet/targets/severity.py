@@ -362,7 +362,9 @@ class Severity(Target):
         """List items of TRIPOD+AI on outcome, sample and performance."""
         ends = [f"{end:g}" for end in (self.lowest, self.highest) if end is not None]
         scale = f", a scale from {' to '.join(ends)}" if len(ends) == 2 else ""
-        among = "; ".join(f"{name}: {', '.join(map(str, of))}" for name, of in self.among.items())
+        among = "; ".join(
+            f"{name}: {', '.join(map(str, of))}" for name, of in self.restrictions.items()
+        )
         return [
             (
                 "8a",
