@@ -3,7 +3,7 @@
 import json
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from fmnet.data.tables import write_table
+from fmnet.errors import ConfigError, Fault
 from fmnet.runs.record import describe_device, versions
 from fmnet.runs.run_folder import write_json
 
@@ -51,6 +52,14 @@ class Goal:
         bound = "at least" if self.is_floor else "at most"
         verdict = "reached" if self.is_reached else "NOT reached"
         return f"{self.what}: {self.measured:.3g} ({bound} {self.wanted:g} wanted: {verdict})"
+
+
+def check_only(only: Iterable[str] | None, known: Iterable[str]) -> None:
+    """Raise `ConfigError` if a part is asked for by a name that no part has."""
+    names = list(known)
+    if wrong := [name for name in only or () if name not in names]:
+        action = "correct the names, or leave suite.only out"
+        raise ConfigError(Fault("suite.only", ", ".join(wrong), ", ".join(names), action))
 
 
 def race(

@@ -17,7 +17,6 @@ from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan, run_furthe
 from fmnet.crossval.sessions import study_sessions
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold
-from fmnet.data.listing import Listing
 from fmnet.data.participants import read_participants
 from fmnet.evaluation.audit import AuditPlan
 from fmnet.evaluation.evaluate import conclude, evaluate
@@ -62,6 +61,8 @@ class StudyOfGroups:
     lockbox: LockBox
 
     target = None
+    write_report = staticmethod(write_report)
+    summary_lines = staticmethod(summary_lines)
 
     def networks(
         self, network: NetworkBuilder, models: dict[str, FurtherNetwork]
@@ -119,23 +120,6 @@ class StudyOfGroups:
         found = conclude(facts, results.predictions, participants, symptoms, models.seed)
         put_into_words(facts, found)
         return facts
-
-    def write_report(
-        self,
-        facts: dict[str, Any],
-        predictions: pd.DataFrame,
-        cohort: Cohort,
-        settings: dict[str, Any],
-        folder: Path,
-    ) -> None:
-        """Write page and pictures."""
-        write_report(facts, predictions, cohort, settings, folder)
-
-    def summary_lines(
-        self, facts: dict[str, Any], listing: Listing, settings: dict[str, Any]
-    ) -> list[str]:
-        """Say for the terminal what came out."""
-        return summary_lines(facts, listing, settings)
 
 
 def describe_finals(

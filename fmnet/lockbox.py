@@ -69,8 +69,7 @@ def set_aside(cohort: Cohort, lockbox: LockBox, seed: int) -> Cohort:
     Raises
     ------
     CohortError
-        If somebody named is not there, or a class has nobody left inside or outside of the box, or
-        those outside lack what the target needs.
+        If somebody named is not there, or a class has nobody left inside or outside of the box.
     """
     chosen = _named(cohort, lockbox) | _drawn(cohort, lockbox.fraction, seed)
     # relatives in training would give the subjects chosen away
@@ -82,17 +81,13 @@ def set_aside(cohort: Cohort, lockbox: LockBox, seed: int) -> Cohort:
         return cohort
     scans = list(zip(cohort.scans, cohort.stored, inside, strict=True))
     for where, wanted in (("in the lock-box", True), ("outside the lock-box", False)):
-        labels = {scan.label for scan, _, is_in in scans if is_in is wanted}
-        if cohort.listing.labels.is_given and len(labels) < 2:
+        if len({scan.label for scan, _, is_in in scans if is_in is wanted}) < 2:
             raise CohortError(
                 Fault("lockbox", f"one class only {where}", "both classes", "set others aside")
             )
-    outside = tuple(scan for scan, _, is_in in scans if not is_in)
-    if cohort.listing.check is not None and (lost := cohort.listing.check(outside)):
-        raise CohortError(lost)
     return replace(
         cohort,
-        scans=outside,
+        scans=tuple(scan for scan, _, is_in in scans if not is_in),
         stored=tuple(stored for _, stored, is_in in scans if not is_in),
         set_aside=tuple(scan for scan, _, is_in in scans if is_in),
     )
@@ -123,24 +118,13 @@ def _named(cohort: Cohort, lockbox: LockBox) -> set[str]:
 
 
 def _drawn(cohort: Cohort, fraction: float, seed: int) -> set[str]:
-    """Draw a fraction of each class; whoever has scans of both counts for the first.
-
-    Of other targets than two groups, a fraction of all, drawn evenly over their strata.
-    """
+    """Draw a fraction of each class; whoever has scans of both counts for the first."""
     if not fraction:
         return set()
     rng = np.random.default_rng([seed, LOCKBOX])
-    is_labelled = cohort.listing.labels.is_given
     label_of: dict[str, str] = {}
     for scan in cohort.scans:
-        label = scan.label if is_labelled else scan.stratum
-        label_of.setdefault(subject_key(scan.participant_id), label)
-    if not is_labelled:
-        everybody = sorted(label_of)
-        shuffled = [everybody[k] for k in rng.permutation(len(everybody))]
-        in_order = sorted(shuffled, key=lambda participant: label_of[participant])
-        n = min(max(1, round(fraction * len(in_order))), len(in_order) - 1)
-        return {in_order[int((k + 0.5) * len(in_order) / n)] for k in range(n)}
+        label_of.setdefault(subject_key(scan.participant_id), scan.label)
     drawn: set[str] = set()
     for label in sorted(set(label_of.values())):
         participants = sorted(participant for participant, own in label_of.items() if own == label)

@@ -177,7 +177,7 @@ def run_study(
     shape = (len(cohort.contrasts), *grid.shape)
     study: StudyOfGroups | StudyOfTarget = StudyOfGroups(plans, signature, audit, lockbox)
     if target is not None:
-        study, cohort = read_study(target, cohort, plans, lockbox)
+        study, cohort = read_study(target, cohort, plans, lockbox, n_seeds)
     network, models = study.networks(network, models or {})
     check_augmentation(augmentation, shape)
     if signature is not None:

@@ -51,7 +51,7 @@ Plans = tuple[PermutationPlan, SensitivityPlan, LearningCurvePlan]
 
 
 def read_study(
-    target: Target, listing: Listing, plans: Plans, lockbox: LockBox
+    target: Target, listing: Listing, plans: Plans, lockbox: LockBox, n_seeds: int
 ) -> tuple["StudyOfTarget", Listing]:
     """Read what a target predicts of the people of a listing.
 
@@ -65,6 +65,7 @@ def read_study(
         "sensitivity": sensitivity.is_asked_for,
         "learning_curve.fractions": bool(learning_curve.fractions),
         "lockbox": bool(lockbox.subjects or lockbox.site or lockbox.fraction),
+        "n_seeds": n_seeds > 1,
     }
     faults = [
         Fault(key, f"asked for with target={target.kind}", "a study of two groups", "leave it out")
@@ -92,6 +93,9 @@ class StudyOfTarget:
     target: Target
     permutation: PermutationPlan
 
+    write_report = staticmethod(write_target_report)
+    summary_lines = staticmethod(target_summary_lines)
+
     def networks(
         self, network: NetworkBuilder, models: dict[str, FurtherNetwork]
     ) -> tuple[NetworkBuilder, dict[str, FurtherNetwork]]:
@@ -108,7 +112,10 @@ class StudyOfTarget:
             return everybody
         outcomes, rng = outcomes_of(everybody), np.random.default_rng([seed, PERMUTATION])
         order = find_places(self.target, outcomes).draw(rng).order
-        return with_outcomes(everybody, self.target.exchanged(outcomes, order))
+        shuffled = self.target.exchanged(outcomes, order)
+        strata = self.target.strata(shuffled)  # folds are dealt by what people are given
+        pairs = zip(with_outcomes(everybody, shuffled).scans, strata, strict=True)
+        return replace(everybody, scans=tuple(replace(one, stratum=own) for one, own in pairs))
 
     def check_trainings(self, scans: ScanSet, folds: Sequence[Fold]) -> None:
         """Refuse folds in which too little is to be learned from.
@@ -155,7 +162,6 @@ class StudyOfTarget:
             "further": {name: {"n_epochs": own} for name, own in results.further_epochs.items()},
         }
         if data.series:
-            cohort = data.cohort
             facts["bold"] = describe_runs(cohort, data.reads_series, data.window_volumes)
         complete_finals(models, results, facts["models"], control(settings), folder)
         if not is_first():
@@ -212,20 +218,3 @@ class StudyOfTarget:
             participants.table[usual].loc[people],
             [unit_of[one] for one in people],
         )
-
-    def write_report(
-        self,
-        facts: dict[str, Any],
-        predictions: pd.DataFrame,
-        cohort: Cohort,
-        settings: dict[str, Any],
-        folder: Path,
-    ) -> None:
-        """Write page and pictures."""
-        write_target_report(facts, predictions, cohort, settings, folder)
-
-    def summary_lines(
-        self, facts: dict[str, Any], listing: Listing, settings: dict[str, Any]
-    ) -> list[str]:
-        """Say for the terminal what came out."""
-        return list(target_summary_lines(facts, listing, settings))

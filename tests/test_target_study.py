@@ -19,7 +19,9 @@ from fmnet.lockbox import LockBox
 from fmnet.study import run_study
 from fmnet.synthetic.targets import read_synthetic_target
 from fmnet.targets.change import Change
+from fmnet.targets.contrast import Contrast
 from fmnet.targets.onset import Onset
+from fmnet.targets.several import Several
 from fmnet.targets.severity import Severity
 from fmnet.training.trainer import CPU_TRAINER
 
@@ -122,8 +124,9 @@ def test_shuffled_outcomes_are_everybodys_in_another_order(root):
 def test_what_only_two_groups_have_is_refused_at_once(root):
     plans = {"learning_curve": LearningCurvePlan((0.4, 0.6)), "lockbox": LockBox(fraction=0.2)}
     with pytest.raises(ConfigError) as caught:
-        run_study(**settings(root, root / "refused", "severity", FIQR, **plans))
-    assert {fault.where for fault in caught.value.faults} == {"learning_curve.fractions", "lockbox"}
+        run_study(**settings(root, root / "refused", "severity", FIQR, n_seeds=2, **plans))
+    found = {fault.where for fault in caught.value.faults}
+    assert found == {"learning_curve.fractions", "lockbox", "n_seeds"}
     assert not (root / "refused").exists()
 
 
@@ -139,6 +142,22 @@ def test_model_that_compares_a_persons_scans_is_not_exported(root):
     assert "retest" not in metrics_of(run_dir)  # scores within persons say nothing between them
     with pytest.raises(ExportError, match="scans of one person with each other"):
         export_run(str(run_dir), str(root / "bundle"), allow_uninformative=True)
+
+
+def test_run_of_several_targets_goes_on_where_outcomes_are_missing(root):
+    target = Several({"fm": Contrast("FM", "HC"), "fiqr": FIQR})
+    plan = {"permutation": PermutationPlan(0)}
+    given = settings(root, root / "several", "several", target, **plan)
+    made = {"kind": "several", "n_subjects": 48, "voxel_size_mm": 12, "n_sites": 1}
+    given["cohort"] = read_synthetic_target(root / "cohorts" / "more", **made)
+    run_study(**given)
+    cohort = pd.read_csv(root / "several" / "cohort.tsv", sep="\t")
+    assert cohort["outcome_fiqr.value"].isna().any()
+    before = metrics_of(root / "several")["models"]
+    run_study(**given | {"resume": True, "permutation": PermutationPlan(1)})
+    facts = metrics_of(root / "several")
+    assert facts["models"] == before
+    assert facts["permutation"]["n"] == 1
 
 
 def test_sessions_are_compared(root):

@@ -17,12 +17,11 @@ from benchmarks.power.planted import Planter
 from benchmarks.power.power import COHORT_CODE
 from benchmarks.power.regimes import AMPLITUDES, RADIUS_MM
 from benchmarks.power.templates import name_templates, read_templates
-from benchmarks.race import write_results
+from benchmarks.race import check_only, write_results
 from benchmarks.signature.part import Cell, Part, World
 from fmnet.baselines.base import Baseline
 from fmnet.crossval.workers import map_units
 from fmnet.data.files import write_atomically
-from fmnet.errors import ConfigError, Fault
 from fmnet.runs.record import table_text
 from fmnet.training.compute import Compute, count_processes
 from fmnet.training.trainer import CPU_TRAINER, build_trainer
@@ -96,10 +95,7 @@ class SignatureBenchmark:
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        known = list(self.parts)
-        if wrong := [name for name in self.only or () if name not in known]:
-            action = "correct the names, or leave suite.only out"
-            raise ConfigError(Fault("suite.only", ", ".join(wrong), ", ".join(known), action))
+        check_only(self.only, self.parts)
 
     def run(self, out: Path) -> list[str]:
         """Measure whatever `out` doesn't hold yet of this version of the code; write tables."""

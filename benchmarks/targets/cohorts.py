@@ -5,20 +5,17 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import pandas as pd
 
 from fmnet.baselines.base import Model
 from fmnet.crossval.fold_loop import Pipeline
 from fmnet.data.cohort import Cohort
 from fmnet.data.folds import Fold, build_folds
-from fmnet.data.listing import NO_LABELS, Listing
-from fmnet.data.scans import Scan
 from fmnet.data.template import build_grid
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder, with_head
 from fmnet.synthetic.outcomes import DrawnPeople, draw_people
 from fmnet.synthetic.target_design import TargetDesign
-from fmnet.synthetic.targets import draw_scan_maps
+from fmnet.synthetic.targets import draw_scan_maps, list_drawn
 from fmnet.targets.base import Target
 from fmnet.targets.reading import read_target
 from fmnet.training.fit import Trainable
@@ -67,23 +64,7 @@ def draw_study(
     people_seed, maps_seed = sequence.spawn(2)
     drawn = draw_people(design.plan, np.random.default_rng(people_seed))
     maps = np.stack([one[grid.mask] for one in draw_scan_maps(design, grid, drawn, maps_seed)])
-    identity = drawn.scans[["participant_id", "session"]].to_records(index=False)
-    ids = [f"{one}_ses-{session}" if session else one for one, session in identity]
-    scans = tuple(
-        Scan(scan_id, str(one), (), "MNI152", "")
-        for scan_id, (one, _) in zip(ids, identity, strict=True)
-    )
-    of_scans = _as_texts(drawn.scans.drop(columns=["participant_id", "session"]))
-    listing = Listing(
-        scans,
-        ("pressure",),
-        "z",
-        _as_texts(drawn.people),
-        NO_LABELS,
-        origin="synthetic",
-        of_scans=of_scans.assign(scan_id=ids) if len(of_scans.columns) else None,
-    )
-    whole, listing = read_target(target, listing)
+    whole, listing = read_target(target, list_drawn(drawn))
     studied = {scan.scan_id for scan in listing.studied}
     rows = np.array([row for row, scan in enumerate(listing.scans) if scan.scan_id in studied])
     own = tuple(listing.scans[row] for row in rows)
@@ -99,12 +80,3 @@ def draw_study(
 
 def _same(folds: list[Fold], _: Cohort) -> list[Fold]:
     return folds
-
-
-def _as_texts(table: pd.DataFrame) -> pd.DataFrame:
-    """Write a table as participants.tsv would hold it: text, empty for what is missing."""
-    texts = {
-        name: ["" if pd.isna(value) else str(value) for value in column]
-        for name, column in table.items()
-    }
-    return pd.DataFrame(texts, index=table.index)

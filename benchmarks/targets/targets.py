@@ -9,12 +9,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.power.describe import code_digest, describe, digest
-from benchmarks.race import write_results
+from benchmarks.race import check_only, write_results
 from benchmarks.targets.part import Part, Unit, World
 from fmnet.baselines.base import Model
 from fmnet.crossval.workers import map_units
 from fmnet.data.files import write_atomically
-from fmnet.errors import ConfigError, Fault
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.runs.record import table_text
 from fmnet.targets.base import Target
@@ -71,10 +70,7 @@ class TargetsBenchmark:
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        known = list(self.parts)
-        if wrong := [name for name in self.only or () if name not in known]:
-            action = "correct the names, or leave suite.only out"
-            raise ConfigError(Fault("suite.only", ", ".join(wrong), ", ".join(known), action))
+        check_only(self.only, self.parts)
 
     def run(self, out: Path) -> list[str]:
         """Measure whatever `out` doesn't hold yet of this version of the code; write tables."""

@@ -19,7 +19,6 @@ from benchmarks.validity.sentences import code_digest
 from fmnet.crossval.workers import map_units
 from fmnet.data.files import write_atomically
 from fmnet.data.tables import write_table
-from fmnet.errors import ConfigError, Fault
 from fmnet.runs.record import describe_device, table_text, versions
 from fmnet.runs.run_folder import write_json
 from fmnet.training.compute import Compute, count_processes
@@ -70,10 +69,7 @@ class Validity:
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        known = [*self.measures, NULL_NETWORK]
-        if wrong := [name for name in self.only or () if name not in known]:
-            action = "correct the names, or leave suite.only out"
-            raise ConfigError(Fault("suite.only", ", ".join(wrong), ", ".join(known), action))
+        check_only(self.only, [*self.measures, NULL_NETWORK])
 
     def run(self, out: Path) -> list[str]:
         """Measure whatever `out` doesn't hold yet of this version of the code; write tables."""

@@ -122,7 +122,10 @@ class Cohort:
         # as they were studied: a negative control shuffles them
         labels = {scan.scan_id: scan.label for scan in (*self.scans, *self.set_aside)}
         outcomes = {
-            scan.scan_id: [(f"outcome_{role}", f"{value:.12g}") for role, value in scan.outcome]
+            scan.scan_id: [
+                (f"outcome_{role}", "" if np.isnan(value) else f"{value:.12g}")
+                for role, value in scan.outcome
+            ]
             for scan in (*self.scans, *self.set_aside)
         }
         rows = [

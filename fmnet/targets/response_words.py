@@ -14,9 +14,8 @@ from fmnet.evaluation.trial_power import (
     standardised_difference,
 )
 from fmnet.targets.base import Said
+from fmnet.targets.sentences import ALPHA
 
-#: Below this a p-value counts.
-ALPHA = 0.05
 #: Standard errors beyond which a slope counts, two-sided and one-sided.
 TWO_SIDED, ONE_SIDED = 1.96, 1.645
 #: Standardised difference between arms from which on it is mentioned.

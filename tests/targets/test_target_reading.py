@@ -11,7 +11,6 @@ from fmnet.data.folds import build_folds, rows_of
 from fmnet.data.image_table import read_image_table
 from fmnet.data.outcomes import outcomes_of
 from fmnet.errors import CohortError, Fault
-from fmnet.lockbox import LockBox, set_aside
 from fmnet.synthetic.outcomes import OutcomePlan, draw_people
 from fmnet.synthetic.targets import list_drawn
 from fmnet.targets.base import Target
@@ -204,16 +203,12 @@ def test_refuses_a_site_that_gives_outcomes_away(listed, store):
         open_cohort(listing, store)
 
 
-def test_folds_and_lockbox_follow_strata(listed, store):
+def test_folds_follow_strata(listed, store):
     _, listing = read_target(Toy(), listed(pain=list("3412")))
     cohort = open_cohort(listing, store)
     strata = np.array(cohort.strata)
     for fold in build_folds(cohort, n_splits=2, n_repeats=3, inner_splits=2):
         assert sorted(strata[rows_of(fold.test, cohort.participant_ids)]) == ["high", "low"]
-    boxed = set_aside(cohort, LockBox(fraction=0.5), seed=1)
-    assert sorted(scan.stratum for scan in boxed.set_aside) == ["high", "low"]
-    with pytest.raises(CohortError, match="1 person"):
-        set_aside(cohort, LockBox(subjects=listed.people[:3]), seed=1)
 
 
 def test_people_who_were_drawn_are_read_without_files():
