@@ -13,6 +13,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.power.describe import describe, digest
+from benchmarks.race import check_only
 from benchmarks.validity.measures import Cell, Measure, plain
 from benchmarks.validity.null_studies import NullNetwork
 from benchmarks.validity.sentences import code_digest
