@@ -174,7 +174,7 @@ def test_page_that_fails_costs_no_results(copy, light, study_root, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError("in a sentence")
 
-    monkeypatch.setattr("fmnet.group_study.write_report", fail)
+    monkeypatch.setattr("fmnet.group_study.StudyOfGroups.write_report", staticmethod(fail))
     with pytest.raises(RunError, match=r"report\.html: found .*in a sentence.*resume=true"):
         run_study(**light_settings(study_root, unfinish(copy)))
     assert (copy / "metrics.json").read_bytes() == (light.run_dir / "metrics.json").read_bytes()
