@@ -18,11 +18,12 @@ from fmnet.data.values import UNSAID_STAT, name_stat, p_value_fault, same_stat, 
 from fmnet.data.volume import FloatArray, Volume, check_space
 from fmnet.errors import Fault, VolumeError
 from fmnet.inference.bundle import MAX_SCORE, Bundle
-from fmnet.inference.quality import scale_faults
+from fmnet.inference.quality import Reading, scale_faults
 from fmnet.inference.study_results import red_note
 
 WHOLE_MAP = "give the unthresholded map, or check its registration"
-Status = Literal["ok", "cannot_say", "error"]
+#: ``forced``: a score that a gate would have withheld, and somebody asked for.
+Status = Literal["ok", "cannot_say", "error", "forced"]
 #: Where a bundle doesn't know its contrast (or its statistic), names can't contradict it.
 UNSAID_CONTRASTS = ("map",)
 #: Some MNI152 space, not said which.
@@ -44,6 +45,30 @@ class NewScan:
 
 
 @dataclass(frozen=True)
+class Request:
+    """What is asked of predictions, the same for all scans.
+
+    Parameters
+    ----------
+    prevalence : float, optional
+        Fraction of the positive group among those who are scanned, between 0 and 1, for which
+        probabilities are stated; None for the base rate of the bundle's calibration.
+    level : float
+        Fraction of each group's people whose set has to hold their group; where the bundle has too
+        few people to promise it, the largest that it can.
+    is_forced : bool
+        Whether scans that fail a gate are scored all the same, and marked.
+    """
+
+    prevalence: float | None = None
+    level: float = 0.8
+    is_forced: bool = False
+
+
+USUAL = Request()
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What is said about one scan.
 
@@ -53,6 +78,11 @@ class Prediction:
     without. Of a signature with a target, ``numbers`` holds its scores and outputs instead, by the
     names of `Bundle.columns`; ``score`` is then the first of the scores, and there is no
     probability.
+
+    ``interval`` is the 95 % interval of the probability. ``groups`` is the set: those that can't be
+    ruled out at the level that was asked for, both where nothing can be said, none where the scan
+    is unlike either; None where there is no set. ``readings`` are of the gates, passed or not;
+    ``is_of_training``: whether the same scan was among those that the signature learned from.
     """
 
     scan: str
@@ -61,6 +91,10 @@ class Prediction:
     status: Status
     reason: str = ""
     numbers: Mapping[str, float] = field(default_factory=dict)
+    interval: tuple[float, float] | None = None
+    groups: tuple[str, ...] | None = None
+    readings: tuple[Reading, ...] = ()
+    is_of_training: bool = False
 
     def record(self, columns: Sequence[str] = ()) -> dict[str, Any]:
         """List what is written of it: score and probability, or else the columns of a target."""

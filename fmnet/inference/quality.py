@@ -19,6 +19,39 @@ MOTION_MARGIN = 1.5
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What one gate measured of one scan.
+
+    Parameters
+    ----------
+    gate : str
+        Its name, in words that stand in tables: ``orientation``, ``scale of pain``.
+    value, low, high : float or None
+        What was measured, and between which limits it has to lie; None for no limit, and for what
+        can't be measured.
+    unit : str
+        Of all three; empty for none.
+    false_alarms : float or None
+        Fraction of people like those of training who fail it; None where that isn't known.
+    fault : Fault or None
+        Why it failed, as it is told; None where it passed.
+    """
+
+    gate: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    false_alarms: float | None = None
+    fault: Fault | None = None
+
+    @property
+    def is_passed(self) -> bool:
+        """Tell whether the scan may be scored as far as this gate goes."""
+        return self.fault is None
+
+
+@dataclass(frozen=True)
 class Reference:
     """What the training scans looked like.
 
