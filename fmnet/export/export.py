@@ -53,6 +53,7 @@ from fmnet.runs.final_models import (
 )
 from fmnet.runs.record import read_predictions
 from fmnet.runs.run_folder import as_json, check_run_files
+from fmnet.training.calibration import ScoreScale
 
 COPIED = ("preparation.json", "preparation.safetensors", "reference.json")
 Floats = NDArray[np.float64]
@@ -212,7 +213,9 @@ def _read_parts(run_dir: Path, choice: Choice, contract: BoldContract | None) ->
     if is_of_groups and UNSEEN not in kept:
         table = read_predictions(run_dir / "predictions.tsv")
         own = table[table["model"] == choice.record["model"]]
-        kept[UNSEEN] = as_json(unseen_of(own).to_json()).encode()
+        known = choice.record.get("score_scale")
+        scale = None if known is None else ScoreScale(known["middle"], known["sd"])
+        kept[UNSEEN] = as_json(unseen_of(own, scale).to_json()).encode()
     return kept
 
 
