@@ -29,11 +29,10 @@ from fmnet.inference.bundle import (
     FORMAT_VERSION,
     INTENDED_USE,
     LINK,
-    TARGET_VERSION,
     Bundle,
     read_bundle,
 )
-from fmnet.inference.bundle_files import SIGNATURE, write_hashes
+from fmnet.inference.bundle_files import OPTIONAL, SIGNATURE, write_hashes
 from fmnet.inference.model_card import is_of_people, model_card
 from fmnet.inference.predict import NewScan, read_values
 from fmnet.inference.preparation import Preparation, read_preparation
@@ -158,6 +157,7 @@ def export_run(
     try:
         names = [*COPIED, LINK if "target" in choice.record else CALIBRATION]
         names += [] if contract is None else [CONTRACT]
+        names += [name for name in OPTIONAL if (choice.folder / name).is_file()]
         kept = {name: (choice.folder / name).read_bytes() for name in names}
     except OSError as error:
         raise unfinished(choice.folder, error) from error
@@ -248,7 +248,7 @@ def write_metadata(
     record = without_commands(choice.record)
     is_of_groups = isinstance(evidence, Evidence)
     metadata = {
-        "format_version": FORMAT_VERSION if is_of_groups else TARGET_VERSION,
+        "format_version": FORMAT_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"fmnet": fmnet.__version__} | {name: version(name) for name in PACKAGES},
         "intended_use": INTENDED_USE if is_of_groups else TARGET_USE,
