@@ -36,6 +36,7 @@ from fmnet.inference.bundle_files import OPTIONAL, SIGNATURE, write_hashes
 from fmnet.inference.model_card import is_of_people, model_card
 from fmnet.inference.predict import NewScan, read_values
 from fmnet.inference.preparation import Preparation, read_preparation
+from fmnet.inference.signing import read_private_key, sign_hashes
 from fmnet.inference.study_results import Evidence, TargetEvidence, count_red, warnings_of
 from fmnet.inference.target_bundle import TARGET_USE
 from fmnet.networks.backbones import ScoreNetwork
@@ -96,6 +97,7 @@ def export_run(
     overwrite: bool = False,
     trusted_packages: list[str] | None = None,
     allow_uninformative: bool = False,
+    sign_key: str | None = None,
 ) -> Exported:
     """Write a bundle from a run folder.
 
@@ -117,11 +119,13 @@ def export_run(
     allow_uninformative : bool
         Whether a model is exported whose out-of-fold AUC has an interval that reaches 0.5 or less;
         its card, its metadata and each of its predictions say so.
+    sign_key : str, optional
+        File of an Ed25519 private key, in PEM, which signs the hashes of all files.
 
     Raises
     ------
     ConfigError
-        If there is no linear model, and it was asked for.
+        If there is no linear model, and it was asked for, or `sign_key` is no such key.
     ExportError
         If the model is not above chance, the forms disagree, the images are gone, or `out` exists
         or can't be written.
@@ -129,6 +133,7 @@ def export_run(
         If `run_dir` holds no finished run, or one with files that are damaged.
     """
     target = Path(out)
+    key = None if sign_key is None else read_private_key(Path(sign_key))
     with suppress(OSError):  # whatever can't be read there is named by who writes there
         clear_remains(target)
     # os.path and not pathlib, which raises where a folder above may not be entered
@@ -154,13 +159,7 @@ def export_run(
     else:
         scans, task = read_run_bold_scans(Path(run_dir), n_check), read_task(Path(run_dir))
     described = describe_input(preparation, network, choice.record, contract, task)
-    try:
-        names = [*COPIED, LINK if "target" in choice.record else CALIBRATION]
-        names += [] if contract is None else [CONTRACT]
-        names += [name for name in OPTIONAL if (choice.folder / name).is_file()]
-        kept = {name: (choice.folder / name).read_bytes() for name in names}
-    except OSError as error:
-        raise unfinished(choice.folder, error) from error
+    kept = _read_kept(choice, contract)
     evidence = gather_evidence(Path(run_dir), choice)
     signature = gather_signature(Path(run_dir), choice.record["model"])
     kept |= {f"{SIGNATURE}/{name}": content for name, content in signature.files.items()}
@@ -180,6 +179,8 @@ def export_run(
             raise ExportError(faults) from error
         agreement = check_agreement(network, preparation, bundle, scans, tolerance)
         write_metadata(folder, choice, described, contract, evidence, signature, agreement)
+        if key is not None:
+            sign_hashes(folder, key)
         return agreement
 
     try:
@@ -190,6 +191,17 @@ def export_run(
         accepted = "a place that can be written, with room for the bundle"
         action = "free some room, or choose another out" if full else "choose another out"
         raise ExportError(Fault(str(target), found, accepted, action)) from error
+
+
+def _read_kept(choice: Choice, contract: BoldContract | None) -> dict[str, bytes]:
+    """Read the files of a final model that go into a bundle as they are, by their names."""
+    names = [*COPIED, LINK if "target" in choice.record else CALIBRATION]
+    names += [] if contract is None else [CONTRACT]
+    names += [name for name in OPTIONAL if (choice.folder / name).is_file()]
+    try:
+        return {name: (choice.folder / name).read_bytes() for name in names}
+    except OSError as error:
+        raise unfinished(choice.folder, error) from error
 
 
 def _check_single_scans(choice: Choice) -> None:
