@@ -20,6 +20,7 @@ from fmnet.data.volume import FloatArray
 from fmnet.errors import BundleError, ExportError, Fault, FmnetError
 from fmnet.export.bundle_folder import clear_remains, write_bundle_whole
 from fmnet.export.evidence import gather_evidence
+from fmnet.export.monai_bundle import write_configs
 from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_task
 from fmnet.export.signature import GatheredSignature, gather_signature
 from fmnet.inference.bold import NewBoldScan, read_scan
@@ -256,7 +257,7 @@ def write_metadata(
     signature: GatheredSignature,
     agreement: Agreement | None,
 ) -> None:
-    """Write ``metadata.json``, the model card and the hashes."""
+    """Write ``metadata.json``, the model card, what MONAI reads, and the hashes."""
     record = without_commands(choice.record)
     is_of_groups = isinstance(evidence, Evidence)
     metadata = {
@@ -274,6 +275,7 @@ def write_metadata(
     } | ({} if signature.facts is None else {"signature": signature.facts})
     (folder / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
     (folder / "MODEL_CARD.md").write_text(model_card(metadata, contract), "utf-8")
+    write_configs(folder, metadata)
     write_hashes(folder)
 
 
