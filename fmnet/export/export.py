@@ -39,11 +39,20 @@ from fmnet.inference.predict import NewScan, read_values
 from fmnet.inference.preparation import Preparation, read_preparation
 from fmnet.inference.study_results import Evidence, TargetEvidence, count_red, warnings_of
 from fmnet.inference.target_bundle import TARGET_USE
+from fmnet.inference.unseen_scores import UNSEEN
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network, write_network_files
 from fmnet.networks.scale_space import ScaleSpace
-from fmnet.runs.final_models import Choice, ModelName, check_informative, choose_model, unfinished
-from fmnet.runs.run_folder import check_run_files
+from fmnet.runs.final_models import (
+    Choice,
+    ModelName,
+    check_informative,
+    choose_model,
+    unfinished,
+    unseen_of,
+)
+from fmnet.runs.record import read_predictions
+from fmnet.runs.run_folder import as_json, check_run_files
 
 COPIED = ("preparation.json", "preparation.safetensors", "reference.json")
 Floats = NDArray[np.float64]
@@ -155,12 +164,7 @@ def export_run(
     else:
         scans, task = read_run_bold_scans(Path(run_dir), n_check), read_task(Path(run_dir))
     described = describe_input(preparation, network, choice.record, contract, task)
-    try:
-        names = [*COPIED, LINK if "target" in choice.record else CALIBRATION]
-        names += [] if contract is None else [CONTRACT]
-        kept = {name: (choice.folder / name).read_bytes() for name in names}
-    except OSError as error:
-        raise unfinished(choice.folder, error) from error
+    kept = _read_parts(Path(run_dir), choice, contract)
     evidence = gather_evidence(Path(run_dir), choice)
     signature = gather_signature(Path(run_dir), choice.record["model"])
     kept |= {f"{SIGNATURE}/{name}": content for name, content in signature.files.items()}
@@ -190,6 +194,26 @@ def export_run(
         accepted = "a place that can be written, with room for the bundle"
         action = "free some room, or choose another out" if full else "choose another out"
         raise ExportError(Fault(str(target), found, accepted, action)) from error
+
+
+def _read_parts(run_dir: Path, choice: Choice, contract: BoldContract | None) -> dict[str, bytes]:
+    """Read what a bundle takes over from a model's folder, by name of file.
+
+    Runs of before have no scores of unseen people there; they are made from the out-of-fold table.
+    """
+    folder, is_of_groups = choice.folder, "target" not in choice.record
+    names = [*COPIED, CALIBRATION if is_of_groups else LINK]
+    names += [] if contract is None else [CONTRACT]
+    names += [UNSEEN] if (folder / UNSEEN).exists() else []
+    try:
+        kept = {name: (folder / name).read_bytes() for name in names}
+    except OSError as error:
+        raise unfinished(folder, error) from error
+    if is_of_groups and UNSEEN not in kept:
+        table = read_predictions(run_dir / "predictions.tsv")
+        own = table[table["model"] == choice.record["model"]]
+        kept[UNSEEN] = as_json(unseen_of(own).to_json()).encode()
+    return kept
 
 
 def _check_single_scans(choice: Choice) -> None:
