@@ -47,17 +47,23 @@ def draw_scores(
     ]
     parts.append(draw_words((left + right) / 2, bottom + 32, "score", "middle"))
     lowest = bottom + 38
-    for start, end, name in zones:
-        first, last = place(start), place(end)
-        if last - first < 1:
-            continue
-        lowest += 26
+    shown = [(place(start), place(end), name) for start, end, name in zones]
+    shown = [zone for zone in shown if zone[1] - zone[0] >= 1]
+    if shown:
+        parts.append(draw_words(left - 8, lowest + 12, "answer", "end"))
+    for position, (first, last, name) in enumerate(shown):
+        x, y, width = first, lowest + 18 * (position + 1), last - first
         parts.append(
-            f'<rect class="range1" x="{first:.1f}" y="{lowest - 20}" '
-            f'width="{last - first:.1f}" height="6"/>'
+            f'<rect class="range{position % 2}" x="{x:.1f}" y="{lowest + 3}" '
+            f'width="{width:.1f}" height="8"/>'
         )
-        middle = float(np.clip((first + last) / 2, left + 90, right - 90))
-        parts.append(draw_words(middle, lowest - 2, name, "middle"))
+        if position:
+            parts.append(f'<path class="dashed" d="M{x:.1f} {top}V{lowest + 11}"/>')
+        # a row of its own for each, since a narrow stretch has no room for its name
+        anchor, at = ("start", left) if position == 0 else ("middle", first + width / 2)
+        anchor, at = ("end", right) if position == len(shown) - 1 > 0 else (anchor, at)
+        parts.append(draw_words(at, y + 10, name, anchor))
+    lowest += 18 * len(shown) + 16 if shown else 0
     said = "; ".join(f"{name}: {len(scores)} dots" for name, scores in groups)
     label = f"Scores by group, {said}."
     if score is not None:

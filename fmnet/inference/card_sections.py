@@ -20,6 +20,8 @@ from fmnet.inference.quality import Reading, temporal_sd
 MAX_MAPS, MAX_OUTPUTS = 6, 40
 #: Base rates at which a probability is stated besides the one that was asked for.
 RATES = (0.02, 0.1, 0.5)
+#: An interval wider than this is told with what is likeliest within it.
+WIDE = 0.05
 NO_SCORE = {
     "cannot_say": "No answer: this scan is unlike those that the signature was trained on.",
     "error": "No answer: this scan could not be used.",
@@ -97,7 +99,7 @@ def answer(bundle: Bundle, prediction: Prediction, study: StudyScores | None) ->
     level = "" if study is None else study.level_words
     return (
         f'<p class="answer"><strong>{said}</strong></p>'
-        f'<p class="small">It is said of the score, and not of the person. {safe(level)}</p>'
+        f'<p class="small">This is said of the score, and not of the person. {safe(level)}</p>'
     )
 
 
@@ -115,7 +117,8 @@ def probability(bundle: Bundle, prediction: Prediction, request: Request) -> str
         f"Of people with such a score, <b>{told}</b> would belong to {safe(group)}, if "
         f"{safe(given)}."
     )
-    notes = [f"Middle of that range: {percent(p)}." if interval else ""]
+    is_wide = interval is not None and interval[1] - interval[0] > WIDE
+    notes = [f"The likeliest within that range is {percent(p)}." if is_wide else ""]
     notes.append(
         "The range is a 95 % interval: so much is left open by the number of people in the study."
         if interval
@@ -128,7 +131,7 @@ def probability(bundle: Bundle, prediction: Prediction, request: Request) -> str
         )
     chart = draw_probability(p, interval, rate, group)
     return (
-        f"<h2>If so many have it</h2><p>{lead}</p>{chart}"
+        f"<h2>Probability, and what it depends on</h2><p>{lead}</p>{chart}"
         f'<p class="small">{safe(" ".join(filter(None, notes)))}</p>'
         + _at_other_rates(p, interval, rate, group)
     )
@@ -152,7 +155,7 @@ def _at_other_rates(
         here = " (this card)" if to == rate else ""
         rows += f'<tr><td>{percent(to)}{here}</td><td class="number">{found}</td></tr>'
     return (
-        f"<table><thead><tr><th>{safe(group)} among those scanned</th>"
+        f'<table class="narrow"><thead><tr><th>{safe(group)} among those scanned</th>'
         f'<th class="number">{safe(group)} among people with such a score</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
@@ -187,9 +190,11 @@ def pictures(bundle: Bundle, values: FloatArray | None) -> str:
         return f"<h2>The scan</h2><p>{lacking}</p>"
     preparation = bundle.preparation
     grid = preparation.grid
-    maps, names, mean = values, preparation.contrasts, None
+    maps, names, mean, smoothed = values, preparation.contrasts, None, ""
     if isinstance(preparation, MapPreparation):
         mean = preparation.mean
+        width = preparation.fwhm_mm
+        smoothed = f", smoothed by {width:g} mm" if width else ""
     else:
         maps, names = temporal_sd(values), ("spread over time",)
     limit = full_colour(maps)
@@ -199,7 +204,7 @@ def pictures(bundle: Bundle, values: FloatArray | None) -> str:
         rows.append(f'<h3>{safe(name)}: this scan</h3><div class="slices">{own}</div>')
         if mean is not None:
             usual = "".join(draw_slices(mean[number_of], grid, full_colour(mean), VALUES))
-            head = f"<h3>{safe(name)}: mean of the training scans</h3>"
+            head = f"<h3>{safe(name)}: mean of the training scans{smoothed}</h3>"
             rows.append(f'{head}<div class="slices">{usual}</div>')
     bars = draw_colour_bar(limit, VALUES, "scan")
     if mean is not None:
@@ -216,6 +221,7 @@ def pictures(bundle: Bundle, values: FloatArray | None) -> str:
         if mean is not None
         else "Colours are full for the largest 0.5 % of the values.",
         f"Dark grey: no data ({percent(float(missing))} of the brain mask)." if missing else "",
+        f"Values: {bundle.metadata['input']['stat']}.",
         f"Shown on the signature's grid of {number(grid.voxel_size_mm[0], '.3g')} mm voxels, "
         "before smoothing; no finding can be read off it.",
         f"Only the first {MAX_MAPS} maps are shown." if len(names) > MAX_MAPS else "",
@@ -264,7 +270,7 @@ def _check_row(reading: Reading) -> str:
         limits = f"{low} to {high}"
     elif low is not None or high is not None:
         limits = f"at most {high}" if low is None else f"at least {low}"
-    alarms = "" if reading.false_alarms is None else f"{100 * reading.false_alarms:.1f} %"
+    alarms = "" if reading.false_alarms is None else percent(reading.false_alarms)
     start = "<tr>" if reading.is_passed else '<tr class="failed">'
     return (
         f'{start}<td>{safe(capital(reading.gate))}</td><td class="number">{safe(measured)}</td>'

@@ -11,6 +11,7 @@ from fmnet.errors import printable
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.bundle_files import CHECKSUMS, sha256_of
 from fmnet.inference.model_card import percent
+from fmnet.inference.predict import Request
 from fmnet.inference.study_results import summary
 
 STYLE = """
@@ -23,7 +24,7 @@ p,li,td{overflow-wrap:anywhere}.use{font-weight:600}a{color:#123a7a}
 .box ul{margin:.3em 0}
 .mark{border:3px double #222;padding:.6em 1em;margin:1em 0;font-weight:600}
 .mark ul{font-weight:400;margin:.3em 0}.answer{font-size:1.3rem;line-height:1.35;margin:.4em 0}
-.figures{display:flex;flex-wrap:wrap;gap:.6em 2.5em;margin:.8em 0}.figures>div{max-width:22em}
+.figures{display:flex;flex-wrap:wrap;gap:.6em 2.5em;margin:.8em 0}.figures>div{max-width:27em}
 .figures b{display:block;font-size:1.5rem;line-height:1.3}
 .slices{position:relative;display:grid;grid-template-columns:repeat(8,1fr);gap:6px;
 align-items:end}
@@ -39,6 +40,7 @@ svg{display:block;width:100%;height:auto}svg text{font:9px system-ui,sans-serif;
 .range0{fill:#9aa0a8}.range1{fill:#d5d8dc}
 .key{display:inline-block;width:1.6em;height:.6em;vertical-align:middle;margin:0 .3em 0 .8em}
 .key.range0{background:#9aa0a8}.key.range1{background:#d5d8dc}
+.narrow{max-width:520px}.figures .bar{width:420px;max-width:100%}
 .effect{min-width:130px;max-width:300px}.wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.92rem}
 td,th{padding:.25em .5em;text-align:left;border-bottom:1px solid #e3e3e6;vertical-align:middle}
@@ -95,8 +97,10 @@ def group_names(bundle: Bundle) -> tuple[str, str]:
     return training["positive"], training["negative"]
 
 
-def known_lines(bundle: Bundle) -> list[str]:
+def known_lines(bundle: Bundle, request: Request) -> list[str]:
     """Say of a signature what no score of it can be read without, a line each."""
+    # what the calibration says of itself is not for another base rate, nor beside intervals
+    is_meant = bundle.target is None and bundle.unseen is None and request.prevalence is None
     training, target = bundle.metadata["training"], bundle.target
     origin = "SYNTHETIC data, for demonstration" if bundle.is_synthetic else "research data"
     told = f"of {target['title']}" if target else " against ".join(group_names(bundle))
@@ -104,7 +108,7 @@ def known_lines(bundle: Bundle) -> list[str]:
         training.get("control") or "",
         f"Signature {told}, trained on {training['n_scans']} scans ({origin})",
         *(f"Beware: {words}" for words in bundle.warnings),
-        f"{summary(bundle.evidence)}. {'' if target else bundle.meaning}",
+        f"{summary(bundle.evidence)}. {bundle.meaning if is_meant else ''}",
         "" if bundle.signature is None else f"Which regions carry it: {bundle.signature.words}",
     ]
     return [capital(line.strip()) for line in lines if line.strip()]

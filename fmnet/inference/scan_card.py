@@ -38,6 +38,7 @@ from fmnet.inference.explain import Explanation
 from fmnet.inference.explanation_card import explanation_sections
 from fmnet.inference.model_card import percent
 from fmnet.inference.predict import USUAL, Prediction, Request, Status
+from fmnet.inference.sets import fit_sets
 from fmnet.inference.study_people import StudyPeople
 
 #: Red findings that are told one by one, and columns of a target in the table of everybody.
@@ -78,18 +79,18 @@ def build_scan_card(
         Why there is none, in a sentence.
     """
     name = Path(prediction.scan).name or prediction.scan
-    study = study_scores(bundle, explanation.people if explanation else None)
+    study = study_scores(bundle, request, explanation.people if explanation else None)
     is_scored = prediction.score is not None
     parts = [f"<h1>{safe(name)}</h1>", f'<p class="use">{RESEARCH}</p>', marks(prediction)]
     if is_scored and bundle.target is None:
         parts += [
             answer(bundle, prediction, study),
-            _known(bundle, prediction),
+            _known(bundle, prediction, request),
             place(bundle, prediction, study),
             probability(bundle, prediction, request),
         ]
     elif is_scored:
-        parts += [outputs(bundle, prediction), _known(bundle, prediction)]
+        parts += [outputs(bundle, prediction), _known(bundle, prediction, request)]
     parts += [pictures(bundle, values), checks(prediction.readings)]
     if explanation is not None:
         parts += explanation_sections(bundle, explanation)
@@ -97,21 +98,44 @@ def build_scan_card(
         parts.append(f"<h2>What raised and what lowered the score</h2><p>{safe(unexplained)}</p>")
     use = safe(bundle.metadata["intended_use"])
     parts.append(f"<h2>What this is not</h2><p>{use}</p>")
-    parts += ["" if is_scored else _known(bundle, prediction)]
+    parts += ["" if is_scored else _known(bundle, prediction, request)]
     parts.append(
         f'<p class="small">Scan: {safe(prediction.scan)}<br>{safe(origin_line(bundle))}</p>'
     )
     return build_page(name, parts)
 
 
-def study_scores(bundle: Bundle, people: StudyPeople | None = None) -> StudyScores | None:
+def study_scores(
+    bundle: Bundle, request: Request, people: StudyPeople | None = None
+) -> StudyScores | None:
     """Gather the scores of the study's people, from wherever the bundle has them."""
-    if people is None or not any(len(own) for own in people.scores.values()):
-        return None
-    return StudyScores(people.scores["positive"], people.scores["negative"])
+    unseen = bundle.unseen
+    if unseen is None:
+        if people is None or not any(len(own) for own in people.scores.values()):
+            return None
+        return StudyScores(people.scores["positive"], people.scores["negative"])
+    rule, (first, second) = fit_sets(unseen, request.level), group_names(bundle)
+    low, high = rule.positive[0], rule.negative[1]
+    middle = "neither" if high < low else "both: cannot say"
+    zones = (
+        (-np.inf, min(low, high), f"{second} alone"),
+        (min(low, high), max(low, high), middle),
+        (max(low, high), np.inf, f"{first} alone"),
+    )
+    words = (
+        f"A group is left out where at most {percent(1 - rule.level)} of its people would have "
+        "such a score; nine of ten studies of this size keep that promise."
+    )
+    if rule.level < request.level:
+        n = min(len(unseen.positive), len(unseen.negative))
+        words += (
+            f" {percent(1 - request.level)} was asked for, but {n} people of a group can't "
+            "promise so little."
+        )
+    return StudyScores(unseen.positive, unseen.negative, zones, words)
 
 
-def _known(bundle: Bundle, prediction: Prediction) -> str:
+def _known(bundle: Bundle, prediction: Prediction, request: Request) -> str:
     """Give what is known of the signature, its red findings, and remarks on this scan."""
     red = [] if bundle.evidence is None else bundle.evidence.red or []
     more = f"and {len(red) - N_FINDINGS} more" if len(red) > N_FINDINGS else ""
@@ -120,7 +144,7 @@ def _known(bundle: Bundle, prediction: Prediction) -> str:
     remark = ""
     if prediction.status == "ok" and prediction.reason:
         remark = f"<p>Of this scan: {safe(capital(prediction.reason))}</p>"
-    return f'<div class="box">{items(known_lines(bundle))}{said}{remark}</div>'
+    return f'<div class="box">{items(known_lines(bundle, request))}{said}{remark}</div>'
 
 
 def build_group_page(
@@ -134,7 +158,7 @@ def build_group_page(
     `cards` are the files of their cards, beside this page, in the same order; empty where a scan
     has none.
     """
-    study = study_scores(bundle)
+    study = study_scores(bundle, request)
     counts = Counter(prediction.status for prediction in predictions)
     told = ", ".join(
         f"{counts[status]} {words}" for status, words in STATUS.items() if counts[status]
@@ -155,7 +179,7 @@ def build_group_page(
         f'<h2>Every scan</h2><div class="wide"><table><thead>{_head(bundle)}</thead>'
         f"<tbody>{rows}</tbody></table></div>",
         "<h2>What is known of the signature</h2>",
-        f'<div class="box">{items(known_lines(bundle))}</div>',
+        f'<div class="box">{items(known_lines(bundle, request))}</div>',
         f"<p>{safe(bundle.metadata['intended_use'])}</p>",
         f'<p class="small">{safe(origin_line(bundle))}</p>',
     ]
