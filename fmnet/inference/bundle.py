@@ -43,6 +43,7 @@ from fmnet.inference.study_results import (
     warnings_of,
 )
 from fmnet.inference.target_bundle import TARGET_METADATA, link_contradictions, meanings_sentences
+from fmnet.inference.unseen_scores import UNSEEN, UnseenScores, read_unseen
 
 #: Of bundles that are written, and of earlier ones that tell two groups apart; both are read.
 FORMAT_VERSION, EARLIER_VERSION = 2, 1
@@ -91,7 +92,8 @@ class Bundle:
     leads from maps, or from a cleaned series, to the network's input; ``calibration`` from score to
     probability, or else, of a target, ``link`` from scores to its outputs: one of the two is None;
     ``reference`` says what the training scans looked like; ``contract`` how BOLD runs become the
-    maps or the series, None where the maps themselves go in.
+    maps or the series, None where the maps themselves go in; ``unseen`` how the study's own people
+    were scored by models that had not seen them, None of a target and in bundles of before.
     """
 
     folder: Path
@@ -102,6 +104,7 @@ class Bundle:
     network: OnnxNetwork
     contract: BoldContract | None = None
     link: Link | None = None
+    unseen: UnseenScores | None = None
 
     def score(self, images: FloatArray) -> NDArray[np.float32]:
         """Run the network on N inputs, (N, C, X, Y, Z) or (N, T, X, Y, Z), to raw scores.
@@ -215,6 +218,7 @@ def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = No
         load_network(model, folder, give_up, None if target is None else len(target["scores"])),
         read_contract(folder) if CONTRACT in with_hash else None,
         None if target is None else read_link(folder / LINK),
+        read_unseen(folder / UNSEEN) if target is None and UNSEEN in with_hash else None,
     )
     _check_consistent(bundle)
     shape = (1, *bundle.preparation.example_shape)

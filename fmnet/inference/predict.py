@@ -1,7 +1,7 @@
 """Score new scans with a bundle; what can't be scored honestly is said, not guessed."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,9 @@ from fmnet.data.values import UNSAID_STAT, name_stat, p_value_fault, same_stat, 
 from fmnet.data.volume import FloatArray, Volume, check_space
 from fmnet.errors import Fault, VolumeError
 from fmnet.inference.bundle import MAX_SCORE, Bundle
+from fmnet.inference.calibration import probability_interval
 from fmnet.inference.quality import Reading, scale_faults
+from fmnet.inference.sets import fit_sets
 from fmnet.inference.study_results import red_note
 
 WHOLE_MAP = "give the unthresholded map, or check its registration"
@@ -130,10 +132,19 @@ def predict_with_values(bundle: Bundle, scan: NewScan) -> tuple[Prediction, Floa
     return scored(bundle, scan.name, bundle.scores_of_scan(values), note), values
 
 
-def scored(bundle: Bundle, name: str, scores: ArrayLike, note: str = "") -> Prediction:
+def scored(
+    bundle: Bundle,
+    name: str,
+    scores: ArrayLike,
+    note: str = "",
+    request: Request = USUAL,
+    readings: tuple[Reading, ...] = (),
+) -> Prediction:
     """Give a score, or K of a target, with what they mean and what they can't be read without.
 
-    A score that no network gives is an error, and so is one that leads to no finite output.
+    Of two groups these are the probability at the prevalence of the request with its interval, and
+    the set at its level. A score that no network gives is an error, and so is one that leads to no
+    finite output. With `readings` of which one failed it is marked as forced.
     """
     given = np.atleast_1d(np.asarray(scores, dtype=float))
     numbers = dict[str, float]()
@@ -148,11 +159,31 @@ def scored(bundle: Bundle, name: str, scores: ArrayLike, note: str = "") -> Pred
         accepted = f"a finite score, of at most {MAX_SCORE:g}"
         action = "check the map or run, and where the signature comes from"
         return failed(name, [Fault(name, f"a score of {wrong[0]:g}", accepted, action)])
-    notes = " | ".join(filter(None, [note, *bundle.warnings, red_note(bundle.evidence)]))
-    score, probability = float(given[0]), None
-    if bundle.calibration is not None:
-        probability = float(bundle.calibration.probability(score))
-    return Prediction(name, score, probability, "ok", notes, numbers)
+    failures = [str(reading.fault) for reading in readings if reading.fault is not None]
+    notes = [*failures, note, *bundle.warnings, red_note(bundle.evidence)]
+    found = Prediction(
+        name,
+        score=float(given[0]),
+        probability=None,
+        status="forced" if failures else "ok",
+        reason=" | ".join(filter(None, notes)),
+        numbers=numbers,
+        readings=readings,
+    )
+    if bundle.calibration is None:
+        return found
+    calibration = bundle.calibration.at_prevalence(request.prevalence)
+    found = replace(found, probability=float(calibration.probability(given[0])))
+    if bundle.unseen is None:
+        return found
+    training = bundle.metadata["training"]
+    is_held = fit_sets(bundle.unseen, request.level).holds(float(given[0]))
+    names = (training["positive"], training["negative"])
+    groups = tuple(group for group, held in zip(names, is_held, strict=True) if held)
+    interval = probability_interval(
+        bundle.unseen, bundle.calibration, float(given[0]), request.prevalence
+    )
+    return replace(found, groups=groups, interval=interval)
 
 
 def failed(name: str, faults: Iterable[Fault], status: Status = "error") -> Prediction:
