@@ -34,6 +34,7 @@ from fmnet.inference.bundle import (
     read_bundle,
 )
 from fmnet.inference.bundle_files import SIGNATURE, write_hashes
+from fmnet.inference.gates import GATE_ARRAYS, GATES
 from fmnet.inference.model_card import is_of_people, model_card
 from fmnet.inference.predict import NewScan, read_values
 from fmnet.inference.preparation import Preparation, read_preparation
@@ -46,6 +47,8 @@ from fmnet.runs.final_models import Choice, ModelName, check_informative, choose
 from fmnet.runs.run_folder import check_run_files
 
 COPIED = ("preparation.json", "preparation.safetensors", "reference.json")
+#: Runs of before there were gates have none of them.
+COPIED_IF_THERE = (GATES, GATE_ARRAYS)
 Floats = NDArray[np.float64]
 #: Packages whose versions a bundle states.
 PACKAGES = ("torch", "monai", "onnx", "onnxruntime", "numpy")
@@ -158,6 +161,7 @@ def export_run(
     try:
         names = [*COPIED, LINK if "target" in choice.record else CALIBRATION]
         names += [] if contract is None else [CONTRACT]
+        names += [name for name in COPIED_IF_THERE if (choice.folder / name).exists()]
         kept = {name: (choice.folder / name).read_bytes() for name in names}
     except OSError as error:
         raise unfinished(choice.folder, error) from error

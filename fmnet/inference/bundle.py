@@ -28,6 +28,7 @@ from fmnet.inference.bundle_files import (
     refuse,
 )
 from fmnet.inference.calibration import Calibration, calibration_sentence, read_calibration
+from fmnet.inference.gates import GATES, Gates, read_gates
 from fmnet.inference.links import Link, read_link
 from fmnet.inference.onnx_network import OnnxNetwork, load_network
 from fmnet.inference.preparation import INPUT_KIND, MAPS, Preparation, read_preparation
@@ -91,7 +92,8 @@ class Bundle:
     leads from maps, or from a cleaned series, to the network's input; ``calibration`` from score to
     probability, or else, of a target, ``link`` from scores to its outputs: one of the two is None;
     ``reference`` says what the training scans looked like; ``contract`` how BOLD runs become the
-    maps or the series, None where the maps themselves go in.
+    maps or the series, None where the maps themselves go in. ``gates`` are what new scans have to
+    pass; None in bundles of before there were any.
     """
 
     folder: Path
@@ -102,6 +104,7 @@ class Bundle:
     network: OnnxNetwork
     contract: BoldContract | None = None
     link: Link | None = None
+    gates: Gates | None = None
 
     def score(self, images: FloatArray) -> NDArray[np.float32]:
         """Run the network on N inputs, (N, C, X, Y, Z) or (N, T, X, Y, Z), to raw scores.
@@ -206,15 +209,17 @@ def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = No
         model = read_bounded(folder / "model.onnx", MAX_BYTES_OF["model.onnx"])
     except OSError as error:
         raise refuse(folder, f"a part that can't be read ({error})") from error
+    preparation = read_preparation(folder)
     bundle = Bundle(
         folder,
         metadata,
-        read_preparation(folder),
+        preparation,
         read_calibration(folder / CALIBRATION) if target is None else None,
         read_reference(folder / "reference.json"),
         load_network(model, folder, give_up, None if target is None else len(target["scores"])),
         read_contract(folder) if CONTRACT in with_hash else None,
         None if target is None else read_link(folder / LINK),
+        read_gates(folder, preparation.grid) if GATES in with_hash else None,
     )
     _check_consistent(bundle)
     shape = (1, *bundle.preparation.example_shape)
@@ -261,6 +266,7 @@ def _check_consistent(bundle: Bundle) -> None:
     """Raise `BundleError` unless all files speak of the same contrasts, kind and shape."""
     contrasts, preparation = bundle.metadata["input"]["contrasts"], bundle.preparation
     own = {"preparation.json": preparation.contrasts, "reference.json": bundle.reference.contrasts}
+    own |= {} if bundle.gates is None else {GATES: bundle.gates.contrasts}
     faults = [
         f"{name} for contrasts {', '.join(found)}, not {', '.join(contrasts)}"
         for name, found in own.items()

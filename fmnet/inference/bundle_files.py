@@ -26,6 +26,7 @@ MAX_BYTES_OF = {
     "model.onnx": 512 * 2**20,
     "model.pt2": 2 * 2**30,
     "preparation.safetensors": 512 * 2**20,
+    "gates.safetensors": 512 * 2**20,
 }
 #: The one folder of a bundle: the maps and tables that say which regions carry the signature.
 SIGNATURE = "signature"

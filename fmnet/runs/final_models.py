@@ -13,6 +13,7 @@ from fmnet.earlier import EARLIER_NETWORK, EARLIER_TITLE, rename_network
 from fmnet.errors import ConfigError, ExportError, Fault, RunError
 from fmnet.inference.bold_contract import write_contract
 from fmnet.inference.bundle import write_plain
+from fmnet.inference.gates import fit_gates
 from fmnet.inference.links import Link
 from fmnet.inference.model_card import CNN_PATHS
 from fmnet.inference.preparation import Preparation
@@ -139,6 +140,9 @@ def write_final(
         values = np.stack([temporal_sd(series.values()) for series in data.series])
     motion = [mean for stored in cohort.stored for mean in stored.mean_fd_mm]
     reference = fit_reference(values, preparation.contrasts, motion)
+    families = cohort.unit_of
+    people = [families[person] for person in cohort.participant_ids]
+    gates = fit_gates(values, preparation.grid, preparation.contrasts, people)
     contract = bold_contract(cohort)
     if contract is not None and preparation.reads_series:
         contract = replace(contract, maps=())  # the network reads the series themselves
@@ -171,6 +175,7 @@ def write_final(
         for name, content in meaning.items():
             (draft / name).write_text(as_json(content), "utf-8")
         write_plain(reference, draft / "reference.json")
+        gates.write(draft)
         if contract is not None:
             write_contract(contract, draft)
         (draft / RECORD).write_text(as_json(record), "utf-8")
