@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fmnet.data.grid import Grid
 from fmnet.data.values import image_scale
 from fmnet.data.volume import FloatArray
 
+Floats = NDArray[np.float64]
 #: By name of the measure and number of the channel; None where it is of all channels together.
 Measured = dict[tuple[str, int | None], float]
 #: Fractions and correlations are kept so far from their ends.
@@ -176,7 +178,7 @@ def measures_of(values: FloatArray, grid: Grid, mean: FloatArray, usual: FloatAr
     return found
 
 
-def _centre(weight: FloatArray, points: FloatArray) -> FloatArray:
+def _centre(weight: Floats, points: Floats) -> Floats:
     return np.asarray(weight.sum(axis=0) @ points / max(weight.sum(), 1e-30))
 
 

@@ -307,7 +307,8 @@ def _read_limit(content: dict[str, Any], n_channels: int, folder: Path) -> Limit
         value = content.get(name)
         if not kind.accepts(value):
             raise _damaged(folder, f"'{name}' of a limit that is not {kind.words}")
-    limit = Limit(**{name: content.get(name) for name in LIMIT})
+    given: dict[str, Any] = {name: content.get(name) for name in LIMIT}
+    limit = Limit(**given)
     is_of_channel = MEASURES[limit.measure].is_of_channel
     if is_of_channel != (limit.channel is not None) or (limit.channel or 0) >= n_channels:
         raise _damaged(folder, f"a limit of {limit.measure} for channel {limit.channel}")

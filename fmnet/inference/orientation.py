@@ -54,9 +54,10 @@ def antisymmetric(values: FloatArray, other: NDArray[np.intp]) -> FloatArray:
     """
     size = np.sqrt(np.nanmean(np.square(values, dtype=np.float64), axis=-1, keepdims=True))
     scaled = (values / np.maximum(size, np.finfo(np.float32).tiny)).astype(np.float32)
-    difference = scaled - scaled[..., other]
+    difference: FloatArray = scaled - scaled[..., other]
     difference[..., other < 0] = 0
-    return np.nan_to_num(difference, copy=False)
+    difference[np.isnan(difference)] = 0
+    return difference
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,9 +74,9 @@ class Prediction:
 
     ``score`` and the calibrated ``probability`` of the positive class are None unless status is
     ``ok`` or ``forced``; ``cannot_say``: readable, but unlike what the signature was trained on;
-    ``error``: unusable. ``reason`` says why there is no score; of one that there is, what it can't be read
-    without. Of a signature with a target, ``numbers`` holds its scores and outputs instead, by the
-    names of `Bundle.columns`; ``score`` is then the first of the scores, and there is no
+    ``error``: unusable. ``reason`` says why there is no score; of one that there is, what it can't
+    be read without. Of a signature with a target, ``numbers`` holds its scores and outputs instead,
+    by the names of `Bundle.columns`; ``score`` is then the first of the scores, and there is no
     probability.
 
     ``interval`` is the 95 % interval of the probability. ``groups`` is the set: those that can't be
