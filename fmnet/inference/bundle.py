@@ -16,10 +16,12 @@ from fmnet.errors import BundleError, Fault, FmnetError
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.inference.bundle_files import (
     COUNT,
+    GATES,
     MAX_BYTES_OF,
     SIGNATURE,
     SPACE,
     TEXT,
+    UNSEEN,
     check_hashes,
     list_of,
     optional,
@@ -28,6 +30,7 @@ from fmnet.inference.bundle_files import (
     refuse,
 )
 from fmnet.inference.calibration import Calibration, calibration_sentence, read_calibration
+from fmnet.inference.gates import Gates, read_gates
 from fmnet.inference.links import Link, read_link
 from fmnet.inference.onnx_network import OnnxNetwork, load_network
 from fmnet.inference.preparation import INPUT_KIND, MAPS, Preparation, read_preparation
@@ -43,7 +46,7 @@ from fmnet.inference.study_results import (
     warnings_of,
 )
 from fmnet.inference.target_bundle import TARGET_METADATA, link_contradictions, meanings_sentences
-from fmnet.inference.unseen_scores import UNSEEN, UnseenScores, read_unseen
+from fmnet.inference.unseen_scores import UnseenScores, read_unseen
 
 #: Of bundles that are written, and of earlier ones that tell two groups apart; both are read.
 FORMAT_VERSION, EARLIER_VERSION = 2, 1
@@ -105,6 +108,7 @@ class Bundle:
     contract: BoldContract | None = None
     link: Link | None = None
     unseen: UnseenScores | None = None
+    gates: Gates | None = None
 
     def score(self, images: FloatArray) -> NDArray[np.float32]:
         """Run the network on N inputs, (N, C, X, Y, Z) or (N, T, X, Y, Z), to raw scores.
@@ -209,16 +213,18 @@ def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = No
         model = read_bounded(folder / "model.onnx", MAX_BYTES_OF["model.onnx"])
     except OSError as error:
         raise refuse(folder, f"a part that can't be read ({error})") from error
+    preparation = read_preparation(folder)
     bundle = Bundle(
         folder,
         metadata,
-        read_preparation(folder),
+        preparation,
         read_calibration(folder / CALIBRATION) if target is None else None,
         read_reference(folder / "reference.json"),
         load_network(model, folder, give_up, None if target is None else len(target["scores"])),
         read_contract(folder) if CONTRACT in with_hash else None,
         None if target is None else read_link(folder / LINK),
         read_unseen(folder / UNSEEN) if target is None and UNSEEN in with_hash else None,
+        read_gates(folder, preparation.grid) if GATES in with_hash else None,
     )
     _check_consistent(bundle)
     shape = (1, *bundle.preparation.example_shape)
@@ -266,6 +272,7 @@ def _check_consistent(bundle: Bundle) -> None:
     """Raise `BundleError` unless all files speak of the same contrasts, kind and shape."""
     contrasts, preparation = bundle.metadata["input"]["contrasts"], bundle.preparation
     own = {"preparation.json": preparation.contrasts, "reference.json": bundle.reference.contrasts}
+    own |= {} if bundle.gates is None else {GATES: bundle.gates.contrasts}
     faults = [
         f"{name} for contrasts {', '.join(found)}, not {', '.join(contrasts)}"
         for name, found in own.items()
