@@ -278,7 +278,8 @@ def load_image(source: Path | RawImage) -> SpatialImage:
     except Exception as error:  # each way to be damaged raises another type, SciPy's among them
         raise damaged(path, error) from error
     check_affine(affine, str(path))
-    check_size(affine, header.shape, str(path))
+    if len(header.shape) > 2:  # else `volume_from_image` refuses it
+        check_size(affine, header.shape, str(path))
     image.extra["note"] = "" if "mat" in contents else note
     return image
 
