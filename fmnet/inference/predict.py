@@ -1,7 +1,7 @@
 """Score new scans with a bundle; what can't be scored honestly is said, not guessed."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,9 @@ from fmnet.data.values import UNSAID_STAT, name_stat, p_value_fault, same_stat, 
 from fmnet.data.volume import FloatArray, Volume, check_space
 from fmnet.errors import Fault, VolumeError
 from fmnet.inference.bundle import MAX_SCORE, Bundle
+from fmnet.inference.calibration import probability_interval
 from fmnet.inference.quality import Reading, scale_faults
+from fmnet.inference.sets import fit_sets
 from fmnet.inference.study_results import red_note
 
 WHOLE_MAP = "give the unthresholded map, or check its registration"
@@ -96,12 +98,31 @@ class Prediction:
     readings: tuple[Reading, ...] = ()
     is_of_training: bool = False
 
+    @property
+    def gates_failed(self) -> tuple[str, ...]:
+        """Name the gates that it did not pass."""
+        return tuple(reading.gate for reading in self.readings if not reading.is_passed)
+
     def record(self, columns: Sequence[str] = ()) -> dict[str, Any]:
-        """List what is written of it: score and probability, or else the columns of a target."""
-        told: dict[str, Any] = {"score": self.score, "probability": self.probability}
-        if columns:
-            told = {name: self.numbers.get(name) for name in columns}
-        return {"scan": self.scan, **told, "status": self.status, "reason": self.reason}
+        """List what a table tells of it: of two groups, or else the columns of a target."""
+        told: dict[str, Any] = {name: self.numbers.get(name) for name in columns}
+        if not columns:
+            low, high = self.interval or (None, None)
+            told = {"score": self.score, "probability": self.probability}
+            told |= {"probability_low": low, "probability_high": high}
+            told["set"] = set_word(self.groups)
+        failed_gates = ", ".join(self.gates_failed)
+        told |= {"status": self.status, "gates_failed": failed_gates}
+        is_read = self.score is not None or bool(self.readings)
+        told["in_training"] = str(self.is_of_training).lower() if is_read else None
+        return {"scan": self.scan, **told, "reason": self.reason}
+
+
+def set_word(groups: tuple[str, ...] | None) -> str | None:
+    """Name a set: its only group, ``both``, or ``neither``; None where there is no set."""
+    if groups is None or len(groups) == 1:
+        return groups and groups[0]
+    return "both" if groups else "neither"
 
 
 def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
@@ -109,7 +130,9 @@ def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
     return predict_with_values(bundle, scan)[0]
 
 
-def predict_with_values(bundle: Bundle, scan: NewScan) -> tuple[Prediction, FloatArray | None]:
+def predict_with_values(
+    bundle: Bundle, scan: NewScan, request: Request = USUAL
+) -> tuple[Prediction, FloatArray | None]:
     """Score one scan, and give its maps on the grid, (C, V), too; None where it has no score."""
     try:
         volumes = _read_volumes(bundle, scan)
@@ -127,13 +150,22 @@ def predict_with_values(bundle: Bundle, scan: NewScan) -> tuple[Prediction, Floa
         return failed(scan.name, doubts, "cannot_say"), None
     notes = dict.fromkeys([_unstated(bundle, scan, volumes), *(volume.note for volume in volumes)])
     note = "; ".join(filter(None, notes))
-    return scored(bundle, scan.name, bundle.scores_of_scan(values), note), values
+    return scored(bundle, scan.name, bundle.scores_of_scan(values), note, request), values
 
 
-def scored(bundle: Bundle, name: str, scores: ArrayLike, note: str = "") -> Prediction:
+def scored(
+    bundle: Bundle,
+    name: str,
+    scores: ArrayLike,
+    note: str = "",
+    request: Request = USUAL,
+    readings: tuple[Reading, ...] = (),
+) -> Prediction:
     """Give a score, or K of a target, with what they mean and what they can't be read without.
 
-    A score that no network gives is an error, and so is one that leads to no finite output.
+    Of two groups these are the probability at the prevalence of the request with its interval, and
+    the set at its level. A score that no network gives is an error, and so is one that leads to no
+    finite output. With `readings` of which one failed it is marked as forced.
     """
     given = np.atleast_1d(np.asarray(scores, dtype=float))
     numbers = dict[str, float]()
@@ -148,11 +180,31 @@ def scored(bundle: Bundle, name: str, scores: ArrayLike, note: str = "") -> Pred
         accepted = f"a finite score, of at most {MAX_SCORE:g}"
         action = "check the map or run, and where the signature comes from"
         return failed(name, [Fault(name, f"a score of {wrong[0]:g}", accepted, action)])
-    notes = " | ".join(filter(None, [note, *bundle.warnings, red_note(bundle.evidence)]))
-    score, probability = float(given[0]), None
-    if bundle.calibration is not None:
-        probability = float(bundle.calibration.probability(score))
-    return Prediction(name, score, probability, "ok", notes, numbers)
+    failures = [str(reading.fault) for reading in readings if reading.fault is not None]
+    notes = [*failures, note, *bundle.warnings, red_note(bundle.evidence)]
+    found = Prediction(
+        name,
+        score=float(given[0]),
+        probability=None,
+        status="forced" if failures else "ok",
+        reason=" | ".join(filter(None, notes)),
+        numbers=numbers,
+        readings=readings,
+    )
+    if bundle.calibration is None:
+        return found
+    calibration = bundle.calibration.at_prevalence(request.prevalence)
+    found = replace(found, probability=float(calibration.probability(given[0])))
+    if bundle.unseen is None:
+        return found
+    training = bundle.metadata["training"]
+    is_held = fit_sets(bundle.unseen, request.level).holds(float(given[0]))
+    names = (training["positive"], training["negative"])
+    groups = tuple(group for group, held in zip(names, is_held, strict=True) if held)
+    interval = probability_interval(
+        bundle.unseen, bundle.calibration, float(given[0]), request.prevalence
+    )
+    return replace(found, groups=groups, interval=interval)
 
 
 def failed(name: str, faults: Iterable[Fault], status: Status = "error") -> Prediction:
@@ -234,12 +286,12 @@ def run_instead_of_maps(bundle: Bundle, name: str) -> Fault:
 
 
 def predictions_table(predictions: list[Prediction], columns: Sequence[str] = ()) -> pd.DataFrame:
-    """List predictions with one row per scan: scan, score, probability, status, reason.
+    """List predictions with one row per scan, in the columns of `Prediction.record`.
 
-    Of a signature with a target there are its `columns`, `Bundle.columns`, in the place of score
-    and probability.
+    Of a signature with a target there are its `columns`, `Bundle.columns`, in the place of what is
+    said of two groups.
     """
-    names = ["scan", *(columns or ("score", "probability")), "status", "reason"]
+    names = list(Prediction("", None, None, "error").record(columns))
     rows = [prediction.record(columns) for prediction in predictions]
     return pd.DataFrame(rows, columns=names)
 

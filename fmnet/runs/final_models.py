@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from fmnet.earlier import EARLIER_NETWORK, EARLIER_TITLE, rename_network
 from fmnet.errors import ConfigError, ExportError, Fault, RunError
@@ -18,6 +19,7 @@ from fmnet.inference.model_card import CNN_PATHS
 from fmnet.inference.preparation import Preparation
 from fmnet.inference.quality import fit_reference, temporal_sd
 from fmnet.inference.study_results import correction, warnings_of
+from fmnet.inference.unseen_scores import UNSEEN, UnseenScores, gather_unseen
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.closed_form import pretraining_of
 from fmnet.networks.path_sums import path_fractions
@@ -124,6 +126,7 @@ def write_final(
             scale=final.scale,
         )
         meaning["calibration.json"] = asdict(calibration)
+        meaning[UNSEEN] = unseen_of(unseen).to_json()
         predicted = {
             "label": listing.labels.column,
             "positive": listing.labels.positive,
@@ -176,6 +179,13 @@ def write_final(
         (draft / RECORD).write_text(as_json(record), "utf-8")
 
     write_run_folder(folder.parent, folder.name, write)
+
+
+def unseen_of(predictions: pd.DataFrame) -> UnseenScores:
+    """Gather one score of each person from the rows of one model in the out-of-fold table."""
+    models = predictions.groupby(["repeat", "fold"]).ngroup()
+    score, label, whose = (predictions[name] for name in ("score", "label", "participant_id"))
+    return gather_unseen(score, label, whose, models)
 
 
 def unfinished(folder: Path, error: Exception) -> RunError:
