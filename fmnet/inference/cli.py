@@ -22,11 +22,12 @@ from fmnet.inference.find import find_new_runs, find_new_scans
 from fmnet.inference.options import GROUP, entities_of, read_options, request_of, stated_by
 from fmnet.inference.predict import NewScan, Prediction, failed
 from fmnet.inference.results import about_signature, meaning_of, sets_sentence
-from fmnet.inference.scoring import Scorer, Task, choose_jobs, score_all, unforeseen
+from fmnet.inference.scoring import Scorer, Task, choose_jobs, open_scorer, score_all, unforeseen
 from fmnet.inference.study_results import summary
-from fmnet.inference.table_results import TableResults
+from fmnet.inference.table_results import AnyScan, TableResults
 from fmnet.inference.target_bundle import TARGET_USE, target_line
 
+Results = TableResults | PersonFolders
 #: What asks a program to end.
 ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP")
 #: What a shell calls the end of a program whose output nobody reads any more.
@@ -57,51 +58,80 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names may hold what the terminal can't show
             stream.reconfigure(errors="backslashreplace")
-    results: TableResults | PersonFolders | None = None
-    listed = list[NewScan | NewBoldScan | Prediction]()
-
-    def give_up(error: BundleError) -> None:
-        if results is not None:
-            results.finish(is_whole=False)
-        print(f"fmnet-predict: {error}", file=sys.stderr, flush=True)
-        os._exit(2)
-
+    call = _Call()
     try:
         with stopping():
-            options = read_options(arguments)
-            if options.stage:
-                check_folders(options.bids_dir, options.out_dir)
-                results = PersonFolders(options.bids_dir, options.out_dir, options.overwrite)
-            else:
-                results = TableResults(options.out, options.cards, options.overwrite)
-            bundle = _open_bundle(options, give_up)
-            request = request_of(options, bundle)
-            about = about_signature(bundle, request)
-            if options.stage == GROUP:
-                return make_group(bundle, about, options)
-            stated, entities = stated_by(options, bundle), entities_of(options)
-            for source in options.scans:
-                listed += find_scans(bundle, source, options.space, stated, entities)
-            if options.stage:
-                listed[:] = choose_people(listed, options)
-            with results.open(scorer := Scorer(bundle, request), about, listed):
-                _predict_all(scorer, listed, results, options.jobs)
-            _summarise(results, scorer)
-            sys.stdout.flush()
+            return call.run(read_options(arguments))
     except FmnetError as error:
         print(f"fmnet-predict: {error}", file=sys.stderr)
         return 2
     except Stopped as stop:
-        done, kept = (0, "") if results is None else (results.counts.total(), results.place)
-        kept = f"; they are in {kept}, and the same command goes on" if done and kept else ""
-        said = f"stopped by {stop.signal.name} after {done} of {len(listed)} scans{kept}"
-        print(f"fmnet-predict: {said}", file=sys.stderr)
+        print(f"fmnet-predict: stopped by {stop.signal.name} {call.progress}", file=sys.stderr)
         return 128 + stop.signal
     except BrokenPipeError:
         with suppress(OSError):  # else Python complains when it closes its output
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NO_READER
-    return 0 if results.counts["ok"] + results.counts["forced"] else 1
+
+
+class _Call:
+    """One call of the command, of which it is known how far it is when something ends it."""
+
+    def __init__(self) -> None:
+        self.results: Results | None = None
+        self.listed: list[AnyScan] = []
+
+    def run(self, options: Namespace) -> int:
+        """Do what the options say; gives the exit code."""
+        results: Results
+        if options.stage:
+            check_folders(options.bids_dir, options.out_dir)
+            results = PersonFolders(options.bids_dir, options.out_dir, options.overwrite)
+        else:
+            results = TableResults(options.out, options.cards, options.overwrite)
+        self.results = results
+        bundle = self._open_bundle(options)
+        request = request_of(options, bundle)
+        about = about_signature(bundle, request)
+        if options.stage == GROUP:
+            return make_group(bundle, about, options)
+        stated, entities = stated_by(options, bundle), entities_of(options)
+        for source in options.scans:
+            self.listed += find_scans(bundle, source, options.space, stated, entities)
+        if options.stage:
+            self.listed = choose_people(self.listed, options)
+        scorer = open_scorer(bundle, request, bool(options.stage or options.cards))
+        with results.open(scorer, about, self.listed):
+            _predict_all(scorer, self.listed, results, options.jobs)
+        _summarise(results, scorer)
+        sys.stdout.flush()
+        return 0 if results.counts["ok"] + results.counts["forced"] else 1
+
+    def _open_bundle(self, options: Namespace) -> Bundle:
+        """Read the bundle, signed by whom it has to be, and say what it is."""
+        if options.require_signature is not None:
+            from fmnet.inference.signing import check_signature  # which needs cryptography
+
+            check_signature(options.bundle, options.require_signature)
+        bundle = read_bundle(options.bundle, self._give_up)
+        use = INTENDED_USE if bundle.target is None else TARGET_USE
+        print(f"{describe(bundle)}\n{use}", file=sys.stderr)
+        return bundle
+
+    def _give_up(self, error: BundleError) -> None:
+        if self.results is not None:
+            self.results.finish(is_whole=False)
+        print(f"fmnet-predict: {error}", file=sys.stderr, flush=True)
+        os._exit(2)
+
+    @property
+    def progress(self) -> str:
+        """Say how far it is, and where that is found."""
+        done = 0 if self.results is None else self.results.counts.total()
+        said = f"after {done} of {len(self.listed)} scans"
+        if self.results is None or not (done and self.results.place):
+            return said
+        return f"{said}; they are in {self.results.place}, and the same command goes on"
 
 
 @contextmanager
@@ -127,18 +157,6 @@ def stopping() -> Iterator[None]:
     finally:
         for number, what in before.items():
             signal.signal(number, what)
-
-
-def _open_bundle(options: Namespace, give_up: Callable[[BundleError], None]) -> Bundle:
-    """Read the bundle, signed by whom it has to be, and say what it is."""
-    if options.require_signature is not None:
-        from fmnet.inference.signing import check_signature  # which needs cryptography
-
-        check_signature(options.bundle, options.require_signature)
-    bundle = read_bundle(options.bundle, give_up)
-    use = INTENDED_USE if bundle.target is None else TARGET_USE
-    print(f"{describe(bundle)}\n{use}", file=sys.stderr)
-    return bundle
 
 
 def describe(bundle: Bundle) -> str:
@@ -167,7 +185,7 @@ def _input(bundle: Bundle) -> str:
 
 def find_scans(
     bundle: Bundle, source: str, space: str, stated: Stated, entities: Mapping[str, str]
-) -> list[NewScan | NewBoldScan | Prediction]:
+) -> list[AnyScan]:
     """Find the scans that an argument names; what can't be scored is a row already."""
     scans: Sequence[NewScan | NewBoldScan]
     try:
@@ -182,8 +200,8 @@ def find_scans(
 
 def _predict_all(
     scorer: Scorer,
-    listed: Sequence[NewScan | NewBoldScan | Prediction],
-    results: TableResults | PersonFolders,
+    listed: Sequence[AnyScan],
+    results: Results,
     asked_jobs: int | None,
 ) -> None:
     """Score all but what is known from before; results get them in order, as soon as they can."""
@@ -220,7 +238,7 @@ def _predict_all(
     write(is_end=True)
 
 
-def _summarise(results: TableResults | PersonFolders, scorer: Scorer) -> None:
+def _summarise(results: Results, scorer: Scorer) -> None:
     """Say what a table that is printed shows by itself, and of each what it does not show."""
     bundle, request = scorer.bundle, scorer.request
     if results.place:

@@ -103,14 +103,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     app = parser.add_argument_group("as a BIDS App")
     app.add_argument("--bundle", type=Path, help="folder that scripts/export.py wrote")
-    for name in ("participant", "session"):
+    for name, prefix in (("participant", "sub"), ("session", "ses")):
         app.add_argument(
             f"--{name}-label",
             f"--{name}_label",
             nargs="+",
             default=[],
             metavar="LABEL",
-            help=f"only these {name}s, with or without {name[:3]}-",
+            help=f"only these {name}s, with or without {prefix}-",
         )
     add_scan_options(parser.add_argument_group("how scans are found and read"))
     return parser

@@ -8,18 +8,17 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
 
-from fmnet.data.files import encoded, write_atomically
-from fmnet.data.volume import FloatArray
 from fmnet.errors import BundleError, Fault, FmnetError, JobError, printable
 from fmnet.inference.bold import NewBoldScan
 from fmnet.inference.bundle import Bundle, read_bundle
 from fmnet.inference.bundle_files import CHECKSUMS, refuse, sha256_of
+from fmnet.inference.card_files import Cards, open_cards
 from fmnet.inference.explain import score_with_values
 from fmnet.inference.predict import NewScan, Prediction, Request, failed
 
@@ -56,10 +55,11 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
-    """A bundle and what is asked of it."""
+    """A bundle, what is asked of it, and its pages if tasks want some; see `open_scorer`."""
 
     bundle: Bundle
     request: Request
+    cards: Cards | None = None
 
     def score(self, task: Task) -> Answer:
         """Score a scan and write its page; nothing is raised but what ends the program."""
@@ -73,34 +73,20 @@ class Scorer:
                 prediction = failed(task.name, error.faults)
             except Exception as error:  # noqa: BLE001 (one scan never costs the others)
                 prediction = failed(task.name, [unforeseen(task.name, error)])
-        if task.card is None:
+        if task.card is None or self.cards is None:
             return Answer(prediction)
         try:
-            page = _build_page(self.bundle, prediction, values, self.request)
-            if page is None:
-                return Answer(prediction)
-            task.card.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(task.card, encoded(page), is_synced=False)
+            cards = replace(self.cards, folder=task.card.parent)
+            cards.write(task.card.stem, prediction, values)
         except Exception as error:  # noqa: BLE001 (a page never costs a score)
             said = error if isinstance(error, FmnetError) else unforeseen(task.name, error)
             return Answer(prediction, f"no page on {printable(task.name)}: {said}")
         return Answer(prediction)
 
 
-def _build_page(
-    bundle: Bundle, prediction: Prediction, values: FloatArray | None, request: Request
-) -> str | None:
-    try:
-        from fmnet.inference.scan_card import build_scan_card  # which draws
-    except ModuleNotFoundError:
-        from fmnet.inference.explain import read_explainer
-        from fmnet.inference.explanation_card import build_card
-
-        if values is None or prediction.score is None:
-            return None
-        return build_card(bundle, read_explainer(bundle).explain(prediction, values))
-    page: str = build_scan_card(bundle, prediction, values, request)
-    return page
+def open_scorer(bundle: Bundle, request: Request, has_cards: bool) -> Scorer:
+    """Make ready to score; raise `BundleError` if what the bundle holds for pages is damaged."""
+    return Scorer(bundle, request, open_cards(bundle, Path(), request) if has_cards else None)
 
 
 def unforeseen(name: str, error: Exception) -> Fault:
@@ -139,47 +125,73 @@ def score_all(
     BundleError
         If the bundle is another one by now, or its network can't be stopped otherwise.
     """
-    known = [number for number, one in enumerate(tasks) if isinstance(one.scan, Prediction)]
-    new = [number for number, one in enumerate(tasks) if not isinstance(one.scan, Prediction)]
     if n_jobs == 1:
         yield from ((number, scorer.score(task)) for number, task in enumerate(tasks))
         return
+    known = [number for number, one in enumerate(tasks) if isinstance(one.scan, Prediction)]
+    new = [number for number, one in enumerate(tasks) if not isinstance(one.scan, Prediction)]
     yield from ((number, scorer.score(tasks[number])) for number in known)
-    waiting, again, n_left = deque(new), set[int](), len(new)
-    workers: dict[Connection, _Worker] = {}
-
-    def start() -> None:
-        worker = _Worker(scorer, n_jobs)
-        workers[worker.connection] = worker
-
+    crew = _Crew(scorer, tasks, new, n_jobs)
     try:
-        for _ in range(min(n_jobs, len(new))):
-            start()
-        while n_left:
-            for connection in wait(list(workers)):
-                worker = workers[connection]  # type: ignore[index]
-                number, answer = worker.number, worker.receive()
-                if answer is None:  # it is no more
-                    del workers[worker.connection]
-                    if not worker.is_ready:
-                        raise _not_started(worker.ending)
-                    if number is not None and number not in again:
-                        again.add(number)
-                        waiting.append(number)
-                        number = None
-                    elif number is not None:
-                        name = tasks[number].name
-                        answer = Answer(failed(name, [_killed(name, worker.ending)]))
-                    if waiting:
-                        start()
-                elif waiting:
-                    following = waiting.popleft()
-                    worker.give(following, tasks[following])
-                if number is not None and answer is not None:
-                    n_left -= 1
-                    yield number, answer
+        yield from crew.work()
     finally:
-        _end(list(workers.values()))
+        crew.end()
+
+
+class _Crew:
+    """Processes that share scans."""
+
+    def __init__(
+        self, scorer: Scorer, tasks: Sequence[Task], numbers: list[int], n_jobs: int
+    ) -> None:
+        self.scorer, self.tasks, self.n_jobs = scorer, tasks, n_jobs
+        self.waiting, self.again, self.n_left = deque(numbers), set[int](), len(numbers)
+        self.workers: list[_Worker] = []
+
+    def work(self) -> Iterator[tuple[int, Answer]]:
+        """Give each scan to a process that has nothing else to do; give its number and answer."""
+        for _ in range(min(self.n_jobs, self.n_left)):
+            self.workers.append(_Worker(self.scorer, self.n_jobs))
+        while self.n_left:
+            talking = wait([worker.connection for worker in self.workers])
+            for worker in [one for one in self.workers if one.connection in talking]:
+                number, said = worker.number, worker.receive()
+                if said is None:
+                    said = self._replace(worker, number)
+                elif self.waiting:
+                    following = self.waiting.popleft()
+                    worker.give(following, self.tasks[following])
+                if number is not None and isinstance(said, Answer):
+                    self.n_left -= 1
+                    yield number, said
+
+    def _replace(self, worker: "_Worker", number: int | None) -> Answer | None:
+        """Let another process take the place of one that has ended; a second end is an answer."""
+        self.workers.remove(worker)
+        if not worker.is_ready:
+            raise _not_started(worker.ending)
+        answer = None
+        if number in self.again:
+            name = self.tasks[number].name
+            answer = Answer(failed(name, [_killed(name, worker.ending)]))
+        elif number is not None:
+            self.again.add(number)
+            self.waiting.append(number)
+        if self.waiting:
+            self.workers.append(_Worker(self.scorer, self.n_jobs))
+        return answer
+
+    def end(self) -> None:
+        """End all processes; they clear away what they have in temporary folders."""
+        for worker in self.workers:
+            worker.connection.close()
+            worker.process.terminate()
+        until = time.monotonic() + SECONDS_TO_END
+        for worker in self.workers:
+            worker.process.join(max(0.0, until - time.monotonic()))
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join(SECONDS_TO_END)
 
 
 class _Worker:
@@ -190,7 +202,7 @@ class _Worker:
         self.number: int | None = None
         self.is_ready = False
         folder = scorer.bundle.folder
-        setup = (other, folder, sha256_of(folder / CHECKSUMS), scorer.request)
+        setup = (other, folder, sha256_of(folder / CHECKSUMS), scorer.request, bool(scorer.cards))
         self.process = SPAWNING.Process(target=_serve, args=setup, daemon=True)
         with _for_a_child(max(1, (os.cpu_count() or 1) // n_jobs)):
             self.process.start()
@@ -211,7 +223,8 @@ class _Worker:
         if isinstance(given, FmnetError):
             raise given
         self.number, self.is_ready = None, True
-        return given  # type: ignore[no-any-return]
+        said: Answer | str = given
+        return said
 
     @property
     def ending(self) -> str:
@@ -219,19 +232,6 @@ class _Worker:
         if code is None or code >= 0:
             return f"exit code {code}"
         return f"{signal.Signals(-code).name}, perhaps for want of memory"
-
-
-def _end(workers: list[_Worker]) -> None:
-    """End processes; they clear away what they have in temporary folders."""
-    for worker in workers:
-        worker.connection.close()
-        worker.process.terminate()
-    until = time.monotonic() + SECONDS_TO_END
-    for worker in workers:
-        worker.process.join(max(0.0, until - time.monotonic()))
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join(SECONDS_TO_END)
 
 
 @contextmanager
@@ -252,7 +252,9 @@ def _for_a_child(n_threads: int) -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(connection: Connection, folder: Path, digest: str, request: Request) -> None:
+def _serve(
+    connection: Connection, folder: Path, digest: str, request: Request, has_cards: bool
+) -> None:
     """Score what the first process sends, until it sends no more or ends."""
 
     def leave(_: int, __: FrameType | None) -> None:
@@ -267,7 +269,7 @@ def _serve(connection: Connection, folder: Path, digest: str, request: Request) 
     try:
         if sha256_of(folder / CHECKSUMS) != digest:
             raise refuse(folder, "another bundle than a moment ago")
-        scorer = Scorer(read_bundle(folder, give_up), request)
+        scorer = open_scorer(read_bundle(folder, give_up), request, has_cards)
         connection.send("ready")
         while True:
             connection.send(scorer.score(connection.recv()))

@@ -2,10 +2,10 @@
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from fmnet.data.image_files import image_files
 from fmnet.errors import Fault, FmnetError, OutputError, printable
 from fmnet.inference.bold import NewBoldScan
+from fmnet.inference.card_files import card_names
 from fmnet.inference.predict import NewScan, Prediction
 from fmnet.inference.results import (
     Results,
@@ -25,8 +26,6 @@ from fmnet.inference.results import (
 from fmnet.inference.scoring import Scorer
 
 AnyScan = NewScan | NewBoldScan | Prediction
-#: Most characters of the name of a page's file.
-MAX_NAME = 100
 
 
 def asked_of(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,10 +184,15 @@ class TableResults:
             raise OutputError(Fault(str(cards), "a file", accepted, action))
         self.cards: list[Path | None] = []
         self.known: dict[int, Prediction] = {}
-        self.unscored: list[Prediction] = []
         self._out, self._folder, self._may_overwrite = out, cards, may_overwrite
         self._results, self._listed = Results(out), list[AnyScan]()
         self._unfinished: Unfinished | None = None
+        self._predictions = list[Prediction]()
+
+    @property
+    def unscored(self) -> list[Prediction]:
+        """List those without a score, or with one that was forced."""
+        return [one for one in self._predictions if one.status != "ok"]
 
     @property
     def counts(self) -> Counter[str]:
@@ -216,7 +220,8 @@ class TableResults:
         self._listed = list(listed)
         self.cards = [None] * len(listed)
         if self._folder is not None:
-            self.cards = [self._folder / f"{name}.html" for name in file_names(listed)]
+            names = card_names(list(map(name_of, listed)))
+            self.cards = [self._folder / f"{name}.html" for name in names]
         self._unfinished = Unfinished(self._out, asked_of(about), self._may_overwrite)
         for number, scan in enumerate(listed):
             found, card = self._unfinished.known(scan, columns), self.cards[number]
@@ -227,6 +232,9 @@ class TableResults:
             with self._results:
                 yield
             is_whole = True
+            if self._folder is not None and scorer.cards is not None and self._predictions:
+                names = [card.stem if card and card.exists() else "" for card in self.cards]
+                replace(scorer.cards, folder=self._folder).write_group(self._predictions, names)
         finally:
             self._unfinished.close(is_whole)
 
@@ -239,27 +247,11 @@ class TableResults:
     def add(self, prediction: Prediction) -> None:
         """Write a prediction; they come in order."""
         self._results.add(prediction)
-        if prediction.status != "ok":
-            self.unscored.append(prediction)
+        self._predictions.append(prediction)
 
     def finish(self, is_whole: bool) -> None:
         """Give the file its name, where the program ends at once."""
         self._results.finish(is_whole)
-
-
-def file_names(scans: Sequence[AnyScan]) -> list[str]:
-    """Make plain names of files, a different one for each scan."""
-    names, taken = [], set[str]()
-    for scan in scans:
-        name = Path(name_of(scan)).name
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:MAX_NAME].strip(".-") or "scan"
-        name, number = plain, 1
-        while name.lower() in taken:
-            number += 1
-            name = f"{plain}-{number}"
-        taken.add(name.lower())
-        names.append(name)
-    return names
 
 
 def name_of(scan: AnyScan) -> str:
