@@ -111,10 +111,10 @@ class Prediction:
             told = {"score": self.score, "probability": self.probability}
             told |= {"probability_low": low, "probability_high": high}
             told["set"] = set_word(self.groups)
-        failed_gates = ", ".join(self.gates_failed)
-        told |= {"status": self.status, "gates_failed": failed_gates}
+        told |= {"status": self.status, "gates_failed": list(self.gates_failed)}
+        # of what was not read nobody knows
         is_read = self.score is not None or bool(self.readings)
-        told["in_training"] = str(self.is_of_training).lower() if is_read else None
+        told["in_training"] = self.is_of_training if is_read else None
         return {"scan": self.scan, **told, "reason": self.reason}
 
 
@@ -318,6 +318,9 @@ def predictions_table(predictions: list[Prediction], columns: Sequence[str] = ()
     """
     names = list(Prediction("", None, None, "error").record(columns))
     rows = [prediction.record(columns) for prediction in predictions]
+    for row in rows:
+        row["gates_failed"] = ", ".join(row["gates_failed"])
+        row["in_training"] = {True: "true", False: "false", None: None}[row["in_training"]]
     return pd.DataFrame(rows, columns=names)
 
 

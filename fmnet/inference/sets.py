@@ -13,7 +13,7 @@ Vovk, V. (2015). Cross-conformal predictors. Annals of Mathematics and Artificia
 
 from dataclasses import dataclass
 
-from scipy.stats import beta
+from scipy.special import betainc
 
 from fmnet.inference.unseen_scores import UnseenScores
 
@@ -36,7 +36,7 @@ def count_outside(n: int, level: float, delta: float = DELTA) -> int:
     K); it is less than the level in a fraction `delta` of studies at most.
     """
     n_outside = 0
-    while n_outside < n and beta.cdf(level, n - n_outside, n_outside + 1) <= delta:
+    while n_outside < n and betainc(n - n_outside, n_outside + 1, level) <= delta:
         n_outside += 1
     return n_outside
 
