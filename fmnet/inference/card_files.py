@@ -60,6 +60,8 @@ class Cards:
     def _explain(
         self, prediction: Prediction, values: FloatArray | None
     ) -> tuple[Explanation | None, str]:
+        if prediction.status == "forced":
+            return None, "A score that was forced is not explained: its parts mean no more than it."
         if self.explainer is None or values is None or prediction.score is None:
             return None, self.unexplained
         try:
