@@ -45,16 +45,16 @@ from fmnet.inference.study_results import (
 from fmnet.inference.target_bundle import TARGET_METADATA, link_contradictions, meanings_sentences
 from fmnet.inference.unseen_scores import UNSEEN, UnseenScores, read_unseen
 
-#: Of bundles whose scores tell two groups apart, and of those with a target.
-FORMAT_VERSION, TARGET_VERSION = 1, 2
+#: Of bundles that are written, and of earlier ones that tell two groups apart; both are read.
+FORMAT_VERSION, EARLIER_VERSION = 2, 1
 #: Largest score, of any sign, that a network gives: those of training are of the order of 1.
 MAX_SCORE = 1e6
 #: Volumes of the example that a network of series has to score.
 EXAMPLE_VOLUMES = 20
 #: What scores mean: of two groups, and of a target.
 CALIBRATION, LINK = "calibration.json", "link.json"
-#: What every bundle holds besides the hashes and one of these; others may lie beside them,
-#: bold.json among them, if they have a hash.
+#: What every bundle holds besides the hashes and one of these; others may lie beside them if they
+#: have a hash, bold.json and `bundle_files.OPTIONAL` among them.
 FILES = (
     "metadata.json",
     "model.onnx",
@@ -242,16 +242,17 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     if not isinstance(metadata, dict) or "format_version" not in metadata:
         raise refuse(folder, "a metadata.json without format_version")
     version = metadata["format_version"]
-    if type(version) is not int or version not in (FORMAT_VERSION, TARGET_VERSION):
+    if type(version) is not int or version not in (FORMAT_VERSION, EARLIER_VERSION):
         versions = metadata.get("versions")
         wrote = versions.get("fmnet", "unknown") if isinstance(versions, dict) else "unknown"
         found = f"bundle format {json.dumps(version):.50}"
         action = f"use the fmnet version that wrote the bundle ({wrote!s:.50}), or export again"
-        accepted = f"format {FORMAT_VERSION} or {TARGET_VERSION}"
+        accepted = f"format {EARLIER_VERSION} or {FORMAT_VERSION}"
         raise BundleError(Fault(str(folder), found, accepted, action))
-    own = GROUP_METADATA if version == FORMAT_VERSION else TARGET_METADATA
-    fields = read_fields(path, {**METADATA, **own})
-    if ("target" in fields["training"]) != (version == TARGET_VERSION):
+    training = metadata.get("training")
+    has_target = isinstance(training, dict) and training.get("target") is not None
+    fields = read_fields(path, METADATA | (TARGET_METADATA if has_target else GROUP_METADATA))
+    if has_target and version == EARLIER_VERSION:
         raise refuse(folder, f"a metadata.json of format {version} with a target")
     return fields
 

@@ -15,7 +15,13 @@ from fmnet.inference.bold import NewBoldScan, predict_run_with_values
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.contributions import contributions_of, effects_of_regions
 from fmnet.inference.model_card import percent
-from fmnet.inference.predict import NewScan, Prediction, predict_with_values
+from fmnet.inference.predict import (
+    USUAL,
+    NewScan,
+    Prediction,
+    Request,
+    predict_with_values,
+)
 from fmnet.inference.preparation import MapPreparation
 from fmnet.inference.signature_files import (
     coordinate_boxes,
@@ -232,12 +238,12 @@ def explain_scan(
 
 
 def score_with_values(
-    bundle: Bundle, scan: NewScan | NewBoldScan
+    bundle: Bundle, scan: NewScan | NewBoldScan, request: Request = USUAL
 ) -> tuple[Prediction, FloatArray | None]:
     """Score a scan of either kind; give what the preparation takes of it too, if it has a score."""
     if isinstance(scan, NewScan):
-        return predict_with_values(bundle, scan)
-    return predict_run_with_values(bundle, scan)
+        return predict_with_values(bundle, scan, request)
+    return predict_run_with_values(bundle, scan, request)
 
 
 def read_explainer(bundle: Bundle, is_forced: bool = False) -> Explainer:

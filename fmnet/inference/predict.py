@@ -98,12 +98,31 @@ class Prediction:
     readings: tuple[Reading, ...] = ()
     is_of_training: bool = False
 
+    @property
+    def gates_failed(self) -> tuple[str, ...]:
+        """Name the gates that it did not pass."""
+        return tuple(reading.gate for reading in self.readings if not reading.is_passed)
+
     def record(self, columns: Sequence[str] = ()) -> dict[str, Any]:
-        """List what is written of it: score and probability, or else the columns of a target."""
-        told: dict[str, Any] = {"score": self.score, "probability": self.probability}
-        if columns:
-            told = {name: self.numbers.get(name) for name in columns}
-        return {"scan": self.scan, **told, "status": self.status, "reason": self.reason}
+        """List what a table tells of it: of two groups, or else the columns of a target."""
+        told: dict[str, Any] = {name: self.numbers.get(name) for name in columns}
+        if not columns:
+            low, high = self.interval or (None, None)
+            told = {"score": self.score, "probability": self.probability}
+            told |= {"probability_low": low, "probability_high": high}
+            told["set"] = set_word(self.groups)
+        failed_gates = ", ".join(self.gates_failed)
+        told |= {"status": self.status, "gates_failed": failed_gates}
+        is_read = self.score is not None or bool(self.readings)
+        told["in_training"] = str(self.is_of_training).lower() if is_read else None
+        return {"scan": self.scan, **told, "reason": self.reason}
+
+
+def set_word(groups: tuple[str, ...] | None) -> str | None:
+    """Name a set: its only group, ``both``, or ``neither``; None where there is no set."""
+    if groups is None or len(groups) == 1:
+        return groups and groups[0]
+    return "both" if groups else "neither"
 
 
 def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
@@ -111,7 +130,9 @@ def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
     return predict_with_values(bundle, scan)[0]
 
 
-def predict_with_values(bundle: Bundle, scan: NewScan) -> tuple[Prediction, FloatArray | None]:
+def predict_with_values(
+    bundle: Bundle, scan: NewScan, request: Request = USUAL
+) -> tuple[Prediction, FloatArray | None]:
     """Score one scan, and give its maps on the grid, (C, V), too; None where it has no score."""
     try:
         volumes = _read_volumes(bundle, scan)
@@ -129,7 +150,7 @@ def predict_with_values(bundle: Bundle, scan: NewScan) -> tuple[Prediction, Floa
         return failed(scan.name, doubts, "cannot_say"), None
     notes = dict.fromkeys([_unstated(bundle, scan, volumes), *(volume.note for volume in volumes)])
     note = "; ".join(filter(None, notes))
-    return scored(bundle, scan.name, bundle.scores_of_scan(values), note), values
+    return scored(bundle, scan.name, bundle.scores_of_scan(values), note, request), values
 
 
 def scored(
@@ -265,12 +286,12 @@ def run_instead_of_maps(bundle: Bundle, name: str) -> Fault:
 
 
 def predictions_table(predictions: list[Prediction], columns: Sequence[str] = ()) -> pd.DataFrame:
-    """List predictions with one row per scan: scan, score, probability, status, reason.
+    """List predictions with one row per scan, in the columns of `Prediction.record`.
 
-    Of a signature with a target there are its `columns`, `Bundle.columns`, in the place of score
-    and probability.
+    Of a signature with a target there are its `columns`, `Bundle.columns`, in the place of what is
+    said of two groups.
     """
-    names = ["scan", *(columns or ("score", "probability")), "status", "reason"]
+    names = list(Prediction("", None, None, "error").record(columns))
     rows = [prediction.record(columns) for prediction in predictions]
     return pd.DataFrame(rows, columns=names)
 
