@@ -5,12 +5,14 @@ Each is one HTML file that loads nothing from elsewhere and runs no script.
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 
 from fmnet.data.volume import FloatArray
+from fmnet.errors import FmnetError, printable
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.card_charts import draw_scores, number
 from fmnet.inference.card_sections import (
@@ -36,10 +38,10 @@ from fmnet.inference.card_shell import (
     safe,
     span,
 )
-from fmnet.inference.explain import Explanation
+from fmnet.inference.explain import Explainer, Explanation, read_explainer
 from fmnet.inference.explanation_card import explanation_sections
 from fmnet.inference.model_card import percent
-from fmnet.inference.predict import USUAL, Prediction, Request, Status
+from fmnet.inference.predict import USUAL, Prediction, Request, Status, set_word
 from fmnet.inference.sets import fit_sets
 from fmnet.inference.study_people import StudyPeople
 from fmnet.inference.study_results import red_note
@@ -53,7 +55,6 @@ RESEARCH = (
 STATUS: dict[Status, str] = {
     "ok": "scored", "cannot_say": "no answer", "error": "not usable", "forced": "forced",
 }  # fmt: skip
-SETS = {0: "neither", 2: "both: cannot say"}
 
 
 def build_scan_card(
@@ -62,9 +63,10 @@ def build_scan_card(
     values: FloatArray | None,
     request: Request = USUAL,
     explanation: Explanation | None = None,
-    unexplained: str = "",
 ) -> str:
     """Write the page on one scan, whatever became of it.
+
+    Where the signature is stable, it says what raised and what lowered the score too.
 
     Parameters
     ----------
@@ -77,10 +79,11 @@ def build_scan_card(
     request : Request
         What was asked for.
     explanation : Explanation, optional
-        What raised and what lowered the score, where the signature is stable.
-    unexplained : str
-        Why there is none, in a sentence.
+        One that was made already, or forced.
     """
+    unexplained = ""
+    if explanation is None:
+        explanation, unexplained = _explain(bundle, prediction, values)
     name = Path(prediction.scan).name or prediction.scan
     study = study_scores(bundle, request, explanation.people if explanation else None)
     is_scored = prediction.score is not None
@@ -106,6 +109,28 @@ def build_scan_card(
         f'<p class="small">Scan: {safe(prediction.scan)}<br>{safe(origin_line(bundle))}</p>'
     )
     return build_page(name, parts)
+
+
+def _explain(
+    bundle: Bundle, prediction: Prediction, values: FloatArray | None
+) -> tuple[Explanation | None, str]:
+    """Explain a score, or say in a sentence why not."""
+    if prediction.score is None or values is None:
+        return None, ""
+    if prediction.status == "forced":
+        return None, "A score that was forced is not explained: its parts mean no more than it."
+    found = _explainer(bundle)
+    return (None, found) if isinstance(found, str) else (found.explain(prediction, values), "")
+
+
+@lru_cache(maxsize=1)
+def _explainer(bundle: Bundle) -> Explainer | str:
+    """Read what explains the scores of a bundle, once for all of its scans."""
+    try:
+        return read_explainer(bundle)
+    except FmnetError as error:
+        found = "; ".join(printable(fault.found) for fault in error.faults)
+        return f"It can't be said which regions moved this score: {found}."
 
 
 def study_scores(
@@ -181,7 +206,8 @@ def build_group_page(
         _sets(bundle, predictions, study),
         _strip(bundle, predictions, study),
         f"<h2>Every scan</h2>{_rate(bundle, request)}",
-        f'<div class="wide"><table><thead>{_head(bundle)}</thead><tbody>{rows}</tbody></table></div>',
+        f'<div class="wide"><table><thead>{_head(bundle)}</thead>',
+        f"<tbody>{rows}</tbody></table></div>",
         f"<h2>What this is not</h2><p>{safe(bundle.metadata['intended_use'])}</p>",
         f'<p class="small">{safe(origin_line(bundle))}</p>',
     ]
@@ -247,7 +273,7 @@ def _row(bundle: Bundle, prediction: Prediction, card: str) -> str:
     own = [_cell(output_words(prediction, column)) for column in shown]
     if bundle.target is None:
         held = prediction.groups
-        words = "" if held is None else SETS.get(len(held)) or held[0]
+        words = set_word(held) or ""
         p = "" if prediction.probability is None else percent(prediction.probability)
         p = p if prediction.interval is None else span(*prediction.interval)
         score = "" if prediction.score is None else number(prediction.score, ".2g")
