@@ -34,7 +34,7 @@ from fmnet.inference.bundle import (
     Bundle,
     read_bundle,
 )
-from fmnet.inference.bundle_files import OPTIONAL, SIGNATURE, write_hashes
+from fmnet.inference.bundle_files import OPTIONAL, SIGNATURE, UNSEEN, write_hashes
 from fmnet.inference.model_card import is_of_people, model_card
 from fmnet.inference.predict import NewScan, read_values
 from fmnet.inference.preparation import Preparation, read_preparation
@@ -44,8 +44,16 @@ from fmnet.inference.target_bundle import TARGET_USE
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network, write_network_files
 from fmnet.networks.scale_space import ScaleSpace
-from fmnet.runs.final_models import Choice, ModelName, check_informative, choose_model, unfinished
-from fmnet.runs.run_folder import check_run_files
+from fmnet.runs.final_models import (
+    Choice,
+    ModelName,
+    check_informative,
+    choose_model,
+    unfinished,
+    unseen_of,
+)
+from fmnet.runs.record import read_predictions
+from fmnet.runs.run_folder import as_json, check_run_files
 
 COPIED = ("preparation.json", "preparation.safetensors", "reference.json")
 Floats = NDArray[np.float64]
@@ -161,7 +169,7 @@ def export_run(
     else:
         scans, task = read_run_bold_scans(Path(run_dir), n_check), read_task(Path(run_dir))
     described = describe_input(preparation, network, choice.record, contract, task)
-    kept = _read_kept(choice, contract)
+    kept = _read_kept(Path(run_dir), choice, contract)
     evidence = gather_evidence(Path(run_dir), choice)
     signature = gather_signature(Path(run_dir), choice.record["model"])
     kept |= {f"{SIGNATURE}/{name}": content for name, content in signature.files.items()}
@@ -195,15 +203,24 @@ def export_run(
         raise ExportError(Fault(str(target), found, accepted, action)) from error
 
 
-def _read_kept(choice: Choice, contract: BoldContract | None) -> dict[str, bytes]:
-    """Read the files of a final model that go into a bundle as they are, by their names."""
-    names = [*COPIED, LINK if "target" in choice.record else CALIBRATION]
+def _read_kept(run_dir: Path, choice: Choice, contract: BoldContract | None) -> dict[str, bytes]:
+    """Read the files of a final model that go into a bundle as they are, by their names.
+
+    Runs of before have no scores of unseen people there; they are made from the out-of-fold table.
+    """
+    is_of_groups = "target" not in choice.record
+    names = [*COPIED, CALIBRATION if is_of_groups else LINK]
     names += [] if contract is None else [CONTRACT]
     names += [name for name in OPTIONAL if (choice.folder / name).is_file()]
     try:
-        return {name: (choice.folder / name).read_bytes() for name in names}
+        kept = {name: (choice.folder / name).read_bytes() for name in names}
     except OSError as error:
         raise unfinished(choice.folder, error) from error
+    if is_of_groups and UNSEEN not in kept:
+        table = read_predictions(run_dir / "predictions.tsv")
+        own = table[table["model"] == choice.record["model"]]
+        kept[UNSEEN] = as_json(unseen_of(own).to_json()).encode()
+    return kept
 
 
 def _check_single_scans(choice: Choice) -> None:
