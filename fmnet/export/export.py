@@ -20,6 +20,7 @@ from fmnet.data.volume import FloatArray
 from fmnet.errors import BundleError, ExportError, Fault, FmnetError
 from fmnet.export.bundle_folder import clear_remains, write_bundle_whole
 from fmnet.export.evidence import gather_evidence
+from fmnet.export.hub_header import hub_header
 from fmnet.export.monai_bundle import write_configs
 from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_task
 from fmnet.export.signature import GatheredSignature, gather_signature
@@ -292,7 +293,8 @@ def write_metadata(
         "agreement": None if agreement is None else agreement.__dict__,
     } | ({} if signature.facts is None else {"signature": signature.facts})
     (folder / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
-    (folder / "MODEL_CARD.md").write_text(model_card(metadata, contract), "utf-8")
+    card = hub_header(metadata) + model_card(metadata, contract)
+    (folder / "MODEL_CARD.md").write_text(card, "utf-8")
     write_configs(folder, metadata)
     write_hashes(folder)
 

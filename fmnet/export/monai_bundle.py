@@ -188,9 +188,8 @@ class TorchScores(torch.nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Score inputs: (B, C, X, Y, Z), or (B, T, X, Y, Z), to (B, K)."""
         found = self._program[0](images)
-        scores = found[0] if isinstance(found, tuple | list) else found  # features follow
-        flat: torch.Tensor = scores.reshape(len(images), -1)
-        return flat
+        scores: torch.Tensor = found[0] if isinstance(found, tuple | list) else found  # features
+        return scores.reshape(len(images), -1)
 
 
 def list_scans(bundle: Bundle, source: str | Sequence[str], space: str) -> list[dict[str, Any]]:
@@ -267,17 +266,16 @@ class ScanEvaluator:
         """Score all scans; `VolumeError` in the end if none has a score."""
         told = []
         for item in self.dataset:
-            found = dict(item)
-            if "image" in found:
+            scored_item = dict(item)
+            if "image" in scored_item:
+                inputs = scored_item["image"].to(self.device)
                 with torch.no_grad():  # windows one by one, as in a bundle
-                    scores = [self.inferer(one[None].to(self.device), self.network)
-                              for one in found["image"]]  # fmt: skip
-                found["pred"] = torch.cat(scores)
-            told.append(self.postprocessing(found))
+                    scores = [self.inferer(one[None], self.network) for one in inputs]
+                scored_item["pred"] = torch.cat(scores)
+            told.append(self.postprocessing(scored_item))
             columns = self.postprocessing.bundle.columns
             print(json.dumps(told[-1].record(columns), allow_nan=False), flush=True)  # noqa: T201
         if not any(one.score is not None for one in told):
             accepted, action = "a scan that the signature can score", "see the reasons above"
-            lacking = f"no score for any of {len(told)} scans"
-            raise VolumeError(Fault("scan", lacking, accepted, action))
+            raise VolumeError(Fault("scan", f"no score for {len(told)} scans", accepted, action))
         return told

@@ -153,7 +153,7 @@ MEANT = {"name": "p_FM", "unit": "p", "means": "a", "means_not": "b"}
 ALTERED = {
     "no link": (lambda c: (c / LINK).unlink(), "link.json without a hash"),
     "no target": (without(META, AIM), "no 'training.positive'"),
-    "target null": (set_field(META, AIM, None), "no 'training.positive'"),
+    "target null": (set_field(META, AIM, None), "no 'training.target.kind'"),
     "target a text": (set_field(META, AIM, "severity"), "no 'training.target.kind'"),
     "version of two groups": (set_field(META, "format_version", 1), "format 1 with a target"),
     "later version": (set_field(META, "format_version", 3), "bundle format 3"),
