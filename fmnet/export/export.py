@@ -33,14 +33,13 @@ from fmnet.inference.bundle import (
     Bundle,
     read_bundle,
 )
-from fmnet.inference.bundle_files import OPTIONAL, SIGNATURE, write_hashes
+from fmnet.inference.bundle_files import OPTIONAL, SIGNATURE, UNSEEN, write_hashes
 from fmnet.inference.model_card import is_of_people, model_card
 from fmnet.inference.predict import NewScan, read_values
 from fmnet.inference.preparation import Preparation, read_preparation
 from fmnet.inference.signing import read_private_key, sign_hashes
 from fmnet.inference.study_results import Evidence, TargetEvidence, count_red, warnings_of
 from fmnet.inference.target_bundle import TARGET_USE
-from fmnet.inference.unseen_scores import UNSEEN
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network, write_network_files
 from fmnet.networks.scale_space import ScaleSpace

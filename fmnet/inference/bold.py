@@ -143,13 +143,13 @@ class ReadScan:
     mean_fd_mm: tuple[float | None, ...]
 
 
-def predict_run(bundle: Bundle, scan: NewBoldScan) -> Prediction:
+def predict_run(bundle: Bundle, scan: NewBoldScan, request: Request = USUAL) -> Prediction:
     """Score one scan; several runs are joined in time, or make maps together.
 
     Cleaned runs lie in a temporary folder meanwhile; ``TMPDIR`` says where. Bad input never raises:
     the prediction has the reason why there is no score.
     """
-    return predict_run_with_values(bundle, scan)[0]
+    return predict_run_with_values(bundle, scan, request)[0]
 
 
 def predict_run_with_values(

@@ -240,7 +240,7 @@ def explain_scan(
 def score_with_values(
     bundle: Bundle, scan: NewScan | NewBoldScan, request: Request = USUAL
 ) -> tuple[Prediction, FloatArray | None]:
-    """Score a scan of either kind; give what the preparation takes of it too, if it has a score."""
+    """Score a scan of either kind; give what the preparation takes of it too, if it is readable."""
     if isinstance(scan, NewScan):
         return predict_with_values(bundle, scan, request)
     return predict_run_with_values(bundle, scan, request)
