@@ -1,4 +1,4 @@
-"""What a signature with gates, sets and a signature of its files is given: other scans, other files.
+"""What a signature with gates, sets and signed files is given: other scans, altered files.
 
 It is the shipped one, with gates and scores of unseen people fitted on synthetic people.
 """
@@ -27,7 +27,6 @@ from benchmarks.corpus.answers import (
     ERROR,
     FORCED,
     NO_SCORE,
-    OTHER,
     REFUSED,
     RIGHT,
     Answers,
@@ -280,8 +279,9 @@ def _unseen() -> Iterable[Case]:
     yield _altered(kind, "an unknown field", _json(UNSEEN, _with("names", ["sub-01"])), EITHER)
     for name, content in (
         ("a list", b"[]"), ("null", b"null"), ("empty", b""), ("cut", b'{"positive": [1.0'),
-        ("nested 100,000 deep", b'{"a":' * 100_000), ("twice", b'{"positive": [1], "positive": [2]}'),
-        ("in UTF-16", '{"positive": [1]}'.encode("utf-16")), ("of NULs", b"\0" * 99),
+        ("nested 100,000 deep", b'{"a":' * 100_000), ("of NULs", b"\0" * 99),
+        ("twice", b'{"positive": [1], "positive": [2], "negative": [0]}'),
+        ("in UTF-16", '{"positive": [1]}'.encode("utf-16")),
     ):  # fmt: skip
         yield _altered(kind, name, _json(UNSEEN, lambda _, c=content: c))
     yield _altered(kind, "missing, hash as before", _gone(UNSEEN), REFUSED, refresh=False)
@@ -355,7 +355,9 @@ def _turned(limit: Any) -> Any:
 def _gate_arrays() -> Iterable[Case]:
     kind = "gates, arrays"
 
-    def stored(name: str, change: Callable[[dict[str, Any]], Any], right: Answers = REFUSED) -> Case:
+    def stored(
+        name: str, change: Callable[[dict[str, Any]], Any], right: Answers = REFUSED
+    ) -> Case:
         def write(folder: Path) -> None:
             path = folder / GATE_ARRAYS
             path.write_bytes(save(change(load(path.read_bytes()))))
@@ -366,7 +368,7 @@ def _gate_arrays() -> Iterable[Case]:
         yield stored(f"{key} missing", lambda a, k=key: {n: v for n, v in a.items() if n != k})
         for what, change in (
             ("float64", lambda v: v.astype(np.float64)), ("int32", lambda v: v.astype(np.int32)),
-            ("one short", lambda v: v[:, :-1]), ("flat", np.ravel), ("of no axis", lambda v: v[0, 0]),
+            ("one short", lambda v: v[:, :-1]), ("flat", np.ravel), ("a number", lambda v: v[0, 0]),
             ("NaN", lambda v: np.full_like(v, np.nan)), ("inf", lambda v: np.full_like(v, np.inf)),
             ("1e38", lambda v: np.full_like(v, 1e38)),
         ):  # fmt: skip
@@ -429,11 +431,13 @@ def _signatures() -> Iterable[Case]:
             yield _signed(kind, f"bit {bit} of byte {place} flipped", _flip(SEAL, place, bit))
     for name, content in (
         ("empty", b""), ("a byte short", None), ("a byte long", b"\0"), ("zeros", b"\0" * 64),
-        ("ones", b"\xff" * 64), ("of 1 MB", b"\0" * 1_000_000), ("in hexadecimal digits", b"0" * 128),
+        ("ones", b"\xff" * 64), ("of 1 MB", b"\0" * 1_000_000), ("in hex", b"0" * 128),
     ):  # fmt: skip
         yield _signed(kind, name, _sealed(content))
     for place in (0, 63, 64, 70):
-        yield _signed(kind, f"bit of byte {place} of the hashes flipped", _flip(CHECKSUMS, place, 0))
+        yield _signed(
+            kind, f"bit of byte {place} of the hashes flipped", _flip(CHECKSUMS, place, 0)
+        )
     yield _signed(kind, "a file altered, hashes as before", _flip("calibration.json", 20, 0))
     yield _signed(kind, "a file altered, hashes written again", _rehashed)
     yield _signed(kind, "a file more, hashes as before", lambda f: (f / "x").write_text("x"))
