@@ -215,8 +215,9 @@ def _read_kept(run_dir: Path, choice: Choice, contract: BoldContract | None) -> 
         kept = {name: (choice.folder / name).read_bytes() for name in names}
     except OSError as error:
         raise unfinished(choice.folder, error) from error
-    if is_of_groups and UNSEEN not in kept:
-        table = read_predictions(run_dir / "predictions.tsv")
+    path = run_dir / "predictions.tsv"
+    if is_of_groups and UNSEEN not in kept and path.exists():
+        table = read_predictions(path)
         own = table[table["model"] == choice.record["model"]]
         kept[UNSEEN] = as_json(unseen_of(own).to_json()).encode()
     return kept

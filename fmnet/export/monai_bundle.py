@@ -189,7 +189,8 @@ class TorchScores(torch.nn.Module):
         """Score inputs: (B, C, X, Y, Z), or (B, T, X, Y, Z), to (B, K)."""
         found = self._program[0](images)
         scores = found[0] if isinstance(found, tuple | list) else found  # features follow
-        return scores.reshape(len(images), -1)
+        flat: torch.Tensor = scores.reshape(len(images), -1)
+        return flat
 
 
 def list_scans(bundle: Bundle, source: str | Sequence[str], space: str) -> list[dict[str, Any]]:
@@ -277,6 +278,6 @@ class ScanEvaluator:
             print(json.dumps(told[-1].record(columns), allow_nan=False), flush=True)  # noqa: T201
         if not any(one.score is not None for one in told):
             accepted, action = "a scan that the signature can score", "see the reasons above"
-            found = f"no score for any of {len(told)} scans"
-            raise VolumeError(Fault("scan", found, accepted, action))
+            lacking = f"no score for any of {len(told)} scans"
+            raise VolumeError(Fault("scan", lacking, accepted, action))
         return told
