@@ -48,9 +48,10 @@ def rows_of(shift_name, after, gates="", before="right"):
 
 @pytest.fixture
 def rows():
+    gates = [""] * 17 + ["scale", "scale", "scale + size"]
     return pd.concat(
         [
-            rows_of(UNCHANGED, ["right"] * 17 + ["abstained"] * 3, ["", *[""] * 16, "scale", "scale", "scale + size"]),
+            rows_of(UNCHANGED, ["right"] * 17 + ["abstained"] * 3, gates),
             rows_of("mirrored", ["abstained"] * 9 + ["wrong"], ["orientation"] * 9 + [""], "wrong"),
             rows_of("moved", ["right"] * 10, [""] * 10),
         ],
