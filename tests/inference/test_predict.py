@@ -5,7 +5,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from fmnet.inference.predict import NewScan, predict_scan, predictions_table
+from fmnet.inference.predict import NewScan, Request, predict_scan, predictions_table
 
 
 @pytest.fixture
@@ -49,14 +49,14 @@ def test_scores_lie_on_the_scale_of_probability(bundle, finished):
 
 def test_flipping_data_and_affine_together_changes_nothing(bundle, person, tmp_path):
     files = changed(person.files, tmp_path, flip_both)
-    flipped = predict_scan(bundle, NewScan("flipped", files))
+    flipped = predict_scan(bundle, NewScan("flipped", files), Request(is_forced=True))
     original = predict_scan(bundle, NewScan("original", person.files))
     assert flipped.score == original.score
 
 
 def test_flipping_data_alone_changes_the_score(bundle, person, tmp_path):
     files = changed(person.files, tmp_path, lambda data, affine: (data[::-1].copy(), affine))
-    flipped = predict_scan(bundle, NewScan("flipped", files))
+    flipped = predict_scan(bundle, NewScan("flipped", files), Request(is_forced=True))
     original = predict_scan(bundle, NewScan("original", person.files))
     assert abs(flipped.score - original.score) > 1e-3
 
