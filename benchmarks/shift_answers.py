@@ -72,16 +72,12 @@ def ask(bundle: Bundle, file: Path, person: Person, level: float) -> dict[str, A
     scan = NewScan(person.name, (file,), person.volume.space)
     row: dict[str, Any] = {"group": person.group}
     for when, is_forced in (("before", True), ("after", False)):
-        said = _predict(bundle, scan, Request(level=level, is_forced=is_forced))
+        said = predict_scan(bundle, scan, Request(level=level, is_forced=is_forced))
         row |= {when: answer_of(bundle, said, person.group, level)}
         row |= {f"{when}_probability": said.probability}
     failed = [reading.gate for reading in said.readings if not reading.is_passed]
     row["gates"] = " + ".join(failed) or ("" if said.score is not None else said.reason[:120])
     return row
-
-
-def _predict(bundle: Bundle, scan: NewScan, request: Request) -> Prediction:  # noqa: ARG001
-    return predict_scan(bundle, scan)
 
 
 def answer_of(bundle: Bundle, said: Prediction, group: str, level: float) -> str:
