@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import beta, t
+from scipy.special import betainc, stdtrit
 
 from fmnet.inference.unseen_scores import Floats, UnseenScores
 
@@ -50,7 +50,7 @@ def count_outside(n: int, level: float) -> int:
     distribution beta(N + 1 - K, K); it is less than the level in a fraction `DELTA` of studies.
     """
     n_outside = 0
-    while n_outside < n and beta.cdf(level + STRANGE, n - n_outside, n_outside + 1) <= DELTA:
+    while n_outside < n and betainc(n - n_outside, n_outside + 1, level + STRANGE) <= DELTA:
         n_outside += 1
     return n_outside
 
@@ -114,7 +114,7 @@ def _furthest(scores: Floats) -> float:
     n = len(scores)
     if n < 2:
         return float("inf")
-    away = t.isf(STRANGE, n - 1) * np.std(scores, ddof=1) * np.sqrt(1 + 1 / n)
+    away = stdtrit(n - 1, 1 - STRANGE) * np.std(scores, ddof=1) * np.sqrt(1 + 1 / n)
     return max(float(scores[-1]), float(np.mean(scores) + away))
 
 

@@ -15,8 +15,6 @@ from fmnet.errors import BundleError, Fault
 from fmnet.inference.bundle_files import Kind, is_number, read_fields
 
 Floats = NDArray[np.float64]
-#: Its file, in a run's folder of a model and in a bundle.
-UNSEEN = "unseen.json"
 #: Largest score, of any sign, that is taken for one, and most people of a group.
 MAX_SCORE, MAX_PEOPLE = 1e6, 100_000
 
