@@ -23,7 +23,7 @@ from fmnet.inference.bundle_files import CHECKSUMS, sha256_of
 from fmnet.inference.calibration import calibration_sentence
 from fmnet.inference.predict import USUAL, Prediction, Request, predictions_table
 from fmnet.inference.quality import Reading
-from fmnet.inference.sets import level_sentence
+from fmnet.inference.sets import level_sentence, predictive_values_of_sets
 from fmnet.inference.study_results import IN_SHORT, NOT_RECORDED
 
 try:
@@ -75,6 +75,7 @@ def about_signature(bundle: Bundle, request: Request = USUAL) -> dict[str, Any]:
             "probability": f"of {training['positive']}. {meaning_of(bundle, request)}",
             "base_rate": base_rate(bundle, request),
             "sets": sets_sentence(bundle, request),
+            "predictive_values": predictive_values(bundle, request),
         }
     else:
         told_apart = {"target": target["kind"], "predicts": target["title"]}
@@ -121,6 +122,14 @@ def sets_sentence(bundle: Bundle, request: Request) -> str:
     if bundle.unseen is None:
         return NO_SETS
     return level_sentence(bundle.unseen, request.level)
+
+
+def predictive_values(bundle: Bundle, request: Request) -> dict[str, Any] | None:
+    """Say what sets of one group alone are worth at the prevalence that was asked for."""
+    rate = base_rate(bundle, request)
+    if bundle.unseen is None or rate is None:
+        return None
+    return asdict(predictive_values_of_sets(bundle.unseen, request.level, rate))
 
 
 def full_record(prediction: Prediction, columns: Sequence[str] = ()) -> dict[str, Any]:
