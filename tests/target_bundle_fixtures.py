@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from fmnet.inference.bundle import TARGET_VERSION
+from fmnet.inference.bundle import FORMAT_VERSION
 from fmnet.inference.bundle_files import write_hashes
 from fmnet.inference.links import (
     CumulativeLink,
@@ -68,7 +68,7 @@ def add_target(folder, kind, has_axis=True, **link):
         "title": "scale space",
     }  # fmt: skip
     metadata |= {
-        "format_version": TARGET_VERSION,
+        "format_version": FORMAT_VERSION,
         "intended_use": TARGET_USE,
         "choice": {"asked": "auto", "why": "nothing else is", "n_models": 1},
         "evidence": {

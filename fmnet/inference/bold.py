@@ -34,7 +34,9 @@ from fmnet.errors import Fault, FmnetError, VolumeError
 from fmnet.inference.bold_contract import BoldContract
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.predict import (
+    USUAL,
     Prediction,
+    Request,
     check_same_space,
     failed,
     run_instead_of_maps,
@@ -141,17 +143,17 @@ class ReadScan:
     mean_fd_mm: tuple[float | None, ...]
 
 
-def predict_run(bundle: Bundle, scan: NewBoldScan) -> Prediction:
+def predict_run(bundle: Bundle, scan: NewBoldScan, request: Request = USUAL) -> Prediction:
     """Score one scan; several runs are joined in time, or make maps together.
 
     Cleaned runs lie in a temporary folder meanwhile; ``TMPDIR`` says where. Bad input never raises:
     the prediction has the reason why there is no score.
     """
-    return predict_run_with_values(bundle, scan)[0]
+    return predict_run_with_values(bundle, scan, request)[0]
 
 
 def predict_run_with_values(
-    bundle: Bundle, scan: NewBoldScan
+    bundle: Bundle, scan: NewBoldScan, request: Request = USUAL
 ) -> tuple[Prediction, FloatArray | None]:
     """Score one scan as `predict_run` does, and give what the preparation takes of it too.
 
@@ -163,7 +165,7 @@ def predict_run_with_values(
         return failed(scan.name, error.faults), None
     if doubts := _doubts(bundle, scan, read):
         return failed(scan.name, doubts, "cannot_say"), None
-    result = scored(bundle, scan.name, bundle.scores_of_scan(read.values))
+    result = scored(bundle, scan.name, bundle.scores_of_scan(read.values), request=request)
     notes = [result.reason, *header_notes(scan.runs)]
     return replace(result, reason=" | ".join(filter(None, notes))), read.values
 

@@ -16,10 +16,12 @@ from fmnet.errors import BundleError, Fault, FmnetError
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.inference.bundle_files import (
     COUNT,
+    GATES,
     MAX_BYTES_OF,
     SIGNATURE,
     SPACE,
     TEXT,
+    UNSEEN,
     check_hashes,
     list_of,
     optional,
@@ -28,6 +30,7 @@ from fmnet.inference.bundle_files import (
     refuse,
 )
 from fmnet.inference.calibration import Calibration, calibration_sentence, read_calibration
+from fmnet.inference.gates import Gates, read_gates
 from fmnet.inference.links import Link, read_link
 from fmnet.inference.onnx_network import FEATURES, OnnxNetwork, load_network
 from fmnet.inference.preparation import INPUT_KIND, MAPS, Preparation, read_preparation
@@ -43,17 +46,18 @@ from fmnet.inference.study_results import (
     warnings_of,
 )
 from fmnet.inference.target_bundle import TARGET_METADATA, link_contradictions, meanings_sentences
+from fmnet.inference.unseen_scores import UnseenScores, read_unseen
 
-#: Of bundles whose scores tell two groups apart, and of those with a target.
-FORMAT_VERSION, TARGET_VERSION = 1, 2
+#: Of bundles that are written, and of earlier ones that tell two groups apart; both are read.
+FORMAT_VERSION, EARLIER_VERSION = 2, 1
 #: Largest score, of any sign, that a network gives: those of training are of the order of 1.
 MAX_SCORE = 1e6
 #: Volumes of the example that a network of series has to score.
 EXAMPLE_VOLUMES = 20
 #: What scores mean: of two groups, and of a target.
 CALIBRATION, LINK = "calibration.json", "link.json"
-#: What every bundle holds besides the hashes and one of these; others may lie beside them,
-#: bold.json among them, if they have a hash.
+#: What every bundle holds besides the hashes and one of these; others may lie beside them if they
+#: have a hash, bold.json and `bundle_files.OPTIONAL` among them.
 FILES = (
     "metadata.json",
     "model.onnx",
@@ -91,7 +95,8 @@ class Bundle:
     leads from maps, or from a cleaned series, to the network's input; ``calibration`` from score to
     probability, or else, of a target, ``link`` from scores to its outputs: one of the two is None;
     ``reference`` says what the training scans looked like; ``contract`` how BOLD runs become the
-    maps or the series, None where the maps themselves go in.
+    maps or the series, None where the maps themselves go in; ``unseen`` how the study's own people
+    were scored by models that had not seen them, None of a target and in bundles of before.
     """
 
     folder: Path
@@ -102,6 +107,8 @@ class Bundle:
     network: OnnxNetwork
     contract: BoldContract | None = None
     link: Link | None = None
+    unseen: UnseenScores | None = None
+    gates: Gates | None = None
 
     def score(self, images: FloatArray) -> NDArray[np.float32]:
         """Run the network on N inputs, (N, C, X, Y, Z) or (N, T, X, Y, Z), to raw scores.
@@ -226,15 +233,18 @@ def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = No
         model = read_bounded(folder / "model.onnx", MAX_BYTES_OF["model.onnx"])
     except OSError as error:
         raise refuse(folder, f"a part that can't be read ({error})") from error
+    preparation = read_preparation(folder)
     bundle = Bundle(
         folder,
         metadata,
-        read_preparation(folder),
+        preparation,
         read_calibration(folder / CALIBRATION) if target is None else None,
         read_reference(folder / "reference.json"),
         load_network(model, folder, give_up, None if target is None else len(target["scores"])),
         read_contract(folder) if CONTRACT in with_hash else None,
         None if target is None else read_link(folder / LINK),
+        read_unseen(folder / UNSEEN) if target is None and UNSEEN in with_hash else None,
+        read_gates(folder, preparation.grid) if GATES in with_hash else None,
     )
     _check_consistent(bundle)
     shape = (1, *bundle.preparation.example_shape)
@@ -258,16 +268,17 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     if not isinstance(metadata, dict) or "format_version" not in metadata:
         raise refuse(folder, "a metadata.json without format_version")
     version = metadata["format_version"]
-    if type(version) is not int or version not in (FORMAT_VERSION, TARGET_VERSION):
+    if type(version) is not int or version not in (FORMAT_VERSION, EARLIER_VERSION):
         versions = metadata.get("versions")
         wrote = versions.get("fmnet", "unknown") if isinstance(versions, dict) else "unknown"
         found = f"bundle format {json.dumps(version):.50}"
         action = f"use the fmnet version that wrote the bundle ({wrote!s:.50}), or export again"
-        accepted = f"format {FORMAT_VERSION} or {TARGET_VERSION}"
+        accepted = f"format {EARLIER_VERSION} or {FORMAT_VERSION}"
         raise BundleError(Fault(str(folder), found, accepted, action))
-    own = GROUP_METADATA if version == FORMAT_VERSION else TARGET_METADATA
-    fields = read_fields(path, {**METADATA, **own})
-    if ("target" in fields["training"]) != (version == TARGET_VERSION):
+    training = metadata.get("training")
+    has_target = isinstance(training, dict) and training.get("target") is not None
+    fields = read_fields(path, METADATA | (TARGET_METADATA if has_target else GROUP_METADATA))
+    if has_target and version == EARLIER_VERSION:
         raise refuse(folder, f"a metadata.json of format {version} with a target")
     return fields
 
@@ -281,6 +292,7 @@ def _check_consistent(bundle: Bundle) -> None:
     """Raise `BundleError` unless all files speak of the same contrasts, kind and shape."""
     contrasts, preparation = bundle.metadata["input"]["contrasts"], bundle.preparation
     own = {"preparation.json": preparation.contrasts, "reference.json": bundle.reference.contrasts}
+    own |= {} if bundle.gates is None else {GATES: bundle.gates.contrasts}
     faults = [
         f"{name} for contrasts {', '.join(found)}, not {', '.join(contrasts)}"
         for name, found in own.items()

@@ -1,15 +1,16 @@
 """`Calibration`: from raw score to probability."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from fmnet.errors import BundleError, Fault
 from fmnet.inference.bundle_files import Kind, is_interval, is_number, optional, read_fields
+from fmnet.inference.unseen_scores import UnseenScores
 
 #: Most of either number, of any sign, with which no score overflows.
 MAX_VALUE = 1e12
@@ -55,6 +56,28 @@ class Calibration:
     def probability(self, score: ArrayLike) -> NDArray[np.float64]:
         """Turn raw scores into probabilities of the positive class, in [0, 1]."""
         return np.asarray(expit(self.slope * np.asarray(score, dtype=float) + self.intercept))
+
+    def at_prevalence(self, prevalence: float | None) -> "Calibration":
+        """State probabilities for another fraction of the positive class; as it is for None.
+
+        One without a base rate is taken to be for groups equally common.
+        """
+        if prevalence is None:
+            return self
+        rate = 0.5 if self.base_rate is None else self.base_rate
+        intercept = self.intercept + float(logit(prevalence) - logit(rate))
+        return replace(self, intercept=intercept, base_rate=prevalence)
+
+
+def probability_interval(
+    unseen: UnseenScores, calibration: Calibration, score: float, prevalence: float | None = None
+) -> tuple[float, float]:
+    """Give the 95 % interval of a probability, over other people of the same groups."""
+    stated = calibration.at_prevalence(prevalence)
+    middle = (unseen.positive.mean() + unseen.negative.mean()) / 2
+    low, high = calibration.slope_ci or (calibration.slope, calibration.slope)
+    odds = stated.slope * middle + stated.intercept + np.array([low, high]) * (score - middle)
+    return (float(expit(odds.min())), float(expit(odds.max())))
 
 
 def read_calibration(path: Path) -> Calibration:

@@ -7,18 +7,20 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from tqdm import tqdm
 
+from fmnet.data.volume import FloatArray
 from fmnet.errors import BundleError, ConfigError, Fault, FmnetError, printable
 from fmnet.inference.bold import NewBoldScan, Stated
 from fmnet.inference.bundle import INTENDED_USE, Bundle, read_bundle
+from fmnet.inference.card_files import Cards, card_names, open_cards
 from fmnet.inference.explain import score_with_values
-from fmnet.inference.explanation_files import Cards, open_cards
 from fmnet.inference.find import find_new_runs, find_new_scans
 from fmnet.inference.predict import NewScan, Prediction, failed
 from fmnet.inference.results import Results, about_signature, check_out
@@ -164,30 +166,37 @@ def _predict_all(
     """Score all, a row as soon as there is one; returns those without a score."""
     # runs take seconds each, maps do not
     is_short = len(listed) < (10 if bundle.contract is None else 2)
-    unscored = []
-    for one in tqdm(listed, desc="scans", unit="scan", disable=is_short, leave=False):
-        prediction = one if isinstance(one, Prediction) else _predict(bundle, one, cards)
+    names = card_names([one.scan if isinstance(one, Prediction) else one.name for one in listed])
+    predictions = []
+    for name, one in zip(
+        names, tqdm(listed, desc="scans", unit="scan", disable=is_short, leave=False), strict=True
+    ):
+        prediction, values = (one, None) if isinstance(one, Prediction) else _predict(bundle, one)
         results.add(prediction)
-        if prediction.status != "ok":
-            unscored.append(prediction)
-    return unscored
+        predictions.append(prediction)
+        if cards is not None:
+            _try_card(partial(cards.write, name, prediction, values), prediction.scan)
+    if cards is not None and predictions:
+        _try_card(partial(cards.write_group, predictions, names), "all scans")
+    return [one for one in predictions if one.status != "ok"]
 
 
-def _predict(bundle: Bundle, scan: NewScan | NewBoldScan, cards: Cards | None) -> Prediction:
+def _predict(bundle: Bundle, scan: NewScan | NewBoldScan) -> tuple[Prediction, FloatArray | None]:
     try:
-        prediction, values = score_with_values(bundle, scan)
+        return score_with_values(bundle, scan)
     except FmnetError as error:
-        return failed(scan.name, error.faults)
+        return failed(scan.name, error.faults), None
     except Exception as error:  # noqa: BLE001 (one scan never costs the others)
-        return failed(scan.name, [_unforeseen(scan.name, error)])
-    if cards is None or values is None or prediction.score is None:
-        return prediction
+        return failed(scan.name, [_unforeseen(scan.name, error)]), None
+
+
+def _try_card(write: Callable[[], Path], name: str) -> None:
+    """Write a page; one that can't be written is told, and costs nothing."""
     try:
-        cards.add(prediction, values)
+        write()
     except Exception as error:  # noqa: BLE001 (a card never costs a score)
-        said = error if isinstance(error, FmnetError) else _unforeseen(scan.name, error)
-        print(f"fmnet-predict: no card of {printable(scan.name)}: {said}", file=sys.stderr)
-    return prediction
+        said = error if isinstance(error, FmnetError) else _unforeseen(name, error)
+        print(f"fmnet-predict: no card of {printable(name)}: {said}", file=sys.stderr)
 
 
 def _unforeseen(name: str, error: Exception) -> Fault:
@@ -239,7 +248,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--cards",
         type=Path,
         metavar="DIR",
-        help="folder for a page on each scan that has a score: what raised and what lowered it",
+        help="folder for a page on each scan, and one on all, group.html",
     )
     add_scan_options(parser)
     return parser

@@ -1,7 +1,7 @@
 """Score new scans with a bundle; what can't be scored honestly is said, not guessed."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +13,14 @@ from numpy.typing import ArrayLike
 from fmnet.data.bids import read_entities
 from fmnet.data.image_files import SUFFIXES
 from fmnet.data.nifti import read_volume
-from fmnet.data.scans import apply_to_all, coverage_fault, place_checked
+from fmnet.data.scans import apply_to_all, coverage_fault, covered_fraction, place_checked
 from fmnet.data.values import UNSAID_STAT, name_stat, p_value_fault, same_stat, stat_fault
 from fmnet.data.volume import FloatArray, Volume, check_space
 from fmnet.errors import Fault, VolumeError
 from fmnet.inference.bundle import MAX_SCORE, Bundle
-from fmnet.inference.quality import Reading, scale_faults
+from fmnet.inference.calibration import probability_interval
+from fmnet.inference.quality import Reading, scale_readings
+from fmnet.inference.sets import fit_sets
 from fmnet.inference.study_results import red_note
 
 WHOLE_MAP = "give the unthresholded map, or check its registration"
@@ -73,10 +75,10 @@ class Prediction:
     """What is said about one scan.
 
     ``score`` and the calibrated ``probability`` of the positive class are None unless status is
-    ``ok``; ``cannot_say``: readable, but unlike what the signature was trained on; ``error``:
-    unusable. ``reason`` says why there is no score; of one that there is, what it can't be read
-    without. Of a signature with a target, ``numbers`` holds its scores and outputs instead, by the
-    names of `Bundle.columns`; ``score`` is then the first of the scores, and there is no
+    ``ok`` or ``forced``; ``cannot_say``: readable, but unlike what the signature was trained on;
+    ``error``: unusable. ``reason`` says why there is no score; of one that there is, what it can't
+    be read without. Of a signature with a target, ``numbers`` holds its scores and outputs instead,
+    by the names of `Bundle.columns`; ``score`` is then the first of the scores, and there is no
     probability.
 
     ``interval`` is the 95 % interval of the probability. ``groups`` is the set: those that can't be
@@ -96,44 +98,99 @@ class Prediction:
     readings: tuple[Reading, ...] = ()
     is_of_training: bool = False
 
+    @property
+    def gates_failed(self) -> tuple[str, ...]:
+        """Name the gates that it did not pass."""
+        return tuple(reading.gate for reading in self.readings if not reading.is_passed)
+
     def record(self, columns: Sequence[str] = ()) -> dict[str, Any]:
-        """List what is written of it: score and probability, or else the columns of a target."""
-        told: dict[str, Any] = {"score": self.score, "probability": self.probability}
-        if columns:
-            told = {name: self.numbers.get(name) for name in columns}
-        return {"scan": self.scan, **told, "status": self.status, "reason": self.reason}
+        """List what a table tells of it: of two groups, or else the columns of a target."""
+        told: dict[str, Any] = {name: self.numbers.get(name) for name in columns}
+        if not columns:
+            low, high = self.interval or (None, None)
+            told = {"score": self.score, "probability": self.probability}
+            told |= {"probability_low": low, "probability_high": high}
+            told["set"] = set_word(self.groups)
+        failed_gates = ", ".join(self.gates_failed)
+        told |= {"status": self.status, "gates_failed": failed_gates}
+        is_read = self.score is not None or bool(self.readings)
+        told["in_training"] = str(self.is_of_training).lower() if is_read else None
+        return {"scan": self.scan, **told, "reason": self.reason}
 
 
-def predict_scan(bundle: Bundle, scan: NewScan) -> Prediction:
+def set_word(groups: tuple[str, ...] | None) -> str | None:
+    """Name a set: its only group, ``both``, or ``neither``; None where there is no set."""
+    if groups is None or len(groups) == 1:
+        return groups and groups[0]
+    return "both" if groups else "neither"
+
+
+def predict_scan(bundle: Bundle, scan: NewScan, request: Request = USUAL) -> Prediction:
     """Score one scan; bad input never raises, but gives the reason why there is no score."""
-    return predict_with_values(bundle, scan)[0]
+    return predict_with_values(bundle, scan, request)[0]
 
 
-def predict_with_values(bundle: Bundle, scan: NewScan) -> tuple[Prediction, FloatArray | None]:
-    """Score one scan, and give its maps on the grid, (C, V), too; None where it has no score."""
+def predict_with_values(
+    bundle: Bundle, scan: NewScan, request: Request = USUAL
+) -> tuple[Prediction, FloatArray | None]:
+    """Score one scan, and give its maps on the grid, (C, V), too; None where they can't be read.
+
+    A scan that fails a gate has no score, unless `request` forces one, which is then marked.
+    """
     try:
         volumes = _read_volumes(bundle, scan)
         values = _place_volumes(bundle, scan, volumes)
     except VolumeError as error:
         return failed(scan.name, error.faults), None
-    least = bundle.preparation.min_coverage
-    doubts = [
-        fault
-        for file, channel in zip(scan.files, values, strict=True)
-        if (fault := coverage_fault(channel, str(file), least, WHOLE_MAP))
-    ]
-    doubts = doubts or scale_faults(values, bundle.reference, scan.name)
-    if doubts:
-        return failed(scan.name, doubts, "cannot_say"), None
+    readings = _readings(bundle, scan, values)
     notes = dict.fromkeys([_unstated(bundle, scan, volumes), *(volume.note for volume in volumes)])
     note = "; ".join(filter(None, notes))
-    return scored(bundle, scan.name, bundle.scores_of_scan(values), note), values
+    return gated(bundle, scan.name, values, readings, note, request), values
 
 
-def scored(bundle: Bundle, name: str, scores: ArrayLike, note: str = "") -> Prediction:
+def gated(
+    bundle: Bundle,
+    name: str,
+    values: FloatArray,
+    readings: tuple[Reading, ...],
+    note: str = "",
+    request: Request = USUAL,
+) -> Prediction:
+    """Score what the preparation takes of a scan, if it passed all gates or a score is forced."""
+    faults = [reading.fault for reading in readings if reading.fault is not None]
+    if faults and not request.is_forced:
+        return replace(failed(name, faults, "cannot_say"), readings=readings)
+    return scored(bundle, name, bundle.scores_of_scan(values), note, request, readings)
+
+
+def _readings(bundle: Bundle, scan: NewScan, values: FloatArray) -> tuple[Reading, ...]:
+    """Hold maps on the grid, (C, V), against what the bundle knows of the training people."""
+    least, readings = bundle.preparation.min_coverage, []
+    for file, channel, contrast in zip(
+        scan.files, values, bundle.preparation.contrasts, strict=True
+    ):
+        fault = coverage_fault(channel, str(file), least, WHOLE_MAP)
+        fraction = covered_fraction(channel)
+        gate = f"part of the mask with {contrast}"
+        readings.append(Reading(gate, fraction, least, unit="of voxels", fault=fault))
+    if bundle.gates is not None:
+        return (*readings, *bundle.gates.read(values, scan.name))
+    return (*readings, *scale_readings(values, bundle.reference, scan.name))
+
+
+def scored(
+    bundle: Bundle,
+    name: str,
+    scores: ArrayLike,
+    note: str = "",
+    request: Request = USUAL,
+    readings: tuple[Reading, ...] = (),
+) -> Prediction:
     """Give a score, or K of a target, with what they mean and what they can't be read without.
 
-    A score that no network gives is an error, and so is one that leads to no finite output.
+    Of two groups these are the probability at the prevalence of the request with its interval, and
+    the set at its level. A score that no network gives is an error, and so is one that leads to no
+    finite output. With `readings` of which one failed it is marked as forced.
     """
     given = np.atleast_1d(np.asarray(scores, dtype=float))
     numbers = dict[str, float]()
@@ -148,11 +205,31 @@ def scored(bundle: Bundle, name: str, scores: ArrayLike, note: str = "") -> Pred
         accepted = f"a finite score, of at most {MAX_SCORE:g}"
         action = "check the map or run, and where the signature comes from"
         return failed(name, [Fault(name, f"a score of {wrong[0]:g}", accepted, action)])
-    notes = " | ".join(filter(None, [note, *bundle.warnings, red_note(bundle.evidence)]))
-    score, probability = float(given[0]), None
-    if bundle.calibration is not None:
-        probability = float(bundle.calibration.probability(score))
-    return Prediction(name, score, probability, "ok", notes, numbers)
+    failures = [str(reading.fault) for reading in readings if reading.fault is not None]
+    notes = [*failures, note, *bundle.warnings, red_note(bundle.evidence)]
+    found = Prediction(
+        name,
+        score=float(given[0]),
+        probability=None,
+        status="forced" if failures else "ok",
+        reason=" | ".join(filter(None, notes)),
+        numbers=numbers,
+        readings=readings,
+    )
+    if bundle.calibration is None:
+        return found
+    calibration = bundle.calibration.at_prevalence(request.prevalence)
+    found = replace(found, probability=float(calibration.probability(given[0])))
+    if bundle.unseen is None:
+        return found
+    training = bundle.metadata["training"]
+    is_held = fit_sets(bundle.unseen, request.level).holds(float(given[0]))
+    names = (training["positive"], training["negative"])
+    groups = tuple(group for group, held in zip(names, is_held, strict=True) if held)
+    interval = probability_interval(
+        bundle.unseen, bundle.calibration, float(given[0]), request.prevalence
+    )
+    return replace(found, groups=groups, interval=interval)
 
 
 def failed(name: str, faults: Iterable[Fault], status: Status = "error") -> Prediction:
@@ -234,12 +311,12 @@ def run_instead_of_maps(bundle: Bundle, name: str) -> Fault:
 
 
 def predictions_table(predictions: list[Prediction], columns: Sequence[str] = ()) -> pd.DataFrame:
-    """List predictions with one row per scan: scan, score, probability, status, reason.
+    """List predictions with one row per scan, in the columns of `Prediction.record`.
 
-    Of a signature with a target there are its `columns`, `Bundle.columns`, in the place of score
-    and probability.
+    Of a signature with a target there are its `columns`, `Bundle.columns`, in the place of what is
+    said of two groups.
     """
-    names = ["scan", *(columns or ("score", "probability")), "status", "reason"]
+    names = list(Prediction("", None, None, "error").record(columns))
     rows = [prediction.record(columns) for prediction in predictions]
     return pd.DataFrame(rows, columns=names)
 

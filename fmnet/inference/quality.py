@@ -117,20 +117,30 @@ def temporal_sd(values: FloatArray) -> FloatArray:
     return sd
 
 
-def scale_faults(
+def scale_readings(
     values: FloatArray, reference: Reference, name: str, action: str = SAME_UNIT
-) -> list[Fault]:
-    """Describe channels whose values, (C, V), are far larger or smaller than in training."""
-    faults = []
+) -> tuple[Reading, ...]:
+    """Measure how large values, (C, V), are, and describe those that never are so in training."""
+    readings = []
     for channel, contrast in enumerate(reference.contrasts):
         found = float(image_scale(values[channel]))
         low, high = reference.scale_low[channel], reference.scale_high[channel]
         least, most = low / SCALE_MARGIN, high * SCALE_MARGIN
+        fault = None
         if not least <= found <= most:
             said = f"root mean square {found:.3g} in contrast '{contrast}'"
             accepted = f"{least:.3g} to {most:.3g}, twice the range of the training scans"
-            faults.append(Fault(name, said, accepted, action))
-    return faults
+            fault = Fault(name, said, accepted, action)
+        readings.append(Reading(f"scale of {contrast}", found, least, most, fault=fault))
+    return tuple(readings)
+
+
+def scale_faults(
+    values: FloatArray, reference: Reference, name: str, action: str = SAME_UNIT
+) -> list[Fault]:
+    """Describe channels whose values, (C, V), are far larger or smaller than in training."""
+    readings = scale_readings(values, reference, name, action)
+    return [reading.fault for reading in readings if reading.fault is not None]
 
 
 def motion_fault(mean_fd_mm: float | None, reference: Reference, name: str) -> Fault | None:

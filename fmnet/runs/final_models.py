@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from fmnet.earlier import EARLIER_NETWORK, EARLIER_TITLE, rename_network
 from fmnet.errors import ConfigError, ExportError, Fault, RunError
 from fmnet.inference.bold_contract import write_contract
 from fmnet.inference.bundle import write_plain
+from fmnet.inference.bundle_files import UNSEEN
+from fmnet.inference.gates import fit_gates
 from fmnet.inference.links import Link
 from fmnet.inference.model_card import CNN_PATHS
 from fmnet.inference.preparation import Preparation
 from fmnet.inference.quality import fit_reference, temporal_sd
 from fmnet.inference.study_results import correction, warnings_of
+from fmnet.inference.unseen_scores import UnseenScores, gather_unseen
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.closed_form import pretraining_of
 from fmnet.networks.path_sums import path_fractions
@@ -124,6 +128,7 @@ def write_final(
             scale=final.scale,
         )
         meaning["calibration.json"] = asdict(calibration)
+        meaning[UNSEEN] = unseen_of(unseen).to_json()
         predicted = {
             "label": listing.labels.column,
             "positive": listing.labels.positive,
@@ -139,6 +144,9 @@ def write_final(
         values = np.stack([temporal_sd(series.values()) for series in data.series])
     motion = [mean for stored in cohort.stored for mean in stored.mean_fd_mm]
     reference = fit_reference(values, preparation.contrasts, motion)
+    families = cohort.unit_of
+    people = [families[person] for person in cohort.participant_ids]
+    gates = fit_gates(values, preparation.grid, preparation.contrasts, people)
     contract = bold_contract(cohort)
     if contract is not None and preparation.reads_series:
         contract = replace(contract, maps=())  # the network reads the series themselves
@@ -171,11 +179,19 @@ def write_final(
         for name, content in meaning.items():
             (draft / name).write_text(as_json(content), "utf-8")
         write_plain(reference, draft / "reference.json")
+        gates.write(draft)
         if contract is not None:
             write_contract(contract, draft)
         (draft / RECORD).write_text(as_json(record), "utf-8")
 
     write_run_folder(folder.parent, folder.name, write)
+
+
+def unseen_of(predictions: pd.DataFrame) -> UnseenScores:
+    """Gather one score of each person from the rows of one model in the out-of-fold table."""
+    models = predictions.groupby(["repeat", "fold"]).ngroup()
+    score, label, whose = (predictions[name] for name in ("score", "label", "participant_id"))
+    return gather_unseen(score, label, whose, models)
 
 
 def unfinished(folder: Path, error: Exception) -> RunError:

@@ -117,7 +117,7 @@ FILES = {
     ),
     "sums of 60,000 lines": (
         lambda c: (c / "SHA256SUMS").write_text(f"{'0' * 64}  x\n" * 60_000),
-        "SHA256SUMS of more than 400 lines",
+        "SHA256SUMS of more than 410 lines",
     ),
     "sums of a long name": (
         lambda c: (c / "SHA256SUMS").write_text(f"{'0' * 64}  {'x' * 3_000_000}\n"),

@@ -5,7 +5,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from fmnet.inference.predict import NewScan, predict_scan, predictions_table
+from fmnet.inference.predict import NewScan, Request, predict_scan, predictions_table
 
 
 @pytest.fixture
@@ -40,7 +40,10 @@ def flip_both(data, affine):
 def test_scores_lie_on_the_scale_of_probability(bundle, finished):
     scans = [NewScan(scan.scan_id, scan.files) for scan in finished.listing.scans]
     table = predictions_table([predict_scan(bundle, scan) for scan in scans])
-    assert list(table) == ["scan", "score", "probability", "status", "reason"]
+    assert list(table) == [
+        "scan", "score", "probability", "probability_low", "probability_high", "set", "status",
+        "gates_failed", "in_training", "reason",
+    ]  # fmt: skip
     assert set(table["status"]) == {"ok"}
     assert table["probability"].between(0, 1).all()
     order = table.sort_values("score")["probability"]
@@ -49,14 +52,14 @@ def test_scores_lie_on_the_scale_of_probability(bundle, finished):
 
 def test_flipping_data_and_affine_together_changes_nothing(bundle, person, tmp_path):
     files = changed(person.files, tmp_path, flip_both)
-    flipped = predict_scan(bundle, NewScan("flipped", files))
+    flipped = predict_scan(bundle, NewScan("flipped", files), Request(is_forced=True))
     original = predict_scan(bundle, NewScan("original", person.files))
     assert flipped.score == original.score
 
 
 def test_flipping_data_alone_changes_the_score(bundle, person, tmp_path):
     files = changed(person.files, tmp_path, lambda data, affine: (data[::-1].copy(), affine))
-    flipped = predict_scan(bundle, NewScan("flipped", files))
+    flipped = predict_scan(bundle, NewScan("flipped", files), Request(is_forced=True))
     original = predict_scan(bundle, NewScan("original", person.files))
     assert abs(flipped.score - original.score) > 1e-3
 
