@@ -75,7 +75,7 @@ def run_predict(
     """Run the command in this process, and read what it wrote as a stranger would."""
     out = folder / "results.tsv"
     said, printed = io.StringIO(), io.StringIO()
-    arguments = [str(bundle), *map(str, sources), "--out", str(out), *options]
+    arguments = [str(bundle), *map(str, sources), "--out", str(out), "--overwrite", *options]
     with redirect_stderr(said), redirect_stdout(printed):
         try:
             code = main(arguments)
