@@ -54,6 +54,7 @@ from fmnet.runs.final_models import (
 )
 from fmnet.runs.record import read_predictions
 from fmnet.runs.run_folder import as_json, check_run_files
+from fmnet.training.calibration import ScoreScale
 
 COPIED = ("preparation.json", "preparation.safetensors", "reference.json")
 Floats = NDArray[np.float64]
@@ -216,10 +217,13 @@ def _read_kept(run_dir: Path, choice: Choice, contract: BoldContract | None) -> 
         kept = {name: (choice.folder / name).read_bytes() for name in names}
     except OSError as error:
         raise unfinished(choice.folder, error) from error
-    if is_of_groups and UNSEEN not in kept:
-        table = read_predictions(run_dir / "predictions.tsv")
+    path = run_dir / "predictions.tsv"
+    if is_of_groups and UNSEEN not in kept and path.exists():
+        table = read_predictions(path)
         own = table[table["model"] == choice.record["model"]]
-        kept[UNSEEN] = as_json(unseen_of(own).to_json()).encode()
+        known = choice.record.get("score_scale")
+        scale = None if known is None else ScoreScale(known["middle"], known["sd"])
+        kept[UNSEEN] = as_json(unseen_of(own, scale).to_json()).encode()
     return kept
 
 
