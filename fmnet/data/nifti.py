@@ -10,6 +10,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel import imageglobals
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError, SpatialImage
@@ -272,13 +273,15 @@ def load_image(source: Path | RawImage) -> SpatialImage:
     # SPM's Analyze class wants its third file, and takes an empty one for none.
     file_map.setdefault("mat", nib.FileHolder(fileobj=io.BytesIO()))
     try:
-        with LoggingOutputSuppressor():
+        with LoggingOutputSuppressor():  # which leaves none, and Python then writes by itself
+            imageglobals.logger.addHandler(logging.NullHandler())
             image: SpatialImage = header.image_class.from_file_map(file_map)
         affine = np.array(image.affine, dtype=float)
     except Exception as error:  # each way to be damaged raises another type, SciPy's among them
         raise damaged(path, error) from error
     check_affine(affine, str(path))
-    check_size(affine, header.shape, str(path))
+    if len(header.shape) > 2:  # else `volume_from_image` refuses it
+        check_size(affine, header.shape, str(path))
     image.extra["note"] = "" if "mat" in contents else note
     return image
 

@@ -146,7 +146,7 @@ def read_signature_map(
             raise VolumeError(Fault(str(path), "another grid", accepted, "copy the folder again"))
         # who reads images takes 0 for no data
         rows.append(np.nan_to_num(volume.data[0][grid.mask], posinf=np.inf, neginf=-np.inf))
-        said = read_json(folder / f"{stem}.json", "the sidecar of a map")
+        said = _read_sidecar(folder / f"{stem}.json")
     known = {"Description", "Contrast", "Space", "VoxelSizeMm", "Orientation", "Units", "Sign",
              "Model", "Source", "NumberOfSubjects", "IntendedUse"}  # fmt: skip
     return SignatureMap(
@@ -154,10 +154,25 @@ def read_signature_map(
         grid=grid,
         contrasts=contrasts,
         description=description,
-        units=str(said["Units"]),
-        sign=str(said["Sign"]),
-        model=str(said["Model"]),
+        units=said["Units"],
+        sign=said["Sign"],
+        model=said["Model"],
         source=said["Source"],
         n_subjects=int(said["NumberOfSubjects"]),
         about={name: value for name, value in said.items() if name not in known},
     )
+
+
+def _read_sidecar(path: Path) -> dict[str, Any]:
+    """Read what is said of a map, and check what is relied on."""
+    said = read_json(path, "the sidecar of a map")
+    wrong = [name for name in ("Units", "Sign", "Model") if not isinstance(said.get(name), str)]
+    wrong += [] if said.get("Source") in get_args(Source) else ["Source"]
+    n_subjects = said.get("NumberOfSubjects")  # all numbers of JSON are read as float
+    if not isinstance(n_subjects, float) or not (n_subjects.is_integer() and n_subjects > 0):
+        wrong.append("NumberOfSubjects")
+    if wrong:
+        accepted = "what fmnet wrote beside the map"
+        found = f"a sidecar without a usable {', '.join(wrong)}"
+        raise VolumeError(Fault(str(path), found, accepted, "copy the folder again"))
+    return said

@@ -20,6 +20,8 @@ from fmnet.data.volume import FloatArray
 from fmnet.errors import BundleError, ExportError, Fault, FmnetError
 from fmnet.export.bundle_folder import clear_remains, write_bundle_whole
 from fmnet.export.evidence import gather_evidence
+from fmnet.export.hub_header import hub_header
+from fmnet.export.monai_bundle import write_configs
 from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_task
 from fmnet.export.signature import GatheredSignature, gather_signature
 from fmnet.inference.bold import NewBoldScan, read_scan
@@ -29,26 +31,32 @@ from fmnet.inference.bundle import (
     FORMAT_VERSION,
     INTENDED_USE,
     LINK,
-    TARGET_VERSION,
     Bundle,
     read_bundle,
 )
-from fmnet.inference.bundle_files import SIGNATURE, write_hashes
-from fmnet.inference.gates import GATE_ARRAYS, GATES
+from fmnet.inference.bundle_files import OPTIONAL, SIGNATURE, UNSEEN, write_hashes
 from fmnet.inference.model_card import is_of_people, model_card
 from fmnet.inference.predict import NewScan, read_values
 from fmnet.inference.preparation import Preparation, read_preparation
+from fmnet.inference.signing import read_private_key, sign_hashes
 from fmnet.inference.study_results import Evidence, TargetEvidence, count_red, warnings_of
 from fmnet.inference.target_bundle import TARGET_USE
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import TRUSTED, read_network, write_network_files
 from fmnet.networks.scale_space import ScaleSpace
-from fmnet.runs.final_models import Choice, ModelName, check_informative, choose_model, unfinished
-from fmnet.runs.run_folder import check_run_files
+from fmnet.runs.final_models import (
+    Choice,
+    ModelName,
+    check_informative,
+    choose_model,
+    unfinished,
+    unseen_of,
+)
+from fmnet.runs.record import read_predictions
+from fmnet.runs.run_folder import as_json, check_run_files
+from fmnet.training.calibration import ScoreScale
 
 COPIED = ("preparation.json", "preparation.safetensors", "reference.json")
-#: Runs of before there were gates have none of them.
-COPIED_IF_THERE = (GATES, GATE_ARRAYS)
 Floats = NDArray[np.float64]
 #: Packages whose versions a bundle states.
 PACKAGES = ("torch", "monai", "onnx", "onnxruntime", "numpy")
@@ -100,6 +108,7 @@ def export_run(
     overwrite: bool = False,
     trusted_packages: list[str] | None = None,
     allow_uninformative: bool = False,
+    sign_key: str | None = None,
 ) -> Exported:
     """Write a bundle from a run folder.
 
@@ -121,11 +130,13 @@ def export_run(
     allow_uninformative : bool
         Whether a model is exported whose out-of-fold AUC has an interval that reaches 0.5 or less;
         its card, its metadata and each of its predictions say so.
+    sign_key : str, optional
+        File of an Ed25519 private key, in PEM, which signs the hashes of all files.
 
     Raises
     ------
     ConfigError
-        If there is no linear model, and it was asked for.
+        If there is no linear model, and it was asked for, or `sign_key` is no such key.
     ExportError
         If the model is not above chance, the forms disagree, the images are gone, or `out` exists
         or can't be written.
@@ -133,6 +144,7 @@ def export_run(
         If `run_dir` holds no finished run, or one with files that are damaged.
     """
     target = Path(out)
+    key = None if sign_key is None else read_private_key(Path(sign_key))
     with suppress(OSError):  # whatever can't be read there is named by who writes there
         clear_remains(target)
     # os.path and not pathlib, which raises where a folder above may not be entered
@@ -158,13 +170,7 @@ def export_run(
     else:
         scans, task = read_run_bold_scans(Path(run_dir), n_check), read_task(Path(run_dir))
     described = describe_input(preparation, network, choice.record, contract, task)
-    try:
-        names = [*COPIED, LINK if "target" in choice.record else CALIBRATION]
-        names += [] if contract is None else [CONTRACT]
-        names += [name for name in COPIED_IF_THERE if (choice.folder / name).exists()]
-        kept = {name: (choice.folder / name).read_bytes() for name in names}
-    except OSError as error:
-        raise unfinished(choice.folder, error) from error
+    kept = _read_kept(Path(run_dir), choice, contract)
     evidence = gather_evidence(Path(run_dir), choice)
     signature = gather_signature(Path(run_dir), choice.record["model"])
     kept |= {f"{SIGNATURE}/{name}": content for name, content in signature.files.items()}
@@ -184,6 +190,8 @@ def export_run(
             raise ExportError(faults) from error
         agreement = check_agreement(network, preparation, bundle, scans, tolerance)
         write_metadata(folder, choice, described, contract, evidence, signature, agreement)
+        if key is not None:
+            sign_hashes(folder, key)
         return agreement
 
     try:
@@ -194,6 +202,29 @@ def export_run(
         accepted = "a place that can be written, with room for the bundle"
         action = "free some room, or choose another out" if full else "choose another out"
         raise ExportError(Fault(str(target), found, accepted, action)) from error
+
+
+def _read_kept(run_dir: Path, choice: Choice, contract: BoldContract | None) -> dict[str, bytes]:
+    """Read the files of a final model that go into a bundle as they are, by their names.
+
+    Runs of before have no scores of unseen people there; they are made from the out-of-fold table.
+    """
+    is_of_groups = "target" not in choice.record
+    names = [*COPIED, CALIBRATION if is_of_groups else LINK]
+    names += [] if contract is None else [CONTRACT]
+    names += [name for name in OPTIONAL if (choice.folder / name).is_file()]
+    try:
+        kept = {name: (choice.folder / name).read_bytes() for name in names}
+    except OSError as error:
+        raise unfinished(choice.folder, error) from error
+    path = run_dir / "predictions.tsv"
+    if is_of_groups and UNSEEN not in kept and path.exists():
+        table = read_predictions(path)
+        own = table[table["model"] == choice.record["model"]]
+        known = choice.record.get("score_scale")
+        scale = None if known is None else ScoreScale(known["middle"], known["sd"])
+        kept[UNSEEN] = as_json(unseen_of(own, scale).to_json()).encode()
+    return kept
 
 
 def _check_single_scans(choice: Choice) -> None:
@@ -248,11 +279,11 @@ def write_metadata(
     signature: GatheredSignature,
     agreement: Agreement | None,
 ) -> None:
-    """Write ``metadata.json``, the model card and the hashes."""
+    """Write ``metadata.json``, the model card, what MONAI reads, and the hashes."""
     record = without_commands(choice.record)
     is_of_groups = isinstance(evidence, Evidence)
     metadata = {
-        "format_version": FORMAT_VERSION if is_of_groups else TARGET_VERSION,
+        "format_version": FORMAT_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"fmnet": fmnet.__version__} | {name: version(name) for name in PACKAGES},
         "intended_use": INTENDED_USE if is_of_groups else TARGET_USE,
@@ -265,7 +296,9 @@ def write_metadata(
         "agreement": None if agreement is None else agreement.__dict__,
     } | ({} if signature.facts is None else {"signature": signature.facts})
     (folder / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
-    (folder / "MODEL_CARD.md").write_text(model_card(metadata, contract), "utf-8")
+    card = hub_header(metadata) + model_card(metadata, contract)
+    (folder / "MODEL_CARD.md").write_text(card, "utf-8")
+    write_configs(folder, metadata)
     write_hashes(folder)
 
 

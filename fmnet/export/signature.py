@@ -8,9 +8,7 @@ from typing import Any, NamedTuple
 from fmnet.errors import ExportError, Fault
 from fmnet.export.evidence import METRICS
 from fmnet.inference.bundle_files import (
-    MAX_MAP_BYTES,
-    MAX_SIGNATURE_BYTES,
-    MAX_SIGNATURE_FILES,
+    FOLDERS,
     SIGNATURE,
     read_bounded,
 )
@@ -24,6 +22,8 @@ FACTS = "signature.json"
 TAKEN = re.compile(
     r"[\w.-]+_statmap\.(nii\.gz|json)|regions_dseg\.(nii\.gz|json)|(clusters|regions)\.tsv"
 )
+#: How much of it a bundle takes.
+ROOM = FOLDERS[SIGNATURE]
 #: What is needed to explain a score.
 NEEDED = (REGIONS, PEOPLE)
 #: What of the facts goes into a bundle.
@@ -118,11 +118,11 @@ def _read_taken(folder: Path) -> dict[str, bytes]:
     if lacking := [name for name in NEEDED if name not in names]:
         raise _unfit(folder, f"no {' and no '.join(lacking)}")
     try:
-        files = {path.name: read_bounded(path, MAX_MAP_BYTES) for path in paths}
+        files = {path.name: read_bounded(path, ROOM.file_bytes) for path in paths}
     except OSError as error:
         raise _unfit(folder, str(error)) from error
     n_bytes = sum(map(len, files.values()))
-    if len(files) >= MAX_SIGNATURE_FILES or n_bytes > MAX_SIGNATURE_BYTES // 2:
+    if len(files) >= ROOM.n_files or n_bytes > ROOM.all_bytes // 2:
         raise _unfit(folder, f"{len(files)} files of {n_bytes / 2**20:.0f} MiB together")
     return files
 

@@ -16,10 +16,12 @@ from fmnet.errors import BundleError, Fault, FmnetError
 from fmnet.inference.bold_contract import CONTRACT, BoldContract, read_contract
 from fmnet.inference.bundle_files import (
     COUNT,
+    GATES,
     MAX_BYTES_OF,
     SIGNATURE,
     SPACE,
     TEXT,
+    UNSEEN,
     check_hashes,
     list_of,
     optional,
@@ -28,9 +30,9 @@ from fmnet.inference.bundle_files import (
     refuse,
 )
 from fmnet.inference.calibration import Calibration, calibration_sentence, read_calibration
-from fmnet.inference.gates import GATES, Gates, read_gates
+from fmnet.inference.gates import Gates, read_gates
 from fmnet.inference.links import Link, read_link
-from fmnet.inference.onnx_network import OnnxNetwork, load_network
+from fmnet.inference.onnx_network import FEATURES, OnnxNetwork, load_network
 from fmnet.inference.preparation import INPUT_KIND, MAPS, Preparation, read_preparation
 from fmnet.inference.quality import Reference, read_reference
 from fmnet.inference.study_results import (
@@ -44,17 +46,18 @@ from fmnet.inference.study_results import (
     warnings_of,
 )
 from fmnet.inference.target_bundle import TARGET_METADATA, link_contradictions, meanings_sentences
+from fmnet.inference.unseen_scores import UnseenScores, read_unseen
 
-#: Of bundles whose scores tell two groups apart, and of those with a target.
-FORMAT_VERSION, TARGET_VERSION = 1, 2
+#: Of bundles that are written, and of earlier ones that tell two groups apart; both are read.
+FORMAT_VERSION, EARLIER_VERSION = 2, 1
 #: Largest score, of any sign, that a network gives: those of training are of the order of 1.
 MAX_SCORE = 1e6
 #: Volumes of the example that a network of series has to score.
 EXAMPLE_VOLUMES = 20
 #: What scores mean: of two groups, and of a target.
 CALIBRATION, LINK = "calibration.json", "link.json"
-#: What every bundle holds besides the hashes and one of these; others may lie beside them,
-#: bold.json among them, if they have a hash.
+#: What every bundle holds besides the hashes and one of these; others may lie beside them if they
+#: have a hash, bold.json and `bundle_files.OPTIONAL` among them.
 FILES = (
     "metadata.json",
     "model.onnx",
@@ -92,8 +95,8 @@ class Bundle:
     leads from maps, or from a cleaned series, to the network's input; ``calibration`` from score to
     probability, or else, of a target, ``link`` from scores to its outputs: one of the two is None;
     ``reference`` says what the training scans looked like; ``contract`` how BOLD runs become the
-    maps or the series, None where the maps themselves go in. ``gates`` are what new scans have to
-    pass; None in bundles of before there were any.
+    maps or the series, None where the maps themselves go in; ``unseen`` how the study's own people
+    were scored by models that had not seen them, None of a target and in bundles of before.
     """
 
     folder: Path
@@ -104,6 +107,7 @@ class Bundle:
     network: OnnxNetwork
     contract: BoldContract | None = None
     link: Link | None = None
+    unseen: UnseenScores | None = None
     gates: Gates | None = None
 
     def score(self, images: FloatArray) -> NDArray[np.float32]:
@@ -119,13 +123,33 @@ class Bundle:
 
     def scores_of_scan(self, values: FloatArray) -> NDArray[np.float32]:
         """Score one scan: its maps on the grid, (C, V), or its cleaned series, (T, V): to (K,)."""
+        return self.scores_and_features_of_scan(values)[0]
+
+    def features_of_scan(self, values: FloatArray) -> NDArray[np.float32]:
+        """Compute what one scan is like for the network: (C, V), or (T, V), to (F,).
+
+        Of several windows, their mean; F is 0 for bundles of before, whose networks don't say it.
+        """
+        return self.scores_and_features_of_scan(values)[1]
+
+    def scores_and_features_of_scan(
+        self, values: FloatArray
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Score one scan, (K,), and compute its features, (F,), while the network runs once.
+
+        See `scores_of_scan` and `features_of_scan`.
+        """
         if not self.preparation.reads_series and len(values) != len(self.preparation.contrasts):
             names = ", ".join(self.preparation.contrasts)
             found = f"a network that reads maps ({names}) where a series is given"
             raise refuse(self.folder, f"{found}, or other maps: {len(values)} of them")
-        inputs = self.preparation.inputs(values)  # the network has one in memory at a time
-        scores = [np.atleast_1d(self.score(one[None])[0]) for one in inputs]
-        return np.array([np.mean(column) for column in zip(*scores, strict=True)], np.float32)
+        scores, features = [], []
+        for one in self.preparation.inputs(values):  # the network has one in memory at a time
+            found_of_one = self.network.scores_and_features(self.preparation.input_name, one[None])
+            scores.append(np.atleast_1d(found_of_one[0][0]))
+            features.append(found_of_one[1][0])
+        means = [np.mean(column) for column in zip(*scores, strict=True)]
+        return np.array(means, np.float32), np.asarray(np.mean(features, axis=0), np.float32)
 
     @property
     def target(self) -> dict[str, Any] | None:
@@ -219,6 +243,7 @@ def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = No
         load_network(model, folder, give_up, None if target is None else len(target["scores"])),
         read_contract(folder) if CONTRACT in with_hash else None,
         None if target is None else read_link(folder / LINK),
+        read_unseen(folder / UNSEEN) if target is None and UNSEEN in with_hash else None,
         read_gates(folder, preparation.grid) if GATES in with_hash else None,
     )
     _check_consistent(bundle)
@@ -243,16 +268,17 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     if not isinstance(metadata, dict) or "format_version" not in metadata:
         raise refuse(folder, "a metadata.json without format_version")
     version = metadata["format_version"]
-    if type(version) is not int or version not in (FORMAT_VERSION, TARGET_VERSION):
+    if type(version) is not int or version not in (FORMAT_VERSION, EARLIER_VERSION):
         versions = metadata.get("versions")
         wrote = versions.get("fmnet", "unknown") if isinstance(versions, dict) else "unknown"
         found = f"bundle format {json.dumps(version):.50}"
         action = f"use the fmnet version that wrote the bundle ({wrote!s:.50}), or export again"
-        accepted = f"format {FORMAT_VERSION} or {TARGET_VERSION}"
+        accepted = f"format {EARLIER_VERSION} or {FORMAT_VERSION}"
         raise BundleError(Fault(str(folder), found, accepted, action))
-    own = GROUP_METADATA if version == FORMAT_VERSION else TARGET_METADATA
-    fields = read_fields(path, {**METADATA, **own})
-    if ("target" in fields["training"]) != (version == TARGET_VERSION):
+    training = metadata.get("training")
+    has_target = isinstance(training, dict) and "target" in training
+    fields = read_fields(path, METADATA | (TARGET_METADATA if has_target else GROUP_METADATA))
+    if has_target and version == EARLIER_VERSION:
         raise refuse(folder, f"a metadata.json of format {version} with a target")
     return fields
 
@@ -293,7 +319,7 @@ def _check_consistent(bundle: Bundle) -> None:
     if preparation.reads_series:  # of any length
         taken = {name: ["T", *shape[1:]] for name, shape in taken.items() if len(shape) == 4}
         wanted[0] = "T"
-    if taken != {preparation.input_name: wanted} or given != ["score"]:
+    if taken != {preparation.input_name: wanted} or given not in (["score"], ["score", FEATURES]):
         faults.append(f"model.onnx from {taken} to {given}, not from {tuple(wanted)}")
     kinds = {node.type for node in (*session.get_inputs(), *session.get_outputs())}
     if kinds != {"tensor(float)"}:

@@ -1,8 +1,8 @@
 """The files of a bundle: which there are, whether they are as exported, and what their fields hold.
 
-They lie side by side, but for those of one folder, `SIGNATURE`, which holds no other. Nothing of a
-file is believed before its hash is compared, no file is read beyond what bundles have, and every
-field of a JSON file is checked before anything relies on it.
+They lie side by side, but for those of `FOLDERS`, which hold no others. Nothing of a file is
+believed before its hash is compared, no file is read beyond what bundles have, and every field of a
+JSON file is checked before anything relies on it. ``docs/bundles.md`` describes each file.
 """
 
 import hashlib
@@ -20,20 +20,42 @@ from fmnet.data.volume import MNI_SPACES
 from fmnet.errors import BundleError, Fault
 
 CHECKSUMS = "SHA256SUMS"
+#: Who signs a bundle signs the file above; this one has no hash, and not every bundle has it.
+SEAL = f"{CHECKSUMS}.sig"
+#: Files that bundles of earlier versions hadn't, and others may lack: read only where they have a
+#: hash. Scores of people out of fold; what new scans are measured against; scans of training.
+UNSEEN, GATES, GATE_ARRAYS = "unseen.json", "gates.json", "gates.safetensors"
+TRAINING_SCANS = "training_scans.json"
+OPTIONAL = (UNSEEN, GATES, GATE_ARRAYS, TRAINING_SCANS)
 #: Most bytes of a file, and of those that hold arrays.
 MAX_BYTES = 4 * 2**20
 MAX_BYTES_OF = {
     "model.onnx": 512 * 2**20,
     "model.pt2": 2 * 2**30,
     "preparation.safetensors": 512 * 2**20,
-    "gates.safetensors": 512 * 2**20,
+    GATE_ARRAYS: 512 * 2**20,
 }
-#: The one folder of a bundle: the maps and tables that say which regions carry the signature.
-SIGNATURE = "signature"
-#: Most files of a bundle, and of its folder; most bytes of a file in there, and of all of them.
-MAX_FILES, MAX_SIGNATURE_FILES = 100, 300
-MAX_MAP_BYTES, MAX_SIGNATURE_BYTES = 16 * 2**20, 256 * 2**20
-MAX_LINES = MAX_FILES + MAX_SIGNATURE_FILES
+#: The maps and tables that say which regions carry the signature, and what MONAI reads.
+SIGNATURE, CONFIGS = "signature", "configs"
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a folder of a bundle holds at most: files, bytes of a file, bytes of all of them."""
+
+    n_files: int
+    file_bytes: int
+    all_bytes: int
+
+
+#: The folders of a bundle.
+FOLDERS = {
+    SIGNATURE: Room(300, 16 * 2**20, 256 * 2**20),
+    CONFIGS: Room(10, 2**20, 4 * 2**20),
+}
+#: Most files of a bundle beside these, and most hashes.
+MAX_FILES = 100
+MAX_LINES = MAX_FILES + sum(room.n_files for room in FOLDERS.values())
 #: What file managers and network drives leave in any folder; it is never read.
 LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.nfs[0-9a-f]+")
 #: What keeps an opening from waiting for who writes to a pipe, where there is such a thing.
@@ -43,8 +65,8 @@ LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 def write_hashes(folder: Path) -> None:
     """Write the hash of every file, in the form that ``sha256sum -c`` reads."""
-    files = [path for path in folder.iterdir() if path.name not in {CHECKSUMS, SIGNATURE}]
-    files += (folder / SIGNATURE).glob("*")
+    files = [path for path in folder.iterdir() if path.name not in {CHECKSUMS, SEAL, *FOLDERS}]
+    files += [path for name in FOLDERS for path in (folder / name).glob("*")]
     names = sorted(path.relative_to(folder).as_posix() for path in files)
     lines = [f"{sha256_of(folder / name)}  {name}\n" for name in names]
     (folder / CHECKSUMS).write_text("".join(lines), "utf-8")
@@ -67,7 +89,8 @@ def check_hashes(folder: Path) -> set[str]:
     except (OSError, ValueError) as error:
         raise refuse(folder, f"no readable {CHECKSUMS} ({error})") from error
     expected: dict[str, str] = {}
-    faults = [f"{CHECKSUMS} that is a link"] if (folder / CHECKSUMS).is_symlink() else []
+    own = (CHECKSUMS, SEAL)
+    faults = [f"{name} that is a link" for name in own if (folder / name).is_symlink()]
     lines = text.removesuffix("\n").split("\n")
     if "\r" in text:  # by an editor or by Git, which have then changed other files as well
         raise refuse(folder, f"{CHECKSUMS} with line ends of Windows, as no export writes them")
@@ -82,7 +105,7 @@ def check_hashes(folder: Path) -> set[str]:
         else:
             expected[match[2]] = match[1]
     faults += filter(None, (_file_fault(folder, *one) for one in sorted(expected.items())))
-    faults += [f"{name} without a hash" for name in sorted(there - expected.keys() - {CHECKSUMS})]
+    faults += [f"{name} without a hash" for name in sorted(there - expected.keys() - {*own})]
     if faults:
         raise refuse(folder, ", ".join(dict.fromkeys(faults)))
     return set(expected)
@@ -107,7 +130,7 @@ def refuse(folder: Path, found: str) -> BundleError:
 
 
 def _list_files(folder: Path) -> set[str]:
-    """Name what lies in a bundle; its folder stands for itself unless it is one with files."""
+    """Name what lies in a bundle; a folder stands for itself unless it is one with files."""
     names = set[str]()
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -115,38 +138,40 @@ def _list_files(folder: Path) -> set[str]:
                 raise ValueError(f"more than {MAX_FILES} files beside it")
             if not LITTER.fullmatch(entry.name):
                 names.add(entry.name)
-    if SIGNATURE not in names or (folder / SIGNATURE).is_symlink():
-        return names
-    own = _list_signature(folder)
-    return names - {SIGNATURE} | own if own else names
+    for name in FOLDERS.keys() & names:
+        within = set() if (folder / name).is_symlink() else _list_within(folder, name)
+        names = names - {name} | within if within else names
+    return names
 
 
-def _list_signature(folder: Path) -> set[str]:
-    """Name what lies in the folder of a bundle; empty for what is no folder, or has no files."""
-    names, n_bytes = set[str](), 0
+def _list_within(folder: Path, own: str) -> set[str]:
+    """Name what lies in a folder of a bundle; empty for what is no folder, or has no files."""
+    names, n_bytes, room = set[str](), 0, FOLDERS[own]
     try:
-        entries = os.scandir(folder / SIGNATURE)
+        entries = os.scandir(folder / own)
     except NotADirectoryError:
         return names
     with entries:
         for entry in entries:
             n_bytes += entry.stat(follow_symlinks=False).st_size
-            if len(names) > MAX_SIGNATURE_FILES or n_bytes > MAX_SIGNATURE_BYTES:
-                most = f"{MAX_SIGNATURE_FILES} files or {MAX_SIGNATURE_BYTES >> 20} MiB"
-                raise ValueError(f"more than {most} in {SIGNATURE}/")
+            if len(names) > room.n_files or n_bytes > room.all_bytes:
+                most = f"{room.n_files} files or {room.all_bytes >> 20} MiB"
+                raise ValueError(f"more than {most} in {own}/")
             if not LITTER.fullmatch(entry.name):
-                names.add(f"{SIGNATURE}/{entry.name}")
+                names.add(f"{own}/{entry.name}")
     return names
 
 
 def _file_fault(folder: Path, name: str, digest: str) -> str:
-    path, plain = folder / name, name.removeprefix(f"{SIGNATURE}/")
-    if Path(plain).name != plain or not os.path.lexists(path):
+    own, _, within = name.partition("/")
+    room = FOLDERS.get(own) if within else None
+    plain, path = within if room else name, folder / name
+    if Path(plain).name != plain or name in {CHECKSUMS, SEAL} or not os.path.lexists(path):
         return f"{name:.99} missing"
-    is_behind_link = plain != name and path.parent.is_symlink()
+    is_behind_link = room is not None and path.parent.is_symlink()
     if path.is_symlink() or is_behind_link:
-        return f"{SIGNATURE if is_behind_link else name} that is a link"
-    limit = MAX_BYTES_OF.get(name, MAX_BYTES) if plain == name else MAX_MAP_BYTES
+        return f"{own if is_behind_link else name} that is a link"
+    limit = room.file_bytes if room else MAX_BYTES_OF.get(name, MAX_BYTES)
     try:
         is_altered = sha256_of(path, limit) != digest
     except OSError as error:

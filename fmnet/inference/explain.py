@@ -15,7 +15,13 @@ from fmnet.inference.bold import NewBoldScan, predict_run_with_values
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.contributions import contributions_of, effects_of_regions
 from fmnet.inference.model_card import percent
-from fmnet.inference.predict import USUAL, NewScan, Prediction, Request, predict_with_values
+from fmnet.inference.predict import (
+    USUAL,
+    NewScan,
+    Prediction,
+    Request,
+    predict_with_values,
+)
 from fmnet.inference.preparation import MapPreparation
 from fmnet.inference.signature_files import (
     coordinate_boxes,
@@ -57,6 +63,8 @@ class Explanation:
         What has to stand across everything; empty where the signature is stable.
     notes : tuple of str
         What a reader has to know.
+    values : ndarray of float32, shape (C, V), or None
+        The maps on the grid that were scored.
     """
 
     prediction: Prediction
@@ -67,6 +75,7 @@ class Explanation:
     total: float | None = None
     mark: str = ""
     notes: tuple[str, ...] = ()
+    values: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +135,7 @@ class Explainer:
             total,
             self.mark,
             tuple(self._notes(values)),
+            values,
         )
 
     def _map(
@@ -252,7 +262,7 @@ def read_explainer(bundle: Bundle, is_forced: bool = False) -> Explainer:
             str(bundle.folder),
             f"a signature of {bundle.target['title']}",
             "a signature that tells two groups apart, whose study looked for its regions",
-            "score the scan without an explanation: fmnet-predict without --cards",
+            "score the scan without an explanation: fmnet-predict",
         )
     if not isinstance(preparation, MapPreparation):
         raise _unexplained(

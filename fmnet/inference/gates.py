@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from fmnet.data.grid import Grid
 from fmnet.data.values import has_usual_unit, image_scale
@@ -19,6 +19,8 @@ from fmnet.errors import BundleError, Fault
 from fmnet.inference.bundle_files import (
     COUNT_OR_NONE,
     FRACTION,
+    GATE_ARRAYS,
+    GATES,
     MAX_BYTES_OF,
     NUMBER,
     TEXT,
@@ -39,10 +41,10 @@ from fmnet.inference.gate_measures import (
 from fmnet.inference.orientation import FLIPS, N_ASPECTS, aspect_of, fit_flip, flip_score
 from fmnet.inference.quality import Reading
 
-GATES, GATE_ARRAYS = "gates.json", "gates.safetensors"
 Floats = NDArray[np.float64]
-#: Fraction of new people like those of training who fail any of the gates, at most.
-FALSE_ALARMS = 0.05
+#: Fraction of new people like those of training who fail any of these gates, at most: with those
+#: of the network's features and of runs, one in twenty.
+FALSE_ALARMS = 0.04
 #: With fewer people there are no limits that could keep to it.
 LEAST_PEOPLE = 15
 #: Largest value of the arrays that are read.
@@ -245,7 +247,7 @@ def fit_limits(
     # tails share the false alarms; where people aren't as normal numbers are, all limits widen
     shares = np.array([MEASURES[key[0]].share for key in keys])
     part = FALSE_ALARMS * shares / np.sum(shares * np.where(sides == 0, 2, 1))
-    width = student.ppf(1 - part, max(n_people - 1, 1))
+    width = stdtrit(max(n_people - 1, 1), 1 - part)
     beyond = _by_person(_beyond(away, sides) / width, people)
     rank = int(np.ceil((1 - FALSE_ALARMS) * (n_people + 1)))
     widened = max(1.0, float(np.sort(beyond.max(axis=1))[min(rank, n_people) - 1]))

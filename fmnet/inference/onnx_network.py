@@ -22,6 +22,8 @@ from fmnet.data.volume import FloatArray
 from fmnet.errors import BundleError
 from fmnet.inference.bundle_files import refuse
 
+#: What the output is called that says what scans are like, and most numbers of it for each.
+FEATURES, MAX_FEATURES = "features", 256
 #: Where operators may come from: the standard, by either of its names.
 DOMAINS = {"", "ai.onnx"}
 #: Operators that run a part of the program again and again.
@@ -71,6 +73,11 @@ class OnnxNetwork:
     give_up: Callable[[BundleError], None] | None = None
     n_scores: int | None = None
 
+    @property
+    def gives_features(self) -> bool:
+        """Whether it says what scans are like, too: bundles of before don't."""
+        return FEATURES in [node.name for node in self.session.get_outputs()]
+
     def score(self, name: str, images: FloatArray) -> NDArray[np.float32]:
         """Run it on N inputs to raw scores, (N,), or (N, K) where `n_scores` is set.
 
@@ -78,6 +85,20 @@ class OnnxNetwork:
         ------
         BundleError
             If it fails, takes more time or memory than networks do, or gives something else.
+        """
+        return self.scores_and_features(name, images)[0]
+
+    def scores_and_features(
+        self, name: str, images: FloatArray
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run it on N inputs to raw scores, as `score` does, and to features, (N, F).
+
+        Where it gives none, F is 0.
+
+        Raises
+        ------
+        BundleError
+            As there.
         """
         allowed = SECONDS + SECONDS_PER_BYTE * images.nbytes
         slow = refuse(self.folder, f"a network that takes more than {allowed:.0f} s for one input")
@@ -91,7 +112,8 @@ class OnnxNetwork:
             timer.start()
         try:
             with limited_memory(MEMORY_BYTES + MEMORY_PER_BYTE * images.nbytes):
-                (scores,) = self.session.run(["score"], {name: images}, options)
+                asked = ["score", FEATURES] if self.gives_features else ["score"]
+                scores, *further = self.session.run(asked, {name: images}, options)
         except Exception as error:  # ONNX Runtime raises types of its own
             if options.terminate:
                 raise slow from error
@@ -109,7 +131,11 @@ class OnnxNetwork:
         if found.shape != wanted:
             text = f"a network that gives an array of shape {found.shape} for {len(images)} inputs"
             raise refuse(self.folder, text)
-        return found.astype(np.float32)
+        features = np.asarray(further[0] if further else np.empty((len(images), 0)))
+        if features.ndim != 2 or len(features) != len(images) or features.shape[1] > MAX_FEATURES:
+            text = f"a network with features of shape {features.shape} for {len(images)} inputs"
+            raise refuse(self.folder, text)
+        return found.astype(np.float32), features.astype(np.float32)
 
 
 def load_network(

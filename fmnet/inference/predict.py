@@ -18,7 +18,9 @@ from fmnet.data.values import UNSAID_STAT, name_stat, p_value_fault, same_stat, 
 from fmnet.data.volume import FloatArray, Volume, check_space
 from fmnet.errors import Fault, VolumeError
 from fmnet.inference.bundle import MAX_SCORE, Bundle
+from fmnet.inference.calibration import probability_interval
 from fmnet.inference.quality import Reading, scale_readings
+from fmnet.inference.sets import fit_sets
 from fmnet.inference.study_results import red_note
 
 WHOLE_MAP = "give the unthresholded map, or check its registration"
@@ -96,12 +98,31 @@ class Prediction:
     readings: tuple[Reading, ...] = ()
     is_of_training: bool = False
 
+    @property
+    def gates_failed(self) -> tuple[str, ...]:
+        """Name the gates that it did not pass."""
+        return tuple(reading.gate for reading in self.readings if not reading.is_passed)
+
     def record(self, columns: Sequence[str] = ()) -> dict[str, Any]:
-        """List what is written of it: score and probability, or else the columns of a target."""
-        told: dict[str, Any] = {"score": self.score, "probability": self.probability}
-        if columns:
-            told = {name: self.numbers.get(name) for name in columns}
-        return {"scan": self.scan, **told, "status": self.status, "reason": self.reason}
+        """List what a table tells of it: of two groups, or else the columns of a target."""
+        told: dict[str, Any] = {name: self.numbers.get(name) for name in columns}
+        if not columns:
+            low, high = self.interval or (None, None)
+            told = {"score": self.score, "probability": self.probability}
+            told |= {"probability_low": low, "probability_high": high}
+            told["set"] = set_word(self.groups)
+        told |= {"status": self.status, "gates_failed": list(self.gates_failed)}
+        # of what was not read nobody knows
+        is_read = self.score is not None or bool(self.readings)
+        told["in_training"] = self.is_of_training if is_read else None
+        return {"scan": self.scan, **told, "reason": self.reason}
+
+
+def set_word(groups: tuple[str, ...] | None) -> str | None:
+    """Name a set: its only group, ``both``, or ``neither``; None where there is no set."""
+    if groups is None or len(groups) == 1:
+        return groups and groups[0]
+    return "both" if groups else "neither"
 
 
 def predict_scan(bundle: Bundle, scan: NewScan, request: Request = USUAL) -> Prediction:
@@ -139,11 +160,7 @@ def gated(
     faults = [reading.fault for reading in readings if reading.fault is not None]
     if faults and not request.is_forced:
         return replace(failed(name, faults, "cannot_say"), readings=readings)
-    result = scored(bundle, name, bundle.scores_of_scan(values), note, request, readings)
-    if not faults or result.status == "error":
-        return result
-    said = " | ".join(filter(None, [*map(str, faults), result.reason]))
-    return replace(result, status="forced", reason=said)
+    return scored(bundle, name, bundle.scores_of_scan(values), note, request, readings)
 
 
 def _readings(bundle: Bundle, scan: NewScan, values: FloatArray) -> tuple[Reading, ...]:
@@ -166,12 +183,14 @@ def scored(
     name: str,
     scores: ArrayLike,
     note: str = "",
-    request: Request = USUAL,  # noqa: ARG001
+    request: Request = USUAL,
     readings: tuple[Reading, ...] = (),
 ) -> Prediction:
     """Give a score, or K of a target, with what they mean and what they can't be read without.
 
-    A score that no network gives is an error, and so is one that leads to no finite output.
+    Of two groups these are the probability at the prevalence of the request with its interval, and
+    the set at its level. A score that no network gives is an error, and so is one that leads to no
+    finite output. With `readings` of which one failed it is marked as forced.
     """
     given = np.atleast_1d(np.asarray(scores, dtype=float))
     numbers = dict[str, float]()
@@ -180,17 +199,37 @@ def scored(
             outputs = bundle.link.outputs(given[None])
         numbers = dict(zip(bundle.target["scores"], map(float, given), strict=True))
         numbers |= {output: float(value[0]) for output, value in outputs.items()}
-    wrong = [score for score in given if not abs(score) <= MAX_SCORE]
+    wrong = [value for value in given if not abs(value) <= MAX_SCORE]
     wrong = wrong or [value for value in numbers.values() if not np.isfinite(value)]
     if wrong:
         accepted = f"a finite score, of at most {MAX_SCORE:g}"
         action = "check the map or run, and where the signature comes from"
         return failed(name, [Fault(name, f"a score of {wrong[0]:g}", accepted, action)])
-    notes = " | ".join(filter(None, [note, *bundle.warnings, red_note(bundle.evidence)]))
-    score, probability = float(given[0]), None
-    if bundle.calibration is not None:
-        probability = float(bundle.calibration.probability(score))
-    return Prediction(name, score, probability, "ok", notes, numbers, readings=readings)
+    score = float(given[0])
+    failures = [str(reading.fault) for reading in readings if reading.fault is not None]
+    notes = [*failures, note, *bundle.warnings, red_note(bundle.evidence)]
+    found = Prediction(
+        name,
+        score=score,
+        probability=None,
+        status="forced" if failures else "ok",
+        reason=" | ".join(filter(None, notes)),
+        numbers=numbers,
+        readings=readings,
+    )
+    if bundle.calibration is None:
+        return found
+    calibration = bundle.calibration.at_prevalence(request.prevalence)
+    found = replace(found, probability=float(calibration.probability(score)))
+    if bundle.unseen is None:
+        return found
+    training = bundle.metadata["training"]
+    names = training["positive"], training["negative"]
+    return replace(
+        found,
+        groups=fit_sets(bundle.unseen, request.level).groups(score, names),
+        interval=probability_interval(bundle.unseen, bundle.calibration, score, request.prevalence),
+    )
 
 
 def failed(name: str, faults: Iterable[Fault], status: Status = "error") -> Prediction:
@@ -272,13 +311,16 @@ def run_instead_of_maps(bundle: Bundle, name: str) -> Fault:
 
 
 def predictions_table(predictions: list[Prediction], columns: Sequence[str] = ()) -> pd.DataFrame:
-    """List predictions with one row per scan: scan, score, probability, status, reason.
+    """List predictions with one row per scan, in the columns of `Prediction.record`.
 
-    Of a signature with a target there are its `columns`, `Bundle.columns`, in the place of score
-    and probability.
+    Of a signature with a target there are its `columns`, `Bundle.columns`, in the place of what is
+    said of two groups.
     """
-    names = ["scan", *(columns or ("score", "probability")), "status", "reason"]
+    names = list(Prediction("", None, None, "error").record(columns))
     rows = [prediction.record(columns) for prediction in predictions]
+    for row in rows:
+        row["gates_failed"] = ", ".join(row["gates_failed"])
+        row["in_training"] = {True: "true", False: "false", None: None}[row["in_training"]]
     return pd.DataFrame(rows, columns=names)
 
 

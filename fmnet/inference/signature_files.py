@@ -58,8 +58,8 @@ def read_weights(bundle: Bundle, files: tuple[str, ...]) -> SignatureMap | None:
         if all(f"{SIGNATURE}/{stem}.nii.gz" in files for stem in stems):
             try:
                 return read_signature_map(bundle.folder / SIGNATURE, description, grid, contrasts)
-            except (VolumeError, KeyError, TypeError, ValueError) as error:
-                found = f"weights that can't be read ({type(error).__name__}: {error})"
+            except VolumeError as error:
+                found = f"weights that can't be read ({error})"
                 raise refuse(bundle.folder, found) from error
     return None
 

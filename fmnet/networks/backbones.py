@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fmnet.errors import Fault
+from fmnet.networks.features import watched_features
 from fmnet.networks.heads import BinaryHead, Head
 from fmnet.networks.residual import FastClassifier
 from fmnet.types import Count, Counts, FourCounts, PartialShare
@@ -199,6 +200,19 @@ class ScoreNetwork(nn.Module):
         """Score prepared scans: (B, C, X, Y, Z) to (B,) for two groups, else to (B, K)."""
         score: torch.Tensor = self.head(self.outputs(image))
         return score
+
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        """Compute what prepared scans are like: (B, C, X, Y, Z) to (B, F).
+
+        See `fmnet.networks.features`.
+        """
+        return self.scores_and_features(image)[1]
+
+    def scores_and_features(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute the scores, as `forward` does, and the features of scans at once."""
+        with watched_features(self.backbone, image, self.head.n_outputs) as features:
+            score = self(image)
+            return score, features()
 
 
 #: Input shape to a network; those for targets other than two groups take a keyword ``head``.

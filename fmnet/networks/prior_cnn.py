@@ -88,7 +88,9 @@ def support_statistics(bands: torch.Tensor, labelings: torch.Tensor, mask: torch
         t = white_t[-1]
         channels += [t * T_UNIT, plain_t[-1] * T_UNIT, ratio, t**3 * CUBE_UNIT]
     sd = bands[:, :, 0, inside].var(1, correction=0).sqrt()
-    middle = sd.median(-1, keepdim=True).values.clamp(min=1e-12)
+    # the lower median; by sorting, since CUDA's own gives a warning for each fold
+    at = (sd.shape[-1] - 1) // 2
+    middle = sd.sort(-1).values[..., at : at + 1].clamp(min=1e-12)
     log_sd = (sd / middle).clamp(min=SD_FLOOR).log()[:, None].expand(-1, n_labelings, -1)
     channels += [log_sd, torch.ones_like(log_sd), torch.ones_like(log_sd) * (n / 56) ** 0.5]
     values = torch.stack(channels, 2)  # (E, L, channels, V)

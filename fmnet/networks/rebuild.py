@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import nn
 
 from fmnet.earlier import current_name, current_settings, current_state
 from fmnet.errors import ConfigError, ExportError, Fault, FmnetError, RunError
@@ -220,8 +221,9 @@ def _build_head(described: dict[str, Any], trusted: tuple[str, ...], where: str)
 def write_network_files(network: ScoreNetwork, input_shape: InputShape, folder: Path) -> None:
     """Write ``model.pt2`` (torch.export) and ``model.onnx``, both for any batch size.
 
-    The output is called ``score``: (B,) for two groups, else (B, K). Those of a network that reads
-    series, (T, X, Y, Z), take any number of volumes from 2 on.
+    The output is called ``score``: (B,) for two groups, else (B, K). That in ONNX has a second one,
+    ``features``, (B, F), see `fmnet.networks.features`. Those of a network that reads series,
+    (T, X, Y, Z), take any number of volumes from 2 on.
     """
     n_first = input_shape[0] if network.window_volumes is None else EXAMPLE_VOLUMES
     program, onnx = _programs(network, torch.zeros(2, n_first, *input_shape[1:]))
@@ -232,6 +234,17 @@ def write_network_files(network: ScoreNetwork, input_shape: InputShape, folder: 
         torch.export.save(program, content)
     (folder / "model.pt2").write_bytes(content.getbuffer())
     (folder / "model.onnx").write_bytes(onnx.model_proto.SerializeToString())
+
+
+class _Both(nn.Module):
+    """Gives a network's scores and its features."""
+
+    def __init__(self, network: ScoreNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.network.scores_and_features(image)
 
 
 def _programs(
@@ -247,13 +260,14 @@ def _programs(
             # Inside torch, about torch: nothing here that a user or we could change.
             warnings.simplefilter("ignore")
             program = torch.export.export(network, (example,), dynamic_shapes=(shapes,))
-            for node in program.graph.nodes:
+            both = torch.export.export(_Both(network), (example,), dynamic_shapes=(shapes,))
+            for node in (*program.graph.nodes, *both.graph.nodes):
                 # Paths of this machine, and in them its users' names, are no part of a signature.
                 node.meta.pop("stack_trace", None)
             onnx = torch.onnx.export(
-                program,
+                both,
                 input_names=[name],
-                output_names=["score"],
+                output_names=["score", "features"],
                 dynamo=True,
                 external_data=False,
                 verbose=False,

@@ -56,6 +56,8 @@ class GroupedInstanceNorm(nn.InstanceNorm3d):
         """Normalise each channel of each scan: (B, C, X, Y, Z) to the same."""
         if input[0, 0].numel() == 1:
             raise ValueError(f"one voxel is no image to normalise: {tuple(input.shape)}")
+        if input.is_cuda:  # there group_norm refuses volumes whose channels come last
+            input = input.contiguous()
         return group_norm(input, input.shape[1], eps=self.eps)
 
 

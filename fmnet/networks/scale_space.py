@@ -49,6 +49,8 @@ class ScaleSpace(nn.Module):
         Edge length of a voxel.
     """
 
+    #: What its output is for `fmnet.networks.features`.
+    shows = "bands"
     mask: torch.Tensor
 
     def __init__(self, input_shape: InputShape, bands_mm: Bands, voxel_size_mm: float) -> None:

@@ -41,6 +41,8 @@ class VoxelStandard(nn.Module):
     What is missing, 0 in all maps of a scan, becomes 0, the mean. `shape` is (C, X, Y, Z).
     """
 
+    #: What its output is for `fmnet.networks.features`.
+    shows = "maps"
     mean: torch.Tensor
     weight: torch.Tensor
 
@@ -154,6 +156,11 @@ class FrameBackbone(SeriesBackbone):
 
     The fit takes volumes of complete runs, whatever ``window_volumes`` is.
     """
+
+    @property
+    def n_looks(self) -> int:
+        """How many inputs the backbone gets of one scan."""
+        return self.stem.n_maps
 
     def forward(self, series: torch.Tensor) -> torch.Tensor:
         """Score series: (B, T, X, Y, Z) to (B, K)."""

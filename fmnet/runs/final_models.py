@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from fmnet.earlier import EARLIER_NETWORK, EARLIER_TITLE, rename_network
 from fmnet.errors import ConfigError, ExportError, Fault, RunError
 from fmnet.inference.bold_contract import write_contract
 from fmnet.inference.bundle import write_plain
+from fmnet.inference.bundle_files import UNSEEN
 from fmnet.inference.gates import fit_gates
 from fmnet.inference.links import Link
 from fmnet.inference.model_card import CNN_PATHS
 from fmnet.inference.preparation import Preparation
 from fmnet.inference.quality import fit_reference, temporal_sd
 from fmnet.inference.study_results import correction, warnings_of
+from fmnet.inference.unseen_scores import UnseenScores, gather_unseen
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.closed_form import pretraining_of
 from fmnet.networks.path_sums import path_fractions
@@ -125,6 +128,7 @@ def write_final(
             scale=final.scale,
         )
         meaning["calibration.json"] = asdict(calibration)
+        meaning[UNSEEN] = unseen_of(unseen, final.scale).to_json()
         predicted = {
             "label": listing.labels.column,
             "positive": listing.labels.positive,
@@ -181,6 +185,17 @@ def write_final(
         (draft / RECORD).write_text(as_json(record), "utf-8")
 
     write_run_folder(folder.parent, folder.name, write)
+
+
+def unseen_of(predictions: pd.DataFrame, scale: ScoreScale | None = None) -> UnseenScores:
+    """Gather one score of each person from one model's rows of the out-of-fold table.
+
+    `scale` is of the final model's scores of new people, where they have another.
+    """
+    models = predictions.groupby(["repeat", "fold"]).ngroup()
+    score, label, whose = (predictions[name] for name in ("score", "label", "participant_id"))
+    known = None if scale is None else (scale.middle, scale.sd)
+    return gather_unseen(score, label, whose, models, known)
 
 
 def unfinished(folder: Path, error: Exception) -> RunError:

@@ -2,6 +2,8 @@ import gzip
 import itertools
 import os
 import struct
+import subprocess
+import sys
 import tracemalloc
 from contextlib import suppress
 from pathlib import Path
@@ -1097,3 +1099,19 @@ def test_no_real_image_has_a_note_but_what_nibabel_reads(real_data):
         expected = nib.as_closest_canonical(nib.load(path)).affine
         np.testing.assert_array_equal(read_volume(path, "MNI152").affine, expected)
         assert notes_on(path) == ""
+
+
+def test_analyze_of_two_dimensions_is_refused(tmp_path, write_map, data):
+    path = write_map(tmp_path / "map.img", data, AFFINE, nib.AnalyzeImage)
+    damage(path.with_suffix(".hdr"), 40, struct.pack("<8h", 2, 21, 24, 1, 1, 1, 1, 1))
+    with pytest.raises(VolumeError, match=r"an image of shape \(21, 24\)"):
+        read_volume(path, "MNI152")
+
+
+def test_doubtful_headers_write_nothing_to_the_terminal(tmp_path, write_map, data):
+    path = write_map(tmp_path / "map.img", data, AFFINE, nib.Spm99AnalyzeImage)
+    damage(path.with_suffix(".hdr"), 80, struct.pack("<f", -2.0))  # pixdim[1]
+    code = "import sys, pathlib; from fmnet.data.nifti import read_volume; "
+    code += "read_volume(pathlib.Path(sys.argv[1]), 'MNI152')"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True)
+    assert done.stderr == b""

@@ -88,3 +88,19 @@ def test_values_that_fit_no_grid_are_refused(grid, fault):
     values = values[:, 1:] if fault == "shape" else values * np.nan
     with pytest.raises(VolumeError, match="weights map"):
         make_map(grid, values=values)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NumberOfSubjects", float("inf")), ("NumberOfSubjects", "21"), ("NumberOfSubjects", 0),
+        ("Units", None), ("Model", 3), ("Source", "elsewhere"),
+    ],
+)  # fmt: skip
+def test_a_sidecar_that_says_something_else_is_refused(grid, tmp_path, name, value):
+    made = make_map(grid, ("pain",))
+    made.write(tmp_path)
+    path = tmp_path / f"{made.stems()[0]}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(VolumeError, match=f"sidecar without a usable {name}"):
+        read_signature_map(tmp_path, "weights", grid, made.contrasts)

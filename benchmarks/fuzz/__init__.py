@@ -1,0 +1,1 @@
+"""Readers fed with altered bytes: ``python -m benchmarks.fuzz headers|tables|bundles``."""

@@ -1,0 +1,294 @@
+"""A page on one scan, whatever became of it, and one on all scans of a call.
+
+Each is one HTML file that loads nothing from elsewhere and runs no script.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from fmnet.data.volume import FloatArray
+from fmnet.errors import FmnetError, printable
+from fmnet.inference.bundle import Bundle
+from fmnet.inference.card_charts import draw_scores, number
+from fmnet.inference.card_sections import (
+    StudyScores,
+    answer,
+    checks,
+    marks,
+    output_names,
+    output_words,
+    outputs,
+    pictures,
+    place,
+    probability,
+    set_words,
+)
+from fmnet.inference.card_shell import (
+    build_page,
+    capital,
+    group_names,
+    items,
+    known_lines,
+    origin_line,
+    safe,
+    span,
+)
+from fmnet.inference.explain import Explainer, Explanation, read_explainer
+from fmnet.inference.explanation_card import explanation_sections
+from fmnet.inference.model_card import percent
+from fmnet.inference.predict import USUAL, Prediction, Request, Status, set_word
+from fmnet.inference.sets import fit_sets
+from fmnet.inference.study_people import StudyPeople
+from fmnet.inference.study_results import red_note
+
+#: Red findings that are told one by one, and columns of a target in the table of everybody.
+N_FINDINGS, N_COLUMNS = 5, 6
+RESEARCH = (
+    "Research use only. This page says how a model scored a brain scan. It is no diagnosis, no "
+    "finding about a person, and no ground for any decision about their care."
+)
+STATUS: dict[Status, str] = {
+    "ok": "scored", "cannot_say": "no answer", "error": "not usable", "forced": "forced",
+}  # fmt: skip
+
+
+def build_scan_card(
+    bundle: Bundle,
+    prediction: Prediction,
+    values: FloatArray | None,
+    request: Request = USUAL,
+    explanation: Explanation | None = None,
+) -> str:
+    """Write the page on one scan, whatever became of it.
+
+    Where the signature is stable, it says what raised and what lowered the score too.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        By which it was scored.
+    prediction : Prediction
+        What is said of it, of any status.
+    values : ndarray of float32, shape (C, V) or (T, V), or None
+        Its maps or its series on the bundle's grid; None where it could not be read.
+    request : Request
+        What was asked for.
+    explanation : Explanation, optional
+        One that was made already, or forced.
+    """
+    unexplained = ""
+    if explanation is None:
+        explanation, unexplained = _explain(bundle, prediction, values)
+    name = Path(prediction.scan).name or prediction.scan
+    study = study_scores(bundle, request, explanation.people if explanation else None)
+    is_scored = prediction.score is not None
+    parts = [f"<h1>{safe(name)}</h1>", f'<p class="use">{RESEARCH}</p>', marks(prediction)]
+    if is_scored and bundle.target is None:
+        parts += [
+            answer(bundle, prediction, study),
+            _known(bundle, prediction, request),
+            place(bundle, prediction, study),
+            probability(bundle, prediction, request),
+        ]
+    elif is_scored:
+        parts += [outputs(bundle, prediction), _known(bundle, prediction, request)]
+    parts += [pictures(bundle, values), checks(prediction.readings)]
+    if explanation is not None:
+        parts += explanation_sections(bundle, explanation)
+    elif unexplained and is_scored:
+        parts.append(f"<h2>What raised and what lowered the score</h2><p>{safe(unexplained)}</p>")
+    parts += ["" if is_scored else _known(bundle, prediction, request)]
+    use = safe(bundle.metadata["intended_use"])
+    parts.append(f"<h2>What this is not</h2><p>{use}</p>")
+    parts.append(
+        f'<p class="small">Scan: {safe(prediction.scan)}<br>{safe(origin_line(bundle))}</p>'
+    )
+    return build_page(name, parts)
+
+
+def _explain(
+    bundle: Bundle, prediction: Prediction, values: FloatArray | None
+) -> tuple[Explanation | None, str]:
+    """Explain a score, or say in a sentence why not."""
+    if prediction.score is None or values is None:
+        return None, ""
+    if prediction.status == "forced":
+        return None, "A score that was forced is not explained: its parts mean no more than it."
+    found = _explainer(bundle)
+    return (None, found) if isinstance(found, str) else (found.explain(prediction, values), "")
+
+
+@lru_cache(maxsize=1)
+def _explainer(bundle: Bundle) -> Explainer | str:
+    """Read what explains the scores of a bundle, once for all of its scans."""
+    try:
+        return read_explainer(bundle)
+    except FmnetError as error:
+        found = "; ".join(printable(fault.found) for fault in error.faults)
+        return f"It can't be said which regions moved this score: {found}."
+
+
+def study_scores(
+    bundle: Bundle, request: Request, people: StudyPeople | None = None
+) -> StudyScores | None:
+    """Gather the scores of the study's people, from wherever the bundle has them."""
+    unseen = bundle.unseen
+    if unseen is None:
+        if people is None or not any(len(own) for own in people.scores.values()):
+            return None
+        return StudyScores(people.scores["positive"], people.scores["negative"])
+    rule, (first, second) = fit_sets(unseen, request.level), group_names(bundle)
+    low, high = rule.positive[0], rule.negative[1]
+    middle = "neither" if high < low else "both: cannot say"
+    zones = (
+        (-np.inf, min(low, high), f"{second} alone"),
+        (min(low, high), max(low, high), middle),
+        (max(low, high), np.inf, f"{first} alone"),
+    )
+    words = (
+        f"At most {percent(1 - rule.level)} of each group's own people are left out wrongly, if "
+        "they are scanned as the study's were; nine of ten studies of this size keep that promise."
+    )
+    if rule.level < request.level:
+        n = min(len(unseen.positive), len(unseen.negative))
+        words += (
+            f" {percent(1 - request.level)} was asked for, but {n} people of a group can't "
+            "promise so little."
+        )
+    return StudyScores(unseen.positive, unseen.negative, zones, words)
+
+
+def _known(bundle: Bundle, prediction: Prediction, request: Request) -> str:
+    """Give what is known of the signature, its red findings, and remarks on this scan."""
+    red = [] if bundle.evidence is None else bundle.evidence.red or []
+    more = f"and {len(red) - N_FINDINGS} more" if len(red) > N_FINDINGS else ""
+    findings = items([*red[:N_FINDINGS], more])
+    said = f"<p>Red findings of its study:</p>{findings}" if red else ""
+    told = {*bundle.warnings, red_note(bundle.evidence)}
+    own = [line for line in prediction.reason.split(" | ") if line not in told]
+    is_remark = prediction.status == "ok" and any(own)
+    remark = f"<p>Of this scan: {safe(capital('; '.join(own)))}.</p>" if is_remark else ""
+    return f'<div class="box">{items(known_lines(bundle, request))}{said}{remark}</div>'
+
+
+def build_group_page(
+    bundle: Bundle,
+    predictions: Sequence[Prediction],
+    request: Request = USUAL,
+    cards: Sequence[str] = (),
+) -> str:
+    """Write the page on all scans: how many got which answer, where they lie, and a table.
+
+    `cards` are the files of their cards, beside this page, in the same order; empty where a scan
+    has none.
+    """
+    study = study_scores(bundle, request)
+    counts = Counter(prediction.status for prediction in predictions)
+    told = ", ".join(
+        f"{counts[status]} {words}" for status, words in STATUS.items() if counts[status]
+    )
+    n = len(predictions)
+    title = f"{n} scan{'' if n == 1 else 's'}: {told or 'none'}"
+    links = dict(enumerate(cards))
+    rows = "".join(
+        _row(bundle, prediction, links.get(number_of, ""))
+        for number_of, prediction in enumerate(predictions)
+    )
+    parts = [
+        f"<h1>{safe(title)}</h1>",
+        f'<p class="use">{RESEARCH}</p>',
+        f'<div class="box">{items(known_lines(bundle, request))}</div>',
+        _sets(bundle, predictions, study),
+        _strip(bundle, predictions, study),
+        f"<h2>Every scan</h2>{_rate(bundle, request)}",
+        f'<div class="wide"><table><thead>{_head(bundle)}</thead>',
+        f"<tbody>{rows}</tbody></table></div>",
+        f"<h2>What this is not</h2><p>{safe(bundle.metadata['intended_use'])}</p>",
+        f'<p class="small">{safe(origin_line(bundle))}</p>',
+    ]
+    return build_page(title, parts)
+
+
+def _sets(bundle: Bundle, predictions: Sequence[Prediction], study: StudyScores | None) -> str:
+    """Count the sets, of scans that were not forced, and say how often such sets are wrong."""
+    held = [one.groups for one in predictions if one.groups is not None and one.status == "ok"]
+    if not held or bundle.target is not None:
+        return ""
+    names = group_names(bundle)
+    every = [(name,) for name in names] + [names, ()]
+    lines = [
+        f"{sum(set(own) == set(groups) for own in held)} of {len(held)}: {set_words(groups, names)}"
+        for groups in every
+    ]
+    level = "" if study is None else f'<p class="small">{safe(study.level_words)}</p>'
+    return f"<h2>Answers</h2>{items(lines)}{level}"
+
+
+def _strip(bundle: Bundle, predictions: Sequence[Prediction], study: StudyScores | None) -> str:
+    scores = [one.score for one in predictions if one.score is not None and one.status == "ok"]
+    if bundle.target is not None or study is None or not scores:
+        return ""
+    names = group_names(bundle)
+    groups = [*zip(names, (study.positive, study.negative), strict=True)]
+    groups.append(("these scans", np.array(scores, dtype=float)))
+    return (
+        "<h2>Among the study's people</h2>"
+        f"{draw_scores(groups, None, study.zones, is_last_new=True)}"
+        '<p class="small">Dots: people of the study, by models that had not seen them. Rings: the '
+        "scans of this page, without those that were forced.</p>"
+    )
+
+
+def _rate(bundle: Bundle, request: Request) -> str:
+    """Say for which base rate the probabilities of the table are."""
+    if bundle.calibration is None:
+        return ""
+    group, rate = group_names(bundle)[0], request.prevalence
+    stated, rate = rate is not None, bundle.calibration.base_rate if rate is None else rate
+    if rate is None:
+        return ""
+    said = f"Probabilities are for {percent(rate)} {group} among those who are scanned"
+    more = "" if stated else ", which nobody stated; say it with --prevalence"
+    return f"<p>{safe(said + more)}.</p>"
+
+
+def _head(bundle: Bundle) -> str:
+    own = [f'<th class="number">{safe(name)}</th>' for name in output_names(bundle)[:N_COLUMNS]]
+    if bundle.target is None:
+        group = safe(group_names(bundle)[0])
+        own = ["<th>Set</th>", f'<th class="number">Probability of {group}</th>']
+        own.append('<th class="number place">Score</th>')
+    return f"<tr><th>Scan</th><th>Status</th>{''.join(own)}<th>Checks failed, remarks</th></tr>"
+
+
+def _row(bundle: Bundle, prediction: Prediction, card: str) -> str:
+    name = safe(Path(prediction.scan).name or prediction.scan)
+    link = f'<a href="{quote(card)}">{name}</a>' if card else name
+    shown = output_names(bundle)[:N_COLUMNS]
+    own = [_cell(output_words(prediction, column)) for column in shown]
+    if bundle.target is None:
+        held = prediction.groups
+        words = set_word(held) or ""
+        p = "" if prediction.probability is None else percent(prediction.probability)
+        p = p if prediction.interval is None else span(*prediction.interval)
+        score = "" if prediction.score is None else number(prediction.score, ".2g")
+        own = [f"<td>{safe(words)}</td>", _cell(p), _cell(score, " place")]
+    failed = [reading.gate for reading in prediction.readings if not reading.is_passed]
+    said = ["was in training"] if prediction.is_of_training else []
+    said += [", ".join(failed)] if failed else []
+    if not failed and prediction.status != "ok":
+        said.append(prediction.reason)
+    status = safe(STATUS[prediction.status])
+    remarks = safe("; ".join(said))
+    return (
+        f"<tr><td>{link}</td><td>{status}</td>{''.join(own)}<td><small>{remarks}</small></td></tr>"
+    )
+
+
+def _cell(words: str, more: str = "") -> str:
+    return f'<td class="number{more}">{safe(words)}</td>'
