@@ -276,7 +276,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         accepted = f"format {EARLIER_VERSION} or {FORMAT_VERSION}"
         raise BundleError(Fault(str(folder), found, accepted, action))
     training = metadata.get("training")
-    has_target = isinstance(training, dict) and training.get("target") is not None
+    has_target = isinstance(training, dict) and "target" in training
     fields = read_fields(path, METADATA | (TARGET_METADATA if has_target else GROUP_METADATA))
     if has_target and version == EARLIER_VERSION:
         raise refuse(folder, f"a metadata.json of format {version} with a target")

@@ -6,17 +6,10 @@ from pathlib import Path
 
 from fmnet.errors import ConfigError, Fault, FmnetError, printable
 from fmnet.inference.bundle import INTENDED_USE, read_bundle
-from fmnet.inference.cli import (
-    Stopped,
-    add_scan_options,
-    describe,
-    entities_of,
-    find_scans,
-    stated_by,
-    stopping,
-)
+from fmnet.inference.cli import Stopped, describe, find_scans, stopping
 from fmnet.inference.explain import explain_scan
 from fmnet.inference.explanation_files import write_explanation
+from fmnet.inference.options import add_scan_options, entities_of, stated_by
 from fmnet.inference.predict import Prediction
 from fmnet.inference.study_results import summary
 from fmnet.inference.target_bundle import TARGET_USE

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from fmnet.data.grid import Grid
 from fmnet.data.values import has_usual_unit, image_scale
@@ -217,7 +217,7 @@ def fit_limits(
         away[own] = (table[own] - middle) / spread
     worst = np.array([_beyond(away[people == one], sides).max() for one in range(n_people)])
     n_tails = int(np.abs(sides).sum() + np.count_nonzero(sides == 0) * 2)
-    width = float(student.ppf(1 - FALSE_ALARMS / n_tails, max(n_people - 1, 1)))
+    width = float(stdtrit(max(n_people - 1, 1), 1 - FALSE_ALARMS / n_tails))
     rank = int(np.ceil((1 - FALSE_ALARMS) * (n_people + 1)))
     width = max(width, float(np.sort(worst)[min(rank, n_people) - 1]))
     middle, spread = _middle_and_spread(table, floor)

@@ -111,10 +111,10 @@ class Prediction:
             told = {"score": self.score, "probability": self.probability}
             told |= {"probability_low": low, "probability_high": high}
             told["set"] = set_word(self.groups)
-        failed_gates = ", ".join(self.gates_failed)
-        told |= {"status": self.status, "gates_failed": failed_gates}
+        told |= {"status": self.status, "gates_failed": list(self.gates_failed)}
+        # of what was not read nobody knows
         is_read = self.score is not None or bool(self.readings)
-        told["in_training"] = str(self.is_of_training).lower() if is_read else None
+        told["in_training"] = self.is_of_training if is_read else None
         return {"scan": self.scan, **told, "reason": self.reason}
 
 
@@ -199,17 +199,18 @@ def scored(
             outputs = bundle.link.outputs(given[None])
         numbers = dict(zip(bundle.target["scores"], map(float, given), strict=True))
         numbers |= {output: float(value[0]) for output, value in outputs.items()}
-    wrong = [score for score in given if not abs(score) <= MAX_SCORE]
+    wrong = [value for value in given if not abs(value) <= MAX_SCORE]
     wrong = wrong or [value for value in numbers.values() if not np.isfinite(value)]
     if wrong:
         accepted = f"a finite score, of at most {MAX_SCORE:g}"
         action = "check the map or run, and where the signature comes from"
         return failed(name, [Fault(name, f"a score of {wrong[0]:g}", accepted, action)])
+    score = float(given[0])
     failures = [str(reading.fault) for reading in readings if reading.fault is not None]
     notes = [*failures, note, *bundle.warnings, red_note(bundle.evidence)]
     found = Prediction(
         name,
-        score=float(given[0]),
+        score=score,
         probability=None,
         status="forced" if failures else "ok",
         reason=" | ".join(filter(None, notes)),
@@ -219,17 +220,16 @@ def scored(
     if bundle.calibration is None:
         return found
     calibration = bundle.calibration.at_prevalence(request.prevalence)
-    found = replace(found, probability=float(calibration.probability(given[0])))
+    found = replace(found, probability=float(calibration.probability(score)))
     if bundle.unseen is None:
         return found
     training = bundle.metadata["training"]
-    is_held = fit_sets(bundle.unseen, request.level).holds(float(given[0]))
-    names = (training["positive"], training["negative"])
-    groups = tuple(group for group, held in zip(names, is_held, strict=True) if held)
-    interval = probability_interval(
-        bundle.unseen, bundle.calibration, float(given[0]), request.prevalence
+    names = training["positive"], training["negative"]
+    return replace(
+        found,
+        groups=fit_sets(bundle.unseen, request.level).groups(score, names),
+        interval=probability_interval(bundle.unseen, bundle.calibration, score, request.prevalence),
     )
-    return replace(found, groups=groups, interval=interval)
 
 
 def failed(name: str, faults: Iterable[Fault], status: Status = "error") -> Prediction:
@@ -318,6 +318,9 @@ def predictions_table(predictions: list[Prediction], columns: Sequence[str] = ()
     """
     names = list(Prediction("", None, None, "error").record(columns))
     rows = [prediction.record(columns) for prediction in predictions]
+    for row in rows:
+        row["gates_failed"] = ", ".join(row["gates_failed"])
+        row["in_training"] = {True: "true", False: "false", None: None}[row["in_training"]]
     return pd.DataFrame(rows, columns=names)
 
 

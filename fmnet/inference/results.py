@@ -5,21 +5,25 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from textwrap import indent
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, TextIO, get_args
 
+from fmnet import __version__
 from fmnet.data.files import draft_path, keep_draft
 from fmnet.data.tables import write_table
 from fmnet.errors import Fault, OutputError, printable
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.bundle_files import CHECKSUMS, sha256_of
-from fmnet.inference.predict import Prediction, predictions_table
+from fmnet.inference.calibration import calibration_sentence
+from fmnet.inference.predict import USUAL, Prediction, Request, Status, predictions_table
+from fmnet.inference.quality import Reading
+from fmnet.inference.sets import level_sentence
 from fmnet.inference.study_results import IN_SHORT, NOT_RECORDED
 
 try:
@@ -31,6 +35,28 @@ except ImportError:  # there is none on Windows
 #: How the predictions of a JSON document begin, and how they and it end.
 LIST, END = '"predictions": [', '\n  ],\n  "complete": {}\n}}\n'
 
+#: The form of a document, as prediction.schema.json describes it.
+SCHEMA = "fmnet-prediction-1"
+BEFORE = "This signature was exported by an earlier fmnet"
+NO_SETS = "neither sets of groups nor intervals of probabilities"
+NO_GATES = "only the checks of before (coverage, scale)"
+AGAIN = "Export it again from its run."
+OF_GROUPS = ("score", "probability", "probability_low", "probability_high", "set")
+COLUMNS = {
+    "participant_id": "Whose scan it is.",
+    "scan": "The scan, by its BIDS entities or the files that were named.",
+    "score": "What the network gives: the higher, the more like the positive group.",
+    "probability": "Probability",
+    "probability_low": "Lower end of the 95 % interval of the probability.",
+    "probability_high": "Upper end of the 95 % interval of the probability.",
+    "set": "Groups that can't be ruled out: one of them; both, where nothing can be said; or "
+    "neither, where the scan is unlike the people of either.",
+    "status": "ok: scored. cannot_say: readable, but unlike what the signature learned from. "
+    "forced: scored all the same, because somebody asked for it. error: not usable.",
+    "gates_failed": "Checks that the scan did not pass.",
+    "in_training": "Whether the signature learned from this scan; n/a where nobody knows.",
+    "reason": "Why there is no score; of one that there is, what it can't be read without.",
+}
 #: What is said of a signature with each prediction, besides its evidence in short.
 WITH_EACH = ("evidence_note", "base_rate", "outputs", "warnings", "intended_use")
 
@@ -39,7 +65,7 @@ def check_out(out: Path) -> None:
     """Raise `OutputError` if a file can't be written there, before anything is scored."""
     if os.path.isdir(out):
         raise _unwritable(out, "a folder")
-    if _is_device(out):
+    if is_device(out):
         return
     target = Path(os.path.realpath(out))
     folder = next(parent for parent in target.parents if os.path.lexists(parent))
@@ -49,8 +75,8 @@ def check_out(out: Path) -> None:
         raise _unwritable(out, f"'{folder}', which can't be written into")
 
 
-def about_signature(bundle: Bundle) -> dict[str, Any]:
-    """Say what predictions can't be read without: which signature, and what is known of it.
+def about_signature(bundle: Bundle, request: Request = USUAL) -> dict[str, Any]:
+    """Say what predictions can't be read without: which signature, what was asked, what is known.
 
     A JSON document of predictions begins with it; ``evidence_note`` says something where
     ``evidence`` is None.
@@ -61,14 +87,19 @@ def about_signature(bundle: Bundle) -> dict[str, Any]:
     meaning: dict[str, Any]
     if target is None:
         told_apart = {name: training[name] for name in ("positive", "negative")}
-        rate = None if bundle.calibration is None else bundle.calibration.base_rate
-        meaning = {"probability": f"of {training['positive']}. {bundle.meaning}", "base_rate": rate}
+        meaning = {
+            "probability": f"of {training['positive']}. {meaning_of(bundle, request)}",
+            "base_rate": base_rate(bundle, request),
+            "sets": sets_sentence(bundle, request),
+        }
     else:
         told_apart = {"target": target["kind"], "predicts": target["title"]}
         meaning = {"outputs": target["outputs"]}
     synthetic = "trained on synthetic data: for demonstration only" if bundle.is_synthetic else ""
     warnings = [training.get("control"), synthetic, *bundle.warnings]
     return {
+        "schema": SCHEMA,
+        "fmnet": __version__,
         "signature": {
             "name": Path(os.path.abspath(bundle.folder)).name,
             "path": str(bundle.folder),
@@ -76,12 +107,94 @@ def about_signature(bundle: Bundle) -> dict[str, Any]:
             "sha256": sha256_of(bundle.folder / CHECKSUMS),
             **told_apart,
         },
+        "request": asdict(request),
         "intended_use": metadata["intended_use"],
         "warnings": list(filter(None, warnings)),
         **meaning,
         "evidence": None if evidence is None else asdict(evidence),
         "evidence_note": f"{NOT_RECORDED} in its bundle" if evidence is None else None,
     }
+
+
+def meaning_of(bundle: Bundle, request: Request) -> str:
+    """Say what scans' numbers mean, probabilities at the prevalence that was asked for."""
+    if bundle.calibration is None:
+        return bundle.meaning
+    return calibration_sentence(bundle.calibration.at_prevalence(request.prevalence))
+
+
+def base_rate(bundle: Bundle, request: Request) -> float | None:
+    """Give the fraction of the positive group for which probabilities are stated."""
+    if bundle.calibration is None:
+        return None
+    return bundle.calibration.at_prevalence(request.prevalence).base_rate
+
+
+def sets_sentence(bundle: Bundle, request: Request) -> str:
+    """Say at which level sets hold people's groups; empty where there are none."""
+    return "" if bundle.unseen is None else level_sentence(bundle.unseen, request.level)
+
+
+def missing_sentence(bundle: Bundle) -> str:
+    """Say what a bundle of before has not; empty for others."""
+    lacks = [] if bundle.unseen is not None or bundle.target is not None else [NO_SETS]
+    lacks += [NO_GATES] if bundle.gates is None else []
+    return f"{BEFORE}, so there are {' and '.join(lacks)}. {AGAIN}" if lacks else ""
+
+
+def full_record(prediction: Prediction, columns: Sequence[str] = ()) -> dict[str, Any]:
+    """List all that is known of a prediction; `prediction_of` reads it back."""
+    readings = [{**asdict(reading), "passed": reading.is_passed} for reading in prediction.readings]
+    groups = None if prediction.groups is None else list(prediction.groups)
+    return {**prediction.record(columns), "groups": groups, "readings": readings}
+
+
+def describe_columns(about: Mapping[str, Any], columns: Sequence[str] = ()) -> dict[str, Any]:
+    """Describe a table's columns as the JSON file beside a BIDS table does."""
+    said = dict(COLUMNS)
+    said["probability"] = f"Probability {about.get('probability', '')}"
+    said["set"] = f"{said['set']} {about.get('sets', '')}"
+    if columns:
+        said = {name: said[name] for name in said if name not in OF_GROUPS}
+        said |= {name: "See outputs." for name in columns}
+    return {name: {"Description": text.strip()} for name, text in said.items()}
+
+
+def record_with_evidence(
+    prediction: Prediction, columns: Sequence[str], about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """List a prediction with what it can't be read without, should it be copied elsewhere."""
+    known = about.get("evidence")
+    return {
+        **full_record(prediction, columns),
+        "evidence": known and {name: known[name] for name in IN_SHORT if name in known},
+        **{name: about[name] for name in WITH_EACH if name in about},
+    }
+
+
+def prediction_of(record: Mapping[str, Any], columns: Sequence[str] = ()) -> Prediction:
+    """Read a prediction off what `full_record` listed."""
+    if record["status"] not in get_args(Status):
+        raise ValueError(f"status '{record['status']:.20}'")
+    readings = []
+    for one in record["readings"]:
+        values = {name: value for name, value in one.items() if name not in {"passed", "fault"}}
+        fault = None if one["fault"] is None else Fault(**one["fault"])
+        readings.append(Reading(**values, fault=fault))
+    low, high = record.get("probability_low"), record.get("probability_high")
+    numbers = {name: record[name] for name in columns if record[name] is not None}
+    return Prediction(
+        record["scan"],
+        record[columns[0]] if columns else record["score"],
+        record.get("probability"),
+        record["status"],
+        record["reason"],
+        numbers,
+        None if low is None or high is None else (low, high),
+        None if record["groups"] is None else tuple(record["groups"]),
+        tuple(readings),
+        bool(record["in_training"]),
+    )
 
 
 class Results:
@@ -123,7 +236,7 @@ class Results:
         try:
             self._file = self._open()
             if self._is_json:  # all but the predictions, which are the last field but one
-                text = f"{_as_json(self.about).removesuffix('}').rstrip()},\n  {LIST}"
+                text = f"{as_json(self.about).removesuffix('}').rstrip()},\n  {LIST}"
                 self._write_on(self._file, text)
             else:
                 write_table(predictions_table([], self.columns), self._file, self._separator)
@@ -148,16 +261,11 @@ class Results:
         self.counts[prediction.status] += 1
 
     def _add_record(self, file: TextIO, prediction: Prediction) -> None:
-        known = self.about.get("evidence")
-        record = {
-            **prediction.record(self.columns),
-            "evidence": known and {name: known[name] for name in IN_SHORT if name in known},
-            **{name: self.about[name] for name in WITH_EACH if name in self.about},
-        }
+        record = record_with_evidence(prediction, self.columns, self.about)
         if self._part is not None:  # over the end of what is there
             file.seek(self._end)
         comma = "," if self.counts else ""
-        self._write_on(file, f"{comma}\n{indent(_as_json(record), '    ')}")
+        self._write_on(file, f"{comma}\n{indent(as_json(record), '    ')}")
 
     def _write_on(self, file: TextIO, text: str) -> None:
         """Write more of a document; a file is whole after it, a pipe when all is written."""
@@ -205,14 +313,14 @@ class Results:
     def _open(self) -> TextIO:
         if self.out is None:
             return sys.stdout
-        if _is_device(self.out):
+        if is_device(self.out):
             return self.out.open("w", encoding="utf-8")
         # what a link points at is replaced, and not the link
         target = Path(os.path.realpath(self.out))
         target.parent.mkdir(parents=True, exist_ok=True)
         self._part = draft_path(target)
         file = self._part.open("x", encoding="utf-8")
-        _is_held(file)
+        hold(file)
         return file
 
     def _failed(self, error: OSError) -> OSError | OutputError:
@@ -234,22 +342,21 @@ def _clear_remains(target: Path) -> None:
     with suppress(OSError):
         for part in [one for one in target.parent.iterdir() if name.fullmatch(one.name)]:
             with part.open("r+", encoding="utf-8") as file:
-                if not _is_held(file):
+                if fcntl is not None and hold(file):
                     part.unlink()
 
 
-def _is_held(file: TextIO) -> bool:
-    """Hold a file until the process ends, however it ends; tell whether another one does."""
-    if fcntl is None:
-        return True  # nobody knows
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    return False
+def hold(file: TextIO) -> bool:
+    """Hold a file until the process ends, however it ends; false if another one holds it."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
 
 
-def _as_json(content: dict[str, Any]) -> str:
+def as_json(content: dict[str, Any]) -> str:
     """Write JSON that steers no terminal, null for what is no finite number."""
     return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
 
@@ -264,7 +371,7 @@ def _plain(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
-def _is_device(out: Path) -> bool:
+def is_device(out: Path) -> bool:
     """Tell what is written to and never replaced: /dev/stdout, a pipe."""
     return os.path.exists(out) and not os.path.isfile(out)
 

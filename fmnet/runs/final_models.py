@@ -128,7 +128,7 @@ def write_final(
             scale=final.scale,
         )
         meaning["calibration.json"] = asdict(calibration)
-        meaning[UNSEEN] = unseen_of(unseen).to_json()
+        meaning[UNSEEN] = unseen_of(unseen, final.scale).to_json()
         predicted = {
             "label": listing.labels.column,
             "positive": listing.labels.positive,
@@ -187,11 +187,15 @@ def write_final(
     write_run_folder(folder.parent, folder.name, write)
 
 
-def unseen_of(predictions: pd.DataFrame) -> UnseenScores:
-    """Gather one score of each person from the rows of one model in the out-of-fold table."""
+def unseen_of(predictions: pd.DataFrame, scale: ScoreScale | None = None) -> UnseenScores:
+    """Gather one score of each person from one model's rows of the out-of-fold table.
+
+    `scale` is of the final model's scores of new people, where they have another.
+    """
     models = predictions.groupby(["repeat", "fold"]).ngroup()
     score, label, whose = (predictions[name] for name in ("score", "label", "participant_id"))
-    return gather_unseen(score, label, whose, models)
+    known = None if scale is None else (scale.middle, scale.sd)
+    return gather_unseen(score, label, whose, models, known)
 
 
 def unfinished(folder: Path, error: Exception) -> RunError:
