@@ -31,6 +31,7 @@ from fmnet.inference.bundle_files import (
     read_bounded,
     read_fields,
 )
+from fmnet.inference.feature_gate import FIELDS, KEY, FeatureGate, read_feature_gate
 from fmnet.inference.gate_measures import MEASURES, Measured, measure, measures_of
 from fmnet.inference.orientation import FLIPS, antisymmetric, fit_discriminant, flipped_voxels
 from fmnet.inference.quality import Reading
@@ -86,6 +87,8 @@ class Gates:
         The mean map, and the fraction of people with data in each voxel.
     flips : dict of ndarray of float32, shape (C, V)
         Weights that tell maps from flipped ones, by name, see `fmnet.inference.orientation`.
+    features : FeatureGate, optional
+        The gate of what the network makes of a scan, which `read` leaves out: it needs the network.
     """
 
     grid: Grid
@@ -96,6 +99,7 @@ class Gates:
     mean: FloatArray
     usual: FloatArray
     flips: Mapping[str, FloatArray] = field(default_factory=dict)
+    features: FeatureGate | None = None
 
     def read(self, values: FloatArray, name: str) -> tuple[Reading, ...]:
         """Measure a scan's maps on the grid, (C, V), and hold them against the limits.
@@ -141,11 +145,12 @@ class Gates:
             "false_alarms": self.false_alarms,
             "limits": [limit.__dict__ for limit in self.limits],
             "flips": list(self.flips),
-        }
+        } | ({} if self.features is None else {KEY: self.features.to_json()})
         text = json.dumps(described, indent=2, allow_nan=False) + "\n"
         (folder / GATES).write_text(text, "utf-8")
         arrays = {"mean": self.mean, "usual": self.usual}
         arrays |= {f"flip {number}": one for number, one in enumerate(self.flips.values())}
+        arrays |= {} if self.features is None else self.features.arrays()
         (folder / GATE_ARRAYS).write_bytes(save(arrays))
 
 
@@ -278,7 +283,7 @@ def read_gates(folder: Path, grid: Grid) -> Gates | None:
             Kind("an object with a measure and limits", lambda value: isinstance(value, dict))
         ),
     }
-    fields = read_fields(folder / GATES, kinds)
+    fields = read_fields(folder / GATES, kinds | FIELDS)
     contrasts = tuple(fields["contrasts"])
     limits = tuple(_read_limit(one, len(contrasts), folder) for one in fields["limits"])
     path = folder / GATE_ARRAYS
@@ -298,9 +303,9 @@ def read_gates(folder: Path, grid: Grid) -> Gates | None:
     if lacking := sorted(needed - set(flips)):
         raise _damaged(folder, f"no weights for {', '.join(lacking)}")
     false_alarms = fields.get("false_alarms")
-    return Gates(
-        grid, contrasts, limits, fields["n_people"], false_alarms, found[0], found[1], flips
-    )
+    features = read_feature_gate(fields, arrays, folder)
+    own = (limits, fields["n_people"], false_alarms, found[0], found[1], flips, features)
+    return Gates(grid, contrasts, *own)
 
 
 def _read_limit(content: dict[str, Any], n_channels: int, folder: Path) -> Limit:
