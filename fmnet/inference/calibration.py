@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import isotonic_regression
 from scipy.special import expit, logit
 
 from fmnet.errors import BundleError, Fault
@@ -113,8 +112,8 @@ def probability_interval(
     """Give the 95 % interval of a probability, over other studies of as many people.
 
     By a bootstrap over people in which `DEPENDENCE` times fewer are drawn than there are. The
-    probability itself lies within. `venn_abers` is no such interval: it says how far one more
-    person would move a probability, not how far other people would.
+    probability itself lies within. (The two probabilities of a Venn-Abers predictor are no such
+    interval: they say how far one more person moves a probability, not how far others would.)
     """
     stated = calibration.at_prevalence(prevalence)
     shift = stated.intercept - calibration.at_prevalence(0.5).intercept
@@ -165,32 +164,6 @@ def _fit_logistic(x: Floats, y: Floats, weights: Floats) -> tuple[Floats, Floats
         if np.abs(steps).max() < 1e-6:
             break
     return slope, offset
-
-
-def venn_abers(
-    unseen: UnseenScores, score: float, prevalence: float | None = None
-) -> tuple[float, float]:
-    """Give the two probabilities of Vovk and Petej (2014), were the person of either group.
-
-    Each is of an isotonic fit to the study's people and this one; groups count by the prevalence,
-    alike for None.
-    """
-    rate = 0.5 if prevalence is None else prevalence
-    found = []
-    for is_positive in (False, True):
-        groups = [unseen.positive, unseen.negative]
-        number = 0 if is_positive else 1
-        groups[number] = np.append(groups[number], score)
-        x, sizes = np.concatenate(groups), [len(own) for own in groups]
-        y = np.repeat([1.0, 0.0], sizes)
-        weights = np.repeat([rate / sizes[0], (1 - rate) / sizes[1]], sizes)
-        order = np.lexsort((-y, x))  # of equal scores all get the same: their mean
-        levels, inverse = np.unique(x[order], return_inverse=True)
-        summed = np.bincount(inverse, weights[order])
-        means = np.bincount(inverse, (weights * y)[order]) / summed
-        fit = isotonic_regression(means, weights=summed).x
-        found.append(float(fit[np.searchsorted(levels, score)]))
-    return min(found), max(found)
 
 
 def predictive_values(unseen: UnseenScores, level: float, prevalence: float) -> PredictiveValues:
