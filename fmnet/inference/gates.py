@@ -341,8 +341,9 @@ def read_gates(folder: Path, grid: Grid) -> Gates | None:
         raise _damaged(folder, f"no weights for {', '.join(lacking)}")
     false_alarms, n_people = fields.get("false_alarms"), fields["n_people"]
     mean, mean_size, usual = found[:3]
-    own = (limits, n_people, false_alarms, mean, mean_size, usual, flips, fields["caught"])
-    return Gates(grid, contrasts, *own, read_feature_gate(fields, arrays, folder))
+    caught, features = fields["caught"], read_feature_gate(fields, arrays, folder)
+    own = (limits, n_people, false_alarms, mean, mean_size, usual, flips, caught, features)
+    return Gates(grid, contrasts, *own)
 
 
 def _are_caught(value: Any) -> bool:
