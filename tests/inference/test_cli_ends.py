@@ -80,7 +80,9 @@ def test_rows_so_far_are_kept_when_stopped(scan, tmp_path, ending, status):
     assert "Traceback" not in said
     table = pd.read_csv(out, sep="\t")
     assert set(table["status"]) == {"ok"}
-    expected = rf"stopped by {ending.name} after {len(table)} of 200 scans; they are in {out}, and the"
+    expected = (
+        rf"stopped by {ending.name} after {len(table)} of 200 scans; they are in {out}, and the"
+    )
     assert re.search(expected, said.splitlines()[-1])
     assert sorted(tmp_path.iterdir()) == [tmp_path / ".results.tsv.unfinished", out]
 
