@@ -8,13 +8,15 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   := outputs/demo
 
-.PHONY: help install demo test lint
+.PHONY: help install demo test lint images-check sbom
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   train on a synthetic cohort, export, predict three new scans, explain one"
 	@echo "make test   run the tests"
 	@echo "make lint   style, types and import contracts"
+	@echo "make images-check   the steps of containers/ in clean environments, without network"
+	@echo "make sbom   what the images hold, as CycloneDX, in outputs/images"
 
 install: $(READY)
 
@@ -22,7 +24,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "installing into $(VENV); the first time this downloads about 1 GB"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fmnet needs Python 3.11 or later: make PYTHON=python3.12 ...")'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[train,harmonise,slurm,atlas,moderation,benchmark,dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[train,harmonise,sign,slurm,atlas,moderation,benchmark,dev]'
 	@touch $@
 
 demo: $(READY)
@@ -55,3 +57,14 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+images-check:
+	sh containers/check.sh outputs/images predict
+	sh containers/check.sh outputs/images train
+
+sbom: $(READY)
+	for kind in predict train; do \
+		test -x outputs/images/$$kind/bin/python || sh containers/check.sh outputs/images $$kind; \
+		$(BIN)/cyclonedx-py environment outputs/images/$$kind/bin/python --pyproject pyproject.toml \
+			--output-reproducible --of JSON -o outputs/images/$$kind.cdx.json || exit 1; \
+	done

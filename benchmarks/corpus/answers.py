@@ -17,8 +17,10 @@ from benchmarks.predicting import COMMAND
 from fmnet.inference.cli import main
 
 #: What a door may answer. ``score``: that of the same map, written plainly; ``other score``: a
-#: score, but not that one; ``note``: the score with a remark beside it.
+#: score, but not that one; ``note``: the score with a remark beside it; ``forced``: a score that a
+#: gate had stopped, marked as such.
 SCORE, OTHER, NOTE, CANNOT_SAY, ERROR = "score", "other score", "note", "cannot_say", "error"
+FORCED = "forced"
 Answers = frozenset[str]
 #: The usual answers that are right.
 RIGHT = frozenset({SCORE, NOTE})
@@ -34,6 +36,9 @@ UNCLEAR, LOST = "unclear message", "lost"
 FOUR_PARTS = re.compile(r"\S.*: found \S.*; accepted: \S.*; to do: \S", re.DOTALL)
 #: Seconds that the command may take with its start, which a busy machine draws out.
 COMMAND_S = 10
+#: Columns of what goes with a score.
+PROBABILITIES = ("probability", "probability_low", "probability_high")
+NUMBERS = ("score", *PROBABILITIES, "set")
 #: A bar of progress, and the blanks that wipe it out.
 PROGRESS = re.compile(r"(\r[\w ]+: +\d+%\|[^\r\n]*)+\r *\r")
 #: What a terminal or a table acts upon.
@@ -118,13 +123,19 @@ def judge_message(message: str) -> Answer:
 def judge_row(row: Mapping[str, str], score: float, tolerance: float) -> Answer:
     """Tell what a row of predict's table says, beside the score that is right."""
     reason = row.get("reason") or "n/a"
-    if row["status"] == "ok":
+    if row["status"] in {"ok", FORCED}:
         found = float(row["score"])
-        if not np.isfinite(found) or not 0 <= float(row["probability"]) <= 1:
-            return Answer("not finite", f"{row['score']}, {row['probability']}")
+        numbers = [row[name] for name in PROBABILITIES if row.get(name, "n/a") != "n/a"]
+        if not np.isfinite(found) or not all(0 <= float(number) <= 1 for number in numbers):
+            return Answer("not finite", f"{row['score']}, {numbers}")
+        if row["status"] == FORCED:
+            is_marked = row["gates_failed"] != "n/a" and FOUR_PARTS.search(reason)
+            return Answer(FORCED if is_marked else "forced, unmarked", reason)
         if abs(found - score) > tolerance:
             return Answer(OTHER, f"{found:.4g} for {score:.4g}; {reason}")
         return Answer(SCORE if reason == "n/a" else NOTE, reason)
+    if told := [name for name in NUMBERS if row.get(name, "n/a") != "n/a"]:
+        return Answer("numbers without a score", f"{told}; {reason}")
     judged = judge_message(reason)
     return (
         Answer(CANNOT_SAY, reason)

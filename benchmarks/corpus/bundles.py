@@ -49,12 +49,13 @@ def altered(
 
 
 def refresh_sums(folder: Path) -> None:
-    """Write the hash of every file, as ``sha256sum * signature/*`` would."""
-    files = [path for path in folder.iterdir() if path.is_file() and path.name != CHECKSUMS]
-    files += [path for path in (folder / SIGNATURE).glob("*") if path.is_file()]
+    """Write the hash of every file, as ``sha256sum * */*`` would; a signature has none."""
+    files = [path for path in (*folder.iterdir(), *folder.glob("*/*")) if path.is_file()]
+    names = sorted(path.relative_to(folder).as_posix() for path in files)
     lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n"
-        for path in sorted(files)
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
+        for name in names
+        if name not in {CHECKSUMS, f"{CHECKSUMS}.sig"}
     ]
     (folder / CHECKSUMS).write_text("".join(lines), "utf-8", "surrogateescape")
 

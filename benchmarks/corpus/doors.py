@@ -28,6 +28,7 @@ from benchmarks.corpus.answers import (
 )
 from benchmarks.corpus.bold import BoldInput, ask_bold
 from benchmarks.corpus.case import CONTRAST, GROUPS, PEOPLE, STAT, Case, Materials, TableInput
+from benchmarks.corpus.new_scans import gated_bundle
 from fmnet.data.bids import read_bids
 from fmnet.data.cohort import open_cohort
 from fmnet.data.image_table import read_image_table
@@ -133,6 +134,19 @@ def ask_bundle(materials: Materials, case: Case, given: Path, folder: Path) -> A
     return judge_row(done.rows[0], materials.scores[0], case.tolerance)
 
 
+def ask_gated(materials: Materials, case: Case, given: Any, folder: Path) -> Answer:
+    """Score one input with gates, and a good one beside it."""
+    done = run_predict(gated_bundle(materials), [given, materials.maps[1]], folder, case.options)
+    return _judge_beside(materials, case, done, 2, folder)
+
+
+def ask_signed(materials: Materials, case: Case, given: list[Any], folder: Path) -> Answer:
+    """Score a good map with a bundle that may have to be signed."""
+    bundle, *options = given
+    asked = replace(case, options=(*case.options, *map(str, options)))
+    return ask_bundle(materials, asked, bundle, folder)
+
+
 def ask_run(_: Materials, case: Case, given: BoldInput, folder: Path) -> Answer:
     """Score a BOLD run with a bundle of runs, and a good one beside it where that can be."""
     done = run_predict(given.bundle, given.sources, folder, (*given.options, *case.options))
@@ -165,6 +179,8 @@ DOORS: dict[str, Callable[[Materials, Case, Any, Path], Answer]] = {
     "table": ask_table,
     "table training": ask_table_training,
     "bundle": ask_bundle,
+    "gated": ask_gated,
+    "signed": ask_signed,
     "run": ask_run,
     "run training": ask_bold,
 }

@@ -27,6 +27,7 @@ from benchmarks.corpus.case import Case, Materials, unique
 from benchmarks.corpus.doors import COMMANDS, DOORS
 from benchmarks.corpus.headers import header_cases
 from benchmarks.corpus.names import name_cases
+from benchmarks.corpus.new_scans import new_scan_cases
 from benchmarks.corpus.tables import table_cases
 from benchmarks.corpus.trees import tree_cases
 from benchmarks.corpus.values import value_cases
@@ -120,6 +121,7 @@ def all_cases() -> tuple[Case, ...]:
         tree_cases,
         bundle_cases,
         bold_cases,
+        new_scan_cases,
     )
     cases = unique([case for part in parts for case in part()])
     return tuple(

@@ -4,9 +4,12 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from onnx import TensorProto, helper
 from safetensors.numpy import save
 
@@ -16,8 +19,23 @@ from benchmarks.fuzz.target import Reader
 from fmnet.data.signature_map import file_stems, read_signature_map
 from fmnet.inference.bold_contract import cleaning_words, read_contract
 from fmnet.inference.bundle import read_metadata
-from fmnet.inference.bundle_files import CHECKSUMS, SIGNATURE, check_hashes, write_hashes
-from fmnet.inference.calibration import calibration_sentence, read_calibration
+from fmnet.inference.bundle_files import (
+    CHECKSUMS,
+    GATE_ARRAYS,
+    GATES,
+    SEAL,
+    SIGNATURE,
+    UNSEEN,
+    check_hashes,
+    write_hashes,
+)
+from fmnet.inference.calibration import (
+    Calibration,
+    calibration_sentence,
+    probability_interval,
+    read_calibration,
+)
+from fmnet.inference.gates import fit_gates, read_gates
 from fmnet.inference.links import (
     CumulativeLink,
     EffectLink,
@@ -31,13 +49,19 @@ from fmnet.inference.links import (
 from fmnet.inference.onnx_network import check_program
 from fmnet.inference.preparation import MapPreparation, read_preparation
 from fmnet.inference.quality import read_reference, scale_faults
+from fmnet.inference.sets import fit_sets, level_sentence
+from fmnet.inference.signing import check_signature, sign_hashes
 from fmnet.inference.study_people import PEOPLE, read_people
 from fmnet.inference.study_results import evidence_of, signature_facts_of, summary, warnings_of
+from fmnet.inference.unseen_scores import read_unseen
 
 SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
 SIDECAR = f"{file_stems(('pain',), 'MNI152', 'weights')[0]}.json"
 #: Masks of up to so many voxels are worked with.
 MAX_VOXELS = 2000
+#: Whose maps the gates are made of, and the key that signs.
+N_PEOPLE, KEY = 20, Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+UNSEEN_SCORES = {"positive": [-0.2, 0.4, 1.1], "negative": [-1.2, -0.5, 0.3]}
 CONTRACT = {
     "cleaning": {"strategy": "motion24", "low_hz": 0.01, "high_hz": None, "min_volumes": 9},
     "maps": ["alff", "seed:pcc=0,-52,18"], "t_r": 2.0,
@@ -73,6 +97,7 @@ def bundle_readers() -> list[Reader]:
     arrays = save({"mask": np.ones(GRID.shape, np.uint8), "mean": ones, "weight": ones})
     listed = "".join(f"{0:064d}  {name}\n" for name in ("a.json", f"{SIGNATURE}/b"))
     links = [json.dumps(link.to_json()).encode() for link in LINKS]
+    public = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     small = json.loads(preparation) | {"shape": GRID.shape, "affine": GRID.affine.tolist()}
     return [
         Reader(_metadata, names[0], [metadata, _of_target(json.loads(metadata))]),
@@ -86,6 +111,11 @@ def bundle_readers() -> list[Reader]:
         Reader(check_hashes, CHECKSUMS, [listed.encode()], _beside_hashes),
         Reader(_program, "model.onnx", [_network()]),
         Reader(_weights, SIDECAR, [json.dumps(about).encode()], _beside_sidecar),
+        Reader(_unseen, UNSEEN, [json.dumps(UNSEEN_SCORES).encode()]),
+        Reader(_gates, GATES, [_gate_file(GATES)], _beside_gates),
+        Reader(_gates, GATE_ARRAYS, [_gate_file(GATE_ARRAYS)], _beside_gates),
+        Reader(_seal, SEAL, [KEY.sign(b"")], _beside_seal),
+        Reader(_seal, "key.pem", [public], _beside_seal),
     ]
 
 
@@ -143,6 +173,46 @@ def _program(folder: Path) -> None:
 
 def _weights(folder: Path) -> None:
     read_signature_map(folder, "weights", GRID, ("pain",)).sidecar("pain")
+
+
+def _unseen(folder: Path) -> None:
+    unseen = read_unseen(folder / UNSEEN)
+    for level in (0.5, 0.8, 0.999):
+        fit_sets(unseen, level).holds(0.3)
+        level_sentence(unseen, level)
+    low, high = probability_interval(unseen, Calibration(1.0, 0.0), 0.3, 0.1)
+    if not 0 <= low <= high <= 1:
+        raise AssertionError(f"an interval from {low} to {high}")
+
+
+def _gates(folder: Path) -> None:
+    if (gates := read_gates(folder, GRID)) is not None:
+        values = np.ones((len(gates.contrasts), GRID.n_voxels), np.float32)
+        values[:, ::3] = np.nan
+        gates.read(values, "a")
+
+
+def _seal(folder: Path) -> None:
+    check_signature(folder, folder / "key.pem")
+
+
+def _beside_gates(folder: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(N_PEOPLE, 1, GRID.n_voxels))
+    people = [f"sub-{number}" for number in range(N_PEOPLE)]
+    fit_gates(values.astype(np.float32), GRID, ("pain",), people).write(folder)
+
+
+def _gate_file(name: str) -> bytes:
+    with TemporaryDirectory() as folder:
+        _beside_gates(Path(folder))
+        return (Path(folder) / name).read_bytes()
+
+
+def _beside_seal(folder: Path) -> None:
+    (folder / CHECKSUMS).touch()
+    sign_hashes(folder, KEY)
+    form = PublicFormat.SubjectPublicKeyInfo
+    (folder / "key.pem").write_bytes(KEY.public_key().public_bytes(Encoding.PEM, form))
 
 
 def _beside_preparation(folder: Path) -> None:

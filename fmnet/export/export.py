@@ -20,6 +20,7 @@ from fmnet.data.volume import FloatArray
 from fmnet.errors import BundleError, ExportError, Fault, FmnetError
 from fmnet.export.bundle_folder import clear_remains, write_bundle_whole
 from fmnet.export.evidence import gather_evidence
+from fmnet.export.hub_header import hub_header
 from fmnet.export.monai_bundle import write_configs
 from fmnet.export.run_scans import read_run_bold_scans, read_run_scans, read_task
 from fmnet.export.signature import GatheredSignature, gather_signature
@@ -53,6 +54,7 @@ from fmnet.runs.final_models import (
 )
 from fmnet.runs.record import read_predictions
 from fmnet.runs.run_folder import as_json, check_run_files
+from fmnet.training.calibration import ScoreScale
 
 COPIED = ("preparation.json", "preparation.safetensors", "reference.json")
 Floats = NDArray[np.float64]
@@ -215,10 +217,13 @@ def _read_kept(run_dir: Path, choice: Choice, contract: BoldContract | None) -> 
         kept = {name: (choice.folder / name).read_bytes() for name in names}
     except OSError as error:
         raise unfinished(choice.folder, error) from error
-    if is_of_groups and UNSEEN not in kept:
-        table = read_predictions(run_dir / "predictions.tsv")
+    path = run_dir / "predictions.tsv"
+    if is_of_groups and UNSEEN not in kept and path.exists():
+        table = read_predictions(path)
         own = table[table["model"] == choice.record["model"]]
-        kept[UNSEEN] = as_json(unseen_of(own).to_json()).encode()
+        known = choice.record.get("score_scale")
+        scale = None if known is None else ScoreScale(known["middle"], known["sd"])
+        kept[UNSEEN] = as_json(unseen_of(own, scale).to_json()).encode()
     return kept
 
 
@@ -291,7 +296,8 @@ def write_metadata(
         "agreement": None if agreement is None else agreement.__dict__,
     } | ({} if signature.facts is None else {"signature": signature.facts})
     (folder / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
-    (folder / "MODEL_CARD.md").write_text(model_card(metadata, contract), "utf-8")
+    card = hub_header(metadata) + model_card(metadata, contract)
+    (folder / "MODEL_CARD.md").write_text(card, "utf-8")
     write_configs(folder, metadata)
     write_hashes(folder)
 

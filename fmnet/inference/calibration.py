@@ -1,6 +1,7 @@
-"""`Calibration`: from raw score to probability."""
+"""`Calibration`: from raw score to probability, at any prevalence, and how sure it is."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,15 @@ from scipy.special import expit, logit
 
 from fmnet.errors import BundleError, Fault
 from fmnet.inference.bundle_files import Kind, is_interval, is_number, optional, read_fields
-from fmnet.inference.unseen_scores import UnseenScores
+from fmnet.inference.sets import fit_sets
+from fmnet.inference.unseen_scores import DEPENDENCE, Floats, UnseenScores
 
 #: Most of either number, of any sign, with which no score overflows.
 MAX_VALUE = 1e12
+#: Draws of people, and a wide prior of the slope, per standard deviation within groups.
+N_DRAWS, SLOPE_SD = 400, 5.0
+#: Of Newton's method: most steps, and how far one may lead.
+MAX_STEPS, LONGEST_STEP = 50, 2.0
 
 
 def _is_slope(value: Any) -> bool:
@@ -69,15 +75,132 @@ class Calibration:
         return replace(self, intercept=intercept, base_rate=prevalence)
 
 
+@dataclass(frozen=True)
+class Rate:
+    """A fraction with its 95 % interval; all are NaN where there is nothing to count."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PredictiveValues:
+    """What a set of one group alone is worth at a prevalence.
+
+    Parameters
+    ----------
+    prevalence : float
+        Fraction of the positive group among those who are scanned.
+    positive, negative : Rate
+        Fraction of those with that set who are of that group: the positive and the negative
+        predictive value.
+    """
+
+    prevalence: float
+    positive: Rate
+    negative: Rate
+
+
 def probability_interval(
     unseen: UnseenScores, calibration: Calibration, score: float, prevalence: float | None = None
 ) -> tuple[float, float]:
-    """Give the 95 % interval of a probability, over other people of the same groups."""
+    """Give the 95 % interval of a probability, over other studies of as many people.
+
+    By a bootstrap over people in which `DEPENDENCE` times fewer are drawn than there are. The
+    probability itself lies within. (The two probabilities of a Venn-Abers predictor are no such
+    interval: they say how far one more person moves a probability, not how far others would.)
+    """
     stated = calibration.at_prevalence(prevalence)
-    middle = (unseen.positive.mean() + unseen.negative.mean()) / 2
-    low, high = calibration.slope_ci or (calibration.slope, calibration.slope)
-    odds = stated.slope * middle + stated.intercept + np.array([low, high]) * (score - middle)
-    return (float(expit(odds.min())), float(expit(odds.max())))
+    shift = stated.intercept - calibration.at_prevalence(0.5).intercept
+    slopes, intercepts = _bootstrap(unseen)
+    odds = np.quantile(slopes * score + intercepts, [0.025, 0.975]) + shift
+    odds = np.append(odds, stated.slope * score + stated.intercept)
+    return float(expit(odds.min())), float(expit(odds.max()))
+
+
+@lru_cache(maxsize=8)
+def _bootstrap(unseen: UnseenScores) -> tuple[Floats, Floats]:
+    """Fit logistic maps, for groups equally common, to people drawn again: (B,) slopes, (B,)."""
+    rng = np.random.default_rng(0)
+    groups = (unseen.positive, unseen.negative)
+    x, y = np.concatenate(groups), np.repeat([1.0, 0.0], [len(own) for own in groups])
+    # the number of people of each group in a balanced study that would tell as much
+    n = 2 / sum(1 / len(own) for own in groups)
+    parts = []
+    for own in groups:
+        n_drawn = max(2, round(len(own) / DEPENDENCE))
+        counts = rng.multinomial(n_drawn, np.full(len(own), 1 / len(own)), N_DRAWS)
+        parts.append(counts * (n / n_drawn))
+    middle = (groups[0].mean() + groups[1].mean()) / 2
+    sd = np.sqrt(sum(((own - own.mean()) ** 2).sum() for own in groups) / max(len(x) - 2, 1))
+    sd = sd if sd > 1e-9 * max(np.abs(x).max(), 1e-300) else np.ptp(x) or 1.0
+    slopes, intercepts = _fit_logistic((x - middle) / sd, y, np.concatenate(parts, axis=1))
+    slopes = np.maximum(slopes, 0) / sd
+    return slopes, intercepts - slopes * middle
+
+
+def _fit_logistic(x: Floats, y: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Fit logistic maps of (N,) to (N,), one for each row of weights, (B, N): slopes and offsets.
+
+    Slopes have a wide prior, so that they are finite where scores separate the groups.
+    """
+    slope, offset = np.zeros(len(weights)), np.zeros(len(weights))
+    for _ in range(MAX_STEPS):
+        p = expit(slope[:, None] * x + offset[:, None])
+        pull, information = weights * (y - p), weights * p * (1 - p) + 1e-9
+        total, cross = information.sum(axis=1), information @ x
+        square = information @ x**2 + SLOPE_SD**-2
+        down, across = pull.sum(axis=1), pull @ x - slope * SLOPE_SD**-2
+        determinant = total * square - cross**2
+        steps = np.stack([total * across - cross * down, square * down - cross * across])
+        steps /= determinant
+        steps /= np.maximum(1, np.abs(steps).max(axis=0) / LONGEST_STEP)
+        slope, offset = slope + steps[0], offset + steps[1]
+        if np.abs(steps).max() < 1e-6:
+            break
+    return slope, offset
+
+
+def predictive_values(unseen: UnseenScores, level: float, prevalence: float) -> PredictiveValues:
+    """Say what sets of one group alone are worth at a prevalence, by the study's own people.
+
+    Each person is judged by the others. Of how many of either group get the set, there are beta
+    distributions (Jeffreys), as if of `DEPENDENCE` times fewer people; intervals are of what
+    follows from both.
+    """
+    people = (unseen.positive, unseen.negative)
+    # of the positive and of the negative group: how many get {positive}, {negative} alone
+    counts = np.zeros((2, 2))
+    for group, own in enumerate(people):
+        for number, score in enumerate(own):
+            others = list(people)
+            others[group] = np.delete(own, number) if len(own) > 1 else own
+            held = fit_sets(UnseenScores(*others), level).holds(float(score))
+            if sum(held) == 1:
+                counts[group, held.index(True)] += 1
+    rng = np.random.default_rng(0)
+    sizes = np.array([[len(own)] for own in people])
+    rates = rng.beta(
+        counts / DEPENDENCE + 0.5, (sizes - counts) / DEPENDENCE + 0.5, (N_DRAWS * 10, 2, 2)
+    )
+
+    def value(number: int, prior: float) -> Rate:
+        odds = [prior, 1 - prior] if number == 0 else [1 - prior, prior]
+
+        def worth(shares: Floats) -> Floats:
+            right = odds[0] * shares[..., number]
+            wrong = odds[1] * shares[..., 1 - number]
+            return np.asarray(right / (right + wrong))
+
+        with np.errstate(invalid="ignore"):
+            found = float(worth((counts / sizes)[:, number]))
+        low, high = np.quantile(worth(rates[:, :, number]), [0.025, 0.975])
+        if np.isnan(found):
+            return Rate(np.nan, np.nan, np.nan)
+        return Rate(found, min(float(low), found), max(float(high), found))
+
+    return PredictiveValues(prevalence, value(0, prevalence), value(1, prevalence))
 
 
 def read_calibration(path: Path) -> Calibration:

@@ -52,18 +52,20 @@ def draw_scores(
     if shown:
         parts.append(draw_words(left - 8, lowest + 12, "answer", "end"))
     for position, (first, last, name) in enumerate(shown):
-        x, y, width = first, lowest + 18 * (position + 1), last - first
+        x, width = first, last - first
         parts.append(
             f'<rect class="range{position % 2}" x="{x:.1f}" y="{lowest + 3}" '
             f'width="{width:.1f}" height="8"/>'
         )
         if position:
             parts.append(f'<path class="dashed" d="M{x:.1f} {top}V{lowest + 11}"/>')
-        # a row of its own for each, since a narrow stretch has no room for its name
-        anchor, at = ("start", left) if position == 0 else ("middle", first + width / 2)
-        anchor, at = ("end", right) if position == len(shown) - 1 > 0 else (anchor, at)
-        parts.append(draw_words(at, y + 10, name, anchor))
-    lowest += 18 * len(shown) + 16 if shown else 0
+        # one in the middle has a row of its own, since it may be too narrow for its name
+        anchor, at, y = "middle", first + width / 2, lowest + 46
+        if position in (0, len(shown) - 1):
+            anchor, at = ("end", right) if position else ("start", left)
+            y = lowest + 28
+        parts.append(draw_words(at, y, name, anchor))
+    lowest += 52 if shown else 0
     said = "; ".join(f"{name}: {len(scores)} dots" for name, scores in groups)
     label = f"Scores by group, {said}."
     if score is not None:
@@ -84,7 +86,8 @@ def draw_probability(
         return 20.0 + 560.0 * value
 
     parts = [_line(20, 580, 44)]
-    parts += [draw_words(place(k / 4), 60, f"{25 * k} %", "middle") for k in range(5)]
+    anchors = ("start", "middle", "middle", "middle", "end")
+    parts += [draw_words(place(k / 4), 62, f"{25 * k} %", anchors[k]) for k in range(5)]
     parts += [f'<path class="thin" d="M{place(k / 4):g} 40V48"/>' for k in range(5)]
     label = f"Probability of {group}: {100 * probability:.0f} %"
     if interval is not None:
@@ -102,7 +105,7 @@ def draw_probability(
         parts.append(f'<path class="dashed" d="M{at:.1f} 18V48"/>')
         parts.append(draw_words(at, 13, "before the scan", anchor))
         label += f"; before the scan {100 * rate:.0f} %"
-    return draw_svg("strip", 600, 64, label, parts)
+    return draw_svg("strip", 600, 68, label, parts)
 
 
 def draw_limits(value: float, low: float | None, high: float | None, is_passed: bool) -> str:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from fmnet.data.files import encoded, write_atomically
 from fmnet.data.volume import FloatArray
-from fmnet.errors import ExplanationError, Fault, FmnetError, OutputError, printable
+from fmnet.errors import Fault, OutputError
 from fmnet.inference.bundle import Bundle
-from fmnet.inference.explain import Explainer, Explanation, read_explainer
 from fmnet.inference.predict import USUAL, Prediction, Request
 from fmnet.inference.scan_card import build_group_page, build_scan_card
 
@@ -31,17 +30,11 @@ class Cards:
         Where they go; made with the first.
     request : Request
         What was asked for.
-    explainer : Explainer or None
-        Explains scores where the signature is stable.
-    unexplained : str
-        Why there is none.
     """
 
     bundle: Bundle
     folder: Path
     request: Request = USUAL
-    explainer: Explainer | None = None
-    unexplained: str = ""
 
     def write(self, name: str, prediction: Prediction, values: FloatArray | None) -> Path:
         """Write a scan's card under one of `card_names`; replaces an earlier one.
@@ -51,21 +44,8 @@ class Cards:
         OutputError
             If it can't be written.
         """
-        explanation, unexplained = self._explain(prediction, values)
-        page = build_scan_card(
-            self.bundle, prediction, values, self.request, explanation, unexplained
-        )
+        page = build_scan_card(self.bundle, prediction, values, self.request)
         return self._write(self.folder / f"{name}.html", page)
-
-    def _explain(
-        self, prediction: Prediction, values: FloatArray | None
-    ) -> tuple[Explanation | None, str]:
-        if self.explainer is None or values is None or prediction.score is None:
-            return None, self.unexplained
-        try:
-            return self.explainer.explain(prediction, values), ""
-        except FmnetError as error:  # a card without it is better than none
-            return None, str(error)
 
     def write_group(self, predictions: Sequence[Prediction], names: Sequence[str] = ()) -> Path:
         """Write the page on all scans; `names` are those of their cards, in the same order.
@@ -97,18 +77,11 @@ def open_cards(bundle: Bundle, folder: Path, request: Request = USUAL) -> Cards:
     ------
     OutputError
         If there is something else than a folder.
-    BundleError
-        If what the bundle holds to explain its scores is damaged.
     """
     if folder.exists() and not folder.is_dir():
         accepted, action = "a folder, or nothing yet", "choose another folder"
         raise OutputError(Fault(str(folder), "a file", accepted, action))
-    try:
-        return Cards(bundle, folder, request, read_explainer(bundle))
-    except ExplanationError as error:
-        found = "; ".join(printable(fault.found) for fault in error.faults)
-        unexplained = f"It can't be said which regions moved this score: {found}."
-        return Cards(bundle, folder, request, None, unexplained)
+    return Cards(bundle, folder, request)
 
 
 def card_names(scans: Sequence[str]) -> list[str]:

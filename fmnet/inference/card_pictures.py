@@ -170,12 +170,12 @@ def draw_colour_bar(limit: float, colours: Colours = EFFECTS, name: str = "effec
     )
     parts = [
         f'<defs><linearGradient id="{name}">{stops}</linearGradient></defs>',
-        f'<rect x="110" y="4" width="200" height="12" fill="url(#{name})"/>',
-        draw_words(104, 14, colours.below_words, "end"),
-        draw_words(316, 14, colours.above_words),
-        draw_words(110, 30, number(-limit), "middle"),
-        draw_words(210, 30, "0", "middle"),
-        draw_words(310, 30, number(limit), "middle"),
+        f'<rect x="120" y="4" width="200" height="12" fill="url(#{name})"/>',
+        draw_words(114, 14, colours.below_words, "end"),
+        draw_words(326, 14, colours.above_words),
+        draw_words(120, 31, number(-limit), "middle"),
+        draw_words(220, 31, "0", "middle"),
+        draw_words(320, 31, number(limit), "middle"),
     ]
     said = f"left: {colours.below_words}; right: {colours.above_words}"
-    return draw_svg("bar", 420, 36, f"Colours, {said}; full at {limit:.2g}", parts)
+    return draw_svg("bar", 440, 36, f"Colours, {said}; full at {limit:.2g}", parts)

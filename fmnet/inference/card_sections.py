@@ -18,6 +18,8 @@ from fmnet.inference.quality import Reading, temporal_sd
 
 #: Most maps of a scan that are shown, and outputs of a target that are told.
 MAX_MAPS, MAX_OUTPUTS = 6, 40
+#: Outputs with such names are the ends of an interval.
+ENDS = ("_low", "_high")
 #: Base rates at which a probability is stated besides the one that was asked for.
 RATES = (0.02, 0.1, 0.5)
 #: An interval wider than this is told with what is likeliest within it.
@@ -96,6 +98,7 @@ def answer(bundle: Bundle, prediction: Prediction, study: StudyScores | None) ->
         )
         return f'<p class="box">{lacking}</p>'
     said = safe(f"{set_words(prediction.groups, names)}.")
+    said = f"Forced: {said}" if prediction.status == "forced" else said
     level = "" if study is None else study.level_words
     return (
         f'<p class="answer"><strong>{said}</strong></p>'
@@ -276,7 +279,7 @@ def _check_row(reading: Reading) -> str:
         f'{start}<td>{safe(capital(reading.gate))}</td><td class="number">{safe(measured)}</td>'
         f'<td class="number">{safe(limits)}</td><td class="place">{chart}</td>'
         f'<td class="number place">{alarms}</td>'
-        f"<td>{'passed' if reading.is_passed else 'FAILED'}</td></tr>"
+        f'<td class="result">{"passed" if reading.is_passed else "FAILED"}</td></tr>'
     )
 
 
@@ -284,15 +287,12 @@ def outputs(bundle: Bundle, prediction: Prediction) -> str:
     """Tabulate what a signature with a target says of a scan, with what it means and doesn't."""
     described = {one["name"]: one for one in (bundle.target or {}).get("outputs", [])}
     rows = ""
-    shown = [name for name in described if not _is_end(name, described)][:MAX_OUTPUTS]
+    shown = output_names(bundle)[:MAX_OUTPUTS]
     for name in shown:
-        one, value = described[name], prediction.numbers.get(name)
-        if value is None:
+        one = described[name]
+        if name not in prediction.numbers:
             continue
-        told = number(value, ".2g")
-        ends = [prediction.numbers.get(f"{name}{end}") for end in ("_low", "_high")]
-        if ends[0] is not None and ends[1] is not None:
-            told += f" ({number(ends[0], '.2g')} to {number(ends[1], '.2g')})"
+        told = output_words(prediction, name)
         means = f"{safe(one['means'])}<small>Not: {safe(one['means_not'])}</small>"
         rows += (
             f'<tr><td>{safe(name)}</td><td class="number">{told}<br>{safe(one["unit"])}</td>'
@@ -307,6 +307,17 @@ def outputs(bundle: Bundle, prediction: Prediction) -> str:
     )
 
 
-def _is_end(name: str, described: dict[str, dict[str, str]]) -> bool:
-    """Tell whether an output is an end of another one's interval."""
-    return any(name.endswith(end) and name[: -len(end)] in described for end in ("_low", "_high"))
+def output_names(bundle: Bundle) -> list[str]:
+    """Name the outputs of a target, without those that are ends of another one's interval."""
+    names = [one["name"] for one in (bundle.target or {}).get("outputs", [])]
+    ends = {f"{name}{end}" for name in names for end in ENDS}
+    return [name for name in names if name not in ends]
+
+
+def output_words(prediction: Prediction, name: str) -> str:
+    """Write an output with its interval: ``51 (31 to 73)``; empty where there is none."""
+    found = [prediction.numbers.get(f"{name}{end}") for end in ("", *ENDS)]
+    value, low, high = (None if one is None else number(one, ".2g") for one in found)
+    if value is None:
+        return ""
+    return value if low is None or high is None else f"{value} ({low} to {high})"

@@ -45,6 +45,7 @@ svg{display:block;width:100%;height:auto}svg text{font:9px system-ui,sans-serif;
 table{border-collapse:collapse;width:100%;font-size:.92rem}
 td,th{padding:.25em .5em;text-align:left;border-bottom:1px solid #e3e3e6;vertical-align:middle}
 .failed td{font-weight:700;border-top:2px solid #222;border-bottom:2px solid #222}
+.result{white-space:nowrap}
 .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 small,.small{font-size:.85rem;color:#444}td small{display:block}
 @media(max-width:640px){body{padding:.7rem}.slices{grid-template-columns:repeat(4,1fr)}
@@ -86,9 +87,15 @@ def items(lines: Iterable[str]) -> str:
 
 
 def span(low: float, high: float) -> str:
-    """Write an interval of fractions as whole percents: ``31 to 62 %``."""
+    """Write an interval of fractions as whole percents: ``31 to 62 %``, ``up to 14 %``."""
     first, last = percent(low), percent(high)
-    return last if first == last else f"{first.removesuffix(' %')} to {last}"
+    if first == last:
+        return last
+    if first.startswith("less"):
+        return f"{first} to {last}" if last.startswith("more") else f"up to {last}"
+    return (
+        f"{first} or more" if last.startswith("more") else f"{first.removesuffix(' %')} to {last}"
+    )
 
 
 def group_names(bundle: Bundle) -> tuple[str, str]:

@@ -208,7 +208,7 @@ def pretraining_words(pretrained: Mapping[str, Any]) -> str:
 
 def percent(fraction: float) -> str:
     """Write a fraction; one that is nearly nothing or all is not rounded to it."""
-    if 0 < fraction < 0.005:
+    if 0 < fraction <= 0.005:
         return "less than 1 %"
     is_most = 0.995 <= fraction < 1 - 1e-6
     return "more than 99 %" if is_most else f"{fraction:.0%}".replace("%", " %")

@@ -156,11 +156,23 @@ def gated(
     note: str = "",
     request: Request = USUAL,
 ) -> Prediction:
-    """Score what the preparation takes of a scan, if it passed all gates or a score is forced."""
+    """Score what the preparation takes of a scan, if it passed all gates or a score is forced.
+
+    The last gate is of the features that the network computes together with the scores.
+    """
+    if is_passed(readings) or request.is_forced:
+        scores, features = bundle.scores_and_features_of_scan(values)
+        if bundle.gates is not None and bundle.gates.features is not None:
+            readings = (*readings, bundle.gates.features.read(features, name))
+        if is_passed(readings) or request.is_forced:
+            return scored(bundle, name, scores, note, request, readings)
     faults = [reading.fault for reading in readings if reading.fault is not None]
-    if faults and not request.is_forced:
-        return replace(failed(name, faults, "cannot_say"), readings=readings)
-    return scored(bundle, name, bundle.scores_of_scan(values), note, request, readings)
+    return replace(failed(name, faults, "cannot_say"), readings=readings)
+
+
+def is_passed(readings: Iterable[Reading]) -> bool:
+    """Tell whether all gates were passed."""
+    return all(reading.is_passed for reading in readings)
 
 
 def _readings(bundle: Bundle, scan: NewScan, values: FloatArray) -> tuple[Reading, ...]:
@@ -199,17 +211,18 @@ def scored(
             outputs = bundle.link.outputs(given[None])
         numbers = dict(zip(bundle.target["scores"], map(float, given), strict=True))
         numbers |= {output: float(value[0]) for output, value in outputs.items()}
-    wrong = [score for score in given if not abs(score) <= MAX_SCORE]
+    wrong = [value for value in given if not abs(value) <= MAX_SCORE]
     wrong = wrong or [value for value in numbers.values() if not np.isfinite(value)]
     if wrong:
         accepted = f"a finite score, of at most {MAX_SCORE:g}"
         action = "check the map or run, and where the signature comes from"
         return failed(name, [Fault(name, f"a score of {wrong[0]:g}", accepted, action)])
+    score = float(given[0])
     failures = [str(reading.fault) for reading in readings if reading.fault is not None]
     notes = [*failures, note, *bundle.warnings, red_note(bundle.evidence)]
     found = Prediction(
         name,
-        score=float(given[0]),
+        score=score,
         probability=None,
         status="forced" if failures else "ok",
         reason=" | ".join(filter(None, notes)),
@@ -219,17 +232,16 @@ def scored(
     if bundle.calibration is None:
         return found
     calibration = bundle.calibration.at_prevalence(request.prevalence)
-    found = replace(found, probability=float(calibration.probability(given[0])))
+    found = replace(found, probability=float(calibration.probability(score)))
     if bundle.unseen is None:
         return found
     training = bundle.metadata["training"]
-    is_held = fit_sets(bundle.unseen, request.level).holds(float(given[0]))
-    names = (training["positive"], training["negative"])
-    groups = tuple(group for group, held in zip(names, is_held, strict=True) if held)
-    interval = probability_interval(
-        bundle.unseen, bundle.calibration, float(given[0]), request.prevalence
+    names = training["positive"], training["negative"]
+    return replace(
+        found,
+        groups=fit_sets(bundle.unseen, request.level).groups(score, names),
+        interval=probability_interval(bundle.unseen, bundle.calibration, score, request.prevalence),
     )
-    return replace(found, groups=groups, interval=interval)
 
 
 def failed(name: str, faults: Iterable[Fault], status: Status = "error") -> Prediction:

@@ -5,12 +5,14 @@ Each is one HTML file that loads nothing from elsewhere and runs no script.
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 
 from fmnet.data.volume import FloatArray
+from fmnet.errors import FmnetError, printable
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.card_charts import draw_scores, number
 from fmnet.inference.card_sections import (
@@ -18,6 +20,8 @@ from fmnet.inference.card_sections import (
     answer,
     checks,
     marks,
+    output_names,
+    output_words,
     outputs,
     pictures,
     place,
@@ -34,12 +38,13 @@ from fmnet.inference.card_shell import (
     safe,
     span,
 )
-from fmnet.inference.explain import Explanation
+from fmnet.inference.explain import Explainer, Explanation, read_explainer
 from fmnet.inference.explanation_card import explanation_sections
 from fmnet.inference.model_card import percent
-from fmnet.inference.predict import USUAL, Prediction, Request, Status
+from fmnet.inference.predict import USUAL, Prediction, Request, Status, set_word
 from fmnet.inference.sets import fit_sets
 from fmnet.inference.study_people import StudyPeople
+from fmnet.inference.study_results import red_note
 
 #: Red findings that are told one by one, and columns of a target in the table of everybody.
 N_FINDINGS, N_COLUMNS = 5, 6
@@ -50,7 +55,6 @@ RESEARCH = (
 STATUS: dict[Status, str] = {
     "ok": "scored", "cannot_say": "no answer", "error": "not usable", "forced": "forced",
 }  # fmt: skip
-SETS = {0: "neither", 2: "both: cannot say"}
 
 
 def build_scan_card(
@@ -59,9 +63,10 @@ def build_scan_card(
     values: FloatArray | None,
     request: Request = USUAL,
     explanation: Explanation | None = None,
-    unexplained: str = "",
 ) -> str:
     """Write the page on one scan, whatever became of it.
+
+    Where the signature is stable, it says what raised and what lowered the score too.
 
     Parameters
     ----------
@@ -74,10 +79,11 @@ def build_scan_card(
     request : Request
         What was asked for.
     explanation : Explanation, optional
-        What raised and what lowered the score, where the signature is stable.
-    unexplained : str
-        Why there is none, in a sentence.
+        One that was made already, or forced.
     """
+    unexplained = ""
+    if explanation is None:
+        explanation, unexplained = _explain(bundle, prediction, values)
     name = Path(prediction.scan).name or prediction.scan
     study = study_scores(bundle, request, explanation.people if explanation else None)
     is_scored = prediction.score is not None
@@ -96,13 +102,35 @@ def build_scan_card(
         parts += explanation_sections(bundle, explanation)
     elif unexplained and is_scored:
         parts.append(f"<h2>What raised and what lowered the score</h2><p>{safe(unexplained)}</p>")
+    parts += ["" if is_scored else _known(bundle, prediction, request)]
     use = safe(bundle.metadata["intended_use"])
     parts.append(f"<h2>What this is not</h2><p>{use}</p>")
-    parts += ["" if is_scored else _known(bundle, prediction, request)]
     parts.append(
         f'<p class="small">Scan: {safe(prediction.scan)}<br>{safe(origin_line(bundle))}</p>'
     )
     return build_page(name, parts)
+
+
+def _explain(
+    bundle: Bundle, prediction: Prediction, values: FloatArray | None
+) -> tuple[Explanation | None, str]:
+    """Explain a score, or say in a sentence why not."""
+    if prediction.score is None or values is None:
+        return None, ""
+    if prediction.status == "forced":
+        return None, "A score that was forced is not explained: its parts mean no more than it."
+    found = _explainer(bundle)
+    return (None, found) if isinstance(found, str) else (found.explain(prediction, values), "")
+
+
+@lru_cache(maxsize=1)
+def _explainer(bundle: Bundle) -> Explainer | str:
+    """Read what explains the scores of a bundle, once for all of its scans."""
+    try:
+        return read_explainer(bundle)
+    except FmnetError as error:
+        found = "; ".join(printable(fault.found) for fault in error.faults)
+        return f"It can't be said which regions moved this score: {found}."
 
 
 def study_scores(
@@ -123,8 +151,8 @@ def study_scores(
         (max(low, high), np.inf, f"{first} alone"),
     )
     words = (
-        f"A group is left out where at most {percent(1 - rule.level)} of its people would have "
-        "such a score; nine of ten studies of this size keep that promise."
+        f"At most {percent(1 - rule.level)} of each group's own people are left out wrongly, if "
+        "they are scanned as the study's were; nine of ten studies of this size keep that promise."
     )
     if rule.level < request.level:
         n = min(len(unseen.positive), len(unseen.negative))
@@ -141,9 +169,10 @@ def _known(bundle: Bundle, prediction: Prediction, request: Request) -> str:
     more = f"and {len(red) - N_FINDINGS} more" if len(red) > N_FINDINGS else ""
     findings = items([*red[:N_FINDINGS], more])
     said = f"<p>Red findings of its study:</p>{findings}" if red else ""
-    remark = ""
-    if prediction.status == "ok" and prediction.reason:
-        remark = f"<p>Of this scan: {safe(capital(prediction.reason))}</p>"
+    told = {*bundle.warnings, red_note(bundle.evidence)}
+    own = [line for line in prediction.reason.split(" | ") if line not in told]
+    is_remark = prediction.status == "ok" and any(own)
+    remark = f"<p>Of this scan: {safe(capital('; '.join(own)))}.</p>" if is_remark else ""
     return f'<div class="box">{items(known_lines(bundle, request))}{said}{remark}</div>'
 
 
@@ -173,22 +202,21 @@ def build_group_page(
     parts = [
         f"<h1>{safe(title)}</h1>",
         f'<p class="use">{RESEARCH}</p>',
+        f'<div class="box">{items(known_lines(bundle, request))}</div>',
         _sets(bundle, predictions, study),
         _strip(bundle, predictions, study),
-        _rate(bundle, request),
-        f'<h2>Every scan</h2><div class="wide"><table><thead>{_head(bundle)}</thead>'
+        f"<h2>Every scan</h2>{_rate(bundle, request)}",
+        f'<div class="wide"><table><thead>{_head(bundle)}</thead>',
         f"<tbody>{rows}</tbody></table></div>",
-        "<h2>What is known of the signature</h2>",
-        f'<div class="box">{items(known_lines(bundle, request))}</div>',
-        f"<p>{safe(bundle.metadata['intended_use'])}</p>",
+        f"<h2>What this is not</h2><p>{safe(bundle.metadata['intended_use'])}</p>",
         f'<p class="small">{safe(origin_line(bundle))}</p>',
     ]
     return build_page(title, parts)
 
 
 def _sets(bundle: Bundle, predictions: Sequence[Prediction], study: StudyScores | None) -> str:
-    """Count the sets, and say how often such sets are wrong."""
-    held = [one.groups for one in predictions if one.groups is not None]
+    """Count the sets, of scans that were not forced, and say how often such sets are wrong."""
+    held = [one.groups for one in predictions if one.groups is not None and one.status == "ok"]
     if not held or bundle.target is not None:
         return ""
     names = group_names(bundle)
@@ -229,14 +257,8 @@ def _rate(bundle: Bundle, request: Request) -> str:
     return f"<p>{safe(said + more)}.</p>"
 
 
-def _columns(bundle: Bundle) -> list[str]:
-    if bundle.target is None:
-        return []
-    return [one["name"] for one in bundle.target["outputs"]][:N_COLUMNS]
-
-
 def _head(bundle: Bundle) -> str:
-    own = [f'<th class="number">{safe(name)}</th>' for name in _columns(bundle)]
+    own = [f'<th class="number">{safe(name)}</th>' for name in output_names(bundle)[:N_COLUMNS]]
     if bundle.target is None:
         group = safe(group_names(bundle)[0])
         own = ["<th>Set</th>", f'<th class="number">Probability of {group}</th>']
@@ -247,11 +269,11 @@ def _head(bundle: Bundle) -> str:
 def _row(bundle: Bundle, prediction: Prediction, card: str) -> str:
     name = safe(Path(prediction.scan).name or prediction.scan)
     link = f'<a href="{quote(card)}">{name}</a>' if card else name
-    numbers = [prediction.numbers.get(column) for column in _columns(bundle)]
-    own = [_cell("" if one is None else number(one, ".3g")) for one in numbers]
+    shown = output_names(bundle)[:N_COLUMNS]
+    own = [_cell(output_words(prediction, column)) for column in shown]
     if bundle.target is None:
         held = prediction.groups
-        words = "" if held is None else SETS.get(len(held)) or held[0]
+        words = set_word(held) or ""
         p = "" if prediction.probability is None else percent(prediction.probability)
         p = p if prediction.interval is None else span(*prediction.interval)
         score = "" if prediction.score is None else number(prediction.score, ".2g")

@@ -1,42 +1,61 @@
 """Sets: the groups that a new score can't rule out, at a level that holds in most studies.
 
-They are class-conditional and conformal: a group is ruled out for a score that lies where few of
-its own people were. How few is chosen such that not only the mean over studies keeps the level, but
-all studies except for a fraction `DELTA` of them do.
+They are conformal, and by group: a group is ruled out for a score that lies where few of its own
+people were. How few is chosen such that not only the mean over studies keeps the level, but all
+studies except for a fraction `DELTA` of them.
+
+A group is ruled out on the side of the other group alone: a score that speaks for it very clearly
+is no reason against it. Rules with two sides, which give up as many people at either end, tell
+fewer people apart at the same level, and call those the strangest who are the most typical. What
+lies beyond all that is to be expected of a group (`STRANGE`) is ruled out as well, so that a score
+like nobody's is called that.
 
 References
 ----------
 Vovk, V. (2012). Conditional validity of inductive conformal predictors. ACML. The small-sample
 correction ("PAC"): what fraction of new people a limit lets pass has a beta distribution.
 Vovk, V. (2015). Cross-conformal predictors. Annals of Mathematics and Artificial Intelligence, 74.
+Ding, T., et al. (2023). Class-conditional conformal prediction with many classes. NeurIPS.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from scipy.special import betainc
+import numpy as np
+from scipy.special import betainc, betaincinv, stdtrit
 
-from fmnet.inference.unseen_scores import UnseenScores
+from fmnet.inference.unseen_scores import DEPENDENCE, Floats, UnseenScores
 
 #: Fraction of studies that may fall short of the level, for each group.
 DELTA = 0.1
+#: Fraction of a group's new people whose score is taken to be like nobody's, were scores normal.
+STRANGE = 0.001
 
 
-def promised_level(n: int, delta: float = DELTA) -> float:
+def promised_level(n: int) -> float:
     """Compute the largest level that so many people of a group can promise.
 
-    It is kept by ruling out what lies beyond all of them: ``level ** n = delta``.
+    It is kept by ruling out only what lies beyond all of them, see `count_outside`.
     """
-    return float(delta ** (1 / n))
+    return float(betaincinv(n / DEPENDENCE, 1 / DEPENDENCE, DELTA)) - STRANGE
 
 
-def count_outside(n: int, level: float, delta: float = DELTA) -> int:
-    """Count how many of a group's people may be left outside for a level: 0 if none may.
+@lru_cache(maxsize=4096)
+def count_outside(n: int, level: float) -> int:
+    """Count how many of a group's people a limit may leave outside for a level; 0 if none.
 
-    With K of N left outside, the fraction of new people inside has the distribution beta(N + 1 - K,
-    K); it is less than the level in a fraction `delta` of studies at most.
+    With K of N left outside, the last of them the limit, the fraction of new people inside has the
+    distribution beta(N + 1 - K, K) if scores are independent, and a broader one with the same mean
+    as they are not. It is less than the level in a fraction `DELTA` of studies at most.
     """
+
+    def short(n_outside: int) -> float:
+        shape = (n + 1 - n_outside) / DEPENDENCE, n_outside / DEPENDENCE
+        return float(betainc(*shape, level + STRANGE))
+
     n_outside = 0
-    while n_outside < n and betainc(n - n_outside, n_outside + 1, level) <= delta:
+    while n_outside < n and short(n_outside + 1) <= DELTA:
         n_outside += 1
     return n_outside
 
@@ -48,9 +67,10 @@ class SetRule:
     Parameters
     ----------
     level : float
-        That is promised: the fraction of each group's people whose set holds their group.
+        That is promised: the fraction of each group's people, at least, whose set holds their
+        group.
     positive, negative : (float, float)
-        Between which scores a set holds the group.
+        Between which scores a set holds the group, limits included.
     """
 
     level: float
@@ -62,6 +82,10 @@ class SetRule:
         (low, high), (least, most) = self.positive, self.negative
         return low <= score <= high, least <= score <= most
 
+    def groups(self, score: float, names: Sequence[str]) -> tuple[str, ...]:
+        """Name the groups of a score's set, of the positive and the negative one."""
+        return tuple(name for name, held in zip(names, self.holds(score), strict=True) if held)
+
 
 def level_of(unseen: UnseenScores, level: float) -> float:
     """Take the level that is asked for, or the largest that the smaller group can promise."""
@@ -69,25 +93,46 @@ def level_of(unseen: UnseenScores, level: float) -> float:
 
 
 def fit_sets(unseen: UnseenScores, level: float) -> SetRule:
-    """Find the limits of both groups for a level, or for the largest that can be promised."""
+    """Find the limits of both groups for a level, or for the largest that can be promised.
+
+    Where groups are told apart more surely than the level asks for, limits at it would leave people
+    between the groups to neither; fewer are left outside then, until none are.
+    """
     level = level_of(unseen, level)
-    n_low, n_high = (
-        # of a level that is just the promise rounding may leave none
-        max(1, count_outside(len(own), level))
-        for own in (unseen.positive, unseen.negative)
+    # ascending from the side of the other group, for both
+    positive, negative = unseen.positive, -unseen.negative[::-1]
+    # rounding may leave none of a level that is just the promise
+    n_positive, n_negative = (
+        max(1, count_outside(len(own), level)) for own in (positive, negative)
     )
-    low, high = unseen.positive[n_low - 1], unseen.negative[-n_high]
-    return SetRule(level, (float(low), float("inf")), (float("-inf"), float(high)))
+    while positive[n_positive - 1] > -negative[n_negative - 1] and max(n_positive, n_negative) > 1:
+        if n_positive / len(positive) >= n_negative / len(negative):
+            n_positive -= 1
+        else:
+            n_negative -= 1
+    low, high = float(positive[n_positive - 1]), -float(negative[n_negative - 1])
+    return SetRule(level, (low, _furthest(positive)), (-_furthest(negative), high))
+
+
+def _furthest(scores: Floats) -> float:
+    """Say beyond which score a group's people are not to be expected; nor were there any."""
+    n = len(scores)
+    if n < 2:
+        return float("inf")
+    away = stdtrit(n - 1, 1 - STRANGE) * np.std(scores, ddof=1) * np.sqrt(1 + 1 / n)
+    return max(float(scores[-1]), float(np.mean(scores) + away))
 
 
 def level_sentence(unseen: UnseenScores, level: float) -> str:
     """Say which level sets have, and why not the one that was asked for."""
     kept = level_of(unseen, level)
     said = (
-        f"Sets hold the group of {100 * kept:.3g} % of the people of each group at least, in nine "
-        "of ten studies."
+        f"A set holds the group of at least {100 * kept:.3g} % of the people of each group, in "
+        f"{100 * (1 - DELTA):.3g} % of studies like this one."
     )
     if kept == level:
         return said
     n = min(len(unseen.positive), len(unseen.negative))
-    return f"{said} {100 * level:.3g} % can't be promised with {n} people of a group."
+    return (
+        f"{said} More, as the {100 * level:.3g} % asked for, {n} people of a group can't promise."
+    )

@@ -15,6 +15,12 @@ from fmnet.errors import BundleError, Fault
 from fmnet.inference.bundle_files import Kind, is_number, read_fields
 
 Floats = NDArray[np.float64]
+#: As how many times fewer people's scores, were they independent, out-of-fold scores tell what new
+#: people get from the exported model. They are not: models of different folds share most of their
+#: people, whoever is scored was learned from by the models that score the others, and the exported
+#: model has a middle and a spread of its own, which theirs show in the mean alone. Set by
+#: simulation, see ``suite=coverage``.
+DEPENDENCE = 2.0
 #: Largest score, of any sign, that is taken for one, and most people of a group.
 MAX_SCORE, MAX_PEOPLE = 1e6, 100_000
 
@@ -51,13 +57,19 @@ class UnseenScores:
 
 
 def gather_unseen(
-    scores: ArrayLike, labels: ArrayLike, participants: ArrayLike, models: ArrayLike
+    scores: ArrayLike,
+    labels: ArrayLike,
+    participants: ArrayLike,
+    models: ArrayLike,
+    scale: tuple[float, float] | None = None,
 ) -> UnseenScores:
-    """Give each person one score, spread as the scores of a single model are.
+    """Give each person one score, on the scale of the exported model and spread as its scores are.
 
-    The mean of a person's scores by several models is surer than the score that one model will give
-    to somebody new; so means are moved away from that of their group until they lie as far from it
-    as single scores do.
+    How models of folds differ in their scales is a part of what isn't known of the exported model,
+    and stays in; but where its scale is known, theirs are taken out, each as far as they differ by
+    more than a fold's few people do by chance. The mean of a person's scores by several models is
+    surer than the score that one model will give to somebody new; so means are moved away from that
+    of their group until they lie as far from it as single scores do.
 
     Parameters
     ----------
@@ -67,22 +79,65 @@ def gather_unseen(
         1 for the positive group, else 0.
     participants, models : array-like, shape (N,)
         Whose scores they are, and by which models.
+    scale : (float, float), optional
+        Half-way between the groups, and SD within them, of the exported model's scores of people it
+        has not seen; None where it is like those of folds.
     """
     x, y = np.asarray(scores, dtype=float), np.asarray(labels, dtype=int)
-    whose = np.unique(np.asarray(participants).astype(str), return_inverse=True)[1]
-    del models
+    if scale is not None:
+        x = _on_one_scale(x, y, np.unique(np.asarray(models), return_inverse=True)[1], scale)
+    whose = np.asarray(participants).astype(str)
     found = []
     for label in (1, 0):
-        own = y == label
-        _, number, counts = np.unique(whose[own], return_inverse=True, return_counts=True)
-        means = np.bincount(number, x[own]) / counts
+        own = x[y == label]
+        _, number, counts = np.unique(whose[y == label], return_inverse=True, return_counts=True)
+        means = np.bincount(number, own) / counts
         middle = means.mean()
-        # of single scores, people counting alike
-        single = float(np.mean(np.bincount(number, (x[own] - middle) ** 2) / counts))
+        # people count alike, however many scores there are of them
+        single = float(np.mean(np.bincount(number, (own - middle) ** 2) / counts))
         spread = float(np.mean((means - middle) ** 2))
         factor = np.sqrt(single / spread) if spread > 0 else 1.0
         found.append(np.sort(middle + factor * (means - middle)))
     return UnseenScores(*found)
+
+
+def _on_one_scale(
+    x: Floats, y: NDArray[np.int_], models: NDArray[np.intp], scale: tuple[float, float]
+) -> Floats:
+    """Bring scores of several models, numbered from 0, onto one scale: (N,)."""
+    middles, logs, counts = [], [], []
+    for number in range(models.max() + 1):
+        groups = [x[(models == number) & (y == label)] for label in (1, 0)]
+        sizes = [len(own) for own in groups]
+        variance = 0.0
+        if min(sizes) > 0 and sum(sizes) > 2:
+            variance = sum(((own - own.mean()) ** 2).sum() for own in groups) / (sum(sizes) - 2)
+        is_known = variance > 0
+        middles.append((groups[0].mean() + groups[1].mean()) / 2 if is_known else np.nan)
+        logs.append(np.log(variance) / 2 if is_known else np.nan)
+        counts.append((sum(sizes) - 2, sum(1 / max(size, 1) for size in sizes) / 4))
+    known = np.isfinite(logs)
+    if not known.any():
+        return x
+    freedom, inverse = np.array(counts, dtype=float).T
+    sds = np.exp(_shrink(np.array(logs), 1 / (2 * np.maximum(freedom, 1)), known))
+    own_middles = _shrink(np.array(middles), sds**2 * inverse, known)
+    return np.asarray(scale[0] + scale[1] * (x - own_middles[models]) / sds[models])
+
+
+def _shrink(values: Floats, variances: Floats, known: NDArray[np.bool_]) -> Floats:
+    """Draw values, (K,), to their mean as far as their variances explain how they differ.
+
+    Those that aren't known become the mean.
+    """
+    own, chance = values[known], variances[known]
+    mean = float(np.average(own, weights=1 / chance))
+    beyond = 0.0
+    if len(own) > 1:
+        beyond = max(0.0, float(((own - mean) ** 2).sum() / (len(own) - 1) - chance.mean()))
+    shrunken = np.full(len(values), mean)
+    shrunken[known] += (own - mean) * beyond / (beyond + chance)
+    return shrunken
 
 
 def read_unseen(path: Path) -> UnseenScores:

@@ -232,7 +232,7 @@ def test_control_of_the_run_marks_the_bundle(run, model, folder):
 
 
 def test_bundle_names_no_folder_of_this_machine(finished):
-    for path in finished.bundle_dir.iterdir():
+    for path in filter(Path.is_file, finished.bundle_dir.rglob("*")):
         content = path.read_bytes()
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:

@@ -143,7 +143,7 @@ def test_scan_that_no_gate_lets_pass_is_not_scored(finished, scan, tmp_path, cap
     with pytest.raises(RuntimeError) as caught:
         running.run()
     assert isinstance(caught.value.__cause__, FmnetError)
-    assert "no score for any of 1 scans" in str(caught.value.__cause__)
+    assert "no score for 1 scans" in str(caught.value.__cause__)
     found = json.loads(capsys.readouterr().out)
     assert found["score"] is None
     assert "the same map twice" in found["reason"]

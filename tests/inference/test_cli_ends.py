@@ -19,7 +19,7 @@ from fmnet.inference.bundle import read_bundle
 from fmnet.inference.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-BUNDLE = ROOT / "checkpoints" / "synthetic"
+BUNDLE = ROOT / "tests" / "bundles" / "format_1"
 SCRIPT = [sys.executable, str(ROOT / "scripts" / "predict.py")]
 #: The command, with a pause before each scan.
 #: Whoever runs the tests in the background of a shell hands down that Ctrl-C is ignored.

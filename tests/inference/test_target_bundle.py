@@ -63,7 +63,8 @@ def test_table_has_outputs_beside_the_score(folders):
     bundle = read_bundle(folders["severity"])
     table = predictions_table([scored(bundle, "a", [0.5])], bundle.columns)
     assert list(table.columns) == [
-        "scan", "score", "value", "value_low", "value_high", "status", "reason",
+        "scan", "score", "value", "value_low", "value_high", "status", "gates_failed",
+        "in_training", "reason",
     ]  # fmt: skip
     assert table.loc[0, ["score", "value", "value_low", "value_high"]].tolist() == [0.5, 55, 35, 77]
     assert "1 red finding" in table.loc[0, "reason"]
@@ -153,7 +154,7 @@ MEANT = {"name": "p_FM", "unit": "p", "means": "a", "means_not": "b"}
 ALTERED = {
     "no link": (lambda c: (c / LINK).unlink(), "link.json without a hash"),
     "no target": (without(META, AIM), "no 'training.positive'"),
-    "target null": (set_field(META, AIM, None), "no 'training.positive'"),
+    "target null": (set_field(META, AIM, None), "no 'training.target.kind'"),
     "target a text": (set_field(META, AIM, "severity"), "no 'training.target.kind'"),
     "version of two groups": (set_field(META, "format_version", 1), "format 1 with a target"),
     "later version": (set_field(META, "format_version", 3), "bundle format 3"),
