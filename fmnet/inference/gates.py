@@ -31,6 +31,7 @@ from fmnet.inference.bundle_files import (
     read_bounded,
     read_fields,
 )
+from fmnet.inference.feature_gate import FIELDS, KEY, FeatureGate, read_feature_gate
 from fmnet.inference.gate_measures import (
     MEASURES,
     Measured,
@@ -99,6 +100,8 @@ class Gates:
     caught : dict of float
         Of flips, by name: the fraction of the training people whose map would be told, had it been
         flipped.
+    features : FeatureGate, optional
+        The gate of what the network makes of a scan, which `read` leaves out: it needs the network.
     """
 
     grid: Grid
@@ -111,6 +114,7 @@ class Gates:
     usual: FloatArray
     flips: Mapping[str, FloatArray] = field(default_factory=dict)
     caught: Mapping[str, float] = field(default_factory=dict)
+    features: FeatureGate | None = None
 
     def read(self, values: FloatArray, name: str) -> tuple[Reading, ...]:
         """Measure a scan's maps on the grid, (C, V), and hold them against the limits.
@@ -162,11 +166,12 @@ class Gates:
             "false_alarms": self.false_alarms,
             "limits": [limit.__dict__ for limit in self.limits],
             "caught": dict(self.caught),
-        }
+        } | ({} if self.features is None else {KEY: self.features.to_json()})
         text = json.dumps(described, indent=2, allow_nan=False) + "\n"
         (folder / GATES).write_text(text, "utf-8")
         arrays = {"mean": self.mean, "mean_size": self.mean_size, "usual": self.usual}
         arrays |= {f"flip {number}": one for number, one in enumerate(self.flips.values())}
+        arrays |= {} if self.features is None else self.features.arrays()
         (folder / GATE_ARRAYS).write_bytes(save(arrays))
 
 
@@ -318,7 +323,7 @@ def read_gates(folder: Path, grid: Grid) -> Gates | None:
             Kind("an object with a measure and limits", lambda value: isinstance(value, dict))
         ),
     }
-    fields = read_fields(folder / GATES, kinds)
+    fields = read_fields(folder / GATES, kinds | FIELDS)
     contrasts = tuple(fields["contrasts"])
     limits = tuple(_read_limit(one, len(contrasts), folder) for one in fields["limits"])
     path = folder / GATE_ARRAYS
@@ -341,10 +346,9 @@ def read_gates(folder: Path, grid: Grid) -> Gates | None:
         raise _damaged(folder, f"no weights for {', '.join(lacking)}")
     false_alarms, n_people = fields.get("false_alarms"), fields["n_people"]
     mean, mean_size, usual = found[:3]
-    caught = fields["caught"]
-    return Gates(
-        grid, contrasts, limits, n_people, false_alarms, mean, mean_size, usual, flips, caught
-    )
+    caught, features = fields["caught"], read_feature_gate(fields, arrays, folder)
+    own = (limits, n_people, false_alarms, mean, mean_size, usual, flips, caught, features)
+    return Gates(grid, contrasts, *own)
 
 
 def _are_caught(value: Any) -> bool:
