@@ -43,6 +43,8 @@ def watched_features(
         Gives the features, (B, F), once the backbone was applied.
     """
     seen: dict[str, torch.Tensor] = {"maps": image}
+    if getattr(backbone, "window_volumes", None) is not None:  # of series, whatever their length
+        seen["maps"] = image.square().mean(1, keepdim=True).sqrt()
     handles = []
     for module in backbone.modules():
         if shown := getattr(module, "shows", ""):

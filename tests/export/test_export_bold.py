@@ -33,7 +33,7 @@ def test_all_forms_agree_on_runs_read_from_disk(export):
 
 def test_bundle_holds_its_contract(export):
     names = {path.name for path in export.bundle.folder.iterdir()}
-    assert names == {
+    assert names >= {
         "MODEL_CARD.md", "SHA256SUMS", "bold.json", "calibration.json", "configs", "metadata.json",
         "model.onnx", "model.pt2", "preparation.json", "preparation.safetensors", "reference.json",
     }  # fmt: skip
