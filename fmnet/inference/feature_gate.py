@@ -6,8 +6,9 @@ covariance and of whatever else the features were learned from: those that were 
 closer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from fmnet.errors import Fault
+from fmnet.inference.bundle_files import COUNT, FRACTION, POSITIVE, optional, refuse
+from fmnet.inference.onnx_network import MAX_FEATURES
 from fmnet.inference.quality import Reading
 
 Floats = NDArray[np.float64]
@@ -27,6 +30,17 @@ FALSE_ALARMS = 0.005
 FEWEST = 10
 #: A feature whose standard deviation is smaller is the same in all scans.
 LEAST_SD = 1e-6
+#: What is written of it, as numbers and as arrays.
+KEY = "features"
+NUMBERS = {
+    "rest": POSITIVE, "usual": POSITIVE, "high": POSITIVE, "false_alarms": FRACTION,
+    "n_people": COUNT,
+}  # fmt: skip
+#: The numbers as fields of a file that may be without them.
+FIELDS = {f"{KEY}.{name}": optional(kind) for name, kind in NUMBERS.items()}
+ARRAYS = ("mean", "scale", "axes", "variances")
+#: Largest number in the arrays, whose square float64 still holds.
+MAX_ARRAY = 1e9
 ACTION = "check which contrast, statistic and preprocessing the scan has, and look at it"
 
 
@@ -71,6 +85,14 @@ class FeatureGate:
         apart = (z**2).sum(axis=1) / self.rest + along @ (1 / self.variances - 1 / self.rest)
         distances: Floats = np.sqrt(np.maximum(apart, 0)) / self.usual
         return distances
+
+    def to_json(self) -> dict[str, Any]:
+        """Give its numbers, as `read_feature_gate` reads them."""
+        return {name: getattr(self, name) for name in NUMBERS}
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Give its arrays, by the names that they have in a file of several gates."""
+        return {f"{KEY} {name}": getattr(self, name).astype(np.float32) for name in ARRAYS}
 
     def read(self, features: NDArray[Any], name: str) -> Reading:
         """Read the gate for the features of one scan, (F,)."""
@@ -125,6 +147,48 @@ def fit_features(
     return FeatureGate(
         mean, scale, axes, variances, rest, float(np.exp(middle)), high, false_alarms, n_people
     )
+
+
+def read_feature_gate(
+    fields: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], folder: Path
+) -> FeatureGate | None:
+    """Make the gate of what was written of it; None where there is none.
+
+    Parameters
+    ----------
+    fields : dict
+        Of a file, whose `FIELDS` are of the right kind, or missing.
+    arrays : dict of ndarray
+        See `FeatureGate.arrays`.
+    folder : Path
+        Where they were read, for messages.
+
+    Raises
+    ------
+    BundleError
+        If something is missing, or arrays are none that belong together.
+    """
+    numbers = fields.get(KEY)
+    if numbers is None:
+        return None
+    lacking = [name for name in NUMBERS if numbers.get(name) is None]
+    lacking += [f"{KEY} {name}" for name in ARRAYS if f"{KEY} {name}" not in arrays]
+    if lacking:
+        raise refuse(folder, f"a gate of features without '{lacking[0]}'")
+    mean, scale, axes, variances = (arrays[f"{KEY} {name}"] for name in ARRAYS)
+    shapes = [mean.shape, scale.shape, axes.shape, variances.shape]
+    (n_features,), n_axes = mean.shape or (0,), len(axes) if axes.ndim else 0
+    if shapes != [(n_features,)] * 2 + [(n_axes, n_features), (n_axes,)] or not (
+        n_axes <= n_features <= MAX_FEATURES
+    ):
+        raise refuse(folder, f"a gate of features with arrays of shapes {shapes}")
+    for array in (mean, scale, axes, variances):
+        if array.dtype != np.float32 or not np.abs(array).max(initial=0) <= MAX_ARRAY:
+            raise refuse(folder, "a gate of features whose arrays aren't finite float32")
+    if variances.min(initial=1) <= 0:
+        raise refuse(folder, "a gate of features with an axis of no variance")
+    own: dict[str, Any] = {name: arrays[f"{KEY} {name}"].astype(np.float64) for name in ARRAYS}
+    return FeatureGate(**own, **{name: numbers[name] for name in NUMBERS})
 
 
 def distances_left_out(learned: NDArray[Any], others: NDArray[Any]) -> Floats:
