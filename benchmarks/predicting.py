@@ -3,15 +3,17 @@
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.fresh_process import CommandCost, measure_command
 from benchmarks.new_maps import native_grid, write_new_scans
 from benchmarks.race import Goal, growth, race, write_results
 from fmnet.data.grid import Grid
@@ -30,6 +32,8 @@ COMMAND = [
 FMNET, REFERENCE, LEAST = "fmnet-predict", "decode, resample (nilearn)", "decode, resample (SciPy)"
 #: How much longer than decoding and resampling with nilearn an answer may take.
 MAX_RATIO = 1.5
+#: What many maps are compared with besides, and the names of the figures of a command.
+OWN, COSTS = "decode, resample (fmnet)", ("seconds", "cpu_seconds", "peak_mb")
 #: Scans by which the time of a warm process is followed, in multiples of the smallest number.
 MULTIPLES = (1, 4, 16)
 #: How steeply that time may grow.
@@ -38,7 +42,7 @@ MAX_EXPONENT = 1.1
 
 @dataclass(frozen=True)
 class Predicting:
-    """Time from the command to the answer for one scan, and scans per second after that.
+    """Time from the command to the answers for one scan and for many, and memory.
 
     Files are in the page cache when they are timed: a first call after the machine's start also
     waits for its disk.
@@ -50,7 +54,12 @@ class Predicting:
     n_rounds : int
         How often each rival runs.
     n_scans : int
-        For how many scans a warm process is timed; also for 4 and 16 times as many.
+        How many are made up. For as many a warm process is timed; also for 4 and 16 times as many.
+    n_maps : list of int
+        For how many maps a command is timed from its start to the last answer, and its memory is
+        watched: the made-up scans, under as many names.
+    n_turns : int
+        How often that is done.
     seed : int
         Of the made-up scans.
     """
@@ -58,6 +67,8 @@ class Predicting:
     bundle: str = "checkpoints/synthetic"
     n_rounds: Count = 7
     n_scans: Count = 16
+    n_maps: Sequence[Count] = (1, 100, 500)
+    n_turns: Count = 3
     seed: Seed = 0
 
     def run(self, out: Path) -> list[str]:
@@ -74,7 +85,8 @@ class Predicting:
                 key = name.replace(" ", "_")
                 tables[f"cold_start_{key}"], cold = self._cold_start(scans[0], name)
                 tables[f"warm_{key}"], warm = self._warm(bundle, scans, name)
-                goals += [cold, warm]
+                tables[f"many_{key}"], many = self._many(scans, Path(folder) / f"{key}_named", name)
+                goals += [cold, warm, *many]
         return write_results(out, tables, goals, asdict(self))
 
     def _scans(self, bundle: Bundle, grid: Grid, folder: Path) -> list[NewScan]:
@@ -99,6 +111,57 @@ class Predicting:
         table["scans_per_second"] = np.array(sizes) / table["seconds"]
         what = f"exponent of time over number of scans, {grid}, warm"
         return table, Goal(what, exponent, MAX_EXPONENT, is_floor=False)
+
+    def _many(
+        self, scans: list[NewScan], folder: Path, grid: str
+    ) -> tuple[pd.DataFrame, list[Goal]]:
+        """Compare commands that answer for many maps with decoding and resampling alone."""
+        folder.mkdir()
+        maps = [
+            _named(scans[number % len(scans)], folder / f"{number:03d}")
+            for number in range(max(self.n_maps))
+        ]
+        costs: dict[tuple[int, str], list[CommandCost]] = {}
+        for turn, n in product(range(self.n_turns + 1), self.n_maps):
+            for rival, command in many_rivals(self.bundle, maps[:n]).items():
+                cost = measure_command(command)
+                if turn:  # the first warms the cache of files
+                    costs.setdefault((n, rival), []).append(cost)
+        rows = [
+            {"maps": n, "rival": rival}
+            | {name: float(np.median([getattr(one, name) for one in own])) for name in COSTS}
+            for (n, rival), own in costs.items()
+        ]
+        table = pd.DataFrame(rows)
+        least = table.set_index(["maps", "rival"]).xs(REFERENCE, level="rival")
+        for name in ("seconds", "peak_mb"):
+            table[f"{name}_ratio"] = table[name] / least[name].loc[table["maps"]].to_numpy()
+        own = table[table["rival"] == FMNET]
+        goals = [
+            Goal(f"{n} maps, {grid}: {what} over nilearn's", ratio, MAX_RATIO, is_floor=False)
+            for what, name in (("seconds", "seconds_ratio"), ("memory", "peak_mb_ratio"))
+            for n, ratio in zip(own["maps"], own[name], strict=True)
+        ]
+        return table, goals
+
+
+def many_rivals(bundle: str, scans: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+    """List the commands that are compared for scans, each given by its maps."""
+    maps = [path for scan in scans for path in scan]
+    return {
+        REFERENCE: [*_rival("nilearn_resampling"), bundle, *maps],
+        OWN: [*_rival("fmnet_resampling"), bundle, *maps],
+        FMNET: [*COMMAND, bundle, *(",".join(scan) for scan in scans)],
+    }
+
+
+def _named(scan: NewScan, folder: Path) -> list[str]:
+    """Give a scan's maps further names."""
+    folder.mkdir()
+    names = [folder / file.name for file in scan.files]
+    for file, name in zip(scan.files, names, strict=True):
+        name.hardlink_to(file)
+    return list(map(str, names))
 
 
 def cold_rivals(bundle: str, scan: NewScan) -> dict[str, Callable[[], None]]:

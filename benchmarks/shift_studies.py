@@ -194,11 +194,12 @@ class RealStudies(Studies):
         ]
         table = read_table_file(planted / "images.tsv", ("participant_id", "path"))
         left = [person.name for person in people]
+        group = {scan.participant_id: scan.label for scan in listing.scans}
+        table["group"] = table["participant_id"].map(group)
         write_table(table[~table["participant_id"].isin(left)], planted / "training.tsv")
         overrides = (
             "cohort=table",
             f"cohort.images={planted / 'training.tsv'}",
-            f"cohort.participants={planted / 'participants.tsv'}",
             "cohort.positive=planted",
         )
         strangers = {name: self._strangers(Path(one)) for name, one in self.strangers.items()}

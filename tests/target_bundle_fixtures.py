@@ -1,4 +1,4 @@
-"""Bundles with targets: the one that lies in the repository, with other scores and another link."""
+"""Bundles with targets: an earlier one of two groups, with other scores and another link."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from fmnet.inference.links import (
 )
 from fmnet.inference.target_bundle import TARGET_USE
 
-SHIPPED = Path(__file__).resolve().parents[1] / "checkpoints" / "synthetic"
+EARLIER = Path(__file__).resolve().parent / "bundles" / "format_1"
 LINKS = {
     "severity": LinearLink(10.0, 50.0, -20.0, 22.0, "value"),
     "ordinal": CumulativeLink(0.8, (-1.0, 0.5), ("none", "some", "much")),
@@ -55,8 +55,8 @@ def describe_target(kind):
 
 
 def add_target(folder, kind, has_axis=True, **link):
-    """Turn a copy of the bundle that is shipped into one with a target; returns its folder."""
-    shutil.copytree(SHIPPED, folder)
+    """Turn a copy of a bundle of before into one with a target; returns its folder."""
+    shutil.copytree(EARLIER, folder)
     target, own = describe_target(kind), LINKS[kind]
     metadata = json.loads((folder / "metadata.json").read_text())
     training = metadata["training"]
@@ -88,7 +88,7 @@ def add_target(folder, kind, has_axis=True, **link):
 
 def several_scores(n_scores, has_axis=True):
     """A program that gives K times the mean of an image, one after the other: (B, K)."""
-    image = onnx.load(SHIPPED / "model.onnx").graph.input[0].type.tensor_type.shape.dim[1:]
+    image = onnx.load(EARLIER / "model.onnx").graph.input[0].type.tensor_type.shape.dim[1:]
     shape = ["b", *(one.dim_value for one in image)]
     axes = {"axes": [1, 2, 3, 4], "keepdims": 0}
     nodes = [helper.make_node("ReduceMean", ["image"], ["mean" if has_axis else "score"], **axes)]

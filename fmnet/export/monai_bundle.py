@@ -19,7 +19,7 @@ from fmnet.inference.bundle import Bundle
 from fmnet.inference.bundle_files import CONFIGS, is_number
 from fmnet.inference.explain import score_with_values
 from fmnet.inference.find import find_new_runs, find_new_scans
-from fmnet.inference.predict import NewScan, Prediction, failed, scored
+from fmnet.inference.predict import USUAL, NewScan, Prediction, Request, failed, scored
 from fmnet.inference.preparation import SERIES
 
 #: What ``configs/metadata.json`` is checked against by ``python -m monai.bundle verify_metadata``.
@@ -133,22 +133,39 @@ def inference_config() -> dict[str, Any]:
         "bundle_root": ".",
         "scan": "",
         "space": "",
+        "prevalence": None,
+        "level": USUAL.level,
+        "force": USUAL.is_forced,
         "device": "$torch.device('cpu')",
         "dataset_dir": "@scan",
         "bundle": {
             "_target_": "fmnet.inference.bundle.read_bundle",
             "folder": "$pathlib.Path(@bundle_root)",
         },
+        "request": {
+            "_target_": "fmnet.inference.predict.Request",
+            "prevalence": "@prevalence",
+            "level": "@level",
+            "is_forced": "@force",
+        },
         "network_def": network,
         "torch_network": program,
-        "preprocessing": {"_target_": f"{own}.ReadScan", "bundle": "@bundle"},
+        "preprocessing": {
+            "_target_": f"{own}.ReadScan",
+            "bundle": "@bundle",
+            "request": "@request",
+        },
         "dataset": {
             "_target_": "monai.data.Dataset",
             "data": listed,
             "transform": "@preprocessing",
         },
         "inferer": {"_target_": "monai.inferers.SimpleInferer"},
-        "postprocessing": {"_target_": f"{own}.TellScores", "bundle": "@bundle"},
+        "postprocessing": {
+            "_target_": f"{own}.TellScores",
+            "bundle": "@bundle",
+            "request": "@request",
+        },
         "evaluator": {
             "_target_": f"{own}.ScanEvaluator",
             "dataset": "@dataset",
@@ -209,8 +226,8 @@ def list_scans(bundle: Bundle, source: str | Sequence[str], space: str) -> list[
 class ReadScan:
     """Read a scan, let it pass the gates, and prepare it for the network."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        self.bundle = bundle
+    def __init__(self, bundle: Bundle, request: Request = USUAL) -> None:
+        self.bundle, self.request = bundle, request
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """Add what is known of a scan, and the network's inputs if it may be scored.
@@ -220,10 +237,10 @@ class ReadScan:
         if "scan" not in item:
             return dict(item)
         try:
-            prediction, values = score_with_values(self.bundle, item["scan"])
+            prediction, values = score_with_values(self.bundle, item["scan"], self.request)
         except FmnetError as error:
             return {"prediction": failed(item["scan"].name, error.faults)}
-        if values is None:
+        if values is None or prediction.score is None:
             return {"prediction": prediction}
         inputs = np.asarray(self.bundle.preparation.inputs(values))
         return {"prediction": prediction, "image": torch.from_numpy(inputs)}
@@ -232,8 +249,8 @@ class ReadScan:
 class TellScores:
     """Say what the scores of the network mean."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        self.bundle = bundle
+    def __init__(self, bundle: Bundle, request: Request = USUAL) -> None:
+        self.bundle, self.request = bundle, request
 
     def __call__(self, item: Mapping[str, Any]) -> Prediction:
         """Put what follows from the network's scores, ``pred`` (W, K), into a prediction."""
@@ -241,8 +258,10 @@ class TellScores:
         if "pred" not in item:
             return before
         scores = item["pred"].detach().cpu().numpy().mean(axis=0)
-        after = scored(self.bundle, before.scan, scores)
-        return after if after.status == "error" else replace(after, reason=before.reason)
+        after = scored(self.bundle, before.scan, scores, "", self.request, before.readings)
+        if after.status == "error":
+            return after
+        return replace(after, reason=before.reason, is_of_training=before.is_of_training)
 
 
 class ScanEvaluator:

@@ -13,8 +13,7 @@ from fmnet import __version__
 from fmnet.data.bids import SCAN_ENTITIES, read_entities
 from fmnet.data.files import read_json, write_atomically
 from fmnet.data.tables import say_some, subject_key
-from fmnet.errors import ConfigError, Fault, OutputError, VolumeError, printable
-from fmnet.inference.bundle import Bundle
+from fmnet.errors import ConfigError, Fault, OutputError, VolumeError
 from fmnet.inference.predict import Prediction, failed
 from fmnet.inference.results import as_json, prediction_of, record_with_evidence
 from fmnet.inference.scoring import Scorer
@@ -25,7 +24,8 @@ GENERATOR, ENDING = "fmnet-predict", "_fmnet"
 DESCRIPTION, DERIVATIVES = "dataset_description.json", "derivatives"
 #: What BIDS and schedulers put beside people's folders.
 BESIDE = re.compile(r"\..*|README.*|CHANGES|LICENSE|CITATION\.cff|code|logs|.*\.(log|out|err)")
-TABLE, PAGE = "group_predictions", "group.html"
+#: Of a data set's description, by what its predictions are settled.
+OWN = "Fmnet"
 OUT_ACCEPTED = "a folder that is empty, new, or of this command"
 
 
@@ -54,13 +54,13 @@ def check_folders(bids_dir: Path, out_dir: Path) -> None:
     folder = next(one for one in (out, *out.parents) if os.path.lexists(one))
     if not os.access(folder, os.W_OK | os.X_OK):
         raise _refuse(out_dir, f"'{folder}', which can't be written into")
-    if os.path.isdir(out) and not _is_own(out):
+    if os.path.isdir(out) and not is_own(out):
         names = sorted(name for name in os.listdir(out) if not BESIDE.fullmatch(name))
         if names:
             raise _refuse(out_dir, f"files of others ({say_some(names)})")
 
 
-def _is_own(out: Path) -> bool:
+def is_own(out: Path) -> bool:
     """Tell whether a data set says that this command wrote it."""
     try:
         stated = read_json(out / DESCRIPTION).get("GeneratedBy")
@@ -78,41 +78,58 @@ def choose_people(listed: Sequence[AnyScan], options: Namespace) -> list[AnyScan
     ConfigError
         If nobody has such a label, naming those that there are, or nothing can be read at all.
     """
-    of_whom = {n: _entities_of(scan, options.bids_dir) for n, scan in enumerate(listed)}
-    if not any("sub" in entities for entities in of_whom.values()):
+    of_whom = [entities_of_scan(scan, options.bids_dir) for scan in listed]
+    if not any("sub" in entities for entities in of_whom):
         reasons = [one.reason for one in listed if isinstance(one, Prediction)]
         found = f"nobody to score ({' | '.join(reasons)})" if reasons else "nobody to score"
         accepted, action = "a data set with people in folders sub-*", "name its folder"
         raise ConfigError(Fault(str(options.bids_dir), found, accepted, action))
-    chosen = set(of_whom)
-    for entity, name in (("sub", "participant"), ("ses", "session")):
-        asked = [label.removeprefix(f"{entity}-") for label in getattr(options, f"{name}_label")]
-        if not asked:
-            continue
-        there = {subject_key(one[entity]): one[entity] for one in of_whom.values() if entity in one}
-        if absent := [label for label in asked if subject_key(label) not in there]:
-            found = f"no {name} {say_some(absent)}"
-            accepted = say_some(sorted(there.values()), 50) or f"none, for there are no {name}s"
-            action = "choose among them, with or without the prefix"
-            raise ConfigError(Fault(f"--{name}-label", found, accepted, action))
-        keys = set(map(subject_key, asked))
-        chosen &= {n for n, one in of_whom.items() if subject_key(one.get(entity, "")) in keys}
+    chosen = choose_labels(of_whom, options)
+    there = {subject_key(of_whom[number].get("sub", "")) for number in chosen}
     missing = []
     for label in options.participant_label:
-        key = subject_key(label.removeprefix("sub-"))
-        if not any(subject_key(of_whom[number].get("sub", "")) == key for number in chosen):
-            where, found = f"sub-{label.removeprefix('sub-')}", "no scan of that session"
-            accepted, action = f"ses-{', '.join(options.session_label)}", "choose another session"
-            missing.append(failed(where, [Fault(where, found, accepted, action)]))
-    return [*missing, *(listed[number] for number in sorted(chosen))]
+        if (key := subject_key(label)) not in there:
+            accepted = ", ".join(f"ses-{one.removeprefix('ses-')}" for one in options.session_label)
+            fault = Fault(f"sub-{key}", "no scan of that session", accepted, "choose another one")
+            missing.append(failed(f"sub-{key}", [fault]))
+    return [*missing, *(listed[number] for number in chosen)]
 
 
-def _entities_of(scan: AnyScan, root: Path) -> dict[str, str]:
-    """Read whose scan it is, off its name or, of one that can't be read, off its path."""
+def choose_labels(of_whom: Sequence[Mapping[str, str]], options: Namespace) -> list[int]:
+    """Choose by the labels of people and sessions that were asked for: numbers of entities.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such label.
+    """
+    chosen = set(range(len(of_whom)))
+    for entity, name in (("sub", "participant"), ("ses", "session")):
+        labels = getattr(options, f"{name}_label")
+        asked = {subject_key(label.removeprefix(f"{entity}-")) for label in labels}
+        there = {subject_key(one[entity]) for one in of_whom if entity in one}
+        if absent := sorted(asked - there):
+            found = f"no {name} {say_some(absent)}"
+            accepted = say_some(sorted(there), 50) or f"none, for there are no {name}s"
+            action = f"choose among them, with or without {entity}-"
+            raise ConfigError(Fault(f"--{name}-label", found, accepted, action))
+        if asked:
+            keys = [subject_key(one.get(entity, "")) for one in of_whom]
+            chosen &= {number for number, key in enumerate(keys) if key in asked}
+    return sorted(chosen)
+
+
+def entities_of_scan(scan: AnyScan, root: Path) -> dict[str, str]:
+    """Read whose scan it is, off its name or, of one that can't be read, off its path in `root`."""
     path = Path(name_of(scan).split(",")[0])
     parts = path.relative_to(root).parts if path.is_relative_to(root) else path.parts[-1:]
     words = [word for part in parts for word in part.split(".")[0].split("_")]
     return read_entities(words)
+
+
+def entities_of_file(path: Path) -> dict[str, str]:
+    """Read the entities of a file's name."""
+    return read_entities(path.name.split(".")[0].split("_"))
 
 
 class PersonFolders:
@@ -129,7 +146,7 @@ class PersonFolders:
 
     def __init__(self, bids_dir: Path, out_dir: Path, may_overwrite: bool) -> None:
         self.counts: Counter[str] = Counter()
-        self.unscored: list[Prediction] = []
+        self.predictions: list[Prediction] = []
         self._bids_dir, self._out_dir, self._may_overwrite = bids_dir, out_dir, may_overwrite
         self.cards: list[Path | None] = []
         self.known: dict[int, Prediction] = {}
@@ -141,7 +158,7 @@ class PersonFolders:
     @property
     def place(self) -> str:
         """Name where they are."""
-        return printable(str(self._out_dir))
+        return str(self._out_dir)
 
     @contextmanager
     def open(
@@ -157,16 +174,22 @@ class PersonFolders:
         """
         self._about, self._columns, self._listed = dict(about), scorer.bundle.columns, listed
         self._stems = self._name_files()
-        self.cards = [stem and stem.with_name(f"{stem.name}.html") for stem in self._stems]
-        self._look_up()
+        self.cards = [stem and with_ending(stem, "html") for stem in self._stems]
+        conflicts = [] if self._may_overwrite else self._conflicts()
+        if conflicts:
+            names = say_some([str(path.relative_to(self._out_dir)) for path in conflicts])
+            found = f"results of another signature or request, or of files as they were ({names})"
+            action = "choose another OUT_DIR, or say --overwrite to replace them"
+            raise OutputError(Fault(self.place, found, "results of the same", action))
         self._describe()
         yield
+        self._clear_errors()
 
     def _name_files(self) -> list[Path | None]:
         """Name each scan's files, without their ending; None for what is nobody's."""
         stems, taken = list[Path | None](), Counter[str]()
         for scan in self._listed:
-            entities = _entities_of(scan, self._bids_dir)
+            entities = entities_of_scan(scan, self._bids_dir)
             if "sub" not in entities:
                 stems.append(None)
                 continue
@@ -183,32 +206,28 @@ class PersonFolders:
     def _is_scan(self, name: str) -> bool:
         return any(not isinstance(one, Prediction) and one.name == name for one in self._listed)
 
-    def _look_up(self) -> None:
-        """Find what an earlier run wrote, by number of scan."""
-        conflicts = []
+    def _conflicts(self) -> list[Path]:
+        """Find what an earlier run wrote, by number of scan; give what is no result of this one."""
+        conflicts, asked = [], asked_of(self._about)
+        with suppress(VolumeError):
+            described = read_json(self._out_dir / DESCRIPTION).get(OWN)
+            conflicts += [] if described in (None, asked) else [self._out_dir / DESCRIPTION]
         for number, (scan, stem) in enumerate(zip(self._listed, self._stems, strict=True)):
-            if stem is None or not os.path.lexists(path := stem.with_name(f"{stem.name}.json")):
+            if stem is None or not os.path.lexists(path := with_ending(stem, "json")):
                 continue
             try:
-                document = read_document(path)
-                (record,) = document["predictions"]
-                prediction = prediction_of(record, self._columns)
-                is_same = asked_of(document) == asked_of(self._about)
-            except (VolumeError, KeyError, TypeError, ValueError):
+                document, prediction = read_result(path, self._columns)
+            except VolumeError:
                 conflicts.append(path)
                 continue
-            if prediction.status == "error":
+            if prediction.status == "error":  # of which another try may be more than that
                 continue
-            is_same &= not isinstance(scan, Prediction) and document["inputs"] == identify(scan)
-            if not is_same:
+            inputs = "" if isinstance(scan, Prediction) else identify(scan)
+            if asked_of(document) != asked or document.get("inputs") != inputs:
                 conflicts.append(path)
-            elif stem.with_name(f"{stem.name}.html").exists():
+            elif with_ending(stem, "html").exists():
                 self.known[number] = prediction
-        if conflicts and not self._may_overwrite:
-            names = say_some([str(path.relative_to(self._out_dir)) for path in conflicts])
-            found = f"results of another signature or request, or of files as they were ({names})"
-            action = "choose another OUT_DIR, or say --overwrite to replace them"
-            raise OutputError(Fault(self.place, found, "results of the same", action))
+        return conflicts
 
     def _describe(self) -> None:
         """Write what BIDS wants to know of a data set that was derived from another."""
@@ -225,8 +244,9 @@ class PersonFolders:
             "DatasetType": "derivative",
             "GeneratedBy": [{"Name": GENERATOR, "Version": __version__, "Description": said}],
             "SourceDatasets": [source],
+            OWN: asked_of(self._about),
         }
-        self._write(self._out_dir / DESCRIPTION, content)
+        write_result(self._out_dir / DESCRIPTION, f"{as_json(content)}\n")
 
     def keep(self, number: int, prediction: Prediction) -> None:
         """Write the prediction of a scan, by its number; they come in any order."""
@@ -236,33 +256,63 @@ class PersonFolders:
         record = record_with_evidence(prediction, self._columns, self._about)
         inputs = "" if isinstance(scan, Prediction) else identify(scan)
         content = {**self._about, "inputs": inputs, "predictions": [record], "complete": True}
-        self._write(stem.with_name(f"{stem.name}.json"), content)
-
-    def _write(self, path: Path, content: dict[str, Any]) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, f"{as_json(content)}\n", is_synced=False)
-        except OSError as error:
-            raise _refuse(path, f"{error.strerror or error}") from error
+        write_result(with_ending(stem, "json"), f"{as_json(content)}\n")
 
     def add(self, prediction: Prediction) -> None:
         """Count a prediction."""
         self.counts[prediction.status] += 1
-        if prediction.status != "ok":
-            self.unscored.append(prediction)
+        self.predictions.append(prediction)
 
     def finish(self, is_whole: bool) -> None:
         """Do nothing: each prediction is written already."""
 
+    def _clear_errors(self) -> None:
+        """Remove errors of before that are cured, of the people and sessions that were listed."""
+        there = {stem for stem in self._stems if stem is not None}
+        sessions = {(one.get("sub"), one.get("ses")) for one in map(entities_of_file, there)}
+        for folder in {self._out_dir / f"sub-{subject}" for subject, _ in sessions}:
+            for path in folder.rglob(f"*{ENDING}.json"):
+                stem, whose = path.with_suffix(""), entities_of_file(path)
+                is_listed = (whose.get("sub"), whose.get("ses")) in sessions or "ses" not in whose
+                if stem in there or not is_listed:
+                    continue
+                with suppress(VolumeError, OSError):
+                    if read_result(path, self._columns)[1].status == "error":
+                        path.unlink()
+                        with_ending(stem, "html").unlink(missing_ok=True)
 
-def read_document(path: Path) -> dict[str, Any]:
-    """Read what the first stage wrote of a scan; raise `VolumeError` if it is no such document."""
-    return read_json(path)
+
+def read_result(path: Path, columns: Sequence[str]) -> tuple[dict[str, Any], Prediction]:
+    """Read what was written of one scan: the whole document, and the prediction in it.
+
+    Raises
+    ------
+    VolumeError
+        If it is no such document.
+    """
+    document = read_json(path)
+    try:
+        (record,) = document["predictions"]
+        asked_of(document)
+        return document, prediction_of(record, columns)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        found = f"a file that is no result of {GENERATOR} ({type(error).__name__}: {error})"
+        fault = Fault(str(path), found, "as it was written", "remove it, and predict again")
+        raise VolumeError(fault) from error
 
 
-def make_group(bundle: Bundle, about: Mapping[str, Any], options: Namespace) -> int:
-    """Gather all people's results into a table and a page; returns the program's exit code."""
-    raise NotImplementedError
+def write_result(path: Path, content: str) -> None:
+    """Write a file; raise `OutputError` if that can't be done."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content, is_synced=False)
+    except OSError as error:
+        raise _refuse(path, f"{error.strerror or error}") from error
+
+
+def with_ending(stem: Path, ending: str) -> Path:
+    """Name one of a scan's files."""
+    return stem.with_name(f"{stem.name}.{ending}")
 
 
 def _refuse(out: Path, found: str) -> OutputError:

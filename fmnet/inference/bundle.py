@@ -249,9 +249,16 @@ def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = No
     _check_consistent(bundle)
     shape = (1, *bundle.preparation.example_shape)
     noise = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-    for score in map(float, np.ravel(bundle.score(noise * bundle.preparation.grid.mask))):
+    scores, features = bundle.network.scores_and_features(
+        bundle.preparation.input_name, noise * bundle.preparation.grid.mask
+    )
+    for score in map(float, np.ravel(scores)):
         if not abs(score) <= MAX_SCORE:
             raise refuse(folder, f"model.onnx, which scores an example as {score:g}")
+    gate = None if bundle.gates is None else bundle.gates.features
+    if gate is not None and len(gate.mean) != features.shape[1]:
+        found = f"model.onnx with {features.shape[1]} features"
+        raise refuse(folder, f"{found}, and a gate of {len(gate.mean)}")
     return bundle
 
 

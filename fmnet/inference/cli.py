@@ -15,13 +15,18 @@ from types import FrameType
 from tqdm import tqdm
 
 from fmnet.errors import BundleError, FmnetError, JobError, printable
-from fmnet.inference.bids_app import PersonFolders, check_folders, choose_people, make_group
+from fmnet.inference.bids_app import PersonFolders, check_folders, choose_people
 from fmnet.inference.bold import NewBoldScan, Stated
 from fmnet.inference.bundle import INTENDED_USE, Bundle, read_bundle
 from fmnet.inference.find import find_new_runs, find_new_scans
 from fmnet.inference.options import GROUP, entities_of, read_options, request_of, stated_by
-from fmnet.inference.predict import NewScan, Prediction, failed
-from fmnet.inference.results import about_signature, meaning_of, sets_sentence
+from fmnet.inference.predict import NewScan, Prediction, Request, failed
+from fmnet.inference.results import (
+    about_signature,
+    meaning_of,
+    missing_sentence,
+    sets_sentence,
+)
 from fmnet.inference.scoring import Scorer, Task, choose_jobs, open_scorer, score_all, unforeseen
 from fmnet.inference.study_results import summary
 from fmnet.inference.table_results import AnyScan, TableResults
@@ -91,10 +96,10 @@ class _Call:
             results = TableResults(options.out, options.cards, options.overwrite)
         self.results = results
         bundle = self._open_bundle(options)
+        if options.stage == GROUP:
+            return _make_group(bundle, options)
         request = request_of(options, bundle)
         about = about_signature(bundle, request)
-        if options.stage == GROUP:
-            return make_group(bundle, about, options)
         stated, entities = stated_by(options, bundle), entities_of(options)
         for source in options.scans:
             self.listed += find_scans(bundle, source, options.space, stated, entities)
@@ -103,9 +108,9 @@ class _Call:
         scorer = open_scorer(bundle, request, bool(options.stage or options.cards))
         with results.open(scorer, about, self.listed):
             _predict_all(scorer, self.listed, results, options.jobs)
-        _summarise(results, scorer)
+        _summarise(bundle, request, results.counts, results.predictions, results.place)
         sys.stdout.flush()
-        return 0 if results.counts["ok"] + results.counts["forced"] else 1
+        return exit_code(results.counts)
 
     def _open_bundle(self, options: Namespace) -> Bundle:
         """Read the bundle, signed by whom it has to be, and say what it is."""
@@ -131,7 +136,7 @@ class _Call:
         said = f"after {done} of {len(self.listed)} scans"
         if self.results is None or not (done and self.results.place):
             return said
-        return f"{said}; they are in {self.results.place}, and the same command goes on"
+        return f"{said}; they are in {printable(self.results.place)}, and the same command goes on"
 
 
 @contextmanager
@@ -238,20 +243,43 @@ def _predict_all(
     write(is_end=True)
 
 
-def _summarise(results: Results, scorer: Scorer) -> None:
+def _make_group(bundle: Bundle, options: Namespace) -> int:
+    from fmnet.inference.bids_group import make_group
+
+    predictions, request, note = make_group(bundle, options)
+    if note:
+        print(printable(note), file=sys.stderr)
+    counts = Counter[str](prediction.status for prediction in predictions)
+    _summarise(bundle, request, counts, predictions, str(options.out_dir))
+    return exit_code(counts)
+
+
+def _summarise(
+    bundle: Bundle,
+    request: Request,
+    counts: Counter[str],
+    predictions: Sequence[Prediction],
+    place: str,
+) -> None:
     """Say what a table that is printed shows by itself, and of each what it does not show."""
-    bundle, request = scorer.bundle, scorer.request
-    if results.place:
-        print(say_counts(results.counts), file=sys.stderr)
-        for prediction in results.unscored[:MAX_TOLD]:
+    unscored = [one for one in predictions if one.status != "ok"]
+    if place:
+        print(say_counts(counts), file=sys.stderr)
+        for prediction in unscored[:MAX_TOLD]:
             print(f"  {prediction.status}: {prediction.reason}", file=sys.stderr)
-        if (more := len(results.unscored) - MAX_TOLD) > 0:
+        if (more := len(unscored) - MAX_TOLD) > 0:
             print(f"  and {more} more", file=sys.stderr)
     known = f"{summary(bundle.evidence)}. {meaning_of(bundle, request)}"
-    for line in filter(None, (known, sets_sentence(bundle, request))):
+    told = (known, sets_sentence(bundle, request), missing_sentence(bundle))
+    for line in filter(None, told):
         print(printable(line), file=sys.stderr)
-    if results.place:
-        print(results.place)
+    if place:
+        print(printable(place))
+
+
+def exit_code(counts: Counter[str]) -> int:
+    """Tell by the exit code whether anything has a score."""
+    return 0 if counts["ok"] + counts["forced"] else 1
 
 
 @contextmanager

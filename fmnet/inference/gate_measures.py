@@ -1,6 +1,6 @@
 """What the gates measure of a scan's maps on the grid, and how each failure is told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fmnet.data.grid import Grid
 from fmnet.data.values import image_scale
 from fmnet.data.volume import FloatArray
+from fmnet.inference.orientation import aspect_of
 
 Floats = NDArray[np.float64]
 #: By name of the measure and number of the channel; None where it is of all channels together.
@@ -33,7 +34,10 @@ def _logit(value: float) -> float:
 
 
 def _expit(value: float) -> float:
-    return float(1 / (1 + np.exp(-np.clip(value, -69.0, 69.0))))
+    fraction = float(1 / (1 + np.exp(-np.clip(value, -69.0, 69.0))))
+    if not END < fraction < 1 - END:  # beyond, all fractions are one
+        return float(round(fraction))
+    return fraction
 
 
 def _same(value: float) -> float:
@@ -54,7 +58,8 @@ class Measure:
 
     ``forward`` leads to a scale on which people are spread about evenly, ``back`` from there;
     ``floor`` is the least standard deviation on it; ``sides``: 0 where both ends count, -1 for the
-    lower alone, 1 for the upper.
+    lower alone, 1 for the upper. Whatever the training people are like, values from ``low_cap`` to
+    ``high_cap`` pass; ``share``: how many of the false alarms it may have, beside the others.
     """
 
     too_low: str
@@ -67,9 +72,14 @@ class Measure:
     forward: Callable[[float], float] = _same
     back: Callable[[float], float] = _same
     is_for_few: bool = False
+    low_cap: float | None = None
+    high_cap: float | None = None
+    share: float = 1.0
 
 
-_FLIP = "check the map's orientation (left and right, affine, flips by software) over the template"
+ORIENT = (
+    "look at the map over the template; check its affine, and programs that may have flipped it"
+)
 
 MEASURES = {
     "scale": Measure(
@@ -81,51 +91,55 @@ MEASURES = {
     "smoothness": Measure(
         "a map that is rougher than those of training",
         "a map that is smoother than those of training",
-        "smooth (or don't) as was done for the training maps",
+        "smooth it, or don't, as was done for the training maps",
         "mm FWHM", True, 0, 0.03, _log, _exp,
     ),
     "positive": Measure(
-        "too few positive values for a map of this contrast and statistic",
-        "not a statistic map, or another statistic: hardly a negative value",
+        "too few positive values: another contrast or statistic, or the contrast reversed",
+        "too many positive values: not a statistic map (an anatomical image?), or another statistic",
         SAME_MAPS, "of voxels", True, 0, 0.1, _logit, _expit, True,
     ),
     "tails": Measure(
-        "values that are more alike in size than those of a map of this statistic",
-        "a few values that are too large for a map of this statistic",
+        "hardly a value that stands out: another statistic, or an image of another kind",
+        "a few values that stand out too far: another statistic, or spikes",
         SAME_MAPS, "times the root mean square", True, 0, 0.02, _log, _exp,
     ),
     "similarity": Measure(
-        "a map that is unlike the training people's mean",
-        "", SAME_MAPS, "", True, -1, 0.02, _artanh, _tanh,
+        "a map that is unlike the training people's mean", "",
+        SAME_MAPS, "(correlation)", True, -1, 0.02, _artanh, _tanh, share=3.0,
+    ),
+    "similarity of sizes": Measure(
+        "a map whose values are large and small in other places than the training people's", "",
+        SAME_MAPS, "(correlation)", True, -1, 0.02, _artanh, _tanh,
     ),
     "coverage": Measure(
-        "data that are missing where training people have some",
-        "", "give the whole unthresholded map, or check its registration",
-        "of voxels", False, -1, 0.01, _same, _same, True,
+        "data missing where training people have some", "",
+        "give the whole unthresholded map, or check its registration",
+        "of voxels", False, -1, 0.01, _same, _same, True, 0.95,
     ),
-    "centre in x": Measure(
-        "data too far to the left, or none on the right",
-        "data too far to the right, or none on the left",
-        REGISTER, "mm", False, 0, 0.5,
-    ),
-    "centre in y": Measure(
-        "data too far to the back, or none in front",
-        "data too far to the front, or none at the back",
-        REGISTER, "mm", False, 0, 0.5,
-    ),
-    "centre in z": Measure(
-        "data too low, or none at the top", "data too high, or none at the bottom",
-        REGISTER, "mm", False, 0, 0.5,
-    ),
-    "left and right": Measure(
-        "a map that looks mirrored, left for right", "", _FLIP, "", False, -1, 0.01,
-    ),
-    "front and back": Measure(
-        "a map that looks turned, front to back", "", _FLIP, "", False, -1, 0.01,
-    ),
-    "top and bottom": Measure(
-        "a map that looks upside down", "", _FLIP, "", False, -1, 0.01,
-    ),
+    **{
+        f"centre in {axis}": Measure(
+            f"data too far {low}, or none {high_place}",
+            f"data too far {high}, or none {low_place}",
+            REGISTER, "mm", False, 0, 0.5, low_cap=-2.0, high_cap=2.0, share=0.3,
+        )
+        for axis, low, high, low_place, high_place in (
+            ("x", "to the left", "to the right", "on the left", "on the right"),
+            ("y", "back", "forward", "at the back", "in front"),
+            ("z", "down", "up", "at the bottom", "at the top"),
+        )
+    },
+    **{
+        name: Measure(
+            words, "", ORIENT, "(1: as in training, -1: flipped)", False, -1, 0.01,
+            low_cap=0.0, share=share,
+        )
+        for name, words, share in (
+            ("left and right", "a map that seems mirrored, left for right", 6.0),
+            ("front and back", "a map that seems turned, front to back", 1.0),
+            ("top and bottom", "a map that seems upside down", 1.0),
+        )
+    },
 }  # fmt: skip
 
 
@@ -149,6 +163,8 @@ def smoothness_mm(values: FloatArray, grid: Grid) -> float:
     From the differences of neighbours, as in Forman et al., Magn Reson Med 33 (1995) 636-647.
     """
     image = grid.unmask(values, np.nan).astype(np.float64)
+    if not np.isfinite(image).any():
+        return 0.0
     variance = float(np.nanvar(image))
     widths = []
     for axis, edge_mm in enumerate(grid.voxel_size_mm):
@@ -162,20 +178,48 @@ def smoothness_mm(values: FloatArray, grid: Grid) -> float:
     return float(np.exp(np.mean(np.log(widths))))
 
 
-def measures_of(values: FloatArray, grid: Grid, mean: FloatArray, usual: FloatArray) -> Measured:
-    """Measure maps, (C, V), beside the mean of others and the fraction of them with data there."""
+def measure_beside(
+    values: FloatArray, grid: Grid, means: Sequence[FloatArray], usual: FloatArray
+) -> Measured:
+    """Measure maps, (C, V), beside others.
+
+    `means` are the mean values of others and the mean of their sizes, (C, V) each, see
+    `fmnet.inference.orientation.aspect_of`; `usual` the fraction of others with data there.
+    """
     found: Measured = {}
     known = np.isfinite(values)
-    for channel, row in enumerate(values):
-        both = known[channel] & (usual[channel] >= 0.5)
-        found["similarity", channel] = _correlation(row[both], mean[channel][both])
+    for aspect, (name, mean) in enumerate(
+        zip(("similarity", "similarity of sizes"), means, strict=True)
+    ):
+        seen = aspect_of(values, aspect)
+        for channel, row in enumerate(seen):
+            both = known[channel] & (usual[channel] >= 0.5)
+            found[name, channel] = _correlation(row[both], mean[channel][both])
     weight = np.asarray(usual, np.float64)
     found["coverage", None] = float((weight * known).sum() / max(weight.sum(), 1e-30))
     points = np.argwhere(grid.mask) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
     centre = _centre(known.astype(np.float64), points) - _centre(weight, points)
-    for name, offset in zip("xyz", centre, strict=True):
-        found[f"centre in {name}", None] = float(offset)
+    for axis, offset in zip("xyz", centre, strict=True):
+        found[f"centre in {axis}", None] = float(offset)
     return found
+
+
+def missing_half(known: NDArray[np.bool_], grid: Grid, usual: FloatArray) -> str:
+    """Name the half of the brain that has the least of the data, and how much; empty if it is even.
+
+    `known` tells where there are data, `usual` the fraction of others with some there: (C, V).
+    """
+    place = np.argwhere(grid.mask)
+    shares = {}
+    for axis, names in enumerate((("left", "right"), ("back", "front"), ("lower", "upper"))):
+        middle = np.median(place[:, axis])
+        for name, inside in zip(
+            names, (place[:, axis] < middle, place[:, axis] > middle), strict=True
+        ):
+            weight = usual[:, inside].sum(dtype=np.float64)
+            shares[name] = float((usual * known)[:, inside].sum() / max(weight, 1e-30))
+    least = min(shares, key=lambda name: shares[name])
+    return f"{shares[least]:.0%} of the {least} half" if shares[least] < 0.5 else ""
 
 
 def _centre(weight: Floats, points: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,25 @@ from fmnet.inference.bundle_files import (
     read_bounded,
     read_fields,
 )
-from fmnet.inference.gate_measures import MEASURES, Measured, measure, measures_of
-from fmnet.inference.orientation import FLIPS, antisymmetric, fit_discriminant, flipped_voxels
+from fmnet.inference.feature_gate import FIELDS, KEY, FeatureGate, read_feature_gate
+from fmnet.inference.gate_measures import (
+    MEASURES,
+    Measured,
+    measure,
+    measure_beside,
+    missing_half,
+)
+from fmnet.inference.orientation import FLIPS, N_ASPECTS, aspect_of, fit_flip, flip_score
 from fmnet.inference.quality import Reading
 
 Floats = NDArray[np.float64]
-#: Fraction of new people like those of training who fail any of the gates, at most.
-FALSE_ALARMS = 0.05
+#: Fraction of new people like those of training who fail any of these gates, at most: with those
+#: of the network's features and of runs, one in twenty.
+FALSE_ALARMS = 0.04
 #: With fewer people there are no limits that could keep to it.
 LEAST_PEOPLE = 15
+#: Correlation with the negative of the mean map from which a contrast seems to be reversed.
+LEAST_REVERSED = 0.1
 #: Largest value of the arrays that are read.
 MAX_ARRAY = 1e9
 LIMIT = {
@@ -82,10 +92,16 @@ class Gates:
         Whose maps the limits come from.
     false_alarms : float or None
         Fraction of new people like them who fail any gate; None where there are too few to say.
-    mean, usual : ndarray of float32, shape (C, V)
-        The mean map, and the fraction of people with data in each voxel.
-    flips : dict of ndarray of float32, shape (C, V)
+    mean, mean_size, usual : ndarray of float32, shape (C, V)
+        Means of the maps, of unit size, and of the logarithms of their values' sizes; the fraction
+        of scans with data in each voxel.
+    flips : dict of ndarray of float32, shape (3, C, V)
         Weights that tell maps from flipped ones, by name, see `fmnet.inference.orientation`.
+    caught : dict of float
+        Of flips, by name: the fraction of the training people whose map would be told, had it been
+        flipped.
+    features : FeatureGate, optional
+        The gate of what the network makes of a scan, which `read` leaves out: it needs the network.
     """
 
     grid: Grid
@@ -94,24 +110,31 @@ class Gates:
     n_people: int
     false_alarms: float | None
     mean: FloatArray
+    mean_size: FloatArray
     usual: FloatArray
     flips: Mapping[str, FloatArray] = field(default_factory=dict)
+    caught: Mapping[str, float] = field(default_factory=dict)
+    features: FeatureGate | None = None
 
     def read(self, values: FloatArray, name: str) -> tuple[Reading, ...]:
         """Measure a scan's maps on the grid, (C, V), and hold them against the limits.
 
         `name` is the scan's, for the faults.
         """
-        measured = measure(values, self.grid) | measures_of(
-            values, self.grid, self.mean, self.usual
-        )
+        means = (self.mean, self.mean_size)
+        measured = measure(values, self.grid)
+        measured |= measure_beside(values, self.grid, means, self.usual)
         for flip, weights in self.flips.items():
-            part = antisymmetric(values, flipped_voxels(self.grid, FLIPS[flip]))
-            measured[flip, None] = float(np.sum(part * weights, dtype=np.float64))
-        return tuple(
-            self._reading(limit, measured[limit.measure, limit.channel], name)
-            for limit in self.limits
-        )
+            measured[flip, None] = flip_score(values, weights, self.grid, FLIPS[flip])
+        readings = []
+        for limit in self.limits:
+            reading = self._reading(limit, measured[limit.measure, limit.channel], name)
+            if limit.measure == "coverage" and (fault := reading.fault) is not None:
+                least = missing_half(np.isfinite(values), self.grid, self.usual)
+                found = f"{fault.found}, and only {least}" if least else fault.found
+                reading = replace(reading, fault=replace(fault, found=found))
+            readings.append(reading)
+        return tuple(readings)
 
     def _reading(self, limit: Limit, value: float, name: str) -> Reading:
         kind = MEASURES[limit.measure]
@@ -127,6 +150,8 @@ class Gates:
                 if bound is not None
             ]
             said = kind.too_low if is_low else kind.too_high or kind.too_low
+            if limit.measure == "similarity" and value <= -max(limit.low or 0.0, LEAST_REVERSED):
+                said = "a map like the negative of the training people's mean: a reversed contrast"
             found = f"{said}: {limit.measure}{contrast} {value:.3g}{unit}"
             accepted = f"{' and '.join(bounds)}, as in {self.n_people} training people"
             fault = Fault(name, found, accepted, kind.action)
@@ -140,12 +165,13 @@ class Gates:
             "n_people": self.n_people,
             "false_alarms": self.false_alarms,
             "limits": [limit.__dict__ for limit in self.limits],
-            "flips": list(self.flips),
-        }
+            "caught": dict(self.caught),
+        } | ({} if self.features is None else {KEY: self.features.to_json()})
         text = json.dumps(described, indent=2, allow_nan=False) + "\n"
         (folder / GATES).write_text(text, "utf-8")
-        arrays = {"mean": self.mean, "usual": self.usual}
+        arrays = {"mean": self.mean, "mean_size": self.mean_size, "usual": self.usual}
         arrays |= {f"flip {number}": one for number, one in enumerate(self.flips.values())}
+        arrays |= {} if self.features is None else self.features.arrays()
         (folder / GATE_ARRAYS).write_bytes(save(arrays))
 
 
@@ -175,26 +201,38 @@ def fit_gates(
     person = np.unique(np.asarray(people)[kept], return_inverse=True)[1]
     n_people = int(person.max(initial=-1)) + 1
     known = np.isfinite(values)
-    total, count = np.where(known, values, 0).sum(axis=0, dtype=np.float64), known.sum(axis=0)
-    mean = (total / np.maximum(count, 1)).astype(np.float32)
-    usual = (count / len(values)).astype(np.float32)
+    count = known.sum(axis=0)
+    aspects = [np.nan_to_num(aspect_of(values, one), copy=False) for one in (0, 1)]
+    totals = [aspect.sum(axis=0, dtype=np.float64) for aspect in aspects]
     rows: list[Measured] = []
     for number, scan in enumerate(values):
         own = person == person[number]
-        others = np.maximum(count - known[own].sum(axis=0), 1)
-        mean_of_others = (total - np.where(known[own], values[own], 0).sum(axis=0)) / others
+        others = count - known[own].sum(axis=0)
+        means = [
+            ((total - aspect[own].sum(axis=0)) / np.maximum(others, 1)).astype(np.float32)
+            for total, aspect in zip(totals, aspects, strict=True)
+        ]
         part = others / max(np.count_nonzero(~own), 1)
-        own_measures = measures_of(scan, grid, mean_of_others.astype(np.float32), part)
-        rows.append(measure(scan, grid) | own_measures)
-    flips = {}
+        rows.append(measure(scan, grid) | measure_beside(scan, grid, means, part))
+    del aspects
+    flips: dict[str, FloatArray] = {}
+    scores: dict[str, Floats] = {}
     if n_people >= LEAST_PEOPLE:
-        for name, axes in FLIPS.items():
-            found = fit_discriminant(antisymmetric(values, flipped_voxels(grid, axes)), person)
-            flips[name] = found.weights
-            for row, value in zip(rows, found.left_out, strict=True):
-                row[name, None] = float(value)
+        for name, axis in FLIPS.items():
+            weights, left_out = fit_flip(values, grid, axis, person)
+            if weights.any():
+                flips[name] = weights
+                scores[name] = left_out
+                for row, value in zip(rows, left_out[0], strict=True):
+                    row[name, None] = float(value)
     limits, false_alarms = fit_limits(rows, person)
-    return Gates(grid, contrasts, limits, n_people, false_alarms, mean, usual, flips)
+    lows = {limit.measure: limit.low or 0.0 for limit in limits}
+    caught = {name: float(np.mean(-found < lows[name])) for name, found in scores.items()}
+    mean, mean_size = ((total / np.maximum(count, 1)).astype(np.float32) for total in totals)
+    usual = (count / len(values)).astype(np.float32)
+    return Gates(
+        grid, contrasts, limits, n_people, false_alarms, mean, mean_size, usual, flips, caught
+    )
 
 
 def fit_limits(
@@ -213,43 +251,50 @@ def fit_limits(
     away = np.empty_like(table)
     for person in range(n_people):
         own = people == person
-        middle, spread = _middle_and_spread(table[~own] if n_people > 1 else table, floor)
+        others = table[~own] if n_people > 1 else table
+        middle, spread = _middle_and_spread(others, floor, max(n_people - 1, 1))
         away[own] = (table[own] - middle) / spread
-    worst = np.array([_beyond(away[people == one], sides).max() for one in range(n_people)])
-    n_tails = int(np.abs(sides).sum() + np.count_nonzero(sides == 0) * 2)
-    width = float(stdtrit(max(n_people - 1, 1), 1 - FALSE_ALARMS / n_tails))
+    # tails share the false alarms; where people aren't as normal numbers are, all limits widen
+    shares = np.array([MEASURES[key[0]].share for key in keys])
+    part = FALSE_ALARMS * shares / np.sum(shares * np.where(sides == 0, 2, 1))
+    width = stdtrit(max(n_people - 1, 1), 1 - part)
+    beyond = _by_person(_beyond(away, sides) / width, people)
     rank = int(np.ceil((1 - FALSE_ALARMS) * (n_people + 1)))
-    width = max(width, float(np.sort(worst)[min(rank, n_people) - 1]))
-    middle, spread = _middle_and_spread(table, floor)
+    widened = max(1.0, float(np.sort(beyond.max(axis=1))[min(rank, n_people) - 1]))
+    middle, spread = _middle_and_spread(table, floor, n_people)
     limits = []
     for column, key in enumerate(keys):
         kind, side = MEASURES[key[0]], sides[column]
-        low, high = (middle[column] + sign * width * spread[column] for sign in (-1, 1))
-        beyond = np.array(
-            [
-                (_beyond(away[people == one][:, [column]], sides[[column]]) > width).any()
-                for one in range(n_people)
-            ]
-        )
-        limits.append(
-            Limit(
-                *key,
-                kind.back(low) if side <= 0 else None,
-                kind.back(high) if side >= 0 else None,
-                float((beyond.sum() + 1) / (n_people + 1)) if n_people >= LEAST_PEOPLE else None,
-            )
-        )
-    n_beyond = np.count_nonzero(worst > width)
-    is_told = n_people >= LEAST_PEOPLE
-    return tuple(limits), float((n_beyond + 1) / (n_people + 1)) if is_told else None
+        reach = widened * width[column] * spread[column]
+        low = kind.back(middle[column] - reach) if side <= 0 else None
+        high = kind.back(middle[column] + reach) if side >= 0 else None
+        if low is not None and kind.low_cap is not None:
+            low = min(low, kind.low_cap)
+        if high is not None and kind.high_cap is not None:
+            high = max(high, kind.high_cap)
+        limits.append(Limit(*key, low, high, _rate(beyond[:, column] > widened)))
+    return tuple(limits), _rate(np.asarray((beyond > widened).any(axis=1)))
 
 
-def _middle_and_spread(table: Floats, floor: Floats) -> tuple[Floats, Floats]:
+def _by_person(table: Floats, people: NDArray[np.intp]) -> Floats:
+    """Take the largest of each person's scans, column by column."""
+    return np.stack([table[people == one].max(axis=0) for one in range(int(people.max()) + 1)])
+
+
+def _rate(has_failed: NDArray[np.bool_]) -> float | None:
+    """Fraction of new people who fail, at most, by those left out who do; None of too few."""
+    n_people = len(has_failed)
+    if n_people < LEAST_PEOPLE:
+        return None
+    return float((np.count_nonzero(has_failed) + 1) / (n_people + 1))
+
+
+def _middle_and_spread(table: Floats, floor: Floats, n_people: int) -> tuple[Floats, Floats]:
     """Median of each column, and a standard deviation that heavy tails make larger."""
     middle = np.median(table, axis=0)
     off = np.abs(table - middle)
-    # the largest of N normal numbers is about so many standard deviations away
-    usual_extreme = np.sqrt(2 * np.log(max(2 * len(table), 4)))
+    # the largest of so many normal numbers is about so many standard deviations away
+    usual_extreme = np.sqrt(2 * np.log(max(2 * n_people, 4)))
     spread = np.max([1.4826 * np.median(off, axis=0), off.max(axis=0) / usual_extreme], axis=0)
     return middle, np.maximum(spread, floor)
 
@@ -273,34 +318,42 @@ def read_gates(folder: Path, grid: Grid) -> Gates | None:
         "contrasts": list_of(TEXT),
         "n_people": COUNT_OR_NONE,
         "false_alarms": optional(FRACTION),
-        "flips": list_of(one_of(tuple(FLIPS)), may_be_empty=True),
+        "caught": Kind("an object with a fraction for each flip", _are_caught),
         "limits": list_of(
             Kind("an object with a measure and limits", lambda value: isinstance(value, dict))
         ),
     }
-    fields = read_fields(folder / GATES, kinds)
+    fields = read_fields(folder / GATES, kinds | FIELDS)
     contrasts = tuple(fields["contrasts"])
     limits = tuple(_read_limit(one, len(contrasts), folder) for one in fields["limits"])
     path = folder / GATE_ARRAYS
     try:
         arrays = load(read_bounded(path, MAX_BYTES_OF[GATE_ARRAYS]))
-        names = ["mean", "usual", *(f"flip {number}" for number in range(len(fields["flips"])))]
+        flip_names = [f"flip {number}" for number in range(len(fields["caught"]))]
+        names = ["mean", "mean_size", "usual", *flip_names]
         found = [arrays[name] for name in names]
     except (OSError, LookupError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise _damaged(folder, f"{type(error).__name__}: {error}") from error
-    for array in found:
-        if array.shape != (len(contrasts), grid.n_voxels) or array.dtype != np.float32:
+    for number, array in enumerate(found):
+        shape = (*((N_ASPECTS,) if number > 2 else ()), len(contrasts), grid.n_voxels)
+        if array.shape != shape or array.dtype != np.float32:
             raise _damaged(folder, f"an array of shape {array.shape} and type {array.dtype}")
         if not np.abs(array).max() <= MAX_ARRAY:
             raise _damaged(folder, "values that aren't finite, or too large")
-    flips = dict(zip(fields["flips"], found[2:], strict=True))
+    flips = dict(zip(fields["caught"], found[3:], strict=True))
     needed = {limit.measure for limit in limits} & set(FLIPS)
     if lacking := sorted(needed - set(flips)):
         raise _damaged(folder, f"no weights for {', '.join(lacking)}")
-    false_alarms = fields.get("false_alarms")
-    return Gates(
-        grid, contrasts, limits, fields["n_people"], false_alarms, found[0], found[1], flips
-    )
+    false_alarms, n_people = fields.get("false_alarms"), fields["n_people"]
+    mean, mean_size, usual = found[:3]
+    caught, features = fields["caught"], read_feature_gate(fields, arrays, folder)
+    own = (limits, n_people, false_alarms, mean, mean_size, usual, flips, caught, features)
+    return Gates(grid, contrasts, *own)
+
+
+def _are_caught(value: Any) -> bool:
+    is_flips = isinstance(value, dict) and set(value) <= set(FLIPS)
+    return is_flips and all(map(FRACTION.accepts, value.values()))
 
 
 def _read_limit(content: dict[str, Any], n_channels: int, folder: Path) -> Limit:

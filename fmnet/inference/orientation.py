@@ -1,12 +1,14 @@
 """Tell by its content whether a map is mirrored, turned over or turned round.
 
 A map and the same map flipped about the middle of the template differ where the brain, or what it
-does, is not symmetric. What is learned from the training people is which of two such maps is the
-right one: a ridge regression, from the antisymmetric part of a map to 1, which comes to -1 for
-whatever is flipped.
+does, is not symmetric: in the values, in how large they are (vessels, noise, dropout), and in where
+there are data at all. What is learned from the training people is which of the two is the right
+one: a ridge regression, from the antisymmetric part of a map to 1, which comes to -1 for the same
+map flipped.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,54 +17,167 @@ from fmnet.data.grid import Grid
 from fmnet.data.volume import FloatArray
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
-#: Which axes are flipped, by the name of the gate.
-FLIPS: dict[str, tuple[int, ...]] = {
-    "left and right": (0,),
-    "front and back": (1,),
-    "top and bottom": (2,),
-}
+#: Which axis is flipped, by the name of the gate.
+FLIPS: dict[str, int] = {"left and right": 0, "front and back": 1, "top and bottom": 2}
+#: What of a map is looked at: its values, their sizes, and where there are any.
+N_ASPECTS = 3
+#: Added to sizes, in root mean squares of a map, before their logarithm is taken.
+LEAST_SIZE = 0.1
+#: By how much flipped maps may be displaced besides, in mm, for who knows what they turn about.
+OFF_MM = 8.0
 #: Penalties that are tried, as fractions of the mean square of the training people's maps.
 PENALTIES = (0.01, 0.1, 1.0, 10.0)
+#: Least standard deviation of scores whose mean is 1 that an aspect is credited with: where all of
+#: one study have the same mask, it would be all that counts.
+LEAST_SPREAD = 0.3
 
 
-def flipped_voxels(grid: Grid, axes: tuple[int, ...]) -> NDArray[np.intp]:
-    """Name, for each in-mask voxel, the one that lands on it when axes are flipped: (V,).
+@lru_cache(maxsize=8)
+def flipped_voxels(grid: Grid, axis: int) -> Indices:
+    """Name, for each in-mask voxel, the one that lands on it when an axis is flipped: (V,).
 
-    The left and the right are flipped about x = 0, the others about the middle of the mask; -1
-    where what lands on a voxel comes from outside the mask.
+    The first axis is flipped about x = 0, the others about the middle of the mask; -1 where what
+    lands on a voxel comes from outside the mask.
     """
     place = np.argwhere(grid.mask)
     number = np.full(grid.shape, -1, np.intp)
     number[grid.mask] = np.arange(len(place))
-    low, high = place.min(axis=0), place.max(axis=0)
+    total = int(place[:, axis].min() + place[:, axis].max())
+    if axis == 0:
+        total = int(np.rint(-2 * grid.affine[0, 3] / grid.affine[0, 0]))
     other = place.copy()
-    for axis in axes:
-        total = low[axis] + high[axis]
-        if axis == 0:
-            total = int(np.rint(-2 * grid.affine[0, 3] / grid.affine[0, 0]))
-        other[:, axis] = total - place[:, axis]
-    inside = ((other >= 0) & (other < grid.shape)).all(axis=1)
+    other[:, axis] = total - place[:, axis]
+    inside = (other[:, axis] >= 0) & (other[:, axis] < grid.shape[axis])
     other[~inside] = 0
     return np.asarray(np.where(inside, number[tuple(other.T)], -1))
 
 
-def antisymmetric(values: FloatArray, other: NDArray[np.intp]) -> FloatArray:
-    """Subtract from each voxel of maps of equal size, (..., C, V), what lands on it when flipped.
+def aspect_of(values: FloatArray, aspect: int) -> FloatArray:
+    """Take of maps, (..., C, V), the values of unit size, their sizes, or where there are any.
+
+    NaN where there are none, but for the last, which is 0 and 1.
+    """
+    if aspect == 2:
+        return np.isfinite(values).astype(np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        count = np.isfinite(values).sum(axis=-1, keepdims=True)
+        square = np.nansum(np.square(values, dtype=np.float64), axis=-1, keepdims=True) / count
+        scaled: FloatArray = (values / np.sqrt(square)).astype(np.float32)
+    if aspect == 0:
+        return scaled
+    sizes = np.log(np.abs(scaled) + np.float32(LEAST_SIZE))
+    middle = np.nansum(sizes, axis=-1, keepdims=True) / np.maximum(count, 1)
+    return np.asarray(sizes - middle, dtype=np.float32)
+
+
+def displaced(values: FloatArray, grid: Grid, axis: int, distance_mm: float) -> FloatArray:
+    """Move maps, (..., V), along an axis, with linear interpolation; NaN where nothing lands."""
+    image = grid.unmask(values, np.nan)
+    voxels = distance_mm / grid.voxel_size_mm[axis]
+    whole, place = int(np.floor(voxels)), image.ndim - 3 + axis
+
+    def shifted(count: int) -> FloatArray:
+        moved = np.full_like(image, np.nan)
+        n = image.shape[place]
+        to, source = (
+            slice(max(count, 0), n + min(count, 0)),
+            slice(max(-count, 0), n - max(count, 0)),
+        )
+        before = (slice(None),) * place
+        moved[(*before, to)] = image[(*before, source)]
+        inside: FloatArray = moved[..., grid.mask]
+        return inside
+
+    part = np.float32(voxels - whole)
+    near, far = shifted(whole), shifted(whole + 1)
+    mixed = (1 - part) * near + part * far
+    # where one of the two has no data, the nearer of them decides
+    return np.asarray(np.where(np.isnan(mixed), near if part < 0.5 else far, mixed))
+
+
+def antisymmetric(values: FloatArray, grid: Grid, axis: int) -> FloatArray:
+    """Subtract from each voxel, (..., C, V), what lands on it when an axis is flipped.
 
     0 where either has no data.
     """
-    size = np.sqrt(np.nanmean(np.square(values, dtype=np.float64), axis=-1, keepdims=True))
-    scaled = (values / np.maximum(size, np.finfo(np.float32).tiny)).astype(np.float32)
-    difference: FloatArray = scaled - scaled[..., other]
+    other = flipped_voxels(grid, axis)
+    difference: FloatArray = values - values[..., other]
     difference[..., other < 0] = 0
     difference[np.isnan(difference)] = 0
     return difference
 
 
+def flip_score(values: FloatArray, weights: FloatArray, grid: Grid, axis: int) -> float:
+    """Tell whether a scan, (C, V), is the right way round: about 1, or -1 where it is flipped.
+
+    `weights`, (`N_ASPECTS`, C, V), are those of `fit_flip`.
+    """
+    parts = (antisymmetric(aspect_of(values, one), grid, axis) for one in range(N_ASPECTS))
+    pairs = zip(parts, weights, strict=True)
+    return float(sum(np.sum(part * own, dtype=np.float64) for part, own in pairs))
+
+
+def fit_flip(
+    values: FloatArray, grid: Grid, axis: int, people: Indices
+) -> tuple[FloatArray, Floats]:
+    """Learn from maps, (N, C, V), how the right ones differ from flipped ones.
+
+    Each aspect counts as much as it tells the training people's maps from flipped ones.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (N, C, V)
+        Maps, NaN where they have no data.
+    grid : Grid
+        Theirs.
+    axis : int
+        Which is flipped.
+    people : ndarray of int, shape (N,)
+        Numbers of those whose scans they are.
+
+    Returns
+    -------
+    weights : ndarray of float32, shape (`N_ASPECTS`, C, V)
+        See `flip_score`; 0 where nothing differs.
+    left_out : ndarray, shape (3, N)
+        Score of each scan with weights of the other people: where it lies, and displaced by
+        `OFF_MM` to either side.
+    """
+    weights = np.zeros((N_ASPECTS, *values.shape[1:]), np.float32)
+    n, total = len(values), 0.0
+    left_out = np.zeros((3, n))
+    for aspect in range(N_ASPECTS):
+        parts = np.concatenate(
+            [
+                antisymmetric(aspect_of(moved, aspect), grid, axis)
+                for moved in (
+                    values,
+                    displaced(values, grid, axis, OFF_MM),
+                    displaced(values, grid, axis, -OFF_MM),
+                )
+            ]
+        )
+        if not parts.any():
+            continue
+        found = fit_discriminant(parts.reshape(3 * n, -1), np.tile(people, 3))
+        own = found.left_out[:n]
+        if not own.mean() > 0:
+            continue
+        share = own.mean() / max(own.std(), LEAST_SPREAD * own.mean()) ** 2
+        weights[aspect] = share * found.weights.reshape(values.shape[1:])
+        left_out += share * found.left_out.reshape(3, n)
+        total += share * own.mean()
+    if total > 0:
+        weights /= np.float32(total)
+        left_out /= total
+    return weights, left_out
+
+
 @dataclass(frozen=True, eq=False)
 class Discriminant:
-    """Weights, (C, V), whose product with the right maps is about 1, and the training people's.
+    """Weights, (V,), whose product with the right maps is about 1, and the training people's.
 
     ``left_out``, (N,), are products of each person's maps with weights of the others.
     """
@@ -71,15 +186,14 @@ class Discriminant:
     left_out: Floats
 
 
-def fit_discriminant(parts: FloatArray, people: NDArray[np.intp]) -> Discriminant:
-    """Fit weights of maps, (N, C, V), that lead to 1, with the penalty that holds for new people.
+def fit_discriminant(parts: FloatArray, people: Indices) -> Discriminant:
+    """Fit weights of maps, (N, V), that lead to 1, with the penalty that holds for new people.
 
     `people`, (N,), number those whose scans they are; all scans of a person are left out together.
     """
-    flat = parts.reshape(len(parts), -1)
-    products = (flat @ flat.T).astype(np.float64)
+    products = (parts @ parts.T).astype(np.float64)
     size = max(float(np.trace(products)) / len(products), np.finfo(np.float64).tiny)
-    best = None
+    best: tuple[float, Floats, Floats] | None = None
     for penalty in PENALTIES:
         inverse = np.linalg.inv(products + penalty * size * np.eye(len(products)))
         hat = products @ inverse
@@ -88,9 +202,8 @@ def fit_discriminant(parts: FloatArray, people: NDArray[np.intp]) -> Discriminan
             own = people == person
             rest = 1 - hat[own].sum(axis=1)
             left_out[own] = 1 - np.linalg.solve(np.eye(own.sum()) - hat[np.ix_(own, own)], rest)
-        apart = left_out.mean() / max(left_out.std(), 1e-12)
+        apart = float(left_out.mean() / max(left_out.std(), 1e-12))
         if best is None or apart > best[0]:
             best = apart, inverse.sum(axis=1), left_out
     assert best is not None
-    weights = (best[1].astype(np.float32) @ flat).reshape(parts.shape[1:])
-    return Discriminant(weights, best[2])
+    return Discriminant((best[1].astype(np.float32) @ parts), best[2])

@@ -156,11 +156,23 @@ def gated(
     note: str = "",
     request: Request = USUAL,
 ) -> Prediction:
-    """Score what the preparation takes of a scan, if it passed all gates or a score is forced."""
+    """Score what the preparation takes of a scan, if it passed all gates or a score is forced.
+
+    The last gate is of the features that the network computes together with the scores.
+    """
+    if is_passed(readings) or request.is_forced:
+        scores, features = bundle.scores_and_features_of_scan(values)
+        if bundle.gates is not None and bundle.gates.features is not None:
+            readings = (*readings, bundle.gates.features.read(features, name))
+        if is_passed(readings) or request.is_forced:
+            return scored(bundle, name, scores, note, request, readings)
     faults = [reading.fault for reading in readings if reading.fault is not None]
-    if faults and not request.is_forced:
-        return replace(failed(name, faults, "cannot_say"), readings=readings)
-    return scored(bundle, name, bundle.scores_of_scan(values), note, request, readings)
+    return replace(failed(name, faults, "cannot_say"), readings=readings)
+
+
+def is_passed(readings: Iterable[Reading]) -> bool:
+    """Tell whether all gates were passed."""
+    return all(reading.is_passed for reading in readings)
 
 
 def _readings(bundle: Bundle, scan: NewScan, values: FloatArray) -> tuple[Reading, ...]:

@@ -12,16 +12,16 @@ from math import isfinite
 from pathlib import Path
 from textwrap import indent
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, TextIO, get_args
 
 from fmnet import __version__
 from fmnet.data.files import draft_path, keep_draft
 from fmnet.data.tables import write_table
 from fmnet.errors import Fault, OutputError, printable
 from fmnet.inference.bundle import Bundle
-from fmnet.inference.bundle_files import CHECKSUMS, sha256_of
+from fmnet.inference.bundle_files import CHECKSUMS, is_number, sha256_of
 from fmnet.inference.calibration import calibration_sentence
-from fmnet.inference.predict import USUAL, Prediction, Request, predictions_table
+from fmnet.inference.predict import USUAL, Prediction, Request, Status, predictions_table
 from fmnet.inference.quality import Reading
 from fmnet.inference.sets import level_sentence, predictive_values_of_sets
 from fmnet.inference.study_results import IN_SHORT, NOT_RECORDED
@@ -37,10 +37,27 @@ LIST, END = '"predictions": [', '\n  ],\n  "complete": {}\n}}\n'
 
 #: The form of a document, as prediction.schema.json describes it.
 SCHEMA = "fmnet-prediction-1"
-NO_SETS = (
-    "This signature was exported before fmnet kept its scores of unseen people: there are neither "
-    "sets nor intervals. Export it again from its run."
-)
+BEFORE = "This signature was exported by an earlier fmnet"
+NO_SETS = "neither sets of groups nor intervals of probabilities"
+NO_GATES = "only the checks of before (coverage, scale)"
+AGAIN = "Export it again from its run."
+OF_SCORES = ("score", "probability", "probability_low", "probability_high")
+OF_GROUPS = (*OF_SCORES, "set")
+COLUMNS = {
+    "participant_id": "Whose scan it is.",
+    "scan": "The scan, by its BIDS entities or the files that were named.",
+    "score": "What the network gives: the higher, the more like the positive group.",
+    "probability": "Probability",
+    "probability_low": "Lower end of the 95 % interval of the probability.",
+    "probability_high": "Upper end of the 95 % interval of the probability.",
+    "set": "Groups that can't be ruled out: one of them; both, where nothing can be said; or "
+    "neither, where the scan is unlike the people of either.",
+    "status": "ok: scored. cannot_say: readable, but unlike what the signature learned from. "
+    "forced: scored all the same, because somebody asked for it. error: not usable.",
+    "gates_failed": "Checks that the scan did not pass.",
+    "in_training": "Whether the signature learned from this scan; n/a where nobody knows.",
+    "reason": "Why there is no score; of one that there is, what it can't be read without.",
+}
 #: What is said of a signature with each prediction, besides its evidence in short.
 WITH_EACH = ("evidence_note", "base_rate", "outputs", "warnings", "intended_use")
 
@@ -116,12 +133,15 @@ def base_rate(bundle: Bundle, request: Request) -> float | None:
 
 
 def sets_sentence(bundle: Bundle, request: Request) -> str:
-    """Say at which level sets hold people's groups, or why there are no sets."""
-    if bundle.target is not None:
-        return ""
-    if bundle.unseen is None:
-        return NO_SETS
-    return level_sentence(bundle.unseen, request.level)
+    """Say at which level sets hold people's groups; empty where there are none."""
+    return "" if bundle.unseen is None else level_sentence(bundle.unseen, request.level)
+
+
+def missing_sentence(bundle: Bundle) -> str:
+    """Say what a bundle of before has not; empty for others."""
+    lacks = [] if bundle.unseen is not None or bundle.target is not None else [NO_SETS]
+    lacks += [NO_GATES] if bundle.gates is None else []
+    return f"{BEFORE}, so there are {' and '.join(lacks)}. {AGAIN}" if lacks else ""
 
 
 def predictive_values(bundle: Bundle, request: Request) -> dict[str, Any] | None:
@@ -139,6 +159,17 @@ def full_record(prediction: Prediction, columns: Sequence[str] = ()) -> dict[str
     return {**prediction.record(columns), "groups": groups, "readings": readings}
 
 
+def describe_columns(about: Mapping[str, Any], columns: Sequence[str] = ()) -> dict[str, Any]:
+    """Describe a table's columns as the JSON file beside a BIDS table does."""
+    said = dict(COLUMNS)
+    said["probability"] = f"Probability {about.get('probability', '')}"
+    said["set"] = f"{said['set']} {about.get('sets', '')}"
+    if columns:
+        said = {name: said[name] for name in said if name not in OF_GROUPS}
+        said |= {name: "See outputs." for name in columns}
+    return {name: {"Description": text.strip()} for name, text in said.items()}
+
+
 def record_with_evidence(
     prediction: Prediction, columns: Sequence[str], about: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -151,27 +182,57 @@ def record_with_evidence(
     }
 
 
-def prediction_of(record: Mapping[str, Any], columns: Sequence[str] = ()) -> Prediction:
-    """Read a prediction off what `full_record` listed."""
-    readings = []
-    for one in record["readings"]:
-        values = {name: value for name, value in one.items() if name not in {"passed", "fault"}}
-        fault = None if one["fault"] is None else Fault(**one["fault"])
-        readings.append(Reading(**values, fault=fault))
-    low, high = record.get("probability_low"), record.get("probability_high")
-    numbers = {name: record[name] for name in columns if record[name] is not None}
-    return Prediction(
-        record["scan"],
-        record[columns[0]] if columns else record["score"],
-        record.get("probability"),
-        record["status"],
-        record["reason"],
-        numbers,
-        None if low is None or high is None else (low, high),
-        None if record["groups"] is None else tuple(record["groups"]),
-        tuple(readings),
-        bool(record["in_training"]),
-    )
+def prediction_of(record: Any, columns: Sequence[str] = ()) -> Prediction:
+    """Read a prediction off what `full_record` listed.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
+    try:
+        numbers = {name: record[name] for name in columns or OF_SCORES}
+        texts = [record["scan"], record["reason"], *(record["groups"] or [])]
+        if record["status"] not in get_args(Status) or not all(map(_is_text, texts)):
+            raise ValueError("texts that are none")
+        if not all(map(_is_number_or_none, numbers.values())):
+            raise ValueError("numbers that are none")
+        readings = tuple(_reading_of(one) for one in record["readings"])
+        low, high = record.get("probability_low"), record.get("probability_high")
+        return Prediction(
+            record["scan"],
+            numbers[columns[0] if columns else "score"],
+            None if columns else record["probability"],
+            record["status"],
+            record["reason"],
+            {name: one for name, one in numbers.items() if columns and one is not None},
+            None if low is None or high is None else (low, high),
+            None if record["groups"] is None else tuple(record["groups"]),
+            readings,
+            bool(record["in_training"]),
+        )
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"no prediction ({type(error).__name__}: {error})") from error
+
+
+def _reading_of(content: Mapping[str, Any]) -> Reading:
+    """Read what a gate measured; raise `ValueError`, or what Python does, if it is no reading."""
+    fault = None if content["fault"] is None else Fault(**content["fault"])
+    told = {name: value for name, value in content.items() if name not in {"passed", "fault"}}
+    reading = Reading(**told, fault=fault)
+    numbers = (reading.value, reading.low, reading.high, reading.false_alarms)
+    texts = [reading.gate, reading.unit, *(asdict(fault).values() if fault else ())]
+    if not all(map(_is_number_or_none, numbers)) or not all(map(_is_text, texts)):
+        raise ValueError("a reading with other values")
+    return reading
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number_or_none(value: Any) -> bool:
+    return value is None or is_number(value)
 
 
 class Results:

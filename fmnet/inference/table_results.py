@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fmnet.data.image_files import image_files
-from fmnet.errors import Fault, FmnetError, OutputError, printable
+from fmnet.errors import Fault, FmnetError, OutputError
 from fmnet.inference.bold import NewBoldScan
 from fmnet.inference.card_files import card_names
 from fmnet.inference.predict import NewScan, Prediction
@@ -89,7 +89,9 @@ class Unfinished:
         if isinstance(scan, Prediction) or not self._known:
             return None
         record = self._known.get(identify(scan))
-        return None if record is None else prediction_of(record, columns)
+        with suppress(ValueError):  # somebody has altered it
+            return None if record is None else prediction_of(record, columns)
+        return None
 
     def add(
         self, scan: NewScan | NewBoldScan, prediction: Prediction, columns: tuple[str, ...]
@@ -123,15 +125,16 @@ class Unfinished:
             return False
         read = []
         for line in lines:  # the last may have been cut
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 read.append(json.loads(line))
         if not read:
             return None
         if read[0] != asked:
             return False
         for one in read[1:]:
-            if isinstance(one, dict) and one["prediction"]["status"] != "error":
-                self._known[one["scan"]] = one["prediction"]
+            with suppress(LookupError, TypeError):  # what isn't as it was written isn't known
+                if one["prediction"]["status"] != "error":
+                    self._known[one["scan"]] = one["prediction"]
         self._is_empty = not self._known
         return True
 
@@ -184,15 +187,10 @@ class TableResults:
             raise OutputError(Fault(str(cards), "a file", accepted, action))
         self.cards: list[Path | None] = []
         self.known: dict[int, Prediction] = {}
+        self.predictions: list[Prediction] = []
         self._out, self._folder, self._may_overwrite = out, cards, may_overwrite
         self._results, self._listed = Results(out), list[AnyScan]()
         self._unfinished: Unfinished | None = None
-        self._predictions = list[Prediction]()
-
-    @property
-    def unscored(self) -> list[Prediction]:
-        """List those without a score, or with one that was forced."""
-        return [one for one in self._predictions if one.status != "ok"]
 
     @property
     def counts(self) -> Counter[str]:
@@ -202,7 +200,7 @@ class TableResults:
     @property
     def place(self) -> str:
         """Name where they are; empty where they are printed."""
-        return printable(str(self._out or ""))
+        return str(self._out or "")
 
     @contextmanager
     def open(
@@ -232,9 +230,9 @@ class TableResults:
             with self._results:
                 yield
             is_whole = True
-            if self._folder is not None and scorer.cards is not None and self._predictions:
+            if self._folder is not None and scorer.cards is not None and self.predictions:
                 names = [card.stem if card and card.exists() else "" for card in self.cards]
-                replace(scorer.cards, folder=self._folder).write_group(self._predictions, names)
+                replace(scorer.cards, folder=self._folder).write_group(self.predictions, names)
         finally:
             self._unfinished.close(is_whole)
 
@@ -247,7 +245,7 @@ class TableResults:
     def add(self, prediction: Prediction) -> None:
         """Write a prediction; they come in order."""
         self._results.add(prediction)
-        self._predictions.append(prediction)
+        self.predictions.append(prediction)
 
     def finish(self, is_whole: bool) -> None:
         """Give the file its name, where the program ends at once."""

@@ -43,6 +43,8 @@ def watched_features(
         Gives the features, (B, F), once the backbone was applied.
     """
     seen: dict[str, torch.Tensor] = {"maps": image}
+    if getattr(backbone, "window_volumes", None) is not None:  # of series, whatever their length
+        seen["maps"] = image.square().mean(1, keepdim=True).sqrt()
     handles = []
     for module in backbone.modules():
         if shown := getattr(module, "shows", ""):
@@ -69,7 +71,7 @@ def watched_features(
             found = [local_energies(maps, MAX_FEATURES)]
         every = torch.cat(found, 1)
         n_looks: int = getattr(backbone, "n_looks", 1)
-        return every if n_looks == 1 else every.unflatten(0, (-1, n_looks)).mean(1)
+        return every if n_looks == 1 else every.view(-1, n_looks, every.shape[1]).mean(1)
 
     try:
         yield features
@@ -97,16 +99,17 @@ def local_energies(maps: torch.Tensor, most: int) -> torch.Tensor:
     edge = next((one for one in edges if n_maps * n_cubes(one) <= most), max(sizes))
     missing = [-size % edge for size in reversed(sizes)]
     filled = pad(maps, [side for one in missing for side in (one // 2, one - one // 2)])
-    for axis in (2, 4, 6):
-        filled = filled.unflatten(axis, (-1, edge))
-    square = filled.square().mean((3, 5, 7)).flatten(1)
+    counts = [ceil(size / edge) for size in sizes]
+    parts = filled.reshape(-1, n_maps, counts[0], edge, counts[1], edge, counts[2], edge)
+    square = parts.square().mean((3, 5, 7)).flatten(1)
     return in_groups(square.clamp(min=LEAST_SQUARE).log() / 2, most)
 
 
 def in_groups(values: torch.Tensor, most: int) -> torch.Tensor:
     """Average neighbours, so that `most` at most are left: (B, N) to (B, F)."""
-    size = ceil(values.shape[1] / most)
-    if size == 1:
+    n_values = values.shape[1]
+    if n_values <= most:
         return values
-    missing = -values.shape[1] % size
-    return pad(values, [0, missing]).unflatten(1, (-1, size)).mean(2)
+    size = ceil(n_values / most)
+    filled = pad(values, [0, -n_values % size])
+    return filled.reshape(-1, ceil(n_values / size), size).mean(2)

@@ -260,10 +260,10 @@ def _programs(
             # Inside torch, about torch: nothing here that a user or we could change.
             warnings.simplefilter("ignore")
             program = torch.export.export(network, (example,), dynamic_shapes=(shapes,))
-            for node in program.graph.nodes:
+            both = torch.export.export(_Both(network), (example,), dynamic_shapes=(shapes,))
+            for node in (*program.graph.nodes, *both.graph.nodes):
                 # Paths of this machine, and in them its users' names, are no part of a signature.
                 node.meta.pop("stack_trace", None)
-            both = torch.export.export(_Both(network), (example,), dynamic_shapes=(shapes,))
             onnx = torch.onnx.export(
                 both,
                 input_names=[name],

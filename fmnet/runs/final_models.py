@@ -15,6 +15,7 @@ from fmnet.errors import ConfigError, ExportError, Fault, RunError
 from fmnet.inference.bold_contract import write_contract
 from fmnet.inference.bundle import write_plain
 from fmnet.inference.bundle_files import UNSEEN
+from fmnet.inference.feature_gate import FeatureGate
 from fmnet.inference.gates import fit_gates
 from fmnet.inference.links import Link
 from fmnet.inference.model_card import CNN_PATHS
@@ -75,6 +76,8 @@ class FinalModel:
         models of the folds.
     link : Link or None
         What its scores mean, where they don't tell two groups apart.
+    feature_gate : FeatureGate or None
+        How far new scans may lie from those of the subjects; None where that isn't known.
     """
 
     name: str
@@ -88,6 +91,7 @@ class FinalModel:
     screen: float | None = None
     scale: ScoreScale | None = None
     link: Link | None = None
+    feature_gate: FeatureGate | None = None
 
 
 def write_final(
@@ -147,6 +151,7 @@ def write_final(
     families = cohort.unit_of
     people = [families[person] for person in cohort.participant_ids]
     gates = fit_gates(values, preparation.grid, preparation.contrasts, people)
+    gates = replace(gates, features=final.feature_gate)
     contract = bold_contract(cohort)
     if contract is not None and preparation.reads_series:
         contract = replace(contract, maps=())  # the network reads the series themselves

@@ -11,7 +11,7 @@ import pytest
 from fmnet.export.bundle_folder import clear_remains
 from fmnet.inference.bundle import read_bundle
 
-BUNDLE = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
+BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "format_1"
 
 
 KILLED = """

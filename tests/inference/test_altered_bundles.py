@@ -21,7 +21,7 @@ from fmnet.errors import BundleError
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.bundle_files import write_hashes
 
-BUNDLE = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
+BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "format_1"
 #: What the command prints has to come within this; loading and refusing take a fraction of it.
 SECONDS = 2.0
 
@@ -264,9 +264,59 @@ def test_signature_that_is_stated_and_not_there_is_refused(with_folder, example)
     assert f"{PEOPLE} missing, of which metadata.json speaks" in found
 
 
-def test_empty_folder_is_refused(copy, example):
-    (copy / "signature").mkdir()
-    assert "signature without a hash" in refused_or_equal(copy, example)
+@pytest.mark.parametrize("name", ["signature", "configs"])
+def test_empty_folder_is_refused(copy, example, name):
+    (copy / name).mkdir()
+    assert f"{name} without a hash" in refused_or_equal(copy, example)
+
+
+@pytest.fixture
+def with_configs(copy):
+    """Give the bundle what MONAI reads, which fmnet doesn't."""
+    (copy / "configs").mkdir()
+    (copy / "configs" / "metadata.json").write_text("{}")
+    (copy / "configs" / "inference.json").write_text("not even JSON")
+    write_hashes(copy)
+    return copy
+
+
+def configs_elsewhere(copy):
+    (copy / "configs").rename(copy.parent / "elsewhere")
+    (copy / "configs").symlink_to(copy.parent / "elsewhere")
+
+
+META = "configs/metadata.json"
+CONFIGS = {
+    "file flipped": (lambda c: (c / META).write_text("[]"), f"{META} altered since export"),
+    "file gone": (lambda c: (c / META).unlink(), f"{META} missing"),
+    "file more": (lambda c: (c / "configs" / "x.py").write_text(""), "configs/x.py without a hash"),
+    "file elsewhere": (lambda c: as_link(c / META, "/dev/zero"), f"{META} that is a link"),
+    "file as a pipe": (lambda c: as_pipe(c / META), "is no regular file"),
+    "file of 2 MiB": (lambda c: os.truncate(c / META, 2 * 2**20), f"{META} that can't be read"),
+    "file of 4 TiB": (lambda c: as_sparse(c / META), "more than 10 files or 4 MiB in configs/"),
+    "folder elsewhere": (configs_elsewhere, "configs that is a link"),
+    "folder within": (lambda c: (c / "configs" / "deep").mkdir(), "configs/deep without a hash"),
+    "file above": (lambda c: listed_outside(c, "configs/../x"), "configs/../x missing"),
+    "11 more files": (
+        lambda c: [(c / "configs" / f"x{n}").write_text("") for n in range(11)],
+        "more than 10 files or 4 MiB in configs/",
+    ),
+    "sums with a hash of themselves": (
+        lambda c: listed_outside(c, "SHA256SUMS"),
+        "SHA256SUMS missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_configs_that_are_not_as_exported_are_refused(with_configs, example, name):
+    alter, found = CONFIGS[name]
+    alter(with_configs)
+    assert found in refused_or_equal(with_configs, example)
+
+
+def test_nothing_of_the_configs_is_read(with_configs, example):
+    assert refused_or_equal(with_configs, example) == ""
 
 
 # --- what JSON says, with hashes that fit

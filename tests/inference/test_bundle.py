@@ -23,6 +23,7 @@ def test_holds_all_that_is_promised(bundle):
         "gates.safetensors", "metadata.json", "model.onnx", "model.pt2", "preparation.json",
         "preparation.safetensors", "reference.json", "unseen.json",
     }  # fmt: skip
+    assert bundle.metadata["format_version"] == 2
     contract = bundle.metadata["input"]
     assert contract["contrasts"] == ["pressure", "visual"]
     assert contract["orientation"] == "RAS+"
@@ -170,7 +171,9 @@ def test_preparation_of_another_shape_than_the_network_is_refused(copy):
     arrays["mask"] = np.pad(arrays["mask"], ((0, 1), (0, 0), (0, 0)))
     save_file(arrays, copy / "preparation.safetensors")
     write_hashes(copy)
-    with pytest.raises(BundleError, match=r"model\.onnx from .* to \['score'\], not from \(2, "):
+    with pytest.raises(
+        BundleError, match=r"model\.onnx from .* to \['score', 'features'\], not from \(2, "
+    ):
         read_bundle(copy)
 
 

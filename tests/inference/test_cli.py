@@ -10,6 +10,10 @@ from fmnet.inference.bundle_files import sha256_of, write_hashes
 from fmnet.inference.cli import describe, main
 from fmnet.synthetic.maps import write_cohort
 
+COLUMNS = [
+    "scan", "score", "probability", "probability_low", "probability_high", "set", "status",
+    "gates_failed", "in_training", "reason",
+]  # fmt: skip
 SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
 
 
@@ -26,13 +30,13 @@ def test_writes_a_table_and_says_what_it_is(finished, tmp_path, capsys):
     assert "SYNTHETIC data" in printed.err
     assert "not a diagnosis" in printed.err
     table = pd.read_csv(out, sep="\t")
-    assert list(table) == ["scan", "score", "probability", "status", "reason"]
+    assert list(table) == COLUMNS
     assert list(table["scan"]) == scans
 
 
 def test_without_out_the_table_is_printed(finished, capsys):
     assert main([str(finished.bundle_dir), joined(finished.listing.scans[0])]) == 0
-    assert capsys.readouterr().out.startswith("scan\tscore\tprobability\tstatus\treason\n")
+    assert capsys.readouterr().out.splitlines()[0].split("\t") == COLUMNS
 
 
 def test_one_bad_scan_does_not_stop_the_others(finished, tmp_path, capsys):
@@ -67,7 +71,7 @@ def test_help_says_research_use(capsys):
 
 
 def test_unusable_out_is_noticed_before_scoring(finished, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("fmnet.inference.cli.score_with_values", None)
+    monkeypatch.setattr("fmnet.inference.scoring.score_with_values", None)
     scan = joined(finished.listing.scans[0])
     assert main([str(finished.bundle_dir), scan, "--out", str(tmp_path)]) == 2
     assert "the results can't be written" in capsys.readouterr().err
@@ -156,7 +160,8 @@ def test_json_says_which_signature_and_what_is_known_of_it(with_evidence, scan, 
 def test_table_of_a_signature_without_red_findings_is_what_it_was(with_evidence, scan, red, capsys):
     assert main([str(with_evidence(KNOWN | {"red": red})), scan]) == 0
     printed = capsys.readouterr()
-    assert printed.out.splitlines()[1].endswith("\tok\tn/a")
+    assert printed.out.splitlines()[1].split("\t")[6:8] == ["ok", "n/a"]
+    assert printed.out.splitlines()[1].endswith("\tn/a")
     said = "red findings not recorded" if red is None else "no red finding"
     assert f"known of the signature: {said} (see MODEL_CARD.md)" in printed.err
 
@@ -236,7 +241,7 @@ def test_options_of_runs_are_refused_for_maps(finished, capsys):
 def test_map_is_an_error_beside_a_run(bundle_dir, image, finished, capsys):
     assert main([bundle_dir, str(image), str(finished.listing.scans[0].files[0])]) == 0
     rows = capsys.readouterr().out.splitlines()[1:]
-    assert [row.split("\t")[3] for row in rows] == ["ok", "error"]
+    assert [row.split("\t")[6] for row in rows] == ["ok", "error"]
     assert "space 'MNI152NLin2009aSym'" in rows[1]
     assert "one 4-D NIfTI file of a BOLD run" in rows[1]
 

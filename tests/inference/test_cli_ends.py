@@ -19,19 +19,19 @@ from fmnet.inference.bundle import read_bundle
 from fmnet.inference.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-BUNDLE = ROOT / "checkpoints" / "synthetic"
+BUNDLE = ROOT / "tests" / "bundles" / "format_1"
 SCRIPT = [sys.executable, str(ROOT / "scripts" / "predict.py")]
 #: The command, with a pause before each scan.
 #: Whoever runs the tests in the background of a shell hands down that Ctrl-C is ignored.
 SLOW = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
-import fmnet.inference.cli as cli
-score = cli.score_with_values
-def score_with_values(bundle, scan):
+import fmnet.inference.cli as cli, fmnet.inference.scoring as scoring
+score = scoring.score_with_values
+def score_with_values(*arguments):
     time.sleep(0.05)
-    return score(bundle, scan)
-cli.score_with_values = score_with_values
+    return score(*arguments)
+scoring.score_with_values = score_with_values
 sys.exit(cli.main(sys.argv[1:]))
 """
 
@@ -53,6 +53,7 @@ def environment(**more):
 
 def start_slow(scan, out, n=200):
     command = [sys.executable, "-c", SLOW, str(BUNDLE), *[str(scan)] * n, "--out", str(out)]
+    command += ["--overwrite", "--jobs", "1"]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
 
 
@@ -79,9 +80,11 @@ def test_rows_so_far_are_kept_when_stopped(scan, tmp_path, ending, status):
     assert "Traceback" not in said
     table = pd.read_csv(out, sep="\t")
     assert set(table["status"]) == {"ok"}
-    expected = rf"stopped by {ending.name} after {len(table)} of 200 scans; their rows are in {out}"
+    expected = (
+        rf"stopped by {ending.name} after {len(table)} of 200 scans; they are in {out}, and the"
+    )
     assert re.search(expected, said.splitlines()[-1])
-    assert list(tmp_path.iterdir()) == [out]
+    assert sorted(tmp_path.iterdir()) == [tmp_path / ".results.tsv.unfinished", out]
 
 
 def test_json_is_valid_when_stopped(scan, tmp_path):
@@ -95,7 +98,7 @@ def test_json_is_valid_when_stopped(scan, tmp_path):
     assert document["complete"] is False
     assert f"after {len(document['predictions'])} of 200 scans" in said.splitlines()[-1]
     assert {one["status"] for one in document["predictions"]} == {"ok"}
-    assert list(tmp_path.iterdir()) == [out]
+    assert sorted(tmp_path.iterdir()) == [tmp_path / ".results.json.unfinished", out]
 
 
 def test_rows_of_a_killed_process_stay_beside(scan, tmp_path):
@@ -112,9 +115,9 @@ def test_stopped_before_the_first_scan_leaves_older_results(scan, tmp_path, caps
     out = tmp_path / "results.tsv"
     out.write_text("older results")
     monkeypatch.setattr(
-        "fmnet.inference.cli.score_with_values", lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+        "fmnet.inference.scoring.score_with_values", lambda *_: os.kill(os.getpid(), signal.SIGTERM)
     )
-    assert main([str(BUNDLE), str(scan), "--out", str(out)]) == 143
+    assert main([str(BUNDLE), str(scan), "--out", str(out), "--overwrite"]) == 143
     assert "stopped by SIGTERM after 0 of 1 scans" in capsys.readouterr().err
     assert out.read_text() == "older results"
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -122,13 +125,13 @@ def test_stopped_before_the_first_scan_leaves_older_results(scan, tmp_path, caps
 
 @pytest.mark.parametrize("error", [MemoryError("12 GB"), RecursionError("deep"), KeyError("x\x1b")])
 def test_whatever_happens_to_one_scan_is_its_row(scan, tmp_path, monkeypatch, error):
-    def fail(bundle, given):
+    def fail(bundle, given, request):
         if given.name == str(scan):
-            return real(bundle, given)
+            return real(bundle, given, request)
         raise error
 
-    real = __import__("fmnet.inference.cli", fromlist=["cli"]).score_with_values
-    monkeypatch.setattr("fmnet.inference.cli.score_with_values", fail)
+    real = __import__("fmnet.inference.scoring", fromlist=["scoring"]).score_with_values
+    monkeypatch.setattr("fmnet.inference.scoring.score_with_values", fail)
     other = shutil.copy(scan, tmp_path / "other.nii")
     out = tmp_path / "results.tsv"
     assert main([str(BUNDLE), str(scan), str(other), str(scan), "--out", str(out)]) == 0
@@ -154,8 +157,8 @@ def test_scores_that_no_network_gives_are_errors(scan, capsys, monkeypatch, valu
     monkeypatch.setattr("fmnet.inference.bundle.Bundle.scores_of_scan", lambda *_: scores)
     assert main([str(BUNDLE), str(scan)]) == 1
     row = capsys.readouterr().out.splitlines()[1].split("\t")
-    assert row[1:4] == ["n/a", "n/a", "error"]
-    assert f"found a score of {value:g}; accepted: a finite score" in row[4]
+    assert row[1:7] == ["n/a"] * 5 + ["error"]
+    assert f"found a score of {value:g}; accepted: a finite score" in row[9]
 
 
 def test_names_neither_steer_terminals_nor_compute(scan, tmp_path, capsys, monkeypatch):
@@ -212,7 +215,7 @@ def test_names_of_any_bytes_are_scored_in_any_locale(scan, tmp_path, locale, to_
     assert b"Traceback" not in done.stderr
     text = (tmp_path / "results.tsv").read_text("utf-8") if to_file else done.stdout.decode("utf-8")
     rows = [row.split("\t") for row in text.splitlines()[1:]]
-    assert [row[3] for row in rows] == ["ok", "ok", "error"]
+    assert [row[6] for row in rows] == ["ok", "ok", "error"]
     assert rows[0][0] == r"m\xfcller.nii"
     assert rows[0][1] == rows[1][1]
 

@@ -16,7 +16,7 @@ from fmnet.inference.bundle import read_bundle
 from fmnet.inference.find import find_new_scans
 from fmnet.inference.predict import NewScan, predict_scan
 
-BUNDLE = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
+BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "format_1"
 AFFINE = np.array([[12.0, 0, 0, -70], [0, 12, 0, -106], [0, 0, 12, -72], [0, 0, 0, 1]])
 BYTES = st.one_of(st.integers(0, 255), st.sampled_from([0, 1, 127, 128, 255]))
 #: Places in a file and what is put there.

@@ -40,7 +40,7 @@ def write_results(predictions, out, about=None):
 def test_ending_chooses_the_separator(tmp_path, name, separator):
     write_results(PREDICTIONS, tmp_path / "deep" / name)
     table = pd.read_csv(tmp_path / "deep" / name, sep=separator)
-    assert list(table) == ["scan", "score", "probability", "status", "reason"]
+    assert list(table) == list(Prediction("", None, None, "error").record())
     assert list(table["scan"]) == ["a,b", "c"]
     assert table["reason"][1] == "no such file, sadly"
 

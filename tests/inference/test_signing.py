@@ -22,7 +22,7 @@ from fmnet.inference.bundle import read_bundle
 from fmnet.inference.bundle_files import CHECKSUMS, SEAL, check_hashes, write_hashes
 from fmnet.inference.signing import check_signature, fingerprint, read_private_key, sign_hashes
 
-BUNDLE = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
+BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "format_1"
 
 
 def write_pair(folder, name, private, secret=None):

@@ -63,7 +63,8 @@ def test_table_has_outputs_beside_the_score(folders):
     bundle = read_bundle(folders["severity"])
     table = predictions_table([scored(bundle, "a", [0.5])], bundle.columns)
     assert list(table.columns) == [
-        "scan", "score", "value", "value_low", "value_high", "status", "reason",
+        "scan", "score", "value", "value_low", "value_high", "status", "gates_failed",
+        "in_training", "reason",
     ]  # fmt: skip
     assert table.loc[0, ["score", "value", "value_low", "value_high"]].tolist() == [0.5, 55, 35, 77]
     assert "1 red finding" in table.loc[0, "reason"]

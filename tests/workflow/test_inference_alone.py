@@ -40,7 +40,7 @@ def test_predicts_without_torch(finished, tmp_path):
     command = [sys.executable, "-c", BLOCKER, str(finished.bundle_dir), scan, "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert out.read_text().splitlines()[1].split("\t")[3] == "ok"
+    assert out.read_text().splitlines()[1].split("\t")[6] == "ok"
 
 
 def test_scores_bold_without_torch(series_export, bold_tree, tmp_path):
@@ -49,7 +49,7 @@ def test_scores_bold_without_torch(series_export, bold_tree, tmp_path):
     command = [sys.executable, "-c", BLOCKER, str(bundle), str(image), "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert out.read_text().splitlines()[1].split("\t")[3] == "ok"
+    assert out.read_text().splitlines()[1].split("\t")[6] == "ok"
 
 
 @pytest.fixture
