@@ -20,7 +20,7 @@ from fmnet.inference.sets import (
     count_outside,
     fit_sets,
     level_of,
-    predictive_values_of_sets,
+    predictive_values,
 )
 from fmnet.inference.unseen_scores import UnseenScores, gather_unseen
 from fmnet.training.calibration import fit_calibration, score_scale
@@ -226,7 +226,7 @@ def measure_probabilities(cohort: ScoredCohort, prevalence: float) -> list[dict[
 
 def _predictive(cohort: ScoredCohort, prevalence: float, level: float) -> list[dict[str, Any]]:
     """Look whether predictive values of sets lie within their intervals."""
-    stated = predictive_values_of_sets(cohort.unseen, level, prevalence)
+    stated = predictive_values(cohort.unseen, level, prevalence)
     rule = fit_sets(cohort.unseen, level)
     shares = []
     for new in (cohort.new_positive, cohort.new_negative):

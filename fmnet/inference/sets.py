@@ -152,9 +152,7 @@ def _furthest(scores: Floats) -> float:
     return max(float(scores[-1]), float(np.mean(scores) + away))
 
 
-def predictive_values_of_sets(
-    unseen: UnseenScores, level: float, prevalence: float
-) -> PredictiveValues:
+def predictive_values(unseen: UnseenScores, level: float, prevalence: float) -> PredictiveValues:
     """Say what sets of one group alone are worth at a prevalence, by the study's own people.
 
     Each person's set is by the others. How many of either group get it has a beta distribution

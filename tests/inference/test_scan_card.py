@@ -104,7 +104,7 @@ def test_level_that_is_not_promised_is_told(bundle):
     request = Request(level=0.99)
     page = build_scan_card(bundle, prediction(bundle, request=request), None, request)
     assert "1 % was asked for, but 35 people of a group can&#x27;t promise so little" in page
-    assert "At most 6 % of each group" in page
+    assert "At most 8 % of each group" in page
 
 
 def test_probability_is_a_range_at_the_base_rate_that_was_asked_for(bundle):
