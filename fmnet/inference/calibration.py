@@ -12,14 +12,10 @@ from scipy.special import expit, logit
 from fmnet.errors import BundleError, Fault
 from fmnet.inference.bundle_files import Kind, is_interval, is_number, optional, read_fields
 from fmnet.inference.sets import fit_sets
-from fmnet.inference.unseen_scores import Floats, UnseenScores
+from fmnet.inference.unseen_scores import DEPENDENCE, Floats, UnseenScores
 
 #: Most of either number, of any sign, with which no score overflows.
 MAX_VALUE = 1e12
-#: How many times fewer people a study's out-of-fold scores tell as much as: models of different
-#: folds share most of their people, and whoever is scored was learned from by the others' models.
-#: Set by simulation (suite=coverage).
-DEPENDENCE = 2.0
 #: Draws of people, and a wide prior of the slope, per standard deviation within groups.
 N_DRAWS, SLOPE_SD = 400, 5.0
 #: Of Newton's method: most steps, and how far one may lead.

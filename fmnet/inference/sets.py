@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import betainc, stdtrit
+from scipy.special import betainc, betaincinv, stdtrit
 
-from fmnet.inference.unseen_scores import Floats, UnseenScores
+from fmnet.inference.unseen_scores import DEPENDENCE, Floats, UnseenScores
 
 #: Fraction of studies that may fall short of the level, for each group.
 DELTA = 0.1
@@ -36,10 +36,9 @@ STRANGE = 0.001
 def promised_level(n: int) -> float:
     """Compute the largest level that so many people of a group can promise.
 
-    It is kept by ruling out what lies beyond all of them: ``level ** n = DELTA``, of people who are
-    not `STRANGE`.
+    It is kept by ruling out only what lies beyond all of them, see `count_outside`.
     """
-    return float(DELTA ** (1 / n)) - STRANGE
+    return float(betaincinv(n / DEPENDENCE, 1 / DEPENDENCE, DELTA)) - STRANGE
 
 
 @lru_cache(maxsize=4096)
@@ -47,10 +46,16 @@ def count_outside(n: int, level: float) -> int:
     """Count how many of a group's people a limit may leave outside for a level; 0 if none.
 
     With K of N left outside, the last of them the limit, the fraction of new people inside has the
-    distribution beta(N + 1 - K, K); it is less than the level in a fraction `DELTA` of studies.
+    distribution beta(N + 1 - K, K) if scores are independent, and a broader one with the same mean
+    as they are not. It is less than the level in a fraction `DELTA` of studies at most.
     """
+
+    def short(n_outside: int) -> float:
+        shape = (n + 1 - n_outside) / DEPENDENCE, n_outside / DEPENDENCE
+        return float(betainc(*shape, level + STRANGE))
+
     n_outside = 0
-    while n_outside < n and betainc(n - n_outside, n_outside + 1, level + STRANGE) <= DELTA:
+    while n_outside < n and short(n_outside + 1) <= DELTA:
         n_outside += 1
     return n_outside
 
