@@ -148,11 +148,10 @@ def run_readings(
     if reference.mean_fd_high_mm is not None:
         most = reference.mean_fd_high_mm * MOTION_MARGIN
         alarms = None if gates is None else gates.motion
-    # the runs that moved too much, or else one reading of all
+    # of each run that moved too much, or else one of all
     failed = [fault for fault in faults if fault is not None]
-    readings += [
-        Reading("head motion", moved, None, most, "mm", alarms, fault) for fault in failed or [None]
-    ]
+    for one in failed or faults[:1]:
+        readings.append(Reading("head motion", moved, None, most, "mm", alarms, one))
     return tuple(readings)
 
 
