@@ -59,8 +59,9 @@ def study_scores(
             return None
         return StudyScores(people.scores["positive"], people.scores["negative"])
     rule = fit_sets(unseen, request.level)
+    most = np.ceil(100 * (1 - rule.level) - 1e-9) / 100  # rounded, it would promise too much
     words = (
-        f"At most {percent(1 - rule.level)} of each group's own people get an answer without it, "
+        f"At most {percent(float(most))} of each group's own people get an answer without it, "
         f"if they are scanned as the study's were; {percent(1 - DELTA)} of studies of this size "
         "keep that promise."
     )

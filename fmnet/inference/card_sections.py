@@ -137,7 +137,7 @@ def checks(readings: Sequence[Reading], false_alarms: float | None = None) -> st
 
 
 def _check_row(reading: Reading) -> str:
-    unit = f" {reading.unit}" if reading.unit else ""
+    unit = f" <small>{safe(reading.unit)}</small>" if reading.unit else ""
     measured, chart = "not measured", ""
     if reading.value is not None:
         measured = f"{number(reading.value, '.3g')}{unit}"
@@ -151,7 +151,7 @@ def _check_row(reading: Reading) -> str:
     alarms = "" if reading.false_alarms is None else percent(reading.false_alarms)
     start = "<tr>" if reading.is_passed else '<tr class="failed">'
     return (
-        f'{start}<td>{safe(capital(reading.gate))}</td><td class="number">{safe(measured)}</td>'
+        f'{start}<td>{safe(capital(reading.gate))}</td><td class="number">{measured}</td>'
         f'<td class="number">{safe(limits)}</td><td class="place">{chart}</td>'
         f'<td class="number place">{alarms}</td>'
         f'<td class="result">{"passed" if reading.is_passed else "FAILED"}</td></tr>'

@@ -48,11 +48,13 @@ td,th{padding:.25em .5em;text-align:left;border-bottom:1px solid #e3e3e6;vertica
 .failed td{font-weight:700;border-top:2px solid #222;border-bottom:2px solid #222}
 .result{white-space:nowrap}
 .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-small,.small{font-size:.85rem;color:#444}td small{display:block}
+th.number{white-space:normal}
+small,.small{font-size:.85rem;color:#444}td small{display:block;white-space:normal}
+.wide td:first-child{min-width:9em}.wide td:last-child{min-width:13em}
 @media(max-width:640px){body{padding:.7rem}.slices{grid-template-columns:repeat(4,1fr)}
-.place{display:none}.strip text{font-size:17px}.bar text{font-size:14px}
+.place{display:none}.slices text{font-size:11px}.strip text{font-size:17px}.bar text{font-size:14px}
 td,th{padding:.25em .3em}}
-@media print{body{max-width:none;padding:0}tr,.slices,.box,.mark,.figures,svg{break-inside:avoid}
+@media print{.slices text{font-size:11px}body{max-width:none;padding:0}tr,.slices,.box,.mark,.figures,svg{break-inside:avoid}
 h2,h3{break-after:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 #: Nothing is loaded and nothing runs, whatever a name might smuggle in.

@@ -5,7 +5,7 @@ Each is one HTML file that loads nothing from elsewhere and runs no script.
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import quote
 
 import numpy as np
@@ -50,6 +50,8 @@ from fmnet.inference.study_results import red_note
 
 #: Red findings that are told one by one, and columns of a target in the table of everybody.
 N_FINDINGS, N_COLUMNS = 5, 6
+#: Most characters of a reason in the table of everybody; cards have all of it.
+MAX_REASON = 200
 RESEARCH = (
     "Research use only. This page says how a model scored a brain scan. It is no diagnosis, no "
     "finding about a person, and no ground for any decision about their care."
@@ -170,11 +172,9 @@ def build_group_page(
     )
     n = len(predictions)
     title = f"{n} scan{'' if n == 1 else 's'}: {told or 'none'}"
-    links = dict(enumerate(cards))
-    rows = "".join(
-        _row(bundle, prediction, links.get(number_of, ""))
-        for number_of, prediction in enumerate(predictions)
-    )
+    links = [*cards, *[""] * (n - len(cards))]
+    labels = _labels([short_name(one.scan) for one in predictions])
+    rows = "".join(map(partial(_row, bundle), predictions, labels, links))
     parts = [
         f"<h1>{safe(title)}</h1>",
         f'<p class="use">{RESEARCH}</p>',
@@ -211,7 +211,7 @@ def _strip(bundle: Bundle, predictions: Sequence[Prediction], study: StudyScores
         return ""
     names = group_names(bundle)
     groups = [*zip(names, (study.positive, study.negative), strict=True)]
-    groups.append(("these scans", np.array(scores, dtype=float)))
+    groups.append(("new scans", np.array(scores, dtype=float)))
     return (
         "<h2>Among the study's people</h2>"
         f"{draw_scores(groups, None, study.zones, is_last_new=True)}"
@@ -242,8 +242,16 @@ def _head(bundle: Bundle) -> str:
     return f"<tr><th>Scan</th><th>Status</th>{''.join(own)}<th>Checks failed, remarks</th></tr>"
 
 
-def _row(bundle: Bundle, prediction: Prediction, card: str) -> str:
-    name = safe(short_name(prediction.scan))
+def _labels(names: Sequence[str]) -> list[str]:
+    """Leave out of names what most of them have in common, as long as they stay different."""
+    parts = [name.split("_") for name in names]
+    counts = Counter(part for own in parts for part in set(own))
+    short = ["_".join(part for part in own if counts[part] <= len(names) / 2) for own in parts]
+    return short if all(short) and len(set(short)) == len(set(names)) else list(names)
+
+
+def _row(bundle: Bundle, prediction: Prediction, label: str, card: str) -> str:
+    name = safe(label)
     link = f'<a href="{quote(card)}">{name}</a>' if card else name
     shown = output_names(bundle)[:N_COLUMNS]
     own = [_cell(output_words(prediction, column)) for column in shown]
@@ -258,7 +266,8 @@ def _row(bundle: Bundle, prediction: Prediction, card: str) -> str:
     said = ["was in training"] if prediction.is_of_training else []
     said += [", ".join(failed)] if failed else []
     if not failed and prediction.status != "ok":
-        said.append(prediction.reason)
+        is_long = len(prediction.reason) > MAX_REASON
+        said.append(f"{prediction.reason[:MAX_REASON]}{'…' if is_long else ''}")
     status = safe(STATUS[prediction.status])
     remarks = safe("; ".join(said))
     return (

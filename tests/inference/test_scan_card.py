@@ -12,11 +12,13 @@ from fmnet.errors import Fault
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.card_answers import set_words
 from fmnet.inference.card_charts import number
-from fmnet.inference.card_sections import output_names, output_words
+from fmnet.inference.card_sections import output_names, output_words, pictures
 from fmnet.inference.card_shell import span
 from fmnet.inference.predict import Request, failed, scored
+from fmnet.inference.preparation import SeriesPreparation
 from fmnet.inference.quality import Reading
 from fmnet.inference.scan_card import build_group_page, build_scan_card
+from fmnet.inference.sets import promised_level
 from fmnet.inference.unseen_scores import UnseenScores
 
 EVIL = "/data/<script>alert(1)</script>\u202e_stat-z.nii.gz"
@@ -104,7 +106,8 @@ def test_level_that_is_not_promised_is_told(bundle):
     request = Request(level=0.99)
     page = build_scan_card(bundle, prediction(bundle, request=request), None, request)
     assert "1 % was asked for, but 35 people of a group can&#x27;t promise so little" in page
-    assert "At most 6 % of each group" in page
+    most = np.ceil(100 * (1 - promised_level(35)))
+    assert f"At most {most:.0f} % of each group" in page
 
 
 def test_probability_is_a_range_at_the_base_rate_that_was_asked_for(bundle):
@@ -214,3 +217,23 @@ def test_group_page_counts_and_links(bundle):
 )  # fmt: skip
 def test_intervals_are_told_in_whole_percents(low, high, said):
     assert span(low, high) == said
+
+
+def test_series_is_shown_as_its_spread_over_time(bundle, rng):
+    preparation = SeriesPreparation(bundle.preparation.grid, ("rest",), 0.5, 4)
+    series = rng.normal(size=(6, preparation.grid.n_voxels)).astype(np.float32)
+    page = pictures(replace(bundle, preparation=preparation), series)
+    assert "spread over time: this scan" in page
+    assert "mean of the training scans" not in page
+
+
+def test_names_in_the_table_are_what_scans_differ_by(bundle):
+    names = [f"/d/sub-{k}_task-pain_stat-z.nii.gz" for k in range(3)]
+    given = [failed(name, [FAULT]) for name in [*names, "/d/sub-9_stat-z.nii"]]
+    said = words_of(build_group_page(bundle, given))
+    assert re.findall(r"sub-\S+", said)[:1] == ["sub-0"]
+    assert "_stat-z not usable" not in said
+    one = words_of(build_group_page(bundle, given[:1]))
+    assert "sub-0_task-pain_stat-z not usable" in one
+    twice = words_of(build_group_page(bundle, [given[0]] * 3))
+    assert twice.count("sub-0_task-pain_stat-z not usable") == 3
