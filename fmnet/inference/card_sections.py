@@ -1,6 +1,7 @@
 """Sections of a card on the scan: what is wrong with it, pictures, checks, outputs of a target."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -73,11 +74,11 @@ def pictures(bundle: Bundle, values: FloatArray | None) -> str:
         maps, names = temporal_sd(values), ("spread over time",)
     limit = full_colour(maps)
     rows = []
-    for number_of, name in enumerate(names[:MAX_MAPS]):
-        own = "".join(draw_slices(maps[number_of], grid, limit, VALUES))
+    for position, name in enumerate(names[:MAX_MAPS]):
+        own = "".join(draw_slices(maps[position], grid, limit, VALUES))
         rows.append(f'<h3>{safe(name)}: this scan</h3><div class="slices">{own}</div>')
         if mean is not None:
-            usual = "".join(draw_slices(mean[number_of], grid, full_colour(mean), VALUES))
+            usual = _mean_pictures(preparation)[position]
             head = f"<h3>{safe(name)}: mean of the training scans{smoothed}</h3>"
             rows.append(f'{head}<div class="slices">{usual}</div>')
     bars = draw_colour_bar(limit, VALUES, "scan")
@@ -104,6 +105,14 @@ def pictures(bundle: Bundle, values: FloatArray | None) -> str:
         f"<h2>The scan</h2>{''.join(rows)}{bars}"
         f'<p class="small">{safe(" ".join(filter(None, notes)))}</p>'
     )
+
+
+@lru_cache(maxsize=1)
+def _mean_pictures(preparation: MapPreparation) -> list[str]:
+    """Draw the mean of the training scans, which is the same on all cards: a row for each map."""
+    mean, grid = preparation.mean, preparation.grid
+    limit = full_colour(mean)
+    return ["".join(draw_slices(own, grid, limit, VALUES)) for own in mean[:MAX_MAPS]]
 
 
 def checks(readings: Sequence[Reading], false_alarms: float | None = None) -> str:

@@ -54,7 +54,8 @@ small,.small{font-size:.85rem;color:#444}td small{display:block;white-space:norm
 @media(max-width:640px){body{padding:.7rem}.slices{grid-template-columns:repeat(4,1fr)}
 .place{display:none}.slices text{font-size:11px}.strip text{font-size:17px}.bar text{font-size:14px}
 td,th{padding:.25em .3em}}
-@media print{.slices text{font-size:11px}body{max-width:none;padding:0}tr,.slices,.box,.mark,.figures,svg{break-inside:avoid}
+@media print{.slices text{font-size:11px}body{max-width:none;padding:0}
+tr,.slices,.box,.mark,.figures,svg{break-inside:avoid}
 h2,h3{break-after:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 #: Nothing is loaded and nothing runs, whatever a name might smuggle in.
