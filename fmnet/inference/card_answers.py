@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.calibration import PredictiveValues, predictive_values
 from fmnet.inference.card_charts import draw_probability, draw_scores
-from fmnet.inference.card_shell import group_names, safe, span
+from fmnet.inference.card_shell import chance, group_names, safe, span
 from fmnet.inference.model_card import percent
 from fmnet.inference.predict import Prediction, Request, set_word
 from fmnet.inference.sets import DELTA, SetRule, fit_sets
@@ -22,6 +22,10 @@ from fmnet.inference.unseen_scores import UnseenScores
 RATES = (0.02, 0.1, 0.5)
 #: An interval wider than this is told with what is likeliest within it.
 WIDE = 0.05
+NO_PROBABILITY = (
+    "None is stated: the study had nobody with a score like this one, so nothing is known of how "
+    "probable it makes either group."
+)
 
 
 def set_words(groups: Sequence[str], names: tuple[str, str]) -> str:
@@ -111,9 +115,11 @@ def probability(bundle: Bundle, prediction: Prediction, request: Request) -> str
     """State the probability as so many of 100 people, at the base rate that was asked for."""
     if prediction.probability is None or bundle.calibration is None:
         return ""
+    if prediction.groups == ():
+        return f"<h2>Probability</h2><p>{NO_PROBABILITY}</p>"
     p, interval, group = prediction.probability, prediction.interval, group_names(bundle)[0]
     rate = _base_rate(bundle, request)
-    told = percent(p) if interval is None else span(*interval)
+    told = chance(p) if interval is None else span(*interval)
     given = "as many are scanned of each group as in the study"
     if rate is not None:
         given = f"{percent(rate)} of those who are scanned belong to {group}"
@@ -122,7 +128,7 @@ def probability(bundle: Bundle, prediction: Prediction, request: Request) -> str
         f"{safe(given)}."
     )
     is_wide = interval is not None and interval[1] - interval[0] > WIDE
-    notes = [f"The likeliest within that range is {percent(p)}." if is_wide else ""]
+    notes = [f"The likeliest within that range is {chance(p)}." if is_wide else ""]
     notes.append(
         "The range is a 95 % interval: so much is left open by the number of people in the study."
         if interval

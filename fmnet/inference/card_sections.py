@@ -128,7 +128,7 @@ def checks(readings: Sequence[Reading], false_alarms: float | None = None) -> st
         return f"<h2>Checks before the score</h2><p>{said}</p>"
     n_failed = sum(not reading.is_passed for reading in readings)
     told = f"{n_failed} of {len(readings)} failed" if n_failed else f"all {len(readings)} passed"
-    rows = "".join(map(_check_row, readings))
+    rows = "".join(map(_check_row, sorted(readings, key=lambda one: one.is_passed)))
     known = [reading.false_alarms for reading in readings if reading.false_alarms is not None]
     every = "" if false_alarms is None else f" At most {percent(false_alarms)} fail any of them."
     note = (

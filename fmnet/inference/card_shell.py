@@ -96,9 +96,14 @@ def items(lines: Iterable[str]) -> str:
     return f"<ul>{listed}</ul>" if listed else ""
 
 
+def chance(probability: float) -> str:
+    """Write a probability as whole percents; none is 0 or 100 %."""
+    return percent(min(max(probability, 0.001), 0.999))
+
+
 def span(low: float, high: float) -> str:
     """Write an interval of fractions as whole percents: ``31 to 62 %``, ``up to 14 %``."""
-    first, last = percent(low), percent(high)
+    first, last = chance(low), chance(high)
     if first == last:
         return last
     if first.startswith("less"):

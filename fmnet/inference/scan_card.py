@@ -34,6 +34,7 @@ from fmnet.inference.card_sections import (
 from fmnet.inference.card_shell import (
     build_page,
     capital,
+    chance,
     group_names,
     items,
     known_lines,
@@ -258,8 +259,9 @@ def _row(bundle: Bundle, prediction: Prediction, label: str, card: str) -> str:
     if bundle.target is None:
         held = prediction.groups
         words = set_word(held) or ""
-        p = "" if prediction.probability is None else percent(prediction.probability)
+        p = "" if prediction.probability is None else chance(prediction.probability)
         p = p if prediction.interval is None else span(*prediction.interval)
+        p = "none" if held == () else p
         score = "" if prediction.score is None else number(prediction.score, ".2g")
         own = [f"<td>{safe(words)}</td>", _cell(p), _cell(score, " place")]
     failed = [reading.gate for reading in prediction.readings if not reading.is_passed]

@@ -121,6 +121,16 @@ def test_probability_is_a_range_at_the_base_rate_that_was_asked_for(bundle):
     assert "Nobody stated how common the group is" in told or "as in the study" in told
 
 
+def test_score_like_nobodys_has_no_probability(bundle):
+    given = prediction(bundle, score=1000.0)
+    assert given.groups == ()
+    said = words_of(build_scan_card(bundle, given, None))
+    assert "Fits neither FM nor HC" in said
+    assert "None is stated: the study had nobody with a score like this one" in said
+    assert "would belong to" not in said
+    assert "neither none" in words_of(build_group_page(bundle, [given]))
+
+
 def test_nothing_is_told_to_a_tenth_of_a_percent(bundle, values):
     for status in ("ok", "forced", "cannot_say"):
         page = build_scan_card(bundle, prediction(bundle, status), values)
@@ -212,8 +222,8 @@ def test_group_page_counts_and_links(bundle):
 @pytest.mark.parametrize(
     ("low", "high", "said"),
     [(0.31, 0.62, "31 to 62 %"), (0.001, 0.14, "up to 14 %"), (0.86, 0.9999, "86 % or more"),
-     (0.42, 0.421, "42 %"), (0, 1, "0 to 100 %"),
-     (0.001, 0.999, "less than 1 % to more than 99 %")],
+     (0.42, 0.421, "42 %"), (0, 1, "less than 1 % to more than 99 %"),
+     (0.001, 0.999, "less than 1 % to more than 99 %"), (0.4, 1 - 1e-9, "40 % or more")],
 )  # fmt: skip
 def test_intervals_are_told_in_whole_percents(low, high, said):
     assert span(low, high) == said
