@@ -13,7 +13,7 @@ from fmnet.inference.calibration import PredictiveValues, predictive_values
 from fmnet.inference.card_charts import draw_probability, draw_scores
 from fmnet.inference.card_shell import chance, group_names, safe, span
 from fmnet.inference.model_card import percent
-from fmnet.inference.predict import Prediction, Request, set_word
+from fmnet.inference.predict import Prediction, Request
 from fmnet.inference.sets import DELTA, SetRule, fit_sets
 from fmnet.inference.study_people import StudyPeople
 from fmnet.inference.unseen_scores import UnseenScores
@@ -37,6 +37,11 @@ def set_words(groups: Sequence[str], names: tuple[str, str]) -> str:
         return f"Fits neither {first} nor {second}: the score is unusual for both"
     other = second if groups[0] == first else first
     return f"The score is usual for {groups[0]} and unusual for {other}"
+
+
+def answer_word(groups: Sequence[str]) -> str:
+    """Name a set where there is little room: ``FM alone``, ``both``, ``neither``."""
+    return f"{groups[0]} alone" if len(groups) == 1 else "both" if groups else "neither"
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +91,7 @@ def _zones(rule: SetRule, names: tuple[str, str]) -> tuple[tuple[float, float, s
     for start, end in pairwise(edges):
         inside = np.clip((np.nan_to_num(start) + np.nan_to_num(end)) / 2, start, end)
         held = rule.groups(float(inside), names)
-        word = f"{held[0]} alone" if len(held) == 1 else set_word(held) or ""
+        word = answer_word(held)
         if zones and zones[-1][2] == word:
             start = zones.pop()[0]
         zones.append((start, end, word))

@@ -130,7 +130,9 @@ def checks(readings: Sequence[Reading], false_alarms: float | None = None) -> st
     told = f"{n_failed} of {len(readings)} failed" if n_failed else f"all {len(readings)} passed"
     rows = "".join(map(_check_row, sorted(readings, key=lambda one: one.is_passed)))
     known = [reading.false_alarms for reading in readings if reading.false_alarms is not None]
-    every = "" if false_alarms is None else f" At most {percent(false_alarms)} fail any of them."
+    every = (
+        "" if false_alarms is None else f" About {percent(false_alarms)} fail one of them or more."
+    )
     note = (
         "Limits are from the training scans. False alarms: the fraction of people scanned as in "
         "training who fail the check although nothing is wrong." + every

@@ -16,6 +16,7 @@ from fmnet.inference.bundle import Bundle
 from fmnet.inference.card_answers import (
     StudyScores,
     answer,
+    answer_word,
     place,
     probability,
     set_words,
@@ -46,7 +47,7 @@ from fmnet.inference.card_shell import (
 from fmnet.inference.explain import Explainer, Explanation, read_explainer
 from fmnet.inference.explanation_card import explanation_sections
 from fmnet.inference.model_card import percent
-from fmnet.inference.predict import USUAL, Prediction, Request, Status, set_word
+from fmnet.inference.predict import USUAL, Prediction, Request, Status
 from fmnet.inference.study_results import red_note
 
 #: Red findings that are told one by one, and columns of a target in the table of everybody.
@@ -148,11 +149,17 @@ def _known(bundle: Bundle, prediction: Prediction, request: Request) -> str:
     more = f"and {len(red) - N_FINDINGS} more" if len(red) > N_FINDINGS else ""
     findings = items([*red[:N_FINDINGS], more])
     said = f"<p>Red findings of its study:</p>{findings}" if red else ""
-    told = {*bundle.warnings, red_note(bundle.evidence)}
-    own = [line for line in prediction.reason.split(" | ") if line not in told]
-    is_remark = prediction.status == "ok" and any(own)
-    remark = f"<p>Of this scan: {safe(capital('; '.join(own)))}.</p>" if is_remark else ""
+    own = _remarks(bundle, prediction)
+    remark = f"<p>Of this scan: {safe(capital('; '.join(own)))}.</p>" if own else ""
     return f'<div class="box">{items(known_lines(bundle, request))}{said}{remark}</div>'
+
+
+def _remarks(bundle: Bundle, prediction: Prediction) -> list[str]:
+    """List what is remarked on a score, without what is true of all scores of the signature."""
+    if prediction.status != "ok":
+        return []
+    told = {*bundle.warnings, red_note(bundle.evidence), ""}
+    return [line for line in prediction.reason.split(" | ") if line not in told]
 
 
 def build_group_page(
@@ -238,7 +245,7 @@ def _head(bundle: Bundle) -> str:
     own = [f'<th class="number">{safe(name)}</th>' for name in output_names(bundle)[:N_COLUMNS]]
     if bundle.target is None:
         group = safe(group_names(bundle)[0])
-        own = ["<th>Set</th>", f'<th class="number">Probability of {group}</th>']
+        own = ["<th>Groups left possible</th>", f'<th class="number">Probability of {group}</th>']
         own.append('<th class="number place">Score</th>')
     return f"<tr><th>Scan</th><th>Status</th>{''.join(own)}<th>Checks failed, remarks</th></tr>"
 
@@ -258,7 +265,7 @@ def _row(bundle: Bundle, prediction: Prediction, label: str, card: str) -> str:
     own = [_cell(output_words(prediction, column)) for column in shown]
     if bundle.target is None:
         held = prediction.groups
-        words = set_word(held) or ""
+        words = "" if held is None else answer_word(held)
         p = "" if prediction.probability is None else chance(prediction.probability)
         p = p if prediction.interval is None else span(*prediction.interval)
         p = "none" if held == () else p
@@ -266,7 +273,7 @@ def _row(bundle: Bundle, prediction: Prediction, label: str, card: str) -> str:
         own = [f"<td>{safe(words)}</td>", _cell(p), _cell(score, " place")]
     failed = [reading.gate for reading in prediction.readings if not reading.is_passed]
     said = ["was in training"] if prediction.is_of_training else []
-    said += [", ".join(failed)] if failed else []
+    said += [", ".join(failed)] if failed else _remarks(bundle, prediction)
     if not failed and prediction.status != "ok":
         is_long = len(prediction.reason) > MAX_REASON
         said.append(f"{prediction.reason[:MAX_REASON]}{'…' if is_long else ''}")

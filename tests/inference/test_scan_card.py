@@ -216,7 +216,17 @@ def test_group_page_counts_and_links(bundle):
     assert re.findall(r'href="([^"]+)"', page) == [f"scan-{k}%20a.html" for k in range(5)]
     assert page.count('class="dot new"') == 2
     assert "SYNTHETIC" in said
+    assert "scored FM alone" in said
+    assert "forced FM alone" in said
     assert build_group_page(bundle, [])
+
+
+def test_remarks_on_a_scan_are_told_on_both_pages(bundle):
+    given = replace(
+        prediction(bundle), reason=" | ".join(["statistic is not stated", *bundle.warnings])
+    )
+    assert "Of this scan: Statistic is not stated.<" in build_scan_card(bundle, given, None)
+    assert ">statistic is not stated<" in build_group_page(bundle, [given])
 
 
 @pytest.mark.parametrize(
