@@ -7,6 +7,8 @@ import shutil
 import nibabel as nib
 import pandas as pd
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from signature_bundle_fixtures import UNSTABLE, add_signature, planted_weights
 
 from fmnet.inference.bundle import read_bundle
@@ -140,3 +142,12 @@ def test_cards_of_a_signature_that_is_not_stable_say_so(finished, scan, tmp_path
     (tmp_path / "file").write_text("")
     assert predict([*given[:-1], str(tmp_path / "file")]) == 2
     assert "found a file; accepted: a folder" in capsys.readouterr().err
+
+
+def test_bundle_that_is_not_signed_is_not_explained_where_it_has_to_be(explained, scan, tmp_path):
+    key = tmp_path / "lab.pub.pem"
+    half = ed25519.Ed25519PrivateKey.generate().public_key()
+    key.write_bytes(half.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    given = [str(explained), scan, "--out", str(tmp_path / "out"), "--require-signature", str(key)]
+    assert main(given) == 2
+    assert not (tmp_path / "out").exists()
