@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fmnet.baselines.base import unseen_scale
@@ -12,9 +13,10 @@ from fmnet.baselines.linear import VoxelModel
 from fmnet.crossval.fold_loop import Pipeline, fold_seed, train_with_progress
 from fmnet.data.folds import Fold, build_inner_folds, fewest_units
 from fmnet.evaluation.comparison import chosen_auc, p_value, summarise_choice
+from fmnet.inference.feature_gate import FeatureGate
 from fmnet.inference.links import Link
 from fmnet.inference.preparation import fit_preparation
-from fmnet.networks.backbones import build_linear, linear_network
+from fmnet.networks.backbones import ScoreNetwork, build_linear, linear_network
 from fmnet.networks.rebuild import describe_builder
 from fmnet.runs.final_models import (
     LINEAR_FOLDER,
@@ -26,14 +28,15 @@ from fmnet.runs.final_models import (
 )
 from fmnet.runs.record import Results
 from fmnet.runs.run_folder import list_damaged
-from fmnet.training.fit import FoldTask
+from fmnet.training.feature_gates import LeftOut
+from fmnet.training.fit import FoldTask, is_closed_form
 from fmnet.training.processes import agreed, is_first
 from fmnet.training.scan_set import ScanSet
 from fmnet.types import NETWORK
 
 #: Index of the final training among the seeds; no repeat has this number.
 FINAL = 1_000_000
-#: Folds in which it is seen on what scale a final linear model scores.
+#: Folds in which it is seen on what scale a final linear model scores, and how far new people lie.
 N_FOLDS = 10
 
 
@@ -53,9 +56,14 @@ def complete_finals(
         return (folder / name / RECORD).exists() and not list_damaged(folder, [name])
 
     if not agreed(lambda: is_there(NETWORK_FOLDER)):
-        task = FoldTask(data, fold, fold_seed(seed, FINAL), "final")
-        (trained,) = train_with_progress(pipeline.trainable, [task], "final model")
+        task, left_out = FoldTask(data, fold, fold_seed(seed, FINAL), "final"), LeftOut(data)
+        # what no gradient and no series shapes is the same whoever is left out
+        may_be_shaped = data.reads_series or pipeline.trainable.longest > 0
+        watch = left_out.add if may_be_shaped else None
+        (trained,) = train_with_progress(pipeline.trainable, [task], "final model", on_inner=watch)
         shape = trained.preparation.input_shape
+        is_filter = is_closed_form(trained.network) and trained.n_epochs == 0
+        is_unshaped = is_filter and not data.reads_series
         if is_first():
             final = FinalModel(
                 name=NETWORK,
@@ -66,6 +74,11 @@ def complete_finals(
                 n_epochs=trained.n_epochs,
                 chosen_among=(NETWORK,),
                 link=trained.calibration if isinstance(trained.calibration, Link) else None,
+                feature_gate=(
+                    fit_gate(trained.network, data)
+                    if is_unshaped
+                    else left_out.fit(trained.network, trained.scans)
+                ),
             )
             write_final(results, models, titles, final, seed, control, folder / NETWORK_FOLDER)
     linear = exportable_linear(pipeline, data) if data.target is None else {}
@@ -91,7 +104,8 @@ def fit_linear(
 ) -> FinalModel:
     """Fit a linear model on the subjects of a fold, all settings chosen on its inner folds.
 
-    With `needs_scale` it is fitted some times more, to see on what scale it scores new people.
+    With `needs_scale` it is fitted some times more, to see on what scale it scores new people, and
+    how far they lie from the subjects.
     """
     train = scans.rows(fold.train)
     fwhm_mm, setting = choice = model.choose(scans, fold)
@@ -101,10 +115,10 @@ def fit_linear(
     preparation = fit_preparation(smoothed, scans.grid, scans.contrasts, settings)
     network = linear_network(scans.grid.unmask(weight), bias)
     description = describe_builder(build_linear, preparation.input_shape)
-    scale = None
+    scale = gate = None
     if needs_scale:  # the folds chose other settings, which score on other scales
-        nearly_all = build_inner_folds(scans.cohort, min(N_FOLDS, fewest_units(scans.cohort)), 0)
-        scale = unseen_scale(model, scans, nearly_all, choice)
+        scale = unseen_scale(model, scans, nearly_all(scans), choice)
+        gate = fit_gate(network, scans.with_smoothing(fwhm_mm))
     chosen: dict[str, Any] = {model.setting_name: setting}
     return FinalModel(
         name=name,
@@ -115,8 +129,26 @@ def fit_linear(
         n_epochs=None,
         chosen_among=among or (name,),
         scale=scale,
+        feature_gate=gate,
         **chosen,
     )
+
+
+def nearly_all(scans: ScanSet) -> Fold:
+    """Build the folds that few people are left out of at a time."""
+    return build_inner_folds(scans.cohort, min(N_FOLDS, fewest_units(scans.cohort)), 0)
+
+
+def fit_gate(network: ScoreNetwork, scans: ScanSet) -> FeatureGate | None:
+    """Fit the gate of features that no label has shaped, and nobody but by the preparation.
+
+    `scans` are not fitted. None for scores of changes within people, which no single scan has.
+    """
+    if scans.target is not None and scans.target.is_within:
+        return None
+    left_out = LeftOut(scans)
+    left_out.add_folds(network, nearly_all(scans))
+    return left_out.fit(network, scans.fit(np.arange(len(scans.participant_ids))))
 
 
 def exportable_linear(pipeline: Pipeline, data: ScanSet) -> dict[str, VoxelModel]:

@@ -19,10 +19,12 @@ from fmnet.data.outcomes import Outcomes, outcomes_of
 from fmnet.data.volume import FloatArray
 from fmnet.errors import ConfigError, Fault
 from fmnet.inference.calibration import Calibration
+from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import describe_builder
 from fmnet.runs.checkpoints import FoldCheckpoints, ScoredFold
 from fmnet.runs.final_models import network_kind, network_title
 from fmnet.targets.base import Target
+from fmnet.training.data import Training
 from fmnet.training.fit import (
     FoldTask,
     Trainable,
@@ -321,9 +323,16 @@ def crossvalidate_seeds(
 
 
 def train_with_progress(
-    trainable: Trainable, tasks: list[FoldTask], title: str, is_calibrated: bool = True
+    trainable: Trainable,
+    tasks: list[FoldTask],
+    title: str,
+    is_calibrated: bool = True,
+    on_inner: Callable[[Training, ScoreNetwork], Any] | None = None,
 ) -> list[TrainedFold]:
-    """Train on folds with a progress bar over epochs, or without one if it has no title."""
+    """Train on folds with a progress bar over epochs, or without one if it has no title.
+
+    For `on_inner` see `train_on_folds`.
+    """
     n_epochs = trainable.longest
     needs_inner = is_calibrated or n_epochs > 0
     n_trainings = sum(needs_inner * len(task.fold.validation) + 1 for task in tasks)
@@ -332,7 +341,7 @@ def train_with_progress(
     shows_own = any(isinstance(one, ProgressBar) for one in trainable.callbacks)
     is_hidden = shows_own or not (title and is_first())
     with tqdm(total=total, desc=title, unit=unit, leave=False, disable=is_hidden) as bar:
-        return train_on_folds(trainable, tasks, bar.update, is_calibrated)
+        return train_on_folds(trainable, tasks, bar.update, is_calibrated, on_inner)
 
 
 def fold_rows(

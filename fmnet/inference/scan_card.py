@@ -6,7 +6,6 @@ Each is one HTML file that loads nothing from elsewhere and runs no script.
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
@@ -14,19 +13,23 @@ import numpy as np
 from fmnet.data.volume import FloatArray
 from fmnet.errors import FmnetError, printable
 from fmnet.inference.bundle import Bundle
-from fmnet.inference.card_charts import draw_scores, number
-from fmnet.inference.card_sections import (
+from fmnet.inference.card_answers import (
     StudyScores,
     answer,
+    place,
+    probability,
+    set_words,
+    study_scores,
+    worth,
+)
+from fmnet.inference.card_charts import draw_scores, number
+from fmnet.inference.card_sections import (
     checks,
     marks,
     output_names,
     output_words,
     outputs,
     pictures,
-    place,
-    probability,
-    set_words,
 )
 from fmnet.inference.card_shell import (
     build_page,
@@ -36,14 +39,13 @@ from fmnet.inference.card_shell import (
     known_lines,
     origin_line,
     safe,
+    short_name,
     span,
 )
 from fmnet.inference.explain import Explainer, Explanation, read_explainer
 from fmnet.inference.explanation_card import explanation_sections
 from fmnet.inference.model_card import percent
 from fmnet.inference.predict import USUAL, Prediction, Request, Status, set_word
-from fmnet.inference.sets import fit_sets
-from fmnet.inference.study_people import StudyPeople
 from fmnet.inference.study_results import red_note
 
 #: Red findings that are told one by one, and columns of a target in the table of everybody.
@@ -84,9 +86,9 @@ def build_scan_card(
     unexplained = ""
     if explanation is None:
         explanation, unexplained = _explain(bundle, prediction, values)
-    name = Path(prediction.scan).name or prediction.scan
+    name = short_name(prediction.scan)
     study = study_scores(bundle, request, explanation.people if explanation else None)
-    is_scored = prediction.score is not None
+    is_scored, gates = prediction.score is not None, bundle.gates
     parts = [f"<h1>{safe(name)}</h1>", f'<p class="use">{RESEARCH}</p>', marks(prediction)]
     if is_scored and bundle.target is None:
         parts += [
@@ -94,10 +96,14 @@ def build_scan_card(
             _known(bundle, prediction, request),
             place(bundle, prediction, study),
             probability(bundle, prediction, request),
+            worth(bundle, request),
         ]
     elif is_scored:
         parts += [outputs(bundle, prediction), _known(bundle, prediction, request)]
-    parts += [pictures(bundle, values), checks(prediction.readings)]
+    parts += [
+        pictures(bundle, values),
+        checks(prediction.readings, gates.false_alarms if gates else None),
+    ]
     if explanation is not None:
         parts += explanation_sections(bundle, explanation)
     elif unexplained and is_scored:
@@ -131,36 +137,6 @@ def _explainer(bundle: Bundle) -> Explainer | str:
     except FmnetError as error:
         found = "; ".join(printable(fault.found) for fault in error.faults)
         return f"It can't be said which regions moved this score: {found}."
-
-
-def study_scores(
-    bundle: Bundle, request: Request, people: StudyPeople | None = None
-) -> StudyScores | None:
-    """Gather the scores of the study's people, from wherever the bundle has them."""
-    unseen = bundle.unseen
-    if unseen is None:
-        if people is None or not any(len(own) for own in people.scores.values()):
-            return None
-        return StudyScores(people.scores["positive"], people.scores["negative"])
-    rule, (first, second) = fit_sets(unseen, request.level), group_names(bundle)
-    low, high = rule.positive[0], rule.negative[1]
-    middle = "neither" if high < low else "both: cannot say"
-    zones = (
-        (-np.inf, min(low, high), f"{second} alone"),
-        (min(low, high), max(low, high), middle),
-        (max(low, high), np.inf, f"{first} alone"),
-    )
-    words = (
-        f"At most {percent(1 - rule.level)} of each group's own people are left out wrongly, if "
-        "they are scanned as the study's were; nine of ten studies of this size keep that promise."
-    )
-    if rule.level < request.level:
-        n = min(len(unseen.positive), len(unseen.negative))
-        words += (
-            f" {percent(1 - request.level)} was asked for, but {n} people of a group can't "
-            "promise so little."
-        )
-    return StudyScores(unseen.positive, unseen.negative, zones, words)
 
 
 def _known(bundle: Bundle, prediction: Prediction, request: Request) -> str:
@@ -267,7 +243,7 @@ def _head(bundle: Bundle) -> str:
 
 
 def _row(bundle: Bundle, prediction: Prediction, card: str) -> str:
-    name = safe(Path(prediction.scan).name or prediction.scan)
+    name = safe(short_name(prediction.scan))
     link = f'<a href="{quote(card)}">{name}</a>' if card else name
     shown = output_names(bundle)[:N_COLUMNS]
     own = [_cell(output_words(prediction, column)) for column in shown]

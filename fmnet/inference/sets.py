@@ -23,12 +23,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import betainc, stdtrit
+from scipy.special import betainc, betaincinv, stdtrit
 
-from fmnet.inference.unseen_scores import Floats, UnseenScores
+from fmnet.inference.unseen_scores import DEPENDENCE, Floats, UnseenScores
 
 #: Fraction of studies that may fall short of the level, for each group.
 DELTA = 0.1
+#: Draws of the fractions that predictive values follow from.
+N_DRAWS = 4000
 #: Fraction of a group's new people whose score is taken to be like nobody's, were scores normal.
 STRANGE = 0.001
 
@@ -36,10 +38,9 @@ STRANGE = 0.001
 def promised_level(n: int) -> float:
     """Compute the largest level that so many people of a group can promise.
 
-    It is kept by ruling out what lies beyond all of them: ``level ** n = DELTA``, of people who are
-    not `STRANGE`.
+    It is kept by ruling out only what lies beyond all of them, see `count_outside`.
     """
-    return float(DELTA ** (1 / n)) - STRANGE
+    return float(betaincinv(n / DEPENDENCE, 1 / DEPENDENCE, DELTA)) - STRANGE
 
 
 @lru_cache(maxsize=4096)
@@ -47,10 +48,16 @@ def count_outside(n: int, level: float) -> int:
     """Count how many of a group's people a limit may leave outside for a level; 0 if none.
 
     With K of N left outside, the last of them the limit, the fraction of new people inside has the
-    distribution beta(N + 1 - K, K); it is less than the level in a fraction `DELTA` of studies.
+    distribution beta(N + 1 - K, K) if scores are independent, and a broader one with the same mean
+    as they are not. It is less than the level in a fraction `DELTA` of studies at most.
     """
+
+    def short(n_outside: int) -> float:
+        shape = (n + 1 - n_outside) / DEPENDENCE, n_outside / DEPENDENCE
+        return float(betainc(*shape, level + STRANGE))
+
     n_outside = 0
-    while n_outside < n and betainc(n - n_outside, n_outside + 1, level + STRANGE) <= DELTA:
+    while n_outside < n and short(n_outside + 1) <= DELTA:
         n_outside += 1
     return n_outside
 
@@ -80,6 +87,33 @@ class SetRule:
     def groups(self, score: float, names: Sequence[str]) -> tuple[str, ...]:
         """Name the groups of a score's set, of the positive and the negative one."""
         return tuple(name for name, held in zip(names, self.holds(score), strict=True) if held)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A fraction with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PredictiveValues:
+    """What a set of one group alone is worth at a prevalence.
+
+    Parameters
+    ----------
+    prevalence : float
+        Fraction of the positive group among those who are scanned.
+    positive, negative : Rate or None
+        Fraction of those with that set who are of that group: the positive and the negative
+        predictive value. None where no person of the study had that set.
+    """
+
+    prevalence: float
+    positive: Rate | None
+    negative: Rate | None
 
 
 def level_of(unseen: UnseenScores, level: float) -> float:
@@ -116,6 +150,41 @@ def _furthest(scores: Floats) -> float:
         return float("inf")
     away = stdtrit(n - 1, 1 - STRANGE) * np.std(scores, ddof=1) * np.sqrt(1 + 1 / n)
     return max(float(scores[-1]), float(np.mean(scores) + away))
+
+
+def predictive_values(unseen: UnseenScores, level: float, prevalence: float) -> PredictiveValues:
+    """Say what sets of one group alone are worth at a prevalence, by the study's own people.
+
+    Each person's set is by the others. How many of either group get it has a beta distribution
+    (Jeffreys), as if of `DEPENDENCE` times fewer people; intervals are of what follows from both.
+    """
+    people = (unseen.positive, unseen.negative)
+    counts = np.zeros((2, 2))  # of people of either group, whose set is {positive}, {negative}
+    for group, own in enumerate(people):
+        for number, score in enumerate(own):
+            others = list(people)
+            others[group] = np.delete(own, number) if len(own) > 1 else own
+            held = fit_sets(UnseenScores(*others), level).holds(float(score))
+            if sum(held) == 1:
+                counts[group, held.index(True)] += 1
+    sizes = np.array([[len(own)] for own in people])
+    shapes = counts / DEPENDENCE + 0.5, (sizes - counts) / DEPENDENCE + 0.5
+    drawn = np.random.default_rng(0).beta(*shapes, (N_DRAWS, 2, 2))
+
+    def rate(number: int) -> Rate | None:
+        if not counts[:, number].any():
+            return None
+        odds = np.array([prevalence, 1 - prevalence])
+
+        def worth(shares: Floats) -> Floats:
+            people_of = odds * shares
+            return np.asarray(people_of[..., number] / people_of.sum(axis=-1))
+
+        found = float(worth((counts / sizes)[:, number]))
+        low, high = np.quantile(worth(drawn[:, :, number]), [0.025, 0.975])
+        return Rate(found, min(float(low), found), max(float(high), found))
+
+    return PredictiveValues(prevalence, rate(0), rate(1))
 
 
 def level_sentence(unseen: UnseenScores, level: float) -> str:

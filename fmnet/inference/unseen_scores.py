@@ -15,6 +15,12 @@ from fmnet.errors import BundleError, Fault
 from fmnet.inference.bundle_files import Kind, is_number, read_fields
 
 Floats = NDArray[np.float64]
+#: As how many times fewer people's scores, were they independent, out-of-fold scores tell what new
+#: people get from the exported model. They are not: models of different folds share most of their
+#: people, whoever is scored was learned from by the models that score the others, and the exported
+#: model has a middle and a spread of its own, which theirs show in the mean alone. Set by
+#: simulation, see ``suite=coverage``.
+DEPENDENCE = 2.0
 #: Largest score, of any sign, that is taken for one, and most people of a group.
 MAX_SCORE, MAX_PEOPLE = 1e6, 100_000
 
@@ -59,10 +65,11 @@ def gather_unseen(
 ) -> UnseenScores:
     """Give each person one score, on the scale of the exported model and spread as its scores are.
 
-    Models of folds score on scales of their own, which a fold's few people tell poorly: each is
-    believed as far as scales differ by more than chance. And the mean of a person's scores by
-    several models is surer than the score that one model will give to somebody new; so means are
-    moved away from that of their group until they lie as far from it as single scores do.
+    How models of folds differ in their scales is a part of what isn't known of the exported model,
+    and stays in; but where its scale is known, theirs are taken out, each as far as they differ by
+    more than a fold's few people do by chance. The mean of a person's scores by several models is
+    surer than the score that one model will give to somebody new; so means are moved away from that
+    of their group until they lie as far from it as single scores do.
 
     Parameters
     ----------
@@ -74,10 +81,11 @@ def gather_unseen(
         Whose scores they are, and by which models.
     scale : (float, float), optional
         Half-way between the groups, and SD within them, of the exported model's scores of people it
-        has not seen, where that is known; else the models' mean.
+        has not seen; None where it is like those of folds.
     """
     x, y = np.asarray(scores, dtype=float), np.asarray(labels, dtype=int)
-    x = _on_one_scale(x, y, np.unique(np.asarray(models), return_inverse=True)[1], scale)
+    if scale is not None:
+        x = _on_one_scale(x, y, np.unique(np.asarray(models), return_inverse=True)[1], scale)
     whose = np.asarray(participants).astype(str)
     found = []
     for label in (1, 0):
@@ -94,7 +102,7 @@ def gather_unseen(
 
 
 def _on_one_scale(
-    x: Floats, y: NDArray[np.int_], models: NDArray[np.intp], scale: tuple[float, float] | None
+    x: Floats, y: NDArray[np.int_], models: NDArray[np.intp], scale: tuple[float, float]
 ) -> Floats:
     """Bring scores of several models, numbered from 0, onto one scale: (N,)."""
     middles, logs, counts = [], [], []
@@ -112,18 +120,15 @@ def _on_one_scale(
     if not known.any():
         return x
     freedom, inverse = np.array(counts, dtype=float).T
-    log_sds, log_sd = _shrink(np.array(logs), 1 / (2 * np.maximum(freedom, 1)), known)
-    sd = np.exp(log_sd)
-    own_middles, middle = _shrink(np.array(middles), np.exp(log_sds) ** 2 * inverse, known)
-    target = (middle, sd) if scale is None else scale
-    standard = (x - own_middles[models]) / np.exp(log_sds)[models]
-    return np.asarray(target[0] + target[1] * standard)
+    sds = np.exp(_shrink(np.array(logs), 1 / (2 * np.maximum(freedom, 1)), known))
+    own_middles = _shrink(np.array(middles), sds**2 * inverse, known)
+    return np.asarray(scale[0] + scale[1] * (x - own_middles[models]) / sds[models])
 
 
-def _shrink(values: Floats, variances: Floats, known: NDArray[np.bool_]) -> tuple[Floats, float]:
+def _shrink(values: Floats, variances: Floats, known: NDArray[np.bool_]) -> Floats:
     """Draw values, (K,), to their mean as far as their variances explain how they differ.
 
-    Those that aren't known become the mean, which is given, too.
+    Those that aren't known become the mean.
     """
     own, chance = values[known], variances[known]
     mean = float(np.average(own, weights=1 / chance))
@@ -132,7 +137,7 @@ def _shrink(values: Floats, variances: Floats, known: NDArray[np.bool_]) -> tupl
         beyond = max(0.0, float(((own - mean) ** 2).sum() / (len(own) - 1) - chance.mean()))
     shrunken = np.full(len(values), mean)
     shrunken[known] += (own - mean) * beyond / (beyond + chance)
-    return shrunken, mean
+    return shrunken
 
 
 def read_unseen(path: Path) -> UnseenScores:

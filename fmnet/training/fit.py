@@ -446,6 +446,7 @@ def train_on_folds(
     tasks: list[FoldTask],
     on_epoch: Callable[[int], Any] = lambda _: None,
     is_calibrated: bool = True,
+    on_inner: Callable[[Training, ScoreNetwork], Any] | None = None,
 ) -> list[TrainedFold]:
     """Choose each fold's number of epochs on its inner folds, then train on all its subjects.
 
@@ -455,7 +456,8 @@ def train_on_folds(
     a validation loss, which the training on all subjects doesn't have, that training repeats the
     (geometric) mean of the inner folds' learning rates.
 
-    After each epoch `on_epoch` is called with the number of trainings that it belonged to. Where no
+    After each epoch `on_epoch` is called with the number of trainings that it belonged to, and
+    `on_inner` with each training of an inner fold and the network that it came to. Where no
     calibration is fitted, and there are no epochs to choose from, inner folds are not trained.
 
     Raises
@@ -466,7 +468,11 @@ def train_on_folds(
     if is_calibrated or trainable.longest > 0:
         inner = [task.inner_trainings(trainable.longest) for task in tasks]
         flat = [one for trainings in inner for one in trainings]
-        fitted = iter(fit_networks(trainable, flat, on_epoch))
+        networks = fit_networks(trainable, flat, on_epoch)
+        if on_inner is not None:
+            for training, done in zip(flat, networks, strict=True):
+                on_inner(training, done.network)
+        fitted = iter(networks)
         choices = [_choose(task, [next(fitted) for _ in task.fold.validation]) for task in tasks]
     else:
         choices = [_Choice(0, np.empty(0), None, np.empty((0, 0)))] * len(tasks)
