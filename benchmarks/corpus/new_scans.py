@@ -206,7 +206,7 @@ def _anatomy(values: Array) -> Array:
     """Draw a head: bright inside, dark fluid, a skull around it, nothing negative."""
     inside = _smooth((values != 0).astype(float), 1.5)
     ring = np.exp(-(((inside - 0.2) / 0.1) ** 2))
-    return np.clip(600 * inside + 900 * ring + 40 * _noise(values), 0, None)
+    return np.asarray(np.clip(600 * inside + 900 * ring + 40 * _noise(values), 0, None))
 
 
 def _mixed(values: Array) -> Array:
