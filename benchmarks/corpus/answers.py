@@ -85,7 +85,7 @@ def run_predict(
     if found := CONTROL.search(PROGRESS.sub("", said_all)):
         return Done([], Answer(UNCLEAR, f"{found[0]!r} reaches the terminal"))
     if code not in {0, 1}:
-        return Done([], judge_message(said.getvalue()))
+        return Done([], judge_end(said.getvalue()))
     text = out.read_bytes().decode("utf-8")  # anything else is a traceback
     if found := CONTROL.search(text.replace("\n", "")):
         return Done([], Answer(UNCLEAR, f"{found[0]!r} in the table"))
@@ -113,6 +113,12 @@ def run_command(bundle: Path, sources: list[Any], folder: Path) -> Done:
     if done.returncode not in {0, 1}:
         return Done([], judge_message(said))
     return Done(list(csv.DictReader(io.StringIO(text), delimiter="\t")))
+
+
+def judge_end(said: str) -> Answer:
+    """Judge why the command gave up; argparse names options its own way, below how to call it."""
+    is_of_option = re.search(r"^usage: (.|\n)*: error: argument --[\w-]+: '.*' is no \S", said)
+    return Answer(ERROR, said) if is_of_option else judge_message(said)
 
 
 def judge_message(message: str) -> Answer:

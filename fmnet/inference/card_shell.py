@@ -5,13 +5,14 @@ No colour stands for good or bad, and none means more than the words beside it.
 
 from collections.abc import Iterable
 from html import escape
+from pathlib import Path
 
 import fmnet
 from fmnet.errors import printable
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.bundle_files import CHECKSUMS, sha256_of
 from fmnet.inference.model_card import percent
-from fmnet.inference.predict import Request
+from fmnet.inference.predict import Request, image_ending
 from fmnet.inference.study_results import summary
 
 STYLE = """
@@ -73,6 +74,12 @@ def build_page(title: str, parts: Iterable[str]) -> str:
 def safe(words: str) -> str:
     """Make text of any origin harmless within a page."""
     return escape(printable(words))
+
+
+def short_name(scan: str) -> str:
+    """Name a scan without its folder and the ending of an image: ``sub-01_task-pain_stat-z``."""
+    name = Path(scan).name
+    return name[: -len(image_ending(Path(name))) or None] or scan
 
 
 def capital(words: str) -> str:

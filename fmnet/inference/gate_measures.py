@@ -34,7 +34,10 @@ def _logit(value: float) -> float:
 
 
 def _expit(value: float) -> float:
-    return float(1 / (1 + np.exp(-np.clip(value, -69.0, 69.0))))
+    fraction = float(1 / (1 + np.exp(-np.clip(value, -69.0, 69.0))))
+    if not END < fraction < 1 - END:  # beyond, all fractions are one
+        return float(round(fraction))
+    return fraction
 
 
 def _same(value: float) -> float:
@@ -93,7 +96,7 @@ MEASURES = {
     ),
     "positive": Measure(
         "too few positive values: another contrast or statistic, or the contrast reversed",
-        "too many positive values: another contrast or statistic",
+        "too many positive values: not a statistic map (an anatomical image?), or another statistic",
         SAME_MAPS, "of voxels", True, 0, 0.1, _logit, _expit, True,
     ),
     "tails": Measure(
@@ -103,11 +106,11 @@ MEASURES = {
     ),
     "similarity": Measure(
         "a map that is unlike the training people's mean", "",
-        SAME_MAPS, "", True, -1, 0.02, _artanh, _tanh,
+        SAME_MAPS, "(correlation)", True, -1, 0.02, _artanh, _tanh, share=3.0,
     ),
     "similarity of sizes": Measure(
         "a map whose values are large and small in other places than the training people's", "",
-        SAME_MAPS, "", True, -1, 0.02, _artanh, _tanh,
+        SAME_MAPS, "(correlation)", True, -1, 0.02, _artanh, _tanh,
     ),
     "coverage": Measure(
         "data missing where training people have some", "",
@@ -118,7 +121,7 @@ MEASURES = {
         f"centre in {axis}": Measure(
             f"data too far {low}, or none {high_place}",
             f"data too far {high}, or none {low_place}",
-            REGISTER, "mm", False, 0, 0.5, low_cap=-2.0, high_cap=2.0,
+            REGISTER, "mm", False, 0, 0.5, low_cap=-2.0, high_cap=2.0, share=0.3,
         )
         for axis, low, high, low_place, high_place in (
             ("x", "to the left", "to the right", "on the left", "on the right"),
@@ -128,12 +131,13 @@ MEASURES = {
     },
     **{
         name: Measure(
-            words, "", ORIENT, "", False, -1, 0.01, low_cap=0.0, share=share
+            words, "", ORIENT, "(1: as in training, -1: flipped)", False, -1, 0.01,
+            low_cap=0.0, share=share,
         )
         for name, words, share in (
-            ("left and right", "a map that looks mirrored, left for right", 6.0),
-            ("front and back", "a map that looks turned, front to back", 1.0),
-            ("top and bottom", "a map that looks upside down", 1.0),
+            ("left and right", "a map that seems mirrored, left for right", 6.0),
+            ("front and back", "a map that seems turned, front to back", 1.0),
+            ("top and bottom", "a map that seems upside down", 1.0),
         )
     },
 }  # fmt: skip

@@ -48,6 +48,8 @@ Floats = NDArray[np.float64]
 FALSE_ALARMS = 0.04
 #: With fewer people there are no limits that could keep to it.
 LEAST_PEOPLE = 15
+#: Correlation with the negative of the mean map from which a contrast seems to be reversed.
+LEAST_REVERSED = 0.1
 #: Largest value of the arrays that are read.
 MAX_ARRAY = 1e9
 LIMIT = {
@@ -148,6 +150,8 @@ class Gates:
                 if bound is not None
             ]
             said = kind.too_low if is_low else kind.too_high or kind.too_low
+            if limit.measure == "similarity" and value <= -max(limit.low or 0.0, LEAST_REVERSED):
+                said = "a map like the negative of the training people's mean: a reversed contrast"
             found = f"{said}: {limit.measure}{contrast} {value:.3g}{unit}"
             accepted = f"{' and '.join(bounds)}, as in {self.n_people} training people"
             fault = Fault(name, found, accepted, kind.action)
@@ -247,7 +251,8 @@ def fit_limits(
     away = np.empty_like(table)
     for person in range(n_people):
         own = people == person
-        middle, spread = _middle_and_spread(table[~own] if n_people > 1 else table, floor)
+        others = table[~own] if n_people > 1 else table
+        middle, spread = _middle_and_spread(others, floor, max(n_people - 1, 1))
         away[own] = (table[own] - middle) / spread
     # tails share the false alarms; where people aren't as normal numbers are, all limits widen
     shares = np.array([MEASURES[key[0]].share for key in keys])
@@ -256,7 +261,7 @@ def fit_limits(
     beyond = _by_person(_beyond(away, sides) / width, people)
     rank = int(np.ceil((1 - FALSE_ALARMS) * (n_people + 1)))
     widened = max(1.0, float(np.sort(beyond.max(axis=1))[min(rank, n_people) - 1]))
-    middle, spread = _middle_and_spread(table, floor)
+    middle, spread = _middle_and_spread(table, floor, n_people)
     limits = []
     for column, key in enumerate(keys):
         kind, side = MEASURES[key[0]], sides[column]
@@ -284,12 +289,12 @@ def _rate(has_failed: NDArray[np.bool_]) -> float | None:
     return float((np.count_nonzero(has_failed) + 1) / (n_people + 1))
 
 
-def _middle_and_spread(table: Floats, floor: Floats) -> tuple[Floats, Floats]:
+def _middle_and_spread(table: Floats, floor: Floats, n_people: int) -> tuple[Floats, Floats]:
     """Median of each column, and a standard deviation that heavy tails make larger."""
     middle = np.median(table, axis=0)
     off = np.abs(table - middle)
-    # the largest of N normal numbers is about so many standard deviations away
-    usual_extreme = np.sqrt(2 * np.log(max(2 * len(table), 4)))
+    # the largest of so many normal numbers is about so many standard deviations away
+    usual_extreme = np.sqrt(2 * np.log(max(2 * n_people, 4)))
     spread = np.max([1.4826 * np.median(off, axis=0), off.max(axis=0) / usual_extreme], axis=0)
     return middle, np.maximum(spread, floor)
 

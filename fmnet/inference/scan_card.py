@@ -6,7 +6,6 @@ Each is one HTML file that loads nothing from elsewhere and runs no script.
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
@@ -40,6 +39,7 @@ from fmnet.inference.card_shell import (
     known_lines,
     origin_line,
     safe,
+    short_name,
     span,
 )
 from fmnet.inference.explain import Explainer, Explanation, read_explainer
@@ -86,7 +86,7 @@ def build_scan_card(
     unexplained = ""
     if explanation is None:
         explanation, unexplained = _explain(bundle, prediction, values)
-    name = Path(prediction.scan).name or prediction.scan
+    name = short_name(prediction.scan)
     study = study_scores(bundle, request, explanation.people if explanation else None)
     is_scored, gates = prediction.score is not None, bundle.gates
     parts = [f"<h1>{safe(name)}</h1>", f'<p class="use">{RESEARCH}</p>', marks(prediction)]
@@ -243,7 +243,7 @@ def _head(bundle: Bundle) -> str:
 
 
 def _row(bundle: Bundle, prediction: Prediction, card: str) -> str:
-    name = safe(Path(prediction.scan).name or prediction.scan)
+    name = safe(short_name(prediction.scan))
     link = f'<a href="{quote(card)}">{name}</a>' if card else name
     shown = output_names(bundle)[:N_COLUMNS]
     own = [_cell(output_words(prediction, column)) for column in shown]
