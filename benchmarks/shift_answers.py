@@ -33,7 +33,7 @@ def ask_all(
     -------
     DataFrame
         One row per scan: ``study, shift, person, group`` (empty where none is right), ``before``
-        and ``after`` (without gates and with them, see `ANSWERS`), the probability of both, and
+        and ``after`` (without gates and with them, see `ANSWERS`), ``score``, ``probability``, and
         ``gates``, those that it failed.
     """
     rows = []
@@ -68,16 +68,19 @@ def _call(script: str, *arguments: str) -> None:
 
 
 def ask(bundle: Bundle, file: Path, person: Person, level: float) -> dict[str, Any]:
-    """Ask for a person without the gates, then with them."""
+    """Ask for a person; a score that had to be forced is one that the gates withhold."""
     scan = NewScan(person.name, (file,), person.volume.space)
-    row: dict[str, Any] = {"group": person.group}
-    for when, is_forced in (("before", True), ("after", False)):
-        said = predict_scan(bundle, scan, Request(level=level, is_forced=is_forced))
-        row |= {when: answer_of(bundle, said, person.group, level)}
-        row |= {f"{when}_probability": said.probability}
+    said = predict_scan(bundle, scan, Request(level=level, is_forced=True))
+    before = answer_of(bundle, said, person.group, level)
     failed = [reading.gate for reading in said.readings if not reading.is_passed]
-    row["gates"] = " + ".join(failed) or ("" if said.score is not None else said.reason[:120])
-    return row
+    return {
+        "group": person.group,
+        "before": before,
+        "after": "abstained" if said.status == "forced" else before,
+        "score": said.score,
+        "probability": said.probability,
+        "gates": " + ".join(failed) or ("" if said.score is not None else said.reason[:120]),
+    }
 
 
 def answer_of(bundle: Bundle, said: Prediction, group: str, level: float) -> str:

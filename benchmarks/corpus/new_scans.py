@@ -164,8 +164,8 @@ def _gated(
     return Case(kind, name, make, right, ("gated",), options=options)
 
 
-def _inside(values: Array, inside: Array) -> Array:
-    return np.where(values != 0, inside, 0)
+def _inside(values: Array, inside: Any) -> Array:
+    return np.asarray(np.where(values != 0, inside, 0))
 
 
 def _noise(values: Array) -> Array:
@@ -199,14 +199,14 @@ def _ranks(values: Array) -> Array:
 
 def _parcels(values: Array, n: int) -> Array:
     x, y, z = (index // 6 for index in np.indices(values.shape))
-    return np.where(values != 0, (x * 49 + y * 7 + z) % n + 1, 0)
+    return _inside(values, (x * 49 + y * 7 + z) % n + 1)
 
 
 def _anatomy(values: Array) -> Array:
     """Draw a head: bright inside, dark fluid, a skull around it, nothing negative."""
     inside = _smooth((values != 0).astype(float), 1.5)
     ring = np.exp(-(((inside - 0.2) / 0.1) ** 2))
-    return np.clip(600 * inside + 900 * ring + 40 * _noise(values), 0, None)
+    return np.asarray(np.clip(600 * inside + 900 * ring + 40 * _noise(values), 0, None))
 
 
 def _mixed(values: Array) -> Array:

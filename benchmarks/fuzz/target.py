@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,9 @@ def alter_json(content: bytes, reader: Reader, chance: random.Random) -> bytes:
 
     In what is no JSON, bytes are set, taken away or put in twice.
     """
+    *before, last = content.split(b"\n", 1)
+    if before and reader.name.endswith(".unfinished"):  # lines, the first of which is what is asked
+        return before[0] + b"\n" + alter_json(last, replace(reader, name=".json"), chance)
     if not reader.name.endswith(".json"):
         place, n = chance.randrange(len(content) or 1), chance.choice((1, 2, 4, 8, 32))
         piece = chance.choice((b"\0", b"\xff", b"\x7f", b"\n", content[place : place + n]))

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from benchmarks.fuzz.bundles import bundle_readers
 from benchmarks.fuzz.headers import alter_header, header_readers
+from benchmarks.fuzz.results import result_readers
 from benchmarks.fuzz.tables import alter_table, table_readers
 from benchmarks.fuzz.target import Alter, Reader, Target, alter_json
 
 TARGETS: dict[str, tuple[Callable[[], list[Reader]], Alter]] = {
     "headers": (header_readers, alter_header),
     "tables": (table_readers, alter_table),
-    "bundles": (bundle_readers, alter_json),
+    "bundles": (lambda: [*bundle_readers(), *result_readers()], alter_json),
 }
 
 

@@ -91,7 +91,10 @@ def _request_of_all(
     stated = request_of(options, bundle)
     if not asked:
         return stated
-    request = Request(**asked[0]["request"])
+    try:
+        request = Request(**asked[0]["request"])
+    except TypeError as error:
+        raise ConfigError(Fault(where, "results with another request", accepted, action)) from error
     for option, value in (("prevalence", request.prevalence), ("level", request.level)):
         given = getattr(options, option)
         if given is not None and given != value:

@@ -26,7 +26,7 @@ def draw_scores(
     low, high = float(everything.min()), float(everything.max())
     room = 0.06 * ((high - low) or 1.0)
     low, high = low - room, high + room
-    left, right, row, top = 90.0, 590.0, 62.0, 30.0
+    left, right, row, top = 112.0, 590.0, 62.0, 30.0
 
     def place(value: float) -> float:
         return left + (right - left) * (float(np.clip(value, low, high)) - low) / (high - low)
@@ -51,6 +51,7 @@ def draw_scores(
     shown = [zone for zone in shown if zone[1] - zone[0] >= 1]
     if shown:
         parts.append(draw_words(left - 8, lowest + 12, "answer", "end"))
+    taken = [0.0, 0.0, 0.0]  # how far words reach in each row under the stretches
     for position, (first, last, name) in enumerate(shown):
         x, width = first, last - first
         parts.append(
@@ -59,13 +60,12 @@ def draw_scores(
         )
         if position:
             parts.append(f'<path class="dashed" d="M{x:.1f} {top}V{lowest + 11}"/>')
-        # one in the middle has a row of its own, since it may be too narrow for its name
-        anchor, at, y = "middle", first + width / 2, lowest + 46
-        if position in (0, len(shown) - 1):
-            anchor, at = ("end", right) if position else ("start", left)
-            y = lowest + 28
-        parts.append(draw_words(at, y, name, anchor))
-    lowest += 52 if shown else 0
+        half = 4.6 * len(name)  # of its words, on small screens
+        at = float(np.clip(first + width / 2, left + half, right - half))
+        row_of = next((k for k, reach in enumerate(taken) if at - half >= reach), len(taken) - 1)
+        taken[row_of] = at + half
+        parts.append(draw_words(at, lowest + 28 + 18 * row_of, name, "middle"))
+    lowest += 16 + 18 * sum(reach > 0 for reach in taken) if shown else 0
     said = "; ".join(f"{name}: {len(scores)} dots" for name, scores in groups)
     label = f"Scores by group, {said}."
     if score is not None:

@@ -9,6 +9,7 @@ from fmnet.data.files import encoded, write_atomically
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, OutputError
 from fmnet.inference.bundle import Bundle
+from fmnet.inference.card_shell import short_name
 from fmnet.inference.predict import USUAL, Prediction, Request
 from fmnet.inference.scan_card import build_group_page, build_scan_card
 
@@ -92,7 +93,8 @@ def card_names(scans: Sequence[str]) -> list[str]:
     taken = {Path(GROUP).stem}
     found = []
     for scan in scans:
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(scan).name)[:MAX_NAME].strip(".-") or "scan"
+        bare = short_name(scan)
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", bare)[:MAX_NAME].strip(".-") or "scan"
         name, number = plain, 1
         while name.lower() in taken:
             number += 1

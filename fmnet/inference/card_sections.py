@@ -1,18 +1,17 @@
-"""Sections of a scan's card: what is answered, its place among people, pictures and checks."""
+"""Sections of a card on the scan: what is wrong with it, pictures, checks, outputs of a target."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fmnet.data.volume import FloatArray
 from fmnet.inference.bundle import Bundle
-from fmnet.inference.card_charts import draw_limits, draw_probability, draw_scores, number
+from fmnet.inference.card_charts import draw_limits, number
 from fmnet.inference.card_pictures import VALUES, draw_colour_bar, draw_slices, full_colour
-from fmnet.inference.card_shell import capital, group_names, items, safe, span
+from fmnet.inference.card_shell import capital, items, safe
 from fmnet.inference.model_card import percent
-from fmnet.inference.predict import Prediction, Request
+from fmnet.inference.predict import Prediction
 from fmnet.inference.preparation import MapPreparation
 from fmnet.inference.quality import Reading, temporal_sd
 
@@ -20,10 +19,6 @@ from fmnet.inference.quality import Reading, temporal_sd
 MAX_MAPS, MAX_OUTPUTS = 6, 40
 #: Outputs with such names are the ends of an interval.
 ENDS = ("_low", "_high")
-#: Base rates at which a probability is stated besides the one that was asked for.
-RATES = (0.02, 0.1, 0.5)
-#: An interval wider than this is told with what is likeliest within it.
-WIDE = 0.05
 NO_SCORE = {
     "cannot_say": "No answer: this scan is unlike those that the signature was trained on.",
     "error": "No answer: this scan could not be used.",
@@ -63,129 +58,6 @@ def failures(prediction: Prediction) -> list[str]:
     return said
 
 
-def set_words(groups: Sequence[str], names: tuple[str, str]) -> str:
-    """Say in a few words which groups a score leaves possible."""
-    first, second = names
-    if len(groups) == 2:
-        return f"Cannot say: the score is usual for both {first} and {second}"
-    if not groups:
-        return f"Fits neither {first} nor {second}: the score is unusual for both"
-    other = second if groups[0] == first else first
-    return f"The score is usual for {groups[0]} and unusual for {other}"
-
-
-@dataclass(frozen=True, eq=False)
-class StudyScores:
-    """Scores of a study's people by models that had not seen them, ascending: (N_group,) each.
-
-    ``zones`` are stretches of scores, from, to and what a set holds there; ``level_words`` say how
-    often sets hold the right group.
-    """
-
-    positive: NDArray[np.float64]
-    negative: NDArray[np.float64]
-    zones: tuple[tuple[float, float, str], ...] = ()
-    level_words: str = ""
-
-
-def answer(bundle: Bundle, prediction: Prediction, study: StudyScores | None) -> str:
-    """Say of a scan of two groups which of them its score leaves possible."""
-    names = group_names(bundle)
-    if prediction.groups is None:
-        lacking = (
-            "This bundle holds no scores of people whom its models had not seen: there is no set "
-            "of groups that can't be ruled out, and no interval."
-        )
-        return f'<p class="box">{lacking}</p>'
-    said = safe(f"{set_words(prediction.groups, names)}.")
-    said = f"Forced: {said}" if prediction.status == "forced" else said
-    level = "" if study is None else study.level_words
-    return (
-        f'<p class="answer"><strong>{said}</strong></p>'
-        f'<p class="small">This is said of the score, and not of the person. {safe(level)}</p>'
-    )
-
-
-def probability(bundle: Bundle, prediction: Prediction, request: Request) -> str:
-    """State the probability as so many of 100 people, at the base rate that was asked for."""
-    if prediction.probability is None or bundle.calibration is None:
-        return ""
-    p, interval, group = prediction.probability, prediction.interval, group_names(bundle)[0]
-    rate = bundle.calibration.base_rate if request.prevalence is None else request.prevalence
-    told = percent(p) if interval is None else span(*interval)
-    given = "as many are scanned of each group as in the study"
-    if rate is not None:
-        given = f"{percent(rate)} of those who are scanned belong to {group}"
-    lead = (
-        f"Of people with such a score, <b>{told}</b> would belong to {safe(group)}, if "
-        f"{safe(given)}."
-    )
-    is_wide = interval is not None and interval[1] - interval[0] > WIDE
-    notes = [f"The likeliest within that range is {percent(p)}." if is_wide else ""]
-    notes.append(
-        "The range is a 95 % interval: so much is left open by the number of people in the study."
-        if interval
-        else "How sure that is, this bundle doesn't say."
-    )
-    if rate is not None and request.prevalence is None:
-        notes.append(
-            "Nobody stated how common the group is among those who are scanned, so it is taken as "
-            "in the signature's calibration; say it with --prevalence."
-        )
-    chart = draw_probability(p, interval, rate, group)
-    return (
-        f"<h2>Probability, and what it depends on</h2><p>{lead}</p>{chart}"
-        f'<p class="small">{safe(" ".join(filter(None, notes)))}</p>'
-        + _at_other_rates(p, interval, rate, group)
-    )
-
-
-def _at_other_rates(
-    p: float, interval: tuple[float, float] | None, rate: float | None, group: str
-) -> str:
-    """Tabulate the same score at other base rates."""
-    if rate is None or not 0 < rate < 1:
-        return ""
-
-    def moved(value: float, to: float) -> float:
-        odds = value * (1 - rate) * to
-        return odds / (odds + (1 - value) * rate * (1 - to))
-
-    rows = ""
-    for to in sorted({*RATES, rate}):
-        ends = (p, p) if interval is None else interval
-        found = span(moved(ends[0], to), moved(ends[1], to))
-        here = " (this card)" if to == rate else ""
-        rows += f'<tr><td>{percent(to)}{here}</td><td class="number">{found}</td></tr>'
-    return (
-        f'<table class="narrow"><thead><tr><th>{safe(group)} among those scanned</th>'
-        f'<th class="number">{safe(group)} among people with such a score</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table>"
-    )
-
-
-def place(bundle: Bundle, prediction: Prediction, study: StudyScores | None) -> str:
-    """Show a score among those of the study's people."""
-    if study is None or prediction.score is None:
-        return ""
-    names, score = group_names(bundle), prediction.score
-    groups = list(zip(names, (study.positive, study.negative), strict=True))
-    everything = np.concatenate([own for _, own in groups])
-    if not len(everything):
-        return ""
-    counted = "; ".join(f"{name}: {int((own < score).sum())} of {len(own)}" for name, own in groups)
-    odd = ""
-    if not everything.min() <= score <= everything.max():
-        side = "above" if score > everything.max() else "below"
-        odd = f" <strong>It lies {side} all scores of the study's people.</strong>"
-    return (
-        f"<h2>Among the study's people</h2>{draw_scores(groups, score, study.zones)}"
-        f"<p>A larger score is more like {safe(names[0])} than {safe(names[1])}. People of the "
-        f"study with a smaller score: {safe(counted)}. Each of them is a dot, scored by a model "
-        f"that had not seen them; scores of different models are brought onto one scale.{odd}</p>"
-    )
-
-
 def pictures(bundle: Bundle, values: FloatArray | None) -> str:
     """Show a scan, (C, V) or (T, V), beside the mean of the training scans."""
     if values is None:
@@ -202,11 +74,11 @@ def pictures(bundle: Bundle, values: FloatArray | None) -> str:
         maps, names = temporal_sd(values), ("spread over time",)
     limit = full_colour(maps)
     rows = []
-    for number_of, name in enumerate(names[:MAX_MAPS]):
-        own = "".join(draw_slices(maps[number_of], grid, limit, VALUES))
+    for position, name in enumerate(names[:MAX_MAPS]):
+        own = "".join(draw_slices(maps[position], grid, limit, VALUES))
         rows.append(f'<h3>{safe(name)}: this scan</h3><div class="slices">{own}</div>')
         if mean is not None:
-            usual = "".join(draw_slices(mean[number_of], grid, full_colour(mean), VALUES))
+            usual = _mean_pictures(preparation)[position]
             head = f"<h3>{safe(name)}: mean of the training scans{smoothed}</h3>"
             rows.append(f'{head}<div class="slices">{usual}</div>')
     bars = draw_colour_bar(limit, VALUES, "scan")
@@ -235,8 +107,19 @@ def pictures(bundle: Bundle, values: FloatArray | None) -> str:
     )
 
 
-def checks(readings: Sequence[Reading]) -> str:
-    """Tabulate the gates of a scan: what each measured, and whether it passed."""
+@lru_cache(maxsize=1)
+def _mean_pictures(preparation: MapPreparation) -> list[str]:
+    """Draw the mean of the training scans, which is the same on all cards: a row for each map."""
+    mean, grid = preparation.mean, preparation.grid
+    limit = full_colour(mean)
+    return ["".join(draw_slices(own, grid, limit, VALUES)) for own in mean[:MAX_MAPS]]
+
+
+def checks(readings: Sequence[Reading], false_alarms: float | None = None) -> str:
+    """Tabulate the gates of a scan: what each measured, and whether it passed.
+
+    `false_alarms` is the fraction of people like those of training who fail any of them.
+    """
     if not readings:
         said = (
             "This bundle states no checks in figures, or the scan did not get as far. The map's "
@@ -245,11 +128,14 @@ def checks(readings: Sequence[Reading]) -> str:
         return f"<h2>Checks before the score</h2><p>{said}</p>"
     n_failed = sum(not reading.is_passed for reading in readings)
     told = f"{n_failed} of {len(readings)} failed" if n_failed else f"all {len(readings)} passed"
-    rows = "".join(map(_check_row, readings))
+    rows = "".join(map(_check_row, sorted(readings, key=lambda one: one.is_passed)))
     known = [reading.false_alarms for reading in readings if reading.false_alarms is not None]
+    every = (
+        "" if false_alarms is None else f" About {percent(false_alarms)} fail one of them or more."
+    )
     note = (
         "Limits are from the training scans. False alarms: the fraction of people scanned as in "
-        "training who fail the check although nothing is wrong."
+        "training who fail the check although nothing is wrong." + every
         if known
         else "Limits are from the training scans."
     )
@@ -262,7 +148,7 @@ def checks(readings: Sequence[Reading]) -> str:
 
 
 def _check_row(reading: Reading) -> str:
-    unit = f" {reading.unit}" if reading.unit else ""
+    unit = f" <small>{safe(reading.unit)}</small>" if reading.unit else ""
     measured, chart = "not measured", ""
     if reading.value is not None:
         measured = f"{number(reading.value, '.3g')}{unit}"
@@ -276,7 +162,7 @@ def _check_row(reading: Reading) -> str:
     alarms = "" if reading.false_alarms is None else percent(reading.false_alarms)
     start = "<tr>" if reading.is_passed else '<tr class="failed">'
     return (
-        f'{start}<td>{safe(capital(reading.gate))}</td><td class="number">{safe(measured)}</td>'
+        f'{start}<td>{safe(capital(reading.gate))}</td><td class="number">{measured}</td>'
         f'<td class="number">{safe(limits)}</td><td class="place">{chart}</td>'
         f'<td class="number place">{alarms}</td>'
         f'<td class="result">{"passed" if reading.is_passed else "FAILED"}</td></tr>'

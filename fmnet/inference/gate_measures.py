@@ -34,7 +34,10 @@ def _logit(value: float) -> float:
 
 
 def _expit(value: float) -> float:
-    return float(1 / (1 + np.exp(-np.clip(value, -69.0, 69.0))))
+    fraction = float(1 / (1 + np.exp(-np.clip(value, -69.0, 69.0))))
+    if not END < fraction < 1 - END:  # beyond, all fractions are one
+        return float(round(fraction))
+    return fraction
 
 
 def _same(value: float) -> float:
@@ -56,7 +59,8 @@ class Measure:
     ``forward`` leads to a scale on which people are spread about evenly, ``back`` from there;
     ``floor`` is the least standard deviation on it; ``sides``: 0 where both ends count, -1 for the
     lower alone, 1 for the upper. Whatever the training people are like, values from ``low_cap`` to
-    ``high_cap`` pass; ``share``: how many of the false alarms it may have, beside the others.
+    ``high_cap`` pass; ``share``: how many of the false alarms it may have, beside the others. Of
+    too few people, a value may lie ``slack`` beyond all of theirs; None where that says nothing.
     """
 
     too_low: str
@@ -68,7 +72,7 @@ class Measure:
     floor: float = 1e-6
     forward: Callable[[float], float] = _same
     back: Callable[[float], float] = _same
-    is_for_few: bool = False
+    slack: float | None = None
     low_cap: float | None = None
     high_cap: float | None = None
     share: float = 1.0
@@ -83,7 +87,7 @@ MEASURES = {
         "values that are too small",
         "values that are too large",
         "check that the map has the same statistic and unit as the training maps",
-        "", True, 0, 0.05, _log, _exp, True,
+        "", True, 0, 0.05, _log, _exp, float(np.log(2)),
     ),
     "smoothness": Measure(
         "a map that is rougher than those of training",
@@ -93,8 +97,8 @@ MEASURES = {
     ),
     "positive": Measure(
         "too few positive values: another contrast or statistic, or the contrast reversed",
-        "too many positive values: another contrast or statistic",
-        SAME_MAPS, "of voxels", True, 0, 0.1, _logit, _expit, True,
+        "too many positive values: not a statistic map (anatomy?), or another statistic",
+        SAME_MAPS, "of voxels", True, 0, 0.1, _logit, _expit, 2.0,
     ),
     "tails": Measure(
         "hardly a value that stands out: another statistic, or an image of another kind",
@@ -103,22 +107,22 @@ MEASURES = {
     ),
     "similarity": Measure(
         "a map that is unlike the training people's mean", "",
-        SAME_MAPS, "", True, -1, 0.02, _artanh, _tanh,
+        SAME_MAPS, "(correlation)", True, -1, 0.02, _artanh, _tanh, share=3.0,
     ),
     "similarity of sizes": Measure(
         "a map whose values are large and small in other places than the training people's", "",
-        SAME_MAPS, "", True, -1, 0.02, _artanh, _tanh,
+        SAME_MAPS, "(correlation)", True, -1, 0.02, _artanh, _tanh,
     ),
     "coverage": Measure(
         "data missing where training people have some", "",
         "give the whole unthresholded map, or check its registration",
-        "of voxels", False, -1, 0.01, _same, _same, True, 0.95,
+        "of voxels", False, -1, 0.01, _same, _same, 0.1, 0.95,
     ),
     **{
         f"centre in {axis}": Measure(
             f"data too far {low}, or none {high_place}",
             f"data too far {high}, or none {low_place}",
-            REGISTER, "mm", False, 0, 0.5, low_cap=-2.0, high_cap=2.0,
+            REGISTER, "mm", False, 0, 0.5, low_cap=-2.0, high_cap=2.0, share=0.3,
         )
         for axis, low, high, low_place, high_place in (
             ("x", "to the left", "to the right", "on the left", "on the right"),
@@ -128,12 +132,13 @@ MEASURES = {
     },
     **{
         name: Measure(
-            words, "", ORIENT, "", False, -1, 0.01, low_cap=0.0, share=share
+            words, "", ORIENT, "(1: as in training, -1: flipped)", False, -1, 0.01,
+            low_cap=0.0, share=share,
         )
         for name, words, share in (
-            ("left and right", "a map that looks mirrored, left for right", 6.0),
-            ("front and back", "a map that looks turned, front to back", 1.0),
-            ("top and bottom", "a map that looks upside down", 1.0),
+            ("left and right", "a map that seems mirrored, left for right", 6.0),
+            ("front and back", "a map that seems turned, front to back", 1.0),
+            ("top and bottom", "a map that seems upside down", 1.0),
         )
     },
 }  # fmt: skip

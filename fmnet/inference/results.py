@@ -19,11 +19,11 @@ from fmnet.data.files import draft_path, keep_draft
 from fmnet.data.tables import write_table
 from fmnet.errors import Fault, OutputError, printable
 from fmnet.inference.bundle import Bundle
-from fmnet.inference.bundle_files import CHECKSUMS, sha256_of
+from fmnet.inference.bundle_files import CHECKSUMS, is_number, sha256_of
 from fmnet.inference.calibration import calibration_sentence
 from fmnet.inference.predict import USUAL, Prediction, Request, Status, predictions_table
 from fmnet.inference.quality import Reading
-from fmnet.inference.sets import level_sentence
+from fmnet.inference.sets import level_sentence, predictive_values
 from fmnet.inference.study_results import IN_SHORT, NOT_RECORDED
 
 try:
@@ -41,7 +41,8 @@ BEFORE = "This signature was exported by an earlier fmnet"
 NO_SETS = "neither sets of groups nor intervals of probabilities"
 NO_GATES = "only the checks of before (coverage, scale)"
 AGAIN = "Export it again from its run."
-OF_GROUPS = ("score", "probability", "probability_low", "probability_high", "set")
+OF_SCORES = ("score", "probability", "probability_low", "probability_high")
+OF_GROUPS = (*OF_SCORES, "set")
 COLUMNS = {
     "participant_id": "Whose scan it is.",
     "scan": "The scan, by its BIDS entities or the files that were named.",
@@ -91,6 +92,7 @@ def about_signature(bundle: Bundle, request: Request = USUAL) -> dict[str, Any]:
             "probability": f"of {training['positive']}. {meaning_of(bundle, request)}",
             "base_rate": base_rate(bundle, request),
             "sets": sets_sentence(bundle, request),
+            "predictive_values": worth_of_sets(bundle, request),
         }
     else:
         told_apart = {"target": target["kind"], "predicts": target["title"]}
@@ -142,6 +144,14 @@ def missing_sentence(bundle: Bundle) -> str:
     return f"{BEFORE}, so there are {' and '.join(lacks)}. {AGAIN}" if lacks else ""
 
 
+def worth_of_sets(bundle: Bundle, request: Request) -> dict[str, Any] | None:
+    """Say what sets of one group alone are worth at the prevalence that was asked for."""
+    rate = base_rate(bundle, request)
+    if bundle.unseen is None or rate is None:
+        return None
+    return asdict(predictive_values(bundle.unseen, request.level, rate))
+
+
 def full_record(prediction: Prediction, columns: Sequence[str] = ()) -> dict[str, Any]:
     """List all that is known of a prediction; `prediction_of` reads it back."""
     readings = [{**asdict(reading), "passed": reading.is_passed} for reading in prediction.readings]
@@ -172,29 +182,57 @@ def record_with_evidence(
     }
 
 
-def prediction_of(record: Mapping[str, Any], columns: Sequence[str] = ()) -> Prediction:
-    """Read a prediction off what `full_record` listed."""
-    if record["status"] not in get_args(Status):
-        raise ValueError(f"status '{record['status']:.20}'")
-    readings = []
-    for one in record["readings"]:
-        values = {name: value for name, value in one.items() if name not in {"passed", "fault"}}
-        fault = None if one["fault"] is None else Fault(**one["fault"])
-        readings.append(Reading(**values, fault=fault))
-    low, high = record.get("probability_low"), record.get("probability_high")
-    numbers = {name: record[name] for name in columns if record[name] is not None}
-    return Prediction(
-        record["scan"],
-        record[columns[0]] if columns else record["score"],
-        record.get("probability"),
-        record["status"],
-        record["reason"],
-        numbers,
-        None if low is None or high is None else (low, high),
-        None if record["groups"] is None else tuple(record["groups"]),
-        tuple(readings),
-        bool(record["in_training"]),
-    )
+def prediction_of(record: Any, columns: Sequence[str] = ()) -> Prediction:
+    """Read a prediction off what `full_record` listed.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
+    try:
+        numbers = {name: record[name] for name in columns or OF_SCORES}
+        texts = [record["scan"], record["reason"], *(record["groups"] or [])]
+        if record["status"] not in get_args(Status) or not all(map(_is_text, texts)):
+            raise ValueError("texts that are none")
+        if not all(map(_is_number_or_none, numbers.values())):
+            raise ValueError("numbers that are none")
+        readings = tuple(_reading_of(one) for one in record["readings"])
+        low, high = record.get("probability_low"), record.get("probability_high")
+        return Prediction(
+            record["scan"],
+            numbers[columns[0] if columns else "score"],
+            None if columns else record["probability"],
+            record["status"],
+            record["reason"],
+            {name: one for name, one in numbers.items() if columns and one is not None},
+            None if low is None or high is None else (low, high),
+            None if record["groups"] is None else tuple(record["groups"]),
+            readings,
+            bool(record["in_training"]),
+        )
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"no prediction ({type(error).__name__}: {error})") from error
+
+
+def _reading_of(content: Mapping[str, Any]) -> Reading:
+    """Read what a gate measured; raise `ValueError`, or what Python does, if it is no reading."""
+    fault = None if content["fault"] is None else Fault(**content["fault"])
+    told = {name: value for name, value in content.items() if name not in {"passed", "fault"}}
+    reading = Reading(**told, fault=fault)
+    numbers = (reading.value, reading.low, reading.high, reading.false_alarms)
+    texts = [reading.gate, reading.unit, *(asdict(fault).values() if fault else ())]
+    if not all(map(_is_number_or_none, numbers)) or not all(map(_is_text, texts)):
+        raise ValueError("a reading with other values")
+    return reading
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number_or_none(value: Any) -> bool:
+    return value is None or is_number(value)
 
 
 class Results:

@@ -89,7 +89,9 @@ class Unfinished:
         if isinstance(scan, Prediction) or not self._known:
             return None
         record = self._known.get(identify(scan))
-        return None if record is None else prediction_of(record, columns)
+        with suppress(ValueError):  # somebody has altered it
+            return None if record is None else prediction_of(record, columns)
+        return None
 
     def add(
         self, scan: NewScan | NewBoldScan, prediction: Prediction, columns: tuple[str, ...]
@@ -123,15 +125,16 @@ class Unfinished:
             return False
         read = []
         for line in lines:  # the last may have been cut
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 read.append(json.loads(line))
         if not read:
             return None
         if read[0] != asked:
             return False
         for one in read[1:]:
-            if isinstance(one, dict) and one["prediction"]["status"] != "error":
-                self._known[one["scan"]] = one["prediction"]
+            with suppress(LookupError, TypeError):  # what isn't as it was written isn't known
+                if one["prediction"]["status"] != "error":
+                    self._known[one["scan"]] = one["prediction"]
         self._is_empty = not self._known
         return True
 

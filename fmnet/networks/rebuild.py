@@ -259,10 +259,8 @@ def _programs(
         with warnings.catch_warnings():
             # Inside torch, about torch: nothing here that a user or we could change.
             warnings.simplefilter("ignore")
-            program, both = (
-                torch.export.export(one, (example,), dynamic_shapes=(shapes,))
-                for one in (network, _Both(network))
-            )
+            program = torch.export.export(network, (example,), dynamic_shapes=(shapes,))
+            both = torch.export.export(_Both(network), (example,), dynamic_shapes=(shapes,))
             for node in (*program.graph.nodes, *both.graph.nodes):
                 # Paths of this machine, and in them its users' names, are no part of a signature.
                 node.meta.pop("stack_trace", None)

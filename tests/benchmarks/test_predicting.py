@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import predicting
 from benchmarks.new_maps import native_grid, write_new_scans
-from benchmarks.predicting import FMNET, REFERENCE, Predicting, cold_rivals
+from benchmarks.predicting import ALONE, FMNET, OWN, REFERENCE, Predicting, cold_rivals, many_rivals
 from fmnet.data.nifti import read_volume
 from fmnet.errors import BenchmarkError
 from fmnet.inference.bundle import read_bundle
@@ -44,6 +44,13 @@ def test_everyone_is_compared_with_the_reference(monkeypatch):
     assert set(names) - set(cold_rivals(str(BUNDLE), scan)) == {"score (torch, MONAI)"}
 
 
+def test_scans_are_given_by_their_maps():
+    commands = many_rivals("bundle", [["a.nii", "b.nii"], ["c.nii", "d.nii"]])
+    assert list(commands) == [REFERENCE, OWN, FMNET, ALONE]
+    assert commands[FMNET][-2:] == ["a.nii,b.nii", "c.nii,d.nii"]
+    assert commands[OWN][-4:] == ["a.nii", "b.nii", "c.nii", "d.nii"]
+
+
 def test_rival_that_fails_is_named(tmp_path):
     absent = tmp_path / "absent.nii.gz"
     rivals = cold_rivals(str(BUNDLE), NewScan(str(absent), (absent,)))
@@ -60,11 +67,18 @@ def test_torch_rival_scores(shipped, tmp_path):
 @pytest.mark.slow
 def test_answers_in_tables_and_goals(tmp_path, monkeypatch):
     monkeypatch.setattr(predicting, "find_spec", lambda _: None)
-    lines = Predicting(str(BUNDLE), n_rounds=1, n_scans=1).run(tmp_path)
+    suite = Predicting(str(BUNDLE), n_rounds=1, n_scans=1, n_maps=[1, 3], n_turns=1)
+    lines = suite.run(tmp_path)
     kept = json.loads((tmp_path / "results.json").read_text("utf-8"))
     assert list(kept["tables"]) == [
-        "cold_start_own_grid", "warm_own_grid", "cold_start_2_mm_grid", "warm_2_mm_grid"
+        "cold_start_own_grid", "warm_own_grid", "many_own_grid",
+        "cold_start_2_mm_grid", "warm_2_mm_grid", "many_2_mm_grid",
     ]  # fmt: skip
     assert [row["scans"] for row in kept["tables"]["warm_own_grid"]] == [1, 4, 16]
+    many = kept["tables"]["many_2_mm_grid"]
+    assert [(row["maps"], row["rival"]) for row in many] == [
+        (n, rival) for n in (1, 3) for rival in (REFERENCE, OWN, FMNET, ALONE)
+    ]
+    assert all(row["seconds_ratio"] > 0 and row["peak_mb_ratio"] > 0 for row in many)
     assert FMNET in {row["rival"] for row in kept["tables"]["cold_start_2_mm_grid"]}
-    assert sum("wanted" in line for line in lines) == len(kept["goals"]) == 4
+    assert sum("wanted" in line for line in lines) == len(kept["goals"]) == 20

@@ -1,19 +1,21 @@
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import shift
+from benchmarks import shift, shift_answers
 from benchmarks.changed_maps import CHANGES, UNCHANGED, unchanged
 from benchmarks.shift import Shift, false_alarms, goals, summarise
 from benchmarks.shift_answers import ANSWERS, answer_of, ask
 from benchmarks.shift_studies import Person, RealStudies, SyntheticStudies, Trial
 from fmnet.data.nifti import write_volume
 from fmnet.data.volume import Volume
-from fmnet.errors import ConfigError
+from fmnet.errors import ConfigError, Fault
 from fmnet.inference.predict import Prediction
+from fmnet.inference.quality import Reading
 
 FM_HC = SimpleNamespace(metadata={"training": {"positive": "FM", "negative": "HC"}})
 
@@ -137,16 +139,18 @@ def test_people_of_a_part_are_not_trained_on(tmp_path):
     assert [person.name for person in trial.strangers["others"]] == ["p0", "p5"]
 
 
-def test_a_bundle_is_asked_twice(bundle, tmp_path):
-    grid = bundle.preparation.grid
-    middle = np.mean([bundle.reference.scale_low, bundle.reference.scale_high])
-    noise = np.random.default_rng(0).normal(scale=middle, size=(1, *grid.shape))
-    volume = Volume(np.where(grid.mask, noise, np.nan).astype(np.float32), grid.affine, "MNI152")
-    write_volume(volume, tmp_path / "new.nii")
-    row = ask(bundle, tmp_path / "new.nii", Person("new", "FM", volume), level=0.8)
-    assert row["before"] in ANSWERS
-    assert row["after"] == "abstained"  # a bundle of two contrasts, and one map
-    assert "2: pressure, visual" in row["gates"]
+def test_what_has_to_be_forced_is_withheld(monkeypatch):
+    passed = Reading("scale", 1.0)
+    failed = Reading("size", 9.0, fault=Fault("new", "9", "1", "look"))
+    volume = Volume(np.ones((1, 7, 8, 9), np.float32), np.diag([8.0, 8, 8, 1]), "MNI152")
+    for readings, status, after, gates in (
+        ((passed,), "ok", "right", ""),
+        ((passed, failed), "forced", "abstained", "size"),
+    ):
+        said = Prediction("new", 0.3, 0.9, status, groups=("FM",), readings=readings)
+        monkeypatch.setattr(shift_answers, "predict_scan", lambda *_, said=said: said)
+        row = ask(FM_HC, Path("new.nii"), Person("new", "FM", volume), level=0.8)
+        assert (row["before"], row["after"], row["gates"]) == ("right", after, gates)
 
 
 def test_units_are_kept(monkeypatch, tmp_path, rows):

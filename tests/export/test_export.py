@@ -9,6 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from safetensors.torch import load_file, save_file
 
 import fmnet
@@ -20,6 +27,7 @@ from fmnet.inference.bundle_files import CHECKSUMS
 from fmnet.inference.cli import describe
 from fmnet.inference.model_card import is_of_people
 from fmnet.inference.predict import predict_scan
+from fmnet.inference.signing import check_signature
 from fmnet.networks.rebuild import read_network
 from fmnet.runs.run_folder import UNKNOWN
 
@@ -139,6 +147,25 @@ def test_failed_export_leaves_nothing(run):
     with pytest.raises(ExportError, match="from the network as trained"):
         export_run(str(run), str(out), tolerance=0.0)
     assert [path.name for path in run.parent.iterdir()] == ["run"]
+
+
+def test_bundle_is_signed_where_a_key_is_given(run):
+    key = ed25519.Ed25519PrivateKey.generate()
+    private, public = run.parent / "lab.pem", run.parent / "lab.pub.pem"
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    half = key.public_key()
+    public.write_bytes(half.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    out = run.parent / "bundle"
+    export_run(str(run), str(out), n_check=1, sign_key=str(private))
+    assert len(check_signature(out, public)) == 64
+    assert read_bundle(out).is_synthetic
+    assert b"PRIVATE" not in b"".join(path.read_bytes() for path in out.iterdir() if path.is_file())
+
+
+def test_key_that_can_not_sign_is_named_before_anything_is_done(run):
+    (run.parent / "lab.pem").write_text("no key")
+    with pytest.raises(ConfigError, match=r"lab\.pem: found no such key"):
+        export_run("no run", str(run.parent / "bundle"), sign_key=str(run.parent / "lab.pem"))
 
 
 def test_maps_that_are_gone_are_named(run):

@@ -12,13 +12,15 @@ import pytest
 import torch
 from jsonschema import Draft201909Validator
 from monai.bundle import create_workflow, verify_metadata, verify_net_in_out
+from target_bundle_fixtures import describe_target
 
 from fmnet.errors import FmnetError
-from fmnet.export.monai_bundle import TorchScores
-from fmnet.export.run_scans import read_run_scans
+from fmnet.export.monai_bundle import TorchScores, describe
+from fmnet.export.run_scans import read_run_bold_scans, read_run_scans
+from fmnet.inference.bold import predict_run
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.bundle_files import check_hashes, write_hashes
-from fmnet.inference.predict import predict_scan
+from fmnet.inference.predict import Request, predict_scan
 
 TENSOR = {
     "type": "object",
@@ -147,6 +149,45 @@ def test_scan_that_no_gate_lets_pass_is_not_scored(finished, scan, tmp_path, cap
     found = json.loads(capsys.readouterr().out)
     assert found["score"] is None
     assert "the same map twice" in found["reason"]
+
+
+@pytest.mark.parametrize("network", ["@network_def", "@torch_network"])
+@pytest.mark.parametrize("kind", ["series", "maps"])
+def test_run_of_bold_gives_the_score_that_predict_gives(request, schema, capsys, kind, network):
+    export = request.getfixturevalue(f"{kind}_export")
+    folder, one = export.bundle.folder, read_run_bold_scans(export.run_dir, 3)[1]
+    wanted = predict_run(export.bundle, one)
+    assert wanted.status == "ok"
+    more = {} if network == "@network_def" else {"evaluator#network": network}
+    source = ",".join(str(run.bold.path) for run in one.runs)
+    workflow(folder, source, **more).run()
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["score"] == pytest.approx(wanted.score, abs=1e-5)
+    verify_metadata(meta_file=str(folder / "configs" / "metadata.json"), filepath=str(schema))
+    given = {"config_file": str(folder / "configs" / "inference.json"), "bundle_root": str(folder)}
+    meta = str(folder / "configs" / "metadata.json")
+    verify_net_in_out(network[1:], meta_file=meta, device="cpu", **given)
+
+
+def test_signature_of_a_target_is_described_by_its_scores(finished):
+    metadata = json.loads((finished.bundle_dir / "metadata.json").read_text())
+    metadata["training"]["target"] = describe_target("classes")
+    found = describe(metadata)
+    Draft201909Validator(SCHEMA).validate(found)
+    pred = found["network_data_format"]["outputs"]["pred"]
+    assert pred["num_channels"] == 3
+    assert pred["channel_def"] == {"0": "part_0", "1": "part_1", "2": "part_2"}
+    assert "what classes tells" in found["task"]
+
+
+def test_what_is_asked_for_reaches_the_score(finished, bundle, scan, capsys):
+    one, source = scan
+    wanted = predict_scan(bundle, one, Request(prevalence=0.1, level=0.6))
+    workflow(finished.bundle_dir, source, prevalence=0.1, level=0.6).run()
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["probability"] == pytest.approx(wanted.probability, abs=1e-5)
+    assert found["set"] == wanted.record()["set"]
+    assert found["probability_low"] == pytest.approx(wanted.interval[0], abs=1e-4)
 
 
 def test_altered_bundle_is_not_run(finished, scan, tmp_path):

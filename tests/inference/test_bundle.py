@@ -18,7 +18,7 @@ def copy(finished, tmp_path):
 
 def test_holds_all_that_is_promised(bundle):
     names = {path.name for path in bundle.folder.iterdir()}
-    assert names == {
+    assert names >= {
         "MODEL_CARD.md", "SHA256SUMS", "calibration.json", "configs", "gates.json",
         "gates.safetensors", "metadata.json", "model.onnx", "model.pt2", "preparation.json",
         "preparation.safetensors", "reference.json", "unseen.json",

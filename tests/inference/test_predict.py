@@ -5,7 +5,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from fmnet.inference.predict import NewScan, Request, predict_scan, predictions_table
+from fmnet.inference.predict import (
+    NewScan,
+    Request,
+    predict_scan,
+    predict_with_values,
+    predictions_table,
+)
 
 
 @pytest.fixture
@@ -285,3 +291,28 @@ def test_values_that_no_map_has_are_an_error(bundle, person, tmp_path, value, fo
     result = predict_scan(bundle, NewScan("bad", changed(person.files, tmp_path, spoil)))
     assert result.status == "error"
     assert found in result.reason
+
+
+def test_a_map_that_fails_a_gate_has_no_score_unless_it_is_forced(bundle, person, tmp_path):
+    files = changed(person.files, tmp_path, lambda data, affine: (data * 50, affine))
+    scan = NewScan("large", files)
+    result, values = predict_with_values(bundle, scan)
+    assert result.status == "cannot_say"
+    assert result.score is None
+    assert "scale of pressure" in result.gates_failed
+    assert "found values that are too large" in result.reason
+    assert values.shape == (2, bundle.preparation.grid.n_voxels)
+    forced = predict_scan(bundle, scan, Request(is_forced=True))
+    assert forced.status == "forced"
+    assert np.isfinite(forced.score)
+    assert set(result.gates_failed) <= set(forced.gates_failed)  # features come with the score
+    assert forced.reason.startswith(result.reason.rstrip("."))
+
+
+def test_bundles_without_gates_look_at_the_scale(bundle, person, tmp_path):
+    earlier = replace(bundle, gates=None)
+    scan = NewScan("same", person.files)
+    assert predict_scan(earlier, scan).status == "ok"
+    files = changed(person.files, tmp_path, lambda data, affine: (data * 50, affine))
+    result = predict_scan(earlier, NewScan("large", files))
+    assert result.gates_failed == ("scale of pressure", "scale of visual")
