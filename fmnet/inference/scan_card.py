@@ -3,6 +3,7 @@
 Each is one HTML file that loads nothing from elsewhere and runs no script.
 """
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -244,7 +245,7 @@ def _head(bundle: Bundle) -> str:
 
 def _row(bundle: Bundle, prediction: Prediction, card: str) -> str:
     name = safe(short_name(prediction.scan))
-    link = f'<a href="{quote(card)}">{name}</a>' if card else name
+    link = f'<a href="{quote(os.fsencode(card))}">{name}</a>' if card else name
     shown = output_names(bundle)[:N_COLUMNS]
     own = [_cell(output_words(prediction, column)) for column in shown]
     if bundle.target is None:
