@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnet.inference.bundle import Bundle
-from fmnet.inference.calibration import PredictiveValues, predictive_values
 from fmnet.inference.card_charts import draw_probability, draw_scores
 from fmnet.inference.card_shell import chance, group_names, safe, span
 from fmnet.inference.model_card import percent
 from fmnet.inference.predict import Prediction, Request
-from fmnet.inference.sets import DELTA, SetRule, fit_sets
+from fmnet.inference.sets import DELTA, PredictiveValues, SetRule, fit_sets, predictive_values
 from fmnet.inference.study_people import StudyPeople
 from fmnet.inference.unseen_scores import UnseenScores
 
@@ -189,9 +188,7 @@ def worth(bundle: Bundle, request: Request) -> str:
     found = _values(bundle.unseen, request.level, rate)
     rows = ""
     for name, value in zip(group_names(bundle), (found.positive, found.negative), strict=True):
-        told = (
-            "nobody of the study got it" if np.isnan(value.value) else span(value.low, value.high)
-        )
+        told = "nobody of the study got it" if value is None else span(value.low, value.high)
         rows += f"<tr><td>{safe(name)} alone</td><td>{safe(name)}: {told}</td></tr>"
     group = safe(group_names(bundle)[0])
     return (
