@@ -26,7 +26,7 @@ def draw_scores(
     low, high = float(everything.min()), float(everything.max())
     room = 0.06 * ((high - low) or 1.0)
     low, high = low - room, high + room
-    left, right, row, top = 90.0, 590.0, 62.0, 30.0
+    left, right, row, top = 112.0, 590.0, 62.0, 30.0
 
     def place(value: float) -> float:
         return left + (right - left) * (float(np.clip(value, low, high)) - low) / (high - low)

@@ -115,7 +115,7 @@ def test_cards_stand_beside_predictions_and_bad_scans_have_one_too(
         check_stands_alone(page)
     told = [name for name, page in pages.items() if "What raised and what lowered" in page]
     assert len(told) == 3
-    assert "No answer: this scan could not be used." in pages["nosuch.nii.gz.html"]
+    assert "No answer: this scan could not be used." in pages["nosuch.html"]
     assert set(re.findall(r'href="([^"]+)"', pages["group.html"])) == set(pages) - {"group.html"}
     without = tmp_path / "without.tsv"
     assert predict([str(explained), *given, "--out", str(without)]) == 0
@@ -125,10 +125,11 @@ def test_cards_stand_beside_predictions_and_bad_scans_have_one_too(
 def test_card_that_can_not_be_written_costs_no_score(explained, scan, tmp_path, capsys):
     cards = tmp_path / "cards"
     cards.mkdir()
-    (cards / f"{scan.rsplit('/', 1)[1]}.html").mkdir()  # a folder where the page would go
+    name = scan.rsplit("/", 1)[1].removesuffix(".nii.gz")
+    (cards / f"{name}.html").mkdir()  # a folder where the page would go
     out = tmp_path / "results.tsv"
     assert predict([str(explained), scan, "--out", str(out), "--cards", str(cards)]) == 0
-    assert "no card of " in capsys.readouterr().err
+    assert "no page on " in capsys.readouterr().err
     assert pd.read_csv(out, sep="\t")["status"].tolist() == ["ok"]
 
 
