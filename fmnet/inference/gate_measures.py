@@ -59,7 +59,8 @@ class Measure:
     ``forward`` leads to a scale on which people are spread about evenly, ``back`` from there;
     ``floor`` is the least standard deviation on it; ``sides``: 0 where both ends count, -1 for the
     lower alone, 1 for the upper. Whatever the training people are like, values from ``low_cap`` to
-    ``high_cap`` pass; ``share``: how many of the false alarms it may have, beside the others.
+    ``high_cap`` pass; ``share``: how many of the false alarms it may have, beside the others. Of
+    too few people, a value may lie ``slack`` beyond all of theirs; None where that says nothing.
     """
 
     too_low: str
@@ -71,7 +72,7 @@ class Measure:
     floor: float = 1e-6
     forward: Callable[[float], float] = _same
     back: Callable[[float], float] = _same
-    is_for_few: bool = False
+    slack: float | None = None
     low_cap: float | None = None
     high_cap: float | None = None
     share: float = 1.0
@@ -86,7 +87,7 @@ MEASURES = {
         "values that are too small",
         "values that are too large",
         "check that the map has the same statistic and unit as the training maps",
-        "", True, 0, 0.05, _log, _exp, True,
+        "", True, 0, 0.05, _log, _exp, float(np.log(2)),
     ),
     "smoothness": Measure(
         "a map that is rougher than those of training",
@@ -96,8 +97,8 @@ MEASURES = {
     ),
     "positive": Measure(
         "too few positive values: another contrast or statistic, or the contrast reversed",
-        "too many positive values: not a statistic map (an anatomical image?), or another statistic",
-        SAME_MAPS, "of voxels", True, 0, 0.1, _logit, _expit, True,
+        "too many positive values: not a statistic map (anatomy?), or another statistic",
+        SAME_MAPS, "of voxels", True, 0, 0.1, _logit, _expit, 2.0,
     ),
     "tails": Measure(
         "hardly a value that stands out: another statistic, or an image of another kind",
@@ -115,7 +116,7 @@ MEASURES = {
     "coverage": Measure(
         "data missing where training people have some", "",
         "give the whole unthresholded map, or check its registration",
-        "of voxels", False, -1, 0.01, _same, _same, True, 0.95,
+        "of voxels", False, -1, 0.01, _same, _same, 0.1, 0.95,
     ),
     **{
         f"centre in {axis}": Measure(

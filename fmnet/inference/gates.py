@@ -41,6 +41,9 @@ from fmnet.inference.gate_measures import (
 )
 from fmnet.inference.orientation import FLIPS, N_ASPECTS, aspect_of, fit_flip, flip_score
 from fmnet.inference.quality import Reading
+from fmnet.inference.run_gates import FIELDS as RUN_FIELDS
+from fmnet.inference.run_gates import KEY as RUNS
+from fmnet.inference.run_gates import RunGates, read_run_gates
 
 Floats = NDArray[np.float64]
 #: Fraction of new people like those of training who fail any of these gates, at most: with those
@@ -48,6 +51,9 @@ Floats = NDArray[np.float64]
 FALSE_ALARMS = 0.04
 #: With fewer people there are no limits that could keep to it.
 LEAST_PEOPLE = 15
+#: A spread by the median absolute deviation is as sure as one of so many times fewer people by the
+#: standard deviation.
+MEDIAN_EFFICIENCY = 0.37
 #: Correlation with the negative of the mean map from which a contrast seems to be reversed.
 LEAST_REVERSED = 0.1
 #: Largest value of the arrays that are read.
@@ -102,6 +108,8 @@ class Gates:
         flipped.
     features : FeatureGate, optional
         The gate of what the network makes of a scan, which `read` leaves out: it needs the network.
+    runs : RunGates, optional
+        Those of BOLD runs, which `read` leaves out as well.
     """
 
     grid: Grid
@@ -115,6 +123,7 @@ class Gates:
     flips: Mapping[str, FloatArray] = field(default_factory=dict)
     caught: Mapping[str, float] = field(default_factory=dict)
     features: FeatureGate | None = None
+    runs: RunGates | None = None
 
     def read(self, values: FloatArray, name: str) -> tuple[Reading, ...]:
         """Measure a scan's maps on the grid, (C, V), and hold them against the limits.
@@ -166,7 +175,9 @@ class Gates:
             "false_alarms": self.false_alarms,
             "limits": [limit.__dict__ for limit in self.limits],
             "caught": dict(self.caught),
-        } | ({} if self.features is None else {KEY: self.features.to_json()})
+        }
+        further = {KEY: self.features, RUNS: self.runs}
+        described |= {name: one.to_json() for name, one in further.items() if one is not None}
         text = json.dumps(described, indent=2, allow_nan=False) + "\n"
         (folder / GATES).write_text(text, "utf-8")
         arrays = {"mean": self.mean, "mean_size": self.mean_size, "usual": self.usual}
@@ -240,40 +251,56 @@ def fit_limits(
 ) -> tuple[tuple[Limit, ...], float | None]:
     """Set limits for what was measured of each scan, so that few new people fail any of them.
 
-    Also gives the fraction of new people who do, as far as the number of people can tell.
+    Also gives the fraction of new people who do, as far as the number of people can tell. Of fewer
+    than `LEAST_PEOPLE` only what is far beyond all of them fails, and nothing is promised.
     """
     keys, n_people = list(rows[0]), int(people.max()) + 1
     if n_people < LEAST_PEOPLE:
-        keys = [key for key in keys if MEASURES[key[0]].is_for_few]
+        return _limits_of_few(rows), None
     table = np.array([[MEASURES[key[0]].forward(row[key]) for key in keys] for row in rows])
     sides = np.array([MEASURES[key[0]].sides for key in keys])
     floor = np.array([MEASURES[key[0]].floor for key in keys])
     away = np.empty_like(table)
     for person in range(n_people):
         own = people == person
-        others = table[~own] if n_people > 1 else table
-        middle, spread = _middle_and_spread(others, floor, max(n_people - 1, 1))
+        middle, spread = _middle_and_spread(table[~own], floor, n_people - 1)
         away[own] = (table[own] - middle) / spread
     # tails share the false alarms; where people aren't as normal numbers are, all limits widen
     shares = np.array([MEASURES[key[0]].share for key in keys])
     part = FALSE_ALARMS * shares / np.sum(shares * np.where(sides == 0, 2, 1))
-    width = stdtrit(max(n_people - 1, 1), 1 - part)
+    width = stdtrit(MEDIAN_EFFICIENCY * n_people, 1 - part)
     beyond = _by_person(_beyond(away, sides) / width, people)
     rank = int(np.ceil((1 - FALSE_ALARMS) * (n_people + 1)))
     widened = max(1.0, float(np.sort(beyond.max(axis=1))[min(rank, n_people) - 1]))
     middle, spread = _middle_and_spread(table, floor, n_people)
     limits = []
     for column, key in enumerate(keys):
-        kind, side = MEASURES[key[0]], sides[column]
         reach = widened * width[column] * spread[column]
-        low = kind.back(middle[column] - reach) if side <= 0 else None
-        high = kind.back(middle[column] + reach) if side >= 0 else None
-        if low is not None and kind.low_cap is not None:
-            low = min(low, kind.low_cap)
-        if high is not None and kind.high_cap is not None:
-            high = max(high, kind.high_cap)
-        limits.append(Limit(*key, low, high, _rate(beyond[:, column] > widened)))
+        low, high = middle[column] - reach, middle[column] + reach
+        limits.append(_limit(key, low, high, _rate(beyond[:, column] > widened)))
     return tuple(limits), _rate(np.asarray((beyond > widened).any(axis=1)))
+
+
+def _limits_of_few(rows: Sequence[Measured]) -> tuple[Limit, ...]:
+    """Set limits a fixed distance beyond everybody's values, of what they say something of."""
+    limits = []
+    for key in rows[0]:
+        kind = MEASURES[key[0]]
+        if kind.slack is not None:
+            found = [kind.forward(row[key]) for row in rows]
+            limits.append(_limit(key, min(found) - kind.slack, max(found) + kind.slack, None))
+    return tuple(limits)
+
+
+def _limit(key: tuple[str, int | None], low: float, high: float, rate: float | None) -> Limit:
+    """Set the limits of one measure that are given on its even scale."""
+    kind = MEASURES[key[0]]
+    least, most = kind.back(float(low)), kind.back(float(high))
+    if kind.low_cap is not None:
+        least = min(least, kind.low_cap)
+    if kind.high_cap is not None:
+        most = max(most, kind.high_cap)
+    return Limit(*key, least if kind.sides <= 0 else None, most if kind.sides >= 0 else None, rate)
 
 
 def _by_person(table: Floats, people: NDArray[np.intp]) -> Floats:
@@ -281,12 +308,9 @@ def _by_person(table: Floats, people: NDArray[np.intp]) -> Floats:
     return np.stack([table[people == one].max(axis=0) for one in range(int(people.max()) + 1)])
 
 
-def _rate(has_failed: NDArray[np.bool_]) -> float | None:
-    """Fraction of new people who fail, at most, by those left out who do; None of too few."""
-    n_people = len(has_failed)
-    if n_people < LEAST_PEOPLE:
-        return None
-    return float((np.count_nonzero(has_failed) + 1) / (n_people + 1))
+def _rate(has_failed: NDArray[np.bool_]) -> float:
+    """Fraction of new people who fail, at most, by those left out who do."""
+    return float((np.count_nonzero(has_failed) + 1) / (len(has_failed) + 1))
 
 
 def _middle_and_spread(table: Floats, floor: Floats, n_people: int) -> tuple[Floats, Floats]:
@@ -323,7 +347,7 @@ def read_gates(folder: Path, grid: Grid) -> Gates | None:
             Kind("an object with a measure and limits", lambda value: isinstance(value, dict))
         ),
     }
-    fields = read_fields(folder / GATES, kinds | FIELDS)
+    fields = read_fields(folder / GATES, kinds | FIELDS | RUN_FIELDS)
     contrasts = tuple(fields["contrasts"])
     limits = tuple(_read_limit(one, len(contrasts), folder) for one in fields["limits"])
     path = folder / GATE_ARRAYS
@@ -348,7 +372,7 @@ def read_gates(folder: Path, grid: Grid) -> Gates | None:
     mean, mean_size, usual = found[:3]
     caught, features = fields["caught"], read_feature_gate(fields, arrays, folder)
     own = (limits, n_people, false_alarms, mean, mean_size, usual, flips, caught, features)
-    return Gates(grid, contrasts, *own)
+    return Gates(grid, contrasts, *own, read_run_gates(fields))
 
 
 def _are_caught(value: Any) -> bool:

@@ -27,8 +27,9 @@ N_ASPECTS = 3
 LEAST_SIZE = 0.1
 #: By how much flipped maps may be displaced besides, in mm, for who knows what they turn about.
 OFF_MM = 8.0
-#: Penalties that are tried, as fractions of the mean square of the training people's maps.
-PENALTIES = (0.01, 0.1, 1.0, 10.0)
+#: Penalty of the weights, as a fraction of the mean square of the training people's maps. It
+#: hardly matters, and a choice among several would make the training people look too good.
+PENALTY = 1.0
 #: Least standard deviation of scores whose mean is 1 that an aspect is credited with: where all of
 #: one study have the same mask, it would be all that counts.
 LEAST_SPREAD = 0.3
@@ -187,23 +188,17 @@ class Discriminant:
 
 
 def fit_discriminant(parts: FloatArray, people: Indices) -> Discriminant:
-    """Fit weights of maps, (N, V), that lead to 1, with the penalty that holds for new people.
+    """Fit weights of maps, (N, V), that lead to 1.
 
     `people`, (N,), number those whose scans they are; all scans of a person are left out together.
     """
     products = (parts @ parts.T).astype(np.float64)
     size = max(float(np.trace(products)) / len(products), np.finfo(np.float64).tiny)
-    best: tuple[float, Floats, Floats] | None = None
-    for penalty in PENALTIES:
-        inverse = np.linalg.inv(products + penalty * size * np.eye(len(products)))
-        hat = products @ inverse
-        left_out = np.empty(len(products))
-        for person in np.unique(people):
-            own = people == person
-            rest = 1 - hat[own].sum(axis=1)
-            left_out[own] = 1 - np.linalg.solve(np.eye(own.sum()) - hat[np.ix_(own, own)], rest)
-        apart = float(left_out.mean() / max(left_out.std(), 1e-12))
-        if best is None or apart > best[0]:
-            best = apart, inverse.sum(axis=1), left_out
-    assert best is not None
-    return Discriminant((best[1].astype(np.float32) @ parts), best[2])
+    inverse = np.linalg.inv(products + PENALTY * size * np.eye(len(products)))
+    hat = products @ inverse
+    left_out = np.empty(len(products))
+    for person in np.unique(people):
+        own = people == person
+        rest = 1 - hat[own].sum(axis=1)
+        left_out[own] = 1 - np.linalg.solve(np.eye(own.sum()) - hat[np.ix_(own, own)], rest)
+    return Discriminant(inverse.sum(axis=1).astype(np.float32) @ parts, left_out)
