@@ -34,6 +34,7 @@ FMNET, REFERENCE, LEAST = "fmnet-predict", "decode, resample (nilearn)", "decode
 MAX_RATIO = 1.5
 #: What many maps are compared with besides, and the names of the figures of a command.
 OWN, COSTS = "decode, resample (fmnet)", ("seconds", "cpu_seconds", "peak_mb")
+ALONE = f"{FMNET}, one process"
 #: Scans by which the time of a warm process is followed, in multiples of the smallest number.
 MULTIPLES = (1, 4, 16)
 #: How steeply that time may grow.
@@ -136,22 +137,28 @@ class Predicting:
         least = table.set_index(["maps", "rival"]).xs(REFERENCE, level="rival")
         for name in ("seconds", "peak_mb"):
             table[f"{name}_ratio"] = table[name] / least[name].loc[table["maps"]].to_numpy()
-        own = table[table["rival"] == FMNET]
+        records = table[table["rival"].isin([FMNET, ALONE])].to_dict("records")
         goals = [
-            Goal(f"{n} maps, {grid}: {what} over nilearn's", ratio, MAX_RATIO, is_floor=False)
-            for what, name in (("seconds", "seconds_ratio"), ("memory", "peak_mb_ratio"))
-            for n, ratio in zip(own["maps"], own[name], strict=True)
+            Goal(
+                f"{row['maps']} maps, {grid}: {what} of {row['rival']} over nilearn's",
+                row[f"{name}_ratio"],
+                MAX_RATIO,
+                is_floor=False,
+            )
+            for what, name in (("seconds", "seconds"), ("memory", "peak_mb"))
+            for row in records
         ]
         return table, goals
 
 
 def many_rivals(bundle: str, scans: Sequence[Sequence[str]]) -> dict[str, list[str]]:
     """List the commands that are compared for scans, each given by its maps."""
-    maps = [path for scan in scans for path in scan]
+    maps, asked = [path for scan in scans for path in scan], [",".join(scan) for scan in scans]
     return {
         REFERENCE: [*_rival("nilearn_resampling"), bundle, *maps],
         OWN: [*_rival("fmnet_resampling"), bundle, *maps],
-        FMNET: [*COMMAND, bundle, *(",".join(scan) for scan in scans)],
+        FMNET: [*COMMAND, bundle, *asked],
+        ALONE: [*COMMAND, bundle, "--jobs", "1", *asked],
     }
 
 

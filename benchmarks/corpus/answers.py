@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import re
 import subprocess
@@ -113,6 +114,48 @@ def run_command(bundle: Path, sources: list[Any], folder: Path) -> Done:
     if done.returncode not in {0, 1}:
         return Done([], judge_message(said))
     return Done(list(csv.DictReader(io.StringIO(text), delimiter="\t")))
+
+
+def run_app(bundle: Path, data: Path, out: Path, options: tuple[str, ...] = ()) -> Done:
+    """Run the command as a BIDS App, both stages; read what it wrote for people and of all."""
+    rows: list[dict[str, str]] = []
+    for stage in ("participant", "group"):
+        said, printed = io.StringIO(), io.StringIO()
+        arguments = [str(data), str(out), stage, "--bundle", str(bundle), "--jobs", "1", *options]
+        with redirect_stderr(said), redirect_stdout(printed):
+            try:
+                code = main(arguments)
+            except SystemExit as error:
+                code = -1 if error.code is None else int(error.code)
+        if found := CONTROL.search(PROGRESS.sub("", said.getvalue() + printed.getvalue())):
+            return Done([], Answer(UNCLEAR, f"{found[0]!r} reaches the terminal"))
+        if code not in {0, 1}:
+            return Done([], judge_end(said.getvalue()))
+    if fault := _app_fault(out):
+        return Done([], Answer(UNCLEAR, fault))
+    text = (out / "group_predictions.tsv").read_bytes().decode("utf-8")
+    rows = list(csv.DictReader(io.StringIO(text), delimiter="\t"))
+    if len(rows) != len(list(out.glob("sub-*/**/*_fmnet.json"))):
+        return Done([], Answer(LOST, f"{len(rows)} rows of the group, other files of people"))
+    # people without any image are told, and have no file
+    return Done(rows, Answer("told", said.getvalue()))
+
+
+def _app_fault(out: Path) -> str:
+    """Say what is wrong with the files that a BIDS App wrote; empty if nothing is."""
+    about = json.loads((out / "dataset_description.json").read_bytes().decode("utf-8"))
+    if about.get("DatasetType") != "derivative" or not about.get("GeneratedBy"):
+        return "a dataset_description.json that doesn't say who wrote it"
+    for path in out.glob("sub-*/**/*_fmnet.json"):
+        record = json.loads(path.read_bytes().decode("utf-8"))["predictions"][0]
+        if record["status"] == "ok" and not np.isfinite(record["score"]):
+            return f"{path.name} with a score of {record['score']}"
+        if not path.with_suffix(".html").exists() and record["status"] == "ok":
+            return f"no page beside {path.name}"
+    for path in (out / "group_predictions.tsv", *out.glob("**/*.html")):
+        if found := CONTROL.search(path.read_bytes().decode("utf-8").replace("\n", "")):
+            return f"{found[0]!r} in {path.name}"
+    return ""
 
 
 def judge_end(said: str) -> Answer:

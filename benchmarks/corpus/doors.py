@@ -22,6 +22,7 @@ from benchmarks.corpus.answers import (
     in_training,
     judge_message,
     judge_row,
+    run_app,
     run_command,
     run_predict,
     worst,
@@ -105,6 +106,21 @@ def ask_tree_training(materials: Materials, case: Case, given: Path, folder: Pat
     return _judge_study(materials, case, read, folder, wanted, {})
 
 
+def ask_app(materials: Materials, case: Case, given: Path, folder: Path) -> Answer:
+    """Score a folder as a BIDS App: each person has files or is named as without any."""
+    done = run_app(materials.bundle_folder, given, folder / "out", case.options)
+    told = done.refusal
+    if told is not None and told.answer != "told":
+        return told
+    rows = done.rows
+    for person in (*PEOPLE, *case.people):
+        is_named = told is not None and person.removeprefix("sub-") in told.detail
+        if is_named and not any(person in row["scan"] or person in row["reason"] for row in rows):
+            action = "accepted: a scan; to do: see the terminal"
+            rows = [*rows, {"scan": person, "status": ERROR, "reason": f"a: found none; {action}"}]
+    return _judge_rows(materials, case, rows)
+
+
 def ask_table(materials: Materials, case: Case, given: TableInput, folder: Path) -> Answer:
     """Score the maps of a table."""
     done = run_predict(materials.bundle_folder, [given.images], folder, case.options)
@@ -147,6 +163,16 @@ def ask_signed(materials: Materials, case: Case, given: list[Any], folder: Path)
     return ask_bundle(materials, asked, bundle, folder)
 
 
+def ask_known(_: Materials, __: Case, given: list[Any], folder: Path) -> Answer:
+    """Ask whether a scan is marked as one that the signature learned from."""
+    bundle, scan = given
+    done = run_predict(bundle, [scan], folder)
+    if done.refusal is not None:
+        return done.refusal
+    told = done.rows[0]["in_training"]
+    return Answer({"true": "marked", "false": "unmarked"}.get(told.lower(), told))
+
+
 def ask_run(_: Materials, case: Case, given: BoldInput, folder: Path) -> Answer:
     """Score a BOLD run with a bundle of runs, and a good one beside it where that can be."""
     done = run_predict(given.bundle, given.sources, folder, (*given.options, *case.options))
@@ -176,11 +202,13 @@ DOORS: dict[str, Callable[[Materials, Case, Any, Path], Answer]] = {
     "training": ask_training,
     "tree": ask_tree,
     "tree training": ask_tree_training,
+    "app": ask_app,
     "table": ask_table,
     "table training": ask_table_training,
     "bundle": ask_bundle,
     "gated": ask_gated,
     "signed": ask_signed,
+    "known": ask_known,
     "run": ask_run,
     "run training": ask_bold,
 }

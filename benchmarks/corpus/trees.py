@@ -17,7 +17,7 @@ from benchmarks.corpus.craft import nifti, pack_gzip, split_pair
 from benchmarks.corpus.names import ANNEX_POINTER
 from fmnet.synthetic.cohort_folder import SPACE
 
-DOORS = ("tree", "tree training")
+DOORS = ("tree", "tree training", "app")
 ENTITIES = f"space-{SPACE}_contrast-pressure_stat-z"
 Change = Callable[[Path, Materials], Any]
 

@@ -28,6 +28,7 @@ from fmnet.data.image_files import (
     unpack,
     unpack_start,
 )
+from fmnet.data.spm_mat import read_matrices, write_matrices
 from fmnet.data.values import blank_background, header_stat
 from fmnet.data.volume import SPACES, Affine, FloatArray, Volume, check_affine, check_space
 from fmnet.errors import Fault, VolumeError
@@ -267,8 +268,11 @@ def load_image(source: Path | RawImage) -> SpatialImage:
     values = ArrayProxy(io.BytesIO(contents["image"]), numbers, mmap=False)
     if header.image_class is not nib.Spm99AnalyzeImage:
         return header.image_class(values, header.affine, header.fields, {"note": note})
-    if contents.get("mat") == b"":
-        raise damaged(raw.parts["mat"][0], EOFError("empty"))
+    if "mat" in contents:  # what SciPy may die of is read here, and written anew for nibabel
+        try:
+            contents["mat"] = write_matrices(read_matrices(contents["mat"]))
+        except ValueError as error:
+            raise damaged(raw.parts["mat"][0], error) from error
     file_map = {role: nib.FileHolder(fileobj=io.BytesIO(held)) for role, held in contents.items()}
     # SPM's Analyze class wants its third file, and takes an empty one for none.
     file_map.setdefault("mat", nib.FileHolder(fileobj=io.BytesIO()))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.export.passes import move_to_device_pass
 
 from fmnet.errors import Fault, FmnetError, VolumeError
 from fmnet.inference.bold import NewBoldScan
@@ -199,8 +200,9 @@ class TorchScores(torch.nn.Module):
 
     def __init__(self, bundle: Bundle, device: torch.device) -> None:
         super().__init__()
-        program = torch.export.load(bundle.folder / "model.pt2").module().to(device)
-        self._program = (program,)  # no child: exported programs refuse to be set to eval
+        program = torch.export.load(bundle.folder / "model.pt2")
+        moved = move_to_device_pass(program, torch.device(device))
+        self._program = (moved.module(),)  # no child: exported programs refuse to be set to eval
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Score inputs: (B, C, X, Y, Z), or (B, T, X, Y, Z), to (B, K)."""

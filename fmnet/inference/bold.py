@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fmnet.bold.acquired import AcquiredBold
 from fmnet.bold.bids_files import (
@@ -23,11 +24,12 @@ from fmnet.bold.bids_files import (
     stated_t_r,
 )
 from fmnet.bold.bold_file import BoldRun, differs_from_header, open_bold, resolve_t_r
-from fmnet.bold.cleaned import CleanedBold
+from fmnet.bold.cleaned import CleanedBold, CleanedFacts
+from fmnet.bold.decoded import RunFacts
 from fmnet.bold.derivatives import CONFOUNDS, MASKS
 from fmnet.bold.maps import compute_maps, parse_maps
 from fmnet.data.listing import Advice
-from fmnet.data.scans import SAME_T_R, coverage_fault, low_coverage
+from fmnet.data.scans import SAME_T_R, coverage_fault, covered_fraction, low_coverage
 from fmnet.data.store import ArrayStore
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, FmnetError, VolumeError
@@ -39,10 +41,11 @@ from fmnet.inference.predict import (
     Request,
     check_same_space,
     failed,
+    gated,
     run_instead_of_maps,
-    scored,
 )
-from fmnet.inference.quality import motion_fault, scale_faults, temporal_sd
+from fmnet.inference.quality import Reading, scale_readings, temporal_sd
+from fmnet.inference.run_gates import RunMeasures, run_readings, t_r_fault
 
 Result = TypeVar("Result")
 ADVICE = Advice(raw="state it with --t-r")
@@ -133,14 +136,12 @@ class NewBoldScan:
 class ReadScan:
     """A scan as the preparation takes it, with what the gates look at.
 
-    ``values`` are maps, (C, V), or the cleaned runs one after the other, (T, V); ``coverage`` is
-    the fraction of the mask in which each run has data; ``mean_fd_mm`` the mean framewise
-    displacement of each run, in mm, None if nobody states it.
+    ``values`` are maps, (C, V), or the cleaned runs one after the other, (T, V); ``runs`` what is
+    known of each run.
     """
 
     values: FloatArray
-    coverage: tuple[float, ...]
-    mean_fd_mm: tuple[float | None, ...]
+    runs: tuple[RunMeasures, ...]
 
 
 def predict_run(bundle: Bundle, scan: NewBoldScan, request: Request = USUAL) -> Prediction:
@@ -157,17 +158,18 @@ def predict_run_with_values(
 ) -> tuple[Prediction, FloatArray | None]:
     """Score one scan as `predict_run` does, and give what the preparation takes of it too.
 
-    That is None where there is no score.
+    That is None where runs can't be read. A scan that fails a gate has no score, unless `request`
+    forces one, which is then marked.
     """
     try:
         read = read_scan(bundle, scan)
     except FmnetError as error:
         return failed(scan.name, error.faults), None
-    if doubts := _doubts(bundle, scan, read):
-        return failed(scan.name, doubts, "cannot_say"), None
-    result = scored(bundle, scan.name, bundle.scores_of_scan(read.values), request=request)
+    result = gated(bundle, scan.name, read.values, _readings(bundle, scan, read), request=request)
+    is_of_training = bundle.learned_from([run.sha256 for run in read.runs])
     notes = [result.reason, *header_notes(scan.runs)]
-    return replace(result, reason=" | ".join(filter(None, notes))), read.values
+    reason = " | ".join(filter(None, notes))
+    return replace(result, reason=reason, is_of_training=is_of_training), read.values
 
 
 def read_scan(bundle: Bundle, scan: NewBoldScan) -> ReadScan:
@@ -188,15 +190,29 @@ def read_scan(bundle: Bundle, scan: NewBoldScan) -> ReadScan:
         if contract.maps:
             runs = _store_runs(ArrayStore(Path(folder), AcquiredBold(recipe)), scan)
             values = compute_maps(runs, parse_maps(contract.maps))
-            coverage = tuple(run.stored.facts.coverage for run in runs)
-            motion: tuple[float | None, ...] = tuple(run.nuisance.mean_fd_mm for run in runs)
+            measured = [
+                _measures(source, run.stored.facts, run.nuisance.kept, run.nuisance.mean_fd_mm)
+                for source, run in zip(scan.runs, runs, strict=True)
+            ]
         else:
             cleaned = _store_runs(ArrayStore(Path(folder), recipe), scan)
             values = np.concatenate([run.values() for run in cleaned])
-            coverage = tuple(run.facts.coverage for run in cleaned)
-            motion = tuple(run.facts.mean_fd_mm for run in cleaned)
+            measured = [
+                _measures(source, run.facts, run.kept, run.facts.mean_fd_mm)
+                for source, run in zip(scan.runs, cleaned, strict=True)
+            ]
     bundle.preparation.check_length(len(values), scan.name)
-    return ReadScan(values, coverage, motion)
+    return ReadScan(values, tuple(measured))
+
+
+def _measures(
+    run: PreprocessedRun,
+    facts: CleanedFacts | RunFacts,
+    kept: NDArray[np.intp],
+    mean_fd_mm: float | None,
+) -> RunMeasures:
+    name, of_image = str(run.bold.path), (facts.coverage, facts.source_sha256)
+    return RunMeasures(name, facts.t_r, len(kept), mean_fd_mm, *of_image)
 
 
 def _store_runs(store: ArrayStore[PreprocessedRun, Result], scan: NewBoldScan) -> list[Result]:
@@ -207,22 +223,26 @@ def _store_runs(store: ArrayStore[PreprocessedRun, Result], scan: NewBoldScan) -
     return [one for one in outcomes if not isinstance(one, VolumeError)]
 
 
-def _doubts(bundle: Bundle, scan: NewBoldScan, read: ReadScan) -> list[Fault]:
-    """Say what covers too little, was moved too much in, or is larger or smaller than usual."""
-    least = bundle.preparation.min_coverage
-    faults: list[Fault] = []
-    for run, fraction, motion in zip(scan.runs, read.coverage, read.mean_fd_mm, strict=True):
-        name = str(run.bold.path)
-        if fraction < least:
-            faults.append(low_coverage(fraction, name, least, WHOLE_RUN))
-        if fault := motion_fault(motion, bundle.reference, name):
-            faults.append(fault)
-    if faults:
-        return faults
+def _readings(bundle: Bundle, scan: NewBoldScan, read: ReadScan) -> tuple[Reading, ...]:
+    """Hold runs, and what was made of them, against those of the training people."""
+    least, gates = bundle.preparation.min_coverage, bundle.gates
+    readings = []
+    for run in read.runs:
+        fault = None
+        if run.coverage < least:
+            fault = low_coverage(run.coverage, run.name, least, WHOLE_RUN)
+        gate = "part of the mask with data"
+        readings.append(Reading(gate, run.coverage, least, unit="of voxels", fault=fault))
+    own, t_r = None if gates is None else gates.runs, contract_of(bundle, scan.name).t_r
+    readings += run_readings(read.runs, t_r, bundle.reference, own, scan.name)
     values = temporal_sd(read.values) if bundle.preparation.reads_series else read.values
-    sparse = [coverage_fault(channel, scan.name, least, WHOLE_RUN) for channel in values]
-    faults = [fault for fault in sparse if fault is not None]
-    return faults or scale_faults(values, bundle.reference, scan.name, SAME_CLEANING)
+    for channel, contrast in zip(values, bundle.reference.contrasts, strict=True):
+        sparse = coverage_fault(channel, scan.name, least, WHOLE_RUN)
+        gate, covered = f"part of the mask with {contrast}", covered_fraction(channel)
+        readings.append(Reading(gate, covered, least, unit="of voxels", fault=sparse))
+    if gates is not None:
+        return (*readings, *gates.read(values, scan.name))
+    return (*readings, *scale_readings(values, bundle.reference, scan.name, SAME_CLEANING))
 
 
 def contract_of(bundle: Bundle, name: str) -> BoldContract:
@@ -237,12 +257,15 @@ def check_runs(
 ) -> None:
     """Check space, task, repetition time and confounds of a scan's runs.
 
+    Another repetition time than that of training is left to the gates, unless more is wrong.
+
     Raises
     ------
     VolumeError
         With all that is wrong with all of them.
     """
     faults = [] if runs else [Fault(name, "no run", "one at least", "give a preprocessed run")]
+    others = list[Fault]()
     counts = Counter(run.bold.path.absolute() for run in runs)
     for path in (path for path, count in counts.items() if count > 1):
         found = f"the same run twice: {path}"
@@ -252,7 +275,10 @@ def check_runs(
             check_same_space(run.bold.space, bundle.space, str(run.bold.path))
         except VolumeError as error:
             faults += error.faults
-        faults += _t_r_faults(run, contract.t_r)
+        try:
+            others += _t_r_faults(run, contract.t_r)
+        except VolumeError as error:
+            faults += error.faults
         if bundle.task and run.task and run.task != bundle.task:
             action = "give runs of the task that the signature was trained on"
             found = f"a run of task '{run.task}'"
@@ -262,7 +288,7 @@ def check_runs(
             action = "put it beside the run, or name it: --confounds FILE"
             faults.append(Fault(str(run.bold.path), "no confounds", accepted, action))
     if faults:
-        raise VolumeError(faults)
+        raise VolumeError([*faults, *others])
 
 
 def header_notes(runs: Sequence[PreprocessedRun]) -> list[str]:
@@ -279,19 +305,14 @@ def header_notes(runs: Sequence[PreprocessedRun]) -> list[str]:
 
 
 def _t_r_faults(run: PreprocessedRun, wanted: float) -> list[Fault]:
-    try:
-        with open_bold(run.bold.path) as file:
-            header = file.header
-    except VolumeError as error:
-        return list(error.faults)
-    overrule = "or state the right one: --t-r SECONDS"
+    """Describe another repetition time; raise `VolumeError` where a run's own isn't known."""
+    with open_bold(run.bold.path) as file:
+        header = file.header
     try:
         t_r = resolve_t_r(run.bold, header)
     except VolumeError as error:
-        return [replace(fault, action=f"{fault.action}, {overrule}") for fault in error.faults]
-    if abs(t_r - wanted) <= SAME_T_R * wanted:
-        return []
-    found = f"a repetition time of {t_r:g} s"
-    accepted = f"{wanted:g} s, that of the training runs, give or take {SAME_T_R:.0%}"
-    action = f"give a run of that repetition time, {overrule}"
-    return [Fault(str(run.bold.path), found, accepted, action)]
+        overrule = "or state the right one: --t-r SECONDS"
+        said = [replace(fault, action=f"{fault.action}, {overrule}") for fault in error.faults]
+        raise VolumeError(said) from error
+    is_same = abs(t_r - wanted) <= SAME_T_R * wanted
+    return [] if is_same else [t_r_fault(str(run.bold.path), t_r, wanted)]

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from fmnet.inference.bundle_files import (
     SIGNATURE,
     SPACE,
     TEXT,
+    TRAINING_SCANS,
     UNSEEN,
     check_hashes,
     list_of,
@@ -46,6 +47,7 @@ from fmnet.inference.study_results import (
     warnings_of,
 )
 from fmnet.inference.target_bundle import TARGET_METADATA, link_contradictions, meanings_sentences
+from fmnet.inference.training_scans import TrainingScans, read_training_scans
 from fmnet.inference.unseen_scores import UnseenScores, read_unseen
 
 #: Of bundles that are written, and of earlier ones that tell two groups apart; both are read.
@@ -109,6 +111,11 @@ class Bundle:
     link: Link | None = None
     unseen: UnseenScores | None = None
     gates: Gates | None = None
+    training_scans: TrainingScans | None = None
+
+    def learned_from(self, digests: Iterable[str]) -> bool:
+        """Tell whether one of some contents, by their SHA-256, is known to be of training."""
+        return self.training_scans is not None and self.training_scans.hold(digests)
 
     def score(self, images: FloatArray) -> NDArray[np.float32]:
         """Run the network on N inputs, (N, C, X, Y, Z) or (N, T, X, Y, Z), to raw scores.
@@ -245,6 +252,7 @@ def read_bundle(folder: Path, give_up: Callable[[BundleError], None] | None = No
         None if target is None else read_link(folder / LINK),
         read_unseen(folder / UNSEEN) if target is None and UNSEEN in with_hash else None,
         read_gates(folder, preparation.grid) if GATES in with_hash else None,
+        read_training_scans(folder / TRAINING_SCANS) if TRAINING_SCANS in with_hash else None,
     )
     _check_consistent(bundle)
     shape = (1, *bundle.preparation.example_shape)

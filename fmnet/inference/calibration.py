@@ -11,11 +11,13 @@ from scipy.special import expit, logit
 
 from fmnet.errors import BundleError, Fault
 from fmnet.inference.bundle_files import Kind, is_interval, is_number, optional, read_fields
-from fmnet.inference.sets import fit_sets
-from fmnet.inference.unseen_scores import DEPENDENCE, Floats, UnseenScores
+from fmnet.inference.unseen_scores import Floats, UnseenScores
 
 #: Most of either number, of any sign, with which no score overflows.
 MAX_VALUE = 1e12
+#: As `fmnet.inference.unseen_scores.DEPENDENCE`, for the interval of a probability, to which the
+#: separation of the groups matters more than to sets; set by simulation, too.
+INTERVAL_DEPENDENCE = 3.0
 #: Draws of people, and a wide prior of the slope, per standard deviation within groups.
 N_DRAWS, SLOPE_SD = 400, 5.0
 #: Of Newton's method: most steps, and how far one may lead.
@@ -75,40 +77,13 @@ class Calibration:
         return replace(self, intercept=intercept, base_rate=prevalence)
 
 
-@dataclass(frozen=True)
-class Rate:
-    """A fraction with its 95 % interval; all are NaN where there is nothing to count."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class PredictiveValues:
-    """What a set of one group alone is worth at a prevalence.
-
-    Parameters
-    ----------
-    prevalence : float
-        Fraction of the positive group among those who are scanned.
-    positive, negative : Rate
-        Fraction of those with that set who are of that group: the positive and the negative
-        predictive value.
-    """
-
-    prevalence: float
-    positive: Rate
-    negative: Rate
-
-
 def probability_interval(
     unseen: UnseenScores, calibration: Calibration, score: float, prevalence: float | None = None
 ) -> tuple[float, float]:
     """Give the 95 % interval of a probability, over other studies of as many people.
 
-    By a bootstrap over people in which `DEPENDENCE` times fewer are drawn than there are. The
-    probability itself lies within. (The two probabilities of a Venn-Abers predictor are no such
+    By a bootstrap over people in which `INTERVAL_DEPENDENCE` times fewer are drawn than there are.
+    The probability itself lies within. (The two probabilities of a Venn-Abers predictor are no such
     interval: they say how far one more person moves a probability, not how far others would.)
     """
     stated = calibration.at_prevalence(prevalence)
@@ -129,7 +104,7 @@ def _bootstrap(unseen: UnseenScores) -> tuple[Floats, Floats]:
     n = 2 / sum(1 / len(own) for own in groups)
     parts = []
     for own in groups:
-        n_drawn = max(2, round(len(own) / DEPENDENCE))
+        n_drawn = max(2, round(len(own) / INTERVAL_DEPENDENCE))
         counts = rng.multinomial(n_drawn, np.full(len(own), 1 / len(own)), N_DRAWS)
         parts.append(counts * (n / n_drawn))
     middle = (groups[0].mean() + groups[1].mean()) / 2
@@ -160,47 +135,6 @@ def _fit_logistic(x: Floats, y: Floats, weights: Floats) -> tuple[Floats, Floats
         if np.abs(steps).max() < 1e-6:
             break
     return slope, offset
-
-
-def predictive_values(unseen: UnseenScores, level: float, prevalence: float) -> PredictiveValues:
-    """Say what sets of one group alone are worth at a prevalence, by the study's own people.
-
-    Each person is judged by the others. Of how many of either group get the set, there are beta
-    distributions (Jeffreys), as if of `DEPENDENCE` times fewer people; intervals are of what
-    follows from both.
-    """
-    people = (unseen.positive, unseen.negative)
-    # of the positive and of the negative group: how many get {positive}, {negative} alone
-    counts = np.zeros((2, 2))
-    for group, own in enumerate(people):
-        for number, score in enumerate(own):
-            others = list(people)
-            others[group] = np.delete(own, number) if len(own) > 1 else own
-            held = fit_sets(UnseenScores(*others), level).holds(float(score))
-            if sum(held) == 1:
-                counts[group, held.index(True)] += 1
-    rng = np.random.default_rng(0)
-    sizes = np.array([[len(own)] for own in people])
-    rates = rng.beta(
-        counts / DEPENDENCE + 0.5, (sizes - counts) / DEPENDENCE + 0.5, (N_DRAWS * 10, 2, 2)
-    )
-
-    def value(number: int, prior: float) -> Rate:
-        odds = [prior, 1 - prior] if number == 0 else [1 - prior, prior]
-
-        def worth(shares: Floats) -> Floats:
-            right = odds[0] * shares[..., number]
-            wrong = odds[1] * shares[..., 1 - number]
-            return np.asarray(right / (right + wrong))
-
-        with np.errstate(invalid="ignore"):
-            found = float(worth((counts / sizes)[:, number]))
-        low, high = np.quantile(worth(rates[:, :, number]), [0.025, 0.975])
-        if np.isnan(found):
-            return Rate(np.nan, np.nan, np.nan)
-        return Rate(found, min(float(low), found), max(float(high), found))
-
-    return PredictiveValues(prevalence, value(0, prevalence), value(1, prevalence))
 
 
 def read_calibration(path: Path) -> Calibration:

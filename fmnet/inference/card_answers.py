@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnet.inference.bundle import Bundle
-from fmnet.inference.calibration import PredictiveValues, predictive_values
 from fmnet.inference.card_charts import draw_probability, draw_scores
-from fmnet.inference.card_shell import group_names, safe, span
+from fmnet.inference.card_shell import chance, group_names, safe, span
 from fmnet.inference.model_card import percent
-from fmnet.inference.predict import Prediction, Request, set_word
-from fmnet.inference.sets import DELTA, SetRule, fit_sets
+from fmnet.inference.predict import Prediction, Request
+from fmnet.inference.sets import DELTA, PredictiveValues, SetRule, fit_sets, predictive_values
 from fmnet.inference.study_people import StudyPeople
 from fmnet.inference.unseen_scores import UnseenScores
 
@@ -22,6 +21,10 @@ from fmnet.inference.unseen_scores import UnseenScores
 RATES = (0.02, 0.1, 0.5)
 #: An interval wider than this is told with what is likeliest within it.
 WIDE = 0.05
+NO_PROBABILITY = (
+    "None is stated: the study had nobody with a score like this one, so nothing is known of how "
+    "probable it makes either group."
+)
 
 
 def set_words(groups: Sequence[str], names: tuple[str, str]) -> str:
@@ -33,6 +36,11 @@ def set_words(groups: Sequence[str], names: tuple[str, str]) -> str:
         return f"Fits neither {first} nor {second}: the score is unusual for both"
     other = second if groups[0] == first else first
     return f"The score is usual for {groups[0]} and unusual for {other}"
+
+
+def answer_word(groups: Sequence[str]) -> str:
+    """Name a set where there is little room: ``FM alone``, ``both``, ``neither``."""
+    return f"{groups[0]} alone" if len(groups) == 1 else "both" if groups else "neither"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +67,9 @@ def study_scores(
             return None
         return StudyScores(people.scores["positive"], people.scores["negative"])
     rule = fit_sets(unseen, request.level)
+    most = np.ceil(100 * (1 - rule.level) - 1e-9) / 100  # rounded, it would promise too much
     words = (
-        f"At most {percent(1 - rule.level)} of each group's own people get an answer without it, "
+        f"At most {percent(float(most))} of each group's own people get an answer without it, "
         f"if they are scanned as the study's were; {percent(1 - DELTA)} of studies of this size "
         "keep that promise."
     )
@@ -81,7 +90,7 @@ def _zones(rule: SetRule, names: tuple[str, str]) -> tuple[tuple[float, float, s
     for start, end in pairwise(edges):
         inside = np.clip((np.nan_to_num(start) + np.nan_to_num(end)) / 2, start, end)
         held = rule.groups(float(inside), names)
-        word = f"{held[0]} alone" if len(held) == 1 else set_word(held) or ""
+        word = answer_word(held)
         if zones and zones[-1][2] == word:
             start = zones.pop()[0]
         zones.append((start, end, word))
@@ -110,9 +119,11 @@ def probability(bundle: Bundle, prediction: Prediction, request: Request) -> str
     """State the probability as so many of 100 people, at the base rate that was asked for."""
     if prediction.probability is None or bundle.calibration is None:
         return ""
+    if prediction.groups == ():
+        return f"<h2>Probability</h2><p>{NO_PROBABILITY}</p>"
     p, interval, group = prediction.probability, prediction.interval, group_names(bundle)[0]
     rate = _base_rate(bundle, request)
-    told = percent(p) if interval is None else span(*interval)
+    told = chance(p) if interval is None else span(*interval)
     given = "as many are scanned of each group as in the study"
     if rate is not None:
         given = f"{percent(rate)} of those who are scanned belong to {group}"
@@ -121,7 +132,7 @@ def probability(bundle: Bundle, prediction: Prediction, request: Request) -> str
         f"{safe(given)}."
     )
     is_wide = interval is not None and interval[1] - interval[0] > WIDE
-    notes = [f"The likeliest within that range is {percent(p)}." if is_wide else ""]
+    notes = [f"The likeliest within that range is {chance(p)}." if is_wide else ""]
     notes.append(
         "The range is a 95 % interval: so much is left open by the number of people in the study."
         if interval
@@ -134,10 +145,15 @@ def probability(bundle: Bundle, prediction: Prediction, request: Request) -> str
         )
     chart = draw_probability(p, interval, rate, group)
     return (
-        f"<h2>Probability, and what it depends on</h2><p>{lead}</p>{chart}"
+        f"<h2>Probability, and what it depends on{_mark(prediction)}</h2><p>{lead}</p>{chart}"
         f'<p class="small">{safe(" ".join(filter(None, notes)))}</p>'
         + _at_other_rates(p, interval, rate, group)
     )
+
+
+def _mark(prediction: Prediction) -> str:
+    """Mark the headings of a score that was forced, since pages get parted."""
+    return " (forced)" if prediction.status == "forced" else ""
 
 
 def _at_other_rates(
@@ -172,9 +188,7 @@ def worth(bundle: Bundle, request: Request) -> str:
     found = _values(bundle.unseen, request.level, rate)
     rows = ""
     for name, value in zip(group_names(bundle), (found.positive, found.negative), strict=True):
-        told = (
-            "nobody of the study got it" if np.isnan(value.value) else span(value.low, value.high)
-        )
+        told = "nobody of the study got it" if value is None else span(value.low, value.high)
         rows += f"<tr><td>{safe(name)} alone</td><td>{safe(name)}: {told}</td></tr>"
     group = safe(group_names(bundle)[0])
     return (
@@ -213,7 +227,8 @@ def place(bundle: Bundle, prediction: Prediction, study: StudyScores | None) -> 
         side = "above" if score > everything.max() else "below"
         odd = f" <strong>It lies {side} all scores of the study's people.</strong>"
     return (
-        f"<h2>Among the study's people</h2>{draw_scores(groups, score, study.zones)}"
+        f"<h2>Among the study's people{_mark(prediction)}</h2>"
+        f"{draw_scores(groups, score, study.zones)}"
         f"<p>A larger score is more like {safe(names[0])} than {safe(names[1])}. People of the "
         f"study with a smaller score: {safe(counted)}. Each of them is a dot, scored by a model "
         f"that had not seen them; scores of different models are brought onto one scale.{odd}</p>"

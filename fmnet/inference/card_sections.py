@@ -1,6 +1,7 @@
 """Sections of a card on the scan: what is wrong with it, pictures, checks, outputs of a target."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -73,11 +74,11 @@ def pictures(bundle: Bundle, values: FloatArray | None) -> str:
         maps, names = temporal_sd(values), ("spread over time",)
     limit = full_colour(maps)
     rows = []
-    for number_of, name in enumerate(names[:MAX_MAPS]):
-        own = "".join(draw_slices(maps[number_of], grid, limit, VALUES))
+    for position, name in enumerate(names[:MAX_MAPS]):
+        own = "".join(draw_slices(maps[position], grid, limit, VALUES))
         rows.append(f'<h3>{safe(name)}: this scan</h3><div class="slices">{own}</div>')
         if mean is not None:
-            usual = "".join(draw_slices(mean[number_of], grid, full_colour(mean), VALUES))
+            usual = _mean_pictures(preparation)[position]
             head = f"<h3>{safe(name)}: mean of the training scans{smoothed}</h3>"
             rows.append(f'{head}<div class="slices">{usual}</div>')
     bars = draw_colour_bar(limit, VALUES, "scan")
@@ -106,6 +107,14 @@ def pictures(bundle: Bundle, values: FloatArray | None) -> str:
     )
 
 
+@lru_cache(maxsize=1)
+def _mean_pictures(preparation: MapPreparation) -> list[str]:
+    """Draw the mean of the training scans, which is the same on all cards: a row for each map."""
+    mean, grid = preparation.mean, preparation.grid
+    limit = full_colour(mean)
+    return ["".join(draw_slices(own, grid, limit, VALUES)) for own in mean[:MAX_MAPS]]
+
+
 def checks(readings: Sequence[Reading], false_alarms: float | None = None) -> str:
     """Tabulate the gates of a scan: what each measured, and whether it passed.
 
@@ -119,9 +128,11 @@ def checks(readings: Sequence[Reading], false_alarms: float | None = None) -> st
         return f"<h2>Checks before the score</h2><p>{said}</p>"
     n_failed = sum(not reading.is_passed for reading in readings)
     told = f"{n_failed} of {len(readings)} failed" if n_failed else f"all {len(readings)} passed"
-    rows = "".join(map(_check_row, readings))
+    rows = "".join(map(_check_row, sorted(readings, key=lambda one: one.is_passed)))
     known = [reading.false_alarms for reading in readings if reading.false_alarms is not None]
-    every = "" if false_alarms is None else f" At most {percent(false_alarms)} fail any of them."
+    every = (
+        "" if false_alarms is None else f" About {percent(false_alarms)} fail one of them or more."
+    )
     note = (
         "Limits are from the training scans. False alarms: the fraction of people scanned as in "
         "training who fail the check although nothing is wrong." + every
@@ -137,7 +148,7 @@ def checks(readings: Sequence[Reading], false_alarms: float | None = None) -> st
 
 
 def _check_row(reading: Reading) -> str:
-    unit = f" {reading.unit}" if reading.unit else ""
+    unit = f" <small>{safe(reading.unit)}</small>" if reading.unit else ""
     measured, chart = "not measured", ""
     if reading.value is not None:
         measured = f"{number(reading.value, '.3g')}{unit}"
@@ -151,7 +162,7 @@ def _check_row(reading: Reading) -> str:
     alarms = "" if reading.false_alarms is None else percent(reading.false_alarms)
     start = "<tr>" if reading.is_passed else '<tr class="failed">'
     return (
-        f'{start}<td>{safe(capital(reading.gate))}</td><td class="number">{safe(measured)}</td>'
+        f'{start}<td>{safe(capital(reading.gate))}</td><td class="number">{measured}</td>'
         f'<td class="number">{safe(limits)}</td><td class="place">{chart}</td>'
         f'<td class="number place">{alarms}</td>'
         f'<td class="result">{"passed" if reading.is_passed else "FAILED"}</td></tr>'

@@ -48,11 +48,14 @@ td,th{padding:.25em .5em;text-align:left;border-bottom:1px solid #e3e3e6;vertica
 .failed td{font-weight:700;border-top:2px solid #222;border-bottom:2px solid #222}
 .result{white-space:nowrap}
 .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-small,.small{font-size:.85rem;color:#444}td small{display:block}
+th.number{white-space:normal}
+small,.small{font-size:.85rem;color:#444}td small{display:block;white-space:normal}
+.wide td:first-child{min-width:9em}.wide td:last-child{min-width:13em}
 @media(max-width:640px){body{padding:.7rem}.slices{grid-template-columns:repeat(4,1fr)}
-.place{display:none}.strip text{font-size:17px}.bar text{font-size:14px}
+.place{display:none}.slices text{font-size:11px}.strip text{font-size:17px}.bar text{font-size:14px}
 td,th{padding:.25em .3em}}
-@media print{body{max-width:none;padding:0}tr,.slices,.box,.mark,.figures,svg{break-inside:avoid}
+@media print{.slices text{font-size:11px}body{max-width:none;padding:0}
+tr,.slices,.box,.mark,.figures,svg{break-inside:avoid}
 h2,h3{break-after:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 #: Nothing is loaded and nothing runs, whatever a name might smuggle in.
@@ -93,9 +96,14 @@ def items(lines: Iterable[str]) -> str:
     return f"<ul>{listed}</ul>" if listed else ""
 
 
+def chance(probability: float) -> str:
+    """Write a probability as whole percents; none is 0 or 100 %."""
+    return percent(min(max(probability, 0.001), 0.999))
+
+
 def span(low: float, high: float) -> str:
     """Write an interval of fractions as whole percents: ``31 to 62 %``, ``up to 14 %``."""
-    first, last = percent(low), percent(high)
+    first, last = chance(low), chance(high)
     if first == last:
         return last
     if first.startswith("less"):

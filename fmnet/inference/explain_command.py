@@ -11,6 +11,7 @@ from fmnet.inference.explain import explain_scan
 from fmnet.inference.explanation_files import write_explanation
 from fmnet.inference.options import add_scan_options, entities_of, stated_by
 from fmnet.inference.predict import Prediction
+from fmnet.inference.signing import check_signature
 from fmnet.inference.study_results import summary
 from fmnet.inference.target_bundle import TARGET_USE
 
@@ -27,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     options.scans = [options.scan]
     try:
         with stopping():
+            if options.require_signature is not None:
+                check_signature(options.bundle, options.require_signature)
             bundle = read_bundle(options.bundle)
             use = INTENDED_USE if bundle.target is None else TARGET_USE
             print(f"{describe(bundle)}\n{use}", file=sys.stderr)
@@ -80,6 +83,12 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also explain a score of a signature that is not stable, by boxes of the brain; all "
         "that is written says so",
+    )
+    parser.add_argument(
+        "--require-signature",
+        type=Path,
+        metavar="KEY",
+        help="refuse a bundle that the owner of this public key (PEM, Ed25519) did not sign",
     )
     add_scan_options(parser)
     return parser

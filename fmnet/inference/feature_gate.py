@@ -63,7 +63,8 @@ class FeatureGate:
     high : float
         Largest distance that passes, in units of the usual one.
     false_alarms : float
-        Fraction of new people like those of training who lie further away.
+        Fraction of people like those of training who lie further away: of the training people, as
+        many as do when left out, and one more.
     n_people : int
         Whose scans were learned from.
     """
@@ -124,7 +125,7 @@ def fit_features(
         anything fitted to it had a part in the features, see `distances_left_out`. By default
         people are left out of the covariance alone, as suits features that nobody was needed for.
     false_alarms : float
-        Fraction of new people who may fail it.
+        Fraction of new people who are meant to fail it.
     """
     names = np.asarray(people)
     if (n_people := len(set(people))) < FEWEST:
@@ -136,17 +137,33 @@ def fit_features(
             unseen[own] = distances_left_out(features[~own], features[own])
     # nearly normal: sums of many squares, and of unequal people, are positive and skewed
     logs = np.log(np.maximum(unseen, np.finfo(float).tiny))
-    _, number, counts = np.unique(names, return_inverse=True, return_counts=True)
-    weights = 1 / counts[number] / n_people  # whoever has many scans counts once
-    middle = float(weights @ logs)
-    spread = np.sqrt(weights @ (logs - middle) ** 2 * n_people / (n_people - 1))
-    # of one further person, whose mean and spread are known from so many
-    reach = stdtrit(n_people - 1, 1 - false_alarms) * np.sqrt(1 + 1 / n_people)
-    high = float(np.exp(reach * spread))
-    mean, scale, axes, variances, rest = _fit_covariance(features)
-    return FeatureGate(
-        mean, scale, axes, variances, rest, float(np.exp(middle)), high, false_alarms, n_people
+    n_beyond = sum(
+        bool(logs[names == one].max() > sum(_middle_and_reach(logs, names, false_alarms, one)))
+        for one in np.unique(names)
     )
+    middle, reach = _middle_and_reach(logs, names, false_alarms)
+    return FeatureGate(
+        *_fit_covariance(features),
+        usual=float(np.exp(middle)),
+        high=float(np.exp(reach)),
+        false_alarms=float((n_beyond + 1) / (n_people + 1)),
+        n_people=n_people,
+    )
+
+
+def _middle_and_reach(
+    logs: Floats, names: NDArray[Any], false_alarms: float, left_out: str | None = None
+) -> tuple[float, float]:
+    """Mean over people, and how far above it all but a fraction of further people lie."""
+    is_used = names != left_out if left_out is not None else np.ones(len(names), dtype=bool)
+    used = logs[is_used]
+    _, number, counts = np.unique(names[is_used], return_inverse=True, return_counts=True)
+    weights = 1 / counts[number] / len(counts)  # whoever has many scans counts once
+    n_people, middle = len(counts), float(weights @ used)
+    spread = np.sqrt(weights @ (used - middle) ** 2 * n_people / (n_people - 1))
+    # of one further person, where mean and spread are known from so many
+    reach = stdtrit(n_people - 1, 1 - false_alarms) * np.sqrt(1 + 1 / n_people)
+    return middle, float(reach * spread)
 
 
 def read_feature_gate(
@@ -216,4 +233,4 @@ def _fit_covariance(features: NDArray[Any]) -> tuple[Floats, Floats, Floats, Flo
     shrinkage = float(min(max(noise, 0) / apart, 1)) if apart > 0 else 1.0
     middle = max(middle, 1e-12)
     variances = (1 - shrinkage) * plain + shrinkage * middle
-    return mean, scale, axes, variances, max(shrinkage * middle, 1e-3 * middle)
+    return mean, scale, axes, variances, float(max(shrinkage, 1e-3) * middle)

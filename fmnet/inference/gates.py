@@ -48,6 +48,9 @@ from fmnet.inference.orientation import (
     flip_score,
 )
 from fmnet.inference.quality import Reading
+from fmnet.inference.run_gates import FIELDS as RUN_FIELDS
+from fmnet.inference.run_gates import KEY as RUNS
+from fmnet.inference.run_gates import RunGates, read_run_gates
 
 Floats = NDArray[np.float64]
 #: Correlation with the negative of the mean map from which a contrast seems to be reversed.
@@ -89,6 +92,8 @@ class Gates:
         flipped.
     features : FeatureGate, optional
         The gate of what the network makes of a scan, which `read` leaves out: it needs the network.
+    runs : RunGates, optional
+        Those of BOLD runs, which `read` leaves out as well.
     """
 
     grid: Grid
@@ -102,6 +107,7 @@ class Gates:
     flips: Mapping[str, FloatArray] = field(default_factory=dict)
     caught: Mapping[str, float] = field(default_factory=dict)
     features: FeatureGate | None = None
+    runs: RunGates | None = None
 
     def read(self, values: FloatArray, name: str) -> tuple[Reading, ...]:
         """Measure a scan's maps on the grid, (C, V), and hold them against the limits.
@@ -163,7 +169,9 @@ class Gates:
             "false_alarms": self.false_alarms,
             "limits": [limit.__dict__ for limit in self.limits],
             "caught": dict(self.caught),
-        } | ({} if self.features is None else {KEY: self.features.to_json()})
+        }
+        further = {KEY: self.features, RUNS: self.runs}
+        described |= {name: one.to_json() for name, one in further.items() if one is not None}
         text = json.dumps(described, indent=2, allow_nan=False) + "\n"
         (folder / GATES).write_text(text, "utf-8")
         arrays = {"mean": self.mean, "mean_size": self.mean_size, "usual": self.usual}
@@ -251,7 +259,7 @@ def read_gates(folder: Path, grid: Grid) -> Gates | None:
             Kind("an object with a measure and limits", lambda value: isinstance(value, dict))
         ),
     }
-    fields = read_fields(folder / GATES, kinds | FIELDS)
+    fields = read_fields(folder / GATES, kinds | FIELDS | RUN_FIELDS)
     contrasts = tuple(fields["contrasts"])
     limits = tuple(_read_limit(one, len(contrasts), folder) for one in fields["limits"])
     path = folder / GATE_ARRAYS
@@ -276,7 +284,7 @@ def read_gates(folder: Path, grid: Grid) -> Gates | None:
     mean, mean_size, usual = found[:3]
     caught, features = fields["caught"], read_feature_gate(fields, arrays, folder)
     own = (limits, n_people, false_alarms, mean, mean_size, usual, flips, caught, features)
-    return Gates(grid, contrasts, *own)
+    return Gates(grid, contrasts, *own, read_run_gates(fields))
 
 
 def gates_sentences(described: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Score new scans with a bundle; what can't be scored honestly is said, not guessed."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from fmnet.data.bids import read_entities
 from fmnet.data.image_files import SUFFIXES
-from fmnet.data.nifti import read_volume
+from fmnet.data.nifti import read_raw, read_volume
 from fmnet.data.scans import apply_to_all, coverage_fault, covered_fraction, place_checked
 from fmnet.data.values import UNSAID_STAT, name_stat, p_value_fault, same_stat, stat_fault
 from fmnet.data.volume import FloatArray, Volume, check_space
@@ -145,7 +146,18 @@ def predict_with_values(
     readings = _readings(bundle, scan, values)
     notes = dict.fromkeys([_unstated(bundle, scan, volumes), *(volume.note for volume in volumes)])
     note = "; ".join(filter(None, notes))
-    return gated(bundle, scan.name, values, readings, note, request), values
+    found = gated(bundle, scan.name, values, readings, note, request)
+    return replace(found, is_of_training=_is_of_training(bundle, scan, values)), values
+
+
+def _is_of_training(bundle: Bundle, scan: NewScan, values: FloatArray) -> bool:
+    """Tell whether a map was learned from, by its values on the grid or, at last, by its file."""
+    if bundle.training_scans is None:
+        return False
+    on_grid = (hashlib.sha256(channel.tobytes()).hexdigest() for channel in values)
+    return bundle.learned_from(on_grid) or bundle.learned_from(
+        read_raw(file).sha256 for file in scan.files
+    )
 
 
 def gated(

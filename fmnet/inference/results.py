@@ -23,7 +23,7 @@ from fmnet.inference.bundle_files import CHECKSUMS, is_number, sha256_of
 from fmnet.inference.calibration import calibration_sentence
 from fmnet.inference.predict import USUAL, Prediction, Request, Status, predictions_table
 from fmnet.inference.quality import Reading
-from fmnet.inference.sets import level_sentence
+from fmnet.inference.sets import level_sentence, predictive_values
 from fmnet.inference.study_results import IN_SHORT, NOT_RECORDED
 
 try:
@@ -92,6 +92,7 @@ def about_signature(bundle: Bundle, request: Request = USUAL) -> dict[str, Any]:
             "probability": f"of {training['positive']}. {meaning_of(bundle, request)}",
             "base_rate": base_rate(bundle, request),
             "sets": sets_sentence(bundle, request),
+            "predictive_values": worth_of_sets(bundle, request),
         }
     else:
         told_apart = {"target": target["kind"], "predicts": target["title"]}
@@ -141,6 +142,14 @@ def missing_sentence(bundle: Bundle) -> str:
     lacks = [] if bundle.unseen is not None or bundle.target is not None else [NO_SETS]
     lacks += [NO_GATES] if bundle.gates is None else []
     return f"{BEFORE}, so there are {' and '.join(lacks)}. {AGAIN}" if lacks else ""
+
+
+def worth_of_sets(bundle: Bundle, request: Request) -> dict[str, Any] | None:
+    """Say what sets of one group alone are worth at the prevalence that was asked for."""
+    rate = base_rate(bundle, request)
+    if bundle.unseen is None or rate is None:
+        return None
+    return asdict(predictive_values(bundle.unseen, request.level, rate))
 
 
 def full_record(prediction: Prediction, columns: Sequence[str] = ()) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 Each is one HTML file that loads nothing from elsewhere and runs no script.
 """
 
+import os
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import quote
 
 import numpy as np
@@ -16,6 +17,7 @@ from fmnet.inference.bundle import Bundle
 from fmnet.inference.card_answers import (
     StudyScores,
     answer,
+    answer_word,
     place,
     probability,
     set_words,
@@ -34,6 +36,7 @@ from fmnet.inference.card_sections import (
 from fmnet.inference.card_shell import (
     build_page,
     capital,
+    chance,
     group_names,
     items,
     known_lines,
@@ -45,11 +48,13 @@ from fmnet.inference.card_shell import (
 from fmnet.inference.explain import Explainer, Explanation, read_explainer
 from fmnet.inference.explanation_card import explanation_sections
 from fmnet.inference.model_card import percent
-from fmnet.inference.predict import USUAL, Prediction, Request, Status, set_word
+from fmnet.inference.predict import USUAL, Prediction, Request, Status
 from fmnet.inference.study_results import red_note
 
 #: Red findings that are told one by one, and columns of a target in the table of everybody.
 N_FINDINGS, N_COLUMNS = 5, 6
+#: Most characters of a reason in the table of everybody; cards have all of it.
+MAX_REASON = 200
 RESEARCH = (
     "Research use only. This page says how a model scored a brain scan. It is no diagnosis, no "
     "finding about a person, and no ground for any decision about their care."
@@ -145,11 +150,17 @@ def _known(bundle: Bundle, prediction: Prediction, request: Request) -> str:
     more = f"and {len(red) - N_FINDINGS} more" if len(red) > N_FINDINGS else ""
     findings = items([*red[:N_FINDINGS], more])
     said = f"<p>Red findings of its study:</p>{findings}" if red else ""
-    told = {*bundle.warnings, red_note(bundle.evidence)}
-    own = [line for line in prediction.reason.split(" | ") if line not in told]
-    is_remark = prediction.status == "ok" and any(own)
-    remark = f"<p>Of this scan: {safe(capital('; '.join(own)))}.</p>" if is_remark else ""
+    own = _remarks(bundle, prediction)
+    remark = f"<p>Of this scan: {safe(capital('; '.join(own)))}.</p>" if own else ""
     return f'<div class="box">{items(known_lines(bundle, request))}{said}{remark}</div>'
+
+
+def _remarks(bundle: Bundle, prediction: Prediction) -> list[str]:
+    """List what is remarked on a score, without what is true of all scores of the signature."""
+    if prediction.status != "ok":
+        return []
+    told = {*bundle.warnings, red_note(bundle.evidence), ""}
+    return [line for line in prediction.reason.split(" | ") if line not in told]
 
 
 def build_group_page(
@@ -170,11 +181,9 @@ def build_group_page(
     )
     n = len(predictions)
     title = f"{n} scan{'' if n == 1 else 's'}: {told or 'none'}"
-    links = dict(enumerate(cards))
-    rows = "".join(
-        _row(bundle, prediction, links.get(number_of, ""))
-        for number_of, prediction in enumerate(predictions)
-    )
+    links = [*cards, *[""] * (n - len(cards))]
+    labels = _labels([short_name(one.scan) for one in predictions])
+    rows = "".join(map(partial(_row, bundle), predictions, labels, links))
     parts = [
         f"<h1>{safe(title)}</h1>",
         f'<p class="use">{RESEARCH}</p>',
@@ -211,7 +220,7 @@ def _strip(bundle: Bundle, predictions: Sequence[Prediction], study: StudyScores
         return ""
     names = group_names(bundle)
     groups = [*zip(names, (study.positive, study.negative), strict=True)]
-    groups.append(("these scans", np.array(scores, dtype=float)))
+    groups.append(("new scans", np.array(scores, dtype=float)))
     return (
         "<h2>Among the study's people</h2>"
         f"{draw_scores(groups, None, study.zones, is_last_new=True)}"
@@ -237,28 +246,38 @@ def _head(bundle: Bundle) -> str:
     own = [f'<th class="number">{safe(name)}</th>' for name in output_names(bundle)[:N_COLUMNS]]
     if bundle.target is None:
         group = safe(group_names(bundle)[0])
-        own = ["<th>Set</th>", f'<th class="number">Probability of {group}</th>']
+        own = ["<th>Groups left possible</th>", f'<th class="number">Probability of {group}</th>']
         own.append('<th class="number place">Score</th>')
     return f"<tr><th>Scan</th><th>Status</th>{''.join(own)}<th>Checks failed, remarks</th></tr>"
 
 
-def _row(bundle: Bundle, prediction: Prediction, card: str) -> str:
-    name = safe(short_name(prediction.scan))
-    link = f'<a href="{quote(card)}">{name}</a>' if card else name
+def _labels(names: Sequence[str]) -> list[str]:
+    """Leave out of names what most of them have in common, as long as they stay different."""
+    parts = [name.split("_") for name in names]
+    counts = Counter(part for own in parts for part in set(own))
+    short = ["_".join(part for part in own if counts[part] <= len(names) / 2) for own in parts]
+    return short if all(short) and len(set(short)) == len(set(names)) else list(names)
+
+
+def _row(bundle: Bundle, prediction: Prediction, label: str, card: str) -> str:
+    name = safe(label)
+    link = f'<a href="{quote(os.fsencode(card))}">{name}</a>' if card else name
     shown = output_names(bundle)[:N_COLUMNS]
     own = [_cell(output_words(prediction, column)) for column in shown]
     if bundle.target is None:
         held = prediction.groups
-        words = set_word(held) or ""
-        p = "" if prediction.probability is None else percent(prediction.probability)
+        words = "" if held is None else answer_word(held)
+        p = "" if prediction.probability is None else chance(prediction.probability)
         p = p if prediction.interval is None else span(*prediction.interval)
+        p = "none" if held == () else p
         score = "" if prediction.score is None else number(prediction.score, ".2g")
         own = [f"<td>{safe(words)}</td>", _cell(p), _cell(score, " place")]
     failed = [reading.gate for reading in prediction.readings if not reading.is_passed]
     said = ["was in training"] if prediction.is_of_training else []
-    said += [", ".join(failed)] if failed else []
+    said += [", ".join(failed)] if failed else _remarks(bundle, prediction)
     if not failed and prediction.status != "ok":
-        said.append(prediction.reason)
+        is_long = len(prediction.reason) > MAX_REASON
+        said.append(f"{prediction.reason[:MAX_REASON]}{'…' if is_long else ''}")
     status = safe(STATUS[prediction.status])
     remarks = safe("; ".join(said))
     return (

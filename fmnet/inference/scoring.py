@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
@@ -237,6 +237,7 @@ class _Worker:
 @contextmanager
 def _for_a_child(n_threads: int) -> Iterator[None]:
     """Set what a process inherits: signals that it never sees, and how many threads it takes."""
+    resource_tracker.ensure_running()  # which lets through what is held back here
     has_mask = hasattr(signal, "pthread_sigmask")
     is_set = "OMP_NUM_THREADS" in os.environ
     if has_mask:

@@ -29,6 +29,8 @@ from fmnet.inference.unseen_scores import DEPENDENCE, Floats, UnseenScores
 
 #: Fraction of studies that may fall short of the level, for each group.
 DELTA = 0.1
+#: Draws of the fractions that predictive values follow from.
+N_DRAWS = 4000
 #: Fraction of a group's new people whose score is taken to be like nobody's, were scores normal.
 STRANGE = 0.001
 
@@ -87,6 +89,33 @@ class SetRule:
         return tuple(name for name, held in zip(names, self.holds(score), strict=True) if held)
 
 
+@dataclass(frozen=True)
+class Rate:
+    """A fraction with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PredictiveValues:
+    """What a set of one group alone is worth at a prevalence.
+
+    Parameters
+    ----------
+    prevalence : float
+        Fraction of the positive group among those who are scanned.
+    positive, negative : Rate or None
+        Fraction of those with that set who are of that group: the positive and the negative
+        predictive value. None where no person of the study had that set.
+    """
+
+    prevalence: float
+    positive: Rate | None
+    negative: Rate | None
+
+
 def level_of(unseen: UnseenScores, level: float) -> float:
     """Take the level that is asked for, or the largest that the smaller group can promise."""
     return min(level, promised_level(min(len(unseen.positive), len(unseen.negative))))
@@ -121,6 +150,41 @@ def _furthest(scores: Floats) -> float:
         return float("inf")
     away = stdtrit(n - 1, 1 - STRANGE) * np.std(scores, ddof=1) * np.sqrt(1 + 1 / n)
     return max(float(scores[-1]), float(np.mean(scores) + away))
+
+
+def predictive_values(unseen: UnseenScores, level: float, prevalence: float) -> PredictiveValues:
+    """Say what sets of one group alone are worth at a prevalence, by the study's own people.
+
+    Each person's set is by the others. How many of either group get it has a beta distribution
+    (Jeffreys), as if of `DEPENDENCE` times fewer people; intervals are of what follows from both.
+    """
+    people = (unseen.positive, unseen.negative)
+    counts = np.zeros((2, 2))  # of people of either group, whose set is {positive}, {negative}
+    for group, own in enumerate(people):
+        for number, score in enumerate(own):
+            others = list(people)
+            others[group] = np.delete(own, number) if len(own) > 1 else own
+            held = fit_sets(UnseenScores(*others), level).holds(float(score))
+            if sum(held) == 1:
+                counts[group, held.index(True)] += 1
+    sizes = np.array([[len(own)] for own in people])
+    shapes = counts / DEPENDENCE + 0.5, (sizes - counts) / DEPENDENCE + 0.5
+    drawn = np.random.default_rng(0).beta(*shapes, (N_DRAWS, 2, 2))
+
+    def rate(number: int) -> Rate | None:
+        if not counts[:, number].any():
+            return None
+        odds = np.array([prevalence, 1 - prevalence])
+
+        def worth(shares: Floats) -> Floats:
+            people_of = odds * shares
+            return np.asarray(people_of[..., number] / people_of.sum(axis=-1))
+
+        found = float(worth((counts / sizes)[:, number]))
+        low, high = np.quantile(worth(drawn[:, :, number]), [0.025, 0.975])
+        return Rate(found, min(float(low), found), max(float(high), found))
+
+    return PredictiveValues(prevalence, rate(0), rate(1))
 
 
 def level_sentence(unseen: UnseenScores, level: float) -> str:

@@ -14,14 +14,16 @@ from fmnet.earlier import EARLIER_NETWORK, EARLIER_TITLE, rename_network
 from fmnet.errors import ConfigError, ExportError, Fault, RunError
 from fmnet.inference.bold_contract import write_contract
 from fmnet.inference.bundle import write_plain
-from fmnet.inference.bundle_files import UNSEEN
+from fmnet.inference.bundle_files import TRAINING_SCANS, UNSEEN
 from fmnet.inference.feature_gate import FeatureGate
 from fmnet.inference.gates import fit_gates
 from fmnet.inference.links import Link
 from fmnet.inference.model_card import CNN_PATHS
 from fmnet.inference.preparation import Preparation
 from fmnet.inference.quality import fit_reference, temporal_sd
+from fmnet.inference.run_gates import fit_run_gates
 from fmnet.inference.study_results import correction, warnings_of
+from fmnet.inference.training_scans import salt_hashes
 from fmnet.inference.unseen_scores import UnseenScores, gather_unseen
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.closed_form import pretraining_of
@@ -151,7 +153,17 @@ def write_final(
     families = cohort.unit_of
     people = [families[person] for person in cohort.participant_ids]
     gates = fit_gates(values, preparation.grid, preparation.contrasts, people)
+    volumes = [stored.series.n_volumes for stored in cohort.stored if stored.series is not None]
+    if volumes:
+        of_runs = fit_run_gates(volumes, [stored.mean_fd_mm for stored in cohort.stored], people)
+        gates = replace(gates, runs=of_runs)
     gates = replace(gates, features=final.feature_gate)
+    # of BOLD the files of runs are among the values, and masks among the files
+    known = (
+        one.values_sha256 + (one.source_sha256 if one.series is None else ())
+        for one in cohort.stored
+    )
+    meaning[TRAINING_SCANS] = salt_hashes(digest for own in known for digest in own).to_json()
     contract = bold_contract(cohort)
     if contract is not None and preparation.reads_series:
         contract = replace(contract, maps=())  # the network reads the series themselves

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import predicting
 from benchmarks.new_maps import native_grid, write_new_scans
-from benchmarks.predicting import FMNET, OWN, REFERENCE, Predicting, cold_rivals, many_rivals
+from benchmarks.predicting import ALONE, FMNET, OWN, REFERENCE, Predicting, cold_rivals, many_rivals
 from fmnet.data.nifti import read_volume
 from fmnet.errors import BenchmarkError
 from fmnet.inference.bundle import read_bundle
@@ -46,7 +46,7 @@ def test_everyone_is_compared_with_the_reference(monkeypatch):
 
 def test_scans_are_given_by_their_maps():
     commands = many_rivals("bundle", [["a.nii", "b.nii"], ["c.nii", "d.nii"]])
-    assert list(commands) == [REFERENCE, OWN, FMNET]
+    assert list(commands) == [REFERENCE, OWN, FMNET, ALONE]
     assert commands[FMNET][-2:] == ["a.nii,b.nii", "c.nii,d.nii"]
     assert commands[OWN][-4:] == ["a.nii", "b.nii", "c.nii", "d.nii"]
 
@@ -77,8 +77,8 @@ def test_answers_in_tables_and_goals(tmp_path, monkeypatch):
     assert [row["scans"] for row in kept["tables"]["warm_own_grid"]] == [1, 4, 16]
     many = kept["tables"]["many_2_mm_grid"]
     assert [(row["maps"], row["rival"]) for row in many] == [
-        (n, rival) for n in (1, 3) for rival in (REFERENCE, OWN, FMNET)
+        (n, rival) for n in (1, 3) for rival in (REFERENCE, OWN, FMNET, ALONE)
     ]
     assert all(row["seconds_ratio"] > 0 and row["peak_mb_ratio"] > 0 for row in many)
     assert FMNET in {row["rival"] for row in kept["tables"]["cold_start_2_mm_grid"]}
-    assert sum("wanted" in line for line in lines) == len(kept["goals"]) == 12
+    assert sum("wanted" in line for line in lines) == len(kept["goals"]) == 20

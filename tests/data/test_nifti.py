@@ -423,7 +423,7 @@ def test_refuses_truncated_image_of_a_pair(tmp_path, write_map, data):
 def test_refuses_broken_mat(tmp_path, write_map, data):
     path = write_map(tmp_path / "map.img", data, AFFINE, nib.Spm99AnalyzeImage)
     (tmp_path / "map.mat").write_text("1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n")
-    with pytest.raises(VolumeError, match=r"map\.img: found a damaged or truncated file"):
+    with pytest.raises(VolumeError, match=r"map\.mat: found a damaged or truncated file"):
         read_volume(path, "MNI152")
 
 

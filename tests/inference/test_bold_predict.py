@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -16,7 +17,10 @@ from fmnet.errors import BundleError, Fault, VolumeError
 from fmnet.inference.bold import NewBoldScan, Stated, describe_run, predict_run, read_scan
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.bundle_files import write_hashes
-from fmnet.inference.predict import NewScan, predict_scan
+from fmnet.inference.gates import Gates
+from fmnet.inference.predict import NewScan, Request, predict_scan
+from fmnet.inference.run_gates import RunGates
+from fmnet.inference.training_scans import salt_hashes
 
 
 @pytest.fixture(params=["series", "maps"])
@@ -82,7 +86,6 @@ def test_maps_are_made_of_all_runs_of_a_session(maps_export, write_new_run, tmp_
 @pytest.mark.parametrize(
     ("changes", "space", "found"),
     [
-        ({"t_r": 2.1}, SPACE, "a repetition time of 2.1 s; accepted: 2 s"),
         ({"task": "pain"}, SPACE, "a run of task 'pain'; accepted: 'rest'"),
         ({}, "MNI152NLin6Asym", f"space 'MNI152NLin6Asym'; accepted: '{SPACE}'"),
         ({}, "T1w", "space 'T1w'"),
@@ -94,6 +97,43 @@ def test_run_outside_the_contract_is_an_error(
     result = predict_run(bold_bundle, scan_of(write_new_run(tmp_path, **changes), space=space))
     assert (result.status, result.score) == ("error", None)
     assert found in result.reason
+
+
+def test_other_repetition_time_is_cannot_say_unless_it_is_forced(
+    bold_bundle, write_new_run, tmp_path
+):
+    scan = scan_of(write_new_run(tmp_path, t_r=2.1))
+    result = predict_run(bold_bundle, scan)
+    assert (result.status, result.score) == ("cannot_say", None)
+    assert "a repetition time of 2.1 s; accepted: 2 s" in result.reason
+    (reading,) = [one for one in result.readings if one.gate == "repetition time"]
+    assert (reading.value, reading.low, reading.unit) == (2.1, pytest.approx(1.98), "s")
+    forced = predict_run(bold_bundle, scan, Request(is_forced=True))
+    assert (forced.status, forced.gates_failed) == ("forced", ("repetition time",))
+    assert np.isfinite(forced.score)
+
+
+def test_shorter_run_than_any_of_training_is_cannot_say(bold_bundle, write_new_run, tmp_path):
+    scan = scan_of(write_new_run(tmp_path))
+    sizes = (len(bold_bundle.reference.contrasts), bold_bundle.preparation.grid.n_voxels)
+    nothing = np.zeros(sizes, np.float32)
+    usual = Gates(
+        bold_bundle.preparation.grid, bold_bundle.reference.contrasts, (), 9, None, nothing,
+        nothing, nothing, runs=RunGates(9, 40, 0.1, 0.1),
+    )  # fmt: skip
+    assert predict_run(replace(bold_bundle, gates=usual), scan).status == "ok"
+    longer = replace(usual, runs=RunGates(9, 400, 0.1, 0.1))
+    result = predict_run(replace(bold_bundle, gates=longer), scan)
+    assert (result.status, result.gates_failed) == ("cannot_say", ("length of the run",))
+    assert "the shortest training scan by 1.5" in result.reason
+
+
+def test_run_of_training_is_marked(bold_bundle, image):
+    digest = hashlib.sha256(image.read_bytes()).hexdigest()
+    known = replace(bold_bundle, training_scans=salt_hashes([digest, "other"]))
+    assert predict_run(known, scan_of(image)).is_of_training
+    others = replace(bold_bundle, training_scans=salt_hashes(["other"]))
+    assert not predict_run(others, scan_of(image)).is_of_training
 
 
 def test_repetition_time_within_a_hundredth_is_taken(series_export, write_new_run, tmp_path):

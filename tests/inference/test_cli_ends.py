@@ -153,8 +153,9 @@ def test_whatever_happens_to_one_argument_is_its_row(scan, tmp_path, monkeypatch
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
 def test_scores_that_no_network_gives_are_errors(scan, capsys, monkeypatch, value):
-    scores = np.array([value])
-    monkeypatch.setattr("fmnet.inference.bundle.Bundle.scores_of_scan", lambda *_: scores)
+    found = np.array([value]), np.zeros(0)
+    name = "fmnet.inference.bundle.Bundle.scores_and_features_of_scan"
+    monkeypatch.setattr(name, lambda *_: found)
     assert main([str(BUNDLE), str(scan)]) == 1
     row = capsys.readouterr().out.splitlines()[1].split("\t")
     assert row[1:7] == ["n/a"] * 5 + ["error"]

@@ -7,6 +7,8 @@ import shutil
 import nibabel as nib
 import pandas as pd
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from signature_bundle_fixtures import UNSTABLE, add_signature, planted_weights
 
 from fmnet.inference.bundle import read_bundle
@@ -113,7 +115,7 @@ def test_cards_stand_beside_predictions_and_bad_scans_have_one_too(
         check_stands_alone(page)
     told = [name for name, page in pages.items() if "What raised and what lowered" in page]
     assert len(told) == 3
-    assert "No answer: this scan could not be used." in pages["nosuch.nii.gz.html"]
+    assert "No answer: this scan could not be used." in pages["nosuch.html"]
     assert set(re.findall(r'href="([^"]+)"', pages["group.html"])) == set(pages) - {"group.html"}
     without = tmp_path / "without.tsv"
     assert predict([str(explained), *given, "--out", str(without)]) == 0
@@ -123,10 +125,11 @@ def test_cards_stand_beside_predictions_and_bad_scans_have_one_too(
 def test_card_that_can_not_be_written_costs_no_score(explained, scan, tmp_path, capsys):
     cards = tmp_path / "cards"
     cards.mkdir()
-    (cards / f"{scan.rsplit('/', 1)[1]}.html").mkdir()  # a folder where the page would go
+    name = scan.rsplit("/", 1)[1].removesuffix(".nii.gz")
+    (cards / f"{name}.html").mkdir()  # a folder where the page would go
     out = tmp_path / "results.tsv"
     assert predict([str(explained), scan, "--out", str(out), "--cards", str(cards)]) == 0
-    assert "no card of " in capsys.readouterr().err
+    assert "no page on " in capsys.readouterr().err
     assert pd.read_csv(out, sep="\t")["status"].tolist() == ["ok"]
 
 
@@ -140,3 +143,12 @@ def test_cards_of_a_signature_that_is_not_stable_say_so(finished, scan, tmp_path
     (tmp_path / "file").write_text("")
     assert predict([*given[:-1], str(tmp_path / "file")]) == 2
     assert "found a file; accepted: a folder" in capsys.readouterr().err
+
+
+def test_bundle_that_is_not_signed_is_not_explained_where_it_has_to_be(explained, scan, tmp_path):
+    key = tmp_path / "lab.pub.pem"
+    half = ed25519.Ed25519PrivateKey.generate().public_key()
+    key.write_bytes(half.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    given = [str(explained), scan, "--out", str(tmp_path / "out"), "--require-signature", str(key)]
+    assert main(given) == 2
+    assert not (tmp_path / "out").exists()

@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -6,13 +7,8 @@ from fmnet.errors import ConfigError
 from fmnet.inference.options import read_options, request_of
 from fmnet.inference.predict import Request
 
-
-class OfGroups:
-    target = None
-
-
-class OfSeverity:
-    target = {"title": "severity"}
+OF_GROUPS = SimpleNamespace(target=None)
+OF_SEVERITY = SimpleNamespace(target={"title": "severity"})
 
 
 def test_named_scans_may_stand_before_and_after_options():
@@ -68,13 +64,13 @@ def test_processes_are_counted(capsys, value):
 
 
 def test_request_is_gathered():
-    assert request_of(read_options(["b", "a.nii"]), OfGroups()) == Request(None, 0.8, False)
+    assert request_of(read_options(["b", "a.nii"]), OF_GROUPS) == Request(None, 0.8, False)
     given = ["b", "a.nii", "--prevalence", "0.1", "--level", "0.9", "--force"]
-    assert request_of(read_options(given), OfGroups()) == Request(0.1, 0.9, True)
+    assert request_of(read_options(given), OF_GROUPS) == Request(0.1, 0.9, True)
 
 
 @pytest.mark.parametrize("option", ["--prevalence", "--level"])
 def test_questions_about_groups_are_refused_for_targets(option):
     with pytest.raises(ConfigError, match=f"{option}: found {option} beside a signature of sev"):
-        request_of(read_options(["b", "a.nii", option, "0.3"]), OfSeverity())
-    assert request_of(read_options(["b", "a.nii"]), OfSeverity()) == Request()
+        request_of(read_options(["b", "a.nii", option, "0.3"]), OF_SEVERITY)
+    assert request_of(read_options(["b", "a.nii"]), OF_SEVERITY) == Request()

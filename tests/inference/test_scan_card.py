@@ -12,11 +12,13 @@ from fmnet.errors import Fault
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.card_answers import set_words
 from fmnet.inference.card_charts import number
-from fmnet.inference.card_sections import output_names, output_words
+from fmnet.inference.card_sections import output_names, output_words, pictures
 from fmnet.inference.card_shell import span
 from fmnet.inference.predict import Request, failed, scored
+from fmnet.inference.preparation import SeriesPreparation
 from fmnet.inference.quality import Reading
 from fmnet.inference.scan_card import build_group_page, build_scan_card
+from fmnet.inference.sets import promised_level
 from fmnet.inference.unseen_scores import UnseenScores
 
 EVIL = "/data/<script>alert(1)</script>\u202e_stat-z.nii.gz"
@@ -104,7 +106,8 @@ def test_level_that_is_not_promised_is_told(bundle):
     request = Request(level=0.99)
     page = build_scan_card(bundle, prediction(bundle, request=request), None, request)
     assert "1 % was asked for, but 35 people of a group can&#x27;t promise so little" in page
-    assert "At most 6 % of each group" in page
+    most = np.ceil(100 * (1 - promised_level(35)))
+    assert f"At most {most:.0f} % of each group" in page
 
 
 def test_probability_is_a_range_at_the_base_rate_that_was_asked_for(bundle):
@@ -116,6 +119,16 @@ def test_probability_is_a_range_at_the_base_rate_that_was_asked_for(bundle):
     assert "with --prevalence" not in said
     told = words_of(build_scan_card(bundle, prediction(bundle), None))
     assert "Nobody stated how common the group is" in told or "as in the study" in told
+
+
+def test_score_like_nobodys_has_no_probability(bundle):
+    given = prediction(bundle, score=1000.0)
+    assert given.groups == ()
+    said = words_of(build_scan_card(bundle, given, None))
+    assert "Fits neither FM nor HC" in said
+    assert "None is stated: the study had nobody with a score like this one" in said
+    assert "would belong to" not in said
+    assert "neither none" in words_of(build_group_page(bundle, [given]))
 
 
 def test_nothing_is_told_to_a_tenth_of_a_percent(bundle, values):
@@ -154,6 +167,8 @@ def test_forced_score_is_marked_before_all_and_not_explained(bundle, values):
     said = words_of(build_scan_card(bundle, prediction(bundle, "forced"), values))
     assert said.index("Forced: checks of this scan failed") < said.index("Forced: Cannot say")
     assert "A score that was forced is not explained" in said
+    assert "Among the study's people (forced)" in said
+    assert "what it depends on (forced)" in said
 
 
 def test_scan_of_the_training_is_marked(bundle):
@@ -203,14 +218,44 @@ def test_group_page_counts_and_links(bundle):
     assert re.findall(r'href="([^"]+)"', page) == [f"scan-{k}%20a.html" for k in range(5)]
     assert page.count('class="dot new"') == 2
     assert "SYNTHETIC" in said
+    assert "scored FM alone" in said
+    assert "forced FM alone" in said
     assert build_group_page(bundle, [])
+
+
+def test_remarks_on_a_scan_are_told_on_both_pages(bundle):
+    given = replace(
+        prediction(bundle), reason=" | ".join(["statistic is not stated", *bundle.warnings])
+    )
+    assert "Of this scan: Statistic is not stated.<" in build_scan_card(bundle, given, None)
+    assert ">statistic is not stated<" in build_group_page(bundle, [given])
 
 
 @pytest.mark.parametrize(
     ("low", "high", "said"),
     [(0.31, 0.62, "31 to 62 %"), (0.001, 0.14, "up to 14 %"), (0.86, 0.9999, "86 % or more"),
-     (0.42, 0.421, "42 %"), (0, 1, "0 to 100 %"),
-     (0.001, 0.999, "less than 1 % to more than 99 %")],
+     (0.42, 0.421, "42 %"), (0, 1, "less than 1 % to more than 99 %"),
+     (0.001, 0.999, "less than 1 % to more than 99 %"), (0.4, 1 - 1e-9, "40 % or more")],
 )  # fmt: skip
 def test_intervals_are_told_in_whole_percents(low, high, said):
     assert span(low, high) == said
+
+
+def test_series_is_shown_as_its_spread_over_time(bundle, rng):
+    preparation = SeriesPreparation(bundle.preparation.grid, ("rest",), 0.5, 4)
+    series = rng.normal(size=(6, preparation.grid.n_voxels)).astype(np.float32)
+    page = pictures(replace(bundle, preparation=preparation), series)
+    assert "spread over time: this scan" in page
+    assert "mean of the training scans" not in page
+
+
+def test_names_in_the_table_are_what_scans_differ_by(bundle):
+    names = [f"/d/sub-{k}_task-pain_stat-z.nii.gz" for k in range(3)]
+    given = [failed(name, [FAULT]) for name in [*names, "/d/sub-9_stat-z.nii"]]
+    said = words_of(build_group_page(bundle, given))
+    assert re.findall(r"sub-\S+", said)[:1] == ["sub-0"]
+    assert "_stat-z not usable" not in said
+    one = words_of(build_group_page(bundle, given[:1]))
+    assert "sub-0_task-pain_stat-z not usable" in one
+    twice = words_of(build_group_page(bundle, [given[0]] * 3))
+    assert twice.count("sub-0_task-pain_stat-z not usable") == 3

@@ -44,7 +44,7 @@ def test_several_processes_give_the_answers_of_one(scorer, tmp_path):
 
 
 def serve(connection, *_):
-    """Score what is asked; a deadly scan kills the process, and a path does where nothing is yet."""
+    """Score what is asked; a deadly scan kills the process, and so does a path of nothing yet."""
     connection.send("ready")
     while True:
         task = connection.recv()

@@ -13,6 +13,7 @@ from fmnet.inference.sets import (
     fit_sets,
     level_of,
     level_sentence,
+    predictive_values,
     promised_level,
 )
 from fmnet.inference.unseen_scores import DEPENDENCE, UnseenScores
@@ -100,6 +101,40 @@ def test_level_is_kept_in_nine_of_ten_studies():
         short["plain"] += norm.sf(plain) < 0.8
     assert short["ours"] / 400 < 0.1
     assert short["plain"] / 400 > 0.3
+
+
+def test_predictive_values_follow_the_prevalence(rng):
+    unseen = drawn(rng, 40, 60, apart=2.5)
+    common, rare = (predictive_values(unseen, 0.8, rate) for rate in (0.5, 0.05))
+    assert common.positive.low < common.positive.value < common.positive.high
+    assert rare.positive.value < common.positive.value
+    assert rare.negative.value > common.negative.value
+    shares = [
+        np.mean([fit_sets(unseen, 0.8).groups(score, NAMES) == ("FM",) for score in own])
+        for own in (unseen.positive, unseen.negative)
+    ]
+    # judged by the others, who leave a person out a little more readily
+    expected = shares[0] / (shares[0] + shares[1])
+    assert common.positive.value == pytest.approx(expected, abs=0.05)
+
+
+def test_there_is_no_predictive_value_of_a_set_that_nobody_had():
+    alike = UnseenScores(np.zeros(9), np.zeros(8))
+    found = predictive_values(alike, 0.5, 0.1)
+    assert found.positive is None
+    assert found.negative is None
+
+
+def test_worth_of_sets_in_new_people_lies_within_its_interval():
+    rng, within = np.random.default_rng(2), []
+    for _ in range(40):
+        unseen = drawn(rng, 35, 35)
+        rule, stated = fit_sets(unseen, 0.8), predictive_values(unseen, 0.8, 0.3)
+        low, high = rule.negative[1], rule.positive[1]
+        right, wrong = (norm.cdf(high, mean) - norm.cdf(low, mean) for mean in (0.75, -0.75))
+        true = 0.3 * right / (0.3 * right + 0.7 * wrong)
+        within.append(stated.positive.low <= true <= stated.positive.high)
+    assert np.mean(within) > 0.9
 
 
 class Given(ClassifierMixin, BaseEstimator):

@@ -40,7 +40,7 @@ def scored(monkeypatch):
 
     monkeypatch.setattr(scoring, "score_with_values", score)
     noted.append(score)
-    yield noted
+    return noted
 
 
 def predict(maps, out, *options):
