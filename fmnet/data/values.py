@@ -102,20 +102,25 @@ def blank_background(values: FloatArray, half_step: float = 0.0) -> FloatArray:
     numbers. In a coarse file (uint8) many voxels inside the brain are written as the value nearest
     to 0: they are data where most of the voxels around them are. So are voxels of tiny values.
     """
-    size = np.abs(values)
-    nothing = size <= np.finfo(np.float32).tiny  # no data either: denormal numbers
-    near = (size <= half_step * 1.001) & ~nothing
-    known = np.isfinite(size) & ~nothing & ~near
-    fill = find_fill(values[known])
+    if values.flags.f_contiguous and not values.flags.c_contiguous:  # as files are: in their order
+        return blank_background(values.T, half_step).T
+    size, tiny = np.abs(values), np.finfo(np.float32).tiny
+    nothing = size <= tiny  # no data either: denormal numbers
+    known = (size > tiny) & (size < np.inf)
+    near = np.zeros_like(known)
+    if half_step:
+        near = (size <= half_step * 1.001) & ~nothing
+        known &= ~near
+    fill = find_fill(given := values[known])
     if fill is None:
-        near |= known & (size < _faint_size(size[known]))
-    elif _is_tiny(fill, values[known]):
+        if (faint := _faint_size(given)) > 0:
+            near |= known & (size < faint)
+    elif _is_tiny(fill, given):
         near |= known & _equals(values, fill)
+    if not near.any():
+        return np.where(nothing, np.float32(np.nan), values)
     known &= ~near
-    is_coarse = (
-        near.any() and known.any() and size[near].max() > TINY_FRACTION * np.median(size[known])
-    )
-    if is_coarse:
+    if known.any() and size[near].max() > TINY_FRACTION * np.median(size[known]):
         near &= uniform_filter(known.astype(np.float32), 3, mode="constant") < 0.5
     return np.where(nothing | near, np.float32(np.nan), values)
 
@@ -124,18 +129,19 @@ def find_fill(values: FloatArray) -> float | None:
     """Find the number that fills a good part of an image, (N,), as no measured value does."""
     sample = values[:: max(1, len(values) // N_LOOKED_AT)]
     rounded = _rounded(sample)
-    keys, counts = np.unique(rounded, return_counts=True)
-    if not len(counts):
+    # what fills so much fills a bin of others' as well, and counting in bins needs no sorting
+    if not len(rounded) or np.bincount(_bins(rounded)).max() <= FILL_FRACTION * len(sample):
         return None
+    keys, counts = np.unique(rounded, return_counts=True)
     top, second = [*np.sort(counts)[::-1][:2], 0][:2]
     if top > len(sample) / 2 or top > max(FILL_FRACTION * len(sample), FILL_TO_NEXT * second):
         return float(sample[rounded == keys[counts.argmax()]][0])
     return None
 
 
-def _faint_size(size: FloatArray) -> float:
-    """Find the size, of those of all values, (N,), below which they are no data; 0 if none is."""
-    sample = size[:: max(1, len(size) // N_LOOKED_AT)]
+def _faint_size(values: FloatArray) -> float:
+    """Find the size of values, (N,), below which they are no data; 0 if none is."""
+    sample = np.abs(values[:: max(1, len(values) // N_LOOKED_AT)])
     if not len(sample):
         return 0.0
     rank = int(0.99 * (len(sample) - 1))
@@ -239,6 +245,12 @@ def _rounded(values: FloatArray) -> NDArray[np.uint32]:
     """Make numbers equal that differ by less than about 1e-5 of themselves, as resampling does."""
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
     return np.asarray((bits + np.uint32(64)) & np.uint32(0xFFFFFF80))
+
+
+def _bins(rounded: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """Put rounded numbers, (N,), into bins by chance, equal ones into the same."""
+    mixed = (rounded >> np.uint32(7)) * np.uint32(0x9E3779B1)  # which overflows, as is meant
+    return np.asarray(mixed >> np.uint32(20), dtype=np.intp)
 
 
 def _equals(values: FloatArray, number: float) -> NDArray[np.bool_]:

@@ -22,6 +22,8 @@ from fmnet.inference.bundle import read_bundle
 from fmnet.inference.bundle_files import check_hashes, write_hashes
 from fmnet.inference.predict import Request, predict_scan
 
+#: MONAI says it of every schema whose hash isn't given.
+pytestmark = pytest.mark.filterwarnings("ignore:No hash value provided")
 TENSOR = {
     "type": "object",
     "required": ["type", "format", "num_channels", "spatial_shape", "dtype", "value_range"],
