@@ -316,3 +316,11 @@ def test_bundles_without_gates_look_at_the_scale(bundle, person, tmp_path):
     files = changed(person.files, tmp_path, lambda data, affine: (data * 50, affine))
     result = predict_scan(earlier, NewScan("large", files))
     assert result.gates_failed == ("scale of pressure", "scale of visual")
+
+
+def test_images_whose_box_ends_within_the_brain_are_told_apart(bundle, person, tmp_path):
+    half = changed(person.files, tmp_path, lambda data, affine: (data[:, :, 9:].copy(), affine))
+    result = predict_scan(bundle, NewScan("cut", half))
+    assert result.gates_failed[0] == "field of view"
+    assert "found images whose boxes reach" in result.reason
+    assert "field of view" not in predict_scan(bundle, NewScan("whole", person.files)).gates_failed
