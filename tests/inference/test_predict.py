@@ -320,7 +320,6 @@ def test_bundles_without_gates_look_at_the_scale(bundle, person, tmp_path):
     assert result.gates_failed == ("scale of pressure", "scale of visual")
 
 
-<<<<<<< HEAD
 def test_score_has_a_set_and_a_probability_with_an_interval_at_the_prevalence(bundle):
     score = float(bundle.unseen.positive[-3])
     common, rare = (
@@ -353,14 +352,14 @@ def test_bundles_of_before_give_probabilities_alone(bundle):
     )
     assert found.interval is None
     assert found.groups is None
-=======
+
+
 def test_images_whose_box_ends_within_the_brain_are_told_apart(bundle, person, tmp_path):
     half = changed(person.files, tmp_path, lambda data, affine: (data[:, :, 9:].copy(), affine))
     result = predict_scan(bundle, NewScan("cut", half))
     assert result.gates_failed[0] == "field of view"
     assert "found images whose boxes reach" in result.reason
     assert "field of view" not in predict_scan(bundle, NewScan("whole", person.files)).gates_failed
->>>>>>> w-gates
 
 
 def test_a_scan_of_training_is_marked_whatever_its_file_is_called(bundle, person, tmp_path):
