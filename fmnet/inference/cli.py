@@ -267,8 +267,8 @@ def _summarise(
         print(say_counts(counts), file=sys.stderr)
         gates = Counter(gate for one in unscored for gate in one.gates_failed)
         if gates:
-            told = ", ".join(f"{name} ({n})" for name, n in gates.most_common())
-            print(f"checks that failed: {told}", file=sys.stderr)
+            failed_checks = ", ".join(f"{name} ({n})" for name, n in gates.most_common())
+            print(f"checks that failed: {failed_checks}", file=sys.stderr)
         for prediction in unscored[:MAX_TOLD]:
             print(f"  {prediction.status}: {prediction.reason}", file=sys.stderr)
         if (more := len(unscored) - MAX_TOLD) > 0:
