@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from monai.bundle import create_workflow
 from run_fixtures import study_settings
 
 from fmnet.baselines.outcomes import OutcomeDummy, VoxelRidge
@@ -14,7 +15,10 @@ from fmnet.crossval.reruns import LearningCurvePlan
 from fmnet.data.folds import build_folds
 from fmnet.errors import ConfigError, ExportError, FoldsError, RunError
 from fmnet.export.export import export_run
+from fmnet.export.run_scans import read_run_scans
+from fmnet.inference.bundle import read_bundle
 from fmnet.inference.links import link_from_json
+from fmnet.inference.predict import Request, predict_scan
 from fmnet.lockbox import LockBox
 from fmnet.study import run_study
 from fmnet.synthetic.targets import read_synthetic_target
@@ -87,6 +91,28 @@ def test_final_link_reads_back(severity):
     outputs = link.outputs(np.zeros((3, 1)))
     assert set(outputs) == {"value", "value_low", "value_high"}
     assert (outputs["value_low"] < outputs["value_high"]).all()
+
+
+@pytest.mark.slow
+def test_exported_bundle_gives_the_same_numbers_in_fmnet_and_in_monai(severity, root, capsys):
+    run_dir, _ = severity
+    folder = root / "severity-bundle"
+    export_run(str(run_dir), str(folder), n_check=2, allow_uninformative=True)
+    bundle, scan = read_bundle(folder), read_run_scans(run_dir, 1)[0]
+    assert bundle.metadata["format_version"] == 2
+    wanted = predict_scan(bundle, scan, Request(is_forced=True))
+    config = str(folder / "configs" / "inference.json")
+    source = ",".join(map(str, scan.files))
+    capsys.readouterr()
+    with pytest.warns(UserWarning, match="parsing config_file"):
+        monai = create_workflow(
+            config_file=config, bundle_root=str(folder), scan=source, force=True
+        )
+    monai.run()
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {name: found[name] for name in bundle.columns} == pytest.approx(wanted.numbers, rel=1e-4)
+    card = (folder / "MODEL_CARD.md").read_text("utf-8")
+    assert card.startswith("---\nlicense: unknown\n")
 
 
 def test_run_goes_on_with_more_permutations(severity, root):

@@ -375,7 +375,8 @@ def _metadata() -> Iterable[Case]:
             if value is MISSING
             else repr(value)
         )
-        yield _edited(f"format_version {shown}", "format_version", value, REFUSED, kind)
+        right = EITHER if value == 2 else REFUSED  # of which it may be, but for what it lacks
+        yield _edited(f"format_version {shown}", "format_version", value, right, kind)
     yield _edited("format_version 1.0", "format_version", 1.0, EITHER, kind)
     for place in (
         "intended_use",

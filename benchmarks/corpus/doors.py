@@ -163,6 +163,16 @@ def ask_signed(materials: Materials, case: Case, given: list[Any], folder: Path)
     return ask_bundle(materials, asked, bundle, folder)
 
 
+def ask_known(_: Materials, __: Case, given: list[Any], folder: Path) -> Answer:
+    """Ask whether a scan is marked as one that the signature learned from."""
+    bundle, scan = given
+    done = run_predict(bundle, [scan], folder)
+    if done.refusal is not None:
+        return done.refusal
+    told = done.rows[0]["in_training"]
+    return Answer({"true": "marked", "false": "unmarked"}.get(told.lower(), told))
+
+
 def ask_run(_: Materials, case: Case, given: BoldInput, folder: Path) -> Answer:
     """Score a BOLD run with a bundle of runs, and a good one beside it where that can be."""
     done = run_predict(given.bundle, given.sources, folder, (*given.options, *case.options))
@@ -198,6 +208,7 @@ DOORS: dict[str, Callable[[Materials, Case, Any, Path], Answer]] = {
     "bundle": ask_bundle,
     "gated": ask_gated,
     "signed": ask_signed,
+    "known": ask_known,
     "run": ask_run,
     "run training": ask_bold,
 }

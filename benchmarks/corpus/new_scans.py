@@ -34,11 +34,13 @@ from benchmarks.corpus.answers import (
 from benchmarks.corpus.bundles import CHECKSUMS, MISSING, refresh_sums
 from benchmarks.corpus.case import NAME, Case, Materials
 from benchmarks.corpus.craft import Array, nifti
+from fmnet.data.image_files import hash_file
 from fmnet.data.nifti import read_volume
 from fmnet.data.resample import place_on_grid
-from fmnet.inference.bundle_files import GATE_ARRAYS, GATES, SEAL, UNSEEN
+from fmnet.inference.bundle_files import GATE_ARRAYS, GATES, SEAL, TRAINING_SCANS, UNSEEN
 from fmnet.inference.gates import fit_gates
 from fmnet.inference.signing import sign_hashes
+from fmnet.inference.training_scans import salt_hashes
 from fmnet.inference.unseen_scores import gather_unseen, write_unseen
 from fmnet.synthetic.cohort_folder import SPACE
 from fmnet.synthetic.maps import write_cohort
@@ -50,7 +52,7 @@ Change = Callable[[Path], Any]
 
 def new_scan_cases() -> list[Case]:
     """List every case that is about what came with gates, sets and signatures."""
-    parts = (_maps, _unseen, _gate_files, _gate_arrays, _signatures, _keys, _requests)
+    parts = (_maps, _unseen, _learned, _gate_files, _gate_arrays, _signatures, _keys, _requests)
     return [case for part in parts for case in part()]
 
 
@@ -72,6 +74,8 @@ def gated_bundle(m: Materials) -> Path:
     fit_gates(values, grid, m.bundle.preparation.contrasts, people).write(draft)
     labels = [int(groups[person]) for person in people]
     write_unseen(gather_unseen(scores, labels, people, ["one"] * len(people)), draft / UNSEEN)
+    known = salt_hashes(hash_file(path) for path in m.maps[2:])
+    (draft / TRAINING_SCANS).write_text(json.dumps(known.to_json()), "utf-8")
     refresh_sums(draft)
     shutil.rmtree(root)
     draft.rename(target)
@@ -291,6 +295,36 @@ def _unseen() -> Iterable[Case]:
     yield _altered(kind, "of 5 MiB", _json(UNSEEN, lambda _: b" " * (5 << 20)))
 
 
+def _learned() -> Iterable[Case]:
+    """List hashes of training scans: the third and fourth person's are among them."""
+    kind = "training scans"
+    for name, value in (
+        ("salt", MISSING), ("salt", None), ("salt", "a" * 63), ("salt", "A" * 64), ("salt", 1),
+        ("scans", MISSING), ("scans", None), ("scans", {}), ("scans", [1]), ("scans", ["a"]),
+        ("scans", ["g" * 64]), ("scans", [["a" * 64]]), ("scans", "a" * 64),
+    ):  # fmt: skip
+        change = _json(TRAINING_SCANS, _with(name, value))
+        yield _altered(kind, f"{name} {_shown(value)}", change)
+    yield _altered(kind, "none", _json(TRAINING_SCANS, _with("scans", [])), RIGHT)
+    yield _altered(kind, "the same 3,000 times", _json(TRAINING_SCANS, _repeated), RIGHT)
+    yield _altered(kind, "100,000 others", _json(TRAINING_SCANS, _others), EITHER)
+    yield _altered(kind, "missing", _gone(TRAINING_SCANS), RIGHT)
+    yield _altered(kind, "missing, hash as before", _gone(TRAINING_SCANS), refresh=False)
+    for name, number, is_known in (("known", 2, True), ("unknown", 0, False)):
+        yield Case(
+            kind, f"a scan that is {name}", lambda m, _, n=number: [gated_bundle(m), m.maps[n]],
+            frozenset({"marked" if is_known else "unmarked"}), ("known",),
+        )  # fmt: skip
+
+
+def _repeated(fields: Any) -> Any:
+    return fields | {"scans": fields["scans"][:1] * 3000}
+
+
+def _others(fields: Any) -> Any:
+    return fields | {"scans": [f"{number:064x}" for number in range(100_000)]}
+
+
 def _gone(*names: str) -> Change:
     def change(folder: Path) -> None:
         for name in names:
@@ -314,8 +348,21 @@ def _gate_files() -> Iterable[Case]:
         ):  # fmt: skip
             write = lambda f, n=name, c=content: (f / n).write_bytes(c)  # noqa: E731
             yield _altered(kind, f"{name} {what}", write)
-    for field in ("contrasts", "n_people", "limits", "flips"):
-        for value in (MISSING, None, "a", -1, 1.5, True, {}, [None], [1], ["other"], [[]]):
+    for field in ("contrasts", "n_people", "limits", "caught"):
+        for value in (
+            MISSING,
+            None,
+            "a",
+            -1,
+            1.5,
+            True,
+            {},
+            {"a": 1},
+            [None],
+            [1],
+            ["other"],
+            [[]],
+        ):
             name = f"{field} {_shown(value)}"
             yield _altered(kind, name, _json(GATES, _with(field, value)))
     for value in (-0.1, 1.5, "a", float("nan")):
@@ -366,7 +413,7 @@ def _gate_arrays() -> Iterable[Case]:
 
         return _altered(kind, name, write, right)
 
-    for key in ("mean", "usual", "flip 0"):
+    for key in ("mean", "mean_size", "usual", "flip 0"):
         yield stored(f"{key} missing", lambda a, k=key: {n: v for n, v in a.items() if n != k})
         for what, change in (
             ("float64", lambda v: v.astype(np.float64)), ("int32", lambda v: v.astype(np.int32)),

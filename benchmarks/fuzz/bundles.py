@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,6 +26,7 @@ from fmnet.inference.bundle_files import (
     GATES,
     SEAL,
     SIGNATURE,
+    TRAINING_SCANS,
     UNSEEN,
     check_hashes,
     write_hashes,
@@ -35,6 +37,7 @@ from fmnet.inference.calibration import (
     probability_interval,
     read_calibration,
 )
+from fmnet.inference.feature_gate import fit_features
 from fmnet.inference.gates import fit_gates, read_gates
 from fmnet.inference.links import (
     CumulativeLink,
@@ -49,10 +52,12 @@ from fmnet.inference.links import (
 from fmnet.inference.onnx_network import check_program
 from fmnet.inference.preparation import MapPreparation, read_preparation
 from fmnet.inference.quality import read_reference, scale_faults
+from fmnet.inference.run_gates import RunGates
 from fmnet.inference.sets import fit_sets, level_sentence
 from fmnet.inference.signing import check_signature, sign_hashes
 from fmnet.inference.study_people import PEOPLE, read_people
 from fmnet.inference.study_results import evidence_of, signature_facts_of, summary, warnings_of
+from fmnet.inference.training_scans import read_training_scans, salt_hashes
 from fmnet.inference.unseen_scores import read_unseen
 
 SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
@@ -114,6 +119,7 @@ def bundle_readers() -> list[Reader]:
         Reader(_unseen, UNSEEN, [json.dumps(UNSEEN_SCORES).encode()]),
         Reader(_gates, GATES, [_gate_file(GATES)], _beside_gates),
         Reader(_gates, GATE_ARRAYS, [_gate_file(GATE_ARRAYS)], _beside_gates),
+        Reader(_learned, TRAINING_SCANS, [json.dumps(salt_hashes("ab").to_json()).encode()]),
         Reader(_seal, SEAL, [KEY.sign(b"")], _beside_seal),
         Reader(_seal, "key.pem", [public], _beside_seal),
     ]
@@ -190,6 +196,12 @@ def _gates(folder: Path) -> None:
         values = np.ones((len(gates.contrasts), GRID.n_voxels), np.float32)
         values[:, ::3] = np.nan
         gates.read(values, "a")
+        if gates.features is not None:
+            gates.features.read(np.ones(len(gates.features.mean), np.float32), "a")
+
+
+def _learned(folder: Path) -> None:
+    read_training_scans(folder / TRAINING_SCANS).hold(["a"])
 
 
 def _seal(folder: Path) -> None:
@@ -199,7 +211,9 @@ def _seal(folder: Path) -> None:
 def _beside_gates(folder: Path) -> None:
     values = np.random.default_rng(0).normal(size=(N_PEOPLE, 1, GRID.n_voxels))
     people = [f"sub-{number}" for number in range(N_PEOPLE)]
-    fit_gates(values.astype(np.float32), GRID, ("pain",), people).write(folder)
+    gates = fit_gates(values.astype(np.float32), GRID, ("pain",), people)
+    features = fit_features(values[:, 0, :5], people)
+    replace(gates, features=features, runs=RunGates(N_PEOPLE, 90, 0.05, 0.05)).write(folder)
 
 
 def _gate_file(name: str) -> bytes:

@@ -166,7 +166,8 @@ def _file_fault(folder: Path, name: str, digest: str) -> str:
     own, _, within = name.partition("/")
     room = FOLDERS.get(own) if within else None
     plain, path = within if room else name, folder / name
-    if Path(plain).name != plain or name in {CHECKSUMS, SEAL} or not os.path.lexists(path):
+    is_name = Path(plain).name == plain and plain != ".."
+    if not is_name or name in {CHECKSUMS, SEAL} or not os.path.lexists(path):
         return f"{name:.99} missing"
     is_behind_link = room is not None and path.parent.is_symlink()
     if path.is_symlink() or is_behind_link:

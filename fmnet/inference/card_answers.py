@@ -145,10 +145,15 @@ def probability(bundle: Bundle, prediction: Prediction, request: Request) -> str
         )
     chart = draw_probability(p, interval, rate, group)
     return (
-        f"<h2>Probability, and what it depends on</h2><p>{lead}</p>{chart}"
+        f"<h2>Probability, and what it depends on{_mark(prediction)}</h2><p>{lead}</p>{chart}"
         f'<p class="small">{safe(" ".join(filter(None, notes)))}</p>'
         + _at_other_rates(p, interval, rate, group)
     )
+
+
+def _mark(prediction: Prediction) -> str:
+    """Mark the headings of a score that was forced, since pages get parted."""
+    return " (forced)" if prediction.status == "forced" else ""
 
 
 def _at_other_rates(
@@ -222,7 +227,8 @@ def place(bundle: Bundle, prediction: Prediction, study: StudyScores | None) -> 
         side = "above" if score > everything.max() else "below"
         odd = f" <strong>It lies {side} all scores of the study's people.</strong>"
     return (
-        f"<h2>Among the study's people</h2>{draw_scores(groups, score, study.zones)}"
+        f"<h2>Among the study's people{_mark(prediction)}</h2>"
+        f"{draw_scores(groups, score, study.zones)}"
         f"<p>A larger score is more like {safe(names[0])} than {safe(names[1])}. People of the "
         f"study with a smaller score: {safe(counted)}. Each of them is a dot, scored by a model "
         f"that had not seen them; scores of different models are brought onto one scale.{odd}</p>"

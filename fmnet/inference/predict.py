@@ -171,10 +171,10 @@ def gated(
 
     The last gate is of the features that the network computes together with the scores.
     """
-    if is_passed(readings) or request.is_forced:
+    gate = None if bundle.gates is None else bundle.gates.features
+    if gate is not None or is_passed(readings) or request.is_forced:
         scores, features = bundle.scores_and_features_of_scan(values)
-        if bundle.gates is not None and bundle.gates.features is not None:
-            readings = (*readings, bundle.gates.features.read(features, name))
+        readings = (*readings, gate.read(features, name)) if gate is not None else readings
         if is_passed(readings) or request.is_forced:
             return scored(bundle, name, scores, note, request, readings)
     faults = [reading.fault for reading in readings if reading.fault is not None]

@@ -3,6 +3,7 @@
 Each is one HTML file that loads nothing from elsewhere and runs no script.
 """
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache, partial
@@ -260,7 +261,7 @@ def _labels(names: Sequence[str]) -> list[str]:
 
 def _row(bundle: Bundle, prediction: Prediction, label: str, card: str) -> str:
     name = safe(label)
-    link = f'<a href="{quote(card)}">{name}</a>' if card else name
+    link = f'<a href="{quote(os.fsencode(card))}">{name}</a>' if card else name
     shown = output_names(bundle)[:N_COLUMNS]
     own = [_cell(output_words(prediction, column)) for column in shown]
     if bundle.target is None:

@@ -167,6 +167,8 @@ def test_forced_score_is_marked_before_all_and_not_explained(bundle, values):
     said = words_of(build_scan_card(bundle, prediction(bundle, "forced"), values))
     assert said.index("Forced: checks of this scan failed") < said.index("Forced: Cannot say")
     assert "A score that was forced is not explained" in said
+    assert "Among the study's people (forced)" in said
+    assert "what it depends on (forced)" in said
 
 
 def test_scan_of_the_training_is_marked(bundle):
