@@ -4,8 +4,9 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from onnx import TensorProto, helper
 
 from benchmarks.corpus.answers import (
     ANY,
+    CANNOT_SAY,
     EITHER,
     ERROR,
+    FORCED,
     FOUR_PARTS,
     NO_SCORE,
     OTHER,
@@ -43,11 +46,15 @@ from fmnet.inference.bold_contract import BoldContract, write_contract
 from fmnet.inference.bundle import FORMAT_VERSION, INTENDED_USE, write_plain
 from fmnet.inference.bundle_files import write_hashes
 from fmnet.inference.calibration import Calibration
+from fmnet.inference.gates import fit_gates
 from fmnet.inference.preparation import SeriesPreparation
 from fmnet.inference.quality import fit_reference, temporal_sd
+from fmnet.inference.run_gates import RunGates
 
 SPACE, T_R, N_VOLUMES, VOXEL_MM = "MNI152NLin2009cAsym", 2.0, 70, 12
 SEC, MSEC, USEC = 8, 16, 24
+#: People whose runs the gates are made of.
+N_GATED = 20
 CLEANING = CleaningSettings("motion6", 0.01, 0.1, None, 20)
 COLUMNS = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z", "framewise_displacement")
 
@@ -246,9 +253,114 @@ def ask_bold(materials: Materials, case: Case, given: BoldInput, folder: Path) -
     return Answer(SCORE) if error <= limit else Answer(OTHER, f"values {error:.3g} (RMS) off")
 
 
+@cache
+def gated_runs(folder: Path) -> Path:
+    """Write the bundle with gates, of people whose runs vary in time as the good ones do."""
+    bold = bold_materials(folder)
+    target = bold.bundle.with_name("gated")
+    shutil.copytree(bold.bundle, target)
+    rng, sd = np.random.default_rng(3), temporal_sd(bold.cleaned)
+    people = [rng.permuted(sd, axis=1) * np.float32(rng.normal(1, 0.03)) for _ in range(N_GATED)]
+    names = [f"sub-{number}" for number in range(N_GATED)]
+    gates = fit_gates(np.stack(people), bold.grid, ("bold",), names)
+    replace(gates, runs=RunGates(N_GATED, N_VOLUMES, 0.05, 0.05)).write(target)
+    write_hashes(target)
+    return target
+
+
+def _gates() -> Iterable[Case]:
+    """List runs that are well written, and unlike those of training."""
+    stopped = frozenset({CANNOT_SAY, ERROR})
+    for name, change, right in (
+        ("plain", lambda _: None, RIGHT),
+        ("percent of another baseline", lambda r: _times(r, 7), RIGHT),
+        ("a third of its volumes", lambda r: _first(r, 24), stopped),
+        ("half of its volumes", lambda r: _first(r, 36), stopped),
+        ("nine tenths of its volumes", lambda r: _first(r, 63), ANY),
+        ("twice", _twice, ANY),
+        ("motion of 2 mm", lambda r: _displaced(r, 2.0), stopped),
+        ("motion of 0.14 mm", lambda r: _displaced(r, 0.14), ANY),
+        ("motion of 0", lambda r: _displaced(r, 0.0), ANY),
+        ("motion that nobody states", lambda r: _displaced(r, np.nan), stopped),
+        ("one volume with 50 mm", lambda r: _displaced(r, 50.0, one=True), stopped),
+        (
+            "repetition time 1 s",
+            _set(sidecar={"RepetitionTime": 1.0}, header={"t_r": 1.0}),
+            stopped,
+        ),
+        (
+            "repetition time 3 s",
+            _set(sidecar={"RepetitionTime": 3.0}, header={"t_r": 3.0}),
+            stopped,
+        ),
+        ("repetition time 2.001 s", _set(sidecar={"RepetitionTime": 2.001}), ANY),
+        ("ten times the variance", lambda r: _spread(r, 10**0.5), ANY),
+        ("a hundred times the variance", lambda r: _spread(r, 10), stopped),
+        ("hardly any variance", lambda r: _spread(r, 0.01), stopped),
+        ("in reverse", lambda r: _times(r, 1, slice(None, None, -1)), ANY),
+        ("mirrored", lambda r: _mirrored(r), ANY),
+        ("left half alone", lambda r: _half(r, slice(6, None)), stopped),
+        ("white noise", lambda r: _noise(r), ANY),
+    ):
+        for options in ((), ("--force",)):
+            yield _gated_run(name, change, right, options)
+
+
+def _gated_run(
+    name: str, change: Callable[[Run], Any], right: Answers, options: tuple[str, ...]
+) -> Case:
+    plain = run_case("BOLD, gates", name, change)
+
+    def make(m: Materials, folder: Path) -> BoldInput:
+        bundle = gated_runs(m.folder)
+        return replace(plain.make(m, folder), bundle=bundle)
+
+    kind = "BOLD, gates forced" if options else "BOLD, gates"
+    right = right | {FORCED, OTHER} if options else right
+    return replace(plain, kind=kind, make=make, right=right, doors=("run",), options=options)
+
+
+def _times(run: Run, factor: float, order: slice = slice(None)) -> None:
+    run.data = run.data[..., order] * np.float32(factor)
+
+
+def _first(run: Run, n: int) -> None:
+    run.data, run.confounds = run.data[..., :n], run.confounds[:n]
+
+
+def _twice(run: Run) -> None:
+    run.data = np.concatenate([run.data, run.data], axis=-1)
+    run.confounds = pd.concat([run.confounds, run.confounds.fillna(0.1)])
+
+
+def _displaced(run: Run, mm: float, one: bool = False) -> None:
+    run.confounds = run.confounds.copy()
+    rows = slice(5, 5) if one else slice(1, None)
+    run.confounds.loc[rows, "framewise_displacement"] = mm
+
+
+def _spread(run: Run, factor: float) -> None:
+    mean = run.data.mean(axis=-1, keepdims=True)
+    run.data = (mean + factor * (run.data - mean)).astype(np.float32)
+
+
+def _mirrored(run: Run) -> None:
+    run.data, run.mask = run.data[::-1], run.mask[::-1]
+
+
+def _half(run: Run, gone: slice) -> None:
+    run.data = run.data.copy()
+    run.data[gone] = 0
+
+
+def _noise(run: Run) -> None:
+    noise = np.random.default_rng(9).normal(1000, 6, run.data.shape)
+    run.data = np.where(run.data != 0, noise, 0).astype(np.float32)
+
+
 def bold_cases() -> list[Case]:
     """List every case that is about a BOLD run."""
-    parts = (_headers, _repetition, _masks, _confounds, _values, _files, _folders)
+    parts = (_headers, _repetition, _masks, _confounds, _values, _files, _folders, _gates)
     return [case for part in parts for case in part()]
 
 

@@ -18,12 +18,17 @@ def draw_scores(
 ) -> str:
     """Draw the scores of each group as dots, and one score as a line across.
 
-    `zones` are stretches of scores, from, to and what they are called, drawn under the dots;
-    `is_last_new`: the last group is of new scans, whose dots are rings.
+    What lies further from all people than they from one another is drawn at the edge. `zones` are
+    stretches of scores, from, to and what they are called, drawn under the dots; `is_last_new`: the
+    last group is of new scans, whose dots are rings.
     """
     own = [] if score is None else [score]
+    people = np.concatenate([scores for _, scores in (groups[:-1] if is_last_new else groups)])
     everything = np.concatenate([*(scores for _, scores in groups), own])
-    low, high = float(everything.min()), float(everything.max())
+    people = people if len(people) else everything
+    most = float(np.ptp(people)) or np.inf  # one that lies further out would squeeze all others
+    low = float(max(everything.min(), people.min() - most))
+    high = float(min(everything.max(), people.max() + most))
     room = 0.06 * ((high - low) or 1.0)
     low, high = low - room, high + room
     left, right, row, top = 112.0, 590.0, 62.0, 30.0
@@ -72,7 +77,8 @@ def draw_scores(
         x, words = place(score), number(score, ".2g")
         anchor = "start" if x < left + 60 else "end" if x > right - 60 else "middle"
         parts.append(f'<path class="own" d="M{x:.1f} 20V{bottom:g}"/>')
-        parts.append(draw_words(x, 14, f"this scan {words}", anchor, "strong"))
+        beyond = "" if low <= score <= high else ", beyond this axis"
+        parts.append(draw_words(x, 14, f"this scan {words}{beyond}", anchor, "strong"))
         label += f" This scan: {words}."
     return draw_svg("strip", 600, lowest, label, parts)
 

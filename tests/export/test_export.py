@@ -307,3 +307,19 @@ def test_words_of_a_users_pretraining_stay_in_the_lab(is_shipped):
     assert is_of_people(found["pretrained"])
     assert (found["seed"], found["pretrained"]["sha256"]) == (1, "cd")
     assert without_commands({"seed": 1}) == {"seed": 1}
+
+
+@pytest.mark.parametrize("model", ["network", "linear"])
+def test_run_of_before_gets_its_scores_of_unseen_people_from_the_table(run, model):
+    folder = run / ("model" if model == "network" else "model_linear")
+    kept = (folder / "unseen.json").read_text()
+    people = json.loads(kept)
+    assert (len(people["positive"]), len(people["negative"])) == (12, 12)
+    (folder / "unseen.json").unlink()
+    out = run.parent / "bundle"
+    export_run(str(run), str(out), model, n_check=1)
+    assert json.loads((out / "unseen.json").read_text()) == people
+    if model == "linear":  # on the scale of the final model, not on those of the folds
+        scale = json.loads((folder / "training.json").read_text())["score_scale"]
+        middle = (np.mean(people["positive"]) + np.mean(people["negative"])) / 2
+        assert middle == pytest.approx(scale["middle"], abs=scale["sd"])

@@ -39,6 +39,15 @@ def test_effect_lies_left_or_right_of_the_middle_by_its_sign():
     assert f"rgb{RAISES}" in raised
 
 
+def test_score_far_from_everybody_leaves_room_for_them():
+    groups = [("FM", np.array([0.0, 1.0])), ("HC", np.array([-1.0]))]
+    picture = draw_scores(groups, 1e5)
+    dots = [float(x) for x in re.findall(r'cx="([\d.]+)"', picture)]
+    assert max(dots) - min(dots) > 200
+    assert "this scan 100000, beyond this axis<" in picture
+    assert "beyond" not in draw_scores(groups, 2.0)
+
+
 def test_stretches_of_scores_lie_where_they_say_and_are_named():
     groups = [("FM", np.array([0.0, 10.0])), ("HC", np.array([0.0, 10.0]))]
     zones = [(-np.inf, 2.5, "HC alone"), (2.5, 7.5, "both"), (7.5, np.inf, "FM alone")]
