@@ -14,9 +14,6 @@ from fmnet.inference.predict import NewScan
 #: The 2 mm grid of FSL, SPM and fMRIPrep, and the world place of its first voxel, in mm.
 NATIVE_SHAPE, NATIVE_SIZE_MM, NATIVE_ORIGIN_MM = (91, 109, 91), 2.0, (-90.0, -126.0, -72.0)
 
-#: Widths of the noise that are tried, in voxels; the first where there are no gates.
-WIDTHS = (2.0, 3.0, 1.5, 4.0, 5.0)
-
 
 def native_grid(space: str) -> Grid:
     """Build the 2 mm grid on which most software writes maps in MNI152 space."""
@@ -56,24 +53,13 @@ def write_new_scans(
 
 
 def _draw(bundle: Bundle, rng: np.random.Generator) -> FloatArray:
-    """Draw one scan's values in the mask, (C, V), amid those that the bundle was trained on.
-
-    They are the training people's mean, where the bundle knows it, and noise around it; how smooth
-    that has to be for the bundle's gates is tried out.
-    """
-    grid, reference, gates = bundle.preparation.grid, bundle.reference, bundle.gates
+    """Draw one scan's values in the mask, (C, V), amid those that the bundle was trained on."""
+    grid, reference = bundle.preparation.grid, bundle.reference
     noise = rng.normal(size=(len(reference.contrasts), grid.n_voxels)).astype(np.float32)
-    mean = np.zeros_like(noise) if gates is None else gates.mean
+    smooth = smooth_values(noise, grid, 2 * max(grid.voxel_size_mm))
     middle = np.add(reference.scale_low, reference.scale_high)[:, None] / 2
-    rest = np.sqrt(np.maximum(middle**2 - np.mean(mean**2, axis=1, keepdims=True), 0))
-    drawn = mean
-    for width in WIDTHS:
-        smooth = smooth_values(noise, grid, width * max(grid.voxel_size_mm))
-        smooth -= smooth.mean(axis=1, keepdims=True)
-        scale = np.sqrt(np.mean(smooth**2, axis=1, keepdims=True))
-        drawn = (mean + smooth / scale * rest).astype(np.float32)
-        if gates is None or all(one.is_passed for one in gates.read(drawn, "made up")):
-            break
+    scale = np.sqrt(np.mean(smooth**2, axis=1, keepdims=True))
+    drawn: FloatArray = (smooth / scale * middle).astype(np.float32)
     return drawn
 
 

@@ -84,28 +84,34 @@ class Shift:
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
-    """Share of each answer by shift, without the gates and with them, and which gates failed."""
+    """Share of each answer by shift, without gates and with them, and the gate that failed most."""
     found = []
     for shift, own in rows.groupby("shift", sort=False):
         entry: dict[str, Any] = {"shift": shift, "scans": len(own)}
         for when in ("before", "after"):
             entry |= {f"{when}_{name}": float((own[when] == name).mean()) for name in ANSWERS}
-        failed = own.loc[own["after"] == "abstained", "gates"].value_counts()
-        entry["most_often"] = f"{failed.index[0]:.50}" if len(failed) else ""
+        failed = gates_failed(own).value_counts() / len(own)
+        entry["most_often"] = f"{failed.index[0]} ({failed.iloc[0]:.2f})" if len(failed) else ""
         found.append(entry)
     return pd.DataFrame(found)
+
+
+def gates_failed(rows: pd.DataFrame) -> "pd.Series[str]":
+    """List each gate that withheld an answer, as often as it did."""
+    failed = rows.loc[rows["after"] == "abstained", "gates"]
+    return failed.str.split(" + ", regex=False).explode()
 
 
 def false_alarms(rows: pd.DataFrame) -> pd.DataFrame:
     """Share of people of the training site whom each gate turns away, with its exact interval."""
     own = rows[rows["shift"] == UNCHANGED]
-    failed = own["gates"].str.split(" + ", regex=False).where(own["after"] == "abstained").dropna()
-    by_gate = failed.explode().value_counts()
-    counts = {"any": len(failed), **{str(gate): int(n) for gate, n in by_gate.items()}}
+    by_gate = gates_failed(own).value_counts()
+    n_failed = int((own["after"] == "abstained").sum())
+    counts = {"any": n_failed, **{str(gate): int(n) for gate, n in by_gate.items()}}
     found = []
     for gate, n in counts.items():
         low, high = binomtest(n, len(own)).proportion_ci()
-        entry = {"gate": f"{gate:.60}", "people": len(own), "turned_away": n}
+        entry = {"gate": gate, "people": len(own), "turned_away": n}
         found.append(entry | {"share": n / len(own), "low": float(low), "high": float(high)})
     return pd.DataFrame(found)
 

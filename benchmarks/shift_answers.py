@@ -79,7 +79,7 @@ def ask(bundle: Bundle, file: Path, person: Person, level: float) -> dict[str, A
         "after": "abstained" if said.status == "forced" else before,
         "score": said.score,
         "probability": said.probability,
-        "gates": " + ".join(failed) or ("" if said.score is not None else said.reason[:120]),
+        "gates": " + ".join(failed) or ("" if said.score is not None else "can't be read"),
     }
 
 

@@ -35,6 +35,7 @@ from fmnet.inference.bundle import (
     read_bundle,
 )
 from fmnet.inference.bundle_files import OPTIONAL, SIGNATURE, UNSEEN, write_hashes
+from fmnet.inference.gates import read_gates
 from fmnet.inference.model_card import is_of_people, model_card
 from fmnet.inference.predict import NewScan, read_values
 from fmnet.inference.preparation import Preparation, read_preparation
@@ -295,6 +296,8 @@ def write_metadata(
         "choice": {"asked": choice.asked, "why": choice.why, "n_models": choice.n_models},
         "agreement": None if agreement is None else agreement.__dict__,
     } | ({} if signature.facts is None else {"signature": signature.facts})
+    gates = read_gates(folder, read_preparation(folder).grid)
+    metadata |= {} if gates is None else {"gates": gates.describe()}
     (folder / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
     card = hub_header(metadata) + model_card(metadata, contract)
     (folder / "MODEL_CARD.md").write_text(card, "utf-8")

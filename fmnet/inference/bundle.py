@@ -113,9 +113,9 @@ class Bundle:
     gates: Gates | None = None
     training_scans: TrainingScans | None = None
 
-    def learned_from(self, digests: Iterable[str]) -> bool:
-        """Tell whether one of some contents, by their SHA-256, is known to be of training."""
-        return self.training_scans is not None and self.training_scans.hold(digests)
+    def learned_from(self, digests: Iterable[str]) -> bool | None:
+        """Tell whether one of some contents, by their SHA-256, is of training; None if unknown."""
+        return None if self.training_scans is None else self.training_scans.hold(digests)
 
     def score(self, images: FloatArray) -> NDArray[np.float32]:
         """Run the network on N inputs, (N, C, X, Y, Z) or (N, T, X, Y, Z), to raw scores.

@@ -11,13 +11,10 @@ from scipy.special import expit, logit
 
 from fmnet.errors import BundleError, Fault
 from fmnet.inference.bundle_files import Kind, is_interval, is_number, optional, read_fields
-from fmnet.inference.unseen_scores import Floats, UnseenScores
+from fmnet.inference.unseen_scores import INTERVAL_DEPENDENCE, Floats, UnseenScores
 
 #: Most of either number, of any sign, with which no score overflows.
 MAX_VALUE = 1e12
-#: As `fmnet.inference.unseen_scores.DEPENDENCE`, for the interval of a probability, to which the
-#: separation of the groups matters more than to sets; set by simulation, too.
-INTERVAL_DEPENDENCE = 3.0
 #: Draws of people, and a wide prior of the slope, per standard deviation within groups.
 N_DRAWS, SLOPE_SD = 400, 5.0
 #: Of Newton's method: most steps, and how far one may lead.

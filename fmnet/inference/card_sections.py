@@ -17,6 +17,8 @@ from fmnet.inference.quality import Reading, temporal_sd
 
 #: Most maps of a scan that are shown, and outputs of a target that are told.
 MAX_MAPS, MAX_OUTPUTS = 6, 40
+#: A longer unit has a line of its own.
+SHORT_UNIT = 9
 #: Outputs with such names are the ends of an interval.
 ENDS = ("_low", "_high")
 NO_SCORE = {
@@ -148,7 +150,8 @@ def checks(readings: Sequence[Reading], false_alarms: float | None = None) -> st
 
 
 def _check_row(reading: Reading) -> str:
-    unit = f" <small>{safe(reading.unit)}</small>" if reading.unit else ""
+    unit = f" {safe(reading.unit)}" if reading.unit else ""
+    unit = f"<small>{unit}</small>" if len(reading.unit) > SHORT_UNIT else unit
     measured, chart = "not measured", ""
     if reading.value is not None:
         measured = f"{number(reading.value, '.3g')}{unit}"

@@ -81,10 +81,11 @@ class FeatureGate:
 
     def distances(self, features: NDArray[Any]) -> Floats:
         """Compute how far scans, (N, F), lie from the training people: (N,), 1 is usual."""
-        z = (np.asarray(features, dtype=np.float64) - self.mean) * self.scale
-        along = (z @ self.axes.T) ** 2
-        apart = (z**2).sum(axis=1) / self.rest + along @ (1 / self.variances - 1 / self.rest)
-        distances: Floats = np.sqrt(np.maximum(apart, 0)) / self.usual
+        with np.errstate(all="ignore"):  # of a network that gives what can't be computed with
+            z = (np.asarray(features, dtype=np.float64) - self.mean) * self.scale
+            along = (z @ self.axes.T) ** 2
+            apart = (z**2).sum(axis=1) / self.rest + along @ (1 / self.variances - 1 / self.rest)
+            distances: Floats = np.sqrt(np.maximum(apart, 0)) / self.usual
         return distances
 
     def to_json(self) -> dict[str, Any]:
@@ -103,7 +104,8 @@ class FeatureGate:
             found = f"a scan that lies {distance:.3g} {UNIT} from the training people"
             accepted = f"at most {self.high:.3g} times, by the features of the network"
             fault = Fault(name, found, accepted, ACTION)
-        return Reading(GATE, distance, None, self.high, UNIT, self.false_alarms, fault)
+        shown = distance if np.isfinite(distance) else None
+        return Reading(GATE, shown, None, self.high, UNIT, self.false_alarms, fault)
 
 
 def fit_features(

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from fmnet.data.grid import Grid
 from fmnet.data.values import image_scale
 from fmnet.data.volume import FloatArray
-from fmnet.inference.orientation import aspect_of
 
 Floats = NDArray[np.float64]
 #: By name of the measure and number of the channel; None where it is of all channels together.
@@ -180,19 +179,19 @@ def smoothness_mm(values: FloatArray, grid: Grid) -> float:
 
 
 def measure_beside(
-    values: FloatArray, grid: Grid, means: Sequence[FloatArray], usual: FloatArray
+    aspects: Sequence[FloatArray], grid: Grid, means: Sequence[FloatArray], usual: FloatArray
 ) -> Measured:
-    """Measure maps, (C, V), beside others.
+    """Measure maps beside others.
 
-    `means` are the mean values of others and the mean of their sizes, (C, V) each, see
-    `fmnet.inference.orientation.aspect_of`; `usual` the fraction of others with data there.
+    `aspects` are the maps' values, their sizes, and where there are any, (C, V) each, see
+    `fmnet.inference.orientation.aspect_of`; `means` the mean values and sizes of others, and
+    `usual` the fraction of others with data there.
     """
     found: Measured = {}
-    known = np.isfinite(values)
-    for aspect, (name, mean) in enumerate(
-        zip(("similarity", "similarity of sizes"), means, strict=True)
+    known = aspects[2] > 0
+    for name, seen, mean in zip(
+        ("similarity", "similarity of sizes"), aspects[:2], means, strict=True
     ):
-        seen = aspect_of(values, aspect)
         for channel, row in enumerate(seen):
             both = known[channel] & (usual[channel] >= 0.5)
             found[name, channel] = _correlation(row[both], mean[channel][both])

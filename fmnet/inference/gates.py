@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from scipy.special import stdtrit
 
 from fmnet.data.grid import Grid
 from fmnet.data.values import has_usual_unit, image_scale
@@ -32,6 +31,7 @@ from fmnet.inference.bundle_files import (
     read_fields,
 )
 from fmnet.inference.feature_gate import FIELDS, KEY, FeatureGate, read_feature_gate
+from fmnet.inference.gate_limits import LEAST_PEOPLE, Limit, fit_limits
 from fmnet.inference.gate_measures import (
     MEASURES,
     Measured,
@@ -39,21 +39,20 @@ from fmnet.inference.gate_measures import (
     measure_beside,
     missing_half,
 )
-from fmnet.inference.orientation import FLIPS, N_ASPECTS, aspect_of, fit_flip, flip_score
+from fmnet.inference.orientation import (
+    FLIPS,
+    N_ASPECTS,
+    aspect_of,
+    aspects_of,
+    fit_flip,
+    flip_score,
+)
 from fmnet.inference.quality import Reading
 from fmnet.inference.run_gates import FIELDS as RUN_FIELDS
 from fmnet.inference.run_gates import KEY as RUNS
 from fmnet.inference.run_gates import RunGates, read_run_gates
 
 Floats = NDArray[np.float64]
-#: Fraction of new people like those of training who fail any of these gates, at most: with those
-#: of the network's features and of runs, one in twenty.
-FALSE_ALARMS = 0.04
-#: With fewer people there are no limits that could keep to it.
-LEAST_PEOPLE = 15
-#: A spread by the median absolute deviation is as sure as one of so many times fewer people by the
-#: standard deviation.
-MEDIAN_EFFICIENCY = 0.37
 #: Correlation with the negative of the mean map from which a contrast seems to be reversed.
 LEAST_REVERSED = 0.1
 #: Largest value of the arrays that are read.
@@ -65,21 +64,6 @@ LIMIT = {
     "high": optional(NUMBER),
     "false_alarms": optional(FRACTION),
 }
-
-
-@dataclass(frozen=True)
-class Limit:
-    """Between which values what is measured has to lie: one gate.
-
-    ``measure`` is one of `MEASURES`; ``channel`` the number of the map, None for all together;
-    ``false_alarms`` the fraction of people like those of training who fail it.
-    """
-
-    measure: str
-    channel: int | None
-    low: float | None
-    high: float | None
-    false_alarms: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,9 +116,10 @@ class Gates:
         """
         means = (self.mean, self.mean_size)
         measured = measure(values, self.grid)
-        measured |= measure_beside(values, self.grid, means, self.usual)
+        aspects = aspects_of(values)
+        measured |= measure_beside(aspects, self.grid, means, self.usual)
         for flip, weights in self.flips.items():
-            measured[flip, None] = flip_score(values, weights, self.grid, FLIPS[flip])
+            measured[flip, None] = flip_score(aspects, weights, self.grid, FLIPS[flip])
         readings = []
         for limit in self.limits:
             reading = self._reading(limit, measured[limit.measure, limit.channel], name)
@@ -166,6 +151,15 @@ class Gates:
             fault = Fault(name, found, accepted, kind.action)
         shown = value if np.isfinite(value) else None
         return Reading(gate, shown, limit.low, limit.high, kind.unit, limit.false_alarms, fault)
+
+    def describe(self) -> dict[str, Any]:
+        """Say what there are, for a bundle's metadata and its card."""
+        return {
+            "measures": list(dict.fromkeys(limit.measure for limit in self.limits)),
+            "n_people": self.n_people,
+            "false_alarms": self.false_alarms,
+            "caught": dict(self.caught),
+        }
 
     def write(self, folder: Path) -> None:
         """Write ``gates.json`` and ``gates.safetensors``."""
@@ -224,7 +218,7 @@ def fit_gates(
             for total, aspect in zip(totals, aspects, strict=True)
         ]
         part = others / max(np.count_nonzero(~own), 1)
-        rows.append(measure(scan, grid) | measure_beside(scan, grid, means, part))
+        rows.append(measure(scan, grid) | measure_beside(aspects_of(scan), grid, means, part))
     del aspects
     flips: dict[str, FloatArray] = {}
     scores: dict[str, Floats] = {}
@@ -244,88 +238,6 @@ def fit_gates(
     return Gates(
         grid, contrasts, limits, n_people, false_alarms, mean, mean_size, usual, flips, caught
     )
-
-
-def fit_limits(
-    rows: Sequence[Measured], people: NDArray[np.intp]
-) -> tuple[tuple[Limit, ...], float | None]:
-    """Set limits for what was measured of each scan, so that few new people fail any of them.
-
-    Also gives the fraction of new people who do, as far as the number of people can tell. Of fewer
-    than `LEAST_PEOPLE` only what is far beyond all of them fails, and nothing is promised.
-    """
-    keys, n_people = list(rows[0]), int(people.max()) + 1
-    if n_people < LEAST_PEOPLE:
-        return _limits_of_few(rows), None
-    table = np.array([[MEASURES[key[0]].forward(row[key]) for key in keys] for row in rows])
-    sides = np.array([MEASURES[key[0]].sides for key in keys])
-    floor = np.array([MEASURES[key[0]].floor for key in keys])
-    away = np.empty_like(table)
-    for person in range(n_people):
-        own = people == person
-        middle, spread = _middle_and_spread(table[~own], floor, n_people - 1)
-        away[own] = (table[own] - middle) / spread
-    # tails share the false alarms; where people aren't as normal numbers are, all limits widen
-    shares = np.array([MEASURES[key[0]].share for key in keys])
-    part = FALSE_ALARMS * shares / np.sum(shares * np.where(sides == 0, 2, 1))
-    width = stdtrit(MEDIAN_EFFICIENCY * n_people, 1 - part)
-    beyond = _by_person(_beyond(away, sides) / width, people)
-    rank = int(np.ceil((1 - FALSE_ALARMS) * (n_people + 1)))
-    widened = max(1.0, float(np.sort(beyond.max(axis=1))[min(rank, n_people) - 1]))
-    middle, spread = _middle_and_spread(table, floor, n_people)
-    limits = []
-    for column, key in enumerate(keys):
-        reach = widened * width[column] * spread[column]
-        low, high = middle[column] - reach, middle[column] + reach
-        limits.append(_limit(key, low, high, _rate(beyond[:, column] > widened)))
-    return tuple(limits), _rate(np.asarray((beyond > widened).any(axis=1)))
-
-
-def _limits_of_few(rows: Sequence[Measured]) -> tuple[Limit, ...]:
-    """Set limits a fixed distance beyond everybody's values, of what they say something of."""
-    limits = []
-    for key in rows[0]:
-        kind = MEASURES[key[0]]
-        if kind.slack is not None:
-            found = [kind.forward(row[key]) for row in rows]
-            limits.append(_limit(key, min(found) - kind.slack, max(found) + kind.slack, None))
-    return tuple(limits)
-
-
-def _limit(key: tuple[str, int | None], low: float, high: float, rate: float | None) -> Limit:
-    """Set the limits of one measure that are given on its even scale."""
-    kind = MEASURES[key[0]]
-    least, most = kind.back(float(low)), kind.back(float(high))
-    if kind.low_cap is not None:
-        least = min(least, kind.low_cap)
-    if kind.high_cap is not None:
-        most = max(most, kind.high_cap)
-    return Limit(*key, least if kind.sides <= 0 else None, most if kind.sides >= 0 else None, rate)
-
-
-def _by_person(table: Floats, people: NDArray[np.intp]) -> Floats:
-    """Take the largest of each person's scans, column by column."""
-    return np.stack([table[people == one].max(axis=0) for one in range(int(people.max()) + 1)])
-
-
-def _rate(has_failed: NDArray[np.bool_]) -> float:
-    """Fraction of new people who fail, at most, by those left out who do."""
-    return float((np.count_nonzero(has_failed) + 1) / (len(has_failed) + 1))
-
-
-def _middle_and_spread(table: Floats, floor: Floats, n_people: int) -> tuple[Floats, Floats]:
-    """Median of each column, and a standard deviation that heavy tails make larger."""
-    middle = np.median(table, axis=0)
-    off = np.abs(table - middle)
-    # the largest of so many normal numbers is about so many standard deviations away
-    usual_extreme = np.sqrt(2 * np.log(max(2 * n_people, 4)))
-    spread = np.max([1.4826 * np.median(off, axis=0), off.max(axis=0) / usual_extreme], axis=0)
-    return middle, np.maximum(spread, floor)
-
-
-def _beyond(away: Floats, sides: NDArray[np.int_]) -> Floats:
-    """How far values are away on the sides that count."""
-    return np.asarray(np.where(sides == 0, np.abs(away), sides * away))
 
 
 def read_gates(folder: Path, grid: Grid) -> Gates | None:
@@ -373,6 +285,22 @@ def read_gates(folder: Path, grid: Grid) -> Gates | None:
     caught, features = fields["caught"], read_feature_gate(fields, arrays, folder)
     own = (limits, n_people, false_alarms, mean, mean_size, usual, flips, caught, features)
     return Gates(grid, contrasts, *own, read_run_gates(fields))
+
+
+def gates_sentences(described: Mapping[str, Any]) -> str:
+    """Say what new maps have to pass, how often they fail, and how often flipped ones are told.
+
+    `described` is what `Gates.describe` gives.
+    """
+    said = (
+        f"New scans have to be like those of {described['n_people']} training people in "
+        f"{', '.join(described['measures'])}, or they get no score, but `cannot_say`."
+    )
+    if described["false_alarms"] is None:
+        return f"{said} With fewer than {LEAST_PEOPLE} people no more can be asked for."
+    said += f" About {described['false_alarms']:.0%} of people like them fail at most."
+    caught = [f"{name} in {fraction:.0%}" for name, fraction in described["caught"].items()]
+    return f"{said} Flipped maps of such people are told: {', '.join(caught)}." if caught else said
 
 
 def _are_caught(value: Any) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 from fmnet.earlier import current_paths
 from fmnet.errors import printable
 from fmnet.inference.bold_contract import BoldContract, cleaning_words
+from fmnet.inference.gates import gates_sentences
 from fmnet.inference.preparation import SERIES
 from fmnet.inference.study_results import (
     NOT_RECORDED,
@@ -39,6 +40,8 @@ def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -
         marks.append("Trained on synthetic data: for demonstration only.")
     alike = "coverage or scale" if contract is None else "coverage, scale or head motion"
     gates = f"What is unlike the training scans in {alike} gets no score, but `cannot_say`."
+    if (described := metadata.get("gates")) is not None:
+        gates = gates_sentences(described)
     target = training.get("target")
     heading = f"{training.get('positive')} against {training.get('negative')}"
     return (

@@ -7,6 +7,7 @@ one: a ridge regression, from the antisymmetric part of a map to 1, which comes 
 map flipped.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -98,6 +99,11 @@ def displaced(values: FloatArray, grid: Grid, axis: int, distance_mm: float) -> 
     return np.asarray(np.where(np.isnan(mixed), near if part < 0.5 else far, mixed))
 
 
+def aspects_of(values: FloatArray) -> list[FloatArray]:
+    """Take all aspects of maps, each (..., C, V), see `aspect_of`."""
+    return [aspect_of(values, aspect) for aspect in range(N_ASPECTS)]
+
+
 def antisymmetric(values: FloatArray, grid: Grid, axis: int) -> FloatArray:
     """Subtract from each voxel, (..., C, V), what lands on it when an axis is flipped.
 
@@ -110,14 +116,18 @@ def antisymmetric(values: FloatArray, grid: Grid, axis: int) -> FloatArray:
     return difference
 
 
-def flip_score(values: FloatArray, weights: FloatArray, grid: Grid, axis: int) -> float:
-    """Tell whether a scan, (C, V), is the right way round: about 1, or -1 where it is flipped.
+def flip_score(aspects: Sequence[FloatArray], weights: FloatArray, grid: Grid, axis: int) -> float:
+    """Tell whether a scan is the right way round: about 1, or -1 where it is flipped.
 
-    `weights`, (`N_ASPECTS`, C, V), are those of `fit_flip`.
+    Given are all of its aspects, (C, V), and the `weights` of `fit_flip`, (`N_ASPECTS`, C, V).
     """
-    parts = (antisymmetric(aspect_of(values, one), grid, axis) for one in range(N_ASPECTS))
-    pairs = zip(parts, weights, strict=True)
-    return float(sum(np.sum(part * own, dtype=np.float64) for part, own in pairs))
+    return float(
+        sum(
+            np.sum(antisymmetric(aspect, grid, axis) * own, dtype=np.float64)
+            for aspect, own in zip(aspects, weights, strict=True)
+            if own.any()
+        )
+    )
 
 
 def fit_flip(

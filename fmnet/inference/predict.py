@@ -85,7 +85,8 @@ class Prediction:
     ``interval`` is the 95 % interval of the probability. ``groups`` is the set: those that can't be
     ruled out at the level that was asked for, both where nothing can be said, none where the scan
     is unlike either; None where there is no set. ``readings`` are of the gates, passed or not;
-    ``is_of_training``: whether the same scan was among those that the signature learned from.
+    ``is_of_training``: whether the same scan was among those that the signature learned from; None
+    where nobody knows.
     """
 
     scan: str
@@ -97,7 +98,7 @@ class Prediction:
     interval: tuple[float, float] | None = None
     groups: tuple[str, ...] | None = None
     readings: tuple[Reading, ...] = ()
-    is_of_training: bool = False
+    is_of_training: bool | None = None
 
     @property
     def gates_failed(self) -> tuple[str, ...]:
@@ -113,9 +114,7 @@ class Prediction:
             told |= {"probability_low": low, "probability_high": high}
             told["set"] = set_word(self.groups)
         told |= {"status": self.status, "gates_failed": list(self.gates_failed)}
-        # of what was not read nobody knows
-        is_read = self.score is not None or bool(self.readings)
-        told["in_training"] = self.is_of_training if is_read else None
+        told["in_training"] = self.is_of_training
         return {"scan": self.scan, **told, "reason": self.reason}
 
 
@@ -150,10 +149,10 @@ def predict_with_values(
     return replace(found, is_of_training=_is_of_training(bundle, scan, values)), values
 
 
-def _is_of_training(bundle: Bundle, scan: NewScan, values: FloatArray) -> bool:
+def _is_of_training(bundle: Bundle, scan: NewScan, values: FloatArray) -> bool | None:
     """Tell whether a map was learned from, by its values on the grid or, at last, by its file."""
     if bundle.training_scans is None:
-        return False
+        return None
     on_grid = (hashlib.sha256(channel.tobytes()).hexdigest() for channel in values)
     return bundle.learned_from(on_grid) or bundle.learned_from(
         read_raw(file).sha256 for file in scan.files
@@ -172,10 +171,10 @@ def gated(
 
     The last gate is of the features that the network computes together with the scores.
     """
-    if is_passed(readings) or request.is_forced:
+    gate = None if bundle.gates is None else bundle.gates.features
+    if gate is not None or is_passed(readings) or request.is_forced:
         scores, features = bundle.scores_and_features_of_scan(values)
-        if bundle.gates is not None and bundle.gates.features is not None:
-            readings = (*readings, bundle.gates.features.read(features, name))
+        readings = (*readings, gate.read(features, name)) if gate is not None else readings
         if is_passed(readings) or request.is_forced:
             return scored(bundle, name, scores, note, request, readings)
     faults = [reading.fault for reading in readings if reading.fault is not None]

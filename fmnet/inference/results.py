@@ -209,7 +209,7 @@ def prediction_of(record: Any, columns: Sequence[str] = ()) -> Prediction:
             None if low is None or high is None else (low, high),
             None if record["groups"] is None else tuple(record["groups"]),
             readings,
-            bool(record["in_training"]),
+            record["in_training"],
         )
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"no prediction ({type(error).__name__}: {error})") from error

@@ -23,14 +23,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import betainc, betaincinv, stdtrit
+from scipy.special import betainc, betaincinv, ndtr, stdtrit
 
-from fmnet.inference.unseen_scores import DEPENDENCE, Floats, UnseenScores
+from fmnet.inference.unseen_scores import (
+    DEPENDENCE,
+    INTERVAL_DEPENDENCE,
+    Floats,
+    UnseenScores,
+)
 
 #: Fraction of studies that may fall short of the level, for each group.
 DELTA = 0.1
-#: Draws of the fractions that predictive values follow from.
-N_DRAWS = 4000
+#: Draws of people for the intervals of predictive values; least SD of scores, and least fraction of
+#: people that have a set, for it to be worth anything.
+N_DRAWS, LEAST_SD, LEAST_SHARE = 1000, 1e-9, 1e-12
 #: Fraction of a group's new people whose score is taken to be like nobody's, were scores normal.
 STRANGE = 0.001
 
@@ -108,7 +114,7 @@ class PredictiveValues:
         Fraction of the positive group among those who are scanned.
     positive, negative : Rate or None
         Fraction of those with that set who are of that group: the positive and the negative
-        predictive value. None where no person of the study had that set.
+        predictive value. None where no score has that set.
     """
 
     prevalence: float
@@ -153,38 +159,45 @@ def _furthest(scores: Floats) -> float:
 
 
 def predictive_values(unseen: UnseenScores, level: float, prevalence: float) -> PredictiveValues:
-    """Say what sets of one group alone are worth at a prevalence, by the study's own people.
+    """Say what sets of one group alone are worth at a prevalence.
 
-    Each person's set is by the others. How many of either group get it has a beta distribution
-    (Jeffreys), as if of `DEPENDENCE` times fewer people; intervals are of what follows from both.
+    How many new people of either group get them follows from the normal distributions of the
+    study's scores, which tell more than counting the few whose sets are wrong; intervals from a
+    bootstrap over people, of whom `INTERVAL_DEPENDENCE` times fewer are drawn than there are.
     """
-    people = (unseen.positive, unseen.negative)
-    counts = np.zeros((2, 2))  # of people of either group, whose set is {positive}, {negative}
-    for group, own in enumerate(people):
-        for number, score in enumerate(own):
-            others = list(people)
-            others[group] = np.delete(own, number) if len(own) > 1 else own
-            held = fit_sets(UnseenScores(*others), level).holds(float(score))
-            if sum(held) == 1:
-                counts[group, held.index(True)] += 1
-    sizes = np.array([[len(own)] for own in people])
-    shapes = counts / DEPENDENCE + 0.5, (sizes - counts) / DEPENDENCE + 0.5
-    drawn = np.random.default_rng(0).beta(*shapes, (N_DRAWS, 2, 2))
+    rule, rng = fit_sets(unseen, level), np.random.default_rng(0)
+    (low, high), (least, most) = rule.positive, rule.negative
+    ranges = (max(low, most), high), (least, min(most, low))
+    stated, drawn = [], []
+    for own in (unseen.positive, unseen.negative):
+        n_drawn = max(2, round(len(own) / INTERVAL_DEPENDENCE))
+        again = own[rng.integers(len(own), size=(N_DRAWS, n_drawn))]
+        stated.append(_shares(own[None], ranges)[0])
+        drawn.append(_shares(again, ranges))
+    odds = np.array([prevalence, 1 - prevalence])
 
     def rate(number: int) -> Rate | None:
-        if not counts[:, number].any():
+        # of the positive and of the negative group: (2,), and (B, 2)
+        shares = np.array(stated)[:, number], np.stack(drawn, axis=1)[..., number]
+        if not shares[0].max() > LEAST_SHARE:
             return None
-        odds = np.array([prevalence, 1 - prevalence])
-
-        def worth(shares: Floats) -> Floats:
-            people_of = odds * shares
-            return np.asarray(people_of[..., number] / people_of.sum(axis=-1))
-
-        found = float(worth((counts / sizes)[:, number]))
-        low, high = np.quantile(worth(drawn[:, :, number]), [0.025, 0.975])
-        return Rate(found, min(float(low), found), max(float(high), found))
+        value, again = (
+            (odds * own)[..., number] / np.maximum((odds * own).sum(axis=-1), LEAST_SHARE)
+            for own in shares
+        )
+        found = np.quantile(again, [0.025, 0.975])
+        low, high = float(min(found[0], value)), float(max(found[1], value))
+        return Rate(float(value), low, high)
 
     return PredictiveValues(prevalence, rate(0), rate(1))
+
+
+def _shares(scores: Floats, ranges: Sequence[tuple[float, float]]) -> Floats:
+    """Compute how much of the normal distribution of scores, (B, N), ranges hold: (B, R)."""
+    middle, n = scores.mean(axis=1), scores.shape[1]
+    sd = np.maximum(scores.std(axis=1) * np.sqrt(n / max(n - 1, 1)), LEAST_SD)
+    limits = (np.array(ranges)[:, :, None] - middle) / sd  # (R, 2, B)
+    return np.asarray(np.diff(ndtr(limits), axis=1)[:, 0].T)
 
 
 def level_sentence(unseen: UnseenScores, level: float) -> str:

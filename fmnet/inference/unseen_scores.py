@@ -21,6 +21,9 @@ Floats = NDArray[np.float64]
 #: model has a middle and a spread of its own, which theirs show in the mean alone. Set by
 #: simulation, see ``suite=coverage``.
 DEPENDENCE = 2.0
+#: The same for intervals of probabilities and predictive values, to which the separation of the
+#: groups matters more than to sets.
+INTERVAL_DEPENDENCE = 3.0
 #: Largest score, of any sign, that is taken for one, and most people of a group.
 MAX_SCORE, MAX_PEOPLE = 1e6, 100_000
 

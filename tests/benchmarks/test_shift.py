@@ -67,7 +67,8 @@ def test_shares_before_and_after(rows):
     mirrored = table.loc["mirrored"]
     assert mirrored["before_wrong"] == 1
     assert (mirrored["after_abstained"], mirrored["after_wrong"]) == (0.9, 0.1)
-    assert mirrored["most_often"] == "orientation"
+    assert mirrored["most_often"] == "orientation (0.90)"
+    assert table.loc["moved", "most_often"] == ""
     assert all(sum(table[f"after_{name}"] for name in ANSWERS) == 1)
 
 

@@ -192,6 +192,26 @@ def test_what_is_asked_for_reaches_the_score(finished, bundle, scan, capsys):
     assert found["probability_low"] == pytest.approx(wanted.interval[0], abs=1e-4)
 
 
+def test_one_bad_scan_does_not_stop_the_others(finished, bundle, tmp_path, capsys):
+    one, other = read_run_scans(finished.run_dir, 2)
+    rows = [
+        (name, contrast, str(file))
+        for name, scan in (("sub-a", one), ("sub-c", other))
+        for contrast, file in zip(bundle.preparation.contrasts, scan.files, strict=True)
+    ]
+    rows[2:2] = [("sub-b", "pressure", "gone.nii.gz"), ("sub-b", "visual", rows[0][2])]
+    table = tmp_path / "maps.tsv"
+    lines = ["\t".join(row) for row in (("participant_id", "contrast", "path"), *rows)]
+    table.write_text("\n".join(lines))
+    workflow(finished.bundle_dir, str(table)).run()
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert sorted((one["scan"], one["status"]) for one in found) == [
+        ("sub-a", "ok"), ("sub-b", "error"), ("sub-c", "ok"),
+    ]  # fmt: skip
+    scores = {one["scan"]: one["score"] for one in found}
+    assert scores["sub-c"] == pytest.approx(predict_scan(bundle, other).score, abs=1e-5)
+
+
 def test_altered_bundle_is_not_run(finished, scan, tmp_path):
     copy = shutil.copytree(finished.bundle_dir, tmp_path / "copy")
     (copy / "calibration.json").write_text("{}")

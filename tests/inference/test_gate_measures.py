@@ -10,6 +10,7 @@ from fmnet.inference.gate_measures import (
     missing_half,
     smoothness_mm,
 )
+from fmnet.inference.orientation import aspects_of
 from tests.gate_fixtures import CONTRASTS, draw_people, lopsided_grid
 
 GRID = lopsided_grid()
@@ -41,13 +42,13 @@ def test_places_are_held_against_others():
     values = draw_people(GRID, 1, seed=0)[0]
     usual = np.ones_like(values)
     known = np.where(PLACE[:, 2] < 5, np.nan, values)
-    found = measure_beside(known, GRID, (values, values), usual)
+    found = measure_beside(aspects_of(known), GRID, aspects_of(values)[:2], usual)
     assert found["similarity", 1] == pytest.approx(1, abs=1e-5)
     assert found["coverage", None] == pytest.approx(np.mean(PLACE[:, 2] >= 5))
     assert found["centre in z", None] > 20
     assert found["centre in x", None] == pytest.approx(0, abs=5)
     nobody = np.where(PLACE[:, 2] < 5, 0, usual).astype(np.float32)
-    beside = measure_beside(known, GRID, (values, values), nobody)
+    beside = measure_beside(aspects_of(known), GRID, aspects_of(values)[:2], nobody)
     assert beside["coverage", None] == 1
     assert beside["centre in z", None] == pytest.approx(0)
 

@@ -6,7 +6,8 @@ from safetensors.numpy import load_file, save_file
 
 from fmnet.data.resample import smooth_values
 from fmnet.errors import BundleError
-from fmnet.inference.gates import LEAST_PEOPLE, fit_gates, read_gates
+from fmnet.inference.gate_limits import LEAST_PEOPLE
+from fmnet.inference.gates import fit_gates, gates_sentences, read_gates
 from tests.gate_fixtures import CONTRASTS, draw_people, flipped, lopsided_grid
 
 GRID = lopsided_grid()
@@ -116,6 +117,14 @@ def test_disk_and_back_is_identical(gates, tmp_path):
     (scan,) = draw_people(GRID, 1, seed=11)
     assert read_gates(tmp_path, GRID).read(scan, "new") == gates.read(scan, "new")
     assert read_gates(tmp_path, GRID).caught == gates.caught
+
+
+def test_gates_are_told_in_sentences(gates):
+    told = gates_sentences(gates.describe())
+    assert "40 training people in scale, smoothness, positive" in told
+    assert "Flipped maps of such people are told: left and right in 100%" in told
+    few = fit_gates(draw_people(GRID, 5, seed=8), GRID, CONTRASTS, [*map(str, range(5))])
+    assert "fewer than 15 people no more can be asked" in gates_sentences(few.describe())
 
 
 def test_folders_without_gates_have_none(tmp_path):

@@ -6,6 +6,7 @@ from fmnet.inference.orientation import (
     PENALTY,
     antisymmetric,
     aspect_of,
+    aspects_of,
     displaced,
     fit_discriminant,
     fit_flip,
@@ -75,8 +76,8 @@ def test_flipped_people_are_told_from_others():
     assert left_out.shape == (3, 30)
     assert left_out[0].mean() == pytest.approx(1)
     new = draw_people(GRID, 20, seed=4)
-    right = [flip_score(scan, weights, GRID, 2) for scan in new]
-    wrong = [flip_score(flipped(scan, GRID, 2), weights, GRID, 2) for scan in new]
+    right = [flip_score(aspects_of(scan), weights, GRID, 2) for scan in new]
+    wrong = [flip_score(aspects_of(flipped(scan, GRID, 2)), weights, GRID, 2) for scan in new]
     assert min(right) > 0 > max(wrong)
 
 

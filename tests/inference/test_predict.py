@@ -316,3 +316,29 @@ def test_bundles_without_gates_look_at_the_scale(bundle, person, tmp_path):
     files = changed(person.files, tmp_path, lambda data, affine: (data * 50, affine))
     result = predict_scan(earlier, NewScan("large", files))
     assert result.gates_failed == ("scale of pressure", "scale of visual")
+
+
+def test_a_scan_of_training_is_marked_whatever_its_file_is_called(bundle, person, tmp_path):
+    assert predict_scan(bundle, NewScan("same", person.files)).is_of_training
+    copied = changed(person.files, tmp_path, lambda data, affine: (data, affine))
+    (tmp_path / "other").mkdir()
+    packed = tuple(tmp_path / "other" / f"{file.stem.split('.')[0]}_x.nii.gz" for file in copied)
+    for file, target in zip(copied, packed, strict=True):
+        nib.save(nib.load(file), target)
+    assert predict_scan(bundle, NewScan("again", packed)).is_of_training
+    other = changed(person.files, tmp_path, lambda data, affine: (data * 1.001, affine))
+    assert not predict_scan(bundle, NewScan("other", other)).is_of_training
+    earlier = replace(bundle, training_scans=None)
+    assert not predict_scan(earlier, NewScan("same", person.files)).is_of_training
+
+
+def test_features_unlike_those_of_training_are_the_last_gate(bundle, person):
+    scan = NewScan("same", person.files)
+    usual = predict_scan(bundle, scan)
+    assert usual.readings[-1].gate == "network features"
+    assert usual.readings[-1].value <= usual.readings[-1].high
+    strict = replace(bundle.gates, features=replace(bundle.gates.features, high=0.01))
+    result = predict_scan(replace(bundle, gates=strict), scan)
+    assert (result.status, result.gates_failed) == ("cannot_say", ("network features",))
+    forced = predict_scan(replace(bundle, gates=strict), scan, Request(is_forced=True))
+    assert (forced.status, forced.score) == ("forced", usual.score)

@@ -113,16 +113,29 @@ def test_predictive_values_follow_the_prevalence(rng):
         np.mean([fit_sets(unseen, 0.8).groups(score, NAMES) == ("FM",) for score in own])
         for own in (unseen.positive, unseen.negative)
     ]
-    # judged by the others, who leave a person out a little more readily
     expected = shares[0] / (shares[0] + shares[1])
     assert common.positive.value == pytest.approx(expected, abs=0.05)
 
 
-def test_there_is_no_predictive_value_of_a_set_that_nobody_had():
-    alike = UnseenScores(np.zeros(9), np.zeros(8))
-    found = predictive_values(alike, 0.5, 0.1)
+def test_there_is_no_predictive_value_of_a_set_that_no_score_has():
+    inside_out = UnseenScores(np.linspace(-9.0, -2.0, 12), np.linspace(2.0, 9.0, 13))
+    found = predictive_values(inside_out, 0.5, 0.1)
     assert found.positive is None
     assert found.negative is None
+
+
+@pytest.mark.parametrize(
+    "unseen",
+    [
+        UnseenScores(np.zeros(9), np.zeros(8)),
+        UnseenScores(np.array([1.0]), np.array([-1.0])),
+        UnseenScores(np.array([-1e6, 1e6]), np.array([-1e6, 0.0, 1e6])),
+    ],
+)
+def test_odd_scores_have_predictive_values_within_bounds(unseen):
+    found = predictive_values(unseen, 0.8, 0.01)
+    for rate in filter(None, (found.positive, found.negative)):
+        assert 0 <= rate.low <= rate.value <= rate.high <= 1
 
 
 def test_worth_of_sets_in_new_people_lies_within_its_interval():
