@@ -30,8 +30,9 @@ FEW_FRACTION, FEW_VOXELS = 2e-3, 20
 #: Real maps repeat no value other than 0 in more than 0.2 % of their voxels. In files of few
 #: different values each is about as frequent as the next one.
 FILL_FRACTION, FILL_TO_NEXT = 0.05, 5
-#: About how many values are looked at for such a number.
-N_LOOKED_AT = 300_000
+#: About how many values are looked at for such a number, and how many at first: where none of
+#: those is as frequent as half of what it takes, there is none.
+N_LOOKED_AT, N_AT_FIRST = 300_000, 8_000
 #: What is smaller than this fraction of a map's typical value is tiny.
 TINY_FRACTION = 1e-3
 #: What is smaller than this fraction of a map's large values (all but one in a hundred are smaller)
@@ -122,11 +123,12 @@ def blank_background(values: FloatArray, half_step: float = 0.0) -> FloatArray:
 
 def find_fill(values: FloatArray) -> float | None:
     """Find the number that fills a good part of an image, (N,), as no measured value does."""
-    sample = values[:: max(1, len(values) // N_LOOKED_AT)]
-    rounded = _rounded(sample)
-    keys, counts = np.unique(rounded, return_counts=True)
-    if not len(counts):
-        return None
+    for n in (N_AT_FIRST, N_LOOKED_AT):
+        sample = values[:: max(1, len(values) // n)]
+        rounded = _rounded(sample)
+        keys, counts = np.unique(rounded, return_counts=True)
+        if counts.max(initial=0) <= FILL_FRACTION / 2 * len(sample):
+            return None
     top, second = [*np.sort(counts)[::-1][:2], 0][:2]
     if top > len(sample) / 2 or top > max(FILL_FRACTION * len(sample), FILL_TO_NEXT * second):
         return float(sample[rounded == keys[counts.argmax()]][0])
