@@ -39,7 +39,7 @@ from fmnet.inference.gates import read_gates
 from fmnet.inference.model_card import is_of_people, model_card
 from fmnet.inference.predict import NewScan, read_values
 from fmnet.inference.preparation import Preparation, read_preparation
-from fmnet.inference.signing import read_private_key, sign_hashes
+from fmnet.inference.signing import fingerprint, read_private_key, sign_hashes
 from fmnet.inference.study_results import Evidence, TargetEvidence, count_red, warnings_of
 from fmnet.inference.target_bundle import TARGET_USE
 from fmnet.networks.backbones import ScoreNetwork
@@ -85,13 +85,15 @@ class Agreement:
 class Exported:
     """What an export came to.
 
-    `unknown` is what has to be said of a run whose hashes aren't known; empty for all others.
+    `unknown` is what has to be said of a run whose hashes aren't known, `signed_by` the fingerprint
+    of the key that signed the bundle; both are empty for all others.
     """
 
     choice: Choice
     agreement: Agreement
     evidence: Evidence | TargetEvidence
     unknown: str = ""
+    signed_by: str = ""
 
     @property
     def known(self) -> str:
@@ -196,7 +198,9 @@ def export_run(
         return agreement
 
     try:
-        return Exported(choice, write_bundle_whole(write, target), evidence, unknown)
+        agreement = write_bundle_whole(write, target)
+        signed_by = "" if key is None else fingerprint(key.public_key())
+        return Exported(choice, agreement, evidence, unknown, signed_by)
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         found = "a full disk" if full else f"{error.strerror or error}"

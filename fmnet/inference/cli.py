@@ -40,7 +40,7 @@ ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP")
 #: What a shell calls the end of a program whose output nobody reads any more.
 NO_READER = 141
 #: Most scans that are told of one by one.
-MAX_TOLD = 20
+MAX_TOLD = 10
 #: Seconds after which a log, which no bar of progress moves in, is told how far it is.
 LOG_EACH = 60.0
 
@@ -263,10 +263,14 @@ def _summarise(
     unscored = [one for one in predictions if one.status != "ok"]
     if place:
         print(say_counts(counts), file=sys.stderr)
+        gates = Counter(gate for one in unscored for gate in one.gates_failed)
+        if gates:
+            failed_checks = ", ".join(f"{name} ({n})" for name, n in gates.most_common())
+            print(f"checks that failed: {failed_checks}", file=sys.stderr)
         for prediction in unscored[:MAX_TOLD]:
             print(f"  {prediction.status}: {prediction.reason}", file=sys.stderr)
         if (more := len(unscored) - MAX_TOLD) > 0:
-            print(f"  and {more} more", file=sys.stderr)
+            print(f"  and {more} more, of which the results say why", file=sys.stderr)
     known = f"{summary(bundle.evidence)}. {meaning_of(bundle, request)}"
     told = (known, sets_sentence(bundle, request), missing_sentence(bundle))
     for line in filter(None, told):
@@ -301,4 +305,4 @@ def progress(n: int, is_short: bool) -> Iterator[Callable[[str], None]]:
 
 def say_counts(counts: Counter[str]) -> str:
     """List how many scans have each status."""
-    return ", ".join(f"{n} {status}" for status, n in counts.items())
+    return ", ".join(f"{n} {name}" for name, n in counts.items())

@@ -152,6 +152,11 @@ class Gates:
         shown = value if np.isfinite(value) else None
         return Reading(gate, shown, limit.low, limit.high, kind.unit, limit.false_alarms, fault)
 
+    def least_coverage(self, otherwise: float) -> float:
+        """Name the smallest fraction of the usual voxels in which a scan may have data."""
+        lows = [limit.low for limit in self.limits if limit.measure == "coverage"]
+        return otherwise if not lows or lows[0] is None else lows[0]
+
     def describe(self) -> dict[str, Any]:
         """Say what there are, for a bundle's metadata and its card."""
         return {

@@ -152,8 +152,16 @@ class _Crew:
         """Give each scan to a process that has nothing else to do; give its number and answer."""
         for _ in range(min(self.n_jobs, self.n_left)):
             self.workers.append(_Worker(self.scorer, self.n_jobs))
+        # maps are scored here until the first one is ready, which takes a second
+        is_idle = self.scorer.bundle.contract is None
         while self.n_left:
-            talking = wait([worker.connection for worker in self.workers])
+            connections = [worker.connection for worker in self.workers]
+            talking = wait(connections, 0 if is_idle and self.waiting else None)
+            is_idle = is_idle and not talking
+            if not talking:
+                following = self.waiting.popleft()
+                self.n_left -= 1
+                yield following, self.scorer.score(self.tasks[following])
             for worker in [one for one in self.workers if one.connection in talking]:
                 number, said = worker.number, worker.receive()
                 if said is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from target_bundle_fixtures import add_target
 
 from fmnet.inference.bids_app import check_folders
 from fmnet.inference.cli import main
@@ -257,3 +258,34 @@ def test_folder_that_can_not_be_written_is_noticed_first(people, tmp_path, monke
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(OutputError, match="which can't be written into"):
         check_folders(people, tmp_path / "out")
+
+
+def test_runs_of_bold_are_scored_too(series_export, bold_tree, tmp_path):
+    out, bundle = tmp_path / "out", str(series_export.bundle.folder)
+    given = [str(bold_tree), str(out)]
+    chosen = ["--bundle", bundle, "--participant-label", "sub-02", "03"]
+    assert main([*given, "participant", *chosen]) == 0
+    assert [name for name in files_in(out) if name.endswith("_fmnet.json")] == [
+        "sub-02/sub-02_fmnet.json", "sub-03/sub-03_fmnet.json",
+    ]  # fmt: skip
+    assert main([*given, "group", "--bundle", bundle]) == 0
+
+
+def test_targets_have_their_outputs_in_the_table(people, tmp_path):
+    bundle, out = str(add_target(tmp_path / "bundle", "severity")), str(tmp_path / "out")
+    given = [str(people), out]
+    assert main([*given, "participant", "--bundle", bundle, "--force"]) == 0
+    assert main([*given, "participant", "--bundle", bundle, "--force"]) == 0
+    assert main([*given, "group", "--bundle", bundle]) == 0
+    table = pd.read_csv(tmp_path / "out" / "group_predictions.tsv", sep="\t")
+    assert list(table)[:4] == ["participant_id", "scan", "score", "value"]
+    assert table["value"].notna().tolist() == [True, True, True, False]
+
+
+def test_signature_that_is_asked_for_has_to_be_there(people, tmp_path, capsys):
+    pytest.importorskip("cryptography")
+    key = tmp_path / "key.pem"
+    key.write_text("no key")
+    assert predict(people, tmp_path / "out", "participant", "--require-signature", str(key)) == 2
+    assert not (tmp_path / "out").exists()
+    assert "SHA256SUMS.sig" in (said := capsys.readouterr().err) or "key.pem" in said

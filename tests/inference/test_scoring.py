@@ -28,12 +28,15 @@ def tasks_of(*names):
     return [Task(NewScan(name, (Path(name),))) for name in names]
 
 
-def test_several_processes_give_the_answers_of_one(scorer, tmp_path):
+def test_several_processes_give_the_answers_of_one(scorer, tmp_path, monkeypatch):
     people = write_cohort(tmp_path / "people", n_subjects=4, seed=1)
     maps = sorted(map(str, people.rglob("*_contrast-pressure_*")))
     known = Task(Prediction("known", None, None, "error", "no such file"))
     tasks = [*tasks_of(*maps, "gone.nii"), known]
     alone = dict(score_all(scorer, tasks))
+    waiting = scoring.wait
+    # else this process would score all of them before others are ready
+    monkeypatch.setattr(scoring, "wait", lambda connections, _: waiting(connections))
     shared = dict(score_all(scorer, tasks, 2))
     assert sorted(shared) == sorted(alone) == list(range(6))
     assert shared == alone
@@ -70,7 +73,7 @@ def complain(connection, *_):
 def stranger(scorer, monkeypatch):
     """A scorer whose processes do what they are told to here; forked, since they only play."""
     monkeypatch.setattr(scoring, "SPAWNING", get_context("fork"))
-    return Scorer(SimpleNamespace(folder=BUNDLE), USUAL)
+    return Scorer(SimpleNamespace(folder=BUNDLE, contract="of runs"), USUAL)
 
 
 def test_process_that_is_killed_is_told_and_costs_no_other_scan(stranger, tmp_path, monkeypatch):
