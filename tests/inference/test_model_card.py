@@ -80,7 +80,7 @@ def test_input_of_maps_from_runs_names_the_maps(maps_export):
 def test_input_of_maps_says_nothing_of_runs_or_motion(bundle):
     card = model_card(bundle.metadata, bundle.contract)
     assert "One map per contrast (pressure, visual), statistic " in card
-    assert "training people in scale, smoothness, positive, " in card
+    assert "training people in scale, smoothness, positive values, " in card
     assert "head motion" not in card
     assert "run" not in card.split("## Input")[1].split("## Model")[0]
 
