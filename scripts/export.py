@@ -22,7 +22,8 @@ def work(config: DictConfig) -> None:
         f"{agreement.onnx:.1e} (ONNX Runtime) and {agreement.torch_export:.1e} (torch.export)"
     )
     unknown = [exported.unknown] if exported.unknown else []
-    show([exported.choice.line, exported.known, agreed, *unknown, config.out])
+    signed = [f"signed by the key {exported.signed_by}"] if exported.signed_by else []
+    show([exported.choice.line, exported.known, agreed, *unknown, *signed, config.out])
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from fmnet.data.bids import read_entities
 from fmnet.data.image_files import SUFFIXES
 from fmnet.data.nifti import read_raw, read_volume
+from fmnet.data.resample import SAME_POSITION, coordinates
 from fmnet.data.scans import apply_to_all, coverage_fault, covered_fraction, place_checked
 from fmnet.data.values import UNSAID_STAT, name_stat, p_value_fault, same_stat, stat_fault
 from fmnet.data.volume import FloatArray, Volume, check_space
@@ -142,7 +143,7 @@ def predict_with_values(
         values = _place_volumes(bundle, scan, volumes)
     except VolumeError as error:
         return failed(scan.name, error.faults), None
-    readings = _readings(bundle, scan, values)
+    readings = _readings(bundle, scan, volumes, values)
     notes = dict.fromkeys([_unstated(bundle, scan, volumes), *(volume.note for volume in volumes)])
     note = "; ".join(filter(None, notes))
     found = gated(bundle, scan.name, values, readings, note, request)
@@ -186,9 +187,11 @@ def is_passed(readings: Iterable[Reading]) -> bool:
     return all(reading.is_passed for reading in readings)
 
 
-def _readings(bundle: Bundle, scan: NewScan, values: FloatArray) -> tuple[Reading, ...]:
+def _readings(
+    bundle: Bundle, scan: NewScan, volumes: list[Volume], values: FloatArray
+) -> tuple[Reading, ...]:
     """Hold maps on the grid, (C, V), against what the bundle knows of the training people."""
-    least, readings = bundle.preparation.min_coverage, []
+    least, readings = bundle.preparation.min_coverage, [_field_of_view(bundle, scan, volumes)]
     for file, channel, contrast in zip(
         scan.files, values, bundle.preparation.contrasts, strict=True
     ):
@@ -199,6 +202,28 @@ def _readings(bundle: Bundle, scan: NewScan, values: FloatArray) -> tuple[Readin
     if bundle.gates is not None:
         return (*readings, *bundle.gates.read(values, scan.name))
     return (*readings, *scale_readings(values, bundle.reference, scan.name))
+
+
+def _field_of_view(bundle: Bundle, scan: NewScan, volumes: list[Volume]) -> Reading:
+    """Measure how much of where training people have data lies in the boxes of the images.
+
+    There are data in no larger part, so that nobody fails it who covers enough.
+    """
+    grid, gates, limit = bundle.preparation.grid, bundle.gates, bundle.preparation.min_coverage
+    usual = np.ones((len(volumes), grid.n_voxels), np.float32)
+    if gates is not None:
+        usual, limit = gates.usual, gates.least_coverage(limit)
+    reached = 0.0
+    for volume, own in zip(volumes, usual, strict=True):
+        points, last = coordinates(grid, volume.affine), np.array(volume.data.shape[1:]) - 1
+        inside = ((points >= -SAME_POSITION) & (points <= last + SAME_POSITION)).all(axis=1)
+        reached += float(own[inside].sum(dtype=np.float64))
+    fraction, fault = reached / max(float(usual.sum(dtype=np.float64)), 1e-30), None
+    if fraction < limit:
+        found = f"images whose boxes reach {fraction:.0%} of the brain"
+        action = "give whole images, or check their affine and their space"
+        fault = Fault(scan.name, found, f"at least {limit:.0%}, as in training people", action)
+    return Reading("field of view", fraction, limit, unit="of the brain", fault=fault)
 
 
 def scored(
@@ -333,6 +358,14 @@ def run_instead_of_maps(bundle: Bundle, name: str) -> Fault:
     return Fault(name, "a BOLD run, 4-D", accepted, action)
 
 
+def table_row(prediction: Prediction, columns: Sequence[str] = ()) -> dict[str, Any]:
+    """List what a table says of a scan, see `predictions_table`."""
+    row = prediction.record(columns)
+    row["gates_failed"] = ", ".join(row["gates_failed"])
+    row["in_training"] = {True: "true", False: "false", None: None}[row["in_training"]]
+    return row
+
+
 def predictions_table(predictions: list[Prediction], columns: Sequence[str] = ()) -> pd.DataFrame:
     """List predictions with one row per scan, in the columns of `Prediction.record`.
 
@@ -340,10 +373,7 @@ def predictions_table(predictions: list[Prediction], columns: Sequence[str] = ()
     said of two groups.
     """
     names = list(Prediction("", None, None, "error").record(columns))
-    rows = [prediction.record(columns) for prediction in predictions]
-    for row in rows:
-        row["gates_failed"] = ", ".join(row["gates_failed"])
-        row["in_training"] = {True: "true", False: "false", None: None}[row["in_training"]]
+    rows = [table_row(prediction, columns) for prediction in predictions]
     return pd.DataFrame(rows, columns=names)
 
 

@@ -76,6 +76,8 @@ class Unfinished:
             return
         target = Path(os.path.realpath(out))
         self._path = target.with_name(f".{target.name}.unfinished")
+        if os.path.lexists(self._path) and (self._path.is_symlink() or not self._path.is_file()):
+            raise _refuse(out, f"no regular file under the name {self._path.name}", "remove it")
         before = self._read(dict(asked))
         if before is False and not may_overwrite:
             found = "an unfinished table of another signature, request or version of fmnet"
@@ -100,9 +102,10 @@ class Unfinished:
         if self._file is None:
             return
         line = {"scan": identify(scan), "prediction": full_record(prediction, columns)}
-        self._file.write(f"{json.dumps(line)}\n")
-        self._file.flush()
-        self._is_empty = False
+        with suppress(OSError):  # a full disk, say, never costs the table, which says so itself
+            self._file.write(f"{json.dumps(line)}\n")
+            self._file.flush()
+            self._is_empty = False
 
     def close(self, is_whole: bool) -> None:
         """End; what was kept goes once the table is whole."""
@@ -112,7 +115,8 @@ class Unfinished:
         if is_whole or self._is_empty:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
-        file.close()
+        with suppress(OSError):  # what could not be written before
+            file.close()
 
     def _read(self, asked: dict[str, Any]) -> bool | None:
         """Read what an earlier run kept; False if it is of something else, None if nothing is."""

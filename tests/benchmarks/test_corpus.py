@@ -8,7 +8,16 @@ import pandas as pd
 import pytest
 
 from benchmarks.corpus import doors
-from benchmarks.corpus.answers import ANY, CONTROL, ERROR, FOUR_PARTS, Answer, judge_row
+from benchmarks.corpus.answers import (
+    ANY,
+    CONTROL,
+    ERROR,
+    FORCED,
+    FOUR_PARTS,
+    Answer,
+    judge_end,
+    judge_row,
+)
 from benchmarks.corpus.case import Case, Materials, unique
 from benchmarks.corpus.craft import DATATYPES, bomb, extension, nifti, patch, turn
 from benchmarks.corpus.run import (
@@ -53,12 +62,9 @@ def _outcome(materials, case, door, folder):
 
 def test_several_hundred_inputs_with_an_expectation_each():
     cases = all_cases()
-    assert len(cases) >= 300
-    assert all(
-        case.right_at(door) <= ANY | {"error, all results lost"}
-        for case in cases
-        for door in case.doors
-    )
+    assert len(cases) >= 2000
+    others = {"error, all results lost", FORCED, "marked", "unmarked"}
+    assert all(case.right_at(door) <= ANY | others for case in cases for door in case.doors)
     assert {door for case in cases for door in case.doors} == set(doors.DOORS)
     assert min(Counter(case.kind for case in cases).values()) > 1
 
@@ -93,7 +99,8 @@ def test_sound_and_hostile_maps_at_both_doors(materials, name, tmp_path):
 @pytest.mark.parametrize(
     "name",
     ["table, encoding: CRLF", "table, columns: without path", "tree, layout: no func folder",
-     "bundle, files: as it is", "bundle, files: model.onnx with one bit flipped"],
+     "bundle, files: as it is", "bundle, files: model.onnx with one bit flipped",
+     "tree, spelling: Latin-1 in the name of one", "signature: as it is", "signature: none"],
 )  # fmt: skip
 def test_tables_trees_and_bundles(materials, name, tmp_path):
     case = _case(name)
@@ -108,6 +115,19 @@ def test_run_and_its_bundle(materials, tmp_path):
         folder = tmp_path / door
         folder.mkdir()
         assert _outcome(materials, _case("BOLD, header: plain"), door, folder) == RIGHT
+
+
+@pytest.mark.slow
+def test_gates_and_hashes_of_training_scans(materials, tmp_path):
+    outcomes = []
+    for name in (
+        "gates, maps: upside down", "gates, forced: upside down", "unseen scores: negative [None]",
+        "gates, file: limits missing", "training scans: a scan that is known",
+    ):  # fmt: skip
+        case = _case(name)
+        (folder := tmp_path / name.replace(" ", "-")).mkdir()
+        outcomes.append(_outcome(materials, case, case.doors[0], folder))
+    assert not set(outcomes) & set(BAD)
 
 
 def _raising(*_):
@@ -148,6 +168,15 @@ def test_message_without_its_four_parts_is_no_clear_error():
     assert judge_row(scored | {"reason": "not stated"}, 1.0, 0.1).answer == "note"
     assert judge_row(scored, 2.0, 0.1).answer == "other score"
     assert judge_row(scored | {"score": "nan"}, 1.0, 0.1).answer == "not finite"
+    forced = scored | {"status": "forced", "gates_failed": "scale", "reason": whole}
+    assert judge_row(forced, 9.0, 0.1).answer == FORCED
+    assert judge_row(forced | {"reason": "n/a"}, 1.0, 0.1).answer == "forced, unmarked"
+    assert judge_row(row | {"set": "FM"}, 1.0, 0.1).answer == "numbers without a score"
+    usage = "usage: fmnet-predict BUNDLE\nfmnet-predict: error: argument --level: '2' is no number"
+    assert judge_end(f"{usage} between 0 and 1").answer == ERROR
+    assert judge_end("Traceback").answer == "unclear message"
+    unforeseen = whole.replace("nothing", "something that fmnet doesn't foresee (KeyError: 1)")
+    assert judge_row(row | {"reason": unforeseen}, 1.0, 0.1).answer == "unforeseen"
     assert not FOUR_PARTS.search(": found ; accepted: a; to do: b")
     assert CONTROL.search("a\x1b[31m")
     assert not CONTROL.search("Köln\t1\n")

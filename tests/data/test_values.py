@@ -342,3 +342,11 @@ def test_maps_of_a_cohort_have_one_statistic():
     assert [f.participant_id for f in stat_faults(scans, said, "n/a")] == ["d", "e"]
     assert [f.participant_id for f in stat_faults(scans, {"a": ("t",)}, "effect")] == ["a"]
     assert stat_faults(scans, {}, "z") == []
+
+
+@pytest.mark.parametrize("fraction", [0.03, 0.08])
+def test_number_that_fills_a_part_of_many_values_is_found(fraction):
+    values = np.random.default_rng(0).normal(size=250_001).astype(np.float32)
+    n_filled = int(fraction * len(values))
+    values[1000 : 1000 + n_filled] = 0.25
+    assert find_fill(values) == (0.25 if fraction > 0.05 else None)

@@ -156,8 +156,9 @@ def test_bundle_is_signed_where_a_key_is_given(run):
     half = key.public_key()
     public.write_bytes(half.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     out = run.parent / "bundle"
-    export_run(str(run), str(out), n_check=1, sign_key=str(private))
-    assert len(check_signature(out, public)) == 64
+    exported = export_run(str(run), str(out), n_check=1, sign_key=str(private))
+    assert check_signature(out, public) == exported.signed_by
+    assert len(exported.signed_by) == 64
     assert read_bundle(out).is_synthetic
     assert b"PRIVATE" not in b"".join(path.read_bytes() for path in out.iterdir() if path.is_file())
 

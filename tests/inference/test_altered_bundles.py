@@ -576,6 +576,13 @@ def plus(value_nodes, initializers=(), **settings):
     return program([*value_nodes, mean_of("image", "mean"), add], initializers, **settings)
 
 
+def with_features(node, kind=TensorProto.FLOAT, name="features"):
+    """Score by the mean, and give what a node computes as a second output."""
+    model = program([mean_of("image"), node])
+    model.graph.output.append(helper.make_tensor_value_info(name, kind, None))
+    return model
+
+
 def tensor(name, values):
     return numpy_helper.from_array(np.asarray(values), name)
 
@@ -724,6 +731,24 @@ NETWORKS = {
             [helper.make_node("ReduceMean", ["image"], ["score"], axes=[1, 2, 3], keepdims=0)]
         ),
         "an array of shape (1, 39) for 1 inputs",
+    ),
+    "a feature for each voxel": (
+        with_features(helper.make_node("Flatten", ["image"], ["features"])),
+        "with features of shape (1, 63180) for 1 inputs",
+    ),
+    "features of all scans together": (
+        with_features(mean_of("image", "features")), "with features of shape (1,) for 1 inputs"
+    ),
+    "features that aren't floats": (
+        with_features(
+            helper.make_node("Cast", ["score"], ["features"], to=TensorProto.DOUBLE),
+            TensorProto.DOUBLE,
+        ),
+        "not tensor(float)",
+    ),
+    "a third output": (
+        with_features(helper.make_node("Identity", ["score"], ["more"]), name="more"),
+        "to ['score', 'more'], not from",
     ),
 }  # fmt: skip
 

@@ -177,6 +177,21 @@ def test_preparation_of_another_shape_than_the_network_is_refused(copy):
         read_bundle(copy)
 
 
+def test_gate_of_other_features_than_the_network_gives_is_refused(copy):
+    arrays = load_file(copy / "gates.safetensors")
+    shorter = {
+        name: array[..., 1:] if array.ndim and name != "features variances" else array
+        for name, array in arrays.items()
+        if name.startswith("features")
+    }
+    save_file(arrays | shorter, copy / "gates.safetensors")
+    write_hashes(copy)
+    n_features = len(arrays["features mean"])
+    found = f"model.onnx with {n_features} features, and a gate of {n_features - 1}"
+    with pytest.raises(BundleError, match=found):
+        read_bundle(copy)
+
+
 def test_model_that_is_no_onnx_is_refused(copy):
     (copy / "model.onnx").write_bytes(b"not a model")
     write_hashes(copy)

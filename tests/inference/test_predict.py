@@ -11,7 +11,9 @@ from fmnet.inference.predict import (
     predict_scan,
     predict_with_values,
     predictions_table,
+    scored,
 )
+from fmnet.inference.sets import promised_level
 
 
 @pytest.fixture
@@ -316,6 +318,48 @@ def test_bundles_without_gates_look_at_the_scale(bundle, person, tmp_path):
     files = changed(person.files, tmp_path, lambda data, affine: (data * 50, affine))
     result = predict_scan(earlier, NewScan("large", files))
     assert result.gates_failed == ("scale of pressure", "scale of visual")
+
+
+def test_score_has_a_set_and_a_probability_with_an_interval_at_the_prevalence(bundle):
+    score = float(bundle.unseen.positive[-3])
+    common, rare = (
+        scored(bundle, "one", score, request=Request(prevalence=rate)) for rate in (0.5, 0.05)
+    )
+    assert rare.probability < common.probability
+    for found in (common, rare):
+        low, high = found.interval
+        assert 0 <= low <= found.probability <= high <= 1
+        assert found.groups == ("FM",)  # whatever the prevalence
+    assert scored(bundle, "other", float(bundle.unseen.negative[2])).groups == ("HC",)
+    assert scored(bundle, "far", 1e5).groups == ()
+
+
+def test_level_that_twelve_people_can_not_promise_is_lowered(bundle):
+    middle = (bundle.unseen.positive[0] + bundle.unseen.negative[-1]) / 2
+    scores = [*bundle.unseen.positive, *bundle.unseen.negative, middle]
+    most, more = (
+        [scored(bundle, "one", score, request=Request(level=level)).groups for score in scores]
+        for level in (promised_level(12), 0.999)
+    )
+    assert most == more
+
+
+def test_bundles_of_before_give_probabilities_alone(bundle):
+    earlier = replace(bundle, unseen=None)
+    found = scored(earlier, "one", 0.5, request=Request(prevalence=0.1))
+    assert (
+        found.probability == scored(bundle, "one", 0.5, request=Request(prevalence=0.1)).probability
+    )
+    assert found.interval is None
+    assert found.groups is None
+
+
+def test_images_whose_box_ends_within_the_brain_are_told_apart(bundle, person, tmp_path):
+    half = changed(person.files, tmp_path, lambda data, affine: (data[:, :, 9:].copy(), affine))
+    result = predict_scan(bundle, NewScan("cut", half))
+    assert result.gates_failed[0] == "field of view"
+    assert "found images whose boxes reach" in result.reason
+    assert "field of view" not in predict_scan(bundle, NewScan("whole", person.files)).gates_failed
 
 
 def test_a_scan_of_training_is_marked_whatever_its_file_is_called(bundle, person, tmp_path):
