@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from fmnet.errors import BundleError, FmnetError, JobError, printable
 from fmnet.inference.bids_app import PersonFolders, check_folders, choose_people
+from fmnet.inference.bids_group import make_group
 from fmnet.inference.bold import NewBoldScan, Stated
 from fmnet.inference.bundle import INTENDED_USE, Bundle, read_bundle
 from fmnet.inference.find import find_new_runs, find_new_scans
@@ -28,6 +29,7 @@ from fmnet.inference.results import (
     sets_sentence,
 )
 from fmnet.inference.scoring import Scorer, Task, choose_jobs, open_scorer, score_all, unforeseen
+from fmnet.inference.signing import check_signature
 from fmnet.inference.study_results import summary
 from fmnet.inference.table_results import AnyScan, TableResults
 from fmnet.inference.target_bundle import TARGET_USE, target_line
@@ -115,8 +117,6 @@ class _Call:
     def _open_bundle(self, options: Namespace) -> Bundle:
         """Read the bundle, signed by whom it has to be, and say what it is."""
         if options.require_signature is not None:
-            from fmnet.inference.signing import check_signature  # which needs cryptography
-
             check_signature(options.bundle, options.require_signature)
         bundle = read_bundle(options.bundle, self._give_up)
         use = INTENDED_USE if bundle.target is None else TARGET_USE
@@ -244,8 +244,6 @@ def _predict_all(
 
 
 def _make_group(bundle: Bundle, options: Namespace) -> int:
-    from fmnet.inference.bids_group import make_group
-
     predictions, request, note = make_group(bundle, options)
     if note:
         print(printable(note), file=sys.stderr)

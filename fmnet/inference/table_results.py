@@ -102,9 +102,10 @@ class Unfinished:
         if self._file is None:
             return
         line = {"scan": identify(scan), "prediction": full_record(prediction, columns)}
-        self._file.write(f"{json.dumps(line)}\n")
-        self._file.flush()
-        self._is_empty = False
+        with suppress(OSError):  # a full disk, say, never costs the table, which says so itself
+            self._file.write(f"{json.dumps(line)}\n")
+            self._file.flush()
+            self._is_empty = False
 
     def close(self, is_whole: bool) -> None:
         """End; what was kept goes once the table is whole."""
@@ -114,7 +115,8 @@ class Unfinished:
         if is_whole or self._is_empty:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
-        file.close()
+        with suppress(OSError):  # what could not be written before
+            file.close()
 
     def _read(self, asked: dict[str, Any]) -> bool | None:
         """Read what an earlier run kept; False if it is of something else, None if nothing is."""
