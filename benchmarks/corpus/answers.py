@@ -166,6 +166,8 @@ def judge_end(said: str) -> Answer:
 
 def judge_message(message: str) -> Answer:
     """Tell a message that says where, what was found, what is accepted and what to do."""
+    if "that fmnet doesn't foresee" in message:  # a traceback, caught at last
+        return Answer("unforeseen", message)
     return Answer(ERROR if FOUR_PARTS.search(message) else UNCLEAR, message)
 
 

@@ -542,7 +542,7 @@ def _repetition() -> Iterable[Case]:
         kind,
         "header and sidecar 3 s",
         _set(header={"t_r": 3.0}, sidecar={"RepetitionTime": 3.0}),
-        REFUSED,
+        NO_SCORE,
         doors=("run",),
     )
     for value in (2000, 0, -2, "2", None, True, [2], 1e999, float("nan"), 1e-9, "two"):

@@ -91,11 +91,16 @@ def check_space(space: str, name: str, accepted: tuple[str, ...] = MNI_SPACES) -
 
 
 def check_affine(affine: Affine, name: str) -> None:
-    """Raise `VolumeError` unless `affine` is a finite, invertible (4, 4) matrix."""
+    """Raise `VolumeError` unless `affine` is a finite, invertible (4, 4) matrix of an affine."""
     usable = affine.shape == (4, 4) and bool(np.isfinite(affine).all())
+    found = ""
     # The condition number catches axes that all but coincide, whatever the voxel size.
     if not usable or not np.linalg.cond(affine[:3, :3]) <= MAX_CONDITION:
-        found = f"a singular affine {np.asarray(affine).round(3).tolist()}"
+        found = "a singular affine"
+    elif not np.allclose(affine[3], [0, 0, 0, 1], rtol=0, atol=1e-6):  # products are rounded
+        found = "a matrix whose last row is not 0, 0, 0, 1, and so no affine,"
+    if found:
+        found += f" {np.asarray(affine).round(3).tolist()}"
         action = "write the image again with the software that made it"
         raise VolumeError(Fault(name, found, "a finite, invertible (4, 4) matrix", action))
 

@@ -59,6 +59,8 @@ from fmnet.training.calibration import ScoreScale
 
 COPIED = ("preparation.json", "preparation.safetensors", "reference.json")
 Floats = NDArray[np.float64]
+#: Largest difference between features that is accepted, in units of the largest one.
+SAME_FEATURES = 1e-3
 #: Packages whose versions a bundle states.
 PACKAGES = ("torch", "monai", "onnx", "onnxruntime", "numpy")
 
@@ -350,7 +352,7 @@ def check_agreement(
         If two forms differ by more than `tolerance`, or a scan can't be read.
     """
     program = torch.export.load(bundle.folder / "model.pt2").module()
-    onnx, exported, size = [], [], 1.0
+    onnx, exported, size, of_features = [], [], 1.0, []
     for scan in scans:
         try:
             if isinstance(scan, NewScan):
@@ -363,7 +365,10 @@ def check_agreement(
         eager = _score(network, inputs)
         size = max(size, float(np.abs(eager).max()))
         exported.append(np.abs(eager - _score(program, inputs)).max())
-        onnx.append(np.abs(eager - bundle.scores_of_scan(values)).max())
+        scores, features = bundle.scores_and_features_of_scan(values)
+        onnx.append(np.abs(eager - scores).max())
+        expected = _score(network.features, inputs)
+        of_features.append(np.abs(expected - features).max() / max(1, np.abs(expected).max()))
     # unlike max, NumPy's gives NaN where one is
     agreement = Agreement(len(scans), float(np.max(onnx)) / size, float(np.max(exported)) / size)
     if not max(agreement.onnx, agreement.torch_export) <= tolerance:
@@ -376,11 +381,16 @@ def check_agreement(
                 "choose another network, or report this with the versions in manifest.json",
             )
         )
+    if not (apart := float(np.max(of_features))) <= max(tolerance, SAME_FEATURES):
+        found = f"features that differ by {apart:.2g} of the largest from the network as trained"
+        action = "choose another network, or report this with the versions in manifest.json"
+        accepted = f"at most {SAME_FEATURES:g} over {len(scans)} scans"
+        raise ExportError(Fault(str(bundle.folder.parent), found, accepted, action))
     return agreement
 
 
 def _score(form: Callable[[torch.Tensor], torch.Tensor], inputs: FloatArray) -> Floats:
-    """Score the inputs of one scan one by one, as a bundle does: to (K,)."""
+    """Score the inputs of one scan one by one, as a bundle does: to (K,), or features to (F,)."""
     with torch.no_grad():
         scores = [form(torch.from_numpy(one[None])).numpy().reshape(-1) for one in inputs]
     return np.asarray(np.mean(np.asarray(scores, dtype=np.float64), axis=0))

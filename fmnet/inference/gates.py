@@ -56,6 +56,8 @@ from fmnet.inference.run_gates import RunGates, read_run_gates
 Floats = NDArray[np.float64]
 #: Correlation with the negative of the mean map from which a contrast seems to be reversed.
 LEAST_REVERSED = 0.1
+#: What is looked at of runs besides.
+OF_RUNS = ("repetition time", "length", "head motion")
 #: Largest value of the arrays that are read.
 MAX_ARRAY = 1e9
 LIMIT = {
@@ -160,8 +162,11 @@ class Gates:
 
     def describe(self) -> dict[str, Any]:
         """Say what there are, for a bundle's metadata and its card."""
+        measures = [*dict.fromkeys(title_of(limit.measure) for limit in self.limits)]
+        measures.append("field of view")
+        measures += ["network features"] if self.features is not None else []
         return {
-            "measures": list(dict.fromkeys(title_of(limit.measure) for limit in self.limits)),
+            "measures": measures,
             "n_people": self.n_people,
             "false_alarms": self.false_alarms,
             "caught": dict(self.caught),
@@ -293,14 +298,15 @@ def read_gates(folder: Path, grid: Grid) -> Gates | None:
     return Gates(grid, contrasts, *own, read_run_gates(fields))
 
 
-def gates_sentences(described: Mapping[str, Any]) -> str:
-    """Say what new maps have to pass, how often they fail, and how often flipped ones are told.
+def gates_sentences(described: Mapping[str, Any], reads_runs: bool = False) -> str:
+    """Say what new scans have to pass, how often they fail, and how often flipped ones are told.
 
-    `described` is what `Gates.describe` gives.
+    `described` is what `Gates.describe` gives; `reads_runs`: whether scans are BOLD runs.
     """
+    measures = [*described["measures"], *(OF_RUNS if reads_runs else ())]
     said = (
         f"New scans have to be like those of {described['n_people']} training people in "
-        f"{', '.join(described['measures'])}, or they get no score, but `cannot_say`."
+        f"{', '.join(measures)}, or they get no score, but `cannot_say`."
     )
     if described["false_alarms"] is None:
         return f"{said} With fewer than {LEAST_PEOPLE} people no more can be asked for."

@@ -41,7 +41,7 @@ def model_card(metadata: dict[str, Any], contract: BoldContract | None = None) -
     alike = "coverage or scale" if contract is None else "coverage, scale or head motion"
     gates = f"What is unlike the training scans in {alike} gets no score, but `cannot_say`."
     if (described := metadata.get("gates")) is not None:
-        gates = gates_sentences(described)
+        gates = gates_sentences(described, contract is not None)
     target = training.get("target")
     heading = f"{training.get('positive')} against {training.get('negative')}"
     return (

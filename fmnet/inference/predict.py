@@ -358,6 +358,14 @@ def run_instead_of_maps(bundle: Bundle, name: str) -> Fault:
     return Fault(name, "a BOLD run, 4-D", accepted, action)
 
 
+def table_row(prediction: Prediction, columns: Sequence[str] = ()) -> dict[str, Any]:
+    """List what a table says of a scan, see `predictions_table`."""
+    row = prediction.record(columns)
+    row["gates_failed"] = ", ".join(row["gates_failed"])
+    row["in_training"] = {True: "true", False: "false", None: None}[row["in_training"]]
+    return row
+
+
 def predictions_table(predictions: list[Prediction], columns: Sequence[str] = ()) -> pd.DataFrame:
     """List predictions with one row per scan, in the columns of `Prediction.record`.
 
@@ -365,10 +373,7 @@ def predictions_table(predictions: list[Prediction], columns: Sequence[str] = ()
     said of two groups.
     """
     names = list(Prediction("", None, None, "error").record(columns))
-    rows = [prediction.record(columns) for prediction in predictions]
-    for row in rows:
-        row["gates_failed"] = ", ".join(row["gates_failed"])
-        row["in_training"] = {True: "true", False: "false", None: None}[row["in_training"]]
+    rows = [table_row(prediction, columns) for prediction in predictions]
     return pd.DataFrame(rows, columns=names)
 
 

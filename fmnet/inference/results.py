@@ -16,12 +16,19 @@ from typing import Any, TextIO, get_args
 
 from fmnet import __version__
 from fmnet.data.files import draft_path, keep_draft
-from fmnet.data.tables import write_table
+from fmnet.data.tables import write_row, write_table
 from fmnet.errors import Fault, OutputError, printable
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.bundle_files import CHECKSUMS, is_number, sha256_of
 from fmnet.inference.calibration import calibration_sentence
-from fmnet.inference.predict import USUAL, Prediction, Request, Status, predictions_table
+from fmnet.inference.predict import (
+    USUAL,
+    Prediction,
+    Request,
+    Status,
+    predictions_table,
+    table_row,
+)
 from fmnet.inference.quality import Reading
 from fmnet.inference.sets import level_sentence, predictive_values
 from fmnet.inference.study_results import IN_SHORT, NOT_RECORDED
@@ -154,7 +161,12 @@ def worth_of_sets(bundle: Bundle, request: Request) -> dict[str, Any] | None:
 
 def full_record(prediction: Prediction, columns: Sequence[str] = ()) -> dict[str, Any]:
     """List all that is known of a prediction; `prediction_of` reads it back."""
-    readings = [{**asdict(reading), "passed": reading.is_passed} for reading in prediction.readings]
+    readings = [
+        # as asdict gives it, which takes as long as all gates
+        vars(one)
+        | {"fault": None if one.fault is None else asdict(one.fault), "passed": one.is_passed}
+        for one in prediction.readings
+    ]
     groups = None if prediction.groups is None else list(prediction.groups)
     return {**prediction.record(columns), "groups": groups, "readings": readings}
 
@@ -291,8 +303,7 @@ class Results:
             if self._is_json:
                 self._add_record(self._file, prediction)
             else:
-                row = predictions_table([prediction], self.columns)
-                write_table(row, self._file, self._separator, header=False, for_people=True)
+                write_row(table_row(prediction, self.columns).values(), self._file, self._separator)
             self._file.flush()
         except OSError as error:
             raise self._failed(error) from error

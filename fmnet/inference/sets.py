@@ -203,10 +203,10 @@ def _shares(scores: Floats, ranges: Sequence[tuple[float, float]]) -> Floats:
 def level_sentence(unseen: UnseenScores, level: float) -> str:
     """Say which level sets have, and why not the one that was asked for."""
     kept = level_of(unseen, level)
-    percent = np.floor(1000 * kept + 1e-9) / 10  # rounded up, it would promise too much
+    told = np.floor(1000 * kept + 1e-9) / 10  # rounded, it would promise too much
     said = (
-        f"A set holds the group of at least {percent:g} % of the people of each group, in "
-        f"{100 * (1 - DELTA):.3g} % of studies like this one."
+        f"A set holds the group of at least {told:g} % of the people of each group who are scanned "
+        f"as the study's were, in {100 * (1 - DELTA):g} % of studies like this one."
     )
     if kept == level:
         return said

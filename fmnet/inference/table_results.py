@@ -74,6 +74,8 @@ class Unfinished:
             return
         target = Path(os.path.realpath(out))
         self._path = target.with_name(f".{target.name}.unfinished")
+        if os.path.lexists(self._path) and (self._path.is_symlink() or not self._path.is_file()):
+            raise _refuse(out, f"no regular file under the name {self._path.name}", "remove it")
         before = self._read(dict(asked))
         if before is False and not may_overwrite:
             found = "an unfinished table of another signature, request or version of fmnet"

@@ -175,6 +175,8 @@ def test_message_without_its_four_parts_is_no_clear_error():
     usage = "usage: fmnet-predict BUNDLE\nfmnet-predict: error: argument --level: '2' is no number"
     assert judge_end(f"{usage} between 0 and 1").answer == ERROR
     assert judge_end("Traceback").answer == "unclear message"
+    unforeseen = whole.replace("nothing", "something that fmnet doesn't foresee (KeyError: 1)")
+    assert judge_row(row | {"reason": unforeseen}, 1.0, 0.1).answer == "unforeseen"
     assert not FOUR_PARTS.search(": found ; accepted: a; to do: b")
     assert CONTROL.search("a\x1b[31m")
     assert not CONTROL.search("Köln\t1\n")

@@ -13,6 +13,7 @@ from fmnet.data.tables import (
     read_table_file,
     subject_key,
     table_name,
+    write_row,
     write_table,
 )
 from fmnet.errors import CohortError
@@ -350,3 +351,19 @@ def test_tables_of_fmnet_itself_come_back_as_they_were(tmp_path):
 def test_names_of_other_bytes_do_not_stop_a_table(tmp_path):
     write_table(pd.DataFrame({"files": ["m\udcfcller.nii"]}), tmp_path / "t.tsv")
     assert (tmp_path / "t.tsv").read_bytes() == b"files\nm\\udcfcller.nii\n"
+
+
+@given(
+    st.lists(
+        st.none() | st.text() | st.floats(allow_infinity=False) | st.integers(-999, 999),
+        min_size=2,
+        max_size=5,
+    ),
+    st.sampled_from("\t,"),
+)
+def test_one_more_row_is_written_as_tables_are(cells, separator):
+    as_table, as_row = io.StringIO(), io.StringIO()
+    named = {str(at): [cell] for at, cell in enumerate(cells)}
+    write_table(pd.DataFrame(named), as_table, separator, header=False, for_people=True)
+    write_row(cells, as_row, separator)
+    assert as_row.getvalue() == as_table.getvalue()

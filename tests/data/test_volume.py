@@ -87,3 +87,11 @@ def test_own_space_is_for_volumes_but_for_no_cohort():
     assert Volume(DATA, AFFINE, OWN_SPACE).space == OWN_SPACE
     with pytest.raises(VolumeError, match=r"a\.nii: found space 'own'; accepted: MNI152, "):
         check_space(OWN_SPACE, "a.nii")
+
+
+@pytest.mark.parametrize("last", [[0, 0, 0, 0], [0, 0, 0, 2], [0.1, 0, 0, 1]])
+def test_a_matrix_with_another_last_row_is_no_affine(last):
+    matrix = np.diag([2.0, 3, 4, 1])
+    matrix[3] = last
+    with pytest.raises(VolumeError, match=r"last row is not 0, 0, 0, 1"):
+        check_affine(matrix, "map")

@@ -1,11 +1,12 @@
 """What an earlier call wrote, and somebody altered, is told or left out, and never believed."""
 
 import json
+import os
 from dataclasses import asdict
 
 import pytest
 
-from fmnet.errors import Fault, VolumeError
+from fmnet.errors import Fault, OutputError, VolumeError
 from fmnet.inference.bids_app import read_result
 from fmnet.inference.predict import NewScan, Prediction
 from fmnet.inference.quality import Reading
@@ -64,3 +65,10 @@ def test_altered_lines_of_an_unfinished_table_are_left_out(line, tmp_path):
         unfinished = Unfinished(tmp_path / "a.tsv", ASKED, True)
         assert unfinished.known(SCAN, ()) == PREDICTION
         unfinished.close(True)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_what_is_no_file_is_not_gone_on_from(make, tmp_path):
+    make(tmp_path / ".a.tsv.unfinished")
+    with pytest.raises(OutputError, match=r"no regular file under the name \.a\.tsv\.unfinished"):
+        Unfinished(tmp_path / "a.tsv", ASKED, True)

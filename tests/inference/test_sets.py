@@ -41,6 +41,7 @@ def test_ninety_percent_is_not_promised_to_fifteen_people(rng):
     assert level_of(unseen, 0.9) == promised_level(15) < 0.9
     assert level_of(unseen, 0.8) == 0.8
     assert "15 people of a group can't promise" in level_sentence(unseen, 0.9)
+    assert "at least 82.8 % of the people" in level_sentence(unseen, 0.9)
     assert "can't" not in level_sentence(unseen, 0.8)
 
 
