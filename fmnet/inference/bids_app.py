@@ -16,8 +16,8 @@ from fmnet.data.tables import say_some, subject_key
 from fmnet.errors import ConfigError, Fault, OutputError, VolumeError
 from fmnet.inference.predict import Prediction, failed
 from fmnet.inference.results import as_json, prediction_of, record_with_evidence
-from fmnet.inference.scoring import Scorer
-from fmnet.inference.table_results import AnyScan, asked_of, identify, name_of
+from fmnet.inference.scoring import AnyScan, Scorer, name_of
+from fmnet.inference.table_results import asked_of, identify
 
 #: Name of the command in data sets that it wrote, and how names of its files end.
 GENERATOR, ENDING = "fmnet-predict", "_fmnet"

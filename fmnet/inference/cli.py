@@ -28,10 +28,18 @@ from fmnet.inference.results import (
     missing_sentence,
     sets_sentence,
 )
-from fmnet.inference.scoring import Scorer, Task, choose_jobs, open_scorer, score_all, unforeseen
+from fmnet.inference.scoring import (
+    AnyScan,
+    Scorer,
+    Task,
+    choose_jobs,
+    open_scorer,
+    score_all,
+    unforeseen,
+)
 from fmnet.inference.signing import check_signature
 from fmnet.inference.study_results import summary
-from fmnet.inference.table_results import AnyScan, TableResults
+from fmnet.inference.table_results import TableResults
 from fmnet.inference.target_bundle import TARGET_USE, target_line
 
 Results = TableResults | PersonFolders
@@ -266,7 +274,7 @@ def _summarise(
         gates = Counter(gate for one in unscored for gate in one.gates_failed)
         if gates:
             failed_checks = ", ".join(f"{name} ({n})" for name, n in gates.most_common())
-            print(f"checks that failed: {failed_checks}", file=sys.stderr)
+            print(printable(f"checks that failed: {failed_checks}"), file=sys.stderr)
         for prediction in unscored[:MAX_TOLD]:
             print(f"  {prediction.status}: {prediction.reason}", file=sys.stderr)
         if (more := len(unscored) - MAX_TOLD) > 0:

@@ -23,9 +23,7 @@ from fmnet.inference.results import (
     is_device,
     prediction_of,
 )
-from fmnet.inference.scoring import Scorer
-
-AnyScan = NewScan | NewBoldScan | Prediction
+from fmnet.inference.scoring import AnyScan, Scorer, name_of
 
 
 def asked_of(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,8 +252,3 @@ class TableResults:
     def finish(self, is_whole: bool) -> None:
         """Give the file its name, where the program ends at once."""
         self._results.finish(is_whole)
-
-
-def name_of(scan: AnyScan) -> str:
-    """Say what a scan is called."""
-    return scan.scan if isinstance(scan, Prediction) else scan.name
