@@ -125,6 +125,8 @@ def test_gates_are_told_in_sentences(gates):
     told = gates_sentences(gates.describe())
     assert "40 training people in scale, smoothness, positive" in told
     assert "Flipped maps of such people are told: left and right in 100%" in told
+    of_runs = gates_sentences(gates.describe(), reads_runs=True)
+    assert "field of view, repetition time, length, head motion, or they get no score" in of_runs
     few = fit_gates(draw_people(GRID, 5, seed=8), GRID, CONTRASTS, [*map(str, range(5))])
     assert "fewer than 15 people no more can be asked" in gates_sentences(few.describe())
 
