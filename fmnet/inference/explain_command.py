@@ -6,9 +6,9 @@ from pathlib import Path
 
 from fmnet.errors import ConfigError, Fault, FmnetError, printable
 from fmnet.inference.bundle import INTENDED_USE, read_bundle
+from fmnet.inference.card_files import write_explanation
 from fmnet.inference.cli import Stopped, describe, find_scans, stopping
 from fmnet.inference.explain import explain_scan
-from fmnet.inference.explanation_files import write_explanation
 from fmnet.inference.options import add_scan_options, entities_of, stated_by
 from fmnet.inference.predict import Prediction
 from fmnet.inference.signing import check_signature
