@@ -117,7 +117,8 @@ class _Call:
         if options.require_signature is not None:
             from fmnet.inference.signing import check_signature  # which needs cryptography
 
-            check_signature(options.bundle, options.require_signature)
+            key = check_signature(options.bundle, options.require_signature)
+            print(f"signed by the key with fingerprint {key}", file=sys.stderr)
         bundle = read_bundle(options.bundle, self._give_up)
         use = INTENDED_USE if bundle.target is None else TARGET_USE
         print(f"{describe(bundle)}\n{use}", file=sys.stderr)
