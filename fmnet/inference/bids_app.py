@@ -82,7 +82,8 @@ def choose_people(listed: Sequence[AnyScan], options: Namespace) -> list[AnyScan
     if not any("sub" in entities for entities in of_whom):
         reasons = [one.reason for one in listed if isinstance(one, Prediction)]
         found = f"nobody to score ({' | '.join(reasons)})" if reasons else "nobody to score"
-        accepted, action = "a data set with people in folders sub-*", "name its folder"
+        accepted = "a data set with people in folders sub-*"
+        action = "see what the brackets say" if reasons else "name its folder"
         raise ConfigError(Fault(str(options.bids_dir), found, accepted, action))
     chosen = choose_labels(of_whom, options)
     there = {subject_key(of_whom[number].get("sub", "")) for number in chosen}
