@@ -118,10 +118,10 @@ def answer(bundle: Bundle, prediction: Prediction, study: StudyScores | None) ->
 
 def probability(bundle: Bundle, prediction: Prediction, request: Request) -> str:
     """State the probability as so many of 100 people, at the base rate that was asked for."""
-    if prediction.probability is None or bundle.calibration is None:
-        return ""
     if prediction.groups == ():
         return f"<h2>Probability</h2><p>{NO_PROBABILITY}</p>"
+    if prediction.probability is None or bundle.calibration is None:
+        return ""
     p, interval, group = prediction.probability, prediction.interval, group_names(bundle)[0]
     rate = base_rate(bundle, request)
     told = chance(p) if interval is None else span(*interval)

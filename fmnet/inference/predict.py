@@ -102,7 +102,7 @@ class Prediction:
 
     ``interval`` is the 95 % interval of the probability. ``groups`` is the set: those that can't be
     ruled out at the level that was asked for, both where nothing can be said, none where the scan
-    is unlike either; None where there is no set. ``readings`` are of the gates, passed or not;
+    is unlike either, which then has no probability; None where there is no set. ``readings`` are of the gates, passed or not;
     ``is_of_training``: whether the same scan was among those that the signature learned from; None
     where nobody knows.
     """
@@ -291,11 +291,11 @@ def scored(
         return found
     training = bundle.metadata["training"]
     names = training["positive"], training["negative"]
-    return replace(
-        found,
-        groups=fit_sets(bundle.unseen, request.level).groups(score, names),
-        interval=probability_interval(bundle.unseen, bundle.calibration, score, request.prevalence),
-    )
+    groups = fit_sets(bundle.unseen, request.level).groups(score, names)
+    if not groups:  # a curve through scores of the study's people says nothing of such a one
+        return replace(found, groups=groups, probability=None)
+    interval = probability_interval(bundle.unseen, bundle.calibration, score, request.prevalence)
+    return replace(found, groups=groups, interval=interval)
 
 
 def failed(name: str, faults: Iterable[Fault], status: Status = "error") -> Prediction:

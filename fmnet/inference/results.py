@@ -58,7 +58,7 @@ COLUMNS = {
     "probability_low": "Lower end of the 95 % interval of the probability.",
     "probability_high": "Upper end of the 95 % interval of the probability.",
     "set": "Groups that can't be ruled out: one of them; both, where nothing can be said; or "
-    "neither, where the scan is unlike the people of either.",
+    "neither, where the score is unlike those of either, and has no probability.",
     "status": "ok: scored. cannot_say: readable, but unlike what the signature learned from. "
     "forced: scored all the same, because somebody asked for it. error: not usable.",
     "gates_failed": "Checks that the scan did not pass.",

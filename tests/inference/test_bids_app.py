@@ -288,7 +288,7 @@ def test_targets_have_their_outputs_in_the_table(people, tmp_path):
 
 def test_signature_that_was_asked_for_is_told_by_its_key(people, tmp_path, monkeypatch, capsys):
     pytest.importorskip("cryptography")
-    monkeypatch.setattr("fmnet.inference.signing.check_signature", lambda bundle, key: "ab12")
+    monkeypatch.setattr("fmnet.inference.cli.check_signature", lambda bundle, key: "ab12")
     assert predict(people, tmp_path / "out", "participant", "--require-signature", "a.pem") == 0
     assert "signed by the key with fingerprint ab12" in capsys.readouterr().err
 
