@@ -5,6 +5,7 @@ MONAI's inferer run the network. fmnet itself reads nothing of ``configs/`` but 
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from fmnet.errors import Fault, FmnetError, VolumeError
 from fmnet.inference.bold import NewBoldScan
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.bundle_files import CONFIGS, is_number
+from fmnet.inference.cli import describe as name_signature
 from fmnet.inference.explain import score_with_values
 from fmnet.inference.find import find_new_runs, find_new_scans
 from fmnet.inference.predict import USUAL, NewScan, Prediction, Request, failed, scored
@@ -123,12 +125,8 @@ def inference_config() -> dict[str, Any]:
     own = "fmnet.export.monai_bundle"
     network = {"_target_": f"{own}.OnnxScores", "bundle": "@bundle"}
     program = {"_target_": f"{own}.TorchScores", "bundle": "@bundle", "device": "@device"}
-    listed = {
-        "_target_": f"{own}.list_scans",
-        "bundle": "@bundle",
-        "source": "@scan",
-        "space": "@space",
-    }
+    listed = {"_target_": f"{own}.list_scans", "bundle": "@bundle"}
+    listed |= {"source": "@scan", "space": "@space"}
     return {
         "imports": ["$import pathlib", "$import torch"],
         "bundle_root": ".",
@@ -269,7 +267,7 @@ class TellScores:
 class ScanEvaluator:
     """Run the network on each scan by MONAI's inferer, and print a line of JSON for each.
 
-    MONAI's own evaluators need ignite, and give no score of a scan of several windows.
+    MONAI's own evaluators need ignite, and don't score scans of several windows.
     """
 
     def __init__(
@@ -285,17 +283,18 @@ class ScanEvaluator:
 
     def run(self) -> list[Prediction]:
         """Score all scans; `VolumeError` in the end if none has a score."""
-        told = []
+        told, bundle = [], self.postprocessing.bundle
+        for said in (name_signature(bundle), bundle.metadata["intended_use"]):
+            print(said, file=sys.stderr)  # noqa: T201
         for item in self.dataset:
-            scored_item = dict(item)
-            if "image" in scored_item:
-                inputs = scored_item["image"].to(self.device)
+            pred = {}
+            if "image" in item:
+                inputs = item["image"].to(self.device)
                 with torch.no_grad():  # windows one by one, as in a bundle
                     scores = [self.inferer(one[None], self.network) for one in inputs]
-                scored_item["pred"] = torch.cat(scores)
-            told.append(self.postprocessing(scored_item))
-            columns = self.postprocessing.bundle.columns
-            print(json.dumps(told[-1].record(columns), allow_nan=False), flush=True)  # noqa: T201
+                pred = {"pred": torch.cat(scores)}
+            told.append(self.postprocessing({**item, **pred}))
+            print(json.dumps(told[-1].record(bundle.columns), allow_nan=False), flush=True)  # noqa: T201
         if not any(one.score is not None for one in told):
             accepted, action = "a scan that the signature can score", "see the reasons above"
             raise VolumeError(Fault("scan", f"no score for {len(told)} scans", accepted, action))

@@ -82,7 +82,8 @@ def choose_people(listed: Sequence[AnyScan], options: Namespace) -> list[AnyScan
     if not any("sub" in entities for entities in of_whom):
         reasons = [one.reason for one in listed if isinstance(one, Prediction)]
         found = f"nobody to score ({' | '.join(reasons)})" if reasons else "nobody to score"
-        accepted, action = "a data set with people in folders sub-*", "name its folder"
+        accepted = "a data set with people in folders sub-*"
+        action = "see what the brackets say" if reasons else "name its folder"
         raise ConfigError(Fault(str(options.bids_dir), found, accepted, action))
     chosen = choose_labels(of_whom, options)
     there = {subject_key(of_whom[number].get("sub", "")) for number in chosen}
@@ -187,7 +188,7 @@ class PersonFolders:
 
     def _name_files(self) -> list[Path | None]:
         """Name each scan's files, without their ending; None for what is nobody's."""
-        stems, taken = list[Path | None](), Counter[str]()
+        stems, taken = list[Path | None](), set[str]()
         for scan in self._listed:
             entities = entities_of_scan(scan, self._bids_dir)
             if "sub" not in entities:
@@ -197,10 +198,13 @@ class PersonFolders:
             name = "_".join(parts)
             is_error = isinstance(scan, Prediction)
             name += "_desc-error" if is_error and self._is_scan(name) else ""
-            taken[name] += 1
-            name += str(taken[name]) if taken[name] > 1 else ""
+            own, number = name, 1
+            while own in taken:  # a number alone would make run-12 of the second run-1
+                number += 1
+                own = f"{name}{'' if '_desc-' in name else '_desc-'}{number}"
+            taken.add(own)
             folders = [part for part in parts[:2] if part.startswith(("sub-", "ses-"))]
-            stems.append(self._out_dir.joinpath(*folders, f"{name}{ENDING}"))
+            stems.append(self._out_dir.joinpath(*folders, f"{own}{ENDING}"))
         return stems
 
     def _is_scan(self, name: str) -> bool:

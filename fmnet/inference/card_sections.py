@@ -10,6 +10,7 @@ from fmnet.inference.bundle import Bundle
 from fmnet.inference.card_charts import draw_limits, number
 from fmnet.inference.card_pictures import VALUES, draw_colour_bar, draw_slices, full_colour
 from fmnet.inference.card_shell import capital, items, safe
+from fmnet.inference.gates import Gates
 from fmnet.inference.model_card import percent
 from fmnet.inference.predict import Prediction
 from fmnet.inference.preparation import MapPreparation
@@ -117,10 +118,10 @@ def _mean_pictures(preparation: MapPreparation) -> list[str]:
     return ["".join(draw_slices(own, grid, limit, VALUES)) for own in mean[:MAX_MAPS]]
 
 
-def checks(readings: Sequence[Reading], false_alarms: float | None = None) -> str:
+def checks(readings: Sequence[Reading], gates: Gates | None = None) -> str:
     """Tabulate the gates of a scan: what each measured, and whether it passed.
 
-    `false_alarms` is the fraction of people like those of training who fail any of them.
+    `gates` know how many people like those of training fail any, and how many flips are told.
     """
     if not readings:
         said = (
@@ -132,12 +133,15 @@ def checks(readings: Sequence[Reading], false_alarms: float | None = None) -> st
     told = f"{n_failed} of {len(readings)} failed" if n_failed else f"all {len(readings)} passed"
     rows = "".join(map(_check_row, sorted(readings, key=lambda one: one.is_passed)))
     known = [reading.false_alarms for reading in readings if reading.false_alarms is not None]
-    every = (
-        "" if false_alarms is None else f" About {percent(false_alarms)} fail one of them or more."
-    )
+    every, flips = "", ""
+    if gates is not None and gates.false_alarms is not None:
+        every = f" About {percent(gates.false_alarms)} fail one of them or more."
+    if gates is not None and gates.caught:
+        told_of = ", ".join(f"{name} in {percent(part)}" for name, part in gates.caught.items())
+        flips = f" Of flipped maps of such people, these checks tell: {told_of}."
     note = (
         "Limits are from the training scans. False alarms: the fraction of people scanned as in "
-        "training who fail the check although nothing is wrong." + every
+        "training who fail the check although nothing is wrong." + every + flips
         if known
         else "Limits are from the training scans."
     )

@@ -125,7 +125,8 @@ class _Call:
     def _open_bundle(self, options: Namespace) -> Bundle:
         """Read the bundle, signed by whom it has to be, and say what it is."""
         if options.require_signature is not None:
-            check_signature(options.bundle, options.require_signature)
+            key = check_signature(options.bundle, options.require_signature)
+            print(f"signed by the key with fingerprint {key}", file=sys.stderr)
         bundle = read_bundle(options.bundle, self._give_up)
         use = INTENDED_USE if bundle.target is None else TARGET_USE
         print(f"{describe(bundle)}\n{use}", file=sys.stderr)

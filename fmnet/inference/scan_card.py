@@ -108,7 +108,7 @@ def build_scan_card(
         parts += [outputs(bundle, prediction), _known(bundle, prediction, request)]
     parts += [
         pictures(bundle, values),
-        checks(prediction.readings, gates.false_alarms if gates else None),
+        checks(prediction.readings, gates),
     ]
     if explanation is not None:
         parts += explanation_sections(bundle, explanation)
@@ -251,10 +251,16 @@ def _head(bundle: Bundle) -> str:
 
 
 def _labels(names: Sequence[str]) -> list[str]:
-    """Leave out of names what most of them have in common, as long as they stay different."""
+    """Leave out of names what most of them have in common, as long as they stay different.
+
+    An entity of several values (``ses-01``, ``ses-02``) stays with all: no value goes unsaid.
+    """
     parts = [name.split("_") for name in names]
     counts = Counter(part for own in parts for part in set(own))
-    short = ["_".join(part for part in own if counts[part] <= len(names) / 2) for own in parts]
+    values = Counter(part.split("-")[0] for part in counts)
+    left_out = {part for part in counts if counts[part] > len(names) / 2}
+    left_out -= {part for part in left_out if values[part.split("-")[0]] > 1}
+    short = ["_".join(part for part in own if part not in left_out) for own in parts]
     return short if all(short) and len(set(short)) == len(set(names)) else list(names)
 
 

@@ -134,7 +134,10 @@ def test_run_gives_the_score_that_predict_gives(finished, bundle, scan, capsys, 
     wanted = predict_scan(bundle, one)
     more = {} if network == "@network_def" else {"evaluator#network": network}
     workflow(finished.bundle_dir, source, **more).run()
-    (line,) = capsys.readouterr().out.splitlines()
+    told = capsys.readouterr()
+    (line,) = told.out.splitlines()
+    assert "signature FM against HC" in told.err
+    assert "not a diagnosis" in told.err
     found = json.loads(line)
     assert found["status"] == "ok"
     assert found["score"] == pytest.approx(wanted.score, abs=1e-5)

@@ -3,6 +3,7 @@
 import colorsys
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from fmnet.errors import Fault
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.card_answers import set_words
 from fmnet.inference.card_charts import number
-from fmnet.inference.card_sections import output_names, output_words, pictures
+from fmnet.inference.card_sections import checks, output_names, output_words, pictures
 from fmnet.inference.card_shell import span
 from fmnet.inference.predict import Request, failed, scored
 from fmnet.inference.preparation import SeriesPreparation
@@ -163,6 +164,15 @@ def test_checks_are_listed_with_limits_and_what_failed_comes_first(bundle, value
     assert page.count('class="failed"') == 1
 
 
+def test_checks_of_orientation_say_how_many_flips_they_tell():
+    gates = SimpleNamespace(
+        false_alarms=0.04, caught={"left and right": 0.18, "top and bottom": 0.6}
+    )
+    said = words_of(checks(readings(True), gates))
+    assert "About 4 % fail one of them or more. Of flipped maps of such people, these" in said
+    assert "these checks tell: left and right in 18 %, top and bottom in 60 %." in said
+
+
 def test_forced_score_is_marked_before_all_and_not_explained(bundle, values):
     said = words_of(build_scan_card(bundle, prediction(bundle, "forced"), values))
     assert said.index("Forced: checks of this scan failed") < said.index("Forced: Cannot say")
@@ -257,5 +267,8 @@ def test_names_in_the_table_are_what_scans_differ_by(bundle):
     assert "_stat-z not usable" not in said
     one = words_of(build_group_page(bundle, given[:1]))
     assert "sub-0_task-pain_stat-z not usable" in one
+    again = [failed(f"/d/sub-{k}_ses-0{n}.nii", [FAULT]) for k, n in ((1, 1), (1, 2), (2, 1))]
+    said = words_of(build_group_page(bundle, again))
+    assert re.findall(r"sub-\d_\S+", said) == ["sub-1_ses-01", "sub-1_ses-02", "sub-2_ses-01"]
     twice = words_of(build_group_page(bundle, [given[0]] * 3))
     assert twice.count("sub-0_task-pain_stat-z not usable") == 3
