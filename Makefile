@@ -35,9 +35,9 @@ demo: $(READY)
 	@echo "3/5 making new people whom no model ever saw, with the same effect"
 	@$(BIN)/python scripts/make_cohort.py $(DEMO)/new-people --n-subjects 4 --effect-size 2.5 --seed 1
 	@echo "4/5 predicting three of them"
-	@$(BIN)/python scripts/predict.py checkpoints/demo --out $(DEMO)/predictions.tsv \
-		$(DEMO)/new-people/sub-synthetic00[1-3]/func/*_statmap.nii.gz
-	@$(BIN)/python -c 'import pandas; read = lambda name: pandas.read_csv("$(DEMO)/" + name, sep="\t", keep_default_na=False); table = read("predictions.tsv"); people = table["scan"].str.extract("(sub-[^_/]+)")[0]; truth = read("new-people/participants.tsv").set_index("participant_id")["group"]; print(table.assign(person=people, truth=people.map(truth))[["person", "truth", "score", "probability", "status"]].to_string(index=False))'
+	@$(BIN)/python scripts/predict.py checkpoints/demo --overwrite --out $(DEMO)/predictions.tsv \
+		--cards $(DEMO)/cards $(DEMO)/new-people/sub-synthetic00[1-3]/func/*_statmap.nii.gz
+	@$(BIN)/python -c 'import pandas; read = lambda name: pandas.read_csv("$(DEMO)/" + name, sep="\t", keep_default_na=False); table = read("predictions.tsv"); people = table["scan"].str.extract("(sub-[^_/]+)")[0]; truth = read("new-people/participants.tsv").set_index("participant_id")["group"]; print(table.assign(person=people, truth=people.map(truth))[["person", "truth", "score", "probability", "set", "status"]].to_string(index=False))'
 	@echo "5/5 explaining one of them"
 	@$(BIN)/python scripts/explain.py checkpoints/demo --out $(DEMO)/explained \
 		$(DEMO)/new-people/sub-synthetic001/func/*_statmap.nii.gz
@@ -46,7 +46,7 @@ demo: $(READY)
 	@echo "brain       $(DEMO)/run/brain.png"
 	@echo "explained   $(DEMO)/explained"
 	@echo "signature   checkpoints/demo"
-	@echo "predictions $(DEMO)/predictions.tsv"
+	@echo "predictions $(DEMO)/predictions.tsv, a page on each in $(DEMO)/cards"
 
 # a process for each core, of one thread; those of a file share what they train
 test: $(READY)

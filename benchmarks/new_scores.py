@@ -273,9 +273,10 @@ def _calibration_errors(cohort: ScoredCohort) -> dict[str, float]:
     """Measure the calibration error among as many new people, groups alike, and at its best."""
     rng = np.random.default_rng(0)
     n = min(len(cohort.unseen.positive), len(cohort.unseen.negative))
-    scores = np.concatenate([cohort.new_positive[:n], cohort.new_negative[:n]])
+    order = rng.permutation(2 * n)  # of equal probabilities, none comes first
+    scores = np.concatenate([cohort.new_positive[:n], cohort.new_negative[:n]])[order]
     stated = cohort.calibration.at_prevalence(0.5).probability(scores)
-    error = _binned_error(stated, np.repeat([1.0, 0.0], n))
+    error = _binned_error(stated, np.repeat([1.0, 0.0], n)[order])
     perfect = [
         _binned_error(stated, (rng.random(2 * n) < stated).astype(float)) for _ in range(N_DRAWS)
     ]

@@ -312,8 +312,8 @@ def _gated_run(
     plain = run_case("BOLD, gates", name, change)
 
     def make(m: Materials, folder: Path) -> BoldInput:
-        bundle = gated_runs(m.folder)
-        return replace(plain.make(m, folder), bundle=bundle)
+        made: BoldInput = plain.make(m, folder)
+        return replace(made, bundle=gated_runs(m.folder))
 
     kind = "BOLD, gates forced" if options else "BOLD, gates"
     right = right | {FORCED, OTHER} if options else right

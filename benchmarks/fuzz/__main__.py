@@ -25,8 +25,12 @@ from typing import Any
 
 TARGETS = ("headers", "tables", "bundles")
 LIMIT_S, HANG_S, MEMORY_MB = 5.0, 60, 1000
-#: What is watched, and the longest input.
-WATCHED, MAX_LENGTH = ["fmnet", "nibabel"], 1 << 14
+#: What is watched: fmnet, and what it reads headers with. The longest input.
+WATCHED = [
+    "fmnet",
+    *(f"nibabel.{name}" for name in ("analyze", "nifti1", "nifti2", "spm99analyze", "wrapstruct")),
+]
+MAX_LENGTH = 1 << 14
 #: Strings that libFuzzer puts into inputs.
 WORDS = (
     "participant_id", "contrast", "path", "space", "group", "n/a", "NaN", "Infinity", "null",

@@ -51,7 +51,7 @@ from fmnet.inference.links import (
 )
 from fmnet.inference.onnx_network import check_program
 from fmnet.inference.preparation import MapPreparation, read_preparation
-from fmnet.inference.quality import read_reference, scale_faults
+from fmnet.inference.quality import read_reference, scale_readings
 from fmnet.inference.run_gates import RunGates
 from fmnet.inference.sets import fit_sets, level_sentence
 from fmnet.inference.signing import check_signature, sign_hashes
@@ -142,7 +142,7 @@ def _calibration(folder: Path) -> None:
 
 def _reference(folder: Path) -> None:
     reference = read_reference(folder / "reference.json")
-    scale_faults(np.ones((len(reference.contrasts), 9), np.float32), reference, "a")
+    scale_readings(np.ones((len(reference.contrasts), 9), np.float32), reference, "a")
 
 
 def _preparation(folder: Path) -> None:

@@ -16,8 +16,8 @@ from fmnet.data.tables import say_some, subject_key
 from fmnet.errors import ConfigError, Fault, OutputError, VolumeError
 from fmnet.inference.predict import Prediction, failed
 from fmnet.inference.results import as_json, prediction_of, record_with_evidence
-from fmnet.inference.scoring import Scorer
-from fmnet.inference.table_results import AnyScan, asked_of, identify, name_of
+from fmnet.inference.scoring import AnyScan, Scorer, name_of
+from fmnet.inference.table_results import asked_of, identify
 
 #: Name of the command in data sets that it wrote, and how names of its files end.
 GENERATOR, ENDING = "fmnet-predict", "_fmnet"
@@ -188,7 +188,7 @@ class PersonFolders:
 
     def _name_files(self) -> list[Path | None]:
         """Name each scan's files, without their ending; None for what is nobody's."""
-        stems, taken = list[Path | None](), Counter[str]()
+        stems, taken = list[Path | None](), set[str]()
         for scan in self._listed:
             entities = entities_of_scan(scan, self._bids_dir)
             if "sub" not in entities:
@@ -198,10 +198,13 @@ class PersonFolders:
             name = "_".join(parts)
             is_error = isinstance(scan, Prediction)
             name += "_desc-error" if is_error and self._is_scan(name) else ""
-            taken[name] += 1
-            name += str(taken[name]) if taken[name] > 1 else ""
+            own, number = name, 1
+            while own in taken:  # a number alone would make run-12 of the second run-1
+                number += 1
+                own = f"{name}{'' if '_desc-' in name else '_desc-'}{number}"
+            taken.add(own)
             folders = [part for part in parts[:2] if part.startswith(("sub-", "ses-"))]
-            stems.append(self._out_dir.joinpath(*folders, f"{name}{ENDING}"))
+            stems.append(self._out_dir.joinpath(*folders, f"{own}{ENDING}"))
         return stems
 
     def _is_scan(self, name: str) -> bool:

@@ -95,7 +95,7 @@ def _request_of_all(
         return stated
     try:
         request = Request(**asked[0]["request"])
-    except TypeError as error:
+    except (TypeError, ConfigError) as error:
         raise ConfigError(Fault(where, "results with another request", accepted, action)) from error
     for option, value in (("prevalence", request.prevalence), ("level", request.level)):
         given = getattr(options, option)

@@ -124,27 +124,17 @@ class Bundle:
         """
         return self.network.score(self.preparation.input_name, images)
 
-    def score_scan(self, values: FloatArray) -> float:
-        """Score one scan, where there is a single score: see `scores_of_scan`."""
-        return float(self.scores_of_scan(values)[0])
-
     def scores_of_scan(self, values: FloatArray) -> NDArray[np.float32]:
         """Score one scan: its maps on the grid, (C, V), or its cleaned series, (T, V): to (K,)."""
         return self.scores_and_features_of_scan(values)[0]
-
-    def features_of_scan(self, values: FloatArray) -> NDArray[np.float32]:
-        """Compute what one scan is like for the network: (C, V), or (T, V), to (F,).
-
-        Of several windows, their mean; F is 0 for bundles of before, whose networks don't say it.
-        """
-        return self.scores_and_features_of_scan(values)[1]
 
     def scores_and_features_of_scan(
         self, values: FloatArray
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Score one scan, (K,), and compute its features, (F,), while the network runs once.
 
-        See `scores_of_scan` and `features_of_scan`.
+        See `scores_of_scan`. Features, of several windows their mean, say what the scan is like for
+        the network; F is 0 for bundles of before, whose networks don't say it.
         """
         if not self.preparation.reads_series and len(values) != len(self.preparation.contrasts):
             names = ", ".join(self.preparation.contrasts)

@@ -13,6 +13,7 @@ from fmnet.inference.card_charts import draw_probability, draw_scores
 from fmnet.inference.card_shell import chance, group_names, safe, span
 from fmnet.inference.model_card import percent
 from fmnet.inference.predict import Prediction, Request
+from fmnet.inference.results import base_rate
 from fmnet.inference.sets import DELTA, PredictiveValues, SetRule, fit_sets, predictive_values
 from fmnet.inference.study_people import StudyPeople
 from fmnet.inference.unseen_scores import UnseenScores
@@ -122,7 +123,7 @@ def probability(bundle: Bundle, prediction: Prediction, request: Request) -> str
     if prediction.groups == ():
         return f"<h2>Probability</h2><p>{NO_PROBABILITY}</p>"
     p, interval, group = prediction.probability, prediction.interval, group_names(bundle)[0]
-    rate = _base_rate(bundle, request)
+    rate = base_rate(bundle, request)
     told = chance(p) if interval is None else span(*interval)
     given = "as many are scanned of each group as in the study"
     if rate is not None:
@@ -182,7 +183,7 @@ def _at_other_rates(
 
 def worth(bundle: Bundle, request: Request) -> str:
     """Say how often answers of one group alone are right, at the base rate that was asked for."""
-    rate = _base_rate(bundle, request)
+    rate = base_rate(bundle, request)
     if bundle.unseen is None or rate is None or not 0 < rate < 1:
         return ""
     found = _values(bundle.unseen, request.level, rate)
@@ -204,12 +205,6 @@ def worth(bundle: Bundle, request: Request) -> str:
 def _values(unseen: UnseenScores, level: float, rate: float) -> PredictiveValues:
     """Compute once what is the same on each card."""
     return predictive_values(unseen, level, rate)
-
-
-def _base_rate(bundle: Bundle, request: Request) -> float | None:
-    if request.prevalence is not None or bundle.calibration is None:
-        return request.prevalence
-    return bundle.calibration.base_rate
 
 
 def place(bundle: Bundle, prediction: Prediction, study: StudyScores | None) -> str:

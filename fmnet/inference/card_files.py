@@ -1,4 +1,4 @@
-"""Files of cards: a page on each scan of a call, and one on all of them."""
+"""Files of cards: a page on each scan of a call, one on all of them, one on an explanation."""
 
 import re
 from collections.abc import Sequence
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fmnet.data.files import encoded, write_atomically
+from fmnet.data.tables import write_table
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, OutputError
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.card_shell import short_name
+from fmnet.inference.explain import Explanation
 from fmnet.inference.predict import USUAL, Prediction, Request
 from fmnet.inference.scan_card import build_group_page, build_scan_card
 
@@ -17,6 +19,8 @@ from fmnet.inference.scan_card import build_group_page, build_scan_card
 MAX_NAME = 100
 #: The page on all scans.
 GROUP = "group.html"
+#: Begins the name of each file of an explanation that was asked for although nothing is stable.
+FORCED = "forced_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +69,7 @@ class Cards:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(path, encoded(page), is_synced=False)
         except OSError as error:
-            accepted, action = "a folder that can be written", "choose another folder"
-            fault = Fault(str(path), f"{error.strerror or error}", accepted, action)
-            raise OutputError(fault) from error
+            raise _unwritable(path, error) from error
         return path
 
 
@@ -102,3 +104,41 @@ def card_names(scans: Sequence[str]) -> list[str]:
         taken.add(name.lower())
         found.append(name)
     return found
+
+
+def write_explanation(bundle: Bundle, explanation: Explanation, folder: Path) -> list[Path]:
+    """Write the map of an explanation, its table ``regions.tsv`` and its page ``card.html``.
+
+    Names of what was forced begin with ``forced_``, and each file says why.
+
+    Raises
+    ------
+    OutputError
+        If the folder can't be written.
+    """
+    start = FORCED if explanation.mark else ""
+    table = explanation.regions.round(6)
+    if explanation.mark:
+        table.insert(0, "mark", explanation.mark)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        written = []
+        for image in explanation.map.write(folder):
+            sidecar = image.with_name(f"{image.name.removesuffix('.nii.gz')}.json")
+            written += [
+                path.replace(path.with_name(f"{start}{path.name}")) for path in (image, sidecar)
+            ]
+        with (folder / f"{start}regions.tsv").open("w", encoding="utf-8") as file:
+            write_table(table, file, "\t", for_people=True)
+        card = build_scan_card(
+            bundle, explanation.prediction, explanation.values, explanation=explanation
+        )
+        write_atomically(folder / f"{start}card.html", encoded(card), is_synced=False)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return [*written, folder / f"{start}regions.tsv", folder / f"{start}card.html"]
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    accepted, action = "a folder that can be written", "choose another folder"
+    return OutputError(Fault(str(path), f"{error.strerror or error}", accepted, action))

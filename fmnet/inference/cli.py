@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from fmnet.errors import BundleError, FmnetError, JobError, printable
 from fmnet.inference.bids_app import PersonFolders, check_folders, choose_people
+from fmnet.inference.bids_group import make_group
 from fmnet.inference.bold import NewBoldScan, Stated
 from fmnet.inference.bundle import INTENDED_USE, Bundle, read_bundle
 from fmnet.inference.find import find_new_runs, find_new_scans
@@ -27,9 +28,18 @@ from fmnet.inference.results import (
     missing_sentence,
     sets_sentence,
 )
-from fmnet.inference.scoring import Scorer, Task, choose_jobs, open_scorer, score_all, unforeseen
+from fmnet.inference.scoring import (
+    AnyScan,
+    Scorer,
+    Task,
+    choose_jobs,
+    open_scorer,
+    score_all,
+    unforeseen,
+)
+from fmnet.inference.signing import check_signature
 from fmnet.inference.study_results import summary
-from fmnet.inference.table_results import AnyScan, TableResults
+from fmnet.inference.table_results import TableResults
 from fmnet.inference.target_bundle import TARGET_USE, target_line
 
 Results = TableResults | PersonFolders
@@ -115,8 +125,6 @@ class _Call:
     def _open_bundle(self, options: Namespace) -> Bundle:
         """Read the bundle, signed by whom it has to be, and say what it is."""
         if options.require_signature is not None:
-            from fmnet.inference.signing import check_signature  # which needs cryptography
-
             key = check_signature(options.bundle, options.require_signature)
             print(f"signed by the key with fingerprint {key}", file=sys.stderr)
         bundle = read_bundle(options.bundle, self._give_up)
@@ -245,8 +253,6 @@ def _predict_all(
 
 
 def _make_group(bundle: Bundle, options: Namespace) -> int:
-    from fmnet.inference.bids_group import make_group
-
     predictions, request, note = make_group(bundle, options)
     if note:
         print(printable(note), file=sys.stderr)
@@ -269,7 +275,7 @@ def _summarise(
         gates = Counter(gate for one in unscored for gate in one.gates_failed)
         if gates:
             failed_checks = ", ".join(f"{name} ({n})" for name, n in gates.most_common())
-            print(f"checks that failed: {failed_checks}", file=sys.stderr)
+            print(printable(f"checks that failed: {failed_checks}"), file=sys.stderr)
         for prediction in unscored[:MAX_TOLD]:
             print(f"  {prediction.status}: {prediction.reason}", file=sys.stderr)
         if (more := len(unscored) - MAX_TOLD) > 0:

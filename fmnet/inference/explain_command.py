@@ -6,10 +6,10 @@ from pathlib import Path
 
 from fmnet.errors import ConfigError, Fault, FmnetError, printable
 from fmnet.inference.bundle import INTENDED_USE, read_bundle
+from fmnet.inference.card_files import write_explanation
 from fmnet.inference.cli import Stopped, describe, find_scans, stopping
 from fmnet.inference.explain import explain_scan
-from fmnet.inference.explanation_files import write_explanation
-from fmnet.inference.options import add_scan_options, entities_of, stated_by
+from fmnet.inference.options import add_scan_options, add_signature_option, entities_of, stated_by
 from fmnet.inference.predict import Prediction
 from fmnet.inference.signing import check_signature
 from fmnet.inference.study_results import summary
@@ -84,11 +84,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="also explain a score of a signature that is not stable, by boxes of the brain; all "
         "that is written says so",
     )
-    parser.add_argument(
-        "--require-signature",
-        type=Path,
-        metavar="KEY",
-        help="refuse a bundle that the owner of this public key (PEM, Ed25519) did not sign",
-    )
+    add_signature_option(parser)
     add_scan_options(parser)
     return parser

@@ -60,6 +60,7 @@ class Measure:
     lower alone, 1 for the upper. Whatever the training people are like, values from ``low_cap`` to
     ``high_cap`` pass; ``share``: how many of the false alarms it may have, beside the others. Of
     too few people, a value may lie ``slack`` beyond all of theirs; None where that says nothing.
+    ``title`` is what readers are told that it is called, where its name is too short for them.
     """
 
     too_low: str
@@ -75,6 +76,7 @@ class Measure:
     low_cap: float | None = None
     high_cap: float | None = None
     share: float = 1.0
+    title: str = ""
 
 
 ORIENT = (
@@ -97,20 +99,22 @@ MEASURES = {
     "positive": Measure(
         "too few positive values: another contrast or statistic, or the contrast reversed",
         "too many positive values: not a statistic map (anatomy?), or another statistic",
-        SAME_MAPS, "of voxels", True, 0, 0.1, _logit, _expit, 2.0,
+        SAME_MAPS, "of voxels", True, 0, 0.1, _logit, _expit, 2.0, title="positive values",
     ),
     "tails": Measure(
         "hardly a value that stands out: another statistic, or an image of another kind",
         "a few values that stand out too far: another statistic, or spikes",
-        SAME_MAPS, "times the root mean square", True, 0, 0.02, _log, _exp,
+        SAME_MAPS, "times the root mean square", True, 0, 0.02, _log, _exp, title="largest values",
     ),
     "similarity": Measure(
         "a map that is unlike the training people's mean", "",
         SAME_MAPS, "(correlation)", True, -1, 0.02, _artanh, _tanh, share=3.0,
+        title="similarity to the mean map",
     ),
     "similarity of sizes": Measure(
         "a map whose values are large and small in other places than the training people's", "",
         SAME_MAPS, "(correlation)", True, -1, 0.02, _artanh, _tanh,
+        title="similarity in magnitude to the mean map",
     ),
     "coverage": Measure(
         "data missing where training people have some", "",
@@ -122,6 +126,7 @@ MEASURES = {
             f"data too far {low}, or none {high_place}",
             f"data too far {high}, or none {low_place}",
             REGISTER, "mm", False, 0, 0.5, low_cap=-2.0, high_cap=2.0, share=0.3,
+            title=f"centre of the data in {axis}",
         )
         for axis, low, high, low_place, high_place in (
             ("x", "to the left", "to the right", "on the left", "on the right"),
@@ -132,15 +137,20 @@ MEASURES = {
     **{
         name: Measure(
             words, "", ORIENT, "(1: as in training, -1: flipped)", False, -1, 0.01,
-            low_cap=0.0, share=share,
+            low_cap=0.0, share=share, title=f"{title} orientation",
         )
-        for name, words, share in (
-            ("left and right", "a map that seems mirrored, left for right", 6.0),
-            ("front and back", "a map that seems turned, front to back", 1.0),
-            ("top and bottom", "a map that seems upside down", 1.0),
+        for name, title, words, share in (
+            ("left and right", "left-right", "a map that seems mirrored, left for right", 6.0),
+            ("front and back", "front-back", "a map that seems turned, front to back", 1.0),
+            ("top and bottom", "up-down", "a map that seems upside down", 1.0),
         )
     },
 }  # fmt: skip
+
+
+def title_of(name: str) -> str:
+    """Say what a measure is called where people read of it."""
+    return MEASURES[name].title or name
 
 
 def measure(values: FloatArray, grid: Grid) -> Measured:

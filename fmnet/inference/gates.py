@@ -38,6 +38,7 @@ from fmnet.inference.gate_measures import (
     measure,
     measure_beside,
     missing_half,
+    title_of,
 )
 from fmnet.inference.orientation import (
     FLIPS,
@@ -135,7 +136,7 @@ class Gates:
     def _reading(self, limit: Limit, value: float, name: str) -> Reading:
         kind = MEASURES[limit.measure]
         contrast = "" if limit.channel is None else f" of {self.contrasts[limit.channel]}"
-        gate, fault = f"{limit.measure}{contrast}", None
+        gate, fault = f"{title_of(limit.measure)}{contrast}", None
         is_low = limit.low is not None and not value >= limit.low
         is_high = limit.high is not None and not value <= limit.high
         if is_low or is_high:
@@ -148,7 +149,7 @@ class Gates:
             said = kind.too_low if is_low else kind.too_high or kind.too_low
             if limit.measure == "similarity" and value <= -max(limit.low or 0.0, LEAST_REVERSED):
                 said = "a map like the negative of the training people's mean: a reversed contrast"
-            found = f"{said}: {limit.measure}{contrast} {value:.3g}{unit}"
+            found = f"{said}: {gate} {value:.3g}{unit}"
             accepted = f"{' and '.join(bounds)}, as in {self.n_people} training people"
             fault = Fault(name, found, accepted, kind.action)
         shown = value if np.isfinite(value) else None
@@ -161,7 +162,8 @@ class Gates:
 
     def describe(self) -> dict[str, Any]:
         """Say what there are, for a bundle's metadata and its card."""
-        measures = [*dict.fromkeys(limit.measure for limit in self.limits), "field of view"]
+        measures = [*dict.fromkeys(title_of(limit.measure) for limit in self.limits)]
+        measures.append("field of view")
         measures += ["network features"] if self.features is not None else []
         return {
             "measures": measures,

@@ -77,12 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also score scans that fail a check; all that is written marks them",
     )
-    asked.add_argument(
-        "--require-signature",
-        type=Path,
-        metavar="KEY",
-        help="refuse a bundle that the owner of this public key (PEM, Ed25519) did not sign",
-    )
+    add_signature_option(asked)
     written = parser.add_argument_group("what is written, and how")
     written.add_argument(
         "--out",
@@ -180,6 +175,16 @@ def _count(text: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,3}", text):
         raise argparse.ArgumentTypeError(f"'{text}' is no number of processes, from 1")
     return int(text)
+
+
+def add_signature_option(parser: "argparse._ActionsContainer") -> None:
+    """Add the option that says whose signature a bundle has to bear."""
+    parser.add_argument(
+        "--require-signature",
+        type=Path,
+        metavar="KEY",
+        help="refuse a bundle that the owner of this public key (PEM, Ed25519) did not sign",
+    )
 
 
 def add_scan_options(parser: "argparse._ActionsContainer") -> None:

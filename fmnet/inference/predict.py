@@ -18,8 +18,9 @@ from fmnet.data.resample import SAME_POSITION, coordinates
 from fmnet.data.scans import apply_to_all, coverage_fault, covered_fraction, place_checked
 from fmnet.data.values import UNSAID_STAT, name_stat, p_value_fault, same_stat, stat_fault
 from fmnet.data.volume import FloatArray, Volume, check_space
-from fmnet.errors import Fault, VolumeError
+from fmnet.errors import ConfigError, Fault, VolumeError
 from fmnet.inference.bundle import MAX_SCORE, Bundle
+from fmnet.inference.bundle_files import is_number
 from fmnet.inference.calibration import probability_interval
 from fmnet.inference.quality import Reading, scale_readings
 from fmnet.inference.sets import fit_sets
@@ -62,11 +63,27 @@ class Request:
         few people to promise it, the largest that it can.
     is_forced : bool
         Whether scans that fail a gate are scored all the same, and marked.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is something else.
     """
 
     prevalence: float | None = None
     level: float = 0.8
     is_forced: bool = False
+
+    def __post_init__(self) -> None:
+        given = {"level": self.level}
+        given |= {} if self.prevalence is None else {"prevalence": self.prevalence}
+        for name, value in given.items():
+            if not (is_number(value) and 0 < value < 1):
+                action = "write a percentage as a fraction: 0.1 for 10 %"
+                raise ConfigError(Fault(name, repr(value), "a number between 0 and 1", action))
+        if not isinstance(self.is_forced, bool):
+            found, accepted = repr(self.is_forced), "true or false"
+            raise ConfigError(Fault("is_forced", found, accepted, "write one of them"))
 
 
 USUAL = Request()
@@ -141,13 +158,14 @@ def predict_with_values(
     try:
         volumes = _read_volumes(bundle, scan)
         values = _place_volumes(bundle, scan, volumes)
+        is_of_training = _is_of_training(bundle, scan, values)
     except VolumeError as error:
         return failed(scan.name, error.faults), None
     readings = _readings(bundle, scan, volumes, values)
     notes = dict.fromkeys([_unstated(bundle, scan, volumes), *(volume.note for volume in volumes)])
     note = "; ".join(filter(None, notes))
     found = gated(bundle, scan.name, values, readings, note, request)
-    return replace(found, is_of_training=_is_of_training(bundle, scan, values)), values
+    return replace(found, is_of_training=is_of_training), values
 
 
 def _is_of_training(bundle: Bundle, scan: NewScan, values: FloatArray) -> bool | None:

@@ -135,14 +135,6 @@ def scale_readings(
     return tuple(readings)
 
 
-def scale_faults(
-    values: FloatArray, reference: Reference, name: str, action: str = SAME_UNIT
-) -> list[Fault]:
-    """Describe channels whose values, (C, V), are far larger or smaller than in training."""
-    readings = scale_readings(values, reference, name, action)
-    return [reading.fault for reading in readings if reading.fault is not None]
-
-
 def motion_fault(mean_fd_mm: float | None, reference: Reference, name: str) -> Fault | None:
     """Describe a run with far more head motion than any training run; None if it has not."""
     if reference.mean_fd_high_mm is None:

@@ -49,6 +49,7 @@ from fmnet.inference.explain import Explainer, Explanation, read_explainer
 from fmnet.inference.explanation_card import explanation_sections
 from fmnet.inference.model_card import percent
 from fmnet.inference.predict import USUAL, Prediction, Request, Status
+from fmnet.inference.results import base_rate
 from fmnet.inference.study_results import red_note
 
 #: Red findings that are told one by one, and columns of a target in the table of everybody.
@@ -231,14 +232,12 @@ def _strip(bundle: Bundle, predictions: Sequence[Prediction], study: StudyScores
 
 def _rate(bundle: Bundle, request: Request) -> str:
     """Say for which base rate the probabilities of the table are."""
-    if bundle.calibration is None:
+    if (rate := base_rate(bundle, request)) is None:
         return ""
-    group, rate = group_names(bundle)[0], request.prevalence
-    stated, rate = rate is not None, bundle.calibration.base_rate if rate is None else rate
-    if rate is None:
-        return ""
+    group = group_names(bundle)[0]
     said = f"Probabilities are for {percent(rate)} {group} among those who are scanned"
-    more = "" if stated else ", which nobody stated; say it with --prevalence"
+    is_stated = request.prevalence is not None
+    more = "" if is_stated else ", which nobody stated; say it with --prevalence"
     return f"<p>{safe(said + more)}.</p>"
 
 

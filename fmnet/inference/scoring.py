@@ -30,19 +30,26 @@ SECONDS_TO_END = 5.0
 SPAWNING = get_context("spawn")
 #: What a terminal sends to all processes in it; the first one decides.
 OF_TERMINALS = ("SIGINT", "SIGHUP")
+#: One that is to be scored, or what is said of one that can't be read.
+AnyScan = NewScan | NewBoldScan | Prediction
+
+
+def name_of(scan: AnyScan) -> str:
+    """Say what a scan is called."""
+    return scan.scan if isinstance(scan, Prediction) else scan.name
 
 
 @dataclass(frozen=True)
 class Task:
     """A scan to be scored, or what is known of it already, and where its page goes."""
 
-    scan: NewScan | NewBoldScan | Prediction
+    scan: AnyScan
     card: Path | None = None
 
     @property
     def name(self) -> str:
         """What the scan is called."""
-        return self.scan.scan if isinstance(self.scan, Prediction) else self.scan.name
+        return name_of(self.scan)
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,7 @@ from fmnet.inference.results import (
     is_device,
     prediction_of,
 )
-from fmnet.inference.scoring import Scorer
-
-AnyScan = NewScan | NewBoldScan | Prediction
+from fmnet.inference.scoring import AnyScan, Scorer, name_of
 
 
 def asked_of(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,9 +100,10 @@ class Unfinished:
         if self._file is None:
             return
         line = {"scan": identify(scan), "prediction": full_record(prediction, columns)}
-        self._file.write(f"{json.dumps(line)}\n")
-        self._file.flush()
-        self._is_empty = False
+        with suppress(OSError):  # a full disk, say, never costs the table, which says so itself
+            self._file.write(f"{json.dumps(line)}\n")
+            self._file.flush()
+            self._is_empty = False
 
     def close(self, is_whole: bool) -> None:
         """End; what was kept goes once the table is whole."""
@@ -114,7 +113,8 @@ class Unfinished:
         if is_whole or self._is_empty:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
-        file.close()
+        with suppress(OSError):  # what could not be written before
+            file.close()
 
     def _read(self, asked: dict[str, Any]) -> bool | None:
         """Read what an earlier run kept; False if it is of something else, None if nothing is."""
@@ -252,8 +252,3 @@ class TableResults:
     def finish(self, is_whole: bool) -> None:
         """Give the file its name, where the program ends at once."""
         self._results.finish(is_whole)
-
-
-def name_of(scan: AnyScan) -> str:
-    """Say what a scan is called."""
-    return scan.scan if isinstance(scan, Prediction) else scan.name

@@ -2,7 +2,7 @@
 
 Hashes are kept and no names, and each is salted: whoever holds a bundle and a scan can ask whether
 the one knows the other, as predict does, but the same person in two bundles has two hashes, and
-lists of hashes of published scans are of no use.
+lists of hashes that somebody made beforehand are of no use.
 """
 
 import hashlib

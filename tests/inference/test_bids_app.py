@@ -9,8 +9,12 @@ import pandas as pd
 import pytest
 from target_bundle_fixtures import add_target
 
-from fmnet.inference.bids_app import check_folders
+from fmnet.inference.bids_app import PersonFolders, check_folders
+from fmnet.inference.bundle import read_bundle
 from fmnet.inference.cli import main
+from fmnet.inference.predict import USUAL, NewScan, failed
+from fmnet.inference.results import about_signature
+from fmnet.inference.scoring import open_scorer
 from fmnet.synthetic.maps import write_cohort
 
 BUNDLE = str(Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic")
@@ -285,7 +289,7 @@ def test_targets_have_their_outputs_in_the_table(people, tmp_path):
 
 def test_signature_that_was_asked_for_is_told_by_its_key(people, tmp_path, monkeypatch, capsys):
     pytest.importorskip("cryptography")
-    monkeypatch.setattr("fmnet.inference.signing.check_signature", lambda bundle, key: "ab12")
+    monkeypatch.setattr("fmnet.inference.cli.check_signature", lambda bundle, key: "ab12")
     assert predict(people, tmp_path / "out", "participant", "--require-signature", "a.pem") == 0
     assert "signed by the key with fingerprint ab12" in capsys.readouterr().err
 
@@ -297,3 +301,17 @@ def test_signature_that_is_asked_for_has_to_be_there(people, tmp_path, capsys):
     assert predict(people, tmp_path / "out", "participant", "--require-signature", str(key)) == 2
     assert not (tmp_path / "out").exists()
     assert "SHA256SUMS.sig" in (said := capsys.readouterr().err) or "key.pem" in said
+
+
+def test_scans_of_the_same_name_never_share_a_file(tmp_path):
+    bundle, out = read_bundle(Path(BUNDLE)), tmp_path / "out"
+    listed = [NewScan(f"sub-01_run-{run}", ()) for run in ("1", "1", "12", "1")]
+    listed += [failed("sub-01_run-12", []), failed("sub-01_run-12", [])]
+    folders = PersonFolders(tmp_path, out, may_overwrite=False)
+    with folders.open(open_scorer(bundle, USUAL, False), about_signature(bundle), listed):
+        found = [str(path.relative_to(out)) for path in folders.cards]
+    assert found == [
+        "sub-01/sub-01_run-1_fmnet.html", "sub-01/sub-01_run-1_desc-2_fmnet.html",
+        "sub-01/sub-01_run-12_fmnet.html", "sub-01/sub-01_run-1_desc-3_fmnet.html",
+        "sub-01/sub-01_run-12_desc-error_fmnet.html", "sub-01/sub-01_run-12_desc-error2_fmnet.html",
+    ]  # fmt: skip

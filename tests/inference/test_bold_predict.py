@@ -348,7 +348,7 @@ def test_network_of_the_other_kind_is_refused(series_export, maps_export, tmp_pa
 
 def test_series_is_no_input_of_a_network_on_maps(maps_export):
     with pytest.raises(BundleError, match=r"where a series is given, .*: 30 of them"):
-        maps_export.bundle.score_scan(np.zeros((30, 9), np.float32))
+        maps_export.bundle.scores_of_scan(np.zeros((30, 9), np.float32))
 
 
 @pytest.fixture

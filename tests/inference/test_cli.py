@@ -14,7 +14,7 @@ COLUMNS = [
     "scan", "score", "probability", "probability_low", "probability_high", "set", "status",
     "gates_failed", "in_training", "reason",
 ]  # fmt: skip
-SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
+SHIPPED = Path(__file__).resolve().parents[1] / "bundles" / "format_1"
 
 
 def joined(scan):

@@ -35,15 +35,17 @@ def test_few_new_people_fail(gates):
 CHANGES = {
     "scale of visual": lambda scan: scan * np.array([[1.0], [30.0]], np.float32),
     "smoothness of pressure": lambda scan: smooth_values(scan, GRID, 60.0),
-    "positive of pressure": np.abs,
-    "similarity of visual": np.negative,
-    "similarity of pressure": lambda scan: scan[::-1] * np.array([[0.1], [10.0]], np.float32),
-    "tails of pressure": np.sign,
+    "positive values of pressure": np.abs,
+    "similarity to the mean map of visual": np.negative,
+    "similarity to the mean map of pressure": lambda scan: (
+        scan[::-1] * np.array([[0.1], [10.0]], np.float32)
+    ),
+    "largest values of pressure": np.sign,
     "coverage": lambda scan: np.where(X < 4, np.nan, scan),
-    "centre in x": lambda scan: np.where(X < 4, np.nan, scan),
-    "left and right": lambda scan: flipped(scan, GRID, 0),
-    "front and back": lambda scan: flipped(scan, GRID, 1),
-    "top and bottom": lambda scan: flipped(scan, GRID, 2),
+    "centre of the data in x": lambda scan: np.where(X < 4, np.nan, scan),
+    "left-right orientation": lambda scan: flipped(scan, GRID, 0),
+    "front-back orientation": lambda scan: flipped(scan, GRID, 1),
+    "up-down orientation": lambda scan: flipped(scan, GRID, 2),
 }
 
 
@@ -109,7 +111,7 @@ def test_maps_without_a_sign_have_gates_too():
     maps = np.abs(draw_people(GRID, 30, seed=9)) + 1
     gates = fit_gates(maps, GRID, CONTRASTS, [*map(str, range(30))])
     assert not failed(gates, np.abs(draw_people(GRID, 1, seed=10)[0]) + 1)
-    assert "positive of pressure" in failed(gates, draw_people(GRID, 1, seed=10)[0])
+    assert "positive values of pressure" in failed(gates, draw_people(GRID, 1, seed=10)[0])
 
 
 def test_disk_and_back_is_identical(gates, tmp_path):
@@ -123,6 +125,8 @@ def test_gates_are_told_in_sentences(gates):
     told = gates_sentences(gates.describe())
     assert "40 training people in scale, smoothness, positive" in told
     assert "Flipped maps of such people are told: left and right in 100%" in told
+    of_runs = gates_sentences(gates.describe(), reads_runs=True)
+    assert "field of view, repetition time, length, head motion, or they get no score" in of_runs
     few = fit_gates(draw_people(GRID, 5, seed=8), GRID, CONTRASTS, [*map(str, range(5))])
     assert "fewer than 15 people no more can be asked" in gates_sentences(few.describe())
 

@@ -74,13 +74,12 @@ def test_input_of_maps_from_runs_names_the_maps(maps_export):
         "The model reads maps that are made of all runs (temporal_sd, alff), not smoothed." in card
     )
     assert "series" not in card
-    assert "repetition time, length, head motion" in card
 
 
 def test_input_of_maps_says_nothing_of_runs_or_motion(bundle):
     card = model_card(bundle.metadata, bundle.contract)
     assert "One map per contrast (pressure, visual), statistic " in card
-    assert "training people in scale, smoothness, positive, " in card
+    assert "training people in scale, smoothness, positive values, " in card
     assert "head motion" not in card
     assert "run" not in card.split("## Input")[1].split("## Model")[0]
 

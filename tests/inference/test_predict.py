@@ -5,6 +5,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from fmnet.errors import ConfigError, Fault, VolumeError
 from fmnet.inference.predict import (
     NewScan,
     Request,
@@ -14,6 +15,7 @@ from fmnet.inference.predict import (
     scored,
 )
 from fmnet.inference.sets import promised_level
+from fmnet.inference.training_scans import salt_hashes
 
 
 @pytest.fixture
@@ -386,3 +388,25 @@ def test_features_unlike_those_of_training_are_the_last_gate(bundle, person):
     assert (result.status, result.gates_failed) == ("cannot_say", ("network features",))
     forced = predict_scan(replace(bundle, gates=strict), scan, Request(is_forced=True))
     assert (forced.status, forced.score) == ("forced", usual.score)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"prevalence": 10}, {"prevalence": 0.0}, {"prevalence": float("nan")},
+        {"prevalence": "0.1"}, {"level": None}, {"level": 1.0}, {"is_forced": "no"},
+    ],
+)  # fmt: skip
+def test_what_is_asked_is_checked_at_once(asked):
+    with pytest.raises(ConfigError, match=f"{next(iter(asked))}: found"):
+        Request(**asked)
+
+
+def test_map_that_is_gone_before_it_is_hashed_is_a_row(bundle, person, monkeypatch):
+    def gone(path):
+        raise VolumeError(Fault(str(path), "no file", "a file", "look for it"))
+
+    monkeypatch.setattr("fmnet.inference.predict.read_raw", gone)
+    known = replace(bundle, training_scans=salt_hashes(["0" * 64]))
+    result = predict_scan(known, NewScan("gone", person.files))
+    assert (result.status, result.score) == ("error", None)

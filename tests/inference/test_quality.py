@@ -10,11 +10,16 @@ from fmnet.inference.quality import (
     fit_reference,
     motion_fault,
     read_reference,
-    scale_faults,
+    scale_readings,
     temporal_sd,
 )
 
 VALUES = np.random.default_rng(0).normal(size=(9, 2, 80)).astype(np.float32) * [[1.0], [50.0]]
+
+
+def scale_faults(values, reference, name):
+    readings = scale_readings(values, reference, name)
+    return [reading.fault for reading in readings if not reading.is_passed]
 
 
 def test_training_scans_pass_their_own_reference():

@@ -1,3 +1,4 @@
+import re
 import warnings
 
 import numpy as np
@@ -42,6 +43,13 @@ def test_ninety_percent_is_not_promised_to_fifteen_people(rng):
     assert "15 people of a group can't promise" in level_sentence(unseen, 0.9)
     assert "at least 82.8 % of the people" in level_sentence(unseen, 0.9)
     assert "can't" not in level_sentence(unseen, 0.8)
+
+
+@pytest.mark.parametrize("n", range(11, 60))
+def test_level_is_never_rounded_up(rng, n):
+    unseen = drawn(rng, n, n)
+    (said,) = re.findall(r"at least (\S+) %", level_sentence(unseen, 0.99))
+    assert 0.001 > level_of(unseen, 0.99) - float(said) / 100 >= 0
 
 
 @pytest.mark.parametrize("level", [0.5, 0.8, 0.9])

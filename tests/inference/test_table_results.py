@@ -15,6 +15,7 @@ from fmnet.inference.cli import main
 from fmnet.inference.predict import Prediction
 from fmnet.inference.quality import Reading
 from fmnet.inference.results import full_record, prediction_of
+from fmnet.inference.table_results import Unfinished
 from fmnet.synthetic.maps import write_cohort
 
 BUNDLE = str(Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic")
@@ -155,3 +156,14 @@ def test_prediction_is_read_back_as_it_was():
     assert prediction_of(json.loads(json.dumps(full_record(target, columns))), columns) == target
     nothing = Prediction("x", None, None, "error", "why", groups=None)
     assert prediction_of(full_record(nothing, columns), columns) == nothing
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
+def test_what_cannot_be_kept_costs_no_table(maps, scored, tmp_path, monkeypatch):
+    full = Path("/dev/full")
+    monkeypatch.setattr(
+        Unfinished, "_begin", lambda self, *_: setattr(self, "_file", full.open("w"))
+    )
+    out = tmp_path / "x.tsv"
+    assert predict(maps, out) == 0
+    assert len(pd.read_csv(out, sep="\t")) == len(maps)
