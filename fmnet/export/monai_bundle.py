@@ -33,8 +33,7 @@ SCHEMA = (
 #: What a bundle needs to be run by MONAI, besides MONAI, torch and NumPy.
 NEEDED = ("fmnet", "onnxruntime")
 UNSTATED = "not stated by the export; see MODEL_CARD.md"
-#: Volumes of an input that may be of any length, where MONAI wants a number.
-ANY_VOLUMES = 20
+ANY_VOLUMES = 20  # of an input of any length, where MONAI wants a number
 
 
 def write_configs(folder: Path, metadata: Mapping[str, Any]) -> None:
@@ -289,9 +288,9 @@ class ScanEvaluator:
         for item in self.dataset:
             pred = {}
             if "image" in item:
-                inputs = item["image"].to(self.device)
                 with torch.no_grad():  # windows one by one, as in a bundle
-                    scores = [self.inferer(one[None], self.network) for one in inputs]
+                    windows = item["image"].to(self.device)
+                    scores = [self.inferer(one[None], self.network) for one in windows]
                 pred = {"pred": torch.cat(scores)}
             told.append(self.postprocessing({**item, **pred}))
             print(json.dumps(told[-1].record(bundle.columns), allow_nan=False), flush=True)  # noqa: T201

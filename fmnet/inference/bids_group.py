@@ -62,7 +62,9 @@ def make_group(bundle: Bundle, options: Namespace) -> tuple[list[Prediction], Re
     table.insert(0, "participant_id", [f"sub-{entities_of_file(path)['sub']}" for path in chosen])
     write_table(table, text, for_people=True)
     write_result(written[0], text.getvalue())
-    write_result(written[1], f"{as_json({**about, **describe_columns(about, columns)})}\n")
+    described = {**about, **describe_columns(about, columns)}
+    del described["schema"]  # that of people's results, which describe no columns
+    write_result(written[1], f"{as_json(described)}\n")
     names = [str(path.relative_to(out).with_suffix("")) for path in chosen]
     open_cards(bundle, out, request).write_group(predictions, names)
     there_are = {subject_key(entities_of_file(path)["sub"]) for path in paths}

@@ -175,6 +175,7 @@ def test_group_gathers_everybody(people, out, capsys):
     assert list(table["participant_id"]) == ["sub-01", "sub-01", "sub-02", "sub-03"]
     assert list(table["status"] == "error") == [False] * 3 + [True]
     columns = json.loads((out / "group_predictions.json").read_text())
+    assert "schema" not in columns
     assert set(table) <= set(columns)
     assert columns["signature"]["positive"] == "FM"
     page = (out / "group.html").read_text()
