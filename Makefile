@@ -33,7 +33,7 @@ demo: $(READY)
 	@echo "2/5 exporting"
 	@$(BIN)/python scripts/export.py run_dir=$(DEMO)/run out=checkpoints/demo overwrite=true
 	@echo "3/5 making new people whom no model ever saw, with the same effect"
-	@$(BIN)/python scripts/make_cohort.py $(DEMO)/new-people --n-subjects 4 --effect-size 2.5 --seed 1
+	@$(BIN)/python scripts/make_cohort.py $(DEMO)/new-people --n-subjects 4 --effect-size 2.5 --seed 2
 	@echo "4/5 predicting three of them"
 	@$(BIN)/python scripts/predict.py checkpoints/demo --overwrite --out $(DEMO)/predictions.tsv \
 		--cards $(DEMO)/cards $(DEMO)/new-people/sub-synthetic00[1-3]/func/*_statmap.nii.gz

@@ -100,7 +100,7 @@ class Materials:
     folder : Path
         Of the cohort, made if it isn't there.
     bundle_folder : Path
-        A signature of one map, as shipped in ``checkpoints/synthetic``.
+        A signature of one map without gates, so that the answers are of the readers.
     """
 
     folder: Path

@@ -70,7 +70,7 @@ class Corpus:
         Megabytes that an answer may take.
     """
 
-    bundle: str = "checkpoints/synthetic"
+    bundle: str = "tests/bundles/format_1"
     only: str = ""
     limit_s: Positive = 2.0
     hang_s: Positive = 12.0

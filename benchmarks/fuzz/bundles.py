@@ -60,7 +60,7 @@ from fmnet.inference.study_results import evidence_of, signature_facts_of, summa
 from fmnet.inference.training_scans import read_training_scans, salt_hashes
 from fmnet.inference.unseen_scores import read_unseen
 
-SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
+SHIPPED = Path(__file__).resolve().parents[2] / "tests" / "bundles" / "format_1"
 SIDECAR = f"{file_stems(('pain',), 'MNI152', 'weights')[0]}.json"
 #: Masks of up to so many voxels are worked with.
 MAX_VOXELS = 2000

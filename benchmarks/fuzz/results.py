@@ -14,7 +14,7 @@ from fmnet.inference.results import about_signature, full_record
 from fmnet.inference.scan_card import build_group_page
 from fmnet.inference.table_results import Unfinished, asked_of, identify
 
-SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
+SHIPPED = Path(__file__).resolve().parents[2] / "tests" / "bundles" / "format_1"
 #: A scan without files, and what was said of it.
 SCAN = NewScan("sub-01", (), "MNI152")
 READINGS = (

@@ -102,9 +102,9 @@ class Prediction:
 
     ``interval`` is the 95 % interval of the probability. ``groups`` is the set: those that can't be
     ruled out at the level that was asked for, both where nothing can be said, none where the scan
-    is unlike either, which then has no probability; None where there is no set. ``readings`` are of the gates, passed or not;
-    ``is_of_training``: whether the same scan was among those that the signature learned from; None
-    where nobody knows.
+    is unlike either, which then has no probability; None where there is no set. ``readings`` are of
+    the gates, passed or not; ``is_of_training``: whether the same scan was among those that the
+    signature learned from; None where nobody knows.
     """
 
     scan: str

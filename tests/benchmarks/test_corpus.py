@@ -38,7 +38,7 @@ from benchmarks.corpus.run import (
 )
 from fmnet.errors import BenchmarkError
 
-BUNDLE = Path(__file__).resolve().parents[2] / "checkpoints" / "synthetic"
+BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "format_1"
 AFFINE = np.array([[3.0, 0, 0, -20], [0, 4, 0, -30], [0, 0, 5, -40], [0, 0, 0, 1]])
 
 
