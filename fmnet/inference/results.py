@@ -145,10 +145,17 @@ def sets_sentence(bundle: Bundle, request: Request) -> str:
 
 
 def missing_sentence(bundle: Bundle) -> str:
-    """Say what a bundle of before has not; empty for others."""
+    """Say what a bundle of before has not, or one of too few people; empty for others."""
     lacks = [] if bundle.unseen is not None or bundle.target is not None else [NO_SETS]
     lacks += [NO_GATES] if bundle.gates is None else []
-    return f"{BEFORE}, so there are {' and '.join(lacks)}. {AGAIN}" if lacks else ""
+    if lacks:
+        return f"{BEFORE}, so there are {' and '.join(lacks)}. {AGAIN}"
+    if bundle.gates is None or bundle.gates.false_alarms is not None:
+        return ""
+    return (
+        f"With {bundle.gates.n_people} people in its training, little is looked at before a scan is "
+        "scored: scale, sign and coverage, within wide limits. Look at the scans yourself."
+    )
 
 
 def worth_of_sets(bundle: Bundle, request: Request) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ import pytest
 
 from fmnet.errors import OutputError
 from fmnet.inference.predict import Prediction
-from fmnet.inference.results import Results, check_out
+from fmnet.inference.results import Results, check_out, missing_sentence
 from fmnet.inference.study_results import Evidence
 
 PREDICTIONS = [
@@ -196,3 +196,14 @@ def test_json_goes_into_a_pipe(tmp_path):
     os.close(reader)
     assert len(document["predictions"]) == 2
     assert document["complete"] is True
+
+
+@pytest.mark.parametrize(
+    ("false_alarms", "said"),
+    [(None, "With 9 people in its training, little is looked at"), (0.1, "")],
+)
+def test_few_people_of_the_training_are_told(false_alarms, said):
+    gates = SimpleNamespace(n_people=9, false_alarms=false_alarms)
+    bundle = SimpleNamespace(unseen=object(), target=None, gates=gates)
+    assert missing_sentence(bundle).startswith(said)
+    assert bool(missing_sentence(bundle)) == bool(said)
