@@ -153,8 +153,8 @@ def missing_sentence(bundle: Bundle) -> str:
     if bundle.gates is None or bundle.gates.false_alarms is not None:
         return ""
     return (
-        f"With {bundle.gates.n_people} people in its training, little is looked at before a scan is "
-        "scored: scale, sign and coverage, within wide limits. Look at the scans yourself."
+        f"With {bundle.gates.n_people} people in its training, little is looked at before a scan "
+        "is scored: scale, sign and coverage, within wide limits. Look at the scans yourself."
     )
 
 
