@@ -99,7 +99,8 @@ def test_every_kind_of_scan_has_a_page_that_stands_alone(bundle, values, status)
 def test_answer_is_the_set_in_words(bundle, score, said):
     page = build_scan_card(bundle, prediction(bundle, score=score), None)
     assert f"<strong>{said}.</strong>" in page
-    assert "At most 20 % of each group&#x27;s own people get an answer without it" in page
+    said = "At most 20 % of each group&#x27;s own people get an answer that leaves their group out"
+    assert said in page
     assert set_words((), ("FM", "HC")).startswith("Fits neither FM nor HC")
 
 
