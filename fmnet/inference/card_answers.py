@@ -71,8 +71,8 @@ def study_scores(
     most = np.ceil(100 * (1 - rule.level) - 1e-9) / 100  # rounded, it would promise too much
     words = (
         f"At most {percent(float(most))} of each group's own people get an answer that leaves "
-        f"their group out, if they are scanned as the study's were; {percent(1 - DELTA)} of studies "
-        "of this size keep that promise."
+        f"their group out, if they are scanned as the study's were; {percent(1 - DELTA)} of "
+        "studies of this size keep that promise."
     )
     if rule.level < request.level:
         n = min(len(unseen.positive), len(unseen.negative))
