@@ -131,22 +131,34 @@ def fit_sets(unseen: UnseenScores, level: float) -> SetRule:
     """Find the limits of both groups for a level, or for the largest that can be promised.
 
     Where groups are told apart more surely than the level asks for, limits at it would leave people
-    between the groups to neither; fewer are left outside then, until none are.
+    between the groups to neither; no more are left outside then than where the groups meet.
     """
     level = level_of(unseen, level)
     # ascending from the side of the other group, for both
-    positive, negative = unseen.positive, -unseen.negative[::-1]
+    both = positive, negative = unseen.positive, -unseen.negative[::-1]
     # rounding may leave none of a level that is just the promise
     n_positive, n_negative = (
-        max(1, count_outside(len(own), level)) for own in (positive, negative)
+        min(max(1, count_outside(len(own), level)), most)
+        for own, most in zip(both, _most_outside(positive, negative), strict=True)
     )
+    low, high = float(positive[n_positive - 1]), -float(negative[n_negative - 1])
+    return SetRule(level, (low, _furthest(positive)), (-_furthest(negative), high))
+
+
+def _most_outside(positive: Floats, negative: Floats) -> tuple[int, int]:
+    """Count how many of each group, alike in fraction, a limit leaves outside where both meet.
+
+    Both ascend from the side of the other group, so that negative scores have their signs changed.
+    It depends on no level, so that a higher one never rules out more.
+    """
+    n_positive, n_negative = len(positive), len(negative)
     while positive[n_positive - 1] > -negative[n_negative - 1] and max(n_positive, n_negative) > 1:
-        if n_positive / len(positive) >= n_negative / len(negative):
+        is_more = n_positive / len(positive) >= n_negative / len(negative)
+        if n_negative == 1 or (n_positive > 1 and is_more):
             n_positive -= 1
         else:
             n_negative -= 1
-    low, high = float(positive[n_positive - 1]), -float(negative[n_negative - 1])
-    return SetRule(level, (low, _furthest(positive)), (-_furthest(negative), high))
+    return n_positive, n_negative
 
 
 def _furthest(scores: Floats) -> float:

@@ -38,6 +38,10 @@ GIVEN = {
     "cohort=table": ["cohort.images=images.tsv"],
     "folds=file": ["folds.path=folds.tsv"],
     "suite=langloc": ["suite.images=images.tsv"],
+    "suite=shift_real": [
+        "suite.studies.real.images=images.tsv",
+        "suite.studies.real.template=pain.nii.gz",
+    ],
     "suite=haxby": ["suite.data=haxby"],
     "suite=haxby_slice": ["suite.data=haxby"],
 }

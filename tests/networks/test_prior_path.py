@@ -114,7 +114,7 @@ def test_program_and_onnx_score_as_the_network(weights, tmp_path):
         expected = network(images)
         program = torch.export.load(tmp_path / "model.pt2").module()(images)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    (onnx,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    (onnx,) = session.run(["score"], {session.get_inputs()[0].name: images.numpy()})
     torch.testing.assert_close(program, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(torch.from_numpy(onnx), expected, atol=1e-4, rtol=1e-4)
     names = [node.name for node in session.get_inputs()]

@@ -154,7 +154,7 @@ def test_runs_outside_of_the_contract_get_no_score(study, others, tmp_path):
     done = call("predict", study.root / "network", *images, "--out", "table.tsv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = read(tmp_path / "table.tsv")
-    assert list(found["status"]) == ["ok", "error", "error", "cannot_say"]
+    assert list(found["status"]) == ["ok", "cannot_say", "error", "cannot_say"]
     assert [score == "n/a" for score in found["score"]] == [False, True, True, True]
     reasons = ("", "a repetition time of 2.5 s", "no confounds", "a mean framewise displacement of")
     for reason, part in zip(found["reason"], reasons, strict=True):
