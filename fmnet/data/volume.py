@@ -99,6 +99,11 @@ def check_affine(affine: Affine, name: str) -> None:
         found = "a singular affine"
     elif not np.allclose(affine[3], [0, 0, 0, 1], rtol=0, atol=1e-6):  # products are rounded
         found = "a matrix whose last row is not 0, 0, 0, 1, and so no affine,"
+    else:
+        with np.errstate(all="ignore"):  # squares that are too small or too large for a number
+            edges = np.linalg.norm(affine[:3, :3], axis=0)
+        if not (np.isfinite(edges).all() and edges.all()):
+            found = "an affine whose voxels have no size"
     if found:
         found += f" {np.asarray(affine).round(3).tolist()}"
         action = "write the image again with the software that made it"

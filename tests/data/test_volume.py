@@ -70,6 +70,12 @@ def test_accepts_one_thick_slice():
         check_affine(np.diag([0.5, 0.5, 0.0, 1.0]), "a.nii")
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_refuses_sizes_whose_squares_are_no_numbers(size):
+    with pytest.raises(VolumeError, match=r"a\.nii: found an affine whose voxels have no size"):
+        check_affine(np.diag([size, size, size, 1.0]), "a.nii")
+
+
 @pytest.mark.parametrize("signs", [(-1, 1, 1), (1, -1, 1), (1, 1, -1), (-1, -1, 1)])
 def test_refuses_flipped_axes(signs):
     flipped = AFFINE * np.array([*signs, 1])
