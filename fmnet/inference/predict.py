@@ -120,8 +120,9 @@ class Prediction:
 
     @property
     def gates_failed(self) -> tuple[str, ...]:
-        """Name the gates that it did not pass."""
-        return tuple(reading.gate for reading in self.readings if not reading.is_passed)
+        """Name the gates that it did not pass, each once though several runs failed it."""
+        failed = (reading.gate for reading in self.readings if not reading.is_passed)
+        return tuple(dict.fromkeys(failed))
 
     def record(self, columns: Sequence[str] = ()) -> dict[str, Any]:
         """List what a table tells of it: of two groups, or else the columns of a target."""

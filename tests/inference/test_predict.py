@@ -8,12 +8,14 @@ import pytest
 from fmnet.errors import ConfigError, Fault, VolumeError
 from fmnet.inference.predict import (
     NewScan,
+    Prediction,
     Request,
     predict_scan,
     predict_with_values,
     predictions_table,
     scored,
 )
+from fmnet.inference.quality import Reading
 from fmnet.inference.sets import promised_level
 from fmnet.inference.training_scans import salt_hashes
 
@@ -412,3 +414,10 @@ def test_map_that_is_gone_before_it_is_hashed_is_a_row(bundle, person, monkeypat
     known = replace(bundle, training_scans=salt_hashes(["0" * 64]))
     result = predict_scan(known, NewScan("gone", person.files))
     assert (result.status, result.score) == ("error", None)
+
+
+def test_a_gate_that_several_runs_fail_is_named_once():
+    fault = Fault("run", "a mean framewise displacement of 2 mm", "less", "use another run")
+    readings = (Reading("head motion", 2.0, fault=fault), Reading("head motion", 2.0, fault=fault))
+    found = Prediction("scan", None, None, "cannot_say", readings=readings)
+    assert found.gates_failed == ("head motion",)
