@@ -9,7 +9,7 @@ import installed  # noqa: F401 (it says what is missing)
 from omegaconf import DictConfig
 
 from fmnet.config.entry import build, run_script, show
-from fmnet.lockbox import evaluate_lockbox
+from fmnet.studies.lockbox import evaluate_lockbox
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

@@ -9,7 +9,7 @@ import installed  # noqa: F401 (it says what is missing)
 from omegaconf import DictConfig, OmegaConf
 
 from fmnet.config.entry import build, run_script, show
-from fmnet.study import run_study
+from fmnet.studies.study import run_study
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

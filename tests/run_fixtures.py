@@ -15,10 +15,10 @@ from fmnet.evaluation.audit import AuditPlan
 from fmnet.export.export import export_run
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.preparation import PreparationSettings
-from fmnet.lockbox import LockBox
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.runs.checkpoints import Shard
-from fmnet.study import run_study
+from fmnet.studies.lockbox import LockBox
+from fmnet.studies.study import run_study
 from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.compute import Compute
 from fmnet.training.fit import ADAMW

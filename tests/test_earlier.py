@@ -16,7 +16,7 @@ from fmnet.earlier import (
     instead_of_value,
 )
 from fmnet.errors import ConfigError
-from fmnet.study import run_study
+from fmnet.studies.study import run_study
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -83,6 +83,7 @@ fmnet.study.baselines.shortcuts.Roughness
 fmnet.study.baselines.shortcuts.Scale
 fmnet.study.baselines.shortcuts.TemporalSnr
 fmnet.study.lockbox.LockBox
+fmnet.lockbox.LockBox
 fmnet.study.parts.Shard
 fmnet.study.permutation.PermutationPlan
 fmnet.study.sensitivity.learning_curve.LearningCurvePlan

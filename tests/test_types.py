@@ -4,7 +4,7 @@ import pytest
 
 from fmnet.config.check import check_config
 from fmnet.errors import ConfigError
-from fmnet.study import run_study
+from fmnet.studies.study import run_study
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 COUNTS = "a list, each a whole number, at least 1"

@@ -24,11 +24,11 @@ from fmnet.crossval.permutation import PermutationPlan
 from fmnet.crossval.reruns import LearningCurvePlan, SensitivityPlan
 from fmnet.data.folds import build_folds
 from fmnet.evaluation.audit import AuditPlan
-from fmnet.group_study import StudyOfGroups
-from fmnet.lockbox import LockBox
 from fmnet.runs.checkpoints import FoldCheckpoints
 from fmnet.runs.record import Results, as_written
 from fmnet.signature.study_signature import SignaturePlan
+from fmnet.studies.groups import StudyOfGroups
+from fmnet.studies.lockbox import LockBox
 from fmnet.training.compute import Compute, plan_compute
 from fmnet.types import NETWORK, Count, Fraction, NonNegativeCount, Positive, Several
 

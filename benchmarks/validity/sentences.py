@@ -143,7 +143,7 @@ def read_study(path: Path) -> Study:
 def conclude(
     study: Study, cohort: Cohort | None = None, is_audited: bool = True, seed: int = 0
 ) -> dict[str, Any]:
-    """Say about a study what `fmnet.study.run_study` says, from the same functions.
+    """Say about a study what `fmnet.studies.study.run_study` says, from the same functions.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from fmnet.bold.findings import DatasetReport
 from fmnet.config.check import check_config
 from fmnet.config.entry import build
-from fmnet.study import run_study
+from fmnet.studies.study import run_study
 from fmnet.targets.dataset import check_outcomes
 
 

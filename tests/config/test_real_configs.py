@@ -12,10 +12,10 @@ from fmnet.config.check import check_config
 from fmnet.config.entry import build
 from fmnet.errors import ConfigError
 from fmnet.export.export import export_run
-from fmnet.lockbox import evaluate_lockbox
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.runs.pretrained import _plain, run_pretraining
-from fmnet.study import run_study
+from fmnet.studies.lockbox import evaluate_lockbox
+from fmnet.studies.study import run_study
 from fmnet.training.own_maps import OwnMapsEpisodeMaker
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -117,7 +117,7 @@ def test_faults_across_groups_come_at_once():
         ["augmentation._target_=torch.nn.Identity"],
         ["augmentation._target_=monai.transforms.RandFlip", "+augmentation._partial_=true"],
         ["+augmentation._partial_=true"],
-        ["augmentation._target_=fmnet.lockbox.LockBox"],
+        ["augmentation._target_=fmnet.studies.lockbox.LockBox"],
     ],
 )
 def test_transform_of_single_images_is_refused_before_anything_is_opened(lines):

@@ -6,7 +6,7 @@ import pytest
 
 from fmnet.config.check import check_config
 from fmnet.config.jobs import register_resolvers
-from fmnet.study import run_study
+from fmnet.studies.study import run_study
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

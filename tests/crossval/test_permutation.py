@@ -29,7 +29,7 @@ from fmnet.evaluation.comparison import study_aucs
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.closed_form import build_scale_space
 from fmnet.runs.run_folder import write_sealed
-from fmnet.study import run_study
+from fmnet.studies.study import run_study
 from fmnet.training.compute import Compute
 from fmnet.training.fit import Trainable, fit_networks
 

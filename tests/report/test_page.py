@@ -7,7 +7,7 @@ from fmnet.crossval.permutation import PermutationPlan
 from fmnet.report.methods import methods_paragraphs
 from fmnet.report.page import choice_rows, rerun_models, shown_models
 from fmnet.report.terminal import model_lines
-from fmnet.study import run_study
+from fmnet.studies.study import run_study
 
 #: Of a study of a network alone, in closed form.
 FIGURES = {

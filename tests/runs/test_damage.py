@@ -23,7 +23,7 @@ from fmnet.networks.closed_form import build_scale_space
 from fmnet.runs.checkpoints import FoldCheckpoints
 from fmnet.runs.lock import MARKER
 from fmnet.runs.run_folder import UNKNOWN, check_run_files
-from fmnet.study import run_study
+from fmnet.studies.study import run_study
 from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.loggers import build_mlflow_logger
 from fmnet.training.trainer import CPU_TRAINER
@@ -174,7 +174,7 @@ def test_page_that_fails_costs_no_results(copy, light, study_root, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError("in a sentence")
 
-    monkeypatch.setattr("fmnet.group_study.StudyOfGroups.write_report", staticmethod(fail))
+    monkeypatch.setattr("fmnet.studies.groups.StudyOfGroups.write_report", staticmethod(fail))
     with pytest.raises(RunError, match=r"report\.html: found .*in a sentence.*resume=true"):
         run_study(**light_settings(study_root, unfinish(copy)))
     assert (copy / "metrics.json").read_bytes() == (light.run_dir / "metrics.json").read_bytes()

@@ -24,7 +24,7 @@ from fmnet.inference.preparation import PreparationSettings
 from fmnet.runs.final_models import LINEAR_FOLDER
 from fmnet.signature.study_signature import SignaturePlan, check_halves, check_plan, digest
 from fmnet.signature.tables import CLUSTER_COLUMNS
-from fmnet.study import run_study
+from fmnet.studies.study import run_study
 from fmnet.synthetic.effects import Region
 from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.trainer import CPU_TRAINER

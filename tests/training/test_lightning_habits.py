@@ -19,7 +19,7 @@ from fmnet.config.check import check_config
 from fmnet.config.jobs import register_resolvers
 from fmnet.data.folds import Fold, build_folds
 from fmnet.errors import ConfigError
-from fmnet.study import run_study
+from fmnet.studies.study import run_study
 from fmnet.training.compute import plan_compute
 from fmnet.training.fit import FoldTask, Trainable, train_on_folds
 from fmnet.training.loggers import build_csv_logger

@@ -21,8 +21,8 @@ from fmnet.export.export import export_run
 from fmnet.inference.bold import NewBoldScan, describe_run, predict_run
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.cli import main
-from fmnet.lockbox import evaluate_lockbox, read_finals
 from fmnet.networks.rebuild import TRUSTED
+from fmnet.studies.lockbox import evaluate_lockbox, read_finals
 from fmnet.synthetic.bold import write_bold_cohort
 from fmnet.training.scan_set import MapScans
 

@@ -17,7 +17,7 @@ from fmnet.inference.bundle import read_bundle
 from fmnet.inference.predict import predict_scan
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.monai_networks import build_monai
-from fmnet.study import run_study
+from fmnet.studies.study import run_study
 from fmnet.synthetic.maps import write_cohort
 from fmnet.training.augmentation import build_augmentation
 from fmnet.training.trainer import CPU_TRAINER
@@ -73,7 +73,7 @@ def test_what_does_not_fit_is_refused_before_any_scan_is_opened(settings, tmp_pa
     def opened(*_, **__):
         raise AssertionError("a scan was opened")
 
-    monkeypatch.setattr("fmnet.study.open_cohort", opened)
+    monkeypatch.setattr("fmnet.studies.study.open_cohort", opened)
     shape = {"run_dir": str(tmp_path / "run")}
     with pytest.raises(ConfigError, match="too small for this network"):
         run_study(**settings | shape | {"network": partial(build_monai, name="DenseNet121")})

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from fmnet.config.check import check_config
 from fmnet.config.entry import build
-from fmnet.study import run_study
+from fmnet.studies.study import run_study
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SMALL = [

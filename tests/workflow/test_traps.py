@@ -33,7 +33,7 @@ from fmnet.evaluation.evaluate import conclude, evaluate
 from fmnet.evaluation.metrics import add_units
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.report.sentences import put_into_words
-from fmnet.study import run_study
+from fmnet.studies.study import run_study
 from fmnet.synthetic.maps import write_cohort
 from fmnet.training.scan_set import MapScans
 from fmnet.training.trainer import CPU_TRAINER

@@ -17,7 +17,7 @@ from fmnet.evaluation.audit import AuditPlan
 from fmnet.export.export import export_run
 from fmnet.inference.cli import main
 from fmnet.inference.preparation import PreparationSettings
-from fmnet.study import run_study
+from fmnet.studies.study import run_study
 from fmnet.synthetic.maps import write_cohort
 from fmnet.training.trainer import CPU_TRAINER
 

@@ -9,7 +9,7 @@ from benchmarks.suite import run_suite
 from fmnet.config.check import check_config
 from fmnet.config.entry import build
 from fmnet.errors import ConfigError
-from fmnet.study import run_study
+from fmnet.studies.study import run_study
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 BASELINES = ("linear_svm", "unsmoothed_svm", "logistic_ridge", "shrinkage_lda")

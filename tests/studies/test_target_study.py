@@ -19,8 +19,8 @@ from fmnet.export.run_scans import read_run_scans
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.links import link_from_json
 from fmnet.inference.predict import Request, predict_scan
-from fmnet.lockbox import LockBox
-from fmnet.study import run_study
+from fmnet.studies.lockbox import LockBox
+from fmnet.studies.study import run_study
 from fmnet.synthetic.targets import read_synthetic_target
 from fmnet.targets.change import Change
 from fmnet.targets.contrast import Contrast

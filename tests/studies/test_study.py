@@ -17,7 +17,7 @@ from fmnet.networks.backbones import build_small_cnn
 from fmnet.networks.closed_form import build_prior_cnn
 from fmnet.runs.lock import MARKER
 from fmnet.runs.run_folder import FILES, FOLDERS
-from fmnet.study import run_study
+from fmnet.studies.study import run_study
 from fmnet.training.trainer import CPU_TRAINER
 
 
@@ -124,7 +124,7 @@ def test_people_whom_the_network_was_pretrained_on_are_refused_before_training(
     file = tmp_path / "own.safetensors"
     write_small_cnn(file, record={"people_sha256": [known]})
     network = partial(build_prior_cnn, voxel_size_mm=8, weights=str(file))
-    monkeypatch.setattr("fmnet.study.check_leaks", None)
+    monkeypatch.setattr("fmnet.studies.study.check_leaks", None)
     settings["trainer"] = CPU_TRAINER
     said = r"network\.weights: found weights that were pretrained on 1 of this study's files"
     with pytest.raises(LeakError, match=said):

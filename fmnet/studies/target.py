@@ -29,7 +29,6 @@ from fmnet.errors import ConfigError, Fault, FoldsError
 from fmnet.evaluation.comparison import summarise_choice, summarise_null
 from fmnet.evaluation.outcome_audit import audit_outcomes, person_scores
 from fmnet.evaluation.outcome_study import add_outcome_units, evaluate_outcomes
-from fmnet.lockbox import LockBox
 from fmnet.networks.backbones import NetworkBuilder, with_head
 from fmnet.report.methods import describe_runs
 from fmnet.report.sentences import control
@@ -38,6 +37,7 @@ from fmnet.report.terminal import target_summary_lines
 from fmnet.runs.checkpoints import FoldCheckpoints
 from fmnet.runs.final_models import NETWORK_FOLDER, read_record
 from fmnet.runs.record import Results
+from fmnet.studies.lockbox import LockBox
 from fmnet.targets.base import Target
 from fmnet.targets.reading import read_target
 from fmnet.targets.several import Several

@@ -12,8 +12,8 @@ from fmnet.errors import CohortError, RunError
 from fmnet.export.export import export_run
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.predict import NewScan, predict_scan
-from fmnet.lockbox import LockBox, evaluate_lockbox, set_aside
-from fmnet.study import run_study
+from fmnet.studies.lockbox import LockBox, evaluate_lockbox, set_aside
+from fmnet.studies.study import run_study
 
 BASELINES = {"dummy": Dummy(), "linear_svm": LinearSvm(fwhm_mm=(12.0,), c=(0.1,))}
 

@@ -31,10 +31,8 @@ from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
 from fmnet.errors import Fault, RunError
 from fmnet.evaluation.audit import AuditPlan
-from fmnet.group_study import StudyOfGroups
 from fmnet.inference.bundle_files import CHECKSUMS
 from fmnet.inference.preparation import PreparationSettings
-from fmnet.lockbox import LockBox
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.runs.checkpoints import FoldCheckpoints, Shard
 from fmnet.runs.lock import claim_run_folder, holding, replacing, settle
@@ -49,7 +47,9 @@ from fmnet.runs.record import (
 )
 from fmnet.runs.run_folder import UNKNOWN, as_json, write_run_files
 from fmnet.signature.study_signature import SignaturePlan, check_plan
-from fmnet.target_study import StudyOfTarget, read_study
+from fmnet.studies.groups import StudyOfGroups
+from fmnet.studies.lockbox import LockBox
+from fmnet.studies.target import StudyOfTarget, read_study
 from fmnet.targets.base import Target
 from fmnet.training.augmentation import BatchTransform, check_augmentation
 from fmnet.training.compute import Compute, count_processes, plan_compute

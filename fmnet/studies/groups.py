@@ -22,7 +22,6 @@ from fmnet.evaluation.audit import AuditPlan
 from fmnet.evaluation.evaluate import conclude, evaluate
 from fmnet.evaluation.metrics import add_units
 from fmnet.inference.calibration import read_calibration
-from fmnet.lockbox import LockBox, set_aside
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.report.methods import describe_runs
 from fmnet.report.page import write_report
@@ -32,6 +31,7 @@ from fmnet.runs.checkpoints import FoldCheckpoints
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER, read_record
 from fmnet.runs.record import Results, read_further_trainings
 from fmnet.signature.study_signature import SignaturePlan, make_signature
+from fmnet.studies.lockbox import LockBox, set_aside
 from fmnet.training.processes import is_first
 from fmnet.training.scan_set import ScanSet
 from fmnet.types import NETWORK

@@ -1,0 +1,1 @@
+"""What ``import fmnet`` offers: signatures from Python, with plain values."""
