@@ -12,6 +12,7 @@ COMMANDS = {
         "fmnet.inference.explain_command:main",
         "say what raised and what lowered the score of one scan",
     ),
+    "compare": ("fmnet.command.compare:main", "put finished runs side by side"),
 }
 
 
