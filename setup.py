@@ -1,4 +1,4 @@
-"""What pyproject.toml can't say: configs/ lies in the wheel as fmnet/configs, README holds there."""
+"""What pyproject.toml can't say: configs/ becomes fmnet/configs, and README holds anywhere."""
 
 import re
 from pathlib import Path
