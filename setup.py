@@ -1,4 +1,4 @@
-"""What pyproject.toml can't say: configs/ becomes fmnet/configs, and README holds anywhere."""
+"""What pyproject.toml can't say: configs/ in the wheel is fmnet/configs; README holds there."""
 
 import re
 from pathlib import Path
