@@ -35,6 +35,7 @@ from fmnet.inference.bundle_files import CHECKSUMS
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.runs.checkpoints import FoldCheckpoints, Shard
+from fmnet.runs.derivative_files import derivative_files
 from fmnet.runs.lock import claim_run_folder, holding, replacing, settle
 from fmnet.runs.record import (
     Results,
@@ -45,7 +46,7 @@ from fmnet.runs.record import (
     read_results,
     write_record,
 )
-from fmnet.runs.run_folder import UNKNOWN, as_json, write_run_files
+from fmnet.runs.run_folder import UNKNOWN, as_json, read_json, write_run_files
 from fmnet.signature.study_signature import SignaturePlan, check_plan
 from fmnet.studies.groups import StudyOfGroups
 from fmnet.studies.lockbox import LockBox
@@ -301,14 +302,15 @@ def finish(
     folder: Path,
     write: Callable[[dict[str, Any], pd.DataFrame, Cohort, dict[str, Any], Path], None],
 ) -> None:
-    """Write the report by `write`, and the figures, which mark a run as finished."""
+    """Write the report by `write`, what BIDS asks for, and the figures, which mark the end."""
     failed: Exception | None = None
     try:
         write(metrics, results.predictions, results.data.cohort, settings, folder)
     except Exception as error:  # noqa: BLE001 (a page that fails must not cost the results)
         failed = error
-    # last: it marks the run as finished
-    write_run_files(folder, {"metrics.json": as_json(metrics)})
+    described = derivative_files(results.data.cohort, read_json(folder / "manifest.json"))
+    # the figures last: they mark the run as finished
+    write_run_files(folder, described | {"metrics.json": as_json(metrics)})
     FoldCheckpoints(folder / CHECKPOINTS).remove()
     if failed is not None:
         raise RunError(
