@@ -274,6 +274,8 @@ def _write(
                 write_people(made.people, draft)
             regions = Volume(atlas.regions[None].astype(np.float32), grid.affine, grid.space)
             write_volume(regions, draft / REGIONS)
+            sidecar = draft / REGIONS.replace(".nii.gz", ".json")
+            sidecar.write_text(as_json(atlas.sidecar(grid)), "utf-8")
         (draft / RECORD).write_text(as_json(found), "utf-8")
 
     write_run_folder(folder, FOLDER, write)

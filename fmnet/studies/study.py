@@ -36,6 +36,7 @@ from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
 from fmnet.progress import step, studying
 from fmnet.runs.checkpoints import FoldCheckpoints, Shard
+from fmnet.runs.derivative_files import derivative_files
 from fmnet.runs.lock import claim_run_folder, holding, replacing, settle
 from fmnet.runs.record import (
     Results,
@@ -46,7 +47,7 @@ from fmnet.runs.record import (
     read_results,
     write_record,
 )
-from fmnet.runs.run_folder import UNKNOWN, as_json, write_run_files
+from fmnet.runs.run_folder import UNKNOWN, as_json, read_json, write_run_files
 from fmnet.signature.study_signature import SignaturePlan, check_plan
 from fmnet.studies.groups import StudyOfGroups
 from fmnet.studies.lockbox import LockBox
@@ -335,7 +336,7 @@ def finish(
     folder: Path,
     write: Callable[[dict[str, Any], pd.DataFrame, Cohort, dict[str, Any], Path], None],
 ) -> None:
-    """Write the report by `write`, and the figures, which mark a run as finished."""
+    """Write the report by `write`, what BIDS asks for, and the figures, which mark the end."""
     failed: Exception | None = None
     try:
         with step("report", 1, "page") as advance:
@@ -343,8 +344,9 @@ def finish(
             advance()
     except Exception as error:  # noqa: BLE001 (a page that fails must not cost the results)
         failed = error
-    # last: it marks the run as finished
-    write_run_files(folder, {"metrics.json": as_json(metrics)})
+    described = derivative_files(results.data.cohort, read_json(folder / "manifest.json"))
+    # the figures last: they mark the run as finished
+    write_run_files(folder, described | {"metrics.json": as_json(metrics)})
     FoldCheckpoints(folder / CHECKPOINTS).remove()
     if failed is not None:
         raise RunError(
