@@ -32,6 +32,7 @@ from fmnet.data.image_table import read_image_table
 from fmnet.data.scans import MapsOnGrid, Scan, StoredScan
 from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
+from fmnet.data.values import UNSAID_STAT
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, InputError, VolumeError
 from fmnet.inference.calibration import Calibration
@@ -54,7 +55,7 @@ KEYS = (
 )  # fmt: skip
 
 
-class SignatureClassifier(ClassifierMixin, BaseEstimator):
+class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classify brain maps of two groups by a network, as scikit-learn and nilearn do.
 
     Each fit chooses the length of training and the calibration on inner folds of the people it is
@@ -359,7 +360,9 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):
         _check_one_row_each(imgs)
         tables = write_tables(imgs, folder, labels, None, groups, LABEL, self.contrasts)
         listing = read_image_table(
-            **tables,
+            tables["images"],
+            tables["participants"],
+            stat=tables.get("stat", UNSAID_STAT),
             contrasts=None if self.contrasts is None else list(self.contrasts),
             space=self.space,
             label=LABEL,
