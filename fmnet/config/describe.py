@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import setup_globals
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from fmnet.config.jobs import register_resolvers
 from fmnet.config.primary import PRIMARIES, config_dir
@@ -115,8 +115,7 @@ def describe_command(
             for group, (default, about) in _read_groups(folder / f"{name}.yaml").items()
         ]
     schema = PRIMARIES[name].schema if name in PRIMARIES else ""
-    plain = {str(key): _plain(config, key) for key in config}
-    keys = list(_keys(plain, "", schema, comments.keys))
+    keys = list(_all_keys(config, schema, comments.keys))
     return Description(comments.summary, comments.examples, groups, keys)
 
 
@@ -143,16 +142,14 @@ def describe_options(group: str, folder: Path | None = None) -> dict[str, Descri
             path = f"{group}/{name}"
             comments = _Comments.of(folder, path)
             if _is_global(folder / f"{path}.yaml"):  # it changes other groups, too
-                config = OmegaConf.load(folder / f"{path}.yaml")
-                config.pop("defaults", None)
+                config = compose("train", overrides=[f"{group}={name}"])
+                own = _leaves(OmegaConf.to_container(OmegaConf.load(folder / f"{path}.yaml")))
+                everything = _Comments.of(folder, "train", [f"{group}={name}"]).keys | comments.keys
+                schema = PRIMARIES["train"].schema
+                keys = [one for one in _all_keys(config, schema, everything) if one.name in own]
             else:
-                config = compose(path)
-            plain = {str(key): _plain(config, key) for key in config}
-            keys = list(_keys(plain, "", "", comments.keys))
-            target = next((key.target for key in keys if key.target), "")
-            read = read_signature(current_name(target)) if target else None
-            summary = comments.summary or ("" if read is None else read.summary)
-            described[name] = Description(summary, comments.examples, [], keys)
+                keys = list(_all_keys(compose(path), "", comments.keys))
+            described[name] = Description(comments.summary, comments.examples, [], keys)
     return described
 
 
@@ -228,12 +225,18 @@ def _read_groups(path: Path) -> dict[str, tuple[str, str]]:
     return groups
 
 
-def _plain(config: Any, key: Any) -> Any:
-    """Give a value as it stands in the file, with references to other keys as they are written."""
-    node = config._get_node(key)
-    if isinstance(node, DictConfig | ListConfig) and not node._is_missing():
-        return OmegaConf.to_container(node, resolve=False)
-    return node._value()
+def _leaves(node: Any, path: str = "") -> set[str]:
+    """List the dotted paths of all values and parts of a file."""
+    paths = {path}
+    if isinstance(node, dict):
+        for name, value in node.items():
+            paths |= _leaves(value, f"{path}.{name}" if path else str(name))
+    return paths
+
+
+def _all_keys(config: DictConfig, schema: str, comments: dict[str, str]) -> Iterator[Key]:
+    plain: Any = OmegaConf.to_container(config, resolve=False)  # references as they are written
+    return _keys(plain, "", schema, comments)
 
 
 def _keys(node: dict[str, Any], path: str, target: str, comments: dict[str, str]) -> Iterator[Key]:
@@ -245,7 +248,7 @@ def _keys(node: dict[str, Any], path: str, target: str, comments: dict[str, str]
             continue
         key = f"{path}.{name}" if path else name
         is_parts = isinstance(value, dict) and (not target or _holds_targets(value) or not path)
-        if is_parts and value:
+        if is_parts and (value or not target):
             yield from _keys(value, key, str(value.get("_target_", "")), comments)
             continue
         said = comments.get(key) or parameters.descriptions.get(name, "")
