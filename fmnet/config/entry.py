@@ -72,8 +72,7 @@ def run_configured(
             own = Path(flags.config_dir).resolve() if flags.config_dir else None
             lines = [*flags.overrides, *([f"hydra.searchpath=['file://{own}']"] if own else [])]
             name = flags.config_name or primary.name
-            schema = primary.function()
-            check_config(configs, name, lines, schema, is_sweep, primary.passed)
+            check_config(configs, name, lines, primary.schema, is_sweep, primary.passed)
     except (FmnetError, OSError) as error:
         _stop(error)
 
