@@ -72,7 +72,15 @@ def _parameters(dotted: str) -> frozenset[str]:
     return frozenset(names)
 
 
+def _skip(_app: Any, _what: str, _name: str, member: Any, skip: bool, _options: Any) -> bool:
+    """Leave out what a class inherits from another package: its own documents are elsewhere."""
+    function = getattr(member, "fget", None) or getattr(member, "func", None) or member
+    module = getattr(function, "__module__", None) or "fmnet"
+    return skip or module.split(".")[0] != "fmnet"
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Answer where Sphinx finds no page by itself."""
+    app.connect("autodoc-skip-member", _skip)
     app.connect("missing-reference", _resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
