@@ -25,7 +25,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "installing into $(VENV); the first time this downloads about 1 GB"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fmnet needs Python 3.11 or later: make PYTHON=python3.12 ...")'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[train,harmonise,sign,slurm,atlas,moderation,benchmark,track,docs,dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[train,harmonise,sign,slurm,atlas,benchmark,track,docs,dev]'
 	@touch $@
 
 demo: $(READY)

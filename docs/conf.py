@@ -44,6 +44,7 @@ autosummary_generate = True
 autosummary_ignore_module_all = False
 numpydoc_show_class_members = False
 default_role = "py:obj"
+highlight_language = "bash"
 
 #: Tutorials are scripts in ``examples/``; those called ``plot_*`` run when the site is built, the
 #: others are shown. ``-D plot_gallery=0`` shows all of them without running any.

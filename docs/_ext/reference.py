@@ -6,6 +6,7 @@ They go to ``docs/generated/``, which git doesn't see.
 from pathlib import Path
 from typing import Any
 
+import configuration
 import yaml
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -54,8 +55,8 @@ def components() -> str:
     for room, title in ROOMS.items():
         names = [name for name in targets if name.startswith(room + ".")]
         if names:
-            lines += [title, "-" * len(title), "", ".. autosummary::", "   :toctree: api", ""]
-            lines += [f"   {name}" for name in names] + [""]
+            lines += [title, "-" * len(title), "", ".. autosummary::", "   :toctree: api", "   :nosignatures:", ""]
+            lines += [f"   ~{name}" for name in names] + [""]
     return "\n".join(lines)
 
 
@@ -65,7 +66,10 @@ HIDDEN = {"fmnet.config.jobs.JobReport"}
 
 def write_pages(_app: Any, _config: Any) -> None:
     """Write all pages, and leave alone those that are as they were."""
-    for name, text in {"components.rst": components()}.items():
+    written = {"components.rst": components()}
+    for name, text in configuration.pages(CONFIGS).items():
+        written[f"configuration/{name}"] = text
+    for name, text in written.items():
         path = OUT / name
         if not path.exists() or path.read_text("utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)

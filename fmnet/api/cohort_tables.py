@@ -16,7 +16,7 @@ from fmnet.data.image_table import FIXED
 from fmnet.data.listing import UNSAID_CONTRAST
 from fmnet.data.tables import read_table_file, write_table
 from fmnet.data.values import name_stat
-from fmnet.errors import CohortError, Fault
+from fmnet.errors import Fault, InputError
 
 #: Entities of names, and columns, that tell scans of one person apart.
 OF_SCANS = ("ses", "session", "task", "acq", "dir", "run")
@@ -59,7 +59,7 @@ def write_tables(
 
     Raises
     ------
-    CohortError
+    InputError
         If they don't fit together.
     """
     people = _people(participants)
@@ -98,7 +98,7 @@ def choose_labels(values: Iterable[Any], positive: Any = None) -> tuple[str, str
     if positive is None:
         positive = USUAL_POSITIVE if USUAL_POSITIVE in found or not found else found[-1]
         if positive != USUAL_POSITIVE and len(found) > 2:
-            raise CohortError(
+            raise InputError(
                 Fault(
                     "positive",
                     f"{len(found)} groups: {', '.join(found[:9])}",
@@ -121,7 +121,7 @@ def _people(participants: Any) -> pd.DataFrame | None:
         if not isinstance(participants, pd.DataFrame):
             found = type(participants).__name__
         accepted = "a DataFrame, or a path of a table, with participant_id and one row per person"
-        raise CohortError(Fault("participants", found, accepted, "add or rename the column"))
+        raise InputError(Fault("participants", found, accepted, "add or rename the column"))
     return participants.copy()
 
 
@@ -131,7 +131,7 @@ def _from_frame(images: pd.DataFrame, folder: Path) -> pd.DataFrame:
     if lacks or images.empty:
         found = f"a DataFrame without {' and '.join(lacks) or 'rows'}"
         accepted, action = "participant_id and path, one row per image", "add or rename the column"
-        raise CohortError(Fault("images", found, accepted, action))
+        raise InputError(Fault("images", found, accepted, action))
     files = on_disk([(one,) for one in images["path"]], folder)
     return images.assign(path=[str(file.path.absolute()) for (file,) in files]).reset_index(
         drop=True
@@ -160,14 +160,14 @@ def _from_files(
             found = f"{len(ids) - len(stated)} of {len(ids)} scans whose names don't say whose"
             accepted = "names with sub-NAME, for all scans or for none"
             action = "give a DataFrame with participant_id and path"
-            raise CohortError(Fault("images", found, accepted, action))
+            raise InputError(Fault("images", found, accepted, action))
         if people is not None and len(people) == len(scans) and not stated:
             ids = [str(one) for one in people["participant_id"]]
         elif people is not None:
             found = f"{len(scans)} scans whose names don't say whose, and {len(people)} people"
             accepted = "names with sub-NAME, or one scan per row of participants, in their order"
             action = "give a DataFrame with participant_id and path"
-            raise CohortError(Fault("images", found, accepted, action))
+            raise InputError(Fault("images", found, accepted, action))
         else:
             width = max(3, len(str(len(scans))))
             ids = [f"sub-{number:0{width}d}" for number in range(1, len(scans) + 1)]
@@ -176,7 +176,7 @@ def _from_files(
         if contrasts is not None and len(contrasts) != len(files):
             found = f"{len(files)} images for {files[0].name}"
             accepted = f"{len(contrasts)}: {', '.join(contrasts)}"
-            raise CohortError(Fault("images", found, accepted, "give one map of each contrast"))
+            raise InputError(Fault("images", found, accepted, "give one map of each contrast"))
         for place, (file, name) in enumerate(zip(files, names, strict=True)):
             entities = name.entities if name else {}
             stated_name = entities.get("contrast", "")
@@ -190,7 +190,7 @@ def _from_files(
         found = "several maps of a scan whose names don't say which contrast each is"
         accepted = "their names, in the order of the maps of each scan"
         action = "say contrasts=[NAME, ...], or name the files contrast-NAME"
-        raise CohortError(Fault("contrasts", found, accepted, action))
+        raise InputError(Fault("contrasts", found, accepted, action))
     if (table["contrast"] == "").all():
         table["contrast"] = UNSAID_CONTRAST
     empty = [one for one in table if (table[one] == "").all()]
@@ -202,13 +202,13 @@ def _aligned(name: str, values: Any, n: int) -> Any:
     found = [str(one) for one in np.asarray(values).ravel()]
     if len(found) != n:
         accepted = "one for each scan (each row of a DataFrame), in the same order"
-        raise CohortError(Fault(name, f"{len(found)} values for {n} scans", accepted, "align them"))
+        raise InputError(Fault(name, f"{len(found)} values for {n} scans", accepted, "align them"))
     return np.array(found, dtype=object)
 
 
 def _of_people(table: pd.DataFrame, label: str) -> pd.DataFrame:
     """Take out of a table of images what is said of people: columns with one value for each."""
-    others = [one for one in table if one not in {*FIXED, *OF_SCANS, label}]
+    others = [str(one) for one in table if one not in {*FIXED, *OF_SCANS, label}]
     by_person = table.groupby("participant_id", sort=False)
     constant = [one for one in others if (by_person[one].nunique(dropna=False) == 1).all()]
     return by_person[constant].first().reset_index() if constant else _ids(table)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,14 @@ def compose_study(settings: Mapping[str, Any]) -> DictConfig:
     ConfigError
         With all that is wrong: unknown keys, options, types.
     """
-    lines = [f"{key}={in_hydra(value)}" for key, value in settings.items()]
-    config = check_config(_configs(), "train", lines, run_study, False, passed=("config_yaml",))
-    return DictConfig(current_targets(OmegaConf.to_container(config, resolve=True)))
+    plain = _composed(tuple(f"{key}={in_hydra(value)}" for key, value in settings.items()))
+    return DictConfig(current_targets(OmegaConf.to_container(plain, resolve=True)))
+
+
+@lru_cache(maxsize=32)
+def _composed(lines: tuple[str, ...]) -> DictConfig:
+    """Compose and check once for all folds of a cross-validation."""
+    return check_config(_configs(), "train", list(lines), run_study, False, ("config_yaml",))
 
 
 def _configs() -> Path:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fmnet.data.image_files import SUFFIXES
 from fmnet.data.nifti import is_image, volumes_of, write_copy
-from fmnet.errors import CohortError, Fault
+from fmnet.errors import Fault, InputError
 
 #: What `images` may be, for messages.
 ACCEPTED = (
@@ -44,7 +44,7 @@ def listed(images: Any, splits: bool = True) -> list[tuple[Any, ...]]:
 
     Raises
     ------
-    CohortError
+    InputError
         If it is nothing that images can be given as, or there is none.
     """
     if isinstance(images, str | Path):
@@ -66,9 +66,9 @@ def listed(images: Any, splits: bool = True) -> list[tuple[Any, ...]]:
     return scans
 
 
-def _refuse(found: str) -> CohortError:
+def _refuse(found: str) -> InputError:
     action = "give images of brains: numbers without a place in the brain can't be used"
-    return CohortError(Fault("images", found, ACCEPTED, action))
+    return InputError(Fault("images", found, ACCEPTED, action))
 
 
 def on_disk(scans: Sequence[Sequence[Any]], folder: Path) -> list[tuple[ImageFile, ...]]:

@@ -13,7 +13,7 @@ import pandas as pd
 from fmnet.api.images import ImageFile, is_place, listed, on_disk
 from fmnet.data.nifti import to_image
 from fmnet.data.tables import write_table
-from fmnet.errors import CohortError, ConfigError, Fault
+from fmnet.errors import ConfigError, Fault, InputError
 from fmnet.inference.bold import NOTHING
 from fmnet.inference.bundle import INTENDED_USE, Bundle, read_bundle
 from fmnet.inference.cli import describe
@@ -122,7 +122,7 @@ class Signature:
         ------
         ConfigError
             If the signature has no such answer.
-        CohortError
+        InputError
             If `images` are nothing that can be read.
         """
         request = _request(self._bundle, prevalence, level, force)
@@ -242,7 +242,7 @@ def _of_table(bundle: Bundle, table: pd.DataFrame, folder: Path, space: str) -> 
     if lacks:
         found = f"a DataFrame without {' and '.join(lacks)}"
         accepted, action = "participant_id and path, one row per image", "add or rename the column"
-        raise CohortError(Fault("images", found, accepted, action))
+        raise InputError(Fault("images", found, accepted, action))
     files = on_disk([(one,) for one in table["path"]], folder)
     paths = [str(file.path.absolute()) for (file,) in files]
     if bundle.contract is None:

@@ -16,7 +16,7 @@ from fmnet.api.loaded import Signature, load
 from fmnet.config.entry import build
 from fmnet.data.bids import find_participants
 from fmnet.data.tables import write_table
-from fmnet.errors import CohortError, Fault, RunError
+from fmnet.errors import Fault, InputError, RunError
 from fmnet.evaluation.conclusions import Conclusion
 from fmnet.export.export import export_run
 from fmnet.report.sentences import stopped, verdict
@@ -240,7 +240,7 @@ def _cohort_settings(
             given, column = ("y", label) if y is not None else ("groups", "family")
             accepted = f"a column '{column}' of its table, or of participants"
             action = "add the column, or list the images one by one"
-            raise CohortError(Fault(given, f"values beside {images}", accepted, action))
+            raise InputError(Fault(given, f"values beside {images}", accepted, action))
         if participants is not None:
             path = participants
             if isinstance(participants, pd.DataFrame):
