@@ -8,12 +8,13 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   := outputs/demo
 
-.PHONY: help install demo test lint images-check sbom
+.PHONY: help install demo test lint docs images-check sbom
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   train on a synthetic cohort, export, predict three new scans, explain one"
 	@echo "make test   run the tests"
+	@echo "make docs   the site, in docs/_build/html; a warning or a broken link fails it"
 	@echo "make lint   style, types and import contracts"
 	@echo "make images-check   the steps of containers/ in clean environments, without network"
 	@echo "make sbom   what the images hold, as CycloneDX, in outputs/images"
@@ -24,7 +25,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "installing into $(VENV); the first time this downloads about 1 GB"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fmnet needs Python 3.11 or later: make PYTHON=python3.12 ...")'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[train,harmonise,sign,slurm,atlas,moderation,benchmark,track,docs,dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[train,harmonise,sign,slurm,atlas,benchmark,track,docs,dev]'
 	@touch $@
 
 demo: $(READY)
@@ -57,6 +58,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# tutorials run once and again when they change; DOCS="-D plot_gallery=0" runs none of them
+docs: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -W --keep-going -q $(DOCS) docs docs/_build/html
 
 images-check:
 	sh containers/check.sh outputs/images predict

@@ -106,6 +106,12 @@ class CohortError(FmnetError):
     title = "the cohort can't be used"
 
 
+class InputError(FmnetError, ValueError):
+    """What was given in Python can't be used; a `ValueError`, as users of scikit-learn expect."""
+
+    title = "the input can't be used"
+
+
 class StoreError(FmnetError):
     """The scan store could not be written or read."""
 

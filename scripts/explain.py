@@ -1,13 +1,10 @@
-"""Say what raised and what lowered the score of one scan; needs the base install alone.
-
-python scripts/explain.py BUNDLE SCAN --out explanation
-"""
+"""``fmnet explain`` in a checkout: say what raised and lowered a score."""
 
 import sys
 
 import installed  # noqa: F401 (it says what is missing)
 
-from fmnet.inference.explain_command import main
+from fmnet.command.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["explain", *sys.argv[1:]]))

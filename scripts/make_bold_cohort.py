@@ -1,12 +1,10 @@
-"""Write synthetic BOLD: python scripts/make_bold_cohort.py OUT [--coupling 0.3] [--seed 0]."""
+"""``fmnet make-bold-cohort`` in a checkout: write synthetic BOLD runs."""
 
 import sys
 
-from make_cohort import main
+import installed  # noqa: F401 (it says what is missing)
 
-from fmnet.synthetic.bold import write_bold_cohort
-from fmnet.synthetic.design import BoldDesign
+from fmnet.command.main import main
 
 if __name__ == "__main__":
-    text = "Write SYNTHETIC BOLD runs (nobody was scanned) as fMRIPrep would leave them."
-    sys.exit(main(BoldDesign, write_bold_cohort, "BOLD", text))
+    sys.exit(main(["make-bold-cohort", *sys.argv[1:]]))

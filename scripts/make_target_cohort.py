@@ -1,14 +1,10 @@
-"""Write a synthetic cohort for a target: python scripts/make_target_cohort.py OUT --kind onset."""
+"""``fmnet make-target-cohort`` in a checkout: write a cohort with outcomes."""
 
 import sys
 
-from make_cohort import main
+import installed  # noqa: F401 (it says what is missing)
 
-from fmnet.synthetic.target_design import TargetDesign
-from fmnet.synthetic.targets import write_target_cohort
+from fmnet.command.main import main
 
 if __name__ == "__main__":
-    text = (
-        "Write a SYNTHETIC cohort (nobody was scanned) with outcomes, as a BIDS-derivatives tree."
-    )
-    sys.exit(main(TargetDesign, write_target_cohort, "cohort", text))
+    sys.exit(main(["make-target-cohort", *sys.argv[1:]]))

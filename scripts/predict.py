@@ -1,13 +1,10 @@
-"""Score new scans with an exported signature; needs the base install alone.
-
-python scripts/predict.py BUNDLE SCAN [SCAN ...] --out results.tsv
-"""
+"""``fmnet predict`` in a checkout: score new scans with an exported signature."""
 
 import sys
 
 import installed  # noqa: F401 (it says what is missing)
 
-from fmnet.inference.cli import main
+from fmnet.command.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["predict", *sys.argv[1:]]))

@@ -12,7 +12,6 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from fmnet.bold.bold_file import BoldHeader, BoldRun, CheckedRun, check_run, unusable_values
 from fmnet.data.grid import Grid
@@ -30,6 +29,7 @@ from fmnet.data.store import ArrayStore, Entry, Job, Stored
 from fmnet.data.values import FEW_VOXELS, MAX_MAGNITUDE, SPIKE_FACTOR_BOLD, largest_usual
 from fmnet.data.volume import MNI_SPACES, OWN_SPACE, SPACES, FloatArray, check_space
 from fmnet.errors import CohortError, Fault, StoreError, VolumeError
+from fmnet.progress import track
 
 #: Steps from a voxel's least value to its largest.
 STEPS = 65534
@@ -443,8 +443,8 @@ def open_runs(
     stored: list[StoredRun] = []
     faults: list[Fault] = []
     outcomes = store.add_all(runs, n_jobs)
-    bar = tqdm(outcomes, desc="reading runs", total=len(runs), unit="run", leave=False)
-    for run, outcome in zip(runs, bar, strict=True):
+    shown = track(outcomes, "reading runs", len(runs))
+    for run, outcome in zip(runs, shown, strict=True):
         if isinstance(outcome, StoredRun):
             stored.append(outcome)
         else:

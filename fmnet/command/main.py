@@ -2,17 +2,47 @@
 
 import importlib
 import sys
+from difflib import get_close_matches
 
 import fmnet
 
-#: Subcommand, the module and function that do it, and what it does.
+#: Subcommand, the module and function that do it, and what it does; imported when it is called.
 COMMANDS = {
+    "train": (
+        "fmnet.command.configured:train",
+        "cross-validate a network beside its baselines, train the final models, report",
+    ),
+    "evaluate": (
+        "fmnet.command.configured:evaluate",
+        "score the people set aside in a run's lock-box, once",
+    ),
+    "export": (
+        "fmnet.command.configured:export",
+        "turn a finished run into a bundle that reads new scans",
+    ),
     "predict": ("fmnet.inference.cli:main", "score new scans with an exported signature"),
     "explain": (
         "fmnet.inference.explain_command:main",
         "say what raised and what lowered the score of one scan",
     ),
+    "check": ("fmnet.command.check:main", "check a BIDS data set, raw or preprocessed"),
+    "make-cohort": ("fmnet.command.cohorts:make_cohort", "write a synthetic cohort of maps"),
+    "make-bold-cohort": (
+        "fmnet.command.cohorts:make_bold_cohort",
+        "write a synthetic cohort of BOLD runs",
+    ),
+    "make-target-cohort": (
+        "fmnet.command.cohorts:make_target_cohort",
+        "write a synthetic cohort of maps with outcomes",
+    ),
+    "pretrain": (
+        "fmnet.command.configured:pretrain",
+        "pretrain the default network on simulated cohorts",
+    ),
+    "compare": ("fmnet.command.compare:main", "set several runs side by side in one table"),
 }
+#: Those that need more than the base install: what is to be installed.
+EXTRAS = dict.fromkeys(("train", "evaluate", "export", "pretrain", "compare"), "fmnet[train]")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,16 +51,55 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        What the subcommand returns; 2 if there is none of that name.
+        What the subcommand returns; 2 if there is none of that name, or if it needs what is not
+        installed.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    if given == ["--version"]:
+    name, *rest = given or ["--help"]
+    if name == "--version" or (name in COMMANDS and "--version" in rest):
         print(f"fmnet {fmnet.__version__}")
         return 0
-    name = given[0] if given else "--help"
+    if name in ("-h", "--help"):
+        print(_overview())
+        return 0
     if name not in COMMANDS:
-        print("\n".join(f"fmnet {name:20} {about}" for name, (_, about) in COMMANDS.items()))
-        return 0 if name in ("-h", "--help") else 2
+        print(_unknown(name), file=sys.stderr)
+        return 2
     module, function = COMMANDS[name][0].split(":")
-    status: int = getattr(importlib.import_module(module), function)(given[1:])
+    try:
+        status: int = getattr(importlib.import_module(module), function)(rest)
+    except ModuleNotFoundError as error:
+        lacking = (error.name or "fmnet").split(".")[0]
+        if lacking == "fmnet" or name not in EXTRAS:
+            raise
+        print(
+            f"fmnet {name} needs {lacking}, which is not installed: run "
+            f"pip install '{EXTRAS[name]}'",
+            file=sys.stderr,
+        )
+        return 2
     return status
+
+
+def _overview() -> str:
+    listed = "\n".join(f"  {name:20}{about}" for name, (_, about) in COMMANDS.items())
+    return f"""usage: fmnet COMMAND [arguments]
+
+Fibromyalgia signatures from fMRI, beside their baselines. Research use only.
+
+commands:
+{listed}
+
+options:
+  --help              this text; after a command, what it takes
+  --version           the version
+
+examples:
+  fmnet train experiment=quick run_dir=outputs/first
+  fmnet predict checkpoints/demo sub-01_statmap.nii.gz --out scores.tsv"""
+
+
+def _unknown(name: str) -> str:
+    close = get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+    meant = f"did you mean {close[0]}?" if close else "see fmnet --help."
+    return f"fmnet: there is no command {name!r} among {', '.join(COMMANDS)}; {meant}"

@@ -19,11 +19,18 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from fmnet.config.jobs import register_resolvers
-from fmnet.config.signatures import check_call, check_node, needed_keys, parameter_names, suggest
+from fmnet.config.signatures import (
+    check_call,
+    check_node,
+    needed_keys,
+    parameter_names,
+    signature_of,
+    suggest,
+)
 from fmnet.earlier import instead_of
 from fmnet.errors import ConfigError, Fault
 
-Schema = Callable[..., Any]
+Schema = Callable[..., Any] | str
 #: What Hydra raises for overrides or files that it can't compose.
 CANT_COMPOSE = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 #: Options of hydra/launcher that an extra installs.
@@ -40,9 +47,13 @@ def check_config(
 ) -> DictConfig:
     """Compose a configuration; no file but those in `config_dir` is opened.
 
-    Parameters of `schema` name the top-level keys, except those `passed` by the script. `overrides`
-    are those of the command line; with `is_sweep` they may stand for several values, as under
-    ``--multirun``.
+    Parameters of `schema`, a function or its dotted name, are the top-level keys, except those
+    `passed` by the command. `overrides` are those of the command line; with `is_sweep` they may
+    stand for several values, as under ``--multirun``.
+
+    What the source files tell is checked first. Only if nothing is wrong so far, what a schema and
+    targets stand for is imported, which can take seconds, and checked once more; else only in the
+    parts in which overrides name targets, or targets that have no source.
 
     Returns
     -------
@@ -63,7 +74,7 @@ def check_config(
         except CANT_COMPOSE as error:
             raise ConfigError([*faults, _compose_fault(config_name, error)]) from error
         faults += more if is_sweep else [*more, *refuse_sweeps(good)]
-        first: DictConfig | None = None
+        composed: list[DictConfig] = []
         # the first values of all sweeps together, then each further value by itself
         firsts = [single(item) for item in good]
         variants = [firsts] + [
@@ -73,34 +84,64 @@ def check_config(
         ]
         for lines in variants:
             try:
-                composed = compose(config_name, overrides=lines)
+                composed.append(compose(config_name, overrides=lines))
             except CANT_COMPOSE as error:
                 faults.append(_compose_fault(config_name, error))
-                continue
-            first = composed if first is None else first
-            faults += check_composed(composed, schema, passed)
-    if faults or first is None:
+        unread: set[str] = set()
+        for one in composed:
+            faults += check_composed(one, schema, passed, unread=unread)
+        parts = _imported_parts(config_dir, good, unread) if faults else None
+        if parts is None or parts:
+            for one in composed:
+                faults += check_composed(one, schema, passed, parts)
+    if faults or not composed:
         raise ConfigError(dict.fromkeys(faults))
-    return first
+    return composed[0]
 
 
-def check_composed(config: DictConfig, schema: Schema, passed: tuple[str, ...] = ()) -> list[Fault]:
-    """Check a composed configuration against the signatures of all that it names."""
+def _imported_parts(config_dir: Path, overrides: list[Override], unread: set[str]) -> set[str]:
+    """Name the top-level keys in which an override says more than what the source can tell."""
+    parts = set()
+    for item in overrides:
+        key, values = item.key_or_group, values_of(item)
+        top = re.split(r"[./@]", key)[0]
+        is_own = "=" in (item.input_line or "") and (config_dir / key).is_dir()
+        is_own &= not all((config_dir / key / f"{value}.yaml").is_file() for value in values)
+        is_unread = any(re.split(r"[.\[]", path)[0] == top for path in unread)
+        if is_own or is_unread or "_target_" in (item.input_line or ""):
+            parts.add(top)
+    return parts
+
+
+def check_composed(
+    config: DictConfig,
+    schema: Schema,
+    passed: tuple[str, ...] = (),
+    parts: Collection[str] | None = None,
+    unread: set[str] | None = None,
+) -> list[Fault]:
+    """Check a composed configuration against the signatures of all that it names.
+
+    With `parts`, only these top-level keys; with a set of `unread` paths nothing is imported, and
+    it is told which targets have no source.
+    """
     faults: list[Fault] = []
     unjudged: set[str] = set()
     values = {
         str(key): _plain(config, key, str(key), faults, unjudged)
         for key in config
-        if key not in {"hydra", "_target_"}
+        if key not in {"hydra", "_target_"} and (parts is None or key in parts)
     }
-    top = check_call(schema, values, "", is_partial=True, passed=passed)
+    imports = unread is None
+    signature = signature_of(schema, imports)
+    top = check_call(signature, values, "", is_partial=True, passed=passed, imports=imports)
     faults += [fault for fault in top if fault.where not in unjudged]
-    for name in needed_keys(schema):
+    for name in needed_keys(schema) if parts is None else ():
         if name not in values and name not in passed:
             options = ", ".join(f"{name}={option}" for option in group_options(name))
             action = f"don't remove {name}: nothing runs without it"
             faults.append(Fault(name, "nothing", options or f"{name}=VALUE", action))
-    return faults + check_node(values, "", unjudged)
+    return faults + check_node(values, "", unjudged, unread)
 
 
 def _plain(

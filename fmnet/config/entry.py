@@ -1,10 +1,11 @@
-"""Run a script: check its configuration, do its work, report faults plainly."""
+"""Run a command: check its configuration, do its work, report faults plainly."""
 
 import io
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,7 +15,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from fmnet.config.check import Schema, check_config
+from fmnet.config.check import check_config
 from fmnet.config.jobs import (
     JobFailure,
     arguments_alone,
@@ -23,6 +24,7 @@ from fmnet.config.jobs import (
     reporting_jobs,
     tell_lightning_rank,
 )
+from fmnet.config.primary import Primary, config_dir
 from fmnet.earlier import current_targets
 from fmnet.errors import ConfigError, Fault, FmnetError, printable
 
@@ -30,59 +32,79 @@ from fmnet.errors import ConfigError, Fault, FmnetError, printable
 PRINTS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
 
-def run_script(
-    work: Callable[[DictConfig], None],
-    config_dir: Path,
-    config_name: str,
-    schema: Schema,
-    passed: tuple[str, ...] = (),
-) -> None:
-    """Run a script's work with the configuration of the command line.
+def run_configured(
+    work: Callable[[DictConfig, Callable[..., Any]], None],
+    primary: Primary,
+    arguments: list[str],
+    folder: Path | None = None,
+) -> int:
+    """Do a command's work with the configuration that its arguments ask for.
 
     Wrong configurations are refused before Hydra starts, with all their faults. A user-facing
     error in the work, or a file that can't be read or written, ends the program with its message
     and status 2, without a traceback. Of jobs on a cluster, each failure is reported so.
 
-    The other arguments are those of `fmnet.config.check.check_config`.
+    Parameters
+    ----------
+    work : callable
+        Takes the configuration, and what the name of the schema stands for.
+    primary : Primary
+        Where the configuration starts.
+    arguments : list of str
+        Those of the command line after the name of the command.
+    folder : Path, optional
+        Of configurations, by default fmnet's own.
+
+    Returns
+    -------
+    int
+        0; what fails ends the program with 2.
     """
     register_resolvers()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names may hold what the terminal can't show
             stream.reconfigure(errors="backslashreplace")
-    flags = get_args_parser().parse_args()
-    if not any(getattr(flags, name) for name in PRINTS):
-        is_sweep = flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides
-        own = Path(flags.config_dir).resolve() if flags.config_dir else None
-        lines = [*flags.overrides, *([f"hydra.searchpath=['file://{own}']"] if own else [])]
-        try:
-            name = flags.config_name or config_name
-            check_config(config_dir, name, lines, schema, is_sweep, passed)
-        except (FmnetError, OSError) as error:
-            _stop(error)
+    flags = get_args_parser().parse_args(arguments)
+    try:
+        configs = config_dir() if folder is None else folder
+        if not any(getattr(flags, name) for name in PRINTS):
+            is_sweep = flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides
+            own = Path(flags.config_dir).resolve() if flags.config_dir else None
+            lines = [*flags.overrides, *([f"hydra.searchpath=['file://{own}']"] if own else [])]
+            name = flags.config_name or primary.name
+            check_config(configs, name, lines, primary.schema, is_sweep, primary.passed)
+    except (FmnetError, OSError) as error:
+        _stop(error)
 
-    script = str(Path(sys.argv[0]).resolve())
-    given = [text for text in sys.argv[1:] if text not in flags.overrides]
+    # what starts this program again, for a further process or a job: a script, or fmnet's name
+    n_before = len(sys.argv) - len(arguments)
+    before = sys.argv[1:n_before] if sys.argv[n_before:] == arguments else [primary.name]
+    program = [str(Path(sys.argv[0]).resolve()), *before]
+    given = [text for text in arguments if text not in flags.overrides]
 
     def guarded(config: DictConfig) -> JobFailure | None:
         register_resolvers()
-        sys.argv = [script, *arguments_alone(given, config)]
+        sys.argv = [*program, *arguments_alone(given, config)]
         plain = OmegaConf.to_container(config, resolve=True)
         config = DictConfig(current_targets(plain))
+        this_work = partial(work, config, primary.function())
         if is_submitted():
             tell_lightning_rank()
-            return _work_as_job(work, config)
+            return _work_as_job(this_work)
         try:
-            work(config)
+            this_work()
         except (FmnetError, OSError) as error:
             _stop(error)
         return None
 
-    main = hydra.main(version_base="1.3", config_path=str(config_dir), config_name=config_name)
+    sys.argv = [program[0], *arguments]  # which Hydra reads
+    main = hydra.main(version_base="1.3", config_path=str(configs), config_name=primary.name)
     try:
         with reporting_jobs():
             main(guarded)()
     except FmnetError as error:
         _stop(error)
+    return 0
 
 
 def build(config: DictConfig) -> dict[str, Any]:
@@ -114,10 +136,10 @@ def show(lines: Iterable[str]) -> None:
         print(printable(line))
 
 
-def _work_as_job(work: Callable[[DictConfig], None], config: DictConfig) -> JobFailure | None:
+def _work_as_job(work: Callable[[], None]) -> JobFailure | None:
     """Work where nobody looks: what fails is written to the job's log and told to who waits."""
     try:
-        work(config)
+        work()
     except (FmnetError, OSError) as error:
         report = str(_plain(error))
         print(report, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Check values against the signature of what they are passed to."""
+"""Check values against the signature of what they are passed to, as source or once imported."""
 
 import inspect
 import json
@@ -17,6 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError
 
+from fmnet.config.source import read_signature
 from fmnet.earlier import current_name, instead_of, instead_of_value
 from fmnet.errors import Fault
 
@@ -45,37 +46,42 @@ STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=Fal
 Signature = tuple[dict[str, inspect.Parameter], dict[str, Any]]
 
 
-def check_node(node: Any, path: str, unjudged: set[str]) -> list[Fault]:
+def check_node(
+    node: Any, path: str, unjudged: set[str], unread: set[str] | None = None
+) -> list[Fault]:
     """Check every target below a node of the configuration.
 
     `node` is of plain dicts, lists and values at a dotted `path`; values at `unjudged` paths are
-    unknown here, or reported elsewhere.
+    unknown here, or reported elsewhere. With a set of `unread` paths nothing is imported: targets
+    are looked up in their source, and the paths of those that can't be are added to the set.
     """
     faults: list[Fault] = []
     if isinstance(node, dict):
         if "_target_" in node:
-            faults += _check_target(node, path, unjudged)
+            faults += _check_target(node, path, unjudged, unread)
         for key, child in node.items():
-            faults += check_node(child, f"{path}.{key}" if path else str(key), unjudged)
+            faults += check_node(child, f"{path}.{key}" if path else str(key), unjudged, unread)
     elif isinstance(node, list):
         for index, child in enumerate(node):
-            faults += check_node(child, f"{path}[{index}]", unjudged)
+            faults += check_node(child, f"{path}[{index}]", unjudged, unread)
     return faults
 
 
 def check_call(
-    target: Callable[..., Any],
+    signature: Signature,
     values: dict[str, Any],
     path: str,
     is_partial: bool,
     passed: Collection[str] = (),
+    imports: bool = True,
 ) -> list[Fault]:
-    """Check named values against the signature of a callable.
+    """Check named values against a signature.
 
     `path` is for messages; with `is_partial` further arguments come later; parameters `passed` by
-    the caller can't be set by the configuration.
+    the caller can't be set by the configuration. Without `imports`, it is not checked what targets
+    make.
     """
-    parameters, hints = _signature(target)
+    parameters, hints = signature
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     kinds = {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
     names = [name for name, p in parameters.items() if p.kind not in kinds and name not in passed]
@@ -106,7 +112,7 @@ def check_call(
         ]
     for key, value in values.items():
         if key in hints and not (value is None and parameters[key].default is None):
-            faults += _value_faults(f"{prefix}{key}", value, hints[key])
+            faults += _value_faults(f"{prefix}{key}", value, hints[key], imports)
     return faults
 
 
@@ -139,10 +145,11 @@ def parameter_names(target: str, is_partial: bool = False) -> list[str]:
     """Name the parameters of what a dotted name stands for; none if it can't be told.
 
     Of what is called later, `is_partial`, those without a default come with that call, and are
-    left out.
+    left out. Nothing is imported unless the source doesn't tell.
     """
+    read = read_signature(current_name(target))
     try:
-        parameters, _ = _signature(_locate(target))
+        parameters = _signature(_locate(target))[0] if read is None else read.parameters
     except Exception:  # noqa: BLE001 (reported when the target itself is checked)
         return []
     return [
@@ -152,9 +159,21 @@ def parameter_names(target: str, is_partial: bool = False) -> list[str]:
     ]
 
 
-def needed_keys(schema: Callable[..., Any]) -> list[str]:
+def signature_of(schema: Callable[..., Any] | str, imports: bool = True) -> Signature:
+    """Give the parameters and annotations of a function, by name without importing it if told so.
+
+    By name, a function of fmnet that the source tells of.
+    """
+    if isinstance(schema, str):
+        if not imports and (read := read_signature(schema)) is not None:
+            return read.parameters, read.hints
+        schema = _locate(schema)
+    return _signature(schema)
+
+
+def needed_keys(schema: Callable[..., Any] | str) -> list[str]:
     """Name the parameters without a default."""
-    parameters, _ = _signature(schema)
+    parameters, _ = signature_of(schema, imports=False)
     empty = inspect.Parameter.empty
     return [name for name, p in parameters.items() if p.kind in NAMED and p.default is empty]
 
@@ -184,8 +203,19 @@ def _locate(name: str) -> Any:
     return target
 
 
-def _check_target(node: dict[str, Any], path: str, unjudged: set[str]) -> list[Fault]:
+def _check_target(
+    node: dict[str, Any], path: str, unjudged: set[str], unread: set[str] | None
+) -> list[Fault]:
     name = str(node["_target_"])
+    values = {key: value for key, value in node.items() if key not in RESERVED}
+    is_partial = bool(node.get("_partial_"))
+    if unread is not None:
+        if (read := read_signature(current_name(name))) is None:
+            unread.add(path)
+            return []
+        signature = (read.parameters, read.hints)
+        faults = check_call(signature, values, path, is_partial, imports=False)
+        return [fault for fault in faults if fault.where not in unjudged]
     try:
         target = _locate(name)
     except Exception as error:  # noqa: BLE001 (importing a module can raise anything)
@@ -201,8 +231,7 @@ def _check_target(node: dict[str, Any], path: str, unjudged: set[str]) -> list[F
         action = f"run 'pip install {lacking}' or choose {options}"
         found = f"{lacking}, which is not installed"
         return [Fault(path, found, "a component whose packages are installed", action)]
-    values = {key: value for key, value in node.items() if key not in RESERVED}
-    faults = check_call(target, values, path, bool(node.get("_partial_")))
+    faults = check_call(_signature(target), values, path, is_partial)
     return [fault for fault in faults if fault.where not in unjudged]
 
 
@@ -223,8 +252,8 @@ def _signature(target: Callable[..., Any]) -> Signature:
         return {"settings": inspect.Parameter("settings", inspect.Parameter.VAR_KEYWORD)}, {}
 
 
-def _value_faults(where: str, value: Any, annotation: Any) -> list[Fault]:
-    checks = (_component_faults, _made_faults, _type_faults)
+def _value_faults(where: str, value: Any, annotation: Any, imports: bool) -> list[Fault]:
+    checks = (_component_faults, *([_made_faults] if imports else []), _type_faults)
     return next(filter(None, (check(where, value, annotation) for check in checks)), [])
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -9,7 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import ProgressBar
-from tqdm import tqdm
 
 from fmnet.baselines.base import FoldScores, Model, Scores
 from fmnet.crossval.workers import map_units
@@ -21,6 +21,7 @@ from fmnet.errors import ConfigError, Fault
 from fmnet.inference.calibration import Calibration
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import describe_builder
+from fmnet.progress import paused, step
 from fmnet.runs.checkpoints import FoldCheckpoints, ScoredFold
 from fmnet.runs.final_models import network_kind, network_title
 from fmnet.targets.base import Target
@@ -97,7 +98,7 @@ class TrainedNetwork(Model):
             name = f"{prefix}repeat-{fold.repeat}_fold-{fold.fold}"
             seed = fold_seed(self.seed, fold.repeat, fold.fold)
             tasks.append(FoldTask(self.own_scans(scans), fold, seed, name))
-        said = title and " ".join(filter(None, [f"{title}: training", self.name.replace("_", " ")]))
+        said = title and f"training {self.name.replace('_', ' ')}".strip()
         found = []
         for task, one in zip(
             tasks, train_with_progress(self.trainable, tasks, said, is_calibrated), strict=True
@@ -229,7 +230,7 @@ def crossvalidate(
     """Let every model learn on each fold and score its test subjects once.
 
     Baselines that the cohort lacks something for are passed over; folds that `checkpoints` hold are
-    not done again. `title` is shown before the progress bar; empty for none.
+    not done again. `title` is that of a step of `fmnet.progress`; empty for none.
 
     Returns
     -------
@@ -242,17 +243,14 @@ def crossvalidate(
     missing = [fold for fold in folds if fold not in done]
     size = pipeline.folds_together(folds)
     units = [missing[start : start + size] for start in range(0, len(missing), size)]
-    # several processes would write over each other's bars
-    given = (pipeline, scans, title if pipeline.n_jobs == 1 else "")
-    is_hidden = not (title and is_first())
-    progress = {"total": len(folds), "initial": len(done)}
-    with tqdm(**progress, desc=title, unit="fold", leave=False, disable=is_hidden) as bar:
+    given, shown = (pipeline, scans, title), title if is_first() else ""
+    with step(shown, len(folds), done=len(done)) as advance:
         for unit, found in map_units(_score_unit, given, units, pipeline.n_jobs):
             done |= dict(zip(unit, found, strict=True))
             if checkpoints is not None and is_first():
                 for fold in unit:
                     checkpoints.write(fold, done[fold])
-            bar.update(len(unit))
+            advance(len(unit))
     rows = pd.concat([done[fold].rows for fold in folds], ignore_index=True)
     tables = [rows[rows["model"] == model] for model in (NETWORK, *pipeline.usable(scans))]
     return pd.concat(tables, ignore_index=True), _epochs_by_network([done[one] for one in folds])
@@ -269,18 +267,22 @@ def _score_unit(given: tuple[Pipeline, ScanSet, str], folds: list[Fold]) -> list
 
 
 def score_folds(
-    pipeline: Pipeline, work: list[tuple[ScanSet, Fold]], title: str = ""
+    pipeline: Pipeline, work: list[tuple[ScanSet, Fold]], title: str = "", covers: int | None = None
 ) -> list[ScoredFold]:
     """Let every model learn on several folds, networks on all of them together.
 
-    The labels of the scans may differ from one fold to the next.
+    The labels of the scans may differ from one fold to the next. With a `title` a step of
+    `fmnet.progress` is shown, which stands for so many units of the step around it as it `covers`,
+    by default one for each fold.
     """
     network = TrainedNetwork(pipeline.trainable, pipeline.seed)
     models: dict[str, Model] = {NETWORK: network} | pipeline.usable(work[0][0])
-    scored = {
-        name: model.score_folds(work, pipeline.is_calibrated, title)
-        for name, model in models.items()
-    }
+    scored = {}
+    shown = "models" if title and is_first() else ""
+    with step(shown, len(models), covers=covers or len(work)) as advance:
+        for name, model in models.items():
+            scored[name] = model.score_folds(work, pipeline.is_calibrated, title)
+            advance()
     found = []
     for number, (scans, fold) in enumerate(work):
         own = {name: scores[number] for name, scores in scored.items()}
@@ -312,13 +314,15 @@ def crossvalidate_seeds(
         ``seed``; empty for none.
     """
     first = [fold for fold in folds if fold.repeat == 0]
-    tables = []
-    for number in range(1, n_seeds if first else 1):
-        other = pipeline.rerun(seed=fold_seed(pipeline.seed, SEEDS, number))
-        title = f"seed {number + 1} of {n_seeds}"
-        kept = checkpoints and checkpoints.below(f"seed-{number}")
-        table, _ = crossvalidate(other, scans, first, title, kept)
-        tables.append(table.assign(seed=number))
+    tables, numbers = [], range(1, n_seeds if first else 1)
+    with step("further seeds" if numbers and is_first() else "", len(numbers)) as advance:
+        for number in numbers:
+            other = pipeline.rerun(seed=fold_seed(pipeline.seed, SEEDS, number))
+            title = f"seed {number + 1} of {n_seeds}"
+            kept = checkpoints and checkpoints.below(f"seed-{number}")
+            table, _ = crossvalidate(other, scans, first, title, kept)
+            tables.append(table.assign(seed=number))
+            advance()
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
@@ -329,7 +333,7 @@ def train_with_progress(
     is_calibrated: bool = True,
     on_inner: Callable[[Training, ScoreNetwork], Any] | None = None,
 ) -> list[TrainedFold]:
-    """Train on folds with a progress bar over epochs, or without one if it has no title.
+    """Train on folds, and show how many epochs are done, or nothing if it has no title.
 
     For `on_inner` see `train_on_folds`.
     """
@@ -339,9 +343,12 @@ def train_with_progress(
     unit, total = ("epoch", n_trainings * n_epochs) if n_epochs else ("training", n_trainings)
     # two bars at once would write over each other
     shows_own = any(isinstance(one, ProgressBar) for one in trainable.callbacks)
-    is_hidden = shows_own or not (title and is_first())
-    with tqdm(total=total, desc=title, unit=unit, leave=False, disable=is_hidden) as bar:
-        return train_on_folds(trainable, tasks, bar.update, is_calibrated, on_inner)
+    shown = "" if shows_own or not is_first() else title
+    with (
+        paused() if shows_own else nullcontext(),
+        step(shown, total, unit) as advance,
+    ):
+        return train_on_folds(trainable, tasks, advance, is_calibrated, on_inner)
 
 
 def fold_rows(

@@ -29,6 +29,7 @@ from fmnet.crossval.permutation import PERMUTATION, TOGETHER, PermutationPlan, r
 from fmnet.data.folds import Fold
 from fmnet.data.outcomes import Numbers, Outcomes
 from fmnet.errors import CohortError, Fault
+from fmnet.progress import step
 from fmnet.runs.checkpoints import WHOLE, Shard
 from fmnet.targets.base import Target
 from fmnet.training.scan_set import Rows, ScanSet
@@ -247,10 +248,11 @@ def run_outcomes_together(
     places = [one.place_of if cells is None else None for one in drawn]
     models: dict[str, Model] = {NETWORK: TrainedNetwork(pipeline.trainable, pipeline.seed)}
     models |= pipeline.usable(data)
-    found = {
-        name: permuted_statistics(model, data, folds, orders, places)
-        for name, model in models.items()
-    }
+    found = {}
+    with step("models", len(models), covers=len(indices)) as advance:
+        for name, model in models.items():
+            found[name] = permuted_statistics(model, data, folds, orders, places)
+            advance()
     return [{name: own[k] for name, own in found.items()} for k in range(len(indices))]
 
 

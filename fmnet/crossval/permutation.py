@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from fmnet.baselines.base import Model
 from fmnet.crossval.exchange import Exchange, check_exchangeable, exchange, find_cells
@@ -17,6 +16,7 @@ from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import relabel
 from fmnet.data.folds import Fold
 from fmnet.evaluation.comparison import count_reached, pooled_aucs, study_aucs
+from fmnet.progress import step
 from fmnet.runs.checkpoints import WHOLE, Shard
 from fmnet.runs.run_folder import read_sealed, write_sealed
 from fmnet.training.scan_set import ScanSet
@@ -79,9 +79,14 @@ def run_permutations_together(
     labels = [labelings[:, data.rows(fold.test)] for fold in folds]
     network: Model = TrainedNetwork(pipeline.trainable, pipeline.seed)
     aucs = {}
-    for name, model in {NETWORK: network, **pipeline.usable(data)}.items():
-        scores = [model.scores_of_labelings(data, fold, labelings) for fold in folds]
-        aucs[name] = pooled_aucs(scores, labels)
+    models = {NETWORK: network, **pipeline.usable(data)}
+    with step("models", len(models) * len(folds), covers=len(indices)) as advance:
+        for name, model in models.items():
+            scores = []
+            for fold in folds:
+                scores.append(model.scores_of_labelings(data, fold, labelings))
+                advance()
+            aucs[name] = pooled_aucs(scores, labels)
     return [{name: float(own[k]) for name, own in aucs.items()} for k in range(len(indices))]
 
 
@@ -93,7 +98,7 @@ def _score_one_by_one(
     for order in orders:
         relabelled = data.relabel(relabel(data.cohort, order.labels))
         work += [(relabelled, order.moved(fold)) for fold in folds]  # (labelings x folds)
-    scored = score_folds(pipeline, work)
+    scored = score_folds(pipeline, work, "models", covers=len(orders))
     tables = [
         pd.concat([one.rows for one in scored[start : start + len(folds)]])
         for start in range(0, len(scored), len(folds))
@@ -162,7 +167,7 @@ def run_missing(
     if plan.stop_after and observed:
         waves = _growing(own, size, pipeline.n_jobs)
     given = (quiet, data, plan.n_repeats)
-    with tqdm(total=len(own), initial=len(found), desc="permutations", unit="run") as bar:
+    with step("permutations", len(own), done=len(found)) as advance:
         for wave in waves:
             missing = [index for index in wave if index not in found]
             each = min(size, -(-len(missing) // pipeline.n_jobs)) or 1
@@ -172,7 +177,7 @@ def run_missing(
                 for index, one in zip(indices, run, strict=True):
                     write_sealed(one, folder / f"{index:05d}.json")
                     found[index] = one
-                bar.update(len(indices))
+                advance(len(indices))
             if is_stopped([found[index] for index in own if index <= wave[-1]]):
                 own = [index for index in own if index <= wave[-1]]
                 break

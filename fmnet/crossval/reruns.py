@@ -29,6 +29,7 @@ from fmnet.evaluation.metrics import add_units
 from fmnet.evaluation.power import Precision, learning_curve
 from fmnet.inference.preparation import MIN_TRAINING_FRACTION
 from fmnet.inference.study_results import say_p
+from fmnet.progress import track
 from fmnet.runs.checkpoints import FoldCheckpoints, digest_of
 from fmnet.runs.record import Results, read_predictions, table_text
 from fmnet.runs.run_folder import list_damaged, write_run_files
@@ -117,7 +118,7 @@ def run_reruns(
     reruns = plan_reruns(plan, pipeline, data)
     quiet = pipeline.rerun(plan.models)
     found: dict[str, Any] = {}
-    for rerun in reruns:
+    for rerun in track(reruns, "reruns", len(reruns)):
         found[rerun.name] = {"title": rerun.title, "lacking": rerun.lacking}
         if not rerun.lacking:
             table = run_once(quiet, rerun.data, rerun.folds, rerun.title, folder, rerun.name)
@@ -369,7 +370,8 @@ def run_learning_curve(
     tables: dict[float, pd.DataFrame] = {}
     whole = predictions[predictions["repeat"] < plan.n_repeats]
     tables[_mean_size(chosen)] = whole[whole["model"].isin(models)]
-    for fraction in sorted(set(plan.fractions)):
+    fractions = sorted(set(plan.fractions))
+    for fraction in track(fractions, "learning curve", len(fractions)):
         thin = [thin_fold(fold, label_of, fraction, pipeline.seed) for fold in chosen]
         if _mean_size(thin) in tables:  # too few subjects to be told apart from another fraction
             continue

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from fmnet.data.cohort_checks import (
     LookAlikes,
@@ -34,6 +33,7 @@ from fmnet.data.tables import subject_key
 from fmnet.data.values import usual_stat
 from fmnet.data.volume import FloatArray
 from fmnet.errors import CohortError, Fault, VolumeError
+from fmnet.progress import track
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,8 +296,8 @@ def _store_all(
     stored: dict[str, StoredScan] = {}
     faults: list[Fault] = []
     outcomes = store.add_all(listing.scans, n_jobs)
-    bar = tqdm(outcomes, desc="reading scans", total=len(listing.scans), unit="scan", leave=False)
-    for scan, outcome in zip(listing.scans, bar, strict=True):
+    shown = track(outcomes, "reading scans", len(listing.scans))
+    for scan, outcome in zip(listing.scans, shown, strict=True):
         if isinstance(outcome, VolumeError):
             subject = {"participant_id": scan.participant_id}
             faults += [

@@ -491,6 +491,23 @@ def write_series(data: NDArray[Any], affine: Affine, t_r: float, path: Path) -> 
     _save_in_mni(image, path, "mm", "sec")
 
 
+def is_image(thing: Any) -> bool:
+    """Tell whether something is an image of nibabel's."""
+    return isinstance(thing, SpatialImage)
+
+
+def volumes_of(image: SpatialImage) -> list[SpatialImage]:
+    """List the volumes of an image, (X, Y, Z, N); one of (X, Y, Z) is its only one."""
+    if len(image.shape) != 4:
+        return [image]
+    return [image.slicer[..., number] for number in range(image.shape[3])]
+
+
+def write_copy(image: SpatialImage, path: Path) -> None:
+    """Write an image as NIfTI-1, as it is; it doesn't remember `path` as its own."""
+    nib.save(nib.Nifti1Image.from_image(image), path)
+
+
 def _save_in_mni(image: nib.Nifti1Image, path: Path, *units: str) -> None:
     affine = image.affine.copy()  # set_sform rounds the image's own
     image.header.set_xyzt_units(*units)

@@ -11,6 +11,13 @@ from typing import Any
 
 from fmnet import __version__
 from fmnet.data.bids import SCAN_ENTITIES, read_entities
+from fmnet.data.derivative import (
+    DESCRIPTION,
+    IGNORE,
+    describe_derivative,
+    describe_source,
+    ignore_lines,
+)
 from fmnet.data.files import read_json, write_atomically
 from fmnet.data.tables import say_some, subject_key
 from fmnet.errors import ConfigError, Fault, OutputError, VolumeError
@@ -21,7 +28,8 @@ from fmnet.inference.table_results import asked_of, identify
 
 #: Name of the command in data sets that it wrote, and how names of its files end.
 GENERATOR, ENDING = "fmnet-predict", "_fmnet"
-DESCRIPTION, DERIVATIVES = "dataset_description.json", "derivatives"
+DERIVATIVES = "derivatives"
+IGNORED = "Predictions about people, for which BIDS has no names."
 #: What BIDS and schedulers put beside people's folders.
 BESIDE = re.compile(r"\..*|README.*|CHANGES|LICENSE|CITATION\.cff|code|logs|.*\.(log|out|err)")
 #: Of a data set's description, by what its predictions are settled.
@@ -237,20 +245,13 @@ class PersonFolders:
         """Write what BIDS wants to know of a data set that was derived from another."""
         signature = self._about["signature"]
         said = f"Predictions by the signature '{signature['name']}' (sha256 {signature['sha256']})"
-        source = {"URL": Path(os.path.realpath(self._bids_dir)).as_uri()}
-        with suppress(VolumeError):
-            stated = read_json(self._bids_dir / DESCRIPTION)
-            doi = stated.get("DatasetDOI")
-            source |= {"DOI": doi} if isinstance(doi, str) else {}
-        content = {
-            "Name": "Predictions of fmnet. Research use only",
-            "BIDSVersion": "1.10.0",
-            "DatasetType": "derivative",
-            "GeneratedBy": [{"Name": GENERATOR, "Version": __version__, "Description": said}],
-            "SourceDatasets": [source],
-            OWN: asked_of(self._about),
-        }
+        by = {"Name": GENERATOR, "Version": __version__, "Description": said}
+        name, sources = "Predictions of fmnet. Research use only", [describe_source(self._bids_dir)]
+        content = describe_derivative(name, by, sources) | {OWN: asked_of(self._about)}
         write_result(self._out_dir / DESCRIPTION, f"{as_json(content)}\n")
+        if not (self._out_dir / IGNORE).exists():  # somebody may have one of their own
+            patterns = (f"*{ENDING}.json", f"*{ENDING}.html", "group*")
+            write_result(self._out_dir / IGNORE, ignore_lines(IGNORED, patterns))
 
     def keep(self, number: int, prediction: Prediction) -> None:
         """Write the prediction of a scan, by its number; they come in any order."""

@@ -5,6 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,7 +33,7 @@ from fmnet.data.listing import Advice
 from fmnet.data.scans import SAME_T_R, coverage_fault, covered_fraction, low_coverage
 from fmnet.data.store import ArrayStore
 from fmnet.data.volume import FloatArray
-from fmnet.errors import Fault, FmnetError, VolumeError
+from fmnet.errors import BundleError, Fault, FmnetError, VolumeError
 from fmnet.inference.bold_contract import BoldContract
 from fmnet.inference.bundle import Bundle
 from fmnet.inference.predict import (
@@ -246,9 +247,21 @@ def _readings(bundle: Bundle, scan: NewBoldScan, read: ReadScan) -> tuple[Readin
 
 
 def contract_of(bundle: Bundle, name: str) -> BoldContract:
-    """Look up how runs are cleaned; raise `VolumeError` if the signature reads maps."""
+    """Look up how runs are cleaned.
+
+    Raises
+    ------
+    VolumeError
+        If the signature reads maps.
+    BundleError
+        If what cleans runs isn't installed.
+    """
     if bundle.contract is None:
         raise VolumeError(run_instead_of_maps(bundle, name))
+    if find_spec("nilearn") is None:
+        found = "a signature that reads BOLD, and no nilearn, which cleans runs, in this Python"
+        action = "pip install 'fmnet[bold]'"
+        raise BundleError(Fault(name, found, "fmnet installed with what BOLD takes", action))
     return bundle.contract
 
 

@@ -5,14 +5,11 @@ import os
 import signal
 import sys
 import threading
-import time
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-
-from tqdm import tqdm
 
 from fmnet.errors import BundleError, FmnetError, JobError, printable
 from fmnet.inference.bids_app import PersonFolders, check_folders, choose_people
@@ -41,6 +38,7 @@ from fmnet.inference.signing import check_signature
 from fmnet.inference.study_results import summary
 from fmnet.inference.table_results import TableResults
 from fmnet.inference.target_bundle import TARGET_USE, target_line
+from fmnet.progress import say, step
 
 Results = TableResults | PersonFolders
 #: What asks a program to end.
@@ -49,8 +47,6 @@ ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP")
 NO_READER = 141
 #: Most scans that are told of one by one.
 MAX_TOLD = 10
-#: Seconds after which a log, which no bar of progress moves in, is told how far it is.
-LOG_EACH = 60.0
 
 
 class Stopped(BaseException):  # no Exception, since it is nobody's to catch but `main`'s
@@ -226,7 +222,7 @@ def _predict_all(
     n_jobs = choose_jobs(asked_jobs, scorer, n_new)
     if ready:
         print(f"{len(ready)} of {len(listed)} scans are known from before", file=sys.stderr)
-    written = 0
+    written, counts = 0, Counter[str]()
 
     def write(is_end: bool) -> None:
         nonlocal written
@@ -238,14 +234,15 @@ def _predict_all(
     # runs take seconds each, maps do not
     is_short = len(new) < (10 if scorer.bundle.contract is None else 2)
     try:
-        with progress(len(new), is_short) as advance:
+        with step("" if is_short else "scans", len(new)) as advance:
             for at, answer in score_all(scorer, [tasks[number] for number in new], n_jobs):
                 if answer.trouble:
-                    tqdm.write(f"fmnet-predict: {answer.trouble}", sys.stderr)
+                    say(f"fmnet-predict: {answer.trouble}")
                 ready[new[at]] = answer.prediction
                 results.keep(new[at], answer.prediction)
                 write(is_end=False)
-                advance(answer.prediction.status)
+                counts[answer.prediction.status] += 1
+                advance(note=say_counts(counts))
     except (Stopped, BundleError, JobError):
         write(is_end=True)  # those that others have overtaken, too
         raise
@@ -291,25 +288,6 @@ def _summarise(
 def exit_code(counts: Counter[str]) -> int:
     """Tell by the exit code whether anything has a score."""
     return 0 if counts["ok"] + counts["forced"] else 1
-
-
-@contextmanager
-def progress(n: int, is_short: bool) -> Iterator[Callable[[str], None]]:
-    """Show how far a long run is: a bar on a terminal, a line now and then in a log."""
-    if sys.stderr.isatty():
-        with tqdm(total=n, desc="scans", unit="scan", disable=is_short, leave=False) as bar:
-            yield lambda _: bar.update() and None
-        return
-    counts, told = Counter[str](), time.monotonic()
-
-    def advance(status: str) -> None:
-        nonlocal told
-        counts[status] += 1
-        if time.monotonic() - told > LOG_EACH:
-            told = time.monotonic()
-            print(f"{counts.total()} of {n} scans: {say_counts(counts)}", file=sys.stderr)
-
-    yield advance
 
 
 def say_counts(counts: Counter[str]) -> str:

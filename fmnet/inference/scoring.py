@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from fmnet.errors import BundleError, Fault, FmnetError, JobError, printable
-from fmnet.inference.bold import NewBoldScan
+from fmnet.inference.bold import NewBoldScan, contract_of
 from fmnet.inference.bundle import Bundle, read_bundle
 from fmnet.inference.bundle_files import CHECKSUMS, refuse, sha256_of
 from fmnet.inference.card_files import Cards, open_cards
@@ -92,7 +92,15 @@ class Scorer:
 
 
 def open_scorer(bundle: Bundle, request: Request, has_cards: bool) -> Scorer:
-    """Make ready to score; raise `BundleError` if what the bundle holds for pages is damaged."""
+    """Make ready to score.
+
+    Raises
+    ------
+    BundleError
+        If what the bundle holds for pages is damaged, or what its scans take isn't installed.
+    """
+    if bundle.contract is not None:
+        contract_of(bundle, str(bundle.folder))
     return Scorer(bundle, request, open_cards(bundle, Path(), request) if has_cards else None)
 
 

@@ -120,8 +120,14 @@ def command_line(command: Sequence[str]) -> str:
         return ""
     script, *rest = map(str, command)
     path = PurePath(script.replace("\\", "/"))
-    name = f"scripts/{path.name}" if path.parent.name == "scripts" else without_home(script)
-    return shlex.join(["python", name, *map(without_home, rest)])
+    program = ["python", without_home(script)]
+    if path.parent.name == "scripts":
+        program = ["python", f"scripts/{path.name}"]
+    if path.stem == "fmnet":  # the installed command
+        program = ["fmnet"]
+    if path.parts[-2:] == ("fmnet", "__main__.py"):
+        program = ["python", "-m", "fmnet"]
+    return shlex.join([*program, *map(without_home, rest)])
 
 
 def without_home(text: str) -> str:

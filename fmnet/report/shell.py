@@ -48,7 +48,7 @@ def render_page(
         What the parts read; ``methods`` and ``tripod`` among them.
     """
     table = cohort.table()
-    page = _template(metrics["titles"]).render(
+    page = page_template("report.html.j2", metrics["titles"]).render(
         heading=heading,
         sections={**sections, **ACCOUNT},
         parts=[*parts, "parts/account.html.j2"],
@@ -63,7 +63,8 @@ def render_page(
     return "\n".join(map(printable, page.split("\n")))  # it may be read in a terminal
 
 
-def _template(titles: Mapping[str, str]) -> Any:
+def page_template(name: str, titles: Mapping[str, str]) -> Any:
+    """Find a page's template, in which models are named by `titles`, and all text is escaped."""
     environment = Environment(
         loader=PackageLoader("fmnet.report", package_path=""),
         autoescape=select_autoescape(default=True),
@@ -77,4 +78,4 @@ def _template(titles: Mapping[str, str]) -> Any:
     }
     for word in (with_interval, mean_sd, volumes_words):
         environment.globals[word.__name__] = word
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)

@@ -12,17 +12,21 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fmnet.data.derivative import DESCRIPTION, IGNORE
 from fmnet.data.files import draft_folder, encoded, keep_folder, seal, unseal, write_atomically
 from fmnet.errors import Fault, RunError
 from fmnet.inference.bundle_files import CHECKSUMS, read_bounded, sha256_of
 
 #: Most bytes of a file that is read back whole.
 MAX_BYTES = 2**30
+#: Says what the others are.
+README = "README.md"
 #: What a run writes, and so what a run that replaces another removes first.
 FILES = (
     "config.yaml", "manifest.json", "cohort.tsv", "bold.json", "participants.tsv", "folds.tsv",
     "predictions.tsv", "seeds.tsv", "crossvalidation.json", "metrics.json", "figure.png",
-    "brain.png", "report.html", "lockbox.tsv", "lockbox.json", CHECKSUMS,
+    "brain.png", "report.html", "lockbox.tsv", "lockbox.json", DESCRIPTION,
+    IGNORE, README, CHECKSUMS,
 )  # fmt: skip
 FOLDERS = (
     "logs", "model", "model_linear", "permutations", "sensitivity", "learning_curve", "signature",
@@ -31,8 +35,10 @@ FOLDERS = (
 CHECKPOINTS, DRAFT = ".parts/", ".part"
 #: Folders whose files aren't listed: logs grow as they like, permutations are sealed one by one.
 UNLISTED = ("logs", "permutations")
-#: What a study or a signature is made from; a page and a picture may be written on.
-_DRAWN = {"figure.png", "brain.png", "report.html", CHECKSUMS}
+#: What a study or a signature is made from; pages, pictures and descriptions may be written on.
+_DRAWN = {
+    "figure.png", "brain.png", "report.html", DESCRIPTION, IGNORE, README, CHECKSUMS,
+}  # fmt: skip
 RESULTS = (*(name for name in FILES if name not in _DRAWN), "model", "model_linear")
 #: Where a new run's results wait until they are whole, and until they have taken their place.
 NEW, READY = ".new", ".ready"

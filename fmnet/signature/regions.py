@@ -56,6 +56,17 @@ class Atlas(NamedTuple):
     names: dict[int, str]
     note: str = ""
 
+    def sidecar(self, grid: Grid) -> dict[str, Any]:
+        """Say what the image of the regions holds, in plain values."""
+        return {
+            "Description": "number of each voxel's region, 0 for none",
+            "Space": grid.space,
+            "VoxelSizeMm": list(grid.voxel_size_mm),
+            "Orientation": "RAS+",
+            "Regions": {str(number): name for number, name in sorted(self.names.items())},
+            "IntendedUse": "research use only",
+        }
+
 
 def coordinate_regions(grid: Grid, n: int = 100) -> Regions:
     """Divide the mask into regions of about equal size by coordinates alone.

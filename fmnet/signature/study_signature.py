@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from fmnet.crossval.fold_loop import Pipeline
 from fmnet.data.grid import Grid
@@ -25,6 +24,7 @@ from fmnet.inference.bundle_files import sha256_of
 from fmnet.inference.signature_files import REGIONS
 from fmnet.inference.study_people import write_people
 from fmnet.inference.study_results import can_tell
+from fmnet.progress import step
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER
 from fmnet.runs.record import Results
 from fmnet.runs.run_folder import as_json, read_json, write_run_folder
@@ -158,7 +158,7 @@ def make_signature(
     n_permutations = facts.get("permutation", {}).get("n", 0)
     above = check_above_chance(facts["exported"], figures, n_permutations)
     checks, facts_of = [above], dict[str, Any]()
-    with tqdm(total=3, desc="signature", unit="step", leave=False) as bar:
+    with step("signature", 3, "step") as advance:
         atlas = choose_regions(plan, studied.data.grid)
         halves = agreement_of_halves(
             studied.model, studied.data, studied.seed, plan.n_halves,
@@ -168,7 +168,7 @@ def make_signature(
             halves["histogram"] = count_pairs(*pair)
         facts_of["halves"] = halves
         checks.append(check_halves(halves, studied.takes_gradients))
-        bar.update()
+        advance()
         made = None
         if studied.reads_series:
             made = maps_of_series(studied) if plan.force else None
@@ -182,9 +182,9 @@ def make_signature(
             else:
                 checks += made.checks
                 facts_of |= made.facts
-                bar.update()
+                advance()
                 facts_of |= _tables(plan, made, atlas, studied)
-                bar.update()
+                advance()
     is_stable = made is not None and is_believed(checks)
     found = {
         "asked": asked,
@@ -274,6 +274,8 @@ def _write(
                 write_people(made.people, draft)
             regions = Volume(atlas.regions[None].astype(np.float32), grid.affine, grid.space)
             write_volume(regions, draft / REGIONS)
+            sidecar = draft / REGIONS.replace(".nii.gz", ".json")
+            sidecar.write_text(as_json(atlas.sidecar(grid)), "utf-8")
         (draft / RECORD).write_text(as_json(found), "utf-8")
 
     write_run_folder(folder, FOLDER, write)

@@ -34,7 +34,9 @@ from fmnet.evaluation.audit import AuditPlan
 from fmnet.inference.bundle_files import CHECKSUMS
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
+from fmnet.progress import step, studying
 from fmnet.runs.checkpoints import FoldCheckpoints, Shard
+from fmnet.runs.derivative_files import derivative_files
 from fmnet.runs.lock import claim_run_folder, holding, replacing, settle
 from fmnet.runs.record import (
     Results,
@@ -45,7 +47,7 @@ from fmnet.runs.record import (
     read_results,
     write_record,
 )
-from fmnet.runs.run_folder import UNKNOWN, as_json, write_run_files
+from fmnet.runs.run_folder import UNKNOWN, as_json, read_json, write_run_files
 from fmnet.signature.study_signature import SignaturePlan, check_plan
 from fmnet.studies.groups import StudyOfGroups
 from fmnet.studies.lockbox import LockBox
@@ -225,6 +227,8 @@ def run_study(
             return [*work_on_shard(shard, *work), str(folder)]
         agreed(partial(settle, folder))
         is_resumed = agreed(claim)
+        costs = work_of_stages(pipeline, splits, n_seeds, plans, signature)
+        stack.enter_context(studying(costs, shown=is_first()))
         said = networks.said()
         said += done_before(pipeline, permutation, splits, checkpoints, folder, is_resumed)
         if is_resumed:
@@ -245,6 +249,37 @@ def run_study(
         loggers, log_dir = trainable.build_loggers, trainable.log_dir
         said += log_study(loggers, log_dir, tracked(facts), settings, drawn)
     return [*study.summary_lines(facts, cohort, settings), *said, str(folder)]
+
+
+def work_of_stages(
+    pipeline: Pipeline,
+    folds: list[Fold],
+    n_seeds: int,
+    plans: tuple[PermutationPlan, SensitivityPlan, LearningCurvePlan],
+    signature: SignaturePlan | None,
+) -> dict[str, float]:
+    """Estimate how much work each stage of a study is, in folds of its cross-validation.
+
+    Stages have the names of their steps in `fmnet.progress`.
+    """
+    permutation, sensitivity, curve = plans
+    each = len(folds) / (1 + folds[-1].repeat)  # folds of a repeat
+    n_reruns = sensitivity.leave_site_out + sensitivity.harmonise_sites + len(sensitivity.match)
+    is_trained = pipeline.trainable.longest > 0
+    of_signature = 0.0
+    if signature is not None:
+        n_trained = signature.n_halves + signature.n_trained_permutations
+        of_signature = n_trained if is_trained else 1.0
+    return {
+        "folds": len(folds),
+        "further seeds": (n_seeds - 1) * each,
+        "final model": 1.0,
+        "reruns": n_reruns * sensitivity.n_repeats * each,
+        "permutations": permutation.n * permutation.n_repeats * each * (1 if is_trained else 0.01),
+        "learning curve": len(curve.fractions) * curve.n_repeats * each,
+        "signature": of_signature,
+        "report": 1.0,
+    }
 
 
 def run_crossvalidation(
@@ -301,14 +336,17 @@ def finish(
     folder: Path,
     write: Callable[[dict[str, Any], pd.DataFrame, Cohort, dict[str, Any], Path], None],
 ) -> None:
-    """Write the report by `write`, and the figures, which mark a run as finished."""
+    """Write the report by `write`, what BIDS asks for, and the figures, which mark the end."""
     failed: Exception | None = None
     try:
-        write(metrics, results.predictions, results.data.cohort, settings, folder)
+        with step("report", 1, "page") as advance:
+            write(metrics, results.predictions, results.data.cohort, settings, folder)
+            advance()
     except Exception as error:  # noqa: BLE001 (a page that fails must not cost the results)
         failed = error
-    # last: it marks the run as finished
-    write_run_files(folder, {"metrics.json": as_json(metrics)})
+    described = derivative_files(results.data.cohort, read_json(folder / "manifest.json"))
+    # the figures last: they mark the run as finished
+    write_run_files(folder, described | {"metrics.json": as_json(metrics)})
     FoldCheckpoints(folder / CHECKPOINTS).remove()
     if failed is not None:
         raise RunError(

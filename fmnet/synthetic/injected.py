@@ -9,7 +9,6 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 from annotated_types import Ge
-from tqdm import tqdm
 
 from fmnet.data.files import draft_folder, keep_folder, why_not_written
 from fmnet.data.grid import Grid
@@ -23,6 +22,7 @@ from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import CohortError, Fault, FmnetError, VolumeError
+from fmnet.progress import track
 from fmnet.synthetic.effects import Effect, unit_rms
 from fmnet.types import Count, Seed, VoxelSize
 
@@ -164,7 +164,7 @@ def _read_all(scans: list[Scan], template: Path, grid: Grid) -> tuple[FloatArray
     rows: list[FloatArray] = []
     faults: list[Fault] = []
     jobs = [(scan.files[0], scan.space) for scan in scans] + [(template, scans[0].space)]
-    for file, space in tqdm(jobs, desc="planting", unit="map", leave=False):
+    for file, space in track(jobs, "planting maps", len(jobs)):
         try:
             rows.append(place_on_grid(read_volume(file, space), grid)[0])
         except FmnetError as error:

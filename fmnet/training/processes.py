@@ -97,8 +97,11 @@ def _start_others(
     os.environ["WORLD_SIZE"] = str(trainer.world_size)
     os.environ["LOCAL_RANK"] = "0"
     own = {**os.environ, STARTED_BY: str(os.getpid())}
+    module = getattr(sys.modules["__main__"], "__spec__", None)  # of python -m fmnet
+    program = ["-m", module.name] if module is not None else sys.argv[:1]
+    command = [sys.executable, *program, *sys.argv[1:]]
     return [
-        subprocess.Popen([sys.executable, *sys.argv], env=own | {"LOCAL_RANK": str(rank)})
+        subprocess.Popen(command, env=own | {"LOCAL_RANK": str(rank)})
         for rank in range(1, trainer.num_devices)
     ]
 

@@ -1,21 +1,17 @@
 import re
-import runpy
-import sys
 import tarfile
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from fmriprep_tree import AFFINE, MNI, Tree, make_pointer
 
-import fmnet
 from fmnet.bold.dataset import check_dataset
 from fmnet.bold.findings import Kind, describe, fault_table
+from fmnet.command.main import main
 from fmnet.errors import CohortError
 
-SCRIPT = Path(fmnet.__file__).parents[1] / "scripts" / "check_dataset.py"
 PEOPLE = ("sub-01", "sub-02", "sub-03", "sub-04")
 
 
@@ -52,13 +48,11 @@ def only(report, kind, match, person="sub-02"):
 
 
 @pytest.fixture
-def run_script(monkeypatch, capsys):
+def run_script(capsys):
     """Run the command in this process: exit status, standard output and error."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
-        status = runpy.run_path(str(SCRIPT))["main"]()
-        return status, *capsys.readouterr()
+        return main(["check", *map(str, arguments)]), *capsys.readouterr()
 
     return run
 

@@ -7,8 +7,10 @@ import pytest
 from fmnet.config.entry import show
 
 SCRIPT = """
+import sys
 from pathlib import Path
-from fmnet.config.entry import build, run_script
+from fmnet.config.entry import build, run_configured
+from fmnet.config.primary import Primary
 from fmnet.errors import CohortError, Fault
 
 def read(path: str = "", fail: bool = False):
@@ -20,13 +22,15 @@ def read(path: str = "", fail: bool = False):
 
 def run(data, seed: int, text: str = ""): ...
 
-def work(config):
+def work(config, function):
     if config.seed == 13:
         raise OSError("no connection")
+    assert function is run
     print("worked with", build(config)["data"], config.seed)
 
 if __name__ == "__main__":
-    run_script(work, Path(__file__).parent / "configs", "main", run, passed=("text",))
+    primary = Primary("main", "__main__.run", passed=("text",))
+    run_configured(work, primary, sys.argv[1:], Path(__file__).parent / "configs")
 """
 
 

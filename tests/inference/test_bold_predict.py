@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from fmnet.errors import BundleError, Fault, VolumeError
 from fmnet.inference.bold import NewBoldScan, Stated, describe_run, predict_run, read_scan
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.bundle_files import write_hashes
+from fmnet.inference.cli import main
 from fmnet.inference.gates import Gates
 from fmnet.inference.predict import NewScan, Request, predict_scan
 from fmnet.inference.run_gates import RunGates
@@ -42,6 +44,19 @@ def test_scores_a_run_of_the_training_set(bold_bundle, image):
     result = predict_run(bold_bundle, scan_of(image))
     assert result.status == "ok", result.reason
     assert 0 < result.probability < 1
+
+
+def test_without_nilearn_it_says_how_to_install_it(
+    bold_bundle, image, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "nilearn", None)  # as in a Python that lacks it
+    result = predict_run(bold_bundle, scan_of(image))
+    assert (result.status, result.score) == ("error", None)
+    assert "no nilearn" in result.reason
+    out = tmp_path / "scores.tsv"
+    assert main([str(bold_bundle.folder), str(image), "--out", str(out)]) == 2
+    assert "pip install 'fmnet[bold]'" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_series_is_scored_window_by_window_as_in_training(series_export, image, tmp_path):

@@ -95,6 +95,8 @@ def test_a_stable_signature_is_written_with_all_that_was_asked(run):
     assert (clusters["p"] <= 0.05).all()
     assert len(pd.read_csv(run / "signature" / "regions.tsv", sep="\t")) == 2 * facts["n_regions"]
     assert "signature/regions_dseg.nii.gz" in (run / "SHA256SUMS").read_text()
+    said = json.loads((run / "signature" / "regions_dseg.json").read_text())
+    assert len(said["Regions"]) == facts["n_regions"]
 
 
 def test_weights_times_a_map_is_the_score(run, root):

@@ -1,0 +1,458 @@
+"""A network of fmnet's as an estimator of scikit-learn's, fitted on images."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from fmnet.api.cohort_tables import write_tables
+from fmnet.api.composed import compose_study
+from fmnet.api.images import ImageFile, listed, on_disk
+from fmnet.api.loaded import Signature, image_of
+from fmnet.api.page import Page
+from fmnet.api.whole_study import study
+from fmnet.config.entry import build
+from fmnet.crossval.final import FINAL
+from fmnet.crossval.fold_loop import fold_seed
+from fmnet.crossval.further_networks import check_networks
+from fmnet.data.bids import describe
+from fmnet.data.cohort import open_cohort
+from fmnet.data.folds import build_inner_folds
+from fmnet.data.image_table import read_image_table
+from fmnet.data.scans import MapsOnGrid, Scan, StoredScan
+from fmnet.data.store import ArrayStore
+from fmnet.data.template import build_grid
+from fmnet.data.values import UNSAID_STAT
+from fmnet.data.volume import FloatArray
+from fmnet.errors import Fault, InputError, VolumeError
+from fmnet.inference.calibration import Calibration
+from fmnet.inference.preparation import MapPreparation
+from fmnet.networks.backbones import mean_gradient
+from fmnet.networks.rebuild import describe_builder
+from fmnet.runs.final_models import network_title
+from fmnet.signature.linear import linear_part
+from fmnet.training.compute import plan_compute
+from fmnet.training.fit import FoldTask, Trainable, predict_scores, train_on_folds
+from fmnet.training.scan_set import ScanSet, read_scans
+from fmnet.training.trainer import asked, check_training
+
+#: Column of the labels in the table that a cohort is read from.
+LABEL = "label"
+#: Keys of the configuration that a training is built from.
+KEYS = (
+    "preparation", "network", "loss", "optimizer", "scheduler", "augmentation", "trainer",
+    "callbacks", "compute", "batch_size",
+)  # fmt: skip
+
+
+class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Classify brain maps of two groups by a network, as scikit-learn and nilearn do.
+
+    Each fit chooses the length of training and the calibration on inner folds of the people it is
+    given, and then learns from all of them. Nothing is known of how well that works on others:
+    `sklearn.model_selection.cross_val_score` says it, or `fmnet.study` with all that an honest
+    study needs. Research use only.
+
+    Parameters
+    ----------
+    network : str
+        An option of ``network`` in the configuration: ``prior_cnn`` (fitted without gradient steps,
+        in seconds), ``small_cnn``, ``resnet``, ``densenet``, ``monai``, ``scale_space``.
+    voxel_size_mm : int
+        Edge of the voxels that maps are put on, from 1 to 12 mm.
+    fwhm_mm : float
+        Smoothing, full width at half maximum in mm; 0 for none.
+    mask : {"brain", "grey_matter"}
+        Which voxels of the MNI152 template are looked at.
+    max_epochs : int, optional
+        Longest training; by default none for a network fitted without gradient steps, 20 for
+        others.
+    inner_splits : int
+        Inner folds, on which choices are made.
+    contrasts : sequence of str, optional
+        Names of the maps of each scan, where images are tuples of several.
+    space : str
+        Space of the images whose names don't state it.
+    settings : dict, optional
+        Any other key of the configuration of a training: ``{"optimizer.lr": 1e-4}``.
+    memory : path, optional
+        Folder that keeps decoded maps, so that the next fit needn't decode them.
+    n_jobs : int
+        Threads that read images.
+    random_state : int, RandomState or None
+        What everything random derives from; an int for the same results each time.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (2,)
+        The labels, sorted; larger scores speak for the second.
+    weights_img_ : nibabel image
+        Weight of each voxel, score per unit of the map: exact for the linear part of a network,
+        else the mean gradient of its score over the training scans.
+    weights_kind_ : str
+        Which of the two.
+    network_ : ScoreNetwork
+        As trained, a torch module.
+    preparation_ : MapPreparation
+        What turns maps into the network's input, fitted on the same people.
+    calibration_ : Calibration
+        From score to probability, fitted on people of the inner folds.
+    n_epochs_ : int
+        Length of training that the inner folds chose.
+    n_elements_ : int
+        Number of voxels in the mask, over all contrasts.
+
+    See Also
+    --------
+    fmnet.study : The whole honest study, with baselines, audits and a report.
+
+    Examples
+    --------
+    >>> from fmnet import SignatureClassifier
+    >>> from sklearn.model_selection import cross_val_score
+    >>> model = SignatureClassifier(voxel_size_mm=8)
+    >>> cross_val_score(model, maps, y, scoring="roc_auc")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        network: str = "prior_cnn",
+        voxel_size_mm: float = 4,
+        fwhm_mm: float = 0.0,
+        mask: str = "brain",
+        max_epochs: int | None = None,
+        inner_splits: int = 3,
+        contrasts: Sequence[str] | None = None,
+        space: str = "MNI152",
+        settings: Mapping[str, Any] | None = None,
+        memory: str | Path | None = None,
+        n_jobs: int = 1,
+        random_state: Any = 0,
+    ) -> None:
+        self.network = network
+        self.voxel_size_mm = voxel_size_mm
+        self.fwhm_mm = fwhm_mm
+        self.mask = mask
+        self.max_epochs = max_epochs
+        self.inner_splits = inner_splits
+        self.contrasts = contrasts
+        self.space = space
+        self.settings = settings
+        self.memory = memory
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def fit(self, imgs: Any, y: Any, groups: Any = None) -> Self:
+        """Learn from images which of two groups somebody belongs to.
+
+        Parameters
+        ----------
+        imgs : list, DataFrame or 4-D nibabel image
+            N maps: paths or nibabel images, or tuples of them for several contrasts. A DataFrame
+            has ``participant_id`` and ``path``, one row per scan. File names with ``sub-NAME``
+            say whose a scan is; scans of one person are kept together.
+        y : array-like, shape (N,)
+            Labels of two groups.
+        groups : array-like, shape (N,), optional
+            Whom people belong together with (families), who are kept together in inner folds.
+
+        Returns
+        -------
+        SignatureClassifier
+            Itself.
+
+        Raises
+        ------
+        InputError
+            If images and labels don't fit together, or there aren't two groups.
+        FmnetError
+            With all that is wrong with images, people or settings.
+        """
+        labels = self._labels(y)
+        seed = self._seed()
+        with tempfile.TemporaryDirectory(prefix="fmnet-") as folder:
+            scans, trainable = self._read(imgs, labels, groups, Path(folder), seed)
+            fold = build_inner_folds(scans.cohort, self.inner_splits, seed)
+            task = FoldTask(scans, fold, fold_seed(seed, FINAL), "final")
+            trained = train_on_folds(replace(trainable, log_dir=Path(folder) / "logs"), [task])[0]
+        assert isinstance(trained.preparation, MapPreparation)
+        assert isinstance(trained.calibration, Calibration)
+        self.network_, self.preparation_ = trained.network, trained.preparation
+        self.calibration_, self.n_epochs_ = trained.calibration, trained.n_epochs
+        self.n_elements_ = scans.values[0].size
+        self._add_weights(trained.scans)
+        built = describe_builder(trainable.build_network, ())
+        self._title = network_title(built.builder, built.settings, [trained.n_epochs])
+        counts = {str(one): int((labels == one).sum()) for one in self.classes_}
+        self._about = {"counts": counts, "n_people": len(set(scans.participant_ids))}
+        self._given = (imgs, labels, groups)
+        return self
+
+    def decision_function(self, imgs: Any) -> NDArray[np.float64]:
+        """Score images: above 0 speaks for ``classes_[1]``, below for ``classes_[0]``.
+
+        Parameters
+        ----------
+        imgs : list, DataFrame or 4-D nibabel image
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray, shape (N,)
+            The network's score less that at which both groups are equally probable.
+
+        Raises
+        ------
+        VolumeError
+            With all that is wrong with the images.
+        """
+        check_is_fitted(self, "network_")
+        values = self._values(imgs)
+        scores = predict_scores(self.network_, self.preparation_.images(values))
+        found = self.calibration_
+        # without any evidence the slope is 0, and the network's own 0 has to do
+        middle = -found.intercept / found.slope if found.slope > 0 else 0.0
+        return np.asarray(scores, dtype=np.float64) - middle
+
+    def predict(self, imgs: Any) -> NDArray[Any]:
+        """Tell which group images are more like: (N,). See `decision_function`."""
+        return np.asarray(self.classes_[(self.decision_function(imgs) > 0).astype(int)])
+
+    def predict_proba(self, imgs: Any) -> NDArray[np.float64]:
+        """State probabilities of both groups, taken to be equally common: (N, 2).
+
+        They are calibrated on people of inner folds whom the network had not seen.
+        """
+        odds = self.decision_function(imgs)
+        found = self.calibration_
+        middle = -found.intercept / found.slope if found.slope > 0 else 0.0
+        positive = found.probability(odds + middle)
+        return np.stack([1 - positive, positive], axis=1)
+
+    def report(self, title: str | None = None) -> Page:
+        """Show what was fitted: people, settings, and the weights on the brain.
+
+        Parameters
+        ----------
+        title : str, optional
+            Heading.
+
+        Returns
+        -------
+        Page
+            Shown by notebooks; ``save_as_html`` writes it.
+        """
+        check_is_fitted(self, "network_")
+        return Page.of_classifier(self, title or self._title)
+
+    def export(
+        self,
+        folder: str | Path,
+        baselines: str = "default",
+        n_splits: int = 5,
+        overwrite: bool = False,
+        allow_uninformative: bool = False,
+    ) -> Signature:
+        """Study the network on the images it was fitted on, and export it as a signature.
+
+        A bundle says how its signature does on people it has not seen, so it is cross-validated
+        first, beside baselines, by `fmnet.study`; the run folder stays in ``FOLDER_run``. The
+        images have to be where they were.
+
+        Parameters
+        ----------
+        folder : path
+            Of the bundle.
+        baselines : str
+            An option of ``baselines``.
+        n_splits : int
+            Folds.
+        overwrite : bool
+            Whether the bundle and the run of before may be replaced.
+        allow_uninformative : bool
+            Whether it is exported if it is not above chance; all its predictions say so.
+
+        Raises
+        ------
+        ExportError
+            If it is not above chance on people it has not seen.
+        """
+        check_is_fitted(self, "network_")
+        imgs, labels, groups = self._given
+        out = Path(folder)
+        found = study(
+            imgs,
+            labels,
+            label=LABEL,
+            positive=str(self.classes_[1]),
+            groups=groups,
+            contrasts=self.contrasts,
+            network=self.network,
+            baselines=baselines,
+            n_splits=n_splits,
+            out=out.with_name(f"{out.name}_run"),
+            overwrite=overwrite,
+            settings=self._settings() | {"seed": self._seed(), "cohort.space": self.space},
+        )
+        return found.export(out, "network", overwrite, allow_uninformative)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.classifier_tags.multi_class = False
+        return tags
+
+    def _labels(self, y: Any) -> NDArray[Any]:
+        if y is None:
+            action = "give the group of each image: fit(imgs, y)"
+            raise InputError(
+                Fault("y", "None: this estimator requires y to be passed", "labels", action)
+            )
+        labels = column_or_1d(y, warn=True)
+        if pd.isna(labels).any():
+            raise InputError(
+                Fault("y", "NaN", "a label for each image", "leave out those without one")
+            )
+        check_classification_targets(labels)
+        self.classes_ = np.unique(labels)
+        if len(self.classes_) != 2:
+            found = f"{len(self.classes_)} class{'es' if len(self.classes_) > 1 else ''}"
+            accepted = "labels of 2 classes"
+            action = "give images of two groups; of numbers, study a target with fmnet.study"
+            raise InputError(Fault("y", found, accepted, action))
+        return np.asarray(labels)
+
+    def _seed(self) -> int:
+        if isinstance(self.random_state, int | np.integer):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _settings(self) -> dict[str, Any]:
+        """Say in the configuration's keys what was chosen."""
+        size = float(self.voxel_size_mm)
+        return {
+            "preparation.voxel_size_mm": int(size) if size.is_integer() else size,
+            "preparation.fwhm_mm": self.fwhm_mm,
+            "preparation.mask": self.mask,
+            "folds.inner_splits": self.inner_splits,
+            "trainer.max_epochs": self.max_epochs,
+            **dict(self.settings or {}),
+        }
+
+    def _read(
+        self, imgs: Any, labels: NDArray[Any], groups: Any, folder: Path, seed: int
+    ) -> tuple[ScanSet, Trainable]:
+        """Read and check images, and say how networks are trained on them."""
+        asked_for = {"network": self.network, **self._settings(), "seed": seed}
+        # the cohort of the configuration is not this one, and isn't looked at
+        whole = compose_study({"run_dir": "unused", "logger": "none", **asked_for})
+        parts = build(DictConfig({key: whole[key] for key in KEYS if key in whole}))
+        _check_one_row_each(imgs)
+        tables = write_tables(imgs, folder, labels, None, groups, LABEL, self.contrasts)
+        listing = read_image_table(
+            tables["images"],
+            tables["participants"],
+            stat=tables.get("stat", UNSAID_STAT),
+            contrasts=None if self.contrasts is None else list(self.contrasts),
+            space=self.space,
+            label=LABEL,
+            positive=str(self.classes_[1]),
+            negative=str(self.classes_[0]),
+        )
+        self._contrasts = listing.contrasts
+        settings = parts["preparation"]
+        grid = build_grid(settings.voxel_size_mm, settings.mask)
+        trainer, callbacks = parts["trainer"], tuple((parts.get("callbacks") or {}).values())
+        check_training(trainer, parts["optimizer"], parts.get("scheduler"), callbacks)
+        trainable = Trainable(
+            build_network=parts["network"],
+            build_trainer=trainer,
+            max_epochs=asked(trainer).get("max_epochs"),
+            build_optimizer=parts["optimizer"],
+            build_scheduler=parts.get("scheduler"),
+            loss=parts.get("loss"),
+            callbacks=callbacks,
+            batch_size=parts["batch_size"],
+            augmentation=parts.get("augmentation"),
+        )
+        shape = (len(listing.contrasts), *grid.shape)
+        checked = check_networks({}, trainable, (), parts["compute"], shape)
+        recipe = listing.recipe(grid, settings.min_coverage)
+        store = ArrayStore(Path(self.memory or folder / "store"), recipe)
+        cohort = open_cohort(listing, store, self.n_jobs)
+        checked.check_people(cohort.hashes, shape)
+        scans = read_scans(cohort, settings)
+        return scans, plan_compute(checked.own, parts["compute"], scans)
+
+    def _values(self, imgs: Any) -> FloatArray:
+        """Read images and put them on the grid: (N, C, V)."""
+        _check_one_row_each(imgs)
+        grid = self.preparation_.grid
+        with tempfile.TemporaryDirectory(prefix="fmnet-") as folder:
+            given = [(one,) for one in imgs["path"]] if _is_frame(imgs) else listed(imgs)
+            scans = [
+                self._scan(number, files)
+                for number, files in enumerate(on_disk(given, Path(folder)), start=1)
+            ]
+            store: ArrayStore[Scan, StoredScan] = ArrayStore(
+                Path(self.memory or Path(folder) / "store"),
+                MapsOnGrid(grid, self.preparation_.min_coverage),
+            )
+            found = list(store.add_all(scans, self.n_jobs))
+            faults = [f for one in found if isinstance(one, VolumeError) for f in one.faults]
+            if faults:
+                raise VolumeError(faults)
+            values = [np.array(one.values()) for one in found if isinstance(one, StoredScan)]
+        return np.stack(values)
+
+    def _scan(self, number: int, files: tuple[ImageFile, ...]) -> Scan:
+        """Describe a scan to be scored; names that state contrasts may come in any order."""
+        if len(files) != len(self._contrasts):
+            found = f"{len(files)} images for scan {number}"
+            accepted = f"{len(self._contrasts)}: {', '.join(self._contrasts)}"
+            raise InputError(Fault("imgs", found, accepted, "give one map of each contrast"))
+        names = [describe(Path(one.name)) for one in files]
+        entities = [name.entities if name else {} for name in names]
+        said = [one.get("contrast", "") for one in entities]
+        if sorted(said) == sorted(self._contrasts):
+            files = tuple(files[said.index(one)] for one in self._contrasts)
+        space = entities[0].get("space", self.space)
+        return Scan(f"scan {number}", str(number), tuple(one.path for one in files), space)
+
+    def _add_weights(self, scans: ScanSet) -> None:
+        """Take the weights of the linear part, or the mean gradient over the training scans."""
+        preparation, grid = self.preparation_, self.preparation_.grid
+        linear = linear_part(self.network_, preparation)
+        if linear is not None:
+            weights = linear.weights
+            self.weights_kind_ = f"linear part, {linear.fraction:.0%} of the score"
+        else:
+            import torch
+
+            inputs = torch.from_numpy(scans.inputs(np.arange(len(scans.values))))
+            gradient = mean_gradient(self.network_, inputs).numpy()
+            weights = preparation.weights_of_maps(gradient[:, grid.mask])
+            self.weights_kind_ = "mean gradient of the score over the training scans"
+        self.weights_img_ = image_of(grid, np.asarray(weights, np.float32))
+
+
+def _is_frame(imgs: Any) -> bool:
+    return isinstance(imgs, pd.DataFrame)
+
+
+def _check_one_row_each(imgs: Any) -> None:
+    """Refuse tables with several rows for a scan: rows are what scikit-learn splits."""
+    if _is_frame(imgs) and "contrast" in imgs and imgs["contrast"].nunique() > 1:
+        accepted = "one row per scan, of one contrast"
+        action = "give a list with a tuple of maps for each scan, and contrasts=[NAME, ...]"
+        raise InputError(Fault("imgs", "a DataFrame of several contrasts", accepted, action))

@@ -1,0 +1,265 @@
+"""A whole study from Python: cross-validation, baselines, audits, signature and report."""
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from fmnet.api.cohort_tables import choose_labels, labels_of, write_tables
+from fmnet.api.composed import compose_study
+from fmnet.api.images import is_place
+from fmnet.api.loaded import Signature, load
+from fmnet.config.entry import build
+from fmnet.data.bids import find_participants
+from fmnet.data.tables import write_table
+from fmnet.errors import Fault, InputError, RunError
+from fmnet.evaluation.conclusions import Conclusion
+from fmnet.export.export import export_run
+from fmnet.report.sentences import stopped, verdict
+from fmnet.runs.record import SCANNED, SCORED, read_predictions
+from fmnet.studies.study import run_study
+
+
+class Study:
+    """The results of a study, as its run folder holds them.
+
+    Parameters
+    ----------
+    folder : path
+        A run folder that `fmnet.study` or ``fmnet train`` wrote.
+
+    Raises
+    ------
+    RunError
+        If it holds no finished run.
+
+    See Also
+    --------
+    fmnet.study : Make one.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        try:
+            text = (self.folder / "metrics.json").read_text("utf-8")
+        except OSError as error:
+            accepted, action = "the folder of a finished run", "correct the path"
+            raise RunError(Fault(str(folder), "no metrics.json", accepted, action)) from error
+        self._metrics: dict[str, Any] = json.loads(text)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What ``metrics.json`` holds: the figures of each model, tests, audits, the signature."""
+        return self._metrics
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Out-of-fold scores: one row for each scan, repeat and model."""
+        columns = SCANNED if "target" in self._metrics else SCORED
+        return read_predictions(self.folder / "predictions.tsv", columns)
+
+    @property
+    def verdict(self) -> list[str]:
+        """What the study found, and what speaks against it, sentence by sentence."""
+        if "conclusions" not in self._metrics:
+            return [stopped(one["text"]) for one in self._metrics["verdict"]]
+        found = [Conclusion(**one) for one in self._metrics["conclusions"]]
+        said = (verdict([one], self._metrics["titles"]) for one in found)
+        return [sentence for sentence in said if sentence]
+
+    @property
+    def report(self) -> Path:
+        """The page with all results, ``report.html``."""
+        return self.folder / "report.html"
+
+    def export(
+        self,
+        out: str | Path,
+        model: str = "auto",
+        overwrite: bool = False,
+        allow_uninformative: bool = False,
+    ) -> Signature:
+        """Export the signature, so that it scores new scans without torch.
+
+        Parameters
+        ----------
+        out : path
+            Folder of the bundle.
+        model : {"auto", "network", "linear"}
+            Which final model; ``auto`` takes the one with the larger out-of-fold AUC.
+        overwrite : bool
+            Whether a bundle at `out` may be replaced.
+        allow_uninformative : bool
+            Whether a model is exported that is not above chance; all its predictions say so.
+
+        Raises
+        ------
+        ExportError
+            If the model is not above chance, or its forms disagree.
+        """
+        export_run(
+            str(self.folder),
+            str(out),
+            model,  # type: ignore[arg-type]
+            overwrite=overwrite,
+            allow_uninformative=allow_uninformative,
+        )
+        return load(out)
+
+    def __repr__(self) -> str:
+        return f"<fmnet.Study in {self.folder}: {' '.join(self.verdict)}>"
+
+    def _repr_html_(self) -> str:
+        said = "".join(f"<li>{html.escape(one)}</li>" for one in self.verdict)
+        return (
+            f"<p><strong>fmnet study</strong> in {html.escape(str(self.folder))}. Research use "
+            f"only.</p><ul>{said}</ul><p>Report: {html.escape(str(self.report))}</p>"
+        )
+
+
+def study(
+    images: Any,
+    y: Any = None,
+    *,
+    participants: Any = None,
+    label: str = "group",
+    positive: Any = None,
+    groups: Any = None,
+    contrasts: Sequence[str] | None = None,
+    network: str = "prior_cnn",
+    baselines: str = "default",
+    n_splits: int = 5,
+    n_repeats: int = 1,
+    n_permutations: int = 0,
+    out: str | Path = "fmnet_study",
+    overwrite: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> Study:
+    """Study whether scans tell two groups apart: cross-validate, test, audit, map and report.
+
+    All that is learned is learned within training folds, and people (and families) are never split.
+    It is ``fmnet train`` with plain values.
+
+    Parameters
+    ----------
+    images : list, DataFrame, path
+        A list with one scan for each member: paths or nibabel images, or tuples of them for several
+        contrasts. A DataFrame with ``participant_id`` and ``path``, one row per map, perhaps
+        ``contrast``, ``space``, the label column and covariates. A table (.tsv, .csv) of the same
+        columns, or a BIDS-derivatives folder.
+    y : array-like, optional
+        Group of each scan; without it, the column `label` says it.
+    participants : DataFrame or path, optional
+        One row per person: ``participant_id``, the label column, and covariates that are audited
+        (age, sex, site, mean_framewise_displacement, family, ...).
+    label : str
+        Column of the groups.
+    positive : optional
+        The group that larger scores speak for; by default ``FM``, or else the last of two in the
+        order of their names.
+    groups : array-like, optional
+        Whom each scan belongs together with: such people are never split.
+    contrasts : list of str, optional
+        Which contrasts are studied; of a list of tuples the names of its maps.
+    network : str
+        An option of ``network``, such as ``prior_cnn``, ``small_cnn``, ``densenet``, ``resnet``.
+    baselines : str
+        An option of ``baselines``, such as ``default``, ``linear``, ``none``.
+    n_splits, n_repeats : int
+        Folds, and how often people are dealt to folds anew.
+    n_permutations : int
+        How often everything is repeated on shuffled labels.
+    out : path
+        The run folder. What was given in memory goes beside it, into ``OUT_input``.
+    overwrite : bool
+        Whether a finished run in `out` may be replaced.
+    settings : dict, optional
+        Any other key of the configuration, ``{"trainer.max_epochs": 3, "preparation.voxel_size_mm":
+        8}``; these win.
+
+    Returns
+    -------
+    Study
+        Its verdict, figures, predictions and report.
+
+    Raises
+    ------
+    FmnetError
+        With everything that is wrong with settings or people.
+
+    Examples
+    --------
+    >>> import fmnet
+    >>> study = fmnet.study(maps, y, out="my_study")  # doctest: +SKIP
+    >>> study.verdict  # doctest: +SKIP
+    """
+    asked = dict(settings or {})
+    folder = Path(out)
+    beside = folder.with_name(f"{folder.name}_input")
+    found = _cohort_settings(
+        images, y, participants, label, positive, groups, contrasts, beside, "target" in asked
+    )
+    found |= {"run_dir": str(folder), "store_dir": str(beside / "store"), "overwrite": overwrite}
+    given = {
+        "network": (network, "prior_cnn"),
+        "baselines": (baselines, "default"),
+        "folds.n_splits": (n_splits, 5),
+        "folds.n_repeats": (n_repeats, 1),
+        "permutation.n": (n_permutations, 0),
+    }
+    # what is left as it is may be changed by an experiment or a target
+    found |= {key: value for key, (value, usual) in given.items() if value != usual}
+    config = compose_study(found | asked)
+    run_study(**build(config), config_yaml=OmegaConf.to_yaml(config))
+    return Study(folder)
+
+
+def _cohort_settings(
+    images: Any,
+    y: Any,
+    participants: Any,
+    label: str,
+    positive: Any,
+    groups: Any,
+    contrasts: Sequence[str] | None,
+    folder: Path,
+    has_target: bool,
+) -> dict[str, Any]:
+    """Say in the configuration's keys which cohort it is; tables are written where needed."""
+    if is_place(images):
+        source = Path(images)
+        is_folder = source.is_dir()
+        found: dict[str, Any] = {"cohort": "bids" if is_folder else "table"}
+        found["cohort.root" if is_folder else "cohort.images"] = str(source.absolute())
+        tables = {} if is_folder else {"images": str(source)}
+        if y is not None or groups is not None:
+            given, column = ("y", label) if y is not None else ("groups", "family")
+            accepted = f"a column '{column}' of its table, or of participants"
+            action = "add the column, or list the images one by one"
+            raise InputError(Fault(given, f"values beside {images}", accepted, action))
+        if participants is not None:
+            path = participants
+            if isinstance(participants, pd.DataFrame):
+                folder.mkdir(parents=True, exist_ok=True)
+                path = folder / "participants.tsv"
+                write_table(participants, path)
+            found["cohort.participants"] = tables["participants"] = str(Path(path).absolute())
+        elif is_folder:
+            tables["participants"] = str(find_participants(source))
+    else:
+        tables = write_tables(images, folder, y, participants, groups, label, contrasts)
+        found = {"cohort": "table", **{f"cohort.{name}": path for name, path in tables.items()}}
+    if contrasts is not None:
+        found["cohort.contrasts"] = list(contrasts)
+    if has_target:
+        return found
+    chosen, other = choose_labels(labels_of(tables, label), positive)
+    return found | {
+        "cohort.label": label,
+        "cohort.positive": chosen,
+        "cohort.negative": other,
+    }

@@ -1,0 +1,443 @@
+"""Show how far long work is: nested bars on a terminal, whole lines in a log.
+
+Steps that begin within a step are shown below it, and count as the part of it that they stand for::
+
+    with step("folds", len(folds), "fold") as advance:
+        for fold in folds:
+            with step("training", n_epochs, "epoch") as on_epoch:
+                ...
+            advance()
+
+`studying` puts all stages of a study below one bar, with the time that is left of the whole. Only
+the process that a user started shows anything: workers would write over each other's lines.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from multiprocessing import parent_process
+from typing import Any, Protocol, TypeVar
+
+from fmnet.errors import printable
+
+Item = TypeVar("Item")
+#: Seconds between lines in a log, of work that isn't a stage of a study.
+LINE_EACH = 30.0
+#: Seconds after which the time that is left can be told from the time gone.
+KNOWN_AFTER = 2.0
+#: Name of the outermost step of a study.
+STUDY = "study"
+
+
+@dataclass(eq=False)
+class Step:
+    """A part of the work, of `total` units; `within` is the step that is going on inside it.
+
+    Parameters
+    ----------
+    title, unit : str
+        What is done, and what is counted.
+    total, done : float
+        Units of it, and those that are done, the `first` of them before it began.
+    covers : float
+        How many units of the step around it it stands for.
+    note : str
+        Said of it in a log.
+    """
+
+    title: str
+    total: float
+    unit: str = ""
+    done: float = 0.0
+    covers: float = 1.0
+    note: str = ""
+    within: "Step | None" = None
+    first: float = field(init=False)
+    begun: float = field(init=False, default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.first = self.done
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been going on."""
+        return time.monotonic() - self.begun
+
+    @property
+    def fraction(self) -> float:
+        """Which part of it is done, what is going on within it included: 0 to 1."""
+        inner = self.within.covers * self.within.fraction if self.within else 0.0
+        return min(1.0, (self.done + inner) / self.total) if self.total else 1.0
+
+    @property
+    def fraction_done_now(self) -> float:
+        """Which part of it was done since it began: 0 to 1."""
+        return self.fraction - (self.first / self.total if self.total else 1.0)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest takes at the same speed; None while that can't be told."""
+        done, seconds = self.fraction_done_now, self.seconds
+        if done <= 0 or seconds < KNOWN_AFTER:
+            return None
+        return seconds * (1 - self.fraction) / done
+
+    @property
+    def count(self) -> str:
+        """How many units are done, in words."""
+        units = f" {self.unit}{'' if self.total == 1 else 's'}" if self.unit else ""
+        return f"{self.done:.0f} of {self.total:.0f}{units}"
+
+    def opens(self, inner: "Step") -> None:
+        """Note that a step begins within it."""
+        self.within = inner
+
+    def closes(self, inner: "Step", is_whole: bool) -> None:  # noqa: ARG002 (a study asks)
+        """Note that a step within it is over."""
+        self.within = None
+
+
+@dataclass(eq=False)
+class Study(Step):
+    """All stages of a study, by the titles of their steps; each costs so many units of work.
+
+    The time that is left of a stage that goes on is told by itself, that of later ones by how long
+    a unit of work took so far.
+    """
+
+    costs: Mapping[str, float] = field(default_factory=dict)
+    work_done: float = 0.0
+
+    def opens(self, inner: Step) -> None:
+        """Note that a stage begins; those before it that didn't are passed over."""
+        super().opens(inner)
+        inner.covers = self.costs.get(inner.title, 0.0)
+        before = list(self.costs)[: list(self.costs).index(inner.title)] if inner.covers else []
+        self.done = max(self.done, sum(self.costs[title] for title in before))
+
+    def closes(self, inner: Step, is_whole: bool) -> None:
+        """Note that a stage is over."""
+        super().closes(inner, is_whole)
+        self.work_done += inner.covers * inner.fraction_done_now
+        self.done = min(self.total, self.done + (inner.covers if is_whole else 0.0))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest takes; None while that can't be told."""
+        inner, work, later = self.within, self.work_done, self.total - self.done
+        own = inner.seconds_left if inner else 0.0
+        if inner:
+            work += inner.covers * inner.fraction_done_now
+            later -= inner.covers
+        if work <= 0 or self.seconds < KNOWN_AFTER:
+            return None
+        each = self.seconds / work
+        if own is None:
+            own = each * inner.covers * (1 - inner.fraction) if inner else 0.0
+        return own + each * max(later, 0.0)
+
+    @property
+    def count(self) -> str:
+        """How much of it is done, in words."""
+        return f"{self.fraction:.0%}"
+
+
+class _Display(Protocol):
+    """Where steps are shown."""
+
+    def opened(self, steps: list[Step]) -> None: ...
+    def advanced(self, steps: list[Step]) -> None: ...
+    def closed(self, steps: list[Step]) -> None: ...
+    def removed(self, steps: list[Step]) -> None: ...
+    def write(self, line: str) -> None: ...
+    def end(self) -> None: ...
+
+
+#: Steps that are going on, from the outermost to the innermost, and where they are shown.
+_steps: list[Step] = []
+_displays: list[_Display] = []
+
+
+@contextmanager
+def step(
+    title: str, total: float, unit: str = "", done: float = 0, covers: float = 1
+) -> Iterator[Callable[..., None]]:
+    """Show a step of the work for as long as the block lasts.
+
+    Parameters
+    ----------
+    title : str
+        What is done; nothing is shown if it is empty.
+    total, done : float
+        How many units there are, and how many of them are done already.
+    unit : str
+        What a unit is, in the singular, unless the title says it.
+    covers : float
+        How many units of the step around it it stands for.
+
+    Yields
+    ------
+    callable
+        ``advance(n=1, note="")``: note that `n` more units are done, and what a log says of it.
+    """
+    is_own = parent_process() is None and threading.current_thread() is threading.main_thread()
+    if not title or not is_own:
+        yield _show_nothing
+        return
+    with _going_on(Step(printable(title), total, unit, done, covers)) as advance:
+        yield advance
+
+
+def _show_nothing(n: float = 1, note: str = "") -> None:
+    """Stand for the steps that nobody sees."""
+
+
+def track(items: Iterable[Item], title: str, total: int) -> Iterator[Item]:
+    """Go through items, and show how many are done; nothing is shown of none."""
+    with step(title if total else "", total) as advance:
+        for item in items:
+            yield item
+            advance()
+
+
+@contextmanager
+def studying(costs: Mapping[str, float], shown: bool = True) -> Iterator[None]:
+    """Show the steps of the block as stages of one study, with the time that is left of it.
+
+    Parameters
+    ----------
+    costs : dict
+        By the title of its step, in their order, how much work a stage is, in any unit.
+    shown : bool
+        Whether this process is the one that shows it.
+    """
+    costs = {title: cost for title, cost in costs.items() if cost > 0}
+    if not shown or parent_process() is not None or _steps:
+        yield
+        return
+    with _going_on(Study(STUDY, sum(costs.values()), costs=costs)):
+        yield
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """Leave the terminal to others, as bars of Lightning's, within the block."""
+    display = _displays[0] if _displays else None
+    if not isinstance(display, _RichBars):
+        yield
+        return
+    display.progress.stop()
+    try:
+        yield
+    finally:
+        display.progress.start()
+
+
+def say(line: str) -> None:
+    """Write a line to the terminal or log, above the bars if there are any."""
+    display = _displays[0] if _displays else _Lines()
+    display.write(printable(line))
+
+
+@contextmanager
+def _going_on(own: Step) -> Iterator[Callable[..., None]]:
+    if not _displays:
+        _displays.append(_choose_display())
+    display = _displays[0]
+    if _steps:
+        _steps[-1].opens(own)
+    _steps.append(own)
+    display.opened(_steps)
+
+    def advance(n: float = 1, note: str = "") -> None:
+        own.done, own.note = own.done + n, note
+        display.advanced(_steps)
+
+    is_whole = False
+    try:
+        yield advance
+        is_whole = True
+    finally:
+        if is_whole:
+            display.closed(_steps)
+        if own in _steps:  # else one around it has failed, and took it along
+            at = _steps.index(own)
+            display.removed(_steps[at:])
+            del _steps[at:]
+            if _steps:
+                _steps[-1].closes(own, is_whole)
+            else:
+                display.end()
+                _displays.clear()
+
+
+def _choose_display() -> _Display:
+    """Choose bars for a terminal, with what is installed, and lines for anything else."""
+    if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return _Lines()
+    return _RichBars() if find_spec("rich") else _TqdmBar()
+
+
+class _Lines:
+    """Whole lines with the time, a few of them: as stages of a study end, and now and then."""
+
+    def __init__(self) -> None:
+        self.told = time.monotonic()
+
+    def opened(self, steps: list[Step]) -> None:
+        """Say nothing yet."""
+
+    def advanced(self, steps: list[Step]) -> None:
+        """Say how far all steps are, if nothing was said for a while."""
+        if time.monotonic() - self.told < LINE_EACH:
+            return
+        *around, inner = [one for one in steps if not isinstance(one, Study)]
+        parts = [f"{one.title}: {one.count}" for one in (*around, inner)]
+        text = ", ".join(parts) + (inner.note and f" ({inner.note})")
+        self._say(f"{text}; {_rest(steps[0])}")
+
+    def closed(self, steps: list[Step]) -> None:
+        """Say how long a stage of a study took."""
+        own = steps[-1]
+        if len(steps) == 2 and isinstance(steps[0], Study):
+            self._say(f"{own.title}: {own.count} in {say_time(own.seconds)}; {_rest(steps[0])}")
+        elif isinstance(own, Study):
+            self._say(f"{own.title}: done in {say_time(own.seconds)}")
+
+    def removed(self, steps: list[Step]) -> None:
+        """Leave all lines where they are."""
+
+    def _say(self, line: str) -> None:
+        self.told = time.monotonic()
+        self.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
+
+    def write(self, line: str) -> None:
+        """Write a line in one piece, so that processes that share a log don't mix theirs."""
+        if sys.stderr is not None:
+            with suppress(OSError, ValueError):  # nobody reads it any more
+                sys.stderr.write(f"{line}\n")
+                sys.stderr.flush()
+
+    def end(self) -> None:
+        """Leave all lines where they are."""
+
+
+class _RichBars:
+    """A bar for each step, nested, on a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+        from rich.text import Text
+
+        class Told(ProgressColumn):
+            """What is said of a step behind its bar."""
+
+            max_refresh = 0.5
+
+            def render(self, task: Task) -> Text:
+                own = task.fields["step"]
+                return Text(f"{say_time(own.seconds)}, {_rest(own)}", style="dim")
+
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(24),
+            TextColumn("{task.fields[count]}"),
+            Told(),
+            console=Console(stderr=True),
+            redirect_stdout=sys.stdout.isatty(),  # tables go to the file or pipe that they are for
+            transient=True,
+        )
+        self.tasks: dict[int, Any] = {}
+        self.progress.start()
+
+    def opened(self, steps: list[Step]) -> None:
+        """Add a bar below the others."""
+        from rich.markup import escape
+
+        own = steps[-1]
+        title = "  " * (len(steps) - 1) + escape(own.title)
+        task = self.progress.add_task(title, total=1.0, step=own, count=own.count)
+        self.tasks[id(own)] = task
+        self.advanced(steps)
+
+    def advanced(self, steps: list[Step]) -> None:
+        """Move the bars of a step and of all around it."""
+        for one in steps:
+            task = self.tasks[id(one)]
+            self.progress.update(task, completed=one.fraction, count=one.count)
+
+    def closed(self, steps: list[Step]) -> None:
+        """Leave it to `removed`, which is called whatever happened."""
+
+    def removed(self, steps: list[Step]) -> None:
+        """Take bars away."""
+        for one in steps:
+            self.progress.remove_task(self.tasks.pop(id(one)))
+
+    def write(self, line: str) -> None:
+        """Write a line above the bars."""
+        self.progress.console.print(line, markup=False, highlight=False)
+
+    def end(self) -> None:
+        """Give the terminal back."""
+        self.progress.stop()
+
+
+class _TqdmBar:
+    """One bar, of the outermost step, where rich isn't installed."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+
+    def opened(self, steps: list[Step]) -> None:
+        """Show the outermost step."""
+        if len(steps) == 1:
+            from tqdm import tqdm
+
+            own = steps[0]
+            given = {"total": own.total, "initial": own.first, "unit": own.unit or "it"}
+            self.bar = tqdm(**given, desc=own.title, leave=False)
+
+    def advanced(self, steps: list[Step]) -> None:
+        """Move the bar."""
+        self.bar.update(steps[0].done - self.bar.n)
+
+    def closed(self, steps: list[Step]) -> None:
+        """Leave it to `end`."""
+
+    def removed(self, steps: list[Step]) -> None:
+        """Leave it to `end`."""
+
+    def write(self, line: str) -> None:
+        """Write a line above the bar."""
+        self.bar.write(line, sys.stderr)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        self.bar.close()
+
+
+def _rest(own: Step) -> str:
+    """Say how long a step still takes, in words."""
+    left = own.seconds_left
+    if left is None:
+        return "time left not known yet"
+    of_study = f"{own.title} {own.count}, " if isinstance(own, Study) else ""
+    return f"{of_study}about {say_time(left)} left"
+
+
+def say_time(seconds: float) -> str:
+    """Say a length of time in words, with as many digits as one needs."""
+    if seconds < 59.5:
+        return f"{seconds:.0f} s" if seconds >= 0.95 else f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours / 24:.1f} days"
