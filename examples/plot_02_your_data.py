@@ -9,6 +9,7 @@ made here, with made-up maps in them; yours look the same. Preprocessed time ser
 
 # %%
 # Twenty-four people, to begin with: their table, and a map of each.
+import os
 import tempfile
 from pathlib import Path
 
@@ -18,8 +19,8 @@ import pandas as pd
 
 from fmnet.synthetic.maps import write_cohort
 
-folder = Path(tempfile.mkdtemp())
-cohort = write_cohort(folder / "cohort", n_subjects=24, voxel_size_mm=8, seed=3)
+os.chdir(tempfile.mkdtemp())  # what this page writes goes there
+cohort = write_cohort("cohort", n_subjects=24, voxel_size_mm=8, seed=3)
 people = pd.read_csv(cohort / "participants.tsv", sep="\t")
 maps = {path.name.split("_")[0]: path for path in cohort.glob("sub-*/func/*_statmap.nii.gz")}
 
@@ -35,7 +36,7 @@ for participant_id, path in maps.items():
     values = np.where(values == 0, np.nan, values)[::-1]
     to_mm = image.affine @ np.diag([-1, 1, 1, 1])
     to_mm[:3, 3] = (image.affine @ [values.shape[0] - 1, 0, 0, 1])[:3]
-    of_person = folder / "spm" / participant_id
+    of_person = Path("spm") / participant_id
     of_person.mkdir(parents=True)
     nibabel.Nifti1Image(values, to_mm).to_filename(of_person / "con_0001.nii")
 
@@ -45,7 +46,7 @@ for participant_id, path in maps.items():
 spm = pd.DataFrame(
     [
         {"participant_id": path.parent.name, "path": path, "contrast": "pressure"}
-        for path in sorted((folder / "spm").glob("sub-*/con_0001.nii"))
+        for path in sorted(Path("spm").glob("sub-*/con_0001.nii"))
     ]
 )
 spm.head()
@@ -66,7 +67,7 @@ study = fmnet.study(
     positive="FM",
     baselines="linear",
     n_splits=3,
-    out=folder / "from-spm",
+    out="from-spm",
     settings=small,
 )
 study
@@ -74,7 +75,7 @@ study
 # %%
 # Who was used, and who wasn't, is in the run folder.
 used = pd.read_csv(study.folder / "cohort.tsv", sep="\t", keep_default_na=False)
-used.head()
+used[["participant_id", "label", "used", "reason"]].head()
 
 # %%
 # FSL
@@ -83,14 +84,14 @@ used.head()
 # FEAT writes ``cope1.nii.gz`` and ``zstat1.nii.gz`` into a folder for each person; those in
 # ``reg_standard/`` are in MNI space, and only they are of use here.
 for participant_id, path in maps.items():
-    stats = folder / "fsl" / f"{participant_id}.feat" / "reg_standard" / "stats"
+    stats = Path("fsl") / f"{participant_id}.feat" / "reg_standard" / "stats"
     stats.mkdir(parents=True)
     nibabel.load(path).to_filename(stats / "zstat1.nii.gz")
 
 fsl = pd.DataFrame(
     [
         {"participant_id": path.parents[2].stem, "path": path, "contrast": "pressure"}
-        for path in sorted((folder / "fsl").glob("*.feat/reg_standard/stats/zstat1.nii.gz"))
+        for path in sorted(Path("fsl").glob("*.feat/reg_standard/stats/zstat1.nii.gz"))
     ]
 )
 fsl.head(3)
@@ -108,6 +109,7 @@ for axis, (group, ids) in zip(axes, people.groupby("group")["participant_id"], s
     own = list(fsl.loc[fsl["participant_id"].isin(ids), "path"])
     mean = mean_img(own)
     plot_stat_map(mean, axes=axis, figure=figure, title=group, cut_coords=(-40, 6, 2), vmax=3)
+plt.show()
 
 # %%
 # fMRIPrep, fitlins, nilearn
@@ -135,13 +137,13 @@ print("\n".join(["participants.tsv", *names[:3], "..."]))
 from fmnet.errors import FmnetError
 
 spoilt = spm.copy()
-spoilt.loc[2, "path"] = folder / "spm" / "sub-synthetic003" / "con_0002.nii"
+spoilt.loc[2, "path"] = Path("spm") / "sub-synthetic003" / "con_0002.nii"
 unlabelled = people.copy()
 unlabelled.loc[6, "group"] = "n/a"
 try:
-    fmnet.study(spoilt, participants=unlabelled, out=folder / "never", settings=small)
+    fmnet.study(spoilt, participants=unlabelled, out="never", settings=small)
 except FmnetError as error:
-    print(str(error).replace(str(folder), "FOLDER"))
+    print(error)
 
 # %%
 # With ``settings={"cohort.on_fault": "exclude"}`` the study goes on without those two and lists
