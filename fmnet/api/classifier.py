@@ -1,6 +1,5 @@
 """A network of fmnet's as an estimator of scikit-learn's, fitted on images."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from fmnet.api.cohort_tables import write_tables
 from fmnet.api.composed import compose_study
-from fmnet.api.images import ImageFile, listed, on_disk
+from fmnet.api.images import ImageFile, listed, on_disk, temporary_folder
 from fmnet.api.loaded import Signature, image_of
 from fmnet.api.page import Page
 from fmnet.api.whole_study import study
@@ -180,11 +179,11 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         labels = self._labels(y)
         seed = self._seed()
-        with tempfile.TemporaryDirectory(prefix="fmnet-") as folder:
-            scans, trainable = self._read(imgs, labels, groups, Path(folder), seed)
+        with temporary_folder() as folder:
+            scans, trainable = self._read(imgs, labels, groups, folder, seed)
             fold = build_inner_folds(scans.cohort, self.inner_splits, seed)
             task = FoldTask(scans, fold, fold_seed(seed, FINAL), "final")
-            trained = train_on_folds(replace(trainable, log_dir=Path(folder) / "logs"), [task])[0]
+            trained = train_on_folds(replace(trainable, log_dir=folder / "logs"), [task])[0]
         assert isinstance(trained.preparation, MapPreparation)
         assert isinstance(trained.calibration, Calibration)
         self.network_, self.preparation_ = trained.network, trained.preparation
@@ -401,14 +400,14 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Read images and put them on the grid: (N, C, V)."""
         _check_one_row_each(imgs)
         grid = self.preparation_.grid
-        with tempfile.TemporaryDirectory(prefix="fmnet-") as folder:
+        with temporary_folder() as folder:
             given = [(one,) for one in imgs["path"]] if _is_frame(imgs) else listed(imgs)
             scans = [
                 self._scan(number, files)
-                for number, files in enumerate(on_disk(given, Path(folder)), start=1)
+                for number, files in enumerate(on_disk(given, folder), start=1)
             ]
             store: ArrayStore[Scan, StoredScan] = ArrayStore(
-                Path(self.memory or Path(folder) / "store"),
+                Path(self.memory or folder / "store"),
                 MapsOnGrid(grid, self.preparation_.min_coverage),
             )
             found = list(store.add_all(scans, self.n_jobs))
