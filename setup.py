@@ -16,7 +16,8 @@ def description(readme: str) -> str:
     """Rewrite README so that it holds where it is read without the files beside it.
 
     Pictures of this folder go with their captions; links into it become the paths of the files,
-    which lie in the source distribution; links within the page become their text.
+    which lie in the source distribution, as a last line says; links within the page become their
+    text.
     """
 
     def held(match: re.Match[str]) -> str:
@@ -26,7 +27,7 @@ def description(readme: str) -> str:
         file = target.partition("#")[0]
         return f"{text} (`{file}`)" if file and file not in text else text
 
-    return LINK.sub(held, PICTURE.sub("", readme))
+    return f"{LINK.sub(held, PICTURE.sub('', readme))}\nThe files named here are in the sdist.\n"
 
 
 if __name__ == "__main__":  # so that a tool of setuptools runs it, and a test reads it

@@ -17,11 +17,10 @@ echo "$kind: $size MB installed, $(ls "$folder/wheels-$kind" | wc -l) wheels"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 if [ "$kind" = train ]; then
-    cp -r configs scripts "$work"
-    (cd "$work" && $alone "$folder/train/bin/python" scripts/train.py experiment=quick)
+    (cd "$work" && $alone "$folder/train/bin/fmnet" train experiment=quick)
 else
     bundle=$PWD/checkpoints/synthetic
-    "$folder/predict/bin/python" scripts/make_cohort.py "$work/people" --n-subjects 4 --seed 1
+    "$folder/predict/bin/fmnet" make-cohort "$work/people" --n-subjects 4 --seed 1
     (cd "$work" && $alone "$folder/predict/bin/fmnet-predict" "$bundle" people --out scores.tsv)
 fi
 echo "$kind: works without network"

@@ -4,8 +4,9 @@
 #       fmnet-predict /data/BUNDLE /data/SCAN.nii.gz
 FROM python:3.11-slim-bookworm AS wheels
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
 COPY fmnet fmnet
+COPY configs configs
 COPY containers containers
 RUN sh containers/wheels.sh /wheels predict
 

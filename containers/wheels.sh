@@ -3,7 +3,7 @@
 # sh containers/wheels.sh FOLDER [predict|train]
 set -eu
 wheels=$1
-extra=$([ "${2:-predict}" = train ] && echo '[train,sign]' || echo '[sign]')
+extra=$([ "${2:-predict}" = train ] && echo '[train,sign]' || echo '[bold,sign]')
 cd "$(dirname "$0")/.."
 python3 -m pip wheel --quiet --disable-pip-version-check --wheel-dir "$wheels" \
     --constraint constraints.txt ".$extra"
