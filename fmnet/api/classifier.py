@@ -64,9 +64,10 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    network : str
+    network : str or callable
         An option of ``network`` in the configuration: ``prior_cnn`` (fitted without gradient steps,
-        in seconds), ``small_cnn``, ``resnet``, ``densenet``, ``monai``, ``scale_space``.
+        in seconds), ``small_cnn``, ``resnet``, ``densenet``, ``monai``, ``scale_space``; or a
+        function of a module of your own, see `fmnet.study`.
     voxel_size_mm : int
         Edge of the voxels that maps are put on, from 1 to 12 mm.
     fwhm_mm : float
@@ -125,7 +126,7 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        network: str = "prior_cnn",
+        network: Any = "prior_cnn",
         voxel_size_mm: float = 4,
         fwhm_mm: float = 0.0,
         mask: str = "brain",
@@ -259,6 +260,7 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def export(
         self,
         folder: str | Path,
+        names: Sequence[str] | None = None,
         baselines: str = "default",
         n_splits: int = 5,
         overwrite: bool = False,
@@ -274,6 +276,10 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ----------
         folder : path
             Of the bundle.
+        names : sequence of str, optional
+            What the groups are called in the signature, in the order of ``classes_``; its scores
+            speak for the second. Without them groups are called as in `y`, and scores speak for
+            ``FM`` if there is one, else for ``classes_[1]``.
         baselines : str
             An option of ``baselines``.
         n_splits : int
@@ -290,12 +296,15 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "network_")
         imgs, labels, groups = self._given
-        out = Path(folder)
+        out, called = Path(folder), [str(one) for one in (names or self.classes_)]
+        if len(called) != 2:
+            accepted = "two names, in the order of classes_"
+            raise InputError(Fault("names", ", ".join(called), accepted, "name both groups"))
         found = study(
             imgs,
-            labels,
+            np.where(labels == self.classes_[1], called[1], called[0]),
             label=LABEL,
-            positive=str(self.classes_[1]),
+            positive=called[1] if names else None,
             groups=groups,
             contrasts=self.contrasts,
             network=self.network,
