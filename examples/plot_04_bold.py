@@ -34,16 +34,21 @@ print("\n".join(describe(check_dataset("fmriprep"))))
 # What cleaning takes away
 # ------------------------
 #
-# A run before and after the regression of head motion, white matter and CSF and the band from 0.01
-# to 0.1 Hz. fmnet does this to every run, by ``cohort.cleaning``; here is the same with nilearn, to
-# look at.
+# A run before and after the regression of head motion, white matter and CSF, within the band from
+# 0.01 to 0.1 Hz. fmnet does so with every run, as ``cohort.cleaning`` says; here is the same with
+# nilearn, to look at. Each line is a voxel; stripes are what the whole brain does at once.
 import matplotlib.pyplot as plt
+from nilearn.image import clean_img
 from nilearn.interfaces.fmriprep import load_confounds
 from nilearn.plotting import plot_carpet
 
 run = str(next(Path("fmriprep/sub-synthetic001/func").glob("*_desc-preproc_bold.nii.gz")))
 mask = run.replace("preproc_bold", "brain_mask")
-plot_carpet(run, mask_img=mask, t_r=2.0, title="as fMRIPrep left it")
+confounds, _ = load_confounds(run, strategy=["motion", "wm_csf"], motion="full")
+cleaned = clean_img(run, confounds=confounds, t_r=2.0, low_pass=0.1, high_pass=0.01, mask_img=mask)
+figure, axes = plt.subplots(2, 1, figsize=(8, 6), layout="constrained")
+for axis, image, title in zip(axes, (run, cleaned), ("as preprocessed", "cleaned"), strict=True):
+    plot_carpet(image, mask_img=mask, t_r=2.0, axes=axis, title=title)
 plt.show()
 
 # %%
@@ -70,3 +75,46 @@ study = fmnet.study(
     },
 )
 study
+
+# %%
+# What was left of the runs
+# -------------------------
+#
+# How many volumes and degrees of freedom cleaning left, by group: groups that differ in it differ in
+# how noisy their maps are.
+import pandas as pd
+
+pd.DataFrame(study.metrics["bold"]["groups"])
+
+# %%
+# Beside the network
+# ------------------
+models = study.metrics["models"]
+for name, figures in models.items():
+    low, high = figures["auc_ci"]
+    print(f"{study.metrics['titles'][name]:28} AUC {figures['auc']:.2f} [{low:.2f}, {high:.2f}]")
+
+# %%
+# Did it find what was planted? The true coupling of the two networks in each person, against the
+# score by a model that had not seen the person.
+truth = pd.read_csv("fmriprep/truth/people.tsv", sep="\t")
+scores = study.predictions.query("model == 'network'").merge(truth, on="participant_id")
+_, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+for label, marker, name in ((0, "o", "HC"), (1, "^", "FM")):
+    own = scores[scores["label"] == label]
+    axes.plot(own["coupling"], own["score"], marker, label=name, alpha=0.7)
+axes.set(xlabel="coupling of default mode and salience (true correlation)", ylabel="score")
+axes.legend(frameon=False)
+plt.show()
+
+# %%
+# With runs of your own
+# ---------------------
+#
+# .. code-block:: console
+#
+#    $ fmnet check RAW --derivatives FMRIPREP --task rest
+#    $ fmnet train cohort=bold cohort.root=FMRIPREP cohort.task=rest network=learned_seeds baselines=bold
+#
+# At 4 mm leave out ``network.bands_mm``. Task runs become contrast maps first:
+# :doc:`all about BOLD </bold>`.
