@@ -56,10 +56,11 @@ from fmnet.targets.base import Target
 from fmnet.training.augmentation import BatchTransform, check_augmentation
 from fmnet.training.compute import Compute, count_processes, plan_compute
 from fmnet.training.fit import Trainable
-from fmnet.training.loggers import LoggerBuilder, check_loggers, log_study
+from fmnet.training.loggers import LoggerBuilder, check_loggers
 from fmnet.training.module import OptimizerBuilder, SchedulerBuilder
 from fmnet.training.processes import agreed, end_with_starter, is_first, joined
 from fmnet.training.scan_set import ScanSet, read_scans
+from fmnet.training.trackers import log_study
 from fmnet.training.trainer import TrainerBuilder, asked, check_training
 from fmnet.types import NETWORK, Count, Seed, Several
 
@@ -244,10 +245,10 @@ def run_study(
         if is_resumed:
             note_resumption(folder, started)
         finish(facts, results, settings, folder, study.write_report)
-        names = ("figure.png", "brain.png", "report.html")
-        drawn = [path for path in (folder / name for name in names) if path.exists()]
+        names = ("figure.png", "brain.png", "report.html", "config.yaml", "metrics.json")
+        files = [path for path in (folder / name for name in names) if path.exists()]
         loggers, log_dir = trainable.build_loggers, trainable.log_dir
-        said += log_study(loggers, log_dir, tracked(facts), settings, drawn)
+        said += log_study(loggers, log_dir, tracked(facts), settings, files)
     return [*study.summary_lines(facts, cohort, settings), *said, str(folder)]
 
 
