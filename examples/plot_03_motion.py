@@ -48,8 +48,8 @@ study = fmnet.study(
 study
 
 # %%
-# A model well above 0.5, and a sentence that takes it back: head motion explains the result. Without
-# that sentence this would be a result to be proud of.
+# A model well above 0.5, and a sentence that takes it back: head motion explains the result.
+# Without that sentence this would be a result to be proud of.
 #
 # What the sentence goes by
 # -------------------------
@@ -97,8 +97,8 @@ plt.show()
 # ----------------------------
 #
 # The rerun pairs people of both groups who moved alike, and leaves out the others. Few are left, so
-# that its interval says next to nothing: matching afterwards can't rescue a cohort whose groups move
-# differently.
+# that its interval says next to nothing: matching afterwards can't rescue a cohort whose groups
+# move differently.
 matched = study.metrics["sensitivity"]["matched_mean_framewise_displacement"]
 auc, (low, high) = matched["models"]["network"]["auc"], matched["models"]["network"]["auc_ci"]
 print(f"{matched['n_subjects']} of 40 people: AUC {auc:.2f} [{low:.2f}, {high:.2f}]")

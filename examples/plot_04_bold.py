@@ -55,9 +55,9 @@ plt.show()
 # The study
 # ---------
 #
-# ``network="learned_seeds"`` reads time series: networks of the training scans become seeds, and the
-# maps of correlation with them go to the classifier. Beside it stand head motion, what cleaning left
-# of the runs, how noisy they are, and connectivity between networks.
+# ``network="learned_seeds"`` reads time series: networks of the training scans become seeds, and
+# the maps of correlation with them go to the classifier. Beside it stand head motion, what cleaning
+# left of the runs, how noisy they are, and connectivity between networks.
 import fmnet
 
 study = fmnet.study(
@@ -80,8 +80,8 @@ study
 # What was left of the runs
 # -------------------------
 #
-# How many volumes and degrees of freedom cleaning left, by group: groups that differ in it differ in
-# how noisy their maps are.
+# How many volumes and degrees of freedom cleaning left, by group: groups that differ in it differ
+# in how noisy their maps are.
 import pandas as pd
 
 pd.DataFrame(study.metrics["bold"]["groups"])
@@ -114,7 +114,8 @@ plt.show()
 # .. code-block:: console
 #
 #    $ fmnet check RAW --derivatives FMRIPREP --task rest
-#    $ fmnet train cohort=bold cohort.root=FMRIPREP cohort.task=rest network=learned_seeds baselines=bold
+#    $ fmnet train cohort=bold cohort.root=FMRIPREP cohort.task=rest \
+#          network=learned_seeds baselines=bold
 #
 # At 4 mm leave out ``network.bands_mm``. Task runs become contrast maps first:
 # :doc:`all about BOLD </bold>`.

@@ -30,8 +30,8 @@ study = fmnet.study(
 study.export("bundle")
 
 # %%
-# From here on nothing of the study is needed: a bundle is a folder to hand on. Loading it checks the
-# hash of each file and executes nothing in it.
+# From here on nothing of the study is needed: a bundle is a folder to hand on. Loading it checks
+# the hash of each file and executes nothing in it.
 signature = fmnet.load("bundle")
 signature
 

@@ -41,9 +41,9 @@ people.assign(change=people["outcome"] - people["baseline"]).groupby("arm")["cha
 # The study
 # ---------
 #
-# ``target`` says what is predicted. For ``response`` the figure is the interaction of arm and score:
-# by how much more the drug does, for somebody whose score is one standard deviation higher. It is
-# tested by exchanging arms, everything learned anew.
+# ``target`` says what is predicted. For ``response`` the figure is the interaction of arm and
+# score: by how much more the drug does, for somebody whose score is one standard deviation higher.
+# It is tested by exchanging arms, everything learned anew.
 import fmnet
 
 study = fmnet.study(

@@ -99,7 +99,8 @@ study = fmnet.study(
 study
 
 # %%
-# From the shell it is ``fmnet train --config-dir configs network=mine +loss._target_=my_parts.Hinge``.
+# From the shell it is ``fmnet train --config-dir configs network=mine
+# +loss._target_=my_parts.Hinge``.
 #
 # How it learned
 # --------------
@@ -126,16 +127,16 @@ plt.show()
 # Against the rest
 # ----------------
 #
-# Two dozen people to learn from are few for a network that starts from random weights. If it doesn't
-# beat the linear models, the verdict says so.
+# Two dozen people to learn from are few for a network that starts from random weights. If it
+# doesn't beat the linear models, the verdict says so.
 models = study.metrics["models"]
 for name, figures in models.items():
     low, high = figures["auc_ci"]
     print(f"{study.metrics['titles'][name]:28} AUC {figures['auc']:.2f} [{low:.2f}, {high:.2f}]")
 
 # %%
-# A network with a typing error, a loss that rewards wrong answers, or an argument that doesn't exist
-# is refused before any scan is read.
+# A network with a typing error, a loss that rewards wrong answers, or an argument that doesn't
+# exist is refused before any scan is read.
 from fmnet.errors import FmnetError
 
 settings = {
