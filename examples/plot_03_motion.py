@@ -13,16 +13,16 @@ at the edge of the brain. See what the study makes of it; the maps are made up.
 #
 # ``effect_size=0`` plants no difference. ``motion_effect`` lets the group FM move more, and lets
 # everybody's motion show in the map.
-import os
 import tempfile
+from pathlib import Path
 
 import pandas as pd
 
 from fmnet.synthetic.maps import write_cohort
 
-os.chdir(tempfile.mkdtemp())  # what this page writes goes there
+folder = Path(tempfile.mkdtemp())  # what this page writes goes there
 cohort = write_cohort(
-    "cohort", n_subjects=40, effect_size=0.0, motion_effect=1.5, voxel_size_mm=8, seed=2
+    folder / "cohort", n_subjects=40, effect_size=0.0, motion_effect=1.5, voxel_size_mm=8, seed=2
 )
 people = pd.read_csv(cohort / "participants.tsv", sep="\t")
 people.groupby("group")["mean_framewise_displacement"].describe().round(2)
@@ -37,7 +37,7 @@ import fmnet
 study = fmnet.study(
     cohort,
     n_splits=3,
-    out="study",
+    out=folder / "study",
     settings={
         "preparation.voxel_size_mm": 8,
         "folds.inner_splits": 2,

@@ -13,22 +13,27 @@ default mode and salience, are coupled more strongly in the group FM.
 #
 # Preprocessed runs, brain masks and confounds, in fMRIPrep's names: 24 people, 120 volumes, voxels
 # of 12 mm to be quick.
-import os
 import tempfile
 from pathlib import Path
 
 from fmnet.synthetic.bold import write_bold_cohort
 
-os.chdir(tempfile.mkdtemp())  # what this page writes goes there
-cohort = write_bold_cohort("fmriprep", n_subjects=24, n_volumes=120, coupling=0.7, voxel_size_mm=12)
-print("\n".join(sorted(str(path) for path in Path("fmriprep/sub-synthetic001").rglob("*.*"))))
+folder = Path(tempfile.mkdtemp())  # what this page writes goes there
+cohort = write_bold_cohort(
+    folder / "fmriprep", n_subjects=24, n_volumes=120, coupling=0.7, voxel_size_mm=12
+)
+print(
+    "\n".join(
+        sorted(str(path.relative_to(folder)) for path in (cohort / "sub-synthetic001").rglob("*.*"))
+    )
+)
 
 # %%
 # Is all there that a study needs? The same check is ``fmnet check fmriprep --task rest``.
 from fmnet.bold.dataset import check_dataset
 from fmnet.bold.findings import describe
 
-print("\n".join(describe(check_dataset("fmriprep"))))
+print("\n".join(describe(check_dataset(cohort))))
 
 # %%
 # What cleaning takes away
@@ -42,7 +47,7 @@ from nilearn.image import clean_img
 from nilearn.interfaces.fmriprep import load_confounds
 from nilearn.plotting import plot_carpet
 
-run = str(next(Path("fmriprep/sub-synthetic001/func").glob("*_desc-preproc_bold.nii.gz")))
+run = str(next((cohort / "sub-synthetic001").rglob("*_desc-preproc_bold.nii.gz")))
 mask = run.replace("preproc_bold", "brain_mask")
 confounds, _ = load_confounds(run, strategy=["motion", "wm_csf"], motion="full")
 cleaned = clean_img(run, confounds=confounds, t_r=2.0, low_pass=0.1, high_pass=0.01, mask_img=mask)
@@ -61,11 +66,11 @@ plt.show()
 import fmnet
 
 study = fmnet.study(
-    "fmriprep",
+    cohort,
     network="learned_seeds",
     baselines="bold_quick",
     n_splits=3,
-    out="study",
+    out=folder / "study",
     settings={
         "cohort": "bold",
         "preparation.voxel_size_mm": 12,
@@ -97,7 +102,7 @@ for name, figures in models.items():
 # %%
 # Did it find what was planted? The true coupling of the two networks in each person, against the
 # score by a model that had not seen the person.
-truth = pd.read_csv("fmriprep/truth/people.tsv", sep="\t")
+truth = pd.read_csv(cohort / "truth" / "people.tsv", sep="\t")
 scores = study.predictions.query("model == 'network'").merge(truth, on="participant_id")
 _, axes = plt.subplots(figsize=(6, 4), layout="constrained")
 for label, marker, name in ((0, "o", "HC"), (1, "^", "FM")):

@@ -12,16 +12,16 @@ in which one pattern in the brain makes the drug do more.
 # -------
 #
 # For each person: a map before treatment, pain before and after it, and the arm, drawn at random.
-import os
 import tempfile
+from pathlib import Path
 
 import pandas as pd
 
 from fmnet.synthetic.targets import write_target_cohort
 
-os.chdir(tempfile.mkdtemp())  # what this page writes goes there
+folder = Path(tempfile.mkdtemp())  # what this page writes goes there
 trial = write_target_cohort(
-    "trial",
+    folder / "trial",
     kind="response",
     planted="moderator",
     n_subjects=100,
@@ -50,7 +50,7 @@ study = fmnet.study(
     trial,
     n_splits=3,
     n_permutations=39,
-    out="study",
+    out=folder / "study",
     settings={
         "target": "response",
         "baselines": "none",

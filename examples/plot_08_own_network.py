@@ -25,14 +25,13 @@ on inner folds, and is held against linear models.
 # A builder gets the shape of a scan, (contrasts, X, Y, Z), and returns a network that gives one
 # number for each. A loss is called with these numbers and with labels of 0 and 1, both (B, 1). Save
 # it where Python finds it, here in a temporary folder.
-import os
 import sys
 import tempfile
 from pathlib import Path
 
-os.chdir(tempfile.mkdtemp())  # what this page writes goes there
-sys.path.insert(0, os.getcwd())
-Path("my_parts.py").write_text('''
+folder = Path(tempfile.mkdtemp())  # what this page writes goes there
+sys.path.insert(0, str(folder))
+(folder / "my_parts.py").write_text('''
 import torch
 from monai.networks.blocks import Convolution, ResidualUnit
 from torch import nn
@@ -64,8 +63,8 @@ class Hinge(nn.Module):
 # ------------------------
 #
 # It makes ``mine`` an option beside fmnet's own, with its arguments as keys of the configuration.
-Path("configs/network").mkdir(parents=True)
-Path("configs/network/mine.yaml").write_text("""
+(folder / "configs" / "network").mkdir(parents=True)
+(folder / "configs" / "network" / "mine.yaml").write_text("""
 _target_: my_parts.build_network
 _partial_: true
 n_channels: 8
@@ -77,15 +76,15 @@ n_channels: 8
 import fmnet
 from fmnet.synthetic.maps import write_cohort
 
-cohort = write_cohort("cohort", n_subjects=40, effect_size=2.5, voxel_size_mm=8, seed=3)
+cohort = write_cohort(folder / "cohort", n_subjects=40, effect_size=2.5, voxel_size_mm=8, seed=3)
 study = fmnet.study(
     cohort,
     network="mine",
     baselines="linear",
     n_splits=3,
-    out="study",
+    out=folder / "study",
     settings={
-        "hydra.searchpath": [f"file://{Path('configs').absolute()}"],
+        "hydra.searchpath": [f"file://{folder / 'configs'}"],
         "network.n_channels": 4,
         "+loss._target_": "my_parts.Hinge",
         "trainer.max_epochs": 8,
@@ -113,7 +112,7 @@ print("epochs chosen in each fold:", study.metrics["n_epochs"])
 import matplotlib.pyplot as plt
 import pandas as pd
 
-logs = sorted(Path("study/logs").rglob("metrics.csv"))
+logs = sorted((study.folder / "logs").rglob("metrics.csv"))
 _, axes = plt.subplots(figsize=(6, 4), layout="constrained")
 for log in logs:
     table = pd.read_csv(log)
@@ -140,12 +139,12 @@ for name, figures in models.items():
 from fmnet.errors import FmnetError
 
 settings = {
-    "hydra.searchpath": [f"file://{Path('configs').absolute()}"],
+    "hydra.searchpath": [f"file://{folder / 'configs'}"],
     "network.n_chanels": 4,
     "trainer.max_epoch": 8,
 }
 try:
-    fmnet.study(cohort, network="mine", out="never", settings=settings)
+    fmnet.study(cohort, network="mine", out=folder / "never", settings=settings)
 except FmnetError as error:
     print(error)
 
