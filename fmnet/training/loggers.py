@@ -61,7 +61,7 @@ def check_loggers(builders: Sequence[LoggerBuilder]) -> None:
         packages: tuple[str, ...] = getattr(bare, "needs_package", ())
         if packages and not any(find_spec(name) is not None for name in packages):
             faults.append(_not_installed(packages[0]))
-        elif bare is build_wandb_logger and not _keywords(build).get("offline", True):
+        elif bare is build_wandb_logger and not getattr(build, "keywords", {}).get("offline", True):
             faults += _without_key()
     if faults:
         raise ConfigError(faults)
@@ -106,8 +106,6 @@ def build_mlflow_logger(
     log_dir.mkdir(parents=True, exist_ok=True)
     uri = tracking_uri or f"sqlite:///{(log_dir / 'mlflow.db').absolute()}"
     place = (log_dir / "mlflow").absolute().as_uri() if tracking_uri is None else None
-    for noisy in ("alembic", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     folder, key = log_dir.parent.absolute(), f"mlflow {hash_of(uri)}"
     known = _study_runs(log_dir).get(key) if name == STUDY else None
     kind = MLFlowLogger if name == STUDY else _MLflowOfTraining
@@ -162,13 +160,14 @@ def build_wandb_logger(
     """
     log_dir.mkdir(parents=True, exist_ok=True)
     folder, key = log_dir.parent.absolute(), f"wandb {project}"
-    known = _study_runs(log_dir).get(key) if name == STUDY else None
+    # W&B can't go on offline with a run: each call has one of its own, all of them in one group
+    known = _study_runs(log_dir).get(key) if name == STUDY and not offline else None
     try:
         import wandb  # an extra
     except ModuleNotFoundError as error:
         raise ConfigError(_not_installed("wandb", str(error))) from error
     run_id = known or secrets.token_hex(4)
-    if name == STUDY and known is None and is_first():
+    if name == STUDY and not (offline or known) and is_first():
         _note_study_run(log_dir, key, run_id)
     return _OneRunEach(
         name=_label(folder) if name == STUDY else name,
@@ -184,13 +183,12 @@ def build_wandb_logger(
     )
 
 
-# what takes a bundle, which is a folder
-build_mlflow_logger.takes_folders = True  # type: ignore[attr-defined]
-build_wandb_logger.takes_folders = True  # type: ignore[attr-defined]
-
-
 class _OneRunEach(WandbLogger):
     """Ends its run with its training, else W&B would take all trainings for one run."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._wandb_init.pop("anonymous", None)  # W&B warns that it has no effect
 
     def finalize(self, status: str) -> None:
         super().finalize(status)
@@ -242,11 +240,19 @@ def _ensure_experiment(logger: MLFlowLogger, name: str, place: str | None) -> No
 
 @contextmanager
 def _one_at_a_time(log_dir: Path) -> Iterator[None]:
-    """Let one process at a time in, where the file system knows locks."""
+    """Let one process at a time make tables, in silence, where the file system knows locks."""
     with (log_dir / ".mlflow.lock").open("w") as file:
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        import mlflow  # noqa: F401 (it sets the level of its log, which tells of every table)
+
+        own = logging.getLogger("mlflow")
+        before = own.level
+        own.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            own.setLevel(before)
 
 
 def _study_runs(log_dir: Path) -> dict[str, str]:
@@ -279,10 +285,6 @@ def _remove(folder: Path) -> None:
 def bare_of(build: LoggerBuilder) -> Any:
     """Look up the function that a partial calls."""
     return build.func if isinstance(build, partial) else build
-
-
-def _keywords(build: LoggerBuilder) -> Mapping[str, Any]:
-    return build.keywords if isinstance(build, partial) else {}
 
 
 def _without_key() -> list[Fault]:
