@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from fmnet.api.cohort_tables import write_tables
@@ -219,13 +219,17 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "network_")
         values = self._values(imgs)
         scores = predict_scores(self.network_, self.preparation_.images(values))
+        return np.asarray(scores, dtype=np.float64) - self._middle
+
+    @property
+    def _middle(self) -> float:
+        """The score at which both groups are equally probable; 0 where inner folds tell nothing."""
         found = self.calibration_
-        # without any evidence the slope is 0, and the network's own 0 has to do
-        middle = -found.intercept / found.slope if found.slope > 0 else 0.0
-        return np.asarray(scores, dtype=np.float64) - middle
+        return -found.intercept / found.slope if found.slope > 0 else 0.0
 
     def predict(self, imgs: Any) -> NDArray[Any]:
         """Tell which group images are more like: (N,). See `decision_function`."""
+        check_is_fitted(self, "network_")
         return np.asarray(self.classes_[(self.decision_function(imgs) > 0).astype(int)])
 
     def predict_proba(self, imgs: Any) -> NDArray[np.float64]:
@@ -234,9 +238,7 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         They are calibrated on people of inner folds whom the network had not seen.
         """
         odds = self.decision_function(imgs)
-        found = self.calibration_
-        middle = -found.intercept / found.slope if found.slope > 0 else 0.0
-        positive = found.probability(odds + middle)
+        positive = self.calibration_.probability(odds + self._middle)
         return np.stack([1 - positive, positive], axis=1)
 
     def report(self, title: str | None = None) -> Page:
@@ -314,10 +316,9 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _labels(self, y: Any) -> NDArray[Any]:
         if y is None:
-            action = "give the group of each image: fit(imgs, y)"
-            raise InputError(
-                Fault("y", "None: this estimator requires y to be passed", "labels", action)
-            )
+            # in words that scikit-learn's checks look for
+            found = "None: requires y to be passed, but the target y is None"
+            raise InputError(Fault("y", found, "a label for each image", "call fit(imgs, y)"))
         labels = column_or_1d(y, warn=True)
         if pd.isna(labels).any():
             raise InputError(
@@ -327,7 +328,9 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = np.unique(labels)
         if len(self.classes_) != 2:
             found = f"{len(self.classes_)} class{'es' if len(self.classes_) > 1 else ''}"
-            accepted = "labels of 2 classes"
+            kind = type_of_target(labels)
+            accepted = "labels of 2 classes. Only binary classification is supported. The type of "
+            accepted += f"the target is {kind}"
             action = "give images of two groups; of numbers, study a target with fmnet.study"
             raise InputError(Fault("y", found, accepted, action))
         return np.asarray(labels)

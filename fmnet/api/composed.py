@@ -3,14 +3,13 @@
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from fmnet.config.check import check_config
+from fmnet.config.primary import PRIMARIES, config_dir
 from fmnet.earlier import current_targets
-from fmnet.studies.study import run_study
 
 #: Words that Hydra reads as something else than themselves unless they are quoted.
 SPECIAL = {"null", "none", "true", "false", "nan", "inf"}
@@ -37,12 +36,8 @@ def compose_study(settings: Mapping[str, Any]) -> DictConfig:
 @lru_cache(maxsize=32)
 def _composed(lines: tuple[str, ...]) -> DictConfig:
     """Compose and check once for all folds of a cross-validation."""
-    return check_config(_configs(), "train", list(lines), run_study, False, ("config_yaml",))
-
-
-def _configs() -> Path:
-    packaged = Path(__file__).parents[1] / "configs"
-    return packaged if packaged.is_dir() else packaged.parents[1] / "configs"
+    train = PRIMARIES["train"]
+    return check_config(config_dir(), train.name, list(lines), train.schema, False, train.passed)
 
 
 def in_hydra(value: Any) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from scipy.sparse import issparse
 
 from fmnet.data.image_files import SUFFIXES
 from fmnet.data.nifti import is_image, volumes_of, write_copy
@@ -51,8 +51,9 @@ def listed(images: Any, splits: bool = True) -> list[tuple[Any, ...]]:
         return [(images,)]
     if is_image(images):
         return [(one,) for one in (volumes_of(images) if splits else [images])]
-    if isinstance(images, pd.DataFrame) or not isinstance(images, Iterable):
-        raise _refuse(f"{type(images).__name__}")
+    if issparse(images) or not isinstance(images, Iterable):
+        sparse = "sparse data, " if issparse(images) else ""
+        raise _refuse(f"{sparse}{type(images).__name__}")
     scans = []
     for number, one in enumerate(images):
         own = tuple(one) if isinstance(one, list | tuple) else (one,)

@@ -14,14 +14,13 @@ from fmnet.api.composed import compose_study
 from fmnet.api.images import is_place
 from fmnet.api.loaded import Signature, load
 from fmnet.config.entry import build
+from fmnet.config.primary import PRIMARIES
 from fmnet.data.bids import find_participants
 from fmnet.data.tables import write_table
 from fmnet.errors import Fault, InputError, RunError
 from fmnet.evaluation.conclusions import Conclusion
-from fmnet.export.export import export_run
 from fmnet.report.sentences import stopped, verdict
 from fmnet.runs.record import SCANNED, SCORED, read_predictions
-from fmnet.studies.study import run_study
 
 
 class Study:
@@ -101,10 +100,10 @@ class Study:
         ExportError
             If the model is not above chance, or its forms disagree.
         """
-        export_run(
-            str(self.folder),
-            str(out),
-            model,  # type: ignore[arg-type]
+        PRIMARIES["export"].function()(
+            run_dir=str(self.folder),
+            out=str(out),
+            model=model,
             overwrite=overwrite,
             allow_uninformative=allow_uninformative,
         )
@@ -214,6 +213,7 @@ def study(
     # what is left as it is may be changed by an experiment or a target
     found |= {key: value for key, (value, usual) in given.items() if value != usual}
     config = compose_study(found | asked)
+    run_study = PRIMARIES["train"].function()
     run_study(**build(config), config_yaml=OmegaConf.to_yaml(config))
     return Study(folder)
 

@@ -71,7 +71,8 @@ def derivative_files(cohort: Cohort, record: Mapping[str, Any]) -> dict[str, str
     }
     hashes: dict[Path, list[str]] = {}
     for scan, stored in zip(cohort.scans, cohort.stored, strict=True):
-        hashes.setdefault(scan.files[0], []).extend(stored.source_sha256)
+        if scan.files:
+            hashes.setdefault(scan.files[0], []).extend(stored.source_sha256)
     sources = []
     for root, files in source_of(hashes).items():
         own = sorted(digest for file in files for digest in hashes[file])
