@@ -21,7 +21,7 @@ from fmnet.errors import ConfigError, Fault
 from fmnet.inference.calibration import Calibration
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import describe_builder
-from fmnet.progress import paused, step
+from fmnet.progress.show import paused, step
 from fmnet.runs.checkpoints import FoldCheckpoints, ScoredFold
 from fmnet.runs.final_models import network_kind, network_title
 from fmnet.targets.base import Target

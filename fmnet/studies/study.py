@@ -34,7 +34,7 @@ from fmnet.evaluation.audit import AuditPlan
 from fmnet.inference.bundle_files import CHECKSUMS
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
-from fmnet.progress import step, studying
+from fmnet.progress.show import step, studying
 from fmnet.runs.checkpoints import FoldCheckpoints, Shard
 from fmnet.runs.derivative_files import derivative_files
 from fmnet.runs.lock import claim_run_folder, holding, replacing, settle
