@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from multiprocessing import parent_process
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from fmnet.errors import printable
 from fmnet.progress.steps import Step, Study, say_time
@@ -172,9 +172,14 @@ def _going_on(own: Step) -> Iterator[Callable[..., None]]:
                 _displays.clear()
 
 
+def moves_bars(stream: TextIO | None) -> bool:
+    """Tell whether a stream is a terminal on which a bar can move."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def _choose_display() -> _Display:
     """Choose bars for a terminal, with what is installed, and lines for anything else."""
-    if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if not moves_bars(sys.stderr):
         return _Lines()
     return _RichBars() if find_spec("rich") else _TqdmBar()
 
@@ -229,7 +234,7 @@ class _RichBars(_Display):
 
             def render(self, task: Task) -> Text:
                 own = task.fields["step"]
-                return Text(f"{say_time(own.seconds)}, {_rest(own)}", style="dim")
+                return Text(f"{say_time(own.seconds)}, {_left(own)}", style="dim")
 
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -301,10 +306,12 @@ class _TqdmBar(_Display):
         self.bar.close()
 
 
-def _rest(own: Step) -> str:
-    """Say how long a step still takes, in words."""
+def _left(own: Step) -> str:
+    """Say how long a step still takes."""
     left = own.seconds_left
-    if left is None:
-        return "time left not known yet"
-    of_study = f"{own.title} {own.count}, " if isinstance(own, Study) else ""
-    return f"{of_study}about {say_time(left)} left"
+    return "time left not known yet" if left is None else f"about {say_time(left)} left"
+
+
+def _rest(own: Step) -> str:
+    """Say how long a step still takes; of a study, how much of it is done as well."""
+    return f"{own.title} {own.count}, {_left(own)}" if isinstance(own, Study) else _left(own)
