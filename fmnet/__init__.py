@@ -4,7 +4,7 @@ import importlib
 import os
 from typing import Any
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 __all__ = ["Signature", "SignatureClassifier", "Study", "load", "study"]
 
 # ONNX Runtime reads it when it is first imported, which nothing in fmnet does before this; without
