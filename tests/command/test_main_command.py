@@ -121,3 +121,15 @@ def test_folder_of_own_configurations(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["train", "--config-dir", str(tmp_path / "gone"), "cohort=ours"])
     assert "--config-dir" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - set(PRIMARIES) - {"compare"}))
+def test_help_of_every_command_has_two_examples(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["/bin/fmnet", name, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    said = capsys.readouterr().out
+    assert said.split()[:3] == ["usage:", "fmnet", name]
+    assert said.split("examples:")[1].count(f"  fmnet {name} ") == 2
+    if name.startswith("make-"):
+        assert "half of them FM" in said.lower() or "people" in said.lower()
