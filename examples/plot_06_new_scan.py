@@ -12,27 +12,26 @@ you state, a set of groups that can't be ruled out, or the reason why there is n
 # -----------
 #
 # Usually somebody else made it. Here it is made on the spot, of 40 made-up people.
-import os
 import tempfile
 from pathlib import Path
 
 import fmnet
 from fmnet.synthetic.maps import write_cohort
 
-os.chdir(tempfile.mkdtemp())  # what this page writes goes there
+folder = Path(tempfile.mkdtemp())  # what this page writes goes there
 study = fmnet.study(
-    write_cohort("cohort", n_subjects=40, effect_size=2.0, voxel_size_mm=8, seed=1),
+    write_cohort(folder / "cohort", n_subjects=40, effect_size=2.0, voxel_size_mm=8, seed=1),
     baselines="linear",
     n_splits=3,
-    out="study",
+    out=folder / "study",
     settings={"preparation.voxel_size_mm": 8, "folds.inner_splits": 2, "signature": None},
 )
-study.export("bundle")
+study.export(folder / "bundle")
 
 # %%
-# From here on nothing of the study is needed: a bundle is a folder to hand on. Loading it checks the
-# hash of each file and executes nothing in it.
-signature = fmnet.load("bundle")
+# From here on nothing of the study is needed: a bundle is a folder to hand on. Loading it checks
+# the hash of each file and executes nothing in it.
+signature = fmnet.load(folder / "bundle")
 signature
 
 # %%
@@ -42,7 +41,7 @@ signature
 # Made up in the same way, by another seed.
 import pandas as pd
 
-new = write_cohort("new-people", n_subjects=12, effect_size=2.0, voxel_size_mm=8, seed=7)
+new = write_cohort(folder / "new-people", n_subjects=12, effect_size=2.0, voxel_size_mm=8, seed=7)
 scans = sorted(new.glob("sub-*/func/*_statmap.nii.gz"))
 table = signature.predict(scans)
 table["scan"] = [Path(one).name.split("_")[0] for one in table["scan"]]
@@ -95,11 +94,12 @@ odd = {
     "cut-off": cut,
 }
 for name, changed in odd.items():
-    nibabel.Nifti1Image(changed, image.affine).to_filename(f"{name}_stat-z_statmap.nii.gz")
-image.to_filename("other-statistic_stat-p_statmap.nii.gz")
-answers = signature.predict(sorted(Path().glob("*_statmap.nii.gz")))
-for _, row in answers.iterrows():
-    print(f"{row['scan']}: {row['status']} {row['gates_failed']}\n  {row['reason']}\n")
+    nibabel.Nifti1Image(changed, image.affine).to_filename(folder / f"{name}_stat-z_statmap.nii.gz")
+image.to_filename(folder / "other-statistic_stat-p_statmap.nii.gz")
+answers = signature.predict(sorted(folder.glob("*_statmap.nii.gz")))
+for row in answers.itertuples():
+    print(Path(row.scan).name, row.status, row.gates_failed)
+    print("   ", row.reason.replace(f"{folder}/", ""))
 
 # %%
 # No score is no failure: a number for such a scan would look like any other. ``force=True`` gives

@@ -43,6 +43,7 @@ class Study:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._trusted: tuple[str, ...] = ()
         try:
             text = (self.folder / "metrics.json").read_text("utf-8")
         except OSError as error:
@@ -81,6 +82,7 @@ class Study:
         model: str = "auto",
         overwrite: bool = False,
         allow_uninformative: bool = False,
+        trusted_packages: Sequence[str] = (),
     ) -> Signature:
         """Export the signature, so that it scores new scans without torch.
 
@@ -94,6 +96,13 @@ class Study:
             Whether a bundle at `out` may be replaced.
         allow_uninformative : bool
             Whether a model is exported that is not above chance; all its predictions say so.
+        trusted_packages : sequence of str
+            Packages of one's own whose network builders may be run.
+
+        Returns
+        -------
+        Signature
+            As `fmnet.load` gives it.
 
         Raises
         ------
@@ -106,6 +115,7 @@ class Study:
             model=model,
             overwrite=overwrite,
             allow_uninformative=allow_uninformative,
+            trusted_packages=[*self._trusted, *trusted_packages],
         )
         return load(out)
 
@@ -129,7 +139,7 @@ def study(
     positive: Any = None,
     groups: Any = None,
     contrasts: Sequence[str] | None = None,
-    network: str = "prior_cnn",
+    network: Any = "prior_cnn",
     baselines: str = "default",
     n_splits: int = 5,
     n_repeats: int = 1,
@@ -164,8 +174,10 @@ def study(
         Whom each scan belongs together with: such people are never split.
     contrasts : list of str, optional
         Which contrasts are studied; of a list of tuples the names of its maps.
-    network : str
-        An option of ``network``, such as ``prior_cnn``, ``small_cnn``, ``densenet``, ``resnet``.
+    network : str or callable
+        An option of ``network``, such as ``prior_cnn``, ``small_cnn``, ``densenet``, ``resnet``; or
+        a function of a module of your own, from input shape, (C, X, Y, Z), to a `ScoreNetwork`,
+        with settings by `functools.partial`.
     baselines : str
         An option of ``baselines``, such as ``default``, ``linear``, ``none``.
     n_splits, n_repeats : int
@@ -178,7 +190,7 @@ def study(
         Whether a finished run in `out` may be replaced.
     settings : dict, optional
         Any other key of the configuration, ``{"trainer.max_epochs": 3, "preparation.voxel_size_mm":
-        8}``; these win.
+        8}``; these win. Components of your own are classes or functions: ``{"loss": MyLoss}``.
 
     Returns
     -------
@@ -215,7 +227,9 @@ def study(
     config = compose_study(found | asked)
     run_study = PRIMARIES["train"].function()
     run_study(**build(config), config_yaml=OmegaConf.to_yaml(config))
-    return Study(folder)
+    done = Study(folder)
+    done._trusted = (str(config.network["_target_"]).rpartition(".")[0],)  # it has run already
+    return done
 
 
 def _cohort_settings(

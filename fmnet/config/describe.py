@@ -112,7 +112,7 @@ def describe_command(
         loader = GlobalHydra.instance().config_loader()
         groups = [
             Group(group, default, about, loader.get_group_options(group.split("@")[0]))
-            for group, (default, about) in _read_groups(folder / f"{name}.yaml").items()
+            for group, (default, about) in read_groups(folder / f"{name}.yaml").items()
         ]
     schema = PRIMARIES[name].schema if name in PRIMARIES else ""
     keys = list(_all_keys(config, schema, comments.keys))
@@ -216,7 +216,7 @@ def _read_comments(path: Path) -> dict[str, str]:
     return comments
 
 
-def _read_groups(path: Path) -> dict[str, tuple[str, str]]:
+def read_groups(path: Path) -> dict[str, tuple[str, str]]:
     """Read the groups of a primary configuration: option chosen by default, and description."""
     groups = {}
     for line in path.read_text("utf-8").splitlines():
