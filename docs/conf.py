@@ -26,12 +26,13 @@ extensions = [
     "checkout",
     "reference",
     "links",
+    "names",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "_ext", "_templates"]
 templates_path = ["_templates"]
 suppress_warnings = ["config.cache"]
-nitpicky = False
+nitpicky = True
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4

@@ -4,12 +4,15 @@ import importlib
 import os
 from typing import Any
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 __all__ = ["Signature", "SignatureClassifier", "Study", "load", "study"]
 
 # ONNX Runtime reads it when it is first imported, which nothing in fmnet does before this; without
 # it, it keeps an id of the machine below the home folder and sends what it does to its makers
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+# MLflow, which MONAI imports wherever it is installed, and W&B tell their makers what is done
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
 #: Modules of what the package offers, imported when it is first asked for: `fmnet.load` needs no
 #: torch, and its import shouldn't wait for it.

@@ -51,7 +51,7 @@ def _targets(node: Any) -> list[str]:
 def components() -> str:
     """Write the page that lists what configs name, room by room."""
     targets = [name for name in named_targets() if name not in HIDDEN]
-    lines = ["What configs name", "=================", ""]
+    lines = ["Parts that configs name", "=======================", "", INTRODUCTION, ""]
     for room, title in ROOMS.items():
         names = [name for name in targets if name.startswith(room + ".")]
         if names:
@@ -60,6 +60,8 @@ def components() -> str:
     return "\n".join(lines)
 
 
+INTRODUCTION = """What the configuration builds: readers, networks, baselines, targets and plans. A config names
+each by ``_target_`` and gives it plain values; so can yours."""
 #: Named by configs and of use to Hydra alone.
 HIDDEN = {"fmnet.config.jobs.JobReport"}
 

@@ -1,6 +1,5 @@
 """A network of fmnet's as an estimator of scikit-learn's, fitted on images."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +11,12 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from fmnet.api.cohort_tables import write_tables
 from fmnet.api.composed import compose_study
-from fmnet.api.images import ImageFile, listed, on_disk
+from fmnet.api.images import ImageFile, listed, on_disk, temporary_folder
 from fmnet.api.loaded import Signature, image_of
 from fmnet.api.page import Page
 from fmnet.api.whole_study import study
@@ -32,6 +31,7 @@ from fmnet.data.image_table import read_image_table
 from fmnet.data.scans import MapsOnGrid, Scan, StoredScan
 from fmnet.data.store import ArrayStore
 from fmnet.data.template import build_grid
+from fmnet.data.values import UNSAID_STAT
 from fmnet.data.volume import FloatArray
 from fmnet.errors import Fault, InputError, VolumeError
 from fmnet.inference.calibration import Calibration
@@ -54,7 +54,7 @@ KEYS = (
 )  # fmt: skip
 
 
-class SignatureClassifier(ClassifierMixin, BaseEstimator):
+class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classify brain maps of two groups by a network, as scikit-learn and nilearn do.
 
     Each fit chooses the length of training and the calibration on inner folds of the people it is
@@ -64,9 +64,10 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    network : str
+    network : str or callable
         An option of ``network`` in the configuration: ``prior_cnn`` (fitted without gradient steps,
-        in seconds), ``small_cnn``, ``resnet``, ``densenet``, ``monai``, ``scale_space``.
+        in seconds), ``small_cnn``, ``resnet``, ``densenet``, ``monai``, ``scale_space``; or a
+        function of a module of your own, see `fmnet.study`.
     voxel_size_mm : int
         Edge of the voxels that maps are put on, from 1 to 12 mm.
     fwhm_mm : float
@@ -125,7 +126,7 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        network: str = "prior_cnn",
+        network: Any = "prior_cnn",
         voxel_size_mm: float = 4,
         fwhm_mm: float = 0.0,
         mask: str = "brain",
@@ -179,11 +180,11 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):
         """
         labels = self._labels(y)
         seed = self._seed()
-        with tempfile.TemporaryDirectory(prefix="fmnet-") as folder:
-            scans, trainable = self._read(imgs, labels, groups, Path(folder), seed)
+        with temporary_folder() as folder:
+            scans, trainable = self._read(imgs, labels, groups, folder, seed)
             fold = build_inner_folds(scans.cohort, self.inner_splits, seed)
             task = FoldTask(scans, fold, fold_seed(seed, FINAL), "final")
-            trained = train_on_folds(replace(trainable, log_dir=Path(folder) / "logs"), [task])[0]
+            trained = train_on_folds(replace(trainable, log_dir=folder / "logs"), [task])[0]
         assert isinstance(trained.preparation, MapPreparation)
         assert isinstance(trained.calibration, Calibration)
         self.network_, self.preparation_ = trained.network, trained.preparation
@@ -218,13 +219,17 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "network_")
         values = self._values(imgs)
         scores = predict_scores(self.network_, self.preparation_.images(values))
+        return np.asarray(scores, dtype=np.float64) - self._middle
+
+    @property
+    def _middle(self) -> float:
+        """The score at which both groups are equally probable; 0 where inner folds tell nothing."""
         found = self.calibration_
-        # without any evidence the slope is 0, and the network's own 0 has to do
-        middle = -found.intercept / found.slope if found.slope > 0 else 0.0
-        return np.asarray(scores, dtype=np.float64) - middle
+        return -found.intercept / found.slope if found.slope > 0 else 0.0
 
     def predict(self, imgs: Any) -> NDArray[Any]:
         """Tell which group images are more like: (N,). See `decision_function`."""
+        check_is_fitted(self, "network_")
         return np.asarray(self.classes_[(self.decision_function(imgs) > 0).astype(int)])
 
     def predict_proba(self, imgs: Any) -> NDArray[np.float64]:
@@ -233,9 +238,7 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):
         They are calibrated on people of inner folds whom the network had not seen.
         """
         odds = self.decision_function(imgs)
-        found = self.calibration_
-        middle = -found.intercept / found.slope if found.slope > 0 else 0.0
-        positive = found.probability(odds + middle)
+        positive = self.calibration_.probability(odds + self._middle)
         return np.stack([1 - positive, positive], axis=1)
 
     def report(self, title: str | None = None) -> Page:
@@ -257,6 +260,7 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):
     def export(
         self,
         folder: str | Path,
+        names: Sequence[str] | None = None,
         baselines: str = "default",
         n_splits: int = 5,
         overwrite: bool = False,
@@ -272,6 +276,10 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):
         ----------
         folder : path
             Of the bundle.
+        names : sequence of str, optional
+            What the groups are called in the signature, in the order of ``classes_``; its scores
+            speak for the second. Without them groups are called as in `y`, and scores speak for
+            ``FM`` if there is one, else for ``classes_[1]``.
         baselines : str
             An option of ``baselines``.
         n_splits : int
@@ -288,12 +296,15 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "network_")
         imgs, labels, groups = self._given
-        out = Path(folder)
+        out, called = Path(folder), [str(one) for one in (names or self.classes_)]
+        if len(called) != 2:
+            accepted = "two names, in the order of classes_"
+            raise InputError(Fault("names", ", ".join(called), accepted, "name both groups"))
         found = study(
             imgs,
-            labels,
+            np.where(labels == self.classes_[1], called[1], called[0]),
             label=LABEL,
-            positive=str(self.classes_[1]),
+            positive=called[1] if names else None,
             groups=groups,
             contrasts=self.contrasts,
             network=self.network,
@@ -313,10 +324,9 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):
 
     def _labels(self, y: Any) -> NDArray[Any]:
         if y is None:
-            action = "give the group of each image: fit(imgs, y)"
-            raise InputError(
-                Fault("y", "None: this estimator requires y to be passed", "labels", action)
-            )
+            # in words that scikit-learn's checks look for
+            found = "None: requires y to be passed, but the target y is None"
+            raise InputError(Fault("y", found, "a label for each image", "call fit(imgs, y)"))
         labels = column_or_1d(y, warn=True)
         if pd.isna(labels).any():
             raise InputError(
@@ -326,7 +336,9 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = np.unique(labels)
         if len(self.classes_) != 2:
             found = f"{len(self.classes_)} class{'es' if len(self.classes_) > 1 else ''}"
-            accepted = "labels of 2 classes"
+            kind = type_of_target(labels)
+            accepted = "labels of 2 classes. Only binary classification is supported. The type of "
+            accepted += f"the target is {kind}"
             action = "give images of two groups; of numbers, study a target with fmnet.study"
             raise InputError(Fault("y", found, accepted, action))
         return np.asarray(labels)
@@ -359,7 +371,9 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):
         _check_one_row_each(imgs)
         tables = write_tables(imgs, folder, labels, None, groups, LABEL, self.contrasts)
         listing = read_image_table(
-            **tables,
+            tables["images"],
+            tables["participants"],
+            stat=tables.get("stat", UNSAID_STAT),
             contrasts=None if self.contrasts is None else list(self.contrasts),
             space=self.space,
             label=LABEL,
@@ -395,14 +409,14 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):
         """Read images and put them on the grid: (N, C, V)."""
         _check_one_row_each(imgs)
         grid = self.preparation_.grid
-        with tempfile.TemporaryDirectory(prefix="fmnet-") as folder:
+        with temporary_folder() as folder:
             given = [(one,) for one in imgs["path"]] if _is_frame(imgs) else listed(imgs)
             scans = [
                 self._scan(number, files)
-                for number, files in enumerate(on_disk(given, Path(folder)), start=1)
+                for number, files in enumerate(on_disk(given, folder), start=1)
             ]
             store: ArrayStore[Scan, StoredScan] = ArrayStore(
-                Path(self.memory or Path(folder) / "store"),
+                Path(self.memory or folder / "store"),
                 MapsOnGrid(grid, self.preparation_.min_coverage),
             )
             found = list(store.add_all(scans, self.n_jobs))

@@ -208,7 +208,7 @@ def _aligned(name: str, values: Any, n: int) -> Any:
 
 def _of_people(table: pd.DataFrame, label: str) -> pd.DataFrame:
     """Take out of a table of images what is said of people: columns with one value for each."""
-    others = [one for one in table if one not in {*FIXED, *OF_SCANS, label}]
+    others = [str(one) for one in table if one not in {*FIXED, *OF_SCANS, label}]
     by_person = table.groupby("participant_id", sort=False)
     constant = [one for one in others if (by_person[one].nunique(dropna=False) == 1).all()]
     return by_person[constant].first().reset_index() if constant else _ids(table)

@@ -1,15 +1,17 @@
 """Images as people hold them in Python: paths, nibabel images, tables; made into files on disk."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from scipy.sparse import issparse
 
 from fmnet.data.image_files import SUFFIXES
 from fmnet.data.nifti import is_image, volumes_of, write_copy
-from fmnet.errors import Fault, InputError
+from fmnet.errors import Fault, FmnetError, InputError
 
 #: What `images` may be, for messages.
 ACCEPTED = (
@@ -28,6 +30,21 @@ class ImageFile:
 
     name: str
     path: Path
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder for images that were in memory; what is wrong with them is told without it."""
+    with tempfile.TemporaryDirectory(prefix="fmnet-") as folder:
+        try:
+            yield Path(folder)
+        except FmnetError as error:
+            raise type(error)([_without(fault, folder) for fault in error.faults]) from error
+
+
+def _without(fault: Fault, folder: str) -> Fault:
+    told = {key: text.replace(f"{folder}/", "") for key, text in asdict(fault).items()}
+    return Fault(**told)
 
 
 def is_place(images: Any) -> bool:
@@ -51,8 +68,9 @@ def listed(images: Any, splits: bool = True) -> list[tuple[Any, ...]]:
         return [(images,)]
     if is_image(images):
         return [(one,) for one in (volumes_of(images) if splits else [images])]
-    if isinstance(images, pd.DataFrame) or not isinstance(images, Iterable):
-        raise _refuse(f"{type(images).__name__}")
+    if issparse(images) or not isinstance(images, Iterable):
+        sparse = "sparse data, " if issparse(images) else ""
+        raise _refuse(f"{sparse}{type(images).__name__}")
     scans = []
     for number, one in enumerate(images):
         own = tuple(one) if isinstance(one, list | tuple) else (one,)

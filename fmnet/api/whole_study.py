@@ -14,14 +14,13 @@ from fmnet.api.composed import compose_study
 from fmnet.api.images import is_place
 from fmnet.api.loaded import Signature, load
 from fmnet.config.entry import build
+from fmnet.config.primary import PRIMARIES
 from fmnet.data.bids import find_participants
 from fmnet.data.tables import write_table
 from fmnet.errors import Fault, InputError, RunError
 from fmnet.evaluation.conclusions import Conclusion
-from fmnet.export.export import export_run
 from fmnet.report.sentences import stopped, verdict
 from fmnet.runs.record import SCANNED, SCORED, read_predictions
-from fmnet.studies.study import run_study
 
 
 class Study:
@@ -44,6 +43,7 @@ class Study:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._trusted: tuple[str, ...] = ()
         try:
             text = (self.folder / "metrics.json").read_text("utf-8")
         except OSError as error:
@@ -82,6 +82,7 @@ class Study:
         model: str = "auto",
         overwrite: bool = False,
         allow_uninformative: bool = False,
+        trusted_packages: Sequence[str] = (),
     ) -> Signature:
         """Export the signature, so that it scores new scans without torch.
 
@@ -95,18 +96,26 @@ class Study:
             Whether a bundle at `out` may be replaced.
         allow_uninformative : bool
             Whether a model is exported that is not above chance; all its predictions say so.
+        trusted_packages : sequence of str
+            Packages of one's own whose network builders may be run.
+
+        Returns
+        -------
+        Signature
+            As `fmnet.load` gives it.
 
         Raises
         ------
         ExportError
             If the model is not above chance, or its forms disagree.
         """
-        export_run(
-            str(self.folder),
-            str(out),
-            model,  # type: ignore[arg-type]
+        PRIMARIES["export"].function()(
+            run_dir=str(self.folder),
+            out=str(out),
+            model=model,
             overwrite=overwrite,
             allow_uninformative=allow_uninformative,
+            trusted_packages=[*self._trusted, *trusted_packages],
         )
         return load(out)
 
@@ -130,7 +139,7 @@ def study(
     positive: Any = None,
     groups: Any = None,
     contrasts: Sequence[str] | None = None,
-    network: str = "prior_cnn",
+    network: Any = "prior_cnn",
     baselines: str = "default",
     n_splits: int = 5,
     n_repeats: int = 1,
@@ -165,8 +174,10 @@ def study(
         Whom each scan belongs together with: such people are never split.
     contrasts : list of str, optional
         Which contrasts are studied; of a list of tuples the names of its maps.
-    network : str
-        An option of ``network``, such as ``prior_cnn``, ``small_cnn``, ``densenet``, ``resnet``.
+    network : str or callable
+        An option of ``network``, such as ``prior_cnn``, ``small_cnn``, ``densenet``, ``resnet``; or
+        a function of a module of your own, from input shape, (C, X, Y, Z), to a `ScoreNetwork`,
+        with settings by `functools.partial`.
     baselines : str
         An option of ``baselines``, such as ``default``, ``linear``, ``none``.
     n_splits, n_repeats : int
@@ -179,7 +190,7 @@ def study(
         Whether a finished run in `out` may be replaced.
     settings : dict, optional
         Any other key of the configuration, ``{"trainer.max_epochs": 3, "preparation.voxel_size_mm":
-        8}``; these win.
+        8}``; these win. Components of your own are classes or functions: ``{"loss": MyLoss}``.
 
     Returns
     -------
@@ -214,8 +225,11 @@ def study(
     # what is left as it is may be changed by an experiment or a target
     found |= {key: value for key, (value, usual) in given.items() if value != usual}
     config = compose_study(found | asked)
+    run_study = PRIMARIES["train"].function()
     run_study(**build(config), config_yaml=OmegaConf.to_yaml(config))
-    return Study(folder)
+    done = Study(folder)
+    done._trusted = (str(config.network["_target_"]).rpartition(".")[0],)  # it has run already
+    return done
 
 
 def _cohort_settings(

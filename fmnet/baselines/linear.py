@@ -40,7 +40,7 @@ class LinearModel(Baseline):
     """
 
     model_kind: ClassVar[ModelKind] = "linear"
-    #: What `FinalModel` calls the other setting.
+    #: What `fmnet.runs.final_models.FinalModel` calls the other setting.
     setting_name: ClassVar[str]
 
     fwhm_mm: NonNegatives = (0.0, 8.0, 16.0)

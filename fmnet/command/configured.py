@@ -7,28 +7,33 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from fmnet.command.help import write_help
 from fmnet.config.entry import build, run_configured, show
 from fmnet.config.primary import PRIMARIES
 
 
 def train(arguments: list[str]) -> int:
     """Cross-validate a network beside its baselines and train the final models."""
-    return run_configured(_train, PRIMARIES["train"], arguments)
+    return _run("train", _train, arguments)
 
 
 def evaluate(arguments: list[str]) -> int:
     """Score the people set aside in a lock-box, once."""
-    return run_configured(_evaluate, PRIMARIES["evaluate"], arguments)
+    return _run("evaluate", _evaluate, arguments)
 
 
 def export(arguments: list[str]) -> int:
     """Turn a finished run into a bundle that reads new scans without torch."""
-    return run_configured(_export, PRIMARIES["export"], arguments)
+    return _run("export", _export, arguments)
 
 
 def pretrain(arguments: list[str]) -> int:
     """Pretrain the default network on simulated cohorts."""
-    return run_configured(partial(_pretrain, arguments), PRIMARIES["pretrain"], arguments)
+    return _run("pretrain", partial(_pretrain, arguments), arguments)
+
+
+def _run(name: str, work: Callable[..., None], arguments: list[str]) -> int:
+    return run_configured(work, PRIMARIES[name], arguments, helping=partial(write_help, name))
 
 
 def _train(config: DictConfig, run_study: Callable[..., list[str]]) -> None:

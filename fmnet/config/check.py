@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def check_config(
     """
     setup_globals()
     register_resolvers()
+    _compose.cache_clear()
     with initialize_config_dir(str(config_dir), version_base="1.3"):
         parsed, faults = parse_overrides(overrides, needed_keys(schema))
         try:
@@ -84,7 +86,7 @@ def check_config(
         ]
         for lines in variants:
             try:
-                composed.append(compose(config_name, overrides=lines))
+                composed.append(_compose(config_name, *lines))
             except CANT_COMPOSE as error:
                 faults.append(_compose_fault(config_name, error))
         unread: set[str] = set()
@@ -226,7 +228,7 @@ def check_overrides(
     first = [*paths, *(item for item in chosen if not wrong[id(item)])]
     good, more = _composable(config_name, [], [*first, *(i for i in free if i not in paths)])
     faults += more
-    base = compose(config_name, overrides=[single(item) for item in good if not item.is_delete()])
+    base = _compose(config_name, *(single(item) for item in good if not item.is_delete()))
     values = []
     for item in overrides:
         if item not in chosen and item not in free:
@@ -280,9 +282,14 @@ def _composing_fault(
     return Fault(line, reason, "an override that composes", "correct it")
 
 
+@cache  # cleared by `check_config`: the same is asked for several times, and takes a while
+def _compose(config_name: str, *overrides: str) -> DictConfig:
+    return compose(config_name, overrides=list(overrides))
+
+
 def _failure(config_name: str, overrides: list[Override]) -> Exception | None:
     try:
-        compose(config_name, overrides=[single(item) for item in overrides])
+        _compose(config_name, *map(single, overrides))
     except CANT_COMPOSE as error:
         return error
     return None

@@ -37,6 +37,7 @@ def run_configured(
     primary: Primary,
     arguments: list[str],
     folder: Path | None = None,
+    helping: Callable[[list[str], Path | None], str] | None = None,
 ) -> int:
     """Do a command's work with the configuration that its arguments ask for.
 
@@ -54,6 +55,9 @@ def run_configured(
         Those of the command line after the name of the command.
     folder : Path, optional
         Of configurations, by default fmnet's own.
+    helping : callable, optional
+        Writes the help from overrides and the folder of the user's own configurations; by default,
+        Hydra does.
 
     Returns
     -------
@@ -67,9 +71,12 @@ def run_configured(
     flags = get_args_parser().parse_args(arguments)
     try:
         configs = config_dir() if folder is None else folder
+        own = _own_folder(flags.config_dir)
+        if flags.help and helping is not None:
+            print(helping(flags.overrides, own))
+            return 0
         if not any(getattr(flags, name) for name in PRINTS):
             is_sweep = flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides
-            own = Path(flags.config_dir).resolve() if flags.config_dir else None
             lines = [*flags.overrides, *([f"hydra.searchpath=['file://{own}']"] if own else [])]
             name = flags.config_name or primary.name
             check_config(configs, name, lines, primary.schema, is_sweep, primary.passed)
@@ -105,6 +112,14 @@ def run_configured(
     except FmnetError as error:
         _stop(error)
     return 0
+
+
+def _own_folder(name: str | None) -> Path | None:
+    if name is None or Path(name).is_dir():
+        return None if name is None else Path(name).resolve()
+    found = "nothing" if not Path(name).exists() else "a file"
+    accepted = "a folder of configurations, as DIR/cohort/ours.yaml for cohort=ours"
+    raise ConfigError(Fault(f"--config-dir {name}", found, accepted, "correct the path"))
 
 
 def build(config: DictConfig) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def _read_module(name: str) -> _Module | None:
     if path is None:
         return None
     definitions: dict[str, ast.stmt] = {}
-    stars = []
+    stars: list[str] = []
     is_package = path.name == "__init__.py"
     module = _Module(name, is_package, definitions, stars)
     for statement in _statements(ast.parse(path.read_bytes()).body):
@@ -172,7 +172,7 @@ def _signature(module: _Module, node: Definition) -> SourceSignature | None:
     if not module.name.startswith(TRUSTED) and not set(decorators) <= set(HARMLESS):
         return None
     if isinstance(node, ast.FunctionDef):
-        return _of_function(module, node)
+        return _followed(module, _of_function(module, node))
     own = {one.name: one for one in node.body if isinstance(one, ast.FunctionDef)}
     bases = [_signature_of_base(module, base) for base in node.bases]
     if "__new__" in own or node.keywords or (None in bases and "__init__" not in own):
@@ -192,7 +192,21 @@ def _signature(module: _Module, node: Definition) -> SourceSignature | None:
         read = inherited[0] if inherited else SourceSignature()
     docstring = inspect.cleandoc(ast.get_docstring(node) or "")
     descriptions |= read.descriptions | read_descriptions(docstring)
-    return SourceSignature(read.parameters, read.hints, _first_paragraph(docstring), descriptions)
+    summary = _first_paragraph(docstring)
+    return _followed(module, SourceSignature(read.parameters, read.hints, summary, descriptions))
+
+
+def _followed(module: _Module, read: SourceSignature) -> SourceSignature:
+    """Put what another function or class says in the place of descriptions that refer to it."""
+    for name, text in read.descriptions.items():
+        if (refers := re.fullmatch(r"(?:.*, s|S)ee `([\w.]+)`\.?", text)) is None:
+            continue
+        other = refers[1]
+        located = _locate(other) if "." in other else _locate_in(module, other, 0)
+        described = None if located is None else _signature(*located)
+        if described is not None and name in described.parameters:
+            read.descriptions[name] = described.descriptions.get(name, text)
+    return read
 
 
 def _signature_of_base(module: _Module, base: ast.expr) -> SourceSignature | None:
@@ -281,9 +295,9 @@ def _add(
 class _Names(dict[str, Any]):
     """Names of a module, as far as they stand for plain types."""
 
-    def __init__(self, module: _Module) -> None:
+    def __init__(self, module: _Module, n_steps: int = 0) -> None:
         super().__init__()
-        self.module = module
+        self.module, self.n_steps = module, n_steps
 
     def __missing__(self, name: str) -> Any:
         statement = self.module.definitions.get(name)
@@ -291,9 +305,9 @@ class _Names(dict[str, Any]):
             source, imported = self.module.absolute(statement), _imported_name(statement, name)
             if source in LIGHT:
                 return getattr(import_module(source), imported)
-            other = _read_module(source)
-            if other is not None:
-                return _Names(other)[imported]
+            other = _read_module(source) if self.n_steps < MAX_STEPS else None
+            if other is not None:  # packages import their own parts from themselves
+                return _Names(other, self.n_steps + 1)[imported]
         if isinstance(statement, ast.Assign):
             return _evaluate(self.module, statement.value)
         if statement is None:

@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -88,7 +88,8 @@ class Exported:
     """What an export came to.
 
     `unknown` is what has to be said of a run whose hashes aren't known, `signed_by` the fingerprint
-    of the key that signed the bundle; both are empty for all others.
+    of the key that signed the bundle; both are empty for all others. `logged` says where trackers
+    keep it, and which of them don't.
     """
 
     choice: Choice
@@ -96,6 +97,7 @@ class Exported:
     evidence: Evidence | TargetEvidence
     unknown: str = ""
     signed_by: str = ""
+    logged: tuple[str, ...] = ()
 
     @property
     def known(self) -> str:
@@ -114,6 +116,7 @@ def export_run(
     trusted_packages: list[str] | None = None,
     allow_uninformative: bool = False,
     sign_key: str | None = None,
+    logger: Mapping[str, Callable[..., Any]] | None = None,
 ) -> Exported:
     """Write a bundle from a run folder.
 
@@ -137,6 +140,9 @@ def export_run(
         its card, its metadata and each of its predictions say so.
     sign_key : str, optional
         File of an Ed25519 private key, in PEM, which signs the hashes of all files.
+    logger : dict, optional
+        By name, trackers that keep the bundle in the run of its study; see
+        `fmnet.training.loggers`.
 
     Raises
     ------
@@ -202,13 +208,23 @@ def export_run(
     try:
         agreement = write_bundle_whole(write, target)
         signed_by = "" if key is None else fingerprint(key.public_key())
-        return Exported(choice, agreement, evidence, unknown, signed_by)
+        logged = _log(logger or {}, Path(run_dir), target)
+        return Exported(choice, agreement, evidence, unknown, signed_by, logged)
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         found = "a full disk" if full else f"{error.strerror or error}"
         accepted = "a place that can be written, with room for the bundle"
         action = "free some room, or choose another out" if full else "choose another out"
         raise ExportError(Fault(str(target), found, accepted, action)) from error
+
+
+def _log(logger: Mapping[str, Callable[..., Any]], run_dir: Path, bundle: Path) -> tuple[str, ...]:
+    if not logger:
+        return ()
+    # here, since it imports Lightning, which takes seconds that exports can do without
+    from fmnet.training.trackers import log_bundle
+
+    return tuple(log_bundle(list(logger.values()), run_dir / "logs", bundle))
 
 
 def _read_kept(run_dir: Path, choice: Choice, contract: BoldContract | None) -> dict[str, bytes]:

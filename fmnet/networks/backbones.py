@@ -16,14 +16,13 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from annotated_types import Ge
-from monai.networks.nets import DenseNet, ResNet
 from numpy.typing import NDArray
 from torch import nn
 
 from fmnet.errors import Fault
 from fmnet.networks.features import watched_features
 from fmnet.networks.heads import BinaryHead, Head
-from fmnet.networks.residual import FastClassifier
+from fmnet.networks.residual import fast_classifier
 from fmnet.types import Count, Counts, FourCounts, PartialShare
 
 InputShape = tuple[int, int, int, int]
@@ -271,7 +270,7 @@ def build_small_cnn(
         See `ScoreNetwork`.
     """
     return ScoreNetwork(
-        FastClassifier(
+        fast_classifier(
             in_shape=input_shape,
             classes=count_outputs(head),
             channels=tuple(channels),
@@ -298,6 +297,8 @@ def build_resnet(
     head : Head, optional
         See `ScoreNetwork`.
     """
+    from monai.networks.nets import ResNet  # here, as it takes seconds
+
     return ScoreNetwork(
         ResNet(
             block="basic",
@@ -335,6 +336,8 @@ def build_densenet(
     head : Head, optional
         See `ScoreNetwork`.
     """
+    from monai.networks.nets import DenseNet  # here, as it takes seconds
+
     return ScoreNetwork(
         DenseNet(
             spatial_dims=3,

@@ -3,6 +3,8 @@
 What a study knows is filled in by the names of the constructor's parameters: three dimensions,
 channels, the size of the grid, the number of outputs. Networks that give an image, as those for
 segmentation do, lend their encoder: its last features are averaged over space.
+
+MONAI takes seconds to import: it is where a network is looked up, and nowhere else.
 """
 
 import copy
@@ -13,8 +15,6 @@ from math import lcm
 from typing import Any
 
 import torch
-from monai.networks import nets
-from monai.networks.layers import SkipConnection
 from torch import nn
 from torch.nn.functional import batch_norm, pad
 
@@ -38,30 +38,31 @@ CHOSEN = {
 }
 #: Edge of patches where a constructor doesn't ask for it.
 PATCHES = {"UNETR": 16}
-#: Encoders of networks that give an image: from the network to a module that gives features.
-ENCODERS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
-    nets.SwinUNETR: lambda net: net.swinViT,
-    nets.UNETR: lambda net: net.vit,
-    nets.SegResNetDS: lambda net: net.encoder,
-    nets.FlexibleUNet: lambda net: net.encoder,
-    nets.AutoEncoder: lambda net: net.encode,
-    nets.SegResNet: lambda net: nn.Sequential(net.convInit, *net.down_layers),
-    nets.BasicUNet: lambda net: nn.Sequential(
+#: Encoders of networks that give an image, by the name of MONAI's class: from the network to a
+#: module that gives features.
+ENCODERS: dict[str, Callable[[Any], nn.Module]] = {
+    "SwinUNETR": lambda net: net.swinViT,
+    "UNETR": lambda net: net.vit,
+    "SegResNetDS": lambda net: net.encoder,
+    "FlexibleUNet": lambda net: net.encoder,
+    "AutoEncoder": lambda net: net.encode,
+    "SegResNet": lambda net: nn.Sequential(net.convInit, *net.down_layers),
+    "BasicUNet": lambda net: nn.Sequential(
         net.conv_0, net.down_1, net.down_2, net.down_3, net.down_4
     ),
-    nets.VNet: lambda net: nn.Sequential(
+    "VNet": lambda net: nn.Sequential(
         net.in_tr, net.down_tr32, net.down_tr64, net.down_tr128, net.down_tr256
     ),
-    nets.DynUNet: lambda net: nn.Sequential(net.input_block, *net.downsamples, net.bottleneck),
-    nets.MedNeXt: lambda net: nn.Sequential(
+    "DynUNet": lambda net: nn.Sequential(net.input_block, *net.downsamples, net.bottleneck),
+    "MedNeXt": lambda net: nn.Sequential(
         net.stem,
         *(one for pair in zip(net.enc_stages, net.down_blocks, strict=True) for one in pair),
         net.bottleneck,
     ),
-    nets.HighResNet: lambda net: net.blocks[:-1],
-    nets.UNet: lambda net: _downward(net.model),
-    nets.ResNetFeatures: lambda net: net,
-    nets.EfficientNetBNFeatures: lambda net: net,
+    "HighResNet": lambda net: net.blocks[:-1],
+    "UNet": lambda net: _downward(net.model),
+    "ResNetFeatures": lambda net: net,
+    "EfficientNetBNFeatures": lambda net: net,
 }
 
 
@@ -140,7 +141,8 @@ def build_monai(
     )
     _check_patches(name, arguments, grid, multiple_of)
     network = make(**arguments)
-    encoder = next((ENCODERS[kind] for kind in ENCODERS if isinstance(network, kind)), None)
+    kinds = [kind.__name__ for kind in type(network).__mro__]
+    encoder = next((ENCODERS[kind] for kind in kinds if kind in ENCODERS), None)
     network = network if encoder is None else encoder(network)
     for module in network.modules():
         if type(module) is nn.BatchNorm3d:
@@ -154,7 +156,7 @@ def build_monai(
     features = _pooled(found)
     if encoder is None and _last(found).ndim == 5:
         gives = "a network that gives an image, and whose encoder isn't known here"
-        accepted = f"a classifier, or one of {', '.join(kind.__name__ for kind in ENCODERS)}"
+        accepted = f"a classifier, or one of {', '.join(ENCODERS)}"
         raise ConfigError(Fault("network.name", f"{name}, {gives}", accepted, "choose one of them"))
     is_classifier = features.shape[1:] == (n_outputs,)
     last = nn.Identity() if is_classifier else nn.Linear(features.shape[1], n_outputs)
@@ -176,6 +178,8 @@ def find_network(
     ConfigError
         If `monai.networks.nets` has none of that name; `where` is the key that named it.
     """
+    from monai.networks import nets
+
     known = [
         one
         for one, made in sorted(vars(nets).items())
@@ -313,6 +317,8 @@ def _pooled(found: Any) -> torch.Tensor:
 
 def _downward(block: Any) -> nn.Sequential:
     """Take the layers of a U-Net on its way down: those before each skip, and the lowest."""
+    from monai.networks.layers import SkipConnection
+
     layers = []
     while isinstance(block, nn.Sequential) and any(
         isinstance(one, SkipConnection) for one in block

@@ -19,7 +19,7 @@ from fmnet.report.compared_runs import ComparedRun, Reached, find_runs
 from fmnet.report.drawing import DARK, GREY, POSITIVE, Drawn, Picture, as_svg, drawn_as, plain
 from fmnet.report.run_differences import best_of, differing_settings, paired_groups, paired_tests
 from fmnet.report.run_facts import without_home
-from fmnet.report.sentences import BANNERS, control, count
+from fmnet.report.sentences import BANNERS, capital, control, count, name_of
 from fmnet.report.shell import page_template
 
 PAGE, TABLE = "comparison.html", "comparison.tsv"
@@ -72,6 +72,7 @@ def write_comparison(places: Sequence[Path], out: Path) -> list[str]:
         unpaired=[(run.name, UNPAIRED if not run.target else "") for run in unpaired],
         left_out=[without_home(str(fault)) for fault in left_out],
         notes=_notes(runs),
+        banners=_banners(runs),
         policy=POLICY,
         version=fmnet.__version__,
     )
@@ -116,17 +117,21 @@ def _run_row(run: ComparedRun, out: Path) -> dict[str, Any]:
         "figure": run.primary["title"],
         "p": "not tested" if run.p is None else say_p(run.p).removeprefix("p ").removeprefix("= "),
         "red": run.red,
-        "banner": _banner(run),
         "verdict": run.verdict,
         "made": f"{str(record.get('started', ''))[:10]}, fmnet {_version(run)}".lstrip(", "),
     }
 
 
-def _banner(run: ComparedRun) -> str:
-    """Say what a reader has to know before any figure; empty of a study of people as measured."""
-    reader = str(run.settings.get("cohort", {}).get("_target_", "")).rsplit(".", 1)[-1]
-    origin = "synthetic" if "synthetic" in reader else "injected" if "injected" in reader else ""
-    return " ".join(filter(None, [BANNERS.get(origin, ""), control(run.settings)]))
+def _banners(runs: Sequence[ComparedRun]) -> dict[str, list[str]]:
+    """Gather by what a reader has to know before any figure the names of the runs it is about."""
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        reader = str(run.settings.get("cohort", {}).get("_target_", "")).rsplit(".", 1)[-1]
+        origin = next((one for one in BANNERS if one in reader), "")
+        said = " ".join(filter(None, [BANNERS.get(origin, ""), control(run.settings)]))
+        if said:
+            found.setdefault(said, []).append(run.name)
+    return found
 
 
 def _version(run: ComparedRun) -> str:
@@ -136,13 +141,12 @@ def _version(run: ComparedRun) -> str:
 def _notes(runs: Sequence[ComparedRun]) -> list[str]:
     """Say what else than settings differs between runs, where figures may owe something to it."""
     said = {
-        "scans": "data_sha256",
+        "sets of scans": "data_sha256",
         "versions of fmnet's code": "code_sha256",
         "devices": "device",
     }
     counted = {what: {str(run.record.get(key)) for run in runs} for what, key in said.items()}
-    notes = [f"{len(found)} {what}" for what, found in counted.items() if len(found) > 1]
-    return notes
+    return [f"{len(found)} {what}" for what, found in counted.items() if len(found) > 1]
 
 
 def _across(
@@ -160,15 +164,19 @@ def _across(
 
 def _panel(question: str, runs: Sequence[ComparedRun]) -> Panel:
     """Lay out what models of runs with one question reached; the longer goes downwards."""
-    titles = {name: run.title(name) for run in reversed(runs) for name in run.metrics["models"]}
+    titles: dict[str, str] = {}
+    for run in runs:
+        for name in run.metrics["models"]:  # the network may be another one in each run
+            is_same = titles.setdefault(name, run.title(name)) == run.title(name)
+            titles[name] = titles[name] if is_same else name_of(name)
     models = list(dict.fromkeys(name for run in runs for name in run.metrics["models"]))
     names = [run.name for run in runs]
     picture = draw_runs(runs)
     if len(models) >= len(runs):
         rows = [(titles[name], [_say(run.reached(name)) for run in runs]) for name in models]
-        return Panel(question, ["model", *names], rows, picture)
+        return Panel(capital(question), ["model", *names], rows, picture)
     by_run = [(run.name, [_say(run.reached(name)) for name in models]) for run in runs]
-    return Panel(question, ["run", *(titles[name] for name in models)], by_run, picture)
+    return Panel(capital(question), ["run", *(titles[name] for name in models)], by_run, picture)
 
 
 def _shared(group: Sequence[ComparedRun]) -> dict[str, Any]:
@@ -224,8 +232,8 @@ def _table(
             "n_scans": run.metrics["n_scans"],
             "same_scans_and_folds": shared,
             "exported": run.exported,
-            **_columns("exported", run.corrected),
-            "exported_p": run.p,
+            **_columns("value", run.corrected),
+            "p": run.p,
             "n_red": len(run.red),
             "started": run.record.get("started"),
             "fmnet": run.record.get("versions", {}).get("fmnet"),
@@ -234,7 +242,7 @@ def _table(
         }
         row |= {f"setting.{key}": without_home(one[number]) for key, one in settings.items()}
         for model in run.metrics["models"]:
-            row |= _columns(model, run.reached(model))
+            row |= _columns(f"model.{model}", run.reached(model))
         rows.append(row | {"verdict": " ".join(run.verdict.split())})
     table = pd.DataFrame(rows)
     order = [name for name in table if name != "verdict"]
@@ -259,9 +267,12 @@ def draw_runs(runs: Sequence[ComparedRun]) -> Drawn:
         "best linear model": [run.reached(run.linear) for run in runs],
         "exported, corrected": [run.corrected for run in runs],
     }
+    panels = {
+        title: own for title, own in panels.items() if any(one.value is not None for one in own)
+    }
     primary, n = runs[0].primary, len(runs)
     figure_ = Figure(figsize=(9.0, 1.3 + 0.34 * n), layout="constrained")
-    every = figure_.subplots(1, len(panels), sharey=True, sharex=True)
+    every = figure_.subplots(1, len(panels), sharey=True, sharex=True, squeeze=False)[0]
     for axes, (title, found) in zip(every, panels.items(), strict=True):
         for row, (value, low, high) in enumerate(found):
             if value is None:

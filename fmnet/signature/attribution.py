@@ -3,15 +3,15 @@
 Inputs are prepared scans, (N, C, X, Y, Z) float32, in which 0 is the mean of the training people:
 it is the baseline of all that is computed here, unless another is given. Networks are used as
 they are: afterwards their mode, their parameters and what gradients these take are as before.
+Captum, which brings IPython along, is imported where it attributes.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from captum.attr import FeatureAblation, IntegratedGradients, Saliency
 from numpy.typing import ArrayLike, NDArray
 
 from fmnet.data.volume import FloatArray
@@ -88,6 +88,8 @@ def integrated_gradients(
     FmnetError
         If the network has no gradients, or not finite ones.
     """
+    from captum.attr import IntegratedGradients
+
     device = device_of(network)
     start = _baseline(baseline, inputs).to(device)
     with frozen(network):
@@ -109,6 +111,8 @@ def gradients(network: ScoreNetwork, inputs: FloatArray) -> FloatArray:
     FmnetError
         If the network has no gradients, or not finite ones.
     """
+    from captum.attr import Saliency
+
     device = device_of(network)
     with frozen(network):
         method, parts = Saliency(network), []
@@ -129,9 +133,7 @@ class _Stretch(NamedTuple):
     missing: torch.Tensor  # (B,)
 
 
-def _integrate(
-    method: IntegratedGradients, batch: torch.Tensor, start: torch.Tensor, n_steps: int
-) -> torch.Tensor:
+def _integrate(method: Any, batch: torch.Tensor, start: torch.Tensor, n_steps: int) -> torch.Tensor:
     whole = batch - start
 
     def stretch(low: float, high: float, n: int) -> _Stretch:
@@ -248,6 +250,8 @@ def occlusion(network: ScoreNetwork, inputs: FloatArray, regions: Regions) -> Fl
     added = _added_up(network, inputs, dense, len(numbers))
     if added is not None:
         return added[:, is_region]
+    from captum.attr import FeatureAblation
+
     device, parts = device_of(network), []
     mask = torch.from_numpy(dense).to(device)[None, None]
     with frozen(network), torch.no_grad():

@@ -72,7 +72,7 @@ def read_synthetic_bold(
     n_subjects, task, n_volumes, t_r, voxel_size_mm, n_runs, coupling, coupling_sd
         See `fmnet.synthetic.design.BoldDesign`.
     task_effect, motion_effect, n_sites, seed
-        See there too.
+        See `fmnet.synthetic.design.BoldDesign`.
     cleaning, maps, label, on_fault
         See `fmnet.bold.bold_cohort.read_bold`.
 

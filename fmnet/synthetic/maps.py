@@ -109,7 +109,7 @@ def read_synthetic(
     n_subjects, effect_size, jitter_mm, contrasts, n_sites, site_shift, motion_effect, seed
         See `fmnet.synthetic.design.Design`.
     smoothness_mm, missing_coverage, voxel_size_mm
-        See there too.
+        See `fmnet.synthetic.design.Design`.
     label : str, optional
         Column of the groups; None where a target is predicted.
     on_fault : {"raise", "exclude"}

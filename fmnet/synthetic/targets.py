@@ -68,7 +68,7 @@ def read_synthetic_target(
     kind, planted, n_subjects, target_effect, pattern_size, n_sites, site_shift
         See `TargetDesign`.
     n_groups, shared, missing, n_sessions, icc, smoothness_mm, voxel_size_mm, seed
-        See there too.
+        See `TargetDesign`.
     label : str, optional
         Column of two groups, where they are told apart instead of a target.
     on_fault : {"raise", "exclude"}

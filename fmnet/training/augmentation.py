@@ -1,7 +1,8 @@
 """Random changes to training scans; none mirrors a brain unless that is asked for.
 
 The built-in ones change a whole batch at once where it lies. MONAI's, ``augmentation.transforms``,
-are given each scan by itself, (C, X, Y, Z); of BOLD windows, (T, X, Y, Z).
+are given each scan by itself, (C, X, Y, Z); of BOLD windows, (T, X, Y, Z). MONAI takes seconds to
+import: it is where something is to be changed, and not by studies without augmentation.
 """
 
 import copy
@@ -12,9 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.networks.layers import AffineTransform
-from monai.transforms import Compose, MapTransform, Randomizable, Transform
-from monai.transforms.utils import create_rotate
 
 from fmnet.errors import ConfigError, Fault, TrainingError
 from fmnet.networks.backbones import UNFIT, InputShape, reason_of
@@ -128,7 +126,7 @@ class Augmentation(BatchTransform):
     noise_sd: NonNegative = 0.0
     scale_range: NonNegative = 0.0
     smooth_voxels: NonNegative = 0.0
-    transforms: tuple[Transform, ...] = ()
+    transforms: tuple[Any, ...] = ()
 
     def __call__(self, images: torch.Tensor, sources: list[RandomSource]) -> torch.Tensor:
         """Change images, (M, B, C, X, Y, Z), those of each training by its own source."""
@@ -152,6 +150,8 @@ class Augmentation(BatchTransform):
 
     def _draw(self, n: int, source: RandomSource) -> tuple[torch.Tensor, ...]:
         """Draw for n scans: moves, smoothing, scale, and which of the four changes are made."""
+        from monai.transforms.utils import create_rotate
+
         largest = float(np.deg2rad(self.rotation_deg))
         angles = source.uniform(-largest, largest, n, 3)
         moves = torch.stack([torch.as_tensor(create_rotate(3, tuple(a))) for a in angles.tolist()])
@@ -168,7 +168,7 @@ def build_augmentation(
     noise_sd: NonNegative = 0.0,
     scale_range: NonNegative = 0.0,
     smooth_voxels: NonNegative = 0.0,
-    transforms: Sequence[Transform] = (),
+    transforms: Sequence[Any] = (),
     mirror: bool = False,
 ) -> Augmentation | None:
     """Build the augmentation, see `Augmentation`; None if nothing would be changed.
@@ -200,7 +200,7 @@ def build_augmentation(
             "take it out, or choose a transform of MONAI",
         )
         for where, one in by_place
-        if not isinstance(one, Transform) or isinstance(one, MapTransform)
+        if not _is_of_images(one)
     ]
     if not faults and not mirror:
         faults = [
@@ -233,8 +233,16 @@ def _named(given: Any) -> str:
     return f"a {kind.__module__}.{kind.__qualname__}"
 
 
+def _is_of_images(one: Any) -> bool:
+    from monai.transforms import MapTransform, Transform
+
+    return isinstance(one, Transform) and not isinstance(one, MapTransform)
+
+
 def _parts_of(transform: Any) -> Iterator[Any]:
     """Go through the transforms that a `Compose`, `OneOf` or the like is made of."""
+    from monai.transforms import Compose
+
     if isinstance(transform, Compose):
         for one in transform.transforms:
             yield from _parts_of(one)
@@ -242,7 +250,7 @@ def _parts_of(transform: Any) -> Iterator[Any]:
         yield transform
 
 
-def _always(transform: Transform) -> Transform:
+def _always(transform: Any) -> Any:
     """Copy a transform, so that each of its parts is applied whatever its probability."""
     sure = copy.deepcopy(transform)
     for one in _parts_of(sure):
@@ -251,11 +259,13 @@ def _always(transform: Transform) -> Transform:
     return sure
 
 
-def _turns_around(transform: Transform) -> bool:
+def _turns_around(transform: Any) -> bool:
     """Try whether a transform can mirror an image or turn it by about a right angle or more.
 
     It is given an image of each coordinate: these have to go on rising along their own axes.
     """
+    from monai.transforms import Randomizable
+
     kind = type(transform)
     if f"{kind.__module__}.".startswith(IN_PLACE) or getattr(transform, "prob", 1) == 0:
         return False
@@ -281,16 +291,16 @@ def _turns_around(transform: Transform) -> bool:
     return False
 
 
-def _apply(transforms: tuple[Transform, ...], image: torch.Tensor, seed: int) -> torch.Tensor:
+def _apply(transforms: tuple[Any, ...], image: torch.Tensor, seed: int) -> torch.Tensor:
+    from monai.transforms import Compose
+
     together = Compose(list(transforms)).set_random_state(seed=seed)
     changed = together(image.clone())
     changed = changed[0] if isinstance(changed, tuple) else changed  # some give the grid as well
     return torch.as_tensor(changed).as_subclass(torch.Tensor)
 
 
-def _transform_scan(
-    transforms: tuple[Transform, ...], image: torch.Tensor, seed: int
-) -> torch.Tensor:
+def _transform_scan(transforms: tuple[Any, ...], image: torch.Tensor, seed: int) -> torch.Tensor:
     """Apply MONAI's transforms to one scan, (C, X, Y, Z), with random numbers of its own."""
     changed = _apply(transforms, image, seed)
     if changed.shape != image.shape:
@@ -322,6 +332,8 @@ def _change(
 
 def _move(images: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
     """Resample by matrices in voxels, (K, 4, 4), about the centre; zero comes in at the edges."""
+    from monai.networks.layers import AffineTransform
+
     centre = (torch.tensor(images.shape[2:]).to(images) - 1) / 2
     from_corner = moves.clone()
     from_corner[:, :3, 3] += centre - moves[:, :3, :3] @ centre

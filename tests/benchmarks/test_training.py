@@ -11,7 +11,7 @@ from benchmarks.throughput import Throughput
 from benchmarks.training import TrainingSpeed
 from benchmarks.usual import usual_form
 from fmnet.networks.backbones import build_small_cnn
-from fmnet.networks.residual import FastClassifier
+from fmnet.networks.residual import MergedResidualUnit
 from fmnet.training.compute import Compute
 
 SMALL = Setting(12, 12, 2, 2, 2, 2, partial(build_small_cnn, channels=(4, 6)))
@@ -53,8 +53,10 @@ def test_usual_form_trains_the_same_network_on_the_same_people(tmp_path):
     data = SMALL.open(SMALL.make_maps(tmp_path), tmp_path)
     usual = usual_form(SMALL, data, tmp_path / "cache", "cpu", "32-true")
     mine, theirs = SMALL.network(usual.input_shape), usual.build_network(usual.input_shape)
-    assert isinstance(mine.backbone, FastClassifier)
-    assert type(theirs.backbone) is Classifier
+    for one, is_fast in ((mine, True), (theirs, False)):
+        assert type(one.backbone) is Classifier
+        units = [type(module) for module in one.modules()]
+        assert (MergedResidualUnit in units) is is_fast
     shapes = [{k: v.shape for k, v in one.state_dict().items()} for one in (mine, theirs)]
     assert shapes[0] == shapes[1]
     folds = SMALL.pipeline(data, Compute()).build_folds(data.cohort)[:1]

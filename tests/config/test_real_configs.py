@@ -97,7 +97,7 @@ def test_experiments_name_their_command(path):
     # Hydra wants its package header before anything else.
     header, command = path.read_text().splitlines()[:2]
     assert header == "# @package _global_"
-    assert command == f"# python scripts/train.py experiment={path.stem}"
+    assert command == f"# fmnet train experiment={path.stem}"
 
 
 def test_faults_across_groups_come_at_once():

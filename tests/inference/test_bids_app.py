@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from bids_validator import bids_errors
 from target_bundle_fixtures import add_target
 
 from fmnet.inference.bids_app import PersonFolders, check_folders
@@ -68,7 +69,7 @@ def test_each_scan_has_a_document_and_a_page_in_its_persons_folder(predicted, pe
         "sub-03/sub-03_fmnet",
     ]  # fmt: skip
     expected = [f"{stem}.{ending}" for stem in stems for ending in ("html", "json")]
-    assert files_in(predicted) == sorted([*expected, "dataset_description.json"])
+    assert files_in(predicted) == sorted([*expected, ".bidsignore", "dataset_description.json"])
     document = json.loads((predicted / f"{STEM}.json").read_text())
     assert document["predictions"][0]["scan"] == "sub-01_ses-1_task-pain"
     assert document["predictions"][0]["score"] is not None
@@ -170,7 +171,11 @@ def test_results_of_two_signatures_do_not_mix(people, out, tmp_path, capsys):
 
 
 def test_group_gathers_everybody(people, out, capsys):
+    (out / ".bidsignore").write_text((out / ".bidsignore").read_text() + "mine.txt\n")
     assert predict(people, out, "group") == 0
+    assert "mine.txt" in (out / ".bidsignore").read_text()
+    (out / "mine.txt").write_text("")
+    assert bids_errors(out) == []
     table = pd.read_csv(out / "group_predictions.tsv", sep="\t", keep_default_na=False)
     assert list(table["participant_id"]) == ["sub-01", "sub-01", "sub-02", "sub-03"]
     assert list(table["status"] == "error") == [False] * 3 + [True]

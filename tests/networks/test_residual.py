@@ -2,7 +2,12 @@ import pytest
 import torch
 from monai.networks.nets import Classifier
 
-from fmnet.networks.residual import FastClassifier, GroupedInstanceNorm, learn_on_cpu
+from fmnet.networks.residual import (
+    GroupedInstanceNorm,
+    MergedResidualUnit,
+    fast_classifier,
+    learn_on_cpu,
+)
 
 SHAPE = (2, 17, 18, 19)
 SETTINGS = [{}, {"num_res_units": 2}, {"num_res_units": 0}, {"act": "relu"}]
@@ -11,18 +16,20 @@ SETTINGS = [{}, {"num_res_units": 2}, {"num_res_units": 0}, {"act": "relu"}]
 def build(kind, **settings):
     torch.manual_seed(0)
     chosen = {"num_res_units": 1} | settings
-    return kind(SHAPE, classes=1, channels=(8, 9, 10), strides=(2, 2, 2), **chosen)
+    return kind(in_shape=SHAPE, classes=1, channels=(8, 9, 10), strides=(2, 2, 2), **chosen)
 
 
 @pytest.mark.parametrize("is_on_cpu", [False, True])
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_same_weights_scores_and_gradients_as_monai(settings, is_on_cpu):
-    fast, plain = build(FastClassifier, **settings), build(Classifier, **settings)
+    fast, plain = build(fast_classifier, **settings), build(Classifier, **settings)
     for (name, mine), (other, theirs) in zip(
         fast.state_dict().items(), plain.state_dict().items(), strict=True
     ):
         assert name == other
         torch.testing.assert_close(mine, theirs, atol=0, rtol=0)
+    units = [module for module in fast.modules() if isinstance(module, MergedResidualUnit)]
+    assert len(units) == (0 if settings.get("num_res_units") == 0 else 3)
     if is_on_cpu:
         learn_on_cpu(fast)
     image = torch.randn(4, *SHAPE)

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from run_fixtures import study_settings
 
-from fmnet import study as study_module
 from fmnet.baselines.linear import LinearSvm
 from fmnet.crossval.permutation import PermutationPlan
 from fmnet.data.folds import build_folds
@@ -23,6 +22,7 @@ from fmnet.networks.closed_form import build_scale_space
 from fmnet.runs.checkpoints import FoldCheckpoints
 from fmnet.runs.lock import MARKER
 from fmnet.runs.run_folder import UNKNOWN, check_run_files
+from fmnet.studies import study as study_module
 from fmnet.studies.study import run_study
 from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.loggers import build_mlflow_logger

@@ -9,7 +9,6 @@ from fmnet.errors import FmnetError
 from fmnet.networks.backbones import ScoreNetwork, build_small_cnn, linear_network
 from fmnet.networks.closed_form import build_scale_space
 from fmnet.networks.monai_networks import build_monai
-from fmnet.signature import attribution
 from fmnet.signature.attribution import (
     frozen,
     gradients,
@@ -189,7 +188,7 @@ def test_occlusion_is_what_the_score_loses(rng, inputs, regions, closed_form, na
 
 
 def test_occlusion_takes_no_further_scores_where_they_add_up(rng, inputs, regions, monkeypatch):
-    monkeypatch.setattr(attribution, "FeatureAblation", None)
+    monkeypatch.setattr("captum.attr.FeatureAblation", None)
     assert occlusion(linear(rng), inputs, regions).shape == (11, 3)
     with pytest.raises(TypeError, match="not callable"):
         occlusion(ScoreNetwork(Pairs()), inputs, regions)
