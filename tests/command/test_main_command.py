@@ -1,7 +1,9 @@
 """``fmnet`` itself: it finds its commands, and imports no more than what is asked for."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -133,3 +135,16 @@ def test_help_of_every_command_has_two_examples(name, monkeypatch, capsys):
     assert said.split("examples:")[1].count(f"  fmnet {name} ") == 2
     if name.startswith("make-"):
         assert "half of them FM" in said.lower() or "people" in said.lower()
+
+
+def test_document_shows_what_is_printed(capsys):
+    text = (Path(fmnet.__file__).parents[1] / "docs" / "command.md").read_text()
+    typed, printed = re.search(r"\$ (fmnet train folds.+)\n([^`]+)```", text).groups()
+    with pytest.raises(SystemExit, match="2"):
+        main(typed.split()[1:])
+    assert capsys.readouterr().err == printed
+
+
+def test_document_names_every_command():
+    text = (Path(fmnet.__file__).parents[1] / "docs" / "command.md").read_text()
+    assert [name for name in COMMANDS if f"{name}`" not in text] == []
