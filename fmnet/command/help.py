@@ -47,7 +47,9 @@ def _sections(name: str, described: Description, width: int) -> Iterator[str]:
         yield from _entry(f"{one.name}={one.default}", f"{one.description} {options}", width)
     yield "\nkeys, with the values that they have unless others are given:"
     for key in described.keys:
-        choice = f" ({key.accepted})" if "'" in key.accepted else ""
+        # of fmnet's own: to read the annotations of others takes a while
+        accepted = key.accepted if key.target.startswith("fmnet.") else ""
+        choice = f" ({accepted})" if "'" in accepted else ""
         about = f"{key.description.rstrip('.')}{choice}".replace("``", "").replace("`", "")
         yield from _entry(f"{key.name}={key.default}", about, width)
     yield "\noptions:"
