@@ -29,7 +29,7 @@ from fmnet.data.store import ArrayStore, Entry, Job, Stored
 from fmnet.data.values import FEW_VOXELS, MAX_MAGNITUDE, SPIKE_FACTOR_BOLD, largest_usual
 from fmnet.data.volume import MNI_SPACES, OWN_SPACE, SPACES, FloatArray, check_space
 from fmnet.errors import CohortError, Fault, StoreError, VolumeError
-from fmnet.progress import track
+from fmnet.progress.show import track
 
 #: Steps from a voxel's least value to its largest.
 STEPS = 65534

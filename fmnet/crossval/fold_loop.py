@@ -1,5 +1,6 @@
 """Cross-validate networks and baselines in the same folds."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
@@ -21,7 +22,7 @@ from fmnet.errors import ConfigError, Fault
 from fmnet.inference.calibration import Calibration
 from fmnet.networks.backbones import ScoreNetwork
 from fmnet.networks.rebuild import describe_builder
-from fmnet.progress import paused, step
+from fmnet.progress.show import moves_bars, paused, step
 from fmnet.runs.checkpoints import FoldCheckpoints, ScoredFold
 from fmnet.runs.final_models import network_kind, network_title
 from fmnet.targets.base import Target
@@ -343,6 +344,7 @@ def train_with_progress(
     unit, total = ("epoch", n_trainings * n_epochs) if n_epochs else ("training", n_trainings)
     # two bars at once would write over each other
     shows_own = any(isinstance(one, ProgressBar) for one in trainable.callbacks)
+    shows_own = shows_own and moves_bars(sys.stdout)
     shown = "" if shows_own or not is_first() else title
     with (
         paused() if shows_own else nullcontext(),

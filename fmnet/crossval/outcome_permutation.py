@@ -29,7 +29,7 @@ from fmnet.crossval.permutation import PERMUTATION, TOGETHER, PermutationPlan, r
 from fmnet.data.folds import Fold
 from fmnet.data.outcomes import Numbers, Outcomes
 from fmnet.errors import CohortError, Fault
-from fmnet.progress import step
+from fmnet.progress.show import step
 from fmnet.runs.checkpoints import WHOLE, Shard
 from fmnet.targets.base import Target
 from fmnet.training.scan_set import Rows, ScanSet

@@ -16,7 +16,7 @@ from fmnet.crossval.workers import map_units
 from fmnet.data.cohort import relabel
 from fmnet.data.folds import Fold
 from fmnet.evaluation.comparison import count_reached, pooled_aucs, study_aucs
-from fmnet.progress import step
+from fmnet.progress.show import step
 from fmnet.runs.checkpoints import WHOLE, Shard
 from fmnet.runs.run_folder import read_sealed, write_sealed
 from fmnet.training.scan_set import ScanSet

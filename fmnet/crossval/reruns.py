@@ -29,7 +29,7 @@ from fmnet.evaluation.metrics import add_units
 from fmnet.evaluation.power import Precision, learning_curve
 from fmnet.inference.preparation import MIN_TRAINING_FRACTION
 from fmnet.inference.study_results import say_p
-from fmnet.progress import track
+from fmnet.progress.show import track
 from fmnet.runs.checkpoints import FoldCheckpoints, digest_of
 from fmnet.runs.record import Results, read_predictions, table_text
 from fmnet.runs.run_folder import list_damaged, write_run_files

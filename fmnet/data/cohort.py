@@ -33,7 +33,7 @@ from fmnet.data.tables import subject_key
 from fmnet.data.values import usual_stat
 from fmnet.data.volume import FloatArray
 from fmnet.errors import CohortError, Fault, VolumeError
-from fmnet.progress import track
+from fmnet.progress.show import track
 
 
 @dataclass(frozen=True, eq=False)

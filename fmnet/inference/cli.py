@@ -38,7 +38,7 @@ from fmnet.inference.signing import check_signature
 from fmnet.inference.study_results import summary
 from fmnet.inference.table_results import TableResults
 from fmnet.inference.target_bundle import TARGET_USE, target_line
-from fmnet.progress import say, step
+from fmnet.progress.show import say, step
 
 Results = TableResults | PersonFolders
 #: What asks a program to end.

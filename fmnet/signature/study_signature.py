@@ -24,7 +24,7 @@ from fmnet.inference.bundle_files import sha256_of
 from fmnet.inference.signature_files import REGIONS
 from fmnet.inference.study_people import write_people
 from fmnet.inference.study_results import can_tell
-from fmnet.progress import step
+from fmnet.progress.show import step
 from fmnet.runs.final_models import LINEAR_FOLDER, NETWORK_FOLDER
 from fmnet.runs.record import Results
 from fmnet.runs.run_folder import as_json, read_json, write_run_folder

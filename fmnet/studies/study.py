@@ -34,7 +34,7 @@ from fmnet.evaluation.audit import AuditPlan
 from fmnet.inference.bundle_files import CHECKSUMS
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import NetworkBuilder
-from fmnet.progress import step, studying
+from fmnet.progress.show import step, studying
 from fmnet.runs.checkpoints import FoldCheckpoints, Shard
 from fmnet.runs.derivative_files import derivative_files
 from fmnet.runs.lock import claim_run_folder, holding, replacing, settle
@@ -261,7 +261,9 @@ def work_of_stages(
 ) -> dict[str, float]:
     """Estimate how much work each stage of a study is, in folds of its cross-validation.
 
-    Stages have the names of their steps in `fmnet.progress`.
+    Stages have the names of their steps in `fmnet.progress`. The weights are roughly what a study
+    of 24 people took on two CPU cores; the time that is left is told from what a stage itself
+    takes as soon as it goes on.
     """
     permutation, sensitivity, curve = plans
     each = len(folds) / (1 + folds[-1].repeat)  # folds of a repeat
@@ -269,17 +271,19 @@ def work_of_stages(
     is_trained = pipeline.trainable.longest > 0
     of_signature = 0.0
     if signature is not None:
-        n_trained = signature.n_halves + signature.n_trained_permutations
-        of_signature = n_trained if is_trained else 1.0
+        halves = signature.n_permutations_of_halves * signature.n_halves
+        trained = signature.n_halves * (1 + signature.n_trained_permutations)
+        of_signature = trained if is_trained else 0.05 * (signature.n_permutations + halves)
+    few = 0.5 * each  # where not all models are asked
     return {
         "folds": len(folds),
-        "further seeds": (n_seeds - 1) * each,
+        "further seeds": few * (n_seeds - 1),
         "final model": 1.0,
-        "reruns": n_reruns * sensitivity.n_repeats * each,
-        "permutations": permutation.n * permutation.n_repeats * each * (1 if is_trained else 0.01),
-        "learning curve": len(curve.fractions) * curve.n_repeats * each,
+        "reruns": few * n_reruns * sensitivity.n_repeats,
+        "permutations": few * permutation.n * permutation.n_repeats * (1 if is_trained else 0.05),
+        "learning curve": few * len(curve.fractions) * curve.n_repeats,
         "signature": of_signature,
-        "report": 1.0,
+        "report": 2.0,
     }
 
 
@@ -345,7 +349,8 @@ def finish(
             advance()
     except Exception as error:  # noqa: BLE001 (a page that fails must not cost the results)
         failed = error
-    described = derivative_files(results.data.cohort, read_json(folder / "manifest.json"))
+    record = read_json(folder / "manifest.json")
+    described = derivative_files(results.data.cohort, record, folder)
     # the figures last: they mark the run as finished
     write_run_files(folder, described | {"metrics.json": as_json(metrics)})
     FoldCheckpoints(folder / CHECKPOINTS).remove()

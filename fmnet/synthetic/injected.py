@@ -22,7 +22,7 @@ from fmnet.data.tables import write_table
 from fmnet.data.template import build_grid
 from fmnet.data.volume import FloatArray, Volume
 from fmnet.errors import CohortError, Fault, FmnetError, VolumeError
-from fmnet.progress import track
+from fmnet.progress.show import track
 from fmnet.synthetic.effects import Effect, unit_rms
 from fmnet.types import Count, Seed, VoxelSize
 

@@ -9,7 +9,7 @@ import json
 import logging
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
@@ -21,13 +21,12 @@ from pytorch_lightning.loggers import (
     Logger,
     MLFlowLogger,
     TensorBoardLogger,
-    WandbLogger,
 )
 
 from fmnet.data.files import write_atomically
 from fmnet.errors import ConfigError, Fault
-from fmnet.progress import say
 from fmnet.training.processes import is_first
+from fmnet.training.tracker_runs import MLflowTraining, WandbRun
 
 #: A folder for logs and the name of one training, or of the study, to a Lightning logger.
 LoggerBuilder = Callable[[Path, str], Logger]
@@ -36,6 +35,8 @@ Builder = TypeVar("Builder", bound=Callable[..., Logger])
 STUDY = "study"
 #: In the folder of logs: the runs of trackers that are the study's.
 RUNS = "trackers.json"
+#: How the address of a database in a file begins.
+SQLITE = "sqlite:///"
 #: Tags of MLflow's runs: the folder of the study, and a hash of it, which can be searched for.
 FOLDER, FOLDER_HASH = "fmnet.folder", "fmnet.study"
 
@@ -61,7 +62,7 @@ def check_loggers(builders: Sequence[LoggerBuilder]) -> None:
         packages: tuple[str, ...] = getattr(bare, "needs_package", ())
         if packages and not any(find_spec(name) is not None for name in packages):
             faults.append(_not_installed(packages[0]))
-        elif bare is build_wandb_logger and not _keywords(build).get("offline", True):
+        elif bare is build_wandb_logger and not getattr(build, "keywords", {}).get("offline", True):
             faults += _without_key()
     if faults:
         raise ConfigError(faults)
@@ -86,10 +87,12 @@ def build_mlflow_logger(
 ) -> Logger:
     """Log to an MLflow server, or to ``<log_dir>/mlflow.db`` without one.
 
+    Files go to a folder ``mlflow`` beside a database.
+
     Parameters
     ----------
     log_dir : Path
-        Of the study; files go to ``<log_dir>/mlflow`` without a server.
+        Of the study.
     name : str
         Of the training, or ``study``.
     experiment : str
@@ -104,17 +107,17 @@ def build_mlflow_logger(
         If mlflow is not installed, or the server doesn't answer.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
-    uri = tracking_uri or f"sqlite:///{(log_dir / 'mlflow.db').absolute()}"
-    place = (log_dir / "mlflow").absolute().as_uri() if tracking_uri is None else None
-    for noisy in ("alembic", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    uri = tracking_uri or f"{SQLITE}{(log_dir / 'mlflow.db').absolute()}"
+    # files lie beside a database, else MLflow puts them where the program was started
+    beside = Path(uri.removeprefix(SQLITE)).absolute().parent if uri.startswith(SQLITE) else None
+    place = None if beside is None else (beside / "mlflow").as_uri()
     folder, key = log_dir.parent.absolute(), f"mlflow {hash_of(uri)}"
     known = _study_runs(log_dir).get(key) if name == STUDY else None
-    kind = MLFlowLogger if name == STUDY else _MLflowOfTraining
+    kind = MLFlowLogger if name == STUDY else MLflowTraining
     title = _label(folder) if name == STUDY else name
     tags = {FOLDER: str(folder), FOLDER_HASH: hash_of(str(folder))}
     try:
-        with _one_at_a_time(log_dir):  # two processes can't make the same tables
+        with _one_at_a_time(beside or log_dir):  # two processes can't make the same tables
             logger = kind(experiment, title, uri, tags, artifact_location=place, run_id=known)
             if is_first():
                 _ensure_experiment(logger, experiment, place)
@@ -162,15 +165,16 @@ def build_wandb_logger(
     """
     log_dir.mkdir(parents=True, exist_ok=True)
     folder, key = log_dir.parent.absolute(), f"wandb {project}"
-    known = _study_runs(log_dir).get(key) if name == STUDY else None
+    # W&B can't go on offline with a run: each call has one of its own, all of them in one group
+    known = _study_runs(log_dir).get(key) if name == STUDY and not offline else None
     try:
         import wandb  # an extra
     except ModuleNotFoundError as error:
         raise ConfigError(_not_installed("wandb", str(error))) from error
     run_id = known or secrets.token_hex(4)
-    if name == STUDY and known is None and is_first():
+    if name == STUDY and not (offline or known) and is_first():
         _note_study_run(log_dir, key, run_id)
-    return _OneRunEach(
+    return WandbRun(
         name=_label(folder) if name == STUDY else name,
         save_dir=log_dir,
         version=run_id,
@@ -182,51 +186,6 @@ def build_wandb_logger(
         reinit="create_new",
         settings=wandb.Settings(console="off", silent=True),
     )
-
-
-# what takes a bundle, which is a folder
-build_mlflow_logger.takes_folders = True  # type: ignore[attr-defined]
-build_wandb_logger.takes_folders = True  # type: ignore[attr-defined]
-
-
-class _OneRunEach(WandbLogger):
-    """Ends its run with its training, else W&B would take all trainings for one run."""
-
-    def finalize(self, status: str) -> None:
-        super().finalize(status)
-        if self._experiment is not None:
-            self.experiment.finish(exit_code=0 if status == "success" else 1)
-
-
-class _MLflowOfTraining(MLFlowLogger):
-    """Costs no training if its server is lost on the way."""
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        with _told_once("MLflow"):
-            super().log_metrics(metrics, step)
-
-    def log_hyperparams(self, params: Any) -> None:
-        with _told_once("MLflow"):
-            super().log_hyperparams(params)
-
-    def finalize(self, status: str = "success") -> None:
-        with _told_once("MLflow"):
-            super().finalize(status)
-
-
-#: Trackers of which it was said that they are lost.
-_lost: set[str] = set()
-
-
-@contextmanager
-def _told_once(tracker: str) -> Iterator[None]:
-    """Go on without a tracker that fails, and say so once."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 (trackers raise whatever their services do)
-        if tracker not in _lost:
-            _lost.add(tracker)
-            say(f"{tracker} does not take what is logged, the study goes on: {error}")
 
 
 def _ensure_experiment(logger: MLFlowLogger, name: str, place: str | None) -> None:
@@ -241,12 +200,21 @@ def _ensure_experiment(logger: MLFlowLogger, name: str, place: str | None) -> No
 
 
 @contextmanager
-def _one_at_a_time(log_dir: Path) -> Iterator[None]:
-    """Let one process at a time in, where the file system knows locks."""
-    with (log_dir / ".mlflow.lock").open("w") as file:
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one process at a time make tables, in silence, where the file system knows locks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".mlflow.lock").open("w") as file:
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        import mlflow  # noqa: F401 (it sets the level of its log, which tells of every table)
+
+        own = logging.getLogger("mlflow")
+        before = own.level
+        own.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            own.setLevel(before)
 
 
 def _study_runs(log_dir: Path) -> dict[str, str]:
@@ -279,10 +247,6 @@ def _remove(folder: Path) -> None:
 def bare_of(build: LoggerBuilder) -> Any:
     """Look up the function that a partial calls."""
     return build.func if isinstance(build, partial) else build
-
-
-def _keywords(build: LoggerBuilder) -> Mapping[str, Any]:
-    return build.keywords if isinstance(build, partial) else {}
 
 
 def _without_key() -> list[Fault]:

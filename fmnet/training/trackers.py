@@ -4,6 +4,7 @@ MLflow and Weights & Biases keep a study as one run, which later calls add to; t
 trainings belong to it.
 """
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,21 @@ from typing import Any
 from matplotlib.image import imread
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from fmnet.training.loggers import FOLDER, FOLDER_HASH, STUDY, LoggerBuilder, bare_of, hash_of
+from fmnet.training.loggers import (
+    FOLDER,
+    FOLDER_HASH,
+    STUDY,
+    LoggerBuilder,
+    bare_of,
+    build_mlflow_logger,
+    build_wandb_logger,
+    hash_of,
+)
 
 #: Tag of MLflow's runs that belong to another one.
 PARENT = "mlflow.parentRunId"
+#: Loggers that take a bundle, which is a folder.
+TAKERS = (build_mlflow_logger, build_wandb_logger)
 
 
 def log_study(
@@ -74,10 +86,12 @@ def log_bundle(builders: Sequence[LoggerBuilder], log_dir: Path, bundle: Path) -
             import wandb  # it is installed where there is such a logger
 
             artifact = wandb.Artifact(f"bundle-{logger.experiment.id}", "bundle")
-            artifact.add_dir(str(bundle))
+            for path in sorted(one for one in bundle.rglob("*") if one.is_file()):
+                name = path.relative_to(bundle).as_posix()
+                artifact.add_file(str(path), name, policy="immutable")  # no copy below the home
             logger.experiment.log_artifact(artifact)
 
-    takers = [build for build in builders if getattr(bare_of(build), "takes_folders", False)]
+    takers = [build for build in builders if bare_of(build) in TAKERS]
     return _log_to_each(takers, log_dir, "the bundle", log)
 
 
@@ -122,7 +136,8 @@ def _log_file(logger: Logger, path: Path) -> None:
 
         logger.experiment.log({path.stem: wandb.Html(str(path), inject=False)})
     elif isinstance(logger, WandbLogger):
-        logger.experiment.save(str(path), base_path=str(path.parent), policy="now")
+        copied = shutil.copy(path, logger.experiment.dir)
+        logger.experiment.save(copied, base_path=logger.experiment.dir, policy="now")
     elif isinstance(logger, TensorBoardLogger) and path.suffix == ".png":
         logger.experiment.add_image(path.stem, imread(path)[..., :3], dataformats="HWC")
 

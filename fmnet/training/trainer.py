@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from pytorch_lightning.loggers import Logger
 
 from fmnet.errors import ConfigError, Fault
 from fmnet.networks.backbones import ScoreNetwork
+from fmnet.progress.show import moves_bars
 from fmnet.training.data import Training
 from fmnet.training.module import (
     OptimizerBuilder,
@@ -243,14 +245,16 @@ def own_callbacks(
     """Copy a user's callbacks for one training.
 
     Those that monitor ``val/...`` go to trainings with a validation set alone, those that log
-    learning rates to trainings with a logger. Checkpoints are written to
-    ``<log_dir>/checkpoints/<training>``.
+    learning rates to trainings with a logger, progress bars to terminals: a log would get pieces of
+    them. Checkpoints are written to ``<log_dir>/checkpoints/<training>``.
     """
     copies = []
     for one in callbacks:
         if monitor_of(one).startswith("val/") and training.validation is None:
             continue
         if isinstance(one, LearningRateMonitor | DeviceStatsMonitor) and not is_logged:
+            continue
+        if isinstance(one, ProgressBar) and not moves_bars(sys.stdout):
             continue
         own = copy.deepcopy(one)
         if isinstance(own, ModelCheckpoint):

@@ -1,6 +1,7 @@
 """What Lightning's users expect of callbacks, schedulers, clipping and losses, by configuration."""
 
 import json
+import sys
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -152,9 +153,13 @@ def test_learning_rates_are_logged_where_there_is_a_logger(tmp_path):
     train(tmp_path, *options)  # without one it has nothing to do
 
 
-def test_a_progress_bar_is_shown_if_asked_for(tmp_path, capfd):
-    train(tmp_path, "trainer.max_epochs=1", "callbacks=progress_bar")
-    assert "Epoch" in capfd.readouterr().out
+def test_a_progress_bar_is_shown_on_a_terminal_if_asked_for(tmp_path, capsys, monkeypatch):
+    asked_for = ("trainer.max_epochs=1", "callbacks=progress_bar")
+    train(tmp_path, *asked_for)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    train(tmp_path, *asked_for)
+    assert "Epoch" in capsys.readouterr().out
 
 
 def test_gradients_are_clipped_and_accumulated(tmp_path, watched):

@@ -18,144 +18,40 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from multiprocessing import parent_process
-from typing import Any, Protocol, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from fmnet.errors import printable
+from fmnet.progress.steps import Step, Study, say_time
 
 Item = TypeVar("Item")
 #: Seconds between lines in a log, of work that isn't a stage of a study.
 LINE_EACH = 30.0
-#: Seconds after which the time that is left can be told from the time gone.
-KNOWN_AFTER = 2.0
 #: Name of the outermost step of a study.
 STUDY = "study"
 
 
-@dataclass(eq=False)
-class Step:
-    """A part of the work, of `total` units; `within` is the step that is going on inside it.
+class _Display:
+    """Where steps are shown, each given as the chain from the outermost to itself."""
 
-    Parameters
-    ----------
-    title, unit : str
-        What is done, and what is counted.
-    total, done : float
-        Units of it, and those that are done, the `first` of them before it began.
-    covers : float
-        How many units of the step around it it stands for.
-    note : str
-        Said of it in a log.
-    """
+    def opened(self, steps: list[Step]) -> None:
+        """Show a step that begins."""
 
-    title: str
-    total: float
-    unit: str = ""
-    done: float = 0.0
-    covers: float = 1.0
-    note: str = ""
-    within: "Step | None" = None
-    first: float = field(init=False)
-    begun: float = field(init=False, default_factory=time.monotonic)
+    def advanced(self, steps: list[Step]) -> None:
+        """Show how far it is."""
 
-    def __post_init__(self) -> None:
-        self.first = self.done
+    def closed(self, steps: list[Step]) -> None:
+        """Show that it is done."""
 
-    @property
-    def seconds(self) -> float:
-        """How long it has been going on."""
-        return time.monotonic() - self.begun
+    def removed(self, steps: list[Step]) -> None:
+        """Forget these, which are over, done or not."""
 
-    @property
-    def fraction(self) -> float:
-        """Which part of it is done, what is going on within it included: 0 to 1."""
-        inner = self.within.covers * self.within.fraction if self.within else 0.0
-        return min(1.0, (self.done + inner) / self.total) if self.total else 1.0
+    def write(self, line: str) -> None:
+        """Write a line of text."""
 
-    @property
-    def fraction_done_now(self) -> float:
-        """Which part of it was done since it began: 0 to 1."""
-        return self.fraction - (self.first / self.total if self.total else 1.0)
-
-    @property
-    def seconds_left(self) -> float | None:
-        """How long the rest takes at the same speed; None while that can't be told."""
-        done, seconds = self.fraction_done_now, self.seconds
-        if done <= 0 or seconds < KNOWN_AFTER:
-            return None
-        return seconds * (1 - self.fraction) / done
-
-    @property
-    def count(self) -> str:
-        """How many units are done, in words."""
-        units = f" {self.unit}{'' if self.total == 1 else 's'}" if self.unit else ""
-        return f"{self.done:.0f} of {self.total:.0f}{units}"
-
-    def opens(self, inner: "Step") -> None:
-        """Note that a step begins within it."""
-        self.within = inner
-
-    def closes(self, inner: "Step", is_whole: bool) -> None:  # noqa: ARG002 (a study asks)
-        """Note that a step within it is over."""
-        self.within = None
-
-
-@dataclass(eq=False)
-class Study(Step):
-    """All stages of a study, by the titles of their steps; each costs so many units of work.
-
-    The time that is left of a stage that goes on is told by itself, that of later ones by how long
-    a unit of work took so far.
-    """
-
-    costs: Mapping[str, float] = field(default_factory=dict)
-    work_done: float = 0.0
-
-    def opens(self, inner: Step) -> None:
-        """Note that a stage begins; those before it that didn't are passed over."""
-        super().opens(inner)
-        inner.covers = self.costs.get(inner.title, 0.0)
-        before = list(self.costs)[: list(self.costs).index(inner.title)] if inner.covers else []
-        self.done = max(self.done, sum(self.costs[title] for title in before))
-
-    def closes(self, inner: Step, is_whole: bool) -> None:
-        """Note that a stage is over."""
-        super().closes(inner, is_whole)
-        self.work_done += inner.covers * inner.fraction_done_now
-        self.done = min(self.total, self.done + (inner.covers if is_whole else 0.0))
-
-    @property
-    def seconds_left(self) -> float | None:
-        """How long the rest takes; None while that can't be told."""
-        inner, work, later = self.within, self.work_done, self.total - self.done
-        own = inner.seconds_left if inner else 0.0
-        if inner:
-            work += inner.covers * inner.fraction_done_now
-            later -= inner.covers
-        if work <= 0 or self.seconds < KNOWN_AFTER:
-            return None
-        each = self.seconds / work
-        if own is None:
-            own = each * inner.covers * (1 - inner.fraction) if inner else 0.0
-        return own + each * max(later, 0.0)
-
-    @property
-    def count(self) -> str:
-        """How much of it is done, in words."""
-        return f"{self.fraction:.0%}"
-
-
-class _Display(Protocol):
-    """Where steps are shown."""
-
-    def opened(self, steps: list[Step]) -> None: ...
-    def advanced(self, steps: list[Step]) -> None: ...
-    def closed(self, steps: list[Step]) -> None: ...
-    def removed(self, steps: list[Step]) -> None: ...
-    def write(self, line: str) -> None: ...
-    def end(self) -> None: ...
+    def end(self) -> None:
+        """Give the terminal back."""
 
 
 #: Steps that are going on, from the outermost to the innermost, and where they are shown.
@@ -276,21 +172,23 @@ def _going_on(own: Step) -> Iterator[Callable[..., None]]:
                 _displays.clear()
 
 
+def moves_bars(stream: TextIO | None) -> bool:
+    """Tell whether a stream is a terminal on which a bar can move."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def _choose_display() -> _Display:
     """Choose bars for a terminal, with what is installed, and lines for anything else."""
-    if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if not moves_bars(sys.stderr):
         return _Lines()
     return _RichBars() if find_spec("rich") else _TqdmBar()
 
 
-class _Lines:
+class _Lines(_Display):
     """Whole lines with the time, a few of them: as stages of a study end, and now and then."""
 
     def __init__(self) -> None:
         self.told = time.monotonic()
-
-    def opened(self, steps: list[Step]) -> None:
-        """Say nothing yet."""
 
     def advanced(self, steps: list[Step]) -> None:
         """Say how far all steps are, if nothing was said for a while."""
@@ -309,9 +207,6 @@ class _Lines:
         elif isinstance(own, Study):
             self._say(f"{own.title}: done in {say_time(own.seconds)}")
 
-    def removed(self, steps: list[Step]) -> None:
-        """Leave all lines where they are."""
-
     def _say(self, line: str) -> None:
         self.told = time.monotonic()
         self.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
@@ -323,11 +218,8 @@ class _Lines:
                 sys.stderr.write(f"{line}\n")
                 sys.stderr.flush()
 
-    def end(self) -> None:
-        """Leave all lines where they are."""
 
-
-class _RichBars:
+class _RichBars(_Display):
     """A bar for each step, nested, on a terminal."""
 
     def __init__(self) -> None:
@@ -342,7 +234,7 @@ class _RichBars:
 
             def render(self, task: Task) -> Text:
                 own = task.fields["step"]
-                return Text(f"{say_time(own.seconds)}, {_rest(own)}", style="dim")
+                return Text(f"{say_time(own.seconds)}, {_left(own)}", style="dim")
 
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -372,9 +264,6 @@ class _RichBars:
             task = self.tasks[id(one)]
             self.progress.update(task, completed=one.fraction, count=one.count)
 
-    def closed(self, steps: list[Step]) -> None:
-        """Leave it to `removed`, which is called whatever happened."""
-
     def removed(self, steps: list[Step]) -> None:
         """Take bars away."""
         for one in steps:
@@ -389,7 +278,7 @@ class _RichBars:
         self.progress.stop()
 
 
-class _TqdmBar:
+class _TqdmBar(_Display):
     """One bar, of the outermost step, where rich isn't installed."""
 
     def __init__(self) -> None:
@@ -408,12 +297,6 @@ class _TqdmBar:
         """Move the bar."""
         self.bar.update(steps[0].done - self.bar.n)
 
-    def closed(self, steps: list[Step]) -> None:
-        """Leave it to `end`."""
-
-    def removed(self, steps: list[Step]) -> None:
-        """Leave it to `end`."""
-
     def write(self, line: str) -> None:
         """Write a line above the bar."""
         self.bar.write(line, sys.stderr)
@@ -423,21 +306,12 @@ class _TqdmBar:
         self.bar.close()
 
 
-def _rest(own: Step) -> str:
-    """Say how long a step still takes, in words."""
+def _left(own: Step) -> str:
+    """Say how long a step still takes."""
     left = own.seconds_left
-    if left is None:
-        return "time left not known yet"
-    of_study = f"{own.title} {own.count}, " if isinstance(own, Study) else ""
-    return f"{of_study}about {say_time(left)} left"
+    return "time left not known yet" if left is None else f"about {say_time(left)} left"
 
 
-def say_time(seconds: float) -> str:
-    """Say a length of time in words, with as many digits as one needs."""
-    if seconds < 59.5:
-        return f"{seconds:.0f} s" if seconds >= 0.95 else f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours / 24:.1f} days"
+def _rest(own: Step) -> str:
+    """Say how long a step still takes; of a study, how much of it is done as well."""
+    return f"{own.title} {own.count}, {_left(own)}" if isinstance(own, Study) else _left(own)
