@@ -1,6 +1,6 @@
 """
-An own MONAI network and an own loss
-====================================
+A MONAI network and a loss of your own
+======================================
 
 You have an idea for a network, or for what it should minimise. Two small files bring it into the
 study, where it is trained in the same folds as everything else, has its length of training chosen
