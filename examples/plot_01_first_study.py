@@ -13,15 +13,15 @@ takes seconds and the truth is known; nobody was scanned.
 #
 # fmnet reads a folder laid out as BIDS derivatives: one map of a contrast for each person, and a
 # table ``participants.tsv`` with a column ``group``.
-import os
 import tempfile
+from pathlib import Path
 
 import pandas as pd
 
 from fmnet.synthetic.maps import write_cohort
 
-os.chdir(tempfile.mkdtemp())  # what this page writes goes there
-cohort = write_cohort("cohort", n_subjects=36, effect_size=2.0, voxel_size_mm=8, seed=1)
+folder = Path(tempfile.mkdtemp())  # what this page writes goes there
+cohort = write_cohort(folder / "cohort", n_subjects=36, effect_size=2.0, voxel_size_mm=8, seed=1)
 pd.read_csv(cohort / "participants.tsv", sep="\t").head()
 
 # %%
@@ -48,7 +48,7 @@ plt.show()
 import fmnet
 
 small = {"preparation.voxel_size_mm": 8, "folds.inner_splits": 2, "signature": None}
-study = fmnet.study(cohort, n_splits=3, out="study", settings=small)
+study = fmnet.study(cohort, n_splits=3, out=folder / "study", settings=small)
 
 # %%
 # What it found, in words. The second figure is lower than the first because the best of several

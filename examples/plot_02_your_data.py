@@ -9,7 +9,6 @@ made here, with made-up maps in them; yours look the same. Preprocessed time ser
 
 # %%
 # Twenty-four people, to begin with: their table, and a map of each.
-import os
 import tempfile
 from pathlib import Path
 
@@ -19,8 +18,8 @@ import pandas as pd
 
 from fmnet.synthetic.maps import write_cohort
 
-os.chdir(tempfile.mkdtemp())  # what this page writes goes there
-cohort = write_cohort("cohort", n_subjects=24, voxel_size_mm=8, seed=3)
+folder = Path(tempfile.mkdtemp())  # what this page writes goes there
+cohort = write_cohort(folder / "cohort", n_subjects=24, voxel_size_mm=8, seed=3)
 people = pd.read_csv(cohort / "participants.tsv", sep="\t")
 maps = {path.name.split("_")[0]: path for path in cohort.glob("sub-*/func/*_statmap.nii.gz")}
 
@@ -36,7 +35,7 @@ for participant_id, path in maps.items():
     values = np.where(values == 0, np.nan, values)[::-1]
     to_mm = image.affine @ np.diag([-1, 1, 1, 1])
     to_mm[:3, 3] = (image.affine @ [values.shape[0] - 1, 0, 0, 1])[:3]
-    of_person = Path("spm") / participant_id
+    of_person = folder / "spm" / participant_id
     of_person.mkdir(parents=True)
     nibabel.Nifti1Image(values, to_mm).to_filename(of_person / "con_0001.nii")
 
@@ -46,10 +45,10 @@ for participant_id, path in maps.items():
 spm = pd.DataFrame(
     [
         {"participant_id": path.parent.name, "path": path, "contrast": "pressure"}
-        for path in sorted(Path("spm").glob("sub-*/con_0001.nii"))
+        for path in sorted((folder / "spm").glob("sub-*/con_0001.nii"))
     ]
 )
-spm.head()
+spm.assign(path=[path.relative_to(folder) for path in spm["path"]]).head()
 
 # %%
 # The groups, and what else is known of the people, come from a second table with one row for each
@@ -67,7 +66,7 @@ study = fmnet.study(
     positive="FM",
     baselines="linear",
     n_splits=3,
-    out="from-spm",
+    out=folder / "from-spm",
     settings=small,
 )
 study
@@ -84,17 +83,17 @@ used[["participant_id", "label", "used", "reason"]].head()
 # FEAT writes ``cope1.nii.gz`` and ``zstat1.nii.gz`` into a folder for each person; those in
 # ``reg_standard/`` are in MNI space, and only they are of use here.
 for participant_id, path in maps.items():
-    stats = Path("fsl") / f"{participant_id}.feat" / "reg_standard" / "stats"
+    stats = folder / "fsl" / f"{participant_id}.feat" / "reg_standard" / "stats"
     stats.mkdir(parents=True)
     nibabel.load(path).to_filename(stats / "zstat1.nii.gz")
 
 fsl = pd.DataFrame(
     [
         {"participant_id": path.parents[2].stem, "path": path, "contrast": "pressure"}
-        for path in sorted(Path("fsl").glob("*.feat/reg_standard/stats/zstat1.nii.gz"))
+        for path in sorted((folder / "fsl").glob("*.feat/reg_standard/stats/zstat1.nii.gz"))
     ]
 )
-fsl.head(3)
+fsl.assign(path=[path.relative_to(folder) for path in fsl["path"]]).head(3)
 
 # %%
 # The same call takes it: ``fmnet.study(fsl, participants=people, ...)``. To know beforehand how
@@ -137,13 +136,13 @@ print("\n".join(["participants.tsv", *names[:3], "..."]))
 from fmnet.errors import FmnetError
 
 spoilt = spm.copy()
-spoilt.loc[2, "path"] = Path("spm") / "sub-synthetic003" / "con_0002.nii"
+spoilt.loc[2, "path"] = folder / "spm" / "sub-synthetic003" / "con_0002.nii"
 unlabelled = people.copy()
 unlabelled.loc[6, "group"] = "n/a"
 try:
-    fmnet.study(spoilt, participants=unlabelled, out="never", settings=small)
+    fmnet.study(spoilt, participants=unlabelled, out=folder / "never", settings=small)
 except FmnetError as error:
-    print(error)
+    print(str(error).replace(str(folder), "."))
 
 # %%
 # With ``settings={"cohort.on_fault": "exclude"}`` the study goes on without those two and lists

@@ -13,7 +13,6 @@ the left hand rather than the right (NeuroVault image 10426), which nilearn brin
 #
 # ``signature.maps`` names published maps: weights or statistics, any grid, in MNI space. Beside the
 # real one stands the map of what was planted, which only made-up data have.
-import os
 import tempfile
 from pathlib import Path
 
@@ -22,20 +21,20 @@ from nilearn.datasets import load_sample_motor_activation_image
 import fmnet
 from fmnet.synthetic.maps import write_cohort
 
-os.chdir(tempfile.mkdtemp())  # what this page writes goes there
-cohort = write_cohort("cohort", n_subjects=36, effect_size=2.0, voxel_size_mm=8, seed=1)
-truth = next(Path(cohort, "truth").glob("*.nii.gz"))
+folder = Path(tempfile.mkdtemp())  # what this page writes goes there
+cohort = write_cohort(folder / "cohort", n_subjects=36, effect_size=2.5, voxel_size_mm=8, seed=1)
+truth = next((cohort / "truth").glob("*.nii.gz"))
 study = fmnet.study(
     cohort,
     baselines="linear",
     n_splits=3,
-    out="study",
+    out=folder / "study",
     settings={
         "preparation.voxel_size_mm": 8,
         "folds.inner_splits": 2,
         "signature.maps": {
             "left hand": load_sample_motor_activation_image(),
-            "planted": str(truth.absolute()),
+            "planted": str(truth),
         },
         # small numbers, to be quick
         "signature.n_permutations": 99,
@@ -54,7 +53,7 @@ study = fmnet.study(
 import pandas as pd
 
 checks = study.metrics["signature"]["checks"].values()
-pd.DataFrame([{name: one[name] for name in ("name", "outcome", "p")} for one in checks])
+pd.DataFrame([{name: one[name] for name in ("name", "outcome", "p")} for one in checks]).round(3)
 
 # %%
 # What survives a permutation test
@@ -63,29 +62,23 @@ pd.DataFrame([{name: one[name] for name in ("name", "outcome", "p")} for one in 
 # Weights of the model against weights under shuffled labels: z of each voxel, thresholded so that
 # with nothing to find one map in twenty would show a voxel. Red raises the score, blue lowers it.
 import matplotlib.pyplot as plt
-from nilearn.plotting import plot_glass_brain, plot_stat_map
+from nilearn.plotting import plot_glass_brain
 
 maps = {
-    path.name.split("desc-")[1].split("_")[0]: path
-    for path in Path("study").rglob("*desc-*.nii.gz")
+    path.name.split("desc-")[1].split("_")[0]: path for path in study.folder.rglob("*desc-*.nii.gz")
 }
-plot_stat_map(
-    maps["thresholded"],
-    display_mode="z",
-    cut_coords=(-20, -4, 8, 24, 40),
-    title="z, family-wise corrected",
-)
+plot_glass_brain(maps["thresholded"], plot_abs=False, colorbar=True, title="z, corrected")
 plt.show()
 
 # %%
-# Below, what was planted. Voxels that are missing above are not voxels without an effect: with so
+# Below, what was planted. Places that are missing above are not places without an effect: with so
 # few people most of it stays below the threshold.
-plot_stat_map(truth, display_mode="z", cut_coords=(-20, -4, 8, 24, 40), title="planted")
+plot_glass_brain(truth, plot_abs=False, colorbar=True, threshold=0.3, title="planted")
 plt.show()
 
 # %%
-# All weights, without a threshold.
-plot_glass_brain(maps["weights"], plot_abs=False, colorbar=True, title="weights")
+# All weights, without a threshold: score per unit of the map.
+plot_glass_brain(maps["weights"], plot_abs=False, colorbar=True, threshold=0.02, title="weights")
 plt.show()
 
 # %%
@@ -94,8 +87,8 @@ plt.show()
 #
 # ``regions.tsv`` tells it for parts of the brain. Without an atlas they are boxes named by their
 # place; ``signature.atlas`` takes one of yours.
-regions = pd.read_csv(next(Path("study").rglob("regions.tsv")), sep="\t")
-regions.head()
+regions = pd.read_csv(next(study.folder.rglob("regions.tsv")), sep="\t")
+regions[["region", "n_voxels", "mean", "direction", "share"]].head(8).round(3)
 
 # %%
 # Beside published maps
@@ -104,7 +97,7 @@ regions.head()
 # The correlation is over voxels that both have. Smooth maps resemble each other by chance, and far
 # more often than a p value that counts voxels as independent admits: so p is against random maps as
 # smooth as the signature. The button press has nothing to do with it; what was planted has.
-published = pd.read_csv(next(Path("study").rglob("published.tsv")), sep="\t")
+published = pd.read_csv(next(study.folder.rglob("published.tsv")), sep="\t")
 published[["map", "n_voxels", "correlation", "null_low", "null_high", "p"]].round(3)
 
 # %%

@@ -11,38 +11,38 @@ you state, a set of groups that can't be ruled out, or the reason why there is n
 # A signature
 # -----------
 #
-# Usually somebody else made it. Here it is made on the spot, of 40 made-up people.
-import os
+# Usually somebody else made it. Here it is made on the spot, of 50 made-up people.
 import tempfile
+import textwrap
 from pathlib import Path
 
 import fmnet
 from fmnet.synthetic.maps import write_cohort
 
-os.chdir(tempfile.mkdtemp())  # what this page writes goes there
+folder = Path(tempfile.mkdtemp())  # what this page writes goes there
 study = fmnet.study(
-    write_cohort("cohort", n_subjects=40, effect_size=2.0, voxel_size_mm=8, seed=1),
+    write_cohort(folder / "cohort", n_subjects=50, effect_size=1.3, voxel_size_mm=8, seed=1),
     baselines="linear",
     n_splits=3,
-    out="study",
+    out=folder / "study",
     settings={"preparation.voxel_size_mm": 8, "folds.inner_splits": 2, "signature": None},
 )
-study.export("bundle")
+study.export(folder / "bundle")
 
 # %%
-# From here on nothing of the study is needed: a bundle is a folder to hand on. Loading it checks the
-# hash of each file and executes nothing in it.
-signature = fmnet.load("bundle")
+# From here on nothing of the study is needed: a bundle is a folder to hand on. Loading it checks
+# the hash of each file and executes nothing in it.
+signature = fmnet.load(folder / "bundle")
 signature
 
 # %%
-# Twelve new people
+# Twenty new people
 # -----------------
 #
 # Made up in the same way, by another seed.
 import pandas as pd
 
-new = write_cohort("new-people", n_subjects=12, effect_size=2.0, voxel_size_mm=8, seed=7)
+new = write_cohort(folder / "new-people", n_subjects=20, effect_size=1.3, voxel_size_mm=8, seed=7)
 scans = sorted(new.glob("sub-*/func/*_statmap.nii.gz"))
 table = signature.predict(scans)
 table["scan"] = [Path(one).name.split("_")[0] for one in table["scan"]]
@@ -51,14 +51,15 @@ table[
 ].round(2)
 
 # %%
-# ``both`` is the honest "cannot say": such scores are usual in both groups. The signature promises
-# that a set holds the right group for 80 % of the people of each group, and so few people can
-# promise that only with wide limits.
+# ``both`` is the honest "cannot say": such scores are usual in both groups. The promise is that a
+# set holds the right group for 80 % of the people of each group, which takes wide limits where the
+# study was small. ``cannot_say`` among the statuses is a scan that isn't like the training scans,
+# and now and then that is a perfectly good one.
 #
 # Who was it in truth?
 truth = pd.read_csv(new / "participants.tsv", sep="\t").set_index("participant_id")["group"]
 table["truth"] = table["scan"].map(truth)
-pd.crosstab(table["truth"], table["set"])
+pd.crosstab(table["truth"], table["set"].fillna("no score"))
 
 # %%
 # How common is it among those who are scanned?
@@ -95,11 +96,13 @@ odd = {
     "cut-off": cut,
 }
 for name, changed in odd.items():
-    nibabel.Nifti1Image(changed, image.affine).to_filename(f"{name}_stat-z_statmap.nii.gz")
-image.to_filename("other-statistic_stat-p_statmap.nii.gz")
-answers = signature.predict(sorted(Path().glob("*_statmap.nii.gz")))
-for _, row in answers.iterrows():
-    print(f"{row['scan']}: {row['status']} {row['gates_failed']}\n  {row['reason']}\n")
+    nibabel.Nifti1Image(changed, image.affine).to_filename(folder / f"{name}_stat-z_statmap.nii.gz")
+image.to_filename(folder / "other-statistic_stat-p_statmap.nii.gz")
+answers = signature.predict(sorted(folder.glob("*_statmap.nii.gz")))
+for row in answers.itertuples():
+    print(Path(row.scan).name, row.status, row.gates_failed)
+    first = row.reason.split(" | ")[0].replace(f"{folder}/", "")
+    print(textwrap.fill(first, 90, initial_indent="    ", subsequent_indent="    "), "\n")
 
 # %%
 # No score is no failure: a number for such a scan would look like any other. ``force=True`` gives
@@ -110,8 +113,8 @@ for _, row in answers.iterrows():
 #
 # Whoever quotes a probability should say what is known of the signature. ``signature.about`` holds
 # it; so does each record of ``fmnet predict bundle SCANS --out results.json``.
-for name, value in signature.about.items():
-    print(f"{name}: {value}"[:300])
+for name in ("intended_use", "warnings", "probability", "sets"):
+    print(textwrap.fill(f"{name}: {signature.about[name]}", 90), "\n")
 
 # %%
 # From the shell, with a page for each person:

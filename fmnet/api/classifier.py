@@ -1,6 +1,5 @@
 """A network of fmnet's as an estimator of scikit-learn's, fitted on images."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from fmnet.api.cohort_tables import write_tables
 from fmnet.api.composed import compose_study
-from fmnet.api.images import ImageFile, listed, on_disk
+from fmnet.api.images import ImageFile, listed, on_disk, temporary_folder
 from fmnet.api.loaded import Signature, image_of
 from fmnet.api.page import Page
 from fmnet.api.whole_study import study
@@ -65,9 +64,10 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    network : str
+    network : str or callable
         An option of ``network`` in the configuration: ``prior_cnn`` (fitted without gradient steps,
-        in seconds), ``small_cnn``, ``resnet``, ``densenet``, ``monai``, ``scale_space``.
+        in seconds), ``small_cnn``, ``resnet``, ``densenet``, ``monai``, ``scale_space``; or a
+        function of a module of your own, see `fmnet.study`.
     voxel_size_mm : int
         Edge of the voxels that maps are put on, from 1 to 12 mm.
     fwhm_mm : float
@@ -126,7 +126,7 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        network: str = "prior_cnn",
+        network: Any = "prior_cnn",
         voxel_size_mm: float = 4,
         fwhm_mm: float = 0.0,
         mask: str = "brain",
@@ -180,11 +180,11 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         labels = self._labels(y)
         seed = self._seed()
-        with tempfile.TemporaryDirectory(prefix="fmnet-") as folder:
-            scans, trainable = self._read(imgs, labels, groups, Path(folder), seed)
+        with temporary_folder() as folder:
+            scans, trainable = self._read(imgs, labels, groups, folder, seed)
             fold = build_inner_folds(scans.cohort, self.inner_splits, seed)
             task = FoldTask(scans, fold, fold_seed(seed, FINAL), "final")
-            trained = train_on_folds(replace(trainable, log_dir=Path(folder) / "logs"), [task])[0]
+            trained = train_on_folds(replace(trainable, log_dir=folder / "logs"), [task])[0]
         assert isinstance(trained.preparation, MapPreparation)
         assert isinstance(trained.calibration, Calibration)
         self.network_, self.preparation_ = trained.network, trained.preparation
@@ -260,6 +260,7 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def export(
         self,
         folder: str | Path,
+        names: Sequence[str] | None = None,
         baselines: str = "default",
         n_splits: int = 5,
         overwrite: bool = False,
@@ -275,6 +276,10 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ----------
         folder : path
             Of the bundle.
+        names : sequence of str, optional
+            What the groups are called in the signature, in the order of ``classes_``; its scores
+            speak for the second. Without them groups are called as in `y`, and scores speak for
+            ``FM`` if there is one, else for ``classes_[1]``.
         baselines : str
             An option of ``baselines``.
         n_splits : int
@@ -291,12 +296,15 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "network_")
         imgs, labels, groups = self._given
-        out = Path(folder)
+        out, called = Path(folder), [str(one) for one in (names or self.classes_)]
+        if len(called) != 2:
+            accepted = "two names, in the order of classes_"
+            raise InputError(Fault("names", ", ".join(called), accepted, "name both groups"))
         found = study(
             imgs,
-            labels,
+            np.where(labels == self.classes_[1], called[1], called[0]),
             label=LABEL,
-            positive=str(self.classes_[1]),
+            positive=called[1] if names else None,
             groups=groups,
             contrasts=self.contrasts,
             network=self.network,
@@ -401,14 +409,14 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Read images and put them on the grid: (N, C, V)."""
         _check_one_row_each(imgs)
         grid = self.preparation_.grid
-        with tempfile.TemporaryDirectory(prefix="fmnet-") as folder:
+        with temporary_folder() as folder:
             given = [(one,) for one in imgs["path"]] if _is_frame(imgs) else listed(imgs)
             scans = [
                 self._scan(number, files)
-                for number, files in enumerate(on_disk(given, Path(folder)), start=1)
+                for number, files in enumerate(on_disk(given, folder), start=1)
             ]
             store: ArrayStore[Scan, StoredScan] = ArrayStore(
-                Path(self.memory or Path(folder) / "store"),
+                Path(self.memory or folder / "store"),
                 MapsOnGrid(grid, self.preparation_.min_coverage),
             )
             found = list(store.add_all(scans, self.n_jobs))

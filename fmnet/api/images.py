@@ -1,7 +1,9 @@
 """Images as people hold them in Python: paths, nibabel images, tables; made into files on disk."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from scipy.sparse import issparse
 
 from fmnet.data.image_files import SUFFIXES
 from fmnet.data.nifti import is_image, volumes_of, write_copy
-from fmnet.errors import Fault, InputError
+from fmnet.errors import Fault, FmnetError, InputError
 
 #: What `images` may be, for messages.
 ACCEPTED = (
@@ -28,6 +30,21 @@ class ImageFile:
 
     name: str
     path: Path
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder for images that were in memory; what is wrong with them is told without it."""
+    with tempfile.TemporaryDirectory(prefix="fmnet-") as folder:
+        try:
+            yield Path(folder)
+        except FmnetError as error:
+            raise type(error)([_without(fault, folder) for fault in error.faults]) from error
+
+
+def _without(fault: Fault, folder: str) -> Fault:
+    told = {key: text.replace(f"{folder}/", "") for key, text in asdict(fault).items()}
+    return Fault(**told)
 
 
 def is_place(images: Any) -> bool:

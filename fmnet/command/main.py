@@ -5,6 +5,7 @@ import sys
 from difflib import get_close_matches
 
 import fmnet
+from fmnet.command.completion import SCRIPT, complete
 
 #: Subcommand, the module and function that do it, and what it does; imported when it is called.
 COMMANDS = {
@@ -62,6 +63,13 @@ def main(arguments: list[str] | None = None) -> int:
     if name in ("-h", "--help"):
         print(_overview())
         return 0
+    if name == "--completion":
+        print(SCRIPT)
+        return 0
+    if name == "--complete":  # asked by what --completion prints
+        names = {command: where for command, (where, _) in COMMANDS.items()}
+        print("\n".join(complete(rest[0], names)))
+        return 0
     if name not in COMMANDS:
         print(_unknown(name), file=sys.stderr)
         return 2
@@ -93,6 +101,7 @@ commands:
 options:
   --help              this text; after a command, what it takes
   --version           the version
+  --completion        what switches completion on in bash: eval "$(fmnet --completion)"
 
 examples:
   fmnet train experiment=quick run_dir=outputs/first

@@ -167,7 +167,7 @@ def signature_of(schema: Callable[..., Any] | str, imports: bool = True) -> Sign
     if isinstance(schema, str):
         if not imports and (read := read_signature(schema)) is not None:
             return read.parameters, read.hints
-        schema = _locate(schema)
+        return _signature(_locate(schema))
     return _signature(schema)
 
 

@@ -95,7 +95,7 @@ def _read_module(name: str) -> _Module | None:
     if path is None:
         return None
     definitions: dict[str, ast.stmt] = {}
-    stars = []
+    stars: list[str] = []
     is_package = path.name == "__init__.py"
     module = _Module(name, is_package, definitions, stars)
     for statement in _statements(ast.parse(path.read_bytes()).body):

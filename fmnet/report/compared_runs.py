@@ -150,12 +150,20 @@ class ComparedRun:
         )
         return own.assign(unit=unit.where(unit != "", own["participant_id"])).reset_index(drop=True)
 
-    @cached_property
-    def split(self) -> tuple[object, ...]:
-        """Who was scored in which fold: alike in two runs whose scores can be paired."""
-        places = self.scores[["repeat", "fold", "participant_id", "scan_id", "label"]]
-        people = (self.folder / "participants.tsv").read_bytes()
-        return (people, *places.itertuples(index=False, name=None))
+    def is_paired(self, other: "ComparedRun") -> bool:
+        """Tell whether the networks of two runs scored the same people in the same folds.
+
+        People are the same where the hash of the scans is, or else the table of participants, as
+        where another contrast of theirs was studied: made-up people of two seeds have the same
+        names.
+        """
+        columns = ["repeat", "fold", "participant_id", "scan_id", "label"]
+        if self.target or other.target or not self.scores[columns].equals(other.scores[columns]):
+            return False
+        stated = self.record.get("data_sha256")
+        tables = [(run.folder / "participants.tsv").read_bytes() for run in (self, other)]
+        is_same_data = stated is not None and stated == other.record.get("data_sha256")
+        return is_same_data or tables[0] == tables[1]
 
 
 def find_runs(places: Sequence[Path]) -> tuple[list[ComparedRun], list[Fault]]:
@@ -257,7 +265,7 @@ def read_run(folder: Path, name: str) -> ComparedRun:
         run = ComparedRun(folder, name, settings, read_json(path) if path.exists() else {}, metrics)
         # what a page is made of, so that what is damaged is told here
         _ = (run.question, run.linear, run.corrected, run.p, run.verdict, run.red)
-        _ = () if run.target else run.split
+        _ = () if run.target else run.scores
     except (
         AttributeError, KeyError, OSError, TypeError, ValueError, yaml.YAMLError,
         OmegaConfBaseException,

@@ -197,8 +197,8 @@ def _shared(group: Sequence[ComparedRun]) -> dict[str, Any]:
         "rows": [
             {
                 "name": row["name"],
-                "difference": f"{row['difference']:+.2f}"
-                + ("" if row["ci"] is None else f" [{row['ci'][0]:+.2f}, {row['ci'][1]:+.2f}]"),
+                "difference": f"{row['difference']:+z.2f}"
+                + ("" if row["ci"] is None else f" [{row['ci'][0]:+z.2f}, {row['ci'][1]:+z.2f}]"),
                 "p": "not tested" if row["p"] is None else f"{max(row['p'], 0.001):.3f}",
             }
             for row in paired_tests(group)

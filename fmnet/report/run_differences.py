@@ -19,21 +19,23 @@ UNSAID, _ABSENT = ("_target_", "_partial_"), object()
 
 
 def paired_groups(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
-    """Gather runs of two groups whose networks scored the same scans in the same folds.
+    """Gather runs of two groups whose networks scored the same people in the same folds.
 
-    People are the same where the tables of participants are, byte by byte: made-up people of two
-    seeds have the same names.
+    See `fmnet.report.compared_runs.ComparedRun.is_paired`.
 
     Returns
     -------
     list of list of ComparedRun
         Groups of two or more, in the order of their first run.
     """
-    groups: dict[tuple[object, ...], list[ComparedRun]] = {}
+    groups: list[list[ComparedRun]] = []
     for run in runs:
-        if not run.target:
-            groups.setdefault(run.split, []).append(run)
-    return [group for group in groups.values() if len(group) > 1]
+        own = next((group for group in groups if run.is_paired(group[0])), None)
+        if own is None:
+            groups.append([run])
+        else:
+            own.append(run)
+    return [group for group in groups if len(group) > 1]
 
 
 def paired_tests(group: Sequence[ComparedRun]) -> list[dict[str, Any]]:

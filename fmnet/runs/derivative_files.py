@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from fmnet.data.derivative import (
     ignore_lines,
     source_of,
 )
-from fmnet.runs.run_folder import FILES, FOLDERS, README, as_json
+from fmnet.errors import RunError
+from fmnet.runs.run_folder import FILES, FOLDERS, README, as_json, read_json
 
 #: What a validator reads of a run. A table of participants has to list folders sub-*, of which
 #: there are none: results are about a cohort.
@@ -42,8 +44,10 @@ ABOUT = {
 }
 
 
-def derivative_files(cohort: Cohort, record: Mapping[str, Any]) -> dict[str, str]:
+def derivative_files(cohort: Cohort, record: Mapping[str, Any], folder: Path) -> dict[str, str]:
     """Write what a run folder says of itself: description, README, and what is not BIDS's.
+
+    What people have added to the description, their names say, stays.
 
     Parameters
     ----------
@@ -52,6 +56,8 @@ def derivative_files(cohort: Cohort, record: Mapping[str, Any]) -> dict[str, str
         those of its scans as its version.
     record : dict
         What ``manifest.json`` holds.
+    folder : Path
+        The run's.
 
     Returns
     -------
@@ -79,10 +85,12 @@ def derivative_files(cohort: Cohort, record: Mapping[str, Any]) -> dict[str, str
         sha256 = hashlib.sha256("\n".join(own).encode()).hexdigest()
         sources.append(describe_source(root, f"sha256:{sha256} of the scans used"))
     name = f"fmnet study{asked}: {what}. Research use only"
-    description = describe_derivative(name, generated_by, sources)
+    description, added = describe_derivative(name, generated_by, sources), dict[str, Any]()
+    with suppress(RunError):
+        added = read_json(folder / DESCRIPTION)
     ignored = [one for one in (*FILES, *FOLDERS) if one not in VALIDATED]
     return {
-        DESCRIPTION: as_json(description),
+        DESCRIPTION: as_json(description | added | description),
         IGNORE: ignore_lines(IGNORED, ignored),
         README: _readme(name),
     }

@@ -349,7 +349,8 @@ def finish(
             advance()
     except Exception as error:  # noqa: BLE001 (a page that fails must not cost the results)
         failed = error
-    described = derivative_files(results.data.cohort, read_json(folder / "manifest.json"))
+    record = read_json(folder / "manifest.json")
+    described = derivative_files(results.data.cohort, record, folder)
     # the figures last: they mark the run as finished
     write_run_files(folder, described | {"metrics.json": as_json(metrics)})
     FoldCheckpoints(folder / CHECKPOINTS).remove()

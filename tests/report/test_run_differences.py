@@ -56,6 +56,19 @@ def test_runs_are_paired_where_people_and_folds_are_the_same(runs):
     assert [run.name for run in group] == ["weak", "strong", "lucky"]
 
 
+def test_people_are_the_same_by_their_scans_or_by_their_table(runs):
+    weak, _, strong, *_ = runs
+    strong.record["data_sha256"] = "of another contrast"
+    assert weak.is_paired(strong)
+    table = strong.folder / "participants.tsv"
+    table.write_text(table.read_text().replace("age", "years"))
+    assert not weak.is_paired(strong)
+    strong.record["data_sha256"] = weak.record["data_sha256"]
+    assert weak.is_paired(strong)
+    del weak.record["data_sha256"], strong.record["data_sha256"]
+    assert not weak.is_paired(strong)
+
+
 def test_differences_are_those_of_the_aucs_from_the_first(runs):
     (group,) = paired_groups(runs)
     rows = {row["name"]: row for row in paired_tests(group)}

@@ -30,7 +30,7 @@ def cohort(grid, tmp_path):
 
 
 def test_sources_are_named_with_a_hash_of_what_was_used(cohort, tmp_path):
-    described = json.loads(derivative_files(cohort, RECORD)["dataset_description.json"])
+    described = json.loads(derivative_files(cohort, RECORD, tmp_path)["dataset_description.json"])
     inside, elsewhere = described["SourceDatasets"]
     assert (inside["URL"], inside["DOI"]) == ((tmp_path / "maps").as_uri(), "doi:10.1/x")
     sha256 = hashlib.sha256(b"hash 0\nhash 1\nhash 2").hexdigest()
@@ -42,9 +42,9 @@ def test_sources_are_named_with_a_hash_of_what_was_used(cohort, tmp_path):
     assert described["Name"] == "fmnet study of FM against HC: Results. Research use only"
 
 
-def test_made_up_people_are_said_to_be(cohort):
+def test_made_up_people_are_said_to_be(cohort, tmp_path):
     made_up = replace(cohort, listing=replace(cohort.listing, origin="synthetic"))
-    assert "people who don't exist" in derivative_files(made_up, {})["README.md"]
+    assert "people who don't exist" in derivative_files(made_up, {}, tmp_path)["README.md"]
 
 
 def test_everything_a_run_may_hold_is_explained():
@@ -64,7 +64,7 @@ def test_validator_finds_no_error_in_a_run(cohort, tmp_path):
         (run / folder / "regions_dseg.json").write_text("{}")
     for name in FILES[:-1]:  # the last are the hashes, which are written
         (run / name).write_text("participant_id\nsub-01\n")
-    write_run_files(run, derivative_files(cohort, RECORD))
+    write_run_files(run, derivative_files(cohort, RECORD, run))
     assert bids_errors(run) == []
 
 
@@ -72,7 +72,11 @@ def test_descriptions_may_be_written_on(cohort, tmp_path):
     """Authors are for people to add; results are still as the run wrote them."""
     run = tmp_path / "run"
     run.mkdir()
-    write_run_files(run, derivative_files(cohort, RECORD) | {"metrics.json": "{}"})
+    write_run_files(run, derivative_files(cohort, RECORD, run) | {"metrics.json": "{}"})
     path = run / "dataset_description.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"Authors": ["A. Body", "B. Ody"]}))
     assert check_run_files(run) == ""
+    write_run_files(run, derivative_files(cohort, RECORD | {"code_sha256": "later"}, run))
+    described = json.loads(path.read_text())
+    assert described["Authors"] == ["A. Body", "B. Ody"]
+    assert "later" in described["GeneratedBy"][0]["Description"]
