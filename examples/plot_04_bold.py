@@ -22,11 +22,8 @@ folder = Path(tempfile.mkdtemp())  # what this page writes goes there
 cohort = write_bold_cohort(
     folder / "fmriprep", n_subjects=24, n_volumes=120, coupling=0.7, voxel_size_mm=12
 )
-print(
-    "\n".join(
-        sorted(str(path.relative_to(folder)) for path in (cohort / "sub-synthetic001").rglob("*.*"))
-    )
-)
+for path in sorted((cohort / "sub-synthetic001").rglob("*.*")):
+    print(path.relative_to(cohort))
 
 # %%
 # Is all there that a study needs? The same check is ``fmnet check fmriprep --task rest``.
@@ -36,25 +33,30 @@ from fmnet.bold.findings import describe
 print("\n".join(describe(check_dataset(cohort))))
 
 # %%
-# What cleaning takes away
-# ------------------------
+# How much did they move?
+# -----------------------
 #
-# A run before and after the regression of head motion, white matter and CSF, within the band from
-# 0.01 to 0.1 Hz. fmnet does so with every run, as ``cohort.cleaning`` says; here is the same with
-# nilearn, to look at. Each line is a voxel; stripes are what the whole brain does at once.
+# Head motion of the person who moved least and of the one who moved most, volume by volume, from
+# fMRIPrep's confounds.
 import matplotlib.pyplot as plt
-from nilearn.image import clean_img
-from nilearn.interfaces.fmriprep import load_confounds
-from nilearn.plotting import plot_carpet
+import pandas as pd
 
-run = str(next((cohort / "sub-synthetic001").rglob("*_desc-preproc_bold.nii.gz")))
-mask = run.replace("preproc_bold", "brain_mask")
-confounds, _ = load_confounds(run, strategy=["motion", "wm_csf"], motion="full")
-cleaned = clean_img(run, confounds=confounds, t_r=2.0, low_pass=0.1, high_pass=0.01, mask_img=mask)
-figure, axes = plt.subplots(2, 1, figsize=(8, 6), layout="constrained")
-for axis, image, title in zip(axes, (run, cleaned), ("as preprocessed", "cleaned"), strict=True):
-    plot_carpet(image, mask_img=mask, t_r=2.0, axes=axis, title=title)
+motion = {
+    path.name.split("_")[0]: pd.read_csv(path, sep="\t")["framewise_displacement"]
+    for path in cohort.rglob("*_desc-confounds_timeseries.tsv")
+}
+by_mean = sorted(motion, key=lambda one: motion[one].mean())
+_, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+for person in (by_mean[-1], by_mean[0]):
+    axes.plot(motion[person], label=f"{person}, mean {motion[person].mean():.2f} mm")
+axes.set(xlabel="volume", ylabel="framewise displacement (mm)")
+axes.legend(frameon=False)
 plt.show()
+
+# %%
+# Each run is cleaned before anything is learned: motion, its derivatives and squares, white matter
+# and CSF are regressed out, within the band from 0.01 to 0.1 Hz. ``cohort.cleaning.strategy``,
+# ``low_hz`` and ``high_hz`` change it; ``fd_threshold`` leaves out volumes as well.
 
 # %%
 # The study
@@ -85,11 +87,10 @@ study
 # What was left of the runs
 # -------------------------
 #
-# How many volumes and degrees of freedom cleaning left, by group: groups that differ in it differ
-# in how noisy their maps are.
-import pandas as pd
-
-pd.DataFrame(study.metrics["bold"]["groups"])
+# Volumes that cleaning kept (median), head motion and temporal SNR (means), by group. Groups that
+# differ in them differ in how noisy their maps are.
+left = pd.DataFrame(study.metrics["bold"]["groups"]).set_index("label")
+left[["volumes", "mean_fd_mm", "tsnr"]].map(lambda values: values[0]).round(2)
 
 # %%
 # Beside the network

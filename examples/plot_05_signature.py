@@ -22,7 +22,7 @@ import fmnet
 from fmnet.synthetic.maps import write_cohort
 
 folder = Path(tempfile.mkdtemp())  # what this page writes goes there
-cohort = write_cohort(folder / "cohort", n_subjects=36, effect_size=2.0, voxel_size_mm=8, seed=1)
+cohort = write_cohort(folder / "cohort", n_subjects=36, effect_size=2.5, voxel_size_mm=8, seed=1)
 truth = next((cohort / "truth").glob("*.nii.gz"))
 study = fmnet.study(
     cohort,
@@ -53,7 +53,7 @@ study = fmnet.study(
 import pandas as pd
 
 checks = study.metrics["signature"]["checks"].values()
-pd.DataFrame([{name: one[name] for name in ("name", "outcome", "p")} for one in checks])
+pd.DataFrame([{name: one[name] for name in ("name", "outcome", "p")} for one in checks]).round(3)
 
 # %%
 # What survives a permutation test
@@ -62,28 +62,23 @@ pd.DataFrame([{name: one[name] for name in ("name", "outcome", "p")} for one in 
 # Weights of the model against weights under shuffled labels: z of each voxel, thresholded so that
 # with nothing to find one map in twenty would show a voxel. Red raises the score, blue lowers it.
 import matplotlib.pyplot as plt
-from nilearn.plotting import plot_glass_brain, plot_stat_map
+from nilearn.plotting import plot_glass_brain
 
 maps = {
     path.name.split("desc-")[1].split("_")[0]: path for path in study.folder.rglob("*desc-*.nii.gz")
 }
-plot_stat_map(
-    maps["thresholded"],
-    display_mode="z",
-    cut_coords=(-20, -4, 8, 24, 40),
-    title="z, family-wise corrected",
-)
+plot_glass_brain(maps["thresholded"], plot_abs=False, colorbar=True, title="z, corrected")
 plt.show()
 
 # %%
-# Below, what was planted. Voxels that are missing above are not voxels without an effect: with so
+# Below, what was planted. Places that are missing above are not places without an effect: with so
 # few people most of it stays below the threshold.
-plot_stat_map(truth, display_mode="z", cut_coords=(-20, -4, 8, 24, 40), title="planted")
+plot_glass_brain(truth, plot_abs=False, colorbar=True, threshold=0.3, title="planted")
 plt.show()
 
 # %%
-# All weights, without a threshold.
-plot_glass_brain(maps["weights"], plot_abs=False, colorbar=True, title="weights")
+# All weights, without a threshold: score per unit of the map.
+plot_glass_brain(maps["weights"], plot_abs=False, colorbar=True, threshold=0.02, title="weights")
 plt.show()
 
 # %%
@@ -93,7 +88,7 @@ plt.show()
 # ``regions.tsv`` tells it for parts of the brain. Without an atlas they are boxes named by their
 # place; ``signature.atlas`` takes one of yours.
 regions = pd.read_csv(next(study.folder.rglob("regions.tsv")), sep="\t")
-regions.head()
+regions[["region", "n_voxels", "mean", "direction", "share"]].head(8).round(3)
 
 # %%
 # Beside published maps

@@ -11,8 +11,9 @@ you state, a set of groups that can't be ruled out, or the reason why there is n
 # A signature
 # -----------
 #
-# Usually somebody else made it. Here it is made on the spot, of 40 made-up people.
+# Usually somebody else made it. Here it is made on the spot, of 50 made-up people.
 import tempfile
+import textwrap
 from pathlib import Path
 
 import fmnet
@@ -20,7 +21,7 @@ from fmnet.synthetic.maps import write_cohort
 
 folder = Path(tempfile.mkdtemp())  # what this page writes goes there
 study = fmnet.study(
-    write_cohort(folder / "cohort", n_subjects=40, effect_size=2.0, voxel_size_mm=8, seed=1),
+    write_cohort(folder / "cohort", n_subjects=50, effect_size=1.3, voxel_size_mm=8, seed=1),
     baselines="linear",
     n_splits=3,
     out=folder / "study",
@@ -35,13 +36,13 @@ signature = fmnet.load(folder / "bundle")
 signature
 
 # %%
-# Twelve new people
+# Twenty new people
 # -----------------
 #
 # Made up in the same way, by another seed.
 import pandas as pd
 
-new = write_cohort(folder / "new-people", n_subjects=12, effect_size=2.0, voxel_size_mm=8, seed=7)
+new = write_cohort(folder / "new-people", n_subjects=20, effect_size=1.3, voxel_size_mm=8, seed=7)
 scans = sorted(new.glob("sub-*/func/*_statmap.nii.gz"))
 table = signature.predict(scans)
 table["scan"] = [Path(one).name.split("_")[0] for one in table["scan"]]
@@ -50,14 +51,15 @@ table[
 ].round(2)
 
 # %%
-# ``both`` is the honest "cannot say": such scores are usual in both groups. The signature promises
-# that a set holds the right group for 80 % of the people of each group, and so few people can
-# promise that only with wide limits.
+# ``both`` is the honest "cannot say": such scores are usual in both groups. The promise is that a
+# set holds the right group for 80 % of the people of each group, which takes wide limits where the
+# study was small. ``cannot_say`` among the statuses is a scan that isn't like the training scans,
+# and now and then that is a perfectly good one.
 #
 # Who was it in truth?
 truth = pd.read_csv(new / "participants.tsv", sep="\t").set_index("participant_id")["group"]
 table["truth"] = table["scan"].map(truth)
-pd.crosstab(table["truth"], table["set"])
+pd.crosstab(table["truth"], table["set"].fillna("no score"))
 
 # %%
 # How common is it among those who are scanned?
@@ -99,7 +101,8 @@ image.to_filename(folder / "other-statistic_stat-p_statmap.nii.gz")
 answers = signature.predict(sorted(folder.glob("*_statmap.nii.gz")))
 for row in answers.itertuples():
     print(Path(row.scan).name, row.status, row.gates_failed)
-    print("   ", row.reason.replace(f"{folder}/", ""))
+    first = row.reason.split(" | ")[0].replace(f"{folder}/", "")
+    print(textwrap.fill(first, 90, initial_indent="    ", subsequent_indent="    "), "\n")
 
 # %%
 # No score is no failure: a number for such a scan would look like any other. ``force=True`` gives
@@ -110,8 +113,8 @@ for row in answers.itertuples():
 #
 # Whoever quotes a probability should say what is known of the signature. ``signature.about`` holds
 # it; so does each record of ``fmnet predict bundle SCANS --out results.json``.
-for name, value in signature.about.items():
-    print(f"{name}: {value}"[:300])
+for name in ("intended_use", "warnings", "probability", "sets"):
+    print(textwrap.fill(f"{name}: {signature.about[name]}", 90), "\n")
 
 # %%
 # From the shell, with a page for each person:

@@ -1,4 +1,4 @@
-"""Resolve names in docstrings: a link where the site has a page, plain text where code has the name.
+"""Resolve names in docstrings: a link where the site has a page, text where code has the name.
 
 Docstrings write `weigh` or `fmnet.networks.feature_weighting.weigh`. Names that neither a page nor
 the code knows are left to Sphinx, which warns of them.

@@ -3,6 +3,7 @@
 They go to ``docs/generated/``, which git doesn't see.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,37 +39,67 @@ def named_targets() -> list[str]:
     found: set[str] = set()
     for path in CONFIGS.rglob("*.yaml"):
         if path.relative_to(CONFIGS).parts[0] not in NOT_INSTALLED:
-            found |= set(_targets(yaml.safe_load(path.read_text("utf-8"))))
-    return sorted(name for name in found if name.startswith("fmnet."))
-
-
-def _targets(node: Any) -> list[str]:
-    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    own = [node["_target_"]] if isinstance(node, dict) and "_target_" in node else []
-    return own + [name for child in children for name in _targets(child)]
+            found |= set(configuration.targets(yaml.safe_load(path.read_text("utf-8"))))
+    return sorted(name for name in found if name.startswith("fmnet.") and name not in HIDDEN)
 
 
 def components() -> str:
     """Write the page that lists what configs name, room by room."""
-    targets = [name for name in named_targets() if name not in HIDDEN]
+    targets = named_targets()
     lines = ["Parts that configs name", "=======================", "", INTRODUCTION, ""]
     for room, title in ROOMS.items():
         names = [name for name in targets if name.startswith(room + ".")]
         if names:
-            lines += [title, "-" * len(title), "", ".. autosummary::", "   :toctree: api", "   :nosignatures:", ""]
+            lines += [title, "-" * len(title), "", *AUTOSUMMARY]
             lines += [f"   ~{name}" for name in names] + [""]
     return "\n".join(lines)
 
 
-INTRODUCTION = """What the configuration builds: readers, networks, baselines, targets and plans. A config names
-each by ``_target_`` and gives it plain values; so can yours."""
+INTRODUCTION = """What the configuration builds: readers, networks, baselines, targets and plans. A
+config names each by ``_target_`` and gives it plain values; so can yours."""
+AUTOSUMMARY = (".. autosummary::", "   :toctree: api", "   :nosignatures:", "")
 #: Named by configs and of use to Hydra alone.
 HIDDEN = {"fmnet.config.jobs.JobReport"}
 
 
+def prediction_schema() -> str:
+    """Write the page on what ``fmnet predict`` writes as JSON, from its schema."""
+    path = DOCS.parent / "fmnet" / "inference" / "prediction.schema.json"
+    schema = json.loads(path.read_text("utf-8"))
+    lines = ["# Predictions in JSON", "", schema["description"], ""]
+    lines += [f"The schema itself: [{path.name}](../../{path.relative_to(DOCS.parent)}).", ""]
+    lines += ["## The file", "", *_fields(schema)]
+    for name, part in schema["$defs"].items():
+        if "properties" in part:
+            lines += [f"## `{name}`", "", part.get("description", ""), "", *_fields(part)]
+    return "\n".join(lines)
+
+
+def _fields(part: dict[str, Any], prefix: str = "") -> list[str]:
+    lines: list[str] = []
+    for name, field in part["properties"].items():
+        always = "" if prefix or name in part.get("required", ()) else ", may be missing"
+        meaning = field.get("description") or configuration.NOTHING
+        lines += [f"`{prefix}{name}` *({_type(field)}{always})*", f": {meaning}", ""]
+        if "properties" in field:
+            lines += _fields(field, f"{name}.")
+    return lines if prefix else [":::{div} keys", "", *lines, ":::", ""]
+
+
+def _type(field: dict[str, Any]) -> str:
+    if "$ref" in field:
+        name = field["$ref"].rsplit("/", 1)[-1]
+        return {"fraction": "number from 0 to 1, or null"}.get(name, name)
+    if "const" in field or "enum" in field:
+        return " or ".join(str(value) for value in field.get("enum", [field.get("const")]))
+    types = field.get("type", "any")
+    said = " or ".join(types) if isinstance(types, list) else str(types)
+    return f"{said} of {_type(field['items'])}" if "items" in field else said
+
+
 def write_pages(_app: Any, _config: Any) -> None:
     """Write all pages, and leave alone those that are as they were."""
-    written = {"components.rst": components()}
+    written = {"components.rst": components(), "prediction_schema.md": prediction_schema()}
     for name, text in configuration.pages(CONFIGS).items():
         written[f"configuration/{name}"] = text
     for name, text in written.items():

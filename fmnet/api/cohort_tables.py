@@ -3,7 +3,8 @@
 From there on everything is as for a user's own tables: the same readers, checks and messages.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from fmnet.data.image_table import FIXED
 from fmnet.data.listing import UNSAID_CONTRAST
 from fmnet.data.tables import read_table_file, write_table
 from fmnet.data.values import name_stat
-from fmnet.errors import Fault, InputError
+from fmnet.errors import CohortError, Fault, InputError
 
 #: Entities of names, and columns, that tell scans of one person apart.
 OF_SCANS = ("ses", "session", "task", "acq", "dir", "run")
@@ -218,11 +219,11 @@ def _ids(table: pd.DataFrame) -> pd.DataFrame:
     return table[["participant_id"]].drop_duplicates().reset_index(drop=True)
 
 
-def labels_of(source: Mapping[str, str], label: str) -> list[str]:
-    """Read the labels that tables hold: of scans, or else of people; none without the column."""
-    for name in ("images", "participants"):
-        if name in source and Path(source[name]).is_file():
-            table = read_table_file(Path(source[name]), ("participant_id",))
+def labels_of(tables: Iterable[Path], label: str) -> list[str]:
+    """Read the labels that the first table with such a column holds; none without one."""
+    for path in tables:
+        with suppress(CohortError):  # who reads the cohort says what is wrong with a table
+            table = read_table_file(path, ("participant_id",))
             if label in table:
                 return list(table[label])
     return []

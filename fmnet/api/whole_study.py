@@ -3,24 +3,28 @@
 import html
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from omegaconf import OmegaConf
 
-from fmnet.api.cohort_tables import choose_labels, labels_of, write_tables
+from fmnet.api.cohort_tables import FAMILY, choose_labels, labels_of, write_tables
 from fmnet.api.composed import compose_study
 from fmnet.api.images import is_place
 from fmnet.api.loaded import Signature, load
 from fmnet.config.entry import build
 from fmnet.config.primary import PRIMARIES
-from fmnet.data.bids import find_participants
+from fmnet.data.bids import STATMAP, find_participants, read_tree
 from fmnet.data.tables import write_table
-from fmnet.errors import Fault, InputError, RunError
+from fmnet.errors import CohortError, Fault, InputError, RunError
 from fmnet.evaluation.conclusions import Conclusion
 from fmnet.report.sentences import stopped, verdict
 from fmnet.runs.record import SCANNED, SCORED, read_predictions
+
+#: What runs are called, after their entities.
+BOLD = "bold"
 
 
 class Study:
@@ -159,7 +163,7 @@ def study(
         A list with one scan for each member: paths or nibabel images, or tuples of them for several
         contrasts. A DataFrame with ``participant_id`` and ``path``, one row per map, perhaps
         ``contrast``, ``space``, the label column and covariates. A table (.tsv, .csv) of the same
-        columns, or a BIDS-derivatives folder.
+        columns, or a folder: BIDS derivatives with maps, or what fMRIPrep wrote.
     y : array-like, optional
         Group of each scan; without it, the column `label` says it.
     participants : DataFrame or path, optional
@@ -211,9 +215,11 @@ def study(
     asked = dict(settings or {})
     folder = Path(out)
     beside = folder.with_name(f"{folder.name}_input")
-    found = _cohort_settings(
-        images, y, participants, label, positive, groups, contrasts, beside, "target" in asked
-    )
+    found = _cohort_settings(images, y, participants, label, groups, contrasts, beside)
+    if "cohort" in asked:
+        del found["cohort"]
+    if "target" not in asked:
+        found |= _labels(found, label, positive)
     found |= {"run_dir": str(folder), "store_dir": str(beside / "store"), "overwrite": overwrite}
     given = {
         "network": (network, "prior_cnn"),
@@ -237,43 +243,51 @@ def _cohort_settings(
     y: Any,
     participants: Any,
     label: str,
-    positive: Any,
     groups: Any,
     contrasts: Sequence[str] | None,
     folder: Path,
-    has_target: bool,
 ) -> dict[str, Any]:
     """Say in the configuration's keys which cohort it is; tables are written where needed."""
+    found: dict[str, Any] = {}
     if is_place(images):
-        source = Path(images)
-        is_folder = source.is_dir()
-        found: dict[str, Any] = {"cohort": "bids" if is_folder else "table"}
-        found["cohort.root" if is_folder else "cohort.images"] = str(source.absolute())
-        tables = {} if is_folder else {"images": str(source)}
+        source, is_folder = Path(images).absolute(), Path(images).is_dir()
         if y is not None or groups is not None:
-            given, column = ("y", label) if y is not None else ("groups", "family")
+            given, column = ("y", label) if y is not None else ("groups", FAMILY)
             accepted = f"a column '{column}' of its table, or of participants"
             action = "add the column, or list the images one by one"
             raise InputError(Fault(given, f"values beside {images}", accepted, action))
+        found["cohort"] = _kind_of(source) if is_folder else "table"
+        found["cohort.root" if is_folder else "cohort.images"] = str(source)
+        if isinstance(participants, pd.DataFrame):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_table(participants, folder / "participants.tsv")
+            participants = folder / "participants.tsv"
         if participants is not None:
-            path = participants
-            if isinstance(participants, pd.DataFrame):
-                folder.mkdir(parents=True, exist_ok=True)
-                path = folder / "participants.tsv"
-                write_table(participants, path)
-            found["cohort.participants"] = tables["participants"] = str(Path(path).absolute())
-        elif is_folder:
-            tables["participants"] = str(find_participants(source))
+            found["cohort.participants"] = str(Path(participants).absolute())
     else:
         tables = write_tables(images, folder, y, participants, groups, label, contrasts)
         found = {"cohort": "table", **{f"cohort.{name}": path for name, path in tables.items()}}
     if contrasts is not None:
         found["cohort.contrasts"] = list(contrasts)
-    if has_target:
-        return found
-    chosen, other = choose_labels(labels_of(tables, label), positive)
-    return found | {
-        "cohort.label": label,
-        "cohort.positive": chosen,
-        "cohort.negative": other,
-    }
+    return found
+
+
+def _kind_of(folder: Path) -> str:
+    """Tell a folder of maps from one of BOLD runs alone."""
+    images = read_tree(folder).images
+    has_maps = any(image.suffix == STATMAP for image in images)
+    return "bids" if has_maps or not any(image.suffix == BOLD for image in images) else "bold"
+
+
+def _labels(cohort: Mapping[str, Any], label: str, positive: Any) -> dict[str, Any]:
+    """Say which groups are told apart, by the labels that tables hold."""
+    tables = [cohort.get("cohort.images"), cohort.get("cohort.participants")]
+    if not any(tables):
+        with suppress(CohortError):  # the reader looks further, and says where
+            tables = [find_participants(Path(cohort["cohort.root"]))]
+    known = labels_of([Path(one) for one in tables if one], label)
+    found: dict[str, Any] = {"cohort.label": label}
+    if known or positive is not None:
+        chosen, other = choose_labels(known, positive)
+        found |= {"cohort.positive": chosen, "cohort.negative": other}
+    return found

@@ -55,7 +55,8 @@ def _export(config: DictConfig, export_run: Callable[..., Any]) -> None:
     )
     unknown = [exported.unknown] if exported.unknown else []
     signed = [f"signed by the key {exported.signed_by}"] if exported.signed_by else []
-    show([exported.choice.line, exported.known, agreed, *unknown, *signed, config.out])
+    told = [*unknown, *signed, *exported.logged]
+    show([exported.choice.line, exported.known, agreed, *told, config.out])
 
 
 def _pretrain(

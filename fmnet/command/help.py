@@ -31,8 +31,7 @@ def write_help(name: str, overrides: list[str], own: Path | None = None) -> str:
         Folder of the user's own configurations.
     """
     width = max(NARROW, min(WIDE, shutil.get_terminal_size().columns))
-    lines = [*overrides, *([f"hydra.searchpath=['file://{own}']"] if own else [])]
-    return "\n".join(_sections(name, describe_command(name, lines), width))
+    return "\n".join(_sections(name, describe_command(name, overrides, own=own), width))
 
 
 def _sections(name: str, described: Description, width: int) -> Iterator[str]:

@@ -58,7 +58,7 @@ class Group:
     Parameters
     ----------
     name, default, description : str
-        The default is the option chosen unless another is, ``null`` for none.
+        The default is the option chosen, unless overrides choose another; ``null`` for none.
     options : list of str
     """
 
@@ -90,7 +90,10 @@ class Description:
 
 
 def describe_command(
-    name: str, overrides: Sequence[str] = (), folder: Path | None = None
+    name: str,
+    overrides: Sequence[str] = (),
+    folder: Path | None = None,
+    own: Path | None = None,
 ) -> Description:
     """Describe the keys and groups that a command such as ``train`` takes.
 
@@ -102,21 +105,35 @@ def describe_command(
         Of the command line; the keys are those of the options that they choose.
     folder : Path, optional
         Of configurations, by default fmnet's own.
+    own : Path, optional
+        Folder of the user's own configurations, which is searched as well.
     """
     folder = config_dir() if folder is None else folder
     setup_globals()
     register_resolvers()
+    lines = [*overrides, *searching(own)]
     with initialize_config_dir(str(folder), version_base="1.3"):
-        config = compose(name, overrides=list(overrides))
-        comments = _Comments.of(folder, name, overrides)
+        config = compose(name, overrides=lines, return_hydra_config=True)
+        chosen: dict[str, Any] = dict(config.hydra.runtime.choices)
+        comments = _Comments.of([folder, *([own] if own else [])], name, lines)
         loader = GlobalHydra.instance().config_loader()
         groups = [
-            Group(group, default, about, loader.get_group_options(group.split("@")[0]))
-            for group, (default, about) in read_groups(folder / f"{name}.yaml").items()
+            Group(
+                group,
+                _written(chosen.get(group)),
+                about,
+                loader.get_group_options(group.split("@")[0], overrides=[*searching(own)]),
+            )
+            for group, about in read_groups(folder / f"{name}.yaml").items()
         ]
     schema = PRIMARIES[name].schema if name in PRIMARIES else ""
     keys = list(_all_keys(config, schema, comments.keys))
     return Description(comments.summary, comments.examples, groups, keys)
+
+
+def searching(own: Path | None) -> list[str]:
+    """Write the override that makes Hydra search a folder of the user's own, if there is one."""
+    return [f"hydra.searchpath=['file://{own}']"] if own else []
 
 
 def describe_options(group: str, folder: Path | None = None) -> dict[str, Description]:
@@ -140,11 +157,13 @@ def describe_options(group: str, folder: Path | None = None) -> dict[str, Descri
     with initialize_config_dir(str(folder), version_base="1.3"):
         for name in GlobalHydra.instance().config_loader().get_group_options(group):
             path = f"{group}/{name}"
-            comments = _Comments.of(folder, path)
+            comments = _Comments.of([folder], path)
             if _is_global(folder / f"{path}.yaml"):  # it changes other groups, too
                 config = compose("train", overrides=[f"{group}={name}"])
                 own = _leaves(OmegaConf.to_container(OmegaConf.load(folder / f"{path}.yaml")))
-                everything = _Comments.of(folder, "train", [f"{group}={name}"]).keys | comments.keys
+                everything = (
+                    _Comments.of([folder], "train", [f"{group}={name}"]).keys | comments.keys
+                )
                 schema = PRIMARIES["train"].schema
                 keys = [one for one in _all_keys(config, schema, everything) if one.name in own]
             else:
@@ -162,20 +181,21 @@ class _Comments:
     keys: dict[str, str]
 
     @classmethod
-    def of(cls, folder: Path, name: str, overrides: Sequence[str] = ()) -> "_Comments":
+    def of(cls, folders: Sequence[Path], name: str, overrides: Sequence[str] = ()) -> "_Comments":
         """Read the files that a configuration is composed of; Hydra has to be initialised."""
         chosen = [(name, "")]
-        if not _is_global(folder / f"{name}.yaml"):
+        if not _is_global(folders[0] / f"{name}.yaml"):
             loader = GlobalHydra.instance().config_loader()
             listed = loader.compute_defaults_list(name, list(overrides), RunMode.RUN).defaults
             chosen = [(one.config_path, one.package or "") for one in listed if one.config_path]
         keys: dict[str, str] = {}
         for path, package in chosen:
-            if not path.startswith("hydra/") and (folder / f"{path}.yaml").is_file():
-                prefix = "" if package in ("", "_global_") else f"{package}."
-                read = _read_comments(folder / f"{path}.yaml")
-                keys |= {f"{prefix}{key}": text for key, text in read.items() if key}
-        head = _read_comments(folder / f"{name}.yaml").get("", "").splitlines()
+            prefix = "" if package in ("", "_global_") else f"{package}."
+            for folder in folders:
+                if not path.startswith("hydra/") and (folder / f"{path}.yaml").is_file():
+                    read = _read_comments(folder / f"{path}.yaml")
+                    keys |= {f"{prefix}{key}": text for key, text in read.items() if key}
+        head = _read_comments(folders[0] / f"{name}.yaml").get("", "").splitlines()
         examples = [line for line in head if line.startswith(EXAMPLES)]
         return cls(" ".join(line for line in head if line not in examples), examples, keys)
 
@@ -216,12 +236,12 @@ def _read_comments(path: Path) -> dict[str, str]:
     return comments
 
 
-def read_groups(path: Path) -> dict[str, tuple[str, str]]:
-    """Read the groups of a primary configuration: option chosen by default, and description."""
+def read_groups(path: Path) -> dict[str, str]:
+    """Read the groups of a primary configuration, and what its comments say of each."""
     groups = {}
     for line in path.read_text("utf-8").splitlines():
-        if match := re.match(r"  - ([\w/@.]+): ([\w.]+)(?:\s+#\s+(.*))?$", line):
-            groups[match[1]] = (match[2], match[3] or "")
+        if match := re.match(r"  - ([\w/@.]+): [\w.]+(?:\s+#\s+(.*))?$", line):
+            groups[match[1]] = match[2] or ""
     return groups
 
 

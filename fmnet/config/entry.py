@@ -16,6 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from fmnet.config.check import check_config
+from fmnet.config.describe import searching
 from fmnet.config.jobs import (
     JobFailure,
     arguments_alone,
@@ -77,7 +78,7 @@ def run_configured(
             return 0
         if not any(getattr(flags, name) for name in PRINTS):
             is_sweep = flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides
-            lines = [*flags.overrides, *([f"hydra.searchpath=['file://{own}']"] if own else [])]
+            lines = [*flags.overrides, *searching(own)]
             name = flags.config_name or primary.name
             check_config(configs, name, lines, primary.schema, is_sweep, primary.passed)
     except (FmnetError, OSError) as error:

@@ -2,13 +2,14 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from unicodedata import normalize
 
 import pandas as pd
 
+from fmnet.data.bids import tree_origin
 from fmnet.data.listing import (
     SETTINGS,
     UNSAID_CONTRAST,
@@ -36,6 +37,8 @@ SUPPLY = "supply the person's maps, or leave the person out"
 FIXED = ("participant_id", "contrast", "path", "space")
 #: How SPM names a volume of a file: ``con_0001.nii,1``.
 VOLUME = re.compile(r"(?P<file>.+\.(?:nii|nii\.gz|img|img\.gz|hdr)),(?P<volume>\d+)", re.IGNORECASE)
+#: How far above a map its data set may begin: sub-*/ses-*/func/.
+MAX_ABOVE = 4
 #: Longest name and path that Linux opens, in bytes.
 MAX_NAME, MAX_PATH = 255, 4095
 
@@ -167,6 +170,7 @@ def find_table_maps(
         kept,
         chosen,
         stat,
+        _origin(kept["path"]),
         faults=faults,
         told_apart_by=tuple(varying),
         columns=columns,
@@ -189,6 +193,12 @@ def _locate(folder: Path, path: str) -> str:
     written = [os.path.join(folder, spelling) for spelling in dict.fromkeys((path, *spellings))]
     there = next((spelling for spelling in written if os.path.lexists(spelling)), None)
     return str(Path(there or os.path.join(folder, first)))
+
+
+def _origin(paths: Iterable[str]) -> str:
+    """Tell maps of fmnet's own making, ``synthetic``, by the data sets that they lie in."""
+    folders = {folder for path in paths for folder in Path(path).parents[:MAX_ABOVE]}
+    return next(filter(None, map(tree_origin, sorted(folders))), "")
 
 
 def _path_faults(rows: pd.DataFrame) -> list[Fault]:

@@ -1,8 +1,9 @@
 import sys
 
+import numpy as np
 import pytest
 
-from benchmarks.fresh_process import measure_command
+from benchmarks.fresh_process import measure_alone, measure_command
 from fmnet.errors import BenchmarkError
 
 #: A child that holds 64 MB for a while, beside a parent that holds as much.
@@ -12,6 +13,14 @@ own = bytearray(64_000_000)
 child = "import time; own = bytearray(64_000_000); time.sleep(0.5)"
 subprocess.run([sys.executable, "-c", child], check=True)
 """
+
+
+def take(n_mb):
+    return np.ones(n_mb * 10**6, np.uint8).sum()
+
+
+def test_memory_is_that_of_the_work():
+    assert measure_alone(take, 200).peak_mb > 150
 
 
 def test_memory_is_of_all_processes_together():

@@ -60,7 +60,8 @@ def test_run_that_can_not_be_used_stops_the_benchmark(runs, store):
 
 
 @pytest.mark.slow
-def test_suite_writes_tables_and_goals(tmp_path):
+def test_suite_writes_tables_and_goals(tmp_path, measure_here):
+    measure_here("benchmarks.preparing")
     suite = Preparing(3, 1, 2, SHAPE, 60, 12, 1, SETTINGS)
     lines = suite.run(tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "preparing_runs.tsv", sep="\t").set_index("rival")

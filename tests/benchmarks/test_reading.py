@@ -7,7 +7,7 @@ import pytest
 
 import benchmarks.readers as readers
 from benchmarks.bold_files import make_run, with_mask
-from benchmarks.fresh_process import measure_alone
+from benchmarks.opening import SECOND
 from benchmarks.readers import TORCHIO, absent_readers, whole_run_readers, window_readers
 from benchmarks.reading import Reading
 from fmnet.bold.decoded import DecodedBold
@@ -19,10 +19,6 @@ SHAPE = (9, 11, 10)
 @pytest.fixture
 def run(tmp_path):
     return make_run(tmp_path / "run.nii.gz", SHAPE, 6, 0)
-
-
-def take(n_mb):
-    return np.ones(n_mb * 10**6, np.uint8).sum()
 
 
 def test_made_run_is_a_brain_in_a_void(run):
@@ -62,10 +58,6 @@ def test_names_what_is_not_installed(run, monkeypatch):
     assert line == "torchio ScalarImage: not installed (pip install torchio)"
 
 
-def test_memory_is_that_of_the_work():
-    assert measure_alone(take, 200).peak_mb > 150
-
-
 def test_mask_of_a_file_given_is_what_is_bright(tmp_path, run):
     again = with_mask(run.path, tmp_path / "again.nii.gz")
     first = np.asarray(nib.load(run.path).dataobj)[..., 0]
@@ -73,7 +65,8 @@ def test_mask_of_a_file_given_is_what_is_bright(tmp_path, run):
 
 
 @pytest.mark.slow
-def test_suite_answers_with_tables_and_goals(tmp_path):
+def test_suite_answers_with_tables_and_goals(tmp_path, measure_here):
+    measure_here("benchmarks.opening")
     suite = Reading(
         shape=SHAPE,
         n_volumes=[6, 12],
@@ -94,8 +87,12 @@ def test_suite_answers_with_tables_and_goals(tmp_path):
     assert len(json.loads((tmp_path / "results.json").read_text())["goals"]) == 9
 
 
-@pytest.mark.slow
-def test_suite_reads_files_given(tmp_path, run):
+def test_suite_reads_files_given(tmp_path, run, monkeypatch):
+    # made-up runs are for these two, whatever files are given
+    grown = [{"what": "start", "exponent": 1.0}]
+    opened = [{"rival": SECOND, "seconds": 0.1}]
+    monkeypatch.setattr(Reading, "_grow", lambda *_: pd.DataFrame(grown))
+    monkeypatch.setattr(Reading, "_open_study", lambda *_: pd.DataFrame(opened))
     suite = Reading((8, 9, 7), [2], 2, 2, 3, (8, 9, 7), 2, 1, 1, files=[str(run.path)] * 2)
     suite.run(tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "reading_one_run.tsv", sep="\t")

@@ -4,14 +4,12 @@ import pandas as pd
 import pytest
 
 from benchmarks import stem_costs
-from benchmarks.fresh_process import _measure
 from benchmarks.stem_costs import StemCosts
 from fmnet.networks.series import build_learned_seeds
 
 
-def test_every_way_is_measured_for_every_length(tmp_path, monkeypatch):
-    # in this process: that one of its own is used is tested with `measure_alone`
-    monkeypatch.setattr(stem_costs, "measure_alone", lambda work, *rest: _measure(work, rest))
+def test_every_way_is_measured_for_every_length(tmp_path, monkeypatch, measure_here):
+    measure_here("benchmarks.stem_costs")
     # the threads of this process are those of the tests to come as well
     monkeypatch.setattr(stem_costs.torch, "set_num_threads", lambda _: None)
     build = partial(build_learned_seeds, n_seeds=2, voxel_size_mm=12, bands_mm=((0.0, 36.0),))

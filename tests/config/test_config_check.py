@@ -145,6 +145,7 @@ def test_valid_configuration_is_returned(configs):
         ("+net.depth=3", r"net\.depth: found no such key; accepted: net\.width"),
         ("net=misspelt", r"net\.widht: found no such key; .*did you mean 'width'\?"),
         ("net=misspelt", r"net\.width: found nothing; accepted: a whole number"),
+        ("net._target_=parts_for_tests.Nett", r"net\._target_: found 'parts_for_tests\.Nett', wh"),
         ("net=gone", r"net\._target_: found 'parts_for_tests\.Nett', which can't be imported"),
         ("net=dangling", r"net\.width: found .*nowhere"),
         ("net.width=[1", r"net\.width=\[1: found .*; accepted: key=value"),

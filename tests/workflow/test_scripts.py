@@ -19,3 +19,12 @@ def test_python_without_packages_is_told_to_install(script):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_scripts_only_connect(script):
     assert len(script.read_text().splitlines()) <= 40
+
+
+@pytest.mark.parametrize("arguments", [[], ["out=x"]])
+def test_no_suite_of_benchmarks_starts_unnamed(arguments, tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "benchmark.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("name a suite: suite=corpus, suite=coverage, ")
+    assert not list(tmp_path.iterdir())

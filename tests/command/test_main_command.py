@@ -1,0 +1,123 @@
+"""``fmnet`` itself: it finds its commands, and imports no more than what is asked for."""
+
+import subprocess
+import sys
+
+import pytest
+
+import fmnet
+from fmnet.command.main import COMMANDS, EXTRAS, main
+from fmnet.config.primary import PRIMARIES
+
+#: Modules whose import alone takes half a second or more.
+SLOW = {
+    "torch",
+    "pytorch_lightning",
+    "monai",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "nilearn",
+    "matplotlib",
+}
+
+
+def python(code):
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def calls_of(*calls):
+    """Code that makes calls of the command and prints status and the slow modules imported."""
+    return f"""
+import sys
+from fmnet.command.main import main
+for call in {calls!r}:
+    sys.argv = ["fmnet", *call]
+    try:
+        status = main()
+    except SystemExit as stop:
+        status = stop.code
+    slow = sorted({SLOW!r} & set(sys.modules))
+    print("END", status, slow, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_every_command_is_listed(arguments, capsys):
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert all(f"\n  {name} " in printed for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_knows_its_version(name, capsys):
+    assert main([name, "--version"]) == 0
+    assert capsys.readouterr().out == f"fmnet {fmnet.__version__}\n"
+
+
+@pytest.mark.parametrize(("given", "meant"), [("trian", "did you mean train?"), ("x", "--help.")])
+def test_unknown_command_is_refused(given, meant, capsys):
+    assert main([given]) == 2
+    said = capsys.readouterr().err
+    assert f"there is no command '{given}' among train, " in said
+    assert said.strip().endswith(meant)
+
+
+def test_help_and_misspelt_keys_import_nothing_slow():
+    wrong = [
+        ("train", "sed=3", "folds.n_split=3", "run_dir=x", "cohort=bids", "cohort.root=y"),
+        ("train", "trainer.max_epoch=3", "network=small_cnn", "optimizer.lrr=3"),
+        ("export", "run_dr=x", "out=y"),
+        ("train", "network=resnt"),
+        ("train", "seed=-1", "trainer.precision=8", "network.power=many"),
+    ]
+    helps = [(name, "--help") for name in PRIMARIES]
+    done = python(calls_of(*helps, *wrong))
+    ends = [line for line in done.stderr.splitlines() if line.startswith("END")]
+    assert ends == ["END 0 []"] * len(helps) + ["END 2 []"] * len(wrong), done.stderr
+    for key in ("sed", "folds.n_split", "trainer.max_epoch", "optimizer.lrr", "run_dr", "network"):
+        assert f"{key}: found" in done.stderr, key
+    assert "did you mean 'max_epochs'?" in done.stderr
+    assert "seed: found -1; accepted: a whole number, at least 0" in done.stderr
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_base_install_is_told_what_to_install(name):
+    if name == "compare":
+        pytest.skip("reads finished runs, which needs no Hydra")
+    code = "import sys\nfor name in ('hydra', 'omegaconf', 'torch'): sys.modules[name] = None\n"
+    done = python(
+        code + f"from fmnet.command.main import main\nsys.exit(main([{name!r}, 'seed=3']))"
+    )
+    assert done.returncode == 2
+    needed = f"fmnet {name} needs hydra, which is not installed: run pip install 'fmnet[train]'"
+    assert done.stderr.strip() in (needed, needed.replace("hydra", "omegaconf"))
+
+
+def test_help_names_what_the_command_takes_and_no_more(capsys):
+    assert main(["train", "cohort=table", "--help"]) == 0
+    said = capsys.readouterr().out
+    for text in ("cohort=table", "cohort.images=???", "folds.n_splits=5", "--config-dir DIR"):
+        assert text in said, text
+    assert "n_subjects" not in said  # of the synthetic cohort
+    assert "suite" not in said
+    assert "backbone=" not in said
+    assert "._target_=" not in said
+    assert main(["export", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "groups" not in said
+    assert "run_dir=???" in said
+
+
+def test_folder_of_own_configurations(tmp_path, capsys):
+    (tmp_path / "cohort").mkdir()
+    own = "# our scanner's maps\ndefaults: [table]\nimages: ours.tsv  # our table\n"
+    (tmp_path / "cohort" / "ours.yaml").write_text(own)
+    assert main(["train", "--config-dir", str(tmp_path), "cohort=ours", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "cohort.images=ours.tsv" in said
+    assert "our table" in said
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--config-dir", str(tmp_path / "gone"), "cohort=ours"])
+    assert "--config-dir" in capsys.readouterr().err
