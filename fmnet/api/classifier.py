@@ -306,7 +306,7 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(called) != 2:
             accepted = "two names, in the order of classes_"
             raise InputError(Fault("names", ", ".join(called), accepted, "name both groups"))
-        found = study(
+        studied = study(
             imgs,
             np.where(labels == self.classes_[1], called[1], called[0]),
             label=LABEL,
@@ -320,7 +320,7 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             overwrite=overwrite,
             settings=self._settings() | {"seed": self._seed(), "cohort.space": self.space},
         )
-        return found.export(out, "network", overwrite, allow_uninformative)
+        return studied.export(out, "network", overwrite, allow_uninformative)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the images: who is given a fitted estimator isn't given people's brains."""
