@@ -58,11 +58,10 @@ class Hinge(nn.Module):
     def forward(self, logits, labels):
         return torch.relu(self.margin - (2.0 * labels - 1.0) * logits)
 ''')
+import my_parts
 
 # %%
 # It can be tried by hand, on a grid of any size.
-import my_parts
-
 network = my_parts.build_network((1, 24, 28, 24))
 print(f"{sum(weights.numel() for weights in network.parameters()):,} weights")
 
