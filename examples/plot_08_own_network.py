@@ -24,11 +24,13 @@ on inner folds, and is held against linear models.
 #
 # A builder gets the shape of a scan, (contrasts, X, Y, Z), and returns a network that gives one
 # number for each. A loss is called with these numbers and with labels of 0 and 1, both (B, 1). Save
-# it where Python finds it.
+# it where Python finds it, here in a temporary folder.
+import sys
 import tempfile
 from pathlib import Path
 
 folder = Path(tempfile.mkdtemp())  # what this page writes goes there
+sys.path.insert(0, str(folder))
 (folder / "my_parts.py").write_text('''
 import torch
 from monai.networks.blocks import Convolution, ResidualUnit
@@ -56,15 +58,10 @@ class Hinge(nn.Module):
     def forward(self, logits, labels):
         return torch.relu(self.margin - (2.0 * labels - 1.0) * logits)
 ''')
+import my_parts
 
 # %%
 # It can be tried by hand, on a grid of any size.
-import sys
-
-sys.path.insert(0, str(folder))  # where Python finds it
-
-import my_parts
-
 network = my_parts.build_network((1, 24, 28, 24))
 print(f"{sum(weights.numel() for weights in network.parameters()):,} weights")
 
