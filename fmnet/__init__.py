@@ -31,8 +31,11 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(importlib.import_module(_HOMES[name]), name)
     except ModuleNotFoundError as error:
-        said = f"fmnet.{name} needs {error.name}: pip install 'fmnet[train]'"
-        raise ModuleNotFoundError(said, name=error.name) from error
+        lacking = (error.name or "fmnet").partition(".")[0]
+        if lacking == "fmnet":
+            raise
+        said = f"fmnet.{name} needs {lacking}, which is not installed"
+        raise ImportError(f"{said}: pip install 'fmnet[train]'", name=lacking) from error
 
 
 def __dir__() -> list[str]:
