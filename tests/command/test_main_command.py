@@ -1,7 +1,9 @@
 """``fmnet`` itself: it finds its commands, and imports no more than what is asked for."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +123,28 @@ def test_folder_of_own_configurations(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["train", "--config-dir", str(tmp_path / "gone"), "cohort=ours"])
     assert "--config-dir" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - set(PRIMARIES) - {"compare"}))
+def test_help_of_every_command_has_two_examples(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["/bin/fmnet", name, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    said = capsys.readouterr().out
+    assert said.split()[:3] == ["usage:", "fmnet", name]
+    assert said.split("examples:")[1].count(f"  fmnet {name} ") == 2
+    if name.startswith("make-"):
+        assert "half of them FM" in said.lower() or "people" in said.lower()
+
+
+def test_document_shows_what_is_printed(capsys):
+    text = (Path(fmnet.__file__).parents[1] / "docs" / "command.md").read_text()
+    typed, printed = re.search(r"\$ (fmnet train folds.+)\n([^`]+)```", text).groups()
+    with pytest.raises(SystemExit, match="2"):
+        main(typed.split()[1:])
+    assert capsys.readouterr().err == printed
+
+
+def test_document_names_every_command():
+    text = (Path(fmnet.__file__).parents[1] / "docs" / "command.md").read_text()
+    assert [name for name in COMMANDS if f"{name}`" not in text] == []
