@@ -44,7 +44,7 @@ def test_a_log_tells_of_every_stage_in_whole_lines(finished):
     assert len(ends) == len(stages)
     assert all(map(str.startswith, ends, stages))
     assert re.search(r"; study \d+%, (about .* left|time left not known yet)$", ends[0])
-    assert ends[2].split("; ")[1].startswith("study 100%")
+    assert ends[2].endswith("; study 100%")
     assert re.fullmatch(r"[^\x1b\r]+\n", finished.log, re.DOTALL)
 
 
