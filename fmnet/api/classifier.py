@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from omegaconf import DictConfig
+from pytorch_lightning.utilities.seed import isolate_rng
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -180,7 +181,8 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         labels = self._labels(y)
         seed = self._seed()
-        with temporary_folder() as folder:
+        # trainings seed the generators that everybody shares
+        with temporary_folder() as folder, isolate_rng():
             scans, trainable = self._read(imgs, labels, groups, folder, seed)
             fold = build_inner_folds(scans.cohort, self.inner_splits, seed)
             task = FoldTask(scans, fold, fold_seed(seed, FINAL), "final")
@@ -295,6 +297,10 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If it is not above chance on people it has not seen.
         """
         check_is_fitted(self, "network_")
+        if not hasattr(self, "_given"):
+            found = "an estimator that was pickled, and so has no images with it"
+            accepted, action = "one that was fitted in this session", "call fit(imgs, y) again"
+            raise InputError(Fault("export", found, accepted, action))
         imgs, labels, groups = self._given
         out, called = Path(folder), [str(one) for one in (names or self.classes_)]
         if len(called) != 2:
@@ -315,6 +321,12 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             settings=self._settings() | {"seed": self._seed(), "cohort.space": self.space},
         )
         return found.export(out, "network", overwrite, allow_uninformative)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the images: who is given a fitted estimator isn't given people's brains."""
+        state: dict[str, Any] = dict(super().__getstate__())
+        state.pop("_given", None)
+        return state
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
