@@ -1,6 +1,6 @@
 """
-An own MONAI network and an own loss
-====================================
+A MONAI network and a loss of your own
+======================================
 
 You have an idea for a network, or for what it should minimise. Two small files bring it into the
 study, where it is trained in the same folds as everything else, has its length of training chosen
@@ -43,8 +43,9 @@ def build_network(input_shape, n_channels: int = 8, head=None):
     """Build a CNN of two steps: a wide filter, then a residual unit."""
     wide = Convolution(3, input_shape[0], n_channels, strides=2, kernel_size=5)
     unit = ResidualUnit(3, n_channels, 2 * n_channels, strides=2, subunits=1)
-    last = [nn.AdaptiveAvgPool3d(2), nn.Flatten(), nn.Linear(16 * n_channels, 1)]
-    return ScoreNetwork(nn.Sequential(wide, unit, *last), head)
+    body = nn.Sequential(wide, unit, nn.Flatten())
+    n_features = body(torch.zeros(1, *input_shape)).shape[1]
+    return ScoreNetwork(nn.Sequential(body, nn.Linear(n_features, 1)), head)
 
 
 class Hinge(nn.Module):
@@ -57,6 +58,12 @@ class Hinge(nn.Module):
     def forward(self, logits, labels):
         return torch.relu(self.margin - (2.0 * labels - 1.0) * logits)
 ''')
+import my_parts
+
+# %%
+# It can be tried by hand, on a grid of any size.
+network = my_parts.build_network((1, 24, 28, 24))
+print(f"{sum(weights.numel() for weights in network.parameters()):,} weights")
 
 # %%
 # A file with the settings
@@ -126,7 +133,7 @@ plt.show()
 # Against the rest
 # ----------------
 #
-# Two dozen people to learn from are few for a network that starts from random weights. If it
+# Less than thirty people to learn from are few for a network that starts from random weights. If it
 # doesn't beat the linear models, the verdict says so.
 models = study.metrics["models"]
 for name, figures in models.items():

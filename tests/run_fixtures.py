@@ -1,8 +1,11 @@
 """One small finished study and its bundle, made once for all tests that read them."""
 
+import io
+from contextlib import redirect_stderr
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 
@@ -17,8 +20,10 @@ from fmnet.inference.bundle import read_bundle
 from fmnet.inference.preparation import PreparationSettings
 from fmnet.networks.backbones import build_small_cnn
 from fmnet.runs.checkpoints import Shard
+from fmnet.studies.groups import StudyOfGroups
 from fmnet.studies.lockbox import LockBox
 from fmnet.studies.study import run_study
+from fmnet.studies.target import StudyOfTarget
 from fmnet.synthetic.maps import read_synthetic
 from fmnet.training.compute import Compute
 from fmnet.training.fit import ADAMW
@@ -63,6 +68,16 @@ def study_settings(root: Path, run_dir: Path, **changes) -> dict:
     return settings | changes
 
 
+def run_unreported(**settings) -> list[str]:
+    """Run a study whose report nobody reads: of a small one, its figures are half of the work."""
+    skip = staticmethod(lambda *_: None)
+    with (
+        patch.object(StudyOfGroups, "write_report", skip),
+        patch.object(StudyOfTarget, "write_report", skip),
+    ):
+        return run_study(**settings)
+
+
 @pytest.fixture(scope="session")
 def study_root(tmp_path_factory):
     return tmp_path_factory.mktemp("study")
@@ -70,15 +85,17 @@ def study_root(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished(study_root):
-    """A run folder, the bundle of its network, and what the study printed."""
+    """A run folder, the bundle of its network, and what the study printed and logged."""
     run_dir, out = study_root / "run", study_root / "bundle"
     settings = study_settings(study_root, run_dir)
-    lines = run_study(**settings)
+    with redirect_stderr(io.StringIO()) as log:
+        lines = run_study(**settings)
     exported = export_run(str(run_dir), str(out), "network")
     return SimpleNamespace(
         run_dir=run_dir,
         bundle_dir=out,
         lines=lines,
+        log=log.getvalue(),
         agreement=exported.agreement,
         listing=settings["cohort"],
     )

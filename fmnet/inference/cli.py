@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TypeAlias
 
 from fmnet.errors import BundleError, FmnetError, JobError, printable
 from fmnet.inference.bids_app import PersonFolders, check_folders, choose_people
@@ -47,7 +48,7 @@ from fmnet.inference.table_results import TableResults
 from fmnet.inference.target_bundle import TARGET_USE, target_line
 from fmnet.progress.show import say, step
 
-Results = TableResults | PersonFolders
+Results: TypeAlias = TableResults | PersonFolders
 #: What asks a program to end.
 ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP")
 #: What a shell calls the end of a program whose output nobody reads any more.
