@@ -108,7 +108,7 @@ def test_help_names_what_the_command_takes_and_no_more(capsys):
     assert "._target_=" not in said
     assert main(["export", "--help"]) == 0
     said = capsys.readouterr().out
-    assert "groups" not in said
+    assert "network=" not in said
     assert "run_dir=???" in said
 
 
