@@ -68,7 +68,7 @@ html_static_path = ["_static"]
 html_css_files = ["fmnet.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"index": []}
+html_sidebars = {"index": [], "start": []}
 html_theme_options = {
     "logo": {"text": "fmnet"},
     "navbar_end": ["theme-switcher"],

@@ -28,7 +28,14 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'fmnet' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    try:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        lacking = (error.name or "fmnet").partition(".")[0]
+        if lacking == "fmnet":
+            raise
+        said = f"fmnet.{name} needs {lacking}, which is not installed"
+        raise ImportError(f"{said}: pip install 'fmnet[train]'", name=lacking) from error
 
 
 def __dir__() -> list[str]:

@@ -1,5 +1,7 @@
 """One small finished study and its bundle, made once for all tests that read them."""
 
+import io
+from contextlib import redirect_stderr
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,15 +85,17 @@ def study_root(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished(study_root):
-    """A run folder, the bundle of its network, and what the study printed."""
+    """A run folder, the bundle of its network, and what the study printed and logged."""
     run_dir, out = study_root / "run", study_root / "bundle"
     settings = study_settings(study_root, run_dir)
-    lines = run_study(**settings)
+    with redirect_stderr(io.StringIO()) as log:
+        lines = run_study(**settings)
     exported = export_run(str(run_dir), str(out), "network")
     return SimpleNamespace(
         run_dir=run_dir,
         bundle_dir=out,
         lines=lines,
+        log=log.getvalue(),
         agreement=exported.agreement,
         listing=settings["cohort"],
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from omegaconf import DictConfig
+from pytorch_lightning.utilities.seed import isolate_rng
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -180,7 +181,8 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         labels = self._labels(y)
         seed = self._seed()
-        with temporary_folder() as folder:
+        # trainings seed the generators that everybody shares
+        with temporary_folder() as folder, isolate_rng():
             scans, trainable = self._read(imgs, labels, groups, folder, seed)
             fold = build_inner_folds(scans.cohort, self.inner_splits, seed)
             task = FoldTask(scans, fold, fold_seed(seed, FINAL), "final")
@@ -195,7 +197,7 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._title = network_title(built.builder, built.settings, [trained.n_epochs])
         counts = {str(one): int((labels == one).sum()) for one in self.classes_}
         self._about = {"counts": counts, "n_people": len(set(scans.participant_ids))}
-        self._given = (imgs, labels, groups)
+        self._given = (imgs, labels, groups, seed)
         return self
 
     def decision_function(self, imgs: Any) -> NDArray[np.float64]:
@@ -295,12 +297,16 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If it is not above chance on people it has not seen.
         """
         check_is_fitted(self, "network_")
-        imgs, labels, groups = self._given
+        if not hasattr(self, "_given"):
+            found = "an estimator that was pickled, and so has no images with it"
+            accepted, action = "one that was fitted in this session", "call fit(imgs, y) again"
+            raise InputError(Fault("export", found, accepted, action))
+        imgs, labels, groups, seed = self._given
         out, called = Path(folder), [str(one) for one in (names or self.classes_)]
         if len(called) != 2:
             accepted = "two names, in the order of classes_"
             raise InputError(Fault("names", ", ".join(called), accepted, "name both groups"))
-        found = study(
+        studied = study(
             imgs,
             np.where(labels == self.classes_[1], called[1], called[0]),
             label=LABEL,
@@ -312,9 +318,15 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             n_splits=n_splits,
             out=out.with_name(f"{out.name}_run"),
             overwrite=overwrite,
-            settings=self._settings() | {"seed": self._seed(), "cohort.space": self.space},
+            settings=self._settings() | {"seed": seed, "cohort.space": self.space},
         )
-        return found.export(out, "network", overwrite, allow_uninformative)
+        return studied.export(out, "network", overwrite, allow_uninformative)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the images: who is given a fitted estimator isn't given people's brains."""
+        state: dict[str, Any] = dict(super().__getstate__())
+        state.pop("_given", None)
+        return state
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -61,9 +61,9 @@ def described(key: str, value: Any) -> Any:
     """Describe a component as a configuration does, by its dotted name and plain settings."""
     name = key.rpartition(".")[2]
     if isinstance(value, Mapping):
-        found = {str(own): described(str(own), one) for own, one in value.items()}
-        late = {"_partial_": True} if "_target_" in found and name in CALLED_LATER else {}
-        return late | found
+        settings = {str(own): described(str(own), one) for own, one in value.items()}
+        late = {"_partial_": True} if "_target_" in settings and name in CALLED_LATER else {}
+        return late | settings
     if isinstance(value, list | tuple):
         return [described(key, one) for one in value]
     if not callable(value):

@@ -10,8 +10,10 @@ from fmnet.data.signature_map import SignatureMap
 from fmnet.report.brain import draw_slices
 from fmnet.report.map_words import SignWords
 
-STYLE = "body{font-family:system-ui,sans-serif;max-width:56rem;margin:1rem auto;line-height:1.5}"
-STYLE += "img{max-width:100%}dt{font-weight:600}"
+#: Of the sizes of weights, from which quantile on they are drawn.
+SHOWN_FROM = 0.95
+STYLE = "body{font-family:system-ui,sans-serif;max-width:52rem;margin:auto;padding:1rem 2rem}"
+STYLE += "body{line-height:1.5}img{max-width:100%}dt{font-weight:600}"
 
 
 class Page:
@@ -39,7 +41,7 @@ class Page:
             "Contrasts": ", ".join(model._contrasts),
             "Voxels": f"{model.preparation_.grid.n_voxels} of "
             f"{model.preparation_.grid.voxel_size_mm[0]:g} mm",
-            "Epochs": str(model.n_epochs_),
+            "Training": f"{model.n_epochs_} epochs" if model.n_epochs_ else "no gradient step",
             "Weights": model.weights_kind_,
         }
         listed = "".join(
@@ -69,7 +71,7 @@ class Page:
         Path(path).write_text(self.get_standalone(), "utf-8")
 
     def _repr_html_(self) -> str:
-        return f"<style>{STYLE}</style>{self.body}"
+        return self.body  # which has the look of the notebook
 
 
 def _pictures(model: Any, words: SignWords) -> list[str]:
@@ -89,10 +91,10 @@ def _pictures(model: Any, words: SignWords) -> list[str]:
         n_subjects=model._about["n_people"],
     )
     found = []
-    for contrast in shown.contrasts:
-        title = f"Weights of {contrast}"
-        drawn = draw_slices(
-            shown, contrast, 0.0, title, words, "all voxels are drawn, tested or not"
-        )
+    for contrast, weights in zip(shown.contrasts, values, strict=True):
+        least = float(np.quantile(np.abs(weights), SHOWN_FROM))
+        said = f"the {1 - SHOWN_FROM:.0%} of voxels that weigh most, whether by chance or not"
+        given = (shown, contrast, least, f"Weights of {contrast}", words, said)
+        drawn = draw_slices(*given, across="not tested")
         found.append(f'<img alt="{html.escape(drawn.alt)}" src="{drawn.uri}">')
     return found

@@ -10,6 +10,11 @@ from fmnet.config.primary import config_dir
 from fmnet.data.tables import write_table
 from fmnet.errors import FmnetError, printable
 
+EXAMPLES = """\
+examples:
+  fmnet check rawdata --derivatives derivatives/fmriprep --task rest
+  fmnet check derivatives/fmriprep --target severity column=fiqr --out faults.tsv"""
+
 
 def main(arguments: list[str]) -> int:
     """Check a data set.
@@ -20,7 +25,10 @@ def main(arguments: list[str]) -> int:
         0 if nothing is wrong, 1 if there are faults, 2 if there is no data set to check.
     """
     parser = argparse.ArgumentParser(
-        prog="fmnet check", description="Check a BIDS data set, raw or preprocessed."
+        prog="fmnet check",
+        description="Check a BIDS data set, raw or preprocessed; status 1 if anything is wrong.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("root", type=Path, help="raw data set, or fMRIPrep's output folder")
     parser.add_argument("--derivatives", type=Path, help="fMRIPrep's output, if ROOT is raw")

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from fmnet.config.source import read_signature
 from fmnet.errors import FmnetError, printable
 from fmnet.synthetic.bold import write_bold_cohort
 from fmnet.synthetic.design import BoldDesign, Design, Parameters
@@ -16,13 +17,17 @@ from fmnet.synthetic.targets import write_target_cohort
 def make_cohort(arguments: list[str]) -> int:
     """Write a synthetic cohort of maps."""
     text = "Write a SYNTHETIC cohort (nobody was scanned) as a BIDS-derivatives tree."
-    return _make("make-cohort", Design, write_cohort, "cohort", text, arguments)
+    example = "people --contrasts pressure visual --voxel-size-mm 8"
+    return _make("make-cohort", Design, write_cohort, "cohort", text, example, arguments)
 
 
 def make_bold_cohort(arguments: list[str]) -> int:
     """Write a synthetic cohort of BOLD runs."""
     text = "Write SYNTHETIC BOLD runs (nobody was scanned) as fMRIPrep would leave them."
-    return _make("make-bold-cohort", BoldDesign, write_bold_cohort, "BOLD", text, arguments)
+    example = "people --task pain --n-volumes 120"
+    return _make(
+        "make-bold-cohort", BoldDesign, write_bold_cohort, "BOLD", text, example, arguments
+    )
 
 
 def make_target_cohort(arguments: list[str]) -> int:
@@ -30,7 +35,8 @@ def make_target_cohort(arguments: list[str]) -> int:
     text = (
         "Write a SYNTHETIC cohort (nobody was scanned) with outcomes, as a BIDS-derivatives tree."
     )
-    return _make("make-target-cohort", TargetDesign, write_target_cohort, "cohort", text, arguments)
+    name, example = "make-target-cohort", "people --kind onset"
+    return _make(name, TargetDesign, write_target_cohort, "cohort", text, example, arguments)
 
 
 def _make(
@@ -39,15 +45,27 @@ def _make(
     write: Callable[..., Path],
     made: str,
     description: str,
+    example: str,
     arguments: list[str],
 ) -> int:
-    parser = argparse.ArgumentParser(prog=f"fmnet {name}", description=description)
+    examples = ("people --n-subjects 30 --seed 1", example)
+    parser = argparse.ArgumentParser(
+        prog=f"fmnet {name}",
+        description=description,
+        epilog="\n".join(["examples:", *(f"  fmnet {name} {one}" for one in examples)]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("out", type=Path, help="folder to make")
+    read = read_signature(f"{design.__module__}.{design.__qualname__}")
+    about = {} if read is None else read.descriptions
     for parameter, default in design().parameters.items():
         kind, count = (str, "+") if isinstance(default, list) else (type(default), None)
         option = f"--{parameter.replace('_', '-')}"
+        said = about.get(parameter, "").rstrip(".").replace("`", "").replace("%", "%%")
+        said = f"{said}; default: %(default)s"
+        metavar = parameter.split("_")[-1].upper()
         parser.add_argument(
-            option, type=kind, nargs=count, default=default, help="default: %(default)s"
+            option, type=kind, nargs=count, default=default, help=said, metavar=metavar
         )
     parameters = vars(parser.parse_args(arguments))
     try:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TypeAlias
 
 from fmnet.errors import BundleError, FmnetError, JobError, printable
 from fmnet.inference.bids_app import PersonFolders, check_folders, choose_people
@@ -17,7 +18,14 @@ from fmnet.inference.bids_group import make_group
 from fmnet.inference.bold import NewBoldScan, Stated
 from fmnet.inference.bundle import INTENDED_USE, Bundle, read_bundle
 from fmnet.inference.find import find_new_runs, find_new_scans
-from fmnet.inference.options import GROUP, entities_of, read_options, request_of, stated_by
+from fmnet.inference.options import (
+    GROUP,
+    entities_of,
+    program,
+    read_options,
+    request_of,
+    stated_by,
+)
 from fmnet.inference.predict import NewScan, Prediction, Request, failed
 from fmnet.inference.results import (
     about_signature,
@@ -40,7 +48,7 @@ from fmnet.inference.table_results import TableResults
 from fmnet.inference.target_bundle import TARGET_USE, target_line
 from fmnet.progress.show import say, step
 
-Results = TableResults | PersonFolders
+Results: TypeAlias = TableResults | PersonFolders
 #: What asks a program to end.
 ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP")
 #: What a shell calls the end of a program whose output nobody reads any more.
@@ -74,10 +82,12 @@ def main(arguments: list[str] | None = None) -> int:
         with stopping():
             return call.run(read_options(arguments))
     except FmnetError as error:
-        print(f"fmnet-predict: {error}", file=sys.stderr)
+        print(f"{program('predict')}: {error}", file=sys.stderr)
         return 2
     except Stopped as stop:
-        print(f"fmnet-predict: stopped by {stop.signal.name} {call.progress}", file=sys.stderr)
+        print(
+            f"{program('predict')}: stopped by {stop.signal.name} {call.progress}", file=sys.stderr
+        )
         return 128 + stop.signal
     except BrokenPipeError:
         with suppress(OSError):  # else Python complains when it closes its output
@@ -131,7 +141,7 @@ class _Call:
     def _give_up(self, error: BundleError) -> None:
         if self.results is not None:
             self.results.finish(is_whole=False)
-        print(f"fmnet-predict: {error}", file=sys.stderr, flush=True)
+        print(f"{program('predict')}: {error}", file=sys.stderr, flush=True)
         os._exit(2)
 
     @property
@@ -237,7 +247,7 @@ def _predict_all(
         with step("" if is_short else "scans", len(new)) as advance:
             for at, answer in score_all(scorer, [tasks[number] for number in new], n_jobs):
                 if answer.trouble:
-                    say(f"fmnet-predict: {answer.trouble}")
+                    say(f"{program('predict')}: {answer.trouble}")
                 ready[new[at]] = answer.prediction
                 results.keep(new[at], answer.prediction)
                 write(is_end=False)

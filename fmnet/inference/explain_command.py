@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
 
 from fmnet.errors import ConfigError, Fault, FmnetError, printable
@@ -9,7 +10,13 @@ from fmnet.inference.bundle import INTENDED_USE, read_bundle
 from fmnet.inference.card_files import write_explanation
 from fmnet.inference.cli import Stopped, describe, find_scans, stopping
 from fmnet.inference.explain import explain_scan
-from fmnet.inference.options import add_scan_options, add_signature_option, entities_of, stated_by
+from fmnet.inference.options import (
+    add_scan_options,
+    add_signature_option,
+    entities_of,
+    program,
+    stated_by,
+)
 from fmnet.inference.predict import Prediction
 from fmnet.inference.signing import check_signature
 from fmnet.inference.study_results import summary
@@ -44,10 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
             explanation = explain_scan(bundle, scans[0], options.force)
             written = write_explanation(bundle, explanation, options.out)
     except FmnetError as error:
-        print(f"fmnet-explain: {error}", file=sys.stderr)
+        print(f"{program('explain')}: {error}", file=sys.stderr)
         return 2
     except Stopped as stop:
-        print(f"fmnet-explain: stopped by {stop.signal.name}", file=sys.stderr)
+        print(f"{program('explain')}: stopped by {stop.signal.name}", file=sys.stderr)
         return 128 + stop.signal
     told = [
         explanation.mark,
@@ -64,13 +71,23 @@ def main(arguments: list[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command."""
-    parser = argparse.ArgumentParser(
-        prog="fmnet-explain",
-        description="Say what raised and what lowered the score of one scan: a map, a table of "
-        "regions and a page, beside the study's people. " + INTENDED_USE,
+    name = program("explain")
+    said = (
+        "Say what raised and what lowered the score of one scan: a map, a table of regions and a "
+        "page, beside the study's people. "
     )
-    parser.add_argument("bundle", type=Path, help="folder that scripts/export.py wrote")
-    parser.add_argument("scan", help="one scan, named as for fmnet-predict")
+    examples = f"""\
+examples:
+  {name} checkpoints/pain sub-01_statmap.nii.gz --out explanation
+  {name} checkpoints/pain sub-01_statmap.nii.gz --force"""
+    parser = argparse.ArgumentParser(
+        prog=name,
+        description=textwrap.fill(said + INTENDED_USE, 79),
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bundle", type=Path, help="folder that fmnet export wrote")
+    parser.add_argument("scan", help="one scan, named as for fmnet predict")
     parser.add_argument(
         "--out",
         type=Path,

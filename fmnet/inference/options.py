@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +16,14 @@ from fmnet.inference.predict import USUAL, Request
 
 PARTICIPANT, GROUP = "participant", "group"
 USAGE = """
-  fmnet-predict BUNDLE SCAN [SCAN ...] [options]
-  fmnet-predict BIDS_DIR OUT_DIR {participant,group} --bundle BUNDLE [options]
+  {program} BUNDLE SCAN [SCAN ...] [options]
+  {program} BIDS_DIR OUT_DIR {{participant,group}} --bundle BUNDLE [options]
+"""
+EXAMPLES = """\
+examples:
+  {program} checkpoints/pain sub-01_statmap.nii.gz sub-02_statmap.nii.gz --out scores.tsv
+  {program} derivatives scores participant --bundle checkpoints/pain
+
 """
 EXIT_CODES = """\
 exit codes:
@@ -28,21 +35,29 @@ exit codes:
 """
 
 
+def program(name: str) -> str:
+    """Name a command as it was called: ``fmnet predict`` or, by itself, ``fmnet-predict``."""
+    path = Path(sys.argv[0])
+    is_part = path.stem == "fmnet" or path.parts[-2:] == ("fmnet", "__main__.py")
+    return f"fmnet {name}" if is_part else f"fmnet-{name}"
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command in both of its forms."""
+    name = program("predict")
     said = (
         "Score brain maps, or preprocessed BOLD runs, with an exported fmnet signature: named "
         "scans into one table, or a whole data set as a BIDS App, with a folder for each person. "
     )
     parser = argparse.ArgumentParser(
-        prog="fmnet-predict",
-        usage=USAGE,
+        prog=name,
+        usage=USAGE.format(program=name),
         description=textwrap.fill(said + INTENDED_USE, 79),
-        epilog=EXIT_CODES,
+        epilog=EXAMPLES.format(program=name) + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "first", metavar="BUNDLE | BIDS_DIR", help="folder that scripts/export.py wrote; of a BIDS "
+        "first", metavar="BUNDLE | BIDS_DIR", help="folder that fmnet export wrote; of a BIDS "
         "App, the data set"
     )  # fmt: skip
     parser.add_argument(
@@ -56,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
         "commas, or a folder that fMRIPrep wrote. Of a BIDS App, the folder to write, and "
         "participant (a folder for each person) or group (the table and page of all of them)",
     )
-    parser.add_argument("--version", action="version", version=f"fmnet-predict {__version__}")
+    parser.add_argument("--version", action="version", version=f"{name} {__version__}")
     asked = parser.add_argument_group("what is asked")
     asked.add_argument(
         "--prevalence",
@@ -97,7 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
         "maps enough, and one for runs, which take much memory",
     )
     app = parser.add_argument_group("as a BIDS App")
-    app.add_argument("--bundle", type=Path, help="folder that scripts/export.py wrote")
+    app.add_argument("--bundle", type=Path, help="folder that fmnet export wrote")
     for name, prefix in (("participant", "sub"), ("session", "ses")):
         app.add_argument(
             f"--{name}-label",

@@ -241,7 +241,7 @@ class _RichBars(_Display):
             BarColumn(24),
             TextColumn("{task.fields[count]}"),
             Told(),
-            console=Console(stderr=True),
+            console=Console(file=sys.stderr),
             redirect_stdout=sys.stdout.isatty(),  # tables go to the file or pipe that they are for
             transient=True,
         )
@@ -291,7 +291,7 @@ class _TqdmBar(_Display):
 
             own = steps[0]
             given = {"total": own.total, "initial": own.first, "unit": own.unit or "it"}
-            self.bar = tqdm(**given, desc=own.title, leave=False)
+            self.bar = tqdm(**given, desc=own.title, file=sys.stderr, leave=False)
 
     def advanced(self, steps: list[Step]) -> None:
         """Move the bar."""
@@ -314,4 +314,6 @@ def _left(own: Step) -> str:
 
 def _rest(own: Step) -> str:
     """Say how long a step still takes; of a study, how much of it is done as well."""
-    return f"{own.title} {own.count}, {_left(own)}" if isinstance(own, Study) else _left(own)
+    if not isinstance(own, Study):
+        return _left(own)
+    return f"{own.title} {own.count}" + (f", {_left(own)}" if own.fraction < 1 else "")

@@ -32,7 +32,7 @@ class Step:
     note: str = ""
     within: "Step | None" = None
     first: float = field(init=False)
-    begun: float = field(init=False, default_factory=time.monotonic)
+    begun: float = field(init=False, default_factory=lambda: time.monotonic())
 
     def __post_init__(self) -> None:
         self.first = self.done

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -23,6 +24,8 @@ from fmnet.report.sentences import BANNERS, capital, control, count, name_of
 from fmnet.report.shell import page_template
 
 PAGE, TABLE = "comparison.html", "comparison.tsv"
+#: So many settings stand beside the figures; more of them have a table of their own.
+FEW = 4
 #: Of runs whose scores can't be paired with those of others.
 UNPAIRED = "other people, scans or folds than any other run here: its figures stand by themselves"
 
@@ -62,11 +65,13 @@ def write_comparison(places: Sequence[Path], out: Path) -> list[str]:
     settings = differing_settings([run.settings for run in runs])
     groups = paired_groups(runs)
     shared = [_shared(group) for group in groups]
-    content = {TABLE: _table(runs, settings, groups), PAGE: ""}
+    shown = {key: [without_home(one) for one in values] for key, values in settings.items()}
+    content = {TABLE: _table(runs, shown, groups), PAGE: ""}
     unpaired = [run for run in runs if not any(run in group for group in groups)]
     page = page_template("comparison.html.j2", {}).render(
-        runs=[_run_row(run, out) for run in runs],
-        settings=_across(runs, settings),
+        runs=[_run_row(run, out) | {"number": number} for number, run in enumerate(runs)],
+        few=shown if len(shown) <= FEW else {},
+        settings=_across(runs, shown) if len(shown) > FEW else None,
         panels=[_panel(question, own) for question, own in _by_question(runs).items()],
         shared=shared,
         unpaired=[(run.name, UNPAIRED if not run.target else "") for run in unpaired],
@@ -86,7 +91,7 @@ def write_comparison(places: Sequence[Path], out: Path) -> list[str]:
         raise OutputError(Fault(str(out), found, accepted, "name another by --out")) from error
     return [
         f"{count(len(runs), 'run')}; {count(len(settings), 'setting')} differ",
-        *(f"  {key}: {' | '.join(values)}" for key, values in list(settings.items())[:8]),
+        *(f"  {key}: {' | '.join(values)}" for key, values in list(shown.items())[:8]),
         *(f"  {run.name}: {run.primary['title']} {_say(run.corrected)}, {run.title(run.exported)}"
           for run in runs),
         *(one["best"] for one in shared if one["best"]),
@@ -106,12 +111,12 @@ def _by_question(runs: Sequence[ComparedRun]) -> dict[str, list[ComparedRun]]:
 def _run_row(run: ComparedRun, out: Path) -> dict[str, Any]:
     """Say of a run what the page's first table holds, and its verdict."""
     record, report = run.record, run.folder / "report.html"
+    n_people, n_scans = run.metrics["n_subjects"], run.metrics["n_scans"]
     own = os.path.relpath(report, out.resolve()) if report.is_file() else ""
     return {
         "name": run.name,
-        "link": Path(own).as_posix() if own else "",
-        "question": run.question,
-        "people": f"{run.metrics['n_subjects']} ({count(run.metrics['n_scans'], 'scan')})",
+        "link": quote(Path(own).as_posix()),
+        "people": f"{n_people}" if n_people == n_scans else f"{n_people} ({n_scans} scans)",
         "exported": run.title(run.exported),
         "reached": _say(run.corrected),
         "figure": run.primary["title"],
@@ -153,13 +158,11 @@ def _across(
     runs: Sequence[ComparedRun], settings: dict[str, list[str]]
 ) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Lay out settings by run with the longer of the two downwards."""
-    names, shown = [run.name for run in runs], {
-        key: [without_home(one) for one in values] for key, values in settings.items()
-    }  # fmt: skip
+    names = [run.name for run in runs]
     if len(settings) > len(runs):
-        return ["setting", *names], list(shown.items())
-    rows = [(name, [values[n] for values in shown.values()]) for n, name in enumerate(names)]
-    return ["run", *shown], rows
+        return ["setting", *names], list(settings.items())
+    rows = [(name, [values[n] for values in settings.values()]) for n, name in enumerate(names)]
+    return ["run", *settings], rows
 
 
 def _panel(question: str, runs: Sequence[ComparedRun]) -> Panel:
@@ -240,7 +243,7 @@ def _table(
             "code_sha256": run.record.get("code_sha256"),
             "data_sha256": run.record.get("data_sha256"),
         }
-        row |= {f"setting.{key}": without_home(one[number]) for key, one in settings.items()}
+        row |= {f"setting.{key}": one[number] for key, one in settings.items()}
         for model in run.metrics["models"]:
             row |= _columns(f"model.{model}", run.reached(model))
         rows.append(row | {"verdict": " ".join(run.verdict.split())})

@@ -120,6 +120,8 @@ def command_line(command: Sequence[str]) -> str:
         return ""
     script, *rest = map(str, command)
     path = PurePath(script.replace("\\", "/"))
+    if path.stem == "ipykernel_launcher":  # whose arguments are of no use to anybody
+        return "fmnet.study in a notebook"
     program = ["python", without_home(script)]
     if path.parent.name == "scripts":
         program = ["python", f"scripts/{path.name}"]

@@ -99,7 +99,8 @@ def response_verdict(facts: Mapping[str, Any], lacking: Sequence[int] = ()) -> l
         more = "in this cohort the arm does more for people with larger scores"
         said = [Said(f"The score is a moderator: {more} {words}")]
         if abs(main) > TWO_SIDED:
-            said.append(Said("It is prognostic as well: it goes with the outcome in both arms"))
+            more = "averaged over both arms it goes with the outcome, too"
+            said.append(Said(f"It may be prognostic as well: {more}"))
         beyond = ((details.get("slopes") or {}).get("beyond") or {}).get("t")
         if beyond is not None and beyond < ONE_SIDED:
             more = "than baseline and covariates tell as well, it isn't shown to tell"

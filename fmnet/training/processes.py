@@ -97,13 +97,17 @@ def _start_others(
     os.environ["WORLD_SIZE"] = str(trainer.world_size)
     os.environ["LOCAL_RANK"] = "0"
     own = {**os.environ, STARTED_BY: str(os.getpid())}
-    module = getattr(sys.modules["__main__"], "__spec__", None)  # of python -m fmnet
-    program = ["-m", module.name] if module is not None else sys.argv[:1]
-    command = [sys.executable, *program, *sys.argv[1:]]
     return [
-        subprocess.Popen(command, env=own | {"LOCAL_RANK": str(rank)})
+        subprocess.Popen(this_program(), env=own | {"LOCAL_RANK": str(rank)})
         for rank in range(1, trainer.num_devices)
     ]
+
+
+def this_program() -> list[str]:
+    """Write the command that starts this program once more, be it a script or ``-m fmnet``."""
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    program = sys.argv[:1] if module is None else ["-m", module.name]
+    return [sys.executable, *program, *sys.argv[1:]]
 
 
 def _lost(code: int) -> Fault:

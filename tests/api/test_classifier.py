@@ -7,7 +7,8 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_allclose
+import torch
+from numpy.testing import assert_allclose, assert_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict, cross_val_score
@@ -198,6 +199,18 @@ def test_labels_may_be_of_any_type(maps, y, kind):
 def test_survives_pickling(maps, fitted, scores):
     again = pickle.loads(pickle.dumps(fitted))
     assert_allclose(again.decision_function(maps), scores, rtol=1e-5)
+    assert not hasattr(again, "_given")  # nobody is handed the brains of the training people
+    with pytest.raises(InputError, match="pickled"):
+        again.export("nowhere")
+
+
+def test_leaves_the_random_numbers_of_others_alone(maps, y):
+    np.random.seed(4)  # noqa: NPY002 (it is this one that a fit could disturb)
+    torch.manual_seed(4)
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    build().fit(maps, y)
+    assert_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[1])
 
 
 def test_is_the_same_in_a_pipeline(maps, y, fitted, scores):

@@ -2,15 +2,16 @@
 
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_allclose
 
 import fmnet
 from fmnet.api import whole_study
 from fmnet.api.whole_study import _cohort_settings, _kind_of, _labels
 from fmnet.config.primary import Primary
 from fmnet.errors import ConfigError, InputError, RunError
+from fmnet.networks.rebuild import read_network
 from fmnet.synthetic.maps import write_cohort
 
 #: Seconds: one path of the network on a coarse grid, two folds, no map of the signature.
@@ -26,7 +27,7 @@ QUICK = {
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
     root = tmp_path_factory.mktemp("cohort")
-    return write_cohort(root / "people", n_subjects=20, effect_size=4.0, voxel_size_mm=12, seed=1)
+    return write_cohort(root / "people", n_subjects=20, effect_size=8.0, voxel_size_mm=12, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +68,6 @@ def test_tables_and_decoded_maps_lie_beside_the_run(done):
     assert {one.name for one in beside.iterdir()} == {"images.tsv", "participants.tsv", "store"}
 
 
-def test_maps_of_fmnets_own_making_stay_synthetic(done, tmp_path):
-    signature = done.export(tmp_path / "bundle", "network", allow_uninformative=True)
-    assert signature.metadata["training"]["origin"] == "synthetic"
-    assert signature.metadata["training"]["positive"] == "FM"
-    assert isinstance(signature, fmnet.Signature)
-
-
 def test_a_finished_run_is_not_replaced_unless_told(done, maps, group):
     given = {"baselines": "linear", "n_splits": 2, "out": done.folder}
     with pytest.raises(RunError, match="overwrite=true"):
@@ -82,19 +76,24 @@ def test_a_finished_run_is_not_replaced_unless_told(done, maps, group):
     assert again.metrics["models"] == done.metrics["models"]
 
 
-def test_a_classifier_is_exported_with_its_evidence(maps, group, tmp_path):
-    own = QUICK | {"preparation.voxel_size_mm": 12}
-    del own["logger"], own["folds.inner_splits"], own["preparation.voxel_size_mm"]
+def test_a_classifier_is_studied_before_it_is_exported(maps, group, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(fmnet.Study, "export", lambda self, *own: given.extend([self, *own]))
+    own = {key: QUICK[key] for key in ("network.paths", "signature")}
     model = fmnet.SignatureClassifier(voxel_size_mm=12, inner_splits=2, settings=own)
     model.fit(maps, group == "FM")
-    given = {"names": ("controls", "patients"), "baselines": "none", "n_splits": 2}
-    signature = model.export(tmp_path / "mine", **given, allow_uninformative=True)
-    training = signature.metadata["training"]
-    assert (training["positive"], training["negative"]) == ("patients", "controls")
-    assert (tmp_path / "mine_run" / "report.html").is_file()
-    found = signature.predict(maps[:4], force=True)["score"].to_numpy()
-    # the same network, learned from the same people in the same way
-    assert np.ptp(found - model.decision_function(maps[:4])) < 1e-3
+    model.export(tmp_path / "mine", ("controls", "patients"), baselines="none", n_splits=2)
+    found, *rest = given
+    assert rest == [tmp_path / "mine", "network", False, False]
+    assert found.folder == tmp_path / "mine_run"
+    record = json.loads((found.folder / "model" / "training.json").read_text())
+    assert (record["positive"], record["negative"]) == ("patients", "controls")
+    assert record["origin"] == "synthetic"  # of listed files, too
+    # the network that the study ends with is the one that was fitted
+    network, _ = read_network(found.folder / "model")
+    fitted = model.network_.state_dict()
+    for name, weights in network.state_dict().items():
+        assert_allclose(weights, fitted[name], rtol=1e-5, atol=1e-6, err_msg=name)
     with pytest.raises(InputError, match="two names"):
         model.export(tmp_path / "other", names=["one"])
 

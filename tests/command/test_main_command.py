@@ -1,7 +1,9 @@
 """``fmnet`` itself: it finds its commands, and imports no more than what is asked for."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -69,10 +71,9 @@ def test_help_and_misspelt_keys_import_nothing_slow():
         ("train", "sed=3", "folds.n_split=3", "run_dir=x", "cohort=bids", "cohort.root=y"),
         ("train", "trainer.max_epoch=3", "network=small_cnn", "optimizer.lrr=3"),
         ("export", "run_dr=x", "out=y"),
-        ("train", "network=resnt"),
-        ("train", "seed=-1", "trainer.precision=8", "network.power=many"),
+        ("train", "network=resnt", "seed=-1", "trainer.precision=8", "network.power=many"),
     ]
-    helps = [(name, "--help") for name in PRIMARIES]
+    helps = [("train", "--help"), ("evaluate", "--help")]
     done = python(calls_of(*helps, *wrong))
     ends = [line for line in done.stderr.splitlines() if line.startswith("END")]
     assert ends == ["END 0 []"] * len(helps) + ["END 2 []"] * len(wrong), done.stderr
@@ -106,7 +107,7 @@ def test_help_names_what_the_command_takes_and_no_more(capsys):
     assert "._target_=" not in said
     assert main(["export", "--help"]) == 0
     said = capsys.readouterr().out
-    assert "groups" not in said
+    assert "folds=" not in said
     assert "run_dir=???" in said
 
 
@@ -121,3 +122,28 @@ def test_folder_of_own_configurations(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["train", "--config-dir", str(tmp_path / "gone"), "cohort=ours"])
     assert "--config-dir" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - set(PRIMARIES) - {"compare"}))
+def test_help_of_every_command_has_two_examples(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["/bin/fmnet", name, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    said = capsys.readouterr().out
+    assert said.split()[:3] == ["usage:", "fmnet", name]
+    assert said.split("examples:")[1].count(f"  fmnet {name} ") == 2
+    if name.startswith("make-"):
+        assert "half of them FM" in said.lower() or "people" in said.lower()
+
+
+def test_document_shows_what_is_printed(capsys):
+    text = (Path(fmnet.__file__).parents[1] / "docs" / "command.md").read_text()
+    typed, printed = re.search(r"\$ (fmnet train folds.+)\n([^`]+)```", text).groups()
+    with pytest.raises(SystemExit, match="2"):
+        main(typed.split()[1:])
+    assert capsys.readouterr().err == printed
+
+
+def test_document_names_every_command():
+    text = (Path(fmnet.__file__).parents[1] / "docs" / "command.md").read_text()
+    assert [name for name in COMMANDS if f"{name}`" not in text] == []

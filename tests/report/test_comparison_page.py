@@ -81,6 +81,17 @@ def test_page_links_the_reports(compared):
     assert all((out / link).is_file() for link, _ in links)
 
 
+def test_links_lead_to_folders_of_any_name(tmp_path):
+    names = ["a #1", "javascript:alert(1)"]
+    for name in names:
+        write_run(tmp_path / name, {"network": 1.0})
+    write_comparison([tmp_path / name for name in names], tmp_path / "out")
+    links = re.findall(
+        r'<a href="(\S+report\.html)">', (tmp_path / "out/comparison.html").read_text()
+    )
+    assert links == ["../a%20%231/report.html", "../javascript%3Aalert%281%29/report.html"]
+
+
 def test_page_says_what_differs_and_what_was_reached(compared):
     _, out, lines = compared
     text = " ".join(Tags((out / "comparison.html").read_text()).text)
@@ -118,12 +129,29 @@ def test_unfinished_job_of_a_sweep_is_said(compared, tmp_path):
     assert "without metrics.json" in (tmp_path / "out" / "comparison.html").read_text()
 
 
-def test_many_runs_stand_in_rows(tmp_path):
+def test_few_settings_stand_beside_the_figures(tmp_path):
     for seed in range(5):
         write_run(tmp_path / "sweep" / str(seed), {"network": 1.0}, settings={"seed": seed})
     write_comparison([tmp_path / "sweep"], tmp_path / "out")
     page = (tmp_path / "out" / "comparison.html").read_text()
-    assert '<tr><th scope="row">4</th><td>4</td></tr>' in page
+    assert '<th scope="col">run</th><th scope="col">seed</th><th scope="col">people</th>' in page
+    assert re.search(r">4</a></th>\s*<td>4</td>\s*<td>26</td>", page)
+    assert 'id="settings"' not in page
+
+
+def test_many_settings_have_a_table_with_the_longer_side_downwards(tmp_path):
+    keys = [f"setting_{number}" for number in range(5)]
+    for job in range(6):
+        write_run(
+            tmp_path / "sweep" / str(job), {"network": 1.0}, settings=dict.fromkeys(keys, job)
+        )
+    sweep = tmp_path / "sweep"
+    write_comparison([sweep], tmp_path / "many")
+    page = (tmp_path / "many" / "comparison.html").read_text()
+    assert f'<tr><th scope="row">5</th>{"<td>5</td>" * 5}</tr>' in page
+    write_comparison([sweep / "0", sweep / "5"], tmp_path / "two")
+    page = (tmp_path / "two" / "comparison.html").read_text()
+    assert '<tr><th scope="row">setting_4</th><td>0</td><td>5</td></tr>' in page
 
 
 def test_folder_that_can_not_be_written_is_named(compared, tmp_path):

@@ -89,6 +89,8 @@ def test_homes_are_not_named(text, said):
 
 def test_commands_can_be_typed_again():
     assert command_line([]) == ""
+    notebook = ["/opt/lib/ipykernel_launcher.py", "-f", "/home/me/kernel-7.json"]
+    assert command_line(notebook) == "fmnet.study in a notebook"
     typed = command_line([r"C:\fmnet\scripts\train.py", "cohort.positive=a b"])
     assert typed == "python scripts/train.py 'cohort.positive=a b'"
 

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -34,6 +35,17 @@ def test_run_folder_is_complete(finished):
     assert {path.name for path in finished.run_dir.iterdir()} == expected
     assert finished.lines[-1] == str(finished.run_dir)
     assert "SYNTHETIC DATA" in finished.lines[0]
+
+
+def test_a_log_tells_of_every_stage_in_whole_lines(finished):
+    stages = ("folds: 4 of 4", "final model: ", "report: 1 of 1 page", "study: done")
+    told = [re.sub(r"^[\d-]{10} [\d:]{8} ", "", line) for line in finished.log.splitlines()]
+    ends = [line for line in told if " in " in line]
+    assert len(ends) == len(stages)
+    assert all(map(str.startswith, ends, stages))
+    assert re.search(r"; study \d+%, (about .* left|time left not known yet)$", ends[0])
+    assert ends[2].endswith("; study 100%")
+    assert re.fullmatch(r"[^\x1b\r]+\n", finished.log, re.DOTALL)
 
 
 def test_every_scan_is_scored_once_per_repeat_and_model(finished):

@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch.multiprocessing as mp
 from torch import distributed
 
 from fmnet.errors import Fault, RunError
-from fmnet.training.processes import STARTED_BY, agreed, is_first, joined
+from fmnet.training.processes import STARTED_BY, agreed, is_first, joined, this_program
 from fmnet.training.trainer import CPU_TRAINER, build_trainer
 
 CHILD = """
@@ -63,3 +64,13 @@ def test_process_ends_with_the_one_that_started_it():
     environment = {**os.environ, STARTED_BY: str(os.getpid() + 1)}
     child = subprocess.Popen([sys.executable, "-c", CHILD], env=environment)
     assert child.wait(60) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "program"), [(None, ["/bin/fmnet"]), ("fmnet.__main__", ["-m", "fmnet.__main__"])]
+)
+def test_a_further_process_is_started_as_this_one_was(monkeypatch, module, program):
+    monkeypatch.setattr(sys, "argv", ["/bin/fmnet", "train", "seed=3"])
+    spec = None if module is None else SimpleNamespace(name=module)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec)
+    assert this_program() == [sys.executable, *program, "train", "seed=3"]
