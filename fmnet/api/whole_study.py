@@ -21,7 +21,6 @@ from fmnet.data.tables import write_table
 from fmnet.errors import CohortError, Fault, InputError, RunError
 from fmnet.evaluation.conclusions import Conclusion
 from fmnet.report.sentences import stopped, verdict
-from fmnet.runs.record import SCANNED, SCORED, read_predictions
 
 #: What runs are called, after their entities.
 BOLD = "bold"
@@ -63,6 +62,9 @@ class Study:
     @property
     def predictions(self) -> pd.DataFrame:
         """Out-of-fold scores: one row for each scan, repeat and model."""
+        # with torch, for which wrong settings needn't wait
+        from fmnet.runs.record import SCANNED, SCORED, read_predictions
+
         columns = SCANNED if "target" in self._metrics else SCORED
         return read_predictions(self.folder / "predictions.tsv", columns)
 
