@@ -1,33 +1,32 @@
 """Commands that write synthetic cohorts: make-cohort, make-bold-cohort, make-target-cohort."""
 
 import argparse
+import re
 import sys
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from fmnet.config.source import read_signature
 from fmnet.errors import FmnetError, printable
-from fmnet.synthetic.bold import write_bold_cohort
-from fmnet.synthetic.design import BoldDesign, Design, Parameters
-from fmnet.synthetic.maps import write_cohort
-from fmnet.synthetic.target_design import TargetDesign
-from fmnet.synthetic.targets import write_target_cohort
+
+#: What stands for a value in help.
+METAVARS = {int: "N", float: "NUMBER"}
 
 
 def make_cohort(arguments: list[str]) -> int:
     """Write a synthetic cohort of maps."""
     text = "Write a SYNTHETIC cohort (nobody was scanned) as a BIDS-derivatives tree."
     example = "people --contrasts pressure visual --voxel-size-mm 8"
-    return _make("make-cohort", Design, write_cohort, "cohort", text, example, arguments)
+    design, write = "fmnet.synthetic.design.Design", "fmnet.synthetic.maps:write_cohort"
+    return _make("make-cohort", design, write, "cohort", text, example, arguments)
 
 
 def make_bold_cohort(arguments: list[str]) -> int:
     """Write a synthetic cohort of BOLD runs."""
     text = "Write SYNTHETIC BOLD runs (nobody was scanned) as fMRIPrep would leave them."
     example = "people --task pain --n-volumes 120"
-    return _make(
-        "make-bold-cohort", BoldDesign, write_bold_cohort, "BOLD", text, example, arguments
-    )
+    design, write = "fmnet.synthetic.design.BoldDesign", "fmnet.synthetic.bold:write_bold_cohort"
+    return _make("make-bold-cohort", design, write, "BOLD", text, example, arguments)
 
 
 def make_target_cohort(arguments: list[str]) -> int:
@@ -35,14 +34,15 @@ def make_target_cohort(arguments: list[str]) -> int:
     text = (
         "Write a SYNTHETIC cohort (nobody was scanned) with outcomes, as a BIDS-derivatives tree."
     )
-    name, example = "make-target-cohort", "people --kind onset"
-    return _make(name, TargetDesign, write_target_cohort, "cohort", text, example, arguments)
+    example, design = "people --kind onset", "fmnet.synthetic.target_design.TargetDesign"
+    write = "fmnet.synthetic.targets:write_target_cohort"
+    return _make("make-target-cohort", design, write, "cohort", text, example, arguments)
 
 
 def _make(
     name: str,
-    design: type[Parameters],
-    write: Callable[..., Path],
+    design: str,
+    write: str,
     made: str,
     description: str,
     example: str,
@@ -56,23 +56,32 @@ def _make(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("out", type=Path, help="folder to make")
-    read = read_signature(f"{design.__module__}.{design.__qualname__}")
-    about = {} if read is None else read.descriptions
-    for parameter, default in design().parameters.items():
-        kind, count = (str, "+") if isinstance(default, list) else (type(default), None)
-        option = f"--{parameter.replace('_', '-')}"
-        said = about.get(parameter, "").rstrip(".").replace("`", "").replace("%", "%%")
-        said = f"{said}; default: %(default)s"
-        metavar = parameter.split("_")[-1].upper()
+    read = read_signature(design)  # help needs neither NumPy nor pandas
+    if read is None:
+        raise LookupError(f"{design} has no source")
+    for parameter, one in read.parameters.items():
+        is_list = isinstance(one.default, tuple)
+        said = read.descriptions.get(parameter, "").rstrip(".").replace("`", "").replace("%", "%%")
+        shown = " ".join(one.default) if is_list else one.default
         parser.add_argument(
-            option, type=kind, nargs=count, default=default, help=said, metavar=metavar
+            _option(parameter),
+            type=str if is_list else type(one.default),
+            nargs="+" if is_list else None,
+            default=one.default,
+            help=f"{said}; default: {shown}",
+            metavar=METAVARS.get(type(one.default), "WORD"),
         )
     parameters = vars(parser.parse_args(arguments))
+    module, function = write.split(":")
     try:
-        folder = write(parameters.pop("out"), **parameters)
+        folder = getattr(import_module(module), function)(parameters.pop("out"), **parameters)
     except FmnetError as error:
-        print(error, file=sys.stderr)
+        print(re.sub(r"\bcohort\.(\w+)", lambda key: _option(key[1]), str(error)), file=sys.stderr)
         return 2
     whom = f"{parameters['n_subjects']} people, nobody was scanned"
     print(f"{printable(str(folder))}: SYNTHETIC {made} of {whom}")
     return 0
+
+
+def _option(parameter: str) -> str:
+    return f"--{parameter.replace('_', '-')}"

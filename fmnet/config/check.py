@@ -125,8 +125,8 @@ def _imported_parts(own: Path | None, overrides: list[Override], unread: set[str
     for item in overrides:
         key, values = item.key_or_group, values_of(item)
         top = re.split(r"[./@]", key)[0]
-        files = [f"{key}/{value}.yaml" for value in values]
-        is_own = own is not None and any((own / name).is_file() for name in files)
+        files = [own / f"{key}/{value}.yaml" for value in values] if own else []
+        is_own = any(file.is_file() and "_target_" in file.read_text("utf-8") for file in files)
         is_unread = any(re.split(r"[.\[]", path)[0] == top for path in unread)
         if is_own or is_unread or "_target_" in (item.input_line or ""):
             parts.add(top)
@@ -247,10 +247,11 @@ def check_overrides(
     good, more = _composable(config_name, [], [*first, *(i for i in free if i not in paths)])
     faults += more
     base = _compose(config_name, *(single(item) for item in good if not item.is_delete()))
+    empty = [name for name in _groups_left_empty(config_name) if name not in base]
     values = []
     for item in overrides:
         if item not in chosen and item not in free:
-            if (fault := _key_fault(item.key_or_group, base)) is None:
+            if (fault := _key_fault(item.key_or_group, base, empty)) is None:
                 values.append(item)
                 continue
             chosen_before = [str(value) for value in values_of(item)]
@@ -387,7 +388,14 @@ def _group_faults(
     return faults
 
 
-def _key_fault(key: str, base: DictConfig) -> Fault | None:
+def _groups_left_empty(config_name: str) -> list[str]:
+    """Name the groups of a command of which no option is chosen, as of ``experiment=null``."""
+    composed = compose(config_name, return_hydra_config=True)
+    choices = composed.hydra.runtime.choices
+    return sorted(name for name, option in choices.items() if option is None and "/" not in name)
+
+
+def _key_fault(key: str, base: DictConfig, groups: Collection[str] = ()) -> Fault | None:
     node: Any = base
     path = key.split(".")
     for depth, step in enumerate(path):
@@ -397,7 +405,7 @@ def _key_fault(key: str, base: DictConfig) -> Fault | None:
         listed = [str(name) for name in node if name != "hydra" and str(name)[0] != "_"]
         if step not in node.keys():  # noqa: SIM118 ("in" denies keys whose value is missing)
             settable = _target_parameters(node, bool(node.get("_partial_")))
-            names = [*listed, *(name for name in settable if name not in listed)]
+            names = list(dict.fromkeys([*listed, *settable, *(groups if not stem else ())]))
             accepted = ", ".join(f"{stem}.{name}" if stem else name for name in names)
             if stem == "hydra.launcher" and not names:
                 action = "add hydra/launcher=submitit_slurm"

@@ -4,7 +4,9 @@ import io
 import os
 import sys
 import traceback
+from argparse import Namespace
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -68,10 +70,7 @@ def run_configured(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names may hold what the terminal can't show
             stream.reconfigure(errors="backslashreplace")
-    parser = get_args_parser()
-    parser.prog = f"fmnet {primary.name}"
-    parser.usage = f"{parser.prog} [group=option ...] [key=value ...] [options]; see --help"
-    flags = parser.parse_args(arguments)
+    flags = _flags(primary, arguments)
     try:
         configs = config_dir() if folder is None else folder
         own = _own_folder(flags.config_dir)
@@ -108,7 +107,7 @@ def run_configured(
             _stop(error)
         return None
 
-    sys.argv = [program[0], *arguments]  # which Hydra reads
+    sys.argv = [program[0], *flags.overrides, *given]  # which Hydra reads, in no other order
     main = hydra.main(version_base="1.3", config_path=str(configs), config_name=primary.name)
     try:
         with reporting_jobs():
@@ -116,6 +115,20 @@ def run_configured(
     except FmnetError as error:
         _stop(error)
     return 0
+
+
+def _flags(primary: Primary, arguments: list[str]) -> Namespace:
+    """Read arguments, overrides before and after options."""
+    parser = get_args_parser()
+    parser.prog = f"fmnet {primary.name}"
+    parser.usage = f"{parser.prog} [group=option ...] [key=value ...] [options]; see --help"
+    flags, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:
+        options = [text for action in parser._actions for text in action.option_strings]
+        close = get_close_matches(unknown[0], options, n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+    return flags
 
 
 def _own_folder(name: str | None) -> Path | None:

@@ -278,7 +278,7 @@ def read_explainer(bundle: Bundle, is_forced: bool = False) -> Explainer:
                 str(bundle.folder),
                 words,
                 "a stable signature",
-                "read the score without a map, or force a marked one: scripts/explain.py --force",
+                "read the score without a map, or force a marked one: fmnet explain --force",
             )
         regions, names = coordinate_boxes(preparation.grid)
         mark = f"{FORCED} ({words}). What follows may be chance."

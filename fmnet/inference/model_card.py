@@ -139,7 +139,7 @@ def _carried(metadata: Mapping[str, Any]) -> str:
     if not facts.is_stable:
         return f"**{said}** No map of it is part of this bundle, and no score is explained by one."
     return (
-        f"{said} The folder `signature/` has the maps; `scripts/explain.py` says what raised and "
+        f"{said} The folder `signature/` has the maps; `fmnet explain` says what raised and "
         "what lowered the score of one scan. Such a map is of a score, and no finding about a "
         "person."
     )

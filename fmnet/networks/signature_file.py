@@ -279,7 +279,7 @@ def _unlike(path: Path, found: str) -> FmnetError:
         Fault(
             str(path),
             found,
-            f"a safetensors file, form {FORMAT}, that scripts/pretrain.py wrote",
-            "give the path of such a file, or make one with python scripts/pretrain.py",
+            f"a safetensors file, form {FORMAT}, that fmnet pretrain wrote",
+            "give the path of such a file, or make one with fmnet pretrain",
         )
     )

@@ -121,8 +121,7 @@ class Design(Parameters):
     jitter_mm : float
         Each FM subject's planted pattern is displaced by a random vector of this SD per axis.
     contrasts : sequence of str
-        Maps per subject; the second and later carry a weaker effect, see
-        `fmnet.synthetic.maps.LATER_EFFECT`.
+        Maps per subject; the second and later carry a weaker effect.
     n_sites : int
         Scanner sites, each with subjects of both groups.
     site_shift : float
@@ -201,18 +200,24 @@ class BoldDesign(Parameters):
         Difference of the response to events, FM minus HC, in between-subject SDs.
     motion_effect : float
         How many between-subject SDs more FM moves, on the logarithmic scale.
-    motion_mm, motion_spread : float
-        Mean framewise displacement in mm of the median control without spikes; SD of its logarithm
-        between subjects.
+    motion_mm : float
+        Mean framewise displacement in mm of the median control without spikes.
+    motion_spread : float
+        SD of the logarithm of framewise displacement between subjects.
     spike_rate : float
         Fraction of volumes in which a subject who moves by 0.12 mm jerks; grows with motion.
     motion_percent : float
         What 1 mm of motion does to the signal at the rim.
     network_percent : float
         SD over time of a network's signal at its peaks.
-    thermal_percent, smooth_percent, drift_percent, physio_percent : float
-        SD over time of white noise, of spatially smooth autocorrelated noise, of drift, and of
-        breathing and heartbeat in CSF.
+    thermal_percent : float
+        SD over time of white noise.
+    smooth_percent : float
+        SD over time of spatially smooth autocorrelated noise.
+    drift_percent : float
+        SD over time of drift.
+    physio_percent : float
+        SD over time of breathing and heartbeat in CSF.
     noise_spread : float
         SD over places of the logarithm of the noise.
     noise_fwhm_mm : float

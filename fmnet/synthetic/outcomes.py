@@ -48,15 +48,18 @@ class OutcomePlan:
     Parameters
     ----------
     kind : str
-        Which outcome.
+        Which outcome: classes, severity, onset, response, several, sessions or change.
     planted : str
-        What it depends on.
+        What it depends on: effect, site, baseline or none; of response, moderator, prognostic,
+        site, baseline or none.
     effect : float
         Of numbers: correlation of the outcome with what it depends on (of trials, of the gain, in
         the arms where it does; of onsets, of the logarithm of time). Of groups: difference of the
         means of patterns, in SDs; of change, from before to after.
-    n_people, n_sites : int
+    n_people : int
         How many.
+    n_sites : int
+        How many scanner sites.
     n_groups : int
         Of classes: the last is without pain.
     shared : float

@@ -92,8 +92,11 @@ class TargetDesign(Parameters):
 
     Parameters
     ----------
-    kind, planted, target_effect, n_sites, n_groups, shared, missing, n_sessions, icc
-        See `fmnet.synthetic.outcomes.OutcomePlan`, where ``target_effect`` is called ``effect``.
+    kind, planted, n_sites, n_groups, shared, missing, n_sessions, icc
+        See `fmnet.synthetic.outcomes.OutcomePlan`.
+    target_effect : float
+        Of numbers: correlation of the outcome with what it depends on. Of groups: difference of
+        the means of patterns, in SDs; of change, from before to after.
     n_subjects : int
         People; each has a scan, or one for each session.
     pattern_size : float

@@ -51,6 +51,9 @@ def test_unknown_option_is_refused_in_the_words_of_the_command(capsys):
     said = capsys.readouterr().err
     assert said.startswith("usage: fmnet export [group=option ...] [key=value ...] [options]; see")
     assert "fmnet export: error: unrecognized arguments: --verbos" in said
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--confg-dir", "own"])
+    assert "did you mean --config-dir?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
@@ -74,20 +77,26 @@ def test_unknown_command_is_refused(given, meant, capsys):
     assert said.strip().endswith(meant)
 
 
-def test_help_and_misspelt_keys_import_nothing_slow():
+def test_help_and_misspelt_keys_import_nothing_slow(tmp_path):
     wrong = [
         ("train", "sed=3", "folds.n_split=3", "run_dir=x", "cohort=bids", "cohort.root=y"),
         ("train", "trainer.max_epoch=3", "network=small_cnn", "optimizer.lrr=3"),
         ("export", "run_dr=x", "out=y"),
         ("train", "network=resnt", "seed=-1", "trainer.precision=8", "network.power=many"),
+        ("train", "experimnt=quick", "--config-dir", str(tmp_path), "cohort=ours"),
     ]
-    helps = [("train", "--help"), ("evaluate", "--help")]
+    (tmp_path / "cohort").mkdir()
+    (tmp_path / "cohort" / "ours.yaml").write_text("defaults: [bids]\nroot: people\n")
+    makers = ("make-cohort", "make-bold-cohort", "make-target-cohort")
+    helps = [(name, "--help") for name in ("train", "evaluate", *makers)]
     done = python(calls_of(*helps, *wrong))
     ends = [line for line in done.stderr.splitlines() if line.startswith("END")]
     assert ends == ["END 0 []"] * len(helps) + ["END 2 []"] * len(wrong), done.stderr
     for key in ("sed", "folds.n_split", "trainer.max_epoch", "optimizer.lrr", "run_dr", "network"):
         assert f"{key}: found" in done.stderr, key
     assert "did you mean 'max_epochs'?" in done.stderr
+    assert "did you mean 'experiment'?" in done.stderr, "a group of which no option is chosen"
+    assert "See fmnet" not in done.stdout
     assert "seed: found -1; accepted: a whole number, at least 0" in done.stderr
 
 
@@ -117,7 +126,7 @@ def test_help_names_what_the_command_takes_and_no_more(capsys):
     assert "run_dir=???" in said
 
 
-def test_folder_of_own_configurations(tmp_path, capsys):
+def test_folder_of_own_configurations(tmp_path, monkeypatch, capsys):
     (tmp_path / "cohort").mkdir()
     own = "# our scanner's maps\ndefaults: [table]\nimages: ours.tsv  # our table\n"
     (tmp_path / "cohort" / "ours.yaml").write_text(own)
@@ -129,6 +138,11 @@ def test_folder_of_own_configurations(tmp_path, capsys):
     (tmp_path / "cohort" / "table.yaml").write_text(shadow.replace("[table]", "[bids]"))
     assert main(["train", "--config-dir", str(tmp_path), "cohort=table", "--help"]) == 0
     assert "shadow.tsv" not in capsys.readouterr().out, "names of fmnet stay fmnet's"
+    between = ["train", "cohort=ours", "--config-dir", str(tmp_path), "seed=7", "--cfg", "job"]
+    monkeypatch.setattr(sys, "argv", ["fmnet", *between])
+    assert main() == 0
+    assert "ours.tsv" in (printed := capsys.readouterr().out)
+    assert "\nseed: 7\n" in printed, "keys may stand before and after options"
     with pytest.raises(SystemExit, match="2"):
         main(["train", "--config-dir", str(tmp_path / "gone"), "cohort=ours"])
     assert "--config-dir" in capsys.readouterr().err
