@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from fmnet.api.cohort_tables import write_tables
 from fmnet.api.composed import compose_study
-from fmnet.api.images import ImageFile, listed, on_disk, temporary_folder
+from fmnet.api.images import ImageFile, arrange, listed, on_disk, temporary_folder
 from fmnet.api.loaded import Signature, image_of
 from fmnet.api.page import Page
 from fmnet.api.whole_study import study
@@ -423,10 +423,9 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         grid = self.preparation_.grid
         with temporary_folder() as folder:
             given = [(one,) for one in imgs["path"]] if _is_frame(imgs) else listed(imgs)
-            scans = [
-                self._scan(number, files)
-                for number, files in enumerate(on_disk(given, folder), start=1)
-            ]
+            spaces = imgs["space"] if _is_frame(imgs) and "space" in imgs else [""] * len(given)
+            files = zip(on_disk(given, folder), spaces, strict=True)
+            scans = [self._scan(number, *one) for number, one in enumerate(files, start=1)]
             store: ArrayStore[Scan, StoredScan] = ArrayStore(
                 Path(self.memory or folder / "store"),
                 MapsOnGrid(grid, self.preparation_.min_coverage),
@@ -438,19 +437,13 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             values = [np.array(one.values()) for one in found if isinstance(one, StoredScan)]
         return np.stack(values)
 
-    def _scan(self, number: int, files: tuple[ImageFile, ...]) -> Scan:
+    def _scan(self, number: int, files: tuple[ImageFile, ...], space: Any = "") -> Scan:
         """Describe a scan to be scored; names that state contrasts may come in any order."""
-        if len(files) != len(self._contrasts):
-            found = f"{len(files)} images for scan {number}"
-            accepted = f"{len(self._contrasts)}: {', '.join(self._contrasts)}"
-            raise InputError(Fault("imgs", found, accepted, "give one map of each contrast"))
-        names = [describe(Path(one.name)) for one in files]
-        entities = [name.entities if name else {} for name in names]
-        said = [one.get("contrast", "") for one in entities]
-        if sorted(said) == sorted(self._contrasts):
-            files = tuple(files[said.index(one)] for one in self._contrasts)
-        space = entities[0].get("space", self.space)
-        return Scan(f"scan {number}", str(number), tuple(one.path for one in files), space)
+        files = arrange(files, self._contrasts, f"scan {number}")
+        name = describe(Path(files[0].name))
+        stated = name.entities.get("space", "") if name else ""
+        known = space if isinstance(space, str) and space else stated or self.space
+        return Scan(f"scan {number}", str(number), tuple(one.path for one in files), known)
 
     def _add_weights(self, scans: ScanSet) -> None:
         """Take the weights of the linear part, or the mean gradient over the training scans."""
