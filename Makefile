@@ -8,8 +8,9 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   := outputs/demo
 SBOM   := outputs/sbom-tool
+LOWEST := tests/data tests/export
 
-.PHONY: help install demo test lint docs images-check sbom
+.PHONY: help install demo test lint docs package-check lowest images-check sbom
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +18,8 @@ help:
 	@echo "make test   run the tests"
 	@echo "make docs   the site, in docs/_build/html; a warning or a broken link fails it"
 	@echo "make lint   style, types and import contracts"
+	@echo "make package-check   wheel and sdist, each in a new environment, used in empty folders"
+	@echo "make lowest   the lowest versions that pyproject.toml allows: train, predict, run tests"
 	@echo "make images-check   the steps of containers/ in clean environments, without network"
 	@echo "make sbom   what the images hold, as CycloneDX, in outputs/images"
 
@@ -52,7 +55,7 @@ demo: $(READY)
 
 # a process for each core, of one thread; those of a file share what they train
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses=8 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses=8 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -62,7 +65,14 @@ lint: $(READY)
 
 # tutorials run once and again when they change; DOCS="-D plot_gallery=0" runs none of them
 docs: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -W --keep-going -q $(DOCS) docs docs/_build/html
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -E -W --keep-going -q $(DOCS) docs docs/_build/html
+
+package-check: $(READY)
+	BIN=$(BIN) .ci/package outputs/package
+
+# where what is installed beside fmnet is called
+lowest: $(READY)
+	BIN=$(BIN) .ci/lowest outputs/lowest $(LOWEST)
 
 images-check:
 	sh containers/check.sh outputs/images predict

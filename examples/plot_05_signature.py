@@ -67,7 +67,14 @@ from nilearn.plotting import plot_glass_brain
 maps = {
     path.name.split("desc-")[1].split("_")[0]: path for path in study.folder.rglob("*desc-*.nii.gz")
 }
-plot_glass_brain(maps["thresholded"], plot_abs=False, colorbar=True, title="z, corrected")
+plot_glass_brain(
+    maps["thresholded"],
+    plot_abs=False,
+    colorbar=True,
+    symmetric_cbar=True,
+    threshold=1,
+    title="z, corrected",
+)
 plt.show()
 
 # %%

@@ -22,10 +22,9 @@ from fmnet.synthetic.maps import write_cohort
 folder = Path(tempfile.mkdtemp())  # what this page writes goes there
 study = fmnet.study(
     write_cohort(folder / "cohort", n_subjects=50, effect_size=1.3, voxel_size_mm=8, seed=1),
-    baselines="linear",
-    n_splits=3,
+    baselines="none",
     out=folder / "study",
-    settings={"preparation.voxel_size_mm": 8, "folds.inner_splits": 2, "signature": None},
+    settings={"preparation.voxel_size_mm": 8, "signature": None},
 )
 study.export(folder / "bundle")
 

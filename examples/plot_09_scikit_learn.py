@@ -12,7 +12,7 @@ nilearn's estimators do. Use it to try things out; what goes into a paper comes 
 # Images and labels
 # -----------------
 #
-# Any list of paths or nibabel images. Here are 32 people's maps, made up.
+# Any list of paths or nibabel images. Here are 40 people's maps, made up.
 import tempfile
 from pathlib import Path
 
@@ -22,13 +22,13 @@ import pandas as pd
 from fmnet.synthetic.maps import write_cohort
 
 folder = Path(tempfile.mkdtemp())  # what this page writes goes there
-cohort = write_cohort(folder / "cohort", n_subjects=32, effect_size=2.0, voxel_size_mm=8, seed=4)
+cohort = write_cohort(folder / "cohort", n_subjects=40, effect_size=1.0, voxel_size_mm=8, seed=4)
 people = pd.read_csv(cohort / "participants.tsv", sep="\t")
 images = [
     nibabel.load(next(cohort.glob(f"{person}/func/*_statmap.nii.gz")))
     for person in people["participant_id"]
 ]
-labels = people["group"]
+labels = (people["group"] == "FM").astype(int)
 
 # %%
 # How well does it do on people it hasn't seen?
@@ -55,14 +55,12 @@ model.fit(images, labels)
 
 # %%
 # Weights of the voxels: score per unit of the map, as a nibabel image. Larger scores speak for
-# ``classes_[1]``, here HC, for classes are sorted.
+# ``classes_[1]``, here 1, the group FM.
 import matplotlib.pyplot as plt
 from nilearn.plotting import plot_glass_brain
 
-print(model.classes_, "-", model.weights_kind_)
-plot_glass_brain(
-    model.weights_img_, plot_abs=False, colorbar=True, threshold=0.02, title="speaks for HC"
-)
+print(model.weights_kind_)
+plot_glass_brain(model.weights_img_, plot_abs=False, colorbar=True, threshold=0.02, title="weights")
 plt.show()
 
 # %%
@@ -73,7 +71,7 @@ plt.show()
 #
 # New people
 # ----------
-new = write_cohort(folder / "new", n_subjects=6, effect_size=2.0, voxel_size_mm=8, seed=9)
+new = write_cohort(folder / "new", n_subjects=8, effect_size=1.0, voxel_size_mm=8, seed=9)
 maps = sorted(new.glob("sub-*/func/*_statmap.nii.gz"))
 pd.DataFrame(model.predict_proba(maps), columns=model.classes_).round(2).assign(
     called=model.predict(maps)

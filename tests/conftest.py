@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,13 @@ pytest_plugins = ["cohort_fixtures", "bold_file_fixtures", "run_fixtures", "bold
 
 settings.register_profile("fmnet", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("fmnet")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have most slow tests, so that several workers end together."""
+    n_slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -n_slow[item.path])
+
 
 SHAPE = (7, 8, 9)
 AFFINE = np.array(

@@ -4,6 +4,7 @@ They go to ``docs/generated/``, which git doesn't see.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,19 @@ def write_pages(_app: Any, _config: Any) -> None:
         if not path.exists() or path.read_text("utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
+    for path in outdated_pages(DOCS):
+        path.unlink()
+
+
+def outdated_pages(docs: Path) -> list[Path]:
+    """List pages that an earlier build made of objects and tutorials that are no more."""
+    listed = re.findall(r"^   ~?([\w.]+)$", (docs / "api.rst").read_text("utf-8"), re.MULTILINE)
+    objects = {*named_targets(), *(f"fmnet.{name}" for name in listed)}
+    tutorials = {"index", *(path.stem for path in (docs.parent / "examples").glob("*.py"))}
+    return [
+        *(path for path in docs.glob("generated/api/*.rst") if path.stem not in objects),
+        *(path for path in docs.glob("tutorials/*.rst") if path.stem not in tutorials),
+    ]
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -197,7 +197,7 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._title = network_title(built.builder, built.settings, [trained.n_epochs])
         counts = {str(one): int((labels == one).sum()) for one in self.classes_}
         self._about = {"counts": counts, "n_people": len(set(scans.participant_ids))}
-        self._given = (imgs, labels, groups)
+        self._given = (imgs, labels, groups, seed)
         return self
 
     def decision_function(self, imgs: Any) -> NDArray[np.float64]:
@@ -301,12 +301,12 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             found = "an estimator that was pickled, and so has no images with it"
             accepted, action = "one that was fitted in this session", "call fit(imgs, y) again"
             raise InputError(Fault("export", found, accepted, action))
-        imgs, labels, groups = self._given
+        imgs, labels, groups, seed = self._given
         out, called = Path(folder), [str(one) for one in (names or self.classes_)]
         if len(called) != 2:
             accepted = "two names, in the order of classes_"
             raise InputError(Fault("names", ", ".join(called), accepted, "name both groups"))
-        found = study(
+        studied = study(
             imgs,
             np.where(labels == self.classes_[1], called[1], called[0]),
             label=LABEL,
@@ -318,9 +318,9 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             n_splits=n_splits,
             out=out.with_name(f"{out.name}_run"),
             overwrite=overwrite,
-            settings=self._settings() | {"seed": self._seed(), "cohort.space": self.space},
+            settings=self._settings() | {"seed": seed, "cohort.space": self.space},
         )
-        return found.export(out, "network", overwrite, allow_uninformative)
+        return studied.export(out, "network", overwrite, allow_uninformative)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the images: who is given a fitted estimator isn't given people's brains."""

@@ -43,7 +43,10 @@ COMMANDS = {
     "compare": ("fmnet.command.compare:main", "set several runs side by side in one table"),
 }
 #: Those that need more than the base install: what is to be installed.
-EXTRAS = dict.fromkeys(("train", "evaluate", "export", "pretrain", "compare"), "fmnet[train]")
+EXTRAS = {
+    **dict.fromkeys(("train", "evaluate", "export", "pretrain", "compare"), "fmnet[train]"),
+    **dict.fromkeys(("make-cohort", "make-bold-cohort", "make-target-cohort"), "fmnet[bold]"),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

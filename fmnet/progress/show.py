@@ -314,4 +314,6 @@ def _left(own: Step) -> str:
 
 def _rest(own: Step) -> str:
     """Say how long a step still takes; of a study, how much of it is done as well."""
-    return f"{own.title} {own.count}, {_left(own)}" if isinstance(own, Study) else _left(own)
+    if not isinstance(own, Study):
+        return _left(own)
+    return f"{own.title} {own.count}" + (f", {_left(own)}" if own.fraction < 1 else "")

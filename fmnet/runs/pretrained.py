@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fmnet.networks.signature_file import (
     build_signature_cnn,
     read_pretrained,
 )
+from fmnet.progress.show import step
 from fmnet.runs.record import code_hash, describe_device, versions
 from fmnet.training.episodes import EpisodeMaker
 from fmnet.training.loggers import LoggerBuilder, check_loggers
@@ -109,7 +111,7 @@ def run_pretraining(
         built = build_trainer(
             trainer,
             max_epochs=-1,
-            callbacks=[keeper, *_placed(callbacks, folder)],
+            callbacks=[_ShownSteps(), keeper, *_placed(callbacks, folder)],
             loggers=[build(folder / "logs", "pretraining") for build in logger.values()],
         )
         # the checkpoint is this run's own, and holds more than weights
@@ -120,6 +122,30 @@ def run_pretraining(
     write_atomically(folder / DESCRIPTION, json.dumps(_description(best), indent=2) + "\n")
     write_atomically(folder / CARD, card(best, max_steps))
     return [*_rows(folder / keeper.CURVE), str(folder / keeper.BEST)]
+
+
+class _ShownSteps(Callback):
+    """Shows how many steps are done."""
+
+    def __init__(self) -> None:
+        self.shown = ExitStack()
+        self.seen = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin with what was done before."""
+        del pl_module
+        self.seen = trainer.global_step
+        total, title = trainer.max_steps, "pretraining" if is_first() else ""
+        self.advance = self.shown.enter_context(step(title, total, "step", done=self.seen))
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Move on, where a batch ends a step."""
+        self.advance(trainer.global_step - self.seen)
+        self.seen = trainer.global_step
+
+    def teardown(self, *_: Any, **__: Any) -> None:
+        """Leave the terminal, whatever has ended it."""
+        self.shown.close()
 
 
 def _steps(trainer: TrainerBuilder, validate_every: int) -> tuple[int, int]:

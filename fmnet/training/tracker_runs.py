@@ -16,6 +16,20 @@ class WandbRun(WandbLogger):
         super().__init__(**settings)
         self._wandb_init.pop("anonymous", None)  # W&B warns that it has no effect
 
+    @property
+    def experiment(self) -> Any:
+        """The run of W&B, which is kept on this machine where its server doesn't answer."""
+        try:
+            return super().experiment
+        except Exception as error:  # whatever its service does
+            if self._wandb_init["mode"] == "offline":
+                raise
+            if "W&B" not in _lost:
+                _lost.add("W&B")
+                say(f"W&B does not answer, runs are kept in {self.save_dir}/wandb: {error}")
+            self._wandb_init["mode"] = "offline"
+            return super().experiment
+
     def finalize(self, status: str) -> None:
         """End the run."""
         super().finalize(status)

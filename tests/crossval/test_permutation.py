@@ -6,7 +6,7 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import pytest
-from run_fixtures import study_settings
+from run_fixtures import run_unreported, study_settings
 
 from fmnet.baselines.base import Dummy
 from fmnet.baselines.linear import LinearSvm, LogisticRidge, ShrinkageLda
@@ -152,7 +152,7 @@ def permuted(study_root):
     """A study with three permutations, of which the last two ran in two processes."""
     run_dir = study_root / "permuted"
     settings = study_settings(study_root, run_dir, permutation=PermutationPlan(1))
-    run_study(**settings)
+    run_unreported(**settings)
     again = {"resume": True, "permutation": PermutationPlan(3), "compute": Compute(n_jobs=2)}
     before = (run_dir / "predictions.tsv").stat().st_mtime_ns
     run_study(**settings | again)
@@ -163,7 +163,7 @@ def permuted(study_root):
 @pytest.mark.slow
 def test_resumed_permutations_are_those_of_an_undisturbed_run(permuted, study_root):
     once = study_root / "permuted-once"
-    run_study(**study_settings(study_root, once, permutation=PermutationPlan(3)))
+    run_unreported(**study_settings(study_root, once, permutation=PermutationPlan(3)))
     one, other = (
         json.loads((folder / "metrics.json").read_text())["permutation"]["models"]
         for folder in (permuted, once)
@@ -177,7 +177,7 @@ def test_resumed_permutations_are_those_of_an_undisturbed_run(permuted, study_ro
 @pytest.mark.slow
 def test_what_was_found_before_stays_when_something_else_is_asked_for(permuted, study_root):
     plan = SensitivityPlan(match=["mean_framewise_displacement"], models=["linear_svm"])
-    run_study(**study_settings(study_root, permuted, resume=True, sensitivity=plan))
+    run_unreported(**study_settings(study_root, permuted, resume=True, sensitivity=plan))
     metrics = json.loads((permuted / "metrics.json").read_text())
     assert metrics["permutation"]["n"] == 3
     assert list(metrics["sensitivity"]) == ["matched_mean_framewise_displacement"]
@@ -195,6 +195,6 @@ def test_other_settings_are_not_gone_on_with(permuted, study_root):
 @pytest.mark.slow
 def test_shuffled_labels_are_studied_as_a_control(study_root):
     run_dir = study_root / "shuffled"
-    run_study(**study_settings(study_root, run_dir, shuffle_labels=True))
+    run_unreported(**study_settings(study_root, run_dir, shuffle_labels=True))
     models = json.loads((run_dir / "metrics.json").read_text())["models"]
     assert models["linear_svm"]["auc"] < 0.8

@@ -15,7 +15,14 @@ pytest.importorskip("numpydoc")
 from checkout import on_site  # noqa: E402
 from configuration import GROUPS, sentence  # noqa: E402
 from links import broken_links  # noqa: E402
-from reference import CONFIGS, NOT_INSTALLED, ROOMS, named_targets, prediction_schema  # noqa: E402
+from reference import (  # noqa: E402
+    CONFIGS,
+    NOT_INSTALLED,
+    ROOMS,
+    named_targets,
+    outdated_pages,
+    prediction_schema,
+)
 
 #: What only exists once the site is built.
 BUILT = ("generated/", "tutorials/")
@@ -102,6 +109,20 @@ def test_everything_that_configs_name_is_in_a_room() -> None:
     assert [
         name for name in named if not name.startswith(tuple(f"{room}." for room in ROOMS))
     ] == []
+
+
+def test_pages_of_what_is_no_more_are_found(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    for name in ("docs/generated/api", "docs/tutorials", "examples"):
+        (tmp_path / name).mkdir(parents=True)
+    (docs / "api.rst").write_text(".. autosummary::\n\n   load\n   ~errors.Fault\n", "utf-8")
+    (tmp_path / "examples" / "plot_1_new.py").write_text("", "utf-8")
+    kept = ["fmnet.load", "fmnet.errors.Fault", "fmnet.data.bids.read_bids"]
+    for name in (*kept, "fmnet.gone"):
+        (docs / "generated" / "api" / f"{name}.rst").write_text("", "utf-8")
+    for name in ("index", "plot_1_new", "plot_1_old"):
+        (docs / "tutorials" / f"{name}.rst").write_text("", "utf-8")
+    assert [path.stem for path in outdated_pages(docs)] == ["fmnet.gone", "plot_1_old"]
 
 
 def test_sentence_keeps_values_as_they_are_written() -> None:

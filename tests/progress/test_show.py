@@ -91,7 +91,7 @@ def test_a_log_is_told_of_every_stage_of_a_study(log, monkeypatch):
     said = [line[20:] for line in log.getvalue().splitlines()]
     assert said == [
         "folds: 3 of 3 in 0.0 s; study 75%, time left not known yet",
-        "report: 1 of 1 page in 0.0 s; study 100%, time left not known yet",
+        "report: 1 of 1 page in 0.0 s; study 100%",
         "study: done in 0.0 s",
     ]
 

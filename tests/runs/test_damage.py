@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from run_fixtures import study_settings
+from run_fixtures import run_unreported, study_settings
 
 from fmnet.baselines.linear import LinearSvm
 from fmnet.crossval.permutation import PermutationPlan
@@ -125,7 +125,7 @@ def test_damaged_final_models_are_fitted_again(light, copy, study_root):
     weights = unfinish(copy) / "model" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
     (copy / "model_linear" / "calibration.json").write_text("{")
-    lines = run_study(**light_settings(study_root, copy))
+    lines = run_unreported(**light_settings(study_root, copy))
     assert "model/weights.safetensors, model_linear/calibration.json" in damaged_line(lines)
     for name in ("metrics.json", "model/weights.safetensors", "model_linear/calibration.json"):
         assert (copy / name).read_bytes() == (light.run_dir / name).read_bytes()
@@ -165,7 +165,7 @@ def test_damaged_parts_and_permutations_are_computed_again(light, study_root, tm
 
 def test_older_run_without_hashes_is_gone_on_with_and_that_is_said(copy, study_root):
     (unfinish(copy) / CHECKSUMS).unlink()
-    lines = run_study(**light_settings(study_root, copy))
+    lines = run_unreported(**light_settings(study_root, copy))
     assert UNKNOWN in lines
     assert check_run_files(copy) == ""
 

@@ -10,9 +10,10 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from run_fixtures import CONTRASTS, study_settings
+from run_fixtures import CONTRASTS, run_unreported, study_settings
 
 from fmnet.baselines.base import Dummy
+from fmnet.baselines.linear import LinearSvm
 from fmnet.data.cohort import FILE_SEPARATOR
 from fmnet.data.folds import build_folds
 from fmnet.data.template import build_grid
@@ -49,8 +50,9 @@ def settings(
     folds = partial(build_folds, n_splits=4, n_repeats=1, inner_splits=2, seed=0)
     own = {"cohort": cohort, "folds": folds, "signature": plan}
     own["preparation"] = PreparationSettings(voxel_size_mm=12, fwhm_mm=0.0)
-    # the network is of no interest: a linear model is exported
+    # the network is of no interest: a linear model is exported, which has nothing to choose
     own["trainer"] = partial(CPU_TRAINER, max_epochs=1)
+    own["baselines"] = {"dummy": Dummy(), "linear_svm": LinearSvm(fwhm_mm=(0.0,), c=(0.1,))}
     return study_settings(root, run_dir, **own)
 
 
@@ -137,7 +139,7 @@ def test_a_run_that_is_gone_on_with_keeps_its_signature(run, root, monkeypatch):
         lambda *_: pytest.fail("made again"),
     )
     before = facts_of(run)
-    run_study(**settings(root, run, 40.0, PLAN) | {"resume": True})
+    run_unreported(**settings(root, run, 40.0, PLAN) | {"resume": True})
     assert facts_of(run) == before
 
 

@@ -4,7 +4,7 @@ import shutil
 import pandas as pd
 import pytest
 from cohort_fixtures import cohort_of_rows
-from run_fixtures import study_settings
+from run_fixtures import run_unreported, study_settings
 
 from fmnet.baselines.base import Dummy
 from fmnet.baselines.linear import LinearSvm
@@ -13,7 +13,6 @@ from fmnet.export.export import export_run
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.predict import NewScan, predict_scan
 from fmnet.studies.lockbox import LockBox, evaluate_lockbox, set_aside
-from fmnet.studies.study import run_study
 
 BASELINES = {"dummy": Dummy(), "linear_svm": LinearSvm(fwhm_mm=(12.0,), c=(0.1,))}
 
@@ -26,7 +25,7 @@ def read(path) -> pd.DataFrame:
 def boxed(study_root):
     """A finished run with a third of its people set aside."""
     run_dir = study_root / "boxed"
-    run_study(**study_settings(study_root, run_dir, lockbox=LockBox(fraction=1 / 3)))
+    run_unreported(**study_settings(study_root, run_dir, lockbox=LockBox(fraction=1 / 3)))
     return run_dir
 
 

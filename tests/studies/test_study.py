@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-from run_fixtures import study_settings
+from run_fixtures import run_unreported, study_settings
 from signature_fixtures import write_small_cnn
 
 from fmnet.crossval.further_networks import FurtherNetwork
@@ -44,7 +44,7 @@ def test_a_log_tells_of_every_stage_in_whole_lines(finished):
     assert len(ends) == len(stages)
     assert all(map(str.startswith, ends, stages))
     assert re.search(r"; study \d+%, (about .* left|time left not known yet)$", ends[0])
-    assert ends[2].split("; ")[1].startswith("study 100%")
+    assert ends[2].endswith("; study 100%")
     assert re.fullmatch(r"[^\x1b\r]+\n", finished.log, re.DOTALL)
 
 
@@ -107,7 +107,7 @@ def test_report_is_self_contained_and_says_synthetic(finished):
 
 def test_same_seed_gives_identical_predictions(finished, study_root):
     again = study_root / "again"
-    run_study(**study_settings(study_root, again))
+    run_unreported(**study_settings(study_root, again))
     names = ("predictions.tsv", "folds.tsv", "metrics.json")
     for name in names:
         assert (again / name).read_bytes() == (finished.run_dir / name).read_bytes()
@@ -157,7 +157,7 @@ def unfinished(finished, tmp_path):
 
 def test_same_command_goes_on_with_an_unfinished_run(finished, unfinished, study_root):
     shutil.rmtree(unfinished / "model")
-    run_study(**study_settings(study_root, unfinished))
+    run_unreported(**study_settings(study_root, unfinished))
     for name in ("predictions.tsv", "metrics.json", "model/weights.safetensors"):
         assert (unfinished / name).read_bytes() == (finished.run_dir / name).read_bytes()
 
@@ -167,7 +167,7 @@ def test_final_model_that_a_run_lacks_is_made_up_for(finished, study_root, tmp_p
     copy = shutil.copytree(finished.run_dir, tmp_path / "copy")
     shutil.rmtree(copy / "model_linear")
     network = (copy / "model" / "weights.safetensors").stat().st_mtime_ns
-    run_study(**study_settings(study_root, copy, resume=True))
+    run_unreported(**study_settings(study_root, copy, resume=True))
     for path in (finished.run_dir / "model_linear").iterdir():
         assert (copy / "model_linear" / path.name).read_bytes() == path.read_bytes()
     assert (copy / "model" / "weights.safetensors").stat().st_mtime_ns == network
@@ -176,7 +176,7 @@ def test_final_model_that_a_run_lacks_is_made_up_for(finished, study_root, tmp_p
 def test_both_final_models_of_a_control_are_marked(study_root, tmp_path):
     config = "shuffle_labels: true\n"
     settings = study_settings(study_root, tmp_path / "run", config_yaml=config, shuffle_labels=True)
-    run_study(**settings)
+    run_unreported(**settings)
     for name in ("model", "model_linear"):
         record = json.loads((tmp_path / "run" / name / "training.json").read_text())
         assert record["control"].startswith("NEGATIVE CONTROL: labels were shuffled")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from monai.bundle import create_workflow
-from run_fixtures import study_settings
+from run_fixtures import run_unreported, study_settings
 
 from fmnet.baselines.outcomes import OutcomeDummy, VoxelRidge
 from fmnet.crossval.permutation import PermutationPlan
@@ -119,7 +119,7 @@ def test_run_goes_on_with_more_permutations(severity, root):
     run_dir, _ = severity
     before = metrics_of(run_dir)
     again = settings(root, run_dir, "severity", FIQR, permutation=PermutationPlan(3), resume=True)
-    lines = run_study(**again)
+    lines = run_unreported(**again)
     facts = metrics_of(run_dir)
     assert facts["permutation"]["n"] == 3
     assert facts["models"] == before["models"]
@@ -139,7 +139,7 @@ def test_other_outcomes_are_no_run_to_go_on_with(severity, root):
 def test_shuffled_outcomes_are_everybodys_in_another_order(root):
     run_dir = root / "shuffled"
     given = settings(root, run_dir, "severity", FIQR, shuffle_labels=True)
-    run_study(**given | {"permutation": PermutationPlan(0)})
+    run_unreported(**given | {"permutation": PermutationPlan(0)})
     cohort = pd.read_csv(run_dir / "cohort.tsv", sep="\t").set_index("participant_id")
     people = pd.read_csv(run_dir / "participants.tsv", sep="\t").set_index("participant_id")
     own = people["fiqr"].loc[cohort.index]
@@ -180,7 +180,7 @@ def test_run_of_several_targets_goes_on_where_outcomes_are_missing(root):
     cohort = pd.read_csv(root / "several" / "cohort.tsv", sep="\t")
     assert cohort["outcome_fiqr.value"].isna().any()
     before = metrics_of(root / "several")["models"]
-    run_study(**given | {"resume": True, "permutation": PermutationPlan(1)})
+    run_unreported(**given | {"resume": True, "permutation": PermutationPlan(1)})
     facts = metrics_of(root / "several")
     assert facts["models"] == before
     assert facts["permutation"]["n"] == 1

@@ -13,7 +13,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from pytorch_lightning.callbacks import Callback
-from run_fixtures import study_settings
+from run_fixtures import run_unreported, study_settings
 from training_fixtures import make_cohort
 
 from fmnet.config.check import check_config
@@ -309,6 +309,6 @@ def test_a_whole_study_with_all_of_them(study_root, tmp_path):
     names = ("network", "trainer", "optimizer", "scheduler", "loss", "callbacks")
     settings = {name: found[name] for name in names} | {"baselines": {}}
     settings["folds"] = partial(build_folds, n_splits=2, n_repeats=1, inner_splits=2, seed=0)
-    run_study(**study_settings(study_root, run_dir, **settings))
+    run_unreported(**study_settings(study_root, run_dir, **settings))
     assert json.loads((run_dir / "metrics.json").read_text("utf-8"))["n_epochs"]
     assert list((run_dir / "logs" / "checkpoints" / "repeat-0_fold-0_inner-1").glob("*.ckpt"))

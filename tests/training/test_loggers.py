@@ -96,6 +96,25 @@ def test_a_training_outlives_its_server(tmp_path, monkeypatch):
     assert "MLflow does not take what is logged, the study goes on: no route to host" in line
 
 
+def test_wandb_is_kept_here_where_its_server_does_not_answer(tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb", reason="wandb is not installed")
+    modes, said = [], []
+
+    def answer(mode, **settings):
+        modes.append(mode)
+        if mode == "online":
+            raise ConnectionError("no route to host")
+        return "a run"
+
+    monkeypatch.setattr(wandb, "init", answer)
+    monkeypatch.setattr("fmnet.training.tracker_runs.say", said.append)
+    monkeypatch.setattr("fmnet.training.tracker_runs._lost", set())
+    for name in ("fold-0", "fold-1"):
+        assert build_wandb_logger(tmp_path, name, offline=False).experiment == "a run"
+    assert modes == ["online", "offline"] * 2
+    assert said == [f"W&B does not answer, runs are kept in {tmp_path}/wandb: no route to host"]
+
+
 def test_a_server_that_never_was_is_named(tmp_path, monkeypatch):
     pytest.importorskip("mlflow", reason="mlflow is not installed")
     (tmp_path / "taken").write_text("a file where a folder should be")

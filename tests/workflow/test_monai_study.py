@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 from monai.transforms import RandAffine, RandGaussianNoise
-from run_fixtures import study_settings
+from run_fixtures import run_unreported, study_settings
 
 from fmnet.data.bids import read_bids
 from fmnet.data.folds import build_folds
@@ -57,7 +57,7 @@ def test_network_of_monai_is_trained_exported_and_scores_new_scans(settings, nam
     augmentation = build_augmentation(0.5, noise_sd=0.1, transforms=transforms)
     run_dir, out = tmp_path / "run", tmp_path / "bundle"
     changes = {"network": NETWORKS[name], "augmentation": augmentation, "run_dir": str(run_dir)}
-    run_study(**settings | changes)
+    run_unreported(**settings | changes)
     exported = export_run(str(run_dir), str(out), "network", n_check=3, allow_uninformative=True)
     assert max(exported.agreement.onnx, exported.agreement.torch_export) <= 1e-4
     assert exported.choice.record["title"] == name

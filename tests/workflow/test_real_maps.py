@@ -5,7 +5,7 @@ import shutil
 import nibabel as nib
 import pandas as pd
 import pytest
-from test_commands import QUICK, call
+from command_fixtures import QUICK, call
 
 from fmnet.inference.bundle import read_bundle
 from fmnet.inference.predict import NewScan, predict_scan
