@@ -75,7 +75,7 @@ def _overrides(name: str, before: list[str], word: str) -> list[str]:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.plugins.completion_plugin import DefaultCompletionPlugin
 
-    from fmnet.config.describe import read_groups
+    from fmnet.config.describe import read_groups, searching
     from fmnet.config.jobs import register_resolvers
     from fmnet.config.primary import config_dir
 
@@ -83,7 +83,7 @@ def _overrides(name: str, before: list[str], word: str) -> list[str]:
     if "--config-dir" in before:
         own = before[before.index("--config-dir") + 1]
         given = [one for one in given if one != own]
-        given.append(f"hydra.searchpath=[file://{Path(own).resolve()}]")
+        given += searching(Path(own).resolve())
     register_resolvers()
     groups = read_groups(folder / f"{name}.yaml")
     with initialize_config_dir(str(folder), version_base="1.3"):

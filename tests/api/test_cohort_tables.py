@@ -149,9 +149,7 @@ def test_a_reader_takes_what_was_written(tmp_path):
         ({"participants": 3}, "int"),
         (
             {
-                "participants": pd.DataFrame(
-                    {"participant_id": "ab", "family": "cd"}, index=[0, 1]
-                ),
+                "participants": pd.DataFrame({"participant_id": ["a"], "family": ["c"]}),
                 "groups": [1, 2],
             },
             "groups, and a column 'family'",
