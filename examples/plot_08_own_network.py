@@ -2,9 +2,10 @@
 A MONAI network and a loss of your own
 ======================================
 
-You have an idea for a network, or for what it should minimise. Two small files bring it into the
-study, where it is trained in the same folds as everything else, has its length of training chosen
-on inner folds, and is held against linear models.
+You have an idea for a network, or for what it should minimise. Two small files
+bring it into the study, where it is trained in the same folds as everything
+else, has its length of training chosen on inner folds, and is held against
+linear models.
 """
 
 # %%
@@ -15,16 +16,18 @@ on inner folds, and is held against linear models.
 #
 # .. code-block:: python
 #
-#    fmnet.study(cohort, network="monai", settings={"network.name": "SEResNet50"})
+#    settings = {"network.name": "SEResNet50"}
+#    fmnet.study(cohort, network="monai", settings=settings)
 #
 # What follows is for a network that MONAI doesn't have.
 #
 # A file with the parts
 # ---------------------
 #
-# A builder gets the shape of a scan, (contrasts, X, Y, Z), and returns a network that gives one
-# number for each. A loss is called with these numbers and with labels of 0 and 1, both (B, 1). Save
-# it where Python finds it, here in a temporary folder.
+# A builder gets the shape of a scan, (contrasts, X, Y, Z), and returns a
+# network that gives one number for each. A loss is called with these numbers
+# and with labels of 0 and 1, both (B, 1). Save it where Python finds it, here
+# in a temporary folder.
 import sys
 import tempfile
 from pathlib import Path
@@ -49,7 +52,7 @@ def build_network(input_shape, n_channels: int = 8, head=None):
 
 
 class Hinge(nn.Module):
-    """Cost what lies on the wrong side of a margin, as a support vector machine does."""
+    """Cost what lies on the wrong side of a margin, as support vectors do."""
 
     def __init__(self, margin: float = 1.0):
         super().__init__()
@@ -69,7 +72,8 @@ print(f"{sum(weights.numel() for weights in network.parameters()):,} weights")
 # A file with the settings
 # ------------------------
 #
-# It makes ``mine`` an option beside fmnet's own, with its arguments as keys of the configuration.
+# It makes ``mine`` an option beside fmnet's own, with its arguments as keys of
+# the configuration.
 (folder / "configs" / "network").mkdir(parents=True)
 (folder / "configs" / "network" / "mine.yaml").write_text("""
 _target_: my_parts.build_network
@@ -83,7 +87,9 @@ n_channels: 8
 import fmnet
 from fmnet.synthetic.maps import write_cohort
 
-cohort = write_cohort(folder / "cohort", n_subjects=40, effect_size=2.5, voxel_size_mm=8, seed=3)
+cohort = write_cohort(
+    folder / "cohort", n_subjects=40, effect_size=2.5, voxel_size_mm=8, seed=3
+)
 study = fmnet.study(
     cohort,
     network="mine",
@@ -111,11 +117,13 @@ study
 # How it learned
 # --------------
 #
-# The length of training is the one with the smallest loss on inner folds, among 0 to 8 epochs here.
+# The length of training is the one with the smallest loss on inner folds, among
+# 0 to 8 epochs here.
 print("epochs chosen in each fold:", study.metrics["n_epochs"])
 
 # %%
-# Training is Lightning's, and logs as Lightning does: one folder for each training.
+# Training is Lightning's, and logs as Lightning does: one folder for each
+# training.
 import matplotlib.pyplot as plt
 import pandas as pd
 
@@ -126,23 +134,30 @@ for log in logs:
     if "val/loss" in table:
         losses = table.dropna(subset="val/loss")
         axes.plot(losses["epoch"], losses["val/loss"], color="grey", alpha=0.6)
-axes.set(xlabel="epoch", ylabel="loss of validation people", title="each line an inner fold")
+axes.set(
+    xlabel="epoch",
+    ylabel="loss of validation people",
+    title="each line an inner fold",
+)
 plt.show()
 
 # %%
 # Against the rest
 # ----------------
 #
-# Less than thirty people to learn from are few for a network that starts from random weights. If it
-# doesn't beat the linear models, the verdict says so.
+# Less than thirty people to learn from are few for a network that starts from
+# random weights. If it doesn't beat the linear models, the verdict says so.
 models = study.metrics["models"]
 for name, figures in models.items():
     low, high = figures["auc_ci"]
-    print(f"{study.metrics['titles'][name]:28} AUC {figures['auc']:.2f} [{low:.2f}, {high:.2f}]")
+    print(
+        f"{study.metrics['titles'][name]:28}",
+        f"AUC {figures['auc']:.2f} [{low:.2f}, {high:.2f}]",
+    )
 
 # %%
-# A network with a typing error, a loss that rewards wrong answers, or an argument that doesn't
-# exist is refused before any scan is read.
+# A network with a typing error, a loss that rewards wrong answers, or an
+# argument that doesn't exist is refused before any scan is read.
 from fmnet.errors import FmnetError
 
 settings = {
@@ -156,6 +171,6 @@ except FmnetError as error:
     print(error)
 
 # %%
-# Optimisers, schedulers and callbacks are named in the same way:
-# :doc:`training as with Lightning </training>`. Once exported, the network scores new scans without
-# this file: a bundle holds its weights and its graph, not its code.
+# Optimisers, schedulers and callbacks are named in the same way: :doc:`training
+# as with Lightning </training>`. Once exported, the network scores new scans
+# without this file: a bundle holds its weights and its graph, not its code.

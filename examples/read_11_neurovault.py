@@ -2,21 +2,24 @@
 Maps from NeuroVault (not run here)
 ===================================
 
-`NeuroVault <https://neurovault.org>`_ holds statistic maps that others published. Two uses of it: a
-cohort of single people's maps to study, and a group's map to lay your own signature beside.
+`NeuroVault <https://neurovault.org>`_ holds statistic maps that others
+published. Two uses of it: a cohort of single people's maps to study, and a
+group's map to lay your own signature beside.
 
 .. warning::
 
-   **This page was not run**: it downloads. Names of columns are those that other software reads
-   from this collection; look at the table first. No result is stated or implied.
+   **This page was not run**: it downloads. Names of columns are those that
+   other software reads from this collection; look at the table first. No result
+   is stated or implied.
 """
 
 # %%
 # A cohort: heat, more and less of it
 # -----------------------------------
 #
-# `Collection 504 <https://neurovault.org/collections/504/>`_ has maps of 28 people, each under low,
-# medium and high heat (Chang and others, 2015, `doi:10.1371/journal.pbio.1002180
+# `Collection 504 <https://neurovault.org/collections/504/>`_ has maps of 28
+# people, each under low, medium and high heat (Chang and others, 2015,
+# `doi:10.1371/journal.pbio.1002180
 # <https://doi.org/10.1371/journal.pbio.1002180>`_). nilearn fetches it.
 
 import pandas as pd
@@ -27,8 +30,9 @@ table = pd.DataFrame(pain["images_meta"])
 print(table[["absolute_path", "SubjectID", "PainLevel"]].head())
 
 # %%
-# High against low. Each person has a map of either; both always lie in the same fold, for fmnet
-# splits by ``participant_id``, and permutations exchange the labels within people.
+# High against low. Each person has a map of either; both always lie in the same
+# fold, for fmnet splits by ``participant_id``, and permutations exchange the
+# labels within people.
 
 import fmnet
 
@@ -53,21 +57,24 @@ for sentence in study.verdict:
     print(f"- {sentence}")
 
 # %%
-# What such a study can't say: that a score is about pain. Heat differs between the conditions, and
-# with it attention, arousal and reports. Maps of other people under other unpleasant conditions are
-# the control, as the paper above has them.
+# What such a study can't say: that a score is about pain. Heat differs between
+# the conditions, and with it attention, arousal and reports. Maps of other
+# people under other unpleasant conditions are the control, as the paper above
+# has them.
 #
 # .. note::
 #
-#    Before maps of several collections go into one study, ask what gives the collection away:
-#    grid, smoothness, units. fmnet scores these by themselves, as ``file grid only``,
-#    ``roughness only`` and ``image scale only``, and :doc:`says how far each reaches </grids>`.
+#    Before maps of several collections go into one study, ask what gives the
+#    collection away: grid, smoothness, units. fmnet scores these by
+#    themselves, as ``file grid only``, ``roughness only`` and ``image scale
+#    only``, and :doc:`says how far each reaches </grids>`.
 #
 # A published map to compare with
 # -------------------------------
 #
-# Any map in MNI space stands beside a signature by ``signature.maps``; see :ref:`the tutorial that
-# was run <sphx_glr_tutorials_plot_05_signature.py>`. By its number in NeuroVault:
+# Any map in MNI space stands beside a signature by ``signature.maps``; see
+# :ref:`the tutorial that was run <sphx_glr_tutorials_plot_05_signature.py>`. By
+# its number in NeuroVault:
 
 published = fetch_neurovault_ids(image_ids=[10426])
 study = fmnet.study(
@@ -78,7 +85,8 @@ study = fmnet.study(
 )
 
 # %%
-# Published signatures have licences of their own: read them before you hand on a bundle that was
-# compared with one. The comparison itself stays in the run folder.
+# Published signatures have licences of their own: read them before you hand on
+# a bundle that was compared with one. The comparison itself stays in the run
+# folder.
 
 # sphinx_gallery_thumbnail_path = 'brain.png'

@@ -18,7 +18,7 @@ from fmnet.inference.bold import NOTHING
 from fmnet.inference.bundle import INTENDED_USE, Bundle, read_bundle
 from fmnet.inference.cli import describe
 from fmnet.inference.find import find_new_runs, find_new_scans
-from fmnet.inference.predict import USUAL, Prediction, Request, predictions_table
+from fmnet.inference.predict import USUAL, NewScan, Prediction, Request, predictions_table
 from fmnet.inference.results import about_signature
 from fmnet.inference.scoring import AnyScan, Task, choose_jobs, open_scorer, score_all
 from fmnet.inference.signature_files import read_weights
@@ -248,9 +248,9 @@ def _of_table(bundle: Bundle, table: pd.DataFrame, folder: Path, space: str) -> 
     if bundle.contract is None:
         path = folder / "images.tsv"
         write_table(table.assign(path=paths), path)
-        found = _of_source(bundle, str(path), space)
+        scans = _of_source(bundle, str(path), space)
         ids = [str(one) for one in table["participant_id"].drop_duplicates()]
-        return sorted(found, key=lambda one: _place(one, paths, ids))
+        return sorted(scans, key=lambda one: _place(one, paths, ids))
     found_runs: list[AnyScan] = []
     by = [name for name in ("participant_id", "session") if name in table]
     for key, rows in table.assign(path=paths).fillna({"session": ""}).groupby(by, sort=False):
@@ -263,7 +263,7 @@ def _of_table(bundle: Bundle, table: pd.DataFrame, folder: Path, space: str) -> 
 
 def _place(scan: AnyScan, paths: list[str], ids: list[str]) -> tuple[int, int]:
     """Say after whom in a table, and after which of their rows, a scan comes."""
-    files = () if isinstance(scan, Prediction) else map(str, scan.files)
+    files = map(str, scan.files) if isinstance(scan, NewScan) else ()
     name = scan.scan if isinstance(scan, Prediction) else scan.name
     of = (n for n, one in enumerate(ids) if name == one or name.startswith(f"{one}_"))
     return next(of, len(ids)), min((paths.index(one) for one in files if one in paths), default=-1)

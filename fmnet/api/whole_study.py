@@ -21,8 +21,6 @@ from fmnet.data.tables import write_table
 from fmnet.errors import CohortError, Fault, InputError, RunError
 from fmnet.evaluation.conclusions import Conclusion
 from fmnet.report.sentences import stopped, verdict
-from fmnet.runs.lock import claim_run_folder
-from fmnet.runs.record import SCANNED, SCORED, read_predictions
 
 #: What runs are called, after their entities.
 BOLD = "bold"
@@ -66,6 +64,9 @@ class Study:
     @property
     def predictions(self) -> pd.DataFrame:
         """Out-of-fold scores: one row for each scan, repeat and model."""
+        # with torch, for which wrong settings needn't wait
+        from fmnet.runs.record import SCANNED, SCORED, read_predictions
+
         columns = SCANNED if "target" in self._metrics else SCORED
         return read_predictions(self.folder / "predictions.tsv", columns)
 
@@ -245,6 +246,8 @@ def study(
 def _claim(folder: Path, beside: Path, goes_on: bool) -> None:
     """Refuse folders of others, and a finished run, before anything is written beside it."""
     if (folder / "metrics.json").exists() and not goes_on:
+        from fmnet.runs.lock import claim_run_folder  # with torch
+
         claim_run_folder(folder, "", overwrite=False, resume=False)
     if beside.exists() and not (beside / OWN).exists() and any(beside.iterdir()):
         found, accepted = "files that fmnet.study has not made", "a new or empty folder"

@@ -45,9 +45,12 @@ def _sections(name: str, described: Description, width: int) -> Iterator[str]:
     for one in described.groups:
         options = f"({', '.join(one.options)})"
         yield from _entry(f"{one.name}={one.default}", f"{one.description} {options}", width)
-    yield "\nkeys, with the values that they have unless others are given:"
-    for key in described.keys:
-        choice = f" ({key.accepted})" if "'" in key.accepted else ""
+    yield "\nkeys, with the values that they have unless others are given; ??? has to be given:"
+    groups = {one.name for one in described.groups}
+    for key in (one for one in described.keys if one.name not in groups):
+        # of fmnet's own: to read the annotations of others takes a while
+        accepted = key.accepted if key.target.startswith("fmnet.") else ""
+        choice = f" ({accepted})" if "'" in accepted else ""
         about = f"{key.description.rstrip('.')}{choice}".replace("``", "").replace("`", "")
         yield from _entry(f"{key.name}={key.default}", about, width)
     yield "\noptions:"

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from fmnet.config.jobs import register_resolvers
+from fmnet.config.check import initialised
 from fmnet.config.primary import PRIMARIES, config_dir
 from fmnet.config.signatures import RESERVED, describe
-from fmnet.config.source import SourceSignature, read_signature
+from fmnet.config.source import read_signature
 from fmnet.earlier import current_name
 
 #: What lines of comment at the top of a file start with that are commands to try.
@@ -38,8 +37,6 @@ class Key:
         Its value as it is written there; ``???`` if there is none, ``${key}`` for that of another.
     description : str
         What it is, in a sentence or a few words.
-    accepted : str
-        Values that it takes, in words; empty if they are not those of a plain type.
     target : str
         Dotted name of the function or class that takes it; empty if it isn't known.
     """
@@ -47,8 +44,15 @@ class Key:
     name: str
     default: str
     description: str
-    accepted: str = ""
     target: str = ""
+
+    @property
+    def accepted(self) -> str:
+        """Values that it takes, in words; empty if they are not those of a plain type."""
+        read = read_signature(current_name(self.target)) if self.target else None
+        hints = {} if read is None else read.hints
+        name = self.name.split(".")[-1]
+        return describe(hints[name]) if name in hints else ""
 
 
 @dataclass(frozen=True)
@@ -109,21 +113,14 @@ def describe_command(
         Folder of the user's own configurations, which is searched as well.
     """
     folder = config_dir() if folder is None else folder
-    setup_globals()
-    register_resolvers()
-    lines = [*overrides, *searching(own)]
-    with initialize_config_dir(str(folder), version_base="1.3"):
+    lines = list(overrides)
+    with initialised(folder, own):
         config = compose(name, overrides=lines, return_hydra_config=True)
         chosen: dict[str, Any] = dict(config.hydra.runtime.choices)
-        comments = _Comments.of([folder, *([own] if own else [])], name, lines)
-        loader = GlobalHydra.instance().config_loader()
+        folders = [folder, *([own] if own else [])]
+        comments = _Comments.of(folders, name, lines)
         groups = [
-            Group(
-                group,
-                _written(chosen.get(group)),
-                about,
-                loader.get_group_options(group.split("@")[0], overrides=[*searching(own)]),
-            )
+            Group(group, _written(chosen.get(group)), about, _options_of(group, folders))
             for group, about in read_groups(folder / f"{name}.yaml").items()
         ]
     schema = PRIMARIES[name].schema if name in PRIMARIES else ""
@@ -131,9 +128,9 @@ def describe_command(
     return Description(comments.summary, comments.examples, groups, keys)
 
 
-def searching(own: Path | None) -> list[str]:
-    """Write the override that makes Hydra search a folder of the user's own, if there is one."""
-    return [f"hydra.searchpath=['file://{own}']"] if own else []
+def _options_of(group: str, folders: Sequence[Path]) -> list[str]:
+    paths = [path for one in folders for path in (one / group.split("@")[0]).glob("*.yaml")]
+    return sorted({path.stem for path in paths})
 
 
 def describe_options(group: str, folder: Path | None = None) -> dict[str, Description]:
@@ -151,11 +148,9 @@ def describe_options(group: str, folder: Path | None = None) -> dict[str, Descri
         Option to its description, which has no groups.
     """
     folder = config_dir() if folder is None else folder
-    setup_globals()
-    register_resolvers()
     described = {}
-    with initialize_config_dir(str(folder), version_base="1.3"):
-        for name in GlobalHydra.instance().config_loader().get_group_options(group):
+    with initialised(folder):
+        for name in _options_of(group, [folder]):
             path = f"{group}/{name}"
             comments = _Comments.of([folder], path)
             if _is_global(folder / f"{path}.yaml"):  # it changes other groups, too
@@ -261,8 +256,6 @@ def _all_keys(config: DictConfig, schema: str, comments: dict[str, str]) -> Iter
 
 def _keys(node: dict[str, Any], path: str, target: str, comments: dict[str, str]) -> Iterator[Key]:
     """List the keys below a node, that a function or class of a dotted name takes."""
-    read = read_signature(current_name(target)) if target else None
-    parameters = SourceSignature() if read is None else read
     for name, value in node.items():
         if name in RESERVED or (not path and name == "hydra"):
             continue
@@ -271,11 +264,12 @@ def _keys(node: dict[str, Any], path: str, target: str, comments: dict[str, str]
         if is_parts and (value or not target):
             yield from _keys(value, key, str(value.get("_target_", "")), comments)
             continue
-        said = comments.get(key) or parameters.descriptions.get(name, "")
+        said = comments.get(key, "")
+        if not said and target and (read := read_signature(current_name(target))) is not None:
+            said = read.descriptions.get(name, "")
         if not said and isinstance(value, str) and value.startswith("${"):
             said = f"as {value.strip('${}')}"
-        accepted = describe(parameters.hints[name]) if name in parameters.hints else ""
-        yield Key(key, _written(value), said, accepted, target)
+        yield Key(key, _written(value), said, target)
 
 
 def _holds_targets(value: Any) -> bool:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,8 +39,8 @@ class SourceSignature:
     ----------
     parameters : dict
         By name, as `inspect.signature` gives them; of a default that is no literal, `UNKNOWN`.
-    hints : dict
-        Annotations by name, as far as they are made of plain types.
+    annotations : dict
+        By name, with the module in whose words they are written.
     summary : str
         First paragraph of the docstring.
     descriptions : dict
@@ -48,9 +48,18 @@ class SourceSignature:
     """
 
     parameters: dict[str, inspect.Parameter] = field(default_factory=dict)
-    hints: dict[str, Any] = field(default_factory=dict)
+    annotations: dict[str, tuple["_Module", ast.expr]] = field(default_factory=dict)
     summary: str = ""
     descriptions: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def hints(self) -> dict[str, Any]:
+        """Evaluate annotations, as far as they are made of plain types."""
+        hints = {}
+        for name, (module, annotation) in self.annotations.items():
+            with suppress(NameError, TypeError, AttributeError, SyntaxError):
+                hints[name] = _evaluate(module, annotation)
+        return hints
 
 
 @cache
@@ -193,8 +202,10 @@ def _signature(module: _Module, node: Definition) -> SourceSignature | None:
         read = inherited[0] if inherited else SourceSignature()
     docstring = inspect.cleandoc(ast.get_docstring(node) or "")
     descriptions |= read.descriptions | read_descriptions(docstring)
-    summary = _first_paragraph(docstring)
-    return _followed(module, SourceSignature(read.parameters, read.hints, summary, descriptions))
+    read = SourceSignature(
+        read.parameters, read.annotations, _first_paragraph(docstring), descriptions
+    )
+    return _followed(module, read)
 
 
 def _followed(module: _Module, read: SourceSignature) -> SourceSignature:
@@ -246,7 +257,7 @@ def _of_dataclass(
     read = SourceSignature()
     for base in reversed(bases):
         read.parameters.update(base.parameters)
-        read.hints.update(base.hints)
+        read.annotations.update(base.annotations)
     usual, by_name = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
     is_by_name = any("kw_only=True" in ast.unparse(one) for one in node.decorator_list)
     for one in node.body:
@@ -287,10 +298,9 @@ def _add(
         except ValueError:
             value = UNKNOWN
     read.parameters[name] = inspect.Parameter(name, kind, default=value)
-    read.hints.pop(name, None)
+    read.annotations.pop(name, None)
     if annotation is not None:
-        with suppress(NameError, TypeError, AttributeError, SyntaxError):
-            read.hints[name] = _evaluate(module, annotation)
+        read.annotations[name] = (module, annotation)
 
 
 class _Names(dict[str, Any]):

@@ -243,8 +243,9 @@ def _predict_all(
 
     # runs take seconds each, maps do not
     is_short = len(new) < (10 if scorer.bundle.contract is None else 2)
+    is_printed = not results.place and sys.stdout.isatty()  # rows of a table show how far it is
     try:
-        with step("" if is_short else "scans", len(new)) as advance:
+        with step("" if is_short or is_printed else "scans", len(new)) as advance:
             for at, answer in score_all(scorer, [tasks[number] for number in new], n_jobs):
                 if answer.trouble:
                     say(f"{program('predict')}: {answer.trouble}")

@@ -192,7 +192,9 @@ class _Lines(_Display):
 
     def advanced(self, steps: list[Step]) -> None:
         """Say how far all steps are, if nothing was said for a while."""
-        if time.monotonic() - self.told < LINE_EACH:
+        own = steps[-1]
+        is_told_next = self._is_stage(steps) and own.done >= own.total
+        if time.monotonic() - self.told < LINE_EACH or is_told_next:
             return
         *around, inner = [one for one in steps if not isinstance(one, Study)]
         parts = [f"{one.title}: {one.count}" for one in (*around, inner)]
@@ -202,10 +204,13 @@ class _Lines(_Display):
     def closed(self, steps: list[Step]) -> None:
         """Say how long a stage of a study took."""
         own = steps[-1]
-        if len(steps) == 2 and isinstance(steps[0], Study):
+        if self._is_stage(steps):
             self._say(f"{own.title}: {own.count} in {say_time(own.seconds)}; {_rest(steps[0])}")
         elif isinstance(own, Study):
             self._say(f"{own.title}: done in {say_time(own.seconds)}")
+
+    def _is_stage(self, steps: list[Step]) -> bool:
+        return len(steps) == 2 and isinstance(steps[0], Study)
 
     def _say(self, line: str) -> None:
         self.told = time.monotonic()

@@ -283,7 +283,7 @@ def work_of_stages(
         "permutations": few * permutation.n * permutation.n_repeats * (1 if is_trained else 0.05),
         "learning curve": few * len(curve.fractions) * curve.n_repeats,
         "signature": of_signature,
-        "report": 2.0,
+        "report": 4.0,
     }
 
 

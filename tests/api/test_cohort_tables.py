@@ -149,7 +149,7 @@ def test_a_reader_takes_what_was_written(tmp_path):
         ({"participants": 3}, "int"),
         (
             {
-                "participants": pd.DataFrame({"participant_id": ["a"], "family": ["c"]}),
+                "participants": pd.DataFrame({"participant_id": ["a", "b"], "family": ["c", "d"]}),
                 "groups": [1, 2],
             },
             "groups, and a column 'family'",

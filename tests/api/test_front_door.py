@@ -62,3 +62,19 @@ def test_says_what_to_install():
         f"fmnet.{name} needs omegaconf, which is not installed: pip install 'fmnet[train]'"
         for name in ("study", "SignatureClassifier")
     ]
+
+
+def test_wrong_settings_wait_for_nothing_that_trains(tmp_path):
+    (tmp_path / "participants.tsv").write_text("participant_id\tgroup\nsub-1\tFM\nsub-2\tHC\n")
+    program = f"""
+import sys
+import fmnet
+try:
+    fmnet.study({str(tmp_path)!r}, settings={{"trainer.max_epoch": 3}})
+except fmnet.errors.ConfigError as error:
+    assert "max_epochs" in str(error), error
+    print(sorted({{"torch", "monai", "pytorch_lightning", "nilearn"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[]\n"
