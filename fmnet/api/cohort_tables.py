@@ -230,10 +230,8 @@ def _of_people(table: pd.DataFrame, label: str) -> pd.DataFrame:
     others = [str(one) for one in table if one not in {*FIXED, *OF_SCANS, label}]
     by_person = table.groupby("participant_id", sort=False)
     constant = [one for one in others if (by_person[one].nunique(dropna=False) == 1).all()]
-    return by_person[constant].first().reset_index() if constant else _ids(table)
-
-
-def _ids(table: pd.DataFrame) -> pd.DataFrame:
+    if constant:
+        return by_person[constant].first().reset_index()
     return table[["participant_id"]].drop_duplicates().reset_index(drop=True)
 
 

@@ -130,6 +130,14 @@ def test_images_in_memory_are_written_where_they_stay(tmp_path):
     assert found["path"][0].startswith(str(tmp_path / "in"))
 
 
+def test_real_numbers_stay_real_under_a_header_of_integers(tmp_path):
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.uint8)
+    values = np.random.default_rng(0).normal(size=(7, 8, 9)).astype(np.float32)
+    found, _ = tables(write_tables([nib.Nifti1Image(values, np.eye(4), header)], tmp_path))
+    assert np.array_equal(nib.load(found["path"][0]).get_fdata(dtype=np.float32), values)
+
+
 def test_a_reader_takes_what_was_written(tmp_path):
     names = [NAME.format(one) for one in "abcd"]
     found = write_tables(names, tmp_path, y=[True, False, True, False])
