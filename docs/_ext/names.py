@@ -39,7 +39,7 @@ def _object(dotted: str) -> Any:
     parts = dotted.split(".")
     for n in range(len(parts), 0, -1):
         try:
-            found = import_module(".".join(parts[:n]))
+            found: Any = import_module(".".join(parts[:n]))
             for name in parts[n:]:
                 fields = getattr(found, "__annotations__", {})
                 found = getattr(found, name, fields.get(name))

@@ -1,58 +1,35 @@
 """A network of fmnet's as an estimator of scikit-learn's, fitted on images."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 from pytorch_lightning.utilities.seed import isolate_rng
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from fmnet.api.cohort_tables import write_tables
-from fmnet.api.composed import compose_study
-from fmnet.api.images import ImageFile, listed, on_disk, temporary_folder
+from fmnet.api.classifier_input import LABEL, Images, read_training, read_values
+from fmnet.api.images import temporary_folder
 from fmnet.api.loaded import Signature, image_of
 from fmnet.api.page import Page
 from fmnet.api.whole_study import study
-from fmnet.config.entry import build
 from fmnet.crossval.final import FINAL
 from fmnet.crossval.fold_loop import fold_seed
-from fmnet.crossval.further_networks import check_networks
-from fmnet.data.bids import describe
-from fmnet.data.cohort import open_cohort
 from fmnet.data.folds import build_inner_folds
-from fmnet.data.image_table import read_image_table
-from fmnet.data.scans import MapsOnGrid, Scan, StoredScan
-from fmnet.data.store import ArrayStore
-from fmnet.data.template import build_grid
-from fmnet.data.values import UNSAID_STAT
-from fmnet.data.volume import FloatArray
-from fmnet.errors import Fault, InputError, VolumeError
+from fmnet.errors import Fault, InputError
 from fmnet.inference.calibration import Calibration
 from fmnet.inference.preparation import MapPreparation
 from fmnet.networks.backbones import mean_gradient
 from fmnet.networks.rebuild import describe_builder
 from fmnet.runs.final_models import network_title
 from fmnet.signature.linear import linear_part
-from fmnet.training.compute import plan_compute
-from fmnet.training.fit import FoldTask, Trainable, predict_scores, train_on_folds
-from fmnet.training.scan_set import ScanSet, read_scans
-from fmnet.training.trainer import asked, check_training
-
-#: Column of the labels in the table that a cohort is read from.
-LABEL = "label"
-#: Keys of the configuration that a training is built from.
-KEYS = (
-    "preparation", "network", "loss", "optimizer", "scheduler", "augmentation", "trainer",
-    "callbacks", "compute", "batch_size",
-)  # fmt: skip
+from fmnet.training.fit import FoldTask, predict_scores, train_on_folds
+from fmnet.training.scan_set import ScanSet
 
 
 class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -183,15 +160,17 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         seed = self._seed()
         # trainings seed the generators that everybody shares
         with temporary_folder() as folder, isolate_rng():
-            scans, trainable = self._read(imgs, labels, groups, folder, seed)
+            asked = {"network": self.network, **self._settings(), "seed": seed}
+            images = Images(imgs, self.space, self.memory, self.n_jobs, self.contrasts)
+            scans, trainable = read_training(images, (labels, self.classes_, groups), asked, folder)
             fold = build_inner_folds(scans.cohort, self.inner_splits, seed)
             task = FoldTask(scans, fold, fold_seed(seed, FINAL), "final")
-            trained = train_on_folds(replace(trainable, log_dir=folder / "logs"), [task])[0]
+            trained = train_on_folds(trainable, [task])[0]
         assert isinstance(trained.preparation, MapPreparation)
         assert isinstance(trained.calibration, Calibration)
         self.network_, self.preparation_ = trained.network, trained.preparation
         self.calibration_, self.n_epochs_ = trained.calibration, trained.n_epochs
-        self.n_elements_ = scans.values[0].size
+        self.n_elements_, self._contrasts = scans.values[0].size, scans.contrasts
         self._add_weights(trained.scans)
         built = describe_builder(trainable.build_network, ())
         self._title = network_title(built.builder, built.settings, [trained.n_epochs])
@@ -219,7 +198,8 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             With all that is wrong with the images.
         """
         check_is_fitted(self, "network_")
-        values = self._values(imgs)
+        images = Images(imgs, self.space, self.memory, self.n_jobs, self._contrasts)
+        values = read_values(images, self.preparation_)
         scores = predict_scores(self.network_, self.preparation_.images(values))
         return np.asarray(scores, dtype=np.float64) - self._middle
 
@@ -372,86 +352,6 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             **dict(self.settings or {}),
         }
 
-    def _read(
-        self, imgs: Any, labels: NDArray[Any], groups: Any, folder: Path, seed: int
-    ) -> tuple[ScanSet, Trainable]:
-        """Read and check images, and say how networks are trained on them."""
-        asked_for = {"network": self.network, **self._settings(), "seed": seed}
-        # the cohort of the configuration is not this one, and isn't looked at
-        whole = compose_study({"run_dir": "unused", "logger": "none", **asked_for})
-        parts = build(DictConfig({key: whole[key] for key in KEYS if key in whole}))
-        _check_one_row_each(imgs)
-        tables = write_tables(imgs, folder, labels, None, groups, LABEL, self.contrasts)
-        listing = read_image_table(
-            tables["images"],
-            tables["participants"],
-            stat=tables.get("stat", UNSAID_STAT),
-            contrasts=None if self.contrasts is None else list(self.contrasts),
-            space=self.space,
-            label=LABEL,
-            positive=str(self.classes_[1]),
-            negative=str(self.classes_[0]),
-        )
-        self._contrasts = listing.contrasts
-        settings = parts["preparation"]
-        grid = build_grid(settings.voxel_size_mm, settings.mask)
-        trainer, callbacks = parts["trainer"], tuple((parts.get("callbacks") or {}).values())
-        check_training(trainer, parts["optimizer"], parts.get("scheduler"), callbacks)
-        trainable = Trainable(
-            build_network=parts["network"],
-            build_trainer=trainer,
-            max_epochs=asked(trainer).get("max_epochs"),
-            build_optimizer=parts["optimizer"],
-            build_scheduler=parts.get("scheduler"),
-            loss=parts.get("loss"),
-            callbacks=callbacks,
-            batch_size=parts["batch_size"],
-            augmentation=parts.get("augmentation"),
-        )
-        shape = (len(listing.contrasts), *grid.shape)
-        checked = check_networks({}, trainable, (), parts["compute"], shape)
-        recipe = listing.recipe(grid, settings.min_coverage)
-        store = ArrayStore(Path(self.memory or folder / "store"), recipe)
-        cohort = open_cohort(listing, store, self.n_jobs)
-        checked.check_people(cohort.hashes, shape)
-        scans = read_scans(cohort, settings)
-        return scans, plan_compute(checked.own, parts["compute"], scans)
-
-    def _values(self, imgs: Any) -> FloatArray:
-        """Read images and put them on the grid: (N, C, V)."""
-        _check_one_row_each(imgs)
-        grid = self.preparation_.grid
-        with temporary_folder() as folder:
-            given = [(one,) for one in imgs["path"]] if _is_frame(imgs) else listed(imgs)
-            scans = [
-                self._scan(number, files)
-                for number, files in enumerate(on_disk(given, folder), start=1)
-            ]
-            store: ArrayStore[Scan, StoredScan] = ArrayStore(
-                Path(self.memory or folder / "store"),
-                MapsOnGrid(grid, self.preparation_.min_coverage),
-            )
-            found = list(store.add_all(scans, self.n_jobs))
-            faults = [f for one in found if isinstance(one, VolumeError) for f in one.faults]
-            if faults:
-                raise VolumeError(faults)
-            values = [np.array(one.values()) for one in found if isinstance(one, StoredScan)]
-        return np.stack(values)
-
-    def _scan(self, number: int, files: tuple[ImageFile, ...]) -> Scan:
-        """Describe a scan to be scored; names that state contrasts may come in any order."""
-        if len(files) != len(self._contrasts):
-            found = f"{len(files)} images for scan {number}"
-            accepted = f"{len(self._contrasts)}: {', '.join(self._contrasts)}"
-            raise InputError(Fault("imgs", found, accepted, "give one map of each contrast"))
-        names = [describe(Path(one.name)) for one in files]
-        entities = [name.entities if name else {} for name in names]
-        said = [one.get("contrast", "") for one in entities]
-        if sorted(said) == sorted(self._contrasts):
-            files = tuple(files[said.index(one)] for one in self._contrasts)
-        space = entities[0].get("space", self.space)
-        return Scan(f"scan {number}", str(number), tuple(one.path for one in files), space)
-
     def _add_weights(self, scans: ScanSet) -> None:
         """Take the weights of the linear part, or the mean gradient over the training scans."""
         preparation, grid = self.preparation_, self.preparation_.grid
@@ -467,15 +367,3 @@ class SignatureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             weights = preparation.weights_of_maps(gradient[:, grid.mask])
             self.weights_kind_ = "mean gradient of the score over the training scans"
         self.weights_img_ = image_of(grid, np.asarray(weights, np.float32))
-
-
-def _is_frame(imgs: Any) -> bool:
-    return isinstance(imgs, pd.DataFrame)
-
-
-def _check_one_row_each(imgs: Any) -> None:
-    """Refuse tables with several rows for a scan: rows are what scikit-learn splits."""
-    if _is_frame(imgs) and "contrast" in imgs and imgs["contrast"].nunique() > 1:
-        accepted = "one row per scan, of one contrast"
-        action = "give a list with a tuple of maps for each scan, and contrasts=[NAME, ...]"
-        raise InputError(Fault("imgs", "a DataFrame of several contrasts", accepted, action))

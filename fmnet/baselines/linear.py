@@ -85,7 +85,12 @@ class LinearModel(Baseline):
         return [(fwhm_mm, one) for fwhm_mm in self.fwhm_mm for one in self.settings]
 
     def _inner_aucs(self, data: ScanSet, fold: Fold, labelings: NDArray[np.int64]) -> Scores:
-        """AUC on inner folds, their mean, under each labeling with each option: (L, options)."""
+        """AUC on inner folds, their mean, under each labeling with each option: (L, options).
+
+        0 where there is nothing to choose, without a fit.
+        """
+        if len(self._options) == 1:
+            return np.zeros((len(labelings), 1))
         total = []
         for train, held_out in data.inner_rows(fold):
             aucs = []

@@ -71,22 +71,21 @@ def _options(command: str, word: str) -> list[str]:
 
 def _overrides(name: str, before: list[str], word: str) -> list[str]:
     """List keys, groups and their options, as Hydra completes them."""
-    from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.plugins.completion_plugin import DefaultCompletionPlugin
 
+    from fmnet.config.check import initialised
     from fmnet.config.describe import read_groups
-    from fmnet.config.jobs import register_resolvers
     from fmnet.config.primary import config_dir
 
     folder, given = config_dir(), [one for one in before if not one.startswith("-")]
+    own = None
     if "--config-dir" in before:
-        own = before[before.index("--config-dir") + 1]
-        given = [one for one in given if one != own]
-        given.append(f"hydra.searchpath=[file://{Path(own).resolve()}]")
-    register_resolvers()
+        name_of_own = before[before.index("--config-dir") + 1]
+        given.remove(name_of_own)
+        own = Path(name_of_own).expanduser().resolve()
     groups = read_groups(folder / f"{name}.yaml")
-    with initialize_config_dir(str(folder), version_base="1.3"):
+    with initialised(folder, own):
         plugin = DefaultCompletionPlugin(GlobalHydra.instance().config_loader())
         found = plugin._query(config_name=name, line=" ".join([*given, word]))
     others = {path.name for path in folder.iterdir() if path.is_dir()} - set(groups)

@@ -1,13 +1,17 @@
 """Compose a configuration and report everything that is wrong with it at once."""
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -38,6 +42,20 @@ CANT_COMPOSE = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 LAUNCHERS = ("submitit_local", "submitit_slurm")
 
 
+@contextmanager
+def initialised(folder: Path, own: Path | None = None) -> Iterator[None]:
+    """Let Hydra compose from a folder, and then from one of the user's own, if there is one."""
+    setup_globals()
+    register_resolvers()
+    with initialize_config_dir(str(folder), version_base="1.3"):
+        if own is not None:  # as Hydra does with --config-dir
+            path = create_config_search_path(str(folder))
+            path.prepend("command-line", f"file://{own}", SearchPathQuery(provider="schema"))
+            GlobalHydra.instance().clear()
+            Hydra.create_main_hydra2("fmnet", path)
+        yield
+
+
 def check_config(
     config_dir: Path,
     config_name: str,
@@ -45,12 +63,14 @@ def check_config(
     schema: Schema,
     is_sweep: bool = True,
     passed: tuple[str, ...] = (),
+    own: Path | None = None,
 ) -> DictConfig:
-    """Compose a configuration; no file but those in `config_dir` is opened.
+    """Compose a configuration; no file but those in `config_dir` and `own` is opened.
 
     Parameters of `schema`, a function or its dotted name, are the top-level keys, except those
     `passed` by the command. `overrides` are those of the command line; with `is_sweep` they may
-    stand for several values, as under ``--multirun``.
+    stand for several values, as under ``--multirun``. Files of the user's `own` folder come after
+    those of the same name in `config_dir`.
 
     What the source files tell is checked first. Only if nothing is wrong so far, what a schema and
     targets stand for is imported, which can take seconds, and checked once more; else only in the
@@ -66,10 +86,8 @@ def check_config(
     ConfigError
         With all faults: dotted path, what was found, what is accepted.
     """
-    setup_globals()
-    register_resolvers()
     _compose.cache_clear()
-    with initialize_config_dir(str(config_dir), version_base="1.3"):
+    with initialised(config_dir, own):
         parsed, faults = parse_overrides(overrides, needed_keys(schema))
         try:
             good, more = check_overrides(config_name, parsed, needed_keys(schema))
@@ -92,7 +110,7 @@ def check_config(
         unread: set[str] = set()
         for one in composed:
             faults += check_composed(one, schema, passed, unread=unread)
-        parts = _imported_parts(config_dir, good, unread) if faults else None
+        parts = _imported_parts(own, good, unread) if faults else None
         if parts is None or parts:
             for one in composed:
                 faults += check_composed(one, schema, passed, parts)
@@ -101,14 +119,14 @@ def check_config(
     return composed[0]
 
 
-def _imported_parts(config_dir: Path, overrides: list[Override], unread: set[str]) -> set[str]:
+def _imported_parts(own: Path | None, overrides: list[Override], unread: set[str]) -> set[str]:
     """Name the top-level keys in which an override says more than what the source can tell."""
     parts = set()
     for item in overrides:
         key, values = item.key_or_group, values_of(item)
         top = re.split(r"[./@]", key)[0]
-        is_own = "=" in (item.input_line or "") and (config_dir / key).is_dir()
-        is_own &= not all((config_dir / key / f"{value}.yaml").is_file() for value in values)
+        files = [f"{key}/{value}.yaml" for value in values]
+        is_own = own is not None and any((own / name).is_file() for name in files)
         is_unread = any(re.split(r"[.\[]", path)[0] == top for path in unread)
         if is_own or is_unread or "_target_" in (item.input_line or ""):
             parts.add(top)

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from fmnet.config.jobs import register_resolvers
+from fmnet.config.check import initialised
 from fmnet.config.primary import PRIMARIES, config_dir
 from fmnet.config.signatures import RESERVED, describe
 from fmnet.config.source import read_signature
@@ -114,10 +113,8 @@ def describe_command(
         Folder of the user's own configurations, which is searched as well.
     """
     folder = config_dir() if folder is None else folder
-    setup_globals()
-    register_resolvers()
-    lines = [*overrides, *searching(own)]
-    with initialize_config_dir(str(folder), version_base="1.3"):
+    lines = list(overrides)
+    with initialised(folder, own):
         config = compose(name, overrides=lines, return_hydra_config=True)
         chosen: dict[str, Any] = dict(config.hydra.runtime.choices)
         folders = [folder, *([own] if own else [])]
@@ -136,11 +133,6 @@ def _options_of(group: str, folders: Sequence[Path]) -> list[str]:
     return sorted({path.stem for path in paths})
 
 
-def searching(own: Path | None) -> list[str]:
-    """Write the override that makes Hydra search a folder of the user's own, if there is one."""
-    return [f"hydra.searchpath=['file://{own}']"] if own else []
-
-
 def describe_options(group: str, folder: Path | None = None) -> dict[str, Description]:
     """Describe each option of a group such as ``folds``, with its keys.
 
@@ -156,10 +148,8 @@ def describe_options(group: str, folder: Path | None = None) -> dict[str, Descri
         Option to its description, which has no groups.
     """
     folder = config_dir() if folder is None else folder
-    setup_globals()
-    register_resolvers()
     described = {}
-    with initialize_config_dir(str(folder), version_base="1.3"):
+    with initialised(folder):
         for name in _options_of(group, [folder]):
             path = f"{group}/{name}"
             comments = _Comments.of([folder], path)

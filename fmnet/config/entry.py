@@ -16,7 +16,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from fmnet.config.check import check_config
-from fmnet.config.describe import searching
 from fmnet.config.jobs import (
     JobFailure,
     arguments_alone,
@@ -69,7 +68,10 @@ def run_configured(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names may hold what the terminal can't show
             stream.reconfigure(errors="backslashreplace")
-    flags = get_args_parser().parse_args(arguments)
+    parser = get_args_parser()
+    parser.prog = f"fmnet {primary.name}"
+    parser.usage = f"{parser.prog} [group=option ...] [key=value ...] [options]; see --help"
+    flags = parser.parse_args(arguments)
     try:
         configs = config_dir() if folder is None else folder
         own = _own_folder(flags.config_dir)
@@ -78,9 +80,10 @@ def run_configured(
             return 0
         if not any(getattr(flags, name) for name in PRINTS):
             is_sweep = flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides
-            lines = [*flags.overrides, *searching(own)]
             name = flags.config_name or primary.name
-            check_config(configs, name, lines, primary.schema, is_sweep, primary.passed)
+            check_config(
+                configs, name, flags.overrides, primary.schema, is_sweep, primary.passed, own
+            )
     except (FmnetError, OSError) as error:
         _stop(error)
 

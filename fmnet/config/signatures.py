@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -167,7 +168,8 @@ def signature_of(schema: Callable[..., Any] | str, imports: bool = True) -> Sign
     if isinstance(schema, str):
         if not imports and (read := read_signature(schema)) is not None:
             return read.parameters, read.hints
-        return _signature(_locate(schema))
+        module, _, name = schema.rpartition(".")
+        schema = getattr(import_module(module), name)
     return _signature(schema)
 
 
@@ -235,7 +237,7 @@ def _check_target(
     return [fault for fault in faults if fault.where not in unjudged]
 
 
-def _signature(target: Callable[..., Any]) -> Signature:
+def _signature(target: Any) -> Signature:
     function = target.__init__ if inspect.isclass(target) else target
     hints: dict[str, Any] = {}
     # each annotation by itself, so that one that can't be resolved costs no other

@@ -154,6 +154,11 @@ def test_lda_scores_where_a_group_has_one_or_two_scans(values, train):
     assert np.ptp(scores) > 0
 
 
+def test_single_option_is_chosen_without_a_fit(values, monkeypatch):
+    monkeypatch.setattr(LinearSvm, "_score", lambda *_: pytest.fail("fitted"))
+    assert LinearSvm(fwhm_mm=(8.0,), c=(0.5,)).choose(make_data(values), FOLD) == (8.0, 0.5)
+
+
 def test_smoothing_is_chosen_where_it_helps():
     mask = make_data(np.zeros((30, 1, 210), np.float32)).cohort.grid.mask
     rng = np.random.default_rng(3)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import fmnet
-from fmnet.command.main import COMMANDS, EXTRAS, main
+from fmnet.command.main import COMMANDS, main
 from fmnet.config.primary import PRIMARIES
 
 #: Modules whose import alone takes half a second or more.
@@ -43,6 +43,14 @@ for call in {calls!r}:
     slow = sorted({SLOW!r} & set(sys.modules))
     print("END", status, slow, file=sys.stderr)
 """
+
+
+def test_unknown_option_is_refused_in_the_words_of_the_command(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["export", "--verbos"])
+    said = capsys.readouterr().err
+    assert said.startswith("usage: fmnet export [group=option ...] [key=value ...] [options]; see")
+    assert "fmnet export: error: unrecognized arguments: --verbos" in said
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
@@ -83,10 +91,8 @@ def test_help_and_misspelt_keys_import_nothing_slow():
     assert "seed: found -1; accepted: a whole number, at least 0" in done.stderr
 
 
-@pytest.mark.parametrize("name", EXTRAS)
+@pytest.mark.parametrize("name", PRIMARIES)
 def test_base_install_is_told_what_to_install(name):
-    if name == "compare":
-        pytest.skip("reads finished runs, which needs no Hydra")
     code = "import sys\nfor name in ('hydra', 'omegaconf', 'torch'): sys.modules[name] = None\n"
     done = python(
         code + f"from fmnet.command.main import main\nsys.exit(main([{name!r}, 'seed=3']))"
@@ -119,6 +125,10 @@ def test_folder_of_own_configurations(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "cohort.images=ours.tsv" in said
     assert "our table" in said
+    shadow = own.replace("ours.tsv", "shadow.tsv")
+    (tmp_path / "cohort" / "table.yaml").write_text(shadow.replace("[table]", "[bids]"))
+    assert main(["train", "--config-dir", str(tmp_path), "cohort=table", "--help"]) == 0
+    assert "shadow.tsv" not in capsys.readouterr().out, "names of fmnet stay fmnet's"
     with pytest.raises(SystemExit, match="2"):
         main(["train", "--config-dir", str(tmp_path / "gone"), "cohort=ours"])
     assert "--config-dir" in capsys.readouterr().err

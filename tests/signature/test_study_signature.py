@@ -61,6 +61,13 @@ def root(tmp_path_factory):
     return tmp_path_factory.mktemp("signature")
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leave brains out of reports: their pictures and viewers are those of other tests."""
+    monkeypatch.setattr("fmnet.report.signature_section._draw_maps", lambda *_: ([], []))
+    monkeypatch.setattr("fmnet.report.signature_section._draw_galleries", lambda *_: [])
+
+
 @pytest.fixture(scope="module")
 def run(root):
     """A run with a strong effect that differs from side to side; the linear SVM is exported."""
@@ -143,6 +150,7 @@ def test_a_run_that_is_gone_on_with_keeps_its_signature(run, root, monkeypatch):
     assert facts_of(run) == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_another_plan_makes_it_anew_beside_published_maps(run, root, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
@@ -159,6 +167,7 @@ def test_another_plan_makes_it_anew_beside_published_maps(run, root, tmp_path):
     assert list(clusters) == CLUSTER_COLUMNS
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_an_effect_no_map_is_drawn_unless_forced(root):
     run_dir = root / "null"
     run_study(**settings(root, run_dir, 0.0, PLAN, ONE))
@@ -186,6 +195,7 @@ def test_labels_without_their_atlas_are_refused(tmp_path):
         check_plan(plan, build_grid(12))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_network_trained_by_gradients_is_compared_once(root):
     """A training for each order of the labels would be too much: random maps are the null."""
     asked = settings(root, root / "gradients", 40.0, replace(PLAN, force=True), ONE)
