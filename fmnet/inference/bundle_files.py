@@ -124,7 +124,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
 
 def refuse(folder: Path, found: str) -> BundleError:
     """Say what is wrong with the files of a bundle."""
-    accepted = "a bundle folder exactly as scripts/export.py wrote it"
+    accepted = "a bundle folder exactly as fmnet export wrote it"
     action = "copy it again from its source, or export again"
     return BundleError(Fault(str(folder), found, accepted, action))
 

@@ -280,6 +280,6 @@ def _unlike(path: Path, found: str) -> FmnetError:
             str(path),
             found,
             f"a safetensors file, form {FORMAT}, that scripts/pretrain.py wrote",
-            "give the path of such a file, or make one with python scripts/pretrain.py",
+            "give the path of such a file, or make one with fmnet pretrain",
         )
     )

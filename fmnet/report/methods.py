@@ -320,7 +320,7 @@ def tripod_of_all(
         ("18e-f", "sharing of data and code", "manifest.json: versions, hashes, commit"),
         ("19", "patient and public involvement", AUTHORS),
         ("20", "participants", "cohort.tsv; balance table"),
-        ("22", "full model", "model/, model_linear/; scripts/export.py writes the bundle"),
+        ("22", "full model", "model/, model_linear/; fmnet export writes the bundle"),
         ("23", "performance", f"table above, each with its interval: {models}"),
         ("24", "updating", "none"),
         ("25-27", "interpretation, limitations, usability", AUTHORS),

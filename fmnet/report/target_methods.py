@@ -74,7 +74,7 @@ def target_tripod(cohort: Cohort, facts: Mapping[str, Any]) -> list[TripodItem]:
         ("8", "outcome", f"{target['title']}{f': {read}' if read else ''}"),
         ("15", "model output", f"{outputs}; see “What the numbers mean”"),
         ("20", "participants", "cohort.tsv: who was used or left out, and why"),
-        ("22", "full model", "model/; scripts/export.py writes the bundle"),
+        ("22", "full model", "model/; fmnet export writes the bundle"),
         ("21", "numbers in each analysis", facts.get("summary", "see “Result”")),
     ]
     return tripod_of_all(cohort, facts, [*(row for row in own if row[0] not in said), *given])

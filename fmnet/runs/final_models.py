@@ -354,7 +354,7 @@ def choose_model(run_dir: Path, asked: ModelName) -> Choice:
         asked = "network"
     if not run_dir.is_dir():
         found = "no folder, but a file" if run_dir.exists() else "no such folder"
-        accepted, action = "a run folder, which scripts/train.py prints last", "correct run_dir"
+        accepted, action = "a run folder, which fmnet train prints last", "correct run_dir"
         raise RunError(Fault(str(run_dir), found, accepted, action))
     folders = {NETWORK: run_dir / NETWORK_FOLDER, "linear": run_dir / LINEAR_FOLDER}
     if not (folders["linear"] / RECORD).exists():

@@ -146,7 +146,7 @@ def check_run_files(run_dir: Path, names: Iterable[str] = RESULTS) -> str:
         If there is no such folder, or with the name of every file that is damaged.
     """
     if not run_dir.is_dir():
-        accepted = "the folder of a finished run, which scripts/train.py prints last"
+        accepted = "the folder of a finished run, which fmnet train prints last"
         found = "no such folder" if not os.path.lexists(run_dir) else "something that is no folder"
         raise RunError(Fault(str(run_dir), found, accepted, "correct run_dir"))
     if (run_dir / READY / CHECKSUMS).is_file():

@@ -277,7 +277,7 @@ def record_opening(folder: Path, again: bool) -> dict[str, Any]:
 
 def _cohort_table(folder: Path) -> pd.DataFrame:
     if not (folder / "metrics.json").is_file():
-        action = "name the folder that scripts/train.py printed last"
+        action = "name the folder that fmnet train printed last"
         found = "no finished run" if folder.is_dir() else "no such folder"
         raise RunError(Fault(str(folder), found, "a run folder with model/", action))
     training = read_record(folder / NETWORK_FOLDER)
