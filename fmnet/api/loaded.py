@@ -113,7 +113,8 @@ class Signature:
         Returns
         -------
         DataFrame
-            One row per scan, in the columns of ``fmnet predict``: ``scan``, ``score``,
+            One row per scan, in the order of the images (of a DataFrame, of its people), in the
+            columns of ``fmnet predict``: ``scan``, ``score``,
             ``probability`` with its 95 % interval, ``set``, ``status``, ``gates_failed``,
             ``in_training``, ``reason``. Signatures of a target have its outputs in place of what
             is said of two groups.
