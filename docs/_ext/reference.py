@@ -126,11 +126,14 @@ def outdated_pages(docs: Path) -> list[Path]:
     ]
 
 
-def remove_pages(app: Any, _env: Any, _added: Any, _changed: Any, removed: set[str]) -> list[str]:
-    """Remove from the site what an earlier build made of pages that are no more."""
+def remove_pages(app: Any, env: Any, _added: Any, _changed: Any, removed: set[str]) -> list[str]:
+    """Remove from the site what was made of pages that are no more, and build the others anew.
+
+    All of them list all pages in their sidebars.
+    """
     for name in removed:
         Path(app.outdir, f"{name}.html").unlink(missing_ok=True)
-    return []
+    return sorted(env.found_docs) if removed else []
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -150,5 +150,7 @@ def test_pages_of_the_configuration_list_the_groups() -> None:
 def test_pages_of_the_site_go_with_their_source(tmp_path: Path) -> None:
     site = write_site(tmp_path, "")
     app = SimpleNamespace(outdir=str(site))
-    assert remove_pages(app, None, set(), set(), {"part/other", "never-built"}) == []
+    env = SimpleNamespace(found_docs={"page"})
+    assert remove_pages(app, env, set(), set(), set()) == []
+    assert remove_pages(app, env, set(), set(), {"part/other", "never-built"}) == ["page"]
     assert [path.name for path in site.rglob("*.html")] == ["page.html"]
