@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   := outputs/demo
 SBOM   := outputs/sbom-tool
-LOWEST := tests/data tests/export
+LOWEST := tests/config/test_config_describe.py tests/report/test_brain.py
 
 .PHONY: help install demo test lint docs package-check lowest images-check sbom
 .DEFAULT_GOAL := help

@@ -163,7 +163,7 @@ from fmnet.errors import FmnetError
 settings = {
     "hydra.searchpath": [f"file://{folder / 'configs'}"],
     "network.n_chanels": 4,
-    "trainer.max_epoch": 8,
+    "folds.n_split": 3,
 }
 try:
     fmnet.study(cohort, network="mine", out=folder / "never", settings=settings)

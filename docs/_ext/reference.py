@@ -108,7 +108,10 @@ def write_pages(_app: Any, _config: Any) -> None:
         if not path.exists() or path.read_text("utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
-    for path in outdated_pages(DOCS):
+    others = [
+        one for one in OUT.glob("configuration/*.md") if f"configuration/{one.name}" not in written
+    ]
+    for path in [*others, *outdated_pages(DOCS)]:
         path.unlink()
 
 
@@ -123,7 +126,18 @@ def outdated_pages(docs: Path) -> list[Path]:
     ]
 
 
+def remove_pages(app: Any, env: Any, _added: Any, _changed: Any, removed: set[str]) -> list[str]:
+    """Remove from the site what was made of pages that are no more, and build the others anew.
+
+    All of them list all pages in their sidebars.
+    """
+    for name in removed:
+        Path(app.outdir, f"{name}.html").unlink(missing_ok=True)
+    return sorted(env.found_docs) if removed else []
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Write pages before Sphinx looks for them."""
     app.connect("config-inited", write_pages)
+    app.connect("env-get-outdated", remove_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from fmnet.api.cohort_tables import write_tables
 from fmnet.api.composed import compose_study
-from fmnet.api.images import ImageFile, listed, on_disk, temporary_folder
+from fmnet.api.images import ImageFile, arrange, listed, on_disk, temporary_folder
 from fmnet.config.entry import build
 from fmnet.crossval.further_networks import check_networks
 from fmnet.data.bids import describe
@@ -148,9 +148,13 @@ def read_values(images: Images, preparation: Preparation) -> FloatArray:
     table, contrasts = images.given, preparation.contrasts
     with temporary_folder() as folder:
         given = [(one,) for one in table["path"]] if images.is_table else listed(table)
+        has_spaces = images.is_table and "space" in table
+        spaces = table["space"] if has_spaces else [""] * len(given)
         scans = [
-            _describe(number, files, contrasts, images.space)
-            for number, files in enumerate(on_disk(given, folder), start=1)
+            _describe(number, files, contrasts, stated, images.space)
+            for number, (files, stated) in enumerate(
+                zip(on_disk(given, folder), spaces, strict=True), start=1
+            )
         ]
         store = images.store(MapsOnGrid(preparation.grid, preparation.min_coverage), folder)
         found = list(store.add_all(scans, images.n_jobs))
@@ -161,17 +165,11 @@ def read_values(images: Images, preparation: Preparation) -> FloatArray:
 
 
 def _describe(
-    number: int, files: tuple[ImageFile, ...], contrasts: Sequence[str], space: str
+    number: int, files: tuple[ImageFile, ...], contrasts: Sequence[str], stated: Any, space: str
 ) -> Scan:
     """Describe a scan to be scored; names that state contrasts may come in any order."""
-    if len(files) != len(contrasts):
-        found = f"{len(files)} images for scan {number}"
-        accepted = f"{len(contrasts)}: {', '.join(contrasts)}"
-        raise InputError(Fault("imgs", found, accepted, "give one map of each contrast"))
-    names = [describe(Path(one.name)) for one in files]
-    entities = [name.entities if name else {} for name in names]
-    said = [one.get("contrast", "") for one in entities]
-    if sorted(said) == sorted(contrasts):
-        files = tuple(files[said.index(one)] for one in contrasts)
-    space = entities[0].get("space", space)
-    return Scan(f"scan {number}", str(number), tuple(one.path for one in files), space)
+    files = arrange(files, contrasts, f"scan {number}")
+    name = describe(Path(files[0].name))
+    if not isinstance(stated, str) or not stated:
+        stated = name.entities.get("space", "") if name else ""
+    return Scan(f"scan {number}", str(number), tuple(one.path for one in files), stated or space)

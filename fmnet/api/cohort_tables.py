@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnet.api.images import ImageFile, listed, on_disk
+from fmnet.api.images import ImageFile, arrange, listed, on_disk
 from fmnet.data.bids import describe
 from fmnet.data.image_table import FIXED
 from fmnet.data.listing import UNSAID_CONTRAST
-from fmnet.data.tables import read_table_file, write_table
+from fmnet.data.tables import read_table_file, say_some, subject_key, write_table
 from fmnet.data.values import name_stat
 from fmnet.errors import CohortError, Fault, InputError
 
@@ -74,12 +74,17 @@ def write_tables(
     for column, values in ((label, y), (FAMILY, groups)):
         if values is not None:
             table[column] = _aligned(column, values, n)[of_row]
+    if FAMILY in table:
+        _check_families(table, people, groups is not None)
     if people is None:
         people = _of_people(table, label)
         of_scans = [one for one in table if one in {*FIXED, label} or one not in people]
         table = table[of_scans]
     elif FAMILY in table:
-        people = people.merge(table[["participant_id", FAMILY]].drop_duplicates(), how="left")
+        if FAMILY not in people:
+            known = dict(zip(table["participant_id"].map(subject_key), table[FAMILY], strict=True))
+            ids = people["participant_id"].astype(str).map(subject_key)
+            people[FAMILY] = ids.map(known).fillna("")
         table = table.drop(columns=FAMILY)
     paths = {"images": folder / "images.tsv", "participants": folder / "participants.tsv"}
     write_table(table, paths["images"])
@@ -92,10 +97,12 @@ def write_tables(
 def choose_labels(values: Iterable[Any], positive: Any = None) -> tuple[str, str | None]:
     """Say which group is the positive one, and which it is held against; None where there is one.
 
-    Without `positive` it is ``FM``, or else the last of two groups in the order of their names, as
-    in scikit-learn.
+    Without `positive` it is ``FM``, or else the last of two groups in the order of their names, of
+    numbers the larger one, as in scikit-learn.
     """
     found = sorted({str(one) for one in values} - {"", "n/a", "nan", "None"})
+    with suppress(ValueError):
+        found = sorted(found, key=float)
     if positive is None:
         positive = USUAL_POSITIVE if USUAL_POSITIVE in found or not found else found[-1]
         if positive != USUAL_POSITIVE and len(found) > 2:
@@ -110,6 +117,19 @@ def choose_labels(values: Iterable[Any], positive: Any = None) -> tuple[str, str
             )
     is_usual = USUAL_NEGATIVE in found and len(found) > 2 and str(positive) != USUAL_NEGATIVE
     return str(positive), USUAL_NEGATIVE if is_usual else None
+
+
+def _check_families(table: pd.DataFrame, people: pd.DataFrame | None, is_given: bool) -> None:
+    """Refuse families that folds couldn't keep: several of one person, or stated twice."""
+    if is_given and people is not None and FAMILY in people:
+        found = f"groups, and a column '{FAMILY}' of participants"
+        raise InputError(Fault("groups", found, "one of them", "leave the other out"))
+    keys = table["participant_id"].astype(str).map(subject_key)
+    n_families = table.groupby(keys)[FAMILY].nunique(dropna=False)
+    if several := list(n_families.index[n_families > 1]):
+        found = f"different ones for scans of {say_some(several)}"
+        accepted, action = "one for all scans of a person", "give each person one"
+        raise InputError(Fault("groups" if is_given else FAMILY, found, accepted, action))
 
 
 def _people(participants: Any) -> pd.DataFrame | None:
@@ -151,6 +171,8 @@ def _from_files(
     tuple
         One row per map, and the number of each row's scan.
     """
+    if contrasts is not None:
+        scans = [arrange(files, contrasts, files[0].name) for files in scans]
     named = [
         [describe(Path(one.name), Path(one.name).parent.parts) for one in files] for files in scans
     ]
@@ -174,10 +196,6 @@ def _from_files(
             ids = [f"sub-{number:0{width}d}" for number in range(1, len(scans) + 1)]
     rows, of_row = [], []
     for number, (files, names) in enumerate(zip(scans, named, strict=True)):
-        if contrasts is not None and len(contrasts) != len(files):
-            found = f"{len(files)} images for {files[0].name}"
-            accepted = f"{len(contrasts)}: {', '.join(contrasts)}"
-            raise InputError(Fault("images", found, accepted, "give one map of each contrast"))
         for place, (file, name) in enumerate(zip(files, names, strict=True)):
             entities = name.entities if name else {}
             stated_name = entities.get("contrast", "")
@@ -212,10 +230,8 @@ def _of_people(table: pd.DataFrame, label: str) -> pd.DataFrame:
     others = [str(one) for one in table if one not in {*FIXED, *OF_SCANS, label}]
     by_person = table.groupby("participant_id", sort=False)
     constant = [one for one in others if (by_person[one].nunique(dropna=False) == 1).all()]
-    return by_person[constant].first().reset_index() if constant else _ids(table)
-
-
-def _ids(table: pd.DataFrame) -> pd.DataFrame:
+    if constant:
+        return by_person[constant].first().reset_index()
     return table[["participant_id"]].drop_duplicates().reset_index(drop=True)
 
 

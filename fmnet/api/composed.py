@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from fmnet.config.check import check_composed, check_config
@@ -80,6 +81,8 @@ def described(key: str, value: Any) -> Any:
 
 def in_hydra(value: Any) -> str:
     """Write a plain value as an override of Hydra's states it."""
+    if isinstance(value, np.generic):  # as grid searches give them
+        value = value.item()
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -9,6 +9,7 @@ from typing import Any
 
 from scipy.sparse import issparse
 
+from fmnet.data.bids import describe
 from fmnet.data.image_files import SUFFIXES
 from fmnet.data.nifti import is_image, volumes_of, write_copy
 from fmnet.errors import Fault, FmnetError, InputError
@@ -107,6 +108,32 @@ def on_disk(scans: Sequence[Sequence[Any]], folder: Path) -> list[tuple[ImageFil
             files.append(ImageFile(str(own) if own else f"image {at.lstrip('0')}", path))
         found.append(tuple(files))
     return found
+
+
+def arrange(
+    files: tuple[ImageFile, ...], contrasts: Sequence[str], where: str
+) -> tuple[ImageFile, ...]:
+    """Put the images of a scan in the order of contrasts, where all their names state these.
+
+    Raises
+    ------
+    InputError
+        If there are more or fewer, or if a name states the contrast of another image.
+    """
+    if len(files) != len(contrasts):
+        found, accepted = f"{len(files)} images for {where}", ", ".join(contrasts)
+        raise InputError(Fault("images", found, accepted, "give one map of each contrast"))
+    said = [
+        name.entities.get("contrast", "") if (name := describe(Path(one.name))) else ""
+        for one in files
+    ]
+    if sorted(said) == sorted(contrasts):
+        return tuple(files[said.index(one)] for one in contrasts)
+    for file, own, wanted in zip(files, said, contrasts, strict=True):
+        if own != wanted and own in contrasts:
+            found = f"an image for contrast '{wanted}' whose name says '{own}' ({file.name})"
+            raise InputError(Fault("images", found, "one contrast", "correct order or name"))
+    return files
 
 
 def _stem(file: Any) -> str:

@@ -18,7 +18,7 @@ from fmnet.inference.bold import NOTHING
 from fmnet.inference.bundle import INTENDED_USE, Bundle, read_bundle
 from fmnet.inference.cli import describe
 from fmnet.inference.find import find_new_runs, find_new_scans
-from fmnet.inference.predict import USUAL, Prediction, Request, predictions_table
+from fmnet.inference.predict import USUAL, NewScan, Prediction, Request, predictions_table
 from fmnet.inference.results import about_signature
 from fmnet.inference.scoring import AnyScan, Task, choose_jobs, open_scorer, score_all
 from fmnet.inference.signature_files import read_weights
@@ -113,7 +113,8 @@ class Signature:
         Returns
         -------
         DataFrame
-            One row per scan, in the columns of ``fmnet predict``: ``scan``, ``score``,
+            One row per scan, in the order of the images (of a DataFrame, of its people), in the
+            columns of ``fmnet predict``: ``scan``, ``score``,
             ``probability`` with its 95 % interval, ``set``, ``status``, ``gates_failed``,
             ``in_training``, ``reason``. Signatures of a target have its outputs in place of what
             is said of two groups.
@@ -248,17 +249,28 @@ def _of_table(bundle: Bundle, table: pd.DataFrame, folder: Path, space: str) -> 
     if bundle.contract is None:
         path = folder / "images.tsv"
         write_table(table.assign(path=paths), path)
-        return _of_source(bundle, str(path), space)
+        scans = _of_source(bundle, str(path), space)
+        ids = [str(one) for one in table["participant_id"].drop_duplicates()]
+        return sorted(scans, key=lambda one: _place(one, paths, ids))
     found_runs: list[AnyScan] = []
     by = [name for name in ("participant_id", "session") if name in table]
-    for key, rows in table.assign(path=paths).groupby(by, sort=False):
-        name = "_ses-".join(map(str, key))
+    for key, rows in table.assign(path=paths).fillna({"session": ""}).groupby(by, sort=False):
+        name = "_ses-".join(str(one) for one in key if one != "")
         runs = tuple(ImageFile(name, Path(path)) for path in rows["path"])
         source = JOINT.join(str(one.path) for one in runs)
         found_runs += [_renamed(one, source, name) for one in _of_source(bundle, source, space)]
     return found_runs
 
 
+def _place(scan: AnyScan, paths: list[str], ids: list[str]) -> tuple[int, int]:
+    """Say after whom in a table, and after which of their rows, a scan comes."""
+    files = map(str, scan.files) if isinstance(scan, NewScan) else ()
+    name = scan.scan if isinstance(scan, Prediction) else scan.name
+    of = (n for n, one in enumerate(ids) if name == one or name.startswith(f"{one}_"))
+    return next(of, len(ids)), min((paths.index(one) for one in files if one in paths), default=-1)
+
+
 def _without(prediction: Prediction, folder: str) -> Prediction:
     """Leave a temporary folder out of what is said of a scan."""
-    return replace(prediction, reason=prediction.reason.replace(f"{folder}/", ""))
+    scan, reason = (text.replace(f"{folder}/", "") for text in (prediction.scan, prediction.reason))
+    return replace(prediction, scan=scan, reason=reason)

@@ -24,6 +24,8 @@ from fmnet.report.sentences import stopped, verdict
 
 #: What runs are called, after their entities.
 BOLD = "bold"
+#: In a folder of what was given in memory: says that fmnet made it.
+OWN = ".fmnet-input"
 
 
 class Study:
@@ -217,6 +219,7 @@ def study(
     asked = dict(settings or {})
     folder = Path(out)
     beside = folder.with_name(f"{folder.name}_input")
+    _claim(folder, beside, overwrite or bool(asked.get("resume")))
     found = _cohort_settings(images, y, participants, label, groups, contrasts, beside)
     if "cohort" in asked:
         del found["cohort"]
@@ -238,6 +241,19 @@ def study(
     done = Study(folder)
     done._trusted = (str(config.network["_target_"]).rpartition(".")[0],)  # it has run already
     return done
+
+
+def _claim(folder: Path, beside: Path, goes_on: bool) -> None:
+    """Refuse folders of others, and a finished run, before anything is written beside it."""
+    if (folder / "metrics.json").exists() and not goes_on:
+        from fmnet.runs.lock import claim_run_folder  # with torch
+
+        claim_run_folder(folder, "", overwrite=False, resume=False)
+    if beside.exists() and not (beside / OWN).exists() and any(beside.iterdir()):
+        found, accepted = "files that fmnet.study has not made", "a new or empty folder"
+        raise InputError(Fault(str(beside), found, accepted, "choose another out"))
+    beside.mkdir(parents=True, exist_ok=True)
+    (beside / OWN).touch()
 
 
 def _cohort_settings(

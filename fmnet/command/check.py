@@ -34,7 +34,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--derivatives", type=Path, help="fMRIPrep's output, if ROOT is raw")
     parser.add_argument("--task", help="only this task, for instance rest")
     parser.add_argument("--space", help="for instance MNI152NLin2009cAsym:res-2")
-    parser.add_argument("--target", nargs="+", help="what it lacks for this: NAME [KEY=VALUE ...]")
+    parser.add_argument(
+        "--target", nargs="+", help="target whose columns it has to have, too: NAME [KEY=VALUE ...]"
+    )
     parser.add_argument("--out", type=Path, help="write every fault to this table (.tsv)")
     *where, target, out = vars(parser.parse_args(arguments)).values()
     if isinstance(sys.stdout, io.TextIOWrapper):  # names may hold what can't be shown

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 import traceback
 from argparse import Namespace
@@ -75,7 +76,7 @@ def run_configured(
         configs = config_dir() if folder is None else folder
         own = _own_folder(flags.config_dir)
         if flags.help and helping is not None:
-            print(helping(flags.overrides, own))
+            print(helping(flags.overrides, own), flush=True)
             return 0
         if not any(getattr(flags, name) for name in PRINTS):
             is_sweep = flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides
@@ -187,6 +188,9 @@ def _plain(error: FmnetError | OSError) -> FmnetError:
 
 
 def _stop(error: FmnetError | OSError) -> NoReturn:
+    if isinstance(error, BrokenPipeError):  # who read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     if os.environ.get("LOCAL_RANK", "0") == "0":  # of processes that share trainings, one speaks
         print(_plain(error), file=sys.stderr)
     sys.exit(2)

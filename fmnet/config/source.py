@@ -5,6 +5,7 @@ importing the function would import torch, Lightning and MONAI first.
 """
 
 import ast
+import builtins
 import inspect
 import re
 from collections.abc import Iterator
@@ -320,8 +321,9 @@ class _Names(dict[str, Any]):
                 return _Names(other, self.n_steps + 1)[imported]
         if isinstance(statement, ast.Assign):
             return _evaluate(self.module, statement.value)
-        if statement is None:
-            return getattr(import_module("builtins"), name)
+        builtin = getattr(builtins, name, None)
+        if statement is None and isinstance(builtin, type):
+            return builtin
         raise NameError(name)
 
 

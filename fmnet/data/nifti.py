@@ -504,8 +504,14 @@ def volumes_of(image: SpatialImage) -> list[SpatialImage]:
 
 
 def write_copy(image: SpatialImage, path: Path) -> None:
-    """Write an image as NIfTI-1, as it is; it doesn't remember `path` as its own."""
-    nib.save(nib.Nifti1Image.from_image(image), path)
+    """Write an image as NIfTI-1, as it is; it doesn't remember `path` as its own.
+
+    Real numbers in memory may stand under a header of integers, as that of a mask; they stay real.
+    """
+    copy = nib.Nifti1Image.from_image(image)
+    if not nib.is_proxy(image.dataobj) and image.dataobj.dtype.kind == "f":
+        copy.set_data_dtype(np.float32 if image.dataobj.dtype.itemsize <= 4 else np.float64)
+    nib.save(copy, path)
 
 
 def _save_in_mni(image: nib.Nifti1Image, path: Path, *units: str) -> None:

@@ -120,7 +120,7 @@ def _run_row(run: ComparedRun, out: Path) -> dict[str, Any]:
         "exported": run.title(run.exported),
         "reached": _say(run.corrected),
         "figure": run.primary["title"],
-        "p": "not tested" if run.p is None else say_p(run.p).removeprefix("p ").removeprefix("= "),
+        "p": _say_p(run.p),
         "red": run.red,
         "verdict": run.verdict,
         "made": f"{str(record.get('started', ''))[:10]}, fmnet {_version(run)}".lstrip(", "),
@@ -202,7 +202,7 @@ def _shared(group: Sequence[ComparedRun]) -> dict[str, Any]:
                 "name": row["name"],
                 "difference": f"{row['difference']:+z.2f}"
                 + ("" if row["ci"] is None else f" [{row['ci'][0]:+z.2f}, {row['ci'][1]:+z.2f}]"),
-                "p": "not tested" if row["p"] is None else f"{max(row['p'], 0.001):.3f}",
+                "p": _say_p(row["p"]),
             }
             for row in paired_tests(group)
         ],
@@ -216,6 +216,10 @@ def _say(reached: Reached) -> str:
     if reached.low is None or reached.high is None:
         return f"{reached.value:.2f}"
     return figure(reached.value, (reached.low, reached.high))
+
+
+def _say_p(p: float | None) -> str:
+    return "not tested" if p is None else say_p(p).removeprefix("p ").removeprefix("= ")
 
 
 def _table(

@@ -88,6 +88,14 @@ def test_families_join_the_people_that_were_given(tmp_path):
     assert "family" not in images
 
 
+@pytest.mark.parametrize("ids", [[2, 1], ["sub-2", "1"]])
+def test_families_find_people_however_ids_are_written(tmp_path, ids):
+    people = pd.DataFrame({"participant_id": ids})
+    names = [NAME.format(one) for one in (1, 2)]
+    _, written = tables(write_tables(names, tmp_path, None, people, groups=["a", "b"]))
+    assert list(written["family"]) == ["b", "a"]
+
+
 def test_several_maps_of_a_scan_need_names(tmp_path):
     pairs = [("a1.nii", "a2.nii"), ("b1.nii", "b2.nii")]
     images, _ = tables(write_tables(pairs, tmp_path, y=[0, 1], contrasts=["warm", "cold"]))
@@ -99,6 +107,18 @@ def test_several_maps_of_a_scan_need_names(tmp_path):
         write_tables(pairs, tmp_path, contrasts=["warm"])
 
 
+def test_contrasts_that_names_state_are_never_mixed_up(tmp_path):
+    names = ["sub-1_contrast-{}_statmap.nii", "sub-1_contrast-{}_stat-z_statmap.nii"]
+    pair = [one.format(contrast) for one, contrast in zip(names, ("warm", "cold"), strict=True)]
+    images, _ = tables(write_tables([pair], tmp_path, contrasts=["cold", "warm"]))
+    assert list(images["contrast"]) == ["cold", "warm"]
+    assert ["warm" in path for path in images["path"]] == [False, True]
+    images, _ = tables(write_tables([pair], tmp_path, contrasts=["a", "b"]))  # names of one's own
+    assert list(images["contrast"]) == ["a", "b"]
+    with pytest.raises(InputError, match="contrast 'cold' whose name says 'warm'"):
+        write_tables([[pair[0], "other.nii"]], tmp_path, contrasts=["cold", "warm"])
+
+
 def test_images_in_memory_are_written_where_they_stay(tmp_path):
     images = [nib.Nifti1Image(np.full((7, 8, 9), k, np.float32), np.eye(4)) for k in (1, 2)]
     nib.save(images[1], tmp_path / NAME.format("z"))
@@ -108,6 +128,14 @@ def test_images_in_memory_are_written_where_they_stay(tmp_path):
     assert list(found["participant_id"]) == ["sub-z"]
     assert nib.load(found["path"][0]).get_fdata().mean() == 2
     assert found["path"][0].startswith(str(tmp_path / "in"))
+
+
+def test_real_numbers_stay_real_under_a_header_of_integers(tmp_path):
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.uint8)
+    values = np.random.default_rng(0).normal(size=(7, 8, 9)).astype(np.float32)
+    found, _ = tables(write_tables([nib.Nifti1Image(values, np.eye(4), header)], tmp_path))
+    assert np.array_equal(nib.load(found["path"][0]).get_fdata(dtype=np.float32), values)
 
 
 def test_a_reader_takes_what_was_written(tmp_path):
@@ -127,6 +155,14 @@ def test_a_reader_takes_what_was_written(tmp_path):
         ({"groups": [1, 2, 3]}, "3 values for 2 scans"),
         ({"participants": pd.DataFrame({"id": [1]})}, "no column participant_id"),
         ({"participants": 3}, "int"),
+        (
+            {
+                "participants": pd.DataFrame({"participant_id": ["a", "b"], "family": ["c", "d"]}),
+                "groups": [1, 2],
+            },
+            "groups, and a column 'family'",
+        ),
+        ({"images": [NAME.format("a")] * 2, "groups": [1, 2]}, "different ones for scans of a"),
         ({"participants": pd.DataFrame({"participant_id": ["x"]})}, "2 scans .* and 1 people"),
         ({"images": pd.DataFrame({"participant_id": ["x"]})}, "without path"),
         ({"images": [NAME.format("a"), "b.nii"]}, "1 of 2 scans"),
@@ -147,6 +183,7 @@ def test_says_what_does_not_fit_together(tmp_path, change, message):
         (["b", "a", ""], None, ("b", None)),
         ([0, 1], None, ("1", None)),
         ([False, True], None, ("True", None)),
+        ([10, 9], None, ("10", None)),
         ([0, 1], 0, ("0", None)),
     ],
 )

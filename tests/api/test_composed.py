@@ -3,6 +3,7 @@
 import inspect
 from functools import partial
 
+import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
@@ -44,6 +45,11 @@ ELSEWHERE = {"run_dir": "somewhere"}
 def test_hydra_reads_back_what_was_written(value):
     (override,) = OverridesParser.create().parse_overrides([f"key={in_hydra(value)}"])
     assert OmegaConf.to_container(OmegaConf.create({"key": override.value()})) == {"key": value}
+
+
+@pytest.mark.parametrize("value", [np.float64(-0.25), np.int32(3), np.bool_(True), np.str_("a b")])
+def test_values_of_numpy_are_pythons(value):
+    assert in_hydra(value) == in_hydra(value.item())
 
 
 def test_defaults_are_those_of_the_configuration():

@@ -72,6 +72,18 @@ def test_takes_a_table_in_memory(signature, maps, scored):
     found = signature.predict(table).set_index("scan")
     assert found.loc["b", "score"] == pytest.approx(scored["score"][0])
     assert found.loc["a", "score"] == pytest.approx(scored["score"][1])
+    assert list(found.index) == ["b", "a", "c"]  # one may put the scores beside the table
+
+
+def test_names_the_person_of_a_table_and_not_its_copy(signature, maps):
+    table = pd.DataFrame({"participant_id": ["b", None, "a"], "path": maps})
+    (row,) = signature.predict(table).to_dict("records")
+    assert row["scan"] == "images.tsv"
+    assert "participant_id in line 3" in row["reason"]
+    table = pd.DataFrame({"participant_id": ["b", "a", "c"], "path": [maps[0], "no.nii", maps[2]]})
+    found = signature.predict(table)
+    assert list(found["scan"]) == ["b", "a", "c"]
+    assert list(found["status"]) == ["ok", "error", "ok"]
 
 
 def test_takes_a_folder_and_a_single_path(signature, people, maps, scored):

@@ -65,15 +65,27 @@ def test_says_its_verdict_sentence_by_sentence(done):
 
 def test_tables_and_decoded_maps_lie_beside_the_run(done):
     beside = done.folder.with_name("run_input")
-    assert {one.name for one in beside.iterdir()} == {"images.tsv", "participants.tsv", "store"}
+    own = {"images.tsv", "participants.tsv", "store", ".fmnet-input"}
+    assert {one.name for one in beside.iterdir()} == own
 
 
 def test_a_finished_run_is_not_replaced_unless_told(done, maps, group):
     given = {"baselines": "linear", "n_splits": 2, "out": done.folder}
+    table = done.folder.with_name("run_input") / "images.tsv"
+    before = table.read_text()
     with pytest.raises(RunError, match="overwrite=true"):
-        fmnet.study(maps, group, **given, settings=QUICK)
+        fmnet.study(maps[::-1], group, **given, settings=QUICK)
+    assert table.read_text() == before
     again = fmnet.study(maps, group, **given, settings=QUICK | {"resume": True})
     assert again.metrics["models"] == done.metrics["models"]
+
+
+def test_a_folder_of_others_is_left_alone(maps, group, tmp_path):
+    (tmp_path / "pain_input").mkdir()
+    (tmp_path / "pain_input" / "images.tsv").write_text("mine")
+    with pytest.raises(InputError, match="has not made"):
+        fmnet.study(maps, group, out=tmp_path / "pain", settings=QUICK)
+    assert (tmp_path / "pain_input" / "images.tsv").read_text() == "mine"
 
 
 def test_a_classifier_is_studied_before_it_is_exported(maps, group, tmp_path, monkeypatch):

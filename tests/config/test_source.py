@@ -150,6 +150,15 @@ assert not {slow} & set(sys.modules), {slow} & set(sys.modules)
     assert done.returncode == 0, done.stderr
 
 
+def test_annotations_are_types_and_run_nothing(tmp_path, monkeypatch):
+    ran = tmp_path / "ran"
+    text = f"def build(a: open({str(ran)!r}, 'w'), b: int, c: __import__('os')): ..."
+    Path(tmp_path / "odd_to_read.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert read_signature("odd_to_read.build").hints == {"b": int}
+    assert not ran.exists()
+
+
 def test_source_that_is_no_python_is_not_told(tmp_path, monkeypatch):
     Path(tmp_path / "broken_to_read.py").write_text("def broken(:\n")
     monkeypatch.syspath_prepend(str(tmp_path))

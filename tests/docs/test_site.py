@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -22,6 +23,7 @@ from reference import (  # noqa: E402
     named_targets,
     outdated_pages,
     prediction_schema,
+    remove_pages,
 )
 
 #: What only exists once the site is built.
@@ -143,3 +145,12 @@ def test_pages_of_the_configuration_list_the_groups() -> None:
     listed = re.findall(r"^generated/configuration/(\w+)$", page, re.MULTILINE)
     assert [name for name in GROUPS if name.replace("/", "_") not in listed] == []
     assert yaml.safe_load((CONFIGS / "train.yaml").read_text("utf-8"))["defaults"]
+
+
+def test_pages_of_the_site_go_with_their_source(tmp_path: Path) -> None:
+    site = write_site(tmp_path, "")
+    app = SimpleNamespace(outdir=str(site))
+    env = SimpleNamespace(found_docs={"page"})
+    assert remove_pages(app, env, set(), set(), set()) == []
+    assert remove_pages(app, env, set(), set(), {"part/other", "never-built"}) == ["page"]
+    assert [path.name for path in site.rglob("*.html")] == ["page.html"]

