@@ -1,7 +1,10 @@
 """``fmnet SUBCOMMAND ...``: find the subcommand and call it."""
 
 import importlib
+import os
+import signal
 import sys
+from contextlib import suppress
 from difflib import get_close_matches
 
 import fmnet
@@ -52,14 +55,37 @@ EXTRAS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run ``fmnet`` with its arguments, by default those of the command line.
 
+    Whoever interrupts it, or reads no more of what it prints, sees no traceback.
+
     Returns
     -------
     int
-        What the subcommand returns; 2 if there is none of that name, or if it needs what is not
-        installed.
+        What the subcommand returns; 2 if there is none of that name, if it needs what is not
+        installed, or if the system refuses a file; 130 if it is interrupted, 141 if nobody reads
+        what it prints.
     """
     given = sys.argv[1:] if arguments is None else arguments
     name, *rest = given or ["--help"]
+    try:
+        try:
+            return _call(name, rest)
+        finally:
+            sys.stdout.flush()  # else a closed pipe is found out when Python has ended
+    except KeyboardInterrupt:
+        goes_on = "; the same command goes on from there" if name in ("train", "pretrain") else ""
+        print(f"\nfmnet {name}: stopped{goes_on}", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except OSError as error:
+        with suppress(OSError, ValueError):  # what is left can be written to nobody
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 128 + signal.SIGPIPE
+        where = error.filename or "what is printed"
+        print(f"fmnet {name}: {where}: {error.strerror or error}", file=sys.stderr)
+        return 2
+
+
+def _call(name: str, rest: list[str]) -> int:
     if name == "--version" or (name in COMMANDS and "--version" in rest):
         print(f"fmnet {fmnet.__version__}")
         return 0

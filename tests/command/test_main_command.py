@@ -77,6 +77,35 @@ def test_unknown_command_is_refused(given, meant, capsys):
     assert said.strip().endswith(meant)
 
 
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (KeyboardInterrupt(), 130, "fmnet compare: stopped\n"),
+        (BrokenPipeError(32, "Broken pipe"), 141, ""),
+        (OSError(28, "No space left on device"), 2, "what is printed: No space left on device"),
+        (PermissionError(13, "Permission denied", "a.tsv"), 2, "a.tsv: Permission denied"),
+    ],
+)
+def test_what_stops_a_command_is_no_traceback(raised, status, said, monkeypatch, capfd):
+    def stop(_):
+        raise raised
+
+    monkeypatch.setattr("fmnet.command.compare.main", stop)
+    monkeypatch.setattr("os.dup2", lambda *_: None)  # the output of pytest stays where it is
+    assert main(["compare", "x"]) == status
+    error = capfd.readouterr().err
+    assert said in error
+    assert bool(said) == bool(error)
+
+
+def test_help_that_nobody_reads():
+    for arguments in ("--help", "make-cohort --help"):
+        command = f"{sys.executable} -m fmnet {arguments} | true; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
+        assert done.returncode in (0, 141)
+        assert done.stderr == b""
+
+
 def test_help_and_misspelt_keys_import_nothing_slow(tmp_path):
     wrong = [
         ("train", "sed=3", "folds.n_split=3", "run_dir=x", "cohort=bids", "cohort.root=y"),
