@@ -71,7 +71,10 @@ def main(arguments: list[str] | None = None) -> int:
             return _call(name, rest)
         finally:
             sys.stdout.flush()  # else a closed pipe is found out when Python has ended
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        # Lightning makes an exit of an interruption
+        if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
         goes_on = "; the same command goes on from there" if name in ("train", "pretrain") else ""
         print(f"\nfmnet {name}: stopped{goes_on}", file=sys.stderr)
         return 128 + signal.SIGINT

@@ -98,6 +98,20 @@ def test_what_stops_a_command_is_no_traceback(raised, status, said, monkeypatch,
     assert bool(said) == bool(error)
 
 
+def test_interruption_that_became_an_exit(monkeypatch, capsys):
+    def fit(_):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    monkeypatch.setattr("fmnet.command.compare.main", fit)
+    assert main(["compare", "x"]) == 130
+    assert "fmnet compare: stopped" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--verbos"])
+
+
 def test_help_that_nobody_reads():
     for arguments in ("--help", "make-cohort --help"):
         command = f"{sys.executable} -m fmnet {arguments} | true; exit ${{PIPESTATUS[0]}}"
