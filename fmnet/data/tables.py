@@ -16,6 +16,10 @@ import pandas as pd
 
 from fmnet.errors import CohortError, Fault, printable
 
+# where pyarrow is installed, pandas would keep text in its arrays, which hold UTF-8 alone; names of
+# files may be any bytes
+pd.set_option("mode.string_storage", "python")
+
 MISSING = ("n/a", "N/A", "NA", "nan", "NaN", "")
 #: What separates columns, and its name in messages.
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon"}

@@ -265,6 +265,6 @@ def test_the_script_writes_a_cohort_and_says_it_is_synthetic(tmp_path, monkeypat
 def test_the_script_reports_faults_plainly(tmp_path, monkeypatch, capsys):
     assert run_script(monkeypatch, tmp_path / "out", "--n-subjects", 2, "--t-r", 0) == 2
     printed = capsys.readouterr().err
-    assert "cohort.n_subjects" in printed
-    assert "cohort.t_r" in printed
+    assert "--n-subjects: found 2" in printed
+    assert "--t-r: found 0.0" in printed
     assert not (tmp_path / "out").exists()

@@ -531,6 +531,6 @@ def test_the_script_reports_faults_plainly(tmp_path, monkeypatch, capsys):
     assert run_script(monkeypatch, out, "--n-subjects", 2, "--missing-coverage", 1) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "cohort.n_subjects" in printed.err
-    assert "cohort.missing_coverage" in printed.err
+    assert "--n-subjects: found 2" in printed.err
+    assert "--missing-coverage: found 1.0" in printed.err
     assert not out.exists()
