@@ -66,10 +66,10 @@ lint: $(READY)
 # tutorials run once and again when they change; DOCS="-D plot_gallery=0" runs none of them
 docs: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -E -W --keep-going -q $(DOCS) docs docs/_build/html
-	OMP_NUM_THREADS=1 $(BIN)/jupyter execute docs/tutorials/plot_02_your_data.ipynb
+	$(if $(DOCS),,OMP_NUM_THREADS=1 $(BIN)/jupyter execute docs/tutorials/plot_02_your_data.ipynb)
 
 package-check: $(READY)
-	BIN=$(BIN) .ci/package outputs/package
+	BIN=$(BIN) .ci/package outputs/package $(PACKAGE)
 
 # where what is installed beside fmnet is called
 lowest: $(READY)
