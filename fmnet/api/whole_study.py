@@ -2,6 +2,7 @@
 
 import html
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from fmnet.config.entry import build
 from fmnet.config.primary import PRIMARIES
 from fmnet.data.bids import STATMAP, find_participants, read_tree
 from fmnet.data.tables import write_table
-from fmnet.errors import CohortError, Fault, InputError, RunError
+from fmnet.errors import CohortError, Fault, FmnetError, InputError, RunError
 from fmnet.evaluation.conclusions import Conclusion
 from fmnet.report.sentences import stopped, verdict
 
@@ -219,13 +220,9 @@ def study(
     asked = dict(settings or {})
     folder = Path(out)
     beside = folder.with_name(f"{folder.name}_input")
+    is_new = not beside.exists()
     _claim(folder, beside, overwrite or bool(asked.get("resume")))
-    found = _cohort_settings(images, y, participants, label, groups, contrasts, beside)
-    if "cohort" in asked:
-        del found["cohort"]
-    if "target" not in asked:
-        found |= _labels(found, label, positive)
-    found |= {"run_dir": str(folder), "store_dir": str(beside / "store"), "overwrite": overwrite}
+    own = {"run_dir": str(folder), "store_dir": str(beside / "store"), "overwrite": overwrite}
     given = {
         "network": (network, "prior_cnn"),
         "baselines": (baselines, "default"),
@@ -234,8 +231,18 @@ def study(
         "permutation.n": (n_permutations, 0),
     }
     # what is left as it is may be changed by an experiment or a target
-    found |= {key: value for key, (value, usual) in given.items() if value != usual}
-    config = compose_study(found | asked)
+    own |= {key: value for key, (value, usual) in given.items() if value != usual}
+    try:
+        found = _cohort_settings(images, y, participants, label, groups, contrasts, beside)
+        if "cohort" in asked:
+            del found["cohort"]
+        if "target" not in asked:
+            found |= _labels(found, label, positive)
+        config = compose_study(found | own | asked)
+    except FmnetError:
+        if is_new:  # a study that never began leaves nothing
+            shutil.rmtree(beside)
+        raise
     run_study = PRIMARIES["train"].function()
     run_study(**build(config), config_yaml=OmegaConf.to_yaml(config))
     done = Study(folder)

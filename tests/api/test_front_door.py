@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import fmnet
 
+ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 sys.modules["omegaconf"] = None
@@ -75,6 +77,12 @@ except fmnet.errors.ConfigError as error:
     assert "max_epochs" in str(error), error
     print(sorted({{"torch", "monai", "pytorch_lightning", "nilearn"}} & set(sys.modules)))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    place = tmp_path / "here"
+    place.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=place, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[]\n"
+    assert not list(place.iterdir())
