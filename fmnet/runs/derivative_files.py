@@ -22,6 +22,8 @@ from fmnet.runs.run_folder import FILES, FOLDERS, README, as_json, read_json
 #: What a validator reads of a run. A table of participants has to list folders sub-*, of which
 #: there are none: results are about a cohort.
 VALIDATED = (DESCRIPTION, README, IGNORE)
+#: Tells a README of fmnet from one of people.
+WRITTEN = "Written by fmnet."
 IGNORED = "Results about a cohort, for which BIDS has no names; README.md says what they are."
 #: What is in each file or folder of a run.
 ABOUT = {
@@ -47,7 +49,8 @@ ABOUT = {
 def derivative_files(cohort: Cohort, record: Mapping[str, Any], folder: Path) -> dict[str, str]:
     """Write what a run folder says of itself: description, README, and what is not BIDS's.
 
-    What people have added to the description, their names say, stays.
+    What people have added to the description, their names say, stays, and so does a README of
+    theirs.
 
     Parameters
     ----------
@@ -89,18 +92,20 @@ def derivative_files(cohort: Cohort, record: Mapping[str, Any], folder: Path) ->
     with suppress(RunError):
         added = read_json(folder / DESCRIPTION)
     ignored = [one for one in (*FILES, *FOLDERS) if one not in VALIDATED]
-    return {
+    described = {
         DESCRIPTION: as_json(description | added | description),
         IGNORE: ignore_lines(IGNORED, ignored),
-        README: _readme(name),
     }
+    readme = folder / README
+    is_own = not readme.exists() or WRITTEN in readme.read_text("utf-8", "replace")
+    return described | ({README: _readme(name)} if is_own else {})
 
 
 def _readme(name: str) -> str:
     listed = "\n".join(f"- `{names}`: {what}" for names, what in ABOUT.items())
     return f"""# {name}
 
-Written by fmnet. Nothing in this folder is a diagnosis, and none of it may be used for decisions
+{WRITTEN} Nothing in this folder is a diagnosis, and none of it may be used for decisions
 about a person's care. Begin with `report.html`.
 
 {listed}

@@ -47,6 +47,13 @@ def test_made_up_people_are_said_to_be(cohort, tmp_path):
     assert "people who don't exist" in derivative_files(made_up, {}, tmp_path)["README.md"]
 
 
+def test_a_readme_of_people_is_kept(cohort, tmp_path):
+    (tmp_path / "README.md").write_text(derivative_files(cohort, {}, tmp_path)["README.md"])
+    assert "README.md" in derivative_files(cohort, {}, tmp_path)
+    (tmp_path / "README.md").write_text("Our notes on this run")
+    assert "README.md" not in derivative_files(cohort, {}, tmp_path)
+
+
 def test_everything_a_run_may_hold_is_explained():
     explained = {name.strip("/") for names in ABOUT for name in names.split(", ")}
     assert explained == {*FILES, *FOLDERS} - {
